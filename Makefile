@@ -1,0 +1,55 @@
+# Two commands need nothing but Python 3.11 and this folder: `make demo` and `make test`.
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+PYTHON ?= python3
+# The suite's own knobs: make test PYTEST="-k submit"
+PYTEST ?=
+
+.PHONY: demo test check lint format bench faults clean
+
+demo: $(VENV)/run
+	@$(BIN)/clipspool demo
+
+test: $(VENV)/dev $(VENV)/sdk/4.18 $(VENV)/sdk/5.24
+	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST)
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/run: pyproject.toml constraints.txt
+ifdef UV
+	$(UV) venv --quiet --allow-existing --python '>=3.11' $(VENV)
+	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e .
+else
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+endif
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run
+ifdef UV
+	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group dev
+else
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev
+endif
+	@touch $@
+
+# The official SDK as an independent client of the sandbox: two versions, each in a folder of its own.
+$(VENV)/sdk/%: | $(VENV)/dev
+ifdef UV
+	$(UV) pip install --quiet --python $(BIN)/python --target $@ 'runwayml==$*.*'
+else
+	$(BIN)/python -m pip install --quiet --target $@ 'runwayml==$*.*'
+endif
+	@touch $@

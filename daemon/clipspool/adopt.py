@@ -1,0 +1,93 @@
+"""What the work folders tell: clips that the journal missed by a crash, and all of them when it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from clipspool.files import Root, join
+from clipspool.job import Clip, Held, Job, Paid, State, Task
+from clipspool.work import WORK, folder_of, notes, read_manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A work folder that the journal does not know."""
+
+    clip: Clip
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What lies in an inbox's work folders besides what the journal knows."""
+
+    ours: tuple[Found, ...] = ()
+    """Accepted by this journal's daemon, which ended before it could write that down."""
+    foreign: tuple[Found, ...] = ()
+    """Accepted by another journal: another machine's, or one that was lost."""
+    damaged: tuple[str, ...] = ()
+    """Folders whose manifest cannot be read; a clip in them is kept."""
+
+
+def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
+    """Look through the work folders, clearing away those that a crash left without a clip. Raises OSError."""
+    ours: list[Found] = []
+    foreign: list[Found] = []
+    damaged: list[str] = []
+    try:
+        names = sorted(root.names(WORK))
+    except FileNotFoundError:
+        return Survey()
+    for name in names:
+        if name in known:
+            continue
+        try:
+            manifest = read_manifest(root, name)
+        except FileNotFoundError:
+            # Made by a claim that got no further: nothing but perhaps half a manifest is in it.
+            if not any(entry.startswith("clip.") for entry in root.names(folder_of(name))):
+                root.remove_folder(folder_of(name))
+            else:
+                damaged.append(name)
+            continue
+        except (ValueError, OSError):
+            damaged.append(name)
+            continue
+        if not root.exists(join(folder_of(name), manifest.clip.source)):
+            if manifest.journal == journal_id:
+                root.remove_folder(folder_of(name))
+            continue
+        jobs = tuple(_as_noted(job, notes(root, name)) for job in manifest.jobs)
+        found = Found(manifest.clip, jobs)
+        (ours if manifest.journal == journal_id else foreign).append(found)
+    return Survey(tuple(ours), tuple(foreign), tuple(damaged))
+
+
+def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
+    """Put a job where its ledger says it was: with its task, in doubt after a bare intent, or queued."""
+    number = 0
+    task: Task | None = None
+    for line in lines:
+        if line.get("job") != job.id:
+            continue
+        if line.get("what") == "intent":
+            number += 1
+            task = Task(number, str(line.get("profile", "")), intent_at=job.created_at)
+        elif line.get("what") == "not_submitted":
+            task = None
+        elif line.get("what") == "task" and isinstance(line.get("task_id"), str):
+            task = Task(
+                max(number, 1),
+                str(line.get("profile", "")),
+                intent_at=job.created_at,
+                task_id=line["task_id"],
+                created_at=job.created_at,
+            )
+    if task is None:
+        return job
+    if task.task_id is not None:
+        return replace(job, state=State.RUNNING, task=task, paid=Paid.YES, prepared=True, reason="recovered")
+    reason = "it may have been submitted before the journal was lost"
+    return replace(job, state=State.IN_DOUBT, held=Held.IN_DOUBT, task=task, paid=Paid.UNKNOWN, reason=reason)

@@ -1,0 +1,38 @@
+"""`clipspool check`: looks at everything a run will need, and says in plain words what to do where it lacks.
+
+Each check gives findings and never raises for what it finds. `setup` looks at settings, key and journal,
+`folders` tries the inboxes and outboxes for real, `dropin` writes what systemd has to know about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clipspool.check.dropin import systemd_drop_in
+from clipspool.check.finding import Finding, Level, is_fit
+from clipspool.check.folders import look_at_events, look_at_inbox
+from clipspool.check.setup import (
+    look_at_defaults,
+    look_at_journal,
+    look_at_key,
+    look_at_process,
+    look_at_provider,
+)
+from clipspool.provider import Provider
+from clipspool.settings import Settings
+
+__all__ = ["Finding", "Level", "is_fit", "look", "systemd_drop_in"]
+
+
+def look(settings: Settings, provider: Provider | None = None) -> Iterator[Finding]:
+    """Look at everything, in the order in which a run needs it; without a provider, offline."""
+    yield Finding("ok", "settings", f"read from {settings.file or 'the environment'}")
+    yield from look_at_process()
+    yield from look_at_defaults(settings)
+    yield from look_at_key(settings, is_needed=provider is not None)
+    yield from look_at_journal(settings.journal.path)
+    for inbox in settings.inbox:
+        yield from look_at_inbox(inbox)
+    yield from look_at_events(settings)
+    if provider is not None:
+        yield look_at_provider(provider)

@@ -1,0 +1,50 @@
+"""The systemd drop-in that lets the hardened unit reach the configured folders, after their mounts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clipspool.settings import Settings
+
+_STATE = Path("/var/lib/clipspool")
+_HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
+_TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - what PrivateTmp hides
+
+
+def systemd_drop_in(settings: Settings) -> str:
+    """Write the drop-in for `systemctl edit`. Raises ValueError for a path that no unit file can hold.
+
+    ProtectSystem=strict makes everything read-only but what is listed here; ProtectHome and PrivateTmp hide
+    homes and temporary folders, so folders there are bound back in.
+    """
+    folders = [path for inbox in settings.inbox for path in (inbox.path, inbox.outbox)]
+    if not _is_within(settings.journal.path, (_STATE,)):
+        folders.append(settings.journal.path.parent)
+    folders = list(dict.fromkeys(folders))
+    files = [
+        file for file in (settings.file, settings.provider.api_key_file, settings.provider.ca_file) if file
+    ]
+    unit = [f"RequiresMountsFor={quoted(path)}" for path in folders]
+    service = [f"ReadWritePaths={quoted(path)}" for path in folders]
+    at_home = [path for path in folders if _is_within(path, _HOMES)]
+    read_at_home = [path for path in files if _is_within(path, _HOMES)]
+    if at_home or read_at_home:
+        service.append("ProtectHome=tmpfs")
+        service += [f"BindPaths={quoted(path)}" for path in at_home]
+        service += [f"BindReadOnlyPaths={quoted(path)}" for path in read_at_home]
+    if any(_is_within(path, _TEMPORARY) for path in (*folders, *files)):
+        service.append("PrivateTmp=no")
+    lines = ["# Made by `clipspool check --systemd`; make it again when a folder changes."]
+    return "\n".join([*lines, "[Unit]", *unit, "", "[Service]", *service, ""])
+
+
+def quoted(path: Path) -> str:
+    """Quote a path for a unit file: quotes and backslashes escaped, `%` doubled [systemd.syntax(7)]."""
+    text = str(path)
+    if not text.isprintable():
+        raise ValueError(f"{text!a}: a unit file cannot hold a name with control characters or broken UTF-8")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
+
+
+def _is_within(path: Path, folders: tuple[Path, ...]) -> bool:
+    return any(path == folder or folder in path.parents for folder in folders)

@@ -1,0 +1,158 @@
+"""Looks at what a run stands on: clock, user, defaults, key, journal and provider."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clipspool import mounts
+from clipspool.catalog import Catalog
+from clipspool.check.finding import Finding, why_of
+from clipspool.check.folders import look_at_space
+from clipspool.provider import Fault, Provider
+from clipspool.settings import Settings
+from clipspool.settings.wording import KEY_PLACES
+
+_BUILT = datetime(2026, 9, 1, tzinfo=UTC)
+_SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+def look_at_process(now: Callable[[], float] = time.time) -> Iterator[Finding]:
+    """Look at the clock and at who we are."""
+    here = datetime.fromtimestamp(now(), UTC)
+    if here < _BUILT:
+        yield Finding(
+            "bad",
+            "clock",
+            f"it says {here:%Y-%m-%d}, which has long passed",
+            "set the clock; times of tasks and results depend on it",
+        )
+    if os.geteuid() == 0:
+        yield Finding(
+            "warn",
+            "user",
+            "this runs as root, who may write where the service's user may not",
+            "run the check as the service does: sudo -u clipspool clipspool check",
+        )
+
+
+def look_at_defaults(settings: Settings) -> Iterator[Finding]:
+    """Look for default models that the catalogue does not know."""
+    known = Catalog.load(settings.models).models
+    tables = [("[defaults]", settings.defaults)]
+    tables += [(f"defaults of inbox {inbox.name}", inbox.defaults) for inbox in settings.inbox]
+    for where, table in tables:
+        model = table.get("model")
+        if model is not None and model not in known:
+            yield Finding(
+                "bad",
+                where,
+                f"the model {model!r} is not in the catalogue",
+                f"take one of {', '.join(sorted(known))}, or describe it in [models.NAME]",
+            )
+    if not settings.provider.base_url.endswith("/v1"):
+        yield Finding(
+            "warn",
+            "provider.base_url",
+            "it does not end in /v1, as the addresses of all known providers do",
+            "give the whole prefix, up to and including /v1",
+        )
+
+
+def look_at_key(settings: Settings, *, is_needed: bool) -> Iterator[Finding]:
+    """Look whether there is an API key, and who else may read its file."""
+    provider = settings.provider
+    if provider.api_key is None:
+        yield Finding(
+            "bad" if is_needed else "warn",
+            "API key",
+            "there is none",
+            KEY_PLACES,
+        )
+    else:
+        yield Finding("ok", "API key", "is there")
+    for what, file in (("api_key_file", provider.api_key_file), ("ca_file", provider.ca_file)):
+        if file is None:
+            continue
+        try:
+            mode = file.stat().st_mode
+            with file.open("rb"):
+                pass
+        except OSError as error:
+            yield Finding(
+                "bad",
+                f"provider.{what}",
+                f"{file} cannot be read: {why_of(error)}",
+                "mend the path or its rights",
+            )
+            continue
+        if what == "api_key_file" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield Finding("warn", f"provider.{what}", f"others may read {file}", f"chmod 600 {file}")
+
+
+def look_at_journal(
+    path: Path, filesystem_of: Callable[[Path], mounts.Mount] = mounts.filesystem_of
+) -> Iterator[Finding]:
+    """Look whether the journal lies on a local disk and can be opened."""
+    what = "journal"
+    mount = filesystem_of(path)
+    if mount.kind is mounts.Kind.NETWORK:
+        yield Finding(
+            "bad",
+            what,
+            f"{path} lies on a network file system ({mount.type}), where no lock and no sync can be trusted",
+            "set journal.path to a local disk",
+        )
+        return
+    if mount.kind is mounts.Kind.UNKNOWN:
+        yield Finding(
+            "warn",
+            what,
+            f"{path} lies on {mount.type}, which is not known here",
+            "use ext4, XFS, Btrfs or ZFS if you can",
+        )
+    folder = next((parent for parent in path.parents if parent.is_dir()), Path("/"))
+    try:
+        trouble = _journal_trouble(path, folder)
+    except OSError as error:
+        trouble = why_of(error)
+    if trouble:
+        yield Finding(
+            "bad", what, f"{path}: {trouble}", "give the service's user the folder, or set journal.path"
+        )
+    else:
+        yield Finding(
+            "ok", what, f"{path} on {mount.type}" + ("" if path.exists() else " (made at the first run)")
+        )
+    yield from look_at_space(what, folder)
+
+
+def _journal_trouble(path: Path, folder: Path) -> str:
+    if path.exists():
+        if not path.is_file():
+            return "is no file"
+        if not os.access(path, os.R_OK | os.W_OK):
+            return "may not be read and written by this user"
+        with path.open("rb") as file:
+            head = file.read(len(_SQLITE_MAGIC))
+        if head not in {b"", _SQLITE_MAGIC}:
+            return "is no journal: some other file has its name"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"nothing can be made in {folder} by this user"
+    return ""
+
+
+def look_at_provider(provider: Provider) -> Finding:
+    """Ask whether the key is good; costs nothing."""
+    match provider.ask_account():
+        case Fault() as fault:
+            return Finding("bad", "provider", f"{fault.message} ({fault.code})", fault.what_to_do)
+        case answer:
+            facts = ", ".join(
+                f"{name} {value}" for name, value in answer.items() if isinstance(value, str | int | float)
+            )
+            return Finding("ok", "provider", facts or "it answers and takes the key")

@@ -1,0 +1,138 @@
+"""The commands that change jobs: retry, cancel, attach, approve, pause, resume."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from clipspool.cli.group import EXIT_FAILED, Context, command, consent, fail, say
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@command()
+@click.argument("jobs", nargs=-1)
+@click.option("--failed", is_flag=True, help="All failed jobs.")
+@click.option("--code", metavar="PREFIX", help="With --failed: only those whose error code begins so.")
+@yes_option
+def retry(context: Context, jobs: Sequence[str], *, failed: bool, code: str | None, yes: bool) -> None:
+    """Run failed, cancelled or in-doubt jobs again.
+
+    A job that was submitted before may be paid for a second time; you are told, and asked.
+    """
+    if bool(jobs) == failed or (code and not failed):
+        raise click.UsageError("name jobs, or say --failed (with --code PREFIX to choose among them)")
+    settings = context.settings()
+    from clipspool.cli.desk import Desk, operator_name
+    from clipspool.cli.reading import open_to_read
+    from clipspool.job import Job, Paid, State
+
+    with open_to_read(settings) as journal:
+        if failed:
+            chosen: list[Job] = list(journal.find(states=(State.FAILED,), code=code))
+        else:
+            chosen = [job for job in map(journal.job, jobs) if job is not None]
+    names = [job.id for job in chosen] if failed else list(jobs)
+    if not names:
+        say("No failed jobs." if not code else f"No failed jobs with a code that begins with {code}.")
+        return
+    paid = [job for job in chosen if job.paid is not Paid.NO]
+    estimates = [job.credits_estimated for job in chosen if job.credits_estimated is not None]
+    question = f"Run {len(names)} job{'s' * (len(names) != 1)} again?"
+    if estimates:
+        question += f" That may cost about {sum(estimates):g} credits."
+    if paid:
+        question += f" {len(paid)} of them may have been paid for already: they would be paid for again."
+    consent(question, yes=yes)
+    with Desk(settings) as desk:
+        _report(desk.do("retry", ids=names, by=operator_name()))
+
+
+@command()
+@click.argument("jobs", nargs=-1, required=True)
+@yes_option
+def cancel(context: Context, jobs: Sequence[str], *, yes: bool) -> None:
+    """End jobs, and tell the provider where it can be told.
+
+    What was paid is not refunded for certain. The clip goes to `_failed`.
+    """
+    _act(
+        context,
+        "cancel",
+        f"End {', '.join(jobs)}? A task that was paid for is lost.",
+        yes=yes,
+        ids=list(jobs),
+    )
+
+
+@command()
+@click.argument("job")
+@click.argument("task_id")
+@yes_option
+def attach(context: Context, job: str, task_id: str, *, yes: bool) -> None:
+    """Follow a task that you found at the provider for an in-doubt job."""
+    question = f"Follow task {task_id} as the one of job {job}? Its result will be delivered as this clip's."
+    _act(context, "attach", question, yes=yes, job_id=job, task_id=task_id)
+
+
+@command()
+@click.argument("jobs", nargs=-1, required=True)
+@yes_option
+def approve(context: Context, jobs: Sequence[str], *, yes: bool) -> None:
+    """Let jobs go that are held for their price or for the day's limits."""
+    _act(context, "approve", f"Let {', '.join(jobs)} go? It will be paid for.", yes=yes, ids=list(jobs))
+
+
+@command()
+@click.argument("inbox", required=False)
+@click.option("--yes", is_flag=True, hidden=True)
+def pause(context: Context, inbox: str | None, *, yes: bool) -> None:
+    """Stop submitting, from INBOX or from all; what runs is still followed."""
+    del yes
+    _change(context, "pause", inbox)
+    say(f"Nothing more is submitted from {inbox or 'any inbox'}; `clipspool resume` lets it go on.")
+
+
+@command()
+@click.argument("inbox", required=False)
+@click.option("--yes", is_flag=True, hidden=True)
+def resume(context: Context, inbox: str | None, *, yes: bool) -> None:
+    """Go on submitting, also where the provider is blocked.
+
+    With INBOX, its folders are also accepted as they are now, if they are not those they were.
+    """
+    del yes
+    _change(context, "resume", inbox)
+    say(f"Submitting goes on for {inbox or 'all inboxes'}.")
+
+
+def _act(context: Context, name: str, question: str, *, yes: bool, **arguments: Any) -> None:
+    settings = context.settings()
+    consent(question, yes=yes)
+    from clipspool.cli.desk import Desk, operator_name
+
+    with Desk(settings) as desk:
+        _report(desk.do(name, **arguments, by=operator_name()))
+
+
+def _change(context: Context, name: str, inbox: str | None) -> None:
+    settings = context.settings()
+    if inbox is not None and inbox not in {one.name for one in settings.inbox}:
+        fail(f"There is no inbox {inbox}; there are {', '.join(one.name for one in settings.inbox)}.")
+    from clipspool.cli.desk import Desk
+
+    with Desk(settings) as desk:
+        desk.do(name, inbox=inbox)
+
+
+def _report(answers: Sequence[dict[str, Any]]) -> None:
+    for answer in answers:
+        if answer["done"]:
+            say(f"{answer['id']} is {answer['state']} now.")
+        else:
+            say(f"{answer['id']}: nothing was done, {answer['why']}.", err=True)
+    if not all(answer["done"] for answer in answers):
+        sys.exit(EXIT_FAILED)

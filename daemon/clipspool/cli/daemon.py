@@ -1,0 +1,61 @@
+"""`clipspool run` and `clipspool recover`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from clipspool.cli.group import EXIT_CONFIG, EXIT_FAILED, Context, command, consent, fail, say
+
+
+@command()
+@click.option(
+    "--until-idle", is_flag=True, help="End when nothing is left to do but what waits for a person."
+)
+def run(context: Context, *, until_idle: bool) -> None:
+    """Watch the inboxes and do the work, in the foreground.
+
+    Ctrl-C and SIGTERM finish what is under way and exit 0; SIGHUP reads the configuration again.
+    """
+    settings = context.settings(logged=True)
+    import structlog
+
+    from clipspool.app import CannotStart, Daemon
+    from clipspool.settings.wording import KEY_PLACES
+
+    log = structlog.get_logger()
+    if settings.provider.api_key is None:
+        say(f"No API key: {KEY_PLACES}", err=True)
+        sys.exit(EXIT_CONFIG)
+    try:
+        daemon = Daemon(settings)
+    except CannotStart as error:
+        fail(str(error))
+    try:
+        daemon.run(until_idle=until_idle)
+    except Exception:
+        # Whatever it is, going on could spend what is not recorded.
+        log.exception("stopped_by_trouble")
+        sys.exit(EXIT_FAILED)
+
+
+@command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def recover(context: Context, *, yes: bool) -> None:
+    """Rebuild a lost journal from the inboxes' work folders.
+
+    What was never sent is queued again, what has a task is followed, and what may have been sent without an
+    answer is in doubt.
+    """
+    settings = context.settings()
+    from clipspool.cli.desk import Desk
+
+    consent(
+        "This takes over every accepted clip that the journal does not know. Clips of another machine that "
+        "shares the inbox would be taken from it. Go on?",
+        yes=yes,
+    )
+    with Desk(settings) as desk:
+        taken = desk.recover()
+    say(f"{taken} clips taken on." if taken != 1 else "1 clip taken on.")

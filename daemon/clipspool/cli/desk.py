@@ -1,0 +1,118 @@
+"""Carries out an operator's command: through the running daemon, or on the journal when there is none."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from clipspool import control
+from clipspool.cli.group import fail
+from clipspool.settings import Settings
+
+
+class Desk:
+    """A place to give commands. Ends the process with a sentence when one cannot be carried out."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings that say where the journal is."""
+        self._settings = settings
+        self._close: list[Callable[[], object]] = []
+
+    def __enter__(self) -> Self:
+        """Nothing is opened before it is needed."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        """Give the journal back."""
+        for close in reversed(self._close):
+            close()
+
+    def do(self, command: str, **arguments: Any) -> Any:
+        """Give a command by its name in `app.COMMANDS`."""
+        try:
+            return control.ask(self._settings.journal.path, command, **arguments)
+        except control.NoDaemon:
+            pass
+        except control.Failed as error:
+            fail(str(error))
+        from clipspool import operator
+        from clipspool.app import COMMANDS
+
+        try:
+            return self._by_ourselves(lambda scheduler: COMMANDS[command](scheduler, **arguments))
+        except operator.Refused as error:
+            fail(str(error))
+
+    def recover(self) -> int:
+        """Take on what the work folders hold and the journal does not know."""
+        try:
+            return int(control.ask(self._settings.journal.path, "recover"))
+        except control.NoDaemon:
+            pass
+        except control.Failed as error:
+            fail(str(error))
+        from clipspool import operator
+        from clipspool.app import adoptable
+        from clipspool.files import Root
+
+        def command(scheduler: Any) -> int:
+            journal_id = str(scheduler.journal.fact("id"))
+            taken = 0
+            for inbox in self._settings.inbox:
+                root = Root(inbox.path, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
+                found = adoptable(root, journal_id, operator.known_folders(scheduler, inbox.name))
+                taken += operator.take_on(scheduler, found)
+            return taken
+
+        try:
+            return int(self._by_ourselves(command))
+        except OSError as error:
+            fail(f"an inbox cannot be read: {error}")
+
+    def _by_ourselves(self, command: Callable[[Any], Any]) -> Any:
+        from clipspool.app import CannotStart, limits_of, open_journal, pace_of, provider_of
+        from clipspool.scheduler import Scheduler
+
+        try:
+            journal, lock = open_journal(self._settings)
+        except CannotStart as error:
+            fail(str(error))
+        self._close += [lock.release, journal.close]
+        profile = provider_of(self._settings).profile
+        scheduler = Scheduler(
+            journal, _NoWork(), profile=profile, pace=pace_of(self._settings), now=time.time
+        )
+        scheduler.allow([inbox.name for inbox in self._settings.inbox], limits_of(self._settings))
+        # Nothing may be handed out here: a turn hears, records, and that is all.
+        scheduler.is_draining = True
+        scheduler.begin()
+        from concurrent.futures import Future
+
+        from clipspool.scheduler import Asked
+
+        reply: Future[Any] = Future()
+        scheduler.hear(Asked(command, reply))
+        scheduler.turn()
+        return reply.result(0)
+
+
+class _NoWork:
+    """Nothing is handed out to it."""
+
+    def work(self, *_: Any) -> Any:
+        raise NotImplementedError
+
+    retire = sweep = work
+
+
+def operator_name() -> str:
+    """Name the one who gives a command, for the history."""
+    with suppress(OSError, KeyError):
+        return getpass.getuser()
+    return "operator"

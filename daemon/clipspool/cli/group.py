@@ -1,0 +1,124 @@
+"""The command group, and what all commands share: the configuration, exit codes, questions and answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from clipspool import __version__
+
+if TYPE_CHECKING:
+    from clipspool.settings import Settings
+
+EXIT_FAILED = 1
+EXIT_CONFIG = 78
+
+
+class Context:
+    """The options given before a command."""
+
+    def __init__(self, config: Path | None) -> None:
+        """Take the file of `--config`, None to look in the usual places."""
+        self.config = config
+
+    def settings(self, *, logged: bool = False) -> Settings:
+        """Read the configuration, or end with exit code 78 and one clear sentence."""
+        from clipspool import logs
+        from clipspool.settings import SettingsError, load
+
+        try:
+            settings = load(self.config)
+        except SettingsError as error:
+            refuse(str(error))
+        key = settings.provider.api_key
+        logs.configure(
+            format=settings.logs.format,
+            level=settings.logs.level if logged else "error",
+            secrets=[] if key is None else [key.get_secret_value()],
+        )
+        return settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration file; else $CLIPSPOOL_CONFIG, ./config.toml, your own, /etc/clipspool.",
+)
+@click.version_option(__version__, prog_name="clipspool")
+@click.pass_context
+def clipspool(context: click.Context, config: Path | None) -> None:
+    """Drop a clip and a sidecar into a folder; the rendered video appears in another.
+
+    Start with `clipspool demo`, or with `clipspool init` and `clipspool check`.
+    """
+    context.obj = Context(config)
+
+
+def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Command]:
+    """Add a command to the group; `-c` may stand behind its name too."""
+
+    def remember(context: click.Context, _parameter: click.Parameter, config: Path | None) -> None:
+        if config is not None:
+            context.obj.config = config
+
+    def add(function: Callable[..., None]) -> click.Command:
+        option = click.option(
+            "-c",
+            "--config",
+            type=click.Path(path_type=Path, dir_okay=False),
+            expose_value=False,
+            callback=remember,
+            help="The configuration file.",
+        )
+        return clipspool.command(name)(click.pass_obj(option(function)))
+
+    return add
+
+
+def say(text: str = "", *, err: bool = False, end: str = "\n") -> None:
+    """Print a line; names that are not UTF-8 never break it."""
+    click.echo(text.encode("utf-8", "backslashreplace").decode() + end, err=err, nl=False)
+
+
+def refuse(message: str) -> NoReturn:
+    """End because the configuration cannot be used."""
+    say(message, err=True)
+    sys.exit(EXIT_CONFIG)
+
+
+def fail(message: str) -> NoReturn:
+    """End because it could not be done."""
+    say(message, err=True)
+    sys.exit(EXIT_FAILED)
+
+
+def consent(question: str, *, yes: bool) -> None:
+    """Ask before something that may cost money or lose work; without a terminal `--yes` is needed."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{question}\nNothing was done: add --yes to say so without being asked.")
+    if not click.confirm(question, default=False):
+        fail("Nothing was done.")
+
+
+def print_json(value: Any) -> None:
+    """Print JSON in ASCII, one value a line."""
+    import json
+
+    say(json.dumps(value, ensure_ascii=True))
+
+
+def main() -> None:
+    """Run the command; a closed pipe (`| head`) ends it quietly."""
+    try:
+        clipspool(prog_name="clipspool")
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,106 @@
+"""`clipspool init` and `clipspool check`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clipspool.cli.group import EXIT_FAILED, Context, clipspool, command, fail, print_json, say
+
+if TYPE_CHECKING:
+    from clipspool.check import Finding
+
+_START = """\
+# clipspool: a configuration to start from. config.example.toml in the repository shows every key.
+# The API key never stands here: set CLIPSPOOL_PROVIDER__API_KEY, or name a file of its own:
+
+[provider]
+base_url = "https://api.cometapi.com/runwayml/v1"
+#api_key_file = "api_key"
+
+[budget]
+submissions_per_day = 100       # paid requests in a day, whatever happens
+
+# What a sidecar does not say.
+[defaults]
+model = "gen4_aleph"
+
+[[inbox]]
+path = "bay-1"                  # editors drop clips and sidecars here
+outbox = "bay-1-results"        # results appear here
+"""
+
+_SIDECAR = """\
+# Copy this beside a clip under the clip's name: shot010.mp4 and shot010.toml.
+prompt = "Turn the street into deep winter at dusk"
+"""
+
+
+@clipspool.command()
+@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
+def init(folder: Path) -> None:
+    """Write config.toml and folders to start from, in DIR or here. Nothing that is there is changed."""
+    config = folder / "config.toml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with config.open("x") as file:
+            file.write(_START)
+        for name in ("bay-1", "bay-1-results"):
+            (folder / name).mkdir(exist_ok=True)
+        example = folder / "sidecar.example.toml"
+        if not example.exists():
+            example.write_text(_SIDECAR)
+    except FileExistsError:
+        fail(f"{config} is there already; nothing was changed.")
+    except OSError as error:
+        fail(f"{error.filename or folder} cannot be written: {error.strerror}.")
+    say(f"Made {config}, {folder / 'bay-1'} and {folder / 'bay-1-results'}.")
+    say("Next: set CLIPSPOOL_PROVIDER__API_KEY, then")
+    say(f"  clipspool check -c {config}")
+    say(f"  clipspool run -c {config}")
+
+
+@command()
+@click.option("--offline", is_flag=True, help="Leave the provider out.")
+@click.option("--systemd", is_flag=True, help="Print the drop-in that the configured folders need.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
+def check(context: Context, *, offline: bool, systemd: bool, as_json: bool) -> None:
+    """Look at everything that a run will need, and say what to do where it lacks. Spends nothing."""
+    settings = context.settings()
+    from clipspool.check import is_fit, look, systemd_drop_in
+
+    if systemd:
+        say(systemd_drop_in(settings), end="")
+        return
+    from clipspool.app import provider_of
+
+    findings: list[Finding] = []
+    for finding in look(settings, None if offline else provider_of(settings)):
+        findings.append(finding)
+        if as_json:
+            print_json(
+                {
+                    "level": finding.level,
+                    "what": finding.what,
+                    "why": finding.why,
+                    "what_to_do": finding.what_to_do,
+                }
+            )
+        else:
+            _print(finding)
+    if not is_fit(findings):
+        sys.exit(EXIT_FAILED)
+
+
+_MARKS = {"ok": ("ok  ", "green"), "warn": ("look", "yellow"), "bad": ("BAD ", "red")}
+
+
+def _print(finding: Finding) -> None:
+    mark, color = _MARKS[finding.level]
+    why = f": {finding.why}" if finding.why else ""
+    say(f"{click.style(mark, fg=color)}  {finding.what}{why}")
+    if finding.what_to_do:
+        say(f"      {finding.what_to_do}")

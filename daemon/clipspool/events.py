@@ -1,0 +1,214 @@
+"""What happens to a job, in the past tense: stages and operators say it, the lifecycle applies it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from clipspool.job import Error, Held, Result
+from clipspool.provider import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The clip was read whole and did not change meanwhile."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+    credits_estimated: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The clip is not the one that was read: somebody still writes to it. It has to settle again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A stage could not go on yet, and that is nobody's fault: a clip still growing, a daemon that stops."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection to the provider stands; once this is durable the bytes may leave."""
+
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSubmitted:
+    """Surely no task was made: never sent, withdrawn, or clearly refused for now."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLost:
+    """The request left and no clear answer came back."""
+
+    message: str
+    evidence: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The daemon ended while the request may have been in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCreated:
+    """The provider gave a task id."""
+
+    task_id: str
+    credits: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSeen:
+    """The task was looked at and is still open."""
+
+    status: str
+    """The provider's own word."""
+    rendering: bool
+    """False while it is queued or throttled there."""
+    progress: float | None = None
+    credits: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMissing:
+    """The provider says it does not know the task (yet)."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageFailed:
+    """A stage met a fault of the moment; it is tried again after a pause."""
+
+    code: str
+    message: str
+    retry_after_seconds: float | None = None
+    held: Held | None = None
+    """Said to the operator once it has gone on for some time."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSucceeded:
+    """The provider is done."""
+
+    credits: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCancelled:
+    """The provider says the task was cancelled."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job cannot go on: a fault of the clip, the request or the render."""
+
+    error: Error
+    credits: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """All outputs are whole in the work folder, verified."""
+
+    results: tuple[Result, ...]
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultGone:
+    """A fetched result is no longer in the work folder; the provider still has it."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """All results are durable in the outbox."""
+
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The scheduler set the job aside for a person, before anything was spent."""
+
+    held: Held
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The operator ended it, and the provider was told where it can be."""
+
+    by: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """The operator wants it ended; it is once the stage under way allows."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The operator wants it run again, and consents to what that may cost."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The operator found the task of an in-doubt job."""
+
+    by: str
+    task_id: str
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """The operator let a held job go."""
+
+    by: str
+
+
+Event = (
+    Prepared
+    | Changed
+    | Postponed
+    | Connected
+    | NotSubmitted
+    | AnswerLost
+    | Interrupted
+    | TaskCreated
+    | TaskSeen
+    | TaskMissing
+    | StageFailed
+    | TaskSucceeded
+    | TaskCancelled
+    | Failed
+    | Fetched
+    | ResultGone
+    | Delivered
+    | Parked
+    | Cancelled
+    | CancelAsked
+    | Retried
+    | Attached
+    | Approved
+)

@@ -1,0 +1,258 @@
+"""Judges the files that belong together by name: accepted, waiting for something, or in need of an editor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from math import inf
+
+import structlog
+
+from clipspool.files import NotRegular, Rel, Root, Unavailable, join, name_of, parent
+from clipspool.intake.accept import Acceptance
+from clipspool.intake.defaults import Chain, Defaults
+from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
+from clipspool.intake.names import readable
+from clipspool.intake.notes import Notes, sentence
+from clipspool.intake.pair import STILL_CHANGING, Matched, Patience, Waits, pair
+from clipspool.intake.scan import Folder
+from clipspool.intake.terms import Accepted, Rules, Waiting
+from clipspool.intake.tree import Group, Tree
+from clipspool.job import Problem
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """A file that stays, for now."""
+
+    path: Rel
+    reason: str
+    problems: Sequence[Problem] = ()
+    """For its note; none where it only waits."""
+    look_at: float = inf
+    goes_on: bool = False
+    """Whether it will go on by itself."""
+    is_stuck: bool = False
+    """Whether it hangs on more than the group's own files, and is judged anew at each rescan."""
+
+
+class Judge:
+    """Judges one inbox's files by one set of rules, and keeps what came of it."""
+
+    def __init__(
+        self,
+        root: Root,
+        rules: Rules,
+        tree: Tree,
+        examination: Examination,
+        acceptance: Acceptance,
+        notes: Notes,
+        *,
+        take: Callable[[Accepted], None],
+        now: Callable[[], float],
+    ) -> None:
+        """`take` is handed each clip the moment it is accepted; `now` is Unix time in seconds."""
+        self.waiting: dict[Rel, Waiting] = {}
+        self.is_news = True
+        """Whether `waiting` changed since the caller last set this to False."""
+        self.going_on: set[Group] = set()
+        """What time alone will bring forward."""
+        self.notes_due: dict[Rel, Sequence[Problem]] = {}
+        """Notes to write or, with no problems, to take back."""
+        self._root = root
+        self._rules = rules
+        self._tree = tree
+        self._examination = examination
+        self._acceptance = acceptance
+        self._notes = notes
+        self._take = take
+        self._now = now
+        self._defaults = Defaults(
+            rules, lambda path, stamp: examination.read_layer(path, stamp, is_own=False)
+        )
+        self._patience = Patience(
+            rules.sidecar_required, rules.sidecar_wait_seconds, rules.optional_wait_seconds
+        )
+        self._stays: dict[Group, tuple[Rel, ...]] = {}
+        self._timers: list[tuple[float, Group]] = []
+        self._timer_of: dict[Group, float] = {}
+        self._stuck: set[Group] = set()
+        self._closed: set[Rel] = set()
+
+    # --- when to judge again ----------------------------------------------------------------------------
+
+    def next_timer(self) -> float:
+        """Say when, in monotonic seconds, something has to be judged again though nothing changed."""
+        return self._timers[0][0] if self._timers else inf
+
+    def ring(self, now: float) -> None:
+        """Have judged what is due."""
+        while self._timers and self._timers[0][0] <= now:
+            at, group = heappop(self._timers)
+            if self._timer_of.get(group) == at:
+                del self._timer_of[group]
+                self._tree.affected[group] = None
+
+    def judge_stuck(self) -> None:
+        """Have judged again what hangs on more than its own files: a reference, a file that did not open."""
+        self._tree.affected.update(dict.fromkeys(self._stuck))
+
+    # --- judging ----------------------------------------------------------------------------------------
+
+    def judge(self, group: Group, now: float) -> None:
+        """Judge a group at `now`, monotonic seconds. Raises Unavailable."""
+        self._stuck.discard(group)
+        self.going_on.discard(group)
+        self._timer_of.pop(group, None)
+        folder = self._tree.folders.get(group[0])
+        entries = folder.entries(group[1]) if folder is not None else []
+        stays: list[_Stay] = []
+        if folder is not None and entries:
+            chain = self._defaults.chain(folder.rel, self._tree.folders)
+            for answer in pair(entries, now=now, patience=self._patience, defaults_serve=chain.hold_prompt):
+                match answer:
+                    case Matched():
+                        stays += self._try(folder, answer, chain, now)
+                    case Waits():
+                        stays.append(_stay(join(folder.rel, answer.name), answer))
+        self._record(group, stays)
+
+    def _try(self, folder: Folder, match: Matched, chain: Chain, now: float) -> list[_Stay]:
+        """Accept a pairing with which all is well; one that stays gives why."""
+        path = join(folder.rel, match.clip)
+        try:
+            outcome = self._examine(folder, match, chain, now)
+            if isinstance(outcome, Ready):
+                accepted = self._acceptance.accept(outcome)
+                self._take(accepted)
+                self._clear_away(folder, accepted)
+                return []
+        except Changed:
+            self._tree.suspect(folder.rel, [name for name in (match.clip, match.sidecar) if name], now)
+            return [_Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)]
+        except Unavailable:
+            raise
+        except OSError as error:
+            reason = _in_words(error)
+            return [_Stay(path, reason, (Problem(reason),), is_stuck=True)]
+        if isinstance(outcome, Waits):
+            return [_stay(path, outcome, is_stuck=True)]
+        reason = "; ".join(sentence(problem) for problem in outcome.problems[:3])
+        is_stuck = any(problem.key == "references" for problem in outcome.problems)
+        return [_Stay(path, reason, outcome.problems, is_stuck=is_stuck)]
+
+    def _examine(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Ready | Wrong | Waits:
+        path = join(folder.rel, match.clip)
+        if chain.unsettled is not None:
+            due = chain.since + self._rules.sidecar_wait_seconds
+            reason = f"`{readable(chain.unsettled)}` is still changing, or empty"
+            return Waits(path, reason, now >= due, inf if now >= due else due)
+        stamp = folder.settled(match.clip)
+        sidecar_stamp = folder.settled(match.sidecar) if match.sidecar is not None else None
+        if stamp is None or (match.sidecar is not None and sidecar_stamp is None):
+            raise Changed(path)
+        if match.overlooked is not None:
+            overlooked = readable(match.overlooked)
+            log.info("sidecar_overlooked", inbox=self._rules.name, clip=readable(path), sidecar=overlooked)
+        sidecar = None if match.sidecar is None else join(folder.rel, match.sidecar)
+        pairing = Pairing(path, stamp, folder.since(match.clip), sidecar, sidecar_stamp)
+        return self._examination.examine(pairing, chain.layers, now)
+
+    def _set_timer(self, group: Group, at: float) -> None:
+        if at < self._timer_of.get(group, inf):
+            self._timer_of[group] = at
+            heappush(self._timers, (at, group))
+
+    def _record(self, group: Group, stays: Sequence[_Stay]) -> None:
+        """Put what came of a group in the place of what was known of it."""
+        paths = tuple(stay.path for stay in stays)
+        for path in self._stays.get(group, ()):
+            if path not in paths:
+                self._remove(path)
+        if paths:
+            self._stays[group] = paths
+        else:
+            self._stays.pop(group, None)
+        for stay in stays:
+            if stay.is_stuck:
+                self._stuck.add(group)
+            if stay.goes_on:
+                self.going_on.add(group)
+            if stay.look_at < inf:
+                self._set_timer(group, stay.look_at)
+            self._put(stay)
+
+    def _put(self, stay: _Stay) -> None:
+        known = self.waiting.get(stay.path)
+        if stay.problems or (known is not None and known.problem):
+            self.notes_due[stay.path] = stay.problems
+        if known is None or (known.reason, known.problem) != (stay.reason, bool(stay.problems)):
+            since = self._now() if known is None else known.since
+            self.waiting[stay.path] = Waiting(stay.path, stay.reason, since, bool(stay.problems))
+            self.is_news = True
+
+    def _remove(self, path: Rel) -> None:
+        if self.waiting.pop(path, None) is not None:
+            self.is_news = True
+        self._examination.forget(path)
+        self.notes_due[path] = ()
+
+    def record_closed(self) -> None:
+        """Say of each folder that cannot be opened that its clips wait."""
+        closed = self._tree.closed
+        for path in [path for path in self._closed if path not in closed]:
+            self._closed.discard(path)
+            self.waiting.pop(path, None)
+            self.is_news = True
+        for path, reason in closed.items():
+            if path not in self._closed:
+                self._closed.add(path)
+                self.waiting[path] = Waiting(path, reason, self._now(), problem=True)
+                self.is_news = True
+
+    def _clear_away(self, folder: Folder, accepted: Accepted) -> None:
+        clip = accepted.clip
+        self._examination.forget(clip.path)
+        for path in (clip.path, clip.sidecar):
+            if path is not None:
+                folder.forget(name_of(path))
+        log.info(
+            "clip_accepted", inbox=clip.inbox, clip=readable(clip.path), id=clip.id, jobs=len(accepted.jobs)
+        )
+        for path in (clip.path, clip.sidecar):
+            if path is not None:
+                self._notes.clear(path, folder.notes)
+
+    # --- notes ------------------------------------------------------------------------------------------
+
+    def write_note(self) -> None:
+        """Write or take back the note that is due the longest. Raises Unavailable."""
+        path = next(iter(self.notes_due))
+        problems = self.notes_due.pop(path)
+        if problems:
+            self._notes.put(path, problems)
+            return
+        folder = self._tree.folders.get(parent(path))
+        self._notes.clear(path, folder.notes if folder is not None else ())
+
+    def clear_strays(self) -> None:
+        """Remove notes of ours that belong to no file any more. Raises Unavailable."""
+        for folder in self._tree.folders.values():
+            if fresh := folder.take_fresh_notes():
+                self._notes.clear_strays(folder.rel, fresh, folder.waiting_names())
+
+
+def _stay(path: Rel, waits: Waits, *, is_stuck: bool = False) -> _Stay:
+    problems = (Problem(waits.reason),) if waits.is_problem else ()
+    return _Stay(path, waits.reason, problems, waits.look_at, waits.goes_on, is_stuck)
+
+
+def _in_words(error: OSError) -> str:
+    if isinstance(error, NotRegular):
+        return "it is not a file but a link or a device; put the file itself here"
+    if isinstance(error, PermissionError):
+        return "it cannot be read or moved: permission denied; make it and its folder writable for clipspool"
+    return f"it cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"

@@ -1,0 +1,127 @@
+"""What a name in an inbox means, and how it is shown to people."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import unicodedata
+from collections.abc import Iterable
+from enum import Enum, auto
+
+DEFAULTS = "_defaults.toml"
+TOML = ".toml"
+PROBLEM_NOTE = ".problem.txt"
+_OUR_NOTES = (PROBLEM_NOTE, ".error.toml")
+_TEMPORARY_SUFFIXES = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
+_TEMPORARY_PREFIXES = (".syncthing.", "~syncthing~", ".in.", ".")
+_IGNORED = frozenset({"thumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin", "lost+found"})
+_IGNORED_PREFIXES = (".", "_", "~")  # `.nfs*`, `.smbdelete*`, `._*`, `_done` and all that is ours among them
+_UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+_BYTE_ESCAPES = range(0xDC80, 0xDD00)
+
+
+class Kind(Enum):
+    """What a name stands for."""
+
+    CLIP = auto()
+    SIDECAR = auto()
+    DEFAULTS = auto()
+    NOTE = auto()
+    """A problem note of ours."""
+    TEMPORARY = auto()
+    """What a copying tool leaves beside a clip until it is done with it."""
+    OTHER = auto()
+    """Reference images, and what is no business of ours."""
+    IGNORED = auto()
+
+
+class Names:
+    """The rules for names in one inbox."""
+
+    def __init__(self, extensions: Iterable[str], ignore: Iterable[str] = ()) -> None:
+        """Take the suffixes of clips (`.mp4`, any letter case) and globs of names or paths to leave alone."""
+        self._extensions = frozenset(f".{e.lower().lstrip('.')}" for e in extensions)
+        globs = "|".join(fnmatch.translate(glob) for glob in ignore)
+        self._ignore = re.compile(globs) if globs else None
+
+    def kind(self, name: str, folder: str = "") -> Kind:
+        """Say what a file's name stands for, in a folder given relative to the inbox."""
+        if self._ignore is not None and (
+            self._ignore.match(name) or (folder and self._ignore.match(f"{folder}/{name}"))
+        ):
+            return Kind.IGNORED
+        if name == DEFAULTS:
+            return Kind.DEFAULTS
+        lower = name.lower()
+        if lower.endswith(_OUR_NOTES):
+            return Kind.NOTE if lower.endswith(PROBLEM_NOTE) else Kind.IGNORED
+        if lower.startswith(_IGNORED_PREFIXES) or lower.endswith(_TEMPORARY_SUFFIXES) or lower in _IGNORED:
+            return Kind.IGNORED if self.awaited(name) is None else Kind.TEMPORARY
+        if lower.endswith(TOML):
+            return Kind.SIDECAR
+        return Kind.CLIP if self.is_clip(name) else Kind.OTHER
+
+    def enters(self, name: str, folder: str = "") -> bool:
+        """Say whether a folder of that name is looked into."""
+        lower = name.lower()
+        if lower.startswith(_IGNORED_PREFIXES) or lower in _IGNORED:
+            return False
+        return self._ignore is None or not (
+            self._ignore.match(name) or (folder and self._ignore.match(f"{folder}/{name}"))
+        )
+
+    def is_clip(self, name: str) -> bool:
+        """Say whether a name has a clip's suffix."""
+        return _suffix(name).lower() in self._extensions
+
+    def awaited(self, name: str) -> str | None:
+        """Name the clip that a temporary announces: `shot.mp4.part`, `.shot.mp4.Xyz1` say `shot.mp4`."""
+        if name.startswith("._"):  # AppleDouble lies beside a clip for ever
+            return None
+        inner, is_prefixed = name, False
+        for prefix in _TEMPORARY_PREFIXES:
+            if name.startswith(prefix):
+                inner, is_prefixed = name[len(prefix) :], True
+                break
+        suffix = _suffix(inner)
+        if suffix.lower() not in _TEMPORARY_SUFFIXES and not (is_prefixed and suffix):
+            return None
+        inner = inner[: len(inner) - len(suffix)]
+        return inner if self.is_clip(inner) else None
+
+    def base(self, name: str) -> str:
+        """Give what a clip, its sidecars and its temporary siblings share: they are judged together."""
+        inner = self.awaited(name) or name
+        if inner.lower().endswith(TOML):
+            inner = inner[: -len(TOML)]
+        while self.is_clip(inner):
+            inner = stem(inner)
+        return inner
+
+
+def _suffix(name: str) -> str:
+    """Give the last suffix with its dot; empty where only a dot leads or ends the name."""
+    dot = name.rfind(".")
+    return name[dot:] if dot > 0 else ""
+
+
+def stem(name: str) -> str:
+    """Give a name without its last suffix."""
+    return name[: len(name) - len(_suffix(name))]
+
+
+def readable(name: str) -> str:
+    """Spell a name so that people see what it is: escapes for what would deceive or vanish."""
+    if name.isascii() and name.isprintable():
+        return name
+    return "".join(_escape(letter) for letter in name)
+
+
+def _escape(letter: str) -> str:
+    number = ord(letter)
+    if number in _BYTE_ESCAPES:  # a byte that is not UTF-8, as os.fsdecode hands it over
+        return f"\\x{number - 0xDC00:02x}"
+    if letter in _DIRECTION_MARKS or unicodedata.category(letter) in _UNSHOWABLE:
+        return letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return letter

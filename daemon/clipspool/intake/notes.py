@@ -1,0 +1,135 @@
+"""Tells an editor, beside the file in question, why it is not accepted; takes the note back after."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+
+import structlog
+
+from clipspool.files import NotRegular, Rel, Root, Unavailable, join, name_of, parent
+from clipspool.intake.names import PROBLEM_NOTE, readable
+from clipspool.job import Problem
+
+_NAME_BYTES_MAX = 255
+_NOTE_BYTES_MAX = 256 << 10
+_BEGINNING = "clipspool cannot take "
+_PROBLEMS_MAX = 20
+
+log = structlog.get_logger()
+
+
+def note_name(name: str) -> str:
+    """Name the note of a file; a name too long for that is shortened, and its hash tells it apart."""
+    raw = name.encode(errors="surrogateescape")
+    if len(raw) + len(PROBLEM_NOTE) <= _NAME_BYTES_MAX:
+        return name + PROBLEM_NOTE
+    mark = "~" + hashlib.sha256(raw).hexdigest()[:12]
+    room = _NAME_BYTES_MAX - len(PROBLEM_NOTE) - len(mark)
+    short = raw[:room].decode(errors="ignore" if _is_utf8(raw) else "surrogateescape")
+    return short + mark + PROBLEM_NOTE
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def text_of(name: str, problems: Sequence[Problem]) -> str:
+    """Write the note: what is wrong, where, and what to do."""
+    lines = [f"{_BEGINNING}{readable(name)} yet:", ""]
+    lines += [f"  - {sentence(problem)}" for problem in problems[:_PROBLEMS_MAX]]
+    if len(problems) > _PROBLEMS_MAX:
+        lines.append(f"  - and {len(problems) - _PROBLEMS_MAX} more")
+    lines += ["", "Mend that and save: it is looked at again by itself, and this note goes away."]
+    return "\n".join(lines) + "\n"
+
+
+def sentence(problem: Problem) -> str:
+    """Say one problem in one line: where it is, and what."""
+    where = [readable(problem.file)] if problem.file else []
+    if problem.line is not None:
+        where.append(f"line {problem.line}")
+    message = problem.message
+    if problem.key and not message.startswith("unknown key"):
+        message = f"`{readable(problem.key)}` {message}"
+    elif problem.file and not problem.key and problem.line is None:
+        return f"{where[0]} {message}"
+    return f"{', '.join(where)}: {message}" if where else message
+
+
+class Notes:
+    """The notes in one inbox: written when what they say changes, removed when there is nothing to say."""
+
+    def __init__(self, root: Root, inbox: str) -> None:
+        self._root = root
+        self._inbox = inbox
+        self._said: dict[Rel, int] = {}
+        self._is_writable = True
+
+    def put(self, path: Rel, problems: Sequence[Problem]) -> None:
+        """Say beside a file what is wrong with it. Raises Unavailable; any other trouble is logged once."""
+        note, text = join(parent(path), note_name(name_of(path))), text_of(name_of(path), problems)
+        if self._said.get(note) == hash(text):
+            return
+        try:
+            if self._text(note) != text:
+                self._root.replace(note, text.encode(errors="replace"))
+                log.info(
+                    "problem_noted", inbox=self._inbox, clip=readable(path), problem=sentence(problems[0])
+                )
+        except Unavailable:
+            raise
+        except OSError as error:
+            self._complain(note, error)
+        else:
+            self._is_writable = True
+        self._said[note] = hash(text)
+
+    def clear(self, path: Rel, present: Collection[str]) -> None:
+        """Take back a file's note, of this run or among the names `present`. Raises Unavailable."""
+        name = note_name(name_of(path))
+        note = join(parent(path), name)
+        if self._said.pop(note, None) is not None or (name in present and self._is_ours(note)):
+            self._remove(note)
+
+    def clear_strays(self, folder: Rel, found: Iterable[str], waiting: Iterable[str]) -> None:
+        """Remove notes of ours in a folder that belong to no file there any more. Raises Unavailable.
+
+        `found` are names of notes, `waiting` those of the files that may still get, or keep, one.
+        """
+        kept = {note_name(name) for name in waiting}
+        for name in set(found) - kept:
+            note = join(folder, name)
+            if note in self._said or self._is_ours(note):
+                self._said.pop(note, None)
+                self._remove(note)
+
+    def _is_ours(self, note: Rel) -> bool:
+        return (self._text(note) or "").startswith(_BEGINNING)
+
+    def _text(self, note: Rel) -> str | None:
+        try:
+            return self._root.read(note, _NOTE_BYTES_MAX).decode(errors="replace")
+        except Unavailable:
+            raise
+        except (OSError, ValueError, NotRegular):
+            return None
+
+    def _remove(self, note: Rel) -> None:
+        try:
+            self._root.remove(note)
+        except Unavailable:
+            raise
+        except OSError as error:
+            self._complain(note, error)
+
+    def _complain(self, note: Rel, error: OSError) -> None:
+        if self._is_writable:
+            log.warning(
+                "note_not_written", inbox=self._inbox, note=readable(note), reason=str(error.strerror)
+            )
+        self._is_writable = False

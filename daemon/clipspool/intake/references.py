@@ -1,0 +1,76 @@
+"""Where a reference image may lie: a path inside the inbox, or a public https address."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_ADDRESS_MAX = 2048
+_PATH_BYTES_MAX = 4096
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_NUMERIC_HOST = re.compile(r"(?:0[xX])?[0-9A-Fa-f.]*[0-9][0-9A-Fa-f.]*")
+
+
+def is_address(entry: str) -> bool:
+    """Tell an address from a path: `https://…` from `winter.png`."""
+    return "://" in entry or entry.lower().startswith(("data:", "http:", "https:", "file:"))
+
+
+def trouble_with(entry: str) -> str | None:
+    """Say what is wrong with an entry of `references`, as far as its text shows; None when all is well."""
+    if not entry.isprintable():
+        return "holds a control character or another that cannot be seen"
+    return _trouble_with_address(entry) if is_address(entry) else _trouble_with_path(entry)
+
+
+def _trouble_with_path(path: str) -> str | None:
+    if not path or path.startswith("/") or "\\" in path or _SCHEME.match(path.partition("/")[0]):
+        return 'has to name an image inside the inbox, as in "winter.png" or "looks/winter.png"'
+    if any(part in {"", ".", ".."} for part in path.split("/")):
+        return "has to be a plain path inside the inbox, without `..`, `.` or empty parts"
+    if len(path.encode(errors="surrogateescape")) > _PATH_BYTES_MAX:
+        return "is a path longer than any file's"
+    if path.startswith((".", "_")):
+        return "names a file in a folder that is clipspool's own; put the image beside the clip"
+    if not path.lower().endswith(SUFFIXES):
+        return f"has to name an image ({' '.join(SUFFIXES)})"
+    return None
+
+
+def _trouble_with_address(address: str) -> str | None:
+    if len(address) > _ADDRESS_MAX or " " in address:
+        return f"has to be an address of at most {_ADDRESS_MAX} characters, without spaces"
+    try:
+        url = urlsplit(address)
+        host = (url.hostname or "").rstrip(".")
+        _ = url.port
+    except ValueError:
+        return "is not a valid address"
+    if url.scheme != "https" or not host:
+        return "has to be an address that begins with https://, or a path inside the inbox"
+    if url.username is not None or url.password is not None:
+        return "is an address with a user name or password in it; the provider could not use it"
+    if not _is_public(host):
+        return "is an address that only this network can reach; the provider could not fetch it"
+    return None
+
+
+def _is_public(host: str) -> bool:
+    """Judge what is written; names are resolved by the provider, who fetches them."""
+    try:
+        number = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return (
+            "." in host and not host.endswith((".local", ".localhost", ".internal")) and not _is_numeric(host)
+        )
+    mapped = getattr(number, "ipv4_mapped", None)
+    return (mapped or number).is_global and not number.is_multicast
+
+
+def _is_numeric(host: str) -> bool:
+    """Recognise 2130706433, 0x7f.1 and the like, which resolvers take for addresses."""
+    return (
+        _NUMERIC_HOST.fullmatch(host.rpartition(".")[2]) is not None and host.rpartition(".")[2][:1].isdigit()
+    )

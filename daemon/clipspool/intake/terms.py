@@ -1,0 +1,69 @@
+"""What an inbox is told, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from clipspool.files import Rel
+from clipspool.job import Clip, Job
+
+Detect = Literal["auto", "events", "rescan"]
+InboxState = Literal["starting", "watching", "offline"]
+EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """An inbox's part of the configuration, as far as intake goes."""
+
+    name: str
+    extensions: frozenset[str] = EXTENSIONS
+    ignore: tuple[str, ...] = ()
+    """Globs of names, or of paths where they hold a `/`."""
+    sidecar_required: bool = True
+    settle_seconds: float = 3.0
+    rescan_seconds: float = 30.0
+    detect: Detect = "auto"
+    priority: int = 0
+    hold_seconds: float = 0.0
+    layers: tuple[Mapping[str, Any], ...] = ()
+    """The configuration's `[defaults]`, then the inbox's `defaults`; `sidecar.layer_of` checks them."""
+    journal: str = ""
+    """The identity of the journal that takes on what is accepted."""
+    sidecar_wait_seconds: float = 60.0
+    """How long a file may wait for another, or to become whole, before its editor gets a note."""
+    optional_wait_seconds: float = 10.0
+    """How long a clip waits for a sidecar that is optional."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A file that lies in an inbox and is not accepted, or not yet."""
+
+    path: Rel
+    reason: str
+    since: float
+    """Unix seconds: when it was first seen waiting."""
+    problem: bool
+    """Whether its editor has to do something; there is a note beside it then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A clip is in its work folder, whole and durable, and these are its jobs."""
+
+    clip: Clip
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InboxChanged:
+    """An inbox came, went, or is watched in another way."""
+
+    name: str
+    state: InboxState
+    reason: str
+    """Why it is offline, else empty."""
+    detect: Literal["events", "rescan"]

@@ -1,0 +1,162 @@
+"""All folders of one inbox as last seen: walked at each rescan, peeked into where something happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
+
+import structlog
+
+from clipspool.files import Rel, Root, Unavailable, join, name_of, parent
+from clipspool.intake.names import Names, readable
+from clipspool.intake.scan import Folder
+from clipspool.intake.terms import Rules
+
+DEPTH_MAX = 64
+
+Group = tuple[Rel, str]
+"""A folder and a base name: the files that are judged together."""
+
+log = structlog.get_logger()
+
+
+class Tree:
+    """The folders of an inbox, and which groups of files in them have to be judged."""
+
+    def __init__(self, root: Root, rules: Rules, follow: Callable[[set[str]], None]) -> None:
+        """`follow` is told the names of the folders in the root before they are looked into."""
+        self.folders: dict[Rel, Folder] = {}
+        self.affected: dict[Group, None] = {}
+        """What has to be judged, first come first served."""
+        self.closed: dict[Rel, str] = {}
+        """Folders that cannot be opened, and why."""
+        self._root = root
+        self._rules = rules
+        self._names = Names(rules.extensions, rules.ignore)
+        self._follow = follow
+        self._busy: set[Rel] = set()
+
+    def walk(self, now: float) -> None:
+        """Look at everything. Raises Unavailable."""
+        self._scan("", now, deep=True)
+
+    def hear(self, hints: Iterable[Rel], now: float) -> None:
+        """Look where something may have changed. Raises Unavailable."""
+        files: dict[Rel, set[str]] = {}
+        whole: set[Rel] = set()
+        for hint in hints:
+            if hint in self.folders:
+                whole.add(hint)
+                continue
+            folder = parent(hint)
+            if folder in self.folders:
+                files.setdefault(folder, set()).add(name_of(hint))
+            elif self._is_ours(folder):
+                continue
+            else:
+                while folder and folder not in self.folders:
+                    folder = parent(folder)
+                whole.add(folder)
+        if (
+            any("/" not in rel for rel in whole) and "" in self.folders
+        ):  # one that went may be back under its name
+            self._follow(self.folders[""].below)
+        for rel in whole:
+            self._scan(rel, now)
+        for rel, names in files.items():
+            if rel not in whole:
+                self._peek(rel, names, now)
+
+    def look_again(self, now: float) -> None:
+        """Look at what may have settled. Raises Unavailable."""
+        for rel in list(self._busy):
+            if rel in self.folders:
+                self._peek(rel, self.folders[rel].candidates(), now)
+
+    def next_look(self, now: float) -> float:
+        """Say when, in monotonic seconds, `look_again` is due."""
+        return min((self.folders[rel].next_look(now) for rel in self._busy), default=inf)
+
+    def suspect(self, rel: Rel, names: Iterable[str], now: float) -> None:
+        """Look again at files that turned out to have changed. Raises Unavailable."""
+        if rel in self.folders:
+            self._peek(rel, names, now)
+
+    def affect_all(self, below: Rel = "") -> None:
+        """Have everything judged again, in a folder and those below it."""
+        for rel, folder in self.folders.items():
+            if not below or rel == below or rel.startswith(below + "/"):
+                self.affected.update(dict.fromkeys((rel, base) for base in folder.bases()))
+
+    def _is_ours(self, rel: Rel) -> bool:
+        return not all(self._names.enters(name) for name in rel.split("/") if name)
+
+    def _scan(self, rel: Rel, now: float, *, deep: bool = False) -> None:
+        """Look at a folder, and at those in it: the new ones, or with `deep` all."""
+        open_ends = [rel]
+        while open_ends:
+            rel = open_ends.pop()
+            folder = self.folders.get(rel)
+            if folder is None:
+                folder = self.folders[rel] = Folder(rel, self._names, self._rules.settle_seconds)
+            before = folder.below
+            if not self._look(folder, lambda f: f.scan(self._root, now)):
+                continue
+            if not rel:
+                self._follow(folder.below)
+            for name in before - folder.below:
+                self._forget(join(rel, name))
+            if rel.count("/") < DEPTH_MAX:
+                children = (join(rel, name) for name in sorted(folder.below))
+                open_ends += [child for child in children if deep or child not in self.folders]
+
+    def _peek(self, rel: Rel, names: Iterable[str], now: float) -> None:
+        folder = self.folders[rel]
+        before = folder.below
+        self._look(folder, lambda f: f.peek(self._root, names, now))
+        if folder.below != before:
+            self._scan(rel, now)
+
+    def _look(self, folder: Folder, look: Callable[[Folder], set[str]]) -> bool:
+        rel = folder.rel
+        try:
+            bases = look(folder)
+        except Unavailable:
+            raise
+        except (FileNotFoundError, NotADirectoryError):
+            self._forget(rel)
+            return False
+        except OSError as error:
+            if not rel:
+                raise Unavailable(
+                    error.errno, f"{self._root.path} cannot be read: {error.strerror}"
+                ) from error
+            if rel not in self.closed:
+                log.warning(
+                    "folder_not_opened", inbox=self._rules.name, folder=readable(rel), reason=error.strerror
+                )
+            self.closed[rel] = f"this folder cannot be opened: {error.strerror}"
+            return False
+        self.closed.pop(rel, None)
+        self.affected.update(dict.fromkeys((rel, base) for base in sorted(bases)))
+        if folder.defaults_changed:
+            folder.defaults_changed = False
+            self.affect_all(rel)
+        if folder.candidates():
+            self._busy.add(rel)
+        else:
+            self._busy.discard(rel)
+        return True
+
+    def _forget(self, rel: Rel) -> None:
+        """Strike out a folder that is gone, and those that were below it."""
+        self.closed.pop(rel, None)
+        for path in list(self._at_and_below(rel)):
+            folder = self.folders.pop(path)
+            self._busy.discard(path)
+            self.affected.update(dict.fromkeys((path, base) for base in folder.bases()))
+
+    def _at_and_below(self, rel: Rel) -> Iterator[Rel]:
+        for path in self.folders:
+            if path == rel or path.startswith(rel + "/"):
+                yield path

@@ -1,0 +1,150 @@
+"""Hears from the file system that something may have changed: hints, never the truth.
+
+What watchdog tells is late, doubled or missing (FAULTS 1.7), so a handler here only notes a path and rings
+a bell. `.clipspool`, `_done` and `_failed` lie in the inbox and change all the time by our own doing; they
+are left out by watching the root alone, and each of its other folders with all below it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver, ObservedWatch
+
+from clipspool import mounts
+
+FOLDERS_MAX = 24
+"""Each watched folder costs a thread; above this many, one watch takes all, our own doings included."""
+_EVENTS: list[type[FileSystemEvent]] = [
+    FileCreatedEvent,
+    FileMovedEvent,
+    FileClosedEvent,
+    FileDeletedEvent,
+    DirCreatedEvent,
+    DirMovedEvent,
+    DirDeletedEvent,
+]
+
+
+def tells_events(path: Path) -> bool:
+    """Say whether the kernel tells all that happens there: on a local disk, not on NFS or SMB."""
+    return mounts.filesystem_of(path).kind is mounts.Kind.LOCAL
+
+
+def hurry_moves() -> None:
+    """Let nothing wait behind a file that was moved away.
+
+    watchdog holds back such an event, and all after it, for half a second to find out where it went.
+    Each clip that we accept is moved away, and where to is nothing that we need to hear.
+    """
+    for module, holder in (
+        ("inotify_move_event_grouper", "InotifyMoveEventGrouper"),
+        ("inotify_buffer", "InotifyBuffer"),
+    ):
+        with suppress(ImportError, AttributeError):  # the first since watchdog 7, the second before
+            getattr(import_module(f"watchdog.observers.{module}"), holder).delay = 0.0
+
+
+class _Hear(FileSystemEventHandler):
+    def __init__(self, hints: set[str], bell: threading.Event) -> None:
+        self._hints = hints
+        self._bell = bell
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Note the paths and no more: an exception here would end the delivery of events for good."""
+        self._hints.add(os.fsdecode(event.src_path))
+        if event.dest_path:
+            self._hints.add(os.fsdecode(event.dest_path))
+        self._bell.set()
+
+
+class Watch:
+    """The watch over one inbox."""
+
+    def __init__(self, path: Path, bell: threading.Event) -> None:
+        """Take the inbox's absolute path, and what is set when there are hints."""
+        self._path = str(path)
+        self._hints: set[str] = set()
+        self._handler = _Hear(self._hints, bell)
+        self._observer: BaseObserver | None = None
+        self._watches: dict[str, ObservedWatch] = {}
+        self._is_whole = False
+
+    def begin(self, folders: Collection[str]) -> None:
+        """Watch the root and its folders of these names. Raises OSError when a limit is reached."""
+        self.end()
+        hurry_moves()
+        observer = Observer()
+        observer.name = "intake-events"
+        self._observer = observer
+        try:
+            observer.start()
+            self._is_whole = len(folders) > FOLDERS_MAX
+            observer.schedule(self._handler, self._path, recursive=self._is_whole, event_filter=_EVENTS)
+        except Exception:
+            self.end()
+            raise
+        self.follow(folders)
+
+    def follow(self, folders: Collection[str]) -> None:
+        """Watch folders that came, and forget those that went. Raises OSError as `begin` does."""
+        if self._observer is None or self._is_whole:
+            return
+        if len(folders) > FOLDERS_MAX:
+            self.begin(folders)
+            return
+        living = {emitter.watch for emitter in self._observer.emitters if emitter.is_alive()}
+        deaf = {name for name, watch in self._watches.items() if watch not in living}
+        for name in (self._watches.keys() - set(folders)) | deaf:
+            watch = self._watches.pop(name)
+            with suppress(KeyError, OSError):
+                self._observer.unschedule(watch)
+        for name in set(folders) - self._watches.keys():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                self._watches[name] = self._observer.schedule(
+                    self._handler, f"{self._path}/{name}", recursive=True, event_filter=_EVENTS
+                )
+
+    def end(self, seconds: float = 2.0) -> None:
+        """Stop watching; waits at most `seconds` for its threads."""
+        observer, self._observer, self._watches = self._observer, None, {}
+        if observer is None:
+            return
+        with suppress(Exception):  # it may be broken in any way: that is why it is ended
+            observer.stop()
+            observer.join(seconds)
+
+    def is_alive(self) -> bool:
+        """Say whether every thread that should hear something still runs."""
+        observer = self._observer
+        if observer is None or not observer.is_alive():
+            return False
+        emitters = list(observer.emitters)
+        return len(emitters) == len(self._watches) + 1 and all(emitter.is_alive() for emitter in emitters)
+
+    def hints(self) -> list[str]:
+        """Take the paths noted so far, relative to the inbox; those beneath what is ours are left out."""
+        heard: list[str] = []
+        prefix = self._path.rstrip("/") + "/"
+        for _ in range(len(self._hints)):  # more may come meanwhile; they ring the bell again
+            path = self._hints.pop()
+            if path.startswith(prefix):
+                heard.append(path[len(prefix) :])
+        return heard

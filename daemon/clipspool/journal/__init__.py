@@ -1,0 +1,10 @@
+"""The journal: jobs as they are now, and everything that ever happened to them.
+
+`journal.py` writes and asks, `database.py` opens, locks and migrates, `tables.py` is the schema, `rows.py`
+turns nouns into rows and back, `migrations/` holds the numbered steps.
+"""
+
+from clipspool.journal.database import JournalError, Lock
+from clipspool.journal.journal import Entry, Journal, Spend
+
+__all__ = ["Entry", "Journal", "JournalError", "Lock", "Spend"]

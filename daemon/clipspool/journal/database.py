@@ -1,0 +1,153 @@
+"""The journal's database: one file on a local disk, one process that writes, settings fit for a power cut.
+
+WAL with synchronous=FULL is the one setting of SQLite under which nothing acknowledged was lost when the
+power went (FAULTS 1.4); it is set and read back.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+HEAD = "0001"
+"""The newest migration; compared at every start: Alembic is imported only when there is work for it."""
+
+
+class JournalError(Exception):
+    """The journal cannot be used: damaged, newer than this program, or somebody else's."""
+
+
+class Lock:
+    """Says that one process owns the journal; the kernel lets go of it when the process ends, however."""
+
+    def __init__(self, journal: Path) -> None:
+        """Take nothing yet; the lock file lies beside the journal."""
+        self.path = journal.with_name(journal.name + ".lock")
+        self._fd: int | None = None
+
+    def take(self) -> bool:
+        """Take it; False when another process holds it."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+        return True
+
+    def holder(self) -> int | None:
+        """Give the process id of the holder, None when nobody holds it."""
+        if self._fd is not None:
+            return os.getpid()
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with suppress(ValueError):
+                return int(os.pread(fd, 32, 0))
+            return 0
+        finally:
+            os.close(fd)
+        return None
+
+    def release(self) -> None:
+        """Let go."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+_WRITER = {
+    "journal_mode": "wal",
+    "synchronous": 2,
+    "busy_timeout": 5000,
+    "foreign_keys": 1,
+    "trusted_schema": 0,
+}
+_READER = {"busy_timeout": 5000, "trusted_schema": 0, "query_only": 1}
+
+
+def _uri(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def open_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
+    """Prepare the connection, settings read back; raises JournalError when the file system refuses one."""
+    pragmas = _READER if read_only else _WRITER
+    url = f"sqlite:///file:{_uri(path)}?mode={'ro' if read_only else 'rwc'}&uri=true"
+    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"check_same_thread": False})
+
+    @sa.event.listens_for(engine, "connect")
+    def set_and_read_back(connection: Any, _record: Any) -> None:
+        connection.isolation_level = (
+            None  # SQLAlchemy says BEGIN, so that a schema change is a transaction too
+        )
+        for name, value in pragmas.items():
+            connection.execute(f"PRAGMA {name} = {value}").fetchall()
+            got = connection.execute(f"PRAGMA {name}").fetchone()[0]
+            if got != value:
+                raise JournalError(f"The journal's file system does not allow {name} = {value} (got {got}).")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def check_integrity(connection: sa.Connection, path: Path) -> None:
+    """Read the whole file; raises JournalError when it is damaged."""
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    connection.rollback()
+    if found != "ok":
+        raise JournalError(
+            f"The journal {path} is damaged ({found}). Keep the file, "
+            "move it aside and run `clipspool recover`."
+        )
+
+
+def version_of(connection: sa.Connection) -> str | None:
+    """Give the schema's number; None for a file that is still empty."""
+    is_made = connection.exec_driver_sql(
+        "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+    ).scalar()
+    number = (
+        connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() if is_made else None
+    )
+    connection.rollback()
+    return None if number is None else str(number)
+
+
+def migrate(connection: sa.Connection, path: Path) -> None:
+    """Bring the schema to HEAD in one transaction; a journal with anything in it is copied before."""
+    version = version_of(connection)
+    if version == HEAD:
+        return
+    if version is not None and version > HEAD:
+        raise JournalError(
+            f"The journal {path} was written by a newer clipspool (schema {version}, this one knows {HEAD})."
+        )
+    if version is not None:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.rollback()
+        shutil.copy2(path, path.with_name(f"{path.name}.before-{HEAD}"))
+    from alembic import command  # noqa: PLC0415  (0.4 s, and needed once in a journal's life)
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    connection.commit()

@@ -1,0 +1,362 @@
+"""Which event leads from which state to which: one table, and one function that applies it.
+
+Nothing here reads a clock, a file or a setting; the scheduler brings time and pace, and records what comes
+out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import assert_never
+
+from clipspool.events import (
+    AnswerLost,
+    Approved,
+    Attached,
+    CancelAsked,
+    Cancelled,
+    Changed,
+    Connected,
+    Delivered,
+    Event,
+    Failed,
+    Fetched,
+    Interrupted,
+    NotSubmitted,
+    Parked,
+    Postponed,
+    Prepared,
+    ResultGone,
+    Retried,
+    StageFailed,
+    TaskCancelled,
+    TaskCreated,
+    TaskMissing,
+    TaskSeen,
+    TaskSucceeded,
+)
+from clipspool.job import Error, Held, Job, Paid, State, Task
+from clipspool.pacing import PollPace, Random, retry_seconds
+from clipspool.provider import FaultOf
+
+S = State
+
+TABLE: dict[State, dict[type[Event], State]] = {
+    S.QUEUED: {
+        Prepared: S.QUEUED,
+        Changed: S.QUEUED,
+        Postponed: S.QUEUED,
+        StageFailed: S.QUEUED,
+        Parked: S.QUEUED,
+        Approved: S.QUEUED,
+        NotSubmitted: S.QUEUED,
+        # The only way to spend: the connection stands, and this is on disk before the first byte leaves.
+        Connected: S.SUBMITTING,
+        Failed: S.FAILED,
+        CancelAsked: S.QUEUED,
+        Cancelled: S.CANCELLED,
+    },
+    S.SUBMITTING: {
+        TaskCreated: S.RUNNING,
+        NotSubmitted: S.QUEUED,
+        Failed: S.FAILED,
+        # Neither a success nor a failure, and there is no way to ask: a person decides.
+        AnswerLost: S.IN_DOUBT,
+        Interrupted: S.IN_DOUBT,
+        CancelAsked: S.SUBMITTING,
+    },
+    S.IN_DOUBT: {
+        Attached: S.RUNNING,
+        Retried: S.QUEUED,
+        Cancelled: S.CANCELLED,
+    },
+    S.RUNNING: {
+        TaskSeen: S.RUNNING,
+        TaskMissing: S.RUNNING,
+        # A poll that failed says nothing about the task.
+        StageFailed: S.RUNNING,
+        Postponed: S.RUNNING,
+        TaskSucceeded: S.RENDERED,
+        TaskCancelled: S.CANCELLED,
+        Failed: S.FAILED,
+        CancelAsked: S.RUNNING,
+        Cancelled: S.CANCELLED,
+        # The operator knows better: a lost task is another one, or is to be made again.
+        Attached: S.RUNNING,
+        Retried: S.QUEUED,
+    },
+    S.RENDERED: {
+        Fetched: S.FETCHED,
+        StageFailed: S.RENDERED,
+        Postponed: S.RENDERED,
+        # The task was made to vanish at the provider, or it turned out never to have had a result.
+        Failed: S.FAILED,
+        CancelAsked: S.RENDERED,
+        Cancelled: S.CANCELLED,
+        # Held for its result: what the provider serves is unusable, and the operator pays for another.
+        Retried: S.QUEUED,
+    },
+    S.FETCHED: {
+        Delivered: S.DELIVERED,
+        ResultGone: S.RENDERED,
+        StageFailed: S.FETCHED,
+        Postponed: S.FETCHED,
+        CancelAsked: S.FETCHED,
+        Cancelled: S.CANCELLED,
+    },
+    S.DELIVERED: {},
+    S.FAILED: {Retried: S.QUEUED},
+    S.CANCELLED: {Retried: S.QUEUED},
+}
+
+
+class IllegalTransition(Exception):
+    """A bug: an event reached a job in a state that knows no such event."""
+
+
+class Stage(StrEnum):
+    """What can be done next for a job."""
+
+    PREPARE = "prepare"
+    SUBMIT = "submit"
+    POLL = "poll"
+    FETCH = "fetch"
+    DELIVER = "deliver"
+    TELL_CANCEL = "tell_cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The figures that decide when a job is due again."""
+
+    poll: PollPace
+    random: Random
+    settle_seconds: float = 3.0
+    task_seconds_max: float = 3600.0
+    missing_seconds_max: float = 600.0
+    """A fresh id may be unknown for minutes [PROVIDER 1.5]."""
+    held_seconds: float = 300.0
+    """How often a task is looked at that is overdue or lost."""
+    resubmits_max: int = 0
+    """How often a lost answer leads to a new submission: 0, or 1 by `ambiguous_submit = "resubmit"`."""
+
+
+def stage_of(job: Job) -> Stage | None:
+    """Say what is to be done for a job once it is due; None where only a person moves it on."""
+    match job.state:
+        case State.QUEUED:
+            if job.held is not None:
+                return None
+            return Stage.SUBMIT if job.prepared else Stage.PREPARE
+        case State.RUNNING:
+            return Stage.TELL_CANCEL if job.cancel_by else Stage.POLL
+        case State.RENDERED:
+            return Stage.FETCH
+        case State.FETCHED:
+            return Stage.DELIVER
+        case State.SUBMITTING | State.IN_DOUBT | State.DELIVERED | State.FAILED | State.CANCELLED:
+            return None
+        case never:
+            assert_never(never)
+
+
+def may(job: Job, event: type[Event]) -> bool:
+    """Tell whether an event is legal for a job as it stands."""
+    return event in TABLE[job.state]
+
+
+def advance(job: Job, event: Event, now: float, pace: Pace, *, open_tasks: int = 1) -> Job:
+    """Apply an event and give the job as it is afterwards; raises IllegalTransition.
+
+    `now` is in Unix seconds; `open_tasks`, at least 1, share the poll budget.
+    """
+    try:
+        state = TABLE[job.state][type(event)]
+    except KeyError:
+        raise IllegalTransition(
+            f"{type(event).__name__} cannot happen to job {job.id}, which is {job.state}"
+        ) from None
+    moved = replace(job, state=state, updated_at=now)
+    if state is not job.state:
+        moved = replace(moved, attempts=0, held=None, reason="", due_at=now)
+    return _apply(moved, event, now, pace, open_tasks)
+
+
+def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> Job:
+    match event:
+        case Prepared():
+            return replace(
+                job,
+                prepared=True,
+                attempts=0,
+                due_at=now,
+                reason="",
+                credits_estimated=event.credits_estimated,
+            )
+        case Changed():
+            due_at = now + max(pace.settle_seconds, 0.1)
+            return replace(job, prepared=False, due_at=due_at, reason="the clip is still being written")
+        case Postponed():
+            return replace(job, due_at=now + event.seconds, reason=event.reason)
+        case StageFailed():
+            return _stage_failed(job, event, now, pace)
+        case Parked():
+            return replace(job, held=event.held, reason=event.reason)
+        case Approved():
+            return replace(job, approved=True, held=None, reason="", due_at=min(job.due_at, now))
+        case Connected():
+            number = job.task.number + 1 if job.task else 1
+            return replace(job, task=Task(number, event.profile, intent_at=now))
+        case NotSubmitted():
+            return _not_submitted(job, event, now, pace)
+        case AnswerLost():
+            return _answer_lost(job, event, now, pace)
+        case Interrupted():
+            message = "clipspool ended while the request may have been on its way"
+            # A crash leads to no second submission, whatever the setting says about lost answers.
+            return _answer_lost(job, AnswerLost(message, {}), now, replace(pace, resubmits_max=0))
+        case TaskCreated():
+            return _task_created(job, event, now, pace, open_tasks)
+        case Attached():
+            intent_at = job.task.intent_at if job.task else now
+            task = Task(
+                job.task.number if job.task else 1, event.profile, intent_at, event.task_id, created_at=now
+            )
+            return replace(_unhurt(job, now), task=task, paid=Paid.YES)
+        case TaskSeen():
+            return _task_seen(job, event, now, pace, open_tasks)
+        case TaskMissing():
+            return _task_missing(job, event, now, pace, open_tasks)
+        case TaskSucceeded():
+            settled = _settled(job, event.credits)
+            done = replace(settled.task, succeeded=True) if settled.task else None
+            return replace(settled, task=done, progress=1.0)
+        case TaskCancelled():
+            return _ended(job, "TASK.CANCELLED", f"the task was cancelled at the provider ({event.message})")
+        case Failed():
+            return replace(_settled(job, event.credits), error=replace(event.error, paid=job.paid))
+        case Fetched():
+            return replace(job, results=event.results, reason=event.warning)
+        case ResultGone():
+            return replace(job, results=(), reason=f"{event.file} is gone from the work folder")
+        case Delivered():
+            return replace(job, results=event.results)
+        case CancelAsked():
+            return replace(job, cancel_by=event.by, due_at=now)
+        case Cancelled():
+            ended = _ended(job, "CANCELLED", event.message or f"cancelled by {event.by}")
+            return replace(ended, cancel_by=event.by)
+        case Retried():
+            return _retried(job, now)
+        case never:
+            assert_never(never)
+
+
+def _not_submitted(job: Job, event: NotSubmitted, now: float, pace: Pace) -> Job:
+    # The brake holds back all alike, so this job keeps its place in the queue; one that can't be sent for a
+    # reason of its own (its file is out of reach) waits by itself.
+    own = event.fault.of is FaultOf.CLIP
+    pause = retry_seconds(job.attempts, event.fault.retry_after_seconds, pace.random) if own else 0.0
+    return replace(job, attempts=job.attempts + 1, due_at=now + pause, reason=event.fault.message)
+
+
+def _answer_lost(job: Job, event: AnswerLost, now: float, pace: Pace) -> Job:
+    if job.task is None:
+        raise IllegalTransition(f"job {job.id} lost an answer it never waited for")
+    task = replace(job.task, evidence={**event.evidence, "message": event.message})
+    paid = job.paid if job.paid is Paid.YES else Paid.UNKNOWN
+    lost = replace(job, task=task, doubts=job.doubts + 1, paid=paid, reason=event.message)
+    if job.doubts < pace.resubmits_max and not job.cancel_by:
+        pause = retry_seconds(job.doubts, None, pace.random)
+        return replace(lost, state=State.QUEUED, due_at=now + pause)
+    return replace(lost, held=Held.IN_DOUBT)
+
+
+def _poll_due(job: Job, now: float, pace: Pace, open_tasks: int, *, rendering: bool) -> float:
+    made_at = job.task.created_at if job.task and job.task.created_at else now
+    return now + pace.poll.seconds(now - made_at, open_tasks, rendering=rendering, random=pace.random)
+
+
+def _task_created(job: Job, event: TaskCreated, now: float, pace: Pace, open_tasks: int) -> Job:
+    if job.task is None:
+        raise IllegalTransition(f"job {job.id} has a task that was never asked for")
+    task = replace(job.task, task_id=event.task_id, created_at=now, credits=event.credits)
+    moved = replace(job, task=task, paid=Paid.YES, progress=None, rendering_since=None)
+    if job.cancel_by:
+        return moved
+    return replace(moved, due_at=_poll_due(moved, now, pace, open_tasks, rendering=True))
+
+
+def _task_seen(job: Job, event: TaskSeen, now: float, pace: Pace, open_tasks: int) -> Job:
+    since = (job.rendering_since or now) if event.rendering else None
+    seen = replace(
+        _settled(job, event.credits),
+        attempts=0,
+        rendering_since=since,
+        progress=job.progress if event.progress is None else event.progress,
+    )
+    if since is not None and now - since > pace.task_seconds_max:
+        reason = f"rendering for more than {pace.task_seconds_max:g} s; it is still followed"
+        return replace(seen, held=Held.OVERDUE, reason=reason, due_at=now + pace.held_seconds)
+    due_at = _poll_due(job, now, pace, open_tasks, rendering=event.rendering)
+    return replace(seen, held=None, reason=f"the provider says {event.status}", due_at=due_at)
+
+
+def _task_missing(job: Job, event: TaskMissing, now: float, pace: Pace, open_tasks: int) -> Job:
+    made_at = job.task.created_at if job.task and job.task.created_at else now
+    if now - made_at > pace.missing_seconds_max:
+        reason = f"the provider does not know the task ({event.message}); money may be spent"
+        return replace(job, held=Held.LOST, reason=reason, due_at=now + pace.held_seconds)
+    due_at = _poll_due(job, now, pace, open_tasks, rendering=True)
+    return replace(job, due_at=due_at, reason="the provider does not show the new task yet")
+
+
+def _stage_failed(job: Job, event: StageFailed, now: float, pace: Pace) -> Job:
+    failed = replace(job, attempts=job.attempts + 1, reason=event.message)
+    if job.state is State.RUNNING:
+        # It stays set aside for a person, if it was: a failed look is no news of the task.
+        pause = pace.poll.after_fault(job.attempts, event.retry_after_seconds, pace.random)
+        return replace(failed, due_at=now + pause)
+    pause = retry_seconds(job.attempts, event.retry_after_seconds, pace.random)
+    # In the queue a hold would stop the tries; later on it only tells a person.
+    held = event.held if job.state is not State.QUEUED else None
+    return replace(failed, due_at=now + pause, held=held)
+
+
+def _settled(job: Job, charged: float | None) -> Job:
+    if job.task is None or charged is None:
+        return job
+    return replace(job, task=replace(job.task, credits=charged))
+
+
+def _ended(job: Job, code: str, message: str) -> Job:
+    what_to_do = "Run it again with `clipspool retry`, or drop the clip again."
+    return replace(job, error=Error(code, message, what_to_do, retryable=True, paid=job.paid))
+
+
+def _unhurt(job: Job, now: float) -> Job:
+    return replace(
+        job,
+        error=None,
+        held=None,
+        reason="",
+        cancel_by="",
+        attempts=0,
+        progress=None,
+        rendering_since=None,
+        due_at=now,
+    )
+
+
+def _retried(job: Job, now: float) -> Job:
+    fresh = replace(_unhurt(job, now), approved=True, results=())
+    if (
+        job.error is not None
+        and job.error.code == "CANCELLED"
+        and job.task is not None
+        and job.task.succeeded
+    ):
+        # Its result is paid for and may still be there: fetching it costs nothing.
+        return replace(fresh, state=State.RENDERED)
+    return replace(fresh, prepared=False)

@@ -1,0 +1,108 @@
+"""Takes from the decoding process what it does not need: files, network, programs, memory without end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import resource
+import signal
+import struct
+from typing import Final
+
+CPU_SECONDS_OVER = 5
+
+LANDLOCK_CREATE_RULESET: Final = 444  # these two numbers are the same on every architecture
+LANDLOCK_RESTRICT_SELF: Final = 446
+LANDLOCK_VERSION: Final = 1
+LANDLOCK_FILE_RIGHTS: Final = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # how many bits each version knows
+LANDLOCK_TCP_SINCE: Final = 4
+LANDLOCK_SCOPE_SINCE: Final = 6
+LANDLOCK_BOTH: Final = 0b11  # bind and connect; abstract sockets and signals
+
+PR_SET_NO_NEW_PRIVS: Final = 38
+PR_SET_SECCOMP: Final = 22
+SECCOMP_MODE_FILTER: Final = 2
+SECCOMP_ALLOW: Final = 0x7FFF0000
+SECCOMP_KILL: Final = 0x80000000
+SECCOMP_EPERM: Final = 0x00050001
+BPF_LOAD_WORD: Final = 0x20
+BPF_JUMP_IF_EQUAL: Final = 0x15
+BPF_RETURN: Final = 0x06
+SECCOMP_DATA_NUMBER: Final = 0
+SECCOMP_DATA_ARCH: Final = 4
+
+# machine -> (audit architecture, numbers of: socket connect socketpair execve execveat ptrace
+# process_vm_writev kill io_uring_setup)
+FORBIDDEN_CALLS: Final = {
+    "x86_64": (0xC000003E, (41, 42, 53, 59, 322, 101, 311, 62, 425)),
+    "aarch64": (0xC00000B7, (198, 203, 199, 221, 281, 117, 271, 129, 425)),
+}
+
+
+def limit_resources(memory_bytes_max: int) -> None:
+    """Bound this process: address space in bytes, no core dump, few descriptors."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes_max, memory_bytes_max))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def allow_cpu_seconds(seconds: float) -> None:
+    """Let this process use `seconds` more of every core before the kernel ends it."""
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    allowance = int(used + seconds * (os.cpu_count() or 1)) + CPU_SECONDS_OVER
+    resource.setrlimit(resource.RLIMIT_CPU, (allowance, resource.RLIM_INFINITY))
+
+
+def ignore_stop_signals() -> None:
+    """Leave Ctrl-C and SIGTERM to the daemon: it drains, and this process ends with its socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def forbid_files_and_network() -> None:
+    """Forbid opening any path, any socket and any program from here on, as far as this kernel can.
+
+    Call it when all imports are done. A kernel without Landlock or seccomp leaves the process as it is: the
+    demuxer is pinned and knows no protocol but a descriptor, so this is the second wall and not the first.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        return
+    _landlock(libc)
+    _seccomp(libc)
+
+
+def _landlock(libc: ctypes.CDLL) -> None:
+    version = libc.syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_VERSION)
+    if version < 1:
+        return
+    rights = LANDLOCK_FILE_RIGHTS[min(version, max(LANDLOCK_FILE_RIGHTS))]
+    attributes = struct.pack("=Q", (1 << rights) - 1)
+    if version >= LANDLOCK_TCP_SINCE:
+        attributes += struct.pack("=Q", LANDLOCK_BOTH)
+    if version >= LANDLOCK_SCOPE_SINCE:
+        attributes += struct.pack("=Q", LANDLOCK_BOTH)
+    ruleset = libc.syscall(LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
+    if ruleset < 0:
+        return
+    libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0)
+    os.close(ruleset)
+
+
+def _seccomp(libc: ctypes.CDLL) -> None:
+    if platform.machine() not in FORBIDDEN_CALLS:
+        return
+    architecture, numbers = FORBIDDEN_CALLS[platform.machine()]
+    program = [
+        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_ARCH),
+        (BPF_JUMP_IF_EQUAL, 1, 0, architecture),
+        (BPF_RETURN, 0, 0, SECCOMP_KILL),
+        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_NUMBER),
+    ]
+    for index, number in enumerate(numbers):
+        program.append((BPF_JUMP_IF_EQUAL, len(numbers) - index, 0, number))
+    program += [(BPF_RETURN, 0, 0, SECCOMP_ALLOW), (BPF_RETURN, 0, 0, SECCOMP_EPERM)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
+    header = struct.pack("@HP", len(program), ctypes.addressof(code))
+    libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0)

@@ -1,0 +1,207 @@
+"""Makes a clip fit, as a plan says, and a result fit for the timeline."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+
+from clipspool.media import sound
+from clipspool.media.facts import Conformed, Finished, MediaError
+from clipspool.media.pictures import Shape, pictures
+from clipspool.media.plan import buffer_seconds
+from clipspool.media.reading import container_of, facts_of, foreign_errors, opened, video_stream
+from clipspool.media.writing import output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    import av.container
+
+    from clipspool.media.plan import Conform
+    from clipspool.media.timeline import FinishPlan
+
+    Packet = av.Packet[Any]
+
+ATTEMPTS_MAX = 4
+LOWER_AGAIN = 0.92
+CONFORM_OPTIONS = {"preset": "fast", "crf": "18", "profile": "high"}
+FINISH_OPTIONS = {"preset": "fast", "crf": "14"}
+PRORES_OPTIONS = {"profile": "hq", "vendor": "apl0"}
+
+
+def conform(file: int, file_again: int, destination: int, plan: Conform) -> Conformed:
+    """Write what the plan says to an empty descriptor open for reading and writing; raises MediaError.
+
+    The clip comes in two descriptors with positions of their own, one for the pictures and one for the sound.
+    A result above the byte limit is made again at a lower rate, up to four times.
+    """
+    attempt_plan = plan
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        written = _conform_once(file, file_again, destination, attempt_plan)
+        size = os.fstat(destination).st_size
+        if plan.bytes_max is None or size <= plan.bytes_max:
+            return _conformed(destination, plan, attempt)
+        ratio = plan.bytes_max / max(size, written)
+        rate = int((attempt_plan.bits_per_second or 0) * ratio * LOWER_AGAIN)
+        attempt_plan = replace(attempt_plan, bits_per_second=rate)
+    os.ftruncate(destination, 0)
+    raise MediaError(
+        "MEDIA.CANNOT_FIT",
+        f"the clip could not be made to fit {plan.bytes_max:,} bytes",
+        "Drop a shorter clip, or configure another transport.",
+    )
+
+
+def finish(result: int, source: int, destination: int, plan: FinishPlan) -> Finished:
+    """Write a result that lies in the timeline as its source did; raises MediaError."""
+    with (
+        opened(result, container_of(result)) as made,
+        opened(source, container_of(source)) as original,
+        output(destination, plan.container) as target,
+    ):
+        fps = Fraction(plan.fps)
+        seconds = float(plan.frames / fps)
+        video = _finished_video(made, target, plan, fps)
+        streams = [video]
+        part = {"start_seconds": plan.audio_start_seconds, "seconds": seconds}
+        match plan.audio:
+            case "copy":
+                streams.append(sound.copied(original, target, **part))
+            case "aac":
+                streams.append(sound.encoded(original, target, **part))
+            case "none":
+                pass
+        _mux(target, streams, bytes_max=None)
+    return Finished(os.fstat(destination).st_size, plan.frames, plan.changes)
+
+
+def _conform_once(file: int, file_again: int, destination: int, plan: Conform) -> int:
+    """Write one attempt, up to a little above the limit; give the bytes that it would at least have had."""
+    fps = Fraction(plan.fps)
+    shape = Shape(
+        width=plan.width,
+        height=plan.height,
+        fps=fps,
+        frames=max(1, round(plan.seconds * fps)),
+        start_seconds=plan.start_seconds,
+        rotation=plan.rotation,
+        mirrored=plan.mirrored,
+        deinterlace=plan.deinterlace,
+        tone_map=plan.tone_map,
+    )
+    options = dict(CONFORM_OPTIONS)
+    if plan.bits_per_second is not None:
+        buffer = max(1, int(plan.bits_per_second * buffer_seconds(plan.seconds)))
+        options |= {"maxrate": str(plan.bits_per_second), "bufsize": str(buffer)}
+    name = container_of(file)
+    with (
+        opened(file, name) as source,
+        opened(file_again, name) as again,
+        output(destination, "mp4") as target,
+    ):
+        streams = [_encoded(target, pictures(source, video_stream(source), shape), fps, "libx264", options)]
+        if plan.audio:
+            streams.append(
+                sound.encoded(again, target, start_seconds=plan.start_seconds, seconds=plan.seconds)
+            )
+        return _mux(target, streams, plan.bytes_max)
+
+
+def _conformed(destination: int, plan: Conform, attempts: int) -> Conformed:
+    """Look at what was written as the provider will, and say what it is."""
+    with opened(destination, container_of(destination)) as target:
+        facts = facts_of(target, "mp4", os.fstat(destination).st_size)
+    return Conformed(facts, attempts, plan.changes)
+
+
+def _finished_video(
+    made: av.container.InputContainer, target: av.container.OutputContainer, plan: FinishPlan, fps: Fraction
+) -> Iterator[Packet]:
+    stream = video_stream(made)
+    if plan.copy_video:
+        return _copied(made, target, plan)
+    is_prores = stream.codec_context.name == "prores" and plan.container == "mov"
+    shape = Shape(
+        width=plan.width,
+        height=plan.height,
+        fps=fps,
+        frames=plan.frames,
+        pixel_format="yuv422p10le" if is_prores else "yuv420p",
+    )
+    codec, options = ("prores_ks", PRORES_OPTIONS) if is_prores else ("libx264", FINISH_OPTIONS)
+    return _encoded(target, pictures(made, stream, shape), fps, codec, options, plan.timecode)
+
+
+def _copied(
+    made: av.container.InputContainer, target: av.container.OutputContainer, plan: FinishPlan
+) -> Iterator[Packet]:
+    stream = video_stream(made)
+    copy = target.add_stream_from_template(stream)
+    if plan.timecode:
+        copy.metadata["timecode"] = plan.timecode
+    origin = stream.start_time or 0
+
+    def packets() -> Iterator[Packet]:
+        with foreign_errors("copying the pictures"):
+            for packet in made.demux(stream):
+                if packet.dts is None or packet.pts is None or packet.size == 0:
+                    continue
+                packet.pts -= origin
+                packet.dts -= origin
+                packet.stream = copy
+                yield packet
+
+    return packets()
+
+
+def _encoded(
+    target: av.container.OutputContainer,
+    shown: Iterator[av.VideoFrame],
+    fps: Fraction,
+    codec: str,
+    options: dict[str, str],
+    timecode: str | None = None,
+) -> Iterator[Packet]:
+    """Add a video stream for pictures of one kind, and give its packets; the first picture is waited for."""
+    first = next(shown)
+    stream = target.add_stream(codec, rate=fps, options=options)
+    if not isinstance(stream, av.VideoStream):
+        raise TypeError(f"{codec} is no video codec")
+    stream.width, stream.height, stream.pix_fmt = first.width, first.height, first.format.name
+    context = stream.codec_context
+    context.time_base, context.sample_aspect_ratio = 1 / fps, Fraction(1)
+    context.thread_count, context.thread_type = 0, "FRAME"  # slices would cost quality at the same rate
+    context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
+    context.colorspace, context.color_range = first.colorspace, first.color_range
+    if timecode:
+        stream.metadata["timecode"] = timecode
+
+    def packets() -> Iterator[Packet]:
+        with foreign_errors("coding the pictures"):
+            yield from stream.encode(first)
+            for picture in shown:
+                yield from stream.encode(picture)
+            yield from stream.encode(None)
+
+    return packets()
+
+
+def _mux(target: av.container.OutputContainer, streams: list[Iterator[Packet]], bytes_max: int | None) -> int:
+    """Write packets in the order of their times, so that none has to be kept; stop above the limit."""
+    written = 0
+    for packet in heapq.merge(*streams, key=_time):
+        written += packet.size
+        if bytes_max is not None and written > bytes_max:
+            break
+        target.mux(packet)
+    return written
+
+
+def _time(packet: Packet) -> Fraction:
+    return (packet.dts or 0) * (packet.time_base or Fraction(1))

@@ -1,0 +1,224 @@
+"""Reads and writes still images: references that are too large, and posters of results."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Literal
+
+import av
+import av.error
+import av.filter
+
+from clipspool.media.facts import MediaError, Picture
+from clipspool.media.reading import (
+    check_dimensions,
+    container_of,
+    first_picture,
+    foreign_errors,
+    opened,
+    orientation,
+    video_stream,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import av.container
+    import av.video
+
+POSTER_WIDTH = 320
+POSTER_HEIGHT = 180
+POSTER_QUALITY = 4
+POSTER_PICTURES_MAX = 300
+QUALITIES = (2, 4, 7, 11, 16)  # of JPEG as FFmpeg counts them, 2 is best
+SMALLER_AGAIN = 0.8
+SIDE_PIXELS_MIN = 64
+IMAGE_OPENING_BYTES = 16
+TAKE_INSTEAD = "Use a JPEG, PNG or WebP image."
+
+DEMUXERS: Final = ((b"\xff\xd8\xff", "jpeg_pipe"), (b"\x89PNG\r\n\x1a\n", "png_pipe"), (b"RIFF", "webp_pipe"))
+
+
+def image_facts(file: int) -> Picture:
+    """Give an image's own format and the size at which it is shown; raises MediaError."""
+    with _opened_image(file) as source:
+        picture = first_picture(source, video_stream(source))
+        width, height = _shown_size(picture)
+    return Picture("png" if _has_alpha(picture) else "jpeg", width, height, os.fstat(file).st_size)
+
+
+def scale_image(file: int, destination: int, width_max: int, height_max: int, bytes_max: int) -> Picture:
+    """Write an image that is no larger than the limits: PNG where it is transparent, JPEG otherwise.
+
+    Sides in pixels of the shown image; its aspect is kept within a pixel. Raises MediaError.
+    """
+    with _opened_image(file) as source:
+        original = first_picture(source, video_stream(source))
+        width, height = _shown_size(original)
+        scale = min(1.0, width_max / width, height_max / height)
+        with foreign_errors("scaling the image"):
+            while min(width, height) * scale >= min(SIDE_PIXELS_MIN, width, height):
+                sides = max(1, round(width * scale)), max(1, round(height * scale))
+                data = _smallest(_turned(original, *sides), bytes_max)
+                if data is not None:
+                    _write(destination, data)
+                    return Picture("png" if _has_alpha(original) else "jpeg", *sides, len(data))
+                scale *= SMALLER_AGAIN
+    raise MediaError("MEDIA.CANNOT_FIT", f"the image cannot be made to fit {bytes_max:,} bytes", TAKE_INSTEAD)
+
+
+def poster(source: int, result: int, destination: int) -> Picture:
+    """Write a JPEG of 640x180 pixels with a picture of the source at the left, of its result at the right."""
+    halves = [_poster_half(source), _poster_half(result)]
+    with foreign_errors("making the poster"):
+        graph = av.filter.Graph()
+        both = graph.add("hstack")
+        for index, half in enumerate(halves):
+            base = Fraction(1, 25)
+            entry = graph.add_buffer(width=half.width, height=half.height, format=half.format, time_base=base)
+            entry.link_to(both, 0, index)
+            half.pts, half.time_base = 0, base
+        both.link_to(graph.add("buffersink"))
+        graph.configure()
+        for index, half in enumerate(halves):
+            graph.vpush(half, index)
+        graph.vpush(None)
+        data = _coded(graph.vpull(), "jpeg", POSTER_QUALITY)
+    _write(destination, data)
+    return Picture("jpeg", 2 * POSTER_WIDTH, POSTER_HEIGHT, len(data))
+
+
+def _poster_half(file: int) -> av.VideoFrame:
+    """Take the picture in the middle, scaled and padded to its half of the poster."""
+    with opened(file, container_of(file)) as clip:
+        stream = video_stream(clip)
+        check_dimensions(stream.codec_context.width, stream.codec_context.height)
+        picture = _middle_picture(clip, stream)
+        rotation, mirrored = orientation(picture)
+        sar = stream.sample_aspect_ratio or Fraction(1)
+        fit = (
+            f"w={POSTER_WIDTH}:h={POSTER_HEIGHT}:force_original_aspect_ratio=decrease:force_divisible_by=2"
+            ":out_range=pc:out_color_matrix=bt601"
+        )
+        square = f"w=ceil(iw*{sar.numerator}/{sar.denominator}):h=ih"
+        pad = f"w={POSTER_WIDTH}:h={POSTER_HEIGHT}:x=-1:y=-1"
+        with foreign_errors("making the poster"):
+            chain = [("scale", square)] if sar != 1 else []
+            chain += [*_turns(rotation, mirrored=mirrored), ("scale", fit), ("format", "pix_fmts=yuvj420p")]
+            return _through(picture, [*chain, ("pad", pad), ("setsar", "1")])
+
+
+def _middle_picture(clip: av.container.InputContainer, stream: av.video.VideoStream) -> av.VideoFrame:
+    """Decode from the key picture before the middle on; where that is far off, stop on the way."""
+    middle = (stream.start_time or 0) + (stream.duration or 0) // 2
+    with foreign_errors("reading a picture for the poster"):
+        clip.seek(middle, stream=stream)
+        picture = None
+        for each in islice(clip.decode(stream), POSTER_PICTURES_MAX):
+            picture = each
+            if each.pts is None or each.pts >= middle:
+                break
+    if picture is None:
+        clip.seek(0)
+        return first_picture(clip, stream)
+    return picture
+
+
+@contextmanager
+def _opened_image(file: int) -> Iterator[av.container.InputContainer]:
+    opening = os.pread(file, IMAGE_OPENING_BYTES, 0)
+    demuxer = next((name for magic, name in DEMUXERS if opening.startswith(magic)), None)
+    if demuxer is None or (demuxer == "webp_pipe" and opening[8:12] != b"WEBP"):
+        raise MediaError("MEDIA.UNREADABLE", "it is not a JPEG, PNG or WebP image", TAKE_INSTEAD)
+    os.lseek(file, 0, os.SEEK_SET)
+    with foreign_errors("reading the image"):
+        source = av.open("fd:", "r", format=demuxer, options={"fd": str(file), "protocol_whitelist": "fd"})
+    with source:
+        stream = video_stream(source)
+        check_dimensions(stream.codec_context.width, stream.codec_context.height)
+        yield source
+
+
+def _shown_size(picture: av.VideoFrame) -> tuple[int, int]:
+    rotation, _ = orientation(picture)
+    return (picture.height, picture.width) if rotation in {90, 270} else (picture.width, picture.height)
+
+
+def _has_alpha(picture: av.VideoFrame) -> bool:
+    return any(component.is_alpha for component in picture.format.components) or picture.format.has_palette
+
+
+def _turned(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
+    """Scale an image to sides as shown, turned upright."""
+    rotation, mirrored = orientation(picture)
+    before = (height, width) if rotation in {90, 270} else (width, height)
+    wanted = "rgba" if _has_alpha(picture) else "yuvj420p"
+    scale = f"w={before[0]}:h={before[1]}:flags=lanczos:out_range=pc"
+    chain = [("scale", scale), ("format", f"pix_fmts={wanted}"), *_turns(rotation, mirrored=mirrored)]
+    return _through(picture, [*chain, ("setsar", "1")])
+
+
+def _turns(rotation: int, *, mirrored: bool) -> list[tuple[str, str]]:
+    flips = [("hflip", "")] if mirrored else []
+    match rotation:
+        case 90:
+            return [*flips, ("transpose", "dir=clock")]
+        case 180:
+            return [*flips, ("hflip", ""), ("vflip", "")]
+        case 270:
+            return [*flips, ("transpose", "dir=cclock")]
+        case _:
+            return flips
+
+
+def _through(picture: av.VideoFrame, chain: list[tuple[str, str]]) -> av.VideoFrame:
+    graph = av.filter.Graph()
+    base = Fraction(1, 25)
+    last = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=base)
+    for name, arguments in chain:
+        following = graph.add(name, arguments)
+        last.link_to(following)
+        last = following
+    last.link_to(graph.add("buffersink"))
+    graph.configure()
+    picture.pts, picture.time_base = 0, base
+    graph.vpush(picture)
+    graph.vpush(None)
+    return graph.vpull()
+
+
+def _smallest(picture: av.VideoFrame, bytes_max: int) -> bytes | None:
+    """Code an image at the best quality that fits, None if none does."""
+    if picture.format.name == "rgba":
+        data = _coded(picture, "png")
+        return data if len(data) <= bytes_max else None
+    for quality in QUALITIES:
+        data = _coded(picture, "jpeg", quality)
+        if len(data) <= bytes_max:
+            return data
+    return None
+
+
+def _coded(picture: av.VideoFrame, name: Literal["jpeg", "png"], quality: int = 2) -> bytes:
+    codec = av.CodecContext.create("mjpeg" if name == "jpeg" else "png", "w")
+    if not isinstance(codec, av.VideoCodecContext):
+        raise TypeError(f"{name} is no image codec")
+    codec.width, codec.height, codec.pix_fmt = picture.width, picture.height, picture.format.name
+    codec.time_base = Fraction(1, 25)
+    codec.thread_count = 1
+    if name == "jpeg":
+        codec.qmin = codec.qmax = quality
+        codec.color_range = 2
+    picture.pts = 0
+    packets = [*codec.encode(picture), *codec.encode(None)]
+    return b"".join(bytes(packet) for packet in packets)
+
+
+def _write(destination: int, data: bytes) -> None:
+    os.ftruncate(destination, 0)
+    position = 0
+    while position < len(data):
+        position += os.pwrite(destination, data[position:], position)

@@ -1,0 +1,284 @@
+"""Decides whether a clip is sent as it is, made to fit, or refused, and says every change in words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from math import ceil, floor
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    from clipspool.media.facts import Probe
+
+LongClips = Literal["refuse", "trim"]  # "split" will answer with several Conforms, one a part
+
+COMMON_RATES = tuple(
+    Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "48", "50", "60000/1001", "60")
+)
+COMMON_RATE_TOLERANCE = 0.03
+DEFAULT_RATE = Fraction(25)
+AUDIO_BITS_PER_SECOND = 128_000
+BITS_PER_SECOND_MIN = 40_000
+BITS_PER_PIXEL_MIN = 0.04  # below it a smaller picture looks better than a coarser one
+CONTAINER_BYTES = 6_000  # the index and headers of an MP4, to which each frame adds
+CONTAINER_BYTES_PER_FRAME = 24
+BYTES_MARGIN = 0.97
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a model takes, from its catalogue entry (PROVIDER.md 2.2 to 2.4); None: no limit is known.
+
+    Sides are pixels of the shown picture, aspects width divided by height, rates frames a second.
+    """
+
+    width_min: int = 2
+    width_max: int = 8000
+    height_min: int = 2
+    height_max: int = 8000
+    aspect_min: float = 0.5
+    aspect_max: float = 2.0
+    fps_min: float | None = None
+    fps_max: float | None = None
+    seconds_min: float | None = None
+    seconds_max: float | None = None
+    containers: frozenset[str] = frozenset({"mp4", "mov", "webm"})
+    codecs: frozenset[str] = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "prores"})
+    bit_depth_max: int = 10
+    hdr: bool = False
+    audio_used: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AsIs:
+    """The clip fits and is sent byte for byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The clip cannot be used; `reason` says how it is and what would fit, `what_to_do` how to mend it."""
+
+    reason: str
+    what_to_do: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conform:
+    """How a clip is turned into an H.264 MP4 of 8-bit 4:2:0 that fits.
+
+    `width` and `height` are even; `fps` is the exact constant rate as "num/den"; `start_seconds` and
+    `seconds` the part that is taken; `bytes_max` the size that the result never exceeds, None for no limit;
+    `bits_per_second` the video's share of it.
+    """
+
+    width: int
+    height: int
+    fps: str
+    start_seconds: float
+    seconds: float
+    rotation: int = 0
+    mirrored: bool = False
+    deinterlace: bool = False
+    tone_map: bool = False
+    audio: bool = False
+    bytes_max: int | None = None
+    bits_per_second: int | None = None
+    changes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields as JSON and TOML can hold them."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Read what `to_dict` wrote."""
+        return cls(**fields | {"changes": tuple(fields.get("changes", ()))})
+
+
+def plan(
+    probe: Probe,
+    limits: Limits,
+    bytes_max: int | None,
+    *,
+    long_clips: LongClips = "refuse",
+    start_seconds: float = 0.0,
+) -> AsIs | Conform | Refuse:
+    """Decide what is sent for a clip: itself, a version of it that fits, or nothing.
+
+    `bytes_max` is what the transport carries (for a data URI the bytes before encoding). `start_seconds`
+    picks the part of a clip that is cut to length; it matters with `long_clips="trim"` only.
+    """
+    taken = _length(probe, limits, long_clips, start_seconds)
+    if isinstance(taken, Refuse):
+        return taken
+    if refused := _refusal(probe, limits):
+        return refused
+    if _fits(probe, limits, bytes_max) and not taken.changes:
+        return AsIs()
+    fps, fps_change = _rate(probe, limits)
+    width, height = fitted(probe.width, probe.height, limits)
+    conform = replace(
+        taken,
+        width=width,
+        height=height,
+        fps=f"{fps.numerator}/{fps.denominator}",
+        rotation=probe.rotation,
+        mirrored=probe.mirrored,
+        deinterlace=probe.interlaced,
+        tone_map=probe.is_hdr,
+        audio=limits.audio_used and probe.audio is not None,
+        bytes_max=bytes_max,
+    )
+    if bytes_max is not None:
+        budgeted = _within_bytes(conform, limits, bytes_max)
+        if isinstance(budgeted, Refuse):
+            return budgeted
+        conform = budgeted
+    return replace(conform, changes=(*taken.changes, *_changes(probe, limits, conform, fps_change)))
+
+
+def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = None) -> tuple[int, int]:
+    """Give the even sides nearest to a picture's own within the limits, its aspect kept within one pixel."""
+    scale = min(1.0, limits.width_max / width, limits.height_max / height)
+    if pixels_max is not None:
+        scale = min(scale, (pixels_max / (width * height)) ** 0.5)
+    scale = max(scale, limits.width_min / width, limits.height_min / height)
+    fitted_width = 2 * (floor if scale <= 1 else ceil)(round(width * scale / 2, 6))
+    while True:
+        fitted_height = max(2, 2 * round(fitted_width * height / width / 2))
+        if fitted_height <= limits.height_max or fitted_width <= 2:  # noqa: PLR2004  no smaller even number
+            return max(2, fitted_width), fitted_height
+        fitted_width -= 2
+
+
+def video_bits_per_second(bytes_max: int, seconds: float, frames: float, *, audio: bool) -> int:
+    """Give the video's rate that keeps a clip within `bytes_max`, what the coder may overdraw taken off."""
+    room = bytes_max * BYTES_MARGIN - CONTAINER_BYTES - CONTAINER_BYTES_PER_FRAME * frames
+    if audio:
+        room -= (AUDIO_BITS_PER_SECOND / 8) * (seconds + 1)
+    return int(room * 8 / (seconds + buffer_seconds(seconds)))
+
+
+def buffer_seconds(seconds: float) -> float:
+    """Give how many seconds at its rate the coder may overdraw in a clip of this length."""
+    return min(1.0, seconds / 4)
+
+
+def _length(probe: Probe, limits: Limits, long_clips: LongClips, start_seconds: float) -> Conform | Refuse:
+    """Choose the part of the clip; the rest of the plan is filled in later."""
+    whole = Conform(width=2, height=2, fps="1/1", start_seconds=0.0, seconds=probe.seconds)
+    frame = 1 / probe.frames_per_second if probe.fps else 0.0
+    if limits.seconds_min is not None and probe.seconds < limits.seconds_min - frame / 2:
+        return Refuse(
+            f"the clip is {probe.seconds:g} s long and the model takes no less than {limits.seconds_min:g} s",
+            "Drop a longer clip.",
+        )
+    if limits.seconds_max is None or probe.seconds <= limits.seconds_max + frame / 2:
+        return whole
+    if long_clips == "refuse":
+        return Refuse(
+            f"the clip is {probe.seconds:g} s long and the model takes at most {limits.seconds_max:g} s",
+            f'Cut it to {limits.seconds_max:g} s, or set `long_clips = "trim"` to have that done here.',
+        )
+    seconds = min(limits.seconds_max, probe.seconds - start_seconds)
+    if start_seconds < 0 or seconds < max(limits.seconds_min or 0.0, frame):
+        return Refuse(
+            f"`start_seconds = {start_seconds:g}` leaves too little of a clip of {probe.seconds:g} s",
+            f"Choose a start between 0 and {max(0.0, probe.seconds - limits.seconds_max):g}.",
+        )
+    change = f"cut to {seconds:g} s from {start_seconds:g} s on (it was {probe.seconds:g} s)"
+    return replace(whole, start_seconds=start_seconds, seconds=seconds, changes=(change,))
+
+
+def _refusal(probe: Probe, limits: Limits) -> Refuse | None:
+    aspect = probe.width / probe.height if probe.height else 0.0
+    slack = 1 / max(probe.height, 1)  # one pixel either way
+    if not limits.aspect_min - slack <= aspect <= limits.aspect_max + slack:
+        return Refuse(
+            f"its pictures are {probe.width}x{probe.height}, {aspect:.2f} times as wide as high, and the"
+            f" model takes {limits.aspect_min:g} to {limits.aspect_max:g}",
+            "Crop or pad the clip to an aspect the model takes.",
+        )
+    return None
+
+
+def _fits(probe: Probe, limits: Limits, bytes_max: int | None) -> bool:
+    rate = probe.frames_per_second
+    return (
+        (bytes_max is None or probe.size_bytes <= bytes_max)
+        and probe.container in limits.containers
+        and probe.video_codec in limits.codecs
+        and limits.width_min <= probe.width <= limits.width_max
+        and limits.height_min <= probe.height <= limits.height_max
+        and limits.aspect_min <= probe.width / probe.height <= limits.aspect_max
+        and (limits.fps_max is None or 0 < rate <= limits.fps_max + 0.01)
+        and (limits.fps_min is None or rate >= limits.fps_min - 0.03)
+        and probe.bit_depth <= limits.bit_depth_max
+        and (limits.hdr or not probe.is_hdr)
+        and probe.rotation == 0
+        and not probe.mirrored
+        and not probe.interlaced
+        and not probe.variable_frame_rate
+        and Fraction(probe.sar) == 1
+    )
+
+
+def _rate(probe: Probe, limits: Limits) -> tuple[Fraction, str | None]:
+    """Choose the constant rate: the clip's own, an even part of it, or the limit."""
+    own = Fraction(probe.fps) if probe.fps else DEFAULT_RATE
+    rate = own
+    if probe.variable_frame_rate or not probe.fps:
+        near = min(COMMON_RATES, key=lambda common: abs(common - own))
+        rate = (
+            near if abs(near - own) <= own * Fraction(COMMON_RATE_TOLERANCE) else own.limit_denominator(1001)
+        )
+    if limits.fps_max is not None and rate > limits.fps_max + 0.01:
+        part = rate / ceil(float(rate) / (limits.fps_max + 0.01))
+        rate = part if part >= limits.fps_max * 0.75 else Fraction(limits.fps_max).limit_denominator(1001)
+    if limits.fps_min is not None and rate < limits.fps_min - 0.03:
+        rate = Fraction(limits.fps_min).limit_denominator(1001)
+    if probe.variable_frame_rate:
+        return rate, f"constant {_shown(rate)} frames a second (it varied)"
+    return rate, f"{_shown(rate)} frames a second (it was {_shown(own)})" if rate != own else None
+
+
+def _within_bytes(conform: Conform, limits: Limits, bytes_max: int) -> Conform | Refuse:
+    """Choose the bit rate, and a smaller picture where it would not do for this one."""
+    fps = float(Fraction(conform.fps))
+    rate = video_bits_per_second(bytes_max, conform.seconds, conform.seconds * fps, audio=conform.audio)
+    if rate < BITS_PER_SECOND_MIN:
+        return Refuse(
+            f"{conform.seconds:g} s of video cannot be made to fit {bytes_max:,} bytes",
+            "Drop a shorter clip, or configure another transport.",
+        )
+    width, height = fitted(conform.width, conform.height, limits, rate / fps / BITS_PER_PIXEL_MIN)
+    return replace(conform, bits_per_second=rate, width=width, height=height)
+
+
+def _changes(probe: Probe, limits: Limits, conform: Conform, fps_change: str | None) -> tuple[str, ...]:
+    said = [f"converted to H.264 MP4 (it was {probe.video_codec} in {probe.container.upper()})"]
+    if (conform.width, conform.height) != (probe.width, probe.height):
+        said.append(f"{conform.width}x{conform.height} pixels (it was {probe.width}x{probe.height})")
+    if Fraction(probe.sar) != 1:
+        said.append(f"square pixels (they were {probe.sar.replace('/', ':')})")
+    if probe.rotation or probe.mirrored:
+        said.append(
+            f"rotation of {probe.rotation} degrees applied" + (", mirrored" if probe.mirrored else "")
+        )
+    if fps_change:
+        said.append(fps_change)
+    if probe.interlaced:
+        said.append("deinterlaced")
+    if probe.is_hdr:
+        said.append("tone-mapped from HDR to SDR (BT.709)")
+    if probe.bit_depth > 8 or not probe.pixel_format.startswith("yuv420"):  # noqa: PLR2004  bits
+        said.append(f"8-bit 4:2:0 colour (it was {probe.pixel_format})")
+    if conform.bytes_max is not None:
+        said.append(f"at most {conform.bytes_max:,} bytes (it was {probe.size_bytes:,})")
+    if probe.audio is not None and not limits.audio_used:
+        said.append("sound left out, the model does not use it")
+    return tuple(said)
+
+
+def _shown(rate: Fraction) -> str:
+    return f"{float(rate):.3f}".rstrip("0").rstrip(".")

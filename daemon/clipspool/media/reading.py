@@ -1,0 +1,349 @@
+"""Opens a clip in the decoding process, and reads from it what it holds."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Final, assert_never, cast
+
+import av
+import av.audio
+import av.container
+import av.error
+import av.stream
+import av.video
+from av.sidedata.sidedata import Type
+
+from clipspool.media.archives import verify_archive
+from clipspool.media.boxes import Complete, Container, Incomplete, Unrecognised, completeness
+from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
+from clipspool.media.references import refuse_foreign_pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from av.sidedata.sidedata import SideDataContainer
+
+STREAMS_MAX = 64
+SIDE_PIXELS_MAX = 16_384
+PICTURE_PIXELS_MAX = 8192 * 8192
+DURATION_SECONDS_MAX = 24 * 3600
+FIRST_PICTURE_PACKETS_MAX = 2000
+TIMING_ENTRIES_MAX = 2000
+RATE_MAX = 1000
+
+TRANSFERS: Final = {
+    1: "bt709",
+    4: "gamma22",
+    5: "gamma28",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "linear",
+    13: "iec61966-2-1",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "smpte2084",
+    18: "arib-std-b67",
+}
+PRIMARIES: Final = {1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020", 11: "smpte431", 12: "smpte432"}
+
+
+@contextmanager
+def foreign_errors(doing: str) -> Iterator[None]:
+    """Translate what FFmpeg raises while `doing` something into a MediaError."""
+    try:
+        yield
+    except (av.error.MemoryError, MemoryError) as error:
+        raise MediaError(
+            "MEDIA.TOO_LARGE",
+            f"{doing} needs more memory than is allowed, or the file has more than {STREAMS_MAX} streams",
+            "Export the clip with smaller pictures, one video stream and few audio streams.",
+        ) from error
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise MediaError(
+                "MEDIA.NO_SPACE", "there is no space left for the converted clip", "Free some space."
+            ) from error
+        if isinstance(error, PermissionError) and not isinstance(error, av.error.FFmpegError):
+            raise  # our own confinement: a mistake in this program, and not of the file
+        raise MediaError(
+            "MEDIA.UNREADABLE", f"{doing} failed: {error.strerror or 'unusable data'}", EXPORT_AGAIN
+        ) from error
+    except (av.error.FFmpegError, ValueError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "unusable data"
+        raise MediaError("MEDIA.UNREADABLE", f"{doing} failed: {reason}", EXPORT_AGAIN) from error
+
+
+def container_of(file: int) -> Container:
+    """Give the container of a whole clip, or raise MediaError for one that is cut or something else."""
+    with open(file, "rb", buffering=0, closefd=False) as reader:
+        match completeness(reader, os.fstat(file).st_size):
+            case Complete(container=name):
+                return name
+            case Incomplete(reason=reason):
+                raise MediaError(
+                    "MEDIA.INCOMPLETE", f"the file is not whole: {reason}", "Copy the clip again."
+                )
+            case Unrecognised(reason=reason):
+                raise MediaError("MEDIA.UNREADABLE", reason, "Export the clip as MP4 or MOV.")
+            case other:
+                assert_never(other)
+
+
+@contextmanager
+def opened(file: int, name: Container) -> Iterator[av.container.InputContainer]:
+    """Open a clip with the demuxer that its first bytes name and no protocol but its own descriptor.
+
+    The descriptor's own protocol reads in C, and the whitelist refuses every other: there is no path or
+    address that a manifest, an external `dref` or an attachment could make FFmpeg open (FAULTS.md 1.11).
+    """
+    os.lseek(file, 0, os.SEEK_SET)
+    demuxer = {"mp4": "mov", "mov": "mov", "webm": "matroska", "mkv": "matroska", "zip": ""}[name]
+    options = {"fd": str(file), "protocol_whitelist": "fd", "max_streams": str(STREAMS_MAX + 1)}
+    if demuxer == "mov":
+        options |= {"enable_drefs": "0", "use_absolute_path": "0"}
+        refuse_foreign_pictures(file)
+    with foreign_errors("reading the file's headers"):
+        source = av.open("fd:", "r", format=demuxer, options=options, metadata_errors="replace")
+    with source:
+        yield source
+
+
+def probe(file: int) -> Probe:
+    """Read a clip's facts; raises MediaError."""
+    name = container_of(file)
+    if name == "zip":
+        return Probe(container="zip", size_bytes=os.fstat(file).st_size)
+    with opened(file, name) as source:
+        return facts_of(source, name, os.fstat(file).st_size)
+
+
+def verify(file: int) -> Probe:
+    """Read a clip's facts and make sure of its first picture and its last packet; raises MediaError."""
+    name = container_of(file)
+    if name == "zip":
+        return verify_archive(file)
+    with opened(file, name) as source:
+        facts = facts_of(source, name, os.fstat(file).st_size)
+        _reach_last_packet(source, video_stream(source), facts)
+        return facts
+
+
+def video_stream(source: av.container.InputContainer) -> av.video.VideoStream:
+    """Choose the video stream that a player would show, never a cover picture; raises MediaError."""
+    cover = av.stream.Disposition.attached_pic
+    candidates = [stream for stream in source.streams.video if not stream.disposition & cover]
+    if not candidates:
+        raise MediaError("MEDIA.NO_VIDEO", "there is no video in the file", "Drop a clip that has pictures.")
+    best = source.streams.best("video")
+    stream = next((each for each in candidates if best and each.index == best.index), candidates[0])
+    if not _has_decoder(stream):
+        tag = "".join(each if each.isprintable() else "?" for each in getattr(stream, "codec_tag", ""))
+        raise MediaError(
+            "MEDIA.UNSUPPORTED",
+            f"its video is coded in a way that clipspool cannot read ({tag})",
+            "Export the clip as H.264, HEVC or ProRes.",
+        )
+    return stream
+
+
+def _has_decoder(stream: av.stream.Stream) -> bool:
+    codec: object = stream.codec_context  # PyAV's types do not say that it may be None
+    return codec is not None
+
+
+def facts_of(source: av.container.InputContainer, name: Container, size_bytes: int) -> Probe:
+    """Gather the facts of an opened clip, its first picture decoded; raises MediaError."""
+    if len(source.streams) > STREAMS_MAX:
+        raise MediaError(
+            "MEDIA.TOO_LARGE",
+            f"the file has {len(source.streams)} streams, more than {STREAMS_MAX}",
+            "Export the clip with one video stream and few audio streams.",
+        )
+    stream = video_stream(source)
+    codec = stream.codec_context
+    check_dimensions(codec.width, codec.height)
+    seconds = _seconds(source, stream)
+    codec.thread_count = 1  # a pool of threads costs more than one picture
+    picture = first_picture(source, stream)
+    check_dimensions(picture.width, picture.height)
+    rotation, mirrored = orientation(picture)
+    sar = stream.sample_aspect_ratio or Fraction(1)
+    width, height = round(codec.width * sar), codec.height
+    if rotation in {90, 270}:
+        width, height = height, width
+    rate, varies = _frame_rate(stream)
+    transfer = picture.color_trc if picture.color_trc in TRANSFERS else codec.color_trc
+    primaries = picture.color_primaries if picture.color_primaries in PRIMARIES else codec.color_primaries
+    return Probe(
+        container=name,
+        size_bytes=size_bytes,
+        video_codec=codec.codec.canonical_name,
+        width=width,
+        height=height,
+        coded_width=codec.width,
+        coded_height=codec.height,
+        rotation=rotation,
+        mirrored=mirrored,
+        sar=f"{sar.numerator}/{sar.denominator}",
+        fps=f"{rate.numerator}/{rate.denominator}" if rate else "",
+        variable_frame_rate=varies,
+        seconds=seconds,
+        frames=stream.frames or None,
+        pixel_format=picture.format.name,
+        bit_depth=picture.format.components[0].bits,
+        transfer=TRANSFERS.get(transfer, ""),
+        primaries=PRIMARIES.get(primaries, ""),
+        interlaced=picture.interlaced_frame,
+        audio=_audio(source),
+        timecode=_timecode(source),
+    )
+
+
+def first_picture(source: av.container.InputContainer, stream: av.video.VideoStream) -> av.VideoFrame:
+    """Decode up to the first picture, passing over what cannot be decoded before it; raises MediaError."""
+    with foreign_errors("reading the first pictures"):
+        for packet in islice(source.demux(stream), FIRST_PICTURE_PACKETS_MAX):
+            try:
+                pictures = packet.decode()
+            except (av.error.InvalidDataError, av.error.EOFError):
+                continue
+            for picture in pictures:
+                if isinstance(picture, av.VideoFrame):
+                    return picture
+    raise MediaError("MEDIA.UNREADABLE", "not one picture in the file can be decoded", EXPORT_AGAIN)
+
+
+def orientation(picture: av.VideoFrame) -> tuple[int, bool]:
+    """Give (degrees clockwise to turn the stored picture, whether to mirror it left to right first)."""
+    try:
+        side = cast("SideDataContainer", picture.side_data)[Type.DISPLAYMATRIX]
+    except (KeyError, ValueError):  # none, or beside it one of a kind that PyAV has no name for
+        return -picture.rotation % 360 // 90 * 90, False
+    a, b, _, c, d = struct.unpack("=5i", bytes(side)[:20])
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    if abs(a) >= abs(b):
+        return (0 if a >= 0 else 180), mirrored
+    return (90 if b > 0 else 270), mirrored
+
+
+def check_dimensions(width: int, height: int) -> None:
+    """Raise MediaError for pictures that would cost more memory than any use of them is worth."""
+    if width <= 0 or height <= 0:
+        raise MediaError("MEDIA.NO_VIDEO", "the video says no dimensions", EXPORT_AGAIN)
+    if max(width, height) > SIDE_PIXELS_MAX or width * height > PICTURE_PIXELS_MAX:
+        raise MediaError(
+            "MEDIA.TOO_LARGE",
+            f"its pictures are {width}x{height} pixels, more than clipspool decodes",
+            f"Export the clip with at most {PICTURE_PIXELS_MAX // 1_000_000} million pixels a picture.",
+        )
+
+
+def _seconds(source: av.container.InputContainer, stream: av.video.VideoStream) -> float:
+    """Give the video's own duration; where the container does not say it, the file is read to its end."""
+    if stream.duration is not None and stream.time_base is not None:
+        seconds = float(stream.duration * stream.time_base)
+    elif clock := stream.metadata.get("DURATION"):
+        seconds = _clock_seconds(clock)
+    elif source.duration is not None:
+        seconds = source.duration / 1_000_000
+    else:
+        seconds = _read_to_the_end(source, stream)
+    if seconds > DURATION_SECONDS_MAX:
+        raise MediaError(
+            "MEDIA.TOO_LARGE",
+            f"the clip says it lasts {seconds / 3600:.0f} hours",
+            "Cut the part that is meant.",
+        )
+    return round(max(seconds, 0.0), 6)
+
+
+def _clock_seconds(clock: str) -> float:
+    seconds = 0.0
+    for part in clock.split(":"):
+        try:
+            seconds = seconds * 60 + float(part)
+        except ValueError:
+            return 0.0
+    return seconds
+
+
+def _read_to_the_end(source: av.container.InputContainer, stream: av.video.VideoStream) -> float:
+    first, last = None, 0.0
+    with foreign_errors("reading the file to its end"):
+        for packet in source.demux(stream):
+            if packet.pts is not None and packet.time_base is not None:
+                begin = float(packet.pts * packet.time_base)
+                first = begin if first is None else min(first, begin)
+                last = max(last, begin + float((packet.duration or 0) * packet.time_base))
+        source.seek(0)
+    return last - (first or 0.0)
+
+
+def _frame_rate(stream: av.video.VideoStream) -> tuple[Fraction | None, bool | None]:
+    """Give the rate (the average where it varies), and whether it varies; None where nothing tells."""
+    average, base = stream.average_rate, stream.base_rate
+    times = [entry.timestamp for entry in islice(iter(stream.index_entries), TIMING_ENTRIES_MAX)]
+    steps = [later - earlier for earlier, later in pairwise(sorted(times))]
+    varies: bool | None = None
+    if stream.frames and len(times) >= min(stream.frames, TIMING_ENTRIES_MAX) and steps:
+        varies = max(steps) - min(steps) > 1  # one tick is the rounding of 24000/1001 on a coarse time base
+    elif average and base:
+        varies = abs(average - base) * 50 > base
+    rate = average if varies else (stream.guessed_rate or average)
+    if rate is None or rate <= 0 or rate > RATE_MAX:
+        rate = average if average and 0 < average <= RATE_MAX else None
+    return rate, varies
+
+
+def audio_stream(source: av.container.InputContainer) -> av.audio.AudioStream | None:
+    """Give the first sound that can be decoded: some phones add one of a secret kind beside it."""
+    return next((stream for stream in source.streams.audio if _has_decoder(stream)), None)
+
+
+def _audio(source: av.container.InputContainer) -> Audio | None:
+    stream = audio_stream(source)
+    if stream is None:
+        return None
+    codec = stream.codec_context
+    return Audio(codec.codec.canonical_name, codec.channels, codec.sample_rate, len(source.streams.audio))
+
+
+def _timecode(source: av.container.InputContainer) -> str | None:
+    for metadata in (*(stream.metadata for stream in source.streams), source.metadata):
+        if timecode := metadata.get("timecode") or metadata.get("TIMECODE"):
+            return timecode
+    return None
+
+
+def _reach_last_packet(
+    source: av.container.InputContainer, stream: av.video.VideoStream, facts: Probe
+) -> None:
+    """Read the last packet of the video, which a file cut within its data does not have."""
+    cut = MediaError("MEDIA.INCOMPLETE", "the end of its picture data cannot be read", EXPORT_AGAIN)
+    if stream.duration is not None:
+        end = (stream.start_time or 0) + stream.duration
+    else:
+        end = int(facts.seconds / stream.time_base) if stream.time_base else 0
+    last = None
+    try:
+        with foreign_errors("looking for the end of the file"):
+            for target, any_frame in ((end, True), (end, False), (0, False)):
+                with suppress(av.error.PermissionError, av.error.InvalidDataError):  # no index to seek by
+                    source.seek(max(target, 0), stream=stream, any_frame=any_frame)
+                for packet in source.demux(stream):
+                    last = packet if packet.size else last
+                if last is not None:
+                    break
+    except MediaError as error:
+        raise cut from error
+    if last is None or last.is_corrupt:
+        raise cut
+    if last.pos is not None and last.pos + last.size > facts.size_bytes:
+        raise cut

@@ -1,0 +1,152 @@
+"""Which file system a folder lies on, read from Linux's mountinfo, and where in it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+_LOCAL = frozenset(
+    "bcachefs btrfs erofs exfat ext2 ext3 ext4 f2fs fuseblk hfsplus jfs msdos nilfs2 ntfs ntfs3 overlay "  # noqa: SIM905 - two lines read better than thirty
+    "ramfs reiserfs squashfs tmpfs udf vfat xfs zfs".split()
+)
+_NETWORK = frozenset(
+    "9p acfs afs afpfs beegfs ceph cifs coda davfs drvfs gfs gfs2 glusterfs gpfs lustre mvfs ncp ncpfs nfs "  # noqa: SIM905
+    "nfs4 ocfs2 orangefs panfs prl_fs pvfs2 smb2 smb3 smbfs vboxsf virtiofs vmhgfs".split()
+)
+_NETWORK_FUSE = frozenset(
+    "ceph cephfs curlftpfs davfs davfs2 gcsfuse glusterfs goofys juicefs moosefs mfs osxfs rclone s3fs "  # noqa: SIM905
+    "seaweedfs smbnetfs sshfs vmhgfs-fuse".split()
+)
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+
+
+class Kind(StrEnum):
+    """What a file system's type says about who else may change it."""
+
+    LOCAL = "local"
+    """Only this machine: events are told, locks and fsync mean what they say."""
+    NETWORK = "network"
+    """Other machines too: inotify does not see what they do."""
+    UNKNOWN = "unknown"
+    """A type not in our lists; most FUSE drivers. Trust neither events nor locks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of mountinfo."""
+
+    id: int
+    device: str
+    """`major:minor`; the same for every mount of one file system."""
+    root: str
+    """Which folder of the file system is mounted: `/`, or another for a bind or a subvolume."""
+    point: str
+    type: str
+    """As the kernel names it: `ext4`, `nfs4`, `fuse.sshfs`."""
+    source: str
+    is_read_only: bool
+
+    @property
+    def kind(self) -> Kind:
+        """Say whether its type is local, a network's, or not known."""
+        if self.type in _LOCAL:
+            return Kind.LOCAL
+        driver, _, fuse = self.type.partition(".")
+        if driver in _NETWORK or (driver == "fuse" and fuse in _NETWORK_FUSE):
+            return Kind.NETWORK
+        return Kind.UNKNOWN
+
+
+_NOWHERE = Mount(0, "0:0", "/", "/", "unknown", "", is_read_only=False)
+
+
+def parse(mountinfo: bytes) -> tuple[Mount, ...]:
+    """Read mountinfo's text; a line that is not as proc(5) says is passed over."""
+    mounts = []
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(b" - ")
+        fields, kinds = before.split(b" "), after.split(b" ")
+        if len(fields) < 6 or len(kinds) < 2 or not fields[0].isdigit():  # noqa: PLR2004 - proc(5) counts them
+            continue
+        mounts.append(
+            Mount(
+                id=int(fields[0]),
+                device=fields[2].decode("ascii", "replace"),
+                root=_unescape(fields[3]),
+                point=_unescape(fields[4]),
+                type=_unescape(kinds[0]),
+                source=_unescape(kinds[1]),
+                is_read_only=b"ro" in fields[5].split(b",") or b"ro" in kinds[-1].split(b","),
+            )
+        )
+    return tuple(mounts)
+
+
+def _unescape(field: bytes) -> str:
+    return os.fsdecode(_ESCAPE.sub(lambda match: bytes([int(match[1], 8) & 255]), field))
+
+
+def mount_of(path: str, mounts: Sequence[Mount]) -> Mount | None:
+    """Find the mount of an absolute path without links: the longest mount point, the latest of equals."""
+    best: Mount | None = None
+    for mount in mounts:
+        if _is_within(path, mount.point) and (best is None or len(mount.point) >= len(best.point)):
+            best = mount
+    return best
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def read() -> tuple[Mount, ...]:
+    """Read this process's mounts; empty where /proc does not tell."""
+    try:
+        return parse(Path("/proc/self/mountinfo").read_bytes())
+    except OSError:
+        return ()
+
+
+def filesystem_of(path: Path) -> Mount:
+    """Find the mount a path lies on, or would lie on where it does not exist yet.
+
+    Asks the kernel for the mount's id (an automount is mounted by that), since a mount point can be hidden
+    beneath another mount; falls back to comparing names. A mount of type `unknown` where nothing helps.
+    """
+    mounts = read()
+    real = os.path.realpath(path)
+    number = _mount_id(real)
+    for mount in mounts:
+        if mount.id == number:
+            return mount
+    return mount_of(real, mounts) or _NOWHERE
+
+
+def _mount_id(path: str) -> int | None:
+    """Ask for the mount id of a path or of its nearest ancestor that exists."""
+    for folder in (Path(path), *Path(path).parents):
+        try:
+            fd = os.open(folder, os.O_PATH | os.O_CLOEXEC | (os.O_DIRECTORY if folder.is_dir() else 0))
+        except (OSError, ValueError):
+            continue
+        try:
+            lines = Path(f"/proc/self/fdinfo/{fd}").read_text("ascii", "replace")
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+        found = re.search(r"^mnt_id:\s*(\d+)", lines, re.MULTILINE)
+        return int(found[1]) if found else None
+    return None
+
+
+def place_of(path: Path) -> tuple[str, PurePosixPath]:
+    """Give a path's device and its path inside that file system: the same for every link and bind to it."""
+    real = os.path.realpath(path)
+    mount = filesystem_of(Path(real))
+    below = os.path.relpath(real, mount.point) if _is_within(real, mount.point) else real.lstrip("/")
+    return mount.device, PurePosixPath(mount.root) / PurePosixPath(below)

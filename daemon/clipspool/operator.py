@@ -1,0 +1,128 @@
+"""What an operator may do to jobs: each command runs inside one turn of the scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from clipspool.events import Approved, Attached, CancelAsked, Cancelled, Event, Retried
+from clipspool.intake.terms import Accepted
+from clipspool.job import Held, Job, State
+from clipspool.lifecycle import Stage, may
+from clipspool.scheduler import Scheduler
+from clipspool.views import ALL, Conditions
+
+_RETRYABLE = frozenset({Held.LOST, Held.RESULT, Held.IN_DOUBT})
+TASK_ID_MAX = 200
+
+
+class Refused(Exception):
+    """The command cannot be carried out, and why."""
+
+
+def conditions_of(scheduler: Scheduler) -> Conditions:
+    """Give what holds jobs back now."""
+    picker = scheduler.picker
+    return Conditions(scheduler.now(), scheduler.brake, picker.paused, scheduler.spend, picker.limits)
+
+
+def retry(scheduler: Scheduler, ids: Sequence[str], by: str) -> list[dict[str, Any]]:
+    """Run jobs again that failed, were cancelled, are in doubt, or are held for a task that is lost."""
+
+    def one(job: Job) -> Event:
+        is_held = job.held in _RETRYABLE and job.state is not State.FETCHED
+        if not may(job, Retried) or not (job.state.is_terminal or job.state is State.IN_DOUBT or is_held):
+            raise Refused(
+                f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"
+            )
+        return Retried(by)
+
+    return _each(scheduler, ids, one)
+
+
+def cancel(scheduler: Scheduler, ids: Sequence[str], by: str) -> list[dict[str, Any]]:
+    """End jobs; one that renders is ended at the provider first, where it can be."""
+
+    def one(job: Job) -> Event:
+        if job.state.is_terminal:
+            raise Refused(f"it is {job.state} already")
+        flying = scheduler.in_flight.get(job.id)
+        waits = job.state is State.RUNNING or (flying is not None and flying.stage is not Stage.POLL)
+        return CancelAsked(by) if waits else Cancelled(by)
+
+    return _each(scheduler, ids, one)
+
+
+def attach(scheduler: Scheduler, job_id: str, task_id: str, by: str) -> list[dict[str, Any]]:
+    """Follow a task that the operator found for a job in doubt."""
+    if not task_id or len(task_id) > TASK_ID_MAX or not task_id.isprintable():
+        raise Refused("that is no task id")
+
+    def one(job: Job) -> Event:
+        if not may(job, Attached) or job.held not in _RETRYABLE:
+            raise Refused(f"it is {job.state}, and a task can be attached to in-doubt and lost jobs only")
+        return Attached(by, task_id, job.task.profile if job.task else scheduler.profile)
+
+    return _each(scheduler, [job_id], one)
+
+
+def approve(scheduler: Scheduler, ids: Sequence[str], by: str) -> list[dict[str, Any]]:
+    """Let jobs go that are held for their price, for the day's limits, or as duplicates."""
+
+    def one(job: Job) -> Event:
+        if not may(job, Approved):
+            raise Refused(f"it is {job.state}, and only queued jobs can be approved")
+        return Approved(by)
+
+    return _each(scheduler, ids, one)
+
+
+def _each(scheduler: Scheduler, ids: Sequence[str], choose: Callable[[Job], Event]) -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = []
+    for job_id in ids:
+        flying = scheduler.in_flight.get(job_id)
+        job = flying.job if flying is not None else scheduler.journal.job(job_id)
+        if job is None:
+            answers.append({"id": job_id, "done": False, "why": "there is no such job"})
+            continue
+        try:
+            moved = scheduler.decide(job, choose(job))
+        except Refused as refused:
+            answers.append({"id": job_id, "done": False, "why": str(refused)})
+            continue
+        # What was recorded must be seen when the same job is named again.
+        scheduler.journal.flush()
+        answers.append({"id": job_id, "done": True, "state": moved.state.value})
+    return answers
+
+
+def pause(scheduler: Scheduler, inbox: str | None) -> str:
+    """Stop submitting, from one inbox or from all; what runs is still followed."""
+    _known(scheduler, inbox)
+    scheduler.set_paused(scheduler.picker.paused | {inbox or ALL})
+    return "paused"
+
+
+def resume(scheduler: Scheduler, inbox: str | None) -> str:
+    """Go on submitting, also where the provider is blocked: the operator says that the trouble is over."""
+    _known(scheduler, inbox)
+    paused = frozenset() if inbox is None else scheduler.picker.paused - {inbox}
+    scheduler.set_paused(paused)
+    if inbox is None:
+        scheduler.release_brake()
+    return "resumed"
+
+
+def _known(scheduler: Scheduler, inbox: str | None) -> None:
+    if inbox is not None and inbox not in scheduler.picker.inboxes:
+        raise Refused(f"there is no inbox {inbox} (known: {', '.join(scheduler.picker.inboxes)})")
+
+
+def known_folders(scheduler: Scheduler, inbox: str) -> set[str]:
+    """Give the work folders of an inbox that the journal knows."""
+    return scheduler.journal.folders(inbox)
+
+
+def take_on(scheduler: Scheduler, found: Sequence[Accepted]) -> int:
+    """Enter clips that work folders told of; gives how many were new."""
+    return sum(scheduler.journal.accept(one.clip, one.jobs) for one in found)

@@ -1,0 +1,126 @@
+"""How long an exchange may take, and the reading of a socket within that."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any, cast
+
+READ_BYTES = 1 << 18
+
+
+class TooSlow(OSError):
+    """Bytes come, but too few of them, or for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long one exchange may take."""
+
+    connect_seconds: float = 10.0
+    """Name, TCP and TLS together."""
+    silence_seconds: float = 60.0
+    """Between two bytes."""
+    total_seconds: float = 120.0
+    """From the first byte of the request to the last of the answer."""
+    bytes_per_second_min: float = 0.0
+    """Fewer than this over `window_seconds` of waiting is a drip, and ends it; 0 lets it drip."""
+    window_seconds: float = 60.0
+
+
+class Pace:
+    """The clock of one exchange: what is left of its time, and whether it is fast enough."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._deadline = time.monotonic() + limits.total_seconds
+        self._waited_seconds = 0.0
+        self._bytes_in_window = 0
+        self.has_ended = False
+        """Whether the other side has closed, and all it sent has been read from the socket."""
+
+    def timeout(self) -> float:
+        """Return the seconds that the next step may take; raises TooSlow when none are left."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TooSlow(f"it took longer than {self._limits.total_seconds:g} s altogether") from None
+        return min(left, self._limits.silence_seconds)
+
+    def note(self, count: int, seconds: float) -> None:
+        """Take in that a wait of `seconds` gave `count` bytes; raises TooSlow for a drip.
+
+        Only waiting counts, so a caller whose disk is slow is not taken for a slow server.
+        """
+        self._waited_seconds += seconds
+        self._bytes_in_window += count
+        if self._waited_seconds >= self._limits.window_seconds:
+            if self._bytes_in_window < self._limits.bytes_per_second_min * self._waited_seconds:
+                raise TooSlow(f"it came slower than {self._limits.bytes_per_second_min:g} bytes a second")
+            self._waited_seconds, self._bytes_in_window = 0.0, 0
+
+
+class PacedResponse(http.client.HTTPResponse):
+    """An answer that is read at a pace, and whose head must be whole.
+
+    http.client takes a head that breaks off for a whole one; a refusal must not be read out of a torso.
+    """
+
+    def __init__(
+        self, sock: socket.socket, pace: Pace, early: bytearray, *arguments: Any, **options: Any
+    ) -> None:
+        """Read from `sock`, after what was read from it `early`."""
+        super().__init__(cast("socket.socket", _PacedSocket(sock, pace, early)), *arguments, **options)
+        self._pace = pace
+
+    def begin(self) -> None:
+        """Read the head; raises IncompleteRead when the server closed before its end."""
+        super().begin()
+        if self._pace.has_ended:  # a whole head is taken from the buffer without reading on to the end
+            raise http.client.IncompleteRead(b"")
+
+
+class _PacedSocket:
+    """What http.client asks of a socket to read an answer from it."""
+
+    def __init__(self, sock: socket.socket, pace: Pace, early: bytearray) -> None:
+        self._sock = sock
+        self._pace = pace
+        self._early = early
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_PacedReader(self._sock, self._pace, self._early), READ_BYTES)
+
+
+class _PacedReader(io.RawIOBase):
+    def __init__(self, sock: socket.socket, pace: Pace, early: bytearray) -> None:
+        self._sock = sock
+        self._early = early
+        self._held = sock.makefile("rb", buffering=0)  # keeps the socket open until we are closed
+        self._pace = pace
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._early:
+            count = min(len(buffer), len(self._early))
+            buffer[:count] = self._early[:count]
+            del self._early[:count]
+            return count
+        self._sock.settimeout(self._pace.timeout())
+        begun = time.monotonic()
+        try:
+            count = self._sock.recv_into(buffer)
+        except TimeoutError:
+            self._pace.timeout()  # says so if it was the deadline that ended this wait
+            raise
+        self._pace.has_ended = count == 0
+        self._pace.note(count, time.monotonic() - begun)
+        return count
+
+    def close(self) -> None:
+        self._held.close()
+        super().close()

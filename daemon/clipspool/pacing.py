@@ -1,0 +1,99 @@
+"""When to try again: backoff with full jitter, Retry-After, the poll budget, and the brake on submissions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from clipspool.provider import Fault, FaultOf
+
+Random = Callable[[], float]
+"""Gives a number from 0 to below 1, evenly."""
+
+_MOMENT_SECONDS = (1.0, 300.0)
+_ACCOUNT_SECONDS = (60.0, 3600.0)
+_STAGE_SECONDS = (1.0, 600.0)
+_SLOW_POLLS_MAX = 8
+_AGE_SHARE = 10
+"""A task is looked at again after a tenth of its age, so that a long render is polled less often."""
+
+
+def backoff_seconds(attempts: int, bounds: tuple[float, float], random: Random) -> float:
+    """Full jitter: evenly from nothing to `first * 2 ** attempts`, at most the second bound.
+
+    `attempts` counts the faults before this one, from 0. A twentieth of the bound is the least, so that
+    nothing spins.
+    """
+    first, most = bounds
+    ceiling = min(most, first * 2.0 ** min(attempts, 30))
+    return ceiling * max(random(), 0.05)
+
+
+def retry_seconds(attempts: int, retry_after_seconds: float | None, random: Random) -> float:
+    """Pause of one job after a fault of the moment: what the provider asked, spread, or our own backoff."""
+    pause = backoff_seconds(attempts, _STAGE_SECONDS, random)
+    return pause if retry_after_seconds is None else retry_after_seconds + min(pause, retry_after_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class PollPace:
+    """How often open tasks are looked at."""
+
+    seconds_min: float
+    seconds_max: float
+    per_second_max: float
+
+    def seconds(self, age_seconds: float, open_tasks: int, *, rendering: bool, random: Random) -> float:
+        """Time to the next look at one task, so that all together stay within the budget.
+
+        A task that only waits in the provider's queue is looked at least often. Jitter is a tenth either way.
+        """
+        wanted = (
+            age_seconds / _AGE_SHARE if rendering else max(age_seconds / _AGE_SHARE, self.seconds_min * 2)
+        )
+        seconds = max(min(max(wanted, self.seconds_min), self.seconds_max), open_tasks / self.per_second_max)
+        return seconds * (0.9 + 0.2 * random())
+
+    def after_fault(self, attempts: int, retry_after_seconds: float | None, random: Random) -> float:
+        """Time to the next look after one that failed."""
+        most = max(self.seconds_max * _SLOW_POLLS_MAX, self.seconds_min)
+        pause = self.seconds_min + backoff_seconds(attempts, (self.seconds_min, most), random)
+        return max(pause, retry_after_seconds or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """What holds all submissions back: a provider out of reach or saturated, or trouble of the account.
+
+    One clip's refusal speaks for all that wait behind it: five hundred clips must not ask one after another.
+    After the pause one submission goes first, and only its success lets the others follow.
+    """
+
+    failures: int = 0
+    until: float = 0.0
+    fault: Fault | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether submissions are held back or only tried one at a time."""
+        return self.fault is not None
+
+    def room(self, now: float, wanted: int, submitting: int) -> int:
+        """How many submissions may start now, of `wanted`, while `submitting` are under way."""
+        if not self.is_on:
+            return wanted
+        return min(wanted, max(1 - submitting, 0)) if now >= self.until else 0
+
+    def pressed(self, fault: Fault, now: float, random: Random) -> Brake:
+        """Give the brake after one more refusal; those that were under way together count once."""
+        if self.is_on and now < self.until:
+            return self
+        bounds = _ACCOUNT_SECONDS if fault.of is FaultOf.ACCOUNT else _MOMENT_SECONDS
+        same = self.fault is not None and self.fault.of is fault.of
+        failures = self.failures if same else 0
+        pause = backoff_seconds(failures, bounds, random)
+        if fault.of is FaultOf.ACCOUNT:
+            pause = max(pause, bounds[0] / 2)
+        if fault.retry_after_seconds is not None:
+            pause = fault.retry_after_seconds + min(pause, max(fault.retry_after_seconds, 1.0))
+        return Brake(failures + 1, now + pause, fault)

@@ -1,0 +1,138 @@
+"""Send a paid request once: connect, ask the gate, write, read; and know how far it came."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from clipspool.body import Body, FileChanged
+from clipspool.pace import Limits, Pace
+from clipspool.provider import Fault, FaultOf, NotSent, Unclear
+from clipspool.wire import WireTrouble, Witness, decoded, describe, read_whole, wire_fault
+
+_PREFETCHED = 3  # up to the first bytes of the first file
+
+
+@dataclass(frozen=True, slots=True)
+class PaidAnswer:
+    """A whole answer to a paid request, which itself may have been cut short by it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    evidence: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PaidPost:
+    """One paid request with its limits; `send` may be called once."""
+
+    witness: Witness
+    path: str
+    headers: Mapping[str, str]
+    body: Body
+    limits: Limits
+    early_answer_seconds: float
+    """How long to look for an answer after the server stopped reading midway."""
+
+    def send(self, gate: Callable[[], bool]) -> PaidAnswer | NotSent | Unclear:
+        """Send it, or say why nothing left; raises what `gate` raises, and then nothing left."""
+        try:
+            pieces = iter(self.body)
+            first = b"".join(itertools.islice(pieces, _PREFETCHED))
+        except (OSError, FileChanged) as error:
+            return NotSent(file_fault(error))
+        try:
+            self.witness.connect()
+        except WireTrouble as error:
+            return NotSent(wire_fault(error))
+        try:
+            if not gate():
+                return NotSent(
+                    Fault(FaultOf.MOMENT, "SUBMIT.STOPPED", "Nothing was sent: submitting was stopped")
+                )
+            if not self.witness.is_silent():
+                return NotSent(
+                    Fault(
+                        FaultOf.MOMENT,
+                        "NETWORK.BROKEN",
+                        "The server closed the connection before it was asked",
+                    )
+                )
+            return self._exchange(itertools.chain([first], pieces))
+        finally:
+            self.witness.close()
+
+    def _exchange(self, pieces: Iterator[bytes]) -> PaidAnswer | NotSent | Unclear:
+        evidence: dict[str, Any] = {"sent_at": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        try:
+            trouble = self._write(pieces)
+        except (OSError, FileChanged) as error:
+            # A file of ours failed midway. What left can't be taken back, but it is cut, never completed.
+            self.witness.abort()
+            evidence |= self._count() | {"error": file_fault(error).message}
+            return Unclear("The clip could not be read to its end while it was sent", evidence)
+        if trouble is not None and self.witness.bytes_written == 0:
+            self.witness.abort()
+            return NotSent(wire_fault(trouble))
+        evidence |= self._count()
+        if trouble is None:
+            return self._answer(Pace(self.limits), evidence)
+        early = Limits(silence_seconds=self.early_answer_seconds, total_seconds=self.early_answer_seconds)
+        answer = self._answer(Pace(early), evidence)
+        self.witness.abort()
+        if isinstance(answer, Unclear):
+            return Unclear(f"Sending broke off: {describe(trouble)}", evidence | {"error": describe(trouble)})
+        return answer
+
+    def _write(self, pieces: Iterator[bytes]) -> Exception | None:
+        """Write head and body; return the wire's trouble, raise a file's."""
+        self.witness.pace = Pace(self.limits)
+        try:
+            self.witness.putrequest("POST", self.path, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                self.witness.putheader(name, value)
+            self.witness.putheader("Content-Length", str(self.body.length))
+            self.witness.endheaders()
+        except WireTrouble as error:
+            return error
+        for piece in pieces:
+            try:
+                self.witness.send(piece)
+            except WireTrouble as error:
+                return error
+        return None
+
+    def _answer(self, pace: Pace, evidence: dict[str, Any]) -> PaidAnswer | Unclear:
+        try:
+            with self.witness.answer(pace) as response:
+                body = read_whole(response.read)
+                is_cut = bool(response.length)
+        except WireTrouble as error:
+            said = describe(error)
+            return Unclear(f"The request left, but no whole answer came: {said}", evidence | {"error": said})
+        if is_cut:
+            said = "the answer ended early"
+            status = {"http_status": response.status, "error": said}
+            return Unclear(f"The request left, but no whole answer came: {said}", evidence | status)
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return PaidAnswer(
+            response.status, headers, decoded(body, headers.get("content-encoding", "")), evidence
+        )
+
+    def _count(self) -> dict[str, Any]:
+        total = self.witness.head_bytes + self.body.length
+        return {"bytes_written": self.witness.bytes_written, "bytes_total": total}
+
+
+def file_fault(error: Exception) -> Fault:
+    """Say why a file of the request could not be read; a share may be back later, a changed file not."""
+    if isinstance(error, FileChanged):
+        return Fault(
+            FaultOf.CLIP, "FILE.CHANGED", str(error).capitalize(), "Drop the clip again once it is whole."
+        )
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return Fault(FaultOf.MOMENT, "FILE.UNREADABLE", f"A file of the request cannot be read: {reason}")

@@ -1,0 +1,97 @@
+"""The papers that go with a clip: where a result comes from, and why a source failed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import tomli_w
+
+from clipspool import __version__
+from clipspool.job import Clip, Error, Job, Paid, Request, Result, State, utc
+
+
+def provenance(job: Job, clip: Clip, result: Result, name: str, finished_at: float) -> bytes:
+    """Say where a result comes from; the same file is a valid sidecar for doing it again.
+
+    `name` is the result's name in the outbox, `finished_at` the time in Unix seconds.
+    """
+    facts: dict[str, Any] = {
+        "name": _text(name),
+        "size": result.size,
+        "sha256": result.sha256,
+        "source": _text(clip.path),
+        "source_size": clip.size,
+        "source_sha256": clip.sha256 or "",
+        "job": job.id,
+        "model": job.request.model,
+        "accepted_at": utc(clip.accepted_at),
+        "finished_at": utc(finished_at),
+        "clipspool": __version__,
+    }
+    if job.variant:
+        facts["variant"] = job.variant.lstrip("_")
+    if job.task is not None:
+        facts["task"] = job.task.task_id or ""
+        facts["provider"] = job.task.profile
+        facts["attempts"] = job.task.number
+        facts["submitted_at"] = utc(job.task.intent_at)
+        if job.task.credits is not None:
+            facts["credits"] = job.task.credits
+    if job.credits_estimated is not None:
+        facts["credits_estimated"] = job.credits_estimated
+    return tomli_w.dumps({**as_sent(job.request), "result": facts}).encode()
+
+
+def as_sent(request: Request) -> dict[str, Any]:
+    """Spell a request in a sidecar's keys."""
+    keys: dict[str, Any] = {"prompt": request.prompt, "model": request.model, "seed": request.seed}
+    if request.ratio is not None:
+        keys["ratio"] = request.ratio
+    if request.references:
+        keys["references"] = [_text(r.uri or r.name) for r in request.references]
+    if request.priority:
+        keys["priority"] = request.priority
+    if request.content_moderation:
+        keys["content_moderation"] = request.content_moderation
+    if request.extra:
+        keys["extra"] = request.extra
+    return keys
+
+
+def is_ours(paper: dict[str, Any], job: Job, result: Result) -> bool:
+    """Tell whether a provenance was written for this very result."""
+    facts = paper.get("result")
+    return isinstance(facts, dict) and facts.get("job") == job.id and facts.get("sha256") == result.sha256
+
+
+_WORST = (Paid.NO, Paid.UNKNOWN, Paid.YES)
+
+
+def error_note(clip: Clip, jobs: Sequence[Job]) -> bytes:
+    """Say why a clip failed: the first failed job's error, and every job's when there are several."""
+    failed = [job for job in jobs if job.state is not State.DELIVERED]
+    first = failed[0]
+    body = {"clip": _text(clip.path), **_facts(first)}
+    body["paid"] = max((job.paid for job in jobs), key=_WORST.index).value
+    if len(jobs) > 1:
+        body["job"] = [{"id": j.id, "state": j.state.value, **(_facts(j) if j.error else {})} for j in jobs]
+    return tomli_w.dumps(body).encode()
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    error = job.error or Error("UNKNOWN", f"the job ended as {job.state}")
+    return {
+        "code": error.code,
+        "message": error.message,
+        "what_to_do": error.what_to_do,
+        "retryable": error.retryable,
+        "task_id": (job.task.task_id or "") if job.task else "",
+        "paid": job.paid.value,
+    }
+
+
+def _text(name: str) -> str:
+    """Spell a name in UTF-8; bytes that are not are shown escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,0 +1,186 @@
+"""Read whatever an API answered into one shape: a status, words, and a tree that may be empty."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from clipspool.redact import redacted
+
+BODY_BYTES_MAX = 1 << 20
+RETRY_AFTER_SECONDS_MAX = 86_400.0
+DEPTH_MAX = 64
+
+_HTML = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(?:<!doctype|<html|<head|<body|<\?xml|<center)", re.IGNORECASE)
+_WORDS_MAX = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of the API, taken apart once."""
+
+    status: int
+    tree: dict[str, Any] | None
+    """The JSON object; None when the body is none, or cannot be trusted."""
+    is_html: bool
+    codes: frozenset[str]
+    """The error codes it names, lower case."""
+    text: str
+    """All it says about an error, lower case, to look for words in; not for people."""
+    message: str
+    """What it says about an error, for people: redacted, at most 300 characters, may be empty."""
+    excerpt: str
+    """The body as it stands, redacted, at most 500 characters."""
+    retry_after_seconds: float | None
+
+
+def read_reply(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Reply:
+    """Take an answer apart; never raises, whatever the bytes.
+
+    JSON must be an object of at most 1 MiB and 64 levels. A key that stands twice with two values makes
+    the answer untrustworthy, and it counts as unreadable: neither the first nor the last is a fact.
+    """
+    tree = read_json(body)
+    said = list(_said(tree)) if tree is not None else []
+    messages = [word for is_code, word in said if not is_code and word.strip()]
+    is_html = _HTML.match(body[:1024]) is not None
+    if not said and not is_html:
+        messages = [body[:2000].decode("utf-8", "replace")] if tree is None else []
+    return Reply(
+        status=status,
+        tree=tree,
+        is_html=is_html,
+        codes=frozenset(word.strip().lower() for is_code, word in said if is_code and word.strip()),
+        text=" ".join(word for _, word in said).lower() or " ".join(messages).lower(),
+        message=redacted("; ".join(dict.fromkeys(messages)), 300),
+        excerpt=redacted(body[:8000].decode("utf-8", "replace")),
+        retry_after_seconds=_retry_after(headers, now),
+    )
+
+
+def read_json(body: bytes | str) -> dict[str, Any] | None:
+    """Parse a JSON object within the limits of `read_reply`; None for everything else."""
+    if len(body) > BODY_BYTES_MAX:
+        return None
+    try:
+        tree = json.loads(body, object_pairs_hook=_unambiguous, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
+    return tree if isinstance(tree, dict) and not _is_deeper(tree, DEPTH_MAX) else None
+
+
+def text_at(layer: Mapping[str, Any], *keys: str) -> str:
+    """Return the first non-empty string among `keys`, or an empty one."""
+    return next((value for key in keys if isinstance(value := layer.get(key), str) and value.strip()), "")
+
+
+def number(value: object) -> float | None:
+    """Return a finite number, None for everything else; true and false are no numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    layer: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in layer and layer[key] != value:
+            raise ValueError("a key stands twice with two values")
+        layer[key] = value
+    return layer
+
+
+def _is_deeper(tree: object, levels: int) -> bool:
+    level: list[Any] = [tree]
+    for _ in range(levels):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _said(tree: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[bool, str]]:
+    """Yield (is a code, word) for each thing said about an error, in any of the six shapes [PROVIDER 1.6].
+
+    A message may itself be the upstream's error as JSON; then what that says is meant.
+    """
+    for key in ("code", "type", "failureCode"):
+        if isinstance(value := tree.get(key), str):
+            yield True, value[:200]
+    for key in ("error", "message", "msg", "detail"):
+        match tree.get(key):
+            case str(value) if depth < 3 and (inner := _embedded(value)):  # noqa: PLR2004  (gateway, upstream, one more)
+                yield from _said(inner, depth + 1)
+            case str(value):
+                yield False, value[:2000]
+            case dict(value) if depth < 3:  # noqa: PLR2004
+                yield from _said(value, depth + 1)
+    if isinstance(issues := tree.get("issues"), list):
+        for issue in issues[:10]:
+            if isinstance(issue, dict):
+                yield False, _issue(issue)
+
+
+def _embedded(text: str) -> dict[str, Any] | None:
+    return read_json(text) if text.lstrip().startswith("{") else None
+
+
+def _issue(issue: Mapping[str, Any]) -> str:
+    """Say which key is wrong, as `references.0.uri: Invalid url (unrecognized_keys: foo)`."""
+    steps = issue.get("path")
+    path = ".".join(str(step)[:40] for step in steps[:8]) if isinstance(steps, list) else ""
+    message = text_at(issue, "message", "code")[:300]
+    keys = issue.get("keys")
+    if isinstance(keys, list) and keys:
+        message += f" ({', '.join(str(key)[:40] for key in keys[:_WORDS_MAX])})"
+    return f"{path}: {message}" if path else message
+
+
+def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Read Retry-After: seconds or a date, clamped to a day; garbage and negative seconds are None."""
+    known = {key.lower(): value for key, value in headers.items()}
+    asked = known.get("retry-after", "").strip()
+    if not asked:
+        return None
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = _seconds_until(asked, known.get("date", ""), now)
+    if not math.isfinite(seconds) or seconds < 0:
+        return None
+    return min(seconds, RETRY_AFTER_SECONDS_MAX)
+
+
+def _seconds_until(moment: str, server_date: str, now: datetime) -> float:
+    """Measure by the server's own Date where it gives one: our clock may differ. NaN when unreadable."""
+    try:
+        then = _aware(parsedate_to_datetime(moment))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return math.nan
+    try:
+        start = _aware(parsedate_to_datetime(server_date))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        start = now
+    try:
+        return max((then - start).total_seconds(), 0.0)
+    except OverflowError:
+        return math.nan
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,395 @@
+"""The one thread that owns the journal: it hears what happened, records it, and hands out what is due.
+
+Each turn is one transaction. Only after its commit do gates open, replies go out and workers get their work,
+so nothing is spent or done that is not on disk first.
+"""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias, assert_never
+
+import structlog
+
+from clipspool.events import (
+    AnswerLost,
+    Cancelled,
+    Connected,
+    Event,
+    Interrupted,
+    NotSubmitted,
+    Parked,
+    Prepared,
+    StageFailed,
+    TaskCreated,
+)
+from clipspool.intake.terms import Accepted
+from clipspool.job import Job, State
+from clipspool.journal import Journal, Spend
+from clipspool.lifecycle import Pace, advance, may
+from clipspool.pacing import Brake, backoff_seconds
+from clipspool.picking import InFlight, Limits, Picker
+from clipspool.provider import Fault, FaultOf
+from clipspool.workers import Done, Ready, Retirement, Swept, Workers, Workshop
+
+log = structlog.get_logger()
+
+TURN_SECONDS_MAX = 1.0
+"""The longest sleep between two turns: each feeds the service's watchdog."""
+_HEARD_MAX = 500
+_RETIRE_SECONDS = (2.0, 600.0)
+_DAY_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An operator's command: run inside a turn, answered after its commit."""
+
+    command: Callable[[Scheduler], Any]
+    reply: Future[Any]
+
+
+Heard: TypeAlias = Accepted | Done | Ready | Retirement | Swept | Asked
+
+
+class Scheduler:
+    """Owner of the journal. `hear` and `ask` serve any thread; all else belongs to the one that runs it."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        workshop: Workshop,
+        *,
+        profile: str,
+        pace: Pace,
+        now: Callable[[], float],
+    ) -> None:
+        """Take over the journal; `profile` names the provider and key that new tasks are made with."""
+        self.journal = journal
+        self.profile = profile
+        self.pace = pace
+        self.now = now
+        self.in_flight: dict[str, InFlight] = {}
+        self.workers = Workers(workshop, self.hear)
+        self.picker = Picker(journal, self.workers, self.in_flight)
+        self.picker.paused = frozenset(journal.fact("paused") or ())
+        self.brake = read_brake(journal.fact("brake"))
+        self.is_draining = False
+        self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        self._pending: list[Heard] = []
+        self._retiring: set[str] = set()
+        self._ended_clips: set[str] = set()
+        self._after: list[Callable[[], object]] = []
+        self._spend: tuple[float, Spend] | None = None
+        self._turned_at = now()
+
+    def allow(self, inboxes: Sequence[str], limits: Limits) -> None:
+        """Set the inboxes that are worked on and what the operator allows."""
+        self.picker.inboxes = tuple(inboxes)
+        self.picker.limits = limits
+
+    # --- from any thread ------------------------------------------------------------------------------
+
+    def hear(self, heard: Heard) -> None:
+        """Tell the scheduler something; it wakes."""
+        self._heard.put(heard)
+
+    def ask(self, command: Callable[[Scheduler], Any], seconds: float = 30.0) -> Any:
+        """Run a command in the next turn and give its answer; raises what the command raised."""
+        reply: Future[Any] = Future()
+        self.hear(Asked(command, reply))
+        return reply.result(seconds)
+
+    def tell(self, command: Callable[[Scheduler], Any]) -> None:
+        """Run a command in the next turn and wait for nothing."""
+        self.hear(Asked(command, Future()))
+
+    # --- turns ----------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Sort out what the last end left behind: what may have been in flight is in doubt."""
+        self._turned_at = self.now()
+        with self.journal.turn():
+            for job in list(self.journal.find(states=(State.SUBMITTING,))):
+                self.happen(job, Interrupted())
+        self._let_out()
+
+    def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
+        """Turn until told to stop, or until `each_turn` says that it is enough."""
+        while not stopping.is_set():
+            self.turn()
+            if each_turn():
+                return
+            self.wait()
+
+    def drain(self, seconds: float, *, each_turn: Callable[[], object]) -> None:
+        """Hand out nothing more and hear the end of what is under way, for at most so many seconds."""
+        self.is_draining = True
+        until = self.now() + seconds
+        while (self.in_flight or self._retiring) and self.now() < until:
+            self.turn()
+            each_turn()
+            if self.in_flight or self._retiring:
+                self.wait(0.2)
+        self.workers.stop()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way and every open job waits for a person."""
+        if self.in_flight or self._retiring or self._pending or not self._heard.empty():
+            return False
+        open_states = (State.QUEUED, State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
+        if not any(self.journal.counts[state] for state in open_states):
+            return self.journal.next_retire(0.0) is None
+        return all(job.held is not None for job in self.journal.find(states=open_states))
+
+    def turn(self) -> None:
+        """Hear, record, pick: one transaction; then let out what waited for it.
+
+        Raises when the journal can't be written: then every gate stays shut, and the daemon has to end.
+        """
+        now = self._turned_at = self.now()
+        heard = self._hear_all()
+        try:
+            with self.journal.turn():
+                for one in heard:
+                    self._take(one, now)
+                for clip_id in self._ended_clips:
+                    self.journal.retire_when_ended(clip_id, now)
+                self._ended_clips.clear()
+                self.journal.flush()
+                if not self.is_draining:
+                    self._pick(now)
+        except BaseException as error:
+            for one in heard:
+                if isinstance(one, Ready):
+                    one.gate.set_result(False)
+                elif isinstance(one, Asked):
+                    one.reply.set_exception(error)
+            raise
+        self._let_out()
+
+    def wait(self, seconds: float = TURN_SECONDS_MAX) -> None:
+        """Sleep until something is heard or due."""
+        now = self._turned_at  # what fell due since then was not picked yet
+        states = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
+        due = [self.journal.next_due(state, now) for state in states]
+        due += [self.journal.next_retire(now), self.brake.until if self.brake.until > now else None]
+        soonest = min((at for at in due if at is not None), default=now + seconds)
+        try:
+            self._pending.append(self._heard.get(timeout=min(max(soonest - self.now(), 0.0), seconds)))
+        except queue.Empty:
+            return
+
+    def _hear_all(self) -> list[Heard]:
+        heard, self._pending = self._pending, []
+        while len(heard) < _HEARD_MAX:
+            try:
+                heard.append(self._heard.get_nowait())
+            except queue.Empty:
+                break
+        return heard
+
+    def _let_out(self) -> None:
+        after, self._after = self._after, []
+        for act in after:
+            act()
+
+    def _pick(self, now: float) -> None:
+        picks = self.picker.pick(now, self.brake, self.spend, list(self._retiring))
+        for job, held, why in picks.parked:
+            self.happen(job, Parked(held, why))
+        for stage, job in picks.stages:
+            clip = self.journal.clip(job.clip_id)
+            if clip is None:
+                raise LookupError(f"job {job.id} has no clip {job.clip_id}")
+            self.in_flight[job.id] = InFlight(stage, job)
+            self._after.append(lambda s=stage, j=job, c=clip: self.workers.start(s, j, c))  # type: ignore[misc]
+        for clip, attempts in picks.retirements:
+            self._retiring.add(clip.id)
+            jobs = self.journal.jobs_of(clip.id)
+            self._after.append(
+                lambda c=clip, j=jobs, n=attempts: self.workers.start_retirement(c, j, n)  # type: ignore[misc]
+            )
+
+    # --- recording ------------------------------------------------------------------------------------
+
+    def happen(self, job: Job, event: Event) -> Job:
+        """Apply an event at the time of this turn and record it; once durable, one log line says so."""
+        now = self._turned_at
+        open_tasks = max(self.journal.counts[State.RUNNING], 1)
+        moved = advance(job, event, now, self.pace, open_tasks=open_tasks)
+        self.journal.record(job, moved, event)
+        if moved.state.is_terminal and not job.state.is_terminal:
+            self._ended_clips.add(job.clip_id)
+        if job.state.is_terminal and not moved.state.is_terminal:
+            self.journal.bring_back(job.clip_id)
+        if isinstance(event, TaskCreated):
+            self._set_brake(Brake())
+        if isinstance(event, NotSubmitted) and event.fault.of is not FaultOf.CLIP:
+            self._set_brake(self.brake.pressed(event.fault, now, self.pace.random))
+        if (job.state, job.held, job.reason) != (moved.state, moved.held, moved.reason):
+            self._after.append(lambda: _tell(job, moved, event))
+        return moved
+
+    def decide(self, job: Job, event: Event) -> Job:
+        """Apply an operator's event, also to a job that a worker has."""
+        moved = self.happen(job, event)
+        flying = self.in_flight.get(job.id)
+        if flying is not None:
+            flying.is_stale = moved.state is not job.state
+            flying.job = moved
+        return moved
+
+    def _take(self, heard: Heard, now: float) -> None:
+        match heard:
+            case Done():
+                self._take_done(heard)
+            case Ready():
+                self._open_gate(heard)
+            case Accepted():
+                self._accept(heard)
+            case Retirement():
+                self._take_retirement(heard, now)
+            case Swept():
+                self.workers.transfers.busy -= 1
+            case Asked():
+                self._answer(heard)
+            case never:
+                assert_never(never)
+
+    def _accept(self, accepted: Accepted) -> None:
+        if not self.journal.accept(accepted.clip, accepted.jobs):
+            return
+        clip = accepted.clip
+        jobs = [job.id for job in accepted.jobs]
+        self._after.append(
+            lambda: log.info("accepted", clip=clip.path, inbox=clip.inbox, jobs=jobs, size=clip.size)
+        )
+
+    def _take_done(self, done: Done) -> None:
+        flying = self.in_flight.pop(done.job_id)
+        self.workers.heard(flying.stage)
+        if flying.is_stale:
+            return
+        job, event = flying.job, done.event
+        if event is None:
+            is_out = job.state is State.SUBMITTING
+            event = AnswerLost(done.trouble, {}) if is_out else StageFailed("BUG", done.trouble)
+        if isinstance(event, Prepared):
+            self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns)
+        moved = self.happen(job, event)
+        if moved.cancel_by and moved.state is not State.RUNNING and may(moved, Cancelled):
+            self.happen(moved, Cancelled(moved.cancel_by))
+
+    def _open_gate(self, ready: Ready) -> None:
+        flying = self.in_flight[ready.job_id]
+        if self.is_draining or flying.job.cancel_by or flying.is_stale:
+            self._after.append(lambda: ready.gate.set_result(False))
+            return
+        flying.job = self.happen(flying.job, Connected(self.profile))
+        spend = self.spend
+        credits_more = flying.job.credits_estimated or 0.0
+        self._spend = (self._today(), Spend(spend.submissions + 1, spend.credits + credits_more))
+        self._after.append(lambda: ready.gate.set_result(True))
+
+    def _take_retirement(self, retirement: Retirement, now: float) -> None:
+        self.workers.transfers.busy -= 1
+        clip = retirement.clip
+        self._retiring.discard(clip.id)
+        if retirement.trouble:
+            pause = backoff_seconds(retirement.attempts, _RETIRE_SECONDS, self.pace.random)
+            self.journal.retire_later(clip.id, now + pause, retirement.attempts + 1)
+            why = retirement.trouble
+            self._after.append(
+                lambda: log.warning("retire_failed", clip=clip.path, inbox=clip.inbox, why=why)
+            )
+            return
+        self.journal.retired(clip, now)
+        self._after.append(lambda: self.workers.start_sweep(clip))
+        self._after.append(
+            lambda: log.info("retired", clip=clip.path, inbox=clip.inbox, lies_at=clip.lies_at)
+        )
+
+    def _answer(self, asked: Asked) -> None:
+        try:
+            answer = asked.command(self)
+        except Exception as error:  # noqa: BLE001  (the one who asked hears of it)
+            trouble = error
+            self._after.append(lambda: asked.reply.set_exception(trouble))
+            return
+        self._after.append(lambda: asked.reply.set_result(answer))
+
+    # --- what holds all jobs back -----------------------------------------------------------------------
+
+    def release_brake(self) -> None:
+        """Let submissions go on at once: the operator says that the trouble is over."""
+        self._set_brake(Brake())
+
+    def set_paused(self, paused: frozenset[str]) -> None:
+        """Remember which inboxes submit nothing; `*` is all of them."""
+        self.picker.paused = paused
+        self.journal.set_fact("paused", sorted(paused))
+
+    @property
+    def spend(self) -> Spend:
+        """What was submitted since midnight, UTC."""
+        day = self._today()
+        if self._spend is None or self._spend[0] != day:
+            self._spend = (day, self.journal.spent(day))
+        return self._spend[1]
+
+    def _today(self) -> float:
+        return self.now() // _DAY_SECONDS * _DAY_SECONDS
+
+    def _set_brake(self, brake: Brake) -> None:
+        if brake == self.brake:
+            return
+        before, self.brake = self.brake, brake
+        fault = brake.fault
+        if fault is None:
+            self.journal.forget_fact("brake")
+            self._after.append(lambda: log.info("provider_unblocked"))
+            return
+        self.journal.set_fact("brake", asdict(brake))
+        is_news = before.fault is None or before.fault.code != fault.code
+        tell = log.warning if is_news else log.info
+        self._after.append(
+            lambda: tell("provider_blocked", code=fault.code, why=fault.message, until=brake.until)
+        )
+
+
+def read_brake(kept: Any) -> Brake:
+    """Read the brake that the journal remembers."""
+    if not isinstance(kept, dict):
+        return Brake()
+    fault = Fault(**{**kept["fault"], "of": FaultOf(kept["fault"]["of"])})
+    return Brake(kept["failures"], kept["until"], fault)
+
+
+def event_name(event: type[object]) -> str:
+    """Name an event in logs and history: `TaskCreated` is `task_created`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
+
+
+def _tell(before: Job, after: Job, event: Event) -> None:
+    told: dict[str, Any] = {
+        "job": after.id,
+        "clip": after.path,
+        "inbox": after.inbox,
+        "from": before.state.value,
+        "to": after.state.value,
+    }
+    if after.held is not None:
+        told["held"] = after.held.value
+    if after.error is not None:
+        told["code"] = after.error.code
+    if after.reason or after.error:
+        told["why"] = after.error.message if after.error else after.reason
+    is_trouble = after.state in {State.FAILED, State.IN_DOUBT} or after.held is not None
+    (log.warning if is_trouble else log.info)(event_name(type(event)), **told)

@@ -1,0 +1,33 @@
+"""What an operator can set: the keys, where they come from, and what is wrong with them in plain words.
+
+`keys` holds the model, `sources` reads file, environment and credentials, `folders` compares the configured
+folders with each other, `wording` turns every finding into a sentence, `reload` compares two readings.
+"""
+
+from clipspool.settings.keys import (
+    RESULT_NAME_FIELDS,
+    BudgetSettings,
+    InboxSettings,
+    JournalSettings,
+    LogSettings,
+    ProviderSettings,
+    Settings,
+)
+from clipspool.settings.reload import Change, changes
+from clipspool.settings.sources import load, places
+from clipspool.settings.wording import SettingsError
+
+__all__ = [
+    "RESULT_NAME_FIELDS",
+    "BudgetSettings",
+    "Change",
+    "InboxSettings",
+    "JournalSettings",
+    "LogSettings",
+    "ProviderSettings",
+    "Settings",
+    "SettingsError",
+    "changes",
+    "load",
+    "places",
+]

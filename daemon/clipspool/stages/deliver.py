@@ -1,0 +1,130 @@
+"""Publish results: provenance first, then the clip, each whole and durable under a name nobody has."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tomllib
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
+
+from clipspool.bay import Bay
+from clipspool.events import Delivered, Event, ResultGone
+from clipspool.files import NotRegular, Rel, join, name_of, parent, sha256_of, split_suffix
+from clipspool.job import Clip, Job, Result, utc
+from clipspool.provenance import is_ours, provenance
+from clipspool.work import folder_of
+
+NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
+_NAME_BYTES_MAX = 255
+_PAPER_BYTES_MAX = 256 << 10
+
+
+def deliver(job: Job, clip: Clip, bay: Bay, now: float) -> Event:
+    """Publish every result of a job into the outbox; done again after a crash it changes nothing.
+
+    Raises OSError (full, read-only, Unavailable); what is published by then stays and is found again.
+    """
+    delivered: list[Result] = []
+    for number, result in enumerate(job.results, start=1):
+        try:
+            name = _publish(job, clip, bay, result, number, now)
+        except _Gone:
+            return ResultGone(result.file)
+        delivered.append(Result(result.file, result.suffix, result.size, result.sha256, name))
+    return Delivered(tuple(delivered))
+
+
+class _Gone(Exception):
+    pass
+
+
+def _publish(job: Job, clip: Clip, bay: Bay, result: Result, number: int, now: float) -> Rel:
+    folder = parent(clip.path)
+    bay.outbox.make_folders(folder)
+    taken = {fold(name) for name in bay.outbox.names(folder)}
+    file = join(folder_of(clip.id), result.file)
+    for name in names(base_name(job, clip, bay.result_name, now), result.suffix, number):
+        rel, paper = join(folder, name), join(folder, name + ".toml")
+        if fold(name) in taken or fold(name + ".toml") in taken:
+            if not _wrote(bay, paper, job, result):
+                continue
+            # Our own provenance from before a crash: the clip beside it is ours, or not there yet.
+            if _holds(bay, rel, result):
+                bay.inbox.remove(file)
+                return rel
+        else:
+            try:
+                bay.outbox.create(paper, provenance(job, clip, result, name, now))
+            except FileExistsError:
+                continue
+        try:
+            _place(bay, file, rel)
+        except FileExistsError:
+            bay.outbox.remove(paper)
+            continue
+        return rel
+    raise OSError(errno.EEXIST, f"no free name for the result of {clip.path}")
+
+
+def _place(bay: Bay, file: Rel, rel: Rel) -> None:
+    if not bay.inbox.exists(file):
+        raise _Gone
+    try:
+        bay.inbox.move(file, bay.outbox, rel)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        bay.inbox.copy(file, bay.outbox, rel)
+        bay.inbox.remove(file)
+
+
+def _wrote(bay: Bay, paper: Rel, job: Job, result: Result) -> bool:
+    with suppress(OSError, ValueError, RecursionError):
+        return is_ours(tomllib.loads(bay.outbox.read(paper, _PAPER_BYTES_MAX).decode()), job, result)
+    return False
+
+
+def _holds(bay: Bay, rel: Rel, result: Result) -> bool:
+    try:
+        with bay.outbox.open(rel) as file:
+            return os.fstat(file.fileno()).st_size == result.size and sha256_of(file) == result.sha256
+    except (FileNotFoundError, NotRegular):
+        return False
+
+
+def fold(name: str) -> str:
+    """Give what two names share that a case-folding or normalising file system takes for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
+    """Fill in `result_name`; what it gives can be no path."""
+    stem, _ = split_suffix(name_of(clip.path))
+    filled = template.format(
+        stem=stem,
+        variant=job.variant,
+        model=job.request.model,
+        seed=job.request.seed,
+        job=job.id,
+        date=utc(now).strftime("%Y-%m-%d"),
+    )
+    return filled.replace("/", "_").replace("\0", "_").lstrip(".") or job.id
+
+
+def names(base: str, suffix: str, number: int) -> Iterator[str]:
+    """Give the names to try, in order: `base`, `base-2`, …; a task's later outputs carry `_2`, `_3`.
+
+    With `.toml` behind it each still fits the 255 bytes that file systems allow.
+    """
+    for count in range(1, 10_000):
+        tail = (f"_{number}" if number > 1 else "") + (f"-{count}" if count > 1 else "") + suffix
+        room = _NAME_BYTES_MAX - len(os.fsencode(tail + ".toml"))
+        yield _shortened(base, room) + tail
+
+
+def _shortened(name: str, room: int) -> str:
+    while len(os.fsencode(name)) > room:
+        name = name[:-1]
+    return name

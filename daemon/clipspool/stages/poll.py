@@ -1,0 +1,66 @@
+"""Look at a task once, or tell the provider to stop it."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from clipspool.events import (
+    Cancelled,
+    Event,
+    Failed,
+    StageFailed,
+    TaskCancelled,
+    TaskMissing,
+    TaskSeen,
+    TaskSucceeded,
+)
+from clipspool.job import Error, Job
+from clipspool.provider import Fault, FaultOf, Look, Provider, TaskStatus
+
+
+def poll(job: Job, provider: Provider) -> Event:
+    """Look at the job's task and say what was seen; a fault of the look says nothing about the task."""
+    look = provider.look(_task_id(job))
+    if isinstance(look, Fault):
+        return StageFailed(look.code, look.message, look.retry_after_seconds)
+    match look.status:
+        case TaskStatus.QUEUED:
+            return TaskSeen(look.word, rendering=False, progress=look.progress, credits=look.credits)
+        case TaskStatus.RUNNING | TaskStatus.UNKNOWN:
+            return TaskSeen(look.word, rendering=True, progress=look.progress, credits=look.credits)
+        case TaskStatus.MISSING:
+            return TaskMissing(look.word)
+        case TaskStatus.SUCCEEDED:
+            return TaskSucceeded(look.credits)
+        case TaskStatus.CANCELLED:
+            return TaskCancelled(look.word)
+        case TaskStatus.FAILED:
+            return Failed(error_of(look), look.credits)
+        case never:
+            assert_never(never)
+
+
+def error_of(look: Look) -> Error:
+    """Say why a render failed. It is never run again by itself: that would be a second paid task."""
+    failure = look.failure or Fault(
+        FaultOf.MOMENT,
+        "TASK.FAILED",
+        "the provider says that the render failed, and not why",
+        "A content filter is likely. Look at prompt and clip before you run it again.",
+    )
+    return Error(failure.code, failure.message, failure.what_to_do, retryable=failure.of is not FaultOf.CLIP)
+
+
+def tell_cancel(job: Job, provider: Provider) -> Event:
+    """Ask the provider to stop, where it can; ours ends either way, and the words say which."""
+    fault = provider.cancel(_task_id(job))
+    by = job.cancel_by
+    if fault is None:
+        return Cancelled(by, f"cancelled by {by}; the provider was told")
+    return Cancelled(by, f"cancelled by {by}; the provider could not be told ({fault.message})")
+
+
+def _task_id(job: Job) -> str:
+    if job.task is None or job.task.task_id is None:
+        raise ValueError(f"job {job.id} is {job.state} and has no task")
+    return job.task.task_id

@@ -1,0 +1,98 @@
+"""Move a clip's source to `_done` or `_failed` once all its jobs have ended, and clean up after it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from clipspool.bay import Bay
+from clipspool.files import Rel, Root, join, name_of, parent, split_suffix
+from clipspool.job import Clip, Job, State
+from clipspool.provenance import error_note
+from clipspool.work import ERROR_NOTE, SIDECAR, folder_of, note, notes
+
+DONE = "_done"
+FAILED = "_failed"
+_TRIES_MAX = 10_000
+
+
+def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
+    """Move the source, and say where it lies now; done again after a crash it changes nothing.
+
+    Only after every result is durable in the outbox and the journal says so. The work folder stays: `sweep`
+    removes it once the journal has the new place. Raises OSError, Unavailable among them.
+    """
+    root = bay.inbox
+    is_done = all(job.state is State.DELIVERED for job in jobs)
+    source = _where(root, join(folder_of(clip.id), clip.source), clip.lies_at)
+    sidecar = _where(root, join(folder_of(clip.id), SIDECAR), clip.sidecar_lies_at)
+    if is_done and not bay.keeps_sources:
+        for rel in (source, sidecar):
+            if rel is not None:
+                root.remove(rel)
+        return replace(clip, lies_at=None, sidecar_lies_at=None)
+    before = _intended(root, clip)
+    if source is None:
+        # Moved before a crash; or somebody emptied the work folder, and there is nothing left to move.
+        return replace(clip, lies_at=before, sidecar_lies_at=_beside(root, clip, before) if before else None)
+    home = join(DONE if is_done else FAILED, parent(clip.path))
+    root.make_folders(home)
+    for name in _names(name_of(clip.path)):
+        rel = join(home, name)
+        paper, beside = rel + ERROR_NOTE, _sidecar_name(clip, rel)
+        if rel != before and any(root.exists(r) for r in (rel, paper, beside) if r is not None):
+            continue
+        note(root, clip.id, clip.id, "retiring", to=os.fsencode(rel).hex())
+        if not is_done:
+            root.replace(paper, error_note(clip, jobs))
+        try:
+            if sidecar is not None and beside is not None:
+                root.move(sidecar, root, beside)
+            root.move(source, root, rel)
+        except FileExistsError:
+            continue
+        if clip.lies_at is not None:
+            root.remove(clip.lies_at + ERROR_NOTE)
+        return replace(clip, lies_at=rel, sidecar_lies_at=beside)
+    raise FileExistsError(f"no free name in {home} for {clip.path}")
+
+
+def sweep(clip: Clip, bay: Bay) -> None:
+    """Remove the work folder of a clip that has retired; a source that is still in it is kept."""
+    home = folder_of(clip.id)
+    if not bay.inbox.exists(join(home, clip.source)):
+        bay.inbox.remove_folder(home)
+
+
+def _where(root: Root, in_work: Rel, retired_to: Rel | None) -> Rel | None:
+    for rel in (in_work, retired_to):
+        if rel is not None and root.exists(rel):
+            return rel
+    return None
+
+
+def _intended(root: Root, clip: Clip) -> Rel | None:
+    to = [entry.get("to") for entry in notes(root, clip.id) if entry.get("what") == "retiring"]
+    return os.fsdecode(bytes.fromhex(str(to[-1]))) if to else None
+
+
+def _beside(root: Root, clip: Clip, rel: Rel) -> Rel | None:
+    beside = _sidecar_name(clip, rel)
+    return beside if beside is not None and root.exists(beside) else None
+
+
+def _sidecar_name(clip: Clip, rel: Rel) -> Rel | None:
+    """Name the sidecar after the name its clip got, in the style it came with."""
+    if clip.sidecar is None:
+        return None
+    if name_of(clip.sidecar) == name_of(clip.path) + ".toml":
+        return rel + ".toml"
+    return split_suffix(rel)[0] + ".toml"
+
+
+def _names(name: str) -> Iterator[str]:
+    stem, suffix = split_suffix(name)
+    yield name
+    for count in range(2, _TRIES_MAX):
+        yield f"{stem}-{count}{suffix}"

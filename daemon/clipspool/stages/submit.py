@@ -1,0 +1,137 @@
+"""Send the one paid request: connect, let the intent become durable, send once, write the task id down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, assert_never
+
+import structlog
+
+from clipspool.bay import Bay
+from clipspool.events import AnswerLost, Changed, Event, Failed, NotSubmitted, Parked, Postponed, TaskCreated
+from clipspool.files import join, split_suffix
+from clipspool.job import Clip, Error, Held, Job, Request
+from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, Provider, Refused, Unclear
+from clipspool.stages.prepare import ClipChanged, open_unchanged
+from clipspool.work import folder_of, note, open_intents
+
+log = structlog.get_logger()
+
+Compose = Callable[[Request, Inline | str, Sequence[Inline | str]], tuple[str, dict[str, Any]]]
+"""Endpoint and JSON body of a request, its source and its references."""
+
+CONTENT_TYPES = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+}
+
+
+def content_type_of(suffix: str) -> str:
+    """Say what a data URI calls a file; a video where the suffix is none we know."""
+    return CONTENT_TYPES.get(suffix, "video/mp4")
+
+
+def submit(
+    job: Job, clip: Clip, bay: Bay, provider: Provider, compose: Compose, gate: Callable[[], bool]
+) -> Event:
+    """Submit a prepared job once. `gate` blocks until the intent is durable; False withdraws it.
+
+    The intent is in the journal before it is in the work folder, and in both before a byte leaves; so a work
+    folder that knows more than the journal tells of a journal that was put back. The task id is in the work
+    folder before the answer is given, and in the journal right after. Raises OSError before the gate.
+    """
+    known = job.task.number if job.task else 0
+    if open_intents(bay.inbox, clip.id, job.id) > known:
+        return Parked(Held.IN_DOUBT, "its work folder tells of a submission that the journal does not know")
+    gated = _Gate(job, clip, bay, provider.profile, gate)
+    try:
+        open_unchanged(bay, clip).close()
+        call = _call(job, clip, bay, compose)
+    except ClipChanged:
+        return Changed()
+    answer = provider.submit(call, gated.pass_through)
+    match answer:
+        case Created():
+            gated.note("task", task_id=answer.task_id)
+            return TaskCreated(answer.task_id, answer.credits)
+        case NotSent() if gated.was_withdrawn:
+            return Postponed("withdrawn before anything was sent", 0.0)
+        case NotSent() | Refused():
+            if gated.is_open:
+                gated.note("not_submitted")
+            return _refused(gated.fault or answer.fault)
+        case Unclear():
+            return AnswerLost(answer.message, answer.evidence)
+        case never:
+            assert_never(never)
+
+
+class _Gate:
+    """Between the connection and the first byte: the intent goes into the journal, then into the ledger."""
+
+    def __init__(self, job: Job, clip: Clip, bay: Bay, profile: str, gate: Callable[[], bool]) -> None:
+        self.is_open = False
+        self.was_withdrawn = False
+        self.fault: Fault | None = None
+        self._job, self._clip, self._bay = job, clip, bay
+        self._profile, self._gate = profile, gate
+
+    def pass_through(self) -> bool:
+        if not self._gate():
+            self.was_withdrawn = True
+            return False
+        self.is_open = True
+        try:
+            note(self._bay.inbox, self._clip.id, self._job.id, "intent", profile=self._profile)
+        except OSError as error:
+            # Of this clip's folder, so that the others go on.
+            self.fault = Fault(FaultOf.CLIP, "WORK.UNWRITABLE", f"the work folder takes no notes: {error}")
+            return False
+        return True
+
+    def note(self, what: str, **facts: str) -> None:
+        """Add a line that the journal is about to have too: the ledger serves one that was lost."""
+        try:
+            note(self._bay.inbox, self._clip.id, self._job.id, what, profile=self._profile, **facts)
+        except OSError as error:
+            log.warning("ledger_not_written", job=self._job.id, inbox=self._bay.name, why=str(error))
+
+
+def _call(job: Job, clip: Clip, bay: Bay, compose: Compose) -> Call:
+    home = folder_of(clip.id)
+    container = clip.media.get("container")
+    suffix = f".{container}" if container else _suffix(clip.source)
+    source = Inline(lambda: open_unchanged(bay, clip), clip.size, content_type_of(suffix))
+    references: list[Inline | str] = []
+    for reference in job.request.references:
+        if reference.uri:
+            references.append(reference.uri)
+            continue
+        rel = join(home, reference.file)
+        size = bay.inbox.stat(rel).st_size
+        content_type = content_type_of(_suffix(reference.file))
+        references.append(Inline(partial(bay.inbox.open, rel), size, content_type))
+    endpoint, body = compose(job.request, source, references)
+    return Call(endpoint, body)
+
+
+def _suffix(name: str) -> str:
+    return split_suffix(name)[1].lower()
+
+
+def _refused(fault: Fault) -> Event:
+    match fault.of:
+        case FaultOf.CLIP if fault.code.startswith("WORK."):
+            return NotSubmitted(fault)
+        case FaultOf.CLIP:
+            return Failed(Error(fault.code, fault.message, fault.what_to_do))
+        case FaultOf.MOMENT | FaultOf.ACCOUNT:
+            return NotSubmitted(fault)

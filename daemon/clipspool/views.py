@@ -1,0 +1,146 @@
+"""What people and scripts are shown of the journal: stable JSON, and the reason why each job waits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clipspool.job import Held, Job, State, utc
+from clipspool.journal import Entry, Spend
+from clipspool.pacing import Brake
+from clipspool.picking import Limits
+from clipspool.provenance import as_sent
+
+ALL = "*"
+"""In the set of paused inboxes: all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What holds jobs back besides themselves."""
+
+    now: float
+    brake: Brake = field(default_factory=Brake)
+    paused: frozenset[str] = frozenset()
+    spend: Spend = field(default_factory=Spend)
+    limits: Limits = field(default_factory=Limits)
+
+    def why_waiting(self, job: Job) -> tuple[str | None, str]:
+        """Give what a job is held by, and the reason in words; (None, …) when nothing holds it."""
+        if job.held is not None:
+            return job.held.value, job.reason
+        if job.state is not State.QUEUED:
+            return None, job.reason
+        if self.paused & {ALL, job.inbox}:
+            return "paused", "submitting is paused; `clipspool resume` lets it go on"
+        if job.due_at > self.now:
+            return "not_before", job.reason or f"not before {iso(job.due_at)}"
+        if not job.approved and (why := self.limits.day_is_spent(self.spend, job.credits_estimated or 0.0)):
+            return Held.BUDGET.value, f"{why}; it goes on tomorrow (UTC), or after `clipspool approve`"
+        if self.brake.fault is not None:
+            return "provider", f"{self.brake.fault.message}; tried again {iso(self.brake.until)}"
+        return None, job.reason or "waits for its turn"
+
+
+def iso(seconds: float) -> str:
+    """Spell a time as ISO 8601 in UTC, to the second."""
+    return utc(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def text(name: str) -> str:
+    """Spell a name in UTF-8; bytes that are not are shown escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
+    """Give a job in the stable form of `jobs --json` and `show --json`."""
+    held, reason = conditions.why_waiting(job)
+    error = None
+    if job.error is not None:
+        error = {
+            "code": job.error.code,
+            "message": job.error.message,
+            "what_to_do": job.error.what_to_do,
+            "retryable": job.error.retryable,
+        }
+    return {
+        "id": job.id,
+        "inbox": job.inbox,
+        "clip": text(job.path),
+        "variant": job.variant.lstrip("_"),
+        "state": job.state.value,
+        "held": held,
+        "reason": reason,
+        "task_id": job.task.task_id if job.task else None,
+        "attempts": job.task.number if job.task else 0,
+        "progress": job.progress,
+        "request": as_sent(job.request),
+        "credits_estimated": job.credits_estimated,
+        "credits": job.task.credits if job.task else None,
+        "paid": job.paid.value,
+        "created_at": iso(job.created_at),
+        "updated_at": iso(job.updated_at),
+        "results": [
+            {"name": text(r.name), "size": r.size, "sha256": r.sha256} for r in job.results if r.name
+        ],
+        "error": error,
+    }
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """Give one line of history."""
+    return {
+        "at": iso(entry.at),
+        "event": entry.event,
+        "from": entry.from_state,
+        "to": entry.to_state,
+        "facts": dict(entry.facts),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class InboxView:
+    """One inbox as it is now."""
+
+    name: str
+    state: str
+    """`watching`, `offline`, `starting`, `paused`, or `unwatched` when no daemon runs."""
+    detect: str
+    reason: str = ""
+    waiting: Sequence[Mapping[str, Any]] = ()
+
+
+def status_json(
+    counts: Mapping[State, int],
+    conditions: Conditions,
+    inboxes: Sequence[InboxView],
+    daemon: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Give what `status --json` prints."""
+    brake = conditions.brake
+    return {
+        "daemon": dict(daemon),
+        "provider": {
+            "blocked": brake.fault is not None,
+            "reason": f"{brake.fault.message} {brake.fault.what_to_do}".strip() if brake.fault else "",
+            "until": iso(brake.until) if brake.fault else None,
+        },
+        "inboxes": [
+            {
+                "name": view.name,
+                "state": "paused" if conditions.paused & {ALL, view.name} else view.state,
+                "detect": view.detect,
+                "reason": view.reason,
+                "waiting": [dict(w) for w in view.waiting],
+            }
+            for view in inboxes
+        ],
+        "jobs": {state.value: counts.get(state, 0) for state in State},
+        "spend": {
+            "day": utc(conditions.now).strftime("%Y-%m-%d"),
+            "credits": conditions.spend.credits,
+            "submissions": conditions.spend.submissions,
+        },
+    }

@@ -1,0 +1,219 @@
+"""A clip's work folder: what it holds, how a clip gets in, and what it tells when the journal is lost.
+
+`.clipspool/work/CLIP/` holds `manifest.toml` (written once, before the clip comes in), `ledger.jsonl` (one
+synced line for each thing that matters for money or names), the clip and its sidecar under plain names,
+copies of reference images, and results until they are delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import tomli_w
+
+from clipspool.files import (
+    OURS,
+    Rel,
+    Root,
+    join,
+    name_of,
+    parent,
+    rename_new,
+    sync_and_close,
+    sync_folder,
+    write_all,
+)
+from clipspool.job import Clip, Job, Request, State
+
+WORK = f"{OURS}/work"
+MANIFEST = "manifest.toml"
+LEDGER = "ledger.jsonl"
+SIDECAR = "sidecar.toml"
+ERROR_NOTE = ".error.toml"
+"""Behind the name of a source in `_failed`."""
+_MANIFEST_BYTES_MAX = 4 << 20
+_LEDGER_BYTES_MAX = 16 << 20
+
+
+def folder_of(clip_id: str) -> Rel:
+    """Name a clip's work folder, relative to its inbox."""
+    return f"{WORK}/{clip_id}"
+
+
+def source_name(path: Rel) -> str:
+    """Name the clip inside its work folder: plain, with the suffix it came with."""
+    return "clip" + PurePosixPath(path).suffix.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What was accepted: the clip and its jobs as they were at that moment."""
+
+    clip: Clip
+    jobs: tuple[Job, ...]
+    journal: str = ""
+    """The identity of the journal that takes them on: a folder can serve several machines."""
+
+    def to_toml(self) -> bytes:
+        """Write it down."""
+        clip = self.clip
+        body: dict[str, Any] = {
+            "journal": self.journal,
+            "clip": {
+                "id": clip.id,
+                "inbox": clip.inbox,
+                "path": _spell(clip.path),
+                "source": clip.source,
+                "size": clip.size,
+                "mtime_ns": clip.mtime_ns,
+                "accepted_at": clip.accepted_at,
+                "media": clip.media,
+            },
+            "job": [
+                {
+                    "id": j.id,
+                    "variant": j.variant,
+                    "priority": j.priority,
+                    "due_at": j.due_at,
+                    "request": j.request.to_dict(),
+                }
+                for j in self.jobs
+            ],
+        }
+        if clip.sidecar is not None:
+            body["clip"]["sidecar"] = _spell(clip.sidecar)
+        return tomli_w.dumps(body).encode()
+
+    @classmethod
+    def from_toml(cls, data: bytes) -> Manifest:
+        """Read it back; raises ValueError, KeyError or TypeError when it is damaged."""
+        body = tomllib.loads(data.decode())
+        entry = body["clip"]
+        sidecar = entry.get("sidecar")
+        clip = Clip(
+            **{**entry, "path": _read(entry["path"]), "sidecar": None if sidecar is None else _read(sidecar)}
+        )
+        jobs = tuple(
+            Job(
+                id=j["id"],
+                clip_id=clip.id,
+                inbox=clip.inbox,
+                variant=j["variant"],
+                priority=j["priority"],
+                due_at=j["due_at"],
+                request=Request.from_dict(j["request"]),
+                created_at=clip.accepted_at,
+                updated_at=clip.accepted_at,
+                state=State.QUEUED,
+            )
+            for j in body["job"]
+        )
+        return cls(clip, jobs, str(body["journal"]))
+
+
+def _spell(rel: Rel) -> str:
+    """Spell a path in UTF-8; one that is not carries its bytes as hex behind a NUL, which no path has."""
+    try:
+        rel.encode()
+    except UnicodeEncodeError:
+        return "\0" + os.fsencode(rel).hex()
+    return rel
+
+
+def _read(spelled: str) -> Rel:
+    return os.fsdecode(bytes.fromhex(spelled[1:])) if spelled.startswith("\0") else spelled
+
+
+def claim(root: Root, manifest: Manifest, references: Sequence[tuple[Rel, str]] = ()) -> None:
+    """Accept a clip: its work folder first, durable, then one rename for the clip and one for its sidecar.
+
+    `references` are (path in the inbox, name in the work folder): copied, not consumed. A crash leaves the
+    clip in the inbox or in work, whole. Raises FileNotFoundError when the clip or its sidecar went away,
+    FileExistsError when the id is taken.
+    """
+    clip = manifest.clip
+    home = folder_of(clip.id)
+    with root.folder(WORK, make=True) as work:
+        os.mkdir(clip.id, dir_fd=work)
+        with root.folder(home) as folder:
+            with root.create_in(MANIFEST, folder) as file:
+                write_all(file, manifest.to_toml())
+                sync_and_close(file)
+            for path, name in references:
+                root.copy(path, root, join(home, name))
+            sync_folder(folder)
+            sync_folder(work)
+            with root.folder(parent(clip.path)) as source:
+                rename_new(name_of(clip.path), source, clip.source, folder)
+                if clip.sidecar is not None and parent(clip.sidecar) == parent(clip.path):
+                    rename_new(name_of(clip.sidecar), source, SIDECAR, folder)
+                sync_folder(folder)
+                sync_folder(source)
+
+
+def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
+    """Put the source of a clip that had retired into its work folder again; nothing to do if it is there.
+
+    Raises FileNotFoundError when it is in neither place.
+    """
+    home = folder_of(clip.id)
+    if root.exists(join(home, clip.source)):
+        return
+    if clip.lies_at is None:
+        raise FileNotFoundError(clip.path)
+    root.make_folders(home)
+    if not root.exists(join(home, MANIFEST)):
+        root.create(join(home, MANIFEST), Manifest(clip, (job,), journal).to_toml())
+    if clip.sidecar_lies_at is not None and root.exists(clip.sidecar_lies_at):
+        root.move(clip.sidecar_lies_at, root, join(home, SIDECAR))
+    root.move(clip.lies_at, root, join(home, clip.source))
+    root.remove(clip.lies_at + ERROR_NOTE)
+
+
+def read_manifest(root: Root, clip_id: str) -> Manifest:
+    """Read a work folder's manifest; raises OSError, or ValueError when it is damaged."""
+    try:
+        return Manifest.from_toml(root.read(join(folder_of(clip_id), MANIFEST), _MANIFEST_BYTES_MAX))
+    except (KeyError, TypeError, RecursionError, UnicodeDecodeError) as error:
+        msg = f"the manifest of {clip_id} is damaged: {error}"
+        raise ValueError(msg) from error
+
+
+def rewrite_manifest(root: Root, manifest: Manifest) -> None:
+    """Write a manifest anew: the clip belongs to another journal from now on."""
+    root.replace(join(folder_of(manifest.clip.id), MANIFEST), manifest.to_toml())
+
+
+def note(root: Root, clip_id: str, job_id: str, what: str, **facts: Any) -> None:
+    """Add one durable line to the ledger: an intent, a task id, a name about to be used."""
+    line = json.dumps({"job": job_id, "what": what, **facts}, ensure_ascii=True)
+    root.append(join(folder_of(clip_id), LEDGER), line.encode() + b"\n")
+
+
+def notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
+    """Read the ledger; a last line torn by a power cut was never relied on and is left out."""
+    try:
+        data = root.read(join(folder_of(clip_id), LEDGER), _LEDGER_BYTES_MAX)
+    except FileNotFoundError:
+        return []
+    lines: list[Mapping[str, Any]] = []
+    for line in data.split(b"\n"):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            lines.append(entry)
+    return lines
+
+
+def open_intents(root: Root, clip_id: str, job_id: str) -> int:
+    """Count the submissions of a job that the ledger knows and that were not surely refused."""
+    counted = [line.get("what") for line in notes(root, clip_id) if line.get("job") == job_id]
+    return counted.count("intent") - counted.count("not_submitted")

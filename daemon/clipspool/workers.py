@@ -1,0 +1,204 @@
+"""The workers: two lanes of threads, each running one stage of one job at a time and saying what happened."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from clipspool.events import Event, StageFailed
+from clipspool.job import Clip, Held, Job
+from clipspool.lifecycle import Stage
+
+log = structlog.get_logger()
+
+CALLS = frozenset({Stage.POLL, Stage.TELL_CANCEL, Stage.SUBMIT})
+"""Stages that wait for the provider; the others move bytes. A slow download never starves polling."""
+STAGE_MAX = {
+    Stage.POLL: 16,
+    Stage.TELL_CANCEL: 2,
+    Stage.SUBMIT: 16,
+    Stage.PREPARE: 4,
+    Stage.FETCH: 5,
+    Stage.DELIVER: 6,
+}
+"""How much of one stage may be under way at once, so that none fills its lane."""
+CALLS_MAX = 24
+TRANSFERS_MAX = 8
+
+
+class Workshop(Protocol):
+    """What workers do; each call runs in a lane's thread and may raise OSError for a fault of the disk."""
+
+    def work(self, stage: Stage, job: Job, clip: Clip, gate: Callable[[], bool]) -> Event:
+        """Run one stage of one job and say what happened."""
+
+    def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
+        """Move a clip's source to where it ends, and say where that is."""
+
+    def sweep(self, clip: Clip) -> None:
+        """Remove what a retired clip left in its work folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A worker finished a stage; `event` is None when a bug ended it."""
+
+    job_id: str
+    event: Event | None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A submission has its connection and waits at the gate."""
+
+    job_id: str
+    gate: Future[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """A clip was retired, or could not be."""
+
+    clip: Clip
+    attempts: int
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """A work folder was removed, or is left for the next start."""
+
+    clip: Clip
+
+
+class Lane:
+    """A bounded number of threads, started as they are first needed."""
+
+    def __init__(self, name: str, size: int) -> None:
+        """Take a name for the threads and how many there may be, at least 1."""
+        self.size = size
+        self.busy = 0
+        """Pieces of work handed out and not yet heard of; kept by the scheduler's thread alone."""
+        self._name = name
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads = 0
+
+    @property
+    def free(self) -> int:
+        """How many more pieces of work would start at once."""
+        return self.size - self.busy
+
+    def hand_out(self, work: Callable[[], None]) -> None:
+        """Give a piece of work, which must not raise."""
+        self.busy += 1
+        self._work.put(work)
+        if self._threads < min(self.busy, self.size):
+            self._threads += 1
+            # Daemon threads: one that hangs on a dead file server must not keep the process from ending.
+            name = f"{self._name}-{self._threads}"
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
+    def stop(self) -> None:
+        """Let the threads end after what they are doing."""
+        for _ in range(self._threads):
+            self._work.put(None)
+
+
+class Workers:
+    """Both lanes. All but the work itself belongs to the scheduler's thread."""
+
+    def __init__(self, workshop: Workshop, hear: Callable[[Done | Ready | Retirement | Swept], None]) -> None:
+        """Take what does the work, and whom to tell."""
+        self.calls = Lane("calls", CALLS_MAX)
+        self.transfers = Lane("transfers", TRANSFERS_MAX)
+        self._workshop = workshop
+        self._hear = hear
+        self._stages: Counter[Stage] = Counter()
+
+    def room(self, stage: Stage) -> int:
+        """How many more of a stage may start now."""
+        return max(min(STAGE_MAX[stage] - self._stages[stage], self.lane(stage).free), 0)
+
+    def under_way(self, stage: Stage) -> int:
+        """How many of a stage are under way."""
+        return self._stages[stage]
+
+    def lane(self, stage: Stage) -> Lane:
+        """Give the lane that a stage runs in."""
+        return self.calls if stage in CALLS else self.transfers
+
+    def start(self, stage: Stage, job: Job, clip: Clip) -> None:
+        """Hand out a stage of a job; the caller hears `Done`, and before that perhaps `Ready`."""
+        self._stages[stage] += 1
+        self.lane(stage).hand_out(lambda: self._run(stage, job, clip))
+
+    def heard(self, stage: Stage) -> None:
+        """Note that a stage handed out is done."""
+        self._stages[stage] -= 1
+        self.lane(stage).busy -= 1
+
+    def _run(self, stage: Stage, job: Job, clip: Clip) -> None:
+        """Run in a worker's thread. The one broad `except` for stages is here: a bug ends one try, loudly."""
+
+        def gate() -> bool:
+            opened: Future[bool] = Future()
+            self._hear(Ready(job.id, opened))
+            return opened.result()
+
+        try:
+            self._hear(Done(job.id, self._workshop.work(stage, job, clip, gate)))
+        except OSError as error:
+            held = Held.OUTBOX if stage is Stage.DELIVER else None
+            self._hear(Done(job.id, StageFailed("DISK", in_words(error), held=held)))
+        except Exception as error:
+            log.exception("bug", job=job.id, stage=stage.value)
+            message = f"clipspool made a mistake ({type(error).__name__}); the log has the details"
+            self._hear(Done(job.id, None, message))
+
+    def start_retirement(self, clip: Clip, jobs: Sequence[Job], attempts: int) -> None:
+        """Hand out a clip's retirement; the caller hears `Retirement`."""
+
+        def work() -> None:
+            try:
+                self._hear(Retirement(self._workshop.retire(clip, jobs), attempts))
+            except OSError as error:
+                self._hear(Retirement(clip, attempts, in_words(error)))
+            except Exception as error:
+                log.exception("bug", clip=clip.path, inbox=clip.inbox)
+                self._hear(Retirement(clip, attempts, type(error).__name__))
+
+        self.transfers.hand_out(work)
+
+    def start_sweep(self, clip: Clip) -> None:
+        """Hand out the removal of a work folder; the caller hears `Swept`."""
+
+        def work() -> None:
+            try:
+                self._workshop.sweep(clip)
+            except OSError as error:
+                log.warning("sweep_failed", clip=clip.path, inbox=clip.inbox, why=in_words(error))
+            self._hear(Swept(clip))
+
+        self.transfers.hand_out(work)
+
+    def stop(self) -> None:
+        """Let the threads end after what they are doing."""
+        self.calls.stop()
+        self.transfers.stop()
+
+
+def in_words(error: OSError) -> str:
+    """Say what the disk said, and about which file."""
+    return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")

@@ -1,0 +1,221 @@
+"""`clipspool check` against real folders, good and bad."""
+
+import os
+import shutil
+import stat
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clipspool import mounts
+from clipspool.check import Finding, is_fit, look
+from clipspool.check.folders import in_time
+from clipspool.check.probe import abilities_of
+from clipspool.check.setup import look_at_journal, look_at_process
+from clipspool.provider import Fault, FaultOf
+from clipspool.settings import load
+
+ROOT = Path(__file__).parents[2]
+CANARY = "canary-5up3r-s3cr3t"
+
+
+@dataclass
+class Account:
+    """A provider that answers one question."""
+
+    answer: Any
+    asked: list[str] = field(default_factory=list)
+
+    def ask_account(self):
+        self.asked.append("account")
+        return self.answer
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Write a configuration and make its folders unless told otherwise."""
+
+    def make(more="", *, folders=True, **env):
+        (tmp_path / "config.toml").write_text(f'[[inbox]]\npath = "in"\noutbox = "out"\n{more}')
+        for name in ("in", "out") if folders else ():
+            (tmp_path / name).mkdir(exist_ok=True)
+        return load(tmp_path / "config.toml", {"HOME": str(tmp_path), **env})
+
+    return make
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def worst(findings, what=""):
+    """Give the findings that are not ok."""
+    return [f for f in findings if f.level != "ok" and f.what.startswith(what) and f.what != "user"]
+
+
+def test_all_is_well(settings, tmp_path):
+    account = Account({"balance": 12.5, "nested": {"key": CANARY}})
+    found = list(look(settings(CLIPSPOOL_PROVIDER__API_KEY=CANARY), account))
+    assert worst([f for f in found if "GB are free" not in f.why]) == []
+    assert is_fit([f for f in found if "GB are free" not in f.why])
+    assert found[-1] == Finding("ok", "provider", "balance 12.5")
+    assert account.asked == ["account"]
+    assert CANARY not in repr(found)
+    assert list((tmp_path / "in").iterdir()) == list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_example_is_accepted_offline(tmp_path):
+    shutil.copy(ROOT / "config.example.toml", tmp_path / "config.toml")
+    found = list(look(load(tmp_path / "config.toml", {"HOME": str(tmp_path)})))
+    assert is_fit(found)
+    assert [f.why.rpartition("/")[2] for f in worst(found) if "box" in f.what] == [
+        "bay-1 is not there yet",
+        "bay-1-results is not there yet",
+    ]
+
+
+def test_a_missing_key_is_bad_only_when_the_provider_is_asked(settings):
+    assert [f.level for f in look(settings()) if f.what == "API key"] == ["warn"]
+    (found,) = [f for f in look(settings(), Account({})) if f.what == "API key"]
+    assert found.level == "bad"
+    assert "CLIPSPOOL_PROVIDER__API_KEY" in found.what_to_do
+
+
+def test_a_fault_of_the_account_is_passed_on(settings):
+    fault = Fault(FaultOf.ACCOUNT, "ACCOUNT.KEY_REFUSED", "the key was refused", "look at the key")
+    found = list(look(settings(), Account(fault)))[-1]
+    assert found == Finding("bad", "provider", "the key was refused (ACCOUNT.KEY_REFUSED)", "look at the key")
+
+
+def test_a_key_file_that_others_may_read_is_said(settings, tmp_path):
+    (tmp_path / "key").write_text(CANARY)
+    (tmp_path / "key").chmod(0o644)
+    more = '[provider]\napi_key_file = "key"\nca_file = "none.pem"\n'
+    found = {f.what: f for f in worst(look(settings(more)))}
+    assert "chmod 600" in found["provider.api_key_file"].what_to_do
+    assert found["provider.ca_file"].level == "bad"
+    (tmp_path / "key").chmod(0o600)
+    assert "provider.api_key_file" not in {f.what for f in worst(look(settings(more)))}
+
+
+def test_a_folder_that_is_missing_or_none_is_said(settings, tmp_path):
+    config = settings(folders=False)
+    (tmp_path / "out").write_text("a file")
+    found = {f.what: f for f in worst(look(config))}
+    assert found["inbox in"].level == "warn"
+    assert "is not there yet" in found["inbox in"].why
+    assert (found["outbox of in"].level, found["outbox of in"].why) == ("bad", f"{tmp_path}/out is no folder")
+    gone = config.model_copy(
+        update={"inbox": (config.inbox[0].model_copy(update={"path": tmp_path / "a/b"}),)}
+    )
+    assert [f.level for f in worst(look(gone), "inbox")] == ["bad"]
+
+
+def test_a_probe_leaves_a_folder_of_ours_as_it_was(settings, tmp_path):
+    config = settings()
+    ours = tmp_path / "in/.clipspool"
+    ours.mkdir()
+    (ours / "inbox.toml").write_text("id = 'x'")
+    assert worst(look(config), "inbox") == []
+    assert names_in(ours) == ["inbox.toml"]
+
+
+def test_a_link_in_the_place_of_our_folder_is_not_followed(settings, tmp_path):
+    config = settings()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in/.clipspool").symlink_to(tmp_path / "elsewhere")
+    assert [f.level for f in worst(look(config), "inbox")] == ["bad"]
+    assert names_in(tmp_path / "elsewhere") == []
+
+
+@pytest.fixture
+def mounted():
+    """Mount a tmpfs, as far as this machine lets us."""
+    mounts = []
+
+    def mount(folder, options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "clipspool-test", str(folder)]
+        if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("mounting takes root")
+        mounts.append(str(folder))
+
+    yield mount
+    for folder in mounts:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_read_only_folder_and_a_full_one_are_said(settings, tmp_path, mounted):
+    config = settings()
+    mounted(tmp_path / "in", "ro")
+    mounted(tmp_path / "out", "size=1m,nr_inodes=20")
+    found = [(f.what, f.level, f.why) for f in worst(look(config))]
+    assert ("inbox in", "bad", f"{tmp_path}/in cannot be used: Read-only file system") in found
+    assert ("outbox of in", "bad", "0.0 GB are free") in found
+    assert any("more files can be made" in why for _, _, why in found)
+    other = [f.why for f in look(config) if f.what == "outbox of in" and f.level == "ok"]
+    assert "on tmpfs; another file system than the inbox" in other[0]
+
+
+def test_a_folder_that_hangs_does_not_hang_the_check(tmp_path):
+    os.mkfifo(tmp_path / "server")
+
+    def stat_a_hung_nas():
+        (tmp_path / "server").read_bytes()  # waits until somebody writes
+        return []
+
+    (found,) = in_time("inbox in", stat_a_hung_nas, 0.05)
+    (tmp_path / "server").write_bytes(b"back again")
+    assert found == Finding(
+        "bad", "inbox in", "does not answer within 0.05 s", "look at the mount and its server"
+    )
+
+
+def test_a_journal_that_cannot_be_one_is_said(settings, tmp_path):
+    (tmp_path / "j").mkdir()
+    more = '[journal]\npath = "j/journal.sqlite3"\n'
+    assert worst([f for f in look(settings(more)) if f.what == "journal" and "free" not in f.why]) == []
+    assert names_in(tmp_path / "j") == []
+    (tmp_path / "j/journal.sqlite3").write_text("a shopping list, and quite long")
+    (found,) = [f for f in worst(look(settings(more)), "journal") if "free" not in f.why]
+    assert (found.level, "some other file" in found.why) == ("bad", True)
+    (tmp_path / "j/journal.sqlite3").unlink()
+    (tmp_path / "j/journal.sqlite3").mkdir()
+    (found,) = [f for f in worst(look(settings(more)), "journal") if "free" not in f.why]
+    assert "is no file" in found.why
+
+
+def test_a_journal_on_a_network_file_system_is_refused():
+    (nas,) = mounts.parse(b"1 1 0:1 / / rw - nfs4 nas:/vol rw")
+    (found,) = look_at_journal(Path("/srv/journal.sqlite3"), lambda _path: nas)
+    assert found.level == "bad"
+    assert "network file system (nfs4)" in found.why
+
+
+def test_a_clock_before_our_time_is_said():
+    assert next(iter(look_at_process(now=lambda: 0.0))).what == "clock"
+
+
+def test_a_default_model_that_nobody_knows_is_said(settings):
+    (found,) = worst(look(settings('[defaults]\nmodel = "gen5"\n')), "[defaults]")
+    assert found.level == "bad"
+    assert "gen4_aleph" in found.what_to_do
+
+
+def test_a_bug_in_a_check_is_not_swallowed():
+    def crash():
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        in_time("inbox in", crash)
+
+
+def test_the_probe_needs_no_rights_beyond_the_folder(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    folder.chmod(0o770)
+    found = abilities_of(folder)
+    assert found.links
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o770

@@ -1,0 +1,660 @@
+"""Clips dropped into a real folder: each is accepted exactly once, whatever way it came."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import unicodedata
+
+import pytest
+
+from clipspool.files import Root, Unavailable
+from clipspool.intake.terms import InboxChanged
+from clipspool.intake.watch import Watch
+from clipspool.job import Problem, Reference
+from inboxes import CLIP, EPOCH, SIDECAR, Bench
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = []
+
+    def make(**rules):
+        made.append(Bench(tmp_path / "bay", **rules))
+        return made[-1]
+
+    yield make
+    for one in made:
+        assert one.inbox.stop()
+
+
+# --- the plain way --------------------------------------------------------------------------------------
+
+
+def test_a_clip_with_its_sidecar_is_accepted_once_it_has_settled(bench):
+    b = bench(priority=10, hold_seconds=5.0)
+    b.drop("day1/shot.mp4", sidecar='prompt = "x"\nmodel = "m"\nseed = 7\npriority = 3\n')
+    b.look()
+    b.look(2.9)
+    assert b.paths == []
+    assert b.waiting()["day1/shot.mp4"].reason == "it is still changing"
+    b.look(0.1)
+    (accepted,) = b.accepted
+    clip, (job,) = accepted.clip, accepted.jobs
+    assert (clip.path, clip.sidecar, clip.source) == ("day1/shot.mp4", "day1/shot.mp4.toml", "clip.mp4")
+    assert (clip.size, clip.accepted_at, clip.media) == (len(CLIP), EPOCH + 3.0, {"seconds": 2.0})
+    assert (job.id, job.priority, job.due_at, job.request.seed) == (clip.id, 13, EPOCH + 8.0, 7)
+    assert b.lying() == []
+    assert b.waiting() == {}
+    b.look(100.0)
+    assert len(b.accepted) == 1
+
+
+def test_it_says_when_it_wants_to_look_again(bench):
+    b = bench(settle_seconds=0.2)
+    b.drop("a.mp4")
+    due = b.look()
+    while not b.accepted:
+        b.seconds = due
+        due = b.inbox.look(due)
+    assert b.seconds == 0.2
+    assert due == pytest.approx(30.0)
+
+
+def test_each_variant_is_a_job_with_a_seed_of_its_own(bench):
+    b = bench()
+    b.drop(
+        "a.mp4",
+        sidecar=SIDECAR
+        + "[[variant]]\n[[variant]]\nseed = 5\n[[variant]]\nnot_before = 2040-01-01T00:00:00Z\n",
+    )
+    b.settle()
+    (accepted,) = b.accepted
+    assert [job.id for job in accepted.jobs] == [accepted.clip.id + v for v in ("-v1", "-v2", "-v3")]
+    seeds = [job.request.seed for job in accepted.jobs]
+    assert seeds[1] == 5
+    assert len(set(seeds)) == 3
+    assert accepted.jobs[2].due_at == 2208988800.0
+
+
+def test_sidecar_and_clip_may_come_in_either_order(bench):
+    b = bench()
+    b.drop("a.mp4", sidecar=None)
+    b.write("b.toml", SIDECAR)
+    b.settle()
+    b.look(20.0)
+    assert b.accepted == []
+    b.write("a.toml", SIDECAR)
+    b.drop("b.mp4", sidecar=None)
+    b.settle()
+    assert sorted(b.paths) == ["a.mp4", "b.mp4"]
+
+
+def test_a_growing_clip_is_left_alone_until_it_stands_still(bench):
+    b = bench()
+    path = b.drop("a.mp4", data=b"")
+    for piece in range(0, len(CLIP), 100):
+        with path.open("ab") as file:
+            file.write(CLIP[piece : piece + 100])
+        b.look(2.0)
+    assert b.accepted == []
+    b.look(2.0)
+    assert b.paths == ["a.mp4"]
+
+
+def test_a_copy_that_pauses_for_longer_than_settling_is_found_incomplete(bench):
+    b = bench()
+    path = b.drop("a.mp4", data=CLIP[:300])
+    b.settle()
+    assert "bytes are missing" in b.waiting()["a.mp4"].reason
+    assert b.note("a.mp4") is None
+    b.look(60.0)
+    assert "bytes are missing" in b.note("a.mp4")
+    path.write_bytes(CLIP)
+    b.settle()
+    assert b.paths == ["a.mp4"]
+    assert b.note("a.mp4") is None
+
+
+def test_a_preallocated_clip_is_not_accepted_before_it_is_filled(bench):
+    b = bench()
+    path = b.drop("a.mp4", data=bytes(len(CLIP)))
+    b.settle()
+    assert b.accepted == []
+    path.write_bytes(CLIP)
+    b.settle()
+    assert b.paths == ["a.mp4"]
+
+
+def test_a_clip_that_changes_while_it_is_looked_into_is_not_accepted_then(bench):
+    def meddle(_fd):
+        if not meddled:
+            meddled.append(True)
+            with (b.path / "a.mp4").open("ab") as file:
+                file.write(b"\0\0\0\x08free")
+        return {}, []
+
+    meddled = []
+    b = bench(inspect=meddle)
+    b.drop("a.mp4")
+    b.settle()
+    assert b.accepted == []
+    b.look(3.0)
+    assert b.paths == ["a.mp4"]
+    assert b.accepted[0].clip.size == len(CLIP) + 8
+
+
+def test_a_sidecar_that_is_mended_counts_as_it_is_then(bench):
+    b = bench()
+    b.drop("a.mp4", sidecar='promt = "x"\nmodel = "m"\n')
+    b.settle()
+    assert "a.mp4.toml, line 1: unknown key `promt`, did you mean `prompt`?" in b.note("a.mp4")
+    b.write("a.mp4.toml", 'prompt = ""\nmodel = "m"\n')
+    b.settle()
+    assert "promt" not in b.note("a.mp4")
+    assert "`prompt` is empty" in b.note("a.mp4")
+    b.write("a.mp4.toml", SIDECAR)
+    b.settle()
+    assert b.paths == ["a.mp4"]
+    assert b.lying() == []
+
+
+def test_what_the_catalogue_and_the_probe_find_is_told_together(bench):
+    b = bench(
+        check=lambda _request: [Problem("is none of 1280:720", key="ratio")],
+        inspect=lambda _fd: ({}, [Problem("it has no video stream")]),
+    )
+    b.drop("a.mp4", sidecar=SIDECAR + '\nratio = "1:1"\n')
+    b.settle()
+    assert "it has no video stream" in b.note("a.mp4")
+    b2 = b.note("a.mp4")
+    assert "a.mp4.toml, line 4: `ratio` is none of 1280:720" in b2
+
+
+def test_new_rules_serve_from_the_next_look_on(bench):
+    b = bench()
+    b.drop("a.mxf", sidecar=None)
+    b.settle()
+    b.rules = type(b.rules)(
+        "bay", extensions=frozenset({".mxf"}), sidecar_required=False, detect="rescan",
+        layers=({"prompt": "x", "model": "m"},), optional_wait_seconds=1.0,
+    )  # fmt: skip
+    b.inbox.apply(b.rules)
+    b.settle()
+    assert b.paths == ["a.mxf"]
+    assert b.accepted[0].clip.sidecar is None
+
+
+# --- defaults and references ----------------------------------------------------------------------------
+
+
+def test_defaults_are_laid_over_each_other_from_the_root_down(bench):
+    b = bench(layers=({"model": "m", "priority": 1}, {"priority": 2, "ratio": "1:1"}))
+    b.write("_defaults.toml", 'prompt = "root"\nratio = "2:1"\n')
+    b.write("x/y/_defaults.toml", 'prompt = "deep"\n')
+    b.drop("x/y/a.mp4", sidecar="seed = 1")
+    b.drop("x/b.mp4", sidecar="seed = 1")
+    b.settle()
+    requests = {told.clip.path: told.jobs[0].request for told in b.accepted}
+    assert (requests["x/y/a.mp4"].prompt, requests["x/b.mp4"].prompt) == ("deep", "root")
+    assert {(r.ratio, r.priority, r.model) for r in requests.values()} == {("2:1", 2, "m")}
+    assert b.lying() == ["_defaults.toml", "x/y/_defaults.toml"]
+
+
+def test_defaults_serve_a_clip_without_a_sidecar_where_it_is_optional(bench):
+    b = bench(sidecar_required=False)
+    b.write("_defaults.toml", SIDECAR)
+    b.drop("a.mp4", sidecar=None)
+    b.look()
+    b.look(9.9)
+    assert b.accepted == []
+    assert not b.inbox.is_idle
+    b.look(0.1)
+    assert b.paths == ["a.mp4"]
+    assert b.inbox.is_idle
+
+
+def test_a_mistake_in_defaults_is_told_beside_every_clip_below_and_mended_once(bench):
+    b = bench()
+    b.write("_defaults.toml", 'model = "m"\nsead = 1\n')
+    b.drop("a.mp4", sidecar='prompt = "x"')
+    b.drop("deep/er/b.mp4", sidecar='prompt = "x"')
+    b.settle()
+    for name in ("a.mp4", "deep/er/b.mp4"):
+        assert "_defaults.toml, line 2: unknown key `sead`, did you mean `seed`?" in b.note(name)
+    b.write("_defaults.toml", 'model = "m"\n')
+    b.settle()
+    assert sorted(b.paths) == ["a.mp4", "deep/er/b.mp4"]
+    assert b.lying() == ["_defaults.toml"]
+
+
+def test_reference_images_are_copied_and_stay_where_they_are(bench):
+    b = bench()
+    b.write("looks/winter.PNG", b"png")
+    b.write("beside.jpg", b"jpg")
+    b.drop(
+        "day/a.mp4",
+        sidecar=SIDECAR + 'references = ["looks/winter.PNG", "https://example.com/x.png", "b.webp"]\n',
+    )
+    b.write("day/b.webp", b"webp")
+    b.settle()
+    b.look(3.0)
+    (accepted,) = b.accepted
+    assert accepted.jobs[0].request.references == (
+        Reference(name="looks/winter.PNG", file="ref-0.png"),
+        Reference(uri="https://example.com/x.png"),
+        Reference(name="day/b.webp", file="ref-1.webp"),
+    )
+    work = b.path / ".clipspool/work" / accepted.clip.id
+    assert ((work / "ref-0.png").read_bytes(), (work / "ref-1.webp").read_bytes()) == (b"png", b"webp")
+    assert b.lying() == ["beside.jpg", "day/b.webp", "looks/winter.PNG"]
+
+
+def test_a_missing_reference_is_a_problem_until_it_comes(bench):
+    b = bench()
+    b.drop("a.mp4", sidecar=SIDECAR + 'references = ["w.png"]\n')
+    b.settle()
+    assert "`references` names `w.png`, which is not in the inbox" in b.note("a.mp4")
+    b.write("w.png", b"x")
+    b.settle()
+    b.look(3.0)
+    assert b.paths == ["a.mp4"]
+    assert b.lying() == ["w.png"]
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "fifo", "linked folder"])
+def test_a_reference_is_only_ever_a_regular_file_beneath_the_inbox(bench, tmp_path, kind):
+    secret = tmp_path / "elsewhere"
+    secret.mkdir()
+    (secret / "w.png").write_bytes(b"secret")
+    b = bench()
+    match kind:
+        case "link":
+            (b.path / "w.png").symlink_to(secret / "w.png")
+        case "folder":
+            (b.path / "w.png").mkdir()
+        case "fifo":
+            os.mkfifo(b.path / "w.png")
+        case "linked folder":
+            (b.path / "looks").symlink_to(secret)
+    name = "looks/w.png" if kind == "linked folder" else "w.png"
+    b.drop("a.mp4", sidecar=SIDECAR + f'references = ["{name}"]\n')
+    b.settle()
+    b.look(3.0)
+    assert b.accepted == []
+    assert "`references` names" in b.note("a.mp4")
+
+
+# --- the many ways a clip comes -------------------------------------------------------------------------
+
+
+def test_a_part_file_is_nothing_until_it_is_renamed(bench):
+    b = bench()
+    b.write("a.mp4.toml", SIDECAR)
+    part = b.write("a.mp4.part", CLIP)
+    b.settle()
+    assert "still being copied" in b.waiting()["a.mp4.toml"].reason
+    part.rename(b.path / "a.mp4")
+    b.settle()
+    assert b.paths == ["a.mp4"]
+
+
+def test_a_hard_link_and_its_original_are_two_clips(bench, tmp_path):
+    elsewhere = tmp_path / "elsewhere.mp4"
+    elsewhere.write_bytes(CLIP)
+    b = bench()
+    os.link(elsewhere, b.path / "a.mp4")
+    b.write("a.toml", SIDECAR)
+    b.settle()
+    assert b.paths == ["a.mp4"]
+    assert elsewhere.read_bytes() == CLIP
+
+
+def test_names_may_be_any_bytes(bench):
+    nfc, nfd = (unicodedata.normalize(form, "zürich.mp4") for form in ("NFC", "NFD"))
+    names = [
+        nfc, nfd, "Shot.mp4", "shot.mp4", "n" * 246 + ".mp4", "new\nline.mp4", "\x1b[31mred.mp4",
+        "evil\u202egpj.mp4", " leading.mp4", "CON.mp4", "a:b.mp4", os.fsdecode(b"raw\xff\xfe.mp4"), "-rf.mp4", "💥.mp4",
+    ]  # fmt: skip
+    b = bench()
+    for name in names:
+        b.drop(name)
+    b.settle()
+    assert sorted(b.paths) == sorted(names)
+    assert b.lying() == []
+
+
+def test_a_clip_that_came_back_under_the_same_name_is_another_clip(bench):
+    b = bench()
+    for _ in range(2):
+        b.drop("a.mp4")
+        b.settle()
+    assert b.paths == ["a.mp4", "a.mp4"]
+    assert len({told.clip.id for told in b.accepted}) == 2
+
+
+def test_what_lies_in_our_own_folders_is_never_looked_at(bench):
+    b = bench()
+    for folder in ("_done", "_failed/x", ".clipspool/work/abc", "@eaDir", "#recycle"):
+        b.drop(f"{folder}/a.mp4")
+    b.settle()
+    assert b.accepted == []
+    assert b.waiting() == {}
+
+
+# --- what is refused ------------------------------------------------------------------------------------
+
+
+def test_only_regular_files_are_ever_opened(bench, tmp_path):
+    b = bench()
+    (tmp_path / "real.mp4").write_bytes(CLIP)
+    (b.path / "absolute.mp4").symlink_to(tmp_path / "real.mp4")
+    (b.path / "dangling.mp4").symlink_to("nowhere.mp4")
+    (b.path / "loop.mp4").symlink_to("loop.mp4")
+    (b.path / "up.mp4").symlink_to("../real.mp4")
+    os.mkfifo(b.path / "fifo.mp4")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(b.path / "sock.mp4"))
+    for name in ("absolute", "dangling", "loop", "up", "fifo", "sock"):
+        b.write(f"{name}.toml", SIDECAR)
+    b.drop("good.mp4")
+    b.settle()
+    assert b.paths == ["good.mp4"]
+    for name in ("absolute", "dangling", "loop", "up", "fifo", "sock"):
+        assert "not a file but a link or a device" in b.note(f"{name}.mp4")
+
+
+def test_a_sidecar_that_is_a_link_or_fifo_is_never_read(bench, tmp_path):
+    (tmp_path / "secret.toml").write_text('prompt = "secret"')
+    b = bench()
+    b.drop("a.mp4", sidecar=None)
+    (b.path / "a.toml").symlink_to(tmp_path / "secret.toml")
+    b.drop("b.mp4", sidecar=None)
+    os.mkfifo(b.path / "b.toml")
+    b.settle()
+    assert b.accepted == []
+    for name in ("a", "b"):
+        assert f"its sidecar `{name}.toml` is not a file" in b.note(f"{name}.mp4")
+
+
+def test_a_linked_folder_is_not_entered_and_a_folder_named_like_a_clip_is(bench, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "x.mp4").write_bytes(CLIP)
+    (elsewhere / "x.toml").write_text(SIDECAR)
+    b = bench()
+    (b.path / "linked").symlink_to(elsewhere)
+    b.drop("clip.mp4/inner.mp4")
+    b.settle()
+    assert b.paths == ["clip.mp4/inner.mp4"]
+    assert (elsewhere / "x.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b"#EXTM3U\nhttp://example.com/x.ts\n", "playlist"), (b"ffconcat version 1.0\nfile /etc/passwd\n", "not a video"),
+        (b"just some text\n", "text file"), (b"<MPD><x/></MPD>  ", "DASH"), (b"PK\x05\x06" + bytes(18), "ZIP"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), "image"),
+    ],
+)  # fmt: skip
+def test_what_is_no_video_is_told_so(bench, data, word):
+    b = bench()
+    b.drop("a.mp4", data=data)
+    b.drop("good.mp4")
+    b.settle()
+    assert b.paths == ["good.mp4"]
+    assert word in b.note("a.mp4")
+
+
+def test_empty_files_and_a_sparse_terabyte_harm_nobody(bench):
+    b = bench()
+    b.drop("empty.mp4", data=b"")
+    b.drop("noside.mp4", sidecar="")
+    sparse = b.drop("sparse.mp4", data=b"")
+    with sparse.open("r+b") as file:
+        file.truncate(1 << 40)
+    big = b.drop("big.mp4", sidecar=None)
+    with (b.path / f"{big.name}.toml").open("wb") as file:
+        file.truncate(1 << 30)
+    b.drop("good.mp4")
+    b.settle()
+    assert b.paths == ["good.mp4"]
+    assert "64 KiB" in b.note("big.mp4")
+    b.look(60.0)
+    assert "it is empty (0 bytes)" in b.note("empty.mp4")
+    assert "its sidecar `noside.mp4.toml` is empty" in b.note("noside.mp4")
+    assert "zeros" in b.note("sparse.mp4")
+
+
+def test_a_bug_with_one_clip_keeps_no_other_out(bench):
+    def check(request):
+        if request.prompt == "bug":
+            raise ZeroDivisionError
+        return []
+
+    b = bench(check=check)
+    b.drop("a.mp4", sidecar='prompt = "bug"\nmodel = "m"')
+    b.drop("b.mp4")
+    b.settle()
+    assert b.paths == ["b.mp4"]
+
+
+def test_two_sidecars_for_one_clip_the_full_name_wins(bench):
+    b = bench()
+    b.drop("a.mp4", sidecar='prompt = "full"\nmodel = "m"')
+    b.write("a.toml", 'prompt = "stem"\nmodel = "m"')
+    b.settle()
+    assert b.accepted[0].jobs[0].request.prompt == "full"
+    assert b.lying() == ["a.toml"]
+
+
+# --- offline --------------------------------------------------------------------------------------------
+
+
+def test_a_vanished_folder_is_offline_and_comes_back_by_itself(bench):
+    b = bench()
+    b.drop("a.mp4", sidecar=None)
+    b.settle()
+    b.fault = Unavailable(5, "bay is not mounted")
+    b.look(1.0)
+    assert (b.inbox.state, b.inbox.reason, b.waiting()) == ("offline", "bay is not mounted", {})
+    b.write("a.toml", SIDECAR)
+    b.look(10.0)
+    b.look(10.0)
+    assert b.accepted == []
+    b.fault = None
+    b.settle()
+    assert b.paths == ["a.mp4"]
+    assert [t.state for t in b.told if isinstance(t, InboxChanged)] == ["watching", "offline", "watching"]
+
+
+def test_another_folder_in_its_place_is_not_touched(bench, tmp_path):
+    b = bench()
+    b.root = Root(b.path)
+    b.begin()
+    b.look()
+    b.path.rename(tmp_path / "unmounted")
+    b.path.mkdir()
+    b.fault = None
+    b.drop("a.mp4")
+    b.inbox._bind = lambda: None
+    b.inbox._root.folder = _refuse
+    b.look(3.0)
+    assert b.inbox.state == "offline"
+    assert b.accepted == []
+    assert not (b.path / ".clipspool").exists()
+
+
+def _refuse(*_args, **_kwargs):
+    raise Unavailable(19, "another folder than it was")
+
+
+def test_a_clip_whose_claim_was_cut_off_by_a_vanishing_mount_is_told_of_when_it_is_back(bench, monkeypatch):
+    b = bench()
+    real = sys.modules["clipspool.intake.accept"].claim
+
+    def cut(root, manifest, references=()):
+        real(root, manifest, references)
+        raise Unavailable(116, "stale")
+
+    monkeypatch.setattr("clipspool.intake.accept.claim", cut)
+    b.drop("a.mp4")
+    b.settle()
+    assert b.accepted == []
+    assert b.inbox.state == "offline"
+    monkeypatch.setattr("clipspool.intake.accept.claim", real)
+    b.look(10.0)
+    assert b.paths == ["a.mp4"]
+    b.settle()
+    assert b.paths == ["a.mp4"]
+
+
+def test_a_listener_that_fails_hears_of_the_clip_again(bench):
+    b = bench()
+    b.drop("a.mp4")
+    b.look()
+    told, b.inbox._tell = b.inbox._tell, _refuse
+    with pytest.raises(Unavailable):
+        b.look(3.0)
+    b.inbox._tell = told
+    b.look()
+    assert b.paths == ["a.mp4"]
+
+
+# --- the real thread, the real events -------------------------------------------------------------------
+
+
+@pytest.fixture
+def running(bench):
+    def run(**rules):
+        b = bench(**{"detect": "events", "settle_seconds": 0.05, "rescan_seconds": 60.0, **rules})
+        b.begin(now=time.time, monotonic=time.monotonic).start()
+        b.until(lambda: b.inbox.state == "watching" and b.inbox.last_scan > 0)
+        assert b.inbox.detect == rules.get("detect", "events")
+        return b
+
+    return run
+
+
+def test_events_alone_bring_in_what_is_written_moved_linked_and_renamed_in_new_folders_too(running, tmp_path):
+    b = running()
+    source = tmp_path / "source"
+    (source / "tree/inner").mkdir(parents=True)
+    for name in ("moved", "linked", "tree/one", "tree/inner/two"):
+        (source / f"{name}.mp4").write_bytes(CLIP)
+        (source / f"{name}.toml").write_text(SIDECAR)
+    b.drop("written.mp4")
+    shutil.copytree(source / "tree", b.path / "copied")
+    for suffix in (".toml", ".mp4"):
+        (source / f"moved{suffix}").rename(b.path / f"moved{suffix}")
+        os.link(source / f"linked{suffix}", b.path / f"linked{suffix}")
+    (source / "tree").rename(b.path / "tree")
+    b.write("renamed.toml", SIDECAR)
+    b.write("renamed.mp4.part", CLIP).rename(b.path / "renamed.mp4")
+    (b.path / "made").mkdir()
+    b.drop("made/late.mp4")
+    expected = [
+        "copied/inner/two.mp4", "copied/one.mp4", "linked.mp4", "made/late.mp4", "moved.mp4", "renamed.mp4",
+        "tree/inner/two.mp4", "tree/one.mp4", "written.mp4",
+    ]  # fmt: skip
+    b.until(lambda: len(b.paths) >= len(expected))
+    assert sorted(b.paths) == expected
+    assert b.lying() == []
+    assert b.inbox.is_healthy()
+
+
+def test_a_clip_is_accepted_right_when_it_has_settled_even_after_others_were_moved_away(running):
+    b = running(settle_seconds=0.1)
+    late = []
+    for number in range(6):
+        b.drop(f"{number}.mp4")
+        written = time.monotonic()
+        b.until(lambda n=number: len(b.paths) > n)
+        late.append(time.monotonic() - written - 0.1)
+    assert sorted(late)[3] < 0.15  # half a second each if moves were waited for, as watchdog does by itself
+
+
+def test_thousands_at_once_are_each_accepted_once(running):
+    b = running()
+    for number in range(400):
+        b.drop(f"{number:04}.mp4", sidecar=SIDECAR)
+    b.until(lambda: len(b.paths) >= 400, seconds=15.0)
+    assert sorted(b.paths) == [f"{number:04}.mp4" for number in range(400)]
+    assert len({told.clip.id for told in b.accepted}) == 400
+    b.until(lambda: b.lying() == [])
+
+
+def test_without_events_a_rescan_finds_everything(running):
+    b = running(detect="rescan", rescan_seconds=0.1)
+    b.drop("x/a.mp4")
+    b.until(lambda: b.paths == ["x/a.mp4"])
+
+
+def test_a_note_goes_when_its_clip_is_taken_away(running):
+    b = running()
+    b.drop("a.mp4", sidecar="nonsense")
+    b.until(lambda: b.note("a.mp4") is not None)
+    (b.path / "a.mp4").unlink()
+    b.until(lambda: b.note("a.mp4") is None)
+
+
+def test_a_folder_that_was_deleted_and_made_again_is_watched_again(running):
+    b = running()
+    for number in range(3):
+        b.drop(f"day/{number}.mp4")
+        b.until(lambda n=number: len(b.paths) > n)
+        shutil.rmtree(b.path / "day")
+
+
+def test_dead_events_are_begun_anew_at_the_next_rescan(running):
+    b = running(rescan_seconds=0.2)
+    b.inbox._watch._observer.stop()
+    b.until(lambda: b.inbox._watch.is_alive() and b.inbox.detect == "events")
+
+
+def test_events_that_cannot_be_had_are_done_without(bench, monkeypatch):
+    def refuse(*_args):
+        raise OSError(24, "inotify instance limit reached")
+
+    monkeypatch.setattr(Watch, "begin", refuse)
+    b = bench(detect="events")
+    b.drop("a.mp4")
+    b.settle()
+    assert (b.inbox.detect, b.paths) == ("rescan", ["a.mp4"])
+
+
+def test_more_folders_than_threads_are_watched_as_one(running):
+    b = running()
+    for number in range(40):
+        (b.path / f"day{number}").mkdir()
+    b.until(lambda: b.inbox._watch._is_whole)
+    b.drop("day39/a.mp4")
+    b.until(lambda: b.paths == ["day39/a.mp4"])
+    assert threading.active_count() < 20
+
+
+def test_it_stops_in_the_middle_of_many(running):
+    b = running()
+    for number in range(300):
+        b.drop(f"{number:04}.mp4")
+    b.until(lambda: b.paths != [])
+    assert b.inbox.stop(2.0)
+    left = [name for name in b.lying() if name.endswith(".mp4")]
+    assert len(left) + len(b.paths) == 300
+
+
+def test_a_clip_copied_slowly_by_another_process_is_accepted_whole(running, tmp_path):
+    b = running(settle_seconds=0.15)
+    (tmp_path / "whole.mp4").write_bytes(CLIP)
+    b.write("a.toml", SIDECAR)
+    copy = (
+        "import sys, time\ndata = open(sys.argv[1], 'rb').read()\nwith open(sys.argv[2], 'wb', buffering=0) as f:\n"
+        "    for i in range(0, len(data), 200):\n        f.write(data[i:i + 200]); time.sleep(0.08)\n"
+    )
+    subprocess.run([sys.executable, "-c", copy, tmp_path / "whole.mp4", b.path / "a.mp4"], check=True)
+    b.until(lambda: b.paths == ["a.mp4"])
+    assert b.accepted[0].clip.size == len(CLIP)

@@ -1,0 +1,251 @@
+"""Clips made to fit, results made ready for the timeline, and pictures, all checked with ffprobe."""
+
+import subprocess
+from fractions import Fraction
+
+import pytest
+
+from clipspool.media.decoder import Decoder, MediaFault
+from clipspool.media.facts import Conformed, Finished, Picture
+from clipspool.media.plan import Conform, Limits, plan
+from clipspool.media.timeline import finish_plan
+from media_clips import clip, ffprobe, run
+
+MODEL = Limits(width_max=240, height_max=240, fps_max=30, seconds_max=5)
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "clips"
+    return lambda name: clip(folder, name)
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    shared = Decoder()
+    yield shared
+    shared.close()
+
+
+def conformed(decoder, path, target, limits=MODEL, bytes_max=200_000, **choices):
+    with path.open("rb") as source, target.open("w+b") as destination:
+        probe = decoder.verify(source.fileno())
+        made = plan(probe, limits, bytes_max, **choices)
+        assert isinstance(made, Conform), made
+        return probe, made, decoder.conform(source.fileno(), destination.fileno(), made)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "prores.mov",
+        "hevc10.mkv",
+        "vp9.webm",
+        "live.webm",
+        "av1.mp4",
+        "varying.mp4",
+        "rotated.mp4",
+        "anamorphic.mp4",
+        "fast.mp4",
+        "interlaced.mp4",
+        "fragments.mp4",
+        "wide.mp4",
+    ],
+)
+def test_any_clip_becomes_an_mp4_that_the_model_takes(decoder, clips, tmp_path, name):
+    target = tmp_path / "made.mp4"
+    limits = MODEL if name != "wide.mp4" else Limits(width_max=240, height_max=240, aspect_max=3)
+    probe, made, found = conformed(decoder, clips(name), target, limits)
+    assert isinstance(found, Conformed), found
+    seen = ffprobe(
+        target, "stream=codec_name,width,height,pix_fmt,avg_frame_rate,r_frame_rate,nb_frames,duration"
+    )
+    seen |= ffprobe(target, "stream=sample_aspect_ratio")
+    assert (seen["codec_name"], seen["pix_fmt"], seen["sample_aspect_ratio"]) == ("h264", "yuv420p", "1:1")
+    width, height = int(seen["width"]), int(seen["height"])
+    assert max(width, height) <= 240
+    assert abs(height - width * probe.height / probe.width) <= 1
+    assert seen["avg_frame_rate"] == seen["r_frame_rate"] == made.fps
+    assert Fraction(seen["avg_frame_rate"]) <= 30
+    assert abs(float(seen["duration"]) - probe.seconds) <= 1 / Fraction(made.fps)
+    assert target.stat().st_size <= 200_000
+    assert not ffprobe(target, "stream=codec_name", "a")
+    assert found.facts.rotation == 0
+
+
+def same_picture(path, filters, other, other_filters):
+    """Give how alike two clips' first pictures are: SSIM, 1.0 is the same."""
+    graph = f"[0:v]{filters}[a];[1:v]{other_filters}[b];[a][b]ssim=stats_file=-"
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-i", str(other), "-lavfi", graph]
+    printed = run([*command, "-frames:v", "1", "-f", "null", "-"])
+    return float(printed.split("All:")[1].split()[0])
+
+
+@pytest.mark.parametrize("name", ["rotated.mp4", "prores.mov", "vp9.webm"])
+def test_the_picture_stays_the_same_and_upright(decoder, clips, tmp_path, name):
+    target = tmp_path / "made.mp4"
+    conformed(decoder, clips(name), target)
+    width, height = (ffprobe(target, "stream=width,height")[side] for side in ("width", "height"))
+    assert same_picture(clips(name), f"scale={width}:{height},format=yuv420p", target, "null") > 0.95
+
+
+@pytest.mark.parametrize("name", ["pq.mp4", "hlg.mov"])
+def test_hdr_is_mapped_to_sdr_and_looks_like_the_sdr_it_was_made_from(decoder, clips, tmp_path, name):
+    target = tmp_path / "made.mp4"
+    _, _, found = conformed(decoder, clips(name), target)
+    assert (found.facts.transfer, found.facts.bit_depth) == ("bt709", 8)
+    assert ffprobe(target, "stream=color_space")["color_space"] == "bt709"
+    plain = same_picture(clips("plain.mp4"), "scale=240:134,format=yuv420p", target, "scale=240:134")
+    assert plain > 0.7
+
+
+def test_noise_never_goes_above_the_byte_limit(decoder, clips, tmp_path):
+    for bytes_max in (30_000, 60_000, 100_000):
+        target = tmp_path / "made.mp4"
+        _, _, found = conformed(decoder, clips("noise.mp4"), target, bytes_max=bytes_max)
+        assert isinstance(found, Conformed | MediaFault)
+        assert target.stat().st_size <= bytes_max
+        if isinstance(found, MediaFault):
+            assert found.code == "MEDIA.CANNOT_FIT"
+
+
+def test_a_full_disk_is_said_and_leaves_the_process_alive(decoder, clips, tmp_path):
+    mount = tmp_path / "small"
+    mount.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(mount)], check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        _, _, found = conformed(decoder, clips("noise.mp4"), mount / "made.mp4", bytes_max=None)
+        assert found.code == "MEDIA.NO_SPACE", found
+    finally:
+        run(["umount", str(mount)])
+    _, _, found = conformed(decoder, clips("noise.mp4"), tmp_path / "made.mp4")
+    assert isinstance(found, Conformed)
+
+
+def test_sound_is_kept_where_the_model_uses_it(decoder, clips, tmp_path):
+    target = tmp_path / "made.mp4"
+    limits = Limits(width_max=240, height_max=240, audio_used=True)
+    conformed(decoder, clips("prores.mov"), target, limits)
+    seen = ffprobe(target, "stream=codec_name,duration", "a")
+    assert seen["codec_name"] == "aac"
+    assert float(seen["duration"]) == pytest.approx(1.5, abs=0.03)
+
+
+def test_a_cut_clip_begins_where_the_editor_said(decoder, clips, tmp_path):
+    target = tmp_path / "made.mp4"
+    limits = Limits(width_max=320, height_max=240, seconds_max=0.5)
+    conformed(decoder, clips("two_seconds.mp4"), target, limits, long_clips="trim", start_seconds=1.25)
+    assert ffprobe(target, "stream=nb_frames,duration") == {"nb_frames": "12", "duration": "0.500000"}
+    cut = "trim=start=1.25,setpts=PTS-STARTPTS"
+    assert same_picture(clips("two_seconds.mp4"), cut, target, "null") > 0.95
+
+
+def finished(decoder, result, source, folder, **choices):
+    with result.open("rb") as made, source.open("rb") as original:
+        wanted = finish_plan(decoder.verify(made.fileno()), decoder.verify(original.fileno()), **choices)
+        target = folder / f"finished.{wanted.container}"
+        with target.open("w+b") as destination:
+            return target, decoder.finish(made.fileno(), original.fileno(), destination.fileno(), wanted)
+
+
+def packets_of_sound(path):
+    return run(["ffmpeg", "-v", "error", "-i", str(path), "-map", "0:a", "-c", "copy", "-f", "md5", "-"])
+
+
+def test_a_result_gets_the_sound_timecode_rate_and_length_of_its_source(decoder, clips, tmp_path):
+    source = clips("prores.mov")
+    target, found = finished(decoder, clips("plain.mp4"), source, tmp_path)
+    assert isinstance(found, Finished), found
+    assert target.suffix == ".mov"
+    seen = ffprobe(target, "stream=nb_frames,avg_frame_rate:stream_tags=timecode")
+    assert seen == {"nb_frames": "36", "avg_frame_rate": "24000/1001", "TAG:timecode": "01:02:03:04"}
+    assert packets_of_sound(target) == packets_of_sound(source)
+    assert any("held" in change for change in found.changes)
+    assert any("timecode 01:02:03:04" in change for change in found.changes)
+
+
+def test_a_result_that_matches_is_not_coded_again(decoder, clips, tmp_path):
+    target, _ = finished(decoder, clips("plain.mp4"), clips("sound.mp4"), tmp_path)
+    assert packets_of_sound(target) == packets_of_sound(clips("sound.mp4"))
+    pictures = ["-map", "0:v", "-c", "copy", "-bsf:v", "h264_mp4toannexb", "-f", "md5", "-"]
+    hashes = [
+        run(["ffmpeg", "-v", "error", "-i", str(path), *pictures]) for path in (target, clips("plain.mp4"))
+    ]
+    assert hashes[0] == hashes[1]
+
+
+def test_sound_that_the_container_does_not_take_becomes_aac(decoder, clips, tmp_path):
+    path = tmp_path / "vorbis.mkv"
+    run(
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-i",
+            str(clips("sound.mp4")),
+            "-c:v",
+            "copy",
+            "-c:a",
+            "libvorbis",
+            str(path),
+        ]
+    )
+    target, found = finished(decoder, clips("two_seconds.mp4"), path, tmp_path)
+    assert ffprobe(target, "stream=codec_name", "a") == {"codec_name": "aac"}
+    assert ffprobe(target, "stream=nb_frames") == {"nb_frames": "24"}
+    assert any("cut off" in change for change in found.changes)
+
+
+def test_a_result_is_scaled_to_its_source_when_asked(decoder, clips, tmp_path):
+    target, _ = finished(decoder, clips("wide.mp4"), clips("plain.mp4"), tmp_path, dimensions=True)
+    assert ffprobe(target, "stream=width,height") == {"width": "320", "height": "180"}
+
+
+def test_a_poster_is_one_small_jpeg_of_both(decoder, clips, tmp_path):
+    path = tmp_path / "poster.jpg"
+    with (
+        clips("rotated.mp4").open("rb") as source,
+        clips("prores.mov").open("rb") as result,
+        path.open("w+b") as out,
+    ):
+        found = decoder.poster(source.fileno(), result.fileno(), out.fileno())
+    assert isinstance(found, Picture)
+    assert path.stat().st_size == found.size_bytes < 50_000
+    assert ffprobe(path, "stream=codec_name,width,height") == {
+        "codec_name": "mjpeg",
+        "width": "640",
+        "height": "180",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "format_", "width", "height"),
+    [("photo.jpg", "jpeg", 500, 281), ("photo.webp", "jpeg", 500, 375), ("glass.png", "png", 333, 500)],
+)
+def test_a_large_reference_is_scaled_within_its_limits(
+    decoder, clips, tmp_path, name, format_, width, height
+):
+    path = tmp_path / "small"
+    with clips(name).open("rb") as source, path.open("w+b") as out:
+        facts = decoder.image_facts(source.fileno())
+        found = decoder.scale_image(
+            source.fileno(), out.fileno(), width_max=500, height_max=500, bytes_max=400_000
+        )
+    assert isinstance(facts, Picture)
+    assert (found.format, found.width, found.height) == (format_, width, height)
+    assert path.stat().st_size <= 400_000
+    codec = {"jpeg": "mjpeg", "png": "png"}[format_]
+    assert ffprobe(path, "stream=codec_name,width") == {"codec_name": codec, "width": str(width)}
+
+
+def test_a_reference_is_made_smaller_until_it_fits_its_bytes(decoder, clips, tmp_path):
+    path = tmp_path / "small.jpg"
+    with clips("photo.jpg").open("rb") as source, path.open("w+b") as out:
+        found = decoder.scale_image(
+            source.fileno(), out.fileno(), width_max=1600, height_max=1600, bytes_max=9000
+        )
+    assert found.size_bytes <= 9000
+    with clips("plain.mp4").open("rb") as source, path.open("w+b") as out:
+        found = decoder.scale_image(source.fileno(), out.fileno(), width_max=9, height_max=9, bytes_max=9000)
+    assert found.code == "MEDIA.UNREADABLE"

@@ -1,0 +1,346 @@
+"""The decoding process with real clips: what is in them, what is wrong with them, that it survives."""
+
+import io
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from clipspool.media.boxes import Complete, completeness
+from clipspool.media.decoder import Decoder, MediaFault, Probe
+from media_clips import clip, ffprobe, run
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "clips"
+    return lambda name: clip(folder, name)
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    shared = Decoder()
+    yield shared
+    shared.close()
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Write bytes as a clip and give its open file."""
+    opened = []
+
+    def write(data):
+        path = tmp_path / f"clip-{len(opened)}.mp4"
+        path.write_bytes(data)
+        opened.append(path.open("rb"))
+        return opened[-1].fileno()
+
+    yield write
+    for file in opened:
+        file.close()
+
+
+def verified(decoder, path):
+    with path.open("rb") as file:
+        return decoder.verify(file.fileno())
+
+
+def process_of(decoder):
+    return decoder._children[0]._process
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "seconds", "depth"),
+    [
+        ("plain.mp4", "h264", 1.0, 8),
+        ("index_in_front.mp4", "h264", 1.0, 8),
+        ("fragments.mp4", "h264", 1.0, 8),
+        ("prores.mov", "prores", 1.5015, 10),
+        ("hevc10.mkv", "hevc", 1.0, 10),
+        ("vp9.webm", "vp9", 1.0, 8),
+        ("live.webm", "vp8", 1.0, 8),
+        ("av1.mp4", "av1", 1.0, 8),
+    ],
+)
+def test_every_kind_of_clip_is_verified_and_seen_as_ffprobe_sees_it(
+    decoder, clips, name, codec, seconds, depth
+):
+    path = clips(name)
+    probe = verified(decoder, path)
+    assert isinstance(probe, Probe), probe
+    seen = ffprobe(path, "stream=width,height,avg_frame_rate,pix_fmt")
+    assert (probe.video_codec, probe.bit_depth, probe.container) == (codec, depth, path.suffix[1:])
+    assert (str(probe.width), str(probe.height)) == (seen["width"], seen["height"])
+    assert (probe.fps, probe.pixel_format) == (seen["avg_frame_rate"], seen["pix_fmt"])
+    assert probe.seconds == pytest.approx(seconds, abs=0.02)
+    assert probe.size_bytes == path.stat().st_size
+    assert Probe.from_dict(probe.to_dict()) == probe
+
+
+def test_sound_timecode_rotation_and_uneven_pictures_are_seen(decoder, clips):
+    prores = verified(decoder, clips("prores.mov"))
+    assert (prores.audio.codec, prores.audio.rate, prores.timecode) == ("pcm_s24le", 48000, "01:02:03:04")
+    rotated = verified(decoder, clips("rotated.mp4"))
+    assert (rotated.rotation, rotated.width, rotated.height) == (90, 180, 320)
+    assert verified(decoder, clips("varying.mp4")).variable_frame_rate is True
+    assert verified(decoder, clips("plain.mp4")).variable_frame_rate is False
+    assert verified(decoder, clips("anamorphic.mp4")).width == 341
+    assert verified(decoder, clips("interlaced.mp4")).interlaced
+    assert verified(decoder, clips("pq.mp4")).is_hdr
+    assert verified(decoder, clips("hlg.mov")).transfer == "arib-std-b67"
+
+
+@pytest.mark.parametrize(
+    "name", ["plain.mp4", "index_in_front.mp4", "fragments.mp4", "prores.mov", "vp9.webm"]
+)
+def test_a_clip_cut_at_any_byte_is_not_whole(clips, name):
+    data = clips(name).read_bytes()
+    cuts = {*range(min(len(data), 3000)), *range(0, len(data), 997), *range(len(data) - 200, len(data))}
+    whole = {cut for cut in cuts if isinstance(completeness(io.BytesIO(data[:cut]), cut), Complete)}
+    fragment_ends = {at for at in whole if data[at + 4 : at + 8] in {b"moof", b"mfra"}}
+    tail = data.rfind(b"mfra") if name == "fragments.mp4" else len(data)
+    assert all(
+        cut >= tail - 4 for cut in whole - fragment_ends
+    )  # what is lost there is an index of fragments
+
+
+def test_a_cut_or_overwritten_clip_is_a_fault_in_plain_words(decoder, clips, given):
+    data = clips("index_in_front.mp4").read_bytes()
+    assert decoder.verify(given(data[:-500])).code == "MEDIA.INCOMPLETE"
+    begin = data.index(b"mdat") + 4
+    spoiled = decoder.verify(given(data[:begin] + b"\xff" * (len(data) - begin)))
+    assert spoiled.code in {"MEDIA.UNREADABLE", "MEDIA.INCOMPLETE"}
+    assert spoiled.message
+    assert spoiled.what_to_do
+    no_index = data.replace(b"stco", b"free")
+    assert isinstance(decoder.verify(given(no_index)), MediaFault)
+
+
+def test_a_clip_without_pictures_is_a_fault(decoder, clips):
+    assert verified(decoder, clips("sound_only.mp4")).code == "MEDIA.NO_VIDEO"
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        yield server
+
+
+def assert_nobody_came(server):
+    with pytest.raises(TimeoutError):
+        server.accept()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:{port}/x.ts\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile 'http://127.0.0.1:{port}/x.mp4'\n",
+        '<?xml version="1.0"?><MPD><BaseURL>http://127.0.0.1:{port}/</BaseURL></MPD>',
+    ],
+)
+def test_a_manifest_named_like_a_clip_fetches_nothing(decoder, given, listener, text):
+    found = decoder.verify(given(text.format(port=listener.getsockname()[1]).encode()))
+    assert found.code == "MEDIA.UNREADABLE"
+    assert_nobody_came(listener)
+
+
+@pytest.mark.parametrize("kind_of_reference", [b"url ", b"alis"])
+def test_a_clip_whose_pictures_lie_elsewhere_is_not_followed_there(
+    decoder, clips, given, listener, kind_of_reference
+):
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}/secret\0".encode()
+    own = struct.pack(">I4sI", 12, b"url ", 1)
+    other = struct.pack(">I4sI", 12 + len(address), kind_of_reference, 0) + address
+    data = clips("plain.mp4").read_bytes()
+    assert data.rfind(b"mdat") < data.index(own)  # nothing behind what grows is pointed at
+    at = data.index(own)
+    grown = bytearray(data[:at] + other + data[at + len(own) :])
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
+        size_at = data.index(kind) - 4
+        struct.pack_into(">I", grown, size_at, struct.unpack_from(">I", data, size_at)[0] + len(address))
+    assert "another file" in decoder.verify(given(bytes(grown))).message
+    assert_nobody_came(listener)
+
+
+def test_a_sparse_terabyte_takes_no_time(decoder, tmp_path):
+    path = tmp_path / "sparse.mp4"
+    with path.open("w+b") as file:
+        file.write(b"\0\0\0\x18ftypisom\0\0\2\0isomiso2\0\0\0\1mdat" + (1 << 40).to_bytes(8, "big"))
+        file.truncate((1 << 40) + 24)
+        begun = time.monotonic()
+        assert decoder.verify(file.fileno()).code == "MEDIA.INCOMPLETE"
+        assert time.monotonic() - begun < 2
+
+
+def test_a_clip_of_hundreds_of_streams_is_refused(decoder, clips, tmp_path):
+    path = tmp_path / "many.mkv"
+    maps = ["-map", "0:v"] * 200
+    run(["ffmpeg", "-v", "error", "-i", str(clips("plain.mp4")), *maps, "-c", "copy", "-t", "0.1", str(path)])
+    assert verified(decoder, path).code == "MEDIA.TOO_LARGE"
+
+
+def test_pictures_beyond_the_memory_limit_are_a_fault_and_the_next_clip_is_read(clips):
+    small = Decoder(memory_bytes_max=300 << 20)
+    found = verified(small, clips("huge.mov"))
+    assert isinstance(found, MediaFault)
+    assert found.code in {"MEDIA.TOO_LARGE", "MEDIA.CRASHED", "MEDIA.UNREADABLE"}
+    assert isinstance(verified(small, clips("plain.mp4")), Probe)
+    small.close()
+
+
+@pytest.mark.parametrize("name", ["plain.mp4", "vp9.webm", "prores.mov"])
+def test_clips_with_damaged_bytes_never_end_the_calls(decoder, clips, given, name):
+    data = clips(name).read_bytes()
+    for seed in range(12):
+        spoiled = bytearray(data)
+        for at in range(seed * 7, len(data), max(1, len(data) // 40)):
+            spoiled[at] ^= 0x5A + seed
+        assert isinstance(decoder.verify(given(bytes(spoiled)), seconds_max=10), Probe | MediaFault)
+    assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
+
+
+def test_an_archive_is_verified_by_its_checksums(decoder, given):
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("frame-1.png", os.urandom(5000))
+    data = memory.getvalue()
+    assert decoder.verify(given(data)) == Probe(container="zip", size_bytes=len(data))
+    spoiled = bytearray(data)
+    spoiled[2000] ^= 0xFF
+    assert decoder.verify(given(bytes(spoiled))).code == "MEDIA.UNREADABLE"
+    assert decoder.verify(given(data[:-30])).code == "MEDIA.INCOMPLETE"
+
+
+def test_a_crash_is_a_fault_of_that_call_only_and_the_process_is_begun_anew(clips):
+    decoder = Decoder()
+    ended = threading.Event()
+
+    def kill_again_and_again():
+        while not ended.is_set():
+            if process := process_of(decoder):
+                process.send_signal(signal.SIGSEGV)
+            time.sleep(0.002)
+
+    killer = threading.Thread(target=kill_again_and_again)
+    killer.start()
+    found = verified(decoder, clips("plain.mp4"))
+    ended.set()
+    killer.join()
+    assert found.code == "MEDIA.CRASHED"
+    assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
+    process_of(decoder).kill()  # while it is idle: no file is to blame, and none is blamed
+    assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
+    decoder.close()
+
+
+def test_a_call_that_takes_too_long_is_ended(clips, tmp_path):
+    decoder = Decoder()
+    assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
+    with (tmp_path / "long.mp4").open("w+b") as file:
+        begun = time.monotonic()
+        found = decoder.sample(file.fileno(), seconds=60, width=1920, height=1080, fps=60, seconds_max=0.3)
+        assert found.code == "MEDIA.TIMEOUT"
+        assert time.monotonic() - begun < 2
+    assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
+    decoder.close()
+
+
+def test_the_process_ends_when_idle_and_is_begun_again_when_needed(clips):
+    decoder = Decoder(idle_seconds=0.1)
+    assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
+    assert process_of(decoder).wait(5) == 0
+    assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
+    decoder.close()
+
+
+def test_calls_from_many_threads_are_all_answered(clips):
+    decoder = Decoder(children=2)
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(verified(decoder, clips("plain.mp4")))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert all(isinstance(each, Probe) for each in found)
+    decoder.close()
+
+
+def test_closing_ends_a_call_under_way_and_the_process(clips, tmp_path):
+    decoder = Decoder()
+    with (tmp_path / "long.mp4").open("w+b") as file:
+        threading.Timer(0.5, decoder.close).start()
+        found = decoder.sample(file.fileno(), seconds=60, width=1920, height=1080, fps=60)
+    assert found.code == "MEDIA.STOPPED"
+    assert verified(decoder, clips("plain.mp4")).code == "MEDIA.STOPPED"
+
+
+DAEMON_THAT_IS_KILLED = """
+import os, sys, tempfile, threading, time
+from clipspool.media.decoder import Decoder
+decoder = Decoder()
+file = tempfile.TemporaryFile()
+arguments = {"seconds": 60, "width": 1920, "height": 1080, "fps": 60}
+threading.Thread(target=decoder.sample, args=[file.fileno()], kwargs=arguments).start()
+while not (process := decoder._children[0]._process):
+    time.sleep(0.01)
+print(process.pid, flush=True)
+time.sleep(0.5)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_process_does_not_outlive_a_killed_daemon():
+    killed = subprocess.run(
+        [sys.executable, "-c", DAEMON_THAT_IS_KILLED], capture_output=True, text=True, check=False
+    )
+    status = Path(f"/proc/{int(killed.stdout)}/status")
+    until = time.monotonic() + 5
+    while status.exists() and "Z (zombie)" not in status.read_text():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_the_daemon_itself_never_loads_the_decoder():
+    modules = "clipspool.media.decoder, clipspool.media.plan, clipspool.media.timeline"
+    assert (
+        run([sys.executable, "-c", f"import sys, {modules}; print('av' in sys.modules)"]).strip() == "False"
+    )
+
+
+CONFINED = """
+import os, socket
+from clipspool.media import confine
+confine.forbid_files_and_network()
+for attempt in (lambda: open("/etc/passwd"), socket.socket, lambda: os.execv("/bin/true", ["true"])):
+    try:
+        attempt()
+    except PermissionError:
+        print("refused")
+"""
+
+
+def test_the_process_can_open_no_file_no_socket_and_no_program():
+    assert run([sys.executable, "-c", CONFINED]).split() == ["refused"] * 3
+
+
+def test_a_sample_is_a_real_clip(decoder, tmp_path):
+    path = tmp_path / "sample.mp4"
+    with path.open("w+b") as file:
+        made = decoder.sample(file.fileno(), seconds=1, width=320, height=180, fps=24)
+    assert made.frames == 24
+    assert ffprobe(path, "stream=nb_frames,codec_name") == {"codec_name": "h264", "nb_frames": "24"}
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")

@@ -1,0 +1,80 @@
+"""The notify protocol, on real sockets."""
+
+import os
+import socket
+
+import pytest
+
+from clipspool.service import Service
+
+
+@pytest.fixture(params=["file", "abstract"])
+def systemd(request, tmp_path):
+    """Listen as systemd does; gives the environment and a way to read what came."""
+    name = str(tmp_path / "notify") if request.param == "file" else f"@clipspool-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("\0" + name[1:] if name.startswith("@") else name)
+        listener.settimeout(2)
+        yield {"NOTIFY_SOCKET": name}, lambda: listener.recv(4096).decode().split("\n")
+
+
+def test_each_call_is_one_datagram(systemd):
+    env, heard = systemd
+    service = Service(env)
+    assert service.is_supervised
+    service.ready("2 inboxes")
+    assert heard() == ["READY=1", "STATUS=2 inboxes"]
+    service.status("3 running\nREADY=1\x1b[2J\udcff")
+    assert heard() == ["STATUS=3 running READY=1 [2J"]
+    service.watchdog()
+    assert heard() == ["WATCHDOG=1"]
+    service.reloading()
+    first, second = heard()
+    assert first == "RELOADING=1"
+    assert int(second.removeprefix("MONOTONIC_USEC=")) > 0
+    service.stopping("draining")
+    assert heard() == ["STOPPING=1", "STATUS=draining"]
+    service.more_time(2.5)
+    assert heard() == ["EXTEND_TIMEOUT_USEC=2500000"]
+    service.status("x" * 1000)
+    assert len(heard()[0]) == len("STATUS=") + 200
+
+
+def test_an_empty_status_says_nothing(systemd):
+    env, heard = systemd
+    service = Service(env)
+    service.status("\n")
+    service.watchdog()
+    assert heard() == ["WATCHDOG=1"]
+
+
+@pytest.mark.parametrize(
+    ("env", "seconds"),
+    [
+        ({"WATCHDOG_USEC": "120000000"}, 120.0),
+        ({"WATCHDOG_USEC": "5000000", "WATCHDOG_PID": str(os.getpid())}, 5.0),
+        ({"WATCHDOG_USEC": "5000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "-5"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_is_for_us_or_not_at_all(env, seconds):
+    assert Service({"NOTIFY_SOCKET": "/run/notify", **env}).watchdog_seconds == seconds
+    assert Service(env).watchdog_seconds is None
+
+
+@pytest.mark.parametrize("address", ["", "relative", "/nowhere/there", "@" + "x" * 500, "vsock:2:1234"])
+def test_nobody_listening_is_borne(address):
+    service = Service({"NOTIFY_SOCKET": address})
+    service.ready("x")
+    service.watchdog()
+    service.stopping()
+
+
+def test_a_listener_that_does_not_read_never_blocks_us(systemd):
+    env, _ = systemd
+    service = Service(env)
+    for _ in range(2000):
+        service.watchdog()

@@ -1,0 +1,137 @@
+"""The units and the drop-in, judged by systemd's own tools."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from clipspool.check.dropin import quoted, systemd_drop_in
+from clipspool.settings import load
+
+ROOT = Path(__file__).parents[2]
+UNITS = ("clipspool.service", "clipspool@.service")
+ODD = (
+    "plain",
+    "with space",
+    'q"uote',
+    "a'b",
+    "per%cent",
+    "back\\slash",
+    "$HOME",
+    "übung",
+    "semi;colon#x",
+    "a:b",
+)
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here"
+)
+
+
+def analyze(*arguments, **options):
+    return subprocess.run(
+        ["systemd-analyze", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        **options,
+    )
+
+
+def installed(unit, folder):
+    """Copy a unit as if its program were there: verify looks for the file."""
+    text = (ROOT / "systemd" / unit).read_text()
+    program = folder / "clipspool"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    name = unit.replace("@.", "@bay-1.")
+    (folder / name).write_text(text.replace("/opt/clipspool/bin/clipspool", str(program)))
+    return folder / name
+
+
+@needs_systemd
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_has_nothing_to_say_about_a_unit(unit, tmp_path):
+    done = analyze("verify", "--man=no", installed(unit, tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs_systemd
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_is_hardened(unit):
+    done = analyze("security", "--offline=true", "--no-pager", ROOT / "systemd" / unit)
+    exposure = float(re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)[1])
+    assert exposure <= 1.5
+
+
+def test_the_template_differs_from_the_unit_in_its_instance_only():
+    def settings_of(unit):
+        lines = (ROOT / "systemd" / unit).read_text().splitlines()
+        return [line for line in lines if line and not line.startswith("#")]
+
+    single, template = (settings_of(unit) for unit in UNITS)
+    differing = [(a, b) for a, b in zip(single, template, strict=True) if a != b]
+    assert [a.partition("=")[0] for a, _ in differing] == [
+        "Description", "ExecStart", "StateDirectory", "LoadCredential",
+    ]  # fmt: skip
+    assert all("%i" in b for _, b in differing)
+
+
+def test_the_unit_keeps_what_the_contract_says():
+    text = (ROOT / "systemd/clipspool.service").read_text()
+    for line in (
+        "Type=notify", "NotifyAccess=main", "Restart=on-failure", "RestartPreventExitStatus=78",
+        "TimeoutStopSec=90", "User=clipspool", "Group=clipspool", "StateDirectory=clipspool",
+        "LoadCredential=provider_api_key:/etc/clipspool/provider_api_key",
+    ):  # fmt: skip
+        assert f"\n{line}\n" in text
+
+
+def configured(tmp_path, inboxes, journal="/var/lib/clipspool/journal.sqlite3"):
+    def literal(path):
+        return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    text = f"[journal]\npath = {literal(journal)}\n"
+    for number, path in enumerate(inboxes):
+        outbox = literal(path + "-results")
+        text += f'[[inbox]]\nname = "i{number}"\npath = {literal(path)}\noutbox = {outbox}\n'
+    (tmp_path / "config.toml").write_text(text)
+    return load(tmp_path / "config.toml", {})
+
+
+@needs_systemd
+def test_systemd_reads_every_path_of_the_drop_in_as_it_is(tmp_path):
+    paths = [f"/srv/{name}" for name in ODD]
+    drop_in = systemd_drop_in(configured(tmp_path, [*paths, "/home/ed it:or/bay"]))
+    units = tmp_path / "units"
+    units.mkdir()
+    unit = installed("clipspool.service", units)
+    folder = unit.with_name(unit.name + ".d")
+    folder.mkdir()
+    (folder / "folders.conf").write_text(drop_in)
+    done = analyze("verify", "--man=no", unit, env={"SYSTEMD_LOG_LEVEL": "debug", "PATH": "/usr/bin:/bin"})
+    seen = done.stdout
+    for path in paths:
+        assert f"RequiresMountsFor: {path} (origin-file)" in seen
+        assert f"RequiresMountsFor: {path}-results (origin-file)" in seen
+    (writable,) = re.findall(r"ReadWritePaths: (.*)", seen)
+    both = [each for path in [*paths, "/home/ed it:or/bay"] for each in (path, path + "-results")]
+    assert writable == " ".join(both)
+    assert "BindPaths: /home/ed it:or/bay:/home/ed it:or/bay:rbind" in seen
+    assert "ProtectHome: tmpfs" in seen
+
+
+def test_a_journal_elsewhere_and_temporary_folders_are_let_in(tmp_path):
+    drop_in = systemd_drop_in(configured(tmp_path, ["/tmp/bay"], journal="/data/clipspool/j.sqlite3"))
+    assert 'ReadWritePaths="/data/clipspool"\n' in drop_in
+    assert "PrivateTmp=no" in drop_in
+    assert "ProtectHome" not in drop_in
+
+
+def test_a_path_that_no_unit_can_hold_is_refused():
+    for name in ("/srv/new\nline", "/srv/\udcff"):
+        with pytest.raises(ValueError, match="cannot hold"):
+            quoted(Path(name))

@@ -1,0 +1,120 @@
+"""An inbox on a real disk under a clock of its own, for the tests of intake."""
+
+import os
+import struct
+import threading
+import time
+
+from clipspool.files import Root
+from clipspool.intake.inbox import Inbox
+from clipspool.intake.terms import Accepted, Rules
+
+EPOCH = 1_800_000_000.0
+
+
+def box(kind, body):
+    return struct.pack(">I", 8 + len(body)) + kind + body
+
+
+CLIP = box(b"ftyp", b"isom\0\0\0\0isom") + box(b"moov", b"m" * 100) + box(b"mdat", b"pictures" * 100)
+SIDECAR = 'prompt = "deep winter"\nmodel = "gen4_aleph"\n'
+
+
+class Bench:
+    """An inbox, what it told, and the time it believes."""
+
+    def __init__(
+        self, path, *, check=lambda _request: [], inspect=lambda _fd: ({"seconds": 2.0}, []), **rules
+    ):
+        self.path = path
+        path.mkdir(exist_ok=True)
+        self.root = Root(path)
+        self.told = []
+        self.heard = threading.Event()
+        self.seconds = 0.0
+        self.fault = None
+        self.rules = Rules("bay", **{"detect": "rescan", "settle_seconds": 3.0, **rules})
+        self._check, self._inspect = check, inspect
+        self.inbox = self.begin()
+
+    def begin(self, **clocks):
+        clocks = clocks or {"now": lambda: EPOCH + self.seconds, "monotonic": lambda: self.seconds}
+        self.inbox = Inbox(
+            self.root,
+            self.rules,
+            bind=self.bind,
+            check=self._check,
+            inspect=self._inspect,
+            tell=self.tell,
+            **clocks,
+        )
+        return self.inbox
+
+    def bind(self):
+        if self.fault is not None:
+            raise self.fault
+        self.root.bind()
+
+    def tell(self, what):
+        self.told.append(what)
+        self.heard.set()
+
+    @property
+    def accepted(self):
+        return [told for told in self.told if isinstance(told, Accepted)]
+
+    @property
+    def paths(self):
+        return [told.clip.path for told in self.accepted]
+
+    def drop(self, name, data=CLIP, sidecar=SIDECAR):
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if sidecar is not None:
+            (self.path / f"{name}.toml").write_bytes(
+                sidecar if isinstance(sidecar, bytes) else sidecar.encode()
+            )
+        path.write_bytes(data)
+        return path
+
+    def write(self, name, text):
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    def look(self, seconds=0.0):
+        """Let time pass, then make one full pass."""
+        self.seconds += seconds
+        self.inbox.wake()
+        return self.inbox.look(self.seconds)
+
+    def settle(self):
+        """Look, let everything settle, look."""
+        self.look()
+        self.look(self.rules.settle_seconds)
+
+    def waiting(self):
+        return {w.path: w for w in self.inbox.waiting}
+
+    def note(self, name):
+        path = self.path / f"{name}.problem.txt"
+        return path.read_text() if path.exists() else None
+
+    def lying(self):
+        """Every file outside what is ours."""
+        return sorted(
+            os.path.relpath(os.path.join(folder, name), self.path)
+            for folder, _, names in os.walk(self.path)
+            for name in names
+            if ".clipspool" not in folder
+        )
+
+    def until(self, is_true, seconds=8.0):
+        """Wait for something the inbox's own thread brings about."""
+        end = time.monotonic() + seconds
+        while not is_true():
+            left = end - time.monotonic()
+            assert left > 0, "it did not happen in time"
+            self.heard.wait(min(left, 0.02))
+            self.heard.clear()

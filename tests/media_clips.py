@@ -1,0 +1,104 @@
+"""Real clips of many kinds, made by Debian's ffmpeg when a test first asks for them."""
+
+import subprocess
+
+PICTURE = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=24:d=1"]
+TONE = ["-f", "lavfi", "-i", "sine=f=440:r=48000:d=1"]
+H264 = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-preset", "veryfast"]
+H265 = ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"]
+HDR = (
+    "format=yuv444p,setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=limited,"
+    "zscale=transfer=linear:npl=203,format=gbrpf32le,"
+    "zscale=primaries=2020:transfer={}:matrix=2020_ncl:range=limited:npl=203,format=yuv420p10le"
+)
+
+RECIPES = {
+    "plain.mp4": [*PICTURE, *H264],
+    "index_in_front.mp4": [*PICTURE, *H264, "-movflags", "faststart"],
+    "fragments.mp4": [*PICTURE, *TONE, *H264, "-g", "8", "-movflags", "frag_keyframe+empty_moov"],
+    "two_seconds.mp4": ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=24:d=2", *H264],
+    "sound.mp4": [*PICTURE, *TONE, *H264, "-c:a", "aac"],
+    "sound_only.mp4": [*TONE, "-c:a", "aac"],
+    "prores.mov": [
+        *[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=320x180:r=24000/1001:d=1.5",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=r=48000:d=1.5",
+        ],
+        *["-c:v", "prores_ks", "-profile:v", "2", "-c:a", "pcm_s24le", "-timecode", "01:02:03:04"],
+    ],
+    "hevc10.mkv": [*PICTURE, *TONE, *H265, "-pix_fmt", "yuv420p10le", "-c:a", "libopus"],
+    "vp9.webm": [*PICTURE, *TONE, "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"],
+    "live.webm": [*PICTURE, "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-live", "1"],
+    "av1.mp4": [*PICTURE, "-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime"],
+    "varying.mp4": [
+        *[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=320x180:r=30:d=2,select='lt(n,20)+not(mod(n,3))'",
+            "-vsync",
+            "vfr",
+        ],
+        *H264,
+    ],
+    "anamorphic.mp4": [*PICTURE, "-vf", "setsar=16/15", *H264],
+    "wide.mp4": ["-f", "lavfi", "-i", "testsrc2=s=480x180:r=24:d=0.5", *H264],
+    "fast.mp4": ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=60000/1001:d=1", *H264],
+    "interlaced.mp4": [*PICTURE, "-vf", "tinterlace=interleave_top", *H264, "-flags", "+ilme+ildct"],
+    "noise.mp4": [*PICTURE, "-vf", "noise=alls=60:allf=t", *H264, "-crf", "12"],
+    "pq.mp4": [
+        *[*PICTURE, "-vf", HDR.format("smpte2084"), *H265, "-color_primaries", "bt2020"],
+        *["-color_trc", "smpte2084", "-colorspace", "bt2020nc"],
+    ],
+    "hlg.mov": [
+        *[*PICTURE, "-vf", HDR.format("arib-std-b67"), *H265, "-color_primaries", "bt2020"],
+        *["-color_trc", "arib-std-b67", "-colorspace", "bt2020nc"],
+    ],
+    "huge.mov": [
+        "-f",
+        "lavfi",
+        "-i",
+        "color=s=8192x8192:r=1:d=1,format=yuvj444p",
+        "-c:v",
+        "mjpeg",
+        "-q:v",
+        "31",
+    ],
+    "photo.jpg": ["-f", "lavfi", "-i", "testsrc2=s=1600x900:d=1:r=1", "-frames:v", "1"],
+    "glass.png": ["-f", "lavfi", "-i", "testsrc2=s=400x600:d=1:r=1,format=rgba,colorchannelmixer=aa=0.5"],
+    "photo.webp": ["-f", "lavfi", "-i", "testsrc2=s=640x480:d=1:r=1", "-frames:v", "1", "-c:v", "libwebp"],
+}
+
+
+def clip(folder, name):
+    """Give the path of a clip, made once a folder."""
+    path = folder / name
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        if name == "rotated.mp4":
+            arguments = ["-i", str(clip(folder, "plain.mp4")), "-c", "copy", "-metadata:s:v", "rotate=270"]
+        else:
+            arguments = RECIPES[name]
+        part = folder / f"making-{name}"
+        frames = ["-frames:v", "1"] if name == "glass.png" else []
+        run(["ffmpeg", "-v", "error", "-nostdin", "-y", *arguments, *frames, str(part)])
+        part.rename(path)
+    return path
+
+
+def run(command):
+    """Run a tool and give what it printed."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def ffprobe(path, entries, select="v:0"):
+    """Give the named entries of one stream as ffprobe sees them."""
+    shape = ["-select_streams", select, "-show_entries", entries, "-of", "default=noprint_wrappers=1"]
+    printed = run(["ffprobe", "-v", "error", *shape, str(path)])
+    return dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)

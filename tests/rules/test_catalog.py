@@ -1,0 +1,187 @@
+"""What models take, the body that is sent, and what it costs."""
+
+import math
+from datetime import UTC, datetime
+
+import pytest
+
+from clipspool.catalog import BadModel, Catalog, utf16_units
+from clipspool.job import Reference, Request
+from clipspool.provider import Inline
+
+CATALOG = Catalog.load()
+
+
+def request(**fields):
+    return Request(**{"prompt": "Deep winter", "model": "gen4_aleph", "seed": 42, **fields})
+
+
+def keys_of(problems):
+    return [problem.key for problem in problems]
+
+
+def test_the_body_holds_what_is_set_and_nothing_else():
+    assert CATALOG.body(request(), "https://x.example/a.mp4") == {
+        "model": "gen4_aleph",
+        "videoUri": "https://x.example/a.mp4",
+        "promptText": "Deep winter",
+        "seed": 42,
+    }
+
+
+def test_the_body_holds_everything_in_the_forms_of_the_api():
+    clip = Inline(open=lambda: None, size=10, content_type="video/mp4")
+    full = request(
+        seed=0,
+        ratio="1280:720",
+        references=(Reference(name="winter.png"),),
+        content_moderation={"public_figure_threshold": "low"},
+        extra={"newKnob": {"deep": [1, 2.5, "x", True]}},
+    )
+    body = CATALOG.body(full, clip, ["https://x.example/w.png"])
+    assert CATALOG.problems(full) == []
+    assert body == {
+        "newKnob": {"deep": [1, 2.5, "x", True]},
+        "model": "gen4_aleph",
+        "videoUri": clip,
+        "promptText": "Deep winter",
+        "seed": 0,
+        "ratio": "1280:720",
+        "references": [{"type": "image", "uri": "https://x.example/w.png"}],
+        "contentModeration": {"publicFigureThreshold": "low"},
+    }
+    assert body["videoUri"] is clip
+
+
+def test_another_model_can_name_its_source_otherwise():
+    catalog = Catalog.load({"seedance2": {"source_field": "promptVideo", "fields": []}})
+    assert catalog.body(request(model="seedance2"), "https://x.example/a.mp4") == {
+        "model": "seedance2",
+        "promptVideo": "https://x.example/a.mp4",
+        "promptText": "Deep winter",
+    }
+
+
+def test_an_unknown_model_is_answered_with_the_one_meant_and_all_known():
+    (problem,) = CATALOG.problems(request(model="gen4_alef"))
+    assert problem.key == "model"
+    assert "did you mean `gen4_aleph`?" in problem.message
+    assert "aleph2" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        ("1280x720", "with a colon: `1280:720`"),
+        ("1280 : 720", "with a colon: `1280:720`"),
+        ("1920:1080", "is not accepted"),
+        ("1920x1080", "takes 1280:720"),
+        ("wide", "takes 1280:720"),
+        ("0:0", "takes 1280:720"),
+        ("1280:720\n", "with a colon"),
+    ],
+)
+def test_a_ratio_has_to_be_one_of_the_models_own_with_a_colon(ratio, words):
+    (problem,) = CATALOG.problems(request(ratio=ratio))
+    assert problem.key == "ratio"
+    assert words in problem.message
+
+
+def test_a_model_without_a_list_of_ratios_takes_any():
+    assert CATALOG.problems(request(model="aleph2", ratio="21:9")) == []
+    assert keys_of(CATALOG.problems(request(model="aleph2", ratio="21x9"))) == ["ratio"]
+
+
+def test_references_are_limited_by_the_model():
+    two = (Reference(name="a.png"), Reference(name="b.png"))
+    assert "at most 1, here are 2" in CATALOG.problems(request(references=two))[0].message
+    assert "no reference images" in CATALOG.problems(request(model="aleph2", references=two[:1]))[0].message
+
+
+def test_a_prompt_is_counted_in_utf16_units():
+    assert utf16_units("a😀") == 3
+    assert CATALOG.problems(request(prompt="😀" * 500)) == []
+    (problem,) = CATALOG.problems(request(prompt="😀" * 500 + "!"))
+    assert problem.key == "prompt"
+    assert "1001" in problem.message
+    assert keys_of(CATALOG.problems(request(prompt=" \n"))) == ["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "key"),
+    [
+        ({"videoUri": "https://evil.example"}, "extra.videoUri"),
+        ({"model": "dear"}, "extra.model"),
+        ({"promptText": "x"}, "extra.promptText"),
+        ({"seed": 1}, "extra.seed"),
+        ({"ratio": "1:1"}, "extra.ratio"),
+        ({"references": []}, "extra.references"),
+        ({"contentModeration": {}}, "extra.contentModeration"),
+        ({"when": datetime(2026, 1, 1, tzinfo=UTC)}, "extra.when"),
+        ({"size": math.inf}, "extra.size"),
+        ({"deep": [{"a": [math.nan]}]}, "extra.deep"),
+    ],
+)
+def test_extra_neither_shadows_a_key_of_ours_nor_holds_what_json_has_not(extra, key):
+    assert keys_of(CATALOG.problems(request(extra=extra))) == [key]
+
+
+def test_moderation_is_auto_or_low():
+    assert CATALOG.problems(request(content_moderation={"public_figure_threshold": "auto"})) == []
+    found = CATALOG.problems(request(content_moderation={"public_figure_threshold": "off", "x": 1}))
+    assert keys_of(found) == ["content_moderation.x", "content_moderation.public_figure_threshold"]
+
+
+@pytest.mark.parametrize(
+    ("model", "seconds", "credits_"),
+    [
+        ("gen4_aleph", 5.0, 75.0),
+        ("gen4_aleph", 4.1, 75.0),
+        ("gen4_aleph", 4.02, 60.0),  # a frame's length is forgiven
+        ("gen4_aleph", 12.0, 75.0),  # only its beginning is read
+        ("gen4_aleph", 0.02, 15.0),
+        ("aleph2", 29.9, 840.0),  # 812 were measured: never below what it will be
+        ("aleph2", 1.0, 56.0),  # the floor
+        ("aleph2", None, None),
+        ("aleph2", math.nan, None),
+        ("aleph2", -1.0, None),
+        ("nobody", 5.0, None),
+    ],
+)
+def test_the_price_is_by_the_started_second(model, seconds, credits_):
+    assert CATALOG.credits(request(model=model), seconds) == credits_
+
+
+def test_another_output_than_mp4_is_dearer():
+    assert CATALOG.credits(request(model="aleph2", extra={"outputFormat": "prores"}), 10) == 680.0
+
+
+def test_a_model_without_a_price_has_no_estimate():
+    assert Catalog.load({"new": {}}).credits(request(model="new"), 5) is None
+
+
+def test_single_keys_of_a_model_can_be_changed():
+    catalog = Catalog.load({"gen4_aleph": {"credits_per_second": 12}})
+    assert catalog.credits(request(), 5) == 60.0
+    assert catalog.models["gen4_aleph"].references_max == 1
+    assert CATALOG.credits(request(), 5) == 75.0
+
+
+@pytest.mark.parametrize(
+    ("table", "loc", "words"),
+    [
+        ({"credits_per_secnd": 1}, ("m", "credits_per_secnd"), "did you mean `credits_per_second`?"),
+        ({"credits_per_second": -1}, ("m", "credits_per_second"), "greater than or equal to 0"),
+        ({"credits_per_second": True}, ("m", "credits_per_second"), "must be a number"),
+        ({"endpoint": "../admin"}, ("m", "endpoint"), "match"),
+        ({"fields": ["sed"]}, ("m", "fields", 0), "must be"),
+        ({"seconds_min": 9, "seconds_max": 3}, ("m",), "has `seconds_min` above"),
+        ({"ratios": ["16x9"]}, ("m", "ratios", 0), "match"),
+        (3, ("m",), "must be a table"),
+    ],
+)
+def test_a_wrong_table_is_refused_by_its_key(table, loc, words):
+    with pytest.raises(BadModel) as refused:
+        Catalog.load({"m": table})
+    assert refused.value.loc == loc
+    assert words in refused.value.message

@@ -1,0 +1,157 @@
+"""What is done to a clip before it is sent, and to a result before it goes into the timeline."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from clipspool.media.facts import Audio, Probe
+from clipspool.media.plan import AsIs, Conform, Limits, Refuse, fitted, plan
+from clipspool.media.timeline import FinishPlan, finish_plan, later_timecode
+
+CLIP = Probe(
+    container="mp4",
+    size_bytes=2_000_000,
+    video_codec="h264",
+    width=1280,
+    height=720,
+    coded_width=1280,
+    coded_height=720,
+    fps="24/1",
+    variable_frame_rate=False,
+    seconds=4.0,
+    frames=96,
+    pixel_format="yuv420p",
+    bit_depth=8,
+)
+MODEL = Limits(width_max=1920, height_max=1920, fps_max=30, seconds_max=5)
+
+
+def test_a_clip_that_fits_goes_as_it_is():
+    assert plan(CLIP, MODEL, 3_700_000) == AsIs()
+
+
+@pytest.mark.parametrize(
+    ("clip", "word"),
+    [
+        (replace(CLIP, size_bytes=9_000_000), "3,700,000 bytes"),
+        (replace(CLIP, container="mkv"), "H.264"),
+        (replace(CLIP, video_codec="theora"), "H.264"),
+        (replace(CLIP, width=3840, height=2160), "1920x1080"),
+        (replace(CLIP, fps="60/1"), "30 frames"),
+        (replace(CLIP, fps="60000/1001"), "29.97 frames"),
+        (replace(CLIP, variable_frame_rate=True, fps="2987/100"), "constant 29.97 frames"),
+        (replace(CLIP, rotation=90, width=720, height=1280), "rotation of 90"),
+        (replace(CLIP, transfer="smpte2084", bit_depth=10), "tone-mapped"),
+        (replace(CLIP, bit_depth=12, pixel_format="yuv444p12le"), "8-bit 4:2:0"),
+        (replace(CLIP, sar="4/3"), "square"),
+        (replace(CLIP, interlaced=True), "deinterlaced"),
+        (replace(CLIP, container="mkv", audio=Audio("aac", 2, 48000)), "sound left out"),
+    ],
+)
+def test_a_clip_that_does_not_fit_is_conformed_and_the_change_is_said(clip, word):
+    made = plan(clip, MODEL, 3_700_000)
+    assert isinstance(made, Conform)
+    assert any(word in change for change in made.changes)
+    assert Conform.from_dict(made.to_dict()) == made
+
+
+def test_a_long_clip_is_refused_with_its_length_and_the_limit_or_cut_where_the_editor_says():
+    clip = replace(CLIP, seconds=12.0)
+    refused = plan(clip, MODEL, None)
+    assert isinstance(refused, Refuse)
+    assert "12 s" in refused.reason
+    assert "5 s" in refused.reason
+    cut = plan(clip, MODEL, None, long_clips="trim", start_seconds=3)
+    assert isinstance(cut, Conform)
+    assert (cut.start_seconds, cut.seconds) == (3, 5)
+    tail = plan(clip, MODEL, None, long_clips="trim", start_seconds=10)
+    assert isinstance(tail, Conform)
+    assert tail.seconds == 2
+    assert isinstance(plan(clip, MODEL, None, long_clips="trim", start_seconds=12), Refuse)
+    assert isinstance(plan(clip, MODEL, None, long_clips="trim", start_seconds=-1), Refuse)
+
+
+def test_a_clip_one_frame_over_the_limit_is_not_long():
+    assert plan(replace(CLIP, seconds=5.01), MODEL, None) == AsIs()
+
+
+def test_a_clip_too_short_or_too_wide_is_refused():
+    assert isinstance(plan(CLIP, replace(MODEL, seconds_min=6.0), None), Refuse)
+    wide = plan(replace(CLIP, width=1720, height=720), MODEL, None)
+    assert isinstance(wide, Refuse)
+    assert "1720x720" in wide.reason
+
+
+def test_few_bytes_make_the_picture_smaller_and_too_few_are_refused():
+    small = plan(replace(CLIP, size_bytes=9_000_000), MODEL, 150_000)
+    assert isinstance(small, Conform)
+    assert small.width < 1280
+    assert isinstance(plan(CLIP, MODEL, 10_000), Refuse)
+
+
+@given(
+    st.integers(min_value=64, max_value=8000),
+    st.integers(min_value=64, max_value=8000),
+    st.integers(min_value=64, max_value=4000),
+    st.integers(min_value=64, max_value=4000),
+)
+def test_sides_fit_the_limits_and_keep_the_aspect_within_a_pixel(width, height, width_max, height_max):
+    assume(0.25 <= width / height <= 4)
+    limits = Limits(width_max=width_max, height_max=height_max)
+    new_width, new_height = fitted(width, height, limits)
+    assert new_width % 2 == new_height % 2 == 0
+    assert 2 <= new_width <= width_max
+    assert 2 <= new_height <= height_max
+    assert new_width <= width
+    assert abs(new_height - new_width * height / width) <= 1
+
+
+@given(st.integers(min_value=64, max_value=400), st.integers(min_value=64, max_value=400))
+def test_a_small_picture_is_enlarged_to_what_the_model_takes(width, height):
+    new_width, new_height = fitted(width, height, Limits(width_min=480, height_min=480))
+    assert new_width >= 480
+    assert new_height >= 479
+    assert abs(new_height - new_width * height / width) <= 1
+
+
+def test_a_result_like_its_source_keeps_its_pictures_and_gets_the_sound():
+    source = replace(CLIP, audio=Audio("aac", 2, 48000), timecode="01:00:00:00")
+    made = finish_plan(CLIP, source)
+    assert (made.copy_video, made.audio, made.container, made.timecode) == (
+        True,
+        "copy",
+        "mp4",
+        "01:00:00:00",
+    )
+    assert FinishPlan.from_dict(made.to_dict()) == made
+
+
+def test_pcm_sound_makes_the_result_a_mov_and_vorbis_becomes_aac():
+    assert finish_plan(CLIP, replace(CLIP, audio=Audio("pcm_s24le", 2, 48000))).container == "mov"
+    assert finish_plan(CLIP, replace(CLIP, audio=Audio("vorbis", 2, 48000))).audio == "aac"
+
+
+def test_a_result_of_another_length_is_held_or_cut_and_that_is_said():
+    short, long = replace(CLIP, seconds=3.75, frames=90), replace(CLIP, seconds=4.5, frames=108)
+    assert "last frame held for 6 frames to the source's length" in finish_plan(short, CLIP).changes
+    assert "12 frames cut off to the source's length" in finish_plan(long, CLIP).changes
+    part = finish_plan(CLIP, replace(CLIP, seconds=12.0, frames=288), start_seconds=2, seconds=4.0)
+    assert part.frames == 96
+
+
+@pytest.mark.parametrize(
+    ("timecode", "frames", "fps", "later"),
+    [
+        ("01:00:00:00", 48, Fraction(24), "01:00:02:00"),
+        ("23:59:59:24", 1, Fraction(25), "00:00:00:00"),
+        ("00:00:59;29", 1, Fraction(30000, 1001), "00:01:00;02"),
+        ("00:09:59;29", 1, Fraction(30000, 1001), "00:10:00;00"),
+        ("00:00:00;00", 17982, Fraction(30000, 1001), "00:10:00;00"),
+        ("not a timecode", 5, Fraction(24), "not a timecode"),
+    ],
+)
+def test_a_timecode_moves_on_by_frames(timecode, frames, fps, later):
+    assert later_timecode(timecode, frames, fps) == later

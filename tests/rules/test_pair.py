@@ -1,0 +1,151 @@
+"""Which clip goes with which sidecar, and what a file waits for."""
+
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipspool.intake.names import Kind, Names
+from clipspool.intake.pair import Entry, Matched, Patience, Waits, pair
+
+NAMES = Names({".mp4", ".mov"})
+REQUIRED = Patience()
+OPTIONAL = Patience(sidecar_required=False)
+
+
+def entry(name, **facts):
+    return Entry(name, NAMES.kind(name), awaits=NAMES.awaited(name), **facts)
+
+
+def judge(*entries, now=10.0, patience=REQUIRED, defaults_serve=False):
+    entries = [e if isinstance(e, Entry) else entry(e) for e in entries]
+    return pair(entries, now=now, patience=patience, defaults_serve=defaults_serve)
+
+
+def waits(*entries, **facts):
+    (answer,) = judge(*entries, **facts)
+    assert isinstance(answer, Waits)
+    return answer
+
+
+@pytest.mark.parametrize("sidecar", ["a.toml", "a.mp4.toml", "a.TOML", "a.mp4.Toml"])
+def test_a_clip_and_its_sidecar_match(sidecar):
+    assert judge("a.mp4", sidecar) == [Matched("a.mp4", sidecar)]
+
+
+def test_the_sidecar_with_the_clips_full_name_wins_and_the_other_is_left_over():
+    match, left = judge("a.mp4", "a.toml", "a.mp4.toml")
+    assert match == Matched("a.mp4", "a.mp4.toml", overlooked="a.toml")
+    assert left.name == "a.toml"
+    assert not left.is_problem
+
+
+def test_letters_have_to_be_the_same_but_for_the_suffix():
+    assert {a.name for a in judge("A.MP4", "a.toml")} == {"A.MP4", "a.toml"}
+    assert judge("A.MP4", "A.MP4.toml") == [Matched("A.MP4", "A.MP4.toml")]
+
+
+def test_a_clip_waits_for_its_sidecar_in_silence_and_after_a_minute_aloud():
+    clip = entry("a.mp4", since=0.0)
+    assert (waits(clip, now=59.9).is_problem, waits(clip, now=59.9).look_at) == (False, 60.0)
+    late = waits(clip, now=60.0)
+    assert (late.is_problem, late.look_at) == (True, inf)
+    assert "`a.mp4.toml` or `a.toml`" in late.reason
+
+
+def test_a_sidecar_without_its_clip_waits_likewise():
+    assert not waits(entry("a.toml", since=0.0), now=59.0).is_problem
+    late = waits(entry("a.toml", since=0.0), now=61.0)
+    assert late.is_problem
+    assert late.reason == "no clip named `a` has come for it"
+
+
+def test_defaults_serve_after_ten_seconds_where_a_sidecar_is_optional():
+    clip = entry("a.mp4", since=0.0)
+    early = waits(clip, now=9.0, patience=OPTIONAL, defaults_serve=True)
+    assert (early.look_at, early.is_problem) == (10.0, False)
+    assert judge(clip, now=10.0, patience=OPTIONAL, defaults_serve=True) == [Matched("a.mp4", None)]
+    assert judge(clip, "a.toml", now=10.0, patience=OPTIONAL, defaults_serve=True) == [
+        Matched("a.mp4", "a.toml")
+    ]
+
+
+def test_defaults_without_a_prompt_do_not_serve():
+    assert "no defaults hold a prompt" in waits(entry("a.mp4"), now=61.0, patience=OPTIONAL).reason
+
+
+def test_one_sidecar_for_two_clips_is_a_problem_of_both():
+    answers = judge("a.mp4", "a.mov", "a.toml")
+    assert [(a.name, a.is_problem) for a in answers] == [("a.mov", True), ("a.mp4", True)]
+    assert "name it `a.mov.toml`" in answers[0].reason
+
+
+def test_it_is_no_problem_once_each_has_its_own():
+    assert judge("a.mp4", "a.mov", "a.toml", "a.mov.toml") == [
+        Matched("a.mov", "a.mov.toml", overlooked="a.toml"),
+        Matched("a.mp4", "a.toml"),
+    ]
+
+
+def test_a_sidecar_with_the_full_name_of_one_clip_is_not_the_stem_sidecar_of_another():
+    answers = judge("a.mp4", "a.mp4.mp4", "a.mp4.toml")
+    assert Matched("a.mp4", "a.mp4.toml") in answers
+    assert [a.name for a in answers if isinstance(a, Waits)] == ["a.mp4.mp4"]
+
+
+@pytest.mark.parametrize("temporary", ["a.mp4.part", ".a.mp4.Xyz123", "a.mp4.filepart"])
+def test_a_temporary_sibling_keeps_a_clip_waiting(temporary):
+    answer = waits("a.mp4", "a.toml", temporary, now=59.0)
+    assert f"`{temporary}` lies beside it" in answer.reason
+    assert not answer.is_problem
+
+
+def test_a_sidecar_whose_clip_is_being_copied_waits_in_silence():
+    answer = waits(entry("a.toml", since=0.0), "a.mp4.part", now=1000.0)
+    assert not answer.is_problem
+    assert "still being copied" in answer.reason
+
+
+def test_what_has_not_settled_waits():
+    assert waits(entry("a.mp4", is_settled=False), "a.toml").reason == "it is still changing"
+    assert "`a.toml` is still changing" in waits("a.mp4", entry("a.toml", is_settled=False)).reason
+
+
+def test_empty_files_are_a_problem_after_a_minute():
+    empty = entry("a.mp4", is_empty=True, is_settled=False)
+    assert [waits(empty, "a.toml", now=n).is_problem for n in (59.0, 60.0)] == [False, True]
+    empty = entry("a.toml", is_empty=True, is_settled=False)
+    assert [waits("a.mp4", empty, now=n).is_problem for n in (59.0, 60.0)] == [False, True]
+
+
+def test_links_and_devices_are_a_problem_at_once():
+    assert waits(entry("a.mp4", is_regular=False), "a.toml", now=0.0).is_problem
+    assert waits("a.mp4", entry("a.toml", is_regular=False), now=0.0).is_problem
+
+
+PARTS = st.sampled_from(
+    [
+        "a.mp4",
+        "a.mov",
+        "a.toml",
+        "a.mp4.toml",
+        "a.mov.toml",
+        "a.TOML",
+        "a.mp4.mp4",
+        "a.mp4.mp4.toml",
+        "a.mp4.part",
+    ]
+)
+
+
+@given(st.sets(PARTS), st.floats(0, 200), st.booleans())
+def test_each_clip_gets_one_answer_and_no_sidecar_serves_two(names, now, is_required):
+    answers = judge(*names, now=now, patience=Patience(sidecar_required=is_required), defaults_serve=True)
+    clips = [n for n in names if NAMES.kind(n) is Kind.CLIP]
+    answered = [a.clip if isinstance(a, Matched) else a.name for a in answers]
+    assert len(answered) == len(set(answered))
+    assert set(clips) <= set(answered)
+    served = [a.sidecar for a in answers if isinstance(a, Matched) and a.sidecar]
+    assert len(served) == len(set(served))
+    assert not set(served) & {a.name for a in answers if isinstance(a, Waits)}

@@ -1,0 +1,304 @@
+"""What a sidecar may say, and what is said of one that it may not."""
+
+from datetime import UTC, datetime
+
+import pytest
+import tomli_w
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from clipspool.intake.layers import drafts, located, sidecar_keys
+from clipspool.intake.references import trouble_with
+from clipspool.intake.sidecar import BYTES_MAX, layer_of, parse
+from clipspool.job import Problem, Reference
+
+
+def read(text, **options):
+    return parse(text.encode() if isinstance(text, str) else text, "day1/shot.toml", **options)
+
+
+def only(text, **options):
+    (problem,) = read(text, **options).problems
+    assert problem.file == "day1/shot.toml"
+    return problem
+
+
+def ask(text, *defaults):
+    layers = [layer_of({"model": "gen4_aleph"}, "the configuration"), *defaults]
+    made, problems = drafts(layers, read(text))
+    assert not problems, problems
+    return made
+
+
+# --- what is fine ---------------------------------------------------------------------------------------
+
+
+def test_every_key_arrives_in_the_request():
+    (draft,) = ask(
+        """
+        prompt = "Turn the street\\n\\tinto winter"
+        model = "aleph2"
+        seed = 42
+        ratio = "1280:720"
+        references = ["winter.png", "https://example.com/a.png?x=1"]
+        priority = -5
+        not_before = 2026-12-01T23:00:00+01:00
+        [content_moderation]
+        public_figure_threshold = "low"
+        [extra]
+        strength = 0.5
+        list = [1, {a = true}]
+        """
+    )
+    image = Reference(name="day1/winter.png", file="ref-0.png")
+    request = draft.request(7, {draft.references[0]: image})
+    assert (request.prompt, request.model, request.seed) == ("Turn the street\n\tinto winter", "aleph2", 42)
+    assert (request.ratio, request.priority) == ("1280:720", -5)
+    assert request.references == (image, Reference(uri="https://example.com/a.png?x=1"))
+    assert request.not_before == datetime(2026, 12, 1, 22, tzinfo=UTC).timestamp()
+    assert request.content_moderation == {"public_figure_threshold": "low"}
+    assert request.extra == {"strength": 0.5, "list": [1, {"a": True}]}
+
+
+def test_a_seed_left_out_is_the_one_that_was_drawn():
+    (draft,) = ask('prompt = "x"')
+    assert draft.request(1234, {}).seed == 1234
+    assert ask('prompt = "x"\nseed = 0')[0].request(1234, {}).seed == 0
+
+
+@pytest.mark.parametrize("prefix", [b"\xef\xbb\xbf", b"", b"# comment\r\n"])
+def test_a_byte_order_mark_and_windows_line_ends_are_fine(prefix):
+    assert read(prefix + b'prompt = "x"\r\nseed = 1\r\n').keys == {"prompt": "x", "seed": 1}
+
+
+def test_a_provenance_file_is_a_sidecar_again():
+    (draft,) = ask('prompt = "x"\nseed = 5\n[extra]\na = 1')
+    request = draft.request(0, {})
+    again = read(tomli_w.dumps(sidecar_keys(request) | {"result": {"task": "t", "promt": 1}}))
+    assert not again.problems
+    assert drafts([], again)[0][0].request(99, {}) == request
+
+
+# --- layers and variants --------------------------------------------------------------------------------
+
+
+def test_later_layers_win_and_tables_are_laid_over_key_by_key():
+    above = layer_of({"prompt": "a", "seed": 1, "extra": {"x": 1, "y": {"p": 1}}}, "configuration")
+    below = parse(b"seed = 2\n[extra]\ny.q = 2\n", "_defaults.toml", is_own=False)
+    (draft,) = ask("[extra]\nz = 3", above, below)
+    assert (draft.keys["prompt"], draft.keys["seed"]) == ("a", 2)
+    assert draft.keys["extra"] == {"x": 1, "y": {"p": 1, "q": 2}, "z": 3}
+
+
+def test_each_variant_overrides_keys_and_gives_a_job():
+    made = ask('prompt = "x"\nseed = 1\n[[variant]]\nseed = 2\n[[variant]]\nprompt = "y"\n[[variant]]\n')
+    assert [d.variant for d in made] == ["_v1", "_v2", "_v3"]
+    assert [(d.keys["prompt"], d.keys["seed"]) for d in made] == [("x", 2), ("y", 1), ("x", 1)]
+
+
+def test_a_reference_is_sought_beside_the_file_that_names_it_and_then_from_the_root():
+    defaults = parse(b'references = ["b.png"]', "look/_defaults.toml", is_own=False)
+    (draft,) = ask('prompt = "x"', defaults)
+    assert draft.references[0].paths() == ("look/b.png", "b.png")
+
+
+def test_a_missing_prompt_or_model_is_a_problem_that_names_the_key():
+    made, problems = drafts([], read("seed = 1"))
+    assert made == ()
+    assert [p.key for p in problems] == ["prompt", "model"]
+    assert all(p.message.startswith("is missing") for p in problems)
+
+
+def test_a_mistake_in_defaults_is_named_with_that_file():
+    wrong = parse(b"promt = 1", "_defaults.toml", is_own=False)
+    _, problems = drafts([wrong], read('prompt = "x"'))
+    assert [(p.file, p.line) for p in problems] == [("_defaults.toml", 1)]
+
+
+def test_variants_belong_to_one_clip_only():
+    (problem,) = parse(b"[[variant]]\nseed = 1", "_defaults.toml", is_own=False).problems
+    assert "not in the defaults" in problem.message
+
+
+def test_a_problem_of_the_catalogue_gets_its_file_and_line():
+    own = read('prompt = "x"\n[[variant]]\nratio = "1:1"\n')
+    base = parse(b'\nmodel = "m"', "_defaults.toml", is_own=False)
+    found = located(Problem("is not one of", key="ratio"), [base, own], "_v1")
+    assert (found.key, found.file, found.line) == ("variant.1.ratio", "day1/shot.toml", 3)
+    found = located(Problem("is unknown", key="model"), [base, own], "_v1")
+    assert (found.file, found.line) == ("_defaults.toml", 2)
+
+
+# --- what is not fine -----------------------------------------------------------------------------------
+
+
+def test_an_unknown_key_is_told_with_the_one_that_was_meant_and_its_line():
+    problem = only('# my shot\n\npromt = "x"')
+    assert problem.message == "unknown key `promt`, did you mean `prompt`?"
+    assert (problem.key, problem.line) == ("promt", 3)
+
+
+def test_the_line_is_found_behind_texts_of_several_lines_and_in_tables():
+    text = 'prompt = """\nseed = "no"\n"""\n[content_moderation]\npublic_figure_treshold = "low"\n'
+    problem = only(text)
+    assert (problem.key, problem.line) == ("content_moderation.public_figure_treshold", 5)
+    assert "did you mean `public_figure_threshold`?" in problem.message
+
+
+def test_the_line_of_a_variant_is_its_own():
+    problem = only('prompt = "x"\n[[variant]]\nseed = 1\n[[variant]]\nseed = "2"\n')
+    assert (problem.key, problem.line) == ("variant.2.seed", 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ('seed = "5"', 'the text "5"'),
+        ("seed = true", "`true`"),
+        ("seed = 1.0", "the number 1.0"),
+        ("seed = -1", "out of that range"),
+        ("seed = 4294967296", "out of that range"),
+        ("seed = 0x" + "f" * 5000, "out of that range"),
+        ("seed = inf", "inf"),
+        ("seed = nan", "nan"),
+        ("priority = 101", "out of that range"),
+        ("priority = false", "`false`"),
+        ("prompt = 5", "the number 5"),
+        ('prompt = ""', "is empty"),
+        ('prompt = " \\n"', "is empty"),
+        ('prompt = "a\\u0007b"', "U+0007"),
+        ('prompt = "\\u009b31m"', "U+009B"),
+        ("model = []", "a list"),
+        ('model = ""', "1 to 200"),
+        ('ratio = "16x9"', "two numbers"),
+        ("ratio = 1.5", "two numbers"),
+        ('references = "a.png"', "a list"),
+        ("references = [1]", "texts in quotes"),
+        (f"references = {['a.png'] * 11}", "10 is the most"),
+        ("not_before = 2026-12-01T22:00:00", "zone is missing"),
+        ("not_before = 2026-12-01", "only a date"),
+        ('not_before = "2026-12-01T22:00:00Z"', "without quotes"),
+        ("not_before = 22:00:00", "a date or time"),
+        ("extra = 1", "a table"),
+        ("extra.a = nan", "finite"),
+        ("extra.a = 2026-12-01", "in quotes"),
+        ("extra.a = [[" + "[" * 20 + "]]" + "]" * 20, "deep"),
+        ("result = 1", "a table"),
+        ("variant = 1", "double brackets"),
+        ("[variant]\nseed = 1", "double brackets"),
+        ("content_moderation = true", "a table"),
+        ('[content_moderation]\npublic_figure_threshold = "high"', '"auto" or "low"'),
+        ("prompt.a.b.c = 1", "a table"),
+        ("[[variant]]\n" * 101, "100 is the most"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_would_be_right(text, word):
+    problem = only(text)
+    assert word in problem.message
+    assert problem.line is not None
+
+
+def test_a_prompt_is_measured_as_utf_16_counts():
+    assert not read('prompt = "' + "\U0001f3ac" * 500 + '"').problems
+    assert "1002 characters" in only('prompt = "' + "\U0001f3ac" * 501 + '"').message
+
+
+@pytest.mark.parametrize(
+    ("data", "word", "line"),
+    [
+        ('prompt = "x"'.encode("utf-16"), "UTF-16", None),
+        ('prompt = "x"'.encode("utf-16-le"), "UTF-16", None),
+        (b'prompt = "x"\nmodel = "caf\xe9"', "not UTF-8", 2),
+        (b'a = "x"\n\0', "NUL", 2),
+        (b"a" * (BYTES_MAX + 1), "64 KiB", None),
+        (b"prompt = \xe2\x80\x9cwinter\xe2\x80\x9d", "straight quotes", 1),
+        (b"prompt = winter", "straight quotes", 1),
+        (b'seed = 1\nseed = 2\nprompt = "x"', "overwrite", 2),
+        (b'prompt = "x', "not valid TOML", 1),
+        (b"seed = " + b"9" * 4301, "number or date", None),
+        (b"a = " + b"[" * 2000, "too deep", None),
+        (b"not_before = 2026-13-45T00:00:00Z", "not valid TOML", None),
+        (b".".join([b"a"] * 30000) + b" = 1", "dots", None),
+        (b"\xff\xfe\xff\xff", "UTF-16", None),
+        (b"\x7fELF\x02\x01\x01", "TOML", 1),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_in_plain_words(data, word, line):
+    problem = only(data)
+    assert word in problem.message
+    assert line is None or problem.line == line
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "../a.png",
+        "/etc/passwd.png",
+        "a/../../b.png",
+        "a//b.png",
+        "./a.png",
+        "a.gif",
+        "a",
+        "",
+        "C:\\a.png",
+        "a\\b.png",
+        ".clipspool/work/x.png",
+        "_done/a.png",
+        "a\x00.png",
+        "a\n.png",
+        "C:/a.png",
+        "x" * 5000 + ".png",
+        "http://example.com/a.png",
+        "file:///etc/a.png",
+        "ftp://example.com/a.png",
+        "data:image/png;base64,AA==",
+        "https://",
+        "https://user:pw@example.com/a.png",
+        "https://localhost/a.png",
+        "https://127.0.0.1/a.png",
+        "https://10.1.2.3/a.png",
+        "https://169.254.169.254/a.png",
+        "https://[::1]/a.png",
+        "https://[::ffff:10.0.0.1]/a.png",
+        "https://2130706433/a.png",
+        "https://0x7f.1/a.png",
+        "https://nas/a.png",
+        "https://nas.local/a.png",
+        "https://example.com:99999/a.png",
+        "https://exa mple.com/a.png",
+        "https://example.com/" + "a" * 3000,
+    ],
+)
+def test_a_reference_that_leads_elsewhere_is_refused(entry):
+    assert trouble_with(entry)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "a.png",
+        "looks/winter day.JPG",
+        "zürich.webp",
+        "a.jpeg",
+        "https://example.com/a",
+        "https://8.8.8.8/a.png",
+    ],
+)
+def test_a_reference_inside_the_inbox_or_on_a_public_host_is_fine(entry):
+    assert trouble_with(entry) is None
+
+
+@given(st.binary(max_size=400))
+@example(b"\xef\xbb\xbf\xff")
+@example(b'a = {a = {}, "b.c" = 1}')
+@example(b'"\\u0000" = 1')
+@example(b"'a.b'.c = 1\n[x.'y.z']\nq=1")
+def test_no_bytes_ever_raise(data):
+    layer = parse(data, "x.toml")
+    assert layer.problems or isinstance(layer.keys, dict)
+
+
+@given(st.text(alphabet="prompt sed=[]{}.\"\n'#1aT:-_variantx", max_size=120))
+def test_no_text_that_looks_like_toml_ever_raises(text):
+    layer = parse(text.encode(), "x.toml")
+    drafts([layer_of({"model": "m"}, "c")], layer)
