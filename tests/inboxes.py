@@ -1,6 +1,5 @@
 """An inbox on a real disk under a clock of its own, for the tests of intake."""
 
-import os
 import struct
 import threading
 import time
@@ -104,10 +103,9 @@ class Bench:
     def lying(self):
         """Every file outside what is ours."""
         return sorted(
-            os.path.relpath(os.path.join(folder, name), self.path)
-            for folder, _, names in os.walk(self.path)
-            for name in names
-            if ".clipspool" not in folder
+            str(path.relative_to(self.path))
+            for path in self.path.rglob("*")
+            if path.is_file() and ".clipspool" not in path.parts
         )
 
     def until(self, is_true, seconds=8.0):

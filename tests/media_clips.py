@@ -18,6 +18,13 @@ RECIPES = {
     "fragments.mp4": [*PICTURE, *TONE, *H264, "-g", "8", "-movflags", "frag_keyframe+empty_moov"],
     "two_seconds.mp4": ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=24:d=2", *H264],
     "sound.mp4": [*PICTURE, *TONE, *H264, "-c:a", "aac"],
+    **{
+        f"small_{seconds}_seconds.mp4": [
+            *["-f", "lavfi", "-i", f"testsrc2=s=160x90:r=24:d={seconds}"],
+            *["-f", "lavfi", "-i", f"sine=r=48000:d={seconds}", *H264, "-c:a", "aac"],
+        ]
+        for seconds in (4, 40)
+    },
     "sound_only.mp4": [*TONE, "-c:a", "aac"],
     "prores.mov": [
         *[

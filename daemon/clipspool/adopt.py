@@ -8,7 +8,7 @@ from typing import Any
 
 from clipspool.files import Root, join
 from clipspool.job import Clip, Held, Job, Paid, State, Task
-from clipspool.work import WORK, folder_of, notes, read_manifest
+from clipspool.work import WORK, finish_claim, folder_of, notes, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
             if manifest.journal == journal_id:
                 root.remove_folder(folder_of(name))
             continue
+        finish_claim(root, manifest.clip)
         jobs = tuple(_as_noted(job, notes(root, name)) for job in manifest.jobs)
         found = Found(manifest.clip, jobs)
         (ours if manifest.journal == journal_id else foreign).append(found)

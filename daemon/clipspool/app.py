@@ -17,7 +17,7 @@ import structlog
 from clipspool import __version__, logs, mounts, operator
 from clipspool.adopt import survey
 from clipspool.bay import Bay
-from clipspool.catalog import Catalog
+from clipspool.catalog import DEFAULT_MODEL, Catalog
 from clipspool.control import Listener, socket_of
 from clipspool.files import Guard, Root, Unavailable
 from clipspool.intake.inbox import Inbox
@@ -84,7 +84,7 @@ def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules
         detect=inbox.detect,
         priority=inbox.priority,
         hold_seconds=inbox.hold_seconds,
-        layers=(settings.defaults, inbox.defaults),
+        layers=({"model": DEFAULT_MODEL}, settings.defaults, inbox.defaults),
         journal=journal_id,
     )
 
@@ -311,7 +311,9 @@ class Daemon:
             counts = self.journal.counts
             open_ = ", ".join(f"{counts[s]} {s.value}" for s in State if not s.is_terminal and counts[s])
             self._service.status(open_ or "idle")
-        return until_idle and self.scheduler.is_idle and all(inbox.is_idle for inbox in self._inboxes.values())
+        return (
+            until_idle and self.scheduler.is_idle and all(inbox.is_idle for inbox in self._inboxes.values())
+        )
 
     # --- changes --------------------------------------------------------------------------------------
 

@@ -37,6 +37,10 @@ _Count = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(_no_truth)]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
+DEFAULT_MODEL = "gen4_aleph"
+"""What a request asks for that names no model [PROVIDER 1.1]."""
+
+
 class BadModel(Exception):
     """A `[models.NAME]` table cannot be used."""
 

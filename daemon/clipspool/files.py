@@ -176,19 +176,31 @@ class Root:
         """Open a folder beneath the root; `make` creates what is missing, durably."""
         fd = self._open_root()
         try:
-            for name in parts(rel):
+            names = parts(rel)
+            if names:
                 try:
-                    below = os.open(name, FOLDER_FLAGS, dir_fd=fd)
+                    below = _open_beneath(fd, names)
                 except FileNotFoundError:
                     if not make:
                         raise
-                    self._make_folder(name, fd)
-                    below = os.open(name, FOLDER_FLAGS, dir_fd=fd)
+                    below = self._make_beneath(fd, names)
                 os.close(fd)
                 fd = below
             yield fd
         finally:
             os.close(fd)
+
+    def _make_beneath(self, root: int, names: list[str]) -> int:
+        fd = os.dup(root)
+        for name in names:
+            try:
+                below = os.open(name, FOLDER_FLAGS, dir_fd=fd)
+            except FileNotFoundError:
+                self._make_folder(name, fd)
+                below = os.open(name, FOLDER_FLAGS, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        return fd
 
     def _make_folder(self, name: str, folder: int) -> None:
         with suppress(FileExistsError):
@@ -279,14 +291,14 @@ class Root:
     def append(self, rel: Rel, data: bytes) -> None:
         """Add to the end of a file of ours, durably; makes it where it is missing."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self.folder(parent(rel)) as folder:
+        with self.folder(parent(rel), make=True) as folder:
             try:
                 fd = os.open(name_of(rel), flags, dir_fd=folder)
                 is_new = False
             except FileNotFoundError:
                 fd = os.open(name_of(rel), flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder)
                 is_new = True
-            with FileIO(fd, "wb") as file:
+            with FileIO(fd, "ab") as file:
                 write_all(file, data)
                 sync_and_close(file)
             if is_new:
@@ -295,12 +307,12 @@ class Root:
     def move(self, rel: Rel, to: Root, to_rel: Rel) -> None:
         """Rename a file, durably, without ever replacing one.
 
+        The target's folder is synced: a file system that keeps a journal has both ends of a rename or none.
         Raises FileExistsError when the name is taken, OSError with EXDEV between file systems.
         """
         with self.folder(parent(rel)) as source, to.folder(parent(to_rel), make=True) as target:
             rename_new(name_of(rel), source, name_of(to_rel), target)
             sync_folder(target)
-            sync_folder(source)
 
     def copy(self, rel: Rel, to: Root, to_rel: Rel) -> str:
         """Copy a regular file under a new name, whole, durable and compared; gives its SHA-256.
@@ -342,6 +354,34 @@ class Root:
                 os.rmdir(name_of(rel), dir_fd=fd)
         except FileNotFoundError:
             return
+
+
+class _How(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+# From linux/openat2.h: RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH.
+_BENEATH = _How(FOLDER_FLAGS & ~os.O_NOFOLLOW, 0, 0x02 | 0x04 | 0x08)
+_OPENAT2 = 437
+
+
+def _open_beneath(root: int, names: list[str]) -> int:
+    """Open a folder below an open one, following no link: at once where the kernel can, else step by step."""
+    path = os.fsencode("/".join(names))
+    fd: int = _libc.syscall(_OPENAT2, root, path, ctypes.byref(_BENEATH), ctypes.sizeof(_BENEATH))
+    if fd >= 0:
+        return fd
+    trouble = ctypes.get_errno()
+    if trouble not in {errno.ENOSYS, errno.EPERM, errno.EAGAIN, errno.EINVAL}:
+        raise OSError(trouble, os.strerror(trouble), "/".join(names))
+    fd = os.dup(root)
+    for name in names:
+        try:
+            below = os.open(name, FOLDER_FLAGS, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
 
 
 @contextmanager

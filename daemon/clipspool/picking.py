@@ -100,7 +100,8 @@ class Picker:
         shares = self._shares()
         for state, stage in _FOLLOWING:
             room = self._workers.room(stage)
-            for job in self._journal.due(state, now, room + len(self._in_flight)) if room else ():
+            under_way = self._workers.under_way(stage)
+            for job in self._journal.due(state, now, room + under_way) if room else ():
                 if room and job.id not in self._in_flight and self._share(shares, job, stage):
                     room -= 1
                     picks.stages.append((stage_of(job) or stage, job))
@@ -149,7 +150,7 @@ class Picker:
             picks.stages.append((stage, job))
 
     def _queues(self, now: float, ahead: int) -> dict[str, list[Job]]:
-        most = ahead + len(self._in_flight)
+        most = ahead + self._workers.under_way(Stage.PREPARE) + self._workers.under_way(Stage.SUBMIT)
         return {
             name: [j for j in self._journal.queue(name, now, most) if j.id not in self._in_flight]
             for name in self.inboxes

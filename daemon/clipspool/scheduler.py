@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -41,6 +42,7 @@ log = structlog.get_logger()
 
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
+_TURN_SECONDS_MIN = 0.008
 _HEARD_MAX = 500
 _RETIRE_SECONDS = (2.0, 600.0)
 _DAY_SECONDS = 86_400.0
@@ -159,8 +161,7 @@ class Scheduler:
             with self.journal.turn():
                 for one in heard:
                     self._take(one, now)
-                for clip_id in self._ended_clips:
-                    self.journal.retire_when_ended(clip_id, now)
+                self.journal.retire_ended(self._ended_clips, now)
                 self._ended_clips.clear()
                 self.journal.flush()
                 if not self.is_draining:
@@ -175,8 +176,15 @@ class Scheduler:
         self._let_out()
 
     def wait(self, seconds: float = TURN_SECONDS_MAX) -> None:
-        """Sleep until something is heard or due."""
+        """Sleep until something is heard or due.
+
+        Turns keep a little distance: what is heard meanwhile shares one transaction and one sync.
+        """
         now = self._turned_at  # what fell due since then was not picked yet
+        if (rest := now + _TURN_SECONDS_MIN - self.now()) > 0:
+            time.sleep(min(rest, _TURN_SECONDS_MIN))
+        if not self._heard.empty():
+            return
         states = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
         due = [self.journal.next_due(state, now) for state in states]
         due += [self.journal.next_retire(now), self.brake.until if self.brake.until > now else None]

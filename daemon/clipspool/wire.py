@@ -104,8 +104,8 @@ class Witness(HTTPConnection):
     def _wait_to_write(self) -> None:
         """Wait for room, and take in what the server says meanwhile.
 
-        A server that refuses early answers and closes; once our next bytes have met its closed door, TLS no longer
-        gives out the answer that came before. So it is read as it comes, and kept for `answer`.
+        A server that refuses early answers and closes. Once our bytes have met its closed door, TLS may no
+        longer give out the answer that came before; so it is read as it comes, and kept for `answer`.
         """
         poll = select.poll()
         poll.register(self.sock, select.POLLOUT | (select.POLLIN if self._listens else 0))

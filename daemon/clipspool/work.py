@@ -11,6 +11,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -141,20 +142,27 @@ def claim(root: Root, manifest: Manifest, references: Sequence[tuple[Rel, str]] 
     home = folder_of(clip.id)
     with root.folder(WORK, make=True) as work:
         os.mkdir(clip.id, dir_fd=work)
-        with root.folder(home) as folder:
+        with root.folder(home) as folder, root.folder(parent(clip.path)) as source:
             with root.create_in(MANIFEST, folder) as file:
                 write_all(file, manifest.to_toml())
                 sync_and_close(file)
+            root.create_in(LEDGER, folder).close()
             for path, name in references:
                 root.copy(path, root, join(home, name))
             sync_folder(folder)
             sync_folder(work)
-            with root.folder(parent(clip.path)) as source:
-                rename_new(name_of(clip.path), source, clip.source, folder)
-                if clip.sidecar is not None and parent(clip.sidecar) == parent(clip.path):
-                    rename_new(name_of(clip.sidecar), source, SIDECAR, folder)
-                sync_folder(folder)
-                sync_folder(source)
+            rename_new(name_of(clip.path), source, clip.source, folder)
+            if clip.sidecar is not None and parent(clip.sidecar) == parent(clip.path):
+                rename_new(name_of(clip.sidecar), source, SIDECAR, folder)
+            sync_folder(folder)
+
+
+def finish_claim(root: Root, clip: Clip) -> None:
+    """Bring in the sidecar of a clip whose claim a crash cut short after the clip's own rename."""
+    if clip.sidecar is None or root.exists(join(folder_of(clip.id), SIDECAR)):
+        return
+    with suppress(FileNotFoundError, FileExistsError):
+        root.move(clip.sidecar, root, join(folder_of(clip.id), SIDECAR))
 
 
 def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +108,22 @@ def test_noise_never_goes_above_the_byte_limit(decoder, clips, tmp_path):
         assert target.stat().st_size <= bytes_max
         if isinstance(found, MediaFault):
             assert found.code == "MEDIA.CANNOT_FIT"
+
+
+def memory_of(decoder):
+    status = Path(f"/proc/{decoder._children[0]._process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) // 1024
+
+
+def test_memory_does_not_grow_with_the_length_of_a_clip(clips, tmp_path):
+    megabytes = []
+    for name in ("small_4_seconds.mp4", "small_40_seconds.mp4"):
+        decoder = Decoder()
+        limits = Limits(width_max=64, height_max=64, audio_used=True)
+        conformed(decoder, clips(name), tmp_path / "made.mp4", limits, bytes_max=None)
+        megabytes.append(memory_of(decoder))
+        decoder.close()
+    assert megabytes[1] - megabytes[0] < 10, megabytes
 
 
 def test_a_full_disk_is_said_and_leaves_the_process_alive(decoder, clips, tmp_path):

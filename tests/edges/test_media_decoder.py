@@ -263,6 +263,17 @@ def test_the_process_ends_when_idle_and_is_begun_again_when_needed(clips):
     decoder.close()
 
 
+def test_a_process_can_be_begun_before_it_is_needed_and_knows_no_secret(clips, monkeypatch):
+    monkeypatch.setenv("CLIPSPOOL_PROVIDER__API_KEY", "key_secret")
+    decoder = Decoder()
+    decoder.warm()
+    process = process_of(decoder)
+    assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
+    assert process_of(decoder) is process
+    assert b"key_secret" not in Path(f"/proc/{process.pid}/environ").read_bytes()
+    decoder.close()
+
+
 def test_calls_from_many_threads_are_all_answered(clips):
     decoder = Decoder(children=2)
     found = []

@@ -275,6 +275,7 @@ def test_a_clear_refusal_before_the_body_ended_counts(runway, tmp_path, early, c
     def script(line):
         line.read_head()
         line.send(early)
+        time.sleep(0.1)
         line.sock.close()
 
     with Stub(script, tls=context) as stub:

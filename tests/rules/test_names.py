@@ -64,7 +64,7 @@ def test_what_is_no_business_of_ours_is_ignored(name):
         ("shot.mp4.TOML", Kind.SIDECAR),
         ("_defaults.toml", Kind.DEFAULTS),
         ("shot.mp4.problem.txt", Kind.NOTE),
-        ("winter.png", Kind.OTHER),
+        ("winter.png", Kind.IMAGE),
         ("mp4", Kind.OTHER),
         ("shot.txt", Kind.OTHER),
         ("shot.mp4.part", Kind.TEMPORARY),

@@ -62,7 +62,7 @@ class Defaults:
 
     def _layer(self, folder: Folder) -> Layer | Rel | None:
         """Read one folder's file; its path where it has not settled."""
-        entry = folder.defaults()
+        entry = folder.entry(DEFAULTS)
         if entry is None:
             self._known.pop(folder.rel, None)
             return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -14,8 +13,8 @@ from clipspool.files import Rel, Root
 from clipspool.intake.keys import SEED_MAX
 from clipspool.intake.layers import Draft, Wanted, drafts, located
 from clipspool.intake.names import readable
-from clipspool.intake.pair import Waits
-from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
+from clipspool.intake.pair import Entry, Waits
+from clipspool.intake.settle import SIZE, Stamp, stamp_of
 from clipspool.intake.sidecar import BYTES_MAX, Layer, parse, too_large
 from clipspool.intake.terms import Rules
 from clipspool.job import Problem, Reference, Request
@@ -64,12 +63,21 @@ class Wrong:
 class Examination:
     """Everything that is asked of a clip between pairing and acceptance, for one inbox."""
 
-    def __init__(self, root: Root, rules: Rules, *, check: Check, inspect: Inspect) -> None:
+    def __init__(
+        self,
+        root: Root,
+        rules: Rules,
+        entry: Callable[[Rel], Entry | None],
+        *,
+        check: Check,
+        inspect: Inspect,
+    ) -> None:
+        """`entry` tells what is known of an image file by its path."""
+        self._entry = entry
         self._root = root
         self._rules = rules
         self._check = check
         self._inspect = inspect
-        self._images = Settling(rules.settle_seconds)
         self._verdicts: dict[Rel, tuple[Stamp, Wrong | dict[str, Any]]] = {}
 
     # --- looking ----------------------------------------------------------------------------------------
@@ -86,12 +94,13 @@ class Examination:
             return media
         made, wrong = drafts(defaults, sidecar)
         problems = [*(media.problems if isinstance(media, Wrong) else ()), *wrong]
+        wrong_so_far = len(problems)
         found = self._find_references(pairing, made, problems, now)
         if isinstance(found, Waits):
             return found
         layers = [*defaults, sidecar] if sidecar is not None else [*defaults]
         requests = []
-        for draft in made if not problems else ():
+        for draft in made if len(problems) == wrong_so_far else ():
             request = draft.request(secrets.randbelow(SEED_MAX + 1), found)
             problems += [located(problem, layers, draft.variant) for problem in self._check(request)]
             requests.append((draft.variant, request))
@@ -147,33 +156,26 @@ class Examination:
     ) -> dict[Wanted, Reference] | Waits:
         """Look up every image file that is asked for; what is wrong is added to `problems`."""
         found: dict[Wanted, Reference] = {}
-        names: dict[Rel, str] = {}
-        wanted_files = dict.fromkeys(w for draft in made for w in draft.references if not w.is_address)
-        for wanted in wanted_files:
-            path, trouble = self._find_image(wanted, now)
-            if trouble:
-                problems.append(Problem(trouble, key="references", file=wanted.file))
-            elif self._images.settled(path) is None:
-                reason = f"its reference image `{readable(path)}` is still changing, or empty"
-                return Waits(pairing.clip, reason, look_at=now + self._rules.settle_seconds, goes_on=True)
+        files: dict[Rel, str] = {}
+        for wanted in dict.fromkeys(w for draft in made for w in draft.references if not w.is_address):
+            path = next((path for path in wanted.paths() if self._entry(path) is not None), wanted.entry)
+            image = self._entry(path)
+            if image is None or not image.is_regular:
+                trouble = (
+                    "which is not in the inbox (yet)" if image is None else "which is a link or a device"
+                )
+                problems.append(
+                    Problem(f"names `{readable(path)}`, {trouble}", key="references", file=wanted.file)
+                )
+            elif not image.is_settled:
+                due = image.since + self._rules.sidecar_wait_seconds
+                trouble = "empty" if image.is_empty else "still changing"
+                reason = f"its reference image `{readable(path)}` is {trouble}"
+                return Waits(pairing.clip, reason, now >= due, inf if now >= due else due, not image.is_empty)
             else:
-                file = names.setdefault(path, f"ref-{len(names)}{path[path.rindex('.') :].lower()}")
+                file = files.setdefault(path, f"ref-{len(files)}{path[path.rindex('.') :].lower()}")
                 found[wanted] = Reference(name=path, file=file)
         return found
-
-    def _find_image(self, wanted: Wanted, now: float) -> tuple[Rel, str]:
-        """Give the path of an image, or else what is wrong with it."""
-        for path in wanted.paths():
-            try:
-                seen = self._root.stat(path)
-            except (FileNotFoundError, NotADirectoryError):
-                self._images.see(path, None, now)
-                continue
-            if not stat.S_ISREG(seen.st_mode):
-                return path, f"names `{readable(path)}`, which is a link, folder or device, not an image file"
-            self._images.see(path, stamp_of(seen), now)
-            return path, ""
-        return wanted.entry, f"names `{readable(wanted.entry)}`, which is not in the inbox (yet)"
 
 
 def _stamp(descriptor: int) -> Stamp:

@@ -16,7 +16,6 @@ from clipspool.intake.examine import Check, Examination, Inspect
 from clipspool.intake.judge import Judge
 from clipspool.intake.names import readable
 from clipspool.intake.notes import Notes
-from clipspool.intake.references import SUFFIXES
 from clipspool.intake.terms import Accepted, InboxChanged, InboxState, Rules, Waiting
 from clipspool.intake.tree import Group, Tree
 from clipspool.intake.watch import Watch, tells_events
@@ -91,8 +90,10 @@ class Inbox:
         """Go by these rules, and forget all that was seen: what lies there settles anew."""
         self._rules = rules
         self._acceptance.rules = rules
-        examination = Examination(self._root, rules, check=self._check, inspect=self._inspect)
         self._tree = Tree(self._root, rules, self._follow)
+        examination = Examination(
+            self._root, rules, self._tree.entry, check=self._check, inspect=self._inspect
+        )
         self._judge = Judge(
             self._root,
             rules,
@@ -240,9 +241,9 @@ class Inbox:
         self._watch.end()
         self._try_watch(lambda: self._watch.begin(()))
 
-    def _follow(self, folders: set[str]) -> None:
+    def _follow(self, folders: set[str], renewed: set[str]) -> None:
         if self.detect == "events":
-            self._try_watch(lambda: self._watch.follow(folders))
+            self._try_watch(lambda: self._watch.follow(folders, renewed))
 
     def _try_watch(self, begin: Callable[[], None]) -> None:
         before, self.detect = self.detect, "events" if self._wants_events else "rescan"
@@ -277,8 +278,9 @@ class Inbox:
         else:
             self._tree.hear(hints, now)
             self._tree.look_again(now)
-            if any(hint.lower().endswith(SUFFIXES) for hint in hints):
+            if self._tree.images_changed:
                 self._judge.judge_stuck()
+        self._tree.images_changed = False
         self._judge.ring(now)
         took = self._monotonic() - begun
         self._rest_until = self._monotonic() + min(max(_REST_SECONDS, _REST_SHARE * took), _REST_SECONDS_MAX)
@@ -288,8 +290,7 @@ class Inbox:
         until = self._monotonic() + _BATCH_SECONDS
         affected = self._tree.affected
         while affected and not self._stopping.is_set() and self._monotonic() <= until:
-            group = next(iter(affected))
-            del affected[group]
+            group, _ = affected.popitem(last=False)
             self._judge_one(group, now)
             self._beat = self._monotonic()
 

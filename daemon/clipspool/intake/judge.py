@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -60,7 +61,7 @@ class Judge:
         """Whether `waiting` changed since the caller last set this to False."""
         self.going_on: set[Group] = set()
         """What time alone will bring forward."""
-        self.notes_due: dict[Rel, Sequence[Problem]] = {}
+        self.notes_due: OrderedDict[Rel, Sequence[Problem]] = OrderedDict()
         """Notes to write or, with no problems, to take back."""
         self._root = root
         self._rules = rules
@@ -230,8 +231,7 @@ class Judge:
 
     def write_note(self) -> None:
         """Write or take back the note that is due the longest. Raises Unavailable."""
-        path = next(iter(self.notes_due))
-        problems = self.notes_due.pop(path)
+        path, problems = self.notes_due.popitem(last=False)
         if problems:
             self._notes.put(path, problems)
             return

@@ -6,7 +6,9 @@ import fnmatch
 import re
 import unicodedata
 from collections.abc import Iterable
-from enum import Enum, auto
+from enum import IntEnum, auto
+
+from clipspool.intake.references import SUFFIXES
 
 DEFAULTS = "_defaults.toml"
 TOML = ".toml"
@@ -21,7 +23,7 @@ _DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u
 _BYTE_ESCAPES = range(0xDC80, 0xDD00)
 
 
-class Kind(Enum):
+class Kind(IntEnum):  # whose hash is quick, which a plain one's is not
     """What a name stands for."""
 
     CLIP = auto()
@@ -31,8 +33,10 @@ class Kind(Enum):
     """A problem note of ours."""
     TEMPORARY = auto()
     """What a copying tool leaves beside a clip until it is done with it."""
+    IMAGE = auto()
+    """What a sidecar may refer to."""
     OTHER = auto()
-    """Reference images, and what is no business of ours."""
+    """What is no business of ours."""
     IGNORED = auto()
 
 
@@ -60,7 +64,9 @@ class Names:
             return Kind.IGNORED if self.awaited(name) is None else Kind.TEMPORARY
         if lower.endswith(TOML):
             return Kind.SIDECAR
-        return Kind.CLIP if self.is_clip(name) else Kind.OTHER
+        if self.is_clip(name):
+            return Kind.CLIP
+        return Kind.IMAGE if lower.endswith(SUFFIXES) else Kind.OTHER
 
     def enters(self, name: str, folder: str = "") -> bool:
         """Say whether a folder of that name is looked into."""

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from clipspool.files import Rel, Root
 from clipspool.intake.names import DEFAULTS, Kind, Names
 from clipspool.intake.pair import Entry
+from clipspool.intake.references import SUFFIXES
 from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
 
-_STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS})
+_STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS, Kind.IMAGE})
 _NOT_REGULAR: Stamp = (1, 0, 0, 0, 0)
 """Stands for a link, FIFO, socket or device: no file of ours has inode 0."""
 _TARGETED_LOOKS_MAX = 256
@@ -28,6 +29,8 @@ class Folder:
         """The names of problem notes in it."""
         self.defaults_changed = False
         """Whether its `_defaults.toml` came, changed, settled or went; the caller sets it back to False."""
+        self.images_changed = False
+        """The same of an image in it."""
         self._fresh_notes: set[str] = set()
         self._names = names
         self._kinds: dict[str, Kind] = {}
@@ -38,9 +41,9 @@ class Folder:
 
     def scan(self, root: Root, now: float) -> set[str]:
         """Look at everything; give the base names of which a file came, changed, went or settled."""
-        kinds = self._kinds
+        kinds, known = self._kinds, self._settling.stamps
         stamps: dict[str, Stamp] = {}
-        present: set[str] = set()
+        others: set[str] = set()
         below: set[str] = set()
         fresh: set[str] = set()
         with root.folder(self.rel) as fd, os.scandir(fd) as entries:
@@ -53,22 +56,23 @@ class Folder:
                 if kind is None:
                     kinds[name] = kind = self._names.kind(name, self.rel)
                     fresh.add(name)
-                present.add(name)
-                if kind in _STAMPED:
-                    if entry.is_file(follow_symlinks=False):
-                        try:
-                            s = entry.stat(follow_symlinks=False)
-                        except OSError:  # it went, or it alone is broken: there is nothing to take
-                            present.discard(name)
-                            continue
-                        stamps[name] = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev)
-                    else:
-                        stamps[name] = _NOT_REGULAR
+                if kind not in _STAMPED:
+                    others.add(name)
+                elif entry.is_file(follow_symlinks=False):
+                    try:
+                        s = entry.stat(follow_symlinks=False)
+                    except OSError:  # it went, or it alone is broken: there is nothing to take
+                        continue
+                    stamp = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev)
+                    before = known.get(name)
+                    stamps[name] = before if before == stamp else stamp  # the same object compares at once
+                else:
+                    stamps[name] = _NOT_REGULAR
         self.below = {name for name in below if self._names.enters(name, self.rel)}
         affected = self._settling.see_all(stamps, now)
         affected |= self._enroll(fresh)
-        if len(present) != len(kinds):
-            affected |= self._drop(kinds.keys() - present)
+        if len(stamps) + len(others) != len(kinds):
+            affected |= self._drop(kinds.keys() - stamps.keys() - others)
         return self._bases(affected)
 
     def peek(self, root: Root, names: Iterable[str], now: float) -> set[str]:
@@ -130,6 +134,8 @@ class Folder:
         return names
 
     def _bases(self, names: set[str]) -> set[str]:
+        if any(name.lower().endswith(SUFFIXES) for name in names):
+            self.images_changed = True
         if DEFAULTS in names:
             self.defaults_changed = True
         return {self._names.base(name) for name in names}
@@ -188,6 +194,6 @@ class Folder:
         """Say when, in monotonic seconds, to look at the candidates again."""
         return self._settling.next_look(now)
 
-    def defaults(self) -> Entry | None:
-        """Describe this folder's `_defaults.toml`, if there is one."""
-        return self._entry(DEFAULTS) if DEFAULTS in self._settling.stamps else None
+    def entry(self, name: str) -> Entry | None:
+        """Describe one clip, sidecar, `_defaults.toml` or image, if it is there."""
+        return self._entry(name) if name in self._settling.stamps else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
@@ -9,6 +10,7 @@ import structlog
 
 from clipspool.files import Rel, Root, Unavailable, join, name_of, parent
 from clipspool.intake.names import Names, readable
+from clipspool.intake.pair import Entry
 from clipspool.intake.scan import Folder
 from clipspool.intake.terms import Rules
 
@@ -23,17 +25,20 @@ log = structlog.get_logger()
 class Tree:
     """The folders of an inbox, and which groups of files in them have to be judged."""
 
-    def __init__(self, root: Root, rules: Rules, follow: Callable[[set[str]], None]) -> None:
-        """`follow` is told the names of the folders in the root before they are looked into."""
+    def __init__(self, root: Root, rules: Rules, follow: Callable[[set[str], set[str]], None]) -> None:
+        """`follow` is told which folders the root has, before they are looked into, and which are new."""
         self.folders: dict[Rel, Folder] = {}
-        self.affected: dict[Group, None] = {}
+        self.affected: OrderedDict[Group, None] = OrderedDict()  # a plain dict takes long to give its first
         """What has to be judged, first come first served."""
         self.closed: dict[Rel, str] = {}
         """Folders that cannot be opened, and why."""
+        self.images_changed = False
+        """Whether an image came, changed, settled or went; the caller sets it back to False."""
         self._root = root
         self._rules = rules
         self._names = Names(rules.extensions, rules.ignore)
         self._follow = follow
+        self._followed: set[str] = set()
         self._busy: set[Rel] = set()
 
     def walk(self, now: float) -> None:
@@ -57,10 +62,8 @@ class Tree:
                 while folder and folder not in self.folders:
                     folder = parent(folder)
                 whole.add(folder)
-        if (
-            any("/" not in rel for rel in whole) and "" in self.folders
-        ):  # one that went may be back under its name
-            self._follow(self.folders[""].below)
+        if renewed := {rel for rel in whole if rel and "/" not in rel}:  # it went, and may be back already
+            self._follow(self.folders[""].below, renewed)
         for rel in whole:
             self._scan(rel, now)
         for rel, names in files.items():
@@ -76,6 +79,11 @@ class Tree:
     def next_look(self, now: float) -> float:
         """Say when, in monotonic seconds, `look_again` is due."""
         return min((self.folders[rel].next_look(now) for rel in self._busy), default=inf)
+
+    def entry(self, path: Rel) -> Entry | None:
+        """Describe one clip, sidecar or image, if it is there and not in a folder that is left out."""
+        folder = self.folders.get(parent(path))
+        return None if folder is None else folder.entry(name_of(path))
 
     def suspect(self, rel: Rel, names: Iterable[str], now: float) -> None:
         """Look again at files that turned out to have changed. Raises Unavailable."""
@@ -103,7 +111,8 @@ class Tree:
             if not self._look(folder, lambda f: f.scan(self._root, now)):
                 continue
             if not rel:
-                self._follow(folder.below)
+                self._follow(folder.below, folder.below - self._followed)
+                self._followed = set(folder.below)
             for name in before - folder.below:
                 self._forget(join(rel, name))
             if rel.count("/") < DEPTH_MAX:
@@ -142,6 +151,9 @@ class Tree:
         if folder.defaults_changed:
             folder.defaults_changed = False
             self.affect_all(rel)
+        if folder.images_changed:
+            folder.images_changed = False
+            self.images_changed = True
         if folder.candidates():
             self._busy.add(rel)
         else:
@@ -149,8 +161,11 @@ class Tree:
         return True
 
     def _forget(self, rel: Rel) -> None:
-        """Strike out a folder that is gone, and those that were below it."""
+        """Strike out a folder that is gone, and those that were below it; it may be back at once."""
         self.closed.pop(rel, None)
+        self._followed.discard(rel)
+        if above := self.folders.get(parent(rel)):
+            above.below = above.below - {name_of(rel)}
         for path in list(self._at_and_below(rel)):
             folder = self.folders.pop(path)
             self._busy.discard(path)

@@ -103,8 +103,11 @@ class Watch:
             raise
         self.follow(folders)
 
-    def follow(self, folders: Collection[str]) -> None:
-        """Watch folders that came, and forget those that went. Raises OSError as `begin` does."""
+    def follow(self, folders: Collection[str], renewed: Collection[str] = ()) -> None:
+        """Watch folders that came, forget those that went, begin anew with those made anew.
+
+        Raises OSError as `begin` does.
+        """
         if self._observer is None or self._is_whole:
             return
         if len(folders) > FOLDERS_MAX:
@@ -112,10 +115,11 @@ class Watch:
             return
         living = {emitter.watch for emitter in self._observer.emitters if emitter.is_alive()}
         deaf = {name for name, watch in self._watches.items() if watch not in living}
-        for name in (self._watches.keys() - set(folders)) | deaf:
-            watch = self._watches.pop(name)
-            with suppress(KeyError, OSError):
-                self._observer.unschedule(watch)
+        for name in (self._watches.keys() - set(folders)) | deaf | set(renewed):
+            watch = self._watches.pop(name, None)
+            if watch is not None:
+                with suppress(KeyError, OSError):
+                    self._observer.unschedule(watch)
         for name in set(folders) - self._watches.keys():
             with suppress(FileNotFoundError, NotADirectoryError):
                 self._watches[name] = self._observer.schedule(

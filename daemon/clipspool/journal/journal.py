@@ -6,10 +6,10 @@ it can spend. One thread owns it.
 
 from __future__ import annotations
 
+import functools
 import json
-import os
 import secrets
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +25,7 @@ from clipspool.job import TERMINAL, Clip, Job, State
 from clipspool.journal.database import JournalError, check_integrity, migrate, open_engine, version_of
 from clipspool.journal.rows import (
     clip_row,
+    encoded,
     job_change,
     job_row,
     read_clip,
@@ -36,6 +37,8 @@ from clipspool.journal.rows import (
 )
 from clipspool.journal.tables import clips, events, facts, jobs, tasks
 
+_CLIPS_KEPT = 1000
+_INSERT_CLIP, _INSERT_JOB, _INSERT_EVENT = sa.insert(clips), sa.insert(jobs), sa.insert(events)
 _FIXED = {"id", "clip_id", "inbox", "variant", "node", "request", "created_at"}
 _UPDATE_JOB = (
     sa.update(jobs)
@@ -61,12 +64,12 @@ _DUE = (
 _NEXT_DUE = sa.select(sa.func.min(jobs.c.due_at)).where(
     jobs.c.state == sa.bindparam("state"), jobs.c.due_at > sa.bindparam("now")
 )
+_NEXT_RETIRE = sa.select(sa.func.min(clips.c.retire_due)).where(clips.c.retire_due > sa.bindparam("now"))
 _JOB = select_jobs.where(jobs.c.id == sa.bindparam("id"))
 _CLIP = select_clips.where(clips.c.id == sa.bindparam("id"))
-_OPEN_OF_CLIP = (
-    sa.select(jobs.c.id)
-    .where(jobs.c.clip_id == sa.bindparam("clip_id"), jobs.c.state.not_in([s.value for s in TERMINAL]))
-    .limit(1)
+_STILL_OPEN = sa.select(jobs.c.clip_id).where(
+    jobs.c.clip_id.in_(sa.bindparam("ids", expanding=True)),
+    jobs.c.state.not_in([s.value for s in TERMINAL]),
 )
 _TO_RETIRE = (
     select_clips.where(clips.c.retire_due.is_not(None), clips.c.retire_due <= sa.bindparam("now"))
@@ -95,6 +98,12 @@ class Entry:
     facts: Mapping[str, Any]
 
 
+@functools.cache
+def _update_clip(names: frozenset[str]) -> sa.Update:
+    columns = {name: sa.bindparam(name) for name in names}
+    return sa.update(clips).where(clips.c.id == sa.bindparam("clip_id")).values(columns)
+
+
 class Journal:
     """The one who reads and writes it. Writing methods belong into `turn`."""
 
@@ -105,6 +114,10 @@ class Journal:
         self._changed: dict[str, Job] = {}
         self._tasks: dict[tuple[str, int], tuple[Job, Any]] = {}
         self._events: list[dict[str, Any]] = []
+        self._clips: OrderedDict[str, Clip] = OrderedDict()
+        self._clip_changes: dict[frozenset[str], list[dict[str, Any]]] = {}
+        self._new_clips: list[dict[str, Any]] = []
+        self._new_jobs: list[dict[str, Any]] = []
         self.counts: Counter[State] = Counter()
 
     @classmethod
@@ -163,31 +176,44 @@ class Journal:
             if self._connection.in_transaction():
                 self._connection.commit()
         except BaseException:
-            self._changed.clear()
-            self._tasks.clear()
-            self._events.clear()
+            self._forget_gathered()
             if self._connection.in_transaction():
                 self._connection.rollback()
             raise
 
+    def _forget_gathered(self) -> None:
+        for gathered in (self._changed, self._tasks, self._clips, self._clip_changes):
+            gathered.clear()
+        for rows in (self._events, self._new_clips, self._new_jobs):
+            rows.clear()
+
     def flush(self) -> None:
         """Write what was recorded in this turn, so that queries see it."""
+        if self._new_clips:
+            self._connection.execute(_INSERT_CLIP, self._new_clips)
+            self._connection.execute(_INSERT_JOB, self._new_jobs)
+            self._new_clips.clear()
+            self._new_jobs.clear()
         if self._changed:
             self._connection.execute(_UPDATE_JOB, [job_change(j) for j in self._changed.values()])
             self._changed.clear()
         if self._tasks:
             self._connection.execute(_UPSERT_TASK, [task_row(j, t) for j, t in self._tasks.values()])
             self._tasks.clear()
+        for names, changes in self._clip_changes.items():
+            self._connection.execute(_update_clip(names), changes)
+        self._clip_changes.clear()
         if self._events:
-            self._connection.execute(sa.insert(events), self._events)
+            self._connection.execute(_INSERT_EVENT, self._events)
             self._events.clear()
 
     def accept(self, clip: Clip, accepted: Collection[Job]) -> bool:
         """Enter a clip with its jobs; False when it is in the journal already."""
         if self.clip(clip.id) is not None:
             return False
-        self._connection.execute(sa.insert(clips), [clip_row(clip)])
-        self._connection.execute(sa.insert(jobs), [job_row(j) for j in accepted])
+        self._new_clips.append(clip_row(clip))
+        self._new_jobs += [job_row(j) for j in accepted]
+        self._keep(clip)
         for job in accepted:
             self.counts[job.state] += 1
             if job.task is not None:
@@ -233,29 +259,23 @@ class Journal:
         )
 
     def hash_clip(self, clip_id: str, sha256: str, size: int, mtime_ns: int) -> None:
-        """Remember what the prepare stage read."""
-        change = {"sha256": sha256, "size": size, "mtime_ns": mtime_ns}
-        self._connection.execute(sa.update(clips).where(clips.c.id == clip_id), change)
+        """Remember what the prepare stage read; the clip lies in its work folder then."""
+        self._set_clip(
+            clip_id, sha256=sha256, size=size, mtime_ns=mtime_ns, lies_at=None, sidecar_lies_at=None
+        )
 
     def bring_back(self, clip_id: str) -> None:
         """Note that a retired clip is wanted again; its source still lies where it retired to."""
         self._set_clip(clip_id, retired_at=None, retire_due=None)
 
-    def relocate(self, clip_id: str, lies_at: str | None, sidecar_lies_at: str | None) -> None:
-        """Note where a clip's source and sidecar lie now; None is its work folder."""
-        self._set_clip(
-            clip_id,
-            lies_at=None if lies_at is None else os.fsencode(lies_at),
-            sidecar_lies_at=None if sidecar_lies_at is None else os.fsencode(sidecar_lies_at),
-        )
-
-    def retire_when_ended(self, clip_id: str, now: float) -> bool:
-        """Let a clip retire once none of its jobs is open."""
+    def retire_ended(self, clip_ids: Collection[str], now: float) -> None:
+        """Let those of the clips retire that have no open job left."""
+        if not clip_ids:
+            return
         self.flush()
-        if self._connection.execute(_OPEN_OF_CLIP, {"clip_id": clip_id}).first() is not None:
-            return False
-        self._set_clip(clip_id, retire_due=now, retire_attempts=0)
-        return True
+        still_open = set(self._connection.execute(_STILL_OPEN, {"ids": list(clip_ids)}).scalars())
+        for clip_id in set(clip_ids) - still_open:
+            self._set_clip(clip_id, retire_due=now, retire_attempts=0)
 
     def retire_later(self, clip_id: str, due_at: float, attempts: int) -> None:
         """Note that a clip could not retire yet."""
@@ -263,12 +283,23 @@ class Journal:
 
     def retired(self, clip: Clip, now: float) -> None:
         """Note that a clip's source lies where it retired to, durably."""
-        self.relocate(clip.id, clip.lies_at, clip.sidecar_lies_at)
-        self._set_clip(clip.id, retired_at=now, retire_due=None)
+        self._set_clip(
+            clip.id,
+            lies_at=encoded(clip.lies_at),
+            sidecar_lies_at=encoded(clip.sidecar_lies_at),
+            retired_at=now,
+            retire_due=None,
+        )
         self._tell(clip.id, None, "Retired", now, None, None, {"to": clip.lies_at or ""})
 
     def _set_clip(self, clip_id: str, **columns: Any) -> None:
-        self._connection.execute(sa.update(clips).where(clips.c.id == clip_id), columns)
+        self._clips.pop(clip_id, None)
+        self._clip_changes.setdefault(frozenset(columns), []).append({"clip_id": clip_id, **columns})
+
+    def _keep(self, clip: Clip) -> None:
+        self._clips[clip.id] = clip
+        if len(self._clips) > _CLIPS_KEPT:
+            self._clips.popitem(last=False)
 
     def set_fact(self, name: str, value: Any) -> None:
         """Remember a single fact: what is paused, what the brake is, which folder is which inbox."""
@@ -295,8 +326,16 @@ class Journal:
 
     def clip(self, clip_id: str) -> Clip | None:
         """Give one clip."""
+        if clip_id in self._clips:
+            return self._clips[clip_id]
+        if self._clip_changes:
+            self.flush()
         row = self._connection.execute(_CLIP, {"id": clip_id}).mappings().first()
-        return None if row is None else read_clip(row)
+        if row is None:
+            return None
+        clip = read_clip(row)
+        self._keep(clip)
+        return clip
 
     def queue(self, inbox: str, now: float, most: int) -> list[Job]:
         """Give an inbox's jobs that may go next: highest priority first, oldest first within."""
@@ -326,8 +365,7 @@ class Journal:
 
     def next_retire(self, now: float) -> float | None:
         """Say when the next clip is due to retire, after `now`."""
-        query = sa.select(sa.func.min(clips.c.retire_due)).where(clips.c.retire_due > now)
-        due_at: float | None = self._connection.execute(query).scalar()
+        due_at: float | None = self._connection.execute(_NEXT_RETIRE, {"now": now}).scalar()
         return due_at
 
     def jobs_of(self, clip_id: str) -> list[Job]:

@@ -145,15 +145,15 @@ def clip_row(clip: Clip) -> dict[str, Any]:
         "id": clip.id,
         "inbox": clip.inbox,
         "path": os.fsencode(clip.path),
-        "sidecar": _encoded(clip.sidecar),
+        "sidecar": encoded(clip.sidecar),
         "source": clip.source,
         "size": clip.size,
         "mtime_ns": clip.mtime_ns,
         "accepted_at": clip.accepted_at,
         "sha256": clip.sha256,
         "media": to_json(clip.media),
-        "lies_at": _encoded(clip.lies_at),
-        "sidecar_lies_at": _encoded(clip.sidecar_lies_at),
+        "lies_at": encoded(clip.lies_at),
+        "sidecar_lies_at": encoded(clip.sidecar_lies_at),
         "retired_at": clip.retired_at,
     }
 
@@ -177,7 +177,8 @@ def read_clip(row: RowMapping) -> Clip:
     )
 
 
-def _encoded(path: str | None) -> bytes | None:
+def encoded(path: str | None) -> bytes | None:
+    """Spell a path in the bytes it has on the disk."""
     return None if path is None else os.fsencode(path)
 
 

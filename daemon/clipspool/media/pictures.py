@@ -179,8 +179,12 @@ def _seek(source: av.container.InputContainer, stream: av.video.VideoStream, sta
     """Go to the last key picture before the start; give the time of the clip's first picture in seconds."""
     base = stream.time_base or Fraction(1, 1_000_000)
     origin = stream.start_time or 0
-    with foreign_errors("going to the start"):
-        source.seek(origin + int(start_seconds / base), stream=stream)
+    if start_seconds > 0:
+        try:
+            source.seek(origin + int(start_seconds / base), stream=stream)
+        except av.error.FFmpegError:  # a file without an index is read from its beginning
+            with foreign_errors("going to the start"):
+                source.seek(0)
     return float(origin * base)
 
 

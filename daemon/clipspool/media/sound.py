@@ -10,8 +10,8 @@ import av
 import av.error
 import av.filter
 
-from clipspool.media.plan import AUDIO_BITS_PER_SECOND
 from clipspool.media.facts import EXPORT_AGAIN, MediaError
+from clipspool.media.plan import AUDIO_BITS_PER_SECOND
 from clipspool.media.reading import audio_stream, foreign_errors
 
 if TYPE_CHECKING:

@@ -120,10 +120,7 @@ def later_timecode(timecode: str, frames: int, fps: Fraction) -> str:
 
 
 def _frames(source: Probe, fps: Fraction, start_seconds: float, seconds: float | None) -> int:
-    counted = (
-        source.frames if source.frames and not source.variable_frame_rate else round(source.seconds * fps)
-    )
-    counted -= round(start_seconds * fps)
+    counted = round(source.seconds * fps) - round(start_seconds * fps)
     return max(1, counted if seconds is None else min(counted, round(seconds * fps)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ from clipspool.bay import Bay
 from clipspool.files import Rel, Root, join, name_of, parent, split_suffix
 from clipspool.job import Clip, Job, State
 from clipspool.provenance import error_note
-from clipspool.work import ERROR_NOTE, SIDECAR, folder_of, note, notes
+from clipspool.work import ERROR_NOTE, SIDECAR, folder_of
 
 DONE = "_done"
 FAILED = "_failed"
@@ -32,20 +31,21 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
             if rel is not None:
                 root.remove(rel)
         return replace(clip, lies_at=None, sidecar_lies_at=None)
-    before = _intended(root, clip)
-    if source is None:
-        # Moved before a crash; or somebody emptied the work folder, and there is nothing left to move.
-        return replace(clip, lies_at=before, sidecar_lies_at=_beside(root, clip, before) if before else None)
     home = join(DONE if is_done else FAILED, parent(clip.path))
     root.make_folders(home)
     for name in _names(name_of(clip.path)):
         rel = join(home, name)
-        paper, beside = rel + ERROR_NOTE, _sidecar_name(clip, rel)
-        if rel != before and any(root.exists(r) for r in (rel, paper, beside) if r is not None):
+        beside = _sidecar_name(clip, rel)
+        if source is None and not root.exists(rel):
+            # Somebody emptied the work folder, and there is nothing left to move.
+            return replace(clip, lies_at=None, sidecar_lies_at=None)
+        if source is None and _is_same(root, rel, clip):
+            # It was moved just before a crash.
+            return replace(clip, lies_at=rel, sidecar_lies_at=beside)
+        if source is None or any(root.exists(r) for r in (rel, rel + ERROR_NOTE, beside) if r is not None):
             continue
-        note(root, clip.id, clip.id, "retiring", to=os.fsencode(rel).hex())
         if not is_done:
-            root.replace(paper, error_note(clip, jobs))
+            root.replace(rel + ERROR_NOTE, error_note(clip, jobs))
         try:
             if sidecar is not None and beside is not None:
                 root.move(sidecar, root, beside)
@@ -56,6 +56,11 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
             root.remove(clip.lies_at + ERROR_NOTE)
         return replace(clip, lies_at=rel, sidecar_lies_at=beside)
     raise FileExistsError(f"no free name in {home} for {clip.path}")
+
+
+def _is_same(root: Root, rel: Rel, clip: Clip) -> bool:
+    there = root.stat(rel)
+    return (there.st_size, there.st_mtime_ns) == (clip.size, clip.mtime_ns)
 
 
 def sweep(clip: Clip, bay: Bay) -> None:
@@ -70,16 +75,6 @@ def _where(root: Root, in_work: Rel, retired_to: Rel | None) -> Rel | None:
         if rel is not None and root.exists(rel):
             return rel
     return None
-
-
-def _intended(root: Root, clip: Clip) -> Rel | None:
-    to = [entry.get("to") for entry in notes(root, clip.id) if entry.get("what") == "retiring"]
-    return os.fsdecode(bytes.fromhex(str(to[-1]))) if to else None
-
-
-def _beside(root: Root, clip: Clip, rel: Rel) -> Rel | None:
-    beside = _sidecar_name(clip, rel)
-    return beside if beside is not None and root.exists(beside) else None
 
 
 def _sidecar_name(clip: Clip, rel: Rel) -> Rel | None:

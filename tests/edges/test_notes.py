@@ -1,0 +1,181 @@
+"""Notes to editors on a real disk: they appear, change and go away, and harm nothing else."""
+
+import os
+
+import pytest
+
+from clipspool.files import Root
+from clipspool.intake.notes import Notes, note_name, sentence, text_of
+from clipspool.job import Problem
+from inboxes import CLIP, SIDECAR, Bench
+
+
+@pytest.fixture
+def bench(tmp_path):
+    one = Bench(tmp_path / "bay")
+    yield one
+    one.inbox.stop()
+
+
+def test_a_note_says_what_where_and_what_to_do():
+    text = text_of(
+        "shot.mp4",
+        [Problem("unknown key `promt`, did you mean `prompt`?", key="promt", line=3, file="shot.toml")],
+    )
+    assert text.splitlines() == [
+        "clipspool cannot take shot.mp4 yet:",
+        "",
+        "  - shot.toml, line 3: unknown key `promt`, did you mean `prompt`?",
+        "",
+        "Mend that and save: it is looked at again by itself, and this note goes away.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (Problem("it is empty"), "it is empty"),
+        (Problem("is larger than 64 KiB", file="a.toml"), "a.toml is larger than 64 KiB"),
+        (Problem("is missing", key="prompt", file="a.toml"), "a.toml: `prompt` is missing"),
+        (Problem("is wrong", key="seed", line=2, file="x\n.toml"), "x\\n.toml, line 2: `seed` is wrong"),
+    ],
+)
+def test_a_problem_is_one_line(problem, said):
+    assert sentence(problem) == said
+
+
+def test_a_note_for_the_longest_name_has_a_name_that_fits_and_is_its_own():
+    names = [
+        "ü" * 125 + "a.mp4",
+        "ü" * 125 + "b.mp4",
+        "x" * 251 + ".mp4",
+        os.fsdecode(b"\xff" * 251 + b".mp4"),
+    ]
+    notes = [note_name(name) for name in names]
+    assert len(set(notes)) == len(names)
+    assert all(len(os.fsencode(note)) <= 255 and note.endswith(".problem.txt") for note in notes)
+    notes[0].encode()
+
+
+def test_a_note_is_written_only_when_what_it_says_changes(tmp_path):
+    notes = Notes(Root(tmp_path), "bay")
+    note = tmp_path / "a.mp4.problem.txt"
+    notes.put("a.mp4", [Problem("one")])
+    first = note.stat().st_ino
+    notes.put("a.mp4", [Problem("one")])
+    Notes(Root(tmp_path), "bay").put("a.mp4", [Problem("one")])
+    assert note.stat().st_ino == first
+    notes.put("a.mp4", [Problem("two")])
+    assert "two" in note.read_text()
+
+
+def test_a_clip_with_the_longest_name_gets_its_note_and_loses_it(bench):
+    name = "n" * 251 + ".mp4"
+    bench.drop(name, sidecar=None)
+    bench.settle()
+    bench.look(60.0)
+    (note,) = [path for path in bench.path.iterdir() if path.name.endswith(".problem.txt")]
+    assert "it has no sidecar yet" in note.read_text()
+    bench.write("n" * 250 + ".toml", SIDECAR)
+    (bench.path / name).rename(bench.path / ("n" * 250 + ".mp4"))
+    bench.settle()
+    assert bench.paths == ["n" * 250 + ".mp4"]
+    assert bench.lying() == []
+
+
+def test_a_clip_waits_a_minute_for_its_sidecar_before_there_is_a_note_and_goes_on_by_itself(bench):
+    bench.drop("a.mp4", sidecar=None)
+    bench.look()
+    bench.look(59.9)
+    assert bench.note("a.mp4") is None
+    bench.look(0.1)
+    assert "put `a.mp4.toml` or `a.toml` beside it" in bench.note("a.mp4")
+    assert bench.waiting()["a.mp4"].problem
+    bench.write("a.toml", SIDECAR)
+    bench.settle()
+    assert bench.paths == ["a.mp4"]
+    assert bench.lying() == []
+
+
+def test_a_sidecar_without_its_clip_gets_a_note_that_goes_when_the_clip_comes(bench):
+    bench.write("a.toml", SIDECAR)
+    bench.look()
+    bench.look(60.0)
+    assert "no clip named `a` has come" in bench.note("a.toml")
+    bench.drop("a.mp4", sidecar=None)
+    bench.settle()
+    assert bench.paths == ["a.mp4"]
+    assert bench.lying() == []
+
+
+def test_a_note_of_an_earlier_run_goes_when_its_clip_is_gone_or_mended(bench):
+    bench.drop("gone.mp4", sidecar="nonsense")
+    bench.drop("mended.mp4", sidecar="nonsense")
+    bench.drop("same.mp4", sidecar="nonsense")
+    bench.settle()
+    kept = (bench.path / "same.mp4.problem.txt").stat().st_ino
+    bench.inbox.stop()
+    (bench.path / "gone.mp4").unlink()
+    (bench.path / "gone.mp4.toml").unlink()
+    bench.write("mended.mp4.toml", SIDECAR)
+    bench.begin()
+    bench.settle()
+    assert bench.paths == ["mended.mp4"]
+    assert bench.lying() == ["same.mp4", "same.mp4.problem.txt", "same.mp4.toml"]
+    assert (bench.path / "same.mp4.problem.txt").stat().st_ino == kept
+
+
+def test_a_file_of_somebody_elses_with_such_a_name_is_left_alone(bench):
+    bench.write("thesis.problem.txt", "my own notes")
+    bench.settle()
+    bench.look(100.0)
+    assert bench.note("thesis") == "my own notes"
+
+
+def test_a_note_that_cannot_be_written_is_no_harm(bench):
+    (bench.path / "a.mp4.problem.txt").mkdir()
+    bench.drop("a.mp4", sidecar="nonsense")
+    bench.drop("b.mp4")
+    bench.settle()
+    assert bench.paths == ["b.mp4"]
+    assert bench.waiting()["a.mp4"].problem
+
+
+def test_a_note_shows_names_that_would_deceive_as_they_are(bench):
+    bench.drop("evil\u202egpj\n\x1b[31m.mp4", sidecar="nonsense")
+    bench.settle()
+    (note,) = [path for path in bench.path.iterdir() if path.name.endswith(".problem.txt")]
+    text = note.read_text()
+    assert "evil\\u202egpj\\n\\x1b[31m.mp4" in text
+    assert text.isascii()
+
+
+def test_many_problems_make_a_short_note(bench):
+    bench.drop("a.mp4", sidecar="".join(f"key{n} = 1\n" for n in range(1000)))
+    bench.settle()
+    assert len(bench.note("a.mp4").splitlines()) <= 30
+
+
+def test_a_note_tells_no_address_of_a_reference(bench):
+    bench.drop("a.mp4", sidecar=SIDECAR + 'references = ["http://example.com/x.png?signature=topsecret"]\n')
+    bench.settle()
+    assert "topsecret" not in bench.note("a.mp4")
+
+
+def test_a_clip_that_cannot_be_read_says_so_and_is_tried_again(bench, monkeypatch):
+    real = Root.open
+
+    def refuse(self, rel):
+        if rel == "a.mp4":
+            raise PermissionError(13, "Permission denied")
+        return real(self, rel)
+
+    monkeypatch.setattr(Root, "open", refuse)
+    bench.drop("a.mp4", data=CLIP)
+    bench.drop("b.mp4")
+    bench.settle()
+    assert bench.paths == ["b.mp4"]
+    assert "permission denied" in bench.note("a.mp4")
+    monkeypatch.setattr(Root, "open", real)
+    bench.look(30.0)
+    assert bench.paths == ["b.mp4", "a.mp4"]
