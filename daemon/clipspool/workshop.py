@@ -15,13 +15,15 @@ from clipspool.lifecycle import Stage
 from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
-from clipspool.provider import Inline, Provider, encoded_length
+from clipspool.provider import Inline, Look, Provider, TaskStatus, encoded_length
 from clipspool.stages.deliver import deliver
 from clipspool.stages.fetch import Seen, fetch
-from clipspool.stages.poll import poll, tell_cancel
+from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.prepare import prepare
 from clipspool.stages.retire import retire, sweep
 from clipspool.stages.submit import content_type_of, submit
+
+_FRESH_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Shop:
     decoder: Decoder
     now: Callable[[], float]
     stopping: Callable[[], bool] = field(default=lambda: False)
+    _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
+    """By task id, what the poll saw that found it ended: its addresses are fresh, and kept nowhere else."""
 
     def work(self, stage: Stage, job: Job, clip: Clip, gate: Callable[[], bool]) -> Event:
         """Run one stage of one job; raises OSError for a fault of the disk."""
@@ -67,11 +71,18 @@ class Shop:
             address = profile.partition("#")[0]
             message = f"the task was made at {address} with another key, which is no longer configured"
             return StageFailed("PROVIDER.OTHER", message)
-        if stage is Stage.POLL:
-            return poll(job, provider)
+        task_id = task_id_of(job)
         if stage is Stage.TELL_CANCEL:
             return tell_cancel(job, provider)
-        return fetch(job, tools.bays[job.inbox], provider, self._look_into, self.stopping)
+        if stage is Stage.POLL:
+            seen = provider.look(task_id)
+            if isinstance(seen, Look) and seen.status is TaskStatus.SUCCEEDED:
+                self._ended_looks[task_id] = (self.now(), seen)
+            return poll(seen)
+        seen_at, look = self._ended_looks.pop(task_id, (0.0, None))
+        if self.now() - seen_at > _FRESH_SECONDS:
+            look = None
+        return fetch(job, tools.bays[job.inbox], provider, self._look_into, self.stopping, look)
 
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
         """Move a clip's source to where it ends; raises OSError."""
