@@ -335,6 +335,7 @@ class Scheduler:
 
     def _answer(self, asked: Asked) -> None:
         try:
+            self.journal.flush()  # a command sees what this turn has heard before it
             answer = asked.command(self)
         except Exception as error:  # noqa: BLE001  (the one who asked hears of it)
             trouble = error

@@ -1,4 +1,4 @@
-"""The kill bench: one clip's life, ended by kill -9 at the n-th call, finished by a second run, and judged."""
+"""The kill bench: one clip's life, ended by kill -9 at the n-th call, finished by a second run, judged."""
 
 import itertools
 import json
@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clipspool.sandbox import Options, Render, serve
 from faults.oracle import Oracle
 from journeys.bay import Bay
-
-from clipspool.sandbox import Options, Render, serve
 
 LIVES = ("plain", "across", "failed", "variants", "deleted")
 """A clip delivered; to another file system; whose render fails; with two variants; whose source goes."""

@@ -1,4 +1,4 @@
-"""The full kill run: kill -9 at every call of a clip's life, then at random again during recovery; a report card.
+"""The full kill run: kill -9 at every call of a clip's life, and again during recovery; a report card.
 
 Usage: python tests/faults/kill_all.py [--life L] [--every N] [--pairs N] [--seed N] [--card FILE]
 """
@@ -14,6 +14,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from faults.kill import LIVES, open_bench
+
+
+def say(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def main():
@@ -37,15 +42,15 @@ def main():
                 points = points[len(points) // 2 :]
             points += [tuple(chance.randint(1, len(labels)) for _ in "ab") for _ in range(given.pairs)]
             chance.shuffle(points)
-            print(f"{bench.life}: {len(labels)} calls, {len(points)} points", flush=True)
+            say(f"{bench.life}: {len(labels)} calls, {len(points)} points")
             for at in points:
                 verdict = bench.point(*at)
                 verdicts.append(verdict)
                 if verdict.violations:
-                    print(f"{bench.life} {at} {verdict.labels}: {verdict.violations}", flush=True)
-            print(f"{bench.life} done at {time.monotonic() - begun:.0f} s", flush=True)
+                    say(f"{bench.life} {at} {verdict.labels}: {verdict.violations}")
+            say(f"{bench.life} done at {time.monotonic() - begun:.0f} s")
     card = report_card(given.seed, labels, written, verdicts, time.monotonic() - begun)
-    print(card)
+    say(card)
     if given.card:
         given.card.write_text(card)
     return 1 if any(v.violations for v in verdicts) else 0

@@ -67,9 +67,8 @@ class Oracle:
         found = Counter()
         for path in self.bay.inbox.rglob("*"):
             with contextlib.suppress(FileNotFoundError):
-                if path.is_file() and not path.is_symlink():
-                    if path.stat().st_size < SIZE_MAX:
-                        found[hashlib.sha256(path.read_bytes()).hexdigest()] += 1
+                if path.is_file() and not path.is_symlink() and path.stat().st_size < SIZE_MAX:
+                    found[hashlib.sha256(path.read_bytes()).hexdigest()] += 1
         return found
 
     def _journal(self):
@@ -107,7 +106,7 @@ class Oracle:
             sha256 = clips[job["clip_id"]]["sha256"]
             allowed[sha256] += 1
         for event in events:
-            if event["event"] == "Retried":
+            if event["event"].lower() == "retried":
                 allowed[clips[event["clip_id"]]["sha256"]] += 1
         requests = Counter()
         for create in self.ledger():

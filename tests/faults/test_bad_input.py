@@ -1,10 +1,11 @@
-"""Hostile and broken files, dropped all at once beside a good clip: it is delivered, nothing else is paid for."""
+"""Hostile and broken files, dropped all at once beside a good clip: nothing but that one is paid for."""
 
 import os
 import socket
 import struct
 
 import pytest
+
 from journeys.bay import make_clip
 
 GOOD = 'prompt = "good"\n'

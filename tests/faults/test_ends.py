@@ -1,14 +1,17 @@
 """The daemon ended at random, twice over, or by its own journal: what was dropped comes home, paid once."""
 
+import contextlib
 import hashlib
 import itertools
 import os
 import random
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
+
 from faults.oracle import Oracle
 from journeys.bay import make_clip
 
@@ -31,7 +34,7 @@ def settle_doubts(bay):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_ended_at_random_again_and_again_every_clip_is_delivered_once(open_bays, number):
-    print(f"CLIPSPOOL_TEST_SEED={SEED}")
+    sys.stdout.write(f"CLIPSPOOL_TEST_SEED={SEED}\n")
     chance = random.Random(SEED)
     with open_bays(render_seconds=0.3, seed=SEED) as bay:
         bay.configure(provider="running_max = 4")
@@ -93,9 +96,9 @@ def test_a_journal_that_cannot_be_written_ends_the_daemon_before_it_can_spend(op
             pytest.skip("mounting is not allowed here")
         try:
             bay.start()
-            with (state / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
-                while True:
-                    file.write(bytes(4096))
+            with (state / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while file.write(bytes(4096)):
+                    pass
             for number in range(30):
                 bay.drop(f"n{number}.mp4")
             assert bay.daemon.wait(30) == 1

@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 
 import pytest
+
 from faults.oracle import Oracle
 
 
@@ -107,7 +108,7 @@ def test_another_disk_in_the_inboxs_place_is_not_touched_until_the_operator_resu
     bay.until(lambda: [e for e in bay.events("inbox_changed") if e["to"] == "offline"], 20, "offline")
     (bay.inbox / "foreign.mp4").write_bytes(b"x" * 100)
     assert bay.call("resume", "bay").returncode == 0
-    bay.until(lambda: (bay.inbox / ".clipspool").exists(), 20, "it is taken for the inbox")
+    bay.until((bay.inbox / ".clipspool").exists, 20, "it is taken for the inbox")
     unmount(bay.inbox)
     bay.is_checked = False
 

@@ -1,12 +1,14 @@
-"""Kill -9 at sampled calls of a clip's life; `kill_all.py` does every one. The seed is printed and can be set."""
+"""Kill -9 at sampled calls of a clip's life; `kill_all.py` does every one. The seed can be set."""
 
 import os
 import random
+import sys
 
 import pytest
+
 from faults.kill import LIVES, is_traceable, open_bench
 
-POINTS = {"plain": 4, "across": 3, "failed": 3, "variants": 3, "deleted": 2}
+POINTS = {"plain": 3, "across": 2, "failed": 2, "variants": 3, "deleted": 2}
 SEED = int(os.environ.get("CLIPSPOOL_TEST_SEED") or random.Random().randrange(1 << 30))
 
 
@@ -20,7 +22,7 @@ def bench(tmp_path_factory, template):
 
 @pytest.mark.parametrize("life", LIVES)
 def test_a_clip_is_whole_and_paid_once_wherever_kill_9_strikes(bench, life):
-    print(f"CLIPSPOOL_TEST_SEED={SEED}")
+    sys.stdout.write(f"CLIPSPOOL_TEST_SEED={SEED}\n")
     bench.life = life
     labels, written = bench.record()
     assert written == []

@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+
 from faults.oracle import Oracle
 from journeys.bay import ENDED
 
