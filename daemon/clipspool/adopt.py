@@ -45,15 +45,14 @@ def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
             continue
         try:
             manifest = read_manifest(root, name)
-        except FileNotFoundError:
+        except (ValueError, FileNotFoundError):
             # Made by a claim that got no further: nothing but perhaps half a manifest is in it.
             if not any(entry.startswith("clip.") for entry in root.names(folder_of(name))):
                 root.remove_folder(folder_of(name))
             else:
                 damaged.append(name)
             continue
-        except (ValueError, OSError):
-            damaged.append(name)
+        except NotADirectoryError:
             continue
         if not root.exists(join(folder_of(name), manifest.clip.source)):
             if manifest.journal == journal_id:

@@ -69,6 +69,8 @@ def read_create(
     if fault is not None:
         return Refused(fault)
     said = f": {explained(reply.message)}" if reply.message and not reply.is_html else ""
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        said += " (a redirect, which is never followed: check base_url)"
     return Unclear(f"HTTP {status}{said}", evidence)
 
 

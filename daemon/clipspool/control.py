@@ -21,6 +21,8 @@ log = structlog.get_logger()
 _LINE_BYTES_MAX = 16 << 20
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 40.0
+_REST_SECONDS = 0.2
+"""After an accept that failed, for want of descriptors perhaps."""
 
 
 class NoDaemon(Exception):
@@ -44,6 +46,7 @@ class Listener:
         self._path = path
         self._answer = answer
         self._socket: socket.socket | None = None
+        self._is_stopped = threading.Event()
 
     def start(self) -> None:
         """Listen; the journal's lock is held, so a socket that is there is nobody's. Raises OSError."""
@@ -58,6 +61,7 @@ class Listener:
 
     def stop(self) -> None:
         """Listen no more."""
+        self._is_stopped.set()
         if self._socket is not None:
             # A blocked accept wakes on shutdown, not on close.
             with suppress(OSError):
@@ -71,7 +75,9 @@ class Listener:
             try:
                 connection, _ = self._socket.accept()
             except OSError:
-                return
+                if self._is_stopped.wait(_REST_SECONDS):
+                    return
+                continue
             with connection, suppress(OSError):
                 connection.settimeout(_ANSWER_SECONDS)
                 self._serve(connection)

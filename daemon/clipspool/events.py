@@ -56,6 +56,15 @@ class AnswerLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubted:
+    """The work folder tells of submissions that the journal does not know: it is an older copy, put back."""
+
+    submissions: int
+    """How many the work folder knows of."""
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """The daemon ended while the request may have been in flight."""
 
@@ -195,6 +204,7 @@ Event = (
     | Connected
     | NotSubmitted
     | AnswerLost
+    | Doubted
     | Interrupted
     | TaskCreated
     | TaskSeen

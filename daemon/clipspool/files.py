@@ -12,11 +12,12 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 import threading
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -28,6 +29,8 @@ CHUNK = 1 << 20
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+_TEMPORARY_SECONDS = 3600.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Rel = str
@@ -194,13 +197,18 @@ class Root:
         fd = os.dup(root)
         for name in names:
             try:
-                below = os.open(name, FOLDER_FLAGS, dir_fd=fd)
-            except FileNotFoundError:
-                self._make_folder(name, fd)
-                below = os.open(name, FOLDER_FLAGS, dir_fd=fd)
-            os.close(fd)
+                below = self._open_or_make(name, fd)
+            finally:
+                os.close(fd)
             fd = below
         return fd
+
+    def _open_or_make(self, name: str, folder: int) -> int:
+        try:
+            return os.open(name, FOLDER_FLAGS, dir_fd=folder)
+        except FileNotFoundError:
+            self._make_folder(name, folder)
+            return os.open(name, FOLDER_FLAGS, dir_fd=folder)
 
     def _make_folder(self, name: str, folder: int) -> None:
         with suppress(FileExistsError):
@@ -336,6 +344,15 @@ class Root:
             sync_folder(folder)
         return digest
 
+    def clear_temporaries(self, rel: Rel, names: Collection[str], now: float) -> None:
+        """Remove what a crash left of half-written files of ours in a folder, an hour old or more."""
+        for name in names:
+            if not _TEMPORARY.fullmatch(name):
+                continue
+            with suppress(FileNotFoundError), self.folder(rel) as fd:
+                if now - os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime > _TEMPORARY_SECONDS:
+                    os.unlink(name, dir_fd=fd)
+
     def remove(self, rel: Rel) -> None:
         """Remove a file; one that is gone already is fine."""
         with suppress(FileNotFoundError), self.folder(parent(rel)) as fd:
@@ -445,7 +462,11 @@ def rename_new(name: str, folder: int, to_name: str, to_folder: int) -> None:
         if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}:
             raise
         os.close(os.open(to_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=to_folder))
-        os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
+        try:
+            os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
+        except OSError:
+            os.unlink(to_name, dir_fd=to_folder)
+            raise
     else:
         os.unlink(name, dir_fd=folder)
 

@@ -19,6 +19,7 @@ from clipspool.events import (
     Changed,
     Connected,
     Delivered,
+    Doubted,
     Event,
     Failed,
     Fetched,
@@ -53,6 +54,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
         NotSubmitted: S.QUEUED,
         # The only way to spend: the connection stands, and this is on disk before the first byte leaves.
         Connected: S.SUBMITTING,
+        Doubted: S.IN_DOUBT,
         Failed: S.FAILED,
         CancelAsked: S.QUEUED,
         Cancelled: S.CANCELLED,
@@ -180,7 +182,10 @@ def advance(job: Job, event: Event, now: float, pace: Pace, *, open_tasks: int =
     moved = replace(job, state=state, updated_at=now)
     if state is not job.state:
         moved = replace(moved, attempts=0, held=None, reason="", due_at=now)
-    return _apply(moved, event, now, pace, open_tasks)
+    moved = _apply(moved, event, now, pace, open_tasks)
+    if moved.cancel_by and moved.state is State.RUNNING:
+        return replace(moved, due_at=now)  # the provider is to be told at once
+    return moved
 
 
 def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> Job:
@@ -212,6 +217,11 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             return _not_submitted(job, event, now, pace)
         case AnswerLost():
             return _answer_lost(job, event, now, pace)
+        case Doubted():
+            known = job.task.number if job.task else 0
+            task = Task(max(event.submissions, known), event.profile, intent_at=now)
+            reason = "its work folder tells of a submission that the journal does not know"
+            return replace(job, task=task, paid=_at_least_unknown(job), held=Held.IN_DOUBT, reason=reason)
         case Interrupted():
             message = "clipspool ended while the request may have been on its way"
             # A crash leads to no second submission, whatever the setting says about lost answers.
@@ -265,12 +275,15 @@ def _answer_lost(job: Job, event: AnswerLost, now: float, pace: Pace) -> Job:
     if job.task is None:
         raise IllegalTransition(f"job {job.id} lost an answer it never waited for")
     task = replace(job.task, evidence={**event.evidence, "message": event.message})
-    paid = job.paid if job.paid is Paid.YES else Paid.UNKNOWN
-    lost = replace(job, task=task, doubts=job.doubts + 1, paid=paid, reason=event.message)
+    lost = replace(job, task=task, doubts=job.doubts + 1, paid=_at_least_unknown(job), reason=event.message)
     if job.doubts < pace.resubmits_max and not job.cancel_by:
         pause = retry_seconds(job.doubts, None, pace.random)
         return replace(lost, state=State.QUEUED, due_at=now + pause)
     return replace(lost, held=Held.IN_DOUBT)
+
+
+def _at_least_unknown(job: Job) -> Paid:
+    return job.paid if job.paid is Paid.YES else Paid.UNKNOWN
 
 
 def _poll_due(job: Job, now: float, pace: Pace, open_tasks: int, *, rendering: bool) -> float:

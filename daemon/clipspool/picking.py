@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ from clipspool.workers import Lane, Workers
 
 AHEAD = 8
 """Clips prepared beyond those that can be submitted at once."""
-_FOLLOWING = ((State.RUNNING, Stage.POLL), (State.FETCHED, Stage.DELIVER), (State.RENDERED, Stage.FETCH))
+_TRANSFERS = ((State.FETCHED, Stage.DELIVER), (State.RENDERED, Stage.FETCH))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,40 +93,57 @@ class Picker:
         self._workers = workers
         self._in_flight = in_flight
         self._first: str | None = None
+        self._turns = 0
 
-    def pick(self, now: float, brake: Brake, spend: Spend, retiring: Sequence[str]) -> Picks:
-        """Choose what starts now; `retiring` are clips whose retirement is under way."""
+    def pick(self, now: float, brake: Brake, spend: Spend, retiring: Mapping[str, str]) -> Picks:
+        """Choose what starts now; `retiring` gives the inbox of each clip that is being retired."""
         picks = Picks()
-        shares = self._shares()
-        for state, stage in _FOLLOWING:
-            if room := self._workers.room(stage):
-                self._pick_due(state, stage, now, room, shares, picks)
-        room = self._workers.room_to_retire()
-        for clip, attempts in self._journal.to_retire(now, room + len(retiring)) if room > 0 else ():
-            if clip.id not in retiring and clip.inbox in self.inboxes and len(picks.retirements) < room:
-                picks.retirements.append((clip, attempts))
+        shares = self._shares(retiring)
+        if room := self._workers.room(Stage.POLL):
+            due = self._journal.due(State.RUNNING, now, room + self._workers.under_way(Stage.POLL))
+            waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
+            jobs = self._journal.load(waiting)
+            picks.stages += [(stage_of(jobs[i]) or Stage.POLL, jobs[i]) for i in waiting]
+        for inbox in self._in_turn():
+            self._pick_transfers(inbox, now, shares, retiring, picks)
         if self._journal.counts[State.QUEUED] and "*" not in self.paused:
-            self._pick_from_queue(now, brake, spend, shares, picks)
+            self._pick_from_queue(now, brake, spend, shares, retiring, picks)
         return picks
 
-    def _pick_due(
+    def _in_turn(self) -> list[str]:
+        """Give the inboxes, another one first each time."""
+        self._turns += 1
+        start = self._turns % max(len(self.inboxes), 1)
+        return [*self.inboxes[start:], *self.inboxes[:start]]
+
+    def _pick_transfers(
         self,
-        state: State,
-        stage: Stage,
+        inbox: str,
         now: float,
-        room: int,
-        shares: dict[tuple[str, Lane], int],
+        shares: Counter[tuple[str, Lane]],
+        retiring: Mapping[str, str],
         picks: Picks,
     ) -> None:
-        due = self._journal.due(state, now, room + self._workers.under_way(stage))
-        waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
-        jobs = self._journal.load(waiting)
-        for job in (jobs[job_id] for job_id in waiting):
-            if self._share(shares, job.inbox, stage):
-                picks.stages.append((stage_of(job) or stage, job))
+        for state, stage in _TRANSFERS:
+            if room := self._share(shares, inbox, stage):
+                due = self._journal.due(state, now, room + self._workers.under_way(stage), inbox)
+                waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
+                picks.stages += [(stage, job) for job in self._journal.load(waiting).values()]
+                shares[inbox, self._workers.lane(stage)] += len(waiting)
+        if room := min(self._share(shares, inbox, Stage.DELIVER), self._workers.room_to_retire()):
+            clips = self._journal.to_retire(inbox, now, room + len(retiring))
+            chosen = [(clip, attempts) for clip, attempts in clips if clip.id not in retiring][:room]
+            picks.retirements += chosen
+            shares[inbox, self._workers.disk] += len(chosen)
 
     def _pick_from_queue(
-        self, now: float, brake: Brake, spend: Spend, shares: dict[tuple[str, Lane], int], picks: Picks
+        self,
+        now: float,
+        brake: Brake,
+        spend: Spend,
+        shares: Counter[tuple[str, Lane]],
+        retiring: Mapping[str, str],
+        picks: Picks,
     ) -> None:
         counts = self._journal.counts
         connecting = sum(
@@ -136,15 +153,18 @@ class Picker:
             self.limits.running_max - counts[State.RUNNING] - counts[State.SUBMITTING] - connecting, 0
         )
         submitting = self._workers.under_way(Stage.SUBMIT)
-        submits = brake.room(now, min(slots, self._workers.room(Stage.SUBMIT)), submitting)
-        prepares = min(self._workers.room(Stage.PREPARE), slots + AHEAD)
-        if submits <= 0 and prepares <= 0:
+        room = {
+            Stage.SUBMIT: brake.room(now, min(slots, self._workers.room(Stage.SUBMIT)), submitting),
+            Stage.PREPARE: min(self._workers.room(Stage.PREPARE), slots + AHEAD),
+        }
+        if not any(room.values()):
             return
         chosen: list[tuple[Stage, Candidate]] = []
         too_dear: list[tuple[Candidate, str]] = []
-        for one in take_turns(self._queues(now, submits + prepares), self._first):
+        queues = self._queues(now, sum(room.values()), retiring, bool(self.limits.day_is_spent(spend)))
+        for one in take_turns(queues, self._first):
             stage = Stage.SUBMIT if one.prepared else Stage.PREPARE
-            if (prepares if stage is Stage.PREPARE else submits) <= 0:
+            if room[stage] <= 0 or not self._share(shares, one.inbox, stage):
                 continue
             if stage is Stage.SUBMIT and not one.approved:
                 if why := self.limits.is_too_dear(one.credits_estimated):
@@ -152,26 +172,27 @@ class Picker:
                     continue
                 if self.limits.day_is_spent(spend, one.credits_estimated or 0.0):
                     continue
-            if not self._share(shares, one.inbox, stage):
-                continue
-            if stage is Stage.PREPARE:
-                prepares -= 1
-            else:
-                submits -= 1
+            if stage is Stage.SUBMIT:
                 spend = Spend(spend.submissions + 1, spend.credits + (one.credits_estimated or 0.0))
                 self._first = self._after(one.inbox)
+            room[stage] -= 1
+            shares[one.inbox, self._workers.lane(stage)] += 1
             chosen.append((stage, one))
         jobs = self._journal.load([one.id for _, one in chosen] + [one.id for one, _ in too_dear])
         picks.stages += [(stage, jobs[one.id]) for stage, one in chosen]
         picks.parked += [(jobs[one.id], Held.BUDGET, why) for one, why in too_dear]
 
-    def _queues(self, now: float, wanted: int) -> dict[str, list[Candidate]]:
+    def _queues(
+        self, now: float, wanted: int, retiring: Mapping[str, str], approved_only: bool
+    ) -> dict[str, list[Candidate]]:
         busy = self._workers.under_way(Stage.PREPARE) + self._workers.under_way(Stage.SUBMIT)
+        most = wanted + busy + AHEAD + len(retiring)
         return {
             name: [
-                j
-                for j in self._journal.queue(name, now, wanted + busy + AHEAD)
-                if j.id not in self._in_flight
+                one
+                for one in self._journal.queue(name, now, most, approved_only=approved_only)
+                # A clip that is being retired is brought back only once that is over.
+                if one.id not in self._in_flight and one.clip_id not in retiring
             ]
             for name in self.inboxes
             if name not in self.paused
@@ -181,24 +202,20 @@ class Picker:
         names = sorted(self.inboxes)
         return names[(names.index(inbox) + 1) % len(names)]
 
-    def _shares(self) -> dict[tuple[str, Lane], int]:
+    def _shares(self, retiring: Mapping[str, str]) -> Counter[tuple[str, Lane]]:
         """Count what each inbox has of each lane, but for polls, which touch no folder."""
-        shares: dict[tuple[str, Lane], int] = {}
+        shares: Counter[tuple[str, Lane]] = Counter()
         for flying in self._in_flight.values():
             if flying.stage is not Stage.POLL:
-                key = (flying.job.inbox, self._workers.lane(flying.stage))
-                shares[key] = shares.get(key, 0) + 1
+                shares[flying.job.inbox, self._workers.lane(flying.stage)] += 1
+        for inbox in retiring.values():
+            shares[inbox, self._workers.disk] += 1
         return shares
 
-    def _share(self, shares: dict[tuple[str, Lane], int], inbox: str, stage: Stage) -> bool:
-        """Take a place for an inbox, so that one inbox's dead file server never fills a lane."""
-        if stage is Stage.POLL:
-            return True
-        if inbox not in self.inboxes:
-            return False
+    def _share(self, shares: Counter[tuple[str, Lane]], inbox: str, stage: Stage) -> int:
+        """Say how much more of a stage an inbox may have, so that its dead file server never fills a lane."""
+        room = self._workers.room(stage)
+        if len(self.inboxes) == 1:
+            return room
         lane = self._workers.lane(stage)
-        key = (inbox, lane)
-        if len(self.inboxes) > 1 and shares.get(key, 0) >= max(lane.size * 2 // 3, 1):
-            return False
-        shares[key] = shares.get(key, 0) + 1
-        return True
+        return max(min(room, max(lane.size // len(self.inboxes), 1) - shares[inbox, lane]), 0)

@@ -36,16 +36,16 @@ _UNDECIDED = frozenset({408, 409})
 def create_fault(reply: Reply) -> Fault | None:
     """Return the fault of a paid POST's clear refusal, or None where a task may have been made.
 
-    Clear: 400, 401, 402, 403, 404, 405, 410, 413, 422, 429; the redirects 301, 302, 307, 308 (they say that
-    the resource is elsewhere; 303 says "done, see there"); 500 with code `invalid_request`; and at any status
-    a quota code or a missing route to the model, for the gateway decides those before it calls anyone.
+    Clear: 400, 401, 402, 403, 404, 405, 410, 413, 422, 429; 500 with code `invalid_request`; and at any
+    status a quota code or a missing route to the model, for the gateway decides those before it calls anyone.
 
-    None: `insert_task_failed` and its like at any status; 408, 409 and every status not named; any other
+    None: `insert_task_failed` and its like at any status; 408, 409, every redirect (what stands before the
+    API may have let the request through) and every status not named; any other
     5xx, 502 and 503 too. The vendor says those may be sent again, but a gateway that tries several channels
     by itself answers with the last one's trouble while an earlier one may be rendering [PROVIDER 1.6, 2.9].
     At 5xx only codes count, no words: an error may quote the prompt.
     """
-    if any(code in reply.text for code in _AFTER_THE_FACT):
+    if reply.status in _ELSEWHERE or any(code in reply.text for code in _AFTER_THE_FACT):
         return None
     if (fault := account_fault(reply)) is not None:
         return fault

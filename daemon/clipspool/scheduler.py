@@ -84,7 +84,8 @@ class Scheduler:
         self.is_draining = False
         self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self._pending: list[Heard] = []
-        self._retiring: set[str] = set()
+        self._retiring: dict[str, str] = {}
+        """The inbox of each clip that is being retired, until its work folder is swept."""
         self._ended_clips: set[str] = set()
         self._to_sweep: list[Clip] = []
         self._is_sweeping = False
@@ -213,7 +214,7 @@ class Scheduler:
             act()
 
     def _pick(self, now: float) -> None:
-        picks = self.picker.pick(now, self.brake, self.spend, list(self._retiring))
+        picks = self.picker.pick(now, self.brake, self.spend, self._retiring)
         for job, held, why in picks.parked:
             self.happen(job, Parked(held, why))
         for stage, job in picks.stages:
@@ -223,7 +224,7 @@ class Scheduler:
             self.in_flight[job.id] = InFlight(stage, job)
             self._after.append(lambda s=stage, j=job, c=clip: self.workers.start(s, j, c))  # type: ignore[misc]
         for clip, attempts in picks.retirements:
-            self._retiring.add(clip.id)
+            self._retiring[clip.id] = clip.inbox
             jobs = self.journal.jobs_of(clip.id)
             self._after.append(
                 lambda c=clip, j=jobs, n=attempts: self.workers.start_retirement(c, j, n)  # type: ignore[misc]
@@ -245,10 +246,16 @@ class Scheduler:
             self._ended_clips.add(job.clip_id)
         if job.state.is_terminal and not moved.state.is_terminal:
             self.journal.bring_back(job.clip_id)
+        if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
+            self._spend = None  # nothing was bought after all: count again
         if isinstance(event, TaskCreated):
             self._set_brake(Brake())
         if isinstance(event, NotSubmitted) and event.fault.of is not FaultOf.CLIP:
             self._set_brake(self.brake.pressed(event.fault, now, self.pace.random))
+        if isinstance(event, AnswerLost):
+            # One doubt is enough: those that wait go one at a time until an answer comes.
+            fault = Fault(FaultOf.MOMENT, "PROVIDER.NO_ANSWER", event.message)
+            self._set_brake(self.brake.pressed(fault, now, self.pace.random))
         if (job.state, job.held, job.reason) != (moved.state, moved.held, moved.reason):
             self._after.append(lambda: _tell(job, moved, event))
         return moved
@@ -275,6 +282,8 @@ class Scheduler:
             case Swept():
                 self.workers.disk.busy -= 1
                 self._is_sweeping = False
+                for clip_id in heard.clip_ids:
+                    self._retiring.pop(clip_id, None)
             case Asked():
                 self._answer(heard)
             case never:
@@ -318,14 +327,19 @@ class Scheduler:
     def _take_retirement(self, retirement: Retirement, now: float) -> None:
         self.workers.disk.busy -= 1
         clip = retirement.clip
-        self._retiring.discard(clip.id)
         if retirement.trouble:
+            self._retiring.pop(clip.id, None)
             pause = backoff_seconds(retirement.attempts, _RETIRE_SECONDS, self.pace.random)
             self.journal.retire_later(clip.id, now + pause, retirement.attempts + 1)
             why = retirement.trouble
             self._after.append(
                 lambda: log.warning("retire_failed", clip=clip.path, inbox=clip.inbox, why=why)
             )
+            return
+        if self.journal.has_open_job(clip.id):
+            # Somebody retried a job of it meanwhile: it is wanted again, from where it lies now.
+            self.journal.relocate(clip)
+            self._retiring.pop(clip.id, None)
             return
         self.journal.retired(clip, now)
         self._to_sweep.append(clip)
@@ -359,6 +373,7 @@ class Scheduler:
         """What was submitted since midnight, UTC."""
         day = self._today()
         if self._spend is None or self._spend[0] != day:
+            self.journal.flush()
             self._spend = (day, self.journal.spent(day))
         return self._spend[1]
 

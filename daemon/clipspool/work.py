@@ -231,12 +231,16 @@ def notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
     return lines
 
 
-def is_beyond(root: Root, clip_id: str, job_id: str, known: int) -> bool:
-    """Tell whether the ledger has a submission numbered above `known` that was not surely refused."""
-    found = is_open = False
+def submissions_beyond(root: Root, clip_id: str, job_id: str, known: int) -> int:
+    """Give the ledger's newest submission above `known`; 0 when there is none, or it was surely refused."""
+    newest = 0
+    is_open = False
     for line in notes(root, clip_id):
         if line.get("job") == job_id and line.get("what") == "intent":
-            found, is_open = found or is_open, int(line.get("number", known + 1)) > known
+            number = line.get("number", known + 1)
+            newest, is_open = (
+                (number, True) if isinstance(number, int) and number > known else (newest, False)
+            )
         elif line.get("job") == job_id and line.get("what") == "not_submitted":
             is_open = False
-    return found or is_open
+    return newest if is_open else 0

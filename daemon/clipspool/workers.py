@@ -45,7 +45,7 @@ class Workshop(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A worker finished a stage; `event` is None when a bug ended it."""
+    """A worker finished a stage; `event` is None when something unforeseen ended it."""
 
     job_id: str
     event: Event | None
@@ -71,7 +71,9 @@ class Retirement:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """Work folders of retired clips were removed."""
+    """Work folders of retired clips were removed, or are left for the next start."""
+
+    clip_ids: tuple[str, ...]
 
 
 class Lane:
@@ -149,17 +151,21 @@ class Workers:
 
     def _run(self, stage: Stage, job: Job, clip: Clip) -> None:
         """Run in a worker's thread. The one broad `except` for stages is here: a bug ends one try, loudly."""
+        is_out = False
 
         def gate() -> bool:
+            nonlocal is_out
             opened: Future[bool] = Future()
             self._hear(Ready(job.id, opened))
-            return opened.result()
+            is_out = opened.result()
+            return is_out
 
         try:
             self._hear(Done(job.id, self._workshop.work(stage, job, clip, gate)))
         except OSError as error:
             held = Held.OUTBOX if stage is Stage.DELIVER else None
-            self._hear(Done(job.id, StageFailed("DISK", in_words(error), held=held)))
+            event = None if is_out else StageFailed("DISK", in_words(error), held=held)
+            self._hear(Done(job.id, event, in_words(error)))
         except Exception as error:
             log.exception("bug", job=job.id, stage=stage.value)
             message = f"clipspool made a mistake ({type(error).__name__}); the log has the details"
@@ -189,7 +195,7 @@ class Workers:
                 except OSError as error:
                     # The next start removes it.
                     log.warning("sweep_failed", clip=clip.path, inbox=clip.inbox, why=in_words(error))
-            self._hear(Swept())
+            self._hear(Swept(tuple(clip.id for clip in clips)))
 
         self.disk.hand_out(work)
 

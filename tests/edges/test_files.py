@@ -376,7 +376,6 @@ def test_a_copy_that_does_not_fit_leaves_nothing_behind(root, path, tmp_path, mo
 
 
 @needs_root
-@pytest.mark.xfail(reason="Root._make_beneath keeps its descriptor when a folder cannot be made")
 def test_a_folder_that_cannot_be_made_costs_no_descriptor(path, mount):
     mount(path)
     subprocess.run(["mount", "-o", "remount,ro", path], check=True)

@@ -228,14 +228,14 @@ def test_a_clip_retires_once_none_of_its_jobs_is_open(journal):
     ended = happen(journal, jobs[0], Cancelled("ann"))
     with journal.turn():
         journal.retire_ended(["clip1"], NOON)
-    assert journal.to_retire(NOON, 10) == []
+    assert journal.to_retire("bay", NOON, 10) == []
     happen(journal, jobs[1], Cancelled("ann"))
     with journal.turn():
         journal.retire_ended(["clip1"], NOON)
-    assert [(clip.id, tries) for clip, tries in journal.to_retire(NOON, 10)] == [("clip1", 0)]
+    assert [(clip.id, tries) for clip, tries in journal.to_retire("bay", NOON, 10)] == [("clip1", 0)]
     with journal.turn():
         journal.retire_later("clip1", NOON + 30, 1)
-    assert journal.to_retire(NOON, 10) == []
+    assert journal.to_retire("bay", NOON, 10) == []
     assert journal.next_retire(NOON) == NOON + 30
     with journal.turn():
         journal.retired(a_clip(lies_at="_failed/" + ODD, sidecar_lies_at=None), NOON + 31)

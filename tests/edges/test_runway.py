@@ -258,8 +258,7 @@ def test_an_unclear_answer_is_kept_as_evidence(runway, status):
 def test_a_redirect_is_never_followed(runway, status):
     with Stub(always(MADE)) as elsewhere, Stub(always(answer(status, b"", Location=elsewhere.url))) as stub:
         heard = runway(stub).submit(CALL, Gate())
-        assert isinstance(heard, Refused)
-        assert heard.fault.of is FaultOf.ACCOUNT
+        assert isinstance(heard, Unclear)
         assert len(stub.asked) == 1
         assert elsewhere.connections == 0
 

@@ -8,9 +8,9 @@ import pytest
 from clipspool import operator
 from clipspool.events import (
     AnswerLost,
+    Doubted,
     Failed,
     NotSubmitted,
-    Parked,
     StageFailed,
     TaskCreated,
     TaskMissing,
@@ -182,9 +182,6 @@ def test_a_bug_after_the_gate_may_have_cost_money(desk):
     assert desk.until(S.IN_DOUBT).paid is Paid.UNKNOWN
 
 
-@pytest.mark.xfail(
-    reason="an OSError after the gate is StageFailed, illegal in submitting: it ends the daemon"
-)
 def test_a_disk_fault_after_the_gate_may_have_cost_money(desk):
     def fail(_job):
         raise OSError(errno.EIO, "Input/output error")
@@ -340,7 +337,6 @@ def test_an_approved_job_goes_although_the_day_is_spent(open_desk):
     assert desk.shop.paid == ["clip1"]
 
 
-@pytest.mark.xfail(reason="only the first of the queue are looked at: an approved job behind them never goes")
 def test_an_approved_job_goes_however_many_unapproved_are_before_it(open_desk):
     desk = open_desk(submissions_per_day=0)
     for number in range(60):
@@ -351,7 +347,6 @@ def test_an_approved_job_goes_however_many_unapproved_are_before_it(open_desk):
     assert desk.shop.paid == ["clip59"]
 
 
-@pytest.mark.xfail(reason="Scheduler._spend counts refused submissions until the next start or midnight")
 def test_a_refused_submission_is_not_counted_as_spent(desk):
     desk.shop.say[Stage.SUBMIT].append(after_gate(NotSubmitted(BUSY)))
     desk.drop()
@@ -522,20 +517,14 @@ def test_a_lost_task_is_held_and_can_be_made_again(desk):
     assert desk.shop.paid == ["clip1", "clip1"]
 
 
-@pytest.mark.xfail(
-    reason="a job parked in doubt is queued: retry and attach are refused, approve parks it again"
-)
 def test_a_job_that_its_work_folder_holds_back_can_be_let_go_by_the_operator(desk):
-    desk.shop.say[Stage.SUBMIT].append(Parked(Held.IN_DOUBT, "its work folder tells of a submission"))
+    desk.shop.say[Stage.SUBMIT].append(Doubted(1, "https://api.test/v1#5eed"))
     desk.drop()
     desk.turns(5)
     assert desk.job().held is Held.IN_DOUBT
     assert desk.order(operator.attach, "clip1", "task-found", "ann")[0]["done"]
 
 
-@pytest.mark.xfail(
-    reason="a retry while a clip retires or is swept lets prepare and sweep meet in one folder"
-)
 @pytest.mark.parametrize("chore", ["retire", "sweep"])
 def test_a_retried_clip_is_not_touched_while_it_is_still_being_put_away(desk, chore):
     held = desk.shop.hold(chore)
@@ -574,7 +563,6 @@ def test_an_inbox_that_is_no_longer_configured_waits_and_nobody_else(open_desk):
 
 
 @pytest.mark.parametrize("state", [S.RENDERED, S.FETCHED])
-@pytest.mark.xfail(reason="jobs of an inbox that takes no part fill the limit of `due`: others never come up")
 def test_many_results_of_an_inbox_that_is_gone_keep_no_other_waiting(open_desk, state):
     desk = open_desk(inboxes=("a",))
     for number in range(60):

@@ -12,9 +12,9 @@ from clipspool.events import (
     AnswerLost,
     Cancelled,
     Changed,
+    Doubted,
     Failed,
     NotSubmitted,
-    Parked,
     Postponed,
     Prepared,
     StageFailed,
@@ -24,7 +24,7 @@ from clipspool.events import (
     TaskSeen,
     TaskSucceeded,
 )
-from clipspool.job import Error, Held, Reference, State
+from clipspool.job import Error, Reference, State
 from clipspool.provider import Created, Fault, FaultOf, Inline, Look, NotSent, Refused, TaskStatus, Unclear
 from clipspool.stages.poll import poll, tell_cancel
 from clipspool.stages.prepare import prepare
@@ -249,8 +249,8 @@ def test_a_work_folder_that_knows_more_than_the_journal_waits_for_a_person(bench
     """The journal was put back to an older one: what it has forgotten may have been paid."""
     send(bench, studio)
     event = send(bench, studio)
-    assert isinstance(event, Parked)
-    assert event.held is Held.IN_DOUBT
+    assert isinstance(event, Doubted)
+    assert event.submissions == 1
     assert len(studio.sent) == 1
 
 

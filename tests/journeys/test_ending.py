@@ -205,7 +205,6 @@ def test_an_older_journal_that_is_put_back_pays_nothing_again(open_bays):
         assert Oracle(bay).violations() == []
 
 
-@pytest.mark.xfail(reason="a queued job that is held in doubt can be neither attached nor retried")
 def test_a_person_can_go_on_after_an_older_journal_was_put_back(open_bays):
     with open_bays(render_seconds=1.0) as bay:
         put_back_an_older_journal(bay)

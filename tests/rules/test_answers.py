@@ -99,10 +99,6 @@ CLIP, MOMENT, ACCOUNT = FaultOf.CLIP, FaultOf.MOMENT, FaultOf.ACCOUNT
         ),
         (400, error("fail_to_fetch_task", '{"error":"Invalid asset"}'), CLIP, "REQUEST.INVALID"),
         (400, {"code": 400, "msg": "prompt missing"}, CLIP, "REQUEST.INVALID"),
-        (301, b"", ACCOUNT, "PROVIDER.WRONG_ADDRESS"),
-        (302, PAGE, ACCOUNT, "PROVIDER.WRONG_ADDRESS"),
-        (307, b"", ACCOUNT, "PROVIDER.WRONG_ADDRESS"),
-        (308, b"", ACCOUNT, "PROVIDER.WRONG_ADDRESS"),
         (404, PAGE, ACCOUNT, "PROVIDER.WRONG_ADDRESS"),
         (404, {"error": {"message": "Invalid URL (POST /x)"}}, ACCOUNT, "PROVIDER.WRONG_ADDRESS"),
         (405, PAGE, ACCOUNT, "PROVIDER.WRONG_ADDRESS"),
@@ -167,6 +163,10 @@ def test_a_clear_refusal_says_whose_trouble_it_is(status, body, of, code):
         (409, {"task_id": ID}),
         (400, {"error": "already", "data": {"task_id": ID}}),
         (302, {"task_id": ID}),
+        (301, b""),
+        (302, PAGE),
+        (307, b""),
+        (308, b""),
     ],
 )
 def test_whatever_is_no_clear_refusal_leaves_doubt(status, body):

@@ -17,6 +17,7 @@ from clipspool.events import (
     Changed,
     Connected,
     Delivered,
+    Doubted,
     Event,
     Failed,
     Fetched,
@@ -48,6 +49,7 @@ EXAMPLES = {
     Postponed: Postponed("the daemon stops", 4.0),
     Connected: Connected(PROFILE),
     NotSubmitted: NotSubmitted(BUSY),
+    Doubted: Doubted(1, PROFILE),
     AnswerLost: AnswerLost("no answer came", {"bytes_written": 9}),
     Interrupted: Interrupted(),
     TaskCreated: TaskCreated("task-1", 15.0),
@@ -73,6 +75,7 @@ LEGAL = {
         **dict.fromkeys([Prepared, Changed, Postponed, StageFailed, Parked, Approved], State.QUEUED),
         **dict.fromkeys([NotSubmitted, CancelAsked], State.QUEUED),
         Connected: State.SUBMITTING,
+        Doubted: State.IN_DOUBT,
         Failed: State.FAILED,
         Cancelled: State.CANCELLED,
     },
@@ -439,6 +442,8 @@ class AnyLife(RuleBasedStateMachine):
         if not may(self.job, type(event)) or (is_set_aside and type(event) not in BY_THE_OPERATOR):
             return
         self.intents += isinstance(event, Connected)
+        if isinstance(event, Doubted):
+            self.intents = max(self.intents, event.submissions)
         self.job = advance(self.job, event, self.now, replace(pace, random=lambda: random))
 
     @precondition(lambda self: self.job.state is S.SUBMITTING)

@@ -49,9 +49,20 @@ _INSERT_EVENTS = insert(events, [c.name for c in events.c if c.name != "id"])
 _IN_QUEUE = sa.text("jobs.state = 'queued' AND jobs.held IS NULL")  # to the letter, for the partial index
 _QUEUE = (
     sa.select(
-        jobs.c.id, jobs.c.inbox, jobs.c.priority, jobs.c.prepared, jobs.c.approved, jobs.c.credits_estimated
+        jobs.c.id,
+        jobs.c.clip_id,
+        jobs.c.inbox,
+        jobs.c.priority,
+        jobs.c.prepared,
+        jobs.c.approved,
+        jobs.c.credits_estimated,
     )
-    .where(_IN_QUEUE, jobs.c.inbox == sa.bindparam("inbox"), jobs.c.due_at <= sa.bindparam("now"))
+    .where(
+        _IN_QUEUE,
+        jobs.c.inbox == sa.bindparam("inbox"),
+        jobs.c.due_at <= sa.bindparam("now"),
+        jobs.c.approved >= sa.bindparam("approved"),
+    )
     .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
     .limit(sa.bindparam("most"))
 )
@@ -60,9 +71,11 @@ _DUE_IDS = (
     .where(jobs.c.state == sa.bindparam("state"), jobs.c.due_at <= sa.bindparam("now"))
     .order_by(jobs.c.due_at)
     .limit(sa.bindparam("most"))
-    .subquery()
 )
-_DUE = sa.select(sa.func.group_concat(_DUE_IDS.c.id))
+_DUE = sa.select(sa.func.group_concat(_DUE_IDS.subquery().c.id))
+_DUE_HERE = sa.select(
+    sa.func.group_concat(_DUE_IDS.where(jobs.c.inbox == sa.bindparam("inbox")).subquery().c.id)
+)
 _NEXT_DUE = sa.select(sa.func.min(jobs.c.due_at)).where(
     jobs.c.state == sa.bindparam("state"), jobs.c.due_at > sa.bindparam("now")
 )
@@ -76,7 +89,11 @@ _STILL_OPEN = sa.select(jobs.c.clip_id).where(
     jobs.c.state.not_in([s.value for s in TERMINAL]),
 )
 _TO_RETIRE = (
-    select_clips.where(clips.c.retire_due.is_not(None), clips.c.retire_due <= sa.bindparam("now"))
+    select_clips.where(
+        clips.c.retire_due.is_not(None),
+        clips.c.retire_due <= sa.bindparam("now"),
+        clips.c.inbox == sa.bindparam("inbox"),
+    )
     .order_by(clips.c.retire_due)
     .limit(sa.bindparam("most"))
 )
@@ -107,6 +124,7 @@ class Candidate:
     """A queued job, as far as the choice of who goes next needs it."""
 
     id: str
+    clip_id: str
     inbox: str
     priority: int
     prepared: bool
@@ -304,19 +322,28 @@ class Journal:
         for clip_id in set(clip_ids) - still_open:
             self._set_clip(clip_id, retire_due=now, retire_attempts=0)
 
+    def has_open_job(self, clip_id: str) -> bool:
+        """Tell whether any job of a clip is open."""
+        self.flush()
+        return self._connection.execute(_STILL_OPEN, {"ids": [clip_id]}).first() is not None
+
+    def relocate(self, clip: Clip) -> None:
+        """Note where a clip's source and sidecar lie now."""
+        self._set_clip(
+            clip.id,
+            lies_at=encoded(clip.lies_at),
+            sidecar_lies_at=encoded(clip.sidecar_lies_at),
+            retire_due=None,
+        )
+
     def retire_later(self, clip_id: str, due_at: float, attempts: int) -> None:
         """Note that a clip could not retire yet."""
         self._set_clip(clip_id, retire_due=due_at, retire_attempts=attempts)
 
     def retired(self, clip: Clip, now: float) -> None:
         """Note that a clip's source lies where it retired to, durably."""
-        self._set_clip(
-            clip.id,
-            lies_at=encoded(clip.lies_at),
-            sidecar_lies_at=encoded(clip.sidecar_lies_at),
-            retired_at=now,
-            retire_due=None,
-        )
+        self.relocate(clip)
+        self._set_clip(clip.id, retired_at=now, retire_due=None)
         self._tell(clip.id, None, "retired", now, None, None, {"to": clip.lies_at or ""})
 
     def _set_clip(self, clip_id: str, **columns: Any) -> None:
@@ -368,16 +395,19 @@ class Journal:
                 found[row["id"]] = read_job(row)
         return found
 
-    def queue(self, inbox: str, now: float, most: int) -> list[Candidate]:
+    def queue(self, inbox: str, now: float, most: int, *, approved_only: bool = False) -> list[Candidate]:
         """Give an inbox's jobs that may go next: highest priority first, oldest first within."""
-        rows = self._connection.execute(_QUEUE, {"inbox": inbox, "now": now, "most": most})
+        asked = {"inbox": inbox, "now": now, "most": most, "approved": approved_only}
+        rows = self._connection.execute(_QUEUE, asked)
         return [Candidate(*row) for row in rows]
 
-    def due(self, state: State, now: float, most: int) -> list[str]:
-        """Give the ids of jobs in a state that are due, longest due first."""
+    def due(self, state: State, now: float, most: int, inbox: str | None = None) -> list[str]:
+        """Give the ids of jobs in a state that are due, longest due first; of one inbox, or of all."""
         if not self.counts[state]:
             return []
-        ids = self._connection.execute(_DUE, {"state": state.value, "now": now, "most": most}).scalar()
+        asked = {"state": state.value, "now": now, "most": most}
+        query = _DUE if inbox is None else _DUE_HERE
+        ids = self._connection.execute(query, asked if inbox is None else {**asked, "inbox": inbox}).scalar()
         return ids.split(",") if ids else []
 
     def next_due(self, state: State, now: float) -> float | None:
@@ -389,9 +419,9 @@ class Journal:
         ).scalar()
         return due_at
 
-    def to_retire(self, now: float, most: int) -> list[tuple[Clip, int]]:
-        """Give clips whose jobs have all ended, with the tries so far."""
-        rows = self._connection.execute(_TO_RETIRE, {"now": now, "most": most}).mappings()
+    def to_retire(self, inbox: str, now: float, most: int) -> list[tuple[Clip, int]]:
+        """Give an inbox's clips whose jobs have all ended, with the tries so far."""
+        rows = self._connection.execute(_TO_RETIRE, {"inbox": inbox, "now": now, "most": most}).mappings()
         return [(read_clip(row), row["retire_attempts"]) for row in rows]
 
     def next_retire(self, now: float) -> float | None:

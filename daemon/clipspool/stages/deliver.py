@@ -43,7 +43,9 @@ class _Gone(Exception):
 def _publish(job: Job, clip: Clip, bay: Bay, result: Result, number: int, now: float) -> Rel:
     folder = parent(clip.path)
     bay.outbox.make_folders(folder)
-    taken = {fold(name) for name in bay.outbox.names(folder)}
+    present = bay.outbox.names(folder)
+    bay.outbox.clear_temporaries(folder, present, now)
+    taken = {fold(name) for name in present}
     file = join(folder_of(clip.id), result.file)
     for name in names(base_name(job, clip, bay.result_name, now), result.suffix, number):
         rel, paper = join(folder, name), join(folder, name + ".toml")

@@ -12,19 +12,19 @@ from clipspool.bay import Bay
 from clipspool.events import (
     AnswerLost,
     Changed,
+    Doubted,
     Event,
     Failed,
     NotSubmitted,
-    Parked,
     Postponed,
     StageFailed,
     TaskCreated,
 )
 from clipspool.files import join, split_suffix
-from clipspool.job import Clip, Error, Held, Job, Request
+from clipspool.job import Clip, Error, Job, Request
 from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, Provider, Refused, Unclear
 from clipspool.stages.prepare import ClipChanged, open_unchanged
-from clipspool.work import folder_of, is_beyond, note
+from clipspool.work import folder_of, note, submissions_beyond
 
 log = structlog.get_logger()
 
@@ -62,8 +62,8 @@ def submit(
     folder before the answer is given, and in the journal right after. Raises OSError before the gate.
     """
     known = job.task.number if job.task else 0
-    if is_beyond(bay.inbox, clip.id, job.id, known):
-        return Parked(Held.IN_DOUBT, "its work folder tells of a submission that the journal does not know")
+    if beyond := submissions_beyond(bay.inbox, clip.id, job.id, known):
+        return Doubted(beyond, provider.profile)
     for root in (bay.inbox, bay.outbox):
         if root.space() < clip.size + SPARE_BYTES:
             return StageFailed("DISK.FULL", f"{root.path} has no room for a result; nothing was sent")
