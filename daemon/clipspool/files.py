@@ -281,12 +281,13 @@ class Root:
                 raise
             sync_folder(fd)
 
-    def create_in(self, name: str, folder: int) -> FileIO:
-        """Open a new file for writing in an open folder; raises FileExistsError."""
-        fd = os.open(name, NEW_FLAGS, 0o666, dir_fd=folder)
+    def create_in(self, name: str, folder: int, *, to_read: bool = False) -> FileIO:
+        """Open a new file for writing in an open folder, and to read it too; raises FileExistsError."""
+        flags = NEW_FLAGS & ~os.O_WRONLY | os.O_RDWR if to_read else NEW_FLAGS
+        fd = os.open(name, flags, 0o666, dir_fd=folder)
         if self._file_mode is not None:
             os.fchmod(fd, self._file_mode)
-        return FileIO(fd, "wb")
+        return FileIO(fd, "rb+" if to_read else "wb")
 
     def append(self, rel: Rel, data: bytes) -> None:
         """Add to the end of a file of ours, durably; makes it where it is missing."""

@@ -100,7 +100,7 @@ class Entry:
 
 @functools.cache
 def _update_clip(names: frozenset[str]) -> sa.Update:
-    columns = {name: sa.bindparam(name) for name in names}
+    columns: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in names}
     return sa.update(clips).where(clips.c.id == sa.bindparam("clip_id")).values(columns)
 
 
