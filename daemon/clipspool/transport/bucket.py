@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,6 +21,7 @@ _PART_BYTES = 8 << 20
 _PARTS_AT_ONCE = 2
 """Memory is these two multiplied, whatever the size of the clip."""
 _WHY_LENGTH_MAX = 200
+_DEEPEST = re.compile(r'(?:message|error): "([^"]+)"')
 
 
 class NoObstore(Exception):
@@ -144,8 +146,20 @@ class Bucket:
         return (base, NoObstore, ValueError, PermissionError, FileNotFoundError)
 
     def _refused(self, what: str, error: Exception) -> Fault:
-        why = redacted(str(error).partition("\n")[0], _WHY_LENGTH_MAX)
-        return _fault(f"the bucket {self.bucket} {what}: {why}")
+        return _fault(f"the bucket {self.bucket} {what}: {_why(error)}")
+
+
+def _why(error: Exception) -> str:
+    """Say what went wrong without the object's address, which obstore puts into every message."""
+    kind = type(error).__name__
+    if isinstance(error, FileNotFoundError) or kind == "NotFoundError":
+        return "there is no such bucket"
+    if isinstance(error, PermissionError) or kind in {"PermissionDeniedError", "UnauthenticatedError"}:
+        return "its key is refused, or lacks the right"
+    text = str(error)
+    first, _, details = text.partition("\n")
+    deepest = _DEEPEST.findall(details)
+    return redacted(deepest[-1] if deepest else first.rpartition(" - ")[2], _WHY_LENGTH_MAX)
 
 
 def _each(chunks: Iterable[Any]) -> Iterator[Any]:
