@@ -191,7 +191,7 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
                 prepared=True,
                 attempts=0,
                 due_at=now,
-                reason=_what_is_sent(event),
+                reason=_what_is_sent(event) if job.held is None else job.reason,
                 credits_estimated=event.credits_estimated,
             )
         case Changed():

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clipspool.job import Clip, Held, Job, State
-from clipspool.journal import Journal, Spend
+from clipspool.journal import Candidate, Journal, Spend
 from clipspool.lifecycle import Stage, stage_of
 from clipspool.pacing import Brake
-from clipspool.workers import CALLS, Workers
+from clipspool.workers import Lane, Workers
 
 AHEAD = 8
 """Clips prepared beyond those that can be submitted at once."""
@@ -61,7 +61,7 @@ class Picks:
     retirements: list[tuple[Clip, int]] = field(default_factory=list)
 
 
-def take_turns(queues: Mapping[str, Sequence[Job]], first: str | None) -> Iterator[Job]:
+def take_turns(queues: Mapping[str, Sequence[Candidate]], first: str | None) -> Iterator[Candidate]:
     """Merge the inboxes' queues: highest priority first; among equals in turn, `first` before others.
 
     Each queue is sorted by priority, then age.
@@ -99,13 +99,9 @@ class Picker:
         picks = Picks()
         shares = self._shares()
         for state, stage in _FOLLOWING:
-            room = self._workers.room(stage)
-            under_way = self._workers.under_way(stage)
-            for job in self._journal.due(state, now, room + under_way) if room else ():
-                if room and job.id not in self._in_flight and self._share(shares, job, stage):
-                    room -= 1
-                    picks.stages.append((stage_of(job) or stage, job))
-        room = self._workers.transfers.free - len(picks.stages)
+            if room := self._workers.room(stage):
+                self._pick_due(state, stage, now, room, shares, picks)
+        room = self._workers.room_to_retire()
         for clip, attempts in self._journal.to_retire(now, room + len(retiring)) if room > 0 else ():
             if clip.id not in retiring and clip.inbox in self.inboxes and len(picks.retirements) < room:
                 picks.retirements.append((clip, attempts))
@@ -113,8 +109,24 @@ class Picker:
             self._pick_from_queue(now, brake, spend, shares, picks)
         return picks
 
+    def _pick_due(
+        self,
+        state: State,
+        stage: Stage,
+        now: float,
+        room: int,
+        shares: dict[tuple[str, Lane], int],
+        picks: Picks,
+    ) -> None:
+        due = self._journal.due(state, now, room + self._workers.under_way(stage))
+        waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
+        jobs = self._journal.load(waiting)
+        for job in (jobs[job_id] for job_id in waiting):
+            if self._share(shares, job.inbox, stage):
+                picks.stages.append((stage_of(job) or stage, job))
+
     def _pick_from_queue(
-        self, now: float, brake: Brake, spend: Spend, shares: dict[tuple[str, bool], int], picks: Picks
+        self, now: float, brake: Brake, spend: Spend, shares: dict[tuple[str, Lane], int], picks: Picks
     ) -> None:
         counts = self._journal.counts
         connecting = sum(
@@ -125,34 +137,42 @@ class Picker:
         )
         submitting = self._workers.under_way(Stage.SUBMIT)
         submits = brake.room(now, min(slots, self._workers.room(Stage.SUBMIT)), submitting)
-        prepares = self._workers.room(Stage.PREPARE)
+        prepares = min(self._workers.room(Stage.PREPARE), slots + AHEAD)
         if submits <= 0 and prepares <= 0:
             return
-        ahead = slots + AHEAD
-        for job in take_turns(self._queues(now, ahead), self._first):
-            stage = Stage.SUBMIT if job.prepared else Stage.PREPARE
-            if ahead <= 0 or (submits <= 0 and prepares <= 0):
-                break
-            ahead -= 1
-            if (prepares if stage is Stage.PREPARE else submits) <= 0 or not self._share(shares, job, stage):
+        chosen: list[tuple[Stage, Candidate]] = []
+        too_dear: list[tuple[Candidate, str]] = []
+        for one in take_turns(self._queues(now, submits + prepares), self._first):
+            stage = Stage.SUBMIT if one.prepared else Stage.PREPARE
+            if (prepares if stage is Stage.PREPARE else submits) <= 0:
+                continue
+            if stage is Stage.SUBMIT and not one.approved:
+                if why := self.limits.is_too_dear(one.credits_estimated):
+                    too_dear.append((one, why))
+                    continue
+                if self.limits.day_is_spent(spend, one.credits_estimated or 0.0):
+                    continue
+            if not self._share(shares, one.inbox, stage):
                 continue
             if stage is Stage.PREPARE:
                 prepares -= 1
             else:
-                if not job.approved and (why := self.limits.is_too_dear(job.credits_estimated)):
-                    picks.parked.append((job, Held.BUDGET, why))
-                    continue
-                if not job.approved and self.limits.day_is_spent(spend, job.credits_estimated or 0.0):
-                    continue
                 submits -= 1
-                spend = Spend(spend.submissions + 1, spend.credits + (job.credits_estimated or 0.0))
-                self._first = self._after(job.inbox)
-            picks.stages.append((stage, job))
+                spend = Spend(spend.submissions + 1, spend.credits + (one.credits_estimated or 0.0))
+                self._first = self._after(one.inbox)
+            chosen.append((stage, one))
+        jobs = self._journal.load([one.id for _, one in chosen] + [one.id for one, _ in too_dear])
+        picks.stages += [(stage, jobs[one.id]) for stage, one in chosen]
+        picks.parked += [(jobs[one.id], Held.BUDGET, why) for one, why in too_dear]
 
-    def _queues(self, now: float, ahead: int) -> dict[str, list[Job]]:
-        most = ahead + self._workers.under_way(Stage.PREPARE) + self._workers.under_way(Stage.SUBMIT)
+    def _queues(self, now: float, wanted: int) -> dict[str, list[Candidate]]:
+        busy = self._workers.under_way(Stage.PREPARE) + self._workers.under_way(Stage.SUBMIT)
         return {
-            name: [j for j in self._journal.queue(name, now, most) if j.id not in self._in_flight]
+            name: [
+                j
+                for j in self._journal.queue(name, now, wanted + busy + AHEAD)
+                if j.id not in self._in_flight
+            ]
             for name in self.inboxes
             if name not in self.paused
         }
@@ -161,23 +181,23 @@ class Picker:
         names = sorted(self.inboxes)
         return names[(names.index(inbox) + 1) % len(names)]
 
-    def _shares(self) -> dict[tuple[str, bool], int]:
+    def _shares(self) -> dict[tuple[str, Lane], int]:
         """Count what each inbox has of each lane, but for polls, which touch no folder."""
-        shares: dict[tuple[str, bool], int] = {}
+        shares: dict[tuple[str, Lane], int] = {}
         for flying in self._in_flight.values():
             if flying.stage is not Stage.POLL:
-                key = (flying.job.inbox, flying.stage in CALLS)
+                key = (flying.job.inbox, self._workers.lane(flying.stage))
                 shares[key] = shares.get(key, 0) + 1
         return shares
 
-    def _share(self, shares: dict[tuple[str, bool], int], job: Job, stage: Stage) -> bool:
+    def _share(self, shares: dict[tuple[str, Lane], int], inbox: str, stage: Stage) -> bool:
         """Take a place for an inbox, so that one inbox's dead file server never fills a lane."""
         if stage is Stage.POLL:
             return True
-        if job.inbox not in self.inboxes:
+        if inbox not in self.inboxes:
             return False
-        key = (job.inbox, stage in CALLS)
         lane = self._workers.lane(stage)
+        key = (inbox, lane)
         if len(self.inboxes) > 1 and shares.get(key, 0) >= max(lane.size * 2 // 3, 1):
             return False
         shares[key] = shares.get(key, 0) + 1

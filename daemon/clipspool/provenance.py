@@ -106,7 +106,7 @@ def _facts(job: Job) -> dict[str, Any]:
     error = job.error or Error("UNKNOWN", f"the job ended as {job.state}")
     return {
         "code": error.code,
-        "message": error.message,
+        "message": error.message.encode("utf-8", "backslashreplace").decode(),
         "what_to_do": error.what_to_do,
         "retryable": error.retryable,
         "task_id": (job.task.task_id or "") if job.task else "",

@@ -265,7 +265,7 @@ class Scheduler:
             case Retirement():
                 self._take_retirement(heard, now)
             case Swept():
-                self.workers.transfers.busy -= 1
+                self.workers.disk.busy -= 1
             case Asked():
                 self._answer(heard)
             case never:
@@ -307,7 +307,7 @@ class Scheduler:
         self._after.append(lambda: ready.gate.set_result(True))
 
     def _take_retirement(self, retirement: Retirement, now: float) -> None:
-        self.workers.transfers.busy -= 1
+        self.workers.disk.busy -= 1
         clip = retirement.clip
         self._retiring.discard(clip.id)
         if retirement.trouble:

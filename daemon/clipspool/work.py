@@ -221,7 +221,12 @@ def notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
     return lines
 
 
-def open_intents(root: Root, clip_id: str, job_id: str) -> int:
-    """Count the submissions of a job that the ledger knows and that were not surely refused."""
-    counted = [line.get("what") for line in notes(root, clip_id) if line.get("job") == job_id]
-    return counted.count("intent") - counted.count("not_submitted")
+def is_beyond(root: Root, clip_id: str, job_id: str, known: int) -> bool:
+    """Tell whether the ledger has a submission numbered above `known` that was not surely refused."""
+    found = is_open = False
+    for line in notes(root, clip_id):
+        if line.get("job") == job_id and line.get("what") == "intent":
+            found, is_open = found or is_open, int(line.get("number", known + 1)) > known
+        elif line.get("job") == job_id and line.get("what") == "not_submitted":
+            is_open = False
+    return found or is_open

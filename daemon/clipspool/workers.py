@@ -1,4 +1,4 @@
-"""The workers: two lanes of threads, each running one stage of one job at a time and saying what happened."""
+"""The workers: lanes of threads, each running one stage of one job at a time and saying what happened."""
 
 from __future__ import annotations
 
@@ -18,19 +18,16 @@ from clipspool.lifecycle import Stage
 
 log = structlog.get_logger()
 
-CALLS = frozenset({Stage.POLL, Stage.TELL_CANCEL, Stage.SUBMIT})
-"""Stages that wait for the provider; the others move bytes. A slow download never starves polling."""
-STAGE_MAX = {
-    Stage.POLL: 16,
-    Stage.TELL_CANCEL: 2,
-    Stage.SUBMIT: 16,
-    Stage.PREPARE: 4,
-    Stage.FETCH: 5,
-    Stage.DELIVER: 6,
+LANES: dict[str, tuple[int, frozenset[Stage]]] = {
+    "polls": (12, frozenset({Stage.POLL, Stage.TELL_CANCEL})),
+    "submits": (16, frozenset({Stage.SUBMIT})),
+    "fetches": (6, frozenset({Stage.FETCH})),
+    "disk": (6, frozenset({Stage.PREPARE, Stage.DELIVER})),
 }
-"""How much of one stage may be under way at once, so that none fills its lane."""
-CALLS_MAX = 24
-TRANSFERS_MAX = 8
+"""Threads of each lane, and the stages it runs; retiring runs in `disk` too. What is slow in one lane, a
+download or an upload, never keeps another from its work."""
+_AHEAD = 4
+"""How many pieces of work a thread may have before it, so that none idles between two turns."""
 
 
 class Workshop(Protocol):
@@ -91,11 +88,6 @@ class Lane:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = 0
 
-    @property
-    def free(self) -> int:
-        """How many more pieces of work would start at once."""
-        return self.size - self.busy
-
     def hand_out(self, work: Callable[[], None]) -> None:
         """Give a piece of work, which must not raise."""
         self.busy += 1
@@ -117,19 +109,27 @@ class Lane:
 
 
 class Workers:
-    """Both lanes. All but the work itself belongs to the scheduler's thread."""
+    """All lanes. All but the work itself belongs to the scheduler's thread."""
 
     def __init__(self, workshop: Workshop, hear: Callable[[Done | Ready | Retirement | Swept], None]) -> None:
         """Take what does the work, and whom to tell."""
-        self.calls = Lane("calls", CALLS_MAX)
-        self.transfers = Lane("transfers", TRANSFERS_MAX)
+        lanes = {name: Lane(name, size) for name, (size, _) in LANES.items()}
+        self.disk = lanes["disk"]
+        self._lanes = {stage: lanes[name] for name, (_, stages) in LANES.items() for stage in stages}
         self._workshop = workshop
         self._hear = hear
         self._stages: Counter[Stage] = Counter()
 
     def room(self, stage: Stage) -> int:
-        """How many more of a stage may start now."""
-        return max(min(STAGE_MAX[stage] - self._stages[stage], self.lane(stage).free), 0)
+        """How many more of a stage may be handed out now."""
+        lane = self._lanes[stage]
+        # A submission holds its place in the provider's queue from its connection on: none waits in line.
+        ahead = 1 if stage is Stage.SUBMIT else _AHEAD
+        return max(lane.size * ahead - lane.busy, 0)
+
+    def room_to_retire(self) -> int:
+        """How many more clips may be retired now; half of what the disk lane takes."""
+        return max(self.disk.size * _AHEAD // 2 - self.disk.busy, 0)
 
     def under_way(self, stage: Stage) -> int:
         """How many of a stage are under way."""
@@ -137,17 +137,17 @@ class Workers:
 
     def lane(self, stage: Stage) -> Lane:
         """Give the lane that a stage runs in."""
-        return self.calls if stage in CALLS else self.transfers
+        return self._lanes[stage]
 
     def start(self, stage: Stage, job: Job, clip: Clip) -> None:
         """Hand out a stage of a job; the caller hears `Done`, and before that perhaps `Ready`."""
         self._stages[stage] += 1
-        self.lane(stage).hand_out(lambda: self._run(stage, job, clip))
+        self._lanes[stage].hand_out(lambda: self._run(stage, job, clip))
 
     def heard(self, stage: Stage) -> None:
         """Note that a stage handed out is done."""
         self._stages[stage] -= 1
-        self.lane(stage).busy -= 1
+        self._lanes[stage].busy -= 1
 
     def _run(self, stage: Stage, job: Job, clip: Clip) -> None:
         """Run in a worker's thread. The one broad `except` for stages is here: a bug ends one try, loudly."""
@@ -179,7 +179,7 @@ class Workers:
                 log.exception("bug", clip=clip.path, inbox=clip.inbox)
                 self._hear(Retirement(clip, attempts, type(error).__name__))
 
-        self.transfers.hand_out(work)
+        self.disk.hand_out(work)
 
     def start_sweep(self, clip: Clip) -> None:
         """Hand out the removal of a work folder; the caller hears `Swept`."""
@@ -191,12 +191,12 @@ class Workers:
                 log.warning("sweep_failed", clip=clip.path, inbox=clip.inbox, why=in_words(error))
             self._hear(Swept(clip))
 
-        self.transfers.hand_out(work)
+        self.disk.hand_out(work)
 
     def stop(self) -> None:
         """Let the threads end after what they are doing."""
-        self.calls.stop()
-        self.transfers.stop()
+        for lane in set(self._lanes.values()):
+            lane.stop()
 
 
 def in_words(error: OSError) -> str:

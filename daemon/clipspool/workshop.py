@@ -16,16 +16,18 @@ from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault, Probe
 from clipspool.media.plan import Limits, Refuse
-from clipspool.provider import Inline, Provider
+from clipspool.provider import Inline, Look, Provider, TaskStatus
 from clipspool.stages.deliver import deliver
 from clipspool.stages.fetch import Seen, fetch
 from clipspool.stages.finish import finish
 from clipspool.stages.fit import choose_for, type_by
-from clipspool.stages.poll import poll, tell_cancel
+from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.prepare import Kit, prepare
 from clipspool.stages.retire import retire, sweep
 from clipspool.stages.submit import Desk, submit
 from clipspool.transport import Depot
+
+_FRESH_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Shop:
     """For what takes long: making clips fit, results ready for the timeline, and posters."""
     now: Callable[[], float]
     stopping: Callable[[], bool] = field(default=lambda: False)
+    _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
+    """By task id, what the poll saw that found it ended: its addresses are fresh, and kept nowhere else."""
 
     def work(self, stage: Stage, job: Job, clip: Clip, gate: Callable[[], bool]) -> Event:
         """Run one stage of one job; raises OSError for a fault of the disk."""
@@ -81,12 +85,19 @@ class Shop:
             address = profile.partition("#")[0]
             message = f"the task was made at {address} with another key, which is no longer configured"
             return StageFailed("PROVIDER.OTHER", message)
-        if stage is Stage.POLL:
-            return poll(job, provider)
+        task_id = task_id_of(job)
         if stage is Stage.TELL_CANCEL:
             return tell_cancel(job, provider)
+        if stage is Stage.POLL:
+            seen = provider.look(task_id)
+            if isinstance(seen, Look) and seen.status is TaskStatus.SUCCEEDED:
+                self._ended_looks[task_id] = (self.now(), seen)
+            return poll(seen)
+        seen_at, look = self._ended_looks.pop(task_id, (0.0, None))
+        if self.now() - seen_at > _FRESH_SECONDS:
+            look = None
         bay = tools.bays[job.inbox]
-        event = fetch(job, bay, provider, self._look_into, self.stopping)
+        event = fetch(job, bay, provider, self._look_into, self.stopping, look)
         return finish(job, clip, bay, event, self.studio) if isinstance(event, Fetched) else event
 
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:

@@ -29,7 +29,7 @@ def test_the_manifest_holds_what_was_told(bench):
     manifest = read_manifest(bench.root, accepted.clip.id)
     assert (manifest.clip, manifest.jobs, manifest.journal) == (accepted.clip, accepted.jobs, "journal-1")
     names = {path.name for path in (bench.path / ".clipspool/work" / accepted.clip.id).iterdir()}
-    assert names == {"manifest.toml", "clip.mp4", "sidecar.toml"}
+    assert names >= {"manifest.toml", "clip.mp4", "sidecar.toml"}
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mp4.toml", "w.png"])
@@ -77,6 +77,23 @@ def test_trouble_of_the_disk_leaves_the_clip_where_it_was_and_is_tried_again(ben
     bench.look(30.0)
     assert bench.paths == ["a.mp4"]
     assert bench.lying() == []
+
+
+def test_a_sidecar_that_cannot_be_moved_does_not_undo_the_claim_of_its_clip(bench, monkeypatch):
+    real = work.rename_new
+
+    def refuse(name, *rest):
+        if name.endswith(".toml"):
+            raise PermissionError(errno.EACCES, "open on another machine")
+        real(name, *rest)
+
+    monkeypatch.setattr(work, "rename_new", refuse)
+    monkeypatch.setattr("clipspool.files.rename_new", refuse)
+    bench.drop("a.mp4")
+    bench.settle()
+    bench.settle()
+    assert bench.paths == ["a.mp4"]
+    assert bench.lying() == ["a.mp4.toml"]
 
 
 def test_an_id_that_is_taken_is_drawn_again_and_the_other_clip_is_not_touched(bench, monkeypatch):

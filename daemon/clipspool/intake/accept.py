@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from clipspool.files import Rel, Root, Unavailable, join
+from clipspool.files import Rel, Root, Unavailable, join, sync_folder
 from clipspool.intake.examine import Changed, Ready
 from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
 from clipspool.intake.terms import Accepted, Rules
 from clipspool.job import Clip, Job, job_id, new_id
-from clipspool.work import Manifest, claim, folder_of, source_name
+from clipspool.work import Manifest, claim, finish_claim, folder_of, source_name
 
 _IDS_TRIED_MAX = 5
 
@@ -23,7 +23,7 @@ class Acceptance:
         self._root = root
         self.rules = rules
         self._now = now
-        self._unsure: Manifest | None = None
+        self._unsure: list[Manifest] = []
 
     def accept(self, ready: Ready) -> Accepted:
         """Claim a clip. Raises Changed, or OSError when it could not be taken: then it lies where it was."""
@@ -33,33 +33,42 @@ class Acceptance:
             self._expect(pairing.sidecar, pairing.sidecar_stamp)
         for _ in range(_IDS_TRIED_MAX):
             manifest = self._manifest(ready)
-            self._unsure = manifest
+            self._unsure.append(manifest)
             try:
                 claim(self._root, manifest, ready.copies)
             except Unavailable:
                 raise  # `make_sure` tells, once the folder is back
             except FileExistsError:  # the id is another clip's, whose folder is not ours to touch
-                self._unsure = None
+                self._unsure.remove(manifest)
                 continue
             except OSError:
-                if not self._is_claimed(manifest):
-                    self._unsure = None
-                    self._root.remove_folder(folder_of(manifest.clip.id))
+                if not self._resolve(manifest):
                     raise
-            self._unsure = None
+            self._unsure.remove(manifest)
             return Accepted(manifest.clip, manifest.jobs)
         raise FileExistsError(f"no free name below {folder_of('')}")
 
-    def make_sure(self) -> Accepted | None:
-        """Give the clip whose claim was under way when the folder vanished, if it went through."""
-        manifest = self._unsure
-        if manifest is None:
-            return None
-        is_claimed = self._is_claimed(manifest)
-        if not is_claimed:
-            self._root.remove_folder(folder_of(manifest.clip.id))
-        self._unsure = None
-        return Accepted(manifest.clip, manifest.jobs) if is_claimed else None
+    def make_sure(self) -> list[Accepted]:
+        """Give the clips whose claim was cut short by a vanishing folder and went through. Raises OSError."""
+        made: list[Accepted] = []
+        for manifest in self._unsure.copy():
+            if self._resolve(manifest):
+                self._unsure.remove(manifest)
+                made.append(Accepted(manifest.clip, manifest.jobs))
+        return made
+
+    def _resolve(self, manifest: Manifest) -> bool:
+        """Say whether a claim that was cut short went through, and finish it; undo it where it did not."""
+        home = folder_of(manifest.clip.id)
+        if not self._is_claimed(manifest):
+            self._root.remove_folder(home)
+            self._unsure.remove(manifest)
+            return False
+        with suppress(OSError):  # a sidecar that cannot be moved does no harm where it lies
+            finish_claim(self._root, manifest.clip)
+        with self._root.folder(home) as folder:
+            sync_folder(folder)
+        return True
 
     def _is_claimed(self, manifest: Manifest) -> bool:
         return self._root.exists(join(folder_of(manifest.clip.id), manifest.clip.source))

@@ -197,8 +197,7 @@ class Inbox:
             return
         self._bind()
         self._bind_at = now + _BOUND_SECONDS
-        if accepted := self._acceptance.make_sure():
-            self._untold.append(accepted)
+        self._untold += self._acceptance.make_sure()
         if self.state != "watching":
             self._begin(self._rules)
             self._begin_watch()

@@ -220,9 +220,6 @@ class Judge:
         for path in (clip.path, clip.sidecar):
             if path is not None:
                 folder.forget(name_of(path))
-        log.info(
-            "clip_accepted", inbox=clip.inbox, clip=readable(clip.path), id=clip.id, jobs=len(accepted.jobs)
-        )
         for path in (clip.path, clip.sidecar):
             if path is not None:
                 self._notes.clear(path, folder.notes)

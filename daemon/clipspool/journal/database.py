@@ -86,7 +86,10 @@ def _uri(path: Path) -> str:
 def open_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
     """Prepare the connection, settings read back; raises JournalError when the file system refuses one."""
     pragmas = _READER if read_only else _WRITER
-    url = f"sqlite:///file:{_uri(path)}?mode={'ro' if read_only else 'rwc'}&uri=true"
+    how = {"mode": "ro" if read_only else "rwc", "uri": "true"}
+    url = sa.URL.create(
+        "sqlite", database=f"file:{_uri(path)}", query=how
+    )  # a string would be unquoted twice
     engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"check_same_thread": False})
 
     @sa.event.listens_for(engine, "connect")
@@ -113,7 +116,7 @@ def check_integrity(connection: sa.Connection, path: Path) -> None:
     connection.rollback()
     if found != "ok":
         raise JournalError(
-            f"The journal {path} is damaged ({found}). Keep the file, "
+            f"The journal {path} is damaged ({' '.join(str(found).split())}). Keep the file, "
             "move it aside and run `clipspool recover`."
         )
 

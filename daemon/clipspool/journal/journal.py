@@ -12,7 +12,7 @@ import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from sqlalchemy.exc import DatabaseError
 
 from clipspool.events import Event
 from clipspool.job import TERMINAL, Clip, Job, State
+from clipspool.journal.batch import insert, update, upsert
 from clipspool.journal.database import JournalError, check_integrity, migrate, open_engine, version_of
 from clipspool.journal.rows import (
     clip_row,
@@ -37,35 +38,38 @@ from clipspool.journal.rows import (
 )
 from clipspool.journal.tables import clips, events, facts, jobs, tasks
 
-_CLIPS_KEPT = 1000
-_INSERT_CLIP, _INSERT_JOB, _INSERT_EVENT = sa.insert(clips), sa.insert(jobs), sa.insert(events)
-_FIXED = {"id", "clip_id", "inbox", "variant", "node", "request", "created_at"}
-_UPDATE_JOB = (
-    sa.update(jobs)
-    .where(jobs.c.id == sa.bindparam("job_id"))
-    .values({c.name: sa.bindparam(c.name) for c in jobs.c if c.name not in _FIXED})
-)
-_INSERT_TASK = sqlite_insert(tasks)
-_UPSERT_TASK = _INSERT_TASK.on_conflict_do_update(
-    index_elements=["job_id", "number", "segment"],
-    set_={c.name: _INSERT_TASK.excluded[c.name] for c in tasks.c if not c.primary_key},
-)
+_KEPT_MAX = 1000
+_FIXED = ("clip_id", "inbox", "variant", "node", "request", "created_at")
+_CHANGING = tuple(c.name for c in jobs.c if c.name != "id" and c.name not in _FIXED)
+_INSERT_CLIP = sa.insert(clips)
+_INSERT_JOBS = insert(jobs, [c.name for c in jobs.c])
+_UPDATE_JOBS = update(jobs, "id", _CHANGING)
+_UPSERT_TASKS = upsert(tasks, ("job_id", "number", "segment"), [c.name for c in tasks.c if not c.primary_key])
+_INSERT_EVENTS = insert(events, [c.name for c in events.c if c.name != "id"])
 _IN_QUEUE = sa.text("jobs.state = 'queued' AND jobs.held IS NULL")  # to the letter, for the partial index
 _QUEUE = (
-    select_jobs.where(_IN_QUEUE, jobs.c.inbox == sa.bindparam("inbox"), jobs.c.due_at <= sa.bindparam("now"))
+    sa.select(
+        jobs.c.id, jobs.c.inbox, jobs.c.priority, jobs.c.prepared, jobs.c.approved, jobs.c.credits_estimated
+    )
+    .where(_IN_QUEUE, jobs.c.inbox == sa.bindparam("inbox"), jobs.c.due_at <= sa.bindparam("now"))
     .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
     .limit(sa.bindparam("most"))
 )
-_DUE = (
-    select_jobs.where(jobs.c.state == sa.bindparam("state"), jobs.c.due_at <= sa.bindparam("now"))
+_DUE_IDS = (
+    sa.select(jobs.c.id)
+    .where(jobs.c.state == sa.bindparam("state"), jobs.c.due_at <= sa.bindparam("now"))
     .order_by(jobs.c.due_at)
     .limit(sa.bindparam("most"))
+    .subquery()
 )
+_DUE = sa.select(sa.func.group_concat(_DUE_IDS.c.id))
 _NEXT_DUE = sa.select(sa.func.min(jobs.c.due_at)).where(
     jobs.c.state == sa.bindparam("state"), jobs.c.due_at > sa.bindparam("now")
 )
 _NEXT_RETIRE = sa.select(sa.func.min(clips.c.retire_due)).where(clips.c.retire_due > sa.bindparam("now"))
 _JOB = select_jobs.where(jobs.c.id == sa.bindparam("id"))
+_JOBS = select_jobs.where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+_KNOWN = sa.select(clips.c.id).where(clips.c.id == sa.bindparam("id"))
 _CLIP = select_clips.where(clips.c.id == sa.bindparam("id"))
 _STILL_OPEN = sa.select(jobs.c.clip_id).where(
     jobs.c.clip_id.in_(sa.bindparam("ids", expanding=True)),
@@ -98,10 +102,29 @@ class Entry:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A queued job, as far as the choice of who goes next needs it."""
+
+    id: str
+    inbox: str
+    priority: int
+    prepared: bool
+    approved: bool
+    credits_estimated: float | None
+
+
 @functools.cache
 def _update_clip(names: frozenset[str]) -> sa.Update:
-    columns: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in names}
+    columns: dict[str, Any] = {name: sa.bindparam(name) for name in names}
     return sa.update(clips).where(clips.c.id == sa.bindparam("clip_id")).values(columns)
+
+
+def _keep(kept: OrderedDict[str, Any], name: str, value: Any) -> None:
+    kept[name] = value
+    kept.move_to_end(name)
+    if len(kept) > _KEPT_MAX:
+        kept.popitem(last=False)
 
 
 class Journal:
@@ -114,7 +137,9 @@ class Journal:
         self._changed: dict[str, Job] = {}
         self._tasks: dict[tuple[str, int], tuple[Job, Any]] = {}
         self._events: list[dict[str, Any]] = []
+        # What was last read or written, since one thread makes every change.
         self._clips: OrderedDict[str, Clip] = OrderedDict()
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._clip_changes: dict[frozenset[str], list[dict[str, Any]]] = {}
         self._new_clips: list[dict[str, Any]] = []
         self._new_jobs: list[dict[str, Any]] = []
@@ -182,7 +207,7 @@ class Journal:
             raise
 
     def _forget_gathered(self) -> None:
-        for gathered in (self._changed, self._tasks, self._clips, self._clip_changes):
+        for gathered in (self._changed, self._tasks, self._clips, self._jobs, self._clip_changes):
             gathered.clear()
         for rows in (self._events, self._new_clips, self._new_jobs):
             rows.clear()
@@ -191,30 +216,31 @@ class Journal:
         """Write what was recorded in this turn, so that queries see it."""
         if self._new_clips:
             self._connection.execute(_INSERT_CLIP, self._new_clips)
-            self._connection.execute(_INSERT_JOB, self._new_jobs)
+            _INSERT_JOBS.run(self._connection, self._new_jobs)
             self._new_clips.clear()
             self._new_jobs.clear()
         if self._changed:
-            self._connection.execute(_UPDATE_JOB, [job_change(j) for j in self._changed.values()])
+            _UPDATE_JOBS.run(self._connection, [job_change(j) for j in self._changed.values()])
             self._changed.clear()
         if self._tasks:
-            self._connection.execute(_UPSERT_TASK, [task_row(j, t) for j, t in self._tasks.values()])
+            _UPSERT_TASKS.run(self._connection, [task_row(j, t) for j, t in self._tasks.values()])
             self._tasks.clear()
         for names, changes in self._clip_changes.items():
             self._connection.execute(_update_clip(names), changes)
         self._clip_changes.clear()
         if self._events:
-            self._connection.execute(_INSERT_EVENT, self._events)
+            _INSERT_EVENTS.run(self._connection, self._events)
             self._events.clear()
 
     def accept(self, clip: Clip, accepted: Collection[Job]) -> bool:
         """Enter a clip with its jobs; False when it is in the journal already."""
-        if self.clip(clip.id) is not None:
+        if clip.id in self._clips or self._connection.execute(_KNOWN, {"id": clip.id}).first() is not None:
             return False
         self._new_clips.append(clip_row(clip))
         self._new_jobs += [job_row(j) for j in accepted]
-        self._keep(clip)
+        _keep(self._clips, clip.id, clip)
         for job in accepted:
+            _keep(self._jobs, job.id, replace(job, path=clip.path))
             self.counts[job.state] += 1
             if job.task is not None:
                 self._tasks[job.id, job.task.number] = (job, job.task)
@@ -226,6 +252,7 @@ class Journal:
     def record(self, before: Job, after: Job, happened: Event) -> None:
         """Write down what an event made of a job; a look with nothing new leaves no history."""
         self._changed[after.id] = after
+        _keep(self._jobs, after.id, after)
         if after.task is not None and after.task is not before.task:
             self._tasks[after.id, after.task.number] = (after, after.task)
         self.counts[before.state] -= 1
@@ -296,11 +323,6 @@ class Journal:
         self._clips.pop(clip_id, None)
         self._clip_changes.setdefault(frozenset(columns), []).append({"clip_id": clip_id, **columns})
 
-    def _keep(self, clip: Clip) -> None:
-        self._clips[clip.id] = clip
-        if len(self._clips) > _CLIPS_KEPT:
-            self._clips.popitem(last=False)
-
     def set_fact(self, name: str, value: Any) -> None:
         """Remember a single fact: what is paused, what the brake is, which folder is which inbox."""
         new = sqlite_insert(facts).values(name=name, value=to_json(value))
@@ -334,20 +356,29 @@ class Journal:
         if row is None:
             return None
         clip = read_clip(row)
-        self._keep(clip)
+        _keep(self._clips, clip_id, clip)
         return clip
 
-    def queue(self, inbox: str, now: float, most: int) -> list[Job]:
-        """Give an inbox's jobs that may go next: highest priority first, oldest first within."""
-        rows = self._connection.execute(_QUEUE, {"inbox": inbox, "now": now, "most": most}).mappings()
-        return [read_job(row) for row in rows]
+    def load(self, ids: Collection[str]) -> dict[str, Job]:
+        """Give several jobs by their ids."""
+        found = {job_id: self._jobs[job_id] for job_id in ids if job_id in self._jobs}
+        missing = [job_id for job_id in ids if job_id not in found]
+        if missing:
+            for row in self._connection.execute(_JOBS, {"ids": missing}).mappings():
+                found[row["id"]] = read_job(row)
+        return found
 
-    def due(self, state: State, now: float, most: int) -> list[Job]:
-        """Give jobs in a state that are due, longest due first."""
+    def queue(self, inbox: str, now: float, most: int) -> list[Candidate]:
+        """Give an inbox's jobs that may go next: highest priority first, oldest first within."""
+        rows = self._connection.execute(_QUEUE, {"inbox": inbox, "now": now, "most": most})
+        return [Candidate(*row) for row in rows]
+
+    def due(self, state: State, now: float, most: int) -> list[str]:
+        """Give the ids of jobs in a state that are due, longest due first."""
         if not self.counts[state]:
             return []
-        rows = self._connection.execute(_DUE, {"state": state.value, "now": now, "most": most}).mappings()
-        return [read_job(row) for row in rows]
+        ids = self._connection.execute(_DUE, {"state": state.value, "now": now, "most": most}).scalar()
+        return ids.split(",") if ids else []
 
     def next_due(self, state: State, now: float) -> float | None:
         """Say when the next job in a state falls due, after `now`."""

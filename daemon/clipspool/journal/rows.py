@@ -43,8 +43,8 @@ def job_row(job: Job) -> dict[str, Any]:
 
 
 def job_change(job: Job) -> dict[str, Any]:
-    """Give the columns that may change, keyed for an UPDATE by `job_id`."""
-    return {"job_id": job.id, **_changing(job)}
+    """Give the columns that may change, and the id."""
+    return {"id": job.id, **_changing(job)}
 
 
 def _changing(job: Job) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def _changing(job: Job) -> dict[str, Any]:
         "priority": job.priority,
         "due_at": job.due_at,
         "held": None if job.held is None else job.held.value,
-        "reason": job.reason,
+        "reason": job.reason.encode("utf-8", "backslashreplace").decode(),  # a file's name may be in it
         "updated_at": job.updated_at,
         "prepared": job.prepared,
         "approved": job.approved,

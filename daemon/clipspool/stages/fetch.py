@@ -13,8 +13,8 @@ from clipspool.bay import Bay
 from clipspool.events import Event, Failed, Fetched, Postponed, StageFailed
 from clipspool.files import Rel, Root, join, rename_new, sync_and_close, sync_folder, write_all
 from clipspool.job import Held, Job, Result
-from clipspool.provider import Cut, Fault, Provider, TaskStatus
-from clipspool.stages.poll import error_of
+from clipspool.provider import Cut, Fault, Look, Provider, TaskStatus
+from clipspool.stages.poll import error_of, task_id_of
 from clipspool.work import folder_of
 
 CUTS_MAX = 8
@@ -37,29 +37,35 @@ class _Stopped(Exception):
     """The daemon drains; what came so far is thrown away, the result is still at the provider."""
 
 
-def fetch(job: Job, bay: Bay, provider: Provider, look_into: LookInto, stopping: Callable[[], bool]) -> Event:
+def fetch(
+    job: Job,
+    bay: Bay,
+    provider: Provider,
+    look_into: LookInto,
+    stopping: Callable[[], bool],
+    look: Look | None = None,
+) -> Event:
     """Download every output of a finished task into the work folder. Raises OSError, Unavailable among them.
 
-    An address dies within a day or two, so each try begins with a fresh look at the task [PROVIDER 2.6].
+    An address dies within a day or two [PROVIDER 2.6], so each try begins with a fresh look at the task, or
+    with the `look` of a moment ago.
     """
-    if job.task is None or job.task.task_id is None:
-        raise ValueError(f"job {job.id} is {job.state} and has no task")
-    look = provider.look(job.task.task_id)
-    if isinstance(look, Fault):
-        return StageFailed(look.code, look.message, look.retry_after_seconds)
-    if look.status is TaskStatus.FAILED:
-        return Failed(error_of(look), look.credits)
-    if look.status is TaskStatus.MISSING:
+    seen = provider.look(task_id_of(job)) if look is None else look
+    if isinstance(seen, Fault):
+        return StageFailed(seen.code, seen.message, seen.retry_after_seconds)
+    if seen.status is TaskStatus.FAILED:
+        return Failed(error_of(seen), seen.credits)
+    if seen.status is TaskStatus.MISSING:
         return StageFailed(
             "TASK.MISSING", "the provider does not know the finished task any more", held=Held.LOST
         )
-    if look.status is not TaskStatus.SUCCEEDED or not look.outputs:
-        message = f"the provider says {look.word} but names no result yet"
+    if seen.status is not TaskStatus.SUCCEEDED or not seen.outputs:
+        message = f"the provider says {seen.word} but names no result yet"
         return StageFailed("RESULT.NO_ADDRESS", message, held=Held.RESULT)
     results: list[Result] = []
     home = folder_of(job.clip_id)
     bay.inbox.make_folders(home)
-    for number, url in enumerate(look.outputs[:OUTPUTS_MAX], start=1):
+    for number, url in enumerate(seen.outputs[:OUTPUTS_MAX], start=1):
         try:
             got = _Fetch(job, bay.inbox, home, number, provider, stopping).run(url, look_into)
         except _Stopped:
@@ -68,8 +74,8 @@ def fetch(job: Job, bay: Bay, provider: Provider, look_into: LookInto, stopping:
             return got
         results.append(got)
     warning = ""
-    if len(look.outputs) > OUTPUTS_MAX:
-        warning = f"the task has {len(look.outputs)} outputs; the first {OUTPUTS_MAX} were fetched"
+    if len(seen.outputs) > OUTPUTS_MAX:
+        warning = f"the task has {len(seen.outputs)} outputs; the first {OUTPUTS_MAX} were fetched"
     return Fetched(tuple(results), warning)
 
 

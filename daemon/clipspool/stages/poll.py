@@ -1,4 +1,4 @@
-"""Look at a task once, or tell the provider to stop it."""
+"""What one look at a task means, and how the provider is told to stop."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from clipspool.job import Error, Job
 from clipspool.provider import Fault, FaultOf, Look, Provider, TaskStatus
 
 
-def poll(job: Job, provider: Provider) -> Event:
-    """Look at the job's task and say what was seen; a fault of the look says nothing about the task."""
-    look = provider.look(_task_id(job))
+def poll(look: Look | Fault) -> Event:
+    """Say what a look at a task showed; a fault of the look says nothing about the task."""
     if isinstance(look, Fault):
         return StageFailed(look.code, look.message, look.retry_after_seconds)
     match look.status:
@@ -53,14 +52,15 @@ def error_of(look: Look) -> Error:
 
 def tell_cancel(job: Job, provider: Provider) -> Event:
     """Ask the provider to stop, where it can; ours ends either way, and the words say which."""
-    fault = provider.cancel(_task_id(job))
+    fault = provider.cancel(task_id_of(job))
     by = job.cancel_by
     if fault is None:
         return Cancelled(by, f"cancelled by {by}; the provider was told")
     return Cancelled(by, f"cancelled by {by}; the provider could not be told ({fault.message})")
 
 
-def _task_id(job: Job) -> str:
+def task_id_of(job: Job) -> str:
+    """Give the id of the task that a job follows; raises ValueError when it has none."""
     if job.task is None or job.task.task_id is None:
         raise ValueError(f"job {job.id} is {job.state} and has no task")
     return job.task.task_id

@@ -16,7 +16,7 @@ from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, P
 from clipspool.sent import Sent, SentFile, read_sent
 from clipspool.stages.fit import content_type_of, is_unchanged, parcel_of, type_of_clip
 from clipspool.transport import Depot
-from clipspool.work import folder_of, note, open_intents
+from clipspool.work import folder_of, is_beyond, note
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
     folder before the answer is given, and in the journal right after. Raises OSError before the gate.
     """
     known = job.task.number if job.task else 0
-    if open_intents(bay.inbox, clip.id, job.id) > known:
+    if is_beyond(bay.inbox, clip.id, job.id, known):
         return Parked(Held.IN_DOUBT, "its work folder tells of a submission that the journal does not know")
     gated = _Gate(job, clip, bay, desk.provider.profile, gate)
     here = bay.inbox.stat(join(folder_of(clip.id), clip.source))
@@ -83,7 +83,8 @@ class _Gate:
             return False
         self.is_open = True
         try:
-            note(self._bay.inbox, self._clip.id, self._job.id, "intent", profile=self._profile)
+            number = self._job.task.number + 1 if self._job.task else 1
+            note(self._bay.inbox, self._clip.id, self._job.id, "intent", profile=self._profile, number=number)
         except OSError as error:
             # Of this clip's folder, so that the others go on.
             self.fault = Fault(FaultOf.CLIP, "WORK.UNWRITABLE", f"the work folder takes no notes: {error}")

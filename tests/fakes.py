@@ -1,0 +1,332 @@
+"""Fakes for the two seams, provider and clock, and the nouns that tests of the core begin with."""
+
+import queue
+import threading
+from collections import Counter, defaultdict, deque
+from dataclasses import replace
+
+from clipspool.bay import Bay
+from clipspool.events import Cancelled, Delivered, Fetched, Postponed, Prepared, TaskCreated, TaskSucceeded
+from clipspool.files import Root
+from clipspool.intake.terms import Accepted
+from clipspool.job import Clip, Job, Request, Result, Task
+from clipspool.journal import Journal
+from clipspool.lifecycle import Pace, Stage
+from clipspool.pacing import PollPace
+from clipspool.picking import Limits
+from clipspool.provider import Created, Cut, Download, Fault, FaultOf, Look, NotSent, TaskStatus
+from clipspool.scheduler import Scheduler
+from clipspool.work import Manifest, claim
+from clipspool.workers import Ready
+
+NOON = 1_800_014_400.0
+"""Unix seconds of a noon, UTC."""
+PROFILE = "https://api.test/v1#5eed"
+PACE = Pace(PollPace(5.0, 30.0, 20.0), random=lambda: 0.5)
+BUSY = Fault(FaultOf.MOMENT, "PROVIDER.BUSY", "Too many requests", retry_after_seconds=20.0)
+NO_CREDITS = Fault(FaultOf.ACCOUNT, "ACCOUNT.NO_CREDITS", "Not enough credits", "Buy credits.")
+RESULT = Result("clip1-1.mp4", ".mp4", 6, "ab" * 32)
+
+
+def a_request(**changes):
+    return replace(Request("deep winter", "gen4_aleph", 42), **changes)
+
+
+def a_clip(clip_id="clip1", **changes):
+    clip = Clip(clip_id, "bay", "day/shot.mp4", "day/shot.toml", "clip.mp4", 9, 1_000, NOON, media={})
+    return replace(clip, **changes)
+
+
+def a_job(job_id="clip1", **changes):
+    clip_id = job_id.partition("-")[0]
+    job = Job(job_id, clip_id, "bay", "", a_request(), created_at=NOON, updated_at=NOON, due_at=NOON)
+    return replace(job, **{"path": "day/shot.mp4", **changes})
+
+
+def a_task(number=1, **changes):
+    return replace(Task(number, PROFILE, NOON, task_id=f"task-{number}", created_at=NOON), **changes)
+
+
+class Clock:
+    """Time that stands still until it is told to pass."""
+
+    def __init__(self, now=NOON):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+    def passes(self, seconds):
+        self.now += seconds
+
+
+class Studio:
+    """A provider that remembers: what it was sent, what it made of it, and what it serves."""
+
+    profile = PROFILE
+
+    def __init__(self):
+        self.sent = []
+        self.looks = {}
+        self.served = {}
+        self.asked = []
+        self.answer = None
+        """What the next submission is answered instead of a new task; called after the gate if it can be."""
+        self.told_to_cancel = []
+        self.cannot_cancel = None
+
+    def submit(self, call, gate):
+        if isinstance(self.answer, NotSent):
+            return self.answer
+        if not gate():
+            return NotSent(Fault(FaultOf.MOMENT, "GATE.SHUT", "the gate was shut"))
+        self.sent.append({"endpoint": call.endpoint, "body": dict(call.body)})
+        if self.answer is not None:
+            return self.answer() if callable(self.answer) else self.answer
+        task_id = f"task-{len(self.sent)}"
+        self.looks[task_id] = Look(TaskStatus.RUNNING, "RUNNING")
+        return Created(task_id, 15.0)
+
+    def finish(self, task_id, *files):
+        """Let a task succeed with these files."""
+        urls = tuple(f"https://results.test/{task_id}/{number}" for number, _ in enumerate(files))
+        self.served.update(zip(urls, files, strict=True))
+        self.looks[task_id] = Look(TaskStatus.SUCCEEDED, "SUCCEEDED", outputs=urls)
+
+    def look(self, task_id):
+        return self.looks.get(task_id, Look(TaskStatus.MISSING, "task_not_exist"))
+
+    def cancel(self, task_id):
+        self.told_to_cancel.append(task_id)
+        return self.cannot_cancel
+
+    def download(self, url, offset, etag):
+        self.asked.append((url, offset, etag))
+        served = self.served[url]
+        return served.download(offset, etag) if isinstance(served, Film) else served
+
+
+class Film:
+    """A file that the provider serves: cut after so many bytes each time, as long as there are cuts left."""
+
+    def __init__(self, data, *, cuts=(), etag="", size=None, takes_ranges=True):
+        self.data, self.etag, self.takes_ranges = data, etag, takes_ranges
+        self.size = len(data) if size is None else size
+        self.cuts = deque(cuts)
+
+    def download(self, offset, etag):
+        begin = offset if self.takes_ranges and etag == self.etag else 0
+        return Download(self._chunks(begin), begin, self.size or None, self.etag)
+
+    def _chunks(self, begin):
+        rest = self.data[begin:]
+        if not self.cuts:
+            yield rest
+            return
+        yield rest[: self.cuts.popleft()]
+        raise Cut("the wire ended early")
+
+
+class Bench:
+    """One inbox with its outbox on a real disk, and a clip that was accepted into its work folder."""
+
+    def __init__(self, path, *, name="day/shot.mp4", data=b"some clip", result_name="{stem}{variant}", **bay):
+        self.path, self.results = path / "bay", path / "results"
+        self.path.mkdir()
+        self.results.mkdir()
+        self.bay = Bay("bay", Root(self.path), Root(self.results), "j1", result_name, **bay)
+        self.clip = self.drop("clip1", name, data)
+        self.job = a_job(path=name)
+        self.work = self.path / ".clipspool/work/clip1"
+
+    def drop(self, clip_id, name, data, *, sidecar=b'prompt = "deep winter"\n'):
+        """Put a clip into the inbox and claim it."""
+        there = self.path / name
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_bytes(data)
+        beside = there.with_suffix(".toml")
+        if sidecar is not None:
+            beside.write_bytes(sidecar)
+        stat = there.stat()
+        clip = a_clip(
+            clip_id,
+            path=name,
+            sidecar=None if sidecar is None else str(beside.relative_to(self.path)),
+            size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+        )
+        claim(self.bay.inbox, Manifest(clip, (a_job(clip_id, path=name),), "j1"))
+        return clip
+
+
+def lying(folder, *, ours=False):
+    """Give every file beneath a folder with its content; what is ours only when asked for."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and (ours or ".clipspool" not in path.relative_to(folder).parts)
+    }
+
+
+class Workshop:
+    """Does no work, but says that it did; or what it was told to say, and when it was told to."""
+
+    def __init__(self):
+        self.done = []
+        """(stage, job id) in the order of beginning."""
+        self.paid = []
+        """Ids of the jobs whose request left, one entry each time."""
+        self.say = defaultdict(deque)
+        """By stage: events to give, errors to raise, or functions of the job, once each."""
+        self.held = {}
+        """By stage: what a worker waits for before it answers."""
+        self.tell_held = lambda: None
+        self.waiting = Counter()
+        self.retired = []
+        self.swept = []
+
+    def hold(self, stage):
+        self.held[stage] = threading.Event()
+        return self.held[stage]
+
+    def work(self, stage, job, clip, gate):
+        self.done.append((stage, job.id))
+        if stage is Stage.SUBMIT and self.say[stage] and not callable(self.say[stage][0]):
+            return self._said(stage, job)
+        if stage is Stage.SUBMIT:
+            if not gate():
+                return Postponed("withdrawn before anything was sent", 0.0)
+            self.paid.append(job.id)
+        self._wait(stage)
+        if self.say[stage]:
+            return self._said(stage, job)
+        match stage:
+            case Stage.PREPARE:
+                return Prepared("ab" * 32, clip.size, clip.mtime_ns, 15.0)
+            case Stage.SUBMIT:
+                return TaskCreated(f"task-{job.id}-{job.task.number if job.task else 0}", 15.0)
+            case Stage.POLL:
+                return TaskSucceeded(15.0)
+            case Stage.FETCH:
+                return Fetched((RESULT,))
+            case Stage.DELIVER:
+                return Delivered((replace(RESULT, name="shot.mp4"),))
+            case Stage.TELL_CANCEL:
+                return Cancelled(job.cancel_by)
+
+    def _wait(self, stage):
+        if stage in self.held:
+            event = self.held[stage]
+            self.waiting[event] += 1
+            self.tell_held()
+            assert event.wait(10)
+
+    def _said(self, stage, job):
+        said = self.say[stage].popleft()
+        if isinstance(said, Exception):
+            raise said
+        return said(job) if callable(said) else said
+
+    def retire(self, clip, jobs):
+        self._wait("retire")
+        self.retired.append((clip.id, [job.state for job in jobs]))
+        return replace(clip, lies_at=f"_done/{clip.path}")
+
+    def sweep(self, clip):
+        self._wait("sweep")
+        self.swept.append(clip.id)
+
+
+class Desk:
+    """A scheduler on a real journal with a fake workshop, turned by hand: after a turn all answers are in."""
+
+    def __init__(self, path, *, inboxes=("bay",), pace=PACE, clock=None, **limits):
+        self.clock = clock or Clock()
+        self.shop = Workshop()
+        self.journal = Journal.open(path / "journal.db")
+        self.scheduler = Scheduler(self.journal, self.shop, profile=PROFILE, pace=pace, now=self.clock)
+        self.scheduler.allow(inboxes, Limits(**limits))
+        self._signs = queue.SimpleQueue()
+        self._owed = 0
+        self._at_gate = 0
+        workers = self.scheduler.workers
+        workers._hear = self._hear
+        for lane in {workers.lane(stage) for stage in Stage}:
+            lane.hand_out = self._counted(lane.hand_out)
+        self.shop.tell_held = lambda: self._signs.put(None)
+
+    def _counted(self, hand_out):
+        def counted(work):
+            self._owed += 1
+            hand_out(work)
+
+        return counted
+
+    def _hear(self, heard):
+        self.scheduler.hear(heard)
+        self._signs.put(heard)
+
+    def turn(self, seconds=0.0):
+        """Let time pass, turn once, and wait until each worker has answered, stands at a gate or is held."""
+        self.clock.passes(seconds)
+        opened, self._at_gate = self._at_gate, 0
+        try:
+            self.scheduler.turn()
+        finally:
+            self._owed += opened
+            self._collect()
+
+    def _collect(self):
+        while self._owed:
+            self._at_gate += isinstance(self._signs.get(timeout=10), Ready)
+            self._owed -= 1
+
+    def release(self, held):
+        """Let held workers answer, and wait until they have."""
+        self._owed += self.shop.waiting.pop(held, 0)
+        self.shop.held = {stage: event for stage, event in self.shop.held.items() if event is not held}
+        held.set()
+        self._collect()
+
+    def turns(self, count, seconds=0.0):
+        for _ in range(count):
+            self.turn(seconds)
+
+    def drop(self, clip_id="clip1", *, variants=("",), **changes):
+        """Let intake tell of an accepted clip, in the next turn."""
+        inbox = changes.get("inbox", "bay")
+        created_at = changes.pop("created_at", self.clock.now)
+        names = [clip_id + variant.replace("_", "-") for variant in variants]
+        jobs = tuple(
+            a_job(name, variant=variant, created_at=created_at, **changes)
+            for name, variant in zip(names, variants, strict=True)
+        )
+        self.scheduler.hear(Accepted(a_clip(clip_id, inbox=inbox, accepted_at=created_at), jobs))
+
+    def order(self, command, *arguments):
+        """Give an operator's command, and its answer after one turn."""
+        answers = []
+        self.scheduler.tell(lambda scheduler: answers.append(command(scheduler, *arguments)))
+        self.turn()
+        return answers[0]
+
+    def job(self, job_id="clip1"):
+        return self.journal.job(job_id)
+
+    def state(self, job_id="clip1"):
+        return self.job(job_id).state
+
+    def until(self, state, job_id="clip1", turns=20):
+        """Turn, each a minute later, until a job is in a state."""
+        for _ in range(turns):
+            job = self.job(job_id)
+            if job is not None and job.state is state:
+                return job
+            self.turn(60.0)
+        raise AssertionError(f"{job_id} is {self.job(job_id)}, not {state}")
+
+    def close(self):
+        for event in self.shop.held.values():
+            event.set()
+        self.scheduler.workers.stop()
+        self.journal.close()

@@ -1,0 +1,241 @@
+"""The oracle: says from outside whether the invariants of FAULTS §2 hold, and shares no code with clipspool.
+
+It reads the stand-in's ledger of paid tasks, the folders, the journal through sqlite3, and the logs.
+"""
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+import tomllib
+from collections import Counter, defaultdict
+
+LEGAL = {
+    None: {"queued", "running", "in_doubt"},
+    "queued": {"queued", "submitting", "failed", "cancelled"},
+    "submitting": {"submitting", "running", "queued", "failed", "in_doubt"},
+    "in_doubt": {"in_doubt", "running", "queued", "cancelled"},
+    "running": {"running", "rendered", "failed", "cancelled", "queued"},
+    "rendered": {"rendered", "fetched", "failed", "cancelled", "queued"},
+    "fetched": {"fetched", "delivered", "rendered", "cancelled"},
+    "delivered": set(),
+    "failed": {"queued", "rendered"},
+    "cancelled": {"queued", "rendered"},
+}
+ENDED = {"delivered", "failed", "cancelled"}
+
+
+class Oracle:
+    """Looks at one bay. `violations` gives sentences; none is the goal."""
+
+    def __init__(self, bay):
+        self.bay = bay
+        self.found = []
+
+    def violations(self, *, at_rest=True):
+        """Check everything; `at_rest` says that the faults are over and the daemon had its time."""
+        self.found = []
+        files = self._files()
+        jobs, clips, tasks, events = self._journal()
+        self._nothing_lost(files, clips)
+        self._paid_once(jobs, clips, events)
+        self._nothing_partial(jobs)
+        self._source_until_durable(clips, jobs)
+        self._tasks_known(jobs, tasks, clips)
+        self._transitions(jobs, events)
+        if at_rest:
+            self._everything_ended(jobs, clips)
+            self._nothing_left_over(jobs, clips)
+        self._nothing_beyond()
+        self._no_secrets()
+        return self.found
+
+    def _say(self, invariant, what):
+        self.found.append(f"{invariant}: {what}")
+
+    def ledger(self):
+        """Give the creates that were paid for."""
+        if not self.bay.ledger.exists():
+            return []
+        creates = [json.loads(line) for line in self.bay.ledger.read_text().splitlines()]
+        return [c for c in creates if self.bay.is_alone or c["sha256"] in self.bay.dropped]
+
+    def _files(self):
+        """Count the files of the inbox by their SHA-256."""
+        found = Counter()
+        for path in self.bay.inbox.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and not path.is_symlink():
+                    found[hashlib.sha256(path.read_bytes()).hexdigest()] += 1
+        return found
+
+    def _journal(self):
+        path = self.bay.journal
+        if not path.exists():
+            return [], {}, [], []
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as journal:
+            journal.row_factory = sqlite3.Row
+            try:
+                sound = journal.execute("PRAGMA integrity_check").fetchone()[0]
+                if sound != "ok" or journal.execute("PRAGMA foreign_key_check").fetchall():
+                    self._say("I6", f"the journal is damaged: {sound}")
+                jobs = [dict(row) for row in journal.execute("SELECT * FROM jobs")]
+                clips = {row["id"]: dict(row) for row in journal.execute("SELECT * FROM clips")}
+                tasks = [dict(row) for row in journal.execute("SELECT * FROM tasks")]
+                events = [dict(row) for row in journal.execute("SELECT * FROM events ORDER BY id")]
+            except sqlite3.OperationalError as error:
+                if "no such table" not in str(error):
+                    raise
+                return [], {}, [], []
+        return jobs, clips, tasks, events
+
+    def _nothing_lost(self, files, clips):
+        is_delivered = {c["sha256"] for c in clips.values() if c["retired_at"] and c["lies_at"] is None}
+        for sha256, name in self.bay.dropped.items():
+            count = files[sha256]
+            if count == 0 and not (self.bay.deletes_sources and sha256 in is_delivered):
+                self._say("I1", f"{name} is lost")
+            if count > 1:
+                self._say("I1", f"{name} is there {count} times")
+
+    def _paid_once(self, jobs, clips, events):
+        allowed = Counter()
+        for job in jobs:
+            sha256 = clips[job["clip_id"]]["sha256"]
+            allowed[sha256] += 1
+        for event in events:
+            if event["event"] == "Retried":
+                allowed[clips[event["clip_id"]]["sha256"]] += 1
+        requests = Counter()
+        for create in self.ledger():
+            requests[create["sha256"], create["prompt"], create["seed"], create["model"]] += 1
+            if create["sha256"] not in self.bay.dropped:
+                self._say("I2", f"bytes that nobody dropped were paid for: {create}")
+        for (sha256, prompt, seed, _), count in requests.items():
+            consents = allowed[sha256] - sum(1 for j in jobs if clips[j["clip_id"]]["sha256"] == sha256)
+            if count > 1 + max(consents, 0) + self.bay.consents:
+                self._say("I2", f"{self.bay.dropped.get(sha256)} was paid {count} times ({prompt!r}, {seed})")
+
+    def _nothing_partial(self, jobs):
+        papers = {}
+        for path in self.bay.outbox.rglob("*"):
+            if path.name.startswith(".") or ".clipspool" in path.parts or not path.is_file():
+                continue
+            if path.suffix == ".toml":
+                papers[path] = tomllib.loads(path.read_text())
+                continue
+            if path in self.bay.foreign:
+                continue
+            paper = path.with_name(path.name + ".toml")
+            if not paper.exists():
+                self._say("I3", f"{path.name} lies in the outbox without its provenance")
+                continue
+            told = tomllib.loads(paper.read_text())["result"]
+            said = str(told)
+            if hashlib.sha256(path.read_bytes()).hexdigest() not in said:
+                self._say("I3", f"{path.name} is not what its provenance says")
+            if b"ftyp" not in path.read_bytes()[:12] and path.suffix in {".mp4", ".mov"}:
+                self._say("I3", f"{path.name} is no video")
+        for job in jobs:
+            for result in json.loads(job["results"]) if job["state"] == "delivered" else ():
+                path = self.bay.outbox / _text(result["name"])
+                if path in self.bay.taken_away:
+                    continue
+                if not path.is_file():
+                    self._say("I3", f"{job['id']} is delivered, but {path.name} is not there")
+                elif hashlib.sha256(path.read_bytes()).hexdigest() != result["sha256"]:
+                    self._say("I3", f"{path.name} is not the result that the journal knows")
+
+    def _source_until_durable(self, clips, jobs):
+        by_clip = defaultdict(list)
+        for job in jobs:
+            by_clip[job["clip_id"]].append(job)
+        for clip in clips.values():
+            if clip["lies_at"] is None:
+                continue
+            place = clip["lies_at"].split(b"/")[0]
+            states = {job["state"] for job in by_clip[clip["id"]]}
+            if place == b"_done" and states - {"delivered"} and clip["retired_at"]:
+                self._say("I4", f"{clip['path']} is in _done while its jobs are {states}")
+
+    def _tasks_known(self, jobs, tasks, clips):
+        known = {task["task_id"] for task in tasks if task["task_id"]}
+        doubtful = {
+            clips[job["clip_id"]]["sha256"]
+            for job in jobs
+            if job["state"] in {"in_doubt", "submitting"} or job["held"] == "in_doubt"
+        }
+        doubtful |= {
+            clips[job["clip_id"]]["sha256"] for job in jobs if job["doubts"] or job["paid"] == "unknown"
+        }
+        noted = set()
+        for path in self.bay.inbox.glob(".clipspool/work/*/ledger.jsonl"):
+            for line in path.read_text().splitlines():
+                with contextlib.suppress(ValueError):
+                    noted.add(json.loads(line).get("task_id"))
+        for create in self.ledger():
+            if create["task_id"] not in known | noted and create["sha256"] not in doubtful:
+                name = self.bay.dropped.get(create["sha256"])
+                self._say("I5", f"task {create['task_id']} of {name} was forgotten")
+
+    def _transitions(self, jobs, events):
+        last = {}
+        for event in events:
+            job = event["job_id"]
+            if job is None:
+                continue
+            before, after = event["from_state"], event["to_state"]
+            if last.get(job) != before:
+                self._say("I6", f"{job} was {last.get(job)}, and {event['event']} says from {before}")
+            if after not in LEGAL[before]:
+                self._say("I6", f"{job} went from {before} to {after} by {event['event']}")
+            last[job] = after
+        for job in jobs:
+            if last.get(job["id"]) != job["state"]:
+                self._say("I6", f"{job['id']} is {job['state']}; its history ends {last.get(job['id'])}")
+
+    def _everything_ended(self, jobs, clips):
+        for job in jobs:
+            if job["state"] not in ENDED and not job["held"]:
+                self._say("I7", f"{job['id']} is still {job['state']}: {job['reason']}")
+        by_clip = defaultdict(set)
+        for job in jobs:
+            by_clip[job["clip_id"]].add(job["state"])
+        for clip in clips.values():
+            if by_clip[clip["id"]] <= ENDED and clip["retired_at"] is None:
+                self._say("I7", f"{clip['path']} has ended and is not retired")
+
+    def _nothing_left_over(self, jobs, clips):
+        is_open = {job["clip_id"] for job in jobs if job["state"] not in ENDED}
+        for path in self.bay.inbox.glob(".clipspool/work/*"):
+            if path.name not in is_open and path.name in clips:
+                names = sorted(p.name for p in path.iterdir())
+                self._say("I10", f"the work folder of {path.name} is left over: {names}")
+        for root in (self.bay.inbox, self.bay.outbox):
+            for path in root.rglob(".*.tmp"):
+                self._say("I10", f"a temporary file is left over: {path.relative_to(root)}")
+        papers = [p for p in self.bay.outbox.rglob("*.toml") if ".clipspool" not in p.parts]
+        for paper in papers:
+            clip = paper.with_suffix("")
+            if not clip.exists() and clip not in self.bay.taken_away:
+                self._say("I10", f"{paper.name} tells of a result that is not there")
+
+    def _nothing_beyond(self):
+        found = {p.name: p.read_bytes() for p in self.bay.beyond.iterdir()}
+        if found != {"precious.mp4": b"nobody may touch this"}:
+            self._say("I8", f"something outside was touched: {sorted(found)}")
+
+    def _no_secrets(self):
+        for path in self.bay.home.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if not path.is_file() or path.is_symlink() or path in self.bay.may_tell:
+                    continue
+                data = path.read_bytes()
+                for secret in (*self.bay.secrets, "Signature="):
+                    if secret.encode() in data:
+                        self._say("I9", f"{path.relative_to(self.bay.home)} tells {secret}")
+
+
+def _text(name):
+    """Read a name of the journal, where it stands as the hex of its bytes."""
+    return bytes.fromhex(name).decode("utf-8", "surrogateescape")

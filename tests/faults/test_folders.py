@@ -1,0 +1,118 @@
+"""Folders that are full, gone, or another's: unavailable is not deleted, and nothing is paid for in vain."""
+
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def mount():
+    """Give a way to mount at a folder, undone after the test; skips where it is not allowed."""
+    mounted = []
+
+    def do(*words, at):
+        done = subprocess.run(["mount", *map(str, words), str(at)], capture_output=True, check=False)
+        if done.returncode != 0:
+            pytest.skip("mounting is not allowed here")
+        mounted.append(at)
+
+    yield do
+    for at in reversed(mounted):
+        subprocess.run(["umount", "-l", str(at)], capture_output=True, check=False)
+
+
+def unmount(at):
+    subprocess.run(["umount", "-l", str(at)], check=True, capture_output=True)
+
+
+def test_a_full_outbox_holds_the_result_back_and_it_is_delivered_once_there_is_room(bay, mount):
+    mount("-t", "tmpfs", "-o", "size=40k", "tmpfs", at=bay.outbox)
+    bay.start()
+    bay.drop()
+    bay.until_states("fetched")
+    bay.until(lambda: bay.job()["reason"], what="it says why")
+    assert not [name for name in bay.results() if name.endswith(".mp4")]
+    assert "No space" in bay.job()["reason"] or "room" in bay.job()["reason"]
+    mount("-o", "remount,size=4m", at=bay.outbox)
+    bay.until_retired(seconds=30)
+    assert bay.paid == 1
+
+
+def test_nothing_is_paid_while_the_inbox_has_no_room_for_a_result(bay, mount):
+    mount("-t", "tmpfs", "-o", "size=400k", "tmpfs", at=bay.inbox)
+    bay.start()
+    bay.drop()
+    bay.until(lambda: bay.jobs() and (bay.job()["reason"] or bay.paid), 20)
+    assert bay.paid == 0
+    mount("-o", "remount,size=200m", at=bay.inbox)
+    bay.until_retired(seconds=30)
+
+
+def test_a_vanished_outbox_gets_nothing_beneath_its_mount_point_and_the_result_when_it_is_back(
+    open_bays, mount
+):
+    with open_bays(render_seconds=1.5) as bay:
+        disk = bay.home / "disk"
+        disk.mkdir()
+        mount("--bind", disk, at=bay.outbox)
+        bay.start()
+        bay.drop()
+        bay.until_states("running")
+        unmount(bay.outbox)
+        bay.until_states("fetched")
+        bay.until(lambda: bay.job()["reason"], what="it says why")
+        assert list(bay.outbox.iterdir()) == []
+        mount("--bind", disk, at=bay.outbox)
+        bay.until_retired(seconds=30)
+        assert "shot.mp4" in bay.results()
+
+
+def test_a_vanished_inbox_goes_offline_and_its_clips_go_on_when_it_is_back(open_bays, mount):
+    with open_bays(render_seconds=1.0) as bay:
+        disk = bay.home / "disk"
+        disk.mkdir()
+        mount("--bind", disk, at=bay.inbox)
+        bay.start()
+        bay.drop("one.mp4")
+        bay.drop("waits.mp4", None)
+        bay.until_states("running")
+        unmount(bay.inbox)
+        bay.until(lambda: [e for e in bay.events("inbox_changed") if e["to"] == "offline"], 20, "offline")
+        assert list(bay.inbox.iterdir()) == []
+        assert bay.told("status")["inboxes"][0]["state"] == "offline"
+        mount("--bind", disk, at=bay.inbox)
+        bay.until_retired(seconds=40)
+        bay.write("waits.toml", 'prompt = "late"\n')
+        bay.until_retired(2, seconds=30)
+        assert bay.paid == 2
+
+
+def test_another_disk_in_the_inboxs_place_is_not_touched_until_the_operator_resumes_it(bay, mount):
+    bay.start()
+    bay.drop("one.mp4")
+    bay.until_retired()
+    mount("-t", "tmpfs", "tmpfs", at=bay.inbox)
+    bay.until(lambda: [e for e in bay.events("inbox_changed") if e["to"] == "offline"], 20, "offline")
+    (bay.inbox / "foreign.mp4").write_bytes(b"x" * 100)
+    assert bay.call("resume", "bay").returncode == 0
+    bay.until(lambda: (bay.inbox / ".clipspool").exists(), 20, "it is taken for the inbox")
+    unmount(bay.inbox)
+    bay.is_checked = False
+
+
+def test_a_start_with_an_empty_mount_point_pays_and_deletes_nothing(open_bays, mount):
+    with open_bays(render_seconds=1.0) as bay:
+        disk = bay.home / "disk"
+        disk.mkdir()
+        mount("--bind", disk, at=bay.inbox)
+        bay.start()
+        bay.drop("one.mp4")
+        bay.until_states("running")
+        assert bay.stop() == 0
+        unmount(bay.inbox)
+        bay.start()
+        bay.until(lambda: [e for e in bay.events("inbox_changed") if e["to"] == "offline"], 20, "offline")
+        assert list(bay.inbox.iterdir()) == []
+        mount("--bind", disk, at=bay.inbox)
+        bay.until_retired(seconds=40)
+        assert bay.paid == 1

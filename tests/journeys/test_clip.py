@@ -1,0 +1,174 @@
+"""A clip's way: dropped, accepted, paid for once, delivered with its provenance, and put away."""
+
+import tomllib
+
+from journeys.bay import make_clip
+
+from clipspool.sandbox import Style
+
+
+def test_a_dropped_clip_comes_back_with_its_provenance_and_its_source_is_put_away(bay):
+    bay.start()
+    bay.drop("shot.mp4", 'prompt = "deep winter"\nseed = 7\n')
+    bay.until_retired()
+    assert bay.results() == [".clipspool/outbox.toml", "shot.mp4", "shot.mp4.toml"]
+    told = tomllib.loads((bay.outbox / "shot.mp4.toml").read_text())
+    assert (told["prompt"], told["seed"], told["model"]) == ("deep winter", 7, "gen4_aleph")
+    assert told["result"]["task"] == bay.box.ledger.creates[0].task_id
+    assert bay.lying() == ["_done/shot.mp4", "_done/shot.toml"]
+    assert bay.paid == 1
+    assert bay.stop() == 0
+
+
+def test_sub_folders_are_kept_in_the_outbox_and_in_done(bay):
+    bay.start()
+    bay.drop("day 1/åäö/shot.mp4")
+    bay.until_retired()
+    assert "day 1/åäö/shot.mp4" in bay.results()
+    assert "_done/day 1/åäö/shot.mp4" in bay.lying()
+
+
+def test_each_variant_gives_one_result_and_the_clip_waits_for_all(bay):
+    bay.start()
+    bay.drop("shot.mp4", 'prompt = "winter"\n[[variant]]\nseed = 1\n[[variant]]\nprompt = "dusk"\nseed = 2\n')
+    bay.until_retired()
+    assert {"shot_v1.mp4", "shot_v2.mp4"} <= set(bay.results())
+    assert sorted((c.prompt, c.seed) for c in bay.box.ledger.creates) == [("dusk", 2), ("winter", 1)]
+
+
+def test_a_clip_with_a_failed_variant_goes_to_failed_and_its_good_result_is_kept(bay):
+    bay.box.misbehave("task:failure:prompt=doomed")
+    bay.start()
+    bay.drop("shot.mp4", 'prompt = "fine"\n[[variant]]\n[[variant]]\nprompt = "doomed"\n')
+    bay.until_retired()
+    assert "shot_v1.mp4" in bay.results()
+    assert {"_failed/shot.mp4", "_failed/shot.toml", "_failed/shot.mp4.error.toml"} == set(bay.lying())
+
+
+def test_defaults_of_outer_and_inner_folders_are_laid_below_the_sidecar(bay):
+    bay.configure(top='[defaults]\nmodel = "gen4_aleph"\nseed = 1\n')
+    bay.write("_defaults.toml", 'prompt = "outer"\nseed = 2\n')
+    bay.write("in/_defaults.toml", "seed = 3\n")
+    bay.start()
+    bay.drop("in/shot.mp4", 'prompt = "own"\n')
+    bay.drop("plain.mp4", "priority = 1\n")
+    bay.until_retired(2)
+    assert sorted((c.prompt, c.seed) for c in bay.box.ledger.creates) == [("outer", 2), ("own", 3)]
+    assert "_defaults.toml" in bay.lying()
+
+
+def test_a_sidecar_may_come_after_its_clip_and_the_long_name_wins(bay):
+    bay.start()
+    bay.drop("shot.mp4", None)
+    bay.until(lambda: bay.told("status")["inboxes"][0]["waiting"], what="the clip waits")
+    bay.write("shot.toml", 'prompt = "short name"\n')
+    bay.until_retired()
+    bay.write("next.mp4.toml", 'prompt = "long name"\n')
+    bay.drop("next.mp4", None)
+    bay.until_retired(2)
+    assert [c.prompt for c in bay.box.ledger.creates] == ["short name", "long name"]
+
+
+def test_provenance_dropped_beside_the_clip_repeats_the_request(bay):
+    bay.start()
+    bay.drop("shot.mp4", 'prompt = "once more"\nseed = 99\n')
+    bay.until_retired()
+    again = (bay.outbox / "shot.mp4.toml").read_text()
+    bay.write("again.mp4.toml", again)
+    bay.drop("again.mp4", None)
+    bay.until_retired(2)
+    first, second = bay.box.ledger.creates
+    assert (first.prompt, first.seed) == (second.prompt, second.seed) == ("once more", 99)
+
+
+def test_a_taken_name_in_the_outbox_is_never_overwritten(bay):
+    theirs = bay.outbox / "SHOT.mp4"
+    theirs.write_bytes(b"theirs")
+    bay.foreign.add(theirs)
+    bay.start()
+    bay.drop("shot.mp4")
+    bay.until_retired()
+    assert theirs.read_bytes() == b"theirs"
+    assert {"shot-2.mp4", "shot-2.mp4.toml"} <= set(bay.results())
+
+
+def test_the_same_name_dropped_twice_gives_two_results_and_two_sources(bay):
+    bay.start()
+    first = bay.drop("shot.mp4")
+    bay.until(lambda: not first.exists(), what="it is accepted")
+    second = bay.drop("shot.mp4", data=make_clip(bay.template, "other"))
+    bay.until_retired(2)
+    assert not second.exists()
+    assert {"shot.mp4", "shot-2.mp4"} <= set(bay.results())
+    assert {"_done/shot.mp4", "_done/shot-2.mp4"} <= set(bay.lying())
+
+
+def test_a_failed_render_leaves_the_source_in_failed_with_the_reason(bay):
+    bay.box.misbehave("task:failure:code=SAFETY.INPUT.VIDEO")
+    bay.start()
+    bay.drop("shot.mp4")
+    bay.until_retired()
+    note = tomllib.loads((bay.inbox / "_failed/shot.mp4.error.toml").read_text())
+    assert {"code", "message", "what_to_do", "retryable", "task_id", "paid"} <= set(_flat(note))
+    assert "SAFETY" in str(note)
+    assert bay.paid == 1
+
+
+def _flat(tree):
+    for key, value in tree.items():
+        yield key
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dict):
+                yield from _flat(one)
+
+
+def test_sources_are_deleted_when_the_inbox_says_so_and_only_after_delivery(bay):
+    bay.configure(keys='source = "delete"')
+    bay.deletes_sources = True
+    bay.start()
+    bay.drop("shot.mp4")
+    bay.until_retired()
+    assert bay.lying() == []
+    assert "shot.mp4" in bay.results()
+
+
+def test_forty_clips_dropped_at_once_are_each_paid_once(bay):
+    bay.configure(provider="running_max = 40")
+    bay.start()
+    for number in range(40):
+        bay.drop(f"shot{number:03}.mp4")
+    bay.until_retired(40, seconds=30)
+    assert bay.paid == 40
+
+
+def test_clips_that_lie_there_at_the_start_are_taken(bay):
+    bay.drop("shot.mp4")
+    assert bay.run_until_idle() == 0
+    assert "shot.mp4" in bay.results()
+
+
+def test_wrapped_answers_of_the_gateway_are_followed_too(open_bays):
+    with open_bays(style=Style.WRAPPED, gateway_ids=True, render_seconds=0.2) as bay:
+        bay.drop("shot.mp4")
+        assert bay.run_until_idle() == 0
+        assert "shot.mp4" in bay.results()
+
+
+def test_a_clip_is_held_until_its_not_before_and_goes_on_by_itself(bay):
+    bay.configure(keys="hold_seconds = 4.0")
+    bay.start()
+    bay.drop("shot.mp4")
+    bay.until_states("queued")
+    assert bay.told("jobs")[0]["held"] == "not_before"
+    bay.until_retired()
+
+
+def test_a_job_that_is_too_dear_waits_for_approval(bay):
+    bay.configure(top="[budget]\ncredits_per_job_max = 1\n")
+    bay.start()
+    bay.drop("shot.mp4")
+    job = bay.until(lambda: next((j for j in bay.told("jobs") if j["held"] == "budget"), None))
+    assert bay.paid == 0
+    assert bay.call("approve", job["id"], "--yes").returncode == 0
+    bay.until_retired()
+    assert bay.paid == 1

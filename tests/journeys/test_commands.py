@@ -1,0 +1,166 @@
+"""Commands, with a running daemon and without one."""
+
+import time
+
+STATUS = {"daemon", "provider", "inboxes", "jobs", "spend"}
+JOB = {
+    *("id", "inbox", "clip", "variant", "state", "held", "reason", "task_id", "attempts", "progress"),
+    *("request", "credits_estimated", "created_at", "updated_at", "results", "error"),
+}
+
+
+def test_json_has_its_stable_keys_with_and_without_a_daemon(bay):
+    bay.start()
+    bay.drop("shot.mp4")
+    bay.until_retired()
+    bay.drop("waits.mp4", None)
+    bay.until(lambda: bay.told("status")["inboxes"][0]["waiting"], what="the clip waits")
+    for is_running in (True, False):
+        status = bay.told("status")
+        assert set(status) == STATUS
+        assert {"running", "pid", "since"} <= set(status["daemon"])
+        assert status["daemon"]["running"] is is_running
+        assert {"blocked", "reason", "until"} <= set(status["provider"])
+        (inbox,) = status["inboxes"]
+        assert {"name", "state", "detect", "waiting"} <= set(inbox)
+        assert {"path", "reason", "since"} <= set(inbox["waiting"][0])
+        assert {"day", "credits", "submissions"} <= set(status["spend"])
+        (job,) = bay.told("jobs")
+        assert set(job) >= JOB
+        assert set(bay.told("show", job["id"])) >= JOB
+        assert bay.call("status").returncode == bay.call("jobs").returncode == 0
+        assert bay.call("show", job["id"]).returncode == 0
+        if is_running:
+            assert bay.stop() == 0
+
+
+def test_a_lost_answer_is_in_doubt_until_the_operator_attaches_the_task(bay):
+    bay.box.misbehave("create:500-after:times=1")
+    bay.start()
+    bay.drop("shot.mp4")
+    bay.until_states("in_doubt")
+    shown = bay.told("show", bay.job()["id"])
+    assert shown["held"] == "in_doubt"
+    assert shown["evidence"]
+    time.sleep(0.5)
+    assert bay.paid == 1
+    assert bay.call("attach", bay.job()["id"], bay.box.ledger.creates[0].task_id, "--yes").returncode == 0
+    bay.until_retired()
+    assert bay.paid == 1
+
+
+def test_a_job_in_doubt_is_sent_again_only_when_the_operator_says_so(bay):
+    bay.box.misbehave("create:drop-after:times=1")
+    bay.start()
+    bay.drop("shot.mp4")
+    bay.until_states("in_doubt")
+    refused = bay.call("retry", bay.job()["id"])
+    assert refused.returncode != 0
+    assert bay.paid == 1
+    assert bay.call("retry", bay.job()["id"], "--yes").returncode == 0
+    bay.until_retired()
+    assert bay.paid == 2
+
+
+def test_failed_jobs_are_retried_without_a_daemon_and_their_source_comes_back(bay):
+    bay.box.misbehave("task:failure:times=1")
+    bay.drop("shot.mp4")
+    assert bay.run_until_idle() == 0
+    assert "_failed/shot.mp4" in bay.lying()
+    assert bay.call("retry", "--failed", "--yes").returncode == 0
+    assert bay.run_until_idle() == 0
+    assert bay.lying() == ["_done/shot.mp4", "_done/shot.toml"]
+    assert bay.paid == 2
+
+
+def test_cancel_ends_queued_and_running_jobs(open_bays):
+    with open_bays(render_seconds=60.0) as bay:
+        bay.configure(provider="running_max = 1")
+        bay.start()
+        bay.drop("one.mp4")
+        bay.until_states("running")
+        bay.drop("two.mp4")
+        bay.until_states("running", "queued")
+        done = bay.call("cancel", *bay.jobs(), "--yes")
+        assert done.returncode == 0, done.stderr
+        bay.until_states("cancelled", "cancelled", seconds=5)
+        bay.until_retired(2)
+        assert "_failed/one.mp4" in bay.lying()
+
+
+def test_pause_stops_submitting_and_resume_goes_on_also_without_a_daemon(bay):
+    assert bay.call("pause").returncode == 0
+    bay.start()
+    bay.drop("shot.mp4")
+    bay.until(bay.jobs)
+    assert bay.told("jobs")[0]["held"] == "paused"
+    assert bay.paid == 0
+    assert bay.call("resume").returncode == 0
+    bay.until_retired()
+
+
+def test_naming_no_job_an_unknown_job_or_an_unknown_inbox_fails_with_a_sentence(bay):
+    bay.drop("shot.mp4")
+    bay.run_until_idle()
+    for words in (
+        ("show", "nope"),
+        ("cancel", "nope", "--yes"),
+        ("attach", "nope", "t", "--yes"),
+        ("pause", "nope"),
+        ("retry", "nope", "--yes"),
+        ("approve", bay.job()["id"], "--yes"),
+    ):
+        done = bay.call(*words)
+        assert done.returncode == 1, words
+        assert done.stderr.strip(), words
+        assert "Traceback" not in done.stderr
+    assert bay.call("retry").returncode == 2
+
+
+def test_a_bad_configuration_ends_with_78_and_one_sentence(bay):
+    good = bay.config.read_text()
+    for bad in (
+        good.replace("base_url", "base_ulr"),
+        good.replace("[provider]", "[provider"),
+        good.replace("poll_seconds_min = 0.05", 'poll_seconds_min = "often"'),
+        good + "[models.x]\nnonsense = 1\n",
+        "",
+    ):
+        bay.config.write_text(bad)
+        done = bay.call("run")
+        assert done.returncode == 78, (bad, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert "config.toml" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_missing_key_ends_with_78(bay):
+    done = bay.call("run", CLIPSPOOL_PROVIDER__API_KEY="")
+    assert done.returncode == 78
+    assert "Traceback" not in done.stderr
+
+
+def test_an_outbox_inside_the_inbox_is_refused_links_included(bay):
+    (bay.home / "link").symlink_to(bay.inbox)
+    for outbox in (bay.inbox / "out", bay.home / "link" / "out", bay.inbox, bay.home):
+        bay.configure(outbox=outbox)
+        done = bay.call("run")
+        assert done.returncode == 78, (outbox, done.stderr)
+
+
+def test_init_gives_a_configuration_that_check_accepts(bay):
+    folder = bay.home / "fresh"
+    bay.is_checked = False
+    assert bay.call("init", str(folder), config=False).returncode == 0
+    again = bay.call("init", str(folder), config=False)
+    assert again.returncode == 1
+    bay.config = folder / "config.toml"
+    done = bay.call("check", "--offline", XDG_STATE_HOME=str(bay.home / "state"), HOME=str(bay.home))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_demo_tells_the_whole_journey(bay):
+    done = bay.call("demo", "--keep", str(bay.home / "demo"), "--render-seconds", "0.2", config=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "delivered" in done.stdout
+    assert (bay.home / "demo" / "bay-1-results" / "street.mp4").stat().st_size > 1000

@@ -1,0 +1,495 @@
+"""Which event leads where, and what it leaves behind."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from clipspool.events import (
+    AnswerLost,
+    Approved,
+    Attached,
+    CancelAsked,
+    Cancelled,
+    Changed,
+    Connected,
+    Delivered,
+    Event,
+    Failed,
+    Fetched,
+    Interrupted,
+    NotSubmitted,
+    Parked,
+    Postponed,
+    Prepared,
+    ResultGone,
+    Retried,
+    StageFailed,
+    TaskCancelled,
+    TaskCreated,
+    TaskMissing,
+    TaskSeen,
+    TaskSucceeded,
+)
+from clipspool.job import Error, Held, Paid, State
+from clipspool.lifecycle import IllegalTransition, Stage, advance, may, stage_of
+from clipspool.provider import Fault, FaultOf
+from fakes import BUSY, NO_CREDITS, NOON, PACE, PROFILE, RESULT, a_job, a_task
+
+S = State
+ERROR = Error("SAFETY.INPUT.TEXT", "the prompt was moderated", "Change the prompt.")
+RESUBMITS = replace(PACE, resubmits_max=1)
+EXAMPLES = {
+    Prepared: Prepared("ab" * 32, 9, 1, 15.0),
+    Changed: Changed(),
+    Postponed: Postponed("the daemon stops", 4.0),
+    Connected: Connected(PROFILE),
+    NotSubmitted: NotSubmitted(BUSY),
+    AnswerLost: AnswerLost("no answer came", {"bytes_written": 9}),
+    Interrupted: Interrupted(),
+    TaskCreated: TaskCreated("task-1", 15.0),
+    TaskSeen: TaskSeen("RUNNING", rendering=True, progress=0.5),
+    TaskMissing: TaskMissing("task_not_exist"),
+    StageFailed: StageFailed("NETWORK.TIMEOUT", "no answer"),
+    TaskSucceeded: TaskSucceeded(15.0),
+    TaskCancelled: TaskCancelled("CANCELLED"),
+    Failed: Failed(ERROR),
+    Fetched: Fetched((RESULT,)),
+    ResultGone: ResultGone("clip1-1.mp4"),
+    Delivered: Delivered((replace(RESULT, name="shot.mp4"),)),
+    Parked: Parked(Held.BUDGET, "too dear"),
+    Cancelled: Cancelled("ann"),
+    CancelAsked: CancelAsked("ann"),
+    Retried: Retried("ann"),
+    Attached: Attached("ann", "task-9", PROFILE),
+    Approved: Approved("ann"),
+}
+# Written out a second time, from the user's page: whoever changes the table has to mean it.
+LEGAL = {
+    State.QUEUED: {
+        **dict.fromkeys([Prepared, Changed, Postponed, StageFailed, Parked, Approved], State.QUEUED),
+        **dict.fromkeys([NotSubmitted, CancelAsked], State.QUEUED),
+        Connected: State.SUBMITTING,
+        Failed: State.FAILED,
+        Cancelled: State.CANCELLED,
+    },
+    State.SUBMITTING: {
+        TaskCreated: State.RUNNING,
+        NotSubmitted: State.QUEUED,
+        Failed: State.FAILED,
+        AnswerLost: State.IN_DOUBT,
+        Interrupted: State.IN_DOUBT,
+        CancelAsked: State.SUBMITTING,
+    },
+    State.IN_DOUBT: {Attached: State.RUNNING, Retried: State.QUEUED, Cancelled: State.CANCELLED},
+    State.RUNNING: {
+        **dict.fromkeys(
+            [TaskSeen, TaskMissing, StageFailed, Postponed, CancelAsked, Attached], State.RUNNING
+        ),
+        TaskSucceeded: State.RENDERED,
+        Failed: State.FAILED,
+        TaskCancelled: State.CANCELLED,
+        Cancelled: State.CANCELLED,
+        Retried: State.QUEUED,
+    },
+    State.RENDERED: {
+        **dict.fromkeys([StageFailed, Postponed, CancelAsked], State.RENDERED),
+        Fetched: State.FETCHED,
+        Failed: State.FAILED,
+        Cancelled: State.CANCELLED,
+        Retried: State.QUEUED,
+    },
+    State.FETCHED: {
+        **dict.fromkeys([StageFailed, Postponed, CancelAsked], State.FETCHED),
+        Delivered: State.DELIVERED,
+        ResultGone: State.RENDERED,
+        Cancelled: State.CANCELLED,
+    },
+    State.DELIVERED: {},
+    State.FAILED: {Retried: State.QUEUED},
+    State.CANCELLED: {Retried: State.QUEUED},
+}
+_INTENT = a_task(task_id=None, created_at=None)
+
+
+def in_state(state, **changes):
+    """Give a job as it is when it has come to a state in the plain way."""
+    task = {
+        State.QUEUED: None,
+        State.SUBMITTING: _INTENT,
+        State.IN_DOUBT: replace(_INTENT, evidence={"message": "no answer came"}),
+    }.get(state, a_task())
+    paid = {State.QUEUED: Paid.NO, State.SUBMITTING: Paid.NO, State.IN_DOUBT: Paid.UNKNOWN}
+    more = {
+        State.IN_DOUBT: {"held": Held.IN_DOUBT, "doubts": 1},
+        State.FETCHED: {"results": (RESULT,)},
+        State.DELIVERED: {"results": (replace(RESULT, name="shot.mp4"),)},
+        State.FAILED: {"error": ERROR},
+        State.CANCELLED: {"error": Error("CANCELLED", "cancelled by ann"), "cancel_by": "ann"},
+    }.get(state, {})
+    job = a_job(state=state, task=task, paid=paid.get(state, Paid.YES), prepared=True, **more)
+    return replace(job, **changes)
+
+
+def after(job, *events, now=NOON, pace=PACE):
+    for event in events:
+        job = advance(job, event, now, pace)
+    return job
+
+
+# --- the table ------------------------------------------------------------------------------------------
+
+
+def test_every_event_has_its_example_here():
+    assert set(EXAMPLES) == set(get_args(Event))
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("event", EXAMPLES.values(), ids=lambda event: type(event).__name__)
+def test_an_event_leads_where_the_table_says_or_is_a_bug(state, event):
+    job = in_state(state)
+    goes_to = LEGAL[state].get(type(event))
+    assert may(job, type(event)) == (goes_to is not None)
+    if goes_to is None:
+        with pytest.raises(IllegalTransition, match=f"{type(event).__name__} cannot happen to job clip1"):
+            after(job, event)
+    else:
+        assert after(job, event).state is goes_to
+
+
+def test_the_only_way_to_spend_is_a_connection():
+    ways = {(state, event) for state, row in LEGAL.items() for event, to in row.items() if to is S.SUBMITTING}
+    assert ways - {(S.SUBMITTING, CancelAsked)} == {(S.QUEUED, Connected)}
+
+
+def test_only_the_operator_leads_out_of_doubt():
+    assert set(LEGAL[S.IN_DOUBT]) == {Attached, Retried, Cancelled}
+    assert stage_of(in_state(S.IN_DOUBT)) is None
+
+
+@pytest.mark.parametrize(
+    ("job", "stage"),
+    [
+        (in_state(S.QUEUED, prepared=False), Stage.PREPARE),
+        (in_state(S.QUEUED), Stage.SUBMIT),
+        (in_state(S.QUEUED, held=Held.BUDGET), None),
+        (in_state(S.SUBMITTING), None),
+        (in_state(S.RUNNING), Stage.POLL),
+        (in_state(S.RUNNING, held=Held.LOST), Stage.POLL),
+        (in_state(S.RUNNING, cancel_by="ann"), Stage.TELL_CANCEL),
+        (in_state(S.RENDERED), Stage.FETCH),
+        (in_state(S.FETCHED), Stage.DELIVER),
+        (in_state(S.DELIVERED), None),
+        (in_state(S.FAILED), None),
+        (in_state(S.CANCELLED), None),
+    ],
+)
+def test_each_state_has_its_stage(job, stage):
+    assert stage_of(job) is stage
+
+
+# --- the plain way --------------------------------------------------------------------------------------
+
+
+def test_a_clip_goes_from_the_queue_to_the_outbox():
+    job = after(a_job(), EXAMPLES[Prepared])
+    assert (job.state, job.prepared, job.credits_estimated) == (S.QUEUED, True, 15.0)
+    job = after(job, Connected(PROFILE), now=NOON + 1)
+    assert (job.task.number, job.task.intent_at, job.task.task_id, job.paid) == (1, NOON + 1, None, Paid.NO)
+    job = after(job, TaskCreated("task-1", 15.0), now=NOON + 2)
+    assert (job.task.task_id, job.task.created_at, job.task.credits) == ("task-1", NOON + 2, 15.0)
+    assert (job.paid, job.due_at) == (Paid.YES, NOON + 2 + 5.0)
+    job = after(job, TaskSeen("RUNNING", rendering=True, progress=0.25), now=NOON + 7)
+    assert (job.progress, job.reason) == (0.25, "the provider says RUNNING")
+    job = after(job, TaskSucceeded(14.0), now=NOON + 60)
+    assert (job.task.succeeded, job.task.credits, job.progress, job.due_at) == (True, 14.0, 1.0, NOON + 60)
+    job = after(job, Fetched((RESULT,)), Delivered((replace(RESULT, name="shot.mp4"),)), now=NOON + 61)
+    assert (job.results[0].name, job.error, job.held, job.updated_at) == ("shot.mp4", None, None, NOON + 61)
+
+
+def test_a_new_state_begins_without_old_faults():
+    job = in_state(S.RUNNING, attempts=7, held=Held.LOST, reason="the provider does not know the task")
+    done = after(job, TaskSucceeded())
+    assert (done.attempts, done.held, done.reason, done.due_at) == (0, None, "", NOON)
+
+
+def test_a_clip_that_still_changes_has_to_settle_and_be_read_again():
+    job = after(in_state(S.QUEUED), Changed())
+    assert (job.prepared, job.due_at, job.reason) == (False, NOON + 3.0, "the clip is still being written")
+
+
+def test_what_is_nobodys_fault_costs_no_attempt():
+    job = after(in_state(S.RENDERED, attempts=2), Postponed("the daemon stops", 4.0))
+    assert (job.attempts, job.due_at, job.reason) == (2, NOON + 4.0, "the daemon stops")
+
+
+# --- paying ---------------------------------------------------------------------------------------------
+
+
+def test_a_submission_that_surely_failed_keeps_its_place_and_costs_nothing():
+    job = after(in_state(S.SUBMITTING), NotSubmitted(BUSY))
+    assert (job.state, job.due_at, job.attempts, job.reason) == (S.QUEUED, NOON, 1, "Too many requests")
+    assert job.paid is Paid.NO
+
+
+def test_a_clip_that_cannot_be_sent_for_a_reason_of_its_own_waits_by_itself():
+    own = Fault(FaultOf.CLIP, "WORK.UNWRITABLE", "the work folder takes no notes")
+    job = after(in_state(S.SUBMITTING), NotSubmitted(own))
+    assert job.due_at > NOON
+
+
+def test_a_lost_answer_may_have_been_paid_and_waits_for_a_person():
+    job = after(in_state(S.SUBMITTING), AnswerLost("no answer came", {"bytes_written": 9}))
+    assert (job.state, job.held, job.paid, job.doubts) == (S.IN_DOUBT, Held.IN_DOUBT, Paid.UNKNOWN, 1)
+    assert job.task.evidence == {"bytes_written": 9, "message": "no answer came"}
+
+
+def test_by_setting_a_lost_answer_is_sent_again_once():
+    first = after(in_state(S.SUBMITTING), EXAMPLES[AnswerLost], pace=RESUBMITS)
+    assert (first.state, first.held, first.paid, first.doubts) == (S.QUEUED, None, Paid.UNKNOWN, 1)
+    assert first.due_at > NOON
+    second = after(first, Connected(PROFILE), EXAMPLES[AnswerLost], pace=RESUBMITS)
+    assert (second.state, second.task.number, second.doubts) == (S.IN_DOUBT, 2, 2)
+
+
+def test_a_crash_never_leads_to_a_second_submission_whatever_the_setting():
+    job = after(in_state(S.SUBMITTING), Interrupted(), pace=RESUBMITS)
+    assert (job.state, job.held, job.paid) == (S.IN_DOUBT, Held.IN_DOUBT, Paid.UNKNOWN)
+
+
+def test_a_lost_answer_is_not_sent_again_when_its_end_was_asked_for():
+    job = after(in_state(S.SUBMITTING), CancelAsked("ann"), EXAMPLES[AnswerLost], pace=RESUBMITS)
+    assert job.state is S.IN_DOUBT
+
+
+def test_what_was_paid_once_stays_paid_whatever_comes_after():
+    job = after(in_state(S.RUNNING), Failed(ERROR), Retried("ann"), Connected(PROFILE), NotSubmitted(BUSY))
+    assert (job.paid, job.task.number) == (Paid.YES, 2)
+    lost = after(job, Connected(PROFILE), EXAMPLES[AnswerLost])
+    assert (lost.paid, lost.task.number) == (Paid.YES, 3)
+
+
+def test_a_failure_says_whether_it_was_paid():
+    assert after(in_state(S.QUEUED), Failed(ERROR)).error.paid is Paid.NO
+    assert after(in_state(S.SUBMITTING), Failed(ERROR)).error.paid is Paid.NO
+    failed = after(in_state(S.RUNNING), Failed(ERROR, credits=3.0))
+    assert (failed.error.paid, failed.task.credits, failed.error.code) == (Paid.YES, 3.0, ERROR.code)
+    assert after(in_state(S.IN_DOUBT), Cancelled("ann")).error.paid is Paid.UNKNOWN
+
+
+@pytest.mark.parametrize("event", [TaskCreated("task-1"), AnswerLost("no answer", {})])
+def test_a_task_or_a_lost_answer_without_an_intent_is_a_bug(event):
+    with pytest.raises(IllegalTransition):
+        after(in_state(S.SUBMITTING, task=None), event)
+
+
+# --- following ------------------------------------------------------------------------------------------
+
+
+def test_a_poll_that_failed_says_nothing_about_the_task():
+    job = in_state(S.RUNNING)
+    for _ in range(1000):
+        job = after(job, StageFailed("NETWORK.TIMEOUT", "no answer"))
+    assert (job.state, job.attempts, job.held) == (S.RUNNING, 1000, None)
+    assert job.due_at <= NOON + 5.0 + 240.0
+
+
+def test_a_look_that_works_forgets_the_faults_before_it():
+    job = after(in_state(S.RUNNING, attempts=9, held=Held.LOST), EXAMPLES[TaskSeen])
+    assert (job.attempts, job.held, job.due_at) == (0, None, NOON + 5.0)
+
+
+def test_progress_stays_when_the_provider_says_none():
+    job = after(in_state(S.RUNNING, progress=0.5), TaskSeen("RUNNING", rendering=True))
+    assert job.progress == 0.5
+
+
+def test_time_in_the_providers_queue_is_not_rendering_time():
+    job = in_state(S.RUNNING)
+    for hour in range(24):
+        job = after(job, TaskSeen("THROTTLED", rendering=False), now=NOON + hour * 3600)
+    assert (job.held, job.rendering_since) == (None, None)
+    begun = after(job, EXAMPLES[TaskSeen], now=NOON + 24 * 3600)
+    assert (begun.held, begun.rendering_since) == (None, NOON + 24 * 3600)
+    back = after(begun, TaskSeen("THROTTLED", rendering=False), now=NOON + 24 * 3600 + 3599)
+    assert back.rendering_since is None
+
+
+def test_a_task_that_renders_too_long_is_told_of_and_still_followed():
+    job = after(in_state(S.RUNNING), EXAMPLES[TaskSeen])
+    on_time = after(job, EXAMPLES[TaskSeen], now=NOON + 3600)
+    assert on_time.held is None
+    late = after(on_time, EXAMPLES[TaskSeen], now=NOON + 3601)
+    assert (late.state, late.held, late.due_at) == (S.RUNNING, Held.OVERDUE, NOON + 3601 + 300)
+    assert stage_of(late) is Stage.POLL
+    assert after(late, TaskSucceeded()).state is S.RENDERED
+
+
+def test_a_fresh_id_may_be_unknown_for_minutes_and_is_lost_only_then():
+    patient = after(in_state(S.RUNNING), EXAMPLES[TaskMissing], now=NOON + 600)
+    assert (patient.held, patient.state) == (None, S.RUNNING)
+    lost = after(patient, EXAMPLES[TaskMissing], now=NOON + 601)
+    assert (lost.held, lost.state, lost.due_at) == (Held.LOST, S.RUNNING, NOON + 601 + 300)
+    assert after(lost, StageFailed("NETWORK", "no answer")).held is Held.LOST
+    assert after(lost, EXAMPLES[TaskSeen]).held is None
+
+
+def test_a_fault_of_a_stage_holds_back_only_itself_and_ever_longer():
+    job, pauses = in_state(S.FETCHED), []
+    for _ in range(20):
+        job = after(job, StageFailed("DISK", "No space left on device", held=Held.OUTBOX))
+        pauses.append(job.due_at - NOON)
+    assert (job.attempts, job.held, job.reason) == (20, Held.OUTBOX, "No space left on device")
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 300.0
+
+
+def test_a_fault_in_the_queue_never_holds_a_job():
+    job = after(in_state(S.QUEUED), StageFailed("DISK", "no such device", held=Held.OUTBOX))
+    assert job.held is None
+
+
+def test_a_result_that_is_gone_is_fetched_again():
+    job = after(in_state(S.FETCHED), ResultGone("clip1-1.mp4"))
+    assert (job.state, job.results, stage_of(job)) == (S.RENDERED, (), Stage.FETCH)
+
+
+# --- the operator ---------------------------------------------------------------------------------------
+
+
+def test_an_approved_job_goes_at_once_and_is_not_asked_about_again():
+    job = after(in_state(S.QUEUED, due_at=NOON + 99), Parked(Held.BUDGET, "too dear"), Approved("ann"))
+    assert (job.held, job.reason, job.approved, job.due_at) == (None, "", True, NOON)
+
+
+def test_a_retry_begins_with_reading_the_clip_and_consents_to_its_price():
+    failed = in_state(S.FAILED, attempts=3, progress=0.5, rendering_since=NOON, cancel_by="ann")
+    job = after(failed, Retried("ann"))
+    assert stage_of(job) is Stage.PREPARE
+    assert (job.approved, job.error, job.attempts, job.progress, job.cancel_by) == (True, None, 0, None, "")
+    assert after(job, EXAMPLES[Prepared], Connected(PROFILE)).task.number == 2
+
+
+def test_a_cancelled_job_whose_result_is_paid_for_is_fetched_instead_of_paid_again():
+    rendered = after(in_state(S.RUNNING), TaskSucceeded(), Cancelled("ann"))
+    job = after(rendered, Retried("ann"))
+    assert (job.state, job.task.task_id, job.results) == (S.RENDERED, "task-1", ())
+
+
+def test_a_failed_render_is_paid_again_when_it_is_retried():
+    assert after(in_state(S.RUNNING), Failed(ERROR), Retried("ann")).state is S.QUEUED
+    assert after(in_state(S.RUNNING), Cancelled("ann"), Retried("ann")).state is S.QUEUED
+
+
+def test_the_operator_attaches_the_task_that_was_found():
+    job = after(in_state(S.IN_DOUBT), Attached("ann", "task-9", PROFILE), now=NOON + 50)
+    assert (job.state, job.held, job.paid, job.due_at) == (S.RUNNING, None, Paid.YES, NOON + 50)
+    assert (job.task.task_id, job.task.number, job.task.intent_at) == ("task-9", 1, NOON)
+
+
+def test_a_task_is_told_to_stop_at_once():
+    job = after(in_state(S.RUNNING, due_at=NOON + 30), CancelAsked("ann"), now=NOON + 1)
+    assert (stage_of(job), job.due_at) == (Stage.TELL_CANCEL, NOON + 1)
+    ended = after(job, Cancelled("ann", "the provider was told"))
+    assert (ended.error.code, ended.error.message, ended.cancel_by) == (
+        "CANCELLED",
+        "the provider was told",
+        "ann",
+    )
+
+
+def test_a_task_whose_end_was_asked_for_while_it_was_made_is_stopped_at_once():
+    job = after(in_state(S.SUBMITTING), CancelAsked("ann"), TaskCreated("task-1"))
+    assert (stage_of(job), job.due_at, job.paid) == (Stage.TELL_CANCEL, NOON, Paid.YES)
+
+
+def test_trouble_of_the_account_is_nobodys_failure():
+    assert after(in_state(S.SUBMITTING), NotSubmitted(NO_CREDITS)).state is S.QUEUED
+
+
+# --- any life -------------------------------------------------------------------------------------------
+
+_RANK = {Paid.NO: 0, Paid.UNKNOWN: 1, Paid.YES: 2}
+
+
+class AnyLife(RuleBasedStateMachine):
+    """Whatever happens in whatever order, as long as it is legal."""
+
+    def __init__(self):
+        super().__init__()
+        self.job = a_job()
+        self.before = self.job
+        self.now = NOON
+        self.intents = 0
+
+    @rule(
+        event=st.sampled_from(list(EXAMPLES.values())),
+        seconds=st.sampled_from([0.0, 1.0, 400.0, 4000.0]),
+        random=st.sampled_from([0.0, 0.5, 0.999]),
+        pace=st.sampled_from([PACE, RESUBMITS]),
+    )
+    def happens(self, event, seconds, random, pace):
+        self.now += seconds
+        self.before = self.job
+        if not may(self.job, type(event)):
+            return
+        self.intents += isinstance(event, Connected)
+        self.job = advance(self.job, event, self.now, replace(pace, random=lambda: random))
+
+    @precondition(lambda self: self.job.state is S.SUBMITTING)
+    @rule()
+    def is_created(self):
+        self.before, self.job = self.job, advance(self.job, TaskCreated("task-1"), self.now, PACE)
+
+    @invariant()
+    def a_task_is_there_only_with_an_intent(self):
+        number = self.job.task.number if self.job.task else 0
+        assert number == self.intents
+        if self.job.state in {S.SUBMITTING, S.IN_DOUBT, S.RUNNING, S.RENDERED, S.FETCHED, S.DELIVERED}:
+            assert number > 0
+        if self.job.state in {S.RUNNING, S.RENDERED, S.FETCHED, S.DELIVERED}:
+            assert self.job.task.task_id is not None
+
+    @invariant()
+    def paid_never_goes_back(self):
+        assert _RANK[self.job.paid] >= _RANK[self.before.paid]
+        if self.job.task is not None and self.job.task.task_id is not None:
+            assert self.job.paid is Paid.YES
+        if self.job.state is S.IN_DOUBT:
+            assert self.job.paid is not Paid.NO
+
+    @invariant()
+    def an_end_says_why_or_has_results(self):
+        if self.job.state in {S.FAILED, S.CANCELLED}:
+            assert self.job.error is not None
+            assert self.job.error.paid is self.job.paid
+        else:
+            assert self.job.error is None
+        if self.job.state in {S.FETCHED, S.DELIVERED}:
+            assert self.job.results
+        if self.job.state.is_terminal:
+            assert self.job.held is None
+
+    @invariant()
+    def who_waits_for_a_person_says_so(self):
+        if self.job.state is S.IN_DOUBT:
+            assert self.job.held is Held.IN_DOUBT
+        if self.job.held is not None:
+            assert self.job.reason
+
+    @invariant()
+    def an_open_job_has_a_stage_or_waits_for_an_answer_or_a_person(self):
+        if not self.job.state.is_terminal and self.job.state is not S.SUBMITTING:
+            assert stage_of(self.job) is not None or self.job.held is not None
+
+    @invariant()
+    def nothing_spins(self):
+        if self.job.attempts > self.before.attempts and self.job.state is not S.QUEUED:
+            assert self.job.due_at > self.now
+
+
+AnyLife.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestAnyLife = AnyLife.TestCase

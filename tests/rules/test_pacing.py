@@ -1,0 +1,136 @@
+"""When something is tried again."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipspool.pacing import Brake, PollPace, backoff_seconds, retry_seconds
+from clipspool.provider import Fault, FaultOf
+from fakes import BUSY, NO_CREDITS, NOON
+
+PACE = PollPace(5.0, 30.0, 20.0)
+OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")
+RANDOM = st.floats(0.0, 1.0, exclude_max=True)
+
+
+def least():
+    return 0.0
+
+
+def middle():
+    return 0.5
+
+
+def most():
+    return 0.999
+
+
+# --- one job --------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10_000), RANDOM)
+def test_a_backoff_lies_between_a_twentieth_and_the_whole_of_its_bound(attempts, number):
+    bound = min(300.0, 2.0 ** min(attempts, 30))
+    assert bound / 20 <= backoff_seconds(attempts, (1.0, 300.0), lambda: number) <= bound
+
+
+def test_a_backoff_doubles_until_its_bound():
+    pauses = [backoff_seconds(n, (1.0, 600.0), lambda: 1.0) for n in range(12)]
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]
+
+
+def test_two_that_fail_together_do_not_come_back_together():
+    assert backoff_seconds(5, (1.0, 300.0), least) != backoff_seconds(5, (1.0, 300.0), most)
+
+
+@given(st.floats(0, 86_400), st.integers(0, 100), RANDOM)
+def test_what_the_provider_asks_for_is_never_cut_short_and_at_most_doubled(asked, attempts, number):
+    pause = retry_seconds(attempts, asked, lambda: number)
+    assert asked <= pause <= 2 * asked
+
+
+# --- looking at tasks -----------------------------------------------------------------------------------
+
+
+def test_a_fresh_task_is_looked_at_soon_and_an_old_one_seldom():
+    ages = [0, 50, 100, 200, 300, 86_400]
+    pauses = [PACE.seconds(age, 1, rendering=True, random=middle) for age in ages]
+    assert pauses == [5, 5, 10, 20, 30, 30]
+
+
+def test_a_task_that_only_waits_in_the_providers_queue_is_looked_at_half_as_often():
+    assert PACE.seconds(0, 1, rendering=False, random=middle) == 10.0
+
+
+@pytest.mark.parametrize("open_tasks", [1, 100, 1000, 10_000])
+def test_all_looks_together_stay_within_the_budget(open_tasks):
+    seconds = PACE.seconds(0, open_tasks, rendering=True, random=middle)
+    assert open_tasks / seconds <= 20.0
+
+
+def test_looks_are_spread_by_a_tenth_either_way():
+    assert PACE.seconds(300, 1, rendering=True, random=least) == pytest.approx(27.0)
+    assert PACE.seconds(300, 1, rendering=True, random=most) == pytest.approx(33.0, abs=0.01)
+
+
+@given(st.integers(0, 10_000), RANDOM)
+def test_a_look_that_failed_is_not_repeated_sooner_than_one_that_worked(attempts, number):
+    assert 5.0 < PACE.after_fault(attempts, None, lambda: number) <= 5.0 + 240.0
+
+
+def test_a_look_waits_as_long_as_the_provider_asks():
+    assert PACE.after_fault(0, 900.0, middle) == 900.0
+    assert PACE.after_fault(0, 0.0, middle) > 5.0
+
+
+# --- the brake ------------------------------------------------------------------------------------------
+
+
+def test_without_a_fault_all_that_is_wanted_may_start():
+    assert Brake().room(NOON, 5, submitting=3) == 5
+
+
+def test_after_a_refusal_nothing_starts_until_the_pause_is_over_and_then_one_goes_first():
+    brake = Brake().pressed(BUSY, NOON, middle)
+    assert brake.until >= NOON + 20.0
+    assert brake.room(NOON, 5, submitting=0) == 0
+    assert brake.room(brake.until, 5, submitting=0) == 1
+    assert brake.room(brake.until, 5, submitting=1) == 0
+    assert brake.room(brake.until, 0, submitting=0) == 0
+
+
+def test_those_that_were_under_way_together_count_once():
+    brake = Brake().pressed(BUSY, NOON, middle)
+    assert brake.pressed(BUSY, NOON + 1, middle) == brake
+
+
+def test_each_probe_that_fails_makes_the_pause_longer():
+    brake, pauses, now = Brake(), [], NOON
+    for _ in range(14):
+        brake = brake.pressed(OFFLINE, now, middle)
+        pauses.append(brake.until - now)
+        now = brake.until
+    assert all(later >= earlier for earlier, later in pairwise(pauses))
+    assert (pauses[0], pauses[-1]) == (0.5, 150.0)
+
+
+@given(RANDOM)
+def test_trouble_of_the_account_is_tried_again_after_half_a_minute_at_the_soonest(number):
+    assert Brake().pressed(NO_CREDITS, NOON, lambda: number).until >= NOON + 30.0
+
+
+def test_another_kind_of_trouble_begins_its_own_count():
+    brake, now = Brake(), NOON
+    for _ in range(9):
+        brake = brake.pressed(NO_CREDITS, now, middle)
+        now = brake.until
+    assert brake.pressed(OFFLINE, now, middle).failures == 1
+
+
+@given(st.floats(0, 86_400), RANDOM)
+def test_the_brake_holds_at_least_as_long_as_the_provider_asked(asked, number):
+    fault = Fault(FaultOf.MOMENT, "PROVIDER.BUSY", "Too many requests", retry_after_seconds=asked)
+    pause = Brake().pressed(fault, 0.0, lambda: number).until
+    assert asked <= pause <= 2 * asked + 1

@@ -1,0 +1,135 @@
+"""What people and scripts are shown: stable JSON, and for each job that waits a reason."""
+
+import json
+
+import pytest
+
+from clipspool.job import Error, Held, Paid, State
+from clipspool.journal import Entry, Spend
+from clipspool.pacing import Brake
+from clipspool.picking import Limits
+from clipspool.views import Conditions, InboxView, entry_json, iso, job_json, status_json, text
+from fakes import NO_CREDITS, NOON, RESULT, a_job, a_request, a_task
+
+NOW = Conditions(NOON)
+ODD = "day/caf\udce9.mp4"
+
+
+def test_a_job_is_shown_in_the_keys_that_scripts_rely_on():
+    job = a_job(state=State.RUNNING, variant="_v2", task=a_task(2), progress=0.5, credits_estimated=15.0)
+    shown = job_json(job, NOW)
+    assert set(shown) >= {
+        *("id", "inbox", "clip", "variant", "state", "held", "reason", "task_id", "attempts", "progress"),
+        *("request", "credits_estimated", "created_at", "updated_at", "results", "error"),
+    }
+    assert (shown["variant"], shown["task_id"], shown["attempts"]) == ("v2", "task-2", 2)
+    assert shown["created_at"] == "2027-01-15T12:00:00Z"
+    assert shown["error"] is None
+    assert json.loads(json.dumps(shown)) == shown
+
+
+def test_a_failed_job_says_what_to_do():
+    error = Error("SAFETY.INPUT", "it was moderated", "Change the prompt.", retryable=False, paid=Paid.YES)
+    shown = job_json(a_job(state=State.FAILED, error=error, paid=Paid.YES), NOW)
+    assert shown["error"] == {
+        "code": "SAFETY.INPUT",
+        "message": "it was moderated",
+        "what_to_do": "Change the prompt.",
+        "retryable": False,
+    }
+    assert shown["paid"] == "yes"
+
+
+def test_results_are_shown_once_they_have_a_name_in_the_outbox():
+    assert job_json(a_job(results=(RESULT,)), NOW)["results"] == []
+
+
+def test_names_that_are_not_utf8_are_shown_escaped():
+    assert text(ODD) == "day/caf\\xe9.mp4"
+    assert job_json(a_job(), NOW)["clip"] == "day/shot.mp4"
+    json.dumps(job_json(a_job(results=()), NOW), ensure_ascii=False).encode()
+
+
+def test_times_are_utc_to_the_second():
+    assert iso(NOON + 0.9) == "2027-01-15T12:00:00Z"
+
+
+def test_an_entry_of_history_is_shown_whole():
+    entry = Entry(NOON, "clip1", "TaskCreated", "submitting", "running", {"task_id": "task-1"})
+    assert entry_json(entry) == {
+        "at": "2027-01-15T12:00:00Z",
+        "event": "TaskCreated",
+        "from": "submitting",
+        "to": "running",
+        "facts": {"task_id": "task-1"},
+    }
+
+
+# --- why a job waits ------------------------------------------------------------------------------------
+
+BLOCKED = Brake(1, NOON + 60, NO_CREDITS)
+SPENT = {"spend": Spend(500, 10.0), "limits": Limits()}
+
+
+@pytest.mark.parametrize(
+    ("job", "conditions", "held", "words"),
+    [
+        (a_job(), NOW, None, "waits for its turn"),
+        (a_job(reason="Too many requests"), NOW, None, "Too many requests"),
+        (a_job(held=Held.BUDGET, reason="too dear"), NOW, "budget", "too dear"),
+        (a_job(), Conditions(NOON, paused=frozenset({"*"})), "paused", "`clipspool resume`"),
+        (a_job(), Conditions(NOON, paused=frozenset({"bay"})), "paused", "`clipspool resume`"),
+        (a_job(), Conditions(NOON, paused=frozenset({"other"})), None, "waits for its turn"),
+        (a_job(due_at=NOON + 60), NOW, "not_before", "not before 2027-01-15T12:01:00Z"),
+        (a_job(), Conditions(NOON, **SPENT), "budget", "goes on tomorrow"),
+        (a_job(approved=True), Conditions(NOON, **SPENT), None, "waits for its turn"),
+        (a_job(), Conditions(NOON, brake=BLOCKED), "provider", "Not enough credits; tried again 2027"),
+        (a_job(state=State.RUNNING), Conditions(NOON, paused=frozenset({"*"})), None, ""),
+        (a_job(state=State.RUNNING, held=Held.LOST, reason="unknown"), NOW, "lost", "unknown"),
+    ],
+)
+def test_a_job_that_waits_says_what_for(job, conditions, held, words):
+    was_held, reason = conditions.why_waiting(job)
+    assert was_held == held
+    assert words in reason
+
+
+# --- status ---------------------------------------------------------------------------------------------
+
+
+def shown(conditions=NOW, inboxes=()):
+    return status_json({State.RUNNING: 2}, conditions, inboxes, {"running": True, "pid": 1, "since": None})
+
+
+def test_status_counts_every_state_also_those_nobody_is_in():
+    assert shown()["jobs"] == {**{state.value: 0 for state in State}, "running": 2}
+
+
+def test_status_has_the_keys_that_scripts_rely_on():
+    status = shown(Conditions(NOON, spend=Spend(3, 45.0)), [InboxView("bay", "watching", "events")])
+    assert status["daemon"] == {"running": True, "pid": 1, "since": None}
+    assert status["provider"] == {"blocked": False, "reason": "", "until": None}
+    assert status["spend"] == {"day": "2027-01-15", "credits": 45.0, "submissions": 3}
+    assert status["inboxes"] == [
+        {"name": "bay", "state": "watching", "detect": "events", "reason": "", "waiting": []}
+    ]
+
+
+def test_status_says_why_the_provider_is_blocked_and_until_when():
+    blocked = shown(Conditions(NOON, brake=BLOCKED))["provider"]
+    assert blocked == {
+        "blocked": True,
+        "reason": "Not enough credits Buy credits.",
+        "until": "2027-01-15T12:01:00Z",
+    }
+
+
+def test_an_inbox_that_is_paused_says_so():
+    views = [InboxView("bay", "watching", "events"), InboxView("other", "offline", "rescan", "unmounted")]
+    paused = shown(Conditions(NOON, paused=frozenset({"bay"})), views)["inboxes"]
+    assert [view["state"] for view in paused] == ["paused", "offline"]
+
+
+def test_a_request_is_shown_in_the_sidecars_keys():
+    shown_request = job_json(a_job(request=a_request(ratio="1280:720")), NOW)["request"]
+    assert shown_request == {"prompt": "deep winter", "model": "gen4_aleph", "seed": 42, "ratio": "1280:720"}
