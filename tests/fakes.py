@@ -130,12 +130,12 @@ class Film:
 class Bench:
     """One inbox with its outbox on a real disk, and a clip that was accepted into its work folder."""
 
-    def __init__(self, path, *, name="day/shot.mp4", data=b"some clip", result_name="{stem}{variant}", **bay):
+    def __init__(self, path, *, name="day/shot.mp4", sidecar=b'prompt = "deep winter"\n', **bay):
         self.path, self.results = path / "bay", path / "results"
         self.path.mkdir()
         self.results.mkdir()
-        self.bay = Bay("bay", Root(self.path), Root(self.results), "j1", result_name, **bay)
-        self.clip = self.drop("clip1", name, data)
+        self.bay = Bay("bay", Root(self.path), Root(self.results), "j1", **bay)
+        self.clip = self.drop("clip1", name, b"some clip", sidecar=sidecar)
         self.job = a_job(path=name)
         self.work = self.path / ".clipspool/work/clip1"
 

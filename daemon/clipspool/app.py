@@ -327,7 +327,7 @@ class Daemon:
             open_ = ", ".join(f"{counts[s]} {s.value}" for s in State if not s.is_terminal and counts[s])
             self._service.status(open_ or "idle")
         return (
-            until_idle and self.scheduler.is_idle and all(inbox.is_idle for inbox in self._inboxes.values())
+            until_idle and all(inbox.is_idle for inbox in self._inboxes.values()) and self.scheduler.is_idle
         )
 
     # --- changes --------------------------------------------------------------------------------------

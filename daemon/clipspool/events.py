@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -223,3 +224,8 @@ Event = (
     | Attached
     | Approved
 )
+
+
+def name_of(event: type[Event]) -> str:
+    """Name an event in logs and history: `TaskCreated` is `task_created`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()

@@ -7,7 +7,6 @@ so nothing is spent or done that is not on disk first.
 from __future__ import annotations
 
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,9 +27,10 @@ from clipspool.events import (
     Prepared,
     StageFailed,
     TaskCreated,
+    name_of,
 )
 from clipspool.intake.terms import Accepted
-from clipspool.job import Job, State
+from clipspool.job import Clip, Job, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Pace, advance, may
 from clipspool.pacing import Brake, backoff_seconds
@@ -86,6 +86,8 @@ class Scheduler:
         self._pending: list[Heard] = []
         self._retiring: set[str] = set()
         self._ended_clips: set[str] = set()
+        self._to_sweep: list[Clip] = []
+        self._is_sweeping = False
         self._after: list[Callable[[], object]] = []
         self._spend: tuple[float, Spend] | None = None
         self._turned_at = now()
@@ -143,7 +145,9 @@ class Scheduler:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way and every open job waits for a person."""
-        if self.in_flight or self._retiring or self._pending or not self._heard.empty():
+        if self.in_flight or self._retiring or self._to_sweep or self._is_sweeping:
+            return False
+        if self._pending or not self._heard.empty():
             return False
         open_states = (State.QUEUED, State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
         if not any(self.journal.counts[state] for state in open_states):
@@ -224,6 +228,10 @@ class Scheduler:
             self._after.append(
                 lambda c=clip, j=jobs, n=attempts: self.workers.start_retirement(c, j, n)  # type: ignore[misc]
             )
+        if self._to_sweep and not self._is_sweeping:
+            clips, self._to_sweep = self._to_sweep, []
+            self._is_sweeping = True
+            self._after.append(lambda: self.workers.start_sweep(clips))
 
     # --- recording ------------------------------------------------------------------------------------
 
@@ -266,6 +274,7 @@ class Scheduler:
                 self._take_retirement(heard, now)
             case Swept():
                 self.workers.disk.busy -= 1
+                self._is_sweeping = False
             case Asked():
                 self._answer(heard)
             case never:
@@ -319,13 +328,14 @@ class Scheduler:
             )
             return
         self.journal.retired(clip, now)
-        self._after.append(lambda: self.workers.start_sweep(clip))
+        self._to_sweep.append(clip)
         self._after.append(
             lambda: log.info("retired", clip=clip.path, inbox=clip.inbox, lies_at=clip.lies_at)
         )
 
     def _answer(self, asked: Asked) -> None:
         try:
+            self.journal.flush()  # a command sees what this turn has heard before it
             answer = asked.command(self)
         except Exception as error:  # noqa: BLE001  (the one who asked hears of it)
             trouble = error
@@ -380,11 +390,6 @@ def read_brake(kept: Any) -> Brake:
     return Brake(kept["failures"], kept["until"], fault)
 
 
-def event_name(event: type[object]) -> str:
-    """Name an event in logs and history: `TaskCreated` is `task_created`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
-
-
 def _tell(before: Job, after: Job, event: Event) -> None:
     told: dict[str, Any] = {
         "job": after.id,
@@ -400,4 +405,4 @@ def _tell(before: Job, after: Job, event: Event) -> None:
     if after.reason or after.error:
         told["why"] = after.error.message if after.error else after.reason
     is_trouble = after.state in {State.FAILED, State.IN_DOUBT} or after.held is not None
-    (log.warning if is_trouble else log.info)(event_name(type(event)), **told)
+    (log.warning if is_trouble else log.info)(name_of(type(event)), **told)

@@ -38,6 +38,7 @@ LEDGER = "ledger.jsonl"
 SIDECAR = "sidecar.toml"
 ERROR_NOTE = ".error.toml"
 """Behind the name of a source in `_failed`."""
+_NAME_BYTES_MAX = 255
 _MANIFEST_BYTES_MAX = 4 << 20
 _LEDGER_BYTES_MAX = 16 << 20
 
@@ -45,6 +46,14 @@ _LEDGER_BYTES_MAX = 16 << 20
 def folder_of(clip_id: str) -> Rel:
     """Name a clip's work folder, relative to its inbox."""
     return f"{WORK}/{clip_id}"
+
+
+def error_note_of(rel: Rel) -> Rel:
+    """Name the note beside a source in `_failed`; shortened where file systems allow no longer name."""
+    name = name_of(rel)
+    while len(os.fsencode(name + ERROR_NOTE)) > _NAME_BYTES_MAX:
+        name = name[:-1]
+    return join(parent(rel), name + ERROR_NOTE)
 
 
 def source_name(path: Rel) -> str:
@@ -181,14 +190,14 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
     if clip.sidecar_lies_at is not None and root.exists(clip.sidecar_lies_at):
         root.move(clip.sidecar_lies_at, root, join(home, SIDECAR))
     root.move(clip.lies_at, root, join(home, clip.source))
-    root.remove(clip.lies_at + ERROR_NOTE)
+    root.remove(error_note_of(clip.lies_at))
 
 
 def read_manifest(root: Root, clip_id: str) -> Manifest:
     """Read a work folder's manifest; raises OSError, or ValueError when it is damaged."""
     try:
         return Manifest.from_toml(root.read(join(folder_of(clip_id), MANIFEST), _MANIFEST_BYTES_MAX))
-    except (KeyError, TypeError, RecursionError, UnicodeDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError) as error:
         msg = f"the manifest of {clip_id} is damaged: {error}"
         raise ValueError(msg) from error
 
@@ -201,7 +210,8 @@ def rewrite_manifest(root: Root, manifest: Manifest) -> None:
 def note(root: Root, clip_id: str, job_id: str, what: str, **facts: Any) -> None:
     """Add one durable line to the ledger: an intent, a task id, a name about to be used."""
     line = json.dumps({"job": job_id, "what": what, **facts}, ensure_ascii=True)
-    root.append(join(folder_of(clip_id), LEDGER), line.encode() + b"\n")
+    # On a line of its own even behind one that a full disk or a power cut tore.
+    root.append(join(folder_of(clip_id), LEDGER), b"\n" + line.encode() + b"\n")
 
 
 def notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:

@@ -71,9 +71,7 @@ class Retirement:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """A work folder was removed, or is left for the next start."""
-
-    clip: Clip
+    """Work folders of retired clips were removed."""
 
 
 class Lane:
@@ -181,15 +179,17 @@ class Workers:
 
         self.disk.hand_out(work)
 
-    def start_sweep(self, clip: Clip) -> None:
-        """Hand out the removal of a work folder; the caller hears `Swept`."""
+    def start_sweep(self, clips: Sequence[Clip]) -> None:
+        """Hand out the removal of work folders; the caller hears `Swept`."""
 
         def work() -> None:
-            try:
-                self._workshop.sweep(clip)
-            except OSError as error:
-                log.warning("sweep_failed", clip=clip.path, inbox=clip.inbox, why=in_words(error))
-            self._hear(Swept(clip))
+            for clip in clips:
+                try:
+                    self._workshop.sweep(clip)
+                except OSError as error:
+                    # The next start removes it.
+                    log.warning("sweep_failed", clip=clip.path, inbox=clip.inbox, why=in_words(error))
+            self._hear(Swept())
 
         self.disk.hand_out(work)
 

@@ -32,7 +32,7 @@ def root(path):
 
 
 @pytest.fixture
-def mount(tmp_path):
+def mount():
     """Mount a tmpfs somewhere, and take it away again."""
     mounted = []
 
@@ -61,7 +61,7 @@ def way(request, monkeypatch):
 
 
 def descriptors():
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 # --- names ----------------------------------------------------------------------------------------------
@@ -106,7 +106,8 @@ def outside(path):
     assert lying(folder) == {"secret.txt": b"precious"}
 
 
-def test_a_link_is_no_file_and_no_folder(root, outside, way):
+@pytest.mark.usefixtures("outside", "way")
+def test_a_link_is_no_file_and_no_folder(root):
     before = descriptors()
     for act in (
         lambda: root.open("file-link.txt"),
@@ -129,7 +130,8 @@ def test_a_link_is_no_file_and_no_folder(root, outside, way):
     assert descriptors() == before
 
 
-def test_a_link_can_be_moved_or_removed_but_what_it_leads_to_stays(root, path, outside):
+@pytest.mark.usefixtures("outside")
+def test_a_link_can_be_moved_or_removed_but_what_it_leads_to_stays(root, path):
     root.remove("file-link.txt")
     root.move("link", root, "moved")
     assert (path / "moved").is_symlink()
@@ -144,7 +146,8 @@ def test_removing_a_folder_of_ours_never_follows_a_link(root, path, outside):
     root.remove_folder("work")
 
 
-def test_a_replaced_file_may_have_been_a_link(root, path, outside):
+@pytest.mark.usefixtures("outside")
+def test_a_replaced_file_may_have_been_a_link(root, path):
     root.replace("file-link.txt", b"new")
     assert (path / "file-link.txt").read_bytes() == b"new"
 
@@ -159,7 +162,8 @@ def test_what_is_no_regular_file_is_never_waited_for(root, path):
                 root.open(name)
 
 
-def test_a_folder_that_turns_into_a_link_while_it_is_used_leads_nowhere_else(root, path, outside, way):
+@pytest.mark.usefixtures("way")
+def test_a_folder_that_turns_into_a_link_while_it_is_used_leads_nowhere_else(root, path, outside):
     """A folder and a link change places all the time; whatever is read comes from the folder."""
     (path / "day").mkdir()
     (path / "day/secret.txt").write_text("mine")
@@ -175,7 +179,7 @@ def test_a_folder_that_turns_into_a_link_while_it_is_used_leads_nowhere_else(roo
     thread.start()
     read = set()
     try:
-        for _ in range(2000):
+        for _ in range(800):
             try:
                 read.add(root.read("day/secret.txt", 100))
             except OSError:
@@ -190,7 +194,8 @@ def test_a_folder_that_turns_into_a_link_while_it_is_used_leads_nowhere_else(roo
     assert read <= {b"mine", None}
 
 
-def test_folders_are_found_both_ways(root, path, way):
+@pytest.mark.usefixtures("way")
+def test_folders_are_found_both_ways(root, path):
     (path / "a/b").mkdir(parents=True)
     (path / "a/b/c.txt").write_text("here")
     assert root.read("a/b/c.txt", 100) == b"here"
@@ -214,7 +219,7 @@ def test_a_small_file_is_read_whole_or_not_at_all(root, path):
 
 def test_names_that_are_not_utf8_are_names(root, path):
     root.create("caf\udce9/sh\udcf6t.mp4", b"x")
-    assert os.listdir(bytes(path)) == [b"caf\xe9"]
+    assert [os.fsencode(p.name) for p in path.iterdir()] == [b"caf\xe9"]
     assert root.names("caf\udce9") == ["sh\udcf6t.mp4"]
     root.move("caf\udce9/sh\udcf6t.mp4", root, "n\udcfc/sh\udcf6t.mp4")
     assert root.read("n\udcfc/sh\udcf6t.mp4", 9) == b"x"
@@ -342,11 +347,11 @@ def test_a_full_disk_leaves_nothing_behind(root, path, mount):
     with pytest.raises(OSError, match="No space"):
         root.replace("small.txt", b"x" * 2_000_000)
     assert lying(path) == {"small.txt": b"x" * 1000}
-    assert root.space() < 1_000_000
+    assert 0 < root.space() < 1 << 20
 
 
 @needs_root
-def test_between_two_file_systems_a_move_is_refused_and_a_copy_is_not(root, path, tmp_path, mount):
+def test_between_two_file_systems_a_move_is_refused_and_a_copy_is_not(root, tmp_path, mount):
     other = tmp_path / "other"
     other.mkdir()
     mount(other)

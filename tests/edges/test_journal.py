@@ -178,7 +178,7 @@ def test_a_reason_may_hold_whatever_the_disk_or_the_provider_said(journal, odd):
     with journal.turn():
         journal.record(job, replace(job, reason=odd, error=replace(ERROR, message=odd)), Failed(ERROR))
     assert journal.job("clip1").error.message == odd
-    assert journal.history(job)[-1].event == "Failed"
+    assert journal.history(job)[-1].event == "failed"
 
 
 # --- whose turn, and when -------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def test_a_clip_retires_once_none_of_its_jobs_is_open(journal):
         journal.retired(a_clip(lies_at="_failed/" + ODD, sidecar_lies_at=None), NOON + 31)
     assert (journal.clip("clip1").lies_at, journal.clip("clip1").retired_at) == ("_failed/" + ODD, NOON + 31)
     assert journal.folders("bay") == set()
-    assert journal.history(ended)[-1].event == "Retired"
+    assert journal.history(ended)[-1].event == "retired"
 
 
 def test_a_retired_clip_that_is_wanted_again_has_a_work_folder_again(journal):
@@ -266,7 +266,7 @@ def test_history_tells_everything_and_leaves_out_looks_with_nothing_new(journal)
     for second in range(5):
         job = happen(journal, job, TaskSeen("RUNNING", rendering=True, progress=0.1), NOON + 3 + second)
     entries = journal.history(job)
-    assert [entry.event for entry in entries] == ["Accepted", "Connected", "TaskCreated", "TaskSeen"]
+    assert [entry.event for entry in entries] == ["accepted", "connected", "task_created", "task_seen"]
     assert (entries[2].from_state, entries[2].to_state) == ("submitting", "running")
     assert entries[2].facts == {"task_id": "task-1", "credits": 15.0}
     assert entries[1].at == NOON + 1

@@ -39,6 +39,7 @@ class Place:
     def __init__(self, home, decoder, source, images=(), catalog=SMALL):
         (home / "in").mkdir()
         (home / "served").mkdir()
+        (home / "out").mkdir()
         root = Root(home / "in")
         self.bay = Bay("bay", root, Root(home / "out"))
         references = []

@@ -1,6 +1,7 @@
 """What the fault bench shares: a bay, checked by the oracle after each."""
 
 import pytest
+
 from faults.oracle import Oracle
 from journeys.bay import open_bay
 

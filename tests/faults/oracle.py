@@ -9,6 +9,7 @@ import json
 import sqlite3
 import tomllib
 from collections import Counter, defaultdict
+from pathlib import Path
 
 LEGAL = {
     None: {"queued", "running", "in_doubt"},
@@ -22,6 +23,7 @@ LEGAL = {
     "failed": {"queued", "rendered"},
     "cancelled": {"queued", "rendered"},
 }
+SIZE_MAX = 200 << 20
 ENDED = {"delivered", "failed", "cancelled"}
 
 
@@ -65,7 +67,7 @@ class Oracle:
         found = Counter()
         for path in self.bay.inbox.rglob("*"):
             with contextlib.suppress(FileNotFoundError):
-                if path.is_file() and not path.is_symlink():
+                if path.is_file() and not path.is_symlink() and path.stat().st_size < SIZE_MAX:
                     found[hashlib.sha256(path.read_bytes()).hexdigest()] += 1
         return found
 
@@ -104,7 +106,7 @@ class Oracle:
             sha256 = clips[job["clip_id"]]["sha256"]
             allowed[sha256] += 1
         for event in events:
-            if event["event"] == "Retried":
+            if event["event"].lower() == "retried":
                 allowed[clips[event["clip_id"]]["sha256"]] += 1
         requests = Counter()
         for create in self.ledger():
@@ -214,6 +216,13 @@ class Oracle:
         for root in (self.bay.inbox, self.bay.outbox):
             for path in root.rglob(".*.tmp"):
                 self._say("I10", f"a temporary file is left over: {path.relative_to(root)}")
+        for place in ("_done", "_failed"):
+            names = {p.name for p in (self.bay.inbox / place).rglob("*") if p.is_file()}
+            stems = {Path(name).stem for name in names if not name.endswith(".toml")}
+            for name in names:
+                of = name.removesuffix(".error.toml").removesuffix(".toml")
+                if name.endswith(".toml") and of not in names | stems and len(name) < 230:
+                    self._say("P5", f"{place}/{name} lies there without its clip")
         papers = [p for p in self.bay.outbox.rglob("*.toml") if ".clipspool" not in p.parts]
         for paper in papers:
             clip = paper.with_suffix("")
@@ -229,6 +238,8 @@ class Oracle:
         for path in self.bay.home.rglob("*"):
             with contextlib.suppress(FileNotFoundError):
                 if not path.is_file() or path.is_symlink() or path in self.bay.may_tell:
+                    continue
+                if path.stat().st_size > SIZE_MAX:
                     continue
                 data = path.read_bytes()
                 for secret in (*self.bay.secrets, "Signature="):

@@ -1,8 +1,11 @@
 """Folders that are full, gone, or another's: unavailable is not deleted, and nothing is paid for in vain."""
 
+import contextlib
 import subprocess
 
 import pytest
+
+from faults.oracle import Oracle
 
 
 @pytest.fixture
@@ -25,31 +28,41 @@ def unmount(at):
     subprocess.run(["umount", "-l", str(at)], check=True, capture_output=True)
 
 
-def test_a_full_outbox_holds_the_result_back_and_it_is_delivered_once_there_is_room(bay, mount):
-    mount("-t", "tmpfs", "-o", "size=40k", "tmpfs", at=bay.outbox)
-    bay.start()
-    bay.drop()
-    bay.until_states("fetched")
-    bay.until(lambda: bay.job()["reason"], what="it says why")
-    assert not [name for name in bay.results() if name.endswith(".mp4")]
-    assert "No space" in bay.job()["reason"] or "room" in bay.job()["reason"]
-    mount("-o", "remount,size=4m", at=bay.outbox)
-    bay.until_retired(seconds=30)
-    assert bay.paid == 1
+def test_an_outbox_that_fills_up_holds_the_result_back_until_there_is_room(mount, open_bays):
+    with open_bays(render_seconds=1.0) as bay:
+        mount("-t", "tmpfs", "-o", "size=80m", "tmpfs", at=bay.outbox)
+        bay.start()
+        bay.drop()
+        bay.until_states("running")
+        filler = bay.outbox / "._filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        bay.until_states("fetched")
+        bay.until(lambda: bay.job()["reason"], what="it says why")
+        assert not [name for name in bay.results() if name.endswith(".mp4")]
+        assert "o space" in bay.job()["reason"]
+        filler.unlink()
+        bay.until_retired(seconds=30)
+        assert bay.paid == 1
+        assert Oracle(bay).violations() == []
 
 
-def test_nothing_is_paid_while_the_inbox_has_no_room_for_a_result(bay, mount):
-    mount("-t", "tmpfs", "-o", "size=400k", "tmpfs", at=bay.inbox)
+@pytest.mark.parametrize("full", ["inbox", "outbox"])
+def test_nothing_is_paid_while_there_is_no_room_for_a_result(mount, bay, full):
+    folder = getattr(bay, full)
+    mount("-t", "tmpfs", "-o", "size=400k", "tmpfs", at=folder)
     bay.start()
     bay.drop()
     bay.until(lambda: bay.jobs() and (bay.job()["reason"] or bay.paid), 20)
     assert bay.paid == 0
-    mount("-o", "remount,size=200m", at=bay.inbox)
+    assert "no room" in bay.job()["reason"]
+    mount("-o", "remount,size=200m", at=folder)
     bay.until_retired(seconds=30)
 
 
 def test_a_vanished_outbox_gets_nothing_beneath_its_mount_point_and_the_result_when_it_is_back(
-    open_bays, mount
+    mount, open_bays
 ):
     with open_bays(render_seconds=1.5) as bay:
         disk = bay.home / "disk"
@@ -67,7 +80,7 @@ def test_a_vanished_outbox_gets_nothing_beneath_its_mount_point_and_the_result_w
         assert "shot.mp4" in bay.results()
 
 
-def test_a_vanished_inbox_goes_offline_and_its_clips_go_on_when_it_is_back(open_bays, mount):
+def test_a_vanished_inbox_goes_offline_and_its_clips_go_on_when_it_is_back(mount, open_bays):
     with open_bays(render_seconds=1.0) as bay:
         disk = bay.home / "disk"
         disk.mkdir()
@@ -87,7 +100,7 @@ def test_a_vanished_inbox_goes_offline_and_its_clips_go_on_when_it_is_back(open_
         assert bay.paid == 2
 
 
-def test_another_disk_in_the_inboxs_place_is_not_touched_until_the_operator_resumes_it(bay, mount):
+def test_another_disk_in_the_inboxs_place_is_not_touched_until_the_operator_resumes_it(mount, bay):
     bay.start()
     bay.drop("one.mp4")
     bay.until_retired()
@@ -95,12 +108,12 @@ def test_another_disk_in_the_inboxs_place_is_not_touched_until_the_operator_resu
     bay.until(lambda: [e for e in bay.events("inbox_changed") if e["to"] == "offline"], 20, "offline")
     (bay.inbox / "foreign.mp4").write_bytes(b"x" * 100)
     assert bay.call("resume", "bay").returncode == 0
-    bay.until(lambda: (bay.inbox / ".clipspool").exists(), 20, "it is taken for the inbox")
+    bay.until((bay.inbox / ".clipspool").exists, 20, "it is taken for the inbox")
     unmount(bay.inbox)
     bay.is_checked = False
 
 
-def test_a_start_with_an_empty_mount_point_pays_and_deletes_nothing(open_bays, mount):
+def test_a_start_with_an_empty_mount_point_pays_and_deletes_nothing(mount, open_bays):
     with open_bays(render_seconds=1.0) as bay:
         disk = bay.home / "disk"
         disk.mkdir()

@@ -13,10 +13,30 @@ import time
 from pathlib import Path
 
 CALLS = {
-    **{1: "write", 18: "pwrite64", 20: "writev", 42: "connect", 44: "sendto", 45: "recvfrom", 46: "sendmsg"},
-    **{48: "shutdown", 74: "fsync", 75: "fdatasync", 77: "ftruncate", 82: "rename", 83: "mkdir", 84: "rmdir"},
-    **{86: "link", 87: "unlink", 90: "chmod", 91: "fchmod", 258: "mkdirat", 263: "unlinkat", 264: "renameat"},
-    **{265: "linkat", 285: "fallocate", 316: "renameat2"},
+    1: "write",
+    18: "pwrite64",
+    20: "writev",
+    42: "connect",
+    44: "sendto",
+    45: "recvfrom",
+    46: "sendmsg",
+    48: "shutdown",
+    74: "fsync",
+    75: "fdatasync",
+    77: "ftruncate",
+    82: "rename",
+    83: "mkdir",
+    84: "rmdir",
+    86: "link",
+    87: "unlink",
+    90: "chmod",
+    91: "fchmod",
+    258: "mkdirat",
+    263: "unlinkat",
+    264: "renameat",
+    265: "linkat",
+    285: "fallocate",
+    316: "renameat2",
 }
 OPENAT = 257
 IS_WRITTEN = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -126,7 +146,10 @@ if __name__ == "__main__":
     tracer = Tracer(int(sys.argv[1]))
     ended = tracer.run(sys.argv[3:])
     report = {
-        **{"code": ended, "count": tracer.count, "killed_at": tracer.killed_at},
-        **{"labels": tracer.labels, "written": sorted(tracer.written)},
+        "code": ended,
+        "count": tracer.count,
+        "killed_at": tracer.killed_at,
+        "labels": tracer.labels,
+        "written": sorted(tracer.written),
     }
     Path(sys.argv[2]).write_text(json.dumps(report))

@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from clipspool.sandbox import Options, Render, serve
 from clipspool.sandbox.render import sample

@@ -1,6 +1,7 @@
 """What journeys share: a bay, checked by the oracle after each."""
 
 import pytest
+
 from faults.oracle import Oracle
 from journeys.bay import open_bay
 

@@ -2,9 +2,8 @@
 
 import tomllib
 
-from journeys.bay import make_clip
-
 from clipspool.sandbox import Style
+from journeys.bay import make_clip
 
 
 def test_a_dropped_clip_comes_back_with_its_provenance_and_its_source_is_put_away(bay):

@@ -412,6 +412,7 @@ def test_trouble_of_the_account_is_nobodys_failure():
 
 # --- any life -------------------------------------------------------------------------------------------
 
+BY_THE_OPERATOR = {Approved, Attached, CancelAsked, Cancelled, Retried}
 _RANK = {Paid.NO: 0, Paid.UNKNOWN: 1, Paid.YES: 2}
 
 
@@ -434,7 +435,8 @@ class AnyLife(RuleBasedStateMachine):
     def happens(self, event, seconds, random, pace):
         self.now += seconds
         self.before = self.job
-        if not may(self.job, type(event)):
+        is_set_aside = self.job.state is S.QUEUED and stage_of(self.job) is None
+        if not may(self.job, type(event)) or (is_set_aside and type(event) not in BY_THE_OPERATOR):
             return
         self.intents += isinstance(event, Connected)
         self.job = advance(self.job, event, self.now, replace(pace, random=lambda: random))

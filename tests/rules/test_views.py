@@ -55,10 +55,10 @@ def test_times_are_utc_to_the_second():
 
 
 def test_an_entry_of_history_is_shown_whole():
-    entry = Entry(NOON, "clip1", "TaskCreated", "submitting", "running", {"task_id": "task-1"})
+    entry = Entry(NOON, "clip1", "task_created", "submitting", "running", {"task_id": "task-1"})
     assert entry_json(entry) == {
         "at": "2027-01-15T12:00:00Z",
-        "event": "TaskCreated",
+        "event": "task_created",
         "from": "submitting",
         "to": "running",
         "facts": {"task_id": "task-1"},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipspool.cli.group import Context, command, fail, print_json
+from clipspool.intake.names import readable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -138,11 +139,11 @@ def _status(status: dict[str, Any]) -> RenderableType:
             Text(inbox["name"]),
             Text(inbox["state"], style),
             inbox["detect"],
-            Text(first["path"]),
+            Text(readable(first["path"])),
             Text(first["reason"]),
         )
         for one in waiting[1:20]:
-            table.add_row("", "", "", Text(one["path"]), Text(one["reason"]))
+            table.add_row("", "", "", Text(readable(one["path"])), Text(one["reason"]))
         if len(waiting) > 20:  # noqa: PLR2004  (a screenful)
             table.add_row("", "", "", Text(f"and {len(waiting) - 20} more"), "")
     lines.append(table)
@@ -176,7 +177,11 @@ def _jobs(rows: list[dict[str, Any]]) -> RenderableType:
             why = ", ".join(result["name"] for result in row["results"])
         cells = (row["inbox"], row["clip"], state, row["held"] or "", why)
         table.add_row(
-            row["id"], *(Text(cell, _STYLES.get(row["state"], "") if cell is state else "") for cell in cells)
+            row["id"],
+            *(
+                Text(readable(cell or ""), _STYLES.get(row["state"], "") if cell is state else "")
+                for cell in cells
+            ),
         )
     return table
 
@@ -190,16 +195,18 @@ def _job(shown: dict[str, Any]) -> RenderableType:
     for name, value in shown.items():
         if name in {"history", "request", "error", "results", "media", "evidence"} or value in (None, "", []):
             continue
-        facts.add_row(Text(name, "dim"), Text(str(value)))
+        facts.add_row(Text(name, "dim"), Text(readable(str(value))))
     for name in ("request", "error", "media", "evidence"):
         for key, value in (shown[name] or {}).items():
-            facts.add_row(Text(f"{name}.{key}", "dim"), Text(str(value)))
+            facts.add_row(Text(f"{name}.{key}", "dim"), Text(readable(str(value))))
     for result in shown["results"]:
-        facts.add_row(Text("result", "dim"), Text(f"{result['name']} ({result['size']} bytes)"))
+        facts.add_row(Text("result", "dim"), Text(f"{readable(result['name'])} ({result['size']} bytes)"))
     history = Table(
         "at", "what happened", "from", "to", "facts", box=None, pad_edge=False, header_style="dim"
     )
     for entry in shown["history"]:
-        told = ", ".join(f"{k}={v}" for k, v in entry["facts"].items())
-        history.add_row(entry["at"], entry["event"], entry["from"] or "", entry["to"] or "", Text(told))
+        told = ", ".join(f"{k}={v}" for k, v in entry["facts"].items() if not isinstance(v, dict | list))
+        history.add_row(
+            entry["at"], entry["event"], entry["from"] or "", entry["to"] or "", Text(readable(told))
+        )
     return Group(facts, Text(), history)

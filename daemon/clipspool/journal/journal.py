@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError
 
-from clipspool.events import Event
+from clipspool.events import Event, name_of
 from clipspool.job import TERMINAL, Clip, Job, State
 from clipspool.journal.batch import insert, update, upsert
 from clipspool.journal.database import JournalError, check_integrity, migrate, open_engine, version_of
@@ -245,7 +245,7 @@ class Journal:
             if job.task is not None:
                 self._tasks[job.id, job.task.number] = (job, job.task)
             self._tell(
-                job.clip_id, job.id, "Accepted", clip.accepted_at, None, job.state, {"size": clip.size}
+                job.clip_id, job.id, "accepted", clip.accepted_at, None, job.state, {"size": clip.size}
             )
         return True
 
@@ -258,7 +258,7 @@ class Journal:
         self.counts[before.state] -= 1
         self.counts[after.state] += 1
         if (before.state, before.held, before.reason) != (after.state, after.held, after.reason):
-            name = type(happened).__name__
+            name = name_of(type(happened))
             self._tell(
                 after.clip_id, after.id, name, after.updated_at, before.state, after.state, asdict(happened)
             )
@@ -317,7 +317,7 @@ class Journal:
             retired_at=now,
             retire_due=None,
         )
-        self._tell(clip.id, None, "Retired", now, None, None, {"to": clip.lies_at or ""})
+        self._tell(clip.id, None, "retired", now, None, None, {"to": clip.lies_at or ""})
 
     def _set_clip(self, clip_id: str, **columns: Any) -> None:
         self._clips.pop(clip_id, None)

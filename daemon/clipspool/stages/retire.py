@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -9,11 +10,14 @@ from clipspool.bay import Bay
 from clipspool.files import Rel, Root, join, name_of, parent, split_suffix
 from clipspool.job import Clip, Job, State
 from clipspool.provenance import error_note
-from clipspool.work import ERROR_NOTE, SIDECAR, folder_of
+from clipspool.work import SIDECAR, error_note_of, folder_of
 
 DONE = "_done"
 FAILED = "_failed"
 _TRIES_MAX = 10_000
+_NAME_BYTES_MAX = 254
+"""One less than file systems allow: `.toml` is longer than `.mp4`."""
+_NOTE_BYTES_MAX = 1 << 20
 
 
 def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
@@ -42,10 +46,12 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
         if source is None and _is_same(root, rel, clip):
             # It was moved just before a crash.
             return replace(clip, lies_at=rel, sidecar_lies_at=beside)
-        if source is None or any(root.exists(r) for r in (rel, rel + ERROR_NOTE, beside) if r is not None):
+        note = b"" if is_done else error_note(clip, jobs)
+        # A sidecar that is not in the work folder was moved just before a crash: what lies there is ours.
+        if source is None or _is_taken(root, rel, beside if sidecar is not None else None, note):
             continue
         if not is_done:
-            root.replace(rel + ERROR_NOTE, error_note(clip, jobs))
+            root.replace(error_note_of(rel), note)
         try:
             if sidecar is not None and beside is not None:
                 root.move(sidecar, root, beside)
@@ -53,9 +59,18 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
         except FileExistsError:
             continue
         if clip.lies_at is not None:
-            root.remove(clip.lies_at + ERROR_NOTE)
+            root.remove(error_note_of(clip.lies_at))
         return replace(clip, lies_at=rel, sidecar_lies_at=beside)
     raise FileExistsError(f"no free name in {home} for {clip.path}")
+
+
+def _is_taken(root: Root, rel: Rel, beside: Rel | None, note: bytes) -> bool:
+    if root.exists(rel) or (beside is not None and root.exists(beside)):
+        return True
+    try:
+        return root.read(error_note_of(rel), _NOTE_BYTES_MAX) != note
+    except FileNotFoundError:
+        return False
 
 
 def _is_same(root: Root, rel: Rel, clip: Clip) -> bool:
@@ -90,4 +105,7 @@ def _names(name: str) -> Iterator[str]:
     stem, suffix = split_suffix(name)
     yield name
     for count in range(2, _TRIES_MAX):
-        yield f"{stem}-{count}{suffix}"
+        tail = f"-{count}{suffix}"
+        while len(os.fsencode(stem + tail)) > _NAME_BYTES_MAX:
+            stem = stem[:-1]
+        yield stem + tail

@@ -9,7 +9,17 @@ from typing import Any, assert_never
 import structlog
 
 from clipspool.bay import Bay
-from clipspool.events import AnswerLost, Changed, Event, Failed, NotSubmitted, Parked, Postponed, TaskCreated
+from clipspool.events import (
+    AnswerLost,
+    Changed,
+    Event,
+    Failed,
+    NotSubmitted,
+    Parked,
+    Postponed,
+    StageFailed,
+    TaskCreated,
+)
 from clipspool.files import join, split_suffix
 from clipspool.job import Clip, Error, Held, Job, Request
 from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, Provider, Refused, Unclear
@@ -22,6 +32,9 @@ log = structlog.get_logger()
 
 Compose = Callable[[Request, Inline | str, Sequence[Inline | str]], tuple[str, dict[str, Any]]]
 """Endpoint and JSON body of a request, its source and its references."""
+
+SPARE_BYTES = 64 << 20
+"""Room for a result, besides the clip's own size, in the inbox and in the outbox before anything is spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,9 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
     known = job.task.number if job.task else 0
     if is_beyond(bay.inbox, clip.id, job.id, known):
         return Parked(Held.IN_DOUBT, "its work folder tells of a submission that the journal does not know")
+    for root in (bay.inbox, bay.outbox):
+        if root.space() < clip.size + SPARE_BYTES:
+            return StageFailed("DISK.FULL", f"{root.path} has no room for a result; nothing was sent")
     gated = _Gate(job, clip, bay, desk.provider.profile, gate)
     here = bay.inbox.stat(join(folder_of(clip.id), clip.source))
     if (here.st_size, here.st_mtime_ns) != (clip.size, clip.mtime_ns):

@@ -1,0 +1,444 @@
+"""After the render: results come home whole, and appear in the outbox under names that nobody had."""
+
+import hashlib
+import os
+import subprocess
+import tomllib
+from dataclasses import replace
+
+import pytest
+
+from clipspool import files
+from clipspool.events import Delivered, Failed, Fetched, Postponed, ResultGone, StageFailed
+from clipspool.files import Root
+from clipspool.job import Held, Result, State
+from clipspool.provider import Download, Fault, FaultOf, Look, TaskStatus
+from clipspool.stages.deliver import base_name, deliver, names
+from clipspool.stages.fetch import CUTS_MAX, OUTPUTS_MAX, Seen, fetch
+from fakes import BUSY, NOON, Bench, Film, Studio, a_clip, a_job, a_request, a_task, lying
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+MOVIE = b"some rendered film"
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def studio():
+    return Studio()
+
+
+def look_into(file):
+    data = file.read()
+    return (
+        Seen("", "it is no video") if data.startswith(b"<html") else Seen(".mov" if b"qt" in data else ".mp4")
+    )
+
+
+RENDERED = a_job(state=State.RENDERED, task=a_task())
+
+
+def bring(bench, studio, *, stopping=lambda: False, look=None):
+    return fetch(RENDERED, bench.bay, studio, look_into, stopping, look)
+
+
+def in_work(bench):
+    return {path.name: path.read_bytes() for path in bench.work.iterdir() if path.name.startswith("clip1")}
+
+
+# --- fetch ----------------------------------------------------------------------------------------------
+
+
+def test_a_result_comes_home_whole_hashed_and_named_by_its_content(bench, studio):
+    studio.finish("task-1", Film(MOVIE + b"qt"))
+    event = bring(bench, studio)
+    digest = hashlib.sha256(MOVIE + b"qt").hexdigest()
+    assert event == Fetched((Result("clip1-1.mov", ".mov", len(MOVIE) + 2, digest),))
+    assert in_work(bench) == {"clip1-1.mov": MOVIE + b"qt"}
+
+
+def test_each_output_of_a_task_is_a_result(bench, studio):
+    studio.finish("task-1", Film(b"one"), Film(b"two"), Film(b"two"))
+    assert [result.file for result in bring(bench, studio).results] == [f"clip1-{n}.mp4" for n in (1, 2, 3)]
+
+
+def test_more_outputs_than_can_be_meant_are_cut_off_and_told_of(bench, studio):
+    studio.finish("task-1", *[Film(b"x")] * 50)
+    event = bring(bench, studio)
+    assert len(event.results) == OUTPUTS_MAX
+    assert "50 outputs" in event.warning
+
+
+def test_a_cut_download_is_resumed_where_the_server_can(bench, studio):
+    studio.finish("task-1", Film(MOVIE, cuts=[4, 5], etag='"v1"'))
+    assert bring(bench, studio).results[0].sha256 == hashlib.sha256(MOVIE).hexdigest()
+    assert [(offset, etag) for _, offset, etag in studio.asked] == [(0, ""), (4, '"v1"'), (9, '"v1"')]
+
+
+def test_without_a_strong_etag_a_cut_download_begins_anew(bench, studio):
+    studio.finish("task-1", Film(MOVIE, cuts=[4, 5]))
+    bring(bench, studio)
+    assert in_work(bench) == {"clip1-1.mp4": MOVIE}
+    assert [offset for _, offset, _ in studio.asked] == [0, 0, 0]
+
+
+def test_a_server_that_answers_a_range_from_the_start_is_believed(bench, studio):
+    studio.finish("task-1", Film(MOVIE, cuts=[4], etag='"v1"', takes_ranges=False))
+    bring(bench, studio)
+    assert in_work(bench) == {"clip1-1.mp4": MOVIE}
+
+
+def test_a_film_that_is_shorter_than_announced_is_begun_anew_and_never_counts(bench, studio):
+    studio.finish("task-1", Film(MOVIE, size=99))
+    event = bring(bench, studio)
+    assert (event.code, event.held) == ("RESULT.CUT", Held.RESULT)
+    assert "18 bytes came where 99 were announced" in event.message
+    assert in_work(bench) == {}
+
+
+def test_a_download_that_is_always_cut_is_given_up_for_now(bench, studio):
+    studio.finish("task-1", Film(MOVIE, cuts=[1] * 100))
+    assert bring(bench, studio).code == "RESULT.CUT"
+    assert len(studio.asked) == CUTS_MAX
+    assert in_work(bench) == {}
+
+
+def test_what_is_no_film_never_counts(bench, studio):
+    studio.finish("task-1", Film(b"<html>gone"))
+    event = bring(bench, studio)
+    assert (event.code, event.held) == ("RESULT.UNREADABLE", Held.RESULT)
+    assert in_work(bench) == {}
+
+
+def test_a_film_larger_than_the_disk_is_not_begun(bench, studio):
+    studio.finish("task-1", Download(iter([b"x"]), 0, 1 << 60, ""))
+    assert bring(bench, studio).code == "INBOX.FULL"
+    assert in_work(bench) == {}
+
+
+def test_a_refused_download_is_tried_again_later(bench, studio):
+    studio.finish("task-1", Fault(FaultOf.MOMENT, "RESULT.EXPIRED", "HTTP 403"))
+    assert bring(bench, studio).code == "RESULT.EXPIRED"
+
+
+def test_a_daemon_that_stops_does_not_wait_for_a_download(bench, studio):
+    studio.finish("task-1", Film(MOVIE))
+    assert isinstance(bring(bench, studio, stopping=lambda: True), Postponed)
+    assert in_work(bench) == {}
+
+
+def test_what_an_earlier_try_left_is_begun_anew(bench, studio):
+    (bench.work / "clip1-1.part").write_bytes(b"half")
+    (bench.work / "clip1-1.mp4").write_bytes(b"another")
+    studio.finish("task-1", Film(MOVIE))
+    bring(bench, studio)
+    assert in_work(bench) == {"clip1-1.mp4": MOVIE}
+
+
+@pytest.mark.parametrize(
+    ("look", "code"),
+    [
+        (BUSY, "PROVIDER.BUSY"),
+        (Look(TaskStatus.MISSING, "task_not_exist"), "TASK.MISSING"),
+        (Look(TaskStatus.SUCCEEDED, "SUCCEEDED"), "RESULT.NO_ADDRESS"),
+        (Look(TaskStatus.RUNNING, "RUNNING"), "RESULT.NO_ADDRESS"),
+    ],
+)
+def test_without_an_address_it_is_tried_again_later(bench, studio, look, code):
+    studio.looks["task-1"] = look
+    event = bring(bench, studio)
+    assert isinstance(event, StageFailed)
+    assert event.code == code
+
+
+def test_a_task_that_turns_out_to_have_failed_ends_the_job(bench, studio):
+    studio.looks["task-1"] = Look(TaskStatus.FAILED, "FAILED")
+    assert isinstance(bring(bench, studio), Failed)
+
+
+def test_a_look_of_a_moment_ago_serves(bench, studio):
+    studio.finish("task-1", Film(MOVIE))
+    look = studio.looks.pop("task-1")
+    assert isinstance(bring(bench, studio, look=look), Fetched)
+
+
+# --- deliver --------------------------------------------------------------------------------------------
+
+
+def fetched(bench, *films, job=None, **changes):
+    """Put films into the work folder as the fetch stage does."""
+    results = []
+    for number, film in enumerate(films or (MOVIE,), 1):
+        file = f"clip1-{number}.mp4"
+        (bench.work / file).write_bytes(film)
+        results.append(Result(file, ".mp4", len(film), hashlib.sha256(film).hexdigest()))
+    job = job or bench.job
+    return replace(job, state=State.FETCHED, task=a_task(), results=tuple(results), **changes)
+
+
+def publish(bench, job):
+    event = deliver(job, bench.clip, bench.bay, NOON)
+    assert isinstance(event, Delivered)
+    return [result.name for result in event.results]
+
+
+def films(bench):
+    return {name: data for name, data in lying(bench.results).items() if not name.endswith(".toml")}
+
+
+def test_a_result_appears_with_its_provenance_in_the_clips_own_folder(bench):
+    assert publish(bench, fetched(bench)) == ["day/shot.mp4"]
+    assert set(lying(bench.results)) == {"day/shot.mp4", "day/shot.mp4.toml"}
+    paper = tomllib.loads(lying(bench.results)["day/shot.mp4.toml"].decode())
+    assert (paper["result"]["name"], paper["prompt"]) == ("shot.mp4", "deep winter")
+    assert in_work(bench) == {}
+
+
+def test_the_provenance_is_there_before_the_film(bench, monkeypatch):
+    seen = []
+    real = Root.move
+
+    def move(self, rel, to, to_rel):
+        seen.append(set(lying(bench.results)))
+        real(self, rel, to, to_rel)
+
+    monkeypatch.setattr(Root, "move", move)
+    publish(bench, fetched(bench))
+    assert seen == [{"day/shot.mp4.toml"}]
+
+
+def test_later_outputs_carry_their_number(bench):
+    job = fetched(bench, b"one", b"two", b"two", variant="_v1")
+    assert publish(bench, job) == ["day/shot_v1.mp4", "day/shot_v1_2.mp4", "day/shot_v1_3.mp4"]
+    assert list(films(bench).values()) == [b"one", b"two", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("clip", "taken"),
+    [
+        ("shot.mp4", "shot.mp4"),
+        ("shot.mp4", "SHOT.MP4"),
+        ("shot.mp4", "shot.mp4.toml"),
+        ("shot.mp4", "Shot.mp4.TOML"),
+        ("caf\u00e9.mp4", "cafe\u0301.mp4"),
+        ("cafe\u0301.mp4", "CAF\u00c9.mp4"),
+        ("stra\u00dfe.mp4", "STRASSE.mp4"),
+    ],
+)
+def test_a_name_that_is_taken_gets_a_number(tmp_path, clip, taken):
+    bench = Bench(tmp_path, name=clip)
+    (bench.results / taken).write_bytes(b"precious")
+    (name,) = publish(bench, fetched(bench))
+    assert name == clip.replace(".mp4", "-2.mp4")
+    assert lying(bench.results)[taken] == b"precious"
+    assert films(bench)[name] == MOVIE
+
+
+def test_numbers_go_on_until_a_name_is_free(bench):
+    (bench.results / "day").mkdir()
+    for name in ("shot.mp4", "shot-2.mp4", "Shot-3.MP4"):
+        (bench.results / "day" / name).write_bytes(b"precious")
+    assert publish(bench, fetched(bench)) == ["day/shot-4.mp4"]
+
+
+@pytest.mark.parametrize("taken", ["folder", "link", "fifo"])
+def test_whatever_has_the_name_keeps_it(bench, tmp_path, taken):
+    there = bench.results / "day/shot.mp4"
+    there.parent.mkdir()
+    if taken == "folder":
+        there.mkdir()
+    elif taken == "link":
+        there.symlink_to(tmp_path / "elsewhere")
+    else:
+        os.mkfifo(there)
+    assert publish(bench, fetched(bench)) == ["day/shot-2.mp4"]
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_somebody_who_takes_the_name_at_the_last_instant_keeps_it(bench, monkeypatch):
+    real, late = Root.move, ["day/shot.mp4", "day/shot-2.mp4"]
+
+    def move(self, rel, to, to_rel):
+        if late:
+            (bench.results / late.pop(0)).write_bytes(b"precious")
+        real(self, rel, to, to_rel)
+
+    monkeypatch.setattr(Root, "move", move)
+    assert publish(bench, fetched(bench)) == ["day/shot-3.mp4"]
+    assert set(lying(bench.results)) == {
+        *("day/shot.mp4", "day/shot-2.mp4", "day/shot-3.mp4", "day/shot-3.mp4.toml")
+    }
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("films_count", [1, 3])
+@pytest.mark.parametrize("taken", [False, True])
+def test_run_again_after_a_crash_at_any_step_it_ends_as_if_there_had_been_none(
+    tmp_path, monkeypatch, films_count, taken
+):
+    """Each lasting change in turn is the last one, or is cut right before it."""
+    expected, step, was_cut = None, -1, True
+    while was_cut:
+        place = tmp_path / str(step + 1)
+        place.mkdir()
+        bench = Bench(place)
+        if taken:
+            (bench.results / "day").mkdir()
+            (bench.results / "day/shot.mp4").write_bytes(b"precious")
+        job = fetched(bench, *[b"film %d" % number for number in range(films_count)])
+        was_cut = crash_after(monkeypatch, step, lambda b=bench, j=job: publish(b, j))
+        for _ in range(2):
+            publish(bench, job)
+        found = {name: b"" if name.endswith(".toml") else data for name, data in lying(bench.results).items()}
+        expected = expected or found
+        assert found == expected
+        assert not list(bench.results.rglob(".*"))
+        step += 1
+    assert len(expected) == films_count * 2 + taken
+    assert step >= films_count * 4
+
+
+def crash_after(monkeypatch, step, act):
+    """Let an action end before its `step`-th lasting change; say whether it came so far."""
+    count = 0
+
+    def counted(real):
+        def change(*arguments, **more):
+            nonlocal count
+            if count == step:
+                raise Crash
+            count += 1
+            return real(*arguments, **more)
+
+        return change
+
+    with monkeypatch.context() as patch:
+        if step >= 0:
+            for name in ("rename_new", "sync_folder", "sync_and_close"):
+                patch.setattr(f"clipspool.files.{name}", counted(getattr(files, name)))
+            patch.setattr(Root, "remove", counted(Root.remove))
+        try:
+            act()
+        except Crash:
+            return True
+    return step < 0
+
+
+@needs_root
+@pytest.mark.parametrize("cut", ["never", "after the copy", "before the copy"])
+def test_an_outbox_on_another_file_system_gets_a_whole_copy(bench, monkeypatch, cut):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", bench.results], check=True)
+    try:
+        job = fetched(bench)
+        if cut != "never":
+            name = "remove" if cut == "after the copy" else "copy"
+
+            def crash(*_args):
+                raise Crash
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Root, name, crash)
+                with pytest.raises(Crash):
+                    publish(bench, job)
+        assert publish(bench, job) == ["day/shot.mp4"]
+        assert films(bench) == {"day/shot.mp4": MOVIE}
+        assert in_work(bench) == {}
+    finally:
+        subprocess.run(["umount", bench.results], check=True)
+
+
+@needs_root
+def test_a_full_outbox_raises_and_leaves_the_result_at_home(bench):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", bench.results], check=True)
+    try:
+        job = fetched(bench, b"x" * 100_000)
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space"):
+                publish(bench, job)
+        assert films(bench) == {}
+        assert in_work(bench) == {"clip1-1.mp4": b"x" * 100_000}
+    finally:
+        subprocess.run(["umount", bench.results], check=True)
+
+
+def test_a_result_that_is_gone_from_the_work_folder_is_told_of(bench):
+    job = fetched(bench)
+    (bench.work / "clip1-1.mp4").unlink()
+    assert deliver(job, bench.clip, bench.bay, NOON) == ResultGone("clip1-1.mp4")
+    assert films(bench) == {}
+
+
+def test_a_published_film_that_somebody_changed_is_not_taken_for_ours(bench):
+    job = fetched(bench)
+    publish(bench, job)
+    (bench.results / "day/shot.mp4").write_bytes(b"regraded          ")
+    (bench.work / "clip1-1.mp4").write_bytes(MOVIE)
+    assert publish(bench, job) == ["day/shot-2.mp4"]
+    assert films(bench) == {"day/shot.mp4": b"regraded          ", "day/shot-2.mp4": MOVIE}
+
+
+def test_two_clips_of_one_name_get_a_name_each(tmp_path):
+    bench = Bench(tmp_path)
+    first = fetched(bench)
+    publish(bench, first)
+    other = bench.drop("clip2", "day/shot.mp4", b"another clip")
+    (tmp_path / "bay/.clipspool/work/clip2/clip1-1.mp4").write_bytes(MOVIE)
+    job = replace(first, id="clip2", clip_id="clip2")
+    event = deliver(job, other, bench.bay, NOON)
+    assert event.results[0].name == "day/shot-2.mp4"
+
+
+def test_a_name_of_255_bytes_still_has_room_for_its_provenance_and_a_number(tmp_path):
+    clip = "\u00e9" * 125 + "x.mov"
+    assert len(os.fsencode(clip)) == 255
+    bench = Bench(tmp_path, name=clip, sidecar=None)
+    (first,) = publish(bench, fetched(bench))
+    assert len(os.fsencode(first)) <= 250
+    other = bench.drop("clip2", clip, b"another", sidecar=None)
+    (tmp_path / "bay/.clipspool/work/clip2/clip1-1.mp4").write_bytes(MOVIE)
+    event = deliver(replace(fetched(bench), id="clip2", clip_id="clip2"), other, bench.bay, NOON)
+    assert event.results[0].name.endswith("-2.mp4")
+    assert len(films(bench)) == 2
+
+
+def test_names_that_are_not_utf8_keep_their_bytes(tmp_path):
+    bench = Bench(tmp_path, name="caf\udce9/sh\udcf6t.mp4")
+    assert publish(bench, fetched(bench)) == ["caf\udce9/sh\udcf6t.mp4"]
+    assert (os.fsencode(bench.results) + b"/caf\xe9/sh\xf6t.mp4.toml") in {
+        os.fsencode(path) for path in bench.results.rglob("*")
+    }
+
+
+# --- names ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("{stem}{variant}", "shot_v2"),
+        ("{stem}-{seed}-{model}", "shot-42-gen4_aleph"),
+        ("{date} {job}", "2027-01-15 clip1-v2"),
+        ("../../{stem}", "_.._shot"),
+        ("..", "clip1-v2"),
+        (".{stem}", "shot"),
+    ],
+)
+def test_a_result_is_named_as_the_operator_wants_and_never_by_a_path(template, name):
+    job = a_job("clip1-v2", variant="_v2")
+    assert base_name(job, a_clip(path="day/shot.mp4"), template, NOON) == name
+
+
+def test_a_model_name_in_a_result_name_leads_nowhere():
+    job = a_job(request=a_request(model="../../../etc/x"))
+    assert "/" not in base_name(job, a_clip(), "{model}", NOON)
+
+
+def test_names_are_tried_in_order():
+    tried = names("shot", ".mp4", "_2")
+    assert [next(tried) for _ in range(3)] == ["shot_2.mp4", "shot_2-2.mp4", "shot_2-3.mp4"]

@@ -1,0 +1,354 @@
+"""Before the money: the clip is read, and sent once, in an order that no crash makes expensive."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from clipspool import work
+from clipspool.catalog import Catalog
+from clipspool.events import (
+    AnswerLost,
+    Cancelled,
+    Changed,
+    Failed,
+    NotSubmitted,
+    Parked,
+    Postponed,
+    Prepared,
+    StageFailed,
+    TaskCancelled,
+    TaskCreated,
+    TaskMissing,
+    TaskSeen,
+    TaskSucceeded,
+)
+from clipspool.job import Error, Held, Reference, State
+from clipspool.media.decoder import Decoder
+from clipspool.media.facts import Probe
+from clipspool.provider import Created, Fault, FaultOf, Inline, Look, NotSent, Refused, TaskStatus, Unclear
+from clipspool.stages.poll import poll, tell_cancel
+from clipspool.stages.prepare import Kit, prepare
+from clipspool.stages.retire import retire, sweep
+from clipspool.stages.submit import Desk, submit
+from clipspool.transport import Depot
+from clipspool.transport.inline import InRequest
+from clipspool.work import note, notes
+from fakes import BUSY, NO_CREDITS, PROFILE, Bench, Studio, a_job, a_request, a_task, lying
+
+DEPOT = Depot([InRequest(5_000_000)], time.time)
+FACTS = Probe(
+    container="mp4",
+    size_bytes=1000,
+    video_codec="h264",
+    width=640,
+    height=360,
+    fps="24/1",
+    variable_frame_rate=False,
+    seconds=2.0,
+    pixel_format="yuv420p",
+    bit_depth=8,
+).to_dict()
+"""What a probe would have said of a clip that fits: the bench's holds no pictures."""
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def studio():
+    return Studio()
+
+
+def read(bench, clip=None, estimate=lambda _request, _seconds: 15.0):
+    clip = clip or bench.clip
+    kit = Kit(Decoder(), DEPOT, lambda request: Catalog.load().limits(request.model), estimate, time.time)
+    return prepare(bench.job, replace(clip, media=FACTS | clip.media), bench.bay, kit)
+
+
+def compose(request, source, references):
+    return "video_to_video", {"prompt": request.prompt, "videoUri": source, "references": list(references)}
+
+
+def send(bench, studio, gate=lambda: True, job=None):
+    return submit(job or bench.job, bench.clip, bench.bay, Desk(studio, DEPOT, compose), gate)
+
+
+def said(bench):
+    return [line["what"] for line in notes(bench.bay.inbox, "clip1")]
+
+
+# --- prepare --------------------------------------------------------------------------------------------
+
+
+def test_a_clip_is_hashed_and_its_price_estimated(bench):
+    bench.clip = replace(bench.clip, media={"seconds": 2.5})
+    seen = read(bench, estimate=lambda request, seconds: (request.model, seconds))
+    assert (seen.size, seen.mtime_ns) == (9, bench.clip.mtime_ns)
+    assert seen.credits_estimated == ("gen4_aleph", 2.5)
+    assert len(seen.sha256) == 64
+
+
+def test_a_clip_that_was_read_before_and_is_the_same_is_not_read_again(bench):
+    clip = replace(bench.clip, sha256="kept")
+    assert read(bench, clip).sha256 == "kept"
+    assert read(bench, replace(clip, size=8)).sha256 != "kept"
+    assert read(bench, replace(clip, mtime_ns=8)).sha256 != "kept"
+
+
+def test_a_clip_that_changes_while_it_is_read_has_to_settle_again(bench, monkeypatch):
+    real = os.fstat
+
+    def write_on(file):
+        here = real(file)
+        with (bench.work / "clip.mp4").open("ab") as clip:
+            clip.write(b"more")
+        return here
+
+    monkeypatch.setattr("clipspool.stages.prepare.os.fstat", write_on)
+    assert read(bench) == Changed()
+
+
+def test_an_empty_clip_is_not_sent(bench):
+    (bench.work / "clip.mp4").write_bytes(b"")
+    assert read(bench) == Changed()
+
+
+def test_a_clip_that_is_nowhere_fails_its_job(bench):
+    (bench.work / "clip.mp4").unlink()
+    event = read(bench)
+    assert isinstance(event, Failed)
+    assert event.error.code == "CLIP.MISSING"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_clip_that_had_retired_is_brought_back(bench, times):
+    failed = a_job(state=State.FAILED, error=Error("X", "x"))
+    clip = retire(bench.clip, [failed], bench.bay)
+    sweep(clip, bench.bay)
+    assert set(lying(bench.path)) == {
+        "_failed/day/shot.mp4",
+        "_failed/day/shot.mp4.error.toml",
+        "_failed/day/shot.toml",
+    }
+    for _ in range(times):
+        assert isinstance(read(bench, clip), Prepared)
+    assert lying(bench.path) == {}
+    names = {path.name for path in bench.work.iterdir()}
+    assert names == {"manifest.toml", "clip.mp4", "sidecar.toml"}
+
+
+# --- submit ---------------------------------------------------------------------------------------------
+
+
+def test_the_journal_knows_first_then_the_ledger_then_a_byte_leaves(bench, studio):
+    order = []
+
+    def gate():
+        order.append(("journal", said(bench), len(studio.sent)))
+        return True
+
+    def answer():
+        order.append(("sent", said(bench), len(studio.sent)))
+        return Created("task-1", 15.0)
+
+    studio.answer = answer
+    assert send(bench, studio, gate) == TaskCreated("task-1", 15.0)
+    assert order == [("journal", [], 0), ("sent", ["intent"], 1)]
+    assert said(bench) == ["intent", "task"]
+    assert notes(bench.bay.inbox, "clip1")[1]["task_id"] == "task-1"
+    assert notes(bench.bay.inbox, "clip1")[1]["profile"] == PROFILE
+
+
+def test_a_clip_goes_as_a_data_uri_of_what_was_hashed(bench, studio):
+    bench.job = a_job(request=a_request(references=(Reference("https://images.test/w.png"),)))
+    send(bench, studio)
+    body = studio.sent[0]["body"]
+    assert isinstance(body["videoUri"], Inline)
+    assert (body["videoUri"].size, body["videoUri"].content_type) == (9, "video/mp4")
+    with body["videoUri"].open() as file:
+        assert file.read() == b"some clip"
+    assert body["references"] == ["https://images.test/w.png"]
+
+
+def test_a_reference_goes_from_its_copy_in_the_work_folder(bench, studio):
+    (bench.work / "ref-1.png").write_bytes(b"png")
+    bench.job = a_job(request=a_request(references=(Reference(name="w.png", file="ref-1.png"),)))
+    send(bench, studio)
+    (reference,) = studio.sent[0]["body"]["references"]
+    assert (reference.size, reference.content_type) == (3, "image/png")
+
+
+def test_the_container_that_was_seen_counts_not_the_name(bench, studio):
+    bench.clip = replace(bench.clip, media={"container": "mov"})
+    send(bench, studio)
+    assert studio.sent[0]["body"]["videoUri"].content_type == "video/quicktime"
+
+
+def test_a_submission_that_is_withdrawn_leaves_no_trace(bench, studio):
+    event = send(bench, studio, gate=lambda: False)
+    assert isinstance(event, Postponed)
+    assert (studio.sent, said(bench)) == ([], [])
+
+
+def test_a_provider_out_of_reach_is_not_asked_and_leaves_no_trace(bench, studio):
+    studio.answer = NotSent(BUSY)
+    assert send(bench, studio) == NotSubmitted(BUSY)
+    assert said(bench) == []
+
+
+@pytest.mark.parametrize("fault", [BUSY, NO_CREDITS])
+def test_a_refusal_for_now_is_written_down(bench, studio, fault):
+    studio.answer = Refused(fault)
+    assert send(bench, studio) == NotSubmitted(fault)
+    assert said(bench) == ["intent", "not_submitted"]
+
+
+def test_a_refusal_of_the_clip_ends_its_job(bench, studio):
+    studio.answer = Refused(Fault(FaultOf.CLIP, "REQUEST.INVALID", "no such ratio", "Change it."))
+    assert send(bench, studio) == Failed(Error("REQUEST.INVALID", "no such ratio", "Change it."))
+    assert said(bench) == ["intent", "not_submitted"]
+
+
+def test_a_lost_answer_leaves_a_bare_intent(bench, studio):
+    studio.answer = Unclear("no answer came", {"bytes_written": 9})
+    assert send(bench, studio) == AnswerLost("no answer came", {"bytes_written": 9})
+    assert said(bench) == ["intent"]
+
+
+def test_a_clip_that_changed_after_it_was_hashed_is_not_sent(bench, studio):
+    (bench.work / "clip.mp4").write_bytes(b"another clip")
+    assert send(bench, studio) == Changed()
+    assert studio.sent == []
+
+
+def test_a_clip_that_changes_while_the_connection_is_made_cannot_be_opened(bench, studio):
+    send(bench, studio)
+    (bench.work / "clip.mp4").write_bytes(b"another clip")
+    with pytest.raises(OSError, match="changed after it was read"):
+        studio.sent[0]["body"]["videoUri"].open()
+
+
+def test_a_clip_that_is_gone_is_not_sent(bench, studio):
+    (bench.work / "clip.mp4").unlink()
+    with pytest.raises(FileNotFoundError):
+        send(bench, studio)
+    assert studio.sent == []
+
+
+def test_a_ledger_that_takes_no_notes_stops_the_submission_before_a_byte_leaves(bench, studio):
+    (bench.work / "ledger.jsonl").unlink()
+    (bench.work / "ledger.jsonl").mkdir()
+    with pytest.raises(OSError, match="regular file"):
+        send(bench, studio)
+    (bench.work / "ledger.jsonl").rmdir()
+
+    def gate():
+        (bench.work / "ledger.jsonl").mkdir()
+        return True
+
+    event = send(bench, studio, gate)
+    assert isinstance(event, NotSubmitted)
+    assert (event.fault.code, event.fault.of) == ("WORK.UNWRITABLE", FaultOf.CLIP)
+    assert studio.sent == []
+
+
+def test_a_task_whose_note_cannot_be_written_is_told_all_the_same(bench, studio):
+    def answer():
+        (bench.work / "ledger.jsonl").unlink()
+        (bench.work / "ledger.jsonl").mkdir()
+        return Created("task-1")
+
+    studio.answer = answer
+    assert send(bench, studio) == TaskCreated("task-1")
+
+
+def test_a_work_folder_that_knows_more_than_the_journal_waits_for_a_person(bench, studio):
+    """The journal was put back to an older one: what it has forgotten may have been paid."""
+    send(bench, studio)
+    event = send(bench, studio)
+    assert isinstance(event, Parked)
+    assert event.held is Held.IN_DOUBT
+    assert len(studio.sent) == 1
+
+
+def test_a_journal_that_knows_as_much_may_submit_again(bench, studio):
+    send(bench, studio)
+    assert isinstance(send(bench, studio, job=replace(bench.job, task=a_task(1))), TaskCreated)
+    studio.answer = Refused(BUSY)
+    send(bench, studio, job=replace(bench.job, task=a_task(2)))
+    studio.answer = None
+    assert isinstance(send(bench, studio, job=replace(bench.job, task=a_task(3))), TaskCreated)
+    assert len(studio.sent) == 4
+
+
+def test_a_line_torn_by_a_power_cut_takes_no_other_with_it(bench, studio):
+    with (bench.work / "ledger.jsonl").open("ab") as ledger:
+        ledger.write(b'{"job": "clip1", "what": "int')
+    send(bench, studio)
+    assert said(bench) == ["intent", "task"]
+
+
+def test_two_variants_of_a_clip_are_counted_apart(bench, studio):
+    note(bench.bay.inbox, "clip1", "clip1-v2", "intent", profile=PROFILE)
+    assert isinstance(send(bench, studio), TaskCreated)
+
+
+def test_a_whole_request_is_what_the_catalogue_makes_of_it(bench, studio):
+    catalog = Catalog.load({})
+
+    def from_catalog(request, source, references):
+        return catalog.models[request.model].endpoint, catalog.body(request, source, references)
+
+    submit(bench.job, bench.clip, bench.bay, Desk(studio, DEPOT, from_catalog), lambda: True)
+    body = studio.sent[0]["body"]
+    assert (body["promptText"], body["model"], body["seed"]) == ("deep winter", "gen4_aleph", 42)
+
+
+def test_a_note_is_durable_before_it_counts(bench, monkeypatch):
+    synced = []
+    monkeypatch.setattr(
+        "clipspool.files.os.fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+    )
+    work.note(bench.bay.inbox, "clip1", "clip1", "intent")
+    assert [path.name for path in synced] == ["ledger.jsonl"]
+
+
+# --- poll -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("look", "event"),
+    [
+        (Look(TaskStatus.QUEUED, "THROTTLED", 0.0), TaskSeen("THROTTLED", rendering=False, progress=0.0)),
+        (Look(TaskStatus.RUNNING, "RUNNING", 0.5), TaskSeen("RUNNING", rendering=True, progress=0.5)),
+        (Look(TaskStatus.UNKNOWN, "PONDERING"), TaskSeen("PONDERING", rendering=True)),
+        (Look(TaskStatus.MISSING, "task_not_exist"), TaskMissing("task_not_exist")),
+        (Look(TaskStatus.SUCCEEDED, "SUCCEEDED", credits=14.0), TaskSucceeded(14.0)),
+        (Look(TaskStatus.CANCELLED, "CANCELLED"), TaskCancelled("CANCELLED")),
+        (BUSY, StageFailed("PROVIDER.BUSY", "Too many requests", 20.0)),
+    ],
+)
+def test_a_look_says_what_was_seen(look, event):
+    assert poll(look) == event
+
+
+def test_a_failed_render_says_why_and_whether_a_later_try_may_do():
+    moderated = Fault(FaultOf.CLIP, "SAFETY.OUTPUT", "it was moderated", "Change the prompt.")
+    event = poll(Look(TaskStatus.FAILED, "FAILED", failure=moderated, credits=3.0))
+    assert event == Failed(Error("SAFETY.OUTPUT", "it was moderated", "Change the prompt."), 3.0)
+    passing = replace(moderated, of=FaultOf.MOMENT, code="INTERNAL")
+    assert poll(Look(TaskStatus.FAILED, "FAILED", failure=passing)).error.retryable
+    assert poll(Look(TaskStatus.FAILED, "FAILED")).error.code == "TASK.FAILED"
+
+
+def test_a_cancelled_job_ends_whether_or_not_the_provider_could_be_told(studio):
+    job = a_job(state=State.RUNNING, task=a_task(), cancel_by="ann")
+    assert tell_cancel(job, studio) == Cancelled("ann", "cancelled by ann; the provider was told")
+    studio.cannot_cancel = BUSY
+    assert "could not be told (Too many requests)" in tell_cancel(job, studio).message
+    assert studio.told_to_cancel == ["task-1", "task-1"]

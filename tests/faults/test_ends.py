@@ -1,0 +1,191 @@
+"""The daemon ended at random, twice over, or by its own journal: what was dropped comes home, paid once."""
+
+import contextlib
+import hashlib
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from faults.oracle import Oracle
+from journeys.bay import make_clip
+
+SEED = int(os.environ.get("CLIPSPOOL_TEST_SEED") or random.Random().randrange(1 << 30))
+
+
+def settle_doubts(bay):
+    """Be the operator: attach what the ledger of the stand-in knows, run the rest again."""
+    for _ in range(4):
+        bay.run_until_idle(60)
+        doubtful = [j for j in bay.query("SELECT * FROM jobs") if j["held"] == "in_doubt"]
+        if not doubtful:
+            return
+        known = {(c["sha256"]): c["task_id"] for c in Oracle(bay).ledger()}
+        for job in doubtful:
+            sha256 = bay.query("SELECT sha256 FROM clips WHERE id = ?", job["clip_id"])[0]["sha256"]
+            words = ("attach", job["id"], known[sha256]) if sha256 in known else ("retry", job["id"])
+            assert bay.call(*words, "--yes").returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_ended_at_random_again_and_again_every_clip_is_delivered_once(open_bays, number):
+    sys.stdout.write(f"CLIPSPOOL_TEST_SEED={SEED}\n")
+    chance = random.Random(SEED)
+    with open_bays(render_seconds=0.3, seed=SEED) as bay:
+        bay.configure(provider="running_max = 4")
+        bay.box.misbehave("create:429:probability=0.2:retry_after=0", "poll:500:probability=0.2")
+        bay.box.misbehave("download:cut:probability=0.3")
+        names = (f"n{n:02}.mp4" for n in itertools.count())
+        for _ in range(5):
+            for _ in range(3):
+                bay.drop(next(names))
+            bay.start()
+            time.sleep(chance.uniform(0.1, 1.2))
+            code = bay.stop(number)
+            assert code == (0 if number == signal.SIGTERM else -9)
+            found = Oracle(bay).violations(at_rest=False)
+            assert found == [], f"{found}, CLIPSPOOL_TEST_SEED={SEED}"
+        bay.box.behave()
+        settle_doubts(bay)
+        assert list(bay.jobs().values()) == ["delivered"] * 15, SEED
+        found = [v for v in Oracle(bay).violations() if not v.startswith("I10")]
+        assert found == [], f"{found}, CLIPSPOOL_TEST_SEED={SEED}"
+        if number == signal.SIGTERM:
+            assert bay.paid == 15
+
+
+def test_two_daemons_with_journals_of_their_own_share_an_inbox_and_take_each_clip_once(open_bays):
+    with open_bays() as one:
+        two = object.__new__(type(one))
+        two.__dict__ |= one.__dict__ | {
+            "config": one.home / "two.toml",
+            "journal": one.home / "state-two" / "journal.sqlite3",
+            "log": one.home / "two.log",
+            "daemon": None,
+        }
+        two.configure()
+        one.start()
+        two.start()
+        try:
+            for number in range(20):
+                one.drop(f"n{number:02}.mp4")
+            one.until(lambda: len(one.jobs()) + len(two.jobs()) >= 20, 20)
+            one.until(lambda: {*one.jobs().values(), *two.jobs().values()} == {"delivered"}, 20)
+            one.until(lambda: len([n for n in one.lying() if n.endswith(".mp4")]) == 20, 20)
+        finally:
+            assert two.stop() == 0
+        assert one.stop() == 0
+        assert one.paid == 20
+        assert len([n for n in one.results() if n.endswith(".mp4")]) == 20
+        assert set(one.box.ledger.creates_by_clip().values()) == {1}
+
+
+def test_a_journal_that_cannot_be_written_ends_the_daemon_before_it_can_spend(open_bays):
+    with open_bays() as bay:
+        state = bay.journal.parent
+        state.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(state)], capture_output=True, check=False
+        )
+        if done.returncode != 0:
+            pytest.skip("mounting is not allowed here")
+        try:
+            bay.start()
+            with (state / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while file.write(bytes(4096)):
+                    pass
+            for number in range(30):
+                bay.drop(f"n{number}.mp4")
+            assert bay.daemon.wait(30) == 1
+            bay.daemon = None
+            paid = bay.paid
+            assert Oracle(bay).violations(at_rest=False) == []
+            (state / "filler").unlink()
+            subprocess.run(["mount", "-o", "remount,size=64m", str(state)], check=True)
+            settle_doubts(bay)
+            assert list(bay.jobs().values()) == ["delivered"] * 30
+            assert bay.paid == 30, paid
+            assert Oracle(bay).violations() == []
+        finally:
+            subprocess.run(["umount", "-l", str(state)], capture_output=True, check=False)
+
+
+def damage_cut(data):
+    return data[: len(data) // 2]
+
+
+def damage_head(data):
+    return b"\0" * 100 + data[100:]
+
+
+def damage_pages(data):
+    return data[:8192] + bytes(255 - b for b in data[8192:20480]) + data[20480:]
+
+
+@pytest.mark.parametrize("damage", [damage_cut, damage_head, damage_pages])
+def test_a_damaged_journal_is_refused_with_a_sentence_and_recovered(open_bays, damage):
+    with open_bays(render_seconds=20.0) as bay:
+        bay.start()
+        bay.drop()
+        bay.until_states("running")
+        assert bay.stop() == 0
+        bay.journal.write_bytes(damage(bay.journal.read_bytes()))
+        done = bay.call("run", "--until-idle")
+        assert done.returncode == 1, done.stderr
+        assert "recover" in done.stderr
+        assert "Traceback" not in done.stderr
+        bay.journal.rename(bay.journal.with_suffix(".kept"))
+        assert bay.call("recover", "--yes").returncode == 0
+        assert list(bay.jobs().values()) == ["running"]
+        assert bay.paid == 1
+
+
+def test_a_clip_that_is_written_slowly_is_taken_once_it_is_whole(bay):
+    data = make_clip(bay.template, "slow")
+    bay.dropped[hashlib.sha256(data).hexdigest()] = "slow.mp4"
+    bay.start()
+    bay.write("slow.toml", 'prompt = "slow"\n')
+    path = bay.inbox / "slow.mp4"
+    with path.open("wb", buffering=0) as file:
+        for start in range(0, len(data), len(data) // 6):
+            file.write(data[start : start + len(data) // 6])
+            time.sleep(0.35)
+    bay.until_retired()
+    assert bay.paid == 1
+    assert (bay.inbox / "_done" / "slow.mp4").read_bytes() == data
+
+
+def test_a_clip_that_is_preallocated_and_filled_later_is_taken_once_it_is_whole(bay):
+    data = make_clip(bay.template, "filled")
+    bay.dropped[hashlib.sha256(data).hexdigest()] = "filled.mp4"
+    bay.start()
+    bay.write("filled.toml", 'prompt = "filled"\n')
+    with (bay.inbox / "filled.mp4").open("wb", buffering=0) as file:
+        file.truncate(len(data))
+        time.sleep(0.6)
+        file.write(data[:3000])
+        time.sleep(0.6)
+        file.write(data[3000:])
+    bay.until_retired()
+    assert (bay.inbox / "_done" / "filled.mp4").read_bytes() == data
+    assert bay.paid == 1
+
+
+def test_few_descriptors_and_little_memory_lose_nothing(open_bays):
+    with open_bays() as bay:
+        bay.configure(provider="running_max = 20")
+        for number in range(10):
+            bay.drop(f"n{number}.mp4")
+        bay.start("--until-idle", wait=False, before=["sh", "-c", 'ulimit -n 40; exec "$@"', "sh"])
+        bay.daemon.wait(60)
+        bay.daemon = None
+        assert Oracle(bay).violations(at_rest=False) == []
+        settle_doubts(bay)
+        assert list(bay.jobs().values()) == ["delivered"] * 10
+        assert bay.paid == 10
+        assert Oracle(bay).violations() == []
