@@ -23,7 +23,7 @@ class Bench:
     """An inbox, what it told, and the time it believes."""
 
     def __init__(
-        self, path, *, check=lambda _request: [], inspect=lambda _fd: ({"seconds": 2.0}, []), **rules
+        self, path, *, check=lambda _request, _media: [], inspect=lambda _fd: ({"seconds": 2.0}, []), **rules
     ):
         self.path = path
         path.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import signal
 import threading
 import time
@@ -33,6 +34,7 @@ from clipspool.runway import Patience, Runway
 from clipspool.scheduler import Scheduler
 from clipspool.service import Service
 from clipspool.settings import InboxSettings, Settings, SettingsError, changes, load
+from clipspool.shipping import depot_of
 from clipspool.views import InboxView, iso, status_json, text
 from clipspool.work import Manifest, rewrite_manifest
 from clipspool.workshop import Shop, Tools
@@ -43,6 +45,7 @@ DRAIN_SECONDS = 50.0
 """Within the 60 s that SIGTERM may take (promise 12)."""
 _STATUS_SECONDS = 5.0
 _FOLDERS = "folders"
+_NAME_KEY = "name_key"
 
 
 class CannotStart(Exception):
@@ -141,10 +144,11 @@ class Daemon:
         self._journal_id = str(self.journal.fact("id"))
         self._folders: dict[str, str] = dict(self.journal.fact(_FOLDERS) or {})
         self._roots: dict[str, tuple[Root, Root]] = {}
-        self._decoder = Decoder()
+        self._decoder, self._studio = Decoder(), Decoder(children=2)
+        self._secret = self._name_secret()
         self._service = Service()
         self._provider = provider_of(settings)
-        self._shop = Shop(self._tools(), self._decoder, now, self._stopping.is_set)
+        self._shop = Shop(self._tools(), self._decoder, self._studio, now, self._stopping.is_set)
         self.scheduler = Scheduler(
             self.journal, self._shop, profile=self._provider.profile, pace=pace_of(settings), now=now
         )
@@ -173,7 +177,16 @@ class Daemon:
             return older.setdefault(address, provider_of(settings, address))
 
         catalog = Catalog.load(settings.models)
-        return Tools(bays, self._provider, catalog, settings.provider.inline_bytes_max, follow)
+        return Tools(bays, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
+
+    def _name_secret(self) -> bytes:
+        """Give what makes the names of files that are put up unguessable: this journal's, for good."""
+        kept = self.journal.fact(_NAME_KEY)
+        if kept is None:
+            kept = secrets.token_hex(32)
+            with self.journal.turn():
+                self.journal.set_fact(_NAME_KEY, kept)
+        return bytes.fromhex(str(kept))
 
     def _bay(self, inbox: InboxSettings) -> Bay:
         if inbox.name not in self._roots:
@@ -282,6 +295,8 @@ class Daemon:
         for inbox in self._inboxes.values():
             inbox.stop(0.0)
         self._decoder.close()
+        self._studio.close()
+        self._shop.tools.depot.close()
         self._provider.close()
         self.journal.close()
         self._lock.release()
@@ -337,14 +352,10 @@ class Daemon:
     def _apply(self, new: Settings) -> None:
         old_names = set(self._inboxes)
         self.settings = new
-        secret = new.provider.api_key
-        logs.configure(
-            format=new.logs.format,
-            level=new.logs.level,
-            secrets=[] if secret is None else [secret.get_secret_value()],
-        )
+        logs.configure(format=new.logs.format, level=new.logs.level, secrets=new.secrets)
         old_profile = self._provider.profile
         self._provider = provider_of(new)
+        # The ways that were are not closed: a worker may be on one, and they end with their last use.
         self._shop.tools = self._tools()
         self.scheduler.profile = self._provider.profile
         self.scheduler.pace = pace_of(new)

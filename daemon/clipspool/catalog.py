@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from clipspool.job import Problem, Request
+from clipspool.media.plan import Limits
 from clipspool.provider import Inline
 
 _RATIO = re.compile(r"[1-9]\d{0,4}:[1-9]\d{0,4}")
@@ -21,6 +22,8 @@ _ALMOST_RATIO = re.compile(r"\s*([1-9]\d{0,4})\s*[:xX\u00d7*/]\s*([1-9]\d{0,4})\
 _THRESHOLDS = ("auto", "low")
 _DEPTH_MAX = 20
 _FRAME_SECONDS = 0.04
+_SIDE_MAX = 16_384
+"""No model takes a longer side, known or not."""
 
 OptionalField = Literal["seed", "ratio", "references", "contentModeration"]
 
@@ -89,6 +92,15 @@ class Model(BaseModel):
     """Width divided by height."""
     aspect_max: _Positive | None = None
     frames_per_second_max: _Positive | None = None
+    frames_per_second_min: _Positive | None = None
+    containers: tuple[Literal["mp4", "mov", "webm", "mkv"], ...] = ("mp4", "mov", "webm")
+    """Containers and codecs that are sent as they are; a clip in any other is made to fit [PROVIDER 2.4]."""
+    codecs: tuple[_Name, ...] = ("h264", "hevc", "vp8", "vp9", "av1", "prores")
+    bit_depth_max: Annotated[_Count, Field(ge=8, le=16)] = 10
+    takes_hdr: bool = False
+    """Whether HDR (PQ, HLG) is sent as it is; otherwise it is tone-mapped."""
+    uses_audio: bool = False
+    """Whether the model listens; otherwise a clip that is made to fit goes without its sound."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -139,6 +151,28 @@ class Catalog:
                 Problem(f"`{request.model}` takes {limit}, here are {len(request.references)}", "references")
             )
         return found
+
+    def limits(self, name: str) -> Limits:
+        """Give what a model takes as the media plan wants it; raises KeyError for one that is not known."""
+        model = self.models[name]
+        least, most = model.short_side_pixels_min or 2, model.side_pixels_max or _SIDE_MAX
+        return Limits(
+            width_min=least,
+            width_max=most,
+            height_min=least,
+            height_max=most,
+            aspect_min=model.aspect_min or 0.0,
+            aspect_max=model.aspect_max or math.inf,
+            fps_min=model.frames_per_second_min,
+            fps_max=model.frames_per_second_max,
+            seconds_min=model.seconds_min or None,
+            seconds_max=model.seconds_max,
+            containers=frozenset(model.containers),
+            codecs=frozenset(model.codecs),
+            bit_depth_max=model.bit_depth_max,
+            hdr=model.takes_hdr,
+            audio_used=model.uses_audio,
+        )
 
     def body(
         self, request: Request, source: Inline | str, references: Sequence[Inline | str] = ()

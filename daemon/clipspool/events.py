@@ -18,11 +18,22 @@ class Prepared:
     size: int
     mtime_ns: int
     credits_estimated: float | None = None
+    way: str = ""
+    """How it reaches the provider, where not in the request itself."""
+    sent_sha256: str = ""
+    """Of what is sent, where that is not the clip itself."""
+    sent_size: int | None = None
+    changes: tuple[str, ...] = ()
+    """What was changed to make it fit, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The clip is not the one that was read: somebody still writes to it. It has to settle again."""
+    """What was prepared is not good any more, and has to be prepared again."""
+
+    reason: str = "the clip is still being written"
+    is_settled: bool = False
+    """Whether the clip itself stands still: then it is prepared at once."""
 
 
 @dataclass(frozen=True, slots=True)

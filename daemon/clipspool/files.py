@@ -267,15 +267,20 @@ class Root:
 
     # --- lasting changes --------------------------------------------------------------------------------
 
-    def create(self, rel: Rel, data: bytes) -> None:
-        """Write a new file so that its name never shows less than the whole; raises FileExistsError."""
-        self._write(rel, data, rename_new)
+    def create(self, rel: Rel, data: bytes, *, is_last: bool = True) -> None:
+        """Write a new file so that its name never shows less than the whole; raises FileExistsError.
+
+        Not `is_last`: what follows in the same folder syncs its names, this one's with them.
+        """
+        self._write(rel, data, rename_new, is_last=is_last)
 
     def replace(self, rel: Rel, data: bytes) -> None:
         """Write a file whole in the place of whatever had its name."""
-        self._write(rel, data, _rename_over)
+        self._write(rel, data, _rename_over, is_last=True)
 
-    def _write(self, rel: Rel, data: bytes, rename: Callable[[str, int, str, int], None]) -> None:
+    def _write(
+        self, rel: Rel, data: bytes, rename: Callable[[str, int, str, int], None], *, is_last: bool
+    ) -> None:
         temporary = temporary_name()
         with self.folder(parent(rel), make=True) as fd:
             try:
@@ -287,14 +292,16 @@ class Root:
                 with suppress(OSError):
                     os.unlink(temporary, dir_fd=fd)
                 raise
-            sync_folder(fd)
+            if is_last:
+                sync_folder(fd)
 
-    def create_in(self, name: str, folder: int) -> FileIO:
-        """Open a new file for writing in an open folder; raises FileExistsError."""
-        fd = os.open(name, NEW_FLAGS, 0o666, dir_fd=folder)
+    def create_in(self, name: str, folder: int, *, to_read: bool = False) -> FileIO:
+        """Open a new file for writing in an open folder, and to read it too; raises FileExistsError."""
+        flags = NEW_FLAGS & ~os.O_WRONLY | os.O_RDWR if to_read else NEW_FLAGS
+        fd = os.open(name, flags, 0o666, dir_fd=folder)
         if self._file_mode is not None:
             os.fchmod(fd, self._file_mode)
-        return FileIO(fd, "wb")
+        return FileIO(fd, "rb+" if to_read else "wb")
 
     def append(self, rel: Rel, data: bytes) -> None:
         """Add to the end of a file of ours, durably; makes it where it is missing."""
@@ -312,15 +319,17 @@ class Root:
             if is_new:
                 sync_folder(folder)
 
-    def move(self, rel: Rel, to: Root, to_rel: Rel) -> None:
+    def move(self, rel: Rel, to: Root, to_rel: Rel, *, is_last: bool = True) -> None:
         """Rename a file, durably, without ever replacing one.
 
         The target's folder is synced: a file system that keeps a journal has both ends of a rename or none.
-        Raises FileExistsError when the name is taken, OSError with EXDEV between file systems.
+        Not `is_last`: the move that follows into the same folder does it. Raises FileExistsError when the
+        name is taken, OSError with EXDEV between file systems.
         """
         with self.folder(parent(rel)) as source, to.folder(parent(to_rel), make=True) as target:
             rename_new(name_of(rel), source, name_of(to_rel), target)
-            sync_folder(target)
+            if is_last:
+                sync_folder(target)
 
     def copy(self, rel: Rel, to: Root, to_rel: Rel) -> str:
         """Copy a regular file under a new name, whole, durable and compared; gives its SHA-256.

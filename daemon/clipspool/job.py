@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, so that no two letters look alike
 _EPOCH = 1_735_689_600  # 2025-01-01: keeps the time part of an id at six letters until 2059
@@ -81,6 +81,14 @@ class Paid(StrEnum):
     UNKNOWN = "unknown"
 
 
+LongClips = Literal["refuse", "trim"]
+"""What happens with a clip that is longer than its model takes."""
+Finish = Literal["as_is", "timeline"]
+"""Whether a result is delivered as the provider made it, or made to lie where its source lay."""
+FinishSize = Literal["result", "source"]
+"""Whose dimensions a result has that is made ready for the timeline."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A reference image: an https address, or a file copied into the work folder at acceptance."""
@@ -111,6 +119,13 @@ class Request:
     priority: int = 0
     not_before: float | None = None
     """Unix seconds: sent no earlier."""
+    long_clips: LongClips = "refuse"
+    start_seconds: float = 0.0
+    """Where the part begins that is sent of a clip cut to length."""
+    finish: Finish = "as_is"
+    finish_size: FinishSize = "result"
+    keep_untouched: bool = False
+    """With `finish = "timeline"`: the provider's own file is delivered too."""
 
     def to_dict(self) -> dict[str, Any]:
         """Give a form that JSON and TOML hold, without what is not set."""
@@ -127,7 +142,18 @@ class Request:
             body["priority"] = self.priority
         if self.not_before is not None:
             body["not_before"] = self.not_before
-        return body
+        return {**body, **self.media_keys()}
+
+    def media_keys(self) -> dict[str, Any]:
+        """Give what is asked for about the pictures themselves, as a sidecar spells it; defaults left out."""
+        keys = {
+            "long_clips": (self.long_clips, "refuse"),
+            "start_seconds": (self.start_seconds, 0.0),
+            "finish": (self.finish, "as_is"),
+            "finish_size": (self.finish_size, "result"),
+            "keep_untouched": (self.keep_untouched, False),
+        }
+        return {key: value for key, (value, usual) in keys.items() if value != usual}
 
     @classmethod
     def from_dict(cls, body: dict[str, Any]) -> Self:
@@ -198,6 +224,10 @@ class Result:
     sha256: str
     name: str = ""
     """Path relative to the outbox, once delivered."""
+    finished: tuple[str, ...] = ()
+    """What was done to make it ready for the timeline, in words."""
+    is_untouched: bool = False
+    """Whether it is the provider's own file, kept beside the one that was finished."""
 
 
 @dataclass(frozen=True, slots=True)

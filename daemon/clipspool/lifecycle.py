@@ -196,12 +196,12 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
                 prepared=True,
                 attempts=0,
                 due_at=now,
-                reason="",
+                reason=_what_is_sent(event) if job.held is None else job.reason,
                 credits_estimated=event.credits_estimated,
             )
         case Changed():
-            due_at = now + max(pace.settle_seconds, 0.1)
-            return replace(job, prepared=False, due_at=due_at, reason="the clip is still being written")
+            due_at = now if event.is_settled else now + max(pace.settle_seconds, 0.1)
+            return replace(job, prepared=False, due_at=due_at, reason=event.reason)
         case Postponed():
             return replace(job, due_at=now + event.seconds, reason=event.reason)
         case StageFailed():
@@ -261,6 +261,13 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             return _retried(job, now)
         case never:
             assert_never(never)
+
+
+def _what_is_sent(event: Prepared) -> str:
+    """Say what is sent where it is not the clip itself in the request; a reason is what history keeps."""
+    if event.changes:
+        return f"made to fit: {'; '.join(event.changes)}"
+    return f"ready by {event.way}" if event.way else ""
 
 
 def _not_submitted(job: Job, event: NotSubmitted, now: float, pace: Pace) -> Job:

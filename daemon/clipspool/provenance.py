@@ -10,12 +10,16 @@ import tomli_w
 
 from clipspool import __version__
 from clipspool.job import Clip, Error, Job, Paid, Request, Result, State, utc
+from clipspool.sent import Sent, files_of
 
 
-def provenance(job: Job, clip: Clip, result: Result, name: str, finished_at: float) -> bytes:
+def provenance(
+    job: Job, clip: Clip, result: Result, name: str, finished_at: float, sent: Sent | None = None
+) -> bytes:
     """Say where a result comes from; the same file is a valid sidecar for doing it again.
 
-    `name` is the result's name in the outbox, `finished_at` the time in Unix seconds.
+    `name` is the result's name in the outbox, `finished_at` the time in Unix seconds, `sent` what was sent
+    where that was not the clip itself.
     """
     facts: dict[str, Any] = {
         "name": _text(name),
@@ -30,6 +34,7 @@ def provenance(job: Job, clip: Clip, result: Result, name: str, finished_at: flo
         "finished_at": utc(finished_at),
         "clipspool": __version__,
     }
+    facts |= _changes(result, sent)
     if job.variant:
         facts["variant"] = job.variant.lstrip("_")
     if job.task is not None:
@@ -44,6 +49,22 @@ def provenance(job: Job, clip: Clip, result: Result, name: str, finished_at: flo
     return tomli_w.dumps({**as_sent(job.request), "result": facts}).encode()
 
 
+def _changes(result: Result, sent: Sent | None) -> dict[str, Any]:
+    """Say what was changed on the way there and on the way back; nothing for what went as it was."""
+    facts: dict[str, Any] = {}
+    if conformed := [change for one in files_of(sent) for change in one.changes]:
+        facts["conformed"] = conformed
+    if sent is not None and sent.source.made:
+        facts |= {"sent_size": sent.source.size, "sent_sha256": sent.source.sha256}
+    if sent is not None and sent.source.way != "inline":
+        facts["transport"] = sent.source.way
+    if result.finished:
+        facts["finished"] = list(result.finished)
+    if result.is_untouched:
+        facts["untouched"] = True
+    return facts
+
+
 def as_sent(request: Request) -> dict[str, Any]:
     """Spell a request in a sidecar's keys."""
     keys: dict[str, Any] = {"prompt": request.prompt, "model": request.model, "seed": request.seed}
@@ -53,6 +74,7 @@ def as_sent(request: Request) -> dict[str, Any]:
         keys["references"] = [_text(r.uri or r.name) for r in request.references]
     if request.priority:
         keys["priority"] = request.priority
+    keys |= request.media_keys()
     if request.content_moderation:
         keys["content_moderation"] = request.content_moderation
     if request.extra:

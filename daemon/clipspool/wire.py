@@ -16,7 +16,7 @@ import ssl
 import struct
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -189,15 +189,20 @@ class FreeAdapter(HTTPAdapter):
         return pool
 
     def call(
-        self, method: str, url: str, headers: Mapping[str, str], auth: AuthBase | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        auth: AuthBase | None = None,
+        body: bytes | Iterable[bytes] | None = None,
     ) -> requests.Response:
-        """Send a request without a body and return once the answer's head is here.
+        """Send a request and return once the answer's head is here; a streamed body has a `len` too.
 
         Raises WireTrouble; of it Forbidden for an address that the guard refuses, before and after `requests`
         has normalised it, and InvalidURL where that is not possible.
         """
         self._wire.guard.target(url)
-        request = requests.Request(method, url, headers=dict(headers), auth=auth).prepare()
+        request = requests.Request(method, url, headers=dict(headers), auth=auth, data=body).prepare()
         self._wire.guard.target(request.url or "")
         return self.send(
             request, stream=True, timeout=(self._limits.connect_seconds, self._limits.silence_seconds)

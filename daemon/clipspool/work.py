@@ -158,12 +158,12 @@ def claim(root: Root, manifest: Manifest, references: Sequence[tuple[Rel, str]] 
             root.create_in(LEDGER, folder).close()
             for path, name in references:
                 root.copy(path, root, join(home, name))
-            sync_folder(folder)
-            sync_folder(work)
             rename_new(name_of(clip.path), source, clip.source, folder)
             if clip.sidecar is not None and parent(clip.sidecar) == parent(clip.path):
                 rename_new(name_of(clip.sidecar), source, SIDECAR, folder)
+            # The manifest's name was there before the clip's: a file system that keeps a journal has both.
             sync_folder(folder)
+            sync_folder(work)
 
 
 def finish_claim(root: Root, clip: Clip) -> None:

@@ -1,4 +1,4 @@
-"""Where stages get their tools: folders, provider, decoder and catalogue, by the job they are for."""
+"""Where stages get their tools: folders, provider, decoders, ways and catalogue, by the job they are for."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from typing import Any, assert_never
 
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
-from clipspool.events import Event, StageFailed
+from clipspool.events import Event, Fetched, StageFailed
 from clipspool.job import Clip, Job, Problem, Request
 from clipspool.lifecycle import Stage
 from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
-from clipspool.media.facts import MediaFault
-from clipspool.provider import Inline, Look, Provider, TaskStatus, encoded_length
+from clipspool.media.facts import MediaFault, Probe
+from clipspool.media.plan import Limits, Refuse
+from clipspool.provider import Inline, Look, Provider, TaskStatus
 from clipspool.stages.deliver import deliver
 from clipspool.stages.fetch import Seen, fetch
+from clipspool.stages.finish import finish
+from clipspool.stages.fit import choose_for, type_by
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
-from clipspool.stages.prepare import prepare
+from clipspool.stages.prepare import Kit, prepare
 from clipspool.stages.retire import retire, sweep
-from clipspool.stages.submit import content_type_of, submit
+from clipspool.stages.submit import Desk, submit
+from clipspool.transport import Depot
 
 _FRESH_SECONDS = 30.0
 
@@ -33,7 +37,7 @@ class Tools:
     bays: Mapping[str, Bay]
     provider: Provider
     catalog: Catalog
-    inline_bytes_max: int
+    depot: Depot
     follow: Callable[[str], Provider | None]
     """Gives the provider for a task's profile; None where this key must not be shown to that address."""
 
@@ -44,6 +48,9 @@ class Shop:
 
     tools: Tools
     decoder: Decoder
+    """For looks, which are short and for which somebody waits."""
+    studio: Decoder
+    """For what takes long: making clips fit, results ready for the timeline, and posters."""
     now: Callable[[], float]
     stopping: Callable[[], bool] = field(default=lambda: False)
     _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
@@ -54,17 +61,24 @@ class Shop:
         tools = self.tools
         match stage:
             case Stage.PREPARE:
-                return prepare(job, clip, tools.bays[job.inbox], tools.catalog.credits)
+                return prepare(job, clip, tools.bays[job.inbox], self._kit(tools))
             case Stage.SUBMIT:
-                return submit(job, clip, tools.bays[job.inbox], tools.provider, self._compose, gate)
+                desk = Desk(tools.provider, tools.depot, self._compose)
+                return submit(job, clip, tools.bays[job.inbox], desk, gate)
             case Stage.DELIVER:
                 return deliver(job, clip, tools.bays[job.inbox], self.now())
             case Stage.POLL | Stage.FETCH | Stage.TELL_CANCEL:
-                return self._follow(stage, job, tools)
+                return self._follow(stage, job, clip, tools)
             case never:
                 assert_never(never)
 
-    def _follow(self, stage: Stage, job: Job, tools: Tools) -> Event:
+    def _kit(self, tools: Tools) -> Kit:
+        def limits(request: Request) -> Limits | None:
+            return tools.catalog.limits(request.model) if request.model in tools.catalog.models else None
+
+        return Kit(self.studio, tools.depot, limits, tools.catalog.credits, self.now)
+
+    def _follow(self, stage: Stage, job: Job, clip: Clip, tools: Tools) -> Event:
         profile = job.task.profile if job.task else ""
         provider = tools.follow(profile)
         if provider is None:
@@ -82,14 +96,17 @@ class Shop:
         seen_at, look = self._ended_looks.pop(task_id, (0.0, None))
         if self.now() - seen_at > _FRESH_SECONDS:
             look = None
-        return fetch(job, tools.bays[job.inbox], provider, self._look_into, self.stopping, look)
+        bay = tools.bays[job.inbox]
+        event = fetch(job, bay, provider, self._look_into, self.stopping, look)
+        return finish(job, clip, bay, event, self.studio) if isinstance(event, Fetched) else event
 
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
         """Move a clip's source to where it ends; raises OSError."""
         return retire(clip, jobs, self.tools.bays[clip.inbox])
 
     def sweep(self, clip: Clip) -> None:
-        """Remove a retired clip's work folder; raises OSError."""
+        """Remove a retired clip's work folder, and what was put up for it; raises OSError."""
+        self.tools.depot.remove(clip.id)
         sweep(clip, self.tools.bays[clip.inbox])
 
     def _compose(
@@ -107,24 +124,24 @@ class Shop:
             return Seen("", seen.message)
         return Seen(boxes.suffix_for(kind))
 
-    def check(self, request: Request) -> list[Problem]:
-        """Say what the catalogue has against a request."""
-        return self.tools.catalog.problems(request)
+    def check(self, request: Request, media: Mapping[str, Any]) -> list[Problem]:
+        """Say what keeps a request for a clip from being sent: the model's limits, or the clip itself."""
+        tools = self.tools
+        if found := tools.catalog.problems(request):
+            return found
+        if not media.get("container"):
+            return []
+        limits, content_type = tools.catalog.limits(request.model), type_by(media, "")
+        choice = choose_for(request, Probe.from_dict(dict(media)), limits, tools.depot.ways, content_type)
+        match choice.verdict:
+            case Refuse(reason=reason, what_to_do=what_to_do):
+                return [Problem(f"{reason}. {what_to_do}")]
+            case _:
+                return []
 
     def inspect(self, file: int) -> tuple[dict[str, Any], list[Problem]]:
-        """Look into a clip that lies in an inbox: what it holds, and what its editor has to mend."""
+        """Look into a clip that lies in an inbox: what it holds, and why it is no clip at all."""
         seen = self.decoder.probe(file)
         if isinstance(seen, MediaFault):
             return {}, [Problem(f"{seen.message} {seen.what_to_do}".strip())]
-        facts = seen.to_dict()
-        length = encoded_length(seen.size_bytes, content_type_of(f".{seen.container}"))
-        most = self.tools.inline_bytes_max
-        if length > most:
-            megabytes = most * 3 // 4 / 1e6
-            return facts, [
-                Problem(
-                    f"the clip is too large to be sent: {seen.size_bytes / 1e6:.1f} MB, and up to "
-                    f"{megabytes:.1f} MB are taken. Export it shorter or with a lower bit rate."
-                )
-            ]
-        return facts, []
+        return seen.to_dict(), []

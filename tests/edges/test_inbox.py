@@ -164,7 +164,7 @@ def test_a_sidecar_that_is_mended_counts_as_it_is_then(bench):
 
 def test_what_the_catalogue_and_the_probe_find_is_told_together(bench):
     b = bench(
-        check=lambda _request: [Problem("is none of 1280:720", key="ratio")],
+        check=lambda _request, _media: [Problem("is none of 1280:720", key="ratio")],
         inspect=lambda _fd: ({}, [Problem("it has no video stream")]),
     )
     b.drop("a.mp4", sidecar=SIDECAR + '\nratio = "1:1"\n')
@@ -431,7 +431,7 @@ def test_empty_files_and_a_sparse_terabyte_harm_nobody(bench):
 
 
 def test_a_bug_with_one_clip_keeps_no_other_out(bench):
-    def check(request):
+    def check(request, _media):
         if request.prompt == "bug":
             raise ZeroDivisionError
         return []

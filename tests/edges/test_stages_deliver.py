@@ -440,5 +440,5 @@ def test_a_model_name_in_a_result_name_leads_nowhere():
 
 
 def test_names_are_tried_in_order():
-    tried = names("shot", ".mp4", 2)
+    tried = names("shot", ".mp4", "_2")
     assert [next(tried) for _ in range(3)] == ["shot_2.mp4", "shot_2-2.mp4", "shot_2-3.mp4"]

@@ -1,6 +1,7 @@
 """Before the money: the clip is read, and sent once, in an order that no crash makes expensive."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +26,32 @@ from clipspool.events import (
     TaskSucceeded,
 )
 from clipspool.job import Error, Reference, State
+from clipspool.media.decoder import Decoder
+from clipspool.media.facts import Probe
 from clipspool.provider import Created, Fault, FaultOf, Inline, Look, NotSent, Refused, TaskStatus, Unclear
 from clipspool.stages.poll import poll, tell_cancel
-from clipspool.stages.prepare import prepare
+from clipspool.stages.prepare import Kit, prepare
 from clipspool.stages.retire import retire, sweep
-from clipspool.stages.submit import submit
+from clipspool.stages.submit import Desk, submit
+from clipspool.transport import Depot
+from clipspool.transport.inline import InRequest
 from clipspool.work import note, notes
 from fakes import BUSY, NO_CREDITS, PROFILE, Bench, Studio, a_job, a_request, a_task, lying
+
+DEPOT = Depot([InRequest(5_000_000)], time.time)
+FACTS = Probe(
+    container="mp4",
+    size_bytes=1000,
+    video_codec="h264",
+    width=640,
+    height=360,
+    fps="24/1",
+    variable_frame_rate=False,
+    seconds=2.0,
+    pixel_format="yuv420p",
+    bit_depth=8,
+).to_dict()
+"""What a probe would have said of a clip that fits: the bench's holds no pictures."""
 
 
 @pytest.fixture
@@ -45,7 +65,9 @@ def studio():
 
 
 def read(bench, clip=None, estimate=lambda _request, _seconds: 15.0):
-    return prepare(bench.job, clip or bench.clip, bench.bay, estimate)
+    clip = clip or bench.clip
+    kit = Kit(Decoder(), DEPOT, lambda request: Catalog.load().limits(request.model), estimate, time.time)
+    return prepare(bench.job, replace(clip, media=FACTS | clip.media), bench.bay, kit)
 
 
 def compose(request, source, references):
@@ -53,7 +75,7 @@ def compose(request, source, references):
 
 
 def send(bench, studio, gate=lambda: True, job=None):
-    return submit(job or bench.job, bench.clip, bench.bay, studio, compose, gate)
+    return submit(job or bench.job, bench.clip, bench.bay, Desk(studio, DEPOT, compose), gate)
 
 
 def said(bench):
@@ -282,7 +304,7 @@ def test_a_whole_request_is_what_the_catalogue_makes_of_it(bench, studio):
     def from_catalog(request, source, references):
         return catalog.models[request.model].endpoint, catalog.body(request, source, references)
 
-    submit(bench.job, bench.clip, bench.bay, studio, from_catalog, lambda: True)
+    submit(bench.job, bench.clip, bench.bay, Desk(studio, DEPOT, from_catalog), lambda: True)
     body = studio.sent[0]["body"]
     assert (body["promptText"], body["model"], body["seed"]) == ("deep winter", "gen4_aleph", 42)
 

@@ -1,7 +1,8 @@
 """`clipspool check`: looks at everything a run will need, and says in plain words what to do where it lacks.
 
 Each check gives findings and never raises for what it finds. `setup` looks at settings, key and journal,
-`folders` tries the inboxes and outboxes for real, `dropin` writes what systemd has to know about them.
+`folders` tries the inboxes and outboxes for real, `transport` the ways to the provider, `dropin` writes what
+systemd has to know about them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from clipspool.check.setup import (
     look_at_process,
     look_at_provider,
 )
+from clipspool.check.transport import look_at_transports
 from clipspool.provider import Provider
 from clipspool.settings import Settings
 
@@ -35,4 +37,5 @@ def look(settings: Settings, provider: Provider | None = None) -> Iterator[Findi
         yield from look_at_inbox(inbox)
     yield from look_at_events(settings)
     if provider is not None:
+        yield from look_at_transports(settings)
         yield look_at_provider(provider)

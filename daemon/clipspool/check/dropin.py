@@ -7,6 +7,7 @@ from pathlib import Path
 from clipspool.settings import Settings
 
 _STATE = Path("/var/lib/clipspool")
+_BUCKET_CREDENTIALS = ("bucket_access_key_id", "bucket_secret_access_key")
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - what PrivateTmp hides
 
@@ -20,6 +21,8 @@ def systemd_drop_in(settings: Settings) -> str:
     folders = [path for inbox in settings.inbox for path in (inbox.path, inbox.outbox)]
     if not _is_within(settings.journal.path, (_STATE,)):
         folders.append(settings.journal.path.parent)
+    if settings.transport.public_url is not None:
+        folders.append(settings.transport.public_url.folder)
     folders = list(dict.fromkeys(folders))
     files = [
         file for file in (settings.file, settings.provider.api_key_file, settings.provider.ca_file) if file
@@ -34,6 +37,9 @@ def systemd_drop_in(settings: Settings) -> str:
         service += [f"BindReadOnlyPaths={quoted(path)}" for path in read_at_home]
     if any(_is_within(path, _TEMPORARY) for path in (*folders, *files)):
         service.append("PrivateTmp=no")
+    if settings.transport.bucket is not None and settings.transport.bucket.access_key_id is not None:
+        # Each as a file of root's, mode 0600; the unit reads no environment of yours.
+        service += [f"LoadCredential={name}:/etc/clipspool/{name}" for name in _BUCKET_CREDENTIALS]
     lines = ["# Made by `clipspool check --systemd`; make it again when a folder changes."]
     return "\n".join([*lines, "[Unit]", *unit, "", "[Service]", *service, ""])
 

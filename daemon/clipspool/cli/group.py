@@ -34,11 +34,10 @@ class Context:
             settings = load(self.config)
         except SettingsError as error:
             refuse(str(error))
-        key = settings.provider.api_key
         logs.configure(
             format=settings.logs.format,
             level=settings.logs.level if logged else "error",
-            secrets=[] if key is None else [key.get_secret_value()],
+            secrets=settings.secrets,
         )
         return settings
 

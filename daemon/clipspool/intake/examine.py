@@ -20,10 +20,10 @@ from clipspool.intake.terms import Rules
 from clipspool.job import Problem, Reference, Request
 from clipspool.media.boxes import Complete, Incomplete, Unrecognised, completeness
 
-Check = Callable[[Request], list[Problem]]
-"""The catalogue's: what is wrong with a request, before anything is spent."""
+Check = Callable[[Request, dict[str, Any]], list[Problem]]
+"""Compares a request and the media facts of its clip with the model: what is wrong, before any is spent."""
 Inspect = Callable[[int], tuple[dict[str, Any], list[Problem]]]
-"""Looks into an open clip by its descriptor: media facts, and what is wrong."""
+"""Looks into an open clip by its descriptor: media facts, and why it is no clip at all."""
 
 
 class Changed(Exception):
@@ -102,7 +102,8 @@ class Examination:
         requests = []
         for draft in made if len(problems) == wrong_so_far else ():
             request = draft.request(secrets.randbelow(SEED_MAX + 1), found)
-            problems += [located(problem, layers, draft.variant) for problem in self._check(request)]
+            facts = media if isinstance(media, dict) else {}
+            problems += [located(problem, layers, draft.variant) for problem in self._check(request, facts)]
             requests.append((draft.variant, request))
         if problems or isinstance(media, Wrong):
             return Wrong(tuple(dict.fromkeys(problems)))

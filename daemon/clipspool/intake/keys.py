@@ -8,14 +8,16 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, get_args
 
 from clipspool.intake.references import trouble_with
+from clipspool.job import Finish, FinishSize, LongClips
 
 PROMPT_UNITS_MAX = 1000
 SEED_MAX = 2**32 - 1
 PRIORITY_MAX = 100
 REFERENCES_MAX = 10
+START_SECONDS_MAX = 86_400
 VARIANTS_MAX = 100
 _TEXT_MAX = 200
 _DEPTH_MAX = 16
@@ -83,6 +85,32 @@ def _integer(low: int, high: int) -> Callable[[Any], Trouble]:
         return None if low <= value <= high else f"has to be {right}; it is out of that range"
 
     return check
+
+
+def _number(low: float, high: float) -> Callable[[Any], Trouble]:
+    def check(value: Any) -> Trouble:
+        right = f"a number from {low:g} to {high:g}, without quotes"
+        if type(value) not in {int, float}:
+            return f"has to be {right}; it is {kind_of(value)}"
+        return None if low <= value <= high else f"has to be {right}; it is out of that range"
+
+    return check
+
+
+def _one_of(*words: str) -> Callable[[Any], Trouble]:
+    def check(value: Any) -> Trouble:
+        if isinstance(value, str) and value in words:
+            return None
+        allowed = " or ".join(f'"{word}"' for word in words)
+        return f"has to be {allowed}; it is {kind_of(value)}"
+
+    return check
+
+
+def _truth(value: Any) -> Trouble:
+    if isinstance(value, bool):
+        return None
+    return f"has to be true or false, without quotes; it is {kind_of(value)}"
 
 
 def _prompt(value: Any) -> Trouble:
@@ -186,6 +214,11 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "references": _references,
     "priority": _integer(-PRIORITY_MAX, PRIORITY_MAX),
     "not_before": _not_before,
+    "long_clips": _one_of(*get_args(LongClips)),
+    "start_seconds": _number(0, START_SECONDS_MAX),
+    "finish": _one_of(*get_args(Finish)),
+    "finish_size": _one_of(*get_args(FinishSize)),
+    "keep_untouched": _truth,
     "content_moderation": _Table(_content_moderation),
     "extra": _Table(_extra),
 }

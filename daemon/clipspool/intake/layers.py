@@ -56,6 +56,11 @@ class Draft:
             extra=dict(keys.get("extra", {})),
             priority=keys.get("priority", 0),
             not_before=None if not_before is None else not_before.timestamp(),
+            long_clips=keys.get("long_clips", "refuse"),
+            start_seconds=float(keys.get("start_seconds", 0.0)),
+            finish=keys.get("finish", "as_is"),
+            finish_size=keys.get("finish_size", "result"),
+            keep_untouched=keys.get("keep_untouched", False),
         )
 
 

@@ -136,7 +136,16 @@ def read_job(row: RowMapping) -> Job:
 
 def _read_results(text: str) -> tuple[Result, ...]:
     entries: Sequence[dict[str, Any]] = json.loads(text)
-    return tuple(Result(**{**e, "name": os.fsdecode(bytes.fromhex(e["name"]))}) for e in entries)
+    return tuple(
+        Result(
+            **{
+                **entry,
+                "name": os.fsdecode(bytes.fromhex(entry["name"])),
+                "finished": tuple(entry.get("finished", ())),
+            }
+        )
+        for entry in entries
+    )
 
 
 def clip_row(clip: Clip) -> dict[str, Any]:

@@ -15,18 +15,22 @@ from clipspool.settings.keys import (
 )
 from clipspool.settings.reload import Change, changes
 from clipspool.settings.sources import load, places
+from clipspool.settings.transport import BucketSettings, PublicUrlSettings, TransportSettings
 from clipspool.settings.wording import SettingsError
 
 __all__ = [
     "RESULT_NAME_FIELDS",
+    "BucketSettings",
     "BudgetSettings",
     "Change",
     "InboxSettings",
     "JournalSettings",
     "LogSettings",
     "ProviderSettings",
+    "PublicUrlSettings",
     "Settings",
     "SettingsError",
+    "TransportSettings",
     "changes",
     "load",
     "places",

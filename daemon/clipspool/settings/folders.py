@@ -40,6 +40,11 @@ def overlaps(settings: Settings) -> Iterator[Mistake]:
         if words:
             whose = f"`{one.loc[-1]}` of number {int(one.loc[1]) + 1} ({one.path})"
             yield Mistake(other.loc, f"({other.path}) {words} {whose}")
+    if settings.transport.public_url is not None:
+        served = _look(("transport", "public_url", "folder"), settings.transport.public_url.folder)
+        for folder in folders:
+            if words := _relation(folder, served):
+                yield Mistake(served.loc, f"({served.path}) {words} an inbox or outbox ({folder.path})")
     journal = _look(("journal", "path"), settings.journal.path)
     for folder in folders:
         if _relation(folder, journal) in {"lies inside", "is the same folder as"}:

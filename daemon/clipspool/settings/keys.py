@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import string
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
@@ -23,18 +19,23 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from clipspool.settings.parts import (
+    YEAR_SECONDS,
+    AnyPath,
+    Credits,
+    Number,
+    Part,
+    Seconds,
+    public_address,
+    secret,
+)
+from clipspool.settings.transport import TransportSettings
+
 RESULT_NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
 """What `result_name` may hold in braces."""
 CLIP_EXTENSIONS = (".mp4", ".m4v", ".mov", ".webm", ".mkv")
-_YEAR_SECONDS = 366 * 86400.0
 _TEXT_MAX = 200
 _LIST_MAX = 200
-
-
-def _no_truth(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - pydantic hears ValueError only
-    return value
 
 
 def _octal(value: Any) -> Any:
@@ -56,58 +57,6 @@ def _folder_mode(mode: int) -> int:
     if mode & 0o700 != 0o700 or mode > 0o3777:  # noqa: PLR2004
         raise ValueError('must let the owner read, write and enter, such as "0775" or "2775"')
     return mode
-
-
-def _path(value: Path) -> Path:
-    if "\0" in str(value) or str(value) in {"", "."}:
-        raise ValueError("must name a file or folder")
-    return value
-
-
-def _base_url(value: str) -> str:
-    """Check an address without ever repeating it: it may hold a password."""
-    try:
-        url = urlsplit(value)
-        host, port = url.hostname, url.port
-    except ValueError:
-        raise ValueError("must be an address such as https://api.cometapi.com/runwayml/v1") from None
-    if url.username is not None or url.password is not None:
-        raise ValueError("must hold no user name or password: the key has its own place")
-    if "?" in value or "#" in value:
-        raise ValueError("must end with its path, without ? or #")
-    if (
-        not host
-        or port == 0
-        or not value.isascii()
-        or not value.isprintable()
-        or " " in value
-        or "\\" in value
-    ):
-        raise ValueError("must be an address such as https://api.cometapi.com/runwayml/v1")
-    is_loopback, is_private = _nearness(host)
-    if url.scheme == "https" and is_private and not is_loopback:
-        raise ValueError("must lead to a public host, or to this machine's loopback")
-    if url.scheme != "https" and not (url.scheme == "http" and is_loopback):
-        raise ValueError("must begin with https:// (http:// is for a provider on loopback)")
-    return value.rstrip("/")
-
-
-def _nearness(host: str) -> tuple[bool, bool]:
-    """Tell whether a host is loopback, and whether it is an address that is not public."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True, True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False, False
-    return address.is_loopback, not address.is_global
-
-
-def _secret(value: SecretStr) -> SecretStr:
-    key = value.get_secret_value()
-    if not re.fullmatch(r"[!-~]{4,4096}", key):
-        raise ValueError("must be 4 to 4096 printable ASCII characters without spaces")
-    return value
 
 
 def _result_name(value: str) -> str:
@@ -170,37 +119,29 @@ def _at_least_one(value: Any) -> Any:
 # Said before the entries are looked at: pydantic would count a wrong entry as a missing one.
 _few = BeforeValidator(_at_most)
 _some = BeforeValidator(lambda value: _at_least_one(_at_most(value)))
-_Number = BeforeValidator(_no_truth)
-Seconds = Annotated[float, Field(gt=0, le=_YEAR_SECONDS, allow_inf_nan=False), _Number]
-Credits = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), _Number]
-AnyPath = Annotated[Path, AfterValidator(_path)]
 Keys = Mapping[str, Any]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class ProviderSettings(_Part):
+class ProviderSettings(Part):
     """`[provider]`: where the API is and how hard we may lean on it."""
 
-    base_url: Annotated[str, AfterValidator(_base_url)] = "https://api.cometapi.com/runwayml/v1"
+    base_url: Annotated[str, AfterValidator(public_address)] = "https://api.cometapi.com/runwayml/v1"
     """The prefix up to and including `/v1`, without a slash at the end [PROVIDER 3]."""
     api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "2024-11-06"
     """Sent as `X-Runway-Version` [PROVIDER 1.1]."""
-    api_key: Annotated[SecretStr, AfterValidator(_secret)] | None = None
+    api_key: Annotated[SecretStr, AfterValidator(secret)] | None = None
     """From the environment, a systemd credential or `api_key_file`; None when there is none."""
     api_key_file: AnyPath | None = None
     ca_file: AnyPath | None = None
     """PEM certificates to trust besides the system's."""
-    running_max: Annotated[int, Field(ge=1, le=10_000), _Number] = 5
-    poll_seconds_min: Annotated[float, Field(ge=0.01, le=_YEAR_SECONDS, allow_inf_nan=False), _Number] = 5.0
+    running_max: Annotated[int, Field(ge=1, le=10_000), Number] = 5
+    poll_seconds_min: Annotated[float, Field(ge=0.01, le=YEAR_SECONDS, allow_inf_nan=False), Number] = 5.0
     poll_seconds_max: Seconds = 30.0
-    polls_per_second_max: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False), _Number] = 20.0
+    polls_per_second_max: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False), Number] = 20.0
     ambiguous_submit: Literal["hold", "resubmit"] = "hold"
     task_seconds_max: Seconds = 3600.0
     """THROTTLED and queued time not counted."""
-    inline_bytes_max: Annotated[int, Field(ge=1024, le=1_000_000_000), _Number] = 5_000_000
+    inline_bytes_max: Annotated[int, Field(ge=1024, le=1_000_000_000), Number] = 5_000_000
     """Of the encoded data URI [PROVIDER 2.4]."""
     connect_seconds: Seconds = 10.0
     answer_seconds: Seconds = 60.0
@@ -212,29 +153,29 @@ class ProviderSettings(_Part):
         return self
 
 
-class JournalSettings(_Part):
+class JournalSettings(Part):
     """`[journal]`."""
 
     path: AnyPath
     """On a local disk; in `$STATE_DIRECTORY`, else `~/.local/state/clipspool`, named journal.sqlite3."""
 
 
-class BudgetSettings(_Part):
+class BudgetSettings(Part):
     """`[budget]`: None means no limit."""
 
     credits_per_day: Credits | None = None
     credits_per_job_max: Credits | None = None
-    submissions_per_day: Annotated[int, Field(ge=1, le=10_000_000), _Number] = 500
+    submissions_per_day: Annotated[int, Field(ge=1, le=10_000_000), Number] = 500
 
 
-class LogSettings(_Part):
+class LogSettings(Part):
     """`[logs]`."""
 
     format: Literal["auto", "json", "console"] = "auto"
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
 
 
-class InboxSettings(_Part):
+class InboxSettings(Part):
     """`[[inbox]]`: one watched folder and its outbox."""
 
     name: Annotated[str, AfterValidator(_inbox_name)]
@@ -245,9 +186,9 @@ class InboxSettings(_Part):
     detect: Literal["auto", "events", "rescan"] = "auto"
     settle_seconds: Seconds = 3.0
     rescan_seconds: Seconds = 30.0
-    hold_seconds: Annotated[float, Field(ge=0, le=_YEAR_SECONDS, allow_inf_nan=False), _Number] = 0.0
+    hold_seconds: Annotated[float, Field(ge=0, le=YEAR_SECONDS, allow_inf_nan=False), Number] = 0.0
     result_name: Annotated[str, AfterValidator(_result_name)] = "{stem}{variant}"
-    priority: Annotated[int, Field(ge=-100, le=100), _Number] = 0
+    priority: Annotated[int, Field(ge=-100, le=100), Number] = 0
     source: Literal["archive", "delete"] = "archive"
     extensions: Annotated[tuple[Annotated[str, AfterValidator(_extension)], ...], _some] = CLIP_EXTENSIONS
     ignore: Annotated[tuple[Annotated[str, AfterValidator(_glob)], ...], _few] = ()
@@ -283,6 +224,7 @@ class Settings(BaseSettings):
     logs: LogSettings = LogSettings()
     defaults: Keys = Field(default_factory=dict)
     """Sidecar keys below every inbox's own."""
+    transport: TransportSettings = TransportSettings()
     inbox: Annotated[tuple[InboxSettings, ...], _some]
     models: Mapping[str, Keys] = Field(default_factory=dict)
     """What `Catalog.load` takes."""
@@ -292,6 +234,14 @@ class Settings(BaseSettings):
     def file(self) -> Path | None:
         """The file they came from; None when the environment alone served."""
         return self._file
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every secret that is in here, for the logs to leave out."""
+        bucket = self.transport.bucket
+        held = [self.provider.api_key]
+        held += [bucket.access_key_id, bucket.secret_access_key] if bucket is not None else []
+        return [one.get_secret_value() for one in held if one is not None]
 
     @classmethod
     def settings_customise_sources(

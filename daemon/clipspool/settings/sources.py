@@ -23,6 +23,11 @@ from clipspool.settings.wording import KEY_PLACES, Mistake, SettingsError, Sourc
 _FILE_BYTES_MAX = 1 << 20
 _PREFIX = "CLIPSPOOL_"
 _CREDENTIALS = ("provider_api_key", "api_key")
+_BUCKET_SECRETS = ("access_key_id", "secret_access_key")
+_BUCKET_KEY_PLACES = (
+    "set CLIPSPOOL_TRANSPORT__BUCKET__ACCESS_KEY_ID and …__SECRET_ACCESS_KEY, or give systemd credentials "
+    "named bucket_access_key_id and bucket_secret_access_key"
+)
 _PATHS = {"provider": ("api_key_file", "ca_file"), "journal": ("path",)}
 
 
@@ -44,7 +49,7 @@ def load(path: Path | None, env: Mapping[str, str] = os.environ) -> Settings:
     folder = Path.cwd() if file is None else Path(os.path.realpath(file.parent))
     try:
         values = _with_journal(_anchored(values, folder, env), env)
-        values = _with_key(values, env)
+        values = _with_bucket_key(_with_key(values, env), env)
     except ValueError as error:
         loc, message = error.args
         raise source.refusal([Mistake(loc, message)]) from None
@@ -113,6 +118,11 @@ def _keys_in_file(written: Mapping[str, Any]) -> Iterator[Mistake]:
     provider = written.get("provider")
     ways: list[tuple[str, ...]] = [(name,) for name in written]
     ways += [("provider", name) for name in provider] if isinstance(provider, dict) else []
+    transport = written.get("transport")
+    bucket = transport.get("bucket") if isinstance(transport, dict) else None
+    for name in _BUCKET_SECRETS if isinstance(bucket, dict) else ():
+        if name in (bucket or {}):
+            yield Mistake(("transport", "bucket", name), f"must not stand in the file: {_BUCKET_KEY_PLACES}")
     for loc in ways:
         plain = loc[-1].lower().replace("-", "_")
         if plain in {"api_key", "apikey", "key", "provider_api_key", "token", "secret"}:
@@ -169,6 +179,10 @@ def _anchored(values: dict[str, Any], folder: Path, env: Mapping[str, str]) -> d
         return {**table, **{key: _absolute(value, folder, env, (*way, key)) for key, value in found.items()}}
 
     anchored = {key: within(value, _PATHS.get(key, ()), key) for key, value in values.items()}
+    transport = values.get("transport")
+    if isinstance(transport, dict) and "public_url" in transport:
+        served = within(transport["public_url"], ("folder",), "transport", "public_url")
+        anchored["transport"] = {**transport, "public_url": served}
     if isinstance(values.get("inbox"), list):
         anchored["inbox"] = [
             within(table, ("path", "outbox"), "inbox", index) for index, table in enumerate(values["inbox"])
@@ -210,7 +224,7 @@ def _with_key(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
     provider = values.get("provider", {})
     if not isinstance(provider, dict) or "api_key" in provider:
         return values
-    key = _credential(env)
+    key = _credential(env, _CREDENTIALS)
     if key is None and isinstance(provider.get("api_key_file"), str):
         try:
             key = _first_word(Path(provider["api_key_file"]))
@@ -220,9 +234,19 @@ def _with_key(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
     return values if key is None else {**values, "provider": {**provider, "api_key": key}}
 
 
-def _credential(env: Mapping[str, str]) -> str | None:
+def _with_bucket_key(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    transport = values.get("transport")
+    bucket = transport.get("bucket") if isinstance(transport, dict) else None
+    if not isinstance(transport, dict) or not isinstance(bucket, dict):
+        return values
+    found = {name: _credential(env, (f"bucket_{name}",)) for name in _BUCKET_SECRETS if name not in bucket}
+    keys = {name: value for name, value in found.items() if value is not None}
+    return {**values, "transport": {**transport, "bucket": {**bucket, **keys}}}
+
+
+def _credential(env: Mapping[str, str], names: tuple[str, ...]) -> str | None:
     folder = env.get("CREDENTIALS_DIRECTORY")
-    for name in _CREDENTIALS if folder else ():
+    for name in names if folder else ():
         try:
             return _first_word(Path(folder or "", name))
         except FileNotFoundError:

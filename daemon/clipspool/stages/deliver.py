@@ -8,14 +8,18 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from clipspool.bay import Bay
 from clipspool.events import Delivered, Event, ResultGone
 from clipspool.files import NotRegular, Rel, join, name_of, parent, sha256_of, split_suffix
 from clipspool.job import Clip, Job, Result, utc
 from clipspool.provenance import is_ours, provenance
+from clipspool.sent import Sent, read_sent
 from clipspool.work import folder_of
 
+UNTOUCHED = "_untouched"
+"""Ends the name of the provider's own file, kept beside the one that was made ready for the timeline."""
 NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
 _NAME_BYTES_MAX = 255
 _PAPER_BYTES_MAX = 256 << 10
@@ -27,12 +31,16 @@ def deliver(job: Job, clip: Clip, bay: Bay, now: float) -> Event:
     Raises OSError (full, read-only, Unavailable); what is published by then stays and is found again.
     """
     delivered: list[Result] = []
-    for number, result in enumerate(job.results, start=1):
+    sent = read_sent(bay.inbox, clip, job)
+    number = 0
+    for result in job.results:
+        number += not result.is_untouched
+        tail = (f"_{number}" if number > 1 else "") + (UNTOUCHED if result.is_untouched else "")
         try:
-            name = _publish(job, clip, bay, result, number, now)
+            name = _Publishing(job, clip, bay, sent, now).run(result, tail)
         except _Gone:
             return ResultGone(result.file)
-        delivered.append(Result(result.file, result.suffix, result.size, result.sha256, name))
+        delivered.append(replace(result, name=name))
     return Delivered(tuple(delivered))
 
 
@@ -40,34 +48,45 @@ class _Gone(Exception):
     pass
 
 
-def _publish(job: Job, clip: Clip, bay: Bay, result: Result, number: int, now: float) -> Rel:
-    folder = parent(clip.path)
-    bay.outbox.make_folders(folder)
-    present = bay.outbox.names(folder)
-    bay.outbox.clear_temporaries(folder, present, now)
-    taken = {fold(name) for name in present}
-    file = join(folder_of(clip.id), result.file)
-    for name in names(base_name(job, clip, bay.result_name, now), result.suffix, number):
-        rel, paper = join(folder, name), join(folder, name + ".toml")
-        if fold(name) in taken or fold(name + ".toml") in taken:
-            if not _wrote(bay, paper, job, result):
-                continue
-            # Our own provenance from before a crash: the clip beside it is ours, or not there yet.
-            if _holds(bay, rel, result):
-                bay.inbox.remove(file)
-                return rel
-        else:
+@dataclass(frozen=True, slots=True)
+class _Publishing:
+    job: Job
+    clip: Clip
+    bay: Bay
+    sent: Sent | None
+    now: float
+
+    def run(self, result: Result, tail: str) -> Rel:
+        """Publish one result, and give its name."""
+        job, clip, bay = self.job, self.clip, self.bay
+        folder = parent(clip.path)
+        bay.outbox.make_folders(folder)
+        present = bay.outbox.names(folder)
+        bay.outbox.clear_temporaries(folder, present, self.now)
+        taken = {fold(name) for name in present}
+        file = join(folder_of(clip.id), result.file)
+        for name in names(base_name(job, clip, bay.result_name, self.now), result.suffix, tail):
+            rel, paper = join(folder, name), join(folder, name + ".toml")
+            if fold(name) in taken or fold(name + ".toml") in taken:
+                if not _wrote(bay, paper, job, result):
+                    continue
+                # Our own provenance from before a crash: the clip beside it is ours, or not there yet.
+                if _holds(bay, rel, result):
+                    bay.inbox.remove(file)
+                    return rel
+            else:
+                try:
+                    told = provenance(job, clip, result, name, self.now, self.sent)
+                    bay.outbox.create(paper, told, is_last=False)
+                except FileExistsError:
+                    continue
             try:
-                bay.outbox.create(paper, provenance(job, clip, result, name, now))
+                _place(bay, file, rel)
             except FileExistsError:
+                bay.outbox.remove(paper)
                 continue
-        try:
-            _place(bay, file, rel)
-        except FileExistsError:
-            bay.outbox.remove(paper)
-            continue
-        return rel
-    raise OSError(errno.EEXIST, f"no free name for the result of {clip.path}")
+            return rel
+        raise OSError(errno.EEXIST, f"no free name for the result of {clip.path}")
 
 
 def _place(bay: Bay, file: Rel, rel: Rel) -> None:
@@ -115,15 +134,15 @@ def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
     return filled.replace("/", "_").replace("\0", "_").lstrip(".") or job.id
 
 
-def names(base: str, suffix: str, number: int) -> Iterator[str]:
-    """Give the names to try, in order: `base`, `base-2`, …; a task's later outputs carry `_2`, `_3`.
+def names(base: str, suffix: str, tail: str = "") -> Iterator[str]:
+    """Give the names to try, in order: `base`, `base-2`, …; `tail` as `_2`, `_3` of a task's later outputs.
 
     With `.toml` behind it each still fits the 255 bytes that file systems allow.
     """
     for count in range(1, 10_000):
-        tail = (f"_{number}" if number > 1 else "") + (f"-{count}" if count > 1 else "") + suffix
-        room = _NAME_BYTES_MAX - len(os.fsencode(tail + ".toml"))
-        yield _shortened(base, room) + tail
+        end = tail + (f"-{count}" if count > 1 else "") + suffix
+        room = _NAME_BYTES_MAX - len(os.fsencode(end + ".toml"))
+        yield _shortened(base, room) + end
 
 
 def _shortened(name: str, room: int) -> str:

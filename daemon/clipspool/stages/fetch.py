@@ -11,7 +11,7 @@ from io import FileIO
 
 from clipspool.bay import Bay
 from clipspool.events import Event, Failed, Fetched, Postponed, StageFailed
-from clipspool.files import Rel, Root, join, rename_new, sync_and_close, sync_folder, write_all
+from clipspool.files import Rel, Root, join, rename_new, sync_and_close, write_all
 from clipspool.job import Held, Job, Result
 from clipspool.provider import Cut, Fault, Look, Provider, TaskStatus
 from clipspool.stages.poll import error_of, task_id_of
@@ -152,6 +152,6 @@ class _Fetch:
         name = f"{self.job.id}-{self.number}{seen.suffix}"
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
+        # A name lost in a power cut is fetched again; the bytes are on the disk before anybody sees them.
         rename_new(self.partial, folder, name, folder)
-        sync_folder(folder)
         return Result(name, seen.suffix, size, sha256)

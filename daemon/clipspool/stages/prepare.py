@@ -1,34 +1,48 @@
-"""Read the clip whole, before anything is spent: what is hashed here is what is sent."""
+"""Make ready what is sent, before anything is spent: the clip is read whole, made to fit, put on its way."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from io import FileIO
 
 from clipspool.bay import Bay
-from clipspool.events import Changed, Event, Failed, Prepared
+from clipspool.events import Changed, Event, Failed, Prepared, StageFailed
 from clipspool.files import join, sha256_of
 from clipspool.job import Clip, Error, Job, Request
+from clipspool.media.decoder import Decoder
+from clipspool.media.facts import MediaFault, Probe
+from clipspool.media.plan import AsIs, Conform, Limits, Refuse
+from clipspool.provider import Fault
+from clipspool.sent import Sent, SentFile, files_of, read_sent, write_sent
+from clipspool.stages.fit import Trouble, Workbench, choose_for, media_trouble, type_of_clip
+from clipspool.transport import Depot
 from clipspool.work import bring_back, folder_of
 
-Estimate = Callable[[Request, float | None], float | None]
-"""Credits of a request for a clip of so many seconds; None when they cannot be told."""
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What prepare works with."""
+
+    decoder: Decoder
+    depot: Depot
+    limits: Callable[[Request], Limits | None]
+    """What the request's model takes; None for a model that is not in the catalogue any more."""
+    estimate: Callable[[Request, float | None], float | None]
+    """Credits of a request for a clip of so many seconds; None when they cannot be told."""
+    now: Callable[[], float]
 
 
-def prepare(job: Job, clip: Clip, bay: Bay, estimate: Estimate) -> Event:
-    """Hash the clip, looking before and after whether somebody still writes to it.
+def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
+    """Hash the clip, looking before and after whether somebody still writes to it; then make it fit.
 
-    A clip that had retired is brought back from where it lies. Raises OSError, Unavailable among them.
+    A clip that had retired is brought back from where it lies. Costs no money; done again after a crash it
+    makes anew only what is not whole. Raises OSError, Unavailable among them.
     """
     try:
         bring_back(bay.inbox, clip, job, bay.journal)
-        with bay.inbox.open(join(folder_of(clip.id), clip.source)) as file:
-            before = os.fstat(file.fileno())
-            sha256 = clip.sha256
-            if sha256 is None or (before.st_size, before.st_mtime_ns) != (clip.size, clip.mtime_ns):
-                sha256 = sha256_of(file)
-            after = os.fstat(file.fileno())
+        file = bay.inbox.open(join(folder_of(clip.id), clip.source))
     except FileNotFoundError:
         return Failed(
             Error(
@@ -37,22 +51,91 @@ def prepare(job: Job, clip: Clip, bay: Bay, estimate: Estimate) -> Event:
                 "Drop the clip again.",
             )
         )
+    with file:
+        read = _read(file, clip)
+        if isinstance(read, Changed):
+            return read
+        return _make_ready(job, read, file, bay, kit)
+
+
+def _read(file: FileIO, clip: Clip) -> Clip | Changed:
+    """Hash the clip, and give it as it is now."""
+    before = os.fstat(file.fileno())
+    sha256 = clip.sha256
+    if sha256 is None or (before.st_size, before.st_mtime_ns) != (clip.size, clip.mtime_ns):
+        sha256 = sha256_of(file)
+    after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or after.st_size == 0:
         return Changed()
-    seconds = clip.media.get("seconds")
-    credits_estimated = estimate(job.request, None if seconds is None else float(seconds))
-    return Prepared(sha256, after.st_size, after.st_mtime_ns, credits_estimated)
+    return replace(clip, sha256=sha256, size=after.st_size, mtime_ns=after.st_mtime_ns)
 
 
-def open_unchanged(bay: Bay, clip: Clip) -> FileIO:
-    """Open the clip if it still is the one that was hashed; raises OSError when it is not."""
-    file = bay.inbox.open(join(folder_of(clip.id), clip.source))
-    here = os.fstat(file.fileno())
-    if (here.st_size, here.st_mtime_ns) != (clip.size, clip.mtime_ns):
-        file.close()
-        raise ClipChanged(f"{clip.path} changed after it was read")
-    return file
+def _make_ready(job: Job, clip: Clip, file: FileIO, bay: Bay, kit: Kit) -> Event:
+    known = read_sent(bay.inbox, clip, job)
+    bench = Workbench(bay, clip, job, kit.decoder)
+    source = _source(job, clip, file, kit, bench, known)
+    if not isinstance(source, SentFile):
+        return source
+    files = [source]
+    for number, reference in enumerate(r for r in job.request.references if r.file):
+        before = known.references[number] if known and number < len(known.references) else None
+        image = bench.image(number, reference, kit.depot.ways, before)
+        if not isinstance(image, SentFile):
+            return image
+        files.append(image)
+    placed: list[SentFile] = []
+    for number, one in enumerate(files):
+        at = kit.now()
+        fault = kit.depot.put(one.way, bench.parcel(number - 1 if number else None, one))
+        if fault is not None:
+            return _not_put(fault)
+        placed.append(replace(one, put_at=0.0 if one.way == "inline" else at))
+    sent = Sent(placed[0], tuple(placed[1:]))
+    write_sent(bay.inbox, clip, job, sent)
+    return _prepared(job, clip, sent, kit)
 
 
-class ClipChanged(OSError):
-    """The clip is not the one that was hashed."""
+def _source(
+    job: Job, clip: Clip, file: FileIO, kit: Kit, bench: Workbench, known: Sent | None
+) -> SentFile | Trouble:
+    """Give the clip as it is sent: itself, or a version of it that fits."""
+    limits = kit.limits(job.request)
+    if limits is None:
+        message = f"the model {job.request.model} is not in the catalogue any more"
+        return Failed(Error("MODEL.UNKNOWN", message, "Describe it in [models.NAME], and retry."))
+    probe = Probe.from_dict(clip.media) if clip.media.get("container") else kit.decoder.probe(file.fileno())
+    if isinstance(probe, MediaFault):
+        return media_trouble(probe)
+    content_type = type_of_clip(clip)
+    choice = choose_for(job.request, probe, limits, kit.depot.ways, content_type)
+    match choice.verdict:
+        case Refuse(reason=reason, what_to_do=what_to_do):
+            return Failed(Error("CLIP.DOES_NOT_FIT", reason, what_to_do))
+        case Conform():
+            sha256 = clip.sha256 or ""
+            return bench.conformed(file, sha256, choice, known.source if known else None)
+        case AsIs():
+            stamp = (clip.size, clip.mtime_ns)
+            return SentFile(clip.source, *stamp, clip.sha256 or "", content_type, choice.way)
+
+
+def _prepared(job: Job, clip: Clip, sent: Sent, kit: Kit) -> Prepared:
+    source = sent.source
+    is_made = bool(source.made)
+    seconds = source.made.get("seconds") if is_made else clip.media.get("seconds")
+    return Prepared(
+        clip.sha256 or "",
+        clip.size,
+        clip.mtime_ns,
+        kit.estimate(job.request, None if seconds is None else float(seconds)),
+        way="" if source.way == "inline" else source.way,
+        sent_sha256=source.sha256 if is_made else "",
+        sent_size=source.size if is_made else None,
+        changes=tuple(change for one in files_of(sent) for change in one.changes),
+    )
+
+
+def _not_put(fault: Fault) -> StageFailed:
+    """Nothing was spent, so it is tried again whatever it was; the reason tells a person what to do."""
+    message = f"{fault.message}. {fault.what_to_do}".strip() if fault.what_to_do else fault.message
+    return StageFailed(fault.code, message, fault.retry_after_seconds)

@@ -54,7 +54,7 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
             root.replace(error_note_of(rel), note)
         try:
             if sidecar is not None and beside is not None:
-                root.move(sidecar, root, beside)
+                root.move(sidecar, root, beside, is_last=False)
             root.move(source, root, rel)
         except FileExistsError:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 import structlog
@@ -23,7 +23,9 @@ from clipspool.events import (
 from clipspool.files import join, split_suffix
 from clipspool.job import Clip, Error, Job, Request
 from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, Provider, Refused, Unclear
-from clipspool.stages.prepare import ClipChanged, open_unchanged
+from clipspool.sent import Sent, SentFile, read_sent
+from clipspool.stages.fit import content_type_of, is_unchanged, parcel_of, type_of_clip
+from clipspool.transport import Depot
 from clipspool.work import folder_of, note, submissions_beyond
 
 log = structlog.get_logger()
@@ -34,27 +36,17 @@ Compose = Callable[[Request, Inline | str, Sequence[Inline | str]], tuple[str, d
 SPARE_BYTES = 64 << 20
 """Room for a result, besides the clip's own size, in the inbox and in the outbox before anything is spent."""
 
-CONTENT_TYPES = {
-    ".mp4": "video/mp4",
-    ".m4v": "video/mp4",
-    ".mov": "video/quicktime",
-    ".webm": "video/webm",
-    ".mkv": "video/x-matroska",
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".webp": "image/webp",
-}
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What submit works with."""
+
+    provider: Provider
+    depot: Depot
+    compose: Compose
 
 
-def content_type_of(suffix: str) -> str:
-    """Say what a data URI calls a file; a video where the suffix is none we know."""
-    return CONTENT_TYPES.get(suffix, "video/mp4")
-
-
-def submit(
-    job: Job, clip: Clip, bay: Bay, provider: Provider, compose: Compose, gate: Callable[[], bool]
-) -> Event:
+def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool]) -> Event:
     """Submit a prepared job once. `gate` blocks until the intent is durable; False withdraws it.
 
     The intent is in the journal before it is in the work folder, and in both before a byte leaves; so a work
@@ -63,17 +55,18 @@ def submit(
     """
     known = job.task.number if job.task else 0
     if beyond := submissions_beyond(bay.inbox, clip.id, job.id, known):
-        return Doubted(beyond, provider.profile)
+        return Doubted(beyond, desk.provider.profile)
     for root in (bay.inbox, bay.outbox):
         if root.space() < clip.size + SPARE_BYTES:
             return StageFailed("DISK.FULL", f"{root.path} has no room for a result; nothing was sent")
-    gated = _Gate(job, clip, bay, provider.profile, gate)
-    try:
-        open_unchanged(bay, clip).close()
-        call = _call(job, clip, bay, compose)
-    except ClipChanged:
+    gated = _Gate(job, clip, bay, desk.provider.profile, gate)
+    here = bay.inbox.stat(join(folder_of(clip.id), clip.source))
+    if (here.st_size, here.st_mtime_ns) != (clip.size, clip.mtime_ns):
         return Changed()
-    answer = provider.submit(call, gated.pass_through)
+    call = _call(job, clip, bay, desk.depot, desk.compose)
+    if isinstance(call, Changed):
+        return call
+    answer = desk.provider.submit(call, gated.pass_through)
     match answer:
         case Created():
             gated.note("task", task_id=answer.task_id)
@@ -122,26 +115,43 @@ class _Gate:
             log.warning("ledger_not_written", job=self._job.id, inbox=self._bay.name, why=str(error))
 
 
-def _call(job: Job, clip: Clip, bay: Bay, compose: Compose) -> Call:
-    home = folder_of(clip.id)
-    container = clip.media.get("container")
-    suffix = f".{container}" if container else _suffix(clip.source)
-    source = Inline(lambda: open_unchanged(bay, clip), clip.size, content_type_of(suffix))
-    references: list[Inline | str] = []
-    for reference in job.request.references:
-        if reference.uri:
-            references.append(reference.uri)
-            continue
-        rel = join(home, reference.file)
-        size = bay.inbox.stat(rel).st_size
-        content_type = content_type_of(_suffix(reference.file))
-        references.append(Inline(partial(bay.inbox.open, rel), size, content_type))
-    endpoint, body = compose(job.request, source, references)
+def _call(job: Job, clip: Clip, bay: Bay, depot: Depot, compose: Compose) -> Call | Changed:
+    """Compose the request, every address in it made this very moment."""
+    sent = read_sent(bay.inbox, clip, job) or _as_it_came(job, clip, bay)
+    files = iter(enumerate(sent.references))
+    source = _stands_for(job, clip, bay, depot, (None, sent.source))
+    references: list[Inline | str | None] = [
+        reference.uri or _stands_for(job, clip, bay, depot, next(files, None))
+        for reference in job.request.references
+    ]
+    whole = [one for one in references if one is not None]
+    if source is None or len(whole) < len(references):
+        return Changed("what was put up for it is gone or too old, and is put up again", is_settled=True)
+    endpoint, body = compose(job.request, source, whole)
     return Call(endpoint, body)
 
 
-def _suffix(name: str) -> str:
-    return split_suffix(name)[1].lower()
+def _stands_for(
+    job: Job, clip: Clip, bay: Bay, depot: Depot, file: tuple[int | None, SentFile] | None
+) -> Inline | str | None:
+    if file is None or not is_unchanged(bay, clip, file[1]):
+        return None
+    return depot.address(file[1].way, parcel_of(bay, clip, job, *file), file[1].put_at)
+
+
+def _as_it_came(job: Job, clip: Clip, bay: Bay) -> Sent:
+    """Describe a clip and its images that go into the request just as they are."""
+    home = folder_of(clip.id)
+    images = []
+    for reference in job.request.references:
+        if reference.file:
+            here = bay.inbox.stat(join(home, reference.file))
+            content_type = content_type_of(split_suffix(reference.file)[1].lower())
+            images.append(
+                SentFile(reference.file, here.st_size, here.st_mtime_ns, "", content_type, "inline")
+            )
+    source = SentFile(clip.source, clip.size, clip.mtime_ns, clip.sha256 or "", type_of_clip(clip), "inline")
+    return Sent(source, tuple(images))
 
 
 def _refused(fault: Fault) -> Event:

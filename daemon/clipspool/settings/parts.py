@@ -1,0 +1,88 @@
+"""What the parts of the settings share: their base, and the kinds of values that stand in several."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+YEAR_SECONDS = 366 * 86400.0
+
+
+def no_truth(value: Any) -> Any:
+    """Refuse a truth value where pydantic would take it for 0 or 1."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - pydantic hears ValueError only
+    return value
+
+
+def path(value: Path) -> Path:
+    """Refuse what names no file or folder."""
+    if "\0" in str(value) or str(value) in {"", "."}:
+        raise ValueError("must name a file or folder")
+    return value
+
+
+def public_address(
+    value: str, example: str = "https://api.cometapi.com/runwayml/v1", *, is_public: bool = True
+) -> str:
+    """Check an address without ever repeating it: it may hold a password."""
+    try:
+        url = urlsplit(value)
+        host, port = url.hostname, url.port
+    except ValueError:
+        raise ValueError(f"must be an address such as {example}") from None
+    if url.username is not None or url.password is not None:
+        raise ValueError("must hold no user name or password: the key has its own place")
+    if "?" in value or "#" in value:
+        raise ValueError("must end with its path, without ? or #")
+    if (
+        not host
+        or port == 0
+        or not value.isascii()
+        or not value.isprintable()
+        or " " in value
+        or "\\" in value
+    ):
+        raise ValueError(f"must be an address such as {example}")
+    is_loopback, is_private = nearness(host)
+    if is_public and url.scheme == "https" and is_private and not is_loopback:
+        raise ValueError("must lead to a public host, or to this machine's loopback")
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback):
+        raise ValueError("must begin with https:// (http:// is for loopback)")
+    return value.rstrip("/")
+
+
+def nearness(host: str) -> tuple[bool, bool]:
+    """Tell whether a host is loopback, and whether it is an address that is not public."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True, True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False, False
+    return address.is_loopback, not address.is_global
+
+
+def secret(value: SecretStr) -> SecretStr:
+    """Refuse what can be no key, without repeating it."""
+    key = value.get_secret_value()
+    if not re.fullmatch(r"[!-~]{4,4096}", key):
+        raise ValueError("must be 4 to 4096 printable ASCII characters without spaces")
+    return value
+
+
+Number = BeforeValidator(no_truth)
+Seconds = Annotated[float, Field(gt=0, le=YEAR_SECONDS, allow_inf_nan=False), Number]
+Credits = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), Number]
+AnyPath = Annotated[Path, AfterValidator(path)]
+
+
+class Part(BaseModel):
+    """A table of the configuration: strict, and never changed once read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

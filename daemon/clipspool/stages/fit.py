@@ -1,0 +1,261 @@
+"""Make what is sent fit its model and its way: the clip as a smaller H.264, an image as a smaller image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from io import FileIO
+from typing import Any
+
+from clipspool.bay import Bay
+from clipspool.events import Failed, Postponed, StageFailed
+from clipspool.files import join, rename_new, sha256_of, split_suffix, sync_and_close, sync_folder
+from clipspool.job import Clip, Error, Job, Reference, Request
+from clipspool.media.decoder import Decoder
+from clipspool.media.facts import MediaFault, Picture, Probe
+from clipspool.media.plan import AsIs, Conform, Limits, Refuse, plan
+from clipspool.sent import SentFile
+from clipspool.transport import Choice, Parcel, Way, choose
+from clipspool.work import folder_of
+
+IMAGE_SIDE_MAX = 8000
+IMAGE_SIDE_GOOD = 4096
+"""What an image is scaled to when it does not fit as it is."""
+IMAGE_ASPECTS = (0.5, 2.0)
+"""Width divided by height [PROVIDER 2.4]."""
+
+CONTENT_TYPES = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+}
+_RETRYABLE = frozenset({"MEDIA.TIMEOUT", "MEDIA.CRASHED"})
+
+Trouble = Failed | StageFailed | Postponed
+
+
+def content_type_of(suffix: str) -> str:
+    """Say what the provider is told that a file is; a video where the suffix is none we know."""
+    return CONTENT_TYPES.get(suffix, "video/mp4")
+
+
+def type_of_clip(clip: Clip) -> str:
+    """Say what a clip is by its content, where that was looked into, else by its name."""
+    return type_by(clip.media, clip.source)
+
+
+def type_by(media: Mapping[str, Any], name: str) -> str:
+    """Say what a video is by its media facts, else by its name."""
+    container = media.get("container")
+    return content_type_of(f".{container}" if container else split_suffix(name)[1].lower())
+
+
+def choose_for(
+    request: Request, probe: Probe, limits: Limits, ways: Sequence[Way], content_type: str
+) -> Choice[Conform]:
+    """Choose the way for a clip, and what has to be made of it so that it fits the model and the way."""
+
+    def judge(room: int) -> AsIs | Conform | Refuse:
+        return plan(probe, limits, room, long_clips=request.long_clips, start_seconds=request.start_seconds)
+
+    return choose(ways, content_type, judge)
+
+
+def media_trouble(fault: MediaFault, what: str = "") -> Trouble:
+    """Turn a decoder's fault into what happens to the job: the disk and a stop are not the clip's fault."""
+    if fault.code == "MEDIA.STOPPED":
+        return Postponed("the daemon stops", 0.0)
+    if fault.code == "MEDIA.NO_SPACE":
+        return StageFailed("INBOX.FULL", fault.message)
+    message = f"{what}{fault.message}"
+    return Failed(Error(fault.code, message, fault.what_to_do, retryable=fault.code in _RETRYABLE))
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """An image has to be scaled."""
+
+    bytes_max: int
+    side_max: int = IMAGE_SIDE_GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """Makes files in a job's work folder, each whole under its name or not there; what is there is kept."""
+
+    bay: Bay
+    clip: Clip
+    job: Job
+    decoder: Decoder
+
+    def conformed(
+        self, source: FileIO, sha256: str, choice: Choice[Conform], known: SentFile | None
+    ) -> SentFile | Trouble:
+        """Make a clip fit as planned. Raises OSError."""
+        conform = choice.verdict
+        if not isinstance(conform, Conform):
+            raise TypeError(f"nothing is to be made for {choice.verdict}")
+        made = conform.to_dict()
+        if (kept := self._kept(known, sha256, made)) is not None:
+            return kept
+
+        def make(target: FileIO) -> tuple[str, ...] | MediaFault:
+            done = self.decoder.conform(source.fileno(), target.fileno(), conform)
+            return done if isinstance(done, MediaFault) else done.changes
+
+        room = conform.bytes_max
+        return self._make(f"{self.job.id}.sent.mp4", "video/mp4", choice.way, (sha256, made, room), make)
+
+    def image(
+        self, number: int, reference: Reference, ways: Sequence[Way], known: SentFile | None
+    ) -> SentFile | Trouble:
+        """Make a reference image ready: as it is, or scaled. Raises OSError."""
+        try:
+            opened = self.bay.inbox.open(join(folder_of(self.clip.id), reference.file))
+        except FileNotFoundError:
+            message = f"the copy of the reference image {reference.name} is gone from the work folder"
+            return Failed(Error("REFERENCE.MISSING", message, "Drop the clip again."))
+        with opened as file:
+            here = os.fstat(file.fileno())
+            facts = self.decoder.image_facts(file.fileno())
+            what = f"the reference image {reference.name}: "
+            if isinstance(facts, MediaFault):
+                return media_trouble(facts, what)
+            if (error := _aspect_error(facts, what)) is not None:
+                return Failed(error)
+            sha256 = sha256_of(file)
+            content_type = content_type_of(split_suffix(reference.file)[1].lower())
+            choice = choose(ways, content_type, partial(_judge_image, facts, here.st_size))
+            match choice.verdict:
+                case Scale() as scale:
+                    made = asdict(scale)
+                    kept = self._kept(known, sha256, made)
+                    return kept or self._scaled(number, file, choice.way, (sha256, made, scale.bytes_max))
+                case _:
+                    stamp = (here.st_size, here.st_mtime_ns)
+                    return SentFile(reference.file, *stamp, sha256, content_type, choice.way)
+
+    def _scaled(
+        self, number: int, file: FileIO, way: str, origin: tuple[str, dict[str, Any], int | None]
+    ) -> SentFile | Trouble:
+        content_type = "image/jpeg"
+
+        def make(target: FileIO) -> tuple[str, ...] | MediaFault:
+            nonlocal content_type
+            side, room = IMAGE_SIDE_GOOD, origin[2] or 0
+            done = self.decoder.scale_image(
+                file.fileno(), target.fileno(), width_max=side, height_max=side, bytes_max=room
+            )
+            if isinstance(done, MediaFault):
+                return done
+            content_type = f"image/{done.format}"
+            return (f"reference image {number + 1} scaled to {done.width}x{done.height}",)
+
+        made = self._make(f"{self.job.id}.sent-{number}.image", content_type, way, origin, make)
+        return replace(made, content_type=content_type) if isinstance(made, SentFile) else made
+
+    def _make(
+        self,
+        name: str,
+        content_type: str,
+        way: str,
+        origin: tuple[str, dict[str, Any], int | None],
+        make: Callable[[FileIO], tuple[str, ...] | MediaFault],
+    ) -> SentFile | Trouble:
+        """Fill a new file and give it its name once it is whole, durable and within its bytes."""
+        partial_name = f"{name}.part"
+        root, home = self.bay.inbox, folder_of(self.clip.id)
+        with root.folder(home) as folder:
+            _unlink(partial_name, folder)
+            try:
+                with root.create_in(partial_name, folder, to_read=True) as file:
+                    changes = make(file)
+                    if isinstance(changes, MediaFault):
+                        return media_trouble(changes)
+                    file.seek(0)
+                    sha256 = sha256_of(file)
+                    here = os.fstat(file.fileno())
+                    of, made, room = origin
+                    if room is not None and here.st_size > room:
+                        message = f"it became {here.st_size} bytes, and {room} is the most"
+                        return Failed(Error("MEDIA.CANNOT_FIT", message, "Drop a shorter clip."))
+                    sync_and_close(file)
+                _unlink(name, folder)
+                rename_new(partial_name, folder, name, folder)
+                sync_folder(folder)
+            finally:
+                _unlink(partial_name, folder)
+        stamp = (here.st_size, here.st_mtime_ns)
+        return SentFile(name, *stamp, sha256, content_type, way, 0.0, made, of, changes)
+
+    def _kept(self, known: SentFile | None, sha256: str, made: dict[str, Any]) -> SentFile | None:
+        """Give what was made before by the same plan from the same file, if it still is what it was."""
+        if known is None or known.of != sha256 or _plain(known.made) != _plain(made):
+            return None
+        return known if is_unchanged(self.bay, self.clip, known) else None
+
+    def parcel(self, number: int | None, file: SentFile) -> Parcel:
+        """Give a file of this job as it is put on its way; None is the clip itself."""
+        return parcel_of(self.bay, self.clip, self.job, number, file)
+
+
+def parcel_of(bay: Bay, clip: Clip, job: Job, number: int | None, file: SentFile) -> Parcel:
+    """Give a file of a job as it is put on its way; `number` counts references, None is the clip."""
+    suffix = next((s for s, t in CONTENT_TYPES.items() if t == file.content_type), ".mp4")
+    name = f"{job.id}-{'clip' if number is None else f'ref{number}'}"
+    opened = partial(open_same, bay, clip, file)
+    return Parcel(clip.id, name, opened, file.size, file.sha256, file.content_type, suffix)
+
+
+class ClipChanged(OSError):
+    """What would be sent is not what was hashed."""
+
+
+def open_same(bay: Bay, clip: Clip, file: SentFile) -> FileIO:
+    """Open a file if it still is the one that was hashed; raises ClipChanged, OSError."""
+    opened = bay.inbox.open(join(folder_of(clip.id), file.file))
+    here = os.fstat(opened.fileno())
+    if (here.st_size, here.st_mtime_ns) != (file.size, file.mtime_ns):
+        opened.close()
+        raise ClipChanged(f"{file.file} of {clip.path} changed after it was read")
+    return opened
+
+
+def is_unchanged(bay: Bay, clip: Clip, file: SentFile) -> bool:
+    """Tell whether a file still is the one that was hashed. Raises OSError."""
+    try:
+        open_same(bay, clip, file).close()
+    except (ClipChanged, FileNotFoundError):
+        return False
+    return True
+
+
+def _judge_image(facts: Picture, size: int, room: int) -> AsIs | Scale:
+    is_small = size <= room and max(facts.width, facts.height) <= IMAGE_SIDE_MAX
+    return AsIs() if is_small else Scale(room)
+
+
+def _aspect_error(facts: Picture, what: str) -> Error | None:
+    aspect = facts.width / max(facts.height, 1)
+    if IMAGE_ASPECTS[0] <= aspect <= IMAGE_ASPECTS[1]:
+        return None
+    message = f"{what}it is {facts.width}x{facts.height}; width divided by height has to be 0.5 to 2"
+    return Error("REFERENCE.ASPECT", message, "Crop the image, and drop the clip again.")
+
+
+def _plain(made: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in made.items()}
+
+
+def _unlink(name: str, folder: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)

@@ -1,0 +1,178 @@
+"""What is made ready before anything is spent, on a real disk with the real decoder."""
+
+import pytest
+
+from clipspool.bay import Bay
+from clipspool.catalog import Catalog
+from clipspool.events import Changed, Failed, Prepared, StageFailed
+from clipspool.files import Root
+from clipspool.job import Clip, Job, Reference, Request
+from clipspool.media.decoder import Decoder
+from clipspool.provider import Created, Fault, FaultOf, Inline
+from clipspool.sent import read_sent
+from clipspool.stages.prepare import Kit, prepare
+from clipspool.stages.submit import Desk, submit
+from clipspool.transport import Depot, Names
+from clipspool.transport.folder import ServedFolder
+from clipspool.transport.inline import InRequest
+from clipspool.work import Manifest, claim
+from media_clips import clip as media_clip
+
+SMALL = Catalog.load({"gen4_aleph": {"side_pixels_max": 160}})
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    one = Decoder()
+    yield one
+    one.close()
+
+
+class Place:
+    """A clip that was accepted, and what prepare and submit work with."""
+
+    def __init__(self, home, decoder, source, images=(), catalog=SMALL):
+        (home / "in").mkdir()
+        (home / "served").mkdir()
+        (home / "out").mkdir()
+        root = Root(home / "in")
+        self.bay = Bay("bay", root, Root(home / "out"))
+        references = []
+        for number, image in enumerate(images):
+            (home / "in" / image.name).write_bytes(image.read_bytes())
+            references.append(Reference(name=image.name, file=f"ref-{number}{image.suffix}"))
+        (home / "in" / source.name).write_bytes(source.read_bytes())
+        here = (home / "in" / source.name).stat()
+        name = f"clip{source.suffix}"
+        self.clip = Clip("clip1", "bay", source.name, None, name, here.st_size, here.st_mtime_ns, 0.0)
+        request = Request("winter", "gen4_aleph", 1, references=tuple(references))
+        self.job = Job("clip1", "clip1", "bay", "", request, 0.0)
+        claim(root, Manifest(self.clip, (self.job,)), [(r.name, r.file) for r in references])
+        self.work = home / "in" / ".clipspool" / "work" / "clip1"
+        self.served, self.seconds = home / "served", 1000.0
+        self.decoder, self.catalog = decoder, catalog
+        self.ways = [InRequest(5_000_000)]
+        self.asked = []
+
+    @property
+    def depot(self):
+        return Depot(self.ways, lambda: self.seconds)
+
+    def serve(self):
+        names = Names(b"n" * 32)
+        self.ways = [ServedFolder.at(Root(self.served), "https://m.example.com", 9_000_000, names)]
+
+    def prepare(self):
+        limits = lambda request: self.catalog.limits(request.model)  # noqa: E731
+        kit = Kit(self.decoder, self.depot, limits, self.catalog.credits, lambda: self.seconds)
+        done = prepare(self.job, self.clip, self.bay, kit)
+        if isinstance(done, Prepared):
+            fields = {"sha256": done.sha256, "size": done.size, "mtime_ns": done.mtime_ns}
+            self.clip = type(self.clip)(**{**{k: getattr(self.clip, k) for k in Clip.__slots__}, **fields})
+        return done
+
+    @property
+    def profile(self):
+        return "https://api#key"
+
+    def submit(self, call=None, gate=None):
+        """Be the provider where asked with a call; otherwise run the stage."""
+        if call is not None:
+            self.asked.append(call)
+            return Created("task-1") if gate() else None
+        compose = lambda _request, source, references: ("v", {"source": source, "more": list(references)})  # noqa: E731
+        return submit(self.job, self.clip, self.bay, Desk(self, self.depot, compose), lambda: True)
+
+
+@pytest.fixture
+def place(tmp_path, decoder, clips):
+    return lambda name, *images, **more: Place(
+        tmp_path, decoder, media_clip(clips, name), [media_clip(clips, image) for image in images], **more
+    )
+
+
+def test_a_clip_that_fits_is_sent_as_it_is_and_leaves_no_paper(place):
+    one = place("plain.mp4", catalog=Catalog.load())
+    done = one.prepare()
+    assert (done.changes, done.sent_sha256, done.way) == ((), "", "")
+    assert read_sent(one.bay.inbox, one.clip, one.job) is None
+    one.submit()
+    source = one.asked[0].body["source"]
+    assert isinstance(source, Inline)
+    with source.open() as file:
+        assert file.read() == (one.work / "clip.mp4").read_bytes()
+
+
+def test_a_clip_that_does_not_fit_is_made_to_once(place):
+    one = place("plain.mp4")
+    done = one.prepare()
+    assert done.sent_sha256 != done.sha256
+    assert any("160x90" in change for change in done.changes)
+    made = (one.work / "clip1.sent.mp4").stat()
+    assert one.prepare() == done
+    assert (one.work / "clip1.sent.mp4").stat().st_ino == made.st_ino
+    one.submit()
+    assert one.asked[0].body["source"].size == made.st_size == done.sent_size
+
+
+def test_what_was_made_and_then_harmed_is_made_again(place):
+    one = place("plain.mp4")
+    done = one.prepare()
+    (one.work / "clip1.sent.mp4").write_bytes(b"half")
+    (one.work / "clip1.sent.mp4.part").write_bytes(b"left by a crash")
+    assert isinstance(one.submit(), Changed)
+    assert one.asked == []
+    assert one.prepare().sent_size == done.sent_size
+    assert not (one.work / "clip1.sent.mp4.part").exists()
+
+
+def test_what_is_put_up_is_put_up_again_when_it_got_old_or_lost(place):
+    one = place("plain.mp4", catalog=Catalog.load())
+    one.serve()
+    assert one.prepare().way == "public_url"
+    one.seconds += 21 * 3600
+    again = one.submit()
+    assert isinstance(again, Changed)
+    assert again.is_settled
+    one.prepare()
+    for path in one.served.iterdir():
+        path.unlink()
+    assert isinstance(one.submit(), Changed)
+    one.prepare()
+    one.submit()
+    assert one.asked[0].body["source"].startswith("https://m.example.com/clipspool-clip1-clip1-clip-")
+
+
+def test_a_place_that_takes_nothing_costs_a_pause_and_no_money(place):
+    one = place("plain.mp4", catalog=Catalog.load())
+
+    class Full(InRequest):
+        def put(self, _parcel):
+            return Fault(FaultOf.MOMENT, "TRANSPORT.BUCKET", "the bucket takes no file", "Look at it.")
+
+    one.ways = [Full(5_000_000)]
+    assert one.prepare() == StageFailed("TRANSPORT.BUCKET", "the bucket takes no file. Look at it.", None)
+
+
+def test_a_reference_image_too_large_is_scaled(place):
+    one = place("plain.mp4", "photo.jpg", catalog=Catalog.load())
+    one.ways = [InRequest(60_000)]
+    done = one.prepare()
+    assert any("reference image 1 scaled to" in change for change in done.changes)
+    one.submit()
+    (image,) = one.asked[0].body["more"]
+    assert image.content_type == "image/jpeg"
+    assert image.size <= 45_000
+
+
+def test_a_reference_that_is_no_image_fails_the_job_in_plain_words(place):
+    one = place("plain.mp4", "photo.jpg")
+    (one.work / "ref-0.jpg").write_bytes(b"not an image")
+    done = one.prepare()
+    assert isinstance(done, Failed)
+    assert "photo.jpg" in done.error.message

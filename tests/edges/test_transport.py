@@ -1,0 +1,373 @@
+"""Each way to the provider against what it is for: an S3 server, a web server, the sandbox's uploads."""
+
+import hashlib
+import http.server
+import logging
+import os
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from functools import partial
+from io import FileIO
+
+import pytest
+import requests
+from moto.server import ThreadedMotoServer
+
+from clipspool.check.transport import look_at_transports
+from clipspool.files import Root
+from clipspool.provider import FaultOf, Inline
+from clipspool.sandbox import Options, Render, serve
+from clipspool.settings import load
+from clipspool.shipping import depot_of
+from clipspool.transport import LIFE_SECONDS, Depot, Names, Parcel
+from clipspool.transport.bucket import NOT_INSTALLED, Bucket
+from clipspool.transport.folder import ServedFolder
+from clipspool.transport.inline import InRequest
+from clipspool.transport.trial import look_at, try_out
+from clipspool.transport.upload import Uploads
+
+SECRET = "canary-s3cr3t-0f-the-bucket"
+NAMES = Names(b"n" * 32)
+DAYS = 86_400.0
+
+
+@pytest.fixture(scope="module")
+def s3():
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    requests.put(f"http://{host}:{port}/clips", timeout=10).raise_for_status()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3):
+    def make(**changed):
+        fields = {"bucket": "clips", "prefix": "clipspool/", "bytes_max": 32_000_000, "endpoint": s3}
+        keys = {"access_key_id": "an-id", "secret_access_key": SECRET, "region": "us-east-1"}
+        return Bucket(**{**fields, **keys, "names": NAMES, **changed})
+
+    return make
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def web(folder, handler=Quiet):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def parcel(tmp_path):
+    def make(data=b"pictures" * 1000, **changed):
+        path = tmp_path / f"{hashlib.sha256(data).hexdigest()[:8]}.mp4"
+        path.write_bytes(data)
+        fields = {"clip_id": "clip1", "name": "clip1-clip", "content_type": "video/mp4", "suffix": ".mp4"}
+        digest = hashlib.sha256(data).hexdigest()
+        return Parcel(
+            **{**fields, "open": lambda: FileIO(path), "size": len(data), "sha256": digest, **changed}
+        )
+
+    return make
+
+
+def keys_in(s3, bucket="clips"):
+    listed = requests.get(f"{s3}/{bucket}?list-type=2", timeout=10).text
+    return [part.partition("</Key>")[0] for part in listed.split("<Key>")[1:]]
+
+
+# --- bucket ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_put_into_a_bucket_is_read_through_its_address_and_removed(s3, bucket, parcel):
+    way, sent = bucket(), parcel()
+    assert way.put(sent) is way.put(sent) is None
+    address = way.address(sent)
+    assert look_at(address, b"pictures" * 1000) == (
+        "look",
+        "it serves on this machine only: a provider elsewhere cannot read it",
+    )
+    assert "X-Amz-Expires=86400" in address
+    assert SECRET not in address + repr(way)
+    assert len(keys_in(s3)) == 1
+    assert way.remove("clip1") is way.remove("clip1") is None
+    assert keys_in(s3) == []
+
+
+def test_a_clips_objects_go_together_and_no_others(s3, bucket, parcel):
+    requests.put(f"{s3}/shared", timeout=10).raise_for_status()
+    way = bucket(bucket="shared")
+    for clip_id in ("clip1", "clip1", "clip2", "clip11"):
+        assert way.put(parcel(os.urandom(64), clip_id=clip_id)) is None
+    requests.put(f"{s3}/shared/other/clip1/precious.mp4", data=b"x", timeout=10).raise_for_status()
+    assert way.remove("clip1") is None
+    left = keys_in(s3, "shared")
+    assert sorted(key.split("/")[1] for key in left) == ["clip1", "clip11", "clip2"]
+    assert way.tidy(time.time()) is None
+    assert len(keys_in(s3, "shared")) == 3
+    assert way.tidy(time.time() + 3 * DAYS) is None
+    assert keys_in(s3, "shared") == ["other/clip1/precious.mp4"]
+
+
+class Counted(FileIO):
+    """A file that remembers how much of it was asked for at once."""
+
+    most = 0
+
+    def read(self, size=-1):
+        Counted.most = max(Counted.most, size if size >= 0 else sys.maxsize)
+        return super().read(size)
+
+
+def test_a_large_clip_goes_in_parts_and_is_never_in_memory_whole(bucket, parcel, tmp_path):
+    path = tmp_path / "large.mp4"
+    with path.open("wb") as file:
+        file.truncate(40 << 20)
+    way, large = bucket(), parcel(open=lambda: Counted(path), size=40 << 20)
+    assert way.put(large) is None
+    assert 0 < Counted.most <= 8 << 20
+    assert requests.head(way.address(large), timeout=10).headers["Content-Length"] == str(40 << 20)
+    way.remove("clip1")
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [({"bucket": "nobody-made-it"}, "no such bucket"), ({"endpoint": "http://127.0.0.1:9"}, "refused")],
+)
+def test_a_bucket_that_takes_nothing_is_a_fault_of_the_moment_in_plain_words(bucket, parcel, changed, why):
+    fault = bucket(**changed).put(parcel())
+    assert fault.of is FaultOf.MOMENT
+    assert why in fault.message
+    assert SECRET not in repr(fault)
+    assert "http" not in fault.message
+
+
+def test_without_the_package_one_sentence_says_what_to_install(bucket, parcel, monkeypatch):
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    assert bucket().put(parcel()).message == NOT_INSTALLED
+    assert bucket().address(parcel()) is None
+
+
+def test_a_bucket_served_openly_gives_addresses_that_are_not_signed(bucket, parcel):
+    way, sent = bucket(public_url="https://media.example.com/b/"), parcel()
+    assert way.address(sent) == f"https://media.example.com/b/clipspool/clip1/{NAMES.of(sent)}"
+
+
+# --- a served folder --------------------------------------------------------------------------------------
+
+
+def test_a_copy_in_a_served_folder_is_read_under_a_name_nobody_guesses(tmp_path, parcel):
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "index.html").write_text("the studio's own")
+    with web(served) as url:
+        way, sent = ServedFolder.at(Root(served), url, 32_000_000, NAMES), parcel()
+        assert way.address(sent) is None
+        assert way.put(sent) is way.put(sent) is None
+        assert look_at(way.address(sent), b"pictures" * 1000)[0] == "look"
+        assert way.put(parcel(clip_id="clip2")) is None
+        way.remove("clip1")
+        assert way.address(sent) is None
+    assert [p.name.split("-")[1] for p in served.iterdir() if p.name != "index.html"] == ["clip2"]
+    way.tidy(time.time() + DAYS)
+    assert len(list(served.iterdir())) == 2
+    way.tidy(time.time() + 3 * DAYS)
+    assert [p.name for p in served.iterdir()] == ["index.html"]
+
+
+def test_a_folder_that_is_gone_is_trouble_of_the_disk(tmp_path, parcel):
+    with pytest.raises(OSError, match="gone"):
+        ServedFolder.at(Root(tmp_path / "gone"), "https://x.example.com", 1, NAMES).put(parcel())
+
+
+# --- the provider's own uploads ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def box():
+    with serve(Options(render=Render.ECHO, render_seconds=0.0)) as running:
+        yield running
+
+
+def official(box):
+    return box.base_url.replace("/runwayml/v1", "/v1")
+
+
+def uploads(box, now=time.time):
+    return Uploads(official(box), lambda: "a-key", api_version="2024-11-06", user_agent="test", now=now)
+
+
+def test_an_upload_gives_an_address_of_the_provider_once(box, parcel):
+    way, sent = uploads(box), parcel()
+    assert way.address(sent) is None
+    assert way.put(sent) is None
+    address = way.address(sent)
+    assert address.startswith("runway://")
+    assert way.put(sent) is None
+    assert way.address(sent) == address
+    way.remove("clip1")
+    assert way.address(sent) is None
+
+
+def test_an_upload_too_old_is_made_again(box, parcel):
+    seconds = 0.0
+    way, sent = uploads(box, lambda: seconds), parcel()
+    way.put(sent)
+    first = way.address(sent)
+    seconds = LIFE_SECONDS + 1
+    assert way.address(sent) is None
+    way.put(sent)
+    assert way.address(sent) not in {None, first}
+
+
+def test_a_provider_without_uploads_says_so(box, parcel):
+    way = Uploads(box.base_url, lambda: "a-key", api_version="2024-11-06", user_agent="t", now=time.time)
+    fault = way.put(parcel())
+    assert fault is not None
+    assert "a-key" not in repr(fault)
+
+
+# --- all of them ------------------------------------------------------------------------------------------
+
+
+def test_what_lay_there_for_too_long_is_put_up_again(tmp_path, parcel):
+    (tmp_path / "served").mkdir()
+    way = ServedFolder.at(Root(tmp_path / "served"), "https://m.example.com", 9_000_000, NAMES)
+    depot, sent = Depot([InRequest(5_000_000), way], lambda: 1000.0 + LIFE_SECONDS), parcel()
+    depot.put("public_url", sent)
+    assert depot.address("public_url", sent, 1001.0).startswith("https://m.example.com/clipspool-clip1-")
+    assert depot.address("public_url", sent, 999.0) is None
+    assert depot.address("bucket", sent, 1001.0) is None
+    assert isinstance(depot.address("inline", sent, 0.0), Inline)
+
+
+def test_a_way_that_cannot_be_tidied_keeps_nobody_waiting(bucket, tmp_path):
+    broken = ServedFolder.at(Root(tmp_path / "gone"), "https://m.example.com", 1, NAMES)
+    Depot([broken, bucket(endpoint="http://127.0.0.1:9")], time.time).remove("clip1")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def make(more, **env):
+        (tmp_path / "config.toml").write_text(f'{more}\n[[inbox]]\npath = "in"\noutbox = "out"\n')
+        (tmp_path / "served").mkdir(exist_ok=True)
+        return load(tmp_path / "config.toml", {"HOME": str(tmp_path), **env})
+
+    return make
+
+
+def test_check_tries_each_way_for_real(s3, settings, tmp_path):
+    keys = {
+        "CLIPSPOOL_TRANSPORT__BUCKET__ACCESS_KEY_ID": "an-id",
+        "CLIPSPOOL_TRANSPORT__BUCKET__SECRET_ACCESS_KEY": SECRET,
+    }
+    with web(tmp_path / "served") as url:
+        found = list(
+            look_at_transports(
+                settings(
+                    f'[transport.bucket]\nname = "clips"\nendpoint = "{s3}"\n'
+                    f'[transport.public_url]\nfolder = "served"\nurl = "{url}"\n',
+                    **keys,
+                )
+            )
+        )
+    assert [(f.level, f.what) for f in found] == [
+        ("ok", "transport inline"),
+        ("warn", "transport bucket"),
+        ("warn", "transport public_url"),
+    ]
+    assert all("this machine only" in f.why for f in found[1:])
+    assert SECRET not in repr(found)
+    assert list((tmp_path / "served").iterdir()) == []
+    assert keys_in(s3) == []
+
+
+def test_check_tries_the_providers_uploads(box, settings):
+    more = f'[provider]\nbase_url = "{official(box)}"\n[transport]\nmode = "upload"\n'
+    (found,) = look_at_transports(settings(more, CLIPSPOOL_PROVIDER__API_KEY="a-key-of-ours"))
+    assert (found.level, found.what) == ("ok", "transport upload")
+
+
+class Careless(Quiet):
+    """Serves as octet-stream, refuses HEAD, or redirects: what the provider would stumble over."""
+
+    trouble = ""
+
+    def do_HEAD(self):
+        if self.trouble == "head":
+            self.send_error(403)
+        else:
+            super().do_HEAD()
+
+    def do_GET(self):
+        if self.trouble == "moved":
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def guess_type(self, path):
+        return "application/octet-stream" if self.trouble == "type" else super().guess_type(path)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "level", "why"),
+    [("type", "bad", "octet-stream"), ("moved", "bad", "redirects"), ("head", "look", "HEAD")],
+)
+def test_what_the_provider_would_stumble_over_is_found(tmp_path, trouble, level, why):
+    (tmp_path / "served").mkdir()
+    with web(tmp_path / "served", type("Handler", (Careless,), {"trouble": trouble})) as url:
+        found = try_out(ServedFolder.at(Root(tmp_path / "served"), url, 32_000_000, NAMES))
+    assert found[0] == level
+    assert why in found[1]
+    assert list((tmp_path / "served").iterdir()) == []
+
+
+def test_keys_of_a_bucket_come_from_the_environment_or_credentials_never_the_file(settings, tmp_path):
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "bucket_access_key_id").write_text("an-id\n")
+    (credentials / "bucket_secret_access_key").write_text(SECRET)
+    read = settings('[transport.bucket]\nname = "clips"\n', CREDENTIALS_DIRECTORY=str(credentials))
+    assert read.secrets == ["an-id", SECRET]
+    assert SECRET not in repr(read) + str(read)
+    depot = depot_of(read, b"s" * 32)
+    assert [way.name for way in depot.ways] == ["inline", "bucket"]
+    with pytest.raises(Exception, match="must not stand in the file"):
+        settings(f'[transport.bucket]\nname = "clips"\nsecret_access_key = "{SECRET}"\n')
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ('[transport]\nmode = "bucket"\n', "transport.bucket"),
+        ('[transport.public_url]\nfolder = "in/served"\nurl = "https://m.example.com"\n', "lies inside"),
+        ('[transport.public_url]\nfolder = "served"\nurl = "https://10.0.0.5"\n', "public host"),
+        ('[transport.bucket]\nname = "clips"\nurl_seconds = 700000.0\n', "604800"),
+        ('[transport.bucket]\nname = "clips"\nendpont = "x"\n', "did you mean `endpoint`"),
+    ],
+)
+def test_a_transport_that_cannot_work_is_refused_at_the_start(settings, more, why):
+    with pytest.raises(Exception, match=why):
+        settings(more)
+
+
+def test_the_vendors_uploads_are_configured_by_its_address_alone(settings):
+    read = settings('[provider]\nbase_url = "https://api.dev.runwayml.com/v1"\n')
+    assert [way.name for way in depot_of(read, b"s").ways] == ["inline", "upload"]
+    assert [way.name for way in depot_of(settings(""), b"s").ways] == ["inline"]
