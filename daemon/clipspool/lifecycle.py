@@ -183,7 +183,7 @@ def advance(job: Job, event: Event, now: float, pace: Pace, *, open_tasks: int =
     if state is not job.state:
         moved = replace(moved, attempts=0, held=None, reason="", due_at=now)
     moved = _apply(moved, event, now, pace, open_tasks)
-    if moved.cancel_by and moved.state is State.RUNNING:
+    if moved.cancel_by and moved.state is State.RUNNING and not isinstance(event, StageFailed):
         return replace(moved, due_at=now)  # the provider is to be told at once
     return moved
 

@@ -12,6 +12,8 @@ Random = Callable[[], float]
 
 _MOMENT_SECONDS = (1.0, 300.0)
 _ACCOUNT_SECONDS = (60.0, 3600.0)
+_DOUBT_SECONDS = (0.5, 3.0)
+"""After a lost answer others go one at a time, so that not all that waits is in doubt at once."""
 _STAGE_SECONDS = (1.0, 600.0)
 _SLOW_POLLS_MAX = 8
 _AGE_SHARE = 10
@@ -84,11 +86,13 @@ class Brake:
             return wanted
         return min(wanted, max(1 - submitting, 0)) if now >= self.until else 0
 
-    def pressed(self, fault: Fault, now: float, random: Random) -> Brake:
-        """Give the brake after one more refusal; those that were under way together count once."""
+    def pressed(self, fault: Fault, now: float, random: Random, *, is_doubt: bool = False) -> Brake:
+        """Give the brake after one more refusal, or a lost answer; those under way together count once."""
         if self.is_on and now < self.until:
             return self
         bounds = _ACCOUNT_SECONDS if fault.of is FaultOf.ACCOUNT else _MOMENT_SECONDS
+        if is_doubt:
+            bounds = _DOUBT_SECONDS
         same = self.fault is not None and self.fault.of is fault.of
         failures = self.failures if same else 0
         pause = backoff_seconds(failures, bounds, random)

@@ -171,6 +171,7 @@ class Scheduler:
                 self.journal.flush()
                 if not self.is_draining:
                     self._pick(now)
+                self._sweep()
         except BaseException as error:
             for one in heard:
                 if isinstance(one, Ready):
@@ -229,6 +230,9 @@ class Scheduler:
             self._after.append(
                 lambda c=clip, j=jobs, n=attempts: self.workers.start_retirement(c, j, n)  # type: ignore[misc]
             )
+
+    def _sweep(self) -> None:
+        """Clean up after retired clips, many at a time; also while draining."""
         if self._to_sweep and not self._is_sweeping:
             clips, self._to_sweep = self._to_sweep, []
             self._is_sweeping = True
@@ -253,9 +257,8 @@ class Scheduler:
         if isinstance(event, NotSubmitted) and event.fault.of is not FaultOf.CLIP:
             self._set_brake(self.brake.pressed(event.fault, now, self.pace.random))
         if isinstance(event, AnswerLost):
-            # One doubt is enough: those that wait go one at a time until an answer comes.
             fault = Fault(FaultOf.MOMENT, "PROVIDER.NO_ANSWER", event.message)
-            self._set_brake(self.brake.pressed(fault, now, self.pace.random))
+            self._set_brake(self.brake.pressed(fault, now, self.pace.random, is_doubt=True))
         if (job.state, job.held, job.reason) != (moved.state, moved.held, moved.reason):
             self._after.append(lambda: _tell(job, moved, event))
         return moved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
@@ -28,6 +29,9 @@ from clipspool.stages.submit import Desk, submit
 from clipspool.transport import Depot
 
 _FRESH_SECONDS = 30.0
+_CLIP_BYTES_MAX = 200 << 30
+_HOLES_BYTES_MIN = 16 << 20
+"""Smaller files may be compressed by their file system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Shop:
         def limits(request: Request) -> Limits | None:
             return tools.catalog.limits(request.model) if request.model in tools.catalog.models else None
 
-        return Kit(self.studio, tools.depot, limits, tools.catalog.credits, self.now)
+        return Kit(self.studio, tools.depot, limits, tools.catalog.credits, self.now, self.stopping)
 
     def _follow(self, stage: Stage, job: Job, clip: Clip, tools: Tools) -> Event:
         profile = job.task.profile if job.task else ""
@@ -141,6 +145,11 @@ class Shop:
 
     def inspect(self, file: int) -> tuple[dict[str, Any], list[Problem]]:
         """Look into a clip that lies in an inbox: what it holds, and why it is no clip at all."""
+        there = os.fstat(file)
+        if there.st_size > _CLIP_BYTES_MAX:
+            return {}, [Problem(f"the clip is larger than {_CLIP_BYTES_MAX >> 30} GB. Export it smaller.")]
+        if there.st_size > _HOLES_BYTES_MIN and there.st_blocks * 512 < there.st_size // 2:
+            return {}, [Problem("most of the file is not there yet: it has holes. Copy or export it again.")]
         seen = self.decoder.probe(file)
         if isinstance(seen, MediaFault):
             return {}, [Problem(f"{seen.message} {seen.what_to_do}".strip())]

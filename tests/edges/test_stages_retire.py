@@ -115,10 +115,10 @@ def retired_after_crash(bench, monkeypatch, jobs, step):
     numbers = count()
 
     def counted(real):
-        def change(*arguments):
+        def change(*arguments, **more):
             if next(numbers) == step:
                 raise Crash
-            return real(*arguments)
+            return real(*arguments, **more)
 
         return change
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 LEGAL = {
     None: {"queued", "running", "in_doubt"},
-    "queued": {"queued", "submitting", "failed", "cancelled"},
+    "queued": {"queued", "submitting", "in_doubt", "failed", "cancelled"},
     "submitting": {"submitting", "running", "queued", "failed", "in_doubt"},
     "in_doubt": {"in_doubt", "running", "queued", "cancelled"},
     "running": {"running", "rendered", "failed", "cancelled", "queued"},

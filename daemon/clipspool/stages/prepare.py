@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import FileIO
 
 from clipspool.bay import Bay
-from clipspool.events import Changed, Event, Failed, Prepared, StageFailed
-from clipspool.files import join, sha256_of
+from clipspool.events import Changed, Event, Failed, Postponed, Prepared, StageFailed
+from clipspool.files import CHUNK, join
 from clipspool.job import Clip, Error, Job, Request
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault, Probe
@@ -32,6 +33,8 @@ class Kit:
     estimate: Callable[[Request, float | None], float | None]
     """Credits of a request for a clip of so many seconds; None when they cannot be told."""
     now: Callable[[], float]
+    stopping: Callable[[], bool] = lambda: False
+    """Whether the daemon drains: a long read is given up, and begun anew at the next start."""
 
 
 def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
@@ -52,18 +55,23 @@ def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
             )
         )
     with file:
-        read = _read(file, clip)
-        if isinstance(read, Changed):
+        read = _read(file, clip, kit.stopping)
+        if not isinstance(read, Clip):
             return read
         return _make_ready(job, read, file, bay, kit)
 
 
-def _read(file: FileIO, clip: Clip) -> Clip | Changed:
+def _read(file: FileIO, clip: Clip, stopping: Callable[[], bool]) -> Clip | Changed | Postponed:
     """Hash the clip, and give it as it is now."""
     before = os.fstat(file.fileno())
     sha256 = clip.sha256
     if sha256 is None or (before.st_size, before.st_mtime_ns) != (clip.size, clip.mtime_ns):
-        sha256 = sha256_of(file)
+        digest = hashlib.sha256()
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            if stopping():
+                return Postponed("the daemon stops", 0.0)
+        sha256 = digest.hexdigest()
     after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or after.st_size == 0:
         return Changed()
