@@ -6,7 +6,7 @@ PYTHON ?= python3
 # The suite's own knobs: make test PYTEST="-k submit"
 PYTEST ?=
 
-.PHONY: demo test check lint format bench faults clean
+.PHONY: demo test lint format faults clean
 
 demo: $(VENV)/run
 	@$(BIN)/clipspool demo
@@ -18,6 +18,11 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Kill -9 at every call of a clip's life, some hour long; FAULTS="--every 10" samples.
+FAULTS ?=
+faults: $(VENV)/dev
+	$(BIN)/python tests/faults/kill_all.py $(FAULTS)
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .
