@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from clipspool.bay import Bay
 from clipspool.events import Cancelled, Delivered, Fetched, Postponed, Prepared, TaskCreated, TaskSucceeded
-from clipspool.files import Root
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Job, Request, Result, Task
 from clipspool.journal import Journal
@@ -15,6 +14,7 @@ from clipspool.lifecycle import Pace, Stage
 from clipspool.pacing import PollPace
 from clipspool.picking import Limits
 from clipspool.provider import Created, Cut, Download, Fault, FaultOf, Look, NotSent, TaskStatus
+from clipspool.root import Root
 from clipspool.scheduler import Scheduler
 from clipspool.work import Manifest, claim
 from clipspool.workers import Ready

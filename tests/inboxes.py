@@ -4,9 +4,9 @@ import struct
 import threading
 import time
 
-from clipspool.files import Root
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, Rules
+from clipspool.root import Root
 
 EPOCH = 1_800_000_000.0
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clipspool.files import Root, join
+from clipspool.files import join
+from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Held, Job, Paid, State, Task
-from clipspool.work import WORK, finish_claim, folder_of, notes, read_manifest
+from clipspool.root import Root
+from clipspool.work import WORK, Manifest, finish_claim, folder_of, notes, read_manifest, rewrite_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +93,11 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
         return replace(job, state=State.RUNNING, task=task, paid=Paid.YES, prepared=True, reason="recovered")
     reason = "it may have been submitted before the journal was lost"
     return replace(job, state=State.IN_DOUBT, held=Held.IN_DOUBT, task=task, paid=Paid.UNKNOWN, reason=reason)
+
+
+def adoptable(root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:
+    """Give the clips in an inbox's work folders that the journal does not know, marked as this journal's."""
+    found = survey(root, journal_id, known)
+    for one in found.foreign:
+        rewrite_manifest(root, Manifest(one.clip, one.jobs, journal_id))
+    return [Accepted(one.clip, one.jobs) for one in (*found.ours, *found.foreign)]

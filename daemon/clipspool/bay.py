@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clipspool.files import Root
+from clipspool.root import Root
 
 
 @dataclass(frozen=True, slots=True)

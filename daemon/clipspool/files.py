@@ -1,9 +1,6 @@
-"""Every lasting change to the disk, and the one way to open anything beneath a folder that others can write.
+"""How a lasting change is made on the disk: on descriptors, whole, synced, and never over what is there.
 
-A `Root` is a configured folder. Whatever lies beneath it is reached from the root's own descriptor, one
-component at a time without following links, so that no link, `..` or race leads outside (FAULTS 1.10). Where
-it has a `Guard`, the root itself is compared with the folder it was, at every single call: a vanished mount
-or another disk in its place is `Unavailable`, and nothing is read, written or deleted there (promise 9).
+The recipes of FAULTS 1.5 and 1.6, a function each; `root.py` uses them beneath a configured folder.
 """
 
 from __future__ import annotations
@@ -12,33 +9,21 @@ import ctypes
 import errno
 import hashlib
 import os
-import re
 import secrets
 import stat
-import threading
-import tomllib
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
-from pathlib import Path
-
-import tomli_w
 
 OURS = ".clipspool"
 CHUNK = 1 << 20
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
-_TEMPORARY_SECONDS = 3600.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Rel = str
 """A path relative to a root, `/` between its parts, surrogate escapes for bytes that are not UTF-8."""
-
-
-class Unavailable(OSError):
-    """The folder is not the one it was: unmounted, another disk, or gone."""
 
 
 class NotRegular(OSError):
@@ -74,314 +59,6 @@ def join(*rels: Rel) -> Rel:
     return "/".join(rel for rel in rels if rel)
 
 
-class Guard:
-    """Knows a folder again by the file that we keep in it, and so tells it from an empty mount point."""
-
-    def __init__(self, kind: str, known: str | None, remember: Callable[[str], None]) -> None:
-        """Take `inbox` or `outbox`, the identity it had (None: never seen), and who remembers a new one."""
-        self._rel = (OURS, f"{kind}.toml")
-        self._kind = kind
-        self._known = known
-        self._remember = remember
-        self._seen: tuple[int, int] | None = None
-        self._lock = threading.Lock()
-
-    def check(self, folder: int, path: Path) -> None:
-        """Make sure that an open folder is the one known; a first one becomes it. Raises Unavailable."""
-        here = os.fstat(folder)
-        if (here.st_dev, here.st_ino) == self._seen:
-            return
-        with self._lock:
-            found = self._read(folder)
-            if found is None and self._known is None:
-                found = self._mark(folder)
-            if found is None or self._known not in {None, found}:
-                what = "has no" if found is None else "has another"
-                raise Unavailable(
-                    errno.ENODEV, f"{path} is not the {self._kind} it was: it {what} {'/'.join(self._rel)}"
-                )
-            if self._known is None:
-                self._known = found
-                self._remember(found)
-            self._seen = (here.st_dev, here.st_ino)
-
-    def adopt(self) -> None:
-        """Take the folder as it is now: the operator says that it is the right one."""
-        with self._lock:
-            self._known, self._seen = None, None
-
-    def _read(self, folder: int) -> str | None:
-        try:
-            with (
-                _opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours,
-                open_regular(self._rel[1], ours) as file,
-            ):
-                return str(tomllib.loads(file.read(4096).decode())["id"])
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, RecursionError):
-            return ""
-
-    def _mark(self, folder: int) -> str:
-        identity = secrets.token_hex(8)
-        with suppress(FileExistsError):
-            os.mkdir(self._rel[0], dir_fd=folder)
-        with _opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours:
-            temporary = temporary_name()
-            with FileIO(os.open(temporary, NEW_FLAGS, 0o666, dir_fd=ours), "wb") as file:
-                write_all(
-                    file, tomli_w.dumps({"id": identity, "about": f"clipspool's {self._kind}"}).encode()
-                )
-                sync_and_close(file)
-            os.rename(temporary, self._rel[1], src_dir_fd=ours, dst_dir_fd=ours)
-            sync_folder(ours)
-        sync_folder(folder)
-        return identity
-
-
-class Root:
-    """A configured folder, and what clipspool may do beneath it."""
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        guard: Guard | None = None,
-        file_mode: int | None = None,
-        folder_mode: int | None = None,
-    ) -> None:
-        """Take an absolute path; modes are those of what we make, the umask's where None."""
-        self.path = path
-        self.guard = guard
-        self._file_mode = file_mode
-        self._folder_mode = folder_mode
-
-    def _open_root(self) -> int:
-        try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            why = os.strerror(error.errno or 0)
-            raise Unavailable(error.errno, f"{self.path} cannot be opened: {why}") from error
-        try:
-            if self.guard is not None:
-                self.guard.check(fd, self.path)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
-
-    def bind(self) -> None:
-        """Make sure that the folder is there and is the one it was; raises Unavailable."""
-        os.close(self._open_root())
-
-    @contextmanager
-    def folder(self, rel: Rel = "", *, make: bool = False) -> Iterator[int]:
-        """Open a folder beneath the root; `make` creates what is missing, durably."""
-        fd = self._open_root()
-        try:
-            names = parts(rel)
-            if names:
-                try:
-                    below = _open_beneath(fd, names)
-                except FileNotFoundError:
-                    if not make:
-                        raise
-                    below = self._make_beneath(fd, names)
-                os.close(fd)
-                fd = below
-            yield fd
-        finally:
-            os.close(fd)
-
-    def _make_beneath(self, root: int, names: list[str]) -> int:
-        fd = os.dup(root)
-        for name in names:
-            try:
-                below = self._open_or_make(name, fd)
-            finally:
-                os.close(fd)
-            fd = below
-        return fd
-
-    def _open_or_make(self, name: str, folder: int) -> int:
-        try:
-            return os.open(name, FOLDER_FLAGS, dir_fd=folder)
-        except FileNotFoundError:
-            self._make_folder(name, folder)
-            return os.open(name, FOLDER_FLAGS, dir_fd=folder)
-
-    def _make_folder(self, name: str, folder: int) -> None:
-        with suppress(FileExistsError):
-            os.mkdir(name, dir_fd=folder)
-            if self._folder_mode is not None:
-                os.chmod(name, self._folder_mode, dir_fd=folder)
-        sync_folder(folder)
-
-    def make_folders(self, rel: Rel) -> None:
-        """Make a folder and those above it, durably; one that is there already is fine."""
-        with self.folder(rel, make=True):
-            pass
-
-    # --- reading ----------------------------------------------------------------------------------------
-
-    def stat(self, rel: Rel) -> os.stat_result:
-        """Stat without following a link."""
-        with self.folder(parent(rel)) as fd:
-            return os.stat(name_of(rel), dir_fd=fd, follow_symlinks=False)
-
-    def exists(self, rel: Rel) -> bool:
-        """Tell whether any entry has that name."""
-        try:
-            self.stat(rel)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
-
-    def open(self, rel: Rel) -> FileIO:
-        """Open a regular file for reading; never blocks on a FIFO. Raises NotRegular."""
-        with self.folder(parent(rel)) as fd:
-            return open_regular(name_of(rel), fd)
-
-    def read(self, rel: Rel, size_max: int) -> bytes:
-        """Read a small file whole; raises ValueError above `size_max` bytes."""
-        with self.open(rel) as file:
-            data = file.read(size_max + 1)
-        if len(data) > size_max:
-            msg = f"larger than {size_max} bytes"
-            raise ValueError(msg)
-        return data
-
-    def names(self, rel: Rel = "") -> list[str]:
-        """List a folder's entries."""
-        with self.folder(rel) as fd:
-            return os.listdir(fd)
-
-    def space(self) -> int:
-        """Bytes free to us on this file system."""
-        fd = self._open_root()
-        try:
-            free = os.fstatvfs(fd)
-        finally:
-            os.close(fd)
-        return free.f_bavail * free.f_frsize
-
-    # --- lasting changes --------------------------------------------------------------------------------
-
-    def create(self, rel: Rel, data: bytes, *, is_last: bool = True) -> None:
-        """Write a new file so that its name never shows less than the whole; raises FileExistsError.
-
-        Not `is_last`: what follows in the same folder syncs its names, this one's with them.
-        """
-        self._write(rel, data, rename_new, is_last=is_last)
-
-    def replace(self, rel: Rel, data: bytes) -> None:
-        """Write a file whole in the place of whatever had its name."""
-        self._write(rel, data, _rename_over, is_last=True)
-
-    def _write(
-        self, rel: Rel, data: bytes, rename: Callable[[str, int, str, int], None], *, is_last: bool
-    ) -> None:
-        temporary = temporary_name()
-        with self.folder(parent(rel), make=True) as fd:
-            try:
-                with self.create_in(temporary, fd) as file:
-                    write_all(file, data)
-                    sync_and_close(file)
-                rename(temporary, fd, name_of(rel), fd)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary, dir_fd=fd)
-                raise
-            if is_last:
-                sync_folder(fd)
-
-    def create_in(self, name: str, folder: int, *, to_read: bool = False) -> FileIO:
-        """Open a new file for writing in an open folder, and to read it too; raises FileExistsError."""
-        flags = NEW_FLAGS & ~os.O_WRONLY | os.O_RDWR if to_read else NEW_FLAGS
-        fd = os.open(name, flags, 0o666, dir_fd=folder)
-        if self._file_mode is not None:
-            os.fchmod(fd, self._file_mode)
-        return FileIO(fd, "rb+" if to_read else "wb")
-
-    def append(self, rel: Rel, data: bytes) -> None:
-        """Add to the end of a file of ours, durably; makes it where it is missing."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self.folder(parent(rel), make=True) as folder:
-            try:
-                fd = os.open(name_of(rel), flags, dir_fd=folder)
-                is_new = False
-            except FileNotFoundError:
-                fd = os.open(name_of(rel), flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder)
-                is_new = True
-            with FileIO(fd, "ab") as file:
-                write_all(file, data)
-                sync_and_close(file)
-            if is_new:
-                sync_folder(folder)
-
-    def move(self, rel: Rel, to: Root, to_rel: Rel, *, is_last: bool = True) -> None:
-        """Rename a file, durably, without ever replacing one.
-
-        The target's folder is synced: a file system that keeps a journal has both ends of a rename or none.
-        Not `is_last`: the move that follows into the same folder does it. Raises FileExistsError when the
-        name is taken, OSError with EXDEV between file systems.
-        """
-        with self.folder(parent(rel)) as source, to.folder(parent(to_rel), make=True) as target:
-            rename_new(name_of(rel), source, name_of(to_rel), target)
-            if is_last:
-                sync_folder(target)
-
-    def copy(self, rel: Rel, to: Root, to_rel: Rel) -> str:
-        """Copy a regular file under a new name, whole, durable and compared; gives its SHA-256.
-
-        The bytes pass through a temporary name in the target's folder. Raises FileExistsError.
-        """
-        temporary = temporary_name()
-        with self.open(rel) as source, to.folder(parent(to_rel), make=True) as folder:
-            try:
-                with to.create_in(temporary, folder) as target:
-                    digest = _copy_bytes(source, target)
-                    sync_and_close(target)
-                with open_regular(temporary, folder) as again:
-                    if sha256_of(again) != digest:
-                        raise OSError(errno.EIO, f"the copy of {name_of(rel)} does not read back as written")
-                rename_new(temporary, folder, name_of(to_rel), folder)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary, dir_fd=folder)
-                raise
-            sync_folder(folder)
-        return digest
-
-    def clear_temporaries(self, rel: Rel, names: Collection[str], now: float) -> None:
-        """Remove what a crash left of half-written files of ours in a folder, an hour old or more."""
-        for name in names:
-            if not _TEMPORARY.fullmatch(name):
-                continue
-            with suppress(FileNotFoundError), self.folder(rel) as fd:
-                if now - os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime > _TEMPORARY_SECONDS:
-                    os.unlink(name, dir_fd=fd)
-
-    def remove(self, rel: Rel) -> None:
-        """Remove a file; one that is gone already is fine."""
-        with suppress(FileNotFoundError), self.folder(parent(rel)) as fd:
-            os.unlink(name_of(rel), dir_fd=fd)
-
-    def remove_folder(self, rel: Rel) -> None:
-        """Remove a folder of ours with all that is in it, never following a link; gone already is fine."""
-        try:
-            with self.folder(rel) as fd:
-                for entry in list(os.scandir(fd)):
-                    if entry.is_dir(follow_symlinks=False):
-                        self.remove_folder(join(rel, entry.name))
-                    else:
-                        os.unlink(entry.name, dir_fd=fd)
-            with self.folder(parent(rel)) as fd:
-                os.rmdir(name_of(rel), dir_fd=fd)
-        except FileNotFoundError:
-            return
-
-
 class _How(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
@@ -391,7 +68,7 @@ _BENEATH = _How(FOLDER_FLAGS & ~os.O_NOFOLLOW, 0, 0x02 | 0x04 | 0x08)
 _OPENAT2 = 437
 
 
-def _open_beneath(root: int, names: list[str]) -> int:
+def open_beneath(root: int, names: list[str]) -> int:
     """Open a folder below an open one, following no link: at once where the kernel can, else step by step."""
     path = os.fsencode("/".join(names))
     fd: int = _libc.syscall(_OPENAT2, root, path, ctypes.byref(_BENEATH), ctypes.sizeof(_BENEATH))
@@ -411,7 +88,8 @@ def _open_beneath(root: int, names: list[str]) -> int:
 
 
 @contextmanager
-def _opened(fd: int) -> Iterator[int]:
+def opened(fd: int) -> Iterator[int]:
+    """Close a descriptor in the end."""
     try:
         yield fd
     finally:
@@ -480,7 +158,8 @@ def rename_new(name: str, folder: int, to_name: str, to_folder: int) -> None:
         os.unlink(name, dir_fd=folder)
 
 
-def _rename_over(name: str, folder: int, to_name: str, to_folder: int) -> None:
+def rename_over(name: str, folder: int, to_name: str, to_folder: int) -> None:
+    """Rename in the place of whatever has the name."""
     os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
 
 
@@ -489,7 +168,8 @@ def sha256_of(file: FileIO) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _copy_bytes(source: FileIO, target: FileIO) -> str:
+def copy_bytes(source: FileIO, target: FileIO) -> str:
+    """Copy to the end, and give the SHA-256 of what was copied."""
     digest = hashlib.sha256()
     while chunk := source.read(CHUNK):
         digest.update(chunk)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from clipspool.events import Approved, Attached, CancelAsked, Cancelled, Event, Retried
@@ -126,3 +126,14 @@ def known_folders(scheduler: Scheduler, inbox: str) -> set[str]:
 def take_on(scheduler: Scheduler, found: Sequence[Accepted]) -> int:
     """Enter clips that work folders told of; gives how many were new."""
     return sum(scheduler.journal.accept(one.clip, one.jobs) for one in found)
+
+
+COMMANDS: Mapping[str, Callable[..., Any]] = {
+    "retry": retry,
+    "cancel": cancel,
+    "attach": attach,
+    "approve": approve,
+    "pause": pause,
+    "resume": resume,
+}
+"""What a command line may ask of the scheduler, by name; each takes it first."""

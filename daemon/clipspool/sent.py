@@ -13,8 +13,9 @@ from typing import Any
 
 import tomli_w
 
-from clipspool.files import Rel, Root, join
+from clipspool.files import Rel, join
 from clipspool.job import Clip, Job
+from clipspool.root import Root
 from clipspool.work import folder_of
 
 _PAPER_BYTES_MAX = 1 << 20

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from clipspool import __version__
-from clipspool.files import Root
+from clipspool.root import Root
 from clipspool.settings import BucketSettings, PublicUrlSettings, Settings
 from clipspool.transport import Depot, Names, Way
 from clipspool.transport.bucket import Bucket

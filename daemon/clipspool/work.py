@@ -21,7 +21,6 @@ import tomli_w
 from clipspool.files import (
     OURS,
     Rel,
-    Root,
     join,
     name_of,
     parent,
@@ -31,6 +30,7 @@ from clipspool.files import (
     write_all,
 )
 from clipspool.job import Clip, Job, Request, State
+from clipspool.root import Root
 
 WORK = f"{OURS}/work"
 MANIFEST = "manifest.toml"

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from clipspool import work
-from clipspool.files import Root
+from clipspool.root import Root
 from clipspool.work import read_manifest
 from inboxes import SIDECAR, Bench
 
@@ -88,7 +88,7 @@ def test_a_sidecar_that_cannot_be_moved_does_not_undo_the_claim_of_its_clip(benc
         real(name, *rest)
 
     monkeypatch.setattr(work, "rename_new", refuse)
-    monkeypatch.setattr("clipspool.files.rename_new", refuse)
+    monkeypatch.setattr("clipspool.root.rename_new", refuse)
     bench.drop("a.mp4")
     bench.settle()
     bench.settle()

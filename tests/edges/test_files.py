@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from clipspool import files
-from clipspool.files import Guard, NotRegular, Root, Unavailable, parts
+from clipspool.files import NotRegular, parts
+from clipspool.root import Guard, Root, Unavailable
 from fakes import lying
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -401,7 +402,7 @@ def traced(tmp_path, path, act):
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from clipspool.files import Root\n"
+        "from clipspool.root import Root\n"
         "root = Root(Path(sys.argv[1]))\n"
         "root.stat('begin')\n"
         f"{act}\n"

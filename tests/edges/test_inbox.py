@@ -11,10 +11,10 @@ import unicodedata
 
 import pytest
 
-from clipspool.files import Root, Unavailable
 from clipspool.intake.terms import InboxChanged
 from clipspool.intake.watch import Watch
 from clipspool.job import Problem, Reference
+from clipspool.root import Root, Unavailable
 from inboxes import CLIP, EPOCH, SIDECAR, Bench
 
 

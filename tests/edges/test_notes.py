@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from clipspool.files import Root
 from clipspool.intake.notes import Notes, note_name, sentence, text_of
 from clipspool.job import Problem
+from clipspool.root import Root
 from inboxes import CLIP, SIDECAR, Bench
 
 

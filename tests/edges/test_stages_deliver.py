@@ -10,9 +10,9 @@ import pytest
 
 from clipspool import files
 from clipspool.events import Delivered, Failed, Fetched, Postponed, ResultGone, StageFailed
-from clipspool.files import Root
 from clipspool.job import Held, Result, State
 from clipspool.provider import Download, Fault, FaultOf, Look, TaskStatus
+from clipspool.root import Root
 from clipspool.stages.deliver import base_name, deliver, names
 from clipspool.stages.fetch import CUTS_MAX, OUTPUTS_MAX, Seen, fetch
 from fakes import BUSY, NOON, Bench, Film, Studio, a_clip, a_job, a_request, a_task, lying
@@ -321,7 +321,7 @@ def crash_after(monkeypatch, step, act):
     with monkeypatch.context() as patch:
         if step >= 0:
             for name in ("rename_new", "sync_folder", "sync_and_close"):
-                patch.setattr(f"clipspool.files.{name}", counted(getattr(files, name)))
+                patch.setattr(f"clipspool.root.{name}", counted(getattr(files, name)))
             patch.setattr(Root, "remove", counted(Root.remove))
         try:
             act()

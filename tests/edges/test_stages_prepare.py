@@ -5,10 +5,10 @@ import pytest
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.events import Changed, Failed, Prepared, StageFailed
-from clipspool.files import Root
 from clipspool.job import Clip, Job, Reference, Request
 from clipspool.media.decoder import Decoder
 from clipspool.provider import Created, Fault, FaultOf, Inline
+from clipspool.root import Root
 from clipspool.sent import read_sent
 from clipspool.stages.prepare import Kit, prepare
 from clipspool.stages.submit import Desk, submit

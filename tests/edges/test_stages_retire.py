@@ -9,10 +9,10 @@ import pytest
 
 from clipspool import work
 from clipspool.adopt import survey
-from clipspool.files import OURS, Root
 from clipspool.job import Error, Held, Paid, State
+from clipspool.root import Root
 from clipspool.stages.retire import retire, sweep
-from clipspool.work import Manifest, claim, note, notes, read_manifest, rewrite_manifest
+from clipspool.work import WORK, Manifest, claim, note, notes, read_manifest, rewrite_manifest
 from fakes import PROFILE, Bench, a_clip, a_job, a_task, lying
 
 DONE = a_job(state=State.DELIVERED, task=a_task(), paid=Paid.YES)
@@ -301,9 +301,9 @@ def test_a_claim_that_is_cut_anywhere_leaves_the_clip_whole_and_is_told_of_or_cl
         assert list(files.values()).count(b"some clip") == 1
         assert list(files.values()).count(b"prompt") == 1
         if found.ours:
-            assert files[f"{OURS}/work/clip1/clip.mp4"] == b"some clip"
-            assert files[f"{OURS}/work/clip1/sidecar.toml"] == b"prompt"
-            assert files[f"{OURS}/work/clip1/ref-1.png"] == b"png"
+            assert files[f"{WORK}/clip1/clip.mp4"] == b"some clip"
+            assert files[f"{WORK}/clip1/sidecar.toml"] == b"prompt"
+            assert files[f"{WORK}/clip1/ref-1.png"] == b"png"
         else:
             assert files["shot.mp4"] == b"some clip"
         if not was_cut:
@@ -314,6 +314,6 @@ def test_a_claim_that_is_cut_anywhere_leaves_the_clip_whole_and_is_told_of_or_cl
 
 def test_half_a_manifest_without_a_clip_is_cleared_away(tmp_path):
     root = Root(tmp_path)
-    root.create(f"{OURS}/work/clip1/manifest.toml", b'journal = "j1"\n[cl')
+    root.create(f"{WORK}/clip1/manifest.toml", b'journal = "j1"\n[cl')
     assert survey(root, "j1", set()).damaged == ()
-    assert root.names(f"{OURS}/work") == []
+    assert root.names(WORK) == []

@@ -9,8 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2] / "daemon/clipspool"
 LINES_MAX = 350
 LONGER = {
-    "app.py": "builds, starts, stops and reloads every part: one place to read the order in",
-    "files.py": "every lasting change to the disk side by side, so that the recipes stay alike",
+    "root.py": "all that may be done beneath a folder, side by side",
     "journal/journal.py": "the one who writes and asks: all statements of the journal beside each other",
     "lifecycle.py": "one table and one `match` over all events are its point",
     "scheduler.py": "the one thread, from hearing to handing out",
@@ -126,7 +125,7 @@ def test_only_commands_know_the_whole_daemon():
 
 
 def test_only_the_composition_and_its_commands_know_the_settings():
-    allowed = {"app.py", "shipping.py", "cli/", "check/", "settings/"}
+    allowed = {"app.py", "parts.py", "shipping.py", "cli/", "check/", "settings/"}
     assert {name for name in users_of("settings") if not within(name, allowed)} == set()
 
 

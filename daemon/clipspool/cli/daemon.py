@@ -21,7 +21,8 @@ def run(context: Context, *, until_idle: bool) -> None:
     settings = context.settings(logged=True)
     import structlog
 
-    from clipspool.app import CannotStart, Daemon
+    from clipspool.app import Daemon
+    from clipspool.parts import CannotStart
     from clipspool.settings.wording import KEY_PLACES
 
     log = structlog.get_logger()

@@ -42,10 +42,9 @@ class Desk:
         except control.Failed as error:
             fail(str(error))
         from clipspool import operator
-        from clipspool.app import COMMANDS
 
         try:
-            return self._by_ourselves(lambda scheduler: COMMANDS[command](scheduler, **arguments))
+            return self._by_ourselves(lambda scheduler: operator.COMMANDS[command](scheduler, **arguments))
         except operator.Refused as error:
             fail(str(error))
 
@@ -58,8 +57,8 @@ class Desk:
         except control.Failed as error:
             fail(str(error))
         from clipspool import operator
-        from clipspool.app import adoptable
-        from clipspool.files import Root
+        from clipspool.adopt import adoptable
+        from clipspool.root import Root
 
         def command(scheduler: Any) -> int:
             journal_id = str(scheduler.journal.fact("id"))
@@ -76,7 +75,7 @@ class Desk:
             fail(f"an inbox cannot be read: {error}")
 
     def _by_ourselves(self, command: Callable[[Any], Any]) -> Any:
-        from clipspool.app import CannotStart, limits_of, open_journal, pace_of, provider_of
+        from clipspool.parts import CannotStart, limits_of, open_journal, pace_of, provider_of
         from clipspool.scheduler import Scheduler
 
         try:

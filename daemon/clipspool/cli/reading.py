@@ -30,7 +30,7 @@ def open_to_read(settings: Settings) -> Iterator[Journal]:
 
 def conditions_in(journal: Journal, settings: Settings) -> Any:
     """Give what holds jobs back, as the journal has it."""
-    from clipspool.app import limits_of
+    from clipspool.parts import limits_of
     from clipspool.scheduler import read_brake
     from clipspool.views import Conditions
 

@@ -75,7 +75,7 @@ def check(context: Context, *, offline: bool, systemd: bool, as_json: bool) -> N
     if systemd:
         say(systemd_drop_in(settings), end="")
         return
-    from clipspool.app import provider_of
+    from clipspool.parts import provider_of
 
     findings: list[Finding] = []
     for finding in look(settings, None if offline else provider_of(settings)):

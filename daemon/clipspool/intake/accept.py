@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from clipspool.files import Rel, Root, Unavailable, join, sync_folder
+from clipspool.files import Rel, join, sync_folder
 from clipspool.intake.examine import Changed, Ready
 from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
 from clipspool.intake.terms import Accepted, Rules
 from clipspool.job import Clip, Job, job_id, new_id
+from clipspool.root import Root, Unavailable
 from clipspool.work import Manifest, claim, finish_claim, folder_of, source_name
 
 _IDS_TRIED_MAX = 5

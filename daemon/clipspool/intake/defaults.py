@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from clipspool.files import Rel, Unavailable, join
+from clipspool.files import Rel, join
 from clipspool.intake.names import DEFAULTS
 from clipspool.intake.scan import Folder
 from clipspool.intake.settle import Stamp
 from clipspool.intake.sidecar import Layer, layer_of
 from clipspool.intake.terms import Rules
 from clipspool.job import Problem
+from clipspool.root import Unavailable
 
 Read = Callable[[Rel, Stamp], Layer | None]
 

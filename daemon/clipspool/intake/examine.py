@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, assert_never
 
-from clipspool.files import Rel, Root
+from clipspool.files import Rel
 from clipspool.intake.keys import SEED_MAX
 from clipspool.intake.layers import Draft, Wanted, drafts, located
 from clipspool.intake.names import readable
@@ -19,6 +19,7 @@ from clipspool.intake.sidecar import BYTES_MAX, Layer, parse, too_large
 from clipspool.intake.terms import Rules
 from clipspool.job import Problem, Reference, Request
 from clipspool.media.boxes import Complete, Incomplete, Unrecognised, completeness
+from clipspool.root import Root
 
 Check = Callable[[Request, dict[str, Any]], list[Problem]]
 """Compares a request and the media facts of its clip with the model: what is wrong, before any is spent."""

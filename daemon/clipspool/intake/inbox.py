@@ -10,7 +10,6 @@ from typing import Literal
 
 import structlog
 
-from clipspool.files import Root, Unavailable
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Check, Examination, Inspect
 from clipspool.intake.judge import Judge
@@ -19,6 +18,7 @@ from clipspool.intake.notes import Notes
 from clipspool.intake.terms import Accepted, InboxChanged, InboxState, Rules, Waiting
 from clipspool.intake.tree import Group, Tree
 from clipspool.intake.watch import Watch, tells_events
+from clipspool.root import Root, Unavailable
 
 _BATCH_SECONDS = 0.25
 """Judging and accepting go on this long before the folders are looked at again."""

@@ -10,7 +10,7 @@ from math import inf
 
 import structlog
 
-from clipspool.files import NotRegular, Rel, Root, Unavailable, join, name_of, parent
+from clipspool.files import NotRegular, Rel, join, name_of, parent
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.defaults import Chain, Defaults
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
@@ -21,6 +21,7 @@ from clipspool.intake.scan import Folder
 from clipspool.intake.terms import Accepted, Rules, Waiting
 from clipspool.intake.tree import Group, Tree
 from clipspool.job import Problem
+from clipspool.root import Root, Unavailable
 
 log = structlog.get_logger()
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 
-from clipspool.files import NotRegular, Rel, Root, Unavailable, join, name_of, parent
+from clipspool.files import NotRegular, Rel, join, name_of, parent
 from clipspool.intake.names import PROBLEM_NOTE, readable
 from clipspool.job import Problem
+from clipspool.root import Root, Unavailable
 
 _NAME_BYTES_MAX = 255
 _NOTE_BYTES_MAX = 256 << 10

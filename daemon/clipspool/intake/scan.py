@@ -6,11 +6,12 @@ import os
 import stat
 from collections.abc import Iterable
 
-from clipspool.files import Rel, Root
+from clipspool.files import Rel
 from clipspool.intake.names import DEFAULTS, Kind, Names
 from clipspool.intake.pair import Entry
 from clipspool.intake.references import SUFFIXES
 from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
+from clipspool.root import Root
 
 _STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS, Kind.IMAGE})
 _NOT_REGULAR: Stamp = (1, 0, 0, 0, 0)

@@ -8,11 +8,12 @@ from math import inf
 
 import structlog
 
-from clipspool.files import Rel, Root, Unavailable, join, name_of, parent
+from clipspool.files import Rel, join, name_of, parent
 from clipspool.intake.names import Names, readable
 from clipspool.intake.pair import Entry
 from clipspool.intake.scan import Folder
 from clipspool.intake.terms import Rules
+from clipspool.root import Root, Unavailable
 
 DEPTH_MAX = 64
 

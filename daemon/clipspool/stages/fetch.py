@@ -11,9 +11,10 @@ from io import FileIO
 
 from clipspool.bay import Bay
 from clipspool.events import Event, Failed, Fetched, Postponed, StageFailed
-from clipspool.files import Rel, Root, join, rename_new, sync_and_close, write_all
+from clipspool.files import Rel, join, rename_new, sync_and_close, write_all
 from clipspool.job import Held, Job, Result
 from clipspool.provider import Cut, Fault, Look, Provider, TaskStatus
+from clipspool.root import Root
 from clipspool.stages.poll import error_of, task_id_of
 from clipspool.work import folder_of
 

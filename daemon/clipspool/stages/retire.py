@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from clipspool.bay import Bay
-from clipspool.files import Rel, Root, join, name_of, parent, split_suffix
+from clipspool.files import Rel, join, name_of, parent, split_suffix
 from clipspool.job import Clip, Job, State
 from clipspool.provenance import error_note
+from clipspool.root import Root
 from clipspool.work import SIDECAR, error_note_of, folder_of
 
 DONE = "_done"

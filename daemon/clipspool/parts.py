@@ -1,0 +1,97 @@
+"""What the settings make of each part: the journal, intake's rules, the limits, the pace, the provider."""
+
+from __future__ import annotations
+
+import random
+
+from clipspool import __version__, mounts
+from clipspool.catalog import DEFAULT_MODEL
+from clipspool.intake.terms import Rules
+from clipspool.journal import Journal, JournalError, Lock
+from clipspool.lifecycle import Pace
+from clipspool.pacing import PollPace
+from clipspool.picking import Limits
+from clipspool.runway import Patience, Runway
+from clipspool.settings import InboxSettings, Settings
+
+
+class CannotStart(Exception):
+    """The daemon cannot run as things are; the message is one sentence for the operator."""
+
+
+def open_journal(settings: Settings) -> tuple[Journal, Lock]:
+    """Take the journal over for writing; raises CannotStart when it is another's, or not to be used."""
+    path = settings.journal.path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mount = mounts.filesystem_of(path.parent)
+        if mount.kind is mounts.Kind.NETWORK:
+            raise CannotStart(
+                f"The journal {path} lies on {mount.type}, a network file system, where SQLite's locks and "
+                "syncs cannot be relied on; set journal.path to a local disk."
+            )
+        lock = Lock(path)
+        if not lock.take():
+            raise CannotStart(f"Another clipspool (process {lock.holder()}) owns the journal {path}.")
+    except OSError as error:
+        raise CannotStart(f"The journal {path} cannot be opened: {error.strerror}.") from error
+    try:
+        return Journal.open(path), lock
+    except JournalError as error:
+        lock.release()
+        raise CannotStart(str(error)) from error
+
+
+def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules:
+    """Give intake its part of an inbox's settings."""
+    return Rules(
+        name=inbox.name,
+        extensions=frozenset(inbox.extensions),
+        ignore=inbox.ignore,
+        sidecar_required=inbox.sidecar == "required",
+        settle_seconds=inbox.settle_seconds,
+        rescan_seconds=inbox.rescan_seconds,
+        detect=inbox.detect,
+        priority=inbox.priority,
+        hold_seconds=inbox.hold_seconds,
+        layers=({"model": DEFAULT_MODEL}, settings.defaults, inbox.defaults),
+        journal=journal_id,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Give the scheduler what the operator allows."""
+    budget = settings.budget
+    return Limits(
+        running_max=settings.provider.running_max,
+        submissions_per_day=budget.submissions_per_day,
+        credits_per_day=budget.credits_per_day,
+        credits_per_job_max=budget.credits_per_job_max,
+    )
+
+
+def pace_of(settings: Settings) -> Pace:
+    """Give the lifecycle the figures that decide when a job is due again."""
+    provider = settings.provider
+    poll = PollPace(provider.poll_seconds_min, provider.poll_seconds_max, provider.polls_per_second_max)
+    return Pace(
+        poll=poll,
+        random=random.random,
+        settle_seconds=max(inbox.settle_seconds for inbox in settings.inbox),
+        task_seconds_max=provider.task_seconds_max,
+        resubmits_max=1 if provider.ambiguous_submit == "resubmit" else 0,
+    )
+
+
+def provider_of(settings: Settings, base_url: str | None = None) -> Runway:
+    """Build the provider; `base_url` is that of an older task, otherwise the configured one."""
+    provider = settings.provider
+    key = provider.api_key
+    return Runway(
+        base_url or provider.base_url,
+        lambda: "" if key is None else key.get_secret_value(),
+        api_version=provider.api_version,
+        user_agent=f"clipspool/{__version__}",
+        patience=Patience(connect_seconds=provider.connect_seconds, read_seconds=provider.answer_seconds),
+        ca_file=None if provider.ca_file is None else str(provider.ca_file),
+    )
