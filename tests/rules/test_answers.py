@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.answers import is_task_id, read_create, read_task
-from clipspool.failures import failure_fault
 from clipspool.provider import Created, Fault, FaultOf, Look, Refused, TaskStatus, Unclear
-from clipspool.redact import redacted
+from clipspool.runway.answers import is_task_id, read_create, read_task
+from clipspool.runway.failures import failure_fault
+from clipspool.runway.redact import redacted
 
 NOW = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
 ID = "0d2f0f4e-6f4b-4c66-9a0f-3f1d9f6f2f11"

@@ -17,16 +17,15 @@ LONGER = {
 HOMES = {
     "alembic": {"journal/"},
     "av": {"media/", "sandbox/render.py"},
-    "certifi": {"wire.py"},
+    "certifi": {"runway/wire.py"},
     "click": {"cli/"},
     "h11": {"sandbox/wire.py"},
     "pydantic": {"settings/", "catalog.py"},
     "pydantic_settings": {"settings/"},
-    "requests": {"wire.py", "download.py", "transport/"},
+    "requests": {"runway/wire.py", "runway/download.py", "transport/"},
     "rich": {"cli/"},
     "sqlalchemy": {"journal/"},
-    "truststore": {"wire.py"},
-    "urllib3": {"wire.py", "guard.py", "transport/"},
+    "urllib3": {"runway/wire.py", "runway/guard.py", "transport/"},
     "watchdog": {"intake/watch.py"},
 }
 PURE = (

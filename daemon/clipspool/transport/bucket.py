@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from clipspool.provider import Fault, FaultOf
-from clipspool.redact import redacted
+from clipspool.runway.redact import redacted
 from clipspool.transport.way import ADDRESS_LENGTH_MAX, STRAY_SECONDS, Names, Parcel
 
 NOT_INSTALLED = "buckets need the package obstore: install clipspool[bucket]"

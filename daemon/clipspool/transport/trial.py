@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from clipspool.guard import Guard
-from clipspool.pace import Limits
 from clipspool.provider import Fault
+from clipspool.runway.guard import Guard
+from clipspool.runway.pace import Limits
+from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, describe, read_whole
 from clipspool.transport.way import ADDRESS_LENGTH_MAX, Parcel, Way
-from clipspool.wire import FreeAdapter, Wire, WireTrouble, describe, read_whole
 
 _BYTES = 4096
 _CONTENT_TYPE = "video/mp4"

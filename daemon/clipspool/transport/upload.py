@@ -13,15 +13,15 @@ from http import HTTPStatus
 from io import FileIO
 from typing import Any
 
-from clipspool.download import KeyFor
 from clipspool.files import CHUNK
-from clipspool.guard import guard_for
-from clipspool.pace import Limits
 from clipspool.provider import Fault, FaultOf
-from clipspool.refusals import account_fault
-from clipspool.reply import Reply, read_reply
+from clipspool.runway.download import KeyFor
+from clipspool.runway.guard import guard_for
+from clipspool.runway.pace import Limits
+from clipspool.runway.refusals import account_fault
+from clipspool.runway.reply import Reply, read_reply
+from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, decoded, read_whole, wire_fault
 from clipspool.transport.way import LIFE_SECONDS, Parcel
-from clipspool.wire import FreeAdapter, Wire, WireTrouble, decoded, read_whole, wire_fault
 
 BYTES_MAX = 200_000_000
 """[PROVIDER 2.4]."""

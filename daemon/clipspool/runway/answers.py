@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from clipspool.failures import explained, failure_fault
 from clipspool.provider import Created, Fault, FaultOf, Look, Refused, TaskStatus, Unclear
-from clipspool.redact import redacted
-from clipspool.refusals import account_fault, create_fault
-from clipspool.reply import Reply, number, read_json, read_reply, text_at
+from clipspool.runway.failures import explained, failure_fault
+from clipspool.runway.redact import redacted
+from clipspool.runway.refusals import account_fault, create_fault
+from clipspool.runway.reply import Reply, number, read_json, read_reply, text_at
 
 TASK_ID_LENGTH_MAX = 200
 OUTPUTS_MAX = 100

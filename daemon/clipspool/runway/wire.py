@@ -29,10 +29,10 @@ from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
-from clipspool.guard import Forbidden, Guard, Target, Unreachable
-from clipspool.pace import Limits, Pace, PacedResponse, TooSlow
 from clipspool.provider import Fault, FaultOf
-from clipspool.reply import BODY_BYTES_MAX
+from clipspool.runway.guard import Forbidden, Guard, Target, Unreachable
+from clipspool.runway.pace import Limits, Pace, PacedResponse, TooSlow
+from clipspool.runway.reply import BODY_BYTES_MAX
 
 CONNECTIONS_KEPT = 16
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from clipspool.redact import redacted
+from clipspool.runway.redact import redacted
 
 BODY_BYTES_MAX = 1 << 20
 RETRY_AFTER_SECONDS_MAX = 86_400.0

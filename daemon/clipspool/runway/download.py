@@ -11,10 +11,10 @@ from urllib.parse import urljoin
 import requests
 from requests.auth import AuthBase
 
-from clipspool.guard import Forbidden, Guard
-from clipspool.pace import READ_BYTES
 from clipspool.provider import Cut, Download, Fault, FaultOf
-from clipspool.wire import FreeAdapter, WireTrouble, describe, wire_fault
+from clipspool.runway.guard import Forbidden, Guard
+from clipspool.runway.pace import READ_BYTES
+from clipspool.runway.wire import FreeAdapter, WireTrouble, describe, wire_fault
 
 REDIRECTS_MAX = 5
 

@@ -11,12 +11,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from clipspool.answers import busy_fault, is_missing, read_create, read_task
-from clipspool.body import Body, FileChanged, NotJson, open_body
-from clipspool.download import Downloader, KeyFor
-from clipspool.guard import Forbidden, guard_for
-from clipspool.pace import Limits
-from clipspool.post import PaidPost, file_fault
 from clipspool.provider import (
     Call,
     Download,
@@ -27,9 +21,15 @@ from clipspool.provider import (
     SubmitAnswer,
     Unclear,
 )
-from clipspool.refusals import WRONG_ADDRESS, account_fault
-from clipspool.reply import Reply, number, read_reply
-from clipspool.wire import FreeAdapter, Wire, WireTrouble, decoded, read_whole, wire_fault
+from clipspool.runway.answers import busy_fault, is_missing, read_create, read_task
+from clipspool.runway.body import Body, FileChanged, NotJson, open_body
+from clipspool.runway.download import Downloader, KeyFor
+from clipspool.runway.guard import Forbidden, guard_for
+from clipspool.runway.pace import Limits
+from clipspool.runway.post import PaidPost, file_fault
+from clipspool.runway.refusals import WRONG_ADDRESS, account_fault
+from clipspool.runway.reply import Reply, number, read_reply
+from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, decoded, read_whole, wire_fault
 
 COMET_HOST = "api.cometapi.com"
 COMET_BALANCE_URL = "https://query.cometapi.com/user/quota"

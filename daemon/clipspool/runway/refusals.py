@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 
-from clipspool.failures import code_in, explained, failure_fault
 from clipspool.provider import Fault, FaultOf
-from clipspool.reply import Reply
+from clipspool.runway.failures import code_in, explained, failure_fault
+from clipspool.runway.reply import Reply
 
 WRONG_ADDRESS = "PROVIDER.WRONG_ADDRESS"
 

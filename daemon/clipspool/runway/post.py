@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from clipspool.body import Body, FileChanged
-from clipspool.pace import Limits, Pace
 from clipspool.provider import Fault, FaultOf, NotSent, Unclear
-from clipspool.wire import WireTrouble, Witness, decoded, describe, read_whole, wire_fault
+from clipspool.runway.body import Body, FileChanged
+from clipspool.runway.pace import Limits, Pace
+from clipspool.runway.wire import WireTrouble, Witness, decoded, describe, read_whole, wire_fault
 
 _PREFETCHED = 3  # up to the first bytes of the first file
 
