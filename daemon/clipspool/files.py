@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 
 OURS = ".clipspool"
@@ -114,6 +114,12 @@ def open_regular(name: str, folder: int) -> FileIO:
         os.close(fd)
         raise NotRegular(errno.EINVAL, f"{name} is no regular file")
     return FileIO(fd, "rb")
+
+
+def unlink(name: str, folder: int) -> None:
+    """Remove a name in an open folder; gone already is fine."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
 
 
 def sync_and_close(file: FileIO) -> None:

@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -191,6 +192,16 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
         root.move(clip.sidecar_lies_at, root, join(home, SIDECAR))
     root.move(clip.lies_at, root, join(home, clip.source))
     root.remove(error_note_of(clip.lies_at))
+
+
+def open_source(root: Root, clip: Clip) -> FileIO:
+    """Open the clip, in its work folder or where it retired to; raises FileNotFoundError."""
+    try:
+        return root.open(join(folder_of(clip.id), clip.source))
+    except FileNotFoundError:
+        if clip.lies_at is None:
+            raise
+        return root.open(clip.lies_at)
 
 
 def read_manifest(root: Root, clip_id: str) -> Manifest:

@@ -23,6 +23,7 @@ from clipspool.stages.fetch import Seen, fetch
 from clipspool.stages.finish import finish
 from clipspool.stages.fit import choose_for, type_by
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
+from clipspool.stages.poster import draw_posters
 from clipspool.stages.prepare import Kit, prepare
 from clipspool.stages.retire import retire, sweep
 from clipspool.stages.submit import Desk, submit
@@ -105,8 +106,10 @@ class Shop:
         return finish(job, clip, bay, event, self.studio) if isinstance(event, Fetched) else event
 
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
-        """Move a clip's source to where it ends; raises OSError."""
-        return retire(clip, jobs, self.tools.bays[clip.inbox])
+        """Picture the results, and move the clip's source to where it ends; raises OSError."""
+        bay = self.tools.bays[clip.inbox]
+        draw_posters(clip, jobs, bay, self.studio)
+        return retire(clip, jobs, bay)
 
     def sweep(self, clip: Clip) -> None:
         """Remove a retired clip's work folder, and what was put up for it; raises OSError."""

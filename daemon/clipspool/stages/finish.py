@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import FileIO
 
@@ -11,28 +10,16 @@ import structlog
 
 from clipspool.bay import Bay
 from clipspool.events import Event, Fetched, Postponed, StageFailed
-from clipspool.files import (
-    OURS,
-    Rel,
-    join,
-    rename_new,
-    sha256_of,
-    sync_and_close,
-    sync_folder,
-    temporary_name,
-)
+from clipspool.files import join, rename_new, sha256_of, sync_and_close, sync_folder, unlink
 from clipspool.job import Clip, Job, Result
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.timeline import FinishPlan, finish_plan
 from clipspool.sent import part_sent, read_sent
-from clipspool.work import folder_of
+from clipspool.work import folder_of, open_source
 
 log = structlog.get_logger()
 
-POSTERS = f"{OURS}/posters"
-POSTERS_MAX = 2000
-"""Beyond it the oldest go: ids sort by time."""
 ZIP = ".zip"
 
 
@@ -41,14 +28,11 @@ def finish(job: Job, clip: Clip, bay: Bay, fetched: Fetched, decoder: Decoder) -
 
     Done again after a crash it does the same. Raises OSError, Unavailable among them.
     """
-    source = _Source(clip, bay)
-    for number, result in enumerate(fetched.results, start=1):
-        _poster(job, bay, source, result, number, decoder)
     if job.request.finish == "as_is":
         return fetched
     results: list[Result] = []
     for result in fetched.results:
-        finished = _Finishing(job, bay, source, decoder).run(result)
+        finished = _Finishing(job, bay, clip, decoder).run(result)
         if isinstance(finished, Postponed | StageFailed):
             return finished
         results.append(finished)
@@ -58,37 +42,19 @@ def finish(job: Job, clip: Clip, bay: Bay, fetched: Fetched, decoder: Decoder) -
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """The clip, in its work folder or where it retired to."""
-
-    clip: Clip
-    bay: Bay
-
-    def open(self) -> FileIO:
-        """Open it; raises FileNotFoundError where it is in neither place."""
-        clip = self.clip
-        try:
-            return self.bay.inbox.open(join(folder_of(clip.id), clip.source))
-        except FileNotFoundError:
-            if clip.lies_at is None:
-                raise
-            return self.bay.inbox.open(clip.lies_at)
-
-
-@dataclass(frozen=True, slots=True)
 class _Finishing:
     job: Job
     bay: Bay
-    source: _Source
+    clip: Clip
     decoder: Decoder
 
     def run(self, result: Result) -> Result | Postponed | StageFailed:
         """Finish one result; the provider's own file stays beside it."""
         if result.suffix == ZIP:
             return _as_it_came(result, "an archive of images has no timeline")
-        home = folder_of(self.source.clip.id)
+        home = folder_of(self.clip.id)
         try:
-            source = self.source.open()
+            source = open_source(self.bay.inbox, self.clip)
         except FileNotFoundError:
             return _as_it_came(result, "its source is gone")
         with source, self.bay.inbox.open(join(home, result.file)) as file:
@@ -103,7 +69,7 @@ class _Finishing:
             return seen
         if isinstance(origin, MediaFault):
             return origin
-        start, seconds = part_sent(read_sent(self.bay.inbox, self.source.clip, self.job))
+        start, seconds = part_sent(read_sent(self.bay.inbox, self.clip, self.job))
         is_sized = self.job.request.finish_size == "source"
         return finish_plan(seen, origin, start_seconds=start, seconds=seconds, dimensions=is_sized)
 
@@ -112,9 +78,9 @@ class _Finishing:
     ) -> Result | Postponed | StageFailed:
         name = f"{result.file.removesuffix(result.suffix)}.timeline.{plan.container}"
         partial = f"{name}.part"
-        root, home = self.bay.inbox, folder_of(self.source.clip.id)
+        root, home = self.bay.inbox, folder_of(self.clip.id)
         with root.folder(home) as folder:
-            _unlink(partial, folder)
+            unlink(partial, folder)
             try:
                 with root.create_in(partial, folder, to_read=True) as target:
                     done = self.decoder.finish(file.fileno(), source.fileno(), target.fileno(), plan)
@@ -124,11 +90,11 @@ class _Finishing:
                     sha256 = sha256_of(target)
                     size = os.fstat(target.fileno()).st_size
                     sync_and_close(target)
-                _unlink(name, folder)
+                unlink(name, folder)
                 rename_new(partial, folder, name, folder)
                 sync_folder(folder)
             finally:
-                _unlink(partial, folder)
+                unlink(partial, folder)
         said = done.changes or ("it lay in the timeline as it came",)
         return Result(name, f".{plan.container}", size, sha256, finished=said)
 
@@ -143,54 +109,3 @@ def _faulted(result: Result, fault: MediaFault) -> Result | Postponed | StageFai
     if fault.code == "MEDIA.NO_SPACE":
         return StageFailed("INBOX.FULL", fault.message)
     return _as_it_came(result, fault.message)
-
-
-def _poster(job: Job, bay: Bay, source: _Source, result: Result, number: int, decoder: Decoder) -> None:
-    """Picture source and result side by side; a job never fails for the want of it."""
-    if result.suffix == ZIP:
-        return
-    name = f"{job.id}.jpg" if number == 1 else f"{job.id}-{number}.jpg"
-    try:
-        with (
-            source.open() as clip,
-            bay.inbox.open(join(folder_of(source.clip.id), result.file)) as file,
-            bay.inbox.folder(POSTERS, make=True) as folder,
-        ):
-            fault = _draw(clip, file, name, folder, bay, decoder)
-            _forget_oldest(bay, folder)
-    except OSError as error:
-        log.info("poster_not_made", job=job.id, why=error.strerror or str(error))
-        return
-    if fault is not None:
-        log.info("poster_not_made", job=job.id, why=fault.message)
-
-
-def _draw(
-    clip: FileIO, file: FileIO, name: str, folder: int, bay: Bay, decoder: Decoder
-) -> MediaFault | None:
-    temporary = temporary_name()
-    try:
-        with bay.inbox.create_in(temporary, folder, to_read=True) as target:
-            drawn = decoder.poster(clip.fileno(), file.fileno(), target.fileno())
-        if isinstance(drawn, MediaFault):
-            return drawn
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    finally:
-        _unlink(temporary, folder)
-    return None
-
-
-def _forget_oldest(bay: Bay, folder: int) -> None:
-    names = sorted(name for name in bay.inbox.names(POSTERS) if name.endswith(".jpg"))
-    for name in names[:-POSTERS_MAX]:
-        _unlink(name, folder)
-
-
-def poster_of(job: Job) -> Rel:
-    """Say where the poster of a job's first result lies, relative to its inbox."""
-    return join(POSTERS, f"{job.id}.jpg")
-
-
-def _unlink(name: str, folder: int) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)

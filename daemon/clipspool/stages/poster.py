@@ -1,0 +1,76 @@
+"""For each result a small picture of source and result side by side, made once all is delivered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from io import FileIO
+
+import structlog
+
+from clipspool.bay import Bay
+from clipspool.files import OURS, Rel, join, temporary_name, unlink
+from clipspool.job import Clip, Job, Result, State
+from clipspool.media.decoder import Decoder
+from clipspool.media.facts import MediaFault
+from clipspool.stages.finish import ZIP
+from clipspool.work import open_source
+
+log = structlog.get_logger()
+
+POSTERS = f"{OURS}/posters"
+POSTERS_MAX = 2000
+"""Beyond it the oldest go: ids sort by time."""
+
+
+def draw_posters(clip: Clip, jobs: Sequence[Job], bay: Bay, decoder: Decoder) -> None:
+    """Picture the clip beside each of its results. Nothing fails for the want of a picture."""
+    for job in jobs:
+        if job.state is not State.DELIVERED:
+            continue
+        for number, result in enumerate((r for r in job.results if not r.is_untouched), start=1):
+            try:
+                _picture(job, clip, bay, result, number, decoder)
+            except OSError as error:
+                log.info("poster_not_made", job=job.id, why=error.strerror or str(error))
+
+
+def _picture(job: Job, clip: Clip, bay: Bay, result: Result, number: int, decoder: Decoder) -> None:
+    name = f"{job.id}.jpg" if number == 1 else f"{job.id}-{number}.jpg"
+    if result.suffix == ZIP or bay.inbox.exists(join(POSTERS, name)):
+        return
+    with (
+        open_source(bay.inbox, clip) as source,
+        bay.outbox.open(result.name) as file,
+        bay.inbox.folder(POSTERS, make=True) as folder,
+    ):
+        fault = _draw(source, file, name, folder, bay, decoder)
+        _forget_oldest(bay, folder)
+    if fault is not None:
+        log.info("poster_not_made", job=job.id, why=fault.message)
+
+
+def _draw(
+    clip: FileIO, file: FileIO, name: str, folder: int, bay: Bay, decoder: Decoder
+) -> MediaFault | None:
+    temporary = temporary_name()
+    try:
+        with bay.inbox.create_in(temporary, folder, to_read=True) as target:
+            drawn = decoder.poster(clip.fileno(), file.fileno(), target.fileno())
+        if isinstance(drawn, MediaFault):
+            return drawn
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        unlink(temporary, folder)
+    return None
+
+
+def _forget_oldest(bay: Bay, folder: int) -> None:
+    names = sorted(name for name in bay.inbox.names(POSTERS) if name.endswith(".jpg"))
+    for name in names[:-POSTERS_MAX]:
+        unlink(name, folder)
+
+
+def poster_of(job: Job) -> Rel:
+    """Say where the poster of a job's first result lies, relative to its inbox."""
+    return join(POSTERS, f"{job.id}.jpg")
