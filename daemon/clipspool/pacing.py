@@ -63,6 +63,29 @@ class PollPace:
         return max(pause, retry_after_seconds or 0.0)
 
 
+class PollBudget:
+    """What all looks together may cost: so many a second, and never more than a second's worth at once.
+
+    After a restart thousands of tasks are due in the same moment; the provider must not feel it.
+    """
+
+    def __init__(self) -> None:
+        """Begin with a second's worth."""
+        self._left = float("inf")
+        self._counted_at = 0.0
+
+    def room(self, now: float, per_second_max: float) -> int:
+        """How many looks may begin now."""
+        most = max(per_second_max, 1.0)
+        self._left = min(most, self._left + max(now - self._counted_at, 0.0) * per_second_max)
+        self._counted_at = now
+        return int(self._left)
+
+    def spend(self, looks: int) -> None:
+        """Count looks that begin."""
+        self._left -= looks
+
+
 @dataclass(frozen=True, slots=True)
 class Brake:
     """What holds all submissions back: a provider out of reach or saturated, or trouble of the account.

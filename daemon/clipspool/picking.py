@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from clipspool.job import Clip, Held, Job, State
 from clipspool.journal import Candidate, Journal, Spend
 from clipspool.lifecycle import Stage, stage_of
-from clipspool.pacing import Brake
+from clipspool.pacing import Brake, PollBudget
 from clipspool.workers import Lane, Workers
 
 AHEAD = 8
@@ -92,6 +92,8 @@ class Picker:
         self._journal = journal
         self._workers = workers
         self._in_flight = in_flight
+        self.polls_per_second_max = 20.0
+        self._polls = PollBudget()
         self._first: str | None = None
         self._turns = 0
 
@@ -99,11 +101,13 @@ class Picker:
         """Choose what starts now; `retiring` gives the inbox of each clip that is being retired."""
         picks = Picks()
         shares = self._shares(retiring)
-        if room := self._workers.room(Stage.POLL):
+        budget = self._polls.room(now, self.polls_per_second_max)
+        if room := min(self._workers.room(Stage.POLL), budget):
             due = self._journal.due(State.RUNNING, now, room + self._workers.under_way(Stage.POLL))
             waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
             jobs = self._journal.load(waiting)
             picks.stages += [(stage_of(jobs[i]) or Stage.POLL, jobs[i]) for i in waiting]
+            self._polls.spend(len(waiting))
         for inbox in self._in_turn():
             self._pick_transfers(inbox, now, shares, retiring, picks)
         if self._journal.counts[State.QUEUED] and "*" not in self.paused:

@@ -215,6 +215,7 @@ class Scheduler:
             act()
 
     def _pick(self, now: float) -> None:
+        self.picker.polls_per_second_max = self.pace.poll.per_second_max
         picks = self.picker.pick(now, self.brake, self.spend, self._retiring)
         for job, held, why in picks.parked:
             self.happen(job, Parked(held, why))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.pacing import Brake, PollPace, backoff_seconds, retry_seconds
+from clipspool.pacing import Brake, PollBudget, PollPace, backoff_seconds, retry_seconds
 from clipspool.provider import Fault, FaultOf
 from fakes import BUSY, NO_CREDITS, NOON
 
@@ -134,3 +134,21 @@ def test_the_brake_holds_at_least_as_long_as_the_provider_asked(asked, number):
     fault = Fault(FaultOf.MOMENT, "PROVIDER.BUSY", "Too many requests", retry_after_seconds=asked)
     pause = Brake().pressed(fault, 0.0, lambda: number).until
     assert asked <= pause <= 2 * asked + 1
+
+
+def test_looks_never_come_faster_than_their_budget_whatever_is_due():
+    budget = PollBudget()
+    assert budget.room(100.0, 20.0) == 20
+    budget.spend(20)
+    assert budget.room(100.0, 20.0) == 0
+    assert budget.room(100.25, 20.0) == 5
+    budget.spend(5)
+    assert budget.room(900.0, 20.0) == 20
+
+
+def test_a_budget_below_one_look_a_second_still_lets_one_through():
+    budget = PollBudget()
+    assert budget.room(0.0, 0.5) == 1
+    budget.spend(1)
+    assert budget.room(1.0, 0.5) == 0
+    assert budget.room(2.0, 0.5) == 1
