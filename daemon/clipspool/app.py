@@ -175,6 +175,8 @@ class Daemon:
     def _tell(self, told: Accepted | InboxChanged) -> None:
         if isinstance(told, Accepted):
             self.scheduler.hear(told)
+        else:
+            self.scheduler.tell(lambda scheduler: scheduler.publish(told))
 
     # --- running --------------------------------------------------------------------------------------
 

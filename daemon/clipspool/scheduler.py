@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, TypeAlias, assert_never
-
-import structlog
 
 from clipspool.events import (
     AnswerLost,
@@ -27,18 +26,25 @@ from clipspool.events import (
     Prepared,
     StageFailed,
     TaskCreated,
-    name_of,
 )
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Job, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Pace, advance, may
+from clipspool.news import (
+    Happened,
+    Listener,
+    News,
+    NotRetired,
+    ProviderBlocked,
+    ProviderUnblocked,
+    Retired,
+    log_line,
+)
 from clipspool.pacing import Brake, backoff_seconds
 from clipspool.picking import InFlight, Limits, Picker
 from clipspool.provider import Fault, FaultOf
 from clipspool.workers import Done, Ready, Retirement, Swept, Workers, Workshop
-
-log = structlog.get_logger()
 
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
@@ -90,6 +96,7 @@ class Scheduler:
         self._to_sweep: list[Clip] = []
         self._is_sweeping = False
         self._after: list[Callable[[], object]] = []
+        self._listeners: list[Listener] = [log_line]
         self._spend: tuple[float, Spend] | None = None
         self._turned_at = now()
 
@@ -97,6 +104,15 @@ class Scheduler:
         """Set the inboxes that are worked on and what the operator allows."""
         self.picker.inboxes = tuple(inboxes)
         self.picker.limits = limits
+
+    def listen(self, listener: Listener) -> None:
+        """Tell one more of all news, in this thread, once it is durable; it must not raise and not wait."""
+        self._listeners.append(listener)
+
+    def publish(self, news: News) -> None:
+        """Tell all listeners, after this turn's commit."""
+        for listener in self._listeners:
+            self._after.append(partial(listener, news))
 
     # --- from any thread ------------------------------------------------------------------------------
 
@@ -260,8 +276,7 @@ class Scheduler:
         if isinstance(event, AnswerLost):
             fault = Fault(FaultOf.MOMENT, "PROVIDER.NO_ANSWER", event.message)
             self._set_brake(self.brake.pressed(fault, now, self.pace.random, is_doubt=True))
-        if (job.state, job.held, job.reason) != (moved.state, moved.held, moved.reason):
-            self._after.append(lambda: _tell(job, moved, event))
+        self.publish(Happened(job, moved, event))
         return moved
 
     def decide(self, job: Job, event: Event) -> Job:
@@ -296,11 +311,7 @@ class Scheduler:
     def _accept(self, accepted: Accepted) -> None:
         if not self.journal.accept(accepted.clip, accepted.jobs):
             return
-        clip = accepted.clip
-        jobs = [job.id for job in accepted.jobs]
-        self._after.append(
-            lambda: log.info("accepted", clip=clip.path, inbox=clip.inbox, jobs=jobs, size=clip.size)
-        )
+        self.publish(accepted)
 
     def _take_done(self, done: Done) -> None:
         flying = self.in_flight.pop(done.job_id)
@@ -335,10 +346,7 @@ class Scheduler:
             self._retiring.pop(clip.id, None)
             pause = backoff_seconds(retirement.attempts, _RETIRE_SECONDS, self.pace.random)
             self.journal.retire_later(clip.id, now + pause, retirement.attempts + 1)
-            why = retirement.trouble
-            self._after.append(
-                lambda: log.warning("retire_failed", clip=clip.path, inbox=clip.inbox, why=why)
-            )
+            self.publish(NotRetired(clip, retirement.trouble))
             return
         if self.journal.has_open_job(clip.id):
             # Somebody retried a job of it meanwhile: it is wanted again, from where it lies now.
@@ -347,9 +355,7 @@ class Scheduler:
             return
         self.journal.retired(clip, now)
         self._to_sweep.append(clip)
-        self._after.append(
-            lambda: log.info("retired", clip=clip.path, inbox=clip.inbox, lies_at=clip.lies_at)
-        )
+        self.publish(Retired(clip))
 
     def _answer(self, asked: Asked) -> None:
         try:
@@ -391,14 +397,11 @@ class Scheduler:
         fault = brake.fault
         if fault is None:
             self.journal.forget_fact("brake")
-            self._after.append(lambda: log.info("provider_unblocked"))
+            self.publish(ProviderUnblocked())
             return
         self.journal.set_fact("brake", asdict(brake))
-        is_news = before.fault is None or before.fault.code != fault.code
-        tell = log.warning if is_news else log.info
-        self._after.append(
-            lambda: tell("provider_blocked", code=fault.code, why=fault.message, until=brake.until)
-        )
+        is_new = before.fault is None or before.fault.code != fault.code
+        self.publish(ProviderBlocked(fault, brake.until, is_new))
 
 
 def read_brake(kept: Any) -> Brake:
@@ -407,21 +410,3 @@ def read_brake(kept: Any) -> Brake:
         return Brake()
     fault = Fault(**{**kept["fault"], "of": FaultOf(kept["fault"]["of"])})
     return Brake(kept["failures"], kept["until"], fault)
-
-
-def _tell(before: Job, after: Job, event: Event) -> None:
-    told: dict[str, Any] = {
-        "job": after.id,
-        "clip": after.path,
-        "inbox": after.inbox,
-        "from": before.state.value,
-        "to": after.state.value,
-    }
-    if after.held is not None:
-        told["held"] = after.held.value
-    if after.error is not None:
-        told["code"] = after.error.code
-    if after.reason or after.error:
-        told["why"] = after.error.message if after.error else after.reason
-    is_trouble = after.state in {State.FAILED, State.IN_DOUBT} or after.held is not None
-    (log.warning if is_trouble else log.info)(name_of(type(event)), **told)

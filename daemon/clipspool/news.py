@@ -1,0 +1,112 @@
+"""What the scheduler tells, once it is durable: to the log, and to whoever else listens.
+
+A listener is called in the scheduler's thread, after the commit: it must be quick and must not wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, assert_never
+
+import structlog
+
+from clipspool.events import Event, name_of
+from clipspool.intake.terms import Accepted, InboxChanged
+from clipspool.job import Clip, Job, State
+from clipspool.provider import Fault
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event was recorded for a job."""
+
+    before: Job
+    after: Job
+    event: Event
+
+    @property
+    def is_transition(self) -> bool:
+        """Whether a reader of the log would see a difference."""
+        before, after = self.before, self.after
+        return (before.state, before.held, before.reason) != (after.state, after.held, after.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """All jobs of a clip ended, and its source lies where it ends."""
+
+    clip: Clip
+
+
+@dataclass(frozen=True, slots=True)
+class NotRetired:
+    """A clip's source could not be moved yet; it is tried again."""
+
+    clip: Clip
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderBlocked:
+    """Nothing is submitted until some time (Unix seconds): the moment or the account is in the way."""
+
+    fault: Fault
+    until: float
+    is_new: bool
+    """False where the same trouble goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderUnblocked:
+    """Submissions go on."""
+
+
+News: TypeAlias = (
+    Accepted | Happened | Retired | NotRetired | ProviderBlocked | ProviderUnblocked | InboxChanged
+)
+Listener: TypeAlias = Callable[[News], None]
+
+
+def log_line(news: News) -> None:
+    """Write the one log line of a piece of news; inboxes log for themselves, as things happen."""
+    match news:
+        case Accepted(clip=clip):
+            jobs = [job.id for job in news.jobs]
+            log.info("accepted", clip=clip.path, inbox=clip.inbox, jobs=jobs, size=clip.size)
+        case Happened():
+            if news.is_transition:
+                _log_transition(news.before, news.after, news.event)
+        case Retired(clip=clip):
+            log.info("retired", clip=clip.path, inbox=clip.inbox, lies_at=clip.lies_at)
+        case NotRetired(clip=clip):
+            log.warning("retire_failed", clip=clip.path, inbox=clip.inbox, why=news.why)
+        case ProviderBlocked(fault=fault):
+            tell = log.warning if news.is_new else log.info
+            tell("provider_blocked", code=fault.code, why=fault.message, until=news.until)
+        case ProviderUnblocked():
+            log.info("provider_unblocked")
+        case InboxChanged():
+            pass
+        case never:
+            assert_never(never)
+
+
+def _log_transition(before: Job, after: Job, event: Event) -> None:
+    told: dict[str, Any] = {
+        "job": after.id,
+        "clip": after.path,
+        "inbox": after.inbox,
+        "from": before.state.value,
+        "to": after.state.value,
+    }
+    if after.held is not None:
+        told["held"] = after.held.value
+    if after.error is not None:
+        told["code"] = after.error.code
+    if after.reason or after.error:
+        told["why"] = after.error.message if after.error else after.reason
+    is_trouble = after.state in {State.FAILED, State.IN_DOUBT} or after.held is not None
+    (log.warning if is_trouble else log.info)(name_of(type(event)), **told)
