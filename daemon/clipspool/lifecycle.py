@@ -179,9 +179,10 @@ def advance(job: Job, event: Event, now: float, pace: Pace, *, open_tasks: int =
         raise IllegalTransition(
             f"{type(event).__name__} cannot happen to job {job.id}, which is {job.state}"
         ) from None
-    moved = replace(job, state=state, updated_at=now)
-    if state is not job.state:
-        moved = replace(moved, attempts=0, held=None, reason="", due_at=now)
+    if state is job.state:
+        moved = replace(job, updated_at=now)
+    else:
+        moved = replace(job, state=state, updated_at=now, attempts=0, held=None, reason="", due_at=now)
     moved = _apply(moved, event, now, pace, open_tasks)
     if moved.cancel_by and moved.state is State.RUNNING and not isinstance(event, StageFailed):
         return replace(moved, due_at=now)  # the provider is to be told at once

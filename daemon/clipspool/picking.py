@@ -14,6 +14,8 @@ from clipspool.workers import Lane, Workers
 
 AHEAD = 8
 """Clips prepared beyond those that can be submitted at once."""
+RETIRE_LATE_SECONDS = 10.0
+"""How long a delivered clip's source may wait in its work folder while other clips are on their way."""
 _TRANSFERS = ((State.FETCHED, Stage.DELIVER), (State.RENDERED, Stage.FETCH))
 
 
@@ -58,7 +60,7 @@ class Picks:
 
     stages: list[tuple[Stage, Job]] = field(default_factory=list)
     parked: list[tuple[Job, Held, str]] = field(default_factory=list)
-    retirements: list[tuple[Clip, int]] = field(default_factory=list)
+    retirements: list[tuple[Clip, list[Job], int]] = field(default_factory=list)
 
 
 def take_turns(queues: Mapping[str, Sequence[Candidate]], first: str | None) -> Iterator[Candidate]:
@@ -108,25 +110,21 @@ class Picker:
             jobs = self._journal.load(waiting)
             picks.stages += [(stage_of(jobs[i]) or Stage.POLL, jobs[i]) for i in waiting]
             self._polls.spend(len(waiting))
+        self._turns += 1
         for inbox in self._in_turn():
-            self._pick_transfers(inbox, now, shares, retiring, picks)
+            self._pick_transfers(inbox, now, shares, picks)
         if self._journal.counts[State.QUEUED] and "*" not in self.paused:
             self._pick_from_queue(now, brake, spend, shares, retiring, picks)
+        self._pick_retirements(now, shares, retiring, picks)
         return picks
 
     def _in_turn(self) -> list[str]:
         """Give the inboxes, another one first each time."""
-        self._turns += 1
         start = self._turns % max(len(self.inboxes), 1)
         return [*self.inboxes[start:], *self.inboxes[:start]]
 
     def _pick_transfers(
-        self,
-        inbox: str,
-        now: float,
-        shares: Counter[tuple[str, Lane]],
-        retiring: Mapping[str, str],
-        picks: Picks,
+        self, inbox: str, now: float, shares: Counter[tuple[str, Lane]], picks: Picks
     ) -> None:
         for state, stage in _TRANSFERS:
             if room := self._share(shares, inbox, stage):
@@ -134,11 +132,22 @@ class Picker:
                 waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
                 picks.stages += [(stage, job) for job in self._journal.load(waiting).values()]
                 shares[inbox, self._workers.lane(stage)] += len(waiting)
-        if room := min(self._share(shares, inbox, Stage.DELIVER), self._workers.room_to_retire()):
-            clips = self._journal.to_retire(inbox, now, room + len(retiring))
-            chosen = [(clip, attempts) for clip, attempts in clips if clip.id not in retiring][:room]
-            picks.retirements += chosen
-            shares[inbox, self._workers.disk] += len(chosen)
+
+    def _pick_retirements(
+        self, now: float, shares: Counter[tuple[str, Lane]], retiring: Mapping[str, str], picks: Picks
+    ) -> None:
+        """Choose clips to retire: results that somebody waits for go first, but not for ever."""
+        stages = [
+            *(flying.stage for flying in self._in_flight.values()),
+            *(stage for stage, _ in picks.stages),
+        ]
+        is_busy = any(stage is not Stage.POLL for stage in stages)
+        due_by = now - RETIRE_LATE_SECONDS if is_busy else now
+        for inbox in self._in_turn():
+            if room := min(self._share(shares, inbox, Stage.DELIVER), self._workers.room_to_retire()):
+                chosen = self._journal.to_retire(inbox, due_by, room, but=retiring)
+                picks.retirements += chosen
+                shares[inbox, self._workers.disk] += len(chosen)
 
     def _pick_from_queue(
         self,

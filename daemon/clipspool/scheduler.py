@@ -48,7 +48,9 @@ from clipspool.workers import Done, Ready, Retirement, Swept, Workers, Workshop
 
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
-_TURN_SECONDS_MIN = 0.008
+_REST_SECONDS = (0.004, 0.05)
+"""Between two turns, as long as the last one took, within these: under load each hears more, and what it
+hears shares one transaction and one sync."""
 _HEARD_MAX = 500
 _RETIRE_SECONDS = (2.0, 600.0)
 _DAY_SECONDS = 86_400.0
@@ -92,6 +94,8 @@ class Scheduler:
         self._pending: list[Heard] = []
         self._retiring: dict[str, str] = {}
         """The inbox of each clip that is being retired, until its work folder is swept."""
+        self._wanted_again: set[str] = set()
+        """Clips of which an ended job was retried; only those can have an open job while they are retired."""
         self._ended_clips: set[str] = set()
         self._to_sweep: list[Clip] = []
         self._is_sweeping = False
@@ -99,6 +103,7 @@ class Scheduler:
         self._listeners: list[Listener] = [log_line]
         self._spend: tuple[float, Spend] | None = None
         self._turned_at = now()
+        self._took_seconds = 0.0
 
     def allow(self, inboxes: Sequence[str], limits: Limits) -> None:
         """Set the inboxes that are worked on and what the operator allows."""
@@ -176,10 +181,12 @@ class Scheduler:
 
         Raises when the journal can't be written: then every gate stays shut, and the daemon has to end.
         """
+        began = time.monotonic()
         now = self._turned_at = self.now()
         heard = self._hear_all()
         try:
             with self.journal.turn():
+                self.accept([one for one in heard if isinstance(one, Accepted)])
                 for one in heard:
                     self._take(one, now)
                 self.journal.retire_ended(self._ended_clips, now)
@@ -196,15 +203,12 @@ class Scheduler:
                     one.reply.set_exception(error)
             raise
         self._let_out()
+        self._took_seconds = time.monotonic() - began
 
     def wait(self, seconds: float = TURN_SECONDS_MAX) -> None:
-        """Sleep until something is heard or due.
-
-        Turns keep a little distance: what is heard meanwhile shares one transaction and one sync.
-        """
+        """Rest a little, then sleep until something is heard or due."""
         now = self._turned_at  # what fell due since then was not picked yet
-        if (rest := now + _TURN_SECONDS_MIN - self.now()) > 0:
-            time.sleep(min(rest, _TURN_SECONDS_MIN))
+        time.sleep(min(max(self._took_seconds, _REST_SECONDS[0]), _REST_SECONDS[1]))
         if not self._heard.empty():
             return
         states = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
@@ -241,9 +245,8 @@ class Scheduler:
                 raise LookupError(f"job {job.id} has no clip {job.clip_id}")
             self.in_flight[job.id] = InFlight(stage, job)
             self._after.append(lambda s=stage, j=job, c=clip: self.workers.start(s, j, c))  # type: ignore[misc]
-        for clip, attempts in picks.retirements:
+        for clip, jobs, attempts in picks.retirements:
             self._retiring[clip.id] = clip.inbox
-            jobs = self.journal.jobs_of(clip.id)
             self._after.append(
                 lambda c=clip, j=jobs, n=attempts: self.workers.start_retirement(c, j, n)  # type: ignore[misc]
             )
@@ -267,6 +270,7 @@ class Scheduler:
             self._ended_clips.add(job.clip_id)
         if job.state.is_terminal and not moved.state.is_terminal:
             self.journal.bring_back(job.clip_id)
+            self._wanted_again.add(job.clip_id)
         if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
             self._spend = None  # nothing was bought after all: count again
         if isinstance(event, TaskCreated):
@@ -295,7 +299,7 @@ class Scheduler:
             case Ready():
                 self._open_gate(heard)
             case Accepted():
-                self._accept(heard)
+                pass  # all of a turn at once
             case Retirement():
                 self._take_retirement(heard, now)
             case Swept():
@@ -308,10 +312,15 @@ class Scheduler:
             case never:
                 assert_never(never)
 
-    def _accept(self, accepted: Accepted) -> None:
-        if not self.journal.accept(accepted.clip, accepted.jobs):
-            return
-        self.publish(accepted)
+    def accept(self, accepted: Sequence[Accepted]) -> int:
+        """Enter clips with their jobs, but for those that the journal knows; gives how many were new."""
+        new = {one.clip.id: one for one in accepted}
+        for clip_id in self.journal.known(new) if new else ():
+            del new[clip_id]
+        for one in new.values():
+            self.journal.accept(one.clip, one.jobs)
+            self.publish(one)
+        return len(new)
 
     def _take_done(self, done: Done) -> None:
         flying = self.in_flight.pop(done.job_id)
@@ -348,13 +357,14 @@ class Scheduler:
             self.journal.retire_later(clip.id, now + pause, retirement.attempts + 1)
             self.publish(NotRetired(clip, retirement.trouble))
             return
-        if self.journal.has_open_job(clip.id):
+        if clip.id in self._wanted_again and self.journal.has_open_job(clip.id):
             # Somebody retried a job of it meanwhile: it is wanted again, from where it lies now.
             self.journal.relocate(clip)
             self._retiring.pop(clip.id, None)
             return
         self.journal.retired(clip, now)
         self._to_sweep.append(clip)
+        self._wanted_again.discard(clip.id)
         self.publish(Retired(clip))
 
     def _answer(self, asked: Asked) -> None:

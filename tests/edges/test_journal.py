@@ -162,7 +162,7 @@ def test_a_clip_and_its_job_come_back_as_they_went_in(path, journal):
 def test_a_clip_is_entered_once(journal):
     accept(journal)
     with journal.turn():
-        assert not journal.accept(a_clip(), [a_job()])
+        assert journal.known([a_clip().id, "another"]) == {a_clip().id}
     assert journal.counts == {State.QUEUED: 1}
 
 
@@ -232,7 +232,10 @@ def test_a_clip_retires_once_none_of_its_jobs_is_open(journal):
     happen(journal, jobs[1], Cancelled("ann"))
     with journal.turn():
         journal.retire_ended(["clip1"], NOON)
-    assert [(clip.id, tries) for clip, tries in journal.to_retire("bay", NOON, 10)] == [("clip1", 0)]
+    assert [
+        (clip.id, [job.id for job in ended], tries)
+        for clip, ended, tries in journal.to_retire("bay", NOON, 10)
+    ] == [("clip1", ["clip1-v1", "clip1-v2"], 0)]
     with journal.turn():
         journal.retire_later("clip1", NOON + 30, 1)
     assert journal.to_retire("bay", NOON, 10) == []

@@ -12,7 +12,7 @@ import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,12 +21,13 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError
 
 from clipspool.events import Event, name_of
-from clipspool.job import TERMINAL, Clip, Job, State
-from clipspool.journal.batch import insert, update, upsert
+from clipspool.job import TERMINAL, Clip, Job, State, plain
+from clipspool.journal.batch import Batch, insert, update, upsert
 from clipspool.journal.database import JournalError, check_integrity, migrate, open_engine, version_of
 from clipspool.journal.rows import (
+    CLIP_BYTES,
+    clip_change,
     clip_row,
-    encoded,
     job_change,
     job_row,
     read_clip,
@@ -39,6 +40,7 @@ from clipspool.journal.rows import (
 from clipspool.journal.tables import clips, events, facts, jobs, tasks
 
 _KEPT_MAX = 1000
+_CLIP_FIELDS = frozenset(field.name for field in fields(Clip))
 _FIXED = ("clip_id", "inbox", "variant", "node", "request", "created_at")
 _CHANGING = tuple(c.name for c in jobs.c if c.name != "id" and c.name not in _FIXED)
 _INSERT_CLIP = sa.insert(clips)
@@ -82,14 +84,15 @@ _NEXT_DUE = sa.select(sa.func.min(jobs.c.due_at)).where(
 _NEXT_RETIRE = sa.select(sa.func.min(clips.c.retire_due)).where(clips.c.retire_due > sa.bindparam("now"))
 _JOB = select_jobs.where(jobs.c.id == sa.bindparam("id"))
 _JOBS = select_jobs.where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
-_KNOWN = sa.select(clips.c.id).where(clips.c.id == sa.bindparam("id"))
+_KNOWN = sa.select(clips.c.id).where(clips.c.id.in_(sa.bindparam("ids", expanding=True)))
 _CLIP = select_clips.where(clips.c.id == sa.bindparam("id"))
 _STILL_OPEN = sa.select(jobs.c.clip_id).where(
     jobs.c.clip_id.in_(sa.bindparam("ids", expanding=True)),
     jobs.c.state.not_in([s.value for s in TERMINAL]),
 )
-_TO_RETIRE = (
-    select_clips.where(
+_TO_RETIRE_IDS = (
+    sa.select(clips.c.id)
+    .where(
         clips.c.retire_due.is_not(None),
         clips.c.retire_due <= sa.bindparam("now"),
         clips.c.inbox == sa.bindparam("inbox"),
@@ -97,6 +100,9 @@ _TO_RETIRE = (
     .order_by(clips.c.retire_due)
     .limit(sa.bindparam("most"))
 )
+_TO_RETIRE = sa.select(sa.func.group_concat(_TO_RETIRE_IDS.subquery().c.id))
+_CLIPS = select_clips.where(clips.c.id.in_(sa.bindparam("ids", expanding=True)))
+_JOBS_OF = select_jobs.where(jobs.c.clip_id.in_(sa.bindparam("ids", expanding=True))).order_by(jobs.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,11 @@ class Candidate:
 def _update_clip(names: frozenset[str]) -> sa.Update:
     columns: dict[str, Any] = {name: sa.bindparam(name) for name in names}
     return sa.update(clips).where(clips.c.id == sa.bindparam("clip_id")).values(columns)
+
+
+@functools.cache
+def _update_clips(names: frozenset[str]) -> Batch:
+    return update(clips, "id", sorted(names))
 
 
 def _keep(kept: OrderedDict[str, Any], name: str, value: Any) -> None:
@@ -244,16 +255,25 @@ class Journal:
             _UPSERT_TASKS.run(self._connection, [task_row(j, t) for j, t in self._tasks.values()])
             self._tasks.clear()
         for names, changes in self._clip_changes.items():
-            self._connection.execute(_update_clip(names), changes)
+            if names & CLIP_BYTES and any(change[name] for change in changes for name in names & CLIP_BYTES):
+                self._connection.execute(_update_clip(names), changes)
+            else:
+                _update_clips(names).run(self._connection, changes)
         self._clip_changes.clear()
         if self._events:
             _INSERT_EVENTS.run(self._connection, self._events)
             self._events.clear()
 
-    def accept(self, clip: Clip, accepted: Collection[Job]) -> bool:
-        """Enter a clip with its jobs; False when it is in the journal already."""
-        if clip.id in self._clips or self._connection.execute(_KNOWN, {"id": clip.id}).first() is not None:
-            return False
+    def known(self, clip_ids: Collection[str]) -> set[str]:
+        """Give those of the clips that are in the journal already."""
+        found = {clip_id for clip_id in clip_ids if clip_id in self._clips}
+        missing = [clip_id for clip_id in clip_ids if clip_id not in found]
+        if missing:
+            found.update(self._connection.execute(_KNOWN, {"ids": missing}).scalars())
+        return found
+
+    def accept(self, clip: Clip, accepted: Collection[Job]) -> None:
+        """Enter a clip that is not `known`, with its jobs."""
         self._new_clips.append(clip_row(clip))
         self._new_jobs += [job_row(j) for j in accepted]
         _keep(self._clips, clip.id, clip)
@@ -265,7 +285,6 @@ class Journal:
             self._tell(
                 job.clip_id, job.id, "accepted", clip.accepted_at, None, job.state, {"size": clip.size}
             )
-        return True
 
     def record(self, before: Job, after: Job, happened: Event) -> None:
         """Write down what an event made of a job; a look with nothing new leaves no history."""
@@ -278,7 +297,7 @@ class Journal:
         if (before.state, before.held, before.reason) != (after.state, after.held, after.reason):
             name = name_of(type(happened))
             self._tell(
-                after.clip_id, after.id, name, after.updated_at, before.state, after.state, asdict(happened)
+                after.clip_id, after.id, name, after.updated_at, before.state, after.state, plain(happened)
             )
 
     def _tell(
@@ -299,7 +318,7 @@ class Journal:
                 "event": name,
                 "from_state": before,
                 "to_state": after,
-                "facts": to_json({k: v for k, v in told.items() if v not in (None, "", {}, ())}),
+                "facts": to_json({k: v for k, v in told.items() if v not in (None, "", {}, [])}),
             }
         )
 
@@ -331,8 +350,8 @@ class Journal:
         """Note where a clip's source and sidecar lie now."""
         self._set_clip(
             clip.id,
-            lies_at=encoded(clip.lies_at),
-            sidecar_lies_at=encoded(clip.sidecar_lies_at),
+            lies_at=clip.lies_at,
+            sidecar_lies_at=clip.sidecar_lies_at,
             retire_due=None,
         )
 
@@ -347,8 +366,12 @@ class Journal:
         self._tell(clip.id, None, "retired", now, None, None, {"to": clip.lies_at or ""})
 
     def _set_clip(self, clip_id: str, **columns: Any) -> None:
-        self._clips.pop(clip_id, None)
-        self._clip_changes.setdefault(frozenset(columns), []).append({"clip_id": clip_id, **columns})
+        if clip_id in self._clips:
+            self._clips[clip_id] = replace(
+                self._clips[clip_id], **{name: columns[name] for name in columns if name in _CLIP_FIELDS}
+            )
+        change = {"clip_id": clip_id, "id": clip_id, **clip_change(columns)}
+        self._clip_changes.setdefault(frozenset(columns), []).append(change)
 
     def set_fact(self, name: str, value: Any) -> None:
         """Remember a single fact: what is paused, what the brake is, which folder is which inbox."""
@@ -419,10 +442,22 @@ class Journal:
         ).scalar()
         return due_at
 
-    def to_retire(self, inbox: str, now: float, most: int) -> list[tuple[Clip, int]]:
-        """Give an inbox's clips whose jobs have all ended, with the tries so far."""
-        rows = self._connection.execute(_TO_RETIRE, {"inbox": inbox, "now": now, "most": most}).mappings()
-        return [(read_clip(row), row["retire_attempts"]) for row in rows]
+    def to_retire(
+        self, inbox: str, now: float, most: int, *, but: Collection[str] = ()
+    ) -> list[tuple[Clip, list[Job], int]]:
+        """Give an inbox's clips whose jobs have all ended, their jobs, and the tries so far."""
+        ids = self._connection.execute(
+            _TO_RETIRE, {"inbox": inbox, "now": now, "most": most + len(but)}
+        ).scalar()
+        chosen = [clip_id for clip_id in ids.split(",") if clip_id not in but][:most] if ids else []
+        if not chosen:
+            return []
+        rows = self._connection.execute(_CLIPS, {"ids": chosen}).mappings()
+        found = {row["id"]: (read_clip(row), row["retire_attempts"]) for row in rows}
+        ended: dict[str, list[Job]] = {clip_id: [] for clip_id in chosen}
+        for row in self._connection.execute(_JOBS_OF, {"ids": chosen}).mappings():
+            ended[row["clip_id"]].append(read_job(row))
+        return [(found[clip_id][0], ended[clip_id], found[clip_id][1]) for clip_id in chosen]
 
     def next_retire(self, now: float) -> float | None:
         """Say when the next clip is due to retire, after `now`."""
@@ -431,10 +466,7 @@ class Journal:
 
     def jobs_of(self, clip_id: str) -> list[Job]:
         """Give all jobs of a clip, in the order of their variants."""
-        rows = self._connection.execute(
-            select_jobs.where(jobs.c.clip_id == clip_id).order_by(jobs.c.id)
-        ).mappings()
-        return [read_job(row) for row in rows]
+        return [read_job(row) for row in self._connection.execute(_JOBS_OF, {"ids": [clip_id]}).mappings()]
 
     def find(
         self,

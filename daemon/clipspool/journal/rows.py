@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, and_, select
 
-from clipspool.job import Clip, Error, Held, Job, Paid, Request, Result, State, Task
+from clipspool.job import Clip, Error, Held, Job, Paid, Request, Result, State, Task, plain
 from clipspool.journal.tables import clips, jobs, tasks
 
 NODE = "here"
 """The one machine that owns every job, as long as a journal is not shared."""
+
+CLIP_BYTES = frozenset({"lies_at", "sidecar_lies_at"})
+"""Changing columns of a clip that hold paths, in the bytes they have on the disk."""
 
 _is_current = and_(tasks.c.job_id == jobs.c.id, tasks.c.number == jobs.c.task_number, tasks.c.segment == 0)
 select_jobs = select(
@@ -64,8 +66,8 @@ def _changing(job: Job) -> dict[str, Any]:
         "rendering_since": job.rendering_since,
         "task_number": None if job.task is None else job.task.number,
         "credits_estimated": job.credits_estimated,
-        "error": None if job.error is None else to_json(asdict(job.error)),
-        "results": to_json([{**asdict(r), "name": os.fsencode(r.name).hex()} for r in job.results]),
+        "error": None if job.error is None else to_json(plain(job.error)),
+        "results": to_json([{**plain(r), "name": os.fsencode(r.name).hex()} for r in job.results]),
         "paid": job.paid.value,
     }
 
@@ -154,15 +156,15 @@ def clip_row(clip: Clip) -> dict[str, Any]:
         "id": clip.id,
         "inbox": clip.inbox,
         "path": os.fsencode(clip.path),
-        "sidecar": encoded(clip.sidecar),
+        "sidecar": _encoded(clip.sidecar),
         "source": clip.source,
         "size": clip.size,
         "mtime_ns": clip.mtime_ns,
         "accepted_at": clip.accepted_at,
         "sha256": clip.sha256,
         "media": to_json(clip.media),
-        "lies_at": encoded(clip.lies_at),
-        "sidecar_lies_at": encoded(clip.sidecar_lies_at),
+        "lies_at": _encoded(clip.lies_at),
+        "sidecar_lies_at": _encoded(clip.sidecar_lies_at),
         "retired_at": clip.retired_at,
     }
 
@@ -186,7 +188,12 @@ def read_clip(row: RowMapping) -> Clip:
     )
 
 
-def encoded(path: str | None) -> bytes | None:
+def clip_change(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Give columns of a clip as the journal keeps them."""
+    return {name: _encoded(value) if name in CLIP_BYTES else value for name, value in columns.items()}
+
+
+def _encoded(path: str | None) -> bytes | None:
     """Spell a path in the bytes it has on the disk."""
     return None if path is None else os.fsencode(path)
 
