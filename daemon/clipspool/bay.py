@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from clipspool.root import Root
+from clipspool.taken import Taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +22,11 @@ class Bay:
     result_name: str = "{stem}{variant}"
     keeps_sources: bool = True
     """False: a source is deleted once its results are durable (`source = "delete"`)."""
+    taken: Taken = field(default_factory=Taken)
+    """The names in the outbox."""
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Look at each of the two folders at most once for all that this thread does in the block."""
+        with self.inbox.held(), self.outbox.held():
+            yield

@@ -43,6 +43,7 @@ from clipspool.files import (
     write_all,
 )
 
+_NOT_YET = -1
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _TEMPORARY_SECONDS = 3600.0
 
@@ -132,6 +133,7 @@ class Root:
         self.guard = guard
         self._file_mode = file_mode
         self._folder_mode = folder_mode
+        self._holding = threading.local()
 
     def _open_root(self) -> int:
         try:
@@ -147,6 +149,35 @@ class Root:
             raise
         return fd
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Look at the root at most once for all that this thread does beneath it in the block.
+
+        It works on the very folder that was found good: what is mounted over it meanwhile is not touched.
+        """
+        if getattr(self._holding, "fd", None) is not None:
+            yield  # in a block around this one
+            return
+        self._holding.fd = _NOT_YET
+        try:
+            yield
+        finally:
+            fd = self._holding.fd
+            del self._holding.fd
+            if fd != _NOT_YET:
+                os.close(fd)
+
+    @contextmanager
+    def _top(self) -> Iterator[int]:
+        fd: int | None = getattr(self._holding, "fd", None)
+        if fd is None:
+            with opened(self._open_root()) as own:
+                yield own
+            return
+        if fd == _NOT_YET:
+            fd = self._holding.fd = self._open_root()
+        yield fd
+
     def bind(self) -> None:
         """Make sure that the folder is there and is the one it was; raises Unavailable."""
         os.close(self._open_root())
@@ -154,21 +185,19 @@ class Root:
     @contextmanager
     def folder(self, rel: Rel = "", *, make: bool = False) -> Iterator[int]:
         """Open a folder beneath the root; `make` creates what is missing, durably."""
-        fd = self._open_root()
-        try:
-            names = parts(rel)
-            if names:
-                try:
-                    below = open_beneath(fd, names)
-                except FileNotFoundError:
-                    if not make:
-                        raise
-                    below = self._make_beneath(fd, names)
-                os.close(fd)
-                fd = below
-            yield fd
-        finally:
-            os.close(fd)
+        names = parts(rel)
+        with self._top() as top:
+            if not names:
+                yield top
+                return
+            try:
+                below = open_beneath(top, names)
+            except FileNotFoundError:
+                if not make:
+                    raise
+                below = self._make_beneath(top, names)
+            with opened(below):
+                yield below
 
     def _make_beneath(self, root: int, names: list[str]) -> int:
         fd = os.dup(root)
@@ -235,11 +264,8 @@ class Root:
 
     def space(self) -> int:
         """Bytes free to us on this file system."""
-        fd = self._open_root()
-        try:
-            free = os.fstatvfs(fd)
-        finally:
-            os.close(fd)
+        with self._top() as top:
+            free = os.fstatvfs(top)
         return free.f_bavail * free.f_frsize
 
     # --- lasting changes --------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class Manifest:
                 "size": clip.size,
                 "mtime_ns": clip.mtime_ns,
                 "accepted_at": clip.accepted_at,
-                "media": clip.media,
+                "media": json.dumps(clip.media),  # as tables it would cost more than all the rest
             },
             "job": [
                 {
@@ -108,7 +108,12 @@ class Manifest:
         entry = body["clip"]
         sidecar = entry.get("sidecar")
         clip = Clip(
-            **{**entry, "path": _read(entry["path"]), "sidecar": None if sidecar is None else _read(sidecar)}
+            **{
+                **entry,
+                "path": _read(entry["path"]),
+                "sidecar": None if sidecar is None else _read(sidecar),
+                "media": json.loads(entry["media"]),
+            }
         )
         jobs = tuple(
             Job(

@@ -64,16 +64,26 @@ class Shop:
     def work(self, stage: Stage, job: Job, clip: Clip, gate: Callable[[], bool]) -> Event:
         """Run one stage of one job; raises OSError for a fault of the disk."""
         tools = self.tools
+        if stage in {Stage.POLL, Stage.TELL_CANCEL}:
+            return self._follow(stage, job, tools)
+        bay = tools.bays[job.inbox]
+        with bay.held():
+            return self._handle(stage, job, clip, bay, gate)
+
+    def _handle(self, stage: Stage, job: Job, clip: Clip, bay: Bay, gate: Callable[[], bool]) -> Event:
+        tools = self.tools
         match stage:
             case Stage.PREPARE:
-                return prepare(job, clip, tools.bays[job.inbox], self._kit(tools))
+                return prepare(job, clip, bay, self._kit(tools))
             case Stage.SUBMIT:
                 desk = Desk(tools.provider, tools.depot, self._compose)
-                return submit(job, clip, tools.bays[job.inbox], desk, gate)
+                return submit(job, clip, bay, desk, gate)
+            case Stage.FETCH:
+                return self._fetch(job, clip, bay, tools)
             case Stage.DELIVER:
-                return deliver(job, clip, tools.bays[job.inbox], self.now())
-            case Stage.POLL | Stage.FETCH | Stage.TELL_CANCEL:
-                return self._follow(stage, job, clip, tools)
+                return deliver(job, clip, bay, self.now())
+            case Stage.POLL | Stage.TELL_CANCEL:
+                raise ValueError(stage)
             case never:
                 assert_never(never)
 
@@ -83,25 +93,34 @@ class Shop:
 
         return Kit(self.studio, tools.depot, limits, tools.catalog.credits, self.now, self.stopping)
 
-    def _follow(self, stage: Stage, job: Job, clip: Clip, tools: Tools) -> Event:
+    def _provider_of(self, job: Job, tools: Tools) -> Provider | StageFailed:
         profile = job.task.profile if job.task else ""
         provider = tools.follow(profile)
         if provider is None:
             address = profile.partition("#")[0]
             message = f"the task was made at {address} with another key, which is no longer configured"
             return StageFailed("PROVIDER.OTHER", message)
+        return provider
+
+    def _follow(self, stage: Stage, job: Job, tools: Tools) -> Event:
+        provider = self._provider_of(job, tools)
+        if isinstance(provider, StageFailed):
+            return provider
         task_id = task_id_of(job)
         if stage is Stage.TELL_CANCEL:
             return tell_cancel(job, provider)
-        if stage is Stage.POLL:
-            seen = provider.look(task_id)
-            if isinstance(seen, Look) and seen.status is TaskStatus.SUCCEEDED:
-                self._ended_looks[task_id] = (self.now(), seen)
-            return poll(seen)
-        seen_at, look = self._ended_looks.pop(task_id, (0.0, None))
+        seen = provider.look(task_id)
+        if isinstance(seen, Look) and seen.status is TaskStatus.SUCCEEDED:
+            self._ended_looks[task_id] = (self.now(), seen)
+        return poll(seen)
+
+    def _fetch(self, job: Job, clip: Clip, bay: Bay, tools: Tools) -> Event:
+        provider = self._provider_of(job, tools)
+        if isinstance(provider, StageFailed):
+            return provider
+        seen_at, look = self._ended_looks.pop(task_id_of(job), (0.0, None))
         if self.now() - seen_at > _FRESH_SECONDS:
             look = None
-        bay = tools.bays[job.inbox]
         event = fetch(job, bay, provider, self._look_into, self.stopping, look)
         return finish(job, clip, bay, event, self.studio) if isinstance(event, Fetched) else event
 
@@ -109,7 +128,8 @@ class Shop:
         """Picture the results, and move the clip's source to where it ends; raises OSError."""
         bay = self.tools.bays[clip.inbox]
         draw_posters(clip, jobs, bay, self.studio)
-        return retire(clip, jobs, bay)
+        with bay.held():
+            return retire(clip, jobs, bay)
 
     def sweep(self, clip: Clip) -> None:
         """Remove a retired clip's work folder, and what was put up for it; raises OSError."""

@@ -12,13 +12,12 @@ import structlog
 
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Check, Examination, Inspect
-from clipspool.intake.judge import Judge
-from clipspool.intake.names import readable
+from clipspool.intake.judge import CLAIMS_MAX, Judge
 from clipspool.intake.notes import Notes
 from clipspool.intake.terms import Accepted, InboxChanged, InboxState, Rules, Waiting
-from clipspool.intake.tree import Group, Tree
+from clipspool.intake.tree import Tree
 from clipspool.intake.watch import Watch, tells_events
-from clipspool.root import Root, Unavailable
+from clipspool.root import Root
 
 _BATCH_SECONDS = 0.25
 """Judging and accepting go on this long before the folders are looked at again."""
@@ -288,20 +287,14 @@ class Inbox:
         """Judge what is affected, for a time, telling of each clip as it is accepted."""
         until = self._monotonic() + _BATCH_SECONDS
         affected = self._tree.affected
-        while affected and not self._stopping.is_set() and self._monotonic() <= until:
-            group, _ = affected.popitem(last=False)
-            self._judge_one(group, now)
-            self._beat = self._monotonic()
-
-    def _judge_one(self, group: Group, now: float) -> None:
-        try:
-            self._judge.judge(group, now)
-        except Unavailable:
-            raise
-        except Exception:  # a mistake of ours with one clip must not keep the others out
-            log.exception("judging_broken", inbox=self._rules.name, clip=readable("/".join(group)))
-        finally:
-            self._tell_all()
+        with self._root.held():
+            while affected and not self._stopping.is_set() and self._monotonic() <= until:
+                groups = [affected.popitem(last=False)[0] for _ in range(min(len(affected), CLAIMS_MAX))]
+                try:
+                    self._judge.judge(groups, now)
+                finally:
+                    self._tell_all()
+                self._beat = self._monotonic()
 
     def _write_notes(self) -> None:
         """Write notes for a short time: clips that are ready go first."""

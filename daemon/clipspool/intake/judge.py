@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
+from typing import TypeVar
 
 import structlog
 
@@ -22,6 +24,10 @@ from clipspool.intake.terms import Accepted, Rules, Waiting
 from clipspool.intake.tree import Group, Tree
 from clipspool.job import Problem
 from clipspool.root import Root, Unavailable
+
+T = TypeVar("T")
+CLAIMS_MAX = 4
+"""Clips claimed side by side."""
 
 log = structlog.get_logger()
 
@@ -39,6 +45,25 @@ class _Stay:
     """Whether it will go on by itself."""
     is_stuck: bool = False
     """Whether it hangs on more than the group's own files, and is judged anew at each rescan."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Goer:
+    """A pairing with which all is well."""
+
+    folder: Folder
+    match: Matched
+    ready: Ready
+    claim: Future[Accepted] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What was found of a group."""
+
+    group: Group
+    stays: list[_Stay] = field(default_factory=list)
+    goers: list[_Goer] = field(default_factory=list)
 
 
 class Judge:
@@ -104,47 +129,100 @@ class Judge:
 
     # --- judging ----------------------------------------------------------------------------------------
 
-    def judge(self, group: Group, now: float) -> None:
-        """Judge a group at `now`, monotonic seconds. Raises Unavailable."""
+    def judge(self, groups: Sequence[Group], now: float) -> None:
+        """Judge groups at `now`, monotonic seconds, and claim what may go on. Raises Unavailable.
+
+        A claim waits for the disk most of its time, so those of several clips go on side by side.
+        """
+        judged = [each for group in groups if (each := self._in_peace(group, lambda g: self._judge(g, now)))]
+        goers = [goer for each in judged for goer in each.goers]
+        if len(goers) > 1:
+            with ThreadPoolExecutor(min(len(goers), CLAIMS_MAX), "claim") as pool:
+                list(pool.map(self._claim, goers))
+        for goer in goers if len(goers) == 1 else ():
+            self._claim(goer)
+        for goer in goers:  # before anything else can go wrong: they have left the inbox
+            if goer.claim.exception() is None:
+                self._take(goer.claim.result())
+        lost: Unavailable | None = None
+        for each in judged:
+            try:
+                self._in_peace(each.group, lambda _, each=each: self._conclude(each, now))  # type: ignore[misc]
+            except Unavailable as error:
+                lost = error
+        if lost is not None:
+            raise lost
+
+    def _in_peace(self, group: Group, work: Callable[[Group], T]) -> T | None:
+        """Let no mistake of ours with one clip keep the others out. Raises Unavailable."""
+        try:
+            return work(group)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("judging_broken", inbox=self._rules.name, clip=readable("/".join(group)))
+            return None
+
+    def _judge(self, group: Group, now: float) -> _Judged:
         self._stuck.discard(group)
         self.going_on.discard(group)
         self._timer_of.pop(group, None)
         folder = self._tree.folders.get(group[0])
         entries = folder.entries(group[1]) if folder is not None else []
-        stays: list[_Stay] = []
+        judged = _Judged(group)
         if folder is not None and entries:
             chain = self._defaults.chain(folder.rel, self._tree.folders)
             for answer in pair(entries, now=now, patience=self._patience, defaults_serve=chain.hold_prompt):
                 match answer:
                     case Matched():
-                        stays += self._try(folder, answer, chain, now)
+                        self._try(folder, answer, chain, now, judged)
                     case Waits():
-                        stays.append(_stay(join(folder.rel, answer.name), answer))
-        self._record(group, stays)
+                        judged.stays.append(_stay(join(folder.rel, answer.name), answer))
+        return judged
 
-    def _try(self, folder: Folder, match: Matched, chain: Chain, now: float) -> list[_Stay]:
-        """Accept a pairing with which all is well; one that stays gives why."""
+    def _try(self, folder: Folder, match: Matched, chain: Chain, now: float, judged: _Judged) -> None:
+        """Let a pairing with which all is well go on; one that stays gives why."""
         path = join(folder.rel, match.clip)
         try:
             outcome = self._examine(folder, match, chain, now)
-            if isinstance(outcome, Ready):
-                accepted = self._acceptance.accept(outcome)
-                self._take(accepted)
-                self._clear_away(folder, accepted)
-                return []
-        except Changed:
-            self._tree.suspect(folder.rel, [name for name in (match.clip, match.sidecar) if name], now)
-            return [_Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)]
-        except Unavailable:
-            raise
-        except OSError as error:
-            reason = _in_words(error)
-            return [_Stay(path, reason, (Problem(reason),), is_stuck=True)]
-        if isinstance(outcome, Waits):
-            return [_stay(path, outcome, is_stuck=True)]
-        reason = "; ".join(sentence(problem) for problem in outcome.problems[:3])
-        is_stuck = any(problem.key == "references" for problem in outcome.problems)
-        return [_Stay(path, reason, outcome.problems, is_stuck=is_stuck)]
+        except (Changed, OSError) as trouble:
+            judged.stays.append(self._stays_for(trouble, folder, match, now))
+            return
+        match outcome:
+            case Ready():
+                judged.goers.append(_Goer(folder, match, outcome))
+            case Waits():
+                judged.stays.append(_stay(path, outcome, is_stuck=True))
+            case Wrong(problems=problems):
+                reason = "; ".join(sentence(problem) for problem in problems[:3])
+                is_stuck = any(problem.key == "references" for problem in problems)
+                judged.stays.append(_Stay(path, reason, problems, is_stuck=is_stuck))
+
+    def _claim(self, goer: _Goer) -> None:
+        try:
+            with self._root.held():
+                goer.claim.set_result(self._acceptance.accept(goer.ready))
+        except Exception as trouble:  # noqa: BLE001  (`_conclude` sees to it)
+            goer.claim.set_exception(trouble)
+
+    def _conclude(self, judged: _Judged, now: float) -> None:
+        stays = judged.stays
+        for goer in judged.goers:
+            try:
+                self._clear_away(goer.folder, goer.claim.result())
+            except (Changed, OSError) as trouble:
+                stays.append(self._stays_for(trouble, goer.folder, goer.match, now))
+        self._record(judged.group, stays)
+
+    def _stays_for(self, trouble: Changed | OSError, folder: Folder, match: Matched, now: float) -> _Stay:
+        if isinstance(trouble, Unavailable):
+            raise trouble
+        path = join(folder.rel, match.clip)
+        if isinstance(trouble, OSError):
+            reason = _in_words(trouble)
+            return _Stay(path, reason, (Problem(reason),), is_stuck=True)
+        self._tree.suspect(folder.rel, [name for name in (match.clip, match.sidecar) if name], now)
+        return _Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
 
     def _examine(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Ready | Wrong | Waits:
         path = join(folder.rel, match.clip)

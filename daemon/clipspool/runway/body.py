@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -67,16 +66,17 @@ def open_body(tree: Mapping[str, Any]) -> Body:
         if not isinstance(value, Inline):
             raise TypeError(f"JSON has no word for {type(value).__name__}")
         inlines.append(value)
-        return f"{mark}{len(inlines) - 1}"
+        return mark
 
     try:
         text = json.dumps(_without_unset(tree), default=stand_in, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         raise NotJson(str(error)) from None
     with ExitStack() as files:
-        parts: list[bytes | _Piece] = []
-        for position, word in enumerate(re.split(rf"{mark}(\d+)", text)):
-            parts.append(_opened(inlines[int(word)], files) if position % 2 else word.encode("ascii"))
+        first, *words = text.split(mark)
+        parts: list[bytes | _Piece] = [first.encode("ascii")]
+        for inline, word in zip(inlines, words, strict=True):
+            parts += (_opened(inline, files), word.encode("ascii"))
         return Body(parts, files.pop_all())
 
 

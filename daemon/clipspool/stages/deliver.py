@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import tomllib
-import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -38,8 +37,11 @@ def deliver(job: Job, clip: Clip, bay: Bay, now: float) -> Event:
         tail = (f"_{number}" if number > 1 else "") + (UNTOUCHED if result.is_untouched else "")
         try:
             name = _Publishing(job, clip, bay, sent, now).run(result, tail)
-        except _Gone:
-            return ResultGone(result.file)
+        except BaseException as trouble:
+            bay.taken.forget(parent(clip.path))
+            if isinstance(trouble, _Gone):
+                return ResultGone(result.file)
+            raise
         delivered.append(replace(result, name=name))
     return Delivered(tuple(delivered))
 
@@ -61,13 +63,10 @@ class _Publishing:
         job, clip, bay = self.job, self.clip, self.bay
         folder = parent(clip.path)
         bay.outbox.make_folders(folder)
-        present = bay.outbox.names(folder)
-        bay.outbox.clear_temporaries(folder, present, self.now)
-        taken = {fold(name) for name in present}
         file = join(folder_of(clip.id), result.file)
         for name in names(base_name(job, clip, bay.result_name, self.now), result.suffix, tail):
             rel, paper = join(folder, name), join(folder, name + ".toml")
-            if fold(name) in taken or fold(name + ".toml") in taken:
+            if not bay.taken.take(bay.outbox, folder, (name, name + ".toml"), self.now):
                 if not _wrote(bay, paper, job, result):
                     continue
                 # Our own provenance from before a crash: the clip beside it is ours, or not there yet.
@@ -113,11 +112,6 @@ def _holds(bay: Bay, rel: Rel, result: Result) -> bool:
             return os.fstat(file.fileno()).st_size == result.size and sha256_of(file) == result.sha256
     except (FileNotFoundError, NotRegular):
         return False
-
-
-def fold(name: str) -> str:
-    """Give what two names share that a case-folding or normalising file system takes for one."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
