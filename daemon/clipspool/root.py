@@ -167,16 +167,14 @@ class Root:
             if fd != _NOT_YET:
                 os.close(fd)
 
-    @contextmanager
-    def _top(self) -> Iterator[int]:
+    def _top(self) -> tuple[int, bool]:
+        """Give the root's descriptor, and whether the caller has to close it."""
         fd: int | None = getattr(self._holding, "fd", None)
         if fd is None:
-            with opened(self._open_root()) as own:
-                yield own
-            return
+            return self._open_root(), True
         if fd == _NOT_YET:
             fd = self._holding.fd = self._open_root()
-        yield fd
+        return fd, False
 
     def bind(self) -> None:
         """Make sure that the folder is there and is the one it was; raises Unavailable."""
@@ -186,18 +184,22 @@ class Root:
     def folder(self, rel: Rel = "", *, make: bool = False) -> Iterator[int]:
         """Open a folder beneath the root; `make` creates what is missing, durably."""
         names = parts(rel)
-        with self._top() as top:
-            if not names:
-                yield top
-                return
-            try:
-                below = open_beneath(top, names)
-            except FileNotFoundError:
-                if not make:
-                    raise
-                below = self._make_beneath(top, names)
-            with opened(below):
-                yield below
+        fd, is_ours = self._top()
+        try:
+            if names:
+                try:
+                    below = open_beneath(fd, names)
+                except FileNotFoundError:
+                    if not make:
+                        raise
+                    below = self._make_beneath(fd, names)
+                if is_ours:
+                    os.close(fd)
+                fd, is_ours = below, True
+            yield fd
+        finally:
+            if is_ours:
+                os.close(fd)
 
     def _make_beneath(self, root: int, names: list[str]) -> int:
         fd = os.dup(root)
@@ -264,8 +266,8 @@ class Root:
 
     def space(self) -> int:
         """Bytes free to us on this file system."""
-        with self._top() as top:
-            free = os.fstatvfs(top)
+        with self.folder() as fd:
+            free = os.fstatvfs(fd)
         return free.f_bavail * free.f_frsize
 
     # --- lasting changes --------------------------------------------------------------------------------
