@@ -11,7 +11,7 @@ PYTEST ?=
 demo: $(VENV)/run
 	@$(BIN)/clipspool demo
 
-test: $(VENV)/dev $(VENV)/sdk/4.18 $(VENV)/sdk/5.24
+test: $(VENV)/programs $(VENV)/dev $(VENV)/sdk/4.18 $(VENV)/sdk/5.24
 	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST)
 
 lint: $(VENV)/dev
@@ -40,6 +40,10 @@ else
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 endif
+	@touch $@
+
+$(VENV)/programs: tests/programs.sh | $(VENV)/run
+	sh tests/programs.sh
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Sees that the programs are there that the tests run; as root on Debian it installs what is missing.
+set -eu
+
+# program:package - ffmpeg makes clips, strace breaks the disk, systemd judges the units, openssl makes keys.
+missing=""
+for program in ffmpeg:ffmpeg strace:strace systemd-analyze:systemd openssl:openssl; do
+  command -v "${program%%:*}" >/dev/null || missing="$missing ${program##*:}"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=""
+[ "$(id -u)" = 0 ] || as_root="sudo -n"
+if ! command -v apt-get >/dev/null || ! $as_root true 2>/dev/null; then
+  echo "The tests need these Debian packages, and only root can install them:$missing" >&2
+  exit 1
+fi
+$as_root apt-get update -qq
+# shellcheck disable=SC2086
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
