@@ -216,12 +216,12 @@ class Bay:
         return sorted(str(p.relative_to(self.outbox)) for p in self.outbox.rglob("*") if p.is_file())
 
     def lying(self):
-        """Name every file in the inbox that is not ours."""
-        return sorted(
-            str(p.relative_to(self.inbox))
-            for p in self.inbox.rglob("*")
-            if p.is_file() and ".clipspool" not in p.relative_to(self.inbox).parts
-        )
+        """Name every file in the inbox that is not ours; folders may vanish meanwhile."""
+        found = []
+        for folder, folders, names in os.walk(self.inbox):
+            folders[:] = [name for name in folders if name != ".clipspool"]
+            found += [os.path.relpath(os.path.join(folder, name), self.inbox) for name in names]
+        return sorted(found)
 
     def events(self, name=None):
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
