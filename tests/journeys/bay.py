@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from clipspool.sandbox import Options, Render, serve
 from clipspool.sandbox.render import sample
@@ -220,7 +221,7 @@ class Bay:
         found = []
         for folder, folders, names in os.walk(self.inbox):
             folders[:] = [name for name in folders if name != ".clipspool"]
-            found += [os.path.relpath(os.path.join(folder, name), self.inbox) for name in names]
+            found += [str(Path(folder, name).relative_to(self.inbox)) for name in names]
         return sorted(found)
 
     def events(self, name=None):
