@@ -18,6 +18,8 @@ NODE = "here"
 CLIP_BYTES = frozenset({"lies_at", "sidecar_lies_at"})
 """Changing columns of a clip that hold paths, in the bytes they have on the disk."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
+
 _is_current = and_(tasks.c.job_id == jobs.c.id, tasks.c.number == jobs.c.task_number, tasks.c.segment == 0)
 select_jobs = select(
     *jobs.c, clips.c.path, *(c.label(f"task_{c.name}") for c in tasks.c if c.name != "number")
@@ -27,7 +29,7 @@ select_clips = select(clips)
 
 def to_json(value: Any) -> str:
     """Write JSON in ASCII, so that no name whatever breaks the database's text."""
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def job_row(job: Job) -> dict[str, Any]:
