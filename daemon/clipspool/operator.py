@@ -125,7 +125,7 @@ def known_folders(scheduler: Scheduler, inbox: str) -> set[str]:
 
 def take_on(scheduler: Scheduler, found: Sequence[Accepted]) -> int:
     """Enter clips that work folders told of; gives how many were new."""
-    return sum(scheduler.journal.accept(one.clip, one.jobs) for one in found)
+    return sum(scheduler.accept(one) for one in found)
 
 
 COMMANDS: Mapping[str, Callable[..., Any]] = {

@@ -32,6 +32,7 @@ from clipspool.job import Clip, Job, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Pace, advance, may
 from clipspool.news import (
+    DaySpent,
     Happened,
     Listener,
     News,
@@ -98,6 +99,7 @@ class Scheduler:
         self._after: list[Callable[[], object]] = []
         self._listeners: list[Listener] = [log_line]
         self._spend: tuple[float, Spend] | None = None
+        self._told_spent = journal.fact("day_spent")
         self._turned_at = now()
 
     def allow(self, inboxes: Sequence[str], limits: Limits) -> None:
@@ -233,6 +235,10 @@ class Scheduler:
     def _pick(self, now: float) -> None:
         self.picker.polls_per_second_max = self.pace.poll.per_second_max
         picks = self.picker.pick(now, self.brake, self.spend, self._retiring)
+        if picks.day_is_spent and self._told_spent != self._today():
+            self._told_spent = self._today()
+            self.journal.set_fact("day_spent", self._told_spent)
+            self.publish(DaySpent(picks.day_is_spent))
         for job, held, why in picks.parked:
             self.happen(job, Parked(held, why))
         for stage, job in picks.stages:
@@ -295,7 +301,7 @@ class Scheduler:
             case Ready():
                 self._open_gate(heard)
             case Accepted():
-                self._accept(heard)
+                self.accept(heard)
             case Retirement():
                 self._take_retirement(heard, now)
             case Swept():
@@ -308,10 +314,12 @@ class Scheduler:
             case never:
                 assert_never(never)
 
-    def _accept(self, accepted: Accepted) -> None:
-        if not self.journal.accept(accepted.clip, accepted.jobs):
-            return
-        self.publish(accepted)
+    def accept(self, accepted: Accepted) -> bool:
+        """Enter a clip with its jobs; False when it is known already."""
+        is_new = self.journal.accept(accepted.clip, accepted.jobs)
+        if is_new:
+            self.publish(accepted)
+        return is_new
 
     def _take_done(self, done: Done) -> None:
         flying = self.in_flight.pop(done.job_id)

@@ -1,0 +1,51 @@
+"""The signs of life of a running daemon, side by side: what it measures, and whether it gets on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from clipspool.health import Health
+from clipspool.intake.inbox import Inbox
+from clipspool.journal import Journal
+from clipspool.measured import Measured
+from clipspool.metrics import Metrics
+from clipspool.provider import Provider
+from clipspool.scheduler import Scheduler
+from clipspool.settings import Settings
+from clipspool.standing import standing_of
+
+_STANDING_SECONDS = 2.0
+
+
+class Signs:
+    """Built before the scheduler, so that the provider can be measured; then it attends to the scheduler."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        inboxes: Callable[[], Mapping[str, Inbox]],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`inboxes` gives those that are watched now."""
+        self.metrics = Metrics(inboxes)
+        self.health = Health(settings.journal.path, lambda: self.metrics.turn_age_seconds, inboxes, now)
+        journal.committed = self.metrics.committed
+        self._now = now
+        self._pictured_at = 0.0
+
+    def measured(self, provider: Provider) -> Provider:
+        """Give a provider whose calls are timed."""
+        return Measured(provider, self.metrics)
+
+    def attend(self, scheduler: Scheduler) -> None:
+        """Hear what the scheduler tells."""
+        scheduler.listen(self.metrics.hear)
+
+    def turned(self, scheduler: Scheduler) -> None:
+        """Note, in the scheduler's thread, that a turn ended."""
+        self.metrics.turned()
+        if abs(self._now() - self._pictured_at) >= _STANDING_SECONDS:
+            self._pictured_at = self._now()
+            self.metrics.standing = standing_of(scheduler)
