@@ -212,6 +212,7 @@ class Daemon:
         self._control.stop()
         for inbox in self._inboxes.values():
             inbox.stop(0.0)
+        self.signs.close()
         self._decoder.close()
         self._studio.close()
         self._shop.tools.depot.close()
@@ -277,6 +278,7 @@ class Daemon:
         logs.configure(format=new.logs.format, level=new.logs.level, secrets=new.secrets)
         old_profile = self._provider.profile
         self._provider = self.signs.measured(provider_of(new))
+        self.signs.apply(new)
         # The ways that were are not closed: a worker may be on one, and they end with their last use.
         self._shop.tools = self._tools()
         self.scheduler.profile = self._provider.profile

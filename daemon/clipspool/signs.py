@@ -1,4 +1,4 @@
-"""The signs of life of a running daemon, side by side: what it measures, and whether it gets on."""
+"""The signs of life of a running daemon: what it measures, whether it gets on, and whom it tells."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from clipspool.intake.inbox import Inbox
 from clipspool.journal import Journal
 from clipspool.measured import Measured
 from clipspool.metrics import Metrics
+from clipspool.notices import Notices
 from clipspool.provider import Provider
+from clipspool.receivers import couriers_of
 from clipspool.scheduler import Scheduler
-from clipspool.settings import Settings
+from clipspool.settings import Settings, changes
 from clipspool.standing import standing_of
 
 _STANDING_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 3.0
 
 
 class Signs:
@@ -31,8 +34,10 @@ class Signs:
         """`inboxes` gives those that are watched now."""
         self.metrics = Metrics(inboxes)
         self.health = Health(settings.journal.path, lambda: self.metrics.turn_age_seconds, inboxes, now)
+        self._notices = Notices(couriers_of(settings, self.metrics.noticed), journal.tallies(now()), now)
         journal.committed = self.metrics.committed
         self._now = now
+        self._settings = settings
         self._pictured_at = 0.0
 
     def measured(self, provider: Provider) -> Provider:
@@ -42,10 +47,22 @@ class Signs:
     def attend(self, scheduler: Scheduler) -> None:
         """Hear what the scheduler tells."""
         scheduler.listen(self.metrics.hear)
+        scheduler.listen(self._notices.hear)
 
     def turned(self, scheduler: Scheduler) -> None:
         """Note, in the scheduler's thread, that a turn ended."""
         self.metrics.turned()
+        self._notices.tick()
         if abs(self._now() - self._pictured_at) >= _STANDING_SECONDS:
             self._pictured_at = self._now()
             self.metrics.standing = standing_of(scheduler)
+
+    def apply(self, settings: Settings) -> None:
+        """Tell those whom other settings name, where they differ; what was held back for a digest is said."""
+        if changes(self._settings, settings).touches("notify"):
+            self._notices.replace(couriers_of(settings, self.metrics.noticed))
+        self._settings = settings
+
+    def close(self) -> None:
+        """Say what waits to be said, for a few seconds at most."""
+        self._notices.close(_LAST_WORDS_SECONDS)
