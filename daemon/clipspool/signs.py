@@ -18,6 +18,8 @@ from clipspool.settings import Settings, changes
 from clipspool.standing import standing_of
 
 _STANDING_SECONDS = 2.0
+_STANDING_REST = 100.0
+"""Between two pictures of how things stand lies so many times what one takes."""
 _LAST_WORDS_SECONDS = 3.0
 
 
@@ -36,9 +38,8 @@ class Signs:
         self.health = Health(settings.journal.path, lambda: self.metrics.turn_age_seconds, inboxes, now)
         self._notices = Notices(couriers_of(settings, self.metrics.noticed), journal.tallies(now()), now)
         journal.committed = self.metrics.committed
-        self._now = now
         self._settings = settings
-        self._pictured_at = 0.0
+        self._picture_due = 0.0
 
     def measured(self, provider: Provider) -> Provider:
         """Give a provider whose calls are timed."""
@@ -53,9 +54,11 @@ class Signs:
         """Note, in the scheduler's thread, that a turn ended."""
         self.metrics.turned()
         self._notices.tick()
-        if abs(self._now() - self._pictured_at) >= _STANDING_SECONDS:
-            self._pictured_at = self._now()
+        begun = time.monotonic()
+        if begun >= self._picture_due:
             self.metrics.standing = standing_of(scheduler)
+            ended = time.monotonic()
+            self._picture_due = ended + max(_STANDING_SECONDS, _STANDING_REST * (ended - begun))
 
     def apply(self, settings: Settings) -> None:
         """Tell those whom other settings name, where they differ; what was held back for a digest is said."""

@@ -53,7 +53,7 @@ class Standing:
 
 
 def standing_of(scheduler: Scheduler) -> Standing:
-    """Take the picture; in the scheduler's thread only. Some 50 µs, and 4 ms with 10,000 open jobs."""
+    """Take the picture; in the scheduler's thread only. Some 0.4 ms, and 22 ms with 10,000 open jobs."""
     journal, picker, now = scheduler.journal, scheduler.picker, scheduler.now()
     due = journal.next_due(State.RUNNING, 0.0)
     fault = scheduler.brake.fault
