@@ -32,13 +32,13 @@ class Health:
 
     def __init__(
         self,
-        journal: Path,
+        trial: Callable[[], tuple[str, float | None]],
         turn_age_seconds: Callable[[], float],
         inboxes: Callable[[], Mapping[str, Inbox]],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Take the journal's file, which must be there already, and what to look at."""
-        self._trial = Trial(journal)
+        """`trial` is the journal's, such as `Trial.look`; the others give what is to be looked at."""
+        self._trial = trial
         self._turn_age_seconds = turn_age_seconds
         self._inboxes = inboxes
         self._now = now
@@ -50,7 +50,7 @@ class Health:
         why = "" if is_fresh else f"the scheduler ended no turn for {age:.0f} s"
         turn = {**self._part(why, age), "age_seconds": round(age, 1)}
         inboxes = {name: self._inbox(inbox) for name, inbox in dict(self._inboxes()).items()}
-        trouble, for_seconds = self._trial.look()
+        trouble, for_seconds = self._trial()
         journal = self._part(trouble, for_seconds)
         is_well = all(part["ok"] for part in (turn, journal, *inboxes.values()))
         return is_well, {"ok": is_well, "turn": turn, "inboxes": inboxes, "journal": journal}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -33,8 +33,9 @@ from clipspool.measured import CallName, Direction
 from clipspool.news import Happened, News
 from clipspool.standing import LaneLoad, Standing
 
-disable_created_metrics()  # a second series for each counter, that nobody asks for
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+# Else each counter has a second series, that nobody asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 _TASK_SECONDS = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import structlog
+
 from clipspool.job import State
 from clipspool.journal import Tally
 from clipspool.news import News
 from clipspool.notify.courier import Courier
 from clipspool.notify.notes import Note, Reporter
+
+log = structlog.get_logger()
 
 
 class Notices:
@@ -25,7 +29,10 @@ class Notices:
 
     def hear(self, news: News) -> None:
         """Hear a piece of news."""
-        self._tell(self._reporter.hear(news, self._now()))
+        try:
+            self._tell(self._reporter.hear(news, self._now()))
+        except Exception:  # a mistake of ours in what people are told must not end the daemon
+            log.exception("notification_broken")
 
     def tick(self) -> None:
         """Let time bring its notes; once a second is enough."""

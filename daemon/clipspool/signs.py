@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from clipspool.health import Health
+from clipspool.health import Health, Trial
 from clipspool.intake.inbox import Inbox
 from clipspool.journal import Journal
 from clipspool.measured import Measured
@@ -35,7 +35,9 @@ class Signs:
     ) -> None:
         """`inboxes` gives those that are watched now."""
         self.metrics = Metrics(inboxes)
-        self.health = Health(settings.journal.path, lambda: self.metrics.turn_age_seconds, inboxes, now)
+        self.health = Health(
+            Trial(settings.journal.path).look, lambda: self.metrics.turn_age_seconds, inboxes, now
+        )
         self._notices = Notices(couriers_of(settings, self.metrics.noticed), journal.tallies(now()), now)
         journal.committed = self.metrics.committed
         self._settings = settings

@@ -9,8 +9,10 @@ import threading
 import pytest
 
 from clipspool.health import Health, Trial
+from clipspool.intake.watch import Watch
 from clipspool.journal import Journal
 from fakes import NOON, Clock, Shelf
+from inboxes import Bench
 
 
 @pytest.fixture
@@ -22,7 +24,9 @@ def journal(tmp_path):
 
 
 def looked(journal, *, turn_age=0.2, **inboxes):
-    return Health(journal, lambda: turn_age, lambda: inboxes or {"bay": Shelf()}, Clock(NOON)).look()
+    return Health(
+        Trial(journal).look, lambda: turn_age, lambda: inboxes or {"bay": Shelf()}, Clock(NOON)
+    ).look()
 
 
 def test_all_is_well(journal):
@@ -143,3 +147,35 @@ def test_the_trial_leaves_the_journals_locks_alone(journal):
         taken = subprocess.run([sys.executable, "-c", take], capture_output=True, text=True, check=False)
         assert "database is locked" in taken.stderr
     other.close()
+
+
+def test_a_watch_tells_how_many_of_its_threads_live(tmp_path):
+    (tmp_path / "day").mkdir()
+    watch = Watch(tmp_path, threading.Event())
+    assert watch.emitters() == (0, 1)
+    watch.begin(("day",))
+    try:
+        assert (watch.emitters(), watch.is_alive()) == ((2, 2), True)
+        emitter = next(iter(watch._observer.emitters))
+        emitter.stop()
+        emitter.join(5)
+        assert (watch.emitters(), watch.is_alive()) == ((1, 2), False)
+    finally:
+        watch.end()
+
+
+@pytest.mark.parametrize(("detect", "emitters"), [("rescan", (0, 0)), ("events", (1, 1))])
+def test_an_inbox_tells_how_it_is_watched_and_how_fresh_it_is(tmp_path, detect, emitters):
+    bench = Bench(tmp_path / "bay", detect=detect)
+    inbox = bench.inbox
+    try:
+        assert (inbox.scan_age_seconds, inbox.emitters) == (None, (0, 0))
+        inbox.look(bench.seconds)
+        bench.seconds += 7.0
+        assert (inbox.scan_age_seconds, inbox.emitters, inbox.rescan_seconds) == (7.0, emitters, 30.0)
+        bench.fault = OSError("the mount is gone")
+        bench.seconds += 60.0
+        inbox.look(bench.seconds)
+        assert (inbox.state, inbox.scan_age_seconds, inbox.emitters) == ("offline", 67.0, (0, 0))
+    finally:
+        inbox.stop()

@@ -325,6 +325,16 @@ def test_nobody_there_is_a_failure_too():
     assert PATH_SECRET not in str(caught.value)
 
 
+def test_a_service_that_hangs_is_given_up():
+    with Receiver("hang") as receiver:
+        host = receiver.url.removeprefix("http://")
+        one = Service(f"json://{host}/hook?rto=0.3", 1, origin="render-1")
+        begun = time.monotonic()
+        with pytest.raises(NotDelivered):
+            one.send(a_message(), "msg_1")
+        assert time.monotonic() - begun < 10
+
+
 def test_a_service_runs_in_its_couriers_thread_alone(open_courier):
     with Receiver() as receiver:
         one = open_courier(a_service(receiver))

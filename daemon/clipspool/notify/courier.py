@@ -102,8 +102,11 @@ class Courier:
         """Take a note, from any thread; waits for nothing but the few lines below."""
         if not self._taste.wants(note):
             return
+        if self._is_unwanted:
+            self._count(self.name, "dropped", 1)
+            return
         with self._changed:
-            if self._is_stopping or self._is_unwanted:
+            if self._is_stopping:
                 return
             self._digest.add(note, self._clock())
             if self._thread is None:
@@ -125,6 +128,7 @@ class Courier:
             return
         thread.join(seconds)
         if thread.is_alive():
+            self._count(self.name, "dropped", 1)
             log.warning("notification_dropped", receiver=self.name, why="the daemon ends and it hangs")
 
     def _run(self) -> None:

@@ -94,4 +94,7 @@ class NotifySettings(Part):
     @property
     def secrets(self) -> list[SecretStr | None]:
         """Every secret in here, for the logs to leave out."""
-        return [self.webhook_secret, *(SecretStr(url) for _, url in self.receivers)]
+        addresses = [url for _, url in self.receivers]
+        if self.webhook_url is not None and len(urlsplit(self.webhook_url).path) > 1:
+            addresses.append(self.webhook_url)
+        return [self.webhook_secret, *map(SecretStr, addresses)]
