@@ -330,3 +330,12 @@ class Desk:
             event.set()
         self.scheduler.workers.stop()
         self.journal.close()
+
+
+class Shelf:
+    """What others look at of an inbox."""
+
+    def __init__(self, **changes):
+        self.state, self.detect, self.reason = "watching", "events", ""
+        self.waiting, self.emitters, self.scan_age_seconds, self.rescan_seconds = (), (2, 2), 1.5, 30.0
+        vars(self).update(changes)

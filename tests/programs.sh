@@ -2,9 +2,10 @@
 # Sees that the programs are there that the tests run; as root on Debian it installs what is missing.
 set -eu
 
-# program:package - ffmpeg makes clips, strace breaks the disk, systemd judges the units, openssl makes keys.
+# program:package - ffmpeg makes clips, strace breaks the disk, systemd judges the units, openssl makes keys,
+# promtool the alerts.
 missing=""
-for program in ffmpeg:ffmpeg strace:strace systemd-analyze:systemd openssl:openssl; do
+for program in ffmpeg:ffmpeg strace:strace systemd-analyze:systemd openssl:openssl promtool:prometheus; do
   command -v "${program%%:*}" >/dev/null || missing="$missing ${program##*:}"
 done
 [ -n "$missing" ] || exit 0

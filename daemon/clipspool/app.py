@@ -30,6 +30,7 @@ from clipspool.scheduler import Scheduler
 from clipspool.service import Service
 from clipspool.settings import InboxSettings, Settings, SettingsError, changes, load
 from clipspool.shipping import depot_of
+from clipspool.signs import Signs
 from clipspool.views import InboxView, iso, status_json, text
 from clipspool.workshop import Shop, Tools
 
@@ -59,13 +60,16 @@ class Daemon:
         self._decoder, self._studio = Decoder(), Decoder(children=2)
         self._secret = self._name_secret()
         self._service = Service()
-        self._provider = provider_of(settings)
+        self._inboxes: dict[str, Inbox] = {}
+        self.signs = Signs(settings, self.journal, lambda: self._inboxes, now)
+        self._provider = self.signs.measured(provider_of(settings))
         self._shop = Shop(self._tools(), self._decoder, self._studio, now, self._stopping.is_set)
         self.scheduler = Scheduler(
             self.journal, self._shop, profile=self._provider.profile, pace=pace_of(settings), now=now
         )
         self.scheduler.allow([inbox.name for inbox in settings.inbox], limits_of(settings))
-        self._inboxes = {inbox.name: self._inbox(inbox) for inbox in settings.inbox}
+        self.signs.attend(self.scheduler)
+        self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._control = Listener(socket_of(settings.journal.path), self._answer)
         self._said_at = 0.0
 
@@ -86,7 +90,7 @@ class Daemon:
                 return self._provider
             if print_ != our_print:
                 return None
-            return older.setdefault(address, provider_of(settings, address))
+            return older.setdefault(address, self.signs.measured(provider_of(settings, address)))
 
         catalog = Catalog.load(settings.models)
         return Tools(bays, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
@@ -198,7 +202,7 @@ class Daemon:
             self._stopping.set()
             for inbox in self._inboxes.values():
                 inbox.stop(2.0)
-            self.scheduler.drain(DRAIN_SECONDS, each_turn=self._service.watchdog)
+            self.scheduler.drain(DRAIN_SECONDS, each_turn=self._say_alive)
         finally:
             self.close()
         log.info("stopped")
@@ -208,6 +212,7 @@ class Daemon:
         self._control.stop()
         for inbox in self._inboxes.values():
             inbox.stop(0.0)
+        self.signs.close()
         self._decoder.close()
         self._studio.close()
         self._shop.tools.depot.close()
@@ -230,7 +235,7 @@ class Daemon:
 
     def _each_turn(self, *, until_idle: bool) -> bool:
         """Feed the watchdog, take up a reload, say how things are; True when it is time to end."""
-        self._service.watchdog()
+        self._say_alive()
         if self._reload.is_set():
             self._reload.clear()
             self._take_up_changes()
@@ -243,6 +248,10 @@ class Daemon:
         return (
             until_idle and all(inbox.is_idle for inbox in self._inboxes.values()) and self.scheduler.is_idle
         )
+
+    def _say_alive(self) -> None:
+        self._service.watchdog()
+        self.signs.turned(self.scheduler)
 
     # --- changes --------------------------------------------------------------------------------------
 
@@ -268,7 +277,8 @@ class Daemon:
         self.settings = new
         logs.configure(format=new.logs.format, level=new.logs.level, secrets=new.secrets)
         old_profile = self._provider.profile
-        self._provider = provider_of(new)
+        self._provider = self.signs.measured(provider_of(new))
+        self.signs.apply(new)
         # The ways that were are not closed: a worker may be on one, and they end with their last use.
         self._shop.tools = self._tools()
         self.scheduler.profile = self._provider.profile

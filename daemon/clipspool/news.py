@@ -64,8 +64,15 @@ class ProviderUnblocked:
     """Submissions go on."""
 
 
+@dataclass(frozen=True, slots=True)
+class DaySpent:
+    """A limit of the day keeps jobs back for the first time today; they go on tomorrow (UTC)."""
+
+    why: str
+
+
 News: TypeAlias = (
-    Accepted | Happened | Retired | NotRetired | ProviderBlocked | ProviderUnblocked | InboxChanged
+    Accepted | Happened | Retired | NotRetired | ProviderBlocked | ProviderUnblocked | DaySpent | InboxChanged
 )
 Listener: TypeAlias = Callable[[News], None]
 
@@ -88,6 +95,8 @@ def log_line(news: News) -> None:
             tell("provider_blocked", code=fault.code, why=fault.message, until=news.until)
         case ProviderUnblocked():
             log.info("provider_unblocked")
+        case DaySpent(why=why):
+            log.warning("day_spent", why=why)
         case InboxChanged():
             pass
         case never:

@@ -81,6 +81,11 @@ class PollBudget:
         self._counted_at = now
         return int(self._left)
 
+    @property
+    def left(self) -> float:
+        """How many looks could begin when it was last asked; infinite before that."""
+        return max(self._left, 0.0)
+
     def spend(self, looks: int) -> None:
         """Count looks that begin."""
         self._left -= looks

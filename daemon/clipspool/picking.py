@@ -61,6 +61,8 @@ class Picks:
     stages: list[tuple[Stage, Job]] = field(default_factory=list)
     parked: list[tuple[Job, Held, str]] = field(default_factory=list)
     retirements: list[tuple[Clip, list[Job], int]] = field(default_factory=list)
+    day_is_spent: str = ""
+    """Which of the day's limits keeps a job back."""
 
 
 def take_turns(queues: Mapping[str, Sequence[Candidate]], first: str | None) -> Iterator[Candidate]:
@@ -95,7 +97,7 @@ class Picker:
         self._workers = workers
         self._in_flight = in_flight
         self.polls_per_second_max = 20.0
-        self._polls = PollBudget()
+        self.polls = PollBudget()
         self._first: str | None = None
         self._turns = 0
 
@@ -103,13 +105,13 @@ class Picker:
         """Choose what starts now; `retiring` gives the inbox of each clip that is being retired."""
         picks = Picks()
         shares = self._shares(retiring)
-        budget = self._polls.room(now, self.polls_per_second_max)
+        budget = self.polls.room(now, self.polls_per_second_max)
         if room := min(self._workers.room(Stage.POLL), budget):
             due = self._journal.due(State.RUNNING, now, room + self._workers.under_way(Stage.POLL))
             waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
             jobs = self._journal.load(waiting)
             picks.stages += [(stage_of(jobs[i]) or Stage.POLL, jobs[i]) for i in waiting]
-            self._polls.spend(len(waiting))
+            self.polls.spend(len(waiting))
         self._turns += 1
         for inbox in self._in_turn():
             self._pick_transfers(inbox, now, shares, picks)
@@ -174,7 +176,8 @@ class Picker:
             return
         chosen: list[tuple[Stage, Candidate]] = []
         too_dear: list[tuple[Candidate, str]] = []
-        queues = self._queues(now, sum(room.values()), retiring, bool(self.limits.day_is_spent(spend)))
+        picks.day_is_spent = self.limits.day_is_spent(spend)
+        queues = self._queues(now, sum(room.values()), retiring, bool(picks.day_is_spent))
         for one in take_turns(queues, self._first):
             stage = Stage.SUBMIT if one.prepared else Stage.PREPARE
             if room[stage] <= 0 or not self._share(shares, one.inbox, stage):
@@ -183,7 +186,8 @@ class Picker:
                 if why := self.limits.is_too_dear(one.credits_estimated):
                     too_dear.append((one, why))
                     continue
-                if self.limits.day_is_spent(spend, one.credits_estimated or 0.0):
+                if why := self.limits.day_is_spent(spend, one.credits_estimated or 0.0):
+                    picks.day_is_spent = why
                     continue
             if stage is Stage.SUBMIT:
                 spend = Spend(spend.submissions + 1, spend.credits + (one.credits_estimated or 0.0))

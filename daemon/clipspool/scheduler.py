@@ -32,6 +32,7 @@ from clipspool.job import Clip, Job, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Pace, advance, may
 from clipspool.news import (
+    DaySpent,
     Happened,
     Listener,
     News,
@@ -102,6 +103,7 @@ class Scheduler:
         self._after: list[Callable[[], object]] = []
         self._listeners: list[Listener] = [log_line]
         self._spend: tuple[float, Spend] | None = None
+        self._told_spent = journal.fact("day_spent")
         self._turned_at = now()
         self._took_seconds = 0.0
 
@@ -237,6 +239,10 @@ class Scheduler:
     def _pick(self, now: float) -> None:
         self.picker.polls_per_second_max = self.pace.poll.per_second_max
         picks = self.picker.pick(now, self.brake, self.spend, self._retiring)
+        if picks.day_is_spent and self._told_spent != self._today():
+            self._told_spent = self._today()
+            self.journal.set_fact("day_spent", self._told_spent)
+            self.publish(DaySpent(picks.day_is_spent))
         for job, held, why in picks.parked:
             self.happen(job, Parked(held, why))
         for stage, job in picks.stages:

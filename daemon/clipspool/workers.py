@@ -113,9 +113,9 @@ class Workers:
 
     def __init__(self, workshop: Workshop, hear: Callable[[Done | Ready | Retirement | Swept], None]) -> None:
         """Take what does the work, and whom to tell."""
-        lanes = {name: Lane(name, size) for name, (size, _) in LANES.items()}
-        self.disk = lanes["disk"]
-        self._lanes = {stage: lanes[name] for name, (_, stages) in LANES.items() for stage in stages}
+        self.lanes = {name: Lane(name, size) for name, (size, _) in LANES.items()}
+        self.disk = self.lanes["disk"]
+        self._lanes = {stage: self.lanes[name] for name, (_, stages) in LANES.items() for stage in stages}
         self._workshop = workshop
         self._hear = hear
         self._stages: Counter[Stage] = Counter()

@@ -15,21 +15,24 @@ LONGER = {
     "scheduler.py": "the one thread, from hearing to handing out",
 }
 HOMES = {
+    "apprise": {"notify/service.py"},
     "alembic": {"journal/"},
     "av": {"media/", "sandbox/render.py"},
     "certifi": {"runway/wire.py"},
     "click": {"cli/"},
     "h11": {"sandbox/wire.py"},
+    "prometheus_client": {"metrics.py"},
     "pydantic": {"settings/", "catalog.py"},
     "pydantic_settings": {"settings/"},
     "requests": {"runway/wire.py", "runway/download.py", "transport/"},
     "rich": {"cli/"},
     "sqlalchemy": {"journal/"},
-    "urllib3": {"runway/wire.py", "runway/guard.py", "transport/"},
+    "urllib3": {"notify/webhook.py", "runway/wire.py", "runway/guard.py", "transport/"},
     "watchdog": {"intake/watch.py"},
 }
 PURE = (
     *("job.py", "events.py", "lifecycle.py", "pacing.py", "catalog.py"),
+    *(f"notify/{name}.py" for name in ("topics", "notes", "digest", "signing", "wording")),
     *(f"intake/{name}.py" for name in ("settle", "pair", "sidecar", "keys", "layers", "lines", "names")),
 )
 OUTSIDE = {"asyncio", "io", "os", "pathlib", "random", "shutil", "socket", "subprocess", "threading", "time"}
@@ -102,6 +105,13 @@ def test_intake_knows_no_journal_no_stage_and_no_provider():
             assert ours(name) & later == set(), name
 
 
+def test_who_tells_people_knows_no_journal_no_scheduler_and_no_settings():
+    upstairs = {"app", "cli", "journal", "operator", "scheduler", "settings", "signs"}
+    for name in SOURCES:
+        if name.startswith("notify/"):
+            assert ours(name) & upstairs == set(), name
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_pure_modules_touch_no_file_clock_thread_or_network(name):
     modules = {module.split(".")[0] for module in IMPORTS[name]}
@@ -124,7 +134,7 @@ def test_only_commands_know_the_whole_daemon():
 
 
 def test_only_the_composition_and_its_commands_know_the_settings():
-    allowed = {"app.py", "parts.py", "shipping.py", "cli/", "check/", "settings/"}
+    allowed = {"app.py", "parts.py", "receivers.py", "shipping.py", "signs.py", "cli/", "check/", "settings/"}
     assert {name for name in users_of("settings") if not within(name, allowed)} == set()
 
 

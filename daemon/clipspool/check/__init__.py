@@ -1,8 +1,8 @@
 """`clipspool check`: looks at everything a run will need, and says in plain words what to do where it lacks.
 
 Each check gives findings and never raises for what it finds. `setup` looks at settings, key and journal,
-`folders` tries the inboxes and outboxes for real, `transport` the ways to the provider, `dropin` writes what
-systemd has to know about them.
+`folders` tries the inboxes and outboxes for real, `transport` the ways to the provider, `notify` looks at who
+is told, `dropin` writes what systemd has to know about them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from clipspool.check.dropin import systemd_drop_in
 from clipspool.check.finding import Finding, Level, is_fit
 from clipspool.check.folders import look_at_events, look_at_inbox
+from clipspool.check.notify import look_at_notify
 from clipspool.check.setup import (
     look_at_defaults,
     look_at_journal,
@@ -26,8 +27,13 @@ from clipspool.settings import Settings
 __all__ = ["Finding", "Level", "is_fit", "look", "systemd_drop_in"]
 
 
-def look(settings: Settings, provider: Provider | None = None) -> Iterator[Finding]:
-    """Look at everything, in the order in which a run needs it; without a provider, offline."""
+def look(
+    settings: Settings, provider: Provider | None = None, *, notifies: bool = False
+) -> Iterator[Finding]:
+    """Look at everything, in the order in which a run needs it; without a provider, offline.
+
+    With `notifies` each receiver of notifications gets a test message; else nobody does.
+    """
     yield Finding("ok", "settings", f"read from {settings.file or 'the environment'}")
     yield from look_at_process()
     yield from look_at_defaults(settings)
@@ -36,6 +42,7 @@ def look(settings: Settings, provider: Provider | None = None) -> Iterator[Findi
     for inbox in settings.inbox:
         yield from look_at_inbox(inbox)
     yield from look_at_events(settings)
+    yield from look_at_notify(settings, sends=notifies)
     if provider is not None:
         yield from look_at_transports(settings)
         yield look_at_provider(provider)

@@ -24,9 +24,9 @@ def systemd_drop_in(settings: Settings) -> str:
     if settings.transport.public_url is not None:
         folders.append(settings.transport.public_url.folder)
     folders = list(dict.fromkeys(folders))
-    files = [
-        file for file in (settings.file, settings.provider.api_key_file, settings.provider.ca_file) if file
-    ]
+    provider, notify = settings.provider, settings.notify
+    named = (provider.api_key_file, provider.ca_file, notify.urls_file, notify.webhook_secret_file)
+    files = [file for file in (settings.file, *named) if file]
     unit = [f"RequiresMountsFor={quoted(path)}" for path in folders]
     service = [f"ReadWritePaths={quoted(path)}" for path in folders]
     at_home = [path for path in folders if _is_within(path, _HOMES)]
@@ -40,6 +40,10 @@ def systemd_drop_in(settings: Settings) -> str:
     if settings.transport.bucket is not None and settings.transport.bucket.access_key_id is not None:
         # Each as a file of root's, mode 0600; the unit reads no environment of yours.
         service += [f"LoadCredential={name}:/etc/clipspool/{name}" for name in _BUCKET_CREDENTIALS]
+    if notify.urls is not None and notify.urls_file is None:
+        service.append("LoadCredential=notify_urls:/etc/clipspool/notify_urls")
+    if notify.webhook_secret is not None and notify.webhook_secret_file is None:
+        service.append("LoadCredential=webhook_secret:/etc/clipspool/webhook_secret")
     lines = ["# Made by `clipspool check --systemd`; make it again when a folder changes."]
     return "\n".join([*lines, "[Unit]", *unit, "", "[Service]", *service, ""])
 

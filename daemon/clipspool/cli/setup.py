@@ -65,9 +65,10 @@ def init(folder: Path) -> None:
 
 @command()
 @click.option("--offline", is_flag=True, help="Leave the provider out.")
+@click.option("--notify", is_flag=True, help="Send a test message to each receiver of notifications.")
 @click.option("--systemd", is_flag=True, help="Print the drop-in that the configured folders need.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
-def check(context: Context, *, offline: bool, systemd: bool, as_json: bool) -> None:
+def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_json: bool) -> None:
     """Look at everything that a run will need, and say what to do where it lacks. Spends nothing."""
     settings = context.settings()
     from clipspool.check import is_fit, look, systemd_drop_in
@@ -78,7 +79,7 @@ def check(context: Context, *, offline: bool, systemd: bool, as_json: bool) -> N
     from clipspool.parts import provider_of
 
     findings: list[Finding] = []
-    for finding in look(settings, None if offline else provider_of(settings)):
+    for finding in look(settings, None if offline else provider_of(settings), notifies=notify):
         findings.append(finding)
         if as_json:
             print_json(

@@ -139,6 +139,21 @@ class Inbox:
         is_running = self._thread is not None and self._thread.is_alive()
         return is_running and silent < max(_SILENT_SECONDS, 3 * self._rules.rescan_seconds)
 
+    @property
+    def rescan_seconds(self) -> float:
+        """How often it should be looked through."""
+        return self._rules.rescan_seconds
+
+    @property
+    def scan_age_seconds(self) -> float | None:
+        """How long ago it was last looked through; None before the first time."""
+        return None if self.last_scan == -inf else max(self._monotonic() - self.last_scan, 0.0)
+
+    @property
+    def emitters(self) -> tuple[int, int]:
+        """How many threads hear of events here, and how many should; none where rescans serve alone."""
+        return self._watch.emitters() if self.state == "watching" and self.detect == "events" else (0, 0)
+
     # --- the thread -------------------------------------------------------------------------------------
 
     def _run(self) -> None:

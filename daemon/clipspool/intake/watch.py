@@ -137,11 +137,16 @@ class Watch:
 
     def is_alive(self) -> bool:
         """Say whether every thread that should hear something still runs."""
+        alive, wanted = self.emitters()
+        return alive == wanted
+
+    def emitters(self) -> tuple[int, int]:
+        """Say how many threads hear something, and how many should; from any thread."""
         observer = self._observer
+        wanted = len(self._watches) + 1
         if observer is None or not observer.is_alive():
-            return False
-        emitters = list(observer.emitters)
-        return len(emitters) == len(self._watches) + 1 and all(emitter.is_alive() for emitter in emitters)
+            return 0, wanted
+        return sum(emitter.is_alive() for emitter in list(observer.emitters)), wanted
 
     def hints(self) -> list[str]:
         """Take the paths noted so far, relative to the inbox; those beneath what is ours are left out."""

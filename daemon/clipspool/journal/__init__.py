@@ -5,6 +5,6 @@ turns nouns into rows and back, `migrations/` holds the numbered steps.
 """
 
 from clipspool.journal.database import JournalError, Lock
-from clipspool.journal.journal import Candidate, Entry, Journal, Spend
+from clipspool.journal.journal import Candidate, Entry, Journal, Spend, Tally
 
-__all__ = ["Candidate", "Entry", "Journal", "JournalError", "Lock", "Spend"]
+__all__ = ["Candidate", "Entry", "Journal", "JournalError", "Lock", "Spend", "Tally"]

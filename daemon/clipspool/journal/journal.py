@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import secrets
+import time
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -156,6 +157,18 @@ def _keep(kept: OrderedDict[str, Any], name: str, value: Any) -> None:
         kept.popitem(last=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many open jobs of an inbox stand alike."""
+
+    inbox: str
+    state: State
+    held: str | None
+    is_later: bool
+    """Whether their time has not come yet."""
+    count: int
+
+
 class Journal:
     """The one who reads and writes it. Writing methods belong into `turn`."""
 
@@ -173,6 +186,9 @@ class Journal:
         self._new_clips: list[dict[str, Any]] = []
         self._new_jobs: list[dict[str, Any]] = []
         self.counts: Counter[State] = Counter()
+        self.committed: Callable[[float], object] = lambda _seconds: None
+        """Is told how long each commit took that made something durable."""
+        self._is_written = False
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -228,7 +244,11 @@ class Journal:
             yield
             self.flush()
             if self._connection.in_transaction():
+                begun = time.perf_counter()
                 self._connection.commit()
+                if self._is_written:
+                    self.committed(time.perf_counter() - begun)
+                self._is_written = False
         except BaseException:
             self._forget_gathered()
             if self._connection.in_transaction():
@@ -243,6 +263,7 @@ class Journal:
 
     def flush(self) -> None:
         """Write what was recorded in this turn, so that queries see it."""
+        self._is_written |= bool(self._new_clips or self._changed or self._events or self._clip_changes)
         if self._new_clips:
             self._connection.execute(_INSERT_CLIP, self._new_clips)
             _INSERT_JOBS.run(self._connection, self._new_jobs)
@@ -375,6 +396,7 @@ class Journal:
 
     def set_fact(self, name: str, value: Any) -> None:
         """Remember a single fact: what is paused, what the brake is, which folder is which inbox."""
+        self._is_written = True
         new = sqlite_insert(facts).values(name=name, value=to_json(value))
         self._connection.execute(
             new.on_conflict_do_update(index_elements=["name"], set_={"value": new.excluded.value})
@@ -382,6 +404,7 @@ class Journal:
 
     def forget_fact(self, name: str) -> None:
         """Remove a fact."""
+        self._is_written = True
         self._connection.execute(sa.delete(facts).where(facts.c.name == name))
 
     # --- questions --------------------------------------------------------------------------------------
@@ -524,6 +547,17 @@ class Journal:
         """Count the jobs by state."""
         rows = self._connection.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state))
         return Counter({State(state): number for state, number in rows})
+
+    def tallies(self, now: float) -> list[Tally]:
+        """Count the open jobs that stand alike."""
+        is_later = jobs.c.due_at > now
+        query = (
+            sa.select(jobs.c.inbox, jobs.c.state, jobs.c.held, is_later, sa.func.count())
+            .where(jobs.c.state.in_([s.value for s in State if not s.is_terminal]))
+            .group_by(jobs.c.inbox, jobs.c.state, jobs.c.held, is_later)
+        )
+        rows = self._connection.execute(query)
+        return [Tally(inbox, State(state), held, bool(later), n) for inbox, state, held, later, n in rows]
 
     def folders(self, inbox: str) -> set[str]:
         """Give the ids of an inbox's clips that have not retired: those with a work folder."""

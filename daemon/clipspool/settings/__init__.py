@@ -13,6 +13,7 @@ from clipspool.settings.keys import (
     ProviderSettings,
     Settings,
 )
+from clipspool.settings.notify import NotifySettings
 from clipspool.settings.reload import Change, changes
 from clipspool.settings.sources import load, places
 from clipspool.settings.transport import BucketSettings, PublicUrlSettings, TransportSettings
@@ -26,6 +27,7 @@ __all__ = [
     "InboxSettings",
     "JournalSettings",
     "LogSettings",
+    "NotifySettings",
     "ProviderSettings",
     "PublicUrlSettings",
     "Settings",

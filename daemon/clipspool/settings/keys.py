@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from clipspool.settings.notify import NotifySettings
 from clipspool.settings.parts import (
     YEAR_SECONDS,
     AnyPath,
@@ -225,6 +226,7 @@ class Settings(BaseSettings):
     defaults: Keys = Field(default_factory=dict)
     """Sidecar keys below every inbox's own."""
     transport: TransportSettings = TransportSettings()
+    notify: NotifySettings = NotifySettings()
     inbox: Annotated[tuple[InboxSettings, ...], _some]
     models: Mapping[str, Keys] = Field(default_factory=dict)
     """What `Catalog.load` takes."""
@@ -239,7 +241,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Every secret that is in here, for the logs to leave out."""
         bucket = self.transport.bucket
-        held = [self.provider.api_key]
+        held = [self.provider.api_key, *self.notify.secrets]
         held += [bucket.access_key_id, bucket.secret_access_key] if bucket is not None else []
         return [one.get_secret_value() for one in held if one is not None]
 

@@ -41,7 +41,7 @@ def changes(old: Settings, new: Settings) -> Change:
 
 
 def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
-    for section in ("provider", "journal", "budget", "logs", "transport"):
+    for section in ("provider", "journal", "budget", "logs", "transport", "notify"):
         for key in _unequal(getattr(old, section), getattr(new, section)):
             yield f"{section}.{key}", f"{section}.{key}" in _RESTART
     for section in ("defaults", "models"):

@@ -18,6 +18,7 @@ from clipspool.catalog import BadModel, Catalog
 from clipspool.intake.sidecar import layer_of
 from clipspool.settings.folders import overlaps
 from clipspool.settings.keys import Settings
+from clipspool.settings.notify import SECRET_NAMES
 from clipspool.settings.wording import KEY_PLACES, Mistake, SettingsError, Source, translate, unknown
 
 _FILE_BYTES_MAX = 1 << 20
@@ -28,7 +29,11 @@ _BUCKET_KEY_PLACES = (
     "set CLIPSPOOL_TRANSPORT__BUCKET__ACCESS_KEY_ID and …__SECRET_ACCESS_KEY, or give systemd credentials "
     "named bucket_access_key_id and bucket_secret_access_key"
 )
-_PATHS = {"provider": ("api_key_file", "ca_file"), "journal": ("path",)}
+_PATHS = {
+    "provider": ("api_key_file", "ca_file"),
+    "journal": ("path",),
+    "notify": ("urls_file", "webhook_secret_file"),
+}
 
 
 def load(path: Path | None, env: Mapping[str, str] = os.environ) -> Settings:
@@ -49,7 +54,7 @@ def load(path: Path | None, env: Mapping[str, str] = os.environ) -> Settings:
     folder = Path.cwd() if file is None else Path(os.path.realpath(file.parent))
     try:
         values = _with_journal(_anchored(values, folder, env), env)
-        values = _with_bucket_key(_with_key(values, env), env)
+        values = _with_bucket_key(_with_notify(_with_key(values, env), env), env)
     except ValueError as error:
         loc, message = error.args
         raise source.refusal([Mistake(loc, message)]) from None
@@ -123,6 +128,11 @@ def _keys_in_file(written: Mapping[str, Any]) -> Iterator[Mistake]:
     for name in _BUCKET_SECRETS if isinstance(bucket, dict) else ():
         if name in (bucket or {}):
             yield Mistake(("transport", "bucket", name), f"must not stand in the file: {_BUCKET_KEY_PLACES}")
+    notify = written.get("notify")
+    for name in SECRET_NAMES if isinstance(notify, dict) else ():
+        if name in (notify or {}):
+            places = f"set CLIPSPOOL_NOTIFY__{name.upper()}, or name a file in `notify.{name}_file`"
+            yield Mistake(("notify", name), f"must not stand in the file: {places}; and change it")
     for loc in ways:
         plain = loc[-1].lower().replace("-", "_")
         if plain in {"api_key", "apikey", "key", "provider_api_key", "token", "secret"}:
@@ -234,6 +244,27 @@ def _with_key(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
     return values if key is None else {**values, "provider": {**provider, "api_key": key}}
 
 
+def _with_notify(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    notify = values.get("notify", {})
+    if not isinstance(notify, dict):
+        return values
+    found: dict[str, str] = {}
+    for name, credential in SECRET_NAMES.items():
+        if name in notify:
+            continue
+        secret = _credential(env, (credential,))
+        file = notify.get(f"{name}_file")
+        if secret is None and isinstance(file, str):
+            try:
+                secret = _first_word(Path(file))
+            except OSError as error:
+                message = f"names a file that cannot be read: {os.strerror(error.errno or 0)}"
+                raise ValueError(("notify", f"{name}_file"), message) from None
+        if secret is not None:
+            found[name] = secret
+    return {**values, "notify": {**notify, **found}} if found else values
+
+
 def _with_bucket_key(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
     transport = values.get("transport")
     bucket = transport.get("bucket") if isinstance(transport, dict) else None
@@ -266,6 +297,7 @@ def _first_word(file: Path) -> str:
 
 def _across(settings: Settings) -> Iterator[Mistake]:
     yield from _names(settings)
+    yield from _told_inboxes(settings)
     yield from overlaps(settings)
     try:
         Catalog.load(settings.models)
@@ -277,6 +309,15 @@ def _across(settings: Settings) -> Iterator[Mistake]:
         for problem in layer_of(table, "").problems:
             keys = problem.key.split(".") if problem.key else []
             yield Mistake((*loc, *keys), problem.message)
+
+
+def _told_inboxes(settings: Settings) -> Iterator[Mistake]:
+    known = {inbox.name for inbox in settings.inbox}
+    named = [("inboxes", name) for name in settings.notify.inboxes]
+    named += [("urls", name) for inboxes, _ in settings.notify.receivers for name in sorted(inboxes)]
+    for key, name in named:
+        if name not in known:
+            yield Mistake(("notify", key), f"names the inbox `{name}`, which there is not")
 
 
 def _names(settings: Settings) -> Iterator[Mistake]:

@@ -1,0 +1,28 @@
+"""What people can be told of."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Topic(StrEnum):
+    """A kind of note; an operator chooses among them by these names."""
+
+    FAILED = "failed"
+    """A job failed."""
+    HELD = "held"
+    """A job waits for a person, for another reason than those below."""
+    IN_DOUBT = "in_doubt"
+    """A paid request got no answer; money may be spent."""
+    BUDGET = "budget"
+    """A limit of the day is used up, or a job is dearer than a job may be."""
+    PROVIDER_BLOCKED = "provider_blocked"
+    """Nothing is submitted: the account's trouble at once, trouble of the moment once it goes on."""
+    PROVIDER_BACK = "provider_back"
+    """Submissions go on after it was said that they do not."""
+    INBOX_OFFLINE = "inbox_offline"
+    """An inbox takes nothing: its folder is gone, or another one."""
+    INBOX_BACK = "inbox_back"
+    """It is watched again."""
+    BATCH_FINISHED = "batch_finished"
+    """Nothing of an inbox is under way any more."""

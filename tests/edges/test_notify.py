@@ -1,0 +1,469 @@
+"""Messages on their way to real receivers: that take them, refuse, redirect, hang or are gone."""
+
+import itertools
+import json
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from standardwebhooks.webhooks import Webhook as Oracle
+
+from clipspool import logs
+from clipspool.check.notify import look_at_notify
+from clipspool.events import Delivered
+from clipspool.job import State
+from clipspool.journal import Tally
+from clipspool.metrics import Metrics
+from clipspool.news import Happened
+from clipspool.notices import Notices
+from clipspool.notify import courier as couriers
+from clipspool.notify.courier import Courier, NotDelivered, Taste
+from clipspool.notify.digest import Message
+from clipspool.notify.notes import Note
+from clipspool.notify.service import NoService, Service
+from clipspool.notify.signing import read_secret
+from clipspool.notify.topics import Topic
+from clipspool.notify.webhook import Webhook
+from clipspool.receivers import couriers_of
+from clipspool.settings import load
+from fakes import NOON, Clock, a_job
+from receiver import Receiver
+
+SECRET = "whsec_" + "q" * 32 + "c2VjcmV0"
+PATH_SECRET = "c4n4ry-in-the-path"
+
+
+def a_note(number=1, topic=Topic.FAILED, **changes):
+    what = {"inbox": "bay", "facts": {"job": f"j{number}"}} | changes
+    return Note(topic, NOON, f"shot{number}.mp4 failed", **what)
+
+
+def a_message(count=1, topic=Topic.FAILED):
+    return Message(tuple(a_note(n) for n in range(count)), {topic: count})
+
+
+def a_webhook(receiver, **how):
+    url = f"{receiver.url}/{PATH_SECRET}"
+    return Webhook(url, read_secret(SECRET), origin="render-1", user_agent="clipspool/test", **how)
+
+
+def until(is_so, seconds=10):
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def open_courier():
+    """Give a way to open couriers that count; they are ended with the test."""
+    opened = []
+
+    def open_courier(sender, *, digest_seconds=300.0, taste=None, pauses=(0.001, 0.002)):
+        counts = Counter()
+        numbers = itertools.count(1)
+
+        def count(_receiver, outcome, number):
+            counts[outcome] += number
+
+        one = Courier(
+            sender,
+            taste or Taste(),
+            digest_seconds,
+            count=count,
+            new_id=lambda: f"msg_{next(numbers)}",
+            pause_seconds=pauses,
+        )
+        one.counts = counts
+        opened.append(one)
+        return one
+
+    yield open_courier
+    for one in opened:
+        one.stop()
+        one.join(5)
+
+
+# --- the webhook ------------------------------------------------------------------------------------------
+
+
+def test_a_message_arrives_whole_and_signed():
+    with Receiver() as receiver:
+        a_webhook(receiver).send(a_message(), "msg_7")
+    ((headers, body),) = receiver.got
+    assert Oracle(SECRET).verify(body, headers) == json.loads(body)
+    assert headers["webhook-id"] == "msg_7"
+    assert headers["content-type"] == "application/json"
+    assert (receiver.bodies[0]["type"], receiver.bodies[0]["data"]["job"]) == ("failed", "j0")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_no_redirect_is_followed(status):
+    with Receiver(status) as receiver, pytest.raises(NotDelivered, match=str(status)):
+        a_webhook(receiver).send(a_message(), "msg_1")
+    assert len(receiver.got) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
+def test_what_is_no_success_is_none(status):
+    with Receiver(status) as receiver, pytest.raises(NotDelivered, match=f"answered {status}") as caught:
+        a_webhook(receiver).send(a_message(), "msg_1")
+    assert not caught.value.is_final
+
+
+def test_an_address_that_is_gone_for_good_is_said_to_be():
+    with Receiver(410) as receiver, pytest.raises(NotDelivered) as caught:
+        a_webhook(receiver).send(a_message(), "msg_1")
+    assert caught.value.is_final
+
+
+def test_a_receiver_that_hangs_is_given_up():
+    with Receiver("hang") as receiver:
+        begun = time.monotonic()
+        with pytest.raises(NotDelivered, match="fell silent"):
+            a_webhook(receiver, answer_seconds=0.2).send(a_message(), "msg_1")
+        assert time.monotonic() - begun < 5
+
+
+def test_nobody_there_is_said_without_the_address():
+    with Receiver() as receiver:
+        gone = a_webhook(receiver)
+    with pytest.raises(NotDelivered, match="refused") as caught:
+        gone.send(a_message(), "msg_1")
+    assert PATH_SECRET not in str(caught.value)
+    assert PATH_SECRET not in gone.name
+    assert gone.name == "webhook 127.0.0.1"
+
+
+def test_no_proxy_of_the_environment_is_used(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with Receiver() as receiver:
+        a_webhook(receiver).send(a_message(), "msg_1")
+    assert len(receiver.got) == 1
+
+
+# --- a courier --------------------------------------------------------------------------------------------
+
+
+def test_the_first_goes_at_once_and_a_burst_becomes_one_digest(open_courier):
+    with Receiver() as receiver:
+        one = open_courier(a_webhook(receiver), digest_seconds=1.0)
+        one.hear(a_note(0))
+        until(lambda: receiver.got)
+        for number in range(1, 500):
+            one.hear(a_note(number))
+        until(lambda: len(receiver.got) == 2)
+        time.sleep(0.1)
+        assert [body["type"] for body in receiver.bodies] == ["failed", "digest"]
+        assert receiver.bodies[1]["data"]["counts"] == {"failed": 499}
+        assert receiver.bodies[1]["data"]["left_out"] == 399
+        until(lambda: one.counts == {"sent": 2, "left_out": 399})
+
+
+def test_a_refused_message_is_tried_again_under_the_same_id_and_signed_anew(open_courier):
+    with Receiver(500, 503, 200) as receiver:
+        one = open_courier(a_webhook(receiver))
+        one.hear(a_note())
+        until(lambda: one.counts["sent"])
+        assert one.counts == {"tried_again": 2, "sent": 1}
+        assert {headers["webhook-id"] for headers, _ in receiver.got} == {"msg_1"}
+        for headers, body in receiver.got:
+            Oracle(SECRET).verify(body, headers)
+
+
+def test_what_nobody_takes_is_dropped_in_the_end_counted_and_said(open_courier, capsys):
+    logs.configure(format="json")
+    with Receiver(500) as receiver:
+        one = open_courier(a_webhook(receiver))
+        one.hear(a_note())
+        until(lambda: one.counts["dropped"])
+        assert one.counts == {"tried_again": couriers.TRIES_MAX - 1, "dropped": 1}
+        assert len(receiver.got) == couriers.TRIES_MAX
+        receiver.answers = [200]
+        one.hear(a_note(2, Topic.HELD))
+        until(lambda: one.counts["sent"])
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (dropped,) = [line for line in said if line["event"] == "notification_dropped"]
+    assert (dropped["why"], dropped["notes"], dropped["receiver"]) == (
+        "it answered 500",
+        {"failed": 1},
+        "webhook 127.0.0.1",
+    )
+    assert sum(line["event"] == "notification_failed" for line in said) == 1
+    assert PATH_SECRET not in json.dumps(said)
+
+
+def test_a_receiver_that_is_gone_for_good_is_not_asked_again(open_courier):
+    with Receiver(410) as receiver:
+        one = open_courier(a_webhook(receiver))
+        one.hear(a_note())
+        until(lambda: one.counts["dropped"])
+        one._thread.join(5)
+        one.hear(a_note(2, Topic.HELD))
+        time.sleep(0.05)
+        assert len(receiver.got) == 1
+
+
+def test_telling_takes_no_time_while_a_receiver_hangs_and_the_other_gets_all(open_courier):
+    with Receiver("hang") as deaf, Receiver() as receiver:
+        hung = open_courier(a_webhook(deaf, answer_seconds=30))
+        one = open_courier(a_webhook(receiver))
+        hung.hear(a_note())
+        until(lambda: deaf.got)
+        begun = time.perf_counter()
+        for number in range(20_000):
+            hung.hear(a_note(number))
+        assert time.perf_counter() - begun < 5.0
+        one.hear(a_note())
+        until(lambda: receiver.got)
+        assert len(hung._digest._notes) == 100
+        hung.stop()
+        begun = time.perf_counter()
+        hung.join(0.1)
+        assert time.perf_counter() - begun < 2.0
+
+
+def test_at_the_end_what_waits_is_said_once(open_courier):
+    with Receiver() as receiver:
+        one = open_courier(a_webhook(receiver))
+        one.hear(a_note(1))
+        until(lambda: receiver.got)
+        one.hear(a_note(2))
+        one.hear(a_note(3))
+        one.stop()
+        one.join(5)
+        assert not one._thread.is_alive()
+        assert [body["type"] for body in receiver.bodies] == ["failed", "digest"]
+        one.hear(a_note(4))
+        assert len(receiver.got) == 2
+
+
+def test_stopping_does_not_wait_for_the_pause_between_two_tries(open_courier):
+    with Receiver(500) as receiver:
+        one = open_courier(a_webhook(receiver), pauses=(600.0, 600.0))
+        one.hear(a_note())
+        until(lambda: one.counts["tried_again"])
+        one.stop()
+        one.join(5)
+        assert not one._thread.is_alive()
+        assert one.counts["dropped"] == 1
+
+
+def test_a_receiver_hears_only_what_it_chose(open_courier):
+    with Receiver() as receiver:
+        taste = Taste(frozenset({Topic.FAILED}), frozenset({"bay"}))
+        one = open_courier(a_webhook(receiver), taste=taste)
+        one.hear(a_note(1, inbox="far"))
+        one.hear(a_note(2, Topic.HELD))
+        assert one._thread is None
+        one.hear(a_note(3))
+        until(lambda: receiver.got)
+        assert receiver.bodies[0]["data"]["job"] == "j3"
+
+
+def test_a_mistake_of_ours_with_one_message_does_not_silence_the_next(open_courier):
+    class Odd:
+        name = "odd"
+
+        def __init__(self):
+            self.got = []
+
+        def send(self, message, _message_id):
+            self.got.append(message)
+            if len(self.got) == 1:
+                raise ZeroDivisionError
+
+    odd = Odd()
+    one = open_courier(odd)
+    one.hear(a_note())
+    until(lambda: one.counts["dropped"])
+    one.hear(a_note(2, Topic.HELD))
+    until(lambda: one.counts["sent"])
+    assert len(odd.got) == 2
+
+
+# --- services by apprise ----------------------------------------------------------------------------------
+
+
+def a_service(receiver, scheme="json", **how):
+    host = receiver.url.removeprefix("http://")
+    return Service(f"{scheme}://operator:{PATH_SECRET}@{host}/hook", 1, origin="render-1", **how)
+
+
+def test_a_service_gets_a_title_and_plain_text():
+    with Receiver() as receiver:
+        a_service(receiver).send(a_message(2), "msg_1")
+    (body,) = receiver.bodies
+    assert body["title"] == "clipspool: 2 failed"
+    assert "shot1.mp4 failed" in body["message"]
+    assert body["type"] == "warning"
+    assert receiver.got[0][0]["authorization"].startswith("Basic ")
+
+
+@pytest.mark.parametrize("status", [302, 403, 500])
+def test_a_service_that_refuses_is_said_with_its_reason_and_no_secret(status, capfd):
+    logs.configure(format="json", level="debug")
+    with Receiver(status) as receiver:
+        one = a_service(receiver)
+        with pytest.raises(NotDelivered, match=str(status)) as caught:
+            one.send(a_message(), "msg_1")
+    assert len(receiver.got) == 1
+    assert PATH_SECRET not in str(caught.value) + capfd.readouterr().err
+    assert one.name == "json 1"
+
+
+def test_nobody_there_is_a_failure_too():
+    with Receiver() as receiver:
+        gone = a_service(receiver)
+    with pytest.raises(NotDelivered) as caught:
+        gone.send(a_message(), "msg_1")
+    assert PATH_SECRET not in str(caught.value)
+
+
+def test_a_service_that_hangs_is_given_up():
+    with Receiver("hang") as receiver:
+        host = receiver.url.removeprefix("http://")
+        one = Service(f"json://{host}/hook?rto=0.3", 1, origin="render-1")
+        begun = time.monotonic()
+        with pytest.raises(NotDelivered):
+            one.send(a_message(), "msg_1")
+        assert time.monotonic() - begun < 10
+
+
+def test_a_service_runs_in_its_couriers_thread_alone(open_courier):
+    with Receiver() as receiver:
+        one = open_courier(a_service(receiver))
+        one.hear(a_note())
+        until(lambda: one.counts["sent"])
+        assert not [t for t in threading.enumerate() if "ThreadPool" in t.name]
+
+
+@pytest.mark.parametrize("url", ["bogus://host/x", "slack://", "nothing at all", "mailto://"])
+def test_an_address_that_no_service_takes_is_refused_without_being_repeated(url):
+    with pytest.raises(NoService) as caught:
+        Service(url, 1, origin="x")
+    assert url not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mailto://user:password@mail.example.com?to=ops@example.com",
+        "slack://AAAAAAAAA/BBBBBBBBB/cccccccccccccccccccccccc/#ops",
+        "workflows://prod-1.westeurope.logic.azure.com:443/643e69f83c8944438d68119179a10a64/some-signature",
+        "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+        "ntfys://ntfy.example.com/clips",
+    ],
+)
+def test_the_services_that_we_name_are_known(url):
+    Service(url, 1, origin="x")
+
+
+# --- settings ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def make(notify="", **env):
+        text = f'[notify]\n{notify}\n[[inbox]]\npath = "bay"\noutbox = "out"\n'
+        (tmp_path / "config.toml").write_text(text)
+        (tmp_path / "bay").mkdir(exist_ok=True)
+        (tmp_path / "out").mkdir(exist_ok=True)
+        return load(tmp_path / "config.toml", {"HOME": str(tmp_path), **env})
+
+    return make
+
+
+def test_receivers_are_built_from_every_place_a_secret_may_come_from(settings, tmp_path):
+    with Receiver() as receiver:
+        host = receiver.url.removeprefix("http://")
+        urls = f"# all of it\njson://{host}/a\n\nbay = json://{host}/b\n"
+        (tmp_path / "urls").write_text(urls)
+        credentials = tmp_path / "credentials"
+        credentials.mkdir()
+        (credentials / "notify_urls").write_text(urls)
+        for more, env in (
+            ("", {"CLIPSPOOL_NOTIFY__URLS": urls}),
+            ('urls_file = "urls"', {}),
+            ("", {"CREDENTIALS_DIRECTORY": str(credentials)}),
+        ):
+            found = settings(more, **env)
+            names = [one.name for one in couriers_of(found, lambda *_: None)]
+            assert names == ["json 1", "json 2"]
+            assert found.notify.receivers[1] == (frozenset({"bay"}), f"json://{host}/b")
+
+
+def test_a_webhook_is_built_with_its_secret(settings, tmp_path):
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    found = settings('webhook_url = "http://10.0.0.7:8080/x?y=1"\nwebhook_secret_file = "secret"')
+    assert [one.name for one in couriers_of(found, lambda *_: None)] == ["webhook 10.0.0.7"]
+    assert SECRET not in repr(found)
+    assert SECRET in found.secrets
+
+
+def test_a_check_sends_nothing_unless_it_is_told_to(settings):
+    with Receiver() as receiver:
+        found = settings(
+            f'webhook_url = "{receiver.url}/{PATH_SECRET}"',
+            CLIPSPOOL_NOTIFY__WEBHOOK_SECRET=SECRET,
+            CLIPSPOOL_NOTIFY__URLS=f"json://{receiver.url.removeprefix('http://')}/{PATH_SECRET}\nbogus://x/y",
+        )
+        findings = list(look_at_notify(found))
+        assert receiver.got == []
+        assert [one.level for one in findings] == ["warn", "ok", "bad", "ok"]
+        sent = list(look_at_notify(found, sends=True))
+        assert [one.level for one in sent] == ["warn", "ok", "bad", "ok"]
+        assert len(receiver.got) == 2
+        assert receiver.bodies[1]["type"] == "test"
+        receiver.answers = [500]
+        assert [one.level for one in look_at_notify(found, sends=True)] == ["warn", "bad", "bad", "bad"]
+        assert PATH_SECRET not in repr([*findings, *sent])
+
+
+def test_files_with_secrets_that_others_may_read_are_said(settings, tmp_path):
+    (tmp_path / "urls").write_text("ntfys://ntfy.example.com/clips\n")
+    (tmp_path / "urls").chmod(0o644)
+    found = [one for one in look_at_notify(settings('urls_file = "urls"')) if one.level != "ok"]
+    assert [(one.level, one.what_to_do) for one in found] == [("warn", f"chmod 600 {tmp_path / 'urls'}")]
+
+
+# --- from news to receivers -------------------------------------------------------------------------------
+
+
+class Heard:
+    def __init__(self):
+        self.notes = []
+        self.stopped = []
+
+    def hear(self, note):
+        self.notes.append(note.topic)
+
+    def stop(self):
+        self.stopped.append(True)
+
+    def join(self, seconds):
+        assert seconds <= 3.0
+
+
+def test_all_couriers_hear_and_the_end_tells_of_the_batch():
+    before = a_job(state=State.FETCHED)
+    delivered = Happened(before, replace(before, state=State.DELIVERED), Delivered(()))
+    first, second = Heard(), Heard()
+    notices = Notices([first], [Tally("bay", State.RUNNING, None, False, 1)], Clock())
+    notices.hear(delivered)
+    notices.tick()
+    notices.replace([second])
+    assert first.stopped == [True]
+    notices.close(3.0)
+    assert (first.notes, second.notes) == ([], [Topic.BATCH_FINISHED])
+
+
+def test_messages_are_counted_in_the_metrics():
+    metrics = Metrics(dict)
+    metrics.noticed("webhook host", "dropped", 2)
+    assert b'notifications_total{outcome="dropped",receiver="webhook host"} 2.0' in metrics.text()

@@ -1,0 +1,71 @@
+"""The signs of a whole daemon as it is composed, turned by hand."""
+
+import time
+
+import pytest
+
+from clipspool.app import Daemon
+from clipspool.settings import load
+from receiver import Receiver
+
+SECRET = "whsec_" + "q" * 32 + "c2VjcmV0"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def make(more=""):
+        (tmp_path / "config.toml").write_text(
+            f'[journal]\npath = "state/journal.sqlite3"\n[[inbox]]\npath = "bay"\noutbox = "out"\n'
+            f'detect = "rescan"\n[notify]\n{more}\n'
+        )
+        env = {"HOME": str(tmp_path), "CLIPSPOOL_PROVIDER__API_KEY": "some-key"}
+        return load(tmp_path / "config.toml", {**env, "CLIPSPOOL_NOTIFY__WEBHOOK_SECRET": SECRET})
+
+    return make
+
+
+@pytest.fixture
+def daemon(settings):
+    daemon = Daemon(settings())
+    yield daemon
+    daemon.close()
+
+
+def turn(daemon):
+    daemon.scheduler.turn()
+    daemon._say_alive()
+
+
+def test_a_daemon_that_was_just_built_is_not_well_until_its_inboxes_were_looked_through(daemon):
+    turn(daemon)
+    is_well, parts = daemon.signs.health.look()
+    assert not is_well
+    assert (parts["turn"]["ok"], parts["journal"]["ok"]) == (True, True)
+    assert parts["inboxes"]["bay"]["why"] == "not looked through yet"
+    daemon._inboxes["bay"].look(time.monotonic())
+    assert daemon.signs.health.look()[0]
+
+
+def test_its_metrics_show_its_inboxes_and_its_commits(daemon):
+    daemon.scheduler.tell(lambda scheduler: scheduler.set_paused(frozenset({"bay"})))
+    turn(daemon)
+    text = daemon.signs.metrics.text().decode()
+    assert 'clipspool_inbox_watching{inbox="bay"} 0.0' in text
+    assert 'clipspool_jobs{state="queued"} 0.0' in text
+    assert "clipspool_journal_commit_seconds_count 1.0" in text
+    assert 'clipspool_lane_threads{lane="submits"} 16.0' in text
+
+
+def test_the_provider_is_measured(daemon):
+    daemon._provider.cancel("bad id \n")
+    assert 'clipspool_provider_calls_total{call="cancel"' in daemon.signs.metrics.text().decode()
+
+
+def test_other_settings_change_who_is_told(daemon, settings):
+    with Receiver() as receiver:
+        daemon._apply(settings(f'webhook_url = "{receiver.url}"'))
+        (courier,) = daemon.signs._notices._couriers
+        daemon._apply(settings(f'webhook_url = "{receiver.url}"'))
+        assert daemon.signs._notices._couriers == (courier,)
+        daemon._apply(settings())
+        assert daemon.signs._notices._couriers == ()
