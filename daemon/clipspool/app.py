@@ -19,6 +19,7 @@ from clipspool.adopt import adoptable, survey
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.control import Listener, socket_of
+from clipspool.ending import Endings, log_ending
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
@@ -65,6 +66,7 @@ class Daemon:
             self.journal, self._shop, profile=self._provider.profile, pace=pace_of(settings), now=now
         )
         self.scheduler.allow([inbox.name for inbox in settings.inbox], limits_of(settings))
+        self.scheduler.listen(Endings(self.journal, log_ending).hear)
         self._inboxes = {inbox.name: self._inbox(inbox) for inbox in settings.inbox}
         self._control = Listener(socket_of(settings.journal.path), self._answer)
         self._said_at = 0.0

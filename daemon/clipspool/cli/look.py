@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipspool.cli.group import Context, command, fail, print_json
+from clipspool.cli.logs import story
 from clipspool.intake.names import readable
 
 if TYPE_CHECKING:
@@ -99,13 +100,16 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
         shown = job_json(found, conditions_in(journal, settings))
         shown["media"] = clip.media if clip else {}
         shown["evidence"] = found.task.evidence if found.task else {}
-        shown["history"] = [entry_json(entry) for entry in journal.history(found)]
+        history = journal.history(found)
+        shown["history"] = [entry_json(entry) for entry in history]
     if as_json:
         print_json(shown)
         return
     from rich.console import Console
 
-    Console().print(_job(shown))
+    from clipspool.history import story_json
+
+    Console().print(_job(shown, list(story_json(history))))
 
 
 def _status(status: dict[str, Any]) -> RenderableType:
@@ -186,7 +190,7 @@ def _jobs(rows: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def _job(shown: dict[str, Any]) -> RenderableType:
+def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -201,12 +205,4 @@ def _job(shown: dict[str, Any]) -> RenderableType:
             facts.add_row(Text(f"{name}.{key}", "dim"), Text(readable(str(value))))
     for result in shown["results"]:
         facts.add_row(Text("result", "dim"), Text(f"{readable(result['name'])} ({result['size']} bytes)"))
-    history = Table(
-        "at", "what happened", "from", "to", "facts", box=None, pad_edge=False, header_style="dim"
-    )
-    for entry in shown["history"]:
-        told = ", ".join(f"{k}={v}" for k, v in entry["facts"].items() if not isinstance(v, dict | list))
-        history.add_row(
-            entry["at"], entry["event"], entry["from"] or "", entry["to"] or "", Text(readable(told))
-        )
-    return Group(facts, Text(), history)
+    return Group(facts, Text(), story(told))

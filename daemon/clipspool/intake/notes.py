@@ -127,6 +127,8 @@ class Notes:
             raise
         except OSError as error:
             self._complain(note, error)
+        else:
+            log.info("problem_gone", inbox=self._inbox, note=readable(note))
 
     def _complain(self, note: Rel, error: OSError) -> None:
         if self._is_writable:
