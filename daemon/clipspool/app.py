@@ -24,13 +24,14 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
 from clipspool.media.decoder import Decoder
-from clipspool.parts import limits_of, open_journal, pace_of, provider_of, rules_of
+from clipspool.parts import kept_of, limits_of, open_journal, pace_of, places_of, provider_of, rules_of
 from clipspool.provider import Provider
 from clipspool.root import Guard, Root, Unavailable
 from clipspool.scheduler import Scheduler
 from clipspool.service import Service
 from clipspool.settings import InboxSettings, Settings, SettingsError, changes, load
 from clipspool.shipping import depot_of
+from clipspool.status_file import StatusFiles
 from clipspool.views import InboxView, iso, status_json, text
 from clipspool.workshop import Shop, Tools
 
@@ -67,6 +68,8 @@ class Daemon:
         )
         self.scheduler.allow([inbox.name for inbox in settings.inbox], limits_of(settings))
         self.scheduler.listen(Endings(self.journal, log_ending).hear)
+        self._status_files = StatusFiles(settings.journal.path, now)
+        self.scheduler.listen(self._status_files.hear)
         self._inboxes = {inbox.name: self._inbox(inbox) for inbox in settings.inbox}
         self._control = Listener(socket_of(settings.journal.path), self._answer)
         self._said_at = 0.0
@@ -116,6 +119,7 @@ class Daemon:
             journal=self._journal_id,
             result_name=inbox.result_name,
             keeps_sources=inbox.source == "archive",
+            places=places_of(self.settings, inbox),
         )
 
     def _root(self, inbox: InboxSettings, kind: str, path: Path) -> Root:
@@ -192,6 +196,7 @@ class Daemon:
         self._control.start()
         for inbox in self._inboxes.values():
             inbox.start()
+        self._keep_status_files()
         log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
         self._service.ready()
         try:
@@ -208,6 +213,7 @@ class Daemon:
     def close(self) -> None:
         """Give everything back, in the opposite order."""
         self._control.stop()
+        self._status_files.stop()
         for inbox in self._inboxes.values():
             inbox.stop(0.0)
         self._decoder.close()
@@ -287,6 +293,10 @@ class Daemon:
         for name in old_names - {inbox.name for inbox in new.inbox}:
             self._inboxes.pop(name).stop()
             self._roots.pop(name)
+        self._keep_status_files()
+
+    def _keep_status_files(self) -> None:
+        self._status_files.keep(kept_of(self.settings, self._shop.tools.bays, self._inboxes))
 
     # --- commands -------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clipspool.places import AS_THEY_ARE, Places
 from clipspool.root import Root
 
 
@@ -19,3 +20,5 @@ class Bay:
     result_name: str = "{stem}{variant}"
     keeps_sources: bool = True
     """False: a source is deleted once its results are durable (`source = "delete"`)."""
+    places: Places = AS_THEY_ARE
+    """What the editors call our folders."""

@@ -30,18 +30,10 @@ def open_to_read(settings: Settings) -> Iterator[Journal]:
 
 def conditions_in(journal: Journal, settings: Settings) -> Any:
     """Give what holds jobs back, as the journal has it."""
+    from clipspool.looking import conditions_in as look
     from clipspool.parts import limits_of
-    from clipspool.scheduler import read_brake
-    from clipspool.views import Conditions
 
-    now = time.time()
-    return Conditions(
-        now=now,
-        brake=read_brake(journal.fact("brake")),
-        paused=frozenset(journal.fact("paused") or ()),
-        spend=journal.spent(now // 86_400 * 86_400),
-        limits=limits_of(settings),
-    )
+    return look(journal, limits_of(settings), time.time())
 
 
 def status_of(settings: Settings) -> dict[str, Any]:

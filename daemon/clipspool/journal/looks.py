@@ -1,0 +1,102 @@
+"""Questions of those who only look: what is under way, what needs a person, what ended lately.
+
+Each has a limit and goes by an index, so that looking every second costs little beside thousands of jobs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError
+
+from clipspool.job import TERMINAL, Held, Job, State
+from clipspool.journal.database import JournalError
+from clipspool.journal.journal import Journal
+from clipspool.journal.rows import read_job, select_jobs
+from clipspool.journal.tables import jobs
+
+_OPEN = [state.value for state in State if state not in TERMINAL]
+_NEAREST = sa.case(
+    {state.value: place for place, state in enumerate(State)}, value=jobs.c.state
+).desc()  # in the order of a job's life
+_AGE_SECONDS_MAX = 14 * 86_400.0
+"""A job accepted longer ago is not looked for among those that ended lately."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many open jobs there are."""
+
+    by_state: Counter[State]
+    """Those that nothing holds."""
+    held: Counter[Held]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Journal]:
+    """Open a journal beside the daemon that owns it; raises JournalError, also for what is asked of it."""
+    journal = Journal.read(path)
+    if journal is None:
+        raise JournalError(f"There is no journal at {path} yet: `clipspool run` makes it.")
+    try:
+        yield journal
+    except DatabaseError as error:
+        raise JournalError(f"The journal {path} cannot be read ({error.orig}).") from error
+    finally:
+        journal.close()
+
+
+def tally(journal: Journal, inbox: str | None = None) -> Tally:
+    """Count the open jobs, of one inbox or of all."""
+    query = sa.select(jobs.c.state, jobs.c.held, sa.func.count().label("number")).where(
+        jobs.c.state.in_(_OPEN)
+    )
+    if inbox is not None:
+        query = query.where(jobs.c.inbox == inbox)
+    by_state: Counter[State] = Counter()
+    held: Counter[Held] = Counter()
+    for row in journal.rows(query.group_by(jobs.c.state, jobs.c.held)):
+        if row["held"] is None:
+            by_state[State(row["state"])] += row["number"]
+        else:
+            held[Held(row["held"])] += row["number"]
+    return Tally(by_state, held)
+
+
+def held_jobs(journal: Journal, most: int, inbox: str | None = None) -> list[Job]:
+    """Give jobs that wait for a person, oldest first."""
+    query = select_jobs.where(jobs.c.state.in_(_OPEN), jobs.c.held.is_not(None))
+    return _jobs(journal, query.order_by(jobs.c.created_at, jobs.c.id), most, inbox)
+
+
+def jobs_under_way(journal: Journal, most: int, inbox: str | None = None) -> list[Job]:
+    """Give open jobs that nothing holds: the nearest to their end first, those queued as they will go."""
+    query = select_jobs.where(jobs.c.state.in_(_OPEN), jobs.c.held.is_(None))
+    order = (_NEAREST, jobs.c.progress.desc(), jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
+    return _jobs(journal, query.order_by(*order), most, inbox)
+
+
+def ended_jobs(
+    journal: Journal, state: State, since: float, most: int, inbox: str | None = None
+) -> list[Job]:
+    """Give jobs that ended so since a moment (Unix seconds), the last to end first."""
+    # The plus keeps SQLite from gathering all that ever ended so: it goes back by age, and stops.
+    query = select_jobs.where(
+        sa.text("+jobs.state = :ended").bindparams(ended=state.value),
+        jobs.c.updated_at >= since,
+        jobs.c.created_at >= since - _AGE_SECONDS_MAX,
+    )
+    found = _jobs(journal, query.order_by(jobs.c.created_at.desc()), most, inbox)
+    return sorted(found, key=lambda job: -job.updated_at)
+
+
+def _jobs(journal: Journal, query: sa.Select[Any], most: int, inbox: str | None) -> list[Job]:
+    if inbox is not None:
+        query = query.where(jobs.c.inbox == inbox)
+    return [read_job(row) for row in journal.rows(query.limit(most))]
