@@ -23,6 +23,7 @@ from clipspool.ending import Endings, log_ending
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
+from clipspool.looking import inbox_view
 from clipspool.media.decoder import Decoder
 from clipspool.parts import kept_of, limits_of, open_journal, pace_of, places_of, provider_of, rules_of
 from clipspool.provider import Provider
@@ -32,7 +33,7 @@ from clipspool.service import Service
 from clipspool.settings import InboxSettings, Settings, SettingsError, changes, load
 from clipspool.shipping import depot_of
 from clipspool.status_file import StatusFiles
-from clipspool.views import InboxView, iso, status_json, text
+from clipspool.views import iso, status_json
 from clipspool.workshop import Shop, Tools
 
 log = structlog.get_logger()
@@ -303,7 +304,7 @@ class Daemon:
     def _answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
         """Answer a command, in the control thread; the scheduler does it in its next turn."""
         if do == "status":
-            return self.scheduler.ask(self._status)
+            return self.scheduler.ask(partial(self._status, most=arguments.get("waiting_max")))
         if do == "resume" and arguments.get("inbox") in self._roots:
             self._accept_folders(str(arguments["inbox"]))
         if do == "recover":
@@ -330,19 +331,8 @@ class Daemon:
             found += adoptable(root, self._journal_id, known)
         return int(self.scheduler.ask(partial(operator.take_on, found=found)))
 
-    def _status(self, scheduler: Scheduler) -> dict[str, Any]:
-        views = [
-            InboxView(
-                name=name,
-                state=inbox.state,
-                detect=inbox.detect,
-                reason=inbox.reason,
-                waiting=[
-                    {"path": text(w.path), "reason": w.reason, "since": iso(w.since), "problem": w.problem}
-                    for w in inbox.waiting
-                ],
-            )
-            for name, inbox in self._inboxes.items()
-        ]
+    def _status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
+        views = [inbox_view(name, inbox, most) for name, inbox in self._inboxes.items()]
         daemon = {"running": True, "pid": os.getpid(), "since": iso(self.started_at)}
-        return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon)
+        lanes = scheduler.workers.lanes()
+        return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon, lanes)

@@ -9,7 +9,7 @@ import pytest
 from clipspool.events import Failed
 from clipspool.intake.terms import Waiting
 from clipspool.job import Error, State
-from clipspool.journal.looks import ended_jobs, held_jobs, jobs_under_way, opened, tally
+from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
 from clipspool.lifecycle import Stage
 from clipspool.picking import Limits
 from clipspool.places import AS_THEY_ARE
@@ -194,7 +194,7 @@ def test_the_journal_tells_what_is_under_way_nearest_to_its_end_first(scene):
     desk.drop("other", inbox="other")
     desk.turn()
     desk.until(State.DELIVERED, "clip2")
-    with opened(scene.journal) as journal:
+    with Window(scene.journal).look() as journal:
         told = tally(journal, "bay")
         assert told.by_state.total() == len(jobs_under_way(journal, 10, "bay"))
         assert tally(journal).by_state.total() == told.by_state.total() + 1

@@ -430,6 +430,11 @@ class Journal:
         due_at: float | None = self._connection.execute(_NEXT_RETIRE, {"now": now}).scalar()
         return due_at
 
+    def rest(self) -> None:
+        """End a look: what is asked next sees the journal as it is then."""
+        if self._connection.in_transaction():
+            self._connection.rollback()
+
     def rows(self, query: sa.Select[Any]) -> Iterator[RowMapping]:
         """Ask a question of one's own; `looks.py` has some."""
         yield from self._connection.execute(query).mappings()

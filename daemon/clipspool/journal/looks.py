@@ -6,7 +6,7 @@ Each has a limit and goes by an index, so that looking every second costs little
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,18 +38,51 @@ class Tally:
     held: Counter[Held]
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Journal]:
-    """Open a journal beside the daemon that owns it; raises JournalError, also for what is asked of it."""
-    journal = Journal.read(path)
-    if journal is None:
-        raise JournalError(f"There is no journal at {path} yet: `clipspool run` makes it.")
-    try:
-        yield journal
-    except DatabaseError as error:
-        raise JournalError(f"The journal {path} cannot be read ({error.orig}).") from error
-    finally:
-        journal.close()
+class NoJournal(JournalError):
+    """There is none yet."""
+
+
+class Window:
+    """A journal that is looked at again and again beside its daemon; for one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the journal's path; nothing is opened before the first look."""
+        self.path = path
+        self._journal: Journal | None = None
+        self._identity: tuple[int, int] | None = None
+
+    @contextmanager
+    def look(self) -> Iterator[Journal]:
+        """Give the journal as it is now; raises JournalError, also for what is asked of it."""
+        try:
+            journal = self._open()
+            try:
+                yield journal
+            finally:
+                journal.rest()
+        except DatabaseError as error:
+            self.close()
+            raise JournalError(f"The journal {self.path} cannot be read ({error.orig}).") from error
+
+    def close(self) -> None:
+        """Give the connection back; a later look opens anew."""
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = None
+
+    def _open(self) -> Journal:
+        try:
+            here = self.path.stat()
+        except OSError:
+            here = None
+        identity = None if here is None else (here.st_dev, here.st_ino)
+        if self._journal is None or identity != self._identity:  # moved aside, and another one begun
+            self.close()
+            self._journal = Journal.read(self.path)
+            self._identity = identity
+        if self._journal is None:
+            raise NoJournal(f"There is no journal at {self.path} yet: `clipspool run` makes it.")
+        return self._journal
 
 
 def tally(journal: Journal, inbox: str | None = None) -> Tally:
@@ -75,9 +108,12 @@ def held_jobs(journal: Journal, most: int, inbox: str | None = None) -> list[Job
     return _jobs(journal, query.order_by(jobs.c.created_at, jobs.c.id), most, inbox)
 
 
-def jobs_under_way(journal: Journal, most: int, inbox: str | None = None) -> list[Job]:
+def jobs_under_way(
+    journal: Journal, most: int, inbox: str | None = None, *, states: Collection[State] = ()
+) -> list[Job]:
     """Give open jobs that nothing holds: the nearest to their end first, those queued as they will go."""
-    query = select_jobs.where(jobs.c.state.in_(_OPEN), jobs.c.held.is_(None))
+    wanted = [state.value for state in states] or _OPEN
+    query = select_jobs.where(jobs.c.state.in_(wanted), jobs.c.held.is_(None))
     order = (_NEAREST, jobs.c.progress.desc(), jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
     return _jobs(journal, query.order_by(*order), most, inbox)
 
@@ -86,9 +122,11 @@ def ended_jobs(
     journal: Journal, state: State, since: float, most: int, inbox: str | None = None
 ) -> list[Job]:
     """Give jobs that ended so since a moment (Unix seconds), the last to end first."""
-    # The plus keeps SQLite from gathering all that ever ended so: it goes back by age, and stops.
+    # Few fail, and an index has them at hand. Of all that was ever delivered the newest are found going back
+    # by age: the plus keeps SQLite from gathering the others first.
+    way = "jobs.state = :ended" if state is State.FAILED else "+jobs.state = :ended"
     query = select_jobs.where(
-        sa.text("+jobs.state = :ended").bindparams(ended=state.value),
+        sa.text(way).bindparams(ended=state.value),
         jobs.c.updated_at >= since,
         jobs.c.created_at >= since - _AGE_SECONDS_MAX,
     )

@@ -19,7 +19,7 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
 from clipspool.journal import JournalError
-from clipspool.journal.looks import ended_jobs, held_jobs, jobs_under_way, opened, tally
+from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
 from clipspool.looking import DAY_SECONDS, conditions_in
 from clipspool.news import Happened, News, NotRetired, Retired
 from clipspool.picking import Limits
@@ -68,7 +68,7 @@ class StatusFile:
         """Take the inbox, the journal's path and the clock, Unix seconds."""
         self.kept = kept
         self._name = name
-        self._journal = journal
+        self._window = Window(journal)
         self._now = now
         self._is_stale = threading.Event()
         self._is_stale.set()
@@ -117,9 +117,10 @@ class StatusFile:
         return is_written
 
     def say_stopped(self) -> None:
-        """Write that clipspool has stopped; only where a file of ours is kept already."""
+        """Write that clipspool has stopped, where a file of ours is kept, and let go of the journal."""
         if self._body and self.kept.inbox.state == "watching":
             self._write(self._now(), has_stopped=True)
+        self._window.close()
 
     def remove(self) -> None:
         """Take the file back; one that is not ours stays."""
@@ -177,7 +178,7 @@ class StatusFile:
     def _picture(self, now: float, *, has_stopped: bool) -> Picture:
         name, kept = self._name, self.kept
         since = now - DAYS * DAY_SECONDS
-        with opened(self._journal) as journal:
+        with self._window.look() as journal:
             failed = ended_jobs(journal, State.FAILED, since, ENDED_MOST, name)
             clips = {job.id: journal.clip(job.clip_id) for job in failed}
             return Picture(
