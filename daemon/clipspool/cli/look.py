@@ -147,6 +147,8 @@ def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
+    from clipspool.cli.screen import commands_for
+
     facts = Table(box=None, show_header=False, pad_edge=False)
     for name, value in shown.items():
         if name in {"history", "request", "error", "results", "media", "evidence"} or value in (None, "", []):
@@ -157,4 +159,6 @@ def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
             facts.add_row(Text(f"{name}.{key}", "dim"), Text(readable(str(value))))
     for result in shown["results"]:
         facts.add_row(Text("result", "dim"), Text(f"{readable(result['name'])} ({result['size']} bytes)"))
+    for number, typed in enumerate(one for one in commands_for(shown) if " show " not in one):
+        facts.add_row(Text("" if number else "what you can do", "dim"), Text(typed))
     return Group(facts, Text(), story(told))

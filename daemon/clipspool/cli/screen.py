@@ -30,7 +30,7 @@ _STATES = {
     "cancelled": "dim",
 }
 _DOING = {"submitting": "is being sent", "rendered": "result on its way", "fetched": "being delivered"}
-_COMMANDS = {
+_COMMANDS: Mapping[str, tuple[str, ...]] = {
     "in_doubt": ("attach {id} TASK_ID", "retry {id}", "cancel {id}"),
     "lost": ("attach {id} TASK_ID", "retry {id}", "cancel {id}"),
     "result": ("retry {id}", "cancel {id}"),
@@ -80,6 +80,13 @@ class _Section:
     def lines(self, shown: int) -> int:
         """Count its lines: an empty one, the title, what is shown, and one that counts the rest."""
         return 2 + sum(map(len, self.blocks[:shown])) + bool(self.left_out(shown))
+
+
+def commands_for(job: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give what a person may type for a job that waits for one, or that failed; empty for others."""
+    if job["state"] == "failed":
+        return (f"clipspool show {job['id']}", f"clipspool retry {job['id']}")
+    return tuple(f"clipspool {one.format(id=job['id'])}" for one in _COMMANDS.get(job["held"] or "", ()))
 
 
 def draw(view: View, width: int, height: int | None = None, *, ascii_only: bool = False) -> list[Text]:
@@ -213,21 +220,20 @@ class _Pen:
         line = self._job(job)
         line.append(f"{(job['held'] or '').replace('_', ' ')}: ", "red")
         line.append(readable(job["reason"] or ""))
-        return [line, self._typed(_COMMANDS.get(job["held"] or "", ("show {id}",)), job["id"])]
+        return [line, self._typed(commands_for(job))]
 
     def _failed(self, job: Mapping[str, Any]) -> list[Text]:
         error = job["error"] or {"code": "", "message": job["reason"] or "", "retryable": False}
         line = self._job(job)
         line.append(f"{error['code']} ", "red")
         line.append(readable(error["message"]))
-        return [line, self._typed(("show {id}", "retry {id}"), job["id"])]
+        return [line, self._typed(commands_for(job))]
 
-    def _typed(self, commands: Sequence[str], job_id: str) -> Text:
+    def _typed(self, commands: Sequence[str]) -> Text:
         """Spell commands to type; one that is not shown whole would be of no use."""
         line = ""
         for command in commands:
-            longer = f"{line}  |  clipspool {command}" if line else f"    clipspool {command}"
-            longer = longer.format(id=job_id)
+            longer = f"{line}  |  {command}" if line else f"    {command}"
             if line and cell_len(longer) > self.width:
                 break
             line = longer

@@ -124,13 +124,15 @@ def ended_jobs(
     """Give jobs that ended so since a moment (Unix seconds), the last to end first."""
     # Few fail, and an index has them at hand. Of all that was ever delivered the newest are found going back
     # by age: the plus keeps SQLite from gathering the others first.
-    way = "jobs.state = :ended" if state is State.FAILED else "+jobs.state = :ended"
+    is_rare = state is State.FAILED
+    way = "jobs.state = :ended" if is_rare else "+jobs.state = :ended"
+    order = jobs.c.updated_at if is_rare else jobs.c.created_at
     query = select_jobs.where(
         sa.text(way).bindparams(ended=state.value),
         jobs.c.updated_at >= since,
         jobs.c.created_at >= since - _AGE_SECONDS_MAX,
     )
-    found = _jobs(journal, query.order_by(jobs.c.created_at.desc()), most, inbox)
+    found = _jobs(journal, query.order_by(order.desc()), most, inbox)
     return sorted(found, key=lambda job: -job.updated_at)
 
 
