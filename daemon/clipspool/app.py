@@ -19,11 +19,13 @@ from clipspool.adopt import adoptable, survey
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.control import Listener, socket_of
+from clipspool.ending import Endings, log_ending
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
+from clipspool.looking import inbox_view
 from clipspool.media.decoder import Decoder
-from clipspool.parts import limits_of, open_journal, pace_of, provider_of, rules_of
+from clipspool.parts import kept_of, limits_of, open_journal, pace_of, places_of, provider_of, rules_of
 from clipspool.provider import Provider
 from clipspool.root import Guard, Root, Unavailable
 from clipspool.scheduler import Scheduler
@@ -31,7 +33,8 @@ from clipspool.service import Service
 from clipspool.settings import InboxSettings, Settings, SettingsError, changes, load
 from clipspool.shipping import depot_of
 from clipspool.signs import Signs
-from clipspool.views import InboxView, iso, status_json, text
+from clipspool.status_file import StatusFiles
+from clipspool.views import iso, status_json
 from clipspool.workshop import Shop, Tools
 
 log = structlog.get_logger()
@@ -69,6 +72,9 @@ class Daemon:
         )
         self.scheduler.allow([inbox.name for inbox in settings.inbox], limits_of(settings))
         self.signs.attend(self.scheduler)
+        self.scheduler.listen(Endings(self.journal, log_ending).hear)
+        self._status_files = StatusFiles(settings.journal.path, now)
+        self.scheduler.listen(self._status_files.hear)
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._control = Listener(socket_of(settings.journal.path), self._answer)
         self._said_at = 0.0
@@ -118,6 +124,7 @@ class Daemon:
             journal=self._journal_id,
             result_name=inbox.result_name,
             keeps_sources=inbox.source == "archive",
+            places=places_of(self.settings, inbox),
         )
 
     def _root(self, inbox: InboxSettings, kind: str, path: Path) -> Root:
@@ -194,6 +201,7 @@ class Daemon:
         self._control.start()
         for inbox in self._inboxes.values():
             inbox.start()
+        self._keep_status_files()
         log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
         self._service.ready()
         try:
@@ -210,6 +218,7 @@ class Daemon:
     def close(self) -> None:
         """Give everything back, in the opposite order."""
         self._control.stop()
+        self._status_files.stop()
         for inbox in self._inboxes.values():
             inbox.stop(0.0)
         self.signs.close()
@@ -295,13 +304,17 @@ class Daemon:
         for name in old_names - {inbox.name for inbox in new.inbox}:
             self._inboxes.pop(name).stop()
             self._roots.pop(name)
+        self._keep_status_files()
+
+    def _keep_status_files(self) -> None:
+        self._status_files.keep(kept_of(self.settings, self._shop.tools.bays, self._inboxes))
 
     # --- commands -------------------------------------------------------------------------------------
 
     def _answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
         """Answer a command, in the control thread; the scheduler does it in its next turn."""
         if do == "status":
-            return self.scheduler.ask(self._status)
+            return self.scheduler.ask(partial(self._status, most=arguments.get("waiting_max")))
         if do == "resume" and arguments.get("inbox") in self._roots:
             self._accept_folders(str(arguments["inbox"]))
         if do == "recover":
@@ -328,19 +341,8 @@ class Daemon:
             found += adoptable(root, self._journal_id, known)
         return int(self.scheduler.ask(partial(operator.take_on, found=found)))
 
-    def _status(self, scheduler: Scheduler) -> dict[str, Any]:
-        views = [
-            InboxView(
-                name=name,
-                state=inbox.state,
-                detect=inbox.detect,
-                reason=inbox.reason,
-                waiting=[
-                    {"path": text(w.path), "reason": w.reason, "since": iso(w.since), "problem": w.problem}
-                    for w in inbox.waiting
-                ],
-            )
-            for name, inbox in self._inboxes.items()
-        ]
+    def _status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
+        views = [inbox_view(name, inbox, most) for name, inbox in self._inboxes.items()]
         daemon = {"running": True, "pid": os.getpid(), "since": iso(self.started_at)}
-        return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon)
+        lanes = scheduler.workers.loads()
+        return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon, lanes)

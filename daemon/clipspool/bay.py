@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from clipspool.places import AS_THEY_ARE, Places
 from clipspool.root import Root
 from clipspool.taken import Taken
 
@@ -22,6 +23,8 @@ class Bay:
     result_name: str = "{stem}{variant}"
     keeps_sources: bool = True
     """False: a source is deleted once its results are durable (`source = "delete"`)."""
+    places: Places = AS_THEY_ARE
+    """What the editors call our folders."""
     taken: Taken = field(default_factory=Taken)
     """The names in the outbox."""
 

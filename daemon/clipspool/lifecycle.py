@@ -352,7 +352,7 @@ def _settled(job: Job, charged: float | None) -> Job:
 
 
 def _ended(job: Job, code: str, message: str) -> Job:
-    what_to_do = "Run it again with `clipspool retry`, or drop the clip again."
+    what_to_do = "Drop the clip again, or have the operator run `clipspool retry`."
     return replace(job, error=Error(code, message, what_to_do, retryable=True, paid=job.paid))
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from clipspool.events import Event, name_of
 from clipspool.intake.terms import Accepted, InboxChanged
-from clipspool.job import Clip, Job, State
+from clipspool.job import Clip, Job, State, utc
 from clipspool.provider import Fault
 
 log = structlog.get_logger()
@@ -92,7 +92,7 @@ def log_line(news: News) -> None:
             log.warning("retire_failed", clip=clip.path, inbox=clip.inbox, why=news.why)
         case ProviderBlocked(fault=fault):
             tell = log.warning if news.is_new else log.info
-            tell("provider_blocked", code=fault.code, why=fault.message, until=news.until)
+            tell("provider_blocked", code=fault.code, why=fault.message, until=utc(news.until).isoformat())
         case ProviderUnblocked():
             log.info("provider_unblocked")
         case DaySpent(why=why):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 from clipspool import __version__, mounts
+from clipspool.bay import Bay
 from clipspool.catalog import DEFAULT_MODEL
+from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Rules
 from clipspool.journal import Journal, JournalError, Lock
 from clipspool.lifecycle import Pace
 from clipspool.pacing import PollPace
 from clipspool.picking import Limits
+from clipspool.places import Places
 from clipspool.runway import Patience, Runway
 from clipspool.settings import InboxSettings, Settings
+from clipspool.status_file import Kept
 
 
 class CannotStart(Exception):
@@ -56,7 +61,28 @@ def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules
         hold_seconds=inbox.hold_seconds,
         layers=({"model": DEFAULT_MODEL}, settings.defaults, inbox.defaults),
         journal=journal_id,
+        places=places_of(settings, inbox),
     )
+
+
+def places_of(settings: Settings, inbox: InboxSettings) -> Places:
+    """Give what an inbox's editors call our folders."""
+    return Places({**settings.path_map, **inbox.path_map})
+
+
+def kept_of(settings: Settings, bays: Mapping[str, Bay], inboxes: Mapping[str, Inbox]) -> dict[str, Kept]:
+    """Give the inboxes that keep a status file, by name."""
+    return {
+        inbox.name: Kept(
+            bays[inbox.name].inbox,
+            inbox.outbox,
+            places_of(settings, inbox),
+            limits_of(settings),
+            inboxes[inbox.name],
+        )
+        for inbox in settings.inbox
+        if inbox.status_file
+    }
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -10,6 +10,7 @@ import tomli_w
 
 from clipspool import __version__
 from clipspool.job import Clip, Error, Job, Paid, Request, Result, State, utc
+from clipspool.places import AS_THEY_ARE, Places
 from clipspool.sent import Sent, files_of
 
 
@@ -91,23 +92,26 @@ def is_ours(paper: dict[str, Any], job: Job, result: Result) -> bool:
 _WORST = (Paid.NO, Paid.UNKNOWN, Paid.YES)
 
 
-def error_note(clip: Clip, jobs: Sequence[Job]) -> bytes:
-    """Say why a clip failed: the first failed job's error, and every job's when there are several."""
-    failed = [job for job in jobs if job.state is not State.DELIVERED]
-    first = failed[0]
-    body = {"clip": _text(clip.path), **_facts(first)}
+def error_note(clip: Clip, jobs: Sequence[Job], places: Places = AS_THEY_ARE) -> bytes:
+    """Say why a clip failed: the first failed job's error, and every job's when there are several.
+
+    `places` are what the editors call our folders.
+    """
+    told = {job.id: _facts(job, places) for job in jobs}
+    first = next(job for job in jobs if job.state is not State.DELIVERED)
+    body = {"clip": _text(clip.path), **told[first.id]}
     body["paid"] = max((job.paid for job in jobs), key=_WORST.index).value
     if len(jobs) > 1:
-        body["job"] = [{"id": j.id, "state": j.state.value, **(_facts(j) if j.error else {})} for j in jobs]
+        body["job"] = [{"id": j.id, "state": j.state.value, **(told[j.id] if j.error else {})} for j in jobs]
     return tomli_w.dumps(body).encode()
 
 
-def _facts(job: Job) -> dict[str, Any]:
+def _facts(job: Job, places: Places) -> dict[str, Any]:
     error = job.error or Error("UNKNOWN", f"the job ended as {job.state}")
     return {
         "code": error.code,
-        "message": error.message.encode("utf-8", "backslashreplace").decode(),
-        "what_to_do": error.what_to_do,
+        "message": places.text(error.message).encode("utf-8", "backslashreplace").decode(),
+        "what_to_do": places.text(error.what_to_do),
         "retryable": error.retryable,
         "task_id": (job.task.task_id or "") if job.task else "",
         "paid": job.paid.value,

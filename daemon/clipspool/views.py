@@ -76,6 +76,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "task_id": job.task.task_id if job.task else None,
         "attempts": job.task.number if job.task else 0,
         "progress": job.progress,
+        "rendering_since": None if job.rendering_since is None else iso(job.rendering_since),
         "request": as_sent(job.request),
         "credits_estimated": job.credits_estimated,
         "credits": job.task.credits if job.task else None,
@@ -110,6 +111,8 @@ class InboxView:
     detect: str
     reason: str = ""
     waiting: Sequence[Mapping[str, Any]] = ()
+    waiting_count: int | None = None
+    """How many wait, where `waiting` holds only the first of them."""
 
 
 def status_json(
@@ -117,8 +120,9 @@ def status_json(
     conditions: Conditions,
     inboxes: Sequence[InboxView],
     daemon: Mapping[str, Any],
+    lanes: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Give what `status --json` prints."""
+    """Give what `status --json` prints; `lanes` as the running daemon's workers tell."""
     brake = conditions.brake
     return {
         "daemon": dict(daemon),
@@ -134,6 +138,7 @@ def status_json(
                 "detect": view.detect,
                 "reason": view.reason,
                 "waiting": [dict(w) for w in view.waiting],
+                "waiting_count": len(view.waiting) if view.waiting_count is None else view.waiting_count,
             }
             for view in inboxes
         ],
@@ -142,5 +147,8 @@ def status_json(
             "day": utc(conditions.now).strftime("%Y-%m-%d"),
             "credits": conditions.spend.credits,
             "submissions": conditions.spend.submissions,
+            "credits_per_day": conditions.limits.credits_per_day,
+            "submissions_per_day": conditions.limits.submissions_per_day,
         },
+        "lanes": [dict(lane) for lane in lanes],
     }

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -138,6 +138,18 @@ class Workers:
     def lane(self, stage: Stage) -> Lane:
         """Give the lane that a stage runs in."""
         return self._lanes[stage]
+
+    def loads(self) -> list[dict[str, Any]]:
+        """Tell of each lane how much it has been given, and of which stages, for `status`."""
+        return [
+            {
+                "name": name,
+                "threads": size,
+                "busy": self._lanes[min(stages)].busy,
+                "stages": {stage.value: self._stages[stage] for stage in sorted(stages)},
+            }
+            for name, (size, stages) in LANES.items()
+        ]
 
     def start(self, stage: Stage, job: Job, clip: Clip) -> None:
         """Hand out a stage of a job; the caller hears `Done`, and before that perhaps `Ready`."""

@@ -109,10 +109,24 @@ def test_status_has_the_keys_that_scripts_rely_on():
     status = shown(Conditions(NOON, spend=Spend(3, 45.0)), [InboxView("bay", "watching", "events")])
     assert status["daemon"] == {"running": True, "pid": 1, "since": None}
     assert status["provider"] == {"blocked": False, "reason": "", "until": None}
-    assert status["spend"] == {"day": "2027-01-15", "credits": 45.0, "submissions": 3}
+    assert status["spend"] == {
+        "day": "2027-01-15",
+        "credits": 45.0,
+        "submissions": 3,
+        "credits_per_day": None,
+        "submissions_per_day": 500,
+    }
     assert status["inboxes"] == [
-        {"name": "bay", "state": "watching", "detect": "events", "reason": "", "waiting": []}
+        {
+            "name": "bay",
+            "state": "watching",
+            "detect": "events",
+            "reason": "",
+            "waiting": [],
+            "waiting_count": 0,
+        }
     ]
+    assert status["lanes"] == []
 
 
 def test_status_says_why_the_provider_is_blocked_and_until_when():

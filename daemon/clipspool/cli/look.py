@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from clipspool.cli.group import Context, command, fail, print_json
+from clipspool.cli.logs import story
 from clipspool.intake.names import readable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_WATCH_SECONDS = 1.0
 _STATES = (
     "queued",
     "submitting",
@@ -34,25 +34,20 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
     """Say what it is doing, what waits, and why."""
     settings = context.settings()
     from clipspool.cli.reading import status_of
+    from clipspool.journal import JournalError
 
     if as_json:
         print_json(status_of(settings))
         return
-    from rich.console import Console
+    from clipspool.cli.watch import print_once
+    from clipspool.cli.watch import watch as keep_watching
 
-    console = Console()
-    if not watch:
-        console.print(_status(status_of(settings)))
-        return
-    from rich.live import Live
-
-    with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
-        try:
-            while True:
-                live.update(_status(status_of(settings)), refresh=True)
-                time.sleep(_WATCH_SECONDS)
-        except KeyboardInterrupt:
-            return
+    if watch and not sys.stdout.isatty():
+        raise click.UsageError("--watch draws on a terminal; scripts take --json")
+    try:
+        (keep_watching if watch else print_once)(settings)
+    except JournalError as error:
+        fail(str(error))
 
 
 @command()
@@ -99,55 +94,16 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
         shown = job_json(found, conditions_in(journal, settings))
         shown["media"] = clip.media if clip else {}
         shown["evidence"] = found.task.evidence if found.task else {}
-        shown["history"] = [entry_json(entry) for entry in journal.history(found)]
+        history = journal.history(found)
+        shown["history"] = [entry_json(entry) for entry in history]
     if as_json:
         print_json(shown)
         return
     from rich.console import Console
 
-    Console().print(_job(shown))
+    from clipspool.history import story_json
 
-
-def _status(status: dict[str, Any]) -> RenderableType:
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    daemon, provider, spend = status["daemon"], status["provider"], status["spend"]
-    lines: list[RenderableType] = []
-    if daemon["running"]:
-        lines.append(Text(f"running since {daemon['since']} (process {daemon['pid']})", "green"))
-    else:
-        lines.append(Text("not running: `clipspool run`, or `systemctl start clipspool`", "yellow"))
-    if provider["blocked"]:
-        lines.append(
-            Text(f"provider blocked: {provider['reason']} Tried again {provider['until']}.", "bold red")
-        )
-    counts = ", ".join(f"{n} {state}" for state, n in status["jobs"].items() if n) or "no jobs yet"
-    lines.append(Text(counts))
-    lines.append(
-        Text(f"today: {spend['submissions']} submissions, about {spend['credits']:g} credits", "dim")
-    )
-    table = Table(
-        "inbox", "state", "detect", "what waits", "why", box=None, pad_edge=False, header_style="dim"
-    )
-    for inbox in status["inboxes"]:
-        style = "red" if inbox["state"] == "offline" else ""
-        waiting = inbox["waiting"]
-        first = waiting[0] if waiting else {"path": "", "reason": inbox["reason"]}
-        table.add_row(
-            Text(inbox["name"]),
-            Text(inbox["state"], style),
-            inbox["detect"],
-            Text(readable(first["path"])),
-            Text(first["reason"]),
-        )
-        for one in waiting[1:20]:
-            table.add_row("", "", "", Text(readable(one["path"])), Text(one["reason"]))
-        if len(waiting) > 20:  # noqa: PLR2004  (a screenful)
-            table.add_row("", "", "", Text(f"and {len(waiting) - 20} more"), "")
-    lines.append(table)
-    return Group(*lines)
+    Console().print(_job(shown, list(story_json(history))))
 
 
 _STYLES = {
@@ -186,10 +142,12 @@ def _jobs(rows: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def _job(shown: dict[str, Any]) -> RenderableType:
+def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
+
+    from clipspool.cli.screen import commands_for
 
     facts = Table(box=None, show_header=False, pad_edge=False)
     for name, value in shown.items():
@@ -201,12 +159,6 @@ def _job(shown: dict[str, Any]) -> RenderableType:
             facts.add_row(Text(f"{name}.{key}", "dim"), Text(readable(str(value))))
     for result in shown["results"]:
         facts.add_row(Text("result", "dim"), Text(f"{readable(result['name'])} ({result['size']} bytes)"))
-    history = Table(
-        "at", "what happened", "from", "to", "facts", box=None, pad_edge=False, header_style="dim"
-    )
-    for entry in shown["history"]:
-        told = ", ".join(f"{k}={v}" for k, v in entry["facts"].items() if not isinstance(v, dict | list))
-        history.add_row(
-            entry["at"], entry["event"], entry["from"] or "", entry["to"] or "", Text(readable(told))
-        )
-    return Group(facts, Text(), history)
+    for number, typed in enumerate(one for one in commands_for(shown) if " show " not in one):
+        facts.add_row(Text("" if number else "what you can do", "dim"), Text(typed))
+    return Group(facts, Text(), story(told))

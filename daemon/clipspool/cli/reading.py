@@ -30,48 +30,48 @@ def open_to_read(settings: Settings) -> Iterator[Journal]:
 
 def conditions_in(journal: Journal, settings: Settings) -> Any:
     """Give what holds jobs back, as the journal has it."""
+    from clipspool.looking import conditions_in as look
     from clipspool.parts import limits_of
-    from clipspool.scheduler import read_brake
-    from clipspool.views import Conditions
 
-    now = time.time()
-    return Conditions(
-        now=now,
-        brake=read_brake(journal.fact("brake")),
-        paused=frozenset(journal.fact("paused") or ()),
-        spend=journal.spent(now // 86_400 * 86_400),
-        limits=limits_of(settings),
-    )
+    return look(journal, limits_of(settings), time.time())
 
 
 def status_of(settings: Settings) -> dict[str, Any]:
-    """Give what `status` shows: from the daemon, or, without one, from the journal and the folders."""
+    """Give what `status --json` prints: from the daemon, else from the journal and the folders."""
     try:
         return dict(control.ask(settings.journal.path, "status"))
     except control.NoDaemon:
         pass
     except control.Failed as error:
         fail(str(error))
+    try:
+        return without_daemon(settings)
+    except JournalError as error:
+        fail(str(error))
+
+
+def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any]:
+    """Give the status as the journal and the folders have it, at most so many waiting clips an inbox.
+
+    Raises JournalError.
+    """
     from clipspool.intake.lying import lying_in
     from clipspool.views import Conditions, InboxView, iso, status_json, text
 
-    inboxes = [
-        InboxView(
-            inbox.name,
-            "unwatched",
-            "none",
-            "no daemon runs",
-            [
-                {"path": text(path), "reason": reason, "since": iso(since), "problem": problem}
-                for path, reason, since, problem in lying_in(
-                    inbox.path, frozenset(inbox.extensions), inbox.ignore
-                )
-            ],
-        )
-        for inbox in settings.inbox
-    ]
+    inboxes = []
+    for inbox in settings.inbox:
+        lying = list(lying_in(inbox.path, frozenset(inbox.extensions), inbox.ignore))
+        waiting = [
+            {"path": text(path), "reason": reason, "since": iso(since), "problem": problem}
+            for path, reason, since, problem in lying[:most]
+        ]
+        view = InboxView(inbox.name, "unwatched", "none", "no daemon runs", waiting, len(lying))
+        inboxes.append(view)
     daemon = {"running": False, "pid": Lock(settings.journal.path).holder(), "since": None}
-    if not settings.journal.path.exists():
+    journal = Journal.read(settings.journal.path)
+    if journal is None:
         return status_json({}, Conditions(time.time()), inboxes, daemon)
-    with open_to_read(settings) as journal:
+    try:
         return status_json(journal.counts, conditions_in(journal, settings), inboxes, daemon)
+    finally:
+        journal.close()

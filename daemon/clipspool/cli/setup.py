@@ -31,6 +31,7 @@ model = "gen4_aleph"
 [[inbox]]
 path = "bay-1"                  # editors drop clips and sidecars here
 outbox = "bay-1-results"        # results appear here
+status_file = true              # _status.txt in there tells editors how things stand
 """
 
 _SIDECAR = """\

@@ -89,6 +89,7 @@ class Inbox:
         """Go by these rules, and forget all that was seen: what lies there settles anew."""
         self._rules = rules
         self._acceptance.rules = rules
+        self._notes.places = rules.places
         self._tree = Tree(self._root, rules, self._follow)
         examination = Examination(
             self._root, rules, self._tree.entry, check=self._check, inspect=self._inspect

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 import structlog
 
 from clipspool.files import NotRegular, Rel, join, name_of, parent
 from clipspool.intake.names import PROBLEM_NOTE, readable
 from clipspool.job import Problem
+from clipspool.places import AS_THEY_ARE, Places
 from clipspool.root import Root, Unavailable
 
 _NAME_BYTES_MAX = 255
@@ -65,15 +67,17 @@ def sentence(problem: Problem) -> str:
 class Notes:
     """The notes in one inbox: written when what they say changes, removed when there is nothing to say."""
 
-    def __init__(self, root: Root, inbox: str) -> None:
+    def __init__(self, root: Root, inbox: str, places: Places = AS_THEY_ARE) -> None:
         self._root = root
+        self.places = places
+        """What the editors call our folders."""
         self._inbox = inbox
         self._said: dict[Rel, int] = {}
         self._is_writable = True
 
     def put(self, path: Rel, problems: Sequence[Problem]) -> None:
         """Say beside a file what is wrong with it. Raises Unavailable; any other trouble is logged once."""
-        note, text = join(parent(path), note_name(name_of(path))), text_of(name_of(path), problems)
+        note, text = join(parent(path), note_name(name_of(path))), self._written(path, problems)
         if self._said.get(note) == hash(text):
             return
         try:
@@ -89,6 +93,11 @@ class Notes:
         else:
             self._is_writable = True
         self._said[note] = hash(text)
+
+    def _written(self, path: Rel, problems: Sequence[Problem]) -> str:
+        return text_of(
+            name_of(path), [replace(one, message=self.places.text(one.message)) for one in problems]
+        )
 
     def clear(self, path: Rel, present: Collection[str]) -> None:
         """Take back a file's note, of this run or among the names `present`. Raises Unavailable."""
@@ -127,6 +136,8 @@ class Notes:
             raise
         except OSError as error:
             self._complain(note, error)
+        else:
+            log.info("problem_gone", inbox=self._inbox, note=readable(note))
 
     def _complain(self, note: Rel, error: OSError) -> None:
         if self._is_writable:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from clipspool.files import Rel
 from clipspool.job import Clip, Job
+from clipspool.places import AS_THEY_ARE, Places
 
 Detect = Literal["auto", "events", "rescan"]
 InboxState = Literal["starting", "watching", "offline"]
@@ -36,6 +37,8 @@ class Rules:
     """How long a file may wait for another, or to become whole, before its editor gets a note."""
     optional_wait_seconds: float = 10.0
     """How long a clip waits for a sidecar that is optional."""
+    places: Places = AS_THEY_ARE
+    """What the editors call our folders."""
 
 
 @dataclass(frozen=True, slots=True)

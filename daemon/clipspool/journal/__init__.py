@@ -1,7 +1,8 @@
 """The journal: jobs as they are now, and everything that ever happened to them.
 
-`journal.py` writes and asks, `database.py` opens, locks and migrates, `tables.py` is the schema, `rows.py`
-turns nouns into rows and back, `migrations/` holds the numbered steps.
+`journal.py` writes and asks, `looks.py` asks for those who only look, `database.py` opens, locks and
+migrates, `tables.py` is the schema, `rows.py` turns nouns into rows and back, `migrations/` holds the
+numbered steps.
 """
 
 from clipspool.journal.database import JournalError, Lock

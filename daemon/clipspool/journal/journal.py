@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
+from sqlalchemy import RowMapping
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError
 
@@ -486,6 +487,15 @@ class Journal:
         """Say when the next clip is due to retire, after `now`."""
         due_at: float | None = self._connection.execute(_NEXT_RETIRE, {"now": now}).scalar()
         return due_at
+
+    def rest(self) -> None:
+        """End a look: what is asked next sees the journal as it is then."""
+        if self._connection.in_transaction():
+            self._connection.rollback()
+
+    def rows(self, query: sa.Select[Any]) -> Iterator[RowMapping]:
+        """Ask a question of one's own; `looks.py` has some."""
+        yield from self._connection.execute(query).mappings()
 
     def jobs_of(self, clip_id: str) -> list[Job]:
         """Give all jobs of a clip, in the order of their variants."""

@@ -179,19 +179,16 @@ def _is_stray(found: _Box | Incomplete | Unrecognised, seen: set[bytes]) -> bool
 
 
 def _cut(box: _Box, size: int) -> Incomplete:
-    kind = box.kind.decode("latin-1")
-    return Incomplete(
-        f"the file ends before its `{kind}` box does, {box.end - size} bytes are missing {COPYING}"
-    )
+    return Incomplete(f"{box.end - size:,} bytes are missing at the end of the file {COPYING}")
 
 
 def _missing_boxes(seen: set[bytes]) -> str | None:
     if b"moov" not in seen:
         return (
-            "the file has no `moov` box, often written last (it is probably still being recorded or rendered)"
+            "the file has no index yet, its `moov` box, often written last (it is probably still on its way)"
         )
     if b"mdat" not in seen:
-        return "the file has no `mdat` box: there are no pictures in it (it is probably still being written)"
+        return "there are no pictures in the file, no `mdat` box (it is probably still being written)"
     return None
 
 

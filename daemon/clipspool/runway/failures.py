@@ -26,10 +26,13 @@ _MODERATED_IMAGE = (
     "Use another clip or reference image: what it shows was moderated. Do not send it again unchanged: it "
     "costs the same, and repeats suspend the account."
 )
-_LATER = "Nothing is wrong with the clip: run it again later with `clipspool retry`. That is a new paid task."
+_LATER = (
+    "Nothing is wrong with the clip. Drop it again later, or have the operator run `clipspool retry`: either "
+    "is a new paid task."
+)
 _UNEXPLAINED = (
-    "The provider gave no reason; most often it is the content filter. Change the prompt or the clip, then "
-    "`clipspool retry`: that is a new paid task."
+    "The provider gave no reason; most often it is the content filter. Change the prompt or the clip, and "
+    "drop it again: that is a new paid task."
 )
 _BY_PREFIX: tuple[tuple[str, FaultOf, str], ...] = (
     # The first prefix that fits wins, so the longer one stands first [PROVIDER 2.9].
@@ -67,7 +70,7 @@ def failure_fault(code: str, message: str) -> Fault:
     code = code or code_in(message) or UNEXPLAINED
     of, what_to_do = _meaning(code)
     said = message.strip() or "the provider gave no reason"
-    return Fault(of, code, explained(f"The task failed: {said}"), what_to_do)
+    return Fault(of, code, explained(f"The provider could not render it: {said}"), what_to_do)
 
 
 def code_in(text: str) -> str:
@@ -99,4 +102,7 @@ def _meaning(code: str) -> tuple[FaultOf, str]:
         return FaultOf.CLIP, _MODERATED
     if code == UNEXPLAINED:
         return FaultOf.CLIP, _UNEXPLAINED
-    return FaultOf.CLIP, "Look the code up in the provider's documentation, change what it names, then retry."
+    return (
+        FaultOf.CLIP,
+        "Look the code up in the provider's documentation, change what it names, and drop it again.",
+    )

@@ -26,6 +26,7 @@ from clipspool.settings.parts import (
     Credits,
     Number,
     Part,
+    PathMap,
     Seconds,
     public_address,
     secret,
@@ -196,6 +197,10 @@ class InboxSettings(Part):
     defaults: Keys = Field(default_factory=dict)
     file_mode: Annotated[int, BeforeValidator(_octal), AfterValidator(_file_mode)] | None = None
     folder_mode: Annotated[int, BeforeValidator(_octal), AfterValidator(_folder_mode)] | None = None
+    status_file: bool = False
+    """Whether `_status.txt` in the inbox tells its editors how things stand."""
+    path_map: PathMap = Field(default_factory=dict)
+    """Goes before the one at the top."""
 
     @model_validator(mode="before")
     @classmethod
@@ -230,6 +235,8 @@ class Settings(BaseSettings):
     inbox: Annotated[tuple[InboxSettings, ...], _some]
     models: Mapping[str, Keys] = Field(default_factory=dict)
     """What `Catalog.load` takes."""
+    path_map: PathMap = Field(default_factory=dict)
+    """Folders of this machine, and what the editors' machines call them."""
     _file: Path | None = PrivateAttr(default=None)
 
     @property

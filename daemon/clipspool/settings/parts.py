@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 YEAR_SECONDS = 366 * 86400.0
+_MAPPED_MAX = 200
+_PATH_MAX = 1000
 
 
 def no_truth(value: Any) -> Any:
@@ -86,3 +89,18 @@ class Part(BaseModel):
     """A table of the configuration: strict, and never changed once read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def path_map(value: Mapping[str, str]) -> Mapping[str, str]:
+    """Refuse what is no folder here, or no name there."""
+    if len(value) > _MAPPED_MAX:
+        raise ValueError(f"has more than {_MAPPED_MAX} entries")
+    for here, there in value.items():
+        if not here.startswith("/") or here.strip("/") == "" or not here.isprintable():
+            raise ValueError('must have absolute folders of this machine on the left: "/mnt/nas/bay-1"')
+        if not 0 < len(there) <= _PATH_MAX or not there.isprintable():
+            raise ValueError(r"must have what editors call the folder on the right: 'Z:\bay-1'")
+    return value
+
+
+PathMap = Annotated[Mapping[str, str], AfterValidator(path_map)]

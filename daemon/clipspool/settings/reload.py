@@ -44,7 +44,7 @@ def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
     for section in ("provider", "journal", "budget", "logs", "transport", "notify"):
         for key in _unequal(getattr(old, section), getattr(new, section)):
             yield f"{section}.{key}", f"{section}.{key}" in _RESTART
-    for section in ("defaults", "models"):
+    for section in ("defaults", "models", "path_map"):
         if getattr(old, section) != getattr(new, section):
             yield section, False
     before = {inbox.name: inbox for inbox in old.inbox}

@@ -124,12 +124,12 @@ def unknown(loc: Loc, root: type[BaseModel], skip: int = 0) -> Mistake:
     """Say that a key is unknown, and which known one is meant or where it belongs."""
     name = str(loc[-1])
     known = _fields_at(root, loc[skip:-1])
-    close = difflib.get_close_matches(name.lower(), known, 1, 0.6)
-    if close:
-        return Mistake(loc, f"is an unknown key, did you mean `{close[0]}`?")
     homes = [home for home, fields in _homes(root) if name in fields and name != "api_key"]
     if homes:
         return Mistake(loc, f"is an unknown key here, it belongs in {' or '.join(homes)}")
+    close = difflib.get_close_matches(name.lower(), known, 1, 0.6)
+    if close:
+        return Mistake(loc, f"is an unknown key, did you mean `{close[0]}`?")
     return Mistake(loc, f"is an unknown key; known here: {', '.join(k for k in known if k != 'api_key')}")
 
 

@@ -47,7 +47,7 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
         if source is None and _is_same(root, rel, clip):
             # It was moved just before a crash.
             return replace(clip, lies_at=rel, sidecar_lies_at=beside)
-        note = b"" if is_done else error_note(clip, jobs)
+        note = b"" if is_done else error_note(clip, jobs, bay.places)
         # A sidecar that is not in the work folder was moved just before a crash: what lies there is ours.
         if source is None or _is_taken(root, rel, beside if sidecar is not None else None, note):
             continue

@@ -1,0 +1,91 @@
+"""`clipspool logs JOB`: a job's story from the journal, with or without a daemon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clipspool.cli.group import Context, command, fail, print_json, say
+from clipspool.intake.names import readable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from clipspool.job import State
+
+_TROUBLE = frozenset(
+    {"answer_lost", "doubted", "failed", "interrupted", "parked", "stage_failed", "task_missing"}
+)
+
+
+@command()
+@click.argument("job")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def logs(context: Context, job: str, *, as_json: bool) -> None:
+    """Tell a job's story: what happened when, how long it took, and who did it."""
+    settings = context.settings()
+    from clipspool.cli.reading import open_to_read
+    from clipspool.history import seconds_by_state, story_json
+
+    with open_to_read(settings) as journal:
+        found = journal.job(job)
+        if found is None:
+            fail(f"There is no job {job}; `clipspool jobs` lists them.")
+        entries = journal.history(found)
+    told = list(story_json(entries))
+    if as_json:
+        for one in told:
+            print_json(one)
+        return
+    from rich.console import Console
+
+    say(f"{readable(found.path)} in {found.inbox}, job {found.id}: {found.state}")
+    Console().print(story(told))
+    say(summary(seconds_by_state(entries, time.time()), is_open=not found.state.is_terminal))
+
+
+def story(told: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Lay a history out for a terminal; a day stands above the times it holds for."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from clipspool.history import span
+
+    table = Table("UTC", "after", "who", "what", "now", box=None, pad_edge=False, header_style="dim")
+    for column in (0, 1, 2, 4):
+        table.columns[column].no_wrap = True
+    table.columns[1].justify = "right"
+    table.columns[3].ratio = 1
+    table.columns[3].overflow = "fold"  # a task's id is to be copied whole
+    day = ""
+    for one in told:
+        date, _, clock = one["at"].rstrip("Z").partition("T")
+        if date != day:
+            day = date
+            table.add_row(Text(date, "bold"))
+        after = "" if one["seconds"] is None else f"+{span(max(one['seconds'], 0.0))}"
+        is_new = one["to"] is not None and one["to"] != one["from"]
+        table.add_row(
+            Text(clock),
+            Text(after, "dim"),
+            Text(readable(one["by"])),
+            Text(readable(one["words"]), "red" if one["event"] in _TROUBLE else ""),
+            Text(one["to"] if is_new else "", "cyan"),
+        )
+    return table
+
+
+def summary(spent: Mapping[State, float], *, is_open: bool) -> str:
+    """Say in one line how long a job took, and where the time went."""
+    return "".join(_summary(spent, is_open=is_open))
+
+
+def _summary(spent: Mapping[State, float], *, is_open: bool) -> Iterator[str]:
+    from clipspool.history import span
+
+    yield f"{span(sum(spent.values()))} {'so far' if is_open else 'in all'}"
+    if spent:
+        yield ": " + ", ".join(f"{state} {span(seconds)}" for state, seconds in spent.items())

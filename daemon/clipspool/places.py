@@ -1,0 +1,48 @@
+"""How the editors' machines call our folders: what is `/mnt/nas` here may be a drive `Z:` there; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+_PATH_LETTER = r"[^\s\"'`,;:()<>|]"
+"""What goes on with a path inside a sentence; one with spaces in it is told by its beginning."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders here, absolute, and what they are called there; the longest that fits wins."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def _sorted(self) -> list[tuple[str, str]]:
+        found = [(here.rstrip("/"), there) for here, there in self.names.items()]
+        return sorted(found, key=lambda pair: -len(pair[0]))
+
+    @cached_property
+    def _in_text(self) -> re.Pattern[str]:
+        known = "|".join(re.escape(here) for here, _ in self._sorted)
+        return re.compile(rf"(?<![\w/.-])(?:{known})(?![\w.-])(?:/{_PATH_LETTER}*)?")
+
+    def path(self, here: str) -> str:
+        """Give a whole path as the editors know it; unchanged where no folder of the map holds it."""
+        for known, there in self._sorted:
+            if here == known or here.startswith(f"{known}/"):
+                rest = here[len(known) :].lstrip("/")
+                mark = "\\" if "\\" in there else "/"
+                below = rest.replace("/", mark)
+                return f"{there.rstrip(mark)}{mark}{below}" if below else there
+        return here
+
+    def text(self, message: str) -> str:
+        """Give a message with each path in it as the editors know it."""
+        if not self.names or "/" not in message:
+            return message
+        return self._in_text.sub(lambda found: self.path(found[0]), message)
+
+
+AS_THEY_ARE = Places()
+"""Nothing is called otherwise."""

@@ -1,0 +1,264 @@
+"""Keeps `_status.txt` in inboxes up to date: looks at the journal, and writes where something changed.
+
+A thread an inbox, never the scheduler's: a slow share holds up its own file and nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from clipspool.files import NotRegular
+from clipspool.intake.inbox import Inbox
+from clipspool.intake.terms import Accepted, InboxChanged
+from clipspool.job import State
+from clipspool.journal import JournalError
+from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
+from clipspool.looking import DAY_SECONDS, conditions_in
+from clipspool.news import Happened, News, NotRetired, Retired
+from clipspool.picking import Limits
+from clipspool.places import Places
+from clipspool.root import Root
+from clipspool.status_file.text import (
+    DAYS,
+    ENDED_MOST,
+    MOST,
+    OURS,
+    STATUS_NAME,
+    Picture,
+    Seen,
+    body_of,
+    text_of,
+)
+from clipspool.workers import in_words
+
+WRITE_SECONDS = 5.0
+"""The file is written no more often than this."""
+_LOOK_SECONDS = 1.0
+_ANEW_SECONDS = 60.0
+"""Looked at this often without any news: midnight comes, days pass, pauses end."""
+_BYTES_MAX = 1 << 20
+_STOP_SECONDS = 2.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An inbox whose status file is kept."""
+
+    root: Root
+    outbox: Path
+    places: Places
+    limits: Limits
+    inbox: Inbox
+    """Asked for its state and what waits; never touched otherwise."""
+
+
+class StatusFile:
+    """The status file of one inbox. `hear` may be called from any thread, the rest from one at a time."""
+
+    def __init__(self, name: str, kept: Kept, journal: Path, now: Callable[[], float] = time.time) -> None:
+        """Take the inbox, the journal's path and the clock, Unix seconds."""
+        self.kept = kept
+        self._name = name
+        self._window = Window(journal)
+        self._now = now
+        self._is_stale = threading.Event()
+        self._is_stale.set()
+        self._seen: object = None
+        self._body: list[str] = []
+        self._looked_at = self._wrote_at = 0.0
+        self._trouble = ""
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def hear(self) -> None:
+        """Note that something happened in this inbox."""
+        self._is_stale.set()
+
+    def start(self) -> None:
+        """Begin the thread."""
+        # A daemon thread: one that hangs on a dead share must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name=f"status-{self._name}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> threading.Thread | None:
+        """Have the thread end; gives it, to be waited for."""
+        self._stopping.set()
+        return self._thread
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            try:
+                self.look()
+            except Exception:
+                log.exception("bug", inbox=self._name)
+                self._stopping.wait(_ANEW_SECONDS)
+
+    def look(self) -> bool:
+        """Write the file if something changed and it is time; True when it was written."""
+        now = self._now()
+        inbox = self.kept.inbox
+        seen = (inbox.state, inbox.waiting)
+        is_due = self._is_stale.is_set() or seen != self._seen or now - self._looked_at >= _ANEW_SECONDS
+        if inbox.state != "watching" or not is_due or abs(now - self._wrote_at) < WRITE_SECONDS:
+            return False
+        self._is_stale.clear()
+        is_written = self._write(now, has_stopped=False)
+        if not self._trouble:
+            self._seen, self._looked_at = seen, now
+        return is_written
+
+    def say_stopped(self) -> None:
+        """Write that clipspool has stopped, where a file of ours is kept, and let go of the journal."""
+        if self._body and self.kept.inbox.state == "watching":
+            self._write(self._now(), has_stopped=True)
+        self._window.close()
+
+    def remove(self) -> None:
+        """Take the file back; one that is not ours stays."""
+        try:
+            if self._is_ours():
+                self.kept.root.remove(STATUS_NAME)
+        except OSError as error:
+            log.warning("status_file_not_written", inbox=self._name, why=in_words(error))
+
+    def _write(self, now: float, *, has_stopped: bool) -> bool:
+        zone = datetime.fromtimestamp(now, UTC).astimezone().tzinfo or UTC
+        root = self.kept.root
+        try:
+            picture = self._picture(now, has_stopped=has_stopped)
+            body = body_of(picture, zone)
+            if body == self._body and not has_stopped:
+                self._trouble = ""
+                return False
+            data = text_of(picture, now, zone).encode("utf-8", "backslashreplace")
+            is_ours = self._is_ours()
+            if is_ours is None:
+                root.create(STATUS_NAME, data)
+            elif is_ours:
+                root.replace(STATUS_NAME, data)
+            else:
+                if self._failed("it is not ours"):
+                    why = f"{STATUS_NAME} does not begin with “{OURS}”; it is left alone"
+                    log.warning("status_file_not_ours", inbox=self._name, why=why)
+                return False
+        except (OSError, JournalError) as error:
+            # The folder is away, the share is full, an editor has the file open: it is tried again.
+            why = in_words(error) if isinstance(error, OSError) else str(error)
+            if self._failed(why):
+                log.warning("status_file_not_written", inbox=self._name, why=why)
+            return False
+        self._body, self._wrote_at, self._trouble = body, now, ""
+        return True
+
+    def _is_ours(self) -> bool | None:
+        """Tell whether the file that is there is ours; None when there is none."""
+        try:
+            return self.kept.root.read(STATUS_NAME, _BYTES_MAX).startswith(OURS.encode())
+        except FileNotFoundError:
+            return None
+        except (NotRegular, ValueError):
+            return False
+
+    def _failed(self, why: str) -> bool:
+        """Note that it has to be tried again; True when that is news."""
+        self._is_stale.set()
+        self._wrote_at = self._now()
+        before, self._trouble = self._trouble, why
+        return why != before
+
+    def _picture(self, now: float, *, has_stopped: bool) -> Picture:
+        name, kept = self._name, self.kept
+        since = now - DAYS * DAY_SECONDS
+        with self._window.look() as journal:
+            failed = ended_jobs(journal, State.FAILED, since, ENDED_MOST, name)
+            clips = {job.id: journal.clip(job.clip_id) for job in failed}
+            return Picture(
+                inbox=name,
+                outbox=str(kept.outbox),
+                tally=tally(journal, name),
+                waiting=kept.inbox.waiting,
+                held=held_jobs(journal, MOST, name),
+                under_way=jobs_under_way(journal, MOST, name),
+                failed=[Seen(job, clip.lies_at if (clip := clips[job.id]) else None) for job in failed],
+                delivered=ended_jobs(journal, State.DELIVERED, since, ENDED_MOST, name),
+                conditions=conditions_in(journal, kept.limits, now),
+                places=kept.places,
+                has_stopped=has_stopped,
+            )
+
+
+class StatusFiles:
+    """The status files of all inboxes that keep one."""
+
+    def __init__(self, journal: Path, now: Callable[[], float] = time.time) -> None:
+        """Take the path of the journal that tells how jobs stand."""
+        self._journal = journal
+        self._now = now
+        self._files: Mapping[str, StatusFile] = {}
+        self._leaving: Sequence[threading.Thread] = ()
+
+    def keep(self, wanted: Mapping[str, Kept]) -> None:
+        """Keep the files of these inboxes, by name; those that are no longer wanted are removed."""
+        before, after = self._files, dict[str, StatusFile]()
+        for name, kept in wanted.items():
+            known = before.get(name)
+            if known is not None and known.kept == kept:
+                after[name] = known
+                continue
+            after[name] = StatusFile(name, kept, self._journal, self._now)
+            after[name].start()
+        self._files = after
+        gone = [one for name, one in before.items() if after.get(name) is not one]
+        _wait_for(gone)
+        self._leaving = [
+            threading.Thread(target=one.remove, name=f"status-{name}", daemon=True)
+            for name, one in before.items()
+            if name not in after
+        ]
+        for thread in self._leaving:
+            thread.start()
+
+    def hear(self, news: News) -> None:
+        """Take a piece of news, in the scheduler's thread: it only leaves a mark."""
+        match news:
+            case Happened(after=job):
+                inbox = job.inbox
+            case Accepted(clip=clip) | Retired(clip=clip) | NotRetired(clip=clip):
+                inbox = clip.inbox
+            case InboxChanged(name=name):
+                inbox = name
+            case _:
+                for one in self._files.values():
+                    one.hear()
+                return
+        if (file := self._files.get(inbox)) is not None:
+            file.hear()
+
+    def stop(self) -> None:
+        """Say in each file that nothing moves any more, and end; waits for 2 s at the most."""
+        files = list(self._files.values())
+        self._files = {}
+        _wait_for(files)
+        last = [threading.Thread(target=one.say_stopped, daemon=True) for one in files]
+        for thread in last:
+            thread.start()
+        _join(last)
+
+
+def _wait_for(files: Sequence[StatusFile]) -> None:
+    _join([thread for one in files if (thread := one.stop()) is not None])
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    until = time.monotonic() + _STOP_SECONDS
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0.0))

@@ -1,0 +1,222 @@
+"""The words of `_status.txt`: values in, text out; pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import assert_never
+
+from clipspool.intake.names import readable
+from clipspool.intake.terms import Waiting
+from clipspool.job import Held, Job, State
+from clipspool.journal.looks import Tally
+from clipspool.places import AS_THEY_ARE, Places
+from clipspool.views import Conditions, text
+
+STATUS_NAME = "_status.txt"
+OURS = "This file is kept by clipspool"
+"""How the first line begins; a file that begins otherwise is somebody else's, and is left alone."""
+_FIRST_LINE = f"{OURS}: how things stand with the clips of this folder. It is rewritten, do not edit it."
+DAYS = 3
+"""What ended is shown for so long."""
+_WIDTH = 100
+MOST = 30
+"""Of each kind; the rest is counted."""
+ENDED_MOST = 20
+"""Of those that failed, and of those that were delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A job that ended, and where its source lies in the inbox now (None: nowhere any more, or not yet)."""
+
+    job: Job
+    lies_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything there is to tell of one inbox, as far as it is shown."""
+
+    inbox: str
+    outbox: str
+    """Its folder, absolute, as this machine calls it."""
+    tally: Tally
+    waiting: Sequence[Waiting] = ()
+    held: Sequence[Job] = ()
+    under_way: Sequence[Job] = ()
+    """The first of those that are open and not held, nearest to their end first."""
+    failed: Sequence[Seen] = ()
+    delivered: Sequence[Job] = ()
+    conditions: Conditions = field(default_factory=lambda: Conditions(0.0))
+    places: Places = AS_THEY_ARE
+    has_stopped: bool = False
+    """Whether clipspool has ended: then nothing moves."""
+
+
+def text_of(picture: Picture, at: float, zone: tzinfo = UTC) -> str:
+    """Write the file as it is at a moment (Unix seconds), times as in a zone."""
+    return "\n".join([_FIRST_LINE, "", *_head(picture, at, zone), *body_of(picture, zone)]) + "\n"
+
+
+def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
+    """Give all lines but those that tell when it was written: what changes them is worth a writing."""
+    lines: list[str] = [f"Results come to {readable(picture.places.path(picture.outbox))}"]
+    for title, count, told in _sections(picture, zone):
+        if not count:
+            continue
+        lines += ["", title]
+        shown = list(told)[:MOST]
+        lines += [line for one in shown for line in one]
+        if count > len(shown):
+            lines.append(f"  and {count - len(shown):,} more")
+    if len(lines) == 1:
+        lines += ["", "Nothing is under way. Drop a clip and its sidecar here to begin."]
+    return lines
+
+
+def _head(picture: Picture, at: float, zone: tzinfo) -> Iterator[str]:
+    yield f"{picture.inbox}, {_time(at, zone)} ({datetime.fromtimestamp(at, zone).tzname()})"
+    if picture.has_stopped:
+        yield ""
+        yield "clipspool has been stopped: nothing is taken or sent until it runs again. Clips are safe here."
+        yield ""
+
+
+_Section = tuple[str, int, Iterator[list[str]]]
+
+
+def _sections(picture: Picture, zone: tzinfo) -> Iterator[_Section]:
+    places = picture.places
+    yours = [one for one in picture.waiting if one.problem]
+    told = (_entry(readable(text(one.path)), [_said(one.reason, places)]) for one in yours)
+    yield f"NEEDS YOU ({len(yours):,}): mend it, it is looked at again by itself", len(yours), told
+    count = picture.tally.held.total()
+    told = (_entry(_clip(job), [_held(job, places)]) for job in picture.held)
+    yield f"NEEDS THE OPERATOR ({count:,}): there is nothing for you to do", count, told
+    count = picture.tally.by_state.total()
+    told = (_row(_clip(job), _under_way(job, picture.conditions, zone)) for job in picture.under_way)
+    yield f"UNDER WAY ({count:,})", count, told
+    coming = [one for one in picture.waiting if not one.problem]
+    told = (_row(readable(text(one.path)), _said(one.reason, places)) for one in coming)
+    yield f"ARRIVING ({len(coming):,}): not taken yet", len(coming), told
+    told = (_failed(one, places) for one in picture.failed)
+    yield f"FAILED ({_lately(len(picture.failed))})", len(picture.failed), told
+    told = (_row(_clip(job), _delivered(job, zone)) for job in picture.delivered)
+    yield f"DELIVERED ({_lately(len(picture.delivered))})", len(picture.delivered), told
+
+
+def _lately(count: int) -> str:
+    return f"the last {count}" if count >= ENDED_MOST else f"{count} in {DAYS} days"
+
+
+def _failed(seen: Seen, places: Places) -> list[str]:
+    job = seen.job
+    said = []
+    if job.error is not None:
+        said = [_said(job.error.message, places), _said(job.error.what_to_do, places)]
+    if seen.lies_at:
+        said.append(f"The source lies in {readable(text(seen.lies_at))}, with a note beside it.")
+    return _entry(_clip(job), said)
+
+
+def _delivered(job: Job, zone: tzinfo) -> str:
+    names = ", ".join(readable(text(result.name)) for result in job.results if result.name)
+    return f"{_time(job.updated_at, zone)}  {names}".rstrip()
+
+
+def _under_way(job: Job, conditions: Conditions, zone: tzinfo) -> str:
+    match job.state:
+        case State.QUEUED:
+            return _queued(job, conditions, zone)
+        case State.SUBMITTING:
+            return "is being sent"
+        case State.RUNNING:
+            tenths = int((job.progress or 0.0) * 10)  # not each percent: every change is a write to the share
+            if tenths:
+                return f"renders, {tenths * 10} % done"
+            return "renders" if job.rendering_since else "waits at the provider for its turn"
+        case State.RENDERED:
+            return "is rendered; the result is on its way here"
+        case State.FETCHED:
+            return "the result is here, and is being put in its place"
+        case State.IN_DOUBT | State.DELIVERED | State.FAILED | State.CANCELLED:
+            return job.state.value.replace("_", " ")
+        case never:
+            assert_never(never)
+
+
+def _queued(job: Job, conditions: Conditions, zone: tzinfo) -> str:
+    why, reason = conditions.why_waiting(job)
+    match why:
+        case None:
+            return "waits for its turn"
+        case "paused":
+            return "waits: the operator has paused this folder"
+        case "not_before":
+            return f"waits until {_time(job.due_at, zone)}" + (f": {job.reason}" if job.reason else "")
+        case "budget":
+            return "waits: today's budget is used up, it goes on tomorrow"
+        case "provider":
+            return "waits: the provider takes nothing just now; it goes on by itself"
+        case _:
+            return reason
+
+
+def _held(job: Job, places: Places) -> str:
+    reason = _said(job.reason, places)
+    match job.held:
+        case Held.IN_DOUBT:
+            return "It was sent, but no answer came. The operator finds out whether it was taken."
+        case Held.BUDGET:
+            return f"The operator has to approve its price: {reason}."
+        case Held.DUPLICATE:
+            return f"It seems to be here already, and the operator decides: {reason}."
+        case Held.OVERDUE:
+            return "It renders for longer than usual. It is still followed."
+        case Held.LOST:
+            return "The provider does not find it any more. It is still asked; the operator decides."
+        case Held.RESULT:
+            return f"What came back is no good video, and is asked for again: {reason}."
+        case Held.OUTBOX:
+            return f"It is rendered, but cannot be put among the results: {reason}. It is tried again."
+        case None:
+            return reason
+        case never:
+            assert_never(never)
+
+
+def _clip(job: Job) -> str:
+    name = readable(text(job.path))
+    return f"{name} ({job.variant.lstrip('_')})" if job.variant else name
+
+
+def _said(message: str, places: Places) -> str:
+    return readable(places.text(message))
+
+
+def _time(at: float, zone: tzinfo) -> str:
+    return f"{datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M}"
+
+
+def _row(name: str, words: str) -> list[str]:
+    """One line where it is short enough, else the words below the name."""
+    line = f"  {name:<30}  {words}"
+    return [line] if len(line) <= _WIDTH else _entry(name, [words])
+
+
+def _entry(name: str, words: Sequence[str]) -> list[str]:
+    lines = [f"  {name}"]
+    for said in words:
+        if said:
+            lines += textwrap.wrap(
+                said,
+                _WIDTH,
+                initial_indent=" " * 6,
+                subsequent_indent=" " * 6,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return lines

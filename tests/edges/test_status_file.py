@@ -1,0 +1,206 @@
+"""`_status.txt` on a real disk, from a real journal."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from clipspool.events import Failed
+from clipspool.intake.terms import Waiting
+from clipspool.job import Error, State
+from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
+from clipspool.lifecycle import Stage
+from clipspool.picking import Limits
+from clipspool.places import AS_THEY_ARE
+from clipspool.root import Guard, Root
+from clipspool.status_file.keeper import WRITE_SECONDS, Kept, StatusFile, StatusFiles
+from fakes import Desk
+
+
+@dataclass
+class Bay:
+    """As much of an inbox as the file asks for."""
+
+    state: str = "watching"
+    waiting: tuple = ()
+
+
+class Scene:
+    def __init__(self, path):
+        self.desk = Desk(path)
+        self.folder = path / "bay"
+        self.folder.mkdir()
+        self.inbox = Bay()
+        self.guard = Guard("inbox", None, lambda _: None)
+        root = Root(self.folder, guard=self.guard)
+        self.kept = Kept(root, path / "results", AS_THEY_ARE, Limits(), self.inbox)
+        self.journal = path / "journal.db"
+        self.file = StatusFile("bay", self.kept, self.journal, self.desk.clock)
+
+    @property
+    def path(self):
+        return self.folder / "_status.txt"
+
+    @property
+    def names(self):
+        return sorted(path.name for path in self.folder.iterdir())
+
+    @property
+    def text(self):
+        return self.path.read_text()
+
+    def look(self, seconds=WRITE_SECONDS):
+        self.desk.clock.passes(seconds)
+        return self.file.look()
+
+
+@pytest.fixture
+def scene(tmp_path):
+    scene = Scene(tmp_path)
+    yield scene
+    scene.desk.close()
+
+
+def test_it_follows_a_clip_to_its_end(scene):
+    scene.look()
+    assert "Nothing is under way" in scene.text
+    scene.desk.drop()
+    scene.desk.turn()
+    scene.file.hear()
+    assert scene.look()
+    assert "UNDER WAY (1)" in scene.text
+    scene.desk.until(State.DELIVERED)
+    scene.file.hear()
+    assert scene.look()
+    assert "DELIVERED (1 in 3 days)" in scene.text
+    assert scene.names == [".clipspool", "_status.txt"]
+
+
+def test_a_failed_clip_is_told_with_its_reason(scene):
+    scene.desk.shop.say[Stage.POLL].append(Failed(Error("INTERNAL", "it broke", "Drop it again.")))
+    scene.desk.drop()
+    scene.desk.until(State.FAILED)
+    scene.look()
+    assert "it broke" in scene.text
+    assert "Drop it again." in scene.text
+
+
+def test_it_is_written_only_when_something_changed_and_at_most_every_five_seconds(scene):
+    assert scene.look()
+    scene.file.hear()
+    assert not scene.look()  # heard of something, and it makes no difference
+    scene.desk.drop()
+    scene.desk.turn()
+    scene.file.hear()
+    assert scene.look()
+    scene.inbox.waiting = (Waiting("a.mp4", "no sidecar", 0.0, problem=True),)
+    assert not scene.look(1.0)
+    assert scene.look(WRITE_SECONDS)
+    assert "NEEDS YOU (1)" in scene.text
+    before = scene.path.stat().st_ino
+    assert not scene.look(30.0)
+    assert scene.path.stat().st_ino == before
+
+
+@pytest.mark.parametrize("make", [lambda p: p.write_text("shopping list\n"), Path.mkdir, os.mkfifo])
+def test_what_is_not_ours_is_never_touched(scene, make):
+    make(scene.path)
+    before = scene.path.lstat()
+    assert not scene.look()
+    assert not scene.look()
+    scene.file.remove()
+    after = scene.path.lstat()
+    assert [after.st_ino, after.st_mtime_ns] == [before.st_ino, before.st_mtime_ns]
+
+
+def test_a_link_to_a_file_of_ours_is_not_followed(scene, tmp_path):
+    elsewhere = tmp_path / "elsewhere.txt"
+    elsewhere.write_text("This file is kept by clipspool: or so it says\n")
+    scene.path.symlink_to(elsewhere)
+    assert not scene.look()
+    assert scene.path.is_symlink()
+    assert elsewhere.read_text().endswith("or so it says\n")
+
+
+def test_once_the_other_file_is_gone_ours_comes(scene):
+    scene.path.write_text("shopping list\n")
+    scene.look()
+    scene.path.unlink()
+    assert scene.look()
+    assert scene.text.startswith("This file is kept by clipspool")
+
+
+def test_nothing_is_written_while_the_inbox_is_offline(scene):
+    scene.inbox.state = "offline"
+    assert not scene.look()
+    assert scene.names == []
+    scene.inbox.state = "watching"
+    assert scene.look()
+
+
+def test_nothing_is_written_into_an_empty_mount_point(scene):
+    scene.look()
+    moved = scene.folder.rename(scene.folder.with_name("unmounted"))
+    scene.folder.mkdir()
+    scene.file.hear()
+    scene.desk.drop()
+    scene.desk.turn()
+    assert not scene.look()
+    assert scene.names == []
+    scene.folder.rmdir()
+    moved.rename(scene.folder)
+    assert scene.look()
+
+
+def test_an_editor_who_deletes_it_gets_it_back_with_the_next_news(scene):
+    scene.look()
+    scene.path.unlink()
+    scene.desk.drop()
+    scene.desk.turn()
+    scene.file.hear()
+    assert scene.look()
+    assert scene.path.exists()
+
+
+def test_the_end_is_said_once_there_was_a_file(scene):
+    scene.file.say_stopped()
+    assert not scene.path.exists()
+    scene.look()
+    scene.file.say_stopped()
+    assert "clipspool has been stopped" in scene.text
+
+
+def test_turned_off_by_a_reload_it_is_removed_and_others_stay(scene):
+    files = StatusFiles(scene.journal, scene.desk.clock)
+    scene.look()
+    files.keep({"bay": scene.kept})
+    (file,) = files._files.values()
+    files.keep({"bay": replace(scene.kept)})
+    assert list(files._files.values()) == [file]
+    files.keep({})
+    for thread in (file._thread, *files._leaving):
+        thread.join(5)
+    assert not scene.path.exists()
+
+
+# --- what the journal is asked --------------------------------------------------------------------------
+
+
+def test_the_journal_tells_what_is_under_way_nearest_to_its_end_first(scene):
+    desk = scene.desk
+    for number in range(3):
+        desk.drop(f"clip{number}", priority=number)
+    desk.drop("other", inbox="other")
+    desk.turn()
+    desk.until(State.DELIVERED, "clip2")
+    with Window(scene.journal).look() as journal:
+        told = tally(journal, "bay")
+        assert told.by_state.total() == len(jobs_under_way(journal, 10, "bay"))
+        assert tally(journal).by_state.total() == told.by_state.total() + 1
+        assert held_jobs(journal, 10) == []
+        ended = ended_jobs(journal, State.DELIVERED, 0.0, 10)
+        assert "clip2" in {job.id for job in ended}
+        assert ended_jobs(journal, State.DELIVERED, desk.clock.now + 1, 10) == []
+        order = [list(State).index(job.state) for job in jobs_under_way(journal, 10)]
+        assert order == sorted(order, reverse=True)

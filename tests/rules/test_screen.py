@@ -1,0 +1,235 @@
+"""What `status` draws: every line fits, the top is shown, and the rest is counted."""
+
+from collections import Counter
+
+import pytest
+from rich.cells import cell_len
+
+from clipspool.cli.screen import View, draw, seconds_left
+from clipspool.job import Error, Held, State
+from clipspool.journal import Spend
+from clipspool.pacing import Brake
+from clipspool.picking import Limits
+from clipspool.views import Conditions, InboxView, iso, job_json, status_json
+from fakes import NO_CREDITS, NOON, a_job, a_task
+
+NOW = Conditions(NOON, spend=Spend(480, 900.0), limits=Limits(credits_per_day=1000.0))
+DAEMON = {"running": True, "pid": 4711, "since": iso(NOON - 3600)}
+STOPPED = {"running": False, "pid": None, "since": None}
+LANES = [
+    {"name": name, "threads": 6, "busy": 2, "stages": {"fetch": 2, "deliver": 0}}
+    for name in ("polls", "submits", "fetches", "disk")
+]
+LONG = "a very long reason that goes on and on " * 8
+
+
+def shown(**changes):
+    return job_json(a_job(**changes), NOW)
+
+
+def running(number, **changes):
+    changes = {"rendering_since": NOON - 60, "progress": 0.25, "path": f"day/shot{number:04}.mp4", **changes}
+    return shown(state=State.RUNNING, task=a_task(), **changes)
+
+
+def waiting(path, reason, *, problem):
+    return {"path": path, "reason": reason, "since": iso(NOON - 90), "problem": problem}
+
+
+def a_status(daemon=DAEMON, inboxes=None, conditions=NOW, **counts):
+    views = [InboxView("bay", "watching", "events")] if inboxes is None else inboxes
+    numbers = Counter({State(state): n for state, n in counts.items()})
+    return status_json(numbers, conditions, views, daemon, LANES if daemon["running"] else ())
+
+
+BUSY = View(
+    a_status(
+        inboxes=[
+            InboxView(
+                "bay",
+                "watching",
+                "events",
+                waiting=[waiting("day/日本語のとても長い名前のクリップ.mp4", LONG, problem=True)] * 50,
+                waiting_count=3000,
+            ),
+            InboxView("other", "offline", "rescan", LONG),
+        ],
+        conditions=Conditions(NOON, Brake(1, NOON + 95, NO_CREDITS)),
+        queued=4700,
+        running=200,
+        in_doubt=100,
+    ),
+    NOON,
+    running=[running(n) for n in range(60)],
+    running_count=200,
+    queued=[shown(path=f"{LONG}{n}.mp4") for n in range(60)],
+    queued_count=4700,
+    held=[shown(state=State.IN_DOUBT, held=Held.IN_DOUBT, reason=LONG)] * 60,
+    held_count=100,
+    failed=[shown(state=State.FAILED, error=Error("INTERNAL", LONG))] * 60,
+)
+
+
+def text(view, width=100, height=None, **how):
+    return "\n".join(line.plain for line in draw(view, width, height, **how))
+
+
+@pytest.mark.parametrize("width", [20, 80, 100, 160, 300])
+@pytest.mark.parametrize("height", [1, 5, 24, 40, 100, None])
+def test_every_line_fits_the_width_and_all_of_them_the_height(width, height):
+    lines = draw(BUSY, width, height)
+    assert max(cell_len(line.plain) for line in lines) <= width
+    assert "\n" not in "".join(line.plain for line in lines)
+    assert height is None or len(lines) <= height
+
+
+@pytest.mark.parametrize("height", [30, 40, 60])
+def test_of_five_thousand_jobs_the_top_is_shown_and_the_rest_is_counted(height):
+    drawn = text(BUSY, 80, height)
+    for title in ("NEEDS YOU (100)", "RUNNING (200)", "QUEUED (4,700)", "LANES", "INBOXES (2)", "FAILED"):
+        assert title in drawn, title
+    more = [line for line in drawn.splitlines() if line.startswith("  and ")]
+    assert len(more) == 5
+    assert len(drawn.splitlines()) == height
+
+
+def test_a_section_whose_last_line_fits_is_shown_whole():
+    view = View(a_status(), NOON, running=[running(n) for n in range(3)], running_count=3)
+    whole = text(view)
+    assert text(view, 100, len(whole.splitlines())) == whole
+    assert "more" not in whole
+    assert "and 2 more" in text(view, 100, len(whole.splitlines()) - 1)
+
+
+def test_a_render_shows_its_progress_and_the_time_left():
+    drawn = text(View(a_status(), NOON, running=[running(1)], running_count=1), 80)
+    (line,) = (line for line in drawn.splitlines() if "shot0001" in line)
+    assert "━" in line
+    assert "25%" in line
+    assert "3:00 left" in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rendering_since": None, "reason": "the provider says THROTTLED"}, "the provider says THROTTLED"),
+        ({"progress": None}, "renders for 1:00"),
+        ({"progress": 0.0}, "0%"),
+    ],
+)
+def test_a_task_that_tells_little_is_shown_with_what_there_is(changes, words):
+    drawn = text(View(a_status(), NOON, running=[running(1, **changes)], running_count=1))
+    assert words in drawn
+    assert "left" not in drawn
+
+
+def test_time_left_is_guessed_only_from_a_render_that_has_begun():
+    assert seconds_left(running(1), NOON) == 180.0
+    assert seconds_left(running(1, progress=1.0), NOON) == 0.0
+    assert seconds_left(running(1, progress=0.001), NOON) is None
+    assert seconds_left(running(1, rendering_since=None), NOON) is None
+    assert seconds_left(shown(state=State.RENDERED, progress=1.0, rendering_since=NOON), NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("why", "command"),
+    [
+        (
+            Held.IN_DOUBT,
+            "clipspool attach clip1 TASK_ID  |  clipspool retry clip1  |  clipspool cancel clip1",
+        ),
+        (Held.BUDGET, "clipspool approve clip1  |  clipspool cancel clip1"),
+        (Held.DUPLICATE, "clipspool approve clip1"),
+        (Held.LOST, "clipspool attach clip1 TASK_ID"),
+        (Held.RESULT, "clipspool retry clip1"),
+        (Held.OVERDUE, "clipspool show clip1"),
+        (Held.OUTBOX, "clipspool check --offline"),
+    ],
+)
+def test_what_needs_a_person_comes_with_the_command_to_type(why, command):
+    drawn = text(View(a_status(), NOON, held=[shown(held=why, reason="why")], held_count=1))
+    assert f"    {command}" in drawn
+
+
+def test_every_reason_to_hold_a_job_has_its_commands():
+    for why in Held:
+        view = View(a_status(), NOON, held=[shown(held=why, reason="why")], held_count=1)
+        assert "    clipspool " in text(view, 80)
+
+
+def test_a_command_is_shown_whole_or_not_at_all():
+    view = View(a_status(), NOON, held=[shown(held=Held.IN_DOUBT)], held_count=1)
+    for width in range(40, 100):
+        (line,) = (line for line in text(view, width).splitlines() if line.startswith("    clipspool"))
+        assert line.endswith(("clip1", "TASK_ID"))
+
+
+def test_the_days_spend_stands_against_its_limits():
+    drawn = text(View(a_status(), NOON), 120)
+    assert "480 of 500 submissions" in drawn
+    assert "900 of 1,000 credits" in drawn
+    free = Conditions(NOON, spend=Spend(3, 45.0))
+    assert "about 45 credits" in text(View(a_status(conditions=free), NOON), 120)
+
+
+def test_a_blocked_provider_says_why_until_when_and_what_to_type():
+    drawn = text(BUSY, 80)
+    assert "The provider is blocked: Not enough credits" in drawn
+    assert "tried again in 1:35" in drawn
+    assert "clipspool resume" in drawn
+
+
+def test_a_daemon_that_does_not_run_is_said_first():
+    view = View(a_status(STOPPED), NOON, running=[running(1)], running_count=1)
+    first, *rest = text(view, 80).splitlines()
+    assert "is not running" in first
+    assert "12:00:00 UTC" in first
+    assert any("not followed until clipspool runs" in line for line in rest)
+    assert "LANES" not in "".join(rest)
+
+
+def test_trouble_is_said_and_the_last_view_stays():
+    view = View(a_status(), NOON, trouble="the daemon runs, but does not answer", running=[running(1)])
+    drawn = text(view, 80)
+    assert "the daemon runs, but does not answer" in drawn.splitlines()[0]
+    assert "shot0001" in drawn
+
+
+def test_problems_in_an_inbox_stand_before_what_only_waits():
+    inbox = InboxView(
+        "bay",
+        "watching",
+        "events",
+        waiting=[
+            waiting("a.mp4", "it is still changing", problem=False),
+            waiting("b.mp4", "no prompt", problem=True),
+        ],
+    )
+    drawn = text(View(a_status(inboxes=[inbox]), NOON))
+    assert drawn.index("b.mp4") < drawn.index("a.mp4")
+    assert "1:30 no prompt" in drawn
+    assert "2 lie there" in drawn
+
+
+def test_a_paused_inbox_says_how_it_goes_on():
+    paused = Conditions(NOON, paused=frozenset({"bay"}))
+    assert "paused, 0 lie there: clipspool resume bay" in text(View(a_status(conditions=paused), NOON))
+
+
+def test_a_name_that_is_too_long_keeps_its_end():
+    view = View(a_status(), NOON, queued=[shown(path=f"{'deep/' * 30}shot010.mp4")], queued_count=1)
+    (line,) = (line for line in text(view, 80).splitlines() if "shot010" in line)
+    assert line.lstrip().startswith("…")
+
+
+def test_control_characters_in_names_never_reach_the_terminal():
+    view = View(a_status(), NOON, queued=[shown(path="a\x1b[2J\u202e.mp4", reason="\x07")], queued_count=1)
+    assert "\x1b" not in text(view)
+    assert "\u202e" not in text(view)
+    assert "\x07" not in text(view)
+
+
+def test_a_terminal_of_plain_letters_gets_plain_letters():
+    view = View(a_status(), NOON, running=[running(1)], running_count=1)
+    assert "%" in text(view, 80, ascii_only=True).encode("ascii").decode()
+    assert max(map(len, text(BUSY, 80, ascii_only=True).encode("ascii").decode().splitlines())) <= 80

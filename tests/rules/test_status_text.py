@@ -1,0 +1,162 @@
+"""The words of `_status.txt`: what an editor reads."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta, timezone
+
+import pytest
+
+from clipspool.intake.names import Kind, Names
+from clipspool.intake.terms import EXTENSIONS, Waiting
+from clipspool.job import Error, Held, State
+from clipspool.journal.looks import Tally
+from clipspool.pacing import Brake
+from clipspool.places import Places
+from clipspool.status_file import STATUS_NAME, Picture, Seen, text_of
+from clipspool.status_file.text import ENDED_MOST, MOST, body_of
+from clipspool.views import Conditions
+from fakes import NO_CREDITS, NOON, RESULT, a_job
+
+EMPTY = Picture("bay", "/srv/results", Tally(Counter(), Counter()), conditions=Conditions(NOON))
+
+
+def under_way(*jobs, conditions=EMPTY.conditions):
+    tally = Tally(Counter(job.state for job in jobs), Counter())
+    return replace(EMPTY, tally=tally, under_way=jobs, conditions=conditions)
+
+
+def held(job):
+    return replace(EMPTY, tally=Tally(Counter(), Counter([job.held])), held=[job])
+
+
+def told(picture):
+    return text_of(picture, NOON)
+
+
+def test_intake_passes_over_the_file():
+    assert Names(EXTENSIONS).kind(STATUS_NAME) is Kind.IGNORED
+
+
+def test_an_empty_inbox_says_how_to_begin_and_where_results_come_to():
+    text = told(EMPTY)
+    assert text.startswith("This file is kept by clipspool: ")
+    assert "bay, 2027-01-15 12:00 (UTC)" in text
+    assert "Results come to /srv/results" in text
+    assert "Drop a clip and its sidecar here to begin." in text
+
+
+def test_times_are_those_of_the_place():
+    zone = timezone(timedelta(hours=2), "EET")
+    assert "2027-01-15 14:00 (EET)" in text_of(EMPTY, NOON, zone)
+
+
+def test_what_needs_the_editor_stands_first_with_its_reason():
+    waiting = (
+        Waiting("day/b.mp4", "it is still changing", NOON, problem=False),
+        Waiting("day/a.mp4", "day/a.toml, line 1: unknown key `promt`", NOON, problem=True),
+    )
+    text = told(replace(EMPTY, waiting=waiting))
+    assert text.index("NEEDS YOU (1)") < text.index("day/a.mp4") < text.index("ARRIVING (1)")
+    assert "      day/a.toml, line 1: unknown key `promt`" in text
+    assert "  day/b.mp4                       it is still changing" in text
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (a_job(), "waits for its turn"),
+        (a_job(due_at=NOON + 3600), "waits until 2027-01-15 13:00"),
+        (a_job(due_at=NOON + 3600, reason="Too many"), "waits until 2027-01-15 13:00: Too many"),
+        (a_job(state=State.SUBMITTING), "is being sent"),
+        (a_job(state=State.RUNNING), "waits at the provider for its turn"),
+        (a_job(state=State.RUNNING, rendering_since=NOON), "renders"),
+        (a_job(state=State.RUNNING, rendering_since=NOON, progress=0.47), "renders, 40 % done"),
+        (a_job(state=State.RENDERED), "is rendered; the result is on its way here"),
+        (a_job(state=State.FETCHED), "the result is here, and is being put in its place"),
+    ],
+)
+def test_a_clip_under_way_says_how_far_it_is(job, words):
+    assert f"  day/shot.mp4                    {words}\n" in told(under_way(job))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [
+        (Conditions(NOON, paused=frozenset({"bay"})), "the operator has paused this folder"),
+        (Conditions(NOON, brake=Brake(1, NOON + 60, NO_CREDITS)), "the provider takes nothing just now"),
+    ],
+)
+def test_what_holds_all_clips_back_is_said_of_each_without_commands(conditions, words):
+    text = told(under_way(a_job(), conditions=conditions))
+    assert words in text
+    assert "clipspool resume" not in text
+
+
+def test_the_file_is_not_written_anew_for_every_percent():
+    shown = {
+        tuple(body_of(under_way(a_job(state=State.RUNNING, rendering_since=NOON, progress=n / 100))))
+        for n in range(100)
+    }
+    assert len(shown) == 10
+
+
+@pytest.mark.parametrize("why", Held)
+def test_what_is_held_says_that_the_operator_is_at_it(why):
+    text = told(held(a_job(held=why, reason="the reason")))
+    assert "NEEDS THE OPERATOR (1)" in text
+    assert "  day/shot.mp4\n      " in text
+
+
+def test_a_failed_clip_says_why_what_to_do_and_where_it_lies():
+    job = a_job(state=State.FAILED, error=Error("INTERNAL", "it broke", "Drop it again."))
+    text = told(replace(EMPTY, failed=[Seen(job, "_failed/day/shot.mp4")]))
+    assert "FAILED (1 in 3 days)" in text
+    for words in ("it broke", "Drop it again.", "The source lies in _failed/day/shot.mp4"):
+        assert f"      {words}" in text
+
+
+def test_a_delivered_clip_names_its_results():
+    job = a_job(state=State.DELIVERED, results=(replace(RESULT, name="day/shot-2.mp4"),), updated_at=NOON)
+    text = told(replace(EMPTY, delivered=[job]))
+    assert "  day/shot.mp4                    2027-01-15 12:00  day/shot-2.mp4" in text
+    many = told(replace(EMPTY, delivered=[job] * ENDED_MOST))
+    assert f"DELIVERED (the last {ENDED_MOST})" in many
+
+
+def test_of_thousands_the_first_are_shown_and_the_rest_is_counted():
+    picture = replace(
+        EMPTY,
+        tally=Tally(Counter({State.QUEUED: 5000}), Counter()),
+        under_way=[a_job()] * MOST,
+        waiting=tuple(Waiting(f"{n}.mp4", "no", NOON, problem=True) for n in range(2000)),
+    )
+    text = told(picture)
+    assert "UNDER WAY (5,000)" in text
+    assert "  and 4,970 more\n" in text
+    assert "  and 1,970 more\n" in text
+    assert len(text.splitlines()) < 120
+
+
+def test_paths_are_called_as_the_editors_know_them():
+    waiting = (Waiting("a.mp4", "/srv/bay/x.toml is not readable", NOON, problem=True),)
+    picture = replace(EMPTY, places=Places({"/srv": "S:\\"}), waiting=waiting)
+    assert "Results come to S:\\results" in told(picture)
+    assert "S:\\bay\\x.toml is not readable" in told(picture)
+
+
+def test_a_name_that_would_deceive_is_spelled_out_and_long_lines_are_wrapped():
+    waiting = (Waiting("a\u202e\n.mp4", "word " * 60, NOON, problem=True),)
+    text = told(replace(EMPTY, waiting=waiting))
+    assert "a\\u202e\\n.mp4" in text
+    assert max(map(len, text.splitlines()[1:])) <= 100
+
+
+def test_a_variant_is_told_apart_and_odd_bytes_can_be_written():
+    text = told(under_way(a_job(variant="_v2", path="caf\udce9.mp4")))
+    assert "caf\\xe9.mp4 (v2)" in text
+    text.encode()
+
+
+def test_a_clipspool_that_has_stopped_says_so():
+    assert "clipspool has been stopped" in told(replace(EMPTY, has_stopped=True))
+    assert "clipspool has been stopped" not in told(EMPTY)
