@@ -31,7 +31,16 @@ _TEXT_MAX: Final = 16_384
 _DEPTH_MAX: Final = 8
 _ITEMS_MAX: Final = 200
 _SECRET_CHARACTERS_MIN: Final = 4
-_CHATTY: Final = ("urllib3", "requests", "watchdog", "alembic", "sqlalchemy", "asyncio", "charset_normalizer")
+_CHATTY: Final = (
+    "urllib3",
+    "requests",
+    "watchdog",
+    "alembic",
+    "sqlalchemy",
+    "asyncio",
+    "charset_normalizer",
+    "uvicorn",
+)
 
 # --- the redaction ------------------------------------------------------------------------------------------
 

@@ -320,7 +320,7 @@ def test_the_example_lists_every_key():
             continue
         table = example[section][0] if section == "inbox" else example[section]
         model = field.annotation.__args__[0] if section == "inbox" else field.annotation
-        assert set(table) == set(model.model_fields) - {"api_key"}, section
+        assert set(table) == set(model.model_fields) - {"api_key", "token"}, section
 
 
 def test_what_the_example_sets_is_the_real_default(read, tmp_path):
@@ -340,6 +340,7 @@ def test_what_the_example_shows_in_comments_is_accepted(tmp_path):
     key_file = tmp_path / ".config/clipspool/api_key"
     key_file.parent.mkdir(parents=True)
     key_file.write_text("some-key\n")
+    key_file.with_name("web_token").write_text("some-token-of-16-characters\n")
     settings = load(tmp_path / "config.toml", {"HOME": str(tmp_path)})
     assert settings.inbox[0].folder_mode == 0o2775
     assert settings.models["gen4_aleph"] == {"credits_per_second": 15.0}

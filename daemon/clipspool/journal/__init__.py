@@ -1,10 +1,23 @@
 """The journal: jobs as they are now, and everything that ever happened to them.
 
-`journal.py` writes and asks, `database.py` opens, locks and migrates, `tables.py` is the schema, `rows.py`
-turns nouns into rows and back, `migrations/` holds the numbered steps.
+`journal.py` writes and asks, `lookup.py` answers the page, `database.py` opens, locks and migrates,
+`tables.py` is the schema, `rows.py` turns nouns into rows and back, `migrations/` holds the numbered steps.
 """
 
 from clipspool.journal.database import JournalError, Lock
 from clipspool.journal.journal import Candidate, Entry, Journal, Spend
+from clipspool.journal.lookup import DaySpent, Filter, Look, Lookup, Page
 
-__all__ = ["Candidate", "Entry", "Journal", "JournalError", "Lock", "Spend"]
+__all__ = [
+    "Candidate",
+    "DaySpent",
+    "Entry",
+    "Filter",
+    "Journal",
+    "JournalError",
+    "Lock",
+    "Look",
+    "Lookup",
+    "Page",
+    "Spend",
+]

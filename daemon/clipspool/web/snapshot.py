@@ -1,0 +1,127 @@
+"""What the page knows of the daemon at a moment: asked for once, however many pages are open."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from clipspool.job import Job, State
+from clipspool.journal import Lookup
+from clipspool.news import Happened
+from clipspool.views import Conditions
+from clipspool.web.house import House
+
+FRESH_SECONDS = 2.0
+_PAGES_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the daemon last said."""
+
+    status: Mapping[str, Any]
+    conditions: Conditions
+    is_late: bool = False
+    """Whether the daemon did not answer just now; this is older then."""
+
+
+class Snapshot:
+    """Keeps what the daemon last said, and asks again when it is older than `FRESH_SECONDS` or news came."""
+
+    def __init__(self, house: House, version: Callable[[], int]) -> None:
+        """Ask nothing yet; `version` grows with every change."""
+        self._house = house
+        self._version = version
+        self._lock = threading.Lock()
+        self._seen: Seen | None = None
+        self._of = (-1, 0.0)
+
+    def get(self) -> Seen:
+        """Give what the daemon says; raises TimeoutError when it never said anything yet."""
+        version = self._version()
+        known, at = self._of
+        if self._seen is not None and known == version and time.monotonic() - at < FRESH_SECONDS:
+            return self._seen
+        # While one asks, the others are served with what is there.
+        if not self._lock.acquire(blocking=self._seen is None):
+            return self._seen  # type: ignore[return-value]  # it is set for good once it was set
+        try:
+            status, conditions = self._house.state()
+            self._seen = Seen(status, conditions)
+        except TimeoutError:
+            if self._seen is None:
+                raise
+            self._seen = replace(self._seen, is_late=True)
+        finally:
+            self._of = (version, time.monotonic())
+            self._lock.release()
+        return self._seen
+
+
+class Waiting:
+    """The ids of jobs that wait for a person, kept up to date by news; the journal has no index of them."""
+
+    def __init__(self) -> None:
+        """Know nothing yet: `fill` looks."""
+        self._ids: set[str] = set()
+        self._lock = threading.Lock()
+        self._is_filled = False
+
+    def note(self, news: Any) -> None:
+        """Hear of a change, in the scheduler's thread."""
+        if isinstance(news, Happened):
+            with self._lock:
+                if waits(news.after):
+                    self._ids.add(news.after.id)
+                else:
+                    self._ids.discard(news.after.id)
+
+    def ids(self, lookup: Lookup) -> list[str]:
+        """Give them, newest first; one that waits no more may still be among them."""
+        if not self._is_filled:
+            with lookup.look() as look:
+                found = look.held()
+            with self._lock:
+                self._ids |= found
+                self._is_filled = True
+        with self._lock:
+            return sorted(self._ids, reverse=True)
+
+    def forget(self, job_id: str) -> None:
+        """Take one out that was found to wait no more."""
+        with self._lock:
+            self._ids.discard(job_id)
+
+
+def waits(job: Job) -> bool:
+    """Whether a job waits for a person."""
+    return not job.state.is_terminal and (job.held is not None or job.state is State.IN_DOUBT)
+
+
+class Pages:
+    """Pages as they were drawn last: many readers of one view cost one drawing."""
+
+    def __init__(self, version: Callable[[], int]) -> None:
+        """Keep nothing yet; `version` grows with every change."""
+        self._version = version
+        self._kept: OrderedDict[object, tuple[int, float, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: object, draw: Callable[[], str]) -> str:
+        """Give the page, drawn again when something changed or it is older than `FRESH_SECONDS`."""
+        version = self._version()
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is not None and kept[0] == version and time.monotonic() - kept[1] < FRESH_SECONDS:
+            return kept[2]
+        text = draw()
+        with self._lock:
+            self._kept[key] = (version, time.monotonic(), text)
+            self._kept.move_to_end(key)
+            while len(self._kept) > _PAGES_MAX:
+                self._kept.popitem(last=False)
+        return text
