@@ -19,7 +19,7 @@ from clipspool.adopt import adoptable, survey
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.control import Listener, socket_of
-from clipspool.hosting import ANSWER_SECONDS, Hosting
+from clipspool.hosting import Hosting
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
@@ -31,8 +31,7 @@ from clipspool.scheduler import Scheduler
 from clipspool.service import Service
 from clipspool.settings import InboxSettings, Settings, SettingsError, changes, load
 from clipspool.shipping import depot_of
-from clipspool.views import Conditions, InboxView, iso, status_json, text
-from clipspool.web.house import House
+from clipspool.views import InboxView, iso, status_json, text
 from clipspool.workshop import Shop, Tools
 
 log = structlog.get_logger()
@@ -191,7 +190,7 @@ class Daemon:
         self._take_signals()
         self.scheduler.begin()
         self._control.start()
-        self._hosting.open(self._house(), self.scheduler)
+        self._hosting.open(self.scheduler, self._status, self._answer, lambda: self._shop.tools.bays)
         for inbox in self._inboxes.values():
             inbox.start()
         log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
@@ -322,18 +321,6 @@ class Daemon:
             known = self.scheduler.ask(partial(operator.known_folders, inbox=name))
             found += adoptable(root, self._journal_id, known)
         return int(self.scheduler.ask(partial(operator.take_on, found=found)))
-
-    def _house(self) -> House:
-        return House(
-            journal=self.settings.journal.path,
-            state=lambda: self.scheduler.ask(self._state, ANSWER_SECONDS),
-            command=self._answer,
-            bays=lambda: self._shop.tools.bays,
-            now=self._now,
-        )
-
-    def _state(self, scheduler: Scheduler) -> tuple[dict[str, Any], Conditions]:
-        return self._status(scheduler), operator.conditions_of(scheduler)
 
     def _status(self, scheduler: Scheduler) -> dict[str, Any]:
         views = [

@@ -31,16 +31,7 @@ _TEXT_MAX: Final = 16_384
 _DEPTH_MAX: Final = 8
 _ITEMS_MAX: Final = 200
 _SECRET_CHARACTERS_MIN: Final = 4
-_CHATTY: Final = (
-    "urllib3",
-    "requests",
-    "watchdog",
-    "alembic",
-    "sqlalchemy",
-    "asyncio",
-    "charset_normalizer",
-    "uvicorn",
-)
+_CHATTY: Final = ("urllib3", "requests", "watchdog", "alembic", "sqlalchemy", "asyncio", "charset_normalizer")
 
 # --- the redaction ------------------------------------------------------------------------------------------
 

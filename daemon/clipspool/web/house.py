@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ class House:
 
     journal: Path
     """Read through connections of the page's own."""
-    state: Callable[[], tuple[Mapping[str, Any], Conditions]]
-    """What `status --json` prints, and what holds jobs back. Raises TimeoutError when the daemon is busy."""
+    state: Callable[[], Future[tuple[Mapping[str, Any], Conditions]]]
+    """What `status --json` prints, and what holds jobs back, once the scheduler comes to it."""
     command: Callable[[str, Mapping[str, Any]], Any]
     """Carries out an operator's command, as the command line does; raises what it raises."""
     bays: Callable[[], Mapping[str, Bay]]

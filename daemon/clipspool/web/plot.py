@@ -20,7 +20,6 @@ _OLD_SECONDS = 600.0
 _DAY_SECONDS = 86_400
 COLOURS = 6
 """The style sheet has so many; further inboxes share the last one."""
-WIDTH, HEIGHT = 720, 180
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 4, 10, 22
 _GAP = 3
 
@@ -84,18 +83,27 @@ class Plot:
     """Day, inbox, submissions, credits; newest first."""
     says: str
     """The picture in a sentence, for those who do not see it."""
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = _LEFT
-    right: int = WIDTH - _RIGHT
-    bottom: int = HEIGHT - _BOTTOM
+    width: int
+    height: int
+    left: int
+    right: int
+    bottom: int
 
 
 def plot(
-    spent: Sequence[DaySpent], now: float, credits_per_day: float | None, submissions_per_day: int
+    spent: Sequence[DaySpent],
+    now: float,
+    credits_per_day: float | None,
+    submissions_per_day: int,
+    *,
+    days: int,
+    width: int,
+    height: int,
 ) -> Plot:
-    """Draw what was spent against the day's limit."""
+    """Draw what was spent in the last `days` days against the day's limit."""
     today = int(now // _DAY_SECONDS)
+    first, bottom = today - days + 1, height - _BOTTOM
+    spent = [one for one in spent if one.day >= first]
     is_priced = any(one.credits for one in spent)
     unit = "credits" if is_priced else "submissions"
     limit = credits_per_day if is_priced else float(submissions_per_day)
@@ -108,37 +116,35 @@ def plot(
     shown_limit = limit if limit is not None and limit <= max(most * 4, 1.0) else None
     top = _round_up(max(most, shown_limit or 0.0, 1.0))
     inboxes = sorted({one.inbox for one in spent})
-    scale = (HEIGHT - _TOP - _BOTTOM) / top
-    step = (WIDTH - _LEFT - _RIGHT) / DAYS
+    scale = (bottom - _TOP) / top
+    step = (width - _LEFT - _RIGHT) / days
     bars = []
-    for day in range(today - DAYS + 1, today + 1):
-        x, y = _LEFT + (day - today + DAYS - 1) * step, float(HEIGHT - _BOTTOM)
+    for day in range(first, today + 1):
+        x, y = _LEFT + (day - first) * step, float(bottom)
         for number, inbox in enumerate(inboxes):
             amount = figure.get((day, inbox), 0)
             if amount:
-                height = max(amount * scale, 1.0)
-                y -= height
+                tall = max(amount * scale, 1.0)
+                y -= tall
                 says = f"{_day(day)}, {inbox}: {amount:,.10g} {unit}"
                 bars.append(
                     Bar(
                         round(x + _GAP / 2, 1),
                         round(y, 1),
                         round(step - _GAP, 1),
-                        round(height, 1),
+                        round(tall, 1),
                         _colour(number),
                         says,
                     )
                 )
-    days = [day for day in range(today - DAYS + 1, today + 1) if (today - day) % 7 == 0]
+    weeks = [day for day in range(first, today + 1) if (today - day) % 7 == 0]
     limit_words = "" if limit is None else f"{limit:,.10g} {unit} a day"
     return Plot(
         unit=unit,
         bars=tuple(bars),
-        days=tuple(Tick(round(_LEFT + (d - today + DAYS - 0.5) * step, 1), _day(d)[5:]) for d in days),
-        levels=tuple(
-            Tick(round(HEIGHT - _BOTTOM - level * scale, 1), f"{level:,.10g}") for level in (top / 2, top)
-        ),
-        limit_at=None if shown_limit is None else round(HEIGHT - _BOTTOM - shown_limit * scale, 1),
+        days=tuple(Tick(round(_LEFT + (d - first + 0.5) * step, 1), _day(d)[5:]) for d in weeks),
+        levels=tuple(Tick(round(bottom - level * scale, 1), f"{level:,.10g}") for level in (top / 2, top)),
+        limit_at=None if shown_limit is None else round(bottom - shown_limit * scale, 1),
         limit_says=limit_words,
         legend=tuple((_colour(number), inbox) for number, inbox in enumerate(inboxes)),
         rows=tuple(
@@ -146,10 +152,15 @@ def plot(
             for one in sorted(spent, key=lambda one: (-one.day, one.inbox))
         ),
         says=(
-            f"Spend of the last {DAYS} days: {sum(totals.values()):,.10g} {unit}, "
+            f"Spend of the last {days} days: {sum(totals.values()):,.10g} {unit}, "
             f"{totals.get(today, 0):,.10g} of them today"
             + (f", at most {limit_words}." if limit_words else "; no budget is set.")
         ),
+        width=width,
+        height=height,
+        left=_LEFT,
+        right=width - _RIGHT,
+        bottom=bottom,
     )
 
 

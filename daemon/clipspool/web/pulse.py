@@ -7,6 +7,8 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import anyio.to_thread
+
 REST_SECONDS = 0.7
 LOOK_SECONDS = 5.0
 """How often it looks for what no news tells: what lies in the inboxes."""
@@ -49,7 +51,7 @@ class Pulse:
             except TimeoutError:
                 if not self.streams:
                     continue
-                now = await asyncio.to_thread(self._fingerprint)
+                now = await anyio.to_thread.run_sync(self._fingerprint)
                 if now == seen:
                     continue
                 seen = now

@@ -56,6 +56,7 @@ class Page:
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="warning",
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -133,6 +134,7 @@ class Page:
     def stop(self) -> None:
         """End: streams first, then what is being answered, within some seconds."""
         self._server.should_exit = True
+        self._views.snapshot.end()
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended already
                 self._loop.call_soon_threadsafe(self.pulse.end)

@@ -22,6 +22,16 @@ _TONES = {
     State.CANCELLED: "quiet",
     State.QUEUED: "plain",
 }
+_ADVICE: Mapping[str, str] = {
+    "in_doubt": "The request left and no clear answer came: money may be spent. "
+    "Look for the task at the provider; attach it if it is there, retry if it is not.",
+    "budget": "It waits for your word, or for tomorrow where it is the day's limit.",
+    "duplicate": "The same clip with the same request is here already.",
+    "overdue": "It renders longer than `task_seconds_max` allows; it is still followed.",
+    "lost": "The provider knows nothing of the task any more; it is still asked, slowly.",
+    "result": "What is served as the result is no video; it is still tried, slowly.",
+    "outbox": "The outbox takes nothing; it is still tried.",
+}
 _VIDEO = frozenset({".mp4", ".mov", ".m4v", ".webm"})
 
 
@@ -50,6 +60,9 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         "tone": "warn" if waits(job) and job.state is not State.IN_DOUBT else _TONES.get(job.state, "busy"),
         "word": job.state.value.replace("_", " "),
         "waits": waits(job),
+        "advice": _ADVICE.get("in_doubt" if job.state is State.IN_DOUBT else shown["held"] or "", "")
+        if waits(job)
+        else "",
         "held_word": (shown["held"] or "").replace("_", " "),
         "percent": None
         if job.progress is None or job.state is not State.RUNNING

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,9 @@ from clipspool.views import Conditions
 from clipspool.web.house import House
 
 FRESH_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+"""How long it waits for the scheduler before it gives what it last knew."""
+_SLICE_SECONDS = 0.2
 _PAGES_MAX = 64
 
 
@@ -39,6 +43,19 @@ class Snapshot:
         self._lock = threading.Lock()
         self._seen: Seen | None = None
         self._of = (-1, 0.0)
+        self._is_over = False
+
+    def end(self) -> None:
+        """Wait for nothing any more: nobody will answer."""
+        self._is_over = True
+
+    def _answer(self) -> tuple[Mapping[str, Any], Conditions]:
+        asked = self._house.state()
+        until = time.monotonic() + ANSWER_SECONDS
+        while not self._is_over and time.monotonic() < until:
+            with suppress(TimeoutError):
+                return asked.result(_SLICE_SECONDS)
+        raise TimeoutError
 
     def get(self) -> Seen:
         """Give what the daemon says; raises TimeoutError when it never said anything yet."""
@@ -50,8 +67,7 @@ class Snapshot:
         if not self._lock.acquire(blocking=self._seen is None):
             return self._seen  # type: ignore[return-value]  # it is set for good once it was set
         try:
-            status, conditions = self._house.state()
-            self._seen = Seen(status, conditions)
+            self._seen = Seen(*self._answer())
         except TimeoutError:
             if self._seen is None:
                 raise

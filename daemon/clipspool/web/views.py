@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from clipspool import __version__
 from clipspool.intake.names import readable
-from clipspool.job import TERMINAL, Job, State, utc
+from clipspool.job import TERMINAL, Job, State
 from clipspool.journal import Filter, Look, Lookup
 from clipspool.provenance import as_sent
 from clipspool.views import Conditions, entry_json, iso
 from clipspool.web.house import Entrance, House
-from clipspool.web.plot import Ledger, plot
+from clipspool.web.plot import DAYS, Ledger, plot
 from clipspool.web.porter import is_known
 from clipspool.web.shown import row_of
 from clipspool.web.snapshot import Pages, Seen, Snapshot, Waiting, waits
+from clipspool.web.spelling import environment, flat
 from clipspool.web.timing import Timing
 
 PAGE_SIZE = 50
@@ -33,56 +30,15 @@ _DONE_SHOWN = 8
 _LYING_SHOWN = 10
 _HISTORY_SHOWN = 200
 _WORD_MAX = 200
+_PLOTS: Mapping[str, Mapping[str, int]] = {
+    "wide": {"days": DAYS, "width": 1000, "height": 170},
+    "narrow": {"days": 14, "width": 360, "height": 170},
+}
 _CHOICES: Mapping[str, tuple[State, ...]] = {
     "open": tuple(state for state in State if state not in TERMINAL),
     **{state.value: (state,) for state in State},
 }
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
-
-
-def environment() -> jinja2.Environment:
-    """Set the templates up: everything is escaped, a name that is not there raises."""
-    env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    env.filters |= {
-        "readable": lambda value: readable(str(value)),
-        "figure": figure,
-        "span": span,
-        "size": size,
-    }
-    env.globals |= {"version": __version__}
-    return env
-
-
-def figure(value: float | None) -> str:
-    """Write a number for people: at most one decimal, thousands apart."""
-    if value is None:
-        return "?"
-    return f"{value:,.0f}" if value == round(value) or abs(value) >= 100 else f"{value:,.1f}"  # noqa: PLR2004
-
-
-def span(seconds: float) -> str:
-    """Write a length of time: `40 s`, `3 min`, `2 h 5 min`."""
-    seconds = abs(seconds)
-    if seconds < 90:  # noqa: PLR2004  (a minute and a half reads best in seconds)
-        return f"{max(math.ceil(seconds), 1)} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
-
-
-def size(count: int) -> str:
-    """Write a number of bytes."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:  # noqa: PLR2004
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count = count / 1000  # type: ignore[assignment]
-    return f"{count:.1f} GB"
 
 
 class Views:
@@ -113,7 +69,7 @@ class Views:
         text = self._env.get_template(name).render(path=request.url.path, **values)
         return HTMLResponse(text, status)
 
-    def _text(self, request: Request, name: str, **values: Any) -> str:
+    def _text(self, asked: Request, name: str, /, **values: Any) -> str:
         try:
             seen: Seen | None = self.snapshot.get()
         except TimeoutError:
@@ -121,9 +77,9 @@ class Views:
         return self._env.get_template(name).render(
             seen=seen,
             daemon=self._state(seen),
-            is_known=is_known(request),
+            is_known=is_known(asked),
             has_token=self._entrance.token is not None,
-            path=request.url.path,
+            path=asked.url.path,
             now=self.house.now(),
             iso=iso,
             **values,
@@ -177,8 +133,17 @@ class Views:
                 "under_way": [self._row(job, conditions) for job in under_way if not waits(job)],
                 "done": [self._row(job, conditions) for job in done],
                 "last_failed": self._row(failed[0], conditions) if failed else None,
-                "plot": plot(spent, conditions.now, limits.credits_per_day, limits.submissions_per_day),
+                "plots": [
+                    (
+                        kind,
+                        plot(
+                            spent, conditions.now, limits.credits_per_day, limits.submissions_per_day, **how
+                        ),
+                    )
+                    for kind, how in _PLOTS.items()
+                ],
                 "limits": limits,
+                "day_is_spent": limits.day_is_spent(conditions.spend),
             }
 
         return self._kept(request, "overview.html", gather)
@@ -273,10 +238,10 @@ class Views:
             history = look.history(fresh)
         return {
             "job": self._row(fresh, conditions),
-            "request": _flat(as_sent(fresh.request)),
-            "evidence": _flat(fresh.task.evidence if fresh.task else {}),
+            "request": flat(as_sent(fresh.request)),
+            "evidence": flat(fresh.task.evidence if fresh.task else {}),
             "sent_at": fresh.task.intent_at if fresh.task else None,
-            "media": _flat(clip.media if clip else {}),
+            "media": flat(clip.media if clip else {}),
             "clip_size": clip.size if clip else None,
             "lies_at": readable(clip.lies_at) if clip and clip.lies_at else None,
             "others": [self._row(one, conditions) for one in others],
@@ -315,24 +280,4 @@ class Views:
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {**entry, "event": entry["event"].replace("_", " "), "facts": _flat(entry["facts"])}
-
-
-def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Spell nested facts as dotted names and plain words."""
-    found: list[tuple[str, str]] = []
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list | tuple):
-            words = [
-                ", ".join(f"{k}: {v}" for k, v in one.items()) if isinstance(one, Mapping) else str(one)
-                for one in value
-            ]
-            found += [(f"{prefix}{name}", "; ".join(words))] if words else []
-        elif value not in (None, ""):
-            is_time = name.endswith("_at") and isinstance(value, float)
-            found.append(
-                (f"{prefix}{name}", utc(value).strftime("%Y-%m-%d %H:%M:%S UTC") if is_time else str(value))
-            )
-    return found
+    return {**entry, "event": entry["event"].replace("_", " "), "facts": flat(entry["facts"])}
