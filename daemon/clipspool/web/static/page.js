@@ -52,11 +52,13 @@ function morph(old, fresh) {
   while (at) { const next = at.nextSibling; at.remove(); at = next; }
 }
 
+const REST_MS = 500;
 let isFetching = false, isWanted = false;
 
 async function refresh() {
   if (isFetching) { isWanted = true; return; }
   isFetching = true;
+  const begun = performance.now();
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
     if (!answer.ok) return;
@@ -67,8 +69,11 @@ async function refresh() {
     }
     spellAll();
   } catch { /* the stream says when it is back */ } finally {
-    isFetching = false;
-    if (isWanted) { isWanted = false; setTimeout(refresh, 500); }
+    // A page that is dear to draw (a search) is drawn less often.
+    setTimeout(() => {
+      isFetching = false;
+      if (isWanted) { isWanted = false; refresh(); }
+    }, Math.max(REST_MS, 10 * (performance.now() - begun)));
   }
 }
 
