@@ -179,4 +179,5 @@ spellAll();
 setInterval(spellAll, 10000);
 const player = document.getElementById("player");
 if (player) play(player);
-if (document.getElementById("top") && !player) listen();
+// A question stands still until it is answered.
+if (document.getElementById("top") && !player && !document.querySelector(".dialog")) listen();
