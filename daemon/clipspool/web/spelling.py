@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,7 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             found += flat(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple):
-            words = [
-                ", ".join(f"{k}: {v}" for k, v in one.items()) if isinstance(one, Mapping) else str(one)
-                for one in value
-            ]
+            words = [_name_of(one) if isinstance(one, Mapping) else str(one) for one in value]
             found += [(f"{prefix}{name}", "; ".join(words))] if words else []
         elif value not in (None, ""):
             is_time = name.endswith("_at") and isinstance(value, float)
@@ -88,3 +86,24 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
                 (f"{prefix}{name}", utc(value).strftime("%Y-%m-%d %H:%M:%S UTC") if is_time else str(value))
             )
     return found
+
+
+def _name_of(one: Mapping[str, Any]) -> str:
+    """Give what names an entry of a list: a result's file, a reference's address."""
+    named = next((one[key] for key in ("name", "file", "uri") if one.get(key)), None)
+    return str(named) if named is not None else ", ".join(f"{key}: {value}" for key, value in one.items())
+
+
+def film(media: Mapping[str, Any]) -> str:
+    """Say what a clip is, in a line: size, `24 fps, 3 s, prores in mov`."""
+    said = []
+    if media.get("width") and media.get("height"):
+        said.append(f"{media['width']} \N{MULTIPLICATION SIGN} {media['height']}")
+    if rate := str(media.get("fps") or ""):
+        above, _, below = rate.partition("/")
+        with suppress(ValueError, ZeroDivisionError):
+            said.append(f"{float(above) / float(below or 1):.5g} fps")
+    if isinstance(seconds := media.get("seconds"), int | float):
+        said.append(f"{seconds:.4g} s")
+    said += [str(media["video_codec"])] if media.get("video_codec") else []
+    return ", ".join(said) + (f" in {media['container']}" if media.get("container") else "")

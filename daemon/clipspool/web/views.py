@@ -20,7 +20,7 @@ from clipspool.web.plot import DAYS, Ledger, plot
 from clipspool.web.porter import is_known
 from clipspool.web.shown import row_of
 from clipspool.web.snapshot import Pages, Seen, Snapshot, Waiting, waits
-from clipspool.web.spelling import environment, flat
+from clipspool.web.spelling import environment, film, flat
 from clipspool.web.timing import Timing
 
 PAGE_SIZE = 50
@@ -241,6 +241,7 @@ class Views:
             "request": flat(as_sent(fresh.request)),
             "evidence": flat(fresh.task.evidence if fresh.task else {}),
             "sent_at": fresh.task.intent_at if fresh.task else None,
+            "film": film(clip.media if clip else {}),
             "media": flat(clip.media if clip else {}),
             "clip_size": clip.size if clip else None,
             "lies_at": readable(clip.lies_at) if clip and clip.lies_at else None,
