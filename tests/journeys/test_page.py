@@ -51,7 +51,7 @@ def test_what_happens_appears_by_itself_and_ends_with_the_result_beside_its_sour
     fresh.until(lambda: fresh.text("#live") == "live", what="it listens")
     bay.drop("day/shot.mp4")
     fresh.until(lambda: "day/shot.mp4" in fresh.text("#done"), what="the result is shown")
-    drawn = "return document.querySelector('#done img')?.naturalWidth > 0"
+    drawn = "return document.querySelector('#done img')?.naturalWidth > 32"
     fresh.until(lambda: fresh.run(drawn), what="its picture is drawn")
     assert "1\ndelivered" in fresh.text("#tiles")
     assert fresh.run("return window.isTheSame && document.querySelector('#find').value") == "half a wor"

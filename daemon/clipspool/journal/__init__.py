@@ -6,9 +6,10 @@
 
 from clipspool.journal.database import JournalError, Lock
 from clipspool.journal.journal import Candidate, Entry, Journal, Spend
-from clipspool.journal.lookup import DaySpent, Filter, Look, Lookup, Page
+from clipspool.journal.lookup import UNDER_WAY, DaySpent, Filter, Look, Lookup, Page
 
 __all__ = [
+    "UNDER_WAY",
     "Candidate",
     "DaySpent",
     "Entry",

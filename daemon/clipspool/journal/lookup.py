@@ -25,6 +25,7 @@ SCAN_MAX = 20_000
 _FEW = 2_000
 """So many jobs in a state are sorted at once; more are walked by age."""
 _DAY_SECONDS = 86_400
+UNDER_WAY = (State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
 _OPEN = tuple(state for state in State if state not in TERMINAL)
 
 _BY_IDS = select_jobs.where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
@@ -186,8 +187,7 @@ class Look:
 
     def under_way(self, most: int) -> tuple[Job, ...]:
         """Give jobs between submission and delivery, oldest first."""
-        states = (State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
-        asked = {"states": _json(states), "inbox": None, "before": _TOP, "most": most}
+        asked = {"states": _json(UNDER_WAY), "inbox": None, "before": _TOP, "most": most}
         return self.load(self._ids(_IN_STATES, asked))[::-1]
 
     def held(self) -> set[str]:

@@ -34,6 +34,9 @@ _TYPES = {
     ".mkv": "video/webm",
     ".jpg": "image/jpeg",
 }
+_NO_PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="9"/>'
+"""The script knows it by its width, and asks again when something changed."""
+_MISSING = 404
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 
@@ -53,7 +56,11 @@ class Films:
         def open_it(job: Job, _clip: Clip, bay: Bay) -> tuple[FileIO, str]:
             return bay.inbox.open(poster_of(job, number)), ".jpg"
 
-        return await self._serve(request, open_it)
+        answer = await self._serve(request, open_it)
+        if answer.status_code == _MISSING:
+            # It is drawn soon after the delivery, and the oldest go: no error for a browser to complain of.
+            return Response(_NO_PICTURE, media_type="image/svg+xml")
+        return answer
 
     async def source(self, request: Request) -> Response:
         """Serve a job's clip, from its work folder or where it retired to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from clipspool.events import Approved, Attached, Retried
@@ -39,9 +40,11 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
     """Give what a line about a job shows."""
     shown = job_json(job, conditions)
     left = timing.left(job, conditions.now)
+    pictures = count(1)
     results = [
         {
             "number": number,
+            "poster": None if result.is_untouched or result.suffix not in _VIDEO else next(pictures),
             "name": readable(result.name),
             "size": result.size,
             "is_video": result.suffix in _VIDEO,
@@ -71,7 +74,7 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         "cost": credits_ if credits_ is not None else job.credits_estimated,
         "cost_is_known": credits_ is not None,
         "results": results,
-        "posters": len([r for r in results if r["is_video"] and not r["is_untouched"]]),
+        "has_poster": any(result["poster"] for result in results),
         "acts": acts_of(job, conditions),
         "cancel_by": job.cancel_by,
     }

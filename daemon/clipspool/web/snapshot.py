@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clipspool.job import Job, State
@@ -21,6 +21,7 @@ ANSWER_SECONDS = 5.0
 """How long it waits for the scheduler before it gives what it last knew."""
 _SLICE_SECONDS = 0.2
 _PAGES_MAX = 64
+_REFILL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Waiting:
         """Know nothing yet: `fill` looks."""
         self._ids: set[str] = set()
         self._lock = threading.Lock()
-        self._is_filled = False
+        self._filled_at: float | None = None
 
     def note(self, news: Any) -> None:
         """Hear of a change, in the scheduler's thread."""
@@ -98,14 +99,17 @@ class Waiting:
 
     def ids(self, lookup: Lookup) -> list[str]:
         """Give them, newest first; one that waits no more may still be among them."""
-        if not self._is_filled:
+        now = time.monotonic()
+        # Again now and then: what `clipspool recover` takes on is no news.
+        if self._filled_at is None or now - self._filled_at > _REFILL_SECONDS:
+            self._filled_at = now
             with lookup.look() as look:
                 found = look.held()
             with self._lock:
                 self._ids |= found
-                self._is_filled = True
         with self._lock:
-            return sorted(self._ids, reverse=True)
+            ids = list(self._ids)
+        return sorted(ids, reverse=True)
 
     def forget(self, job_id: str) -> None:
         """Take one out that was found to wait no more."""
@@ -118,26 +122,33 @@ def waits(job: Job) -> bool:
     return not job.state.is_terminal and (job.held is not None or job.state is State.IN_DOUBT)
 
 
+@dataclass(slots=True)
+class _Kept:
+    version: int = -1
+    at: float = 0.0
+    text: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Pages:
     """Pages as they were drawn last: many readers of one view cost one drawing."""
 
     def __init__(self, version: Callable[[], int]) -> None:
         """Keep nothing yet; `version` grows with every change."""
         self._version = version
-        self._kept: OrderedDict[object, tuple[int, float, str]] = OrderedDict()
+        self._kept: OrderedDict[object, _Kept] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: object, draw: Callable[[], str]) -> str:
         """Give the page, drawn again when something changed or it is older than `FRESH_SECONDS`."""
-        version = self._version()
         with self._lock:
-            kept = self._kept.get(key)
-        if kept is not None and kept[0] == version and time.monotonic() - kept[1] < FRESH_SECONDS:
-            return kept[2]
-        text = draw()
-        with self._lock:
-            self._kept[key] = (version, time.monotonic(), text)
+            kept = self._kept.setdefault(key, _Kept())
             self._kept.move_to_end(key)
             while len(self._kept) > _PAGES_MAX:
                 self._kept.popitem(last=False)
-        return text
+        with kept.lock:  # who comes meanwhile waits, and takes what was drawn
+            version = self._version()
+            if kept.version != version or time.monotonic() - kept.at > FRESH_SECONDS:
+                kept.text = draw()
+                kept.version, kept.at = version, time.monotonic()
+            return kept.text

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from clipspool.intake.names import readable
 from clipspool.job import TERMINAL, Job, State
-from clipspool.journal import Filter, Look, Lookup
+from clipspool.journal import UNDER_WAY, Filter, Look, Lookup
 from clipspool.provenance import as_sent
 from clipspool.views import Conditions, entry_json, iso
 from clipspool.web.house import Entrance, House
@@ -28,6 +28,7 @@ _WAITING_SHOWN = 12
 _UNDER_WAY_SHOWN = 30
 _DONE_SHOWN = 8
 _LYING_SHOWN = 10
+_HELD_LOOKED_AT = 2000
 _HISTORY_SHOWN = 200
 _WORD_MAX = 200
 _PLOTS: Mapping[str, Mapping[str, int]] = {
@@ -36,6 +37,7 @@ _PLOTS: Mapping[str, Mapping[str, int]] = {
 }
 _CHOICES: Mapping[str, tuple[State, ...]] = {
     "open": tuple(state for state in State if state not in TERMINAL),
+    "under_way": UNDER_WAY,
     **{state.value: (state,) for state in State},
 }
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -181,7 +183,7 @@ class Views:
             with self.lookup.look() as look:
                 self._timing.refresh(look)
                 if state == "held":
-                    found, after, is_partial = self._held_page(look, before)
+                    found, after, is_partial = self._held_page(look, before, inbox, word.lower())
                 else:
                     wanted = Filter(_CHOICES.get(state, ()), inbox or None, word)
                     page = look.page(wanted, before or None, PAGE_SIZE)
@@ -195,17 +197,27 @@ class Views:
                 "word": word,
                 "state": state,
                 "inbox": inbox,
-                "choices": [("open", "open"), ("held", "waits for a person")]
+                "choices": [("open", "open"), ("under_way", "under way"), ("held", "waits for a person")]
                 + [(one.value, one.value.replace("_", " ")) for one in State],
                 "inbox_names": [one["name"] for one in self.snapshot.get().status["inboxes"]],
             }
 
         return self._kept(request, "jobs.html", gather)
 
-    def _held_page(self, look: Look, before: str) -> tuple[list[Job], str | None, bool]:
+    def _held_page(
+        self, look: Look, before: str, inbox: str, word: str
+    ) -> tuple[list[Job], str | None, bool]:
         ids = [job_id for job_id in self._waiting.ids(self.lookup) if not before or job_id < before]
-        after = ids[PAGE_SIZE - 1] if len(ids) > PAGE_SIZE else None
-        return self._held(look, ids[:PAGE_SIZE]), after, False
+        found: list[Job] = []
+        for begin in range(0, min(len(ids), _HELD_LOOKED_AT), PAGE_SIZE):
+            for job in self._held(look, ids[begin : begin + PAGE_SIZE]):
+                is_it = word in f"{job.id} {job.path} {job.request.prompt}".lower()
+                if is_it and (not inbox or job.inbox == inbox):
+                    found.append(job)
+                    if len(found) == PAGE_SIZE:
+                        return found, (job.id if job.id != ids[-1] else None), False
+        is_partial = len(ids) > _HELD_LOOKED_AT
+        return found, (ids[_HELD_LOOKED_AT - 1] if is_partial else None), is_partial
 
     def job(self, request: Request) -> Response:
         """Show everything about one job."""

@@ -20,6 +20,8 @@ function spellAll() { document.querySelectorAll("time").forEach(spell); }
 
 // --- what changed --------------------------------------------------------------------------------------
 
+const bare = (address) => address.split("?")[0];
+
 function morph(old, fresh) {
   if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || (old.id || "") !== (fresh.id || "")) {
     old.replaceWith(document.importNode(fresh, true));
@@ -31,7 +33,10 @@ function morph(old, fresh) {
   }
   if (old.hasAttribute("data-keep") || old.isEqualNode(fresh)) return;
   const isSameTime = old.nodeName === "TIME" && old.dateTime === fresh.dateTime;
-  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name, value } of fresh.attributes) {
+    const isSame = old.getAttribute(name) === value || (name === "src" && bare(old.getAttribute(name) ?? "") === bare(value));
+    if (!isSame) old.setAttribute(name, value);
+  }
   for (const { name } of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && !["open", "title"].includes(name)) old.removeAttribute(name);
   }
@@ -68,6 +73,10 @@ async function refresh() {
       if (old && now) morph(old, now);
     }
     spellAll();
+    for (const picture of document.images) {
+      // Not drawn yet when it was asked for; another address, or the browser shows what it has.
+      if (picture.naturalWidth === 32) picture.src = `${bare(picture.getAttribute("src"))}?${Date.now()}`;
+    }
   } catch { /* the stream says when it is back */ } finally {
     // A page that is dear to draw (a search) is drawn less often.
     setTimeout(() => {
