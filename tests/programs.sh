@@ -3,9 +3,10 @@
 set -eu
 
 # program:package - ffmpeg makes clips, strace breaks the disk, systemd judges the units, openssl makes keys,
-# promtool the alerts.
+# promtool judges the alerts, chromium opens the page.
 missing=""
-for program in ffmpeg:ffmpeg strace:strace systemd-analyze:systemd openssl:openssl promtool:prometheus; do
+for program in ffmpeg:ffmpeg strace:strace systemd-analyze:systemd openssl:openssl promtool:prometheus \
+  chromium:chromium chromedriver:chromium-driver; do
   command -v "${program%%:*}" >/dev/null || missing="$missing ${program##*:}"
 done
 [ -n "$missing" ] || exit 0

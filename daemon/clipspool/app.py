@@ -20,6 +20,7 @@ from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.control import Listener, socket_of
 from clipspool.ending import Endings, log_ending
+from clipspool.hosting import Hosting
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
@@ -57,6 +58,7 @@ class Daemon:
         self._stopping = threading.Event()
         self._reload = threading.Event()
         self.journal, self._lock = open_journal(settings)
+        self._hosting = Hosting(settings)
         self._journal_id = str(self.journal.fact("id"))
         self._folders: dict[str, str] = dict(self.journal.fact(_FOLDERS) or {})
         self._roots: dict[str, tuple[Root, Root]] = {}
@@ -199,6 +201,9 @@ class Daemon:
         self._take_signals()
         self.scheduler.begin()
         self._control.start()
+        self._hosting.open(
+            self.scheduler, self._status, self._answer, lambda: self._shop.tools.bays, self.signs
+        )
         for inbox in self._inboxes.values():
             inbox.start()
         self._keep_status_files()
@@ -217,6 +222,7 @@ class Daemon:
 
     def close(self) -> None:
         """Give everything back, in the opposite order."""
+        self._hosting.close()
         self._control.stop()
         self._status_files.stop()
         for inbox in self._inboxes.values():

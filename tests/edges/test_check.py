@@ -219,3 +219,21 @@ def test_the_probe_needs_no_rights_beyond_the_folder(tmp_path):
     found = abilities_of(folder)
     assert found.links
     assert stat.S_IMODE(folder.stat().st_mode) == 0o770
+
+
+def test_the_page_is_looked_at_where_there_is_one(settings, tmp_path):
+    def said(web="", **env):
+        return {f.what: f for f in look(settings(web, **env)) if "page" in f.what or "web" in f.what}
+
+    assert said() == {}
+    found = said('[web]\nlisten = "127.0.0.1:8765"\n')
+    assert "whoever is on this machine can look" in found["page"].why
+    assert "CLIPSPOOL_WEB__TOKEN" in found["page's token"].what_to_do
+    (tmp_path / "token").write_text("a-token-of-some-length")
+    (tmp_path / "token").chmod(0o644)
+    found = said('[web]\nlisten = "0.0.0.0:8765"\ntoken_file = "token"\n')
+    assert "all need the log-in" in found["page"].why
+    assert found["web.token_file"].what_to_do == f"chmod 600 {tmp_path / 'token'}"
+    (tmp_path / "token").chmod(0o600)
+    assert set(said('[web]\nlisten = "[::1]:1"\ntoken_file = "token"\n')) == {"page"}
+    assert said(f'[web]\nlisten = "unix:{tmp_path}/no/s"\n')["page"].why.endswith("/no is not there")

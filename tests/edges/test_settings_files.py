@@ -320,7 +320,7 @@ def test_the_example_lists_every_key():
             continue
         table = example[section][0] if section == "inbox" else example[section]
         model = field.annotation.__args__[0] if section == "inbox" else field.annotation
-        assert set(table) == set(model.model_fields) - {"api_key", "urls", "webhook_secret"}, section
+        assert set(table) == set(model.model_fields) - {"api_key", "urls", "webhook_secret", "token"}, section
 
 
 def test_what_the_example_sets_is_the_real_default(read, tmp_path):
@@ -342,7 +342,35 @@ def test_what_the_example_shows_in_comments_is_accepted(tmp_path):
     key_file.write_text("some-key\n")
     key_file.with_name("notify_urls").write_text("ntfys://ntfy.example.com/clips\n")
     key_file.with_name("webhook_secret").write_text("whsec_" + "A" * 32)
+    key_file.with_name("web_token").write_text("some-token-of-16-characters\n")
     settings = load(tmp_path / "config.toml", {"HOME": str(tmp_path)})
     assert settings.inbox[0].folder_mode == 0o2775
     assert settings.models["gen4_aleph"] == {"credits_per_second": 15.0}
     assert settings.journal.path == tmp_path / ".local/state/clipspool/journal.sqlite3"
+
+
+def test_the_token_of_the_page_comes_from_environment_credential_or_file_and_never_from_the_configuration(
+    read, tmp_path
+):
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/web_token").write_text("the-credentials-token\n")
+    (tmp_path / "token").write_text("  the-token-of-the-file\n")
+    plain = '[web]\ntoken_file = "token"\n[[inbox]]\npath = "bay-1"\noutbox = "bay-1-results"\n'
+
+    def token(**env):
+        return read(plain, **env).web.token.get_secret_value()
+
+    credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
+    assert token() == "the-token-of-the-file"
+    assert token(**credentials) == "the-credentials-token"
+    assert (
+        token(**credentials, CLIPSPOOL_WEB__TOKEN="the-token-of-the-environment")
+        == "the-token-of-the-environment"
+    )
+    with pytest.raises(
+        SettingsError, match=r"`web.token` must not stand in the file: set CLIPSPOOL_WEB__TOKEN"
+    ) as no:
+        read(plain.replace("token_file", "token"))
+    assert "the-token" not in str(no.value)
+    with pytest.raises(SettingsError, match=r"`web.token_file` names a file that cannot be read"):
+        read(plain.replace('"token"', '"nowhere"'))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clipspool.check.dropin import quoted, systemd_drop_in
-from clipspool.settings import load
+from clipspool.settings import WebSettings, load
 
 ROOT = Path(__file__).parents[2]
 UNITS = ("clipspool.service", "clipspool@.service")
@@ -129,6 +129,23 @@ def test_a_journal_elsewhere_and_temporary_folders_are_let_in(tmp_path):
     assert 'ReadWritePaths="/data/clipspool"\n' in drop_in
     assert "PrivateTmp=no" in drop_in
     assert "ProtectHome" not in drop_in
+
+
+def test_the_page_gets_its_token_and_the_folder_of_its_socket(tmp_path):
+    settings = configured(tmp_path, ["/srv/bay"])
+
+    def drop_in(**web):
+        return systemd_drop_in(settings.model_copy(update={"web": WebSettings(**web)}))
+
+    token = "a-token-of-some-length"
+    ours = drop_in(listen="unix:/run/clipspool/web.sock", token=token)
+    assert "LoadCredential=web_token:/etc/clipspool/web_token\n" in ours
+    assert "RuntimeDirectory=clipspool\n" in ours
+    assert token not in ours
+    assert 'ReadWritePaths="/run/other"\n' in drop_in(listen="unix:/run/other/web.sock")
+    plain = drop_in(listen="127.0.0.1:8765", token=token, token_file="/home/op/token")
+    assert "LoadCredential" not in plain
+    assert 'BindReadOnlyPaths="/home/op/token"' in plain
 
 
 def test_a_path_that_no_unit_can_hold_is_refused():

@@ -17,17 +17,22 @@ LONGER = {
 HOMES = {
     "apprise": {"notify/service.py"},
     "alembic": {"journal/"},
+    "anyio": {"web/"},
     "av": {"media/", "sandbox/render.py"},
     "certifi": {"runway/wire.py"},
     "click": {"cli/"},
     "h11": {"sandbox/wire.py"},
+    "jinja2": {"web/"},
+    "markupsafe": {"web/"},
     "prometheus_client": {"metrics.py"},
     "pydantic": {"settings/", "catalog.py"},
     "pydantic_settings": {"settings/"},
     "requests": {"runway/wire.py", "runway/download.py", "transport/"},
     "rich": {"cli/"},
     "sqlalchemy": {"journal/"},
+    "starlette": {"web/"},
     "urllib3": {"notify/webhook.py", "runway/wire.py", "runway/guard.py", "transport/"},
+    "uvicorn": {"web/server.py"},
     "watchdog": {"intake/watch.py"},
 }
 PURE = (
@@ -112,6 +117,24 @@ def test_who_tells_people_knows_no_journal_no_scheduler_and_no_settings():
             assert ours(name) & upstairs == set(), name
 
 
+def test_the_page_knows_no_scheduler_no_settings_and_no_provider():
+    elsewhere = {
+        "app",
+        "cli",
+        "control",
+        "operator",
+        "provider",
+        "runway",
+        "scheduler",
+        "settings",
+        "workers",
+    }
+    for name in SOURCES:
+        if name.startswith("web/"):
+            assert ours(name) & elsewhere == set(), name
+    assert {n for n in users_of("web") if not n.startswith("web/")} <= {"hosting.py", "cli/daemon.py"}
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_pure_modules_touch_no_file_clock_thread_or_network(name):
     modules = {module.split(".")[0] for module in IMPORTS[name]}
@@ -134,7 +157,17 @@ def test_only_commands_know_the_whole_daemon():
 
 
 def test_only_the_composition_and_its_commands_know_the_settings():
-    allowed = {"app.py", "parts.py", "receivers.py", "shipping.py", "signs.py", "cli/", "check/", "settings/"}
+    allowed = {
+        "app.py",
+        "hosting.py",
+        "parts.py",
+        "receivers.py",
+        "shipping.py",
+        "signs.py",
+        "cli/",
+        "check/",
+        "settings/",
+    }
     assert {name for name in users_of("settings") if not within(name, allowed)} == set()
 
 

@@ -241,3 +241,67 @@ def test_a_reload_tells_what_changed_and_what_needs_a_restart():
 def test_no_change_is_false():
     assert not changes(made(), made())
     assert changes(made(), made()) == Change()
+
+
+WEB_TOKEN = "a-token-of-some-length"
+
+
+@pytest.mark.parametrize(
+    "listen", ["127.0.0.1:8765", "127.9.9.9:1", "[::1]:8765", "localhost:0", "unix:/run/clipspool/web.sock"]
+)
+def test_the_page_may_listen_on_this_machine_without_a_token(listen):
+    web = made(web={"listen": listen}).web
+    assert (web.is_near, web.must_log_in, web.token) == (True, False, None)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8765", "[::]:8765", "192.168.1.7:8765", "8.8.8.8:80"])
+def test_the_page_listens_beyond_this_machine_only_with_a_token_and_then_asks_all_for_it(listen):
+    sentence = said(web={"listen": listen})
+    assert sentence.startswith(
+        "`web` listens beyond this machine, and there is no token: set CLIPSPOOL_WEB__TOKEN"
+    )
+    web = made(web={"listen": listen, "token": WEB_TOKEN}).web
+    assert (web.is_near, web.must_log_in) == (False, True)
+
+
+def test_the_page_behind_a_proxy_asks_all_for_the_token():
+    values = {"listen": "unix:/run/clipspool/web.sock", "hosts": ["Clips.Example.com"]}
+    assert said(web=values).startswith("`web` names `hosts`, and there is no token")
+    web = made(web={**values, "token": WEB_TOKEN}).web
+    assert (web.is_near, web.must_log_in, web.hosts) == (True, True, ("clips.example.com",))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("listen", "8765", "an address and a port, or a socket"),
+        ("listen", "example.com:80", "an address and a port, or a socket"),
+        ("listen", "127.0.0.1", "an address and a port, or a socket"),
+        ("listen", "127.0.0.1:99999", "an address and a port, or a socket"),
+        ("listen", "http://127.0.0.1:8765", "an address and a port, or a socket"),
+        ("listen", "unix:web.sock", "absolute path"),
+        ("listen", "unix:/" + "a" * 107, "more than 107 bytes"),
+        ("token", "short", "16 to 4096 printable"),
+        ("token", "a token with spaces in it", "16 to 4096 printable"),
+        ("hosts", ["https://a.example"], "a host name without a port"),
+        ("hosts", ["a.example:443"], "a host name without a port"),
+        ("hosts", "a.example", "must be a list"),
+    ],
+)
+def test_a_wrong_key_of_the_page_is_refused_and_never_repeated_where_it_is_secret(key, value, words):
+    sentence = said(web={key: value})
+    assert words in sentence
+    assert key != "token" or value not in sentence
+
+
+def test_the_token_is_shown_nowhere_and_known_to_the_logs():
+    settings = made(web={"token": WEB_TOKEN})
+    assert settings.secrets == [WEB_TOKEN]
+    for text in (repr(settings), settings.model_dump_json(), repr(changes(made(), settings))):
+        assert WEB_TOKEN not in text
+
+
+def test_any_change_of_the_page_needs_a_restart():
+    old = made(web={"listen": "127.0.0.1:1"})
+    new = made(web={"listen": "127.0.0.1:2", "token": WEB_TOKEN, "hosts": ["a.example"]})
+    assert set(changes(old, new).restart) == {"web.listen", "web.token", "web.hosts"}

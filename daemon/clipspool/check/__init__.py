@@ -13,6 +13,7 @@ from clipspool.check.dropin import systemd_drop_in
 from clipspool.check.finding import Finding, Level, is_fit
 from clipspool.check.folders import look_at_events, look_at_inbox
 from clipspool.check.notify import look_at_notify
+from clipspool.check.page import look_at_page
 from clipspool.check.setup import (
     look_at_defaults,
     look_at_journal,
@@ -43,6 +44,7 @@ def look(
         yield from look_at_inbox(inbox)
     yield from look_at_events(settings)
     yield from look_at_notify(settings, sends=notifies)
+    yield from look_at_page(settings)
     if provider is not None:
         yield from look_at_transports(settings)
         yield look_at_provider(provider)

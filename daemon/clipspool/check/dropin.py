@@ -7,6 +7,7 @@ from pathlib import Path
 from clipspool.settings import Settings
 
 _STATE = Path("/var/lib/clipspool")
+_RUNTIME = Path("/run/clipspool")
 _BUCKET_CREDENTIALS = ("bucket_access_key_id", "bucket_secret_access_key")
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - what PrivateTmp hides
@@ -25,7 +26,13 @@ def systemd_drop_in(settings: Settings) -> str:
         folders.append(settings.transport.public_url.folder)
     folders = list(dict.fromkeys(folders))
     provider, notify = settings.provider, settings.notify
-    named = (provider.api_key_file, provider.ca_file, notify.urls_file, notify.webhook_secret_file)
+    named = (
+        provider.api_key_file,
+        provider.ca_file,
+        notify.urls_file,
+        notify.webhook_secret_file,
+        settings.web.token_file,
+    )
     files = [file for file in (settings.file, *named) if file]
     unit = [f"RequiresMountsFor={quoted(path)}" for path in folders]
     service = [f"ReadWritePaths={quoted(path)}" for path in folders]
@@ -44,8 +51,23 @@ def systemd_drop_in(settings: Settings) -> str:
         service.append("LoadCredential=notify_urls:/etc/clipspool/notify_urls")
     if notify.webhook_secret is not None and notify.webhook_secret_file is None:
         service.append("LoadCredential=webhook_secret:/etc/clipspool/webhook_secret")
+    service += _of_the_page(settings)
     lines = ["# Made by `clipspool check --systemd`; make it again when a folder changes."]
     return "\n".join([*lines, "[Unit]", *unit, "", "[Service]", *service, ""])
+
+
+def _of_the_page(settings: Settings) -> list[str]:
+    """Hand over the page's token, and make the folder of its socket."""
+    lines = []
+    if settings.web.token is not None and settings.web.token_file is None:
+        lines.append("LoadCredential=web_token:/etc/clipspool/web_token")
+    listen = settings.web.listen or ""
+    if listen.startswith("unix:"):
+        folder = Path(listen.removeprefix("unix:")).parent
+        lines.append(
+            "RuntimeDirectory=clipspool" if folder == _RUNTIME else f"ReadWritePaths={quoted(folder)}"
+        )
+    return lines
 
 
 def quoted(path: Path) -> str:

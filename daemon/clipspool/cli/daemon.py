@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from clipspool.cli.group import EXIT_CONFIG, EXIT_FAILED, Context, command, consent, fail, say
+from clipspool.cli.group import EXIT_CONFIG, EXIT_FAILED, Context, command, consent, fail, refuse, say
 
 
 @command()
@@ -24,6 +24,7 @@ def run(context: Context, *, until_idle: bool) -> None:
     from clipspool.app import Daemon
     from clipspool.parts import CannotStart
     from clipspool.settings.wording import KEY_PLACES
+    from clipspool.web.door import CannotListen
 
     log = structlog.get_logger()
     if settings.provider.api_key is None:
@@ -33,6 +34,8 @@ def run(context: Context, *, until_idle: bool) -> None:
         daemon = Daemon(settings)
     except CannotStart as error:
         fail(str(error))
+    except CannotListen as error:
+        refuse(str(error))
     try:
         daemon.run(until_idle=until_idle)
     except Exception:

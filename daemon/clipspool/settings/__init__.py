@@ -17,6 +17,7 @@ from clipspool.settings.notify import NotifySettings
 from clipspool.settings.reload import Change, changes
 from clipspool.settings.sources import load, places
 from clipspool.settings.transport import BucketSettings, PublicUrlSettings, TransportSettings
+from clipspool.settings.web import WebSettings
 from clipspool.settings.wording import SettingsError
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "TransportSettings",
+    "WebSettings",
     "changes",
     "load",
     "places",

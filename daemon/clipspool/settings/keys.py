@@ -32,6 +32,7 @@ from clipspool.settings.parts import (
     secret,
 )
 from clipspool.settings.transport import TransportSettings
+from clipspool.settings.web import WebSettings
 
 RESULT_NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
 """What `result_name` may hold in braces."""
@@ -232,6 +233,7 @@ class Settings(BaseSettings):
     """Sidecar keys below every inbox's own."""
     transport: TransportSettings = TransportSettings()
     notify: NotifySettings = NotifySettings()
+    web: WebSettings = WebSettings()
     inbox: Annotated[tuple[InboxSettings, ...], _some]
     models: Mapping[str, Keys] = Field(default_factory=dict)
     """What `Catalog.load` takes."""
@@ -248,7 +250,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Every secret that is in here, for the logs to leave out."""
         bucket = self.transport.bucket
-        held = [self.provider.api_key, *self.notify.secrets]
+        held = [self.provider.api_key, self.web.token, *self.notify.secrets]
         held += [bucket.access_key_id, bucket.secret_access_key] if bucket is not None else []
         return [one.get_secret_value() for one in held if one is not None]
 

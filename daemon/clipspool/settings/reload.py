@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from clipspool.settings.keys import Settings
 
-_RESTART = frozenset({"journal.path"})
+_RESTART = frozenset({"journal.path", "web.listen", "web.token", "web.token_file", "web.hosts"})
 _RESTART_OF_INBOX = frozenset({"path", "outbox"})
 
 
@@ -41,7 +41,7 @@ def changes(old: Settings, new: Settings) -> Change:
 
 
 def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
-    for section in ("provider", "journal", "budget", "logs", "transport", "notify"):
+    for section in ("provider", "journal", "budget", "logs", "transport", "notify", "web"):
         for key in _unequal(getattr(old, section), getattr(new, section)):
             yield f"{section}.{key}", f"{section}.{key}" in _RESTART
     for section in ("defaults", "models", "path_map"):

@@ -19,6 +19,7 @@ from clipspool.intake.sidecar import layer_of
 from clipspool.settings.folders import overlaps
 from clipspool.settings.keys import Settings
 from clipspool.settings.notify import SECRET_NAMES
+from clipspool.settings.web import HOW_TO_GIVE_IT
 from clipspool.settings.wording import KEY_PLACES, Mistake, SettingsError, Source, translate, unknown
 
 _FILE_BYTES_MAX = 1 << 20
@@ -33,6 +34,7 @@ _PATHS = {
     "provider": ("api_key_file", "ca_file"),
     "journal": ("path",),
     "notify": ("urls_file", "webhook_secret_file"),
+    "web": ("token_file",),
 }
 
 
@@ -54,7 +56,7 @@ def load(path: Path | None, env: Mapping[str, str] = os.environ) -> Settings:
     folder = Path.cwd() if file is None else Path(os.path.realpath(file.parent))
     try:
         values = _with_journal(_anchored(values, folder, env), env)
-        values = _with_bucket_key(_with_notify(_with_key(values, env), env), env)
+        values = _with_bucket_key(_with_notify(_with_token(_with_key(values, env), env), env), env)
     except ValueError as error:
         loc, message = error.args
         raise source.refusal([Mistake(loc, message)]) from None
@@ -133,6 +135,9 @@ def _keys_in_file(written: Mapping[str, Any]) -> Iterator[Mistake]:
         if name in (notify or {}):
             places = f"set CLIPSPOOL_NOTIFY__{name.upper()}, or name a file in `notify.{name}_file`"
             yield Mistake(("notify", name), f"must not stand in the file: {places}; and change it")
+    web = written.get("web")
+    if isinstance(web, dict) and "token" in web:
+        yield Mistake(("web", "token"), f"must not stand in the file: {HOW_TO_GIVE_IT}")
     for loc in ways:
         plain = loc[-1].lower().replace("-", "_")
         if plain in {"api_key", "apikey", "key", "provider_api_key", "token", "secret"}:
@@ -231,38 +236,36 @@ def _with_journal(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, A
 
 
 def _with_key(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-    provider = values.get("provider", {})
-    if not isinstance(provider, dict) or "api_key" in provider:
+    return _with_secret(values, env, ("provider", "api_key"), _CREDENTIALS)
+
+
+def _with_token(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    return _with_secret(values, env, ("web", "token"), ("web_token",))
+
+
+def _with_secret(
+    values: dict[str, Any], env: Mapping[str, str], place: tuple[str, str], credentials: tuple[str, ...]
+) -> dict[str, Any]:
+    """Fill a secret in that the environment did not give: a credential, else the file named for it."""
+    section, name = place
+    table = values.get(section, {})
+    if not isinstance(table, dict) or name in table:
         return values
-    key = _credential(env, _CREDENTIALS)
-    if key is None and isinstance(provider.get("api_key_file"), str):
+    found = _credential(env, credentials)
+    file = table.get(f"{name}_file")
+    if found is None and isinstance(file, str):
         try:
-            key = _first_word(Path(provider["api_key_file"]))
+            found = _first_word(Path(file))
         except OSError as error:
             message = f"names a file that cannot be read: {os.strerror(error.errno or 0)}"
-            raise ValueError(("provider", "api_key_file"), message) from None
-    return values if key is None else {**values, "provider": {**provider, "api_key": key}}
+            raise ValueError((section, f"{name}_file"), message) from None
+    return values if found is None else {**values, section: {**table, name: found}}
 
 
 def _with_notify(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-    notify = values.get("notify", {})
-    if not isinstance(notify, dict):
-        return values
-    found: dict[str, str] = {}
     for name, credential in SECRET_NAMES.items():
-        if name in notify:
-            continue
-        secret = _credential(env, (credential,))
-        file = notify.get(f"{name}_file")
-        if secret is None and isinstance(file, str):
-            try:
-                secret = _first_word(Path(file))
-            except OSError as error:
-                message = f"names a file that cannot be read: {os.strerror(error.errno or 0)}"
-                raise ValueError(("notify", f"{name}_file"), message) from None
-        if secret is not None:
-            found[name] = secret
-    return {**values, "notify": {**notify, **found}} if found else values
+        values = _with_secret(values, env, ("notify", name), (credential,))
+    return values
 
 
 def _with_bucket_key(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from io import FileIO
 import structlog
 
 from clipspool.bay import Bay
-from clipspool.files import OURS, Rel, join, temporary_name, unlink
+from clipspool.files import OURS, Rel, join, name_of, temporary_name, unlink
 from clipspool.job import Clip, Job, Result, State
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
@@ -36,8 +36,8 @@ def draw_posters(clip: Clip, jobs: Sequence[Job], bay: Bay, decoder: Decoder) ->
 
 
 def _picture(job: Job, clip: Clip, bay: Bay, result: Result, number: int, decoder: Decoder) -> None:
-    name = f"{job.id}.jpg" if number == 1 else f"{job.id}-{number}.jpg"
-    if result.suffix == ZIP or bay.inbox.exists(join(POSTERS, name)):
+    name = name_of(poster_of(job, number))
+    if result.suffix == ZIP or bay.inbox.exists(poster_of(job, number)):
         return
     with (
         open_source(bay.inbox, clip) as source,
@@ -71,6 +71,6 @@ def _forget_oldest(bay: Bay, folder: int) -> None:
         unlink(name, folder)
 
 
-def poster_of(job: Job) -> Rel:
-    """Say where the poster of a job's first result lies, relative to its inbox."""
-    return join(POSTERS, f"{job.id}.jpg")
+def poster_of(job: Job, number: int = 1) -> Rel:
+    """Say where the poster of one of a job's results lies, relative to its inbox; counted from 1."""
+    return join(POSTERS, f"{job.id}.jpg" if number == 1 else f"{job.id}-{number}.jpg")

@@ -1,0 +1,111 @@
+"""The socket that the page listens on: bound before anything else starts; a busy port is said at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+_BACKLOG = 128
+_CONNECT_SECONDS = 1.0
+_SOCKET_MODE = 0o660
+
+
+class CannotListen(Exception):
+    """The address is taken or not ours; the message is one sentence that names `web.listen`."""
+
+
+class Door:
+    """A listening socket, and the file it leaves behind where it has one."""
+
+    def __init__(self, listen: str) -> None:
+        """Listen on `ADDRESS:PORT` or `unix:PATH`; raises CannotListen."""
+        self._path: Path | None = None
+        try:
+            if listen.startswith("unix:"):
+                self._path = Path(listen.removeprefix("unix:"))
+                self.socket = _listen_at(self._path)
+            else:
+                self.socket = _listen_on(listen)
+        except OSError as error:
+            raise CannotListen(
+                f"The page cannot listen on {listen} (`web.listen`): {_why(error)}."
+            ) from error
+
+    @property
+    def address(self) -> str:
+        """Where the page is, for people."""
+        if self._path is not None:
+            return f"unix:{self._path}"
+        host, port = self.socket.getsockname()[:2]
+        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+    def close(self) -> None:
+        """Listen no more."""
+        self.socket.close()
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink()
+
+
+def _why(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "another program listens there already"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address"
+        case errno.EACCES:
+            return "that is not allowed to this user; ports below 1024 are root's"
+        case errno.ENOENT:
+            return "its folder is not there"
+        case _:
+            return error.strerror or str(error)
+
+
+def _listen_on(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1" if host == "localhost" else host, int(port)))
+        server.listen(_BACKLOG)
+    except OSError:
+        server.close()
+        raise
+    return server
+
+
+def _listen_at(path: Path) -> socket.socket:
+    _clear(path)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        server.bind(str(path))
+        path.chmod(_SOCKET_MODE)
+        server.listen(_BACKLOG)
+    except OSError:
+        server.close()
+        raise
+    return server
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket that nobody listens on any more, and nothing else."""
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(there.st_mode):
+        raise FileExistsError(errno.EEXIST, "a file that is no socket has that name")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        probe.settimeout(_CONNECT_SECONDS)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

@@ -1,0 +1,75 @@
+"""Log-in: one token, compared in constant time, and sessions that live in memory and end with the daemon."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+COOKIE = "clipspool_session"
+SESSION_SECONDS = 12 * 3600.0
+_SESSIONS_MAX = 1000
+_TRIES_MAX = 10
+_TRIES_SECONDS = 60.0
+_TOKEN_CHARACTERS_MAX = 4096
+
+
+class TooManyTries(Exception):
+    """The token was wrong too often lately; even the right one is not looked at now."""
+
+
+class Sessions:
+    """Who has shown the token. Serves any thread."""
+
+    def __init__(self, token: str | None, now: Callable[[], float]) -> None:
+        """Take the token, None when nobody can log in, and a clock in seconds."""
+        self._token = token
+        self._now = now
+        self._until: OrderedDict[str, float] = OrderedDict()
+        self._wrong: deque[float] = deque(maxlen=_TRIES_MAX)
+        self._lock = threading.Lock()
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is a token at all."""
+        return self._token is not None
+
+    def is_token(self, given: str) -> bool:
+        """Compare with the token; raises TooManyTries."""
+        if self._token is None:
+            return False
+        now = self._now()
+        with self._lock:
+            if len(self._wrong) == _TRIES_MAX and now - self._wrong[0] < _TRIES_SECONDS:
+                raise TooManyTries
+            is_right = len(given) <= _TOKEN_CHARACTERS_MAX and hmac.compare_digest(
+                given.encode("utf-8", "replace"), self._token.encode()
+            )
+            if not is_right:
+                self._wrong.append(now)
+        return is_right
+
+    def begin(self) -> str:
+        """Make a session for one who has shown the token; gives the cookie's value."""
+        name = secrets.token_urlsafe(32)
+        with self._lock:
+            self._until[name] = self._now() + SESSION_SECONDS
+            if len(self._until) > _SESSIONS_MAX:
+                self._until.popitem(last=False)
+        return name
+
+    def is_known(self, name: str) -> bool:
+        """Whether a cookie's value is a session that has not ended."""
+        with self._lock:
+            until = self._until.get(name, 0.0)
+            if until <= self._now():
+                self._until.pop(name, None)
+                return False
+            return True
+
+    def end(self, name: str) -> None:
+        """Log out."""
+        with self._lock:
+            self._until.pop(name, None)

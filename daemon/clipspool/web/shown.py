@@ -1,0 +1,140 @@
+"""How jobs look on the page: what the stable JSON says, with words, times and buttons for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+from clipspool.events import Approved, Attached, Retried
+from clipspool.intake.names import readable
+from clipspool.job import Held, Job, Paid, State
+from clipspool.lifecycle import may
+from clipspool.views import Conditions, job_json
+from clipspool.web.films import delivered
+from clipspool.web.snapshot import waits
+from clipspool.web.timing import Timing
+
+_RETRYABLE = frozenset({Held.LOST, Held.RESULT, Held.IN_DOUBT})
+_TONES = {
+    State.DELIVERED: "good",
+    State.FAILED: "bad",
+    State.IN_DOUBT: "bad",
+    State.CANCELLED: "quiet",
+    State.QUEUED: "plain",
+}
+_ADVICE: Mapping[str, str] = {
+    "in_doubt": "The request left and no clear answer came: money may be spent. "
+    "Look for the task at the provider; attach it if it is there, retry if it is not.",
+    "budget": "It waits for your word, or for tomorrow where it is the day's limit.",
+    "duplicate": "The same clip with the same request is here already.",
+    "overdue": "It renders longer than `task_seconds_max` allows; it is still followed.",
+    "lost": "The provider knows nothing of the task any more; it is still asked, slowly.",
+    "result": "What is served as the result is no video; it is still tried, slowly.",
+    "outbox": "The outbox takes nothing; it is still tried.",
+}
+_VIDEO = frozenset({".mp4", ".mov", ".m4v", ".webm"})
+
+
+def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
+    """Give what a line about a job shows."""
+    shown = job_json(job, conditions)
+    left = timing.left(job, conditions.now)
+    pictures = count(1)
+    results = [
+        {
+            "number": number,
+            "poster": None if result.is_untouched or result.suffix not in _VIDEO else next(pictures),
+            "name": readable(result.name),
+            "size": result.size,
+            "is_video": result.suffix in _VIDEO,
+            "is_untouched": result.is_untouched,
+            "finished": result.finished,
+        }
+        for number, result in enumerate(delivered(job), start=1)
+    ]
+    credits_ = job.task.credits if job.task and job.task.credits is not None else None
+    return {
+        **shown,
+        "clip": readable(job.path),
+        "prompt": job.request.prompt,
+        "model": job.request.model,
+        "reason": _why(job, shown),
+        "tone": "warn" if waits(job) and job.state is not State.IN_DOUBT else _TONES.get(job.state, "busy"),
+        "word": job.state.value.replace("_", " "),
+        "waits": waits(job),
+        "advice": _ADVICE.get("in_doubt" if job.state is State.IN_DOUBT else shown["held"] or "", "")
+        if waits(job)
+        else "",
+        "held_word": (shown["held"] or "").replace("_", " "),
+        "percent": None
+        if job.progress is None or job.state is not State.RUNNING
+        else round(job.progress * 100),
+        "left": left,
+        "cost": credits_ if credits_ is not None else job.credits_estimated,
+        "cost_is_known": credits_ is not None,
+        "results": results,
+        "has_poster": any(result["poster"] for result in results),
+        "acts": acts_of(job, conditions),
+        "cancel_by": job.cancel_by,
+    }
+
+
+def _why(job: Job, shown: Mapping[str, Any]) -> str:
+    if job.cancel_by and not job.state.is_terminal:
+        return "is being cancelled"
+    return str(shown["error"]["message"] if shown["error"] else shown["reason"])
+
+
+def acts_of(job: Job, conditions: Conditions) -> list[str]:
+    """Name what an operator may do to a job as it stands; the daemon has the last word."""
+    acts = []
+    held, _ = conditions.why_waiting(job)
+    if may(job, Approved) and not job.approved and held in {"budget", "duplicate"}:
+        acts.append("approve")
+    if may(job, Attached) and (job.state is State.IN_DOUBT or job.held in _RETRYABLE):
+        acts.append("attach")
+    is_stuck = job.held in _RETRYABLE and job.state is not State.FETCHED
+    if may(job, Retried) and (job.state.is_terminal or job.state is State.IN_DOUBT or is_stuck):
+        acts.append("retry")
+    if not job.state.is_terminal and not job.cancel_by:
+        acts.append("cancel")
+    return acts
+
+
+def price_of(job: Job) -> str:
+    """Say what one more submission may cost."""
+    if job.credits_estimated is None:
+        return "What it will cost is not known."
+    return f"It may cost about {job.credits_estimated:,.10g} credits."
+
+
+def warning_of(job: Job, act: str) -> list[str]:
+    """Say what an act may cost or lose, in sentences."""
+    match act:
+        case "retry":
+            said = [price_of(job)]
+            if job.paid is Paid.YES:
+                said.append("It was paid for already: it would be paid for again.")
+            elif job.paid is Paid.UNKNOWN:
+                said.append(
+                    "It may have been paid for already: look for the task at the provider first; "
+                    "if it is there, attach it instead."
+                )
+            return said
+        case "cancel":
+            said = ["The clip goes to _failed, unless it is retried."]
+            if job.paid is Paid.NO:
+                return ["Nothing was spent for it yet.", *said]
+            cost = "" if job.credits_estimated is None else f" (about {job.credits_estimated:,.10g} credits)"
+            return [f"What was paid for its task{cost} is lost, unless the provider gives it back.", *said]
+        case "attach":
+            return [
+                "This costs nothing more.",
+                "The task's result will be delivered as this clip's: make sure that it is the right one.",
+            ]
+        case _:
+            return [
+                "It will be sent to the provider and paid for, past the limit that holds it.",
+                price_of(job),
+            ]

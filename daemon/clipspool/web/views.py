@@ -1,0 +1,296 @@
+"""The pages that show: the overview, the list of jobs, one job, and source and result side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from clipspool.intake.names import readable
+from clipspool.job import TERMINAL, Job, State
+from clipspool.journal import UNDER_WAY, Filter, Look, Lookup
+from clipspool.provenance import as_sent
+from clipspool.views import Conditions, entry_json, iso
+from clipspool.web.house import Entrance, House
+from clipspool.web.plot import DAYS, Ledger, plot
+from clipspool.web.porter import is_known
+from clipspool.web.shown import row_of
+from clipspool.web.snapshot import Pages, Seen, Snapshot, Waiting, waits
+from clipspool.web.spelling import environment, film, flat
+from clipspool.web.timing import Timing
+
+PAGE_SIZE = 50
+_WAITING_SHOWN = 12
+_UNDER_WAY_SHOWN = 30
+_DONE_SHOWN = 8
+_LYING_SHOWN = 10
+_HELD_LOOKED_AT = 2000
+_HISTORY_SHOWN = 200
+_WORD_MAX = 200
+_PLOTS: Mapping[str, Mapping[str, int]] = {
+    "wide": {"days": DAYS, "width": 1000, "height": 170},
+    "narrow": {"days": 14, "width": 360, "height": 170},
+}
+_CHOICES: Mapping[str, tuple[State, ...]] = {
+    "open": tuple(state for state in State if state not in TERMINAL),
+    "under_way": UNDER_WAY,
+    **{state.value: (state,) for state in State},
+}
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+
+
+class Views:
+    """Draws pages from the journal and from what the daemon says. Its methods serve worker threads."""
+
+    def __init__(
+        self, house: House, entrance: Entrance, lookup: Lookup, waiting: Waiting, version: Callable[[], int]
+    ) -> None:
+        """Read nothing yet."""
+        self.house = house
+        self.lookup = lookup
+        self.snapshot = Snapshot(house, version)
+        self._waiting = waiting
+        self._entrance = entrance
+        self._pages = Pages(version)
+        self._timing = Timing()
+        self._ledger = Ledger()
+        self._env = environment()
+
+    # --- drawing --------------------------------------------------------------------------------------
+
+    def draw(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
+        """Draw a page that is not kept."""
+        return HTMLResponse(self._text(request, name, **values), status)
+
+    def draw_bare(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
+        """Draw a page that says nothing about the daemon."""
+        text = self._env.get_template(name).render(path=request.url.path, **values)
+        return HTMLResponse(text, status)
+
+    def _text(self, asked: Request, name: str, /, **values: Any) -> str:
+        try:
+            seen: Seen | None = self.snapshot.get()
+        except TimeoutError:
+            seen = None
+        return self._env.get_template(name).render(
+            seen=seen,
+            daemon=self._state(seen),
+            is_known=is_known(asked),
+            has_token=self._entrance.token is not None,
+            path=asked.url.path,
+            now=self.house.now(),
+            iso=iso,
+            **values,
+        )
+
+    def _state(self, seen: Seen | None) -> tuple[str, str]:
+        """Give the daemon's state as a tone and a few words."""
+        if seen is None or seen.is_late:
+            return "warn", "the daemon is slow to answer"
+        if seen.status["provider"]["blocked"]:
+            return "bad", "provider blocked"
+        if any(inbox["state"] == "offline" for inbox in seen.status["inboxes"]):
+            return "bad", "an inbox is offline"
+        if "*" in seen.conditions.paused:
+            return "warn", "paused"
+        return "good", "running"
+
+    def _kept(self, request: Request, name: str, gather: Callable[[], dict[str, Any]]) -> Response:
+        """Draw a page that many may look at, once for all of them."""
+        key = (request.url.path, request.url.query, is_known(request))
+        return HTMLResponse(self._pages.get(key, lambda: self._text(request, name, **gather())))
+
+    def _conditions(self) -> Conditions:
+        return self.snapshot.get().conditions
+
+    def _row(self, job: Job, conditions: Conditions) -> dict[str, Any]:
+        return row_of(job, conditions, self._timing)
+
+    # --- pages ----------------------------------------------------------------------------------------
+
+    def overview(self, request: Request) -> Response:
+        """Show inboxes, what needs a person, what is under way, what came home, and what it cost."""
+
+        def gather() -> dict[str, Any]:
+            seen = self.snapshot.get()
+            conditions, status = seen.conditions, seen.status
+            ids = self._waiting.ids(self.lookup)
+            with self.lookup.look() as look:
+                self._timing.refresh(look)
+                held = self._held(look, ids[:_WAITING_SHOWN])
+                under_way = look.under_way(_UNDER_WAY_SHOWN)
+                done = look.newest(State.DELIVERED, _DONE_SHOWN)
+                failed = look.newest(State.FAILED, 1)
+                spent = self._ledger.spent(look, conditions.now)
+            limits = conditions.limits
+            return {
+                "inboxes": [self._inbox(inbox) for inbox in status["inboxes"]],
+                "is_paused": "*" in conditions.paused,
+                "held": [self._row(job, conditions) for job in held],
+                "held_count": len(ids),
+                "under_way": [self._row(job, conditions) for job in under_way if not waits(job)],
+                "done": [self._row(job, conditions) for job in done],
+                "last_failed": self._row(failed[0], conditions) if failed else None,
+                "plots": [
+                    (
+                        kind,
+                        plot(
+                            spent, conditions.now, limits.credits_per_day, limits.submissions_per_day, **how
+                        ),
+                    )
+                    for kind, how in _PLOTS.items()
+                ],
+                "limits": limits,
+                "day_is_spent": limits.day_is_spent(conditions.spend),
+            }
+
+        return self._kept(request, "overview.html", gather)
+
+    def _held(self, look: Look, ids: list[str]) -> list[Job]:
+        found = look.load(ids)
+        for job in found:
+            if not waits(job):
+                self._waiting.forget(job.id)
+        return [job for job in found if waits(job)]
+
+    def _inbox(self, inbox: Mapping[str, Any]) -> dict[str, Any]:
+        tones = {"offline": "bad", "paused": "warn", "watching": "good"}
+        lying = [{**one, "path": readable(one["path"])} for one in inbox["waiting"][:_LYING_SHOWN]]
+        return {
+            **inbox,
+            "tone": tones.get(inbox["state"], "plain"),
+            "lying": lying,
+            "lying_more": len(inbox["waiting"]) - len(lying),
+            "problems": sum(bool(one.get("problem")) for one in inbox["waiting"]),
+        }
+
+    def jobs(self, request: Request) -> Response:
+        """List jobs, newest first, a page at a time."""
+        asked = request.query_params
+        state = asked.get("state", "")
+        inbox = asked.get("inbox", "")
+        word = asked.get("q", "").strip()[:_WORD_MAX]
+        before = asked.get("before", "")
+        if (state and state not in {*_CHOICES, "held"}) or (before and not _ID.fullmatch(before)):
+            return PlainTextResponse("There is no such list.\n", 400)
+
+        def gather() -> dict[str, Any]:
+            conditions = self._conditions()
+            with self.lookup.look() as look:
+                self._timing.refresh(look)
+                if state == "held":
+                    found, after, is_partial = self._held_page(look, before, inbox, word.lower())
+                else:
+                    wanted = Filter(_CHOICES.get(state, ()), inbox or None, word)
+                    page = look.page(wanted, before or None, PAGE_SIZE)
+                    found, after, is_partial = list(page.jobs), page.before, page.is_partial
+            kept = {key: value for key, value in (("q", word), ("state", state), ("inbox", inbox)) if value}
+            return {
+                "rows": [self._row(job, conditions) for job in found],
+                "older": None if after is None else "/jobs?" + urlencode({**kept, "before": after}),
+                "newest": "/jobs?" + urlencode(kept) if before else None,
+                "is_partial": is_partial,
+                "word": word,
+                "state": state,
+                "inbox": inbox,
+                "choices": [("open", "open"), ("under_way", "under way"), ("held", "waits for a person")]
+                + [(one.value, one.value.replace("_", " ")) for one in State],
+                "inbox_names": [one["name"] for one in self.snapshot.get().status["inboxes"]],
+            }
+
+        return self._kept(request, "jobs.html", gather)
+
+    def _held_page(
+        self, look: Look, before: str, inbox: str, word: str
+    ) -> tuple[list[Job], str | None, bool]:
+        ids = [job_id for job_id in self._waiting.ids(self.lookup) if not before or job_id < before]
+        found: list[Job] = []
+        for begin in range(0, min(len(ids), _HELD_LOOKED_AT), PAGE_SIZE):
+            for job in self._held(look, ids[begin : begin + PAGE_SIZE]):
+                is_it = word in f"{job.id} {job.path} {job.request.prompt}".lower()
+                if is_it and (not inbox or job.inbox == inbox):
+                    found.append(job)
+                    if len(found) == PAGE_SIZE:
+                        return found, (job.id if job.id != ids[-1] else None), False
+        is_partial = len(ids) > _HELD_LOOKED_AT
+        return found, (ids[_HELD_LOOKED_AT - 1] if is_partial else None), is_partial
+
+    def job(self, request: Request) -> Response:
+        """Show everything about one job."""
+        found = self.find(request)
+        if found is None:
+            return self.missing(request)
+        return self._kept(request, "job.html", lambda: self._about(found))
+
+    def compare(self, request: Request) -> Response:
+        """Show source and result side by side, playing in step."""
+        found = self.find(request)
+        number = request.path_params["number"]
+        if found is None:
+            return self.missing(request)
+        row = self._row(found, self._conditions())
+        result = next((one for one in row["results"] if one["number"] == number), None)
+        if result is None or not result["is_video"]:
+            return self.missing(request)
+        request_ = found.request
+        starts = request_.start_seconds if request_.long_clips == "trim" else 0.0
+        return self.draw(request, "compare.html", job=row, result=result, starts=starts)
+
+    def _about(self, job: Job) -> dict[str, Any]:
+        conditions = self._conditions()
+        with self.lookup.look() as look:
+            self._timing.refresh(look)
+            clip = look.clip(job.clip_id)
+            fresh = look.job(job.id) or job
+            others = [one for one in look.jobs_of(job.clip_id) if one.id != job.id]
+            history = look.history(fresh)
+        return {
+            "job": self._row(fresh, conditions),
+            "request": flat(as_sent(fresh.request)),
+            "evidence": flat(fresh.task.evidence if fresh.task else {}),
+            "sent_at": fresh.task.intent_at if fresh.task else None,
+            "film": film(clip.media if clip else {}),
+            "media": flat(clip.media if clip else {}),
+            "clip_size": clip.size if clip else None,
+            "lies_at": readable(clip.lies_at) if clip and clip.lies_at else None,
+            "others": [self._row(one, conditions) for one in others],
+            "history": [_entry(entry_json(entry)) for entry in history[-_HISTORY_SHOWN:]],
+            "history_more": max(len(history) - _HISTORY_SHOWN, 0),
+        }
+
+    def find(self, request: Request) -> Job | None:
+        """Give the job that an address names."""
+        job_id = request.path_params["job"]
+        if not _ID.fullmatch(job_id):
+            return None
+        with self.lookup.look() as look:
+            return look.job(job_id)
+
+    def missing(self, request: Request) -> Response:
+        """Say that there is nothing at this address."""
+        if self._entrance.must_log_in and not is_known(request):
+            return PlainTextResponse("There is nothing here.\n", 404)
+        return self.draw(
+            request,
+            "said.html",
+            status=404,
+            title="Not found",
+            said=["There is nothing here (any more)."],
+            back="/jobs",
+        )
+
+    def fingerprint(self) -> str:
+        """Tell apart what no news tells: what the daemon says of its inboxes."""
+        try:
+            status = self.snapshot.get().status
+        except TimeoutError:
+            return "late"
+        return repr((status["inboxes"], status["provider"], status["jobs"]))
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {**entry, "event": entry["event"].replace("_", " "), "facts": flat(entry["facts"])}

@@ -1,0 +1,137 @@
+"""What the page asks of the journal: every job once, page by page, and no dearer with a larger journal."""
+
+import pytest
+
+from clipspool.job import Held, State
+from clipspool.journal import Filter, Journal, Lookup, lookup
+from fakes import NOON
+from many import DAY, fill
+
+COUNT = 3000
+OPEN = tuple(state for state in State if not state.is_terminal)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    path = tmp_path_factory.mktemp("journal") / "journal.db"
+    fill(path, COUNT, NOON, queued=300)
+    return Lookup(path)
+
+
+def walk(many, wanted, size=37):
+    found, before, pages = [], None, 0
+    while pages == 0 or before is not None:
+        with many.look() as look:
+            page = look.page(wanted, before, size)
+        found += page.jobs
+        before, pages = page.before, pages + 1
+    return found
+
+
+def test_all_pages_together_hold_every_job_once_newest_first(many):
+    ids = [job.id for job in walk(many, Filter(), 499)]
+    assert ids == sorted(ids, reverse=True)
+    assert len(set(ids)) == len(ids) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_it"),
+    [
+        (Filter((State.FAILED,)), lambda j: j.state is State.FAILED),
+        (Filter((State.DELIVERED,), "bay-1"), lambda j: j.state is State.DELIVERED and j.inbox == "bay-1"),
+        (Filter(OPEN), lambda j: j.state in OPEN),
+        (Filter(inbox="bay-2"), lambda j: j.inbox == "bay-2"),
+        (Filter(word="TAKE 12"), lambda j: "take 12" in j.request.prompt),
+        (Filter(word="shot2999.mp4"), lambda j: j.path == "day/shot2999.mp4"),
+        (Filter(word="task-1234"), lambda j: j.task is not None and j.task.task_id == "task-1234"),
+        (Filter(word="internal"), lambda j: j.error is not None),
+        (Filter((State.FAILED,), "bay-0", "take"), lambda j: j.state is State.FAILED and j.inbox == "bay-0"),
+        (Filter(word="100%_'\"\\"), lambda _: False),
+        (Filter(inbox="nowhere"), lambda _: False),
+    ],
+)
+def test_a_filter_gives_the_jobs_it_names_and_no_other(many, wanted, is_it):
+    right = [job.id for job in walk(many, Filter(), 500) if is_it(job)]
+    assert [job.id for job in walk(many, wanted)] == right
+
+
+def test_a_search_stops_after_so_many_jobs_and_says_where_to_go_on(many, monkeypatch):
+    monkeypatch.setattr(lookup, "SCAN_MAX", 100)
+    with many.look() as look:
+        page = look.page(Filter(word="take 7."), None, 10)
+        assert (page.jobs, page.is_partial) == ((), True)
+        assert page.before == f"j{COUNT - 100:08d}"
+    found = [job.request.seed for job in walk(many, Filter(word="take 77"), 10)]
+    assert found == sorted(found, reverse=True)
+    assert {77, 770, 779} <= set(found)
+
+
+@pytest.fixture(scope="module")
+def two_sizes(tmp_path_factory):
+    home = tmp_path_factory.mktemp("journals")
+    for count in (1200, 12_000):
+        fill(home / f"{count}.db", count, NOON, queued=40)
+    return [home / "1200.db", home / "12000.db"]
+
+
+def steps(path, ask):
+    """Count what SQLite does for a question, in its own steps."""
+    counted = [0]
+
+    def count():
+        counted[0] += 1
+
+    with Lookup(path).look() as look:
+        look._connection.connection.driver_connection.set_progress_handler(count, 10)
+        ask(look)
+    return counted[0] * 10
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda look: look.page(Filter(), None, 50),
+        lambda look: look.page(Filter(inbox="bay-1"), None, 50),
+        lambda look: look.page(Filter((State.DELIVERED,)), None, 50),
+        lambda look: look.newest(State.DELIVERED, 8),
+        lambda look: look.newest(State.FAILED, 1),
+        lambda look: look.under_way(30),
+        lambda look: look.durations(100),
+        lambda look: look.held(),
+        lambda look: look.job("j00000500"),
+    ],
+)
+def test_a_question_costs_no_more_in_a_journal_ten_times_as_large(two_sizes, monkeypatch, ask):
+    monkeypatch.setattr(lookup, "SCAN_MAX", 300)
+    monkeypatch.setattr(lookup, "_FEW", 100)
+    costs = [steps(path, ask) for path in two_sizes]
+    assert costs[1] < costs[0] * 1.6 + 500, costs
+
+
+def test_jobs_that_wait_for_a_person_are_found_in_every_open_state(many):
+    with many.look() as look:
+        held = look.held()
+        jobs = look.load(sorted(held))
+    assert held == {job.id for job in walk(many, Filter(OPEN), 400) if job.held is not None}
+    assert {job.held for job in jobs} == {Held.IN_DOUBT, Held.BUDGET}
+
+
+def test_spend_by_day_adds_up_to_what_the_journal_says(tmp_path):
+    fill(tmp_path / "j.db", 500, NOON, days=5)
+    journal = Journal.read(tmp_path / "j.db")
+    today = int(NOON // DAY)
+    with Lookup(tmp_path / "j.db").look() as look:
+        spent = look.spent(today - 5, today + 1)
+    for day in range(today - 4, today + 1):
+        since = journal.spent(day * DAY)
+        assert sum(one.submissions for one in spent if one.day >= day) == since.submissions
+        assert sum(one.credits for one in spent if one.day >= day) == pytest.approx(since.credits)
+    journal.close()
+
+
+def test_durations_are_from_the_task_to_its_result(many):
+    with many.look() as look:
+        found = look.durations(70)
+    assert len(found) == 70
+    assert {model for model, _ in found} == {"gen4_aleph"}
+    assert {round(seconds) for _, seconds in found} == set(range(84, 91))

@@ -1,0 +1,710 @@
+"""The page over real HTTP: what it shows, whom it lets in, and what attackers get."""
+
+import http.client
+import json
+import os
+import socket
+import stat
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from html.parser import HTMLParser
+from urllib.parse import urlencode
+
+import pytest
+
+from clipspool.bay import Bay
+from clipspool.files import OURS
+from clipspool.job import Error, Held, Paid, State
+from clipspool.journal import Journal
+from clipspool.news import ProviderUnblocked
+from clipspool.operator import Refused
+from clipspool.root import Root
+from clipspool.views import Conditions, InboxView, status_json
+from clipspool.web.door import CannotListen, Door
+from clipspool.web.house import Entrance, House
+from clipspool.web.server import Page
+from clipspool.work import folder_of
+from fakes import NOON, RESULT, a_clip, a_job, a_request, a_task
+
+TOKEN = "a-token-of-some-length"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+SAME = {"Sec-Fetch-Site": "same-origin"}
+ODD = "caf\udce9/sh\udcf6t.mp4"
+SCRIPT = "<script>alert('x')</script>"
+FILM = bytes(range(256)) * 40
+PRIVATE = b"nobody may read this"
+
+
+class Client:
+    """Says to a page exactly what it is told to."""
+
+    def __init__(self, address):
+        self.address = address
+
+    def __call__(self, method, path, headers=None, body=None, **fields):
+        connection = http.client.HTTPConnection(*self.address, timeout=20)
+        try:
+            body = urlencode(fields).encode() if fields else body
+            connection.putrequest(method, path, skip_host="Host" in (headers or {}))
+            for name, value in (headers or {}).items():
+                connection.putheader(name, value)
+            if method == "POST" and "Content-Length" not in (headers or {}):
+                connection.putheader("Content-Length", str(len(body or b"")))
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            answer.body = answer.read()
+            answer.text = answer.body.decode("utf-8", "replace")
+            return answer
+        finally:
+            connection.close()
+
+    def get(self, path, **headers):
+        return self("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def post(self, path, headers=None, **fields):
+        return self("POST", path, FORM | (BEARER if headers is None else headers), b"", **fields)
+
+    def log_in(self):
+        answer = self.post("/login", SAME, token=TOKEN)
+        assert answer.status == 303
+        return answer.getheader("Set-Cookie").partition(";")[0]
+
+
+class Stage:
+    """A journal, an inbox with its outbox, and the page over them."""
+
+    def __init__(self, home):
+        self.home = home
+        for name in ("bay", "results", "private"):
+            (home / name).mkdir()
+        (home / "private/film.mp4").write_bytes(PRIVATE)
+        self.journal = Journal.open(home / "journal.db")
+        self.bay = Bay("bay", Root(home / "bay"), Root(home / "results"), "j1")
+        self.commands = []
+        self.answer = lambda _do, _arguments: []
+        self.waiting = []
+        self.is_busy = False
+        self.now = NOON
+        self.page = None
+
+    def add(self, job_id="clip1", *, path="day/shot.mp4", **changes):
+        job = a_job(job_id, path=path, **changes)
+        with self.journal.turn():
+            self.journal.accept(a_clip(job.clip_id, path=path), [job])
+        work = self.home / "bay" / folder_of(job.clip_id)
+        work.mkdir(parents=True)
+        (work / "clip.mp4").write_bytes(FILM)
+        return job
+
+    def deliver(self, job_id="clip1", name="shot.mp4", **changes):
+        (self.home / "results" / os.fsencode(name).decode("utf-8", "surrogateescape")).write_bytes(FILM[::-1])
+        results = (replace(RESULT, name=name),)
+        return self.add(
+            job_id, state=State.DELIVERED, results=results, paid=Paid.YES, task=a_task(), **changes
+        )
+
+    def state(self):
+        future = Future()
+        if not self.is_busy:
+            conditions = Conditions(self.now)
+            inboxes = [InboxView("bay", "watching", "events", waiting=self.waiting)]
+            daemon = {"running": True, "pid": 1, "since": None}
+            future.set_result((status_json(self.journal.counts, conditions, inboxes, daemon), conditions))
+        return future
+
+    def command(self, do, arguments):
+        self.commands.append((do, dict(arguments)))
+        return self.answer(do, arguments)
+
+    @contextmanager
+    def open(self, entrance=None, *, listen="127.0.0.1:0", **house):
+        door = Door(listen)
+        given = House(
+            self.home / "journal.db",
+            self.state,
+            self.command,
+            lambda: {"bay": self.bay},
+            lambda: self.now,
+            **house,
+        )
+        self.page = Page(door, given, entrance or Entrance(TOKEN))
+        self.page.start()
+        try:
+            yield Client(door.socket.getsockname())
+        finally:
+            self.page.stop()
+
+
+@pytest.fixture
+def stage(tmp_path):
+    one = Stage(tmp_path)
+    yield one
+    one.journal.close()
+
+
+@pytest.fixture
+def web(stage):
+    with stage.open() as client:
+        yield client
+
+
+# --- who may come in ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.test",
+        "localhost.evil.test",
+        "127.0.0.1.evil.test",
+        "evil.test:80",
+        "",
+        "10.0.0.1",
+        "[::1",
+        "a@b@c",
+    ],
+)
+def test_a_name_that_is_not_ours_gets_nothing(stage, web, host):
+    stage.add()
+    answer = web.get("/", Host=host)
+    assert answer.status in {400, 421}
+    assert b"shot" not in answer.body
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:9999", "127.0.0.1:8765", "[::1]:8765", "LocalHost."]
+)
+def test_this_machine_by_any_port_is_served_so_that_tunnels_work(web, host):
+    assert web.get("/", Host=host).status == 200
+
+
+@pytest.mark.parametrize("act", ["retry", "cancel", "attach", "approve", "pause", "resume"])
+def test_asking_with_get_changes_nothing(stage, web, act):
+    stage.add(state=State.IN_DOUBT, held=Held.IN_DOUBT, paid=Paid.UNKNOWN)
+    for path in (f"/jobs/clip1/{act}?yes=1", f"/inboxes/bay/{act}", f"/inboxes/all/{act}", "/logout"):
+        for method in ("GET", "HEAD"):
+            assert web(method, path, BEARER).status < 500
+    assert stage.commands == []
+
+
+def test_nothing_is_changed_without_the_token(stage, web):
+    stage.add()
+    assert web.post("/jobs/clip1/cancel", SAME).status == 401
+    assert web.post("/jobs/clip1/cancel", {"Authorization": "Bearer wrong-token-of-length"}).status == 401
+    assert web.post("/jobs/clip1/cancel", {"Authorization": f"Basic {TOKEN}"}).status == 401
+    assert web.post(f"/jobs/clip1/cancel?token={TOKEN}", SAME, token=TOKEN).status == 401
+    assert web.post("/jobs/clip1/cancel", SAME | {"Cookie": "clipspool_session=guess"}).status == 401
+    assert stage.commands == []
+
+
+def test_with_the_token_a_command_is_given_as_the_command_line_would(stage, web):
+    stage.add()
+    stage.answer = lambda _do, arguments: [{"id": i, "done": True} for i in arguments.get("ids", ["clip1"])]
+    assert web.post("/jobs/clip1/cancel").getheader("Location") == "/jobs/clip1"
+    web.post("/jobs/clip1/retry")
+    web.post("/jobs/clip1/approve")
+    web.post("/jobs/clip1/attach", task_id=" task-9 ")
+    web.post("/inboxes/bay/pause")
+    web.post("/inboxes/all/resume")
+    assert [(do, {k: v for k, v in given.items() if k != "by"}) for do, given in stage.commands] == [
+        ("cancel", {"ids": ["clip1"]}),
+        ("retry", {"ids": ["clip1"]}),
+        ("approve", {"ids": ["clip1"]}),
+        ("attach", {"job_id": "clip1", "task_id": "task-9"}),
+        ("pause", {"inbox": "bay"}),
+        ("resume", {"inbox": None}),
+    ]
+
+
+def test_a_command_that_is_not_known_is_not_given(stage, web):
+    stage.add()
+    assert web.post("/jobs/clip1/recover").status == 404
+    assert web.post("/inboxes/bay/status").status == 404
+    assert stage.commands == []
+
+
+def test_what_the_daemon_refuses_is_said(stage, web):
+    stage.add()
+
+    def refuse(_do, _arguments):
+        raise Refused("it is <b>delivered</b> already")
+
+    stage.answer = refuse
+    answer = web.post("/jobs/clip1/cancel")
+    assert answer.status == 409
+    assert "it is &lt;b&gt;delivered&lt;/b&gt; already" in answer.text
+    stage.answer = lambda _do, _arguments: [{"id": "clip1", "done": False, "why": "there is no such job"}]
+    assert "there is no such job" in web.post("/jobs/clip1/cancel").text
+
+
+def test_logging_in_gives_a_session_that_only_this_site_can_use_until_it_is_ended(stage, web):
+    stage.add()
+    answer = web.post("/login", SAME, token=TOKEN)
+    cookie = answer.getheader("Set-Cookie")
+    assert {"HttpOnly", "SameSite=strict"} <= {part.strip() for part in cookie.split(";")}
+    assert TOKEN not in cookie
+    session = {"Cookie": cookie.partition(";")[0]}
+    assert web.post("/jobs/clip1/cancel", SAME | session).status == 303
+    assert web.post("/logout", SAME | session).status == 303
+    assert web.post("/jobs/clip1/cancel", SAME | session).status == 401
+    session = {"Cookie": web.log_in()}
+    stage.now += 13 * 3600
+    assert web.post("/jobs/clip1/cancel", SAME | session).status == 401
+    assert len(stage.commands) == 1
+
+
+def test_behind_tls_the_cookie_is_for_tls_only(web):
+    host = "localhost"
+    answer = web.post("/login", {"Host": host, "Origin": f"https://{host}"}, token=TOKEN)
+    assert "Secure" in answer.getheader("Set-Cookie")
+
+
+def test_one_who_guesses_is_stopped_and_then_not_even_the_right_token_counts(stage, web):
+    answers = [web.post("/login", SAME, token=f"wrong-token-number-{i}").status for i in range(12)]
+    assert answers == [401] * 10 + [429] * 2
+    assert web.post("/login", SAME, token=TOKEN).status == 429
+    assert web.post("/jobs/clip1/cancel").status == 429
+    stage.now += 61
+    assert web.post("/login", SAME, token=TOKEN).status == 303
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "http://evil.test"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:1"},
+        {"Origin": "file://localhost"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+    ],
+)
+def test_a_form_of_another_site_changes_nothing_even_with_the_session(stage, web, headers):
+    stage.add()
+    session = {"Cookie": web.log_in(), "Host": "localhost"}
+    assert web.post("/jobs/clip1/cancel", session | headers).status == 403
+    assert web.post("/login", {"Host": "localhost"} | headers, token=TOKEN).status == 403
+    assert stage.commands == []
+    assert web.post("/jobs/clip1/cancel", session | {"Origin": "http://localhost"}).status == 303
+
+
+def test_other_bodies_and_methods_are_refused(stage, web):
+    stage.add()
+    asked = "/jobs/clip1/cancel"
+    assert web("POST", asked, BEARER | {"Content-Type": "application/json"}, b"{}").status == 415
+    assert web("POST", asked, BEARER | {"Content-Type": "text/plain"}, b"a=b").status == 415
+    assert web("POST", asked, BEARER | FORM, b"a=" + b"x" * 20_000).status == 413
+    assert web("POST", asked, BEARER | FORM | {"Content-Length": "-1"}).status in {400, 413}
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
+        assert web(method, asked, BEARER).status == 405
+    assert stage.commands == []
+
+
+def test_without_a_token_set_nothing_can_be_changed_by_anybody(stage):
+    stage.add(state=State.IN_DOUBT, held=Held.IN_DOUBT)
+    with stage.open(Entrance()) as web:
+        for headers in (SAME, {"Authorization": "Bearer "}, {"Authorization": "Bearer None"}):
+            assert web.post("/jobs/clip1/retry", headers).status in {401, 403}
+            assert web.post("/login", SAME | headers, token="").status in {401, 403}
+        page = web.get("/").text
+        assert "/jobs/clip1/retry" not in page
+        assert "CLIPSPOOL_WEB__TOKEN" in page
+    assert stage.commands == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/jobs/clip1/source", "/jobs/clip1/result/1", "/events", "/static/page.js", "/"]
+)
+def test_another_site_can_embed_nothing_but_may_link_to_it(stage, web, path):
+    stage.deliver()
+    for mode, dest in (("no-cors", "image"), ("no-cors", "video"), ("cors", "empty"), ("navigate", "iframe")):
+        headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+        assert web("GET", path, headers).status == 403
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert web("HEAD" if path == "/events" else "GET", path, link).status in {200, 405}
+
+
+def test_beyond_this_machine_strangers_see_nothing_but_the_log_in(stage):
+    stage.deliver()
+    entrance = Entrance(TOKEN, is_near=False, must_log_in=True, hosts=("clips.example.com",))
+    with stage.open(entrance, health=lambda: (True, {}), metrics=lambda: b"x 1\n") as web:
+        for path in ("/", "/jobs", "/jobs/clip1", "/jobs/clip1/source", "/jobs/clip1/result/1", "/events"):
+            assert web.get(path).status == 401
+        assert web.get("/", Accept="text/html").getheader("Location") == "/login"
+        assert web.get("/metrics").status == 401
+        assert web("GET", "/metrics", BEARER).status == 200
+        for path in ("/login", "/static/icon.svg", "/healthz", "/static/nothing", "/login/x"):
+            answer = web.get(path)
+            assert b"bay" not in answer.body
+            assert b"shot" not in answer.body
+        session = {"Cookie": web.log_in()}
+        assert web("GET", "/jobs/clip1", session).status == 200
+        assert web("GET", "/", session | {"Host": "clips.example.com"}).status == 200
+        assert web("GET", "/", session | {"Host": "10.1.2.3:8765"}).status == 200
+        assert web("GET", "/", session | {"Host": "other.example.com"}).status == 421
+
+
+def test_every_answer_carries_the_rules_that_keep_script_out(stage, web):
+    stage.deliver()
+    paths = ["/", "/jobs", "/jobs/clip1", "/jobs/clip1/source", "/static/page.js", "/nothing", "/login"]
+    answers = [web.get(path) for path in paths] + [web.get("/", Host="evil.test"), web("PUT", "/", {})]
+    for answer in answers:
+        policy = answer.getheader("Content-Security-Policy")
+        assert "default-src 'none'" in policy
+        assert "script-src 'self';" in policy
+        assert "unsafe" not in policy
+        assert answer.getheader("X-Content-Type-Options") == "nosniff"
+        assert answer.getheader("X-Frame-Options") == "DENY"
+        assert answer.getheader("Cross-Origin-Resource-Policy") == "same-origin"
+        assert answer.getheader("Cache-Control")
+        assert answer.getheader("Server") is None
+
+
+# --- what comes from others ------------------------------------------------------------------------------
+
+
+def test_script_in_names_prompts_and_messages_stays_text(stage, web):
+    evil = f"\"'`{SCRIPT}`<img src=x onerror=alert(1)>"
+    error = Error(evil, evil, evil)
+    stage.add(
+        "bad1",
+        path=f"{SCRIPT.replace('/', '')}.mp4",
+        request=a_request(prompt=evil),
+        state=State.FAILED,
+        error=error,
+    )
+    stage.add(
+        "bad2", state=State.IN_DOUBT, held=Held.IN_DOUBT, reason=evil, task=a_task(evidence={evil: evil})
+    )
+    stage.deliver("bad3", name="<b onclick=x>.mp4", variant='_"><i>', request=a_request(prompt=evil))
+    stage.waiting = [{"path": evil, "reason": evil, "since": "2026-01-01T00:00:00Z", "problem": True}]
+    paths = ["/", "/jobs", f"/jobs?{urlencode({'q': evil})}", f"/jobs?{urlencode({'inbox': evil})}"]
+    paths += ["/jobs/bad1", "/jobs/bad2", "/jobs/bad3", "/jobs/bad3/compare/1", "/jobs/bad2/retry"]
+    for path in paths:
+        answer = web("GET", path, BEARER)
+        assert answer.status == 200, path
+        assert answer.text.count(SCRIPT) == 0
+        seen = Tags()
+        seen.feed(answer.text)
+        assert seen.scripts == ["/static/page.js"]
+        assert not seen.names & {"iframe", "object", "embed", "base"}
+        assert not {name for name in seen.attributes if name.startswith("on") or name == "style"}
+        assert set(seen.links) <= {"", "#main", "#spend"}
+
+
+class Tags(HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.names, self.attributes, self.scripts, self.links = set(), set(), [], []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.names.add(tag)
+        self.attributes.update(given)
+        if tag == "script":
+            self.scripts.append(given.get("src"))
+        self.links += [
+            url for name in ("src", "href", "action") if not (url := given.get(name) or "").startswith("/")
+        ]
+
+
+def test_marks_that_turn_the_direction_of_text_are_shown_escaped(stage, web):
+    stage.add(path="shot\u202e4pm.exe.mp4", request=a_request(prompt="a\u202eb\u0000c"))
+    for path in ("/jobs", "/jobs/clip1"):
+        text = web.get(path).text
+        assert "\u202e" not in text
+        assert "\\u202e" in text
+
+
+def test_names_that_are_not_utf8_are_shown_escaped_and_their_films_are_served(stage, web):
+    stage.deliver(name="caf\udce9.mp4", path=ODD)
+    for path in ("/", "/jobs", "/jobs/clip1"):
+        answer = web.get(path)
+        assert answer.status == 200
+        answer.body.decode()
+        assert "caf\\xe9/sh\\xf6t.mp4" in answer.text
+    assert web.get("/jobs/clip1/source").body == FILM
+    assert web.get("/jobs/clip1/result/1").body == FILM[::-1]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/jobs/../../etc/passwd/source",
+        "/jobs/..%2f..%2fetc%2fpasswd/source",
+        "/jobs/%2e%2e/source",
+        "/jobs/clip1%00/source",
+        "/jobs/clip1/result/..%2f..%2fprivate%2ffilm.mp4",
+        "/jobs/clip1/result/-1",
+        "/jobs/clip1/result/0",
+        "/jobs/clip1/result/2",
+        "/jobs/clip1/result/99999999999999999999",
+        "/jobs/clip1/poster/../../journal.db",
+        "/static/../server.py",
+        "/static/%2e%2e/server.py",
+        "/static/..%2fserver.py",
+        "/static//etc/passwd",
+        "//etc/passwd",
+        "/static/%00",
+        "/jobs/%ff%fe",
+        "/jobs/" + "a" * 5000,
+    ],
+)
+def test_no_address_leads_out_of_the_known_folders(stage, web, path):
+    stage.deliver()
+    answer = web.get(path)
+    assert answer.status in {400, 404}, answer.text[:200]
+    for secret in (b"root:", PRIVATE, b"import", b"SQLite"):
+        assert secret not in answer.body
+
+
+def test_a_link_in_the_place_of_a_film_is_not_followed(stage, web):
+    stage.deliver()
+    work = stage.home / "bay" / folder_of("clip1")
+    for there in (work / "clip.mp4", stage.home / "results/shot.mp4"):
+        there.unlink()
+        there.symlink_to(stage.home / "private/film.mp4")
+    assert web.get("/jobs/clip1/source").status == 404
+    assert web.get("/jobs/clip1/result/1").status == 404
+    work.joinpath("clip.mp4").unlink()
+    os.mkfifo(work / "clip.mp4")
+    assert web.get("/jobs/clip1/source").status == 404
+
+
+def test_a_folder_that_is_a_link_is_not_entered(stage, web):
+    stage.deliver()
+    work = stage.home / "bay" / folder_of("clip1")
+    work.rename(stage.home / "private/work")
+    work.symlink_to(stage.home / "private/work")
+    assert web.get("/jobs/clip1/source").status == 404
+
+
+def test_a_result_whose_name_leads_away_is_not_served(stage, web):
+    for number, name in enumerate(("../private/film.mp4", "/etc/passwd", "a/../../private/film.mp4")):
+        results = (replace(RESULT, name=name),)
+        stage.add(f"bad{number}", state=State.DELIVERED, results=results)
+        assert web.get(f"/jobs/bad{number}/result/1").status == 404
+
+
+# --- films ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "begin", "end"),
+    [
+        ("bytes=0-", 206, 0, None),
+        ("bytes=0-0", 206, 0, 1),
+        ("bytes=100-199", 206, 100, 200),
+        ("bytes=10000-99999", 206, 10_000, None),
+        ("bytes=-16", 206, -16, None),
+        ("bytes=-999999", 206, 0, None),
+        ("bytes=5-1", 200, 0, None),
+        ("bytes=0-1,5-6", 200, 0, None),
+        ("lines=1-2", 200, 0, None),
+        ("bytes=x", 200, 0, None),
+    ],
+)
+def test_a_player_gets_the_part_of_a_film_that_it_asks_for(stage, web, wanted, status, begin, end):
+    stage.add()
+    answer = web.get("/jobs/clip1/source", Range=wanted)
+    assert (answer.status, answer.body) == (status, FILM[begin:end])
+    if status == 206:
+        first = begin % len(FILM)
+        last = first + len(answer.body) - 1
+        assert answer.getheader("Content-Range") == f"bytes {first}-{last}/{len(FILM)}"
+
+
+def test_a_part_that_is_not_there_is_refused(stage, web):
+    stage.add()
+    for wanted in (f"bytes={len(FILM)}-", "bytes=-0"):
+        answer = web.get("/jobs/clip1/source", Range=wanted)
+        assert (answer.status, answer.getheader("Content-Range")) == (416, f"bytes */{len(FILM)}")
+
+
+def test_a_film_that_changed_is_sent_whole_and_one_that_did_not_is_not_sent_again(stage, web):
+    stage.add()
+    first = web.get("/jobs/clip1/source")
+    tag = first.getheader("ETag")
+    assert first.getheader("Content-Type") == "video/mp4"
+    assert web.get("/jobs/clip1/source", If_None_Match=tag).status == 304
+    assert web.get("/jobs/clip1/source", Range="bytes=0-9", If_Range=tag).status == 206
+    answer = web.get("/jobs/clip1/source", Range="bytes=0-9", If_Range='"other"')
+    assert (answer.status, answer.body) == (200, FILM)
+    head = web("HEAD", "/jobs/clip1/source", {})
+    assert (head.status, head.getheader("Content-Length"), head.body) == (200, str(len(FILM)), b"")
+
+
+def test_posters_are_served_from_the_inbox(stage, web):
+    stage.deliver()
+    answer = web.get("/jobs/clip1/poster/1")
+    assert (answer.status, answer.getheader("Content-Type")) == (200, "image/svg+xml")
+    posters = stage.home / "bay" / OURS / "posters"
+    posters.mkdir(parents=True)
+    (posters / "clip1.jpg").write_bytes(b"\xff\xd8 a picture")
+    (posters / "clip1-2.jpg").write_bytes(b"\xff\xd8 another")
+    assert web.get("/jobs/clip1/poster/1").body == b"\xff\xd8 a picture"
+    assert web.get("/jobs/clip1/poster/2").body == b"\xff\xd8 another"
+    assert web.get("/jobs/clip1/poster/1").getheader("Content-Type") == "image/jpeg"
+
+
+# --- what it shows --------------------------------------------------------------------------------------
+
+
+def test_a_job_in_doubt_shows_its_evidence_and_what_each_way_out_may_cost(stage, web):
+    evidence = {"bytes_written": 755_928, "http_status": 500}
+    stage.add(
+        state=State.IN_DOUBT,
+        held=Held.IN_DOUBT,
+        paid=Paid.UNKNOWN,
+        reason="HTTP 500",
+        credits_estimated=45.0,
+        task=a_task(task_id=None, evidence=evidence),
+    )
+    page = web("GET", "/jobs/clip1", BEARER).text
+    for words in ("755928", "http_status", "/jobs/clip1/attach", "/jobs/clip1/retry", "/jobs/clip1/cancel"):
+        assert words in page
+    asked = web("GET", "/jobs/clip1/retry", BEARER).text
+    assert "about 45 credits" in asked
+    assert "may have been paid for already" in asked
+    assert "is lost" in web("GET", "/jobs/clip1/cancel", BEARER).text
+    assert 'name="task_id"' in web("GET", "/jobs/clip1/attach", BEARER).text
+    assert "there is nothing to approve" in web("GET", "/jobs/clip1/approve", BEARER).text
+
+
+def test_what_was_dropped_and_why_it_waits_is_shown(stage, web):
+    stage.waiting = [
+        {
+            "path": "typo.mp4",
+            "reason": "unknown key `promt`",
+            "since": "2027-01-15T11:00:00Z",
+            "problem": True,
+        }
+    ]
+    page = web.get("/").text
+    assert "typo.mp4" in page
+    assert "unknown key <code>promt</code>" in page
+
+
+def test_time_left_is_the_median_of_this_models_tasks(stage, web):
+    with stage.journal.turn():
+        for number, seconds in enumerate((60, 100, 900)):
+            job = a_job(f"old{number}", state=State.DELIVERED, task=a_task())
+            stage.journal.accept(a_clip(job.clip_id), [job])
+            stage.journal._tell(job.clip_id, job.id, "task_succeeded", NOON + seconds, None, None, {})
+    stage.add(state=State.RUNNING, task=a_task(), progress=0.25)
+    stage.now = NOON + 40
+    page = web.get("/jobs/clip1").text
+    assert "about 60 s left" in page
+    assert "median of 3 tasks" in page
+    assert 'value="25"' in page
+    stage.now = NOON + 400
+    time.sleep(2.1)
+    assert "5 min over the usual 2 min" in web.get("/jobs/clip1").text
+
+
+def test_a_daemon_that_does_not_answer_leaves_the_page_with_what_it_last_knew(stage, web):
+    stage.add()
+    assert "running" in web.get("/").text
+    stage.is_busy = True
+    time.sleep(2.1)
+    answer = web.get("/")
+    assert answer.status == 200
+    assert "the daemon is slow to answer" in answer.text
+
+
+def test_metrics_and_health_are_there_when_they_are_given(stage):
+    with stage.open(metrics=lambda: b"clipspool_up 1\n", health=lambda: (False, {"why": "late"})) as web:
+        answer = web.get("/metrics")
+        assert (answer.status, answer.body) == (200, b"clipspool_up 1\n")
+        assert answer.getheader("Content-Type").startswith("text/plain; version=0.0.4")
+        answer = web.get("/healthz")
+        assert (answer.status, json.loads(answer.body)) == (503, {"ok": False, "why": "late"})
+    with stage.open() as web:
+        assert web.get("/metrics").status == web.get("/healthz").status == 404
+
+
+# --- news -----------------------------------------------------------------------------------------------
+
+
+def listen(address):
+    line = socket.create_connection(address, timeout=10)
+    line.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    stream = line.makefile("rb")
+    until(stream, b"event: change")
+    return line, stream
+
+
+def until(stream, words):
+    for line in stream:
+        if words in line:
+            return
+    raise AssertionError(f"the stream ended before {words}")
+
+
+def test_news_reaches_open_pages_and_a_thousand_at_once_are_few(stage, web):
+    line, stream = listen(web.address)
+    before = stage.page.pulse.version
+    for _ in range(1000):
+        stage.page.listener(ProviderUnblocked())
+        time.sleep(0.001)
+    until(stream, b"event: change")
+    assert 1 <= stage.page.pulse.version - before <= 4
+    stream.close()
+    line.close()
+
+
+def test_the_end_of_the_daemon_ends_open_streams_at_once(stage):
+    with stage.open() as web:
+        line, stream = listen(web.address)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 2.5
+    assert not [one for one in threading.enumerate() if one.name == "page"]
+    stream.close()
+    line.close()
+
+
+# --- the door -------------------------------------------------------------------------------------------
+
+
+def test_a_port_that_is_taken_is_said_in_one_sentence(web):
+    host, port = web.address
+    with pytest.raises(
+        CannotListen, match=rf"^The page cannot listen on {host}:{port} \(`web.listen`\): another"
+    ):
+        Door(f"{host}:{port}")
+    with pytest.raises(CannotListen, match="no such address"):
+        Door("192.0.2.1:0")
+
+
+def test_a_unix_socket_is_for_user_and_group_and_goes_with_the_daemon(stage):
+    path = stage.home / "web.sock"
+    with stage.open(listen=f"unix:{path}"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(path))
+            line.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert line.makefile("rb").readline().startswith(b"HTTP/1.1 200")
+        with pytest.raises(CannotListen, match="another program"):
+            Door(f"unix:{path}")
+    assert not path.exists()
+
+
+def test_a_socket_left_by_a_crash_is_replaced_and_nothing_else_is(stage):
+    path = stage.home / "web.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    Door(f"unix:{path}").close()
+    path.write_text("precious")
+    with pytest.raises(CannotListen, match="no socket"):
+        Door(f"unix:{path}")
+    assert path.read_text() == "precious"
+    with pytest.raises(CannotListen, match="folder is not there"):
+        Door(f"unix:{stage.home}/nowhere/web.sock")

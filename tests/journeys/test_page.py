@@ -1,0 +1,238 @@
+"""The page in a real browser: it keeps itself up to date, resolves what waits, and plays films in step."""
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from clipspool.sandbox import Render
+from clipspool.sandbox.render import sample
+from journeys.browser import DESK, PHONE, Browser, needs_chromium
+
+pytestmark = needs_chromium
+TOKEN = "a-token-of-some-length"
+LONG = "a-very-long-name-without-any-space-in-it-" * 3 + ".mp4"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    one = Browser(tmp_path_factory.mktemp("chromium"))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def fresh(browser):
+    """Give the browser with no session of an earlier test; afterwards it has nothing to complain of."""
+    browser.driver.delete_all_cookies()
+    browser.look_like(DESK)
+    browser.said()
+    yield browser
+    browser.go("about:blank")
+    assert browser.said() == []
+
+
+def serve(bay, **how):
+    """Start the daemon with its page, and say where that is."""
+    bay.secrets.append(TOKEN)
+    bay.configure(top='[web]\nlisten = "127.0.0.1:0"\n[budget]\ncredits_per_day = 1000.0\n', **how)
+    bay.start(CLIPSPOOL_WEB__TOKEN=TOKEN)
+    return bay.events("page_served")[-1]["at"]
+
+
+def log_in(browser, home):
+    browser.go(f"{home}login")
+    browser.press(TOKEN, Keys.ENTER)  # the field has the focus
+    browser.until(lambda: "Log out" in browser.text("header"), what="logged in")
+
+
+def test_what_happens_appears_by_itself_and_ends_with_the_result_beside_its_source(bay, fresh):
+    home = serve(bay)
+    fresh.go(home)
+    fresh.run("window.isTheSame = true; document.querySelector('#find').value = 'half a wor'")
+    fresh.until(lambda: fresh.text("#live") == "live", what="it listens")
+    bay.drop("day/shot.mp4")
+    fresh.until(lambda: "day/shot.mp4" in fresh.text("#done"), what="the result is shown")
+    drawn = "return document.querySelector('#done img')?.naturalWidth > 32"
+    fresh.until(lambda: fresh.run(drawn), what="its picture is drawn")
+    assert "1\ndelivered" in fresh.text("#tiles")
+    assert fresh.run("return window.isTheSame && document.querySelector('#find').value") == "half a wor"
+    fresh.one("#done a").click()
+    fresh.until(lambda: fresh.find("#history"), what="the job's page")
+    assert "deep winter" in fresh.text("#request")
+    assert "task created" in fresh.text("#history")
+
+
+def test_a_job_in_doubt_is_resolved_after_a_word_about_its_cost(bay, fresh):
+    bay.box.misbehave("create:500-after:times=1")
+    bay.consents = 1
+    home = serve(bay)
+    bay.drop()
+    bay.until_states("in_doubt")
+    fresh.go(home)
+    assert "Log in to resolve these here" in fresh.text("#held")
+    assert not fresh.find("#held .acts a")
+    log_in(fresh, home)
+    fresh.one("#held .name").click()
+    fresh.until(lambda: "http_status" in fresh.text("#task"), what="the evidence")
+    fresh.go(home)
+    next(one for one in fresh.find("#held .acts a") if one.text.startswith("Retry")).click()
+    fresh.until(lambda: "may have been paid for already" in fresh.text("#confirm"), what="it asks")
+    assert bay.paid == 1
+    fresh.one("#confirm button").click()
+    bay.until_states("delivered")
+    fresh.until(lambda: "delivered" in fresh.text(".head"), what="the page of the job follows")
+    assert bay.paid == 2
+
+
+def test_source_and_result_play_in_step(open_bays, fresh, tmp_path):
+    sample(tmp_path / "clip.mp4", seconds=3.0, width=320, height=180)
+    with open_bays(render=Render.REAL) as bay:
+        home = serve(bay)
+        bay.drop("film.mp4", data=(tmp_path / "clip.mp4").read_bytes())
+        bay.until_retired()
+        (job_id,) = bay.jobs()
+        fresh.go(f"{home}jobs/{job_id}/compare/1")
+        both = (
+            "const [a, b] = ['source', 'result'].map((id) => document.getElementById(id));"
+            "return [a.currentTime, b.currentTime, a.readyState, b.readyState, a.paused, b.paused]"
+        )
+        fresh.until(lambda: min(fresh.run(both)[2:4]) == 4, what="both are loaded")
+        assert fresh.run(both)[:2] == [0, 0]
+        fresh.press(Keys.SPACE)
+        for _ in range(6):
+            at = fresh.run(both)[1]
+            fresh.until(lambda at=at: fresh.run(both)[1] != at, what="it plays")
+            source, result = fresh.run(both)[:2]
+            assert abs(source - result) < 0.25
+        fresh.press(Keys.SPACE)
+        fresh.until(lambda: fresh.run(both)[4:] == [True, True], what="it pauses")
+        fresh.run(
+            "const s = document.querySelector('#seek'); s.value = 0.5; s.dispatchEvent(new Event('input'))"
+        )
+        fresh.until(lambda: fresh.run(both)[:2] == pytest.approx([1.5, 1.5], abs=0.05), what="it seeks")
+        fresh.press(Keys.ARROW_RIGHT)
+        fresh.until(lambda: fresh.run(both)[0] == pytest.approx(1.5 + 1 / 24, abs=0.02), what="a frame on")
+        assert bay.stop() == 0
+
+
+def test_an_inbox_is_paused_and_resumed_with_the_keyboard_alone(bay, fresh):
+    home = serve(bay)
+    log_in(fresh, home)
+    for act, state in (("Pause", "paused"), ("Resume", "watching")):
+        fresh.go(home)
+        focused = fresh.tab_to(f"{act} bay")
+        assert fresh.run("return getComputedStyle(arguments[0]).outlineStyle", focused) != "none"
+        fresh.press(Keys.ENTER)
+        fresh.until(lambda: fresh.find("#confirm"), what="it asks")
+        fresh.tab_to(act)
+        fresh.press(Keys.ENTER)
+        fresh.until(lambda state=state: state in fresh.text("#inboxes"), what=state)
+    assert bay.told("status")["inboxes"][0]["state"] == "watching"
+
+
+def test_script_in_a_name_or_a_prompt_does_nothing(bay, fresh):
+    evil = "<img src=x onerror=window.isEvil=1><script>window.isEvil=1</script>"
+    home = serve(bay)
+    bay.drop("<img src=x onerror=window.isEvil=1>.mp4", f"prompt = '{evil}'\n")
+    bay.drop("<svg onload=isEvil=1>.mp4", f'{evil} = "no key"\n')
+    bay.until_retired()
+    (job_id,) = bay.jobs()
+    bay.until(lambda: bay.told("status")["inboxes"][0]["waiting"], what="the other is noted")
+    for path in (
+        "",
+        "jobs",
+        "jobs?q=%3Cimg",
+        f"jobs/{job_id}",
+        f"jobs/{job_id}/compare/1",
+        "jobs?inbox=%3Csvg%3E",
+    ):
+        fresh.go(home + path)
+        fresh.run("return new Promise((done) => setTimeout(done, 100))")
+        assert fresh.run("return window.isEvil") is None
+        assert fresh.find("img[src=x], main svg:not(.plot, .legend svg), main script") == []
+    assert "<img src=x" in fresh.go(f"{home}jobs/{job_id}").text("h1")
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory, template):
+    """Serve a page with something of everything, and the addresses worth a look."""
+    from journeys.bay import open_bay  # noqa: PLC0415
+
+    home = tmp_path_factory.mktemp("pages")
+    with open_bay(home, template) as bay:
+        bay.box.misbehave("create:500-after:prompt=doubt")
+        bay.box.misbehave("create:400:prompt=refuse")
+        at = serve(bay)
+        bay.drop("day/shot.mp4")
+        bay.drop(LONG, f'prompt = "{"winter " * 60}"\n')
+        bay.drop("doubt.mp4", 'prompt = "doubt"\n')
+        bay.drop("refuse.mp4", 'prompt = "refuse"\n')
+        bay.drop("typo.mp4", 'promt = "winter"\n')
+        bay.drop("later.mp4", 'prompt = "winter"\nnot_before = 2040-01-01T00:00:00Z\n')
+        bay.until_states("delivered", "delivered", "in_doubt", "failed", "queued", seconds=40)
+        bay.until(lambda: bay.told("status")["inboxes"][0]["waiting"], what="a problem is noted")
+        ids = {row["path"].decode(): row["id"] for row in bay.query("SELECT path, id FROM clips")}
+        paths = {
+            "overview": "",
+            "jobs": "jobs",
+            "nothing": "jobs?q=nothing",
+            "delivered": f"jobs/{ids['day/shot.mp4']}",
+            "long": f"jobs/{ids[LONG]}",
+            "doubt": f"jobs/{ids['doubt.mp4']}",
+            "failed": f"jobs/{ids['refuse.mp4']}",
+            "retry": f"jobs/{ids['doubt.mp4']}/retry",
+            "attach": f"jobs/{ids['doubt.mp4']}/attach",
+            "compare": f"jobs/{ids[LONG]}/compare/1",
+            "missing": "jobs/nothing",
+            "login": "login",
+        }
+        yield at, paths
+        assert bay.stop() == 0
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_every_page_fits_and_stands_in_nobodys_way(pages, browser, size, dark):
+    home, paths = pages
+    browser.driver.delete_all_cookies()
+    browser.look_like(size, dark=dark)
+    for name, path in paths.items():
+        if name == "overview":
+            log_in(browser, home)
+        if name == "login":
+            browser.driver.delete_all_cookies()
+        browser.go(home + path)
+        browser.keep_picture(f"{name}-{'phone' if size == PHONE else 'desk'}-{'dark' if dark else 'light'}")
+        assert browser.run("return document.documentElement.scrollWidth - innerWidth") <= 0, name
+        assert browser.barriers() == [], name
+    ground = browser.run("return getComputedStyle(document.body).backgroundColor")
+    assert (sum(int(part) for part in ground[4:-1].split(",")) < 200) == dark
+
+
+def test_a_page_says_that_it_lost_the_daemon_and_goes_on_when_it_is_back(bay, browser):
+    home = serve(bay)
+    browser.go(home)
+    browser.until(lambda: browser.text("#live") == "live", what="it listens")
+    bay.stop()
+    browser.until(lambda: "not live" in browser.text("#live"), what="it says so")
+    bay.configure(top=f'[web]\nlisten = "{home.removeprefix("http://").rstrip("/")}"\n')
+    bay.start()
+    bay.drop("new.mp4")
+    browser.until(lambda: "new.mp4" in browser.text(), 40, "it shows what is new")
+    assert browser.text("#live") == "live"
+    browser.go("about:blank")
+    browser.said()
+
+
+def test_a_port_that_is_taken_ends_the_start_with_78_and_one_sentence(bay, browser):
+    home = serve(bay)
+    listen = home.removeprefix("http://").rstrip("/")
+    other = bay.home / "other.toml"
+    text = bay.config.read_text().replace("127.0.0.1:0", listen).replace("journal.sqlite3", "other.sqlite3")
+    other.write_text(text)
+    done = bay.call("run", "-c", str(other), CLIPSPOOL_WEB__TOKEN=TOKEN)
+    assert done.returncode == 78
+    assert (
+        done.stderr
+        == f"The page cannot listen on {listen} (`web.listen`): another program listens there already.\n"
+    )
+    assert browser.go(home).text("#daemon") == "running"
