@@ -29,7 +29,7 @@ HOMES = {
     "watchdog": {"intake/watch.py"},
 }
 PURE = (
-    *("job.py", "events.py", "lifecycle.py", "pacing.py", "catalog.py"),
+    *("job.py", "events.py", "lifecycle.py", "pacing.py", "durations.py", "catalog.py"),
     *(f"intake/{name}.py" for name in ("settle", "pair", "sidecar", "keys", "layers", "lines", "names")),
 )
 OUTSIDE = {"asyncio", "io", "os", "pathlib", "random", "shutil", "socket", "subprocess", "threading", "time"}
