@@ -20,6 +20,7 @@ HOMES = {
     "certifi": {"runway/wire.py"},
     "click": {"cli/"},
     "h11": {"sandbox/wire.py"},
+    "pybase64": {"runway/body.py"},
     "pydantic": {"settings/", "catalog.py"},
     "pydantic_settings": {"settings/"},
     "requests": {"runway/wire.py", "runway/download.py", "transport/"},
