@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clipspool import control
 from clipspool.cli.group import fail
-from clipspool.journal import Journal, JournalError, Lock
 from clipspool.settings import Settings
+
+if TYPE_CHECKING:
+    from clipspool.journal import Journal
 
 
 @contextmanager
 def open_to_read(settings: Settings) -> Iterator[Journal]:
     """Open the journal for reading; ends the process with a sentence when there is none."""
+    from clipspool.journal import Journal, JournalError
+
     try:
         journal = Journal.read(settings.journal.path)
     except (JournalError, OSError) as error:
@@ -53,6 +57,7 @@ def status_of(settings: Settings) -> dict[str, Any]:
     except control.Failed as error:
         fail(str(error))
     from clipspool.intake.lying import lying_in
+    from clipspool.journal import Lock
     from clipspool.views import Conditions, InboxView, iso, status_json, text
 
     inboxes = [
