@@ -26,7 +26,7 @@ faults: $(VENV)/dev
 
 # Against what people use instead, some two hours: BENCH="rescan commands" takes rows, BENCH_REPEATS=1 is quick.
 BENCH ?=
-bench: $(VENV)/dev $(VENV)/peers
+bench: $(VENV)/dev $(VENV)/peers $(VENV)/node-red
 	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
 format: $(VENV)/dev
@@ -63,6 +63,9 @@ else
 	$(BIN)/python -m pip install --quiet --target $@ 'runwayml==4.18.*' 'huey>=3,<4' 'watchdog>=6,<8'
 endif
 	@touch $@
+
+$(VENV)/node-red: | $(VENV)/dev
+	npm install --silent --no-audit --no-fund --prefix $@ 'node-red@4'
 
 # The official SDK as an independent client of the sandbox: two versions, each in a folder of its own.
 $(VENV)/sdk/%: | $(VENV)/dev

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from bench import clips
 
 PEERS = Path(__file__).with_name("peers")
 LIBRARIES = Path(__file__).resolve().parents[2] / ".venv/peers"
+NODE_RED = LIBRARIES.with_name("node-red")
 POLL_SECONDS = 5.0
 SETTLE_SECONDS = 0.2
 OURS = "clipspool"
@@ -207,7 +209,30 @@ class Bash(Tool):
         return ["bash", *map(str, (PEERS / "inotify.sh", *places, self.poll_seconds, self.settle_seconds))]
 
 
-PEERS_OF_CLIPS = (SdkScript, Bash, Huey)
+class NodeRed(Tool):
+    """A flow of Node-RED: watch, http request and function nodes."""
+
+    name = "Node-RED"
+    ready = "Started flows"
+
+    def command(self):
+        folder = PEERS / "node-red"
+        return [
+            *("node", str(NODE_RED / "node_modules/node-red/red.js")),
+            *("--userDir", str(self.bay.home / "node-red"), "--settings", str(folder / "settings.js")),
+            str(folder / "flow.json"),
+        ]
+
+    def env(self):
+        bay = self.bay
+        places = {"INBOX": bay.inbox, "OUTBOX": bay.outbox, "DONE": bay.done, "ORIGIN": self.provider.origin}
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        figures = {"POLL_SECONDS": self.poll_seconds, "SETTLE_SECONDS": self.settle_seconds, "PORT": port}
+        return {**super().env(), **{name: str(value) for name, value in (places | figures).items()}}
+
+
+PEERS_OF_CLIPS = (SdkScript, Bash, Huey, NodeRed)
 
 
 @contextmanager
@@ -217,6 +242,9 @@ def run(kind, home, provider, **figures):
     tool = kind(bay, provider, **figures)
     try:
         yield tool.start()
+    except Exception:
+        print(tool.log.read_text(errors="replace")[-3000:], file=sys.stderr)
+        raise
     finally:
         tool.kill()
         shutil.rmtree(home, ignore_errors=True)

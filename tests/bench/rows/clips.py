@@ -40,7 +40,7 @@ def race(kit, kind, count, size, repeat):
         made = tool.bay.make(count, size)
         with processes.Watcher(tool.process.pid) as watcher:
             dropped = clips.drop(made, tool.bay.inbox)
-            until(lambda: tool.bay.has_results(count), 120 + count, f"{tool.name} brings {count} results")
+            until(lambda: tool.bay.has_results(count), 60 + count, f"{tool.name} brings {count} results")
         creates = provider.creates()
         results = tool.bay.results()
     begun = {clips.number_of(one["prompt"]): one["begun_at"] for one in creates}
