@@ -6,7 +6,7 @@ PYTHON ?= python3
 # The suite's own knobs: make test PYTEST="-k submit"
 PYTEST ?=
 
-.PHONY: demo test lint format faults clean
+.PHONY: demo test lint format faults bench clean
 
 demo: $(VENV)/run
 	@$(BIN)/clipspool demo
@@ -23,6 +23,11 @@ lint: $(VENV)/dev
 FAULTS ?=
 faults: $(VENV)/dev
 	$(BIN)/python tests/faults/kill_all.py $(FAULTS)
+
+# Against what people use instead, some two hours: BENCH="rescan commands" takes rows, BENCH_REPEATS=1 is quick.
+BENCH ?=
+bench: $(VENV)/dev $(VENV)/peers $(VENV)/node-red
+	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .
@@ -53,6 +58,18 @@ else
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev
 endif
 	@touch $@
+
+# What the bench's contestants are made of, apart from Debian's inotify-tools, curl, jq, ffmpeg, nodejs and npm.
+$(VENV)/peers: | $(VENV)/dev
+ifdef UV
+	$(UV) pip install --quiet --python $(BIN)/python --target $@ 'runwayml==4.18.*' 'huey>=3,<4' 'watchdog>=6,<8'
+else
+	$(BIN)/python -m pip install --quiet --target $@ 'runwayml==4.18.*' 'huey>=3,<4' 'watchdog>=6,<8'
+endif
+	@touch $@
+
+$(VENV)/node-red: | $(VENV)/dev
+	npm install --silent --no-audit --no-fund --prefix $@ 'node-red@4'
 
 # The official SDK as an independent client of the sandbox: two versions, each in a folder of its own.
 $(VENV)/sdk/%: | $(VENV)/dev

@@ -19,6 +19,7 @@ from clipspool.adopt import adoptable, survey
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.control import Listener, socket_of
+from clipspool.durations import Durations
 from clipspool.ending import Endings, log_ending
 from clipspool.hosting import Hosting
 from clipspool.intake.inbox import Inbox
@@ -68,10 +69,16 @@ class Daemon:
         self._inboxes: dict[str, Inbox] = {}
         self.signs = Signs(settings, self.journal, lambda: self._inboxes, now)
         self._provider = self.signs.measured(provider_of(settings))
+        self._durations = Durations(self.journal.durations())
         self._shop = Shop(self._tools(), self._decoder, self._studio, now, self._stopping.is_set)
         self.scheduler = Scheduler(
-            self.journal, self._shop, profile=self._provider.profile, pace=pace_of(settings), now=now
+            self.journal,
+            self._shop,
+            profile=self._provider.profile,
+            pace=pace_of(settings, self._durations),
+            now=now,
         )
+        self.scheduler.listen(self._durations.hear)
         self.scheduler.allow([inbox.name for inbox in settings.inbox], limits_of(settings))
         self.signs.attend(self.scheduler)
         self.scheduler.listen(Endings(self.journal, log_ending).hear)
@@ -297,7 +304,7 @@ class Daemon:
         # The ways that were are not closed: a worker may be on one, and they end with their last use.
         self._shop.tools = self._tools()
         self.scheduler.profile = self._provider.profile
-        self.scheduler.pace = pace_of(new)
+        self.scheduler.pace = pace_of(new, self._durations)
         self.scheduler.allow([inbox.name for inbox in new.inbox], limits_of(new))
         if self._provider.profile != old_profile:
             self.scheduler.tell(lambda scheduler: scheduler.release_brake())

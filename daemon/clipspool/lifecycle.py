@@ -6,10 +6,11 @@ out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
+from clipspool.durations import Durations
 from clipspool.events import (
     AnswerLost,
     Approved,
@@ -142,6 +143,8 @@ class Pace:
     """How often a task is looked at that is overdue or lost."""
     resubmits_max: int = 0
     """How often a lost answer leads to a new submission: 0, or 1 by `ambiguous_submit = "resubmit"`."""
+    durations: Durations = field(default_factory=Durations)
+    """What was learned of the models; it goes on learning."""
 
 
 def stage_of(job: Job) -> Stage | None:
@@ -296,7 +299,13 @@ def _at_least_unknown(job: Job) -> Paid:
 
 def _poll_due(job: Job, now: float, pace: Pace, open_tasks: int, *, rendering: bool) -> float:
     made_at = job.task.created_at if job.task and job.task.created_at else now
-    return now + pace.poll.seconds(now - made_at, open_tasks, rendering=rendering, random=pace.random)
+    age, pause = now - made_at, pace.poll.pause(open_tasks)
+    best = (
+        pace.durations.next_look(job.task, job.request.model, age, pause, pace.random) if job.task else None
+    )
+    return now + pace.poll.seconds(
+        age, open_tasks, rendering=rendering, random=pace.random, best_age_seconds=best
+    )
 
 
 def _task_created(job: Job, event: TaskCreated, now: float, pace: Pace, open_tasks: int) -> Job:

@@ -45,16 +45,32 @@ class PollPace:
     seconds_max: float
     per_second_max: float
 
-    def seconds(self, age_seconds: float, open_tasks: int, *, rendering: bool, random: Random) -> float:
+    def pause(self, open_tasks: int) -> float:
+        """Give the shortest time between two looks at one task, in seconds."""
+        return max(self.seconds_min, open_tasks / self.per_second_max)
+
+    def seconds(
+        self,
+        age_seconds: float,
+        open_tasks: int,
+        *,
+        rendering: bool,
+        random: Random,
+        best_age_seconds: float | None = None,
+    ) -> float:
         """Time to the next look at one task, so that all together stay within the budget.
 
-        A task that only waits in the provider's queue is looked at least often. Jitter is a tenth either way.
+        `best_age_seconds` is when experience would look, where there is any. A task that only waits in the
+        provider's queue is looked at least often. Jitter is a twentieth either way, never below the least.
         """
+        pause = self.pause(open_tasks)
+        if best_age_seconds is not None and rendering:
+            return max(min(best_age_seconds - age_seconds, self.seconds_max), pause)
         wanted = (
             age_seconds / _AGE_SHARE if rendering else max(age_seconds / _AGE_SHARE, self.seconds_min * 2)
         )
-        seconds = max(min(max(wanted, self.seconds_min), self.seconds_max), open_tasks / self.per_second_max)
-        return seconds * (0.9 + 0.2 * random())
+        spread = 0.95 + 0.1 * random()
+        return max(min(max(wanted, self.seconds_min), self.seconds_max) * spread, pause)
 
     def after_fault(self, attempts: int, retry_after_seconds: float | None, random: Random) -> float:
         """Time to the next look after one that failed."""

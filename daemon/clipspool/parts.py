@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from clipspool import __version__, mounts
 from clipspool.bay import Bay
 from clipspool.catalog import DEFAULT_MODEL
+from clipspool.durations import Durations
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Rules
 from clipspool.journal import Journal, JournalError, Lock
@@ -96,8 +97,8 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def pace_of(settings: Settings) -> Pace:
-    """Give the lifecycle the figures that decide when a job is due again."""
+def pace_of(settings: Settings, durations: Durations | None = None) -> Pace:
+    """Give the lifecycle what decides when a job is due again."""
     provider = settings.provider
     poll = PollPace(provider.poll_seconds_min, provider.poll_seconds_max, provider.polls_per_second_max)
     return Pace(
@@ -106,6 +107,7 @@ def pace_of(settings: Settings) -> Pace:
         settle_seconds=max(inbox.settle_seconds for inbox in settings.inbox),
         task_seconds_max=provider.task_seconds_max,
         resubmits_max=1 if provider.ambiguous_submit == "resubmit" else 0,
+        durations=durations or Durations(),
     )
 
 

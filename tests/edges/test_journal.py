@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
+from clipspool.durations import Seen
 from clipspool.events import (
     Cancelled,
     Connected,
@@ -25,6 +26,7 @@ from clipspool.events import (
     Retried,
     TaskCreated,
     TaskSeen,
+    TaskSucceeded,
 )
 from clipspool.job import Error, Held, Paid, Reference, Result, State
 from clipspool.journal import Journal, JournalError, Lock, Spend, database
@@ -540,3 +542,21 @@ def test_where_there_is_no_journal_there_is_nothing_to_read(path):
     path.write_bytes(b"something else" * 1000)
     with pytest.raises(JournalError, match="cannot be read"):
         Journal.read(path)
+
+
+def test_how_long_the_last_tasks_took_is_read_back_oldest_first(journal):
+    for number, seconds in enumerate((12, 40, 30)):
+        job = accept(journal, a_job(f"clip{number}"))
+        for at, event in [
+            (0, Prepared("ab", 9, 1)),
+            (1, Connected(PROFILE)),
+            (2, TaskCreated(f"t{number}")),
+            (9, TaskSeen("RUNNING", rendering=True)),
+            (2 + seconds, TaskSucceeded()),
+        ]:
+            job = happen(journal, job, event, NOON + at)
+    assert journal.durations(2) == [Seen(PROFILE, "gen4_aleph", 7.0, n) for n in (40.0, 30.0)]
+
+
+def test_a_new_journal_knows_of_no_durations(journal):
+    assert journal.durations() == []

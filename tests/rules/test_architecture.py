@@ -25,6 +25,7 @@ HOMES = {
     "jinja2": {"web/"},
     "markupsafe": {"web/"},
     "prometheus_client": {"metrics.py"},
+    "pybase64": {"runway/body.py"},
     "pydantic": {"settings/", "catalog.py"},
     "pydantic_settings": {"settings/"},
     "requests": {"runway/wire.py", "runway/download.py", "transport/"},
@@ -36,7 +37,7 @@ HOMES = {
     "watchdog": {"intake/watch.py"},
 }
 PURE = (
-    *("job.py", "events.py", "lifecycle.py", "pacing.py", "catalog.py"),
+    *("job.py", "events.py", "lifecycle.py", "pacing.py", "durations.py", "catalog.py"),
     *(f"notify/{name}.py" for name in ("topics", "notes", "digest", "signing", "wording")),
     *(f"intake/{name}.py" for name in ("settle", "pair", "sidecar", "keys", "layers", "lines", "names")),
 )

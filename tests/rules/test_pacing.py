@@ -13,6 +13,7 @@ from fakes import BUSY, NO_CREDITS, NOON
 PACE = PollPace(5.0, 30.0, 20.0)
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")
 RANDOM = st.floats(0.0, 1.0, exclude_max=True)
+SECONDS = st.floats(0, 86_400)
 
 
 def least():
@@ -70,9 +71,28 @@ def test_all_looks_together_stay_within_the_budget(open_tasks):
     assert open_tasks / seconds <= 20.0
 
 
-def test_looks_are_spread_by_a_tenth_either_way():
-    assert PACE.seconds(300, 1, rendering=True, random=least) == pytest.approx(27.0)
-    assert PACE.seconds(300, 1, rendering=True, random=most) == pytest.approx(33.0, abs=0.01)
+def test_looks_are_spread_by_a_twentieth_either_way():
+    assert PACE.seconds(300, 1, rendering=True, random=least) == pytest.approx(28.5)
+    assert PACE.seconds(300, 1, rendering=True, random=most) == pytest.approx(31.5, abs=0.01)
+
+
+@given(SECONDS, st.integers(1, 10_000), st.none() | SECONDS, st.booleans(), RANDOM)
+def test_no_task_is_looked_at_sooner_than_the_least_pause_whatever_was_learned(
+    age, tasks, best, busy, number
+):
+    pause = PACE.seconds(age, tasks, rendering=busy, random=lambda: number, best_age_seconds=best)
+    assert pause >= max(5.0, tasks / 20.0)
+
+
+def test_where_experience_says_when_to_look_there_is_no_look_before_but_for_the_longest_pause():
+    pauses = [
+        PACE.seconds(age, 1, rendering=True, random=most, best_age_seconds=70) for age in (0, 30, 60, 68)
+    ]
+    assert pauses == [30, 30, 10, 5]
+
+
+def test_a_task_that_waits_in_the_providers_queue_is_not_judged_by_what_others_took():
+    assert PACE.seconds(0, 1, rendering=False, random=middle, best_age_seconds=12.0) == 10.0
 
 
 @given(st.integers(0, 10_000), RANDOM)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clipspool import control
 from clipspool.cli.group import fail
-from clipspool.journal import Journal, JournalError, Lock
 from clipspool.settings import Settings
+
+if TYPE_CHECKING:
+    from clipspool.journal import Journal
 
 
 @contextmanager
 def open_to_read(settings: Settings) -> Iterator[Journal]:
     """Open the journal for reading; ends the process with a sentence when there is none."""
+    from clipspool.journal import Journal, JournalError
+
     try:
         journal = Journal.read(settings.journal.path)
     except (JournalError, OSError) as error:
@@ -44,6 +48,8 @@ def status_of(settings: Settings) -> dict[str, Any]:
         pass
     except control.Failed as error:
         fail(str(error))
+    from clipspool.journal import JournalError  # late: it loads the database's library
+
     try:
         return without_daemon(settings)
     except JournalError as error:
@@ -56,6 +62,7 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
     Raises JournalError.
     """
     from clipspool.intake.lying import lying_in
+    from clipspool.journal import Journal, Lock
     from clipspool.views import Conditions, InboxView, iso, status_json, text
 
     inboxes = []

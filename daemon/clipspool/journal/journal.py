@@ -22,6 +22,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError
 
+from clipspool.durations import Seen
 from clipspool.events import Event, name_of
 from clipspool.job import TERMINAL, Clip, Job, State, plain
 from clipspool.journal.batch import Batch, insert, update, upsert
@@ -84,6 +85,21 @@ _NEXT_DUE = sa.select(sa.func.min(jobs.c.due_at)).where(
     jobs.c.state == sa.bindparam("state"), jobs.c.due_at > sa.bindparam("now")
 )
 _NEXT_RETIRE = sa.select(sa.func.min(clips.c.retire_due)).where(clips.c.retire_due > sa.bindparam("now"))
+_SEEN_EVENTS_MAX = 50_000
+_SEEN = sa.text(
+    """
+    SELECT tasks.profile, json_extract(jobs.request, '$.model'), tasks.created_at, done.at, (
+        SELECT max(open.at) FROM events AS open
+        WHERE open.job_id = jobs.id AND open.event = 'task_seen' AND open.at < done.at
+    )
+    FROM events AS done
+    JOIN jobs ON jobs.id = done.job_id
+    JOIN tasks ON tasks.job_id = jobs.id AND tasks.number = jobs.task_number
+    WHERE done.event = 'task_succeeded' AND done.id > (SELECT max(id) FROM events) - :events_max
+        AND tasks.created_at BETWEEN tasks.intent_at AND tasks.intent_at + 600 AND done.at > tasks.created_at
+    ORDER BY done.id DESC LIMIT :most
+    """
+)
 _JOB = select_jobs.where(jobs.c.id == sa.bindparam("id"))
 _JOBS = select_jobs.where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
 _KNOWN = sa.select(clips.c.id).where(clips.c.id.in_(sa.bindparam("ids", expanding=True)))
@@ -537,6 +553,18 @@ class Journal:
         return [
             Entry(r.at, r.job_id, r.event, r.from_state, r.to_state, json.loads(r.facts))
             for r in self._connection.execute(query)
+        ]
+
+    def durations(self, most: int = 200) -> list[Seen]:
+        """Give when the last tasks were last known to be open, and seen done; oldest first.
+
+        Looks that showed nothing new are not in the history, so a task may have been open for longer.
+        """
+        asked = {"most": most, "events_max": _SEEN_EVENTS_MAX}
+        rows = self._connection.execute(_SEEN, asked).all()
+        return [
+            Seen(profile, model, max((open_at or made_at) - made_at, 0.0), done_at - made_at)
+            for profile, model, made_at, done_at, open_at in reversed(rows)
         ]
 
     def spent(self, since: float) -> Spend:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
+
+import pybase64
 
 from clipspool.provider import Inline, encoded_length
 
@@ -101,7 +102,7 @@ def _data_uri(piece: _Piece) -> Iterator[bytes]:
     while left:
         chunk = _read_exactly(piece.file, min(left, _READ_BYTES))
         left -= len(chunk)
-        yield base64.b64encode(chunk)
+        yield pybase64.b64encode(chunk)
     if piece.file.read(1):
         raise FileChanged("the file grew while it was sent")
 

@@ -1,0 +1,154 @@
+"""How long a model takes, learned from looks that only say "still open" and "done by now"."""
+
+import random
+from dataclasses import replace
+from heapq import heappop, heappush
+from statistics import mean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipspool.durations import Belief, Durations, Seen
+from clipspool.events import Failed, TaskCreated, TaskSucceeded
+from clipspool.job import Error, State
+from clipspool.lifecycle import advance
+from clipspool.news import Happened
+from clipspool.pacing import PollPace
+from fakes import NOON, PACE, PROFILE, a_job, a_task
+
+PAUSE = 5.0
+SECONDS = st.floats(0.0, 100_000.0)
+
+
+def never():
+    return 0.999
+
+
+def follow(draw, *, tasks=300, at_once=5):
+    """Follow tasks of these lengths as the daemon would; give the looks a task needs, and seconds late."""
+    dice = random.Random(1)
+    belief, pace = Belief(), PollPace(PAUSE, 30.0, 1000.0)
+    followed, began = [], 0
+    looks = []
+
+    def begin(now):
+        nonlocal began
+        began += 1
+        heappush(looks, (now + pause_at(0.0), began, now, draw(dice), 0.0, 1))
+
+    def pause_at(age):
+        best = belief.next_look(age, PAUSE, dice.random)
+        return pace.seconds(age, at_once, rendering=True, random=dice.random, best_age_seconds=best)
+
+    for number in range(at_once):
+        begin(number * 0.2)
+    while len(followed) < tasks:
+        now, number, made_at, takes, open_at, count = heappop(looks)
+        age = now - made_at
+        if age >= takes:
+            followed.append((count, age - takes))
+            belief.learn(open_at, age)
+            begin(now)
+        else:
+            heappush(looks, (now + pause_at(age), number, made_at, takes, age, count + 1))
+    return mean(count for count, _ in followed), mean(late for _, late in followed)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.6])
+def test_a_model_that_takes_its_twelve_seconds_is_seen_in_fewer_looks_and_sooner_than_every_five(spread):
+    looks, late = follow(lambda dice: dice.gauss(12.0, spread))
+    assert (looks, late) < (1.3, 3.0)
+    assert late < 1.8
+
+
+def test_a_model_that_takes_anything_is_looked_at_half_as_often_and_hardly_later():
+    looks, late = follow(lambda dice: dice.uniform(30.0, 90.0))
+    assert looks < 12.5 * 0.6
+    assert late < 3.2
+
+
+def test_a_model_that_takes_one_of_two_times_is_looked_at_around_both():
+    looks, late = follow(lambda dice: dice.choice([10.0, 40.0]) * dice.uniform(0.97, 1.03))
+    assert looks < 5.6 * 0.8
+    assert late < 2.5
+
+
+def test_a_model_that_became_slower_is_looked_at_later():
+    belief = Belief()
+    for _ in range(50):
+        belief.learn(9.0, 10.0)
+    assert belief.next_look(0.0, PAUSE, never) == pytest.approx(10.0, rel=0.05)
+    for _ in range(150):
+        belief.learn(39.0, 40.0)
+    assert belief.next_look(0.0, PAUSE, never) == pytest.approx(40.0, rel=0.05)
+
+
+def test_two_looks_that_overlap_tell_more_than_each():
+    belief = Belief()
+    for open_seconds, done_seconds in [(10.0, 15.0), (8.0, 13.0), (11.5, 16.0)] * 10:
+        belief.learn(open_seconds, done_seconds)
+    assert belief.next_look(0.0, PAUSE, never) == pytest.approx(13.0, rel=0.03)
+
+
+def test_a_task_that_outlived_all_others_is_not_judged_by_them():
+    belief = Belief()
+    belief.learn(9.0, 10.0)
+    assert belief.next_look(11.0, PAUSE, never) is None
+
+
+def test_of_a_model_never_seen_nothing_is_known():
+    assert Belief().next_look(0.0, PAUSE, never) is None
+    assert Durations().next_look(a_task(), "gen4_aleph", 0.0, PAUSE, never) is None
+
+
+@given(st.lists(st.tuples(SECONDS, SECONDS), max_size=30), SECONDS, st.floats(0, 1, exclude_max=True))
+def test_whatever_was_seen_the_next_look_keeps_its_distance(seen, age, number):
+    belief = Belief()
+    for open_seconds, lasted in seen:
+        belief.learn(open_seconds, open_seconds + lasted)
+    at = belief.next_look(age, PAUSE, lambda: number)
+    assert at is None or at >= age + PAUSE
+
+
+@given(st.lists(st.tuples(SECONDS, SECONDS), min_size=1, max_size=30))
+def test_a_belief_is_whole_and_stays_small(seen):
+    belief = Belief()
+    for open_seconds, lasted in seen:
+        belief.learn(open_seconds, open_seconds + lasted)
+    assert sum(belief.shares.values()) == pytest.approx(1.0)
+    assert len(belief.shares) < 1700
+
+
+def test_models_and_providers_are_told_apart():
+    durations = Durations([Seen(PROFILE, "gen4_aleph", 9.0, 10.0)])
+    assert durations.next_look(a_task(), "gen4_aleph", 0.0, PAUSE, never) is not None
+    assert durations.next_look(a_task(), "aleph2", 0.0, PAUSE, never) is None
+    assert durations.next_look(a_task(profile="other"), "gen4_aleph", 0.0, PAUSE, never) is None
+
+
+def heard(event, **changes):
+    durations = Durations()
+    running = a_job(state=State.RUNNING, task=a_task(), updated_at=NOON + 10, prepared=True)
+    before = replace(running, **changes)
+    durations.hear(Happened(before, advance(before, event, NOON + 15, PACE), event))
+    return durations.next_look(a_task(), "gen4_aleph", 0.0, PAUSE, never)
+
+
+def test_a_task_that_was_seen_done_is_learned_from():
+    assert 10.0 <= heard(TaskSucceeded()) <= 15.2
+
+
+def test_a_task_that_failed_says_nothing_of_how_long_one_takes():
+    assert heard(Failed(Error("SAFETY.INPUT", "refused"))) is None
+
+
+def test_a_task_that_a_person_found_says_nothing_of_how_long_one_takes():
+    assert heard(TaskSucceeded(), task=a_task(intent_at=NOON - 3600)) is None
+
+
+def test_a_task_of_a_known_model_is_first_looked_at_when_it_should_be_done():
+    durations = Durations([Seen(PROFILE, "gen4_aleph", 19.9, 20.0)] * 9)
+    pace = replace(PACE, durations=durations, random=never)
+    submitting = a_job(state=State.SUBMITTING, task=a_task(task_id=None, created_at=None), prepared=True)
+    assert advance(submitting, TaskCreated("t1"), NOON, pace).due_at == pytest.approx(NOON + 20, abs=0.5)
