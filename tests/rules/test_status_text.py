@@ -17,7 +17,9 @@ from clipspool.status_file.text import ENDED_MOST, MOST, body_of
 from clipspool.views import Conditions
 from fakes import NO_CREDITS, NOON, RESULT, a_job
 
-EMPTY = Picture("bay", "/srv/results", Tally(Counter(), Counter()), conditions=Conditions(NOON))
+EMPTY = Picture(
+    "bay", "/srv/results", Tally(Counter(), Counter()), kept_by="5eed", conditions=Conditions(NOON)
+)
 
 
 def under_way(*jobs, conditions=EMPTY.conditions):
@@ -39,7 +41,7 @@ def test_intake_passes_over_the_file():
 
 def test_an_empty_inbox_says_how_to_begin_and_where_results_come_to():
     text = told(EMPTY)
-    assert text.startswith("This file is kept by clipspool: ")
+    assert text.startswith("This file is kept by clipspool (5eed): ")
     assert "bay, 2027-01-15 12:00 (UTC)" in text
     assert "Results come to /srv/results" in text
     assert "Drop a clip and its sidecar here to begin." in text

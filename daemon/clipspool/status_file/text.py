@@ -18,7 +18,6 @@ from clipspool.views import Conditions, text
 STATUS_NAME = "_status.txt"
 OURS = "This file is kept by clipspool"
 """How the first line begins; a file that begins otherwise is somebody else's, and is left alone."""
-_FIRST_LINE = f"{OURS}: how things stand with the clips of this folder. It is rewritten, do not edit it."
 DAYS = 3
 """What ended is shown for so long."""
 _WIDTH = 100
@@ -26,6 +25,16 @@ MOST = 30
 """Of each kind; the rest is counted."""
 ENDED_MOST = 20
 """Of those that failed, and of those that were delivered."""
+
+
+def mark_of(identity: str) -> str:
+    """Give how the first line begins of a file that the clipspool of that identity keeps."""
+    return f"{OURS} ({identity})"
+
+
+def other_name(identity: str) -> str:
+    """Name the file of a clipspool where another one keeps `_status.txt`."""
+    return f"_status-{identity}.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,8 @@ class Picture:
     outbox: str
     """Its folder, absolute, as this machine calls it."""
     tally: Tally
+    kept_by: str = ""
+    """The beginning of the identity of the journal that it is taken from."""
     waiting: Sequence[Waiting] = ()
     held: Sequence[Job] = ()
     under_way: Sequence[Job] = ()
@@ -58,7 +69,8 @@ class Picture:
 
 def text_of(picture: Picture, at: float, zone: tzinfo = UTC) -> str:
     """Write the file as it is at a moment (Unix seconds), times as in a zone."""
-    return "\n".join([_FIRST_LINE, "", *_head(picture, at, zone), *body_of(picture, zone)]) + "\n"
+    first = f"{mark_of(picture.kept_by)}: how this folder's clips stand. It is rewritten, do not edit it."
+    return "\n".join([first, "", *_head(picture, at, zone), *body_of(picture, zone)]) + "\n"
 
 
 def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
