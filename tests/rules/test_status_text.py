@@ -106,7 +106,7 @@ def test_the_file_is_not_written_anew_for_every_percent():
 def test_what_is_held_says_that_the_operator_is_at_it(why):
     text = told(held(a_job(held=why, reason="the reason")))
     assert "NEEDS THE OPERATOR (1)" in text
-    assert "  day/shot.mp4\n      " in text
+    assert "  day/shot.mp4, job clip1\n      " in text
 
 
 def test_a_failed_clip_says_why_what_to_do_and_where_it_lies():

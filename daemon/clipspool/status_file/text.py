@@ -106,7 +106,7 @@ def _sections(picture: Picture, zone: tzinfo) -> Iterator[_Section]:
     told = (_entry(readable(text(one.path)), [_said(one.reason, places)]) for one in yours)
     yield f"NEEDS YOU ({len(yours):,}): mend it, it is looked at again by itself", len(yours), told
     count = picture.tally.held.total()
-    told = (_entry(_clip(job), [_held(job, places)]) for job in picture.held)
+    told = (_entry(_job(job), [_held(job, places)]) for job in picture.held)
     yield f"NEEDS THE OPERATOR ({count:,}): there is nothing for you to do", count, told
     count = picture.tally.by_state.total()
     told = (_row(_clip(job), _under_way(job, picture.conditions, zone)) for job in picture.under_way)
@@ -131,7 +131,7 @@ def _failed(seen: Seen, places: Places) -> list[str]:
         said = [_said(job.error.message, places), _said(job.error.what_to_do, places)]
     if seen.lies_at:
         said.append(f"The source lies in {readable(text(seen.lies_at))}, with a note beside it.")
-    return _entry(_clip(job), said)
+    return _entry(_job(job), said)
 
 
 def _delivered(job: Job, zone: tzinfo) -> str:
@@ -207,6 +207,11 @@ def _clip(job: Job) -> str:
 
 def _said(message: str, places: Places) -> str:
     return readable(places.text(message))
+
+
+def _job(job: Job) -> str:
+    """Name a clip with its job, which the operator has to be told."""
+    return f"{_clip(job)}, job {job.id}"
 
 
 def _time(at: float, zone: tzinfo) -> str:
