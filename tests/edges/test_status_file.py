@@ -123,6 +123,39 @@ def test_a_link_to_a_file_of_ours_is_not_followed(scene, tmp_path):
     assert elsewhere.read_text().endswith("or so it says\n")
 
 
+def test_two_that_share_an_inbox_keep_a_file_each(scene, tmp_path):
+    scene.look()
+    (tmp_path / "second").mkdir()
+    other = Desk(tmp_path / "second")
+    second = StatusFile("bay", scene.kept, tmp_path / "second/journal.db", other.clock)
+    assert second.look()
+    identity = str(other.journal.fact("id"))[:6]
+    assert scene.names == [".clipspool", f"_status-{identity}.txt", "_status.txt"]
+    scene.desk.drop()
+    scene.desk.turn()
+    scene.file.hear()
+    assert scene.look()
+    assert "UNDER WAY (1)" in scene.text
+    second.remove()
+    assert scene.names == [".clipspool", "_status.txt"]
+    other.close()
+
+
+def test_a_failed_source_is_told_of_once_it_has_moved(scene):
+    scene.desk.shop.say[Stage.POLL].append(Failed(Error("INTERNAL", "it broke")))
+    gate = scene.desk.shop.hold("retire")
+    scene.desk.drop()
+    scene.desk.until(State.FAILED)
+    scene.look()
+    assert "it broke" in scene.text
+    assert "The source lies in" not in scene.text
+    scene.desk.release(gate)
+    scene.desk.turns(3)
+    scene.file.hear()
+    assert scene.look()
+    assert "The source lies in _done/day/shot.mp4" in scene.text
+
+
 def test_once_the_other_file_is_gone_ours_comes(scene):
     scene.path.write_text("shopping list\n")
     scene.look()
@@ -163,10 +196,11 @@ def test_an_editor_who_deletes_it_gets_it_back_with_the_next_news(scene):
     assert scene.path.exists()
 
 
-def test_the_end_is_said_once_there_was_a_file(scene):
+def test_the_end_is_said_also_when_it_comes_before_the_first_look(scene):
+    scene.inbox.state = "offline"
     scene.file.say_stopped()
-    assert not scene.path.exists()
-    scene.look()
+    assert scene.names == []
+    scene.inbox.state = "watching"
     scene.file.say_stopped()
     assert "clipspool has been stopped" in scene.text
 

@@ -25,6 +25,15 @@ def test_an_editor_reads_in_the_folder_how_the_clips_fare(bay):
     assert not bay.events("status_file_not_written")
 
 
+def test_a_run_that_ends_by_itself_leaves_its_outcome(bay):
+    bay.configure(keys="status_file = true")
+    bay.drop("shot.mp4")
+    assert bay.run_until_idle() == 0
+    text = (bay.inbox / "_status.txt").read_text()
+    assert "clipspool has been stopped" in text
+    assert "DELIVERED (1 in 3 days)" in text
+
+
 def test_turned_off_while_it_runs_the_file_goes_and_turned_on_it_comes(bay):
     bay.start()
     status = bay.inbox / "_status.txt"

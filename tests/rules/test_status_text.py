@@ -17,7 +17,9 @@ from clipspool.status_file.text import ENDED_MOST, MOST, body_of
 from clipspool.views import Conditions
 from fakes import NO_CREDITS, NOON, RESULT, a_job
 
-EMPTY = Picture("bay", "/srv/results", Tally(Counter(), Counter()), conditions=Conditions(NOON))
+EMPTY = Picture(
+    "bay", "/srv/results", Tally(Counter(), Counter()), kept_by="5eed", conditions=Conditions(NOON)
+)
 
 
 def under_way(*jobs, conditions=EMPTY.conditions):
@@ -39,7 +41,7 @@ def test_intake_passes_over_the_file():
 
 def test_an_empty_inbox_says_how_to_begin_and_where_results_come_to():
     text = told(EMPTY)
-    assert text.startswith("This file is kept by clipspool: ")
+    assert text.startswith("This file is kept by clipspool (5eed): ")
     assert "bay, 2027-01-15 12:00 (UTC)" in text
     assert "Results come to /srv/results" in text
     assert "Drop a clip and its sidecar here to begin." in text
@@ -104,7 +106,7 @@ def test_the_file_is_not_written_anew_for_every_percent():
 def test_what_is_held_says_that_the_operator_is_at_it(why):
     text = told(held(a_job(held=why, reason="the reason")))
     assert "NEEDS THE OPERATOR (1)" in text
-    assert "  day/shot.mp4\n      " in text
+    assert "  day/shot.mp4, job clip1\n      " in text
 
 
 def test_a_failed_clip_says_why_what_to_do_and_where_it_lies():

@@ -39,6 +39,10 @@ class Looker:
         self._status: Mapping[str, Any] | None = None
         self._walked_at = 0.0
 
+    def close(self) -> None:
+        """Let go of the journal."""
+        self._window.close()
+
     def look(self, most: int) -> View:
         """Gather what is to be drawn, at most so many of each kind; trouble is a part of it."""
         trouble = ""

@@ -506,6 +506,8 @@ class Journal:
 
     def rest(self) -> None:
         """End a look: what is asked next sees the journal as it is then."""
+        self._clips.clear()
+        self._jobs.clear()
         if self._connection.in_transaction():
             self._connection.rollback()
 

@@ -18,7 +18,7 @@ from clipspool.files import NotRegular
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
-from clipspool.journal import JournalError
+from clipspool.journal import Journal, JournalError
 from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
 from clipspool.looking import DAY_SECONDS, conditions_in
 from clipspool.news import Happened, News, NotRetired, Retired
@@ -34,6 +34,8 @@ from clipspool.status_file.text import (
     Picture,
     Seen,
     body_of,
+    mark_of,
+    other_name,
     text_of,
 )
 from clipspool.workers import in_words
@@ -62,7 +64,11 @@ class Kept:
 
 
 class StatusFile:
-    """The status file of one inbox. `hear` may be called from any thread, the rest from one at a time."""
+    """The status file of one inbox. `hear` may be called from any thread, the rest from one at a time.
+
+    Where several clipspools share an inbox, the first to come has `_status.txt`, the others each a file that
+    has the beginning of their journal's identity in its name.
+    """
 
     def __init__(self, name: str, kept: Kept, journal: Path, now: Callable[[], float] = time.time) -> None:
         """Take the inbox, the journal's path and the clock, Unix seconds."""
@@ -76,6 +82,7 @@ class StatusFile:
         self._body: list[str] = []
         self._looked_at = self._wrote_at = 0.0
         self._trouble = ""
+        self._identity = ""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -83,10 +90,12 @@ class StatusFile:
         """Note that something happened in this inbox."""
         self._is_stale.set()
 
-    def start(self) -> None:
-        """Begin the thread."""
+    def start(self, after: threading.Thread | None = None) -> None:
+        """Begin the thread, which first waits for the end of another that kept this file."""
         # A daemon thread: one that hangs on a dead share must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=f"status-{self._name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(after,), name=f"status-{self._name}", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> threading.Thread | None:
@@ -94,7 +103,9 @@ class StatusFile:
         self._stopping.set()
         return self._thread
 
-    def _run(self) -> None:
+    def _run(self, after: threading.Thread | None) -> None:
+        if after is not None:
+            after.join()
         while not self._stopping.wait(_LOOK_SECONDS):
             try:
                 self.look()
@@ -117,18 +128,22 @@ class StatusFile:
         return is_written
 
     def say_stopped(self) -> None:
-        """Write that clipspool has stopped, where a file of ours is kept, and let go of the journal."""
-        if self._body and self.kept.inbox.state == "watching":
+        """Write how things stand at the end, and let go of the journal."""
+        if self.kept.inbox.state == "watching":
             self._write(self._now(), has_stopped=True)
         self._window.close()
 
     def remove(self) -> None:
-        """Take the file back; one that is not ours stays."""
+        """Take the file back, and let go of the journal; what is not ours stays."""
         try:
-            if self._is_ours():
-                self.kept.root.remove(STATUS_NAME)
-        except OSError as error:
-            log.warning("status_file_not_written", inbox=self._name, why=in_words(error))
+            with self._window.look() as journal:
+                self._identity = identity_of(journal)
+            name, is_there = self._place()
+            if name and is_there:
+                self.kept.root.remove(name)
+        except (OSError, JournalError) as error:
+            log.warning("status_file_not_written", inbox=self._name, why=_in_words(error))
+        self._window.close()
 
     def _write(self, now: float, *, has_stopped: bool) -> bool:
         zone = datetime.fromtimestamp(now, UTC).astimezone().tzinfo or UTC
@@ -140,33 +155,38 @@ class StatusFile:
                 self._trouble = ""
                 return False
             data = text_of(picture, now, zone).encode("utf-8", "backslashreplace")
-            is_ours = self._is_ours()
-            if is_ours is None:
-                root.create(STATUS_NAME, data)
-            elif is_ours:
-                root.replace(STATUS_NAME, data)
-            else:
+            name, is_there = self._place()
+            if not name:
                 if self._failed("it is not ours"):
                     why = f"{STATUS_NAME} does not begin with “{OURS}”; it is left alone"
                     log.warning("status_file_not_ours", inbox=self._name, why=why)
                 return False
+            if is_there:
+                root.replace(name, data)
+            else:
+                root.create(name, data)
         except (OSError, JournalError) as error:
             # The folder is away, the share is full, an editor has the file open: it is tried again.
-            why = in_words(error) if isinstance(error, OSError) else str(error)
-            if self._failed(why):
+            if self._failed(why := _in_words(error)):
                 log.warning("status_file_not_written", inbox=self._name, why=why)
             return False
         self._body, self._wrote_at, self._trouble = body, now, ""
         return True
 
-    def _is_ours(self) -> bool | None:
-        """Tell whether the file that is there is ours; None when there is none."""
-        try:
-            return self.kept.root.read(STATUS_NAME, _BYTES_MAX).startswith(OURS.encode())
-        except FileNotFoundError:
-            return None
-        except (NotRegular, ValueError):
-            return False
+    def _place(self) -> tuple[str, bool]:
+        """Give the name that the file has, and whether it is there; no name where it is somebody else's."""
+        for name in (STATUS_NAME, other_name(self._identity)):
+            try:
+                there = self.kept.root.read(name, _BYTES_MAX)
+            except FileNotFoundError:
+                return name, False
+            except (NotRegular, ValueError):
+                return "", True
+            if there.startswith(mark_of(self._identity).encode()):
+                return name, True
+            if not there.startswith(OURS.encode()):
+                return "", True
+        return "", True
 
     def _failed(self, why: str) -> bool:
         """Note that it has to be tried again; True when that is news."""
@@ -179,10 +199,12 @@ class StatusFile:
         name, kept = self._name, self.kept
         since = now - DAYS * DAY_SECONDS
         with self._window.look() as journal:
+            self._identity = identity_of(journal)
             failed = ended_jobs(journal, State.FAILED, since, ENDED_MOST, name)
             clips = {job.id: journal.clip(job.clip_id) for job in failed}
             return Picture(
                 inbox=name,
+                kept_by=self._identity,
                 outbox=str(kept.outbox),
                 tally=tally(journal, name),
                 waiting=kept.inbox.waiting,
@@ -194,6 +216,15 @@ class StatusFile:
                 places=kept.places,
                 has_stopped=has_stopped,
             )
+
+
+def identity_of(journal: Journal) -> str:
+    """Give what tells this clipspool from another that shares the inbox."""
+    return str(journal.fact("id"))[:6]
+
+
+def _in_words(error: OSError | JournalError) -> str:
+    return in_words(error) if isinstance(error, OSError) else str(error)
 
 
 class StatusFiles:
@@ -215,12 +246,10 @@ class StatusFiles:
                 after[name] = known
                 continue
             after[name] = StatusFile(name, kept, self._journal, self._now)
-            after[name].start()
+            after[name].start(known.stop() if known is not None else None)
         self._files = after
-        gone = [one for name, one in before.items() if after.get(name) is not one]
-        _wait_for(gone)
         self._leaving = [
-            threading.Thread(target=one.remove, name=f"status-{name}", daemon=True)
+            threading.Thread(target=_leave, args=(one, one.stop()), name=f"status-{name}", daemon=True)
             for name, one in before.items()
             if name not in after
         ]
@@ -252,6 +281,12 @@ class StatusFiles:
         for thread in last:
             thread.start()
         _join(last)
+
+
+def _leave(file: StatusFile, thread: threading.Thread | None) -> None:
+    if thread is not None:
+        thread.join()
+    file.remove()
 
 
 def _wait_for(files: Sequence[StatusFile]) -> None:

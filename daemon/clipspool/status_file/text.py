@@ -18,7 +18,6 @@ from clipspool.views import Conditions, text
 STATUS_NAME = "_status.txt"
 OURS = "This file is kept by clipspool"
 """How the first line begins; a file that begins otherwise is somebody else's, and is left alone."""
-_FIRST_LINE = f"{OURS}: how things stand with the clips of this folder. It is rewritten, do not edit it."
 DAYS = 3
 """What ended is shown for so long."""
 _WIDTH = 100
@@ -26,6 +25,16 @@ MOST = 30
 """Of each kind; the rest is counted."""
 ENDED_MOST = 20
 """Of those that failed, and of those that were delivered."""
+
+
+def mark_of(identity: str) -> str:
+    """Give how the first line begins of a file that the clipspool of that identity keeps."""
+    return f"{OURS} ({identity})"
+
+
+def other_name(identity: str) -> str:
+    """Name the file of a clipspool where another one keeps `_status.txt`."""
+    return f"_status-{identity}.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,8 @@ class Picture:
     outbox: str
     """Its folder, absolute, as this machine calls it."""
     tally: Tally
+    kept_by: str = ""
+    """The beginning of the identity of the journal that it is taken from."""
     waiting: Sequence[Waiting] = ()
     held: Sequence[Job] = ()
     under_way: Sequence[Job] = ()
@@ -58,7 +69,8 @@ class Picture:
 
 def text_of(picture: Picture, at: float, zone: tzinfo = UTC) -> str:
     """Write the file as it is at a moment (Unix seconds), times as in a zone."""
-    return "\n".join([_FIRST_LINE, "", *_head(picture, at, zone), *body_of(picture, zone)]) + "\n"
+    first = f"{mark_of(picture.kept_by)}: how this folder's clips stand. It is rewritten, do not edit it."
+    return "\n".join([first, "", *_head(picture, at, zone), *body_of(picture, zone)]) + "\n"
 
 
 def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
@@ -94,7 +106,7 @@ def _sections(picture: Picture, zone: tzinfo) -> Iterator[_Section]:
     told = (_entry(readable(text(one.path)), [_said(one.reason, places)]) for one in yours)
     yield f"NEEDS YOU ({len(yours):,}): mend it, it is looked at again by itself", len(yours), told
     count = picture.tally.held.total()
-    told = (_entry(_clip(job), [_held(job, places)]) for job in picture.held)
+    told = (_entry(_job(job), [_held(job, places)]) for job in picture.held)
     yield f"NEEDS THE OPERATOR ({count:,}): there is nothing for you to do", count, told
     count = picture.tally.by_state.total()
     told = (_row(_clip(job), _under_way(job, picture.conditions, zone)) for job in picture.under_way)
@@ -119,7 +131,7 @@ def _failed(seen: Seen, places: Places) -> list[str]:
         said = [_said(job.error.message, places), _said(job.error.what_to_do, places)]
     if seen.lies_at:
         said.append(f"The source lies in {readable(text(seen.lies_at))}, with a note beside it.")
-    return _entry(_clip(job), said)
+    return _entry(_job(job), said)
 
 
 def _delivered(job: Job, zone: tzinfo) -> str:
@@ -195,6 +207,11 @@ def _clip(job: Job) -> str:
 
 def _said(message: str, places: Places) -> str:
     return readable(places.text(message))
+
+
+def _job(job: Job) -> str:
+    """Name a clip with its job, which the operator has to be told."""
+    return f"{_clip(job)}, job {job.id}"
 
 
 def _time(at: float, zone: tzinfo) -> str:
