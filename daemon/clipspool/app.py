@@ -23,7 +23,7 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
 from clipspool.media.decoder import Decoder
-from clipspool.parts import limits_of, open_journal, pace_of, provider_of, rules_of
+from clipspool.parts import duplicates_of, limits_of, open_journal, pace_of, provider_of, rules_of
 from clipspool.provider import Provider
 from clipspool.root import Guard, Root, Unavailable
 from clipspool.scheduler import Scheduler
@@ -65,6 +65,7 @@ class Daemon:
             self.journal, self._shop, profile=self._provider.profile, pace=pace_of(settings), now=now
         )
         self.scheduler.allow([inbox.name for inbox in settings.inbox], limits_of(settings))
+        self.scheduler.comparison.choices = duplicates_of(settings)
         self._inboxes = {inbox.name: self._inbox(inbox) for inbox in settings.inbox}
         self._control = Listener(socket_of(settings.journal.path), self._answer)
         self._said_at = 0.0
@@ -274,6 +275,7 @@ class Daemon:
         self.scheduler.profile = self._provider.profile
         self.scheduler.pace = pace_of(new)
         self.scheduler.allow([inbox.name for inbox in new.inbox], limits_of(new))
+        self.scheduler.comparison.choices = duplicates_of(new)
         if self._provider.profile != old_profile:
             self.scheduler.tell(lambda scheduler: scheduler.release_brake())
         for inbox in new.inbox:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from clipspool.job import Error, Held, Result
+from clipspool.job import Error, Held, Result, Reuse
 from clipspool.provider import Fault
 
 
@@ -25,6 +25,23 @@ class Prepared:
     sent_size: int | None = None
     changes: tuple[str, ...] = ()
     """What was changed to make it fit, in words."""
+    fingerprint: str = ""
+    """Equal for two jobs that ask the provider for the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """An earlier job delivered what this one asks for, and its result is to serve again."""
+
+    reuse: Reuse
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """The earlier results are whole in this clip's work folder, verified."""
+
+    results: tuple[Result, ...]
+    from_job: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +227,8 @@ class Approved:
 
 Event = (
     Prepared
+    | Matched
+    | Reused
     | Changed
     | Postponed
     | Connected

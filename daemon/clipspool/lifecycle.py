@@ -24,12 +24,14 @@ from clipspool.events import (
     Failed,
     Fetched,
     Interrupted,
+    Matched,
     NotSubmitted,
     Parked,
     Postponed,
     Prepared,
     ResultGone,
     Retried,
+    Reused,
     StageFailed,
     TaskCancelled,
     TaskCreated,
@@ -46,6 +48,8 @@ S = State
 TABLE: dict[State, dict[type[Event], State]] = {
     S.QUEUED: {
         Prepared: S.QUEUED,
+        Matched: S.QUEUED,
+        Reused: S.FETCHED,
         Changed: S.QUEUED,
         Postponed: S.QUEUED,
         StageFailed: S.QUEUED,
@@ -198,7 +202,14 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
                 due_at=now,
                 reason=_what_is_sent(event) if job.held is None else job.reason,
                 credits_estimated=event.credits_estimated,
+                fingerprint=event.fingerprint or job.fingerprint,
             )
+        case Matched():
+            # What serves is brought by the prepare stage, in the place of what would be sent.
+            reason = f"job {event.reuse.job_id} delivered the same already"
+            return replace(job, prepared=False, reuse=event.reuse, reason=reason, due_at=now)
+        case Reused():
+            return replace(job, results=event.results, reason=f"taken over from job {event.from_job}")
         case Changed():
             due_at = now if event.is_settled else now + max(pace.settle_seconds, 0.1)
             return replace(job, prepared=False, due_at=due_at, reason=event.reason)
@@ -207,9 +218,10 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case StageFailed():
             return _stage_failed(job, event, now, pace)
         case Parked():
-            return replace(job, held=event.held, reason=event.reason)
+            return replace(job, held=event.held, reason=event.reason, reuse=None)
         case Approved():
-            return replace(job, approved=True, held=None, reason="", due_at=min(job.due_at, now))
+            due_at = min(job.due_at, now)
+            return replace(job, approved=True, held=None, reason="", reuse=None, due_at=due_at)
         case Connected():
             number = job.task.number + 1 if job.task else 1
             return replace(job, task=Task(number, event.profile, intent_at=now))
@@ -249,7 +261,10 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case Fetched():
             return replace(job, results=event.results, reason=event.warning)
         case ResultGone():
-            return replace(job, results=(), reason=f"{event.file} is gone from the work folder")
+            reason = f"{event.file} is gone from the work folder"
+            if job.reuse is not None:
+                return replace(job, state=S.QUEUED, prepared=False, results=(), reason=reason)
+            return replace(job, results=(), reason=reason)
         case Delivered():
             return replace(job, results=event.results)
         case CancelAsked():
@@ -370,7 +385,7 @@ def _unhurt(job: Job, now: float) -> Job:
 
 
 def _retried(job: Job, now: float) -> Job:
-    fresh = replace(_unhurt(job, now), approved=True, results=())
+    fresh = replace(_unhurt(job, now), approved=True, results=(), reuse=None)
     if (
         job.error is not None
         and job.error.code == "CANCELLED"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 from clipspool import __version__, mounts
 from clipspool.catalog import DEFAULT_MODEL
 from clipspool.intake.terms import Rules
+from clipspool.job import Duplicates
 from clipspool.journal import Journal, JournalError, Lock
 from clipspool.lifecycle import Pace
 from clipspool.pacing import PollPace
@@ -68,6 +70,11 @@ def limits_of(settings: Settings) -> Limits:
         credits_per_day=budget.credits_per_day,
         credits_per_job_max=budget.credits_per_job_max,
     )
+
+
+def duplicates_of(settings: Settings) -> Mapping[str, Duplicates]:
+    """Say what becomes of clips that ask for what was asked for already, by inbox."""
+    return {inbox.name: inbox.duplicates for inbox in settings.inbox}
 
 
 def pace_of(settings: Settings) -> Pace:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeAlias, assert_never
 
+from clipspool.duplicates import Comparison
 from clipspool.events import (
     AnswerLost,
     Cancelled,
@@ -86,6 +87,7 @@ class Scheduler:
         self.workers = Workers(workshop, self.hear)
         self.picker = Picker(journal, self.workers, self.in_flight)
         self.picker.paused = frozenset(journal.fact("paused") or ())
+        self.comparison = Comparison(journal)
         self.brake = read_brake(journal.fact("brake"))
         self.is_draining = False
         self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
@@ -185,6 +187,7 @@ class Scheduler:
                 self.journal.retire_ended(self._ended_clips, now)
                 self._ended_clips.clear()
                 self.journal.flush()
+                self._compare()
                 if not self.is_draining:
                     self._pick(now)
                 self._sweep()
@@ -229,6 +232,14 @@ class Scheduler:
         after, self._after = self._after, []
         for act in after:
             act()
+
+    def _compare(self) -> None:
+        is_news = False
+        for job, verdict in self.comparison.verdicts():
+            self.happen(job, verdict)
+            is_news = True
+        if is_news:
+            self.journal.flush()
 
     def _pick(self, now: float) -> None:
         self.picker.polls_per_second_max = self.pace.poll.per_second_max
@@ -324,6 +335,7 @@ class Scheduler:
             event = AnswerLost(done.trouble, {}) if is_out else StageFailed("BUG", done.trouble)
         if isinstance(event, Prepared):
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns)
+            self.comparison.note(job, event)
         moved = self.happen(job, event)
         if moved.cancel_by and moved.state is not State.RUNNING and may(moved, Cancelled):
             self.happen(moved, Cancelled(moved.cancel_by))

@@ -80,6 +80,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "credits_estimated": job.credits_estimated,
         "credits": job.task.credits if job.task else None,
         "paid": job.paid.value,
+        "reused_from": job.reuse.job_id if job.reuse else None,
         "created_at": iso(job.created_at),
         "updated_at": iso(job.updated_at),
         "results": [

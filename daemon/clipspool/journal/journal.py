@@ -23,7 +23,14 @@ from sqlalchemy.exc import DatabaseError
 from clipspool.events import Event, name_of
 from clipspool.job import TERMINAL, Clip, Job, State
 from clipspool.journal.batch import insert, update, upsert
-from clipspool.journal.database import JournalError, check_integrity, migrate, open_engine, version_of
+from clipspool.journal.database import (
+    HEAD,
+    JournalError,
+    check_integrity,
+    migrate,
+    open_engine,
+    version_of,
+)
 from clipspool.journal.rows import (
     clip_row,
     encoded,
@@ -39,6 +46,7 @@ from clipspool.journal.rows import (
 from clipspool.journal.tables import clips, events, facts, jobs, tasks
 
 _KEPT_MAX = 1000
+_SAME_MAX = 20
 _FIXED = ("clip_id", "inbox", "variant", "node", "request", "created_at")
 _CHANGING = tuple(c.name for c in jobs.c if c.name != "id" and c.name not in _FIXED)
 _INSERT_CLIP = sa.insert(clips)
@@ -84,6 +92,18 @@ _JOB = select_jobs.where(jobs.c.id == sa.bindparam("id"))
 _JOBS = select_jobs.where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
 _KNOWN = sa.select(clips.c.id).where(clips.c.id == sa.bindparam("id"))
 _CLIP = select_clips.where(clips.c.id == sa.bindparam("id"))
+_SAME_REQUEST = (
+    select_jobs.where(
+        jobs.c.fingerprint == sa.bindparam("fingerprint"),
+        jobs.c.clip_id != sa.bindparam("clip_id"),
+        jobs.c.id.not_in(sa.bindparam("apart_from", expanding=True)),
+        sa.or_(jobs.c.held.is_(None), jobs.c.held != "duplicate"),
+        jobs.c.state != "cancelled",
+        sa.or_(jobs.c.state != "failed", jobs.c.paid != "no"),
+    )
+    .order_by(jobs.c.created_at, jobs.c.id)
+    .limit(_SAME_MAX)
+)
 _STILL_OPEN = sa.select(jobs.c.clip_id).where(
     jobs.c.clip_id.in_(sa.bindparam("ids", expanding=True)),
     jobs.c.state.not_in([s.value for s in TERMINAL]),
@@ -171,9 +191,13 @@ class Journal:
         engine = open_engine(path)
         try:
             connection = engine.connect()
-            if not is_new:
-                check_integrity(connection, path)
-            migrate(connection, path)
+            try:
+                if not is_new:
+                    check_integrity(connection, path)
+                migrate(connection, path)
+            except BaseException:
+                connection.close()
+                raise
             journal = cls(engine, connection)
             with journal.turn():
                 if journal.fact("id") is None:
@@ -194,9 +218,16 @@ class Journal:
         engine = open_engine(path, read_only=True)
         try:
             connection = engine.connect()
-            if version_of(connection) is None:
+            version = version_of(connection)
+            if version is None:
                 connection.close()
                 return None
+            if version != HEAD:
+                connection.close()
+                raise JournalError(
+                    f"The journal {path} belongs to another version of clipspool (schema {version}, and this "
+                    f"one reads {HEAD}); an older one is taken over by `clipspool run`."
+                )
             journal = cls(engine, connection)
             journal.counts = journal.count()
         except DatabaseError as error:
@@ -435,6 +466,11 @@ class Journal:
             select_jobs.where(jobs.c.clip_id == clip_id).order_by(jobs.c.id)
         ).mappings()
         return [read_job(row) for row in rows]
+
+    def same_request(self, job: Job, apart_from: Collection[str]) -> list[Job]:
+        """Give other clips' jobs that asked for the same and are open, delivered or paid; oldest first."""
+        asked = {"fingerprint": job.fingerprint, "clip_id": job.clip_id, "apart_from": list(apart_from)}
+        return [read_job(row) for row in self._connection.execute(_SAME_REQUEST, asked).mappings()]
 
     def find(
         self,
