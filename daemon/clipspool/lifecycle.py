@@ -44,6 +44,8 @@ from clipspool.pacing import PollPace, Random, retry_seconds
 from clipspool.provider import FaultOf
 
 S = State
+NEVER = 32_503_680_000.0
+"""Due in the year 3000: only a person brings it forward."""
 
 TABLE: dict[State, dict[type[Event], State]] = {
     S.QUEUED: {
@@ -94,6 +96,8 @@ TABLE: dict[State, dict[type[Event], State]] = {
     },
     S.RENDERED: {
         Fetched: S.FETCHED,
+        Parked: S.RENDERED,
+        Approved: S.RENDERED,
         StageFailed: S.RENDERED,
         Postponed: S.RENDERED,
         # The task was made to vanish at the provider, or it turned out never to have had a result.
@@ -106,6 +110,8 @@ TABLE: dict[State, dict[type[Event], State]] = {
     S.FETCHED: {
         Delivered: S.DELIVERED,
         ResultGone: S.RENDERED,
+        Parked: S.FETCHED,
+        Approved: S.FETCHED,
         StageFailed: S.FETCHED,
         Postponed: S.FETCHED,
         CancelAsked: S.FETCHED,
@@ -218,10 +224,13 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case StageFailed():
             return _stage_failed(job, event, now, pace)
         case Parked():
-            return replace(job, held=event.held, reason=event.reason, reuse=None)
+            due_at = job.due_at if job.state is S.QUEUED else NEVER
+            reuse = job.reuse if event.held is Held.POISON else None
+            return replace(job, held=event.held, reason=event.reason, reuse=reuse, due_at=due_at)
         case Approved():
-            due_at = min(job.due_at, now)
-            return replace(job, approved=True, held=None, reason="", reuse=None, due_at=due_at)
+            free = replace(job, held=None, reason="", due_at=min(job.due_at, now))
+            # Of one that is set aside for its harm nothing was asked about money.
+            return free if job.held is Held.POISON else replace(free, approved=True, reuse=None)
         case Connected():
             number = job.task.number + 1 if job.task else 1
             return replace(job, task=Task(number, event.profile, intent_at=now))

@@ -30,6 +30,8 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str) -> list[dict[str, A
     """Run jobs again that failed, were cancelled, are in doubt, or are held for a task that is lost."""
 
     def one(job: Job) -> Event:
+        if job.held is Held.POISON:
+            return Approved(by)
         is_held = job.held in _RETRYABLE and job.state is not State.FETCHED
         if not may(job, Retried) or not (job.state.is_terminal or job.state is State.IN_DOUBT or is_held):
             raise Refused(
@@ -70,8 +72,8 @@ def approve(scheduler: Scheduler, ids: Sequence[str], by: str) -> list[dict[str,
     """Let jobs go that are held for their price, for the day's limits, or as duplicates."""
 
     def one(job: Job) -> Event:
-        if not may(job, Approved):
-            raise Refused(f"it is {job.state}, and only queued jobs can be approved")
+        if not may(job, Approved) or not (job.state is State.QUEUED or job.held is Held.POISON):
+            raise Refused(f"it is {job.state}, and only queued jobs and those held as poison can be approved")
         return Approved(by)
 
     return _each(scheduler, ids, one)

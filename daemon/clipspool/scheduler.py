@@ -29,7 +29,7 @@ from clipspool.events import (
     TaskCreated,
 )
 from clipspool.intake.terms import Accepted
-from clipspool.job import Clip, Job, State
+from clipspool.job import Clip, Held, Job, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Pace, advance, may
 from clipspool.news import (
@@ -45,6 +45,7 @@ from clipspool.news import (
 from clipspool.pacing import Brake, backoff_seconds
 from clipspool.picking import InFlight, Limits, Picker
 from clipspool.provider import Fault, FaultOf
+from clipspool.suspects import Suspects
 from clipspool.workers import Done, Ready, Retirement, Swept, Workers, Workshop
 
 TURN_SECONDS_MAX = 1.0
@@ -88,6 +89,7 @@ class Scheduler:
         self.picker = Picker(journal, self.workers, self.in_flight)
         self.picker.paused = frozenset(journal.fact("paused") or ())
         self.comparison = Comparison(journal)
+        self.suspects = Suspects(journal)
         self.brake = read_brake(journal.fact("brake"))
         self.is_draining = False
         self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
@@ -140,6 +142,9 @@ class Scheduler:
         with self.journal.turn():
             for job in list(self.journal.find(states=(State.SUBMITTING,))):
                 self.happen(job, Interrupted())
+            self.journal.flush()
+            for job, why in self.suspects.begin():
+                self.happen(job, Parked(Held.POISON, why))
         self._let_out()
 
     def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
@@ -159,6 +164,8 @@ class Scheduler:
             each_turn()
             if self.in_flight or self._retiring:
                 self.wait(0.2)
+        with self.journal.turn():
+            self.suspects.note({})
         self.workers.stop()
 
     @property
@@ -190,6 +197,7 @@ class Scheduler:
                 self._compare()
                 if not self.is_draining:
                     self._pick(now)
+                self.suspects.note(self.in_flight)
                 self._sweep()
         except BaseException as error:
             for one in heard:
@@ -246,7 +254,7 @@ class Scheduler:
         picks = self.picker.pick(now, self.brake, self.spend, self._retiring)
         for job, held, why in picks.parked:
             self.happen(job, Parked(held, why))
-        for stage, job in picks.stages:
+        for stage, job in self.suspects.choose(picks.stages, self.in_flight):
             clip = self.journal.clip(job.clip_id)
             if clip is None:
                 raise LookupError(f"job {job.id} has no clip {job.clip_id}")
@@ -327,6 +335,7 @@ class Scheduler:
     def _take_done(self, done: Done) -> None:
         flying = self.in_flight.pop(done.job_id)
         self.workers.heard(flying.stage)
+        self.suspects.survive(done.job_id)
         if flying.is_stale:
             return
         job, event = flying.job, done.event

@@ -105,14 +105,14 @@ LEGAL = {
         Retried: State.QUEUED,
     },
     State.RENDERED: {
-        **dict.fromkeys([StageFailed, Postponed, CancelAsked], State.RENDERED),
+        **dict.fromkeys([StageFailed, Postponed, CancelAsked, Parked, Approved], State.RENDERED),
         Fetched: State.FETCHED,
         Failed: State.FAILED,
         Cancelled: State.CANCELLED,
         Retried: State.QUEUED,
     },
     State.FETCHED: {
-        **dict.fromkeys([StageFailed, Postponed, CancelAsked], State.FETCHED),
+        **dict.fromkeys([StageFailed, Postponed, CancelAsked, Parked, Approved], State.FETCHED),
         Delivered: State.DELIVERED,
         ResultGone: State.RENDERED,
         Cancelled: State.CANCELLED,

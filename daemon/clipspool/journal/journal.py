@@ -54,6 +54,8 @@ _INSERT_JOBS = insert(jobs, [c.name for c in jobs.c])
 _UPDATE_JOBS = update(jobs, "id", _CHANGING)
 _UPSERT_TASKS = upsert(tasks, ("job_id", "number", "segment"), [c.name for c in tasks.c if not c.primary_key])
 _INSERT_EVENTS = insert(events, [c.name for c in events.c if c.name != "id"])
+_NEW_FACT = sqlite_insert(facts)
+_SET_FACT = _NEW_FACT.on_conflict_do_update(index_elements=["name"], set_={"value": _NEW_FACT.excluded.value})
 _IN_QUEUE = sa.text("jobs.state = 'queued' AND jobs.held IS NULL")  # to the letter, for the partial index
 _QUEUE = (
     sa.select(
@@ -383,10 +385,7 @@ class Journal:
 
     def set_fact(self, name: str, value: Any) -> None:
         """Remember a single fact: what is paused, what the brake is, which folder is which inbox."""
-        new = sqlite_insert(facts).values(name=name, value=to_json(value))
-        self._connection.execute(
-            new.on_conflict_do_update(index_elements=["name"], set_={"value": new.excluded.value})
-        )
+        self._connection.execute(_SET_FACT, {"name": name, "value": to_json(value)})
 
     def forget_fact(self, name: str) -> None:
         """Remove a fact."""
