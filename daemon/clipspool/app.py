@@ -16,6 +16,7 @@ import structlog
 
 from clipspool import __version__, logs, operator
 from clipspool.adopt import adoptable, survey
+from clipspool.balance import Teller
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.control import Listener, socket_of
@@ -69,6 +70,9 @@ class Daemon:
         self._inboxes = {inbox.name: self._inbox(inbox) for inbox in settings.inbox}
         self._control = Listener(socket_of(settings.journal.path), self._answer)
         self._said_at = 0.0
+        # Asked of the provider of that moment: a reload replaces it.
+        self._teller = Teller(lambda: self._provider.ask_balance(), self.scheduler.tell, now)  # noqa: PLW0108
+        self.scheduler.listen(self._teller.hear)
 
     # --- building -------------------------------------------------------------------------------------
 
@@ -189,6 +193,7 @@ class Daemon:
         self._take_signals()
         self.scheduler.begin()
         self._control.start()
+        self._teller.start()
         for inbox in self._inboxes.values():
             inbox.start()
         log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
@@ -207,6 +212,7 @@ class Daemon:
     def close(self) -> None:
         """Give everything back, in the opposite order."""
         self._control.stop()
+        self._teller.stop()
         for inbox in self._inboxes.values():
             inbox.stop(0.0)
         self._decoder.close()

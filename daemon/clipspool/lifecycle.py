@@ -14,6 +14,7 @@ from clipspool.events import (
     AnswerLost,
     Approved,
     Attached,
+    BalanceSeen,
     CancelAsked,
     Cancelled,
     Changed,
@@ -75,6 +76,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
         CancelAsked: S.SUBMITTING,
     },
     S.IN_DOUBT: {
+        BalanceSeen: S.IN_DOUBT,
         Attached: S.RUNNING,
         Retried: S.QUEUED,
         Cancelled: S.CANCELLED,
@@ -243,6 +245,8 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             task = Task(max(event.submissions, known), event.profile, intent_at=now)
             reason = "its work folder tells of a submission that the journal does not know"
             return replace(job, task=task, paid=_at_least_unknown(job), held=Held.IN_DOUBT, reason=reason)
+        case BalanceSeen():
+            return _balance_seen(job, event)
         case Interrupted():
             message = "clipspool ended while the request may have been on its way"
             # A crash leads to no second submission, whatever the setting says about lost answers.
@@ -279,7 +283,8 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case CancelAsked():
             return replace(job, cancel_by=event.by, due_at=now)
         case Cancelled():
-            ended = _ended(job, "CANCELLED", event.message or f"cancelled by {event.by}")
+            said = f"cancelled by {event.by}" + (f" ({event.why})" if event.why else "")
+            ended = _ended(job, "CANCELLED", event.message or said)
             return replace(ended, cancel_by=event.by)
         case Retried():
             return _retried(job, now)
@@ -311,6 +316,15 @@ def _answer_lost(job: Job, event: AnswerLost, now: float, pace: Pace) -> Job:
         pause = retry_seconds(job.doubts, None, pace.random)
         return replace(lost, state=State.QUEUED, due_at=now + pause)
     return replace(lost, held=Held.IN_DOUBT)
+
+
+def _balance_seen(job: Job, event: BalanceSeen) -> Job:
+    if job.task is None:
+        return job
+    seen = {"balance_after": dict(event.after), "other_submissions": event.other_submissions}
+    if event.before is not None:
+        seen["balance_before"] = dict(event.before)
+    return replace(job, task=replace(job.task, evidence={**job.task.evidence, **seen}))
 
 
 def _at_least_unknown(job: Job) -> Paid:

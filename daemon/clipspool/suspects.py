@@ -1,8 +1,8 @@
 """Clips that end the process itself: told by what was in flight when it died, run alone, and set aside.
 
 What workers are given is noted in the transaction that gives it, so a healthy clip costs no commit more. A
-start that finds such a note knows that the process died over it, and counts one for each job in it. At two a job
-runs alone, so that an innocent one passes and is cleared; at three it is the one, and a person decides.
+start that finds such a note knows that the process died over it, and counts one for each job in it. At two a
+job runs alone, so that an innocent one passes and is cleared; at three it is the one, and a person decides.
 """
 
 from __future__ import annotations

@@ -101,6 +101,30 @@ def entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
+def evidence_lines(submitted_at: str | None, evidence: Mapping[str, Any]) -> list[str]:
+    """Say in sentences what is known of a lost answer; none where no answer was lost."""
+    if not evidence:
+        return []
+    lines = [f"the request left at {evidence.get('sent_at') or submitted_at}"]
+    if "bytes_written" in evidence:
+        lines.append(f"{evidence['bytes_written']} of {evidence.get('bytes_total', '?')} bytes left")
+    came = [f"HTTP {evidence['http_status']}"] if "http_status" in evidence else []
+    came += [str(evidence[name]) for name in ("error", "answer") if evidence.get(name)]
+    lines.append("what came back: " + ("; ".join(came) or str(evidence.get("message") or "nothing")))
+    before, after = evidence.get("balance_before"), evidence.get("balance_after")
+    if before:
+        lines.append(f"the account had {_amount(before)} before")
+    if after:
+        others = evidence.get("other_submissions", 0)
+        beside = f"; {others} other submissions were made since" if others else ""
+        lines.append(f"and {_amount(after)} after{beside}" if before else f"the account had {_amount(after)}")
+    return lines
+
+
+def _amount(look: Mapping[str, Any]) -> str:
+    return f"{look['amount']:g} {look['unit']} ({look['at']})"
+
+
 @dataclass(frozen=True, slots=True)
 class InboxView:
     """One inbox as it is now."""

@@ -12,6 +12,7 @@ from clipspool.events import (
     AnswerLost,
     Approved,
     Attached,
+    BalanceSeen,
     CancelAsked,
     Cancelled,
     Changed,
@@ -68,6 +69,7 @@ EXAMPLES = {
     ResultGone: ResultGone("clip1-1.mp4"),
     Delivered: Delivered((replace(RESULT, name="shot.mp4"),)),
     Parked: Parked(Held.BUDGET, "too dear"),
+    BalanceSeen: BalanceSeen(None, {"at": "2027-01-15", "amount": 985.0, "unit": "credits"}, 0),
     Cancelled: Cancelled("ann"),
     CancelAsked: CancelAsked("ann"),
     Retried: Retried("ann"),
@@ -93,7 +95,12 @@ LEGAL = {
         Interrupted: State.IN_DOUBT,
         CancelAsked: State.SUBMITTING,
     },
-    State.IN_DOUBT: {Attached: State.RUNNING, Retried: State.QUEUED, Cancelled: State.CANCELLED},
+    State.IN_DOUBT: {
+        BalanceSeen: State.IN_DOUBT,
+        Attached: State.RUNNING,
+        Retried: State.QUEUED,
+        Cancelled: State.CANCELLED,
+    },
     State.RUNNING: {
         **dict.fromkeys(
             [TaskSeen, TaskMissing, StageFailed, Postponed, CancelAsked, Attached], State.RUNNING
@@ -175,7 +182,11 @@ def test_the_only_way_to_spend_is_a_connection():
 
 
 def test_only_the_operator_leads_out_of_doubt():
-    assert set(LEGAL[S.IN_DOUBT]) == {Attached, Retried, Cancelled}
+    assert {event for event, to in LEGAL[S.IN_DOUBT].items() if to is not S.IN_DOUBT} == {
+        Attached,
+        Retried,
+        Cancelled,
+    }
     assert stage_of(in_state(S.IN_DOUBT)) is None
 
 

@@ -89,7 +89,7 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
     """Show everything about one job, its history included."""
     settings = context.settings()
     from clipspool.cli.reading import conditions_in, open_to_read
-    from clipspool.views import entry_json, job_json
+    from clipspool.views import entry_json, iso, job_json
 
     with open_to_read(settings) as journal:
         found = journal.job(job)
@@ -98,6 +98,7 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
         clip = journal.clip(found.clip_id)
         shown = job_json(found, conditions_in(journal, settings))
         shown["media"] = clip.media if clip else {}
+        shown["submitted_at"] = iso(found.task.intent_at) if found.task else None
         shown["evidence"] = found.task.evidence if found.task else {}
         shown["history"] = [entry_json(entry) for entry in journal.history(found)]
     if as_json:
@@ -191,12 +192,18 @@ def _job(shown: dict[str, Any]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
+    from clipspool.views import evidence_lines
+
+    told = evidence_lines(shown["submitted_at"], shown["evidence"])
     facts = Table(box=None, show_header=False, pad_edge=False)
+    hidden = {"history", "request", "error", "results", "media", "evidence"}
     for name, value in shown.items():
-        if name in {"history", "request", "error", "results", "media", "evidence"} or value in (None, "", []):
+        if name in hidden or value in (None, "", []):
             continue
         facts.add_row(Text(name, "dim"), Text(readable(str(value))))
-    for name in ("request", "error", "media", "evidence"):
+    for line in told:
+        facts.add_row(Text("evidence", "bold"), Text(readable(line)))
+    for name in ("request", "error", "media"):
         for key, value in (shown[name] or {}).items():
             facts.add_row(Text(f"{name}.{key}", "dim"), Text(readable(str(value))))
     for result in shown["results"]:
@@ -205,8 +212,8 @@ def _job(shown: dict[str, Any]) -> RenderableType:
         "at", "what happened", "from", "to", "facts", box=None, pad_edge=False, header_style="dim"
     )
     for entry in shown["history"]:
-        told = ", ".join(f"{k}={v}" for k, v in entry["facts"].items() if not isinstance(v, dict | list))
+        more = ", ".join(f"{k}={v}" for k, v in entry["facts"].items() if not isinstance(v, dict | list))
         history.add_row(
-            entry["at"], entry["event"], entry["from"] or "", entry["to"] or "", Text(readable(told))
+            entry["at"], entry["event"], entry["from"] or "", entry["to"] or "", Text(readable(more))
         )
     return Group(facts, Text(), history)

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError
 
-from clipspool.events import Event, name_of
+from clipspool.events import ORDERS, Event, name_of
 from clipspool.job import TERMINAL, Clip, Job, State
 from clipspool.journal.batch import insert, update, upsert
 from clipspool.journal.database import (
@@ -308,7 +308,8 @@ class Journal:
             self._tasks[after.id, after.task.number] = (after, after.task)
         self.counts[before.state] -= 1
         self.counts[after.state] += 1
-        if (before.state, before.held, before.reason) != (after.state, after.held, after.reason):
+        is_seen = (before.state, before.held, before.reason) != (after.state, after.held, after.reason)
+        if is_seen or isinstance(happened, ORDERS):
             name = name_of(type(happened))
             self._tell(
                 after.clip_id, after.id, name, after.updated_at, before.state, after.state, asdict(happened)
