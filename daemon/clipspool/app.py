@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import threading
 import time
@@ -24,13 +23,22 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
 from clipspool.media.decoder import Decoder
-from clipspool.parts import duplicates_of, limits_of, open_journal, pace_of, provider_of, rules_of
+from clipspool.parts import (
+    duplicates_of,
+    limits_of,
+    name_secret_of,
+    open_journal,
+    pace_of,
+    provider_of,
+    rules_of,
+)
 from clipspool.provider import Provider
 from clipspool.root import Guard, Root, Unavailable
 from clipspool.scheduler import Scheduler
 from clipspool.service import Service
 from clipspool.settings import InboxSettings, Settings, SettingsError, changes, load
 from clipspool.shipping import depot_of
+from clipspool.trust import Marks
 from clipspool.views import InboxView, iso, status_json, text
 from clipspool.workshop import Shop, Tools
 
@@ -40,7 +48,6 @@ DRAIN_SECONDS = 50.0
 """Within the 60 s that SIGTERM may take (promise 12)."""
 _STATUS_SECONDS = 5.0
 _FOLDERS = "folders"
-_NAME_KEY = "name_key"
 
 
 class Daemon:
@@ -58,7 +65,7 @@ class Daemon:
         self._folders: dict[str, str] = dict(self.journal.fact(_FOLDERS) or {})
         self._roots: dict[str, tuple[Root, Root]] = {}
         self._decoder, self._studio = Decoder(), Decoder(children=2)
-        self._secret = self._name_secret()
+        self._secret = name_secret_of(self.journal)
         self._service = Service()
         self._provider = provider_of(settings)
         self._shop = Shop(self._tools(), self._decoder, self._studio, now, self._stopping.is_set)
@@ -67,6 +74,7 @@ class Daemon:
         )
         self.scheduler.allow([inbox.name for inbox in settings.inbox], limits_of(settings))
         self.scheduler.comparison.choices = duplicates_of(settings)
+        self._marks = Marks(self.scheduler, self._journal_id, self._roots)
         self._inboxes = {inbox.name: self._inbox(inbox) for inbox in settings.inbox}
         self._control = Listener(socket_of(settings.journal.path), self._answer)
         self._said_at = 0.0
@@ -95,15 +103,6 @@ class Daemon:
 
         catalog = Catalog.load(settings.models)
         return Tools(bays, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
-
-    def _name_secret(self) -> bytes:
-        """Give what makes the names of files that are put up unguessable: this journal's, for good."""
-        kept = self.journal.fact(_NAME_KEY)
-        if kept is None:
-            kept = secrets.token_hex(32)
-            with self.journal.turn():
-                self.journal.set_fact(_NAME_KEY, kept)
-        return bytes.fromhex(str(kept))
 
     def _bay(self, inbox: InboxSettings) -> Bay:
         if inbox.name not in self._roots:
@@ -148,6 +147,7 @@ class Daemon:
         def bind() -> None:
             nonlocal is_surveyed
             root.bind()
+            self._marks.prove(inbox.name, root)
             if not is_surveyed:
                 self._take_on(inbox.name, root, known)
                 is_surveyed = True
@@ -185,13 +185,17 @@ class Daemon:
 
     # --- running --------------------------------------------------------------------------------------
 
-    def run(self, *, until_idle: bool = False) -> None:
+    def run(self, *, until_idle: bool = False, accept_restored: bool = False) -> None:
         """Run until SIGTERM or SIGINT, or until nothing is left; then drain.
 
-        Raises what the journal raises when it cannot be written: nothing is spent that is not recorded.
+        `accept_restored` lets an older journal that was put back submit. Raises what the journal raises when
+        it cannot be written: nothing is spent that is not recorded.
         """
         self._take_signals()
         self.scheduler.begin()
+        self.scheduler.trust.accepts = accept_restored
+        if accept_restored:
+            self.scheduler.tell(operator.accept_restored)
         self._control.start()
         self._teller.start()
         for inbox in self._inboxes.values():
@@ -205,6 +209,7 @@ class Daemon:
             for inbox in self._inboxes.values():
                 inbox.stop(2.0)
             self.scheduler.drain(DRAIN_SECONDS, each_turn=self._service.watchdog)
+            self._marks.keep(is_end=True)
         finally:
             self.close()
         log.info("stopped")
@@ -242,6 +247,7 @@ class Daemon:
             self._reload.clear()
             self._take_up_changes()
         now = self._now()
+        self._marks.keep()
         if now - self._said_at >= _STATUS_SECONDS:
             self._said_at = now
             counts = self.journal.counts

@@ -23,7 +23,14 @@ class Refused(Exception):
 def conditions_of(scheduler: Scheduler) -> Conditions:
     """Give what holds jobs back now."""
     picker = scheduler.picker
-    return Conditions(scheduler.now(), scheduler.brake, picker.paused, scheduler.spend, picker.limits)
+    return Conditions(
+        scheduler.now(),
+        scheduler.brake,
+        picker.paused,
+        scheduler.spend,
+        picker.limits,
+        is_restored=bool(scheduler.trust.restored),
+    )
 
 
 def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> list[dict[str, Any]]:
@@ -115,6 +122,11 @@ def resume(scheduler: Scheduler, inbox: str | None) -> str:
     return "resumed"
 
 
+def accept_restored(scheduler: Scheduler) -> bool:
+    """Submit again though the journal is an older copy; False when nothing was held for that."""
+    return scheduler.trust.accept()
+
+
 def _known(scheduler: Scheduler, inbox: str | None) -> None:
     if inbox is not None and inbox not in scheduler.picker.inboxes:
         raise Refused(f"there is no inbox {inbox} (known: {', '.join(scheduler.picker.inboxes)})")
@@ -137,5 +149,6 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "approve": approve,
     "pause": pause,
     "resume": resume,
+    "accept_restored": accept_restored,
 }
 """What a command line may ask of the scheduler, by name; each takes it first."""

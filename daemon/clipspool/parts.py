@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Mapping
 
 from clipspool import __version__, mounts
@@ -15,6 +16,8 @@ from clipspool.pacing import PollPace
 from clipspool.picking import Limits
 from clipspool.runway import Patience, Runway
 from clipspool.settings import InboxSettings, Settings
+
+_NAME_KEY = "name_key"
 
 
 class CannotStart(Exception):
@@ -42,6 +45,16 @@ def open_journal(settings: Settings) -> tuple[Journal, Lock]:
     except JournalError as error:
         lock.release()
         raise CannotStart(str(error)) from error
+
+
+def name_secret_of(journal: Journal) -> bytes:
+    """Give what makes the names of files that are put up unguessable: this journal's, for good."""
+    kept = journal.fact(_NAME_KEY)
+    if kept is None:
+        kept = secrets.token_hex(32)
+        with journal.turn():
+            journal.set_fact(_NAME_KEY, kept)
+    return bytes.fromhex(str(kept))
 
 
 def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules:

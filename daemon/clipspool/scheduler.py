@@ -46,6 +46,7 @@ from clipspool.pacing import Brake, backoff_seconds
 from clipspool.picking import InFlight, Limits, Picker
 from clipspool.provider import Fault, FaultOf
 from clipspool.suspects import Suspects
+from clipspool.trust import Trust
 from clipspool.workers import Done, Ready, Retirement, Swept, Workers, Workshop
 
 TURN_SECONDS_MAX = 1.0
@@ -90,6 +91,8 @@ class Scheduler:
         self.picker.paused = frozenset(journal.fact("paused") or ())
         self.comparison = Comparison(journal)
         self.suspects = Suspects(journal)
+        self.trust = Trust(journal)
+        self.picker.lets = self.trust.lets
         self.brake = read_brake(journal.fact("brake"))
         self.is_draining = False
         self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
@@ -178,7 +181,10 @@ class Scheduler:
         open_states = (State.QUEUED, State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
         if not any(self.journal.counts[state] for state in open_states):
             return self.journal.next_retire(0.0) is None
-        return all(job.held is not None for job in self.journal.find(states=open_states))
+        return all(
+            job.held is not None or (job.state is State.QUEUED and self.trust.restored)
+            for job in self.journal.find(states=open_states)
+        )
 
     def turn(self) -> None:
         """Hear, record, pick: one transaction; then let out what waited for it.

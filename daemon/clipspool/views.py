@@ -12,6 +12,7 @@ from clipspool.journal import Entry, Spend
 from clipspool.pacing import Brake
 from clipspool.picking import Limits
 from clipspool.provenance import as_sent
+from clipspool.trust import WHY
 
 ALL = "*"
 """In the set of paused inboxes: all of them."""
@@ -26,6 +27,8 @@ class Conditions:
     paused: frozenset[str] = frozenset()
     spend: Spend = field(default_factory=Spend)
     limits: Limits = field(default_factory=Limits)
+    is_restored: bool = False
+    """The journal is an older copy, put back."""
 
     def why_waiting(self, job: Job) -> tuple[str | None, str]:
         """Give what a job is held by, and the reason in words; (None, …) when nothing holds it."""
@@ -33,6 +36,8 @@ class Conditions:
             return job.held.value, job.reason
         if job.state is not State.QUEUED:
             return None, job.reason
+        if self.is_restored:
+            return "restored", WHY
         if self.paused & {ALL, job.inbox}:
             return "paused", "submitting is paused; `clipspool resume` lets it go on"
         if job.due_at > self.now:
@@ -151,6 +156,10 @@ def status_json(
             "blocked": brake.fault is not None,
             "reason": f"{brake.fault.message} {brake.fault.what_to_do}".strip() if brake.fault else "",
             "until": iso(brake.until) if brake.fault else None,
+        },
+        "journal": {
+            "restored": conditions.is_restored,
+            "reason": WHY if conditions.is_restored else "",
         },
         "inboxes": [
             {

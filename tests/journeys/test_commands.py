@@ -2,7 +2,7 @@
 
 import time
 
-STATUS = {"daemon", "provider", "inboxes", "jobs", "spend"}
+STATUS = {"daemon", "provider", "journal", "inboxes", "jobs", "spend"}
 JOB = {
     *("id", "inbox", "clip", "variant", "state", "held", "reason", "task_id", "attempts", "progress"),
     *("request", "credits_estimated", "created_at", "updated_at", "results", "error"),

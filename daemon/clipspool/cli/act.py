@@ -113,15 +113,35 @@ def pause(context: Context, inbox: str | None, *, yes: bool) -> None:
 
 @command()
 @click.argument("inbox", required=False)
-@click.option("--yes", is_flag=True, hidden=True)
-def resume(context: Context, inbox: str | None, *, yes: bool) -> None:
+@click.option(
+    "--accept-restored", is_flag=True, help="Also with a journal that is an older copy, put back. Asks first."
+)
+@yes_option
+def resume(context: Context, inbox: str | None, *, accept_restored: bool, yes: bool) -> None:
     """Go on submitting, also where the provider is blocked.
 
     With INBOX, its folders are also accepted as they are now, if they are not those they were.
     """
-    del yes
+    if accept_restored:
+        _accept_restored(context, inbox, yes=yes)
+        return
     _change(context, "resume", inbox)
     say(f"Submitting goes on for {inbox or 'all inboxes'}.")
+
+
+def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
+    if inbox is not None:
+        raise click.UsageError("the journal is that of all inboxes: name none")
+    settings = context.settings()
+    consent("Submit what this older journal takes for unsent? Some of it may have been paid for.", yes=yes)
+    from clipspool.cli.desk import Desk
+
+    with Desk(settings) as desk:
+        was_held = desk.do("accept_restored")
+    if was_held:
+        say("Submitting goes on, with the journal as it is.")
+    else:
+        say("Nothing was held for that; `clipspool run --accept-restored` accepts an older one at its start.")
 
 
 def _act(context: Context, name: str, question: str, *, yes: bool, **arguments: Any) -> None:

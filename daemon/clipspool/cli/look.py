@@ -124,6 +124,8 @@ def _status(status: dict[str, Any]) -> RenderableType:
         lines.append(
             Text(f"provider blocked: {provider['reason']} Tried again {provider['until']}.", "bold red")
         )
+    if status["journal"]["restored"]:
+        lines.append(Text(f"nothing is submitted: {status['journal']['reason']}", "bold red"))
     counts = ", ".join(f"{n} {state}" for state, n in status["jobs"].items() if n) or "no jobs yet"
     lines.append(Text(counts))
     lines.append(

@@ -41,6 +41,7 @@ def conditions_in(journal: Journal, settings: Settings) -> Any:
         paused=frozenset(journal.fact("paused") or ()),
         spend=journal.spent(now // 86_400 * 86_400),
         limits=limits_of(settings),
+        is_restored=bool(journal.fact("restored")),
     )
 
 

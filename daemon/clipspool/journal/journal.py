@@ -510,6 +510,11 @@ class Journal:
             for r in self._connection.execute(query)
         ]
 
+    def last_event(self) -> int:
+        """Give the number of the newest event; it never goes back. 0 in an empty journal."""
+        number: int | None = self._connection.execute(sa.select(sa.func.max(events.c.id))).scalar()
+        return number or 0
+
     def spent(self, since: float) -> Spend:
         """Add up what was submitted since a moment, lost answers included: they may have been paid."""
         row = self._connection.execute(
