@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import tomllib
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -125,11 +126,9 @@ class Marks:
             before = self._kept.get(name, (0.0, -1))[1]
             self._kept[name] = (now, reached)
             if reached != before:
-                thread = threading.Thread(
-                    target=self._write, args=(self._roots[name][0], reached), daemon=True
-                )
-                self._writing[name] = thread
-                thread.start()
+                write = partial(self._write, self._roots[name][0], reached)
+                self._writing[name] = threading.Thread(target=write, name=f"mark-{name}", daemon=True)
+                self._writing[name].start()
         if is_end:
             for name in due:
                 if name in self._writing:

@@ -32,7 +32,7 @@ def start(tmp_path, inbox):
         desk.scheduler.begin()
         desk.scheduler.trust.accepts = accepts
         # What an inbox's thread asks is done at once here, for want of another thread.
-        desk.scheduler.ask = lambda command: desk.order(lambda scheduler: command(scheduler))
+        desk.scheduler.ask = desk.order
         desk.marks = Marks(desk.scheduler, "j1", {"bay": (inbox, inbox)})
         return desk
 
