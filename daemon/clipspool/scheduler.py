@@ -28,6 +28,7 @@ from clipspool.events import (
     StageFailed,
     TaskCreated,
 )
+from clipspool.failpoint import reach
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Held, Job, State
 from clipspool.journal import Journal, Spend
@@ -148,6 +149,7 @@ class Scheduler:
             self.journal.flush()
             for job, why in self.suspects.begin():
                 self.happen(job, Parked(Held.POISON, why))
+        reach("begun")
         self._let_out()
 
     def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
@@ -212,6 +214,8 @@ class Scheduler:
                 elif isinstance(one, Asked):
                     one.reply.set_exception(error)
             raise
+        if self._after:
+            reach("committed")
         self._let_out()
 
     def wait(self, seconds: float = TURN_SECONDS_MAX) -> None:

@@ -7,14 +7,13 @@ for, so nothing is submitted until the operator says so; what runs is followed a
 
 from __future__ import annotations
 
+import re
 import threading
-import tomllib
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-import tomli_w
 
 from clipspool.files import OURS, Rel
 from clipspool.journal import Journal
@@ -30,7 +29,7 @@ KEEP_SECONDS = 60.0
 _END_SECONDS = 2.0
 _RESTORED = "restored"
 _OFFSET = "mark_offset"
-_MARK_BYTES_MAX = 4096
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class Trust:
@@ -93,7 +92,7 @@ class Marks:
         self._scheduler = scheduler
         self._trust = scheduler.trust
         self._trust.proven = set()
-        self._rel: Rel = f"{OURS}/journal-{journal_id}.toml"
+        self._prefix = f"journal-{journal_id}."
         self._kept: dict[str, tuple[float, int]] = {}
         self._writing: dict[str, threading.Thread] = {}
 
@@ -108,14 +107,15 @@ class Marks:
         proven.add(inbox)
 
     def _read(self, root: Root) -> int:
+        return max(self._marks_in(root), default=0)
+
+    def _marks_in(self, root: Root) -> list[int]:
         try:
-            found = tomllib.loads(root.read(self._rel, _MARK_BYTES_MAX).decode())["event"]
+            names = root.names(OURS)
         except FileNotFoundError:
-            return 0
-        except (ValueError, KeyError, RecursionError) as error:
-            log.warning("mark_unreadable", file=f"{root.path}/{self._rel}", why=str(error))
-            return 0
-        return found if isinstance(found, int) else 0
+            return []
+        numbers = (name.removeprefix(self._prefix) for name in names if name.startswith(self._prefix))
+        return [int(number) for number in numbers if _NUMBER.fullmatch(number)]
 
     def keep(self, *, is_end: bool = False) -> None:
         """Write the marks that are due, after a commit; at the end wait a little for them."""
@@ -142,8 +142,15 @@ class Marks:
         return is_end or name not in self._kept or now - self._kept[name][0] >= KEEP_SECONDS
 
     def _write(self, root: Root, reached: int) -> None:
-        about = "how far the journal had come: an older copy that is put back does not submit by itself"
+        """Let the mark's very name say it: a rename is whole or has not happened, and leaves nothing."""
         try:
-            root.replace(self._rel, tomli_w.dumps({"event": reached, "about": about}).encode())
+            before = self._marks_in(root)
+            if not before:
+                root.append(self._name(reached), b"")
+            elif max(before) != reached:
+                root.move(self._name(max(before)), root, self._name(reached))
         except OSError as error:
             log.warning("mark_not_written", folder=str(root.path), why=error.strerror)
+
+    def _name(self, number: int) -> Rel:
+        return f"{OURS}/{self._prefix}{number}"

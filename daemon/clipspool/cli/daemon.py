@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from clipspool.cli.group import EXIT_CONFIG, EXIT_FAILED, Context, command, consent, fail, say
+from clipspool.cli.group import EXIT_CONFIG, EXIT_FAILED, Context, command, consent, fail, refuse, say
 
 
 @command()
@@ -24,6 +24,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     settings = context.settings(logged=True)
     import structlog
 
+    from clipspool import failpoint
     from clipspool.app import Daemon
     from clipspool.parts import CannotStart
     from clipspool.settings.wording import KEY_PLACES
@@ -32,6 +33,10 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     if settings.provider.api_key is None:
         say(f"No API key: {KEY_PLACES}", err=True)
         sys.exit(EXIT_CONFIG)
+    try:
+        failpoint.arm()
+    except failpoint.Refused as error:
+        refuse(str(error))
     try:
         daemon = Daemon(settings)
     except CannotStart as error:

@@ -15,6 +15,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from clipspool.failpoint import reach
+
 HEAD = "0002"
 """The newest migration; compared at every start: Alembic is imported only when there is work for it."""
 
@@ -146,6 +148,7 @@ def migrate(connection: sa.Connection, path: Path) -> None:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.rollback()
         _keep_copy(path, path.with_name(f"{path.name}.before-{HEAD}"))
+        reach("migrate-copied")
     from alembic import command  # noqa: PLC0415  (0.4 s, and needed once in a journal's life)
     from alembic.config import Config  # noqa: PLC0415
 
@@ -153,6 +156,7 @@ def migrate(connection: sa.Connection, path: Path) -> None:
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    reach("migrated")
     connection.commit()
 
 

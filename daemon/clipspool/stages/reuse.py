@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from clipspool.bay import Bay
 from clipspool.events import Event, Parked, Reused
+from clipspool.failpoint import reach
 from clipspool.files import NotRegular, join
 from clipspool.job import Clip, Held, Job, Result, Reuse
 from clipspool.work import folder_of
@@ -29,6 +30,7 @@ def reuse(job: Job, clip: Clip, bays: Mapping[str, Bay], given: Reuse) -> Event:
         if trouble := _bring(result, earlier, bay, join(home, file)):
             return _not_reused(given, trouble)
         results.append(replace(result, file=file, name=""))
+    reach("reused")
     return Reused(tuple(results), given.job_id)
 
 
