@@ -10,7 +10,7 @@ from clipspool.journal import Journal
 
 
 class Comparison:
-    """Compares each job once, in the turn that hears what its clip holds; belongs to the scheduler's thread.
+    """Compares each job once, in the turn that hears what its clip holds. Belongs to the scheduler's thread.
 
     One thread compares one job after another, so of two that come at the same time exactly one goes on.
     """
@@ -21,11 +21,17 @@ class Comparison:
         """What the operator chose, by inbox; `hold` where nothing is said."""
         self._journal = journal
         self._fresh: dict[str, None] = {}
+        self._delivered: list[Job] = []
 
     def note(self, before: Job, event: Prepared) -> None:
         """Remember to compare a job, unless it was compared for just this, or a person let it go."""
         if event.fingerprint and event.fingerprint != before.fingerprint and not before.approved:
             self._fresh[before.id] = None
+
+    def note_delivered(self, job: Job) -> None:
+        """Remember to serve with a job's result those that were set aside because of it."""
+        if job.fingerprint and "reuse" in self.choices.values():
+            self._delivered.append(job)
 
     def verdicts(self) -> Iterator[tuple[Job, Parked | Matched]]:
         """Give each new job that asks for the same as one before it, and what becomes of it."""
@@ -39,6 +45,11 @@ class Comparison:
             # Those that come after it in this turn are compared with it, not it with them.
             if earlier := self._journal.same_request(job, self._fresh):
                 yield job, _verdict(job, earlier, choice)
+        while self._delivered:
+            one = self._delivered.pop()
+            for job in self._journal.duplicates_of(one):
+                if self.choices.get(job.inbox) == "reuse" and _is_finished_alike(one, job):
+                    yield job, Matched(Reuse(one.id, one.inbox, one.results))
 
 
 def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> Parked | Matched:

@@ -215,7 +215,7 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case Matched():
             # What serves is brought by the prepare stage, in the place of what would be sent.
             reason = f"job {event.reuse.job_id} delivered the same already"
-            return replace(job, prepared=False, reuse=event.reuse, reason=reason, due_at=now)
+            return replace(job, prepared=False, reuse=event.reuse, held=None, reason=reason, due_at=now)
         case Reused():
             return replace(job, results=event.results, reason=f"taken over from job {event.from_job}")
         case Changed():
@@ -226,13 +226,15 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case StageFailed():
             return _stage_failed(job, event, now, pace)
         case Parked():
-            due_at = job.due_at if job.state is S.QUEUED else NEVER
-            reuse = job.reuse if event.held is Held.POISON else None
-            return replace(job, held=event.held, reason=event.reason, reuse=reuse, due_at=due_at)
+            parked = replace(job, held=event.held, reason=event.reason)
+            if job.state is not S.QUEUED:
+                return replace(parked, due_at=NEVER)
+            return parked if event.held is Held.POISON else replace(parked, reuse=None)
         case Approved():
             free = replace(job, held=None, reason="", due_at=min(job.due_at, now))
             # Of one that is set aside for its harm nothing was asked about money.
-            return free if job.held is Held.POISON else replace(free, approved=True, reuse=None)
+            is_of_money = job.state is S.QUEUED and job.held is not Held.POISON
+            return replace(free, approved=True, reuse=None) if is_of_money else free
         case Connected():
             number = job.task.number + 1 if job.task else 1
             return replace(job, task=Task(number, event.profile, intent_at=now))

@@ -20,6 +20,7 @@ from clipspool.events import (
     AnswerLost,
     Cancelled,
     Connected,
+    Delivered,
     Event,
     Interrupted,
     NotSubmitted,
@@ -292,6 +293,8 @@ class Scheduler:
         open_tasks = max(self.journal.counts[State.RUNNING], 1)
         moved = advance(job, event, now, self.pace, open_tasks=open_tasks)
         self.journal.record(job, moved, event)
+        if isinstance(event, Delivered):
+            self.comparison.note_delivered(moved)
         if moved.state.is_terminal and not job.state.is_terminal:
             self._ended_clips.add(job.clip_id)
         if job.state.is_terminal and not moved.state.is_terminal:
@@ -361,7 +364,8 @@ class Scheduler:
 
     def _open_gate(self, ready: Ready) -> None:
         flying = self.in_flight[ready.job_id]
-        if self.is_draining or flying.job.cancel_by or flying.is_stale:
+        is_trusted = self.trust.lets(flying.job.inbox)
+        if self.is_draining or flying.job.cancel_by or flying.is_stale or not is_trusted:
             self._after.append(lambda: ready.gate.set_result(False))
             return
         flying.job = self.happen(flying.job, Connected(self.profile))

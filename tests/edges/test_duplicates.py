@@ -167,6 +167,26 @@ def test_an_earlier_one_that_is_not_delivered_yet_holds_also_where_results_are_r
     assert desk.job("clip2").held is Held.DUPLICATE
 
 
+def test_those_that_were_set_aside_are_served_once_the_first_is_delivered(desk):
+    desk.scheduler.comparison.choices = {"bay": "reuse"}
+    held = desk.shop.hold(Stage.POLL)
+    drop(desk, "clip1")
+    desk.until(S.RUNNING)
+    drop(desk, "clip2")
+    desk.turns(2, 60.0)
+    assert desk.job("clip2").held is Held.DUPLICATE
+    desk.shop.say[Stage.PREPARE].append(lambda job: Reused((RESULT,), job.reuse.job_id))
+    desk.release(held)
+    assert desk.until(S.DELIVERED, "clip2").reuse.job_id == "clip1"
+    assert desk.shop.paid == ["clip1"]
+
+
+def test_those_that_were_set_aside_wait_for_a_person_where_nothing_is_reused(desk):
+    drop(desk, "clip1", "clip2")
+    desk.turns(12, 60.0)
+    assert sorted(str(desk.job(clip_id).held) for clip_id in ("clip1", "clip2")) == ["None", "duplicate"]
+
+
 def test_a_result_that_is_to_be_finished_otherwise_is_not_reused(desk):
     desk.scheduler.comparison.choices = {"bay": "reuse"}
     drop(desk, "clip1")

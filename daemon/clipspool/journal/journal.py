@@ -106,6 +106,12 @@ _SAME_REQUEST = (
     .order_by(jobs.c.created_at, jobs.c.id)
     .limit(_SAME_MAX)
 )
+_DUPLICATES = select_jobs.where(
+    jobs.c.fingerprint == sa.bindparam("fingerprint"),
+    jobs.c.clip_id != sa.bindparam("clip_id"),
+    jobs.c.state == "queued",
+    jobs.c.held == "duplicate",
+)
 _STILL_OPEN = sa.select(jobs.c.clip_id).where(
     jobs.c.clip_id.in_(sa.bindparam("ids", expanding=True)),
     jobs.c.state.not_in([s.value for s in TERMINAL]),
@@ -471,6 +477,11 @@ class Journal:
         """Give other clips' jobs that asked for the same and are open, delivered or paid; oldest first."""
         asked = {"fingerprint": job.fingerprint, "clip_id": job.clip_id, "apart_from": list(apart_from)}
         return [read_job(row) for row in self._connection.execute(_SAME_REQUEST, asked).mappings()]
+
+    def duplicates_of(self, job: Job) -> list[Job]:
+        """Give the jobs that are set aside because they ask for the same."""
+        asked = {"fingerprint": job.fingerprint, "clip_id": job.clip_id}
+        return [read_job(row) for row in self._connection.execute(_DUPLICATES, asked).mappings()]
 
     def find(
         self,
