@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clipspool.failpoint import reach
 from clipspool.files import join
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Held, Job, Paid, State, Task
@@ -61,6 +62,7 @@ def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
                 root.remove_folder(folder_of(name))
             continue
         finish_claim(root, manifest.clip)
+        reach("adopted")
         jobs = tuple(_as_noted(job, notes(root, name)) for job in manifest.jobs)
         found = Found(manifest.clip, jobs)
         (ours if manifest.journal == journal_id else foreign).append(found)

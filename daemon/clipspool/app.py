@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import threading
 import time
@@ -16,6 +15,7 @@ import structlog
 
 from clipspool import __version__, logs, operator
 from clipspool.adopt import adoptable, survey
+from clipspool.balance import Teller
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.control import Listener, socket_of
@@ -27,7 +27,17 @@ from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
 from clipspool.looking import inbox_view
 from clipspool.media.decoder import Decoder
-from clipspool.parts import kept_of, limits_of, open_journal, pace_of, places_of, provider_of, rules_of
+from clipspool.parts import (
+    duplicates_of,
+    kept_of,
+    limits_of,
+    name_secret_of,
+    open_journal,
+    pace_of,
+    places_of,
+    provider_of,
+    rules_of,
+)
 from clipspool.provider import Provider
 from clipspool.root import Guard, Root, Unavailable
 from clipspool.scheduler import Scheduler
@@ -36,6 +46,7 @@ from clipspool.settings import InboxSettings, Settings, SettingsError, changes, 
 from clipspool.shipping import depot_of
 from clipspool.signs import Signs
 from clipspool.status_file import StatusFiles
+from clipspool.trust import Marks
 from clipspool.views import iso, status_json
 from clipspool.workshop import Shop, Tools
 
@@ -45,7 +56,6 @@ DRAIN_SECONDS = 50.0
 """Within the 60 s that SIGTERM may take (promise 12)."""
 _STATUS_SECONDS = 5.0
 _FOLDERS = "folders"
-_NAME_KEY = "name_key"
 
 
 class Daemon:
@@ -64,7 +74,7 @@ class Daemon:
         self._folders: dict[str, str] = dict(self.journal.fact(_FOLDERS) or {})
         self._roots: dict[str, tuple[Root, Root]] = {}
         self._decoder, self._studio = Decoder(), Decoder(children=2)
-        self._secret = self._name_secret()
+        self._secret = name_secret_of(self.journal)
         self._service = Service()
         self._inboxes: dict[str, Inbox] = {}
         self.signs = Signs(settings, self.journal, lambda: self._inboxes, now)
@@ -84,9 +94,14 @@ class Daemon:
         self.scheduler.listen(Endings(self.journal, log_ending).hear)
         self._status_files = StatusFiles(settings.journal.path, now)
         self.scheduler.listen(self._status_files.hear)
+        self.scheduler.comparison.choices = duplicates_of(settings)
+        self._marks = Marks(self.scheduler, self._journal_id, self._roots)
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._control = Listener(socket_of(settings.journal.path), self._answer)
         self._said_at = 0.0
+        # Asked of the provider of that moment: a reload replaces it.
+        self._teller = Teller(lambda: self._provider.ask_balance(), self.scheduler.tell, now)  # noqa: PLW0108
+        self.scheduler.listen(self._teller.hear)
 
     # --- building -------------------------------------------------------------------------------------
 
@@ -109,15 +124,6 @@ class Daemon:
 
         catalog = Catalog.load(settings.models)
         return Tools(bays, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
-
-    def _name_secret(self) -> bytes:
-        """Give what makes the names of files that are put up unguessable: this journal's, for good."""
-        kept = self.journal.fact(_NAME_KEY)
-        if kept is None:
-            kept = secrets.token_hex(32)
-            with self.journal.turn():
-                self.journal.set_fact(_NAME_KEY, kept)
-        return bytes.fromhex(str(kept))
 
     def _bay(self, inbox: InboxSettings) -> Bay:
         if inbox.name not in self._roots:
@@ -163,6 +169,7 @@ class Daemon:
         def bind() -> None:
             nonlocal is_surveyed
             root.bind()
+            self._marks.prove(inbox.name, root)
             if not is_surveyed:
                 self._take_on(inbox.name, root, known)
                 is_surveyed = True
@@ -200,14 +207,19 @@ class Daemon:
 
     # --- running --------------------------------------------------------------------------------------
 
-    def run(self, *, until_idle: bool = False) -> None:
+    def run(self, *, until_idle: bool = False, accept_restored: bool = False) -> None:
         """Run until SIGTERM or SIGINT, or until nothing is left; then drain.
 
-        Raises what the journal raises when it cannot be written: nothing is spent that is not recorded.
+        `accept_restored` lets an older journal that was put back submit. Raises what the journal raises when
+        it cannot be written: nothing is spent that is not recorded.
         """
         self._take_signals()
         self.scheduler.begin()
+        self.scheduler.trust.accepts = accept_restored
+        if accept_restored:
+            self.scheduler.tell(operator.accept_restored)
         self._control.start()
+        self._teller.start()
         self._hosting.open(
             self.scheduler, self._status, self._answer, lambda: self._shop.tools.bays, self.signs
         )
@@ -223,6 +235,7 @@ class Daemon:
             for inbox in self._inboxes.values():
                 inbox.stop(2.0)
             self.scheduler.drain(DRAIN_SECONDS, each_turn=self._say_alive)
+            self._marks.keep(is_end=True)
         finally:
             self.close()
         log.info("stopped")
@@ -231,6 +244,7 @@ class Daemon:
         """Give everything back, in the opposite order."""
         self._hosting.close()
         self._control.stop()
+        self._teller.stop()
         self._status_files.stop()
         for inbox in self._inboxes.values():
             inbox.stop(0.0)
@@ -262,6 +276,7 @@ class Daemon:
             self._reload.clear()
             self._take_up_changes()
         now = self._now()
+        self._marks.keep()
         if now - self._said_at >= _STATUS_SECONDS:
             self._said_at = now
             counts = self.journal.counts
@@ -306,6 +321,7 @@ class Daemon:
         self.scheduler.profile = self._provider.profile
         self.scheduler.pace = pace_of(new, self._durations)
         self.scheduler.allow([inbox.name for inbox in new.inbox], limits_of(new))
+        self.scheduler.comparison.choices = duplicates_of(new)
         if self._provider.profile != old_profile:
             self.scheduler.tell(lambda scheduler: scheduler.release_brake())
         for inbox in new.inbox:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clipspool.job import Error, Held, Result
+from clipspool.job import Error, Held, Result, Reuse
 from clipspool.provider import Fault
 
 
@@ -25,6 +26,23 @@ class Prepared:
     sent_size: int | None = None
     changes: tuple[str, ...] = ()
     """What was changed to make it fit, in words."""
+    fingerprint: str = ""
+    """Equal for two jobs that ask the provider for the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """An earlier job delivered what this one asks for, and its result is to serve again."""
+
+    reuse: Reuse
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """The earlier results are whole in this clip's work folder, verified."""
+
+    results: tuple[Result, ...]
+    from_job: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +189,23 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
+class BalanceSeen:
+    """The account was looked at after a doubt arose: whether it was charged is for a person to tell."""
+
+    before: Mapping[str, Any] | None
+    """The last look before the request left: `at`, `amount`, `unit`; None when there was none."""
+    after: Mapping[str, Any]
+    other_submissions: int
+    """How many more were sent since the look before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """The operator ended it, and the provider was told where it can be."""
 
     by: str
     message: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +213,7 @@ class CancelAsked:
     """The operator wants it ended; it is once the stage under way allows."""
 
     by: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +221,7 @@ class Retried:
     """The operator wants it run again, and consents to what that may cost."""
 
     by: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +231,7 @@ class Attached:
     by: str
     task_id: str
     profile: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +239,17 @@ class Approved:
     """The operator let a held job go."""
 
     by: str
+    why: str = ""
+
+
+ORDERS = (Approved, Attached, CancelAsked, Cancelled, Retried)
+"""What people ordered: history keeps each, whatever it changed."""
 
 
 Event = (
     Prepared
+    | Matched
+    | Reused
     | Changed
     | Postponed
     | Connected
@@ -228,6 +268,7 @@ Event = (
     | ResultGone
     | Delivered
     | Parked
+    | BalanceSeen
     | Cancelled
     | CancelAsked
     | Retried

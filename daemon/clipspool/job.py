@@ -80,6 +80,8 @@ class Held(StrEnum):
     """The provider knows nothing of the task any more; still asked, slowly."""
     RESULT = "result"
     """What the provider serves as the result is no video; still tried, slowly."""
+    POISON = "poison"
+    """It ended clipspool's own process three times: approve or cancel."""
     OUTBOX = "outbox"
     """The outbox takes nothing: full, read-only or gone; still tried."""
 
@@ -94,6 +96,8 @@ class Paid(StrEnum):
 
 LongClips = Literal["refuse", "trim"]
 """What happens with a clip that is longer than its model takes."""
+Duplicates = Literal["hold", "run", "reuse"]
+"""What happens with a clip that asks for what was asked for already."""
 Finish = Literal["as_is", "timeline"]
 """Whether a result is delivered as the provider made it, or made to lie where its source lay."""
 FinishSize = Literal["result", "source"]
@@ -137,6 +141,8 @@ class Request:
     finish_size: FinishSize = "result"
     keep_untouched: bool = False
     """With `finish = "timeline"`: the provider's own file is delivered too."""
+    seed_is_drawn: bool = False
+    """Whether nobody asked for this seed: then any other serves as well."""
 
     def to_dict(self) -> dict[str, Any]:
         """Give a form that JSON and TOML hold, without what is not set."""
@@ -153,6 +159,8 @@ class Request:
             body["priority"] = self.priority
         if self.not_before is not None:
             body["not_before"] = self.not_before
+        if self.seed_is_drawn:
+            body["seed_is_drawn"] = True
         return {**body, **self.media_keys()}
 
     def media_keys(self) -> dict[str, Any]:
@@ -242,6 +250,16 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Reuse:
+    """What an earlier job delivered for the same request, to be delivered again without paying."""
+
+    job_id: str
+    inbox: str
+    """The inbox in whose outbox the results lie."""
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One paid task at the provider, or the intent to make one."""
 
@@ -300,6 +318,10 @@ class Job:
     """The clip's path in its inbox, for people; filled in by the journal."""
     paid: Paid = Paid.NO
     """Whether money was spent for it, in any of its submissions."""
+    fingerprint: str = ""
+    """What the provider would be asked for, clip included, as a hash; empty until it is prepared."""
+    reuse: Reuse | None = None
+    """Set where an earlier result serves; then nothing is submitted."""
 
 
 def job_id(clip_id: str, variant: str) -> str:

@@ -15,6 +15,7 @@ from clipspool.events import (
     AnswerLost,
     Approved,
     Attached,
+    BalanceSeen,
     CancelAsked,
     Cancelled,
     Changed,
@@ -25,12 +26,14 @@ from clipspool.events import (
     Failed,
     Fetched,
     Interrupted,
+    Matched,
     NotSubmitted,
     Parked,
     Postponed,
     Prepared,
     ResultGone,
     Retried,
+    Reused,
     StageFailed,
     TaskCancelled,
     TaskCreated,
@@ -43,10 +46,14 @@ from clipspool.pacing import PollPace, Random, retry_seconds
 from clipspool.provider import FaultOf
 
 S = State
+NEVER = 32_503_680_000.0
+"""Due in the year 3000: only a person brings it forward."""
 
 TABLE: dict[State, dict[type[Event], State]] = {
     S.QUEUED: {
         Prepared: S.QUEUED,
+        Matched: S.QUEUED,
+        Reused: S.FETCHED,
         Changed: S.QUEUED,
         Postponed: S.QUEUED,
         StageFailed: S.QUEUED,
@@ -70,6 +77,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
         CancelAsked: S.SUBMITTING,
     },
     S.IN_DOUBT: {
+        BalanceSeen: S.IN_DOUBT,
         Attached: S.RUNNING,
         Retried: S.QUEUED,
         Cancelled: S.CANCELLED,
@@ -91,6 +99,8 @@ TABLE: dict[State, dict[type[Event], State]] = {
     },
     S.RENDERED: {
         Fetched: S.FETCHED,
+        Parked: S.RENDERED,
+        Approved: S.RENDERED,
         StageFailed: S.RENDERED,
         Postponed: S.RENDERED,
         # The task was made to vanish at the provider, or it turned out never to have had a result.
@@ -103,6 +113,8 @@ TABLE: dict[State, dict[type[Event], State]] = {
     S.FETCHED: {
         Delivered: S.DELIVERED,
         ResultGone: S.RENDERED,
+        Parked: S.FETCHED,
+        Approved: S.FETCHED,
         StageFailed: S.FETCHED,
         Postponed: S.FETCHED,
         CancelAsked: S.FETCHED,
@@ -202,7 +214,14 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
                 due_at=now,
                 reason=_what_is_sent(event) if job.held is None else job.reason,
                 credits_estimated=event.credits_estimated,
+                fingerprint=event.fingerprint or job.fingerprint,
             )
+        case Matched():
+            # What serves is brought by the prepare stage, in the place of what would be sent.
+            reason = f"job {event.reuse.job_id} delivered the same already"
+            return replace(job, prepared=False, reuse=event.reuse, held=None, reason=reason, due_at=now)
+        case Reused():
+            return replace(job, results=event.results, reason=f"taken over from job {event.from_job}")
         case Changed():
             due_at = now if event.is_settled else now + max(pace.settle_seconds, 0.1)
             return replace(job, prepared=False, due_at=due_at, reason=event.reason)
@@ -211,9 +230,15 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case StageFailed():
             return _stage_failed(job, event, now, pace)
         case Parked():
-            return replace(job, held=event.held, reason=event.reason)
+            parked = replace(job, held=event.held, reason=event.reason)
+            if job.state is not S.QUEUED:
+                return replace(parked, due_at=NEVER)
+            return parked if event.held is Held.POISON else replace(parked, reuse=None)
         case Approved():
-            return replace(job, approved=True, held=None, reason="", due_at=min(job.due_at, now))
+            free = replace(job, held=None, reason="", due_at=min(job.due_at, now))
+            # Of one that is set aside for its harm nothing was asked about money.
+            is_of_money = job.state is S.QUEUED and job.held is not Held.POISON
+            return replace(free, approved=True, reuse=None) if is_of_money else free
         case Connected():
             number = job.task.number + 1 if job.task else 1
             return replace(job, task=Task(number, event.profile, intent_at=now))
@@ -226,6 +251,8 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             task = Task(max(event.submissions, known), event.profile, intent_at=now)
             reason = "its work folder tells of a submission that the journal does not know"
             return replace(job, task=task, paid=_at_least_unknown(job), held=Held.IN_DOUBT, reason=reason)
+        case BalanceSeen():
+            return _balance_seen(job, event)
         case Interrupted():
             message = "clipspool ended while the request may have been on its way"
             # A crash leads to no second submission, whatever the setting says about lost answers.
@@ -253,13 +280,17 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case Fetched():
             return replace(job, results=event.results, reason=event.warning)
         case ResultGone():
-            return replace(job, results=(), reason=f"{event.file} is gone from the work folder")
+            reason = f"{event.file} is gone from the work folder"
+            if job.reuse is not None:
+                return replace(job, state=S.QUEUED, prepared=False, results=(), reason=reason)
+            return replace(job, results=(), reason=reason)
         case Delivered():
             return replace(job, results=event.results)
         case CancelAsked():
             return replace(job, cancel_by=event.by, due_at=now)
         case Cancelled():
-            ended = _ended(job, "CANCELLED", event.message or f"cancelled by {event.by}")
+            said = f"cancelled by {event.by}" + (f" ({event.why})" if event.why else "")
+            ended = _ended(job, "CANCELLED", event.message or said)
             return replace(ended, cancel_by=event.by)
         case Retried():
             return _retried(job, now)
@@ -291,6 +322,15 @@ def _answer_lost(job: Job, event: AnswerLost, now: float, pace: Pace) -> Job:
         pause = retry_seconds(job.doubts, None, pace.random)
         return replace(lost, state=State.QUEUED, due_at=now + pause)
     return replace(lost, held=Held.IN_DOUBT)
+
+
+def _balance_seen(job: Job, event: BalanceSeen) -> Job:
+    if job.task is None:
+        return job
+    seen = {"balance_after": dict(event.after), "other_submissions": event.other_submissions}
+    if event.before is not None:
+        seen["balance_before"] = dict(event.before)
+    return replace(job, task=replace(job.task, evidence={**job.task.evidence, **seen}))
 
 
 def _at_least_unknown(job: Job) -> Paid:
@@ -380,7 +420,7 @@ def _unhurt(job: Job, now: float) -> Job:
 
 
 def _retried(job: Job, now: float) -> Job:
-    fresh = replace(_unhurt(job, now), approved=True, results=())
+    fresh = replace(_unhurt(job, now), approved=True, results=(), reuse=None)
     if (
         job.error is not None
         and job.error.code == "CANCELLED"

@@ -15,78 +15,25 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Final, Literal, TextIO
-from urllib.parse import quote
 
 import structlog
 from structlog.typing import EventDict
+
+from clipspool.redaction import HIDDEN, redact, redact_cut, redact_name, register_secret
+
+__all__ = ["Format", "Level", "Logger", "configure", "emit", "redact", "register_secret"]
 
 Format = Literal["auto", "json", "console"]
 Level = Literal["debug", "info", "warning", "error"]
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _PRIORITIES: Final = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
-_TEXT_MAX: Final = 16_384
 _DEPTH_MAX: Final = 8
 _ITEMS_MAX: Final = 200
-_SECRET_CHARACTERS_MIN: Final = 4
 _CHATTY: Final = ("urllib3", "requests", "watchdog", "alembic", "sqlalchemy", "asyncio", "charset_normalizer")
 
-# --- the redaction ------------------------------------------------------------------------------------------
-
-# What every pattern below needs, written so that the usual harmless text is passed over at once.
-_SUSPICIOUS = r"[=:@%]|[bB][eE][aA]|[bB][aA][sS][iI]|key_|sk-|rw_|rk_"
-_DATA_URI = re.compile(
-    r"data:([\w.+/-]{0,100})(?:;[\w=.-]{0,100})?;base64,[A-Za-z0-9+/=\\\s%_-]*", re.IGNORECASE
-)
-_USERINFO = re.compile(r"(://)[^\s\"'<>/?#@]*@")
-_QUERY = re.compile(r"([?#])(?=[^\s\"'<>]*[=%])[^\s\"'<>]+")
-_SCHEME = re.compile(r"\b(bearer(?=\s+\S{4})|basic(?=\s+\S{16}))\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
-_PAIR = re.compile(
-    r"\b((?:x-|proxy-)?(?:authorization|api[_-]?key|(?:access_|refresh_|web_|auth_)?token|(?:client_)?secret"
-    r"|password|passwd|signature|(?:set-)?cookie))"
-    r"(\\?[\"']?\s*[:=]\s*(?:b?\\?[\"'])?)(?:(?:basic|bearer|digest)\s+)?[^\s\"'&,;\\)}\]]+",
-    re.IGNORECASE,
-)
-_KEY = re.compile(r"\b(?:key_|sk-|rw_|rk_)[A-Za-z0-9_-]{8,}")
-_SENSITIVE = re.compile(
-    r"((x|proxy)[_-])?(authorization|api[_-]?key"
-    r"|((access|refresh|web|auth)[_-])?token|(client[_-])?secret|password|passwd|(set[_-])?cookie|credentials?|private[_-]?key|signature)",
-    re.IGNORECASE,
-)
-_HIDDEN: Final = "[redacted]"
-
-_secrets: set[str] = set()
-_secret_pattern = re.compile(r"(?!)")
-_suspect = re.compile(_SUSPICIOUS)
-_secrets_lock = threading.Lock()
-
-
-def register_secret(value: str) -> None:
-    """Let a secret's value be replaced wherever it turns up in a log line; below 4 characters nothing is."""
-    global _secret_pattern, _suspect  # noqa: PLW0603 - one process has one set of secrets
-    if len(value) < _SECRET_CHARACTERS_MIN:
-        return
-    with _secrets_lock:
-        _secrets.update({value, quote(value, safe=""), json.dumps(value)[1:-1], repr(value)[1:-1]})
-        longest_first = sorted(_secrets, key=len, reverse=True)
-        _secret_pattern = re.compile("|".join(map(re.escape, longest_first)))
-        _suspect = re.compile(f"{_SUSPICIOUS}|{_secret_pattern.pattern}")
-        _name.cache_clear()
-
-
-def redact(text: str) -> str:
-    """Take out of a text what must not be read: registered secrets, credentials, queries, embedded files."""
-    if _suspect.search(text) is None:
-        return text
-    text = _secret_pattern.sub(_HIDDEN, text)
-    text = _DATA_URI.sub(lambda match: f"data:{match[1]};base64,[{len(match[0])} characters]", text)
-    text = _USERINFO.sub(rf"\1{_HIDDEN}@", text)
-    text = _QUERY.sub(r"\1[removed]", text)
-    text = _SCHEME.sub(rf"\1 {_HIDDEN}", text)
-    text = _PAIR.sub(rf"\1\2{_HIDDEN}", text)
-    return _KEY.sub(_HIDDEN, text)
+# --- what a line may hold -----------------------------------------------------------------------------------
 
 
 def _clean(value: Any, depth: int = 0) -> Any:
@@ -97,7 +44,7 @@ def _clean(value: Any, depth: int = 0) -> Any:
         case float():
             return value if math.isfinite(value) else str(value)
         case str():
-            return _clean_text(value)
+            return redact_cut(value)
         case _ if depth >= _DEPTH_MAX:
             return "[too deep]"
         case Mapping():
@@ -107,30 +54,17 @@ def _clean(value: Any, depth: int = 0) -> Any:
         case datetime():
             return value.isoformat()
         case os.PathLike():
-            return _clean_text(os.fsdecode(value))
+            return redact_cut(os.fsdecode(value))
         case _:
-            return _clean_text(_text_of(value))
+            return redact_cut(_text_of(value))
 
 
 def _entries(items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
     cleaned = {}
     for key, value in items:
-        name, is_sensitive = _name(key if isinstance(key, str) else _text_of(key))
-        cleaned[name] = _HIDDEN if is_sensitive and value not in (None, "") else _clean(value, depth)
+        name, is_sensitive = redact_name(key if isinstance(key, str) else _text_of(key))
+        cleaned[name] = HIDDEN if is_sensitive and value not in (None, "") else _clean(value, depth)
     return cleaned
-
-
-@lru_cache(maxsize=1024)
-def _name(key: str) -> tuple[str, bool]:
-    """Clean a key, and tell whether what stands under it is a secret by its very name."""
-    return _clean_text(key), _SENSITIVE.fullmatch(key) is not None
-
-
-def _clean_text(text: str) -> str:
-    # Cut generously first, so that no pattern meets a megabyte, and again after: then no secret is halved.
-    if len(text) > _TEXT_MAX:
-        return redact(text[: 4 * _TEXT_MAX])[:_TEXT_MAX] + f"… [{len(text)} characters]"
-    return redact(text)
 
 
 def _text_of(value: Any) -> str:

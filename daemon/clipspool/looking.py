@@ -19,6 +19,7 @@ def conditions_in(journal: Journal, limits: Limits, now: float) -> Conditions:
         paused=frozenset(journal.fact("paused") or ()),
         spend=journal.spent(now // DAY_SECONDS * DAY_SECONDS),
         limits=limits,
+        is_restored=bool(journal.fact("restored")),
     )
 
 

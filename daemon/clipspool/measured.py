@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeVar, assert_never
 
 from clipspool.provider import (
+    Balance,
     Call,
     Created,
     Cut,
@@ -23,7 +24,7 @@ from clipspool.provider import (
     encoded_length,
 )
 
-CallName = Literal["submit", "look", "cancel", "download", "ask_account"]
+CallName = Literal["submit", "look", "cancel", "download", "ask_account", "ask_balance"]
 Direction = Literal["sent", "received"]
 _T = TypeVar("_T")
 
@@ -96,6 +97,10 @@ class Measured:
     def ask_account(self) -> dict[str, Any] | Fault:
         """Ask whether the key is good."""
         return self._timed("ask_account", self._provider.ask_account)
+
+    def ask_balance(self) -> Balance | None:
+        """Ask what the account has."""
+        return self._timed("ask_balance", self._provider.ask_balance)
 
     def close(self) -> None:
         """Give back the connections."""

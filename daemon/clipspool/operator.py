@@ -23,24 +23,33 @@ class Refused(Exception):
 def conditions_of(scheduler: Scheduler) -> Conditions:
     """Give what holds jobs back now."""
     picker = scheduler.picker
-    return Conditions(scheduler.now(), scheduler.brake, picker.paused, scheduler.spend, picker.limits)
+    return Conditions(
+        scheduler.now(),
+        scheduler.brake,
+        picker.paused,
+        scheduler.spend,
+        picker.limits,
+        is_restored=bool(scheduler.trust.restored),
+    )
 
 
-def retry(scheduler: Scheduler, ids: Sequence[str], by: str) -> list[dict[str, Any]]:
+def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> list[dict[str, Any]]:
     """Run jobs again that failed, were cancelled, are in doubt, or are held for a task that is lost."""
 
     def one(job: Job) -> Event:
+        if job.held is Held.POISON:
+            return Approved(by, why)
         is_held = job.held in _RETRYABLE and job.state is not State.FETCHED
         if not may(job, Retried) or not (job.state.is_terminal or job.state is State.IN_DOUBT or is_held):
             raise Refused(
                 f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"
             )
-        return Retried(by)
+        return Retried(by, why)
 
     return _each(scheduler, ids, one)
 
 
-def cancel(scheduler: Scheduler, ids: Sequence[str], by: str) -> list[dict[str, Any]]:
+def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> list[dict[str, Any]]:
     """End jobs; one that renders is ended at the provider first, where it can be."""
 
     def one(job: Job) -> Event:
@@ -48,12 +57,12 @@ def cancel(scheduler: Scheduler, ids: Sequence[str], by: str) -> list[dict[str, 
             raise Refused(f"it is {job.state} already")
         flying = scheduler.in_flight.get(job.id)
         waits = job.state is State.RUNNING or (flying is not None and flying.stage is not Stage.POLL)
-        return CancelAsked(by) if waits else Cancelled(by)
+        return CancelAsked(by, why) if waits else Cancelled(by, why=why)
 
     return _each(scheduler, ids, one)
 
 
-def attach(scheduler: Scheduler, job_id: str, task_id: str, by: str) -> list[dict[str, Any]]:
+def attach(scheduler: Scheduler, job_id: str, task_id: str, by: str, why: str = "") -> list[dict[str, Any]]:
     """Follow a task that the operator found for a job in doubt."""
     if not task_id or len(task_id) > TASK_ID_MAX or not task_id.isprintable():
         raise Refused("that is no task id")
@@ -61,18 +70,18 @@ def attach(scheduler: Scheduler, job_id: str, task_id: str, by: str) -> list[dic
     def one(job: Job) -> Event:
         if not may(job, Attached) or job.held not in _RETRYABLE:
             raise Refused(f"it is {job.state}, and a task can be attached to in-doubt and lost jobs only")
-        return Attached(by, task_id, job.task.profile if job.task else scheduler.profile)
+        return Attached(by, task_id, job.task.profile if job.task else scheduler.profile, why)
 
     return _each(scheduler, [job_id], one)
 
 
-def approve(scheduler: Scheduler, ids: Sequence[str], by: str) -> list[dict[str, Any]]:
+def approve(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> list[dict[str, Any]]:
     """Let jobs go that are held for their price, for the day's limits, or as duplicates."""
 
     def one(job: Job) -> Event:
-        if not may(job, Approved):
-            raise Refused(f"it is {job.state}, and only queued jobs can be approved")
-        return Approved(by)
+        if not may(job, Approved) or not (job.state is State.QUEUED or job.held is Held.POISON):
+            raise Refused(f"it is {job.state}, and only queued jobs and those held as poison can be approved")
+        return Approved(by, why)
 
     return _each(scheduler, ids, one)
 
@@ -113,6 +122,11 @@ def resume(scheduler: Scheduler, inbox: str | None) -> str:
     return "resumed"
 
 
+def accept_restored(scheduler: Scheduler) -> bool:
+    """Submit again though the journal is an older copy; False when nothing was held for that."""
+    return scheduler.trust.accept()
+
+
 def _known(scheduler: Scheduler, inbox: str | None) -> None:
     if inbox is not None and inbox not in scheduler.picker.inboxes:
         raise Refused(f"there is no inbox {inbox} (known: {', '.join(scheduler.picker.inboxes)})")
@@ -135,5 +149,6 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "approve": approve,
     "pause": pause,
     "resume": resume,
+    "accept_restored": accept_restored,
 }
 """What a command line may ask of the scheduler, by name; each takes it first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Mapping
 
 from clipspool import __version__, mounts
@@ -11,6 +12,7 @@ from clipspool.catalog import DEFAULT_MODEL
 from clipspool.durations import Durations
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Rules
+from clipspool.job import Duplicates
 from clipspool.journal import Journal, JournalError, Lock
 from clipspool.lifecycle import Pace
 from clipspool.pacing import PollPace
@@ -19,6 +21,8 @@ from clipspool.places import Places
 from clipspool.runway import Patience, Runway
 from clipspool.settings import InboxSettings, Settings
 from clipspool.status_file import Kept
+
+_NAME_KEY = "name_key"
 
 
 class CannotStart(Exception):
@@ -46,6 +50,16 @@ def open_journal(settings: Settings) -> tuple[Journal, Lock]:
     except JournalError as error:
         lock.release()
         raise CannotStart(str(error)) from error
+
+
+def name_secret_of(journal: Journal) -> bytes:
+    """Give what makes the names of files that are put up unguessable: this journal's, for good."""
+    kept = journal.fact(_NAME_KEY)
+    if kept is None:
+        kept = secrets.token_hex(32)
+        with journal.turn():
+            journal.set_fact(_NAME_KEY, kept)
+    return bytes.fromhex(str(kept))
 
 
 def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules:
@@ -95,6 +109,11 @@ def limits_of(settings: Settings) -> Limits:
         credits_per_day=budget.credits_per_day,
         credits_per_job_max=budget.credits_per_job_max,
     )
+
+
+def duplicates_of(settings: Settings) -> Mapping[str, Duplicates]:
+    """Say what becomes of clips that ask for what was asked for already, by inbox."""
+    return {inbox.name: inbox.duplicates for inbox in settings.inbox}
 
 
 def pace_of(settings: Settings, durations: Durations | None = None) -> Pace:

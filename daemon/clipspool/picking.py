@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clipspool.job import Clip, Held, Job, State
@@ -93,6 +93,8 @@ class Picker:
         self.limits = Limits()
         self.paused: frozenset[str] = frozenset()
         """Inboxes that submit nothing; `*` is all of them."""
+        self.lets: Callable[[str], bool] = lambda _inbox: True
+        """Whether the journal can be trusted with an inbox."""
         self._journal = journal
         self._workers = workers
         self._in_flight = in_flight
@@ -212,7 +214,7 @@ class Picker:
                 if one.id not in self._in_flight and one.clip_id not in retiring
             ]
             for name in self.inboxes
-            if name not in self.paused
+            if name not in self.paused and self.lets(name)
         }
 
     def _after(self, inbox: str) -> str:

@@ -35,7 +35,7 @@ def provenance(
         "finished_at": utc(finished_at),
         "clipspool": __version__,
     }
-    facts |= _changes(result, sent)
+    facts |= _changes(result, None if job.reuse else sent)
     if job.variant:
         facts["variant"] = job.variant.lstrip("_")
     if job.task is not None:
@@ -45,7 +45,9 @@ def provenance(
         facts["submitted_at"] = utc(job.task.intent_at)
         if job.task.credits is not None:
             facts["credits"] = job.task.credits
-    if job.credits_estimated is not None:
+    if job.reuse is not None:
+        facts |= {"reused_from": job.reuse.job_id, "paid": "no"}
+    elif job.credits_estimated is not None:
         facts["credits_estimated"] = job.credits_estimated
     return tomli_w.dumps({**as_sent(job.request), "result": facts}).encode()
 

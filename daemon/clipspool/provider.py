@@ -127,6 +127,15 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Balance:
+    """What an account has left."""
+
+    amount: float
+    unit: str
+    """`credits` or `USD`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Download:
     """A result's bytes on their way."""
 
@@ -168,6 +177,9 @@ class Provider(Protocol):
 
     def ask_account(self) -> dict[str, Any] | Fault:
         """Ask whether the key is good, spending nothing: balance and limits where the provider tells them."""
+
+    def ask_balance(self) -> Balance | None:
+        """Ask what the account has left, within seconds; None where the provider does not tell."""
 
     def close(self) -> None:
         """Give back the connections."""

@@ -15,10 +15,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeAlias, assert_never
 
+from clipspool.duplicates import Comparison
 from clipspool.events import (
     AnswerLost,
     Cancelled,
     Connected,
+    Delivered,
     Event,
     Interrupted,
     NotSubmitted,
@@ -27,8 +29,9 @@ from clipspool.events import (
     StageFailed,
     TaskCreated,
 )
+from clipspool.failpoint import reach
 from clipspool.intake.terms import Accepted
-from clipspool.job import Clip, Job, State
+from clipspool.job import Clip, Held, Job, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Pace, advance, may
 from clipspool.news import (
@@ -45,6 +48,8 @@ from clipspool.news import (
 from clipspool.pacing import Brake, backoff_seconds
 from clipspool.picking import InFlight, Limits, Picker
 from clipspool.provider import Fault, FaultOf
+from clipspool.suspects import Suspects
+from clipspool.trust import Trust
 from clipspool.workers import Done, Ready, Retirement, Swept, Workers, Workshop
 
 TURN_SECONDS_MAX = 1.0
@@ -89,6 +94,10 @@ class Scheduler:
         self.workers = Workers(workshop, self.hear)
         self.picker = Picker(journal, self.workers, self.in_flight)
         self.picker.paused = frozenset(journal.fact("paused") or ())
+        self.comparison = Comparison(journal)
+        self.suspects = Suspects(journal)
+        self.trust = Trust(journal)
+        self.picker.lets = self.trust.lets
         self.brake = read_brake(journal.fact("brake"))
         self.is_draining = False
         self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
@@ -145,6 +154,10 @@ class Scheduler:
         with self.journal.turn():
             for job in list(self.journal.find(states=(State.SUBMITTING,))):
                 self.happen(job, Interrupted())
+            self.journal.flush()
+            for job, why in self.suspects.begin():
+                self.happen(job, Parked(Held.POISON, why))
+        reach("begun")
         self._let_out()
 
     def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
@@ -164,6 +177,8 @@ class Scheduler:
             each_turn()
             if self.in_flight or self._retiring:
                 self.wait(0.2)
+        with self.journal.turn():
+            self.suspects.note({})
         self.workers.stop()
 
     @property
@@ -176,7 +191,10 @@ class Scheduler:
         open_states = (State.QUEUED, State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
         if not any(self.journal.counts[state] for state in open_states):
             return self.journal.next_retire(0.0) is None
-        return all(job.held is not None for job in self.journal.find(states=open_states))
+        return all(
+            job.held is not None or (job.state is State.QUEUED and self.trust.restored)
+            for job in self.journal.find(states=open_states)
+        )
 
     def turn(self) -> None:
         """Hear, record, pick: one transaction; then let out what waited for it.
@@ -194,8 +212,10 @@ class Scheduler:
                 self.journal.retire_ended(self._ended_clips, now)
                 self._ended_clips.clear()
                 self.journal.flush()
+                self._compare()
                 if not self.is_draining:
                     self._pick(now)
+                self.suspects.note(self.in_flight)
                 self._sweep()
         except BaseException as error:
             for one in heard:
@@ -204,6 +224,8 @@ class Scheduler:
                 elif isinstance(one, Asked):
                     one.reply.set_exception(error)
             raise
+        if self._after:
+            reach("committed")
         self._let_out()
         self._took_seconds = time.monotonic() - began
 
@@ -236,6 +258,14 @@ class Scheduler:
         for act in after:
             act()
 
+    def _compare(self) -> None:
+        is_news = False
+        for job, verdict in self.comparison.verdicts():
+            self.happen(job, verdict)
+            is_news = True
+        if is_news:
+            self.journal.flush()
+
     def _pick(self, now: float) -> None:
         self.picker.polls_per_second_max = self.pace.poll.per_second_max
         picks = self.picker.pick(now, self.brake, self.spend, self._retiring)
@@ -245,7 +275,7 @@ class Scheduler:
             self.publish(DaySpent(picks.day_is_spent))
         for job, held, why in picks.parked:
             self.happen(job, Parked(held, why))
-        for stage, job in picks.stages:
+        for stage, job in self.suspects.choose(picks.stages, self.in_flight):
             clip = self.journal.clip(job.clip_id)
             if clip is None:
                 raise LookupError(f"job {job.id} has no clip {job.clip_id}")
@@ -272,6 +302,8 @@ class Scheduler:
         open_tasks = max(self.journal.counts[State.RUNNING], 1)
         moved = advance(job, event, now, self.pace, open_tasks=open_tasks)
         self.journal.record(job, moved, event)
+        if isinstance(event, Delivered):
+            self.comparison.note_delivered(moved)
         if moved.state.is_terminal and not job.state.is_terminal:
             self._ended_clips.add(job.clip_id)
         if job.state.is_terminal and not moved.state.is_terminal:
@@ -331,6 +363,7 @@ class Scheduler:
     def _take_done(self, done: Done) -> None:
         flying = self.in_flight.pop(done.job_id)
         self.workers.heard(flying.stage)
+        self.suspects.survive(done.job_id)
         if flying.is_stale:
             return
         job, event = flying.job, done.event
@@ -339,13 +372,15 @@ class Scheduler:
             event = AnswerLost(done.trouble, {}) if is_out else StageFailed("BUG", done.trouble)
         if isinstance(event, Prepared):
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns)
+            self.comparison.note(job, event)
         moved = self.happen(job, event)
         if moved.cancel_by and moved.state is not State.RUNNING and may(moved, Cancelled):
             self.happen(moved, Cancelled(moved.cancel_by))
 
     def _open_gate(self, ready: Ready) -> None:
         flying = self.in_flight[ready.job_id]
-        if self.is_draining or flying.job.cancel_by or flying.is_stale:
+        is_trusted = self.trust.lets(flying.job.inbox)
+        if self.is_draining or flying.job.cancel_by or flying.is_stale or not is_trusted:
             self._after.append(lambda: ready.gate.set_result(False))
             return
         flying.job = self.happen(flying.job, Connected(self.profile))

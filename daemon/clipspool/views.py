@@ -12,6 +12,7 @@ from clipspool.journal import Entry, Spend
 from clipspool.pacing import Brake
 from clipspool.picking import Limits
 from clipspool.provenance import as_sent
+from clipspool.trust import WHY
 
 ALL = "*"
 """In the set of paused inboxes: all of them."""
@@ -26,6 +27,8 @@ class Conditions:
     paused: frozenset[str] = frozenset()
     spend: Spend = field(default_factory=Spend)
     limits: Limits = field(default_factory=Limits)
+    is_restored: bool = False
+    """The journal is an older copy, put back."""
 
     def why_waiting(self, job: Job) -> tuple[str | None, str]:
         """Give what a job is held by, and the reason in words; (None, …) when nothing holds it."""
@@ -33,6 +36,8 @@ class Conditions:
             return job.held.value, job.reason
         if job.state is not State.QUEUED:
             return None, job.reason
+        if self.is_restored:
+            return "restored", WHY
         if self.paused & {ALL, job.inbox}:
             return "paused", "submitting is paused; `clipspool resume` lets it go on"
         if job.due_at > self.now:
@@ -81,6 +86,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "credits_estimated": job.credits_estimated,
         "credits": job.task.credits if job.task else None,
         "paid": job.paid.value,
+        "reused_from": job.reuse.job_id if job.reuse else None,
         "created_at": iso(job.created_at),
         "updated_at": iso(job.updated_at),
         "results": [
@@ -99,6 +105,30 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "to": entry.to_state,
         "facts": dict(entry.facts),
     }
+
+
+def evidence_lines(submitted_at: str | None, evidence: Mapping[str, Any]) -> list[str]:
+    """Say in sentences what is known of a lost answer; none where no answer was lost."""
+    if not evidence:
+        return []
+    lines = [f"the request left at {evidence.get('sent_at') or submitted_at}"]
+    if "bytes_written" in evidence:
+        lines.append(f"{evidence['bytes_written']} of {evidence.get('bytes_total', '?')} bytes left")
+    came = [f"HTTP {evidence['http_status']}"] if "http_status" in evidence else []
+    came += [str(evidence[name]) for name in ("error", "answer") if evidence.get(name)]
+    lines.append("what came back: " + ("; ".join(came) or str(evidence.get("message") or "nothing")))
+    before, after = evidence.get("balance_before"), evidence.get("balance_after")
+    if before:
+        lines.append(f"the account had {_amount(before)} before")
+    if after:
+        others = evidence.get("other_submissions", 0)
+        beside = f"; {others} other submissions were made since" if others else ""
+        lines.append(f"and {_amount(after)} after{beside}" if before else f"the account had {_amount(after)}")
+    return lines
+
+
+def _amount(look: Mapping[str, Any]) -> str:
+    return f"{look['amount']:g} {look['unit']} ({look['at']})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +160,10 @@ def status_json(
             "blocked": brake.fault is not None,
             "reason": f"{brake.fault.message} {brake.fault.what_to_do}".strip() if brake.fault else "",
             "until": iso(brake.until) if brake.fault else None,
+        },
+        "journal": {
+            "restored": conditions.is_restored,
+            "reason": WHY if conditions.is_restored else "",
         },
         "inboxes": [
             {

@@ -19,6 +19,7 @@ from typing import Any
 
 import tomli_w
 
+from clipspool.failpoint import reach
 from clipspool.files import (
     OURS,
     Rel,
@@ -162,9 +163,11 @@ def claim(root: Root, manifest: Manifest, references: Sequence[tuple[Rel, str]] 
                 write_all(file, manifest.to_toml())
                 sync_and_close(file)
             root.create_in(LEDGER, folder).close()
+            reach("accepting")
             for path, name in references:
                 root.copy(path, root, join(home, name))
             rename_new(name_of(clip.path), source, clip.source, folder)
+            reach("accepted")
             if clip.sidecar is not None and parent(clip.sidecar) == parent(clip.path):
                 rename_new(name_of(clip.sidecar), source, SIDECAR, folder)
             # The manifest's name was there before the clip's: a file system that keeps a journal has both.

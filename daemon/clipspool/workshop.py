@@ -26,6 +26,7 @@ from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.prepare import Kit, prepare
 from clipspool.stages.retire import retire, sweep
+from clipspool.stages.reuse import reuse
 from clipspool.stages.submit import Desk, submit
 from clipspool.transport import Depot
 
@@ -73,6 +74,8 @@ class Shop:
     def _handle(self, stage: Stage, job: Job, clip: Clip, bay: Bay, gate: Callable[[], bool]) -> Event:
         tools = self.tools
         match stage:
+            case Stage.PREPARE if job.reuse is not None:
+                return reuse(job, clip, tools.bays, job.reuse)
             case Stage.PREPARE:
                 return prepare(job, clip, bay, self._kit(tools))
             case Stage.SUBMIT:

@@ -503,14 +503,46 @@ def test_a_journal_of_a_newer_clipspool_is_refused(written):
     assert "newer clipspool (schema 9999" in refused(written)
 
 
-def test_a_journal_is_copied_before_it_is_migrated(written, monkeypatch):
-    monkeypatch.setattr(database, "HEAD", "0002")
-    journal = Journal.open(written)
-    journal.close()
-    copy = written.with_name("journal.db.before-0002")
-    with sqlite3.connect(copy) as beside:
-        assert beside.execute("SELECT count(*) FROM jobs").fetchone() == (200,)
+@pytest.fixture
+def of_0001(written):
+    """Give a journal as the first schema had it."""
+    with sqlite3.connect(written) as beside:
+        beside.executescript(
+            "DROP INDEX jobs_by_fingerprint; ALTER TABLE jobs DROP COLUMN fingerprint;"
+            "ALTER TABLE jobs DROP COLUMN reuse; UPDATE alembic_version SET version_num = '0001';"
+        )
     beside.close()
+    return written
+
+
+def test_an_older_journal_is_copied_and_then_migrated_with_all_that_is_in_it(of_0001):
+    before = of_0001.read_bytes()
+    journal = Journal.open(of_0001)
+    assert len(list(journal.find())) == 200
+    found = compare_metadata(MigrationContext.configure(journal._connection), metadata)
+    assert [difference for difference in found if "alembic_version" not in str(difference)] == []
+    journal.close()
+    copy = of_0001.with_name(f"journal.db.before-{database.HEAD}")
+    assert copy.read_bytes() == before
+    assert not list(of_0001.parent.glob("*.part"))
+
+
+def test_a_migration_that_breaks_leaves_the_journal_as_it_was(of_0001):
+    with sqlite3.connect(of_0001) as beside:
+        beside.execute("CREATE INDEX jobs_by_fingerprint ON jobs (id)")  # in the way of the last step
+    beside.close()
+    with pytest.raises((JournalError, OperationalError)):
+        Journal.open(of_0001)
+    with sqlite3.connect(of_0001) as beside:
+        assert "fingerprint" not in {row[1] for row in beside.execute("PRAGMA table_info(jobs)")}
+        beside.execute("DROP INDEX jobs_by_fingerprint")
+    beside.close()
+    Journal.open(of_0001).close()
+
+
+def test_a_journal_of_another_version_is_not_read_beside_it(of_0001):
+    with pytest.raises(JournalError, match="schema 0001"):
+        Journal.read(of_0001)
 
 
 def test_a_journal_at_head_is_not_copied(written):

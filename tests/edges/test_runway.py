@@ -12,6 +12,7 @@ import tracemalloc
 import pytest
 
 from clipspool.provider import (
+    Balance,
     Call,
     Created,
     Cut,
@@ -466,6 +467,22 @@ def test_the_account_tells_its_credits_where_it_has_a_call_for_that(runway):
     with Stub(always(answer(200, {"creditBalance": 900, "tier": {"maxMonthlyCreditSpend": 1000}}))) as stub:
         told = runway(stub).ask_account()
         assert told == {"key": "accepted", "credits": 900.0, "limits": {"maxMonthlyCreditSpend": 1000}}
+        assert [asked.path for asked in stub.asked] == ["/v1/organization"]
+
+
+@pytest.mark.parametrize(
+    ("given", "balance"),
+    [
+        (answer(200, {"creditBalance": 900}), Balance(900.0, "credits")),
+        (answer(200, {"creditBalance": "many"}), None),
+        (answer(404, b"<html>"), None),
+        (answer(401, {"error": "bad key"}), None),
+        (answer(502, b""), None),
+    ],
+)
+def test_the_balance_is_one_question_and_never_a_fault(runway, given, balance):
+    with Stub(always(given)) as stub:
+        assert runway(stub).ask_balance() == balance
         assert [asked.path for asked in stub.asked] == ["/v1/organization"]
 
 

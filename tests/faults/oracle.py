@@ -13,12 +13,12 @@ from pathlib import Path
 
 LEGAL = {
     None: {"queued", "running", "in_doubt"},
-    "queued": {"queued", "submitting", "in_doubt", "failed", "cancelled"},
+    "queued": {"queued", "submitting", "in_doubt", "fetched", "failed", "cancelled"},
     "submitting": {"submitting", "running", "queued", "failed", "in_doubt"},
     "in_doubt": {"in_doubt", "running", "queued", "cancelled"},
     "running": {"running", "rendered", "failed", "cancelled", "queued"},
     "rendered": {"rendered", "fetched", "failed", "cancelled", "queued"},
-    "fetched": {"fetched", "delivered", "rendered", "cancelled"},
+    "fetched": {"fetched", "delivered", "rendered", "queued", "cancelled"},
     "delivered": set(),
     "failed": {"queued", "rendered"},
     "cancelled": {"queued", "rendered"},

@@ -22,9 +22,14 @@ def settle_doubts(bay):
     """Be the operator: attach what the ledger of the stand-in knows, run the rest again."""
     for _ in range(4):
         bay.run_until_idle(60)
-        doubtful = [j for j in bay.query("SELECT * FROM jobs") if j["held"] == "in_doubt"]
-        if not doubtful:
+        jobs = bay.query("SELECT * FROM jobs")
+        doubtful = [j for j in jobs if j["held"] == "in_doubt"]
+        # Killed again and again by us, some look as if they had killed it themselves.
+        suspected = [j["id"] for j in jobs if j["held"] == "poison"]
+        if not doubtful and not suspected:
             return
+        if suspected:
+            assert bay.call("approve", *suspected, "--yes").returncode == 0
         known = {(c["sha256"]): c["task_id"] for c in Oracle(bay).ledger()}
         for job in doubtful:
             sha256 = bay.query("SELECT sha256 FROM clips WHERE id = ?", job["clip_id"])[0]["sha256"]

@@ -2,7 +2,7 @@
 
 import time
 
-STATUS = {"daemon", "provider", "inboxes", "jobs", "spend", "lanes"}
+STATUS = {"daemon", "provider", "journal", "inboxes", "jobs", "spend", "lanes"}
 JOB = {
     *("id", "inbox", "clip", "variant", "state", "held", "reason", "task_id", "attempts", "progress"),
     *("request", "credits_estimated", "created_at", "updated_at", "results", "error"),
@@ -47,6 +47,31 @@ def test_a_lost_answer_is_in_doubt_until_the_operator_attaches_the_task(bay):
     assert bay.call("attach", bay.job()["id"], bay.box.ledger.creates[0].task_id, "--yes").returncode == 0
     bay.until_retired()
     assert bay.paid == 1
+
+
+def test_a_doubt_comes_with_its_evidence_and_orders_say_who_and_why(bay):
+    bay.configure(base_url=f"{bay.box.origin}/v1")
+    bay.box.misbehave("create:500-after:times=1")
+    bay.start()
+    bay.until(lambda: bay.query("SELECT 1 FROM facts WHERE name = 'balance'"), what="a look at the balance")
+    bay.drop("shot.mp4")
+    bay.until_states("in_doubt")
+    job = bay.job()["id"]
+    bay.until(lambda: "balance_after" in bay.told("show", job)["evidence"])
+    told = bay.told("show", job)
+    evidence = told["evidence"]
+    assert evidence["bytes_written"] == evidence["bytes_total"] > 0
+    assert evidence["http_status"] == 500
+    assert evidence["balance_before"]["amount"] > evidence["balance_after"]["amount"]
+    page = bay.call("show", job).stdout
+    assert "bytes left" in page
+    assert "HTTP 500" in page
+    assert bay.call("cancel", job).returncode == 1  # asked, and nobody answered
+    assert bay.call("cancel", job, "--yes", "--why", "wrong grade").returncode == 0
+    bay.until_states("cancelled")
+    last = next(e for e in reversed(bay.told("show", job)["history"]) if e["event"] == "cancelled")
+    assert last["facts"]["why"] == "wrong grade"
+    assert "@" in last["facts"]["by"]
 
 
 def test_a_job_in_doubt_is_sent_again_only_when_the_operator_says_so(bay):

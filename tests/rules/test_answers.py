@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipspool.provider import Created, Fault, FaultOf, Look, Refused, TaskStatus, Unclear
+from clipspool.redaction import redact_line
 from clipspool.runway.answers import is_task_id, read_create, read_task
 from clipspool.runway.failures import failure_fault
-from clipspool.runway.redact import redacted
 
 NOW = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
 ID = "0d2f0f4e-6f4b-4c66-9a0f-3f1d9f6f2f11"
@@ -222,8 +222,8 @@ def test_what_is_shown_holds_no_secret():
     shown = repr(create(400, body)) + repr(create(500, body))
     assert "SECRET" not in shown
     assert "cdn.example/a.mp4" in shown
-    assert redacted("a\x1b[31m\nb\u202ec") == "a [31m b c"
-    assert len(redacted("x" * 100_000)) == 500
+    assert redact_line("a\x1b[31m\nb\u202ec") == "a [31m b c"
+    assert len(redact_line("x" * 100_000)) == 500
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from clipspool.events import (
     AnswerLost,
     Approved,
     Attached,
+    BalanceSeen,
     CancelAsked,
     Cancelled,
     Changed,
@@ -22,12 +23,14 @@ from clipspool.events import (
     Failed,
     Fetched,
     Interrupted,
+    Matched,
     NotSubmitted,
     Parked,
     Postponed,
     Prepared,
     ResultGone,
     Retried,
+    Reused,
     StageFailed,
     TaskCancelled,
     TaskCreated,
@@ -35,7 +38,7 @@ from clipspool.events import (
     TaskSeen,
     TaskSucceeded,
 )
-from clipspool.job import Error, Held, Paid, State
+from clipspool.job import Error, Held, Paid, Reuse, State
 from clipspool.lifecycle import IllegalTransition, Stage, advance, may, stage_of
 from clipspool.provider import Fault, FaultOf
 from fakes import BUSY, NO_CREDITS, NOON, PACE, PROFILE, RESULT, a_job, a_task
@@ -43,8 +46,11 @@ from fakes import BUSY, NO_CREDITS, NOON, PACE, PROFILE, RESULT, a_job, a_task
 S = State
 ERROR = Error("SAFETY.INPUT.TEXT", "the prompt was moderated", "Change the prompt.")
 RESUBMITS = replace(PACE, resubmits_max=1)
+REUSE = Reuse("clip0", "bay", (replace(RESULT, name="shot.mp4"),))
 EXAMPLES = {
     Prepared: Prepared("ab" * 32, 9, 1, 15.0),
+    Matched: Matched(REUSE),
+    Reused: Reused((RESULT,), "clip0"),
     Changed: Changed(),
     Postponed: Postponed("the daemon stops", 4.0),
     Connected: Connected(PROFILE),
@@ -63,6 +69,7 @@ EXAMPLES = {
     ResultGone: ResultGone("clip1-1.mp4"),
     Delivered: Delivered((replace(RESULT, name="shot.mp4"),)),
     Parked: Parked(Held.BUDGET, "too dear"),
+    BalanceSeen: BalanceSeen(None, {"at": "2027-01-15", "amount": 985.0, "unit": "credits"}, 0),
     Cancelled: Cancelled("ann"),
     CancelAsked: CancelAsked("ann"),
     Retried: Retried("ann"),
@@ -72,7 +79,8 @@ EXAMPLES = {
 # Written out a second time, from the user's page: whoever changes the table has to mean it.
 LEGAL = {
     State.QUEUED: {
-        **dict.fromkeys([Prepared, Changed, Postponed, StageFailed, Parked, Approved], State.QUEUED),
+        **dict.fromkeys([Prepared, Changed, Postponed, StageFailed, Parked, Approved, Matched], State.QUEUED),
+        Reused: State.FETCHED,
         **dict.fromkeys([NotSubmitted, CancelAsked], State.QUEUED),
         Connected: State.SUBMITTING,
         Doubted: State.IN_DOUBT,
@@ -87,7 +95,12 @@ LEGAL = {
         Interrupted: State.IN_DOUBT,
         CancelAsked: State.SUBMITTING,
     },
-    State.IN_DOUBT: {Attached: State.RUNNING, Retried: State.QUEUED, Cancelled: State.CANCELLED},
+    State.IN_DOUBT: {
+        BalanceSeen: State.IN_DOUBT,
+        Attached: State.RUNNING,
+        Retried: State.QUEUED,
+        Cancelled: State.CANCELLED,
+    },
     State.RUNNING: {
         **dict.fromkeys(
             [TaskSeen, TaskMissing, StageFailed, Postponed, CancelAsked, Attached], State.RUNNING
@@ -99,14 +112,14 @@ LEGAL = {
         Retried: State.QUEUED,
     },
     State.RENDERED: {
-        **dict.fromkeys([StageFailed, Postponed, CancelAsked], State.RENDERED),
+        **dict.fromkeys([StageFailed, Postponed, CancelAsked, Parked, Approved], State.RENDERED),
         Fetched: State.FETCHED,
         Failed: State.FAILED,
         Cancelled: State.CANCELLED,
         Retried: State.QUEUED,
     },
     State.FETCHED: {
-        **dict.fromkeys([StageFailed, Postponed, CancelAsked], State.FETCHED),
+        **dict.fromkeys([StageFailed, Postponed, CancelAsked, Parked, Approved], State.FETCHED),
         Delivered: State.DELIVERED,
         ResultGone: State.RENDERED,
         Cancelled: State.CANCELLED,
@@ -169,7 +182,11 @@ def test_the_only_way_to_spend_is_a_connection():
 
 
 def test_only_the_operator_leads_out_of_doubt():
-    assert set(LEGAL[S.IN_DOUBT]) == {Attached, Retried, Cancelled}
+    assert {event for event, to in LEGAL[S.IN_DOUBT].items() if to is not S.IN_DOUBT} == {
+        Attached,
+        Retried,
+        Cancelled,
+    }
     assert stage_of(in_state(S.IN_DOUBT)) is None
 
 
@@ -192,6 +209,22 @@ def test_only_the_operator_leads_out_of_doubt():
 )
 def test_each_state_has_its_stage(job, stage):
     assert stage_of(job) is stage
+
+
+def test_a_result_that_was_taken_over_costs_nothing_and_is_brought_again_when_it_is_gone():
+    job = after(in_state(S.QUEUED), Matched(REUSE))
+    assert (stage_of(job), job.reuse) == (Stage.PREPARE, REUSE)
+    job = after(job, Reused((RESULT,), "clip0"))
+    assert (stage_of(job), job.paid, job.task) == (Stage.DELIVER, Paid.NO, None)
+    gone = after(job, ResultGone(RESULT.file))
+    assert (gone.state, stage_of(gone), gone.reuse) == (S.QUEUED, Stage.PREPARE, REUSE)
+
+
+def test_a_duplicate_that_is_approved_or_cannot_be_reused_asks_for_its_own_task():
+    job = after(in_state(S.QUEUED), Matched(REUSE), Parked(Held.DUPLICATE, "its result is gone"))
+    assert (stage_of(job), job.reuse) == (None, None)
+    job = after(job, Approved("ann"))
+    assert (stage_of(job), job.approved) == (Stage.PREPARE, True)
 
 
 # --- the plain way --------------------------------------------------------------------------------------
@@ -441,6 +474,8 @@ class AnyLife(RuleBasedStateMachine):
         is_set_aside = self.job.state is S.QUEUED and stage_of(self.job) is None
         if not may(self.job, type(event)) or (is_set_aside and type(event) not in BY_THE_OPERATOR):
             return
+        if isinstance(event, Reused) and self.job.reuse is None:
+            return  # nothing was there to be taken over
         self.intents += isinstance(event, Connected)
         if isinstance(event, Doubted):
             self.intents = max(self.intents, event.submissions)
@@ -455,6 +490,9 @@ class AnyLife(RuleBasedStateMachine):
     def a_task_is_there_only_with_an_intent(self):
         number = self.job.task.number if self.job.task else 0
         assert number == self.intents
+        is_reused = self.job.reuse is not None and self.job.state in {S.FETCHED, S.DELIVERED}
+        if is_reused:
+            return
         if self.job.state in {S.SUBMITTING, S.IN_DOUBT, S.RUNNING, S.RENDERED, S.FETCHED, S.DELIVERED}:
             assert number > 0
         if self.job.state in {S.RUNNING, S.RENDERED, S.FETCHED, S.DELIVERED}:

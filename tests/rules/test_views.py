@@ -8,7 +8,16 @@ from clipspool.job import Error, Held, Paid, State
 from clipspool.journal import Entry, Spend
 from clipspool.pacing import Brake
 from clipspool.picking import Limits
-from clipspool.views import Conditions, InboxView, entry_json, iso, job_json, status_json, text
+from clipspool.views import (
+    Conditions,
+    InboxView,
+    entry_json,
+    evidence_lines,
+    iso,
+    job_json,
+    status_json,
+    text,
+)
 from fakes import NO_CREDITS, NOON, RESULT, a_job, a_request, a_task
 
 NOW = Conditions(NOON)
@@ -147,3 +156,28 @@ def test_an_inbox_that_is_paused_says_so():
 def test_a_request_is_shown_in_the_sidecars_keys():
     shown_request = job_json(a_job(request=a_request(ratio="1280:720")), NOW)["request"]
     assert shown_request == {"prompt": "deep winter", "model": "gen4_aleph", "seed": 42, "ratio": "1280:720"}
+
+
+def test_what_is_known_of_a_lost_answer_is_told_in_sentences():
+    evidence = {
+        "sent_at": "2026-11-22T10:00:00.000+00:00",
+        "bytes_written": 4096,
+        "bytes_total": 9000,
+        "http_status": 502,
+        "answer": "<html>sorry</html>",
+        "balance_before": {"at": "2026-11-22T09:58:00+00:00", "amount": 1000.0, "unit": "credits"},
+        "balance_after": {"at": "2026-11-22T10:00:04+00:00", "amount": 985.0, "unit": "credits"},
+        "other_submissions": 2,
+    }
+    assert evidence_lines(None, evidence) == [
+        "the request left at 2026-11-22T10:00:00.000+00:00",
+        "4096 of 9000 bytes left",
+        "what came back: HTTP 502; <html>sorry</html>",
+        "the account had 1000 credits (2026-11-22T09:58:00+00:00) before",
+        "and 985 credits (2026-11-22T10:00:04+00:00) after; 2 other submissions were made since",
+    ]
+    assert evidence_lines("2026-11-22T10:00:00Z", {"message": "clipspool ended"}) == [
+        "the request left at 2026-11-22T10:00:00Z",
+        "what came back: clipspool ended",
+    ]
+    assert evidence_lines(None, {}) == []

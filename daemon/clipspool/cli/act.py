@@ -11,14 +11,18 @@ import click
 from clipspool.cli.group import EXIT_FAILED, Context, command, consent, fail, say
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+why_option = click.option("--why", metavar="TEXT", default="", help="The reason, for the history.")
 
 
 @command()
 @click.argument("jobs", nargs=-1)
 @click.option("--failed", is_flag=True, help="All failed jobs.")
 @click.option("--code", metavar="PREFIX", help="With --failed: only those whose error code begins so.")
+@why_option
 @yes_option
-def retry(context: Context, jobs: Sequence[str], *, failed: bool, code: str | None, yes: bool) -> None:
+def retry(
+    context: Context, jobs: Sequence[str], *, failed: bool, code: str | None, why: str, yes: bool
+) -> None:
     """Run failed, cancelled or in-doubt jobs again.
 
     A job that was submitted before may be paid for a second time; you are told, and asked.
@@ -48,13 +52,14 @@ def retry(context: Context, jobs: Sequence[str], *, failed: bool, code: str | No
         question += f" {len(paid)} of them may have been paid for already: they would be paid for again."
     consent(question, yes=yes)
     with Desk(settings) as desk:
-        _report(desk.do("retry", ids=names, by=operator_name()))
+        _report(desk.do("retry", ids=names, by=operator_name(), why=why))
 
 
 @command()
 @click.argument("jobs", nargs=-1, required=True)
+@why_option
 @yes_option
-def cancel(context: Context, jobs: Sequence[str], *, yes: bool) -> None:
+def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> None:
     """End jobs, and tell the provider where it can be told.
 
     What was paid is not refunded for certain. The clip goes to `_failed`.
@@ -65,25 +70,35 @@ def cancel(context: Context, jobs: Sequence[str], *, yes: bool) -> None:
         f"End {', '.join(jobs)}? A task that was paid for is lost.",
         yes=yes,
         ids=list(jobs),
+        why=why,
     )
 
 
 @command()
 @click.argument("job")
 @click.argument("task_id")
+@why_option
 @yes_option
-def attach(context: Context, job: str, task_id: str, *, yes: bool) -> None:
+def attach(context: Context, job: str, task_id: str, *, why: str, yes: bool) -> None:
     """Follow a task that you found at the provider for an in-doubt job."""
     question = f"Follow task {task_id} as the one of job {job}? Its result will be delivered as this clip's."
-    _act(context, "attach", question, yes=yes, job_id=job, task_id=task_id)
+    _act(context, "attach", question, yes=yes, job_id=job, task_id=task_id, why=why)
 
 
 @command()
 @click.argument("jobs", nargs=-1, required=True)
+@why_option
 @yes_option
-def approve(context: Context, jobs: Sequence[str], *, yes: bool) -> None:
-    """Let jobs go that are held for their price or for the day's limits."""
-    _act(context, "approve", f"Let {', '.join(jobs)} go? It will be paid for.", yes=yes, ids=list(jobs))
+def approve(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> None:
+    """Let jobs go that are held: for their price, the day's limits, as duplicates or as poison."""
+    _act(
+        context,
+        "approve",
+        f"Let {', '.join(jobs)} go? It will be paid for.",
+        yes=yes,
+        ids=list(jobs),
+        why=why,
+    )
 
 
 @command()
@@ -98,15 +113,35 @@ def pause(context: Context, inbox: str | None, *, yes: bool) -> None:
 
 @command()
 @click.argument("inbox", required=False)
-@click.option("--yes", is_flag=True, hidden=True)
-def resume(context: Context, inbox: str | None, *, yes: bool) -> None:
+@click.option(
+    "--accept-restored", is_flag=True, help="Also with a journal that is an older copy, put back. Asks first."
+)
+@yes_option
+def resume(context: Context, inbox: str | None, *, accept_restored: bool, yes: bool) -> None:
     """Go on submitting, also where the provider is blocked.
 
     With INBOX, its folders are also accepted as they are now, if they are not those they were.
     """
-    del yes
+    if accept_restored:
+        _accept_restored(context, inbox, yes=yes)
+        return
     _change(context, "resume", inbox)
     say(f"Submitting goes on for {inbox or 'all inboxes'}.")
+
+
+def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
+    if inbox is not None:
+        raise click.UsageError("the journal is that of all inboxes: name none")
+    settings = context.settings()
+    consent("Submit what this older journal takes for unsent? Some of it may have been paid for.", yes=yes)
+    from clipspool.cli.desk import Desk
+
+    with Desk(settings) as desk:
+        was_held = desk.do("accept_restored")
+    if was_held:
+        say("Submitting goes on, with the journal as it is.")
+    else:
+        say("Nothing was held for that; `clipspool run --accept-restored` accepts an older one at its start.")
 
 
 def _act(context: Context, name: str, question: str, *, yes: bool, **arguments: Any) -> None:

@@ -13,7 +13,10 @@ from clipspool.cli.group import EXIT_CONFIG, EXIT_FAILED, Context, command, cons
 @click.option(
     "--until-idle", is_flag=True, help="End when nothing is left to do but what waits for a person."
 )
-def run(context: Context, *, until_idle: bool) -> None:
+@click.option(
+    "--accept-restored", is_flag=True, help="Submit also with a journal that is an older copy, put back."
+)
+def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     """Watch the inboxes and do the work, in the foreground.
 
     Ctrl-C and SIGTERM finish what is under way and exit 0; SIGHUP reads the configuration again.
@@ -21,6 +24,7 @@ def run(context: Context, *, until_idle: bool) -> None:
     settings = context.settings(logged=True)
     import structlog
 
+    from clipspool import failpoint
     from clipspool.app import Daemon
     from clipspool.parts import CannotStart
     from clipspool.settings.wording import KEY_PLACES
@@ -31,13 +35,17 @@ def run(context: Context, *, until_idle: bool) -> None:
         say(f"No API key: {KEY_PLACES}", err=True)
         sys.exit(EXIT_CONFIG)
     try:
+        failpoint.arm()
+    except failpoint.Refused as error:
+        refuse(str(error))
+    try:
         daemon = Daemon(settings)
     except CannotStart as error:
         fail(str(error))
     except CannotListen as error:
         refuse(str(error))
     try:
-        daemon.run(until_idle=until_idle)
+        daemon.run(until_idle=until_idle, accept_restored=accept_restored)
     except Exception:
         # Whatever it is, going on could spend what is not recorded.
         log.exception("stopped_by_trouble")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
+import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -111,7 +114,11 @@ class _NoWork:
 
 
 def operator_name() -> str:
-    """Name the one who gives a command, for the history."""
+    """Name the one who gives a command, and from where, for the history: `ann@edit-3 (pts/1)`."""
+    user = "operator"
     with suppress(OSError, KeyError):
-        return getpass.getuser()
-    return "operator"
+        user = getpass.getuser()
+    terminal = ""
+    with suppress(OSError, ValueError):
+        terminal = f" ({os.ttyname(sys.stdin.fileno()).removeprefix('/dev/')})"
+    return f"{user}@{socket.gethostname()}{terminal}"

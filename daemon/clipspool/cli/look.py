@@ -84,7 +84,7 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
     """Show everything about one job, its history included."""
     settings = context.settings()
     from clipspool.cli.reading import conditions_in, open_to_read
-    from clipspool.views import entry_json, job_json
+    from clipspool.views import entry_json, iso, job_json
 
     with open_to_read(settings) as journal:
         found = journal.job(job)
@@ -93,6 +93,7 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
         clip = journal.clip(found.clip_id)
         shown = job_json(found, conditions_in(journal, settings))
         shown["media"] = clip.media if clip else {}
+        shown["submitted_at"] = iso(found.task.intent_at) if found.task else None
         shown["evidence"] = found.task.evidence if found.task else {}
         history = journal.history(found)
         shown["history"] = [entry_json(entry) for entry in history]
@@ -148,13 +149,17 @@ def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
     from rich.text import Text
 
     from clipspool.cli.screen import commands_for
+    from clipspool.views import evidence_lines
 
     facts = Table(box=None, show_header=False, pad_edge=False)
+    hidden = {"history", "request", "error", "results", "media", "evidence"}
     for name, value in shown.items():
-        if name in {"history", "request", "error", "results", "media", "evidence"} or value in (None, "", []):
+        if name in hidden or value in (None, "", []):
             continue
         facts.add_row(Text(name, "dim"), Text(readable(str(value))))
-    for name in ("request", "error", "media", "evidence"):
+    for line in evidence_lines(shown["submitted_at"], shown["evidence"]):
+        facts.add_row(Text("evidence", "bold"), Text(readable(line)))
+    for name in ("request", "error", "media"):
         for key, value in (shown[name] or {}).items():
             facts.add_row(Text(f"{name}.{key}", "dim"), Text(readable(str(value))))
     for result in shown["results"]:

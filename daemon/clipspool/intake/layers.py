@@ -50,6 +50,7 @@ class Draft:
             prompt=keys["prompt"],
             model=keys["model"],
             seed=keys.get("seed", seed),
+            seed_is_drawn="seed" not in keys,
             ratio=keys.get("ratio"),
             references=tuple(Reference(uri=w.entry) if w.is_address else found[w] for w in self.references),
             content_moderation=dict(keys.get("content_moderation", {})),
@@ -108,6 +109,7 @@ def located(problem: Problem, layers: Sequence[Layer], variant: str) -> Problem:
 def sidecar_keys(request: Request) -> dict[str, Any]:
     """Spell a request as the keys of a sidecar that asks for the same again."""
     body = request.to_dict()
+    body.pop("seed_is_drawn", None)
     if request.references:
         body["references"] = [reference.uri or reference.name for reference in request.references]
     if request.not_before is not None:

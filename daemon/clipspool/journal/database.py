@@ -15,7 +15,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-HEAD = "0001"
+from clipspool.failpoint import reach
+
+HEAD = "0002"
 """The newest migration; compared at every start: Alembic is imported only when there is work for it."""
 
 
@@ -145,7 +147,8 @@ def migrate(connection: sa.Connection, path: Path) -> None:
     if version is not None:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.rollback()
-        shutil.copy2(path, path.with_name(f"{path.name}.before-{HEAD}"))
+        _keep_copy(path, path.with_name(f"{path.name}.before-{HEAD}"))
+        reach("migrate-copied")
     from alembic import command  # noqa: PLC0415  (0.4 s, and needed once in a journal's life)
     from alembic.config import Config  # noqa: PLC0415
 
@@ -153,4 +156,19 @@ def migrate(connection: sa.Connection, path: Path) -> None:
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    reach("migrated")
     connection.commit()
+
+
+def _keep_copy(path: Path, copy: Path) -> None:
+    """Copy a journal that nobody writes to, so that the copy's name never shows less than the whole."""
+    partial = copy.with_name(copy.name + ".part")
+    shutil.copy2(path, partial)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(copy)
+    folder = os.open(copy.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

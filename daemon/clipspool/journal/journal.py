@@ -23,10 +23,17 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError
 
 from clipspool.durations import Seen
-from clipspool.events import Event, name_of
+from clipspool.events import ORDERS, Event, name_of
 from clipspool.job import TERMINAL, Clip, Job, State, plain
 from clipspool.journal.batch import Batch, insert, update, upsert
-from clipspool.journal.database import JournalError, check_integrity, migrate, open_engine, version_of
+from clipspool.journal.database import (
+    HEAD,
+    JournalError,
+    check_integrity,
+    migrate,
+    open_engine,
+    version_of,
+)
 from clipspool.journal.rows import (
     CLIP_BYTES,
     clip_change,
@@ -44,6 +51,7 @@ from clipspool.journal.tables import clips, events, facts, jobs, tasks
 
 _KEPT_MAX = 1000
 _CLIP_FIELDS = frozenset(field.name for field in fields(Clip))
+_SAME_MAX = 20
 _FIXED = ("clip_id", "inbox", "variant", "node", "request", "created_at")
 _CHANGING = tuple(c.name for c in jobs.c if c.name != "id" and c.name not in _FIXED)
 _INSERT_CLIP = sa.insert(clips)
@@ -51,6 +59,8 @@ _INSERT_JOBS = insert(jobs, [c.name for c in jobs.c])
 _UPDATE_JOBS = update(jobs, "id", _CHANGING)
 _UPSERT_TASKS = upsert(tasks, ("job_id", "number", "segment"), [c.name for c in tasks.c if not c.primary_key])
 _INSERT_EVENTS = insert(events, [c.name for c in events.c if c.name != "id"])
+_NEW_FACT = sqlite_insert(facts)
+_SET_FACT = _NEW_FACT.on_conflict_do_update(index_elements=["name"], set_={"value": _NEW_FACT.excluded.value})
 _IN_QUEUE = sa.text("jobs.state = 'queued' AND jobs.held IS NULL")  # to the letter, for the partial index
 _QUEUE = (
     sa.select(
@@ -104,6 +114,24 @@ _JOB = select_jobs.where(jobs.c.id == sa.bindparam("id"))
 _JOBS = select_jobs.where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
 _KNOWN = sa.select(clips.c.id).where(clips.c.id.in_(sa.bindparam("ids", expanding=True)))
 _CLIP = select_clips.where(clips.c.id == sa.bindparam("id"))
+_SAME_REQUEST = (
+    select_jobs.where(
+        jobs.c.fingerprint == sa.bindparam("fingerprint"),
+        jobs.c.clip_id != sa.bindparam("clip_id"),
+        jobs.c.id.not_in(sa.bindparam("apart_from", expanding=True)),
+        sa.or_(jobs.c.held.is_(None), jobs.c.held != "duplicate"),
+        jobs.c.state != "cancelled",
+        sa.or_(jobs.c.state != "failed", jobs.c.paid != "no"),
+    )
+    .order_by(jobs.c.created_at, jobs.c.id)
+    .limit(_SAME_MAX)
+)
+_DUPLICATES = select_jobs.where(
+    jobs.c.fingerprint == sa.bindparam("fingerprint"),
+    jobs.c.clip_id != sa.bindparam("clip_id"),
+    jobs.c.state == "queued",
+    jobs.c.held == "duplicate",
+)
 _STILL_OPEN = sa.select(jobs.c.clip_id).where(
     jobs.c.clip_id.in_(sa.bindparam("ids", expanding=True)),
     jobs.c.state.not_in([s.value for s in TERMINAL]),
@@ -215,9 +243,13 @@ class Journal:
         engine = open_engine(path)
         try:
             connection = engine.connect()
-            if not is_new:
-                check_integrity(connection, path)
-            migrate(connection, path)
+            try:
+                if not is_new:
+                    check_integrity(connection, path)
+                migrate(connection, path)
+            except BaseException:
+                connection.close()
+                raise
             journal = cls(engine, connection)
             with journal.turn():
                 if journal.fact("id") is None:
@@ -238,9 +270,16 @@ class Journal:
         engine = open_engine(path, read_only=True)
         try:
             connection = engine.connect()
-            if version_of(connection) is None:
+            version = version_of(connection)
+            if version is None:
                 connection.close()
                 return None
+            if version != HEAD:
+                connection.close()
+                raise JournalError(
+                    f"The journal {path} belongs to another version of clipspool (schema {version}, and this "
+                    f"one reads {HEAD}); an older one is taken over by `clipspool run`."
+                )
             journal = cls(engine, connection)
             journal.counts = journal.count()
         except DatabaseError as error:
@@ -332,7 +371,8 @@ class Journal:
             self._tasks[after.id, after.task.number] = (after, after.task)
         self.counts[before.state] -= 1
         self.counts[after.state] += 1
-        if (before.state, before.held, before.reason) != (after.state, after.held, after.reason):
+        is_seen = (before.state, before.held, before.reason) != (after.state, after.held, after.reason)
+        if is_seen or isinstance(happened, ORDERS):
             name = name_of(type(happened))
             self._tell(
                 after.clip_id, after.id, name, after.updated_at, before.state, after.state, plain(happened)
@@ -414,10 +454,7 @@ class Journal:
     def set_fact(self, name: str, value: Any) -> None:
         """Remember a single fact: what is paused, what the brake is, which folder is which inbox."""
         self._is_written = True
-        new = sqlite_insert(facts).values(name=name, value=to_json(value))
-        self._connection.execute(
-            new.on_conflict_do_update(index_elements=["name"], set_={"value": new.excluded.value})
-        )
+        self._connection.execute(_SET_FACT, {"name": name, "value": to_json(value)})
 
     def forget_fact(self, name: str) -> None:
         """Remove a fact."""
@@ -519,6 +556,16 @@ class Journal:
         """Give all jobs of a clip, in the order of their variants."""
         return [read_job(row) for row in self._connection.execute(_JOBS_OF, {"ids": [clip_id]}).mappings()]
 
+    def same_request(self, job: Job, apart_from: Collection[str]) -> list[Job]:
+        """Give other clips' jobs that asked for the same and are open, delivered or paid; oldest first."""
+        asked = {"fingerprint": job.fingerprint, "clip_id": job.clip_id, "apart_from": list(apart_from)}
+        return [read_job(row) for row in self._connection.execute(_SAME_REQUEST, asked).mappings()]
+
+    def duplicates_of(self, job: Job) -> list[Job]:
+        """Give the jobs that are set aside because they ask for the same."""
+        asked = {"fingerprint": job.fingerprint, "clip_id": job.clip_id}
+        return [read_job(row) for row in self._connection.execute(_DUPLICATES, asked).mappings()]
+
     def find(
         self,
         *,
@@ -568,6 +615,11 @@ class Journal:
             Seen(profile, model, max((open_at or made_at) - made_at, 0.0), done_at - made_at)
             for profile, model, made_at, done_at, open_at in reversed(rows)
         ]
+
+    def last_event(self) -> int:
+        """Give the number of the newest event; it never goes back. 0 in an empty journal."""
+        number: int | None = self._connection.execute(sa.select(sa.func.max(events.c.id))).scalar()
+        return number or 0
 
     def spent(self, since: float) -> Spend:
         """Add up what was submitted since a moment, lost answers included: they may have been paid."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, and_, select
 
-from clipspool.job import Clip, Error, Held, Job, Paid, Request, Result, State, Task, plain
+from clipspool.job import Clip, Error, Held, Job, Paid, Request, Result, Reuse, State, Task, plain
 from clipspool.journal.tables import clips, jobs, tasks
 
 NODE = "here"
@@ -69,9 +69,24 @@ def _changing(job: Job) -> dict[str, Any]:
         "task_number": None if job.task is None else job.task.number,
         "credits_estimated": job.credits_estimated,
         "error": None if job.error is None else to_json(plain(job.error)),
-        "results": to_json([{**plain(r), "name": os.fsencode(r.name).hex()} for r in job.results]),
+        "results": to_json(_results(job.results)),
         "paid": job.paid.value,
+        "fingerprint": job.fingerprint or None,
+        "reuse": None if job.reuse is None else _write_reuse(job.reuse),
     }
+
+
+def _results(results: Sequence[Result]) -> list[dict[str, Any]]:
+    return [{**plain(r), "name": os.fsencode(r.name).hex()} for r in results]
+
+
+def _write_reuse(reuse: Reuse) -> str:
+    return to_json({"job_id": reuse.job_id, "inbox": reuse.inbox, "results": _results(reuse.results)})
+
+
+def _read_reuse(text: str) -> Reuse:
+    entry: dict[str, Any] = json.loads(text)
+    return Reuse(entry["job_id"], entry["inbox"], _results_of(entry["results"]))
 
 
 def task_row(job: Job, task: Task) -> dict[str, Any]:
@@ -135,11 +150,16 @@ def read_job(row: RowMapping) -> Job:
         results=_read_results(row["results"]),
         path=os.fsdecode(row["path"]),
         paid=Paid(row["paid"]),
+        fingerprint=row["fingerprint"] or "",
+        reuse=None if row["reuse"] is None else _read_reuse(row["reuse"]),
     )
 
 
 def _read_results(text: str) -> tuple[Result, ...]:
-    entries: Sequence[dict[str, Any]] = json.loads(text)
+    return _results_of(json.loads(text))
+
+
+def _results_of(entries: Sequence[dict[str, Any]]) -> tuple[Result, ...]:
     return tuple(
         Result(
             **{

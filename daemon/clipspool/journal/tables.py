@@ -61,6 +61,8 @@ jobs = Table(
     Column("error", Text),
     Column("results", Text, nullable=False),
     Column("paid", Text, nullable=False),
+    Column("fingerprint", Text),
+    Column("reuse", Text),
 )
 Index("jobs_due", jobs.c.state, jobs.c.due_at)
 Index(
@@ -73,6 +75,7 @@ Index(
 )
 Index("jobs_by_clip", jobs.c.clip_id)
 Index("jobs_by_age", jobs.c.created_at)
+Index("jobs_by_fingerprint", jobs.c.fingerprint, sqlite_where=jobs.c.fingerprint.is_not(None))
 
 tasks = Table(
     "tasks",

@@ -212,7 +212,7 @@ def _what_to_do(topic: Topic, job: Job) -> str:
             )
         case Topic.BUDGET, _:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
-        case _, Held.DUPLICATE:
+        case _, Held.DUPLICATE | Held.POISON:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
         case _:
             return f"See `clipspool show {job.id}`."

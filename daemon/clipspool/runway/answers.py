@@ -14,8 +14,8 @@ from http import HTTPStatus
 from typing import Any
 
 from clipspool.provider import Created, Fault, FaultOf, Look, Refused, TaskStatus, Unclear
+from clipspool.redaction import redact_line
 from clipspool.runway.failures import explained, failure_fault
-from clipspool.runway.redact import redacted
 from clipspool.runway.refusals import account_fault, create_fault
 from clipspool.runway.reply import Reply, number, read_json, read_reply, text_at
 
@@ -165,7 +165,7 @@ def _look(layers: list[dict[str, Any]]) -> Look:
     )
     return Look(
         status=status,
-        word=redacted(word, 60),
+        word=redact_line(word, 60),
         progress=_progress([layer.get("progress") for layer in reversed(layers)]),
         outputs=_outputs(layers) if status is TaskStatus.SUCCEEDED else (),
         credits=_credits(layers, is_ended=status in _ENDED),
@@ -239,7 +239,7 @@ def _failure(layers: list[dict[str, Any]]) -> Fault:
         for layer in reversed(layers)
         for key in ("failure", "fail_reason", "error", "message")
     ]
-    said = redacted("; ".join(dict.fromkeys(reason for reason in reasons if reason)), 300)
+    said = redact_line("; ".join(dict.fromkeys(reason for reason in reasons if reason)), 300)
     return failure_fault(code, said)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from clipspool.failpoint import reach
 from clipspool.provider import Fault, FaultOf, NotSent, Unclear
 from clipspool.runway.body import Body, FileChanged
 from clipspool.runway.pace import Limits, Pace
@@ -80,6 +81,7 @@ class PaidPost:
             return NotSent(wire_fault(trouble))
         evidence |= self._count()
         if trouble is None:
+            reach("sent")
             return self._answer(Pace(self.limits), evidence)
         early = Limits(silence_seconds=self.early_answer_seconds, total_seconds=self.early_answer_seconds)
         answer = self._answer(Pace(early), evidence)

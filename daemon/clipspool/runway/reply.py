@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from clipspool.runway.redact import redacted
+from clipspool.redaction import redact_line
 
 BODY_BYTES_MAX = 1 << 20
 RETRY_AFTER_SECONDS_MAX = 86_400.0
@@ -58,8 +58,8 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes, now: dateti
         is_html=is_html,
         codes=frozenset(word.strip().lower() for is_code, word in said if is_code and word.strip()),
         text=" ".join(word for _, word in said).lower() or " ".join(messages).lower(),
-        message=redacted("; ".join(dict.fromkeys(messages)), 300),
-        excerpt=redacted(body[:8000].decode("utf-8", "replace")),
+        message=redact_line("; ".join(dict.fromkeys(messages)), 300),
+        excerpt=redact_line(body[:8000].decode("utf-8", "replace")),
         retry_after_seconds=_retry_after(headers, now),
     )
 

@@ -193,6 +193,7 @@ class InboxSettings(Part):
     result_name: Annotated[str, AfterValidator(_result_name)] = "{stem}{variant}"
     priority: Annotated[int, Field(ge=-100, le=100), Number] = 0
     source: Literal["archive", "delete"] = "archive"
+    duplicates: Literal["hold", "run", "reuse"] = "hold"
     extensions: Annotated[tuple[Annotated[str, AfterValidator(_extension)], ...], _some] = CLIP_EXTENSIONS
     ignore: Annotated[tuple[Annotated[str, AfterValidator(_glob)], ...], _few] = ()
     defaults: Keys = Field(default_factory=dict)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from clipspool.bay import Bay
 from clipspool.events import Delivered, Event, ResultGone
+from clipspool.failpoint import reach
 from clipspool.files import NotRegular, Rel, join, name_of, parent, sha256_of, split_suffix
 from clipspool.job import Clip, Job, Result, utc
 from clipspool.provenance import is_ours, provenance
@@ -77,6 +78,7 @@ class _Publishing:
                 try:
                     told = provenance(job, clip, result, name, self.now, self.sent)
                     bay.outbox.create(paper, told, is_last=False)
+                    reach("paper")
                 except FileExistsError:
                     continue
             try:
@@ -84,6 +86,7 @@ class _Publishing:
             except FileExistsError:
                 bay.outbox.remove(paper)
                 continue
+            reach("placed")
             return rel
         raise OSError(errno.EEXIST, f"no free name for the result of {clip.path}")
 

@@ -11,6 +11,7 @@ from io import FileIO
 
 from clipspool.bay import Bay
 from clipspool.events import Event, Failed, Fetched, Postponed, StageFailed
+from clipspool.failpoint import reach
 from clipspool.files import Rel, join, rename_new, sync_and_close, write_all
 from clipspool.job import Held, Job, Result
 from clipspool.provider import Cut, Fault, Look, Provider, TaskStatus
@@ -155,4 +156,5 @@ class _Fetch:
             os.unlink(name, dir_fd=folder)
         # A name lost in a power cut is fetched again; the bytes are on the disk before anybody sees them.
         rename_new(self.partial, folder, name, folder)
+        reach("fetched")
         return Result(name, seen.suffix, size, sha256)

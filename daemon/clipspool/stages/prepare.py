@@ -10,7 +10,8 @@ from io import FileIO
 
 from clipspool.bay import Bay
 from clipspool.events import Changed, Event, Failed, Postponed, Prepared, StageFailed
-from clipspool.files import CHUNK, join
+from clipspool.files import CHUNK, join, sha256_of
+from clipspool.fingerprint import fingerprint
 from clipspool.job import Clip, Error, Job, Request
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault, Probe
@@ -100,7 +101,16 @@ def _make_ready(job: Job, clip: Clip, file: FileIO, bay: Bay, kit: Kit) -> Event
         placed.append(replace(one, put_at=0.0 if one.way == "inline" else at))
     sent = Sent(placed[0], tuple(placed[1:]))
     write_sent(bay.inbox, clip, job, sent)
-    return _prepared(job, clip, sent, kit)
+    return replace(_prepared(job, clip, sent, kit), fingerprint=_fingerprint(job, clip, bay))
+
+
+def _fingerprint(job: Job, clip: Clip, bay: Bay) -> str:
+    images = []
+    for reference in job.request.references:
+        if reference.file:
+            with bay.inbox.open(join(folder_of(clip.id), reference.file)) as file:
+                images.append(sha256_of(file))
+    return fingerprint(job.request, clip.sha256 or "", images)
 
 
 def _source(

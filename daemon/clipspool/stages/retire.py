@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from clipspool.bay import Bay
+from clipspool.failpoint import reach
 from clipspool.files import Rel, join, name_of, parent, split_suffix
 from clipspool.job import Clip, Job, State
 from clipspool.provenance import error_note
@@ -57,6 +58,7 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
             if sidecar is not None and beside is not None:
                 root.move(sidecar, root, beside, is_last=False)
             root.move(source, root, rel)
+            reach("retired")
         except FileExistsError:
             continue
         if clip.lies_at is not None:

@@ -20,6 +20,7 @@ from clipspool.events import (
     StageFailed,
     TaskCreated,
 )
+from clipspool.failpoint import reach
 from clipspool.files import join, split_suffix
 from clipspool.job import Clip, Error, Job, Request
 from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, Provider, Refused, Unclear
@@ -69,7 +70,9 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
     answer = desk.provider.submit(call, gated.pass_through)
     match answer:
         case Created():
+            reach("created")
             gated.note("task", task_id=answer.task_id)
+            reach("task-noted")
             return TaskCreated(answer.task_id, answer.credits)
         case NotSent() if gated.was_withdrawn:
             return Postponed("withdrawn before anything was sent", 0.0)
@@ -98,6 +101,7 @@ class _Gate:
             self.was_withdrawn = True
             return False
         self.is_open = True
+        reach("intent")
         try:
             number = self._job.task.number + 1 if self._job.task else 1
             note(self._bay.inbox, self._clip.id, self._job.id, "intent", profile=self._profile, number=number)
@@ -105,6 +109,7 @@ class _Gate:
             # Of this clip's folder, so that the others go on.
             self.fault = Fault(FaultOf.CLIP, "WORK.UNWRITABLE", f"the work folder takes no notes: {error}")
             return False
+        reach("noted")
         return True
 
     def note(self, what: str, **facts: str) -> None:

@@ -186,6 +186,8 @@ def _held(job: Job, places: Places) -> str:
             return f"The operator has to approve its price: {reason}."
         case Held.DUPLICATE:
             return f"It seems to be here already, and the operator decides: {reason}."
+        case Held.POISON:
+            return f"It is set aside, and the operator looks into it: {reason}."
         case Held.OVERDUE:
             return "It renders for longer than usual. It is still followed."
         case Held.LOST:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from clipspool.provider import Fault, FaultOf
-from clipspool.runway.redact import redacted
+from clipspool.redaction import redact_line
 from clipspool.transport.way import ADDRESS_LENGTH_MAX, STRAY_SECONDS, Names, Parcel
 
 NOT_INSTALLED = "buckets need the package obstore: install clipspool[bucket]"
@@ -159,7 +159,7 @@ def _why(error: Exception) -> str:
     text = str(error)
     first, _, details = text.partition("\n")
     deepest = _DEEPEST.findall(details)
-    return redacted(deepest[-1] if deepest else first.rpartition(" - ")[2], _WHY_LENGTH_MAX)
+    return redact_line(deepest[-1] if deepest else first.rpartition(" - ")[2], _WHY_LENGTH_MAX)
 
 
 def _each(chunks: Iterable[Any]) -> Iterator[Any]:

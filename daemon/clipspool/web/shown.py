@@ -28,6 +28,7 @@ _ADVICE: Mapping[str, str] = {
     "Look for the task at the provider; attach it if it is there, retry if it is not.",
     "budget": "It waits for your word, or for tomorrow where it is the day's limit.",
     "duplicate": "The same clip with the same request is here already.",
+    "poison": "clipspool itself died three times while it worked on this clip; nothing touches it until your word.",
     "overdue": "It renders longer than `task_seconds_max` allows; it is still followed.",
     "lost": "The provider knows nothing of the task any more; it is still asked, slowly.",
     "result": "What is served as the result is no video; it is still tried, slowly.",
@@ -90,7 +91,7 @@ def acts_of(job: Job, conditions: Conditions) -> list[str]:
     """Name what an operator may do to a job as it stands; the daemon has the last word."""
     acts = []
     held, _ = conditions.why_waiting(job)
-    if may(job, Approved) and not job.approved and held in {"budget", "duplicate"}:
+    if may(job, Approved) and not job.approved and held in {"budget", "duplicate", "poison"}:
         acts.append("approve")
     if may(job, Attached) and (job.state is State.IN_DOUBT or job.held in _RETRYABLE):
         acts.append("attach")

@@ -1,0 +1,70 @@
+"""Clips that ask for what was asked for already: set aside, or served with the earlier result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from clipspool.events import Matched, Parked, Prepared
+from clipspool.job import Duplicates, Held, Job, Reuse, State
+from clipspool.journal import Journal
+
+
+class Comparison:
+    """Compares each job once, in the turn that hears what its clip holds. Belongs to the scheduler's thread.
+
+    One thread compares one job after another, so of two that come at the same time exactly one goes on.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        """Take the journal that knows all jobs."""
+        self.choices: Mapping[str, Duplicates] = {}
+        """What the operator chose, by inbox; `hold` where nothing is said."""
+        self._journal = journal
+        self._fresh: dict[str, None] = {}
+        self._delivered: list[Job] = []
+
+    def note(self, before: Job, event: Prepared) -> None:
+        """Remember to compare a job, unless it was compared for just this, or a person let it go."""
+        if event.fingerprint and event.fingerprint != before.fingerprint and not before.approved:
+            self._fresh[before.id] = None
+
+    def note_delivered(self, job: Job) -> None:
+        """Remember to serve with a job's result those that were set aside because of it."""
+        if job.fingerprint and "reuse" in self.choices.values():
+            self._delivered.append(job)
+
+    def verdicts(self) -> Iterator[tuple[Job, Parked | Matched]]:
+        """Give each new job that asks for the same as one before it, and what becomes of it."""
+        while self._fresh:
+            job_id = next(iter(self._fresh))
+            del self._fresh[job_id]
+            job = self._journal.load([job_id])[job_id]
+            choice = self.choices.get(job.inbox, "hold")
+            if choice == "run" or job.state is not State.QUEUED or job.held is not None:
+                continue
+            # Those that come after it in this turn are compared with it, not it with them.
+            if earlier := self._journal.same_request(job, self._fresh):
+                yield job, _verdict(job, earlier, choice)
+        while self._delivered:
+            one = self._delivered.pop()
+            for job in self._journal.duplicates_of(one):
+                if self.choices.get(job.inbox) == "reuse" and _is_finished_alike(one, job):
+                    yield job, Matched(Reuse(one.id, one.inbox, one.results))
+
+
+def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> Parked | Matched:
+    if choice == "reuse":
+        for one in earlier:
+            if one.state is State.DELIVERED and _is_finished_alike(one, job):
+                return Matched(Reuse(one.id, one.inbox, one.results))
+    first = earlier[0]
+    state = "paid, and failed" if first.state is State.FAILED else first.state.value.replace("_", " ")
+    reason = (
+        f"the same clip with the same request is job {first.id} ({first.path}), {state}; "
+        "`clipspool approve` pays for it again, `clipspool cancel` ends this one"
+    )
+    return Parked(Held.DUPLICATE, reason)
+
+
+def _is_finished_alike(one: Job, other: Job) -> bool:
+    return one.request.media_keys() == other.request.media_keys()

@@ -1,0 +1,26 @@
+"""What makes two jobs ask for the same: the clip's bytes and all that the provider is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from clipspool.job import Request
+
+_NOT_TOLD = ("priority", "not_before", "seed_is_drawn", "finish", "finish_size", "keep_untouched")
+"""Keys of a request that change when it is sent, or what becomes of the result, but not what is made."""
+
+
+def fingerprint(request: Request, source_sha256: str, images: Sequence[str]) -> str:
+    """Give equal texts for equal requests; `images` are the SHA-256 of the reference files, in their order.
+
+    A seed that was drawn is left out: nobody asked for that one.
+    """
+    asked = {key: value for key, value in request.to_dict().items() if key not in _NOT_TOLD}
+    if request.seed_is_drawn:
+        del asked["seed"]
+    files = iter(images)
+    asked["references"] = [one.uri or next(files) for one in request.references]
+    asked["source"] = source_sha256
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

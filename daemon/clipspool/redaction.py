@@ -1,0 +1,97 @@
+"""Takes secrets out of text: keys, credentials, signed queries and embedded files, known by value or by form.
+
+Logs, notes, the journal, error files and what commands print all go through here, each at its own edge.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote
+
+HIDDEN: Final = "[redacted]"
+TEXT_MAX: Final = 16_384
+LINE_MAX: Final = 500
+_SECRET_CHARACTERS_MIN: Final = 4
+
+# What every pattern below needs, written so that the usual harmless text is passed over at once.
+_SUSPICIOUS = r"[=:@%]|[bB][eE][aA]|[bB][aA][sS][iI]|key[_-]|sk[_-]|rw[_-]|rk[_-]"
+_DATA_URI = re.compile(
+    r"data:([\w.+/-]{0,100})(?:;[\w=.-]{0,100})?;base64,[A-Za-z0-9+/=\\\s%_-]*", re.IGNORECASE
+)
+_USERINFO = re.compile(r"(://)[^\s\"'<>/?#@]*@")
+_QUERY = re.compile(r"([?#])(?=[^\s\"'<>]*[=%])[^\s\"'<>]+")
+_QUERY_OF_ADDRESS = re.compile(r"(\b[a-z][a-z0-9+.-]{1,12}://[^\s\"'<>?#]*[?#])[^\s\"'<>]+", re.IGNORECASE)
+_SCHEME = re.compile(r"\b(bearer(?=\s+\S{4})|basic(?=\s+\S{16}))\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
+_PAIR = re.compile(
+    r"\b((?:x-|proxy-)?(?:authorization|api[_-]?key|(?:access_|refresh_|web_|auth_)?token|(?:client_)?secret"
+    r"|password|passwd|signature|(?:set-)?cookie)|x-amz-[a-z-]+)"
+    r"(\\?[\"']?\s*[:=]\s*(?:b?\\?[\"'])?)(?:(?:basic|bearer|digest)\s+)?[^\s\"'&,;\\)}\]]+",
+    re.IGNORECASE,
+)
+_KEY_PAIR = re.compile(r"\b(key=)[^\s&\"',;]{6,}", re.IGNORECASE)
+_KEY = re.compile(
+    r"\b(?:(?:key_|sk-|rw_|rk_)[A-Za-z0-9_-]{8,}|(?:key-|sk_|rw-|rk-)(?=\S*[0-9*])[A-Za-z0-9_*-]{12,})"
+)
+_SENSITIVE = re.compile(
+    r"((x|proxy)[_-])?(authorization|api[_-]?key"
+    r"|((access|refresh|web|auth)[_-])?token|(client[_-])?secret|password|passwd|(set[_-])?cookie|credentials?|private[_-]?key|signature)",
+    re.IGNORECASE,
+)
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+
+_secrets: set[str] = set()
+_secret_pattern = re.compile(r"(?!)")
+_suspect = re.compile(_SUSPICIOUS)
+_secrets_lock = threading.Lock()
+
+
+def register_secret(value: str) -> None:
+    """Let a secret's value be replaced wherever it turns up; below 4 characters nothing is."""
+    global _secret_pattern, _suspect  # noqa: PLW0603 - one process has one set of secrets
+    if len(value) < _SECRET_CHARACTERS_MIN:
+        return
+    with _secrets_lock:
+        _secrets.update({value, quote(value, safe=""), json.dumps(value)[1:-1], repr(value)[1:-1]})
+        longest_first = sorted(_secrets, key=len, reverse=True)
+        _secret_pattern = re.compile("|".join(map(re.escape, longest_first)))
+        _suspect = re.compile(f"{_SUSPICIOUS}|{_secret_pattern.pattern}")
+        redact_name.cache_clear()
+
+
+def redact(text: str) -> str:
+    """Take out of a text what must not be read: registered secrets, credentials, queries, embedded files."""
+    if _suspect.search(text) is None:
+        return text
+    text = _secret_pattern.sub(HIDDEN, text)
+    text = _DATA_URI.sub(lambda match: f"data:{match[1]};base64,[{len(match[0])} characters]", text)
+    text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
+    text = _QUERY.sub(r"\1[removed]", text)
+    text = _QUERY_OF_ADDRESS.sub(r"\1[removed]", text)
+    text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
+    text = _PAIR.sub(rf"\1\2{HIDDEN}", text)
+    text = _KEY_PAIR.sub(rf"\1{HIDDEN}", text)
+    return _KEY.sub(HIDDEN, text)
+
+
+def redact_cut(text: str) -> str:
+    """Redact a text and cut it to `TEXT_MAX` characters, saying how long it was."""
+    # Cut generously first, so that no pattern meets a megabyte, and again after: then no secret is halved.
+    if len(text) > TEXT_MAX:
+        return redact(text[: 4 * TEXT_MAX])[:TEXT_MAX] + f"… [{len(text)} characters]"
+    return redact(text)
+
+
+def redact_line(text: str, characters_max: int = LINE_MAX) -> str:
+    """Redact what another program said, and give it as one printable line of at most so many characters."""
+    text = _UNPRINTABLE.sub(" ", redact(text[: 16 * characters_max])).strip()
+    return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
+
+
+@lru_cache(maxsize=1024)
+def redact_name(key: str) -> tuple[str, bool]:
+    """Redact a key, and tell whether what stands under it is a secret by its very name."""
+    return redact_cut(key), _SENSITIVE.fullmatch(key) is not None

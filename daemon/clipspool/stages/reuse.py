@@ -1,0 +1,57 @@
+"""Take over what an earlier job delivered for the same request: copied, compared, never paid for twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from clipspool.bay import Bay
+from clipspool.events import Event, Parked, Reused
+from clipspool.failpoint import reach
+from clipspool.files import NotRegular, join
+from clipspool.job import Clip, Held, Job, Result, Reuse
+from clipspool.work import folder_of
+
+
+def reuse(job: Job, clip: Clip, bays: Mapping[str, Bay], given: Reuse) -> Event:
+    """Copy each result into the work folder; done again after a crash it copies anew.
+
+    A result that is not what was delivered, or not there, sets the job aside for a person. Raises OSError.
+    """
+    earlier = bays.get(given.inbox)
+    if earlier is None:
+        return _not_reused(given, f"the inbox {given.inbox} is not configured any more")
+    home = folder_of(clip.id)
+    bay = bays[job.inbox]
+    bay.inbox.make_folders(home)
+    results: list[Result] = []
+    for number, result in enumerate(given.results, start=1):
+        file = f"{job.id}-{number}{result.suffix}"
+        if trouble := _bring(result, earlier, bay, join(home, file)):
+            return _not_reused(given, trouble)
+        results.append(replace(result, file=file, name=""))
+    reach("reused")
+    return Reused(tuple(results), given.job_id)
+
+
+def _bring(result: Result, earlier: Bay, bay: Bay, rel: str) -> str:
+    """Copy a result; say why it cannot serve, nothing when it does."""
+    bay.inbox.remove(rel)
+    changed = f"its result {result.name} is not what was delivered"
+    try:
+        if earlier.outbox.stat(result.name).st_size != result.size:
+            return changed
+        sha256 = earlier.outbox.copy(result.name, bay.inbox, rel)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"its result {result.name} is not in the outbox any more"
+    except NotRegular:
+        return changed
+    if sha256 != result.sha256:
+        bay.inbox.remove(rel)
+        return changed
+    return ""
+
+
+def _not_reused(given: Reuse, why: str) -> Parked:
+    reason = f"job {given.job_id} delivered the same, but {why}; `clipspool approve` pays for it again"
+    return Parked(Held.DUPLICATE, reason)

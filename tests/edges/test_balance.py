@@ -1,0 +1,114 @@
+"""What the account had before and after a doubt, on a real journal."""
+
+import threading
+
+import pytest
+
+from clipspool import balance, operator
+from clipspool.balance import Teller, note
+from clipspool.events import AnswerLost
+from clipspool.job import State
+from clipspool.lifecycle import Stage
+from clipspool.provider import Balance
+from fakes import NOON, Desk
+
+S = State
+
+
+@pytest.fixture
+def desk(tmp_path):
+    one = Desk(tmp_path)
+    yield one
+    one.close()
+
+
+def look(desk, amount, at=None):
+    desk.order(note, desk.clock.now if at is None else at, Balance(amount, "credits"))
+
+
+def doubt(desk, clip_id="clip1"):
+    desk.shop.say[Stage.SUBMIT].append(lambda _job: AnswerLost("no answer came", {"bytes_written": 9}))
+    desk.drop(clip_id)
+    return desk.until(S.IN_DOUBT, clip_id)
+
+
+def test_a_doubt_gets_the_looks_before_it_was_sent_and_after_it_arose(desk):
+    look(desk, 1000.0)
+    desk.clock.passes(60)
+    doubt(desk)
+    desk.clock.passes(60)
+    look(desk, 985.0)
+    evidence = desk.job().task.evidence
+    assert evidence["bytes_written"] == 9
+    assert evidence["balance_before"]["amount"] == 1000.0
+    assert evidence["balance_after"]["amount"] == 985.0
+    assert evidence["other_submissions"] == 0
+    assert desk.state() is S.IN_DOUBT
+    look(desk, 700.0, desk.clock.now + 60)
+    assert desk.job().task.evidence == evidence
+
+
+def test_other_submissions_in_between_are_counted(desk):
+    look(desk, 1000.0)
+    desk.clock.passes(60)
+    doubt(desk)
+    desk.drop("clip2")
+    desk.until(S.DELIVERED, "clip2")
+    look(desk, 970.0)
+    assert desk.job().task.evidence["other_submissions"] == 1
+
+
+def test_a_look_from_before_the_doubt_is_no_look_after_it(desk):
+    doubt(desk)
+    look(desk, 1000.0, NOON)
+    assert "balance_after" not in desk.job().task.evidence
+
+
+def test_without_a_look_before_only_the_one_after_is_told(desk):
+    doubt(desk)
+    desk.clock.passes(9)
+    look(desk, 985.0)
+    evidence = desk.job().task.evidence
+    assert "balance_before" not in evidence
+    assert evidence["balance_after"]["amount"] == 985.0
+
+
+def test_looks_through_another_key_are_not_compared(desk):
+    look(desk, 1000.0)
+    desk.clock.passes(60)
+    doubt(desk)
+    desk.scheduler.profile = "https://api.test/v1#other"
+    desk.clock.passes(60)
+    look(desk, 5.0)
+    assert "balance_after" not in desk.job().task.evidence
+
+
+def test_who_and_why_are_kept_for_every_order(desk):
+    doubt(desk)
+    desk.order(operator.cancel, ["clip1"], "ann@edit-3 (pts/1)", "wrong grade")
+    told = [(e.event, e.facts) for e in desk.journal.history(desk.job())][-1]
+    assert told == ("cancelled", {"by": "ann@edit-3 (pts/1)", "why": "wrong grade"})
+    assert desk.job().error.message == "cancelled by ann@edit-3 (pts/1) (wrong grade)"
+
+
+def test_an_order_that_changes_no_state_is_in_the_history_too(desk):
+    desk.drop(due_at=NOON + 3600)
+    desk.turn()
+    desk.order(operator.approve, ["clip1"], "ann", "the client waits")
+    assert [e.event for e in desk.journal.history(desk.job())] == ["accepted", "approved"]
+
+
+def test_a_provider_that_does_not_tell_is_not_asked_again_and_again(monkeypatch):
+    monkeypatch.setattr(balance, "_SETTLE_SECONDS", 0.0)
+    asked, looked = [], threading.Event()
+
+    def ask():
+        asked.append(1)
+        looked.set()
+
+    teller = Teller(ask, lambda _command: pytest.fail("nothing was told"), lambda: NOON)
+    teller.start()
+    assert looked.wait(5)
+    teller._look()
+    teller.stop()
+    assert len(asked) == 1

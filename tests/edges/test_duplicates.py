@@ -1,0 +1,196 @@
+"""Duplicates on a real journal, turned by hand: who is set aside, who goes on, and who is served again."""
+
+from dataclasses import replace
+
+import pytest
+
+from clipspool import operator
+from clipspool.events import AnswerLost, Failed, Prepared, Reused
+from clipspool.job import Error, Held, State
+from clipspool.lifecycle import Stage
+from fakes import RESULT, Desk, a_request
+
+S = State
+ASKED = Prepared("ab" * 32, 9, 1_000, 15.0, fingerprint="f1")
+
+
+@pytest.fixture
+def desk(tmp_path):
+    one = Desk(tmp_path)
+    yield one
+    one.close()
+
+
+def drop(desk, *clip_ids, **changes):
+    for clip_id in clip_ids:
+        desk.shop.say[Stage.PREPARE].append(ASKED)
+        desk.drop(clip_id, **changes)
+
+
+def test_the_same_clip_and_request_again_is_held_and_points_to_the_first(desk):
+    drop(desk, "clip1")
+    desk.until(S.DELIVERED)
+    drop(desk, "clip2")
+    desk.turns(5, 60.0)
+    job = desk.job("clip2")
+    assert (job.state, job.held) == (S.QUEUED, Held.DUPLICATE)
+    assert "job clip1 (day/shot.mp4), delivered" in job.reason
+    assert desk.shop.paid == ["clip1"]
+    assert desk.scheduler.is_idle
+
+
+def test_of_two_that_come_at_once_exactly_one_runs(desk):
+    drop(desk, "clip1", "clip2")
+    desk.turns(10, 60.0)
+    assert len(desk.shop.paid) == 1
+    held = desk.job("clip2" if desk.shop.paid == ["clip1"] else "clip1")
+    assert held.held is Held.DUPLICATE
+
+
+def test_of_a_hundred_that_come_at_once_exactly_one_runs(desk):
+    drop(desk, *(f"clip{number:03}" for number in range(100)))
+    desk.turns(80, 60.0)
+    assert len(desk.shop.paid) == 1
+
+
+def test_variants_of_one_clip_are_no_duplicates(desk):
+    desk.shop.say[Stage.PREPARE].extend([ASKED] * 2)
+    desk.drop(variants=("_v1", "_v2"))
+    desk.turns(10, 60.0)
+    assert sorted(desk.shop.paid) == ["clip1-v1", "clip1-v2"]
+
+
+def test_a_duplicate_that_is_approved_runs(desk):
+    drop(desk, "clip1", "clip2")
+    desk.turns(10, 60.0)
+    held = next(job for job in map(desk.job, ("clip1", "clip2")) if job.held)
+    desk.order(operator.approve, [held.id], "ann")
+    desk.until(S.DELIVERED, held.id)
+    assert len(desk.shop.paid) == 2
+
+
+def test_a_retry_is_no_duplicate_of_itself(desk):
+    desk.shop.say[Stage.SUBMIT].append(lambda _job: Failed(Error("X", "refused")))
+    drop(desk, "clip1")
+    desk.until(S.FAILED)
+    desk.shop.say[Stage.PREPARE].append(ASKED)
+    desk.order(operator.retry, ["clip1"], "ann")
+    desk.until(S.DELIVERED)
+
+
+@pytest.mark.parametrize("stage", [Stage.PREPARE, Stage.SUBMIT])
+def test_an_earlier_one_that_failed_unpaid_is_no_reason_to_hold(desk, stage):
+    if stage is Stage.SUBMIT:
+        desk.shop.say[stage].append(lambda _job: Failed(Error("X", "refused")))
+        drop(desk, "clip1")
+    else:
+        desk.shop.say[stage].append(Failed(Error("X", "it does not fit")))
+        desk.drop("clip1")
+    desk.until(S.FAILED)
+    drop(desk, "clip2")
+    desk.until(S.DELIVERED, "clip2")
+
+
+def test_an_earlier_one_that_was_cancelled_is_no_reason_to_hold(desk):
+    held = desk.shop.hold(Stage.SUBMIT)
+    drop(desk, "clip1")
+    desk.until(S.SUBMITTING)
+    desk.order(operator.cancel, ["clip1"], "ann")
+    desk.release(held)
+    desk.until(S.CANCELLED)
+    drop(desk, "clip2")
+    desk.until(S.DELIVERED, "clip2")
+
+
+@pytest.mark.parametrize(
+    ("stage", "event"),
+    [
+        (Stage.SUBMIT, AnswerLost("no answer came", {})),
+        (Stage.POLL, Failed(Error("SAFETY.INPUT", "it was moderated"))),
+    ],
+)
+def test_an_earlier_one_that_may_be_paid_for_is(desk, stage, event):
+    desk.shop.say[stage].append(lambda _job: event)
+    drop(desk, "clip1")
+    desk.turns(6, 60.0)
+    drop(desk, "clip2")
+    desk.turns(6, 60.0)
+    assert desk.job("clip2").held is Held.DUPLICATE
+    assert desk.shop.paid == ["clip1"]
+
+
+def test_the_first_is_not_held_by_its_duplicate_when_it_is_prepared_again(desk):
+    desk.scheduler.allow(["bay"], replace(desk.scheduler.picker.limits, running_max=0))
+    drop(desk, "clip1")
+    desk.turns(3)
+    drop(desk, "clip2")
+    desk.turns(3)
+    assert desk.job("clip2").held is Held.DUPLICATE
+    desk.order(operator.approve, ["clip2"], "ann")
+    with desk.journal.turn():
+        again = replace(desk.job("clip1"), prepared=False)
+        desk.journal.record(desk.job("clip1"), again, ASKED)
+    desk.shop.say[Stage.PREPARE].append(ASKED)
+    desk.turns(3)
+    assert (desk.job("clip1").prepared, desk.job("clip1").held) == (True, None)
+
+
+def test_where_the_operator_chose_to_run_duplicates_they_run(desk):
+    desk.scheduler.comparison.choices = {"bay": "run"}
+    drop(desk, "clip1", "clip2")
+    desk.until(S.DELIVERED, "clip2")
+    assert sorted(desk.shop.paid) == ["clip1", "clip2"]
+
+
+# --- reuse ----------------------------------------------------------------------------------------------
+
+
+def test_where_the_operator_chose_to_reuse_the_earlier_result_serves_and_nothing_is_paid(desk):
+    desk.scheduler.comparison.choices = {"bay": "reuse"}
+    drop(desk, "clip1")
+    desk.until(S.DELIVERED)
+    drop(desk, "clip2")
+    desk.shop.say[Stage.PREPARE].append(lambda job: Reused((RESULT,), job.reuse.job_id))
+    job = desk.until(S.DELIVERED, "clip2")
+    assert (job.reuse.job_id, job.reuse.results, job.paid) == ("clip1", desk.job().results, "no")
+    assert desk.shop.paid == ["clip1"]
+    assert desk.journal.spent(0.0).submissions == 1
+
+
+def test_an_earlier_one_that_is_not_delivered_yet_holds_also_where_results_are_reused(desk):
+    desk.scheduler.comparison.choices = {"bay": "reuse"}
+    desk.shop.hold(Stage.POLL)
+    drop(desk, "clip1")
+    desk.until(S.RUNNING)
+    drop(desk, "clip2")
+    desk.turns(4)
+    assert desk.job("clip2").held is Held.DUPLICATE
+
+
+def test_those_that_were_set_aside_are_served_once_the_first_is_delivered(desk):
+    desk.scheduler.comparison.choices = {"bay": "reuse"}
+    held = desk.shop.hold(Stage.POLL)
+    drop(desk, "clip1")
+    desk.until(S.RUNNING)
+    drop(desk, "clip2")
+    desk.turns(2, 60.0)
+    assert desk.job("clip2").held is Held.DUPLICATE
+    desk.shop.say[Stage.PREPARE].append(lambda job: Reused((RESULT,), job.reuse.job_id))
+    desk.release(held)
+    assert desk.until(S.DELIVERED, "clip2").reuse.job_id == "clip1"
+    assert desk.shop.paid == ["clip1"]
+
+
+def test_those_that_were_set_aside_wait_for_a_person_where_nothing_is_reused(desk):
+    drop(desk, "clip1", "clip2")
+    desk.turns(12, 60.0)
+    assert sorted(str(desk.job(clip_id).held) for clip_id in ("clip1", "clip2")) == ["None", "duplicate"]
+
+
+def test_a_result_that_is_to_be_finished_otherwise_is_not_reused(desk):
+    desk.scheduler.comparison.choices = {"bay": "reuse"}
+    drop(desk, "clip1")
+    desk.until(S.DELIVERED)
+    drop(desk, "clip2", request=a_request(finish="timeline"))
+    desk.turns(4, 60.0)
+    assert desk.job("clip2").held is Held.DUPLICATE

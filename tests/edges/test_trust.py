@@ -1,0 +1,182 @@
+"""An older journal put back: told by the marks in the inboxes, on a real disk and a real journal."""
+
+import shutil
+
+import pytest
+
+from clipspool import operator
+from clipspool.job import State
+from clipspool.root import Root
+from clipspool.trust import KEEP_SECONDS, Marks
+from clipspool.views import job_json, status_json
+from fakes import NOON, Clock, Desk
+
+S = State
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    (tmp_path / "bay").mkdir()
+    return Root(tmp_path / "bay")
+
+
+@pytest.fixture
+def start(tmp_path, inbox):
+    """Give a way to start on the journal that lies there, with the marks of one inbox."""
+    desks = []
+    clock = Clock()
+
+    def start(*, accepts=False):
+        desk = Desk(tmp_path, clock=clock)
+        desks.append(desk)
+        desk.scheduler.begin()
+        desk.scheduler.trust.accepts = accepts
+        # What an inbox's thread asks is done at once here, for want of another thread.
+        desk.scheduler.ask = desk.order
+        desk.marks = Marks(desk.scheduler, "j1", {"bay": (inbox, inbox)})
+        return desk
+
+    yield start
+    for desk in desks:
+        desk.close()
+
+
+def backup(desk, tmp_path):
+    desk.journal.close()
+    shutil.copy(tmp_path / "journal.db", tmp_path / "backup.db")
+
+
+def put_back(desk, tmp_path):
+    desk.marks.keep(is_end=True)
+    desk.journal.close()
+    for name in ("journal.db-wal", "journal.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup.db", tmp_path / "journal.db")
+
+
+@pytest.fixture
+def restored(start, inbox, tmp_path):
+    """Give a way to start on a journal that was backed up before its one clip was submitted."""
+    first = start()
+    first.marks.prove("bay", inbox)
+    first.drop(due_at=NOON + 60)
+    first.turn()
+    first.marks.keep(is_end=True)
+    backup(first, tmp_path)
+    second = start()
+    second.marks.prove("bay", inbox)
+    second.until(S.DELIVERED)
+    put_back(second, tmp_path)
+    return start
+
+
+def test_nothing_is_submitted_before_the_mark_was_looked_at(start, inbox):
+    desk = start()
+    desk.drop()
+    desk.turns(5, 60.0)
+    assert desk.shop.done == []
+    desk.marks.prove("bay", inbox)
+    desk.until(S.DELIVERED)
+
+
+def test_an_older_journal_submits_nothing_until_the_operator_says_so(restored, inbox):
+    desk = restored()
+    desk.marks.prove("bay", inbox)
+    desk.turns(5, 60.0)
+    assert desk.shop.paid == []
+    assert desk.scheduler.is_idle
+    conditions = operator.conditions_of(desk.scheduler)
+    assert job_json(desk.job(), conditions)["held"] == "restored"
+    assert status_json({}, conditions, [], {})["journal"]["restored"] is True
+    assert desk.order(operator.accept_restored) is True
+    desk.until(S.DELIVERED)
+
+
+def test_it_stays_so_over_a_restart_and_marks_are_not_turned_back(restored, inbox):
+    desk = restored()
+    desk.marks.prove("bay", inbox)
+    desk.marks.keep(is_end=True)
+    desk.journal.close()
+    again = restored()
+    again.marks.prove("bay", inbox)
+    again.turns(5, 60.0)
+    assert again.shop.paid == []
+
+
+def test_the_operator_can_accept_it_at_the_start(restored, inbox):
+    desk = restored(accepts=True)
+    desk.marks.prove("bay", inbox)
+    desk.until(S.DELIVERED)
+
+
+def test_once_accepted_it_is_trusted_at_the_next_start_and_a_second_restore_is_seen(
+    restored, inbox, tmp_path
+):
+    desk = restored(accepts=True)
+    desk.marks.prove("bay", inbox)
+    desk.turn()
+    desk.marks.keep(is_end=True)
+    desk.journal.close()
+    next_one = restored()
+    next_one.marks.prove("bay", inbox)
+    assert next_one.scheduler.trust.restored == 0
+    next_one.turns(3, 60.0)
+    put_back(next_one, tmp_path)
+    last = restored()
+    last.marks.prove("bay", inbox)
+    assert last.scheduler.trust.restored > 0
+
+
+def test_what_runs_is_followed_and_delivered_with_an_older_journal(start, inbox, tmp_path):
+    first = start()
+    first.marks.prove("bay", inbox)
+    first.drop()
+    first.until(S.RUNNING)
+    backup(first, tmp_path)
+    second = start()
+    second.marks.prove("bay", inbox)
+    second.until(S.DELIVERED)
+    put_back(second, tmp_path)
+    desk = start()
+    desk.marks.prove("bay", inbox)
+    assert desk.scheduler.trust.restored
+    desk.until(S.DELIVERED)
+    assert desk.shop.paid == []
+
+
+def test_the_mark_is_kept_up_now_and_then_and_only_when_something_happened(start, inbox):
+    desk = start()
+    desk.marks.prove("bay", inbox)
+
+    def kept(seconds):
+        desk.clock.passes(seconds)
+        desk.marks.keep()
+        for thread in desk.marks._writing.values():
+            thread.join(5)
+        return [path.name for path in (inbox.path / ".clipspool").iterdir()]
+
+    assert kept(0) == ["journal-j1.0"]
+    desk.drop()
+    desk.turn()
+    assert kept(1) == ["journal-j1.0"]
+    assert kept(KEEP_SECONDS) == ["journal-j1.1"]
+    (inbox.path / ".clipspool/journal-j1.1").unlink()
+    assert kept(2 * KEEP_SECONDS) == []
+
+
+@pytest.mark.parametrize("number", ["", "x", "-5", "1e9", "9" * 400, "5.tmp", "٣"])
+def test_what_is_no_mark_holds_nothing(start, inbox, number):
+    (inbox.path / ".clipspool").mkdir()
+    (inbox.path / f".clipspool/journal-j1.{number[:200]}").touch()
+    desk = start()
+    desk.marks.prove("bay", inbox)
+    desk.drop()
+    desk.until(S.DELIVERED)
+
+
+def test_the_mark_of_another_journal_says_nothing(start, inbox):
+    (inbox.path / ".clipspool").mkdir()
+    (inbox.path / ".clipspool/journal-j2.99999").touch()
+    desk = start()
+    desk.marks.prove("bay", inbox)
+    assert not desk.scheduler.trust.restored

@@ -1,0 +1,106 @@
+"""Ended at each place that matters, and again while it recovers: whole, paid once, nothing forgotten."""
+
+import sqlite3
+
+import pytest
+
+from clipspool.failpoint import EXIT_CODE
+from faults.oracle import Oracle
+from faults.test_ends import settle_doubts
+
+ONCE = ("accepting", "accepted", "intent", "noted", "sent", "created", "task-noted", "fetched", "paper")
+TURNS = range(1, 9)
+"""Turns of a clip's life that let something out after their commit; not every life has the last ones."""
+TWICE = (
+    ("accepted", "adopted"),
+    ("accepted", "committed"),
+    ("intent", "begun"),
+    ("sent", "begun"),
+    ("task-noted", "begun"),
+    ("placed", "begun"),
+    ("placed", "committed"),
+    ("paper", "placed"),
+    ("retired", "committed"),
+)
+
+
+def end_at(bay, place):
+    """Run until the process ends at a failpoint; give whether it came there."""
+    code = bay.run_until_idle(60, CLIPSPOOL_FAILPOINT=place, CLIPSPOOL_TESTING="1")
+    assert code in {0, EXIT_CODE}, bay.lately()
+    assert Oracle(bay).violations(at_rest=False) == []
+    return code == EXIT_CODE
+
+
+def finish(bay):
+    settle_doubts(bay)
+    assert set(bay.jobs().values()) == {"delivered"}
+    assert bay.paid == 1
+
+
+@pytest.mark.parametrize("place", [*ONCE, "placed", "retired", "begun"])
+def test_ended_at_a_failpoint_the_clip_is_whole_and_paid_once(bay, place):
+    bay.drop()
+    assert end_at(bay, f"{place}:exit")
+    finish(bay)
+
+
+@pytest.mark.parametrize("number", TURNS)
+def test_ended_right_after_a_commit_the_clip_is_whole_and_paid_once(bay, number):
+    bay.drop()
+    end_at(bay, f"committed:exit:{number}")
+    finish(bay)
+
+
+@pytest.mark.parametrize("places", TWICE, ids="-".join)
+def test_ended_again_while_it_recovers_the_clip_is_whole_and_paid_once(bay, places):
+    bay.drop()
+    assert end_at(bay, f"{places[0]}:exit")
+    assert end_at(bay, f"{places[1]}:exit")
+    finish(bay)
+
+
+@pytest.mark.parametrize("place", ["reused", "paper", "placed"])
+def test_a_result_taken_over_is_whole_wherever_it_ends(bay, place):
+    bay.is_checked = False  # the same bytes lie there twice, as they should
+    bay.configure(keys='duplicates = "reuse"')
+    path = bay.drop("one.mp4")
+    data = path.read_bytes()
+    assert bay.run_until_idle() == 0
+    bay.drop("two.mp4", data=data)
+    code = bay.run_until_idle(60, CLIPSPOOL_FAILPOINT=f"{place}:exit", CLIPSPOOL_TESTING="1")
+    assert code == EXIT_CODE
+    assert bay.run_until_idle() == 0
+    assert list(bay.jobs().values()) == ["delivered"] * 2
+    assert bay.paid == 1
+    assert (bay.outbox / "two.mp4").read_bytes() == (bay.outbox / "one.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("place", ["migrate-copied", "migrated"])
+def test_ended_in_a_migration_the_journal_is_as_it_was_and_is_migrated_at_the_next_start(bay, place):
+    bay.drop()
+    assert bay.run_until_idle() == 0
+    with sqlite3.connect(bay.journal) as journal:
+        journal.executescript(
+            "DROP INDEX jobs_by_fingerprint; ALTER TABLE jobs DROP COLUMN fingerprint;"
+            "ALTER TABLE jobs DROP COLUMN reuse; UPDATE alembic_version SET version_num = '0001';"
+        )
+    journal.close()
+    assert end_at(bay, f"{place}:exit")
+    with sqlite3.connect(bay.journal) as journal:
+        assert journal.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert "fingerprint" not in {row[1] for row in journal.execute("PRAGMA table_info(jobs)")}
+    journal.close()
+    bay.drop("two.mp4")
+    assert bay.run_until_idle() == 0
+    assert list(bay.jobs().values()) == ["delivered"] * 2
+    (copy,) = bay.journal.parent.glob("*.before-*")
+    with sqlite3.connect(copy) as beside:
+        assert beside.execute("SELECT count(*) FROM jobs").fetchone() == (1,)
+    beside.close()
+
+
+def test_a_failpoint_without_the_flag_is_refused_before_anything_is_touched(bay):
+    bay.drop()
+    assert bay.run_until_idle(CLIPSPOOL_FAILPOINT="sent:exit") == 78
+    assert not bay.journal.exists()

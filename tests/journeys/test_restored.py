@@ -1,0 +1,55 @@
+"""An older copy of the journal, put back while the daemon was down."""
+
+import shutil
+import sqlite3
+
+
+def put_back_an_older_journal(bay):
+    """Back up a running daemon's journal, let it go on, and put the backup in the journal's place."""
+    bay.start()
+    bay.call("pause")
+    bay.drop("one.mp4")
+    bay.until_states("queued")
+    with sqlite3.connect(bay.journal) as journal, sqlite3.connect(bay.home / "backup") as copy:
+        journal.backup(copy)
+    journal.close()
+    copy.close()
+    bay.call("resume")
+    bay.until_retired()
+    assert bay.stop() == 0
+    for suffix in ("-wal", "-shm"):
+        bay.journal.with_name(bay.journal.name + suffix).unlink(missing_ok=True)
+    shutil.copy(bay.home / "backup", bay.journal)
+
+
+def test_an_older_journal_submits_nothing_until_it_is_accepted(bay):
+    bay.is_checked = False  # the oracle knows one journal, and this is its past
+    put_back_an_older_journal(bay)
+    bay.start()
+    bay.call("resume")  # of the pause that the backup remembers; not of this
+    bay.drop("two.mp4")
+    bay.until(lambda: len(bay.jobs()) == 2)
+    assert {job["held"] for job in bay.told("jobs")} == {"restored"}
+    assert bay.told("status")["journal"]["restored"] is True
+    assert "older copy" in bay.call("status").stdout
+    assert bay.paid == 1
+    assert bay.call("resume", "--accept-restored").returncode == 1  # asked, and nobody answered
+    assert bay.call("resume", "--accept-restored", "--yes").returncode == 0
+    bay.until_retired(2)
+    assert bay.paid == 2
+    assert sorted(bay.jobs().values()) == ["delivered", "failed"]
+    assert bay.stop() == 0
+    bay.start()
+    assert bay.told("status")["journal"]["restored"] is False
+
+
+def test_an_older_journal_can_be_accepted_at_the_start(bay):
+    bay.is_checked = False
+    put_back_an_older_journal(bay)
+    bay.call("resume")
+    bay.drop("two.mp4")
+    assert bay.run_until_idle() == 0
+    assert bay.paid == 1
+    bay.start("--accept-restored")
+    bay.until_retired(2)
+    assert bay.paid == 2
