@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -16,7 +15,7 @@ import structlog
 from clipspool import __version__, logs, operator
 from clipspool.adopt import adoptable, survey
 from clipspool.balance import Teller
-from clipspool.bay import Bay
+from clipspool.bays import Bays
 from clipspool.catalog import Catalog
 from clipspool.control import Listener, socket_of
 from clipspool.durations import Durations
@@ -34,12 +33,11 @@ from clipspool.parts import (
     name_secret_of,
     open_journal,
     pace_of,
-    places_of,
     provider_of,
     rules_of,
 )
 from clipspool.provider import Provider
-from clipspool.root import Guard, Root, Unavailable
+from clipspool.root import Root
 from clipspool.scheduler import Scheduler
 from clipspool.service import Service
 from clipspool.settings import InboxSettings, Settings, SettingsError, changes, load
@@ -55,7 +53,6 @@ log = structlog.get_logger()
 DRAIN_SECONDS = 50.0
 """Within the 60 s that SIGTERM may take (promise 12)."""
 _STATUS_SECONDS = 5.0
-_FOLDERS = "folders"
 
 
 class Daemon:
@@ -70,9 +67,8 @@ class Daemon:
         self._reload = threading.Event()
         self.journal, self._lock = open_journal(settings)
         self._hosting = Hosting(settings)
-        self._journal_id = str(self.journal.fact("id"))
-        self._folders: dict[str, str] = dict(self.journal.fact(_FOLDERS) or {})
-        self._roots: dict[str, tuple[Root, Root]] = {}
+        self._bays = Bays(self.journal, self._next_turn)
+        self._journal_id = self._bays.journal_id
         self._decoder, self._studio = Decoder(), Decoder(children=2)
         self._secret = name_secret_of(self.journal)
         self._service = Service()
@@ -95,7 +91,7 @@ class Daemon:
         self._status_files = StatusFiles(settings.journal.path, now)
         self.scheduler.listen(self._status_files.hear)
         self.scheduler.comparison.choices = duplicates_of(settings)
-        self._marks = Marks(self.scheduler, self._journal_id, self._roots)
+        self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._control = Listener(socket_of(settings.journal.path), self._answer)
         self._said_at = 0.0
@@ -107,7 +103,6 @@ class Daemon:
 
     def _tools(self) -> Tools:
         settings = self.settings
-        bays = {inbox.name: self._bay(inbox) for inbox in settings.inbox}
         older: dict[str, Provider] = {}
 
         def follow(profile: str) -> Provider | None:
@@ -123,42 +118,10 @@ class Daemon:
             return older.setdefault(address, self.signs.measured(provider_of(settings, address)))
 
         catalog = Catalog.load(settings.models)
+        bays = self._bays.of(settings)
         return Tools(bays, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
 
-    def _bay(self, inbox: InboxSettings) -> Bay:
-        if inbox.name not in self._roots:
-            self._roots[inbox.name] = (
-                self._root(inbox, "inbox", inbox.path),
-                self._root(inbox, "outbox", inbox.outbox),
-            )
-        source, target = self._roots[inbox.name]
-        return Bay(
-            name=inbox.name,
-            inbox=source,
-            outbox=target,
-            journal=self._journal_id,
-            result_name=inbox.result_name,
-            keeps_sources=inbox.source == "archive",
-            places=places_of(self.settings, inbox),
-        )
-
-    def _root(self, inbox: InboxSettings, kind: str, path: Path) -> Root:
-        name = f"{kind}:{inbox.name}"
-        known = self._folders.get(name)
-        if known is None and path.parent.is_dir():
-            # Never seen before: a folder to start with, not a mount that is missing.
-            try:
-                path.mkdir(exist_ok=True)
-            except OSError as error:
-                log.warning("folder_not_made", path=str(path), why=error.strerror)
-        guard = Guard(kind, known, partial(self._remember, name))
-        return Root(path, guard=guard, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
-
-    def _remember(self, name: str, identity: str) -> None:
-        def command(scheduler: Scheduler) -> None:
-            self._folders[name] = identity
-            scheduler.journal.set_fact(_FOLDERS, self._folders)
-
+    def _next_turn(self, command: Callable[[Scheduler], None]) -> None:
         self.scheduler.tell(command)
 
     def _inbox(self, inbox: InboxSettings) -> Inbox:
@@ -332,7 +295,7 @@ class Daemon:
                 self._inboxes[inbox.name].start()
         for name in old_names - {inbox.name for inbox in new.inbox}:
             self._inboxes.pop(name).stop()
-            self._roots.pop(name)
+            self._bays.forget(name)
         self._keep_status_files()
 
     def _keep_status_files(self) -> None:
@@ -344,8 +307,10 @@ class Daemon:
         """Answer a command, in the control thread; the scheduler does it in its next turn."""
         if do == "status":
             return self.scheduler.ask(partial(self._status, most=arguments.get("waiting_max")))
-        if do == "resume" and arguments.get("inbox") in self._roots:
-            self._accept_folders(str(arguments["inbox"]))
+        if do == "resume" and arguments.get("inbox") in self._bays.roots:
+            name = str(arguments["inbox"])
+            self._bays.accept(name)
+            self._inboxes[name].wake()
         if do == "recover":
             return self._recover()
         command = operator.COMMANDS.get(do)
@@ -353,19 +318,9 @@ class Daemon:
             raise operator.Refused(f"this daemon knows no command `{do}`")
         return self.scheduler.ask(lambda s: command(s, **arguments))
 
-    def _accept_folders(self, name: str) -> None:
-        """Take the folders of an inbox as they are now: the operator says that they are the right ones."""
-        for root in self._roots[name]:
-            try:
-                root.bind()
-            except Unavailable:
-                if root.guard is not None:
-                    root.guard.adopt()
-        self._inboxes[name].wake()
-
     def _recover(self) -> int:
         found: list[Accepted] = []
-        for name, (root, _) in self._roots.items():
+        for name, (root, _) in self._bays.roots.items():
             known = self.scheduler.ask(partial(operator.known_folders, inbox=name))
             found += adoptable(root, self._journal_id, known)
         return int(self.scheduler.ask(partial(operator.take_on, found=found)))

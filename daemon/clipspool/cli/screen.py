@@ -36,6 +36,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "result": ("retry {id}", "cancel {id}"),
     "budget": ("approve {id}", "cancel {id}"),
     "duplicate": ("approve {id}", "cancel {id}"),
+    "poison": ("approve {id}", "cancel {id}"),
     "overdue": ("show {id}", "cancel {id}"),
     "outbox": ("check --offline", "show {id}"),
 }

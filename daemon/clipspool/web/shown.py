@@ -28,7 +28,8 @@ _ADVICE: Mapping[str, str] = {
     "Look for the task at the provider; attach it if it is there, retry if it is not.",
     "budget": "It waits for your word, or for tomorrow where it is the day's limit.",
     "duplicate": "The same clip with the same request is here already.",
-    "poison": "clipspool itself died three times while it worked on this clip; nothing touches it until your word.",
+    "poison": "clipspool itself died three times while it worked on this clip. "
+    "Nothing touches it until your word.",
     "overdue": "It renders longer than `task_seconds_max` allows; it is still followed.",
     "lost": "The provider knows nothing of the task any more; it is still asked, slowly.",
     "result": "What is served as the result is no video; it is still tried, slowly.",
