@@ -160,6 +160,7 @@ def test_only_commands_know_the_whole_daemon():
 def test_only_the_composition_and_its_commands_know_the_settings():
     allowed = {
         "app.py",
+        "bays.py",
         "hosting.py",
         "parts.py",
         "receivers.py",
