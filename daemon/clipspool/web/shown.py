@@ -40,6 +40,9 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
     """Give what a line about a job shows."""
     shown = job_json(job, conditions)
     left = timing.left(job, conditions.now)
+    kind = ""
+    if waits(job):
+        kind = Held.IN_DOUBT.value if job.state is State.IN_DOUBT else str(shown["held"])
     pictures = count(1)
     results = [
         {
@@ -63,9 +66,8 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         "tone": "warn" if waits(job) and job.state is not State.IN_DOUBT else _TONES.get(job.state, "busy"),
         "word": job.state.value.replace("_", " "),
         "waits": waits(job),
-        "advice": _ADVICE.get("in_doubt" if job.state is State.IN_DOUBT else shown["held"] or "", "")
-        if waits(job)
-        else "",
+        "kind": kind.replace("_", " "),
+        "advice": _ADVICE.get(kind, ""),
         "held_word": (shown["held"] or "").replace("_", " "),
         "percent": None
         if job.progress is None or job.state is not State.RUNNING
