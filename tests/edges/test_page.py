@@ -197,7 +197,7 @@ def test_nothing_is_changed_without_the_token(stage, web):
     assert web.post("/jobs/clip1/cancel", {"Authorization": "Bearer wrong-token-of-length"}).status == 401
     assert web.post("/jobs/clip1/cancel", {"Authorization": f"Basic {TOKEN}"}).status == 401
     assert web.post(f"/jobs/clip1/cancel?token={TOKEN}", SAME, token=TOKEN).status == 401
-    assert web.post("/jobs/clip1/cancel", SAME | {"Cookie": "clipspool_session=guess"}).status == 401
+    assert web.post("/jobs/clip1/cancel", SAME | {"Cookie": "clipspool_0123456789ab=guess"}).status == 401
     assert stage.commands == []
 
 
@@ -255,6 +255,36 @@ def test_logging_in_gives_a_session_that_only_this_site_can_use_until_it_is_ende
     stage.now += 13 * 3600
     assert web.post("/jobs/clip1/cancel", SAME | session).status == 401
     assert len(stage.commands) == 1
+
+
+@pytest.mark.parametrize(
+    ("to", "where"),
+    [
+        ("/jobs/clip1", "/jobs/clip1"),
+        ("", "/"),
+        ("//evil.test/", "/"),
+        ("/\\evil.test", "/"),
+        ("https://evil.test/", "/"),
+        ("/a\r\nSet-Cookie: a=b", "/"),
+        ("javascript:alert(1)", "/"),
+    ],
+)
+def test_after_the_log_in_it_goes_on_where_it_was_and_never_elsewhere(web, to, where):
+    assert web.post("/login", SAME, token=TOKEN, to=to).getheader("Location") == where
+    assert f'name="to" value="{where}"' in web.get(f"/login?{urlencode({'to': to})}").text
+
+
+def test_two_daemons_on_one_machine_do_not_end_each_others_sessions(web, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = Stage(tmp_path / "other")
+    with other.open() as second:
+        cookies = [web.log_in(), second.log_in()]
+        assert len({cookie.partition("=")[0] for cookie in cookies}) == 2
+        both = SAME | {"Cookie": "; ".join(cookies)}
+        assert web.post("/logout", both).status == 303
+        assert web.post("/jobs/clip1/cancel", both).status == 401
+        assert second.post("/jobs/clip1/cancel", both).status == 303
+    other.journal.close()
 
 
 def test_behind_tls_the_cookie_is_for_tls_only(web):
@@ -336,7 +366,7 @@ def test_beyond_this_machine_strangers_see_nothing_but_the_log_in(stage):
     with stage.open(entrance, health=lambda: (True, {}), metrics=lambda: b"x 1\n") as web:
         for path in ("/", "/jobs", "/jobs/clip1", "/jobs/clip1/source", "/jobs/clip1/result/1", "/events"):
             assert web.get(path).status == 401
-        assert web.get("/", Accept="text/html").getheader("Location") == "/login"
+        assert web.get("/jobs/clip1", Accept="text/html").getheader("Location") == "/login?to=/jobs/clip1"
         assert web.get("/metrics").status == 401
         assert web("GET", "/metrics", BEARER).status == 200
         for path in ("/login", "/static/icon.svg", "/healthz", "/static/nothing", "/login/x"):

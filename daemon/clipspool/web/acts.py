@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from clipspool.job import State
 from clipspool.web.porter import BODY_BYTES_MAX, is_known, session_of, too_many_tries
-from clipspool.web.sessions import COOKIE, SESSION_SECONDS, Sessions, TooManyTries
+from clipspool.web.sessions import SESSION_SECONDS, Sessions, TooManyTries
 from clipspool.web.shown import acts_of, row_of, warning_of
 from clipspool.web.timing import Timing
 from clipspool.web.views import Views
@@ -22,6 +23,7 @@ log = structlog.get_logger()
 _BY = "the page"
 _ALL = "all"
 _FIELDS_MAX = 20
+_PATH = re.compile(r"/(?!/)[\w/%.~-]{0,200}", re.ASCII)
 _TITLES = {
     "retry": "Run again?",
     "cancel": "Cancel this job?",
@@ -152,27 +154,30 @@ class Acts:
 
     def login(self, request: Request) -> Response:
         """Show the form."""
+        to = _within(request.query_params.get("to", ""))
         if is_known(request):
-            return RedirectResponse("/", 303)
+            return RedirectResponse(to, 303)
         return self._views.draw_bare(
-            request, "login.html", wrong=False, is_possible=self._sessions.is_possible
+            request, "login.html", to=to, wrong=False, is_possible=self._sessions.is_possible
         )
 
     async def log_in(self, request: Request) -> Response:
         """Begin a session for one who shows the token."""
         form = await _form(request)
+        to = _within(form.get("to", ""))
         try:
             is_right = self._sessions.is_token(form.get("token", "").strip())
         except TooManyTries:
             return too_many_tries()
         if not is_right:
             log.warning("login_refused", why="that is not the token")
+            draw = self._views.draw_bare
             return await run_in_threadpool(
-                self._views.draw_bare, request, "login.html", status=401, wrong=True, is_possible=True
+                draw, request, "login.html", status=401, to=to, wrong=True, is_possible=True
             )
-        answer = RedirectResponse("/", 303)
+        answer = RedirectResponse(to, 303)
         answer.set_cookie(
-            COOKIE,
+            self._sessions.cookie,
             self._sessions.begin(),
             max_age=int(SESSION_SECONDS),
             httponly=True,
@@ -184,10 +189,15 @@ class Acts:
 
     async def log_out(self, request: Request) -> Response:
         """End the session."""
-        self._sessions.end(session_of(request.headers))
+        self._sessions.end(session_of(request.headers, self._sessions.cookie))
         answer = RedirectResponse("/", 303)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        answer.delete_cookie(self._sessions.cookie, httponly=True, samesite="strict")
         return answer
+
+
+def _within(path: str) -> str:
+    """Give a path of this page, where to go on after the log-in; the overview for anything else."""
+    return path if _PATH.fullmatch(path) else "/"
 
 
 async def _form(request: Request) -> dict[str, str]:

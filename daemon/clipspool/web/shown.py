@@ -68,6 +68,7 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         "waits": waits(job),
         "kind": kind.replace("_", " "),
         "advice": _ADVICE.get(kind, ""),
+        "evidence": _evidence(job) if kind else "",
         "held_word": (shown["held"] or "").replace("_", " "),
         "percent": None
         if job.progress is None or job.state is not State.RUNNING
@@ -80,6 +81,20 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         "acts": acts_of(job, conditions),
         "cancel_by": job.cancel_by,
     }
+
+
+def _evidence(job: Job) -> str:
+    """Say in a line what is known of a request whose answer was lost."""
+    evidence = job.task.evidence if job.task is not None else {}
+    said = []
+    if isinstance(written := evidence.get("bytes_written"), int):
+        total = evidence.get("bytes_total")
+        said.append(f"{written:,}" + (f" of {total:,}" if isinstance(total, int) else "") + " bytes left")
+    if sent_at := evidence.get("sent_at"):
+        said.append(f"sent {str(sent_at)[:19].replace('T', ' ')} UTC")
+    if status := evidence.get("http_status"):
+        said.append(f"answered with HTTP {status}")
+    return ", ".join(said)
 
 
 def _why(job: Job, shown: Mapping[str, Any]) -> str:
