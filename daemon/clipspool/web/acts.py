@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from clipspool.job import State
 from clipspool.web.porter import BODY_BYTES_MAX, is_known, session_of, too_many_tries
 from clipspool.web.sessions import SESSION_SECONDS, Sessions, TooManyTries
-from clipspool.web.shown import acts_of, row_of, warning_of
+from clipspool.web.shown import acts_of, row_of, warning_of, warning_of_all
 from clipspool.web.timing import Timing
 from clipspool.web.views import Views
 
@@ -23,6 +23,9 @@ log = structlog.get_logger()
 _BY = "the page"
 _ALL = "all"
 _FIELDS_MAX = 20
+_FOR_SEVERAL = frozenset({"retry", "cancel", "approve"})
+_SEVERAL_MAX = 100
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _PATH = re.compile(r"/(?!/)[\w/%.~-]{0,200}", re.ASCII)
 _TITLES = {
     "retry": "Run again?",
@@ -83,6 +86,39 @@ class Acts:
                 return await run_in_threadpool(self._views.missing, request)
         return await run_in_threadpool(self._done, request, act, arguments, f"/jobs/{job_id}")
 
+    # --- several jobs at once -------------------------------------------------------------------------
+
+    def confirm_all(self, request: Request) -> Response:
+        """Ask before the same is done to several jobs, named in the address; doubts go one at a time."""
+        act = request.path_params["act"]
+        ids = _ids(request.query_params.get("ids", ""))
+        if act not in _FOR_SEVERAL or not ids:
+            return self._views.missing(request)
+        conditions = self._views.snapshot.get().conditions
+        with self._views.lookup.look() as look:
+            found = [
+                job
+                for job in look.load(ids)
+                if act in acts_of(job, conditions) and job.state is not State.IN_DOUBT
+            ]
+        if not found:
+            said = [f"There is nothing to {act} any more."]
+            return self._views.draw(
+                request, "said.html", status=409, title=_TITLES[act], said=said, back="/jobs"
+            )
+        said = [*warning_of_all(found, act), self._budget()]
+        chosen = ",".join(job.id for job in found)
+        return self._ask(
+            request, act, said, back="/jobs", job=None, ids=chosen, names=[j.path for j in found]
+        )
+
+    async def do_all(self, request: Request) -> Response:
+        """Do it."""
+        act, ids = request.path_params["act"], _ids((await _form(request)).get("ids", ""))
+        if act not in _FOR_SEVERAL or not ids:
+            return await run_in_threadpool(self._views.missing, request)
+        return await run_in_threadpool(self._done, request, act, {"ids": ids, "by": _BY}, "/")
+
     # --- inboxes --------------------------------------------------------------------------------------
 
     def confirm_inbox(self, request: Request) -> Response:
@@ -122,8 +158,9 @@ class Acts:
     # --- both -----------------------------------------------------------------------------------------
 
     def _ask(self, request: Request, act: str, said: list[str], **values: Any) -> Response:
+        given = {"job": None, "ids": "", "names": [], **values}
         return self._views.draw(
-            request, "confirm.html", act=act, title=_TITLES[act], button=_BUTTONS[act], said=said, **values
+            request, "confirm.html", act=act, title=_TITLES[act], button=_BUTTONS[act], said=said, **given
         )
 
     def _budget(self) -> str:
@@ -193,6 +230,12 @@ class Acts:
         answer = RedirectResponse("/", 303)
         answer.delete_cookie(self._sessions.cookie, httponly=True, samesite="strict")
         return answer
+
+
+def _ids(text: str) -> list[str]:
+    """Read the ids of jobs, each once; none where one of them cannot be an id."""
+    ids = list(dict.fromkeys(text.split(",")))
+    return ids if len(ids) <= _SEVERAL_MAX and all(_ID.fullmatch(one) for one in ids) else []
 
 
 def _within(path: str) -> str:

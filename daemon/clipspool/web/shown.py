@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -155,3 +155,18 @@ def warning_of(job: Job, act: str) -> list[str]:
                 "It will be sent to the provider and paid for, past the limit that holds it.",
                 price_of(job),
             ]
+
+
+def warning_of_all(jobs: Sequence[Job], act: str) -> list[str]:
+    """Say what the same act for several jobs may cost or lose."""
+    many = f"{len(jobs):,} job{'s' * (len(jobs) != 1)}"
+    known = [job.credits_estimated for job in jobs if job.credits_estimated is not None]
+    price = f"about {sum(known):,.10g} credits" if known else "how much is not known"
+    if len(known) < len(jobs) and known:
+        price += f", and more for {len(jobs) - len(known)} of unknown price"
+    paid = sum(job.paid is not Paid.NO for job in jobs)
+    if act == "cancel":
+        lost = [f"What was paid for {paid} of them is lost."] if paid else ["Nothing was spent for them yet."]
+        return [f"{many} will end.", *lost]
+    again = [f"{paid} of them may have been paid for already: they would be paid for again."] if paid else []
+    return [f"{many} will be sent and paid for: {price}.", *again]
