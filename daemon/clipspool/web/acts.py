@@ -23,7 +23,11 @@ log = structlog.get_logger()
 _BY = "the page"
 _ALL = "all"
 _FIELDS_MAX = 20
-_FOR_SEVERAL = frozenset({"retry", "cancel", "approve"})
+_FOR_SEVERAL = {
+    "retry": "Run these again?",
+    "cancel": "Cancel these jobs?",
+    "approve": "Let these go?",
+}
 _SEVERAL_MAX = 100
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _PATH = re.compile(r"/(?!/)[\w/%.~-]{0,200}", re.ASCII)
@@ -104,13 +108,13 @@ class Acts:
         if not found:
             said = [f"There is nothing to {act} any more."]
             return self._views.draw(
-                request, "said.html", status=409, title=_TITLES[act], said=said, back="/jobs"
+                request, "said.html", status=409, title=_FOR_SEVERAL[act], said=said, back="/jobs"
             )
         said = [*warning_of_all(found, act), self._budget()]
         chosen = ",".join(job.id for job in found)
-        return self._ask(
-            request, act, said, back="/jobs", job=None, ids=chosen, names=[j.path for j in found]
-        )
+        names = [job.path for job in found]
+        title = _FOR_SEVERAL[act]
+        return self._ask(request, act, said, back="/jobs", title=title, ids=chosen, names=names)
 
     async def do_all(self, request: Request) -> Response:
         """Do it."""
@@ -158,10 +162,8 @@ class Acts:
     # --- both -----------------------------------------------------------------------------------------
 
     def _ask(self, request: Request, act: str, said: list[str], **values: Any) -> Response:
-        given = {"job": None, "ids": "", "names": [], **values}
-        return self._views.draw(
-            request, "confirm.html", act=act, title=_TITLES[act], button=_BUTTONS[act], said=said, **given
-        )
+        given = {"job": None, "ids": "", "names": [], "title": _TITLES[act], **values}
+        return self._views.draw(request, "confirm.html", act=act, button=_BUTTONS[act], said=said, **given)
 
     def _budget(self) -> str:
         seen = self._views.snapshot.get()
