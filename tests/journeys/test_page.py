@@ -6,6 +6,7 @@ from selenium.webdriver.common.keys import Keys
 from clipspool.sandbox import Render
 from clipspool.sandbox.render import sample
 from journeys.browser import DESK, PHONE, Browser, needs_chromium
+from stub import Stub, answer
 
 pytestmark = needs_chromium
 TOKEN = "a-token-of-some-length"
@@ -150,6 +151,45 @@ def test_script_in_a_name_or_a_prompt_does_nothing(bay, fresh):
         assert fresh.run("return window.isEvil") is None
         assert fresh.find("img[src=x], main svg:not(.plot, .legend svg), main script") == []
     assert "<img src=x" in fresh.go(f"{home}jobs/{job_id}").text("h1")
+
+
+EVIL = """<!doctype html><body><form method=post action="{home}jobs/{job}/cancel" target=frame>
+<input name=a></form><iframe name=frame></iframe><iframe src="{home}"></iframe>
+<img src="{home}jobs/{job}/poster/1"><video src="{home}jobs/{job}/source"></video>
+<script src="{home}static/page.js"></script><script>
+const seen = window.seen = {{}};
+document.images[0].onload = () => seen.image = 1;
+document.querySelector("video").onloadedmetadata = () => seen.video = 1;
+new EventSource("{home}events", {{withCredentials: true}}).onopen = () => seen.events = 1;
+const post = {{method: "POST", mode: "no-cors", credentials: "include"}};
+post.headers = {{"Content-Type": "application/x-www-form-urlencoded"}};
+Promise.allSettled([
+  fetch("{home}jobs/{job}/cancel", {{...post, body: "a=b"}}),
+  fetch("{home}inboxes/all/pause", {{...post, body: "a=b"}}),
+  fetch("{home}", {{credentials: "include"}}).then(() => seen.page = 1),
+]).then(() => {{ document.forms[0].submit(); setTimeout(() => seen.done = 1, 1000); }});
+</script>"""
+
+
+def test_a_page_of_another_port_of_this_machine_can_do_and_see_nothing(bay, browser):
+    home = serve(bay)
+    bay.drop("later.mp4", 'prompt = "winter"\nnot_before = 2040-01-01T00:00:00Z\n')
+    bay.until_states("queued")
+    (job_id,) = bay.jobs()
+    log_in(browser, home)
+    evil = EVIL.format(home=home, job=job_id).encode()
+    with Stub(
+        lambda line: (line.read_request(), line.send(answer(200, evil, Content_Type="text/html")))
+    ) as stub:
+        browser.go(stub.url)
+        browser.until(lambda: browser.run("return window.seen?.done"), what="it has tried all")
+        assert browser.run("return window.seen") == {"done": 1}
+    assert bay.told("jobs")[0]["state"] == "queued"
+    assert bay.told("status")["inboxes"][0]["state"] == "watching"
+    browser.go(f"{home}jobs/{job_id}/cancel").one("#confirm button").click()  # the session itself is good
+    bay.until_states("cancelled")
+    browser.go("about:blank")
+    browser.said()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,8 +13,8 @@ from starlette.responses import RedirectResponse, Response
 
 from clipspool.job import State
 from clipspool.web.porter import BODY_BYTES_MAX, is_known, session_of, too_many_tries
-from clipspool.web.sessions import COOKIE, SESSION_SECONDS, Sessions, TooManyTries
-from clipspool.web.shown import acts_of, row_of, warning_of
+from clipspool.web.sessions import SESSION_SECONDS, Sessions, TooManyTries
+from clipspool.web.shown import acts_of, row_of, warning_of, warning_of_all
 from clipspool.web.timing import Timing
 from clipspool.web.views import Views
 
@@ -22,6 +23,14 @@ log = structlog.get_logger()
 _BY = "the page"
 _ALL = "all"
 _FIELDS_MAX = 20
+_FOR_SEVERAL = {
+    "retry": "Run these again?",
+    "cancel": "Cancel these jobs?",
+    "approve": "Let these go?",
+}
+_SEVERAL_MAX = 100
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_PATH = re.compile(r"/(?!/)[\w/%.~-]{0,200}", re.ASCII)
 _TITLES = {
     "retry": "Run again?",
     "cancel": "Cancel this job?",
@@ -81,6 +90,39 @@ class Acts:
                 return await run_in_threadpool(self._views.missing, request)
         return await run_in_threadpool(self._done, request, act, arguments, f"/jobs/{job_id}")
 
+    # --- several jobs at once -------------------------------------------------------------------------
+
+    def confirm_all(self, request: Request) -> Response:
+        """Ask before the same is done to several jobs, named in the address; doubts go one at a time."""
+        act = request.path_params["act"]
+        ids = _ids(request.query_params.get("ids", ""))
+        if act not in _FOR_SEVERAL or not ids:
+            return self._views.missing(request)
+        conditions = self._views.snapshot.get().conditions
+        with self._views.lookup.look() as look:
+            found = [
+                job
+                for job in look.load(ids)
+                if act in acts_of(job, conditions) and job.state is not State.IN_DOUBT
+            ]
+        if not found:
+            said = [f"There is nothing to {act} any more."]
+            return self._views.draw(
+                request, "said.html", status=409, title=_FOR_SEVERAL[act], said=said, back="/jobs"
+            )
+        said = [*warning_of_all(found, act), self._budget()]
+        chosen = ",".join(job.id for job in found)
+        names = [job.path for job in found]
+        title = _FOR_SEVERAL[act]
+        return self._ask(request, act, said, back="/jobs", title=title, ids=chosen, names=names)
+
+    async def do_all(self, request: Request) -> Response:
+        """Do it."""
+        act, ids = request.path_params["act"], _ids((await _form(request)).get("ids", ""))
+        if act not in _FOR_SEVERAL or not ids:
+            return await run_in_threadpool(self._views.missing, request)
+        return await run_in_threadpool(self._done, request, act, {"ids": ids, "by": _BY}, "/")
+
     # --- inboxes --------------------------------------------------------------------------------------
 
     def confirm_inbox(self, request: Request) -> Response:
@@ -120,9 +162,8 @@ class Acts:
     # --- both -----------------------------------------------------------------------------------------
 
     def _ask(self, request: Request, act: str, said: list[str], **values: Any) -> Response:
-        return self._views.draw(
-            request, "confirm.html", act=act, title=_TITLES[act], button=_BUTTONS[act], said=said, **values
-        )
+        given = {"job": None, "ids": "", "names": [], "title": _TITLES[act], **values}
+        return self._views.draw(request, "confirm.html", act=act, button=_BUTTONS[act], said=said, **given)
 
     def _budget(self) -> str:
         seen = self._views.snapshot.get()
@@ -152,27 +193,30 @@ class Acts:
 
     def login(self, request: Request) -> Response:
         """Show the form."""
+        to = _within(request.query_params.get("to", ""))
         if is_known(request):
-            return RedirectResponse("/", 303)
+            return RedirectResponse(to, 303)
         return self._views.draw_bare(
-            request, "login.html", wrong=False, is_possible=self._sessions.is_possible
+            request, "login.html", to=to, wrong=False, is_possible=self._sessions.is_possible
         )
 
     async def log_in(self, request: Request) -> Response:
         """Begin a session for one who shows the token."""
         form = await _form(request)
+        to = _within(form.get("to", ""))
         try:
             is_right = self._sessions.is_token(form.get("token", "").strip())
         except TooManyTries:
             return too_many_tries()
         if not is_right:
             log.warning("login_refused", why="that is not the token")
+            draw = self._views.draw_bare
             return await run_in_threadpool(
-                self._views.draw_bare, request, "login.html", status=401, wrong=True, is_possible=True
+                draw, request, "login.html", status=401, to=to, wrong=True, is_possible=True
             )
-        answer = RedirectResponse("/", 303)
+        answer = RedirectResponse(to, 303)
         answer.set_cookie(
-            COOKIE,
+            self._sessions.cookie,
             self._sessions.begin(),
             max_age=int(SESSION_SECONDS),
             httponly=True,
@@ -184,10 +228,21 @@ class Acts:
 
     async def log_out(self, request: Request) -> Response:
         """End the session."""
-        self._sessions.end(session_of(request.headers))
+        self._sessions.end(session_of(request.headers, self._sessions.cookie))
         answer = RedirectResponse("/", 303)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        answer.delete_cookie(self._sessions.cookie, httponly=True, samesite="strict")
         return answer
+
+
+def _ids(text: str) -> list[str]:
+    """Read the ids of jobs, each once; none where one of them cannot be an id."""
+    ids = list(dict.fromkeys(text.split(",")))
+    return ids if len(ids) <= _SEVERAL_MAX and all(_ID.fullmatch(one) for one in ids) else []
+
+
+def _within(path: str) -> str:
+    """Give a path of this page, where to go on after the log-in; the overview for anything else."""
+    return path if _PATH.fullmatch(path) else "/"
 
 
 async def _form(request: Request) -> dict[str, str]:

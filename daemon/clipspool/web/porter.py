@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clipspool.web.house import Entrance
-from clipspool.web.sessions import COOKIE, Sessions, TooManyTries
+from clipspool.web.sessions import Sessions, TooManyTries
 
 BODY_BYTES_MAX = 16_384
 _OPEN_TO_ALL = ("/login", "/static/", "/healthz")
@@ -81,7 +81,7 @@ class Porter:
             return too_many_tries()
         if bearer is False:
             return _said(401, "That is not the token.")
-        is_known = bearer is True or self._sessions.is_known(session_of(headers))
+        is_known = bearer is True or self._sessions.is_known(session_of(headers, self._sessions.cookie))
         scope["clipspool_is_known"] = is_known
         path: str = scope["path"]
         if method == "POST":
@@ -90,7 +90,8 @@ class Porter:
             return _said(403, "This can only be fetched by the page itself.")
         if self._entrance.must_log_in and not is_known and not path.startswith(_OPEN_TO_ALL):
             wants_page = "text/html" in headers.get("accept", "")
-            return RedirectResponse("/login", 303) if wants_page else _said(401, "Log in first.")
+            there = quote(path, safe="/")
+            return RedirectResponse(f"/login?to={there}", 303) if wants_page else _said(401, "Log in first.")
         return None
 
     def _refusal_of_post(
@@ -165,10 +166,10 @@ def _authority(origin: str) -> tuple[str, int | None] | None:
     return url.hostname, None if port in {80, 443} else port
 
 
-def session_of(headers: Headers) -> str:
+def session_of(headers: Headers, cookie: str) -> str:
     """Give the session that a request's cookie names; empty when there is none."""
     try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        morsel = SimpleCookie(headers.get("cookie", "")).get(cookie)
     except CookieError:
         return ""
     return "" if morsel is None else morsel.value

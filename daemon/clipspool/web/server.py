@@ -47,7 +47,7 @@ class Page:
         self._lookup = Lookup(house.journal)
         self._views = Views(house, entrance, self._lookup, self._waiting, lambda: self.pulse.version)
         self.pulse = Pulse(self._views.fingerprint)
-        sessions = Sessions(entrance.token, house.now)
+        sessions = Sessions(entrance.token, house.now, str(house.journal))
         app = self._app(house, sessions)
         config = uvicorn.Config(
             Porter(app, entrance, sessions),
@@ -81,6 +81,8 @@ class Page:
             Route("/jobs/{job}/result/{number:int}", films.result),
             Route("/jobs/{job}/{act}", acts.do, methods=["POST"]),
             Route("/jobs/{job}/{act}", acts.confirm),
+            Route("/all/{act}", acts.do_all, methods=["POST"]),
+            Route("/all/{act}", acts.confirm_all),
             Route("/inboxes/{inbox}/{act}", acts.do_inbox, methods=["POST"]),
             Route("/inboxes/{inbox}/{act}", acts.confirm_inbox),
             Route("/login", acts.log_in, methods=["POST"]),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-COOKIE = "clipspool_session"
 SESSION_SECONDS = 12 * 3600.0
 _SESSIONS_MAX = 1000
 _TRIES_MAX = 10
@@ -23,8 +23,12 @@ class TooManyTries(Exception):
 class Sessions:
     """Who has shown the token. Serves any thread."""
 
-    def __init__(self, token: str | None, now: Callable[[], float]) -> None:
-        """Take the token, None when nobody can log in, and a clock in seconds."""
+    def __init__(self, token: str | None, now: Callable[[], float], of: str) -> None:
+        """Take the token, None when nobody can log in, a clock in seconds, and what tells daemons apart.
+
+        Browsers share cookies between the ports of a host: each daemon has a name of its own.
+        """
+        self.cookie = f"clipspool_{hashlib.sha256(of.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
         self._token = token
         self._now = now
         self._until: OrderedDict[str, float] = OrderedDict()

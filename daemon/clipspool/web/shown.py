@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -42,6 +42,9 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
     """Give what a line about a job shows."""
     shown = job_json(job, conditions)
     left = timing.left(job, conditions.now)
+    kind = ""
+    if waits(job):
+        kind = Held.IN_DOUBT.value if job.state is State.IN_DOUBT else str(shown["held"])
     pictures = count(1)
     results = [
         {
@@ -65,9 +68,9 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         "tone": "warn" if waits(job) and job.state is not State.IN_DOUBT else _TONES.get(job.state, "busy"),
         "word": job.state.value.replace("_", " "),
         "waits": waits(job),
-        "advice": _ADVICE.get("in_doubt" if job.state is State.IN_DOUBT else shown["held"] or "", "")
-        if waits(job)
-        else "",
+        "kind": kind.replace("_", " "),
+        "advice": _ADVICE.get(kind, ""),
+        "evidence": _evidence(job) if kind else "",
         "held_word": (shown["held"] or "").replace("_", " "),
         "percent": None
         if job.progress is None or job.state is not State.RUNNING
@@ -80,6 +83,20 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         "acts": acts_of(job, conditions),
         "cancel_by": job.cancel_by,
     }
+
+
+def _evidence(job: Job) -> str:
+    """Say in a line what is known of a request whose answer was lost."""
+    evidence = job.task.evidence if job.task is not None else {}
+    said = []
+    if isinstance(written := evidence.get("bytes_written"), int):
+        total = evidence.get("bytes_total")
+        said.append(f"{written:,}" + (f" of {total:,}" if isinstance(total, int) else "") + " bytes left")
+    if sent_at := evidence.get("sent_at"):
+        said.append(f"sent {str(sent_at)[:19].replace('T', ' ')} UTC")
+    if status := evidence.get("http_status"):
+        said.append(f"answered with HTTP {status}")
+    return ", ".join(said)
 
 
 def _why(job: Job, shown: Mapping[str, Any]) -> str:
@@ -140,3 +157,18 @@ def warning_of(job: Job, act: str) -> list[str]:
                 "It will be sent to the provider and paid for, past the limit that holds it.",
                 price_of(job),
             ]
+
+
+def warning_of_all(jobs: Sequence[Job], act: str) -> list[str]:
+    """Say what the same act for several jobs may cost or lose."""
+    many = f"{len(jobs):,} job{'s' * (len(jobs) != 1)}"
+    known = [job.credits_estimated for job in jobs if job.credits_estimated is not None]
+    price = f"about {sum(known):,.10g} credits" if known else "how much is not known"
+    if len(known) < len(jobs) and known:
+        price += f", and more for {len(jobs) - len(known)} of unknown price"
+    paid = sum(job.paid is not Paid.NO for job in jobs)
+    if act == "cancel":
+        lost = [f"What was paid for {paid} of them is lost."] if paid else ["Nothing was spent for them yet."]
+        return [f"{many} will end.", *lost]
+    again = [f"{paid} of them may have been paid for already: they would be paid for again."] if paid else []
+    return [f"{many} will be sent and paid for: {price}.", *again]

@@ -36,6 +36,7 @@ def environment() -> jinja2.Environment:
         "span": span,
         "size": size,
     }
+    env.tests["contains"] = lambda several, one: one in several
     env.globals |= {"version": __version__}
     return env
 

@@ -127,10 +127,13 @@ class Views:
                 failed = look.newest(State.FAILED, 1)
                 spent = self._ledger.spent(look, conditions.now)
             limits = conditions.limits
+            waiting = [self._row(job, conditions) for job in held]
+            kinds = sorted({row["kind"] for row in waiting}, key=lambda kind: (kind != "in doubt", kind))
             return {
                 "inboxes": [self._inbox(inbox) for inbox in status["inboxes"]],
                 "is_paused": "*" in conditions.paused,
-                "held": [self._row(job, conditions) for job in held],
+                "held": waiting,
+                "held_by_kind": [(kind, [row for row in waiting if row["kind"] == kind]) for kind in kinds],
                 "held_count": len(ids),
                 "under_way": [self._row(job, conditions) for job in under_way if not waits(job)],
                 "done": [self._row(job, conditions) for job in done],

@@ -57,6 +57,17 @@ function morph(old, fresh) {
   while (at) { const next = at.nextSibling; at.remove(); at = next; }
 }
 
+// Says to those who do not see the page that more waits for them.
+let waited = null;
+
+function announce() {
+  const waits = Number(document.getElementById("held")?.dataset.count ?? 0);
+  if (waited !== null && waits > waited) {
+    document.getElementById("news").textContent = `${waits} ${waits === 1 ? "job waits" : "jobs wait"} for you`;
+  }
+  waited = waits;
+}
+
 const REST_MS = 500;
 let isFetching = false, isWanted = false;
 
@@ -72,6 +83,8 @@ async function refresh() {
       const [old, now] = [document.getElementById(id), fresh.getElementById(id)];
       if (old && now) morph(old, now);
     }
+    document.title = fresh.title;
+    announce();
     spellAll();
     for (const picture of document.images) {
       // Not drawn yet when it was asked for; another address, or the browser shows what it has.
@@ -184,6 +197,7 @@ function play(player) {
   requestAnimationFrame(tick);
 }
 
+announce();
 spellAll();
 setInterval(spellAll, 10000);
 const player = document.getElementById("player");
