@@ -35,12 +35,15 @@ class Comparison:
 
     def verdicts(self) -> Iterator[tuple[Job, Parked | Matched]]:
         """Give each new job that asks for the same as one before it, and what becomes of it."""
+        jobs = self._journal.load(self._fresh) if self._fresh else {}
+        shared = self._journal.shared({job.fingerprint for job in jobs.values()}) if jobs else set()
         while self._fresh:
-            job_id = next(iter(self._fresh))
-            del self._fresh[job_id]
-            job = self._journal.load([job_id])[job_id]
+            job = jobs[next(iter(self._fresh))]
+            del self._fresh[job.id]
             choice = self.choices.get(job.inbox, "hold")
-            if choice == "run" or job.state is not State.QUEUED or job.held is not None:
+            if choice == "run" or job.fingerprint not in shared:
+                continue
+            if job.state is not State.QUEUED or job.held is not None:
                 continue
             # Those that come after it in this turn are compared with it, not it with them.
             if earlier := self._journal.same_request(job, self._fresh):

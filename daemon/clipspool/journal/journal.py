@@ -126,6 +126,10 @@ _SAME_REQUEST = (
     .order_by(jobs.c.created_at, jobs.c.id)
     .limit(_SAME_MAX)
 )
+_SHARED = sa.text(
+    "SELECT fingerprint FROM jobs WHERE fingerprint IN (SELECT value FROM json_each(:ones)) "
+    "GROUP BY fingerprint HAVING count(DISTINCT clip_id) > 1"
+)
 _DUPLICATES = select_jobs.where(
     jobs.c.fingerprint == sa.bindparam("fingerprint"),
     jobs.c.clip_id != sa.bindparam("clip_id"),
@@ -555,6 +559,10 @@ class Journal:
     def jobs_of(self, clip_id: str) -> list[Job]:
         """Give all jobs of a clip, in the order of their variants."""
         return [read_job(row) for row in self._connection.execute(_JOBS_OF, {"ids": [clip_id]}).mappings()]
+
+    def shared(self, fingerprints: Collection[str]) -> set[str]:
+        """Give those of the fingerprints that jobs of several clips have."""
+        return set(self._connection.execute(_SHARED, {"ones": to_json(list(fingerprints))}).scalars())
 
     def same_request(self, job: Job, apart_from: Collection[str]) -> list[Job]:
         """Give other clips' jobs that asked for the same and are open, delivered or paid; oldest first."""
