@@ -35,9 +35,15 @@ from clipspool.job import Clip, Job, Request, State
 from clipspool.root import Root
 
 WORK = f"{OURS}/work"
+REFERENCES = f"{OURS}/references"
+"""Copies of the reference images of clips that may be run again, by the clip's id."""
+KEPT_MAX = 500
+"""Clips whose images are kept; beyond it the oldest go: ids sort by time."""
 MANIFEST = "manifest.toml"
 LEDGER = "ledger.jsonl"
 SIDECAR = "sidecar.toml"
+REFERENCE = "ref-"
+"""Begins the names of the copies of reference images."""
 ERROR_NOTE = ".error.toml"
 """Behind the name of a source in `_failed`."""
 _NAME_BYTES_MAX = 255
@@ -194,12 +200,36 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
     if clip.lies_at is None:
         raise FileNotFoundError(clip.path)
     root.make_folders(home)
+    _move_all(root, join(REFERENCES, clip.id), home)
     if not root.exists(join(home, MANIFEST)):
         root.create(join(home, MANIFEST), Manifest(clip, (job,), journal).to_toml())
     if clip.sidecar_lies_at is not None and root.exists(clip.sidecar_lies_at):
         root.move(clip.sidecar_lies_at, root, join(home, SIDECAR))
     root.move(clip.lies_at, root, join(home, clip.source))
     root.remove(error_note_of(clip.lies_at))
+
+
+def keep_references(root: Root, clip: Clip) -> None:
+    """Keep the copies of a clip's reference images when its work folder goes. Raises OSError."""
+    home = folder_of(clip.id)
+    names = [name for name in root.names(home) if name.startswith(REFERENCE)] if root.exists(home) else []
+    if names:
+        kept = join(REFERENCES, clip.id)
+        root.make_folders(kept)
+        _move_all(root, home, kept, names)
+        for forgotten in sorted(root.names(REFERENCES))[:-KEPT_MAX]:
+            root.remove_folder(join(REFERENCES, forgotten))
+
+
+def _move_all(root: Root, source: Rel, target: Rel, names: Sequence[str] | None = None) -> None:
+    """Move files between two folders of ours; what a crash left in both is the same, and one stays."""
+    if not root.exists(source):
+        return
+    for name in root.names(source) if names is None else names:
+        root.remove(join(target, name))
+        root.move(join(source, name), root, join(target, name))
+    if names is None:
+        root.remove_folder(source)
 
 
 def open_source(root: Root, clip: Clip) -> FileIO:

@@ -178,5 +178,5 @@ class Shop:
             return {}, [Problem("most of the file is not there yet: it has holes. Copy or export it again.")]
         seen = self.decoder.probe(file)
         if isinstance(seen, MediaFault):
-            return {}, [Problem(f"{seen.message} {seen.what_to_do}".strip())]
+            return {}, [Problem(f"{seen.message}. {seen.what_to_do}".removesuffix(". "))]
         return seen.to_dict(), []

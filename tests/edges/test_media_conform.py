@@ -192,6 +192,44 @@ def test_a_result_that_matches_is_not_coded_again(decoder, clips, tmp_path):
     assert hashes[0] == hashes[1]
 
 
+def tracks_of(path):
+    """Give the MD5 of each track's packets, and its language."""
+    hashes = run(
+        ["ffmpeg", "-v", "error", "-i", str(path), "-map", "0:a", "-c", "copy", "-f", "streamhash", "-"]
+    )
+    return hashes, [
+        ffprobe(path, "stream_tags=language", f"a:{number}") for number in range(len(hashes.splitlines()))
+    ]
+
+
+def test_every_track_of_sound_comes_along_to_its_own_end(decoder, clips, tmp_path):
+    source = clips("tracks.mov")
+    target, found = finished(decoder, clips("plain.mp4"), source, tmp_path)
+    assert isinstance(found, Finished), found
+    assert tracks_of(target) == tracks_of(source)
+    assert len(tracks_of(source)[1]) == 2
+    assert "sound of the source added (2 of 2 tracks), as it was (pcm_s24le)" in found.changes
+
+
+def test_prores_that_matches_stays_the_prores_it_was_and_has_its_timecode(decoder, clips, tmp_path):
+    source = clips("tracks.mov")
+    target, _ = finished(decoder, source, source, tmp_path)
+    entries = "stream=codec_tag_string,nb_frames,avg_frame_rate:stream_tags=timecode"
+    assert ffprobe(target, entries) == ffprobe(source, entries)
+    assert ffprobe(target, entries)["TAG:timecode"] == "00:00:59;20"
+
+
+def test_lossless_sound_stays_so_as_pcm(decoder, clips, tmp_path):
+    target, _ = finished(decoder, clips("plain.mp4"), clips("flac.mkv"), tmp_path)
+    assert ffprobe(target, "stream=codec_name", "a")["codec_name"].startswith("pcm_s")
+    samples = ["-map", "0:a", "-f", "s24le", "-"]
+    heard = [
+        subprocess.run(["ffmpeg", "-v", "error", "-i", str(path), *samples], check=True, capture_output=True)
+        for path in (target, clips("flac.mkv"))
+    ]
+    assert heard[0].stdout == heard[1].stdout
+
+
 def test_sound_that_the_container_does_not_take_becomes_aac(decoder, clips, tmp_path):
     path = tmp_path / "vorbis.mkv"
     run(

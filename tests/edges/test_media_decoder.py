@@ -85,6 +85,11 @@ def test_every_kind_of_clip_is_verified_and_seen_as_ffprobe_sees_it(
     assert Probe.from_dict(probe.to_dict()) == probe
 
 
+def test_the_length_is_that_of_the_pictures_where_the_file_names_only_the_end_of_all(decoder, clips):
+    assert verified(decoder, clips("later.mkv")).seconds == pytest.approx(1.0, abs=0.002)
+    assert verified(decoder, clips("live.webm")).seconds == pytest.approx(1.0, abs=0.002)
+
+
 def test_sound_timecode_rotation_and_uneven_pictures_are_seen(decoder, clips):
     prores = verified(decoder, clips("prores.mov"))
     assert (prores.audio.codec, prores.audio.rate, prores.timecode) == ("pcm_s24le", 48000, "01:02:03:04")

@@ -1,16 +1,20 @@
 """What is made ready before anything is spent, on a real disk with the real decoder."""
 
+from dataclasses import replace
+
 import pytest
 
+from clipspool import work
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.events import Changed, Failed, Prepared, StageFailed
-from clipspool.job import Clip, Job, Reference, Request
+from clipspool.job import Clip, Error, Job, Reference, Request, State
 from clipspool.media.decoder import Decoder
 from clipspool.provider import Created, Fault, FaultOf, Inline
 from clipspool.root import Root
 from clipspool.sent import read_sent
 from clipspool.stages.prepare import Kit, prepare
+from clipspool.stages.retire import retire, sweep
 from clipspool.stages.submit import Desk, submit
 from clipspool.transport import Depot, Names
 from clipspool.transport.folder import ServedFolder
@@ -168,6 +172,41 @@ def test_a_reference_image_too_large_is_scaled(place):
     (image,) = one.asked[0].body["more"]
     assert image.content_type == "image/jpeg"
     assert image.size <= 45_000
+
+
+def fails(one):
+    """Let the clip retire to _failed, and its work folder go."""
+    failed = replace(one.job, state=State.FAILED, error=Error("INTERNAL", "it broke"))
+    one.clip = retire(one.clip, [failed], one.bay)
+    sweep(one.clip, one.bay)
+    assert not one.work.exists()
+
+
+def test_a_clip_that_failed_is_run_again_with_its_images_whatever_became_of_them(place, tmp_path):
+    one = place("plain.mp4", "photo.jpg", catalog=Catalog.load())
+    before = one.prepare()
+    (tmp_path / "in" / "photo.jpg").unlink()
+    for _ in range(2):
+        fails(one)
+        assert one.prepare() == before
+    assert (one.work / "ref-0.jpg").exists()
+    assert list((tmp_path / "in" / ".clipspool" / "references").iterdir()) == []
+
+
+def test_the_images_of_old_failures_are_forgotten_and_that_is_said_clearly(place, monkeypatch):
+    monkeypatch.setattr(work, "KEPT_MAX", 1)
+    one = place("plain.mp4", "photo.jpg", catalog=Catalog.load())
+    one.prepare()
+    fails(one)
+    one.bay.inbox.create(f"{work.REFERENCES}/clip2/ref-0.jpg", b"a newer one")
+    later = replace(one.clip, id="clip3")
+    one.bay.inbox.create(f"{work.WORK}/clip3/ref-0.jpg", b"the newest")
+    sweep(later, one.bay)
+    assert one.bay.inbox.names(work.REFERENCES) == ["clip3"]
+    done = one.prepare()
+    assert isinstance(done, Failed)
+    assert done.error.code == "REFERENCE.MISSING"
+    assert "photo.jpg" in done.error.message
 
 
 def test_a_reference_that_is_no_image_fails_the_job_in_plain_words(place):

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from clipspool.media.facts import Audio, Probe
-from clipspool.media.plan import AsIs, Conform, Limits, Refuse, fitted, plan
+from clipspool.media.plan import AsIs, Conform, Limits, Refuse, constant_rate, fitted, plan
 from clipspool.media.timeline import FinishPlan, finish_plan, later_timecode
 
 CLIP = Probe(
@@ -109,6 +109,11 @@ def test_sides_fit_the_limits_and_keep_the_aspect_within_a_pixel(width, height, 
     assert abs(new_height - new_width * height / width) <= 1
 
 
+def test_an_odd_picture_loses_a_few_pixels_rather_than_its_aspect():
+    assert fitted(322, 181, Limits()) == (320, 180)
+    assert fitted(1279, 717, Limits()) == (1278, 716)
+
+
 @given(st.integers(min_value=64, max_value=400), st.integers(min_value=64, max_value=400))
 def test_a_small_picture_is_enlarged_to_what_the_model_takes(width, height):
     new_width, new_height = fitted(width, height, Limits(width_min=480, height_min=480))
@@ -122,16 +127,63 @@ def test_a_result_like_its_source_keeps_its_pictures_and_gets_the_sound():
     made = finish_plan(CLIP, source)
     assert (made.copy_video, made.audio, made.container, made.timecode) == (
         True,
-        "copy",
+        ("copy",),
         "mp4",
         "01:00:00:00",
     )
     assert FinishPlan.from_dict(made.to_dict()) == made
 
 
-def test_pcm_sound_makes_the_result_a_mov_and_vorbis_becomes_aac():
-    assert finish_plan(CLIP, replace(CLIP, audio=Audio("pcm_s24le", 2, 48000))).container == "mov"
-    assert finish_plan(CLIP, replace(CLIP, audio=Audio("vorbis", 2, 48000))).audio == "aac"
+@pytest.mark.parametrize(
+    ("codecs", "container", "sounds"),
+    [
+        (["pcm_s24le"], "mov", ("copy",)),
+        (["aac", "aac"], "mp4", ("copy", "copy")),
+        (["vorbis"], "mp4", ("aac",)),
+        (["flac", "aac"], "mov", ("pcm", "copy")),
+        (["opus", "pcm_s16le"], "mov", ("aac", "copy")),
+    ],
+)
+def test_every_track_is_taken_over_as_it_is_where_its_container_can_have_it(codecs, container, sounds):
+    source = replace(CLIP, audio=Audio(codecs[0], 2, 48000, len(codecs), tuple(codecs)))
+    made = finish_plan(CLIP, source)
+    assert (made.container, made.audio) == (container, sounds)
+    said = [change for change in made.changes if change.startswith("sound")]
+    assert len(said) == len(set(sounds))
+    assert FinishPlan.from_dict(made.to_dict()) == made
+
+
+def test_only_a_part_has_its_sound_cut():
+    source = replace(CLIP, seconds=12.0, frames=288, audio=Audio("aac", 2, 48000))
+    assert not finish_plan(CLIP, source).is_part
+    assert not finish_plan(CLIP, source, seconds=12.0).is_part
+    assert finish_plan(CLIP, source, seconds=4.0).is_part
+    assert finish_plan(CLIP, source, start_seconds=8.0, seconds=4.0).is_part
+
+
+@pytest.mark.parametrize(
+    ("fps", "base", "rate"),
+    [
+        ("2987/100", "30/1", "30000/1001"),
+        ("210/11", "30/1", "30"),
+        ("69/2", "60/1", "60"),
+        ("37/2", "90000/1", "24000/1001"),
+        ("80/1", "90000/1", "80"),
+    ],
+)
+def test_a_rate_that_varies_becomes_a_common_one_there_and_back(fps, base, rate):
+    varying = replace(CLIP, fps=fps, fps_base=base, variable_frame_rate=True)
+    assert constant_rate(varying) == Fraction(rate)
+    assert Fraction(finish_plan(CLIP, varying).fps) == Fraction(rate)
+
+
+def test_nothing_is_said_that_was_not_changed():
+    mirrored = plan(replace(CLIP, mirrored=True), MODEL, 3_700_000)
+    assert isinstance(mirrored, Conform)
+    assert mirrored.changes == ("coded anew as H.264 MP4", "mirrored, as players show it")
+    clear = plan(replace(CLIP, pixel_format="yuva444p12le", bit_depth=12), MODEL, None)
+    assert isinstance(clear, Conform)
+    assert "transparency left out" in clear.changes
 
 
 def test_a_result_of_another_length_is_held_or_cut_and_that_is_said():

@@ -20,6 +20,7 @@ from clipspool.intake.terms import Rules
 from clipspool.job import Problem, Reference, Request
 from clipspool.media.boxes import Complete, Incomplete, Unrecognised, completeness
 from clipspool.root import Root
+from clipspool.work import REFERENCE
 
 Check = Callable[[Request, dict[str, Any]], list[Problem]]
 """Compares a request and the media facts of its clip with the model: what is wrong, before any is spent."""
@@ -175,7 +176,7 @@ class Examination:
                 reason = f"its reference image `{readable(path)}` is {trouble}"
                 return Waits(pairing.clip, reason, now >= due, inf if now >= due else due, not image.is_empty)
             else:
-                file = files.setdefault(path, f"ref-{len(files)}{path[path.rindex('.') :].lower()}")
+                file = files.setdefault(path, f"{REFERENCE}{len(files)}{path[path.rindex('.') :].lower()}")
                 found[wanted] = Reference(name=path, file=file)
         return found
 

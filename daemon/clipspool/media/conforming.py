@@ -32,6 +32,8 @@ ATTEMPTS_MAX = 4
 LOWER_AGAIN = 0.92
 CONFORM_OPTIONS = {"preset": "fast", "crf": "18", "profile": "high"}
 FINISH_OPTIONS = {"preset": "fast", "crf": "14"}
+# which flavour of ProRes it is, and whether Apple's players find HEVC's parameters
+KEPT_TAGS = frozenset({"avc1", "hvc1", "hev1", "apco", "apcs", "apcn", "apch", "ap4h", "ap4x"})
 PRORES_OPTIONS = {"profile": "hq", "vendor": "apl0"}
 
 
@@ -69,14 +71,9 @@ def finish(result: int, source: int, destination: int, plan: FinishPlan) -> Fini
         seconds = float(plan.frames / fps)
         video = _finished_video(made, target, plan, fps)
         streams = [video]
-        part = {"start_seconds": plan.audio_start_seconds, "seconds": seconds}
-        match plan.audio:
-            case "copy":
-                streams.append(sound.copied(original, target, **part))
-            case "aac":
-                streams.append(sound.encoded(original, target, **part))
-            case "none":
-                pass
+        if plan.audio:
+            part = sound.Part(plan.audio_start_seconds, seconds if plan.is_part else None)
+            streams.append(sound.for_timeline(original, target, plan.audio, part))
         _mux(target, streams, bytes_max=None)
     return Finished(os.fstat(destination).st_size, plan.frames, plan.changes)
 
@@ -107,9 +104,7 @@ def _conform_once(file: int, file_again: int, destination: int, plan: Conform) -
     ):
         streams = [_encoded(target, pictures(source, video_stream(source), shape), fps, "libx264", options)]
         if plan.audio:
-            streams.append(
-                sound.encoded(again, target, start_seconds=plan.start_seconds, seconds=plan.seconds)
-            )
+            streams.append(sound.for_model(again, target, sound.Part(plan.start_seconds, plan.seconds)))
         return _mux(target, streams, plan.bytes_max)
 
 
@@ -143,6 +138,9 @@ def _copied(
 ) -> Iterator[Packet]:
     stream = video_stream(made)
     copy = target.add_stream_from_template(stream)
+    copy.codec_context.framerate = Fraction(plan.fps)  # without it there would be no timecode track
+    if stream.codec_context.codec_tag in KEPT_TAGS:
+        copy.codec_context.codec_tag = stream.codec_context.codec_tag
     if plan.timecode:
         copy.metadata["timecode"] = plan.timecode
     origin = stream.start_time or 0

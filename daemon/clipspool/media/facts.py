@@ -50,12 +50,13 @@ class MediaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """The first audio stream; `streams` says how many there are."""
+    """The first track of sound; `streams` counts all, `codecs` names those that can be decoded, in order."""
 
     codec: str
     channels: int
     rate: int
     streams: int = 1
+    codecs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,9 @@ class Probe:
 
     `width` and `height` are those of the shown picture in square pixels, rotation applied; `coded_width` and
     `coded_height` those stored. `rotation` is degrees clockwise that a player turns the stored picture (0,
-    90, 180, 270), `mirrored` that it is flipped left to right before. `sar` and `fps` are exact ratios as
-    "num/den". A ZIP of images has container "zip" and no more facts.
+    90, 180, 270), `mirrored` that it is flipped left to right before. `sar`, `fps` and `fps_base` are exact
+    ratios as "num/den": `fps` is the average where the rate varies, and `fps_base` then the lowest rate that
+    shows every picture. A ZIP of images has container "zip" and no more facts.
     """
 
     container: str
@@ -79,6 +81,7 @@ class Probe:
     mirrored: bool = False
     sar: str = "1/1"
     fps: str = ""
+    fps_base: str = ""
     variable_frame_rate: bool | None = None
     seconds: float = 0.0
     frames: int | None = None
@@ -115,7 +118,7 @@ class Probe:
         """Read what `to_dict` wrote; keys of a later version are passed over."""
         known = {key: value for key, value in fields.items() if key in cls.__dataclass_fields__}
         if audio := known.get("audio"):
-            known["audio"] = Audio(**audio)
+            known["audio"] = Audio(**audio | {"codecs": tuple(audio.get("codecs", ()))})
         return cls(**known)
 
 

@@ -16,6 +16,7 @@ COMMON_RATES = tuple(
     Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "48", "50", "60000/1001", "60")
 )
 COMMON_RATE_TOLERANCE = 0.03
+SAME_RATE_TOLERANCE = 0.0005
 DEFAULT_RATE = Fraction(25)
 AUDIO_BITS_PER_SECOND = 128_000
 BITS_PER_SECOND_MIN = 40_000
@@ -137,8 +138,28 @@ def plan(
     return replace(conform, changes=(*taken.changes, *_changes(probe, limits, conform, fps_change)))
 
 
+def constant_rate(probe: Probe) -> Fraction:
+    """Give the frame rate that a clip has, or a common one that stands for it where it varies.
+
+    The one nearest to the average is taken if it is common, then the one that shows every picture, then the
+    next above the average.
+    """
+    own = Fraction(probe.fps) if probe.fps else DEFAULT_RATE
+    if not probe.variable_frame_rate:
+        return own
+    base = Fraction(probe.fps_base) if probe.fps_base else own
+    for wanted, tolerance in ((own, COMMON_RATE_TOLERANCE), (base, SAME_RATE_TOLERANCE)):
+        near = min(COMMON_RATES, key=lambda common: abs(common - wanted))
+        if abs(near - wanted) <= wanted * Fraction(tolerance):
+            return near
+    return next((common for common in COMMON_RATES if common >= own), own.limit_denominator(1001))
+
+
 def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = None) -> tuple[int, int]:
-    """Give the even sides nearest to a picture's own within the limits, its aspect kept within one pixel."""
+    """Give the even sides nearest to a picture's own within the limits, its aspect kept within one pixel.
+
+    Of pictures up to four pixels narrower the first within half a pixel is taken, else the best.
+    """
     scale = min(1.0, limits.width_max / width, limits.height_max / height)
     if pixels_max is not None:
         scale = min(scale, (pixels_max / (width * height)) ** 0.5)
@@ -147,8 +168,18 @@ def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = N
     while True:
         fitted_height = max(2, 2 * round(fitted_width * height / width / 2))
         if fitted_height <= limits.height_max or fitted_width <= 2:  # noqa: PLR2004  no smaller even number
-            return max(2, fitted_width), fitted_height
+            break
         fitted_width -= 2
+    found: dict[tuple[int, int], float] = {}
+    for narrower in (0, 2, 4):
+        sides = (
+            max(2, fitted_width - narrower),
+            max(2, 2 * round((fitted_width - narrower) * height / width / 2)),
+        )
+        if narrower and (sides[0] < limits.width_min or sides[1] < limits.height_min):
+            break
+        found[sides] = abs(sides[1] - sides[0] * height / width)
+    return next((sides for sides, off in found.items() if off <= 0.5), min(found, key=found.__getitem__))  # noqa: PLR2004
 
 
 def video_bits_per_second(bytes_max: int, seconds: float, frames: float, *, audio: bool) -> int:
@@ -226,12 +257,7 @@ def _fits(probe: Probe, limits: Limits, bytes_max: int | None) -> bool:
 def _rate(probe: Probe, limits: Limits) -> tuple[Fraction, str | None]:
     """Choose the constant rate: the clip's own, an even part of it, or the limit."""
     own = Fraction(probe.fps) if probe.fps else DEFAULT_RATE
-    rate = own
-    if probe.variable_frame_rate or not probe.fps:
-        near = min(COMMON_RATES, key=lambda common: abs(common - own))
-        rate = (
-            near if abs(near - own) <= own * Fraction(COMMON_RATE_TOLERANCE) else own.limit_denominator(1001)
-        )
+    rate = constant_rate(probe)
     if limits.fps_max is not None and rate > limits.fps_max + 0.01:
         part = rate / ceil(float(rate) / (limits.fps_max + 0.01))
         rate = part if part >= limits.fps_max * 0.75 else Fraction(limits.fps_max).limit_denominator(1001)
@@ -256,15 +282,16 @@ def _within_bytes(conform: Conform, limits: Limits, bytes_max: int) -> Conform |
 
 
 def _changes(probe: Probe, limits: Limits, conform: Conform, fps_change: str | None) -> tuple[str, ...]:
-    said = [f"converted to H.264 MP4 (it was {probe.video_codec} in {probe.container.upper()})"]
+    was = f"{probe.video_codec} in {probe.container.upper()}"
+    said = ["coded anew as H.264 MP4" if was == "h264 in MP4" else f"converted to H.264 MP4 (it was {was})"]
     if (conform.width, conform.height) != (probe.width, probe.height):
         said.append(f"{conform.width}x{conform.height} pixels (it was {probe.width}x{probe.height})")
     if Fraction(probe.sar) != 1:
         said.append(f"square pixels (they were {probe.sar.replace('/', ':')})")
-    if probe.rotation or probe.mirrored:
-        said.append(
-            f"rotation of {probe.rotation} degrees applied" + (", mirrored" if probe.mirrored else "")
-        )
+    if probe.rotation:
+        said.append(f"rotation of {probe.rotation} degrees applied")
+    if probe.mirrored:
+        said.append("mirrored, as players show it")
     if fps_change:
         said.append(fps_change)
     if probe.interlaced:
@@ -273,11 +300,18 @@ def _changes(probe: Probe, limits: Limits, conform: Conform, fps_change: str | N
         said.append("tone-mapped from HDR to SDR (BT.709)")
     if probe.bit_depth > 8 or not probe.pixel_format.startswith("yuv420"):  # noqa: PLR2004  bits
         said.append(f"8-bit 4:2:0 colour (it was {probe.pixel_format})")
-    if conform.bytes_max is not None:
+    if has_alpha(probe.pixel_format):
+        said.append("transparency left out")
+    if conform.bytes_max is not None and probe.size_bytes > conform.bytes_max:
         said.append(f"at most {conform.bytes_max:,} bytes (it was {probe.size_bytes:,})")
     if probe.audio is not None and not limits.audio_used:
         said.append("sound left out, the model does not use it")
     return tuple(said)
+
+
+def has_alpha(pixel_format: str) -> bool:
+    """Tell by its name whether a pixel format has transparency."""
+    return pixel_format.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya"))
 
 
 def _shown(rate: Fraction) -> str:

@@ -7,7 +7,7 @@ import os
 import struct
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import islice
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
 import av
@@ -22,6 +22,7 @@ from clipspool.media.archives import verify_archive
 from clipspool.media.boxes import Complete, Container, Incomplete, Unrecognised, completeness
 from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
 from clipspool.media.references import refuse_foreign_pictures
+from clipspool.media.timing import rate_of, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +32,7 @@ if TYPE_CHECKING:
 STREAMS_MAX = 64
 SIDE_PIXELS_MAX = 16_384
 PICTURE_PIXELS_MAX = 8192 * 8192
-DURATION_SECONDS_MAX = 24 * 3600
 FIRST_PICTURE_PACKETS_MAX = 2000
-TIMING_ENTRIES_MAX = 2000
-RATE_MAX = 1000
 
 TRANSFERS: Final = {
     1: "bt709",
@@ -167,7 +165,8 @@ def facts_of(source: av.container.InputContainer, name: Container, size_bytes: i
     stream = video_stream(source)
     codec = stream.codec_context
     check_dimensions(codec.width, codec.height)
-    seconds = _seconds(source, stream)
+    with foreign_errors("looking for the end of the file"):
+        seconds = seconds_of(source, stream)
     codec.thread_count = 1  # a pool of threads costs more than one picture
     picture = first_picture(source, stream)
     check_dimensions(picture.width, picture.height)
@@ -176,7 +175,8 @@ def facts_of(source: av.container.InputContainer, name: Container, size_bytes: i
     width, height = round(codec.width * sar), codec.height
     if rotation in {90, 270}:
         width, height = height, width
-    rate, varies = _frame_rate(stream)
+    rate, varies = rate_of(stream)
+    base = stream.base_rate
     transfer = picture.color_trc if picture.color_trc in TRANSFERS else codec.color_trc
     primaries = picture.color_primaries if picture.color_primaries in PRIMARIES else codec.color_primaries
     return Probe(
@@ -191,6 +191,7 @@ def facts_of(source: av.container.InputContainer, name: Container, size_bytes: i
         mirrored=mirrored,
         sar=f"{sar.numerator}/{sar.denominator}",
         fps=f"{rate.numerator}/{rate.denominator}" if rate else "",
+        fps_base=f"{base.numerator}/{base.denominator}" if varies and base else "",
         variable_frame_rate=varies,
         seconds=seconds,
         frames=stream.frames or None,
@@ -245,74 +246,18 @@ def check_dimensions(width: int, height: int) -> None:
         )
 
 
-def _seconds(source: av.container.InputContainer, stream: av.video.VideoStream) -> float:
-    """Give the video's own duration; where the container does not say it, the file is read to its end."""
-    if stream.duration is not None and stream.time_base is not None:
-        seconds = float(stream.duration * stream.time_base)
-    elif clock := stream.metadata.get("DURATION"):
-        seconds = _clock_seconds(clock)
-    elif source.duration is not None:
-        seconds = source.duration / 1_000_000
-    else:
-        seconds = _read_to_the_end(source, stream)
-    if seconds > DURATION_SECONDS_MAX:
-        raise MediaError(
-            "MEDIA.TOO_LARGE",
-            f"the clip says it lasts {seconds / 3600:.0f} hours",
-            "Cut the part that is meant.",
-        )
-    return round(max(seconds, 0.0), 6)
-
-
-def _clock_seconds(clock: str) -> float:
-    seconds = 0.0
-    for part in clock.split(":"):
-        try:
-            seconds = seconds * 60 + float(part)
-        except ValueError:
-            return 0.0
-    return seconds
-
-
-def _read_to_the_end(source: av.container.InputContainer, stream: av.video.VideoStream) -> float:
-    first, last = None, 0.0
-    with foreign_errors("reading the file to its end"):
-        for packet in source.demux(stream):
-            if packet.pts is not None and packet.time_base is not None:
-                begin = float(packet.pts * packet.time_base)
-                first = begin if first is None else min(first, begin)
-                last = max(last, begin + float((packet.duration or 0) * packet.time_base))
-        source.seek(0)
-    return last - (first or 0.0)
-
-
-def _frame_rate(stream: av.video.VideoStream) -> tuple[Fraction | None, bool | None]:
-    """Give the rate (the average where it varies), and whether it varies; None where nothing tells."""
-    average, base = stream.average_rate, stream.base_rate
-    times = [entry.timestamp for entry in islice(iter(stream.index_entries), TIMING_ENTRIES_MAX)]
-    steps = [later - earlier for earlier, later in pairwise(sorted(times))]
-    varies: bool | None = None
-    if stream.frames and len(times) >= min(stream.frames, TIMING_ENTRIES_MAX) and steps:
-        varies = max(steps) - min(steps) > 1  # one tick is the rounding of 24000/1001 on a coarse time base
-    elif average and base:
-        varies = abs(average - base) * 50 > base
-    rate = average if varies else (stream.guessed_rate or average)
-    if rate is None or rate <= 0 or rate > RATE_MAX:
-        rate = average if average and 0 < average <= RATE_MAX else None
-    return rate, varies
-
-
-def audio_stream(source: av.container.InputContainer) -> av.audio.AudioStream | None:
-    """Give the first sound that can be decoded: some phones add one of a secret kind beside it."""
-    return next((stream for stream in source.streams.audio if _has_decoder(stream)), None)
+def audio_streams(source: av.container.InputContainer) -> list[av.audio.AudioStream]:
+    """Give the tracks of sound that can be decoded: some phones add one of a secret kind beside it."""
+    return [stream for stream in source.streams.audio if _has_decoder(stream)]
 
 
 def _audio(source: av.container.InputContainer) -> Audio | None:
-    stream = audio_stream(source)
-    if stream is None:
+    streams = audio_streams(source)
+    if not streams:
         return None
-    codec = stream.codec_context
-    return Audio(codec.codec.canonical_name, codec.channels, codec.sample_rate, len(source.streams.audio))
+    codec = streams[0].codec_context
+    codecs = tuple(each.codec_context.codec.canonical_name for each in streams)
+    return Audio(codecs[0], codec.channels, codec.sample_rate, len(source.streams.audio), codecs)
 
 
 def _timecode(source: av.container.InputContainer) -> str | None:

@@ -1,10 +1,11 @@
-"""Takes the sound of a clip over into another: as it is, or as AAC."""
+"""Takes the sound of a clip over into another: as it is, as PCM, or as AAC, every track of it."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never, cast
 
 import av
 import av.error
@@ -12,128 +13,190 @@ import av.filter
 
 from clipspool.media.facts import EXPORT_AGAIN, MediaError
 from clipspool.media.plan import AUDIO_BITS_PER_SECOND
-from clipspool.media.reading import audio_stream, foreign_errors
+from clipspool.media.reading import audio_streams, foreign_errors, video_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     import av.audio
     import av.container
+
+    from clipspool.media.timeline import Sound
 
     Packet = av.Packet[Any]
 
 SAMPLES_PER_SECOND = 48_000
 AAC_FRAME_SAMPLES = 1024
 STEREO_CHANNELS = 2
+FINISH_BITS_PER_CHANNEL = 96_000
+APART_SECONDS_MAX = 10
+SMALL_SAMPLES = frozenset({"u8", "u8p", "s16", "s16p"})
+KEPT_NAMES = ("language", "title", "handler_name")
 
 
-def copied(
-    source: av.container.InputContainer,
-    target: av.container.OutputContainer,
-    *,
-    start_seconds: float,
-    seconds: float,
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The wanted part: seconds from the clip's first picture on; None goes on to the end of the sound."""
+
+    start_seconds: float
+    seconds: float | None
+
+
+def for_model(
+    source: av.container.InputContainer, target: av.container.OutputContainer, part: Part
 ) -> Iterator[Packet]:
-    """Give the sound's packets as they are, those of the wanted part, timed from its start.
-
-    `start_seconds` counts from the clip's first picture. The target's stream is added at once.
-    """
-    stream = _stream(source)
-    copy = target.add_stream_from_template(stream)
-    base = stream.time_base or Fraction(1, SAMPLES_PER_SECOND)
-    begin = round((picture_origin(source) + Fraction(start_seconds)) / base)
-    end = begin + round(Fraction(seconds) / base)
-
-    def packets() -> Iterator[Packet]:
-        with foreign_errors("copying the sound"):
-            if start_seconds > 0:
-                source.seek(begin, stream=stream)
-            for packet in source.demux(stream):
-                if packet.pts is None or packet.dts is None or packet.size == 0:
-                    continue
-                if packet.pts >= end:
-                    return
-                if start_seconds > 0 and packet.pts + (packet.duration or 0) <= begin:
-                    continue
-                packet.pts -= begin
-                packet.dts -= begin
-                packet.stream = copy
-                yield packet
-
-    return packets()
-
-
-def encoded(
-    source: av.container.InputContainer,
-    target: av.container.OutputContainer,
-    *,
-    start_seconds: float,
-    seconds: float,
-) -> Iterator[Packet]:
-    """Give the sound as AAC, mono or stereo at 48 kHz, the wanted part to the sample."""
-    stream = _stream(source)
+    """Give the first track as AAC, mono or stereo at 48 kHz, the wanted part to the sample."""
+    stream = next(iter(audio_streams(source)), None)
+    if stream is None:
+        raise MediaError("MEDIA.UNREADABLE", "its sound cannot be read", EXPORT_AGAIN)
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
     coded = target.add_stream("aac", rate=SAMPLES_PER_SECOND, layout=layout, bit_rate=AUDIO_BITS_PER_SECOND)
-    begin = float(picture_origin(source)) + start_seconds
+    begin = picture_origin(source) + Fraction(part.start_seconds)
+    return _packets(source, {stream.index: _Coded(stream, coded, begin, part, layout)}, begin, part)
 
-    def frames() -> Iterator[av.AudioFrame]:
-        graph = av.filter.Graph()
+
+def for_timeline(
+    source: av.container.InputContainer,
+    target: av.container.OutputContainer,
+    sounds: Sequence[Sound],
+    part: Part,
+) -> Iterator[Packet]:
+    """Give the packets of every track, timed from the part's start; the target's streams are added at once.
+
+    `sounds` says for each track that can be decoded, in the order of the file, what becomes of it.
+    """
+    begin = picture_origin(source) + Fraction(part.start_seconds)
+    tracks: dict[int, _Copied | _Coded] = {}
+    made: av.audio.AudioStream
+    for stream, sound in zip(audio_streams(source), sounds, strict=False):
+        match sound:
+            case "copy":
+                made = target.add_stream_from_template(stream)
+                tracks[stream.index] = _Copied(stream, made, begin, part)
+            case "pcm" | "aac":
+                context = stream.codec_context
+                layout = context.layout.name
+                if sound == "aac":
+                    bits = FINISH_BITS_PER_CHANNEL * context.channels
+                    made = target.add_stream("aac", rate=SAMPLES_PER_SECOND, layout=layout, bit_rate=bits)
+                elif context.format.name in SMALL_SAMPLES:
+                    made = target.add_stream("pcm_s16le", rate=context.sample_rate, layout=layout)
+                else:
+                    made = target.add_stream("pcm_s24le", rate=context.sample_rate, layout=layout)
+                tracks[stream.index] = _Coded(stream, made, begin, part, layout)
+            case never:
+                assert_never(never)
+        made.metadata.update({name: stream.metadata[name] for name in KEPT_NAMES if name in stream.metadata})
+    return _packets(source, tracks, begin, part)
+
+
+def picture_origin(source: av.container.InputContainer) -> Fraction:
+    """Give the time of a clip's first picture in seconds: its sound is placed against it."""
+    stream = video_stream(source)
+    if stream.start_time is not None and stream.time_base is not None:
+        return stream.start_time * stream.time_base
+    return Fraction(0)
+
+
+def _packets(
+    source: av.container.InputContainer, tracks: dict[int, _Copied | _Coded], begin: Fraction, part: Part
+) -> Iterator[Packet]:
+    """Read all tracks at once, in the order of the file, until each has what it needs."""
+    streams = [track.stream for track in tracks.values()]
+    open_tracks = dict(tracks)
+    late = None if part.seconds is None else begin + Fraction(part.seconds) + APART_SECONDS_MAX
+    with foreign_errors("taking the sound over"):
+        if part.start_seconds > 0:
+            source.seek(int(begin * av.time_base))
+        for packet in source.demux(streams):
+            track = open_tracks.get(packet.stream_index)
+            if packet.pts is None or packet.dts is None or packet.size == 0:
+                continue
+            if late is not None and packet.pts * packet.time_base > late:
+                break  # a track with nothing there is not looked for to the end of a long file
+            if track is not None and track.end is not None and packet.pts >= track.end:
+                del open_tracks[packet.stream_index]
+                if not open_tracks:
+                    break
+            elif track is not None:
+                yield from track.take(packet)
+        for track in tracks.values():
+            yield from track.rest()
+
+
+class _Copied:
+    """A track whose packets are taken over as they are."""
+
+    def __init__(
+        self, stream: av.audio.AudioStream, made: av.audio.AudioStream, begin: Fraction, part: Part
+    ) -> None:
+        self.stream = stream
+        self._made = made
+        base = stream.time_base or Fraction(1, SAMPLES_PER_SECOND)
+        self._begin = round(begin / base)
+        self._is_cut = part.start_seconds > 0
+        self.end = None if part.seconds is None else self._begin + round(Fraction(part.seconds) / base)
+
+    def take(self, packet: Packet) -> Iterator[Packet]:
+        if packet.pts is None or packet.dts is None:
+            return
+        if self._is_cut and packet.pts + (packet.duration or 0) <= self._begin:
+            return
+        packet.pts -= self._begin
+        packet.dts -= self._begin
+        packet.stream = self._made
+        yield packet
+
+    def rest(self) -> Iterator[Packet]:
+        return iter(())
+
+
+class _Coded:
+    """A track that is coded anew, the wanted part to the sample."""
+
+    def __init__(
+        self,
+        stream: av.audio.AudioStream,
+        made: av.audio.AudioStream,
+        begin: Fraction,
+        part: Part,
+        layout: str,
+    ) -> None:
+        self.stream = stream
+        self._made = made
+        base = stream.time_base or Fraction(1, SAMPLES_PER_SECOND)
+        self.end = None if part.seconds is None else round((begin + Fraction(part.seconds)) / base) + 1
+        start = f"{float(begin):.6f}"
+        length = "" if part.seconds is None else f":duration={part.seconds:.6f}"
+        self._graph = graph = av.filter.Graph()
         chain = [
             graph.add_abuffer(template=stream),
-            graph.add("atrim", f"start={begin:.6f}:duration={seconds:.6f}"),
-            graph.add("asetpts", f"PTS-({begin:.6f}/TB)"),
-            graph.add("aresample", f"{SAMPLES_PER_SECOND}:async=1:first_pts=0"),
-            graph.add("aformat", f"sample_fmts=fltp:channel_layouts={layout}"),
+            graph.add("atrim", f"start={start}{length}"),
+            graph.add("asetpts", f"PTS-({start}/TB)"),
+            graph.add("aresample", f"{made.rate}:async=1:first_pts=0"),
+            graph.add("aformat", f"sample_fmts={made.format.name}:channel_layouts={layout}"),
             graph.add("abuffersink"),
         ]
         graph.link_nodes(*chain)
         graph.configure()
         graph.set_audio_frame_size(AAC_FRAME_SAMPLES)
-        if start_seconds > 0:
-            source.seek(int(begin * av.time_base))
-        for packet in source.demux(stream):
-            if (
-                packet.pts is not None
-                and packet.time_base
-                and packet.pts * packet.time_base > begin + seconds
-            ):
-                break
-            with suppress(av.error.InvalidDataError):
-                for frame in packet.decode():
-                    if isinstance(frame, av.AudioFrame):
-                        graph.push(frame)
-                        yield from _pulled(graph)
-        graph.push(None)
-        yield from _pulled(graph)
 
-    def packets() -> Iterator[Packet]:
-        with foreign_errors("converting the sound"):
-            for frame in frames():
-                yield from coded.encode(frame)
-            yield from coded.encode(None)
+    def take(self, packet: Packet) -> Iterator[Packet]:
+        with suppress(av.error.InvalidDataError):
+            for frame in self.stream.decode(packet):
+                self._graph.push(frame)
+        yield from self._coded()
 
-    return packets()
+    def rest(self) -> Iterator[Packet]:
+        with suppress(av.error.EOFError, av.error.InvalidDataError):
+            for frame in self.stream.decode(None):
+                self._graph.push(frame)
+        self._graph.push(None)
+        yield from self._coded()
+        yield from self._made.encode(None)
 
-
-def picture_origin(source: av.container.InputContainer) -> Fraction:
-    """Give the time of a clip's first picture in seconds: its sound is placed against it."""
-    for stream in source.streams.video:
-        if stream.start_time is not None and stream.time_base is not None:
-            return stream.start_time * stream.time_base
-    return Fraction(0)
-
-
-def _stream(source: av.container.InputContainer) -> av.audio.AudioStream:
-    stream = audio_stream(source)
-    if stream is None:
-        raise MediaError("MEDIA.UNREADABLE", "its sound cannot be read", EXPORT_AGAIN)
-    return stream
-
-
-def _pulled(graph: av.filter.Graph) -> Iterator[av.AudioFrame]:
-    with suppress(av.error.BlockingIOError, av.error.EOFError):
-        while True:
-            frame = graph.pull()
-            if isinstance(frame, av.AudioFrame):
-                yield frame
+    def _coded(self) -> Iterator[Packet]:
+        with suppress(av.error.BlockingIOError, av.error.EOFError):
+            while True:
+                yield from self._made.encode(cast("av.AudioFrame", self._graph.pull()))

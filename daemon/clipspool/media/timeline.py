@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from clipspool.media.plan import constant_rate
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from clipspool.media.facts import Probe
 
 # what each container carries as it stands; anything else becomes AAC
 MP4_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
 MOV_AUDIO = MP4_AUDIO - {"opus"}
+LOSSLESS_AUDIO = frozenset({"flac", "truehd", "mlp", "wavpack", "tta", "ape"})
 COPIED_VIDEO = frozenset({"h264", "hevc", "prores"})
 DROP_FRAMES_A_MINUTE = {30: 2, 60: 4}
+AS_AAC = "as AAC (it was {})"
+
+Sound = Literal["copy", "pcm", "aac"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishPlan:
     """How a result is made to match its source.
 
-    `frames` is the exact length at `fps` ("num/den"); `width` and `height` even pixels; `audio` what happens
-    with the source's sound, of which `audio_start_seconds` on is taken; `copy_video` that the result's
-    pictures are taken over as they are.
+    `frames` is the exact length at `fps` ("num/den"); `width` and `height` even pixels; `audio` what becomes
+    of each track of the source's sound, taken from `audio_start_seconds` on, and to its own end unless
+    `is_part`; `copy_video` that the result's pictures are taken over as they are.
     """
 
     container: Literal["mp4", "mov"]
@@ -31,8 +39,9 @@ class FinishPlan:
     width: int
     height: int
     copy_video: bool
-    audio: Literal["copy", "aac", "none"]
+    audio: tuple[Sound, ...] = ()
     audio_start_seconds: float = 0.0
+    is_part: bool = False
     timecode: str | None = None
     changes: tuple[str, ...] = ()
 
@@ -43,7 +52,8 @@ class FinishPlan:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
         """Read what `to_dict` wrote."""
-        return cls(**fields | {"changes": tuple(fields.get("changes", ()))})
+        listed = {name: tuple(fields.get(name, ())) for name in ("audio", "changes")}
+        return cls(**fields | listed)
 
 
 def finish_plan(
@@ -56,19 +66,14 @@ def finish_plan(
 ) -> FinishPlan:
     """Compare a result with its source (or with the part of it that was sent) and say what is to be done.
 
-    A source whose sound only MOV carries (PCM) makes the result a MOV, so that the sound stays identical.
+    A source whose sound only MOV carries (PCM, or what becomes PCM because it is lossless) makes the result
+    a MOV, so that the sound stays identical.
     """
-    fps = Fraction(source.fps or result.fps or "25/1")
+    fps = constant_rate(source if source.fps else result)
     frames = _frames(source, fps, start_seconds, seconds)
-    container: Literal["mp4", "mov"] = "mov" if result.container == "mov" else "mp4"
-    audio: Literal["copy", "aac", "none"] = "none"
-    if source.audio is not None:
-        if source.audio.codec.startswith("pcm_"):
-            container = "mov"
-        copied = source.audio.codec.startswith("pcm_") or source.audio.codec in (
-            MOV_AUDIO if container == "mov" else MP4_AUDIO
-        )
-        audio = "copy" if copied else "aac"
+    codecs = (source.audio.codecs or (source.audio.codec,)) if source.audio else ()
+    is_mov = result.container == "mov" or any(_is_pcm(codec) or codec in LOSSLESS_AUDIO for codec in codecs)
+    container: Literal["mp4", "mov"] = "mov" if is_mov else "mp4"
     width, height = (source.width, source.height) if dimensions else (result.width, result.height)
     width, height = width - width % 2, height - height % 2
     copy_video = (
@@ -89,12 +94,12 @@ def finish_plan(
         width=width,
         height=height,
         copy_video=copy_video,
-        audio=audio,
+        audio=tuple(_sound(codec, container) for codec in codecs),
         audio_start_seconds=start_seconds,
+        is_part=start_seconds > 0 or frames < _frames(source, fps, 0.0, None),
         timecode=timecode,
     )
-    fields = bare.to_dict() | {"changes": _changes(result, source, bare)}
-    return FinishPlan.from_dict(fields)
+    return replace(bare, changes=_changes(result, source, bare))
 
 
 def later_timecode(timecode: str, frames: int, fps: Fraction) -> str:
@@ -119,25 +124,24 @@ def later_timecode(timecode: str, frames: int, fps: Fraction) -> str:
     return f"{clock}{';' if dropped else ':'}{frame:02}"
 
 
+def _is_pcm(codec: str) -> bool:
+    return codec.startswith("pcm_")
+
+
+def _sound(codec: str, container: Literal["mp4", "mov"]) -> Sound:
+    if _is_pcm(codec) or codec in (MOV_AUDIO if container == "mov" else MP4_AUDIO):
+        return "copy"
+    return "pcm" if codec in LOSSLESS_AUDIO else "aac"
+
+
 def _frames(source: Probe, fps: Fraction, start_seconds: float, seconds: float | None) -> int:
     counted = round(source.seconds * fps) - round(start_seconds * fps)
     return max(1, counted if seconds is None else min(counted, round(seconds * fps)))
 
 
 def _changes(result: Probe, source: Probe, plan: FinishPlan) -> tuple[str, ...]:
-    said = []
+    said = list(_sounds_said(source, plan))
     fps = Fraction(plan.fps)
-    match plan.audio:
-        case "copy":
-            said.append(
-                f"sound of the source added, as it was ({source.audio.codec if source.audio else ''})"
-            )
-        case "aac":
-            said.append(
-                f"sound of the source added, as AAC (it was {source.audio.codec if source.audio else ''})"
-            )
-        case "none":
-            pass
     if plan.timecode:
         said.append(f"start timecode {plan.timecode}")
     if not result.fps or Fraction(result.fps) != fps:
@@ -150,5 +154,18 @@ def _changes(result: Probe, source: Probe, plan: FinishPlan) -> tuple[str, ...]:
     if (plan.width, plan.height) != (result.width, result.height):
         said.append(f"scaled to {plan.width}x{plan.height} (the result was {result.width}x{result.height})")
     if not plan.copy_video and result.video_codec:
-        said.append("pictures coded again as H.264")
+        is_prores = result.video_codec == "prores" and plan.container == "mov"
+        said.append(f"pictures coded again as {'ProRes' if is_prores else 'H.264'}")
     return tuple(said)
+
+
+def _sounds_said(source: Probe, plan: FinishPlan) -> Iterator[str]:
+    audio = source.audio
+    if audio is None:
+        return
+    codecs = audio.codecs or (audio.codec,)
+    for sound, become in (("copy", "as it was ({})"), ("pcm", "as PCM (it was {})"), ("aac", AS_AAC)):
+        of = [codec for codec, each in zip(codecs, plan.audio, strict=False) if each == sound]
+        if of:
+            tracks = "" if len(codecs) == 1 else f" ({len(of)} of {len(codecs)} tracks)"
+            yield f"sound of the source added{tracks}, {become.format(', '.join(dict.fromkeys(of)))}"

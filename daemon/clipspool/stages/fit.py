@@ -122,8 +122,9 @@ class Workbench:
         try:
             opened = self.bay.inbox.open(join(folder_of(self.clip.id), reference.file))
         except FileNotFoundError:
-            message = f"the copy of the reference image {reference.name} is gone from the work folder"
-            return Failed(Error("REFERENCE.MISSING", message, "Drop the clip again."))
+            message = f"clipspool's copy of the reference image {reference.name} is gone"
+            what_to_do = "Drop the clip again with its sidecar, the image beside it as the sidecar says."
+            return Failed(Error("REFERENCE.MISSING", message, what_to_do))
         with opened as file:
             here = os.fstat(file.fileno())
             facts = self.decoder.image_facts(file.fileno())

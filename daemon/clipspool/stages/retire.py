@@ -12,7 +12,7 @@ from clipspool.files import Rel, join, name_of, parent, split_suffix
 from clipspool.job import Clip, Job, State
 from clipspool.provenance import error_note
 from clipspool.root import Root
-from clipspool.work import SIDECAR, error_note_of, folder_of
+from clipspool.work import SIDECAR, error_note_of, folder_of, keep_references
 
 DONE = "_done"
 FAILED = "_failed"
@@ -82,9 +82,14 @@ def _is_same(root: Root, rel: Rel, clip: Clip) -> bool:
 
 
 def sweep(clip: Clip, bay: Bay) -> None:
-    """Remove the work folder of a clip that has retired; a source that is still in it is kept."""
+    """Remove the work folder of a clip that has retired; a source that is still in it is kept.
+
+    A clip that failed may be run again, and its reference images with it: their copies are kept.
+    """
     home = folder_of(clip.id)
     if not bay.inbox.exists(join(home, clip.source)):
+        if clip.lies_at is not None and clip.lies_at.startswith(f"{FAILED}/"):
+            keep_references(bay.inbox, clip)
         bay.inbox.remove_folder(home)
 
 
