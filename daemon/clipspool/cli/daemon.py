@@ -18,7 +18,7 @@ def run(context: Context, *, until_idle: bool) -> None:
 
     Ctrl-C and SIGTERM finish what is under way and exit 0; SIGHUP reads the configuration again.
     """
-    settings = context.settings(logged=True)
+    settings = context.settings(logged=True, looks=True)
     import structlog
 
     from clipspool.app import Daemon
