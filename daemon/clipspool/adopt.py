@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clipspool.files import join
+from clipspool.files import OURS, join
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Held, Job, Paid, State, Task
 from clipspool.root import Root
+from clipspool.stages.poster import POSTERS
+from clipspool.stages.retire import FAILED
 from clipspool.work import WORK, Manifest, finish_claim, folder_of, notes, read_manifest, rewrite_manifest
 
 
@@ -65,6 +68,21 @@ def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
         found = Found(manifest.clip, jobs)
         (ours if manifest.journal == journal_id else foreign).append(found)
     return Survey(tuple(ours), tuple(foreign), tuple(damaged))
+
+
+def tidy(root: Root, now: float) -> None:
+    """Remove what a crash left half-written in folders of ours, an hour old or more. Raises OSError."""
+    open_ends = [OURS, POSTERS, FAILED]
+    while open_ends:
+        rel = open_ends.pop()
+        try:
+            with root.folder(rel) as folder, os.scandir(folder) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        root.clear_temporaries(rel, [name for name, is_folder in found if not is_folder], now)
+        if rel.split("/")[0] == FAILED:
+            open_ends += [join(rel, name) for name, is_folder in found if is_folder]
 
 
 def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from clipspool import __version__, logs, operator
-from clipspool.adopt import adoptable, survey
+from clipspool.adopt import adoptable, survey, tidy
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.control import Listener, socket_of
@@ -159,6 +159,7 @@ class Daemon:
 
     def _take_on(self, name: str, root: Root, known: set[str]) -> None:
         """Hand over what a crash left between a clip's acceptance and its entry in the journal."""
+        tidy(root, self._now())
         found = survey(root, self._journal_id, known)
         for one in found.ours:
             self.scheduler.hear(Accepted(one.clip, one.jobs))

@@ -662,3 +662,19 @@ with open(sys.argv[2], "wb", buffering=0) as file:
     subprocess.run([sys.executable, "-c", copy, tmp_path / "whole.mp4", b.path / "a.mp4"], check=True)
     b.until(lambda: b.paths == ["a.mp4"])
     assert b.accepted[0].clip.size == len(CLIP)
+
+
+def test_what_a_crash_left_half_written_is_cleared_away_after_an_hour_and_nothing_else(bench):
+    b = bench()
+    (b.path / "day").mkdir()
+    names = {"ours": ".0123456789abcdef.tmp", "theirs": ".0123.tmp", "fresh": ".fedcba9876543210.tmp"}
+    for name in names.values():
+        (b.path / "day" / name).write_bytes(b"half")
+        os.utime(b.path / "day" / name, (EPOCH, EPOCH))
+    (b.path / "day" / ".aaaaaaaaaaaaaaaa.tmp").mkdir()
+    os.utime(b.path / "day" / names["fresh"], (EPOCH + 3000, EPOCH + 3000))
+    b.look()
+    b.look(3605)
+    assert not (b.path / "day" / names["ours"]).exists()
+    assert (b.path / "day" / names["theirs"]).exists()
+    assert (b.path / "day" / names["fresh"]).exists()

@@ -1,8 +1,8 @@
 """A double of a file server: a folder seen through FUSE that hangs, fails, loses writes, or says so at close.
 
 Run as `nas.py BACKING MOUNT ORDERS`; the file ORDERS holds JSON: `hang` (true: every call waits), `error` (a
-name: every call fails), `errors` ({call: [name, how often]}), `lose` (how many files lose what is written to
-them, while write and fsync say that all is well). As on NFS there is no rename without replacing.
+name: every call fails), `errors` ({call: [name, how often]}), `lose` (how many larger files lose what is
+written to them, while write and fsync say that all is well). As on NFS there is no rename without replacing.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ except (ImportError, OSError):  # no libfuse on this machine
     mfusepy = None
 
 STATS = ("st_atime", "st_ctime", "st_gid", "st_ino", "st_mode", "st_mtime", "st_nlink", "st_size", "st_uid")
+SMALL = 4096
 SPACE = (
     "f_bavail",
     "f_bfree",
@@ -189,14 +190,7 @@ class Server:
         return os.open(self._at(path, "open"), flags)
 
     def create(self, path, mode, fi=None):
-        fd = os.open(self._at(path, "create"), os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
-        with self._lock:
-            orders = self._read()
-            if orders.get("lose"):
-                orders["lose"] -= 1
-                self._count_down(orders)
-                self._losing.add(fd)
-        return fd
+        return os.open(self._at(path, "create"), os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
 
     def read(self, path, size, offset, fh):
         self._obey("read")
@@ -204,6 +198,12 @@ class Server:
 
     def write(self, path, data, offset, fh):
         self._obey("write")
+        with self._lock:
+            orders = self._read()
+            if orders.get("lose") and offset == 0 and len(data) > SMALL:
+                orders["lose"] -= 1
+                self._count_down(orders)
+                self._losing.add(fh)
         return len(data) if fh in self._losing else os.pwrite(fh, data, offset)
 
     def flush(self, path, fh):

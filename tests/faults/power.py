@@ -6,17 +6,13 @@ cut leaves; then it is mounted again. Needs root and loop devices.
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import struct
 import subprocess
-import sys
 import time
-from pathlib import Path
 
-from faults.kill import TRACE, Bench
-from faults.oracle import Oracle
+from faults.kill import Bench
 
 SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, struct.pack("I", 2)
 PLACES = ("together", "folders", "journal")

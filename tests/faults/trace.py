@@ -2,8 +2,8 @@
 
 A tracer of our own, since strace counts `when=N` for each thread by itself. Usage: trace.py N REPORT
 COMMAND...; N = 0 only counts. `12` kills the process at the entry of the 12th call, which is not carried out;
-`12=EIO` lets that call fail instead; `12~EIO` carries it out and says that it failed, as NFS may. With an error,
-calls that read and close count too, from the taking of the journal's lock on. Linux on x86-64.
+`12=EIO` lets that call fail instead; `12~EIO` carries it out and says that it failed, as NFS may. With an
+error, calls that read and close count too, from the taking of the journal's lock on. Linux on x86-64.
 """
 
 import contextlib
@@ -178,7 +178,7 @@ def is_programs_own(pid, info):
         if info.number in NAMING_CALLS:
             path = text_at(pid, *info.arguments[:2])
         else:
-            path = os.readlink(f"/proc/{pid}/fd/{info.arguments[0]}")
+            path = str(Path(f"/proc/{pid}/fd/{info.arguments[0]}").readlink())
         return path.startswith(
             ("/usr/", "/lib", "/etc/", "/proc/", "/dev/", sys.prefix, sys.base_prefix, SOURCE)
         )
