@@ -1,4 +1,4 @@
-"""Hypothesis against the scheduler on a real journal: any order of clips, faults, commands, crashes and clocks.
+"""Hypothesis against the scheduler on a real journal: clips, faults, commands, crashes, odd clocks.
 
 The provider, the disk's work and the clock are fakes; the journal and the threads are real. A crash drops the
 scheduler as it stands and opens the journal again, so what was not committed is gone.

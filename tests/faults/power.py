@@ -1,7 +1,7 @@
 """The power cut: a clip's life on a disk of its own that loses whatever was not brought to it.
 
-A loop image with ext4 is shut down as `EXT4_IOC_SHUTDOWN` does without flushing its log, which is what a power
-cut leaves; then it is mounted again. Needs root and loop devices.
+A loop image with ext4 is shut down by EXT4_IOC_SHUTDOWN without flushing its log, which is what a power cut
+leaves; then it is mounted again. Needs root and loop devices.
 """
 
 import contextlib
