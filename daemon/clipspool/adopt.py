@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clipspool.files import OURS, join
+from clipspool.files import OURS, NotRegular, join
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Held, Job, Paid, State, Task
 from clipspool.root import Root
@@ -46,26 +46,28 @@ def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
     except FileNotFoundError:
         return Survey()
     for name in names:
-        if name in known:
+        if name in known or not root.is_folder(folder_of(name)):
             continue
         try:
             manifest = read_manifest(root, name)
-        except (ValueError, FileNotFoundError):
+        except (ValueError, FileNotFoundError, NotRegular):
             # Made by a claim that got no further: nothing but perhaps half a manifest is in it.
             if not any(entry.startswith("clip.") for entry in root.names(folder_of(name))):
                 root.remove_folder(folder_of(name))
             else:
                 damaged.append(name)
             continue
-        except NotADirectoryError:
-            continue
         if not root.exists(join(folder_of(name), manifest.clip.source)):
             if manifest.journal == journal_id:
                 root.remove_folder(folder_of(name))
             continue
+        try:
+            lines = notes(root, name)
+        except (ValueError, NotRegular):
+            damaged.append(name)  # what was paid for is not known
+            continue
         finish_claim(root, manifest.clip)
-        jobs = tuple(_as_noted(job, notes(root, name)) for job in manifest.jobs)
-        found = Found(manifest.clip, jobs)
+        found = Found(manifest.clip, tuple(_as_noted(job, lines) for job in manifest.jobs))
         (ours if manifest.journal == journal_id else foreign).append(found)
     return Survey(tuple(ours), tuple(foreign), tuple(damaged))
 

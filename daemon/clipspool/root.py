@@ -219,6 +219,13 @@ class Root:
             return False
         return True
 
+    def is_folder(self, rel: Rel) -> bool:
+        """Tell whether a real folder, no link to one, has that name."""
+        try:
+            return stat.S_ISDIR(self.stat(rel).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def open(self, rel: Rel) -> FileIO:
         """Open a regular file for reading; never blocks on a FIFO. Raises NotRegular."""
         with self.folder(parent(rel)) as fd:

@@ -24,6 +24,7 @@ PHASES = [
 ]
 NAMES = st.sampled_from(["a.mp4", "b.mov", "day/a.mp4", "day/B.MP4", "_x.mp4", "day.mp4/c.mp4"])
 SETTLE = 3.0
+GOOD = 'prompt = "x"\nmodel = "m"\n'
 
 
 class Dropping(RuleBasedStateMachine):
@@ -71,6 +72,12 @@ class Dropping(RuleBasedStateMachine):
 
     # --- what editors do --------------------------------------------------------------------------------
 
+    @rule(name=NAMES, seconds=st.sampled_from([0.0, 1.0, SETTLE]))
+    def drop_a_pair_and_look(self, name, seconds):
+        self.drop(name, "rename")
+        self.drop_sidecar(name, "full", GOOD)
+        self.look(seconds)
+
     @rule(name=NAMES, how=st.sampled_from(["write", "rename", "half", "link"]))
     def drop(self, name, how):
         path = self._place(name)
@@ -93,12 +100,12 @@ class Dropping(RuleBasedStateMachine):
                 part.rename(path)
         if how != "half":
             self.whole[self.count] = data
-        self.changed_at[path] = self.bench.seconds
+        self.changed_at[data] = self.bench.seconds
 
     @rule(
         name=NAMES,
         style=st.sampled_from(["stem", "full"]),
-        text=st.sampled_from(['prompt = "x"\n'] * 3 + ["promt = 1\n", ""]),
+        text=st.sampled_from([GOOD, GOOD, GOOD, "promt = 1\n", ""]),
     )
     def drop_sidecar(self, name, style, text):
         path = self._place(name)
@@ -106,7 +113,6 @@ class Dropping(RuleBasedStateMachine):
             beside = path.with_name(path.name + ".toml") if style == "full" else path.with_suffix(".toml")
             if self._clear(beside):
                 beside.write_text(text)
-                self.changed_at[beside] = self.bench.seconds
 
     @rule(name=NAMES)
     def append(self, name):
@@ -117,7 +123,7 @@ class Dropping(RuleBasedStateMachine):
                 file.write(box(b"free", b"more"))
             self.count += 1
             self.whole[self.count] = path.read_bytes()
-            self.changed_at[path] = self.bench.seconds
+            self.changed_at[path.read_bytes()] = self.bench.seconds
 
     @rule(name=NAMES, to=NAMES)
     def rename(self, name, to):
@@ -125,7 +131,7 @@ class Dropping(RuleBasedStateMachine):
         if target is not None and path.is_file() and path != target:
             self._forget(target)
             path.rename(target)
-            self.changed_at[target] = self.bench.seconds
+            self.changed_at[target.read_bytes()] = self.bench.seconds
 
     @rule(name=NAMES)
     def delete(self, name):
@@ -143,7 +149,7 @@ class Dropping(RuleBasedStateMachine):
                     path.symlink_to(self.home / "bay" / "nowhere")
                 case "fifo":
                     os.mkfifo(path)
-                case "folder":
+                case "folder" if name.startswith("b"):
                     path.mkdir()
 
     @rule(text=st.sampled_from(['prompt = "d"\n', "odd = 1\n", None]))
@@ -207,7 +213,7 @@ class Dropping(RuleBasedStateMachine):
             data = (self.bench.path / ".clipspool/work" / clip.id / clip.source).read_bytes()
             assert data in self.whole.values(), f"{clip.path} was accepted though it is no whole clip"
             assert not any(part.startswith("_") for part in clip.path.split("/"))
-            stood = clip.accepted_at - 1_800_000_000.0 - self.changed_at[self.bench.path / clip.path]
+            stood = clip.accepted_at - 1_800_000_000.0 - self.changed_at[data]
             assert stood >= SETTLE, f"{clip.path} stood still for {stood} s only"
 
     def _finish(self):
