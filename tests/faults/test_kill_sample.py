@@ -1,4 +1,4 @@
-"""Kill -9 at sampled calls of a clip's life; `kill_all.py` does every one. The seed can be set."""
+"""Kill -9 at sampled calls of a clip's life; `points.py` does all, as time allows. The seed can be set."""
 
 import os
 import random
