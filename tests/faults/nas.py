@@ -1,8 +1,9 @@
 """A double of a file server: a folder seen through FUSE that hangs, fails, loses writes, or says so at close.
 
-Run as `nas.py BACKING MOUNT ORDERS`; the file ORDERS holds JSON: `hang` (true: every call waits), `error` (a
-name: every call fails), `errors` ({call: [name, how often]}), `lose` (how many larger files lose what is
-written to them, while write and fsync say that all is well). As on NFS there is no rename without replacing.
+Run as `nas.py BACKING MOUNT ORDERS`; the file ORDERS holds JSON: `hang` (every call waits), `strict` (names
+are as on SMB and FAT), `error` (a name: every call fails), `errors` ({call: [name, how often]}), `lose` (how
+many larger files lose what is written to them, while write and fsync say that all is well). As on NFS there is
+no rename without replacing.
 """
 
 import contextlib
@@ -127,6 +128,9 @@ class Server:
 
     def _at(self, path, call):
         self._obey(call)
+        name = os.path.basename(path)
+        if self._read().get("strict") and (set(name) & set('<>:"\\|?*\t') or name.endswith((".", " "))):
+            raise OSError(errno.EINVAL, "no such names here")
         return self.backing + path
 
     def getattr(self, path, fh=None):
@@ -156,7 +160,7 @@ class Server:
         return 0
 
     def rename(self, old, new):
-        os.rename(self._at(old, "rename"), self.backing + new)
+        os.rename(self._at(old, "rename"), self._at(new, "rename to"))
         return 0
 
     def link(self, target, source):

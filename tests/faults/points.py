@@ -1,4 +1,4 @@
-"""Runs points of a clip's life, as many as fit into the time: killed, failed or cut off at a call, and judged.
+"""Runs points of a clip's life, as many as time allows: killed, failed or cut off at a call, then judged.
 
 Usage: python tests/faults/points.py KIND [--minutes N] [--seed N] [--out FILE]; KIND is `kill` (kill -9 at a
 call, also twice), `error` (a call fails once, undone or done) or `power` (the power is cut around a commit, a
@@ -62,8 +62,9 @@ def error_points(bench, chance):
         bench.drop(bay)
         labels = bench.traced(bay, "999999=EIO")["labels"]
         for number, label in enumerate(labels, 1):
-            for error in chance.sample(ERRORS, 3 if label in RARE else 1):
-                points.append((bench.life, (f"{number}{chance.choice('==~')}{error}",), label in COMMON))
+            errors = chance.sample(ERRORS, 3 if label in RARE else 1)
+            spoilt = [f"{number}{chance.choice('==~')}{error}" for error in errors]
+            points += [(bench.life, (at,), label in COMMON) for at in spoilt]
     return points
 
 

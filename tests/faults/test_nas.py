@@ -61,6 +61,7 @@ def until_local_has(bay, *names):
     bay.until(lambda: all((results / f"{n}.mp4").exists() for n in names), 30, f"{names} are delivered")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("moment", ["queued", "running"])
 def test_while_a_file_server_hangs_the_other_inbox_goes_on_and_after_it_nothing_is_lost(nas, two, moment):
     two.start()
@@ -94,6 +95,7 @@ def test_while_a_file_server_hangs_the_other_inbox_goes_on_and_after_it_nothing_
     assert two.stop() == 0
 
 
+@pytest.mark.heavy
 def test_a_daemon_ends_in_time_and_with_0_while_a_file_server_hangs(nas, two):
     two.start()
     for number in range(4):
@@ -111,6 +113,7 @@ def test_a_daemon_ends_in_time_and_with_0_while_a_file_server_hangs(nas, two):
     assert two.paid == 4
 
 
+@pytest.mark.heavy
 def test_a_file_server_that_dies_takes_its_inbox_offline_and_nothing_is_paid_twice(nas, two):
     two.start()
     for number in range(4):
@@ -136,6 +139,7 @@ CALLS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("error", CALLS)
 def test_a_file_server_that_fails_now_and_then_loses_nothing(nas, two, error):
     with watched(two):
@@ -188,4 +192,18 @@ def test_a_file_server_that_loses_what_was_written_never_shows_it_under_a_final_
         shared.until(lambda: nas.left()["lose"] == 0, 20, "the file server lost something")
         shared.until_retired(1, 30)
         assert shared.stop() == 0
+    assert Oracle(shared).violations() == []
+
+
+def test_a_file_server_that_takes_fewer_names_gets_the_result_under_one_that_it_takes(nas, shared):
+    nas.order(strict=True)
+    odd = ["a:b.mp4", "what?.mp4", 'day: one/q"q.mp4', "tab\t.mp4", "dots...mp4"]
+    with watched(shared):
+        shared.start()
+        for name in odd:
+            shared.drop(name)
+        shared.until_retired(len(odd), 40)
+        assert shared.stop() == 0
+    names = {name for name in shared.results() if name.endswith(".mp4")}
+    assert names == {"a_b.mp4", "what_.mp4", "day_ one/q_q.mp4", "tab_.mp4", "dots...mp4"}
     assert Oracle(shared).violations() == []

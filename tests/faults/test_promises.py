@@ -32,6 +32,7 @@ def test_killed_while_the_request_is_on_its_way_it_is_in_doubt_and_never_sent_ag
         assert Oracle(bay).doubts() == (1, 0)
 
 
+@pytest.mark.heavy
 def test_an_answer_that_comes_too_late_is_in_doubt_and_not_asked_for_again(bay):
     bay.configure(provider="answer_seconds = 1")
     bay.box.misbehave("create:slow:seconds=4:times=1")
@@ -43,7 +44,9 @@ def test_an_answer_that_comes_too_late_is_in_doubt_and_not_asked_for_again(bay):
     assert bay.paid == 1
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "status", [307, *(pytest.param(s, marks=pytest.mark.heavy) for s in (301, 302, 303, 308))]
+)
 def test_a_paid_request_that_is_answered_with_a_redirect_is_not_sent_to_another_place(bay, status):
     bay.box.misbehave(f"create:redirect-after:to=self:status={status}:times=1")
     bay.start()
@@ -53,6 +56,7 @@ def test_a_paid_request_that_is_answered_with_a_redirect_is_not_sent_to_another_
     assert bay.job()["state"] == "in_doubt"
 
 
+@pytest.mark.heavy
 def test_a_clip_renamed_into_place_is_seen(bay):
     bay.start()
     bay.drop("first.mp4")
@@ -61,6 +65,7 @@ def test_a_clip_renamed_into_place_is_seen(bay):
     bay.until_retired(2, 10)
 
 
+@pytest.mark.heavy
 def test_a_result_that_ends_early_without_a_length_is_not_taken_for_whole(bay):
     bay.box.misbehave("download:cut-close:bytes=3000:times=1")
     bay.start()
@@ -72,6 +77,7 @@ def test_a_result_that_ends_early_without_a_length_is_not_taken_for_whole(bay):
     assert cut.stat().st_size == well.stat().st_size
 
 
+@pytest.mark.heavy
 def test_a_source_moves_only_once_the_journal_says_delivered(bay):
     """Each sync takes 0.3 s here, so that what comes too early is seen to."""
     slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync"]
