@@ -18,6 +18,8 @@ from io import FileIO
 
 OURS = ".clipspool"
 CHUNK = 1 << 20
+TIME_NS_MAX = 1 << 63
+"""From the year 2262 on a file's date fits no journal; some file systems know such dates."""
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1

@@ -19,7 +19,7 @@ _VARIANT = re.compile(r"(_v[0-9]{1,4})?")
 _SOURCE = re.compile(r"clip(\.[^/\0]*)?")
 _COPY = re.compile(r"ref-[0-9]{1,4}\.[0-9a-z]{1,8}")
 _JOBS_MAX = 5000
-_NUMBER_MAX = 1 << 62
+_NUMBER_MAX = 1 << 63
 _TEXT_MAX = 65_536
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "prompt": str,

@@ -758,3 +758,17 @@ def test_odd_things_among_the_work_folders_keep_no_inbox_from_its_work(tmp_path)
     (work / "deep" / "manifest.toml").write_text("x = " + "[" * 5000)
     assert survey(Root(tmp_path), "j", set()).damaged == ("folder",)
     assert (work / "folder" / "clip.mp4").exists()
+
+
+def test_a_clip_from_beyond_the_year_2262_is_told_so_for_no_journal_holds_its_date(bench):
+    b = bench()
+    path = b.drop("a.mp4")
+    os.utime(path, ns=(1 << 63, 1 << 63))
+    if path.stat().st_mtime_ns < 1 << 63:
+        pytest.skip("this file system knows no such date")
+    b.settle()
+    assert b.paths == []
+    assert "2262" in b.note("a.mp4")
+    os.utime(path)
+    b.settle()
+    assert b.paths == ["a.mp4"]

@@ -2,8 +2,8 @@
 
 Run as `nas.py BACKING MOUNT ORDERS`; the file ORDERS holds JSON: `hang` (every call waits), `strict` (names
 are as on SMB and FAT), `error` (a name: every call fails), `errors` ({call: [name, how often]}), `lose` (how
-many larger files lose what is written to them, while write and fsync say that all is well). As on NFS there is
-no rename without replacing.
+many larger files lose what is written to them, while write and fsync say that all is well). As on NFS there
+is no rename without replacing.
 """
 
 import contextlib

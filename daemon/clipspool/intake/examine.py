@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, assert_never
 
-from clipspool.files import Rel
+from clipspool.files import TIME_NS_MAX, Rel
 from clipspool.intake.keys import SEED_MAX
 from clipspool.intake.layers import Draft, Wanted, drafts, located
 from clipspool.intake.names import readable
 from clipspool.intake.pair import Entry, Waits
-from clipspool.intake.settle import SIZE, Stamp, stamp_of
+from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
 from clipspool.intake.sidecar import BYTES_MAX, Layer, parse, too_large
 from clipspool.intake.terms import Rules, Unsure
 from clipspool.job import Problem, Reference, Request
@@ -98,6 +98,10 @@ class Examination:
 
     def examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Wrong | Waits:
         """Judge a pairing at `now` (monotonic seconds). Raises Changed and OSError."""
+        if abs(pairing.stamp[MTIME_NS]) >= TIME_NS_MAX:
+            return Wrong(
+                (Problem("its date lies beyond the year 2262; copy the clip, or set its date anew"),)
+            )
         sidecar: Layer | None = None
         if pairing.sidecar is not None and pairing.sidecar_stamp is not None:
             sidecar = self.read_layer(pairing.sidecar, pairing.sidecar_stamp, is_own=True)
