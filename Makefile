@@ -19,10 +19,11 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Kill -9 at every call of a clip's life, some hour long; FAULTS="--every 10" samples.
+# The fault bench: faults, planted bugs, and kill -9, power cuts and errors at the calls of a clip's life.
+# It fits itself into the time: FAULTS="--minutes 15" draws points and bugs by lot, FAULTS="--seed N" repeats.
 FAULTS ?=
 faults: $(VENV)/dev
-	$(BIN)/python tests/faults/kill_all.py $(FAULTS)
+	$(BIN)/python tests/faults/bench.py $(FAULTS)
 
 # Against what people use instead, some two hours: BENCH="rescan commands" takes rows, BENCH_REPEATS=1 is quick.
 BENCH ?=

@@ -3,9 +3,10 @@
 set -eu
 
 # program:package - ffmpeg makes clips, strace breaks the disk, systemd judges the units, openssl makes keys,
-# promtool judges the alerts, chromium opens the page.
+# promtool judges the alerts, chromium opens the page,
+# fuse3 is a file server that lies.
 missing=""
-for program in ffmpeg:ffmpeg strace:strace systemd-analyze:systemd openssl:openssl promtool:prometheus \
+for program in ffmpeg:ffmpeg strace:strace systemd-analyze:systemd openssl:openssl promtool:prometheus fusermount3:fuse3 \
   chromium:chromium chromedriver:chromium-driver; do
   command -v "${program%%:*}" >/dev/null || missing="$missing ${program##*:}"
 done

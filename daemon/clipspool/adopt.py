@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from clipspool.failpoint import reach
-from clipspool.files import join
+from clipspool.files import OURS, NotRegular, join
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Held, Job, Paid, State, Task
 from clipspool.root import Root
+from clipspool.stages.poster import POSTERS
+from clipspool.stages.retire import FAILED
 from clipspool.work import WORK, Manifest, finish_claim, folder_of, notes, read_manifest, rewrite_manifest
 
 
@@ -44,29 +47,46 @@ def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
     except FileNotFoundError:
         return Survey()
     for name in names:
-        if name in known:
+        if name in known or not root.is_folder(folder_of(name)):
             continue
         try:
             manifest = read_manifest(root, name)
-        except (ValueError, FileNotFoundError):
+        except (ValueError, FileNotFoundError, NotRegular):
             # Made by a claim that got no further: nothing but perhaps half a manifest is in it.
             if not any(entry.startswith("clip.") for entry in root.names(folder_of(name))):
                 root.remove_folder(folder_of(name))
             else:
                 damaged.append(name)
             continue
-        except NotADirectoryError:
-            continue
         if not root.exists(join(folder_of(name), manifest.clip.source)):
             if manifest.journal == journal_id:
                 root.remove_folder(folder_of(name))
             continue
+        try:
+            lines = notes(root, name)
+        except (ValueError, NotRegular):
+            damaged.append(name)  # what was paid for is not known
+            continue
         finish_claim(root, manifest.clip)
         reach("adopted")
-        jobs = tuple(_as_noted(job, notes(root, name)) for job in manifest.jobs)
-        found = Found(manifest.clip, jobs)
+        found = Found(manifest.clip, tuple(_as_noted(job, lines) for job in manifest.jobs))
         (ours if manifest.journal == journal_id else foreign).append(found)
     return Survey(tuple(ours), tuple(foreign), tuple(damaged))
+
+
+def tidy(root: Root, now: float) -> None:
+    """Remove what a crash left half-written in folders of ours, an hour old or more. Raises OSError."""
+    open_ends = [OURS, POSTERS, FAILED]
+    while open_ends:
+        rel = open_ends.pop()
+        try:
+            with root.folder(rel) as folder, os.scandir(folder) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        root.clear_temporaries(rel, [name for name, is_folder in found if not is_folder], now)
+        if rel.split("/")[0] == FAILED:
+            open_ends += [join(rel, name) for name, is_folder in found if is_folder]
 
 
 def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:

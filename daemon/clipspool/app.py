@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from clipspool import __version__, logs, operator
-from clipspool.adopt import adoptable, survey
+from clipspool.adopt import adoptable, survey, tidy
 from clipspool.balance import Teller
 from clipspool.bays import Bays
 from clipspool.catalog import Catalog
@@ -149,6 +149,7 @@ class Daemon:
 
     def _take_on(self, name: str, root: Root, known: set[str]) -> None:
         """Hand over what a crash left between a clip's acceptance and its entry in the journal."""
+        tidy(root, self._now())
         found = survey(root, self._journal_id, known)
         for one in found.ours:
             self.scheduler.hear(Accepted(one.clip, one.jobs))

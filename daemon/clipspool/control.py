@@ -21,6 +21,7 @@ log = structlog.get_logger()
 _LINE_BYTES_MAX = 16 << 20
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 40.0
+_CONNECTIONS_MAX = 16
 _REST_SECONDS = 0.2
 """After an accept that failed, for want of descriptors perhaps."""
 
@@ -39,7 +40,7 @@ def socket_of(journal: Path) -> Path:
 
 
 class Listener:
-    """Answers commands in a thread of its own, one connection at a time."""
+    """Answers commands, each connection in a thread of its own."""
 
     def __init__(self, path: Path, answer: Callable[[str, Mapping[str, Any]], Any]) -> None:
         """Take the socket's path, and what answers `(command, arguments)`; what it raises is told back."""
@@ -47,6 +48,7 @@ class Listener:
         self._answer = answer
         self._socket: socket.socket | None = None
         self._is_stopped = threading.Event()
+        self._room = threading.BoundedSemaphore(_CONNECTIONS_MAX)
 
     def start(self) -> None:
         """Listen; the journal's lock is held, so a socket that is there is nobody's. Raises OSError."""
@@ -78,9 +80,25 @@ class Listener:
                 if self._is_stopped.wait(_REST_SECONDS):
                     return
                 continue
+            if not self._room.acquire(blocking=False):
+                connection.close()
+                continue
+            # Each on its own: one that asks nothing, or for a folder that hangs, holds up no other.
+            try:
+                threading.Thread(
+                    target=self._attend, args=(connection,), name="control-1", daemon=True
+                ).start()
+            except RuntimeError:  # no more threads: the next one may find room again
+                connection.close()
+                self._room.release()
+
+    def _attend(self, connection: socket.socket) -> None:
+        try:
             with connection, suppress(OSError):
                 connection.settimeout(_ANSWER_SECONDS)
                 self._serve(connection)
+        finally:
+            self._room.release()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection.makefile("rb") as lines:

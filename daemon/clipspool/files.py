@@ -9,6 +9,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -17,9 +18,12 @@ from io import FileIO
 
 OURS = ".clipspool"
 CHUNK = 1 << 20
+TIME_NS_MAX = 1 << 63
+"""From the year 2262 on a file's date fits no journal; some file systems know such dates."""
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Rel = str
@@ -99,6 +103,11 @@ def opened(fd: int) -> Iterator[int]:
 def temporary_name() -> str:
     """Make a name that intake ignores and no tool picks up."""
     return f".{secrets.token_hex(8)}.tmp"
+
+
+def is_temporary(name: str) -> bool:
+    """Say whether a name is one that `temporary_name` makes."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def open_regular(name: str, folder: int) -> FileIO:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
+import stat
 import threading
 import tomllib
 from collections.abc import Callable, Collection, Iterator
@@ -27,6 +27,7 @@ from clipspool.files import (
     OURS,
     Rel,
     copy_bytes,
+    is_temporary,
     join,
     name_of,
     open_beneath,
@@ -40,11 +41,11 @@ from clipspool.files import (
     sync_and_close,
     sync_folder,
     temporary_name,
+    unlink,
     write_all,
 )
 
 _NOT_YET = -1
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _TEMPORARY_SECONDS = 3600.0
 
 
@@ -111,7 +112,11 @@ class Guard:
                     file, tomli_w.dumps({"id": identity, "about": f"clipspool's {self._kind}"}).encode()
                 )
                 sync_and_close(file)
-            os.rename(temporary, self._rel[1], src_dir_fd=ours, dst_dir_fd=ours)
+            try:
+                os.rename(temporary, self._rel[1], src_dir_fd=ours, dst_dir_fd=ours)
+            except OSError:
+                unlink(temporary, ours)
+                raise
             sync_folder(ours)
         sync_folder(folder)
         return identity
@@ -245,6 +250,13 @@ class Root:
             return False
         return True
 
+    def is_folder(self, rel: Rel) -> bool:
+        """Tell whether a real folder, no link to one, has that name."""
+        try:
+            return stat.S_ISDIR(self.stat(rel).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def open(self, rel: Rel) -> FileIO:
         """Open a regular file for reading; never blocks on a FIFO. Raises NotRegular."""
         with self.folder(parent(rel)) as fd:
@@ -361,10 +373,11 @@ class Root:
     def clear_temporaries(self, rel: Rel, names: Collection[str], now: float) -> None:
         """Remove what a crash left of half-written files of ours in a folder, an hour old or more."""
         for name in names:
-            if not _TEMPORARY.fullmatch(name):
+            if not is_temporary(name):
                 continue
             with suppress(FileNotFoundError), self.folder(rel) as fd:
-                if now - os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime > _TEMPORARY_SECONDS:
+                there = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if stat.S_ISREG(there.st_mode) and now - there.st_mtime > _TEMPORARY_SECONDS:
                     os.unlink(name, dir_fd=fd)
 
     def remove(self, rel: Rel) -> None:

@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, assert_never
+
+import structlog
 
 from clipspool.duplicates import Comparison
 from clipspool.events import (
@@ -45,12 +47,15 @@ from clipspool.news import (
     Retired,
     log_line,
 )
+from clipspool.owners import Owners
 from clipspool.pacing import Brake, backoff_seconds
 from clipspool.picking import InFlight, Limits, Picker
 from clipspool.provider import Fault, FaultOf
 from clipspool.suspects import Suspects
 from clipspool.trust import Trust
 from clipspool.workers import Done, Ready, Retirement, Swept, Workers, Workshop
+
+log = structlog.get_logger()
 
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
@@ -60,6 +65,8 @@ hears shares one transaction and one sync."""
 _HEARD_MAX = 500
 _RETIRE_SECONDS = (2.0, 600.0)
 _DAY_SECONDS = 86_400.0
+_SET_BACK_SECONDS = 60.0
+"""A clock that goes back by more was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,7 @@ class Scheduler:
         self.is_draining = False
         self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self._pending: list[Heard] = []
+        self._owners = Owners(journal.open_tasks())
         self._retiring: dict[str, str] = {}
         """The inbox of each clip that is being retired, until its work folder is swept."""
         self._wanted_again: set[str] = set()
@@ -150,8 +158,10 @@ class Scheduler:
 
     def begin(self) -> None:
         """Sort out what the last end left behind: what may have been in flight is in doubt."""
-        self._turned_at = self.now()
+        self._turned_at = now = self.now()
         with self.journal.turn():
+            if (self.journal.last_written() or now) > now + _SET_BACK_SECONDS:
+                self._clock_was_set_back(now)
             for job in list(self.journal.find(states=(State.SUBMITTING,))):
                 self.happen(job, Interrupted())
             self.journal.flush()
@@ -202,10 +212,13 @@ class Scheduler:
         Raises when the journal can't be written: then every gate stays shut, and the daemon has to end.
         """
         began = time.monotonic()
-        now = self._turned_at = self.now()
+        before, now = self._turned_at, self.now()
+        self._turned_at = now
         heard = self._hear_all()
         try:
             with self.journal.turn():
+                if now < before - _SET_BACK_SECONDS:
+                    self._clock_was_set_back(now)
                 self.accept([one for one in heard if isinstance(one, Accepted)])
                 for one in heard:
                     self._take(one, now)
@@ -243,6 +256,13 @@ class Scheduler:
             self._pending.append(self._heard.get(timeout=min(max(soonest - self.now(), 0.0), seconds)))
         except queue.Empty:
             return
+
+    def _clock_was_set_back(self, now: float) -> None:
+        """Wait for no time of the wrong clock: a task is followed while its result exists."""
+        log.warning("clock_was_set_back")
+        self.journal.bring_forward(now)
+        if self.brake.is_on:
+            self._set_brake(replace(self.brake, until=now))
 
     def _hear_all(self) -> list[Heard]:
         heard, self._pending = self._pending, []
@@ -370,6 +390,7 @@ class Scheduler:
         if event is None:
             is_out = job.state is State.SUBMITTING
             event = AnswerLost(done.trouble, {}) if is_out else StageFailed("BUG", done.trouble)
+        event = self._owners.checked(job.id, event)
         if isinstance(event, Prepared):
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns)
             self.comparison.note(job, event)

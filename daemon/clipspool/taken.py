@@ -51,10 +51,10 @@ class Taken:
         listing = self._listings[folder] = _Listing(now, {fold(name) for name in present})
         return listing
 
-    def forget(self, folder: Rel) -> None:
-        """List a folder anew next time: something that was begun there did not end as planned."""
+    def forget(self) -> None:
+        """List folders anew next time: something that was begun there did not end as planned."""
         with self._lock:
-            self._listings.pop(folder, None)
+            self._listings.clear()
 
 
 def fold(name: str) -> str:

@@ -33,6 +33,7 @@ from clipspool.files import (
 )
 from clipspool.job import Clip, Job, Request, State
 from clipspool.root import Root
+from clipspool.vetting import vet
 
 WORK = f"{OURS}/work"
 REFERENCES = f"{OURS}/references"
@@ -49,6 +50,7 @@ ERROR_NOTE = ".error.toml"
 _NAME_BYTES_MAX = 255
 _MANIFEST_BYTES_MAX = 4 << 20
 _LEDGER_BYTES_MAX = 16 << 20
+_SUBMISSIONS_MAX = 1_000_000
 
 
 def folder_of(clip_id: str) -> Rel:
@@ -245,10 +247,12 @@ def open_source(root: Root, clip: Clip) -> FileIO:
 def read_manifest(root: Root, clip_id: str) -> Manifest:
     """Read a work folder's manifest; raises OSError, or ValueError when it is damaged."""
     try:
-        return Manifest.from_toml(root.read(join(folder_of(clip_id), MANIFEST), _MANIFEST_BYTES_MAX))
+        manifest = Manifest.from_toml(root.read(join(folder_of(clip_id), MANIFEST), _MANIFEST_BYTES_MAX))
+        vet(clip_id, manifest.clip, manifest.jobs)
     except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError) as error:
         msg = f"the manifest of {clip_id} is damaged: {error}"
         raise ValueError(msg) from error
+    return manifest
 
 
 def rewrite_manifest(root: Root, manifest: Manifest) -> None:
@@ -273,7 +277,7 @@ def notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
     for line in data.split(b"\n"):
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict):
             lines.append(entry)
@@ -288,7 +292,9 @@ def submissions_beyond(root: Root, clip_id: str, job_id: str, known: int) -> int
         if line.get("job") == job_id and line.get("what") == "intent":
             number = line.get("number", known + 1)
             newest, is_open = (
-                (number, True) if isinstance(number, int) and number > known else (newest, False)
+                (number, True)
+                if isinstance(number, int) and known < number < _SUBMISSIONS_MAX
+                else (newest, False)
             )
         elif line.get("job") == job_id and line.get("what") == "not_submitted":
             is_open = False

@@ -11,6 +11,7 @@ from typing import Any, assert_never
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.events import Event, Fetched, StageFailed
+from clipspool.intake.terms import Unsure
 from clipspool.job import Clip, Job, Problem, Request
 from clipspool.lifecycle import Stage
 from clipspool.media import boxes
@@ -34,6 +35,8 @@ _FRESH_SECONDS = 30.0
 _CLIP_BYTES_MAX = 200 << 30
 _HOLES_BYTES_MIN = 16 << 20
 """Smaller files may be compressed by their file system."""
+_UNSURE = frozenset({"MEDIA.CRASHED", "MEDIA.TIMEOUT", "MEDIA.STOPPED"})
+"""Want of memory or of time may be the cause as well as the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +173,18 @@ class Shop:
                 return []
 
     def inspect(self, file: int) -> tuple[dict[str, Any], list[Problem]]:
-        """Look into a clip that lies in an inbox: what it holds, and why it is no clip at all."""
+        """Look into a clip that lies in an inbox: what it holds, and why it is no clip at all.
+
+        Raises Unsure when the decoder gave up, which may not be the clip's fault.
+        """
         there = os.fstat(file)
         if there.st_size > _CLIP_BYTES_MAX:
             return {}, [Problem(f"the clip is larger than {_CLIP_BYTES_MAX >> 30} GB. Export it smaller.")]
         if there.st_size > _HOLES_BYTES_MIN and there.st_blocks * 512 < there.st_size // 2:
             return {}, [Problem("most of the file is not there yet: it has holes. Copy or export it again.")]
         seen = self.decoder.probe(file)
+        if isinstance(seen, MediaFault) and seen.code in _UNSURE:
+            raise Unsure(f"{seen.message}. {seen.what_to_do}")
         if isinstance(seen, MediaFault):
             return {}, [Problem(f"{seen.message}. {seen.what_to_do}".removesuffix(". "))]
         return seen.to_dict(), []

@@ -10,8 +10,10 @@ import time
 import unicodedata
 
 import pytest
+import tomli_w
 
-from clipspool.intake.terms import InboxChanged
+from clipspool.adopt import survey
+from clipspool.intake.terms import InboxChanged, Unsure
 from clipspool.intake.watch import Watch
 from clipspool.job import Problem, Reference
 from clipspool.root import Root, Unavailable
@@ -662,3 +664,111 @@ with open(sys.argv[2], "wb", buffering=0) as file:
     subprocess.run([sys.executable, "-c", copy, tmp_path / "whole.mp4", b.path / "a.mp4"], check=True)
     b.until(lambda: b.paths == ["a.mp4"])
     assert b.accepted[0].clip.size == len(CLIP)
+
+
+def test_what_a_crash_left_half_written_is_cleared_away_after_an_hour_and_nothing_else(bench):
+    b = bench()
+    (b.path / "day").mkdir()
+    names = {"ours": ".0123456789abcdef.tmp", "theirs": ".0123.tmp", "fresh": ".fedcba9876543210.tmp"}
+    for name in names.values():
+        (b.path / "day" / name).write_bytes(b"half")
+        os.utime(b.path / "day" / name, (EPOCH, EPOCH))
+    (b.path / "day" / ".aaaaaaaaaaaaaaaa.tmp").mkdir()
+    os.utime(b.path / "day" / names["fresh"], (EPOCH + 3000, EPOCH + 3000))
+    b.look()
+    b.look(3605)
+    assert not (b.path / "day" / names["ours"]).exists()
+    assert (b.path / "day" / names["theirs"]).exists()
+    assert (b.path / "day" / names["fresh"]).exists()
+
+
+def test_a_clip_on_which_the_decoder_gave_up_is_looked_at_again_by_itself_more_and_more_rarely(bench):
+    looks = []
+
+    def inspect(_file):
+        looks.append(b.seconds)
+        if b.seconds < 100:
+            raise Unsure("the decoder crashed on this file.")
+        return {"seconds": 2.0}, []
+
+    b = bench(rescan_seconds=1.0)
+    b._inspect = inspect
+    b.begin()
+    b.drop("a.mp4")
+    b.look()
+    for _ in range(200):
+        b.look(1.0)
+    assert b.paths == ["a.mp4"]
+    assert len(looks) == 5
+    assert b.note("a.mp4") is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"source": "../../../precious.mp4"},
+        {"path": "../../precious.mp4"},
+        {"path": "/etc/passwd"},
+        {"sidecar": "../precious.toml"},
+        {"id": "another"},
+        {"size": "big"},
+        {"size": 1 << 70},
+        {"accepted_at": float("nan")},
+        {"lies_at": "../../precious.mp4"},
+        {"media": "none"},
+        {"job": {"id": "another"}},
+        {"job": {"due_at": float("inf")}},
+        {"job": {"variant": "/../x"}},
+        {"job": {"request": {"prompt": 5, "model": "m", "seed": 1}}},
+        {"job": {"request": {"prompt": "x", "model": "m", "seed": 1 << 70}}},
+        {"job": {"request": {"prompt": "x", "model": "m", "seed": 1, "references": [{"file": "../../x"}]}}},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_is_none_of_ours_is_told_of_and_leads_nowhere(tmp_path, more):
+    clip = {"id": "abc", "inbox": "bay", "path": "a.mp4", "source": "clip.mp4", "size": 1, "mtime_ns": 1}
+    clip |= {"accepted_at": 1.0, "media": {}}
+    request = {"prompt": "x", "model": "m", "seed": 1}
+    job = {"id": "abc", "variant": "", "priority": 0, "due_at": 0.0, "request": request}
+    home = tmp_path / ".clipspool/work/abc"
+    home.mkdir(parents=True)
+    (home / "clip.mp4").write_bytes(CLIP)
+
+    def told(clip, job):
+        (home / "manifest.toml").write_text(tomli_w.dumps({"journal": "j", "clip": clip, "job": [job]}))
+        return survey(Root(tmp_path), "j", set())
+
+    assert [one.clip.path for one in told(clip, job).ours] == ["a.mp4"]
+    clip |= {key: value for key, value in more.items() if key != "job"}
+    assert told(clip, job | more.get("job", {})).damaged == ("abc",)
+    assert (home / "clip.mp4").exists()
+
+
+def test_odd_things_among_the_work_folders_keep_no_inbox_from_its_work(tmp_path):
+    work = tmp_path / ".clipspool/work"
+    work.mkdir(parents=True)
+    (work / "a-file").write_text("x")
+    (work / "a-link").symlink_to(tmp_path)
+    (work / "fifo").mkdir()
+    os.mkfifo(work / "fifo" / "manifest.toml")
+    (work / "folder").mkdir()
+    (work / "folder" / "manifest.toml").mkdir()
+    (work / "folder" / "clip.mp4").write_bytes(CLIP)
+    (work / "deep").mkdir()
+    (work / "deep" / "manifest.toml").write_text("x = " + "[" * 5000)
+    assert survey(Root(tmp_path), "j", set()).damaged == ("folder",)
+    assert (work / "folder" / "clip.mp4").exists()
+
+
+def test_a_clip_from_beyond_the_year_2262_is_told_so_for_no_journal_holds_its_date(bench):
+    b = bench()
+    path = b.drop("a.mp4")
+    os.utime(path, ns=(1 << 63, 1 << 63))
+    if path.stat().st_mtime_ns < 1 << 63:
+        pytest.skip("this file system knows no such date")
+    b.settle()
+    assert b.paths == []
+    assert "2262" in b.note("a.mp4")
+    os.utime(path)
+    b.settle()
+    assert b.paths == ["a.mp4"]

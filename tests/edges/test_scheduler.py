@@ -19,7 +19,7 @@ from clipspool.events import (
 from clipspool.job import Error, Held, Paid, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Stage
-from fakes import BUSY, NO_CREDITS, NOON, Clock, Desk
+from fakes import BUSY, NO_CREDITS, NOON, Clock, Desk, a_request
 
 S = State
 RENDERS = TaskSeen("RUNNING", rendering=True, progress=0.5)
@@ -616,3 +616,48 @@ def test_a_fault_of_one_stage_is_tried_again_after_a_pause(desk):
     assert desk.job().due_at > desk.clock.now
     assert job.results
     desk.until(S.DELIVERED)
+
+
+# --- clocks and ids that mislead ------------------------------------------------------------------------
+
+
+def test_a_task_is_followed_at_once_when_the_clock_was_set_back(desk):
+    desk.clock.passes(86_400 * 365)
+    running(desk)
+    looks = len(desk.shop.done)
+    desk.clock.passes(-86_400 * 365)
+    desk.turns(3, 1.0)
+    assert desk.shop.done[looks:]
+
+
+def test_a_task_is_followed_at_once_when_the_clock_was_set_back_while_nothing_ran(open_desk, tmp_path):
+    desk = open_desk()
+    desk.clock.passes(86_400 * 365)
+    running(desk)
+    desk.close()
+    again = Desk(tmp_path, clock=Clock(NOON + 100))
+    try:
+        again.shop.say[Stage.POLL].extend([RENDERS] * 1000)
+        again.scheduler.begin()
+        again.turns(3, 1.0)
+        assert again.shop.done
+    finally:
+        again.close()
+
+
+def test_what_its_editor_wants_later_stays_for_later_when_the_clock_was_set_back(desk):
+    desk.drop(request=a_request(not_before=NOON + 90_000), due_at=NOON + 90_000)
+    desk.turn()
+    desk.clock.passes(-7200)
+    desk.turns(5, 60.0)
+    assert desk.shop.done == []
+
+
+def test_a_task_that_was_given_to_another_job_already_is_doubted_and_its_result_taken_for_no_other(desk):
+    desk.shop.say[Stage.SUBMIT].append(after_gate(TaskCreated("task-1", 15.0)))
+    running(desk)
+    desk.shop.say[Stage.SUBMIT].append(after_gate(TaskCreated("task-1", 15.0)))
+    desk.drop("clip2")
+    job = desk.until(S.IN_DOUBT, "clip2")
+    assert "clip1" in job.reason
+    assert desk.state("clip1") is S.RUNNING

@@ -1,6 +1,7 @@
 """A clip that is done with leaves its work folder; and what work folders tell when nobody remembers."""
 
 import os
+import time
 import tomllib
 from dataclasses import replace
 from itertools import count
@@ -8,7 +9,7 @@ from itertools import count
 import pytest
 
 from clipspool import work
-from clipspool.adopt import survey
+from clipspool.adopt import survey, tidy
 from clipspool.job import Error, Held, Paid, State
 from clipspool.root import Root
 from clipspool.stages.retire import retire, sweep
@@ -317,3 +318,19 @@ def test_half_a_manifest_without_a_clip_is_cleared_away(tmp_path):
     root.create(f"{WORK}/clip1/manifest.toml", b'journal = "j1"\n[cl')
     assert survey(root, "j1", set()).damaged == ()
     assert root.names(WORK) == []
+
+
+def test_what_a_crash_left_half_written_in_our_own_folders_is_cleared_away(tmp_path):
+    root = Root(tmp_path)
+    (tmp_path / "_failed/.aaaaaaaaaaaaaaaa.tmp").mkdir(parents=True)
+    old = [".clipspool", ".clipspool/posters", "_failed/day"]
+    for folder in old:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / ".0123456789abcdef.tmp").write_bytes(b"half")
+        (tmp_path / folder / "kept.toml").write_bytes(b"")
+    os.utime(tmp_path / "_failed/.aaaaaaaaaaaaaaaa.tmp", (0, 0))
+    tidy(root, time.time() + 3000)
+    assert all((tmp_path / folder / ".0123456789abcdef.tmp").exists() for folder in old)
+    tidy(root, time.time() + 4000)
+    assert not any((tmp_path / folder / ".0123456789abcdef.tmp").exists() for folder in old)
+    assert all((tmp_path / folder / "kept.toml").exists() for folder in old)

@@ -3,6 +3,7 @@
 import pytest
 
 from faults.oracle import Oracle
+from faults.watcher import watched
 from journeys.bay import open_bay
 
 
@@ -20,7 +21,7 @@ def open_bays(tmp_path, template):
 @pytest.fixture
 def bay(open_bays):
     """Give a bay; after the test its daemon is ended and the oracle finds no violation."""
-    with open_bays() as one:
+    with open_bays() as one, watched(one):
         yield one
         if one.daemon is not None and one.daemon.poll() is None:
             assert one.stop() == 0, one.lately()

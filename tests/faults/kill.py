@@ -14,6 +14,7 @@ from pathlib import Path
 
 from clipspool.sandbox import Options, Render, serve
 from faults.oracle import Oracle
+from faults.watcher import Watcher
 from journeys.bay import Bay
 
 LIVES = ("plain", "across", "failed", "variants", "deleted")
@@ -23,7 +24,7 @@ TRACE = Path(__file__).with_name("trace.py")
 
 @dataclass
 class Verdict:
-    """What came of one point."""
+    """What came of one point; `at` holds numbers of calls, or `12=EIO` for one that failed."""
 
     at: tuple
     labels: tuple
@@ -82,8 +83,19 @@ class Bench:
         ]
 
     def point(self, *at):
-        """Kill at each of these calls in turn, let it finish, and judge."""
+        """Kill at each of these calls in turn, or let them fail, let it finish, and judge."""
         bay = self.new_bay()
+        watcher = Watcher(bay.outbox).start()
+        try:
+            verdict = self._point(bay, *at)
+        finally:
+            found = watcher.stop()
+        verdict.violations += found
+        if not verdict.violations:
+            shutil.rmtree(bay.home)
+        return verdict
+
+    def _point(self, bay, *at):
         self.drop(bay)
         oracle = Oracle(bay)
         labels, violations = [], []
@@ -96,8 +108,6 @@ class Bench:
         found = oracle.violations()
         verdict.left_over = [v for v in found if v.startswith("I10")]
         violations += [v for v in found if v not in verdict.left_over]
-        if not violations:
-            shutil.rmtree(bay.home)
         return verdict
 
     def finish(self, bay, verdict):

@@ -60,7 +60,29 @@ class Oracle:
         if not self.bay.ledger.exists():
             return []
         creates = [json.loads(line) for line in self.bay.ledger.read_text().splitlines()]
+        made_of = self._made_of()
+        creates = [c | {"sha256": made_of.get(c["sha256"], c["sha256"])} for c in creates]
         return [c for c in creates if self.bay.is_alone or c["sha256"] in self.bay.dropped]
+
+    def _made_of(self):
+        """Give, for what was made of a clip to fit its model, the clip: as provenance and papers tell."""
+        made_of = {}
+        papers = [*self.bay.outbox.rglob("*.toml"), *self.bay.inbox.glob(".clipspool/work/*/*.sent.toml")]
+        for path in papers:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                told = tomllib.loads(path.read_text())
+                if "result" in told and "sent_sha256" in told["result"]:
+                    made_of[told["result"]["sent_sha256"]] = told["result"]["source_sha256"]
+                elif told["source"]["of"]:
+                    made_of[told["source"]["sha256"]] = told["source"]["of"]
+        return made_of
+
+    def doubts(self):
+        """Count what is in doubt, and the false alarms among it (I12): no task of theirs was ever made."""
+        jobs, clips, _, _ = self._journal()
+        doubtful = [clips[j["clip_id"]]["sha256"] for j in jobs if j["held"] == "in_doubt"]
+        paid = Counter(create["sha256"] for create in self.ledger())
+        return len(doubtful), sum((Counter(doubtful) - paid).values())
 
     def _files(self):
         """Count the files of the inbox by their SHA-256."""
@@ -159,6 +181,15 @@ class Oracle:
             states = {job["state"] for job in by_clip[clip["id"]]}
             if place == b"_done" and states - {"delivered"} and clip["retired_at"]:
                 self._say("I4", f"{clip['path']} is in _done while its jobs are {states}")
+        by_hash = defaultdict(set)
+        for clip in clips.values():
+            by_hash[clip["sha256"]] |= {job["state"] for job in by_clip[clip["id"]]}
+        for path in (self.bay.inbox / "_done").rglob("*"):
+            if not path.is_file() or path.suffix == ".toml":
+                continue
+            states = by_hash.get(hashlib.sha256(path.read_bytes()).hexdigest(), set())
+            if states and states - {"delivered"}:
+                self._say("I4", f"{path.name} lies in _done while the journal says {states}")
 
     def _tasks_known(self, jobs, tasks, clips):
         known = {task["task_id"] for task in tasks if task["task_id"]}

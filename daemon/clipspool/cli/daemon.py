@@ -21,7 +21,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
 
     Ctrl-C and SIGTERM finish what is under way and exit 0; SIGHUP reads the configuration again.
     """
-    settings = context.settings(logged=True)
+    settings = context.settings(logged=True, looks=True)
     import structlog
 
     from clipspool import failpoint

@@ -25,13 +25,17 @@ class Context:
         """Take the file of `--config`, None to look in the usual places."""
         self.config = config
 
-    def settings(self, *, logged: bool = False) -> Settings:
-        """Read the configuration, or end with exit code 78 and one clear sentence."""
+    def settings(self, *, logged: bool = False, looks: bool = False) -> Settings:
+        """Read the configuration, or end with exit code 78 and one clear sentence.
+
+        `looks`: see that the folders are apart; else none is touched, so that a file server that hangs holds
+        up no command.
+        """
         from clipspool import logs
         from clipspool.settings import SettingsError, load
 
         try:
-            settings = load(self.config)
+            settings = load(self.config, looks=looks)
         except SettingsError as error:
             refuse(str(error))
         logs.configure(

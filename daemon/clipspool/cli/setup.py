@@ -71,7 +71,7 @@ def init(folder: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
 def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_json: bool) -> None:
     """Look at everything that a run will need, and say what to do where it lacks. Spends nothing."""
-    settings = context.settings()
+    settings = context.settings(looks=True)
     from clipspool.check import is_fit, look, systemd_drop_in
 
     if systemd:

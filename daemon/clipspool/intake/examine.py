@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, assert_never
 
-from clipspool.files import Rel
+from clipspool.files import TIME_NS_MAX, Rel
 from clipspool.intake.keys import SEED_MAX
 from clipspool.intake.layers import Draft, Wanted, drafts, located
 from clipspool.intake.names import readable
 from clipspool.intake.pair import Entry, Waits
-from clipspool.intake.settle import SIZE, Stamp, stamp_of
+from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
 from clipspool.intake.sidecar import BYTES_MAX, Layer, parse, too_large
-from clipspool.intake.terms import Rules
+from clipspool.intake.terms import Rules, Unsure
 from clipspool.job import Problem, Reference, Request
 from clipspool.media.boxes import Complete, Incomplete, Unrecognised, completeness
 from clipspool.root import Root
@@ -25,7 +25,10 @@ from clipspool.work import REFERENCE
 Check = Callable[[Request, dict[str, Any]], list[Problem]]
 """Compares a request and the media facts of its clip with the model: what is wrong, before any is spent."""
 Inspect = Callable[[int], tuple[dict[str, Any], list[Problem]]]
-"""Looks into an open clip by its descriptor: media facts, and why it is no clip at all."""
+"""Looks into an open clip by its descriptor: media facts, and why it is no clip at all. May raise Unsure."""
+
+_AGAIN_SECONDS = 10.0
+_AGAIN_SECONDS_MAX = 3600.0
 
 
 class Changed(Exception):
@@ -62,6 +65,15 @@ class Wrong:
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Unsure:
+    stamp: Stamp
+    at: float
+    """Monotonic seconds: looked at again no sooner."""
+    pause: float
+    reason: str
+
+
 class Examination:
     """Everything that is asked of a clip between pairing and acceptance, for one inbox."""
 
@@ -81,11 +93,16 @@ class Examination:
         self._check = check
         self._inspect = inspect
         self._verdicts: dict[Rel, tuple[Stamp, Wrong | dict[str, Any]]] = {}
+        self._unsure: dict[Rel, _Unsure] = {}
 
     # --- looking ----------------------------------------------------------------------------------------
 
     def examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Wrong | Waits:
         """Judge a pairing at `now` (monotonic seconds). Raises Changed and OSError."""
+        if abs(pairing.stamp[MTIME_NS]) >= TIME_NS_MAX:
+            return Wrong(
+                (Problem("its date lies beyond the year 2262; copy the clip, or set its date anew"),)
+            )
         sidecar: Layer | None = None
         if pairing.sidecar is not None and pairing.sidecar_stamp is not None:
             sidecar = self.read_layer(pairing.sidecar, pairing.sidecar_stamp, is_own=True)
@@ -126,6 +143,9 @@ class Examination:
         known = self._verdicts.get(pairing.clip)
         if known is not None and known[0] == pairing.stamp:
             return known[1]
+        unsure = self._unsure.get(pairing.clip)
+        if unsure is not None and unsure.stamp == pairing.stamp and now < unsure.at:
+            return Waits(pairing.clip, unsure.reason, is_problem=True, look_at=unsure.at)
         with self._root.open(pairing.clip) as file:
             if _stamp(file.fileno()) != pairing.stamp:
                 raise Changed(pairing.clip)
@@ -141,7 +161,10 @@ class Examination:
                 case Complete("zip"):
                     problems.append(Problem("it is a ZIP archive, not a video"))
                 case Complete():
-                    facts, problems = self._inspect(file.fileno())
+                    try:
+                        facts, problems = self._inspect(file.fileno())
+                    except Unsure as unsure:
+                        return self._look_again(pairing, now, str(unsure))
                 case _:
                     assert_never(verdict)
             if _stamp(file.fileno()) != pairing.stamp:
@@ -150,9 +173,19 @@ class Examination:
         self._verdicts[pairing.clip] = (pairing.stamp, answer)
         return answer
 
+    def _look_again(self, pairing: Pairing, now: float, reason: str) -> Waits:
+        """Put off a clip that could not be looked into, longer each time: perhaps it was not its fault."""
+        before = self._unsure.get(pairing.clip)
+        is_first = before is None or before.stamp != pairing.stamp
+        pause = _AGAIN_SECONDS if is_first or before is None else min(before.pause * 2, _AGAIN_SECONDS_MAX)
+        unsure = _Unsure(pairing.stamp, now + pause, pause, f"{reason} It is looked at again by itself.")
+        self._unsure[pairing.clip] = unsure
+        return Waits(pairing.clip, unsure.reason, is_problem=True, look_at=unsure.at)
+
     def forget(self, path: Rel) -> None:
         """Drop what is remembered of a clip that is gone or taken."""
         self._verdicts.pop(path, None)
+        self._unsure.pop(path, None)
 
     def _find_references(
         self, pairing: Pairing, made: Sequence[Draft], problems: list[Problem], now: float

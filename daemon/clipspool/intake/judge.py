@@ -315,8 +315,13 @@ class Judge:
         self._notes.clear(path, folder.notes if folder is not None else ())
 
     def clear_strays(self) -> None:
-        """Remove notes of ours that belong to no file any more. Raises Unavailable."""
+        """Remove notes of ours that belong to no file any more, and what a crash left half-written.
+
+        Raises Unavailable.
+        """
         for folder in self._tree.folders.values():
+            if folder.temporaries:
+                self._root.clear_temporaries(folder.rel, tuple(folder.temporaries), self._now())
             if fresh := folder.take_fresh_notes():
                 self._notes.clear_strays(folder.rel, fresh, folder.waiting_names())
 

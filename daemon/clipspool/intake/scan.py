@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from clipspool.files import Rel
+from clipspool.files import Rel, is_temporary
 from clipspool.intake.names import DEFAULTS, Kind, Names
 from clipspool.intake.pair import Entry
 from clipspool.intake.references import SUFFIXES
@@ -28,6 +28,8 @@ class Folder:
         """The names of the folders in it that are looked into."""
         self.notes: set[str] = set()
         """The names of problem notes in it."""
+        self.temporaries: set[str] = set()
+        """The names in it under which we write before a file gets its own."""
         self.defaults_changed = False
         """Whether its `_defaults.toml` came, changed, settled or went; the caller sets it back to False."""
         self.images_changed = False
@@ -116,6 +118,8 @@ class Folder:
             if kind is Kind.NOTE:
                 self.notes.add(name)
                 self._fresh_notes.add(name)
+            elif kind is Kind.IGNORED and is_temporary(name):
+                self.temporaries.add(name)
             elif kind is Kind.TEMPORARY or kind in _STAMPED:
                 self._groups.setdefault(self._names.base(name), set()).add(name)
                 if kind is Kind.TEMPORARY:
@@ -126,6 +130,7 @@ class Folder:
         for name in names:
             self._kinds.pop(name, None)
             self.notes.discard(name)
+            self.temporaries.discard(name)
             base = self._names.base(name)
             group = self._groups.get(base)
             if group is not None:

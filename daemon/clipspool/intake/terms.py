@@ -15,6 +15,10 @@ InboxState = Literal["starting", "watching", "offline"]
 EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv"})
 
 
+class Unsure(Exception):
+    """A clip could not be looked into, perhaps through no fault of its own; the message is for its editor."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """An inbox's part of the configuration, as far as intake goes."""

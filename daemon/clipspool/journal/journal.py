@@ -659,6 +659,29 @@ class Journal:
         rows = self._connection.execute(query)
         return [Tally(inbox, State(state), held, bool(later), n) for inbox, state, held, later, n in rows]
 
+    def open_tasks(self) -> dict[str, str]:
+        """Give the job of each task that is still to be followed or fetched."""
+        followed = [s.value for s in (State.RUNNING, State.RENDERED, State.FETCHED)]
+        query = sa.select(tasks.c.task_id, tasks.c.job_id).join(jobs, jobs.c.id == tasks.c.job_id)
+        query = query.where(jobs.c.state.in_(followed), tasks.c.task_id.is_not(None))
+        return {row.task_id: row.job_id for row in self._connection.execute(query)}
+
+    def last_written(self) -> float | None:
+        """Say when, by the clock of then, the last event was written."""
+        query = sa.select(events.c.at).order_by(events.c.id.desc()).limit(1)
+        at: float | None = self._connection.execute(query).scalar()
+        return at
+
+    def bring_forward(self, now: float) -> None:
+        """Let everything be due that waits, but for what its editor wants later: the clock was set back."""
+        self.flush()
+        waiting = [s.value for s in (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)]
+        late = sa.and_(jobs.c.state.in_(waiting), jobs.c.due_at > now)
+        is_wanted_later = jobs.c.request.contains('"not_before"')
+        self._connection.execute(sa.update(jobs).where(late, ~is_wanted_later).values(due_at=now))
+        self._connection.execute(sa.update(clips).where(clips.c.retire_due > now).values(retire_due=now))
+        self._jobs.clear()
+
     def folders(self, inbox: str) -> set[str]:
         """Give the ids of an inbox's clips that have not retired: those with a work folder."""
         query = sa.select(clips.c.id).where(clips.c.inbox == inbox, clips.c.retired_at.is_(None))

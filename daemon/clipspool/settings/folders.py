@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path, PurePosixPath
@@ -11,6 +13,9 @@ from pathlib import Path, PurePosixPath
 from clipspool import mounts
 from clipspool.settings.keys import Settings
 from clipspool.settings.wording import Loc, Mistake
+
+_SECONDS_MAX = 3.0
+"""A folder that does not answer within this time, on a file server that hangs, is compared by name alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +33,16 @@ class _Folder:
 
 def overlaps(settings: Settings) -> Iterator[Mistake]:
     """Find inboxes that share or hold each other, and in- and outboxes that do. Outboxes may be shared."""
-    folders = [
-        _look(("inbox", index, key), path)
+    places: list[tuple[Loc, Path]] = [
+        (("inbox", index, key), path)
         for index, inbox in enumerate(settings.inbox)
         for key, path in (("path", inbox.path), ("outbox", inbox.outbox))
     ]
+    public_url = settings.transport.public_url
+    if public_url is not None:
+        places.append((("transport", "public_url", "folder"), public_url.folder))
+    *folders, journal = _look_at_all([*places, (("journal", "path"), settings.journal.path)])
+    served = folders.pop() if public_url is not None else None
     for one, other in combinations(folders, 2):
         if not (one.is_inbox or other.is_inbox):
             continue
@@ -40,17 +50,35 @@ def overlaps(settings: Settings) -> Iterator[Mistake]:
         if words:
             whose = f"`{one.loc[-1]}` of number {int(one.loc[1]) + 1} ({one.path})"
             yield Mistake(other.loc, f"({other.path}) {words} {whose}")
-    if settings.transport.public_url is not None:
-        served = _look(("transport", "public_url", "folder"), settings.transport.public_url.folder)
+    if served is not None:
         for folder in folders:
             if words := _relation(folder, served):
                 yield Mistake(served.loc, f"({served.path}) {words} an inbox or outbox ({folder.path})")
-    journal = _look(("journal", "path"), settings.journal.path)
     for folder in folders:
         if _relation(folder, journal) in {"lies inside", "is the same folder as"}:
             yield Mistake(journal.loc, f"must not lie inside an inbox or outbox ({folder.path})")
         if folder.path == Path("/"):
             yield Mistake(folder.loc, "must not be the root of all files")
+
+
+def _look_at_all(places: Sequence[tuple[Loc, Path]]) -> list[_Folder]:
+    seen: dict[Loc, _Folder] = {}
+
+    def look(loc: Loc, path: Path) -> None:
+        seen[loc] = _look(loc, path)
+
+    threads = [threading.Thread(target=look, args=place, daemon=True) for place in places]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + _SECONDS_MAX
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0.0))
+    return [seen.get(loc) or _unseen(loc, path) for loc, path in places]
+
+
+def _unseen(loc: Loc, path: Path) -> _Folder:
+    pure = PurePosixPath(os.path.abspath(path))  # noqa: PTH100 - resolving would ask the disk again
+    return _Folder(loc, loc[-1] == "path", path, pure, (f"unseen {pure}", pure), frozenset(), None)
 
 
 def _look(loc: Loc, path: Path) -> _Folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from clipspool.bay import Bay
 from clipspool.events import Delivered, Event, ResultGone
 from clipspool.failpoint import reach
-from clipspool.files import NotRegular, Rel, join, name_of, parent, sha256_of, split_suffix
+from clipspool.files import NotRegular, Rel, join, name_of, parent, parts, sha256_of, split_suffix
 from clipspool.job import Clip, Job, Result, utc
 from clipspool.provenance import is_ours, provenance
 from clipspool.sent import Sent, read_sent
@@ -23,6 +24,11 @@ UNTOUCHED = "_untouched"
 NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
 _NAME_BYTES_MAX = 255
 _PAPER_BYTES_MAX = 256 << 10
+_REFUSED_NAME = frozenset({errno.EINVAL, errno.EILSEQ})
+_UNPORTABLE = re.compile(r'[<>:"\\|?*\x00-\x1f\x7f\ufffd]')
+_RESERVED = frozenset(
+    {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+)
 
 
 def deliver(job: Job, clip: Clip, bay: Bay, now: float) -> Event:
@@ -39,7 +45,7 @@ def deliver(job: Job, clip: Clip, bay: Bay, now: float) -> Event:
         try:
             name = _Publishing(job, clip, bay, sent, now).run(result, tail)
         except BaseException as trouble:
-            bay.taken.forget(parent(clip.path))
+            bay.taken.forget()
             if isinstance(trouble, _Gone):
                 return ResultGone(result.file)
             raise
@@ -60,12 +66,21 @@ class _Publishing:
     now: float
 
     def run(self, result: Result, tail: str) -> Rel:
-        """Publish one result, and give its name."""
+        """Publish one result, and give its name: the clip's, as far as the outbox's file system allows it."""
+        folder = parent(self.clip.path)
+        base = base_name(self.job, self.clip, self.bay.result_name, self.now)
+        try:
+            return self._publish(result, tail, folder, base)
+        except OSError as error:
+            if error.errno not in _REFUSED_NAME:
+                raise
+        return self._publish(result, tail, join(*map(portable, parts(folder))), portable(base))
+
+    def _publish(self, result: Result, tail: str, folder: Rel, base: str) -> Rel:
         job, clip, bay = self.job, self.clip, self.bay
-        folder = parent(clip.path)
         bay.outbox.make_folders(folder)
         file = join(folder_of(clip.id), result.file)
-        for name in names(base_name(job, clip, bay.result_name, self.now), result.suffix, tail):
+        for name in names(base, result.suffix, tail):
             rel, paper = join(folder, name), join(folder, name + ".toml")
             if not bay.taken.take(bay.outbox, folder, (name, name + ".toml"), self.now):
                 if not _wrote(bay, paper, job, result):
@@ -129,6 +144,13 @@ def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
         date=utc(now).strftime("%Y-%m-%d"),
     )
     return filled.replace("/", "_").replace("\0", "_").lstrip(".") or job.id
+
+
+def portable(name: str) -> str:
+    """Spell a name as every file system takes it; SMB and FAT know fewer letters than Linux."""
+    name = _UNPORTABLE.sub("_", name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    name = name.rstrip(" .") or "_"
+    return name + "_" if name.partition(".")[0].upper() in _RESERVED else name
 
 
 def names(base: str, suffix: str, tail: str = "") -> Iterator[str]:

@@ -10,7 +10,7 @@ from io import FileIO
 
 from clipspool.bay import Bay
 from clipspool.events import Changed, Event, Failed, Postponed, Prepared, StageFailed
-from clipspool.files import CHUNK, join, sha256_of
+from clipspool.files import CHUNK, TIME_NS_MAX, join, sha256_of
 from clipspool.fingerprint import fingerprint
 from clipspool.job import Clip, Error, Job, Request
 from clipspool.media.decoder import Decoder
@@ -52,13 +52,17 @@ def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
             Error(
                 "CLIP.MISSING",
                 f"{clip.path} is gone: it is neither in its work folder nor where it retired to",
-                "Drop the clip again.",
+                "Drop it again. Was an older journal put back? Look into `_done` and the outbox first.",
             )
         )
     with file:
         read = _read(file, clip, kit.stopping)
         if not isinstance(read, Clip):
             return read
+        if abs(read.mtime_ns) >= TIME_NS_MAX:
+            return Failed(
+                Error("CLIP.DATE", "its date lies beyond the year 2262", "Set it, and drop it again.")
+            )
         return _make_ready(job, read, file, bay, kit)
 
 

@@ -61,7 +61,12 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
         if root.space() < clip.size + SPARE_BYTES:
             return StageFailed("DISK.FULL", f"{root.path} has no room for a result; nothing was sent")
     gated = _Gate(job, clip, bay, desk.provider.profile, gate)
-    here = bay.inbox.stat(join(folder_of(clip.id), clip.source))
+    try:
+        here = bay.inbox.stat(join(folder_of(clip.id), clip.source))
+    except FileNotFoundError:
+        return Changed(
+            "the clip is gone from its work folder", is_settled=True
+        )  # preparing it says what to do
     if (here.st_size, here.st_mtime_ns) != (clip.size, clip.mtime_ns):
         return Changed()
     call = _call(job, clip, bay, desk.depot, desk.compose)

@@ -1,0 +1,346 @@
+"""The bugs of FAULTS §5, planted one at a time into a copy of the program; the bench has to catch each one.
+
+A bug is a list of replacements of source text. A text that is not there exactly once fails loudly: the program
+has changed, and the bug has to be planted anew. Usage: python tests/faults/bugs.py [NAME...]
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parents[2]
+PACKAGE = TREE / "daemon" / "clipspool"
+SECONDS_MAX = 300
+PROMISES, NAS, MACHINE = "faults/test_promises.py", "faults/test_nas.py", "edges/test_scheduler_machine.py"
+
+
+@dataclass(frozen=True)
+class Bug:
+    """What is planted, and the test that has to fail for it."""
+
+    says: str
+    changes: tuple
+    """(file, text, what stands in its place), each."""
+    caught_by: str
+
+    def plant(self, package):
+        """Change a copy of the program; raises ValueError where the program has changed."""
+        for file, text, instead in self.changes:
+            path = package / file
+            source = path.read_text()
+            if source.count(text) != 1:
+                raise ValueError(f"{file} holds this {source.count(text)} times, not once:\n{text}")
+            path.write_text(source.replace(text, instead))
+            compile(path.read_text(), str(path), "exec")
+
+
+BUGS = {
+    "intent-after-post": Bug(
+        "the intent is recorded once the answer is there",
+        (
+            ("runway/post.py", "if not gate():", "if False:"),
+            (
+                "runway/post.py",
+                "            return self._exchange(itertools.chain([first], pieces))\n",
+                (
+                    "            answer = self._exchange(itertools.chain([first], pieces))\n"
+                    "            gate()\n"
+                    "            return answer\n"
+                ),
+            ),
+        ),
+        f"{PROMISES}::test_killed_while_the_request_is_on_its_way_it_is_in_doubt_and_never_sent_again",
+    ),
+    "gate-before-commit": Bug(
+        "the request is let go before the intent is committed",
+        (
+            (
+                "scheduler.py",
+                "self._after.append(lambda: ready.gate.set_result(True))",
+                "ready.gate.set_result(True)",
+            ),
+        ),
+        MACHINE,
+    ),
+    "synchronous-normal": Bug(
+        "the journal is written with synchronous=NORMAL",
+        (("journal/database.py", '"synchronous": 2,', '"synchronous": 1,'),),
+        f"{PROMISES}::test_what_was_about_to_be_paid_for_is_in_the_journal_after_the_power_was_cut",
+    ),
+    "no-file-sync": Bug(
+        "files are not synced before they get their name",
+        (
+            (
+                "files.py",
+                "    os.fsync(file.fileno())\n    file.close()",
+                "    file.close()",
+            ),
+        ),
+        f"{PROMISES}::test_what_was_delivered_is_there_after_the_power_was_cut",
+    ),
+    "no-folder-sync": Bug(
+        "folders are not synced after a name was given",
+        (("files.py", "    try:\n        os.fsync(fd)\n", "    try:\n        os.fstat(fd)\n"),),
+        f"{PROMISES}::test_what_was_delivered_is_there_after_the_power_was_cut",
+    ),
+    "rename-before-verify": Bug(
+        "a copy gets its final name before it is compared",
+        (
+            (
+                "root.py",
+                "                with open_regular(temporary, folder) as again:\n",
+                (
+                    "                rename_new(temporary, folder, name_of(to_rel), folder)\n"
+                    "                with open_regular(name_of(to_rel), folder) as again:\n"
+                ),
+            ),
+            (
+                "root.py",
+                "                rename_new(temporary, folder, name_of(to_rel), folder)\n            except",
+                "            except",
+            ),
+        ),
+        f"{NAS}::test_a_file_server_that_loses_what_was_written_never_shows_it_under_a_final_name",
+    ),
+    "written-in-place": Bug(
+        "a result from another file system is written under its final name",
+        (
+            (
+                "root.py",
+                "        temporary = temporary_name()\n        with self.open(rel) as source",
+                "        temporary = name_of(to_rel)\n        with self.open(rel) as source",
+            ),
+            (
+                "root.py",
+                "                rename_new(temporary, folder, name_of(to_rel), folder)\n            except",
+                "            except",
+            ),
+        ),
+        f"{PROMISES}::test_an_outbox_on_another_file_system_shows_a_result_only_when_it_is_whole",
+    ),
+    "retry-on-timeout": Bug(
+        "a paid request whose answer is late is taken for one that was not sent",
+        (
+            (
+                "runway/post.py",
+                "            said = describe(error)\n            return Unclear(",
+                (
+                    "            said = describe(error)\n"
+                    "            if isinstance(error, TimeoutError):\n"
+                    "                return NotSent(wire_fault(error))\n"
+                    "            return Unclear("
+                ),
+            ),
+            (
+                "stages/submit.py",
+                "            if gated.is_open:\n                gated.note",
+                "            if False:\n                gated.note",
+            ),
+        ),
+        f"{PROMISES}::test_an_answer_that_comes_too_late_is_in_doubt_and_not_asked_for_again",
+    ),
+    "redirect-followed": Bug(
+        "a paid request follows redirects",
+        (
+            (
+                "runway/client.py",
+                "            answer = post.send(gate)\n",
+                (
+                    "            answer = post.send(gate)\n"
+                    "            if getattr(answer, 'status', 0) in (307, 308):\n"
+                    "                body.__enter__()\n"
+                    "                answer = self._paid_post(call.endpoint, key, open_body(call.body)).send(lambda: True)\n"
+                ),
+            ),
+        ),
+        f"{PROMISES}::test_a_paid_request_that_is_answered_with_a_redirect_is_not_sent_to_another_place[307]",
+    ),
+    "source-moved-early": Bug(
+        "the source moves before `delivered` is recorded",
+        (
+            (
+                "workshop.py",
+                "                return deliver(job, clip, tools.bays[job.inbox], self.now())\n",
+                (
+                    "                event = deliver(job, clip, tools.bays[job.inbox], self.now())\n"
+                    "                from dataclasses import replace\n"
+                    "                from clipspool.job import State\n"
+                    "                retire(clip, [replace(job, state=State.DELIVERED)], tools.bays[job.inbox])\n"
+                    "                return event\n"
+                ),
+            ),
+        ),
+        f"{PROMISES}::test_a_source_moves_only_once_the_journal_says_delivered",
+    ),
+    "created-only": Bug(
+        "clips are found by `created` events alone",
+        (
+            (
+                "intake/watch.py",
+                "    FileMovedEvent,\n    FileClosedEvent,\n    FileDeletedEvent,\n    DirCreatedEvent,\n    DirMovedEvent,\n    DirDeletedEvent,\n]",
+                "]",
+            ),
+            (
+                "intake/inbox.py",
+                "self._rescan_at = now + self._rules.rescan_seconds\n            if",
+                "self._rescan_at = inf\n            if",
+            ),
+        ),
+        f"{PROMISES}::test_a_clip_renamed_into_place_is_seen",
+    ),
+    "missing-mount-is-empty": Bug(
+        "an empty mount point is taken for a folder from which all was deleted",
+        (
+            (
+                "root.py",
+                "            if found is None and self._known is None:",
+                "            if found is None:",
+            ),
+            ("root.py", "self._known not in {None, found}", "False"),
+        ),
+        "faults/test_folders.py::test_a_vanished_inbox_goes_offline_and_its_clips_go_on_when_it_is_back",
+    ),
+    "close-error-swallowed": Bug(
+        "what close says is not heard",
+        (
+            (
+                "files.py",
+                "    os.fsync(file.fileno())\n    file.close()",
+                "    os.fsync(file.fileno())\n    with suppress(OSError):\n        file.close()",
+            ),
+        ),
+        f"{NAS}::test_a_file_server_that_says_only_at_close_that_bytes_are_lost_is_heard",
+    ),
+    "missing-length-trusted": Bug(
+        "a download without a length is whole when the wire ends",
+        (
+            (
+                "workshop.py",
+                (
+                    "        seen = self.decoder.verify(file.fileno())\n        if isinstance(seen, MediaFault):\n"
+                    '            return Seen("", seen.message)\n        return Seen(boxes'
+                ),
+                "        return Seen(boxes",
+            ),
+        ),
+        f"{PROMISES}::test_a_result_that_ends_early_without_a_length_is_not_taken_for_whole",
+    ),
+    "no-jitter": Bug(
+        "pauses grow without jitter",
+        (("pacing.py", "return ceiling * max(random(), 0.05)", "return ceiling"),),
+        f"{PROMISES}::test_those_that_failed_together_are_not_tried_again_in_step",
+    ),
+    "doubt-sent-again": Bug(
+        "after a crash what may have been sent is sent again",
+        (
+            (
+                "lifecycle.py",
+                "    return replace(lost, held=Held.IN_DOUBT)\n",
+                "    return replace(lost, state=State.QUEUED)\n",
+            ),
+        ),
+        f"{PROMISES}::test_killed_while_the_request_is_on_its_way_it_is_in_doubt_and_never_sent_again",
+    ),
+    "retired-with-open-jobs": Bug(
+        "a clip retires with the first of its jobs that ends",
+        (
+            (
+                "journal/journal.py",
+                "_STILL_OPEN = sa.select(jobs.c.clip_id).where(",
+                "_STILL_OPEN = sa.select(jobs.c.clip_id).where(sa.false(),",
+            ),
+        ),
+        MACHINE,
+    ),
+    "unsettled-accepted": Bug(
+        "a clip counts as soon as it is seen",
+        (
+            (
+                "intake/settle.py",
+                "        self._unsettled.add(name)\n",
+                "        self._unsettled.discard(name)\n",
+            ),
+        ),
+        "edges/test_inbox_machine.py",
+    ),
+    "name-overwritten": Bug(
+        "a name that is taken is overwritten",
+        (("files.py", "_RENAME_NOREPLACE = 1", "_RENAME_NOREPLACE = 0"),),
+        "edges/test_files.py::test_move_and_copy_never_replace",
+    ),
+    "key-shown-to-anybody": Bug(
+        "the key goes to whoever serves the result",
+        (("runway/download.py", "if is_ours and self._key:", "if self._key:"),),
+        "edges/test_runway.py::test_the_key_goes_to_the_apis_own_host_only",
+    ),
+}
+
+
+def copied(folder):
+    """Copy the program into a folder that goes before it on Python's path."""
+    shutil.copytree(PACKAGE, folder / "clipspool", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder / "clipspool"
+
+
+def hunt(name):
+    """Plant a bug and run the test that has to catch it; gives the seconds it took and what went wrong, if."""
+    bug, begun = BUGS[name], time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="clipspool-bug-") as folder:
+        try:
+            bug.plant(copied(Path(folder)))
+        except (ValueError, SyntaxError) as error:
+            return 0.0, f"cannot be planted: {error}"
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            "heavy or not heavy",
+        ]
+        command += ["--hypothesis-seed=1", f"tests/{bug.caught_by}"]
+        env = {
+            **os.environ,
+            "PYTHONPATH": folder,
+            "CLIPSPOOL_TEST_EXAMPLES": "60",
+            "CLIPSPOOL_TEST_AS_FOUND": "1",
+        }
+        try:
+            done = subprocess.run(
+                command, cwd=TREE, env=env, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return time.monotonic() - begun, "the test does not end"
+    seconds = time.monotonic() - begun
+    if done.returncode == 0:
+        return (
+            seconds,
+            "is not caught" if "skipped" not in done.stdout else "skipped: this machine cannot show it",
+        )
+    if done.returncode != 1 or "Error collecting" in done.stdout:
+        return seconds, f"pytest ended with {done.returncode}: {done.stdout[-2000:]}"
+    return seconds, ""
+
+
+def main():
+    names = sys.argv[1:] or list(BUGS)
+    missed = 0
+    for name in names:
+        seconds, why = hunt(name)
+        missed += bool(why)
+        sys.stdout.write(f"{name:24} {'caught' if not why else 'MISSED: ' + why} ({seconds:.0f} s)\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{len(names) - missed} of {len(names)} planted bugs caught\n")
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

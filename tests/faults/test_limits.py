@@ -1,0 +1,193 @@
+"""Limits of the system, the clock and the operator's own doings against the running daemon."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from faults.oracle import Oracle
+from faults.test_ends import settle_doubts
+from faults.watcher import watched
+
+pytestmark = pytest.mark.heavy
+
+
+def traced(*inject):
+    words = ["strace", "-f", "-qq", "-o", "/dev/null", *(word for one in inject for word in ("-e", one))]
+    if subprocess.run([*words, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("strace is not there, or may not trace")
+    return words
+
+
+def limited(words):
+    return ["sh", "-c", f'ulimit {words}; exec "$@"', "sh"]
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EROFS"])
+def test_a_journal_that_fails_to_sync_ends_the_daemon_and_nothing_is_paid_twice(open_bays, error):
+    with open_bays() as bay:
+        for number in range(3):
+            bay.drop(f"n{number}.mp4")
+        for when in (12, 20, 30):
+            failing = traced("trace=fdatasync", f"inject=fdatasync:error={error}:when={when}")
+            bay.start("--until-idle", wait=False, before=failing)
+            assert bay.daemon.wait(60) in {0, 1}
+            assert Oracle(bay).violations(at_rest=False) == []
+        bay.daemon = None
+        settle_doubts(bay)
+        assert list(bay.jobs().values()) == ["delivered"] * 3
+        assert Oracle(bay).violations() == []
+
+
+def test_without_inotify_clips_are_found_all_the_same(bay):
+    bay.start(before=traced("trace=inotify_add_watch", "inject=inotify_add_watch:error=ENOSPC"))
+    bay.drop()
+    bay.until_retired()
+    assert bay.told("status")["inboxes"][0]["detect"] == "rescan"
+
+
+@pytest.mark.parametrize("words", ["-f 40", "-v 1500000", "-n 30"])
+def test_under_a_limit_of_the_system_nothing_is_lost_or_paid_twice(open_bays, words):
+    with open_bays() as bay:
+        for number in range(4):
+            bay.drop(f"n{number}.mp4")
+        with watched(bay):
+            bay.start("--until-idle", wait=False, before=limited(words))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                bay.daemon.wait(15)
+            bay.stop(signal.SIGKILL)
+            assert Oracle(bay).violations(at_rest=False) == []
+        settle_doubts(bay)
+        assert list(bay.jobs().values()) == ["delivered"] * 4
+        assert bay.paid == 4
+        assert [v for v in Oracle(bay).violations() if not v.startswith("I10")] == []
+
+
+def test_a_storm_of_reloads_valid_and_not_changes_nothing_of_what_runs(bay):
+    bay.start()
+    for number in range(60):
+        bay.configure(provider=f"running_max = {number % 7 + 1}" if number % 3 else 'running_max = "x"')
+        bay.daemon.send_signal(signal.SIGHUP)
+        if number % 10 == 0:
+            bay.drop(f"n{number}.mp4")
+        time.sleep(0.03)
+    bay.configure()
+    bay.daemon.send_signal(signal.SIGHUP)
+    bay.until_retired(6, 40)
+    assert bay.paid == 6
+
+
+def test_a_daemon_that_is_stopped_and_continued_again_and_again_pays_once(bay):
+    bay.configure(provider="answer_seconds = 1.5")
+    bay.start()
+    for number in range(6):
+        bay.drop(f"n{number}.mp4")
+    for _ in range(8):
+        time.sleep(0.25)
+        bay.daemon.send_signal(signal.SIGSTOP)
+        time.sleep(0.6)
+        bay.daemon.send_signal(signal.SIGCONT)
+    bay.until(lambda: sorted({*bay.jobs().values()}) in (["delivered"], ["delivered", "in_doubt"]), 40)
+    assert bay.paid == 6
+
+
+def test_a_decoder_that_is_killed_again_and_again_costs_no_clip(bay):
+    bay.start()
+    until = time.monotonic() + 4
+
+    def kill():
+        while time.monotonic() < until:
+            found = subprocess.run(
+                ["pgrep", "-P", str(bay.daemon.pid)], check=False, capture_output=True, text=True
+            )
+            for line in found.stdout.split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(line), signal.SIGKILL)
+            time.sleep(0.02)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    for number in range(3):
+        bay.drop(f"n{number}.mp4")
+    killer.join()
+    bay.until_retired(3, 60)
+    assert bay.paid == 3
+
+
+def test_output_that_nobody_takes_ends_nothing(bay):
+    for number in range(3):
+        bay.drop(f"n{number}.mp4")
+    bay.start("--until-idle", wait=False, before=["sh", "-c", 'exec "$@" >/dev/full 2>&1 <&-', "sh"])
+    assert bay.daemon.wait(60) == 0
+    bay.daemon = None
+    assert list(bay.jobs().values()) == ["delivered"] * 3
+
+
+def test_connections_that_ask_nothing_keep_no_command_from_its_answer(bay):
+    bay.start()
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            idle = stack.enter_context(socket.socket(socket.AF_UNIX))
+            idle.connect(f"{bay.journal}.sock")
+        begun = time.monotonic()
+        assert bay.told("status")["daemon"]["running"]
+        assert time.monotonic() - begun < 20
+
+
+def test_an_older_journal_put_back_pays_nothing_again(open_bays):
+    with open_bays() as bay:
+        bay.configure(keys="hold_seconds = 2")
+        bay.start()
+        bay.drop()
+        bay.until(lambda: len(bay.jobs()) == 1)
+        assert bay.stop() == 0
+        shutil.copytree(bay.journal.parent, bay.home / "backup")
+        bay.start()
+        bay.until_retired()
+        assert bay.stop() == 0
+        shutil.rmtree(bay.journal.parent)
+        shutil.copytree(bay.home / "backup", bay.journal.parent)
+        assert bay.run_until_idle() == 0
+        assert bay.paid == 1
+        (job,) = bay.query("SELECT * FROM jobs")
+        assert job["state"] == "failed"
+        assert "older journal" in json.loads(job["error"])["what_to_do"]
+        assert (bay.inbox / "_done" / "shot.mp4").exists()
+
+
+def test_a_hundred_thousand_files_in_an_inbox_keep_no_clip_waiting(bay):
+    for number in range(100_000):
+        os.close(os.open(bay.inbox / f"other{number:06}.txt", os.O_CREAT | os.O_WRONLY))
+    begun = time.monotonic()
+    bay.start()
+    assert time.monotonic() - begun < 10
+    bay.drop()
+    bay.until_retired(1, 60)
+
+
+def test_after_many_clips_descriptors_threads_and_memory_are_where_they_were(bay):
+    def used():
+        own = f"/proc/{bay.daemon.pid}"
+        status = dict(line.split(":", 1) for line in open(f"{own}/status"))  # noqa: SIM115, PTH123
+        return len(os.listdir(f"{own}/fd")), len(os.listdir(f"{own}/task")), int(status["VmRSS"].split()[0])  # noqa: PTH208
+
+    bay.configure(provider="running_max = 20")
+    bay.start()
+    for number in range(60):
+        bay.drop(f"a{number}.mp4")
+    bay.until_retired(60, 120)
+    before = used()
+    for number in range(180):
+        bay.drop(f"b{number}.mp4")
+    bay.until_retired(240, 240)
+    after = used()
+    assert after[0] <= before[0] + 5
+    assert after[1] <= before[1] + 8
+    assert after[2] <= before[2] * 1.15 + 4000
