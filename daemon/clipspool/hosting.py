@@ -35,6 +35,8 @@ class Hosting:
         status: Callable[[Scheduler], Mapping[str, Any]],
         command: Callable[[str, Mapping[str, Any]], Any],
         bays: Callable[[], Mapping[str, Bay]],
+        metrics: Callable[[], bytes] | None = None,
+        health: Callable[[], tuple[bool, Mapping[str, Any]]] | None = None,
     ) -> None:
         """Begin to answer, and listen to the scheduler's news; `status` is asked in its thread."""
         if self._door is None:
@@ -50,7 +52,7 @@ class Hosting:
         web = self._settings.web
         token = None if web.token is None else web.token.get_secret_value()
         entrance = Entrance(token, is_near=web.is_near, must_log_in=web.must_log_in, hosts=web.hosts)
-        house = House(self._settings.journal.path, state, command, bays, scheduler.now)
+        house = House(self._settings.journal.path, state, command, bays, scheduler.now, metrics, health)
         self._page = Page(self._door, house, entrance)
         scheduler.listen(self._page.listener)
         self._page.start()
