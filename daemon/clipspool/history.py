@@ -156,9 +156,18 @@ def _stage_failed(facts: Facts, entry: Entry) -> str:
     return f"{doing} did not work, it is tried again{_said(facts, 'message')}"
 
 
+def _balance_seen(facts: Facts, _entry: Entry) -> str:
+    looks = [facts.get("before"), facts.get("after")]
+    had, has = (f"{one['amount']:g} {one['unit']}" if one else "" for one in looks)
+    return f"the account has {has or '?'}" + (f"; before it was sent it had {had}" if had else "")
+
+
 _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "accepted": lambda f, _: f"the clip left the inbox, {size_in_words(f.get('size', 0))}",
     "prepared": _prepared,
+    "matched": lambda f, _: f"job {(f.get('reuse') or {}).get('job', '?')} delivered the same already",
+    "reused": lambda f, _: f"the result of job {f.get('from_job', '?')} serves again, nothing was paid",
+    "balance_seen": _balance_seen,
     "changed": lambda f, _: f"it has to be made ready again{_said(f, 'reason')}",
     "postponed": lambda f, _: f"put off for {span(f.get('seconds', 0.0))}{_said(f, 'reason')}",
     "connected": lambda _f, _e: "connected; from here on money may be spent",

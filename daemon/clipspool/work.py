@@ -116,12 +116,13 @@ class Manifest:
         body = tomllib.loads(data.decode())
         entry = body["clip"]
         sidecar = entry.get("sidecar")
+        media = json.loads(entry["media"])
         clip = Clip(
             **{
                 **entry,
                 "path": _read(entry["path"]),
                 "sidecar": None if sidecar is None else _read(sidecar),
-                "media": json.loads(entry["media"]),
+                "media": media,
             }
         )
         jobs = tuple(

@@ -727,7 +727,7 @@ def test_a_clip_on_which_the_decoder_gave_up_is_looked_at_again_by_itself_more_a
 )
 def test_a_manifest_that_is_none_of_ours_is_told_of_and_leads_nowhere(tmp_path, more):
     clip = {"id": "abc", "inbox": "bay", "path": "a.mp4", "source": "clip.mp4", "size": 1, "mtime_ns": 1}
-    clip |= {"accepted_at": 1.0, "media": {}}
+    clip |= {"accepted_at": 1.0, "media": "{}"}
     request = {"prompt": "x", "model": "m", "seed": 1}
     job = {"id": "abc", "variant": "", "priority": 0, "due_at": 0.0, "request": request}
     home = tmp_path / ".clipspool/work/abc"

@@ -639,7 +639,10 @@ class Journal:
                 ),
             )
             .join(jobs, jobs.c.id == tasks.c.job_id)
-            .where(tasks.c.intent_at >= since, sa.or_(tasks.c.task_id.is_not(None), jobs.c.paid != "no"))
+            .where(
+                tasks.c.intent_at >= since,
+                sa.or_(tasks.c.task_id.is_not(None), jobs.c.paid != "no", jobs.c.state == "submitting"),
+            )
         ).one()
         return Spend(row[0], row[1])
 

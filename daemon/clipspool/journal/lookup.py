@@ -63,7 +63,8 @@ _DURATIONS = sa.text(
 _SPENT = sa.text(
     "SELECT CAST(t.intent_at / 86400 AS INTEGER) AS day, j.inbox, count(*), "
     "coalesce(sum(coalesce(t.credits, t.credits_reserved)), 0.0) FROM tasks t JOIN jobs j ON j.id = t.job_id "
-    "WHERE t.intent_at >= :since AND t.intent_at < :until AND (t.task_id IS NOT NULL OR j.paid != 'no') "
+    "WHERE t.intent_at >= :since AND t.intent_at < :until AND "
+    "(t.task_id IS NOT NULL OR j.paid != 'no' OR j.state = 'submitting') "
     "GROUP BY 1, 2"
 )
 _HELD = sa.text(

@@ -91,9 +91,11 @@ def _evidence(job: Job) -> str:
     said = []
     if isinstance(written := evidence.get("bytes_written"), int):
         total = evidence.get("bytes_total")
-        said.append(f"{written:,}" + (f" of {total:,}" if isinstance(total, int) else "") + " bytes left")
+        said.append(
+            f"{written:,}" + (f" of {total:,}" if isinstance(total, int) else "") + " bytes were sent"
+        )
     if sent_at := evidence.get("sent_at"):
-        said.append(f"sent {str(sent_at)[:19].replace('T', ' ')} UTC")
+        said.append(f"at {str(sent_at)[:19].replace('T', ' ')} UTC")
     if status := evidence.get("http_status"):
         said.append(f"answered with HTTP {status}")
     return ", ".join(said)
