@@ -165,7 +165,7 @@ def _balance_seen(facts: Facts, _entry: Entry) -> str:
 _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "accepted": lambda f, _: f"the clip left the inbox, {size_in_words(f.get('size', 0))}",
     "prepared": _prepared,
-    "matched": lambda f, _: f"job {(f.get('reuse') or {}).get('job', '?')} delivered the same already",
+    "matched": lambda f, _: f"job {(f.get('reuse') or {}).get('job_id', '?')} delivered the same already",
     "reused": lambda f, _: f"the result of job {f.get('from_job', '?')} serves again, nothing was paid",
     "balance_seen": _balance_seen,
     "changed": lambda f, _: f"it has to be made ready again{_said(f, 'reason')}",

@@ -117,6 +117,8 @@ class Manifest:
         entry = body["clip"]
         sidecar = entry.get("sidecar")
         media = json.loads(entry["media"])
+        if not isinstance(media, dict):
+            raise TypeError("its media facts are no table")
         clip = Clip(
             **{
                 **entry,
