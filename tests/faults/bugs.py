@@ -165,12 +165,12 @@ BUGS = {
         (
             (
                 "workshop.py",
-                "                return deliver(job, clip, tools.bays[job.inbox], self.now())\n",
+                "                return deliver(job, clip, bay, self.now())\n",
                 (
-                    "                event = deliver(job, clip, tools.bays[job.inbox], self.now())\n"
+                    "                event = deliver(job, clip, bay, self.now())\n"
                     "                from dataclasses import replace\n"
                     "                from clipspool.job import State\n"
-                    "                retire(clip, [replace(job, state=State.DELIVERED)], tools.bays[job.inbox])\n"
+                    "                retire(clip, [replace(job, state=State.DELIVERED)], bay)\n"
                     "                return event\n"
                 ),
             ),
