@@ -20,7 +20,15 @@ pytestmark = pytest.mark.heavy
 
 
 def traced(*inject):
-    words = ["strace", "-f", "-qq", "-o", "/dev/null", *(word for one in inject for word in ("-e", one))]
+    words = [
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        *(word for one in inject for word in ("-e", one)),
+    ]
     if subprocess.run([*words, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("strace is not there, or may not trace")
     return words
