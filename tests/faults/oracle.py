@@ -39,7 +39,7 @@ class Oracle:
         self.found = []
         files = self._files()
         jobs, clips, tasks, events = self._journal()
-        self._nothing_lost(files, clips)
+        self._nothing_lost(files, clips, jobs)
         self._paid_once(jobs, clips, events)
         self._nothing_partial(jobs)
         self._source_until_durable(clips, jobs)
@@ -113,8 +113,9 @@ class Oracle:
                 return [], {}, [], []
         return jobs, clips, tasks, events
 
-    def _nothing_lost(self, files, clips):
-        is_delivered = {c["sha256"] for c in clips.values() if c["retired_at"] and c["lies_at"] is None}
+    def _nothing_lost(self, files, clips, jobs):
+        undelivered = {job["clip_id"] for job in jobs if job["state"] != "delivered"}
+        is_delivered = {c["sha256"] for c in clips.values() if c["id"] not in undelivered}
         for sha256, name in self.bay.dropped.items():
             count = files[sha256]
             if count == 0 and not (self.bay.deletes_sources and sha256 in is_delivered):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,15 @@ pytestmark = pytest.mark.heavy
 
 
 def traced(*inject):
-    words = ["strace", "-f", "-qq", "-o", "/dev/null", *(word for one in inject for word in ("-e", one))]
+    words = [
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        *(word for one in inject for word in ("-e", one)),
+    ]
     if subprocess.run([*words, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("strace is not there, or may not trace")
     return words
@@ -174,9 +183,10 @@ def test_a_hundred_thousand_files_in_an_inbox_keep_no_clip_waiting(bay):
 
 def test_after_many_clips_descriptors_threads_and_memory_are_where_they_were(bay):
     def used():
-        own = f"/proc/{bay.daemon.pid}"
-        status = dict(line.split(":", 1) for line in open(f"{own}/status"))  # noqa: SIM115, PTH123
-        return len(os.listdir(f"{own}/fd")), len(os.listdir(f"{own}/task")), int(status["VmRSS"].split()[0])  # noqa: PTH208
+        own = Path(f"/proc/{bay.daemon.pid}")
+        status = dict(line.split(":", 1) for line in (own / "status").read_text().splitlines())
+        counts = [len(list((own / name).iterdir())) for name in ("fd", "task")]
+        return (*counts, int(status["VmRSS"].split()[0]))
 
     bay.configure(provider="running_max = 20")
     bay.start()

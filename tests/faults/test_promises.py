@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from clipspool.events import StageFailed
+from clipspool.job import State
 from clipspool.lifecycle import Pace, Stage
 from clipspool.pacing import PollPace
 from fakes import Desk
@@ -80,7 +81,7 @@ def test_a_result_that_ends_early_without_a_length_is_not_taken_for_whole(bay):
 @pytest.mark.heavy
 def test_a_source_moves_only_once_the_journal_says_delivered(bay):
     """Each sync takes 0.3 s here, so that what comes too early is seen to."""
-    slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync"]
+    slow = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync"]
     slow += ["-e", "inject=fdatasync:delay_enter=300000"]
     if subprocess.run([*slow, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("strace is not there, or may not trace")
@@ -155,7 +156,7 @@ def test_those_that_failed_together_are_not_tried_again_in_step(tmp_path):
         failed = []
         for _ in range(60):
             desk.turn(1.0)
-            failed = [job for job in desk.journal.find(states=("running",)) if job.attempts >= 3]
+            failed = [job for job in desk.journal.find(states=(State.RUNNING,)) if job.attempts >= 3]
             if len(failed) >= 30:
                 break
         due = sorted(job.due_at for job in failed)

@@ -77,6 +77,8 @@ def _read(file: FileIO, clip: Clip, stopping: Callable[[], bool]) -> Clip | Chan
             if stopping():
                 return Postponed("the daemon stops", 0.0)
         sha256 = digest.hexdigest()
+        # Whoever copied it here may not have synced it: what is paid for is there after a power cut too.
+        os.fsync(file.fileno())
     after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or after.st_size == 0:
         return Changed()
