@@ -90,15 +90,18 @@ def tidy(root: Root, now: float) -> None:
 
 
 def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
-    """Put a job where its ledger says it was: with its task, in doubt after a bare intent, or queued."""
+    """Put a job where its ledger says: with its task, in doubt after a bare intent, held or queued."""
     number = 0
     task: Task | None = None
+    twin = ""
     for line in lines:
         if line.get("job") != job.id:
             continue
         if line.get("what") == "intent":
             number += 1
             task = Task(number, str(line.get("profile", "")), intent_at=job.created_at)
+        elif line.get("what") == "reused":
+            twin = str(line.get("from_job", ""))
         elif line.get("what") == "not_submitted":
             task = None
         elif line.get("what") == "task" and isinstance(line.get("task_id"), str):
@@ -109,6 +112,9 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
                 task_id=line["task_id"],
                 created_at=job.created_at,
             )
+    if task is None and twin:
+        reason = f"job {twin} delivered the same already; `clipspool approve` pays for it again"
+        return replace(job, held=Held.DUPLICATE, reason=reason)
     if task is None:
         return job
     if task.task_id is not None:

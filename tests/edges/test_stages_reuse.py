@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from clipspool.adopt import survey
 from clipspool.events import Parked, Reused
-from clipspool.job import Held, Result, Reuse
+from clipspool.job import Held, Result, Reuse, State
 from clipspool.stages.deliver import deliver
 from clipspool.stages.reuse import reuse
 from fakes import NOON, Bench, lying
@@ -43,6 +44,14 @@ def test_the_result_is_copied_compared_and_delivered_with_word_of_where_it_is_fr
 
 def test_it_is_copied_anew_after_a_crash(bench):
     assert take_over(bench) == take_over(bench)
+
+
+def test_a_journal_that_is_lost_leads_to_no_payment_for_what_was_taken_over(bench):
+    take_over(bench)
+    (found,) = survey(bench.bay.inbox, "another journal", set()).foreign
+    (job,) = found.jobs
+    assert (job.state, job.held) == (State.QUEUED, Held.DUPLICATE)
+    assert "clip0" in job.reason
 
 
 @pytest.mark.parametrize("other", [b"something else", FILM[:-1] + b"X", None])

@@ -10,7 +10,7 @@ from clipspool.events import Event, Parked, Reused
 from clipspool.failpoint import reach
 from clipspool.files import NotRegular, join
 from clipspool.job import Clip, Held, Job, Result, Reuse
-from clipspool.work import folder_of
+from clipspool.work import folder_of, note
 
 
 def reuse(job: Job, clip: Clip, bays: Mapping[str, Bay], given: Reuse) -> Event:
@@ -30,6 +30,8 @@ def reuse(job: Job, clip: Clip, bays: Mapping[str, Bay], given: Reuse) -> Event:
         if trouble := _bring(result, earlier, bay, join(home, file)):
             return _not_reused(given, trouble)
         results.append(replace(result, file=file, name=""))
+    # Should the journal be lost, the work folder tells that this clip is not to be paid for.
+    note(bay.inbox, clip.id, job.id, "reused", from_job=given.job_id)
     reach("reused")
     return Reused(tuple(results), given.job_id)
 
