@@ -159,7 +159,7 @@ def test_what_cannot_be_reached_is_not_sent_and_the_gate_not_asked(runway, tmp_p
         for heard, code in [
             (runway(refused_port()).submit(CALL, gate), "NETWORK.REFUSED"),
             (runway(stalled, ca_file=cert).submit(CALL, gate), "NETWORK.TIMEOUT"),
-            (runway(stranger).submit(CALL, gate), "NETWORK.TLS"),
+            (runway(stranger, patience=Patience()).submit(CALL, gate), "NETWORK.TLS"),
             (runway("https://no-such-host.invalid", patience=Patience()).submit(CALL, gate), "NETWORK.DNS"),
         ]:
             assert isinstance(heard, NotSent)

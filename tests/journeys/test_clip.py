@@ -154,7 +154,7 @@ def test_wrapped_answers_of_the_gateway_are_followed_too(open_bays):
 
 
 def test_a_clip_is_held_until_its_not_before_and_goes_on_by_itself(bay):
-    bay.configure(keys="hold_seconds = 4.0")
+    bay.configure(keys="hold_seconds = 6.0")
     bay.start()
     bay.drop("shot.mp4")
     bay.until_states("queued")

@@ -10,11 +10,12 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from clipspool.history import story_json
 from clipspool.intake.names import readable
 from clipspool.job import TERMINAL, Job, State
 from clipspool.journal import UNDER_WAY, Filter, Look, Lookup
 from clipspool.provenance import as_sent
-from clipspool.views import Conditions, entry_json, iso
+from clipspool.views import Conditions, iso
 from clipspool.web.house import Entrance, House
 from clipspool.web.plot import DAYS, Ledger, plot
 from clipspool.web.porter import is_known
@@ -261,7 +262,7 @@ class Views:
             "clip_size": clip.size if clip else None,
             "lies_at": readable(clip.lies_at) if clip and clip.lies_at else None,
             "others": [self._row(one, conditions) for one in others],
-            "history": [_entry(entry_json(entry)) for entry in history[-_HISTORY_SHOWN:]],
+            "history": [_entry(told) for told in story_json(history[-_HISTORY_SHOWN:])],
             "history_more": max(len(history) - _HISTORY_SHOWN, 0),
         }
 
@@ -295,5 +296,5 @@ class Views:
         return repr((status["inboxes"], status["provider"], status["jobs"]))
 
 
-def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {**entry, "event": entry["event"].replace("_", " "), "facts": flat(entry["facts"])}
+def _entry(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {**told, "facts": flat(told["facts"])}
