@@ -27,7 +27,7 @@ HOMES = {
     "requests": {"runway/wire.py", "runway/download.py", "transport/"},
     "rich": {"cli/"},
     "sqlalchemy": {"journal/"},
-    "urllib3": {"notify/webhook.py", "runway/wire.py", "runway/guard.py", "transport/"},
+    "urllib3": {"runway/wire.py", "runway/guard.py", "transport/"},
     "watchdog": {"intake/watch.py"},
 }
 PURE = (
