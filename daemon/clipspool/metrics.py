@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
@@ -28,7 +28,7 @@ from clipspool.events import (
 )
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted
-from clipspool.job import State
+from clipspool.job import TERMINAL, State
 from clipspool.measured import CallName, Direction
 from clipspool.news import Happened, News
 from clipspool.standing import LaneLoad, Standing
@@ -95,6 +95,14 @@ class Metrics:
     def turn_age_seconds(self) -> float:
         """How long ago the scheduler ended a turn; right after the start, how long ago that was."""
         return max(self._monotonic() - self._turned_at, 0.0)
+
+    def expect(self, inboxes: Iterable[str]) -> None:
+        """Let counters begin at 0: Prometheus does not see the first event of one that begins at 1."""
+        for inbox in inboxes:
+            self._accepted.labels(inbox)
+            self._doubts.labels(inbox)
+            for state in TERMINAL:
+                self._ended.labels(inbox, state.value)
 
     # --- told by the scheduler's thread ------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ class Signs:
 
     def attend(self, scheduler: Scheduler) -> None:
         """Hear what the scheduler tells."""
+        self.metrics.expect(scheduler.picker.inboxes)
         scheduler.listen(self.metrics.hear)
         scheduler.listen(self._notices.hear)
 
@@ -64,6 +65,7 @@ class Signs:
 
     def apply(self, settings: Settings) -> None:
         """Tell those whom other settings name, where they differ; what was held back for a digest is said."""
+        self.metrics.expect(inbox.name for inbox in settings.inbox)
         if changes(self._settings, settings).touches("notify"):
             self._notices.replace(couriers_of(settings, self.metrics.noticed))
         self._settings = settings

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Oracle
 
 from clipspool import logs
+from clipspool.check.dropin import systemd_drop_in
 from clipspool.check.notify import look_at_notify
 from clipspool.events import Delivered
 from clipspool.job import State
@@ -27,9 +29,11 @@ from clipspool.notify.signing import read_secret
 from clipspool.notify.topics import Topic
 from clipspool.notify.webhook import Webhook
 from clipspool.receivers import couriers_of
-from clipspool.settings import load
+from clipspool.runway.pace import Limits
+from clipspool.settings import SettingsError, load
 from fakes import NOON, Clock, a_job
 from receiver import Receiver
+from stub import Stub, certificate, says
 
 SECRET = "whsec_" + "q" * 32 + "c2VjcmV0"
 PATH_SECRET = "c4n4ry-in-the-path"
@@ -123,8 +127,33 @@ def test_a_receiver_that_hangs_is_given_up():
     with Receiver("hang") as receiver:
         begun = time.monotonic()
         with pytest.raises(NotDelivered, match="fell silent"):
-            a_webhook(receiver, answer_seconds=0.2).send(a_message(), "msg_1")
+            a_webhook(receiver, limits=Limits(silence_seconds=0.2)).send(a_message(), "msg_1")
         assert time.monotonic() - begun < 5
+
+
+def drip(line):
+    """Answer a byte at a time, each in time, and never to the end."""
+    line.read_request()
+    line.send(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+    while not line.ended.wait(0.05):
+        line.send(b"x")
+
+
+def test_a_receiver_that_drips_is_given_up():
+    with Stub(drip) as stub:
+        begun = time.monotonic()
+        with pytest.raises(NotDelivered, match="altogether"):
+            a_webhook(stub, limits=Limits(silence_seconds=5.0, total_seconds=0.4)).send(a_message(), "msg_1")
+        assert time.monotonic() - begun < 4
+
+
+def test_a_private_host_with_a_studios_own_certificate_is_reached(tmp_path):
+    context, path = certificate(tmp_path)
+    answer = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
+    with Stub(says(answer), tls=context) as stub, pytest.raises(NotDelivered, match="certificate"):
+        a_webhook(stub).send(a_message(), "msg_1")
+    with Stub(says(answer), tls=context) as stub:
+        a_webhook(stub, ca_file=path).send(a_message(), "msg_1")
 
 
 def test_nobody_there_is_said_without_the_address():
@@ -211,7 +240,7 @@ def test_a_receiver_that_is_gone_for_good_is_not_asked_again(open_courier):
 
 def test_telling_takes_no_time_while_a_receiver_hangs_and_the_other_gets_all(open_courier):
     with Receiver("hang") as deaf, Receiver() as receiver:
-        hung = open_courier(a_webhook(deaf, answer_seconds=30))
+        hung = open_courier(a_webhook(deaf, limits=Limits(silence_seconds=30.0)))
         one = open_courier(a_webhook(receiver))
         hung.hear(a_note())
         until(lambda: deaf.got)
@@ -430,6 +459,45 @@ def test_files_with_secrets_that_others_may_read_are_said(settings, tmp_path):
     (tmp_path / "urls").chmod(0o644)
     found = [one for one in look_at_notify(settings('urls_file = "urls"')) if one.level != "ok"]
     assert [(one.level, one.what_to_do) for one in found] == [("warn", f"chmod 600 {tmp_path / 'urls'}")]
+
+
+SECRETS = {"CLIPSPOOL_NOTIFY__WEBHOOK_SECRET": SECRET}
+
+
+@pytest.mark.parametrize(
+    ("notify", "env", "words"),
+    [
+        ('webhook_url = "https://example.com/c4n4ry"', {}, "no secret: set CLIPSPOOL_NOTIFY__WEBHOOK_SECRET"),
+        ('webhook_url = "ftp://example.com/c4n4ry"', SECRETS, "must be an address such as https://"),
+        ('webhook_url = "https://c4n4ry:x@example.com/"', SECRETS, "must hold no user name"),
+        ('webhook_url = "https:///c4n4ry"', SECRETS, "must be an address such as https://"),
+        ('webhook_secret = "whsec_c4n4ry"', {}, "must not stand in the file"),
+        ('urls = "ntfy://c4n4ry.example.com"', {}, "must not stand in the file"),
+        ("", {"CLIPSPOOL_NOTIFY__WEBHOOK_SECRET": "whsec_c4n4ry"}, "24 to 64 bytes"),
+        ("", {"CLIPSPOOL_NOTIFY__URLS": "ntfy://x/y\nc4n4ry"}, "has a line 2 that is no address"),
+        (
+            "",
+            {"CLIPSPOOL_NOTIFY__URLS": "far = ntfy://c4n4ry/y"},
+            "names the inbox `far`, which there is not",
+        ),
+        ("", {"CLIPSPOOL_NOTIFY__URLS": "ntfy://c4n4ry/y\n" * 17}, "more than 16 addresses"),
+        ('inboxes = ["far"]', {}, "names the inbox `far`, which there is not"),
+        ('events = ["c4n4ry"]', {}, "'failed'"),
+        ('urls_file = "not-there"', {}, "names a file that cannot be read"),
+        ("digest_seconds = 0", {}, "greater than 0"),
+    ],
+)
+def test_a_wrong_setting_refuses_the_start_and_is_not_repeated(settings, notify, env, words):
+    with pytest.raises(SettingsError, match=re.escape(words)) as caught:
+        settings(notify, **env)
+    assert "c4n4ry" not in str(caught.value)
+
+
+def test_the_drop_in_hands_over_what_came_as_a_credential_and_not_what_a_file_holds(settings, tmp_path):
+    (tmp_path / "urls").write_text("ntfys://ntfy.example.com/clips")
+    found = systemd_drop_in(settings('urls_file = "urls"', **SECRETS))
+    assert "LoadCredential=webhook_secret:/etc/clipspool/webhook_secret" in found
+    assert "notify_urls" not in found
 
 
 # --- from news to receivers -------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ def test_its_metrics_show_its_inboxes_and_its_commits(daemon):
     text = daemon.signs.metrics.text().decode()
     assert 'clipspool_inbox_watching{inbox="bay"} 0.0' in text
     assert 'clipspool_jobs{state="queued"} 0.0' in text
+    assert 'clipspool_doubts_total{inbox="bay"} 0.0' in text
     assert "clipspool_journal_commit_seconds_count 1.0" in text
     assert 'clipspool_lane_threads{lane="submits"} 16.0' in text
 

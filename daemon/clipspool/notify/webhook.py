@@ -1,7 +1,7 @@
 """Posts messages to an operator's own address, signed as standardwebhooks.com has it.
 
-The host may be private: the operator chose it. But nobody else chooses: no redirect is followed, no proxy or
-netrc of the environment is used, and of the answer nothing but its status is read.
+It goes over the same wire as everything else here: every step has a deadline, no redirect is followed, and no
+proxy, netrc or cookie is used. Of the answer nothing but its status is read.
 """
 
 from __future__ import annotations
@@ -9,19 +9,28 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
-
-import urllib3
 
 from clipspool.notify.courier import NotDelivered
 from clipspool.notify.digest import Message
 from clipspool.notify.signing import headers_of
 from clipspool.notify.wording import payload_of
-from clipspool.runway.wire import describe, tls_context
+from clipspool.runway.guard import Guard
+from clipspool.runway.pace import Limits
+from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, wire_fault
 
-_CONNECT_SECONDS = 5.0
-_ANSWER_SECONDS = 10.0
+LIMITS = Limits(connect_seconds=5.0, silence_seconds=10.0, total_seconds=20.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Anywhere(Guard):
+    """Admits every address of the host, private ones too: an operator chose it, and nobody else can."""
+
+    def admits(self, address: str, scheme: str) -> bool:  # noqa: ARG002
+        """Whether a connection to this IP address may be made."""
+        return True
 
 
 class Webhook:
@@ -36,7 +45,7 @@ class Webhook:
         user_agent: str,
         ca_file: str | None = None,
         now: Callable[[], float] = time.time,
-        answer_seconds: float = _ANSWER_SECONDS,
+        limits: Limits = LIMITS,
     ) -> None:
         """Take the address and the signing key; `origin` is the machine that messages say they come from."""
         self._url = url
@@ -45,8 +54,8 @@ class Webhook:
         self._user_agent = user_agent
         self._ca_file = ca_file
         self._now = now
-        self._timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=answer_seconds)
-        self._pool: urllib3.PoolManager | None = None
+        self._limits = limits
+        self._adapter: FreeAdapter | None = None
 
     @property
     def name(self) -> str:
@@ -60,27 +69,17 @@ class Webhook:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": self._user_agent,
+            "Connection": "close",
             **headers_of(self._key, message_id, int(at), body),
         }
         try:
-            if self._pool is None:
-                self._pool = urllib3.PoolManager(ssl_context=tls_context(self._ca_file), maxsize=1)
-            answer = self._pool.request(
-                "POST",
-                self._url,
-                body=body,
-                headers=headers,
-                redirect=False,
-                retries=False,
-                timeout=self._timeout,
-                preload_content=False,
-            )
-        except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
-            raise NotDelivered(describe(error)) from None  # the error's own text holds the address
-        # What it says besides is not read, so the connection is of no more use.
+            if self._adapter is None:
+                self._adapter = FreeAdapter(Wire(Anywhere(allows_loopback=True), self._ca_file), self._limits)
+            answer = self._adapter.call("POST", self._url, headers, body=body)
+        except WireTrouble as error:
+            raise NotDelivered(wire_fault(error).message) from None  # its own text holds the address
         answer.close()
-        answer.release_conn()
-        status = answer.status
+        status = answer.status_code
         if status == HTTPStatus.GONE:
             raise NotDelivered("the address is gone for good (410); it is not used any more", is_final=True)
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:

@@ -215,7 +215,7 @@ class Wire:
     def __init__(self, guard: Guard, ca_file: str | None = None) -> None:
         """Load the system's certificates, and `ca_file` beside them; raises OSError when that is no good."""
         self.guard = guard
-        self._tls = tls_context(ca_file)
+        self._tls = _tls_context(ca_file)
 
     def witness(self, target: Target, limits: Limits) -> Witness:
         """Make a connection for one paid POST; not yet connected, and never connected again by itself."""
@@ -335,7 +335,7 @@ def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or getattr(error, "reason", None) or type(error).__name__
 
 
-def tls_context(ca_file: str | None) -> ssl.SSLContext:
+def _tls_context(ca_file: str | None) -> ssl.SSLContext:
     """Trust the system's certificates, or certifi's where the system has none.
 
     One context serves all threads. truststore would do the same on Linux, but holds one lock through every
