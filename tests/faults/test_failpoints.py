@@ -8,20 +8,23 @@ from clipspool.failpoint import EXIT_CODE
 from faults.oracle import Oracle
 from faults.test_ends import settle_doubts
 
-ONCE = ("accepting", "accepted", "intent", "noted", "sent", "created", "task-noted", "fetched", "paper")
-TURNS = range(1, 9)
+QUICK_ONCE = ("accepted", "intent", "sent", "task-noted", "paper", "placed")
+LONG_ONCE = ("accepting", "noted", "created", "fetched", "retired", "begun")
+ONCE = (*QUICK_ONCE, *(pytest.param(place, marks=pytest.mark.heavy) for place in LONG_ONCE))
+QUICK_TURNS = (3, 5)
+TURNS = (*QUICK_TURNS, *(pytest.param(n, marks=pytest.mark.heavy) for n in (1, 2, 4, 6, 7, 8)))
 """Turns of a clip's life that let something out after their commit; not every life has the last ones."""
-TWICE = (
-    ("accepted", "adopted"),
+QUICK_TWICE = (("accepted", "adopted"), ("sent", "begun"))
+LONG_TWICE = (
     ("accepted", "committed"),
     ("intent", "begun"),
-    ("sent", "begun"),
     ("task-noted", "begun"),
     ("placed", "begun"),
     ("placed", "committed"),
     ("paper", "placed"),
     ("retired", "committed"),
 )
+TWICE = (*QUICK_TWICE, *(pytest.param(places, marks=pytest.mark.heavy) for places in LONG_TWICE))
 
 
 def end_at(bay, place):
@@ -38,7 +41,7 @@ def finish(bay):
     assert bay.paid == 1
 
 
-@pytest.mark.parametrize("place", [*ONCE, "placed", "retired", "begun"])
+@pytest.mark.parametrize("place", ONCE)
 def test_ended_at_a_failpoint_the_clip_is_whole_and_paid_once(bay, place):
     bay.drop()
     assert end_at(bay, f"{place}:exit")
@@ -52,7 +55,7 @@ def test_ended_right_after_a_commit_the_clip_is_whole_and_paid_once(bay, number)
     finish(bay)
 
 
-@pytest.mark.parametrize("places", TWICE, ids="-".join)
+@pytest.mark.parametrize("places", TWICE)
 def test_ended_again_while_it_recovers_the_clip_is_whole_and_paid_once(bay, places):
     bay.drop()
     assert end_at(bay, f"{places[0]}:exit")
