@@ -37,7 +37,7 @@ def settle_doubts(bay):
             assert bay.call(*words, "--yes").returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)])
 def test_ended_at_random_again_and_again_every_clip_is_delivered_once(open_bays, number):
     sys.stdout.write(f"CLIPSPOOL_TEST_SEED={SEED}\n")
     chance = random.Random(SEED)
@@ -181,6 +181,7 @@ def test_a_clip_that_is_preallocated_and_filled_later_is_taken_once_it_is_whole(
     assert bay.paid == 1
 
 
+@pytest.mark.heavy
 def test_few_descriptors_and_little_memory_lose_nothing(open_bays):
     with open_bays() as bay:
         bay.configure(provider="running_max = 20")
