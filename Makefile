@@ -12,7 +12,7 @@ demo: $(VENV)/run
 	@$(BIN)/clipspool demo
 
 test: $(VENV)/programs $(VENV)/dev $(VENV)/sdk/4.18 $(VENV)/sdk/5.24
-	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST)
+	$(BIN)/pytest -n 3 --dist worksteal $(PYTEST)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
