@@ -8,11 +8,11 @@ from typing import Any
 from clipspool.events import Approved, Attached, CancelAsked, Cancelled, Event, Retried
 from clipspool.intake.terms import Accepted
 from clipspool.job import Held, Job, State
-from clipspool.lifecycle import Stage, may
+from clipspool.lifecycle import Stage
+from clipspool.orders import may_approve, may_attach, may_cancel, may_retry
 from clipspool.scheduler import Scheduler
 from clipspool.views import ALL, Conditions
 
-_RETRYABLE = frozenset({Held.LOST, Held.RESULT, Held.IN_DOUBT})
 TASK_ID_MAX = 200
 
 
@@ -39,8 +39,7 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
     def one(job: Job) -> Event:
         if job.held is Held.POISON:
             return Approved(by, why)
-        is_held = job.held in _RETRYABLE and job.state is not State.FETCHED
-        if not may(job, Retried) or not (job.state.is_terminal or job.state is State.IN_DOUBT or is_held):
+        if not may_retry(job):
             raise Refused(
                 f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"
             )
@@ -53,7 +52,7 @@ def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> 
     """End jobs; one that renders is ended at the provider first, where it can be."""
 
     def one(job: Job) -> Event:
-        if job.state.is_terminal:
+        if not may_cancel(job):
             raise Refused(f"it is {job.state} already")
         flying = scheduler.in_flight.get(job.id)
         waits = job.state is State.RUNNING or (flying is not None and flying.stage is not Stage.POLL)
@@ -68,7 +67,7 @@ def attach(scheduler: Scheduler, job_id: str, task_id: str, by: str, why: str = 
         raise Refused("that is no task id")
 
     def one(job: Job) -> Event:
-        if not may(job, Attached) or job.held not in _RETRYABLE:
+        if not may_attach(job):
             raise Refused(f"it is {job.state}, and a task can be attached to in-doubt and lost jobs only")
         return Attached(by, task_id, job.task.profile if job.task else scheduler.profile, why)
 
@@ -79,7 +78,7 @@ def approve(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") ->
     """Let jobs go that are held for their price, for the day's limits, or as duplicates."""
 
     def one(job: Job) -> Event:
-        if not may(job, Approved) or not (job.state is State.QUEUED or job.held is Held.POISON):
+        if not may_approve(job):
             raise Refused(f"it is {job.state}, and only queued jobs and those held as poison can be approved")
         return Approved(by, why)
 

@@ -16,9 +16,10 @@ import sqlalchemy as sa
 
 from clipspool.job import TERMINAL, Clip, Job, State
 from clipspool.journal.database import open_engine
-from clipspool.journal.journal import Entry, Journal
+from clipspool.journal.journal import Journal
+from clipspool.journal.questions import IS_SPENT, Entry
 from clipspool.journal.rows import read_job, select_jobs
-from clipspool.journal.tables import jobs
+from clipspool.journal.tables import jobs, tasks
 
 SCAN_MAX = 20_000
 """Jobs looked through for one page of a search."""
@@ -60,12 +61,16 @@ _DURATIONS = sa.text(
     "JOIN tasks t ON t.job_id = j.id AND t.number = j.task_number AND t.segment = 0 "
     "JOIN events e ON e.job_id = j.id AND e.event = 'task_succeeded' WHERE e.at > t.created_at"
 )
-_SPENT = sa.text(
-    "SELECT CAST(t.intent_at / 86400 AS INTEGER) AS day, j.inbox, count(*), "
-    "coalesce(sum(coalesce(t.credits, t.credits_reserved)), 0.0) FROM tasks t JOIN jobs j ON j.id = t.job_id "
-    "WHERE t.intent_at >= :since AND t.intent_at < :until AND "
-    "(t.task_id IS NOT NULL OR j.paid != 'no' OR j.state = 'submitting') "
-    "GROUP BY 1, 2"
+_SPENT = (
+    sa.select(
+        sa.cast(tasks.c.intent_at / _DAY_SECONDS, sa.Integer).label("day"),
+        jobs.c.inbox,
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(sa.func.coalesce(tasks.c.credits, tasks.c.credits_reserved)), 0.0),
+    )
+    .join(jobs, jobs.c.id == tasks.c.job_id)
+    .where(tasks.c.intent_at >= sa.bindparam("since"), tasks.c.intent_at < sa.bindparam("until"), IS_SPENT)
+    .group_by("day", jobs.c.inbox)
 )
 _HELD = sa.text(
     "SELECT id FROM jobs INDEXED BY jobs_due WHERE state IN (SELECT value FROM json_each(:states)) "

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from clipspool.events import Approved, Attached, Retried
 from clipspool.intake.names import readable
 from clipspool.job import Held, Job, Paid, State
-from clipspool.lifecycle import may
+from clipspool.orders import may_approve, may_attach, may_cancel, may_retry
 from clipspool.views import Conditions, job_json
 from clipspool.web.films import delivered
 from clipspool.web.snapshot import waits
 from clipspool.web.timing import Timing
 
-_RETRYABLE = frozenset({Held.LOST, Held.RESULT, Held.IN_DOUBT})
 _TONES = {
     State.DELIVERED: "good",
     State.FAILED: "bad",
@@ -109,18 +107,15 @@ def _why(job: Job, shown: Mapping[str, Any]) -> str:
 
 def acts_of(job: Job, conditions: Conditions) -> list[str]:
     """Name what an operator may do to a job as it stands; the daemon has the last word."""
-    acts = []
     held, _ = conditions.why_waiting(job)
-    if may(job, Approved) and not job.approved and held in {"budget", "duplicate", "poison"}:
-        acts.append("approve")
-    if may(job, Attached) and (job.state is State.IN_DOUBT or job.held in _RETRYABLE):
-        acts.append("attach")
-    is_stuck = job.held in _RETRYABLE and job.state is not State.FETCHED
-    if may(job, Retried) and (job.state.is_terminal or job.state is State.IN_DOUBT or is_stuck):
-        acts.append("retry")
-    if not job.state.is_terminal and not job.cancel_by:
-        acts.append("cancel")
-    return acts
+    acts = {
+        "approve": may_approve(job)
+        and (held == "poison" or (held in {"budget", "duplicate"} and not job.approved)),
+        "attach": may_attach(job),
+        "retry": may_retry(job),
+        "cancel": may_cancel(job) and not job.cancel_by,
+    }
+    return [act for act, is_possible in acts.items() if is_possible]
 
 
 def price_of(job: Job) -> str:
