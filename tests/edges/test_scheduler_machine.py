@@ -311,7 +311,7 @@ class Life(RuleBasedStateMachine):
         assert +self.desk.journal.counts == counted
 
     def _finish(self):
-        """The faults stop; the operator looks doubts up: everything ends."""
+        """The faults stop; the operator looks doubts up and lets go what crashes set aside: everything ends."""
         for plan in self.world.plans.values():
             plan.clear()
         self.desk.order(operator.resume, None)
@@ -319,6 +319,8 @@ class Life(RuleBasedStateMachine):
             self.desk.turns(6, 3000.0)
             for job_id, job in self.jobs().items():
                 mine = [task for owner, task in self.world.ledger if owner == job_id]
+                if job["held"] == "poison":  # so many crashes in a row look like it
+                    self.desk.order(operator.approve, [job_id], "me")
                 if job["state"] == "in_doubt":
                     if mine:
                         self.desk.order(operator.attach, job_id, mine[-1], "me")
