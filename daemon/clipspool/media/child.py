@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -32,6 +33,7 @@ def main() -> None:
     confine.limit_resources(memory_bytes_max)
     _import_all_of_av()
     confine.forbid_files_and_network()
+    gc.freeze()
     threading.Thread(target=_end_with_the_daemon, args=(daemon,), daemon=True).start()
     while select.select([daemon], [], [], idle_seconds)[0]:
         data, files, _, _ = socket.recv_fds(daemon, CALL_BYTES_MAX, FILES_MAX)
@@ -42,6 +44,8 @@ def main() -> None:
         finally:
             for file in files:
                 os.close(file)
+            # PyAV's containers and codecs lie in cycles: until they are found they hold their pictures.
+            gc.collect()
 
 
 def _import_all_of_av() -> None:
