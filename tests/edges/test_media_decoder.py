@@ -279,6 +279,29 @@ def test_a_process_can_be_begun_before_it_is_needed_and_knows_no_secret(clips, m
     decoder.close()
 
 
+def test_many_calls_leave_no_memory_behind(tmp_path):
+    decoder = Decoder()
+    path = tmp_path / "clip.mp4"
+    with path.open("w+b") as file, (tmp_path / "poster.jpg").open("w+b") as poster:
+        decoder.sample(file.fileno())
+
+        def private_bytes():
+            lines = Path(f"/proc/{process_of(decoder).pid}/smaps_rollup").read_text().splitlines()
+            return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024
+
+        def look():
+            decoder.probe(file.fileno())
+            decoder.poster(file.fileno(), file.fileno(), poster.fileno())
+
+        for _ in range(10):
+            look()
+        before = private_bytes()
+        for _ in range(80):
+            look()
+        assert private_bytes() - before < 10_000_000
+    decoder.close()
+
+
 def test_calls_from_many_threads_are_all_answered(clips):
     decoder = Decoder(children=2)
     found = []

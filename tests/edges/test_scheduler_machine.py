@@ -311,7 +311,7 @@ class Life(RuleBasedStateMachine):
         assert +self.desk.journal.counts == counted
 
     def _finish(self):
-        """The faults stop; the operator looks doubts up and lets go what crashes set aside: everything ends."""
+        """The faults stop; the operator looks up doubts and lets poison go: everything ends."""
         for plan in self.world.plans.values():
             plan.clear()
         self.desk.order(operator.resume, None)

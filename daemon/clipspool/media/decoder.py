@@ -302,8 +302,7 @@ class _Child:
 def _environment() -> dict[str, str]:
     """Give the child what the interpreter needs, and no secret of the daemon."""
     needed = ("PYTHON", "LD_", "LC_", "LANG")
-    kept = {name: value for name, value in os.environ.items() if name.startswith(needed)}
-    return kept | {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
+    return {name: value for name, value in os.environ.items() if name.startswith(needed)}
 
 
 def _reopened(file: int) -> int:

@@ -74,7 +74,7 @@ def poster(source: int, result: int, destination: int) -> Picture:
     """Write a JPEG of 640x180 pixels with a picture of the source at the left, of its result at the right."""
     halves = [_poster_half(source), _poster_half(result)]
     with foreign_errors("making the poster"):
-        graph = av.filter.Graph()
+        graph = _graph()
         both = graph.add("hstack")
         for index, half in enumerate(halves):
             base = Fraction(1, 25)
@@ -95,7 +95,9 @@ def _poster_half(file: int) -> av.VideoFrame:
     """Take the picture in the middle, scaled and padded to its half of the poster."""
     with opened(file, container_of(file)) as clip:
         stream = video_stream(clip)
-        check_dimensions(stream.codec_context.width, stream.codec_context.height)
+        codec = stream.codec_context
+        check_dimensions(codec.width, codec.height)
+        codec.thread_count = 1  # nobody waits for a poster
         picture = _middle_picture(clip, stream)
         rotation, mirrored = orientation(picture)
         sar = stream.sample_aspect_ratio or Fraction(1)
@@ -174,8 +176,15 @@ def _turns(rotation: int, *, mirrored: bool) -> list[tuple[str, str]]:
             return flips
 
 
-def _through(picture: av.VideoFrame, chain: list[tuple[str, str]]) -> av.VideoFrame:
+def _graph() -> av.filter.Graph:
+    """Give a graph for one picture: threads for it would cost more than the picture."""
     graph = av.filter.Graph()
+    graph.threads = 1
+    return graph
+
+
+def _through(picture: av.VideoFrame, chain: list[tuple[str, str]]) -> av.VideoFrame:
+    graph = _graph()
     base = Fraction(1, 25)
     last = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=base)
     for name, arguments in chain:

@@ -1,0 +1,30 @@
+"""Has the C library give memory back: what one busy hour took is not kept for the quiet ones after it."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Final
+
+_M_TRIM_THRESHOLD: Final = -1  # numbers of mallopt(3), GNU's malloc.h
+_M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
+_LARGE_BYTES: Final = 128 << 10
+_ARENAS: Final = 2
+
+
+def give_back() -> None:
+    """Return large blocks as soon as they are free, and share two pools between all threads.
+
+    Left alone, GNU's malloc raises the size that it calls large with the first picture that is freed, and
+    keeps eight pools a processor. Another C library has no such knobs and stays as it is. Call it before
+    threads begin.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return
+    for option, value in (
+        (_M_TRIM_THRESHOLD, _LARGE_BYTES),
+        (_M_MMAP_THRESHOLD, _LARGE_BYTES),
+        (_M_ARENA_MAX, _ARENAS),
+    ):
+        mallopt(option, value)
