@@ -90,7 +90,9 @@ def _drop(inbox: Path) -> Path:
 
 @contextmanager
 def _daemon(config: Path, home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    env = {**os.environ, "CLIPSPOOL_PROVIDER__API_KEY": "demo-key-of-no-worth"}
+    # What is set for a real daemon would send the demo to the real provider.
+    env = {name: value for name, value in os.environ.items() if not name.upper().startswith("CLIPSPOOL_")}
+    env["CLIPSPOOL_PROVIDER__API_KEY"] = "demo-key-of-no-worth"
     with (home / "daemon.log").open("wb") as log:
         daemon = subprocess.Popen(  # noqa: S603  (our own program)
             [sys.executable, "-m", "clipspool", "run", "-c", str(config)], env=env, stderr=log, stdout=log

@@ -185,7 +185,8 @@ def test_init_gives_a_configuration_that_check_accepts(bay):
 
 
 def test_the_demo_tells_the_whole_journey(bay):
-    done = bay.call("demo", "--keep", str(bay.home / "demo"), "--render-seconds", "0.2", config=False)
+    real = {"CLIPSPOOL_PROVIDER__BASE_URL": "https://api.example.com/v1", "CLIPSPOOL_NONSENSE__X": "1"}
+    done = bay.call("demo", "--keep", str(bay.home / "demo"), "--render-seconds", "0.2", config=False, **real)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "delivered" in done.stdout
     assert (bay.home / "demo" / "bay-1-results" / "street.mp4").stat().st_size > 1000
