@@ -1,5 +1,6 @@
 """Commands, with a running daemon and without one."""
 
+import re
 import time
 
 STATUS = {"daemon", "provider", "journal", "inboxes", "jobs", "spend", "lanes"}
@@ -188,5 +189,6 @@ def test_the_demo_tells_the_whole_journey(bay):
     real = {"CLIPSPOOL_PROVIDER__BASE_URL": "https://api.example.com/v1", "CLIPSPOOL_NONSENSE__X": "1"}
     done = bay.call("demo", "--keep", str(bay.home / "demo"), "--render-seconds", "0.2", config=False, **real)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "delivered" in done.stdout
+    steps = re.findall(r"^ +\d+\.\d s +(\w+)", done.stdout, re.MULTILINE)
+    assert steps == ["queued", "submitting", "running", "rendered", "fetched", "delivered"]
     assert (bay.home / "demo" / "bay-1-results" / "street.mp4").stat().st_size > 1000
