@@ -185,6 +185,23 @@ def test_init_gives_a_configuration_that_check_accepts(bay):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_drop_in_leaves_the_services_journal_where_the_unit_keeps_it(bay):
+    bay.config.write_text(f'[[inbox]]\npath = "{bay.inbox}"\noutbox = "{bay.outbox}"\n')
+    done = bay.call("check", "--systemd", HOME="/root", XDG_STATE_HOME="")
+    assert done.returncode == 0, done.stderr
+    assert f'ReadWritePaths="{bay.inbox}"' in done.stdout
+    assert "/root" not in done.stdout
+    assert "journal" not in done.stdout
+
+
+def test_a_folder_that_no_unit_can_name_is_said_in_a_sentence(bay):
+    bay.config.write_text(f'[[inbox]]\npath = "{bay.inbox}\\n"\noutbox = "{bay.outbox}"\n')
+    done = bay.call("check", "--systemd")
+    assert done.returncode == 78
+    assert "a unit file cannot hold" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_demo_tells_the_whole_journey(bay):
     real = {"CLIPSPOOL_PROVIDER__BASE_URL": "https://api.example.com/v1", "CLIPSPOOL_NONSENSE__X": "1"}
     done = bay.call("demo", "--keep", str(bay.home / "demo"), "--render-seconds", "0.2", config=False, **real)
