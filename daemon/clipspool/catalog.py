@@ -138,7 +138,9 @@ class Catalog:
         """Say what the model does not take, in words for the editor; empty when it can be sent."""
         model = self.models.get(request.model)
         if model is None:
-            return [Problem(f"unknown model `{request.model}`{self._meant(request.model)}", "model")]
+            return [
+                Problem(f"names the unknown model `{request.model}`{self._meant(request.model)}", "model")
+            ]
         found = [
             *_prompt_problems(model, request),
             *_ratio_problems(model, request),
@@ -148,7 +150,10 @@ class Catalog:
         if len(request.references) > model.references_max:
             limit = f"at most {model.references_max}" if model.references_max else "no reference images"
             found.append(
-                Problem(f"`{request.model}` takes {limit}, here are {len(request.references)}", "references")
+                Problem(
+                    f"does not fit: `{request.model}` takes {limit}, here are {len(request.references)}",
+                    "references",
+                )
             )
         return found
 
@@ -246,12 +251,12 @@ def utf16_units(text: str) -> int:
 
 def _prompt_problems(model: Model, request: Request) -> list[Problem]:
     if not request.prompt.strip():
-        return [Problem("the prompt is empty: say what should become of the clip", "prompt")]
+        return [Problem("is empty: say what should become of the clip", "prompt")]
     units = utf16_units(request.prompt)
     if units > model.prompt_utf16_max:
         return [
             Problem(
-                f"the prompt has {units} UTF-16 units, `{request.model}` takes {model.prompt_utf16_max} "
+                f"has {units} UTF-16 units, `{request.model}` takes {model.prompt_utf16_max} "
                 f"(an emoji counts twice): shorten it by {units - model.prompt_utf16_max}",
                 "prompt",
             )
@@ -263,7 +268,7 @@ def _ratio_problems(model: Model, request: Request) -> list[Problem]:
     if request.ratio is None:
         return []
     if "ratio" not in model.fields:
-        return [Problem(f"`{request.model}` takes no ratio: leave the key out", "ratio")]
+        return [Problem(f"has no place here, `{request.model}` takes no ratio: leave the key out", "ratio")]
     accepted = (
         f"`{request.model}` takes {', '.join(model.ratios)}" if model.ratios else "write it like 1280:720"
     )
@@ -271,10 +276,10 @@ def _ratio_problems(model: Model, request: Request) -> list[Problem]:
         almost = _ALMOST_RATIO.fullmatch(request.ratio)
         meant = f"{almost[1]}:{almost[2]}" if almost else ""
         if meant and (not model.ratios or meant in model.ratios):
-            return [Problem(f"a ratio is written with a colon: `{meant}`", "ratio")]
-        return [Problem(f"this is no ratio it knows: {accepted}", "ratio")]
+            return [Problem(f"is written with a colon: `{meant}`", "ratio")]
+        return [Problem(f"is no ratio: {accepted}", "ratio")]
     if model.ratios and request.ratio not in model.ratios:
-        return [Problem(f"the ratio {request.ratio} is not accepted: {accepted}", "ratio")]
+        return [Problem(f"is {request.ratio}, which is not accepted: {accepted}", "ratio")]
     return []
 
 
@@ -283,7 +288,9 @@ def _moderation_problems(model: Model, request: Request) -> list[Problem]:
     if not moderation:
         return []
     if "contentModeration" not in model.fields:
-        return [Problem(f"`{request.model}` takes no content_moderation: leave it out", "content_moderation")]
+        return [
+            Problem(f"has no place here, `{request.model}` takes none: leave it out", "content_moderation")
+        ]
     found = [
         Problem("unknown key, only `public_figure_threshold` is known", f"content_moderation.{key}")
         for key in moderation

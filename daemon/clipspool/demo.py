@@ -90,7 +90,9 @@ def _drop(inbox: Path) -> Path:
 
 @contextmanager
 def _daemon(config: Path, home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    env = {**os.environ, "CLIPSPOOL_PROVIDER__API_KEY": "demo-key-of-no-worth"}
+    # What is set for a real daemon would send the demo to the real provider.
+    env = {name: value for name, value in os.environ.items() if not name.upper().startswith("CLIPSPOOL_")}
+    env["CLIPSPOOL_PROVIDER__API_KEY"] = "demo-key-of-no-worth"
     with (home / "daemon.log").open("wb") as log:
         daemon = subprocess.Popen(  # noqa: S603  (our own program)
             [sys.executable, "-m", "clipspool", "run", "-c", str(config)], env=env, stderr=log, stdout=log
@@ -114,31 +116,34 @@ _TOLD = {
 
 def _follow(config: Path, daemon: subprocess.Popen[bytes], say: Say) -> dict[str, Any]:
     """Tell each step as the journal has it, until the job has ended."""
-    begun = time.monotonic()
-    told = ""
+    begun, begun_at = time.monotonic(), time.time()
+    told = 0
     while time.monotonic() - begun < _WAIT_SECONDS:
         if daemon.poll() is not None:
             raise DemoFailed(f"The daemon ended; {config.with_name('daemon.log')} says why.")
-        job = _job(config)
-        if job is not None:
-            if job["state"] != told:
-                told = job["state"]
-                say(f"   {time.monotonic() - begun:5.1f} s  {told:<10} {_TOLD.get(told, job['reason'])}")
-            if told == "delivered":
-                return job
-            if told in {"failed", "cancelled", "in_doubt"}:
-                raise DemoFailed(f"The job is {told}: {job['error'] or job['reason']}")
+        job, steps = _job(config)
+        for at, state in steps[told:]:
+            say(f"   {at - begun_at:5.1f} s  {state:<10} {_TOLD.get(state, job['reason'])}")
+        told = len(steps)
+        if job.get("state") == "delivered":
+            return job
+        if job.get("state") in {"failed", "cancelled", "in_doubt"}:
+            raise DemoFailed(f"The job is {job['state']}: {job['error'] or job['reason']}")
         time.sleep(_LOOK_SECONDS)
     raise DemoFailed(f"Nothing came within {_WAIT_SECONDS:g} s; {config.with_name('daemon.log')} says more.")
 
 
-def _job(config: Path) -> dict[str, Any] | None:
-
+def _job(config: Path) -> tuple[dict[str, Any], list[tuple[float, str]]]:
+    """Give the job, and when it came to each state it has been in; nothing before it is accepted."""
     journal = Journal.read(config.with_name("journal") / "journal.sqlite3")
     if journal is None:
-        return None
+        return {}, []
     try:
-        jobs = list(journal.find(most=1))
+        job = next(iter(journal.find(most=1)), None)
+        history = journal.history(job) if job is not None else []
     finally:
         journal.close()
-    return job_json(jobs[0], Conditions(time.time())) if jobs else None
+    if job is None:
+        return {}, []
+    steps = [(one.at, one.to_state) for one in history if one.to_state and one.to_state != one.from_state]
+    return job_json(job, Conditions(time.time())), steps

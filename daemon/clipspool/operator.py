@@ -10,8 +10,9 @@ from clipspool.intake.terms import Accepted
 from clipspool.job import Held, Job, State
 from clipspool.lifecycle import Stage
 from clipspool.orders import may_approve, may_attach, may_cancel, may_retry
+from clipspool.picking import ALL
 from clipspool.scheduler import Scheduler
-from clipspool.views import ALL, Conditions
+from clipspool.views import Conditions
 
 TASK_ID_MAX = 200
 
@@ -114,10 +115,14 @@ def pause(scheduler: Scheduler, inbox: str | None) -> str:
 def resume(scheduler: Scheduler, inbox: str | None) -> str:
     """Go on submitting, also where the provider is blocked: the operator says that the trouble is over."""
     _known(scheduler, inbox)
-    paused = frozenset() if inbox is None else scheduler.picker.paused - {inbox}
-    scheduler.set_paused(paused)
     if inbox is None:
+        scheduler.set_paused(frozenset())
         scheduler.release_brake()
+    else:
+        paused = scheduler.picker.paused
+        if ALL in paused:
+            paused = frozenset(scheduler.picker.inboxes)
+        scheduler.set_paused(paused - {inbox})
     return "resumed"
 
 

@@ -14,6 +14,9 @@ _MOMENT_SECONDS = (1.0, 300.0)
 _ACCOUNT_SECONDS = (60.0, 3600.0)
 _DOUBT_SECONDS = (0.5, 3.0)
 """After a lost answer others go one at a time, so that not all that waits is in doubt at once."""
+_DOUBTS_QUICK = 16
+"""So many lost answers in a row are no accident: the pauses grow, or a night's clips are in doubt."""
+_DOUBTS_SECONDS = (3.0, 300.0)
 _STAGE_SECONDS = (1.0, 600.0)
 _SLOW_POLLS_MAX = 8
 _AGE_SHARE = 10
@@ -134,12 +137,14 @@ class Brake:
         """Give the brake after one more refusal, or a lost answer; those under way together count once."""
         if self.is_on and now < self.until:
             return self
-        bounds = _ACCOUNT_SECONDS if fault.of is FaultOf.ACCOUNT else _MOMENT_SECONDS
-        if is_doubt:
-            bounds = _DOUBT_SECONDS
         same = self.fault is not None and self.fault.of is fault.of
         failures = self.failures if same else 0
-        pause = backoff_seconds(failures, bounds, random)
+        bounds, steps = _ACCOUNT_SECONDS if fault.of is FaultOf.ACCOUNT else _MOMENT_SECONDS, failures
+        if is_doubt and failures < _DOUBTS_QUICK:
+            bounds = _DOUBT_SECONDS
+        elif is_doubt:
+            bounds, steps = _DOUBTS_SECONDS, failures - _DOUBTS_QUICK
+        pause = backoff_seconds(steps, bounds, random)
         if fault.of is FaultOf.ACCOUNT:
             pause = max(pause, bounds[0] / 2)
         if fault.retry_after_seconds is not None:

@@ -74,7 +74,11 @@ def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules
         detect=inbox.detect,
         priority=inbox.priority,
         hold_seconds=inbox.hold_seconds,
-        layers=({"model": DEFAULT_MODEL}, settings.defaults, inbox.defaults),
+        layers={
+            "clipspool's own defaults": {"model": DEFAULT_MODEL},
+            "[defaults] of the configuration": settings.defaults,
+            f"`defaults` of the inbox {inbox.name}": inbox.defaults,
+        },
         journal=journal_id,
         places=places_of(settings, inbox),
     )

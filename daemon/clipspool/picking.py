@@ -12,6 +12,8 @@ from clipspool.lifecycle import Stage, stage_of
 from clipspool.pacing import Brake, PollBudget
 from clipspool.workers import Lane, Workers
 
+ALL = "*"
+"""In the set of paused inboxes: all of them."""
 AHEAD = 8
 """Clips prepared beyond those that can be submitted at once."""
 RETIRE_LATE_SECONDS = 10.0
@@ -117,10 +119,14 @@ class Picker:
         self._turns += 1
         for inbox in self._in_turn():
             self._pick_transfers(inbox, now, shares, picks)
-        if self._journal.counts[State.QUEUED] and "*" not in self.paused:
+        if self._journal.counts[State.QUEUED] and ALL not in self.paused:
             self._pick_from_queue(now, brake, spend, shares, retiring, picks)
         self._pick_retirements(now, shares, retiring, picks)
         return picks
+
+    def is_paused(self, inbox: str) -> bool:
+        """Whether an inbox submits nothing because an operator said so."""
+        return bool(self.paused & {ALL, inbox})
 
     def _in_turn(self) -> list[str]:
         """Give the inboxes, another one first each time."""
@@ -214,7 +220,7 @@ class Picker:
                 if one.id not in self._in_flight and one.clip_id not in retiring
             ]
             for name in self.inboxes
-            if name not in self.paused and self.lets(name)
+            if not self.is_paused(name) and self.lets(name)
         }
 
     def _after(self, inbox: str) -> str:

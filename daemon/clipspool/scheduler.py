@@ -202,9 +202,12 @@ class Scheduler:
         if not any(self.journal.counts[state] for state in open_states):
             return self.journal.next_retire(0.0) is None
         return all(
-            job.held is not None or (job.state is State.QUEUED and self.trust.restored)
+            job.held is not None or (job.state is State.QUEUED and self._waits_for_resume(job))
             for job in self.journal.find(states=open_states)
         )
+
+    def _waits_for_resume(self, job: Job) -> bool:
+        return bool(self.trust.restored) or self.picker.is_paused(job.inbox)
 
     def turn(self) -> None:
         """Hear, record, pick: one transaction; then let out what waited for it.

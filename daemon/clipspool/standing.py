@@ -15,7 +15,6 @@ from clipspool.job import State
 from clipspool.journal import Spend, Tally
 from clipspool.picking import Limits
 from clipspool.scheduler import Scheduler
-from clipspool.views import ALL
 from clipspool.workers import LANES
 
 
@@ -72,14 +71,13 @@ def standing_of(scheduler: Scheduler) -> Standing:
 
 def _waiting(scheduler: Scheduler, tallies: list[Tally]) -> Mapping[tuple[str, str], int]:
     """Say by what jobs are kept; of what holds all jobs of an inbox back, the first that does."""
-    paused = scheduler.picker.paused
     found: Counter[tuple[str, str]] = Counter()
     for tally in tallies:
         if tally.held is not None:
             reason = tally.held
         elif tally.state is not State.QUEUED:
             continue
-        elif paused & {ALL, tally.inbox}:
+        elif scheduler.picker.is_paused(tally.inbox):
             reason = "paused"
         elif tally.is_later:
             reason = "not_before"

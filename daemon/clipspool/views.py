@@ -10,12 +10,9 @@ from typing import Any
 from clipspool.job import Held, Job, State, utc
 from clipspool.journal import Entry, Spend
 from clipspool.pacing import Brake
-from clipspool.picking import Limits
+from clipspool.picking import ALL, Limits
 from clipspool.provenance import as_sent
 from clipspool.trust import WHY
-
-ALL = "*"
-"""In the set of paused inboxes: all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ def test_new_rules_serve_from_the_next_look_on(bench):
     b.settle()
     b.rules = type(b.rules)(
         "bay", extensions=frozenset({".mxf"}), sidecar_required=False, detect="rescan",
-        layers=({"prompt": "x", "model": "m"},), optional_wait_seconds=1.0,
+        layers={"config": {"prompt": "x", "model": "m"}}, optional_wait_seconds=1.0,
     )  # fmt: skip
     b.inbox.apply(b.rules)
     b.settle()
@@ -193,7 +193,9 @@ def test_new_rules_serve_from_the_next_look_on(bench):
 
 
 def test_defaults_are_laid_over_each_other_from_the_root_down(bench):
-    b = bench(layers=({"model": "m", "priority": 1}, {"priority": 2, "ratio": "1:1"}))
+    b = bench(
+        layers={"own": {"model": "m"}, "config": {"priority": 1}, "inbox": {"priority": 2, "ratio": "1:1"}}
+    )
     b.write("_defaults.toml", 'prompt = "root"\nratio = "2:1"\n')
     b.write("x/y/_defaults.toml", 'prompt = "deep"\n')
     b.drop("x/y/a.mp4", sidecar="seed = 1")

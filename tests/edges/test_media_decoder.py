@@ -119,7 +119,9 @@ def test_a_clip_cut_at_any_byte_is_not_whole(clips, name):
 
 def test_a_cut_or_overwritten_clip_is_a_fault_in_plain_words(decoder, clips, given):
     data = clips("index_in_front.mp4").read_bytes()
-    assert decoder.verify(given(data[:-500])).code == "MEDIA.INCOMPLETE"
+    cut = decoder.verify(given(data[:-500]))
+    assert cut.code == "MEDIA.INCOMPLETE"
+    assert "copied" not in cut.message
     begin = data.index(b"mdat") + 4
     spoiled = decoder.verify(given(data[:begin] + b"\xff" * (len(data) - begin)))
     assert spoiled.code in {"MEDIA.UNREADABLE", "MEDIA.INCOMPLETE"}

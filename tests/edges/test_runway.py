@@ -642,6 +642,31 @@ def test_a_result_without_a_length_leaves_its_size_open(runway):
         assert b"".join(download.chunks) == MOVIE
 
 
+def test_a_result_that_comes_compressed_unasked_is_unpacked(runway):
+    with Stub(always(answer(200, gzip.compress(MOVIE), Content_Encoding="gzip", ETag=TAG))) as stub:
+        download = runway(stub).download(stub.url, 0, "")
+        assert (download.size, download.etag) == (None, "")
+        assert b"".join(download.chunks) == MOVIE
+        assert stub.asked[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("packed", "why"),
+    [
+        (gzip.compress(MOVIE)[:-9], "early"),
+        (gzip.compress(MOVIE)[:-8] + b"\0" * 8, "damaged"),
+        (MOVIE, "damaged"),
+        (gzip.compress(bytes(40 << 20)), "far too much"),
+    ],
+    ids=["short", "checksum", "not packed", "bomb"],
+)
+def test_what_does_not_unpack_to_a_whole_result_is_cut(runway, packed, why):
+    with Stub(says(answer(200, packed, Content_Encoding="gzip", Content_Length=None))) as stub:
+        got, said = fetched(runway(stub).download(stub.url, 0, ""))
+        assert why in said
+        assert len(got) <= 17 << 20
+
+
 def test_a_result_larger_than_results_may_be_is_not_taken(runway):
     small = Patience(result_bytes_max=1000)
     with Stub(says(answer(200, MOVIE)), says(answer(200, MOVIE, Content_Length=None))) as stub:
@@ -662,7 +687,7 @@ def test_a_result_larger_than_results_may_be_is_not_taken(runway):
         (answer(503, b""), "RESULT.REFUSED"),
         (answer(204, b"", Content_Length=None), "RESULT.REFUSED"),
         (answer(206, b"x", Content_Range="bytes 0-0/1"), "RESULT.REFUSED"),
-        (answer(200, gzip.compress(MOVIE), Content_Encoding="gzip"), "RESULT.ENCODED"),
+        (answer(200, MOVIE, Content_Encoding="br"), "RESULT.ENCODED"),
         (answer(302, b"", Location="/again"), "RESULT.REDIRECTS"),
         (answer(302, b"", Location="http://10.0.0.1/x"), "RESULT.FORBIDDEN_ADDRESS"),
         (answer(302, b"", Location="file:///etc/passwd"), "RESULT.FORBIDDEN_ADDRESS"),

@@ -382,6 +382,27 @@ def test_everything_can_be_paused(desk):
     desk.until(S.DELIVERED)
 
 
+def test_one_inbox_is_resumed_where_all_are_paused_and_the_others_stay_so(open_desk):
+    desk = open_desk(inboxes=("bay", "other"))
+    desk.order(operator.pause, None)
+    desk.order(operator.resume, "bay")
+    desk.drop("clip1")
+    desk.drop("clip2", inbox="other")
+    desk.until(S.DELIVERED, "clip1")
+    desk.turns(10)
+    assert desk.state("clip2") is S.QUEUED
+
+
+@pytest.mark.parametrize("inbox", ["bay", None])
+def test_what_is_paused_waits_for_a_person_and_nothing_else_is_left(desk, inbox):
+    desk.order(operator.pause, inbox)
+    desk.drop()
+    desk.turns(5)
+    assert desk.scheduler.is_idle
+    desk.order(operator.resume, inbox)
+    assert not desk.scheduler.is_idle
+
+
 def test_an_inbox_that_nobody_knows_cannot_be_paused(desk):
     with pytest.raises(IndexError):
         desk.order(operator.pause, "none")

@@ -99,6 +99,12 @@ def test_a_wrong_variable_is_named_and_its_value_is_not(refused, name, value, wo
     assert "\n" not in sentence
 
 
+def test_a_mistake_of_a_table_that_the_environment_gave_a_part_of_is_looked_for_in_both(refused):
+    sentence = refused(INBOX + "[provider]\npoll_seconds_min = 60\n", CLIPSPOOL_PROVIDER__API_KEY=CANARY)
+    assert "config.toml" in sentence.partition(":")[0]
+    assert ", or the environment: `provider` has `poll_seconds_min` above `poll_seconds_max`" in sentence
+
+
 # --- the key ----------------------------------------------------------------------------------------------
 
 

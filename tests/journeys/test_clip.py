@@ -56,6 +56,23 @@ def test_defaults_of_outer_and_inner_folders_are_laid_below_the_sidecar(bay):
     assert "_defaults.toml" in bay.lying()
 
 
+def test_what_an_inbox_says_for_its_clips_goes_between_the_configuration_and_their_folders(bay):
+    bay.configure(
+        top='[defaults]\nprompt = "all"\nseed = 1\nratio = "960:960"\n',
+        keys='[inbox.defaults]\nprompt = "this inbox"\nseed = 2\n',
+    )
+    bay.write("in/_defaults.toml", "seed = 3\n")
+    bay.start()
+    bay.drop("shot.mp4", "priority = 1\n")
+    bay.drop("in/shot.mp4", "priority = 1\n")
+    bay.until_retired(2)
+    papers = [
+        tomllib.loads((bay.outbox / f"{name}.toml").read_text()) for name in ("shot.mp4", "in/shot.mp4")
+    ]
+    assert [paper["seed"] for paper in papers] == [2, 3]
+    assert {(paper["prompt"], paper["ratio"]) for paper in papers} == {("this inbox", "960:960")}
+
+
 def test_a_sidecar_may_come_after_its_clip_and_the_long_name_wins(bay):
     bay.start()
     bay.drop("shot.mp4", None)

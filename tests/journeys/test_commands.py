@@ -1,5 +1,6 @@
 """Commands, with a running daemon and without one."""
 
+import re
 import time
 
 STATUS = {"daemon", "provider", "journal", "inboxes", "jobs", "spend", "lanes"}
@@ -184,8 +185,27 @@ def test_init_gives_a_configuration_that_check_accepts(bay):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_drop_in_leaves_the_services_journal_where_the_unit_keeps_it(bay):
+    bay.config.write_text(f'[[inbox]]\npath = "{bay.inbox}"\noutbox = "{bay.outbox}"\n')
+    done = bay.call("check", "--systemd", HOME="/root", XDG_STATE_HOME="")
+    assert done.returncode == 0, done.stderr
+    assert f'ReadWritePaths="{bay.inbox}"' in done.stdout
+    assert "/root" not in done.stdout
+    assert "journal" not in done.stdout
+
+
+def test_a_folder_that_no_unit_can_name_is_said_in_a_sentence(bay):
+    bay.config.write_text(f'[[inbox]]\npath = "{bay.inbox}\\n"\noutbox = "{bay.outbox}"\n')
+    done = bay.call("check", "--systemd")
+    assert done.returncode == 78
+    assert "a unit file cannot hold" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_demo_tells_the_whole_journey(bay):
-    done = bay.call("demo", "--keep", str(bay.home / "demo"), "--render-seconds", "0.2", config=False)
+    real = {"CLIPSPOOL_PROVIDER__BASE_URL": "https://api.example.com/v1", "CLIPSPOOL_NONSENSE__X": "1"}
+    done = bay.call("demo", "--keep", str(bay.home / "demo"), "--render-seconds", "0.2", config=False, **real)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "delivered" in done.stdout
+    steps = re.findall(r"^ +\d+\.\d s +(\w+)", done.stdout, re.MULTILINE)
+    assert steps == ["queued", "submitting", "running", "rendered", "fetched", "delivered"]
     assert (bay.home / "demo" / "bay-1-results" / "street.mp4").stat().st_size > 1000

@@ -185,3 +185,19 @@ def test_a_wrong_table_is_refused_by_its_key(table, loc, words):
         Catalog.load({"m": table})
     assert refused.value.loc == loc
     assert words in refused.value.message
+
+
+def test_what_is_wrong_with_a_key_reads_on_from_its_name():
+    two = (Reference(uri="https://a.example/1.png"), Reference(uri="https://a.example/2.png"))
+    wrong = [
+        request(model="gen9"),
+        request(prompt=" "),
+        request(prompt="x" * 1001),
+        *(request(ratio=ratio) for ratio in ("1280x720", "wide", "16:9")),
+        request(references=two),
+        request(content_moderation={"public_figure_threshold": "off", "x": 1}),
+        request(extra={"seed": 1}),
+    ]
+    said = [problem.message.split()[0] for one in wrong for problem in CATALOG.problems(one)]
+    assert len(said) == len(wrong) + 1
+    assert set(said) <= {"names", "is", "has", "does", "must", "unknown", "cannot"}

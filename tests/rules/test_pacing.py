@@ -136,6 +136,15 @@ def test_each_probe_that_fails_makes_the_pause_longer():
     assert (pauses[0], pauses[-1]) == (0.5, 150.0)
 
 
+def test_an_hour_of_lost_answers_leaves_few_clips_in_doubt():
+    brake, now, doubts = Brake(), NOON, 0
+    while now < NOON + 3600:
+        brake = brake.pressed(OFFLINE, now, middle, is_doubt=True)
+        assert brake.until - now <= (1.5 if doubts < 16 else 150.0)
+        now, doubts = brake.until, doubts + 1
+    assert doubts < 50
+
+
 @given(RANDOM)
 def test_trouble_of_the_account_is_tried_again_after_half_a_minute_at_the_soonest(number):
     assert Brake().pressed(NO_CREDITS, NOON, lambda: number).until >= NOON + 30.0

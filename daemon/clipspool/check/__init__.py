@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from clipspool.check.dropin import systemd_drop_in
+from clipspool.check.dropin import STATE, systemd_drop_in
 from clipspool.check.finding import Finding, Level, is_fit
 from clipspool.check.folders import look_at_events, look_at_inbox
 from clipspool.check.notify import look_at_notify
@@ -25,7 +25,7 @@ from clipspool.check.transport import look_at_transports
 from clipspool.provider import Provider
 from clipspool.settings import Settings
 
-__all__ = ["Finding", "Level", "is_fit", "look", "systemd_drop_in"]
+__all__ = ["STATE", "Finding", "Level", "is_fit", "look", "systemd_drop_in"]
 
 
 def look(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from clipspool.settings import Settings
 
-_STATE = Path("/var/lib/clipspool")
+STATE = Path("/var/lib/clipspool")
+"""What the unit's StateDirectory is."""
 _RUNTIME = Path("/run/clipspool")
 _BUCKET_CREDENTIALS = ("bucket_access_key_id", "bucket_secret_access_key")
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
@@ -20,7 +21,7 @@ def systemd_drop_in(settings: Settings) -> str:
     homes and temporary folders, so folders there are bound back in.
     """
     folders = [path for inbox in settings.inbox for path in (inbox.path, inbox.outbox)]
-    if not _is_within(settings.journal.path, (_STATE,)):
+    if not _is_within(settings.journal.path, (STATE,)):
         folders.append(settings.journal.path.parent)
     if settings.transport.public_url is not None:
         folders.append(settings.transport.public_url.folder)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,17 +26,19 @@ class Context:
         """Take the file of `--config`, None to look in the usual places."""
         self.config = config
 
-    def settings(self, *, logged: bool = False, looks: bool = False) -> Settings:
+    def settings(
+        self, *, logged: bool = False, looks: bool = False, env: Mapping[str, str] = os.environ
+    ) -> Settings:
         """Read the configuration, or end with exit code 78 and one clear sentence.
 
         `looks`: see that the folders are apart; else none is touched, so that a file server that hangs holds
-        up no command.
+        up no command. `env`: the environment of the one that is to run.
         """
         from clipspool import logs
         from clipspool.settings import SettingsError, load
 
         try:
-            settings = load(self.config, looks=looks)
+            settings = load(self.config, env, looks=looks)
         except SettingsError as error:
             refuse(str(error))
         logs.configure(

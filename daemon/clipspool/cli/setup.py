@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from clipspool.cli.group import EXIT_FAILED, Context, clipspool, command, fail, print_json, say
+from clipspool.cli.group import EXIT_FAILED, Context, clipspool, command, fail, print_json, refuse, say
 
 if TYPE_CHECKING:
     from clipspool.check import Finding
@@ -71,12 +72,16 @@ def init(folder: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
 def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_json: bool) -> None:
     """Look at everything that a run will need, and say what to do where it lacks. Spends nothing."""
-    settings = context.settings(looks=True)
-    from clipspool.check import is_fit, look, systemd_drop_in
+    from clipspool.check import STATE, is_fit, look, systemd_drop_in
 
-    if systemd:
-        say(systemd_drop_in(settings), end="")
+    if systemd:  # the service keeps its journal elsewhere than whoever types this
+        env = {**os.environ, "STATE_DIRECTORY": str(STATE)}
+        try:
+            say(systemd_drop_in(context.settings(looks=True, env=env)), end="")
+        except ValueError as error:
+            refuse(str(error))
         return
+    settings = context.settings(looks=True)
     from clipspool.parts import provider_of
 
     findings: list[Finding] = []

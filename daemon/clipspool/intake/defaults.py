@@ -38,10 +38,7 @@ class Defaults:
 
     def __init__(self, rules: Rules, read: Read) -> None:
         """`read` reads a file with its stamp, None when it changed meanwhile; it may raise OSError."""
-        files = ("[defaults] of the configuration", f"`defaults` of the inbox {rules.name}")
-        self._configured = tuple(
-            layer_of(body, file) for body, file in zip(rules.layers, files, strict=False) if body
-        )
+        self._configured = tuple(layer_of(body, file) for file, body in rules.layers.items() if body)
         self._read = read
         self._known: dict[Rel, tuple[Stamp, Layer]] = {}
 

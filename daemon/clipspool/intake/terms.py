@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from clipspool.files import Rel
@@ -33,8 +33,8 @@ class Rules:
     detect: Detect = "auto"
     priority: int = 0
     hold_seconds: float = 0.0
-    layers: tuple[Mapping[str, Any], ...] = ()
-    """The configuration's `[defaults]`, then the inbox's `defaults`; `sidecar.layer_of` checks them."""
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the configuration says of all clips, by where in it, in words; later ones win."""
     journal: str = ""
     """The identity of the journal that takes on what is accepted."""
     sidecar_wait_seconds: float = 60.0

@@ -19,7 +19,7 @@ import av.video
 from av.sidedata.sidedata import Type
 
 from clipspool.media.archives import verify_archive
-from clipspool.media.boxes import Complete, Container, Incomplete, Unrecognised, completeness
+from clipspool.media.boxes import COPYING, Complete, Container, Incomplete, Unrecognised, completeness
 from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
 from clipspool.media.references import refuse_foreign_pictures
 from clipspool.media.timing import rate_of, seconds_of
@@ -83,9 +83,9 @@ def container_of(file: int) -> Container:
             case Complete(container=name):
                 return name
             case Incomplete(reason=reason):
-                raise MediaError(
-                    "MEDIA.INCOMPLETE", f"the file is not whole: {reason}", "Copy the clip again."
-                )
+                # Nobody is copying a file that lies in a work folder.
+                said = f"the file is not whole: {reason.removesuffix(COPYING).rstrip()}"
+                raise MediaError("MEDIA.INCOMPLETE", said, "Copy the clip again.")
             case Unrecognised(reason=reason):
                 raise MediaError("MEDIA.UNREADABLE", reason, "Export the clip as MP4 or MOV.")
             case other:

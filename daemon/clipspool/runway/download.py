@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Protocol
 from urllib.parse import urljoin
 
 import requests
 from requests.auth import AuthBase
 
 from clipspool.provider import Cut, Download, Fault, FaultOf
+from clipspool.redaction import redact_line
 from clipspool.runway.guard import Forbidden, Guard
 from clipspool.runway.pace import READ_BYTES
 from clipspool.runway.wire import FreeAdapter, WireTrouble, describe, wire_fault
@@ -23,6 +26,10 @@ _GONE = frozenset({401, 403, 404, 410})
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{0,200}"')
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _CHUNK_BYTES_MIN = 1 << 18
+_GZIP = frozenset({"gzip", "x-gzip"})
+_UNPACKED_BYTES_MIN = 16 << 20
+_UNPACKED_TIMES_MAX = 8
+"""Film hardly shrinks; beyond this and the room above, a few bytes are meant to fill our disk."""
 
 
 class KeyFor(AuthBase):
@@ -110,11 +117,14 @@ class Downloader:
             return None
         if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
             return _refusal(response)
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in {"", "identity"}:
-            return Fault(
-                FaultOf.MOMENT, "RESULT.ENCODED", "The result came compressed, which was not asked for"
-            )
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in {"", "identity", *_GZIP}:
+            said = f"The result came compressed ({redact_line(encoding, 20)}), which was not asked for"
+            return Fault(FaultOf.MOMENT, "RESULT.ENCODED", said)
+        if encoding in _GZIP:
+            # Not asked for, but it is what was paid for. Ranges count packed bytes, so none is resumed.
+            is_whole = status == HTTPStatus.OK
+            return self._taken(_Unpacked(response.raw), response, 0, None, "") if is_whole else None
         length = response.raw.length_remaining
         size: int | None = length
         tag = _strong(response.headers.get("etag", ""))
@@ -128,9 +138,47 @@ class Downloader:
         if size is not None and size > self.bytes_max:
             said = f"The result has {size} bytes, more than {self.bytes_max} are not taken"
             return Fault(FaultOf.CLIP, "RESULT.TOO_LARGE", said)
-        chunks = _chunks(response, self.bytes_max - offset)
+        return self._taken(response.raw, response, offset, size, tag)
+
+    def _taken(
+        self, source: _Source, response: requests.Response, offset: int, size: int | None, tag: str
+    ) -> Download:
+        chunks = _chunks(source, response, self.bytes_max - offset)
         next(chunks)
         return Download(chunks, offset, size, tag)
+
+
+class _Source(Protocol):
+    def read1(self, amt: int, *, decode_content: bool) -> bytes: ...
+
+
+class _Unpacked:
+    """What a gzip stream holds, whole and with its checksum right, or a Cut that says why not."""
+
+    def __init__(self, packed: _Source) -> None:
+        self._packed = packed
+        self._inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self._room = _UNPACKED_BYTES_MIN
+
+    def read1(self, amt: int, *, decode_content: bool) -> bytes:
+        """Give up to `amt` bytes, none at the end."""
+        while not self._inflater.eof:
+            packed = self._inflater.unconsumed_tail
+            if not packed:
+                packed = self._packed.read1(amt, decode_content=decode_content)
+                self._room += len(packed) * _UNPACKED_TIMES_MAX
+                if not packed:
+                    raise Cut("the answer ended early")
+            try:
+                piece = self._inflater.decompress(packed, amt)
+            except zlib.error:
+                raise Cut("what came compressed is damaged") from None
+            self._room -= len(piece)
+            if self._room < 0:
+                raise Cut("what came compressed is no film: it unpacks to far too much")
+            if piece:
+                return piece
+        return b""
 
 
 def _not_reached(why: str) -> Fault:
@@ -155,7 +203,7 @@ def _whole_size(content_range: str, offset: int, length: int | None) -> int | No
     return size if is_rest and length in {None, size - offset} else None
 
 
-def _chunks(response: requests.Response, bytes_max: int) -> Iterator[bytes]:
+def _chunks(source: _Source, response: requests.Response, bytes_max: int) -> Iterator[bytes]:
     """Yield the body in chunks of 256 KiB or more; the first item is empty.
 
     Whoever makes this takes that first one, so that from then on closing it gives the connection back.
@@ -167,7 +215,10 @@ def _chunks(response: requests.Response, bytes_max: int) -> Iterator[bytes]:
         yield b""
         while True:
             try:
-                piece = response.raw.read1(READ_BYTES, decode_content=False)
+                piece = source.read1(READ_BYTES, decode_content=False)
+            except Cut as trouble:
+                cut = trouble
+                break
             except WireTrouble as error:
                 cut = Cut(describe(error))
                 break

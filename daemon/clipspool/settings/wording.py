@@ -48,7 +48,10 @@ class Source:
         return SettingsError("\n".join(dict.fromkeys(self._sentence(mistake) for mistake in mistakes)))
 
     def _sentence(self, mistake: Mistake) -> str:
-        if mistake.loc and _holds(self.environment, mistake.loc):
+        # Of a table the environment may have given a part, the API key for one, and the file the wrong one.
+        is_table = len(mistake.loc) == 1 and isinstance(self.environment.get(str(mistake.loc[0])), Mapping)
+        is_shared = is_table and self.file is not None
+        if mistake.loc and _holds(self.environment, mistake.loc) and not is_shared:
             depth = next((i for i, part in enumerate(mistake.loc) if isinstance(part, int)), len(mistake.loc))
             name = "CLIPSPOOL_" + "__".join(str(part).upper() for part in mistake.loc[:depth])
             return f"environment, {_shown(name)}: {spell(mistake.loc)} {mistake.message}"
@@ -57,6 +60,8 @@ class Source:
         where = "settings" if self.file is None else _shown(str(self.file))
         if line is not None:
             where += f", line {line}"
+        if is_shared:
+            where += ", or the environment"
         return f"{where}: {spell(mistake.loc)} {mistake.message}"
 
 

@@ -23,7 +23,7 @@ root = Root(Path(sys.argv[1]))
 root.bind()
 rules = Rules(
     name="bay", extensions=frozenset({".mp4"}), ignore=(), sidecar_required=True, settle_seconds=0.2,
-    rescan_seconds=30.0, detect="rescan", priority=0, hold_seconds=0.0, layers=(), journal="bench",
+    rescan_seconds=30.0, detect="rescan", priority=0, hold_seconds=0.0, layers={}, journal="bench",
 )
 tree = Tree(root, rules, lambda below, new: None)
 tree.walk(time.monotonic())
