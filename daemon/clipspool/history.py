@@ -177,6 +177,7 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
         f"the work folder knows of {f.get('submissions', 1)} submissions, the journal not"
     ),
     "interrupted": lambda _f, _e: "clipspool ended while the request may have been on its way",
+    "unsent": lambda _f, _e: "clipspool ended before anything of it was sent, surely nothing was paid",
     "task_created": lambda f, _: f"the provider took it as task {f.get('task_id', '?')}{_credits(f)}",
     "task_seen": _task_seen,
     "task_missing": lambda f, _: f"the provider does not know the task{_said(f, 'message')}",

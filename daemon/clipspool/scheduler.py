@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -156,19 +156,32 @@ class Scheduler:
 
     # --- turns ----------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Sort out what the last end left behind: what may have been in flight is in doubt."""
+    def begin(self, asked: Collection[str] = ()) -> None:
+        """Sort out what the last end left behind: what may have been in flight is in doubt.
+
+        In the inboxes that are `asked`, the work folders tell; `take_up` hears it.
+        """
         self._turned_at = now = self.now()
         with self.journal.turn():
             if (self.journal.last_written() or now) > now + _SET_BACK_SECONDS:
                 self._clock_was_set_back(now)
             for job in list(self.journal.find(states=(State.SUBMITTING,))):
-                self.happen(job, Interrupted())
+                if job.inbox not in asked:
+                    self.happen(job, Interrupted())
             self.journal.flush()
             for job, why in self.suspects.begin():
                 self.happen(job, Parked(Held.POISON, why))
         reach("begun")
         self._let_out()
+
+    def take_up(self, told: Mapping[str, Event]) -> None:
+        """Record what the work folders tell of requests that the last end cut short."""
+        for job in self.journal.load(told).values():
+            if job.state is not State.SUBMITTING or job.id in self.in_flight:
+                continue
+            moved = self._heed_cancel(self.happen(job, self._owners.checked(job.id, told[job.id])))
+            if why := self.suspects.verdict(moved):
+                self.happen(moved, Parked(Held.POISON, why))
 
     def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
         """Turn until told to stop, or until `each_turn` says that it is enough."""
@@ -394,9 +407,13 @@ class Scheduler:
         if isinstance(event, Prepared):
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns)
             self.comparison.note(job, event)
-        moved = self.happen(job, event)
-        if moved.cancel_by and moved.state is not State.RUNNING and may(moved, Cancelled):
-            self.happen(moved, Cancelled(moved.cancel_by))
+        self._heed_cancel(self.happen(job, event))
+
+    def _heed_cancel(self, job: Job) -> Job:
+        """End a job whose end was asked for while a worker had it."""
+        if job.cancel_by and job.state is not State.RUNNING and may(job, Cancelled):
+            return self.happen(job, Cancelled(job.cancel_by))
+        return job
 
     def _open_gate(self, ready: Ready) -> None:
         flying = self.in_flight[ready.job_id]

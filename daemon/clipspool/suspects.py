@@ -23,6 +23,8 @@ _COUNTED = "suspects"
 _HARMLESS = frozenset({Stage.POLL, Stage.TELL_CANCEL})
 """Stages that touch no clip."""
 _CAN_WAIT = frozenset({State.QUEUED, State.RENDERED, State.FETCHED})
+_UNDECIDED = State.SUBMITTING
+"""Its work folder is to tell yet where it stands."""
 
 
 def boot_id() -> str:
@@ -60,13 +62,21 @@ class Suspects:
         jobs = self._journal.load(list(self._deaths))
         for job_id, (stage, count) in list(self._deaths.items()):
             job = jobs.get(job_id)
-            if job is None or job.state not in _CAN_WAIT:
+            if job is None or job.state not in {*_CAN_WAIT, _UNDECIDED}:
                 del self._deaths[job_id]
-            elif count >= DEATHS_MAX:
+            elif count >= DEATHS_MAX and job.state is not _UNDECIDED:
                 del self._deaths[job_id]
                 if job.held is None:
                     yield job, _reason(stage, job)
         self._remember()
+
+    def verdict(self, job: Job) -> str:
+        """Say why a job is set aside whose work folder told where it stands; empty where it is not."""
+        stage, count = self._deaths.get(job.id, ("", 0))
+        if job.state in _CAN_WAIT and count < DEATHS_MAX:
+            return ""
+        self.survive(job.id)
+        return _reason(stage, job) if job.state in _CAN_WAIT else ""
 
     def note(self, in_flight: Mapping[str, InFlight]) -> None:
         """Write down what workers have, and are about to be given."""

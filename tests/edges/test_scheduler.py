@@ -10,11 +10,13 @@ from clipspool.events import (
     AnswerLost,
     Doubted,
     Failed,
+    Interrupted,
     NotSubmitted,
     StageFailed,
     TaskCreated,
     TaskMissing,
     TaskSeen,
+    Unsent,
 )
 from clipspool.job import Error, Held, Paid, State
 from clipspool.journal import Journal, Spend
@@ -206,6 +208,37 @@ def test_what_may_have_been_in_flight_is_in_doubt_at_the_next_start(open_desk):
     assert (job.state, job.held, job.paid) == (S.IN_DOUBT, Held.IN_DOUBT, Paid.UNKNOWN)
     second.turns(5, 3600.0)
     assert second.shop.done == []
+    held.set()
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "paid"),
+    [
+        (Unsent(), S.QUEUED, Paid.NO),
+        (Interrupted(), S.IN_DOUBT, Paid.UNKNOWN),
+        (TaskCreated("task-7"), S.RUNNING, Paid.YES),
+    ],
+)
+def test_where_work_folders_are_asked_they_tell_what_came_of_it(open_desk, told, state, paid):
+    first = open_desk()
+    held = first.shop.hold(Stage.SUBMIT)
+    first.drop()
+    first.until(S.SUBMITTING)
+    first.journal.close()
+    second = open_desk()
+    second.scheduler.begin(asked=["bay"])
+    second.turns(3, 3600.0)
+    assert second.state() is S.SUBMITTING
+    assert second.shop.done == []
+    assert not second.scheduler.is_idle
+    second.shop.hold(Stage.SUBMIT)
+    second.shop.hold(Stage.POLL)
+    second.order(lambda scheduler: scheduler.take_up({"clip1": told}))
+    job = second.job()
+    assert (job.state, job.paid) == (state, paid)
+    second.order(lambda scheduler: scheduler.take_up({"clip1": Interrupted()}))
+    # What is under way now is no news of then.
+    assert (second.state() is S.IN_DOUBT) == (state is S.IN_DOUBT)
     held.set()
 
 

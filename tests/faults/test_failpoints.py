@@ -49,6 +49,52 @@ def test_ended_at_a_failpoint_the_clip_is_whole_and_paid_once(bay, place):
     finish(bay)
 
 
+@pytest.mark.parametrize(
+    ("place", "state"),
+    [
+        ("intent", "delivered"),
+        *(
+            pytest.param(*row, marks=pytest.mark.heavy)
+            for row in (("noted", "in_doubt"), ("sent", "in_doubt"), ("task-noted", "delivered"))
+        ),
+    ],
+)
+def test_only_what_the_work_folder_cannot_tell_is_in_doubt(bay, place, state):
+    bay.drop()
+    assert end_at(bay, f"{place}:exit")
+    assert bay.run_until_idle() == 0
+    assert list(bay.jobs().values()) == [state]
+    settle_doubts(bay)
+    assert bay.paid == 1
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("place", "state"), [("intent", "queued"), ("task-noted", "running"), ("sent", "in_doubt")]
+)
+def test_a_command_without_a_daemon_learns_it_from_the_work_folder_too(bay, place, state):
+    bay.drop()
+    assert end_at(bay, f"{place}:exit")
+    assert bay.call("pause", "--yes").returncode == 0
+    assert list(bay.jobs().values()) == [state]
+    assert bay.call("resume", "--yes").returncode == 0
+    settle_doubts(bay)
+    assert bay.paid == 1
+
+
+@pytest.mark.heavy
+def test_an_inbox_that_is_away_at_the_start_leaves_doubt(bay):
+    bay.drop()
+    assert end_at(bay, "intent:exit")
+    away = bay.inbox.rename(bay.home / "away")
+    bay.start()
+    bay.until_states("in_doubt")
+    away.rename(bay.inbox)
+    assert bay.stop() == 0
+    settle_doubts(bay)
+    assert bay.paid == 1
+
+
 @pytest.mark.parametrize("number", TURNS)
 def test_ended_right_after_a_commit_the_clip_is_whole_and_paid_once(bay, number):
     bay.drop()
