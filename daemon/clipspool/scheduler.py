@@ -290,6 +290,7 @@ class Scheduler:
         after, self._after = self._after, []
         for act in after:
             act()
+        self.workers.staff()
 
     def _compare(self) -> None:
         is_news = False

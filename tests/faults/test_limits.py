@@ -79,6 +79,64 @@ def test_under_a_limit_of_the_system_nothing_is_lost_or_paid_twice(open_bays, wo
         assert [v for v in Oracle(bay).violations() if not v.startswith("I10")] == []
 
 
+@pytest.fixture
+def threads_max():
+    """Give a way to let a process and its children have so many threads in all, as TasksMax does."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may set the limit")
+    group = next(
+        (
+            at
+            for at in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
+            if (at / "cgroup.procs").exists()
+        ),
+        None,
+    )
+    mine = group and group / f"clipspool-test-{os.getpid()}"
+    with contextlib.suppress(OSError):
+        mine.mkdir()
+    if mine is None or not (mine / "pids.max").exists():
+        pytest.skip("this machine gives us no limit of threads")
+
+    def limit(pid, most):
+        (mine / "cgroup.procs").write_text(str(pid))
+        (mine / "pids.max").write_text(str(most))
+
+    yield limit
+    with contextlib.suppress(OSError):
+        mine.rmdir()
+
+
+def test_where_no_more_threads_may_begin_the_daemon_lives_and_goes_on_with_those_it_has(bay, threads_max):
+    bay.configure(provider="running_max = 8")
+    bay.start()
+    threads_max(bay.daemon.pid, len(list(Path(f"/proc/{bay.daemon.pid}/task").iterdir())) + 5)
+    for number in range(8):
+        bay.drop(f"n{number}.mp4")
+    bay.until(lambda: bay.events("thread_refused") or bay.events("problem_noted"), 30)
+    time.sleep(1.0)
+    assert bay.daemon.poll() is None
+    threads_max(bay.daemon.pid, 1000)
+    bay.until(lambda: list(bay.jobs().values()) == ["delivered"] * 8, 120)
+    bay.until_retired(8, 60)
+    assert bay.paid == 8
+
+
+@pytest.mark.parametrize("most", [12, 16, 24])
+def test_under_a_limit_of_threads_from_the_start_nothing_is_lost_or_paid_twice(bay, threads_max, most):
+    for number in range(4):
+        bay.drop(f"n{number}.mp4")
+    bay.start("--until-idle", wait=False, before=["sh", "-c", 'sleep 0.5; exec "$@"', "sh"])
+    threads_max(bay.daemon.pid, most)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        bay.daemon.wait(20)
+    bay.stop(signal.SIGKILL)
+    assert Oracle(bay).violations(at_rest=False) == []
+    settle_doubts(bay)
+    assert list(bay.jobs().values()) == ["delivered"] * 4
+    assert bay.paid == 4
+
+
 def test_a_storm_of_reloads_valid_and_not_changes_nothing_of_what_runs(bay):
     bay.start()
     for number in range(60):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import structlog
 
+from clipspool import threads
 from clipspool.files import NotRegular, Rel, join, name_of, parent
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.defaults import Chain, Defaults
@@ -136,11 +137,12 @@ class Judge:
         """
         judged = [each for group in groups if (each := self._in_peace(group, lambda g: self._judge(g, now)))]
         goers = [goer for each in judged for goer in each.goers]
-        if len(goers) > 1:
-            with ThreadPoolExecutor(min(len(goers), CLAIMS_MAX), "claim") as pool:
-                list(pool.map(self._claim, goers))
-        for goer in goers if len(goers) == 1 else ():
+        others = [threads.begin(self._claim, "claim", goer) for goer in goers[1:]]
+        for goer in [goer for goer, other in zip(goers, [None, *others], strict=False) if other is None]:
             self._claim(goer)
+        for other in others:
+            if other is not None:
+                other.join()
         for goer in goers:  # before anything else can go wrong: they have left the inbox
             if goer.claim.exception() is None:
                 self._take(goer.claim.result())
@@ -161,6 +163,7 @@ class Judge:
             raise
         except Exception:
             log.exception("judging_broken", inbox=self._rules.name, clip=readable("/".join(group)))
+            self._stuck.add(group)
             return None
 
     def _judge(self, group: Group, now: float) -> _Judged:
