@@ -315,10 +315,12 @@ class Daemon:
         """Answer a command, in the control thread; the scheduler does it in its next turn."""
         if do == "status":
             return self.scheduler.ask(partial(self._status, most=arguments.get("waiting_max")))
-        if do == "resume" and arguments.get("inbox") in self._bays.roots:
-            name = str(arguments["inbox"])
-            self._bays.accept(name)
-            self._inboxes[name].wake()
+        if do == "resume":
+            for name in self._bays.roots if arguments.get("inbox") is None else ():
+                self._inboxes[name].forgive()
+            if (name := str(arguments.get("inbox"))) in self._bays.roots:
+                self._bays.accept(name)
+                self._inboxes[name].forgive()
         if do == "recover":
             return self._recover()
         command = operator.COMMANDS.get(do)

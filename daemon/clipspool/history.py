@@ -194,5 +194,6 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "retried": lambda _f, _e: "had it run again",
     "attached": lambda f, _: f"named task {f.get('task_id', '?')} as this job's",
     "approved": lambda _f, _e: "let it go",
+    "set_aside": lambda f, _: f"its source stays where it is{_said(f, 'reason')}",
     "retired": lambda f, _: f"the source went to {f['to']}" if f.get("to") else "the source was removed",
 }

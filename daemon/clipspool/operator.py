@@ -118,6 +118,7 @@ def resume(scheduler: Scheduler, inbox: str | None) -> str:
     scheduler.set_paused(paused)
     if inbox is None:
         scheduler.release_brake()
+    scheduler.journal.retire_again(scheduler.now(), inbox)
     return "resumed"
 
 

@@ -76,6 +76,7 @@ def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules
         hold_seconds=inbox.hold_seconds,
         layers=({"model": DEFAULT_MODEL}, settings.defaults, inbox.defaults),
         journal=journal_id,
+        deaths_file=settings.journal.path.with_name(f"{settings.journal.path.name}.intake-{inbox.name}"),
         places=places_of(settings, inbox),
     )
 

@@ -112,6 +112,8 @@ class Scheduler:
         self._owners = Owners(journal.open_tasks())
         self._retiring: dict[str, str] = {}
         """The inbox of each clip that is being retired, until its work folder is swept."""
+        self._moving: set[str] = set()
+        """Those of them whose source is on its way."""
         self._wanted_again: set[str] = set()
         """Clips of which an ended job was retried; only those can have an open job while they are retired."""
         self._ended_clips: set[str] = set()
@@ -169,8 +171,12 @@ class Scheduler:
                 if job.inbox not in asked:
                     self.happen(job, Interrupted())
             self.journal.flush()
-            for job, why in self.suspects.begin():
-                self.happen(job, Parked(Held.POISON, why))
+            for one, why in self.suspects.begin():
+                if isinstance(one, Job):
+                    self.happen(one, Parked(Held.POISON, why))
+                else:
+                    self.journal.set_aside(one, now, why)
+                    self.publish(NotRetired(one, why))
         reach("begun")
         self._let_out()
 
@@ -241,7 +247,7 @@ class Scheduler:
                 self._compare()
                 if not self.is_draining:
                     self._pick(now)
-                self.suspects.note(self.in_flight)
+                self.suspects.note(self.in_flight, self._moving)
                 self._sweep()
         except BaseException as error:
             for one in heard:
@@ -309,7 +315,8 @@ class Scheduler:
             self.publish(DaySpent(picks.day_is_spent))
         for job, held, why in picks.parked:
             self.happen(job, Parked(held, why))
-        for stage, job in self.suspects.choose(picks.stages, self.in_flight):
+        self.suspects.choose(picks, self.in_flight, self._moving)
+        for stage, job in picks.stages:
             clip = self.journal.clip(job.clip_id)
             if clip is None:
                 raise LookupError(f"job {job.id} has no clip {job.clip_id}")
@@ -317,6 +324,7 @@ class Scheduler:
             self._after.append(lambda s=stage, j=job, c=clip: self.workers.start(s, j, c))  # type: ignore[misc]
         for clip, jobs, attempts in picks.retirements:
             self._retiring[clip.id] = clip.inbox
+            self._moving.add(clip.id)
             self._after.append(
                 lambda c=clip, j=jobs, n=attempts: self.workers.start_retirement(c, j, n)  # type: ignore[misc]
             )
@@ -431,6 +439,8 @@ class Scheduler:
     def _take_retirement(self, retirement: Retirement, now: float) -> None:
         self.workers.disk.busy -= 1
         clip = retirement.clip
+        self._moving.discard(clip.id)
+        self.suspects.survive(clip.id)
         if retirement.trouble:
             self._retiring.pop(clip.id, None)
             pause = backoff_seconds(retirement.attempts, _RETIRE_SECONDS, self.pace.random)

@@ -11,11 +11,12 @@ from typing import Literal
 import structlog
 
 from clipspool.intake.accept import Acceptance
+from clipspool.intake.deaths import WHY, Deaths
 from clipspool.intake.examine import Check, Examination, Inspect
 from clipspool.intake.judge import CLAIMS_MAX, Judge
 from clipspool.intake.notes import Notes
 from clipspool.intake.terms import Accepted, InboxChanged, InboxState, Rules, Waiting
-from clipspool.intake.tree import Tree
+from clipspool.intake.tree import Group, Tree
 from clipspool.intake.watch import Watch, tells_events
 from clipspool.root import Root
 
@@ -79,6 +80,8 @@ class Inbox:
         self._new_rules: Rules | None = None
         self._untold: list[Accepted | InboxChanged] = []
         self._acceptance = Acceptance(root, rules, now)
+        self._deaths = Deaths(rules.deaths_file)
+        self._is_forgiven = False
         self._wants_events = False
         self._events_trouble = ""
         self._bind_at = -inf
@@ -128,6 +131,11 @@ class Inbox:
         self._bind_at = -inf
         self._rescan_at = -inf
         self._bell.set()
+
+    def forgive(self) -> None:
+        """Look again at what is set aside because the process died over it."""
+        self._is_forgiven = True
+        self.wake()
 
     def apply(self, rules: Rules) -> None:
         """Go by other rules from the next look on."""
@@ -187,6 +195,9 @@ class Inbox:
             self._begin(rules)
             if self.state == "watching":
                 self._begin_watch()
+        if self._is_forgiven:
+            self._is_forgiven = False
+            self._deaths.forgive()
         try:
             if self.state == "watching" or now >= self._bind_at:
                 self._make_sure(now)
@@ -305,12 +316,28 @@ class Inbox:
         affected = self._tree.affected
         with self._root.held():
             while affected and not self._stopping.is_set() and self._monotonic() <= until:
-                groups = [affected.popitem(last=False)[0] for _ in range(min(len(affected), CLAIMS_MAX))]
+                looks = self._next_groups()
+                self._deaths.enter(looks)
                 try:
-                    self._judge.judge(groups, now)
+                    self._judge.judge(list(looks), now)
                 finally:
+                    self._deaths.leave(self._tree.look_of)
                     self._tell_all()
                 self._beat = self._monotonic()
+
+    def _next_groups(self) -> dict[Group, str]:
+        """Take what is judged side by side, and its look; what the process died over is judged alone."""
+        affected, looks = self._tree.affected, dict[Group, str]()
+        while affected and len(looks) < CLAIMS_MAX:
+            group = next(iter(affected))
+            if self._deaths.is_set_aside(group, self._tree.look_of(group)):
+                self._tree.take(group)
+                self._judge.set_aside(group, WHY)
+                continue
+            if self._deaths.is_alone(group):
+                return looks or {group: self._tree.take(group)}
+            looks[group] = self._tree.take(group)
+        return looks
 
     def _write_notes(self) -> None:
         """Write notes for a short time: clips that are ready go first."""
