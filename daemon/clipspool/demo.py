@@ -138,7 +138,7 @@ def _job(config: Path) -> dict[str, Any] | None:
     if journal is None:
         return None
     try:
-        jobs = list(journal.find(most=1))
+        jobs = list(journal.find())
     finally:
         journal.close()
     return job_json(jobs[0], Conditions(time.time())) if jobs else None
