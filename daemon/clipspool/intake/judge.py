@@ -13,12 +13,12 @@ from typing import TypeVar
 import structlog
 
 from clipspool import threads
-from clipspool.files import NotRegular, Rel, join, name_of, parent
+from clipspool.files import Rel, join, name_of, parent
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.defaults import Chain, Defaults
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
 from clipspool.intake.names import Kind, readable
-from clipspool.intake.notes import Notes, sentence
+from clipspool.intake.notes import Notes, in_words, sentence
 from clipspool.intake.pair import STILL_CHANGING, Matched, Patience, Waits, pair
 from clipspool.intake.scan import Folder
 from clipspool.intake.terms import Accepted, Rules, Waiting
@@ -229,7 +229,7 @@ class Judge:
             raise trouble
         path = join(folder.rel, match.clip)
         if isinstance(trouble, OSError):
-            reason = _in_words(trouble)
+            reason = in_words(trouble)
             return _Stay(path, reason, (Problem(reason),), is_stuck=True)
         self._tree.suspect(folder.rel, [name for name in (match.clip, match.sidecar) if name], now)
         return _Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
@@ -339,11 +339,3 @@ class Judge:
 def _stay(path: Rel, waits: Waits, *, is_stuck: bool = False) -> _Stay:
     problems = (Problem(waits.reason),) if waits.is_problem else ()
     return _Stay(path, waits.reason, problems, waits.look_at, waits.goes_on, is_stuck)
-
-
-def _in_words(error: OSError) -> str:
-    if isinstance(error, NotRegular):
-        return "it is not a file but a link or a device; put the file itself here"
-    if isinstance(error, PermissionError):
-        return "it cannot be read or moved: permission denied; make it and its folder writable for clipspool"
-    return f"it cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"
