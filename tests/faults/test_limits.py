@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -120,6 +121,38 @@ def test_where_no_more_threads_may_begin_the_daemon_lives_and_goes_on_with_those
     bay.until(lambda: list(bay.jobs().values()) == ["delivered"] * 8, 120)
     bay.until_retired(8, 60)
     assert bay.paid == 8
+
+
+def used(pid, what):
+    if what == resource.RLIMIT_NOFILE:
+        return len(list(Path(f"/proc/{pid}/fd").iterdir())) + 3
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    return pages * os.sysconf("SC_PAGE_SIZE") + (4 << 20)
+
+
+@pytest.mark.parametrize("what", [resource.RLIMIT_NOFILE, resource.RLIMIT_AS], ids=["files", "memory"])
+def test_a_daemon_that_runs_out_of_something_goes_on_once_there_is_more(open_bays, what):
+    with open_bays() as bay:
+        bay.configure(provider="running_max = 8")
+        bay.start()
+        pid = bay.daemon.pid
+        before = resource.prlimit(pid, what)
+        resource.prlimit(pid, what, (used(pid, what), before[1]))
+        for number in range(8):
+            bay.drop(f"n{number}.mp4")
+        time.sleep(4.0)
+        if bay.daemon.poll() is None:
+            resource.prlimit(pid, what, before)
+        else:  # it may end, but not pay twice
+            bay.daemon = None
+            bay.start()
+        bay.until(lambda: sorted({*bay.jobs().values()}) in (["delivered"], ["delivered", "in_doubt"]), 120)
+        bay.until(lambda: len(bay.jobs()) == 8, 60)
+        assert bay.stop() == 0
+        settle_doubts(bay)
+        assert list(bay.jobs().values()) == ["delivered"] * 8
+        assert bay.paid == 8
+        assert [v for v in Oracle(bay).violations() if not v.startswith("I10")] == []
 
 
 @pytest.mark.parametrize("most", [12, 16, 24])
