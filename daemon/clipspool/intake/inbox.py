@@ -178,6 +178,7 @@ class Inbox:
                 self._sleep_until(due)
         finally:
             self._watch.end()
+            self._deaths.close()
 
     def _sleep_until(self, due: float) -> None:
         """Sleep until something is due or heard, and not less than the last look costs."""
