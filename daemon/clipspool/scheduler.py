@@ -59,6 +59,8 @@ log = structlog.get_logger()
 
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
+TELL_SECONDS = 30.0
+"""How long a work folder may take to tell what came of a request: a file server may hang."""
 _REST_SECONDS = (0.004, 0.05)
 """Between two turns, as long as the last one took, within these: under load each hears more, and what it
 hears shares one transaction and one sync."""
@@ -112,6 +114,9 @@ class Scheduler:
         self._owners = Owners(journal.open_tasks())
         self._retiring: dict[str, str] = {}
         """The inbox of each clip that is being retired, until its work folder is swept."""
+        self._untold: set[str] = set()
+        """Jobs whose request the last end cut short, and whose work folder has not told yet."""
+        self._untold_until = 0.0
         self._moving: set[str] = set()
         """Those of them whose source is on its way."""
         self._wanted_again: set[str] = set()
@@ -161,15 +166,18 @@ class Scheduler:
     def begin(self, asked: Collection[str] = ()) -> None:
         """Sort out what the last end left behind: what may have been in flight is in doubt.
 
-        In the inboxes that are `asked`, the work folders tell; `take_up` hears it.
+        In the inboxes that are `asked`, the work folders tell, in good time; `take_up` hears it.
         """
         self._turned_at = now = self.now()
         with self.journal.turn():
             if (self.journal.last_written() or now) > now + _SET_BACK_SECONDS:
                 self._clock_was_set_back(now)
             for job in list(self.journal.find(states=(State.SUBMITTING,))):
-                if job.inbox not in asked:
+                if job.inbox in asked:
+                    self._untold.add(job.id)
+                else:
                     self.happen(job, Interrupted())
+            self._untold_until = now + TELL_SECONDS
             self.journal.flush()
             for one, why in self.suspects.begin():
                 if isinstance(one, Job):
@@ -182,6 +190,7 @@ class Scheduler:
 
     def take_up(self, told: Mapping[str, Event]) -> None:
         """Record what the work folders tell of requests that the last end cut short."""
+        self._untold -= told.keys()
         for job in self.journal.load(told).values():
             if job.state is not State.SUBMITTING or job.id in self.in_flight:
                 continue
@@ -241,6 +250,8 @@ class Scheduler:
                 self.accept([one for one in heard if isinstance(one, Accepted)])
                 for one in heard:
                     self._take(one, now)
+                if self._untold and now >= self._untold_until:
+                    self.take_up(dict.fromkeys(self._untold, Interrupted()))
                 self.journal.retire_ended(self._ended_clips, now)
                 self._ended_clips.clear()
                 self.journal.flush()

@@ -21,6 +21,7 @@ from clipspool.events import (
 from clipspool.job import Error, Held, Paid, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Stage
+from clipspool.scheduler import TELL_SECONDS
 from fakes import BUSY, NO_CREDITS, NOON, Clock, Desk, a_request
 
 S = State
@@ -227,7 +228,7 @@ def test_where_work_folders_are_asked_they_tell_what_came_of_it(open_desk, told,
     first.journal.close()
     second = open_desk()
     second.scheduler.begin(asked=["bay"])
-    second.turns(3, 3600.0)
+    second.turns(3, TELL_SECONDS / 4)
     assert second.state() is S.SUBMITTING
     assert second.shop.done == []
     assert not second.scheduler.is_idle
@@ -239,6 +240,23 @@ def test_where_work_folders_are_asked_they_tell_what_came_of_it(open_desk, told,
     second.order(lambda scheduler: scheduler.take_up({"clip1": Interrupted()}))
     # What is under way now is no news of then.
     assert (second.state() is S.IN_DOUBT) == (state is S.IN_DOUBT)
+    held.set()
+
+
+def test_a_work_folder_that_does_not_tell_in_time_leaves_doubt(open_desk):
+    first = open_desk()
+    held = first.shop.hold(Stage.SUBMIT)
+    first.drop()
+    first.until(S.SUBMITTING)
+    first.journal.close()
+    second = open_desk()
+    second.scheduler.begin(asked=["bay"])
+    second.turn(TELL_SECONDS - 1)
+    assert second.state() is S.SUBMITTING
+    second.turn(2)
+    assert second.state() is S.IN_DOUBT
+    second.order(lambda scheduler: scheduler.take_up({"clip1": Unsent()}))
+    assert second.state() is S.IN_DOUBT
     held.set()
 
 
