@@ -37,12 +37,12 @@ def test_a_clip_that_kills_the_daemon_is_set_aside_and_the_rest_goes_on(bay):
 KILLS_INTAKE = """\
 import os
 from clipspool.intake import examine
-real = examine.Examination.examine
-def examined(self, pairing, defaults, now):
+real = examine.Examination._look_inside
+def look_inside(self, pairing, now):
     if "killer" in pairing.clip:
         os.kill(os.getpid(), 9)
-    return real(self, pairing, defaults, now)
-examine.Examination.examine = examined
+    return real(self, pairing, now)
+examine.Examination._look_inside = look_inside
 """
 KILLS_RETIRING = """\
 import os

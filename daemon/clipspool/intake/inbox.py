@@ -11,12 +11,12 @@ from typing import Literal
 import structlog
 
 from clipspool.intake.accept import Acceptance
-from clipspool.intake.deaths import WHY, Deaths
+from clipspool.intake.deaths import Deaths
 from clipspool.intake.examine import Check, Examination, Inspect
 from clipspool.intake.judge import CLAIMS_MAX, Judge
 from clipspool.intake.notes import Notes
 from clipspool.intake.terms import Accepted, InboxChanged, InboxState, Rules, Waiting
-from clipspool.intake.tree import Group, Tree
+from clipspool.intake.tree import Tree
 from clipspool.intake.watch import Watch, tells_events
 from clipspool.root import Root
 
@@ -95,7 +95,7 @@ class Inbox:
         self._notes.places = rules.places
         self._tree = Tree(self._root, rules, self._follow)
         examination = Examination(
-            self._root, rules, self._tree.entry, check=self._check, inspect=self._inspect
+            self._root, rules, self._tree.entry, self._deaths, check=self._check, inspect=self._inspect
         )
         self._judge = Judge(
             self._root,
@@ -199,6 +199,7 @@ class Inbox:
         if self._is_forgiven:
             self._is_forgiven = False
             self._deaths.forgive()
+            self._tree.affect_all()
         try:
             if self.state == "watching" or now >= self._bind_at:
                 self._make_sure(now)
@@ -317,28 +318,12 @@ class Inbox:
         affected = self._tree.affected
         with self._root.held():
             while affected and not self._stopping.is_set() and self._monotonic() <= until:
-                looks = self._next_groups()
-                self._deaths.enter(looks)
+                groups = [affected.popitem(last=False)[0] for _ in range(min(len(affected), CLAIMS_MAX))]
                 try:
-                    self._judge.judge(list(looks), now)
+                    self._judge.judge(groups, now)
                 finally:
-                    self._deaths.leave(self._tree.look_of)
                     self._tell_all()
                 self._beat = self._monotonic()
-
-    def _next_groups(self) -> dict[Group, str]:
-        """Take what is judged side by side, and its look; what the process died over is judged alone."""
-        affected, looks = self._tree.affected, dict[Group, str]()
-        while affected and len(looks) < CLAIMS_MAX:
-            group = next(iter(affected))
-            if self._deaths.is_set_aside(group, self._tree.look_of(group)):
-                self._tree.take(group)
-                self._judge.set_aside(group, WHY)
-                continue
-            if self._deaths.is_alone(group):
-                return looks or {group: self._tree.take(group)}
-            looks[group] = self._tree.take(group)
-        return looks
 
     def _write_notes(self) -> None:
         """Write notes for a short time: clips that are ready go first."""

@@ -17,7 +17,7 @@ from clipspool.files import Rel, join, name_of, parent
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.defaults import Chain, Defaults
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
-from clipspool.intake.names import Kind, readable
+from clipspool.intake.names import readable
 from clipspool.intake.notes import Notes, in_words, sentence
 from clipspool.intake.pair import STILL_CHANGING, Matched, Patience, Waits, pair
 from clipspool.intake.scan import Folder
@@ -154,13 +154,6 @@ class Judge:
                 lost = error
         if lost is not None:
             raise lost
-
-    def set_aside(self, group: Group, why: str) -> None:
-        """Judge a group no more, and say why beside its clips."""
-        folder = self._tree.folders.get(group[0])
-        entries = folder.entries(group[1]) if folder is not None else []
-        clips = [join(group[0], one.name) for one in entries if one.kind is Kind.CLIP]
-        self._record(group, [_Stay(clip, why, (Problem(why),), is_stuck=True) for clip in clips])
 
     def _in_peace(self, group: Group, work: Callable[[Group], T]) -> T | None:
         """Let no mistake of ours with one clip keep the others out. Raises Unavailable."""

@@ -166,10 +166,6 @@ class Folder:
             is_regular=stamp != _NOT_REGULAR,
         )
 
-    def look_of(self, base: str) -> str:
-        """Say in a word what the files of one base name look like now: another word once one has changed."""
-        return repr(sorted((name, self._settling.stamps.get(name)) for name in self._groups.get(base, ())))
-
     def bases(self) -> list[str]:
         """Every base name there is."""
         return list(self._groups)

@@ -86,16 +86,6 @@ class Tree:
         folder = self.folders.get(parent(path))
         return None if folder is None else folder.entry(name_of(path))
 
-    def look_of(self, group: Group) -> str:
-        """Say in a word what the files of a group look like now."""
-        folder = self.folders.get(group[0])
-        return "" if folder is None else folder.look_of(group[1])
-
-    def take(self, group: Group) -> str:
-        """Take a group out of those to be judged, and say what it looks like."""
-        del self.affected[group]
-        return self.look_of(group)
-
     def suspect(self, rel: Rel, names: Iterable[str], now: float) -> None:
         """Look again at files that turned out to have changed. Raises Unavailable."""
         if rel in self.folders:
