@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clipspool.events import Event, Interrupted, TaskCreated, Unsent
 from clipspool.failpoint import reach
 from clipspool.files import OURS, NotRegular, join
 from clipspool.intake.terms import Accepted
@@ -14,7 +15,16 @@ from clipspool.job import Clip, Held, Job, Paid, State, Task
 from clipspool.root import Root
 from clipspool.stages.poster import POSTERS
 from clipspool.stages.retire import FAILED
-from clipspool.work import WORK, Manifest, finish_claim, folder_of, notes, read_manifest, rewrite_manifest
+from clipspool.work import (
+    WORK,
+    Manifest,
+    finish_claim,
+    folder_of,
+    notes,
+    read_manifest,
+    rewrite_manifest,
+    whole_notes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,36 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
         return replace(job, state=State.RUNNING, task=task, paid=Paid.YES, prepared=True, reason="recovered")
     reason = "it may have been submitted before the journal was lost"
     return replace(job, state=State.IN_DOUBT, held=Held.IN_DOUBT, task=task, paid=Paid.UNKNOWN, reason=reason)
+
+
+def what_came_of(root: Root, job: Job) -> Event:
+    """Say how far the request of a job came that was being submitted when the daemon ended.
+
+    The intent is on the ledger's disk before a byte leaves: a ledger without it proves that none did. What
+    cannot be read, or knows of more than the journal, proves nothing.
+    """
+    ours = job.task.number if job.task else 0
+    try:
+        lines = whole_notes(root, job.clip_id)
+    except (OSError, ValueError):
+        return Interrupted()
+    event: Event = Unsent()
+    for line in lines:
+        if line.get("job") != job.id:
+            continue
+        number = line.get("number")
+        match line.get("what"):
+            case "intent" if isinstance(number, int) and number < ours:
+                event = Unsent()
+            case "intent":
+                event = Interrupted()
+                if number != ours:
+                    break
+            case "not_submitted":
+                event = Unsent()
+            case "task" if isinstance(line.get("task_id"), str) and isinstance(event, Interrupted):
+                event = TaskCreated(line["task_id"])
+    return event
 
 
 def adoptable(root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:

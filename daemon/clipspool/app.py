@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from clipspool import __version__, logs, operator
-from clipspool.adopt import adoptable, survey, tidy
+from clipspool.adopt import adoptable, survey, tidy, what_came_of
 from clipspool.balance import Teller
 from clipspool.bays import Bays
 from clipspool.catalog import Catalog
@@ -92,6 +92,7 @@ class Daemon:
         self.scheduler.listen(self._status_files.hear)
         self.scheduler.comparison.choices = duplicates_of(settings)
         self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
+        self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._control = Listener(socket_of(settings.journal.path), self._answer)
         self._said_at = 0.0
@@ -127,10 +128,15 @@ class Daemon:
     def _inbox(self, inbox: InboxSettings) -> Inbox:
         root = self._shop.tools.bays[inbox.name].inbox
         known = self.journal.folders(inbox.name)
+        cut_short = [job for job in self._cut_short if job.inbox == inbox.name]
         is_surveyed = False
 
         def bind() -> None:
             nonlocal is_surveyed
+            if cut_short:
+                told = {job.id: what_came_of(root, job) for job in cut_short}
+                self.scheduler.tell(lambda scheduler: scheduler.take_up(told))
+                cut_short.clear()
             root.bind()
             self._marks.prove(inbox.name, root)
             if not is_surveyed:
@@ -178,7 +184,8 @@ class Daemon:
         it cannot be written: nothing is spent that is not recorded.
         """
         self._take_signals()
-        self.scheduler.begin()
+        self.scheduler.begin(asked=self._inboxes)
+        self._cut_short.clear()
         self.scheduler.trust.accepts = accept_restored
         if accept_restored:
             self.scheduler.tell(operator.accept_restored)
@@ -308,10 +315,12 @@ class Daemon:
         """Answer a command, in the control thread; the scheduler does it in its next turn."""
         if do == "status":
             return self.scheduler.ask(partial(self._status, most=arguments.get("waiting_max")))
-        if do == "resume" and arguments.get("inbox") in self._bays.roots:
-            name = str(arguments["inbox"])
-            self._bays.accept(name)
-            self._inboxes[name].wake()
+        if do == "resume":
+            for name in self._bays.roots if arguments.get("inbox") is None else ():
+                self._inboxes[name].forgive()
+            if (name := str(arguments.get("inbox"))) in self._bays.roots:
+                self._bays.accept(name)
+                self._inboxes[name].forgive()
         if do == "recover":
             return self._recover()
         command = operator.COMMANDS.get(do)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from clipspool import threads
 from clipspool.events import BalanceSeen, Connected
 from clipspool.job import Job, State, utc
 from clipspool.news import Happened, News
@@ -45,7 +46,7 @@ class Teller:
     def start(self) -> None:
         """Begin the thread, with a first look."""
         self._bell.set()
-        threading.Thread(target=self._run, name="balance", daemon=True).start()
+        threads.begin(self._run, "balance")
 
     def stop(self) -> None:
         """Look no more; a look under way is not waited for."""

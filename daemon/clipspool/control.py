@@ -16,6 +16,8 @@ from typing import Any
 
 import structlog
 
+from clipspool import threads
+
 log = structlog.get_logger()
 
 _LINE_BYTES_MAX = 16 << 20
@@ -84,11 +86,7 @@ class Listener:
                 connection.close()
                 continue
             # Each on its own: one that asks nothing, or for a folder that hangs, holds up no other.
-            try:
-                threading.Thread(
-                    target=self._attend, args=(connection,), name="control-1", daemon=True
-                ).start()
-            except RuntimeError:  # no more threads: the next one may find room again
+            if threads.begin(self._attend, "control-1", connection) is None:
                 connection.close()
                 self._room.release()
 

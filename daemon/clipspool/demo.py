@@ -139,7 +139,7 @@ def _job(config: Path) -> tuple[dict[str, Any], list[tuple[float, str]]]:
     if journal is None:
         return {}, []
     try:
-        job = next(iter(journal.find(most=1)), None)
+        job = next(iter(journal.find()), None)
         history = journal.history(job) if job is not None else []
     finally:
         journal.close()

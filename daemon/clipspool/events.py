@@ -99,6 +99,11 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsent:
+    """The daemon ended before a byte of the request left, or after it was surely refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskCreated:
     """The provider gave a task id."""
 
@@ -257,6 +262,7 @@ Event = (
     | AnswerLost
     | Doubted
     | Interrupted
+    | Unsent
     | TaskCreated
     | TaskSeen
     | TaskMissing

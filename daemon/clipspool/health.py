@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from clipspool import threads
 from clipspool.intake.inbox import Inbox
 from clipspool.job import utc
 
@@ -117,8 +118,9 @@ class Trial:
             if (thread is None or not thread.is_alive()) and self._is_old():
                 self._began = self._monotonic()
                 # Daemon: one that hangs in a sync must not keep the process from ending.
-                thread = self._thread = threading.Thread(target=self._try, name="health", daemon=True)
-                thread.start()
+                thread = self._thread = threads.begin(self._try, "health")
+                if thread is None:
+                    return "no thread can be begun: a limit of the system is reached", 0.0
         if thread is not None:
             thread.join(max(self._began + self._hangs_seconds - self._monotonic(), 0.0))
             if thread.is_alive():

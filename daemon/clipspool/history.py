@@ -177,6 +177,7 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
         f"the work folder knows of {f.get('submissions', 1)} submissions, the journal not"
     ),
     "interrupted": lambda _f, _e: "clipspool ended while the request may have been on its way",
+    "unsent": lambda _f, _e: "clipspool ended before anything of it was sent, surely nothing was paid",
     "task_created": lambda f, _: f"the provider took it as task {f.get('task_id', '?')}{_credits(f)}",
     "task_seen": _task_seen,
     "task_missing": lambda f, _: f"the provider does not know the task{_said(f, 'message')}",
@@ -193,5 +194,6 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "retried": lambda _f, _e: "had it run again",
     "attached": lambda f, _: f"named task {f.get('task_id', '?')} as this job's",
     "approved": lambda _f, _e: "let it go",
+    "set_aside": lambda f, _: f"its source stays where it is{_said(f, 'reason')}",
     "retired": lambda f, _: f"the source went to {f['to']}" if f.get("to") else "the source was removed",
 }

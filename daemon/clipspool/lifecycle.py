@@ -40,6 +40,7 @@ from clipspool.events import (
     TaskMissing,
     TaskSeen,
     TaskSucceeded,
+    Unsent,
 )
 from clipspool.job import Error, Held, Job, Paid, State, Task
 from clipspool.pacing import PollPace, Random, retry_seconds
@@ -74,6 +75,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
         # Neither a success nor a failure, and there is no way to ask: a person decides.
         AnswerLost: S.IN_DOUBT,
         Interrupted: S.IN_DOUBT,
+        Unsent: S.QUEUED,
         CancelAsked: S.SUBMITTING,
     },
     S.IN_DOUBT: {
@@ -257,6 +259,8 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             message = "clipspool ended while the request may have been on its way"
             # A crash leads to no second submission, whatever the setting says about lost answers.
             return _answer_lost(job, AnswerLost(message, {}), now, replace(pace, resubmits_max=0))
+        case Unsent():
+            return replace(job, reason="clipspool ended before anything of it was sent")
         case TaskCreated():
             return _task_created(job, event, now, pace, open_tasks)
         case Attached():

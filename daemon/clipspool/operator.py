@@ -123,6 +123,7 @@ def resume(scheduler: Scheduler, inbox: str | None) -> str:
         if ALL in paused:
             paused = frozenset(scheduler.picker.inboxes)
         scheduler.set_paused(paused - {inbox})
+    scheduler.journal.retire_again(scheduler.now(), inbox)
     return "resumed"
 
 

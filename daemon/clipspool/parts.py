@@ -80,6 +80,7 @@ def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules
             f"`defaults` of the inbox {inbox.name}": inbox.defaults,
         },
         journal=journal_id,
+        deaths_file=settings.journal.path.with_name(f"{settings.journal.path.name}.intake-{inbox.name}"),
         places=places_of(settings, inbox),
     )
 

@@ -321,8 +321,11 @@ class Root:
         return FileIO(fd, "rb+" if to_read else "wb")
 
     def append(self, rel: Rel, data: bytes) -> None:
-        """Add to the end of a file of ours, durably; makes it where it is missing."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        """Add to the end of a file of ours, durably; makes it where it is missing.
+
+        In one call that writes and syncs: before it nothing is there, after it all is for good.
+        """
+        flags = os.O_WRONLY | os.O_APPEND | os.O_DSYNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with self.folder(parent(rel), make=True) as folder:
             try:
                 fd = os.open(name_of(rel), flags, dir_fd=folder)
@@ -332,7 +335,6 @@ class Root:
                 is_new = True
             with FileIO(fd, "ab") as file:
                 write_all(file, data)
-                sync_and_close(file)
             if is_new:
                 sync_folder(folder)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -59,6 +59,8 @@ log = structlog.get_logger()
 
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
+TELL_SECONDS = 30.0
+"""How long a work folder may take to tell what came of a request: a file server may hang."""
 _REST_SECONDS = (0.004, 0.05)
 """Between two turns, as long as the last one took, within these: under load each hears more, and what it
 hears shares one transaction and one sync."""
@@ -112,6 +114,11 @@ class Scheduler:
         self._owners = Owners(journal.open_tasks())
         self._retiring: dict[str, str] = {}
         """The inbox of each clip that is being retired, until its work folder is swept."""
+        self._untold: set[str] = set()
+        """Jobs whose request the last end cut short, and whose work folder has not told yet."""
+        self._untold_until = 0.0
+        self._moving: set[str] = set()
+        """Those of them whose source is on its way."""
         self._wanted_again: set[str] = set()
         """Clips of which an ended job was retried; only those can have an open job while they are retired."""
         self._ended_clips: set[str] = set()
@@ -156,19 +163,40 @@ class Scheduler:
 
     # --- turns ----------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Sort out what the last end left behind: what may have been in flight is in doubt."""
+    def begin(self, asked: Collection[str] = ()) -> None:
+        """Sort out what the last end left behind: what may have been in flight is in doubt.
+
+        In the inboxes that are `asked`, the work folders tell, in good time; `take_up` hears it.
+        """
         self._turned_at = now = self.now()
         with self.journal.turn():
             if (self.journal.last_written() or now) > now + _SET_BACK_SECONDS:
                 self._clock_was_set_back(now)
             for job in list(self.journal.find(states=(State.SUBMITTING,))):
-                self.happen(job, Interrupted())
+                if job.inbox in asked:
+                    self._untold.add(job.id)
+                else:
+                    self.happen(job, Interrupted())
+            self._untold_until = now + TELL_SECONDS
             self.journal.flush()
-            for job, why in self.suspects.begin():
-                self.happen(job, Parked(Held.POISON, why))
+            for one, why in self.suspects.begin():
+                if isinstance(one, Job):
+                    self.happen(one, Parked(Held.POISON, why))
+                else:
+                    self.journal.set_aside(one, now, why)
+                    self.publish(NotRetired(one, why))
         reach("begun")
         self._let_out()
+
+    def take_up(self, told: Mapping[str, Event]) -> None:
+        """Record what the work folders tell of requests that the last end cut short."""
+        self._untold -= told.keys()
+        for job in self.journal.load(told).values():
+            if job.state is not State.SUBMITTING or job.id in self.in_flight:
+                continue
+            moved = self._heed_cancel(self.happen(job, self._owners.checked(job.id, told[job.id])))
+            if why := self.suspects.verdict(moved):
+                self.happen(moved, Parked(Held.POISON, why))
 
     def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
         """Turn until told to stop, or until `each_turn` says that it is enough."""
@@ -225,13 +253,15 @@ class Scheduler:
                 self.accept([one for one in heard if isinstance(one, Accepted)])
                 for one in heard:
                     self._take(one, now)
+                if self._untold and now >= self._untold_until:
+                    self.take_up(dict.fromkeys(self._untold, Interrupted()))
                 self.journal.retire_ended(self._ended_clips, now)
                 self._ended_clips.clear()
                 self.journal.flush()
                 self._compare()
                 if not self.is_draining:
                     self._pick(now)
-                self.suspects.note(self.in_flight)
+                self.suspects.note(self.in_flight, self._moving)
                 self._sweep()
         except BaseException as error:
             for one in heard:
@@ -280,6 +310,7 @@ class Scheduler:
         after, self._after = self._after, []
         for act in after:
             act()
+        self.workers.staff()
 
     def _compare(self) -> None:
         is_news = False
@@ -298,7 +329,8 @@ class Scheduler:
             self.publish(DaySpent(picks.day_is_spent))
         for job, held, why in picks.parked:
             self.happen(job, Parked(held, why))
-        for stage, job in self.suspects.choose(picks.stages, self.in_flight):
+        self.suspects.choose(picks, self.in_flight, self._moving)
+        for stage, job in picks.stages:
             clip = self.journal.clip(job.clip_id)
             if clip is None:
                 raise LookupError(f"job {job.id} has no clip {job.clip_id}")
@@ -306,6 +338,7 @@ class Scheduler:
             self._after.append(lambda s=stage, j=job, c=clip: self.workers.start(s, j, c))  # type: ignore[misc]
         for clip, jobs, attempts in picks.retirements:
             self._retiring[clip.id] = clip.inbox
+            self._moving.add(clip.id)
             self._after.append(
                 lambda c=clip, j=jobs, n=attempts: self.workers.start_retirement(c, j, n)  # type: ignore[misc]
             )
@@ -397,9 +430,13 @@ class Scheduler:
         if isinstance(event, Prepared):
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns)
             self.comparison.note(job, event)
-        moved = self.happen(job, event)
-        if moved.cancel_by and moved.state is not State.RUNNING and may(moved, Cancelled):
-            self.happen(moved, Cancelled(moved.cancel_by))
+        self._heed_cancel(self.happen(job, event))
+
+    def _heed_cancel(self, job: Job) -> Job:
+        """End a job whose end was asked for while a worker had it."""
+        if job.cancel_by and job.state is not State.RUNNING and may(job, Cancelled):
+            return self.happen(job, Cancelled(job.cancel_by))
+        return job
 
     def _open_gate(self, ready: Ready) -> None:
         flying = self.in_flight[ready.job_id]
@@ -416,6 +453,8 @@ class Scheduler:
     def _take_retirement(self, retirement: Retirement, now: float) -> None:
         self.workers.disk.busy -= 1
         clip = retirement.clip
+        self._moving.discard(clip.id)
+        self.suspects.survive(clip.id)
         if retirement.trouble:
             self._retiring.pop(clip.id, None)
             pause = backoff_seconds(retirement.attempts, _RETIRE_SECONDS, self.pace.random)

@@ -7,13 +7,13 @@ job runs alone, so that an innocent one passes and is cleared; at three it is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping
 
-from clipspool.job import Job, State
+from clipspool.boot import boot_id
+from clipspool.job import Clip, Job, State
 from clipspool.journal import Journal
 from clipspool.lifecycle import Stage
-from clipspool.picking import InFlight
+from clipspool.picking import InFlight, Picks
 
 ALONE = 2
 """Deaths in the same stage after which a job runs alone."""
@@ -23,14 +23,10 @@ _COUNTED = "suspects"
 _HARMLESS = frozenset({Stage.POLL, Stage.TELL_CANCEL})
 """Stages that touch no clip."""
 _CAN_WAIT = frozenset({State.QUEUED, State.RENDERED, State.FETCHED})
-
-
-def boot_id() -> str:
-    """Name this run of the machine."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+_RETIRE = "retire"
+"""What is done for a clip, not a job; noted by the clip's id."""
+_UNDECIDED = State.SUBMITTING
+"""Its work folder is to tell yet where it stands."""
 
 
 class Suspects:
@@ -46,8 +42,8 @@ class Suspects:
             for job_id, (stage, count) in dict(journal.fact(_COUNTED) or {}).items()
         }
 
-    def begin(self) -> Iterator[tuple[Job, str]]:
-        """Count what the last process died over; give the jobs to set aside, each with the reason."""
+    def begin(self) -> Iterator[tuple[Job | Clip, str]]:
+        """Count what the last process died over; give what to set aside, each with the reason."""
         left = self._journal.fact(_NOTED) or {}
         if not left.get("jobs"):
             return
@@ -59,18 +55,33 @@ class Suspects:
             self._deaths[job_id] = (stage, count + 1 if before == stage else 1)
         jobs = self._journal.load(list(self._deaths))
         for job_id, (stage, count) in list(self._deaths.items()):
+            if stage == _RETIRE:
+                if count >= DEATHS_MAX:
+                    del self._deaths[job_id]
+                    if (clip := self._journal.clip(job_id)) is not None:
+                        yield clip, _RETIRE_REASON
+                continue
             job = jobs.get(job_id)
-            if job is None or job.state not in _CAN_WAIT:
+            if job is None or job.state not in {*_CAN_WAIT, _UNDECIDED}:
                 del self._deaths[job_id]
-            elif count >= DEATHS_MAX:
+            elif count >= DEATHS_MAX and job.state is not _UNDECIDED:
                 del self._deaths[job_id]
                 if job.held is None:
                     yield job, _reason(stage, job)
         self._remember()
 
-    def note(self, in_flight: Mapping[str, InFlight]) -> None:
+    def verdict(self, job: Job) -> str:
+        """Say why a job is set aside whose work folder told where it stands; empty where it is not."""
+        stage, count = self._deaths.get(job.id, ("", 0))
+        if job.state in _CAN_WAIT and count < DEATHS_MAX:
+            return ""
+        self.survive(job.id)
+        return _reason(stage, job) if job.state in _CAN_WAIT else ""
+
+    def note(self, in_flight: Mapping[str, InFlight], retiring: Collection[str] = ()) -> None:
         """Write down what workers have, and are about to be given."""
-        now = {job_id: flying.stage.value for job_id, flying in _working(in_flight)}
+        now = dict.fromkeys(retiring, _RETIRE)
+        now |= {job_id: flying.stage.value for job_id, flying in _working(in_flight)}
         if now != self._noted:
             self._noted = now
             self._journal.set_fact(_NOTED, {"boot": self._boot, "jobs": now})
@@ -80,21 +91,20 @@ class Suspects:
         if self._deaths.pop(job_id, None) is not None:
             self._remember()
 
-    def choose(
-        self, stages: Sequence[tuple[Stage, Job]], in_flight: Mapping[str, InFlight]
-    ) -> list[tuple[Stage, Job]]:
-        """Give what may be handed out of what is due: all of it, but a suspect that runs alone only alone."""
-        alone = {job_id for job_id, (_, count) in self._deaths.items() if count >= ALONE}
+    def choose(self, picks: Picks, in_flight: Mapping[str, InFlight], retiring: Collection[str]) -> None:
+        """Leave of what is due what may be handed out: all, but a suspect that runs alone only alone."""
+        alone = {key for key, (_, count) in self._deaths.items() if count >= ALONE}
         if not alone:
-            return list(stages)
-        harmless = [(stage, job) for stage, job in stages if stage in _HARMLESS]
-        under_way = {job_id for job_id, _ in _working(in_flight)}
-        if under_way & alone:
-            return harmless
-        suspects = [(stage, job) for stage, job in stages if stage not in _HARMLESS and job.id in alone]
-        if not suspects:
-            return list(stages)
-        return harmless if under_way else [*harmless, suspects[0]]
+            return
+        under_way = {job_id for job_id, _ in _working(in_flight)} | set(retiring)
+        stages = [one for one in picks.stages if one[0] not in _HARMLESS and one[1].id in alone]
+        retirements = [one for one in picks.retirements if one[0].id in alone]
+        if not (stages or retirements or under_way & alone):
+            return
+        if under_way:
+            stages, retirements = [], []
+        picks.stages = [*(one for one in picks.stages if one[0] in _HARMLESS), *stages[:1]]
+        picks.retirements = [] if stages else retirements[:1]
 
     def _remember(self) -> None:
         self._journal.set_fact(_COUNTED, self._deaths)
@@ -102,6 +112,12 @@ class Suspects:
 
 def _working(in_flight: Mapping[str, InFlight]) -> Iterator[tuple[str, InFlight]]:
     return ((job_id, flying) for job_id, flying in in_flight.items() if flying.stage not in _HARMLESS)
+
+
+_RETIRE_REASON = (
+    f"clipspool itself died {DEATHS_MAX} times when it was to move this clip's source from its work folder, "
+    "the last time it alone; `clipspool resume` has it tried again"
+)
 
 
 def _reason(stage: str, job: Job) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from clipspool import threads
 from clipspool.files import OURS, Rel
 from clipspool.journal import Journal
 from clipspool.root import Root
@@ -127,8 +128,8 @@ class Marks:
             self._kept[name] = (now, reached)
             if reached != before:
                 write = partial(self._write, self._roots[name][0], reached)
-                self._writing[name] = threading.Thread(target=write, name=f"mark-{name}", daemon=True)
-                self._writing[name].start()
+                if (thread := threads.begin(write, f"mark-{name}")) is not None:
+                    self._writing[name] = thread
         if is_end:
             for name in due:
                 if name in self._writing:

@@ -273,18 +273,32 @@ def note(root: Root, clip_id: str, job_id: str, what: str, **facts: Any) -> None
 def notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
     """Read the ledger; a last line torn by a power cut was never relied on and is left out."""
     try:
-        data = root.read(join(folder_of(clip_id), LEDGER), _LEDGER_BYTES_MAX)
+        return [entry for entry in _entries(root, clip_id) if entry is not None]
     except FileNotFoundError:
         return []
-    lines: list[Mapping[str, Any]] = []
-    for line in data.split(b"\n"):
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(entry, dict):
-            lines.append(entry)
-    return lines
+
+
+def whole_notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
+    """Read a ledger in which a gap is to prove something; raises OSError, ValueError when it is damaged."""
+    entries = _entries(root, clip_id)
+    if None in entries:
+        msg = f"the ledger of {clip_id} has lines that cannot be read"
+        raise ValueError(msg)
+    return [entry for entry in entries if entry is not None]
+
+
+def _entries(root: Root, clip_id: str) -> list[Mapping[str, Any] | None]:
+    """Give the lines of a ledger, None for one that cannot be read."""
+    data = root.read(join(folder_of(clip_id), LEDGER), _LEDGER_BYTES_MAX)
+    return [_entry(line) for line in data.split(b"\n") if line]
+
+
+def _entry(line: bytes) -> Mapping[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) else None
 
 
 def submissions_beyond(root: Root, clip_id: str, job_id: str, known: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from clipspool import threads
 from clipspool.events import Event, StageFailed
 from clipspool.job import Clip, Held, Job
 from clipspool.lifecycle import Stage
@@ -92,11 +92,15 @@ class Lane:
         """Give a piece of work, which must not raise."""
         self.busy += 1
         self._work.put(work)
-        if self._threads < min(self.busy, self.size):
+        self.staff()
+
+    def staff(self) -> bool:
+        """Begin the threads that the work asks for; False where the system refuses one: the work waits."""
+        while self._threads < min(self.busy, self.size):
+            if threads.begin(self._run, f"{self._name}-{self._threads + 1}") is None:
+                return False
             self._threads += 1
-            # Daemon threads: one that hangs on a dead file server must not keep the process from ending.
-            name = f"{self._name}-{self._threads}"
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+        return True
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
@@ -119,6 +123,14 @@ class Workers:
         self._workshop = workshop
         self._hear = hear
         self._stages: Counter[Stage] = Counter()
+        self._is_refused = False
+
+    def staff(self) -> None:
+        """Begin threads that were refused before, where they may be begun now; says once that they were."""
+        before = self._is_refused
+        self._is_refused = not all(lane.staff() for lane in self.lanes.values())
+        if self._is_refused and not before:
+            log.warning("thread_refused", why="a limit of the system is reached; work waits")
 
     def room(self, stage: Stage) -> int:
         """How many more of a stage may be handed out now."""

@@ -774,3 +774,16 @@ def test_a_clip_from_beyond_the_year_2262_is_told_so_for_no_journal_holds_its_da
     os.utime(path)
     b.settle()
     assert b.paths == ["a.mp4"]
+
+
+def test_without_threads_clips_are_claimed_one_after_the_other(bench, monkeypatch):
+    b = bench()
+
+    def refused(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    for number in range(3):
+        b.drop(f"n{number}.mp4")
+    b.settle()
+    assert len(b.accepted) == 3

@@ -10,15 +10,18 @@ from clipspool.events import (
     AnswerLost,
     Doubted,
     Failed,
+    Interrupted,
     NotSubmitted,
     StageFailed,
     TaskCreated,
     TaskMissing,
     TaskSeen,
+    Unsent,
 )
 from clipspool.job import Error, Held, Paid, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Stage
+from clipspool.scheduler import TELL_SECONDS
 from fakes import BUSY, NO_CREDITS, NOON, Clock, Desk, a_request
 
 S = State
@@ -206,6 +209,54 @@ def test_what_may_have_been_in_flight_is_in_doubt_at_the_next_start(open_desk):
     assert (job.state, job.held, job.paid) == (S.IN_DOUBT, Held.IN_DOUBT, Paid.UNKNOWN)
     second.turns(5, 3600.0)
     assert second.shop.done == []
+    held.set()
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "paid"),
+    [
+        (Unsent(), S.QUEUED, Paid.NO),
+        (Interrupted(), S.IN_DOUBT, Paid.UNKNOWN),
+        (TaskCreated("task-7"), S.RUNNING, Paid.YES),
+    ],
+)
+def test_where_work_folders_are_asked_they_tell_what_came_of_it(open_desk, told, state, paid):
+    first = open_desk()
+    held = first.shop.hold(Stage.SUBMIT)
+    first.drop()
+    first.until(S.SUBMITTING)
+    first.journal.close()
+    second = open_desk()
+    second.scheduler.begin(asked=["bay"])
+    second.turns(3, TELL_SECONDS / 4)
+    assert second.state() is S.SUBMITTING
+    assert second.shop.done == []
+    assert not second.scheduler.is_idle
+    second.shop.hold(Stage.SUBMIT)
+    second.shop.hold(Stage.POLL)
+    second.order(lambda scheduler: scheduler.take_up({"clip1": told}))
+    job = second.job()
+    assert (job.state, job.paid) == (state, paid)
+    second.order(lambda scheduler: scheduler.take_up({"clip1": Interrupted()}))
+    # What is under way now is no news of then.
+    assert (second.state() is S.IN_DOUBT) == (state is S.IN_DOUBT)
+    held.set()
+
+
+def test_a_work_folder_that_does_not_tell_in_time_leaves_doubt(open_desk):
+    first = open_desk()
+    held = first.shop.hold(Stage.SUBMIT)
+    first.drop()
+    first.until(S.SUBMITTING)
+    first.journal.close()
+    second = open_desk()
+    second.scheduler.begin(asked=["bay"])
+    second.turn(TELL_SECONDS - 1)
+    assert second.state() is S.SUBMITTING
+    second.turn(2)
+    assert second.state() is S.IN_DOUBT
+    second.order(lambda scheduler: scheduler.take_up({"clip1": Unsent()}))
+    assert second.state() is S.IN_DOUBT
     held.set()
 
 

@@ -3,7 +3,6 @@
 import os
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -309,12 +308,13 @@ def test_a_whole_request_is_what_the_catalogue_makes_of_it(bench, studio):
 
 
 def test_a_note_is_durable_before_it_counts(bench, monkeypatch):
-    synced = []
+    opened, real = {}, os.open
     monkeypatch.setattr(
-        "clipspool.files.os.fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+        "clipspool.root.os.open",
+        lambda name, flags, *rest, **where: opened.update({name: flags}) or real(name, flags, *rest, **where),
     )
     work.note(bench.bay.inbox, "clip1", "clip1", "intent")
-    assert [path.name for path in synced] == ["ledger.jsonl"]
+    assert opened["ledger.jsonl"] & os.O_DSYNC == os.O_DSYNC
 
 
 # --- poll -----------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from clipspool import operator, suspects
-from clipspool.events import TaskCreated
+from clipspool.events import TaskCreated, Unsent
 from clipspool.job import Held, Paid, State
 from clipspool.lifecycle import Stage
 from fakes import Clock, Desk
@@ -19,10 +19,12 @@ def start(tmp_path, monkeypatch):
     desks = []
     clock = Clock()
 
-    def start(*, boot="one boot"):
+    def start(*, boot="one boot", asked=()):
         monkeypatch.setattr(suspects.Suspects.__init__, "__defaults__", (lambda: boot,))
         desks.append(Desk(tmp_path, clock=clock))
-        desks[-1].scheduler.begin()
+        desks[-1].scheduler.begin(asked)
+        if asked:  # nothing of it has left
+            desks[-1].scheduler.tell(lambda scheduler: scheduler.take_up({"clip1": Unsent()}))
         return desks[-1]
 
     yield start
@@ -76,6 +78,51 @@ def test_it_goes_on_once_a_person_says_so_and_is_paid_once(start, stage, command
     assert desk.until(S.DELIVERED).paid is Paid.YES
     assert [*paid, *desk.shop.paid] == ["clip1"]
     assert desk.job().approved is False
+
+
+def die_retiring(start, *drops):
+    desk = start()
+    for clip_id in drops:
+        desk.drop(clip_id)
+    held = desk.shop.hold("retire")
+    for _ in range(20):
+        desk.turn(60.0)
+        if desk.shop.waiting[held]:
+            desk.journal.close()
+            return
+    raise AssertionError("nothing retires")
+
+
+def test_a_clip_over_which_the_process_died_three_times_retiring_is_set_aside_and_the_rest_goes_on(start):
+    die_retiring(start, "clip1")
+    for _ in range(2):
+        die_retiring(start)
+    desk = start()
+    desk.drop("clip2")
+    desk.until(S.DELIVERED, "clip2")
+    desk.turns(3, 60.0)
+    assert [clip_id for clip_id, _ in desk.shop.retired] == ["clip2"]
+    assert desk.scheduler.is_idle
+    assert [e.event for e in desk.journal.history(desk.job())][-1] == "set_aside"
+    desk.order(operator.resume, None)
+    desk.turns(3, 60.0)
+    assert [clip_id for clip_id, _ in desk.shop.retired] == ["clip2", "clip1"]
+
+
+def test_those_that_retired_beside_it_retire_alone_and_are_cleared(start):
+    die_retiring(start, *(f"clip{number}" for number in range(3)))
+    die_retiring(start)
+    desk = start()
+    desk.turns(20, 60.0)
+    assert {clip_id for clip_id, _ in desk.shop.retired} == {f"clip{number}" for number in range(3)}
+
+
+def test_what_may_have_been_sent_is_not_forgotten_among_the_deaths(start):
+    for _ in range(3):
+        die(start, Stage.SUBMIT, *([] if _ else ["clip1"]), asked=["bay"])
+    desk = start(asked=["bay"])
+    desk.order(lambda scheduler: scheduler.take_up({"clip1": Unsent()}))
+    assert desk.job().held is Held.POISON
 
 
 def test_those_that_were_in_flight_beside_it_run_alone_and_are_cleared(start):
@@ -146,7 +193,7 @@ def test_what_is_handed_out_is_noted_in_a_transaction_that_is_there_anyway(start
     desk.until(S.DELIVERED)
     changes = [pair for pair in pairwise([(None, 0), *commits]) if pair[0][0] != pair[1][0]]
     stages = ["".join(noted["jobs"].values()) for _, (noted, _) in changes]
-    assert stages == ["prepare", "submit", "", "fetch", "deliver", ""]
+    assert stages == ["prepare", "submit", "", "fetch", "deliver", "retire"]
     assert all(after > before for (_, before), (_, after) in changes)
 
 

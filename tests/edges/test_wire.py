@@ -9,7 +9,8 @@ import pytest
 
 from clipspool.runway.guard import Forbidden, Guard, Unreachable, guard_for, is_public
 from clipspool.runway.pace import Limits, Pace, TooSlow
-from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, decoded, read_whole, wire_fault
+from clipspool.runway.reply import decoded, read_whole
+from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, wire_fault
 from stub import Stub, always, answer, certificate, says
 
 QUICK = Limits(connect_seconds=0.3, silence_seconds=0.3, total_seconds=0.6)

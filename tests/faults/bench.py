@@ -68,7 +68,7 @@ def tests(minutes, seed):
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
     failed = re.findall(r"^(?:FAILED|ERROR) .*", done.stdout, re.MULTILINE)
-    return {"examples": int(examples), "failed": failed, **counts}
+    return {"examples": int(examples), **counts, "failed": failed}
 
 
 def bugs(minutes, chance):

@@ -1,6 +1,7 @@
 """Folders that are full, gone, or another's: unavailable is not deleted, and nothing is paid for in vain."""
 
 import contextlib
+import shutil
 import subprocess
 
 import pytest
@@ -129,3 +130,23 @@ def test_a_start_with_an_empty_mount_point_pays_and_deletes_nothing(mount, open_
         mount("--bind", disk, at=bay.inbox)
         bay.until_retired(seconds=40)
         assert bay.paid == 1
+
+
+@pytest.mark.heavy
+def test_a_clip_in_a_folder_on_another_disk_stays_whole_with_a_note_that_says_where_to_put_it(bay, mount):
+    (bay.inbox / "card").mkdir()
+    mount("-t", "tmpfs", "tmpfs", at=bay.inbox / "card")
+    bay.start()
+    path = bay.drop("card/one.mp4")
+    note = bay.inbox / "card" / "one.mp4.problem.txt"
+    bay.until(note.exists)
+    assert "another disk or share" in note.read_text()
+    assert list(bay.inbox.glob(".clipspool/work/*")) == []
+    assert bay.jobs() == {}
+    bay.drop("two.mp4")
+    bay.until_retired(1)
+    shutil.move(path, bay.inbox / "one.part")
+    shutil.move(path.with_suffix(".toml"), bay.inbox / "one.toml")
+    (bay.inbox / "one.part").rename(bay.inbox / "one.mp4")
+    bay.until_retired(2)
+    bay.until(lambda: not note.exists())

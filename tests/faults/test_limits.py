@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -77,6 +78,96 @@ def test_under_a_limit_of_the_system_nothing_is_lost_or_paid_twice(open_bays, wo
         assert list(bay.jobs().values()) == ["delivered"] * 4
         assert bay.paid == 4
         assert [v for v in Oracle(bay).violations() if not v.startswith("I10")] == []
+
+
+@pytest.fixture
+def threads_max():
+    """Give a way to let a process and its children have so many threads in all, as TasksMax does."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may set the limit")
+    group = next(
+        (
+            at
+            for at in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
+            if (at / "cgroup.procs").exists()
+        ),
+        None,
+    )
+    mine = group and group / f"clipspool-test-{os.getpid()}"
+    with contextlib.suppress(OSError):
+        mine.mkdir()
+    if mine is None or not (mine / "pids.max").exists():
+        pytest.skip("this machine gives us no limit of threads")
+
+    def limit(pid, most):
+        (mine / "cgroup.procs").write_text(str(pid))
+        (mine / "pids.max").write_text(str(most))
+
+    yield limit
+    with contextlib.suppress(OSError):
+        mine.rmdir()
+
+
+def test_where_no_more_threads_may_begin_the_daemon_lives_and_goes_on_with_those_it_has(bay, threads_max):
+    bay.configure(provider="running_max = 8")
+    bay.start()
+    threads_max(bay.daemon.pid, len(list(Path(f"/proc/{bay.daemon.pid}/task").iterdir())) + 5)
+    for number in range(8):
+        bay.drop(f"n{number}.mp4")
+    bay.until(lambda: bay.events("thread_refused") or bay.events("problem_noted"), 30)
+    time.sleep(1.0)
+    assert bay.daemon.poll() is None
+    threads_max(bay.daemon.pid, 1000)
+    bay.until(lambda: list(bay.jobs().values()) == ["delivered"] * 8, 120)
+    bay.until_retired(8, 60)
+    assert bay.paid == 8
+
+
+def used(pid, what):
+    if what == resource.RLIMIT_NOFILE:
+        return len(list(Path(f"/proc/{pid}/fd").iterdir())) + 3
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    return pages * os.sysconf("SC_PAGE_SIZE") + (4 << 20)
+
+
+@pytest.mark.parametrize("what", [resource.RLIMIT_NOFILE, resource.RLIMIT_AS], ids=["files", "memory"])
+def test_a_daemon_that_runs_out_of_something_goes_on_once_there_is_more(open_bays, what):
+    with open_bays() as bay:
+        bay.configure(provider="running_max = 8")
+        bay.start()
+        pid = bay.daemon.pid
+        before = resource.prlimit(pid, what)
+        resource.prlimit(pid, what, (used(pid, what), before[1]))
+        for number in range(8):
+            bay.drop(f"n{number}.mp4")
+        time.sleep(4.0)
+        if bay.daemon.poll() is None:
+            resource.prlimit(pid, what, before)
+        else:  # it may end, but not pay twice
+            bay.daemon = None
+            bay.start()
+        bay.until(lambda: sorted({*bay.jobs().values()}) in (["delivered"], ["delivered", "in_doubt"]), 120)
+        bay.until(lambda: len(bay.jobs()) == 8, 60)
+        assert bay.stop() == 0
+        settle_doubts(bay)
+        assert list(bay.jobs().values()) == ["delivered"] * 8
+        assert bay.paid == 8
+        assert [v for v in Oracle(bay).violations() if not v.startswith("I10")] == []
+
+
+@pytest.mark.parametrize("most", [12, 16, 24])
+def test_under_a_limit_of_threads_from_the_start_nothing_is_lost_or_paid_twice(bay, threads_max, most):
+    for number in range(4):
+        bay.drop(f"n{number}.mp4")
+    bay.start("--until-idle", wait=False, before=["sh", "-c", 'sleep 0.5; exec "$@"', "sh"])
+    threads_max(bay.daemon.pid, most)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        bay.daemon.wait(20)
+    bay.stop(signal.SIGKILL)
+    assert Oracle(bay).violations(at_rest=False) == []
+    settle_doubts(bay)
+    assert list(bay.jobs().values()) == ["delivered"] * 4
+    assert bay.paid == 4
 
 
 def test_a_storm_of_reloads_valid_and_not_changes_nothing_of_what_runs(bay):
@@ -164,6 +255,10 @@ def test_an_older_journal_put_back_pays_nothing_again(open_bays):
         shutil.rmtree(bay.journal.parent)
         shutil.copytree(bay.home / "backup", bay.journal.parent)
         assert bay.run_until_idle() == 0
+        assert [job["held"] for job in bay.told("jobs")] == ["restored"]
+        bay.start("--until-idle", "--accept-restored", wait=False)
+        assert bay.daemon.wait(60) == 0
+        bay.daemon = None
         assert bay.paid == 1
         (job,) = bay.query("SELECT * FROM jobs")
         assert job["state"] == "failed"

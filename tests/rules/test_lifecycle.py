@@ -37,6 +37,7 @@ from clipspool.events import (
     TaskMissing,
     TaskSeen,
     TaskSucceeded,
+    Unsent,
 )
 from clipspool.job import Error, Held, Paid, Reuse, State
 from clipspool.lifecycle import IllegalTransition, Stage, advance, may, stage_of
@@ -58,6 +59,7 @@ EXAMPLES = {
     Doubted: Doubted(1, PROFILE),
     AnswerLost: AnswerLost("no answer came", {"bytes_written": 9}),
     Interrupted: Interrupted(),
+    Unsent: Unsent(),
     TaskCreated: TaskCreated("task-1", 15.0),
     TaskSeen: TaskSeen("RUNNING", rendering=True, progress=0.5),
     TaskMissing: TaskMissing("task_not_exist"),
@@ -93,6 +95,7 @@ LEGAL = {
         Failed: State.FAILED,
         AnswerLost: State.IN_DOUBT,
         Interrupted: State.IN_DOUBT,
+        Unsent: State.QUEUED,
         CancelAsked: State.SUBMITTING,
     },
     State.IN_DOUBT: {
@@ -294,6 +297,13 @@ def test_by_setting_a_lost_answer_is_sent_again_once():
 def test_a_crash_never_leads_to_a_second_submission_whatever_the_setting():
     job = after(in_state(S.SUBMITTING), Interrupted(), pace=RESUBMITS)
     assert (job.state, job.held, job.paid) == (S.IN_DOUBT, Held.IN_DOUBT, Paid.UNKNOWN)
+
+
+def test_a_crash_before_a_byte_left_costs_nothing_and_is_nobodys_fault():
+    job = after(in_state(S.SUBMITTING), Unsent())
+    assert (job.state, job.held, job.paid, job.doubts, job.attempts) == (S.QUEUED, None, Paid.NO, 0, 0)
+    assert job.due_at == NOON
+    assert after(job, Connected(PROFILE)).task.number == 2
 
 
 def test_a_lost_answer_is_not_sent_again_when_its_end_was_asked_for():

@@ -93,7 +93,9 @@ class Desk:
         scheduler.allow([inbox.name for inbox in self._settings.inbox], limits_of(self._settings))
         # Nothing may be handed out here: a turn hears, records, and that is all.
         scheduler.is_draining = True
-        scheduler.begin()
+        scheduler.begin(asked=scheduler.picker.inboxes)
+        cut_short = self._what_came_of_cut_short(scheduler)
+        scheduler.tell(lambda scheduler: scheduler.take_up(cut_short))
         from concurrent.futures import Future
 
         from clipspool.scheduler import Asked
@@ -102,6 +104,16 @@ class Desk:
         scheduler.hear(Asked(command, reply))
         scheduler.turn()
         return reply.result(0)
+
+    def _what_came_of_cut_short(self, scheduler: Any) -> dict[str, Any]:
+        """Ask the work folders, as a starting daemon does: a command needs to know where a job stands."""
+        from clipspool.adopt import what_came_of
+        from clipspool.job import State
+        from clipspool.root import Root
+
+        roots = {inbox.name: Root(inbox.path) for inbox in self._settings.inbox}
+        found = scheduler.journal.find(states=(State.SUBMITTING,))
+        return {job.id: what_came_of(roots[job.inbox], job) for job in found if job.inbox in roots}
 
 
 class _NoWork:

@@ -14,6 +14,7 @@ from clipspool.intake.names import readable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+_PAGE_JOBS = 500
 _STATES = (
     "queued",
     "submitting",
@@ -66,12 +67,21 @@ def jobs(
 
     with open_to_read(settings) as journal:
         conditions = conditions_in(journal, settings)
-        found = journal.find(states=[State(s) for s in states], inbox=inbox, most=limit)
+        ids = journal.ids(states=[State(s) for s in states], inbox=inbox, most=limit)
+        rows = []
+        for begin in range(0, len(ids), _PAGE_JOBS):
+            page = ids[begin : begin + _PAGE_JOBS]
+            found = journal.load(page)
+            # Who reads us may stop midway: the journal's log would grow for as long as we look at it.
+            journal.rest()
+            told = [job_json(found[job_id], conditions) for job_id in page if job_id in found]
+            if as_json:
+                for one in told:
+                    print_json(one)
+            else:
+                rows += told
         if as_json:
-            for job in found:
-                print_json(job_json(job, conditions))
             return
-        rows = [job_json(job, conditions) for job in found]
     from rich.console import Console
 
     Console().print(_jobs(rows) if rows else "No jobs.")

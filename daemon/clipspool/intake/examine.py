@@ -10,6 +10,7 @@ from math import inf
 from typing import Any, assert_never
 
 from clipspool.files import TIME_NS_MAX, Rel
+from clipspool.intake.deaths import WHY, Deaths
 from clipspool.intake.keys import SEED_MAX
 from clipspool.intake.layers import Draft, Wanted, drafts, located
 from clipspool.intake.names import readable
@@ -82,12 +83,14 @@ class Examination:
         root: Root,
         rules: Rules,
         entry: Callable[[Rel], Entry | None],
+        deaths: Deaths,
         *,
         check: Check,
         inspect: Inspect,
     ) -> None:
         """`entry` tells what is known of an image file by its path."""
         self._entry = entry
+        self._deaths = deaths
         self._root = root
         self._rules = rules
         self._check = check
@@ -99,6 +102,16 @@ class Examination:
 
     def examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Wrong | Waits:
         """Judge a pairing at `now` (monotonic seconds). Raises Changed and OSError."""
+        look = repr((pairing.stamp, pairing.sidecar_stamp))
+        if self._deaths.is_set_aside(pairing.clip, look):
+            return Wrong((Problem(WHY),))
+        with self._deaths.over(pairing.clip, look):
+            answer = self._examine(pairing, defaults, now)
+        if not isinstance(answer, Waits):
+            self._deaths.survive(pairing.clip)
+        return answer
+
+    def _examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Wrong | Waits:
         if abs(pairing.stamp[MTIME_NS]) >= TIME_NS_MAX:
             return Wrong(
                 (Problem("its date lies beyond the year 2262; copy the clip, or set its date anew"),)
@@ -162,7 +175,8 @@ class Examination:
                     problems.append(Problem("it is a ZIP archive, not a video"))
                 case Complete():
                     try:
-                        facts, problems = self._inspect(file.fileno())
+                        with self._deaths.apart():  # another process does that, and may take its time
+                            facts, problems = self._inspect(file.fileno())
                     except Unsure as unsure:
                         return self._look_again(pairing, now, str(unsure))
                 case _:

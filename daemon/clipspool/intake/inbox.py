@@ -11,6 +11,7 @@ from typing import Literal
 import structlog
 
 from clipspool.intake.accept import Acceptance
+from clipspool.intake.deaths import Deaths
 from clipspool.intake.examine import Check, Examination, Inspect
 from clipspool.intake.judge import CLAIMS_MAX, Judge
 from clipspool.intake.notes import Notes
@@ -79,6 +80,8 @@ class Inbox:
         self._new_rules: Rules | None = None
         self._untold: list[Accepted | InboxChanged] = []
         self._acceptance = Acceptance(root, rules, now)
+        self._deaths = Deaths(rules.deaths_file)
+        self._is_forgiven = False
         self._wants_events = False
         self._events_trouble = ""
         self._bind_at = -inf
@@ -92,7 +95,7 @@ class Inbox:
         self._notes.places = rules.places
         self._tree = Tree(self._root, rules, self._follow)
         examination = Examination(
-            self._root, rules, self._tree.entry, check=self._check, inspect=self._inspect
+            self._root, rules, self._tree.entry, self._deaths, check=self._check, inspect=self._inspect
         )
         self._judge = Judge(
             self._root,
@@ -128,6 +131,11 @@ class Inbox:
         self._bind_at = -inf
         self._rescan_at = -inf
         self._bell.set()
+
+    def forgive(self) -> None:
+        """Look again at what is set aside because the process died over it."""
+        self._is_forgiven = True
+        self.wake()
 
     def apply(self, rules: Rules) -> None:
         """Go by other rules from the next look on."""
@@ -170,6 +178,7 @@ class Inbox:
                 self._sleep_until(due)
         finally:
             self._watch.end()
+            self._deaths.close()
 
     def _sleep_until(self, due: float) -> None:
         """Sleep until something is due or heard, and not less than the last look costs."""
@@ -187,6 +196,10 @@ class Inbox:
             self._begin(rules)
             if self.state == "watching":
                 self._begin_watch()
+        if self._is_forgiven:
+            self._is_forgiven = False
+            self._deaths.forgive()
+            self._tree.affect_all()
         try:
             if self.state == "watching" or now >= self._bind_at:
                 self._make_sure(now)

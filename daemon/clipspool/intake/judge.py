@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
@@ -12,12 +12,13 @@ from typing import TypeVar
 
 import structlog
 
-from clipspool.files import NotRegular, Rel, join, name_of, parent
+from clipspool import threads
+from clipspool.files import Rel, join, name_of, parent
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.defaults import Chain, Defaults
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
 from clipspool.intake.names import readable
-from clipspool.intake.notes import Notes, sentence
+from clipspool.intake.notes import Notes, in_words, sentence
 from clipspool.intake.pair import STILL_CHANGING, Matched, Patience, Waits, pair
 from clipspool.intake.scan import Folder
 from clipspool.intake.terms import Accepted, Rules, Waiting
@@ -136,11 +137,12 @@ class Judge:
         """
         judged = [each for group in groups if (each := self._in_peace(group, lambda g: self._judge(g, now)))]
         goers = [goer for each in judged for goer in each.goers]
-        if len(goers) > 1:
-            with ThreadPoolExecutor(min(len(goers), CLAIMS_MAX), "claim") as pool:
-                list(pool.map(self._claim, goers))
-        for goer in goers if len(goers) == 1 else ():
+        others = [threads.begin(self._claim, "claim", goer) for goer in goers[1:]]
+        for goer in [goer for goer, other in zip(goers, [None, *others], strict=False) if other is None]:
             self._claim(goer)
+        for other in others:
+            if other is not None:
+                other.join()
         for goer in goers:  # before anything else can go wrong: they have left the inbox
             if goer.claim.exception() is None:
                 self._take(goer.claim.result())
@@ -161,6 +163,7 @@ class Judge:
             raise
         except Exception:
             log.exception("judging_broken", inbox=self._rules.name, clip=readable("/".join(group)))
+            self._stuck.add(group)
             return None
 
     def _judge(self, group: Group, now: float) -> _Judged:
@@ -219,7 +222,7 @@ class Judge:
             raise trouble
         path = join(folder.rel, match.clip)
         if isinstance(trouble, OSError):
-            reason = _in_words(trouble)
+            reason = in_words(trouble)
             return _Stay(path, reason, (Problem(reason),), is_stuck=True)
         self._tree.suspect(folder.rel, [name for name in (match.clip, match.sidecar) if name], now)
         return _Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
@@ -329,11 +332,3 @@ class Judge:
 def _stay(path: Rel, waits: Waits, *, is_stuck: bool = False) -> _Stay:
     problems = (Problem(waits.reason),) if waits.is_problem else ()
     return _Stay(path, waits.reason, problems, waits.look_at, waits.goes_on, is_stuck)
-
-
-def _in_words(error: OSError) -> str:
-    if isinstance(error, NotRegular):
-        return "it is not a file but a link or a device; put the file itself here"
-    if isinstance(error, PermissionError):
-        return "it cannot be read or moved: permission denied; make it and its folder writable for clipspool"
-    return f"it cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"

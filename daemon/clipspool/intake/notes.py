@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
@@ -62,6 +63,21 @@ def sentence(problem: Problem) -> str:
     elif problem.file and not problem.key and problem.line is None:
         return f"{where[0]} {message}"
     return f"{', '.join(where)}: {message}" if where else message
+
+
+def in_words(error: OSError) -> str:
+    """Say why a file cannot be taken, as its editor may understand it."""
+    if isinstance(error, NotRegular):
+        return "it is not a file but a link or a device; put the file itself here"
+    if isinstance(error, PermissionError):
+        return "it cannot be read or moved: permission denied; make it and its folder writable for clipspool"
+    if error.errno == errno.EXDEV:
+        # Taking it is one rename, and so belongs to one clipspool or to none; a copy would be neither.
+        return (
+            "its folder lies on another disk or share than the inbox, from where it cannot be taken whole; "
+            "move it into the inbox itself, or have the operator make this folder an inbox of its own"
+        )
+    return f"it cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"
 
 
 class Notes:

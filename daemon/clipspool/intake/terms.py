@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from clipspool.files import Rel
@@ -43,6 +44,8 @@ class Rules:
     """How long a clip waits for a sidecar that is optional."""
     places: Places = AS_THEY_ARE
     """What the editors call our folders."""
+    deaths_file: Path | None = None
+    """Where it stands what was being judged, should the process die over it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ _WRITER = {
     "journal_mode": "wal",
     "synchronous": 2,
     "busy_timeout": 5000,
+    "journal_size_limit": 64 << 20,  # what a reader that would not end let the log grow to is given back
     "foreign_keys": 1,
     "trusted_schema": 0,
 }

@@ -307,6 +307,20 @@ class Journal(Questions):
         """Note that a clip could not retire yet."""
         self._set_clip(clip_id, retire_due=due_at, retire_attempts=attempts)
 
+    def set_aside(self, clip: Clip, now: float, why: str) -> None:
+        """Let a clip not retire before the operator says so."""
+        self._set_clip(clip.id, retire_due=None)
+        self._tell(clip.id, None, "set_aside", now, None, None, {"reason": why})
+
+    def retire_again(self, now: float, inbox: str | None) -> None:
+        """Have ended clips retire that were set aside, of one inbox or of all."""
+        self.flush()
+        of_it = jobs.c.clip_id == clips.c.id
+        is_open = sa.exists().where(of_it, jobs.c.state.not_in([s.value for s in TERMINAL]))
+        query = sa.update(clips).where(clips.c.retired_at.is_(None), clips.c.retire_due.is_(None), ~is_open)
+        query = query if inbox is None else query.where(clips.c.inbox == inbox)
+        self._connection.execute(query.values(retire_due=now))
+
     def retired(self, clip: Clip, now: float) -> None:
         """Note that a clip's source lies where it retired to, durably."""
         self.relocate(clip)

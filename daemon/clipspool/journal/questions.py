@@ -237,29 +237,26 @@ class Questions:
         asked = {"fingerprint": job.fingerprint, "clip_id": job.clip_id}
         return [read_job(row) for row in self._connection.execute(_DUPLICATES, asked).mappings()]
 
-    def find(
-        self,
-        *,
-        states: Collection[State] = (),
-        inbox: str | None = None,
-        code: str | None = None,
-        most: int | None = None,
-    ) -> Iterator[Job]:
-        """Give jobs, newest first; `code` is the beginning of an error's code."""
-        query = select_jobs.order_by(jobs.c.created_at.desc(), jobs.c.id)
+    def ids(
+        self, *, states: Collection[State] = (), inbox: str | None = None, most: int | None = None
+    ) -> list[str]:
+        """Give the ids of jobs, newest first."""
+        query = sa.select(jobs.c.id).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(most)
         if states:
             query = query.where(jobs.c.state.in_([s.value for s in states]))
         if inbox is not None:
             query = query.where(jobs.c.inbox == inbox)
-        count = 0
+        return list(self._connection.execute(query).scalars())
+
+    def find(self, *, states: Collection[State] = (), code: str | None = None) -> Iterator[Job]:
+        """Give jobs, newest first; `code` is the beginning of an error's code."""
+        query = select_jobs.order_by(jobs.c.created_at.desc(), jobs.c.id)
+        if states:
+            query = query.where(jobs.c.state.in_([s.value for s in states]))
         for row in self._connection.execute(query).mappings():
             job = read_job(row)
-            if code is not None and not (job.error and job.error.code.startswith(code)):
-                continue
-            if most is not None and count >= most:
-                return
-            count += 1
-            yield job
+            if code is None or (job.error and job.error.code.startswith(code)):
+                yield job
 
     def history(self, job: Job) -> list[Entry]:
         """Give everything that happened to a job and to its clip, oldest first."""

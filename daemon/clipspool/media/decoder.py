@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
@@ -16,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
+from clipspool import threads
 from clipspool.media.facts import Conformed, Finished, MediaFault, Picture, Probe, Sample
 from clipspool.media.wire import CALL_BYTES_MAX
 
@@ -189,7 +191,8 @@ class Decoder:
                     "Export the clip again, best as H.264 or ProRes; the file may be damaged.",
                 )
             case _Gone(status=status):
-                raise RuntimeError(f"the decoding process ended with status {status} at {name}")
+                # It never looked at the file, for want of memory, threads or descriptors; that may pass.
+                raise OSError(errno.EAGAIN, f"the decoder could not begin (status {status})", name)
             case dict():
                 return _read_answer(name, answer)
             case _:
@@ -251,7 +254,7 @@ class _Child:
                     stderr=subprocess.DEVNULL,
                     env=_environment(),
                 )
-            threading.Thread(target=self._process.wait, name="media-reaper", daemon=True).start()
+            threads.begin(self._process.wait, "media-reaper")
             self._socket = ours
             return ours
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from clipspool import threads
 from clipspool.notify.digest import Digest, Message
 from clipspool.notify.notes import Note
 from clipspool.notify.topics import Topic
@@ -111,8 +112,7 @@ class Courier:
             self._digest.add(note, self._clock())
             if self._thread is None:
                 # Daemon: a receiver that hangs must not keep the process from ending.
-                self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
-                self._thread.start()
+                self._thread = threads.begin(self._run, "notify")
             self._changed.notify()
 
     def stop(self) -> None:

@@ -29,8 +29,8 @@ from clipspool.runway.guard import Forbidden, guard_for
 from clipspool.runway.pace import Limits
 from clipspool.runway.post import PaidPost, file_fault
 from clipspool.runway.refusals import WRONG_ADDRESS, account_fault
-from clipspool.runway.reply import Reply, number, read_reply
-from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, decoded, read_whole, wire_fault
+from clipspool.runway.reply import Reply, decoded, number, read_reply, read_whole
+from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, wire_fault
 
 COMET_HOST = "api.cometapi.com"
 COMET_BALANCE_URL = "https://query.cometapi.com/user/quota"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
+
+from clipspool import threads
 
 URL_LENGTH_MAX = 8192
 
@@ -167,8 +168,9 @@ def _resolve(host: str, port: int, seconds: float) -> list[tuple[socket.AddressF
         except (OSError, UnicodeError) as error:
             troubles.append(error)
 
-    thread = threading.Thread(target=ask, name="resolve", daemon=True)
-    thread.start()
+    thread = threads.begin(ask, "resolve")
+    if thread is None:
+        raise Unreachable("NETWORK.DNS", f"{host} cannot be looked up: no thread may be begun for it")
     thread.join(seconds)
     if thread.is_alive():
         raise Unreachable("NETWORK.DNS", f"looking up {host} took longer than {seconds:g} s")

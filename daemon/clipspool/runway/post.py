@@ -12,7 +12,8 @@ from clipspool.failpoint import reach
 from clipspool.provider import Fault, FaultOf, NotSent, Unclear
 from clipspool.runway.body import Body, FileChanged
 from clipspool.runway.pace import Limits, Pace
-from clipspool.runway.wire import WireTrouble, Witness, decoded, describe, read_whole, wire_fault
+from clipspool.runway.reply import decoded, read_whole
+from clipspool.runway.wire import WireTrouble, Witness, describe, wire_fault
 
 _PREFETCHED = 3  # up to the first bytes of the first file
 
@@ -51,6 +52,8 @@ class PaidPost:
         except WireTrouble as error:
             return NotSent(wire_fault(error))
         try:
+            if (trouble := self._compose_head()) is not None:
+                return NotSent(wire_fault(trouble))
             if not gate():
                 return NotSent(
                     Fault(FaultOf.MOMENT, "SUBMIT.STOPPED", "Nothing was sent: submitting was stopped")
@@ -90,9 +93,9 @@ class PaidPost:
             return Unclear(f"Sending broke off: {describe(trouble)}", evidence | {"error": describe(trouble)})
         return answer
 
-    def _write(self, pieces: Iterator[bytes]) -> Exception | None:
-        """Write head and body; return the wire's trouble, raise a file's."""
-        self.witness.pace = Pace(self.limits)
+    def _compose_head(self) -> Exception | None:
+        """Make the head ready, before the gate: behind it every moment is one in which an end means doubt."""
+        self.witness.held = bytearray()
         try:
             self.witness.putrequest("POST", self.path, skip_accept_encoding=True)
             for name, value in self.headers.items():
@@ -101,6 +104,11 @@ class PaidPost:
             self.witness.endheaders()
         except WireTrouble as error:
             return error
+        return None
+
+    def _write(self, pieces: Iterator[bytes]) -> Exception | None:
+        """Write head and body; return the wire's trouble, raise a file's."""
+        self.witness.pace = Pace(self.limits)
         for piece in pieces:
             try:
                 self.witness.send(piece)

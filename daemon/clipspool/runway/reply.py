@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -19,6 +21,29 @@ DEPTH_MAX = 64
 
 _HTML = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(?:<!doctype|<html|<head|<body|<\?xml|<center)", re.IGNORECASE)
 _WORDS_MAX = 40
+_PIECE_BYTES = 1 << 16
+
+
+def read_whole(read: Callable[[int], bytes], bytes_max: int = BODY_BYTES_MAX) -> bytes:
+    """Read an answer's body; raises HTTPException when it is longer than `bytes_max`."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := read(_PIECE_BYTES):
+        pieces.append(piece)
+        size += len(piece)
+        if size > bytes_max:
+            raise http.client.HTTPException(f"the answer is longer than {bytes_max} bytes")
+    return b"".join(pieces)
+
+
+def decoded(body: bytes, encoding: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+    """Undo gzip or deflate, which we never ask for, within `bytes_max`; anything else comes back as it is."""
+    if encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
+        return body
+    try:
+        return zlib.decompressobj(47).decompress(body, bytes_max)
+    except zlib.error:
+        return body
 
 
 @dataclass(frozen=True, slots=True)

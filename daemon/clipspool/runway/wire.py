@@ -15,8 +15,7 @@ import socket
 import ssl
 import struct
 import time
-import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -68,6 +67,8 @@ class Witness(HTTPConnection):
         self._target = Target(scheme, host.strip("[]"), port, "/")
         self.is_verified = scheme == "https"  # `Wire.connected` is the only way to TLS, and it verifies
         self.head_bytes = 0
+        self.held: bytearray | None = None
+        """Where there is one, the head waits in it for what follows."""
         self.bytes_written = 0
         self.early = bytearray()
         """What the server said before it had heard all."""
@@ -89,8 +90,13 @@ class Witness(HTTPConnection):
             if not self.auto_open:
                 raise http.client.NotConnected
             self.connect()
-        view = memoryview(data)
-        self.head_bytes = self.head_bytes or len(view)  # http.client writes a head at once, and first
+        if not self.head_bytes:  # http.client writes a head at once, and first
+            self.head_bytes = len(data)
+            if self.held is not None:
+                self.held += data
+                return
+        view = memoryview(bytes(self.held) + data if self.held else data)
+        self.held = None
         self.sock.settimeout(0)
         while view:
             self._wait_to_write()
@@ -140,7 +146,7 @@ class Witness(HTTPConnection):
         return http.client.HTTPConnection.getresponse(self)
 
     def is_silent(self) -> bool:
-        """Whether the server neither closed nor spoke, as it should before it has been asked."""
+        """Whether the server neither closed nor spoke, before it has been asked."""
         self.sock.settimeout(0)
         return self._listen() and not self.early
 
@@ -281,28 +287,6 @@ def describe(error: BaseException) -> str:
         case http.client.HTTPException():
             return f"the answer is no HTTP ({type(error).__name__})"
     return _reason(error)
-
-
-def read_whole(read: Callable[[int], bytes], bytes_max: int = BODY_BYTES_MAX) -> bytes:
-    """Read an answer's body; raises HTTPException when it is longer than `bytes_max`."""
-    pieces: list[bytes] = []
-    size = 0
-    while piece := read(_PIECE_BYTES):
-        pieces.append(piece)
-        size += len(piece)
-        if size > bytes_max:
-            raise http.client.HTTPException(f"the answer is longer than {bytes_max} bytes")
-    return b"".join(pieces)
-
-
-def decoded(body: bytes, encoding: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:
-    """Undo gzip or deflate, which we never ask for, within `bytes_max`; anything else comes back as it is."""
-    if encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
-        return body
-    try:
-        return zlib.decompressobj(47).decompress(body, bytes_max)
-    except zlib.error:
-        return body
 
 
 def _first_answering(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from clipspool import threads
 from clipspool.files import NotRegular
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
@@ -93,10 +94,7 @@ class StatusFile:
     def start(self, after: threading.Thread | None = None) -> None:
         """Begin the thread, which first waits for the end of another that kept this file."""
         # A daemon thread: one that hangs on a dead share must not keep the process from ending.
-        self._thread = threading.Thread(
-            target=self._run, args=(after,), name=f"status-{self._name}", daemon=True
-        )
-        self._thread.start()
+        self._thread = threads.begin(self._run, f"status-{self._name}", after)
 
     def stop(self) -> threading.Thread | None:
         """Have the thread end; gives it, to be waited for."""
@@ -249,12 +247,10 @@ class StatusFiles:
             after[name].start(known.stop() if known is not None else None)
         self._files = after
         self._leaving = [
-            threading.Thread(target=_leave, args=(one, one.stop()), name=f"status-{name}", daemon=True)
+            thread
             for name, one in before.items()
-            if name not in after
+            if name not in after and (thread := threads.begin(_leave, f"status-{name}", one, one.stop()))
         ]
-        for thread in self._leaving:
-            thread.start()
 
     def hear(self, news: News) -> None:
         """Take a piece of news, in the scheduler's thread: it only leaves a mark."""
@@ -277,10 +273,8 @@ class StatusFiles:
         files = list(self._files.values())
         self._files = {}
         _wait_for(files)
-        last = [threading.Thread(target=one.say_stopped, daemon=True) for one in files]
-        for thread in last:
-            thread.start()
-        _join(last)
+        last = [threads.begin(one.say_stopped, "status-last") for one in files]
+        _join([thread for thread in last if thread is not None])
 
 
 def _leave(file: StatusFile, thread: threading.Thread | None) -> None:

@@ -15,7 +15,8 @@ import requests
 from clipspool.provider import Fault
 from clipspool.runway.guard import Guard
 from clipspool.runway.pace import Limits
-from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, describe, read_whole
+from clipspool.runway.reply import read_whole
+from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, describe
 from clipspool.transport.way import ADDRESS_LENGTH_MAX, Parcel, Way
 
 _BYTES = 4096

@@ -19,8 +19,8 @@ from clipspool.runway.download import KeyFor
 from clipspool.runway.guard import guard_for
 from clipspool.runway.pace import Limits
 from clipspool.runway.refusals import account_fault
-from clipspool.runway.reply import Reply, read_reply
-from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, decoded, read_whole, wire_fault
+from clipspool.runway.reply import Reply, decoded, read_reply, read_whole
+from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, wire_fault
 from clipspool.transport.way import LIFE_SECONDS, Parcel
 
 BYTES_MAX = 200_000_000

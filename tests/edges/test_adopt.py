@@ -1,0 +1,70 @@
+"""What a ledger tells of a request that the daemon's end cut short: nothing left, a task, or doubt."""
+
+import pytest
+
+from clipspool.adopt import what_came_of
+from clipspool.events import Interrupted, TaskCreated, Unsent
+from clipspool.job import State
+from clipspool.root import Root
+from clipspool.work import note
+from fakes import Bench, a_job, a_task
+
+INTENT = {"what": "intent", "number": 1}
+TASK = {"what": "task", "task_id": "task-1"}
+REFUSED = {"what": "not_submitted"}
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def submitting(number=1):
+    return a_job(state=State.SUBMITTING, task=a_task(number, task_id=None, created_at=None))
+
+
+def told(bench, *lines, number=1):
+    for line in lines:
+        note(
+            bench.bay.inbox,
+            "clip1",
+            line.get("job", "clip1"),
+            **{k: v for k, v in line.items() if k != "job"},
+        )
+    return what_came_of(bench.bay.inbox, submitting(number))
+
+
+@pytest.mark.parametrize(
+    ("lines", "number", "event"),
+    [
+        ((), 1, Unsent()),
+        ((INTENT,), 1, Interrupted()),
+        ((INTENT, TASK), 1, TaskCreated("task-1")),
+        ((INTENT, REFUSED), 1, Unsent()),
+        ((INTENT,), 2, Unsent()),
+        ((INTENT, TASK), 2, Unsent()),
+        ((INTENT, REFUSED, INTENT | {"number": 2}), 2, Interrupted()),
+        ((INTENT, INTENT | {"number": 2}, TASK), 2, TaskCreated("task-1")),
+        (({**INTENT, "job": "clip1-v1"}, {**TASK, "job": "clip1-v1"}), 1, Unsent()),
+    ],
+)
+def test_the_ledger_tells_how_far_it_came(bench, lines, number, event):
+    assert told(bench, *lines, number=number) == event
+
+
+@pytest.mark.parametrize("number", [2, None, "1"])
+def test_a_ledger_that_knows_of_more_than_the_journal_leaves_doubt(bench, number):
+    assert told(bench, {"what": "intent", "number": number}, TASK) == Interrupted()
+
+
+@pytest.mark.parametrize("damage", [b"\0\0\0\0", b'{"job": "clip1", "what": "int', b"[]", b'"intent"'])
+def test_a_ledger_with_a_line_that_cannot_be_read_proves_nothing(bench, damage):
+    with (bench.work / "ledger.jsonl").open("ab") as ledger:
+        ledger.write(damage)
+    assert told(bench) == Interrupted()
+
+
+def test_a_ledger_that_is_not_there_proves_nothing(bench, tmp_path):
+    (bench.work / "ledger.jsonl").unlink()
+    assert told(bench) == Interrupted()
+    assert what_came_of(Root(tmp_path / "nowhere"), submitting()) == Interrupted()
