@@ -90,6 +90,13 @@ def test_the_length_is_that_of_the_pictures_where_the_file_names_only_the_end_of
     assert verified(decoder, clips("live.webm")).seconds == pytest.approx(1.0, abs=0.002)
 
 
+def test_the_length_reaches_to_the_end_of_the_last_picture_where_the_rate_varies(decoder, clips):
+    path = clips("varying.mp4")
+    times = run(["ffprobe", "-v", "error", "-show_entries", "packet=pts_time", "-of", "csv=p=0", str(path)])
+    last = max(float(line.strip(",")) for line in times.split())
+    assert verified(decoder, path).seconds == pytest.approx(last + 1 / 30, abs=0.001)
+
+
 def test_sound_timecode_rotation_and_uneven_pictures_are_seen(decoder, clips):
     prores = verified(decoder, clips("prores.mov"))
     assert (prores.audio.codec, prores.audio.rate, prores.timecode) == ("pcm_s24le", 48000, "01:02:03:04")
