@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import av.video
 
 USUAL_BYTES: Final = 2 << 30
-BASE_BYTES: Final = 450 << 20  # the interpreter, the libraries, and the stacks of all threads
+BASE_BYTES: Final = 560 << 20  # the interpreter, the libraries, the stacks of all threads, and some to spare
 DECODER_SHARE: Final = 0.35
 DECODER_THREADS_MAX: Final = 16
 HELD_PICTURES: Final = 8  # others are made from them, or they wait in the filters
@@ -25,7 +25,7 @@ CODER_BYTES_PER_PIXEL: Final = 42
 CODER_BYTES_PER_PIXEL_THREAD: Final = 23
 CODER_BYTES_PER_PIXEL_AHEAD: Final = 3
 AHEAD_MAX: Final = 30  # what x264 takes with its preset
-AHEAD_MIN: Final = 5
+AHEAD_MIN: Final = 1
 AHEAD_GOOD: Final = 10
 FILTER_THREADS_MAX: Final = 8
 PIXEL_BITS: Final = 24
