@@ -229,6 +229,8 @@ class Workshop:
 
     def retire(self, clip, jobs):
         self._wait("retire")
+        if self.say["retire"]:
+            self._said("retire", None)
         self.retired.append((clip.id, [job.state for job in jobs]))
         return replace(clip, lies_at=f"_done/{clip.path}")
 

@@ -108,6 +108,13 @@ RECIPES = {
         "-q:v",
         "31",
     ],
+    "full_hd.mov": [
+        *["-f", "lavfi", "-i", "testsrc2=s=1920x1080:r=25:d=3", "-c:v", "prores", "-profile:v", "0"],
+    ],
+    "eight_k.mp4": [
+        *["-f", "lavfi", "-i", "testsrc2=s=7680x4320:r=25:d=0.4", "-c:v", "libx264", "-pix_fmt", "yuv420p"],
+        *["-preset", "ultrafast"],
+    ],
     "photo.jpg": ["-f", "lavfi", "-i", "testsrc2=s=1600x900:d=1:r=1", "-frames:v", "1"],
     "glass.png": ["-f", "lavfi", "-i", "testsrc2=s=400x600:d=1:r=1,format=rgba,colorchannelmixer=aa=0.5"],
     "photo.webp": ["-f", "lavfi", "-i", "testsrc2=s=640x480:d=1:r=1", "-frames:v", "1", "-c:v", "libwebp"],

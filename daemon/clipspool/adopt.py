@@ -16,10 +16,13 @@ from clipspool.root import Root
 from clipspool.stages.poster import POSTERS
 from clipspool.stages.retire import FAILED
 from clipspool.work import (
+    SOURCE,
     WORK,
     Manifest,
+    clear_away,
     finish_claim,
     folder_of,
+    keep_references,
     notes,
     read_manifest,
     rewrite_manifest,
@@ -63,14 +66,16 @@ def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
             manifest = read_manifest(root, name)
         except (ValueError, FileNotFoundError, NotRegular):
             # Made by a claim that got no further: nothing but perhaps half a manifest is in it.
-            if not any(entry.startswith("clip.") for entry in root.names(folder_of(name))):
-                root.remove_folder(folder_of(name))
+            if not any(entry.startswith(f"{SOURCE}.") for entry in root.names(folder_of(name))):
+                clear_away(root, name)
             else:
                 damaged.append(name)
             continue
         if not root.exists(join(folder_of(name), manifest.clip.source)):
             if manifest.journal == journal_id:
-                root.remove_folder(folder_of(name))
+                if root.exists(join(FAILED, manifest.clip.path)):
+                    keep_references(root, manifest.clip)  # a crash came before its work folder was swept
+                clear_away(root, name)
             continue
         try:
             lines = notes(root, name)

@@ -387,11 +387,16 @@ class Root:
         with suppress(FileNotFoundError), self.folder(parent(rel)) as fd:
             os.unlink(name_of(rel), dir_fd=fd)
 
-    def remove_folder(self, rel: Rel) -> None:
-        """Remove a folder of ours with all that is in it, never following a link; gone already is fine."""
+    def remove_folder(self, rel: Rel, *, but: str | None = None) -> None:
+        """Remove a folder of ours with all that is in it, never following a link; gone already is fine.
+
+        What has a name that begins with `but` stays, and the folder with it.
+        """
         try:
             with self.folder(rel) as fd:
                 for entry in list(os.scandir(fd)):
+                    if but is not None and entry.name.startswith(but):
+                        continue
                     if entry.is_dir(follow_symlinks=False):
                         self.remove_folder(join(rel, entry.name))
                     else:
@@ -400,3 +405,6 @@ class Root:
                 os.rmdir(name_of(rel), dir_fd=fd)
         except FileNotFoundError:
             return
+        except OSError as error:
+            if but is None or error.errno != errno.ENOTEMPTY:
+                raise

@@ -455,16 +455,16 @@ class Scheduler:
         clip = retirement.clip
         self._moving.discard(clip.id)
         self.suspects.survive(clip.id)
+        if clip.id in self._wanted_again and self.journal.has_open_job(clip.id):
+            # Somebody retried a job of it meanwhile: it is wanted again, from where it lies now.
+            self.journal.relocate(clip)
+            self._retiring.pop(clip.id, None)
+            return
         if retirement.trouble:
             self._retiring.pop(clip.id, None)
             pause = backoff_seconds(retirement.attempts, _RETIRE_SECONDS, self.pace.random)
             self.journal.retire_later(clip.id, now + pause, retirement.attempts + 1)
             self.publish(NotRetired(clip, retirement.trouble))
-            return
-        if clip.id in self._wanted_again and self.journal.has_open_job(clip.id):
-            # Somebody retried a job of it meanwhile: it is wanted again, from where it lies now.
-            self.journal.relocate(clip)
-            self._retiring.pop(clip.id, None)
             return
         self.journal.retired(clip, now)
         self._to_sweep.append(clip)

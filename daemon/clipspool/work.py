@@ -43,6 +43,8 @@ KEPT_MAX = 500
 MANIFEST = "manifest.toml"
 LEDGER = "ledger.jsonl"
 SIDECAR = "sidecar.toml"
+SOURCE = "clip"
+"""Begins the name of the clip itself."""
 REFERENCE = "ref-"
 """Begins the names of the copies of reference images."""
 ERROR_NOTE = ".error.toml"
@@ -68,7 +70,12 @@ def error_note_of(rel: Rel) -> Rel:
 
 def source_name(path: Rel) -> str:
     """Name the clip inside its work folder: plain, with the suffix it came with."""
-    return "clip" + PurePosixPath(path).suffix.lower()
+    return SOURCE + PurePosixPath(path).suffix.lower()
+
+
+def clear_away(root: Root, clip_id: str) -> None:
+    """Remove a work folder that no clip is in; one that comes in meanwhile stays. Raises OSError."""
+    root.remove_folder(folder_of(clip_id), but=f"{SOURCE}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,41 @@ def test_memory_does_not_grow_with_the_length_of_a_clip(clips, tmp_path):
     assert megabytes[1] - megabytes[0] < 10, megabytes
 
 
+def test_8k_is_made_to_fit_and_finished_within_the_memory(decoder, clips, tmp_path):
+    limits = Limits(seconds_max=5)
+    _, made, found = conformed(decoder, clips("eight_k.mp4"), tmp_path / "made.mp4", limits, 3_700_000)
+    assert isinstance(found, Conformed), found
+    assert (found.facts.width, found.facts.height) == (made.width, made.height) == (4096, 2304)
+    target, done = finished(decoder, clips("plain.mp4"), clips("eight_k.mp4"), tmp_path, dimensions=True)
+    assert isinstance(done, Finished), done
+    assert ffprobe(target, "stream=width,height,nb_frames") == {
+        "width": "7680",
+        "height": "4320",
+        "nb_frames": "10",
+    }
+
+
+AS_ON_MANY = """
+import resource, sys
+from clipspool.media import child, memory
+memory.processors = lambda: 128
+child.main()
+"""
+
+
+def test_work_fits_into_its_memory_on_a_machine_of_many_processors(clips, tmp_path, monkeypatch):
+    clip, begin = clips("full_hd.mov"), subprocess.Popen
+
+    def many(command, **how):
+        return begin([command[0], "-P", "-c", AS_ON_MANY, *command[4:]], **how)
+
+    monkeypatch.setattr(subprocess, "Popen", many)
+    decoder = Decoder()
+    _, _, found = conformed(decoder, clip, tmp_path / "made.mp4", Limits(), 3_700_000)
+    decoder.close()
+    assert isinstance(found, Conformed), found
+
+
 def test_a_full_disk_is_said_and_leaves_the_process_alive(decoder, clips, tmp_path):
     mount = tmp_path / "small"
     mount.mkdir()

@@ -612,6 +612,21 @@ def test_a_retried_clip_is_not_touched_while_it_is_still_being_put_away(desk, ch
     desk.until(S.DELIVERED)
 
 
+def test_a_retried_clip_that_could_not_be_put_away_is_not_put_away_under_its_job(desk):
+    held = desk.shop.hold("retire")
+    desk.shop.say["retire"].append(OSError(errno.EACCES, "the folder is locked"))
+    desk.shop.say[Stage.SUBMIT].append(after_gate(Failed(Error("X", "refused"))))
+    desk.drop()
+    desk.until(S.FAILED)
+    desk.turns(4)
+    desk.shop.say[Stage.POLL].extend([RENDERS] * 1000)
+    desk.order(operator.retry, ["clip1"], "ann")
+    desk.release(held)
+    desk.until(S.RUNNING)
+    desk.turns(10, 60.0)
+    assert desk.shop.retired == []
+
+
 # --- inboxes --------------------------------------------------------------------------------------------
 
 

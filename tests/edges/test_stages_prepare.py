@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from clipspool import work
+from clipspool.adopt import survey
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.events import Changed, Failed, Prepared, StageFailed
@@ -191,6 +192,30 @@ def test_a_clip_that_failed_is_run_again_with_its_images_whatever_became_of_them
         assert one.prepare() == before
     assert (one.work / "ref-0.jpg").exists()
     assert list((tmp_path / "in" / ".clipspool" / "references").iterdir()) == []
+
+
+def test_images_of_a_clip_that_failed_are_kept_though_a_crash_came_before_the_sweep(place):
+    one = place("plain.mp4", "photo.jpg", catalog=Catalog.load())
+    before = one.prepare()
+    failed = replace(one.job, state=State.FAILED, error=Error("X", "it failed"))
+    one.clip = retire(one.clip, [failed], one.bay)
+    one.bay.inbox.replace(f"{work.WORK}/clip1/{work.MANIFEST}", Manifest(one.clip, (one.job,), "j").to_toml())
+    survey(one.bay.inbox, "j", set())
+    assert not one.work.exists()
+    assert one.prepare() == before
+
+
+def test_a_folder_that_goes_while_a_clip_is_brought_back_costs_a_pause_and_no_clip(place, monkeypatch):
+    one = place("plain.mp4")
+    fails(one)
+
+    def gone(*_arguments):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("clipspool.stages.prepare.bring_back", gone)
+        assert isinstance(one.prepare(), StageFailed)
+    assert isinstance(one.prepare(), Prepared)
 
 
 def test_the_images_of_old_failures_are_forgotten_and_that_is_said_clearly(place, monkeypatch):

@@ -189,6 +189,22 @@ def test_a_work_folder_that_still_has_the_source_is_never_swept(bench):
     assert (bench.work / "clip.mp4").read_bytes() == b"some clip"
 
 
+def test_a_clip_that_comes_in_while_its_folder_is_cleared_away_stays(bench, monkeypatch):
+    home = bench.work
+    (home / "ledger.jsonl").touch()
+    clip = end(bench, FAILED)
+    scandir = os.scandir
+
+    def moved_back_meanwhile(fd):
+        if not (home / "clip.mp4").exists() and (home / "ledger.jsonl").exists():
+            (bench.path / clip.lies_at).rename(home / "clip.mp4")
+        return scandir(fd)
+
+    monkeypatch.setattr(os, "scandir", moved_back_meanwhile)
+    sweep(clip, bench.bay)
+    assert [path.name for path in home.iterdir()] == ["clip.mp4"]
+
+
 # --- what work folders tell -----------------------------------------------------------------------------
 
 

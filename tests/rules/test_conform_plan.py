@@ -46,6 +46,11 @@ def test_a_clip_that_fits_goes_as_it_is():
         (replace(CLIP, rotation=90, width=720, height=1280), "rotation of 90"),
         (replace(CLIP, transfer="smpte2084", bit_depth=10), "tone-mapped"),
         (replace(CLIP, bit_depth=12, pixel_format="yuv444p12le"), "8-bit 4:2:0"),
+        (replace(CLIP, pixel_format="yuv444p"), "8-bit 4:2:0"),
+        (replace(CLIP, pixel_format="yuv422p"), "8-bit 4:2:0"),
+        (replace(CLIP, bit_depth=10, pixel_format="yuv420p10le"), "8-bit 4:2:0"),
+        (replace(CLIP, video_codec="hevc", bit_depth=10, pixel_format="yuv422p10le"), "8-bit 4:2:0"),
+        (replace(CLIP, video_codec="vp9", container="webm", pixel_format="yuv444p"), "8-bit 4:2:0"),
         (replace(CLIP, sar="4/3"), "square"),
         (replace(CLIP, interlaced=True), "deinterlaced"),
         (replace(CLIP, container="mkv", audio=Audio("aac", 2, 48000)), "sound left out"),
@@ -56,6 +61,24 @@ def test_a_clip_that_does_not_fit_is_conformed_and_the_change_is_said(clip, word
     assert isinstance(made, Conform)
     assert any(word in change for change in made.changes)
     assert Conform.from_dict(made.to_dict()) == made
+
+
+@pytest.mark.parametrize(
+    "clip",
+    [
+        replace(CLIP, pixel_format="yuvj420p"),
+        replace(CLIP, video_codec="hevc", bit_depth=10, pixel_format="yuv420p10le"),
+        replace(CLIP, video_codec="prores", container="mov", bit_depth=10, pixel_format="yuv422p10le"),
+    ],
+)
+def test_colour_that_decoders_of_the_codec_take_in_general_goes_as_it_is(clip):
+    assert plan(clip, MODEL, 3_700_000) == AsIs()
+
+
+def test_8k_becomes_what_decoders_of_h264_take():
+    eight_k = replace(CLIP, container="mkv", width=7680, height=4320)
+    made = plan(eight_k, Limits(), None)
+    assert (made.width, made.height) == (4096, 2304)
 
 
 def test_a_long_clip_is_refused_with_its_length_and_the_limit_or_cut_where_the_editor_says():

@@ -17,7 +17,7 @@ ZIP_END_BYTES_MAX = 65_535 + 22  # the end record and the longest comment that m
 
 COPYING = "(it is probably still being copied)"
 WHOLE_FILM = frozenset({b"moov", b"mdat"})
-FILM_BOXES = frozenset({b"moov", b"mdat", b"moof"})
+FILM_BOXES = frozenset({b"moov", b"mdat", b"moof", b"mfra"})
 
 EBML_MAGIC = b"\x1a\x45\xdf\xa3"
 EBML_SEGMENT = 0x18538067

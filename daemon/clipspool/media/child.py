@@ -33,6 +33,7 @@ def main() -> None:
     av.logging.set_level(None)
     confine.ignore_stop_signals()
     confine.limit_resources(memory_bytes_max)
+    confine.bound_stacks()
     _import_all_of_av()
     confine.forbid_files_and_network()
     gc.freeze()

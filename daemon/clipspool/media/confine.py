@@ -11,6 +11,8 @@ import struct
 from typing import Final
 
 CPU_SECONDS_OVER = 5
+STACK_BYTES: Final = 2 << 20
+PTHREAD_ATTRIBUTES_BYTES: Final = 128  # more than any machine's pthread_attr_t
 
 LANDLOCK_CREATE_RULESET: Final = 444  # these two numbers are the same on every architecture
 LANDLOCK_RESTRICT_SELF: Final = 446
@@ -45,6 +47,21 @@ def limit_resources(memory_bytes_max: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes_max, memory_bytes_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def bound_stacks() -> None:
+    """Let each thread of FFmpeg's have a small stack: by default all take as much as the main one may.
+
+    Stacks count as address space, used or not. A C library without that call has small ones anyway.
+    """
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "pthread_setattr_default_np"):
+        return
+    attributes = ctypes.create_string_buffer(PTHREAD_ATTRIBUTES_BYTES)
+    libc.pthread_attr_init(attributes)
+    libc.pthread_attr_setstacksize(attributes, ctypes.c_size_t(STACK_BYTES))
+    libc.pthread_setattr_default_np(attributes)
+    libc.pthread_attr_destroy(attributes)
 
 
 def allow_cpu_seconds(seconds: float) -> None:

@@ -9,8 +9,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
+import av.error
 
-from clipspool.media import sound
+from clipspool.media import memory, sound
 from clipspool.media.facts import Conformed, Finished, MediaError
 from clipspool.media.pictures import Shape, pictures
 from clipspool.media.plan import buffer_seconds
@@ -32,6 +33,13 @@ ATTEMPTS_MAX = 4
 LOWER_AGAIN = 0.92
 CONFORM_OPTIONS = {"preset": "fast", "crf": "18", "profile": "high"}
 FINISH_OPTIONS = {"preset": "fast", "crf": "14"}
+ONE_AFTER_THE_OTHER = {
+    "rc-lookahead": "0",
+    "bf": "0",
+    "refs": "1",
+    "x264-params": "mbtree=0:sync-lookahead=0",
+}
+SMALLER = "Export the clip with smaller pictures."
 # which flavour of ProRes it is, and whether Apple's players find HEVC's parameters
 KEPT_TAGS = frozenset({"avc1", "hvc1", "hev1", "apco", "apcs", "apcn", "apch", "ap4h", "ap4x"})
 PRORES_OPTIONS = {"profile": "hq", "vendor": "apl0"}
@@ -102,7 +110,9 @@ def _conform_once(file: int, file_again: int, destination: int, plan: Conform) -
         opened(file_again, name) as again,
         output(destination, "mp4") as target,
     ):
-        streams = [_encoded(target, pictures(source, video_stream(source), shape), fps, "libx264", options)]
+        stream = video_stream(source)
+        left = memory.spread(stream)
+        streams = [_encoded(target, pictures(source, stream, shape), fps, "libx264", options, left)]
         if plan.audio:
             streams.append(sound.for_model(again, target, sound.Part(plan.start_seconds, plan.seconds)))
         return _mux(target, streams, plan.bytes_max)
@@ -130,7 +140,8 @@ def _finished_video(
         pixel_format="yuv422p10le" if is_prores else "yuv420p",
     )
     codec, options = ("prores_ks", PRORES_OPTIONS) if is_prores else ("libx264", FINISH_OPTIONS)
-    return _encoded(target, pictures(made, stream, shape), fps, codec, options, plan.timecode)
+    left = memory.spread(stream)
+    return _encoded(target, pictures(made, stream, shape), fps, codec, options, left, plan.timecode)
 
 
 def _copied(
@@ -164,17 +175,27 @@ def _encoded(
     fps: Fraction,
     codec: str,
     options: dict[str, str],
+    left: int,
     timecode: str | None = None,
 ) -> Iterator[Packet]:
-    """Add a video stream for pictures of one kind, and give its packets; the first picture is waited for."""
+    """Add a video stream for pictures of one kind, and give its packets; the first picture is waited for.
+
+    `left` is how many bytes of memory it may take.
+    """
     first = next(shown)
+    share = memory.coder(first.width * first.height, memory.processors(), left)
+    if codec == "libx264":
+        options = options | ({"rc-lookahead": str(share.ahead)} if share.ahead else ONE_AFTER_THE_OTHER)
     stream = target.add_stream(codec, rate=fps, options=options)
     if not isinstance(stream, av.VideoStream):
         raise TypeError(f"{codec} is no video codec")
     stream.width, stream.height, stream.pix_fmt = first.width, first.height, first.format.name
     context = stream.codec_context
     context.time_base, context.sample_aspect_ratio = 1 / fps, Fraction(1)
-    context.thread_count, context.thread_type = 0, "FRAME"  # slices would cost quality at the same rate
+    context.thread_count, context.thread_type = (
+        share.threads,
+        "FRAME",
+    )  # slices would cost quality at the same rate
     context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
     context.colorspace, context.color_range = first.colorspace, first.color_range
     if timecode:
@@ -182,10 +203,15 @@ def _encoded(
 
     def packets() -> Iterator[Packet]:
         with foreign_errors("coding the pictures"):
-            yield from stream.encode(first)
-            for picture in shown:
-                yield from stream.encode(picture)
-            yield from stream.encode(None)
+            try:
+                yield from stream.encode(first)
+                for picture in shown:
+                    yield from stream.encode(picture)
+                yield from stream.encode(None)
+            except av.error.ExternalError as error:  # x264 has no other word for it
+                raise MediaError(
+                    "MEDIA.TOO_LARGE", "coding its pictures needs more memory than is allowed", SMALLER
+                ) from error
 
     return packets()
 

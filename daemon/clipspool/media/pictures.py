@@ -11,7 +11,7 @@ import av.error
 import av.filter
 import av.filter.context
 
-from clipspool.media import tonemap
+from clipspool.media import memory, tonemap
 from clipspool.media.facts import EXPORT_AGAIN, MediaError
 from clipspool.media.reading import TRANSFERS, foreign_errors
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import av.container
     import av.video
 
-FILTER_THREADS = 0  # as many as there are processors
 TONE_MAP_FORMAT = "rgb48le"  # haldclut takes the colours of planar formats for one another
 
 
@@ -52,7 +51,6 @@ def pictures(
     Raises MediaError when there is no picture at all. Data that cannot be decoded is passed over: the picture
     before it stands in, as in a player.
     """
-    stream.thread_type = "AUTO"
     origin = _seek(source, stream, shape.start_seconds)
     line = _Line(shape, origin)
     last: av.VideoFrame | None = None
@@ -106,7 +104,7 @@ class _Line:
 
     def _build(self, picture: av.VideoFrame, stream: av.video.VideoStream) -> av.filter.Graph:
         graph = av.filter.Graph()
-        graph.threads = FILTER_THREADS
+        graph.threads = memory.filter_threads()
         start = self._origin + self._shape.start_seconds + float(self._given / self._shape.fps)
         last = graph.add_buffer(
             width=picture.width, height=picture.height, format=picture.format, time_base=stream.time_base

@@ -21,6 +21,8 @@ DEFAULT_RATE = Fraction(25)
 AUDIO_BITS_PER_SECOND = 128_000
 BITS_PER_SECOND_MIN = 40_000
 BITS_PER_PIXEL_MIN = 0.04  # below it a smaller picture looks better than a coarser one
+H264_PIXELS_MAX = 36_864 * 16 * 16  # level 5.2: what decoders of H.264 take everywhere
+PLAIN_BITS = 8
 CONTAINER_BYTES = 6_000  # the index and headers of an MP4, to which each frame adds
 CONTAINER_BYTES_PER_FRAME = 24
 BYTES_MARGIN = 0.97
@@ -117,7 +119,7 @@ def plan(
     if _fits(probe, limits, bytes_max) and not taken.changes:
         return AsIs()
     fps, fps_change = _rate(probe, limits)
-    width, height = fitted(probe.width, probe.height, limits)
+    width, height = fitted(probe.width, probe.height, limits, H264_PIXELS_MAX)
     conform = replace(
         taken,
         width=width,
@@ -245,6 +247,7 @@ def _fits(probe: Probe, limits: Limits, bytes_max: int | None) -> bool:
         and (limits.fps_max is None or 0 < rate <= limits.fps_max + 0.01)
         and (limits.fps_min is None or rate >= limits.fps_min - 0.03)
         and probe.bit_depth <= limits.bit_depth_max
+        and _has_usual_colour(probe)
         and (limits.hdr or not probe.is_hdr)
         and probe.rotation == 0
         and not probe.mirrored
@@ -252,6 +255,13 @@ def _fits(probe: Probe, limits: Limits, bytes_max: int | None) -> bool:
         and not probe.variable_frame_rate
         and Fraction(probe.sar) == 1
     )
+
+
+def _has_usual_colour(probe: Probe) -> bool:
+    """Tell whether decoders in general take the codec in this colour: 4:2:0, but for ProRes that never is."""
+    if probe.video_codec == "prores":
+        return True
+    return "420p" in probe.pixel_format and (probe.video_codec != "h264" or probe.bit_depth <= PLAIN_BITS)
 
 
 def _rate(probe: Probe, limits: Limits) -> tuple[Fraction, str | None]:
@@ -298,7 +308,7 @@ def _changes(probe: Probe, limits: Limits, conform: Conform, fps_change: str | N
         said.append("deinterlaced")
     if probe.is_hdr:
         said.append("tone-mapped from HDR to SDR (BT.709)")
-    if probe.bit_depth > 8 or not probe.pixel_format.startswith("yuv420"):  # noqa: PLR2004  bits
+    if probe.bit_depth > PLAIN_BITS or not probe.pixel_format.startswith("yuv420"):
         said.append(f"8-bit 4:2:0 colour (it was {probe.pixel_format})")
     if has_alpha(probe.pixel_format):
         said.append("transparency left out")

@@ -165,8 +165,9 @@ def facts_of(source: av.container.InputContainer, name: Container, size_bytes: i
     stream = video_stream(source)
     codec = stream.codec_context
     check_dimensions(codec.width, codec.height)
+    rate, varies = rate_of(stream)
     with foreign_errors("looking for the end of the file"):
-        seconds = seconds_of(source, stream)
+        seconds = seconds_of(source, stream, varies=varies)
     codec.thread_count = 1  # a pool of threads costs more than one picture
     picture = first_picture(source, stream)
     check_dimensions(picture.width, picture.height)
@@ -175,7 +176,6 @@ def facts_of(source: av.container.InputContainer, name: Container, size_bytes: i
     width, height = round(codec.width * sar), codec.height
     if rotation in {90, 270}:
         width, height = height, width
-    rate, varies = rate_of(stream)
     base = stream.base_rate
     transfer = picture.color_trc if picture.color_trc in TRANSFERS else codec.color_trc
     primaries = picture.color_primaries if picture.color_primaries in PRIMARIES else codec.color_primaries

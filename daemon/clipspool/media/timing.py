@@ -21,10 +21,20 @@ TAIL_SECONDS = 3.0
 RATE_MAX = 1000
 
 
-def seconds_of(source: av.container.InputContainer, stream: av.video.VideoStream) -> float:
-    """Give the video's own duration; where the container does not say it, the file is read to its end."""
+def seconds_of(
+    source: av.container.InputContainer, stream: av.video.VideoStream, *, varies: bool | None
+) -> float:
+    """Give the video's own duration; where the container does not say it, the file is read to its end.
+
+    Where pictures come at varying times and are shown in another order than they are coded in, what FFmpeg
+    takes from an MP4 is the time of decoding: the last picture may be shown later than that.
+    """
     if stream.duration is not None and stream.time_base is not None:
         seconds = float(stream.duration * stream.time_base)
+        if varies and stream.base_rate:
+            seconds = max(
+                seconds, _to_the_last_picture(source, stream, last_seconds=1 / float(stream.base_rate))
+            )
     else:
         seconds = _to_the_last_picture(source, stream)
     if seconds > DURATION_SECONDS_MAX:
@@ -46,32 +56,41 @@ def _clock_seconds(clock: str) -> float:
     return seconds
 
 
-def _to_the_last_picture(source: av.container.InputContainer, stream: av.video.VideoStream) -> float:
-    """Measure from the first picture to the end of the last: Matroska says when all has ended."""
+def _to_the_last_picture(
+    source: av.container.InputContainer, stream: av.video.VideoStream, last_seconds: float | None = None
+) -> float:
+    """Measure from the first picture to the end of the last: Matroska says when all has ended.
+
+    `last_seconds` is how long the last one is shown, where what its packet says is not to be trusted.
+    """
     clock = stream.metadata.get("DURATION")
     said = _clock_seconds(clock) if clock else (source.duration or 0) / 1_000_000
+    if stream.duration is not None and stream.time_base is not None:
+        said = float(stream.duration * stream.time_base)
     if said > TAIL_SECONDS and stream.time_base:
         with suppress(av.error.PermissionError, av.error.InvalidDataError):  # no index to seek by
             source.seek(int((said - TAIL_SECONDS) / stream.time_base), stream=stream)
-    first, end = _span(source, stream)
+    first, end = _span(source, stream, last_seconds)
     source.seek(0)
     if stream.start_time is not None and stream.time_base is not None:
         first = float(stream.start_time * stream.time_base)
     return end - first if end > first else said
 
 
-def _span(source: av.container.InputContainer, stream: av.video.VideoStream) -> tuple[float, float]:
+def _span(
+    source: av.container.InputContainer, stream: av.video.VideoStream, last_seconds: float | None
+) -> tuple[float, float]:
     """Read from here to the end of the file; give when its first picture begins and its last one ends."""
     first, last, length = 0.0, -1.0, 0.0
     usual = 1 / float(stream.average_rate) if stream.average_rate else 0.0
     for packet in source.demux(stream):
-        if packet.pts is None or not packet.time_base or packet.size == 0:
+        if packet.pts is None or not packet.time_base or packet.size == 0 or packet.is_discard:
             continue
         begin = float(packet.pts * packet.time_base)
         first = begin if last < 0 else min(first, begin)
         if begin > last:
             last, length = begin, float((packet.duration or 0) * packet.time_base) or usual
-    return first, max(last, 0.0) + length
+    return first, max(last, 0.0) + (length if last_seconds is None else last_seconds)
 
 
 def rate_of(stream: av.video.VideoStream) -> tuple[Fraction | None, bool | None]:

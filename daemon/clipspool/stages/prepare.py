@@ -47,7 +47,9 @@ def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
     try:
         bring_back(bay.inbox, clip, job, bay.journal)
         file = bay.inbox.open(join(folder_of(clip.id), clip.source))
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if any(bay.inbox.exists(rel) for rel in (join(folder_of(clip.id), clip.source), clip.lies_at) if rel):
+            return StageFailed("DISK", f"its work folder went while it was filled: {error}")
         return Failed(
             Error(
                 "CLIP.MISSING",

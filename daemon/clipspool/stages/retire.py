@@ -12,7 +12,7 @@ from clipspool.files import Rel, join, name_of, parent, split_suffix
 from clipspool.job import Clip, Job, State
 from clipspool.provenance import error_note
 from clipspool.root import Root
-from clipspool.work import SIDECAR, error_note_of, folder_of, keep_references
+from clipspool.work import SIDECAR, clear_away, error_note_of, folder_of, keep_references
 
 DONE = "_done"
 FAILED = "_failed"
@@ -90,7 +90,7 @@ def sweep(clip: Clip, bay: Bay) -> None:
     if not bay.inbox.exists(join(home, clip.source)):
         if clip.lies_at is not None and clip.lies_at.startswith(f"{FAILED}/"):
             keep_references(bay.inbox, clip)
-        bay.inbox.remove_folder(home)
+        clear_away(bay.inbox, clip.id)
 
 
 def _where(root: Root, in_work: Rel, retired_to: Rel | None) -> Rel | None:
