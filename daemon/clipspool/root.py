@@ -62,13 +62,13 @@ class Guard:
         self._kind = kind
         self._known = known
         self._remember = remember
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._lock = threading.Lock()
 
     def check(self, folder: int, path: Path) -> None:
         """Make sure that an open folder is the one known; a first one becomes it. Raises Unavailable."""
-        here = os.fstat(folder)
-        if (here.st_dev, here.st_ino) == self._seen:
+        stamp = self._stamp(folder, path)
+        if stamp and stamp == self._seen:
             return
         with self._lock:
             found = self._read(folder)
@@ -82,7 +82,23 @@ class Guard:
             if self._known is None:
                 self._known = found
                 self._remember(found)
-            self._seen = (here.st_dev, here.st_ino)
+            self._seen = stamp
+
+    def _stamp(self, folder: int, path: Path) -> tuple[int, ...]:
+        """Give what tells the folder from another in its place; empty where our file is not in it.
+
+        The folder's own numbers do not: a disk mounted after another mostly gets the same device, and the
+        top of a file system has the same inode on each.
+        """
+        here = os.fstat(folder)
+        try:
+            mark = os.stat("/".join(self._rel), dir_fd=folder, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            raise Unavailable(error.errno, f"{path} cannot be looked into: {why}") from error
+        return here.st_dev, here.st_ino, mark.st_ino, mark.st_mtime_ns, mark.st_ctime_ns
 
     def adopt(self) -> None:
         """Take the folder as it is now: the operator says that it is the right one."""

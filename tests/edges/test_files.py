@@ -506,6 +506,22 @@ def test_another_inbox_in_its_place_is_not_it(path, memory):
     assert lying(path) == {}
 
 
+def test_a_folder_with_the_numbers_of_the_one_it_was_is_not_it_without_its_mark(path, memory):
+    """A disk mounted after another mostly gets the same device, and its top folder the same inode."""
+    root = Root(path, guard=memory.guard())
+    root.bind()
+    mark = path / ".clipspool/inbox.toml"
+    mine = mark.rename(mark.with_name("mine"))
+    with pytest.raises(Unavailable, match="it has no"):
+        root.create("a.txt", b"x")
+    mark.write_text('id = "another"')
+    with pytest.raises(Unavailable, match="it has another"):
+        root.create("a.txt", b"x")
+    mine.replace(mark)
+    root.create("a.txt", b"x")
+    assert (path / "a.txt").read_bytes() == b"x"
+
+
 def test_the_operator_can_say_that_it_is_the_right_one(path, memory):
     guard = memory.guard()
     root = Root(path, guard=guard)
