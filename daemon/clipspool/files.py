@@ -173,7 +173,7 @@ def rename_new(name: str, folder: int, to_name: str, to_folder: int) -> None:
 
 @contextmanager
 def _reserved(name: str, folder: int) -> Iterator[None]:
-    """Keep a name that is free from others of ours; raises FileExistsError.
+    """Keep a name that is free from others of ours; raises FileExistsError, and EBUSY while another has it.
 
     The reservation has a name of its own: under the name itself it would be an empty file that others see,
     and that a crash leaves there. What a crash leaves of this one counts for a minute.
@@ -183,7 +183,10 @@ def _reserved(name: str, folder: int) -> Iterator[None]:
         there = os.stat(reservation, dir_fd=folder, follow_symlinks=False)
         if abs(time.time() - there.st_mtime) > _RESERVED_SECONDS:
             unlink(reservation, folder)
-    os.close(os.open(reservation, NEW_FLAGS, dir_fd=folder))
+    try:
+        os.close(os.open(reservation, NEW_FLAGS, dir_fd=folder))
+    except FileExistsError:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name) from None
     try:
         with suppress(FileNotFoundError):
             os.stat(name, dir_fd=folder, follow_symlinks=False)
