@@ -364,6 +364,26 @@ class Root:
             if is_last:
                 sync_folder(target)
 
+    def finish_move(self, rel: Rel, to_rel: Rel) -> bool:
+        """Take the first name away where a move by link and unlink (NFS) was cut between the two.
+
+        Tells whether it was. Raises OSError.
+        """
+        try:
+            here, there = self.stat(rel), self.stat(to_rel)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            if isinstance(error, Unavailable) or error.errno != errno.ELOOP:
+                raise
+            return False
+        if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+            return False
+        with self.folder(parent(rel)) as fd:
+            unlink(name_of(rel), fd)
+            sync_folder(fd)
+        return True
+
     def copy(self, rel: Rel, to: Root, to_rel: Rel) -> str:
         """Copy a regular file under a new name, whole, durable and compared; gives its SHA-256.
 
