@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -23,6 +24,7 @@ TIME_NS_MAX = 1 << 63
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
+_RESERVED_SECONDS = 60.0
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -149,8 +151,8 @@ def sync_folder(fd: int) -> None:
 def rename_new(name: str, folder: int, to_name: str, to_folder: int) -> None:
     """Rename without replacing; raises FileExistsError.
 
-    renameat2 where the file system has it (ext4, xfs, btrfs, tmpfs, SMB), else link and unlink (NFS), else an
-    exclusive reservation under the name, which is empty for an instant: no better way is left there.
+    renameat2 where the file system has it (ext4, xfs, btrfs, tmpfs, SMB), else link and unlink (NFS), else a
+    look before the rename, under a reservation that all of ours heed.
     """
     code = _libc.renameat2(folder, os.fsencode(name), to_folder, os.fsencode(to_name), _RENAME_NOREPLACE)
     if code == 0:
@@ -163,14 +165,35 @@ def rename_new(name: str, folder: int, to_name: str, to_folder: int) -> None:
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}:
             raise
-        os.close(os.open(to_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=to_folder))
-        try:
+        with _reserved(to_name, to_folder):
             os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
-        except OSError:
-            os.unlink(to_name, dir_fd=to_folder)
-            raise
     else:
         os.unlink(name, dir_fd=folder)
+
+
+@contextmanager
+def _reserved(name: str, folder: int) -> Iterator[None]:
+    """Keep a name that is free from others of ours; raises FileExistsError, and EBUSY while another has it.
+
+    The reservation has a name of its own: under the name itself it would be an empty file that others see,
+    and that a crash leaves there. What a crash leaves of this one counts for a minute.
+    """
+    reservation = f".{hashlib.blake2b(os.fsencode(name.casefold()), digest_size=8).hexdigest()}.tmp"
+    with suppress(FileNotFoundError):
+        there = os.stat(reservation, dir_fd=folder, follow_symlinks=False)
+        if abs(time.time() - there.st_mtime) > _RESERVED_SECONDS:
+            unlink(reservation, folder)
+    try:
+        os.close(os.open(reservation, NEW_FLAGS, dir_fd=folder))
+    except FileExistsError:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name) from None
+    try:
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        yield
+    finally:
+        unlink(reservation, folder)
 
 
 def rename_over(name: str, folder: int, to_name: str, to_folder: int) -> None:

@@ -5,6 +5,8 @@ Logs, notes, the journal, error files and what commands print all go through her
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
 import threading
@@ -16,6 +18,10 @@ HIDDEN: Final = "[redacted]"
 TEXT_MAX: Final = 16_384
 LINE_MAX: Final = 500
 _SECRET_CHARACTERS_MIN: Final = 4
+_ENCODED_BYTES_MIN: Final = 8
+"""A shorter secret's base64 might be a word."""
+_ESCAPED = re.compile("%[0-9A-F]{2}")
+_OF_ADDRESSES: Final = str.maketrans("+/", "-_")
 
 # What every pattern below needs, written so that the usual harmless text is passed over at once.
 _SUSPICIOUS = r"[=:@%]|[bB][eE][aA]|[bB][aA][sS][iI]|key[_-]|sk[_-]|rw[_-]|rk[_-]"
@@ -50,16 +56,31 @@ _secrets_lock = threading.Lock()
 
 
 def register_secret(value: str) -> None:
-    """Let a secret's value be replaced wherever it turns up; below 4 characters nothing is."""
+    """Let a secret be replaced wherever it turns up, however it is spelled; below 4 characters nothing is."""
     global _secret_pattern, _suspect  # noqa: PLW0603 - one process has one set of secrets
     if len(value) < _SECRET_CHARACTERS_MIN:
         return
     with _secrets_lock:
-        _secrets.update({value, quote(value, safe=""), json.dumps(value)[1:-1], repr(value)[1:-1]})
+        _secrets.update(_spellings(value))
         longest_first = sorted(_secrets, key=len, reverse=True)
         _secret_pattern = re.compile("|".join(map(re.escape, longest_first)))
         _suspect = re.compile(f"{_SUSPICIOUS}|{_secret_pattern.pattern}")
         redact_name.cache_clear()
+
+
+def _spellings(value: str) -> set[str]:
+    """Give a secret as others may write it: quoted, in an address, as hex, as base64 within whatever text."""
+    spelled = {value, json.dumps(value)[1:-1], json.dumps(value)[1:-1].replace("/", r"\/"), repr(value)[1:-1]}
+    for quoted in (quote(value, safe=""), quote(value)):
+        spelled |= {quoted, _ESCAPED.sub(lambda escape: escape[0].lower(), quoted)}
+    data = value.encode()
+    if len(data) < _ENCODED_BYTES_MIN:
+        return spelled
+    for before in range(3):  # its place among the three bytes of a group; what neighbours share is left out
+        coded = base64.b64encode(bytes(before) + data).decode()
+        inner = coded[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
+        spelled |= {inner, inner.translate(_OF_ADDRESSES)}
+    return spelled | {data.hex(), data.hex().upper(), html.escape(value)}
 
 
 def redact(text: str) -> str:

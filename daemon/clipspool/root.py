@@ -62,13 +62,13 @@ class Guard:
         self._kind = kind
         self._known = known
         self._remember = remember
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._lock = threading.Lock()
 
     def check(self, folder: int, path: Path) -> None:
         """Make sure that an open folder is the one known; a first one becomes it. Raises Unavailable."""
-        here = os.fstat(folder)
-        if (here.st_dev, here.st_ino) == self._seen:
+        stamp = self._stamp(folder, path)
+        if stamp and stamp == self._seen:
             return
         with self._lock:
             found = self._read(folder)
@@ -82,7 +82,23 @@ class Guard:
             if self._known is None:
                 self._known = found
                 self._remember(found)
-            self._seen = (here.st_dev, here.st_ino)
+            self._seen = stamp
+
+    def _stamp(self, folder: int, path: Path) -> tuple[int, ...]:
+        """Give what tells the folder from another in its place; empty where our file is not in it.
+
+        The folder's own numbers do not: a disk mounted after another mostly gets the same device, and the
+        top of a file system has the same inode on each.
+        """
+        here = os.fstat(folder)
+        try:
+            mark = os.stat("/".join(self._rel), dir_fd=folder, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            raise Unavailable(error.errno, f"{path} cannot be looked into: {why}") from error
+        return here.st_dev, here.st_ino, mark.st_ino, mark.st_mtime_ns, mark.st_ctime_ns
 
     def adopt(self) -> None:
         """Take the folder as it is now: the operator says that it is the right one."""
@@ -349,6 +365,26 @@ class Root:
             rename_new(name_of(rel), source, name_of(to_rel), target)
             if is_last:
                 sync_folder(target)
+
+    def finish_move(self, rel: Rel, to_rel: Rel) -> bool:
+        """Take the first name away where a move by link and unlink (NFS) was cut between the two.
+
+        Tells whether it was. Raises OSError.
+        """
+        try:
+            here, there = self.stat(rel), self.stat(to_rel)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            if isinstance(error, Unavailable) or error.errno != errno.ELOOP:
+                raise
+            return False
+        if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+            return False
+        with self.folder(parent(rel)) as fd:
+            unlink(name_of(rel), fd)
+            sync_folder(fd)
+        return True
 
     def copy(self, rel: Rel, to: Root, to_rel: Rel) -> str:
         """Copy a regular file under a new name, whole, durable and compared; gives its SHA-256.

@@ -195,10 +195,15 @@ def claim(root: Root, manifest: Manifest, references: Sequence[tuple[Rel, str]] 
 
 def finish_claim(root: Root, clip: Clip) -> None:
     """Bring in the sidecar of a clip whose claim a crash cut short after the clip's own rename."""
-    if clip.sidecar is None or root.exists(join(folder_of(clip.id), SIDECAR)):
+    home = folder_of(clip.id)
+    root.finish_move(clip.path, join(home, clip.source))
+    if clip.sidecar is None:
+        return
+    if root.exists(join(home, SIDECAR)):
+        root.finish_move(clip.sidecar, join(home, SIDECAR))
         return
     with suppress(FileNotFoundError, FileExistsError):
-        root.move(clip.sidecar, root, join(folder_of(clip.id), SIDECAR))
+        root.move(clip.sidecar, root, join(home, SIDECAR))
 
 
 def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
@@ -208,6 +213,8 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
     """
     home = folder_of(clip.id)
     if root.exists(join(home, clip.source)):
+        if clip.lies_at is not None and root.finish_move(clip.lies_at, join(home, clip.source)):
+            root.remove(error_note_of(clip.lies_at))
         return
     if clip.lies_at is None:
         raise FileNotFoundError(clip.path)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -251,7 +252,9 @@ def test_of_many_who_create_one_name_one_succeeds(root, path):
     def race(number):
         try:
             root.create("a.txt", str(number).encode() * 1000)
-        except FileExistsError:
+        except OSError as error:
+            if error.errno not in {errno.EEXIST, errno.EBUSY}:
+                raise
             return
         won.append(number)
 
@@ -281,7 +284,10 @@ def test_replace_shows_the_old_whole_or_the_new_whole(root, path):
     assert {(len(data), len(set(data))) for data in seen} == {(100_000, 1)}
 
 
-def test_a_link_and_unlink_serve_where_there_is_no_rename_without_replacing(root, path, monkeypatch):
+@pytest.fixture
+def no_noreplace(monkeypatch):
+    """Take renaming without replacing away, as on NFS."""
+
     class Libc:
         syscall = files._libc.syscall
 
@@ -290,6 +296,20 @@ def test_a_link_and_unlink_serve_where_there_is_no_rename_without_replacing(root
             return -1
 
     monkeypatch.setattr(files, "_libc", Libc())
+
+
+@pytest.fixture
+def no_link(no_noreplace, monkeypatch):  # noqa: ARG001
+    """Take hard links away too, as on exFAT."""
+
+    def link(*_args, **_more):
+        raise OSError(errno.EPERM, "not here")
+
+    monkeypatch.setattr(os, "link", link)
+
+
+@pytest.mark.usefixtures("no_noreplace")
+def test_a_link_and_unlink_serve_where_there_is_no_rename_without_replacing(root, path):
     root.create("a.txt", b"first")
     with pytest.raises(FileExistsError):
         root.create("a.txt", b"second")
@@ -297,15 +317,52 @@ def test_a_link_and_unlink_serve_where_there_is_no_rename_without_replacing(root
     assert lying(path) == {"b.txt": b"first"}
     assert (path / "b.txt").stat().st_nlink == 1
 
-    def no_link(*_args, **_more):
-        raise OSError(errno.EPERM, "not here")
 
-    monkeypatch.setattr(os, "link", no_link)
+@pytest.mark.usefixtures("no_link")
+def test_a_reservation_serves_where_there_are_no_links_either_and_leaves_nothing(root, path):
+    root.create("b.txt", b"first")
     root.move("b.txt", root, "c.txt")
     root.create("d.txt", b"second")
     with pytest.raises(FileExistsError):
         root.move("d.txt", root, "c.txt")
     assert lying(path) == {"c.txt": b"first", "d.txt": b"second"}
+
+
+@pytest.mark.usefixtures("no_link")
+def test_of_many_who_reserve_one_name_one_succeeds(root, path):
+    test_of_many_who_create_one_name_one_succeeds(root, path)
+
+
+@pytest.mark.usefixtures("no_link")
+def test_a_reservation_that_a_crash_left_counts_for_a_minute(root, path, monkeypatch):
+    root.create("a.txt", b"first")
+    monkeypatch.setattr(files, "unlink", lambda *_: None)  # as if killed
+    root.move("a.txt", root, "b.txt")
+    monkeypatch.undo()
+    with files.opened(os.open(path, files.FOLDER_FLAGS)) as folder:
+        (path / "b.txt").rename(path / "a.txt")
+        (left,) = path.glob(".*.tmp")
+        with pytest.raises(OSError, match="busy"), files._reserved("b.txt", folder):
+            pass
+        os.utime(left, (time.time() - 100,) * 2)
+        with files._reserved("b.txt", folder):
+            pass
+    assert lying(path) == {"a.txt": b"first"}
+
+
+@pytest.mark.usefixtures("no_link")
+def test_a_name_is_never_there_before_its_file_not_even_when_it_is_reserved(root, path, monkeypatch):
+    root.create("a.txt", b"first")
+    rename = os.rename
+
+    def look_and_rename(*args, **more):
+        assert {each.name for each in path.iterdir() if not files.is_temporary(each.name)} == {"a.txt"}
+        raise OSError(errno.EIO, "killed here") if "b.txt" in args else rename(*args, **more)
+
+    monkeypatch.setattr(os, "rename", look_and_rename)
+    with pytest.raises(OSError, match="killed here"):
+        root.move("a.txt", root, "b.txt")
+    assert lying(path) == {"a.txt": b"first"}
 
 
 def test_a_copy_gives_its_hash_and_leaves_the_source(root, path):
@@ -505,6 +562,22 @@ def test_another_inbox_in_its_place_is_not_it(path, memory):
     with pytest.raises(Unavailable, match="it has another"):
         root.create("a.txt", b"x")
     assert lying(path) == {}
+
+
+def test_a_folder_with_the_numbers_of_the_one_it_was_is_not_it_without_its_mark(path, memory):
+    """A disk mounted after another mostly gets the same device, and its top folder the same inode."""
+    root = Root(path, guard=memory.guard())
+    root.bind()
+    mark = path / ".clipspool/inbox.toml"
+    mine = mark.rename(mark.with_name("mine"))
+    with pytest.raises(Unavailable, match="it has no"):
+        root.create("a.txt", b"x")
+    mark.write_text('id = "another"')
+    with pytest.raises(Unavailable, match="it has another"):
+        root.create("a.txt", b"x")
+    mine.replace(mark)
+    root.create("a.txt", b"x")
+    assert (path / "a.txt").read_bytes() == b"x"
 
 
 def test_the_operator_can_say_that_it_is_the_right_one(path, memory):

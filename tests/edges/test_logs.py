@@ -1,20 +1,26 @@
 """What leaves through the log: every line whole, harmless and without secrets, whatever goes in."""
 
+import base64
+import html
 import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 import warnings
+from difflib import SequenceMatcher
+from urllib.parse import quote
 
 import pytest
 import structlog
 
 from clipspool import logs
 
+SPELLED = b"k3y/5ecret+fo?<r>~the~test"
 CANARY = "canary/5up3r+s3cr3t="
 SIGNED = "https://cdn.example/out.mp4?X-Amz-Signature=5igned&X-Amz-Credential=me"
 
@@ -136,6 +142,31 @@ def test_the_canary_turns_up_nowhere(form):
 def test_a_secret_that_nobody_registered_is_known_by_its_form(text, hidden, kept):
     assert hidden not in logs.redact(text)
     assert kept in logs.redact(text)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        *(base64.b64encode(before + SPELLED + b":x").decode() for before in (b"", b"u:", b"ab:", b"abc:")),
+        base64.urlsafe_b64encode(b"user:" + SPELLED).decode(),
+        SPELLED.hex(),
+        SPELLED.hex().upper(),
+        quote(SPELLED),
+        quote(SPELLED, safe=""),
+        re.sub("%..", lambda found: found[0].lower(), quote(SPELLED, safe="")),
+        html.escape(SPELLED.decode()),
+        json.dumps(SPELLED.decode()).replace("/", r"\/"),
+    ],
+)
+def test_a_secret_is_taken_out_however_it_is_spelled(spelled):
+    logs.register_secret(SPELLED.decode())
+    assert logs.HIDDEN in logs.redact(f"they said {spelled} was refused")
+    assert longest_common(logs.redact(f"they said {spelled} was refused"), spelled) < 8
+
+
+def longest_common(one, other):
+    found = SequenceMatcher(None, one, other, autojunk=False).find_longest_match()
+    return found.size
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,38 @@ def test_a_clip_that_was_accepted_right_before_a_crash_is_taken_on(bench):
     ]
 
 
+@pytest.mark.parametrize("cut", [("clip.mp4", "shot.mp4"), ("sidecar.toml", "shot.toml")])
+def test_a_claim_by_link_and_unlink_that_was_cut_between_the_two_leaves_one_name(bench, cut):
+    """As on NFS, where a file moves by getting a second name and losing the first."""
+    (bench.path / "day").mkdir(exist_ok=True)
+    mine, theirs = bench.path / WORK / "clip1" / cut[0], bench.path / "day" / cut[1]
+    os.link(mine, theirs)
+    assert len(look(bench).ours) == 1
+    assert mine.exists()
+    assert not theirs.exists()
+
+
+def test_a_clip_of_the_same_name_that_came_after_a_claim_was_cut_is_another(bench):
+    (bench.path / "day").mkdir(exist_ok=True)
+    (bench.path / "day/shot.mp4").write_bytes(b"some clip")
+    assert len(look(bench).ours) == 1
+    assert (bench.path / "day/shot.mp4").exists()
+
+
+@pytest.mark.parametrize("cut", [("clip.mp4", "shot.mp4"), ("sidecar.toml", "shot.toml")])
+def test_a_retirement_by_link_and_unlink_that_was_cut_between_the_two_goes_on_with_the_same_name(bench, cut):
+    (bench.path / "_done/day").mkdir(parents=True)
+    os.link(bench.path / WORK / "clip1" / cut[0], bench.path / "_done/day" / cut[1])
+    if cut[0] == "clip.mp4":  # the sidecar goes first
+        (bench.path / WORK / "clip1/sidecar.toml").rename(bench.path / "_done/day/shot.toml")
+    clip = end(bench, DONE)
+    assert lying(bench.path) == {
+        "_done/day/shot.mp4": b"some clip",
+        "_done/day/shot.toml": b'prompt = "deep winter"\n',
+    }
+    assert (clip.lies_at, clip.sidecar_lies_at) == ("_done/day/shot.mp4", "_done/day/shot.toml")
+
+
 def test_a_clip_of_another_journal_is_told_apart(bench):
     survey_ = look(bench, journal="j2")
     assert (survey_.ours, [found.clip for found in survey_.foreign]) == ((), [bench.clip])

@@ -128,9 +128,11 @@ class Server:
 
     def _at(self, path, call):
         self._obey(call)
-        name = os.path.basename(path)
-        if self._read().get("strict") and (set(name) & set('<>:"\\|?*\t') or name.endswith((".", " "))):
-            raise OSError(errno.EINVAL, "no such names here")
+        name, orders = os.path.basename(path), self._read()
+        if "strict" in orders and (set(name) & set('<>:"\\|?*\t') or name.endswith((".", " "))):
+            raise OSError(getattr(errno, orders["strict"]), "no such names here")
+        if len(os.fsencode(name)) > orders.get("name_max", 255):
+            raise OSError(errno.ENAMETOOLONG, "no such long names here")
         return self.backing + path
 
     def getattr(self, path, fh=None):

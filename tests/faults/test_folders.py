@@ -114,6 +114,31 @@ def test_another_disk_in_the_inboxs_place_is_not_touched_until_the_operator_resu
     bay.is_checked = False
 
 
+@pytest.mark.parametrize("which", ["inbox", "outbox"])
+def test_another_disk_that_gets_the_same_numbers_is_not_touched(mount, open_bays, which):
+    """The kernel gives a device's number again, and a file system's top folder has the same one on each."""
+    with open_bays(render_seconds=1.0) as bay:
+        at = getattr(bay, which)
+        mine = bay.home / "mine"
+        mine.mkdir()
+        mount("-t", "tmpfs", "-o", "size=200m", "tmpfs", at=at)
+        numbers = at.stat()
+        bay.start()
+        bay.drop()
+        bay.until_states("running")
+        shutil.copytree(at, mine, dirs_exist_ok=True)
+        subprocess.run(["umount", str(at)], check=True)
+        mount("-t", "tmpfs", "-o", "size=200m", "tmpfs", at=at)
+        if (at.stat().st_dev, at.stat().st_ino) != (numbers.st_dev, numbers.st_ino):
+            pytest.skip("the kernel gave it other numbers")
+        bay.until(lambda: bay.job()["reason"] and bay.job()["state"] in {"rendered", "fetched"}, 20)
+        assert list(at.iterdir()) == []
+        unmount(at)
+        shutil.copytree(mine, at, dirs_exist_ok=True)
+        bay.until_retired(seconds=40)
+        assert bay.paid == 1
+
+
 def test_a_start_with_an_empty_mount_point_pays_and_deletes_nothing(mount, open_bays):
     with open_bays(render_seconds=1.0) as bay:
         disk = bay.home / "disk"

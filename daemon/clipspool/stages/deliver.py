@@ -24,7 +24,10 @@ UNTOUCHED = "_untouched"
 NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
 _NAME_BYTES_MAX = 255
 _PAPER_BYTES_MAX = 256 << 10
-_REFUSED_NAME = frozenset({errno.EINVAL, errno.EILSEQ})
+_REFUSED_NAME = frozenset({errno.EINVAL, errno.EILSEQ, errno.ENOENT, errno.ENAMETOOLONG})
+"""How file systems refuse a name; exFAT in user space does as if there were no such folder."""
+_PORTABLE_BYTES_MAX = 110
+"""Of the 143 that the encrypted folders of a NAS allow, with room for a number and both suffixes."""
 _UNPORTABLE = re.compile(r'[<>:"\\|?*\x00-\x1f\x7f\ufffd]')
 _RESERVED = frozenset(
     {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
@@ -147,9 +150,9 @@ def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
 
 
 def portable(name: str) -> str:
-    """Spell a name as every file system takes it; SMB and FAT know fewer letters than Linux."""
+    """Spell a name as every file system takes it: SMB and FAT know fewer letters, others fewer bytes."""
     name = _UNPORTABLE.sub("_", name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    name = name.rstrip(" .") or "_"
+    name = _shortened(name, _PORTABLE_BYTES_MAX).rstrip(" .") or "_"
     return name + "_" if name.partition(".")[0].upper() in _RESERVED else name
 
 

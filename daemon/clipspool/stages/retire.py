@@ -42,6 +42,7 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
     for name in _names(name_of(clip.path)):
         rel = join(home, name)
         beside = _sidecar_name(clip, rel)
+        source, sidecar = _unmoved(root, source, rel), _unmoved(root, sidecar, beside)
         if source is None and not root.exists(rel):
             # Somebody emptied the work folder, and there is nothing left to move.
             return replace(clip, lies_at=None, sidecar_lies_at=None)
@@ -65,6 +66,11 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
             root.remove(error_note_of(clip.lies_at))
         return replace(clip, lies_at=rel, sidecar_lies_at=beside)
     raise FileExistsError(f"no free name in {home} for {clip.path}")
+
+
+def _unmoved(root: Root, rel: Rel | None, to_rel: Rel | None) -> Rel | None:
+    """Give what is still to be moved: nothing where only the end of a move was cut."""
+    return None if rel and to_rel and root.finish_move(rel, to_rel) else rel
 
 
 def _is_taken(root: Root, rel: Rel, beside: Rel | None, note: bytes) -> bool:
