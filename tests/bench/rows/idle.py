@@ -22,7 +22,7 @@ def measure(kit):
         inboxes.append((f"bay{number}", inbox, outbox))
     with provide(result) as provider:
         tool = Clipspool(bay, provider, inboxes=inboxes)
-        found = kit.compare({OURS: lambda _: rest(tool)}, repeats=1)[OURS]
+        found = kit.compare({OURS: lambda _: rest(tool)}, usual=1)[OURS]
     row = f"idle for {SECONDS:g} s: {INBOXES} inboxes, {ARCHIVED:,} archived files each"
     is_flat = found["last"] <= found["first"] + 1
     return [
