@@ -92,11 +92,10 @@ class Witness(HTTPConnection):
         view = memoryview(data)
         self.head_bytes = self.head_bytes or len(view)  # http.client writes a head at once, and first
         self.sock.settimeout(0)
-        at_once = _RECORD_BYTES if self.is_verified else len(view)
         while view:
             self._wait_to_write()
             try:
-                count = self.sock.send(view[:at_once])
+                count = self.sock.send(view[:_RECORD_BYTES] if self.is_verified else view)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 continue
             self.bytes_written += count
