@@ -24,7 +24,8 @@ from clipspool.hosting import Hosting
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
-from clipspool.looking import inbox_view
+from clipspool.journal.looks import Window
+from clipspool.looking import inbox_view, jobs_in_view
 from clipspool.media.decoder import Decoder
 from clipspool.parts import (
     duplicates_of,
@@ -94,6 +95,7 @@ class Daemon:
         self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
+        self._window, self._looks = Window(settings.journal.path), threading.Lock()
         self._control = Listener(socket_of(settings.journal.path), self._answer)
         self._said_at = 0.0
         # Asked of the provider of that moment: a reload replaces it.
@@ -216,6 +218,8 @@ class Daemon:
         self._hosting.close()
         self._control.stop()
         self._teller.stop()
+        with self._looks:
+            self._window.close()
         self._status_files.stop()
         for inbox in self._inboxes.values():
             inbox.stop(0.0)
@@ -315,6 +319,8 @@ class Daemon:
         """Answer a command, in the control thread; the scheduler does it in its next turn."""
         if do == "status":
             return self.scheduler.ask(partial(self._status, most=arguments.get("waiting_max")))
+        if do == "look":
+            return self._look(arguments["most"])
         if do == "resume":
             for name in self._bays.roots if arguments.get("inbox") is None else ():
                 self._inboxes[name].forgive()
@@ -327,6 +333,15 @@ class Daemon:
         if command is None:
             raise operator.Refused(f"this daemon knows no command `{do}`")
         return self.scheduler.ask(lambda s: command(s, **arguments))
+
+    def _look(self, most: int) -> dict[str, Any]:
+        """Give all that `status` draws, so that the command itself has to load no database."""
+        status = self.scheduler.ask(partial(self._status, most=most))
+        with self._looks, self._window.look() as journal:
+            return {
+                "status": status,
+                "jobs": jobs_in_view(journal, limits_of(self.settings), self._now(), most),
+            }
 
     def _recover(self) -> int:
         found: list[Accepted] = []

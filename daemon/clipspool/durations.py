@@ -2,15 +2,21 @@
 
 A look tells only that a task ended between the look before and this one. Many such intervals together tell
 more than each alone: the belief about a model is a share for each step of time, and each interval moves some
-of it to where, by what is believed so far, that task ended.
+of it to where, by what is believed so far, that task ended. What is believed is smoother than what was seen:
+left alone, shares gather in few steps, and looks wait for those as if they were certain.
+
+Where a model's lengths vary by less than the shortest pause between two looks, one look soon after the end
+is best. Where they vary by more, nobody who keeps that pause is less late than half of it; what is left to
+save is looks before the first tasks end.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from clipspool.events import TaskSucceeded
 from clipspool.job import Task
@@ -21,9 +27,13 @@ _STEP = math.log(1.01)
 _REMEMBERED = 30
 """Tasks after which what was learned before counts a third: a provider gets faster, or busier."""
 _KEPT_SHARE = 1e-4
+_NEAR = 32
+"""Steps either way, a third of the time, within which shares are taken to belong together,"""
+_SPREAD = 0.6
+"""and how far each is spread, in standard deviations of what lies there; further while few were seen."""
 _LOOK_COST = 0.02
 """What a look may save in lateness to be worth it, in shortest pauses."""
-_MOST_OUTLIVED = 0.98
+_MOST_OUTLIVED = 0.95
 """A task that outlived so much of what is believed is no longer judged by it."""
 _PROBES = 0.04
 _ATTACHED_SECONDS = 600.0
@@ -47,6 +57,8 @@ class Belief:
     shares: dict[int, float] = field(default_factory=dict)
     """By steps of time; together 1 once anything was seen."""
     tasks: int = 0
+    _likely: dict[int, float] = field(default_factory=dict)
+    """The shares, smoothed."""
     _ends: list[float] = field(default_factory=list)
     _sums: list[float] = field(default_factory=list)
     """Up to each end: the share, and beside it the share times its seconds."""
@@ -55,7 +67,7 @@ class Belief:
     def learn(self, open_seconds: float, done_seconds: float) -> None:
         """Take in that a task ended after one moment and by another, in seconds since it was made."""
         first, last = _step_of(max(open_seconds, done_seconds / 2, 0.1)), _step_of(max(done_seconds, 0.1))
-        within = {n: share for n, share in self.shares.items() if _step_of(open_seconds) <= n <= last}
+        within = {n: share for n, share in self._likely.items() if _step_of(open_seconds) <= n <= last}
         if sum(within.values()) < _KEPT_SHARE:
             within = dict.fromkeys(range(first, last + 1), 1.0)
         self.tasks += 1
@@ -67,9 +79,10 @@ class Belief:
         kept = {n: share for n, share in sorted(moved.items()) if share >= _KEPT_SHARE}
         whole = sum(kept.values())
         self.shares = {n: share / whole for n, share in kept.items()}
-        self._ends = [math.exp((n + 1) * _STEP) for n in self.shares]
+        self._likely = _smoothed(self.shares, self.tasks)
+        self._ends = [math.exp((n + 1) * _STEP) for n in self._likely]
         self._sums, self._moments = [0.0], [0.0]
-        for end, share in zip(self._ends, self.shares.values(), strict=True):
+        for end, share in zip(self._ends, self._likely.values(), strict=True):
             self._sums.append(self._sums[-1] + share)
             self._moments.append(self._moments[-1] + share * end)
 
@@ -85,19 +98,22 @@ class Belief:
             return None
         soonest = age_seconds + pause_seconds
         later = self._ends[bisect_right(self._ends, soonest) :]
-        best = min((soonest, *later), key=lambda at: self._cost(at, pause_seconds))
+        best = min((soonest, *later), key=lambda at: self._cost(age_seconds, at, pause_seconds))
         if random() < max(1.0 / (self.tasks + 1), _PROBES):
             return max(soonest, self._halfway(age_seconds, best))
         return best
 
-    def _cost(self, at: float, pause: float) -> float:
-        """Seconds late, looks counted as seconds, of a look at `at` and, if it is too early, the next."""
-        again = at + pause
-        late = self._lateness(at, 0.0)
-        late_again = self._lateness(again, at)
-        too_early, much_too_early = 1.0 - self._sum_to(at), 1.0 - self._sum_to(again)
+    def _cost(self, age: float, at: float, pause: float) -> float:
+        """Seconds late, looks counted as seconds, of a look at `at` and, while they are too early, two more.
+
+        What ends later still is charged half a pause.
+        """
         look = _LOOK_COST * pause
-        return late + late_again + too_early * look + much_too_early * (look + pause / 2)
+        cost, since = 0.0, age
+        for one in (at, at + pause, at + 2 * pause):
+            cost += self._lateness(one, since) + (1.0 - self._sum_to(one)) * look
+            since = one
+        return cost + (1.0 - self._sum_to(since)) * pause / 2
 
     def _lateness(self, at: float, since: float) -> float:
         first, last = bisect_right(self._ends, since), bisect_right(self._ends, at)
@@ -153,6 +169,30 @@ def _seen(happened: Happened) -> Iterator[Seen]:
         max(open_at - task.created_at, 0.0),
         happened.after.updated_at - task.created_at,
     )
+
+
+def _smoothed(shares: Mapping[int, float], tasks: int) -> dict[int, float]:
+    """Spread each share around itself, the wider the more those near it vary, and the fewer they are."""
+    first, last = min(shares), max(shares)
+    steps = range(first - _NEAR, last + _NEAR + 1)
+    masses, sums, squares = [0.0], [0.0], [0.0]
+    for place, n in enumerate(steps):
+        share = shares.get(n, 0.0)
+        masses.append(masses[-1] + share)
+        sums.append(sums[-1] + share * place)
+        squares.append(squares[-1] + share * place * place)
+    changes = [0.0] * (len(steps) + 1)
+    for n, share in shares.items():
+        place = n - steps.start
+        low, high = place - _NEAR, place + _NEAR + 1
+        mass = masses[high] - masses[low]
+        mean = (sums[high] - sums[low]) / mass
+        variance = max((squares[high] - squares[low]) / mass - mean * mean, 0.0)
+        reach = min(int(max(_SPREAD * math.sqrt(variance), _NEAR / tasks)), _NEAR)
+        changes[place - reach] += share / (2 * reach + 1)
+        changes[place + reach + 1] -= share / (2 * reach + 1)
+    likely = zip(steps, accumulate(changes), strict=False)
+    return {n: share for n, share in likely if share >= _KEPT_SHARE / 10}
 
 
 def _step_of(seconds: float) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clipspool.job import TERMINAL, State
-from clipspool.journal import Entry
+
+if TYPE_CHECKING:  # `status` draws without a database, which takes long to load
+    from clipspool.journal import Entry
 
 OURS = "clipspool"
 PROVIDER = "provider"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from clipspool.intake.inbox import Inbox
+from clipspool.job import State
 from clipspool.journal import Journal
+from clipspool.journal.looks import ended_jobs, held_jobs, jobs_under_way, tally
 from clipspool.picking import Limits
 from clipspool.scheduler import read_brake
-from clipspool.views import Conditions, InboxView, iso, text
+from clipspool.views import Conditions, InboxView, iso, job_json, text
 
 DAY_SECONDS = 86_400.0
+_ON_THE_WAY = (State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
 
 
 def conditions_in(journal: Journal, limits: Limits, now: float) -> Conditions:
@@ -21,6 +26,24 @@ def conditions_in(journal: Journal, limits: Limits, now: float) -> Conditions:
         limits=limits,
         is_restored=bool(journal.fact("restored")),
     )
+
+
+def jobs_in_view(journal: Journal, limits: Limits, now: float, most: int) -> dict[str, Any]:
+    """Give the jobs that `status` draws, at most so many of each kind, as `jobs --json` has them."""
+    conditions = conditions_in(journal, limits, now)
+    told = tally(journal)
+    shown = {
+        "running": jobs_under_way(journal, most, states=_ON_THE_WAY),
+        "queued": jobs_under_way(journal, most, states=(State.QUEUED,)),
+        "held": held_jobs(journal, most),
+        "failed": ended_jobs(journal, State.FAILED, now - DAY_SECONDS, most),
+    }
+    return {
+        **{kind: [job_json(job, conditions) for job in found] for kind, found in shown.items()},
+        "running_count": sum(told.by_state[state] for state in _ON_THE_WAY),
+        "queued_count": told.by_state[State.QUEUED],
+        "held_count": told.held.total(),
+    }
 
 
 def inbox_view(name: str, inbox: Inbox, most: int | None = None) -> InboxView:

@@ -1,8 +1,8 @@
 """Runs rows of the bench, each contestant in turn and in the same minutes, and prints the table.
 
-    make bench                         every row, five repeats
-    make bench BENCH="rescan help"     these rows
-    BENCH_REPEATS=1 make bench         a quick pass
+    make bench                         every row, each repeated as its length allows
+    make bench BENCH="rescan start"    these rows
+    BENCH_REPEATS=5 make bench         every measurement so often
 
 The table is also written to `bench-results.md`, and each single measurement to `bench-results.jsonl`.
 """
@@ -32,7 +32,10 @@ class Kit:
     """What a row is given: a folder of its own, and who keeps its measurements."""
 
     def __init__(self, home, row, repeats):
-        self.home, self.row, self.repeats = home, row, repeats
+        self.home, self.row = home, row
+        self.counts = set()
+        """How often what was measured."""
+        self._repeats = repeats
         self._folders = 0
 
     def folder(self):
@@ -40,13 +43,16 @@ class Kit:
         self._folders += 1
         return self.home / f"{self.row}-{self._folders}"
 
-    def compare(self, contestants, what="", repeats=None):
+    def compare(self, contestants, what="", usual=3):
         """Measure each contestant in turn, so many times, and give the medians by contestant.
 
-        `contestants` are functions by name; each is told the repeat and gives its figures by name.
+        `usual` is how often unless BENCH_REPEATS says otherwise. `contestants` are functions by name; each
+        is told the repeat and gives its figures by name.
         """
         told = {name: [] for name in contestants}
-        for repeat in range(1, (repeats or self.repeats) + 1):
+        count = self._repeats or usual
+        self.counts.add(count)
+        for repeat in range(1, count + 1):
             for name, measure in contestants.items():
                 load = os.getloadavg()[0]
                 begun = time.monotonic()
@@ -76,20 +82,25 @@ def main():
     rows = parser.parse_args().rows or ROWS
     if unknown := set(rows) - set(ROWS):
         parser.error(f"unknown rows: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
-    repeats = int(os.environ.get("BENCH_REPEATS", "5"))
-    lines, is_whole = [], True
+    repeats = int(os.environ.get("BENCH_REPEATS", "0"))
+    lines, is_whole, counts = [], True, {}
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="clipspool-bench-", dir=os.environ.get("BENCH_DIR")) as home:
         for name in rows:
             print(f"{name}:", file=sys.stderr, flush=True)
             begun = time.monotonic()
+            kit = Kit(Path(home), name, repeats)
             try:
-                lines += importlib.import_module(f"bench.rows.{name}").measure(Kit(Path(home), name, repeats))
+                lines += importlib.import_module(f"bench.rows.{name}").measure(kit)
             except Exception:
                 is_whole = False
                 traceback.print_exc()
+            counts[name] = " and ".join(map(str, sorted(kit.counts)))
             print(f"  took {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
-    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {repeats} repeats, medians"
-    text = f"`make bench`, {when}\n\n{table.markdown(lines)}\n"
+    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {(time.monotonic() - started) / 60:.0f} minutes"
+    repeated = ", ".join(f"{name} {count}" for name, count in counts.items())
+    text = f"`make bench`, {when}, {os.cpu_count()} cores; medians, repeats: {repeated}\n\n"
+    text += f"{table.markdown(lines)}\n"
     RESULTS.write_text(text)
     print(text)
     return 0 if is_whole else 1

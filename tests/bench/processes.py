@@ -41,13 +41,16 @@ def cpu_seconds(root):
     return total / _TICK
 
 
-def memory_bytes(root):
-    """Add up what a tree has of memory: its proportional set size, so that shared pages count once."""
+def memory_bytes(root, kind="Pss"):
+    """Add up what a tree has of memory: its proportional set size, so that shared pages count once.
+
+    That grows when another process ends that shared its libraries; what is `Anonymous` does not.
+    """
     total = 0
     for pid in tree(root):
         with suppress(OSError):
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+            total += sum(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) * 1024
     return total
 
 

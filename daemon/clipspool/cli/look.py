@@ -34,20 +34,19 @@ _STATES = (
 def status(context: Context, *, as_json: bool, watch: bool) -> None:
     """Say what it is doing, what waits, and why."""
     settings = context.settings()
-    from clipspool.cli.reading import status_of
-    from clipspool.journal import JournalError
-
     if as_json:
+        from clipspool.cli.reading import status_of
+
         print_json(status_of(settings))
         return
-    from clipspool.cli.watch import print_once
+    from clipspool.cli.watch import CannotLook, print_once
     from clipspool.cli.watch import watch as keep_watching
 
     if watch and not sys.stdout.isatty():
         raise click.UsageError("--watch draws on a terminal; scripts take --json")
     try:
         (keep_watching if watch else print_once)(settings)
-    except JournalError as error:
+    except CannotLook as error:
         fail(str(error))
 
 

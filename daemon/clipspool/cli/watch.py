@@ -1,4 +1,4 @@
-"""`status`, once or every second until Ctrl-C: looks at the daemon and the journal, and has it drawn."""
+"""`status`, once or every second until Ctrl-C: asks the daemon, or looks by itself, and has it drawn."""
 
 from __future__ import annotations
 
@@ -6,95 +6,75 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
 
 from clipspool import control
-from clipspool.cli.reading import without_daemon
 from clipspool.cli.screen import BLOCKS_MAX, View, draw
-from clipspool.job import State
-from clipspool.journal import JournalError
-from clipspool.journal.looks import NoJournal, Window, ended_jobs, held_jobs, jobs_under_way, tally
-from clipspool.looking import DAY_SECONDS, conditions_in
-from clipspool.parts import limits_of
 from clipspool.settings import Settings
-from clipspool.views import job_json
+
+if TYPE_CHECKING:
+    from clipspool.cli.alone import Alone
 
 _SECONDS = 1.0
 _WALK_SECONDS = 5.0
 """Without a daemon the folders are looked through no more often than this."""
-_ON_THE_WAY = (State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
+
+
+class CannotLook(Exception):
+    """There is nothing to draw; the message says why."""
 
 
 class Looker:
-    """Looks at the daemon and the journal, and remembers what it last saw of them."""
+    """Asks the daemon, else looks at the journal and the folders; remembers what it last saw."""
 
     def __init__(self, settings: Settings, now: Callable[[], float] = time.time) -> None:
         """Take the settings that say where everything is, and the clock, Unix seconds."""
         self._settings = settings
         self._now = now
-        self._window = Window(settings.journal.path)
-        self._status: Mapping[str, Any] | None = None
+        self._alone: Alone | None = None
+        self._status: Mapping[str, Any] = {}
         self._walked_at = 0.0
 
     def close(self) -> None:
         """Let go of the journal."""
-        self._window.close()
+        if self._alone is not None:
+            self._alone.close()
 
     def look(self, most: int) -> View:
-        """Gather what is to be drawn, at most so many of each kind; trouble is a part of it."""
-        trouble = ""
-        try:
-            status = self._look_at_daemon(most)
-        except control.Failed as error:
-            status, trouble = self._status or without_daemon(self._settings, most), str(error)
-        except JournalError as error:
-            if self._status is None:
-                raise
-            status, trouble = self._status, str(error)
-        self._status = status
-        now = self._now()
-        try:
-            return self._with_jobs(status, now, most, trouble)
-        except NoJournal:
-            return View(status, now, trouble=trouble)
-        except JournalError as error:
-            return View(status, now, trouble=trouble or str(error))
+        """Gather what is to be drawn, at most so many of each kind; trouble is a part of it.
 
-    def _look_at_daemon(self, most: int) -> Mapping[str, Any]:
+        Raises CannotLook when the first look at the journal fails.
+        """
         try:
-            return dict(control.ask(self._settings.journal.path, "status", waiting_max=most))
+            told = control.ask(self._settings.journal.path, "look", most=most)
         except control.NoDaemon:
-            now = self._now()
-            known = self._status
-            if known is None or known["daemon"]["running"] or now - self._walked_at >= _WALK_SECONDS:
-                self._walked_at = now
-                return without_daemon(self._settings, most)
-            return known
+            return self._look_alone(most, "")
+        except control.Failed as error:
+            return self._look_alone(most, str(error))
+        self._status = told["status"]
+        return View(told["status"], self._now(), **told["jobs"])
 
-    def _with_jobs(self, status: Mapping[str, Any], now: float, most: int, trouble: str) -> View:
-        with self._window.look() as journal:
-            conditions = conditions_in(journal, limits_of(self._settings), now)
-            told = tally(journal)
-            running = jobs_under_way(journal, most, states=_ON_THE_WAY)
-            queued = jobs_under_way(journal, most, states=(State.QUEUED,))
-            return View(
-                status,
-                now,
-                running=[job_json(job, conditions) for job in running],
-                running_count=sum(told.by_state[state] for state in _ON_THE_WAY),
-                queued=[job_json(job, conditions) for job in queued],
-                queued_count=told.by_state[State.QUEUED],
-                held=[job_json(job, conditions) for job in held_jobs(journal, most)],
-                held_count=told.held.total(),
-                failed=[
-                    job_json(job, conditions)
-                    for job in ended_jobs(journal, State.FAILED, now - DAY_SECONDS, most)
-                ],
-                trouble=trouble,
-            )
+    def _look_alone(self, most: int, trouble: str) -> View:
+        """Look without a daemon, or beside one that is in trouble."""
+        if self._alone is None:
+            # Late: it loads the database's library, which a daemon that answers spares us.
+            from clipspool.cli.alone import Alone
+
+            self._alone = Alone(self._settings)
+        now, known = self._now(), self._status
+        if not known or (
+            not trouble and (known["daemon"]["running"] or now - self._walked_at >= _WALK_SECONDS)
+        ):
+            found = self._alone.status(most)
+            if not known and found.trouble:
+                raise CannotLook(found.trouble)
+            self._walked_at = now
+            self._status, trouble = found.value or known, trouble or found.trouble
+        jobs = self._alone.jobs(now, most)
+        return View(self._status, now, trouble=trouble or jobs.trouble, **jobs.value)
 
 
 def print_once(settings: Settings) -> None:

@@ -101,7 +101,7 @@ class Witness(HTTPConnection):
         while view:
             self._wait_to_write()
             try:
-                count = self.sock.send(view[: _RECORD_BYTES if self.is_verified else _PIECE_BYTES])
+                count = self.sock.send(view[:_RECORD_BYTES] if self.is_verified else view)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 continue
             self.bytes_written += count

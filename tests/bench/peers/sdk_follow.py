@@ -1,4 +1,7 @@
-"""A thread a task with the official SDK, each looking every `--pause` seconds: the cost of open tasks."""
+"""A thread a task with the official SDK, each looking every `--pause` seconds: the cost of open tasks.
+
+It is ready once each thread has made one call, as it would have by creating its task.
+"""
 
 import argparse
 import random
@@ -18,13 +21,23 @@ client = runwayml.RunwayML(api_key="key_" + "0" * 128, base_url=options.origin)
 dice = random.Random(1)
 
 
+calling = threading.Semaphore(16)
+
+
 def follow(task_id, first_pause):
+    with calling:
+        client.tasks.retrieve(task_id)
+    have_called.release()
     time.sleep(first_pause)
     while client.tasks.retrieve(task_id).status not in {"SUCCEEDED", "FAILED", "CANCELLED"}:
         time.sleep(options.pause)
 
 
-for task_id in options.ids.read_text().split():
+have_called = threading.Semaphore(0)
+ids = options.ids.read_text().split()
+for task_id in ids:
     threading.Thread(target=follow, args=(task_id, dice.random() * options.pause), daemon=True).start()
+for _ in ids:
+    have_called.acquire()
 print("ready", flush=True)
 threading.Event().wait()

@@ -8,7 +8,7 @@ from bench import clips, table
 from bench.provider import provide
 from bench.tools import OURS, SETTLE_SECONDS, Bash, Clipspool, run, until
 
-DROPS = 20
+DROPS = 10
 SIZE = 250_000
 
 

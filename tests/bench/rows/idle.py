@@ -22,7 +22,7 @@ def measure(kit):
         inboxes.append((f"bay{number}", inbox, outbox))
     with provide(result) as provider:
         tool = Clipspool(bay, provider, inboxes=inboxes)
-        found = kit.compare({OURS: lambda _: rest(tool)}, repeats=1)[OURS]
+        found = kit.compare({OURS: lambda _: rest(tool)}, usual=1)[OURS]
     row = f"idle for {SECONDS:g} s: {INBOXES} inboxes, {ARCHIVED:,} archived files each"
     is_flat = found["last"] <= found["first"] + 1
     return [
@@ -43,9 +43,10 @@ def rest(tool):
     tool.start()
     try:
         time.sleep(10)
-        begun, first = processes.cpu_seconds(tool.process.pid), processes.memory_bytes(tool.process.pid)
+        pid = tool.process.pid
+        begun, first = processes.cpu_seconds(pid), processes.memory_bytes(pid, "Anonymous")
         time.sleep(SECONDS)
-        used, last = processes.cpu_seconds(tool.process.pid) - begun, processes.memory_bytes(tool.process.pid)
+        used, last = processes.cpu_seconds(pid) - begun, processes.memory_bytes(pid, "Anonymous")
     finally:
         tool.kill()
     return {"share": used / SECONDS, "first": first / 1e6, "last": last / 1e6}
