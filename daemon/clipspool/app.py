@@ -6,14 +6,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable
 
 import structlog
 
 from clipspool import __version__, logs, operator
-from clipspool.adopt import adoptable, survey, tidy, what_came_of
+from clipspool.adopt import survey, tidy, what_came_of
+from clipspool.answering import Answering
 from clipspool.balance import Teller
 from clipspool.bays import Bays
 from clipspool.catalog import Catalog
@@ -25,7 +24,6 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
 from clipspool.journal.looks import Window
-from clipspool.looking import inbox_view, jobs_in_view
 from clipspool.media.decoder import Decoder
 from clipspool.parts import (
     duplicates_of,
@@ -37,6 +35,7 @@ from clipspool.parts import (
     provider_of,
     rules_of,
 )
+from clipspool.picking import Limits
 from clipspool.provider import Provider
 from clipspool.root import Root
 from clipspool.scheduler import Scheduler
@@ -46,7 +45,6 @@ from clipspool.shipping import depot_of
 from clipspool.signs import Signs
 from clipspool.status_file import StatusFiles
 from clipspool.trust import Marks
-from clipspool.views import iso, status_json
 from clipspool.workshop import Shop, Tools
 
 log = structlog.get_logger()
@@ -62,7 +60,6 @@ class Daemon:
     def __init__(self, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
         """Build every part and touch no inbox yet; raises CannotStart."""
         self.settings = settings
-        self.started_at = now()
         self._now = now
         self._stopping = threading.Event()
         self._reload = threading.Event()
@@ -95,8 +92,10 @@ class Daemon:
         self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
-        self._window, self._looks = Window(settings.journal.path), threading.Lock()
-        self._control = Listener(socket_of(settings.journal.path), self._answer)
+        self._answering = Answering(
+            self.scheduler, self._bays, self._inboxes, Window(settings.journal.path), self._limits, now
+        )
+        self._control = Listener(socket_of(settings.journal.path), self._answering.answer)
         self._said_at = 0.0
         # Asked of the provider of that moment: a reload replaces it.
         self._teller = Teller(lambda: self._provider.ask_balance(), self.scheduler.tell, now)  # noqa: PLW0108
@@ -123,6 +122,9 @@ class Daemon:
         catalog = Catalog.load(settings.models)
         bays = self._bays.of(settings)
         return Tools(bays, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
+
+    def _limits(self) -> Limits:
+        return limits_of(self.settings)
 
     def _next_turn(self, command: Callable[[Scheduler], None]) -> None:
         self.scheduler.tell(command)
@@ -194,7 +196,11 @@ class Daemon:
         self._control.start()
         self._teller.start()
         self._hosting.open(
-            self.scheduler, self._status, self._answer, lambda: self._shop.tools.bays, self.signs
+            self.scheduler,
+            self._answering.status,
+            self._answering.answer,
+            lambda: self._shop.tools.bays,
+            self.signs,
         )
         for inbox in self._inboxes.values():
             inbox.start()
@@ -218,8 +224,7 @@ class Daemon:
         self._hosting.close()
         self._control.stop()
         self._teller.stop()
-        with self._looks:
-            self._window.close()
+        self._answering.close()
         self._status_files.stop()
         for inbox in self._inboxes.values():
             inbox.stop(0.0)
@@ -312,46 +317,3 @@ class Daemon:
 
     def _keep_status_files(self) -> None:
         self._status_files.keep(kept_of(self.settings, self._shop.tools.bays, self._inboxes))
-
-    # --- commands -------------------------------------------------------------------------------------
-
-    def _answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
-        """Answer a command, in the control thread; the scheduler does it in its next turn."""
-        if do == "status":
-            return self.scheduler.ask(partial(self._status, most=arguments.get("waiting_max")))
-        if do == "look":
-            return self._look(arguments["most"])
-        if do == "resume":
-            for name in self._bays.roots if arguments.get("inbox") is None else ():
-                self._inboxes[name].forgive()
-            if (name := str(arguments.get("inbox"))) in self._bays.roots:
-                self._bays.accept(name)
-                self._inboxes[name].forgive()
-        if do == "recover":
-            return self._recover()
-        command = operator.COMMANDS.get(do)
-        if command is None:
-            raise operator.Refused(f"this daemon knows no command `{do}`")
-        return self.scheduler.ask(lambda s: command(s, **arguments))
-
-    def _look(self, most: int) -> dict[str, Any]:
-        """Give all that `status` draws, so that the command itself has to load no database."""
-        status = self.scheduler.ask(partial(self._status, most=most))
-        with self._looks, self._window.look() as journal:
-            return {
-                "status": status,
-                "jobs": jobs_in_view(journal, limits_of(self.settings), self._now(), most),
-            }
-
-    def _recover(self) -> int:
-        found: list[Accepted] = []
-        for name, (root, _) in self._bays.roots.items():
-            known = self.scheduler.ask(partial(operator.known_folders, inbox=name))
-            found += adoptable(root, self._journal_id, known)
-        return int(self.scheduler.ask(partial(operator.take_on, found=found)))
-
-    def _status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
-        views = [inbox_view(name, inbox, most) for name, inbox in self._inboxes.items()]
-        daemon = {"running": True, "pid": os.getpid(), "since": iso(self.started_at)}
-        lanes = scheduler.workers.loads()
-        return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon, lanes)

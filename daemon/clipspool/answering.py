@@ -1,0 +1,88 @@
+"""What the running daemon answers to commands and to the page: most in the scheduler's next turn."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from clipspool import operator
+from clipspool.adopt import adoptable
+from clipspool.bays import Bays
+from clipspool.intake.inbox import Inbox
+from clipspool.intake.terms import Accepted
+from clipspool.journal.looks import Window
+from clipspool.looking import inbox_view, jobs_in_view
+from clipspool.picking import Limits
+from clipspool.scheduler import Scheduler
+from clipspool.views import iso, status_json
+
+
+class Answering:
+    """Answers one command at a time from the control thread, and the page's from its own."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        bays: Bays,
+        inboxes: Mapping[str, Inbox],
+        window: Window,
+        limits: Callable[[], Limits],
+        now: Callable[[], float],
+    ) -> None:
+        """Take what answers come from; `window` becomes ours to close, `inboxes` changes with a reload."""
+        self._scheduler, self._bays, self._inboxes = scheduler, bays, inboxes
+        self._window, self._looks = window, threading.Lock()
+        self._limits, self._now = limits, now
+        self._started_at = now()
+
+    def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
+        """Do what a command asks and give what it is told; raises Refused, and what the command raised."""
+        if do == "status":
+            return self._scheduler.ask(partial(self.status, most=arguments.get("waiting_max")))
+        if do == "look":
+            return self._look(arguments["most"])
+        if do == "resume":
+            self._let_in(arguments.get("inbox"))
+        if do == "recover":
+            return self._recover()
+        command = operator.COMMANDS.get(do)
+        if command is None:
+            raise operator.Refused(f"this daemon knows no command `{do}`")
+        return self._scheduler.ask(lambda scheduler: command(scheduler, **arguments))
+
+    def status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
+        """Give the answer to `status`, within a turn; `most` bounds the waiting files of each inbox."""
+        views = [inbox_view(name, inbox, most) for name, inbox in self._inboxes.items()]
+        daemon = {"running": True, "pid": os.getpid(), "since": iso(self._started_at)}
+        lanes = scheduler.workers.loads()
+        return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon, lanes)
+
+    def close(self) -> None:
+        """Give the look at the journal back."""
+        with self._looks:
+            self._window.close()
+
+    def _look(self, most: int) -> dict[str, Any]:
+        """Give all that `status` draws, so that the command itself has to load no database."""
+        status = self._scheduler.ask(partial(self.status, most=most))
+        with self._looks, self._window.look() as journal:
+            return {"status": status, "jobs": jobs_in_view(journal, self._limits(), self._now(), most)}
+
+    def _let_in(self, inbox: str | None) -> None:
+        """Take an inbox's folders as they are, and look again at what was set aside there."""
+        if inbox is None:
+            for one in self._inboxes.values():
+                one.forgive()
+        elif inbox in self._bays.roots:
+            self._bays.accept(inbox)
+            self._inboxes[inbox].forgive()
+
+    def _recover(self) -> int:
+        found: list[Accepted] = []
+        for name, (root, _) in self._bays.roots.items():
+            known = self._scheduler.ask(partial(operator.known_folders, inbox=name))
+            found += adoptable(root, self._bays.journal_id, known)
+        return int(self._scheduler.ask(partial(operator.take_on, found=found)))
