@@ -165,7 +165,10 @@ def status_json(
         "inboxes": [
             {
                 "name": view.name,
-                "state": "paused" if conditions.paused & {ALL, view.name} else view.state,
+                # Offline goes first: `resume INBOX` takes a folder as it is, also an empty mount point.
+                "state": "paused"
+                if conditions.paused & {ALL, view.name} and view.state != "offline"
+                else view.state,
                 "detect": view.detect,
                 "reason": view.reason,
                 "waiting": [dict(w) for w in view.waiting],

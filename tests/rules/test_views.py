@@ -153,6 +153,12 @@ def test_an_inbox_that_is_paused_says_so():
     assert [view["state"] for view in paused] == ["paused", "offline"]
 
 
+def test_an_inbox_that_is_offline_says_so_though_it_is_paused():
+    views = [InboxView("bay", "offline", "rescan", "unmounted")]
+    (view,) = shown(Conditions(NOON, paused=frozenset({"*"})), views)["inboxes"]
+    assert (view["state"], view["reason"]) == ("offline", "unmounted")
+
+
 def test_a_request_is_shown_in_the_sidecars_keys():
     shown_request = job_json(a_job(request=a_request(ratio="1280:720")), NOW)["request"]
     assert shown_request == {"prompt": "deep winter", "model": "gen4_aleph", "seed": 42, "ratio": "1280:720"}
