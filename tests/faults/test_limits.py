@@ -104,6 +104,9 @@ def threads_max():
         (mine / "pids.max").write_text(str(most))
 
     yield limit
+    for pid in (mine / "cgroup.procs").read_text().split():
+        with contextlib.suppress(OSError):
+            (group / "cgroup.procs").write_text(pid)
     with contextlib.suppress(OSError):
         mine.rmdir()
 
