@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -125,7 +126,8 @@ class Daemon:
         self.scheduler.tell(command)
 
     def _inbox(self, inbox: InboxSettings) -> Inbox:
-        root = self._shop.tools.bays[inbox.name].inbox
+        bay = self._shop.tools.bays[inbox.name]
+        root = bay.inbox
         known = self.journal.folders(inbox.name)
         is_surveyed = False
 
@@ -134,6 +136,8 @@ class Daemon:
             root.bind()
             self._marks.prove(inbox.name, root)
             if not is_surveyed:
+                # Marked at once: a mount point that is empty by the first result would be taken for it.
+                threading.Thread(target=_bind, args=(bay.outbox,), name="outbox", daemon=True).start()
                 self._take_on(inbox.name, root, known)
                 is_surveyed = True
 
@@ -331,3 +335,9 @@ class Daemon:
         daemon = {"running": True, "pid": os.getpid(), "since": iso(self.started_at)}
         lanes = scheduler.workers.loads()
         return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon, lanes)
+
+
+def _bind(root: Root) -> None:
+    """Look at a folder for the first time, in a thread of its own: its file server may hang."""
+    with suppress(OSError):
+        root.bind()
