@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -130,7 +131,8 @@ class Daemon:
         self.scheduler.tell(command)
 
     def _inbox(self, inbox: InboxSettings) -> Inbox:
-        root = self._shop.tools.bays[inbox.name].inbox
+        bay = self._shop.tools.bays[inbox.name]
+        root = bay.inbox
         known = self.journal.folders(inbox.name)
         cut_short = [job for job in self._cut_short if job.inbox == inbox.name]
         is_surveyed = False
@@ -144,6 +146,8 @@ class Daemon:
             root.bind()
             self._marks.prove(inbox.name, root)
             if not is_surveyed:
+                # Marked at once: a mount point that is empty by the first result would be taken for it.
+                threading.Thread(target=_bind, args=(bay.outbox,), name="outbox", daemon=True).start()
                 self._take_on(inbox.name, root, known)
                 is_surveyed = True
 
@@ -317,3 +321,9 @@ class Daemon:
 
     def _keep_status_files(self) -> None:
         self._status_files.keep(kept_of(self.settings, self._shop.tools.bays, self._inboxes))
+
+
+def _bind(root: Root) -> None:
+    """Look at a folder for the first time, in a thread of its own: its file server may hang."""
+    with suppress(OSError):
+        root.bind()

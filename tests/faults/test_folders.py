@@ -81,6 +81,24 @@ def test_a_vanished_outbox_gets_nothing_beneath_its_mount_point_and_the_result_w
         assert "shot.mp4" in bay.results()
 
 
+def test_an_outbox_that_vanishes_before_its_first_result_is_not_looked_for_beneath_its_mount_point(
+    mount, open_bays
+):
+    with open_bays() as bay:
+        disk = bay.home / "disk"
+        disk.mkdir()
+        mount("--bind", disk, at=bay.outbox)
+        bay.start()
+        bay.until((disk / ".clipspool/outbox.toml").exists, 10, "the outbox is marked")
+        unmount(bay.outbox)
+        bay.drop()
+        bay.until(lambda: bay.jobs() and bay.job()["reason"], 20, "it says why it waits")
+        assert list(bay.outbox.iterdir()) == []
+        assert bay.paid == 0
+        mount("--bind", disk, at=bay.outbox)
+        bay.until_retired(seconds=40)
+
+
 def test_a_vanished_inbox_goes_offline_and_its_clips_go_on_when_it_is_back(mount, open_bays):
     with open_bays(render_seconds=1.0) as bay:
         disk = bay.home / "disk"

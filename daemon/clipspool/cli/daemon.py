@@ -24,7 +24,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     settings = context.settings(logged=True, looks=True)
     import structlog
 
-    from clipspool import failpoint, memory
+    from clipspool import failpoint, malloc
     from clipspool.app import Daemon
     from clipspool.parts import CannotStart
     from clipspool.settings.wording import KEY_PLACES
@@ -38,7 +38,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         failpoint.arm()
     except failpoint.Refused as error:
         refuse(str(error))
-    memory.give_back()
+    malloc.give_back()
     try:
         daemon = Daemon(settings)
     except CannotStart as error:

@@ -17,7 +17,7 @@ from typing import Any
 import av
 import av.logging
 
-from clipspool import memory
+from clipspool import malloc
 from clipspool.media import confine, conforming, images, reading, samples
 from clipspool.media.facts import MediaError
 from clipspool.media.plan import Conform
@@ -29,7 +29,7 @@ def main() -> None:
     """Serve the socket named by the first argument until the daemon goes, or asks nothing for long."""
     descriptor, memory_bytes_max, idle_seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     daemon = socket.socket(fileno=descriptor)
-    memory.give_back()
+    malloc.give_back()
     av.logging.set_level(None)
     confine.ignore_stop_signals()
     confine.limit_resources(memory_bytes_max)
