@@ -22,7 +22,7 @@ except (ImportError, OSError):  # no libfuse on this machine
     mfusepy = None
 
 STATS = ("st_atime", "st_ctime", "st_gid", "st_ino", "st_mode", "st_mtime", "st_nlink", "st_size", "st_uid")
-SMALL = 4096
+SMALL = 2000  # below one page, the least that the kernel hands over at once
 SPACE = (
     "f_bavail",
     "f_bfree",
