@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import structlog
 
-from clipspool import __version__, logs, operator
+from clipspool import __version__, logs, operator, threads
 from clipspool.adopt import survey, tidy, what_came_of
 from clipspool.answering import Answering
 from clipspool.balance import Teller
@@ -147,7 +147,7 @@ class Daemon:
             self._marks.prove(inbox.name, root)
             if not is_surveyed:
                 # Marked at once: a mount point that is empty by the first result would be taken for it.
-                threading.Thread(target=_bind, args=(bay.outbox,), name="outbox", daemon=True).start()
+                threads.begin(_bind, f"outbox-{inbox.name}", bay.outbox)
                 self._take_on(inbox.name, root, known)
                 is_surveyed = True
 
