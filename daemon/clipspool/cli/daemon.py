@@ -8,6 +8,9 @@ import click
 
 from clipspool.cli.group import EXIT_CONFIG, EXIT_FAILED, Context, command, consent, fail, refuse, say
 
+LARGE_BYTES = 4 << 20
+"""More than the pieces in which films are read and written."""
+
 
 @command()
 @click.option(
@@ -38,7 +41,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         failpoint.arm()
     except failpoint.Refused as error:
         refuse(str(error))
-    malloc.give_back()
+    malloc.give_back(LARGE_BYTES)
     try:
         daemon = Daemon(settings)
     except CannotStart as error:
