@@ -25,6 +25,7 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
 from clipspool.journal.looks import Window
+from clipspool.marks import Marks
 from clipspool.media.decoder import Decoder
 from clipspool.parts import (
     duplicates_of,
@@ -45,7 +46,6 @@ from clipspool.settings import InboxSettings, Settings, SettingsError, changes, 
 from clipspool.shipping import depot_of
 from clipspool.signs import Signs
 from clipspool.status_file import StatusFiles
-from clipspool.trust import Marks
 from clipspool.workshop import Shop, Tools
 
 log = structlog.get_logger()

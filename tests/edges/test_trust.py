@@ -6,8 +6,8 @@ import pytest
 
 from clipspool import operator
 from clipspool.job import State
+from clipspool.marks import KEEP_SECONDS, Marks
 from clipspool.root import Root
-from clipspool.trust import KEEP_SECONDS, Marks
 from clipspool.views import job_json, status_json
 from fakes import NOON, Clock, Desk
 
