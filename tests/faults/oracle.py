@@ -6,7 +6,9 @@ It reads the stand-in's ledger of paid tasks, the folders, the journal through s
 import contextlib
 import hashlib
 import json
+import shutil
 import sqlite3
+import tempfile
 import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -97,20 +99,34 @@ class Oracle:
         path = self.bay.journal
         if not path.exists():
             return [], {}, [], []
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as journal:
-            journal.row_factory = sqlite3.Row
-            try:
-                sound = journal.execute("PRAGMA integrity_check").fetchone()[0]
-                if sound != "ok" or journal.execute("PRAGMA foreign_key_check").fetchall():
-                    self._say("I6", f"the journal is damaged: {sound}")
-                jobs = [dict(row) for row in journal.execute("SELECT * FROM jobs")]
-                clips = {row["id"]: dict(row) for row in journal.execute("SELECT * FROM clips")}
-                tasks = [dict(row) for row in journal.execute("SELECT * FROM tasks")]
-                events = [dict(row) for row in journal.execute("SELECT * FROM events ORDER BY id")]
-            except sqlite3.OperationalError as error:
-                if "no such table" not in str(error):
-                    raise
-                return [], {}, [], []
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as journal:
+                return self._read(journal)
+        except sqlite3.OperationalError as error:
+            if "readonly database" not in str(error):
+                raise
+        # Right after a kill in its first moments it has to be rolled back, which is a write: into a copy.
+        with tempfile.TemporaryDirectory() as folder:
+            for suffix in ("", "-wal", "-journal"):
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.copy(f"{path}{suffix}", folder)
+            with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as journal:
+                return self._read(journal)
+
+    def _read(self, journal):
+        journal.row_factory = sqlite3.Row
+        try:
+            sound = journal.execute("PRAGMA integrity_check").fetchone()[0]
+            if sound != "ok" or journal.execute("PRAGMA foreign_key_check").fetchall():
+                self._say("I6", f"the journal is damaged: {sound}")
+            jobs = [dict(row) for row in journal.execute("SELECT * FROM jobs")]
+            clips = {row["id"]: dict(row) for row in journal.execute("SELECT * FROM clips")}
+            tasks = [dict(row) for row in journal.execute("SELECT * FROM tasks")]
+            events = [dict(row) for row in journal.execute("SELECT * FROM events ORDER BY id")]
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            return [], {}, [], []
         return jobs, clips, tasks, events
 
     def _nothing_lost(self, files, clips, jobs):
