@@ -139,6 +139,8 @@ class StageFailed:
     retry_after_seconds: float | None = None
     held: Held | None = None
     """Said to the operator once it has gone on for some time."""
+    trouble: Fault | None = None
+    """The key was refused: that speaks for submissions too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,8 @@ class Brake:
     failures: int = 0
     until: float = 0.0
     fault: Fault | None = None
+    is_by_look: bool = False
+    """Pressed by a look at a task, so the next look that works lets go of it."""
 
     @property
     def is_on(self) -> bool:
@@ -133,7 +135,9 @@ class Brake:
             return wanted
         return min(wanted, max(1 - submitting, 0)) if now >= self.until else 0
 
-    def pressed(self, fault: Fault, now: float, random: Random, *, is_doubt: bool = False) -> Brake:
+    def pressed(
+        self, fault: Fault, now: float, random: Random, *, is_doubt: bool = False, is_by_look: bool = False
+    ) -> Brake:
         """Give the brake after one more refusal, or a lost answer; those under way together count once."""
         if self.is_on and now < self.until:
             return self
@@ -149,4 +153,4 @@ class Brake:
             pause = max(pause, bounds[0] / 2)
         if fault.retry_after_seconds is not None:
             pause = fault.retry_after_seconds + min(pause, max(fault.retry_after_seconds, 1.0))
-        return Brake(failures + 1, now + pause, fault)
+        return Brake(failures + 1, now + pause, fault, is_by_look)

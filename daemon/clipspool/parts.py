@@ -23,6 +23,8 @@ from clipspool.settings import InboxSettings, Settings
 from clipspool.status_file import Kept
 
 _NAME_KEY = "name_key"
+_LOCK_SECONDS = 2.0
+"""A command without a daemon holds the journal for a moment; a daemon holds it for good."""
 
 
 class CannotStart(Exception):
@@ -41,7 +43,7 @@ def open_journal(settings: Settings) -> tuple[Journal, Lock]:
                 "syncs cannot be relied on; set journal.path to a local disk."
             )
         lock = Lock(path)
-        if not lock.take():
+        if not lock.take(_LOCK_SECONDS):
             raise CannotStart(f"Another clipspool (process {lock.holder()}) owns the journal {path}.")
     except OSError as error:
         raise CannotStart(f"The journal {path} cannot be opened: {error.strerror}.") from error

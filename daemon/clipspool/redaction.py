@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
 import threading
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote
 
 HIDDEN: Final = "[redacted]"
 TEXT_MAX: Final = 16_384
@@ -20,7 +18,9 @@ LINE_MAX: Final = 500
 _SECRET_CHARACTERS_MIN: Final = 4
 _ENCODED_BYTES_MIN: Final = 8
 """A shorter secret's base64 might be a word."""
-_ESCAPED = re.compile("%[0-9A-F]{2}")
+_BETWEEN: Final = r"(?:[\0\s]|\\{1,4}(?:u00|x)00|%00)?"
+"""What may stand between two characters of a secret: UTF-16 read as bytes has a NUL there."""
+_BETWEEN_HEX: Final = r"[\s:-]?"
 _OF_ADDRESSES: Final = str.maketrans("+/", "-_")
 
 # What every pattern below needs, written so that the usual harmless text is passed over at once.
@@ -63,24 +63,59 @@ def register_secret(value: str) -> None:
     with _secrets_lock:
         _secrets.update(_spellings(value))
         longest_first = sorted(_secrets, key=len, reverse=True)
-        _secret_pattern = re.compile("|".join(map(re.escape, longest_first)))
+        _secret_pattern = re.compile("|".join(longest_first))
         _suspect = re.compile(f"{_SUSPICIOUS}|{_secret_pattern.pattern}")
         redact_name.cache_clear()
 
 
 def _spellings(value: str) -> set[str]:
-    """Give a secret as others may write it: quoted, in an address, as hex, as base64 within whatever text."""
-    spelled = {value, json.dumps(value)[1:-1], json.dumps(value)[1:-1].replace("/", r"\/"), repr(value)[1:-1]}
-    for quoted in (quote(value, safe=""), quote(value)):
-        spelled |= {quoted, _ESCAPED.sub(lambda escape: escape[0].lower(), quoted)}
+    """Give patterns of a secret as others may write it: escaped, as UTF-16, as hex, as base64 in a text."""
+    spelled = {_BETWEEN.join(map(_spelled, value))}
     data = value.encode()
     if len(data) < _ENCODED_BYTES_MIN:
         return spelled
+    for coded in (data, value.encode("utf-16-le"), value.encode("utf-16-be")):
+        spelled |= {
+            _BETWEEN_HEX.join(_digits(f"{byte:02x}") for byte in coded),
+            *map(re.escape, _in_base64(coded)),
+        }
+    return spelled
+
+
+def _spelled(character: str) -> str:
+    """Give the pattern of one character, escaped in any of the usual ways.
+
+    It begins with a set, for which the engine passes over all other text at once.
+    """
+    units = [_digits(unit) for unit in character.encode("utf-16-be").hex(" ", 2).split()]
+    octets = [_digits(f"{byte:02x}") for byte in character.encode()]
+    code, plain = ord(character), re.escape(character)
+    escapes = [plain, "u" + r"\\{1,4}u".join(units)]
+    if len(octets) == 1:
+        escapes.append("x" + octets[0])
+    entities = [f"(?:amp;)?#(?:0{{0,6}}{code}|x0{{0,6}}{_digits(f'{code:x}')});"]
+    if html.escape(character) != character:
+        entities.append(html.escape(character)[1:])
+    ways = [
+        rf"(?<={plain})",
+        rf"(?<=%)(?:25){{0,3}}{'%(?:25){0,3}'.join(octets)}",
+        rf"(?<=\\)\\{{0,3}}(?:{'|'.join(escapes)})",
+        rf"(?<=&)(?:{'|'.join(entities)})",
+    ]
+    return rf"[{plain}%\\&](?:{'|'.join(ways)})"
+
+
+def _digits(of_hex: str) -> str:
+    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in of_hex)
+
+
+def _in_base64(data: bytes) -> set[str]:
+    found = set()
     for before in range(3):  # its place among the three bytes of a group; what neighbours share is left out
         coded = base64.b64encode(bytes(before) + data).decode()
         inner = coded[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
-        spelled |= {inner, inner.translate(_OF_ADDRESSES)}
-    return spelled | {data.hex(), data.hex().upper(), html.escape(value)}
+        found |= {inner, inner.translate(_OF_ADDRESSES)}
+    return found
 
 
 def redact(text: str) -> str:

@@ -49,6 +49,16 @@ _NOT_YET = -1
 _TEMPORARY_SECONDS = 3600.0
 
 
+@contextmanager
+def _where_modes_are_kept() -> Iterator[None]:
+    """Set a mode; FAT, exFAT and shares that squash their users keep none, and a result must not wait."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOSYS, errno.ENOTSUP}:
+            raise
+
+
 class Unavailable(OSError):
     """The folder is not the one it was: unmounted, another disk, or gone."""
 
@@ -243,7 +253,8 @@ class Root:
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=folder)
             if self._folder_mode is not None:
-                os.chmod(name, self._folder_mode, dir_fd=folder)
+                with _where_modes_are_kept():
+                    os.chmod(name, self._folder_mode, dir_fd=folder)
         sync_folder(folder)
 
     def make_folders(self, rel: Rel) -> None:
@@ -333,7 +344,12 @@ class Root:
         flags = NEW_FLAGS & ~os.O_WRONLY | os.O_RDWR if to_read else NEW_FLAGS
         fd = os.open(name, flags, 0o666, dir_fd=folder)
         if self._file_mode is not None:
-            os.fchmod(fd, self._file_mode)
+            try:
+                with _where_modes_are_kept():
+                    os.fchmod(fd, self._file_mode)
+            except OSError:
+                os.close(fd)
+                raise
         return FileIO(fd, "rb+" if to_read else "wb")
 
     def append(self, rel: Rel, data: bytes) -> None:

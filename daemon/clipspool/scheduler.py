@@ -30,6 +30,8 @@ from clipspool.events import (
     Prepared,
     StageFailed,
     TaskCreated,
+    TaskSeen,
+    TaskSucceeded,
 )
 from clipspool.failpoint import reach
 from clipspool.intake.terms import Accepted
@@ -374,8 +376,18 @@ class Scheduler:
         if isinstance(event, AnswerLost):
             fault = Fault(FaultOf.MOMENT, "PROVIDER.NO_ANSWER", event.message)
             self._set_brake(self.brake.pressed(fault, now, self.pace.random, is_doubt=True))
+        self._learn_from_look(job, event, now)
         self.publish(Happened(job, moved, event))
         return moved
+
+    def _learn_from_look(self, job: Job, event: Event, now: float) -> None:
+        """Hold submissions back when looks say that the key is refused; another key's task says nothing."""
+        if isinstance(event, TaskSeen | TaskSucceeded) and self.brake.is_by_look:
+            self._set_brake(Brake())
+        elif (
+            isinstance(event, StageFailed) and event.trouble and job.task and job.task.profile == self.profile
+        ):
+            self._set_brake(self.brake.pressed(event.trouble, now, self.pace.random, is_by_look=True))
 
     def decide(self, job: Job, event: Event) -> Job:
         """Apply an operator's event, also to a job that a worker has."""
@@ -523,4 +535,4 @@ def read_brake(kept: Any) -> Brake:
     if not isinstance(kept, dict):
         return Brake()
     fault = Fault(**{**kept["fault"], "of": FaultOf(kept["fault"]["of"])})
-    return Brake(kept["failures"], kept["until"], fault)
+    return Brake(kept["failures"], kept["until"], fault, kept.get("is_by_look", False))

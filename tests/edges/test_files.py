@@ -246,6 +246,30 @@ def test_move_and_copy_never_replace(root, path):
     assert lying(path) == {"a.txt": b"first", "b.txt": b"second"}
 
 
+def test_a_file_system_that_keeps_no_modes_gets_files_and_folders_all_the_same(path, monkeypatch):
+    def no_modes(*_args, **_more):
+        raise OSError(errno.EPERM, "not on FAT")
+
+    monkeypatch.setattr(os, "chmod", no_modes)
+    monkeypatch.setattr(os, "fchmod", no_modes)
+    root = Root(path, file_mode=0o660, folder_mode=0o770)
+    root.replace("day/a.txt", b"whole")
+    assert (path / "day/a.txt").read_bytes() == b"whole"
+
+
+def test_a_mode_that_a_failing_disk_refuses_leaves_no_descriptor_open(path, monkeypatch):
+    def failing(*_args, **_more):
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "fchmod", failing)
+    root = Root(path, file_mode=0o660)
+    before = descriptors()
+    with pytest.raises(OSError, match="broken"):
+        root.replace("a.txt", b"whole")
+    assert descriptors() == before
+    assert not lying(path)
+
+
 def test_of_many_who_create_one_name_one_succeeds(root, path):
     won = []
 

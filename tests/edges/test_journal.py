@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -442,6 +443,31 @@ def test_a_journal_has_one_owner_and_the_lock_dies_with_its_process(path):
         assert not Lock(path).take()
         mine.release()
         assert Lock(path).holder() is None
+
+
+def test_whoever_holds_the_journal_for_a_moment_only_is_waited_for(path):
+    other = Lock(path)
+    assert other.take()
+    passing = threading.Timer(0.2, other.release)
+    passing.start()
+    assert Lock(path).take(20.0)
+    passing.join()
+
+
+def test_a_reader_says_that_a_crash_cut_the_first_change_short(path):
+    """Killed before its pages are in the log, SQLite leaves a roll-back that only a writer may end."""
+    script = (
+        "import os, sqlite3, sys\n"
+        "one = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "one.executescript('PRAGMA cache_size=1; CREATE TABLE t(x); BEGIN IMMEDIATE;')\n"
+        "one.executemany('INSERT INTO t VALUES (?)', [('x' * 4000,)] * 50)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert path.with_name("journal.db-journal").stat().st_size
+    with pytest.raises(JournalError, match="was cut short in a change; `clipspool run` puts it right"):
+        Journal.read(path)
+    Journal.open(path).close()
 
 
 def test_a_journal_that_nobody_owned_has_no_holder(path):

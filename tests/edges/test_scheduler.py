@@ -21,7 +21,9 @@ from clipspool.events import (
 from clipspool.job import Error, Held, Paid, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Stage
+from clipspool.provider import Fault, FaultOf
 from clipspool.scheduler import TELL_SECONDS
+from clipspool.stages.poll import poll
 from fakes import BUSY, NO_CREDITS, NOON, Clock, Desk, a_request
 
 S = State
@@ -321,6 +323,22 @@ def test_trouble_of_the_account_holds_all_back_until_the_operator_says_it_is_ove
     desk.order(operator.resume, None)
     desk.turns(6)
     assert sorted(desk.shop.paid) == ["clip1", "clip2"]
+
+
+def test_a_key_that_looks_are_refused_for_holds_submissions_back_until_a_look_works(open_desk):
+    desk = open_desk(running_max=1)
+    refused = poll(Fault(FaultOf.ACCOUNT, "ACCOUNT.KEY_REFUSED", "The key was refused", "Set another."))
+    desk.shop.say[Stage.POLL].extend([refused, *[RENDERS] * 9])
+    desk.drop("clip1")
+    desk.drop("clip2")
+    desk.turns(8, 2.0)
+    assert desk.scheduler.brake.is_on
+    assert desk.state("clip1") is S.RUNNING
+    held, why = operator.conditions_of(desk.scheduler).why_waiting(desk.job("clip2"))
+    assert (held, why.startswith("The key was refused")) == ("provider", True)
+    desk.turns(8, 30.0)
+    assert not desk.scheduler.brake.is_on
+    assert desk.shop.paid == ["clip1"]
 
 
 def test_a_clip_that_is_refused_does_not_hold_the_others_back(desk):

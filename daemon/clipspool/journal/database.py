@@ -9,16 +9,22 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sqlite3
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError
 
 from clipspool.failpoint import reach
 
 HEAD = "0002"
 """The newest migration; compared at every start: Alembic is imported only when there is work for it."""
+
+
+_LOOK_AGAIN_SECONDS = 0.05
 
 
 class JournalError(Exception):
@@ -33,8 +39,16 @@ class Lock:
         self.path = journal.with_name(journal.name + ".lock")
         self._fd: int | None = None
 
-    def take(self) -> bool:
-        """Take it; False when another process holds it."""
+    def take(self, wait_seconds: float = 0.0) -> bool:
+        """Take it; False when another process holds it, and still does after the wait."""
+        until = time.monotonic() + wait_seconds
+        while not self._try():
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        return True
+
+    def _try(self) -> bool:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,6 +125,13 @@ def open_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
         connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def unreadable(path: Path, error: DatabaseError) -> JournalError:
+    """Say what keeps a reader out; a change that a crash cut short is ended by whoever may write."""
+    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+        return JournalError(f"The journal {path} was cut short in a change; `clipspool run` puts it right.")
+    return JournalError(f"The journal {path} cannot be read ({error.orig}).")
 
 
 def check_integrity(connection: sa.Connection, path: Path) -> None:

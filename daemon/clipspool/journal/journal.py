@@ -29,6 +29,7 @@ from clipspool.journal.database import (
     check_integrity,
     migrate,
     open_engine,
+    unreadable,
     version_of,
 )
 from clipspool.journal.questions import Questions
@@ -140,7 +141,11 @@ class Journal(Questions):
         engine = open_engine(path, read_only=True)
         try:
             connection = engine.connect()
-            version = version_of(connection)
+            try:
+                version = version_of(connection)
+            except BaseException:
+                connection.close()
+                raise
             if version is None:
                 connection.close()
                 return None
@@ -153,7 +158,7 @@ class Journal(Questions):
             journal = cls(engine, connection)
             journal.counts = journal.count()
         except DatabaseError as error:
-            raise JournalError(f"The journal {path} cannot be read ({error.orig}).") from error
+            raise unreadable(path, error) from error
         return journal
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
 from clipspool.job import TERMINAL, Held, Job, State
-from clipspool.journal.database import JournalError
+from clipspool.journal.database import JournalError, unreadable
 from clipspool.journal.journal import Journal
 from clipspool.journal.rows import read_job, select_jobs
 from clipspool.journal.tables import jobs
@@ -62,7 +62,7 @@ class Window:
                 journal.rest()
         except DatabaseError as error:
             self.close()
-            raise JournalError(f"The journal {self.path} cannot be read ({error.orig}).") from error
+            raise unreadable(self.path, error) from error
 
     def close(self) -> None:
         """Give the connection back; a later look opens anew."""

@@ -21,7 +21,8 @@ from clipspool.provider import Fault, FaultOf, Look, Provider, TaskStatus
 def poll(look: Look | Fault) -> Event:
     """Say what a look at a task showed; a fault of the look says nothing about the task."""
     if isinstance(look, Fault):
-        return StageFailed(look.code, look.message, look.retry_after_seconds)
+        trouble = look if look.code.startswith("ACCOUNT.KEY_") else None
+        return StageFailed(look.code, look.message, look.retry_after_seconds, trouble=trouble)
     match look.status:
         case TaskStatus.QUEUED:
             return TaskSeen(look.word, rendering=False, progress=look.progress, credits=look.credits)
