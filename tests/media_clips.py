@@ -86,6 +86,13 @@ RECIPES = {
     ],
     "flac.mkv": [*PICTURE, *TONE, *H264, "-c:a", "flac"],
     "later.mkv": [*PICTURE, "-f", "lavfi", "-i", "sine=r=48000:d=1.6", *H264, "-c:a", "aac"],
+    **{
+        f"{matrix}.mp4": [
+            *[*PICTURE, "-vf", f"scale=out_color_matrix={matrix}:out_range=tv", *H264, "-crf", "10"],
+            *["-color_range", "tv", "-colorspace", f"{matrix}{nc}", "-color_primaries", matrix],
+        ]
+        for matrix, nc in (("bt709", ""), ("bt2020", "nc"))
+    },
     "wide.mp4": ["-f", "lavfi", "-i", "testsrc2=s=480x180:r=24:d=0.5", *H264],
     "fast.mp4": ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=60000/1001:d=1", *H264],
     "interlaced.mp4": [*PICTURE, "-vf", "tinterlace=interleave_top", *H264, "-flags", "+ilme+ildct"],

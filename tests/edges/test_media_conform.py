@@ -100,6 +100,25 @@ def test_hdr_is_mapped_to_sdr_and_looks_like_the_sdr_it_was_made_from(decoder, c
     assert plain > 0.7
 
 
+def brightness_of(path):
+    """Give the luma of the first picture as it is stored, in 16 by 9 fields."""
+    look = ["-map", "0:v", "-frames:v", "1", "-vf", "extractplanes=y,scale=16:9:flags=area"]
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-i", str(path), *look, "-f", "rawvideo", "-"]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+@pytest.mark.parametrize(("name", "matrix"), [("bt709.mp4", "bt709"), ("bt2020.mp4", "bt2020nc")])
+def test_colours_stay_as_they_are_coded_and_the_clip_says_how(decoder, clips, tmp_path, name, matrix):
+    source, made = clips(name), tmp_path / "made.mp4"
+    conformed(decoder, source, made)
+    home, _ = finished(decoder, source, clips("two_seconds.mp4"), tmp_path)
+    assert ffprobe(home, "stream=nb_frames")["nb_frames"] == "48"
+    for path in (made, home):
+        assert ffprobe(path, "stream=color_space,color_range") == {"color_space": matrix, "color_range": "tv"}
+        pairs = zip(brightness_of(source), brightness_of(path), strict=True)
+        assert max(abs(one - other) for one, other in pairs) < 6
+
+
 def test_noise_never_goes_above_the_byte_limit(decoder, clips, tmp_path):
     for bytes_max in (30_000, 60_000, 100_000):
         target = tmp_path / "made.mp4"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import av.container
     import av.video
 
+# What a filter does not hear of it takes for BT.601, and makes the pictures so: colours would shift.
+MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
 TONE_MAP_FORMAT = "rgb48le"  # haldclut takes the colours of planar formats for one another
 
 
@@ -76,11 +78,11 @@ class _Line:
         self._shape = shape
         self._origin = origin
         self._given = 0
-        self._kind: tuple[int, int, str] | None = None
+        self._kind: tuple[int, int, str, int] | None = None
         self._graph = av.filter.Graph()
 
     def push(self, picture: av.VideoFrame, stream: av.video.VideoStream) -> Iterator[av.VideoFrame]:
-        kind = (picture.width, picture.height, picture.format.name)
+        kind = (picture.width, picture.height, picture.format.name, picture.colorspace)
         if kind != self._kind:
             yield from self.flush()
             self._graph = self._build(picture, stream)
@@ -145,8 +147,8 @@ def _chain(shape: Shape, picture: av.VideoFrame, start: float) -> Iterator[tuple
         yield "haldclut", "interp=tetrahedral"
         yield "setparams", "color_primaries=bt709:color_trc=bt709"
         size = "flags=bicubic"
-    matrix = ":out_color_matrix=bt709" if shape.tone_map or picture.format.is_rgb else ""
-    yield "scale", f"{size}:out_range=tv{matrix}"
+    matrix = "bt709" if shape.tone_map or picture.format.is_rgb else MATRICES.get(picture.colorspace)
+    yield "scale", f"{size}:out_range=tv" + (f":out_color_matrix={matrix}" if matrix else "")
     yield "setsar", "1"
     yield "format", f"pix_fmts={shape.pixel_format}"
     if shape.mirrored:
