@@ -274,8 +274,8 @@ class Desk:
         opened, self._at_gate = self._at_gate, 0
         try:
             self.scheduler.turn()
+            self._owed += opened  # where the turn breaks off, they may stand at the gate for ever
         finally:
-            self._owed += opened
             self._collect()
 
     def _collect(self):

@@ -53,6 +53,7 @@ log = structlog.get_logger()
 DRAIN_SECONDS = 50.0
 """Within the 60 s that SIGTERM may take (promise 12)."""
 _STATUS_SECONDS = 5.0
+_END_SECONDS = 2.0
 
 
 class Daemon:
@@ -72,6 +73,7 @@ class Daemon:
         self._secret = name_secret_of(self.journal)
         self._service = Service()
         self._inboxes: dict[str, Inbox] = {}
+        self._binding: list[threading.Thread] = []
         self.signs = Signs(settings, self.journal, lambda: self._inboxes, now)
         self._provider = self.signs.measured(provider_of(settings))
         self._durations = Durations(self.journal.durations())
@@ -130,6 +132,12 @@ class Daemon:
     def _next_turn(self, command: Callable[[Scheduler], None]) -> None:
         self.scheduler.tell(command)
 
+    def _bind(self, root: Root) -> None:
+        """Look at a folder for the first time, in a thread of its own: its file server may hang."""
+        with suppress(OSError):
+            root.bind()
+            tidy(root, self._now())
+
     def _inbox(self, inbox: InboxSettings) -> Inbox:
         bay = self._shop.tools.bays[inbox.name]
         root = bay.inbox
@@ -147,7 +155,8 @@ class Daemon:
             self._marks.prove(inbox.name, root)
             if not is_surveyed:
                 # Marked at once: a mount point that is empty by the first result would be taken for it.
-                threads.begin(_bind, f"outbox-{inbox.name}", bay.outbox)
+                if (thread := threads.begin(self._bind, f"outbox-{inbox.name}", bay.outbox)) is not None:
+                    self._binding.append(thread)
                 self._take_on(inbox.name, root, known)
                 is_surveyed = True
 
@@ -230,8 +239,7 @@ class Daemon:
         self._teller.stop()
         self._answering.close()
         self._status_files.stop()
-        for inbox in self._inboxes.values():
-            inbox.stop(0.0)
+        self._end_threads()
         self.signs.close()
         self._decoder.close()
         self._studio.close()
@@ -239,6 +247,16 @@ class Daemon:
         self._provider.close()
         self.journal.close()
         self._lock.release()
+
+    def _end_threads(self) -> None:
+        """Let those at a folder finish, for a moment: what they write there is half-written otherwise."""
+        until = time.monotonic() + _END_SECONDS
+        for inbox in self._inboxes.values():
+            inbox.stop(0.0)
+        for inbox in self._inboxes.values():
+            inbox.stop(max(until - time.monotonic(), 0.0))
+        for thread in self._binding:
+            thread.join(max(until - time.monotonic(), 0.0))
 
     def _take_signals(self) -> None:
         def stop(_number: int, _frame: object) -> None:
@@ -321,9 +339,3 @@ class Daemon:
 
     def _keep_status_files(self) -> None:
         self._status_files.keep(kept_of(self.settings, self._shop.tools.bays, self._inboxes))
-
-
-def _bind(root: Root) -> None:
-    """Look at a folder for the first time, in a thread of its own: its file server may hang."""
-    with suppress(OSError):
-        root.bind()
