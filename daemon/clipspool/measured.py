@@ -14,6 +14,7 @@ from clipspool.provider import (
     Cut,
     Download,
     Fault,
+    Gate,
     Inline,
     Look,
     NotSent,
@@ -58,15 +59,15 @@ class Measured:
         """Name what made a task."""
         return self._provider.profile
 
-    def submit(self, call: Call, gate: Callable[[], bool]) -> SubmitAnswer:
+    def submit(self, call: Call, gate: Gate) -> SubmitAnswer:
         """Send once; the time at the gate is our own journal's and does not count."""
         at_gate = 0.0
 
-        def timed_gate() -> bool:
+        def timed_gate(is_usable: Callable[[], bool]) -> bool:
             nonlocal at_gate
             begun = self._clock()
             try:
-                return gate()
+                return gate(is_usable)
             finally:
                 at_gate += self._clock() - begun
 

@@ -153,6 +153,13 @@ class Cut(Exception):
     """The download ended before its end; what came so far is good if it can be resumed."""
 
 
+Gate = Callable[[Callable[[], bool]], bool]
+"""Stands before a paid request: `gate(is_usable)` blocks until the intent is durable; False: do not send.
+
+`is_usable` tells whether the connection still is: asked last, before it is written down that bytes leave.
+"""
+
+
 class Provider(Protocol):
     """A provider of paid, asynchronous video tasks. Every method may be called from several threads."""
 
@@ -160,11 +167,8 @@ class Provider(Protocol):
     def profile(self) -> str:
         """Name what made a task: base URL and a fingerprint of the key; no secret."""
 
-    def submit(self, call: Call, gate: Callable[[], bool]) -> SubmitAnswer:
-        """Connect (TLS included), wait for `gate`, then send once: never twice, never redirected.
-
-        `gate` blocks until the intent is durable; False means: do not send.
-        """
+    def submit(self, call: Call, gate: Gate) -> SubmitAnswer:
+        """Connect (TLS included), wait for `gate`, then send once: never twice, never redirected."""
 
     def look(self, task_id: str) -> Look | Fault:
         """Look at a task. A Fault never says anything about the task itself."""

@@ -352,23 +352,26 @@ class Root:
                 raise
         return FileIO(fd, "rb+" if to_read else "wb")
 
-    def append(self, rel: Rel, data: bytes) -> None:
-        """Add to the end of a file of ours, durably; makes it where it is missing.
+    @contextmanager
+    def appending(self, rel: Rel) -> Iterator[FileIO]:
+        """Open a file of ours to add to its end, made where it is missing, its name for good.
 
-        In one call that writes and syncs: before it nothing is there, after it all is for good.
+        A write is one call that writes and syncs: before it nothing is there, after it all is for good.
         """
         flags = os.O_WRONLY | os.O_APPEND | os.O_DSYNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with self.folder(parent(rel), make=True) as folder:
             try:
                 fd = os.open(name_of(rel), flags, dir_fd=folder)
-                is_new = False
             except FileNotFoundError:
                 fd = os.open(name_of(rel), flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder)
-                is_new = True
-            with FileIO(fd, "ab") as file:
-                write_all(file, data)
-            if is_new:
                 sync_folder(folder)
+        with FileIO(fd, "ab") as file:
+            yield file
+
+    def append(self, rel: Rel, data: bytes) -> None:
+        """Add to the end of a file of ours, durably; makes it where it is missing."""
+        with self.appending(rel) as file:
+            write_all(file, data)
 
     def move(self, rel: Rel, to: Root, to_rel: Rel, *, is_last: bool = True) -> None:
         """Rename a file, durably, without ever replacing one.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import PurePosixPath
@@ -277,11 +277,30 @@ def rewrite_manifest(root: Root, manifest: Manifest) -> None:
     root.replace(join(folder_of(manifest.clip.id), MANIFEST), manifest.to_toml())
 
 
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A clip's ledger, open to be added to."""
+
+    _file: FileIO
+
+    def note(self, job_id: str, what: str, **facts: Any) -> None:
+        """Add one durable line: an intent, a task id, a name about to be used. Raises OSError."""
+        line = json.dumps({"job": job_id, "what": what, **facts}, ensure_ascii=True)
+        # On a line of its own even behind one that a full disk or a power cut tore.
+        write_all(self._file, b"\n" + line.encode() + b"\n")
+
+
+@contextmanager
+def ledger_of(root: Root, clip_id: str) -> Iterator[Ledger]:
+    """Open a clip's ledger, made where it is missing. Raises OSError."""
+    with root.appending(join(folder_of(clip_id), LEDGER)) as file:
+        yield Ledger(file)
+
+
 def note(root: Root, clip_id: str, job_id: str, what: str, **facts: Any) -> None:
-    """Add one durable line to the ledger: an intent, a task id, a name about to be used."""
-    line = json.dumps({"job": job_id, "what": what, **facts}, ensure_ascii=True)
-    # On a line of its own even behind one that a full disk or a power cut tore.
-    root.append(join(folder_of(clip_id), LEDGER), b"\n" + line.encode() + b"\n")
+    """Add one durable line to a ledger. Raises OSError."""
+    with ledger_of(root, clip_id) as ledger:
+        ledger.note(job_id, what, **facts)
 
 
 def notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:

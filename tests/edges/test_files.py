@@ -523,8 +523,8 @@ def test_a_move_syncs_the_folder_it_leads_to_and_an_append_its_bytes(tmp_path, p
     assert traced(tmp_path, path, "root.move('source.txt', root, 'day/a.txt')") == ["rename", "fsync folder"]
     assert traced(tmp_path, path, "root.append('day/a.txt', b'more')") == ["write file synced"]
     assert traced(tmp_path, path, "root.append('day/new.txt', b'more')") == [
-        "write file synced",
         "fsync folder",
+        "write file synced",
     ]
 
 

@@ -286,20 +286,20 @@ REFUSAL = Fault(FaultOf.CLIP, "SAFETY.INPUT", "it was moderated")
 )
 def test_a_submission_is_counted_by_its_outcome_and_its_bytes_as_sent(measured, answer, outcome):
     measured.studio.answer = answer
-    assert measured.submit(a_call(), lambda: True) == answer
+    assert measured.submit(a_call(), lambda _: True) == answer
     assert [call[:2] for call in measured.told.calls] == [("submit", outcome)]
     assert measured.told.bytes == {"sent": encoded_length(1000, "video/mp4")}
 
 
 def test_what_did_not_leave_sent_no_bytes(measured):
-    answer = measured.submit(a_call(), lambda: False)
+    answer = measured.submit(a_call(), lambda _: False)
     assert isinstance(answer, NotSent)
     assert measured.told.calls[0][:2] == ("submit", "not_sent")
     assert measured.told.bytes == {}
 
 
 def test_waiting_at_the_gate_is_not_the_providers_time(measured):
-    def gate():
+    def gate(_is_usable):
         measured.clock.passes(30.0)
         return True
 
@@ -325,7 +325,7 @@ def test_a_call_that_raises_is_counted_and_raises_on(measured):
 
     measured.studio.answer = breaks
     with pytest.raises(RuntimeError, match="a bug"):
-        measured.submit(a_call(), lambda: True)
+        measured.submit(a_call(), lambda _: True)
     assert measured.told.calls[0][:2] == ("submit", "raised")
 
 

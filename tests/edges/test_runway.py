@@ -69,10 +69,10 @@ class Gate:
     def __init__(self, opens=True, waits=0):
         self.opens, self.waits, self.asked = opens, waits, 0
 
-    def __call__(self):
+    def __call__(self, is_usable):
         self.asked += 1
         time.sleep(self.waits)
-        return self.opens
+        return self.opens and is_usable()
 
 
 def test_a_paid_request_is_sent_as_the_api_wants_it(runway):
@@ -135,7 +135,7 @@ def test_the_gate_is_asked_once_connected_and_before_any_byte(runway):
 
 
 def test_a_gate_that_raises_sends_nothing(runway):
-    def gate():
+    def gate(_is_usable):
         raise RuntimeError("stop")
 
     with Stub(says(MADE)) as stub:

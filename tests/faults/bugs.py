@@ -43,13 +43,13 @@ BUGS = {
     "intent-after-post": Bug(
         "the intent is recorded once the answer is there",
         (
-            ("runway/post.py", "if not gate():", "if False:"),
+            ("runway/post.py", "if not gate(self.witness.is_silent):", "if False:"),
             (
                 "runway/post.py",
                 "            return self._exchange(itertools.chain([first], pieces))\n",
                 (
                     "            answer = self._exchange(itertools.chain([first], pieces))\n"
-                    "            gate()\n"
+                    "            gate(lambda: True)\n"
                     "            return answer\n"
                 ),
             ),
@@ -138,8 +138,8 @@ BUGS = {
             ),
             (
                 "stages/submit.py",
-                "            if gated.is_open:\n                gated.note",
-                "            if False:\n                gated.note",
+                '            gated.note("not_submitted")',
+                "            pass",
             ),
         ),
         f"{PROMISES}::test_an_answer_that_comes_too_late_is_in_doubt_and_not_asked_for_again",
@@ -154,7 +154,7 @@ BUGS = {
                     "            answer = post.send(gate)\n"
                     "            if getattr(answer, 'status', 0) in (307, 308):\n"
                     "                body.__enter__()\n"
-                    "                answer = self._paid_post(call.endpoint, key, open_body(call.body)).send(lambda: True)\n"
+                    "                answer = self._paid_post(call.endpoint, key, open_body(call.body)).send(lambda _: True)\n"
                 ),
             ),
         ),

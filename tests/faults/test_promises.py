@@ -33,6 +33,25 @@ def test_killed_while_the_request_is_on_its_way_it_is_in_doubt_and_never_sent_ag
         assert Oracle(bay).doubts() == (1, 0)
 
 
+def test_between_the_line_in_the_ledger_and_the_first_byte_nothing_else_is_asked_of_the_system(bay, tmp_path):
+    """An end in between is doubt where nothing was sent, and each call more is a place for one."""
+    seen = tmp_path / "calls.txt"
+    tracer = ["strace", "-D", "-f", "-qq", "-y", "-s", "100", "-o", str(seen), "-e", "trace=!futex"]
+    if subprocess.run([*tracer, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("strace is not there, or may not trace")
+    bay.start("--until-idle", wait=False, before=tracer)
+    bay.drop()
+    assert bay.daemon.wait(90) == 0
+    bay.daemon = None
+    calls = [line.split(maxsplit=1) for line in seen.read_text(errors="replace").splitlines()]
+    line = next(n for n, call in enumerate(calls) if call[1].startswith("write(") and "intent" in call[1])
+    after = [call for thread, call in calls[line + 1 :] if thread == calls[line][0]]
+    if "unfinished" in calls[line][1]:
+        after = after[1:]  # its end
+    assert after[0].startswith("sendto("), after[:5]
+    assert "POST /" in after[0]
+
+
 @pytest.mark.heavy
 def test_an_answer_that_comes_too_late_is_in_doubt_and_not_asked_for_again(bay):
     bay.configure(provider="answer_seconds = 1")

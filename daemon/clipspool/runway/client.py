@@ -17,6 +17,7 @@ from clipspool.provider import (
     Download,
     Fault,
     FaultOf,
+    Gate,
     Look,
     NotSent,
     SubmitAnswer,
@@ -104,7 +105,7 @@ class Runway:
         )
         return f"{self._base_url}#{print_}"
 
-    def submit(self, call: Call, gate: Callable[[], bool]) -> SubmitAnswer:
+    def submit(self, call: Call, gate: Gate) -> SubmitAnswer:
         """Connect (TLS included), wait for `gate`, then send once: never twice, never redirected.
 
         No `Expect: 100-continue`: gateways and CDNs answer it by chance, and headers that have left are

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from clipspool.failpoint import reach
-from clipspool.provider import Fault, FaultOf, NotSent, Unclear
+from clipspool.provider import Fault, FaultOf, Gate, NotSent, Unclear
 from clipspool.runway.body import Body, FileChanged
 from clipspool.runway.pace import Limits, Pace
 from clipspool.runway.reply import decoded, read_whole
@@ -40,7 +40,7 @@ class PaidPost:
     early_answer_seconds: float
     """How long to look for an answer after the server stopped reading midway."""
 
-    def send(self, gate: Callable[[], bool]) -> PaidAnswer | NotSent | Unclear:
+    def send(self, gate: Gate) -> PaidAnswer | NotSent | Unclear:
         """Send it, or say why nothing left; raises what `gate` raises, and then nothing left."""
         try:
             pieces = iter(self.body)
@@ -54,18 +54,8 @@ class PaidPost:
         try:
             if (trouble := self._compose_head()) is not None:
                 return NotSent(wire_fault(trouble))
-            if not gate():
-                return NotSent(
-                    Fault(FaultOf.MOMENT, "SUBMIT.STOPPED", "Nothing was sent: submitting was stopped")
-                )
-            if not self.witness.is_silent():
-                return NotSent(
-                    Fault(
-                        FaultOf.MOMENT,
-                        "NETWORK.BROKEN",
-                        "The server closed the connection before it was asked",
-                    )
-                )
+            if not gate(self.witness.is_silent):
+                return NotSent(self._why_not())
             return self._exchange(itertools.chain([first], pieces))
         finally:
             self.witness.close()
@@ -92,6 +82,12 @@ class PaidPost:
         if isinstance(answer, Unclear):
             return Unclear(f"Sending broke off: {describe(trouble)}", evidence | {"error": describe(trouble)})
         return answer
+
+    def _why_not(self) -> Fault:
+        if not self.witness.is_silent():
+            message = "The server closed the connection before it was asked"
+            return Fault(FaultOf.MOMENT, "NETWORK.BROKEN", message)
+        return Fault(FaultOf.MOMENT, "SUBMIT.STOPPED", "Nothing was sent: submitting was stopped")
 
     def _compose_head(self) -> Exception | None:
         """Make the head ready, before the gate: behind it every moment is one in which an end means doubt."""

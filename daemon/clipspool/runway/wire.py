@@ -73,6 +73,7 @@ class Witness(HTTPConnection):
         self.early = bytearray()
         """What the server said before it had heard all."""
         self._listens = True
+        self._has_just_listened = False
         self.pace = Pace(limits)
 
     def connect(self) -> None:
@@ -90,6 +91,7 @@ class Witness(HTTPConnection):
             if not self.auto_open:
                 raise http.client.NotConnected
             self.connect()
+        self._never_block()
         if not self.head_bytes:  # http.client writes a head at once, and first
             self.head_bytes = len(data)
             if self.held is not None:
@@ -97,15 +99,20 @@ class Witness(HTTPConnection):
                 return
         view = memoryview(bytes(self.held) + data if self.held else data)
         self.held = None
-        self.sock.settimeout(0)
         while view:
-            self._wait_to_write()
+            if not self._has_just_listened:
+                self._wait_to_write()
+            self._has_just_listened = False
             try:
                 count = self.sock.send(view[:_RECORD_BYTES] if self.is_verified else view)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 continue
             self.bytes_written += count
             view = view[count:]
+
+    def _never_block(self) -> None:
+        if self.sock.gettimeout() != 0:  # setting it is a call to the system
+            self.sock.settimeout(0)
 
     def _wait_to_write(self) -> None:
         """Wait for room, and take in what the server says meanwhile.
@@ -146,8 +153,12 @@ class Witness(HTTPConnection):
         return http.client.HTTPConnection.getresponse(self)
 
     def is_silent(self) -> bool:
-        """Whether the server neither closed nor spoke, before it has been asked."""
-        self.sock.settimeout(0)
+        """Whether the server neither closed nor spoke, before it has been asked.
+
+        What is written next follows at once, without another look.
+        """
+        self._never_block()
+        self._has_just_listened = True
         return self._listen() and not self.early
 
     def abort(self) -> None:

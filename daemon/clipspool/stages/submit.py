@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any, Self, assert_never
 
 import structlog
 
@@ -27,7 +28,7 @@ from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, P
 from clipspool.sent import Sent, SentFile, read_sent
 from clipspool.stages.fit import content_type_of, is_unchanged, parcel_of, type_of_clip
 from clipspool.transport import Depot
-from clipspool.work import folder_of, note, submissions_beyond
+from clipspool.work import Ledger, folder_of, ledger_of, submissions_beyond
 
 log = structlog.get_logger()
 
@@ -60,7 +61,6 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
     for root in (bay.inbox, bay.outbox):
         if root.space() < clip.size + SPARE_BYTES:
             return StageFailed("DISK.FULL", f"{root.path} has no room for a result; nothing was sent")
-    gated = _Gate(job, clip, bay, desk.provider.profile, gate)
     try:
         here = bay.inbox.stat(join(folder_of(clip.id), clip.source))
     except FileNotFoundError:
@@ -72,7 +72,12 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
     call = _call(job, clip, bay, desk.depot, desk.compose)
     if isinstance(call, Changed):
         return call
-    answer = desk.provider.submit(call, gated.pass_through)
+    with _Gate(job, bay, desk.provider.profile, gate) as gated:
+        return _send_once(call, desk.provider, gated)
+
+
+def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
+    answer = provider.submit(call, gated.pass_through)
     match answer:
         case Created():
             reach("created")
@@ -82,8 +87,7 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
         case NotSent() if gated.was_withdrawn:
             return Postponed("withdrawn before anything was sent", 0.0)
         case NotSent() | Refused():
-            if gated.is_open:
-                gated.note("not_submitted")
+            gated.note("not_submitted")
             return _refused(gated.fault or answer.fault)
         case Unclear():
             return AnswerLost(answer.message, answer.evidence)
@@ -92,24 +96,38 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
 
 
 class _Gate:
-    """Between the connection and the first byte: the intent goes into the journal, then into the ledger."""
+    """Between the connection and the first byte: the intent goes into the journal, then into the ledger.
 
-    def __init__(self, job: Job, clip: Clip, bay: Bay, profile: str, gate: Callable[[], bool]) -> None:
-        self.is_open = False
+    The ledger is opened before its line is written and stays open: from the line to the first byte nothing
+    else is asked of the system, for an end in between means doubt where nothing was sent.
+    """
+
+    def __init__(self, job: Job, bay: Bay, profile: str, gate: Callable[[], bool]) -> None:
         self.was_withdrawn = False
         self.fault: Fault | None = None
-        self._job, self._clip, self._bay = job, clip, bay
-        self._profile, self._gate = profile, gate
+        self._job, self._bay, self._profile, self._gate = job, bay, profile, gate
+        self._ledger: Ledger | None = None
+        self._opened = ExitStack()
 
-    def pass_through(self) -> bool:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # every line is synced when it is written: closing has nothing to say
+            self._opened.close()
+
+    def pass_through(self, is_usable: Callable[[], bool]) -> bool:
         if not self._gate():
             self.was_withdrawn = True
             return False
-        self.is_open = True
         reach("intent")
         try:
+            ledger = self._opened.enter_context(ledger_of(self._bay.inbox, self._job.clip_id))
             number = self._job.task.number + 1 if self._job.task else 1
-            note(self._bay.inbox, self._clip.id, self._job.id, "intent", profile=self._profile, number=number)
+            if not is_usable():
+                return False
+            self._ledger = ledger
+            ledger.note(self._job.id, "intent", profile=self._profile, number=number)
         except OSError as error:
             # Of this clip's folder, so that the others go on.
             self.fault = Fault(FaultOf.CLIP, "WORK.UNWRITABLE", f"the work folder takes no notes: {error}")
@@ -119,8 +137,10 @@ class _Gate:
 
     def note(self, what: str, **facts: str) -> None:
         """Add a line that the journal is about to have too: the ledger serves one that was lost."""
+        if self._ledger is None:
+            return
         try:
-            note(self._bay.inbox, self._clip.id, self._job.id, what, profile=self._profile, **facts)
+            self._ledger.note(self._job.id, what, profile=self._profile, **facts)
         except OSError as error:
             log.warning("ledger_not_written", job=self._job.id, inbox=self._bay.name, why=str(error))
 
