@@ -32,6 +32,7 @@ class Bench:
         self.heard = threading.Event()
         self.seconds = 0.0
         self.fault = None
+        self.expected = 0
         self.rules = Rules("bay", **{"detect": "rescan", "settle_seconds": 3.0, **rules})
         self._check, self._inspect = check, inspect
         self.inbox = self.begin()
@@ -44,10 +45,14 @@ class Bench:
             bind=self.bind,
             check=self._check,
             inspect=self._inspect,
+            expect=self.expect,
             tell=self.tell,
             **clocks,
         )
         return self.inbox
+
+    def expect(self):
+        self.expected += 1
 
     def bind(self):
         if self.fault is not None:

@@ -166,6 +166,7 @@ class Daemon:
             bind=bind,
             check=self._shop.check,
             inspect=self._shop.inspect,
+            expect=self._shop.decoder.warm,
             tell=self._tell,
             now=self._now,
         )

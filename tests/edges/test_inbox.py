@@ -55,6 +55,19 @@ def test_a_clip_with_its_sidecar_is_accepted_once_it_has_settled(bench):
     assert len(b.accepted) == 1
 
 
+def test_it_tells_that_a_clip_will_be_inspected_while_it_still_settles(bench):
+    b = bench()
+    b.look()
+    assert b.expected == 0
+    b.drop("a.mp4")
+    b.look()
+    assert b.expected == 1
+    b.look(3.0)
+    assert len(b.accepted) == 1
+    b.look(100.0)
+    assert b.expected == 1
+
+
 def test_it_says_when_it_wants_to_look_again(bench):
     b = bench(settle_seconds=0.2)
     b.drop("a.mp4")

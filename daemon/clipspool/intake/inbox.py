@@ -46,6 +46,7 @@ class Inbox:
         bind: Callable[[], object],
         check: Check,
         inspect: Inspect,
+        expect: Callable[[], None],
         tell: Callable[[Accepted | InboxChanged], None],
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -53,9 +54,9 @@ class Inbox:
         """Take the folder and what intake needs from others.
 
         `bind` makes sure that the folder is the one it was, else it raises Unavailable; `check` is the
-        catalogue's; `inspect` gets an open clip's descriptor and gives media facts and problems; `tell` hears
-        of accepted clips and changes of state, from this inbox's thread. `now` is Unix time, `monotonic`
-        what waiting goes by; both in seconds.
+        catalogue's; `inspect` gets an open clip's descriptor and gives media facts and problems; `expect` is
+        called while files settle that may be inspected soon; `tell` hears of accepted clips and changes of
+        state, from this inbox's thread. `now` is Unix time, `monotonic` what waiting goes by; both in seconds.
         """
         self.state: InboxState = "starting"
         self.reason = ""
@@ -68,6 +69,7 @@ class Inbox:
         self._bind = bind
         self._check = check
         self._inspect = inspect
+        self._expect = expect
         self._tell = tell
         self._now = now
         self._monotonic = monotonic
@@ -216,6 +218,8 @@ class Inbox:
             self.is_idle = False
             return now
         next_look = self._tree.next_look(now)
+        if next_look < inf:
+            self._expect()
         self.is_idle = next_look == inf and not self._judge.going_on
         return min(self._rescan_at, self._judge.next_timer(), next_look)
 

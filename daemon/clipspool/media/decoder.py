@@ -72,8 +72,11 @@ class Decoder:
         """Begin a child without waiting for it, when a call is likely soon: beginning one takes 0.1 s."""
         with suppress(queue.Empty):
             child = self._free.get_nowait()
-            child.begin()
-            self._free.put(child)
+            try:
+                with suppress(OSError):  # the call that comes says so
+                    child.begin()
+            finally:
+                self._free.put(child)
 
     def probe(self, file: int, *, seconds_max: float = 30) -> Probe | MediaFault:
         """Read what a clip holds from an open, readable descriptor; a ZIP is named and not looked into."""
