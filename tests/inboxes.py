@@ -4,6 +4,7 @@ import struct
 import threading
 import time
 
+from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, Rules
 from clipspool.root import Root
@@ -43,9 +44,7 @@ class Bench:
             self.root,
             self.rules,
             bind=self.bind,
-            check=self._check,
-            inspect=self._inspect,
-            expect=self.expect,
+            inspection=Inspection(self._check, self._inspect, self.expect),
             tell=self.tell,
             **clocks,
         )

@@ -12,6 +12,7 @@ from clipspool.failpoint import reach
 from clipspool.files import OURS, NotRegular, join
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Held, Job, Paid, State, Task
+from clipspool.ledger import notes, whole_notes
 from clipspool.root import Root
 from clipspool.stages.poster import POSTERS
 from clipspool.stages.retire import FAILED
@@ -23,10 +24,8 @@ from clipspool.work import (
     finish_claim,
     folder_of,
     keep_references,
-    notes,
     read_manifest,
     rewrite_manifest,
-    whole_notes,
 )
 
 

@@ -21,6 +21,7 @@ from clipspool.control import Listener, socket_of
 from clipspool.durations import Durations
 from clipspool.ending import Endings, log_ending
 from clipspool.hosting import Hosting
+from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
@@ -164,9 +165,7 @@ class Daemon:
             root,
             rules_of(self.settings, inbox, self._journal_id),
             bind=bind,
-            check=self._shop.check,
-            inspect=self._shop.inspect,
-            expect=self._shop.decoder.warm,
+            inspection=Inspection(self._shop.check, self._shop.inspect, self._shop.decoder.warm),
             tell=self._tell,
             now=self._now,
         )

@@ -5,8 +5,8 @@ import pytest
 from clipspool.adopt import what_came_of
 from clipspool.events import Interrupted, TaskCreated, Unsent
 from clipspool.job import State
+from clipspool.ledger import note
 from clipspool.root import Root
-from clipspool.work import note
 from fakes import Bench, a_job, a_task
 
 INTENT = {"what": "intent", "number": 1}

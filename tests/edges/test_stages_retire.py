@@ -11,9 +11,10 @@ import pytest
 from clipspool import work
 from clipspool.adopt import survey, tidy
 from clipspool.job import Error, Held, Paid, State
+from clipspool.ledger import note, notes
 from clipspool.root import Root
 from clipspool.stages.retire import retire, sweep
-from clipspool.work import WORK, Manifest, claim, note, notes, read_manifest, rewrite_manifest
+from clipspool.work import WORK, Manifest, claim, read_manifest, rewrite_manifest
 from fakes import PROFILE, Bench, a_clip, a_job, a_task, lying
 
 DONE = a_job(state=State.DELIVERED, task=a_task(), paid=Paid.YES)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool import work
 from clipspool.catalog import Catalog
 from clipspool.events import (
     AnswerLost,
@@ -25,6 +24,7 @@ from clipspool.events import (
     TaskSucceeded,
 )
 from clipspool.job import Error, Reference, State
+from clipspool.ledger import note, notes
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Probe
 from clipspool.provider import Created, Fault, FaultOf, Inline, Look, NotSent, Refused, TaskStatus, Unclear
@@ -34,7 +34,6 @@ from clipspool.stages.retire import retire, sweep
 from clipspool.stages.submit import Desk, submit
 from clipspool.transport import Depot
 from clipspool.transport.inline import InRequest
-from clipspool.work import note, notes
 from fakes import BUSY, NO_CREDITS, PROFILE, Bench, Studio, a_job, a_request, a_task, lying
 
 DEPOT = Depot([InRequest(5_000_000)], time.time)
@@ -313,7 +312,7 @@ def test_a_note_is_durable_before_it_counts(bench, monkeypatch):
         "clipspool.root.os.open",
         lambda name, flags, *rest, **where: opened.update({name: flags}) or real(name, flags, *rest, **where),
     )
-    work.note(bench.bay.inbox, "clip1", "clip1", "intent")
+    note(bench.bay.inbox, "clip1", "clip1", "intent")
     assert opened["ledger.jsonl"] & os.O_DSYNC == os.O_DSYNC
 
 

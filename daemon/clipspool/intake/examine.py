@@ -75,6 +75,16 @@ class _Unsure:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Who knows about clips and requests: the catalogue and the decoder."""
+
+    check: Check
+    inspect: Inspect
+    expect: Callable[[], None] = lambda: None
+    """Called while files settle that are likely to be inspected soon."""
+
+
 class Examination:
     """Everything that is asked of a clip between pairing and acceptance, for one inbox."""
 
@@ -84,17 +94,14 @@ class Examination:
         rules: Rules,
         entry: Callable[[Rel], Entry | None],
         deaths: Deaths,
-        *,
-        check: Check,
-        inspect: Inspect,
+        inspection: Inspection,
     ) -> None:
         """`entry` tells what is known of an image file by its path."""
         self._entry = entry
         self._deaths = deaths
         self._root = root
         self._rules = rules
-        self._check = check
-        self._inspect = inspect
+        self._inspection = inspection
         self._verdicts: dict[Rel, tuple[Stamp, Wrong | dict[str, Any]]] = {}
         self._unsure: dict[Rel, _Unsure] = {}
 
@@ -135,7 +142,9 @@ class Examination:
         for draft in made if len(problems) == wrong_so_far else ():
             request = draft.request(secrets.randbelow(SEED_MAX + 1), found)
             facts = media if isinstance(media, dict) else {}
-            problems += [located(problem, layers, draft.variant) for problem in self._check(request, facts)]
+            problems += [
+                located(problem, layers, draft.variant) for problem in self._inspection.check(request, facts)
+            ]
             requests.append((draft.variant, request))
         if problems or isinstance(media, Wrong):
             return Wrong(tuple(dict.fromkeys(problems)))
@@ -176,7 +185,7 @@ class Examination:
                 case Complete():
                     try:
                         with self._deaths.apart():  # another process does that, and may take its time
-                            facts, problems = self._inspect(file.fileno())
+                            facts, problems = self._inspection.inspect(file.fileno())
                     except Unsure as unsure:
                         return self._look_again(pairing, now, str(unsure))
                 case _:

@@ -12,7 +12,7 @@ import structlog
 
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.deaths import Deaths
-from clipspool.intake.examine import Check, Examination, Inspect
+from clipspool.intake.examine import Examination, Inspection
 from clipspool.intake.judge import CLAIMS_MAX, Judge
 from clipspool.intake.notes import Notes
 from clipspool.intake.terms import Accepted, InboxChanged, InboxState, Rules, Waiting
@@ -44,19 +44,16 @@ class Inbox:
         rules: Rules,
         *,
         bind: Callable[[], object],
-        check: Check,
-        inspect: Inspect,
-        expect: Callable[[], None],
+        inspection: Inspection,
         tell: Callable[[Accepted | InboxChanged], None],
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the folder and what intake needs from others.
 
-        `bind` makes sure that the folder is the one it was, else it raises Unavailable; `check` is the
-        catalogue's; `inspect` gets an open clip's descriptor and gives media facts and problems; `expect` is
-        called while files settle that may be inspected soon; `tell` hears of accepted clips and changes of
-        state, from this inbox's thread. `now` is Unix time, `monotonic` what waiting goes by; both in seconds.
+        `bind` makes sure that the folder is the one it was, else it raises Unavailable; `tell` hears
+        of accepted clips and changes of state, from this inbox's thread. `now` is Unix time, `monotonic`
+        what waiting goes by; both in seconds.
         """
         self.state: InboxState = "starting"
         self.reason = ""
@@ -67,9 +64,7 @@ class Inbox:
         self.waiting: tuple[Waiting, ...] = ()
         self._root = root
         self._bind = bind
-        self._check = check
-        self._inspect = inspect
-        self._expect = expect
+        self._inspection = inspection
         self._tell = tell
         self._now = now
         self._monotonic = monotonic
@@ -96,9 +91,7 @@ class Inbox:
         self._acceptance.rules = rules
         self._notes.places = rules.places
         self._tree = Tree(self._root, rules, self._follow)
-        examination = Examination(
-            self._root, rules, self._tree.entry, self._deaths, check=self._check, inspect=self._inspect
-        )
+        examination = Examination(self._root, rules, self._tree.entry, self._deaths, self._inspection)
         self._judge = Judge(
             self._root,
             rules,
@@ -219,7 +212,7 @@ class Inbox:
             return now
         next_look = self._tree.next_look(now)
         if next_look < inf:
-            self._expect()
+            self._inspection.expect()
         self.is_idle = next_look == inf and not self._judge.going_on
         return min(self._rescan_at, self._judge.next_timer(), next_look)
 

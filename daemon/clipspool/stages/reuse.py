@@ -10,7 +10,8 @@ from clipspool.events import Event, Parked, Reused
 from clipspool.failpoint import reach
 from clipspool.files import NotRegular, join
 from clipspool.job import Clip, Held, Job, Result, Reuse
-from clipspool.work import folder_of, note
+from clipspool.ledger import note
+from clipspool.work import folder_of
 
 
 def reuse(job: Job, clip: Clip, bays: Mapping[str, Bay], given: Reuse) -> Event:
