@@ -50,6 +50,7 @@ def test_between_the_line_in_the_ledger_and_the_first_byte_nothing_else_is_asked
         after = after[1:]  # its end
     assert after[0].startswith("sendto("), after[:5]
     assert "POST /" in after[0]
+    assert not after[1].startswith("sendto("), "a small request leaves in one call"
 
 
 @pytest.mark.heavy

@@ -14,6 +14,7 @@ import pybase64
 from clipspool.provider import Inline, encoded_length
 
 _READ_BYTES = 3 << 16  # a multiple of 3, so that base64 pads only at the end
+_PIECE_BYTES = 4 << 16  # as many in base64
 
 
 class FileChanged(Exception):
@@ -46,12 +47,19 @@ class Body:
         self._files.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give the body in pieces of at most 256 KiB; raises OSError or FileChanged from a file, midway."""
+        """Give the body in pieces of 256 KiB and little more, text together with the file beside it.
+
+        So a small body is one piece and leaves in one call. Raises OSError or FileChanged, midway.
+        """
+        held = b""
         for part in self._parts:
-            if isinstance(part, bytes):
-                yield part
-            else:
-                yield from _data_uri(part)
+            for piece in (part,) if isinstance(part, bytes) else _data_uri(part):
+                held = held + piece if held else piece
+                if len(held) >= _PIECE_BYTES:
+                    yield held
+                    held = b""
+        if held:
+            yield held
 
 
 def open_body(tree: Mapping[str, Any]) -> Body:

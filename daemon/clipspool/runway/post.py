@@ -15,8 +15,6 @@ from clipspool.runway.pace import Limits, Pace
 from clipspool.runway.reply import decoded, read_whole
 from clipspool.runway.wire import WireTrouble, Witness, describe, wire_fault
 
-_PREFETCHED = 3  # up to the first bytes of the first file
-
 
 @dataclass(frozen=True, slots=True)
 class PaidAnswer:
@@ -44,7 +42,7 @@ class PaidPost:
         """Send it, or say why nothing left; raises what `gate` raises, and then nothing left."""
         try:
             pieces = iter(self.body)
-            first = b"".join(itertools.islice(pieces, _PREFETCHED))
+            first = next(pieces)
         except (OSError, FileChanged) as error:
             return NotSent(file_fault(error))
         try:
