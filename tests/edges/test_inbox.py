@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -66,6 +67,26 @@ def test_it_tells_that_a_clip_will_be_inspected_while_it_still_settles(bench):
     assert len(b.accepted) == 1
     b.look(100.0)
     assert b.expected == 1
+
+
+def test_a_film_with_a_part_of_a_box_behind_it_is_waited_for_longer_and_then_taken_as_it_is(bench):
+    """A writer may pause before the last bytes; or a recorder left them behind."""
+    b = bench(sidecar_wait_seconds=60.0)
+    whole = CLIP + struct.pack(">I4s", 8 + 4, b"free") + b"name"
+    slow, left = b.drop("slow.mp4", whole[:-3]), b.drop("left.mp4", whole[:-2])
+    b.look()
+    b.look(3.0)
+    assert b.paths == []
+    assert "behind the film" in b.waiting()["slow.mp4"].reason
+    assert not b.inbox.is_idle
+    slow.write_bytes(whole)
+    b.look()
+    b.look(3.0)
+    assert b.paths == ["slow.mp4"]
+    b.look(60.0)
+    assert b.paths == ["slow.mp4", "left.mp4"]
+    assert not left.exists()
+    assert b.note("left.mp4") is None
 
 
 def test_it_says_when_it_wants_to_look_again(bench):

@@ -89,7 +89,16 @@ def test_silence_at_the_end_of_a_film_is_no_sign_of_a_copy_under_way():
     "appended", [bytes(100), b"\x01\x02\x03\x04 a transfer tool was here", b"\0\0", b"TRAILER "]
 )
 def test_what_a_tool_left_behind_a_whole_film_does_no_harm(appended):
-    assert look(FILM + appended) == Complete("mp4")
+    found = look(FILM + appended)
+    assert isinstance(found, Complete)
+    assert f"from byte {len(FILM)} on" in found.doubt
+
+
+@given(st.integers(min_value=1, max_value=19))
+def test_a_film_that_is_cut_in_a_box_behind_it_may_still_be_on_its_way(missing):
+    film = FILM + box(b"free", b"a name of it")
+    assert look(film) == Complete("mp4")
+    assert look(film[:-missing]).doubt
 
 
 @pytest.mark.parametrize(

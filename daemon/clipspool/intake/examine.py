@@ -172,16 +172,18 @@ class Examination:
             if _stamp(file.fileno()) != pairing.stamp:
                 raise Changed(pairing.clip)
             verdict = completeness(file, pairing.stamp[SIZE])
+            due = pairing.since + self._rules.sidecar_wait_seconds
             facts: dict[str, Any] = {}
             problems: list[Problem] = []
             match verdict:  # by the first bytes, whatever the name says
                 case Incomplete(reason):
-                    due = pairing.since + self._rules.sidecar_wait_seconds
                     return Waits(pairing.clip, reason, now >= due, inf if now >= due else due)
                 case Unrecognised(reason):
                     problems.append(Problem(reason))
                 case Complete("zip"):
                     problems.append(Problem("it is a ZIP archive, not a video"))
+                case Complete(doubt=doubt) if doubt and now < due:
+                    return Waits(pairing.clip, doubt, look_at=due, goes_on=True)
                 case Complete():
                     try:
                         with self._deaths.apart():  # another process does that, and may take its time

@@ -49,6 +49,8 @@ class Complete:
     """Every box that the container announces lies within the file."""
 
     container: Container
+    doubt: str = ""
+    """Why something may be on its way all the same, if it may: behind a whole film lies a part of a box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +128,14 @@ class _Box:
 
 def _walk_boxes(file: BinaryIO, size: int, name: Container) -> Complete | Incomplete | Unrecognised:
     seen: set[bytes] = set()
-    box = _Box(b"", 0, 0)
+    box, doubt = _Box(b"", 0, 0), ""
     for _ in range(BOXES_MAX):
         if box.end >= size:
             break
         found = _box_at(file, box.end, size)
         if not isinstance(found, _Box) or found.end > size:
             if seen >= WHOLE_FILM and _is_stray(found, seen):
+                doubt = f"what lies behind the film, from byte {box.end} on, is not whole {COPYING}"
                 break  # players pass over what a recorder or a transfer tool left behind a film, and so do we
             return _cut(found, size) if isinstance(found, _Box) else found
         box = found
@@ -145,7 +148,7 @@ def _walk_boxes(file: BinaryIO, size: int, name: Container) -> Complete | Incomp
         return Incomplete(f"the file ends before the data of its last fragment {COPYING}")
     if box.kind == b"mdat" and _tail_is_zero(file, box.data, box.end):
         return Incomplete(f"the end of its picture data is nothing but zeros {COPYING}")
-    return Complete(name)
+    return Complete(name, doubt)
 
 
 def _box_at(file: BinaryIO, position: int, size: int) -> _Box | Incomplete | Unrecognised:
