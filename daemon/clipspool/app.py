@@ -53,6 +53,8 @@ log = structlog.get_logger()
 
 DRAIN_SECONDS = 50.0
 """Within the 60 s that SIGTERM may take (promise 12)."""
+_DECODERS = 3
+"""Two for what takes long, and one more for looks."""
 _STATUS_SECONDS = 5.0
 _END_SECONDS = 2.0
 
@@ -70,7 +72,7 @@ class Daemon:
         self._hosting = Hosting(settings)
         self._bays = Bays(self.journal, self._next_turn)
         self._journal_id = self._bays.journal_id
-        self._decoder, self._studio = Decoder(), Decoder(children=2)
+        self._decoder = Decoder(children=_DECODERS)
         self._secret = name_secret_of(self.journal)
         self._service = Service()
         self._inboxes: dict[str, Inbox] = {}
@@ -78,7 +80,7 @@ class Daemon:
         self.signs = Signs(settings, self.journal, lambda: self._inboxes, now)
         self._provider = self.signs.measured(provider_of(settings))
         self._durations = Durations(self.journal.durations())
-        self._shop = Shop(self._tools(), self._decoder, self._studio, now, self._stopping.is_set)
+        self._shop = Shop(self._tools(), self._decoder, now, self._stopping.is_set)
         self.scheduler = Scheduler(
             self.journal,
             self._shop,
@@ -242,7 +244,6 @@ class Daemon:
         self._end_threads()
         self.signs.close()
         self._decoder.close()
-        self._studio.close()
         self._shop.tools.depot.close()
         self._provider.close()
         self.journal.close()

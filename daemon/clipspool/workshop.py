@@ -57,9 +57,6 @@ class Shop:
 
     tools: Tools
     decoder: Decoder
-    """For looks, which are short and for which somebody waits."""
-    studio: Decoder
-    """For what takes long: making clips fit, results ready for the timeline, and posters."""
     now: Callable[[], float]
     stopping: Callable[[], bool] = field(default=lambda: False)
     _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
@@ -97,7 +94,7 @@ class Shop:
         def limits(request: Request) -> Limits | None:
             return tools.catalog.limits(request.model) if request.model in tools.catalog.models else None
 
-        return Kit(self.studio, tools.depot, limits, tools.catalog.credits, self.now, self.stopping)
+        return Kit(self.decoder, tools.depot, limits, tools.catalog.credits, self.now, self.stopping)
 
     def _provider_of(self, job: Job, tools: Tools) -> Provider | StageFailed:
         profile = job.task.profile if job.task else ""
@@ -128,12 +125,12 @@ class Shop:
         if self.now() - seen_at > _FRESH_SECONDS:
             look = None
         event = fetch(job, bay, provider, self._look_into, self.stopping, look)
-        return finish(job, clip, bay, event, self.studio) if isinstance(event, Fetched) else event
+        return finish(job, clip, bay, event, self.decoder) if isinstance(event, Fetched) else event
 
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
         """Picture the results, and move the clip's source to where it ends; raises OSError."""
         bay = self.tools.bays[clip.inbox]
-        draw_posters(clip, jobs, bay, self.studio)
+        draw_posters(clip, jobs, bay, self.decoder)
         with bay.held():
             return retire(clip, jobs, bay)
 

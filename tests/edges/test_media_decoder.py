@@ -323,6 +323,30 @@ def test_calls_from_many_threads_are_all_answered(clips):
     decoder.close()
 
 
+def test_a_look_never_waits_for_the_end_of_what_takes_long(clips, tmp_path):
+    decoder = Decoder(children=2)
+    with (tmp_path / "long.mp4").open("w+b") as file:
+        arguments = {"seconds": 60, "width": 1920, "height": 1080, "fps": 60}
+        long = [
+            threading.Thread(target=decoder.sample, args=[file.fileno()], kwargs=arguments) for _ in range(3)
+        ]
+        for thread in long:
+            thread.start()
+        assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
+        assert all(thread.is_alive() for thread in long)
+        decoder.close()
+        for thread in long:
+            thread.join()
+
+
+def test_looks_one_after_the_other_begin_one_process_alone(clips):
+    decoder = Decoder(children=3)
+    for _ in range(4):
+        assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
+    assert [child.lives for child in decoder._children].count(True) == 1
+    decoder.close()
+
+
 def test_closing_ends_a_call_under_way_and_the_process(clips, tmp_path):
     decoder = Decoder()
     with (tmp_path / "long.mp4").open("w+b") as file:

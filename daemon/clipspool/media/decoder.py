@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import queue
 import select
 import signal
 import socket
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
 from clipspool import threads
+from clipspool.media.crew import Crew
 from clipspool.media.facts import Conformed, Finished, MediaFault, Picture, Probe, Sample
 from clipspool.media.wire import CALL_BYTES_MAX
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Conformed", "Decoder", "Finished", "MediaFault", "Picture", "Probe", "Sample"]
 
 END_SECONDS = 2.0
+_SHORT = frozenset({"probe", "verify", "image_facts"})
+"""Looks, for which somebody waits; the others make something of a clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +57,27 @@ _Answer = dict[str, Any] | _Gone | _Late | _Stopped
 class Decoder:
     """All work with PyAV, in up to `children` processes of at most `memory_bytes_max` of address space each.
 
-    A child is begun with the first call, ends by itself after `idle_seconds` without one, and never outlives
-    the daemon. Calls may come from any thread; one that finds every child busy waits for its turn, and that
-    wait does not count as its time.
+    A child is begun with the first call, another when a call has waited for a while; it ends by itself after
+    `idle_seconds` without one, and never outlives the daemon. Calls may come from any thread; one that finds
+    every child busy waits for its turn, and that wait does not count as its time. What takes long leaves a
+    child to what is short, if there may be several.
     """
 
     def __init__(
         self, *, memory_bytes_max: int = 2 << 30, idle_seconds: float = 60, children: int = 1
     ) -> None:
-        self._free: queue.LifoQueue[_Child] = queue.LifoQueue()
         self._children = [_Child(memory_bytes_max, idle_seconds) for _ in range(children)]
-        for child in self._children:
-            self._free.put(child)
+        self._crew = Crew(self._children)
 
     def warm(self) -> None:
-        """Begin a child without waiting for it, when a call is likely soon: beginning one takes 0.1 s."""
-        with suppress(queue.Empty):
-            child = self._free.get_nowait()
+        """Begin a child, where none lives and a call is likely soon, without waiting: it takes 0.1 s."""
+        child = self._crew.take_first()
+        if child is not None:
             try:
                 with suppress(OSError):  # the call that comes says so
                     child.begin()
             finally:
-                self._free.put(child)
+                self._crew.give_back(child)
 
     def probe(self, file: int, *, seconds_max: float = 30) -> Probe | MediaFault:
         """Read what a clip holds from an open, readable descriptor; a ZIP is named and not looked into."""
@@ -158,21 +159,22 @@ class Decoder:
         """End the children for good; a call under way or to come ends with a fault (MEDIA.STOPPED)."""
         for child in self._children:
             child.stop()
-        for child in [self._free.get() for _ in self._children]:  # each comes back when its call has ended
+        self._crew.wait_for_all()  # each comes back when its call has ended
+        for child in self._children:
             child.end()
-            self._free.put(child)
 
     def _ask(
         self, name: str, files: Sequence[int], arguments: dict[str, Any], seconds_max: float
     ) -> dict[str, Any] | MediaFault:
         """Make one call in a free child; closes `files`, which are ours."""
+        is_long = name not in _SHORT
         try:
-            child = self._free.get()
+            child = self._crew.take(is_long=is_long)
             try:
                 call = {"name": name, "arguments": arguments, "seconds_max": seconds_max}
                 answer = child.call(json.dumps(call).encode(), files, seconds_max)
             finally:
-                self._free.put(child)
+                self._crew.give_back(child, is_long=is_long)
         finally:
             for file in files:
                 os.close(file)
@@ -221,6 +223,12 @@ class _Child:
         self._socket: socket.socket | None = None
         self._is_closed = False
         self._was_used = False
+
+    @property
+    def lives(self) -> bool:
+        """Whether a call finds its process there."""
+        process = self._process
+        return process is not None and process.poll() is None
 
     def call(self, data: bytes, files: Sequence[int], seconds_max: float) -> _Answer:
         """Send one call and wait for its answer, with a new child if there is none."""
