@@ -95,11 +95,40 @@ def test_a_reader_cannot_write(journal, path):
     reader.close()
 
 
-def test_the_schema_that_the_migrations_make_is_the_one_in_the_code(path, journal):
+def schema_of(connection):
+    """Give what SQLite knows: each table's columns, each index with its columns and condition."""
+
+    def rows(sql):
+        return [tuple(row) for row in connection.exec_driver_sql(sql)]
+
+    tables = [name for (name,) in rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+    indexes = rows("SELECT name, lower(sql) FROM sqlite_master WHERE type = 'index' ORDER BY name")
+    return (
+        {
+            name: (rows(f"PRAGMA table_info({name})"), rows(f"PRAGMA foreign_key_list({name})"))
+            for name in tables
+        },
+        [(name, sql and " ".join(sql.split()).replace("jobs.", "")) for name, sql in indexes],
+    )
+
+
+def test_a_new_journal_is_what_all_migrations_would_make_of_an_empty_file(path, journal, tmp_path):
     assert journal.fact("id")
-    with open_engine(path).connect() as connection:
-        difference = compare_metadata(MigrationContext.configure(connection), metadata)
-    assert difference == []
+    with open_engine(path).connect() as made, open_engine(tmp_path / "migrated.db").connect() as migrated:
+        database._upgrade(migrated)
+        migrated.commit()
+        assert schema_of(made) == schema_of(migrated)
+        assert database.version_of(made) == database.version_of(migrated) == database.HEAD
+        assert compare_metadata(MigrationContext.configure(migrated), metadata) == []
+
+
+def test_alembic_is_not_loaded_for_a_new_journal(tmp_path):
+    code = (
+        "import pathlib, sys\nfrom clipspool.journal import Journal\n"
+        f"Journal.open(pathlib.Path({str(tmp_path / 'journal.db')!r})).close()\n"
+        "sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_path_may_hold_what_an_address_may_not(tmp_path):

@@ -19,11 +19,19 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
 from clipspool.failpoint import reach
+from clipspool.journal.tables import metadata
 
 HEAD = "0002"
-"""The newest migration; compared at every start: Alembic is imported only when there is work for it."""
+"""The newest migration; compared at every start: Alembic is imported only for a journal that is older."""
 
 
+_VERSION_TABLE = """
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+)
+"""
+"""As Alembic makes it."""
 _LOOK_AGAIN_SECONDS = 0.05
 
 
@@ -166,20 +174,33 @@ def migrate(connection: sa.Connection, path: Path) -> None:
         raise JournalError(
             f"The journal {path} was written by a newer clipspool (schema {version}, this one knows {HEAD})."
         )
-    if version is not None:
+    if version is None:
+        _make(connection)
+    else:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.rollback()
         _keep_copy(path, path.with_name(f"{path.name}.before-{HEAD}"))
         reach("migrate-copied")
-    from alembic import command  # noqa: PLC0415  (0.4 s, and needed once in a journal's life)
+        _upgrade(connection)
+    reach("migrated")
+    connection.commit()
+
+
+def _make(connection: sa.Connection) -> None:
+    """Give a new journal what all migrations would: they take 0.2 s, and 10 MB that stay."""
+    metadata.create_all(connection, checkfirst=False)
+    connection.exec_driver_sql(_VERSION_TABLE)
+    connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (HEAD,))
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command  # noqa: PLC0415  (see above; needed once in a version's life)
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    reach("migrated")
-    connection.commit()
 
 
 def _keep_copy(path: Path, copy: Path) -> None:
