@@ -83,6 +83,7 @@ def main():
     if unknown := set(rows) - set(ROWS):
         parser.error(f"unknown rows: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     repeats = int(os.environ.get("BENCH_REPEATS", "0"))
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start compiles its modules
     lines, is_whole, counts = [], True, {}
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="clipspool-bench-", dir=os.environ.get("BENCH_DIR")) as home:
