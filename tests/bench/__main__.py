@@ -43,7 +43,7 @@ class Kit:
         self._folders += 1
         return self.home / f"{self.row}-{self._folders}"
 
-    def compare(self, contestants, what="", usual=3):
+    def compare(self, contestants, what="", usual=5):
         """Measure each contestant in turn, so many times, and give the medians by contestant.
 
         `usual` is how often unless BENCH_REPEATS says otherwise. `contestants` are functions by name; each

@@ -11,7 +11,7 @@ from bench.tools import OURS, PEERS_OF_CLIPS, Clipspool, run, until
 SIZES = {"0.25 MB": (250_000, "1 20 100 1000"), "3.5 MB": (3_500_000, "100")}
 """Bytes, and how many at once; BENCH_CLIPS="1 20 100 1000" drops so many of both."""
 MANY = 1000
-"""As many are measured once: their own number evens chance out."""
+"""As many are measured three times only: their own number evens chance out."""
 RESULT_BYTES = 250_000
 RENDER_SECONDS = 12.0
 
@@ -23,7 +23,7 @@ def measure(kit):
         for count in map(int, os.environ.get("BENCH_CLIPS", counts).split()):
             what = f"{count} of {size_name}"
             contestants = {kind.name: partial(race, kit, kind, count, size) for kind in kinds}
-            found = kit.compare(contestants, what, usual=1 if count >= MANY else 3)
+            found = kit.compare(contestants, what, usual=3 if count >= MANY else 5)
             lines += judge(what, found)
     return lines
 

@@ -17,7 +17,7 @@ MANY = 10_000
 def measure(kit):
     found = {
         count: kit.compare(
-            {OURS: partial(race, kit, count)}, f"{count:,} clips", usual=1 if count >= MANY else 3
+            {OURS: partial(race, kit, count)}, f"{count:,} clips", usual=1 if count >= MANY else 5
         )[OURS]["cpu"]
         for count in COUNTS
     }
