@@ -70,6 +70,8 @@ class Studio:
         self.looks = {}
         self.served = {}
         self.asked = []
+        self.is_usable = lambda: True
+        """Whether the connection still is, when the gate asks."""
         self.answer = None
         """What the next submission is answered instead of a new task; called after the gate if it can be."""
         self.told_to_cancel = []
@@ -78,7 +80,7 @@ class Studio:
     def submit(self, call, gate):
         if isinstance(self.answer, NotSent):
             return self.answer
-        if not gate(lambda: True):
+        if not gate(self.is_usable):
             return NotSent(Fault(FaultOf.MOMENT, "GATE.SHUT", "the gate was shut"))
         self.sent.append({"endpoint": call.endpoint, "body": dict(call.body)})
         if self.answer is not None:

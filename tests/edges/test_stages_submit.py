@@ -237,6 +237,22 @@ def test_a_clip_that_is_gone_is_not_sent(bench, studio):
     assert studio.sent == []
 
 
+@pytest.mark.parametrize(("seconds", "looks"), [(0.1, [[]]), (5.0, [[], ["intent"]])])
+def test_a_connection_is_looked_at_before_the_line_and_after_one_that_took_long(
+    bench, studio, monkeypatch, seconds, looks
+):
+    """A file server that thinks for long may outlast the provider's patience, and then nothing was sent."""
+    seen = []
+    studio.is_usable = lambda: seen.append(said(bench)) is None and len(seen) == 1
+    clock = iter([0.0, seconds])
+    monkeypatch.setattr("clipspool.stages.submit.monotonic", lambda: next(clock))
+    event = send(bench, studio)
+    assert seen == looks
+    assert isinstance(event, TaskCreated if len(looks) == 1 else NotSubmitted)
+    assert len(studio.sent) == (1 if len(looks) == 1 else 0)
+    assert said(bench) == ["intent", "task" if len(looks) == 1 else "not_submitted"]
+
+
 def test_a_ledger_that_takes_no_notes_stops_the_submission_before_a_byte_leaves(bench, studio):
     (bench.work / "ledger.jsonl").unlink()
     (bench.work / "ledger.jsonl").mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Self, assert_never
 
 import structlog
@@ -36,6 +37,8 @@ log = structlog.get_logger()
 Compose = Callable[[Request, Inline | str, Sequence[Inline | str]], tuple[str, dict[str, Any]]]
 """Endpoint and JSON body of a request, its source and its references."""
 
+_LINE_SECONDS = 1.0
+"""A line that took so long may have outlived the server's patience with a connection that says nothing."""
 SPARE_BYTES = 64 << 20
 """Room for a result, besides the clip's own size, in the inbox and in the outbox before anything is spent."""
 
@@ -128,7 +131,10 @@ class _Gate:
             if not is_usable():
                 return False
             self._ledger = ledger
+            begun = monotonic()
             ledger.note(self._job.id, "intent", profile=self._profile, number=number)
+            if monotonic() - begun > _LINE_SECONDS and not is_usable():
+                return False
         except OSError as error:
             # Of this clip's folder, so that the others go on.
             self.fault = Fault(FaultOf.CLIP, "WORK.UNWRITABLE", f"the work folder takes no notes: {error}")
