@@ -12,10 +12,13 @@ from clipspool import work
 from clipspool.adopt import survey, tidy
 from clipspool.job import Error, Held, Paid, State
 from clipspool.ledger import note, notes
+from clipspool.media.decoder import Decoder
 from clipspool.root import Root
+from clipspool.stages import poster
+from clipspool.stages.poster import draw_posters
 from clipspool.stages.retire import retire, sweep
 from clipspool.work import WORK, Manifest, claim, read_manifest, rewrite_manifest
-from fakes import PROFILE, Bench, a_clip, a_job, a_task, lying
+from fakes import PROFILE, RESULT, Bench, a_clip, a_job, a_task, lying
 
 DONE = a_job(state=State.DELIVERED, task=a_task(), paid=Paid.YES)
 FAILED = a_job(
@@ -37,6 +40,21 @@ def bench(tmp_path):
 
 def end(bench, *jobs):
     return retire(bench.clip, jobs, bench.bay)
+
+
+def test_of_the_posters_the_newest_are_kept(bench, monkeypatch):
+    monkeypatch.setattr(poster, "POSTERS_MAX", 3)
+    posters = bench.path / ".clipspool/posters"
+    posters.mkdir()
+    for number in range(40):
+        (posters / f"a{number:02}.jpg").write_bytes(b"a picture")
+    (bench.bay.outbox.path / "shot.mp4").write_bytes(b"no film")
+    result = replace(RESULT, name="shot.mp4")
+    decoder = Decoder()
+    for number in range(200):  # by their names some of them see to it
+        draw_posters(bench.clip, [replace(DONE, id=f"b{number}", results=(result,))], bench.bay, decoder)
+    decoder.close()
+    assert sorted(path.name for path in posters.iterdir()) == ["a37.jpg", "a38.jpg", "a39.jpg"]
 
 
 # --- where a source ends --------------------------------------------------------------------------------
