@@ -25,7 +25,7 @@ FAULTS ?=
 faults: $(VENV)/dev
 	$(BIN)/python tests/faults/bench.py $(FAULTS)
 
-# Against what people use instead, some 65 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
+# Against what people use instead, some 90 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
 # of them so often.
 BENCH ?=
 NODE_RED := $(VENV)/node-red/node_modules/.package-lock.json
