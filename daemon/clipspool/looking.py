@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from clipspool.brake import read_brake
 from clipspool.intake.inbox import Inbox
 from clipspool.job import State
 from clipspool.journal import Journal
 from clipspool.journal.looks import ended_jobs, held_jobs, jobs_under_way, tally
 from clipspool.picking import Limits
-from clipspool.scheduler import read_brake
 from clipspool.views import Conditions, InboxView, iso, job_json, text
 
 DAY_SECONDS = 86_400.0

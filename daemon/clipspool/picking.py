@@ -6,10 +6,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from clipspool.brake import Brake
 from clipspool.job import Clip, Held, Job, State
 from clipspool.journal import Candidate, Journal, Spend
 from clipspool.lifecycle import Stage, stage_of
-from clipspool.pacing import Brake, PollBudget
+from clipspool.pacing import PollBudget
 from clipspool.workers import Lane, Workers
 
 ALL = "*"

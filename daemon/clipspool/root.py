@@ -363,8 +363,9 @@ class Root:
             try:
                 fd = os.open(name_of(rel), flags, dir_fd=folder)
             except FileNotFoundError:
-                fd = os.open(name_of(rel), flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder)
+                self.create_in(name_of(rel), folder).close()
                 sync_folder(folder)
+                fd = os.open(name_of(rel), flags, dir_fd=folder)
         with FileIO(fd, "ab") as file:
             yield file
 

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, assert_never
 
 import structlog
 
+from clipspool.brake import Brake, read_brake
 from clipspool.duplicates import Comparison
 from clipspool.events import (
     AnswerLost,
@@ -25,13 +26,9 @@ from clipspool.events import (
     Delivered,
     Event,
     Interrupted,
-    NotSubmitted,
     Parked,
     Prepared,
     StageFailed,
-    TaskCreated,
-    TaskSeen,
-    TaskSucceeded,
 )
 from clipspool.failpoint import reach
 from clipspool.intake.terms import Accepted
@@ -50,9 +47,8 @@ from clipspool.news import (
     log_line,
 )
 from clipspool.owners import Owners
-from clipspool.pacing import Brake, backoff_seconds
+from clipspool.pacing import backoff_seconds
 from clipspool.picking import InFlight, Limits, Picker
-from clipspool.provider import Fault, FaultOf
 from clipspool.suspects import Suspects
 from clipspool.trust import Trust
 from clipspool.workers import Done, Ready, Retirement, Swept, Workers, Workshop
@@ -369,25 +365,9 @@ class Scheduler:
             self._wanted_again.add(job.clip_id)
         if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
             self._spend = None  # nothing was bought after all: count again
-        if isinstance(event, TaskCreated):
-            self._set_brake(Brake())
-        if isinstance(event, NotSubmitted) and event.fault.of is not FaultOf.CLIP:
-            self._set_brake(self.brake.pressed(event.fault, now, self.pace.random))
-        if isinstance(event, AnswerLost):
-            fault = Fault(FaultOf.MOMENT, "PROVIDER.NO_ANSWER", event.message)
-            self._set_brake(self.brake.pressed(fault, now, self.pace.random, is_doubt=True))
-        self._learn_from_look(job, event, now)
+        self._set_brake(self.brake.after(job, event, now, self.pace.random, self.profile))
         self.publish(Happened(job, moved, event))
         return moved
-
-    def _learn_from_look(self, job: Job, event: Event, now: float) -> None:
-        """Hold submissions back when looks say that the key is refused; another key's task says nothing."""
-        if isinstance(event, TaskSeen | TaskSucceeded) and self.brake.is_by_look:
-            self._set_brake(Brake())
-        elif (
-            isinstance(event, StageFailed) and event.trouble and job.task and job.task.profile == self.profile
-        ):
-            self._set_brake(self.brake.pressed(event.trouble, now, self.pace.random, is_by_look=True))
 
     def decide(self, job: Job, event: Event) -> Job:
         """Apply an operator's event, also to a job that a worker has."""
@@ -528,11 +508,3 @@ class Scheduler:
         self.journal.set_fact("brake", asdict(brake))
         is_new = before.fault is None or before.fault.code != fault.code
         self.publish(ProviderBlocked(fault, brake.until, is_new))
-
-
-def read_brake(kept: Any) -> Brake:
-    """Read the brake that the journal remembers."""
-    if not isinstance(kept, dict):
-        return Brake()
-    fault = Fault(**{**kept["fault"], "of": FaultOf(kept["fault"]["of"])})
-    return Brake(kept["failures"], kept["until"], fault, kept.get("is_by_look", False))

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from clipspool.brake import Brake
 from clipspool.job import Held, Job, State, utc
 from clipspool.journal import Entry, Spend
-from clipspool.pacing import Brake
 from clipspool.picking import ALL, Limits
 from clipspool.provenance import as_sent
 from clipspool.trust import WHY

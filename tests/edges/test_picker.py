@@ -2,10 +2,10 @@
 
 import pytest
 
+from clipspool.brake import Brake
 from clipspool.job import Held, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Stage
-from clipspool.pacing import Brake
 from clipspool.picking import InFlight, Limits, Picker
 from clipspool.workers import Workers
 from fakes import BUSY, NOON, RESULT, Workshop, a_clip, a_job, a_task

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.pacing import Brake, PollBudget, PollPace, backoff_seconds, retry_seconds
+from clipspool.brake import Brake
+from clipspool.pacing import PollBudget, PollPace, backoff_seconds, retry_seconds
 from clipspool.provider import Fault, FaultOf
 from fakes import BUSY, NO_CREDITS, NOON
 

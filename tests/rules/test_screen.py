@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from rich.cells import cell_len
 
+from clipspool.brake import Brake
 from clipspool.cli.screen import View, draw, seconds_left
 from clipspool.job import Error, Held, State
 from clipspool.journal import Spend
-from clipspool.pacing import Brake
 from clipspool.picking import Limits
 from clipspool.views import Conditions, InboxView, iso, job_json, status_json
 from fakes import NO_CREDITS, NOON, a_job, a_task

@@ -6,11 +6,11 @@ from datetime import timedelta, timezone
 
 import pytest
 
+from clipspool.brake import Brake
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.terms import EXTENSIONS, Waiting
 from clipspool.job import Error, Held, State
 from clipspool.journal.looks import Tally
-from clipspool.pacing import Brake
 from clipspool.places import Places
 from clipspool.status_file import STATUS_NAME, Picture, Seen, text_of
 from clipspool.status_file.text import ENDED_MOST, MOST, body_of

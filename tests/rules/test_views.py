@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from clipspool.brake import Brake
 from clipspool.job import Error, Held, Paid, State
 from clipspool.journal import Entry, Spend
-from clipspool.pacing import Brake
 from clipspool.picking import Limits
 from clipspool.views import (
     Conditions,
