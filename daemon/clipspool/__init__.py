@@ -10,7 +10,7 @@ The way of a clip, and the file that holds each step:
     a job in the journal   journal/           jobs as they are now, and all that ever happened to them
                            scheduler.py       the one thread: hear, record, pick; let out after the commit
                            lifecycle.py       which event leads from which state to which
-                           picking.py         who goes next; pacing.py and durations.py say when again
+                           picking.py         who goes next; pacing.py, brake.py, durations.py: when again
     its stages             stages/prepare.py  read whole, made to fit (media/), put on its way (transport/)
                            stages/submit.py   the one paid request: connected, intent on disk, then the bytes
                            stages/poll.py     looks at the task

@@ -1,15 +1,11 @@
 """When something is tried again."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.brake import Brake
 from clipspool.pacing import PollBudget, PollPace, backoff_seconds, retry_seconds
 from clipspool.provider import Fault, FaultOf
-from fakes import BUSY, NO_CREDITS, NOON
 
 PACE = PollPace(5.0, 30.0, 20.0)
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")
@@ -106,64 +102,7 @@ def test_a_look_waits_as_long_as_the_provider_asks():
     assert PACE.after_fault(0, 0.0, middle) > 5.0
 
 
-# --- the brake ------------------------------------------------------------------------------------------
-
-
-def test_without_a_fault_all_that_is_wanted_may_start():
-    assert Brake().room(NOON, 5, submitting=3) == 5
-
-
-def test_after_a_refusal_nothing_starts_until_the_pause_is_over_and_then_one_goes_first():
-    brake = Brake().pressed(BUSY, NOON, middle)
-    assert brake.until >= NOON + 20.0
-    assert brake.room(NOON, 5, submitting=0) == 0
-    assert brake.room(brake.until, 5, submitting=0) == 1
-    assert brake.room(brake.until, 5, submitting=1) == 0
-    assert brake.room(brake.until, 0, submitting=0) == 0
-
-
-def test_those_that_were_under_way_together_count_once():
-    brake = Brake().pressed(BUSY, NOON, middle)
-    assert brake.pressed(BUSY, NOON + 1, middle) == brake
-
-
-def test_each_probe_that_fails_makes_the_pause_longer():
-    brake, pauses, now = Brake(), [], NOON
-    for _ in range(14):
-        brake = brake.pressed(OFFLINE, now, middle)
-        pauses.append(brake.until - now)
-        now = brake.until
-    assert all(later >= earlier for earlier, later in pairwise(pauses))
-    assert (pauses[0], pauses[-1]) == (0.5, 150.0)
-
-
-def test_an_hour_of_lost_answers_leaves_few_clips_in_doubt():
-    brake, now, doubts = Brake(), NOON, 0
-    while now < NOON + 3600:
-        brake = brake.pressed(OFFLINE, now, middle, is_doubt=True)
-        assert brake.until - now <= (1.5 if doubts < 16 else 150.0)
-        now, doubts = brake.until, doubts + 1
-    assert doubts < 50
-
-
-@given(RANDOM)
-def test_trouble_of_the_account_is_tried_again_after_half_a_minute_at_the_soonest(number):
-    assert Brake().pressed(NO_CREDITS, NOON, lambda: number).until >= NOON + 30.0
-
-
-def test_another_kind_of_trouble_begins_its_own_count():
-    brake, now = Brake(), NOON
-    for _ in range(9):
-        brake = brake.pressed(NO_CREDITS, now, middle)
-        now = brake.until
-    assert brake.pressed(OFFLINE, now, middle).failures == 1
-
-
-@given(st.floats(0, 86_400), RANDOM)
-def test_the_brake_holds_at_least_as_long_as_the_provider_asked(asked, number):
-    fault = Fault(FaultOf.MOMENT, "PROVIDER.BUSY", "Too many requests", retry_after_seconds=asked)
-    pause = Brake().pressed(fault, 0.0, lambda: number).until
-    assert asked <= pause <= 2 * asked + 1
+# --- the poll budget -------------------------------------------------------------------------------------
 
 
 def test_looks_never_come_faster_than_their_budget_whatever_is_due():

@@ -1,0 +1,115 @@
+"""What holds all submissions back, for how long, and what lets them go on."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipspool.brake import Brake
+from clipspool.events import AnswerLost, NotSubmitted, StageFailed, TaskCreated, TaskSeen
+from clipspool.provider import Fault, FaultOf
+from fakes import BUSY, NO_CREDITS, NOON, PROFILE, a_job, a_task
+
+OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")
+KEY = Fault(FaultOf.ACCOUNT, "ACCOUNT.KEY_REFUSED", "the key is refused")
+TOO_LONG = Fault(FaultOf.CLIP, "INPUT.TOO_LONG", "the clip is too long")
+RANDOM = st.floats(0.0, 1.0, exclude_max=True)
+
+
+def middle():
+    return 0.5
+
+
+def test_without_a_fault_all_that_is_wanted_may_start():
+    assert Brake().room(NOON, 5, submitting=3) == 5
+
+
+def test_after_a_refusal_nothing_starts_until_the_pause_is_over_and_then_one_goes_first():
+    brake = Brake().pressed(BUSY, NOON, middle)
+    assert brake.until >= NOON + 20.0
+    assert brake.room(NOON, 5, submitting=0) == 0
+    assert brake.room(brake.until, 5, submitting=0) == 1
+    assert brake.room(brake.until, 5, submitting=1) == 0
+    assert brake.room(brake.until, 0, submitting=0) == 0
+
+
+def test_those_that_were_under_way_together_count_once():
+    brake = Brake().pressed(BUSY, NOON, middle)
+    assert brake.pressed(BUSY, NOON + 1, middle) == brake
+
+
+def test_each_probe_that_fails_makes_the_pause_longer():
+    brake, pauses, now = Brake(), [], NOON
+    for _ in range(14):
+        brake = brake.pressed(OFFLINE, now, middle)
+        pauses.append(brake.until - now)
+        now = brake.until
+    assert all(later >= earlier for earlier, later in pairwise(pauses))
+    assert (pauses[0], pauses[-1]) == (0.5, 150.0)
+
+
+def test_an_hour_of_lost_answers_leaves_few_clips_in_doubt():
+    brake, now, doubts = Brake(), NOON, 0
+    while now < NOON + 3600:
+        brake = brake.pressed(OFFLINE, now, middle, is_doubt=True)
+        assert brake.until - now <= (1.5 if doubts < 16 else 150.0)
+        now, doubts = brake.until, doubts + 1
+    assert doubts < 50
+
+
+@given(RANDOM)
+def test_trouble_of_the_account_is_tried_again_after_half_a_minute_at_the_soonest(number):
+    assert Brake().pressed(NO_CREDITS, NOON, lambda: number).until >= NOON + 30.0
+
+
+def test_another_kind_of_trouble_begins_its_own_count():
+    brake, now = Brake(), NOON
+    for _ in range(9):
+        brake = brake.pressed(NO_CREDITS, now, middle)
+        now = brake.until
+    assert brake.pressed(OFFLINE, now, middle).failures == 1
+
+
+@given(st.floats(0, 86_400), RANDOM)
+def test_the_brake_holds_at_least_as_long_as_the_provider_asked(asked, number):
+    fault = Fault(FaultOf.MOMENT, "PROVIDER.BUSY", "Too many requests", retry_after_seconds=asked)
+    pause = Brake().pressed(fault, 0.0, lambda: number).until
+    assert asked <= pause <= 2 * asked + 1
+
+
+def after(brake, event, profile=PROFILE):
+    return brake.after(a_job(task=a_task()), event, NOON, middle, profile)
+
+
+REFUSED_LOOK = StageFailed("ACCOUNT.KEY_REFUSED", "the key is refused", trouble=KEY)
+SEEN = TaskSeen("RUNNING", rendering=True)
+BY_SUBMISSION = Brake().pressed(OFFLINE, NOON - 100, middle)
+BY_LOOK = Brake().pressed(KEY, NOON - 100, middle, is_by_look=True)
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        (NotSubmitted(BUSY), "PROVIDER.BUSY"),
+        (AnswerLost("it fell silent", {}), "PROVIDER.NO_ANSWER"),
+        (REFUSED_LOOK, "ACCOUNT.KEY_REFUSED"),
+        (NotSubmitted(TOO_LONG), None),
+        (StageFailed("NETWORK.REFUSED", "nobody listens"), None),
+        (SEEN, None),
+    ],
+)
+def test_what_speaks_for_all_holds_all_back_and_what_speaks_for_one_does_not(event, code):
+    fault = after(Brake(), event).fault
+    assert (fault and fault.code) == code
+
+
+def test_a_task_that_was_made_lets_all_go_on_and_a_look_only_what_a_look_held_back():
+    for brake in (BY_SUBMISSION, BY_LOOK):
+        assert after(brake, TaskCreated("task-1")) == Brake()
+    assert after(BY_LOOK, SEEN) == Brake()
+    assert after(BY_SUBMISSION, SEEN) == BY_SUBMISSION
+
+
+def test_a_look_at_another_keys_task_says_nothing_about_this_one():
+    assert after(Brake(), REFUSED_LOOK, profile="https://api.test/v1#0ther") == Brake()
