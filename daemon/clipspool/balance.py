@@ -109,4 +109,8 @@ def _seen(scheduler: Scheduler, job: Job, looks: list[dict[str, Any]], after: di
 
 
 def _shown(look: dict[str, Any]) -> dict[str, Any]:
-    return {"at": utc(look["at"]).isoformat(), "amount": look["amount"], "unit": look["unit"]}
+    return {
+        "at": utc(look["at"]).isoformat(timespec="milliseconds"),
+        "amount": look["amount"],
+        "unit": look["unit"],
+    }

@@ -67,6 +67,12 @@ def size_in_words(size: float) -> str:
     return f"{size:.0f} bytes"
 
 
+def balance_in_words(look: Mapping[str, Any]) -> str:
+    """Spell what an account has, to the last digit: two looks differ by one task, in a million too."""
+    amount = f"{look['amount']:.4f}".rstrip("0").rstrip(".")
+    return f"{amount} {look['unit']}"
+
+
 def span(seconds: float) -> str:
     """Spell a time between two moments for people: `0.02 s`, `41 s`, `3:07`, `2:03:07`, `3 d 4 h`."""
     if seconds < 10:  # noqa: PLR2004 - three digits tell enough
@@ -160,7 +166,7 @@ def _stage_failed(facts: Facts, entry: Entry) -> str:
 
 def _balance_seen(facts: Facts, _entry: Entry) -> str:
     looks = [facts.get("before"), facts.get("after")]
-    had, has = (f"{one['amount']:g} {one['unit']}" if one else "" for one in looks)
+    had, has = (balance_in_words(one) if one else "" for one in looks)
     return f"the account has {has or '?'}" + (f"; before it was sent it had {had}" if had else "")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clipspool.brake import Brake
+from clipspool.history import balance_in_words
 from clipspool.job import Held, Job, State, utc
 from clipspool.journal import Entry, Spend
 from clipspool.picking import ALL, Limits
@@ -125,7 +126,7 @@ def evidence_lines(submitted_at: str | None, evidence: Mapping[str, Any]) -> lis
 
 
 def _amount(look: Mapping[str, Any]) -> str:
-    return f"{look['amount']:g} {look['unit']} ({look['at']})"
+    return f"{balance_in_words(look)} ({look['at']})"
 
 
 @dataclass(frozen=True, slots=True)

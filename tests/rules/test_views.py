@@ -187,3 +187,14 @@ def test_what_is_known_of_a_lost_answer_is_told_in_sentences():
         "what came back: clipspool ended",
     ]
     assert evidence_lines(None, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [(1_234_567.0, "1234567 USD"), (1_234_522.5, "1234522.5 USD"), (0.04, "0.04 USD"), (0, "0 USD")],
+)
+def test_a_balance_is_told_to_the_last_digit_for_one_task_is_little_of_it(amount, words):
+    look = {"at": "2026-11-22T10:00:04Z", "amount": amount, "unit": "USD"}
+    assert (
+        evidence_lines(None, {"balance_after": look})[-1] == f"the account had {words} (2026-11-22T10:00:04Z)"
+    )
