@@ -69,6 +69,14 @@ class Terminal:
         os.close(self._ours)
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c():
+    """Let children hear Ctrl-C: a suite begun in the background ignores it, and they would too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def terminals():
     with contextlib.ExitStack() as stack:
