@@ -28,7 +28,7 @@ def conditions_of(scheduler: Scheduler) -> Conditions:
         scheduler.now(),
         scheduler.brake,
         picker.paused,
-        scheduler.spend,
+        scheduler.spending.today,
         picker.limits,
         is_restored=bool(scheduler.trust.restored),
     )

@@ -32,8 +32,8 @@ from clipspool.events import (
 )
 from clipspool.failpoint import reach
 from clipspool.intake.terms import Accepted
-from clipspool.job import Clip, Held, Job, State
-from clipspool.journal import Journal, Spend
+from clipspool.job import Held, Job, State
+from clipspool.journal import Journal
 from clipspool.lifecycle import Pace, advance, may
 from clipspool.news import (
     DaySpent,
@@ -43,12 +43,12 @@ from clipspool.news import (
     NotRetired,
     ProviderBlocked,
     ProviderUnblocked,
-    Retired,
     log_line,
 )
 from clipspool.owners import Owners
-from clipspool.pacing import backoff_seconds
 from clipspool.picking import InFlight, Limits, Picker
+from clipspool.retiring import Retiring
+from clipspool.spending import Spending
 from clipspool.suspects import Suspects
 from clipspool.trust import Trust
 from clipspool.workers import Done, Ready, Retirement, Swept, Workers, Workshop
@@ -63,8 +63,6 @@ _REST_SECONDS = (0.004, 0.05)
 """Between two turns, as long as the last one took, within these: under load each hears more, and what it
 hears shares one transaction and one sync."""
 _HEARD_MAX = 500
-_RETIRE_SECONDS = (2.0, 600.0)
-_DAY_SECONDS = 86_400.0
 _SET_BACK_SECONDS = 60.0
 """A clock that goes back by more was set."""
 
@@ -106,26 +104,17 @@ class Scheduler:
         self.trust = Trust(journal)
         self.picker.lets = self.trust.lets
         self.brake = read_brake(journal.fact("brake"))
+        self.retiring = Retiring(journal, self.workers, self._later)
+        self.spending = Spending(journal, now)
         self.is_draining = False
         self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self._pending: list[Heard] = []
         self._owners = Owners(journal.open_tasks())
-        self._retiring: dict[str, str] = {}
-        """The inbox of each clip that is being retired, until its work folder is swept."""
         self._untold: set[str] = set()
         """Jobs whose request the last end cut short, and whose work folder has not told yet."""
         self._untold_until = 0.0
-        self._moving: set[str] = set()
-        """Those of them whose source is on its way."""
-        self._wanted_again: set[str] = set()
-        """Clips of which an ended job was retried; only those can have an open job while they are retired."""
-        self._ended_clips: set[str] = set()
-        self._to_sweep: list[Clip] = []
-        self._is_sweeping = False
         self._after: list[Callable[[], object]] = []
         self._listeners: list[Listener] = [log_line]
-        self._spend: tuple[float, Spend] | None = None
-        self._told_spent = journal.fact("day_spent")
         self._turned_at = now()
         self._took_seconds = 0.0
 
@@ -141,7 +130,7 @@ class Scheduler:
     def publish(self, news: News) -> None:
         """Tell all listeners, after this turn's commit."""
         for listener in self._listeners:
-            self._after.append(partial(listener, news))
+            self._later(partial(listener, news))
 
     # --- from any thread ------------------------------------------------------------------------------
 
@@ -208,10 +197,10 @@ class Scheduler:
         """Hand out nothing more and hear the end of what is under way, for at most so many seconds."""
         self.is_draining = True
         until = self.now() + seconds
-        while (self.in_flight or self._retiring) and self.now() < until:
+        while (self.in_flight or self.retiring.inboxes) and self.now() < until:
             self.turn()
             each_turn()
-            if self.in_flight or self._retiring:
+            if self.in_flight or self.retiring.inboxes:
                 self.wait(0.2)
         with self.journal.turn():
             self.suspects.note({})
@@ -220,7 +209,7 @@ class Scheduler:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way and every open job waits for a person."""
-        if self.in_flight or self._retiring or self._to_sweep or self._is_sweeping:
+        if self.in_flight or self.retiring.inboxes:
             return False
         if self._pending or not self._heard.empty():
             return False
@@ -253,14 +242,13 @@ class Scheduler:
                     self._take(one, now)
                 if self._untold and now >= self._untold_until:
                     self.take_up(dict.fromkeys(self._untold, Interrupted()))
-                self.journal.retire_ended(self._ended_clips, now)
-                self._ended_clips.clear()
+                self.retiring.record_ends(now)
                 self.journal.flush()
                 self._compare()
                 if not self.is_draining:
                     self._pick(now)
-                self.suspects.note(self.in_flight, self._moving)
-                self._sweep()
+                self.suspects.note(self.in_flight, self.retiring.moving)
+                self.retiring.sweep()
         except BaseException as error:
             for one in heard:
                 if isinstance(one, Ready):
@@ -304,6 +292,10 @@ class Scheduler:
                 break
         return heard
 
+    def _later(self, act: Callable[[], object]) -> None:
+        """Have something done once this turn is durable."""
+        self._after.append(act)
+
     def _let_out(self) -> None:
         after, self._after = self._after, []
         for act in after:
@@ -320,33 +312,19 @@ class Scheduler:
 
     def _pick(self, now: float) -> None:
         self.picker.polls_per_second_max = self.pace.poll.per_second_max
-        picks = self.picker.pick(now, self.brake, self.spend, self._retiring)
-        if picks.day_is_spent and self._told_spent != self._today():
-            self._told_spent = self._today()
-            self.journal.set_fact("day_spent", self._told_spent)
+        picks = self.picker.pick(now, self.brake, self.spending.today, self.retiring.inboxes)
+        if picks.day_is_spent and self.spending.is_news():
             self.publish(DaySpent(picks.day_is_spent))
         for job, held, why in picks.parked:
             self.happen(job, Parked(held, why))
-        self.suspects.choose(picks, self.in_flight, self._moving)
+        self.suspects.choose(picks, self.in_flight, self.retiring.moving)
         for stage, job in picks.stages:
             clip = self.journal.clip(job.clip_id)
             if clip is None:
                 raise LookupError(f"job {job.id} has no clip {job.clip_id}")
             self.in_flight[job.id] = InFlight(stage, job)
-            self._after.append(lambda s=stage, j=job, c=clip: self.workers.start(s, j, c))  # type: ignore[misc]
-        for clip, jobs, attempts in picks.retirements:
-            self._retiring[clip.id] = clip.inbox
-            self._moving.add(clip.id)
-            self._after.append(
-                lambda c=clip, j=jobs, n=attempts: self.workers.start_retirement(c, j, n)  # type: ignore[misc]
-            )
-
-    def _sweep(self) -> None:
-        """Clean up after retired clips, many at a time; also while draining."""
-        if self._to_sweep and not self._is_sweeping:
-            clips, self._to_sweep = self._to_sweep, []
-            self._is_sweeping = True
-            self._after.append(lambda: self.workers.start_sweep(clips))
+            self._later(lambda s=stage, j=job, c=clip: self.workers.start(s, j, c))  # type: ignore[misc]
+        self.retiring.begin(picks.retirements)
 
     # --- recording ------------------------------------------------------------------------------------
 
@@ -358,13 +336,9 @@ class Scheduler:
         self.journal.record(job, moved, event)
         if isinstance(event, Delivered):
             self.comparison.note_delivered(moved)
-        if moved.state.is_terminal and not job.state.is_terminal:
-            self._ended_clips.add(job.clip_id)
-        if job.state.is_terminal and not moved.state.is_terminal:
-            self.journal.bring_back(job.clip_id)
-            self._wanted_again.add(job.clip_id)
+        self.retiring.note(job, moved)
         if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
-            self._spend = None  # nothing was bought after all: count again
+            self.spending.recount()
         self._set_brake(self.brake.after(job, event, now, self.pace.random, self.profile))
         self.publish(Happened(job, moved, event))
         return moved
@@ -387,12 +361,11 @@ class Scheduler:
             case Accepted():
                 pass  # all of a turn at once
             case Retirement():
-                self._take_retirement(heard, now)
+                self.suspects.survive(heard.clip.id)
+                if news := self.retiring.moved(heard, now, self.pace.random):
+                    self.publish(news)
             case Swept():
-                self.workers.disk.busy -= 1
-                self._is_sweeping = False
-                for clip_id in heard.clip_ids:
-                    self._retiring.pop(clip_id, None)
+                self.retiring.swept(heard)
             case Asked():
                 self._answer(heard)
             case never:
@@ -434,34 +407,11 @@ class Scheduler:
         flying = self.in_flight[ready.job_id]
         is_trusted = self.trust.lets(flying.job.inbox)
         if self.is_draining or flying.job.cancel_by or flying.is_stale or not is_trusted:
-            self._after.append(lambda: ready.gate.set_result(False))
+            self._later(lambda: ready.gate.set_result(False))
             return
         flying.job = self.happen(flying.job, Connected(self.profile))
-        spend = self.spend
-        credits_more = flying.job.credits_estimated or 0.0
-        self._spend = (self._today(), Spend(spend.submissions + 1, spend.credits + credits_more))
-        self._after.append(lambda: ready.gate.set_result(True))
-
-    def _take_retirement(self, retirement: Retirement, now: float) -> None:
-        self.workers.disk.busy -= 1
-        clip = retirement.clip
-        self._moving.discard(clip.id)
-        self.suspects.survive(clip.id)
-        if clip.id in self._wanted_again and self.journal.has_open_job(clip.id):
-            # Somebody retried a job of it meanwhile: it is wanted again, from where it lies now.
-            self.journal.relocate(clip)
-            self._retiring.pop(clip.id, None)
-            return
-        if retirement.trouble:
-            self._retiring.pop(clip.id, None)
-            pause = backoff_seconds(retirement.attempts, _RETIRE_SECONDS, self.pace.random)
-            self.journal.retire_later(clip.id, now + pause, retirement.attempts + 1)
-            self.publish(NotRetired(clip, retirement.trouble))
-            return
-        self.journal.retired(clip, now)
-        self._to_sweep.append(clip)
-        self._wanted_again.discard(clip.id)
-        self.publish(Retired(clip))
+        self.spending.add(flying.job.credits_estimated or 0.0)
+        self._later(lambda: ready.gate.set_result(True))
 
     def _answer(self, asked: Asked) -> None:
         try:
@@ -469,9 +419,9 @@ class Scheduler:
             answer = asked.command(self)
         except Exception as error:  # noqa: BLE001  (the one who asked hears of it)
             trouble = error
-            self._after.append(lambda: asked.reply.set_exception(trouble))
+            self._later(lambda: asked.reply.set_exception(trouble))
             return
-        self._after.append(lambda: asked.reply.set_result(answer))
+        self._later(lambda: asked.reply.set_result(answer))
 
     # --- what holds all jobs back -----------------------------------------------------------------------
 
@@ -483,18 +433,6 @@ class Scheduler:
         """Remember which inboxes submit nothing; `*` is all of them."""
         self.picker.paused = paused
         self.journal.set_fact("paused", sorted(paused))
-
-    @property
-    def spend(self) -> Spend:
-        """What was submitted since midnight, UTC."""
-        day = self._today()
-        if self._spend is None or self._spend[0] != day:
-            self.journal.flush()
-            self._spend = (day, self.journal.spent(day))
-        return self._spend[1]
-
-    def _today(self) -> float:
-        return self.now() // _DAY_SECONDS * _DAY_SECONDS
 
     def _set_brake(self, brake: Brake) -> None:
         if brake == self.brake:

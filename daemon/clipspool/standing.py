@@ -60,7 +60,7 @@ def standing_of(scheduler: Scheduler) -> Standing:
         jobs={state: journal.counts[state] for state in State},
         waiting=_waiting(scheduler, journal.tallies(now)),
         lanes={name: LaneLoad(LANES[name][0], lane.busy) for name, lane in scheduler.workers.lanes.items()},
-        spend=scheduler.spend,
+        spend=scheduler.spending.today,
         limits=picker.limits,
         blocked_by="" if fault is None else fault.of.value,
         polls_left=min(picker.polls.left, picker.polls_per_second_max),
@@ -81,7 +81,7 @@ def _waiting(scheduler: Scheduler, tallies: list[Tally]) -> Mapping[tuple[str, s
             reason = "paused"
         elif tally.is_later:
             reason = "not_before"
-        elif scheduler.picker.limits.day_is_spent(scheduler.spend):
+        elif scheduler.picker.limits.day_is_spent(scheduler.spending.today):
             reason = "budget"
         elif scheduler.brake.fault is not None:
             reason = "provider"

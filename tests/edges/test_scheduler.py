@@ -382,7 +382,7 @@ def test_the_days_credits_are_never_exceeded(open_desk):
         desk.drop(f"clip{number}")
     desk.turns(20, 10.0)
     assert len(desk.shop.paid) == 2
-    assert desk.scheduler.spend == Spend(2, 30.0)
+    assert desk.scheduler.spending.today == Spend(2, 30.0)
 
 
 def test_a_job_that_is_too_dear_waits_for_a_person_and_the_others_go_on(open_desk):
@@ -421,7 +421,7 @@ def test_a_refused_submission_is_not_counted_as_spent(desk):
     desk.drop()
     desk.turns(5)
     assert desk.journal.spent(NOON - 1) == Spend(0, 0.0)
-    assert desk.scheduler.spend == Spend(0, 0.0)
+    assert desk.scheduler.spending.today == Spend(0, 0.0)
 
 
 # --- the operator ---------------------------------------------------------------------------------------
