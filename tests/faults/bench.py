@@ -68,6 +68,8 @@ def tests(minutes, seed):
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
     failed = re.findall(r"^(?:FAILED|ERROR) .*", done.stdout, re.MULTILINE)
+    if failed:
+        say(done.stdout)
     return {"examples": int(examples), **counts, "failed": failed}
 
 
