@@ -127,25 +127,26 @@ class Guard:
         except (ValueError, KeyError, RecursionError):
             return ""
 
-    def _mark(self, folder: int) -> str:
-        identity = secrets.token_hex(8)
+    def _mark(self, folder: int) -> str | None:
+        about = {"id": secrets.token_hex(8), "about": f"clipspool's {self._kind}"}
         with suppress(FileExistsError):
             os.mkdir(self._rel[0], dir_fd=folder)
         with opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours:
             temporary = temporary_name()
             with FileIO(os.open(temporary, NEW_FLAGS, 0o666, dir_fd=ours), "wb") as file:
-                write_all(
-                    file, tomli_w.dumps({"id": identity, "about": f"clipspool's {self._kind}"}).encode()
-                )
+                write_all(file, tomli_w.dumps(about).encode())
                 sync_and_close(file)
             try:
-                os.rename(temporary, self._rel[1], src_dir_fd=ours, dst_dir_fd=ours)
+                rename_new(temporary, ours, self._rel[1], ours)
+            except FileExistsError:
+                # Another inbox or machine with the same folder was faster: it is known by what they wrote.
+                unlink(temporary, ours)
             except OSError:
                 unlink(temporary, ours)
                 raise
             sync_folder(ours)
         sync_folder(folder)
-        return identity
+        return self._read(folder)
 
 
 class Root:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -554,6 +555,20 @@ def test_a_folder_seen_for_the_first_time_is_marked_and_remembered(path, memory)
     assert memory.known in (path / ".clipspool/inbox.toml").read_text()
     Root(path, guard=memory.guard()).bind()
     assert [p.name for p in (path / ".clipspool").iterdir()] == ["inbox.toml"]
+
+
+def test_those_who_see_a_shared_folder_first_at_the_same_time_know_it_by_one_mark(path):
+    for number in range(20):
+        shared = path / str(number)
+        shared.mkdir()
+        memories = [Memory() for _ in range(4)]
+        roots = [Root(shared, guard=memory.guard()) for memory in memories]
+        with ThreadPoolExecutor(len(roots)) as pool:
+            list(pool.map(Root.bind, roots))
+        assert [p.name for p in (shared / ".clipspool").iterdir()] == ["inbox.toml"]
+        assert len({memory.known for memory in memories}) == 1
+        for memory in memories:
+            Root(shared, guard=memory.guard()).bind()
 
 
 def test_a_folder_that_is_gone_is_unavailable(path, memory):
