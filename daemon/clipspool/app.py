@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -51,8 +51,9 @@ from clipspool.workshop import Shop, Tools
 
 log = structlog.get_logger()
 
-DRAIN_SECONDS = 50.0
-"""Within the 60 s that SIGTERM may take (promise 12)."""
+DRAIN_SECONDS = 35.0
+"""Within the 60 s that SIGTERM may take (promise 12): all else that is waited for at the end adds up to 22,
+where folders, decoders, the page and a pager hang at once."""
 _DECODERS = 3
 """Two for what takes long, and one more for looks."""
 _STATUS_SECONDS = 5.0
@@ -226,8 +227,7 @@ class Daemon:
             self.scheduler.run(self._stopping, each_turn=lambda: self._each_turn(until_idle=until_idle))
             self._service.stopping("finishing what is under way")
             self._stopping.set()
-            for inbox in self._inboxes.values():
-                inbox.stop(2.0)
+            self._end_inboxes()
             self.scheduler.drain(DRAIN_SECONDS, each_turn=self._say_alive)
             self._marks.keep(is_end=True)
         finally:
@@ -241,7 +241,8 @@ class Daemon:
         self._teller.stop()
         self._answering.close()
         self._status_files.stop()
-        self._end_threads()
+        # What they write at a folder is half-written otherwise.
+        self._end_inboxes(self._binding)
         self.signs.close()
         self._decoder.close()
         self._shop.tools.depot.close()
@@ -249,14 +250,14 @@ class Daemon:
         self.journal.close()
         self._lock.release()
 
-    def _end_threads(self) -> None:
-        """Let those at a folder finish, for a moment: what they write there is half-written otherwise."""
+    def _end_inboxes(self, others: Sequence[threading.Thread] = ()) -> None:
+        """Let their threads, and others, finish: two seconds for all of them, as a folder may hang."""
         until = time.monotonic() + _END_SECONDS
         for inbox in self._inboxes.values():
             inbox.stop(0.0)
         for inbox in self._inboxes.values():
             inbox.stop(max(until - time.monotonic(), 0.0))
-        for thread in self._binding:
+        for thread in others:
             thread.join(max(until - time.monotonic(), 0.0))
 
     def _take_signals(self) -> None:

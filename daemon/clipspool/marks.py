@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Mapping
 from functools import partial
 
@@ -69,9 +70,10 @@ class Marks:
                 if (thread := threads.begin(write, f"mark-{name}")) is not None:
                     self._writing[name] = thread
         if is_end:
+            until = time.monotonic() + _END_SECONDS
             for name in due:
                 if name in self._writing:
-                    self._writing[name].join(_END_SECONDS)
+                    self._writing[name].join(max(until - time.monotonic(), 0.0))
 
     def _is_due(self, name: str, now: float, *, is_end: bool) -> bool:
         if self._trust.restored or name not in (self._trust.proven or ()):

@@ -97,6 +97,11 @@ def test_while_a_file_server_hangs_the_other_inbox_goes_on_and_after_it_nothing_
 
 @pytest.mark.heavy
 def test_a_daemon_ends_in_time_and_with_0_while_a_file_server_hangs(nas, two):
+    more = [nas.at / f"more{number}" for number in range(4)]
+    for folder in more:
+        folder.mkdir()
+    inboxes = (f'[[inbox]]\nname = "{at.name}"\npath = "{at}"\noutbox = "{two.outbox}"\n' for at in more)
+    two.config.write_text("\n".join([two.config.read_text(), *inboxes]))
     two.start()
     for number in range(4):
         two.drop(f"n{number}.mp4")
