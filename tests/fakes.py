@@ -6,6 +6,7 @@ from collections import Counter, defaultdict, deque
 from dataclasses import replace
 
 from clipspool.bay import Bay
+from clipspool.departures import Departures
 from clipspool.events import Cancelled, Delivered, Fetched, Postponed, Prepared, TaskCreated, TaskSucceeded
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Job, Request, Result, Task
@@ -140,6 +141,7 @@ class Bench:
         self.clip = self.drop("clip1", name, b"some clip", sidecar=sidecar)
         self.job = a_job(path=name)
         self.work = self.path / ".clipspool/work/clip1"
+        self.departures = Departures(path / "journal.leaving")
 
     def drop(self, clip_id, name, data, *, sidecar=b'prompt = "deep winter"\n'):
         """Put a clip into the inbox and claim it."""

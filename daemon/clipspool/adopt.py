@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clipspool.departures import Submission
 from clipspool.events import Event, Interrupted, TaskCreated, Unsent
 from clipspool.failpoint import reach
 from clipspool.files import OURS, NotRegular, join
@@ -137,11 +138,12 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
     return replace(job, state=State.IN_DOUBT, held=Held.IN_DOUBT, task=task, paid=Paid.UNKNOWN, reason=reason)
 
 
-def what_came_of(root: Root, job: Job) -> Event:
+def what_came_of(root: Root, job: Job, waiting: Collection[Submission]) -> Event:
     """Say how far the request of a job came that was being submitted when the daemon ended.
 
-    The intent is on the ledger's disk before a byte leaves: a ledger without it proves that none did. What
-    cannot be read, or knows of more than the journal, proves nothing.
+    The intent is on the ledger's disk before a byte leaves: a ledger without it proves that none did, and so
+    does one with it where the submission is still `waiting`. What cannot be read, or knows of more than the
+    journal, proves nothing.
     """
     ours = job.task.number if job.task else 0
     try:
@@ -159,12 +161,12 @@ def what_came_of(root: Root, job: Job) -> Event:
             case "intent":
                 event = Interrupted()
                 if number != ours:
-                    break
+                    return event
             case "not_submitted":
                 event = Unsent()
             case "task" if isinstance(line.get("task_id"), str) and isinstance(event, Interrupted):
                 event = TaskCreated(line["task_id"])
-    return event
+    return Unsent() if isinstance(event, Interrupted) and (job.id, ours) in waiting else event
 
 
 def adoptable(root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:

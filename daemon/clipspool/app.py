@@ -33,6 +33,7 @@ from clipspool.parts import (
     kept_of,
     limits_of,
     name_secret_of,
+    open_departures,
     open_journal,
     pace_of,
     provider_of,
@@ -81,7 +82,9 @@ class Daemon:
         self.signs = Signs(settings, self.journal, lambda: self._inboxes, now)
         self._provider = self.signs.measured(provider_of(settings))
         self._durations = Durations(self.journal.durations())
-        self._shop = Shop(self._tools(), self._decoder, now, self._stopping.is_set)
+        self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
+        self._departures = open_departures(settings.journal.path, self._cut_short)
+        self._shop = Shop(self._tools(), self._decoder, self._departures, now, self._stopping.is_set)
         self.scheduler = Scheduler(
             self.journal,
             self._shop,
@@ -97,7 +100,6 @@ class Daemon:
         self.scheduler.listen(self._status_files.hear)
         self.scheduler.comparison.choices = duplicates_of(settings)
         self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
-        self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._answering = Answering(
             self.scheduler, self._bays, self._inboxes, Window(settings.journal.path), self._limits, now
@@ -152,7 +154,7 @@ class Daemon:
         def bind() -> None:
             nonlocal is_surveyed
             if cut_short:
-                told = {job.id: what_came_of(root, job) for job in cut_short}
+                told = {job.id: what_came_of(root, job, self._departures.waiting) for job in cut_short}
                 self.scheduler.tell(lambda scheduler: scheduler.take_up(told))
                 cut_short.clear()
             root.bind()

@@ -17,6 +17,7 @@ NAMES = (
     "adopted",
     "intent",
     "noted",
+    "leaving",
     "sent",
     "created",
     "task-noted",
@@ -30,9 +31,9 @@ NAMES = (
 )
 """In the order of a clip's life. `accepting`: its work folder stands; `accepted`: it lies there;
 `committed`: a turn is durable, and nothing was let out yet; `begun`, `adopted`: in recovery;
-`intent`: it is in the journal; `noted`: and in the work folder; `sent`: all bytes left; `created`: the
-task id was heard; `task-noted`; `fetched`, `reused`: a result is in the work folder; `paper`: its
-provenance is out; `placed`: so is the result; `retired`: the source was moved."""
+`intent`: it is in the journal; `noted`: and in the work folder; `leaving`: its first byte is sent next;
+`sent`: all bytes left; `created`: the task id was heard; `task-noted`; `fetched`, `reused`: a result is
+in the work folder; `paper`: its provenance is out; `placed`: so is it; `retired`: the source was moved."""
 EXIT_CODE = 86
 _PLACE, _FLAG = "CLIPSPOOL_FAILPOINT", "CLIPSPOOL_TESTING"
 

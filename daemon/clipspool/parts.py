@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from clipspool import __version__, mounts
 from clipspool.bay import Bay
 from clipspool.catalog import DEFAULT_MODEL
+from clipspool.departures import Departures, departures_file
 from clipspool.durations import Durations
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Rules
-from clipspool.job import Duplicates
+from clipspool.job import Duplicates, Job
 from clipspool.journal import Journal, JournalError, Lock
 from clipspool.lifecycle import Pace
 from clipspool.pacing import PollPace
@@ -52,6 +54,15 @@ def open_journal(settings: Settings) -> tuple[Journal, Lock]:
     except JournalError as error:
         lock.release()
         raise CannotStart(str(error)) from error
+
+
+def open_departures(journal: Path, cut_short: Collection[Job]) -> Departures:
+    """Take over what tells which requests of these jobs had not left yet; raises CannotStart."""
+    path = departures_file(journal)
+    try:
+        return Departures(path, {(job.id, job.task.number) for job in cut_short if job.task})
+    except OSError as error:
+        raise CannotStart(f"{path}, beside the journal, cannot be written: {error.strerror}.") from error
 
 
 def name_secret_of(journal: Journal) -> bytes:

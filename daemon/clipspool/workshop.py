@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
+from clipspool.departures import Departures
 from clipspool.events import Event, Fetched, StageFailed
 from clipspool.intake.terms import Unsure
 from clipspool.job import Clip, Job, Problem, Request
@@ -57,6 +58,7 @@ class Shop:
 
     tools: Tools
     decoder: Decoder
+    departures: Departures
     now: Callable[[], float]
     stopping: Callable[[], bool] = field(default=lambda: False)
     _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
@@ -79,7 +81,7 @@ class Shop:
             case Stage.PREPARE:
                 return prepare(job, clip, bay, self._kit(tools))
             case Stage.SUBMIT:
-                desk = Desk(tools.provider, tools.depot, self._compose)
+                desk = Desk(tools.provider, tools.depot, self._compose, self.departures)
                 return submit(job, clip, bay, desk, gate)
             case Stage.FETCH:
                 return self._fetch(job, clip, bay, tools)

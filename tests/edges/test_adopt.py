@@ -23,7 +23,7 @@ def submitting(number=1):
     return a_job(state=State.SUBMITTING, task=a_task(number, task_id=None, created_at=None))
 
 
-def told(bench, *lines, number=1):
+def told(bench, *lines, number=1, waiting=()):
     for line in lines:
         note(
             bench.bay.inbox,
@@ -31,7 +31,7 @@ def told(bench, *lines, number=1):
             line.get("job", "clip1"),
             **{k: v for k, v in line.items() if k != "job"},
         )
-    return what_came_of(bench.bay.inbox, submitting(number))
+    return what_came_of(bench.bay.inbox, submitting(number), waiting)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,23 @@ def test_the_ledger_tells_how_far_it_came(bench, lines, number, event):
     assert told(bench, *lines, number=number) == event
 
 
+@pytest.mark.parametrize(
+    ("lines", "event"),
+    [
+        ((INTENT,), Unsent()),
+        ((INTENT, TASK), TaskCreated("task-1")),
+        ((INTENT, REFUSED), Unsent()),
+        ((INTENT, INTENT | {"number": 2}), Interrupted()),
+    ],
+)
+def test_a_submission_that_still_waited_was_not_sent_unless_the_ledger_knows_more(bench, lines, event):
+    assert told(bench, *lines, waiting={("clip1", 1)}) == event
+
+
+def test_another_submission_that_waited_says_nothing_of_this_one(bench):
+    assert told(bench, INTENT, waiting={("clip1", 2), ("clip1-v1", 1)}) == Interrupted()
+
+
 @pytest.mark.parametrize("number", [2, None, "1"])
 def test_a_ledger_that_knows_of_more_than_the_journal_leaves_doubt(bench, number):
     assert told(bench, {"what": "intent", "number": number}, TASK) == Interrupted()
@@ -67,4 +84,4 @@ def test_a_ledger_with_a_line_that_cannot_be_read_proves_nothing(bench, damage):
 def test_a_ledger_that_is_not_there_proves_nothing(bench, tmp_path):
     (bench.work / "ledger.jsonl").unlink()
     assert told(bench) == Interrupted()
-    assert what_came_of(Root(tmp_path / "nowhere"), submitting()) == Interrupted()
+    assert what_came_of(Root(tmp_path / "nowhere"), submitting(), {("clip1", 1)}) == Interrupted()

@@ -8,6 +8,7 @@ from clipspool import work
 from clipspool.adopt import survey
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
+from clipspool.departures import Departures
 from clipspool.events import Changed, Failed, Prepared, StageFailed
 from clipspool.job import Clip, Error, Job, Reference, Request, State
 from clipspool.media.decoder import Decoder
@@ -47,6 +48,7 @@ class Place:
         (home / "out").mkdir()
         root = Root(home / "in")
         self.bay = Bay("bay", root, Root(home / "out"))
+        self.departures = Departures(home / "journal.leaving")
         references = []
         for number, image in enumerate(images):
             (home / "in" / image.name).write_bytes(image.read_bytes())
@@ -91,7 +93,8 @@ class Place:
             self.asked.append(call)
             return Created("task-1") if gate(lambda: True) else None
         compose = lambda _request, source, references: ("v", {"source": source, "more": list(references)})  # noqa: E731
-        return submit(self.job, self.clip, self.bay, Desk(self, self.depot, compose), lambda: True)
+        desk = Desk(self, self.depot, compose, self.departures)
+        return submit(self.job, self.clip, self.bay, desk, lambda: True)
 
 
 @pytest.fixture

@@ -73,7 +73,8 @@ def compose(request, source, references):
 
 
 def send(bench, studio, gate=lambda: True, job=None):
-    return submit(job or bench.job, bench.clip, bench.bay, Desk(studio, DEPOT, compose), gate)
+    desk = Desk(studio, DEPOT, compose, bench.departures)
+    return submit(job or bench.job, bench.clip, bench.bay, desk, gate)
 
 
 def said(bench):
@@ -317,7 +318,8 @@ def test_a_whole_request_is_what_the_catalogue_makes_of_it(bench, studio):
     def from_catalog(request, source, references):
         return catalog.models[request.model].endpoint, catalog.body(request, source, references)
 
-    submit(bench.job, bench.clip, bench.bay, Desk(studio, DEPOT, from_catalog), lambda: True)
+    desk = Desk(studio, DEPOT, from_catalog, bench.departures)
+    submit(bench.job, bench.clip, bench.bay, desk, lambda: True)
     body = studio.sent[0]["body"]
     assert (body["promptText"], body["model"], body["seed"]) == ("deep winter", "gen4_aleph", 42)
 

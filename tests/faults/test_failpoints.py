@@ -18,7 +18,10 @@ from faults.oracle import Oracle
 from faults.test_ends import SEED, settle_doubts
 
 QUICK_ONCE = ("accepted", "sent", "paper")
-LONG_ONCE = ("accepting", "intent", "noted", "created", "task-noted", "fetched", "placed", "retired", "begun")
+LONG_ONCE = (
+    *("accepting", "intent", "noted", "leaving", "created", "task-noted"),
+    *("fetched", "placed", "retired", "begun"),
+)
 ONCE = (*QUICK_ONCE, *(pytest.param(place, marks=pytest.mark.heavy) for place in LONG_ONCE))
 QUICK_TURNS = (3,)
 TURNS = (*QUICK_TURNS, *(pytest.param(n, marks=pytest.mark.heavy) for n in (1, 2, 4, 5, 6, 7, 8)))
@@ -70,7 +73,12 @@ def test_ended_at_a_failpoint_the_clip_is_whole_and_paid_once(bay, place):
         ("intent", "delivered"),
         *(
             pytest.param(*row, marks=pytest.mark.heavy)
-            for row in (("noted", "in_doubt"), ("sent", "in_doubt"), ("task-noted", "delivered"))
+            for row in (
+                ("noted", "delivered"),
+                ("leaving", "in_doubt"),
+                ("sent", "in_doubt"),
+                ("task-noted", "delivered"),
+            )
         ),
     ],
 )

@@ -33,8 +33,8 @@ def test_killed_while_the_request_is_on_its_way_it_is_in_doubt_and_never_sent_ag
         assert Oracle(bay).doubts() == (1, 0)
 
 
-def test_between_the_line_in_the_ledger_and_the_first_byte_nothing_else_is_asked_of_the_system(bay, tmp_path):
-    """An end in between is doubt where nothing was sent, and each call more is a place for one."""
+def test_before_the_first_byte_comes_the_ledgers_line_then_that_it_leaves_and_nothing_else(bay, tmp_path):
+    """An end in between may be doubt where nothing was sent, and each call more is a place for one."""
     seen = tmp_path / "calls.txt"
     tracer = ["strace", "-D", "-f", "-qq", "-y", "-s", "100", "-o", str(seen), "-e", "trace=!futex"]
     if subprocess.run([*tracer, "true"], check=False, capture_output=True).returncode != 0:
@@ -48,9 +48,11 @@ def test_between_the_line_in_the_ledger_and_the_first_byte_nothing_else_is_asked
     after = [call for thread, call in calls[line + 1 :] if thread == calls[line][0]]
     if "unfinished" in calls[line][1]:
         after = after[1:]  # its end
-    assert after[0].startswith("sendto("), after[:5]
-    assert "POST /" in after[0]
-    assert not after[1].startswith("sendto("), "a small request leaves in one call"
+    assert after[0].startswith("pwrite64("), after[:5]
+    assert '.leaving>, "l"' in after[0]
+    assert after[1].startswith("sendto("), after[:5]
+    assert "POST /" in after[1]
+    assert not after[2].startswith("sendto("), "a small request leaves in one call"
 
 
 @pytest.mark.heavy

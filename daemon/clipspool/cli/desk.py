@@ -108,12 +108,14 @@ class Desk:
     def _what_came_of_cut_short(self, scheduler: Any) -> dict[str, Any]:
         """Ask the work folders, as a starting daemon does: a command needs to know where a job stands."""
         from clipspool.adopt import what_came_of
+        from clipspool.departures import departures_file, still_waiting
         from clipspool.job import State
         from clipspool.root import Root
 
         roots = {inbox.name: Root(inbox.path) for inbox in self._settings.inbox}
         found = scheduler.journal.find(states=(State.SUBMITTING,))
-        return {job.id: what_came_of(roots[job.inbox], job) for job in found if job.inbox in roots}
+        waiting = still_waiting(departures_file(self._settings.journal.path))
+        return {job.id: what_came_of(roots[job.inbox], job, waiting) for job in found if job.inbox in roots}
 
 
 class _NoWork:

@@ -11,6 +11,7 @@ from typing import Any, Self, assert_never
 import structlog
 
 from clipspool.bay import Bay
+from clipspool.departures import Departures
 from clipspool.events import (
     AnswerLost,
     Changed,
@@ -50,6 +51,7 @@ class Desk:
     provider: Provider
     depot: Depot
     compose: Compose
+    departures: Departures
 
 
 def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool]) -> Event:
@@ -76,7 +78,11 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
     call = _call(job, clip, bay, desk.depot, desk.compose)
     if isinstance(call, Changed):
         return call
-    with _Gate(job, bay, desk.provider.profile, gate) as gated:
+    number = job.task.number + 1 if job.task else 1
+    with (
+        desk.departures.of(job.id, number) as leave,
+        _Gate(job, number, bay, desk.provider.profile, gate, leave) as gated,
+    ):
         return _send_once(call, desk.provider, gated)
 
 
@@ -102,14 +108,24 @@ def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
 class _Gate:
     """Between the connection and the first byte: the intent goes into the journal, then into the ledger.
 
-    The ledger is opened before its line is written and stays open: from the line to the first byte nothing
-    else is asked of the system, for an end in between means doubt where nothing was sent.
+    Last of all it is noted that it leaves, which takes no moment: an end between that and the first byte is
+    doubt where nothing was sent. After a power cut so is one behind the ledger's line, so the ledger is open
+    before, and nothing else is asked of the system in between.
     """
 
-    def __init__(self, job: Job, bay: Bay, profile: str, gate: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        number: int,
+        bay: Bay,
+        profile: str,
+        gate: Callable[[], bool],
+        leave: Callable[[], None],
+    ) -> None:
         self.was_withdrawn = False
         self.fault: Fault | None = None
-        self._job, self._bay, self._profile, self._gate = job, bay, profile, gate
+        self._job, self._number, self._bay, self._profile = job, number, bay, profile
+        self._gate, self._leave = gate, leave
         self._ledger: Ledger | None = None
         self._opened = ExitStack()
 
@@ -127,19 +143,20 @@ class _Gate:
         reach("intent")
         try:
             ledger = self._opened.enter_context(ledger_of(self._bay.inbox, self._job.clip_id))
-            number = self._job.task.number + 1 if self._job.task else 1
             if not is_usable():
                 return False
             self._ledger = ledger
             begun = monotonic()
-            ledger.note(self._job.id, "intent", profile=self._profile, number=number)
+            ledger.note(self._job.id, "intent", profile=self._profile, number=self._number)
+            reach("noted")
             if monotonic() - begun > _LINE_SECONDS and not is_usable():
                 return False
+            self._leave()
         except OSError as error:
             # Of this clip's folder, so that the others go on.
             self.fault = Fault(FaultOf.CLIP, "WORK.UNWRITABLE", f"the work folder takes no notes: {error}")
             return False
-        reach("noted")
+        reach("leaving")
         return True
 
     def note(self, what: str, **facts: str) -> None:
