@@ -535,8 +535,8 @@ def test_a_clip_whose_claim_was_cut_off_by_a_vanishing_mount_is_told_of_when_it_
     b = bench()
     real = sys.modules["clipspool.intake.accept"].claim
 
-    def cut(root, manifest, references=()):
-        real(root, manifest, references)
+    def cut(*claimed):
+        real(*claimed)
         raise Unavailable(116, "stale")
 
     monkeypatch.setattr("clipspool.intake.accept.claim", cut)
