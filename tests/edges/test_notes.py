@@ -132,6 +132,36 @@ def test_a_file_of_somebody_elses_with_such_a_name_is_left_alone(bench):
     assert bench.note("thesis") == "my own notes"
 
 
+@pytest.mark.parametrize("kind", ["file", "large", "link", "fifo"])
+def test_what_is_not_our_note_is_not_written_over_nor_removed_though_a_clip_beside_it_is_wrong(bench, kind):
+    theirs = bench.path / "a.mp4.problem.txt"
+    if kind == "link":
+        theirs.symlink_to("elsewhere")
+    elif kind == "fifo":
+        os.mkfifo(theirs)
+    else:
+        theirs.write_text("my own words\n" * (1 if kind == "file" else 40_000))
+    before = theirs.lstat()
+    bench.drop("a.mp4", sidecar="nonsense")
+    bench.settle()
+    assert bench.waiting()["a.mp4"].problem
+    bench.write("a.mp4.toml", SIDECAR)
+    bench.settle()
+    assert bench.paths == ["a.mp4"]
+    after = theirs.lstat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_note_that_its_editor_wrote_over_is_theirs(bench):
+    bench.drop("a.mp4", sidecar="nonsense")
+    bench.settle()
+    bench.write("a.mp4.problem.txt", "what I have to ask them tomorrow")
+    bench.write("a.mp4.toml", SIDECAR)
+    bench.settle()
+    assert bench.paths == ["a.mp4"]
+    assert bench.note("a.mp4") == "what I have to ask them tomorrow"
+
+
 def test_a_note_that_cannot_be_written_is_no_harm(bench):
     (bench.path / "a.mp4.problem.txt").mkdir()
     bench.drop("a.mp4", sidecar="nonsense")

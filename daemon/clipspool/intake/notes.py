@@ -92,12 +92,18 @@ class Notes:
         self._is_writable = True
 
     def put(self, path: Rel, problems: Sequence[Problem]) -> None:
-        """Say beside a file what is wrong with it. Raises Unavailable; any other trouble is logged once."""
+        """Say beside a file what is wrong with it, never in the place of what is not our note.
+
+        Raises Unavailable; any other trouble is logged once.
+        """
         note, text = join(parent(path), note_name(name_of(path))), self._written(path, problems)
         if self._said.get(note) == hash(text):
             return
         try:
-            if self._text(note) != text:
+            there = self._text(note)
+            if not (there or "").startswith(_BEGINNING) and self._root.exists(note):
+                raise FileExistsError(errno.EEXIST, "something else has its name")
+            if there != text:
                 self._root.replace(note, text.encode(errors="replace"))
                 log.info(
                     "problem_noted", inbox=self._inbox, clip=readable(path), problem=sentence(problems[0])
@@ -119,7 +125,7 @@ class Notes:
         """Take back a file's note, of this run or among the names `present`. Raises Unavailable."""
         name = note_name(name_of(path))
         note = join(parent(path), name)
-        if self._said.pop(note, None) is not None or (name in present and self._is_ours(note)):
+        if (self._said.pop(note, None) is not None or name in present) and self._is_ours(note):
             self._remove(note)
 
     def clear_strays(self, folder: Rel, found: Iterable[str], waiting: Iterable[str]) -> None:
@@ -130,8 +136,8 @@ class Notes:
         kept = {note_name(name) for name in waiting}
         for name in set(found) - kept:
             note = join(folder, name)
-            if note in self._said or self._is_ours(note):
-                self._said.pop(note, None)
+            self._said.pop(note, None)
+            if self._is_ours(note):
                 self._remove(note)
 
     def _is_ours(self, note: Rel) -> bool:
