@@ -300,6 +300,20 @@ def test_a_missing_reference_is_a_problem_until_it_comes(bench):
     assert b.lying() == ["w.png"]
 
 
+def test_a_reference_too_large_for_any_image_is_not_copied_and_keeps_no_other_clip_waiting(bench):
+    b = bench()
+    with b.write("w.png", b"png").open("rb+") as image:
+        image.truncate(1 << 40)
+    b.drop("a.mp4", sidecar=SIDECAR + 'references = ["w.png"]\n')
+    b.drop("b.mp4")
+    b.settle()
+    assert b.paths == ["b.mp4"]
+    assert "`references` names `w.png`, which is larger than 256 MB" in b.note("a.mp4")
+    b.write("w.png", b"a smaller one")
+    b.settle()
+    assert b.paths == ["b.mp4", "a.mp4"]
+
+
 @pytest.mark.parametrize("kind", ["link", "folder", "fifo", "linked folder"])
 def test_a_reference_is_only_ever_a_regular_file_beneath_the_inbox(bench, tmp_path, kind):
     secret = tmp_path / "elsewhere"

@@ -113,9 +113,9 @@ def test_what_has_not_settled_waits():
 
 
 def test_empty_files_are_a_problem_after_a_minute():
-    empty = entry("a.mp4", is_empty=True, is_settled=False)
+    empty = entry("a.mp4", size=0, is_settled=False)
     assert [waits(empty, "a.toml", now=n).is_problem for n in (59.0, 60.0)] == [False, True]
-    empty = entry("a.toml", is_empty=True, is_settled=False)
+    empty = entry("a.toml", size=0, is_settled=False)
     assert [waits("a.mp4", empty, now=n).is_problem for n in (59.0, 60.0)] == [False, True]
 
 

@@ -20,10 +20,16 @@ class Entry:
     since: float = 0.0
     """Monotonic seconds: since when its stamp stands."""
     is_settled: bool = True
-    is_empty: bool = False
+    size: int = 1
+    """In bytes; 1 for what is no regular file."""
     is_regular: bool = True
     awaits: str | None = None
     """The clip that a temporary file announces."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in it, or not yet."""
+        return self.size == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ class Folder:
             kind,
             since=self._settling.since(name),
             is_settled=self._settling.settled(name) is not None,
-            is_empty=stamp[SIZE] == 0,
+            size=stamp[SIZE],
             is_regular=stamp != _NOT_REGULAR,
         )
 
