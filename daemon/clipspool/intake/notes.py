@@ -65,19 +65,22 @@ def sentence(problem: Problem) -> str:
     return f"{', '.join(where)}: {message}" if where else message
 
 
-def in_words(error: OSError) -> str:
-    """Say why a file cannot be taken, as its editor may understand it."""
+def in_words(error: OSError, what: str = "it") -> str:
+    """Say why a clip, or `what` belongs to it, cannot be taken, as its editor may understand it."""
     if isinstance(error, NotRegular):
-        return "it is not a file but a link or a device; put the file itself here"
+        return f"{what} is not a file but a link or a device; put the file itself here"
     if isinstance(error, PermissionError):
-        return "it cannot be read or moved: permission denied; make it and its folder writable for clipspool"
+        return (
+            f"{what} cannot be read or moved: permission denied; "
+            "make it and its folder writable for clipspool"
+        )
     if error.errno == errno.EXDEV:
         # Taking it is one rename, and so belongs to one clipspool or to none; a copy would be neither.
         return (
             "its folder lies on another disk or share than the inbox, from where it cannot be taken whole; "
             "move it into the inbox itself, or have the operator make this folder an inbox of its own"
         )
-    return f"it cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"
+    return f"{what} cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"
 
 
 class Notes:
