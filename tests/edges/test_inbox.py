@@ -385,6 +385,20 @@ def test_a_clip_that_came_back_under_the_same_name_is_another_clip(bench):
     assert len({told.clip.id for told in b.accepted}) == 2
 
 
+@pytest.mark.parametrize(("name", "most"), [("d", 65), ("d" * 250, 14)])
+def test_folders_nested_too_deep_are_said_and_what_lies_above_them_is_taken(bench, name, most):
+    b = bench()
+    deepest = "/".join([name] * most)
+    b.drop(f"{deepest}/a.mp4")
+    b.drop(f"{deepest}/{name}/b.mp4")
+    b.settle()
+    assert b.paths == [f"{deepest}/a.mp4"]
+    assert "nested too deep" in b.waiting()[deepest].reason
+    shutil.rmtree(b.path / deepest / name)
+    b.look(30.0)
+    assert deepest not in b.waiting()
+
+
 def test_what_lies_in_our_own_folders_is_never_looked_at(bench):
     b = bench()
     for folder in ("_done", "_failed/x", ".clipspool/work/abc", "@eaDir", "#recycle"):
