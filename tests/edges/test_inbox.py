@@ -300,6 +300,21 @@ def test_a_missing_reference_is_a_problem_until_it_comes(bench):
     assert b.lying() == ["w.png"]
 
 
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_that_a_mac_spelled_otherwise_are_found(bench, forms):
+    """An archive that a Mac packed holds é as two letters, and what is typed holds it as one."""
+    typed, named = (unicodedata.normalize(form, "caf\u00e9") for form in forms)
+    b = bench()
+    b.write(f"{named}.png", b"png")
+    b.write(f"{typed}.toml", SIDECAR + f'references = ["{typed}.png"]\n')
+    b.drop(f"{named}.mp4", sidecar=None)
+    b.settle()
+    assert b.paths == [f"{named}.mp4"]
+    assert b.accepted[0].clip.sidecar == f"{typed}.toml"
+    assert b.accepted[0].jobs[0].request.references[0].name == f"{named}.png"
+    assert b.lying() == [f"{named}.png"]
+
+
 def test_a_reference_too_large_for_any_image_is_not_copied_and_keeps_no_other_clip_waiting(bench):
     b = bench()
     with b.write("w.png", b"png").open("rb+") as image:

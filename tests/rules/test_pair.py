@@ -46,6 +46,25 @@ def test_letters_have_to_be_the_same_but_for_the_suffix():
     assert judge("A.MP4", "A.MP4.toml") == [Matched("A.MP4", "A.MP4.toml")]
 
 
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize("style", [".toml", ".mp4.toml"])
+@pytest.mark.parametrize(("clip", "sidecar"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_a_name_that_a_mac_spells_otherwise_is_the_same_name(clip, sidecar, style):
+    assert NAMES.base(f"{clip}.mp4") == NAMES.base(f"{sidecar}{style}")
+    assert judge(f"{clip}.mp4", f"{sidecar}{style}") == [Matched(f"{clip}.mp4", f"{sidecar}{style}")]
+
+
+def test_of_two_spellings_each_clip_has_the_sidecar_that_is_spelled_like_it():
+    both = [f"{stem}{suffix}" for stem in (COMPOSED, DECOMPOSED) for suffix in (".mp4", ".toml")]
+    assert {(m.clip, m.sidecar) for m in judge(*both)} == {tuple(both[:2]), tuple(both[2:])}
+    answers = {getattr(one, "clip", None) or one.name: one for one in judge(*both[:3])}
+    assert answers[both[0]] == Matched(*both[:2])
+    assert isinstance(answers[both[2]], Waits)
+    assert all(isinstance(one, Waits) for one in judge(both[0], f"{COMPOSED}.mov", both[3]))
+
+
 def test_a_clip_waits_for_its_sidecar_in_silence_and_after_a_minute_aloud():
     clip = entry("a.mp4", since=0.0)
     assert (waits(clip, now=59.9).is_problem, waits(clip, now=59.9).look_at) == (False, 60.0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from clipspool.intake.names import TOML, Kind, readable, stem
+from clipspool.intake.names import TOML, Kind, composed, readable, stem
 
 STILL_CHANGING = "it is still changing"
 
@@ -104,8 +104,22 @@ class _Table:
         own = {clip.name for clip in self.clips}
         self._by_stem = {target: s for target, s in self._by_target.items() if target not in own}
         self.shared = {s for target, s in self._by_stem.items() if claimants.get(target, 0) > 1}
+        self._respelled = self._find_respelled()
+
+    def _find_respelled(self) -> dict[str, Entry]:
+        """Give the last clip left the last sidecar left, where its name is only spelled otherwise."""
+        left = [clip for clip in self.clips if self._spelled_like(clip) is None]
+        spoken_for = {self._spelled_like(clip) for clip in self.clips}
+        free = [sidecar for sidecar in self.sidecars if sidecar not in spoken_for]
+        if len(left) != 1 or len(free) != 1:
+            return {}
+        names = {composed(left[0].name), composed(stem(left[0].name))}
+        return {left[0].name: free[0]} if composed(free[0].name[: -len(TOML)]) in names else {}
 
     def sidecar_of(self, clip: Entry) -> Entry | None:
+        return self._spelled_like(clip) or self._respelled.get(clip.name)
+
+    def _spelled_like(self, clip: Entry) -> Entry | None:
         return self._by_target.get(clip.name) or self._by_stem.get(stem(clip.name))
 
     def judge_clip(self, clip: Entry) -> Matched | Waits:
