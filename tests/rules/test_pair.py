@@ -73,6 +73,16 @@ def test_a_clip_waits_for_its_sidecar_in_silence_and_after_a_minute_aloud():
     assert "`a.mp4.toml` or `a.toml`" in late.reason
 
 
+@pytest.mark.parametrize(
+    ("letters", "said"), [(246, "246.toml` beside"), (250, "250.toml` beside"), (251, "shorten it")]
+)
+def test_only_sidecars_that_a_file_system_can_name_are_asked_for(letters, said):
+    name = f"{letters}".rjust(letters, "x")
+    late = waits(entry(f"{name}.mp4", since=0.0), now=60.0)
+    assert said in late.reason
+    assert (f"{name}.mp4.toml" in late.reason) == (letters == 246)
+
+
 def test_a_sidecar_without_its_clip_waits_likewise():
     assert not waits(entry("a.toml", since=0.0), now=59.0).is_problem
     late = waits(entry("a.toml", since=0.0), now=61.0)

@@ -8,6 +8,7 @@ from math import inf
 
 from clipspool.intake.names import TOML, Kind, composed, readable, stem
 
+_NAME_BYTES_MAX = 255
 STILL_CHANGING = "it is still changing"
 
 
@@ -167,7 +168,7 @@ class _Table:
         )
 
     def _without_sidecar(self, clip: Entry) -> Matched | Waits:
-        right = f"put `{readable(clip.name)}{TOML}` or `{readable(stem(clip.name))}{TOML}` beside it"
+        right = _what_would_serve(clip.name)
         if self._patience.sidecar_required:
             return self._wait(clip, f"it has no sidecar yet; {right}")
         if not self._defaults_serve:
@@ -190,3 +191,14 @@ class _Table:
         due = entry.since + self._patience.sidecar_wait_seconds
         is_due = self._now >= due
         return Waits(name or entry.name, reason, is_problem=is_due, look_at=inf if is_due else due)
+
+
+def _what_would_serve(clip: str) -> str:
+    names = [name + TOML for name in (clip, stem(clip)) if _can_be_named(name + TOML)]
+    if not names:
+        return "its name is too long for a sidecar beside it; shorten it"
+    return f"put {' or '.join(f'`{readable(name)}`' for name in names)} beside it"
+
+
+def _can_be_named(name: str) -> bool:
+    return len(name.encode(errors="surrogateescape")) <= _NAME_BYTES_MAX
