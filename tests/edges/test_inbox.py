@@ -165,6 +165,35 @@ def test_a_preallocated_clip_is_not_accepted_before_it_is_filled(bench):
     assert b.paths == ["a.mp4"]
 
 
+def tells_of_holes(path):
+    with path.open("wb") as file:
+        file.truncate(1 << 20)
+        return os.lseek(file.fileno(), 0, os.SEEK_HOLE) == 0
+
+
+def test_a_copy_in_several_streams_that_pauses_is_waited_for_while_its_middle_is_missing(bench, tmp_path):
+    """Every box is there; where nothing comes for a minute it goes on, for zeros may be meant."""
+    if not tells_of_holes(tmp_path / "file"):
+        pytest.skip("this file system does not tell of holes")
+    b = bench()
+    head = CLIP[: CLIP.index(b"mdat") - 4] + struct.pack(">I4s", 8 + (1 << 20), b"mdat")
+    for name in ("a.mp4", "b.mp4"):
+        with b.drop(name, data=head + b"first").open("rb+") as copy:
+            copy.seek(len(head) + (1 << 20) - 4)
+            copy.write(b"last")
+    b.settle()
+    assert b.accepted == []
+    assert "nothing was written yet from byte" in b.waiting()["a.mp4"].reason
+    assert not b.waiting()["a.mp4"].problem
+    with (b.path / "a.mp4").open("rb+") as copy:
+        copy.seek(len(head))
+        copy.write(b"m" * ((1 << 20) - 4))
+    b.settle()
+    assert b.paths == ["a.mp4"]
+    b.look(60.0)
+    assert b.paths == ["a.mp4", "b.mp4"]
+
+
 def test_a_clip_that_changes_while_it_is_looked_into_is_not_accepted_then(bench):
     def meddle(_fd):
         if not meddled:

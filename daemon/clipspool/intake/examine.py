@@ -19,7 +19,7 @@ from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
 from clipspool.intake.sidecar import BYTES_MAX, Layer, parse, too_large
 from clipspool.intake.terms import Rules, Unsure
 from clipspool.job import Problem, Reference, Request
-from clipspool.media.boxes import Complete, Incomplete, Unrecognised, completeness
+from clipspool.media.boxes import COPYING, Complete, Incomplete, Unrecognised, completeness
 from clipspool.root import Root
 from clipspool.work import REFERENCE
 
@@ -196,6 +196,8 @@ class Examination:
                     assert_never(verdict)
             if _stamp(file.fileno()) != pairing.stamp:
                 raise Changed(pairing.clip)
+            if not problems and now < due and (doubt := _hole_in(file.fileno(), pairing.stamp[SIZE])):
+                return Waits(pairing.clip, doubt, look_at=due, goes_on=True)
         answer = Wrong(tuple(problems)) if problems else facts
         self._verdicts[pairing.clip] = (pairing.stamp, answer)
         return answer
@@ -250,3 +252,12 @@ def _unusable(image: Entry | None) -> str:
 
 def _stamp(descriptor: int) -> Stamp:
     return stamp_of(os.fstat(descriptor))
+
+
+def _hole_in(descriptor: int, size: int) -> str:
+    """Tell of a part that was never written: a copy in several streams fills it later, or it is meant so."""
+    try:
+        hole = os.lseek(descriptor, 0, os.SEEK_HOLE)
+    except OSError:  # not every file system can tell
+        return ""
+    return f"nothing was written yet from byte {hole} on {COPYING}" if hole < size else ""
