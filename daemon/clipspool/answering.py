@@ -15,9 +15,10 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted
 from clipspool.journal.looks import Window
 from clipspool.looking import inbox_view, jobs_in_view
+from clipspool.news import News, NotRetired, Retired
 from clipspool.picking import Limits
 from clipspool.scheduler import Scheduler
-from clipspool.views import iso, status_json
+from clipspool.views import iso, status_json, text
 
 
 class Answering:
@@ -37,6 +38,19 @@ class Answering:
         self._window, self._looks = window, threading.Lock()
         self._limits, self._now = limits, now
         self._started_at = now()
+        self._not_put_away: dict[str, tuple[str, dict[str, Any]]] = {}
+        scheduler.listen(self.hear)
+
+    def hear(self, news: News) -> None:
+        """Remember which clips have ended and lie in their work folders still, in the scheduler's thread."""
+        match news:
+            case NotRetired(clip=clip, why=why):
+                reason = f"it has ended, but cannot be put away: {why}"
+                _, known = self._not_put_away.get(clip.id, ("", {"since": iso(self._now())}))
+                row = {"path": text(clip.path), "reason": reason, "since": known["since"], "problem": True}
+                self._not_put_away[clip.id] = (clip.inbox, row)
+            case Retired(clip=clip):
+                self._not_put_away.pop(clip.id, None)
 
     def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
         """Do what a command asks and give what it is told; raises Refused, and what the command raised."""
@@ -55,7 +69,10 @@ class Answering:
 
     def status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
         """Give the answer to `status`, within a turn; `most` bounds the waiting files of each inbox."""
-        views = [inbox_view(name, inbox, most) for name, inbox in self._inboxes.items()]
+        stuck: dict[str, list[dict[str, Any]]] = {}
+        for name, row in self._not_put_away.values():
+            stuck.setdefault(name, []).append(row)
+        views = [inbox_view(name, inbox, most, stuck.get(name, ())) for name, inbox in self._inboxes.items()]
         daemon = {"running": True, "pid": os.getpid(), "since": iso(self._started_at)}
         lanes = scheduler.workers.loads()
         return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon, lanes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from clipspool.job import Error, Held, Result, Reuse
@@ -28,6 +28,8 @@ class Prepared:
     """What was changed to make it fit, in words."""
     fingerprint: str = ""
     """Equal for two jobs that ask the provider for the same."""
+    media: dict[str, Any] = field(default_factory=dict)
+    """What is in the clip, where it changed after it was accepted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,14 @@ def new_id(now: float) -> str:
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(55, -5, -5))
 
 
+_DATED = (datetime(2, 1, 1, tzinfo=UTC).timestamp(), datetime(9999, 1, 1, tzinfo=UTC).timestamp())
+
+
+def has_date(seconds: float) -> bool:
+    """Tell whether Unix seconds have a date in every zone: calendars end with the years 1 and 9999."""
+    return _DATED[0] <= seconds < _DATED[1]
+
+
 def utc(seconds: float) -> datetime:
     """Turn Unix seconds into an aware time in UTC, whole milliseconds."""
     return datetime.fromtimestamp(round(seconds, 3), UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipspool.brake import read_brake
@@ -46,18 +47,24 @@ def jobs_in_view(journal: Journal, limits: Limits, now: float, most: int) -> dic
     }
 
 
-def inbox_view(name: str, inbox: Inbox, most: int | None = None) -> InboxView:
-    """Give an inbox as it is now; of what waits the first `most`, those that need somebody before others."""
+def inbox_view(
+    name: str, inbox: Inbox, most: int | None = None, stuck: Sequence[Mapping[str, Any]] = ()
+) -> InboxView:
+    """Give an inbox as it is now; of what waits the first `most`, those that need somebody before others.
+
+    `stuck` tells of clips that have ended and lie in it still; what is offline cannot say why.
+    """
     waiting = inbox.waiting
     first = waiting if most is None else sorted(waiting, key=lambda one: not one.problem)[:most]
+    shown = [
+        {"path": text(w.path), "reason": w.reason, "since": iso(w.since), "problem": w.problem} for w in first
+    ]
+    left = [] if inbox.state == "offline" else [dict(one) for one in stuck]
     return InboxView(
         name=name,
         state=inbox.state,
         detect=inbox.detect,
         reason=inbox.reason,
-        waiting=[
-            {"path": text(w.path), "reason": w.reason, "since": iso(w.since), "problem": w.problem}
-            for w in first
-        ],
-        waiting_count=len(waiting),
+        waiting=[*left, *shown][:most],
+        waiting_count=len(waiting) + len(left),
     )

@@ -393,7 +393,7 @@ class Scheduler:
             event = AnswerLost(done.trouble, {}) if is_out else StageFailed("BUG", done.trouble)
         event = self._owners.checked(job.id, event)
         if isinstance(event, Prepared):
-            self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns)
+            self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns, event.media)
             self.comparison.note(job, event)
         self._heed_cancel(self.happen(job, event))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from clipspool.files import OURS, parent, parts
-from clipspool.job import Clip, Job, job_id
+from clipspool.job import Clip, Job, has_date, job_id
 
 _CLIP_ID = re.compile(r"[0-9a-z]{1,32}")
 _VARIANT = re.compile(r"(_v[0-9]{1,4})?")
@@ -58,7 +58,7 @@ def _of_clip(name: str, clip: Any) -> Iterator[str]:
         yield "its sidecar lay elsewhere"
     if not isinstance(clip.source, str) or not _SOURCE.fullmatch(clip.source):
         yield "its clip has another name"
-    if not (_is_whole(clip.size) and _is_whole(clip.mtime_ns) and _is_number(clip.accepted_at)):
+    if not (_is_whole(clip.size) and _is_whole(clip.mtime_ns) and _is_moment(clip.accepted_at)):
         yield "a figure is none"
     if not (isinstance(clip.inbox, str) and isinstance(clip.media, dict)):
         yield "a field is of the wrong type"
@@ -76,7 +76,7 @@ def _of_jobs(clip: Clip, jobs: Any) -> Iterator[str]:
             yield "a variant is none"
         elif job.id != job_id(clip.id, job.variant):
             yield "a job is another clip's"
-        if not (_is_whole(job.priority) and _is_number(job.due_at)):
+        if not (_is_whole(job.priority) and _is_moment(job.due_at)):
             yield "a figure is none"
         yield from _of_request(job.request)
 
@@ -88,6 +88,8 @@ def _of_request(request: Any) -> Iterator[str]:
         if is_odd or not isinstance(value, kind) or not _fits(value):
             yield f"`{key}` of a request is of the wrong type, or too large"
             return
+    if request.not_before is not None and not _is_moment(request.not_before):
+        yield "`not_before` of a request has no date"
     for reference in request.references:
         if not _is_reference(reference):
             yield "a reference leads elsewhere"
@@ -115,6 +117,10 @@ def _fits(value: Any) -> bool:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _NUMBER_MAX
+
+
+def _is_moment(value: object) -> bool:
+    return _is_number(value) and has_date(value)  # type: ignore[arg-type]
 
 
 def _is_number(value: object) -> bool:

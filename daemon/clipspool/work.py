@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -163,11 +163,17 @@ def _read(spelled: str) -> Rel:
     return os.fsdecode(bytes.fromhex(spelled[1:])) if spelled.startswith("\0") else spelled
 
 
-def claim(root: Root, manifest: Manifest, references: Sequence[tuple[Rel, str]] = ()) -> None:
+def claim(
+    root: Root,
+    manifest: Manifest,
+    references: Sequence[tuple[Rel, str]] = (),
+    look_last: Callable[[], None] = lambda: None,
+) -> None:
     """Accept a clip: its work folder first, durable, then one rename for the clip and one for its sidecar.
 
-    `references` are (path in the inbox, name in the work folder): copied, not consumed. A crash leaves the
-    clip in the inbox or in work, whole. Raises FileNotFoundError when the clip or its sidecar went away,
+    `references` are (path in the inbox, name in the work folder): copied, not consumed. `look_last` is called
+    right before the clip's rename: making the folder takes a sync, and copies take their time. A crash leaves
+    the clip in the inbox or in work, whole. Raises FileNotFoundError when the clip or its sidecar went away,
     FileExistsError when the id is taken.
     """
     clip = manifest.clip
@@ -182,6 +188,7 @@ def claim(root: Root, manifest: Manifest, references: Sequence[tuple[Rel, str]] 
             reach("accepting")
             for path, name in references:
                 root.copy(path, root, join(home, name))
+            look_last()
             rename_new(name_of(clip.path), source, clip.source, folder)
             reach("accepted")
             if clip.sidecar is not None and parent(clip.sidecar) == parent(clip.path):

@@ -47,16 +47,59 @@ def test_what_goes_away_at_the_last_instant_leaves_no_half_claim(bench, monkeypa
     monkeypatch.setattr(Root, "create_in", vanish)
     bench.look(3.0)
     monkeypatch.setattr(Root, "create_in", real)
-    if name == "a.mp4.toml":  # the clip had been renamed already: it is accepted, as it was examined
-        assert bench.paths == ["a.mp4"]
-    else:
-        assert bench.paths == []
-        assert work_folders(bench) == []
-        bench.write("w.png", b"png")
-        bench.drop("a.mp4", sidecar=SIDECAR + 'references = ["w.png"]\n')
-        bench.settle()
-        assert bench.paths == ["a.mp4"]
+    assert bench.paths == []
+    assert work_folders(bench) == []
+    bench.write("w.png", b"png")
+    bench.drop("a.mp4", sidecar=SIDECAR + 'references = ["w.png"]\n')
+    bench.settle()
+    assert bench.paths == ["a.mp4"]
     assert len(work_folders(bench)) == 1
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mp4.toml"])
+@pytest.mark.parametrize("by", ["file", "link", "folder"])
+def test_what_is_exchanged_while_the_work_folder_is_made_is_not_taken_for_what_was_examined(
+    bench, monkeypatch, tmp_path, name, by
+):
+    """Making the folder takes a sync: a race of renames won some of these before the last look was there."""
+    real = Root.create_in
+    (tmp_path / "precious.mp4").write_bytes(b"precious")
+
+    def exchange(self, file, folder):
+        old = bench.path / name
+        if old.exists() and not old.is_symlink() and old.is_file():
+            old.rename(bench.path / "_kept")
+            match by:
+                case "file":
+                    old.write_bytes((bench.path / "_kept").read_bytes() + b"\n" * 8)
+                case "link":
+                    old.symlink_to(tmp_path / "precious.mp4")
+                case "folder":
+                    old.mkdir()
+        return real(self, file, folder)
+
+    bench.drop("a.mp4")
+    bench.look()
+    monkeypatch.setattr(Root, "create_in", exchange)
+    bench.look(3.0)
+    monkeypatch.setattr(Root, "create_in", real)
+    assert bench.accepted == []
+    assert work_folders(bench) == []
+    assert (bench.path / "a.mp4").exists()
+    assert (tmp_path / "precious.mp4").read_bytes() == b"precious"
+
+
+def test_a_sidecar_that_goes_after_its_clip_was_taken_does_not_undo_the_claim(bench, monkeypatch):
+    real = work.rename_new
+
+    def vanish(name, *rest):
+        real(name, *rest)
+        (bench.path / "a.mp4.toml").unlink(missing_ok=True)
+
+    monkeypatch.setattr(work, "rename_new", vanish)
+    bench.drop("a.mp4")
+    bench.settle()
+    assert bench.paths == ["a.mp4"]
 
 
 @pytest.mark.parametrize("trouble", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE])

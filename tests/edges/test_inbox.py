@@ -165,6 +165,35 @@ def test_a_preallocated_clip_is_not_accepted_before_it_is_filled(bench):
     assert b.paths == ["a.mp4"]
 
 
+def tells_of_holes(path):
+    with path.open("wb") as file:
+        file.truncate(1 << 20)
+        return os.lseek(file.fileno(), 0, os.SEEK_HOLE) == 0
+
+
+def test_a_copy_in_several_streams_that_pauses_is_waited_for_while_its_middle_is_missing(bench, tmp_path):
+    """Every box is there; where nothing comes for a minute it goes on, for zeros may be meant."""
+    if not tells_of_holes(tmp_path / "file"):
+        pytest.skip("this file system does not tell of holes")
+    b = bench()
+    head = CLIP[: CLIP.index(b"mdat") - 4] + struct.pack(">I4s", 8 + (1 << 20), b"mdat")
+    for name in ("a.mp4", "b.mp4"):
+        with b.drop(name, data=head + b"first").open("rb+") as copy:
+            copy.seek(len(head) + (1 << 20) - 4)
+            copy.write(b"last")
+    b.settle()
+    assert b.accepted == []
+    assert "nothing was written yet from byte" in b.waiting()["a.mp4"].reason
+    assert not b.waiting()["a.mp4"].problem
+    with (b.path / "a.mp4").open("rb+") as copy:
+        copy.seek(len(head))
+        copy.write(b"m" * ((1 << 20) - 4))
+    b.settle()
+    assert b.paths == ["a.mp4"]
+    b.look(60.0)
+    assert b.paths == ["a.mp4", "b.mp4"]
+
+
 def test_a_clip_that_changes_while_it_is_looked_into_is_not_accepted_then(bench):
     def meddle(_fd):
         if not meddled:
@@ -300,6 +329,35 @@ def test_a_missing_reference_is_a_problem_until_it_comes(bench):
     assert b.lying() == ["w.png"]
 
 
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_that_a_mac_spelled_otherwise_are_found(bench, forms):
+    """An archive that a Mac packed holds é as two letters, and what is typed holds it as one."""
+    typed, named = (unicodedata.normalize(form, "caf\u00e9") for form in forms)
+    b = bench()
+    b.write(f"{named}.png", b"png")
+    b.write(f"{typed}.toml", SIDECAR + f'references = ["{typed}.png"]\n')
+    b.drop(f"{named}.mp4", sidecar=None)
+    b.settle()
+    assert b.paths == [f"{named}.mp4"]
+    assert b.accepted[0].clip.sidecar == f"{typed}.toml"
+    assert b.accepted[0].jobs[0].request.references[0].name == f"{named}.png"
+    assert b.lying() == [f"{named}.png"]
+
+
+def test_a_reference_too_large_for_any_image_is_not_copied_and_keeps_no_other_clip_waiting(bench):
+    b = bench()
+    with b.write("w.png", b"png").open("rb+") as image:
+        image.truncate(1 << 40)
+    b.drop("a.mp4", sidecar=SIDECAR + 'references = ["w.png"]\n')
+    b.drop("b.mp4")
+    b.settle()
+    assert b.paths == ["b.mp4"]
+    assert "`references` names `w.png`, which is larger than 256 MB" in b.note("a.mp4")
+    b.write("w.png", b"a smaller one")
+    b.settle()
+    assert b.paths == ["b.mp4", "a.mp4"]
+
+
 @pytest.mark.parametrize("kind", ["link", "folder", "fifo", "linked folder"])
 def test_a_reference_is_only_ever_a_regular_file_beneath_the_inbox(bench, tmp_path, kind):
     secret = tmp_path / "elsewhere"
@@ -369,6 +427,20 @@ def test_a_clip_that_came_back_under_the_same_name_is_another_clip(bench):
         b.settle()
     assert b.paths == ["a.mp4", "a.mp4"]
     assert len({told.clip.id for told in b.accepted}) == 2
+
+
+@pytest.mark.parametrize(("name", "most"), [("d", 65), ("d" * 250, 14)])
+def test_folders_nested_too_deep_are_said_and_what_lies_above_them_is_taken(bench, name, most):
+    b = bench()
+    deepest = "/".join([name] * most)
+    b.drop(f"{deepest}/a.mp4")
+    b.drop(f"{deepest}/{name}/b.mp4")
+    b.settle()
+    assert b.paths == [f"{deepest}/a.mp4"]
+    assert "nested too deep" in b.waiting()[deepest].reason
+    shutil.rmtree(b.path / deepest / name)
+    b.look(30.0)
+    assert deepest not in b.waiting()
 
 
 def test_what_lies_in_our_own_folders_is_never_looked_at(bench):
@@ -535,8 +607,8 @@ def test_a_clip_whose_claim_was_cut_off_by_a_vanishing_mount_is_told_of_when_it_
     b = bench()
     real = sys.modules["clipspool.intake.accept"].claim
 
-    def cut(root, manifest, references=()):
-        real(root, manifest, references)
+    def cut(*claimed):
+        real(*claimed)
         raise Unavailable(116, "stale")
 
     monkeypatch.setattr("clipspool.intake.accept.claim", cut)
@@ -753,10 +825,13 @@ def test_a_clip_on_which_the_decoder_gave_up_is_looked_at_again_by_itself_more_a
         {"lies_at": "../../precious.mp4"},
         {"media": "none"},
         {"job": {"id": "another"}},
+        {"accepted_at": 1e12},
         {"job": {"due_at": float("inf")}},
+        {"job": {"due_at": 1e12}},
         {"job": {"variant": "/../x"}},
         {"job": {"request": {"prompt": 5, "model": "m", "seed": 1}}},
         {"job": {"request": {"prompt": "x", "model": "m", "seed": 1 << 70}}},
+        {"job": {"request": {"prompt": "x", "model": "m", "seed": 1, "not_before": 1e12}}},
         {"job": {"request": {"prompt": "x", "model": "m", "seed": 1, "references": [{"file": "../../x"}]}}},
     ],
     ids=str,

@@ -1,6 +1,9 @@
 """Notes to editors on a real disk: they appear, change and go away, and harm nothing else."""
 
+import ctypes
 import os
+import struct
+from contextlib import contextmanager
 
 import pytest
 
@@ -132,6 +135,36 @@ def test_a_file_of_somebody_elses_with_such_a_name_is_left_alone(bench):
     assert bench.note("thesis") == "my own notes"
 
 
+@pytest.mark.parametrize("kind", ["file", "large", "link", "fifo"])
+def test_what_is_not_our_note_is_not_written_over_nor_removed_though_a_clip_beside_it_is_wrong(bench, kind):
+    theirs = bench.path / "a.mp4.problem.txt"
+    if kind == "link":
+        theirs.symlink_to("elsewhere")
+    elif kind == "fifo":
+        os.mkfifo(theirs)
+    else:
+        theirs.write_text("my own words\n" * (1 if kind == "file" else 40_000))
+    before = theirs.lstat()
+    bench.drop("a.mp4", sidecar="nonsense")
+    bench.settle()
+    assert bench.waiting()["a.mp4"].problem
+    bench.write("a.mp4.toml", SIDECAR)
+    bench.settle()
+    assert bench.paths == ["a.mp4"]
+    after = theirs.lstat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_note_that_its_editor_wrote_over_is_theirs(bench):
+    bench.drop("a.mp4", sidecar="nonsense")
+    bench.settle()
+    bench.write("a.mp4.problem.txt", "what I have to ask them tomorrow")
+    bench.write("a.mp4.toml", SIDECAR)
+    bench.settle()
+    assert bench.paths == ["a.mp4"]
+    assert bench.note("a.mp4") == "what I have to ask them tomorrow"
+
+
 def test_a_note_that_cannot_be_written_is_no_harm(bench):
     (bench.path / "a.mp4.problem.txt").mkdir()
     bench.drop("a.mp4", sidecar="nonsense")
@@ -160,6 +193,52 @@ def test_a_note_tells_no_address_of_a_reference(bench):
     bench.drop("a.mp4", sidecar=SIDECAR + 'references = ["http://example.com/x.png?signature=topsecret"]\n')
     bench.settle()
     assert "topsecret" not in bench.note("a.mp4")
+
+
+@contextmanager
+def as_others():
+    """Let this thread be one that file modes apply to, root or not."""
+    libc = ctypes.CDLL(None)
+    header = struct.pack("Ii", 0x20080522, 0)
+    had = ctypes.create_string_buffer(24)
+    libc.capget(header, had)
+    words = struct.unpack("6I", had.raw)
+    libc.capset(header, struct.pack("6I", 0, *words[1:3], 0, *words[4:]))
+    try:
+        yield
+    finally:
+        libc.capset(header, had)
+
+
+@pytest.mark.parametrize(("name", "what"), [("a.mp4", "it"), ("a.mp4.toml", "sidecar"), ("w.png", "image")])
+def test_a_note_names_the_very_file_that_cannot_be_read(bench, name, what):
+    bench.write("w.png", b"png")
+    bench.drop("a.mp4", sidecar=SIDECAR + 'references = ["w.png"]\n')
+    bench.drop("b.mp4")
+    (bench.path / name).chmod(0)
+    with as_others():
+        bench.settle()
+        assert bench.paths == ["b.mp4"]
+        spelled = "  - it" if what == "it" else f"{what} `{name}`"
+        assert f"{spelled} cannot be read or moved: permission denied" in bench.note("a.mp4")
+        (bench.path / name).chmod(0o644)
+        bench.settle()
+    assert bench.paths == ["b.mp4", "a.mp4"]
+    assert bench.note("a.mp4") is None
+
+
+def test_a_folder_of_which_only_the_names_can_be_read_is_said_and_read_once_it_is_mended(bench):
+    """As `chmod -R 644` leaves it."""
+    bench.drop("day/a.mp4")
+    (bench.path / "day").chmod(0o644)
+    with as_others():
+        bench.settle()
+        assert "cannot be opened: Permission denied" in bench.waiting()["day"].reason
+        (bench.path / "day").chmod(0o755)
+        bench.settle()
+        bench.settle()
+    assert bench.paths == ["day/a.mp4"]
+    assert "day" not in bench.waiting()
 
 
 def test_a_clip_that_cannot_be_read_says_so_and_is_tried_again(bench, monkeypatch):

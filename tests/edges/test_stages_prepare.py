@@ -1,5 +1,6 @@
 """What is made ready before anything is spent, on a real disk with the real decoder."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -114,6 +115,48 @@ def test_a_clip_that_fits_is_sent_as_it_is_and_leaves_no_paper(place):
     assert isinstance(source, Inline)
     with source.open() as file:
         assert file.read() == (one.work / "clip.mp4").read_bytes()
+
+
+def probed(one):
+    with (one.work / "clip.mp4").open("rb") as file:
+        return one.decoder.probe(file.fileno()).to_dict()
+
+
+def test_a_clip_that_grew_after_it_was_taken_is_looked_into_again_before_it_is_priced(place, clips):
+    """A recorder that paused and went on: what it holds, and so what it costs, is not what was accepted."""
+    one = place("plain.mp4", catalog=Catalog.load())
+    one.clip = replace(one.clip, sha256="of the shorter", media=probed(one))
+    assert one.prepare().credits_estimated == pytest.approx(15.0)
+    (one.work / "clip.mp4").write_bytes(media_clip(clips, "two_seconds.mp4").read_bytes())
+    done = one.prepare()
+    assert done.credits_estimated == pytest.approx(30.0)
+    assert done.media["seconds"] == pytest.approx(2.0)
+    assert done.sha256 != "of the shorter"
+
+
+def test_a_clip_that_was_cut_after_it_was_taken_is_not_sent(place):
+    one = place("plain.mp4", catalog=Catalog.load())
+    whole = (one.work / "clip.mp4").read_bytes()
+    (one.work / "clip.mp4").write_bytes(whole[: len(whole) // 2])
+    done = one.prepare()
+    assert isinstance(done, Failed)
+    assert (done.error.code, done.error.what_to_do[:6]) == ("MEDIA.INCOMPLETE", "Export")
+
+
+@pytest.mark.parametrize("by", ["link", "folder", "fifo"])
+def test_what_was_exchanged_for_no_file_at_the_instant_it_was_taken_fails_and_is_put_away(
+    place, tmp_path, by
+):
+    one = place("plain.mp4")
+    clip = one.work / "clip.mp4"
+    precious = clip.rename(tmp_path / "precious.mp4")
+    {"link": lambda: clip.symlink_to(precious), "folder": clip.mkdir, "fifo": lambda: os.mkfifo(clip)}[by]()
+    done = one.prepare()
+    assert isinstance(done, Failed)
+    assert done.error.code == "CLIP.NOT_A_FILE"
+    retired = retire(one.clip, [replace(one.job, state=State.FAILED, error=done.error)], one.bay)
+    assert retired.lies_at == "_failed/plain.mp4"
+    assert precious.is_file()
 
 
 def test_a_clip_that_does_not_fit_is_made_to_once(place):

@@ -105,6 +105,32 @@ def test_where_a_name_is_taken_all_that_belongs_together_gets_the_next(bench, ta
     assert "_failed/day/shot-2.mp4.error.toml" in lying(bench.path)
 
 
+@pytest.mark.parametrize("kind", ["folder", "link", "large"])
+def test_where_no_note_can_be_written_all_that_belongs_together_gets_the_next_name(bench, kind):
+    note = bench.path / "_failed/day/shot.mp4.error.toml"
+    note.parent.mkdir(parents=True)
+    {
+        "folder": note.mkdir,
+        "link": lambda: note.symlink_to("nowhere"),
+        "large": lambda: note.write_bytes(b"x" * (2 << 20)),
+    }[kind]()
+    assert end(bench, FAILED).lies_at == "_failed/day/shot-2.mp4"
+
+
+@pytest.mark.parametrize(("job", "home"), [(DONE, "_done"), (FAILED, "_failed")])
+def test_a_link_to_the_same_file_where_a_source_is_to_lie_is_another_clip(bench, job, home):
+    """An editor, or a tool that looks for duplicates, linked what was done before into the inbox again."""
+    (bench.path / home / "day").mkdir(parents=True)
+    os.link(bench.work / "clip.mp4", bench.path / home / "day/shot.mp4")
+    (bench.path / home / "day/shot.toml").write_bytes(b"of the first")
+    ours = (bench.work / "sidecar.toml").read_bytes()
+    clip = end(bench, job)
+    assert (clip.lies_at, clip.sidecar_lies_at) == (f"{home}/day/shot-2.mp4", f"{home}/day/shot-2.toml")
+    there = lying(bench.path)
+    assert (there[f"{home}/day/shot.toml"], there[f"{home}/day/shot-2.toml"]) == (b"of the first", ours)
+    assert there[f"{home}/day/shot.mp4"] == there[f"{home}/day/shot-2.mp4"]
+
+
 def test_by_setting_a_delivered_source_is_deleted_and_a_failed_one_is_kept(tmp_path):
     bench = Bench(tmp_path, keeps_sources=False)
     assert end(bench, DONE).lies_at is None

@@ -27,6 +27,27 @@ def test_sub_folders_are_kept_in_the_outbox_and_in_done(bay):
     assert "_done/day 1/åäö/shot.mp4" in bay.lying()
 
 
+def test_a_source_that_cannot_be_put_away_is_told_of_until_it_is(bay):
+    (bay.inbox / "_done").mkdir()
+    bay.write("_done/day", "a file where a folder is needed")
+    bay.start()
+    bay.drop("day/shot.mp4")
+
+    def waiting():
+        return [(one["path"], one["reason"]) for one in bay.told("status")["inboxes"][0]["waiting"]]
+
+    bay.until(waiting, what="it is told of")
+    ((path, reason),) = waiting()
+    assert path == "day/shot.mp4"
+    assert "cannot be put away" in reason
+    assert "_done/day" in reason
+    assert "cannot be put away" in bay.call("status").stdout
+    (bay.inbox / "_done/day").unlink()
+    bay.until_retired()
+    bay.until(lambda: not waiting(), what="nothing is told of any more")
+    assert bay.lying() == ["_done/day/shot.mp4", "_done/day/shot.toml"]
+
+
 def test_each_variant_gives_one_result_and_the_clip_waits_for_all(bay):
     bay.start()
     bay.drop("shot.mp4", 'prompt = "winter"\n[[variant]]\nseed = 1\n[[variant]]\nprompt = "dusk"\nseed = 2\n')

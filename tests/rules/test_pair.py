@@ -46,12 +46,41 @@ def test_letters_have_to_be_the_same_but_for_the_suffix():
     assert judge("A.MP4", "A.MP4.toml") == [Matched("A.MP4", "A.MP4.toml")]
 
 
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize("style", [".toml", ".mp4.toml"])
+@pytest.mark.parametrize(("clip", "sidecar"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_a_name_that_a_mac_spells_otherwise_is_the_same_name(clip, sidecar, style):
+    assert NAMES.base(f"{clip}.mp4") == NAMES.base(f"{sidecar}{style}")
+    assert judge(f"{clip}.mp4", f"{sidecar}{style}") == [Matched(f"{clip}.mp4", f"{sidecar}{style}")]
+
+
+def test_of_two_spellings_each_clip_has_the_sidecar_that_is_spelled_like_it():
+    both = [f"{stem}{suffix}" for stem in (COMPOSED, DECOMPOSED) for suffix in (".mp4", ".toml")]
+    assert {(m.clip, m.sidecar) for m in judge(*both)} == {tuple(both[:2]), tuple(both[2:])}
+    answers = {getattr(one, "clip", None) or one.name: one for one in judge(*both[:3])}
+    assert answers[both[0]] == Matched(*both[:2])
+    assert isinstance(answers[both[2]], Waits)
+    assert all(isinstance(one, Waits) for one in judge(both[0], f"{COMPOSED}.mov", both[3]))
+
+
 def test_a_clip_waits_for_its_sidecar_in_silence_and_after_a_minute_aloud():
     clip = entry("a.mp4", since=0.0)
     assert (waits(clip, now=59.9).is_problem, waits(clip, now=59.9).look_at) == (False, 60.0)
     late = waits(clip, now=60.0)
     assert (late.is_problem, late.look_at) == (True, inf)
     assert "`a.mp4.toml` or `a.toml`" in late.reason
+
+
+@pytest.mark.parametrize(
+    ("letters", "said"), [(246, "246.toml` beside"), (250, "250.toml` beside"), (251, "shorten it")]
+)
+def test_only_sidecars_that_a_file_system_can_name_are_asked_for(letters, said):
+    name = f"{letters}".rjust(letters, "x")
+    late = waits(entry(f"{name}.mp4", since=0.0), now=60.0)
+    assert said in late.reason
+    assert (f"{name}.mp4.toml" in late.reason) == (letters == 246)
 
 
 def test_a_sidecar_without_its_clip_waits_likewise():
@@ -113,9 +142,9 @@ def test_what_has_not_settled_waits():
 
 
 def test_empty_files_are_a_problem_after_a_minute():
-    empty = entry("a.mp4", is_empty=True, is_settled=False)
+    empty = entry("a.mp4", size=0, is_settled=False)
     assert [waits(empty, "a.toml", now=n).is_problem for n in (59.0, 60.0)] == [False, True]
-    empty = entry("a.toml", is_empty=True, is_settled=False)
+    empty = entry("a.toml", size=0, is_settled=False)
     assert [waits("a.mp4", empty, now=n).is_problem for n in (59.0, 60.0)] == [False, True]
 
 

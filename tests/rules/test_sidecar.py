@@ -179,6 +179,8 @@ def test_the_line_of_a_variant_is_its_own():
         ("not_before = 2026-12-01", "only a date"),
         ('not_before = "2026-12-01T22:00:00Z"', "without quotes"),
         ("not_before = 22:00:00", "a date or time"),
+        ("not_before = 9999-12-31T23:59:59-23:59", "beyond the calendar"),
+        ("not_before = 0001-01-01T00:00:00+23:59", "beyond the calendar"),
         ("extra = 1", "a table"),
         ("extra.a = nan", "finite"),
         ("extra.a = 2026-12-01", "in quotes"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from clipspool.files import Rel, join, sync_folder
-from clipspool.intake.examine import Changed, Ready
+from clipspool.intake.examine import Changed, Pairing, Ready
 from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
 from clipspool.intake.terms import Accepted, Rules
 from clipspool.job import Clip, Job, job_id, new_id
@@ -28,21 +28,17 @@ class Acceptance:
 
     def accept(self, ready: Ready) -> Accepted:
         """Claim a clip. Raises Changed, or OSError when it could not be taken: then it lies where it was."""
-        pairing = ready.pairing
-        self._expect(pairing.clip, pairing.stamp)
-        if pairing.sidecar is not None and pairing.sidecar_stamp is not None:
-            self._expect(pairing.sidecar, pairing.sidecar_stamp)
         for _ in range(_IDS_TRIED_MAX):
             manifest = self._manifest(ready)
             self._unsure.append(manifest)
             try:
-                claim(self._root, manifest, ready.copies)
+                claim(self._root, manifest, ready.copies, lambda: self._expect_all(ready.pairing))
             except Unavailable:
                 raise  # `make_sure` tells, once the folder is back
             except FileExistsError:  # the id is another clip's, whose folder is not ours to touch
                 self._unsure.remove(manifest)
                 continue
-            except OSError:
+            except (Changed, OSError):
                 if not self._resolve(manifest):
                     raise
             self._unsure.remove(manifest)
@@ -73,6 +69,11 @@ class Acceptance:
 
     def _is_claimed(self, manifest: Manifest) -> bool:
         return self._root.exists(join(folder_of(manifest.clip.id), manifest.clip.source))
+
+    def _expect_all(self, pairing: Pairing) -> None:
+        self._expect(pairing.clip, pairing.stamp)
+        if pairing.sidecar is not None and pairing.sidecar_stamp is not None:
+            self._expect(pairing.sidecar, pairing.sidecar_stamp)
 
     def _expect(self, path: Rel, stamp: Stamp) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):

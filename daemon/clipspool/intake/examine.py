@@ -19,7 +19,7 @@ from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
 from clipspool.intake.sidecar import BYTES_MAX, Layer, parse, too_large
 from clipspool.intake.terms import Rules, Unsure
 from clipspool.job import Problem, Reference, Request
-from clipspool.media.boxes import Complete, Incomplete, Unrecognised, completeness
+from clipspool.media.boxes import COPYING, Complete, Incomplete, Unrecognised, completeness
 from clipspool.root import Root
 from clipspool.work import REFERENCE
 
@@ -28,6 +28,8 @@ Check = Callable[[Request, dict[str, Any]], list[Problem]]
 Inspect = Callable[[int], tuple[dict[str, Any], list[Problem]]]
 """Looks into an open clip by its descriptor: media facts, and why it is no clip at all. May raise Unsure."""
 
+IMAGE_BYTES_MAX = 256 << 20
+"""8,000 x 8,000 pixels that nothing compresses; each image is copied while the inbox's other clips wait."""
 _AGAIN_SECONDS = 10.0
 _AGAIN_SECONDS_MAX = 3600.0
 
@@ -194,6 +196,8 @@ class Examination:
                     assert_never(verdict)
             if _stamp(file.fileno()) != pairing.stamp:
                 raise Changed(pairing.clip)
+            if not problems and now < due and (doubt := _hole_in(file.fileno(), pairing.stamp[SIZE])):
+                return Waits(pairing.clip, doubt, look_at=due, goes_on=True)
         answer = Wrong(tuple(problems)) if problems else facts
         self._verdicts[pairing.clip] = (pairing.stamp, answer)
         return answer
@@ -221,14 +225,11 @@ class Examination:
         for wanted in dict.fromkeys(w for draft in made for w in draft.references if not w.is_address):
             path = next((path for path in wanted.paths() if self._entry(path) is not None), wanted.entry)
             image = self._entry(path)
-            if image is None or not image.is_regular:
-                trouble = (
-                    "which is not in the inbox (yet)" if image is None else "which is a link or a device"
-                )
+            if trouble := _unusable(image):
                 problems.append(
                     Problem(f"names `{readable(path)}`, {trouble}", key="references", file=wanted.file)
                 )
-            elif not image.is_settled:
+            elif image is not None and not image.is_settled:
                 due = image.since + self._rules.sidecar_wait_seconds
                 trouble = "empty" if image.is_empty else "still changing"
                 reason = f"its reference image `{readable(path)}` is {trouble}"
@@ -239,5 +240,24 @@ class Examination:
         return found
 
 
+def _unusable(image: Entry | None) -> str:
+    if image is None:
+        return "which is not in the inbox (yet)"
+    if not image.is_regular:
+        return "which is a link or a device"
+    if image.size > IMAGE_BYTES_MAX:
+        return f"which is larger than {IMAGE_BYTES_MAX >> 20} MB; export the image smaller"
+    return ""
+
+
 def _stamp(descriptor: int) -> Stamp:
     return stamp_of(os.fstat(descriptor))
+
+
+def _hole_in(descriptor: int, size: int) -> str:
+    """Tell of a part that was never written: a copy in several streams fills it later, or it is meant so."""
+    try:
+        hole = os.lseek(descriptor, 0, os.SEEK_HOLE)
+    except OSError:  # not every file system can tell
+        return ""
+    return f"nothing was written yet from byte {hole} on {COPYING}" if hole < size else ""

@@ -20,6 +20,7 @@ from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
 from clipspool.intake.names import readable
 from clipspool.intake.notes import Notes, in_words, sentence
 from clipspool.intake.pair import STILL_CHANGING, Matched, Patience, Waits, pair
+from clipspool.intake.references import SUFFIXES
 from clipspool.intake.scan import Folder
 from clipspool.intake.terms import Accepted, Rules, Waiting
 from clipspool.intake.tree import Group, Tree
@@ -222,7 +223,7 @@ class Judge:
             raise trouble
         path = join(folder.rel, match.clip)
         if isinstance(trouble, OSError):
-            reason = in_words(trouble)
+            reason = in_words(trouble, _subject(trouble, match))
             return _Stay(path, reason, (Problem(reason),), is_stuck=True)
         self._tree.suspect(folder.rel, [name for name in (match.clip, match.sidecar) if name], now)
         return _Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
@@ -327,6 +328,13 @@ class Judge:
                 self._root.clear_temporaries(folder.rel, tuple(folder.temporaries), self._now())
             if fresh := folder.take_fresh_notes():
                 self._notes.clear_strays(folder.rel, fresh, folder.waiting_names())
+
+
+def _subject(trouble: OSError, match: Matched) -> str:
+    name = trouble.filename if isinstance(trouble.filename, str) else ""
+    if name == match.sidecar:
+        return f"its sidecar `{readable(name)}`"
+    return f"its reference image `{readable(name)}`" if name.lower().endswith(SUFFIXES) else "it"
 
 
 def _stay(path: Rel, waits: Waits, *, is_stuck: bool = False) -> _Stay:

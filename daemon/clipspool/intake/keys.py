@@ -11,7 +11,7 @@ from datetime import date, datetime, time
 from typing import Any, get_args
 
 from clipspool.intake.references import trouble_with
-from clipspool.job import Finish, FinishSize, LongClips
+from clipspool.job import Finish, FinishSize, LongClips, has_date
 
 PROMPT_UNITS_MAX = 1000
 SEED_MAX = 2**32 - 1
@@ -160,6 +160,8 @@ def _not_before(value: Any) -> Trouble:
         return f"has to be {right}; it is {'only a date' if isinstance(value, date) else kind_of(value)}"
     if value.tzinfo is None:
         return f"has to be {right}; its zone is missing"
+    if not has_date(value.timestamp()):
+        return f"has to be {right}; its year is beyond the calendar"
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from unicodedata import normalize
 
 from clipspool.files import Rel, join
 from clipspool.intake.lines import line_of
@@ -29,8 +30,12 @@ class Wanted:
         return is_address(self.entry)
 
     def paths(self) -> tuple[Rel, ...]:
-        """Where the image may lie: beside the file that names it, else counted from the inbox's root."""
-        return tuple(dict.fromkeys((join(self.folder, self.entry), self.entry)))
+        """Where the image may lie: beside the file that names it, else counted from the inbox's root.
+
+        A name that a Mac wrote may be decomposed (NFD), what is typed hardly ever is.
+        """
+        entries = [self.entry, normalize("NFC", self.entry), normalize("NFD", self.entry)]
+        return tuple(dict.fromkeys(path for one in entries for path in (join(self.folder, one), one)))
 
 
 @dataclass(frozen=True, slots=True)

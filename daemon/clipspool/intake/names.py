@@ -97,13 +97,21 @@ class Names:
         return inner if self.is_clip(inner) else None
 
     def base(self, name: str) -> str:
-        """Give what a clip, its sidecars and its temporary siblings share: they are judged together."""
+        """Give what a clip, its sidecars and its temporary siblings share: they are judged together.
+
+        It is composed (NFC): what comes from a Mac may be spelled otherwise than what comes from elsewhere.
+        """
         inner = self.awaited(name) or name
         if inner.lower().endswith(TOML):
             inner = inner[: -len(TOML)]
         while self.is_clip(inner):
             inner = stem(inner)
-        return inner
+        return composed(inner)
+
+
+def composed(name: str) -> str:
+    """Give the one spelling (NFC) of names that look and sort the same: `é` is one letter in it, not two."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _suffix(name: str) -> str:

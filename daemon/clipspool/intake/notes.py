@@ -65,19 +65,22 @@ def sentence(problem: Problem) -> str:
     return f"{', '.join(where)}: {message}" if where else message
 
 
-def in_words(error: OSError) -> str:
-    """Say why a file cannot be taken, as its editor may understand it."""
+def in_words(error: OSError, what: str = "it") -> str:
+    """Say why a clip, or `what` belongs to it, cannot be taken, as its editor may understand it."""
     if isinstance(error, NotRegular):
-        return "it is not a file but a link or a device; put the file itself here"
+        return f"{what} is not a file but a link or a device; put the file itself here"
     if isinstance(error, PermissionError):
-        return "it cannot be read or moved: permission denied; make it and its folder writable for clipspool"
+        return (
+            f"{what} cannot be read or moved: permission denied; "
+            "make it and its folder writable for clipspool"
+        )
     if error.errno == errno.EXDEV:
         # Taking it is one rename, and so belongs to one clipspool or to none; a copy would be neither.
         return (
             "its folder lies on another disk or share than the inbox, from where it cannot be taken whole; "
             "move it into the inbox itself, or have the operator make this folder an inbox of its own"
         )
-    return f"it cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"
+    return f"{what} cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"
 
 
 class Notes:
@@ -92,12 +95,18 @@ class Notes:
         self._is_writable = True
 
     def put(self, path: Rel, problems: Sequence[Problem]) -> None:
-        """Say beside a file what is wrong with it. Raises Unavailable; any other trouble is logged once."""
+        """Say beside a file what is wrong with it, never in the place of what is not our note.
+
+        Raises Unavailable; any other trouble is logged once.
+        """
         note, text = join(parent(path), note_name(name_of(path))), self._written(path, problems)
         if self._said.get(note) == hash(text):
             return
         try:
-            if self._text(note) != text:
+            there = self._text(note)
+            if not (there or "").startswith(_BEGINNING) and self._root.exists(note):
+                raise FileExistsError(errno.EEXIST, "something else has its name")
+            if there != text:
                 self._root.replace(note, text.encode(errors="replace"))
                 log.info(
                     "problem_noted", inbox=self._inbox, clip=readable(path), problem=sentence(problems[0])
@@ -119,7 +128,7 @@ class Notes:
         """Take back a file's note, of this run or among the names `present`. Raises Unavailable."""
         name = note_name(name_of(path))
         note = join(parent(path), name)
-        if self._said.pop(note, None) is not None or (name in present and self._is_ours(note)):
+        if (self._said.pop(note, None) is not None or name in present) and self._is_ours(note):
             self._remove(note)
 
     def clear_strays(self, folder: Rel, found: Iterable[str], waiting: Iterable[str]) -> None:
@@ -130,8 +139,8 @@ class Notes:
         kept = {note_name(name) for name in waiting}
         for name in set(found) - kept:
             note = join(folder, name)
-            if note in self._said or self._is_ours(note):
-                self._said.pop(note, None)
+            self._said.pop(note, None)
+            if self._is_ours(note):
                 self._remove(note)
 
     def _is_ours(self, note: Rel) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from clipspool.intake.names import TOML, Kind, readable, stem
+from clipspool.intake.names import TOML, Kind, composed, readable, stem
 
+_NAME_BYTES_MAX = 255
 STILL_CHANGING = "it is still changing"
 
 
@@ -20,10 +21,16 @@ class Entry:
     since: float = 0.0
     """Monotonic seconds: since when its stamp stands."""
     is_settled: bool = True
-    is_empty: bool = False
+    size: int = 1
+    """In bytes; 1 for what is no regular file."""
     is_regular: bool = True
     awaits: str | None = None
     """The clip that a temporary file announces."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in it, or not yet."""
+        return self.size == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +105,22 @@ class _Table:
         own = {clip.name for clip in self.clips}
         self._by_stem = {target: s for target, s in self._by_target.items() if target not in own}
         self.shared = {s for target, s in self._by_stem.items() if claimants.get(target, 0) > 1}
+        self._respelled = self._find_respelled()
+
+    def _find_respelled(self) -> dict[str, Entry]:
+        """Give the last clip left the last sidecar left, where its name is only spelled otherwise."""
+        left = [clip for clip in self.clips if self._spelled_like(clip) is None]
+        spoken_for = {self._spelled_like(clip) for clip in self.clips}
+        free = [sidecar for sidecar in self.sidecars if sidecar not in spoken_for]
+        if len(left) != 1 or len(free) != 1:
+            return {}
+        names = {composed(left[0].name), composed(stem(left[0].name))}
+        return {left[0].name: free[0]} if composed(free[0].name[: -len(TOML)]) in names else {}
 
     def sidecar_of(self, clip: Entry) -> Entry | None:
+        return self._spelled_like(clip) or self._respelled.get(clip.name)
+
+    def _spelled_like(self, clip: Entry) -> Entry | None:
         return self._by_target.get(clip.name) or self._by_stem.get(stem(clip.name))
 
     def judge_clip(self, clip: Entry) -> Matched | Waits:
@@ -147,7 +168,7 @@ class _Table:
         )
 
     def _without_sidecar(self, clip: Entry) -> Matched | Waits:
-        right = f"put `{readable(clip.name)}{TOML}` or `{readable(stem(clip.name))}{TOML}` beside it"
+        right = _what_would_serve(clip.name)
         if self._patience.sidecar_required:
             return self._wait(clip, f"it has no sidecar yet; {right}")
         if not self._defaults_serve:
@@ -170,3 +191,14 @@ class _Table:
         due = entry.since + self._patience.sidecar_wait_seconds
         is_due = self._now >= due
         return Waits(name or entry.name, reason, is_problem=is_due, look_at=inf if is_due else due)
+
+
+def _what_would_serve(clip: str) -> str:
+    names = [name + TOML for name in (clip, stem(clip)) if _can_be_named(name + TOML)]
+    if not names:
+        return "its name is too long for a sidecar beside it; shorten it"
+    return f"put {' or '.join(f'`{readable(name)}`' for name in names)} beside it"
+
+
+def _can_be_named(name: str) -> bool:
+    return len(name.encode(errors="surrogateescape")) <= _NAME_BYTES_MAX

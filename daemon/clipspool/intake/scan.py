@@ -43,12 +43,16 @@ class Folder:
     # --- looking ----------------------------------------------------------------------------------------
 
     def scan(self, root: Root, now: float) -> set[str]:
-        """Look at everything; give the base names of which a file came, changed, went or settled."""
+        """Look at everything; give the base names of which a file came, changed, went or settled.
+
+        Raises OSError where nothing can be looked at.
+        """
         kinds, known = self._kinds, self._settling.stamps
         stamps: dict[str, Stamp] = {}
         others: set[str] = set()
         below: set[str] = set()
         fresh: set[str] = set()
+        denied: PermissionError | None = None
         with root.folder(self.rel) as fd, os.scandir(fd) as entries:
             for entry in entries:  # a tight loop: it runs for each of 100,000 files every `rescan_seconds`
                 name = entry.name
@@ -64,13 +68,18 @@ class Folder:
                 elif entry.is_file(follow_symlinks=False):
                     try:
                         s = entry.stat(follow_symlinks=False)
-                    except OSError:  # it went, or it alone is broken: there is nothing to take
+                    except OSError as error:  # it went, or it alone is broken: there is nothing to take
+                        denied = error if isinstance(error, PermissionError) else denied
                         continue
                     stamp = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev)
                     before = known.get(name)
                     stamps[name] = before if before == stamp else stamp  # the same object compares at once
                 else:
                     stamps[name] = _NOT_REGULAR
+        if denied is not None and not stamps:  # names can be read here, and nothing else
+            for name in fresh:
+                del kinds[name]
+            raise denied
         self.below = {name for name in below if self._names.enters(name, self.rel)}
         affected = self._settling.see_all(stamps, now)
         affected |= self._enroll(fresh)
@@ -162,7 +171,7 @@ class Folder:
             kind,
             since=self._settling.since(name),
             is_settled=self._settling.settled(name) is not None,
-            is_empty=stamp[SIZE] == 0,
+            size=stamp[SIZE],
             is_regular=stamp != _NOT_REGULAR,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
@@ -16,6 +17,8 @@ from clipspool.intake.terms import Rules
 from clipspool.root import Root, Unavailable
 
 DEPTH_MAX = 64
+PATH_BYTES_MAX = 3500
+"""Of a folder that is looked into: `_failed`, a name and its note have to fit behind it into 4,096."""
 
 Group = tuple[Rel, str]
 """A folder and a base name: the files that are judged together."""
@@ -116,7 +119,7 @@ class Tree:
                 self._followed = set(folder.below)
             for name in before - folder.below:
                 self._forget(join(rel, name))
-            if rel.count("/") < DEPTH_MAX:
+            if not _is_deepest(rel):
                 children = (join(rel, name) for name in sorted(folder.below))
                 open_ends += [child for child in children if deep or child not in self.folders]
 
@@ -148,6 +151,8 @@ class Tree:
             self.closed[rel] = f"this folder cannot be opened: {error.strerror}"
             return False
         self.closed.pop(rel, None)
+        if folder.below and _is_deepest(rel):
+            self.closed[rel] = "the folders in this one are not looked into: they are nested too deep"
         self.affected.update(dict.fromkeys((rel, base) for base in sorted(bases)))
         if folder.defaults_changed:
             folder.defaults_changed = False
@@ -176,3 +181,7 @@ class Tree:
         for path in self.folders:
             if path == rel or path.startswith(rel + "/"):
                 yield path
+
+
+def _is_deepest(rel: Rel) -> bool:
+    return rel.count("/") >= DEPTH_MAX or len(os.fsencode(rel)) > PATH_BYTES_MAX

@@ -275,11 +275,18 @@ class Journal(Questions):
             }
         )
 
-    def hash_clip(self, clip_id: str, sha256: str, size: int, mtime_ns: int) -> None:
+    def hash_clip(
+        self, clip_id: str, sha256: str, size: int, mtime_ns: int, media: Mapping[str, Any] | None = None
+    ) -> None:
         """Remember what the prepare stage read; the clip lies in its work folder then."""
-        self._set_clip(
-            clip_id, sha256=sha256, size=size, mtime_ns=mtime_ns, lies_at=None, sidecar_lies_at=None
-        )
+        read = {
+            "sha256": sha256,
+            "size": size,
+            "mtime_ns": mtime_ns,
+            "lies_at": None,
+            "sidecar_lies_at": None,
+        }
+        self._set_clip(clip_id, **read, **({"media": media} if media else {}))
 
     def bring_back(self, clip_id: str) -> None:
         """Note that a retired clip is wanted again; its source still lies where it retired to."""

@@ -212,7 +212,8 @@ def read_clip(row: RowMapping) -> Clip:
 
 def clip_change(columns: Mapping[str, Any]) -> dict[str, Any]:
     """Give columns of a clip as the journal keeps them."""
-    return {name: _encoded(value) if name in CLIP_BYTES else value for name, value in columns.items()}
+    change = {name: _encoded(value) if name in CLIP_BYTES else value for name, value in columns.items()}
+    return change | {"media": to_json(columns["media"])} if "media" in columns else change
 
 
 def _encoded(path: str | None) -> bytes | None:

@@ -10,11 +10,12 @@ from io import FileIO
 
 from clipspool.bay import Bay
 from clipspool.events import Changed, Event, Failed, Postponed, Prepared, StageFailed
-from clipspool.files import CHUNK, TIME_NS_MAX, join, sha256_of
+from clipspool.files import CHUNK, TIME_NS_MAX, NotRegular, join, sha256_of
 from clipspool.fingerprint import fingerprint
 from clipspool.job import Clip, Error, Job, Request
+from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder
-from clipspool.media.facts import MediaFault, Probe
+from clipspool.media.facts import EXPORT_AGAIN, MediaFault, Probe
 from clipspool.media.plan import AsIs, Conform, Limits, Refuse
 from clipspool.provider import Fault
 from clipspool.sent import Sent, SentFile, files_of, read_sent, write_sent
@@ -47,6 +48,14 @@ def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
     try:
         bring_back(bay.inbox, clip, job, bay.journal)
         file = bay.inbox.open(join(folder_of(clip.id), clip.source))
+    except NotRegular:
+        return Failed(
+            Error(
+                "CLIP.NOT_A_FILE",
+                f"{clip.path} was exchanged for a link, folder or device at the moment it was taken",
+                "Drop the clip itself again.",
+            )
+        )
     except FileNotFoundError as error:
         if any(bay.inbox.exists(rel) for rel in (join(folder_of(clip.id), clip.source), clip.lies_at) if rel):
             return StageFailed("DISK", f"its work folder went while it was filled: {error}")
@@ -65,7 +74,13 @@ def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
             return Failed(
                 Error("CLIP.DATE", "its date lies beyond the year 2262", "Set it, and drop it again.")
             )
-        return _make_ready(job, read, file, bay, kit)
+        if (read.size, read.mtime_ns) == (clip.size, clip.mtime_ns):
+            return _make_ready(job, read, file, bay, kit)
+        looked = _look_anew(read, file, kit)
+        if not isinstance(looked, Clip):
+            return looked
+        ready = _make_ready(job, looked, file, bay, kit)
+        return replace(ready, media=looked.media) if isinstance(ready, Prepared) else ready
 
 
 def _read(file: FileIO, clip: Clip, stopping: Callable[[], bool]) -> Clip | Changed | Postponed:
@@ -85,6 +100,17 @@ def _read(file: FileIO, clip: Clip, stopping: Callable[[], bool]) -> Clip | Chan
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or after.st_size == 0:
         return Changed()
     return replace(clip, sha256=sha256, size=after.st_size, mtime_ns=after.st_mtime_ns)
+
+
+def _look_anew(clip: Clip, file: FileIO, kit: Kit) -> Clip | Trouble:
+    """Look into a clip that somebody wrote to after it was accepted: its price and fit may be others now."""
+    state = completeness(file, clip.size)
+    if not isinstance(state, Complete):
+        return Failed(
+            Error("MEDIA.INCOMPLETE", f"it changed after it was taken: {state.reason}", EXPORT_AGAIN)
+        )
+    seen = kit.decoder.probe(file.fileno())
+    return media_trouble(seen) if isinstance(seen, MediaFault) else replace(clip, media=seen.to_dict())
 
 
 def _make_ready(job: Job, clip: Clip, file: FileIO, bay: Bay, kit: Kit) -> Event:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from clipspool.bay import Bay
 from clipspool.failpoint import reach
-from clipspool.files import Rel, join, name_of, parent, split_suffix
+from clipspool.files import NotRegular, Rel, join, name_of, parent, split_suffix
 from clipspool.job import Clip, Job, State
 from clipspool.provenance import error_note
 from clipspool.root import Root
@@ -42,7 +42,11 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
     for name in _names(name_of(clip.path)):
         rel = join(home, name)
         beside = _sidecar_name(clip, rel)
-        source, sidecar = _unmoved(root, source, rel), _unmoved(root, sidecar, beside)
+        sidecar = _unmoved(root, sidecar, beside)
+        if (
+            sidecar is None
+        ):  # it goes first: while it is here, the same file over there is a link of somebody's
+            source = _unmoved(root, source, rel)
         if source is None and not root.exists(rel):
             # Somebody emptied the work folder, and there is nothing left to move.
             return replace(clip, lies_at=None, sidecar_lies_at=None)
@@ -80,6 +84,8 @@ def _is_taken(root: Root, rel: Rel, beside: Rel | None, note: bytes) -> bool:
         return root.read(error_note_of(rel), _NOTE_BYTES_MAX) != note
     except FileNotFoundError:
         return False
+    except (NotRegular, ValueError):  # a folder, a link, a large file: none of ours
+        return True
 
 
 def _is_same(root: Root, rel: Rel, clip: Clip) -> bool:
