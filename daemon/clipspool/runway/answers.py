@@ -83,7 +83,7 @@ def read_task(
     outer task beats the raw one inside it, unlisted words stay open. `task_not_exist` counts at any HTTP
     status, a plain 404 too; but a web page or a refused path is a Fault, which says nothing about the task.
     An answer about another task is a Fault as well.
-    One that names no task ends none as failed or cancelled: it may be an error of the call, or another's answer.
+    One that names no task ends none as failed or cancelled: it may be an error of the call.
     """
     reply = read_reply(status, headers, body, now or datetime.now(UTC))
     if is_missing(reply):

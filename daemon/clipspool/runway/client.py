@@ -133,7 +133,8 @@ class Runway:
             return answer
         body_said = _without(key, answer.body)
         heard = read_create(answer.status, answer.headers, body_said, datetime.now(UTC))
-        if answer.cut and not isinstance(heard, Created):  # JSON says itself where it ends; a no has to be whole
+        # JSON says itself where it ends, so a task is named for sure; a no has to be whole.
+        if answer.cut and not isinstance(heard, Created):
             said = {"http_status": answer.status, "answer": excerpt(body_said), "error": answer.cut}
             message = f"The request left, but no whole answer came: {answer.cut}"
             return Unclear(message, answer.evidence | said)

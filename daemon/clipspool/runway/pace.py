@@ -80,7 +80,7 @@ class PacedResponse(http.client.HTTPResponse):
     def begin(self) -> None:
         """Read the head; raises IncompleteRead when the server closed before its end.
 
-        Any number of interim answers may come first (RFC 9110, 15.2), of which http.client passes over 100 alone.
+        Interim answers may come first (RFC 9110, 15.2), of which http.client passes over 100 alone.
         """
         super().begin()
         while self.status in _INTERIM and not self._pace.has_ended:
