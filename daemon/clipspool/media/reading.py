@@ -288,12 +288,12 @@ def _reach_last_packet(
                     break
     except MediaError as error:
         raise cut from error
-    if last is None or last.is_corrupt or _is_blank(last, facts):
+    if last is None or last.is_corrupt or _is_blank(bytes(last), facts):
         raise cut
     if last.pos is not None and last.pos + last.size > facts.size_bytes:
         raise cut
 
 
-def _is_blank(packet: av.Packet, facts: Probe) -> bool:
+def _is_blank(packet: bytes, facts: Probe) -> bool:
     """Tell whether a packet is nothing but zeros, as where room was set aside; only raw pictures may be."""
-    return facts.video_codec != "rawvideo" and not bytes(packet).strip(b"\0")
+    return facts.video_codec != "rawvideo" and not packet.strip(b"\0")
