@@ -373,6 +373,7 @@ def test_what_a_task_cost_is_told_apart_from_what_it_may_cost():
     assert look({"id": ID, "status": "FAILED", **costs}).credits == 60
     assert look(wrapped("SUCCESS", data=costs)).credits == 60
     assert look({"id": ID, "status": "SUCCEEDED", "cost": 4}).credits is None
+    assert look({"id": ID, "status": "SUCCEEDED", "cost": {"credits": 1e308}}).credits is None
 
 
 def test_the_failure_code_is_read_from_the_raw_task_first():

@@ -22,6 +22,8 @@ from clipspool.runway.reply import Reply, number, read_json, read_reply, text_at
 TASK_ID_LENGTH_MAX = 200
 OUTPUTS_MAX = 100
 URL_LENGTH_MAX = 8192
+CREDITS_MAX = 1e9
+"""More than a task can cost: two such figures and a day's sum is infinite, for the budget and the page."""
 
 _STATUS_OF_WORD = {
     word: status
@@ -232,7 +234,7 @@ def _credits(layers: list[dict[str, Any]], *, is_ended: bool) -> float | None:
         for layer in reversed(layers):
             cost = layer.get(key)
             known = number(cost.get("credits")) if isinstance(cost, dict) else None
-            if known is not None and known >= 0:
+            if known is not None and 0 <= known <= CREDITS_MAX:
                 return known
     return None
 
