@@ -70,6 +70,9 @@ def attach(scheduler: Scheduler, job_id: str, task_id: str, by: str, why: str = 
     def one(job: Job) -> Event:
         if not may_attach(job):
             raise Refused(f"it is {job.state}, and a task can be attached to in-doubt and lost jobs only")
+        owner = scheduler.journal.follower(task_id, but=job.id)
+        if owner is not None:
+            raise Refused(f"job {owner} has that task; cancel it first if the task is this job's")
         return Attached(by, task_id, job.task.profile if job.task else scheduler.profile, why)
 
     return _each(scheduler, [job_id], one)

@@ -135,6 +135,14 @@ def test_a_cut_or_overwritten_clip_is_a_fault_in_plain_words(decoder, clips, giv
     assert isinstance(decoder.verify(given(no_index)), MediaFault)
 
 
+def test_a_clip_whose_last_pictures_are_nothing_but_zeros_is_not_whole(decoder, clips, given):
+    data = clips("index_in_front.mp4").read_bytes()
+    blank = data[: -len(data) // 4] + bytes(len(data) // 4)
+    assert isinstance(completeness(io.BytesIO(blank), len(blank)), Complete)
+    for seen in (decoder.verify(given(blank)), decoder.probe(given(blank))):
+        assert (seen.code, "nothing but zeros" in seen.message) == ("MEDIA.INCOMPLETE", True)
+
+
 def test_a_clip_without_pictures_is_a_fault(decoder, clips):
     assert verified(decoder, clips("sound_only.mp4")).code == "MEDIA.NO_VIDEO"
 

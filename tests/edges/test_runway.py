@@ -244,6 +244,52 @@ def test_once_bytes_have_left_a_lost_answer_is_doubt(runway, tmp_path, script, i
         assert stub.connections == 1
 
 
+@pytest.mark.parametrize(
+    "torso",
+    [
+        answer(200, b'{"id":"task-1"}', Content_Length="99"),
+        answer(200, b'f\r\n{"id":"task-1"}\r\n', Transfer_Encoding="chunked", Content_Length=None),
+    ],
+)
+def test_a_task_that_was_named_whole_is_followed_though_the_answer_breaks_off_behind_it(runway, torso):
+    with Stub(says(torso)) as stub:
+        assert runway(stub).submit(CALL, Gate()) == Created("task-1")
+
+
+@pytest.mark.parametrize("body", [b'{"id":"task-1', b'{"error":"no","id":"task-1"'])
+def test_what_came_of_an_answer_that_breaks_off_is_kept_as_evidence(runway, body):
+    for status in (200, 400):
+        with Stub(says(answer(status, body, Content_Length="99"))) as stub:
+            heard = runway(stub).submit(CALL, Gate())
+        assert isinstance(heard, Unclear)
+        assert (heard.evidence["http_status"], heard.evidence["answer"]) == (status, body.decode())
+
+
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+
+
+def test_interim_answers_are_passed_over(runway):
+    def script(line):
+        for _ in range(2):
+            line.read_request()
+            line.send(HINTS + answer(200, {"id": "task-1", "status": "RUNNING"}))
+        line.hold()
+
+    with Stub(script) as stub:
+        one = runway(stub)
+        assert one.submit(CALL, Gate()) == Created("task-1")
+        for _ in range(2):
+            assert one.look("task-1").status is TaskStatus.RUNNING
+        assert stub.connections == 2
+    with Stub(says(HINTS + answer(200, b"film"))) as stub:
+        assert b"".join(runway(stub).download(stub.url, 0, "").chunks) == b"film"
+
+
+def test_an_interim_answer_alone_is_doubt(runway):
+    with Stub(says(HINTS)) as stub:
+        assert isinstance(runway(stub).submit(CALL, Gate()), Unclear)
+
+
 @pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504, 524])
 def test_an_unclear_answer_is_kept_as_evidence(runway, status):
     with Stub(always(answer(status, b"<html>sorry</html>"))) as stub:

@@ -596,6 +596,20 @@ def test_the_task_of_a_job_in_doubt_can_be_attached(desk):
     assert desk.shop.paid == ["clip1"]
 
 
+def test_a_task_that_another_job_has_is_not_attached(desk):
+    running(desk, "clip2")
+    others = desk.job("clip2").task.task_id
+    desk.shop.say[Stage.SUBMIT].append(after_gate(AnswerLost("no answer came", {})))
+    desk.drop()
+    desk.until(S.IN_DOUBT)
+    answer = desk.order(operator.attach, "clip1", others, "ann")[0]
+    assert (answer["done"], "job clip2 has that task" in answer["why"]) == (False, True)
+    assert desk.state() is S.IN_DOUBT
+    desk.shop.say[Stage.POLL].clear()
+    desk.until(S.DELIVERED, "clip2")
+    assert not desk.order(operator.attach, "clip1", others, "ann")[0]["done"]
+
+
 def test_a_lost_task_is_held_and_can_be_made_again(desk):
     desk.shop.say[Stage.POLL].extend([TaskMissing("task_not_exist")] * 40)
     desk.drop()

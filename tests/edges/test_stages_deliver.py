@@ -119,6 +119,16 @@ def test_a_film_larger_than_the_disk_is_not_begun(bench, studio):
     assert in_work(bench) == {}
 
 
+def test_a_film_of_no_known_size_leaves_room_on_the_disk(bench, studio, monkeypatch):
+    room = iter([1 << 40, 1 << 20])
+    monkeypatch.setattr(Root, "space", lambda _: next(room))
+    studio.finish("task-1", Download((bytes(1 << 20) for _ in range(1 << 20)), 0, None, ""))
+    event = bring(bench, studio)
+    assert (event.code, event.held) == ("INBOX.FULL", Held.RESULT)
+    assert "no room for a result of no known size" in event.message
+    assert in_work(bench) == {}
+
+
 def test_a_refused_download_is_tried_again_later(bench, studio):
     studio.finish("task-1", Fault(FaultOf.MOMENT, "RESULT.EXPIRED", "HTTP 403"))
     assert bring(bench, studio).code == "RESULT.EXPIRED"

@@ -304,6 +304,14 @@ def test_an_envelopes_own_status_is_no_tasks():
     )
 
 
+@pytest.mark.parametrize("word", ["FAILED", "error", "CANCELLED"])
+def test_an_answer_that_names_no_task_ends_none(word):
+    for body in ({"status": word, "message": "try again"}, {"code": 500, "data": {"status": word}}):
+        assert isinstance(look(body), Fault)
+    assert not isinstance(look({"id": 7, "status": word}, task_id="7"), Fault)
+    assert isinstance(look({"id": 7, "status": word}, task_id="8"), Fault)
+
+
 def test_result_addresses_are_looked_for_in_order():
     raw = {"id": "raw", "status": "SUCCEEDED", "output": ["https://a/1", "https://a/2", "https://a/1"]}
     full = wrapped("SUCCESS", data=raw, result_url="https://b", fail_reason="https://c", url="https://d")
@@ -365,6 +373,7 @@ def test_what_a_task_cost_is_told_apart_from_what_it_may_cost():
     assert look({"id": ID, "status": "FAILED", **costs}).credits == 60
     assert look(wrapped("SUCCESS", data=costs)).credits == 60
     assert look({"id": ID, "status": "SUCCEEDED", "cost": 4}).credits is None
+    assert look({"id": ID, "status": "SUCCEEDED", "cost": {"credits": 1e308}}).credits is None
 
 
 def test_the_failure_code_is_read_from_the_raw_task_first():

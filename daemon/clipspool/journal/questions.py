@@ -329,6 +329,14 @@ class Questions:
         query = query.where(jobs.c.state.in_(followed), tasks.c.task_id.is_not(None))
         return {row.task_id: row.job_id for row in self._connection.execute(query)}
 
+    def follower(self, task_id: str, but: str) -> str | None:
+        """Give the job, other than one, that follows a task or has delivered its result; None without."""
+        taken = [s.value for s in (State.RUNNING, State.RENDERED, State.FETCHED, State.DELIVERED)]
+        query = sa.select(tasks.c.job_id).join(jobs, jobs.c.id == tasks.c.job_id)
+        query = query.where(tasks.c.task_id == task_id, jobs.c.state.in_(taken), jobs.c.id != but).limit(1)
+        found: str | None = self._connection.execute(query).scalar()
+        return found
+
     def last_written(self) -> float | None:
         """Say when, by the clock of then, the last event was written."""
         query = sa.select(events.c.at).order_by(events.c.id.desc()).limit(1)

@@ -33,6 +33,7 @@ STREAMS_MAX = 64
 SIDE_PIXELS_MAX = 16_384
 PICTURE_PIXELS_MAX = 8192 * 8192
 FIRST_PICTURE_PACKETS_MAX = 2000
+_TAIL_BYTES = 16
 
 TRANSFERS: Final = {
     1: "bt709",
@@ -117,7 +118,10 @@ def probe(file: int) -> Probe:
     if name == "zip":
         return Probe(container="zip", size_bytes=os.fstat(file).st_size)
     with opened(file, name) as source:
-        return facts_of(source, name, os.fstat(file).st_size)
+        facts = facts_of(source, name, os.fstat(file).st_size)
+        if _ends_in_zeros(file, facts.size_bytes):  # room set aside by a copy that pauses, or silence
+            _reach_last_packet(source, video_stream(source), facts)
+        return facts
 
 
 def verify(file: int) -> Probe:
@@ -272,6 +276,7 @@ def _reach_last_packet(
 ) -> None:
     """Read the last packet of the video, which a file cut within its data does not have."""
     cut = MediaError("MEDIA.INCOMPLETE", "the end of its picture data cannot be read", EXPORT_AGAIN)
+    blank = MediaError("MEDIA.INCOMPLETE", "the end of its picture data is nothing but zeros", EXPORT_AGAIN)
     if stream.duration is not None:
         end = (stream.start_time or 0) + stream.duration
     else:
@@ -290,5 +295,12 @@ def _reach_last_packet(
         raise cut from error
     if last is None or last.is_corrupt:
         raise cut
+    if facts.video_codec != "rawvideo" and not bytes(last).strip(b"\0"):  # only raw pictures may be zeros
+        raise blank
     if last.pos is not None and last.pos + last.size > facts.size_bytes:
         raise cut
+
+
+def _ends_in_zeros(file: int, size: int) -> bool:
+    tail = os.pread(file, _TAIL_BYTES, max(size - _TAIL_BYTES, 0))
+    return not tail.strip(b"\0")

@@ -22,6 +22,8 @@ from clipspool.runway.reply import Reply, number, read_json, read_reply, text_at
 TASK_ID_LENGTH_MAX = 200
 OUTPUTS_MAX = 100
 URL_LENGTH_MAX = 8192
+CREDITS_MAX = 1e9
+"""More than a task can cost: two such figures and a day's sum is infinite, for the budget and the page."""
 
 _STATUS_OF_WORD = {
     word: status
@@ -83,6 +85,7 @@ def read_task(
     outer task beats the raw one inside it, unlisted words stay open. `task_not_exist` counts at any HTTP
     status, a plain 404 too; but a web page or a refused path is a Fault, which says nothing about the task.
     An answer about another task is a Fault as well.
+    One that names no task ends none as failed or cancelled: it may be an error of the call.
     """
     reply = read_reply(status, headers, body, now or datetime.now(UTC))
     if is_missing(reply):
@@ -100,7 +103,12 @@ def read_task(
     if not any(layer.get("status") for layer in layers) and not ids and not _is_empty_success(reply.tree):
         said = explained(reply.message) or "an answer without a task"
         return Fault(FaultOf.MOMENT, "PROVIDER.UNREADABLE", f"HTTP {status}: {said}")
-    return _look(layers)
+    seen = _look(layers)
+    is_named = bool(ids) or any(str(layer.get(key)) == task_id for layer in layers for key in _ID_KEYS)
+    if not is_named and seen.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
+        said = explained(reply.message) or f"{seen.word}, and not of which task"
+        return Fault(FaultOf.MOMENT, "PROVIDER.NAMELESS", f"HTTP {status}: {said}")
+    return seen
 
 
 def is_missing(reply: Reply) -> bool:
@@ -226,7 +234,7 @@ def _credits(layers: list[dict[str, Any]], *, is_ended: bool) -> float | None:
         for layer in reversed(layers):
             cost = layer.get(key)
             known = number(cost.get("credits")) if isinstance(cost, dict) else None
-            if known is not None and known >= 0:
+            if known is not None and 0 <= known <= CREDITS_MAX:
                 return known
     return None
 

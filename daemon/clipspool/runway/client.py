@@ -14,6 +14,7 @@ from urllib.parse import quote
 from clipspool.provider import (
     Balance,
     Call,
+    Created,
     Download,
     Fault,
     FaultOf,
@@ -30,7 +31,7 @@ from clipspool.runway.guard import Forbidden, guard_for
 from clipspool.runway.pace import Limits
 from clipspool.runway.post import PaidPost, file_fault
 from clipspool.runway.refusals import WRONG_ADDRESS, account_fault
-from clipspool.runway.reply import Reply, decoded, number, read_reply, read_whole
+from clipspool.runway.reply import Reply, decoded, excerpt, number, read_reply, read_whole
 from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, wire_fault
 
 COMET_HOST = "api.cometapi.com"
@@ -130,7 +131,13 @@ class Runway:
             answer = post.send(gate)
         if isinstance(answer, NotSent | Unclear):
             return answer
-        heard = read_create(answer.status, answer.headers, _without(key, answer.body), datetime.now(UTC))
+        body_said = _without(key, answer.body)
+        heard = read_create(answer.status, answer.headers, body_said, datetime.now(UTC))
+        # JSON says itself where it ends, so a task is named for sure; a no has to be whole.
+        if answer.cut and not isinstance(heard, Created):
+            said = {"http_status": answer.status, "answer": excerpt(body_said), "error": answer.cut}
+            message = f"The request left, but no whole answer came: {answer.cut}"
+            return Unclear(message, answer.evidence | said)
         if isinstance(heard, Unclear):
             return Unclear(heard.message, answer.evidence | heard.evidence)
         return heard

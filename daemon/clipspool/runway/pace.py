@@ -11,6 +11,8 @@ from typing import Any, cast
 
 READ_BYTES = 1 << 18
 
+_INTERIM = frozenset(range(100, 200)) - {101}  # 101 ends HTTP, and is asked for by nobody here
+
 
 class TooSlow(OSError):
     """Bytes come, but too few of them, or for too long."""
@@ -76,8 +78,14 @@ class PacedResponse(http.client.HTTPResponse):
         self._pace = pace
 
     def begin(self) -> None:
-        """Read the head; raises IncompleteRead when the server closed before its end."""
+        """Read the head; raises IncompleteRead when the server closed before its end.
+
+        Interim answers may come first (RFC 9110, 15.2), of which http.client passes over 100 alone.
+        """
         super().begin()
+        while self.status in _INTERIM and not self._pace.has_ended:
+            self.headers = self.msg = None  # type: ignore[assignment]  # so that the next head is read
+            super().begin()
         if self._pace.has_ended:  # a whole head is taken from the buffer without reading on to the end
             raise http.client.IncompleteRead(b"")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from clipspool.runway.wire import WireTrouble, Witness, describe, wire_fault
 
 @dataclass(frozen=True, slots=True)
 class PaidAnswer:
-    """A whole answer to a paid request, which itself may have been cut short by it."""
+    """An answer to a paid request, which itself may have been cut short by it; its head is whole."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     evidence: dict[str, Any]
+    cut: str = ""
+    """What broke its body off, if anything did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +114,21 @@ class PaidPost:
         return None
 
     def _answer(self, pace: Pace, evidence: dict[str, Any]) -> PaidAnswer | Unclear:
+        cut = ""
         try:
             with self.witness.answer(pace) as response:
-                body = read_whole(response.read)
-                is_cut = bool(response.length)
+                try:
+                    body = read_whole(response.read)
+                except http.client.IncompleteRead as error:
+                    body, cut = error.partial, describe(error)
+                if response.length:
+                    cut = "the answer ended early"
         except WireTrouble as error:
             said = describe(error)
             return Unclear(f"The request left, but no whole answer came: {said}", evidence | {"error": said})
-        if is_cut:
-            said = "the answer ended early"
-            status = {"http_status": response.status, "error": said}
-            return Unclear(f"The request left, but no whole answer came: {said}", evidence | status)
         headers = {name.lower(): value for name, value in response.getheaders()}
         return PaidAnswer(
-            response.status, headers, decoded(body, headers.get("content-encoding", "")), evidence
+            response.status, headers, decoded(body, headers.get("content-encoding", "")), evidence, cut
         )
 
     def _count(self) -> dict[str, Any]:

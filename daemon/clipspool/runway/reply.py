@@ -84,9 +84,14 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes, now: dateti
         codes=frozenset(word.strip().lower() for is_code, word in said if is_code and word.strip()),
         text=" ".join(word for _, word in said).lower() or " ".join(messages).lower(),
         message=redact_line("; ".join(dict.fromkeys(messages)), 300),
-        excerpt=redact_line(body[:8000].decode("utf-8", "replace")),
+        excerpt=excerpt(body),
         retry_after_seconds=_retry_after(headers, now),
     )
+
+
+def excerpt(body: bytes) -> str:
+    """Give a body as it stands, redacted, at most 500 characters."""
+    return redact_line(body[:8000].decode("utf-8", "replace"))
 
 
 def read_json(body: bytes | str) -> dict[str, Any] | None:

@@ -22,6 +22,8 @@ from clipspool.work import folder_of
 CUTS_MAX = 8
 OUTPUTS_MAX = 32
 _SPARE_BYTES = 64 << 20
+_LOOK_BYTES = 16 << 20
+"""After so many bytes of a result that did not say its size, the room for it is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +121,24 @@ class _Fetch:
             opened = self.provider.download(url, offset, etag)
             if isinstance(opened, Fault):
                 return StageFailed(opened.code, opened.message, opened.retry_after_seconds, held=Held.RESULT)
-            if opened.size is not None and opened.size > self.root.space() - _SPARE_BYTES:
-                message = f"{self.root.path} has no room for a result of {opened.size} bytes"
-                return StageFailed("INBOX.FULL", message, held=Held.RESULT)
+            if opened.size is not None and not self._has_room(opened.size):
+                return self._no_room(f"{opened.size} bytes")
             if opened.offset != file.tell():
                 digest = hashlib.sha256()
                 file.seek(0)
                 file.truncate()
             etag = opened.etag
+            looked_at = file.tell()
             try:
                 for chunk in opened.chunks:
                     digest.update(chunk)
                     write_all(file, chunk)
                     if self.stopping():
                         raise _Stopped
+                    if opened.size is None and file.tell() - looked_at >= _LOOK_BYTES:
+                        if not self._has_room(0):
+                            return self._no_room("no known size")
+                        looked_at = file.tell()
             except Cut as cut:
                 message = str(cut)
                 continue
@@ -143,6 +149,13 @@ class _Fetch:
         return StageFailed(
             "RESULT.CUT", f"the download was cut {CUTS_MAX} times ({message})", held=Held.RESULT
         )
+
+    def _has_room(self, size: int) -> bool:
+        return size <= self.root.space() - _SPARE_BYTES
+
+    def _no_room(self, size: str) -> StageFailed:
+        message = f"{self.root.path} has no room for a result of {size}"
+        return StageFailed("INBOX.FULL", message, held=Held.RESULT)
 
     def _accept(self, folder: int, look_into: LookInto, sha256: str) -> Result | StageFailed:
         with self.root.open(join(self.home, self.partial)) as file:
