@@ -61,7 +61,7 @@ BUGS = {
         (
             (
                 "scheduler.py",
-                "self._after.append(lambda: ready.gate.set_result(True))",
+                "self._later(lambda: ready.gate.set_result(True))",
                 "ready.gate.set_result(True)",
             ),
         ),
