@@ -48,10 +48,13 @@ def open_journal(settings: Settings) -> tuple[Journal, Lock]:
     except OSError as error:
         raise CannotStart(f"The journal {path} cannot be opened: {error.strerror}.") from error
     try:
-        return Journal.open(path), lock
+        journal = Journal.open(path)
+        # Whoever removes it as a leftover lets a second daemon at the same jobs.
+        journal.identity.know(lock.path)
     except JournalError as error:
         lock.release()
         raise CannotStart(str(error)) from error
+    return journal, lock
 
 
 def name_secret_of(journal: Journal) -> bytes:

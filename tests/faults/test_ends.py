@@ -108,6 +108,9 @@ def test_a_journal_that_cannot_be_written_ends_the_daemon_before_it_can_spend(op
                 bay.drop(f"n{number}.mp4")
             assert bay.daemon.wait(30) == 1
             bay.daemon = None
+            assert bay.events("stopped_by_trouble")[0]["why"] == (
+                "The journal cannot be written (database or disk is full)."
+            )
             paid = bay.paid
             assert Oracle(bay).violations(at_rest=False) == []
             (state / "filler").unlink()
@@ -118,6 +121,25 @@ def test_a_journal_that_cannot_be_written_ends_the_daemon_before_it_can_spend(op
             assert Oracle(bay).violations() == []
         finally:
             subprocess.run(["umount", "-l", str(state)], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("suffix", ["", ".lock"])
+def test_a_journal_that_is_taken_away_ends_the_daemon_before_it_can_spend(open_bays, suffix):
+    with open_bays() as bay:
+        bay.start()
+        bay.drop("one.mp4")
+        bay.until_retired()
+        part = bay.journal.with_name(bay.journal.name + suffix)
+        part.rename(part.with_name("aside"))
+        bay.drop("two.mp4")
+        assert bay.daemon.wait(30) == 1
+        bay.daemon = None
+        assert bay.paid == 1
+        part.with_name("aside").rename(part)
+        settle_doubts(bay)
+        assert list(bay.jobs().values()) == ["delivered"] * 2
+        assert bay.paid == 2
+        assert Oracle(bay).violations() == []
 
 
 def damage_cut(data):
