@@ -26,6 +26,7 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
 from clipspool.journal.looks import Window
+from clipspool.looking import warn_of_orphans
 from clipspool.marks import Marks
 from clipspool.media.decoder import Decoder
 from clipspool.parts import (
@@ -221,6 +222,7 @@ class Daemon:
             inbox.start()
         self._keep_status_files()
         log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
+        warn_of_orphans(self.journal, self._limits())
         self._service.ready()
         try:
             self.scheduler.run(self._stopping, each_turn=lambda: self._each_turn(until_idle=until_idle))
@@ -310,6 +312,7 @@ class Daemon:
             else:
                 self._apply(new)
                 log.info("reloaded", changed=list(change.live))
+                warn_of_orphans(self.journal, self._limits())
         self._service.ready()
 
     def _apply(self, new: Settings) -> None:

@@ -228,7 +228,9 @@ class Scheduler:
         if not any(self.journal.counts[state] for state in open_states):
             return self.journal.next_retire(0.0) is None
         return all(
-            job.held is not None or (job.state is State.QUEUED and self._waits_for_resume(job))
+            job.held is not None
+            or not self.picker.limits.serves(job.inbox)
+            or (job.state is State.QUEUED and self._waits_for_resume(job))
             for job in self.journal.find(states=open_states)
         )
 

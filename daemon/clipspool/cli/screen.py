@@ -244,6 +244,8 @@ class _Pen:
         line = self._job(job)
         state = job["state"]
         left = seconds_left(job, at)
+        if job["held"]:
+            return line.append(readable(job["reason"]), "red")
         if state != "running":
             return line.append(_DOING.get(state, state), _STATES.get(state, ""))
         if job["progress"] is None or not job["rendering_since"]:
