@@ -25,6 +25,7 @@ from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
+from clipspool.journal import JournalError
 from clipspool.journal.looks import Window
 from clipspool.looking import warn_of_orphans
 from clipspool.marks import Marks
@@ -232,6 +233,9 @@ class Daemon:
                 inbox.stop(2.0)
             self.scheduler.drain(DRAIN_SECONDS, each_turn=self._say_alive)
             self._marks.keep(is_end=True)
+        except JournalError:
+            self.scheduler.hear_out(DRAIN_SECONDS, each_turn=self._service.watchdog)
+            raise
         finally:
             self.close()
         log.info("stopped")

@@ -142,6 +142,23 @@ def test_a_journal_that_is_taken_away_ends_the_daemon_before_it_can_spend(open_b
         assert Oracle(bay).violations() == []
 
 
+def test_a_journal_that_is_lost_while_an_answer_is_awaited_leaves_no_doubt(open_bays):
+    with open_bays() as bay:
+        bay.box.misbehave("create:slow:seconds=4")
+        bay.start()
+        bay.drop("one.mp4")
+        bay.until(lambda: bay.paid == 1)
+        bay.journal.rename(bay.journal.with_name("aside"))
+        bay.drop("two.mp4")
+        assert bay.daemon.wait(30) == 1
+        bay.daemon = None
+        bay.journal.with_name("aside").rename(bay.journal)
+        assert bay.run_until_idle(60) == 0
+        assert list(bay.jobs().values()) == ["delivered"] * 2
+        assert bay.paid == 2
+        assert Oracle(bay).violations() == []
+
+
 def damage_cut(data):
     return data[: len(data) // 2]
 
