@@ -109,8 +109,10 @@ class Identity:
         for path, known in self._known.items():
             try:
                 is_known = _numbers(path) == known
-            except OSError as error:
-                raise JournalError(f"{path} was in use and is gone ({error.strerror}).") from error
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise JournalError(f"{path} was in use and is gone.") from error
+            except OSError:  # what may not be looked at is not gone: the commit went well
+                continue
             if not is_known:
                 raise JournalError(f"{path} was in use and is another file now.")
 
