@@ -13,7 +13,7 @@ from clipspool.adopt import adoptable
 from clipspool.bays import Bays
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted
-from clipspool.journal.looks import Window, sources_kept
+from clipspool.journal.looks import Window
 from clipspool.looking import inbox_view, jobs_in_view
 from clipspool.picking import Limits
 from clipspool.scheduler import Scheduler
@@ -55,8 +55,7 @@ class Answering:
 
     def status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
         """Give the answer to `status`, within a turn; `most` bounds the waiting files of each inbox."""
-        kept = sources_kept(scheduler.journal)
-        views = [inbox_view(name, inbox, most, kept.get(name, 0)) for name, inbox in self._inboxes.items()]
+        views = [inbox_view(name, inbox, most) for name, inbox in self._inboxes.items()]
         daemon = {"running": True, "pid": os.getpid(), "since": iso(self._started_at)}
         lanes = scheduler.workers.loads()
         return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon, lanes)

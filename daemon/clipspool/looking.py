@@ -57,19 +57,15 @@ def jobs_in_view(journal: Journal, limits: Limits, now: float, most: int) -> dic
     }
 
 
-def inbox_view(name: str, inbox: Inbox, most: int | None = None, kept: int = 0) -> InboxView:
-    """Give an inbox as it is now; of what waits the first `most`, those that need somebody before others.
-
-    `kept` sources should have been put away, and could not be.
-    """
-    stuck = f"sources that could not be put away: {kept}; they are tried again, the log says why" * bool(kept)
+def inbox_view(name: str, inbox: Inbox, most: int | None = None) -> InboxView:
+    """Give an inbox as it is now; of what waits the first `most`, those that need somebody before others."""
     waiting = inbox.waiting
     first = waiting if most is None else sorted(waiting, key=lambda one: not one.problem)[:most]
     return InboxView(
         name=name,
         state=inbox.state,
         detect=inbox.detect,
-        reason=inbox.reason or stuck,
+        reason=inbox.reason,
         waiting=[
             {"path": text(w.path), "reason": w.reason, "since": iso(w.since), "problem": w.problem}
             for w in first

@@ -1,6 +1,5 @@
 """Commands, with a running daemon and without one."""
 
-import json
 import re
 import time
 
@@ -113,22 +112,6 @@ def test_cancel_ends_queued_and_running_jobs(open_bays):
         bay.until_states("cancelled", "cancelled", seconds=5)
         bay.until_retired(2)
         assert "_failed/one.mp4" in bay.lying()
-
-
-def test_a_source_that_cannot_be_put_away_is_seen_in_status(bay):
-    (bay.inbox / "_done").write_text("in the way")
-    bay.start()
-    bay.drop()
-    bay.until_states("delivered")
-
-    def reason():
-        return json.loads(bay.call("status", "--json").stdout)["inboxes"][0]["reason"]
-
-    bay.until(reason, 20)
-    assert reason() == "sources that could not be put away: 1; they are tried again, the log says why"
-    (bay.inbox / "_done").unlink()
-    bay.until_retired(seconds=60)
-    assert reason() == ""
 
 
 def test_pause_stops_submitting_and_resume_goes_on_also_without_a_daemon(bay):

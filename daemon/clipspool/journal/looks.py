@@ -19,7 +19,7 @@ from clipspool.job import TERMINAL, Held, Job, State
 from clipspool.journal.database import JournalError, unreadable
 from clipspool.journal.journal import Journal
 from clipspool.journal.rows import read_job, select_jobs
-from clipspool.journal.tables import clips, jobs
+from clipspool.journal.tables import jobs
 
 _OPEN = [state.value for state in State if state not in TERMINAL]
 _NEAREST = sa.case(
@@ -106,14 +106,6 @@ def open_by_inbox(journal: Journal) -> dict[str, int]:
     """Count the open jobs of each inbox."""
     query = sa.select(jobs.c.inbox, sa.func.count().label("number")).where(jobs.c.state.in_(_OPEN))
     return {row["inbox"]: row["number"] for row in journal.rows(query.group_by(jobs.c.inbox))}
-
-
-def sources_kept(journal: Journal) -> dict[str, int]:
-    """Count, of each inbox, the clips whose source could not be put away yet and is tried again."""
-    query = sa.select(clips.c.inbox, sa.func.count().label("number")).where(
-        clips.c.retire_due.is_not(None), clips.c.retire_attempts > 0
-    )
-    return {row["inbox"]: row["number"] for row in journal.rows(query.group_by(clips.c.inbox))}
 
 
 def held_jobs(journal: Journal, most: int, inbox: str | None = None) -> list[Job]:
