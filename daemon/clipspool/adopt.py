@@ -19,6 +19,7 @@ from clipspool.stages.poster import POSTERS
 from clipspool.stages.retire import FAILED
 from clipspool.work import (
     SOURCE,
+    TAKEN,
     WORK,
     Manifest,
     clear_away,
@@ -27,7 +28,10 @@ from clipspool.work import (
     keep_references,
     read_manifest,
     rewrite_manifest,
+    take_over,
 )
+
+_TAKEN_SECONDS = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
 
 def tidy(root: Root, now: float) -> None:
     """Remove what a crash left half-written in folders of ours, an hour old or more. Raises OSError."""
+    _forget_taken(root, now)
     open_ends = [OURS, POSTERS, FAILED]
     while open_ends:
         rel = open_ends.pop()
@@ -102,6 +107,17 @@ def tidy(root: Root, now: float) -> None:
         root.clear_temporaries(rel, [name for name, is_folder in found if not is_folder], now)
         if rel.split("/")[0] == FAILED:
             open_ends += [join(rel, name) for name, is_folder in found if is_folder]
+
+
+def _forget_taken(root: Root, now: float) -> None:
+    """Remove what tells of clips taken over long ago: who had them has let go, or is no more."""
+    try:
+        names = root.names(TAKEN)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if now - root.stat(join(TAKEN, name)).st_mtime > _TAKEN_SECONDS:
+            root.remove(join(TAKEN, name))
 
 
 def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
@@ -170,7 +186,12 @@ def what_came_of(root: Root, job: Job, waiting: Collection[Submission]) -> Event
 
 
 def adoptable(root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:
-    """Give the clips in an inbox's work folders that the journal does not know, marked as this journal's."""
+    """Give the clips in an inbox's work folders that the journal does not know, marked as this journal's.
+
+    Whoever had them hears of it before the ledgers are read: what it submits later is refused by itself.
+    """
+    for one in survey(root, journal_id, known).foreign:
+        take_over(root, one.clip.id, journal_id)
     found = survey(root, journal_id, known)
     for one in found.foreign:
         rewrite_manifest(root, Manifest(one.clip, one.jobs, journal_id))

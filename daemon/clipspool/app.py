@@ -25,7 +25,9 @@ from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
+from clipspool.journal import JournalError
 from clipspool.journal.looks import Window
+from clipspool.looking import warn_of_orphans
 from clipspool.marks import Marks
 from clipspool.media.decoder import Decoder
 from clipspool.parts import (
@@ -224,6 +226,7 @@ class Daemon:
             inbox.start()
         self._keep_status_files()
         log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
+        warn_of_orphans(self.journal, self._limits())
         self._service.ready()
         try:
             self.scheduler.run(self._stopping, each_turn=lambda: self._each_turn(until_idle=until_idle))
@@ -232,6 +235,9 @@ class Daemon:
             self._end_inboxes()
             self.scheduler.drain(DRAIN_SECONDS, each_turn=self._say_alive)
             self._marks.keep(is_end=True)
+        except JournalError:
+            self.scheduler.hear_out(DRAIN_SECONDS, each_turn=self._service.watchdog)
+            raise
         finally:
             self.close()
         log.info("stopped")
@@ -313,6 +319,7 @@ class Daemon:
             else:
                 self._apply(new)
                 log.info("reloaded", changed=list(change.live))
+                warn_of_orphans(self.journal, self._limits())
         self._service.ready()
 
     def _apply(self, new: Settings) -> None:

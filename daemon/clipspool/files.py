@@ -162,13 +162,24 @@ def rename_new(name: str, folder: int, to_name: str, to_folder: int) -> None:
         raise OSError(trouble, os.strerror(trouble), name, None, to_name)
     try:
         os.link(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder, follow_symlinks=False)
+    except FileExistsError:
+        # A file server that is asked again, its answer being lost, refuses what it has done.
+        if not _is_same(name, folder, to_name, to_folder):
+            raise
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}:
             raise
         with _reserved(to_name, to_folder):
             os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
-    else:
-        os.unlink(name, dir_fd=folder)
+        return
+    unlink(name, folder)
+
+
+def _is_same(name: str, folder: int, to_name: str, to_folder: int) -> bool:
+    one = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    other = os.stat(to_name, dir_fd=to_folder, follow_symlinks=False)
+    # Where case does not count, one name may be both.
+    return one.st_nlink > 1 and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 @contextmanager

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from clipspool.brake import read_brake
 from clipspool.intake.inbox import Inbox
 from clipspool.job import State
 from clipspool.journal import Journal
-from clipspool.journal.looks import ended_jobs, held_jobs, jobs_under_way, tally
+from clipspool.journal.looks import ended_jobs, held_jobs, jobs_under_way, open_by_inbox, tally
 from clipspool.picking import Limits
 from clipspool.views import Conditions, InboxView, iso, job_json, text
+
+log = structlog.get_logger()
 
 DAY_SECONDS = 86_400.0
 _ON_THE_WAY = (State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
@@ -27,6 +31,13 @@ def conditions_in(journal: Journal, limits: Limits, now: float) -> Conditions:
         limits=limits,
         is_restored=bool(journal.fact("restored")),
     )
+
+
+def warn_of_orphans(journal: Journal, limits: Limits) -> None:
+    """Say which inboxes have open jobs and are not configured any more: nothing of them comes home."""
+    for name, number in open_by_inbox(journal).items():
+        if not limits.serves(name):
+            log.warning("inbox_not_configured", inbox=name, jobs=number)
 
 
 def jobs_in_view(journal: Journal, limits: Limits, now: float, most: int) -> dict[str, Any]:

@@ -50,10 +50,13 @@ def open_journal(settings: Settings) -> tuple[Journal, Lock]:
     except OSError as error:
         raise CannotStart(f"The journal {path} cannot be opened: {error.strerror}.") from error
     try:
-        return Journal.open(path), lock
+        journal = Journal.open(path)
+        # Whoever removes it as a leftover lets a second daemon at the same jobs.
+        journal.identity.know(lock.path)
     except JournalError as error:
         lock.release()
         raise CannotStart(str(error)) from error
+    return journal, lock
 
 
 def open_departures(journal: Path, cut_short: Collection[Job]) -> Departures:
@@ -126,6 +129,7 @@ def limits_of(settings: Settings) -> Limits:
         submissions_per_day=budget.submissions_per_day,
         credits_per_day=budget.credits_per_day,
         credits_per_job_max=budget.credits_per_job_max,
+        inboxes=frozenset(inbox.name for inbox in settings.inbox),
     )
 
 

@@ -30,6 +30,12 @@ class Limits:
     submissions_per_day: int = 500
     credits_per_day: float | None = None
     credits_per_job_max: float | None = None
+    inboxes: frozenset[str] | None = None
+    """Those that are configured; None where nobody says."""
+
+    def serves(self, inbox: str) -> bool:
+        """Tell whether there is an inbox of that name; an accepted clip may outlive its own."""
+        return self.inboxes is None or inbox in self.inboxes
 
     def day_is_spent(self, spend: Spend, credits_more: float = 0.0) -> str:
         """Say which of the day's limits one more submission would break; empty when none."""

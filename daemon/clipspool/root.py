@@ -85,10 +85,9 @@ class Guard:
             if found is None and self._known is None:
                 found = self._mark(folder)
             if found is None or self._known not in {None, found}:
-                what = "has no" if found is None else "has another"
-                raise Unavailable(
-                    errno.ENODEV, f"{path} is not the {self._kind} it was: it {what} {'/'.join(self._rel)}"
-                )
+                what = f"has {'no' if found is None else 'another'} {'/'.join(self._rel)}"
+                todo = "mount it again, or `clipspool resume` with the inbox's name if you replaced it"
+                raise Unavailable(errno.ENODEV, f"{path} is not the {self._kind} it was: it {what}; {todo}")
             if self._known is None:
                 self._known = found
                 self._remember(found)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, assert_never
@@ -33,8 +34,8 @@ from clipspool.events import (
 from clipspool.failpoint import reach
 from clipspool.intake.terms import Accepted
 from clipspool.job import Held, Job, State
-from clipspool.journal import Journal
-from clipspool.lifecycle import Pace, advance, may
+from clipspool.journal import Journal, JournalError
+from clipspool.lifecycle import Pace, Stage, advance, may
 from clipspool.news import (
     DaySpent,
     Happened,
@@ -206,6 +207,23 @@ class Scheduler:
             self.suspects.note({})
         self.workers.stop()
 
+    def hear_out(self, seconds: float, *, each_turn: Callable[[], object]) -> None:
+        """Let requests that are on their way be answered though no journal records it: their ledgers do.
+
+        For at most so many seconds, and nothing more is sent.
+        """
+        until = time.monotonic() + seconds
+        while any(f.stage is Stage.SUBMIT for f in self.in_flight.values()) and time.monotonic() < until:
+            each_turn()
+            with suppress(queue.Empty):
+                match self._heard.get(timeout=_REST_SECONDS[1]):
+                    case Done(job_id=job_id):
+                        self.in_flight.pop(job_id, None)
+                    case Ready(gate=gate):
+                        gate.set_result(False)
+                    case Asked(reply=reply):
+                        reply.set_exception(JournalError("The journal cannot be written; clipspool ends."))
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way and every open job waits for a person."""
@@ -217,7 +235,9 @@ class Scheduler:
         if not any(self.journal.counts[state] for state in open_states):
             return self.journal.next_retire(0.0) is None
         return all(
-            job.held is not None or (job.state is State.QUEUED and self._waits_for_resume(job))
+            job.held is not None
+            or not self.picker.limits.serves(job.inbox)
+            or (job.state is State.QUEUED and self._waits_for_resume(job))
             for job in self.journal.find(states=open_states)
         )
 
@@ -255,6 +275,8 @@ class Scheduler:
                     one.gate.set_result(False)
                 elif isinstance(one, Asked):
                     one.reply.set_exception(error)
+                elif isinstance(one, Done):
+                    self.in_flight.pop(one.job_id, None)
             raise
         if self._after:
             reach("committed")

@@ -32,6 +32,8 @@ class Conditions:
         """Give what a job is held by, and the reason in words; (None, …) when nothing holds it."""
         if job.held is not None:
             return job.held.value, job.reason
+        if not job.state.is_terminal and not self.limits.serves(job.inbox):
+            return "inbox", f"the inbox {job.inbox} is not in the configuration: put it back under that name"
         if job.state is not State.QUEUED:
             return None, job.reason
         if self.is_restored:

@@ -38,6 +38,8 @@ from clipspool.vetting import vet
 WORK = f"{OURS}/work"
 REFERENCES = f"{OURS}/references"
 """Copies of the reference images of clips that may be run again, by the clip's id."""
+TAKEN = f"{OURS}/taken"
+"""Clips that `recover` took from another journal, by the clip's id: whoever had them has to let go."""
 KEPT_MAX = 500
 """Clips whose images are kept; beyond it the oldest go: ids sort by time."""
 MANIFEST = "manifest.toml"
@@ -275,6 +277,19 @@ def read_manifest(root: Root, clip_id: str) -> Manifest:
         msg = f"the manifest of {clip_id} is damaged: {error}"
         raise ValueError(msg) from error
     return manifest
+
+
+def take_over(root: Root, clip_id: str, journal: str) -> None:
+    """Say for good that a clip is another journal's from now on. Raises OSError."""
+    root.replace(join(TAKEN, clip_id), journal.encode())
+
+
+def taker_of(root: Root, clip_id: str) -> str:
+    """Give the journal that took a clip over last; empty where none did. Raises OSError."""
+    try:
+        return root.read(join(TAKEN, clip_id), 100).decode("ascii", "replace")
+    except FileNotFoundError:
+        return ""
 
 
 def rewrite_manifest(root: Root, manifest: Manifest) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import FileIO
 from typing import Any, assert_never
 
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.departures import Departures
-from clipspool.events import Event, Fetched, StageFailed
+from clipspool.events import Cancelled, Event, Fetched, StageFailed
 from clipspool.intake.terms import Unsure
 from clipspool.job import Clip, Job, Problem, Request
 from clipspool.lifecycle import Stage
@@ -31,6 +31,7 @@ from clipspool.stages.retire import retire, sweep
 from clipspool.stages.reuse import reuse
 from clipspool.stages.submit import Desk, submit
 from clipspool.transport import Depot
+from clipspool.work import taker_of
 
 _FRESH_SECONDS = 30.0
 _CLIP_BYTES_MAX = 200 << 30
@@ -38,6 +39,20 @@ _HOLES_BYTES_MIN = 16 << 20
 """Smaller files may be compressed by their file system."""
 _UNSURE = frozenset({"MEDIA.CRASHED", "MEDIA.TIMEOUT", "MEDIA.STOPPED"})
 """Want of memory or of time may be the cause as well as the file."""
+
+
+def _taker(bay: Bay, clip: Clip) -> str:
+    """Give another journal that the clip belongs to by now; empty where it is ours. Raises OSError."""
+    taker = taker_of(bay.inbox, clip.id)
+    return "" if taker == bay.journal else taker
+
+
+def _is_ours(bay: Bay, clip: Clip) -> bool:
+    """Say whether a clip is surely ours still: what cannot be looked at is not sent."""
+    try:
+        return not _taker(bay, clip)
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +90,10 @@ class Shop:
 
     def _handle(self, stage: Stage, job: Job, clip: Clip, bay: Bay, gate: Callable[[], bool]) -> Event:
         tools = self.tools
+        if taker := _taker(bay, clip):
+            return Cancelled(
+                f"clipspool with the journal {taker}", why="`clipspool recover` took the clip over there"
+            )
         match stage:
             case Stage.PREPARE if job.reuse is not None:
                 return reuse(job, clip, tools.bays, job.reuse)
@@ -82,7 +101,7 @@ class Shop:
                 return prepare(job, clip, bay, self._kit(tools))
             case Stage.SUBMIT:
                 desk = Desk(tools.provider, tools.depot, self._compose, self.departures)
-                return submit(job, clip, bay, desk, gate)
+                return submit(job, clip, bay, desk, lambda: _is_ours(bay, clip) and gate())
             case Stage.FETCH:
                 return self._fetch(job, clip, bay, tools)
             case Stage.DELIVER:
@@ -132,6 +151,8 @@ class Shop:
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
         """Picture the results, and move the clip's source to where it ends; raises OSError."""
         bay = self.tools.bays[clip.inbox]
+        if _taker(bay, clip):
+            return replace(clip, lies_at=None, sidecar_lies_at=None)
         draw_posters(clip, jobs, bay, self.decoder)
         with bay.held():
             return retire(clip, jobs, bay)

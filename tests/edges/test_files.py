@@ -343,6 +343,25 @@ def test_a_link_and_unlink_serve_where_there_is_no_rename_without_replacing(root
     assert (path / "b.txt").stat().st_nlink == 1
 
 
+@pytest.mark.usefixtures("no_noreplace")
+def test_a_file_server_that_refuses_what_it_has_done_has_done_it(root, path, monkeypatch):
+    root.create("a.txt", b"first")
+    link, unlink = os.link, os.unlink
+
+    def link_twice(*args, **more):
+        link(*args, **more)
+        link(*args, **more)
+
+    def unlink_twice(*args, **more):
+        unlink(*args, **more)
+        unlink(*args, **more)
+
+    monkeypatch.setattr(os, "link", link_twice)
+    monkeypatch.setattr(os, "unlink", unlink_twice)
+    root.move("a.txt", root, "b.txt")
+    assert lying(path) == {"b.txt": b"first"}
+
+
 @pytest.mark.usefixtures("no_link")
 def test_a_reservation_serves_where_there_are_no_links_either_and_leaves_nothing(root, path):
     root.create("b.txt", b"first")

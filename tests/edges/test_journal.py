@@ -390,6 +390,22 @@ def test_a_turn_that_raises_leaves_nothing(journal):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def replaced(file):
+    shutil.copy(file, f"{file}.copy")
+    Path(f"{file}.copy").replace(file)
+
+
+@pytest.mark.parametrize("part", ["", "-wal"])
+@pytest.mark.parametrize("take_away", [os.unlink, replaced])
+def test_what_is_written_into_a_journal_that_was_taken_away_does_not_count(path, part, take_away):
+    journal = Journal.open(path)
+    accept(journal)
+    take_away(f"{path}{part}")
+    with pytest.raises(JournalError, match="was in use and is"):
+        accept(journal, a_job("j2"))
+    journal.close()
+
+
 def test_a_disk_that_is_full_raises_and_what_was_acknowledged_stays(tmp_path):
     small = tmp_path / "small"
     small.mkdir()
@@ -404,7 +420,7 @@ def test_a_disk_that_is_full_raises_and_what_was_acknowledged_stays(tmp_path):
                 accept(journal, a_job(f"clip{number}", request=a_request(prompt="x" * 1000)))
                 accepted += 1
 
-        with pytest.raises(OperationalError, match="full"):
+        with pytest.raises(JournalError, match="full"):
             accept_all()
         assert accepted > 0
         journal.close()

@@ -150,6 +150,20 @@ def test_a_journal_that_cannot_be_written_shuts_every_gate_and_raises(desk, monk
     assert desk.shop.paid == []
 
 
+def test_a_journal_that_is_lost_lets_requests_on_their_way_be_answered(desk, monkeypatch):
+    answer = desk.shop.hold(Stage.SUBMIT)
+    desk.drop("sent")
+    while desk.job("sent") is None or desk.job("sent").state is not S.SUBMITTING:
+        desk.turn()
+    monkeypatch.setattr(desk.journal, "flush", lambda: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+    with pytest.raises(OSError, match="broken"):
+        desk.turn()
+    desk.scheduler.hear_out(0.1, each_turn=lambda: None)
+    assert list(desk.scheduler.in_flight) == ["sent"]
+    desk.scheduler.hear_out(30.0, each_turn=answer.set)
+    assert desk.scheduler.in_flight == {}
+
+
 def test_a_command_whose_turn_cannot_be_written_is_told_so(desk, monkeypatch):
     asked = []
 

@@ -64,15 +64,21 @@ def test_ended_at_random_again_and_again_every_clip_is_delivered_once(open_bays,
             assert bay.paid == 15
 
 
+def beside(one):
+    """Make another daemon on the same inbox and outbox, with a journal of its own."""
+    two = object.__new__(type(one))
+    two.__dict__ |= one.__dict__ | {
+        "config": one.home / "two.toml",
+        "journal": one.home / "state-two" / "journal.sqlite3",
+        "log": one.home / "two.log",
+        "daemon": None,
+    }
+    return two
+
+
 def test_two_daemons_with_journals_of_their_own_share_an_inbox_and_take_each_clip_once(open_bays):
     with open_bays() as one:
-        two = object.__new__(type(one))
-        two.__dict__ |= one.__dict__ | {
-            "config": one.home / "two.toml",
-            "journal": one.home / "state-two" / "journal.sqlite3",
-            "log": one.home / "two.log",
-            "daemon": None,
-        }
+        two = beside(one)
         two.configure()
         one.start()
         two.start()
@@ -108,6 +114,9 @@ def test_a_journal_that_cannot_be_written_ends_the_daemon_before_it_can_spend(op
                 bay.drop(f"n{number}.mp4")
             assert bay.daemon.wait(30) == 1
             bay.daemon = None
+            assert bay.events("stopped_by_trouble")[0]["why"] == (
+                "The journal cannot be written (database or disk is full)."
+            )
             paid = bay.paid
             assert Oracle(bay).violations(at_rest=False) == []
             (state / "filler").unlink()
@@ -118,6 +127,70 @@ def test_a_journal_that_cannot_be_written_ends_the_daemon_before_it_can_spend(op
             assert Oracle(bay).violations() == []
         finally:
             subprocess.run(["umount", "-l", str(state)], capture_output=True, check=False)
+
+
+def test_clips_that_another_daemon_takes_over_are_let_go_by_the_one_that_had_them(open_bays):
+    with open_bays(render_seconds=2.0) as one:
+        two = beside(one)
+        for bay in (one, two):
+            bay.configure(provider="running_max = 2")
+        one.start()
+        for number in range(8):
+            one.drop(f"n{number}.mp4")
+        one.until(lambda: sorted(one.jobs().values()).count("queued") == 6 and one.paid == 2, 20)
+        one.until(lambda: "running" in one.jobs().values(), 20)
+        two.start()
+        try:
+            assert two.call("recover", "--yes").returncode == 0
+            one.until(lambda: not {*one.jobs().values()} - {"cancelled", "delivered"}, 60)
+            two.until(lambda: not {*two.jobs().values()} - {"in_doubt", "delivered"}, 60)
+        finally:
+            assert two.stop() == 0
+        assert one.stop() == 0
+        assert list(one.jobs().values()).count("cancelled") >= 6
+        assert one.paid == 8
+        assert set(one.box.ledger.creates_by_clip().values()) == {1}
+        doubts = list(two.jobs().values()).count("in_doubt")
+        assert len([n for n in one.results() if n.endswith(".mp4")]) == 8 - doubts
+        whole = {hashlib.sha256(path.read_bytes()).hexdigest() for path in one.inbox.rglob("*.mp4")}
+        assert set(one.dropped) <= whole
+        one.is_checked = False  # half of the story is in the other journal
+
+
+@pytest.mark.parametrize("suffix", ["", ".lock"])
+def test_a_journal_that_is_taken_away_ends_the_daemon_before_it_can_spend(open_bays, suffix):
+    with open_bays() as bay:
+        bay.start()
+        bay.drop("one.mp4")
+        bay.until_retired()
+        part = bay.journal.with_name(bay.journal.name + suffix)
+        part.rename(part.with_name("aside"))
+        bay.drop("two.mp4")
+        assert bay.daemon.wait(30) == 1
+        bay.daemon = None
+        assert bay.paid == 1
+        part.with_name("aside").rename(part)
+        settle_doubts(bay)
+        assert list(bay.jobs().values()) == ["delivered"] * 2
+        assert bay.paid == 2
+        assert Oracle(bay).violations() == []
+
+
+def test_a_journal_that_is_lost_while_an_answer_is_awaited_leaves_no_doubt(open_bays):
+    with open_bays() as bay:
+        bay.box.misbehave("create:slow:seconds=4")
+        bay.start()
+        bay.drop("one.mp4")
+        bay.until(lambda: bay.paid == 1)
+        bay.journal.rename(bay.journal.with_name("aside"))
+        bay.drop("two.mp4")
+        assert bay.daemon.wait(30) == 1
+        bay.daemon = None
+        bay.journal.with_name("aside").rename(bay.journal)
+        assert bay.run_until_idle(60) == 0
+        assert list(bay.jobs().values()) == ["delivered"] * 2
+        assert bay.paid == 2
+        assert Oracle(bay).violations() == []
 
 
 def damage_cut(data):

@@ -1,5 +1,6 @@
 """Signals, restarts, and the daemon as systemd sees it."""
 
+import json
 import signal
 import socket
 import threading
@@ -84,6 +85,26 @@ def test_a_valid_reload_applies_and_an_invalid_one_changes_nothing(bay):
     bay.until(lambda: bay.events("reloaded"), what="the reload applies")
     bay.drop("next.mp4")
     bay.until_retired(1)
+
+
+def test_a_job_whose_inbox_was_renamed_says_so_and_goes_on_once_it_has_its_name_back(open_bays):
+    with open_bays(render_seconds=1.0) as bay:
+        bay.start()
+        bay.drop()
+        bay.until_states("running")
+        assert bay.stop() == 0
+        bay.config.write_text(bay.config.read_text().replace('name = "bay"', 'name = "hall"'))
+        done = bay.call("run", "--until-idle")
+        assert done.returncode == 0
+        assert '"event": "inbox_not_configured", "inbox": "bay", "jobs": 1' in done.stdout + done.stderr
+        shown = json.loads(bay.call("jobs", "--json").stdout)
+        assert shown["held"] == "inbox"
+        assert "the inbox bay is not in the configuration" in shown["reason"]
+        assert "the inbox bay is not" in bay.call("status").stdout
+        bay.configure()
+        bay.start()
+        bay.until_retired()
+        assert bay.paid == 1
 
 
 def test_systemd_hears_that_it_is_ready_alive_and_stopping(bay):

@@ -77,6 +77,7 @@ def test_an_entry_of_history_is_shown_whole():
 # --- why a job waits ------------------------------------------------------------------------------------
 
 BLOCKED = Brake(1, NOON + 60, NO_CREDITS)
+MOVED = Limits(inboxes=frozenset({"hall"}))
 SPENT = {"spend": Spend(500, 10.0), "limits": Limits()}
 
 
@@ -94,6 +95,8 @@ SPENT = {"spend": Spend(500, 10.0), "limits": Limits()}
         (a_job(approved=True), Conditions(NOON, **SPENT), None, "waits for its turn"),
         (a_job(), Conditions(NOON, brake=BLOCKED), "provider", "Not enough credits; tried again 2027"),
         (a_job(state=State.RUNNING), Conditions(NOON, paused=frozenset({"*"})), None, ""),
+        (a_job(state=State.RENDERED), Conditions(NOON, limits=MOVED), "inbox", "the inbox bay is not in the"),
+        (a_job(state=State.DELIVERED), Conditions(NOON, limits=MOVED), None, ""),
         (a_job(state=State.RUNNING, held=Held.LOST, reason="unknown"), NOW, "lost", "unknown"),
     ],
 )

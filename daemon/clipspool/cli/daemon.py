@@ -29,6 +29,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
 
     from clipspool import failpoint, malloc
     from clipspool.app import Daemon
+    from clipspool.journal import JournalError
     from clipspool.parts import CannotStart
     from clipspool.settings.wording import KEY_PLACES
     from clipspool.web.door import CannotListen
@@ -44,12 +45,15 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     malloc.give_back(LARGE_BYTES)
     try:
         daemon = Daemon(settings)
-    except CannotStart as error:
+    except (CannotStart, JournalError) as error:
         fail(str(error))
     except CannotListen as error:
         refuse(str(error))
     try:
         daemon.run(until_idle=until_idle, accept_restored=accept_restored)
+    except JournalError as error:
+        log.error("stopped_by_trouble", why=str(error))  # noqa: TRY400 - a full disk needs no trace
+        sys.exit(EXIT_FAILED)
     except Exception:
         # Whatever it is, going on could spend what is not recorded.
         log.exception("stopped_by_trouble")

@@ -244,8 +244,9 @@ class _Pen:
         line = self._job(job)
         state = job["state"]
         left = seconds_left(job, at)
-        if state != "running":
-            return line.append(_DOING.get(state, state), _STATES.get(state, ""))
+        if job["held"] or state != "running":
+            style = "red" if job["held"] else _STATES.get(state, "")
+            return line.append(readable(job["reason"] or _DOING.get(state, state)), style)
         if job["progress"] is None or not job["rendering_since"]:
             since = job["rendering_since"]
             told_so = f"renders for {span(at - _seconds(since))}" if since else job["reason"] or "is there"

@@ -93,6 +93,35 @@ class Lock:
             self._fd = None
 
 
+class Identity:
+    """Which files the open journal is: once their names are gone or another's, what is written is lost."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._known: dict[Path, tuple[int, int]] = {}
+
+    def know(self, path: Path) -> None:
+        """Take the file that has the name now. Raises OSError."""
+        self._known[path] = _numbers(path)
+
+    def make_sure(self) -> None:
+        """Raise JournalError where a file was taken away, or another put in its place."""
+        for path, known in self._known.items():
+            try:
+                is_known = _numbers(path) == known
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise JournalError(f"{path} was in use and is gone.") from error
+            except OSError:  # what may not be looked at is not gone: the commit went well
+                continue
+            if not is_known:
+                raise JournalError(f"{path} was in use and is another file now.")
+
+
+def _numbers(path: Path) -> tuple[int, int]:
+    there = path.stat()
+    return there.st_dev, there.st_ino
+
+
 _WRITER = {
     "journal_mode": "wal",
     "synchronous": 2,

@@ -18,13 +18,14 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from clipspool.events import ORDERS, Event, name_of
 from clipspool.job import TERMINAL, Clip, Job, State, plain
 from clipspool.journal.batch import Batch, insert, update, upsert
 from clipspool.journal.database import (
     HEAD,
+    Identity,
     JournalError,
     check_integrity,
     migrate,
@@ -104,6 +105,8 @@ class Journal(Questions):
         self._new_jobs: list[dict[str, Any]] = []
         self.committed: Callable[[float], object] = lambda _seconds: None
         """Is told how long each commit took that made something durable."""
+        self.identity = Identity()
+        """What is compared before a turn is over."""
         self._is_written = False
 
     @classmethod
@@ -125,6 +128,8 @@ class Journal(Questions):
             with journal.turn():
                 if journal.fact("id") is None:
                     journal.set_fact("id", secrets.token_hex(8))
+            journal.identity.know(path)
+            journal.identity.know(path.with_name(f"{path.name}-wal"))
         except DatabaseError as error:
             raise JournalError(
                 f"The journal {path} cannot be used ({error.orig}). Keep the file, move it aside and run "
@@ -170,20 +175,26 @@ class Journal(Questions):
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """One transaction: everything in it is durable once the block is left, or nothing is."""
+        """One transaction: everything in it is durable once the block is left, or nothing is.
+
+        Raises JournalError where it cannot be: the disk is full or fails, or somebody took the file away.
+        """
         try:
             yield
             self.flush()
             if self._connection.in_transaction():
                 begun = time.perf_counter()
                 self._connection.commit()
+                self.identity.make_sure()
                 if self._is_written:
                     self.committed(time.perf_counter() - begun)
                 self._is_written = False
-        except BaseException:
+        except BaseException as error:
             self._forget_gathered()
             if self._connection.in_transaction():
                 self._connection.rollback()
+            if isinstance(error, OperationalError):
+                raise JournalError(f"The journal cannot be written ({error.orig}).") from error
             raise
 
     def _forget_gathered(self) -> None:

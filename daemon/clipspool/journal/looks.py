@@ -102,6 +102,12 @@ def tally(journal: Journal, inbox: str | None = None) -> Tally:
     return Tally(by_state, held)
 
 
+def open_by_inbox(journal: Journal) -> dict[str, int]:
+    """Count the open jobs of each inbox."""
+    query = sa.select(jobs.c.inbox, sa.func.count().label("number")).where(jobs.c.state.in_(_OPEN))
+    return {row["inbox"]: row["number"] for row in journal.rows(query.group_by(jobs.c.inbox))}
+
+
 def held_jobs(journal: Journal, most: int, inbox: str | None = None) -> list[Job]:
     """Give jobs that wait for a person, oldest first."""
     query = select_jobs.where(jobs.c.state.in_(_OPEN), jobs.c.held.is_not(None))
