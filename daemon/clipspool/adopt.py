@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
+
 from clipspool.departures import Submission
 from clipspool.events import Event, Interrupted, TaskCreated, Unsent
 from clipspool.failpoint import reach
@@ -30,6 +32,8 @@ from clipspool.work import (
     rewrite_manifest,
     take_over,
 )
+
+log = structlog.get_logger()
 
 _TAKEN_SECONDS = 30 * 86_400.0
 
@@ -91,6 +95,24 @@ def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
         found = Found(manifest.clip, tuple(_as_noted(job, lines) for job in manifest.jobs))
         (ours if manifest.journal == journal_id else foreign).append(found)
     return Survey(tuple(ours), tuple(foreign), tuple(damaged))
+
+
+def left_behind(inbox: str, root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:
+    """Give what a crash left between its acceptance and its entry in this journal; the log says of the rest.
+
+    Raises OSError.
+    """
+    found = survey(root, journal_id, known)
+    if found.foreign:
+        log.warning(
+            "foreign_work_found",
+            inbox=inbox,
+            clips=len(found.foreign),
+            why="accepted by another journal: another machine's, or one that was lost",
+        )
+    for folder in found.damaged:
+        log.error("work_folder_damaged", inbox=inbox, folder=folder)
+    return [Accepted(one.clip, one.jobs) for one in found.ours]
 
 
 def tidy(root: Root, now: float) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 import structlog
 
 from clipspool import __version__, logs, operator, threads
-from clipspool.adopt import survey, tidy, what_came_of
+from clipspool.adopt import left_behind, tidy, what_came_of
 from clipspool.answering import Answering
 from clipspool.balance import Teller
 from clipspool.bays import Bays
@@ -165,7 +165,9 @@ class Daemon:
                 # Marked at once: a mount point that is empty by the first result would be taken for it.
                 if (thread := threads.begin(self._bind, f"outbox-{inbox.name}", bay.outbox)) is not None:
                     self._binding.append(thread)
-                self._take_on(inbox.name, root, known)
+                tidy(root, self._now())
+                for accepted in left_behind(inbox.name, root, self._journal_id, known):
+                    self.scheduler.hear(accepted)
                 is_surveyed = True
 
         return Inbox(
@@ -176,22 +178,6 @@ class Daemon:
             tell=self._tell,
             now=self._now,
         )
-
-    def _take_on(self, name: str, root: Root, known: set[str]) -> None:
-        """Hand over what a crash left between a clip's acceptance and its entry in the journal."""
-        tidy(root, self._now())
-        found = survey(root, self._journal_id, known)
-        for one in found.ours:
-            self.scheduler.hear(Accepted(one.clip, one.jobs))
-        if found.foreign:
-            log.warning(
-                "foreign_work_found",
-                inbox=name,
-                clips=len(found.foreign),
-                why="accepted by another journal: another machine's, or one that was lost",
-            )
-        for folder in found.damaged:
-            log.error("work_folder_damaged", inbox=name, folder=folder)
 
     def _tell(self, told: Accepted | InboxChanged) -> None:
         if isinstance(told, Accepted):

@@ -13,6 +13,7 @@ from clipspool.job import State
 from clipspool.journal import Journal
 from clipspool.journal.looks import ended_jobs, held_jobs, jobs_under_way, open_by_inbox, tally
 from clipspool.picking import Limits
+from clipspool.spending import midnight
 from clipspool.views import Conditions, InboxView, iso, job_json, text
 
 log = structlog.get_logger()
@@ -27,7 +28,7 @@ def conditions_in(journal: Journal, limits: Limits, now: float) -> Conditions:
         now=now,
         brake=read_brake(journal.fact("brake")),
         paused=frozenset(journal.fact("paused") or ()),
-        spend=journal.spent(now // DAY_SECONDS * DAY_SECONDS),
+        spend=journal.spent(midnight(now)),
         limits=limits,
         is_restored=bool(journal.fact("restored")),
     )

@@ -10,6 +10,11 @@ _DAY_SECONDS = 86_400.0
 _TOLD = "day_spent"
 
 
+def midnight(now: float) -> float:
+    """Give the beginning of a moment's day, UTC, both in Unix seconds."""
+    return now // _DAY_SECONDS * _DAY_SECONDS
+
+
 class Spending:
     """The day's submissions. Belongs to the scheduler's thread."""
 
@@ -48,4 +53,4 @@ class Spending:
         return True
 
     def _day(self) -> float:
-        return self._now() // _DAY_SECONDS * _DAY_SECONDS
+        return midnight(self._now())
