@@ -14,6 +14,7 @@ The way of a clip, and the file that holds each step:
                            brake.py           what holds all back; spending.py: what the day has cost
     its stages             stages/prepare.py  read whole, made to fit (media/), put on its way (transport/)
                            stages/submit.py   the one paid request: connected, intent on disk, then the bytes
+                           departures.py      which requests had not left yet when the process died
                            stages/poll.py     looks at the task
                            stages/fetch.py    results, verified before they count; finish.py for the timeline
                            stages/deliver.py  provenance first, then the film, each whole or not there

@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 
-from clipspool.departures import Submission
 from clipspool.events import Event, Interrupted, TaskCreated, Unsent
 from clipspool.failpoint import reach
 from clipspool.files import OURS, NotRegular, join
@@ -176,12 +175,12 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
     return replace(job, state=State.IN_DOUBT, held=Held.IN_DOUBT, task=task, paid=Paid.UNKNOWN, reason=reason)
 
 
-def what_came_of(root: Root, job: Job, waiting: Collection[Submission]) -> Event:
+def what_came_of(root: Root, job: Job, waiting: Collection[str]) -> Event:
     """Say how far the request of a job came that was being submitted when the daemon ended.
 
     The intent is on the ledger's disk before a byte leaves: a ledger without it proves that none did, and so
-    does one with it where the submission is still `waiting`. What cannot be read, or knows of more than the
-    journal, proves nothing.
+    does one with it whose token is among those still `waiting`. What cannot be read, or knows of more than
+    the journal, proves nothing.
     """
     ours = job.task.number if job.task else 0
     try:
@@ -189,6 +188,7 @@ def what_came_of(root: Root, job: Job, waiting: Collection[Submission]) -> Event
     except (OSError, ValueError):
         return Interrupted()
     event: Event = Unsent()
+    token = None
     for line in lines:
         if line.get("job") != job.id:
             continue
@@ -197,14 +197,15 @@ def what_came_of(root: Root, job: Job, waiting: Collection[Submission]) -> Event
             case "intent" if isinstance(number, int) and number < ours:
                 event = Unsent()
             case "intent":
-                event = Interrupted()
+                event, token = Interrupted(), line.get("token")
                 if number != ours:
                     return event
             case "not_submitted":
                 event = Unsent()
             case "task" if isinstance(line.get("task_id"), str) and isinstance(event, Interrupted):
                 event = TaskCreated(line["task_id"])
-    return Unsent() if isinstance(event, Interrupted) and (job.id, ours) in waiting else event
+    is_waiting = isinstance(event, Interrupted) and isinstance(token, str) and token in waiting
+    return Unsent() if is_waiting else event
 
 
 def adoptable(root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:

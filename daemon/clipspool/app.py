@@ -85,7 +85,7 @@ class Daemon:
         self._provider = self.signs.measured(provider_of(settings))
         self._durations = Durations(self.journal.durations())
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
-        self._departures = open_departures(settings.journal.path, self._cut_short)
+        self._departures = open_departures(settings.journal.path)
         self._shop = Shop(self._tools(), self._decoder, self._departures, now, self._stopping.is_set)
         self.scheduler = Scheduler(
             self.journal,
@@ -241,6 +241,8 @@ class Daemon:
         self._decoder.close()
         self._shop.tools.depot.close()
         self._provider.close()
+        if not self.scheduler.in_flight:
+            self._departures.end()
         self.journal.close()
         self._lock.release()
 

@@ -1,9 +1,9 @@
-"""Requests that are about to leave: told by a file that outlives the process, so that fewer ends mean doubt.
+"""Requests that are about to leave: told by memory that outlives the process, so that fewer ends mean doubt.
 
 A request's line is on the ledger's disk before its first byte leaves, so it stands there for some
-milliseconds in which nothing was sent. This file tells them from those in which something was. It lies beside
-the journal, on a local disk, and is never synced: it has to outlive the process, not the machine. After a
-power cut the ledger alone speaks.
+milliseconds in which nothing was sent. This file tells them from those in which something was: by a token of
+each attempt that stands in its line too. It lies on a tmpfs, and so outlives the process and nothing else;
+after a power cut the ledger alone speaks. No disk would do: one that comes back may show what was before.
 """
 
 from __future__ import annotations
@@ -11,41 +11,67 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Collection, Iterator
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import TypeAlias
 
-from clipspool.boot import boot_id
+from clipspool import mounts
 
-Submission: TypeAlias = tuple[str, int]
-"""A job's id and which submission of it, counted from 1."""
-
-_SLOT_BYTES = 80
-_SLOTS = 256
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108  (whose file it is gets looked at)
+_SLOT_BYTES = 32
+_SLOTS = 128
 """More than there are threads that submit."""
-_WAITS, _LEAVES, _FREE = b"w", b"l", b" "
+_WAITS, _WAITED, _LEAVES, _FREE = b"w", b"v", b"l", b" "
+"""`v`: it waited when the last process died; kept for one start, should that be cut short too."""
 # It keeps Python's lock: to take it back, with other threads at work, takes longer than all else here.
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.pwrite.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_long)
 _libc.pwrite.restype = ctypes.c_ssize_t
 
 
-def departures_file(journal: Path) -> Path:
-    """Name the file of a journal."""
-    return journal.with_name(f"{journal.name}.leaving")
+def departures_file(journal: Path, env: Mapping[str, str] = os.environ) -> Path | None:
+    """Name the file of a journal that is there; None where this machine has no such memory.
 
-
-def still_waiting(path: Path, boot: Callable[[], str] = boot_id) -> frozenset[Submission]:
-    """Give the submissions of which nothing had left when the process died; none after another boot.
-
-    Raises OSError where the file is there and cannot be read.
+    In the service's RuntimeDirectory, else in the system's shared memory. It bears the numbers of the
+    journal's own file, so another journal in its place has another one. Raises OSError.
     """
-    try:
-        return frozenset(_read(path.read_bytes(), boot()).values())
-    except FileNotFoundError:
+    home = Path(env.get("RUNTIME_DIRECTORY", "").partition(":")[0] or _SHARED_MEMORY)
+    if not home.is_dir() or mounts.filesystem_of(home).type != "tmpfs":
+        return None
+    here = journal.stat()
+    return home / f"clipspool-{here.st_dev:x}-{here.st_ino:x}.leaving"
+
+
+def still_waiting(path: Path | None) -> frozenset[str]:
+    """Give the tokens of requests of which nothing had left when the process died. Raises OSError."""
+    if path is None or not _is_ours(path):
         return frozenset()
+    with FileIO(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        return frozenset(token for _, token in _read(file.read()))
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether it is a file of this user: anybody may put one into shared memory."""
+    try:
+        here = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(here.st_mode) and here.st_uid == os.geteuid()
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """One request before it leaves."""
+
+    token: str
+    """For its line in the ledger; empty where nothing is told."""
+    leave: Callable[[], None]
+    """To be called right before the first byte; raises OSError, and then it may not be sent."""
 
 
 class Departures:
@@ -54,78 +80,65 @@ class Departures:
     It is never closed: at the daemon's end a thread may still wait for an answer.
     """
 
-    def __init__(
-        self, path: Path, keep: Collection[Submission] = (), boot: Callable[[], str] = boot_id
-    ) -> None:
-        """Take over the file; what it tells of `keep` stays until the next start. Raises OSError.
+    def __init__(self, path: Path | None) -> None:
+        """Take over the file. Raises OSError.
 
-        `boot` names the machine's run; where it gives nothing, nothing is told by the file.
+        None, or a file of somebody else's, does without: then an end behind the ledger's line is doubt.
         """
-        self._boot = boot()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        slots = _read(os.pread(self._file, _SLOT_BYTES * _SLOTS, 0), self._boot)
-        kept = {slot: one for slot, one in slots.items() if one in keep}
-        content = b"".join(self._record(_WAITS, kept.get(slot)) for slot in range(_SLOTS))
-        os.pwrite(self._file, content, 0)
-        os.ftruncate(self._file, len(content))
-        self.waiting = frozenset(kept.values())
-        """What of `keep` had not left when the process died."""
-        self._free = [slot for slot in range(_SLOTS) if slot not in kept]
-        self._slots: dict[Submission, int] = {}
-        """One that could not be cleared stays here: the same submission writes it anew, or is not made."""
+        self._path = path
+        self._file: int | None = None
+        found: list[tuple[bytes, str]] = []
+        if path is not None and (_is_ours(path) or not os.path.lexists(path)):
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            found = _read(os.pread(self._file, _SLOT_BYTES * _SLOTS, 0))
+        kept = [_record(_WAITED, token) for state, token in found if state == _WAITS][: _SLOTS // 2]
+        if self._file is not None:
+            os.pwrite(self._file, b"".join(kept).ljust(_SLOT_BYTES * _SLOTS), 0)
+        self.waiting = frozenset(token for _, token in found)
+        """The tokens of those of which nothing had left when the process died."""
+        self._free = list(range(len(kept), _SLOTS))
 
     @contextmanager
-    def of(self, job_id: str, number: int) -> Iterator[Callable[[], None]]:
-        """Name a submission until the block ends; call what is given right before the first byte leaves.
-
-        Both raise OSError, and then nothing may be sent.
-        """
-        submission = job_id, number
-        slot = self._claim(submission)
-        os.pwrite(self._file, self._record(_WAITS, submission), slot * _SLOT_BYTES)
+    def of(self) -> Iterator[Departure]:
+        """Name a request until the block ends. Raises OSError, and then it may not be sent."""
+        if self._file is None:
+            yield Departure("", lambda: None)
+            return
+        token = secrets.token_hex(8)
         try:
-            yield partial(self._leave, slot)
+            slot = self._free.pop()
+        except IndexError:
+            raise OSError(errno.EAGAIN, "too many requests are about to leave") from None
+        os.pwrite(self._file, _record(_WAITS, token), slot * _SLOT_BYTES)
+        try:
+            yield Departure(token, partial(_leave, self._file, slot))
         finally:
             with suppress(OSError):
                 os.pwrite(self._file, _FREE, slot * _SLOT_BYTES)
-                del self._slots[submission]
                 self._free.append(slot)
 
-    def _claim(self, submission: Submission) -> int:
-        if submission not in self._slots:
-            try:
-                self._slots[submission] = self._free.pop()
-            except IndexError:
-                raise OSError(errno.EAGAIN, "too many requests are about to leave") from None
-        return self._slots[submission]
-
-    def _leave(self, slot: int) -> None:
-        if _libc.pwrite(self._file, _LEAVES, 1, slot * _SLOT_BYTES) != 1:
-            trouble = ctypes.get_errno()
-            raise OSError(trouble, f"what is about to leave cannot be noted: {os.strerror(trouble)}")
-
-    def _record(self, state: bytes, submission: Submission | None) -> bytes:
-        text = (
-            b""
-            if submission is None
-            else b"%c %s %s %d"
-            % (
-                state,
-                self._boot.encode(),
-                submission[0].encode(),
-                submission[1],
-            )
-        )
-        return text.ljust(_SLOT_BYTES - 1) + b"\n"
+    def end(self) -> None:
+        """Remove the file: nothing is under way any more."""
+        if self._file is not None and self._path is not None:
+            with suppress(OSError):
+                self._path.unlink()
 
 
-def _read(content: bytes, boot: str) -> dict[int, Submission]:
-    """Give the waiting submissions of this boot, by slot."""
-    found = {}
-    for slot in range(len(content) // _SLOT_BYTES):
-        words = content[slot * _SLOT_BYTES : (slot + 1) * _SLOT_BYTES].decode("ascii", "replace").split()
-        with suppress(ValueError):
-            state, of_boot, job_id, number = words
-            if boot and (state, of_boot) == (_WAITS.decode(), boot):
-                found[slot] = (job_id, int(number))
-    return found
+def _leave(file: int, slot: int) -> None:
+    if _libc.pwrite(file, _LEAVES, 1, slot * _SLOT_BYTES) != 1:
+        trouble = ctypes.get_errno()
+        raise OSError(trouble, f"what is about to leave cannot be noted: {os.strerror(trouble)}")
+
+
+def _record(state: bytes, token: str) -> bytes:
+    return (state + token.encode()).ljust(_SLOT_BYTES)
+
+
+def _read(content: bytes) -> list[tuple[bytes, str]]:
+    """Give those that wait, or waited."""
+    records = [content[at : at + _SLOT_BYTES] for at in range(0, len(content), _SLOT_BYTES)]
+    return [
+        (one[:1], one[1:].decode("ascii", "replace").strip())
+        for one in records
+        if one[:1] in {_WAITS, _WAITED} and one[1:].strip()
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from clipspool import __version__, mounts
@@ -14,7 +14,7 @@ from clipspool.departures import Departures, departures_file
 from clipspool.durations import Durations
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Rules
-from clipspool.job import Duplicates, Job
+from clipspool.job import Duplicates
 from clipspool.journal import Journal, JournalError, Lock
 from clipspool.lifecycle import Pace
 from clipspool.pacing import PollPace
@@ -59,13 +59,14 @@ def open_journal(settings: Settings) -> tuple[Journal, Lock]:
     return journal, lock
 
 
-def open_departures(journal: Path, cut_short: Collection[Job]) -> Departures:
-    """Take over what tells which requests of these jobs had not left yet; raises CannotStart."""
-    path = departures_file(journal)
+def open_departures(journal: Path) -> Departures:
+    """Take over what tells which requests had not left yet; raises CannotStart."""
     try:
-        return Departures(path, {(job.id, job.task.number) for job in cut_short if job.task})
+        return Departures(departures_file(journal))
     except OSError as error:
-        raise CannotStart(f"{path}, beside the journal, cannot be written: {error.strerror}.") from error
+        raise CannotStart(
+            f"What is about to be sent cannot be noted in memory: {error.strerror}: {error.filename}."
+        ) from error
 
 
 def name_secret_of(journal: Journal) -> bytes:

@@ -8,118 +8,152 @@ from contextlib import ExitStack
 
 import pytest
 
-from clipspool.departures import Departures, still_waiting
+from clipspool.departures import Departures, departures_file, still_waiting
 
 DIES = """
 import os, sys
 from pathlib import Path
 from clipspool.departures import Departures
 departures = Departures(Path(sys.argv[1]))
-with departures.of("left", 1) as left, departures.of("waits", 2) as waits:
-    with departures.of("ended", 3) as ended:
-        ended()
-    left()
+with departures.of() as left, departures.of() as waits:
+    with departures.of() as ended:
+        ended.leave()
+    left.leave()
+    print(waits.token, left.token, ended.token, flush=True)
     os.kill(os.getpid(), 9)
 """
 
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "journal.leaving"
+    return tmp_path / "clipspool.leaving"
 
 
 def die(path):
-    assert subprocess.run([sys.executable, "-c", DIES, str(path)], check=False).returncode == -9
+    """Die with one that waits and one that left; gives the token of the first."""
+    done = subprocess.run(
+        [sys.executable, "-c", DIES, str(path)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == -9, done.stderr
+    tokens = done.stdout.split()
+    assert len(set(tokens)) == 3
+    return tokens[0]
 
 
 def test_after_kill_9_it_tells_what_had_not_left(path):
-    die(path)
-    assert still_waiting(path) == {("waits", 2)}
+    waited = die(path)
+    assert still_waiting(path) == {waited}
+    assert Departures(path).waiting == {waited}
 
 
-def test_after_another_boot_it_tells_nothing(path):
-    die(path)
-    assert still_waiting(path, lambda: "another") == frozenset()
-    assert Departures(path, {("waits", 2)}, lambda: "another").waiting == frozenset()
-    assert still_waiting(path) == frozenset()
+def test_it_is_told_once_more_should_the_next_start_be_cut_short_and_then_never(path):
+    waited = die(path)
+    Departures(path)
+    again = die(path)
+    assert still_waiting(path) == {again}
+    assert Departures(path).waiting == {again}
+    assert Departures(path).waiting == {again}
+    assert Departures(path).waiting == set()
+    assert waited != again
 
 
-@pytest.mark.parametrize("boot", ["", " "])
-def test_where_the_boot_has_no_name_it_tells_nothing(path, boot):
-    departures = Departures(path, boot=lambda: boot)
-    with departures.of("waits", 1):
-        assert still_waiting(path, lambda: boot) == frozenset()
-
-
-def test_what_is_still_asked_after_is_kept_until_the_next_start_and_the_rest_let_go(path):
-    die(path)
-    departures = Departures(path, {("waits", 2), ("left", 1)})
-    assert departures.waiting == {("waits", 2)}
-    with departures.of("new", 1) as leave:
-        assert still_waiting(path) == {("waits", 2), ("new", 1)}
-        leave()
-        assert still_waiting(path) == {("waits", 2)}
-    assert Departures(path).waiting == frozenset()
-    assert still_waiting(path) == frozenset()
+def test_each_waits_until_it_leaves_or_ends(path):
+    departures = Departures(path)
+    with departures.of() as one:
+        assert still_waiting(path) == {one.token}
+        with departures.of() as two:
+            assert still_waiting(path) == {one.token, two.token}
+        one.leave()
+        assert still_waiting(path) == set()
 
 
 def test_many_at_once_keep_apart(path):
     departures = Departures(path)
 
-    def submit(number):
+    def submit(_):
         for _ in range(50):
-            with departures.of(f"job{number}", number) as leave:
-                assert (f"job{number}", number) in still_waiting(path)
-                leave()
-                assert (f"job{number}", number) not in still_waiting(path)
+            with departures.of() as one:
+                assert one.token in still_waiting(path)
+                one.leave()
+                assert one.token not in still_waiting(path)
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(submit, range(16)))
-    assert still_waiting(path) == frozenset()
+    assert still_waiting(path) == set()
 
 
-def test_a_file_that_is_damaged_or_cut_tells_nothing_and_is_made_anew(path):
-    for damage in (b"\xff" * 7000, b"w " * 500, b"w boot job many".ljust(79) + b"\n", b"w"):
-        path.write_bytes(damage)
-        departures = Departures(path, {("w", 1)}, lambda: "boot")
-        assert departures.waiting == frozenset()
-        with departures.of("waits", 1):
-            assert still_waiting(path, lambda: "boot") == {("waits", 1)}
+@pytest.mark.parametrize("damage", [b"\xff" * 7000, b"w " * 500, b"w", b"w\xff\xfe".ljust(32), bytes(4096)])
+def test_a_file_that_is_damaged_does_no_harm(path, damage):
+    path.write_bytes(damage)
+    departures = Departures(path)
+    departures = Departures(path)
+    with departures.of() as one:
+        assert one.token in still_waiting(path)
 
 
-def test_no_file_tells_nothing(path):
-    assert still_waiting(path) == frozenset()
+def test_after_a_clean_end_there_is_no_file(path):
+    departures = Departures(path)
+    departures.end()
+    assert not path.exists()
+    assert still_waiting(path) == set()
 
 
-def test_a_link_in_its_place_is_not_followed(path):
+def test_what_is_not_ours_is_neither_read_nor_touched(path):
     precious = path.with_name("precious")
-    precious.write_text("nobody may touch this")
+    precious.write_bytes(b"wtoken".ljust(32))
     path.symlink_to(precious)
-    with pytest.raises(OSError, match="symbolic"):
-        Departures(path)
-    assert precious.read_text() == "nobody may touch this"
+    departures = Departures(path)
+    assert departures.waiting == still_waiting(path) == set()
+    with departures.of() as one:
+        one.leave()
+        assert one.token == ""
+    departures.end()
+    assert path.is_symlink()
+    assert precious.read_bytes() == b"wtoken".ljust(32)
 
 
-def test_more_at_once_than_there_is_room_for_are_refused_not_forgotten(path):
+def test_without_such_memory_it_does_without(tmp_path):
+    journal = tmp_path / "journal.sqlite3"
+    journal.touch()
+    assert departures_file(journal, {"RUNTIME_DIRECTORY": "/proc"}) is None
+    assert departures_file(journal, {"RUNTIME_DIRECTORY": str(tmp_path / "nowhere")}) is None
+    assert Departures(None).waiting == still_waiting(None) == set()
+    with Departures(None).of() as one:
+        one.leave()
+
+
+def test_each_journal_has_its_own_and_another_in_its_place_too(tmp_path):
+    journal, other = tmp_path / "journal.sqlite3", tmp_path / "other"
+    journal.touch()
+    other.touch()
+    before = departures_file(journal, {})
+    if before is None:
+        pytest.skip("no shared memory here")
+    assert before == departures_file(journal, {})
+    assert departures_file(other, {}) != before
+    journal.unlink()
+    other.rename(journal)
+    assert departures_file(journal, {}) != before
+
+
+def test_more_at_once_than_there_is_room_for_are_refused(path):
     departures = Departures(path)
     with ExitStack() as stack:
-        for number in range(256):
-            stack.enter_context(departures.of("job", number))
+        for _ in range(128):
+            stack.enter_context(departures.of())
         with pytest.raises(OSError, match="too many"):
-            stack.enter_context(departures.of("job", 256))
-        assert len(still_waiting(path)) == 256
-    assert still_waiting(path) == frozenset()
-    with departures.of("job", 1):
-        pass
+            stack.enter_context(departures.of())
+        assert len(still_waiting(path)) == 128
+    assert still_waiting(path) == set()
 
 
 def test_what_cannot_be_noted_is_not_let_go(path):
     departures = Departures(path)
-    with departures.of("job", 1) as leave:
+    with departures.of() as one:
         full = os.open("/dev/full", os.O_WRONLY)
-        os.dup2(full, departures._file)  # the disk that takes nothing more
+        os.dup2(full, departures._file)
         os.close(full)
         with pytest.raises(OSError, match="cannot be noted"):
-            leave()
-    with pytest.raises(OSError, match="No space"), departures.of("job", 1):
+            one.leave()
+    with pytest.raises(OSError, match="No space"), departures.of():
         pass

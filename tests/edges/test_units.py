@@ -75,7 +75,7 @@ def test_the_template_differs_from_the_unit_in_its_instance_only():
     single, template = (settings_of(unit) for unit in UNITS)
     differing = [(a, b) for a, b in zip(single, template, strict=True) if a != b]
     assert [a.partition("=")[0] for a, _ in differing] == [
-        "Description", "ExecStart", "StateDirectory", "LoadCredential",
+        "Description", "ExecStart", "StateDirectory", "RuntimeDirectory", "LoadCredential",
     ]  # fmt: skip
     assert all("%i" in b for _, b in differing)
 
@@ -85,6 +85,7 @@ def test_the_unit_keeps_what_the_contract_says():
     for line in (
         "Type=notify", "NotifyAccess=main", "Restart=on-failure", "RestartPreventExitStatus=78",
         "TimeoutStopSec=90", "User=clipspool", "Group=clipspool", "StateDirectory=clipspool",
+        "RuntimeDirectory=clipspool", "RuntimeDirectoryPreserve=restart",
         "LoadCredential=provider_api_key:/etc/clipspool/provider_api_key",
     ):  # fmt: skip
         assert f"\n{line}\n" in text

@@ -49,7 +49,7 @@ def test_before_the_first_byte_comes_the_ledgers_line_then_that_it_leaves_and_no
     if "unfinished" in calls[line][1]:
         after = after[1:]  # its end
     assert after[0].startswith("pwrite64("), after[:5]
-    assert '.leaving>, "l"' in after[0]
+    assert '.leaving>, "l", 1,' in after[0]
     assert after[1].startswith("sendto("), after[:5]
     assert "POST /" in after[1]
     assert not after[2].startswith("sendto("), "a small request leaves in one call"

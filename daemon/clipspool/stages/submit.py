@@ -11,7 +11,7 @@ from typing import Any, Self, assert_never
 import structlog
 
 from clipspool.bay import Bay
-from clipspool.departures import Departures
+from clipspool.departures import Departure, Departures
 from clipspool.events import (
     AnswerLost,
     Changed,
@@ -78,10 +78,9 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
     call = _call(job, clip, bay, desk.depot, desk.compose)
     if isinstance(call, Changed):
         return call
-    number = job.task.number + 1 if job.task else 1
     with (
-        desk.departures.of(job.id, number) as leave,
-        _Gate(job, number, bay, desk.provider.profile, gate, leave) as gated,
+        desk.departures.of() as departure,
+        _Gate(job, bay, desk.provider.profile, gate, departure) as gated,
     ):
         return _send_once(call, desk.provider, gated)
 
@@ -114,18 +113,12 @@ class _Gate:
     """
 
     def __init__(
-        self,
-        job: Job,
-        number: int,
-        bay: Bay,
-        profile: str,
-        gate: Callable[[], bool],
-        leave: Callable[[], None],
+        self, job: Job, bay: Bay, profile: str, gate: Callable[[], bool], departure: Departure
     ) -> None:
         self.was_withdrawn = False
         self.fault: Fault | None = None
-        self._job, self._number, self._bay, self._profile = job, number, bay, profile
-        self._gate, self._leave = gate, leave
+        self._job, self._bay, self._profile, self._gate = job, bay, profile, gate
+        self._departure = departure
         self._ledger: Ledger | None = None
         self._opened = ExitStack()
 
@@ -143,15 +136,17 @@ class _Gate:
         reach("intent")
         try:
             ledger = self._opened.enter_context(ledger_of(self._bay.inbox, self._job.clip_id))
+            number = self._job.task.number + 1 if self._job.task else 1
+            token = self._departure.token
             if not is_usable():
                 return False
             self._ledger = ledger
             begun = monotonic()
-            ledger.note(self._job.id, "intent", profile=self._profile, number=self._number)
+            ledger.note(self._job.id, "intent", profile=self._profile, number=number, token=token)
             reach("noted")
             if monotonic() - begun > _LINE_SECONDS and not is_usable():
                 return False
-            self._leave()
+            self._departure.leave()
         except OSError as error:
             # Of this clip's folder, so that the others go on.
             self.fault = Fault(FaultOf.CLIP, "WORK.UNWRITABLE", f"the work folder takes no notes: {error}")
