@@ -100,6 +100,7 @@ CLIP, MOMENT, ACCOUNT = FaultOf.CLIP, FaultOf.MOMENT, FaultOf.ACCOUNT
         (400, error("fail_to_fetch_task", '{"error":"Invalid asset"}'), CLIP, "REQUEST.INVALID"),
         (400, {"code": 400, "msg": "prompt missing"}, CLIP, "REQUEST.INVALID"),
         (404, PAGE, ACCOUNT, "PROVIDER.WRONG_ADDRESS"),
+        *((n, PAGE, ACCOUNT, "PROVIDER.NOT_TAKEN") for n in (411, 414, 415, 417, 421, 426, 428, 431)),
         (404, {"error": {"message": "Invalid URL (POST /x)"}}, ACCOUNT, "PROVIDER.WRONG_ADDRESS"),
         (405, PAGE, ACCOUNT, "PROVIDER.WRONG_ADDRESS"),
         (429, b"", MOMENT, "PROVIDER.BUSY"),

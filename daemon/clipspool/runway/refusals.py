@@ -30,14 +30,17 @@ _AFTER_THE_FACT = frozenset({"insert_task_failed", "do_request_failed"})
 _ELSEWHERE = frozenset({301, 302, 307, 308})
 _INVALID = frozenset({400, 403, 413, 422})
 _NO_SUCH_PATH = frozenset({404, 405, 410})
+# A server that takes no request of this form says so and does nothing of it [RFC 9110 15.5, RFC 6585].
+_NOT_TAKEN = frozenset({411, 414, 415, 417, 421, 426, 428, 431})
 _UNDECIDED = frozenset({408, 409})
 
 
 def create_fault(reply: Reply) -> Fault | None:
     """Return the fault of a paid POST's clear refusal, or None where a task may have been made.
 
-    Clear: 400, 401, 402, 403, 404, 405, 410, 413, 422, 429; 500 with code `invalid_request`; and at any
-    status a quota code or a missing route to the model, for the gateway decides those before it calls anyone.
+    Clear: 400, 401, 402, 403, 404, 405, 410, 413, 422, 429, and those that refuse the form of a request (411,
+    414, 415, 417, 421, 426, 428, 431); 500 with code `invalid_request`; and at any status a quota code or a
+    missing route to the model, for the gateway decides those before it calls anyone.
 
     None: `insert_task_failed` and its like at any status; 408, 409, every redirect (what stands before the
     API may have let the request through) and every status not named; any other
@@ -51,6 +54,9 @@ def create_fault(reply: Reply) -> Fault | None:
         return fault
     if reply.status in _NO_SUCH_PATH:
         return _wrong_address(reply)
+    if reply.status in _NOT_TAKEN:
+        todo = "Check base_url, and whatever stands between clipspool and the API: a proxy, a firewall."
+        return _fault(FaultOf.ACCOUNT, "PROVIDER.NOT_TAKEN", "No request of this form is taken", reply, todo)
     if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
         return _fault(FaultOf.MOMENT, "PROVIDER.BUSY", "Too many requests", reply)
     is_invalid = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and "invalid_request" in reply.codes
