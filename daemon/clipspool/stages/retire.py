@@ -43,9 +43,8 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
         rel = join(home, name)
         beside = _sidecar_name(clip, rel)
         sidecar = _unmoved(root, sidecar, beside)
-        if (
-            sidecar is None
-        ):  # it goes first: while it is here, the same file over there is a link of somebody's
+        # It goes first: while it is here, the same file over there is a link of somebody's.
+        if sidecar is None:
             source = _unmoved(root, source, rel)
         if source is None and not root.exists(rel):
             # Somebody emptied the work folder, and there is nothing left to move.
