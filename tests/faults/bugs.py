@@ -56,6 +56,11 @@ BUGS = {
         ),
         f"{PROMISES}::test_killed_while_the_request_is_on_its_way_it_is_in_doubt_and_never_sent_again",
     ),
+    "leaving-not-noted": Bug(
+        "it is not noted that a request leaves",
+        (("stages/submit.py", "            self._departure.leave()\n", ""),),
+        f"{PROMISES}::test_killed_while_the_request_is_on_its_way_it_is_in_doubt_and_never_sent_again",
+    ),
     "gate-before-commit": Bug(
         "the request is let go before the intent is committed",
         (
