@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -23,7 +24,7 @@ from clipspool.news import ProviderUnblocked
 from clipspool.operator import Refused
 from clipspool.root import Root
 from clipspool.views import Conditions, InboxView, status_json
-from clipspool.web import pulse, snapshot
+from clipspool.web import callers, pulse, snapshot
 from clipspool.web.door import CannotListen, Door
 from clipspool.web.house import Entrance, House
 from clipspool.web.pulse import REST_SECONDS
@@ -748,6 +749,81 @@ def test_the_end_of_the_daemon_ends_open_streams_at_once(stage):
     assert not [one for one in threading.enumerate() if one.name == "page"]
     stream.close()
     line.close()
+
+
+# --- strangers who hold the line ------------------------------------------------------------------------
+
+
+HALF_A_FORM = b"""POST /login HTTP/1.1\r
+Host: localhost\r
+Sec-Fetch-Site: same-origin\r
+Content-Type: application/x-www-form-urlencoded\r
+Content-Length: 9\r
+\r
+token"""
+
+
+def hangs_up(line):
+    line.settimeout(20)
+    try:
+        return line.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def connect(address, words=b""):
+    line = socket.create_connection(address, timeout=10)
+    line.sendall(words)
+    return line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"",
+        b"GET /login HTTP/1.1\r\nHost: localhost\r\nX: ",
+        HALF_A_FORM,
+    ],
+    ids=["silence", "half a head", "half a form"],
+)
+def test_one_who_does_not_get_to_the_point_is_hung_up_on_and_open_pages_are_not(
+    stage, web, monkeypatch, words
+):
+    monkeypatch.setattr(callers, "ASK_SECONDS", 0.3)
+    open_page, stream = listen(web.address)
+    with connect(web.address, words) as line:
+        assert hangs_up(line)
+    stage.page.listener(ProviderUnblocked())
+    until(stream, b"event: change")
+    stream.close()
+    open_page.close()
+
+
+def drip(line):
+    for _ in range(200):
+        line.sendall(b"A")
+        time.sleep(0.05)
+
+
+def test_one_who_drips_behind_an_answer_is_hung_up_on_too(web, monkeypatch):
+    monkeypatch.setattr(callers, "ASK_SECONDS", 0.5)
+    with connect(web.address, b"GET /static/page.css HTTP/1.1\r\nHost: localhost\r\n\r\n") as line:
+        assert line.recv(12) == b"HTTP/1.1 200"
+        with pytest.raises(ConnectionError):
+            drip(line)
+
+
+def test_any_number_of_strangers_leaves_the_daemon_its_descriptors(web, monkeypatch):
+    monkeypatch.setattr(callers, "callers_max", lambda: 40)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    lines = [connect(web.address) for _ in range(200)]
+    try:
+        refused = [line for line in lines[-100:] if hangs_up(line)]
+        assert len(refused) == 100
+        assert len(list(Path("/proc/self/fd").iterdir())) - before - len(lines) <= 100
+    finally:
+        for line in lines:
+            line.close()
 
 
 # --- the door -------------------------------------------------------------------------------------------

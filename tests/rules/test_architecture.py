@@ -33,7 +33,7 @@ HOMES = {
     "sqlalchemy": {"journal/"},
     "starlette": {"web/"},
     "urllib3": {"runway/wire.py", "runway/guard.py", "transport/"},
-    "uvicorn": {"web/server.py"},
+    "uvicorn": {"web/server.py", "web/callers.py"},
     "watchdog": {"intake/watch.py"},
 }
 PURE = (

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from clipspool.journal import Lookup
 from clipspool.news import Listener, News
 from clipspool.web.acts import Acts
+from clipspool.web.callers import BACKLOG, Caller
 from clipspool.web.door import Door
 from clipspool.web.films import Films
 from clipspool.web.house import Entrance, House
@@ -32,7 +33,6 @@ from clipspool.web.views import Views
 log = structlog.get_logger()
 
 _STOP_SECONDS = 3.0
-_CONNECTIONS_MAX = 1000
 _HEAD_BYTES_MAX = 32_768
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -52,7 +52,7 @@ class Page:
         config = uvicorn.Config(
             Porter(app, entrance, sessions),
             loop="asyncio",
-            http="h11",
+            http=Caller,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -60,7 +60,7 @@ class Page:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=_CONNECTIONS_MAX,
+            backlog=BACKLOG,
             h11_max_incomplete_event_size=_HEAD_BYTES_MAX,
             timeout_graceful_shutdown=1,
         )

@@ -1,0 +1,61 @@
+"""Connections to the page: so many and no more, and each has to ask within a time.
+
+A stranger who connects and says nothing would otherwise keep descriptors until the daemon has none for its
+clips, its journal and its log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+BACKLOG: Final = 64
+"""Accepted at one go, before any of them is counted."""
+ASK_SECONDS = 20.0
+"""From a connection's beginning, or its last answer, to the last byte of a request."""
+_CALLERS_MAX: Final = 1000
+_DESCRIPTORS_EACH: Final = 3
+"""One for the line and one for the film that it is sent; the third is the daemon's."""
+
+
+def callers_max() -> int:
+    """Say how many connections may be open, so that enough of this process's descriptors are left."""
+    return min(_CALLERS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _DESCRIPTORS_EACH)
+
+
+class Caller(H11Protocol):
+    """One connection; hangs up on one too many, and on one that takes too long to ask."""
+
+    _too_late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        if len(self.connections) > callers_max():
+            transport.abort()
+            return
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        if self._too_late is not None:
+            self._too_late.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request; one that has come already is answered meanwhile."""
+        self._wait()
+        super().on_response_complete()
+
+    def _wait(self) -> None:
+        if self._too_late is not None:
+            self._too_late.cancel()
+        self._too_late = self.loop.call_later(ASK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        asked: RequestResponseCycle | None = self.cycle
+        if asked is None or asked.response_complete or asked.more_body:
+            self.transport.abort()
