@@ -127,6 +127,22 @@ def open_regular(name: str, folder: int) -> FileIO:
     return FileIO(fd, "rb")
 
 
+def open_to_append(name: str, folder: int) -> int:
+    """Open a file that has that name alone, for synced additions. Raises NotRegular."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_DSYNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, dir_fd=folder)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:
+            raise NotRegular(error.errno, f"{name} is no regular file") from error
+        raise
+    there = os.fstat(fd)
+    if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1:
+        os.close(fd)
+        raise NotRegular(errno.EINVAL, f"{name} is no regular file, or has other names (hard links)")
+    return fd
+
+
 def unlink(name: str, folder: int) -> None:
     """Remove a name in an open folder; gone already is fine."""
     with suppress(FileNotFoundError):

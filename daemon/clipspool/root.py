@@ -32,6 +32,7 @@ from clipspool.files import (
     name_of,
     open_beneath,
     open_regular,
+    open_to_append,
     opened,
     parent,
     parts,
@@ -246,16 +247,24 @@ class Root:
         try:
             return os.open(name, FOLDER_FLAGS, dir_fd=folder)
         except FileNotFoundError:
-            self._make_folder(name, folder)
-            return os.open(name, FOLDER_FLAGS, dir_fd=folder)
+            return self._make_and_open(name, folder)
 
-    def _make_folder(self, name: str, folder: int) -> None:
+    def _make_and_open(self, name: str, folder: int) -> int:
+        is_new = False
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=folder)
-            if self._folder_mode is not None:
+            is_new = True
+        fd = os.open(name, FOLDER_FLAGS, dir_fd=folder)
+        try:
+            if is_new and self._folder_mode is not None:
                 with _where_modes_are_kept():
-                    os.chmod(name, self._folder_mode, dir_fd=folder)
-        sync_folder(folder)
+                    # By the descriptor: the name may be a link of somebody's by now.
+                    os.fchmod(fd, self._folder_mode)
+            sync_folder(folder)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def make_folders(self, rel: Rel) -> None:
         """Make a folder and those above it, durably; one that is there already is fine."""
@@ -357,15 +366,15 @@ class Root:
         """Open a file of ours to add to its end, made where it is missing, its name for good.
 
         A write is one call that writes and syncs: before it nothing is there, after it all is for good.
+        Raises NotRegular, also where the file has other names: one of them may be anywhere.
         """
-        flags = os.O_WRONLY | os.O_APPEND | os.O_DSYNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with self.folder(parent(rel), make=True) as folder:
             try:
-                fd = os.open(name_of(rel), flags, dir_fd=folder)
+                fd = open_to_append(name_of(rel), folder)
             except FileNotFoundError:
                 self.create_in(name_of(rel), folder).close()
                 sync_folder(folder)
-                fd = os.open(name_of(rel), flags, dir_fd=folder)
+                fd = open_to_append(name_of(rel), folder)
         with FileIO(fd, "ab") as file:
             yield file
 

@@ -436,6 +436,47 @@ def test_what_we_make_has_the_modes_that_were_asked_for(path):
     assert modes == {"day": "0o2750", "day/one": "0o2750", "day/one/a.txt": "0o640", "day/b.txt": "0o640"}
 
 
+def test_a_link_put_in_the_place_of_a_folder_just_made_gives_nothing_outside_another_mode(
+    path, tmp_path, monkeypatch
+):
+    precious = tmp_path / "precious"
+    precious.mkdir(mode=0o700)
+    make = os.mkdir
+
+    def make_and_swap(name, *args, dir_fd):
+        make(name, *args, dir_fd=dir_fd)
+        os.rename(name, "aside", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        os.symlink(precious, name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", make_and_swap)
+    with pytest.raises(OSError, match="day"):
+        Root(path, folder_mode=0o2777).make_folders("day")
+    assert precious.stat().st_mode & 0o7777 == 0o700
+
+
+def test_nothing_is_added_to_a_file_that_has_another_name_elsewhere(root, path, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    (path / "ledger").hardlink_to(precious)
+    with pytest.raises(NotRegular, match="other names"):
+        root.append("ledger", b"spoiled")
+    assert precious.read_bytes() == b"precious"
+    precious.unlink()
+    root.append("ledger", b", and ours")
+    assert (path / "ledger").read_bytes() == b"precious, and ours"
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_adding_to_a_pipe_neither_waits_nor_writes(root, path, is_read):
+    os.mkfifo(path / "ledger")
+    reader = os.open(path / "ledger", os.O_RDONLY | os.O_NONBLOCK) if is_read else None
+    with pytest.raises(NotRegular):
+        root.append("ledger", b"spoiled")
+    if reader is not None:
+        assert os.read(reader, 10) == b""
+        os.close(reader)
+
+
 # --- a disk in trouble ----------------------------------------------------------------------------------
 
 
