@@ -57,8 +57,12 @@ class Survey:
     """Folders whose manifest cannot be read; a clip in them is kept."""
 
 
-def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
-    """Look through the work folders, clearing away those that a crash left without a clip. Raises OSError."""
+def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
+    """Look through an inbox's work folders, clearing away those that a crash left without a clip.
+
+    What lies in an inbox is that inbox's, whatever its manifest says: it may have had another name, and who
+    writes here must not reach another's outbox. Raises OSError.
+    """
     ours: list[Found] = []
     foreign: list[Found] = []
     damaged: list[str] = []
@@ -70,7 +74,7 @@ def survey(root: Root, journal_id: str, known: set[str]) -> Survey:
         if name in known or not root.is_folder(folder_of(name)):
             continue
         try:
-            manifest = read_manifest(root, name)
+            manifest = read_manifest(root, name).of_inbox(inbox)
         except (ValueError, FileNotFoundError, NotRegular):
             # Made by a claim that got no further: nothing but perhaps half a manifest is in it.
             if not any(entry.startswith(f"{SOURCE}.") for entry in root.names(folder_of(name))):
@@ -101,7 +105,7 @@ def left_behind(inbox: str, root: Root, journal_id: str, known: set[str]) -> Seq
 
     Raises OSError.
     """
-    found = survey(root, journal_id, known)
+    found = survey(inbox, root, journal_id, known)
     if found.foreign:
         log.warning(
             "foreign_work_found",
@@ -208,14 +212,14 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str]) -> Event:
     return Unsent() if is_waiting else event
 
 
-def adoptable(root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:
+def adoptable(inbox: str, root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:
     """Give the clips in an inbox's work folders that the journal does not know, marked as this journal's.
 
     Whoever had them hears of it before the ledgers are read: what it submits later is refused by itself.
     """
-    for one in survey(root, journal_id, known).foreign:
+    for one in survey(inbox, root, journal_id, known).foreign:
         take_over(root, one.clip.id, journal_id)
-    found = survey(root, journal_id, known)
+    found = survey(inbox, root, journal_id, known)
     for one in found.foreign:
         rewrite_manifest(root, Manifest(one.clip, one.jobs, journal_id))
     return [Accepted(one.clip, one.jobs) for one in (*found.ours, *found.foreign)]

@@ -101,5 +101,5 @@ class Answering:
         found: list[Accepted] = []
         for name, (root, _) in self._bays.roots.items():
             known = self._scheduler.ask(partial(operator.known_folders, inbox=name))
-            found += adoptable(root, self._bays.journal_id, known)
+            found += adoptable(name, root, self._bays.journal_id, known)
         return int(self._scheduler.ask(partial(operator.take_on, found=found)))

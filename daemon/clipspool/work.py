@@ -12,7 +12,7 @@ import os
 import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import PurePosixPath
 from typing import Any
@@ -86,6 +86,11 @@ class Manifest:
     jobs: tuple[Job, ...]
     journal: str = ""
     """The identity of the journal that takes them on: a folder can serve several machines."""
+
+    def of_inbox(self, name: str) -> Manifest:
+        """Give the same in an inbox of that name."""
+        jobs = tuple(replace(job, inbox=name) for job in self.jobs)
+        return replace(self, clip=replace(self.clip, inbox=name), jobs=jobs)
 
     def to_toml(self) -> bytes:
         """Write it down."""

@@ -13,11 +13,13 @@ import unicodedata
 import pytest
 import tomli_w
 
-from clipspool.adopt import survey
+from clipspool.adopt import left_behind, survey
 from clipspool.intake.terms import InboxChanged, Unsure
 from clipspool.intake.watch import Watch
 from clipspool.job import Problem, Reference
 from clipspool.root import Root, Unavailable
+from clipspool.work import Manifest
+from fakes import a_clip, a_job
 from inboxes import CLIP, EPOCH, SIDECAR, Bench
 
 
@@ -847,12 +849,24 @@ def test_a_manifest_that_is_none_of_ours_is_told_of_and_leads_nowhere(tmp_path, 
 
     def told(clip, job):
         (home / "manifest.toml").write_text(tomli_w.dumps({"journal": "j", "clip": clip, "job": [job]}))
-        return survey(Root(tmp_path), "j", set())
+        return survey("bay", Root(tmp_path), "j", set())
 
     assert [one.clip.path for one in told(clip, job).ours] == ["a.mp4"]
     clip |= {key: value for key, value in more.items() if key != "job"}
     assert told(clip, job | more.get("job", {})).damaged == ("abc",)
     assert (home / "clip.mp4").exists()
+
+
+def test_a_manifest_that_names_another_inbox_reaches_nothing_there(tmp_path):
+    job = a_job("abc", inbox="theirs")
+    clip = a_clip("abc", inbox="theirs")
+    home = tmp_path / ".clipspool/work/abc"
+    home.mkdir(parents=True)
+    (home / "clip.mp4").write_bytes(CLIP)
+    (home / "manifest.toml").write_bytes(Manifest(clip, (job,), "j").to_toml())
+    (found,) = left_behind("ours", Root(tmp_path), "j", set())
+    assert found.clip.inbox == "ours"
+    assert [job.inbox for job in found.jobs] == ["ours"]
 
 
 def test_odd_things_among_the_work_folders_keep_no_inbox_from_its_work(tmp_path):
@@ -867,7 +881,7 @@ def test_odd_things_among_the_work_folders_keep_no_inbox_from_its_work(tmp_path)
     (work / "folder" / "clip.mp4").write_bytes(CLIP)
     (work / "deep").mkdir()
     (work / "deep" / "manifest.toml").write_text("x = " + "[" * 5000)
-    assert survey(Root(tmp_path), "j", set()).damaged == ("folder",)
+    assert survey("bay", Root(tmp_path), "j", set()).damaged == ("folder",)
     assert (work / "folder" / "clip.mp4").exists()
 
 

@@ -171,7 +171,7 @@ class Dropping(RuleBasedStateMachine):
         self.bench.inbox.stop()
         self.bench.begin()
         known = {told.clip.id for told in self.bench.accepted} | {one.clip.id for one in self.adopted}
-        self.adopted += survey(self.bench.root, "j1", known).ours
+        self.adopted += survey("bay", self.bench.root, "j1", known).ours
 
     @rule()
     def vanish_and_come_back(self):

@@ -246,7 +246,7 @@ def test_images_of_a_clip_that_failed_are_kept_though_a_crash_came_before_the_sw
     failed = replace(one.job, state=State.FAILED, error=Error("X", "it failed"))
     one.clip = retire(one.clip, [failed], one.bay)
     one.bay.inbox.replace(f"{work.WORK}/clip1/{work.MANIFEST}", Manifest(one.clip, (one.job,), "j").to_toml())
-    survey(one.bay.inbox, "j", set())
+    survey("bay", one.bay.inbox, "j", set())
     assert not one.work.exists()
     assert one.prepare() == before
 

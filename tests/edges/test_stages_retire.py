@@ -254,11 +254,11 @@ def test_a_clip_that_comes_in_while_its_folder_is_cleared_away_stays(bench, monk
 
 
 def look(bench, known=frozenset(), journal="j1"):
-    return survey(bench.bay.inbox, journal, set(known))
+    return survey("bay", bench.bay.inbox, journal, set(known))
 
 
 def test_an_inbox_without_work_folders_tells_nothing(tmp_path):
-    assert survey(Root(tmp_path), "j1", set()).ours == ()
+    assert survey("bay", Root(tmp_path), "j1", set()).ours == ()
 
 
 def test_a_clip_that_the_journal_knows_is_left_alone(bench):
@@ -390,7 +390,7 @@ def test_a_claim_that_is_cut_anywhere_leaves_the_clip_whole_and_is_told_of_or_cl
         place = tmp_path / str(step)
         place.mkdir()
         root, was_cut = cut_claim(place, monkeypatch, step)
-        found = survey(root, "j1", set())
+        found = survey("bay", root, "j1", set())
         files = lying(root.path, ours=True)
         assert list(files.values()).count(b"some clip") == 1
         assert list(files.values()).count(b"prompt") == 1
@@ -409,7 +409,7 @@ def test_a_claim_that_is_cut_anywhere_leaves_the_clip_whole_and_is_told_of_or_cl
 def test_half_a_manifest_without_a_clip_is_cleared_away(tmp_path):
     root = Root(tmp_path)
     root.create(f"{WORK}/clip1/manifest.toml", b'journal = "j1"\n[cl')
-    assert survey(root, "j1", set()).damaged == ()
+    assert survey("bay", root, "j1", set()).damaged == ()
     assert root.names(WORK) == []
 
 

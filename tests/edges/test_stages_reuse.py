@@ -48,7 +48,7 @@ def test_it_is_copied_anew_after_a_crash(bench):
 
 def test_a_journal_that_is_lost_leads_to_no_payment_for_what_was_taken_over(bench):
     take_over(bench)
-    (found,) = survey(bench.bay.inbox, "another journal", set()).foreign
+    (found,) = survey("bay", bench.bay.inbox, "another journal", set()).foreign
     (job,) = found.jobs
     assert (job.state, job.held) == (State.QUEUED, Held.DUPLICATE)
     assert "clip0" in job.reason

@@ -68,7 +68,8 @@ class Desk:
             taken = 0
             for inbox in self._settings.inbox:
                 root = Root(inbox.path, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
-                found = adoptable(root, journal_id, operator.known_folders(scheduler, inbox.name))
+                known = operator.known_folders(scheduler, inbox.name)
+                found = adoptable(inbox.name, root, journal_id, known)
                 taken += operator.take_on(scheduler, found)
             return taken
 
