@@ -339,6 +339,17 @@ def test_other_bodies_and_methods_are_refused(stage, web):
     assert stage.commands == []
 
 
+def test_a_form_of_two_lengths_brings_no_second_request_with_it(stage, web):
+    approve = b"POST /jobs/clip1/approve HTTP/1.1\r\nHost: localhost\r\n"
+    head = approve + f"Authorization: Bearer {TOKEN}\r\nContent-Type: {FORM['Content-Type']}\r\n".encode()
+    both = head + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    with connect(web.address, both + head + b"Content-Length: 0\r\n\r\n") as line:
+        answers = b"".join(iter(lambda: line.recv(65_536), b""))
+    assert answers.startswith(b"HTTP/1.1 411 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert not stage.commands
+
+
 def test_without_a_token_set_nothing_can_be_changed_by_anybody(stage):
     stage.add(state=State.IN_DOUBT, held=Held.IN_DOUBT)
     with stage.open(Entrance()) as web:
