@@ -413,6 +413,47 @@ def test_the_process_can_open_no_file_no_socket_and_no_program():
     assert run([sys.executable, "-c", CONFINED]).split() == ["refused"] * 3
 
 
+MEDDLING = """
+import os, resource, signal, sys, threading
+from clipspool.media import confine
+confine.forbid_files_and_network()
+path, daemon = sys.argv[1], os.getppid()
+for attempt in (
+    lambda: os.chmod(path, 0o666),
+    lambda: os.chown(path, -1, -1),
+    lambda: os.utime(path, (1, 1)),
+    lambda: os.setxattr(path, "user.x", b"x"),
+    lambda: os.removexattr(path, "user.x"),
+    lambda: os.fork(),
+    lambda: os.kill(daemon, 0),
+    lambda: signal.pidfd_send_signal(os.pidfd_open(daemon), 0),
+    lambda: os.setpriority(os.PRIO_PROCESS, daemon, 19),
+    lambda: resource.prlimit(daemon, resource.RLIMIT_NOFILE),
+):
+    try:
+        attempt()
+    except PermissionError:
+        print("refused")
+resource.setrlimit(resource.RLIMIT_CPU, (100, 100))
+thread = threading.Thread(target=print, args=("a thread",))
+thread.start()
+thread.join()
+sys.stdout.flush()
+os.abort()
+"""
+
+
+def test_the_process_can_change_no_files_rights_and_no_other_process(tmp_path):
+    path = tmp_path / "api_key"
+    path.touch(0o600)
+    ended = subprocess.run(
+        [sys.executable, "-c", MEDDLING, str(path)], capture_output=True, text=True, check=False
+    )
+    assert ended.stdout.splitlines() == ["refused"] * 10 + ["a thread"]
+    assert ended.returncode == -signal.SIGABRT
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_sample_is_a_real_clip(decoder, tmp_path):
     path = tmp_path / "sample.mp4"
     with path.open("w+b") as file:

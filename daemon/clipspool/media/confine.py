@@ -8,6 +8,7 @@ import platform
 import resource
 import signal
 import struct
+from dataclasses import dataclass
 from typing import Final
 
 CPU_SECONDS_OVER = 5
@@ -28,17 +29,57 @@ SECCOMP_MODE_FILTER: Final = 2
 SECCOMP_ALLOW: Final = 0x7FFF0000
 SECCOMP_KILL: Final = 0x80000000
 SECCOMP_EPERM: Final = 0x00050001
+SECCOMP_ENOSYS: Final = 0x00050026
 BPF_LOAD_WORD: Final = 0x20
 BPF_JUMP_IF_EQUAL: Final = 0x15
+BPF_JUMP_IF_SET: Final = 0x45
 BPF_RETURN: Final = 0x06
 SECCOMP_DATA_NUMBER: Final = 0
 SECCOMP_DATA_ARCH: Final = 4
+SECCOMP_DATA_FIRST_ARGUMENT: Final = 16
+CLONE3: Final = 435
+CLONE_THREAD: Final = 0x10000
 
-# machine -> (audit architecture, numbers of: socket connect socketpair execve execveat ptrace
-# process_vm_writev kill io_uring_setup)
-FORBIDDEN_CALLS: Final = {
-    "x86_64": (0xC000003E, (41, 42, 53, 59, 322, 101, 311, 62, 425)),
-    "aarch64": (0xC00000B7, (198, 203, 199, 221, 281, 117, 271, 129, 425)),
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What seccomp needs to know of an architecture: its number, and those of calls."""
+
+    architecture: int
+    clone: int
+    prlimit: int
+    tgkill: int
+    forbidden: tuple[int, ...]
+
+
+# In this order: socket connect socketpair io_uring_setup; execve execveat (fork vfork); kill tkill
+# rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal pidfd_getfd ptrace process_vm_readv process_vm_writev
+# setpriority; (chmod) fchmod fchmodat fchmodat2 (chown lchown) fchown fchownat (utime utimes futimesat)
+# utimensat and the six that change extended attributes, for Landlock knows none of these; unshare mount
+# add_key request_key keyctl bpf perf_event_open userfaultfd.
+MACHINES: Final = {
+    "x86_64": Machine(
+        0xC000003E,
+        56,
+        302,
+        234,
+        (
+            *(41, 42, 53, 425, 59, 322, 57, 58, 62, 200, 129, 297, 424, 438, 101, 310, 311, 141),
+            *(90, 91, 268, 452, 92, 94, 93, 260, 132, 235, 261, 280, 188, 189, 190, 197, 198, 199),
+            *(272, 165, 248, 249, 250, 321, 298, 323),
+        ),
+    ),
+    "aarch64": Machine(
+        0xC00000B7,
+        220,
+        261,
+        131,
+        (
+            *(198, 203, 199, 425, 221, 281, 129, 130, 138, 240, 424, 438, 117, 270, 271, 140),
+            *(52, 53, 452, 55, 54, 88, 5, 6, 7, 14, 15, 16),
+            *(97, 40, 217, 218, 219, 280, 241, 282),
+        ),
+    ),
 }
 
 
@@ -78,7 +119,7 @@ def ignore_stop_signals() -> None:
 
 
 def forbid_files_and_network() -> None:
-    """Forbid opening any path, any socket and any program from here on, as far as this kernel can.
+    """Forbid paths, sockets, programs and other processes from here on, as far as this kernel can.
 
     Call it when all imports are done. A kernel without Landlock or seccomp leaves the process as it is: the
     demuxer is pinned and knows no protocol but a descriptor, so this is the second wall and not the first.
@@ -108,18 +149,34 @@ def _landlock(libc: ctypes.CDLL) -> None:
 
 
 def _seccomp(libc: ctypes.CDLL) -> None:
-    if platform.machine() not in FORBIDDEN_CALLS:
+    machine = MACHINES.get(platform.machine())
+    if machine is None:
         return
-    architecture, numbers = FORBIDDEN_CALLS[platform.machine()]
     program = [
         (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_ARCH),
-        (BPF_JUMP_IF_EQUAL, 1, 0, architecture),
+        (BPF_JUMP_IF_EQUAL, 1, 0, machine.architecture),
         (BPF_RETURN, 0, 0, SECCOMP_KILL),
         (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_NUMBER),
     ]
-    for index, number in enumerate(numbers):
-        program.append((BPF_JUMP_IF_EQUAL, len(numbers) - index, 0, number))
-    program += [(BPF_RETURN, 0, 0, SECCOMP_ALLOW), (BPF_RETURN, 0, 0, SECCOMP_EPERM)]
+    to_refusal = len(machine.forbidden) + 10
+    for index, number in enumerate(machine.forbidden):
+        program.append((BPF_JUMP_IF_EQUAL, to_refusal - index, 0, number))
+    program += [
+        # Where its flags lie no filter can look; without it the C library takes clone.
+        (BPF_JUMP_IF_EQUAL, 11, 0, CLONE3),
+        (BPF_JUMP_IF_EQUAL, 0, 2, machine.clone),  # threads, but no processes
+        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_FIRST_ARGUMENT),
+        (BPF_JUMP_IF_SET, 6, 7, CLONE_THREAD),
+        (BPF_JUMP_IF_EQUAL, 0, 2, machine.prlimit),  # its own limits, but not the daemon's
+        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_FIRST_ARGUMENT),
+        (BPF_JUMP_IF_EQUAL, 3, 4, 0),
+        (BPF_JUMP_IF_EQUAL, 0, 2, machine.tgkill),  # abort needs it
+        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_FIRST_ARGUMENT),
+        (BPF_JUMP_IF_EQUAL, 0, 1, os.getpid()),
+        (BPF_RETURN, 0, 0, SECCOMP_ALLOW),
+        (BPF_RETURN, 0, 0, SECCOMP_EPERM),
+        (BPF_RETURN, 0, 0, SECCOMP_ENOSYS),
+    ]
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
     header = struct.pack("@HP", len(program), ctypes.addressof(code))
     libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0)
