@@ -16,6 +16,7 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Rules
 from clipspool.job import Duplicates
 from clipspool.journal import Journal, JournalError, Lock
+from clipspool.journal.database import make_home
 from clipspool.lifecycle import Pace
 from clipspool.pacing import PollPace
 from clipspool.picking import Limits
@@ -37,7 +38,7 @@ def open_journal(settings: Settings) -> tuple[Journal, Lock]:
     """Take the journal over for writing; raises CannotStart when it is another's, or not to be used."""
     path = settings.journal.path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_home(path)
         mount = mounts.filesystem_of(path.parent)
         if mount.kind is mounts.Kind.NETWORK:
             raise CannotStart(

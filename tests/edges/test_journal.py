@@ -278,6 +278,16 @@ def test_a_clip_retires_once_none_of_its_jobs_is_open(journal):
     assert journal.history(ended)[-1].event == "retired"
 
 
+def test_a_journals_folder_is_closed_to_others_whatever_the_umask(tmp_path):
+    path = tmp_path / "state/clipspool/journal.sqlite3"
+    before = os.umask(0)
+    try:
+        Journal.open(path).close()
+    finally:
+        os.umask(before)
+    assert path.parent.stat().st_mode & 0o777 == 0o750
+
+
 def test_a_retired_clip_that_is_wanted_again_has_a_work_folder_again(journal):
     job = happen(journal, accept(journal), Cancelled("ann"))
     with journal.turn():

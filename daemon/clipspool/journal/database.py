@@ -39,6 +39,14 @@ class JournalError(Exception):
     """The journal cannot be used: damaged, newer than this program, or somebody else's."""
 
 
+def make_home(journal: Path) -> None:
+    """Make a journal's folder where there is none; others than user and group have no way into it.
+
+    Who reads a journal can hold its locks, and who writes its folder can put another in its place.
+    """
+    journal.parent.mkdir(0o750, parents=True, exist_ok=True)
+
+
 class Lock:
     """Says that one process owns the journal; the kernel lets go of it when the process ends, however."""
 

@@ -28,6 +28,7 @@ from clipspool.journal.database import (
     Identity,
     JournalError,
     check_integrity,
+    make_home,
     migrate,
     open_engine,
     unreadable,
@@ -112,7 +113,7 @@ class Journal(Questions):
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open for writing, made or migrated where needed; raises JournalError with one sentence."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_home(path)
         is_new = not path.exists()
         engine = open_engine(path)
         try:
