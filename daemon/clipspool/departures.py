@@ -64,6 +64,17 @@ def _is_ours(path: Path) -> bool:
     return stat.S_ISREG(here.st_mode) and here.st_uid == os.geteuid()
 
 
+def _open(path: Path) -> int | None:
+    """Open the file, or make it; None where it is, or has just become, somebody else's. Raises OSError."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    if _is_ours(path):
+        return os.open(path, flags)
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Departure:
     """One request before it leaves."""
@@ -88,8 +99,9 @@ class Departures:
         self._path = path
         self._file: int | None = None
         found: list[tuple[bytes, str]] = []
-        if path is not None and (_is_ours(path) or not os.path.lexists(path)):
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        if path is not None:
+            self._file = _open(path)
+        if self._file is not None:
             found = _read(os.pread(self._file, _SLOT_BYTES * _SLOTS, 0))
         kept = [_record(_WAITED, token) for state, token in found if state == _WAITS][: _SLOTS // 2]
         if self._file is not None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from clipspool import departures
 from clipspool.departures import Departures, departures_file, still_waiting
 
 DIES = """
@@ -110,6 +111,14 @@ def test_what_is_not_ours_is_neither_read_nor_touched(path):
     departures.end()
     assert path.is_symlink()
     assert precious.read_bytes() == b"wtoken".ljust(32)
+
+
+def test_a_file_that_somebody_else_makes_at_that_moment_is_not_taken_for_ours(path, monkeypatch):
+    path.write_bytes(b"wtoken".ljust(32))
+    monkeypatch.setattr(departures, "_is_ours", lambda _path: False)
+    monkeypatch.setattr(os.path, "lexists", lambda _path: False)
+    assert Departures(path).waiting == set()
+    assert path.read_bytes() == b"wtoken".ljust(32)
 
 
 def test_without_such_memory_it_does_without(tmp_path):
