@@ -19,6 +19,9 @@ log = structlog.get_logger()
 
 KEEP_SECONDS = 60.0
 """How old a mark may get while things happen."""
+_AHEAD_MAX = 10**9
+"""Events that no backup lacks. A mark beyond is none of ours: whoever drops clips can make one, and to accept
+it once would lift the journal's count to where marks are no longer read."""
 _END_SECONDS = 2.0
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -55,7 +58,8 @@ class Marks:
         except FileNotFoundError:
             return []
         numbers = (name.removeprefix(self._prefix) for name in names if name.startswith(self._prefix))
-        return [int(number) for number in numbers if _NUMBER.fullmatch(number)]
+        most = self._trust.begun_at + _AHEAD_MAX
+        return [int(number) for number in numbers if _NUMBER.fullmatch(number) and int(number) <= most]
 
     def keep(self, *, is_end: bool = False) -> None:
         """Write the marks that are due, after a commit; at the end wait a little for them."""

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from clipspool import operator
+from clipspool.files import OURS
 from clipspool.job import State
 from clipspool.marks import KEEP_SECONDS, Marks
 from clipspool.root import Root
@@ -68,6 +69,29 @@ def restored(start, inbox, tmp_path):
     second.until(S.DELIVERED)
     put_back(second, tmp_path)
     return start
+
+
+def test_a_mark_that_no_journal_of_ours_can_have_made_holds_nothing_and_stays(start, inbox):
+    forged = f"{OURS}/journal-j1.{'9' * 18}"
+    inbox.create(forged, b"")
+    desk = start()
+    desk.marks.prove("bay", inbox)
+    desk.drop()
+    desk.until(S.DELIVERED)
+    desk.marks.keep(is_end=True)
+    assert len(inbox.names(OURS)) == 2
+    assert inbox.exists(forged)
+
+
+def test_a_mark_that_somebody_made_and_the_operator_accepted_leaves_later_marks_readable(start, inbox):
+    inbox.create(f"{OURS}/journal-j1.{10**9}", b"")
+    desk = start(accepts=True)
+    desk.marks.prove("bay", inbox)
+    desk.drop()
+    desk.until(S.DELIVERED)
+    desk.marks.keep(is_end=True)
+    (mark,) = inbox.names(OURS)
+    assert int(mark.partition(".")[2]) == desk.scheduler.trust.reached()
 
 
 def test_nothing_is_submitted_before_the_mark_was_looked_at(start, inbox):
