@@ -824,6 +824,23 @@ def test_one_who_drips_behind_an_answer_is_hung_up_on_too(web, monkeypatch):
             drip(line)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"no request\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n",
+    ],
+    ids=["noise", "two hosts", "upgrade"],
+)
+def test_what_strangers_send_fills_no_log(web, caplog, words):
+    with connect(web.address, words) as line:
+        assert line.recv(8) == b"HTTP/1.1"
+        while line.recv(65_536):
+            pass
+    assert not caplog.records
+
+
 def test_any_number_of_strangers_leaves_the_daemon_its_descriptors(web, monkeypatch):
     monkeypatch.setattr(callers, "callers_max", lambda: 40)
     before = len(list(Path("/proc/self/fd").iterdir()))

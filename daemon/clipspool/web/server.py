@@ -56,7 +56,7 @@ class Page:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="warning",
+            log_level="error",  # its warnings tell what any stranger may send, a line for each
             access_log=False,
             proxy_headers=False,
             server_header=False,
