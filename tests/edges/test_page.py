@@ -377,7 +377,8 @@ def test_another_site_can_embed_nothing_but_may_link_to_it(stage, web, path):
 def test_beyond_this_machine_strangers_see_nothing_but_the_log_in(stage):
     stage.deliver()
     entrance = Entrance(TOKEN, is_near=False, must_log_in=True, hosts=("clips.example.com",))
-    with stage.open(entrance, health=lambda: (True, {}), metrics=lambda: b"x 1\n") as web:
+    facts = {"inboxes": {"bay": {"why": "/mnt/bay is not the inbox it was"}}}
+    with stage.open(entrance, health=lambda: (False, facts), metrics=lambda: b"x 1\n") as web:
         for path in ("/", "/jobs", "/jobs/clip1", "/jobs/clip1/source", "/jobs/clip1/result/1", "/events"):
             assert web.get(path).status == 401
         assert web.get("/jobs/clip1", Accept="text/html").getheader("Location") == "/login?to=/jobs/clip1"
@@ -387,6 +388,8 @@ def test_beyond_this_machine_strangers_see_nothing_but_the_log_in(stage):
             answer = web.get(path)
             assert b"bay" not in answer.body
             assert b"shot" not in answer.body
+        assert json.loads(web.get("/healthz").body) == {"ok": False}
+        assert json.loads(web("GET", "/healthz", BEARER).body) == {"ok": False, **facts}
         session = {"Cookie": web.log_in()}
         assert web("GET", "/jobs/clip1", session).status == 200
         assert web("GET", "/", session | {"Host": "clips.example.com"}).status == 200

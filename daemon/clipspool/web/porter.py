@@ -22,7 +22,7 @@ from clipspool.web.sessions import Sessions, TooManyTries
 
 BODY_BYTES_MAX = 16_384
 _OPEN_TO_ALL = ("/login", "/static/", "/healthz")
-"""Addresses that say nothing about clips; `/metrics` takes the token as a header."""
+"""Addresses that tell strangers nothing but that it lives; `/metrics` takes the token as a header."""
 _SAFE_SITES = {None, "same-origin", "none"}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "

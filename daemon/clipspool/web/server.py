@@ -24,7 +24,7 @@ from clipspool.web.callers import BACKLOG, Caller
 from clipspool.web.door import Door
 from clipspool.web.films import Films
 from clipspool.web.house import Entrance, House
-from clipspool.web.porter import Porter
+from clipspool.web.porter import Porter, is_known
 from clipspool.web.pulse import STREAMS_MAX, Pulse
 from clipspool.web.sessions import Sessions
 from clipspool.web.snapshot import Waiting
@@ -48,7 +48,7 @@ class Page:
         self._views = Views(house, entrance, self._lookup, self._waiting, lambda: self.pulse.version)
         self.pulse = Pulse(self._views.fingerprint)
         sessions = Sessions(entrance.token, house.now, str(house.journal))
-        app = self._app(house, sessions)
+        app = self._app(house, entrance, sessions)
         config = uvicorn.Config(
             Porter(app, entrance, sessions),
             loop="asyncio",
@@ -68,7 +68,7 @@ class Page:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
 
-    def _app(self, house: House, sessions: Sessions) -> ASGIApp:
+    def _app(self, house: House, entrance: Entrance, sessions: Sessions) -> ASGIApp:
         views, films = self._views, Films(house, self._lookup)
         acts = Acts(views, sessions)
         routes = [
@@ -99,8 +99,10 @@ class Page:
             routes.append(Route("/metrics", tell_metrics))
         if (health := house.health) is not None:
 
-            def tell_health(_request: Request) -> Response:
+            def tell_health(request: Request) -> Response:
                 is_well, facts = health()
+                if entrance.must_log_in and not is_known(request):
+                    facts = {}  # names of inboxes and folders are nobody's business
                 body = json.dumps({**facts, "ok": is_well}, default=str)
                 return Response(body, 200 if is_well else 503, media_type="application/json")
 
