@@ -12,7 +12,7 @@ from typing import Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-BACKLOG: Final = 64
+BACKLOG: Final = 128
 """Accepted at one go, before any of them is counted."""
 ASK_SECONDS = 20.0
 """From a connection's beginning, or its last answer, to the last byte of a request."""
