@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from clipspool.files import OURS, NotRegular, join
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Held, Job, Paid, State, Task
 from clipspool.ledger import notes, whole_notes
-from clipspool.root import Root
+from clipspool.root import Root, Unavailable
 from clipspool.stages.poster import POSTERS
 from clipspool.stages.retire import FAILED
 from clipspool.work import (
@@ -119,7 +120,7 @@ def left_behind(inbox: str, root: Root, journal_id: str, known: set[str]) -> Seq
 
 
 def tidy(root: Root, now: float) -> None:
-    """Remove what a crash left half-written in folders of ours, an hour old or more. Raises OSError."""
+    """Remove what a crash left half-written in folders of ours, an hour old or more. Raises Unavailable."""
     _forget_taken(root, now)
     open_ends = [OURS, POSTERS, FAILED]
     while open_ends:
@@ -127,9 +128,11 @@ def tidy(root: Root, now: float) -> None:
         try:
             with root.folder(rel) as folder, os.scandir(folder) as entries:
                 found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        except (FileNotFoundError, NotADirectoryError):
+            root.clear_temporaries(rel, [name for name, is_folder in found if not is_folder], now)
+        except Unavailable:
+            raise
+        except OSError:  # a link, closed to us, too deep: no reason for an inbox to do nothing
             continue
-        root.clear_temporaries(rel, [name for name, is_folder in found if not is_folder], now)
         if rel.split("/")[0] == FAILED:
             open_ends += [join(rel, name) for name, is_folder in found if is_folder]
 
@@ -137,12 +140,14 @@ def tidy(root: Root, now: float) -> None:
 def _forget_taken(root: Root, now: float) -> None:
     """Remove what tells of clips taken over long ago: who had them has let go, or is no more."""
     try:
-        names = root.names(TAKEN)
-    except FileNotFoundError:
+        for name in root.names(TAKEN):
+            there = root.stat(join(TAKEN, name))
+            if stat.S_ISREG(there.st_mode) and now - there.st_mtime > _TAKEN_SECONDS:
+                root.remove(join(TAKEN, name))
+    except Unavailable:
+        raise
+    except OSError:
         return
-    for name in names:
-        if now - root.stat(join(TAKEN, name)).st_mtime > _TAKEN_SECONDS:
-            root.remove(join(TAKEN, name))
 
 
 def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:

@@ -413,6 +413,25 @@ def test_half_a_manifest_without_a_clip_is_cleared_away(tmp_path):
     assert root.names(WORK) == []
 
 
+def test_odd_things_among_what_is_tidied_keep_no_inbox_from_its_work(tmp_path):
+    root = Root(tmp_path)
+    (tmp_path / ".clipspool/taken" / "folder").mkdir(parents=True)
+    (tmp_path / ".clipspool/posters").symlink_to(tmp_path)
+    (tmp_path / "_failed").mkdir()
+    deep = os.open(tmp_path / "_failed", os.O_RDONLY)
+    for _ in range(40):
+        os.mkdir("d" * 200, dir_fd=deep)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    os.close(deep)
+    left = tmp_path / "_failed" / ".0123456789abcdef.tmp"
+    left.touch()
+    tidy(root, time.time() + 100 * 86_400)
+    assert (tmp_path / ".clipspool/taken" / "folder").is_dir()
+    assert not left.exists()
+
+
 def test_what_a_crash_left_half_written_in_our_own_folders_is_cleared_away(tmp_path):
     root = Root(tmp_path)
     (tmp_path / "_failed/.aaaaaaaaaaaaaaaa.tmp").mkdir(parents=True)
