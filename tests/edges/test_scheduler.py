@@ -624,6 +624,24 @@ def test_a_task_that_another_job_has_is_not_attached(desk):
     assert not desk.order(operator.attach, "clip1", others, "ann")[0]["done"]
 
 
+def test_a_task_that_another_job_had_before_it_was_run_again_is_attached(desk):
+    desk.shop.say[Stage.SUBMIT].append(after_gate(AnswerLost("no answer came", {})))
+    desk.drop("clip2")
+    desk.until(S.IN_DOUBT, "clip2")
+    desk.shop.say[Stage.POLL].extend([RENDERS] * 1000)
+    assert desk.order(operator.attach, "clip2", "task-of-clip1", "ann")[0]["done"]  # the wrong one of two
+    desk.order(operator.cancel, ["clip2"], "ann")
+    desk.until(S.CANCELLED, "clip2")
+    assert desk.order(operator.retry, ["clip2"], "ann")[0]["done"]
+    desk.shop.say[Stage.POLL].clear()
+    desk.until(S.DELIVERED, "clip2")
+    desk.shop.say[Stage.SUBMIT].append(after_gate(AnswerLost("no answer came", {})))
+    desk.drop()
+    desk.until(S.IN_DOUBT)
+    answer = desk.order(operator.attach, "clip1", "task-of-clip1", "ann")[0]
+    assert answer["done"], answer
+
+
 def test_a_lost_task_is_held_and_can_be_made_again(desk):
     desk.shop.say[Stage.POLL].extend([TaskMissing("task_not_exist")] * 40)
     desk.drop()
