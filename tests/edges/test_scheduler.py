@@ -164,6 +164,16 @@ def test_a_journal_that_is_lost_lets_requests_on_their_way_be_answered(desk, mon
     assert desk.scheduler.in_flight == {}
 
 
+def test_what_a_turn_that_cannot_be_written_would_have_begun_is_not_waited_for(desk, monkeypatch):
+    desk.drop()
+    monkeypatch.setattr(
+        desk.scheduler.suspects, "note", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken"))
+    )
+    with pytest.raises(OSError, match="broken"):
+        desk.turn()
+    assert desk.scheduler.in_flight == {}
+
+
 def test_a_command_whose_turn_cannot_be_written_is_told_so(desk, monkeypatch):
     asked = []
 
