@@ -330,7 +330,7 @@ class Questions:
         return {row.task_id: row.job_id for row in self._connection.execute(query)}
 
     def follower(self, task_id: str, but: str) -> str | None:
-        """Give the job, other than one, whose task it is now; None without: what it had before is nobody's."""
+        """Give the job, other than one, whose task it is now, not one it had before; None without."""
         taken = [s.value for s in (State.RUNNING, State.RENDERED, State.FETCHED, State.DELIVERED)]
         query = sa.select(tasks.c.job_id).join(jobs, IS_CURRENT)
         query = query.where(tasks.c.task_id == task_id, jobs.c.state.in_(taken), jobs.c.id != but).limit(1)
