@@ -15,7 +15,7 @@ from clipspool.files import OURS, NotRegular, join
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Held, Job, Paid, State, Task
 from clipspool.ledger import notes, whole_notes
-from clipspool.root import Root
+from clipspool.root import Root, Unavailable
 from clipspool.stages.poster import POSTERS
 from clipspool.stages.retire import FAILED
 from clipspool.work import (
@@ -137,8 +137,13 @@ def _forget_taken(root: Root, now: float) -> None:
     except FileNotFoundError:
         return
     for name in names:
-        if now - root.stat(join(TAKEN, name)).st_mtime > _TAKEN_SECONDS:
-            root.remove(join(TAKEN, name))
+        try:
+            if now - root.stat(join(TAKEN, name)).st_mtime > _TAKEN_SECONDS:
+                root.remove(join(TAKEN, name))
+        except Unavailable:
+            raise
+        except OSError:  # a file server's own folder (`@eaDir`), or another machine was faster
+            continue
 
 
 def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
