@@ -218,9 +218,12 @@ def adoptable(root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted
 
     Whoever had them hears of it before the ledgers are read: what it submits later is refused by itself.
     """
-    for one in survey(root, journal_id, known).foreign:
-        take_over(root, one.clip.id, journal_id)
+    told = {one.clip.id for one in survey(root, journal_id, known).foreign}
+    for clip_id in told:
+        take_over(root, clip_id, journal_id)
     found = survey(root, journal_id, known)
-    for one in found.foreign:
+    # What was accepted since then is the others' still: they were not told.
+    foreign = [one for one in found.foreign if one.clip.id in told]
+    for one in foreign:
         rewrite_manifest(root, Manifest(one.clip, one.jobs, journal_id))
-    return [Accepted(one.clip, one.jobs) for one in (*found.ours, *found.foreign)]
+    return [Accepted(one.clip, one.jobs) for one in (*found.ours, *foreign)]

@@ -2,11 +2,13 @@
 
 import pytest
 
-from clipspool.adopt import what_came_of
+from clipspool import adopt
+from clipspool.adopt import adoptable, what_came_of
 from clipspool.events import Interrupted, TaskCreated, Unsent
 from clipspool.job import State
 from clipspool.ledger import note
 from clipspool.root import Root
+from clipspool.work import read_manifest, taker_of
 from fakes import Bench, a_job, a_task
 
 INTENT = {"what": "intent", "number": 1}
@@ -86,3 +88,18 @@ def test_a_ledger_that_is_not_there_proves_nothing(bench, tmp_path):
     (bench.work / "ledger.jsonl").unlink()
     assert told(bench) == Interrupted()
     assert what_came_of(Root(tmp_path / "nowhere"), submitting(), {"token1"}) == Interrupted()
+
+
+def test_only_what_its_daemon_was_told_of_is_taken_over(bench, monkeypatch):
+    root, take_over = bench.bay.inbox, adopt.take_over
+
+    def accept_another(*told):
+        take_over(*told)
+        if not root.exists(".clipspool/work/clip2"):
+            bench.drop("clip2", "day/two.mp4", b"another clip")
+
+    monkeypatch.setattr(adopt, "take_over", accept_another)
+    assert [one.clip.id for one in adoptable(root, "j2", set())] == ["clip1"]
+    assert (taker_of(root, "clip2"), read_manifest(root, "clip2").journal) == ("", "j1")
+    assert [one.clip.id for one in adoptable(root, "j2", {"clip1"})] == ["clip2"]
+    assert taker_of(root, "clip2") == "j2"
