@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -213,17 +213,22 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str]) -> Event:
     return Unsent() if is_waiting else event
 
 
-def adoptable(root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:
+def adoptable(
+    root: Root, journal_id: str, known: set[str], entered: Callable[[Collection[str]], Collection[str]]
+) -> Sequence[Accepted]:
     """Give the clips in an inbox's work folders that the journal does not know, marked as this journal's.
 
-    Whoever had them hears of it before the ledgers are read: what it submits later is refused by itself.
+    Whoever had them hears of it before the ledgers are read: what it submits later is refused by itself. What
+    was taken from this journal stays with its taker: `entered` says which clips it has, retired ones too, and
+    a clip is entered once.
     """
-    told = {one.clip.id for one in survey(root, journal_id, known).foreign}
+    foreign = {one.clip.id for one in survey(root, journal_id, known).foreign}
+    told = foreign - set(entered(foreign))
     for clip_id in told:
         take_over(root, clip_id, journal_id)
     found = survey(root, journal_id, known)
     # What was accepted since then is the others' still: they were not told.
-    foreign = [one for one in found.foreign if one.clip.id in told]
-    for one in foreign:
+    taken = [one for one in found.foreign if one.clip.id in told]
+    for one in taken:
         rewrite_manifest(root, Manifest(one.clip, one.jobs, journal_id))
-    return [Accepted(one.clip, one.jobs) for one in (*found.ours, *foreign)]
+    return [Accepted(one.clip, one.jobs) for one in (*found.ours, *taken)]

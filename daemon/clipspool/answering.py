@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -98,8 +98,11 @@ class Answering:
             self._inboxes[inbox].forgive()
 
     def _recover(self) -> int:
+        def entered(ids: Collection[str]) -> Collection[str]:
+            return set(self._scheduler.ask(partial(operator.entered_clips, ids=ids)))
+
         found: list[Accepted] = []
         for name, (root, _) in self._bays.roots.items():
             known = self._scheduler.ask(partial(operator.known_folders, inbox=name))
-            found += adoptable(root, self._bays.journal_id, known)
+            found += adoptable(root, self._bays.journal_id, known, entered)
         return int(self._scheduler.ask(partial(operator.take_on, found=found)))

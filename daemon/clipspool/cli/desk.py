@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -68,7 +69,8 @@ class Desk:
             taken = 0
             for inbox in self._settings.inbox:
                 root = Root(inbox.path, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
-                found = adoptable(root, journal_id, operator.known_folders(scheduler, inbox.name))
+                known = operator.known_folders(scheduler, inbox.name)
+                found = adoptable(root, journal_id, known, partial(operator.entered_clips, scheduler))
                 taken += operator.take_on(scheduler, found)
             return taken
 
