@@ -39,6 +39,13 @@ RECIPES = {
         ],
         *["-c:v", "prores_ks", "-profile:v", "2", "-c:a", "pcm_s24le", "-timecode", "01:02:03:04"],
     ],
+    **{
+        f"black_{codec}.mov": [
+            *["-f", "lavfi", "-i", "testsrc2=s=160x90:r=24:d=0.5,format=rgb24,fade=t=out:st=0.2:d=0.2"],
+            *["-c:v", codec.replace("raw", "rawvideo"), "-movflags", "faststart"],
+        ]
+        for codec in ("r210", "r10k", "avrp", "raw")
+    },
     "hevc10.mkv": [*PICTURE, *TONE, *H265, "-pix_fmt", "yuv420p10le", "-c:a", "libopus"],
     "vp9.webm": [*PICTURE, *TONE, "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"],
     "live.webm": [*PICTURE, "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-live", "1"],

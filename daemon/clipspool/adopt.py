@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -140,14 +140,20 @@ def tidy(root: Root, now: float) -> None:
 def _forget_taken(root: Root, now: float) -> None:
     """Remove what tells of clips taken over long ago: who had them has let go, or is no more."""
     try:
-        for name in root.names(TAKEN):
+        names = root.names(TAKEN)
+    except Unavailable:
+        raise
+    except OSError:  # none was ever taken over, or somebody made a file of the folder
+        return
+    for name in names:
+        try:
             there = root.stat(join(TAKEN, name))
             if stat.S_ISREG(there.st_mode) and now - there.st_mtime > _TAKEN_SECONDS:
                 root.remove(join(TAKEN, name))
-    except Unavailable:
-        raise
-    except OSError:
-        return
+        except Unavailable:
+            raise
+        except OSError:  # another machine was faster
+            continue
 
 
 def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
@@ -217,14 +223,26 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str]) -> Event:
     return Unsent() if is_waiting else event
 
 
-def adoptable(inbox: str, root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:
+def adoptable(
+    inbox: str,
+    root: Root,
+    journal_id: str,
+    known: set[str],
+    entered: Callable[[Collection[str]], Collection[str]],
+) -> Sequence[Accepted]:
     """Give the clips in an inbox's work folders that the journal does not know, marked as this journal's.
 
-    Whoever had them hears of it before the ledgers are read: what it submits later is refused by itself.
+    Whoever had them hears of it before the ledgers are read: what it submits later is refused by itself. What
+    was taken from this journal stays with its taker: `entered` says which clips it has, retired ones too, and
+    a clip is entered once.
     """
-    for one in survey(inbox, root, journal_id, known).foreign:
-        take_over(root, one.clip.id, journal_id)
+    foreign = {one.clip.id for one in survey(inbox, root, journal_id, known).foreign}
+    told = foreign - set(entered(foreign))
+    for clip_id in told:
+        take_over(root, clip_id, journal_id)
     found = survey(inbox, root, journal_id, known)
-    for one in found.foreign:
+    # What was accepted since then is the others' still: they were not told.
+    taken = [one for one in found.foreign if one.clip.id in told]
+    for one in taken:
         rewrite_manifest(root, Manifest(one.clip, one.jobs, journal_id))
-    return [Accepted(one.clip, one.jobs) for one in (*found.ours, *found.foreign)]
+    return [Accepted(one.clip, one.jobs) for one in (*found.ours, *taken)]

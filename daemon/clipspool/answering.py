@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted
 from clipspool.journal.looks import Window
 from clipspool.looking import inbox_view, jobs_in_view
-from clipspool.news import News, NotRetired, Retired
+from clipspool.news import Happened, News, NotRetired, Retired
 from clipspool.picking import Limits
 from clipspool.scheduler import Scheduler
 from clipspool.views import iso, status_json, text
@@ -51,6 +51,8 @@ class Answering:
                 self._not_put_away[clip.id] = (clip.inbox, row)
             case Retired(clip=clip):
                 self._not_put_away.pop(clip.id, None)
+            case Happened(before=before, after=job) if before.state.is_terminal and not job.state.is_terminal:
+                self._not_put_away.pop(job.clip_id, None)
 
     def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
         """Do what a command asks and give what it is told; raises Refused, and what the command raised."""
@@ -98,8 +100,11 @@ class Answering:
             self._inboxes[inbox].forgive()
 
     def _recover(self) -> int:
+        def entered(ids: Collection[str]) -> Collection[str]:
+            return set(self._scheduler.ask(partial(operator.entered_clips, ids=ids)))
+
         found: list[Accepted] = []
         for name, (root, _) in self._bays.roots.items():
             known = self._scheduler.ask(partial(operator.known_folders, inbox=name))
-            found += adoptable(name, root, self._bays.journal_id, known)
+            found += adoptable(name, root, self._bays.journal_id, known, entered)
         return int(self._scheduler.ask(partial(operator.take_on, found=found)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from clipspool.events import Approved, Attached, CancelAsked, Cancelled, Event, Retried
@@ -143,6 +143,11 @@ def _known(scheduler: Scheduler, inbox: str | None) -> None:
 def known_folders(scheduler: Scheduler, inbox: str) -> set[str]:
     """Give the work folders of an inbox that the journal knows."""
     return scheduler.journal.folders(inbox)
+
+
+def entered_clips(scheduler: Scheduler, ids: Collection[str]) -> Collection[str]:
+    """Give those clips that the journal has, retired ones too."""
+    return scheduler.journal.known(ids)
 
 
 def take_on(scheduler: Scheduler, found: Sequence[Accepted]) -> int:

@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+import structlog
+
 from clipspool import __version__, mounts
 from clipspool.bay import Bay
 from clipspool.catalog import DEFAULT_MODEL
@@ -24,6 +26,8 @@ from clipspool.places import Places
 from clipspool.runway import Patience, Runway
 from clipspool.settings import InboxSettings, Settings
 from clipspool.status_file import Kept
+
+log = structlog.get_logger()
 
 _NAME_KEY = "name_key"
 _LOCK_SECONDS = 2.0
@@ -61,13 +65,12 @@ def open_journal(settings: Settings) -> tuple[Journal, Lock]:
 
 
 def open_departures(journal: Path) -> Departures:
-    """Take over what tells which requests had not left yet; raises CannotStart."""
+    """Take over what tells which requests had not left yet; that memory being full stops nobody."""
     try:
         return Departures(departures_file(journal))
     except OSError as error:
-        raise CannotStart(
-            f"What is about to be sent cannot be noted in memory: {error.strerror}: {error.filename}."
-        ) from error
+        log.warning("departures_not_noted", why=error.strerror)
+        return Departures(None)
 
 
 def name_secret_of(journal: Journal) -> bytes:

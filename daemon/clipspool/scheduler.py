@@ -253,6 +253,7 @@ class Scheduler:
         before, now = self._turned_at, self.now()
         self._turned_at = now
         heard = self._hear_all()
+        begun = set(self.in_flight)
         try:
             with self.journal.turn():
                 if now < before - _SET_BACK_SECONDS:
@@ -276,7 +277,10 @@ class Scheduler:
                 elif isinstance(one, Asked):
                     one.reply.set_exception(error)
                 elif isinstance(one, Done):
-                    self.in_flight.pop(one.job_id, None)
+                    begun.discard(one.job_id)
+            # What this turn picked was not let out: nobody will say that it ended.
+            for job_id in self.in_flight.keys() - begun:
+                del self.in_flight[job_id]
             raise
         if self._after:
             reach("committed")

@@ -2,11 +2,13 @@
 
 import pytest
 
-from clipspool.adopt import what_came_of
+from clipspool import adopt
+from clipspool.adopt import adoptable, what_came_of
 from clipspool.events import Interrupted, TaskCreated, Unsent
 from clipspool.job import State
 from clipspool.ledger import note
 from clipspool.root import Root
+from clipspool.work import read_manifest, taker_of
 from fakes import Bench, a_job, a_task
 
 INTENT = {"what": "intent", "number": 1}
@@ -86,3 +88,31 @@ def test_a_ledger_that_is_not_there_proves_nothing(bench, tmp_path):
     (bench.work / "ledger.jsonl").unlink()
     assert told(bench) == Interrupted()
     assert what_came_of(Root(tmp_path / "nowhere"), submitting(), {"token1"}) == Interrupted()
+
+
+def none(_ids):
+    """Say that the journal has none of them."""
+    return set()
+
+
+def test_only_what_its_daemon_was_told_of_is_taken_over(bench, monkeypatch):
+    root, take_over = bench.bay.inbox, adopt.take_over
+
+    def accept_another(*told):
+        take_over(*told)
+        if not root.exists(".clipspool/work/clip2"):
+            bench.drop("clip2", "day/two.mp4", b"another clip")
+
+    monkeypatch.setattr(adopt, "take_over", accept_another)
+    assert [one.clip.id for one in adoptable("bay", root, "j2", set(), none)] == ["clip1"]
+    assert (taker_of(root, "clip2"), read_manifest(root, "clip2").journal) == ("", "j1")
+    assert [one.clip.id for one in adoptable("bay", root, "j2", {"clip1"}, none)] == ["clip2"]
+    assert taker_of(root, "clip2") == "j2"
+
+
+def test_what_was_taken_from_a_journal_is_not_taken_back_into_it(bench):
+    """A clip is entered once: taken back, it would be nobody's."""
+    root = bench.bay.inbox
+    assert [one.clip.id for one in adoptable("bay", root, "j2", set(), none)] == ["clip1"]
+    assert adoptable("bay", root, "j1", set(), lambda ids: {"clip1"} & set(ids)) == []
+    assert (taker_of(root, "clip1"), read_manifest(root, "clip1").journal) == ("j2", "j2")

@@ -10,6 +10,7 @@ import pytest
 
 from clipspool import departures
 from clipspool.departures import Departures, departures_file, still_waiting
+from clipspool.parts import open_departures
 
 DIES = """
 import os, sys
@@ -129,6 +130,24 @@ def test_without_such_memory_it_does_without(tmp_path):
     assert Departures(None).waiting == still_waiting(None) == set()
     with Departures(None).of() as one:
         one.leave()
+
+
+def test_a_memory_that_others_filled_keeps_no_daemon_from_its_start(tmp_path, monkeypatch):
+    journal, full = tmp_path / "journal.sqlite3", tmp_path / "full"
+    journal.touch()
+    full.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(full)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(full))
+    try:
+        with pytest.raises(OSError, match="No space"):
+            (full / "another's").write_bytes(bytes(1 << 20))
+        assert departures_file(journal, os.environ).parent == full
+        with open_departures(journal).of() as one:
+            assert one.token == ""
+    finally:
+        subprocess.run(["umount", "--lazy", str(full)], check=True)
 
 
 def test_each_journal_has_its_own_and_another_in_its_place_too(tmp_path):

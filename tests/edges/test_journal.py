@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -403,6 +404,20 @@ def test_a_turn_that_raises_leaves_nothing(journal):
 def replaced(file):
     shutil.copy(file, f"{file}.copy")
     Path(f"{file}.copy").replace(file)
+
+
+def test_a_journal_may_lie_behind_a_link_and_is_missed_there(path, tmp_path):
+    disk = tmp_path / "another disk"
+    disk.mkdir()
+    path.symlink_to(disk / "kept")
+    for _ in range(2):
+        with closing(Journal.open(path)) as journal:
+            accept(journal, a_job(f"j{journal.counts.total()}"))
+    journal = Journal.open(path)
+    (disk / "kept-wal").unlink()
+    with pytest.raises(JournalError, match="was in use and is"):
+        accept(journal, a_job("j2"))
+    journal.close()
 
 
 @pytest.mark.parametrize("part", ["", "-wal"])

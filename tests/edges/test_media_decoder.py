@@ -143,6 +143,14 @@ def test_a_clip_whose_last_pictures_are_nothing_but_zeros_is_not_whole(decoder, 
         assert (seen.code, "nothing but zeros" in seen.message) == ("MEDIA.INCOMPLETE", True)
 
 
+@pytest.mark.parametrize("name", ["black_r210.mov", "black_r10k.mov", "black_avrp.mov", "black_raw.mov"])
+def test_a_clip_that_nothing_compresses_may_end_in_black(decoder, clips, name):
+    assert not clips(name).read_bytes()[-16:].strip(b"\0")
+    with clips(name).open("rb") as file:
+        assert isinstance(decoder.probe(file.fileno()), Probe)
+        assert isinstance(decoder.verify(file.fileno()), Probe)
+
+
 def test_a_clip_without_pictures_is_a_fault(decoder, clips):
     assert verified(decoder, clips("sound_only.mp4")).code == "MEDIA.NO_VIDEO"
 

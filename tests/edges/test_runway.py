@@ -256,6 +256,23 @@ def test_a_task_that_was_named_whole_is_followed_though_the_answer_breaks_off_be
         assert runway(stub).submit(CALL, Gate()) == Created("task-1")
 
 
+@pytest.mark.parametrize("end", ["reset", "hold"])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_nor_does_it_matter_how_the_answer_breaks_off(runway, end, is_chunked):
+    size = (
+        {"Transfer_Encoding": "chunked", "Content_Length": None} if is_chunked else {"Content_Length": "99"}
+    )
+    body = b'f\r\n{"id":"task-1"}\r\n' if is_chunked else b'{"id":"task-1"}'
+
+    def script(line):
+        line.read_request()
+        line.send(answer(200, body, **size))
+        getattr(line, end)()
+
+    with Stub(script) as stub:
+        assert runway(stub).submit(CALL, Gate()) == Created("task-1")
+
+
 @pytest.mark.parametrize("body", [b'{"id":"task-1', b'{"error":"no","id":"task-1"'])
 def test_what_came_of_an_answer_that_breaks_off_is_kept_as_evidence(runway, body):
     for status in (200, 400):

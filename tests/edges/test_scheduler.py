@@ -164,6 +164,16 @@ def test_a_journal_that_is_lost_lets_requests_on_their_way_be_answered(desk, mon
     assert desk.scheduler.in_flight == {}
 
 
+def test_what_a_turn_that_cannot_be_written_would_have_begun_is_not_waited_for(desk, monkeypatch):
+    desk.drop()
+    monkeypatch.setattr(
+        desk.scheduler.suspects, "note", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken"))
+    )
+    with pytest.raises(OSError, match="broken"):
+        desk.turn()
+    assert desk.scheduler.in_flight == {}
+
+
 def test_a_command_whose_turn_cannot_be_written_is_told_so(desk, monkeypatch):
     asked = []
 
@@ -622,6 +632,24 @@ def test_a_task_that_another_job_has_is_not_attached(desk):
     desk.shop.say[Stage.POLL].clear()
     desk.until(S.DELIVERED, "clip2")
     assert not desk.order(operator.attach, "clip1", others, "ann")[0]["done"]
+
+
+def test_a_task_that_another_job_had_before_it_was_run_again_is_attached(desk):
+    desk.shop.say[Stage.SUBMIT].append(after_gate(AnswerLost("no answer came", {})))
+    desk.drop("clip2")
+    desk.until(S.IN_DOUBT, "clip2")
+    desk.shop.say[Stage.POLL].extend([RENDERS] * 1000)
+    assert desk.order(operator.attach, "clip2", "task-of-clip1", "ann")[0]["done"]  # the wrong one of two
+    desk.order(operator.cancel, ["clip2"], "ann")
+    desk.until(S.CANCELLED, "clip2")
+    assert desk.order(operator.retry, ["clip2"], "ann")[0]["done"]
+    desk.shop.say[Stage.POLL].clear()
+    desk.until(S.DELIVERED, "clip2")
+    desk.shop.say[Stage.SUBMIT].append(after_gate(AnswerLost("no answer came", {})))
+    desk.drop()
+    desk.until(S.IN_DOUBT)
+    answer = desk.order(operator.attach, "clip1", "task-of-clip1", "ann")[0]
+    assert answer["done"], answer
 
 
 def test_a_lost_task_is_held_and_can_be_made_again(desk):

@@ -9,10 +9,12 @@ from dataclasses import replace
 import pytest
 
 from clipspool import files
+from clipspool.bay import Bay
 from clipspool.events import Delivered, Failed, Fetched, Postponed, ResultGone, StageFailed
 from clipspool.job import Held, Result, State
 from clipspool.provider import Download, Fault, FaultOf, Look, TaskStatus
 from clipspool.root import Root
+from clipspool.stages import deliver as stages_deliver
 from clipspool.stages.deliver import base_name, deliver, names
 from clipspool.stages.fetch import CUTS_MAX, OUTPUTS_MAX, Seen, fetch
 from fakes import BUSY, NOON, Bench, Film, Studio, a_clip, a_job, a_request, a_task, lying
@@ -245,6 +247,42 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path, clip, taken):
     assert name == clip.replace(".mp4", "-2.mp4")
     assert lying(bench.results)[taken] == b"precious"
     assert films(bench)[name] == MOVIE
+
+
+def another_machine(bench):
+    """Give the bay as it is to another machine, which has listed the names in the outbox a moment ago."""
+    (bench.results / "day").mkdir(exist_ok=True)
+    bay = Bay("bay", Root(bench.path), Root(bench.results), "j2")
+    bay.taken.take(bay.outbox, "day", ("other.mp4",), NOON)
+    return bay
+
+
+def test_what_another_machine_published_since_the_names_were_listed_is_not_published_again(bench):
+    theirs = another_machine(bench)
+    job = fetched(bench)
+    assert publish(bench, job) == ["day/shot.mp4"]
+    before = lying(bench.results)
+    fetched(bench)
+    event = deliver(job, bench.clip, theirs, NOON)
+    assert [result.name for result in event.results] == ["day/shot.mp4"]
+    assert lying(bench.results) == before
+    assert not (bench.work / "clip1-1.mp4").exists()
+
+
+def test_what_another_machine_publishes_at_the_same_moment_keeps_its_provenance(bench, monkeypatch):
+    theirs = another_machine(bench)
+    job = fetched(bench)
+    place = stages_deliver._place
+
+    def at_the_same_moment(bay, file, rel):
+        monkeypatch.setattr(stages_deliver, "_place", place)
+        assert isinstance(deliver(job, bench.clip, theirs, NOON), Delivered)
+        fetched(bench)
+        place(bay, file, rel)
+
+    monkeypatch.setattr(stages_deliver, "_place", at_the_same_moment)
+    assert publish(bench, job) == ["day/shot.mp4"]
+    assert set(lying(bench.results)) == {"day/shot.mp4", "day/shot.mp4.toml"}
 
 
 def test_numbers_go_on_until_a_name_is_free(bench):

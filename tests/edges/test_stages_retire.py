@@ -446,3 +446,15 @@ def test_what_a_crash_left_half_written_in_our_own_folders_is_cleared_away(tmp_p
     tidy(root, time.time() + 4000)
     assert not any((tmp_path / folder / ".0123456789abcdef.tmp").exists() for folder in old)
     assert all((tmp_path / folder / "kept.toml").exists() for folder in old)
+
+
+def test_a_file_servers_own_folder_among_what_was_taken_over_keeps_no_inbox_from_its_start(tmp_path):
+    root = Root(tmp_path)
+    taken = tmp_path / ".clipspool/taken"
+    (taken / "@eaDir").mkdir(parents=True)
+    (taken / "clip1").write_bytes(b"j2")
+    for name in ("@eaDir", "clip1"):
+        os.utime(taken / name, (0, 0))
+    (taken / "clip2").write_bytes(b"j2")
+    tidy(root, time.time())
+    assert {path.name for path in taken.iterdir()} == {"@eaDir", "clip2"}

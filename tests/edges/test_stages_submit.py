@@ -34,6 +34,7 @@ from clipspool.stages.retire import retire, sweep
 from clipspool.stages.submit import Desk, submit
 from clipspool.transport import Depot
 from clipspool.transport.inline import InRequest
+from clipspool.work import take_over
 from fakes import BUSY, NO_CREDITS, PROFILE, Bench, Studio, a_job, a_request, a_task, lying
 
 DEPOT = Depot([InRequest(5_000_000)], time.time)
@@ -190,6 +191,18 @@ def test_a_submission_that_is_withdrawn_leaves_no_trace(bench, studio):
     event = send(bench, studio, gate=lambda: False)
     assert isinstance(event, Postponed)
     assert (studio.sent, said(bench)) == ([], [])
+
+
+def test_a_clip_that_recover_takes_over_while_its_intent_is_recorded_is_not_sent(bench, studio):
+    """Whoever takes it over has read the ledger before its line was there, and pays for it."""
+
+    def gate():
+        take_over(bench.bay.inbox, "clip1", "j2")
+        assert said(bench) == []
+        return True
+
+    assert isinstance(send(bench, studio, gate), NotSubmitted)
+    assert (studio.sent, said(bench)) == ([], ["intent", "not_submitted"])
 
 
 def test_a_provider_out_of_reach_is_not_asked_and_leaves_no_trace(bench, studio):

@@ -48,6 +48,22 @@ def test_a_source_that_cannot_be_put_away_is_told_of_until_it_is(bay):
     assert bay.lying() == ["_done/day/shot.mp4", "_done/day/shot.toml"]
 
 
+def test_a_source_that_cannot_be_put_away_is_told_of_no_more_once_its_job_runs_again(open_bays):
+    with open_bays(render_seconds=4.0) as bay:
+        bay.box.misbehave("task:failure:prompt=doomed")
+        (bay.inbox / "_failed").mkdir()
+        bay.write("_failed/day", "a file where a folder is needed")
+        bay.start()
+        bay.drop("day/shot.mp4", 'prompt = "doomed"\n')
+        bay.until(lambda: bay.told("status")["inboxes"][0]["waiting"], what="it is told of")
+        assert bay.call("retry", bay.job()["id"], "--yes").returncode == 0
+        bay.consents += 1
+        bay.until_states("running")
+        assert bay.told("status")["inboxes"][0]["waiting"] == []
+        (bay.inbox / "_failed/day").unlink()
+        bay.until_retired()
+
+
 def test_each_variant_gives_one_result_and_the_clip_waits_for_all(bay):
     bay.start()
     bay.drop("shot.mp4", 'prompt = "winter"\n[[variant]]\nseed = 1\n[[variant]]\nprompt = "dusk"\nseed = 2\n')

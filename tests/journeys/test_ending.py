@@ -120,6 +120,7 @@ def test_systemd_hears_that_it_is_ready_alive_and_stopping(bay):
         listener = threading.Thread(target=listen)
         listener.start()
         bay.start(NOTIFY_SOCKET=str(address), WATCHDOG_USEC="10000000")
+        bay.until(lambda: any("WATCHDOG=1" in text for text in heard), what="it says that it is alive")
         assert bay.stop() == 0
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
             end.sendto(b"END", str(address))

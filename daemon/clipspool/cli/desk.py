@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -69,7 +70,8 @@ class Desk:
             for inbox in self._settings.inbox:
                 root = Root(inbox.path, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
                 known = operator.known_folders(scheduler, inbox.name)
-                found = adoptable(inbox.name, root, journal_id, known)
+                entered = partial(operator.entered_clips, scheduler)
+                found = adoptable(inbox.name, root, journal_id, known, entered)
                 taken += operator.take_on(scheduler, found)
             return taken
 

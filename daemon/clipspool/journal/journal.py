@@ -130,7 +130,8 @@ class Journal(Questions):
                 if journal.fact("id") is None:
                     journal.set_fact("id", secrets.token_hex(8))
             journal.identity.know(path)
-            journal.identity.know(path.with_name(f"{path.name}-wal"))
+            real = path.resolve()  # SQLite follows a link, and writes beside the file itself
+            journal.identity.know(real.with_name(f"{real.name}-wal"))
         except DatabaseError as error:
             raise JournalError(
                 f"The journal {path} cannot be used ({error.orig}). Keep the file, move it aside and run "

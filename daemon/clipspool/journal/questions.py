@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping
 
 from clipspool.durations import Seen
 from clipspool.job import Clip, Job, State
-from clipspool.journal.rows import read_clip, read_job, select_clips, select_jobs, to_json
+from clipspool.journal.rows import IS_CURRENT, read_clip, read_job, select_clips, select_jobs, to_json
 from clipspool.journal.tables import clips, events, facts, jobs, tasks
 
 _SAME_MAX = 20
@@ -330,9 +330,9 @@ class Questions:
         return {row.task_id: row.job_id for row in self._connection.execute(query)}
 
     def follower(self, task_id: str, but: str) -> str | None:
-        """Give the job, other than one, that follows a task or has delivered its result; None without."""
+        """Give the job, other than one, whose task it is now, not one it had before; None without."""
         taken = [s.value for s in (State.RUNNING, State.RENDERED, State.FETCHED, State.DELIVERED)]
-        query = sa.select(tasks.c.job_id).join(jobs, jobs.c.id == tasks.c.job_id)
+        query = sa.select(tasks.c.job_id).join(jobs, IS_CURRENT)
         query = query.where(tasks.c.task_id == task_id, jobs.c.state.in_(taken), jobs.c.id != but).limit(1)
         found: str | None = self._connection.execute(query).scalar()
         return found

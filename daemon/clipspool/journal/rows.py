@@ -20,10 +20,10 @@ CLIP_BYTES = frozenset({"lies_at", "sidecar_lies_at"})
 
 _ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
-_is_current = and_(tasks.c.job_id == jobs.c.id, tasks.c.number == jobs.c.task_number, tasks.c.segment == 0)
+IS_CURRENT = and_(tasks.c.job_id == jobs.c.id, tasks.c.number == jobs.c.task_number, tasks.c.segment == 0)
 select_jobs = select(
     *jobs.c, clips.c.path, *(c.label(f"task_{c.name}") for c in tasks.c if c.name != "number")
-).select_from(jobs.join(clips).outerjoin(tasks, _is_current))
+).select_from(jobs.join(clips).outerjoin(tasks, IS_CURRENT))
 select_clips = select(clips)
 
 

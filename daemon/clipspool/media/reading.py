@@ -34,6 +34,8 @@ SIDE_PIXELS_MAX = 16_384
 PICTURE_PIXELS_MAX = 8192 * 8192
 FIRST_PICTURE_PACKETS_MAX = 2000
 _TAIL_BYTES = 16
+_MAY_BE_ZEROS = frozenset({"rawvideo", "r210", "r10k", "avrp", "v408", "v410", "v308", "ayuv", "yuv4"})
+"""Pictures that nothing compresses: a black one is nothing else."""
 
 TRANSFERS: Final = {
     1: "bt709",
@@ -295,7 +297,7 @@ def _reach_last_packet(
         raise cut from error
     if last is None or last.is_corrupt:
         raise cut
-    if facts.video_codec != "rawvideo" and not bytes(last).strip(b"\0"):  # only raw pictures may be zeros
+    if facts.video_codec not in _MAY_BE_ZEROS and not bytes(last).strip(b"\0"):
         raise blank
     if last.pos is not None and last.pos + last.size > facts.size_bytes:
         raise cut

@@ -114,22 +114,26 @@ class PaidPost:
         return None
 
     def _answer(self, pace: Pace, evidence: dict[str, Any]) -> PaidAnswer | Unclear:
-        cut = ""
+        cut, kept = "", list[bytes]()
         try:
             with self.witness.answer(pace) as response:
+
+                def read(count: int) -> bytes:
+                    kept.append(response.read1(count))  # as it comes: what breaks off takes none of it away
+                    return kept[-1]
+
                 try:
-                    body = read_whole(response.read)
-                except http.client.IncompleteRead as error:
-                    body, cut = error.partial, describe(error)
-                if response.length:
-                    cut = "the answer ended early"
+                    read_whole(read)
+                except (http.client.IncompleteRead, OSError) as error:
+                    cut = describe(error)
+                else:
+                    cut = "the answer ended early" if response.length else ""
         except WireTrouble as error:
             said = describe(error)
             return Unclear(f"The request left, but no whole answer came: {said}", evidence | {"error": said})
         headers = {name.lower(): value for name, value in response.getheaders()}
-        return PaidAnswer(
-            response.status, headers, decoded(body, headers.get("content-encoding", "")), evidence, cut
-        )
+        body = decoded(b"".join(kept), headers.get("content-encoding", ""))
+        return PaidAnswer(response.status, headers, body, evidence, cut)
 
     def _count(self) -> dict[str, Any]:
         total = self.witness.head_bytes + self.body.length

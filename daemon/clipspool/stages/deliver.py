@@ -85,23 +85,28 @@ class _Publishing:
         file = join(folder_of(clip.id), result.file)
         for name in names(base, result.suffix, tail):
             rel, paper = join(folder, name), join(folder, name + ".toml")
-            if not bay.taken.take(bay.outbox, folder, (name, name + ".toml"), self.now):
-                if not _wrote(bay, paper, job, result):
-                    continue
-                # Our own provenance from before a crash: the clip beside it is ours, or not there yet.
-                if _holds(bay, rel, result):
-                    bay.inbox.remove(file)
-                    return rel
-            else:
+            is_free = bay.taken.take(bay.outbox, folder, (name, name + ".toml"), self.now)
+            if is_free:
                 try:
                     told = provenance(job, clip, result, name, self.now, self.sent)
                     bay.outbox.create(paper, told, is_last=False)
                     reach("paper")
-                except FileExistsError:
+                except FileExistsError:  # it came after the names were listed
+                    is_free = False
+            if not is_free:
+                if not _wrote(bay, paper, job, result):
                     continue
+                # Our own provenance from before a crash, or from the machine that had the job until `recover`
+                # took it over: the clip beside it is ours, or not there yet.
+                if _holds(bay, rel, result):
+                    bay.inbox.remove(file)
+                    return rel
             try:
                 _place(bay, file, rel)
             except FileExistsError:
+                if _holds(bay, rel, result):
+                    bay.inbox.remove(file)
+                    return rel
                 bay.outbox.remove(paper)
                 continue
             reach("placed")

@@ -31,7 +31,7 @@ from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, P
 from clipspool.sent import Sent, SentFile, read_sent
 from clipspool.stages.fit import content_type_of, is_unchanged, parcel_of, type_of_clip
 from clipspool.transport import Depot
-from clipspool.work import folder_of
+from clipspool.work import folder_of, taker_of
 
 log = structlog.get_logger()
 
@@ -109,7 +109,8 @@ class _Gate:
 
     Last of all it is noted that it leaves, which takes no moment: an end between that and the first byte is
     doubt where nothing was sent. After a power cut so is one behind the ledger's line, so the ledger is open
-    before, and nothing else is asked of the system in between.
+    before, and in between it is only asked whether the clip is ours still: whoever takes it over says so
+    before it reads the ledger, so that one of both hears of the other.
     """
 
     def __init__(
@@ -144,6 +145,8 @@ class _Gate:
             begun = monotonic()
             ledger.note(self._job.id, "intent", profile=self._profile, number=number, token=token)
             reach("noted")
+            if taker_of(self._bay.inbox, self._job.clip_id) not in {"", self._bay.journal}:
+                return False
             if monotonic() - begun > _LINE_SECONDS and not is_usable():
                 return False
             self._departure.leave()
