@@ -92,6 +92,8 @@ def points(minutes, seed):
             command = [sys.executable, str(Path(__file__).with_name("points.py")), kind]
             command += ["--minutes", f"{minutes * share:.1f}", "--seed", str(seed), "--out", str(out)]
             done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                say(done.stdout + done.stderr)
             told.append(
                 json.loads(out.read_text()) if out.exists() else {"kind": kind, "broken": done.stderr}
             )
