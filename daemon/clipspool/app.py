@@ -214,15 +214,18 @@ class Daemon:
         log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
         warn_of_orphans(self.journal, self._limits())
         self._service.ready()
+        draining_at: float | None = None
         try:
             self.scheduler.run(self._stopping, each_turn=lambda: self._each_turn(until_idle=until_idle))
             self._service.stopping("finishing what is under way")
             self._stopping.set()
             self._end_inboxes()
+            draining_at = time.monotonic()
             self.scheduler.drain(DRAIN_SECONDS, each_turn=self._say_alive)
             self._marks.keep(is_end=True)
         except JournalError:
-            self.scheduler.hear_out(DRAIN_SECONDS, each_turn=self._service.watchdog)
+            drained = 0.0 if draining_at is None else time.monotonic() - draining_at
+            self.scheduler.hear_out(DRAIN_SECONDS - drained, each_turn=self._service.watchdog)
             raise
         finally:
             self.close()
