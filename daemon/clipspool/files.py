@@ -114,9 +114,22 @@ def is_temporary(name: str) -> bool:
 
 def open_regular(name: str, folder: int) -> FileIO:
     """Open a regular file in an open folder for reading. Raises NotRegular."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return FileIO(_open_plain(name, folder, os.O_RDONLY), "rb")
+
+
+def open_to_append(name: str, folder: int) -> FileIO:
+    """Open a file that has that name alone, for synced additions. Raises NotRegular."""
+    fd = _open_plain(name, folder, os.O_WRONLY | os.O_APPEND | os.O_DSYNC)
+    if os.fstat(fd).st_nlink > 1:
+        os.close(fd)
+        raise NotRegular(errno.EINVAL, f"{name} has other names (hard links)")
+    return FileIO(fd, "ab")
+
+
+def _open_plain(name: str, folder: int, flags: int) -> int:
+    """Open what is a regular file, and nothing else; never waits."""
     try:
-        fd = os.open(name, flags, dir_fd=folder)
+        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENXIO}:
             raise NotRegular(error.errno, f"{name} is no regular file") from error
@@ -124,22 +137,6 @@ def open_regular(name: str, folder: int) -> FileIO:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise NotRegular(errno.EINVAL, f"{name} is no regular file")
-    return FileIO(fd, "rb")
-
-
-def open_to_append(name: str, folder: int) -> int:
-    """Open a file that has that name alone, for synced additions. Raises NotRegular."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_DSYNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        fd = os.open(name, flags, dir_fd=folder)
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.ENXIO}:
-            raise NotRegular(error.errno, f"{name} is no regular file") from error
-        raise
-    there = os.fstat(fd)
-    if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1:
-        os.close(fd)
-        raise NotRegular(errno.EINVAL, f"{name} is no regular file, or has other names (hard links)")
     return fd
 
 

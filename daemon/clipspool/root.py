@@ -370,12 +370,12 @@ class Root:
         """
         with self.folder(parent(rel), make=True) as folder:
             try:
-                fd = open_to_append(name_of(rel), folder)
+                file = open_to_append(name_of(rel), folder)
             except FileNotFoundError:
                 self.create_in(name_of(rel), folder).close()
                 sync_folder(folder)
-                fd = open_to_append(name_of(rel), folder)
-        with FileIO(fd, "ab") as file:
+                file = open_to_append(name_of(rel), folder)
+        with file:
             yield file
 
     def append(self, rel: Rel, data: bytes) -> None:

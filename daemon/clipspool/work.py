@@ -289,12 +289,13 @@ def take_over(root: Root, clip_id: str, journal: str) -> None:
     root.replace(join(TAKEN, clip_id), journal.encode())
 
 
-def taker_of(root: Root, clip_id: str) -> str:
-    """Give the journal that took a clip over last; empty where none did. Raises OSError."""
+def taker_of(root: Root, clip_id: str, journal: str) -> str:
+    """Give the other journal that a clip is by now; empty where it is still this one's. Raises OSError."""
     try:
-        return root.read(join(TAKEN, clip_id), 100).decode("ascii", "replace")
+        taker = root.read(join(TAKEN, clip_id), 100).decode("ascii", "replace")
     except FileNotFoundError:
         return ""
+    return "" if taker == journal else taker
 
 
 def rewrite_manifest(root: Root, manifest: Manifest) -> None:

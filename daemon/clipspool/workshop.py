@@ -41,20 +41,6 @@ _UNSURE = frozenset({"MEDIA.CRASHED", "MEDIA.TIMEOUT", "MEDIA.STOPPED"})
 """Want of memory or of time may be the cause as well as the file."""
 
 
-def _taker(bay: Bay, clip: Clip) -> str:
-    """Give another journal that the clip belongs to by now; empty where it is ours. Raises OSError."""
-    taker = taker_of(bay.inbox, clip.id)
-    return "" if taker == bay.journal else taker
-
-
-def _is_ours(bay: Bay, clip: Clip) -> bool:
-    """Say whether a clip is surely ours still: what cannot be looked at is not sent."""
-    try:
-        return not _taker(bay, clip)
-    except OSError:
-        return False
-
-
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What the operator's settings make of the tools; replaced as a whole by a reload."""
@@ -90,7 +76,7 @@ class Shop:
 
     def _handle(self, stage: Stage, job: Job, clip: Clip, bay: Bay, gate: Callable[[], bool]) -> Event:
         tools = self.tools
-        if taker := _taker(bay, clip):
+        if taker := taker_of(bay.inbox, clip.id, bay.journal):
             return Cancelled(
                 f"clipspool with the journal {taker}", why="`clipspool recover` took the clip over there"
             )
@@ -101,7 +87,7 @@ class Shop:
                 return prepare(job, clip, bay, self._kit(tools))
             case Stage.SUBMIT:
                 desk = Desk(tools.provider, tools.depot, self._compose, self.departures)
-                return submit(job, clip, bay, desk, lambda: _is_ours(bay, clip) and gate())
+                return submit(job, clip, bay, desk, gate)
             case Stage.FETCH:
                 return self._fetch(job, clip, bay, tools)
             case Stage.DELIVER:
@@ -151,7 +137,7 @@ class Shop:
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
         """Picture the results, and move the clip's source to where it ends; raises OSError."""
         bay = self.tools.bays[clip.inbox]
-        if _taker(bay, clip):
+        if taker_of(bay.inbox, clip.id, bay.journal):
             return replace(clip, lies_at=None, sidecar_lies_at=None)
         draw_posters(clip, jobs, bay, self.decoder)
         with bay.held():

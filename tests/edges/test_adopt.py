@@ -105,9 +105,9 @@ def test_only_what_its_daemon_was_told_of_is_taken_over(bench, monkeypatch):
 
     monkeypatch.setattr(adopt, "take_over", accept_another)
     assert [one.clip.id for one in adoptable("bay", root, "j2", set(), none)] == ["clip1"]
-    assert (taker_of(root, "clip2"), read_manifest(root, "clip2").journal) == ("", "j1")
+    assert (taker_of(root, "clip2", "j1"), read_manifest(root, "clip2").journal) == ("", "j1")
     assert [one.clip.id for one in adoptable("bay", root, "j2", {"clip1"}, none)] == ["clip2"]
-    assert taker_of(root, "clip2") == "j2"
+    assert taker_of(root, "clip2", "j1") == "j2"
 
 
 def test_what_was_taken_from_a_journal_is_not_taken_back_into_it(bench):
@@ -115,4 +115,4 @@ def test_what_was_taken_from_a_journal_is_not_taken_back_into_it(bench):
     root = bench.bay.inbox
     assert [one.clip.id for one in adoptable("bay", root, "j2", set(), none)] == ["clip1"]
     assert adoptable("bay", root, "j1", set(), lambda ids: {"clip1"} & set(ids)) == []
-    assert (taker_of(root, "clip1"), read_manifest(root, "clip1").journal) == ("j2", "j2")
+    assert (taker_of(root, "clip1", "j1"), read_manifest(root, "clip1").journal) == ("j2", "j2")

@@ -9,7 +9,7 @@ import resource
 import signal
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 CPU_SECONDS_OVER = 5
 STACK_BYTES: Final = 2 << 20
@@ -148,6 +148,26 @@ def _landlock(libc: ctypes.CDLL) -> None:
     os.close(ruleset)
 
 
+_Step: TypeAlias = tuple[int, int, int, int]
+"""An instruction, how many it skips if so and if not, and its operand."""
+
+
+def _answered(number: int, answer: int) -> list[_Step]:
+    """Give one answer to a call."""
+    return [(BPF_JUMP_IF_EQUAL, 0, 1, number), (BPF_RETURN, 0, 0, answer)]
+
+
+def _allowed_if(number: int, test: int, value: int) -> list[_Step]:
+    """Allow a call where its first argument passes a test, and refuse it else."""
+    return [
+        (BPF_JUMP_IF_EQUAL, 0, 4, number),
+        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_FIRST_ARGUMENT),
+        (test, 0, 1, value),
+        (BPF_RETURN, 0, 0, SECCOMP_ALLOW),
+        (BPF_RETURN, 0, 0, SECCOMP_EPERM),
+    ]
+
+
 def _seccomp(libc: ctypes.CDLL) -> None:
     machine = MACHINES.get(platform.machine())
     if machine is None:
@@ -157,26 +177,15 @@ def _seccomp(libc: ctypes.CDLL) -> None:
         (BPF_JUMP_IF_EQUAL, 1, 0, machine.architecture),
         (BPF_RETURN, 0, 0, SECCOMP_KILL),
         (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_NUMBER),
-    ]
-    to_refusal = len(machine.forbidden) + 10
-    for index, number in enumerate(machine.forbidden):
-        program.append((BPF_JUMP_IF_EQUAL, to_refusal - index, 0, number))
-    program += [
         # Where its flags lie no filter can look; without it the C library takes clone.
-        (BPF_JUMP_IF_EQUAL, 11, 0, CLONE3),
-        (BPF_JUMP_IF_EQUAL, 0, 2, machine.clone),  # threads, but no processes
-        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_FIRST_ARGUMENT),
-        (BPF_JUMP_IF_SET, 6, 7, CLONE_THREAD),
-        (BPF_JUMP_IF_EQUAL, 0, 2, machine.prlimit),  # its own limits, but not the daemon's
-        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_FIRST_ARGUMENT),
-        (BPF_JUMP_IF_EQUAL, 3, 4, 0),
-        (BPF_JUMP_IF_EQUAL, 0, 2, machine.tgkill),  # abort needs it
-        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_FIRST_ARGUMENT),
-        (BPF_JUMP_IF_EQUAL, 0, 1, os.getpid()),
-        (BPF_RETURN, 0, 0, SECCOMP_ALLOW),
-        (BPF_RETURN, 0, 0, SECCOMP_EPERM),
-        (BPF_RETURN, 0, 0, SECCOMP_ENOSYS),
+        *_answered(CLONE3, SECCOMP_ENOSYS),
+        *_allowed_if(machine.clone, BPF_JUMP_IF_SET, CLONE_THREAD),  # threads, but no processes
+        *_allowed_if(machine.prlimit, BPF_JUMP_IF_EQUAL, 0),  # its own limits, but not the daemon's
+        *_allowed_if(machine.tgkill, BPF_JUMP_IF_EQUAL, os.getpid()),  # abort needs it
     ]
+    for number in machine.forbidden:
+        program += _answered(number, SECCOMP_EPERM)
+    program.append((BPF_RETURN, 0, 0, SECCOMP_ALLOW))
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
     header = struct.pack("@HP", len(program), ctypes.addressof(code))
     libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0)

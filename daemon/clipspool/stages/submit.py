@@ -131,7 +131,7 @@ class _Gate:
             self._opened.close()
 
     def pass_through(self, is_usable: Callable[[], bool]) -> bool:
-        if not self._gate():
+        if self._is_taken() or not self._gate():
             self.was_withdrawn = True
             return False
         reach("intent")
@@ -145,7 +145,7 @@ class _Gate:
             begun = monotonic()
             ledger.note(self._job.id, "intent", profile=self._profile, number=number, token=token)
             reach("noted")
-            if taker_of(self._bay.inbox, self._job.clip_id) not in {"", self._bay.journal}:
+            if self._is_taken():
                 return False
             if monotonic() - begun > _LINE_SECONDS and not is_usable():
                 return False
@@ -156,6 +156,9 @@ class _Gate:
             return False
         reach("leaving")
         return True
+
+    def _is_taken(self) -> bool:
+        return bool(taker_of(self._bay.inbox, self._job.clip_id, self._bay.journal))
 
     def note(self, what: str, **facts: str) -> None:
         """Add a line that the journal is about to have too: the ledger serves one that was lost."""
