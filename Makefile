@@ -6,7 +6,7 @@ PYTHON ?= python3
 # The suite's own knobs: make test PYTEST="-k submit"
 PYTEST ?=
 
-.PHONY: demo test lint format faults bench clean
+.PHONY: demo test lint format faults bench service clean
 
 demo: $(VENV)/run
 	@$(BIN)/clipspool demo
@@ -24,6 +24,15 @@ lint: $(VENV)/dev
 FAULTS ?=
 faults: $(VENV)/dev
 	$(BIN)/python tests/faults/bench.py $(FAULTS)
+
+# The ground tiers, each on a real system of its own; they need root, and keep what is slow to make in
+# ~/.cache/clipspool-ground ($CLIPSPOOL_GROUND_CACHE). GROUND="-k reload" chooses, GROUND=-s tells each step.
+GROUND ?=
+
+# systemd as PID 1 in a container: install, journeys, every command, reload, watchdog, kill, remove. Some 5 minutes,
+# and 4 more the first time.
+service: $(VENV)/dev
+	$(BIN)/pytest -m ground $(GROUND) tests/ground/service
 
 # Against what people use instead, some 90 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
 # of them so often.
