@@ -19,6 +19,7 @@ from clipspool.root import Root
 from clipspool.scheduler import Scheduler
 from clipspool.work import Manifest, claim
 from clipspool.workers import Ready
+from patience import patient
 
 NOON = 1_800_014_400.0
 """Unix seconds of a noon, UTC."""
@@ -223,7 +224,7 @@ class Workshop:
             event = self.held[stage]
             self.waiting[event] += 1
             self.tell_held()
-            assert event.wait(10)
+            assert event.wait(patient(10))
 
     def _said(self, stage, job):
         said = self.say[stage].popleft()
@@ -284,7 +285,7 @@ class Desk:
 
     def _collect(self):
         while self._owed:
-            self._at_gate += isinstance(self._signs.get(timeout=10), Ready)
+            self._at_gate += isinstance(self._signs.get(timeout=patient(10)), Ready)
             self._owed -= 1
 
     def release(self, held):

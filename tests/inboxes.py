@@ -8,6 +8,7 @@ from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, Rules
 from clipspool.root import Root
+from patience import patient
 
 EPOCH = 1_800_000_000.0
 
@@ -114,7 +115,7 @@ class Bench:
 
     def until(self, is_true, seconds=8.0):
         """Wait for something the inbox's own thread brings about."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patient(seconds)
         while not is_true():
             left = end - time.monotonic()
             assert left > 0, "it did not happen in time"

@@ -9,6 +9,8 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from patience import patient
+
 
 def answer(status=200, body=b"", **headers):
     """Bytes of a whole HTTP answer; a dict becomes JSON, `Content_Length=None` leaves a header out."""
@@ -103,7 +105,7 @@ class Stub:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(patient(5))
 
     def _accept(self):
         while True:

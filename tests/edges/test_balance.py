@@ -11,6 +11,7 @@ from clipspool.job import State
 from clipspool.lifecycle import Stage
 from clipspool.provider import Balance
 from fakes import NOON, Desk
+from patience import patient
 
 S = State
 
@@ -108,7 +109,7 @@ def test_a_provider_that_does_not_tell_is_not_asked_again_and_again(monkeypatch)
 
     teller = Teller(ask, lambda _command: pytest.fail("nothing was told"), lambda: NOON)
     teller.start()
-    assert looked.wait(5)
+    assert looked.wait(patient(5))
     teller._look()
     teller.stop()
     assert len(asked) == 1

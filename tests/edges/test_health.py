@@ -13,6 +13,7 @@ from clipspool.intake.watch import Watch
 from clipspool.journal import Journal
 from fakes import NOON, Clock, Shelf
 from inboxes import Bench
+from patience import patient
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_a_disk_that_hangs_hangs_nobody_who_asks(journal):
         assert sum(thread.name == "health" for thread in threading.enumerate()) == 1
     finally:
         goes_on.set()
-        trial._thread.join(10)
+        trial._thread.join(patient(10))
     assert trial.look() == ("", None)
 
 
@@ -158,7 +159,7 @@ def test_a_watch_tells_how_many_of_its_threads_live(tmp_path):
         assert (watch.emitters(), watch.is_alive()) == ((2, 2), True)
         emitter = next(iter(watch._observer.emitters))
         emitter.stop()
-        emitter.join(5)
+        emitter.join(patient(5))
         assert (watch.emitters(), watch.is_alive()) == ((1, 2), False)
     finally:
         watch.end()

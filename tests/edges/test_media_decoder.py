@@ -17,6 +17,7 @@ import pytest
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder, MediaFault, Probe
 from media_clips import clip, ffprobe, run
+from patience import patient
 
 
 @pytest.fixture(scope="session")
@@ -206,7 +207,7 @@ def test_a_sparse_terabyte_takes_no_time(decoder, tmp_path):
         file.truncate((1 << 40) + 24)
         begun = time.monotonic()
         assert decoder.verify(file.fileno()).code == "MEDIA.INCOMPLETE"
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < patient(2)
 
 
 def test_a_clip_of_hundreds_of_streams_is_refused(decoder, clips, tmp_path):
@@ -277,7 +278,7 @@ def test_a_call_that_takes_too_long_is_ended(clips, tmp_path):
         begun = time.monotonic()
         found = decoder.sample(file.fileno(), seconds=60, width=1920, height=1080, fps=60, seconds_max=0.3)
         assert found.code == "MEDIA.TIMEOUT"
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < patient(2)
     assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
     decoder.close()
 

@@ -28,6 +28,7 @@ from clipspool.provider import (
 )
 from clipspool.standing import standing_of
 from fakes import BUSY, NO_CREDITS, Clock, Desk, Film, Shelf, Studio
+from patience import patient
 
 RENDERS = TaskSeen("RUNNING", rendering=True, progress=0.5)
 
@@ -227,7 +228,7 @@ def test_a_scrape_asks_neither_the_journal_nor_the_scheduler(desk):
     texts = []
     scrape = threading.Thread(target=lambda: texts.append(desk.metrics.text()))
     scrape.start()
-    scrape.join(10)
+    scrape.join(patient(10))
     assert b'clipspool_jobs{state="delivered"} 1.0' in texts[0]
 
 

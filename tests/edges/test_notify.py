@@ -32,6 +32,7 @@ from clipspool.receivers import couriers_of
 from clipspool.runway.pace import Limits
 from clipspool.settings import SettingsError, load
 from fakes import NOON, Clock, a_job
+from patience import patient
 from receiver import Receiver
 from stub import Stub, certificate, says
 
@@ -54,7 +55,7 @@ def a_webhook(receiver, **how):
 
 
 def until(is_so, seconds=10):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patient(seconds)
     while not is_so():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.005)
@@ -87,7 +88,7 @@ def open_courier():
     yield open_courier
     for one in opened:
         one.stop()
-        one.join(5)
+        one.join(patient(5))
 
 
 # --- the webhook ------------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ def test_a_receiver_that_hangs_is_given_up():
         begun = time.monotonic()
         with pytest.raises(NotDelivered, match="fell silent"):
             a_webhook(receiver, limits=Limits(silence_seconds=0.2)).send(a_message(), "msg_1")
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < patient(5)
 
 
 def drip(line):
@@ -144,7 +145,7 @@ def test_a_receiver_that_drips_is_given_up():
         begun = time.monotonic()
         with pytest.raises(NotDelivered, match="altogether"):
             a_webhook(stub, limits=Limits(silence_seconds=5.0, total_seconds=0.4)).send(a_message(), "msg_1")
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < patient(4)
 
 
 def test_a_private_host_with_a_studios_own_certificate_is_reached(tmp_path):
@@ -232,7 +233,7 @@ def test_a_receiver_that_is_gone_for_good_is_not_asked_again(open_courier):
         one = open_courier(a_webhook(receiver))
         one.hear(a_note())
         until(lambda: one.counts["dropped"])
-        one._thread.join(5)
+        one._thread.join(patient(5))
         one.hear(a_note(2, Topic.HELD))
         time.sleep(0.05)
         assert len(receiver.got) == 1
@@ -247,14 +248,14 @@ def test_telling_takes_no_time_while_a_receiver_hangs_and_the_other_gets_all(ope
         begun = time.perf_counter()
         for number in range(20_000):
             hung.hear(a_note(number))
-        assert time.perf_counter() - begun < 5.0
+        assert time.perf_counter() - begun < patient(5.0)
         one.hear(a_note())
         until(lambda: receiver.got)
         assert len(hung._digest._notes) == 100
         hung.stop()
         begun = time.perf_counter()
         hung.join(0.1)
-        assert time.perf_counter() - begun < 2.0
+        assert time.perf_counter() - begun < patient(2.0)
 
 
 def test_at_the_end_what_waits_is_said_once(open_courier):
@@ -265,7 +266,7 @@ def test_at_the_end_what_waits_is_said_once(open_courier):
         one.hear(a_note(2))
         one.hear(a_note(3))
         one.stop()
-        one.join(5)
+        one.join(patient(5))
         assert not one._thread.is_alive()
         assert [body["type"] for body in receiver.bodies] == ["failed", "digest"]
         one.hear(a_note(4))
@@ -278,7 +279,7 @@ def test_stopping_does_not_wait_for_the_pause_between_two_tries(open_courier):
         one.hear(a_note())
         until(lambda: one.counts["tried_again"])
         one.stop()
-        one.join(5)
+        one.join(patient(5))
         assert not one._thread.is_alive()
         assert one.counts["dropped"] == 1
 
@@ -361,7 +362,7 @@ def test_a_service_that_hangs_is_given_up():
         begun = time.monotonic()
         with pytest.raises(NotDelivered):
             one.send(a_message(), "msg_1")
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < patient(10)
 
 
 def test_a_service_runs_in_its_couriers_thread_alone(open_courier):

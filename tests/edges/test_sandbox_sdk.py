@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from clipspool.sandbox import Options, Render, render, serve
+from patience import patient
 
 SDK = Path(__file__).resolve().parents[2] / ".venv" / "sdk"
 
@@ -26,7 +27,7 @@ client = runwayml.RunwayML(
 told = {"version": runwayml.__version__}
 task = client.video_to_video.create(**asked["create"])
 told["first"] = client.tasks.retrieve(task.id).status
-done = task.wait_for_task_output(timeout=20)
+done = task.wait_for_task_output(timeout=60)
 told["done"] = [done.status, len(done.output)]
 told["output"] = done.output[0]
 told["extras"] = sorted(done.model_extra or {})
@@ -76,7 +77,7 @@ def test_the_official_sdk_creates_waits_for_and_deletes_a_task(version, model, c
             env={**os.environ, "PYTHONPATH": str(library)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from clipspool.places import AS_THEY_ARE
 from clipspool.root import Guard, Root
 from clipspool.status_file.keeper import WRITE_SECONDS, Kept, StatusFile, StatusFiles
 from fakes import Desk
+from patience import patient
 
 
 @dataclass
@@ -214,7 +215,7 @@ def test_turned_off_by_a_reload_it_is_removed_and_others_stay(scene):
     assert list(files._files.values()) == [file]
     files.keep({})
     for thread in (file._thread, *files._leaving):
-        thread.join(5)
+        thread.join(patient(5))
     assert not scene.path.exists()
 
 

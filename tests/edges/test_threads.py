@@ -9,6 +9,7 @@ from clipspool.job import State
 from clipspool.lifecycle import Stage
 from clipspool.workers import Lane
 from fakes import Desk
+from patience import patient
 
 
 @pytest.fixture
@@ -57,6 +58,6 @@ def test_the_threads_there_are_do_the_work_of_those_that_were_refused(refuse):
     refuse.set()
     for _ in range(5):
         lane.hand_out(done.release)
-    assert all(done.acquire(timeout=10) for _ in range(6))
+    assert all(done.acquire(timeout=patient(10)) for _ in range(6))
     assert not lane.staff()
     lane.stop()

@@ -11,6 +11,7 @@ from clipspool.marks import KEEP_SECONDS, Marks
 from clipspool.root import Root
 from clipspool.views import job_json, status_json
 from fakes import NOON, Clock, Desk
+from patience import patient
 
 S = State
 
@@ -176,7 +177,7 @@ def test_the_mark_is_kept_up_now_and_then_and_only_when_something_happened(start
         desk.clock.passes(seconds)
         desk.marks.keep()
         for thread in desk.marks._writing.values():
-            thread.join(5)
+            thread.join(patient(5))
         return [path.name for path in (inbox.path / ".clipspool").iterdir()]
 
     assert kept(0) == ["journal-j1.0"]

@@ -9,6 +9,7 @@ import pytest
 
 from clipspool.check.dropin import quoted, systemd_drop_in
 from clipspool.settings import WebSettings, load
+from patience import patient
 
 ROOT = Path(__file__).parents[2]
 UNITS = ("clipspool.service", "clipspool@.service")
@@ -36,7 +37,7 @@ def analyze(*arguments, **options):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=patient(60),
         **options,
     )
 

@@ -16,6 +16,7 @@ from clipspool.sandbox import Options, Render, serve
 from faults.oracle import ENDED, Oracle
 from faults.watcher import Watcher
 from journeys.bay import Bay, TooLateError
+from patience import patient
 
 LIVES = ("plain", "across", "failed", "variants", "deleted")
 """A clip delivered; to another file system; whose render fails; with two variants; whose source goes."""
@@ -66,7 +67,7 @@ class Bench:
         """Run the daemon until idle, or until the n-th call."""
         report = bay.home / "report.json"
         bay.start("--until-idle", wait=False, before=[sys.executable, str(TRACE), str(at), str(report)])
-        bay.daemon.wait(90)
+        bay.daemon.wait(patient(90))
         bay.daemon = None
         return json.loads(report.read_text())
 

@@ -14,6 +14,7 @@ import pytest
 
 from faults.oracle import Oracle
 from journeys.bay import make_clip
+from patience import patient
 
 SEED = int(os.environ.get("CLIPSPOOL_TEST_SEED") or random.Random().randrange(1 << 30))
 
@@ -112,7 +113,7 @@ def test_a_journal_that_cannot_be_written_ends_the_daemon_before_it_can_spend(op
                     pass
             for number in range(30):
                 bay.drop(f"n{number}.mp4")
-            assert bay.daemon.wait(30) == 1
+            assert bay.daemon.wait(patient(30)) == 1
             bay.daemon = None
             assert bay.events("stopped_by_trouble")[0]["why"] == (
                 "The journal cannot be written (database or disk is full)."
@@ -166,7 +167,7 @@ def test_a_journal_that_is_taken_away_ends_the_daemon_before_it_can_spend(open_b
         part = bay.journal.with_name(bay.journal.name + suffix)
         part.rename(part.with_name("aside"))
         bay.drop("two.mp4")
-        assert bay.daemon.wait(30) == 1
+        assert bay.daemon.wait(patient(30)) == 1
         bay.daemon = None
         assert bay.paid == 1
         part.with_name("aside").rename(part)
@@ -184,7 +185,7 @@ def test_a_journal_that_is_lost_while_an_answer_is_awaited_leaves_no_doubt(open_
         bay.until(lambda: bay.paid == 1)
         bay.journal.rename(bay.journal.with_name("aside"))
         bay.drop("two.mp4")
-        assert bay.daemon.wait(30) == 1
+        assert bay.daemon.wait(patient(30)) == 1
         bay.daemon = None
         bay.journal.with_name("aside").rename(bay.journal)
         assert bay.run_until_idle(60) == 0
@@ -261,7 +262,7 @@ def test_few_descriptors_and_little_memory_lose_nothing(open_bays):
         for number in range(10):
             bay.drop(f"n{number}.mp4")
         bay.start("--until-idle", wait=False, before=["sh", "-c", 'ulimit -n 40; exec "$@"', "sh"])
-        bay.daemon.wait(60)
+        bay.daemon.wait(patient(60))
         bay.daemon = None
         assert Oracle(bay).violations(at_rest=False) == []
         settle_doubts(bay)

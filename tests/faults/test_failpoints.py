@@ -16,6 +16,7 @@ from clipspool.journal.database import HEAD
 from faults.kill import TRACE, is_traceable
 from faults.oracle import Oracle
 from faults.test_ends import SEED, settle_doubts
+from patience import patient
 
 QUICK_ONCE = ("accepted", "sent", "paper")
 LONG_ONCE = (
@@ -238,7 +239,7 @@ def test_a_journal_of_an_older_version_keeps_everything_wherever_kill_9_strikes_
     for number in range(1, 200, random.Random(SEED).choice((9, 10, 11))):
         shutil.copytree(bay.journal.parent, bay.home / "kept")
         bay.start(before=[sys.executable, str(TRACE), str(number), str(report)], wait=False)
-        bay.daemon.wait(60)
+        bay.daemon.wait(patient(60))
         bay.daemon = None
         if '"started"' in bay.log.read_text():
             break

@@ -17,6 +17,7 @@ import pytest
 from faults.oracle import Oracle
 from faults.test_ends import settle_doubts
 from faults.watcher import watched
+from patience import patient
 
 pytestmark = pytest.mark.heavy
 
@@ -48,7 +49,7 @@ def test_a_journal_that_fails_to_sync_ends_the_daemon_and_nothing_is_paid_twice(
         for when in (12, 20, 30):
             failing = traced("trace=fdatasync", f"inject=fdatasync:error={error}:when={when}")
             bay.start("--until-idle", wait=False, before=failing)
-            assert bay.daemon.wait(60) in {0, 1}
+            assert bay.daemon.wait(patient(60)) in {0, 1}
             assert Oracle(bay).violations(at_rest=False) == []
         bay.daemon = None
         settle_doubts(bay)
@@ -71,7 +72,7 @@ def test_under_a_limit_of_the_system_nothing_is_lost_or_paid_twice(open_bays, wo
         with watched(bay):
             bay.start("--until-idle", wait=False, before=limited(words))
             with contextlib.suppress(subprocess.TimeoutExpired):
-                bay.daemon.wait(15)
+                bay.daemon.wait(patient(15))
             bay.stop(signal.SIGKILL)
             assert Oracle(bay).violations(at_rest=False) == []
         settle_doubts(bay)
@@ -165,7 +166,7 @@ def test_under_a_limit_of_threads_from_the_start_nothing_is_lost_or_paid_twice(b
     bay.start("--until-idle", wait=False, before=["sh", "-c", 'sleep 0.5; exec "$@"', "sh"])
     threads_max(bay.daemon.pid, most)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        bay.daemon.wait(20)
+        bay.daemon.wait(patient(20))
     bay.stop(signal.SIGKILL)
     assert Oracle(bay).violations(at_rest=False) == []
     settle_doubts(bay)
@@ -228,7 +229,7 @@ def test_output_that_nobody_takes_ends_nothing(bay):
     for number in range(3):
         bay.drop(f"n{number}.mp4")
     bay.start("--until-idle", wait=False, before=["sh", "-c", 'exec "$@" >/dev/full 2>&1 <&-', "sh"])
-    assert bay.daemon.wait(60) == 0
+    assert bay.daemon.wait(patient(60)) == 0
     bay.daemon = None
     assert list(bay.jobs().values()) == ["delivered"] * 3
 
@@ -241,7 +242,7 @@ def test_connections_that_ask_nothing_keep_no_command_from_its_answer(bay):
             idle.connect(f"{bay.journal}.sock")
         begun = time.monotonic()
         assert bay.told("status")["daemon"]["running"]
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < patient(20)
 
 
 def test_an_older_journal_put_back_pays_nothing_again(open_bays):
@@ -260,7 +261,7 @@ def test_an_older_journal_put_back_pays_nothing_again(open_bays):
         assert bay.run_until_idle() == 0
         assert [job["held"] for job in bay.told("jobs")] == ["restored"]
         bay.start("--until-idle", "--accept-restored", wait=False)
-        assert bay.daemon.wait(60) == 0
+        assert bay.daemon.wait(patient(60)) == 0
         bay.daemon = None
         assert bay.paid == 1
         (job,) = bay.query("SELECT * FROM jobs")
@@ -274,7 +275,7 @@ def test_a_hundred_thousand_files_in_an_inbox_keep_no_clip_waiting(bay):
         os.close(os.open(bay.inbox / f"other{number:06}.txt", os.O_CREAT | os.O_WRONLY))
     begun = time.monotonic()
     bay.start()
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < patient(10)
     bay.drop()
     bay.until_retired(1, 60)
 

@@ -12,6 +12,7 @@ from faults.nas import open_nas
 from faults.oracle import Oracle
 from faults.watcher import watched
 from journeys.bay import COMMAND, make_clip
+from patience import patient
 
 
 @pytest.fixture
@@ -83,9 +84,9 @@ def test_while_a_file_server_hangs_the_other_inbox_goes_on_and_after_it_nothing_
     )
     told = b""
     with contextlib.suppress(subprocess.TimeoutExpired):
-        told, _ = asked.communicate(timeout=10)
+        told, _ = asked.communicate(timeout=patient(10))
     nas.order(error="EIO")
-    assert asked.wait(10) == 0
+    assert asked.wait(patient(10)) == 0
     assert json.loads(told)["daemon"]["running"]
     put_local(two, "after")
     until_local_has(two, "after")
@@ -111,7 +112,7 @@ def test_a_daemon_ends_in_time_and_with_0_while_a_file_server_hangs(nas, two):
     two.daemon.terminate()
     two.until(lambda: two.events("stopped"), 58, "it stops")
     nas.order()  # what waits for FUSE cannot be killed, unlike what waits for NFS
-    assert two.daemon.wait(10) == 0
+    assert two.daemon.wait(patient(10)) == 0
     two.daemon = None
     assert two.run_until_idle(60) == 0
     assert sorted(two.jobs().values()) == ["delivered"] * 4

@@ -17,6 +17,7 @@ from fakes import Desk
 from faults.oracle import Oracle
 from faults.power import open_disk
 from faults.watcher import watched
+from patience import patient
 
 
 def test_killed_while_the_request_is_on_its_way_it_is_in_doubt_and_never_sent_again(open_bays):
@@ -46,7 +47,7 @@ def test_between_the_note_that_it_leaves_and_the_first_byte_nothing_else_is_aske
         pytest.skip("strace is not there, or may not trace")
     bay.start("--until-idle", wait=False, before=tracer)
     bay.drop()
-    assert bay.daemon.wait(90) == 0
+    assert bay.daemon.wait(patient(90)) == 0
     bay.daemon = None
     calls = [line.split(maxsplit=1) for line in seen.read_text(errors="replace").splitlines()]
     line = next(n for n, call in enumerate(calls) if call[1].startswith("write(") and "intent" in call[1])
@@ -119,7 +120,7 @@ def test_a_source_moves_only_once_the_journal_says_delivered(bay):
     done = bay.inbox / "_done" / "shot.mp4"
     bay.until(done.exists, 60)
     assert list(bay.jobs().values()) == ["delivered"]
-    assert bay.daemon.wait(60) == 0
+    assert bay.daemon.wait(patient(60)) == 0
     bay.daemon = None
 
 

@@ -14,6 +14,8 @@ import threading
 import tomllib
 from pathlib import Path
 
+from patience import patient
+
 MODIFY, MOVED_TO, CREATE, IS_FOLDER, OVERFLOW = 0x2, 0x80, 0x100, 0x40000000, 0x4000
 HEAD = struct.Struct("iIII")
 RESULTS = {".mp4", ".mov", ".webm", ".mkv", ".zip"}
@@ -44,7 +46,7 @@ class Watcher:
         """End, after all that was told so far has been looked at."""
         if not self._stopping.is_set():
             self._stopping.set()
-            self._thread.join(10)
+            self._thread.join(patient(10))
             os.close(self._fd)
         return self.found
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from clipspool.sandbox import Options, Render, serve
 from clipspool.sandbox.render import sample
+from patience import patient
 
 KEY = "canary-4f1d-never-shown"
 ENDED = {"delivered", "failed", "cancelled"}
@@ -131,7 +132,7 @@ class Bay:
         if daemon.poll() is None:
             daemon.send_signal(number)
         try:
-            return daemon.wait(seconds)
+            return daemon.wait(patient(seconds))
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
@@ -139,7 +140,7 @@ class Bay:
 
     def run_until_idle(self, seconds=30, **env):
         self.start("--until-idle", wait=False, **env)
-        code = self.daemon.wait(seconds)
+        code = self.daemon.wait(patient(seconds))
         self.daemon = None
         return code
 
@@ -153,7 +154,7 @@ class Bay:
             cwd=self.home,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
 
@@ -168,10 +169,10 @@ class Bay:
     # --- looking ----------------------------------------------------------------------------------------
 
     def until(self, is_so, seconds=15, what="it happens"):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patient(seconds)
         while not (found := is_so()):
             if time.monotonic() > end:
-                raise TooLateError(f"not within {seconds} s: {what}\n{self.lately()}")
+                raise TooLateError(f"not within {patient(seconds):g} s: {what}\n{self.lately()}")
             if self.daemon is not None and self.daemon.poll() is not None and not is_so():
                 raise TooLateError(f"the daemon ended before: {what}\n{self.lately()}")
             time.sleep(0.02)

@@ -14,6 +14,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from patience import patient
+
 needs_chromium = pytest.mark.skipif(
     shutil.which("chromium") is None or shutil.which("chromedriver") is None, reason="chromium is not here"
 )
@@ -76,10 +78,12 @@ class Browser:
         raise AssertionError(f"no way to {name!r} by Tab")
 
     def until(self, is_so, seconds=20, what="it happens"):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patient(seconds)
         while not (found := is_so()):
             if time.monotonic() > end:
-                raise AssertionError(f"not within {seconds} s: {what}\n{self.text()}\n{self.said()}")
+                raise AssertionError(
+                    f"not within {patient(seconds):g} s: {what}\n{self.text()}\n{self.said()}"
+                )
             time.sleep(0.05)
         return found
 

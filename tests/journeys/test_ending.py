@@ -9,6 +9,7 @@ import time
 import pytest
 
 from faults.oracle import Oracle
+from patience import patient
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -124,7 +125,7 @@ def test_systemd_hears_that_it_is_ready_alive_and_stopping(bay):
         assert bay.stop() == 0
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
             end.sendto(b"END", str(address))
-        listener.join(10)
+        listener.join(patient(10))
     words = ("READY=1", "WATCHDOG=1", "STATUS=", "STOPPING=1")
     first = [next((n for n, text in enumerate(heard) if word in text), None) for word in words]
     assert None not in first, heard

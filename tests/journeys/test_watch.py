@@ -15,6 +15,7 @@ import time
 import pytest
 
 from journeys.bay import COMMAND
+from patience import patient
 
 LEAVES_SCREEN, SHOWS_CURSOR = b"\x1b[?1049l", b"\x1b[?25h"
 
@@ -50,7 +51,7 @@ class Terminal:
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")
 
     def until(self, *words, seconds=20):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patient(seconds)
         while not all(word in self.frame for word in words):
             assert time.monotonic() < end, f"{words} is not to be seen:\n{self.drawn[-3000:]!r}"
             time.sleep(0.05)
@@ -58,14 +59,14 @@ class Terminal:
 
     def end(self, number):
         self.process.send_signal(number)
-        code = self.process.wait(10)
-        self._reader.join(5)
+        code = self.process.wait(patient(10))
+        self._reader.join(patient(5))
         return code
 
     def close(self):
         self.process.kill()
         self.process.wait()
-        self._reader.join(5)
+        self._reader.join(patient(5))
         os.close(self._ours)
 
 
