@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clipspool.files import Rel, parent
+from clipspool.intake.decoding import decode
 from clipspool.intake.keys import VARIANTS_MAX, kind_of, problems_in
 from clipspool.intake.lines import line_of
 from clipspool.job import Problem
@@ -47,8 +48,10 @@ def parse(data: bytes, file: Rel, *, is_own: bool = True) -> Layer:
     """Read a file; never raises. `is_own` says that it is a clip's own sidecar, which may hold variants."""
     if len(data) > BYTES_MAX:
         return too_large(file)
+    text = decode(data)
+    if isinstance(text, Problem):
+        return Layer(file, problems=(replace(text, file=file),))
     try:
-        text = _decode(data)
         body = _load(text)
     except _Unreadable as trouble:
         return Layer(file, problems=(Problem(trouble.message, line=trouble.line, file=file),))
@@ -92,24 +95,9 @@ class _Unreadable(Exception):
         self.line = line
 
 
-def _decode(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data[:2].count(0) == 1:
-        raise _Unreadable("is saved as UTF-16; save it as UTF-8")
-    try:
-        text = data.removeprefix(b"\xef\xbb\xbf").decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise _Unreadable("holds bytes that are not UTF-8; save it as UTF-8", line) from error
-    if (position := text.find("\0")) >= 0:
-        raise _Unreadable(
-            "holds a NUL character; it is no text, or was damaged", text.count("\n", 0, position) + 1
-        )
+def _load(text: str) -> dict[str, Any]:
     if _DEEP_KEY.search(text):  # tomllib takes quadratic time for these: 18 s for 64 KiB
         raise _Unreadable(f"has a key with more than {_DOTS_MAX} dots")
-    return text
-
-
-def _load(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
