@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import unicodedata
+from datetime import UTC, datetime
 
 import pytest
 import tomli_w
@@ -40,7 +41,7 @@ def bench(tmp_path):
 
 
 def test_a_clip_with_its_sidecar_is_accepted_once_it_has_settled(bench):
-    b = bench(priority=10, hold_seconds=5.0)
+    b = bench(priority=10)
     b.drop("day1/shot.mp4", sidecar='prompt = "x"\nmodel = "m"\nseed = 7\npriority = 3\n')
     b.look()
     b.look(2.9)
@@ -51,11 +52,56 @@ def test_a_clip_with_its_sidecar_is_accepted_once_it_has_settled(bench):
     clip, (job,) = accepted.clip, accepted.jobs
     assert (clip.path, clip.sidecar, clip.source) == ("day1/shot.mp4", "day1/shot.mp4.toml", "clip.mp4")
     assert (clip.size, clip.accepted_at, clip.media) == (len(CLIP), EPOCH + 3.0, {"seconds": 2.0})
-    assert (job.id, job.priority, job.due_at, job.request.seed) == (clip.id, 13, EPOCH + 8.0, 7)
+    assert (job.id, job.priority, job.due_at, job.request.seed) == (clip.id, 13, EPOCH + 3.0, 7)
     assert b.lying() == []
     assert b.waiting() == {}
     b.look(100.0)
     assert len(b.accepted) == 1
+
+
+def test_a_clip_that_is_held_lies_in_the_inbox_until_its_time_and_says_until_when(bench):
+    b = bench(hold_seconds=20.0)
+    b.drop("a.mp4")
+    b.settle()
+    assert b.accepted == []
+    assert (b.path / "a.mp4").exists()
+    until = f"{datetime.fromtimestamp(EPOCH + 20.0, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+    assert until in b.waiting()["a.mp4"].reason
+    assert not b.waiting()["a.mp4"].problem
+    assert not b.inbox.is_idle
+    b.seconds = 19.9
+    b.look()
+    assert b.accepted == []
+    assert b.look(0.1) > b.seconds
+    assert b.paths == ["a.mp4"]
+    assert b.accepted[0].jobs[0].due_at == EPOCH + 20.0
+
+
+def test_removing_a_clip_that_is_held_takes_it_back(bench):
+    b = bench(hold_seconds=20.0)
+    clip = b.drop("a.mp4")
+    b.settle()
+    clip.unlink()
+    b.look(30.0)
+    assert b.accepted == []
+    assert "a.mp4" not in b.waiting()
+
+
+def test_a_sidecar_saved_anew_begins_the_hold_anew_and_its_mistakes_are_told_at_once(bench):
+    b = bench(hold_seconds=20.0)
+    b.drop("a.mp4")
+    b.settle()
+    b.write("a.mp4.toml", "promt = 1")
+    b.look(12.0)
+    b.look(3.0)
+    assert b.note("a.mp4") is not None
+    b.write("a.mp4.toml", SIDECAR)
+    b.look(1.0)
+    b.look(19.9)
+    assert b.accepted == []
+    assert b.note("a.mp4") is None
+    b.look(0.1)
+    assert b.paths == ["a.mp4"]
 
 
 def test_it_tells_that_a_clip_will_be_inspected_while_it_still_settles(bench):

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -247,9 +248,9 @@ def test_connections_that_ask_nothing_keep_no_command_from_its_answer(bay):
 
 def test_an_older_journal_put_back_pays_nothing_again(open_bays):
     with open_bays() as bay:
-        bay.configure(keys="hold_seconds = 2")
         bay.start()
-        bay.drop()
+        soon = f"{datetime.now(UTC) + timedelta(seconds=4):%Y-%m-%dT%H:%M:%SZ}"
+        bay.drop(sidecar=f'prompt = "deep winter"\nnot_before = {soon}\n')
         bay.until(lambda: len(bay.jobs()) == 1)
         assert bay.stop() == 0
         shutil.copytree(bay.journal.parent, bay.home / "backup")

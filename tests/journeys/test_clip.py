@@ -1,6 +1,7 @@
 """A clip's way: dropped, accepted, paid for once, delivered with its provenance, and put away."""
 
 import tomllib
+from datetime import UTC, datetime, timedelta
 
 from clipspool.sandbox import Style
 from journeys.bay import make_clip
@@ -208,12 +209,32 @@ def test_wrapped_answers_of_the_gateway_are_followed_too(open_bays):
 
 
 def test_a_clip_is_held_until_its_not_before_and_goes_on_by_itself(bay):
-    bay.configure(keys="hold_seconds = 6.0")
     bay.start()
-    bay.drop("shot.mp4")
+    soon = f"{datetime.now(UTC) + timedelta(seconds=6):%Y-%m-%dT%H:%M:%SZ}"
+    bay.drop("shot.mp4", f'prompt = "deep winter"\nnot_before = {soon}\n')
     bay.until_states("queued")
     assert bay.told("jobs")[0]["held"] == "not_before"
     bay.until_retired()
+
+
+def test_a_clip_that_is_held_is_taken_back_by_removing_it_and_else_goes_on_by_itself(bay):
+    bay.configure(keys="hold_seconds = 6.0")
+    bay.start()
+    kept, removed = bay.drop("kept.mp4"), bay.drop("removed.mp4")
+    bay.dropped.popitem()
+
+    def held():
+        waiting = bay.told("status")["inboxes"][0]["waiting"]
+        return {one["path"] for one in waiting if "take it back" in one["reason"]} == {
+            "kept.mp4",
+            "removed.mp4",
+        }
+
+    bay.until(held)
+    assert kept.exists()
+    removed.unlink()
+    bay.until_retired()
+    assert bay.paid == 1
 
 
 def test_a_job_that_is_too_dear_waits_for_approval(bay):

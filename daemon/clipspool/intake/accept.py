@@ -104,7 +104,7 @@ class Acceptance:
                 created_at=now,
                 updated_at=now,
                 priority=request.priority + rules.priority,
-                due_at=max(now + rules.hold_seconds, request.not_before or 0.0),
+                due_at=max(now, request.not_before or 0.0),
             )
             for variant, request in ready.requests
         )

@@ -15,6 +15,7 @@ from clipspool.intake.deaths import Deaths
 from clipspool.intake.examine import Examination, Inspection
 from clipspool.intake.judge import CLAIMS_MAX, Judge
 from clipspool.intake.notes import Notes
+from clipspool.intake.stays import Stays
 from clipspool.intake.terms import Accepted, InboxChanged, InboxState, Rules, Waiting
 from clipspool.intake.tree import Tree
 from clipspool.intake.watch import Watch, tells_events
@@ -91,6 +92,7 @@ class Inbox:
         self._acceptance.rules = rules
         self._notes.places = rules.places
         self._tree = Tree(self._root, rules, self._follow)
+        self._stays = Stays(self._root, self._tree, self._notes, self._now)
         examination = Examination(self._root, rules, self._tree.entry, self._deaths, self._inspection)
         self._judge = Judge(
             self._root,
@@ -98,7 +100,7 @@ class Inbox:
             self._tree,
             examination,
             self._acceptance,
-            self._notes,
+            self._stays,
             take=self._untold.append,
             now=self._now,
         )
@@ -207,7 +209,7 @@ class Inbox:
         if self.state != "watching":
             self.is_idle = True
             return self._bind_at
-        if self._tree.affected or self._judge.notes_due:
+        if self._tree.affected or self._stays.notes_due:
             self.is_idle = False
             return now
         next_look = self._tree.next_look(now)
@@ -245,9 +247,9 @@ class Inbox:
 
     def _flush(self) -> None:
         """Publish who waits, and tell what has to be told; what fails to be told is told again."""
-        if self._judge.is_news:
-            self._judge.is_news = False
-            self.waiting = tuple(self._judge.waiting.values())
+        if self._stays.is_news:
+            self._stays.is_news = False
+            self.waiting = tuple(self._stays.waiting.values())
         self._tell_all()
 
     def _tell_all(self) -> None:
@@ -296,8 +298,8 @@ class Inbox:
                 self._try_watch(lambda: self._watch.begin(()))
             self._tree.walk(now)
             self._judge.judge_stuck()
-            self._judge.record_closed()
-            self._judge.clear_strays()
+            self._stays.record_closed()
+            self._stays.clear_strays()
             self.last_scan = now
         else:
             self._tree.hear(hints, now)
@@ -325,5 +327,5 @@ class Inbox:
     def _write_notes(self) -> None:
         """Write notes for a short time: clips that are ready go first."""
         until = self._monotonic() + _NOTES_SECONDS
-        while self._judge.notes_due and not self._stopping.is_set() and self._monotonic() <= until:
-            self._judge.write_note()
+        while self._stays.notes_due and not self._stopping.is_set() and self._monotonic() <= until:
+            self._stays.write_note()

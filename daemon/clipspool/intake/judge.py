@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -13,16 +12,17 @@ from typing import TypeVar
 import structlog
 
 from clipspool import threads
-from clipspool.files import Rel, join, name_of, parent
+from clipspool.files import Rel, join, name_of
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.defaults import Chain, Defaults
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
 from clipspool.intake.names import readable
-from clipspool.intake.notes import Notes, in_words, sentence
+from clipspool.intake.notes import in_words, local_time, sentence
 from clipspool.intake.pair import STILL_CHANGING, Matched, Patience, Waits, pair
 from clipspool.intake.references import SUFFIXES
 from clipspool.intake.scan import Folder
-from clipspool.intake.terms import Accepted, Rules, Waiting
+from clipspool.intake.stays import Stay, Stays, stay_of
+from clipspool.intake.terms import Accepted, Rules
 from clipspool.intake.tree import Group, Tree
 from clipspool.job import Problem
 from clipspool.root import Root, Unavailable
@@ -32,21 +32,6 @@ CLAIMS_MAX = 4
 """Clips claimed side by side."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Stay:
-    """A file that stays, for now."""
-
-    path: Rel
-    reason: str
-    problems: Sequence[Problem] = ()
-    """For its note; none where it only waits."""
-    look_at: float = inf
-    goes_on: bool = False
-    """Whether it will go on by itself."""
-    is_stuck: bool = False
-    """Whether it hangs on more than the group's own files, and is judged anew at each rescan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +49,7 @@ class _Judged:
     """What was found of a group."""
 
     group: Group
-    stays: list[_Stay] = field(default_factory=list)
+    stays: list[Stay] = field(default_factory=list)
     goers: list[_Goer] = field(default_factory=list)
 
 
@@ -78,25 +63,20 @@ class Judge:
         tree: Tree,
         examination: Examination,
         acceptance: Acceptance,
-        notes: Notes,
+        stays: Stays,
         *,
         take: Callable[[Accepted], None],
         now: Callable[[], float],
     ) -> None:
         """`take` is handed each clip the moment it is accepted; `now` is Unix time in seconds."""
-        self.waiting: dict[Rel, Waiting] = {}
-        self.is_news = True
-        """Whether `waiting` changed since the caller last set this to False."""
         self.going_on: set[Group] = set()
         """What time alone will bring forward."""
-        self.notes_due: OrderedDict[Rel, Sequence[Problem]] = OrderedDict()
-        """Notes to write or, with no problems, to take back."""
         self._root = root
         self._rules = rules
         self._tree = tree
         self._examination = examination
         self._acceptance = acceptance
-        self._notes = notes
+        self._stays = stays
         self._take = take
         self._now = now
         self._defaults = Defaults(
@@ -105,11 +85,10 @@ class Judge:
         self._patience = Patience(
             rules.sidecar_required, rules.sidecar_wait_seconds, rules.optional_wait_seconds
         )
-        self._stays: dict[Group, tuple[Rel, ...]] = {}
+        self._paths: dict[Group, tuple[Rel, ...]] = {}
         self._timers: list[tuple[float, Group]] = []
         self._timer_of: dict[Group, float] = {}
         self._stuck: set[Group] = set()
-        self._closed: set[Rel] = set()
 
     # --- when to judge again ----------------------------------------------------------------------------
 
@@ -181,7 +160,7 @@ class Judge:
                     case Matched():
                         self._try(folder, answer, chain, now, judged)
                     case Waits():
-                        judged.stays.append(_stay(join(folder.rel, answer.name), answer))
+                        judged.stays.append(stay_of(join(folder.rel, answer.name), answer))
         return judged
 
     def _try(self, folder: Folder, match: Matched, chain: Chain, now: float, judged: _Judged) -> None:
@@ -194,13 +173,26 @@ class Judge:
             return
         match outcome:
             case Ready():
-                judged.goers.append(_Goer(folder, match, outcome))
+                if held := self._held(folder, match, now):
+                    judged.stays.append(held)
+                else:
+                    judged.goers.append(_Goer(folder, match, outcome))
             case Waits():
-                judged.stays.append(_stay(path, outcome, is_stuck=True))
+                judged.stays.append(stay_of(path, outcome, is_stuck=True))
             case Wrong(problems=problems):
                 reason = "; ".join(sentence(problem) for problem in problems[:3])
                 is_stuck = any(problem.key == "references" for problem in problems)
-                judged.stays.append(_Stay(path, reason, problems, is_stuck=is_stuck))
+                judged.stays.append(Stay(path, reason, problems, is_stuck=is_stuck))
+
+    def _held(self, folder: Folder, match: Matched, now: float) -> Stay | None:
+        """Let a whole clip wait in the inbox for `hold_seconds`, from where its editor can take it back."""
+        names = [name for name in (match.clip, match.sidecar) if name is not None]
+        due = max(folder.since(name) for name in names) + self._rules.hold_seconds
+        if now >= due:
+            return None
+        until = local_time(self._now() + due - now)
+        reason = f"all is well; it is accepted at {until}. Remove it before then to take it back"
+        return Stay(join(folder.rel, match.clip), reason, look_at=due, goes_on=True)
 
     def _claim(self, goer: _Goer) -> None:
         try:
@@ -218,15 +210,15 @@ class Judge:
                 stays.append(self._stays_for(trouble, goer.folder, goer.match, now))
         self._record(judged.group, stays)
 
-    def _stays_for(self, trouble: Changed | OSError, folder: Folder, match: Matched, now: float) -> _Stay:
+    def _stays_for(self, trouble: Changed | OSError, folder: Folder, match: Matched, now: float) -> Stay:
         if isinstance(trouble, Unavailable):
             raise trouble
         path = join(folder.rel, match.clip)
         if isinstance(trouble, OSError):
             reason = in_words(trouble, _subject(trouble, match))
-            return _Stay(path, reason, (Problem(reason),), is_stuck=True)
+            return Stay(path, reason, (Problem(reason),), is_stuck=True)
         self._tree.suspect(folder.rel, [name for name in (match.clip, match.sidecar) if name], now)
-        return _Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
+        return Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
 
     def _examine(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Ready | Wrong | Waits:
         path = join(folder.rel, match.clip)
@@ -250,16 +242,17 @@ class Judge:
             self._timer_of[group] = at
             heappush(self._timers, (at, group))
 
-    def _record(self, group: Group, stays: Sequence[_Stay]) -> None:
+    def _record(self, group: Group, stays: Sequence[Stay]) -> None:
         """Put what came of a group in the place of what was known of it."""
         paths = tuple(stay.path for stay in stays)
-        for path in self._stays.get(group, ()):
+        for path in self._paths.get(group, ()):
             if path not in paths:
-                self._remove(path)
+                self._examination.forget(path)
+                self._stays.remove(path)
         if paths:
-            self._stays[group] = paths
+            self._paths[group] = paths
         else:
-            self._stays.pop(group, None)
+            self._paths.pop(group, None)
         for stay in stays:
             if stay.is_stuck:
                 self._stuck.add(group)
@@ -267,35 +260,7 @@ class Judge:
                 self.going_on.add(group)
             if stay.look_at < inf:
                 self._set_timer(group, stay.look_at)
-            self._put(stay)
-
-    def _put(self, stay: _Stay) -> None:
-        known = self.waiting.get(stay.path)
-        if stay.problems or (known is not None and known.problem):
-            self.notes_due[stay.path] = stay.problems
-        if known is None or (known.reason, known.problem) != (stay.reason, bool(stay.problems)):
-            since = self._now() if known is None else known.since
-            self.waiting[stay.path] = Waiting(stay.path, stay.reason, since, bool(stay.problems))
-            self.is_news = True
-
-    def _remove(self, path: Rel) -> None:
-        if self.waiting.pop(path, None) is not None:
-            self.is_news = True
-        self._examination.forget(path)
-        self.notes_due[path] = ()
-
-    def record_closed(self) -> None:
-        """Say of each folder that cannot be opened that its clips wait."""
-        closed = self._tree.closed
-        for path in [path for path in self._closed if path not in closed]:
-            self._closed.discard(path)
-            self.waiting.pop(path, None)
-            self.is_news = True
-        for path, reason in closed.items():
-            if path not in self._closed:
-                self._closed.add(path)
-                self.waiting[path] = Waiting(path, reason, self._now(), problem=True)
-                self.is_news = True
+            self._stays.put(stay)
 
     def _clear_away(self, folder: Folder, accepted: Accepted) -> None:
         clip = accepted.clip
@@ -305,29 +270,7 @@ class Judge:
                 folder.forget(name_of(path))
         for path in (clip.path, clip.sidecar):
             if path is not None:
-                self._notes.clear(path, folder.notes)
-
-    # --- notes ------------------------------------------------------------------------------------------
-
-    def write_note(self) -> None:
-        """Write or take back the note that is due the longest. Raises Unavailable."""
-        path, problems = self.notes_due.popitem(last=False)
-        if problems:
-            self._notes.put(path, problems)
-            return
-        folder = self._tree.folders.get(parent(path))
-        self._notes.clear(path, folder.notes if folder is not None else ())
-
-    def clear_strays(self) -> None:
-        """Remove notes of ours that belong to no file any more, and what a crash left half-written.
-
-        Raises Unavailable.
-        """
-        for folder in self._tree.folders.values():
-            if folder.temporaries:
-                self._root.clear_temporaries(folder.rel, tuple(folder.temporaries), self._now())
-            if fresh := folder.take_fresh_notes():
-                self._notes.clear_strays(folder.rel, fresh, folder.waiting_names())
+                self._stays.clear_note(path)
 
 
 def _subject(trouble: OSError, match: Matched) -> str:
@@ -335,8 +278,3 @@ def _subject(trouble: OSError, match: Matched) -> str:
     if name == match.sidecar:
         return f"its sidecar `{readable(name)}`"
     return f"its reference image `{readable(name)}`" if name.lower().endswith(SUFFIXES) else "it"
-
-
-def _stay(path: Rel, waits: Waits, *, is_stuck: bool = False) -> _Stay:
-    problems = (Problem(waits.reason),) if waits.is_problem else ()
-    return _Stay(path, waits.reason, problems, waits.look_at, waits.goes_on, is_stuck)

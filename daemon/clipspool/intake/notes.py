@@ -6,6 +6,7 @@ import errno
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import structlog
 
@@ -81,6 +82,11 @@ def in_words(error: OSError, what: str = "it") -> str:
             "move it into the inbox itself, or have the operator make this folder an inbox of its own"
         )
     return f"{what} cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"
+
+
+def local_time(seconds: float) -> str:
+    """Spell a moment, Unix seconds, as the clock on this machine's wall shows it."""
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 class Notes:

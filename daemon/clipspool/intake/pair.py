@@ -66,6 +66,8 @@ class Waits:
     """Monotonic seconds at which this has to be judged again if nothing changes before."""
     goes_on: bool = False
     """Whether it goes on then by itself, without anybody's doing."""
+    is_stuck: bool = False
+    """Whether it hangs on files of other names too, and is judged anew at each rescan."""
 
 
 def pair(

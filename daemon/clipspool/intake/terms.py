@@ -34,6 +34,7 @@ class Rules:
     detect: Detect = "auto"
     priority: int = 0
     hold_seconds: float = 0.0
+    """How long a whole clip waits in the inbox before it is accepted: removing it takes it back."""
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What the configuration says of all clips, by where in it, in words; later ones win."""
     journal: str = ""

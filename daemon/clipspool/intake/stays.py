@@ -1,0 +1,107 @@
+"""Keeps what waits in one inbox and why, and which problem notes have to be written or removed for it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from clipspool.files import Rel, parent
+from clipspool.intake.notes import Notes
+from clipspool.intake.pair import Waits
+from clipspool.intake.terms import Waiting
+from clipspool.intake.tree import Tree
+from clipspool.job import Problem
+from clipspool.root import Root
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A file that stays in the inbox, for now."""
+
+    path: Rel
+    reason: str
+    problems: Sequence[Problem] = ()
+    """For its note; none where it only waits."""
+    look_at: float = inf
+    goes_on: bool = False
+    """Whether it will go on by itself."""
+    is_stuck: bool = False
+    """Whether it hangs on more than the group's own files, and is judged anew at each rescan."""
+
+
+def stay_of(path: Rel, waits: Waits, *, is_stuck: bool = False) -> Stay:
+    """Give the stay of a file that pairing or examination lets wait."""
+    problems = (Problem(waits.reason),) if waits.is_problem else ()
+    return Stay(path, waits.reason, problems, waits.look_at, waits.goes_on, is_stuck or waits.is_stuck)
+
+
+class Stays:
+    """What waits in one inbox, with the notes that say so."""
+
+    def __init__(self, root: Root, tree: Tree, notes: Notes, now: Callable[[], float]) -> None:
+        """`now` is Unix time in seconds."""
+        self.waiting: dict[Rel, Waiting] = {}
+        self.is_news = True
+        """Whether `waiting` changed since the caller last set this to False."""
+        self.notes_due: OrderedDict[Rel, Sequence[Problem]] = OrderedDict()
+        """Notes to write or, with no problems, to remove."""
+        self._root = root
+        self._tree = tree
+        self._notes = notes
+        self._now = now
+        self._closed: set[Rel] = set()
+
+    def put(self, stay: Stay) -> None:
+        """Record that a file waits, and have its note written where its editor has to do something."""
+        known = self.waiting.get(stay.path)
+        if stay.problems or (known is not None and known.problem):
+            self.notes_due[stay.path] = stay.problems
+        if known is None or (known.reason, known.problem) != (stay.reason, bool(stay.problems)):
+            since = self._now() if known is None else known.since
+            self.waiting[stay.path] = Waiting(stay.path, stay.reason, since, bool(stay.problems))
+            self.is_news = True
+
+    def remove(self, path: Rel) -> None:
+        """Record that a file waits no longer, and have its note removed."""
+        if self.waiting.pop(path, None) is not None:
+            self.is_news = True
+        self.notes_due[path] = ()
+
+    def record_closed(self) -> None:
+        """Say of each folder that cannot be opened that its clips wait."""
+        closed = self._tree.closed
+        for path in [path for path in self._closed if path not in closed]:
+            self._closed.discard(path)
+            self.waiting.pop(path, None)
+            self.is_news = True
+        for path, reason in closed.items():
+            if path not in self._closed:
+                self._closed.add(path)
+                self.waiting[path] = Waiting(path, reason, self._now(), problem=True)
+                self.is_news = True
+
+    def write_note(self) -> None:
+        """Write or remove the note that is due the longest. Raises Unavailable."""
+        path, problems = self.notes_due.popitem(last=False)
+        if problems:
+            self._notes.put(path, problems)
+        else:
+            self.clear_note(path)
+
+    def clear_note(self, path: Rel) -> None:
+        """Remove the note of a file, if it has one. Raises Unavailable."""
+        folder = self._tree.folders.get(parent(path))
+        self._notes.clear(path, folder.notes if folder is not None else ())
+
+    def clear_strays(self) -> None:
+        """Remove notes of ours that belong to no file any more, and what a crash left half-written.
+
+        Raises Unavailable.
+        """
+        for folder in self._tree.folders.values():
+            if folder.temporaries:
+                self._root.clear_temporaries(folder.rel, tuple(folder.temporaries), self._now())
+            if fresh := folder.take_fresh_notes():
+                self._notes.clear_strays(folder.rel, fresh, folder.waiting_names())
