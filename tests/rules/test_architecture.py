@@ -39,7 +39,10 @@ HOMES = {
 PURE = (
     *("job.py", "events.py", "lifecycle.py", "pacing.py", "durations.py", "catalog.py"),
     *(f"notify/{name}.py" for name in ("topics", "notes", "digest", "signing", "wording")),
-    *(f"intake/{name}.py" for name in ("settle", "pair", "sidecar", "keys", "layers", "lines", "names")),
+    *(
+        f"intake/{name}.py"
+        for name in ("settle", "pair", "sidecar", "keys", "layers", "lines", "names", "foreign")
+    ),
     "intake/decoding.py",
 )
 OUTSIDE = {"asyncio", "io", "os", "pathlib", "random", "shutil", "socket", "subprocess", "threading", "time"}

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipspool.intake.foreign import is_conflict_copy
 from clipspool.intake.names import Kind, Names, readable
 
 NAMES = Names({".mp4", ".m4v", ".mov", ".webm", ".mkv"}, ignore=("proxy_*", "raw/*"))
@@ -92,6 +93,25 @@ def test_other_names_have_their_own_meaning(name, kind):
         ("shot.mp4", None),
         ("shot.mp4.toml", None),
         (".shot.toml.swp", None),
+        (".shot.mp4.toml.swp", None),
+        ("shot.mp4.aria2", "shot.mp4"),
+        ("shot.mp4.lftp-pget-status", "shot.mp4"),
+        ("shot.mp4.st", "shot.mp4"),
+        ("SHOT.MOV.!qB", "SHOT.MOV"),
+        ("shot.mp4.!sync", "shot.mp4"),
+        ("shot.mp4.!ut", "shot.mp4"),
+        ("shot.mp4.opdownload", "shot.mp4"),
+        ("shot.mp4.dtapart", "shot.mp4"),
+        ("shot.mp4.xltd.cfg", "shot.mp4"),
+        ("shot.mp4.1a2b3c4d.partial", "shot.mp4"),
+        ("shot.mp4.ocTransferId77.part", "shot.mp4"),
+        ("shot.mp4.part-Frag12", "shot.mp4"),
+        (".shot.mp4.icloud", "shot.mp4"),
+        (".shot.mp4.~1a2b3c", "shot.mp4"),
+        ("shot.mp4.xmp", None),
+        ("shot.mp4.md5", None),
+        ("shot.aria2", None),
+        ("notes.st", None),
     ],
 )
 def test_a_temporary_sibling_says_which_clip_it_announces(name, clip):
@@ -115,6 +135,68 @@ def test_a_glob_with_a_slash_is_about_the_path():
 @pytest.mark.parametrize("name", ["_done", "_failed", ".clipspool", "@eaDir", "#recycle", "lost+found"])
 def test_folders_that_are_ours_or_the_systems_are_not_entered(name):
     assert not NAMES.enters(name)
+
+
+@pytest.mark.parametrize("folder", ["", "day 1", "a/b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("@Recycle", "#Recycle", "#SYNORECYCLE", "RECYCLER", "Recycled", "$Recycle.Bin", "Recycle Bin"),
+        *("#snapshot", "@Recently-Snapshot", "~snapshot", ".snapshot", "system volume information"),
+        *("@eadir", ".@__thumb", "@tmp", "@sharebin", "@SynologyDrive", "@SynoFinder-log", "FOUND.000"),
+        *("Network Trash Folder", "Temporary Items", "TheVolumeSettingsFolder", "TheFindByContentFolder"),
+        *(".sync", ".stversions", ".dropbox.cache", ".Trash-1000", ".zfs", "LOST+FOUND", "_gsdata_"),
+        *("shot.mp4.download", "shot.mp4.sb-1a2b3c4d-xYzUvW"),
+    ],
+)
+def test_bins_snapshots_and_indexes_are_not_entered_at_any_depth(name, folder):
+    assert not NAMES.enters(name, folder)
+    assert not NAMES.passes_by(name, folder)
+
+
+@pytest.mark.parametrize("name", ["#1 hero", "@night", "@NewNasBin", "#"])
+def test_what_looks_like_a_nas_folder_is_passed_by_at_the_top_and_is_a_folder_further_down(name):
+    assert not NAMES.enters(name)
+    assert NAMES.passes_by(name)
+    assert NAMES.enters(name, "day 1")
+    assert not NAMES.passes_by(name, "day 1")
+
+
+@pytest.mark.parametrize(
+    "name", ["Temporary", "trash scene", "snapshots of rome", "found.footage", "recycle"]
+)
+def test_a_studios_own_folder_is_entered(name):
+    assert NAMES.enters(name)
+
+
+def test_a_control_file_that_the_operator_ignores_is_not_asked_for():
+    assert "a.mp4.part" in NAMES.controls("a.mp4")
+    assert "a.mp4.part" not in Names({".mp4"}, ignore=("*.part",)).controls("a.mp4")
+    assert NAMES.controls("x" * 252 + ".mp4") == []
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "x.sync-conflict-20261129-120000-ABCDEFG",
+        "x (conflicted copy 2026-11-29 120000)",
+        "x (Anna's conflicted copy 2026-11-29)",
+        "x (Case Conflict)",
+        "x_conflict-20261129-120000",
+        "x (SFConflict anna@studio.tv 2026-11-29-12-00-00)",
+        "x (In Konflikt stehende Kopie von Anna 2026-11-29)",
+        "x_DiskStation_Nov-29-1200-2026_Conflict",
+    ],
+)
+def test_a_copy_that_a_synchronising_tool_put_aside_is_known_by_its_name(stem):
+    assert is_conflict_copy(stem)
+
+
+@pytest.mark.parametrize(
+    "stem", ["the conflict", "x (1)", "x - Copy", "conflict_2026", "sc12_conflict_v3", "x"]
+)
+def test_a_film_about_a_conflict_is_no_such_copy(stem):
+    assert not is_conflict_copy(stem)
 
 
 def test_a_folder_named_like_a_clip_is_a_folder():

@@ -130,6 +130,26 @@ def test_a_temporary_sibling_keeps_a_clip_waiting(temporary):
     assert not answer.is_problem
 
 
+@pytest.mark.parametrize("partner", ["a.mp4.aria2", "a.mp4.st", "a.mp4.!sync", "a.mp4.lftp-pget-status"])
+def test_a_partner_that_stays_is_named_in_a_note_and_the_clip_goes_on_without_it(partner):
+    late = waits(entry("a.mp4", since=0.0), "a.toml", partner, now=61.0)
+    assert late.is_problem
+    assert f"`{partner}` lies beside it" in late.reason
+    assert "remove that file" in late.reason
+    assert judge(entry("a.mp4", since=0.0), "a.toml", now=61.0) == [Matched("a.mp4", "a.toml")]
+
+
+def test_a_partner_that_a_mac_spells_otherwise_is_the_clips_own():
+    assert waits(f"{COMPOSED}.mp4", f"{COMPOSED}.toml", f"{DECOMPOSED}.mp4.aria2").name == f"{COMPOSED}.mp4"
+
+
+def test_a_conflict_copy_with_its_own_sidecar_is_asked_about():
+    name = "x.sync-conflict-20261129-120000-ABCDEFG"
+    answer = next(a for a in judge(f"{name}.mp4", f"{name}.toml") if a.name == f"{name}.mp4")
+    assert answer.is_problem
+    assert "synchronising tool" in answer.reason
+
+
 def test_a_sidecar_whose_clip_is_being_copied_waits_in_silence():
     answer = waits(entry("a.toml", since=0.0), "a.mp4.part", now=1000.0)
     assert not answer.is_problem

@@ -13,6 +13,8 @@ from pathlib import Path
 from clipspool import mounts
 from clipspool.check.finding import Finding, why_of
 from clipspool.check.probe import Abilities, abilities_of
+from clipspool.intake.lying import passed_by
+from clipspool.intake.names import readable
 from clipspool.settings import InboxSettings, Settings
 
 ANSWER_SECONDS = 15.0
@@ -103,7 +105,20 @@ def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings) -> Iterato
             "first, and empty for an instant",
             "use another file system if somebody picks results up at once",
         )
+    if kind == "inbox":
+        yield from _passed_by(what, inbox)
     yield from look_at_space(what, folder)
+
+
+def _passed_by(what: str, inbox: InboxSettings) -> Iterator[Finding]:
+    for name in passed_by(inbox.path, inbox.extensions, inbox.ignore):
+        yield Finding(
+            "warn",
+            what,
+            f"the folder {readable(name)} holds clips and is not looked into: at the top of an inbox, "
+            "names that begin with @ or # belong to the NAS",
+            "rename it if its clips are meant",
+        )
 
 
 def _notes(abilities: Abilities, mount: mounts.Mount, inbox: InboxSettings, kind: str) -> str:

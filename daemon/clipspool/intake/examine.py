@@ -48,6 +48,8 @@ class Pairing:
     """Monotonic seconds: since when the clip stands still."""
     sidecar: Rel | None
     sidecar_stamp: Stamp | None
+    controls: tuple[Rel, ...] = ()
+    """Control files that would say that the clip is not whole, were they there."""
 
 
 @dataclass(frozen=True, slots=True)

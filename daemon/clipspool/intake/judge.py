@@ -217,7 +217,8 @@ class Judge:
         if isinstance(trouble, OSError):
             reason = in_words(trouble, _subject(trouble, match))
             return Stay(path, reason, (Problem(reason),), is_stuck=True)
-        self._tree.suspect(folder.rel, [name for name in (match.clip, match.sidecar) if name], now)
+        names = (match.clip, match.sidecar, *folder.controls(match.clip))
+        self._tree.suspect(folder.rel, [name for name in names if name], now)
         return Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
 
     def _examine(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Ready | Wrong | Waits:
@@ -234,7 +235,8 @@ class Judge:
             overlooked = readable(match.overlooked)
             log.info("sidecar_overlooked", inbox=self._rules.name, clip=readable(path), sidecar=overlooked)
         sidecar = None if match.sidecar is None else join(folder.rel, match.sidecar)
-        pairing = Pairing(path, stamp, folder.since(match.clip), sidecar, sidecar_stamp)
+        controls = tuple(join(folder.rel, name) for name in folder.controls(match.clip))
+        pairing = Pairing(path, stamp, folder.since(match.clip), sidecar, sidecar_stamp, controls)
         return self._examination.examine(pairing, chain.layers, now)
 
     def _set_timer(self, group: Group, at: float) -> None:

@@ -33,3 +33,24 @@ def lying_in(
             has_note = f"{name}.problem.txt" in present
             reason = "see the note beside it" if has_note else "no daemon runs"
             yield join(rel, name), reason, since, has_note
+
+
+def passed_by(inbox: Path, extensions: Collection[str], ignore: Collection[str]) -> list[str]:
+    """Name the folders that hold clips and are left out for their first letter. Raises OSError."""
+    names = Names(extensions, ignore)
+    with os.scandir(inbox) as entries:
+        left_out = [e.name for e in entries if e.is_dir(follow_symlinks=False) and names.passes_by(e.name)]
+    return [name for name in sorted(left_out) if _holds_clip(inbox, name, names)]
+
+
+def _holds_clip(inbox: Path, top: str, names: Names) -> bool:
+    count = 0
+    for folder, folders, files in os.walk(inbox / top):
+        rel = str(Path(folder).relative_to(inbox))
+        folders[:] = [name for name in folders if names.enters(name, rel)]
+        if any(names.kind(name, rel) is Kind.CLIP for name in files):
+            return True
+        count += len(files) + 1
+        if count > _MOST:
+            break
+    return False

@@ -8,18 +8,24 @@ import unicodedata
 from collections.abc import Iterable
 from enum import IntEnum, auto
 
+from clipspool.intake.foreign import (
+    CONTROL_SUFFIXES,
+    PARTIAL_SUFFIXES,
+    inner_names,
+    is_foreign_file,
+    is_foreign_folder,
+    looks_foreign,
+)
 from clipspool.intake.references import SUFFIXES
 
 DEFAULTS = "_defaults.toml"
 TOML = ".toml"
 PROBLEM_NOTE = ".problem.txt"
 _OUR_NOTES = (PROBLEM_NOTE, ".error.toml")
-_TEMPORARY_SUFFIXES = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
-_TEMPORARY_PREFIXES = (".syncthing.", "~syncthing~", ".in.", ".")
-_IGNORED = frozenset({"thumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin", "lost+found"})
 _IGNORED_PREFIXES = (".", "_", "~")  # `.nfs*`, `.smbdelete*`, `._*`, `_done` and all that is ours among them
 _UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+_NAME_BYTES_MAX = 255
 _BYTE_ESCAPES = range(0xDC80, 0xDD00)
 
 
@@ -32,7 +38,7 @@ class Kind(IntEnum):  # whose hash is quick, which a plain one's is not
     NOTE = auto()
     """A problem note of ours."""
     TEMPORARY = auto()
-    """What a copying tool leaves beside a clip until it is done with it."""
+    """What a copying or downloading tool leaves beside a clip until it is done with it."""
     IMAGE = auto()
     """What a sidecar may refer to."""
     OTHER = auto()
@@ -60,20 +66,28 @@ class Names:
         lower = name.lower()
         if lower.endswith(_OUR_NOTES):
             return Kind.NOTE if lower.endswith(PROBLEM_NOTE) else Kind.IGNORED
-        if lower.startswith(_IGNORED_PREFIXES) or lower.endswith(_TEMPORARY_SUFFIXES) or lower in _IGNORED:
+        if lower.startswith(_IGNORED_PREFIXES) or lower.endswith(PARTIAL_SUFFIXES) or is_foreign_file(lower):
             return Kind.IGNORED if self.awaited(name) is None else Kind.TEMPORARY
         if lower.endswith(TOML):
             return Kind.SIDECAR
         if self.is_clip(name):
             return Kind.CLIP
+        if self.awaited(name) is not None:
+            return Kind.TEMPORARY
         return Kind.IMAGE if lower.endswith(SUFFIXES) else Kind.OTHER
 
     def enters(self, name: str, folder: str = "") -> bool:
-        """Say whether a folder of that name is looked into."""
-        lower = name.lower()
-        if lower.startswith(_IGNORED_PREFIXES) or lower in _IGNORED:
-            return False
-        return self._ignore is None or not (
+        """Say whether a folder of that name is looked into; `folder` is the one that it lies in."""
+        return not self._is_left_out(name, folder) and not (looks_foreign(name) and not folder)
+
+    def passes_by(self, name: str, folder: str = "") -> bool:
+        """Say whether a folder is left out for its first letter alone: somebody may have named it so."""
+        return looks_foreign(name) and not folder and not self._is_left_out(name, folder)
+
+    def _is_left_out(self, name: str, folder: str) -> bool:
+        if name.startswith(_IGNORED_PREFIXES) or is_foreign_folder(name) or self.awaited(name) is not None:
+            return True
+        return self._ignore is not None and bool(
             self._ignore.match(name) or (folder and self._ignore.match(f"{folder}/{name}"))
         )
 
@@ -82,19 +96,13 @@ class Names:
         return _suffix(name).lower() in self._extensions
 
     def awaited(self, name: str) -> str | None:
-        """Name the clip that a temporary announces: `shot.mp4.part`, `.shot.mp4.Xyz1` say `shot.mp4`."""
-        if name.startswith("._"):  # AppleDouble lies beside a clip for ever
-            return None
-        inner, is_prefixed = name, False
-        for prefix in _TEMPORARY_PREFIXES:
-            if name.startswith(prefix):
-                inner, is_prefixed = name[len(prefix) :], True
-                break
-        suffix = _suffix(inner)
-        if suffix.lower() not in _TEMPORARY_SUFFIXES and not (is_prefixed and suffix):
-            return None
-        inner = inner[: len(inner) - len(suffix)]
-        return inner if self.is_clip(inner) else None
+        """Name the clip that a partner says is not whole: `shot.mp4` for `shot.mp4.aria2`, `.shot.mp4.X1`."""
+        return next((inner for inner in inner_names(name) if self.is_clip(inner)), None)
+
+    def controls(self, clip: str, folder: str = "") -> list[str]:
+        """Name the control files that, beside a clip, would say that it is not whole."""
+        names = [clip + suffix for suffix in CONTROL_SUFFIXES]
+        return [name for name in names if _fits(name) and self.kind(name, folder) is Kind.TEMPORARY]
 
     def base(self, name: str) -> str:
         """Give what a clip, its sidecars and its temporary siblings share: they are judged together.
@@ -118,6 +126,10 @@ def _suffix(name: str) -> str:
     """Give the last suffix with its dot; empty where only a dot leads or ends the name."""
     dot = name.rfind(".")
     return name[dot:] if dot > 0 else ""
+
+
+def _fits(name: str) -> bool:
+    return len(name.encode(errors="surrogateescape")) <= _NAME_BYTES_MAX
 
 
 def stem(name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
+from clipspool.intake.foreign import is_conflict_copy
 from clipspool.intake.names import TOML, Kind, composed, readable, stem
 
 _NAME_BYTES_MAX = 255
@@ -136,12 +137,8 @@ class _Table:
             return self._wait(clip, "it is empty (0 bytes)")
         if not clip.is_settled:
             return Waits(clip.name, STILL_CHANGING)
-        if temporary := next((t for t in self.temporaries if t.awaits == clip.name), None):
-            return self._wait(
-                clip,
-                f"`{readable(temporary.name)}` lies beside it, so it is still being copied; "
-                "if it is not, remove that file",
-            )
+        if trouble := self._not_whole_by_name(clip):
+            return trouble
         sidecar = self.sidecar_of(clip)
         if sidecar is None:
             return self._without_sidecar(clip)
@@ -168,6 +165,24 @@ class _Table:
         return Matched(
             clip.name, sidecar.name, overlooked.name if overlooked and overlooked != sidecar else None
         )
+
+    def _not_whole_by_name(self, clip: Entry) -> Waits | None:
+        """Give what its own name, or a partner's beside it, says against a clip."""
+        partners = (t for t in self.temporaries if composed(t.awaits or "") == composed(clip.name))
+        if partner := next(partners, None):
+            return self._wait(
+                clip,
+                f"`{readable(partner.name)}` lies beside it, so the program that copies or downloads it "
+                "is not done; let it go on, or remove that file if you know that the clip is whole",
+            )
+        if is_conflict_copy(stem(clip.name)):
+            return Waits(
+                clip.name,
+                "a synchronising tool gave it this name because there were two versions of one file; "
+                "if it is meant, give it, and its sidecar, a name of its own; else remove it",
+                is_problem=True,
+            )
+        return None
 
     def _without_sidecar(self, clip: Entry) -> Matched | Waits:
         right = _what_would_serve(clip.name)

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from clipspool.files import Rel, is_temporary
+from clipspool.files import Rel, is_temporary, join
 from clipspool.intake.names import DEFAULTS, Kind, Names
 from clipspool.intake.pair import Entry
 from clipspool.intake.references import SUFFIXES
@@ -17,6 +17,7 @@ _STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS, Kind.IMAGE})
 _NOT_REGULAR: Stamp = (1, 0, 0, 0, 0)
 """Stands for a link, FIFO, socket or device: no file of ours has inode 0."""
 _TARGETED_LOOKS_MAX = 256
+_ENTRIES_TRIED_MAX = 500
 
 
 class Folder:
@@ -26,6 +27,8 @@ class Folder:
         self.rel = rel
         self.below: set[str] = set()
         """The names of the folders in it that are looked into."""
+        self.passed_by: set[str] = set()
+        """The names of those that are not, for their first letter alone."""
         self.notes: set[str] = set()
         """The names of problem notes in it."""
         self.temporaries: set[str] = set()
@@ -81,6 +84,7 @@ class Folder:
                 del kinds[name]
             raise denied
         self.below = {name for name in below if self._names.enters(name, self.rel)}
+        self.passed_by = {name for name in below - self.below if self._names.passes_by(name, self.rel)}
         affected = self._settling.see_all(stamps, now)
         affected |= self._enroll(fresh)
         if len(stamps) + len(others) != len(kinds):
@@ -175,6 +179,10 @@ class Folder:
             is_regular=stamp != _NOT_REGULAR,
         )
 
+    def controls(self, clip: str) -> list[str]:
+        """Name the control files that would say that a clip is not whole."""
+        return self._names.controls(clip, self.rel)
+
     def bases(self) -> list[str]:
         """Every base name there is."""
         return list(self._groups)
@@ -212,3 +220,20 @@ class Folder:
     def entry(self, name: str) -> Entry | None:
         """Describe one clip, sidecar, `_defaults.toml` or image, if it is there."""
         return self._entry(name) if name in self._settling.stamps else None
+
+
+def holds_clip(root: Root, rel: Rel, names: Names) -> bool:
+    """Say whether a clip lies in a folder or below it, looking at a few hundred entries. Raises OSError."""
+    left, open_ends = _ENTRIES_TRIED_MAX, [rel]
+    while open_ends:
+        rel = open_ends.pop()
+        with root.folder(rel) as fd, os.scandir(fd) as entries:
+            for entry in entries:
+                left -= 1
+                if left < 0:
+                    return False
+                if entry.is_dir(follow_symlinks=False):
+                    open_ends += [join(rel, entry.name)] if names.enters(entry.name, rel) else []
+                elif names.kind(entry.name, rel) is Kind.CLIP:
+                    return True
+    return False

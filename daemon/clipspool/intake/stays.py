@@ -70,8 +70,8 @@ class Stays:
         self.notes_due[path] = ()
 
     def record_closed(self) -> None:
-        """Say of each folder that cannot be opened that its clips wait."""
-        closed = self._tree.closed
+        """Say of each folder that cannot be opened, or is passed by, that its clips wait."""
+        closed = {**self._tree.passed_by, **self._tree.closed}
         for path in [path for path in self._closed if path not in closed]:
             self._closed.discard(path)
             self.waiting.pop(path, None)
@@ -79,7 +79,7 @@ class Stays:
         for path, reason in closed.items():
             if path not in self._closed:
                 self._closed.add(path)
-                self.waiting[path] = Waiting(path, reason, self._now(), problem=True)
+                self.waiting[path] = Waiting(path, reason, self._now(), problem=path in self._tree.closed)
                 self.is_news = True
 
     def write_note(self) -> None:

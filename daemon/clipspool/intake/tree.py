@@ -12,13 +12,18 @@ import structlog
 from clipspool.files import Rel, join, name_of, parent
 from clipspool.intake.names import Names, readable
 from clipspool.intake.pair import Entry
-from clipspool.intake.scan import Folder
+from clipspool.intake.scan import Folder, holds_clip
 from clipspool.intake.terms import Rules
 from clipspool.root import Root, Unavailable
 
 DEPTH_MAX = 64
 PATH_BYTES_MAX = 3500
 """Of a folder that is looked into: `_failed`, a name and its note have to fit behind it into 4,096."""
+
+PASSED_BY = (
+    "this folder is not looked into: at the top of an inbox, names that begin with @ or # belong to the NAS; "
+    "rename it if its clips are meant"
+)
 
 Group = tuple[Rel, str]
 """A folder and a base name: the files that are judged together."""
@@ -36,6 +41,8 @@ class Tree:
         """What has to be judged, first come first served."""
         self.closed: dict[Rel, str] = {}
         """Folders that cannot be opened, and why."""
+        self.passed_by: dict[Rel, str] = {}
+        """Folders with clips in them that are left out for their first letter alone, and what to do."""
         self.images_changed = False
         """Whether an image came, changed, settled or went; the caller sets it back to False."""
         self._root = root
@@ -48,6 +55,20 @@ class Tree:
     def walk(self, now: float) -> None:
         """Look at everything. Raises Unavailable."""
         self._scan("", now, deep=True)
+        self.passed_by = dict.fromkeys(self._passed_by_with_clips(), PASSED_BY)
+
+    def _passed_by_with_clips(self) -> Iterator[str]:
+        for name in sorted(self.folders[""].passed_by if "" in self.folders else ()):
+            try:
+                found = holds_clip(self._root, name, self._names)
+            except Unavailable:
+                raise
+            except OSError:  # it went, or is not ours to read
+                continue
+            if found:
+                if name not in self.passed_by:
+                    log.warning("folder_passed_by", inbox=self._rules.name, folder=readable(name))
+                yield name
 
     def hear(self, hints: Iterable[Rel], now: float) -> None:
         """Look where something may have changed. Raises Unavailable."""
@@ -101,7 +122,8 @@ class Tree:
                 self.affected.update(dict.fromkeys((rel, base) for base in folder.bases()))
 
     def _is_ours(self, rel: Rel) -> bool:
-        return not all(self._names.enters(name) for name in rel.split("/") if name)
+        names = rel.split("/")
+        return not all(self._names.enters(name, "/".join(names[:i])) for i, name in enumerate(names) if name)
 
     def _scan(self, rel: Rel, now: float, *, deep: bool = False) -> None:
         """Look at a folder, and at those in it: the new ones, or with `deep` all."""
