@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from clipspool.job import TERMINAL, State
+from clipspool.redaction import redact, redact_value
 
 if TYPE_CHECKING:  # `status` draws without a database, which takes long to load
     from clipspool.journal import Entry
@@ -99,8 +100,8 @@ def story_json(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
             "from": entry.from_state,
             "to": entry.to_state,
             "by": by(entry),
-            "words": words(entry),
-            "facts": dict(entry.facts),
+            "words": redact(words(entry)),
+            "facts": redact_value(entry.facts),
         }
         before = entry.at
 

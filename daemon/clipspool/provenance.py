@@ -11,6 +11,7 @@ import tomli_w
 from clipspool import __version__
 from clipspool.job import Clip, Error, Job, Paid, Request, Result, State, utc
 from clipspool.places import AS_THEY_ARE, Places
+from clipspool.redaction import redact, redact_value, redact_words
 from clipspool.sent import Sent, files_of
 
 
@@ -69,19 +70,20 @@ def _changes(result: Result, sent: Sent | None) -> dict[str, Any]:
 
 
 def as_sent(request: Request) -> dict[str, Any]:
-    """Spell a request in a sidecar's keys."""
-    keys: dict[str, Any] = {"prompt": request.prompt, "model": request.model, "seed": request.seed}
+    """Spell a request in a sidecar's keys, as it may be shown: signed addresses and keys are taken out."""
+    prompt = redact_words(request.prompt)
+    keys: dict[str, Any] = {"prompt": prompt, "model": request.model, "seed": request.seed}
     if request.ratio is not None:
         keys["ratio"] = request.ratio
     if request.references:
-        keys["references"] = [_text(r.uri or r.name) for r in request.references]
+        keys["references"] = [redact(r.uri) or _text(r.name) for r in request.references]
     if request.priority:
         keys["priority"] = request.priority
     keys |= request.media_keys()
     if request.content_moderation:
-        keys["content_moderation"] = request.content_moderation
+        keys["content_moderation"] = redact_value(request.content_moderation)
     if request.extra:
-        keys["extra"] = request.extra
+        keys["extra"] = redact_value(request.extra)
     return keys
 
 
@@ -112,8 +114,8 @@ def _facts(job: Job, places: Places) -> dict[str, Any]:
     error = job.error or Error("UNKNOWN", f"the job ended as {job.state}")
     return {
         "code": error.code,
-        "message": places.text(error.message).encode("utf-8", "backslashreplace").decode(),
-        "what_to_do": places.text(error.what_to_do),
+        "message": redact(places.text(error.message)).encode("utf-8", "backslashreplace").decode(),
+        "what_to_do": redact(places.text(error.what_to_do)),
         "retryable": error.retryable,
         "task_id": (job.task.task_id or "") if job.task else "",
         "paid": job.paid.value,

@@ -9,10 +9,13 @@ import base64
 import html
 import re
 import threading
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 HIDDEN: Final = "[redacted]"
+REMOVED: Final = "[removed]"
+"""Stands where the query of an address was: most that people sign are signed there."""
 TEXT_MAX: Final = 16_384
 LINE_MAX: Final = 500
 _SECRET_CHARACTERS_MIN: Final = 4
@@ -47,6 +50,33 @@ _SENSITIVE = re.compile(
     r"|((access|refresh|web|auth)[_-])?token|(client[_-])?secret|password|passwd|(set[_-])?cookie|credentials?|private[_-]?key|signature)",
     re.IGNORECASE,
 )
+_SECRET_NAME = re.compile(
+    r"(?:^|[-_.])(?:sig|sas|signature|token|secret|password|passwd|pwd|cookie|credentials?|authorization"
+    r"|api[-_]?key|private[-_]?key|(?:access|secret|account)[-_]?key(?:[-_]?id)?)$|^x-(?:amz|goog|ms)-",
+    re.IGNORECASE,
+)
+"""Keys under which somebody's own settings hold a secret, in any of the usual spellings."""
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SIGNED_PART = re.compile(
+    r"((?<![\w-])(?:x-(?:amz|goog|ms)-[a-z-]+|sig|sas|hmac|policy|expires|key-pair-id|awsaccesskeyid"
+    r"|googleaccessid|(?:[a-z]+[_-])?(?:signature|token|secret|password|passwd|api[_-]?key))=)[^\s&\"'<>,;]+",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(
+    r"((?<![\w-])(?:(?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]*(?:key|token|signature)"
+    r"|(?:[a-z]+[_-])?api[_-]?key)\s*[:=]\s*[\"']?)(?:(?:basic|bearer|digest)\s+)?[^\s\"'&,;]+",
+    re.IGNORECASE,
+)
+_LOGIN = re.compile(
+    r"\b(bearer|basic)\s+(?:(?=[A-Za-z0-9._~+/=-]*[0-9=])[A-Za-z0-9._~+/=-]{8,}|[A-Za-z0-9+/=_-]{20,})",
+    re.IGNORECASE,
+)
+_ADDRESS_FRAGMENT = re.compile(
+    r"(\b[a-z][a-z0-9+.-]{1,12}://[^\s\"'<>?#]*#)(?=[^\s\"'<>]*[=%])[^\s\"'<>]+", re.IGNORECASE
+)
+_ADDRESS_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]{1,12}://[^\s\"'<>?#]*\?)[^\s\"'<>]+", re.IGNORECASE)
+_NAMES_ACCOUNT = "profile"
+"""Names the account that made a task, with the fingerprint of its key behind a `#`: no secret."""
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 _secrets: set[str] = set()
@@ -125,12 +155,53 @@ def redact(text: str) -> str:
     text = _secret_pattern.sub(HIDDEN, text)
     text = _DATA_URI.sub(lambda match: f"data:{match[1]};base64,[{len(match[0])} characters]", text)
     text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
-    text = _QUERY.sub(r"\1[removed]", text)
-    text = _QUERY_OF_ADDRESS.sub(r"\1[removed]", text)
+    text = _QUERY.sub(rf"\1{REMOVED}", text)
+    text = _QUERY_OF_ADDRESS.sub(rf"\1{REMOVED}", text)
     text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
     text = _PAIR.sub(rf"\1\2{HIDDEN}", text)
     text = _KEY_PAIR.sub(rf"\1{HIDDEN}", text)
+    text = _SIGNED_PART.sub(rf"\1{HIDDEN}", text)
     return _KEY.sub(HIDDEN, text)
+
+
+def redact_words(text: str) -> str:
+    """Take keys, credentials and signed addresses out of what a person wrote, and leave the rest of it.
+
+    Milder than `redact`, which may take an innocent `secret: a garden` for a credential: a prompt that is
+    shown, and repeated from its provenance, has to stay the prompt that was sent.
+    """
+    if _suspect.search(text) is None:
+        return text
+    text = _secret_pattern.sub(HIDDEN, text)
+    text = _DATA_URI.sub(lambda match: f"data:{match[1]};base64,[{len(match[0])} characters]", text)
+    text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
+    text = _ADDRESS_QUERY.sub(rf"\1{REMOVED}", text)
+    text = _ADDRESS_FRAGMENT.sub(rf"\1{REMOVED}", text)
+    text = _HEADER.sub(rf"\1{HIDDEN}", text)
+    text = _SIGNED_PART.sub(rf"\1{HIDDEN}", text)
+    text = _LOGIN.sub(rf"\1 {HIDDEN}", text)
+    return _KEY.sub(HIDDEN, text)
+
+
+def redact_value(value: Any, key: str = "") -> Any:
+    """Give a value of JSON or TOML as it may be shown; what stands under a secret's name is hidden.
+
+    What is stored for sending stays as it is; this is for everything that is shown of it.
+    """
+    if isinstance(value, str):
+        if key == _NAMES_ACCOUNT:
+            return _USERINFO.sub(rf"\1{HIDDEN}@", value)
+        return HIDDEN if value and _SECRET_NAME.search(_HUMP.sub("_", key)) else redact(value)
+    if isinstance(value, Mapping):
+        return {redact(str(name)): redact_value(below, str(name)) for name, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact_value(below, key) for below in value]
+    return value
+
+
+def is_redacted(text: str) -> bool:
+    """Tell whether something was taken out of a text that came back, as in a provenance dropped again."""
+    return HIDDEN in text or REMOVED in text
 
 
 def redact_cut(text: str) -> str:

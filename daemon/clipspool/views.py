@@ -13,6 +13,7 @@ from clipspool.job import Held, Job, State, utc
 from clipspool.journal import Entry, Spend
 from clipspool.picking import ALL, Limits
 from clipspool.provenance import as_sent
+from clipspool.redaction import redact, redact_value
 from clipspool.trust import WHY
 
 
@@ -66,8 +67,8 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
     if job.error is not None:
         error = {
             "code": job.error.code,
-            "message": job.error.message,
-            "what_to_do": job.error.what_to_do,
+            "message": redact(job.error.message),
+            "what_to_do": redact(job.error.what_to_do),
             "retryable": job.error.retryable,
         }
     return {
@@ -77,7 +78,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "variant": job.variant.lstrip("_"),
         "state": job.state.value,
         "held": held,
-        "reason": reason,
+        "reason": redact(reason),
         "task_id": job.task.task_id if job.task else None,
         "attempts": job.task.number if job.task else 0,
         "progress": job.progress,
@@ -103,7 +104,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "event": entry.event,
         "from": entry.from_state,
         "to": entry.to_state,
-        "facts": dict(entry.facts),
+        "facts": redact_value(entry.facts),
     }
 
 
@@ -111,6 +112,7 @@ def evidence_lines(submitted_at: str | None, evidence: Mapping[str, Any]) -> lis
     """Say in sentences what is known of a lost answer; none where no answer was lost."""
     if not evidence:
         return []
+    evidence = redact_value(evidence)
     lines = [f"the request left at {evidence.get('sent_at') or submitted_at}"]
     if "bytes_written" in evidence:
         lines.append(f"{evidence['bytes_written']} of {evidence.get('bytes_total', '?')} bytes left")
@@ -158,7 +160,9 @@ def status_json(
         "daemon": dict(daemon),
         "provider": {
             "blocked": brake.fault is not None,
-            "reason": f"{brake.fault.message} {brake.fault.what_to_do}".strip() if brake.fault else "",
+            "reason": redact(f"{brake.fault.message} {brake.fault.what_to_do}".strip())
+            if brake.fault
+            else "",
             "until": iso(brake.until) if brake.fault else None,
         },
         "journal": {
@@ -174,7 +178,7 @@ def status_json(
                 else view.state,
                 "detect": view.detect,
                 "reason": view.reason,
-                "waiting": [dict(w) for w in view.waiting],
+                "waiting": [{**w, "reason": redact(w["reason"])} for w in view.waiting],
                 "waiting_count": len(view.waiting) if view.waiting_count is None else view.waiting_count,
             }
             for view in inboxes

@@ -88,8 +88,10 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
 
 
 def say(text: str = "", *, err: bool = False, end: str = "\n") -> None:
-    """Print a line; names that are not UTF-8 never break it."""
-    click.echo(text.encode("utf-8", "backslashreplace").decode() + end, err=err, nl=False)
+    """Print a line, without secrets; names that are not UTF-8 never break it."""
+    from clipspool.redaction import redact_words
+
+    click.echo(redact_words(text).encode("utf-8", "backslashreplace").decode() + end, err=err, nl=False)
 
 
 def refuse(message: str) -> NoReturn:

@@ -93,6 +93,7 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
     """Show everything about one job, its history included."""
     settings = context.settings()
     from clipspool.cli.reading import conditions_in, open_to_read
+    from clipspool.redaction import redact_value
     from clipspool.views import entry_json, iso, job_json
 
     with open_to_read(settings) as journal:
@@ -103,7 +104,7 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
         shown = job_json(found, conditions_in(journal, settings))
         shown["media"] = clip.media if clip else {}
         shown["submitted_at"] = iso(found.task.intent_at) if found.task else None
-        shown["evidence"] = found.task.evidence if found.task else {}
+        shown["evidence"] = redact_value(found.task.evidence) if found.task else {}
         history = journal.history(found)
         shown["history"] = [entry_json(entry) for entry in history]
     if as_json:

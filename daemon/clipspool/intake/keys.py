@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from clipspool.intake.references import trouble_with
 from clipspool.job import Finish, FinishSize, LongClips, has_date
+from clipspool.redaction import is_redacted
 
 PROMPT_UNITS_MAX = 1000
 SEED_MAX = 2**32 - 1
@@ -198,6 +199,8 @@ def _extra(table: Mapping[str, Any]) -> Iterator[Found]:
             open_ends += [(f"{path}.{key}", below, depth + 1) for key, below in value.items()]
         elif isinstance(value, list):
             open_ends += [(path, below, depth + 1) for below in value]
+        elif isinstance(value, str) and is_redacted(value):
+            yield path, "held a secret or a signed address when it was written down; write it anew"
         elif isinstance(value, float) and not math.isfinite(value):
             yield path, "is no finite number; the API's JSON has no such thing"
         elif isinstance(value, int) and abs(value) > _INTEGER_MAX:

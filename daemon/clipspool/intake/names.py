@@ -17,6 +17,7 @@ from clipspool.intake.foreign import (
     looks_foreign,
 )
 from clipspool.intake.references import SUFFIXES
+from clipspool.redaction import redact_words
 
 DEFAULTS = "_defaults.toml"
 TOML = ".toml"
@@ -138,7 +139,8 @@ def stem(name: str) -> str:
 
 
 def readable(name: str) -> str:
-    """Spell a name so that people see what it is: escapes for what would deceive or vanish."""
+    """Spell a name or a sentence for people: escapes for what would deceive or vanish, and no secret."""
+    name = redact_words(name)
     if name.isascii() and name.isprintable():
         return name
     return "".join(_escape(letter) for letter in name)

@@ -14,6 +14,7 @@ from clipspool.files import NotRegular, Rel, join, name_of, parent
 from clipspool.intake.names import PROBLEM_NOTE, readable
 from clipspool.job import Problem
 from clipspool.places import AS_THEY_ARE, Places
+from clipspool.redaction import redact
 from clipspool.root import Root, Unavailable
 
 _NAME_BYTES_MAX = 255
@@ -58,7 +59,7 @@ def sentence(problem: Problem) -> str:
     where = [readable(problem.file)] if problem.file else []
     if problem.line is not None:
         where.append(f"line {problem.line}")
-    message = problem.message
+    message = redact(problem.message)
     if problem.key and not message.startswith("unknown key"):
         message = f"`{readable(problem.key)}` {message}"
     elif problem.file and not problem.key and problem.line is None:

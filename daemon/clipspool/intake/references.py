@@ -6,6 +6,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from clipspool.redaction import is_redacted
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _ADDRESS_MAX = 2048
 _PATH_BYTES_MAX = 4096
@@ -40,6 +42,10 @@ def _trouble_with_path(path: str) -> str | None:
 
 
 def _trouble_with_address(address: str) -> str | None:
+    if is_redacted(address):
+        return (
+            "is an address that was shortened when it was written down, because it was signed; write it anew"
+        )
     if len(address) > _ADDRESS_MAX or " " in address:
         return f"has to be an address of at most {_ADDRESS_MAX} characters, without spaces"
     try:

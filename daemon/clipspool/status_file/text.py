@@ -13,6 +13,7 @@ from clipspool.intake.terms import Waiting
 from clipspool.job import Held, Job, State
 from clipspool.journal.looks import Tally
 from clipspool.places import AS_THEY_ARE, Places
+from clipspool.redaction import redact
 from clipspool.views import Conditions, text
 
 STATUS_NAME = "_status.txt"
@@ -208,7 +209,7 @@ def _clip(job: Job) -> str:
 
 
 def _said(message: str, places: Places) -> str:
-    return readable(places.text(message))
+    return readable(redact(places.text(message)))
 
 
 def _job(job: Job) -> str:

@@ -60,7 +60,7 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
     return {
         **shown,
         "clip": readable(job.path),
-        "prompt": job.request.prompt,
+        "prompt": shown["request"]["prompt"],
         "model": job.request.model,
         "reason": _why(job, shown),
         "tone": "warn" if waits(job) and job.state is not State.IN_DOUBT else _TONES.get(job.state, "busy"),

@@ -15,6 +15,7 @@ from clipspool.intake.names import readable
 from clipspool.job import TERMINAL, Job, State
 from clipspool.journal import UNDER_WAY, Filter, Look, Lookup
 from clipspool.provenance import as_sent
+from clipspool.redaction import redact_value
 from clipspool.views import Conditions, iso
 from clipspool.web.house import Entrance, House
 from clipspool.web.plot import DAYS, Ledger, plot
@@ -255,7 +256,7 @@ class Views:
         return {
             "job": self._row(fresh, conditions),
             "request": flat(as_sent(fresh.request)),
-            "evidence": flat(fresh.task.evidence if fresh.task else {}),
+            "evidence": flat(redact_value(fresh.task.evidence) if fresh.task else {}),
             "sent_at": fresh.task.intent_at if fresh.task else None,
             "film": film(clip.media if clip else {}),
             "media": flat(clip.media if clip else {}),

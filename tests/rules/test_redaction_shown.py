@@ -1,0 +1,134 @@
+"""What is shown of people's own words: no secret and no signed address, and the rest as they wrote it."""
+
+import tomllib
+
+import pytest
+
+from clipspool.intake.keys import problems_in
+from clipspool.intake.names import readable
+from clipspool.job import Clip, Error, Job, Reference, Request, Result, State, Task
+from clipspool.journal import Entry
+from clipspool.provenance import as_sent, error_note, provenance
+from clipspool.redaction import redact_value, redact_words
+from clipspool.views import Conditions, entry_json, evidence_lines, job_json
+
+C = "CANARY"
+SIGNED = [
+    f"https://bucket.s3.example.com/x.png?X-Amz-Algorithm=AWS4&X-Amz-Signature={C}",
+    f"https://acc.blob.core.windows.net/c/x.png?sv=2024&se=2026-01-01&sig={C}",
+    f"https://d1.cloudfront.net/x.png?Expires=1&Signature={C}&Key-Pair-Id=K",
+    f"https://storage.googleapis.com/b/x.png?X-Goog-Signature={C}",
+    f"https://cdn.example.com/x.png?token={C}",
+    f"https://user:{C}@cdn.example.com/x.png",
+    f"https://cdn.example.com/x.png#access_token={C}",
+]
+CREDENTIALS = [
+    f"Authorization: Bearer {C}",
+    f"authorization = {C}",
+    f"X-Api-Key: {C}",
+    f"x-amz-security-token={C}",
+    f"token={C}",
+    f"sig={C}",
+    f"api_key={C}",
+    f"Bearer {C}1234",
+    "Basic " + "Q0FOQVJZ" * 3,
+    f"sk-{C}{C}1234",
+]
+
+
+@pytest.mark.parametrize("text", [*SIGNED, *CREDENTIALS])
+def test_no_secret_of_any_spelling_stands_in_words_that_are_shown(text):
+    for shown in (redact_words(f"as in {text} , please"), str(redact_value({"x": [{"y": text}]}))):
+        assert C not in shown
+        assert "Q0FOQVJZ" not in shown
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "The secret: a garden in the snow, 50% darker",
+        "Turn the bearer of the ring into ice; basic lighting",
+        "What if it rained? a=b, ratio 16:9 @ dusk",
+        "password: swordfish, says the sign on the wall",
+        "A key=moment, as on https://example.com/moods/winter",
+    ],
+)
+def test_a_prompt_that_holds_no_secret_is_shown_as_it_was_written(prompt):
+    assert redact_words(prompt) == prompt
+    assert as_sent(Request(prompt, "m", 1))["prompt"] == prompt
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "apiKey",
+        "api_key",
+        "accessToken",
+        "webhook-secret",
+        "X-Amz-Signature",
+        "sig",
+        "password",
+        "AWSSecretKey",
+    ],
+)
+def test_what_stands_under_the_name_of_a_secret_is_hidden_whatever_it_looks_like(key):
+    assert redact_value({"a": {key: C}, "max_tokens": 5, "keyframes": ["x"]}) == {
+        "a": {key: "[redacted]"},
+        "max_tokens": 5,
+        "keyframes": ["x"],
+    }
+
+
+def loaded(signed):
+    """Give a job that holds a signed address wherever a text can stand."""
+    request = Request(
+        f"winter as in {signed}", "gen4_aleph", 1,
+        references=(Reference(uri=signed),),
+        content_moderation={"x": signed},
+        extra={"callback": signed, "deep": [{"url": signed}], "api_key": C},
+    )  # fmt: skip
+    task = Task(1, "https://api.example.com/v1#ab12", 0.0, "t", evidence={"answer": signed, "error": signed})
+    return Job(
+        "j", "c", "bay", "", request, 0.0,
+        state=State.FAILED, reason=signed, task=task, path="a.mp4",
+        error=Error("X", f"said {signed}", f"see {signed}"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("signed", SIGNED)
+def test_no_surface_that_is_built_of_a_job_shows_a_signed_address(signed):
+    job = loaded(signed)
+    clip = Clip("c", "bay", "a.mp4", None, "clip.mp4", 1, 1, 0.0)
+    result = Result("f", ".mp4", 1, "00", finished=("none",))
+    entry = Entry(
+        0.0, "j", "approved", None, None, {"by": "me", "why": f"see {signed}", "profile": "https://a/v1#ab"}
+    )
+    shown = [
+        str(job_json(job, Conditions(0.0))),
+        provenance(job, clip, result, "a.mp4", 0.0).decode(),
+        error_note(clip, [job]).decode(),
+        str(entry_json(entry)),
+        str(evidence_lines(None, job.task.evidence)),
+        readable(f"a note about {signed}"),
+    ]
+    for text in shown:
+        assert C not in text
+    assert "https://a/v1#ab" in str(entry_json(entry)), "which account it was is no secret"
+
+
+def test_a_provenance_with_a_signed_address_is_not_sent_again_without_it():
+    request = loaded(SIGNED[0]).request
+    keys = tomllib.loads(
+        provenance(
+            Job("j", "c", "bay", "", request, 0.0),
+            Clip("c", "bay", "a.mp4", None, "c", 1, 1, 0.0),
+            Result("f", ".mp4", 1, ""),
+            "a",
+            0.0,
+        ).decode()
+    )
+    del keys["result"]
+    found = dict(problems_in(keys))
+    assert "write it anew" in found["references"]
+    assert "write it anew" in found["extra.callback"]
+    assert "write it anew" in found["extra.api_key"]
