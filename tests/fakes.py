@@ -189,6 +189,7 @@ class Workshop:
         self.waiting = Counter()
         self.retired = []
         self.swept = []
+        self.mark = lambda _inbox: None
 
     def hold(self, stage):
         self.held[stage] = threading.Event()
@@ -201,6 +202,7 @@ class Workshop:
         if stage is Stage.SUBMIT:
             if not gate():
                 return Postponed("withdrawn before anything was sent", 0.0)
+            self.mark(job.inbox)
             self.paid.append(job.id)
         self._wait(stage)
         if self.say[stage]:

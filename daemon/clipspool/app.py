@@ -102,6 +102,7 @@ class Daemon:
         self.scheduler.listen(self._status_files.hear)
         self.scheduler.comparison.choices = duplicates_of(settings)
         self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
+        self._shop.mark = self._marks.before_leaving
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._answering = Answering(
             self.scheduler, self._bays, self._inboxes, Window(settings.journal.path), self._limits, now
@@ -195,6 +196,7 @@ class Daemon:
         """
         self._take_signals()
         self.scheduler.begin(asked=self._inboxes)
+        self.scheduler.trust.begin(self._inboxes)
         self._cut_short.clear()
         self.scheduler.trust.accepts = accept_restored
         if accept_restored:

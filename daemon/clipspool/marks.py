@@ -1,4 +1,4 @@
-"""How far the journal has come, marked in each inbox by the name of an empty file; `trust.py` tells why."""
+"""Marks in each inbox how far the journal has come, by the name of an empty file; `trust.py` tells why."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -38,6 +39,8 @@ class Marks:
         self._prefix = f"journal-{journal_id}."
         self._kept: dict[str, tuple[float, int]] = {}
         self._writing: dict[str, threading.Thread] = {}
+        self._on_disk: dict[str, int] = {}
+        self._locks = {name: threading.Lock() for name in roots}
 
     def prove(self, inbox: str, root: Root) -> None:
         """Look at an inbox's mark, in the inbox's own thread; raises OSError."""
@@ -45,9 +48,24 @@ class Marks:
         if proven is None or inbox in proven:
             return
         mark = self._read(root)
-        if mark > self._trust.begun_at:
+        if mark > self._trust.had_reached(inbox):
             self._scheduler.ask(lambda scheduler: scheduler.trust.hold(mark))
+        self._scheduler.tell(lambda scheduler: scheduler.trust.prove(inbox))
         proven.add(inbox)
+
+    def before_leaving(self, inbox: str, root: Root) -> None:
+        """Mark how far the journal has come before a request leaves; in a worker's thread, raises OSError.
+
+        The intent is in the journal by now: a backup from before it is behind the mark, however soon after it
+        the daemon is killed. Those that leave at the same time share one mark.
+        """
+        reached = self._trust.recorded
+        with self._lock_of(inbox):
+            if self._on_disk.get(inbox, -1) < reached:
+                self._mark(inbox, root, reached)
+
+    def _lock_of(self, inbox: str) -> threading.Lock:
+        return self._locks.setdefault(inbox, threading.Lock())
 
     def _read(self, root: Root) -> int:
         return max(self._marks_in(root), default=0)
@@ -70,7 +88,7 @@ class Marks:
             before = self._kept.get(name, (0.0, -1))[1]
             self._kept[name] = (now, reached)
             if reached != before:
-                write = partial(self._write, self._roots[name][0], reached)
+                write = partial(self._write, name, self._roots[name][0], reached)
                 if (thread := threads.begin(write, f"mark-{name}")) is not None:
                     self._writing[name] = thread
         if is_end:
@@ -86,16 +104,29 @@ class Marks:
             return False
         return is_end or name not in self._kept or now - self._kept[name][0] >= KEEP_SECONDS
 
-    def _write(self, root: Root, reached: int) -> None:
-        """Let the mark's very name say it: a rename is whole or has not happened, and leaves nothing."""
-        try:
-            before = self._marks_in(root)
-            if not before:
-                root.append(self._name(reached), b"")
-            elif max(before) != reached:
-                root.move(self._name(max(before)), root, self._name(reached))
-        except OSError as error:
-            log.warning("mark_not_written", folder=str(root.path), why=error.strerror)
+    def _write(self, inbox: str, root: Root, reached: int) -> None:
+        with self._lock_of(inbox):
+            if self._on_disk.get(inbox, -1) >= reached:
+                return  # a request left meanwhile
+            try:
+                self._mark(inbox, root, reached)
+            except OSError as error:
+                log.warning("mark_not_written", folder=str(root.path), why=error.strerror)
+
+    def _mark(self, inbox: str, root: Root, reached: int) -> None:
+        """Put the number into the mark's name: a rename is whole or has not happened, and leaves nothing."""
+        before = self._on_disk.pop(inbox, None)
+        if before is not None and before < reached:
+            with suppress(FileNotFoundError):  # somebody removed it: look what there is
+                root.move(self._name(before), root, self._name(reached))
+                self._on_disk[inbox] = reached
+                return
+        before = max(self._marks_in(root), default=None)
+        if before is None:
+            root.append(self._name(reached), b"")
+        elif before < reached:
+            root.move(self._name(before), root, self._name(reached))
+        self._on_disk[inbox] = max(reached, before or 0)
 
     def _name(self, number: int) -> Rel:
         return f"{OURS}/{self._prefix}{number}"

@@ -437,6 +437,7 @@ class Scheduler:
             return
         flying.job = self.happen(flying.job, Connected(self.profile))
         self.spending.add(flying.job.credits_estimated or 0.0)
+        self._later(self.trust.let_one_leave)
         self._later(lambda: ready.gate.set_result(True))
 
     def _answer(self, asked: Asked) -> None:

@@ -20,6 +20,7 @@ from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault, Probe
 from clipspool.media.plan import Limits, Refuse
 from clipspool.provider import Inline, Look, Provider, TaskStatus
+from clipspool.root import Root
 from clipspool.stages.deliver import deliver
 from clipspool.stages.fetch import Seen, fetch
 from clipspool.stages.finish import finish
@@ -62,6 +63,8 @@ class Shop:
     departures: Departures
     now: Callable[[], float]
     stopping: Callable[[], bool] = field(default=lambda: False)
+    mark: Callable[[str, Root], None] = field(default=lambda _inbox, _root: None)
+    """Marks in an inbox how far the journal has come."""
     _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
     """By task id, what the poll saw that found it ended: its addresses are fresh, and kept nowhere else."""
 
@@ -86,7 +89,7 @@ class Shop:
             case Stage.PREPARE:
                 return prepare(job, clip, bay, self._kit(tools))
             case Stage.SUBMIT:
-                desk = Desk(tools.provider, tools.depot, self._compose, self.departures)
+                desk = Desk(tools.provider, tools.depot, self._compose, self.departures, self.mark)
                 return submit(job, clip, bay, desk, gate)
             case Stage.FETCH:
                 return self._fetch(job, clip, bay, tools)

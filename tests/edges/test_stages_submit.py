@@ -162,6 +162,30 @@ def test_the_journal_knows_first_then_the_ledger_then_a_byte_leaves(bench, studi
     assert notes(bench.bay.inbox, "clip1")[1]["profile"] == PROFILE
 
 
+def test_the_inbox_is_marked_after_the_journal_knows_and_before_the_ledger_does(bench, studio):
+    told = []
+    ledger = bench.work / "ledger.jsonl"
+    desk = Desk(studio, DEPOT, compose, bench.departures, lambda *_: told.append(ledger.read_text()))
+
+    def gate():
+        told.append("gate")
+        return True
+
+    assert isinstance(submit(bench.job, bench.clip, bench.bay, desk, gate), TaskCreated)
+    assert told == ["gate", ""]
+
+
+def test_where_the_inbox_cannot_be_marked_nothing_is_sent(bench, studio):
+    def mark(_inbox, _root):
+        raise OSError(30, "Read-only file system")
+
+    desk = Desk(studio, DEPOT, compose, bench.departures, mark)
+    event = submit(bench.job, bench.clip, bench.bay, desk, lambda: True)
+    assert isinstance(event, NotSubmitted)
+    assert "Read-only" in event.fault.message
+    assert studio.sent == []
+
+
 def test_a_clip_goes_as_a_data_uri_of_what_was_hashed(bench, studio):
     bench.job = a_job(request=a_request(references=(Reference("https://images.test/w.png"),)))
     send(bench, studio)

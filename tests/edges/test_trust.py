@@ -7,6 +7,7 @@ import pytest
 from clipspool import operator
 from clipspool.files import OURS
 from clipspool.job import State
+from clipspool.lifecycle import Stage
 from clipspool.marks import KEEP_SECONDS, Marks
 from clipspool.root import Root
 from clipspool.views import job_json, status_json
@@ -29,13 +30,15 @@ def start(tmp_path, inbox):
     clock = Clock()
 
     def start(*, accepts=False):
-        desk = Desk(tmp_path, clock=clock)
+        desk = Desk(tmp_path, clock=clock, inboxes=("bay", "other"))
         desks.append(desk)
         desk.scheduler.begin()
         desk.scheduler.trust.accepts = accepts
         # What an inbox's thread asks is done at once here, for want of another thread.
         desk.scheduler.ask = desk.order
         desk.marks = Marks(desk.scheduler, "j1", {"bay": (inbox, inbox)})
+        desk.shop.mark = lambda name: desk.marks.before_leaving(name, inbox)
+        desk.scheduler.trust.begin(["bay"])
         return desk
 
     yield start
@@ -150,6 +153,75 @@ def test_once_accepted_it_is_trusted_at_the_next_start_and_a_second_restore_is_s
     last = restored()
     last.marks.prove("bay", inbox)
     assert last.scheduler.trust.restored > 0
+
+
+def killed(desk, tmp_path):
+    """End a daemon as kill -9 does, and put the backup in its journal's place."""
+    desk.marks.keep = lambda **_: None
+    put_back(desk, tmp_path)
+
+
+@pytest.mark.parametrize("earlier", [0, 1])
+def test_a_journal_from_moments_before_a_request_is_known_as_older_though_its_daemon_was_killed(
+    start, inbox, tmp_path, earlier
+):
+    first = start()
+    first.marks.prove("bay", inbox)
+    for number in range(earlier):
+        first.drop(f"early{number}")
+        first.until(S.DELIVERED, f"early{number}")
+    first.marks.keep()  # as a turn does: from here on none is due for a minute
+    backup(first, tmp_path)
+    second = start()
+    second.marks.prove("bay", inbox)
+    second.marks.keep()
+    second.drop()
+    second.clock.passes(-60.0)  # all of it within a second
+    second.until(S.DELIVERED)
+    killed(second, tmp_path)
+    third = start()
+    third.marks.prove("bay", inbox)
+    assert third.scheduler.trust.restored > third.scheduler.trust.begun_at
+
+
+def test_a_request_that_was_marked_and_cut_off_leaves_no_false_alarm(start, inbox):
+    desk = start()
+    desk.marks.prove("bay", inbox)
+    desk.drop()
+    desk.shop.hold(Stage.SUBMIT)
+    desk.turns(4)
+    assert desk.state() is S.SUBMITTING
+    assert desk.shop.paid == ["clip1"]
+    again = start()
+    again.marks.prove("bay", inbox)
+    assert again.scheduler.trust.restored == 0
+
+
+def test_an_inbox_that_was_offline_for_a_run_still_tells_an_older_journal(restored, inbox):
+    offline = restored()  # its mark is not looked at in this run
+    offline.scheduler.trust.proven.add("other")
+    for number in range(3):
+        offline.drop(f"other{number}", inbox="other")
+        offline.until(S.DELIVERED, f"other{number}")
+    assert offline.scheduler.trust.reached() > max(offline.marks._marks_in(inbox))
+    offline.journal.close()
+    back = restored()
+    back.marks.prove("bay", inbox)
+    assert back.scheduler.trust.restored
+
+
+def test_two_that_leave_at_once_share_a_mark_and_one_that_was_removed_is_made_again(start, inbox):
+    desk = start()
+    desk.marks.prove("bay", inbox)
+    desk.scheduler.trust.recorded = 7
+    desk.marks.before_leaving("bay", inbox)
+    made = (inbox.path / ".clipspool/journal-j1.7").stat()
+    desk.marks.before_leaving("bay", inbox)
+    assert (inbox.path / ".clipspool/journal-j1.7").stat().st_ctime_ns == made.st_ctime_ns
+    (inbox.path / ".clipspool/journal-j1.7").unlink()
+    desk.scheduler.trust.recorded = 9
+    desk.marks.before_leaving("bay", inbox)
+    assert inbox.names(OURS) == ["journal-j1.9"]
 
 
 def test_what_runs_is_followed_and_delivered_with_an_older_journal(start, inbox, tmp_path):

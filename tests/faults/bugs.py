@@ -56,6 +56,12 @@ BUGS = {
         ),
         f"{PROMISES}::test_killed_while_the_request_is_on_its_way_it_is_in_doubt_and_never_sent_again",
     ),
+    "mark-not-first": Bug(
+        "no mark is written before a request leaves",
+        (("stages/submit.py", "            self._mark(self._bay.name, self._bay.inbox)\n", ""),),
+        "journeys/test_restored.py"
+        "::test_an_older_journal_from_the_first_minute_of_a_run_is_known_though_the_daemon_was_killed",
+    ),
     "leaving-not-noted": Bug(
         "it is not noted that a request leaves",
         (("stages/submit.py", "            self._departure.leave()\n", ""),),

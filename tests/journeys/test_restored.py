@@ -1,6 +1,7 @@
 """An older copy of the journal, put back while the daemon was down."""
 
 import shutil
+import signal
 import sqlite3
 
 
@@ -53,3 +54,26 @@ def test_an_older_journal_can_be_accepted_at_the_start(bay):
     bay.start("--accept-restored")
     bay.until_retired(2)
     assert bay.paid == 2
+
+
+def test_an_older_journal_from_the_first_minute_of_a_run_is_known_though_the_daemon_was_killed(bay):
+    bay.is_checked = False
+    bay.start()
+    bay.until(lambda: bay.told("status")["inboxes"][0]["state"] == "watching")
+    with sqlite3.connect(bay.journal) as journal, sqlite3.connect(bay.home / "backup") as copy:
+        journal.backup(copy)
+    journal.close()
+    copy.close()
+    for number in range(3):
+        bay.drop(f"r{number}.mp4")
+    bay.until_retired(3)
+    bay.stop(signal.SIGKILL)
+    for suffix in ("-wal", "-shm"):
+        bay.journal.with_name(bay.journal.name + suffix).unlink(missing_ok=True)
+    shutil.copy(bay.home / "backup", bay.journal)
+    bay.start()
+    bay.drop("after.mp4")
+    bay.until(bay.jobs)
+    assert bay.told("status")["journal"]["restored"] is True
+    assert {job["held"] for job in bay.told("jobs")} == {"restored"}
+    assert bay.paid == 3

@@ -28,6 +28,7 @@ from clipspool.files import join, split_suffix
 from clipspool.job import Clip, Error, Job, Request
 from clipspool.ledger import Ledger, ledger_of, submissions_beyond
 from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, Provider, Refused, Unclear
+from clipspool.root import Root
 from clipspool.sent import Sent, SentFile, read_sent
 from clipspool.stages.fit import content_type_of, is_unchanged, parcel_of, type_of_clip
 from clipspool.transport import Depot
@@ -52,6 +53,8 @@ class Desk:
     depot: Depot
     compose: Compose
     departures: Departures
+    mark: Callable[[str, Root], None] = lambda _inbox, _root: None
+    """Marks in an inbox how far the journal has come, right before a request from there leaves."""
 
 
 def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool]) -> Event:
@@ -80,7 +83,7 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
         return call
     with (
         desk.departures.of() as departure,
-        _Gate(job, bay, desk.provider.profile, gate, departure) as gated,
+        _Gate(job, bay, desk, gate, departure) as gated,
     ):
         return _send_once(call, desk.provider, gated)
 
@@ -114,11 +117,12 @@ class _Gate:
     """
 
     def __init__(
-        self, job: Job, bay: Bay, profile: str, gate: Callable[[], bool], departure: Departure
+        self, job: Job, bay: Bay, desk: Desk, gate: Callable[[], bool], departure: Departure
     ) -> None:
         self.was_withdrawn = False
         self.fault: Fault | None = None
-        self._job, self._bay, self._profile, self._gate = job, bay, profile, gate
+        self._job, self._bay, self._profile, self._gate = job, bay, desk.provider.profile, gate
+        self._mark = desk.mark
         self._departure = departure
         self._ledger: Ledger | None = None
         self._opened = ExitStack()
@@ -136,6 +140,9 @@ class _Gate:
             return False
         reach("intent")
         try:
+            # A mark first: once the clip is delivered and its work folder gone, nothing else tells a journal
+            # that was put back from before this request.
+            self._mark(self._bay.name, self._bay.inbox)
             ledger = self._opened.enter_context(ledger_of(self._bay.inbox, self._job.clip_id))
             number = self._job.task.number + 1 if self._job.task else 1
             token = self._departure.token
