@@ -6,7 +6,7 @@ PYTHON ?= python3
 # The suite's own knobs: make test PYTEST="-k submit"; CLIPSPOOL_TEST_PATIENCE=10 lengthens every deadline (4 unless set).
 PYTEST ?=
 
-.PHONY: demo test lint format faults bench service clean
+.PHONY: demo test lint format faults mutants bench service clean
 
 demo: $(VENV)/run
 	@$(BIN)/clipspool demo
@@ -33,6 +33,11 @@ GROUND ?=
 # and 4 more the first time.
 service: $(VENV)/dev
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/service
+
+# One-line mutations of the paid path, drawn by lot; a survivor is a missing test. 60 of them take some 45 minutes.
+MUTANTS ?=
+mutants: $(VENV)/programs $(VENV)/dev
+	$(BIN)/python tests/faults/mutants.py $(MUTANTS)
 
 # Against what people use instead, some 90 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
 # of them so often.
