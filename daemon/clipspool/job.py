@@ -226,6 +226,10 @@ class Problem:
     """Counted from 1, where known."""
     file: str = ""
     """The file that has to be mended, relative to the inbox; empty for the clip itself."""
+    text: str = ""
+    """That line as it was written, shortened."""
+    right: str = ""
+    """What to write in its place, a line or more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def test_a_note_says_what_where_and_what_to_do():
         "",
         "  - shot.toml, line 3: unknown key `promt`, did you mean `prompt`?",
         "",
-        "Mend that and save: it is looked at again by itself, and this note goes away.",
+        "Fix this and save; it is checked again automatically, and this note goes.",
     ]
 
 

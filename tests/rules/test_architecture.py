@@ -43,7 +43,7 @@ PURE = (
         f"intake/{name}.py"
         for name in ("settle", "pair", "sidecar", "keys", "layers", "lines", "names", "foreign")
     ),
-    "intake/decoding.py",
+    *(f"intake/{name}.py" for name in ("decoding", "quotes", "right", "slips", "values")),
 )
 OUTSIDE = {"asyncio", "io", "os", "pathlib", "random", "shutil", "socket", "subprocess", "threading", "time"}
 EXCUSED = {("intake/settle.py", "os"): "for the type os.stat_result alone"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import html
 import math
 import re
 import unicodedata
@@ -23,6 +24,8 @@ VARIANTS_MAX = 100
 _TEXT_MAX = 200
 _DEPTH_MAX = 16
 _INTEGER_MAX = 2**63 - 1
+ENTITY = re.compile(r"&(?:amp|quot|lt|gt|nbsp|apos|#\d{1,6}|#x[0-9A-Fa-f]{1,6});")
+"""How web pages write some signs: nobody means them in a prompt, and a copy of a page is full of them."""
 _RATIO = re.compile(r"[1-9][0-9]{0,4}:[1-9][0-9]{0,4}")
 
 Trouble = str | None
@@ -36,7 +39,7 @@ def problems_in(body: Mapping[str, Any], *, prefix: str = "") -> Iterator[Found]
     for key, value in body.items():
         check = KEYS.get(key)
         if check is None:
-            yield prefix + key, unknown(key, KEYS)
+            yield prefix + key, _unknown_table(key) if isinstance(value, dict) else unknown(key, _NAMES)
         elif isinstance(check, _Table):
             for below, message in check(value):
                 yield f"{prefix}{key}{'.' if below else ''}{below}", message
@@ -49,6 +52,12 @@ def unknown(key: str, known: Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(key.lower()[:_TEXT_MAX], known, n=1)
     hint = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(f'`{k}`' for k in known)}"
     return f"unknown key `{shown(key)}`, {hint}"
+
+
+def _unknown_table(key: str) -> str:
+    if difflib.get_close_matches(key.lower()[:_TEXT_MAX], _NAMES, n=1):
+        return unknown(key, _NAMES)
+    return f"is no table that is known here: delete the line `[{shown(key)}]`, keys stand without one"
 
 
 def shown(text: str) -> str:
@@ -118,13 +127,16 @@ def _prompt(value: Any) -> Trouble:
     if not isinstance(value, str):
         return f"has to be a text in quotes; it is {kind_of(value)}"
     if not value.strip():
-        return "is empty; it has to say what should become of the clip"
+        return "is empty: describe the change you want"
     units = len(value.encode("utf-16-le")) // 2
     if units > PROMPT_UNITS_MAX:
-        return f"is {units} characters long (as UTF-16 counts them); {PROMPT_UNITS_MAX} is the most"
+        return f"is too long: {units:,} characters, at most {PROMPT_UNITS_MAX:,}"
     strange = next((c for c in value if c not in "\n\t" and unicodedata.category(c) == "Cc"), None)
     if strange is not None:
         return f"holds the control character U+{ord(strange):04X}; only line breaks and tabs are allowed"
+    if code := ENTITY.search(value):
+        sign = html.unescape(code[0])
+        return f"holds `{code[0]}`, as web pages write `{sign}`; write the sign itself"
     return None
 
 
@@ -210,6 +222,8 @@ def _extra(table: Mapping[str, Any]) -> Iterator[Found]:
 
 
 _MODERATION = {"public_figure_threshold": ("auto", "low")}
+SUB_KEYS = {key: _one_of(*words) for key, words in _MODERATION.items()}
+"""The keys of tables that are known key by key, and what each may hold."""
 
 KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "prompt": _prompt,
@@ -228,3 +242,12 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "extra": _Table(_extra),
 }
 """Each key and what it may hold. A new key is a line here, and its place in `layers.request_of`."""
+_NAMES = dict.fromkeys((*KEYS, "variant"))
+
+
+def accepts(key: str, value: Any) -> bool:
+    """Tell whether a key, of a sidecar or of one of its tables, may hold a value."""
+    check = KEYS.get(key) or SUB_KEYS.get(key)
+    if isinstance(check, _Table):
+        return next(check(value), None) is None
+    return check is not None and check(value) is None

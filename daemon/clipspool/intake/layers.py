@@ -11,6 +11,7 @@ from clipspool.files import Rel, join
 from clipspool.intake.lines import line_of
 from clipspool.intake.references import is_address
 from clipspool.intake.sidecar import Layer
+from clipspool.intake.slips import shorten
 from clipspool.job import Problem, Reference, Request, utc
 
 
@@ -107,7 +108,9 @@ def located(problem: Problem, layers: Sequence[Layer], variant: str) -> Problem:
             path = problem.key
         else:
             continue
-        return replace(problem, key=path, file=layer.file, line=line_of(layer.text, path))
+        line = line_of(layer.text, path)
+        text = problem.text or ("" if line is None else shorten(layer.text.split("\n")[line - 1]))
+        return replace(problem, key=path, file=layer.file, line=line, text=text)
     return replace(problem, file=layers[-1].file if layers else "")
 
 

@@ -1,9 +1,10 @@
-"""Finds on which line of a TOML text a key stands; tomllib does not say."""
+"""Finds on which line of a TOML text a key stands, and splits what is not quite TOML."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
 _DOTTED = rf"{_PART}(?:[ \t]*\.[ \t]*{_PART})*"
@@ -19,14 +20,15 @@ def line_of(text: str, key: str) -> int | None:
     Lines count from 1, tables of an array from 1. A key inside an inline table has the line of that table.
     """
     while key:
-        for path, number in _keys(text):
+        for path, number in keys_with_lines(text):
             if path == key or path.startswith(key + "."):
                 return number
         key = key.rpartition(".")[0]
     return None
 
 
-def _keys(text: str) -> Iterator[tuple[str, int]]:
+def keys_with_lines(text: str) -> Iterator[tuple[str, int]]:
+    """Give each key and table of a text, dotted, with its line; tables of an array are numbered from 1."""
     table, counts, fence = "", dict[str, int](), ""
     for number, line in enumerate(text.split("\n"), 1):
         if fence:
@@ -63,3 +65,62 @@ def _opened(rest: str) -> str:
                 return found[0]
             position = end + 3
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A key with its value, a table's header, or a line that is neither, as it was written."""
+
+    line: int
+    """The first of its lines, from 1."""
+    text: str
+
+
+_BEGINS_ANOTHER = re.compile(rf"[ \t]*(?:{_DOTTED}[ \t]*=|\[)")
+
+
+def statements(text: str) -> Iterator[Statement]:
+    """Split a text into its statements; empty lines and comments are left out.
+
+    A list that is not closed ends where a line looks like the next key, a table in braces where one looks
+    like a header; a text in three quotes that is not closed goes on to the end.
+    """
+    held, first, fence, depth = list[str](), 0, "", 0
+    for number, line in enumerate(text.split("\n"), 1):
+        begins = _HEADER if held and "{" in held[0] else _BEGINS_ANOTHER
+        if held and not fence and begins.match(line):
+            yield Statement(first, "\n".join(held))
+            held, depth = [], 0
+        if not held:
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            first = number
+        held.append(line)
+        fence, depth = _after(line if len(held) > 1 else line.partition("=")[2], fence, depth)
+        if not fence and depth <= 0:
+            yield Statement(first, "\n".join(held))
+            held, depth = [], 0
+    if held:
+        yield Statement(first, "\n".join(held))
+
+
+def _after(rest: str, fence: str, depth: int) -> tuple[str, int]:
+    """Give which text of several lines, and how many lists, are open after the rest of a line."""
+    position = 0
+    while position < len(rest):
+        if fence:
+            end = rest.find(fence, position)
+            if end < 0:
+                return fence, depth
+            fence, position = "", end + 3
+        elif found := _STRINGS.match(rest, position):
+            if found[0] == "#":
+                break
+            fence = found[0] if found[0] in {'"""', "'''"} else ""
+            position = found.end()
+        elif rest[position] in "\"'":  # a quote that nothing closes: the rest is text
+            break
+        else:
+            depth += (rest[position] in "[{") - (rest[position] in "]}")
+            position += 1
+    return fence, depth

@@ -20,7 +20,9 @@ from clipspool.root import Root, Unavailable
 _NAME_BYTES_MAX = 255
 _NOTE_BYTES_MAX = 256 << 10
 _BEGINNING = "clipspool cannot take "
-_PROBLEMS_MAX = 20
+_PROBLEMS_MAX = 10
+_SHOWN_MAX = 5
+"""Of so many problems the line is shown as it was written and as it would be right."""
 
 log = structlog.get_logger()
 
@@ -47,15 +49,31 @@ def _is_utf8(raw: bytes) -> bool:
 def text_of(name: str, problems: Sequence[Problem]) -> str:
     """Write the note: what is wrong, where, and what to do."""
     lines = [f"{_BEGINNING}{readable(name)} yet:", ""]
-    lines += [f"  - {sentence(problem)}" for problem in problems[:_PROBLEMS_MAX]]
+    for number, problem in enumerate(problems[:_PROBLEMS_MAX]):
+        lines += [f"  - {_told(problem)}", *(_shown(problem) if number < _SHOWN_MAX else ())]
     if len(problems) > _PROBLEMS_MAX:
-        lines.append(f"  - and {len(problems) - _PROBLEMS_MAX} more")
-    lines += ["", "Mend that and save: it is looked at again by itself, and this note goes away."]
+        lines.append("  - and more")
+    lines += ["", "Fix this and save; it is checked again automatically, and this note goes."]
     return "\n".join(lines) + "\n"
 
 
+def _shown(problem: Problem) -> list[str]:
+    """Show the line as it was written, and as it would be right."""
+    wrote = [f"      you wrote:  {readable(problem.text)}"] if problem.text else []
+    right = [readable(line) for line in problem.right.splitlines()]
+    begin = ("      write:      ", " " * 18)
+    return wrote + [begin[n > 0] + line for n, line in enumerate(right)]
+
+
 def sentence(problem: Problem) -> str:
-    """Say one problem in one line: where it is, and what."""
+    """Say one problem in one line: where it is, what, and what to write where that is one line."""
+    told = _told(problem)
+    if not problem.right or "\n" in problem.right:
+        return told
+    return f"{told}{'' if told[-1] in '?.' else ';'} write: {readable(problem.right)}"
+
+
+def _told(problem: Problem) -> str:
     where = [readable(problem.file)] if problem.file else []
     if problem.line is not None:
         where.append(f"line {problem.line}")

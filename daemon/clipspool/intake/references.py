@@ -22,6 +22,8 @@ def is_address(entry: str) -> bool:
 
 def trouble_with(entry: str) -> str | None:
     """Say what is wrong with an entry of `references`, as far as its text shows; None when all is well."""
+    if any(letter in entry for letter in "\n\t\r\b\f"):
+        return 'holds a line break or tab: a backslash inside " " begins a special sign; write / in a path'
     if not entry.isprintable():
         return "holds a control character or another that cannot be seen"
     return _trouble_with_address(entry) if is_address(entry) else _trouble_with_path(entry)

@@ -11,7 +11,8 @@ from typing import Any
 from clipspool.files import Rel, parent
 from clipspool.intake.decoding import decode
 from clipspool.intake.keys import VARIANTS_MAX, kind_of, problems_in
-from clipspool.intake.lines import line_of
+from clipspool.intake.quotes import straighten
+from clipspool.intake.slips import explain, placed
 from clipspool.job import Problem
 
 BYTES_MAX = 64 << 10
@@ -19,8 +20,7 @@ _DOTS_MAX = 64
 _DEEP_KEY = re.compile(
     r"""(?<![A-Za-z0-9_"'-])(?:(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){64}"""
 )
-_AT_LINE = re.compile(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", re.DOTALL)
-_CURLY_QUOTES = frozenset("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2018\u2019\u201a")
+_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 _PROBLEMS_MAX = 20
 
 
@@ -51,10 +51,11 @@ def parse(data: bytes, file: Rel, *, is_own: bool = True) -> Layer:
     text = decode(data)
     if isinstance(text, Problem):
         return Layer(file, problems=(replace(text, file=file),))
+    text = text.replace("\r\n", "\n")
     try:
-        body = _load(text)
+        body, text = _load(text)
     except _Unreadable as trouble:
-        return Layer(file, problems=(Problem(trouble.message, line=trouble.line, file=file),))
+        return Layer(file, problems=tuple(replace(problem, file=file) for problem in trouble.problems))
     return layer_of(body, file, is_own=is_own, text=text)
 
 
@@ -80,50 +81,33 @@ def layer_of(
         found.append(("variant", f"there are {len(variants)} variants; {VARIANTS_MAX} is the most"))
     for number, table in enumerate(variants[:VARIANTS_MAX], 1):
         found += problems_in(table, prefix=f"variant.{number}.")
-    problems = tuple(
-        Problem(message, key=key, line=line_of(text, key), file=file)
-        for key, message in found[:_PROBLEMS_MAX]
-    )
+    problems = tuple(replace(placed(text, key, message), file=file) for key, message in found[:_PROBLEMS_MAX])
     folder = parent(file) if text else ""
     return Layer(file, folder, {} if problems else keys, () if problems else tuple(variants), problems, text)
 
 
 class _Unreadable(Exception):
-    def __init__(self, message: str, line: int | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.line = line
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(problems[0].message)
+        self.problems = problems
 
 
-def _load(text: str) -> dict[str, Any]:
+def _load(text: str) -> tuple[dict[str, Any], str]:
+    """Read a text, with its curly quotes as straight ones where it is no TOML otherwise; gives both."""
     if _DEEP_KEY.search(text):  # tomllib takes quadratic time for these: 18 s for 64 KiB
-        raise _Unreadable(f"has a key with more than {_DOTS_MAX} dots")
+        raise _Unreadable(Problem(f"has a key with more than {_DOTS_MAX} dots"))
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message, line = str(error), None
-        if at := _AT_LINE.match(message):
-            message = at[1]
-            line = int(at[2]) if at[2] else text.count("\n") + (not text.endswith("\n"))
-        raise _Unreadable(f"is not valid TOML: {_lower_first(message)}{_hint(text, line)}", line) from error
+        return tomllib.loads(text), text
     except RecursionError as error:
-        raise _Unreadable("is nested too deep") from error
-    except ValueError as error:  # an integer of more than 4,300 digits, a month 13
-        raise _Unreadable("is not valid TOML: a number or date in it cannot be") from error
-
-
-def _lower_first(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
-def _hint(text: str, line: int | None) -> str:
-    lines = text.split("\n")
-    if line is None or not 1 <= line <= len(lines):
-        return ""
-    _, _, value = lines[line - 1].partition("=")
-    value = value.strip()
-    if value and value[0] in _CURLY_QUOTES:
-        return '; use straight quotes (") around text'
-    if value and value[0].isalpha() and value not in {"true", "false", "inf", "nan"}:
-        return '; text stands in straight quotes (")'
-    return ""
+        raise _Unreadable(Problem("is nested too deep")) from error
+    except ValueError as error:  # also an integer of more than 4,300 digits, a month 13
+        straight = straighten(text)
+        trouble = str(error)
+    try:
+        if straight != text:
+            return tomllib.loads(straight), straight
+    except (ValueError, RecursionError) as error:
+        trouble = str(error)
+    at = _AT_LINE.search(trouble)
+    line = int(at[1]) if at else text.count("\n") + (not text.endswith("\n"))
+    raise _Unreadable(*explain(straight, text, trouble, line))

@@ -1,0 +1,138 @@
+"""Takes curly quotes around a TOML value for straight ones; those inside a text stay; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+DOUBLE = "\u201c\u201d\u201e\u201f"
+SINGLE = "\u2018\u2019\u201a\u201b"
+_CLOSES = {'"': DOUBLE + '"', "'": SINGLE + "'"}
+_STRAIGHT = dict.fromkeys(DOUBLE, '"') | dict.fromkeys(SINGLE, "'")
+_OPENS_A_PAIR = {"\u201c": "\u201d", "\u201e": "\u201c\u201d"}
+_AT_THE_END = re.compile(r"[ \t]*(?:#.*)?$")
+_ALMOST_AT_THE_END = re.compile(r"[ \t]*[,;]?[ \t]*(?:#.*)?$")
+_IN_A_LIST = re.compile(r"[ \t]*(?:[,\]}].*|#.*)?$")
+_AT_A_KEY = re.compile(r"[ \t]*[=.\]]")
+_TRIPLE = re.compile(rf"\"{{3}}|'{{3}}|[{DOUBLE}]{{3}}|[{SINGLE}]{{3}}")
+
+
+def straighten(text: str) -> str:
+    """Replace the curly quotes that stand where TOML wants a straight one, one character for one.
+
+    What is inside a text keeps its quotes, so `"say “no”"` stays as it is. Where it cannot be told which
+    quote ends a text, nothing is replaced, and the text stays one that TOML refuses.
+    """
+    if not any(quote in text for quote in _STRAIGHT):
+        return text
+    lines, fence, depth = [], "", 0
+    for line in text.split("\n"):
+        made, fence, depth = _Line(line, fence, depth).straightened()
+        lines.append(made)
+    return "\n".join(lines)
+
+
+class _Line:
+    """One line, read from left to right."""
+
+    def __init__(self, line: str, fence: str, depth: int) -> None:
+        """`fence` is the quote of a text of several lines that is open, `depth` how many lists are."""
+        self._line = line
+        self._made: list[str] = []
+        self._at = 0
+        self._fence = fence
+        self._depth = depth
+        self._is_value = bool(fence) or depth > 0
+
+    def straightened(self) -> tuple[str, str, int]:
+        while self._at < len(self._line):
+            if self._fence:
+                self._leave_fence()
+            else:
+                self._step()
+        return "".join(self._made), self._fence, self._depth
+
+    def _take(self, count: int = 1) -> None:
+        self._made.append(self._line[self._at : self._at + count])
+        self._at += count
+
+    def _leave_fence(self) -> None:
+        for found in _TRIPLE.finditer(self._line, self._at):
+            if _STRAIGHT.get(found[0][0], found[0][0]) == self._fence:
+                self._take(found.start() - self._at)
+                self._put_fence()
+                self._fence = ""
+                return
+        self._take(len(self._line) - self._at)
+
+    def _put_fence(self) -> None:
+        self._made.append(self._fence * 3)
+        self._at += 3
+
+    def _step(self) -> None:
+        letter = self._line[self._at]
+        quote = _STRAIGHT.get(letter, letter)
+        if letter == "#":
+            self._take(len(self._line) - self._at)
+        elif quote in _CLOSES:
+            self._quoted(letter, quote)
+        else:
+            if letter == "=":
+                self._is_value = True
+            if self._is_value:
+                self._depth = max(0, self._depth + (letter in "[{") - (letter in "]}"))
+            self._take()
+
+    def _quoted(self, opening: str, quote: str) -> None:
+        if (triple := _TRIPLE.match(self._line, self._at)) and self._is_value:
+            self._fence = _STRAIGHT.get(triple[0][0], triple[0][0])
+            self._put_fence()
+            return
+        end = self._end_of(opening, quote)
+        if end is None:
+            self._take(len(self._line) - self._at if self._is_value else 1)
+            return
+        inside = self._line[self._at + 1 : end]
+        self._made += [quote, inside, quote]
+        self._at = end + 1
+
+    def _end_of(self, opening: str, quote: str) -> int | None:
+        """Find the quote that ends the text which begins here; None where that cannot be told."""
+        if opening == quote and (end := _end_of_straight(self._line, self._at, quote)) is not None:
+            return end
+        tails = [_IN_A_LIST] if self._depth else [_AT_THE_END, _ALMOST_AT_THE_END]
+        for tail in tails if self._is_value else [_AT_A_KEY]:
+            for position in self._closing(quote):
+                inside = self._line[self._at + 1 : position]
+                if tail.match(self._line, position + 1) and _is_balanced(inside, opening):
+                    return position
+        return None
+
+    def _closing(self, quote: str) -> Iterator[int]:
+        for position in range(self._at + 1, len(self._line)):
+            if self._line[position] in _CLOSES[quote]:
+                yield position
+
+
+def _end_of_straight(line: str, at: int, quote: str) -> int | None:
+    position = at + 1
+    while position < len(line):
+        if line[position] == "\\" and quote == '"':
+            position += 1
+        elif line[position] == quote:
+            return position
+        position += 1
+    return None
+
+
+def _is_balanced(inside: str, opening: str) -> bool:
+    """Tell whether each quote that begins inside a text ends there as well; apostrophes end nothing."""
+    begin = "\u201c" if opening == '"' else opening
+    if begin not in DOUBLE or begin not in _OPENS_A_PAIR:
+        return True
+    depth = 0
+    for letter in inside:
+        depth += (letter == begin) - (letter in _OPENS_A_PAIR[begin])
+        if depth < 0:
+            return False
+    return depth == 0
