@@ -15,6 +15,8 @@ class FaultOf(StrEnum):
     """This clip or request; sending it again changes nothing."""
     MOMENT = "moment"
     """Nobody's; again later."""
+    MODEL = "model"
+    """The model has no route at the provider now: clips that ask for it wait, all others go on."""
     ACCOUNT = "account"
     """The key, the credits or the daily quota; every clip waits, none is to blame."""
 

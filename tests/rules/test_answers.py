@@ -76,7 +76,7 @@ def test_an_id_that_cannot_name_a_task_leaves_doubt(task_id):
     assert isinstance(create(200, {"id": task_id}), Unclear)
 
 
-CLIP, MOMENT, ACCOUNT = FaultOf.CLIP, FaultOf.MOMENT, FaultOf.ACCOUNT
+CLIP, MOMENT, ACCOUNT, MODEL = FaultOf.CLIP, FaultOf.MOMENT, FaultOf.ACCOUNT, FaultOf.MODEL
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ CLIP, MOMENT, ACCOUNT = FaultOf.CLIP, FaultOf.MOMENT, FaultOf.ACCOUNT
         (413, PAGE, CLIP, "REQUEST.TOO_LARGE"),
         (429, error("x", "当前分组上游负载已饱和"), MOMENT, "PROVIDER.BUSY"),
         (500, {"error": {"message": "bad", "code": "invalid_request"}}, CLIP, "REQUEST.INVALID"),
-        (503, {"error": {"message": "x", "code": "model_not_found"}}, ACCOUNT, "MODEL.NOT_ROUTED"),
-        (503, {"error": {"message": NO_CHANNEL}}, ACCOUNT, "MODEL.NOT_ROUTED"),
+        (503, {"error": {"message": "x", "code": "model_not_found"}}, MODEL, "MODEL.NOT_ROUTED"),
+        (503, {"error": {"message": NO_CHANNEL}}, MODEL, "MODEL.NOT_ROUTED"),
         # 2.3 and 2.7: the official API
         (400, {"error": "You do not have enough credits to run this task."}, ACCOUNT, "ACCOUNT.NO_CREDITS"),
         (403, {"error": "Model variant gen4_aleph is not available"}, CLIP, "MODEL.NOT_AVAILABLE"),

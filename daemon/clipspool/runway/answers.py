@@ -16,10 +16,11 @@ from typing import Any
 from clipspool.provider import Created, Fault, FaultOf, Look, Refused, TaskStatus, Unclear
 from clipspool.redaction import redact_line
 from clipspool.runway.failures import explained, failure_fault
+from clipspool.runway.ids import OFFERED_MAX, denial, is_task_id, named_tasks, offered
+from clipspool.runway.quoting import Own, is_own
 from clipspool.runway.refusals import account_fault, create_fault
 from clipspool.runway.reply import Reply, number, read_json, read_reply, text_at
 
-TASK_ID_LENGTH_MAX = 200
 OUTPUTS_MAX = 100
 URL_LENGTH_MAX = 8192
 CREDITS_MAX = 1e9
@@ -46,26 +47,39 @@ _FIGURE = re.compile(r"\s*([0-9]{1,6}(?:\.[0-9]{1,9})?)\s*(%?)\s*")
 
 
 def read_create(
-    status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None, own: Own | None = None
 ) -> Created | Refused | Unclear:
     """Say what the answer to a paid POST means. `body` must be whole; never raises.
 
-    - 2xx with a task id: `Created`. The id is looked for in `task_id`, `taskId`, `id`, the same in `data`,
-      then `data` itself as a string [PROVIDER 1.2]. Without a usable id it is `Unclear`, even where the
-      body tells of an error: a status of success is not surely a no.
-    - Any other status whose body names a task (`task_id`, `taskId`) is `Unclear`: refused tasks have no id.
+    - 2xx with a task id and nothing that speaks of a failure: `Created`. The id is looked for in `task_id`,
+      `taskId`, `id`, the same in `data`, then `data` itself as a string [PROVIDER 1.2]. Without a usable id,
+      or where a code, an error or a status beside it denies the success, it is `Unclear`: neither half of
+      such an answer is a fact.
+    - Any other status whose body names a task is `Unclear`: refused tasks have no id.
     - Everything else: see `refusals.create_fault`; where that knows no clear refusal, `Unclear`.
 
-    `now` serves to read a Retry-After given as a date; the answer's own Date goes first.
+    `own` is what the request said: its words are none of the answer's. `now` serves to read a Retry-After
+    given as a date; the answer's own Date goes first.
     """
-    reply = read_reply(status, headers, body, now or datetime.now(UTC))
+    own = own or Own()
+    reply = read_reply(status, headers, body, now or datetime.now(UTC), own)
+    tree = reply.tree or {}
     evidence: dict[str, Any] = {"http_status": status, "answer": reply.excerpt}
+    if reply.retry_after_seconds is not None:
+        evidence["retry_after_seconds"] = reply.retry_after_seconds
+    if found := offered(reply.tree, headers, body, own):
+        evidence["maybe_task_ids"] = found
     if status in _SUCCESS:
-        task_id = _created_id(reply.tree or {})
+        task_id, denied = _created_id(tree), denial(tree)
+        if task_id and not denied:
+            return Created(task_id, _credits(list(_layers(tree)), is_ended=False))
         if task_id:
-            return Created(task_id, _credits(list(_layers(reply.tree or {})), is_ended=False))
+            evidence["maybe_task_ids"] = list(dict.fromkeys([task_id, *found]))[:OFFERED_MAX]
+            return Unclear(
+                f"HTTP {status} with a task id, yet the answer tells of a failure ({denied})", evidence
+            )
         return Unclear(f"HTTP {status} without a usable task id", evidence)
-    if _created_id(reply.tree or {}, ("task_id", "taskId")):
+    if _refused_id(tree, own) or named_tasks(reply.tree, own):
         return Unclear(f"HTTP {status}, yet the answer names a task", evidence)
     fault = create_fault(reply)
     if fault is not None:
@@ -114,23 +128,9 @@ def read_task(
 def is_missing(reply: Reply) -> bool:
     """Whether the answer says that the provider does not know the task (yet)."""
     named = {text_at(layer, "status").strip().lower() for layer in _layers(reply.tree or {})}
-    if _NOT_EXIST in reply.codes | named or _NOT_EXIST in reply.text:
+    if _NOT_EXIST in reply.codes | named or _NOT_EXIST in reply.text.lower():
         return True
     return reply.status == HTTPStatus.NOT_FOUND and account_fault(reply) is None
-
-
-def is_task_id(value: object) -> bool:
-    """Whether it can name a task: 1 to 200 printable characters, no `.` or `..` (they would climb the path).
-
-    Never a UUID check: gateways use their own form [PROVIDER trap 21]. Slashes are harmless, callers escape.
-    """
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= TASK_ID_LENGTH_MAX
-        and value.isprintable()
-        and bool(value.strip())
-        and value not in {".", ".."}
-    )
 
 
 def _created_id(tree: Mapping[str, Any], keys: tuple[str, ...] = _ID_KEYS) -> str:
@@ -142,6 +142,13 @@ def _created_id(tree: Mapping[str, Any], keys: tuple[str, ...] = _ID_KEYS) -> st
                 return str(layer[key])
     is_good = tree.get("code") in ("success", 200, 0)  # no set: the code may be a list
     return str(data) if keys is _ID_KEYS and is_good and is_task_id(data) else ""
+
+
+def _refused_id(tree: Mapping[str, Any], own: Own) -> str:
+    """Give the id beside a status that is no success, but for one that names the call itself."""
+    found = _created_id(tree)
+    is_of_call = found.lower().startswith(("req", "err", "trace")) or is_own(own, found)
+    return "" if is_of_call else found
 
 
 def _layers(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:

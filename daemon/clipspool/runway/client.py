@@ -28,8 +28,10 @@ from clipspool.runway.answers import busy_fault, is_missing, read_create, read_t
 from clipspool.runway.body import Body, FileChanged, NotJson, open_body
 from clipspool.runway.download import Downloader, KeyFor
 from clipspool.runway.guard import Forbidden, guard_for
+from clipspool.runway.ids import offered
 from clipspool.runway.pace import Limits
 from clipspool.runway.post import PaidPost, file_fault
+from clipspool.runway.quoting import own_of
 from clipspool.runway.refusals import WRONG_ADDRESS, account_fault
 from clipspool.runway.reply import Reply, decoded, excerpt, number, read_reply, read_whole
 from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, wire_fault
@@ -132,10 +134,13 @@ class Runway:
         if isinstance(answer, NotSent | Unclear):
             return answer
         body_said = _without(key, answer.body)
-        heard = read_create(answer.status, answer.headers, body_said, datetime.now(UTC))
+        own = own_of(call.body)
+        heard = read_create(answer.status, answer.headers, body_said, datetime.now(UTC), own)
         # JSON says itself where it ends, so a task is named for sure; a no has to be whole.
         if answer.cut and not isinstance(heard, Created):
             said = {"http_status": answer.status, "answer": excerpt(body_said), "error": answer.cut}
+            if found := offered(None, answer.headers, body_said, own):
+                said["maybe_task_ids"] = found
             message = f"The request left, but no whole answer came: {answer.cut}"
             return Unclear(message, answer.evidence | said)
         if isinstance(heard, Unclear):

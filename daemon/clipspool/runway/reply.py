@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import Enum, auto
 from typing import Any
 
 from clipspool.redaction import redact_line
+from clipspool.runway.quoting import Own, is_own, without
 
 BODY_BYTES_MAX = 1 << 20
 RETRY_AFTER_SECONDS_MAX = 86_400.0
@@ -21,6 +23,10 @@ DEPTH_MAX = 64
 
 _HTML = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(?:<!doctype|<html|<head|<body|<\?xml|<center)", re.IGNORECASE)
 _WORDS_MAX = 40
+_FIELD_MAX = 100
+_DEPTH_MAX = 3
+"""A gateway's message around the upstream's, and one more."""
+_REQUEST_ID = re.compile(r"\(?\brequest[ _-]?id:?\s*[\w-]+\)?", re.IGNORECASE)
 _PIECE_BYTES = 1 << 16
 
 
@@ -56,8 +62,12 @@ class Reply:
     is_html: bool
     codes: frozenset[str]
     """The error codes it names, lower case."""
+    fields: tuple[str, ...]
+    """The fields of the request that it names, as `references.0.uri`: by `issues`, `param`, or in words."""
     text: str
-    """All it says about an error, lower case, to look for words in; not for people."""
+    """All its messages, in their letter case, without what they quote of the request."""
+    sentences: tuple[str, ...]
+    """The same messages whole, in lower case, for comparing with what the API documents."""
     message: str
     """What it says about an error, for people: redacted, at most 300 characters, may be empty."""
     excerpt: str
@@ -65,25 +75,35 @@ class Reply:
     retry_after_seconds: float | None
 
 
-def read_reply(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Reply:
+def read_reply(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime, own: Own | None = None
+) -> Reply:
     """Take an answer apart; never raises, whatever the bytes.
 
     JSON must be an object of at most 1 MiB and 64 levels. A key that stands twice with two values makes
     the answer untrustworthy, and it counts as unreadable: neither the first nor the last is a fact.
+    `own` is what the request said: none of it serves as a word of the answer.
     """
+    own = own or Own()
     tree = read_json(body)
     said = list(_said(tree)) if tree is not None else []
-    messages = [word for is_code, word in said if not is_code and word.strip()]
+    messages = [word for kind, word in said if kind is _Kind.MESSAGE and word.strip()]
     is_html = _HTML.match(body[:1024]) is not None
     if not said and not is_html:
         messages = [body[:2000].decode("utf-8", "replace")] if tree is None else []
+    # What an issue says is shown to people; what it means is told by its code and the field it names.
+    issues = [word for kind, word in said if kind is _Kind.ISSUE]
+    cut = [without(own, message) for message in messages]
+    fields = [word for kind, word in said if kind is _Kind.FIELD and word.strip()]
     return Reply(
         status=status,
         tree=tree,
         is_html=is_html,
-        codes=frozenset(word.strip().lower() for is_code, word in said if is_code and word.strip()),
-        text=" ".join(word for _, word in said).lower() or " ".join(messages).lower(),
-        message=redact_line("; ".join(dict.fromkeys(messages)), 300),
+        codes=frozenset(word.strip().lower() for kind, word in said if kind is _Kind.CODE and word.strip()),
+        fields=tuple(dict.fromkeys([*fields, *("(in words)" for _, is_named in cut if is_named)])),
+        text=" ; ".join(text for text, _ in cut),
+        sentences=tuple(_sentence(message) for message in messages if not is_own(own, message)),
+        message=redact_line("; ".join(dict.fromkeys(messages + issues)), 300),
         excerpt=excerpt(body),
         retry_after_seconds=_retry_after(headers, now),
     )
@@ -144,41 +164,84 @@ def _is_deeper(tree: object, levels: int) -> bool:
     return True
 
 
-def _said(tree: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[bool, str]]:
-    """Yield (is a code, word) for each thing said about an error, in any of the six shapes [PROVIDER 1.6].
+class _Kind(Enum):
+    """What a piece of an error is."""
 
-    A message may itself be the upstream's error as JSON; then what that says is meant.
+    CODE = auto()
+    FIELD = auto()
+    ISSUE = auto()
+    MESSAGE = auto()
+
+
+def _said(tree: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[_Kind, str]]:
+    """Yield each thing said about an error with its kind, in any of the six shapes [PROVIDER 1.6].
+
+    A message may itself hold the upstream's error as JSON; then what that says is meant.
     """
-    for key in ("code", "type", "failureCode"):
+    for key in ("code", "type", "failureCode", "failure_code"):
         if isinstance(value := tree.get(key), str):
-            yield True, value[:200]
-    for key in ("error", "message", "msg", "detail"):
+            yield _Kind.CODE, value[:200]
+    for key in ("param", "field"):
+        if isinstance(value := tree.get(key), str):
+            yield _Kind.FIELD, value[:_FIELD_MAX]
+    for key in ("error", "message", "msg", "detail", "failure", "reason"):
         match tree.get(key):
-            case str(value) if depth < 3 and (inner := _embedded(value)):  # noqa: PLR2004  (gateway, upstream, one more)
-                yield from _said(inner, depth + 1)
+            case str(value) if depth < _DEPTH_MAX and (inner := _embedded(value)) is not None:
+                around, found = inner
+                yield from _said(found, depth + 1)
+                if around:
+                    yield _Kind.MESSAGE, around
             case str(value):
-                yield False, value[:2000]
-            case dict(value) if depth < 3:  # noqa: PLR2004
+                yield _Kind.MESSAGE, value[:2000]
+            case dict(value) if depth < _DEPTH_MAX:
                 yield from _said(value, depth + 1)
-    if isinstance(issues := tree.get("issues"), list):
-        for issue in issues[:10]:
-            if isinstance(issue, dict):
-                yield False, _issue(issue)
+    for key in ("issues", "errors", "detail", "details"):
+        listed = tree.get(key)
+        for issue in listed[:10] if isinstance(listed, list) else ():
+            yield from _issue(issue) if isinstance(issue, dict) else ()
 
 
-def _embedded(text: str) -> dict[str, Any] | None:
-    return read_json(text) if text.lstrip().startswith("{") else None
+def _embedded(text: str) -> tuple[str, dict[str, Any]] | None:
+    """Find a JSON object in a message: what stands around it, and the object itself."""
+    start = text.find("{")
+    if start < 0 or len(text) > BODY_BYTES_MAX:
+        return None
+    if (whole := read_json(text[start:])) is not None:
+        return text[:start].strip()[:2000], whole
+    end = text.rfind("}") + 1
+    found = read_json(text[start:end]) if end > start else None
+    if found is None or not any(
+        isinstance(found.get(key), str | dict) for key in ("error", "message", "msg")
+    ):
+        return None
+    return f"{text[:start]} {text[end:]}".strip()[:2000], found
 
 
-def _issue(issue: Mapping[str, Any]) -> str:
-    """Say which key is wrong, as `references.0.uri: Invalid url (unrecognized_keys: foo)`."""
-    steps = issue.get("path")
-    path = ".".join(str(step)[:40] for step in steps[:8]) if isinstance(steps, list) else ""
-    message = text_at(issue, "message", "code")[:300]
+def _issue(issue: Mapping[str, Any]) -> Iterator[tuple[_Kind, str]]:
+    """Take apart which field is wrong: `references.0.uri: Invalid url (unrecognized_keys: foo)`."""
+    steps: list[Any] = next((issue[key] for key in ("path", "loc") if isinstance(issue.get(key), list)), [])
+    path = (
+        ".".join(str(step)[:40] for step in steps[:8])
+        or text_at(issue, "param", "field", "path")[:_FIELD_MAX]
+    )
+    code = text_at(issue, "code", "type")[:200]
+    message = text_at(issue, "message", "msg", "code")[:300]
     keys = issue.get("keys")
-    if isinstance(keys, list) and keys:
-        message += f" ({', '.join(str(key)[:40] for key in keys[:_WORDS_MAX])})"
-    return f"{path}: {message}" if path else message
+    named = [str(key)[:40] for key in keys[:_WORDS_MAX]] if isinstance(keys, list) else []
+    if named:
+        message += f" ({', '.join(named)})"
+    if code:
+        yield _Kind.CODE, code
+    for field in (path, *named) if path or named else ("(body)",):
+        if field:
+            yield _Kind.FIELD, field
+    yield _Kind.ISSUE, f"{path}: {message}" if path else message
+
+
+def _sentence(message: str) -> str:
+    """Bring a message to the form of one of the API's own sentences."""
+    text = _REQUEST_ID.sub("", message).strip().strip("\"'`\u201c\u201d").rstrip(".! ")
+    return " ".join(text.lower().split())[:300]
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -222,5 +222,5 @@ def _refused(fault: Fault) -> Event:
             return NotSubmitted(fault)
         case FaultOf.CLIP:
             return Failed(Error(fault.code, fault.message, fault.what_to_do))
-        case FaultOf.MOMENT | FaultOf.ACCOUNT:
+        case FaultOf.MOMENT | FaultOf.MODEL | FaultOf.ACCOUNT:
             return NotSubmitted(fault)
