@@ -26,6 +26,7 @@ from clipspool.provider import (
     Unclear,
 )
 from clipspool.runway import Patience, Runway
+from clipspool.runway.wire import Wire
 from patience import patient
 from stub import Stub, always, answer, certificate, says
 
@@ -143,6 +144,49 @@ def test_a_gate_that_raises_sends_nothing(runway):
         with pytest.raises(RuntimeError):
             runway(stub).submit(CALL, gate)
         assert stub.asked == []
+
+
+class ShortSocket(socket.socket):
+    """Takes so many bytes of a request, and then the line is cut."""
+
+    takes = 0
+
+    def send(self, data, *flags):
+        if not self.takes:
+            raise BrokenPipeError
+        count = super().send(bytes(data)[: self.takes], *flags)
+        self.takes = 0
+        return count
+
+
+@pytest.mark.parametrize("takes", [0, 1, 17, 120, 299])
+def test_a_line_cut_after_the_first_byte_leaves_doubt_and_before_it_none(runway, monkeypatch, takes):
+    whole = Wire.connected
+
+    def short(self, target, seconds):
+        sock = ShortSocket(fileno=whole(self, target, seconds).detach())
+        sock.takes = takes
+        return sock
+
+    with Stub(lambda line: line.hold()) as stub:
+        one = runway(stub)
+        monkeypatch.setattr(Wire, "connected", short)
+        heard = one.submit(CALL, Gate())
+    if takes:
+        assert isinstance(heard, Unclear)
+        assert heard.evidence["bytes_written"] == takes
+    else:
+        assert isinstance(heard, NotSent)
+
+
+def test_a_refusal_is_judged_without_the_words_that_the_request_itself_put_there(runway):
+    prompt = "the man is out of credits"
+    said = answer(400, {"error": f'promptText "{prompt}" is too dark'})
+    with Stub(says(said)) as stub:
+        heard = runway(stub).submit(Call("video_to_video", {"promptText": prompt}), Gate())
+    assert isinstance(heard, Refused)
+    assert (heard.fault.of, heard.fault.code) == (FaultOf.CLIP, "REQUEST.INVALID")
+    assert prompt in heard.fault.message
 
 
 def refused_port():
