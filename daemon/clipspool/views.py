@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,6 +81,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "held": held,
         "reason": redact(reason),
         "task_id": job.task.task_id if job.task else None,
+        "maybe_task_ids": maybe_task_ids(job),
         "attempts": job.task.number if job.task else 0,
         "progress": job.progress,
         "rendering_since": None if job.rendering_since is None else iso(job.rendering_since),
@@ -108,7 +110,13 @@ def entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-def evidence_lines(submitted_at: str | None, evidence: Mapping[str, Any]) -> list[str]:
+def maybe_task_ids(job: Job) -> list[str]:
+    """Give the ids in an unclear answer that may be the job's task, the likeliest first."""
+    found = job.task.evidence.get("maybe_task_ids") if job.task and not job.task.task_id else None
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def evidence_lines(submitted_at: str | None, evidence: Mapping[str, Any], job_id: str) -> list[str]:
     """Say in sentences what is known of a lost answer; none where no answer was lost."""
     if not evidence:
         return []
@@ -119,6 +127,10 @@ def evidence_lines(submitted_at: str | None, evidence: Mapping[str, Any]) -> lis
     came = [f"HTTP {evidence['http_status']}"] if "http_status" in evidence else []
     came += [str(evidence[name]) for name in ("error", "answer") if evidence.get(name)]
     lines.append("what came back: " + ("; ".join(came) or str(evidence.get("message") or "nothing")))
+    lines += [
+        f"this answer holds the id {one}: `clipspool attach {job_id} {shlex.quote(one)}`"
+        for one in evidence.get("maybe_task_ids", ())
+    ]
     before, after = evidence.get("balance_before"), evidence.get("balance_after")
     if before:
         lines.append(f"the account had {_amount(before)} before")

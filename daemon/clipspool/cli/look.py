@@ -167,7 +167,7 @@ def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
         if name in hidden or value in (None, "", []):
             continue
         facts.add_row(Text(name, "dim"), Text(readable(str(value))))
-    for line in evidence_lines(shown["submitted_at"], shown["evidence"]):
+    for line in evidence_lines(shown["submitted_at"], shown["evidence"], shown["id"]):
         facts.add_row(Text("evidence", "bold"), Text(readable(line)))
     for name in ("request", "error", "media"):
         for key, value in (shown[name] or {}).items():

@@ -5,6 +5,7 @@ The values are those of `status --json` and `jobs --json`. Every line fits the w
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -87,7 +88,9 @@ def commands_for(job: Mapping[str, Any]) -> tuple[str, ...]:
     """Give what a person may type for a job that waits for one, or that failed; empty for others."""
     if job["state"] == "failed":
         return (f"clipspool show {job['id']}", f"clipspool retry {job['id']}")
-    return tuple(f"clipspool {one.format(id=job['id'])}" for one in _COMMANDS.get(job["held"] or "", ()))
+    task_id = next(iter(job.get("maybe_task_ids", ())), "TASK_ID")
+    typed = (one.format(id=job["id"]) for one in _COMMANDS.get(job["held"] or "", ()))
+    return tuple(f"clipspool {one.replace('TASK_ID', shlex.quote(task_id))}" for one in typed)
 
 
 def draw(view: View, width: int, height: int | None = None, *, ascii_only: bool = False) -> list[Text]:

@@ -9,7 +9,7 @@ from typing import Any
 from clipspool.intake.names import readable
 from clipspool.job import Held, Job, Paid, State
 from clipspool.orders import may_approve, may_attach, may_cancel, may_retry
-from clipspool.views import Conditions, job_json
+from clipspool.views import Conditions, job_json, maybe_task_ids
 from clipspool.web.films import delivered
 from clipspool.web.snapshot import waits
 from clipspool.web.timing import Timing
@@ -96,6 +96,8 @@ def _evidence(job: Job) -> str:
         said.append(f"at {str(sent_at)[:19].replace('T', ' ')} UTC")
     if status := evidence.get("http_status"):
         said.append(f"answered with HTTP {status}")
+    if found := maybe_task_ids(job):
+        said.append(f"this answer holds the id {found[0]}")
     return ", ".join(said)
 
 
