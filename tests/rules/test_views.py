@@ -202,5 +202,6 @@ def test_what_is_known_of_a_lost_answer_is_told_in_sentences():
 def test_a_balance_is_told_to_the_last_digit_for_one_task_is_little_of_it(amount, words):
     look = {"at": "2026-11-22T10:00:04Z", "amount": amount, "unit": "USD"}
     assert (
-        evidence_lines(None, {"balance_after": look}, "clip1")[-1] == f"the account had {words} (2026-11-22T10:00:04Z)"
+        evidence_lines(None, {"balance_after": look}, "clip1")[-1]
+        == f"the account had {words} (2026-11-22T10:00:04Z)"
     )
