@@ -108,7 +108,7 @@ def test_no_surface_that_is_built_of_a_job_shows_a_signed_address(signed):
         provenance(job, clip, result, "a.mp4", 0.0).decode(),
         error_note(clip, [job]).decode(),
         str(entry_json(entry)),
-        str(evidence_lines(None, job.task.evidence)),
+        str(evidence_lines(None, job.task.evidence, job.id)),
         readable(f"a note about {signed}"),
     ]
     for text in shown:
