@@ -10,6 +10,8 @@ from functools import cached_property
 _PATH_LETTER = r"[^\s\"'`,;:()<>|]"
 """What goes on with a path inside a sentence; one with spaces in it is told by its beginning."""
 
+_WINDOWS = re.compile(r"[A-Za-z]:|\\\\|//")
+
 
 @dataclass(frozen=True)
 class Places:
@@ -27,6 +29,25 @@ class Places:
         known = "|".join(re.escape(here) for here, _ in self._sorted)
         return re.compile(rf"(?<![\w/.-])(?:{known})(?![\w.-])(?:/{_PATH_LETTER}*)?")
 
+    @property
+    def are_windows(self) -> bool:
+        """Whether editors know a folder as a drive or a share of Windows."""
+        return any(_WINDOWS.match(there) for there in self.names.values())
+
+    def meant(self, there: str) -> tuple[str, ...]:
+        """Give the absolute paths here that an editor's path may mean; none of them is looked at.
+
+        `there` has `/` between its parts. Drives, shares and Apple's volumes know no letter case; what lies
+        below them is left as it is written. The longest folder that fits comes first.
+        """
+        found = []
+        for here, known in self.names.items():
+            begin = _with_slashes(known).rstrip("/")
+            head, rest = there[: len(begin)], there[len(begin) :]
+            if head.casefold() == begin.casefold() and rest.startswith("/"):
+                found.append((len(begin), f"{here.rstrip('/')}/{rest.lstrip('/')}"))
+        return tuple(path for _, path in sorted(found, key=lambda pair: -pair[0]))
+
     def path(self, here: str) -> str:
         """Give a whole path as the editors know it; unchanged where no folder of the map holds it."""
         for known, there in self._sorted:
@@ -42,6 +63,14 @@ class Places:
         if not self.names or "/" not in message:
             return message
         return self._in_text.sub(lambda found: self.path(found[0]), message)
+
+
+def _with_slashes(there: str) -> str:
+    """Spell what editors call a folder with `/` between its parts, a share as `//nas/share`."""
+    path = there.replace("\\", "/")
+    if host := re.match(r"(?:smb|cifs|afp|file)://([^/]+@)?(.*)", path, re.IGNORECASE):
+        path = f"//{host[2]}" if not host[2].startswith("/") else host[2]
+    return path
 
 
 AS_THEY_ARE = Places()

@@ -18,6 +18,7 @@ from clipspool.adopt import left_behind, survey
 from clipspool.intake.terms import InboxChanged, Unsure
 from clipspool.intake.watch import Watch
 from clipspool.job import Problem, Reference
+from clipspool.places import Places
 from clipspool.root import Root, Unavailable
 from clipspool.work import Manifest
 from fakes import a_clip, a_job
@@ -364,6 +365,37 @@ def test_reference_images_are_copied_and_stay_where_they_are(bench):
     work = b.path / ".clipspool/work" / accepted.clip.id
     assert ((work / "ref-0.png").read_bytes(), (work / "ref-1.webp").read_bytes()) == (b"png", b"webp")
     assert b.lying() == ["beside.jpg", "day/b.webp", "looks/winter.PNG"]
+
+
+def test_a_reference_is_found_by_the_path_that_the_editors_machine_has_for_it(tmp_path):
+    b = Bench(tmp_path / "bay", places=Places({str(tmp_path / "bay"): "Z:\\bay"}))
+    b.write("refs/look one.jpg", b"image")
+    for name, entry in [
+        ("a", r"refs\look one.jpg"),
+        ("b", r"z:\bay\refs\look one.jpg"),
+        ("c", "refs/look%20one.jpg"),
+    ]:
+        b.drop(f"{name}.mp4", sidecar=SIDECAR + f"references = ['{entry}']\n")
+    b.settle()
+    assert sorted(b.paths) == ["a.mp4", "b.mp4", "c.mp4"]
+    for accepted in b.accepted:
+        assert accepted.jobs[0].request.references[0].name == "refs/look one.jpg"
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (r"C:\Users\me\look.jpg", r"put the image into `Z:\bay` and write its name alone"),
+        ("{home}/refs/look.jpg", "write it from this inbox on: `refs/look.jpg`"),
+    ],
+)
+def test_a_reference_elsewhere_is_told_with_the_folder_that_is_right(tmp_path, entry, said):
+    b = Bench(tmp_path / "bay", places=Places({str(tmp_path / "bay"): "Z:\\bay"}))
+    b.write("refs/look.jpg", b"image")
+    b.drop("a.mp4", sidecar=SIDECAR + f"references = ['{entry.format(home=tmp_path / 'bay')}']\n")
+    b.settle()
+    assert said in b.note("a.mp4")
+    b.inbox.stop()
 
 
 def test_a_missing_reference_is_a_problem_until_it_comes(bench):

@@ -225,12 +225,12 @@ class Examination:
         found: dict[Wanted, Reference] = {}
         files: dict[Rel, str] = {}
         for wanted in dict.fromkeys(w for draft in made for w in draft.references if not w.is_address):
-            path = next((path for path in wanted.paths() if self._entry(path) is not None), wanted.entry)
-            image = self._entry(path)
-            if trouble := _unusable(image):
-                problems.append(
-                    Problem(f"names `{readable(path)}`, {trouble}", key="references", file=wanted.file)
-                )
+            paths = wanted.paths(self._rules.places, str(self._root.path))
+            path = next((path for path in paths if self._entry(path) is not None), "")
+            image = self._entry(path) if path else None
+            if trouble := _unusable(image) if paths else self._elsewhere(wanted):
+                named = readable(path or wanted.entry)
+                problems.append(Problem(f"names `{named}`, {trouble}", key="references", file=wanted.file))
             elif image is not None and not image.is_settled:
                 due = image.since + self._rules.sidecar_wait_seconds
                 trouble = "empty" if image.is_empty else "still changing"
@@ -240,6 +240,16 @@ class Examination:
                 file = files.setdefault(path, f"{REFERENCE}{len(files)}{path[path.rindex('.') :].lower()}")
                 found[wanted] = Reference(name=path, file=file)
         return found
+
+    def _elsewhere(self, wanted: Wanted) -> str:
+        """Say which folder would be right for an image that does not lie in this inbox."""
+        home = self._rules.places.path(str(self._root.path))
+        inside = wanted.below(str(self._root.path))
+        if inside:
+            return f"a path of the server; write it from this inbox on: `{readable(inside)}`"
+        return (
+            f"which is not inside this inbox; put the image into `{readable(home)}` and write its name alone"
+        )
 
 
 def _unusable(image: Entry | None) -> str:

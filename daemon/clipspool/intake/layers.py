@@ -9,10 +9,11 @@ from unicodedata import normalize
 
 from clipspool.files import Rel, join
 from clipspool.intake.lines import line_of
-from clipspool.intake.references import is_address
+from clipspool.intake.references import is_absolute, is_address, is_inside, spellings
 from clipspool.intake.sidecar import Layer
 from clipspool.intake.slips import shorten
 from clipspool.job import Problem, Reference, Request, utc
+from clipspool.places import AS_THEY_ARE, Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,27 @@ class Wanted:
         """Whether it is an https address, so that there is no file to look for."""
         return is_address(self.entry)
 
-    def paths(self) -> tuple[Rel, ...]:
+    def paths(self, places: Places = AS_THEY_ARE, home: str = "") -> tuple[Rel, ...]:
         """Where the image may lie: beside the file that names it, else counted from the inbox's root.
 
+        A path of an editor's machine has one place, if `places` leads it into the inbox at `home`, absolute.
         A name that a Mac wrote may be decomposed (NFD), what is typed hardly ever is.
         """
-        entries = [self.entry, normalize("NFC", self.entry), normalize("NFD", self.entry)]
-        return tuple(dict.fromkeys(path for one in entries for path in (join(self.folder, one), one)))
+        found: list[Rel] = []
+        for entry in spellings(self.entry):
+            for one in (entry, normalize("NFC", entry), normalize("NFD", entry)):
+                if not is_absolute(one):
+                    found += [join(self.folder, one), one]
+                    continue
+                top = home.rstrip("/") + "/"
+                found += [path.removeprefix(top) for path in places.meant(one) if path.startswith(top)]
+        return tuple(path for path in dict.fromkeys(found) if is_inside(path))
+
+    def below(self, home: str) -> Rel:
+        """Give its path from the inbox on where it was spelled as this machine spells it; empty otherwise."""
+        path = spellings(self.entry)[0]
+        top = home.rstrip("/") + "/"
+        return path.removeprefix(top) if path.startswith(top) and is_inside(path.removeprefix(top)) else ""
 
 
 @dataclass(frozen=True, slots=True)
