@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from clipspool.events import Approved, Attached, CancelAsked, Cancelled, Event, Retried
+from clipspool.events import Approved, Attached, CancelAsked, Cancelled, Event, Parked, Retried
 from clipspool.intake.terms import Accepted
 from clipspool.job import Held, Job, State
 from clipspool.lifecycle import Stage
@@ -46,7 +46,28 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
             )
         return Retried(by, why)
 
-    return _each(scheduler, ids, one)
+    answers = _each(scheduler, ids, one)
+    return [
+        {**answer, **(_held_for_its_clip(scheduler, answer["id"]) if answer["done"] else {})}
+        for answer in answers
+    ]
+
+
+def _held_for_its_clip(scheduler: Scheduler, job_id: str) -> dict[str, Any]:
+    """Set a retried job aside whose clip costs more in all, what was paid before included, than a clip may.
+
+    The word that it is to be run again was given about one job; the limit is on the clip.
+    """
+    job = scheduler.journal.job(job_id)
+    if job is None or job.state is not State.QUEUED or job.held is not None:
+        return {}
+    cost = scheduler.journal.clip_cost(job.clip_id)
+    why = scheduler.picker.limits.is_clip_too_dear(cost, job.credits_estimated)
+    if not why:
+        return {}
+    scheduler.decide(job, Parked(Held.BUDGET, why))
+    scheduler.journal.flush()
+    return {"held": Held.BUDGET.value, "reason": why}
 
 
 def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> list[dict[str, Any]]:

@@ -134,6 +134,7 @@ def limits_of(settings: Settings) -> Limits:
         submissions_per_day=budget.submissions_per_day,
         credits_per_day=budget.credits_per_day,
         credits_per_job_max=budget.credits_per_job_max,
+        credits_per_clip_max=budget.credits_per_clip_max,
         inboxes=frozenset(inbox.name for inbox in settings.inbox),
     )
 

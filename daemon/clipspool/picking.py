@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from clipspool.brake import Brake
 from clipspool.job import Clip, Held, Job, State
-from clipspool.journal import Candidate, Journal, Spend
+from clipspool.journal import Candidate, ClipCost, Journal, Spend
 from clipspool.lifecycle import Stage, stage_of
 from clipspool.pacing import PollBudget
 from clipspool.workers import Lane, Workers
@@ -30,6 +30,8 @@ class Limits:
     submissions_per_day: int = 500
     credits_per_day: float | None = None
     credits_per_job_max: float | None = None
+    credits_per_clip_max: float | None = None
+    """What all jobs of a clip may cost together; unless set, no more than one job may."""
     inboxes: frozenset[str] | None = None
     """Those that are configured; None where nobody says."""
 
@@ -51,6 +53,18 @@ class Limits:
         if most is None or credits_estimated is None or credits_estimated <= most:
             return ""
         return f"it would cost about {credits_estimated:g} credits, and a job may cost {most:g}"
+
+    def is_clip_too_dear(self, cost: ClipCost, credits_estimated: float | None) -> str:
+        """Say why a person has to look at what a clip costs in all; empty when not.
+
+        Variants and retries are paid one by one: a limit on each alone would let any sum pass. One whose
+        price is not known yet counts as much as the job at hand.
+        """
+        most = self.credits_per_job_max if self.credits_per_clip_max is None else self.credits_per_clip_max
+        total = cost.total(credits_estimated or 0.0)
+        if most is None or total <= most:
+            return ""
+        return f"{cost.in_words(credits_estimated or 0.0)}, and a clip may cost {most:g}"
 
 
 @dataclass(slots=True)
@@ -198,7 +212,7 @@ class Picker:
             if room[stage] <= 0 or not self._share(shares, one.inbox, stage):
                 continue
             if stage is Stage.SUBMIT and not one.approved:
-                if why := self.limits.is_too_dear(one.credits_estimated):
+                if why := self._is_too_dear(one):
                     too_dear.append((one, why))
                     continue
                 if why := self.limits.day_is_spent(spend, one.credits_estimated or 0.0):
@@ -213,6 +227,13 @@ class Picker:
         jobs = self._journal.load([one.id for _, one in chosen] + [one.id for one, _ in too_dear])
         picks.stages += [(stage, jobs[one.id]) for stage, one in chosen]
         picks.parked += [(jobs[one.id], Held.BUDGET, why) for one, why in too_dear]
+
+    def _is_too_dear(self, one: Candidate) -> str:
+        limits = self.limits
+        if limits.credits_per_job_max is None and limits.credits_per_clip_max is None:
+            return ""
+        why = limits.is_too_dear(one.credits_estimated)
+        return why or limits.is_clip_too_dear(self._journal.clip_cost(one.clip_id), one.credits_estimated)
 
     def _queues(
         self, now: float, wanted: int, retiring: Mapping[str, str], approved_only: bool

@@ -420,6 +420,61 @@ def test_a_job_that_is_too_dear_waits_for_a_person_and_the_others_go_on(open_des
     assert desk.shop.paid == ["clip1"]
 
 
+VARIANTS = ("_v1", "_v2", "_v3")
+
+
+def test_variants_that_together_cost_more_than_a_job_may_wait_for_a_person_all_of_them(open_desk):
+    desk = open_desk(credits_per_job_max=40.0)  # each is estimated at 15
+    desk.drop(variants=VARIANTS)
+    desk.turns(8)
+    assert [desk.job(f"clip1-v{n}").held for n in (1, 2, 3)] == [Held.BUDGET] * 3
+    assert (
+        "the 3 jobs of this clip would cost about 45 credits in all, and a clip may cost 40"
+        in desk.job("clip1-v1").reason
+    )
+    assert desk.shop.paid == []
+    desk.order(operator.approve, ["clip1-v2"], "ann")
+    desk.turns(5)
+    assert desk.shop.paid == ["clip1-v2"], "one word is about one job"
+
+
+def test_a_clip_may_cost_more_than_a_job_where_the_operator_says_so(open_desk):
+    desk = open_desk(credits_per_job_max=20.0, credits_per_clip_max=45.0)
+    desk.drop(variants=VARIANTS)
+    desk.drop("dear", credits_estimated=None, variants=(*VARIANTS, "_v4"))
+    desk.turns(8)
+    assert sorted(desk.shop.paid) == ["clip1-v1", "clip1-v2", "clip1-v3"]
+    assert desk.job("dear-v1").held is Held.BUDGET
+
+
+def test_what_was_paid_before_a_retry_counts_for_the_clip(open_desk):
+    desk = open_desk(credits_per_clip_max=20.0)
+    desk.shop.say[Stage.POLL].append(Failed(Error("INTERNAL", "it fell over")))
+    desk.drop()
+    desk.until(S.FAILED)
+    (answer,) = desk.order(operator.retry, ["clip1"], "ann")
+    assert (answer["done"], answer["held"]) == (True, "budget")
+    assert (
+        "about 30 credits in all, 15 of them for what was sent before, and a clip may cost 20"
+        in answer["reason"]
+    )
+    desk.turns(5)
+    assert desk.shop.paid == ["clip1"]
+    desk.order(operator.approve, ["clip1"], "ann")
+    desk.turns(5)
+    assert desk.shop.paid == ["clip1", "clip1"]
+
+
+def test_a_retry_within_what_a_clip_may_cost_goes_at_once(open_desk):
+    desk = open_desk(credits_per_clip_max=30.0)
+    desk.shop.say[Stage.POLL].append(Failed(Error("INTERNAL", "it fell over")))
+    desk.drop()
+    desk.until(S.FAILED)
+    assert "held" not in desk.order(operator.retry, ["clip1"], "ann")[0]
+    desk.turns(5)
+    assert desk.shop.paid == ["clip1", "clip1"]
+
+
 def test_an_approved_job_goes_although_the_day_is_spent(open_desk):
     desk = open_desk(submissions_per_day=0)
     desk.drop()

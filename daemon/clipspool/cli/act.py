@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clipspool.cli.group import EXIT_FAILED, Context, command, consent, fail, say
+
+if TYPE_CHECKING:
+    from clipspool.job import Job
+    from clipspool.journal import Journal
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 why_option = click.option("--why", metavar="TEXT", default="", help="The reason, for the history.")
@@ -32,7 +36,7 @@ def retry(
     settings = context.settings()
     from clipspool.cli.desk import Desk, operator_name
     from clipspool.cli.reading import open_to_read
-    from clipspool.job import Job, Paid, State
+    from clipspool.job import Paid, State
 
     with open_to_read(settings) as journal:
         if failed:
@@ -86,19 +90,62 @@ def attach(context: Context, job: str, task_id: str, *, why: str, yes: bool) -> 
 
 
 @command()
-@click.argument("jobs", nargs=-1, required=True)
+@click.argument("jobs", nargs=-1)
+@click.option("--inbox", metavar="N", help="All that is held for its price or as a duplicate in this inbox.")
+@click.option("--folder", metavar="F", help="With --inbox: only what was dropped in this folder of it.")
 @why_option
 @yes_option
-def approve(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> None:
-    """Let jobs go that are held: for their price, the day's limits, as duplicates or as poison."""
-    _act(
-        context,
-        "approve",
-        f"Let {', '.join(jobs)} go? It will be paid for.",
-        yes=yes,
-        ids=list(jobs),
-        why=why,
-    )
+def approve(
+    context: Context, jobs: Sequence[str], *, inbox: str | None, folder: str | None, why: str, yes: bool
+) -> None:
+    """Let jobs go that are held: for their price, the day's limits, as duplicates or as poison.
+
+    What they cost in all is told first.
+    """
+    if bool(jobs) == bool(inbox) or (folder and not inbox):
+        raise click.UsageError("name jobs, or say --inbox N (with --folder F to choose among its jobs)")
+    settings = context.settings()
+    from clipspool.cli.desk import Desk, operator_name
+    from clipspool.cli.reading import open_to_read
+
+    with open_to_read(settings) as journal:
+        if inbox:
+            chosen = _held_in(journal, inbox, folder)
+        else:
+            chosen = [job for job in map(journal.job, dict.fromkeys(jobs)) if job is not None]
+        question = _approval(chosen, journal)
+    names = [job.id for job in chosen] if inbox else list(jobs)
+    if not names:
+        say(f"Nothing is held for its price or as a duplicate in {folder or inbox}.")
+        return
+    consent(question, yes=yes)
+    with Desk(settings) as desk:
+        _report(desk.do("approve", ids=names, by=operator_name(), why=why))
+
+
+def _held_in(journal: Journal, inbox: str, folder: str | None) -> list[Job]:
+    from clipspool.job import Held, State
+
+    within = f"{folder.strip('/')}/" if folder else ""
+    return [
+        job
+        for job in journal.find(states=(State.QUEUED,))
+        if job.inbox == inbox and job.held in {Held.BUDGET, Held.DUPLICATE} and job.path.startswith(within)
+    ]
+
+
+def _approval(chosen: Sequence[Job], journal: Journal) -> str:
+    """Ask for a word on jobs, with the total of what they cost, and what their clips cost with it."""
+    known = [job.credits_estimated for job in chosen if job.credits_estimated is not None]
+    question = f"Let {len(chosen)} job{'s' * (len(chosen) != 1)} go?"
+    if known:
+        question += f" About {sum(known):g} credits in all will be paid for."
+    if len(known) < len(chosen):
+        question += f" The price of {len(chosen) - len(known)} of them is not known."
+    spent = sum(journal.clip_cost(clip_id).spent for clip_id in {job.clip_id for job in chosen})
+    if spent:
+        question += f" About {spent:g} credits were spent for the same clips before."
+    return question
 
 
 @command()
@@ -166,7 +213,10 @@ def _change(context: Context, name: str, inbox: str | None) -> None:
 def _report(answers: Sequence[dict[str, Any]]) -> None:
     for answer in answers:
         if answer["done"]:
-            say(f"{answer['id']} is {answer['state']} now.")
+            held = (
+                f", and held: {answer['reason']} (`clipspool approve` lets it go)" if "held" in answer else ""
+            )
+            say(f"{answer['id']} is {answer['state']} now{held}.")
         else:
             say(f"{answer['id']}: nothing was done, {answer['why']}.", err=True)
     if not all(answer["done"] for answer in answers):

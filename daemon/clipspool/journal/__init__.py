@@ -5,14 +5,16 @@
 `migrations/` holds the numbered steps.
 """
 
+from clipspool.journal.costs import ClipCost, Spend
 from clipspool.journal.database import JournalError, Lock
 from clipspool.journal.journal import Journal
 from clipspool.journal.lookup import UNDER_WAY, DaySpent, Filter, Look, Lookup, Page
-from clipspool.journal.questions import Candidate, Entry, Spend, Tally
+from clipspool.journal.questions import Candidate, Entry, Tally
 
 __all__ = [
     "UNDER_WAY",
     "Candidate",
+    "ClipCost",
     "DaySpent",
     "Entry",
     "Filter",

@@ -13,12 +13,11 @@ from sqlalchemy import RowMapping
 
 from clipspool.durations import Seen
 from clipspool.job import Clip, Job, State
+from clipspool.journal.costs import IS_SPENT, ClipCost, Spend, cost_of
 from clipspool.journal.rows import IS_CURRENT, read_clip, read_job, select_clips, select_jobs, to_json
 from clipspool.journal.tables import clips, events, facts, jobs, tasks
 
 _SAME_MAX = 20
-IS_SPENT = sa.or_(tasks.c.task_id.is_not(None), jobs.c.paid != "no", jobs.c.state == "submitting")
-"""Whether a task counts as spent: it was made, or it may have been, or its request is on the way."""
 _IN_QUEUE = sa.text("jobs.state = 'queued' AND jobs.held IS NULL")  # to the letter, for the partial index
 _QUEUE = (
     sa.select(
@@ -104,14 +103,6 @@ _TO_RETIRE_IDS = (
 _TO_RETIRE = sa.select(sa.func.group_concat(_TO_RETIRE_IDS.subquery().c.id))
 _CLIPS = select_clips.where(clips.c.id.in_(sa.bindparam("ids", expanding=True)))
 _JOBS_OF = select_jobs.where(jobs.c.clip_id.in_(sa.bindparam("ids", expanding=True))).order_by(jobs.c.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """What was submitted since a moment: tasks, and credits charged or, until known, estimated."""
-
-    submissions: int = 0
-    credits: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +296,10 @@ class Questions:
             )
         ).one()
         return Spend(row[0], row[1])
+
+    def clip_cost(self, clip_id: str) -> ClipCost:
+        """Add up what a clip's jobs cost."""
+        return cost_of(self._connection, clip_id)
 
     def count(self) -> Counter[State]:
         """Count the jobs by state."""

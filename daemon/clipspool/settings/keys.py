@@ -168,6 +168,8 @@ class BudgetSettings(Part):
 
     credits_per_day: Credits | None = None
     credits_per_job_max: Credits | None = None
+    credits_per_clip_max: Credits | None = None
+    """Of all jobs of a clip, retries included; unless set it is `credits_per_job_max`."""
     submissions_per_day: Annotated[int, Field(ge=1, le=10_000_000), Number] = 500
 
 
