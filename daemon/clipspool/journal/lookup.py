@@ -15,9 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from clipspool.job import TERMINAL, Clip, Job, State
+from clipspool.journal.costs import IS_SPENT
 from clipspool.journal.database import open_engine
 from clipspool.journal.journal import Journal
-from clipspool.journal.costs import IS_SPENT
 from clipspool.journal.questions import Entry
 from clipspool.journal.rows import read_job, select_jobs
 from clipspool.journal.tables import jobs, tasks
