@@ -6,6 +6,7 @@ from collections import Counter, defaultdict, deque
 from dataclasses import replace
 
 from clipspool.bay import Bay
+from clipspool.claims import claim
 from clipspool.departures import Departures
 from clipspool.events import Cancelled, Delivered, Fetched, Postponed, Prepared, TaskCreated, TaskSucceeded
 from clipspool.intake.terms import Accepted
@@ -17,7 +18,7 @@ from clipspool.picking import Limits
 from clipspool.provider import Created, Cut, Download, Fault, FaultOf, Look, NotSent, TaskStatus
 from clipspool.root import Root
 from clipspool.scheduler import Scheduler
-from clipspool.work import Manifest, claim
+from clipspool.work import Manifest
 from clipspool.workers import Ready
 from patience import patient
 

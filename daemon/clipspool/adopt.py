@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from clipspool.claims import finish_claim, is_claimed, is_in_work, put_back
 from clipspool.events import Event, Interrupted, TaskCreated, Unsent
 from clipspool.failpoint import reach
 from clipspool.files import OURS, NotRegular, join
@@ -25,7 +26,6 @@ from clipspool.work import (
     WORK,
     Manifest,
     clear_away,
-    finish_claim,
     folder_of,
     keep_references,
     read_manifest,
@@ -56,6 +56,8 @@ class Survey:
     """Accepted by another journal: another machine's, or one that was lost."""
     damaged: tuple[str, ...] = ()
     """Folders whose manifest cannot be read; a clip in them is kept."""
+    cut: tuple[Clip, ...] = ()
+    """Clips under a hidden name whose claim by another journal is not finished, or was cut short."""
 
 
 def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
@@ -67,6 +69,7 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
     ours: list[Found] = []
     foreign: list[Found] = []
     damaged: list[str] = []
+    cut: list[Clip] = []
     try:
         names = sorted(root.names(WORK))
     except FileNotFoundError:
@@ -83,11 +86,11 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
             else:
                 damaged.append(name)
             continue
-        if not root.exists(join(folder_of(name), manifest.clip.source)):
+        if not is_in_work(root, manifest.clip):
             if manifest.journal == journal_id:
-                if root.exists(join(FAILED, manifest.clip.path)):
-                    keep_references(root, manifest.clip)  # a crash came before its work folder was swept
-                clear_away(root, name)
+                _clear_unclaimed(root, manifest.clip)
+            elif is_claimed(root, manifest.clip):
+                cut.append(manifest.clip)
             continue
         try:
             lines = notes(root, name)
@@ -98,7 +101,28 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
         reach("adopted")
         found = Found(manifest.clip, tuple(_as_noted(job, lines) for job in manifest.jobs))
         (ours if manifest.journal == journal_id else foreign).append(found)
-    return Survey(tuple(ours), tuple(foreign), tuple(damaged))
+    return Survey(tuple(ours), tuple(foreign), tuple(damaged), tuple(cut))
+
+
+def _clear_unclaimed(root: Root, clip: Clip) -> None:
+    """Clear away a work folder of this journal that its clip never reached, or has left."""
+    # Under its hidden name a clip was never entered in the journal, so nothing was sent for it.
+    if is_claimed(root, clip) and not _is_put_back(root, clip):
+        return
+    if root.exists(join(FAILED, clip.path)):
+        keep_references(root, clip)  # a crash came before its work folder was swept
+    clear_away(root, clip.id)
+
+
+def _is_put_back(root: Root, clip: Clip) -> bool:
+    try:
+        put_back(root, clip)
+    except Unavailable:
+        raise
+    except OSError as error:  # the rescan tries again
+        log.warning("claim_not_settled", inbox=clip.inbox, clip=clip.path, why=error.strerror or str(error))
+        return False
+    return True
 
 
 def left_behind(inbox: str, root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:
@@ -107,11 +131,11 @@ def left_behind(inbox: str, root: Root, journal_id: str, known: set[str]) -> Seq
     Raises OSError.
     """
     found = survey(inbox, root, journal_id, known)
-    if found.foreign:
+    if found.foreign or found.cut:
         log.warning(
             "foreign_work_found",
             inbox=inbox,
-            clips=len(found.foreign),
+            clips=len(found.foreign) + len(found.cut),
             why="accepted by another journal: another machine's, or one that was lost",
         )
     for folder in found.damaged:
@@ -236,10 +260,15 @@ def adoptable(
     was taken from this journal stays with its taker: `entered` says which clips it has, retired ones too, and
     a clip is entered once.
     """
-    foreign = {one.clip.id for one in survey(inbox, root, journal_id, known).foreign}
+    before = survey(inbox, root, journal_id, known)
+    foreign = {one.clip.id for one in before.foreign} | {clip.id for clip in before.cut}
     told = foreign - set(entered(foreign))
     for clip_id in told:
         take_over(root, clip_id, journal_id)
+    for clip in before.cut:
+        # In the inbox again it is accepted anew; a daemon that still finishes its copy finds it taken over.
+        if clip.id in told and is_claimed(root, clip) and _is_put_back(root, clip):
+            clear_away(root, clip.id)
     found = survey(inbox, root, journal_id, known)
     # What was accepted since then is the others' still: they were not told.
     taken = [one for one in found.foreign if one.clip.id in told]

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 NAMES = (
     "accepting",
+    "claimed",
+    "copied",
     "accepted",
     "committed",
     "begun",
@@ -29,7 +31,8 @@ NAMES = (
     "migrate-copied",
     "migrated",
 )
-"""In the order of a clip's life. `accepting`: its work folder stands; `accepted`: it lies there;
+"""In the order of a clip's life. `accepting`: its work folder stands; `claimed`: it has its hidden
+name, to be copied; `copied`: a copy is whole, and its original still there; `accepted`: it lies in work;
 `committed`: a turn is durable, and nothing was let out yet; `begun`, `adopted`: in recovery;
 `intent`: it is in the journal; `noted`: and in the work folder; `leaving`: its first byte is sent next;
 `sent`: all bytes left; `created`: the task id was heard; `task-noted`; `fetched`, `reused`: a result is

@@ -13,7 +13,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 
@@ -26,6 +26,9 @@ NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
 _RESERVED_SECONDS = 60.0
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+CLAIMED = re.compile(r"\.claimed-([0-9a-zA-Z]+)-(.+)", re.DOTALL)
+"""The hidden name of a clip or sidecar on its way into its work folder: the clip's id, and its own name."""
+_NAME_BYTES_MAX = 255
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Rel = str
@@ -75,15 +78,19 @@ _OPENAT2 = 437
 
 
 def open_beneath(root: int, names: list[str]) -> int:
-    """Open a folder below an open one, following no link: at once where the kernel can, else step by step."""
+    """Open a folder below an open one, following no link: at once where the kernel can, else step by step.
+
+    Step by step also where one is missing: another machine may have made it, and NFS knows that only after
+    the folder around it was opened.
+    """
     path = os.fsencode("/".join(names))
     fd: int = _libc.syscall(_OPENAT2, root, path, ctypes.byref(_BENEATH), ctypes.sizeof(_BENEATH))
     if fd >= 0:
         return fd
     trouble = ctypes.get_errno()
-    if trouble not in {errno.ENOSYS, errno.EPERM, errno.EAGAIN, errno.EINVAL}:
+    if trouble not in {errno.ENOSYS, errno.EPERM, errno.EAGAIN, errno.EINVAL, errno.ENOENT}:
         raise OSError(trouble, os.strerror(trouble), "/".join(names))
-    fd = os.dup(root)
+    fd = os.open(".", FOLDER_FLAGS, dir_fd=root)
     for name in names:
         try:
             below = os.open(name, FOLDER_FLAGS, dir_fd=fd)
@@ -110,6 +117,19 @@ def temporary_name() -> str:
 def is_temporary(name: str) -> bool:
     """Say whether a name is one that `temporary_name` makes."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def claimed_name(clip_id: str, name: str) -> str:
+    """Name a claimed file in its own folder; of a long name the end, with its suffix, is what is kept."""
+    begin = f".claimed-{clip_id}-"
+    while len(os.fsencode(begin + name)) > _NAME_BYTES_MAX:
+        name = name[1:]
+    return begin + name
+
+
+def is_claimed_name(name: str) -> bool:
+    """Say whether a name is one that `claimed_name` makes."""
+    return name.startswith(".claimed-") and CLAIMED.fullmatch(name) is not None
 
 
 def open_regular(name: str, folder: int) -> FileIO:
@@ -161,36 +181,71 @@ def sync_folder(fd: int) -> None:
             raise
 
 
+def lies(name: str, folder: int) -> bool:
+    """Tell whether a name is in an open folder, as its file server has it at this moment.
+
+    NFS remembers for half a minute that a name was not there, and looks again once the folder is opened.
+    """
+    with opened(os.open(".", FOLDER_FLAGS, dir_fd=folder)) as fresh:
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=fresh, follow_symlinks=False)
+            return True
+        return name in os.listdir(fresh)
+
+
+def take(name: str, folder: int, to_name: str, to_folder: int) -> None:
+    """Rename to a name that nobody else can have: of many who try, the file server lets exactly one succeed.
+
+    A plain rename, for it alone is decided by the server: NFS lets two clients link one file. An error proves
+    nothing where an answer was lost and the call was made again, so the target is looked at first.
+    """
+    try:
+        os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
+    except OSError:
+        if not lies(to_name, to_folder):
+            raise
+
+
 def rename_new(name: str, folder: int, to_name: str, to_folder: int) -> None:
-    """Rename without replacing; raises FileExistsError.
+    """Rename a file of ours without replacing any; raises FileExistsError, and EXDEV between file systems.
 
     renameat2 where the file system has it (ext4, xfs, btrfs, tmpfs, SMB), else link and unlink (NFS), else a
-    look before the rename, under a reservation that all of ours heed.
+    look before the rename, under a reservation that all of ours heed. Which way there is, no error number
+    tells for sure, so whatever one way answers, the next is tried.
     """
     code = _libc.renameat2(folder, os.fsencode(name), to_folder, os.fsencode(to_name), _RENAME_NOREPLACE)
     if code == 0:
         return
     trouble = ctypes.get_errno()
-    if trouble not in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}:
-        raise OSError(trouble, os.strerror(trouble), name, None, to_name)
+    try:
+        if trouble in {errno.EEXIST, errno.EXDEV}:
+            raise OSError(trouble, os.strerror(trouble), name, None, to_name)
+        _link_and_unlink(name, folder, to_name, to_folder)
+    except OSError:
+        # A file server that is asked again, its answer being lost, refuses what it has done.
+        if lies(name, folder) or not lies(to_name, to_folder):
+            raise
+
+
+def _link_and_unlink(name: str, folder: int, to_name: str, to_folder: int) -> None:
     try:
         os.link(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder, follow_symlinks=False)
-    except FileExistsError:
-        # A file server that is asked again, its answer being lost, refuses what it has done.
-        if not _is_same(name, folder, to_name, to_folder):
-            raise
     except OSError as error:
-        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}:
-            raise
-        with _reserved(to_name, to_folder):
-            os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
-        return
+        if not _is_same(name, folder, to_name, to_folder):
+            if isinstance(error, FileExistsError | FileNotFoundError) or error.errno == errno.EXDEV:
+                raise
+            with _reserved(to_name, to_folder):
+                os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
+            return
     unlink(name, folder)
 
 
 def _is_same(name: str, folder: int, to_name: str, to_folder: int) -> bool:
-    one = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    other = os.stat(to_name, dir_fd=to_folder, follow_symlinks=False)
+    try:
+        one = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        other = os.stat(to_name, dir_fd=to_folder, follow_symlinks=False)
+    except OSError:
+        return False
     # Where case does not count, one name may be both.
     return one.st_nlink > 1 and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
@@ -230,12 +285,13 @@ def sha256_of(file: FileIO) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_bytes(source: FileIO, target: FileIO) -> str:
-    """Copy to the end, and give the SHA-256 of what was copied."""
+def copy_bytes(source: FileIO, target: FileIO, beat: Callable[[], object] = lambda: None) -> str:
+    """Copy to the end, and give the SHA-256 of what was copied; `beat` is called after each megabyte."""
     digest = hashlib.sha256()
     while chunk := source.read(CHUNK):
         digest.update(chunk)
         write_all(target, chunk)
+        beat()
     return digest.hexdigest()
 
 

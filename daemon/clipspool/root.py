@@ -21,12 +21,12 @@ from pathlib import Path
 
 import tomli_w
 
+from clipspool import moves
 from clipspool.files import (
     FOLDER_FLAGS,
     NEW_FLAGS,
     OURS,
     Rel,
-    copy_bytes,
     is_temporary,
     join,
     name_of,
@@ -38,7 +38,6 @@ from clipspool.files import (
     parts,
     rename_new,
     rename_over,
-    sha256_of,
     sync_and_close,
     sync_folder,
     temporary_name,
@@ -384,16 +383,25 @@ class Root:
             write_all(file, data)
 
     def move(self, rel: Rel, to: Root, to_rel: Rel, *, is_last: bool = True) -> None:
-        """Rename a file, durably, without ever replacing one.
+        """Move a file of ours, durably, without ever replacing one: renamed, or copied and removed.
 
         The target's folder is synced: a file system that keeps a journal has both ends of a rename or none.
         Not `is_last`: the move that follows into the same folder does it. Raises FileExistsError when the
-        name is taken, OSError with EXDEV between file systems.
+        name is taken.
         """
         with self.folder(parent(rel)) as source, to.folder(parent(to_rel), make=True) as target:
-            rename_new(name_of(rel), source, name_of(to_rel), target)
+            moves.move(name_of(rel), source, name_of(to_rel), target, to.create_in)
             if is_last:
                 sync_folder(target)
+
+    def publish(self, rel: Rel, to: Root, to_rel: Rel) -> None:
+        """Give a result its name in an outbox, durably, without ever replacing one or showing less than all.
+
+        Raises FileExistsError when the name is taken.
+        """
+        with self.folder(parent(rel)) as source, to.folder(parent(to_rel), make=True) as target:
+            moves.publish(name_of(rel), source, name_of(to_rel), target, to.create_in)
+            sync_folder(target)
 
     def finish_move(self, rel: Rel, to_rel: Rel) -> bool:
         """Take the first name away where a move by link and unlink (NFS) was cut between the two.
@@ -420,22 +428,8 @@ class Root:
 
         The bytes pass through a temporary name in the target's folder. Raises FileExistsError.
         """
-        temporary = temporary_name()
-        with self.open(rel) as source, to.folder(parent(to_rel), make=True) as folder:
-            try:
-                with to.create_in(temporary, folder) as target:
-                    digest = copy_bytes(source, target)
-                    sync_and_close(target)
-                with open_regular(temporary, folder) as again:
-                    if sha256_of(again) != digest:
-                        raise OSError(errno.EIO, f"the copy of {name_of(rel)} does not read back as written")
-                rename_new(temporary, folder, name_of(to_rel), folder)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary, dir_fd=folder)
-                raise
-            sync_folder(folder)
-        return digest
+        with self.folder(parent(rel)) as source, to.folder(parent(to_rel), make=True) as target:
+            return moves.copy(name_of(rel), source, name_of(to_rel), target, to.create_in)
 
     def clear_temporaries(self, rel: Rel, names: Collection[str], now: float) -> None:
         """Remove what a crash left of half-written files of ours in a folder, an hour old or more."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import PurePosixPath
@@ -19,17 +18,12 @@ from typing import Any
 
 import tomli_w
 
-from clipspool.failpoint import reach
 from clipspool.files import (
     OURS,
     Rel,
     join,
     name_of,
     parent,
-    rename_new,
-    sync_and_close,
-    sync_folder,
-    write_all,
 )
 from clipspool.job import Clip, Job, Request, State
 from clipspool.root import Root
@@ -168,54 +162,6 @@ def _spell(rel: Rel) -> str:
 
 def _read(spelled: str) -> Rel:
     return os.fsdecode(bytes.fromhex(spelled[1:])) if spelled.startswith("\0") else spelled
-
-
-def claim(
-    root: Root,
-    manifest: Manifest,
-    references: Sequence[tuple[Rel, str]] = (),
-    look_last: Callable[[], None] = lambda: None,
-) -> None:
-    """Accept a clip: its work folder first, durable, then one rename for the clip and one for its sidecar.
-
-    `references` are (path in the inbox, name in the work folder): copied, not consumed. `look_last` is called
-    right before the clip's rename: making the folder takes a sync, and copies take their time. A crash leaves
-    the clip in the inbox or in work, whole. Raises FileNotFoundError when the clip or its sidecar went away,
-    FileExistsError when the id is taken.
-    """
-    clip = manifest.clip
-    home = folder_of(clip.id)
-    with root.folder(WORK, make=True) as work:
-        os.mkdir(clip.id, dir_fd=work)
-        with root.folder(home) as folder, root.folder(parent(clip.path)) as source:
-            with root.create_in(MANIFEST, folder) as file:
-                write_all(file, manifest.to_toml())
-                sync_and_close(file)
-            root.create_in(LEDGER, folder).close()
-            reach("accepting")
-            for path, name in references:
-                root.copy(path, root, join(home, name))
-            look_last()
-            rename_new(name_of(clip.path), source, clip.source, folder)
-            reach("accepted")
-            if clip.sidecar is not None and parent(clip.sidecar) == parent(clip.path):
-                rename_new(name_of(clip.sidecar), source, SIDECAR, folder)
-            # The manifest's name was there before the clip's: a file system that keeps a journal has both.
-            sync_folder(folder)
-            sync_folder(work)
-
-
-def finish_claim(root: Root, clip: Clip) -> None:
-    """Bring in the sidecar of a clip whose claim a crash cut short after the clip's own rename."""
-    home = folder_of(clip.id)
-    root.finish_move(clip.path, join(home, clip.source))
-    if clip.sidecar is None:
-        return
-    if root.exists(join(home, SIDECAR)):
-        root.finish_move(clip.sidecar, join(home, SIDECAR))
-        return
-    with suppress(FileNotFoundError, FileExistsError):
-        root.move(clip.sidecar, root, join(home, SIDECAR))
 
 
 def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:

@@ -1,13 +1,19 @@
 """A claim that meets trouble leaves the clip whole: in the inbox, or in work and told of."""
 
 import errno
+import os
+import threading
 
 import pytest
 
-from clipspool import work
+from clipspool import claims, moves
+from clipspool.claims import clip_id_of
+from clipspool.files import claimed_name
+from clipspool.intake.names import Kind, Names
 from clipspool.root import Root
-from clipspool.work import read_manifest
-from inboxes import SIDECAR, Bench
+from clipspool.work import Manifest, read_manifest
+from fakes import a_clip, a_job
+from inboxes import CLIP, SIDECAR, Bench
 
 
 @pytest.fixture
@@ -90,13 +96,13 @@ def test_what_is_exchanged_while_the_work_folder_is_made_is_not_taken_for_what_w
 
 
 def test_a_sidecar_that_goes_after_its_clip_was_taken_does_not_undo_the_claim(bench, monkeypatch):
-    real = work.rename_new
+    real = claims.take
 
     def vanish(name, *rest):
         real(name, *rest)
         (bench.path / "a.mp4.toml").unlink(missing_ok=True)
 
-    monkeypatch.setattr(work, "rename_new", vanish)
+    monkeypatch.setattr(claims, "take", vanish)
     bench.drop("a.mp4")
     bench.settle()
     assert bench.paths == ["a.mp4"]
@@ -104,34 +110,165 @@ def test_a_sidecar_that_goes_after_its_clip_was_taken_does_not_undo_the_claim(be
 
 @pytest.mark.parametrize("trouble", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE])
 def test_trouble_of_the_disk_leaves_the_clip_where_it_was_and_is_tried_again(bench, monkeypatch, trouble):
-    real = work.rename_new
+    real = claims.take
 
     def refuse(*_args):
         raise OSError(trouble, "trouble")
 
     bench.drop("a.mp4")
-    monkeypatch.setattr(work, "rename_new", refuse)
+    monkeypatch.setattr(claims, "take", refuse)
     bench.settle()
     assert bench.accepted == []
     assert work_folders(bench) == []
     assert bench.waiting()["a.mp4"].problem
     assert (bench.path / "a.mp4").exists()
-    monkeypatch.setattr(work, "rename_new", real)
+    monkeypatch.setattr(claims, "take", real)
     bench.look(30.0)
     assert bench.paths == ["a.mp4"]
     assert bench.lying() == []
 
 
+@pytest.fixture
+def pooled(monkeypatch):
+    """Refuse each rename between two folders, as a pool of disks or a nested mount does."""
+    real = os.rename
+
+    def refuse(name, to_name, *, src_dir_fd, dst_dir_fd):
+        if not os.path.samestat(os.fstat(src_dir_fd), os.fstat(dst_dir_fd)):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(name, to_name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "rename", refuse)
+
+
+@pytest.mark.usefixtures("pooled")
+def test_a_clip_on_another_disk_than_its_work_folder_is_copied_and_leaves_nothing_behind(bench):
+    source = bench.drop("card/a.mp4")
+    there = source.stat()
+    bench.settle()
+    (accepted,) = bench.accepted
+    home = bench.path / ".clipspool/work" / accepted.clip.id
+    assert (home / "clip.mp4").stat().st_mtime_ns == there.st_mtime_ns == accepted.clip.mtime_ns
+    assert (home / "clip.mp4").stat().st_ino != there.st_ino
+    assert (home / "sidecar.toml").read_text() == SIDECAR
+    assert bench.lying() == []
+    assert not list(bench.path.rglob("*.tmp"))
+
+
+@pytest.mark.usefixtures("pooled")
+def test_of_many_who_claim_a_clip_that_must_be_copied_one_has_it(bench):
+    names = [f"{number}.mp4" for number in range(12)]
+    for name in names:
+        bench.drop(name)
+    rivals = [bench, *(Bench(bench.path, journal=f"journal-{n}") for n in (2, 3))]
+    for rival in rivals:
+        rival.look()
+    looks = [threading.Thread(target=rival.look, args=(3.0,)) for rival in rivals]
+    for look in looks:
+        look.start()
+    for look in looks:
+        look.join()
+    for rival in rivals:
+        rival.look(30.0)
+    assert sorted(name for rival in rivals for name in rival.paths) == sorted(names)
+    assert bench.lying() == []
+    assert len(list(bench.path.glob(".clipspool/work/*/clip.mp4"))) == len(names)
+
+
+@pytest.mark.usefixtures("pooled")
+def test_a_clip_that_somebody_writes_to_while_it_is_copied_is_back_in_the_inbox(bench, monkeypatch):
+    real = moves.copy_bytes
+
+    def write_more(*args):
+        digest = real(*args)
+        for path in bench.path.glob(".claimed-*.mp4"):
+            with path.open("ab") as file:
+                file.write(b"\0\0\0\x08free")
+        return digest
+
+    monkeypatch.setattr(moves, "copy_bytes", write_more)
+    bench.drop("a.mp4")
+    bench.settle()
+    assert bench.accepted == []
+    assert bench.lying() == ["a.mp4", "a.mp4.toml"]
+    assert work_folders(bench) == []
+    monkeypatch.setattr(moves, "copy_bytes", real)
+    bench.settle()
+    assert bench.paths == ["a.mp4"]
+    assert bench.accepted[0].clip.size > len(CLIP)
+
+
+@pytest.mark.parametrize("trouble", [errno.EIO, errno.EACCES, errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_folder_in_which_nothing_can_be_renamed_is_told_of_with_the_calls_that_failed(
+    bench, monkeypatch, trouble
+):
+    def refuse(*_args, **_more):
+        raise OSError(trouble, os.strerror(trouble))
+
+    real = os.rename
+    bench.drop("card/a.mp4")
+    bench.look()
+    monkeypatch.setattr(os, "rename", refuse)
+    bench.look(3.0)
+    monkeypatch.setattr(os, "rename", real)
+    note = bench.inbox._judge.waiting["card/a.mp4"].reason
+    assert "rename from card into .clipspool/work: " + os.strerror(trouble) in note
+    assert "rename within card: " + os.strerror(trouble) in note
+    assert bench.lying() == ["card/a.mp4", "card/a.mp4.toml"]
+
+
+def test_what_lies_under_a_hidden_name_without_a_work_folder_is_found_and_taken(bench):
+    """Its daemon died, and somebody cleared its work folders away."""
+    (bench.path / "card").mkdir()
+    (bench.path / "card" / claimed_name("0123456789ab", "a.mp4")).write_bytes(CLIP)
+    bench.write("card/a.mp4.toml", SIDECAR)
+    bench.settle()
+    bench.look(30.0)
+    assert bench.accepted == []
+    bench.look(60.0)
+    bench.settle()
+    assert bench.paths == ["card/a.mp4"]
+    assert bench.lying() == []
+
+
+def test_what_lies_under_a_hidden_name_goes_beside_a_newer_clip_of_its_name(bench):
+    (bench.path / claimed_name("0123456789ab", "a.mp4")).write_bytes(CLIP)
+    bench.drop("a.mp4", sidecar=None)
+    bench.look()
+    bench.look(61.0)
+    assert {"a.mp4", "a-2.mp4"} <= set(bench.lying())
+
+
+def test_what_another_daemon_is_about_to_copy_is_left_to_it(bench):
+    clip = a_clip("0123456789ab", path="a.mp4", sidecar=None)
+    bench.root.create(
+        f".clipspool/work/{clip.id}/manifest.toml",
+        Manifest(clip, (a_job(clip.id, path=clip.path),), "other").to_toml(),
+    )
+    (bench.path / claimed_name(clip.id, "a.mp4")).write_bytes(CLIP)
+    bench.settle()
+    for _ in range(3):
+        bench.look(100.0)
+    assert bench.lying() == [claimed_name(clip.id, "a.mp4")]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov.mp4.toml", "." * 40 + "b.mp4", "ü" * 120 + ".mov"])
+def test_a_hidden_name_is_short_enough_tells_its_clip_and_is_no_business_of_intake(name):
+    hidden = claimed_name("0123456789ab", name)
+    assert len(os.fsencode(hidden)) <= 255
+    assert clip_id_of(hidden) == "0123456789ab"
+    assert Names({".mp4", ".mov"}).kind(hidden) is Kind.IGNORED
+
+
 def test_a_sidecar_that_cannot_be_moved_does_not_undo_the_claim_of_its_clip(bench, monkeypatch):
-    real = work.rename_new
+    real = claims.take
 
     def refuse(name, *rest):
         if name.endswith(".toml"):
             raise PermissionError(errno.EACCES, "open on another machine")
         real(name, *rest)
 
-    monkeypatch.setattr(work, "rename_new", refuse)
-    monkeypatch.setattr("clipspool.root.rename_new", refuse)
+    monkeypatch.setattr(claims, "take", refuse)
     bench.drop("a.mp4")
     bench.settle()
     bench.settle()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from clipspool import files
+from clipspool import files, moves
 from clipspool.files import NotRegular, parts
 from clipspool.root import Guard, Root, Unavailable
 from fakes import lying
@@ -494,16 +494,76 @@ def test_a_full_disk_leaves_nothing_behind(root, path, mount):
 
 
 @needs_root
-def test_between_two_file_systems_a_move_is_refused_and_a_copy_is_not(root, tmp_path, mount):
+def test_between_two_file_systems_a_move_copies_and_removes_and_keeps_the_date(root, path, tmp_path, mount):
     other = tmp_path / "other"
     other.mkdir()
     mount(other)
     root.create("a.txt", b"abc")
-    with pytest.raises(OSError, match="cross-device") as refused:
+    os.utime(path / "a.txt", ns=(0, 1_700_000_000_123_456_789))
+    (path / "a.txt").chmod(0o640)
+    root.move("a.txt", Root(other), "day/a.txt")
+    assert (lying(path), lying(other)) == ({}, {"day/a.txt": b"abc"})
+    there = (other / "day/a.txt").stat()
+    assert (there.st_mtime_ns, there.st_mode & 0o777) == (1_700_000_000_123_456_789, 0o640)
+    root.create("a.txt", b"second")
+    with pytest.raises(FileExistsError):
+        root.move("a.txt", Root(other), "day/a.txt")
+    assert (lying(path), lying(other)) == ({"a.txt": b"second"}, {"day/a.txt": b"abc"})
+
+
+@needs_root
+def test_a_file_that_is_written_to_while_it_is_moved_by_copying_stays(
+    root, path, tmp_path, mount, monkeypatch
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    mount(other)
+    root.create("a.txt", b"abc")
+    compare = moves._compare
+
+    def write_more(*args):
+        compare(*args)
+        with (path / "a.txt").open("ab") as file:
+            file.write(b"def")
+
+    monkeypatch.setattr(moves, "_compare", write_more)
+    with pytest.raises(moves.Unsteady, match="it changed"):
         root.move("a.txt", Root(other), "a.txt")
-    assert refused.value.errno == errno.EXDEV
-    root.copy("a.txt", Root(other), "day/a.txt")
-    assert lying(other) == {"day/a.txt": b"abc"}
+    assert (lying(path), lying(other)) == ({"a.txt": b"abcdef"}, {})
+
+
+@pytest.mark.parametrize("trouble", [errno.EIO, errno.EPERM, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP])
+def test_where_no_rename_between_two_folders_works_a_move_copies_whatever_the_error_is(
+    root, path, monkeypatch, trouble
+):
+    root.create("a.txt", b"abc")
+    real = files.rename_new
+
+    def refuse(name, folder, to_name, to_folder):
+        if name == "a.txt":
+            raise OSError(trouble, os.strerror(trouble))
+        real(name, folder, to_name, to_folder)
+
+    monkeypatch.setattr(moves, "rename_new", refuse)
+    root.move("a.txt", root, "day/b.txt")
+    assert lying(path) == {"day/b.txt": b"abc"}
+
+
+def test_a_rename_that_was_answered_with_an_error_and_happened_has_happened(root, path, monkeypatch):
+    """NFS asks again when an answer is lost, and is then told that there is no such file."""
+    root.create("a.txt", b"abc")
+    real = os.rename
+
+    def rename_twice(*args, **more):
+        real(*args, **more)
+        real(*args, **more)
+
+    monkeypatch.setattr(os, "rename", rename_twice)
+    with root.folder() as folder:
+        files.take("a.txt", folder, "b.txt", folder)
+        assert lying(path) == {"b.txt": b"abc"}
+        with pytest.raises(FileNotFoundError):
+            files.take("a.txt", folder, "c.txt", folder)
 
 
 @needs_root

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool import files
+from clipspool import files, moves
 from clipspool.bay import Bay
 from clipspool.events import Delivered, Failed, Fetched, Postponed, ResultGone, StageFailed
 from clipspool.job import Held, Result, State
@@ -211,13 +211,13 @@ def test_a_result_appears_with_its_provenance_in_the_clips_own_folder(bench):
 
 def test_the_provenance_is_there_before_the_film(bench, monkeypatch):
     seen = []
-    real = Root.move
+    real = Root.publish
 
     def move(self, rel, to, to_rel):
         seen.append(set(lying(bench.results)))
         real(self, rel, to, to_rel)
 
-    monkeypatch.setattr(Root, "move", move)
+    monkeypatch.setattr(Root, "publish", move)
     publish(bench, fetched(bench))
     assert seen == [{"day/shot.mp4.toml"}]
 
@@ -307,14 +307,14 @@ def test_whatever_has_the_name_keeps_it(bench, tmp_path, taken):
 
 
 def test_somebody_who_takes_the_name_at_the_last_instant_keeps_it(bench, monkeypatch):
-    real, late = Root.move, ["day/shot.mp4", "day/shot-2.mp4"]
+    real, late = Root.publish, ["day/shot.mp4", "day/shot-2.mp4"]
 
     def move(self, rel, to, to_rel):
         if late:
             (bench.results / late.pop(0)).write_bytes(b"precious")
         real(self, rel, to, to_rel)
 
-    monkeypatch.setattr(Root, "move", move)
+    monkeypatch.setattr(Root, "publish", move)
     assert publish(bench, fetched(bench)) == ["day/shot-3.mp4"]
     assert set(lying(bench.results)) == {
         *("day/shot.mp4", "day/shot-2.mp4", "day/shot-3.mp4", "day/shot-3.mp4.toml")
@@ -369,7 +369,10 @@ def crash_after(monkeypatch, step, act):
     with monkeypatch.context() as patch:
         if step >= 0:
             for name in ("rename_new", "sync_folder", "sync_and_close"):
-                patch.setattr(f"clipspool.root.{name}", counted(getattr(files, name)))
+                changed = counted(getattr(files, name))
+                patch.setattr(f"clipspool.root.{name}", changed)
+                patch.setattr(f"clipspool.moves.{name}", changed)
+            patch.setattr(moves, "unlink", counted(files.unlink))
             patch.setattr(Root, "remove", counted(Root.remove))
         try:
             act()
@@ -385,13 +388,13 @@ def test_an_outbox_on_another_file_system_gets_a_whole_copy(bench, monkeypatch, 
     try:
         job = fetched(bench)
         if cut != "never":
-            name = "remove" if cut == "after the copy" else "copy"
+            name = "unlink" if cut == "after the copy" else "copy"
 
-            def crash(*_args):
+            def crash(*_args, **_more):
                 raise Crash
 
             with monkeypatch.context() as patch:
-                patch.setattr(Root, name, crash)
+                patch.setattr(moves, name, crash)
                 with pytest.raises(Crash):
                     publish(bench, job)
         assert publish(bench, job) == ["day/shot.mp4"]

@@ -9,6 +9,7 @@ from clipspool import work
 from clipspool.adopt import survey
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
+from clipspool.claims import claim
 from clipspool.departures import Departures
 from clipspool.events import Changed, Failed, Prepared, StageFailed
 from clipspool.job import Clip, Error, Job, Reference, Request, State
@@ -22,7 +23,7 @@ from clipspool.stages.submit import Desk, submit
 from clipspool.transport import Depot, Names
 from clipspool.transport.folder import ServedFolder
 from clipspool.transport.inline import InRequest
-from clipspool.work import Manifest, claim
+from clipspool.work import Manifest
 from media_clips import clip as media_clip
 
 SMALL = Catalog.load({"gen4_aleph": {"side_pixels_max": 160}})

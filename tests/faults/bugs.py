@@ -103,17 +103,17 @@ BUGS = {
         "a copy gets its final name before it is compared",
         (
             (
-                "root.py",
-                "                with open_regular(temporary, folder) as again:\n",
+                "moves.py",
+                "            _compare(temporary, to_folder, digest, name)\n",
                 (
-                    "                rename_new(temporary, folder, name_of(to_rel), folder)\n"
-                    "                with open_regular(name_of(to_rel), folder) as again:\n"
+                    "            rename_new(temporary, to_folder, to_name, to_folder)\n"
+                    "            _compare(to_name, to_folder, digest, name)\n"
                 ),
             ),
             (
-                "root.py",
-                "                rename_new(temporary, folder, name_of(to_rel), folder)\n            except",
-                "            except",
+                "moves.py",
+                "            (take if how.is_alone else rename_new)(temporary, to_folder, to_name, to_folder)\n",
+                "",
             ),
         ),
         f"{NAS}::test_a_file_server_that_loses_what_was_written_never_shows_it_under_a_final_name",
@@ -122,14 +122,14 @@ BUGS = {
         "a result from another file system is written under its final name",
         (
             (
-                "root.py",
-                "        temporary = temporary_name()\n        with self.open(rel) as source",
-                "        temporary = name_of(to_rel)\n        with self.open(rel) as source",
+                "moves.py",
+                "    temporary = temporary_name()\n    with open_regular(name, folder) as source",
+                "    temporary = to_name\n    with open_regular(name, folder) as source",
             ),
             (
-                "root.py",
-                "                rename_new(temporary, folder, name_of(to_rel), folder)\n            except",
-                "            except",
+                "moves.py",
+                "            (take if how.is_alone else rename_new)(temporary, to_folder, to_name, to_folder)\n",
+                "",
             ),
         ),
         f"{PROMISES}::test_an_outbox_on_another_file_system_shows_a_result_only_when_it_is_whole",

@@ -2,73 +2,143 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from clipspool.files import Rel, join, sync_folder
+import structlog
+
+from clipspool.claims import (
+    Way,
+    claim,
+    clip_id_of,
+    finish_claim,
+    is_claimed,
+    is_in_work,
+    put_back,
+    settle_stray,
+)
+from clipspool.files import Rel, join, lies, name_of, parent, sync_folder
 from clipspool.intake.examine import Changed, Pairing, Ready
+from clipspool.intake.names import readable
 from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
 from clipspool.intake.terms import Accepted, Rules
 from clipspool.job import Clip, Job, job_id, new_id
+from clipspool.moves import Unsteady, idle
 from clipspool.root import Root, Unavailable
-from clipspool.work import Manifest, claim, finish_claim, folder_of, source_name
+from clipspool.work import Manifest, folder_of, source_name
+
+log = structlog.get_logger()
 
 _IDS_TRIED_MAX = 5
+
+
+_STRAY_SECONDS = 60.0
+"""A hidden name that lies so long, while no claim of it is under way here, is looked into."""
 
 
 class Acceptance:
     """Claims clips of one inbox."""
 
-    def __init__(self, root: Root, rules: Rules, now: Callable[[], float]) -> None:
-        """Take the clock, in Unix seconds, that stamps clips and jobs."""
+    def __init__(
+        self, root: Root, rules: Rules, now: Callable[[], float], beat: Callable[[], object] = idle
+    ) -> None:
+        """Take the clock, in Unix seconds, that stamps clips; `beat` is called while bytes are copied."""
         self._root = root
         self.rules = rules
         self._now = now
+        self._beat = beat
         self._unsure: list[Manifest] = []
+        self._strays: dict[Rel, float] = {}
+        self._complained: set[Rel] = set()
 
     def accept(self, ready: Ready) -> Accepted:
         """Claim a clip. Raises Changed, or OSError when it could not be taken: then it lies where it was."""
         for _ in range(_IDS_TRIED_MAX):
             manifest = self._manifest(ready)
             self._unsure.append(manifest)
+            way = Way(lambda: self._expect_all(ready.pairing), self._beat)
             try:
-                claim(self._root, manifest, ready.copies, lambda: self._expect_all(ready.pairing))
+                claim(self._root, manifest, ready.copies, way)
             except Unavailable:
                 raise  # `make_sure` tells, once the folder is back
             except FileExistsError:  # the id is another clip's, whose folder is not ours to touch
                 self._unsure.remove(manifest)
                 continue
-            except (Changed, OSError):
+            except (Changed, OSError) as trouble:
                 if not self._resolve(manifest):
-                    raise
+                    raise self._seen_as(trouble, manifest.clip) from trouble
             self._unsure.remove(manifest)
             return Accepted(manifest.clip, manifest.jobs)
         raise FileExistsError(f"no free name below {folder_of('')}")
 
+    def _seen_as(self, trouble: Changed | OSError, clip: Clip) -> Changed | OSError:
+        """Tell a clip that somebody else took, or still writes to, from one that cannot be taken."""
+        if isinstance(trouble, Unsteady):
+            return Changed(clip.path)
+        if isinstance(trouble, FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError), self._root.folder(parent(clip.path)) as fd:
+                return trouble if lies(name_of(clip.path), fd) else Changed(clip.path)
+        return trouble
+
     def make_sure(self) -> list[Accepted]:
-        """Give the clips whose claim was cut short by a vanishing folder and went through. Raises OSError."""
+        """Give the clips whose claim was cut short and went through; raises Unavailable.
+
+        One that cannot be settled now keeps nobody else waiting: it is tried again.
+        """
         made: list[Accepted] = []
         for manifest in self._unsure.copy():
-            if self._resolve(manifest):
+            try:
+                is_made = self._resolve(manifest)
+            except Unavailable:
+                raise
+            except OSError as error:
+                self._complain(manifest.clip.path, error)
+                continue
+            if is_made:
                 self._unsure.remove(manifest)
                 made.append(Accepted(manifest.clip, manifest.jobs))
         return made
 
     def _resolve(self, manifest: Manifest) -> bool:
         """Say whether a claim that was cut short went through, and finish it; undo it where it did not."""
-        home = folder_of(manifest.clip.id)
-        if not self._is_claimed(manifest):
+        clip = manifest.clip
+        home = folder_of(clip.id)
+        if not is_in_work(self._root, clip):
+            if is_claimed(self._root, clip):
+                put_back(self._root, clip)
             self._root.remove_folder(home)
             self._unsure.remove(manifest)
             return False
-        with suppress(OSError):  # a sidecar that cannot be moved does no harm where it lies
-            finish_claim(self._root, manifest.clip)
+        finish_claim(self._root, clip)
         with self._root.folder(home) as folder:
             sync_folder(folder)
         return True
 
-    def _is_claimed(self, manifest: Manifest) -> bool:
-        return self._root.exists(join(folder_of(manifest.clip.id), manifest.clip.source))
+    def settle_strays(self, folder: Rel, names: Collection[str]) -> None:
+        """Put back what lies in a folder under a hidden name though nobody takes it. Raises Unavailable."""
+        busy = {manifest.clip.id for manifest in self._unsure}
+        now = self._now()
+        for name in names:
+            path = join(folder, name)
+            if clip_id_of(name) in busy or now - self._strays.setdefault(path, now) < _STRAY_SECONDS:
+                continue
+            try:
+                settle_stray(self._root, folder, name, self.rules.journal, now)
+            except Unavailable:
+                raise
+            except OSError as error:
+                self._complain(path, error)
+            self._strays[path] = now
+
+    def _complain(self, path: Rel, error: OSError) -> None:
+        if path not in self._complained:
+            self._complained.add(path)
+            log.warning(
+                "claim_not_settled",
+                inbox=self.rules.name,
+                clip=readable(path),
+                why=error.strerror or str(error),
+            )
 
     def _expect_all(self, pairing: Pairing) -> None:
         # A control file may have come since the folder was listed: the clip beside it would be paid in part.

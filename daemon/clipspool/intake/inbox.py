@@ -77,7 +77,7 @@ class Inbox:
         self._notes = Notes(root, rules.name)
         self._new_rules: Rules | None = None
         self._untold: list[Accepted | InboxChanged] = []
-        self._acceptance = Acceptance(root, rules, now)
+        self._acceptance = Acceptance(root, rules, now, self._beat_now)
         self._deaths = Deaths(rules.deaths_file)
         self._is_forgiven = False
         self._wants_events = False
@@ -159,6 +159,10 @@ class Inbox:
     def emitters(self) -> tuple[int, int]:
         """How many threads hear of events here, and how many should; none where rescans serve alone."""
         return self._watch.emitters() if self.state == "watching" and self.detect == "events" else (0, 0)
+
+    def _beat_now(self) -> None:
+        """Note that the inbox gets on: a copy of a large clip takes longer than a look may."""
+        self._beat = self._monotonic()
 
     # --- the thread -------------------------------------------------------------------------------------
 
@@ -300,6 +304,8 @@ class Inbox:
             self._judge.judge_stuck()
             self._stays.record_closed()
             self._stays.clear_strays()
+            for folder in self._tree.folders.values():
+                self._acceptance.settle_strays(folder.rel, tuple(folder.claimed))
             self.last_scan = now
         else:
             self._tree.hear(hints, now)

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable
 from enum import IntEnum, auto
 
+from clipspool.files import is_claimed_name
 from clipspool.intake.foreign import (
     CONTROL_SUFFIXES,
     PARTIAL_SUFFIXES,
@@ -98,6 +99,8 @@ class Names:
 
     def awaited(self, name: str) -> str | None:
         """Name the clip that a partner says is not whole: `shot.mp4` for `shot.mp4.aria2`, `.shot.mp4.X1`."""
+        if is_claimed_name(name):  # it is ours, and on its way into work
+            return None
         return next((inner for inner in inner_names(name) if self.is_clip(inner)), None)
 
     def controls(self, clip: str, folder: str = "") -> list[str]:

@@ -13,6 +13,7 @@ import structlog
 from clipspool.files import NotRegular, Rel, join, name_of, parent
 from clipspool.intake.names import PROBLEM_NOTE, readable
 from clipspool.job import Problem
+from clipspool.moves import Refused
 from clipspool.places import AS_THEY_ARE, Places
 from clipspool.redaction import redact
 from clipspool.root import Root, Unavailable
@@ -94,11 +95,10 @@ def in_words(error: OSError, what: str = "it") -> str:
             f"{what} cannot be read or moved: permission denied; "
             "make it and its folder writable for clipspool"
         )
-    if error.errno == errno.EXDEV:
-        # Taking it is one rename, and so belongs to one clipspool or to none; a copy would be neither.
+    if isinstance(error, Refused):
         return (
-            "its folder lies on another disk or share than the inbox, from where it cannot be taken whole; "
-            "move it into the inbox itself, or have the operator make this folder an inbox of its own"
+            f"{what} cannot be taken ({error.strerror}); "
+            "make its folder and the inbox writable for clipspool, or move it into the inbox itself"
         )
     return f"{what} cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"
 

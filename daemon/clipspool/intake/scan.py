@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from clipspool.files import Rel, is_temporary, join
+from clipspool.files import Rel, is_claimed_name, is_temporary, join
 from clipspool.intake.names import DEFAULTS, Kind, Names
 from clipspool.intake.pair import Entry
 from clipspool.intake.references import SUFFIXES
@@ -33,6 +33,8 @@ class Folder:
         """The names of problem notes in it."""
         self.temporaries: set[str] = set()
         """The names in it under which we write before a file gets its own."""
+        self.claimed: set[str] = set()
+        """The hidden names in it of files that are claimed."""
         self.defaults_changed = False
         """Whether its `_defaults.toml` came, changed, settled or went; the caller sets it back to False."""
         self.images_changed = False
@@ -133,6 +135,8 @@ class Folder:
                 self._fresh_notes.add(name)
             elif kind is Kind.IGNORED and is_temporary(name):
                 self.temporaries.add(name)
+            elif kind is Kind.IGNORED and is_claimed_name(name):
+                self.claimed.add(name)
             elif kind is Kind.TEMPORARY or kind in _STAMPED:
                 self._groups.setdefault(self._names.base(name), set()).add(name)
                 if kind is Kind.TEMPORARY:
@@ -144,6 +148,7 @@ class Folder:
             self._kinds.pop(name, None)
             self.notes.discard(name)
             self.temporaries.discard(name)
+            self.claimed.discard(name)
             base = self._names.base(name)
             group = self._groups.get(base)
             if group is not None:

@@ -117,13 +117,7 @@ class _Publishing:
 def _place(bay: Bay, file: Rel, rel: Rel) -> None:
     if not bay.inbox.exists(file):
         raise _Gone
-    try:
-        bay.inbox.move(file, bay.outbox, rel)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        bay.inbox.copy(file, bay.outbox, rel)
-        bay.inbox.remove(file)
+    bay.inbox.publish(file, bay.outbox, rel)
 
 
 def _wrote(bay: Bay, paper: Rel, job: Job, result: Result) -> bool:
