@@ -211,7 +211,7 @@ def test_a_folder_in_which_nothing_can_be_renamed_is_told_of_with_the_calls_that
     monkeypatch.setattr(os, "rename", refuse)
     bench.look(3.0)
     monkeypatch.setattr(os, "rename", real)
-    note = bench.inbox._judge.waiting["card/a.mp4"].reason
+    note = bench.waiting()["card/a.mp4"].reason
     assert "rename from card into .clipspool/work: " + os.strerror(trouble) in note
     assert "rename within card: " + os.strerror(trouble) in note
     assert bench.lying() == ["card/a.mp4", "card/a.mp4.toml"]
