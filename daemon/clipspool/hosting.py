@@ -60,6 +60,7 @@ class Hosting:
             scheduler.now,
             metrics=signs.metrics.text,
             health=signs.health.look,
+            count_wrong_token=signs.metrics.token_refused,
         )
         self._page = Page(self._door, house, entrance)
         scheduler.listen(self._page.listener)

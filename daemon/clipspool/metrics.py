@@ -75,6 +75,7 @@ class Metrics:
         self._calls = counter("provider_calls", "Calls to the provider", "call", "outcome")
         self._wire_bytes = counter("provider_bytes", "Bytes of files to and from the provider", "direction")
         self._notices = counter("notifications", "Messages to receivers", "receiver", "outcome")
+        self._wrong_tokens = counter("web_wrong_tokens", "Requests to the page with a wrong token")
         self._call_seconds = histogram(
             "provider_call_seconds", "Time of a provider's answer", _CALL_SECONDS, "call"
         )
@@ -103,6 +104,10 @@ class Metrics:
             self._doubts.labels(inbox)
             for state in TERMINAL:
                 self._ended.labels(inbox, state.value)
+
+    def token_refused(self) -> None:
+        """Count a wrong token that was sent to the page; any thread may."""
+        self._wrong_tokens.inc()
 
     # --- told by the scheduler's thread ------------------------------------------------------------------
 

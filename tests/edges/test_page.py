@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from structlog.testing import capture_logs
 
 from clipspool.bay import Bay
 from clipspool.files import OURS
@@ -91,6 +92,7 @@ class Stage:
         self.answer = lambda _do, _arguments: []
         self.waiting = []
         self.is_busy = False
+        self.wrong_tokens = 0
         self.now = NOON
         self.page = None
 
@@ -123,6 +125,9 @@ class Stage:
         self.commands.append((do, dict(arguments)))
         return self.answer(do, arguments)
 
+    def count_wrong_token(self):
+        self.wrong_tokens += 1
+
     @contextmanager
     def open(self, entrance=None, *, listen="127.0.0.1:0", **house):
         door = Door(listen)
@@ -132,6 +137,7 @@ class Stage:
             self.command,
             lambda: {"bay": self.bay},
             lambda: self.now,
+            count_wrong_token=self.count_wrong_token,
             **house,
         )
         self.page = Page(door, given, entrance or Entrance(TOKEN))
@@ -198,7 +204,7 @@ def test_nothing_is_changed_without_the_token(stage, web):
     stage.add()
     assert web.post("/jobs/clip1/cancel", SAME).status == 401
     assert web.post("/jobs/clip1/cancel", {"Authorization": "Bearer wrong-token-of-length"}).status == 401
-    assert web.post("/jobs/clip1/cancel", {"Authorization": f"Basic {TOKEN}"}).status == 401
+    assert web.post("/jobs/clip1/cancel", SAME | {"Authorization": f"Basic {TOKEN}"}).status == 401
     assert web.post(f"/jobs/clip1/cancel?token={TOKEN}", SAME, token=TOKEN).status == 401
     assert web.post("/jobs/clip1/cancel", SAME | {"Cookie": "clipspool_0123456789ab=guess"}).status == 401
     assert stage.commands == []
@@ -296,13 +302,36 @@ def test_behind_tls_the_cookie_is_for_tls_only(web):
     assert "Secure" in answer.getheader("Set-Cookie")
 
 
-def test_one_who_guesses_is_stopped_and_then_not_even_the_right_token_counts(stage, web):
-    answers = [web.post("/login", SAME, token=f"wrong-token-number-{i}").status for i in range(12)]
-    assert answers == [401] * 10 + [429] * 2
-    assert web.post("/login", SAME, token=TOKEN).status == 429
-    assert web.post("/jobs/clip1/cancel").status == 429
-    stage.now += 61
+def test_one_who_guesses_is_asked_to_wait_and_locks_nobody_out(stage, web):
+    with capture_logs() as logged:
+        answers = [web.post("/login", SAME, token=f"wrong-token-number-{i}").status for i in range(12)]
+        assert answers == [401] * 9 + [429] * 3
+        stage.now += 11
+        assert web.post("/jobs/clip1/cancel", {"Authorization": "Bearer wrong-token-of-length"}).status == 429
     assert web.post("/login", SAME, token=TOKEN).status == 303
+    assert web.get("/", **BEARER).status == 200
+    assert [(one["event"], one["tries"], one["caller"]) for one in logged] == [
+        ("login_refused", 1, "127.0.0.1"),
+        ("login_refused", 12, "127.0.0.1"),
+    ]
+    assert stage.wrong_tokens == 13
+
+
+def test_the_log_in_of_a_web_server_in_front_is_not_taken_for_a_token(stage, web):
+    for theirs in ("Basic dTpw", "Digest username=u", "Negotiate YII=", "nonsense", ""):
+        for path in ("/", "/healthz", "/static/page.css"):
+            assert web.get(path, Authorization=theirs).status in {200, 404}, theirs
+    session = SAME | {"Cookie": web.log_in(), "Authorization": "Basic dTpw"}
+    stage.add()
+    assert web.post("/jobs/clip1/cancel", session).status == 303
+    assert stage.wrong_tokens == 0
+
+
+@pytest.mark.parametrize("theirs", ['odd="a b', "ü=1", "[x]=y", "=", 'json={"a":"b;c"}', "a b=c"])
+def test_a_cookie_of_another_program_does_not_end_the_session(stage, web, theirs):
+    stage.add()
+    session = SAME | {"Cookie": f"{theirs}; {web.log_in()}".encode().decode("latin-1")}
+    assert web.post("/jobs/clip1/cancel", session).status == 303
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from clipspool.job import State
-from clipspool.web.porter import BODY_BYTES_MAX, is_known, session_of, too_many_tries
-from clipspool.web.sessions import SESSION_SECONDS, Sessions, TooManyTries
+from clipspool.web.porter import BODY_BYTES_MAX, caller_of, is_known, session_of, too_many_tries
+from clipspool.web.sessions import SESSION_SECONDS, Sessions
 from clipspool.web.shown import acts_of, row_of, warning_of, warning_of_all
 from clipspool.web.timing import Timing
 from clipspool.web.views import Views
@@ -204,12 +204,9 @@ class Acts:
         """Begin a session for one who shows the token."""
         form = await _form(request)
         to = _within(form.get("to", ""))
-        try:
-            is_right = self._sessions.is_token(form.get("token", "").strip())
-        except TooManyTries:
-            return too_many_tries()
-        if not is_right:
-            log.warning("login_refused", why="that is not the token")
+        if not self._sessions.is_token(form.get("token", "").strip(), caller_of(request.scope)):
+            if self._sessions.is_guessed_at:
+                return too_many_tries()
             draw = self._views.draw_bare
             return await run_in_threadpool(
                 draw, request, "login.html", status=401, to=to, wrong=True, is_possible=True

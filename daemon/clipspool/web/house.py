@@ -30,6 +30,8 @@ class House:
     """The text of `/metrics`; None: there is no such address."""
     health: Callable[[], tuple[bool, Mapping[str, Any]]] | None = None
     """Whether all is well, and the facts of `/healthz`; None: there is no such address."""
+    count_wrong_token: Callable[[], None] = lambda: None
+    """Called for each log-in or request with a wrong token."""
 
 
 @dataclass(frozen=True, slots=True)

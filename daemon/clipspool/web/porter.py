@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clipspool.web.house import Entrance
-from clipspool.web.sessions import Sessions, TooManyTries
+from clipspool.web.sessions import Sessions
 
 BODY_BYTES_MAX = 16_384
 _OPEN_TO_ALL = ("/login", "/static/", "/healthz")
@@ -79,12 +78,9 @@ class Porter:
         method = scope["method"]
         if method not in {"GET", "HEAD", "POST"}:
             return _said(405, "Only GET and POST are known here.")
-        try:
-            bearer = self._bearer(headers)
-        except TooManyTries:
-            return too_many_tries()
+        bearer = self._bearer(headers, caller_of(scope))
         if bearer is False:
-            return _said(401, "That is not the token.")
+            return too_many_tries() if self._sessions.is_guessed_at else _said(401, "That is not the token.")
         is_known = bearer is True or self._sessions.is_known(session_of(headers, self._sessions.cookie))
         scope["clipspool_is_known"] = is_known
         path: str = scope["path"]
@@ -117,13 +113,15 @@ class Porter:
             return _said(401, "Log in first, or send the token as `Authorization: Bearer`.")
         return None
 
-    def _bearer(self, headers: Headers) -> bool | None:
-        """Whether the header's token is right; None when there is none. Raises TooManyTries."""
-        given = headers.get("authorization")
-        if given is None:
+    def _bearer(self, headers: Headers, caller: str) -> bool | None:
+        """Whether a bearer token is right; None when there is none.
+
+        Any other scheme is somebody else's: a web server in front with a log-in of its own passes `Basic` on.
+        """
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
             return None
-        scheme, _, token = given.partition(" ")
-        return scheme.lower() == "bearer" and self._sessions.is_token(token.strip())
+        return self._sessions.is_token(token.strip(), caller)
 
     def is_our_host(self, host: str) -> bool:
         """Whether a Host header names us: a name in the list, `localhost`, or an address."""
@@ -172,11 +170,14 @@ def _authority(origin: str) -> tuple[str, int | None] | None:
 
 def session_of(headers: Headers, cookie: str) -> str:
     """Give the session that a request's cookie names; empty when there is none."""
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(cookie)
-    except CookieError:
-        return ""
-    return "" if morsel is None else morsel.value
+    # Starlette's parser passes over odd cookies of other programs on the host; `http.cookies` stops there.
+    return cookie_parser(headers.get("cookie", "")).get(cookie, "")
+
+
+def caller_of(scope: Scope) -> str:
+    """Name who asks, for the log: an address, or the Unix socket."""
+    client = scope.get("client")
+    return str(client[0]) if client and client[0] else "unix socket"
 
 
 def is_known(request: Request) -> bool:
@@ -185,7 +186,7 @@ def is_known(request: Request) -> bool:
 
 
 def too_many_tries() -> Response:
-    """Answer one who guesses."""
+    """Answer a wrong token after many others; the right one is let in all the same."""
     return PlainTextResponse("Too many wrong tokens; wait a minute.\n", 429, {"Retry-After": "60"})
 
 

@@ -47,7 +47,7 @@ class Page:
         self._lookup = Lookup(house.journal)
         self._views = Views(house, entrance, self._lookup, self._waiting, lambda: self.pulse.version)
         self.pulse = Pulse(self._views.fingerprint)
-        sessions = Sessions(entrance.token, house.now, str(house.journal))
+        sessions = Sessions(entrance.token, house.now, str(house.journal), house.count_wrong_token)
         app = self._app(house, entrance, sessions)
         config = uvicorn.Config(
             Porter(app, entrance, sessions),

@@ -1,4 +1,8 @@
-"""Log-in: one token, compared in constant time, and sessions that live in memory and end with the daemon."""
+"""Log-in: one token, compared in constant time, and sessions that live in memory and end with the daemon.
+
+The right token always counts, however many wrong ones came before: a limit on looking would let any stranger
+lock the operator out. What keeps guesses out is the token's length; that they come is logged and counted.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +12,44 @@ import secrets
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from math import inf
+
+import structlog
+
+log = structlog.get_logger()
 
 SESSION_SECONDS = 12 * 3600.0
 _SESSIONS_MAX = 1000
 _TRIES_MAX = 10
 _TRIES_SECONDS = 60.0
+_LOG_SECONDS = 10.0
+"""Wrong tokens are logged at most this often, with their number: a guesser must not fill the log."""
 _TOKEN_CHARACTERS_MAX = 4096
-
-
-class TooManyTries(Exception):
-    """The token was wrong too often lately; even the right one is not looked at now."""
 
 
 class Sessions:
     """Who has shown the token. Serves any thread."""
 
-    def __init__(self, token: str | None, now: Callable[[], float], of: str) -> None:
+    def __init__(
+        self,
+        token: str | None,
+        now: Callable[[], float],
+        of: str,
+        count_wrong: Callable[[], None] = lambda: None,
+    ) -> None:
         """Take the token, None when nobody can log in, a clock in seconds, and what tells daemons apart.
 
         Browsers share cookies between the ports of a host: each daemon has a name of its own.
+        `count_wrong` is called for each wrong token.
         """
         self.cookie = f"clipspool_{hashlib.sha256(of.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
         self._token = token
         self._now = now
         self._until: OrderedDict[str, float] = OrderedDict()
         self._wrong: deque[float] = deque(maxlen=_TRIES_MAX)
+        self._count_wrong = count_wrong
+        self._unlogged = 0
+        self._logged_at = -inf
         self._lock = threading.Lock()
 
     @property
@@ -40,20 +57,35 @@ class Sessions:
         """Whether there is a token at all."""
         return self._token is not None
 
-    def is_token(self, given: str) -> bool:
-        """Compare with the token; raises TooManyTries."""
+    def is_token(self, given: str, caller: str) -> bool:
+        """Compare with the token; a wrong one is counted, and logged with its caller's address."""
         if self._token is None:
             return False
+        is_right = len(given) <= _TOKEN_CHARACTERS_MAX and hmac.compare_digest(
+            given.encode("utf-8", "replace"), self._token.encode()
+        )
+        if not is_right:
+            self._note_wrong(caller)
+        return is_right
+
+    def _note_wrong(self, caller: str) -> None:
         now = self._now()
         with self._lock:
-            if len(self._wrong) == _TRIES_MAX and now - self._wrong[0] < _TRIES_SECONDS:
-                raise TooManyTries
-            is_right = len(given) <= _TOKEN_CHARACTERS_MAX and hmac.compare_digest(
-                given.encode("utf-8", "replace"), self._token.encode()
-            )
-            if not is_right:
-                self._wrong.append(now)
-        return is_right
+            self._wrong.append(now)
+            self._unlogged += 1
+            is_due = abs(now - self._logged_at) >= _LOG_SECONDS
+            tries = self._unlogged
+            if is_due:
+                self._logged_at, self._unlogged = now, 0
+        self._count_wrong()
+        if is_due:
+            log.warning("login_refused", caller=caller, tries=tries, why="wrong token")
+
+    @property
+    def is_guessed_at(self) -> bool:
+        """Whether wrong tokens come so often that their senders are asked to wait."""
+        with self._lock:
+            return len(self._wrong) == _TRIES_MAX and self._now() - self._wrong[0] < _TRIES_SECONDS
 
     def begin(self) -> str:
         """Make a session for one who has shown the token; gives the cookie's value."""
