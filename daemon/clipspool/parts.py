@@ -25,6 +25,7 @@ from clipspool.picking import Limits
 from clipspool.places import Places
 from clipspool.runway import Patience, Runway
 from clipspool.settings import InboxSettings, Settings
+from clipspool.shipping import proxy_of
 from clipspool.status_file import Kept
 
 log = structlog.get_logger()
@@ -169,4 +170,5 @@ def provider_of(settings: Settings, base_url: str | None = None) -> Runway:
         user_agent=f"clipspool/{__version__}",
         patience=Patience(connect_seconds=provider.connect_seconds, read_seconds=provider.answer_seconds),
         ca_file=None if provider.ca_file is None else str(provider.ca_file),
+        proxy=proxy_of(settings),
     )

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from clipspool import __version__
 from clipspool.root import Root
+from clipspool.runway.proxy import Proxy
 from clipspool.settings import BucketSettings, PublicUrlSettings, Settings
 from clipspool.transport import Depot, Names, Way
 from clipspool.transport.bucket import Bucket
@@ -31,7 +32,7 @@ def ways_of(settings: Settings, names: Names, now: Callable[[], float] = time.ti
     if mode in {"auto", "inline"}:
         yield InRequest(provider.inline_bytes_max)
     if transport.bucket is not None and mode in {"auto", "bucket"}:
-        yield bucket_of(transport.bucket, transport.url_bytes_max, names)
+        yield bucket_of(transport.bucket, transport.url_bytes_max, names, provider.proxy)
     if transport.public_url is not None and mode in {"auto", "public_url"}:
         yield _folder_of(transport.public_url, transport.url_bytes_max, names)
     is_vendor = urlsplit(provider.base_url).hostname in VENDOR_HOSTS
@@ -39,7 +40,7 @@ def ways_of(settings: Settings, names: Names, now: Callable[[], float] = time.ti
         yield _uploads_of(settings, now)
 
 
-def bucket_of(bucket: BucketSettings, bytes_max: int, names: Names) -> Bucket:
+def bucket_of(bucket: BucketSettings, bytes_max: int, names: Names, proxy: str | None = None) -> Bucket:
     """Build the bucket; its package is loaded when it is first used."""
     key, secret = bucket.access_key_id, bucket.secret_access_key
     return Bucket(
@@ -54,6 +55,7 @@ def bucket_of(bucket: BucketSettings, bytes_max: int, names: Names) -> Bucket:
         secret_access_key="" if secret is None else secret.get_secret_value(),
         url_seconds=bucket.url_seconds,
         public_url=bucket.public_url,
+        proxy=proxy,
     )
 
 
@@ -71,4 +73,13 @@ def _uploads_of(settings: Settings, now: Callable[[], float]) -> Uploads:
         user_agent=f"clipspool/{__version__}",
         now=now,
         ca_file=None if provider.ca_file is None else str(provider.ca_file),
+        proxy=proxy_of(settings),
     )
+
+
+def proxy_of(settings: Settings) -> Proxy | None:
+    """Build the proxy that the configuration names; the environment's is never taken."""
+    provider, login = settings.provider, settings.provider.proxy_login
+    if provider.proxy is None:
+        return None
+    return Proxy.at(provider.proxy, "" if login is None else login.get_secret_value())

@@ -326,7 +326,8 @@ def test_the_example_lists_every_key():
             continue
         table = example[section][0] if section == "inbox" else example[section]
         model = field.annotation.__args__[0] if section == "inbox" else field.annotation
-        assert set(table) == set(model.model_fields) - {"api_key", "urls", "webhook_secret", "token"}, section
+        secrets = {"api_key", "proxy_login", "urls", "webhook_secret", "token"}
+        assert set(table) == set(model.model_fields) - secrets, section
 
 
 def test_what_the_example_sets_is_the_real_default(read, tmp_path):
@@ -348,6 +349,7 @@ def test_what_the_example_shows_in_comments_is_accepted(tmp_path):
     key_file.write_text("some-key\n")
     key_file.with_name("notify_urls").write_text("ntfys://ntfy.example.com/clips\n")
     key_file.with_name("webhook_secret").write_text("whsec_" + "A" * 32)
+    key_file.with_name("proxy_login").write_text("studio:password\n")
     key_file.with_name("web_token").write_text("some-token-of-16-characters\n")
     settings = load(tmp_path / "config.toml", {"HOME": str(tmp_path)})
     assert settings.inbox[0].folder_mode == 0o2775

@@ -20,6 +20,7 @@ from clipspool.check.setup import (
     look_at_key,
     look_at_process,
     look_at_provider,
+    look_at_proxy,
 )
 from clipspool.check.transport import look_at_transports
 from clipspool.provider import Provider
@@ -38,6 +39,7 @@ def look(
     yield Finding("ok", "settings", f"read from {settings.file or 'the environment'}")
     yield from look_at_process()
     yield from look_at_defaults(settings)
+    yield from look_at_proxy(settings)
     yield from look_at_key(settings, is_needed=provider is not None)
     yield from look_at_journal(settings.journal.path)
     for inbox in settings.inbox:

@@ -30,6 +30,7 @@ def systemd_drop_in(settings: Settings) -> str:
     named = (
         provider.api_key_file,
         provider.ca_file,
+        provider.proxy_login_file,
         notify.urls_file,
         notify.webhook_secret_file,
         settings.web.token_file,
@@ -48,6 +49,8 @@ def systemd_drop_in(settings: Settings) -> str:
     if settings.transport.bucket is not None and settings.transport.bucket.access_key_id is not None:
         # Each as a file of root's, mode 0600; the unit reads no environment of yours.
         service += [f"LoadCredential={name}:/etc/clipspool/{name}" for name in _BUCKET_CREDENTIALS]
+    if provider.proxy_login is not None and provider.proxy_login_file is None:
+        service.append("LoadCredential=proxy_login:/etc/clipspool/proxy_login")
     if notify.urls is not None and notify.urls_file is None:
         service.append("LoadCredential=notify_urls:/etc/clipspool/notify_urls")
     if notify.webhook_secret is not None and notify.webhook_secret_file is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +37,18 @@ def look_at_process(now: Callable[[], float] = time.time) -> Iterator[Finding]:
             "user",
             "this runs as root, who may write where the service's user may not",
             "run the check as the service does: sudo -u clipspool clipspool check",
+        )
+
+
+def look_at_proxy(settings: Settings, env: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Look for a proxy that the environment names and clipspool does not use."""
+    named = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if env.get(name)]
+    if named and settings.provider.proxy is None:
+        yield Finding(
+            "warn",
+            "proxy",
+            f"${named[0]} is set, and clipspool does not use it",
+            "if this machine reaches the provider through a proxy only, set `proxy` in [provider]",
         )
 
 

@@ -31,6 +31,7 @@ from clipspool.runway.guard import Forbidden, guard_for
 from clipspool.runway.ids import offered
 from clipspool.runway.pace import Limits
 from clipspool.runway.post import PaidPost, file_fault
+from clipspool.runway.proxy import Proxy
 from clipspool.runway.quoting import own_of
 from clipspool.runway.refusals import WRONG_ADDRESS, account_fault
 from clipspool.runway.reply import Reply, decoded, excerpt, number, read_reply, read_whole
@@ -78,6 +79,7 @@ class Runway:
         user_agent: str = "clipspool",
         patience: Patience | None = None,
         ca_file: str | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         """Take `base_url` up to and including `/v1`; `api_key` is asked before each call, so it may change.
 
@@ -87,7 +89,7 @@ class Runway:
         self._base_url = base_url.rstrip("/")
         self._api_key = api_key
         self._patience = patience = patience or Patience()
-        self._wire = Wire(guard, ca_file)
+        self._wire = Wire(guard, ca_file, proxy)
         self._origin = guard.target(base_url).origin
         self._common = {"Accept-Encoding": "identity", "User-Agent": user_agent}
         self._headers = {**self._common, "Accept": "application/json", "X-Runway-Version": api_version}
@@ -112,7 +114,7 @@ class Runway:
         """Connect (TLS included), wait for `gate`, then send once: never twice, never redirected.
 
         No `Expect: 100-continue`: gateways and CDNs answer it by chance, and headers that have left are
-        already doubt. No proxy: what reaches the API must be what the witness saw.
+        already doubt. A proxy is passed through by a tunnel: what reaches the API is what the witness saw.
         """
         key = self._key()
         if isinstance(key, Fault):

@@ -101,7 +101,7 @@ class Guard:
         Whoever connects must connect to one of these and not look the name up again. Raises Unreachable
         when there is no answer within `seconds`, Forbidden when no address may be reached.
         """
-        found = _resolve(target.host, target.port, seconds)
+        found = resolve(target.host, target.port, seconds)
         admitted = [(family, address) for family, address in found if self.admits(address, target.scheme)]
         if not admitted:
             raise Forbidden(f"{target.host} is not a public address")
@@ -153,7 +153,7 @@ def _is_loopback_name(host: str) -> bool:
         return False
 
 
-def _resolve(host: str, port: int, seconds: float) -> list[tuple[socket.AddressFamily, str]]:
+def resolve(host: str, port: int, seconds: float) -> list[tuple[socket.AddressFamily, str]]:
     """Ask the resolver, which knows no deadline of its own, from a thread that may be left behind."""
     with suppress(ValueError):
         version = ipaddress.ip_address(host).version

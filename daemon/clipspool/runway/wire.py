@@ -29,8 +29,9 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from clipspool.provider import Fault, FaultOf
-from clipspool.runway.guard import Forbidden, Guard, Target, Unreachable
+from clipspool.runway.guard import Forbidden, Guard, Target, Unreachable, resolve
 from clipspool.runway.pace import Limits, Pace, PacedResponse, TooSlow
+from clipspool.runway.proxy import Proxy
 from clipspool.runway.reply import BODY_BYTES_MAX
 
 CONNECTIONS_KEPT = 16
@@ -229,9 +230,10 @@ class FreeAdapter(HTTPAdapter):
 class Wire:
     """Makes connections; may be used from many threads."""
 
-    def __init__(self, guard: Guard, ca_file: str | None = None) -> None:
+    def __init__(self, guard: Guard, ca_file: str | None = None, proxy: Proxy | None = None) -> None:
         """Load the system's certificates, and `ca_file` beside them; raises OSError when that is no good."""
         self.guard = guard
+        self._proxy = proxy
         self._tls = _tls_context(ca_file)
 
     def witness(self, target: Target, limits: Limits) -> Witness:
@@ -244,7 +246,7 @@ class Wire:
     def connected(self, target: Target, seconds: float) -> socket.socket:
         """Connect to an admitted address of the target's host, TLS included, all within `seconds`."""
         deadline = time.monotonic() + seconds
-        sock = _first_answering(self.guard.look_up(target, seconds), target, deadline)
+        sock = self._reached(target, seconds, deadline)
         if target.scheme == "http":
             return sock
         try:
@@ -260,6 +262,20 @@ class Wire:
         except (OSError, ValueError) as error:
             sock.close()
             raise Unreachable("NETWORK.TLS", f"{target.host}: no TLS ({_reason(error)})") from None
+
+    def _reached(self, target: Target, seconds: float, deadline: float) -> socket.socket:
+        """Open a connection to the target: straight, or through the proxy where one is configured."""
+        if self._proxy is None or not self._proxy.serves(target):
+            return _first_answering(self.guard.look_up(target, seconds), target, deadline)
+        self._proxy.admit(self.guard, target, seconds)
+        near = self._proxy.target
+        sock = _first_answering(resolve(near.host, near.port, seconds), near, deadline)
+        try:
+            self._proxy.tunnel(sock, target, deadline)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
 
 def wire_fault(error: Exception) -> Fault:

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from clipspool.runway.proxy import Proxy
 from clipspool.settings.notify import NotifySettings
 from clipspool.settings.parts import (
     YEAR_SECONDS,
@@ -119,6 +120,17 @@ def _at_least_one(value: Any) -> Any:
     return value
 
 
+def _proxy(value: str) -> str:
+    Proxy.at(value)
+    return value.rstrip("/")
+
+
+def _login(value: SecretStr) -> SecretStr:
+    if ":" not in secret(value).get_secret_value():
+        raise ValueError("must be `user:password`")
+    return value
+
+
 # Said before the entries are looked at: pydantic would count a wrong entry as a missing one.
 _few = BeforeValidator(_at_most)
 _some = BeforeValidator(lambda value: _at_least_one(_at_most(value)))
@@ -137,6 +149,11 @@ class ProviderSettings(Part):
     api_key_file: AnyPath | None = None
     ca_file: AnyPath | None = None
     """PEM certificates to trust besides the system's."""
+    proxy: Annotated[str, AfterValidator(_proxy)] | None = None
+    """`http://HOST:PORT`: an HTTP proxy to the provider. What the environment names is never taken."""
+    proxy_login: Annotated[SecretStr, AfterValidator(_login)] | None = None
+    """`user:password` for the proxy: from the environment, a systemd credential or `proxy_login_file`."""
+    proxy_login_file: AnyPath | None = None
     running_max: Annotated[int, Field(ge=1, le=10_000), Number] = 5
     poll_seconds_min: Annotated[float, Field(ge=0.01, le=YEAR_SECONDS, allow_inf_nan=False), Number] = 5.0
     poll_seconds_max: Seconds = 30.0
@@ -253,7 +270,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Every secret that is in here, for the logs to leave out."""
         bucket = self.transport.bucket
-        held = [self.provider.api_key, self.web.token, *self.notify.secrets]
+        held = [self.provider.api_key, self.provider.proxy_login, self.web.token, *self.notify.secrets]
         held += [bucket.access_key_id, bucket.secret_access_key] if bucket is not None else []
         return [one.get_secret_value() for one in held if one is not None]
 

@@ -31,7 +31,7 @@ _BUCKET_KEY_PLACES = (
     "named bucket_access_key_id and bucket_secret_access_key"
 )
 _PATHS = {
-    "provider": ("api_key_file", "ca_file"),
+    "provider": ("api_key_file", "ca_file", "proxy_login_file"),
     "journal": ("path",),
     "notify": ("urls_file", "webhook_secret_file"),
     "web": ("token_file",),
@@ -137,6 +137,9 @@ def _keys_in_file(written: Mapping[str, Any]) -> Iterator[Mistake]:
         if name in (notify or {}):
             places = f"set CLIPSPOOL_NOTIFY__{name.upper()}, or name a file in `notify.{name}_file`"
             yield Mistake(("notify", name), f"must not stand in the file: {places}; and change it")
+    if isinstance(provider, dict) and "proxy_login" in provider:
+        places = "set CLIPSPOOL_PROVIDER__PROXY_LOGIN, or name a file in `provider.proxy_login_file`"
+        yield Mistake(("provider", "proxy_login"), f"must not stand in the file: {places}; and change it")
     web = written.get("web")
     if isinstance(web, dict) and "token" in web:
         yield Mistake(("web", "token"), f"must not stand in the file: {HOW_TO_GIVE_IT}")
@@ -238,6 +241,7 @@ def _with_journal(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, A
 
 
 def _with_key(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    values = _with_secret(values, env, ("provider", "proxy_login"), ("proxy_login",))
     return _with_secret(values, env, ("provider", "api_key"), _CREDENTIALS)
 
 

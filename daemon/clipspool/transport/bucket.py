@@ -56,6 +56,7 @@ class Bucket:
     public_url: str | None = None
     """A prefix under which the bucket is served openly; then nothing is signed but the names."""
     name: str = "bucket"
+    proxy: str | None = None
 
     @cached_property
     def _store(self) -> Any:
@@ -66,6 +67,7 @@ class Bucket:
                 "allow_http": (self.endpoint or "").startswith("http://"),
                 "timeout": "300s",
                 "connect_timeout": "10s",
+                **({} if self.proxy is None else {"proxy_url": self.proxy}),
             },
             "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
         }

@@ -18,6 +18,7 @@ from clipspool.provider import Fault, FaultOf
 from clipspool.runway.download import KeyFor
 from clipspool.runway.guard import guard_for
 from clipspool.runway.pace import Limits
+from clipspool.runway.proxy import Proxy
 from clipspool.runway.refusals import account_fault
 from clipspool.runway.reply import Reply, decoded, read_reply, read_whole
 from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, wire_fault
@@ -64,6 +65,7 @@ class Uploads:
         user_agent: str,
         now: Callable[[], float],
         ca_file: str | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         """Take `base_url` up to and including `/v1`; `now` is Unix time in seconds."""
         guard = guard_for(base_url)
@@ -75,7 +77,7 @@ class Uploads:
         self._common = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._headers = {**self._common, "Accept": "application/json", "X-Runway-Version": api_version}
         limits = Limits(total_seconds=_SECONDS_MAX)
-        self._adapter = FreeAdapter(Wire(guard, ca_file), limits)
+        self._adapter = FreeAdapter(Wire(guard, ca_file, proxy), limits)
         self._given: dict[tuple[str, str, str], tuple[str, float]] = {}
         self._lock = threading.Lock()
 
