@@ -10,7 +10,8 @@ from clipspool.check.setup import look_at_proxy
 from clipspool.runway.guard import Forbidden, Guard, Unreachable
 from clipspool.runway.pace import Limits
 from clipspool.runway.proxy import Proxy
-from clipspool.runway.wire import FreeAdapter, Wire, wire_fault
+from clipspool.runway.wire import FreeAdapter, Wire
+from clipspool.runway.wire_faults import wire_fault
 from clipspool.settings import load
 from stub import Stub, always, answer, certificate
 

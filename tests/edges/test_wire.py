@@ -10,7 +10,8 @@ import pytest
 from clipspool.runway.guard import Forbidden, Guard, Unreachable, guard_for, is_public
 from clipspool.runway.pace import Limits, Pace, TooSlow
 from clipspool.runway.reply import decoded, read_whole
-from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, wire_fault
+from clipspool.runway.wire import FreeAdapter, Wire
+from clipspool.runway.wire_faults import WireTrouble, wire_fault
 from patience import patient
 from stub import Stub, always, answer, certificate, says
 

@@ -32,7 +32,7 @@ HOMES = {
     "rich": {"cli/"},
     "sqlalchemy": {"journal/"},
     "starlette": {"web/"},
-    "urllib3": {"runway/wire.py", "runway/guard.py", "transport/"},
+    "urllib3": {"runway/wire.py", "runway/wire_faults.py", "runway/guard.py", "transport/"},
     "uvicorn": {"web/server.py", "web/callers.py"},
     "watchdog": {"intake/watch.py"},
 }

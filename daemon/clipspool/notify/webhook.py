@@ -19,7 +19,8 @@ from clipspool.notify.signing import headers_of
 from clipspool.notify.wording import payload_of
 from clipspool.runway.guard import Guard
 from clipspool.runway.pace import Limits
-from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, wire_fault
+from clipspool.runway.wire import FreeAdapter, Wire
+from clipspool.runway.wire_faults import WireTrouble, wire_fault
 
 LIMITS = Limits(connect_seconds=5.0, silence_seconds=10.0, total_seconds=20.0)
 

@@ -35,7 +35,8 @@ from clipspool.runway.proxy import Proxy
 from clipspool.runway.quoting import own_of
 from clipspool.runway.refusals import WRONG_ADDRESS, account_fault
 from clipspool.runway.reply import Reply, decoded, excerpt, number, read_reply, read_whole
-from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, wire_fault
+from clipspool.runway.wire import FreeAdapter, Wire
+from clipspool.runway.wire_faults import WireTrouble, wire_fault
 
 COMET_HOST = "api.cometapi.com"
 COMET_BALANCE_URL = "https://query.cometapi.com/user/quota"

@@ -17,7 +17,8 @@ from clipspool.provider import Cut, Download, Fault, FaultOf
 from clipspool.redaction import redact_line
 from clipspool.runway.guard import Forbidden, Guard
 from clipspool.runway.pace import READ_BYTES
-from clipspool.runway.wire import FreeAdapter, WireTrouble, describe, wire_fault
+from clipspool.runway.wire import FreeAdapter
+from clipspool.runway.wire_faults import WireTrouble, describe, wire_fault
 
 REDIRECTS_MAX = 5
 

@@ -14,7 +14,8 @@ from clipspool.provider import Fault, FaultOf, Gate, NotSent, Unclear
 from clipspool.runway.body import Body, FileChanged
 from clipspool.runway.pace import Limits, Pace
 from clipspool.runway.reply import decoded, read_whole
-from clipspool.runway.wire import WireTrouble, Witness, describe, wire_fault
+from clipspool.runway.wire import Witness
+from clipspool.runway.wire_faults import WireTrouble, describe, wire_fault
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,16 @@ from typing import Any, cast
 
 import certifi
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
-from clipspool.provider import Fault, FaultOf
-from clipspool.runway.guard import Forbidden, Guard, Target, Unreachable, resolve
-from clipspool.runway.pace import Limits, Pace, PacedResponse, TooSlow
+from clipspool.runway.guard import Guard, Target, Unreachable, resolve
+from clipspool.runway.pace import Limits, Pace, PacedResponse
 from clipspool.runway.proxy import Proxy
 from clipspool.runway.reply import BODY_BYTES_MAX
+from clipspool.runway.wire_faults import reason
 
 CONNECTIONS_KEPT = 16
 
@@ -40,15 +39,6 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)  # below that it writes who
 
 _PIECE_BYTES = 1 << 16
 _RECORD_BYTES = 1 << 14  # one TLS record: it leaves whole or not at all
-
-WireTrouble = (
-    Forbidden,
-    Unreachable,
-    OSError,  # requests' own exceptions are OSErrors too
-    http.client.HTTPException,
-    urllib3.exceptions.HTTPError,
-)
-"""All that may be raised where bytes move; whoever moves them translates it on the spot."""
 
 
 class Witness(HTTPConnection):
@@ -261,7 +251,7 @@ class Wire:
             raise Unreachable("NETWORK.TIMEOUT", f"{target.host}: the TLS handshake took too long") from None
         except (OSError, ValueError) as error:
             sock.close()
-            raise Unreachable("NETWORK.TLS", f"{target.host}: no TLS ({_reason(error)})") from None
+            raise Unreachable("NETWORK.TLS", f"{target.host}: no TLS ({reason(error)})") from None
 
     def _reached(self, target: Target, seconds: float, deadline: float) -> socket.socket:
         """Open a connection to the target: straight, or through the proxy where one is configured."""
@@ -276,44 +266,6 @@ class Wire:
             sock.close()
             raise
         return sock
-
-
-def wire_fault(error: Exception) -> Fault:
-    """Translate a WireTrouble; its own text is never shown, for requests puts whole signed addresses in."""
-    if isinstance(error, Forbidden):
-        return Fault(
-            FaultOf.ACCOUNT,
-            "PROVIDER.WRONG_ADDRESS",
-            str(error),
-            "Check base_url, and what its name resolves to.",
-        )
-    if isinstance(error, Unreachable):
-        return Fault(FaultOf.MOMENT, error.code, str(error))
-    return Fault(FaultOf.MOMENT, "NETWORK.BROKEN", describe(error))
-
-
-def describe(error: BaseException) -> str:
-    """Say what broke an exchange, from the innermost cause."""
-    while (
-        inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    ) is not None:
-        error = inner
-    match error:
-        case TooSlow():
-            return str(error)
-        case TimeoutError():
-            return "the server fell silent"
-        case http.client.RemoteDisconnected():
-            return "the server closed the connection without an answer"
-        case http.client.IncompleteRead():
-            return "the answer ended early"
-        case ConnectionResetError() | BrokenPipeError() | ConnectionAbortedError():
-            return "the server cut the connection"
-        case ssl.SSLError():
-            return f"TLS broke ({error.reason or 'unknown'})"
-        case http.client.HTTPException():
-            return f"the answer is no HTTP ({type(error).__name__})"
-    return _reason(error)
 
 
 def _first_answering(
@@ -332,7 +284,7 @@ def _first_answering(
         except OSError as error:
             sock.close()
             code = "NETWORK.REFUSED" if isinstance(error, ConnectionRefusedError) else "NETWORK.UNREACHABLE"
-            trouble = Unreachable(code, f"{target.host}: {_reason(error)}")
+            trouble = Unreachable(code, f"{target.host}: {reason(error)}")
         else:
             return sock
     raise trouble
@@ -340,10 +292,6 @@ def _first_answering(
 
 def _left(deadline: float) -> float:
     return max(deadline - time.monotonic(), 0.001)
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or getattr(error, "reason", None) or type(error).__name__
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:

@@ -16,7 +16,8 @@ from clipspool.provider import Fault
 from clipspool.runway.guard import Guard
 from clipspool.runway.pace import Limits
 from clipspool.runway.reply import read_whole
-from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, describe
+from clipspool.runway.wire import FreeAdapter, Wire
+from clipspool.runway.wire_faults import WireTrouble, describe
 from clipspool.transport.way import ADDRESS_LENGTH_MAX, Parcel, Way
 
 _BYTES = 4096

@@ -21,7 +21,8 @@ from clipspool.runway.pace import Limits
 from clipspool.runway.proxy import Proxy
 from clipspool.runway.refusals import account_fault
 from clipspool.runway.reply import Reply, decoded, read_reply, read_whole
-from clipspool.runway.wire import FreeAdapter, Wire, WireTrouble, wire_fault
+from clipspool.runway.wire import FreeAdapter, Wire
+from clipspool.runway.wire_faults import WireTrouble, wire_fault
 from clipspool.transport.way import LIFE_SECONDS, Parcel
 
 BYTES_MAX = 200_000_000
