@@ -25,6 +25,8 @@ class Bay:
     """False: a source is deleted once its results are durable (`source = "delete"`)."""
     places: Places = AS_THEY_ARE
     """What the editors call our folders."""
+    is_portable: bool = False
+    """Whether results get names that Windows and macOS open (`names = "portable"`)."""
     taken: Taken = field(default_factory=Taken)
     """The names in the outbox."""
 

@@ -10,7 +10,7 @@ import structlog
 
 from clipspool.bay import Bay
 from clipspool.journal import Journal
-from clipspool.parts import places_of
+from clipspool.parts import has_portable_names, places_of
 from clipspool.root import Guard, Root, Unavailable
 from clipspool.scheduler import Scheduler
 from clipspool.settings import InboxSettings, Settings
@@ -63,6 +63,7 @@ class Bays:
             result_name=inbox.result_name,
             keeps_sources=inbox.source == "archive",
             places=places_of(settings, inbox),
+            is_portable=has_portable_names(settings, inbox),
         )
 
     def _root(self, inbox: InboxSettings, kind: str, path: Path) -> Root:

@@ -112,6 +112,13 @@ def places_of(settings: Settings, inbox: InboxSettings) -> Places:
     return Places({**settings.path_map, **inbox.path_map})
 
 
+def has_portable_names(settings: Settings, inbox: InboxSettings) -> bool:
+    """Tell whether results get names that every machine opens: by itself where editors have a drive."""
+    if inbox.names is not None:
+        return inbox.names == "portable"
+    return places_of(settings, inbox).are_windows
+
+
 def kept_of(settings: Settings, bays: Mapping[str, Bay], inboxes: Mapping[str, Inbox]) -> dict[str, Kept]:
     """Give the inboxes that keep a status file, by name."""
     return {

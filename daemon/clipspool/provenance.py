@@ -16,12 +16,18 @@ from clipspool.sent import Sent, files_of
 
 
 def provenance(
-    job: Job, clip: Clip, result: Result, name: str, finished_at: float, sent: Sent | None = None
+    job: Job,
+    clip: Clip,
+    result: Result,
+    name: str,
+    finished_at: float,
+    sent: Sent | None = None,
+    original_name: str = "",
 ) -> bytes:
     """Say where a result comes from; the same file is a valid sidecar for doing it again.
 
     `name` is the result's name in the outbox, `finished_at` the time in Unix seconds, `sent` what was sent
-    where that was not the clip itself.
+    where that was not the clip itself, `original_name` the name that other machines could not have opened.
     """
     facts: dict[str, Any] = {
         "name": _text(name),
@@ -36,6 +42,8 @@ def provenance(
         "finished_at": utc(finished_at),
         "clipspool": __version__,
     }
+    if original_name:
+        facts["original_name"] = _text(original_name)
     facts |= _changes(result, None if job.reuse else sent)
     if job.variant:
         facts["variant"] = job.variant.lstrip("_")

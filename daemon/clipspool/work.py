@@ -26,6 +26,7 @@ from clipspool.files import (
     parent,
 )
 from clipspool.job import Clip, Job, Request, State
+from clipspool.naming import fitted
 from clipspool.root import Root
 from clipspool.vetting import vet
 
@@ -45,7 +46,6 @@ REFERENCE = "ref-"
 """Begins the names of the copies of reference images."""
 ERROR_NOTE = ".error.toml"
 """Behind the name of a source in `_failed`."""
-_NAME_BYTES_MAX = 255
 _MANIFEST_BYTES_MAX = 4 << 20
 
 
@@ -56,10 +56,7 @@ def folder_of(clip_id: str) -> Rel:
 
 def error_note_of(rel: Rel) -> Rel:
     """Name the note beside a source in `_failed`; shortened where file systems allow no longer name."""
-    name = name_of(rel)
-    while len(os.fsencode(name + ERROR_NOTE)) > _NAME_BYTES_MAX:
-        name = name[:-1]
-    return join(parent(rel), name + ERROR_NOTE)
+    return join(parent(rel), fitted(name_of(rel), ERROR_NOTE))
 
 
 def source_name(path: Rel) -> str:

@@ -12,6 +12,7 @@ from clipspool import files, moves
 from clipspool.bay import Bay
 from clipspool.events import Delivered, Failed, Fetched, Postponed, ResultGone, StageFailed
 from clipspool.job import Held, Result, State
+from clipspool.places import Places
 from clipspool.provider import Download, Fault, FaultOf, Look, TaskStatus
 from clipspool.root import Root
 from clipspool.stages import deliver as stages_deliver
@@ -467,6 +468,74 @@ def test_names_that_are_not_utf8_keep_their_bytes(tmp_path):
 
 
 # --- names ----------------------------------------------------------------------------------------------
+
+
+# --- names that every machine opens -----------------------------------------------------------------------
+
+
+def delivered(tmp_path, name, **bay):
+    bench = Bench(tmp_path, name=name, is_portable=True, **bay)
+    return bench.results / deliver_one(bench)
+
+
+def deliver_one(bench):
+    (name,) = publish(bench, fetched(bench))
+    return name
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("CON.mp4", "CON_.mp4"),
+        ("a:b?c.mp4", "a_b_c.mp4"),
+        ("dot. .mp4", "dot.mp4"),
+        ("day 1. /NUL/COM¹.mp4", "day 1/NUL_/COM¹_.mp4"),
+        ("plain/shot.mp4", "plain/shot.mp4"),
+    ],
+)
+def test_a_portable_result_has_a_name_that_windows_opens_and_the_provenance_keeps_the_other(
+    tmp_path, name, published
+):
+    film = delivered(tmp_path, name)
+    assert str(film.relative_to(tmp_path / "results")) == published
+    facts = tomllib.loads((tmp_path / f"results/{published}.toml").read_text())["result"]
+    assert facts["source"] == name
+    assert facts.get("original_name", film.name) == name.rpartition("/")[2]
+
+
+def test_names_that_become_one_are_kept_apart(tmp_path):
+    bench = Bench(tmp_path, name="a?b.mp4", is_portable=True)
+    (bench.results / "A_B.mp4").write_bytes(b"another")
+    assert deliver_one(bench) == "a_b-2.mp4"
+    facts = tomllib.loads((bench.results / "a_b-2.mp4.toml").read_text())["result"]
+    assert facts["original_name"] == "a?b.mp4"
+
+
+def test_a_folder_that_is_there_in_another_letter_case_serves(tmp_path):
+    bench = Bench(tmp_path, name="day:1/shot.mp4", is_portable=True)
+    (bench.results / "Day_1").mkdir()
+    assert deliver_one(bench) == "Day_1/shot.mp4"
+
+
+def test_the_whole_path_as_editors_see_it_has_no_more_than_windows_opens(tmp_path):
+    places = Places({str(tmp_path / "results"): "Z:\\" + "x" * 150})
+    film = delivered(tmp_path, f"day/{'n' * 200}.mp4", places=places)
+    there = places.path(str(film) + ".toml")
+    assert len(there) == 259
+    facts = tomllib.loads(film.with_name(film.name + ".toml").read_text())["result"]
+    assert facts["original_name"] == "n" * 200 + ".mp4"
+
+
+def test_a_folder_too_deep_for_windows_is_told_of_and_the_result_is_delivered(tmp_path, capsys):
+    places = Places({str(tmp_path / "results"): "Z:\\" + "x" * 250})
+    film = delivered(tmp_path, "day/shot number one of the day.mp4", places=places)
+    assert film.read_bytes() == MOVIE
+    assert "path_not_portable" in capsys.readouterr().out
+
+
+def test_names_stay_as_they_are_unless_they_are_to_be_portable(tmp_path):
+    bench = Bench(tmp_path, name="a:b?.mp4")
+    assert deliver_one(bench) == "a:b?.mp4"
 
 
 @pytest.mark.parametrize(

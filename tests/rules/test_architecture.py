@@ -37,7 +37,16 @@ HOMES = {
     "watchdog": {"intake/watch.py"},
 }
 PURE = (
-    *("job.py", "events.py", "lifecycle.py", "pacing.py", "durations.py", "catalog.py"),
+    *(
+        "job.py",
+        "events.py",
+        "lifecycle.py",
+        "pacing.py",
+        "durations.py",
+        "catalog.py",
+        "places.py",
+        "naming.py",
+    ),
     *(f"notify/{name}.py" for name in ("topics", "notes", "digest", "signing", "wording")),
     *(
         f"intake/{name}.py"
@@ -46,7 +55,10 @@ PURE = (
     *(f"intake/{name}.py" for name in ("decoding", "quotes", "right", "slips", "values")),
 )
 OUTSIDE = {"asyncio", "io", "os", "pathlib", "random", "shutil", "socket", "subprocess", "threading", "time"}
-EXCUSED = {("intake/settle.py", "os"): "for the type os.stat_result alone"}
+EXCUSED = {
+    ("intake/settle.py", "os"): "for the type os.stat_result alone",
+    ("naming.py", "os"): "for os.fsencode alone: names are bytes to the system",
+}
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "core", "base", "misc", "ports", "adapters"}
 
 

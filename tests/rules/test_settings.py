@@ -3,6 +3,7 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from clipspool.parts import has_portable_names
 from clipspool.settings import Change, Settings, changes
 from clipspool.settings.wording import Source, line_of, spell, translate
 
@@ -44,6 +45,23 @@ def test_what_is_not_set_has_the_documented_default():
         0,
     )
     assert (inbox.file_mode, inbox.folder_mode, inbox.result_name) == (None, None, "{stem}{variant}")
+
+
+@pytest.mark.parametrize(
+    ("there", "names", "is_portable"),
+    [
+        (None, None, False),
+        ("Z:\\", None, True),
+        (r"\\nas\clips", None, True),
+        ("/Volumes/clips", None, False),
+        ("Z:\\", "as_is", False),
+        ("/Volumes/clips", "portable", True),
+    ],
+)
+def test_names_are_portable_by_themselves_where_editors_have_a_drive_or_a_share(there, names, is_portable):
+    known = {} if there is None else {"/srv": there}
+    settings = made(path_map=known, inbox=[INBOX | ({} if names is None else {"names": names})])
+    assert has_portable_names(settings, settings.inbox[0]) is is_portable
 
 
 def test_settings_cannot_be_changed():

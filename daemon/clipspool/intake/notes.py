@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,11 +13,11 @@ from clipspool.files import NotRegular, Rel, join, name_of, parent
 from clipspool.intake.names import PROBLEM_NOTE, readable
 from clipspool.job import Problem
 from clipspool.moves import Refused
+from clipspool.naming import marked
 from clipspool.places import AS_THEY_ARE, Places
 from clipspool.redaction import redact
 from clipspool.root import Root, Unavailable
 
-_NAME_BYTES_MAX = 255
 _NOTE_BYTES_MAX = 256 << 10
 _BEGINNING = "clipspool cannot take "
 _PROBLEMS_MAX = 10
@@ -30,21 +29,7 @@ log = structlog.get_logger()
 
 def note_name(name: str) -> str:
     """Name the note of a file; a name too long for that is shortened, and its hash tells it apart."""
-    raw = name.encode(errors="surrogateescape")
-    if len(raw) + len(PROBLEM_NOTE) <= _NAME_BYTES_MAX:
-        return name + PROBLEM_NOTE
-    mark = "~" + hashlib.sha256(raw).hexdigest()[:12]
-    room = _NAME_BYTES_MAX - len(PROBLEM_NOTE) - len(mark)
-    short = raw[:room].decode(errors="ignore" if _is_utf8(raw) else "surrogateescape")
-    return short + mark + PROBLEM_NOTE
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return marked(name, PROBLEM_NOTE)
 
 
 def text_of(name: str, problems: Sequence[Problem]) -> str:

@@ -8,8 +8,8 @@ from math import inf
 
 from clipspool.intake.foreign import is_conflict_copy
 from clipspool.intake.names import TOML, Kind, composed, readable, stem
+from clipspool.naming import NAME_BYTES_MAX
 
-_NAME_BYTES_MAX = 255
 STILL_CHANGING = "it is still changing"
 
 
@@ -218,4 +218,4 @@ def _what_would_serve(clip: str) -> str:
 
 
 def _can_be_named(name: str) -> bool:
-    return len(name.encode(errors="surrogateescape")) <= _NAME_BYTES_MAX
+    return len(name.encode(errors="surrogateescape")) <= NAME_BYTES_MAX

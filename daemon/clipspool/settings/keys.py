@@ -210,6 +210,8 @@ class InboxSettings(Part):
     rescan_seconds: Seconds = 30.0
     hold_seconds: Annotated[float, Field(ge=0, le=YEAR_SECONDS, allow_inf_nan=False), Number] = 0.0
     result_name: Annotated[str, AfterValidator(_result_name)] = "{stem}{variant}"
+    names: Literal["as_is", "portable"] | None = None
+    """Of results; "portable" by itself where `path_map` names a drive or a share."""
     priority: Annotated[int, Field(ge=-100, le=100), Number] = 0
     source: Literal["archive", "delete"] = "archive"
     duplicates: Literal["hold", "run", "reuse"] = "hold"

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+
+import structlog
 
 from clipspool.bay import Bay
 from clipspool.events import Delivered, Event, ResultGone
 from clipspool.failpoint import reach
 from clipspool.files import NotRegular, Rel, join, name_of, parent, parts, sha256_of, split_suffix
 from clipspool.job import Clip, Job, Result, utc
+from clipspool.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
 from clipspool.provenance import is_ours, provenance
+from clipspool.root import Root
 from clipspool.sent import Sent, read_sent
+from clipspool.taken import fold
 from clipspool.work import folder_of
 
 UNTOUCHED = "_untouched"
 """Ends the name of the provider's own file, kept beside the one that was made ready for the timeline."""
 NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
-_NAME_BYTES_MAX = 255
 _PAPER_BYTES_MAX = 256 << 10
 _REFUSED_NAME = frozenset({errno.EINVAL, errno.EILSEQ, errno.ENOENT, errno.ENAMETOOLONG})
 """How file systems refuse a name; exFAT in user space does as if there were no such folder."""
-_PORTABLE_BYTES_MAX = 110
+_SHORT_BYTES_MAX = 110
 """Of the 143 that the encrypted folders of a NAS allow, with room for a number and both suffixes."""
-_UNPORTABLE = re.compile(r'[<>:"\\|?*\x00-\x1f\x7f\ufffd]')
-_RESERVED = frozenset(
-    {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
-)
+PAPER = ".toml"
+"""Behind a result's name: its provenance."""
+_ROOM_MIN = 24
+"""UTF-16 units for a name and its provenance: with fewer no name says which clip it is from."""
+
+log = structlog.get_logger()
 
 
 def deliver(job: Job, clip: Clip, bay: Bay, now: float) -> Event:
@@ -73,22 +78,49 @@ class _Publishing:
         folder = parent(self.clip.path)
         base = base_name(self.job, self.clip, self.bay.result_name, self.now)
         try:
+            if self.bay.is_portable:
+                return self._publish_portably(result, tail, folder, base)
             return self._publish(result, tail, folder, base)
         except OSError as error:
             if error.errno not in _REFUSED_NAME:
                 raise
-        return self._publish(result, tail, join(*map(portable, parts(folder))), portable(base))
+        folder = join(*(portable(part, _SHORT_BYTES_MAX) for part in parts(folder)))
+        return self._publish(result, tail, folder, portable(base, _SHORT_BYTES_MAX))
 
-    def _publish(self, result: Result, tail: str, folder: Rel, base: str) -> Rel:
+    def _original(self, name: str, suffix: str, tail: str) -> str:
+        """Give the name that a result would have had, where it got one that was shortened or spelled anew."""
+        plain = base_name(self.job, self.clip, self.bay.result_name, self.now) + tail
+        rest = name.removesuffix(suffix)
+        is_plain = rest == plain or (
+            rest.startswith(f"{plain}-") and rest.removeprefix(f"{plain}-").isdigit()
+        )
+        return "" if is_plain else plain + suffix
+
+    def _publish_portably(self, result: Result, tail: str, folder: Rel, base: str) -> Rel:
+        """Publish a result under a path that Windows and macOS open, counted as editors see it."""
+        bay = self.bay
+        folder = _portable_folder(bay.outbox, folder)
+        there = bay.places.path(join(str(bay.outbox.path), folder))
+        room = PATH_UNITS_MAX - units(there) - 1
+        if room < _ROOM_MIN:
+            log.warning(
+                "path_not_portable", inbox=bay.name, folder=there.encode("utf-8", "backslashreplace").decode()
+            )
+        return self._publish(result, tail, folder, portable(base), max(room, _ROOM_MIN))
+
+    def _publish(
+        self, result: Result, tail: str, folder: Rel, base: str, room_units: int | None = None
+    ) -> Rel:
         job, clip, bay = self.job, self.clip, self.bay
         bay.outbox.make_folders(folder)
         file = join(folder_of(clip.id), result.file)
-        for name in names(base, result.suffix, tail):
-            rel, paper = join(folder, name), join(folder, name + ".toml")
-            is_free = bay.taken.take(bay.outbox, folder, (name, name + ".toml"), self.now)
+        for name in names(base, result.suffix, tail, room_units):
+            rel, paper = join(folder, name), join(folder, name + PAPER)
+            is_free = bay.taken.take(bay.outbox, folder, (name, name + PAPER), self.now)
             if is_free:
+                original = self._original(name, result.suffix, tail)
                 try:
-                    told = provenance(job, clip, result, name, self.now, self.sent)
+                    told = provenance(job, clip, result, name, self.now, self.sent, original)
                     bay.outbox.create(paper, told, is_last=False)
                     reach("paper")
                 except FileExistsError:  # it came after the names were listed
@@ -112,6 +144,19 @@ class _Publishing:
             reach("placed")
             return rel
         raise OSError(errno.EEXIST, f"no free name for the result of {clip.path}")
+
+
+def _portable_folder(root: Root, folder: Rel) -> Rel:
+    """Spell a folder so that every machine opens it; one that is there in another letter case serves."""
+    made: Rel = ""
+    for part in parts(folder):
+        name = portable(part)
+        if not root.exists(join(made, name)):
+            with suppress(FileNotFoundError):
+                same = [n for n in root.names(made) if fold(n) == fold(name) and is_portable(n)]
+                name = next((n for n in sorted(same) if root.is_folder(join(made, n))), name)
+        made = join(made, name)
+    return made
 
 
 def _place(bay: Bay, file: Rel, rel: Rel) -> None:
@@ -148,25 +193,17 @@ def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
     return filled.replace("/", "_").replace("\0", "_").lstrip(".") or job.id
 
 
-def portable(name: str) -> str:
-    """Spell a name as every file system takes it: SMB and FAT know fewer letters, others fewer bytes."""
-    name = _UNPORTABLE.sub("_", name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    name = _shortened(name, _PORTABLE_BYTES_MAX).rstrip(" .") or "_"
-    return name + "_" if name.partition(".")[0].upper() in _RESERVED else name
-
-
-def names(base: str, suffix: str, tail: str = "") -> Iterator[str]:
+def names(base: str, suffix: str, tail: str = "", room_units: int | None = None) -> Iterator[str]:
     """Give the names to try, in order: `base`, `base-2`, …; `tail` as `_2`, `_3` of a task's later outputs.
 
-    With `.toml` behind it each still fits the 255 bytes that file systems allow.
+    With `.toml` behind it each still fits what file systems allow, and into `room_units` UTF-16 units.
     """
     for count in range(1, 10_000):
         end = tail + (f"-{count}" if count > 1 else "") + suffix
-        room = _NAME_BYTES_MAX - len(os.fsencode(end + ".toml"))
-        yield _shortened(base, room) + end
-
-
-def _shortened(name: str, room: int) -> str:
-    while len(os.fsencode(name)) > room:
-        name = name[:-1]
-    return name
+        name = fitted(base, end + PAPER).removesuffix(PAPER)
+        if room_units is not None:
+            begin = name.removesuffix(end)
+            while begin and units(begin + end + PAPER) > room_units:
+                begin = begin[:-1]
+            name = (begin.rstrip(" .") or "_") + end
+        yield name

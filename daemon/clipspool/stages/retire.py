@@ -10,6 +10,7 @@ from clipspool.bay import Bay
 from clipspool.failpoint import reach
 from clipspool.files import NotRegular, Rel, join, name_of, parent, split_suffix
 from clipspool.job import Clip, Job, State
+from clipspool.naming import NAME_BYTES_MAX, shortened
 from clipspool.provenance import error_note
 from clipspool.root import Root
 from clipspool.work import SIDECAR, clear_away, error_note_of, folder_of, keep_references
@@ -17,8 +18,6 @@ from clipspool.work import SIDECAR, clear_away, error_note_of, folder_of, keep_r
 DONE = "_done"
 FAILED = "_failed"
 _TRIES_MAX = 10_000
-_NAME_BYTES_MAX = 254
-"""One less than file systems allow: `.toml` is longer than `.mp4`."""
 _NOTE_BYTES_MAX = 1 << 20
 
 
@@ -124,7 +123,6 @@ def _names(name: str) -> Iterator[str]:
     stem, suffix = split_suffix(name)
     yield name
     for count in range(2, _TRIES_MAX):
-        tail = f"-{count}{suffix}"
-        while len(os.fsencode(stem + tail)) > _NAME_BYTES_MAX:
-            stem = stem[:-1]
-        yield stem + tail
+        # `.toml` is longer than `.mp4`, and the sidecar has the same name.
+        room = NAME_BYTES_MAX - 1 - len(os.fsencode(f"-{count}{suffix}"))
+        yield f"{shortened(stem, room)}-{count}{suffix}"

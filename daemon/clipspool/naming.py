@@ -1,0 +1,72 @@
+"""Shortens names to what file systems allow, and spells them so that every machine opens them; pure."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+
+NAME_BYTES_MAX = 255
+"""As most file systems count; NTFS allows 255 UTF-16 units, and so many bytes hold no more of them."""
+PATH_UNITS_MAX = 259
+"""Windows opens paths of 260 UTF-16 units, the closing NUL counted, where nobody has changed its settings."""
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\ufffd]')
+_PORTS = "0123456789\u00b9\u00b2\u00b3"
+_RESERVED = frozenset(
+    {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"}
+    | {port + number for port in ("COM", "LPT") for number in _PORTS}
+)
+
+
+def shortened(name: str, bytes_max: int) -> str:
+    """Cut a name to so many bytes, between two letters."""
+    raw = os.fsencode(name)
+    if len(raw) <= bytes_max:
+        return name
+    cut = raw[: max(bytes_max, 0)]
+    text = os.fsdecode(cut)
+    # A letter that was cut in two reads as bytes that are not UTF-8, which the whole name may hold as well.
+    while text and not name.startswith(text):
+        cut = cut[:-1]
+        text = os.fsdecode(cut)
+    return text
+
+
+def fitted(name: str, end: str) -> str:
+    """Give a name with an end, the name shortened where both together are too long."""
+    return shortened(name, NAME_BYTES_MAX - len(os.fsencode(end))) + end
+
+
+def marked(name: str, end: str) -> str:
+    """Give a name with an end; one that has to be shortened carries a hash, so that it stays its own."""
+    if len(os.fsencode(name + end)) <= NAME_BYTES_MAX:
+        return name + end
+    return fitted(name, "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:12] + end)
+
+
+def units(text: str) -> int:
+    """Count a text as Windows does: in UTF-16 units."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def portable(name: str, bytes_max: int = NAME_BYTES_MAX) -> str:
+    """Spell one name of a path so that Windows, macOS and SMB open it; one that they open already stays.
+
+    The name of a file is given without its suffix.
+    """
+    text = os.fsencode(name).decode("utf-8", "replace")
+    text = unicodedata.normalize("NFC", text)
+    text = "".join("_" if unicodedata.category(letter) == "Cc" else letter for letter in text)
+    text = _FORBIDDEN.sub("_", text).strip(" ")
+    if text[:1] == "." != name[:1]:
+        text = "_" + text[1:]  # it was seen, and is not to be hidden
+    first, dot, rest = text.partition(".")
+    if first.rstrip(" ").upper() in _RESERVED:
+        text = f"{first.rstrip(' ')}_{dot}{rest}"
+    return shortened(text, bytes_max).rstrip(" .") or "_"
+
+
+def is_portable(name: str) -> bool:
+    """Tell whether every machine opens a name as it is."""
+    return portable(name) == name
