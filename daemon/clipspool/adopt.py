@@ -25,6 +25,7 @@ from clipspool.work import (
     TAKEN,
     WORK,
     Manifest,
+    bring_prompt,
     clear_away,
     folder_of,
     keep_references,
@@ -98,6 +99,7 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
             damaged.append(name)  # what was paid for is not known
             continue
         finish_claim(root, manifest.clip)
+        bring_prompt(root, manifest)
         reach("adopted")
         found = Found(manifest.clip, tuple(_as_noted(job, lines) for job in manifest.jobs))
         (ours if manifest.journal == journal_id else foreign).append(found)

@@ -11,6 +11,7 @@ import json
 import os
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import PurePosixPath
@@ -40,6 +41,7 @@ KEPT_MAX = 500
 MANIFEST = "manifest.toml"
 LEDGER = "ledger.jsonl"
 SIDECAR = "sidecar.toml"
+PROMPT = "prompt.txt"
 SOURCE = "clip"
 """Begins the name of the clip itself."""
 REFERENCE = "ref-"
@@ -77,6 +79,8 @@ class Manifest:
     jobs: tuple[Job, ...]
     journal: str = ""
     """The identity of the journal that takes them on: a folder can serve several machines."""
+    prompt: Rel | None = None
+    """The `.txt` that held the prompt: it goes where the clip goes."""
 
     def of_inbox(self, name: str) -> Manifest:
         """Give the same in an inbox of that name."""
@@ -111,6 +115,8 @@ class Manifest:
         }
         if clip.sidecar is not None:
             body["clip"]["sidecar"] = _spell(clip.sidecar)
+        if self.prompt is not None:
+            body["prompt_file"] = _spell(self.prompt)
         return tomli_w.dumps(body).encode()
 
     @classmethod
@@ -145,7 +151,8 @@ class Manifest:
             )
             for j in body["job"]
         )
-        return cls(clip, jobs, str(body["journal"]))
+        prompt = body.get("prompt_file")
+        return cls(clip, jobs, str(body["journal"]), None if prompt is None else _read(prompt))
 
 
 def _spell(rel: Rel) -> str:
@@ -159,6 +166,17 @@ def _spell(rel: Rel) -> str:
 
 def _read(spelled: str) -> Rel:
     return os.fsdecode(bytes.fromhex(spelled[1:])) if spelled.startswith("\0") else spelled
+
+
+def bring_prompt(root: Root, manifest: Manifest) -> None:
+    """Bring the `.txt` with the prompt in behind its accepted clip; one that cannot be moved does no harm."""
+    path = manifest.prompt
+    if path is None or parent(path) != parent(manifest.clip.path):
+        return
+    target = join(folder_of(manifest.clip.id), PROMPT)
+    with suppress(OSError, ValueError):
+        if not root.exists(target):
+            root.move(path, root, target)
 
 
 def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:

@@ -20,9 +20,11 @@ from clipspool.intake.watch import Watch
 from clipspool.job import Problem, Reference
 from clipspool.places import Places
 from clipspool.root import Root, Unavailable
-from clipspool.work import Manifest
+from clipspool.work import PROMPT, Manifest, folder_of
 from fakes import a_clip, a_job
 from inboxes import CLIP, EPOCH, SIDECAR, Bench
+
+MODEL = {"clipspool's own defaults": {"model": "m"}}
 
 
 @pytest.fixture
@@ -285,6 +287,152 @@ def test_what_the_catalogue_and_the_probe_find_is_told_together(bench):
     b.settle()
     assert "it has no video stream" in b.note("a.mp4")
     assert "a.mp4.toml, line 4: `ratio` is none of 1280:720" in b.note("a.mp4")
+
+
+def test_a_text_file_beside_a_clip_is_its_prompt_and_goes_with_it(bench):
+    b = bench(layers=MODEL)
+    b.write("a.txt", "  Deep winter\r\nat dusk \n\n")
+    b.drop("a.mp4", sidecar=None)
+    b.write("readme.txt", "what this folder is for")
+    b.settle()
+    (accepted,) = b.accepted
+    assert accepted.jobs[0].request.prompt == "Deep winter at dusk"
+    assert b.lying() == ["readme.txt"]
+    assert b.root.read(f"{folder_of(accepted.clip.id)}/{PROMPT}", 99).startswith(b"  Deep")
+    b.look(100.0)
+    assert len(b.accepted) == 1
+
+
+def test_a_text_file_adds_the_prompt_to_a_sidecar_that_has_none(bench):
+    b = bench(layers=MODEL)
+    b.write("a.txt", "from the text")
+    b.drop("a.mp4", sidecar='model = "m"\nseed = 5\n')
+    b.write("b.txt", "from the text")
+    b.drop("b.mp4")
+    b.settle()
+    requests = {one.clip.path: one.jobs[0].request for one in b.accepted}
+    assert (requests["a.mp4"].prompt, requests["a.mp4"].seed) == ("from the text", 5)
+    assert requests["b.mp4"].prompt == "deep winter"
+    assert b.lying() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('prompt = "snow"\nseed = 5\n', "rename it to `a.toml`"),
+        ("[[variant]]\n", "rename it to `a.toml`"),
+        ("x" * 1001, "1"),
+        (" \n\n", "empty"),
+        ("{\\rtf1\\ansi snow}", "rich text"),
+        ("<html><p>snow", "web page"),
+    ],
+)
+def test_a_text_file_that_is_no_prompt_is_a_problem_and_never_sent(bench, text, said):
+    b = bench(layers=MODEL)
+    b.write("a.txt", text)
+    b.drop("a.mp4", sidecar=None)
+    b.settle()
+    assert b.accepted == []
+    assert said in b.note("a.mp4")
+
+
+def test_a_text_file_whose_clip_comes_later_serves_it_then(bench):
+    b = bench(layers=MODEL)
+    b.write("a.txt", "snow")
+    b.settle()
+    b.drop("a.mp4", sidecar=None)
+    b.settle()
+    assert b.paths == ["a.mp4"]
+
+
+def test_a_sidecar_that_is_spelled_with_a_hyphen_keeps_a_clip_from_the_defaults(bench):
+    b = bench(sidecar_required=False, layers={"[defaults]": {"prompt": "x", "model": "m"}})
+    b.drop("e10_shot.mp4", sidecar=None)
+    b.write("e10-shot.toml", SIDECAR)
+    b.settle()
+    b.look(60.0)
+    assert b.accepted == []
+    assert "did you mean `e10-shot.toml`" in b.note("e10_shot.mp4")
+    assert "did you mean `e10_shot.mp4`" in b.note("e10-shot.toml")
+    (b.path / "e10-shot.toml").rename(b.path / "e10_shot.toml")
+    b.settle()
+    assert b.paths == ["e10_shot.mp4"]
+    assert b.lying() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["shot (1).toml", "shot - Copy.toml", "shot .toml", "shot.mp4 (1).toml", "shto.toml"]
+)
+def test_a_sidecar_of_nearly_the_name_is_asked_about_on_both_sides(bench, name):
+    b = bench()
+    b.drop("shot.mp4", sidecar=None)
+    b.write(name, SIDECAR)
+    b.settle()
+    b.look(60.0)
+    assert f"did you mean `{name}`" in b.note("shot.mp4")
+    assert "did you mean `shot.mp4`" in b.note(name)
+
+
+def test_shots_that_differ_in_a_number_are_not_asked_about(bench):
+    b = bench()
+    b.drop("shot001.mp4", sidecar=None)
+    b.write("shot002.toml", SIDECAR)
+    b.settle()
+    b.look(60.0)
+    assert "did you mean" not in b.note("shot001.mp4") + b.note("shot002.toml")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_defaults.toml.txt",
+        "_default.toml",
+        "_defaults (1).toml",
+        "defaults.toml",
+        "_promt.txt",
+        "_prompt.rtf",
+    ],
+)
+def test_a_near_miss_of_a_folders_settings_makes_its_clips_wait(bench, name):
+    b = bench()
+    b.write(f"day/{name}", "seed = 6")
+    b.drop("day/below/a.mp4")
+    b.drop("other/b.mp4")
+    b.settle()
+    b.look(60.0)
+    assert b.paths == ["other/b.mp4"]
+    assert f"`day/{name}` is not read under that name" in b.note("day/below/a.mp4")
+    (b.path / "day" / name).unlink()
+    b.look()
+    assert b.paths == ["other/b.mp4", "day/below/a.mp4"]
+    assert b.note("day/below/a.mp4") is None
+
+
+def test_a_lone_defaults_file_in_other_letters_is_taken_and_two_are_not(bench):
+    b = bench()
+    b.write("_Defaults.toml", "seed = 6")
+    b.drop("a.mp4")
+    b.settle()
+    assert b.accepted[0].jobs[0].request.seed == 6
+    b.write("_defaults.toml", "seed = 7")
+    b.drop("b.mp4")
+    b.settle()
+    assert b.paths == ["a.mp4"]
+    assert "side by side" in b.waiting()["b.mp4"].reason
+
+
+def test_a_folders_prompt_serves_those_below_and_yields_to_what_is_nearer(bench):
+    b = bench(sidecar_required=False)
+    b.write("_prompt.txt", "winter\nat dusk")
+    b.write("day/_PROMPT.txt", "summer")
+    b.drop("a.mp4", sidecar=None)
+    b.drop("day/b.mp4", sidecar='model = "m"')
+    b.drop("day/c.mp4")
+    b.write("_defaults.toml", 'model = "m"')
+    b.settle()
+    b.look(10.0)
+    prompts = {one.clip.path: one.jobs[0].request.prompt for one in b.accepted}
+    assert prompts == {"a.mp4": "winter at dusk", "day/b.mp4": "summer", "day/c.mp4": "deep winter"}
 
 
 def test_new_rules_serve_from_the_next_look_on(bench):

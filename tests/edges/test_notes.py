@@ -92,7 +92,8 @@ def test_a_clip_waits_a_minute_for_its_sidecar_before_there_is_a_note_and_goes_o
     bench.look(59.9)
     assert bench.note("a.mp4") is None
     bench.look(0.1)
-    assert "put `a.mp4.toml` or `a.toml` beside it" in bench.note("a.mp4")
+    assert "put `a.txt` or `a.toml` or `a.mp4.toml` beside it" in bench.note("a.mp4")
+    assert "\n        a.txt\n" in bench.note("a.mp4")
     assert bench.waiting()["a.mp4"].problem
     bench.write("a.toml", SIDECAR)
     bench.settle()

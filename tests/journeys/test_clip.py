@@ -208,6 +208,19 @@ def test_wrapped_answers_of_the_gateway_are_followed_too(open_bays):
         assert "shot.mp4" in bay.results()
 
 
+def test_a_clip_with_its_prompt_in_a_text_file_is_delivered_and_the_text_retires_with_it(bay):
+    bay.write("day/shot.txt", "deep winter\nat dusk\n")
+    bay.drop("day/shot.mp4", sidecar=None)
+    bay.write("day/cut.txt", "summer")
+    bay.drop("day/cut.mp4", sidecar="seed = 5")
+    assert bay.run_until_idle() == 0
+    prompts = {job["clip"]: job["request"]["prompt"] for job in bay.told("jobs")}
+    assert prompts == {"day/shot.mp4": "deep winter at dusk", "day/cut.mp4": "summer"}
+    done = sorted(path.name for path in (bay.inbox / "_done" / "day").iterdir())
+    assert done == ["cut.mp4", "cut.toml", "cut.txt", "shot.mp4", "shot.txt"]
+    assert not list((bay.inbox / "day").iterdir())
+
+
 def test_a_clip_is_held_until_its_not_before_and_goes_on_by_itself(bay):
     bay.start()
     soon = f"{datetime.now(UTC) + timedelta(seconds=6):%Y-%m-%dT%H:%M:%SZ}"

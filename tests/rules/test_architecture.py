@@ -52,7 +52,10 @@ PURE = (
         f"intake/{name}.py"
         for name in ("settle", "pair", "sidecar", "keys", "layers", "lines", "names", "foreign")
     ),
-    *(f"intake/{name}.py" for name in ("decoding", "quotes", "right", "slips", "values")),
+    *(
+        f"intake/{name}.py"
+        for name in ("advice", "groups", "kinds", "near", "decoding", "quotes", "right", "slips", "values")
+    ),
 )
 OUTSIDE = {"asyncio", "io", "os", "pathlib", "random", "shutil", "socket", "subprocess", "threading", "time"}
 EXCUSED = {

@@ -67,7 +67,7 @@ def test_what_is_no_business_of_ours_is_ignored(name):
         ("shot.mp4.problem.txt", Kind.NOTE),
         ("winter.png", Kind.IMAGE),
         ("mp4", Kind.OTHER),
-        ("shot.txt", Kind.OTHER),
+        ("shot.txt", Kind.PROMPT),
         ("shot.mp4.part", Kind.TEMPORARY),
         (".shot.mp4.Xa12bC", Kind.TEMPORARY),
         ("shot.mp4.filepart", Kind.TEMPORARY),

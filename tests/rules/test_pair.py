@@ -41,8 +41,10 @@ def test_the_sidecar_with_the_clips_full_name_wins_and_the_other_is_left_over():
     assert not left.is_problem
 
 
-def test_letters_have_to_be_the_same_but_for_the_suffix():
-    assert {a.name for a in judge("A.MP4", "a.toml")} == {"A.MP4", "a.toml"}
+def test_a_lone_pair_may_differ_in_letter_case():
+    assert judge("A.MP4", "a.toml") == [Matched("A.MP4", "a.toml")]
+    assert judge("C0002.MP4", "C0002.mp4.toml") == [Matched("C0002.MP4", "C0002.mp4.toml")]
+    assert judge("A.MP4", "a.TXT") == [Matched("A.MP4", None, prompt="a.TXT")]
     assert judge("A.MP4", "A.MP4.toml") == [Matched("A.MP4", "A.MP4.toml")]
 
 
@@ -65,16 +67,76 @@ def test_of_two_spellings_each_clip_has_the_sidecar_that_is_spelled_like_it():
     assert all(isinstance(one, Waits) for one in judge(both[0], f"{COMPOSED}.mov", both[3]))
 
 
+def test_of_two_clips_that_differ_in_letter_case_none_is_guessed_for():
+    answers = judge("Shot.mp4", "SHOT.mp4", "shot.toml")
+    assert [type(one) for one in answers] == [Waits] * 3
+    assert all("did you mean" in one.reason for one in answers)
+
+
+def test_a_text_file_of_the_clips_name_is_its_prompt():
+    assert judge("a.mp4", "a.txt") == [Matched("a.mp4", None, prompt="a.txt")]
+    assert judge("a.mp4", "a.mp4.txt") == [Matched("a.mp4", None, prompt="a.mp4.txt")]
+    assert judge("a.mp4", "a.toml", "a.txt") == [Matched("a.mp4", "a.toml", prompt="a.txt")]
+    assert judge("a.txt", "readme.txt") == []
+
+
+def test_a_text_file_that_could_be_for_two_clips_is_a_problem_of_both():
+    answers = judge("a.mp4", "a.mov", "a.txt")
+    assert all("more than one clip" in one.reason for one in answers)
+    assert "name it `a.mov.txt`" in answers[0].reason
+    assert "is still changing" in waits("a.mp4", entry("a.txt", is_settled=False)).reason
+
+
+@pytest.mark.parametrize(
+    ("near", "right"),
+    [
+        ("a.toml.txt", "rename it to `a.toml`"),
+        ("a.txt.txt", "rename it to `a.txt`"),
+        ("a.mp4.toml.txt", "rename it to `a.toml`"),
+        ("a.toml.rtf", "save it as plain text, named `a.toml`"),
+        ("a.toml.docx", "save it as plain text, named `a.toml`"),
+        ("a.rtf", "save it as plain text, named `a.txt`"),
+        ("a.json", "`a.json`"),
+        ("a.toml.", "rename it to `a.toml`"),
+        ("a.toml ", "rename it to `a.toml`"),
+    ],
+)
+@pytest.mark.parametrize("patience", [REQUIRED, OPTIONAL])
+def test_a_sidecar_under_a_disguise_keeps_its_clip_waiting_and_is_named(near, right, patience):
+    clip = entry("a.mp4", since=0.0)
+    late = waits(clip, near, now=60.0, patience=patience, defaults_serve=True)
+    assert late.is_problem
+    assert right in late.reason
+    assert near.strip(" ") in late.reason
+
+
+def test_a_sidecar_beside_a_file_that_is_no_clip_names_it_and_what_is_accepted():
+    late = waits(entry("E.toml", since=0.0), "E.mxf", now=60.0, patience=Patience(accepted=(".mov", ".mp4")))
+    assert "found `E.mxf`, but .mxf is not accepted" in late.reason
+    assert ".mov and .mp4" in late.reason
+    assert "`E.png`" in waits(entry("E.toml", since=0.0), "E.png", now=60.0).reason
+    assert "`e.MXF`" in waits(entry("E.toml", since=0.0), "e.MXF", now=60.0).reason
+
+
+def test_the_first_note_shows_what_to_write():
+    late = waits(entry("day 1.mp4", since=0.0), now=60.0)
+    lines = late.advice.split("\n")
+    assert "    day 1.txt" in lines
+    assert "    day 1.toml" in lines
+    assert any(line.startswith("    prompt = ") for line in lines)
+
+
 def test_a_clip_waits_for_its_sidecar_in_silence_and_after_a_minute_aloud():
     clip = entry("a.mp4", since=0.0)
     assert (waits(clip, now=59.9).is_problem, waits(clip, now=59.9).look_at) == (False, 60.0)
     late = waits(clip, now=60.0)
     assert (late.is_problem, late.look_at) == (True, inf)
-    assert "`a.mp4.toml` or `a.toml`" in late.reason
+    assert "put `a.txt` or `a.toml` or `a.mp4.toml` beside it" in late.reason
 
 
 @pytest.mark.parametrize(
-    ("letters", "said"), [(246, "246.toml` beside"), (250, "250.toml` beside"), (251, "shorten it")]
+    ("letters", "said"),
+    [(246, "246.mp4.toml` beside"), (250, "250.toml` beside"), (251, "251.txt` beside"), (252, "shorten it")],
 )
 def test_only_sidecars_that_a_file_system_can_name_are_asked_for(letters, said):
     name = f"{letters}".rjust(letters, "x")

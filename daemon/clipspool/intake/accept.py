@@ -25,7 +25,7 @@ from clipspool.intake.terms import Accepted, Rules
 from clipspool.job import Clip, Job, job_id, new_id
 from clipspool.moves import Unsteady, idle
 from clipspool.root import Root, Unavailable
-from clipspool.work import Manifest, folder_of, source_name
+from clipspool.work import Manifest, bring_prompt, folder_of, source_name
 
 log = structlog.get_logger()
 
@@ -68,6 +68,7 @@ class Acceptance:
                 if not self._resolve(manifest):
                     raise self._seen_as(trouble, manifest.clip) from trouble
             self._unsure.remove(manifest)
+            bring_prompt(self._root, manifest)
             return Accepted(manifest.clip, manifest.jobs)
         raise FileExistsError(f"no free name below {folder_of('')}")
 
@@ -110,6 +111,7 @@ class Acceptance:
             self._unsure.remove(manifest)
             return False
         finish_claim(self._root, clip)
+        bring_prompt(self._root, manifest)
         with self._root.folder(home) as folder:
             sync_folder(folder)
         return True
@@ -144,9 +146,8 @@ class Acceptance:
         # A control file may have come since the folder was listed: the clip beside it would be paid in part.
         if any(self._root.exists(control) for control in pairing.controls):
             raise Changed(pairing.clip)
-        self._expect(pairing.clip, pairing.stamp)
-        if pairing.sidecar is not None and pairing.sidecar_stamp is not None:
-            self._expect(pairing.sidecar, pairing.sidecar_stamp)
+        for path, stamp in pairing.stamps.items():
+            self._expect(path, stamp)
 
     def _expect(self, path: Rel, stamp: Stamp) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -181,4 +182,4 @@ class Acceptance:
             )
             for variant, request in ready.requests
         )
-        return Manifest(clip, jobs, rules.journal)
+        return Manifest(clip, jobs, rules.journal, pairing.prompt)

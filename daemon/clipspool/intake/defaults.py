@@ -1,12 +1,15 @@
-"""The `_defaults.toml` files from an inbox's root down to a folder, each read once a change."""
+"""The `_defaults.toml` and `_prompt.txt` of an inbox's folders, each read once a change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from clipspool.files import Rel, join
-from clipspool.intake.names import DEFAULTS
+from clipspool.intake.kinds import PLAIN_TEXT, suffix_of
+from clipspool.intake.names import Kind, readable
+from clipspool.intake.near import DEFAULTS, FOLDER_PROMPT, meant_as_settings
 from clipspool.intake.scan import Folder
 from clipspool.intake.settle import Stamp
 from clipspool.intake.sidecar import Layer, layer_of
@@ -22,15 +25,21 @@ class Chain:
     """All layers beneath a clip's own sidecar."""
 
     layers: tuple[Layer, ...]
-    unsettled: Rel | None = None
-    """A `_defaults.toml` that is still being written: wait for it."""
-    since: float = 0.0
-    """Monotonic seconds: since when that one has had its present size and times."""
+    blocked: str = ""
+    """Why the clips beneath have to wait: a file that is not read (yet) would change their settings."""
+    since: float = -inf
+    """Monotonic seconds: since when that is so."""
 
     @property
     def hold_prompt(self) -> bool:
-        """Whether they can serve a clip by themselves, or are meant to and hold a mistake."""
-        return any("prompt" in layer.keys or layer.problems for layer in self.layers)
+        """Whether they can serve a clip by themselves, or are meant to and cannot yet."""
+        return bool(self.blocked) or any("prompt" in layer.keys or layer.problems for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocked:
+    reason: str
+    since: float = -inf
 
 
 class Defaults:
@@ -51,26 +60,36 @@ class Defaults:
             folder = folders.get(path)
             if folder is None:
                 continue
-            layer = self._layer(folder)
-            if isinstance(layer, str):
-                return Chain(tuple(layers), layer, folder.since(DEFAULTS))
-            if layer is not None:
+            for layer in self._layers(folder):
+                if isinstance(layer, _Blocked):
+                    return Chain(tuple(layers), layer.reason, layer.since)
                 layers.append(layer)
         return Chain(tuple(layers))
 
-    def _layer(self, folder: Folder) -> Layer | Rel | None:
-        """Read one folder's file; its path where it has not settled."""
-        entry = folder.entry(DEFAULTS)
-        if entry is None:
-            self._known.pop(folder.rel, None)
-            return None
-        path = join(folder.rel, DEFAULTS)
-        if not entry.is_regular:
+    def _layers(self, folder: Folder) -> Iterator[Layer | _Blocked]:
+        """Read one folder's files; where both give a prompt, that of `_defaults.toml` wins."""
+        settings = folder.settings()
+        for name, kind in settings:
+            if kind is Kind.NEAR_SETTINGS:  # what it says would be passed over, and other settings paid for
+                yield _Blocked(near_miss(join(folder.rel, name), meant_as_settings(name) or DEFAULTS))
+        for wanted, right in ((Kind.FOLDER_PROMPT, FOLDER_PROMPT), (Kind.DEFAULTS, DEFAULTS)):
+            names = [name for name, kind in settings if kind is wanted]
+            if len(names) > 1:
+                both = " and ".join(f"`{readable(join(folder.rel, name))}`" for name in names)
+                yield _Blocked(f"{both} lie side by side: keep one of them, as `{right}`")
+            elif names:
+                yield self._layer(folder, names[0])
+
+    def _layer(self, folder: Folder, name: str) -> Layer | _Blocked:
+        path = join(folder.rel, name)
+        entry = folder.entry(name)
+        if entry is None or not entry.is_regular:
             return Layer(path, problems=(Problem("is a link or device instead of a file", file=path),))
-        stamp = folder.settled(DEFAULTS)
+        stamp = folder.settled(name)
+        unsettled = _Blocked(f"`{readable(path)}` is still changing, or empty", entry.since)
         if stamp is None:
-            return path
-        known = self._known.get(folder.rel)
+            return unsettled
+        known = self._known.get(path)
         if known is not None and known[0] == stamp:
             return known[1]
         try:
@@ -81,6 +100,16 @@ class Defaults:
             trouble = f"cannot be read: {(error.strerror or 'unknown trouble').lower()}"
             return Layer(path, problems=(Problem(trouble, file=path),))
         if layer is None:
-            return path
-        self._known[folder.rel] = (stamp, layer)
+            return unsettled
+        self._known[path] = (stamp, layer)
         return layer
+
+
+def near_miss(path: Rel, right: str) -> str:
+    """Say that a file was perhaps meant as a folder's settings, and what to do about it."""
+    what = "the prompt" if right == FOLDER_PROMPT else "settings"
+    how = "rename it to" if suffix_of(path) in {*PLAIN_TEXT, ""} else "save it as plain text, named"
+    return (
+        f"`{readable(path)}` is not read under that name. If it holds {what} for this folder, "
+        f"{how} `{right}`; if not, give it a name that is less like that one, or remove it"
+    )

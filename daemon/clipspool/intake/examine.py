@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, assert_never
@@ -13,10 +13,10 @@ from clipspool.files import TIME_NS_MAX, Rel
 from clipspool.intake.deaths import WHY, Deaths
 from clipspool.intake.keys import SEED_MAX
 from clipspool.intake.layers import Draft, Wanted, drafts, located
-from clipspool.intake.names import readable
+from clipspool.intake.names import TXT, readable
 from clipspool.intake.pair import Entry, Waits
 from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
-from clipspool.intake.sidecar import BYTES_MAX, Layer, parse, too_large
+from clipspool.intake.sidecar import BYTES_MAX, Layer, parse, parse_prompt, too_large
 from clipspool.intake.terms import Rules, Unsure
 from clipspool.job import Problem, Reference, Request
 from clipspool.media.boxes import COPYING, Complete, Incomplete, Unrecognised, completeness
@@ -40,16 +40,23 @@ class Changed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """A settled clip and its settled sidecar, or None where defaults serve."""
+    """A settled clip and what was written for it; neither sidecar nor prompt where defaults serve."""
 
     clip: Rel
-    stamp: Stamp
+    stamps: Mapping[Rel, Stamp]
+    """Of the clip, its sidecar and its prompt, as they settled."""
     since: float
     """Monotonic seconds: since when the clip stands still."""
-    sidecar: Rel | None
-    sidecar_stamp: Stamp | None
+    sidecar: Rel | None = None
+    prompt: Rel | None = None
+    """A `.txt` that holds the prompt."""
     controls: tuple[Rel, ...] = ()
     """Control files that would say that the clip is not whole, were they there."""
+
+    @property
+    def stamp(self) -> Stamp:
+        """The clip's own."""
+        return self.stamps[self.clip]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ class Examination:
 
     def examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Wrong | Waits:
         """Judge a pairing at `now` (monotonic seconds). Raises Changed and OSError."""
-        look = repr((pairing.stamp, pairing.sidecar_stamp))
+        look = repr(tuple(pairing.stamps.values()))
         if self._deaths.is_set_aside(pairing.clip, look):
             return Wrong((Problem(WHY),))
         with self._deaths.over(pairing.clip, look):
@@ -127,21 +134,23 @@ class Examination:
             return Wrong(
                 (Problem("its date lies beyond the year 2262; copy the clip, or set its date anew"),)
             )
-        sidecar: Layer | None = None
-        if pairing.sidecar is not None and pairing.sidecar_stamp is not None:
-            sidecar = self.read_layer(pairing.sidecar, pairing.sidecar_stamp, is_own=True)
-            if sidecar is None:
-                raise Changed(pairing.sidecar)
+        own = []  # the sidecar last: a prompt in it wins over that of a text file beside it
+        for path in (pairing.prompt, pairing.sidecar):
+            if path is not None:
+                layer = self.read_layer(path, pairing.stamps[path], is_own=True)
+                if layer is None:
+                    raise Changed(path)
+                own.append(layer)
+        layers = [*defaults, *own]
         media = self._look_inside(pairing, now)
         if isinstance(media, Waits):
             return media
-        made, wrong = drafts(defaults, sidecar)
+        made, wrong = drafts(layers[: len(layers) - bool(own)], own[-1] if own else None)
         problems = [*(media.problems if isinstance(media, Wrong) else ()), *wrong]
         wrong_so_far = len(problems)
         found = self._find_references(pairing, made, problems, now)
         if isinstance(found, Waits):
             return found
-        layers = [*defaults, sidecar] if sidecar is not None else [*defaults]
         requests = []
         for draft in made if len(problems) == wrong_so_far else ():
             request = draft.request(secrets.randbelow(SEED_MAX + 1), found)
@@ -163,7 +172,11 @@ class Examination:
             if stamp[SIZE] > BYTES_MAX:
                 return too_large(path)
             data = file.read(BYTES_MAX + 1)
-            return parse(data, path, is_own=is_own) if _stamp(file.fileno()) == stamp else None
+            if _stamp(file.fileno()) != stamp:
+                return None
+            return (
+                parse_prompt(data, path) if path.lower().endswith(TXT) else parse(data, path, is_own=is_own)
+            )
 
     def _look_inside(self, pairing: Pairing, now: float) -> dict[str, Any] | Wrong | Waits:
         known = self._verdicts.get(pairing.clip)

@@ -16,6 +16,7 @@ from clipspool.files import Rel, join, name_of
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.defaults import Chain, Defaults
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
+from clipspool.intake.kinds import card_in
 from clipspool.intake.names import readable
 from clipspool.intake.notes import in_words, local_time, sentence
 from clipspool.intake.pair import STILL_CHANGING, Matched, Patience, Waits, pair
@@ -83,7 +84,10 @@ class Judge:
             rules, lambda path, stamp: examination.read_layer(path, stamp, is_own=False)
         )
         self._patience = Patience(
-            rules.sidecar_required, rules.sidecar_wait_seconds, rules.optional_wait_seconds
+            rules.sidecar_required,
+            rules.sidecar_wait_seconds,
+            rules.optional_wait_seconds,
+            tuple(sorted(rules.extensions)),
         )
         self._paths: dict[Group, tuple[Rel, ...]] = {}
         self._timers: list[tuple[float, Group]] = []
@@ -155,7 +159,14 @@ class Judge:
         judged = _Judged(group)
         if folder is not None and entries:
             chain = self._defaults.chain(folder.rel, self._tree.folders)
-            for answer in pair(entries, now=now, patience=self._patience, defaults_serve=chain.hold_prompt):
+            answers = pair(
+                entries,
+                now=now,
+                patience=self._patience if card_in(folder.rel) is None else _ON_A_CARD,
+                defaults_serve=chain.hold_prompt,
+                similar=lambda kind, typos: folder.similar(group[1], kind, with_typos=typos),
+            )
+            for answer in answers:
                 match answer:
                     case Matched():
                         self._try(folder, answer, chain, now, judged)
@@ -186,8 +197,7 @@ class Judge:
 
     def _held(self, folder: Folder, match: Matched, now: float) -> Stay | None:
         """Let a whole clip wait in the inbox for `hold_seconds`, from where its editor can take it back."""
-        names = [name for name in (match.clip, match.sidecar) if name is not None]
-        due = max(folder.since(name) for name in names) + self._rules.hold_seconds
+        due = max(folder.since(name) for name in (match.clip, *match.companions)) + self._rules.hold_seconds
         if now >= due:
             return None
         until = local_time(self._now() + due - now)
@@ -205,7 +215,7 @@ class Judge:
         stays = judged.stays
         for goer in judged.goers:
             try:
-                self._clear_away(goer.folder, goer.claim.result())
+                self._clear_away(goer, goer.claim.result())
             except (Changed, OSError) as trouble:
                 stays.append(self._stays_for(trouble, goer.folder, goer.match, now))
         self._record(judged.group, stays)
@@ -217,26 +227,28 @@ class Judge:
         if isinstance(trouble, OSError):
             reason = in_words(trouble, _subject(trouble, match))
             return Stay(path, reason, (Problem(reason),), is_stuck=True)
-        names = (match.clip, match.sidecar, *folder.controls(match.clip))
-        self._tree.suspect(folder.rel, [name for name in names if name], now)
+        names = (match.clip, *match.companions, *folder.controls(match.clip))
+        self._tree.suspect(folder.rel, names, now)
         return Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
 
     def _examine(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Ready | Wrong | Waits:
         path = join(folder.rel, match.clip)
-        if chain.unsettled is not None:
-            due = chain.since + self._rules.sidecar_wait_seconds
-            reason = f"`{readable(chain.unsettled)}` is still changing, or empty"
-            return Waits(path, reason, now >= due, inf if now >= due else due)
-        stamp = folder.settled(match.clip)
-        sidecar_stamp = folder.settled(match.sidecar) if match.sidecar is not None else None
-        if stamp is None or (match.sidecar is not None and sidecar_stamp is None):
+        if chain.blocked:
+            since = max(chain.since, folder.since(match.clip))
+            due = since + self._rules.sidecar_wait_seconds
+            return Waits(path, chain.blocked, now >= due, inf if now >= due else due, is_stuck=True)
+        stamps = {name: folder.settled(name) for name in (match.clip, *match.companions)}
+        settled = {join(folder.rel, name): stamp for name, stamp in stamps.items() if stamp is not None}
+        if len(settled) < len(stamps):
             raise Changed(path)
         if match.overlooked is not None:
             overlooked = readable(match.overlooked)
             log.info("sidecar_overlooked", inbox=self._rules.name, clip=readable(path), sidecar=overlooked)
-        sidecar = None if match.sidecar is None else join(folder.rel, match.sidecar)
+        sidecar, prompt = (
+            None if name is None else join(folder.rel, name) for name in (match.sidecar, match.prompt)
+        )
         controls = tuple(join(folder.rel, name) for name in folder.controls(match.clip))
-        pairing = Pairing(path, stamp, folder.since(match.clip), sidecar, sidecar_stamp, controls)
+        pairing = Pairing(path, settled, folder.since(match.clip), sidecar, prompt, controls)
         return self._examination.examine(pairing, chain.layers, now)
 
     def _set_timer(self, group: Group, at: float) -> None:
@@ -264,19 +276,23 @@ class Judge:
                 self._set_timer(group, stay.look_at)
             self._stays.put(stay)
 
-    def _clear_away(self, folder: Folder, accepted: Accepted) -> None:
-        clip = accepted.clip
-        self._examination.forget(clip.path)
-        for path in (clip.path, clip.sidecar):
-            if path is not None:
-                folder.forget(name_of(path))
-        for path in (clip.path, clip.sidecar):
-            if path is not None:
-                self._stays.clear_note(path)
+    def _clear_away(self, goer: _Goer, accepted: Accepted) -> None:
+        folder, path = goer.folder, accepted.clip.path
+        self._examination.forget(path)
+        names = (name_of(path), *goer.match.companions)
+        for name in names:
+            folder.forget(name)
+        for name in names:
+            self._stays.clear_note(join(folder.rel, name))
+
+
+_ON_A_CARD = Patience(sidecar_required=True, sidecar_wait_seconds=inf)
+"""On a camera's card lie proxies, and takes that nobody asked for: only what has a sidecar is taken, and one
+note tells of the whole card."""
 
 
 def _subject(trouble: OSError, match: Matched) -> str:
     name = trouble.filename if isinstance(trouble.filename, str) else ""
-    if name == match.sidecar:
+    if name in match.companions:
         return f"its sidecar `{readable(name)}`"
     return f"its reference image `{readable(name)}`" if name.lower().endswith(SUFFIXES) else "it"

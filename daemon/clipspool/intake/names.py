@@ -17,11 +17,22 @@ from clipspool.intake.foreign import (
     is_foreign_folder,
     looks_foreign,
 )
+from clipspool.intake.kinds import SORTS, is_bundle, suffix_of
+from clipspool.intake.near import (
+    DEFAULTS,
+    FOLDER_PROMPT,
+    folded,
+    is_pause,
+    loose,
+    meant_as_settings,
+    meant_as_sidecar,
+    uncopied,
+)
 from clipspool.intake.references import SUFFIXES
 from clipspool.redaction import redact_words
 
-DEFAULTS = "_defaults.toml"
 TOML = ".toml"
+TXT = ".txt"
 PROBLEM_NOTE = ".problem.txt"
 _OUR_NOTES = (PROBLEM_NOTE, ".error.toml")
 _IGNORED_PREFIXES = (".", "_", "~")  # `.nfs*`, `.smbdelete*`, `._*`, `_done` and all that is ours among them
@@ -36,7 +47,17 @@ class Kind(IntEnum):  # whose hash is quick, which a plain one's is not
 
     CLIP = auto()
     SIDECAR = auto()
+    PROMPT = auto()
+    """A `.txt`: the prompt of the clip that has its name, and nobody's where there is none."""
+    NEAR = auto()
+    """A sidecar under a name that is not read, such as `shot.toml.txt`."""
     DEFAULTS = auto()
+    FOLDER_PROMPT = auto()
+    """`_prompt.txt`: the prompt for a folder and those below it."""
+    NEAR_SETTINGS = auto()
+    """What was meant to be `_defaults.toml` or `_prompt.txt`, and is not read."""
+    PAUSE = auto()
+    """`_pause` in the inbox itself, or what was meant to be it: nothing is sent while it lies there."""
     NOTE = auto()
     """A problem note of ours."""
     TEMPORARY = auto()
@@ -44,7 +65,7 @@ class Kind(IntEnum):  # whose hash is quick, which a plain one's is not
     IMAGE = auto()
     """What a sidecar may refer to."""
     OTHER = auto()
-    """What is no business of ours."""
+    """What clipspool has no use for; its editor is told so."""
     IGNORED = auto()
 
 
@@ -63,19 +84,23 @@ class Names:
             self._ignore.match(name) or (folder and self._ignore.match(f"{folder}/{name}"))
         ):
             return Kind.IGNORED
-        if name == DEFAULTS:
-            return Kind.DEFAULTS
+        if name[:1] == "_" and (kind := _own_kind(name, folder)) is not None:
+            return kind
         lower = name.lower()
         if lower.endswith(_OUR_NOTES):
             return Kind.NOTE if lower.endswith(PROBLEM_NOTE) else Kind.IGNORED
         if lower.startswith(_IGNORED_PREFIXES) or lower.endswith(PARTIAL_SUFFIXES) or is_foreign_file(lower):
             return Kind.IGNORED if self.awaited(name) is None else Kind.TEMPORARY
-        if lower.endswith(TOML):
-            return Kind.SIDECAR
         if self.is_clip(name):
             return Kind.CLIP
         if self.awaited(name) is not None:
             return Kind.TEMPORARY
+        if meant_as_sidecar(name) is not None:
+            return Kind.NEAR
+        if lower.endswith(TOML):
+            return Kind.SIDECAR
+        if lower.endswith(TXT):
+            return Kind.PROMPT
         return Kind.IMAGE if lower.endswith(SUFFIXES) else Kind.OTHER
 
     def enters(self, name: str, folder: str = "") -> bool:
@@ -87,8 +112,17 @@ class Names:
         return looks_foreign(name) and not folder and not self._is_left_out(name, folder)
 
     def _is_left_out(self, name: str, folder: str) -> bool:
-        if name.startswith(_IGNORED_PREFIXES) or is_foreign_folder(name) or self.awaited(name) is not None:
+        if name.startswith(_IGNORED_PREFIXES) or is_foreign_folder(name) or is_bundle(name):
             return True
+        return self.awaited(name) is not None or self._is_ignored(name, folder)
+
+    def is_bundle(self, name: str, folder: str = "") -> bool:
+        """Say whether a folder is one that a program takes for a single file, and that is not ignored."""
+        return (
+            is_bundle(name) and not name.startswith(_IGNORED_PREFIXES) and not self._is_ignored(name, folder)
+        )
+
+    def _is_ignored(self, name: str, folder: str) -> bool:
         return self._ignore is not None and bool(
             self._ignore.match(name) or (folder and self._ignore.match(f"{folder}/{name}"))
         )
@@ -111,19 +145,36 @@ class Names:
     def base(self, name: str) -> str:
         """Give what a clip, its sidecars and its temporary siblings share: they are judged together.
 
-        It is composed (NFC): what comes from a Mac may be spelled otherwise than what comes from elsewhere.
+        It is composed (NFC) and folded: what comes from a Mac or was typed by a person may be spelled
+        otherwise than what comes from elsewhere.
         """
-        inner = self.awaited(name) or name
-        if inner.lower().endswith(TOML):
-            inner = inner[: -len(TOML)]
-        while self.is_clip(inner):
-            inner = stem(inner)
-        return composed(inner)
+        inner = folded(self.awaited(name) or name)
+        if inner.endswith((" ", ".")) and meant_as_sidecar(inner) is not None:
+            inner = inner.rstrip(" .")
+        while (suffix := suffix_of(inner)) and (
+            suffix in SORTS or suffix in self._extensions or suffix in {TOML, TXT}
+        ):
+            inner = inner[: -len(suffix)]
+        return inner
+
+    def loose(self, base: str) -> str:
+        """Give what base names have in common that were perhaps meant to be the same."""
+        bare = uncopied(base)
+        return loose(base if bare == base else self.base(bare))
 
 
-def composed(name: str) -> str:
-    """Give the one spelling (NFC) of names that look and sort the same: `é` is one letter in it, not two."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
+def _own_kind(name: str, folder: str) -> Kind | None:
+    """Say whether a name that begins with `_` is one that editors write for us, or was meant to be."""
+    lower = name.lower()
+    if lower.endswith(_OUR_NOTES):
+        return None
+    if lower == DEFAULTS:
+        return Kind.DEFAULTS
+    if lower == FOLDER_PROMPT:
+        return Kind.FOLDER_PROMPT
+    if meant_as_settings(name) is not None:
+        return Kind.NEAR_SETTINGS
+    return Kind.PAUSE if not folder and is_pause(name) else None
 
 
 def _suffix(name: str) -> str:

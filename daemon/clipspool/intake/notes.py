@@ -36,7 +36,8 @@ def text_of(name: str, problems: Sequence[Problem]) -> str:
     """Write the note: what is wrong, where, and what to do."""
     lines = [f"{_BEGINNING}{readable(name)} yet:", ""]
     for number, problem in enumerate(problems[:_PROBLEMS_MAX]):
-        lines += [f"  - {_told(problem)}", *(_shown(problem) if number < _SHOWN_MAX else ())]
+        lines += [f"  - {_told(problem)}".replace("\n", "\n    ")]
+        lines += _shown(problem) if number < _SHOWN_MAX else ()
     if len(problems) > _PROBLEMS_MAX:
         lines.append("  - and more")
     lines += ["", "Fix this and save; it is checked again automatically, and this note goes."]
@@ -119,7 +120,10 @@ class Notes:
             if there != text:
                 self._root.replace(note, text.encode(errors="replace"))
                 log.info(
-                    "problem_noted", inbox=self._inbox, clip=readable(path), problem=sentence(problems[0])
+                    "problem_noted",
+                    inbox=self._inbox,
+                    clip=readable(path),
+                    problem=sentence(problems[0]).partition("\n")[0],
                 )
         except Unavailable:
             raise

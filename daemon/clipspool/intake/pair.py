@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
+from clipspool.intake.advice import did_you_mean, example_for, in_a_row, what_would_serve
 from clipspool.intake.foreign import is_conflict_copy
-from clipspool.intake.names import TOML, Kind, composed, readable, stem
-from clipspool.naming import NAME_BYTES_MAX
+from clipspool.intake.kinds import Sort, sort_of, suffix_of
+from clipspool.intake.names import TOML, TXT, Kind, readable, stem
+from clipspool.intake.near import folded
 
 STILL_CHANGING = "it is still changing"
 
@@ -43,16 +45,25 @@ class Patience:
     """After this, what a file waits for is a problem for its editor."""
     optional_wait_seconds: float = 10.0
     """After this, the folder's defaults serve where a sidecar is optional."""
+    accepted: tuple[str, ...] = ()
+    """The suffixes of clips, as they are named to editors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """A clip that has settled, with its settled sidecar, or None where defaults serve."""
+    """A clip that has settled, with what was written for it and has settled too; neither: defaults serve."""
 
     clip: str
     sidecar: str | None
     overlooked: str | None = None
     """A second sidecar that does not count."""
+    prompt: str | None = None
+    """A `.txt` that holds the prompt."""
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """The files that go where the clip goes."""
+        return tuple(name for name in (self.sidecar, self.prompt) if name is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,62 +80,109 @@ class Waits:
     """Whether it goes on then by itself, without anybody's doing."""
     is_stuck: bool = False
     """Whether it hangs on files of other names too, and is judged anew at each rescan."""
+    advice: str = ""
+    """What to do, at length, for the note: lines of text."""
+
+
+Similar = Callable[[Kind, bool], Sequence[str]]
+"""Gives names in the folder that were perhaps meant: of sidecars that have no clip, or of clips that have no
+sidecar; also such as differ by a slip of the hand where the second argument says so."""
+
+
+def _none_similar(_kind: Kind, _with_typos: bool) -> Sequence[str]:
+    return ()
 
 
 def pair(
-    entries: Sequence[Entry], *, now: float, patience: Patience, defaults_serve: bool
+    entries: Sequence[Entry],
+    *,
+    now: float,
+    patience: Patience,
+    defaults_serve: bool,
+    similar: Similar = _none_similar,
 ) -> list[Matched | Waits]:
     """Judge the files of one base name; each clip and each sidecar left over gives one answer.
 
     `now` is monotonic seconds; `defaults_serve` says that the defaults hold a prompt.
     """
-    table = _Table(entries, now, patience, defaults_serve)
+    table = _Table(entries, now, patience, defaults_serve, similar)
     answers: list[Matched | Waits] = [table.judge_clip(clip) for clip in table.clips]
-    spoken_for = {table.sidecar_of(clip) for clip in table.clips}
-    answers += [
-        table.judge_orphan(s) for s in table.sidecars if s not in spoken_for and s not in table.shared
-    ]
+    answers += [table.judge_orphan(sidecar) for sidecar in table.sidecars.free]
     return answers
+
+
+class _Companions:
+    """The files of one suffix that say what to do with clips, each with the clip that it is for.
+
+    `shot.mp4.toml` is for `shot.mp4` alone, `shot.toml` for the one clip of that stem. Of what is left, the
+    last clip gets the last file, where its name differs only in letter case or in how accents are spelled.
+    """
+
+    def __init__(self, clips: Sequence[Entry], files: Sequence[Entry], suffix: str) -> None:
+        self._suffix = suffix
+        self._by_target: dict[str, Entry] = {}
+        for file in files:
+            self._by_target.setdefault(self._target(file), file)
+        claimants: dict[str, int] = {}
+        for clip in clips:
+            if clip.name not in self._by_target:
+                claimants[stem(clip.name)] = claimants.get(stem(clip.name), 0) + 1
+        own = {clip.name for clip in clips}
+        self._by_stem = {target: one for target, one in self._by_target.items() if target not in own}
+        self.shared = {one for target, one in self._by_stem.items() if claimants.get(target, 0) > 1}
+        self._respelled = self._find_respelled(clips, files)
+        spoken_for = {self.of(clip) for clip in clips}
+        self.free = [one for one in files if one not in spoken_for and one not in self.shared]
+        """Those that are for no clip here."""
+
+    def of(self, clip: Entry) -> Entry | None:
+        """Give the file for a clip."""
+        return self._spelled_like(clip) or self._respelled.get(clip.name)
+
+    def overlooked(self, clip: Entry) -> Entry | None:
+        """Give a second file that would be for a clip, had it none of its full name."""
+        other = self._by_stem.get(stem(clip.name))
+        return other if other != self.of(clip) else None
+
+    def _target(self, file: Entry) -> str:
+        return file.name[: -len(self._suffix)]
+
+    def _spelled_like(self, clip: Entry) -> Entry | None:
+        return self._by_target.get(clip.name) or self._by_stem.get(stem(clip.name))
+
+    def _find_respelled(self, clips: Sequence[Entry], files: Sequence[Entry]) -> dict[str, Entry]:
+        left = [clip for clip in clips if self._spelled_like(clip) is None]
+        spoken_for = {self._spelled_like(clip) for clip in clips}
+        free = [file for file in files if file not in spoken_for]
+        if len(left) != 1 or len(free) != 1:
+            return {}
+        names = {folded(left[0].name), folded(stem(left[0].name))}
+        return {left[0].name: free[0]} if folded(self._target(free[0])) in names else {}
 
 
 class _Table:
     def __init__(
-        self, entries: Sequence[Entry], now: float, patience: Patience, defaults_serve: bool
+        self,
+        entries: Sequence[Entry],
+        now: float,
+        patience: Patience,
+        defaults_serve: bool,
+        similar: Similar,
     ) -> None:
-        ordered = sorted(entries, key=lambda entry: (not entry.name.endswith(TOML), entry.name))
-        self.clips = [entry for entry in ordered if entry.kind is Kind.CLIP]
-        self.sidecars = [entry for entry in ordered if entry.kind is Kind.SIDECAR]
-        self.temporaries = [entry for entry in ordered if entry.kind is Kind.TEMPORARY]
+        ordered = sorted(entries, key=lambda entry: (not entry.name.endswith((TOML, TXT)), entry.name))
+        of = {kind: [entry for entry in ordered if entry.kind is kind] for kind in Kind}
+        self.clips = of[Kind.CLIP]
+        self.sidecars = _Companions(self.clips, of[Kind.SIDECAR], TOML)
+        self._prompts = _Companions(self.clips, of[Kind.PROMPT], TXT)
+        self._temporaries = of[Kind.TEMPORARY]
+        self._near = [*of[Kind.NEAR], *self.sidecars.free, *self._prompts.free]
+        self._others = [
+            entry for entry in (*of[Kind.OTHER], *of[Kind.IMAGE]) if sort_of(entry.name) is not Sort.SILENT
+        ]
         self._now = now
         self._patience = patience
-        self._defaults_serve = defaults_serve
-        self._by_target: dict[str, Entry] = {}
-        for sidecar in self.sidecars:
-            self._by_target.setdefault(sidecar.name[: -len(TOML)], sidecar)
-        claimants: dict[str, int] = {}
-        for clip in self.clips:
-            if clip.name not in self._by_target:
-                claimants[stem(clip.name)] = claimants.get(stem(clip.name), 0) + 1
-        own = {clip.name for clip in self.clips}
-        self._by_stem = {target: s for target, s in self._by_target.items() if target not in own}
-        self.shared = {s for target, s in self._by_stem.items() if claimants.get(target, 0) > 1}
-        self._respelled = self._find_respelled()
-
-    def _find_respelled(self) -> dict[str, Entry]:
-        """Give the last clip left the last sidecar left, where its name is only spelled otherwise."""
-        left = [clip for clip in self.clips if self._spelled_like(clip) is None]
-        spoken_for = {self._spelled_like(clip) for clip in self.clips}
-        free = [sidecar for sidecar in self.sidecars if sidecar not in spoken_for]
-        if len(left) != 1 or len(free) != 1:
-            return {}
-        names = {composed(left[0].name), composed(stem(left[0].name))}
-        return {left[0].name: free[0]} if composed(free[0].name[: -len(TOML)]) in names else {}
-
-    def sidecar_of(self, clip: Entry) -> Entry | None:
-        return self._spelled_like(clip) or self._respelled.get(clip.name)
-
-    def _spelled_like(self, clip: Entry) -> Entry | None:
-        return self._by_target.get(clip.name) or self._by_stem.get(stem(clip.name))
+        self._defaults_serve = defaults_serve and not patience.sidecar_required
+        self._similar = similar
 
     def judge_clip(self, clip: Entry) -> Matched | Waits:
         if not clip.is_regular:
@@ -139,36 +197,20 @@ class _Table:
             return Waits(clip.name, STILL_CHANGING)
         if trouble := self._not_whole_by_name(clip):
             return trouble
-        sidecar = self.sidecar_of(clip)
-        if sidecar is None:
+        sidecar, prompt = self.sidecars.of(clip), self._prompts.of(clip)
+        if sidecar is None and prompt is None:
             return self._without_sidecar(clip)
-        if sidecar in self.shared:
-            return Waits(
-                clip.name,
-                f"`{readable(sidecar.name)}` could belong to more than one clip; "
-                f"name it `{readable(clip.name)}{TOML}` if it is for this one",
-                is_problem=True,
-            )
-        if not sidecar.is_regular:
-            return Waits(
-                clip.name,
-                f"its sidecar `{readable(sidecar.name)}` is not a file but a link, folder or device",
-                is_problem=True,
-            )
-        if sidecar.is_empty:
-            return self._wait(
-                sidecar, f"its sidecar `{readable(sidecar.name)}` is empty (0 bytes)", clip.name
-            )
-        if not sidecar.is_settled:
-            return Waits(clip.name, f"its sidecar `{readable(sidecar.name)}` is still changing")
-        overlooked = self._by_stem.get(stem(clip.name))
+        for companion in (sidecar, prompt):
+            if companion is not None and (trouble := self._trouble_with(companion, clip)):
+                return trouble
+        overlooked = self.sidecars.overlooked(clip) or self._prompts.overlooked(clip)
         return Matched(
-            clip.name, sidecar.name, overlooked.name if overlooked and overlooked != sidecar else None
+            clip.name, _name(sidecar), None if overlooked is None else overlooked.name, _name(prompt)
         )
 
     def _not_whole_by_name(self, clip: Entry) -> Waits | None:
         """Give what its own name, or a partner's beside it, says against a clip."""
-        partners = (t for t in self.temporaries if composed(t.awaits or "") == composed(clip.name))
+        partners = (t for t in self._temporaries if folded(t.awaits or "") == folded(clip.name))
         if partner := next(partners, None):
             return self._wait(
                 clip,
@@ -184,38 +226,87 @@ class _Table:
             )
         return None
 
+    def _trouble_with(self, companion: Entry, clip: Entry) -> Waits | None:
+        """Say what keeps a sidecar or a prompt from being read."""
+        name = readable(companion.name)
+        if companion in self.sidecars.shared or companion in self._prompts.shared:
+            suffix = TXT if companion.kind is Kind.PROMPT else TOML
+            return Waits(
+                clip.name,
+                f"`{name}` could belong to more than one clip; "
+                f"name it `{readable(clip.name)}{suffix}` if it is for this one",
+                is_problem=True,
+            )
+        if not companion.is_regular:
+            return Waits(
+                clip.name, f"its sidecar `{name}` is not a file but a link, folder or device", is_problem=True
+            )
+        if companion.is_empty:
+            return self._wait(companion, f"its sidecar `{name}` is empty (0 bytes)", clip.name)
+        if not companion.is_settled:
+            return Waits(clip.name, f"its sidecar `{name}` is still changing")
+        return None
+
     def _without_sidecar(self, clip: Entry) -> Matched | Waits:
-        right = _what_would_serve(clip.name)
+        # Where defaults serve, a sidecar under a nearly right name would be passed over, and the wrong
+        # request paid for: its clip waits.
+        if near := self._nearly_its_sidecar(clip):
+            return self._wait(clip, f"it has no sidecar yet; {near}", is_stuck=True)
+        right = what_would_serve(clip.name)
         if self._patience.sidecar_required:
-            return self._wait(clip, f"it has no sidecar yet; {right}")
+            return replace(self._wait(clip, f"it has no sidecar yet; {right}"), advice=example_for(clip.name))
         if not self._defaults_serve:
-            return self._wait(clip, f"it has no sidecar, and no defaults hold a prompt; {right}")
+            reason = f"it has no sidecar, and no defaults hold a prompt; {right}"
+            return replace(self._wait(clip, reason), advice=example_for(clip.name))
         due = clip.since + self._patience.optional_wait_seconds
         if self._now >= due:
             return Matched(clip.name, None)
         return Waits(clip.name, "it has no sidecar yet; the defaults serve soon", look_at=due, goes_on=True)
 
+    def _nearly_its_sidecar(self, clip: Entry) -> str:
+        """Name a file that was perhaps meant as a clip's sidecar, and say what to do; empty for none."""
+        documents = [e for e in self._others if sort_of(e.name) in {Sort.DOCUMENT, Sort.SETTINGS}]
+        names = [entry.name for entry in (*self._near, *documents)]
+        names = names or [*self._similar(Kind.SIDECAR, self._is_due(clip) and not self._defaults_serve)]
+        return did_you_mean(names[0], clip.name) if names else ""
+
     def judge_orphan(self, sidecar: Entry) -> Waits:
         target = sidecar.name[: -len(TOML)]
         if temporary := next(
-            (t for t in self.temporaries if t.awaits and target in {t.awaits, stem(t.awaits)}), None
+            (t for t in self._temporaries if t.awaits and folded(target) in _targets(t.awaits)), None
         ):
             return Waits(sidecar.name, f"its clip is still being copied (`{readable(temporary.name)}`)")
-        return self._wait(sidecar, f"no clip named `{readable(target)}` has come for it")
+        if self._others:
+            found = readable(self._others[0].name)
+            accepted = in_a_row(self._patience.accepted)
+            suffix = suffix_of(self._others[0].name)
+            return self._wait(
+                sidecar,
+                f"no matching clip: found `{found}`, but {suffix} is not accepted as a clip. "
+                f"Accepted are {accepted}: convert it to one of these",
+            )
+        reason = f"no clip named `{readable(target)}` has come for it"
+        clips = [clip.name for clip in self.clips if self.sidecars.of(clip) is None]
+        if clips := clips or [*self._similar(Kind.CLIP, self._is_due(sidecar))]:
+            right = f"{readable(stem(clips[0]))}{TOML}"
+            reason += f"; did you mean `{readable(clips[0])}`? Then rename this file to `{right}`"
+        return self._wait(sidecar, reason, is_stuck=bool(clips))
 
-    def _wait(self, entry: Entry, reason: str, name: str | None = None) -> Waits:
+    def _is_due(self, entry: Entry) -> bool:
+        return self._now >= entry.since + self._patience.sidecar_wait_seconds
+
+    def _wait(self, entry: Entry, reason: str, name: str | None = None, *, is_stuck: bool = False) -> Waits:
         """Wait in silence at first; after a time it is a problem."""
         due = entry.since + self._patience.sidecar_wait_seconds
-        is_due = self._now >= due
-        return Waits(name or entry.name, reason, is_problem=is_due, look_at=inf if is_due else due)
+        is_due = self._is_due(entry)
+        return Waits(
+            name or entry.name, reason, is_problem=is_due, look_at=inf if is_due else due, is_stuck=is_stuck
+        )
 
 
-def _what_would_serve(clip: str) -> str:
-    names = [name + TOML for name in (clip, stem(clip)) if _can_be_named(name + TOML)]
-    if not names:
-        return "its name is too long for a sidecar beside it; shorten it"
-    return f"put {' or '.join(f'`{readable(name)}`' for name in names)} beside it"
+def _targets(clip: str) -> set[str]:
+    return {folded(clip), folded(stem(clip))}
 
 
-def _can_be_named(name: str) -> bool:
-    return len(name.encode(errors="surrogateescape")) <= NAME_BYTES_MAX
+def _name(entry: Entry | None) -> str | None:
+    return None if entry is None else entry.name

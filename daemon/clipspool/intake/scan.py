@@ -7,13 +7,16 @@ import stat
 from collections.abc import Iterable
 
 from clipspool.files import Rel, is_claimed_name, is_temporary, join
-from clipspool.intake.names import DEFAULTS, Kind, Names
+from clipspool.intake.groups import LOOSE, Groups
+from clipspool.intake.names import Kind, Names
+from clipspool.intake.near import is_pause, meant_as_settings
 from clipspool.intake.pair import Entry
 from clipspool.intake.references import SUFFIXES
 from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
 from clipspool.root import Root
 
-_STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS, Kind.IMAGE})
+_STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.IMAGE})
+_SETTINGS = frozenset({Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.NEAR_SETTINGS})
 _NOT_REGULAR: Stamp = (1, 0, 0, 0, 0)
 """Stands for a link, FIFO, socket or device: no file of ours has inode 0."""
 _TARGETED_LOOKS_MAX = 256
@@ -39,11 +42,22 @@ class Folder:
         """Whether its `_defaults.toml` came, changed, settled or went; the caller sets it back to False."""
         self.images_changed = False
         """The same of an image in it."""
+        self.loose: dict[str, float] = {}
+        """Files that are neither clips nor sidecars, and since when, in monotonic seconds, they are known."""
+        self.loose_changed = False
+        """Whether something in `loose`, a bundle or an image came or went; the caller sets it to False."""
+        self.bundles: set[str] = set()
+        """Folders that some program takes for one file; they are not looked into."""
+        self.images: set[str] = set()
+        self.pauses: set[str] = set()
+        """Files and folders named `_pause`, or nearly so, in the inbox's root."""
         self._fresh_notes: set[str] = set()
         self._names = names
         self._kinds: dict[str, Kind] = {}
         self._settling = Settling(settle_seconds)
-        self._groups: dict[str, set[str]] = {}
+        self._groups = Groups(names)
+        self._settings: set[str] = set()
+        """Names that are, or were meant to be, `_defaults.toml` or `_prompt.txt`."""
 
     # --- looking ----------------------------------------------------------------------------------------
 
@@ -68,7 +82,7 @@ class Folder:
                 if kind is None:
                     kinds[name] = kind = self._names.kind(name, self.rel)
                     fresh.add(name)
-                if kind not in _STAMPED:
+                if kind not in _STAMPED and (kind is not Kind.PROMPT or name not in self._groups.prompts):
                     others.add(name)
                 elif entry.is_file(follow_symlinks=False):
                     try:
@@ -85,13 +99,44 @@ class Folder:
             for name in fresh:
                 del kinds[name]
             raise denied
-        self.below = {name for name in below if self._names.enters(name, self.rel)}
-        self.passed_by = {name for name in below - self.below if self._names.passes_by(name, self.rel)}
+        self._see_folders(below)
         affected = self._settling.see_all(stamps, now)
-        affected |= self._enroll(fresh)
+        to_read = self._groups.prompts.copy()
+        affected |= self._enroll(fresh, now)
         if len(stamps) + len(others) != len(kinds):
             affected |= self._drop(kinds.keys() - stamps.keys() - others)
+        affected |= self._look_at_prompts(root, self._groups.prompts - to_read, now)
         return self._bases(affected)
+
+    def _is_new_folder(self, name: str) -> bool:
+        if name in self.below | self.bundles | self.pauses:
+            return False
+        matters = self._names.enters(name, self.rel) or self._names.is_bundle(name, self.rel)
+        return matters or (not self.rel and is_pause(name))
+
+    def _see_folders(self, below: set[str]) -> None:
+        self.below = {name for name in below if self._names.enters(name, self.rel)}
+        self.passed_by = {name for name in below - self.below if self._names.passes_by(name, self.rel)}
+        bundles = {name for name in below - self.below if self._names.is_bundle(name, self.rel)}
+        if bundles != self.bundles:
+            self.bundles, self.loose_changed = bundles, True
+        if not self.rel:
+            files = {name for name in self.pauses if name in self._kinds}
+            self.pauses = files | {name for name in below if is_pause(name)}
+
+    def _look_at_prompts(self, root: Root, names: set[str], now: float) -> set[str]:
+        """Look at `.txt` files that have become prompts; give those that are there."""
+        if not names:
+            return set()
+        with root.folder(self.rel) as fd:
+            for name in names:
+                try:
+                    seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                except OSError:
+                    self._drop({name} & self._kinds.keys())
+                    continue
+                self._settling.see(name, stamp_of(seen) if stat.S_ISREG(seen.st_mode) else _NOT_REGULAR, now)
+        return names
 
     def peek(self, root: Root, names: Iterable[str], now: float) -> set[str]:
         """Look at some files only; as `scan`, and by it where that is cheaper or one is a folder."""
@@ -99,35 +144,37 @@ class Folder:
         if len(names) > _TARGETED_LOOKS_MAX and 4 * len(names) > len(self._kinds):
             return self.scan(root, now)
         affected: set[str] = set()
+        to_read = self._groups.prompts.copy()
         with root.folder(self.rel) as fd:
             for name in names:
                 try:
                     seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 except OSError:
-                    if name in self.below:
+                    if name in self.below or name in self.bundles or name in self.pauses:
                         break
                     if self._settling.see(name, None, now):
                         affected.add(name)
                     affected |= self._drop({name} & self._kinds.keys())
                     continue
                 if stat.S_ISDIR(seen.st_mode):
-                    if name in self.below or not self._names.enters(name, self.rel):
-                        continue
-                    break
+                    if self._is_new_folder(name):
+                        break
+                    continue
                 if name not in self._kinds:
                     self._kinds[name] = self._names.kind(name, self.rel)
-                    affected |= self._enroll({name})
-                if self._kinds[name] in _STAMPED:
+                    affected |= self._enroll({name}, now)
+                if self._kinds[name] in _STAMPED or name in self._groups.prompts:
                     stamp = stamp_of(seen) if stat.S_ISREG(seen.st_mode) else _NOT_REGULAR
                     if self._settling.see(name, stamp, now):
                         affected.add(name)
             else:
+                affected |= self._look_at_prompts(root, self._groups.prompts - to_read, now)
                 return self._bases(affected)
         return self._bases(affected) | self.scan(root, now)
 
-    def _enroll(self, fresh: Iterable[str]) -> set[str]:
+    def _enroll(self, fresh: Iterable[str], now: float) -> set[str]:
         """Put new names in their groups; give those that matter to others though they have no stamp."""
-        temporaries = set()
+        matter: set[str] = set()
         for name in fresh:
             kind = self._kinds[name]
             if kind is Kind.NOTE:
@@ -137,30 +184,43 @@ class Folder:
                 self.temporaries.add(name)
             elif kind is Kind.IGNORED and is_claimed_name(name):
                 self.claimed.add(name)
-            elif kind is Kind.TEMPORARY or kind in _STAMPED:
-                self._groups.setdefault(self._names.base(name), set()).add(name)
-                if kind is Kind.TEMPORARY:
-                    temporaries.add(name)
-        return temporaries
+            elif kind is Kind.PAUSE:
+                self.pauses.add(name)
+            else:
+                self._enroll_file(name, kind, now, matter)
+        return matter
+
+    def _enroll_file(self, name: str, kind: Kind, now: float, matter: set[str]) -> None:
+        if kind in LOOSE or kind is Kind.NEAR_SETTINGS:
+            self.loose[name] = now
+        elif kind is Kind.IMAGE:
+            self.images.add(name)
+        self.loose_changed |= kind in LOOSE or kind in {Kind.NEAR_SETTINGS, Kind.IMAGE}
+        if meant_as_settings(name) is not None:
+            self._settings.add(name)
+            matter.add(name)
+        if kind is Kind.TEMPORARY or kind in LOOSE or (kind in _STAMPED and kind not in _SETTINGS):
+            is_judged = self._groups.add(name, kind)
+            if is_judged and kind not in _STAMPED:
+                matter.add(name)
 
     def _drop(self, names: set[str]) -> set[str]:
         for name in names:
-            self._kinds.pop(name, None)
+            kind = self._kinds.pop(name, None)
             self.notes.discard(name)
             self.temporaries.discard(name)
             self.claimed.discard(name)
-            base = self._names.base(name)
-            group = self._groups.get(base)
-            if group is not None:
-                group.discard(name)
-                if not group:
-                    del self._groups[base]
+            self.images.discard(name)
+            self.pauses.discard(name)
+            self._settings.discard(name)
+            self.loose_changed |= self.loose.pop(name, None) is not None or kind is Kind.IMAGE
+            self.loose_changed |= self._groups.drop(name)  # what lay beside a clip is told of now
         return names
 
     def _bases(self, names: set[str]) -> set[str]:
         if any(name.lower().endswith(SUFFIXES) for name in names):
             self.images_changed = True
-        if DEFAULTS in names:
+        if any(name[:1] in "_dDpP" and meant_as_settings(name) is not None for name in names):
             self.defaults_changed = True
         return {self._names.base(name) for name in names}
 
@@ -168,12 +228,14 @@ class Folder:
 
     def entries(self, base: str) -> list[Entry]:
         """Describe the files of one base name."""
-        return [self._entry(name) for name in self._groups.get(base, ())]
+        return [self._entry(name) for name in self._groups.names(base)]
 
     def _entry(self, name: str) -> Entry:
         kind = self._kinds[name]
         if kind is Kind.TEMPORARY:
             return Entry(name, kind, awaits=self._names.awaited(name))
+        if name not in self._settling.stamps:
+            return Entry(name, kind, since=self.loose.get(name, 0.0))
         stamp = self._settling.stamps[name]
         return Entry(
             name,
@@ -188,9 +250,30 @@ class Folder:
         """Name the control files that would say that a clip is not whole."""
         return self._names.controls(clip, self.rel)
 
+    def similar(self, base: str, wanted: Kind, *, with_typos: bool) -> list[str]:
+        """Name lone sidecars, or lone clips, that were perhaps meant by a base name."""
+        return self._groups.similar(base, wanted, with_typos=with_typos)
+
+    def has_clip(self, name: str) -> bool:
+        """Say whether a clip, or what announces one, has the name of a file that belongs to clips."""
+        return self._groups.has_clip(name)
+
+    def settings(self) -> list[tuple[str, Kind]]:
+        """Name what is, or was meant to be, the `_defaults.toml` and `_prompt.txt` of this folder."""
+        names = [name for name in self._settings if name in self._kinds]
+        return [
+            (name, self._kinds[name] if self._kinds[name] in _SETTINGS else Kind.NEAR_SETTINGS)
+            for name in sorted(names)
+            if self._kinds[name] in _SETTINGS or not self._groups.has_clip(name)
+        ]
+
+    def kind_of(self, name: str) -> Kind | None:
+        """Say what a name in it stands for, None where it is not there."""
+        return self._kinds.get(name)
+
     def bases(self) -> list[str]:
         """Every base name there is."""
-        return list(self._groups)
+        return self._groups.bases()
 
     def settled(self, name: str) -> Stamp | None:
         """Give the stamp of a file that has settled, else None."""
@@ -202,7 +285,7 @@ class Folder:
 
     def waiting_names(self) -> list[str]:
         """Name the files that may have a note: clips and sidecars."""
-        return [name for group in self._groups.values() for name in group]
+        return self._groups.judged()
 
     def take_fresh_notes(self) -> set[str]:
         """Name the notes that were found since the last call and are there still."""
@@ -223,7 +306,7 @@ class Folder:
         return self._settling.next_look(now)
 
     def entry(self, name: str) -> Entry | None:
-        """Describe one clip, sidecar, `_defaults.toml` or image, if it is there."""
+        """Describe one clip, sidecar, image, or file of settings, if it is there."""
         return self._entry(name) if name in self._settling.stamps else None
 
 

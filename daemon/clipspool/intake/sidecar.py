@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from clipspool.files import Rel, parent
+from clipspool.files import Rel, name_of, parent
 from clipspool.intake.decoding import decode
-from clipspool.intake.keys import VARIANTS_MAX, kind_of, problems_in
+from clipspool.intake.keys import KEYS, VARIANTS_MAX, kind_of, problems_in
+from clipspool.intake.names import stem
 from clipspool.intake.quotes import straighten
 from clipspool.intake.slips import explain, placed
 from clipspool.job import Problem
@@ -22,6 +23,7 @@ _DEEP_KEY = re.compile(
 )
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 _PROBLEMS_MAX = 20
+_SETTING = re.compile(rf"(?:{'|'.join(sorted(KEYS))})[ \t]*=|\[\[?(?:variant|result|extra|matrix)\]\]?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,27 @@ def parse(data: bytes, file: Rel, *, is_own: bool = True) -> Layer:
     except _Unreadable as trouble:
         return Layer(file, problems=tuple(replace(problem, file=file) for problem in trouble.problems))
     return layer_of(body, file, is_own=is_own, text=text)
+
+
+def parse_prompt(data: bytes, file: Rel) -> Layer:
+    """Read a `.txt` that holds a prompt and nothing else; line breaks in it become spaces. Never raises."""
+    if len(data) > BYTES_MAX:
+        return too_large(file)
+    text = decode(data)
+    if isinstance(text, Problem):
+        return Layer(file, problems=(replace(text, file=file),))
+    lines = [line.strip() for line in text.splitlines()]
+    for number, line in enumerate(lines, 1):
+        if setting := _SETTING.match(line):  # it would be sent, and paid for, as if it were the prompt
+            right = stem(name_of(file)) + ".toml"
+            problem = Problem(
+                f"`{setting[0].strip()} …` is a setting, and a `.txt` file holds the prompt alone: rename it "
+                f"to `{right}` if all of it is settings, else leave only the prompt in it",
+                line=number,
+                file=file,
+            )
+            return Layer(file, problems=(problem,))
+    return layer_of({"prompt": " ".join(line for line in lines if line)}, file)
 
 
 def layer_of(

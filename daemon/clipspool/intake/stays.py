@@ -33,7 +33,7 @@ class Stay:
 
 def stay_of(path: Rel, waits: Waits, *, is_stuck: bool = False) -> Stay:
     """Give the stay of a file that pairing or examination lets wait."""
-    problems = (Problem(waits.reason),) if waits.is_problem else ()
+    problems = (Problem("\n".join(filter(None, (waits.reason, waits.advice)))),) if waits.is_problem else ()
     return Stay(path, waits.reason, problems, waits.look_at, waits.goes_on, is_stuck or waits.is_stuck)
 
 

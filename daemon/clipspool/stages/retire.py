@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from clipspool.bay import Bay
@@ -13,10 +14,11 @@ from clipspool.job import Clip, Job, State
 from clipspool.naming import NAME_BYTES_MAX, shortened
 from clipspool.provenance import error_note
 from clipspool.root import Root
-from clipspool.work import SIDECAR, clear_away, error_note_of, folder_of, keep_references
+from clipspool.work import PROMPT, SIDECAR, clear_away, error_note_of, folder_of, keep_references
 
 DONE = "_done"
 FAILED = "_failed"
+TXT = ".txt"
 _TRIES_MAX = 10_000
 _NOTE_BYTES_MAX = 1 << 20
 
@@ -32,7 +34,7 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
     source = _where(root, join(folder_of(clip.id), clip.source), clip.lies_at)
     sidecar = _where(root, join(folder_of(clip.id), SIDECAR), clip.sidecar_lies_at)
     if is_done and not bay.keeps_sources:
-        for rel in (source, sidecar):
+        for rel in (source, sidecar, _where(root, join(folder_of(clip.id), PROMPT), None)):
             if rel is not None:
                 root.remove(rel)
         return replace(clip, lies_at=None, sidecar_lies_at=None)
@@ -60,6 +62,7 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
         try:
             if sidecar is not None and beside is not None:
                 root.move(sidecar, root, beside, is_last=False)
+            _move_prompt(root, clip, rel)
             root.move(source, root, rel)
             reach("retired")
         except FileExistsError:
@@ -68,6 +71,17 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
             root.remove(error_note_of(clip.lies_at))
         return replace(clip, lies_at=rel, sidecar_lies_at=beside)
     raise FileExistsError(f"no free name in {home} for {clip.path}")
+
+
+def _move_prompt(root: Root, clip: Clip, rel: Rel) -> None:
+    """Put the `.txt` that held the prompt beside the source, under a free name."""
+    source = join(folder_of(clip.id), PROMPT)
+    if not root.exists(source):
+        return
+    for name in _names(name_of(split_suffix(rel)[0] + TXT)):
+        with suppress(FileExistsError):
+            root.move(source, root, join(parent(rel), name), is_last=False)
+            return
 
 
 def _unmoved(root: Root, rel: Rel | None, to_rel: Rel | None) -> Rel | None:

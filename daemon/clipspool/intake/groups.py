@@ -1,0 +1,106 @@
+"""Groups the names in one folder: what belongs together by name, and what was perhaps meant to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from clipspool.intake.names import Kind, Names
+from clipspool.intake.near import is_typo_of
+
+LOOSE = frozenset({Kind.PROMPT, Kind.NEAR, Kind.OTHER})
+"""What is looked at only beside a clip or a sidecar of its name; what is left over is told of."""
+_SIDECARS = frozenset({Kind.SIDECAR, Kind.PROMPT, Kind.NEAR})
+_CLIPS = frozenset({Kind.CLIP, Kind.TEMPORARY})
+_SIMILAR_MAX = 200
+"""In a folder of more names no typing errors are looked for."""
+
+
+class Groups:
+    """The groups of one folder, by base name. It knows names only, never files."""
+
+    def __init__(self, names: Names) -> None:
+        self.prompts: set[str] = set()
+        """Every `.txt` that is read: it lies beside a clip or a sidecar of its name."""
+        self._names = names
+        self._kinds: dict[str, Kind] = {}
+        self._groups: dict[str, set[str]] = {}
+        self._beside: dict[str, set[str]] = {}
+        """Loose files by base name."""
+        self._alike: dict[str, set[str]] = {}
+        """Base names by what they have in common loosely."""
+
+    def add(self, name: str, kind: Kind) -> bool:
+        """Take in a name; say whether it is one of a group that is judged."""
+        base = self._names.base(name)
+        self._kinds[name] = kind
+        if kind in LOOSE:
+            self._beside.setdefault(base, set()).add(name)
+            if base in self._groups:
+                self._read_prompts(base)
+            elif kind is not Kind.OTHER:
+                self._alike.setdefault(self._names.loose(base), set()).add(base)
+            return base in self._groups
+        if base not in self._groups:
+            self._groups[base] = set()
+            self._alike.setdefault(self._names.loose(base), set()).add(base)
+            self._read_prompts(base)
+        self._groups[base].add(name)
+        return True
+
+    def _read_prompts(self, base: str) -> None:
+        self.prompts.update(n for n in self._beside.get(base, ()) if self._kinds[n] is Kind.PROMPT)
+
+    def drop(self, name: str) -> bool:
+        """Strike out a name; say whether loose files of its base name are left."""
+        if self._kinds.pop(name, None) is None:
+            return False
+        self.prompts.discard(name)
+        base = self._names.base(name)
+        for groups in (self._groups, self._beside):
+            group = groups.get(base)
+            if group is not None:
+                group.discard(name)
+                if not group:
+                    del groups[base]
+        if base not in self._groups and base not in self._beside:
+            loosely = self._names.loose(base)
+            alike = self._alike.get(loosely, set())
+            alike.discard(base)
+            if not alike:
+                self._alike.pop(loosely, None)
+        return base in self._beside
+
+    def names(self, base: str) -> list[str]:
+        """Name the files of one base name, those that are loose included."""
+        return [*self._groups.get(base, ()), *self._beside.get(base, ())]
+
+    def bases(self) -> list[str]:
+        """Every base name that is judged."""
+        return list(self._groups)
+
+    def judged(self) -> list[str]:
+        """Name the files that are judged: clips, sidecars, images."""
+        return [name for group in self._groups.values() for name in group]
+
+    def has_clip(self, name: str) -> bool:
+        """Say whether a clip, or what announces one, has the name of a file that belongs to clips."""
+        return any(self._kinds[other] in _CLIPS for other in self._groups.get(self._names.base(name), ()))
+
+    def similar(self, base: str, wanted: Kind, *, with_typos: bool) -> list[str]:
+        """Name lone sidecars, or lone clips, that were perhaps meant by a base name."""
+        loosely = self._names.loose(base)
+        found = self._lone(self._alike.get(loosely, set()) - {base}, wanted)
+        if not found and with_typos and len(self._alike) <= _SIMILAR_MAX:
+            alike = [bases for other, bases in self._alike.items() if is_typo_of(loosely, other)]
+            found = self._lone(set().union(*alike) - {base}, wanted)
+        return found
+
+    def _lone(self, bases: Iterable[str], wanted: Kind) -> list[str]:
+        found = []
+        for base in sorted(bases):
+            names = self.names(base)
+            clips = sorted(name for name in names if self._kinds[name] is Kind.CLIP)
+            sidecars = sorted(name for name in names if self._kinds[name] in _SIDECARS)
+            if not (clips and sidecars):
+                found += clips if wanted is Kind.CLIP else sidecars
+        return found

@@ -1,0 +1,132 @@
+"""Compares names as people type them: what is nearly a sidecar's name, `_defaults.toml` or `_pause`."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from difflib import SequenceMatcher
+
+from clipspool.intake.kinds import TEXT_DISGUISES, suffix_of
+
+DEFAULTS = "_defaults.toml"
+FOLDER_PROMPT = "_prompt.txt"
+PAUSE = "_pause"
+_SETTINGS = {
+    "defaults": DEFAULTS,
+    "default": DEFAULTS,
+    "prompt": FOLDER_PROMPT,
+    "prompts": FOLDER_PROMPT,
+}
+_PAUSES = frozenset({"pause", "paused", "pausing", "pauses"})
+_LIKENESS = 0.82
+"""From here on a name is a misspelt one: `_defauts`, `_defualts`, `_promt`."""
+_LIKENESS_OF_STEMS = 0.74
+"""The same for a sidecar's name, about which its editor is only asked: `shto.toml`."""
+_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
+_COPY_WORDS = "copy|kopie|copie|copia|kopia|kopi|cópia|コピー|副本|duplicate"
+_COPY_MARK = re.compile(
+    rf"""(?:
+        [\s_.-]*\(\s*(?:\d{{1,3}}|(?:{_COPY_WORDS})(?:[\s_]*\d+)?)\s*\)   # (1), (copy)
+      | \s+-\s+(?:{_COPY_WORDS})                                         # " - Copy", " - Kopie"
+      | [\s_.-]+(?:{_COPY_WORDS})(?:[\s_]+\d{{1,3}})?                    # " copy", " copy 2"
+      | \s*[\s_.(-]\(?[^()]*conflicted\s+copy.*                          # (anna's conflicted copy 2026-01-01)
+      | [._-]sync-conflict-.*
+      | \[\d{{1,3}}\]
+    )$""",
+    re.VERBOSE,
+)
+_COPY_PREFIX = re.compile(r"^(?:copy of|kopie von|copie de|copia de)\s+")
+_SEPARATORS = re.compile(r"[\s_.-]+")
+
+
+def folded(name: str) -> str:
+    """Give the one spelling of names that differ only in letter case or in how accents are spelled (NFC)."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def loose(stem: str) -> str:
+    """Give what is left of a folded name without copy marks, with every kind of separator made the same.
+
+    Two names with the same answer are meant to be the same, perhaps: `e10_shot`, `e10-shot`, `e10 shot (1)`.
+    """
+    stem = _plain(uncopied(stem))
+    return _SEPARATORS.sub("_", stem).strip("_") or stem
+
+
+def _plain(name: str) -> str:
+    if name.isascii():
+        return name
+    return unicodedata.normalize("NFKC", name).translate(_DASHES).casefold()
+
+
+def uncopied(stem: str) -> str:
+    """Strip what programs add to the name of a copy: ` (1)`, ` - Copy`, `copy of `."""
+    while True:
+        shorter = _COPY_PREFIX.sub("", _COPY_MARK.sub("", stem))
+        if shorter == stem or not shorter:
+            return stem
+        stem = shorter
+
+
+def meant_as_sidecar(name: str) -> str | None:
+    """Give the name that a sidecar under a disguise should have: `shot.toml.txt` should be `shot.toml`."""
+    inner, is_disguised = name, False
+    while True:
+        bare = inner.rstrip(" .")
+        suffix = suffix_of(bare)
+        if suffix not in TEXT_DISGUISES:
+            break
+        below = bare[: -len(suffix)]
+        if bare == inner and suffix_of(below.rstrip(" .")) not in {".toml", ".txt"}:
+            break
+        inner = below if bare == inner else bare
+        is_disguised = True
+    return inner if is_disguised and suffix_of(inner) in {".toml", ".txt"} and inner != name else None
+
+
+def meant_as_settings(name: str) -> str | None:
+    """Give the name of the folder's file that a near-miss of it was meant to be; None where it is none.
+
+    Without the leading `_` only `defaults.toml` and `prompt.txt` themselves count: other words are clips'.
+    """
+    if name[:1] not in "_dDpP":
+        return None
+    core, suffixes = _core(name)
+    if not core.startswith("_"):
+        right = _SETTINGS.get(core)
+        return right if right is not None and suffixes[:1] == [suffix_of(right)] else None
+    core = core.strip("_ .-")
+    if right := _SETTINGS.get(core):
+        return right
+    for word, right in _SETTINGS.items():
+        if core[:1] == word[:1] and SequenceMatcher(None, core, word).ratio() >= _LIKENESS:
+            return right
+    return None
+
+
+def is_pause(name: str) -> bool:
+    """Say whether a name in the inbox's root is `_pause`, or was meant to be it."""
+    return name[:1] == "_" and _core(name)[0].strip("_ .-") in _PAUSES
+
+
+def _core(name: str) -> tuple[str, list[str]]:
+    """Strip text suffixes and copy marks off a folded name; give the suffixes too, the last one first."""
+    core, suffixes = _plain(folded(name)).strip(), []
+    while True:
+        if suffix_of(core) in TEXT_DISGUISES:
+            suffixes.append(suffix_of(core))
+            shorter = core[: -len(suffixes[-1])].rstrip(" .")
+        else:
+            shorter = uncopied(core).rstrip(" .")
+        if shorter == core or not shorter:
+            return core, suffixes
+        core = shorter
+
+
+def is_typo_of(name: str, other: str) -> bool:
+    """Say whether two loose names differ by a slip of the hand; those of two shots differ in a number."""
+    if re.findall(r"\d+", name) != re.findall(r"\d+", other):
+        return False
+    return SequenceMatcher(None, name, other).ratio() >= _LIKENESS_OF_STEMS
