@@ -259,3 +259,17 @@ def test_a_clip_that_cannot_be_read_says_so_and_is_tried_again(bench, monkeypatc
     monkeypatch.setattr(Root, "open", real)
     bench.look(30.0)
     assert bench.paths == ["b.mp4", "a.mp4"]
+
+
+def test_a_note_of_an_earlier_run_goes_though_the_clip_is_held_back(tmp_path):
+    b = Bench(tmp_path / "bay", hold_seconds=600.0)
+    b.drop("a.mp4", sidecar="promt = 1")
+    b.settle()
+    assert b.note("a.mp4") is not None
+    b.inbox.stop()
+    b.write("a.mp4.toml", SIDECAR)
+    b.begin()
+    b.settle()
+    assert b.paths == []
+    assert b.note("a.mp4") is None
+    b.inbox.stop()

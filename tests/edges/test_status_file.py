@@ -142,6 +142,64 @@ def test_two_that_share_an_inbox_keep_a_file_each(scene, tmp_path):
     other.close()
 
 
+def second_daemon(scene, tmp_path):
+    (tmp_path / "second").mkdir()
+    other = Desk(tmp_path / "second")
+    return other, StatusFile("bay", scene.kept, tmp_path / "second/journal.db", other.clock)
+
+
+def test_who_is_left_alone_has_the_plain_name_again(scene, tmp_path):
+    scene.look()
+    other, second = second_daemon(scene, tmp_path)
+    assert second.look()
+    assert len(scene.names) == 3
+    scene.file.remove()
+    other.drop()
+    other.turn()
+    second.hear()
+    other.clock.passes(WRITE_SECONDS)
+    assert second.look()
+    assert scene.names == [".clipspool", "_status.txt"]
+    assert "UNDER WAY (1)" in scene.text
+    other.close()
+
+
+def test_a_file_of_a_journal_that_left_no_sign_of_life_goes_when_it_is_old(scene):
+    old = scene.folder / "_status-abc123.txt"
+    old.write_text("This file is kept by clipspool (abc123): how this folder's clips stand.\n")
+    foreign = scene.folder / "_status-notes.txt"
+    foreign.write_text("shopping list\n")
+    os.utime(foreign, (1, 1))
+    assert scene.look()
+    assert old.exists()
+    os.utime(old, (1, 1))
+    scene.desk.drop()
+    scene.desk.turn()
+    scene.file.hear()
+    assert scene.look()
+    assert scene.names == [".clipspool", "_status-notes.txt", "_status.txt"]
+
+
+def test_a_file_of_a_daemon_that_has_left_a_sign_of_life_stays_however_old_it_is(scene):
+    old = scene.folder / "_status-abc123.txt"
+    old.write_text("This file is kept by clipspool (abc123): how this folder's clips stand.\n")
+    os.utime(old, (1, 1))
+    (scene.folder / ".clipspool/daemons").mkdir(parents=True)
+    (scene.folder / ".clipspool/daemons/abc123def.toml").write_text("")
+    assert scene.look()
+    assert old.exists()
+
+
+def test_a_link_named_as_a_status_file_is_not_followed_when_old_ones_are_removed(scene, tmp_path):
+    elsewhere = tmp_path / "elsewhere.txt"
+    elsewhere.write_text("This file is kept by clipspool (abc123): or so it says\n")
+    os.utime(elsewhere, (1, 1))
+    (scene.folder / "_status-abc123.txt").symlink_to(elsewhere)
+    assert scene.look()
+    assert (scene.folder / "_status-abc123.txt").is_symlink()
+    assert elsewhere.exists()
+
+
 def test_a_failed_source_is_told_of_once_it_has_moved(scene):
     scene.desk.shop.say[Stage.POLL].append(Failed(Error("INTERNAL", "it broke")))
     gate = scene.desk.shop.hold("retire")

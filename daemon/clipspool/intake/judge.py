@@ -202,7 +202,7 @@ class Judge:
             return None
         until = local_time(self._now() + due - now)
         reason = f"all is well; it is accepted at {until}. Remove it before then to take it back"
-        return Stay(join(folder.rel, match.clip), reason, look_at=due, goes_on=True)
+        return Stay(join(folder.rel, match.clip), reason, look_at=due, goes_on=True, is_well=True)
 
     def _claim(self, goer: _Goer) -> None:
         try:

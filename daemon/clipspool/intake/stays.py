@@ -29,6 +29,8 @@ class Stay:
     """Whether it will go on by itself."""
     is_stuck: bool = False
     """Whether it hangs on more than the group's own files, and is judged anew at each rescan."""
+    is_well: bool = False
+    """Whether nothing is wrong with it: a note of an earlier run beside it is out of date."""
 
 
 def stay_of(path: Rel, waits: Waits, *, is_stuck: bool = False) -> Stay:
@@ -56,7 +58,7 @@ class Stays:
     def put(self, stay: Stay) -> None:
         """Record that a file waits, and have its note written where its editor has to do something."""
         known = self.waiting.get(stay.path)
-        if stay.problems or (known is not None and known.problem):
+        if stay.problems or stay.is_well or (known is not None and known.problem):
             self.notes_due[stay.path] = stay.problems
         if known is None or (known.reason, known.problem) != (stay.reason, bool(stay.problems)):
             since = self._now() if known is None else known.since

@@ -5,9 +5,11 @@ A thread an inbox, never the scheduler's: a slow share holds up its own file and
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from clipspool import threads
+from clipspool.files import OURS as OURS_FOLDER
 from clipspool.files import NotRegular
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
@@ -35,6 +38,7 @@ from clipspool.status_file.text import (
     Picture,
     Seen,
     body_of,
+    keeper_of,
     mark_of,
     other_name,
     text_of,
@@ -48,6 +52,10 @@ _ANEW_SECONDS = 60.0
 """Looked at this often without any news: midnight comes, days pass, pauses end."""
 _BYTES_MAX = 1 << 20
 _STOP_SECONDS = 2.0
+_BEGIN_BYTES = 200
+_LEFTOVER_SECONDS = 86_400.0
+_DAEMONS = f"{OURS_FOLDER}/daemons"
+"""Where each clipspool that serves an inbox keeps its sign of life, by its journal's identity."""
 
 log = structlog.get_logger()
 
@@ -68,7 +76,7 @@ class StatusFile:
     """The status file of one inbox. `hear` may be called from any thread, the rest from one at a time.
 
     Where several clipspools share an inbox, the first to come has `_status.txt`, the others each a file that
-    has the beginning of their journal's identity in its name.
+    has the beginning of their journal's identity in its name. The last one that is left has `_status.txt`.
     """
 
     def __init__(self, name: str, kept: Kept, journal: Path, now: Callable[[], float] = time.time) -> None:
@@ -163,6 +171,7 @@ class StatusFile:
                 root.replace(name, data)
             else:
                 root.create(name, data)
+            self._remove_leftovers(name)
         except (OSError, JournalError) as error:
             # The folder is away, the share is full, an editor has the file open: it is tried again.
             if self._failed(why := _in_words(error)):
@@ -185,6 +194,34 @@ class StatusFile:
             if not there.startswith(OURS.encode()):
                 return "", True
         return "", True
+
+    def _remove_leftovers(self, name: str) -> None:
+        """Remove what is out of date: our file of when another had `_status.txt`, and what nobody keeps.
+
+        Whoever shares the inbox leaves a mark there, by which it is known whether it lives: only what nobody
+        with a mark keeps is removed here, and not before it is old. Raises OSError.
+        """
+        root = self.kept.root
+        server_now = root.stat(name).st_mtime  # it was written just now: both dates are the file server's
+        for other in root.names():
+            if other == name or not other.startswith("_status"):
+                continue
+            try:
+                with root.open(other) as file:
+                    keeper = keeper_of(other, file.read(_BEGIN_BYTES) or b"")
+                    age = server_now - os.fstat(file.fileno()).st_mtime
+            except (FileNotFoundError, NotRegular):
+                continue
+            is_old = age > _LEFTOVER_SECONDS and not self._has_mark(keeper)
+            if keeper and (keeper == self._identity or is_old):
+                root.remove(other)
+                log.info("status_file_removed", inbox=self._name, file=other, kept_by=keeper)
+
+    def _has_mark(self, identity: str) -> bool:
+        """Tell whether a clipspool has left its sign of life in the inbox, whatever it says."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return any(name.startswith(identity) for name in self.kept.root.names(_DAEMONS))
+        return False
 
     def _failed(self, why: str) -> bool:
         """Note that it has to be tried again; True when that is news."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ OURS = "This file is kept by clipspool"
 """How the first line begins; a file that begins otherwise is somebody else's, and is left alone."""
 DAYS = 3
 """What ended is shown for so long."""
+_NAMES = re.compile(r"_status(?:-[0-9A-Za-z_-]{1,64})?\.txt")
+_MARK = re.compile(rf"{OURS} \(([0-9A-Za-z_-]+)\)")
 _WIDTH = 100
 MOST = 30
 """Of each kind; the rest is counted."""
@@ -36,6 +39,14 @@ def mark_of(identity: str) -> str:
 def other_name(identity: str) -> str:
     """Name the file of a clipspool where another one keeps `_status.txt`."""
     return f"_status-{identity}.txt"
+
+
+def keeper_of(name: str, content: bytes) -> str:
+    """Give the identity of the clipspool that keeps a file in an inbox; empty where it is no status file."""
+    if _NAMES.fullmatch(name) is None:
+        return ""
+    found = _MARK.match(content.decode("utf-8", "replace"))
+    return found[1] if found else ""
 
 
 @dataclass(frozen=True, slots=True)
