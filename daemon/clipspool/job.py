@@ -90,6 +90,8 @@ class Held(StrEnum):
     """What the provider serves as the result is no video; still tried, slowly."""
     POISON = "poison"
     """It ended clipspool's own process three times: approve or cancel."""
+    REFUSED = "refused"
+    """The provider refuses this one in words about everybody, and takes others: approve tries it again."""
     OUTBOX = "outbox"
     """The outbox takes nothing: full, read-only or gone; still tried."""
 

@@ -235,11 +235,11 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             parked = replace(job, held=event.held, reason=event.reason)
             if job.state is not S.QUEUED:
                 return replace(parked, due_at=NEVER)
-            return parked if event.held is Held.POISON else replace(parked, reuse=None)
+            return parked if event.held in {Held.POISON, Held.REFUSED} else replace(parked, reuse=None)
         case Approved():
             free = replace(job, held=None, reason="", due_at=min(job.due_at, now))
-            # Of one that is set aside for its harm nothing was asked about money.
-            is_of_money = job.state is S.QUEUED and job.held is not Held.POISON
+            # Of one that is set aside for its harm, or that was refused, nothing was asked about money.
+            is_of_money = job.state is S.QUEUED and job.held not in {Held.POISON, Held.REFUSED}
             return replace(free, approved=True, reuse=None) if is_of_money else free
         case Connected():
             number = job.task.number + 1 if job.task else 1

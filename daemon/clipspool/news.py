@@ -57,11 +57,15 @@ class ProviderBlocked:
     until: float
     is_new: bool
     """False where the same trouble goes on."""
+    model: str = ""
+    """Whose clips wait, where others go on; empty where all wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderUnblocked:
     """Submissions go on."""
+
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,11 @@ def log_line(news: News) -> None:
             log.warning("retire_failed", clip=clip.path, inbox=clip.inbox, why=news.why)
         case ProviderBlocked(fault=fault):
             tell = log.warning if news.is_new else log.info
-            tell("provider_blocked", code=fault.code, why=fault.message, until=utc(news.until).isoformat())
-        case ProviderUnblocked():
-            log.info("provider_unblocked")
+            facts = {"model": news.model} if news.model else {}
+            until = utc(news.until).isoformat()
+            tell("provider_blocked", code=fault.code, why=fault.message, until=until, **facts)
+        case ProviderUnblocked(model=model):
+            log.info("provider_unblocked", **({"model": model} if model else {}))
         case DaySpent(why=why):
             log.warning("day_spent", why=why)
         case InboxChanged():

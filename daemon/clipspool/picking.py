@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clipspool.brake import Brake
@@ -107,6 +107,44 @@ def take_turns(queues: Mapping[str, Sequence[Candidate]], first: str | None) -> 
         names = [n for n in names if n != name] + [name]
 
 
+class _Probes:
+    """Says which submissions a brake lets begin: all, or one at a time, one not refused yet before others."""
+
+    def __init__(self, brake: Brake, now: float, under_way: Sequence[Job]) -> None:
+        self._brake, self._now = brake, now
+        self._submitting = len(under_way)
+        self._of_model = Counter(job.request.model for job in under_way)
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether any submission may begin now."""
+        return self._brake.room(self._now, 1, self._submitting) > 0
+
+    def in_order(self, found: Iterable[Candidate]) -> Iterable[Candidate]:
+        """Let a clip whose submission was refused give way to others."""
+        brakes = (self._brake, *self._brake.models.values())
+        if not any(one.refused for one in brakes):
+            return found
+        return sorted(found, key=lambda one: max(brake.rank(one.id) for brake in brakes))
+
+    def let(self, one: Candidate) -> bool:
+        """Tell whether this one may begin now."""
+        of_model = self._brake.models.get(one.model, Brake())
+        is_let = self._brake.room(self._now, 1, self._submitting, is_fresh=not self._brake.rank(one.id))
+        is_fresh = not of_model.rank(one.id)
+        return bool(is_let and of_model.room(self._now, 1, self._of_model[one.model], is_fresh=is_fresh))
+
+    def begin(self, one: Candidate) -> None:
+        """Count one that begins."""
+        self._submitting += 1
+        self._of_model[one.model] += 1
+
+
+def _shut_models(brake: Brake, now: float) -> list[str]:
+    """Name the models for which nothing may be asked yet: their clips must not hide those behind them."""
+    return [model for model, one in brake.models.items() if not one.room(now, 1, 0)]
+
+
 class Picker:
     """Asks the journal what is due, and chooses. It changes nothing."""
 
@@ -196,9 +234,9 @@ class Picker:
         slots = max(
             self.limits.running_max - counts[State.RUNNING] - counts[State.SUBMITTING] - connecting, 0
         )
-        submitting = self._workers.under_way(Stage.SUBMIT)
+        probes = _Probes(brake, now, [f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT])
         room = {
-            Stage.SUBMIT: brake.room(now, min(slots, self._workers.room(Stage.SUBMIT)), submitting),
+            Stage.SUBMIT: min(slots, self._workers.room(Stage.SUBMIT)) if probes.may_begin else 0,
             Stage.PREPARE: min(self._workers.room(Stage.PREPARE), slots + AHEAD),
         }
         if not any(room.values()):
@@ -206,10 +244,13 @@ class Picker:
         chosen: list[tuple[Stage, Candidate]] = []
         too_dear: list[tuple[Candidate, str]] = []
         picks.day_is_spent = self.limits.day_is_spent(spend)
-        queues = self._queues(now, sum(room.values()), retiring, bool(picks.day_is_spent))
-        for one in take_turns(queues, self._first):
+        wanted = sum(room.values()) + sum(len(one.refused) for one in (brake, *brake.models.values()))
+        queues = self._queues(now, wanted, retiring, bool(picks.day_is_spent), _shut_models(brake, now))
+        for one in probes.in_order(take_turns(queues, self._first)):
             stage = Stage.SUBMIT if one.prepared else Stage.PREPARE
             if room[stage] <= 0 or not self._share(shares, one.inbox, stage):
+                continue
+            if stage is Stage.SUBMIT and not probes.let(one):
                 continue
             if stage is Stage.SUBMIT and not one.approved:
                 if why := self._is_too_dear(one):
@@ -219,6 +260,7 @@ class Picker:
                     picks.day_is_spent = why
                     continue
             if stage is Stage.SUBMIT:
+                probes.begin(one)
                 spend = Spend(spend.submissions + 1, spend.credits + (one.credits_estimated or 0.0))
                 self._first = self._after(one.inbox)
             room[stage] -= 1
@@ -236,14 +278,21 @@ class Picker:
         return why or limits.is_clip_too_dear(self._journal.clip_cost(one.clip_id), one.credits_estimated)
 
     def _queues(
-        self, now: float, wanted: int, retiring: Mapping[str, str], approved_only: bool
+        self,
+        now: float,
+        wanted: int,
+        retiring: Mapping[str, str],
+        approved_only: bool,
+        but_models: Collection[str],
     ) -> dict[str, list[Candidate]]:
         busy = self._workers.under_way(Stage.PREPARE) + self._workers.under_way(Stage.SUBMIT)
         most = wanted + busy + AHEAD + len(retiring)
         return {
             name: [
                 one
-                for one in self._journal.queue(name, now, most, approved_only=approved_only)
+                for one in self._journal.queue(
+                    name, now, most, approved_only=approved_only, but_models=but_models
+                )
                 # A clip that is being retired is brought back only once that is over.
                 if one.id not in self._in_flight and one.clip_id not in retiring
             ]

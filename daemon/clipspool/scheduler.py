@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeAlias, assert_never
 
@@ -295,7 +295,7 @@ class Scheduler:
             return
         states = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
         due = [self.journal.next_due(state, now) for state in states]
-        due += [self.journal.next_retire(now), self.brake.until if self.brake.until > now else None]
+        due += [self.journal.next_retire(now), self.brake.wakes_at(now)]
         soonest = min((at for at in due if at is not None), default=now + seconds)
         try:
             self._pending.append(self._heard.get(timeout=min(max(soonest - self.now(), 0.0), seconds)))
@@ -306,8 +306,8 @@ class Scheduler:
         """Wait for no time of the wrong clock: a task is followed while its result exists."""
         log.warning("clock_was_set_back")
         self.journal.bring_forward(now)
-        if self.brake.is_on:
-            self._set_brake(replace(self.brake, until=now))
+        if self.brake != Brake():
+            self._set_brake(self.brake.brought_forward(now))
 
     def _hear_all(self) -> list[Heard]:
         heard, self._pending = self._pending, []
@@ -421,7 +421,12 @@ class Scheduler:
         if isinstance(event, Prepared):
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns, event.media)
             self.comparison.note(job, event)
-        self._heed_cancel(self.happen(job, event))
+        is_own = self.brake.blames(job, event)
+        moved = self._heed_cancel(self.happen(job, event))
+        if is_own and may(moved, Parked):
+            self.happen(
+                moved, Parked(Held.REFUSED, f"{moved.reason}; the provider took another clip meanwhile")
+            )
 
     def _heed_cancel(self, job: Job) -> Job:
         """End a job whose end was asked for while a worker had it."""
@@ -465,11 +470,19 @@ class Scheduler:
         if brake == self.brake:
             return
         before, self.brake = self.brake, brake
+        if brake == Brake():
+            self.journal.forget_fact("brake")
+        else:
+            self.journal.set_fact("brake", asdict(brake))
+        self._tell_of_brake("", before, brake)
+        for model in before.models.keys() | brake.models.keys():
+            self._tell_of_brake(model, before.models.get(model, Brake()), brake.models.get(model, Brake()))
+
+    def _tell_of_brake(self, model: str, before: Brake, brake: Brake) -> None:
         fault = brake.fault
         if fault is None:
-            self.journal.forget_fact("brake")
-            self.publish(ProviderUnblocked())
-            return
-        self.journal.set_fact("brake", asdict(brake))
-        is_new = before.fault is None or before.fault.code != fault.code
-        self.publish(ProviderBlocked(fault, brake.until, is_new))
+            if before.is_on:
+                self.publish(ProviderUnblocked(model))
+        elif (fault, brake.until) != (before.fault, before.until):
+            is_new = before.fault is None or before.fault.code != fault.code
+            self.publish(ProviderBlocked(fault, brake.until, is_new, model))

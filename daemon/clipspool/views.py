@@ -48,6 +48,10 @@ class Conditions:
             return Held.BUDGET.value, f"{why}; it goes on tomorrow (UTC), or after `clipspool approve`"
         if self.brake.fault is not None:
             return "provider", f"{self.brake.fault.message}; tried again {iso(self.brake.until)}"
+        of_model = self.brake.models.get(job.request.model)
+        if of_model is not None and of_model.fault is not None:
+            why = f"{of_model.fault.message} {of_model.fault.what_to_do}".strip()
+            return "model", f"{why} Tried again {iso(of_model.until)}"
         return None, job.reason or "waits for its turn"
 
 
@@ -176,6 +180,11 @@ def status_json(
             if brake.fault
             else "",
             "until": iso(brake.until) if brake.fault else None,
+            "models": [
+                {"model": model, "reason": redact(one.fault.message), "until": iso(one.until)}
+                for model, one in sorted(brake.models.items())
+                if one.fault
+            ],
         },
         "journal": {
             "restored": conditions.is_restored,

@@ -349,6 +349,82 @@ def test_trouble_of_the_account_holds_all_back_until_the_operator_says_it_is_ove
     assert sorted(desk.shop.paid) == ["clip1", "clip2"]
 
 
+def answers_by_job(desk, refusals):
+    """Let the provider refuse these jobs, each time, and take all others."""
+    asked = []
+
+    def answer(job):
+        asked.append(job.id)
+        fault = refusals.get(job.id)
+        return NotSubmitted(fault) if fault else TaskCreated(f"task-{job.id}-{len(asked)}", 15.0)
+
+    desk.shop.say[Stage.SUBMIT].extend([answer] * 1000)
+    return asked
+
+
+def test_one_clip_that_is_refused_gives_way_and_the_block_ends_with_the_next_that_goes_through(desk):
+    asked = answers_by_job(desk, {"bad": NO_CREDITS})
+    desk.drop("bad")
+    desk.turns(6)
+    assert desk.scheduler.brake.is_on
+    desk.drop("good")
+    desk.turns(12, 1.0)
+    assert desk.state("good") is not S.QUEUED
+    assert not desk.scheduler.brake.is_on
+    bad = desk.job("bad")
+    assert (bad.state, bad.held) == (S.QUEUED, Held.REFUSED)
+    assert "Not enough credits" in bad.reason
+    assert asked == ["bad", "good", "bad"]
+    desk.drop("later")
+    desk.turns(6)
+    assert desk.state("later") is not S.QUEUED
+    desk.shop.say[Stage.SUBMIT].clear()
+    assert desk.order(operator.approve, ["bad"], "me")[0]["done"]
+    desk.turns(6)
+    assert desk.shop.paid.count("bad") == 3
+
+
+def test_real_trouble_of_the_account_blocks_all_and_blames_nobody(desk):
+    refusals = dict.fromkeys([f"clip{number}" for number in range(6)], NO_CREDITS)
+    asked = answers_by_job(desk, refusals)
+    for job_id in refusals:
+        desk.drop(job_id)
+    desk.turns(60, 30.0)
+    assert desk.scheduler.brake.is_on
+    assert {desk.job(job_id).held for job_id in refusals} == {None}
+    assert len(set(asked)) > 3, "each in turn"
+    assert len(asked) <= 16
+    refusals.clear()
+    desk.turns(80, 60.0)
+    assert {desk.state(job_id) for job_id in asked} == {S.DELIVERED}
+
+
+def test_a_model_without_a_route_holds_back_only_the_clips_that_ask_for_it(desk):
+    gone = Fault(
+        FaultOf.MODEL, "MODEL.NOT_ROUTED", "The provider has no route to this model", "Choose another."
+    )
+    asked = answers_by_job(desk, dict.fromkeys(["old1", "old2", "old3"], gone))
+    for number in (1, 2, 3):
+        desk.drop(f"old{number}", request=a_request(model="aleph2"))
+    for number in (1, 2, 3):
+        desk.drop(f"new{number}")
+    desk.turns(12, 2.0)
+    assert {desk.state(f"new{number}") for number in (1, 2, 3)} == {S.DELIVERED}
+    conditions = operator.conditions_of(desk.scheduler)
+    held, why = conditions.why_waiting(desk.job("old3"))
+    assert (held, why.startswith("The provider has no route")) == ("model", True)
+    desk.turns(4, 30.0)
+    assert len([one for one in asked if one.startswith("old")]) <= 6
+
+
+def test_a_clip_always_told_that_the_moment_is_bad_starves_no_other(desk):
+    answers_by_job(desk, {"bad": BUSY})
+    for job_id in ("bad", "good1", "good2", "good3"):
+        desk.drop(job_id)
+    desk.turns(60, 10.0)
+    assert {desk.state(f"good{number}") for number in (1, 2, 3)} == {S.DELIVERED}
+
+
 def test_a_key_that_looks_are_refused_for_holds_submissions_back_until_a_look_works(open_desk):
     desk = open_desk(running_max=1)
     refused = poll(Fault(FaultOf.ACCOUNT, "ACCOUNT.KEY_REFUSED", "The key was refused", "Set another."))

@@ -28,6 +28,7 @@ from clipspool.ledger import note, notes
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Probe
 from clipspool.provider import Created, Fault, FaultOf, Inline, Look, NotSent, Refused, TaskStatus, Unclear
+from clipspool.runway.post import file_fault
 from clipspool.stages.poll import poll, tell_cancel
 from clipspool.stages.prepare import Kit, prepare
 from clipspool.stages.retire import retire, sweep
@@ -304,6 +305,13 @@ def test_a_ledger_that_takes_no_notes_stops_the_submission_before_a_byte_leaves(
     assert isinstance(event, NotSubmitted)
     assert (event.fault.code, event.fault.of) == ("WORK.UNWRITABLE", FaultOf.CLIP)
     assert studio.sent == []
+
+
+def test_a_file_of_one_clip_that_cannot_be_read_holds_that_clip_back_and_no_other(bench, studio):
+    studio.answer = NotSent(file_fault(OSError(5, "Input/output error")))
+    event = send(bench, studio)
+    assert isinstance(event, NotSubmitted)
+    assert (event.fault.code, event.fault.of) == ("FILE.UNREADABLE", FaultOf.CLIP)
 
 
 def test_a_task_whose_note_cannot_be_written_is_told_all_the_same(bench, studio):

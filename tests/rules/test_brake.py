@@ -1,15 +1,18 @@
 """What holds all submissions back, for how long, and what lets them go on."""
 
+import json
+from dataclasses import asdict
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.brake import Brake
+from clipspool.brake import Brake, read_brake
 from clipspool.events import AnswerLost, NotSubmitted, StageFailed, TaskCreated, TaskSeen
+from clipspool.job import State
 from clipspool.provider import Fault, FaultOf
-from fakes import BUSY, NO_CREDITS, NOON, PROFILE, a_job, a_task
+from fakes import BUSY, NO_CREDITS, NOON, PROFILE, a_job, a_request, a_task
 
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")
 KEY = Fault(FaultOf.ACCOUNT, "ACCOUNT.KEY_REFUSED", "the key is refused")
@@ -113,3 +116,86 @@ def test_a_task_that_was_made_lets_all_go_on_and_a_look_only_what_a_look_held_ba
 
 def test_a_look_at_another_keys_task_says_nothing_about_this_one():
     assert after(Brake(), REFUSED_LOOK, profile="https://api.test/v1#0ther") == Brake()
+
+
+NO_ROUTE = Fault(FaultOf.MODEL, "MODEL.NOT_ROUTED", "no route to the model")
+
+
+def sending(job_id, at, model="gen4_aleph"):
+    return a_job(job_id, state=State.SUBMITTING, task=a_task(intent_at=at), request=a_request(model=model))
+
+
+def refused(brake, job_id, at, fault=NO_CREDITS, **more):
+    return brake.after(sending(job_id, at, **more), NotSubmitted(fault), at, middle, PROFILE)
+
+
+def made(brake, job_id, at, **more):
+    return brake.after(sending(job_id, at, **more), TaskCreated("task-1"), at, middle, PROFILE)
+
+
+def test_after_one_clips_refusal_another_asks_soon_and_the_first_one_later():
+    brake = refused(Brake(), "bad", NOON)
+    assert brake.room(NOON + 1, 1, 0) == 0
+    assert brake.room(NOON + 4, 1, 0) == 1
+    assert brake.room(NOON + 4, 1, 0, is_fresh=False) == 0
+    assert brake.room(NOON + 60, 1, 0, is_fresh=False) == 1
+    assert (brake.rank("bad"), brake.rank("good")) == (1, 0)
+
+
+def test_two_clips_refusals_are_trouble_of_the_account_and_every_clip_waits_for_the_long_pause():
+    brake = refused(refused(Brake(), "one", NOON), "two", NOON + 4)
+    assert brake.room(NOON + 8, 1, 0) == 0
+    assert brake.until >= NOON + 34
+    assert brake.failures == 2
+    assert brake.rank("one") < brake.rank("two")
+
+
+def test_those_refused_together_need_no_second_opinion():
+    brake = refused(Brake(), "one", NOON)
+    brake = brake.after(sending("two", NOON - 1), NotSubmitted(NO_CREDITS), NOON + 0.1, middle, PROFILE)
+    assert brake.failures == 1
+    assert brake.room(NOON + 8, 1, 0) == 0
+
+
+def test_a_clip_that_alone_was_refused_while_another_went_through_is_blamed_the_next_time():
+    brake = made(refused(Brake(), "bad", NOON), "good", NOON + 4)
+    assert not brake.is_on
+    assert brake.suspects == ("bad",)
+    bad = sending("bad", NOON + 5)
+    assert brake.blames(bad, NotSubmitted(NO_CREDITS))
+    assert not brake.blames(bad, NotSubmitted(BUSY))
+    assert not brake.blames(sending("good", NOON + 5), NotSubmitted(NO_CREDITS))
+    after_it = refused(brake, "bad", NOON + 5)
+    assert not after_it.is_on
+    assert after_it.suspects == ()
+
+
+def test_nobody_is_blamed_where_several_were_refused_or_the_other_was_on_its_way_before():
+    both = refused(refused(Brake(), "one", NOON), "two", NOON + 4)
+    assert made(both, "three", NOON + 90).suspects == ()
+    one = refused(Brake(), "one", NOON)
+    early = one.after(sending("two", NOON - 1), TaskCreated("task-1"), NOON + 1, middle, PROFILE)
+    assert early.suspects == ()
+    assert made(refused(Brake(), "one", NOON, KEY), "two", NOON + 70).suspects == ()
+    assert made(brake_with_suspect(), "bad", NOON + 6).suspects == ()
+
+
+def brake_with_suspect():
+    return made(refused(Brake(), "bad", NOON), "good", NOON + 4)
+
+
+def test_a_model_without_a_route_holds_back_its_own_clips_only():
+    brake = refused(Brake(), "one", NOON, NO_ROUTE, model="old")
+    assert not brake.is_on
+    assert brake.models["old"].is_on
+    assert brake.room(NOON, 5, 2) == 5
+    assert made(brake, "other", NOON + 1, model="new").models["old"].is_on
+    assert made(brake, "again", NOON + 90, model="old").models == {}
+
+
+def test_a_brake_is_read_as_it_was_written():
+    brake = refused(refused(Brake(), "bad", NOON), "other", NOON + 70, NO_ROUTE, model="old")
+    for one in (brake, brake_with_suspect(), Brake()):
+        assert read_brake(json.loads(json.dumps(asdict(one)))) == one
+    old = {"failures": 2, "until": NOON, "fault": asdict(BUSY), "is_by_look": False}
+    assert read_brake(json.loads(json.dumps(old))).until == NOON

@@ -120,7 +120,7 @@ def test_status_counts_every_state_also_those_nobody_is_in():
 def test_status_has_the_keys_that_scripts_rely_on():
     status = shown(Conditions(NOON, spend=Spend(3, 45.0)), [InboxView("bay", "watching", "events")])
     assert status["daemon"] == {"running": True, "pid": 1, "since": None}
-    assert status["provider"] == {"blocked": False, "reason": "", "until": None}
+    assert status["provider"] == {"blocked": False, "reason": "", "until": None, "models": []}
     assert status["spend"] == {
         "day": "2027-01-15",
         "credits": 45.0,
@@ -147,6 +147,7 @@ def test_status_says_why_the_provider_is_blocked_and_until_when():
         "blocked": True,
         "reason": "Not enough credits Buy credits.",
         "until": "2027-01-15T12:01:00Z",
+        "models": [],
     }
 
 

@@ -98,7 +98,7 @@ def attach(context: Context, job: str, task_id: str, *, why: str, yes: bool) -> 
 def approve(
     context: Context, jobs: Sequence[str], *, inbox: str | None, folder: str | None, why: str, yes: bool
 ) -> None:
-    """Let jobs go that are held: for their price, the day's limits, as duplicates or as poison.
+    """Let jobs go that are held: for price, the day's limits, as duplicates, as poison or as refused.
 
     What they cost in all is told first.
     """

@@ -38,6 +38,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "budget": ("approve {id}", "cancel {id}"),
     "duplicate": ("approve {id}", "cancel {id}"),
     "poison": ("approve {id}", "cancel {id}"),
+    "refused": ("approve {id}", "cancel {id}"),
     "overdue": ("show {id}", "cancel {id}"),
     "outbox": ("check --offline", "show {id}"),
 }

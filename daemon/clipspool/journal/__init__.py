@@ -9,7 +9,8 @@ from clipspool.journal.costs import ClipCost, Spend
 from clipspool.journal.database import JournalError, Lock
 from clipspool.journal.journal import Journal
 from clipspool.journal.lookup import UNDER_WAY, DaySpent, Filter, Look, Lookup, Page
-from clipspool.journal.questions import Candidate, Entry, Tally
+from clipspool.journal.questions import Entry
+from clipspool.journal.rows import Candidate, Tally
 
 __all__ = [
     "UNDER_WAY",

@@ -14,11 +14,21 @@ from sqlalchemy import RowMapping
 from clipspool.durations import Seen
 from clipspool.job import Clip, Job, State
 from clipspool.journal.costs import IS_SPENT, ClipCost, Spend, cost_of
-from clipspool.journal.rows import IS_CURRENT, read_clip, read_job, select_clips, select_jobs, to_json
+from clipspool.journal.rows import (
+    IS_CURRENT,
+    Candidate,
+    Tally,
+    read_clip,
+    read_job,
+    select_clips,
+    select_jobs,
+    to_json,
+)
 from clipspool.journal.tables import clips, events, facts, jobs, tasks
 
 _SAME_MAX = 20
 _IN_QUEUE = sa.text("jobs.state = 'queued' AND jobs.held IS NULL")  # to the letter, for the partial index
+_MODEL = sa.func.json_extract(jobs.c.request, "$.model")
 _QUEUE = (
     sa.select(
         jobs.c.id,
@@ -28,6 +38,7 @@ _QUEUE = (
         jobs.c.prepared,
         jobs.c.approved,
         jobs.c.credits_estimated,
+        _MODEL,
     )
     .where(
         _IN_QUEUE,
@@ -38,6 +49,7 @@ _QUEUE = (
     .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
     .limit(sa.bindparam("most"))
 )
+_QUEUE_BUT = _QUEUE.where(_MODEL.not_in(sa.bindparam("but_models", expanding=True)))
 _DUE_IDS = (
     sa.select(jobs.c.id)
     .where(jobs.c.state == sa.bindparam("state"), jobs.c.due_at <= sa.bindparam("now"))
@@ -117,31 +129,6 @@ class Entry:
     facts: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A queued job, as far as the choice of who goes next needs it."""
-
-    id: str
-    clip_id: str
-    inbox: str
-    priority: int
-    prepared: bool
-    approved: bool
-    credits_estimated: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many open jobs of an inbox stand alike."""
-
-    inbox: str
-    state: State
-    held: str | None
-    is_later: bool
-    """Whether their time has not come yet."""
-    count: int
-
-
 class Questions:
     """Asks over a connection; `counts` spares the questions about states that no job is in."""
 
@@ -160,10 +147,21 @@ class Questions:
         row = self._connection.execute(_JOB, {"id": job_id}).mappings().first()
         return None if row is None else read_job(row)
 
-    def queue(self, inbox: str, now: float, most: int, *, approved_only: bool = False) -> list[Candidate]:
+    def queue(
+        self,
+        inbox: str,
+        now: float,
+        most: int,
+        *,
+        approved_only: bool = False,
+        but_models: Collection[str] = (),
+    ) -> list[Candidate]:
         """Give an inbox's jobs that may go next: highest priority first, oldest first within."""
         asked = {"inbox": inbox, "now": now, "most": most, "approved": approved_only}
-        rows = self._connection.execute(_QUEUE, asked)
+        if but_models:
+            rows = self._connection.execute(_QUEUE_BUT, {**asked, "but_models": list(but_models)})
+        else:
+            rows = self._connection.execute(_QUEUE, asked)
         return [Candidate(*row) for row in rows]
 
     def due(self, state: State, now: float, most: int, inbox: str | None = None) -> list[str]:

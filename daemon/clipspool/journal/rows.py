@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import RowMapping, and_, select
@@ -25,6 +26,32 @@ select_jobs = select(
     *jobs.c, clips.c.path, *(c.label(f"task_{c.name}") for c in tasks.c if c.name != "number")
 ).select_from(jobs.join(clips).outerjoin(tasks, IS_CURRENT))
 select_clips = select(clips)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A queued job, as far as the choice of who goes next needs it."""
+
+    id: str
+    clip_id: str
+    inbox: str
+    priority: int
+    prepared: bool
+    approved: bool
+    credits_estimated: float | None
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many open jobs of an inbox stand alike."""
+
+    inbox: str
+    state: State
+    held: str | None
+    is_later: bool
+    """Whether their time has not come yet."""
+    count: int
 
 
 def to_json(value: Any) -> str:

@@ -63,6 +63,8 @@ class Reporter:
         self._fault: Fault | None = None
         self._told: str = ""
         """The code of the trouble that was told."""
+        self._models: dict[str, str] = {}
+        """The same by model, where only its clips wait."""
 
     def hear(self, news: News, now: float) -> list[Note]:
         """Give the notes that a piece of news is worth, mostly none."""
@@ -74,10 +76,10 @@ class Reporter:
                 for job in jobs:
                     self._count(None, job, now)
                 return [_job_note(Topic.IN_DOUBT, job, now) for job in jobs if job.state is State.IN_DOUBT]
-            case ProviderBlocked(fault=fault):
-                return self._blocked(fault, now)
-            case ProviderUnblocked():
-                return self._unblocked(now)
+            case ProviderBlocked(fault=fault, model=model):
+                return self._model_blocked(fault, model, now) if model else self._blocked(fault, now)
+            case ProviderUnblocked(model=model):
+                return self._model_unblocked(model, now) if model else self._unblocked(now)
             case DaySpent(why=why):
                 words = f"{why}; what is queued goes on tomorrow (UTC), or after `clipspool approve`"
                 return [Note(Topic.BUDGET, now, words, facts={"why": why})]
@@ -138,6 +140,18 @@ class Reporter:
         if not told:
             return []
         return [Note(Topic.PROVIDER_BACK, now, "the provider takes clips again", facts={"code": told})]
+
+    def _model_blocked(self, fault: Fault, model: str, now: float) -> list[Note]:
+        if self._models.get(model) == fault.code:
+            return []
+        self._models[model] = fault.code
+        return [_blocked_note(fault, now, model)]
+
+    def _model_unblocked(self, model: str, now: float) -> list[Note]:
+        told = self._models.pop(model, "")
+        words = f"the provider takes clips for {model} again"
+        facts = {"code": told, "model": model}
+        return [Note(Topic.PROVIDER_BACK, now, words, facts=facts)] if told else []
 
     def _changed(self, news: InboxChanged, now: float) -> list[Note]:
         name = news.name
@@ -212,15 +226,17 @@ def _what_to_do(topic: Topic, job: Job) -> str:
             )
         case Topic.BUDGET, _:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
-        case _, Held.DUPLICATE | Held.POISON:
+        case _, Held.DUPLICATE | Held.POISON | Held.REFUSED:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
         case _:
             return f"See `clipspool show {job.id}`."
 
 
-def _blocked_note(fault: Fault, now: float) -> Note:
-    words = f"nothing is submitted: {fault.message.rstrip('.')} ({fault.code}). {fault.what_to_do}".strip()
+def _blocked_note(fault: Fault, now: float, model: str = "") -> Note:
+    what = f"no clip for {model} is submitted" if model else "nothing is submitted"
+    words = f"{what}: {fault.message.rstrip('.')} ({fault.code}). {fault.what_to_do}".strip()
     facts = {"code": fault.code, "why": fault.message, "what_to_do": fault.what_to_do, "of": fault.of.value}
+    facts |= {"model": model} if model else {}
     return Note(Topic.PROVIDER_BLOCKED, now, words, facts=facts)
 
 

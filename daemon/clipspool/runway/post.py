@@ -142,10 +142,13 @@ class PaidPost:
 
 
 def file_fault(error: Exception) -> Fault:
-    """Say why a file of the request could not be read; a share may be back later, a changed file not."""
+    """Say why a file of the request could not be read; a share may be back later, a changed file not.
+
+    Either is this clip's own trouble: what another clip sends lies elsewhere.
+    """
     if isinstance(error, FileChanged):
         return Fault(
             FaultOf.CLIP, "FILE.CHANGED", str(error).capitalize(), "Drop the clip again once it is whole."
         )
     reason = getattr(error, "strerror", None) or type(error).__name__
-    return Fault(FaultOf.MOMENT, "FILE.UNREADABLE", f"A file of the request cannot be read: {reason}")
+    return Fault(FaultOf.CLIP, "FILE.UNREADABLE", f"A file of the request cannot be read: {reason}")

@@ -218,8 +218,8 @@ def _as_it_came(job: Job, clip: Clip, bay: Bay) -> Sent:
 
 def _refused(fault: Fault) -> Event:
     match fault.of:
-        case FaultOf.CLIP if fault.code.startswith("WORK."):
-            return NotSubmitted(fault)
+        case FaultOf.CLIP if fault.code.startswith("WORK.") or fault.code == "FILE.UNREADABLE":
+            return NotSubmitted(fault)  # its folder may be back later
         case FaultOf.CLIP:
             return Failed(Error(fault.code, fault.message, fault.what_to_do))
         case FaultOf.MOMENT | FaultOf.MODEL | FaultOf.ACCOUNT:

@@ -183,6 +183,8 @@ def _queued(job: Job, conditions: Conditions, zone: tzinfo) -> str:
             return f"waits until {_time(job.due_at, zone)}" + (f": {job.reason}" if job.reason else "")
         case "budget":
             return "waits: today's budget is used up, it goes on tomorrow"
+        case "model":
+            return "waits: the provider does not offer this model just now; it is tried again by itself"
         case "provider":
             return "waits: the provider takes nothing just now; it goes on by itself"
         case _:
@@ -200,6 +202,8 @@ def _held(job: Job, places: Places) -> str:
             return f"It seems to be here already, and the operator decides: {reason}."
         case Held.POISON:
             return f"It is set aside, and the operator looks into it: {reason}."
+        case Held.REFUSED:
+            return f"The provider refuses this clip and takes others; the operator looks into it: {reason}."
         case Held.OVERDUE:
             return "It renders for longer than usual. It is still followed."
         case Held.LOST:

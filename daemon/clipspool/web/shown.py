@@ -28,6 +28,8 @@ _ADVICE: Mapping[str, str] = {
     "duplicate": "The same clip with the same request is here already.",
     "poison": "clipspool itself died three times while it worked on this clip. "
     "Nothing touches it until your word.",
+    "refused": "The provider refuses this clip in words about the account, and takes others. "
+    "Look at its prompt, model and price; approve tries it again.",
     "overdue": "It renders longer than `task_seconds_max` allows; it is still followed.",
     "lost": "The provider knows nothing of the task any more; it is still asked, slowly.",
     "result": "What is served as the result is no video; it is still tried, slowly.",
@@ -112,7 +114,7 @@ def acts_of(job: Job, conditions: Conditions) -> list[str]:
     held, _ = conditions.why_waiting(job)
     acts = {
         "approve": may_approve(job)
-        and (held == "poison" or (held in {"budget", "duplicate"} and not job.approved)),
+        and (held in {"poison", "refused"} or (held in {"budget", "duplicate"} and not job.approved)),
         "attach": may_attach(job),
         "retry": may_retry(job),
         "cancel": may_cancel(job) and not job.cancel_by,
