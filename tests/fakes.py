@@ -55,12 +55,18 @@ class Clock:
 
     def __init__(self, now=NOON):
         self.now = now
+        self.passed = 0.0
 
     def __call__(self):
         return self.now
 
     def passes(self, seconds):
         self.now += seconds
+        self.passed += seconds
+
+    def is_set(self, by):
+        """Set it forward or back, while no time passes."""
+        self.now += by
 
 
 class Studio:
@@ -254,7 +260,14 @@ class Desk:
         self.clock = clock or Clock()
         self.shop = shop or Workshop()
         self.journal = Journal.open(path / "journal.db")
-        self.scheduler = Scheduler(self.journal, self.shop, profile=PROFILE, pace=pace, now=self.clock)
+        self.scheduler = Scheduler(
+            self.journal,
+            self.shop,
+            profile=PROFILE,
+            pace=pace,
+            now=self.clock,
+            passed=lambda: self.clock.passed,
+        )
         self.scheduler.allow(inboxes, Limits(**limits))
         self._signs = queue.SimpleQueue()
         self._owed = 0

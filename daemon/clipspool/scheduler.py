@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, assert_never
 
 import structlog
 
+from clipspool.boot import seconds_passed
 from clipspool.brake import Brake, read_brake
 from clipspool.duplicates import Comparison
 from clipspool.events import (
@@ -64,8 +65,8 @@ _REST_SECONDS = (0.004, 0.05)
 """Between two turns, as long as the last one took, within these: under load each hears more, and what it
 hears shares one transaction and one sync."""
 _HEARD_MAX = 500
-_SET_BACK_SECONDS = 60.0
-"""A clock that goes back by more was set."""
+_CLOCK_SET_SECONDS = 60.0
+"""A clock that differs by more from the time that passed was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,17 @@ class Scheduler:
         profile: str,
         pace: Pace,
         now: Callable[[], float],
+        passed: Callable[[], float] = seconds_passed,
     ) -> None:
-        """Take over the journal; `profile` names the provider and key that new tasks are made with."""
+        """Take over the journal; `profile` names the provider and key that new tasks are made with.
+
+        `now` is Unix time; `passed` counts seconds that nobody can set.
+        """
         self.journal = journal
         self.profile = profile
         self.pace = pace
         self.now = now
+        self._passed = passed
         self.in_flight: dict[str, InFlight] = {}
         self.workers = Workers(workshop, self.hear)
         self.picker = Picker(journal, self.workers, self.in_flight)
@@ -116,7 +122,7 @@ class Scheduler:
         self._untold_until = 0.0
         self._after: list[Callable[[], object]] = []
         self._listeners: list[Listener] = [log_line]
-        self._turned_at = now()
+        self._turned_at, self._passed_at = now(), passed()
         self._took_seconds = 0.0
 
     def allow(self, inboxes: Sequence[str], limits: Limits) -> None:
@@ -157,9 +163,11 @@ class Scheduler:
         In the inboxes that are `asked`, the work folders tell, in good time; `take_up` hears it.
         """
         self._turned_at = now = self.now()
+        self._passed_at = self._passed()
         with self.journal.turn():
-            if (self.journal.last_written() or now) > now + _SET_BACK_SECONDS:
-                self._clock_was_set_back(now)
+            ahead = (self.journal.last_written() or now) - now
+            if ahead > _CLOCK_SET_SECONDS:
+                self._clock_was_set(now, -ahead)
             for job in list(self.journal.find(states=(State.SUBMITTING,))):
                 if job.inbox in asked:
                     self._untold.add(job.id)
@@ -197,8 +205,8 @@ class Scheduler:
     def drain(self, seconds: float, *, each_turn: Callable[[], object]) -> None:
         """Hand out nothing more and hear the end of what is under way, for at most so many seconds."""
         self.is_draining = True
-        until = self.now() + seconds
-        while (self.in_flight or self.retiring.inboxes) and self.now() < until:
+        until = self._passed() + seconds
+        while (self.in_flight or self.retiring.inboxes) and self._passed() < until:
             self.turn()
             each_turn()
             if self.in_flight or self.retiring.inboxes:
@@ -250,14 +258,15 @@ class Scheduler:
         Raises when the journal can't be written: then every gate stays shut, and the daemon has to end.
         """
         began = time.monotonic()
-        before, now = self._turned_at, self.now()
-        self._turned_at = now
+        before, passed_before = self._turned_at, self._passed_at
+        self._turned_at, self._passed_at = now, _ = self.now(), self._passed()
+        set_by = now - before - (self._passed_at - passed_before)
         heard = self._hear_all()
         begun = set(self.in_flight)
         try:
             with self.journal.turn():
-                if now < before - _SET_BACK_SECONDS:
-                    self._clock_was_set_back(now)
+                if abs(set_by) > _CLOCK_SET_SECONDS:
+                    self._clock_was_set(now, set_by)
                 self.accept([one for one in heard if isinstance(one, Accepted)])
                 for one in heard:
                     self._take(one, now)
@@ -302,10 +311,18 @@ class Scheduler:
         except queue.Empty:
             return
 
-    def _clock_was_set_back(self, now: float) -> None:
-        """Wait for no time of the wrong clock: a task is followed while its result exists."""
-        log.warning("clock_was_set_back")
-        self.journal.bring_forward(now)
+    def _clock_was_set(self, now: float, by: float) -> None:
+        """Go by the time that passed: the age of a task does not jump with the clock.
+
+        Set back, a task would be looked at only after its result is gone; set forward, it would count as
+        overdue or lost.
+        """
+        log.warning("clock_was_set", by_seconds=round(by))
+        self.journal.shift_open_tasks(by)
+        for flying in self.in_flight.values():
+            flying.job = _shifted(flying.job, by)
+        if by < 0:
+            self.journal.bring_forward(now)
         if self.brake != Brake():
             self._set_brake(self.brake.brought_forward(now))
 
@@ -486,3 +503,16 @@ class Scheduler:
         elif (fault, brake.until) != (before.fault, before.until):
             is_new = before.fault is None or before.fault.code != fault.code
             self.publish(ProviderBlocked(fault, brake.until, is_new, model))
+
+
+def _shifted(job: Job, by: float) -> Job:
+    """Move the times from which an open task counts its age: the clock was set by so many seconds."""
+    task, since = job.task, job.rendering_since
+    if job.state is not State.RUNNING or task is None:
+        return job
+    made_at = None if task.created_at is None else task.created_at + by
+    return replace(
+        job,
+        task=replace(task, created_at=made_at),
+        rendering_since=None if since is None else since + by,
+    )

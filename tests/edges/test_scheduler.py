@@ -917,7 +917,7 @@ def test_a_task_is_followed_at_once_when_the_clock_was_set_back(desk):
     desk.clock.passes(86_400 * 365)
     running(desk)
     looks = len(desk.shop.done)
-    desk.clock.passes(-86_400 * 365)
+    desk.clock.is_set(-86_400 * 365)
     desk.turns(3, 1.0)
     assert desk.shop.done[looks:]
 
@@ -937,10 +937,44 @@ def test_a_task_is_followed_at_once_when_the_clock_was_set_back_while_nothing_ra
         again.close()
 
 
+@pytest.mark.parametrize("days", [3, -3])
+def test_a_clock_that_is_set_makes_no_task_overdue_or_lost(desk, days):
+    running(desk)
+    desk.turns(3, 10.0)
+    before = desk.job()
+    desk.clock.is_set(86_400 * days)
+    desk.turns(5, 10.0)
+    job = desk.job()
+    assert (job.state, job.held) == (S.RUNNING, None)
+    assert job.rendering_since == pytest.approx(before.rendering_since + 86_400 * days, abs=1.0)
+    desk.turns(400, 10.0)
+    assert desk.job().held is Held.OVERDUE, "the time that passed counts all the same"
+
+
+def test_a_task_that_is_not_there_yet_is_given_its_time_though_the_clock_was_set_forward(desk):
+    desk.shop.say[Stage.POLL].extend([TaskMissing("task_not_exist")] * 1000)
+    running(desk)
+    desk.clock.is_set(86_400 * 3)
+    desk.turns(3, 10.0)
+    assert desk.job().held is None
+    desk.turns(200, 10.0)
+    assert desk.job().held is Held.LOST
+
+
+def test_a_clock_that_is_set_forward_cuts_no_end_short(desk):
+    held = desk.shop.hold(Stage.SUBMIT)
+    desk.drop()
+    desk.until(S.SUBMITTING)
+    desk.clock.is_set(86_400)
+    desk.release(held)
+    desk.scheduler.drain(10.0, each_turn=lambda: desk.clock.is_set(86_400))
+    assert (desk.state(), desk.shop.paid) == (S.RUNNING, ["clip1"])
+
+
 def test_what_its_editor_wants_later_stays_for_later_when_the_clock_was_set_back(desk):
     desk.drop(request=a_request(not_before=NOON + 90_000), due_at=NOON + 90_000)
     desk.turn()
-    desk.clock.passes(-7200)
+    desk.clock.is_set(-7200)
     desk.turns(5, 60.0)
     assert desk.shop.done == []
 

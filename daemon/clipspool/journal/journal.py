@@ -410,3 +410,14 @@ class Journal(Questions):
         self._connection.execute(sa.update(jobs).where(late, ~is_wanted_later).values(due_at=now))
         self._connection.execute(sa.update(clips).where(clips.c.retire_due > now).values(retire_due=now))
         self._jobs.clear()
+
+    def shift_open_tasks(self, by: float) -> None:
+        """Move the times from which open tasks count their age: the clock was set by so many seconds."""
+        self.flush()
+        is_open = jobs.c.state == State.RUNNING.value
+        made = tasks.c.job_id.in_(sa.select(jobs.c.id).where(is_open))
+        self._connection.execute(sa.update(tasks).where(made).values(created_at=tasks.c.created_at + by))
+        self._connection.execute(
+            sa.update(jobs).where(is_open).values(rendering_since=jobs.c.rendering_since + by)
+        )
+        self._jobs.clear()
