@@ -19,8 +19,8 @@ from clipspool.job import Clip, Held, Job, Paid, State, Task
 from clipspool.ledger import notes, whole_notes
 from clipspool.root import Root, Unavailable
 from clipspool.stages.poster import POSTERS
-from clipspool.stages.retire import FAILED
 from clipspool.work import (
+    FAILED,
     SOURCE,
     TAKEN,
     WORK,

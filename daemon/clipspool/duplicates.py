@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from clipspool.events import Matched, Parked, Prepared
-from clipspool.job import Duplicates, Held, Job, Reuse, State
+from clipspool.job import Duplicates, Held, Job, Paid, Reuse, State
 from clipspool.journal import Journal
 
 
@@ -20,13 +21,15 @@ class Comparison:
         self.choices: Mapping[str, Duplicates] = {}
         """What the operator chose, by inbox; `hold` where nothing is said."""
         self._journal = journal
-        self._fresh: dict[str, None] = {}
+        self._fresh: dict[str, str] = {}
+        """Jobs to compare, each with the fingerprint it would have if its seed had been drawn."""
         self._delivered: list[Job] = []
 
     def note(self, before: Job, event: Prepared) -> None:
-        """Remember to compare a job, unless it was compared for just this, or a person let it go."""
-        if event.fingerprint and event.fingerprint != before.fingerprint and not before.approved:
-            self._fresh[before.id] = None
+        """Remember to compare a job, unless it was compared for just this, or a person wants it paid for."""
+        is_meant = before.approved or before.request.again
+        if event.fingerprint and event.fingerprint != before.fingerprint and not is_meant:
+            self._fresh[before.id] = event.seedless
 
     def note_delivered(self, job: Job) -> None:
         """Remember to serve with a job's result those that were set aside because of it."""
@@ -39,20 +42,33 @@ class Comparison:
         shared = self._journal.shared({job.fingerprint for job in jobs.values()}) if jobs else set()
         while self._fresh:
             job = jobs[next(iter(self._fresh))]
-            del self._fresh[job.id]
+            seedless = self._fresh.pop(job.id)
             choice = self.choices.get(job.inbox, "hold")
-            if choice == "run" or job.fingerprint not in shared:
+            if choice == "run" or (job.fingerprint not in shared and not seedless):
                 continue
             if job.state is not State.QUEUED or job.held is not None:
                 continue
-            # Those that come after it in this turn are compared with it, not it with them.
-            if earlier := self._journal.same_request(job, self._fresh):
+            if earlier := self._earlier(job, seedless):
                 yield job, _verdict(job, earlier, choice)
         while self._delivered:
             one = self._delivered.pop()
             for job in self._journal.duplicates_of(one):
                 if self.choices.get(job.inbox) == "reuse" and _is_finished_alike(one, job):
                     yield job, Matched(Reuse(one.id, one.inbox, one.results))
+
+    def _earlier(self, job: Job, seedless: str) -> list[Job]:
+        """Give the jobs that asked for the same before, oldest first, as far as they are a reason to hold it.
+
+        Those that come after it in this turn are compared with it, not it with them.
+        """
+        found = self._journal.same_request(job, self._fresh)
+        if seedless:
+            drawn = self._journal.same_request(replace(job, fingerprint=seedless), self._fresh)
+            found += [one for one in drawn if one.request.seed == job.request.seed]
+        if job.request.was_put_back:
+            # Its editor saw that it failed, and moved it back. That says nothing about one that was paid for.
+            found = [one for one in found if one.state is not State.FAILED or one.paid is Paid.YES]
+        return found
 
 
 def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> Parked | Matched:
@@ -61,10 +77,13 @@ def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> Parked | Match
             if one.state is State.DELIVERED and _is_finished_alike(one, job):
                 return Matched(Reuse(one.id, one.inbox, one.results))
     first = earlier[0]
-    state = "paid, and failed" if first.state is State.FAILED else first.state.value.replace("_", " ")
+    state = first.state.value.replace("_", " ")
+    if first.state is State.FAILED:
+        state = "paid, and failed" if first.paid is Paid.YES else "perhaps paid, and failed"
     reason = (
         f"the same clip with the same request is job {first.id} ({first.path}), {state}; "
-        "`clipspool approve` pays for it again, `clipspool cancel` ends this one"
+        "`clipspool approve` pays for it again, `clipspool cancel` ends this one "
+        "(`again = true` in its sidecar would have said that it is meant)"
     )
     return Parked(Held.DUPLICATE, reason)
 

@@ -28,6 +28,8 @@ class Prepared:
     """What was changed to make it fit, in words."""
     fingerprint: str = ""
     """Equal for two jobs that ask the provider for the same."""
+    seedless: str = ""
+    """The same for a request whose seed nobody gave, where this one's was given."""
     media: dict[str, Any] = field(default_factory=dict)
     """What is in the clip, where it changed after it was accepted."""
 

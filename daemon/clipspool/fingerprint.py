@@ -5,11 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from clipspool.job import Request
 
-_NOT_TOLD = ("priority", "not_before", "seed_is_drawn", "finish", "finish_size", "keep_untouched")
+_NOT_TOLD = (
+    "priority",
+    "not_before",
+    "seed_is_drawn",
+    "finish",
+    "finish_size",
+    "keep_untouched",
+    "again",
+    "was_put_back",
+)
 """Keys of a request that change when it is sent, or what becomes of the result, but not what is made."""
+
+
+def seedless(request: Request, source_sha256: str, images: Sequence[str]) -> str:
+    """Give the fingerprint of the request as if its seed had been drawn; empty where it was.
+
+    A provenance names the seed that was drawn: dropped again it asks for the same.
+    """
+    if request.seed_is_drawn:
+        return ""
+    return fingerprint(replace(request, seed_is_drawn=True), source_sha256, images)
 
 
 def fingerprint(request: Request, source_sha256: str, images: Sequence[str]) -> str:

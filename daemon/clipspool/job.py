@@ -153,6 +153,10 @@ class Request:
     """With `finish = "timeline"`: the provider's own file is delivered too."""
     seed_is_drawn: bool = False
     """Whether nobody asked for this seed: then any other serves as well."""
+    again: bool = False
+    """The editor says that the same request once more is meant, and paid for."""
+    was_put_back: bool = False
+    """It failed before, and somebody moved it from `_failed` back into the inbox."""
 
     def to_dict(self) -> dict[str, Any]:
         """Give a form that JSON and TOML hold, without what is not set."""
@@ -169,8 +173,7 @@ class Request:
             body["priority"] = self.priority
         if self.not_before is not None:
             body["not_before"] = self.not_before
-        if self.seed_is_drawn:
-            body["seed_is_drawn"] = True
+        body |= {name: True for name in ("seed_is_drawn", "again", "was_put_back") if getattr(self, name)}
         return {**body, **self.media_keys()}
 
     def media_keys(self) -> dict[str, Any]:

@@ -280,7 +280,7 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case TaskCancelled():
             return _ended(job, "TASK.CANCELLED", f"the task was cancelled at the provider ({event.message})")
         case Failed():
-            return replace(_settled(job, event.credits), error=replace(event.error, paid=job.paid))
+            return _failed(_settled(job, event.credits), event.error)
         case Fetched():
             return replace(job, results=event.results, reason=event.warning)
         case ResultGone():
@@ -405,8 +405,32 @@ def _settled(job: Job, charged: float | None) -> Job:
 
 
 def _ended(job: Job, code: str, message: str) -> Job:
-    what_to_do = "Drop the clip again, or have the operator run `clipspool retry`."
-    return replace(job, error=Error(code, message, what_to_do, retryable=True, paid=job.paid))
+    return _failed(job, Error(code, message, retryable=True))
+
+
+def _failed(job: Job, error: Error) -> Job:
+    what_to_do = f"{error.what_to_do} {_how_to_run_again(job, error)}".strip()
+    return replace(job, error=replace(error, what_to_do=what_to_do, paid=job.paid))
+
+
+def _how_to_run_again(job: Job, error: Error) -> str:
+    """Say what an editor does to have it run once more; it has to be what `duplicates.py` lets pass."""
+    if job.variant:
+        return f"The operator can run this variant again alone: `clipspool retry {job.id}`."
+    begin = "To run it again" if error.retryable else "Once that is done"
+    move = "move the clip and its sidecar from `_failed` back into the inbox"
+    match job.paid:
+        case Paid.NO:
+            return f"{begin}, {move}."
+        case Paid.UNKNOWN:
+            return f"{begin}, {move}: it may have been paid for, and is paid for again then."
+        case Paid.YES:
+            # An editor who only moves a file back has not said that it is to be paid for a second time.
+            return (
+                f"It was paid for. To pay for it again, write `again = true` into its sidecar, then {move}."
+            )
+        case never:
+            assert_never(never)
 
 
 def _unhurt(job: Job, now: float) -> Job:

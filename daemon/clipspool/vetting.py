@@ -36,6 +36,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "finish": str,
     "finish_size": str,
     "keep_untouched": bool,
+    "again": bool,
+    "was_put_back": bool,
 }
 
 

@@ -28,7 +28,7 @@ from clipspool.files import (
 )
 from clipspool.job import Clip, Job, Request, State
 from clipspool.naming import fitted
-from clipspool.root import Root
+from clipspool.root import Root, Unavailable
 from clipspool.vetting import vet
 
 WORK = f"{OURS}/work"
@@ -42,6 +42,7 @@ MANIFEST = "manifest.toml"
 LEDGER = "ledger.jsonl"
 SIDECAR = "sidecar.toml"
 PROMPT = "prompt.txt"
+FAILED = "_failed"
 SOURCE = "clip"
 """Begins the name of the clip itself."""
 REFERENCE = "ref-"
@@ -199,6 +200,28 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
         root.move(clip.sidecar_lies_at, root, join(home, SIDECAR))
     root.move(clip.lies_at, root, join(home, clip.source))
     root.remove(error_note_of(clip.lies_at))
+
+
+def was_put_back(root: Root, path: Rel) -> bool:
+    """Tell whether a clip in the inbox failed before and was moved back: its error note is left alone there.
+
+    A copy that a mirror drops again and again leaves the failed one where it is. Raises Unavailable.
+    """
+    failed = join(FAILED, path)
+    try:
+        note = tomllib.loads(root.read(error_note_of(failed), _MANIFEST_BYTES_MAX).decode())
+        return "code" in note and "paid" in note and not root.exists(failed)
+    except Unavailable:
+        raise
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def forget_failure(root: Root, path: Rel) -> None:
+    """Remove the error note of a clip that failed before and is accepted again."""
+    with suppress(OSError):  # a stale note harms nobody
+        if was_put_back(root, path):
+            root.remove(error_note_of(join(FAILED, path)))
 
 
 def keep_references(root: Root, clip: Clip) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from clipspool import operator
 from clipspool.events import AnswerLost, Failed, Prepared, Reused
-from clipspool.job import Error, Held, State
+from clipspool.job import Error, Held, Paid, State
 from clipspool.lifecycle import Stage
 from fakes import RESULT, Desk, a_request
 
@@ -67,6 +67,71 @@ def test_a_duplicate_that_is_approved_runs(desk):
     desk.order(operator.approve, [held.id], "ann")
     desk.until(S.DELIVERED, held.id)
     assert len(desk.shop.paid) == 2
+
+
+def test_the_same_request_again_is_paid_for_where_its_sidecar_says_that_it_is_meant(desk):
+    drop(desk, "clip1")
+    desk.until(S.DELIVERED)
+    drop(desk, "clip2", request=replace(a_request(), again=True))
+    desk.until(S.DELIVERED, "clip2")
+    assert desk.shop.paid == ["clip1", "clip2"]
+    drop(desk, "clip3")
+    desk.turns(5, 60.0)
+    assert desk.job("clip3").held is Held.DUPLICATE, "it was said of one clip"
+
+
+def fails(desk, paid):
+    desk.shop.say[Stage.POLL].append(Failed(Error("INTERNAL", "it fell over", retryable=True)))
+    drop(desk, "clip1")
+    failed = desk.until(S.FAILED)
+    with desk.journal.turn():
+        desk.journal.record(failed, replace(failed, paid=paid), Failed(failed.error))
+
+
+PUT_BACK = replace(a_request(), was_put_back=True)
+
+
+@pytest.mark.parametrize("paid", [Paid.NO, Paid.UNKNOWN])
+def test_a_failed_clip_that_was_moved_back_runs_again_where_it_was_not_surely_paid_for(desk, paid):
+    fails(desk, paid)
+    drop(desk, "clip2", request=PUT_BACK)
+    desk.until(S.DELIVERED, "clip2")
+
+
+def test_a_failed_clip_that_was_moved_back_is_held_where_it_was_paid_for(desk):
+    fails(desk, Paid.YES)
+    drop(desk, "clip2", request=PUT_BACK)
+    desk.turns(5, 60.0)
+    assert desk.job("clip2").held is Held.DUPLICATE
+    assert "paid, and failed" in desk.job("clip2").reason
+    assert "`again = true`" in desk.job("clip2").reason
+
+
+def test_a_copy_of_a_clip_that_perhaps_was_paid_for_is_held_as_long_as_the_failed_one_lies_there(desk):
+    fails(desk, Paid.UNKNOWN)
+    drop(desk, "clip2")  # a mirror that brings every clip again and again
+    desk.turns(5, 60.0)
+    assert desk.job("clip2").held is Held.DUPLICATE
+    assert "perhaps paid, and failed" in desk.job("clip2").reason
+
+
+def test_a_clip_moved_back_is_held_all_the_same_where_another_got_its_result(desk):
+    drop(desk, "clip1")
+    desk.until(S.DELIVERED)
+    drop(desk, "clip2", request=PUT_BACK)
+    desk.turns(5, 60.0)
+    assert desk.job("clip2").held is Held.DUPLICATE
+
+
+def test_a_seed_that_was_drawn_and_is_named_from_its_provenance_is_the_same_request(desk):
+    drop(desk, "clip1", request=replace(a_request(), seed=7, seed_is_drawn=True))
+    desk.until(S.DELIVERED)
+    for clip_id, seed in (("same", 7), ("other", 8)):
+        desk.shop.say[Stage.PREPARE].append(replace(ASKED, fingerprint=f"seed{seed}", seedless="f1"))
+        desk.drop(clip_id, request=replace(a_request(), seed=seed))
+        desk.turns(8, 60.0)
+    assert desk.job("same").held is Held.DUPLICATE
+    assert desk.state("other") is S.DELIVERED
 
 
 def test_a_retry_is_no_duplicate_of_itself(desk):

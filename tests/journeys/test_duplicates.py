@@ -28,6 +28,58 @@ def test_a_duplicate_is_held_with_a_pointer_and_runs_once_it_is_approved(bay):
     assert bay.paid == 2
 
 
+def test_a_failed_clip_moved_back_as_its_note_says_runs_again_and_the_note_goes(bay):
+    bay.is_checked = False  # its sidecar and clip were moved by hand
+    bay.box.misbehave("task:failure:times=1")
+    bay.start()
+    bay.drop("day/a.mp4", WINTER)
+    note = bay.inbox / "_failed/day/a.mp4.error.toml"
+    bay.until(note.exists)
+    bay.until_retired()
+    advice = tomllib.loads(note.read_text())["what_to_do"]
+    assert "move the clip and its sidecar from `_failed` back into the inbox" in advice
+    if "write `again = true` into its sidecar" in advice:  # the provider said that it was paid for
+        sidecar = bay.inbox / "_failed/day/a.toml"
+        sidecar.write_text(f"again = true\n{sidecar.read_text()}")
+    for name in ("a.toml", "a.mp4"):
+        (bay.inbox / "_failed/day" / name).rename(bay.inbox / "day" / name)
+    bay.until((bay.outbox / "day/a.mp4").exists)
+    bay.until_retired(2)
+    assert not note.exists()
+    assert bay.paid == 2
+
+
+def test_a_source_with_its_provenance_repeats_with_again_and_is_held_without(bay):
+    bay.is_checked = False
+    bay.start()
+    data = make_clip(bay.template, "a.mp4")
+    bay.drop("a.mp4", WINTER, data)
+    bay.until_retired()
+    provenance = (bay.outbox / "a.mp4.toml").read_text()
+    (bay.inbox / "a.mp4.toml").write_text(f"again = true\n{provenance}")
+    (bay.inbox / "_done/a.mp4").rename(bay.inbox / "a.mp4")
+    bay.until_retired(2)
+    assert bay.paid == 2
+    assert (bay.outbox / "a-2.mp4").exists()
+    seeds = {job["request"]["seed"] for job in bay.told("jobs")}
+    assert len(seeds) == 1, "the very request, its drawn seed included"
+    (bay.inbox / "b.mp4.toml").write_text(provenance)
+    bay.drop("b.mp4", None, data)
+    bay.until(lambda: any(job["held"] == "duplicate" for job in bay.told("jobs")))
+    assert bay.paid == 2
+
+
+def test_again_in_defaults_of_many_is_a_problem(bay):
+    bay.start()
+    bay.write("_defaults.toml", "again = true\n")
+    bay.drop("a.mp4", WINTER)
+    note = bay.inbox / "a.mp4.problem.txt"
+    bay.until(note.exists)
+    assert "belongs in the sidecar of a clip" in note.read_text()
+    (bay.inbox / "_defaults.toml").unlink()
+    bay.until_retired()
+
+
 def test_two_that_are_dropped_at_once_are_paid_once(bay):
     bay.is_checked = False
     data = make_clip(bay.template, "one.mp4")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -25,7 +26,14 @@ from clipspool.intake.terms import Accepted, Rules
 from clipspool.job import Clip, Job, job_id, new_id
 from clipspool.moves import Unsteady, idle
 from clipspool.root import Root, Unavailable
-from clipspool.work import Manifest, bring_prompt, folder_of, source_name
+from clipspool.work import (
+    Manifest,
+    bring_prompt,
+    folder_of,
+    forget_failure,
+    source_name,
+    was_put_back,
+)
 
 log = structlog.get_logger()
 
@@ -69,6 +77,7 @@ class Acceptance:
                     raise self._seen_as(trouble, manifest.clip) from trouble
             self._unsure.remove(manifest)
             bring_prompt(self._root, manifest)
+            forget_failure(self._root, ready.pairing.clip)
             return Accepted(manifest.clip, manifest.jobs)
         raise FileExistsError(f"no free name below {folder_of('')}")
 
@@ -157,6 +166,7 @@ class Acceptance:
 
     def _manifest(self, ready: Ready) -> Manifest:
         now, pairing, rules = self._now(), ready.pairing, self.rules
+        is_back = was_put_back(self._root, pairing.clip)
         clip = Clip(
             id=new_id(now),
             inbox=rules.name,
@@ -174,7 +184,7 @@ class Acceptance:
                 clip_id=clip.id,
                 inbox=rules.name,
                 variant=variant,
-                request=request,
+                request=replace(request, was_put_back=is_back),
                 created_at=now,
                 updated_at=now,
                 priority=request.priority + rules.priority,

@@ -238,6 +238,7 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "finish": _one_of(*get_args(Finish)),
     "finish_size": _one_of(*get_args(FinishSize)),
     "keep_untouched": _truth,
+    "again": _truth,
     "content_moderation": _Table(_content_moderation),
     "extra": _Table(_extra),
 }

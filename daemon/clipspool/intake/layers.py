@@ -83,6 +83,7 @@ class Draft:
             finish=keys.get("finish", "as_is"),
             finish_size=keys.get("finish_size", "result"),
             keep_untouched=keys.get("keep_untouched", False),
+            again=keys.get("again", False),
         )
 
 
@@ -132,7 +133,8 @@ def located(problem: Problem, layers: Sequence[Layer], variant: str) -> Problem:
 def sidecar_keys(request: Request) -> dict[str, Any]:
     """Spell a request as the keys of a sidecar that asks for the same again."""
     body = request.to_dict()
-    body.pop("seed_is_drawn", None)
+    for ours in ("seed_is_drawn", "again", "was_put_back"):
+        body.pop(ours, None)
     if request.references:
         body["references"] = [reference.uri or reference.name for reference in request.references]
     if request.not_before is not None:

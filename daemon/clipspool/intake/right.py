@@ -75,6 +75,7 @@ EXAMPLES: dict[str, str] = {
     "finish": '"timeline"',
     "finish_size": '"source"',
     "keep_untouched": "true",
+    "again": "true",
     "public_figure_threshold": '"low"',
 }
 """A right value of each key, for where nothing can be made of what was written."""

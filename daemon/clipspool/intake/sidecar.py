@@ -93,6 +93,9 @@ def layer_of(
     keys = {key: value for key, value in body.items() if key not in {"result", "variant"}}
     variants = body.get("variant", [])
     found = list(problems_in(keys))
+    if keys.get("again") and not is_own:
+        # Written once for many clips it would pay for whatever comes by a second time.
+        found.append(("again", "belongs in the sidecar of a clip, not in the defaults of many"))
     if "result" in body and not isinstance(body["result"], dict):
         found.append(("result", f"has to be a table; it is {kind_of(body['result'])}"))
     if not isinstance(variants, list) or not all(isinstance(table, dict) for table in variants):

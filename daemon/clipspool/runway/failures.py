@@ -26,13 +26,9 @@ _MODERATED_IMAGE = (
     "Use another clip or reference image: what it shows was moderated. Do not send it again unchanged: it "
     "costs the same, and repeats suspend the account."
 )
-_LATER = (
-    "Nothing is wrong with the clip. Drop it again later, or have the operator run `clipspool retry`: either "
-    "is a new paid task."
-)
+_LATER = "Nothing is wrong with the clip; it may succeed later."
 _UNEXPLAINED = (
-    "The provider gave no reason; most often it is the content filter. Change the prompt or the clip, and "
-    "drop it again: that is a new paid task."
+    "The provider gave no reason; most often it is the content filter. Change the prompt or the clip."
 )
 _BY_PREFIX: tuple[tuple[str, FaultOf, str], ...] = (
     # The first prefix that fits wins, so the longer one stands first [PROVIDER 2.9].
@@ -104,5 +100,5 @@ def _meaning(code: str) -> tuple[FaultOf, str]:
         return FaultOf.CLIP, _UNEXPLAINED
     return (
         FaultOf.CLIP,
-        "Look the code up in the provider's documentation, change what it names, and drop it again.",
+        "Look the code up in the provider's documentation, and change what it names.",
     )

@@ -147,8 +147,6 @@ def file_fault(error: Exception) -> Fault:
     Either is this clip's own trouble: what another clip sends lies elsewhere.
     """
     if isinstance(error, FileChanged):
-        return Fault(
-            FaultOf.CLIP, "FILE.CHANGED", str(error).capitalize(), "Drop the clip again once it is whole."
-        )
+        return Fault(FaultOf.CLIP, "FILE.CHANGED", str(error).capitalize(), "Wait until the clip is whole.")
     reason = getattr(error, "strerror", None) or type(error).__name__
     return Fault(FaultOf.CLIP, "FILE.UNREADABLE", f"A file of the request cannot be read: {reason}")

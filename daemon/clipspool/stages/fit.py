@@ -123,7 +123,7 @@ class Workbench:
             opened = self.bay.inbox.open(join(folder_of(self.clip.id), reference.file))
         except FileNotFoundError:
             message = f"clipspool's copy of the reference image {reference.name} is gone"
-            what_to_do = "Drop the clip again with its sidecar, the image beside it as the sidecar says."
+            what_to_do = "Put the image into the inbox where the sidecar says it lies."
             return Failed(Error("REFERENCE.MISSING", message, what_to_do))
         with opened as file:
             here = os.fstat(file.fileno())
@@ -250,7 +250,7 @@ def _aspect_error(facts: Picture, what: str) -> Error | None:
     if IMAGE_ASPECTS[0] <= aspect <= IMAGE_ASPECTS[1]:
         return None
     message = f"{what}it is {facts.width}x{facts.height}; width divided by height has to be 0.5 to 2"
-    return Error("REFERENCE.ASPECT", message, "Crop the image, and drop the clip again.")
+    return Error("REFERENCE.ASPECT", message, "Crop the image.")
 
 
 def _plain(made: dict[str, Any]) -> dict[str, Any]:

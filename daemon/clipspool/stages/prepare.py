@@ -11,7 +11,7 @@ from io import FileIO
 from clipspool.bay import Bay
 from clipspool.events import Changed, Event, Failed, Postponed, Prepared, StageFailed
 from clipspool.files import CHUNK, TIME_NS_MAX, NotRegular, join, sha256_of
-from clipspool.fingerprint import fingerprint
+from clipspool.fingerprint import fingerprint, seedless
 from clipspool.job import Clip, Error, Job, Request
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder
@@ -53,7 +53,7 @@ def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
             Error(
                 "CLIP.NOT_A_FILE",
                 f"{clip.path} was exchanged for a link, folder or device at the moment it was taken",
-                "Drop the clip itself again.",
+                "Put the clip itself in the place of the link, folder or device.",
             )
         )
     except FileNotFoundError as error:
@@ -63,7 +63,7 @@ def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
             Error(
                 "CLIP.MISSING",
                 f"{clip.path} is gone: it is neither in its work folder nor where it retired to",
-                "Drop it again. Was an older journal put back? Look into `_done` and the outbox first.",
+                "Drop the clip anew. Was an older journal put back? Look into `_done` and the outbox first.",
             )
         )
     with file:
@@ -71,9 +71,7 @@ def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
         if not isinstance(read, Clip):
             return read
         if abs(read.mtime_ns) >= TIME_NS_MAX:
-            return Failed(
-                Error("CLIP.DATE", "its date lies beyond the year 2262", "Set it, and drop it again.")
-            )
+            return Failed(Error("CLIP.DATE", "its date lies beyond the year 2262", "Set the clip's date."))
         if (read.size, read.mtime_ns) == (clip.size, clip.mtime_ns):
             return _make_ready(job, read, file, bay, kit)
         looked = _look_anew(read, file, kit)
@@ -135,16 +133,22 @@ def _make_ready(job: Job, clip: Clip, file: FileIO, bay: Bay, kit: Kit) -> Event
         placed.append(replace(one, put_at=0.0 if one.way == "inline" else at))
     sent = Sent(placed[0], tuple(placed[1:]))
     write_sent(bay.inbox, clip, job, sent)
-    return replace(_prepared(job, clip, sent, kit), fingerprint=_fingerprint(job, clip, bay))
+    images = _images(job, clip, bay)
+    return replace(
+        _prepared(job, clip, sent, kit),
+        fingerprint=fingerprint(job.request, clip.sha256 or "", images),
+        seedless=seedless(job.request, clip.sha256 or "", images),
+    )
 
 
-def _fingerprint(job: Job, clip: Clip, bay: Bay) -> str:
+def _images(job: Job, clip: Clip, bay: Bay) -> list[str]:
+    """Hash the reference files, in their order."""
     images = []
     for reference in job.request.references:
         if reference.file:
             with bay.inbox.open(join(folder_of(clip.id), reference.file)) as file:
                 images.append(sha256_of(file))
-    return fingerprint(job.request, clip.sha256 or "", images)
+    return images
 
 
 def _source(

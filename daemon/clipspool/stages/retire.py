@@ -14,10 +14,9 @@ from clipspool.job import Clip, Job, State
 from clipspool.naming import NAME_BYTES_MAX, shortened
 from clipspool.provenance import error_note
 from clipspool.root import Root
-from clipspool.work import PROMPT, SIDECAR, clear_away, error_note_of, folder_of, keep_references
+from clipspool.work import FAILED, PROMPT, SIDECAR, clear_away, error_note_of, folder_of, keep_references
 
 DONE = "_done"
-FAILED = "_failed"
 TXT = ".txt"
 _TRIES_MAX = 10_000
 _NOTE_BYTES_MAX = 1 << 20
