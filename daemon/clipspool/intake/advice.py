@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clipspool.intake.kinds import PLAIN_TEXT, suffix_of
 from clipspool.intake.names import TOML, TXT, readable, stem
-from clipspool.intake.near import meant_as_sidecar
+from clipspool.intake.near import FOLDER_PROMPT, meant_as_sidecar
 from clipspool.naming import NAME_BYTES_MAX
 
 _EXAMPLE = "Turn the street into deep winter at dusk"
@@ -51,3 +51,13 @@ def example_for(clip: str) -> str:
 
 def _can_be_named(name: str) -> bool:
     return len(name.encode(errors="surrogateescape")) <= NAME_BYTES_MAX
+
+
+def near_miss(path: str, right: str) -> str:
+    """Say that a file was perhaps meant as a folder's settings, and what to do about it."""
+    what = "the prompt" if right == FOLDER_PROMPT else "settings"
+    how = "rename it to" if suffix_of(path) in {*PLAIN_TEXT, ""} else "save it as plain text, named"
+    return (
+        f"`{readable(path)}` is not read under that name. If it holds {what} for this folder, "
+        f"{how} `{right}`; if not, give it a name that is less like that one, or remove it"
+    )

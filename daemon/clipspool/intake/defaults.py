@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 
 from clipspool.files import Rel, join
-from clipspool.intake.kinds import PLAIN_TEXT, suffix_of
+from clipspool.intake.advice import near_miss
 from clipspool.intake.names import Kind, readable
 from clipspool.intake.near import DEFAULTS, FOLDER_PROMPT, meant_as_settings
 from clipspool.intake.scan import Folder
@@ -103,13 +103,3 @@ class Defaults:
             return unsettled
         self._known[path] = (stamp, layer)
         return layer
-
-
-def near_miss(path: Rel, right: str) -> str:
-    """Say that a file was perhaps meant as a folder's settings, and what to do about it."""
-    what = "the prompt" if right == FOLDER_PROMPT else "settings"
-    how = "rename it to" if suffix_of(path) in {*PLAIN_TEXT, ""} else "save it as plain text, named"
-    return (
-        f"`{readable(path)}` is not read under that name. If it holds {what} for this folder, "
-        f"{how} `{right}`; if not, give it a name that is less like that one, or remove it"
-    )

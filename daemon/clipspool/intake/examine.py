@@ -11,6 +11,7 @@ from typing import Any, assert_never
 
 from clipspool.files import TIME_NS_MAX, Rel
 from clipspool.intake.deaths import WHY, Deaths
+from clipspool.intake.images import Images
 from clipspool.intake.keys import SEED_MAX
 from clipspool.intake.layers import Draft, Wanted, drafts, located
 from clipspool.intake.names import TXT, readable
@@ -103,12 +104,11 @@ class Examination:
         self,
         root: Root,
         rules: Rules,
-        entry: Callable[[Rel], Entry | None],
+        images: Images,
         deaths: Deaths,
         inspection: Inspection,
     ) -> None:
-        """`entry` tells what is known of an image file by its path."""
-        self._entry = entry
+        self._images = images
         self._deaths = deaths
         self._root = root
         self._rules = rules
@@ -239,9 +239,9 @@ class Examination:
         files: dict[Rel, str] = {}
         for wanted in dict.fromkeys(w for draft in made for w in draft.references if not w.is_address):
             paths = wanted.paths(self._rules.places, str(self._root.path))
-            path = next((path for path in paths if self._entry(path) is not None), "")
-            image = self._entry(path) if path else None
-            if trouble := _unusable(image) if paths else self._elsewhere(wanted):
+            path = self._images.find(paths) or ""
+            image = self._images.entry(path) if path else None
+            if trouble := self._trouble_with(image, paths) if paths else self._elsewhere(wanted):
                 named = readable(path or wanted.entry)
                 problems.append(Problem(f"names `{named}`, {trouble}", key="references", file=wanted.file))
             elif image is not None and not image.is_settled:
@@ -253,6 +253,11 @@ class Examination:
                 file = files.setdefault(path, f"{REFERENCE}{len(files)}{path[path.rindex('.') :].lower()}")
                 found[wanted] = Reference(name=path, file=file)
         return found
+
+    def _trouble_with(self, image: Entry | None, paths: Sequence[Rel]) -> str:
+        like = None if image is not None else self._images.like(paths)
+        meant = f"; did you mean `{readable(like)}`?" if like is not None else ""
+        return f"{trouble}{meant}" if (trouble := _unusable(image)) else ""
 
     def _elsewhere(self, wanted: Wanted) -> str:
         """Say which folder would be right for an image that does not lie in this inbox."""

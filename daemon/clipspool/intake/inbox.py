@@ -13,11 +13,13 @@ import structlog
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.deaths import Deaths
 from clipspool.intake.examine import Examination, Inspection
+from clipspool.intake.images import Images
 from clipspool.intake.judge import CLAIMS_MAX, Judge
 from clipspool.intake.notes import Notes
 from clipspool.intake.stays import Stays
 from clipspool.intake.terms import Accepted, InboxChanged, InboxState, Rules, Waiting
 from clipspool.intake.tree import Tree
+from clipspool.intake.unknown import Unknowns
 from clipspool.intake.watch import Watch, tells_events
 from clipspool.root import Root
 
@@ -93,7 +95,9 @@ class Inbox:
         self._notes.places = rules.places
         self._tree = Tree(self._root, rules, self._follow)
         self._stays = Stays(self._root, self._tree, self._notes, self._now)
-        examination = Examination(self._root, rules, self._tree.entry, self._deaths, self._inspection)
+        images = Images(self._tree)
+        examination = Examination(self._root, rules, images, self._deaths, self._inspection)
+        self._unknowns = Unknowns(self._root, rules, self._tree, self._stays, images.is_used)
         self._judge = Judge(
             self._root,
             rules,
@@ -220,7 +224,7 @@ class Inbox:
         if next_look < inf:
             self._inspection.expect()
         self.is_idle = next_look == inf and not self._judge.going_on
-        return min(self._rescan_at, self._judge.next_timer(), next_look)
+        return min(self._rescan_at, self._judge.next_timer(), self._unknowns.next_due(), next_look)
 
     def _make_sure(self, now: float) -> None:
         """See that the folder is the one it was, before anything is done there. Raises Unavailable."""
@@ -304,6 +308,7 @@ class Inbox:
             self._judge.judge_stuck()
             self._stays.record_closed()
             self._stays.clear_strays()
+            self._unknowns.review(now)
             for folder in self._tree.folders.values():
                 self._acceptance.settle_strays(folder.rel, tuple(folder.claimed))
             self.last_scan = now
@@ -314,6 +319,7 @@ class Inbox:
                 self._judge.judge_stuck()
         self._tree.images_changed = False
         self._judge.ring(now)
+        self._unknowns.answer(now)
         took = self._monotonic() - begun
         self._rest_until = self._monotonic() + min(max(_REST_SECONDS, _REST_SHARE * took), _REST_SECONDS_MAX)
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from clipspool.intake.advice import did_you_mean, example_for, in_a_row, what_would_serve
+from clipspool.intake.advice import did_you_mean, example_for, in_a_row, near_miss, what_would_serve
 from clipspool.intake.foreign import is_conflict_copy
 from clipspool.intake.kinds import Sort, sort_of, suffix_of
 from clipspool.intake.names import TOML, TXT, Kind, readable, stem
-from clipspool.intake.near import folded
+from clipspool.intake.near import folded, meant_as_settings
 
 STILL_CHANGING = "it is still changing"
 
@@ -285,6 +285,8 @@ class _Table:
                 f"no matching clip: found `{found}`, but {suffix} is not accepted as a clip. "
                 f"Accepted are {accepted}: convert it to one of these",
             )
+        if right := meant_as_settings(sidecar.name):
+            return self._wait(sidecar, near_miss(sidecar.name, right))
         reason = f"no clip named `{readable(target)}` has come for it"
         clips = [clip.name for clip in self.clips if self.sidecars.of(clip) is None]
         if clips := clips or [*self._similar(Kind.CLIP, self._is_due(sidecar))]:

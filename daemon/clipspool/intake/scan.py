@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from clipspool.files import Rel, is_claimed_name, is_temporary, join
 from clipspool.intake.groups import LOOSE, Groups
+from clipspool.intake.kinds import CARD_FOLDERS
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import is_pause, meant_as_settings
 from clipspool.intake.pair import Entry
@@ -56,6 +57,8 @@ class Folder:
         self._kinds: dict[str, Kind] = {}
         self._settling = Settling(settle_seconds)
         self._groups = Groups(names)
+        self._cards: set[str] = set()
+        """Folders in it that a camera made."""
         self._settings: set[str] = set()
         """Names that are, or were meant to be, `_defaults.toml` or `_prompt.txt`."""
 
@@ -118,8 +121,9 @@ class Folder:
         self.below = {name for name in below if self._names.enters(name, self.rel)}
         self.passed_by = {name for name in below - self.below if self._names.passes_by(name, self.rel)}
         bundles = {name for name in below - self.below if self._names.is_bundle(name, self.rel)}
-        if bundles != self.bundles:
-            self.bundles, self.loose_changed = bundles, True
+        cards = self.below & CARD_FOLDERS
+        if bundles != self.bundles or cards != self._cards:
+            self.bundles, self._cards, self.loose_changed = bundles, cards, True
         if not self.rel:
             files = {name for name in self.pauses if name in self._kinds}
             self.pauses = files | {name for name in below if is_pause(name)}
@@ -254,6 +258,11 @@ class Folder:
         """Name lone sidecars, or lone clips, that were perhaps meant by a base name."""
         return self._groups.similar(base, wanted, with_typos=with_typos)
 
+    def similar_clip(self, name: str) -> str:
+        """Name a clip without a sidecar that a file's name was perhaps meant for; empty for none."""
+        clips = self.similar(self._names.base(name), Kind.CLIP, with_typos=True)
+        return clips[0] if clips else ""
+
     def has_clip(self, name: str) -> bool:
         """Say whether a clip, or what announces one, has the name of a file that belongs to clips."""
         return self._groups.has_clip(name)
@@ -271,6 +280,10 @@ class Folder:
         """Say what a name in it stands for, None where it is not there."""
         return self._kinds.get(name)
 
+    def has(self, name: str) -> bool:
+        """Say whether a file or folder that may have a note is in it."""
+        return name in self._kinds or name in self.below or name in self.bundles
+
     def bases(self) -> list[str]:
         """Every base name there is."""
         return self._groups.bases()
@@ -278,6 +291,10 @@ class Folder:
     def settled(self, name: str) -> Stamp | None:
         """Give the stamp of a file that has settled, else None."""
         return self._settling.settled(name)
+
+    def known_since(self, name: str) -> float:
+        """Since when, in monotonic seconds, a file is known that is neither clip nor sidecar."""
+        return self.loose[name] if name in self.loose else self._settling.since(name)
 
     def since(self, name: str) -> float:
         """Since when, in monotonic seconds, a known file stands still."""

@@ -11,6 +11,7 @@ Stamp = tuple[int, int, int, int, int]
 
 SIZE = 0
 MTIME_NS = 1
+CTIME_NS = 2
 LOOKS = 4
 """How often a file is looked at while it settles, besides when an event says so."""
 

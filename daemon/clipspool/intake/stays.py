@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from math import inf
 
 from clipspool.files import Rel, parent
+from clipspool.intake.names import PROBLEM_NOTE
 from clipspool.intake.notes import Notes
 from clipspool.intake.pair import Waits
+from clipspool.intake.settle import CTIME_NS, Stamp
 from clipspool.intake.terms import Waiting
 from clipspool.intake.tree import Tree
 from clipspool.job import Problem
 from clipspool.root import Root
+
+_DAY_NS = 86_400e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,10 @@ class Stays:
             self.is_news = True
         self.notes_due[path] = ()
 
+    def is_fresh(self, stamp: Stamp) -> bool:
+        """Say whether a file came or changed within a day."""
+        return abs(self._now() * 1e9 - stamp[CTIME_NS]) < _DAY_NS
+
     def record_closed(self) -> None:
         """Say of each folder that cannot be opened, or is passed by, that its clips wait."""
         closed = {**self._tree.passed_by, **self._tree.closed}
@@ -106,4 +114,6 @@ class Stays:
             if folder.temporaries:
                 self._root.clear_temporaries(folder.rel, tuple(folder.temporaries), self._now())
             if fresh := folder.take_fresh_notes():
-                self._notes.clear_strays(folder.rel, fresh, folder.waiting_names())
+                named = [note.removesuffix(PROBLEM_NOTE) for note in fresh]
+                known = [name for name in named if folder.has(name)]
+                self._notes.clear_strays(folder.rel, fresh, [*folder.waiting_names(), *known])

@@ -45,6 +45,8 @@ class Tree:
         """Folders with clips in them that are left out for their first letter alone, and what to do."""
         self.images_changed = False
         """Whether an image came, changed, settled or went; the caller sets it back to False."""
+        self.loose: set[Rel] = set()
+        """Folders in which something that is neither clip nor sidecar came or went; the caller empties it."""
         self._root = root
         self._rules = rules
         self._names = Names(rules.extensions, rules.ignore)
@@ -182,6 +184,9 @@ class Tree:
         if folder.images_changed:
             folder.images_changed = False
             self.images_changed = True
+        if folder.loose_changed:
+            folder.loose_changed = False
+            self.loose.add(rel)
         if folder.candidates():
             self._busy.add(rel)
         else:
@@ -196,6 +201,7 @@ class Tree:
             above.below = above.below - {name_of(rel)}
         for path in list(self._at_and_below(rel)):
             folder = self.folders.pop(path)
+            self.loose.add(path)
             self._busy.discard(path)
             self.affected.update(dict.fromkeys((path, base) for base in folder.bases()))
 

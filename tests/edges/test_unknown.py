@@ -1,0 +1,335 @@
+"""What lies in an inbox and is neither clip nor sidecar is answered, and never in a flood."""
+
+import os
+
+import pytest
+
+from inboxes import CLIP, EPOCH, SIDECAR, Bench
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = []
+
+    def make(**rules):
+        made.append(Bench(tmp_path / "bay", **{"layers": {"own": {"model": "m"}}, **rules}))
+        return made[-1]
+
+    yield make
+    for one in made:
+        assert one.inbox.stop()
+
+
+def notes(bench):
+    return sorted(
+        str(path.relative_to(bench.path)).removesuffix(".problem.txt")
+        for path in bench.path.rglob("*.problem.txt")
+    )
+
+
+@pytest.mark.parametrize("required", [True, False])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("A.mxf", ".mxf is not accepted as a clip; accepted are .m4v, .mkv, .mov, .mp4 and .webm"),
+        ("B.AVI", "ffmpeg -i"),
+        ("C.gif", ".gif is not accepted"),
+        ("D.mts", ".mts is not accepted"),
+        ("E.3gp", ".3gp is not accepted"),
+        ("A001.R3D", "camera raw"),
+        ("A002.braw", "camera raw"),
+        ("still.dng", "camera raw"),
+        ("mix.wav", "sound without pictures"),
+        ("all.zip", "archive"),
+        ("all.7z", "archive"),
+        ("cut.prproj", "project of a program"),
+        ("cut.drp", "project of a program"),
+        ("cut.edl", "timeline"),
+        ("cut.fcpxml", "timeline"),
+        ("frame.exr", "still picture"),
+        ("notes.docx", "document"),
+        ("shot.mp4 - Shortcut.lnk", "shortcut"),
+        ("settings.yaml", "TOML"),
+        ("prompt ideas.txt", "no clip has its name"),
+        ("shot.toml.txt", "rename it to `shot.toml`"),
+        ("shot.toml.rtf", "save it as plain text, named `shot.toml`"),
+        ("what.xyz", "nothing is known of this kind of file (.xyz)"),
+        ("nosuffix", "nothing is known of this kind of file,"),
+    ],
+)
+def test_a_file_of_no_use_gets_a_note_that_says_what_it_is_and_what_to_do(bench, required, name, said):
+    b = bench(sidecar_required=required)
+    path = b.write(f"day/{name}", b"anything")
+    b.look()
+    b.look(59.0)
+    assert notes(b) == []
+    b.look(1.0)
+    assert said in b.note(f"day/{name}")
+    assert name in b.note(f"day/{name}")
+    assert b.waiting()[f"day/{name}"].problem
+    path.unlink()
+    b.look()
+    assert notes(b) == []
+    assert b.waiting() == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".DS_Store", "Thumbs.db", "desktop.ini", "README.txt", "LICENSE", "C0001M01.XML", "GX010001.THM"),
+        *("._A.mxf", "_private.mxf", "shot.mp4.md5", "shot.toml~", "A.mxf.part", "x.bak"),
+    ],
+)
+def test_what_systems_and_tools_leave_behind_gets_no_answer(bench, name):
+    b = bench()
+    b.write(name, b"anything")
+    b.look()
+    b.look(1000.0)
+    assert notes(b) == []
+    assert b.waiting() == {}
+
+
+def test_what_is_to_be_ignored_gets_no_answer(bench):
+    b = bench(ignore=("*.mxf", "raw/*"))
+    b.write("A.mxf", b"x")
+    b.write("raw/A.r3d", b"x")
+    b.look()
+    b.look(1000.0)
+    assert notes(b) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (CLIP[:40], "rename it to `take7.mp4`"),
+        (b"\x1aE\xdf\xa3" + b"x" * 40, "rename it to `take7.mkv`"),
+        (b"\x06\x0e+4" + b"x" * 40, "it holds video (MXF)"),
+        ((b"G" + b"x" * 187) * 4, "it holds video (an MPEG transport stream)"),
+    ],
+)
+def test_film_in_a_file_without_a_suffix_is_told_by_its_first_bytes(bench, start, said):
+    b = bench()
+    b.write("take7", start)
+    b.look()
+    b.look(60.0)
+    assert said in b.note("take7")
+
+
+def test_a_link_to_film_outside_is_not_opened(bench, tmp_path):
+    (tmp_path / "outside").write_bytes(CLIP)
+    b = bench()
+    (b.path / "take7").symlink_to(tmp_path / "outside")
+    b.look()
+    b.look(60.0)
+    assert "holds video" not in b.note("take7")
+
+
+def test_ten_thousand_files_of_a_kind_get_one_note_that_is_written_once_they_stand_still(bench):
+    b = bench()
+    for number in range(10_000):
+        os.close(os.open(b.path / f"A{number:05}.mxf", os.O_CREAT | os.O_WRONLY))
+    b.drop("shot.mp4")
+    b.settle()
+    b.look(60.0)
+    assert b.paths == ["shot.mp4"]
+    assert notes(b) == ["A00000.mxf"]
+    assert "`A00000.mxf`, `A00001.mxf`, `A00002.mxf` and 9,997 more" in b.note("A00000.mxf")
+    assert len(b.waiting()) == 1
+    due = b.inbox.look(b.seconds)
+    assert due >= b.seconds + 29.0
+
+
+def test_few_of_a_kind_get_a_note_each_and_many_kinds_no_flood(bench):
+    b = bench()
+    for name in ("A.mxf", "B.mxf", "E.mxf"):
+        b.write(name, b"x")
+    suffixes = [
+        "avi",
+        "ts",
+        "mts",
+        "m2ts",
+        "mpg",
+        "gif",
+        "wmv",
+        "flv",
+        "3gp",
+        "vob",
+        "ogv",
+        "dv",
+        "asf",
+        "rm",
+        "qt",
+    ]
+    for suffix in suffixes:
+        for number in range(4):
+            b.write(f"dump/{number}.{suffix}", b"x")
+    b.look()
+    b.look(60.0)
+    assert [name for name in notes(b) if "/" not in name] == ["A.mxf", "B.mxf", "E.mxf"]
+    assert len([name for name in notes(b) if "/" in name]) == 1
+
+
+def test_a_note_for_many_moves_on_when_its_file_goes_and_notes_of_an_earlier_run_are_tidied(bench):
+    b = bench()
+    for number in range(6):
+        b.write(f"A{number}.mxf", b"x")
+    b.look()
+    b.look(60.0)
+    (b.path / "A0.mxf").unlink()
+    b.look()
+    assert notes(b) == ["A1.mxf"]
+    b.write("A3.mxf.problem.txt", b.note("A1.mxf"))
+    b.write("mine.problem.txt", "not one of ours")
+    b.begin()
+    b.look()
+    b.look(60.0)
+    b.look()
+    assert notes(b) == ["A1.mxf", "mine"]
+
+
+def test_a_folder_of_numbered_pictures_gets_one_note_beside_it(bench):
+    b = bench()
+    for number in range(5):
+        b.write(f"seq/shot.{number:04}.png", b"x")
+        b.write(f"exr/beauty_{number:06}.exr", b"x")
+    b.look()
+    b.look(60.0)
+    assert notes(b) == ["exr", "seq"]
+    assert "5 numbered pictures, `shot.0000.png` to `shot.0004.png`" in b.note("seq")
+    assert '-i "shot.%04d.png"' in b.note("seq")
+    assert "cannot take seq yet" in b.note("seq")
+    for path in (b.path / "seq").iterdir():
+        path.unlink()
+    (b.path / "seq").rmdir()
+    b.look()
+    assert notes(b) == ["exr"]
+
+
+def test_numbered_pictures_in_the_inbox_itself_get_one_note(bench):
+    b = bench()
+    for number in range(500):
+        b.write(f"shot{number:04}.jpg", b"x")
+    b.look()
+    b.look(200.0)
+    assert notes(b) == ["shot0000.jpg"]
+
+
+def test_an_image_that_no_clip_refers_to_is_asked_about_and_one_that_a_clip_uses_is_not(bench):
+    b = bench()
+    b.seconds = 0.0
+    b.write("winter.png", b"x")
+    b.write("refs/summer.png", b"x")
+    for path in b.path.rglob("*.png"):
+        os.utime(path)
+    b.inbox._now = b.inbox._stays._now = lambda: path.stat().st_ctime + b.seconds
+    b.look()
+    b.look(119.0)
+    assert notes(b) == []
+    b.look(1.0)
+    assert notes(b) == ["winter.png"]
+    assert 'references = ["winter.png"]' in b.note("winter.png")
+    b.drop("a.mp4", sidecar=SIDECAR + 'references = ["winter.png"]\n')
+    b.settle()
+    assert b.paths == ["a.mp4"]
+    b.look()
+    b.look(1000.0)
+    assert notes(b) == []
+
+
+def test_images_that_have_lain_there_for_days_are_kept_for_later_clips(bench):
+    b = bench()
+    b.write("winter.png", b"x")
+    assert abs((b.path / "winter.png").stat().st_ctime - EPOCH) > 86_400
+    b.look()
+    b.look(1000.0)
+    assert notes(b) == []
+
+
+@pytest.mark.parametrize(
+    ("folders", "noted"),
+    [
+        (["DCIM/100CANON"], "DCIM"),
+        (["CARD01/DCIM/100MEDIA", "CARD01/PRIVATE/M4ROOT/CLIP"], "CARD01"),
+        (["CONTENTS/VIDEO", "CONTENTS/AUDIO"], "CONTENTS"),
+        (["day/A/BPAV/CLPR/1"], "day/A"),
+        (["XDROOT/Clip", "AVF_INFO"], "AVF_INFO"),
+    ],
+)
+def test_a_camera_card_gets_one_note_and_only_what_has_a_sidecar_is_taken_from_it(bench, folders, noted):
+    b = bench(sidecar_required=False, layers={"own": {"model": "m", "prompt": "x"}})
+    for folder in folders:
+        for number in range(6):
+            b.write(f"{folder}/C{number}.MXF", b"x")
+            b.write(f"{folder}/C{number}M01.XML", b"x")
+        b.drop(f"{folder}/proxy.mp4", sidecar=None)
+    b.drop(f"{folders[0]}/wanted.mp4")
+    b.settle()
+    b.look(60.0)
+    assert b.paths == [f"{folders[0]}/wanted.mp4"]
+    assert notes(b) == [noted]
+    assert "camera's card" in b.note(noted)
+    assert not b.waiting()[f"{folders[0]}/proxy.mp4"].problem
+
+
+def test_what_a_program_keeps_as_one_file_is_not_looked_into(bench):
+    b = bench(sidecar_required=False, layers={"own": {"model": "m", "prompt": "x"}})
+    b.drop("Cut.fcpbundle/Original Media/a.mov", sidecar=None)
+    b.settle()
+    b.look(60.0)
+    assert b.accepted == []
+    assert notes(b) == ["Cut.fcpbundle"]
+    assert "export the clips" in b.note("Cut.fcpbundle")
+
+
+def test_a_text_file_whose_name_is_nearly_a_clips_names_that_clip(bench):
+    b = bench()
+    b.drop("e10_shot.mp4", sidecar=None)
+    b.write("e10-shot.txt", "snow")
+    b.settle()
+    b.look(60.0)
+    assert "rename it to `e10_shot.txt`" in b.note("e10-shot.txt")
+    assert "did you mean `e10-shot.txt`" in b.note("e10_shot.mp4")
+
+
+def test_a_sidecar_beside_a_file_that_is_no_clip_says_so_and_what_is_accepted(bench):
+    b = bench()
+    b.write("E.mxf", b"x")
+    b.write("E.toml", SIDECAR)
+    b.settle()
+    b.look(60.0)
+    assert "found `E.mxf`, but .mxf is not accepted" in b.note("E.toml")
+    assert ".mp4" in b.note("E.toml")
+    assert notes(b) == ["E.mxf", "E.toml"]
+
+
+def test_a_near_miss_of_a_folders_settings_is_named_beside_it_too(bench):
+    b = bench()
+    for name in ("_Default.toml", "defaults.toml", "_prompt.rtf"):
+        b.write(f"day/{name}", "seed = 6")
+    b.settle()
+    b.look(60.0)
+    assert "rename it to `_defaults.toml`" in b.note("day/_Default.toml")
+    assert "rename it to `_defaults.toml`" in b.note("day/defaults.toml")
+    assert "save it as plain text, named `_prompt.txt`" in b.note("day/_prompt.rtf")
+
+
+@pytest.mark.parametrize("name", ["Winter.JPG", "WINTER.jpg", "winter.jpg"])
+def test_a_lone_image_in_other_letters_is_the_one_that_is_meant(bench, name):
+    b = bench()
+    b.write(f"Refs/{name}", b"image")
+    b.drop("a.mp4", sidecar=SIDECAR + 'references = ["refs/winter.jpg"]\n')
+    b.settle()
+    assert b.accepted[0].jobs[0].request.references[0].name == f"Refs/{name}"
+
+
+def test_of_two_images_none_is_guessed_and_one_that_is_nearly_right_is_named(bench):
+    b = bench()
+    b.write("Winter.JPG", b"image")
+    b.write("WINTER.jpg", b"image")
+    b.write("summer (1).png", b"image")
+    b.drop("a.mp4", sidecar=SIDECAR + 'references = ["winter.jpg"]\n')
+    b.drop("b.mp4", sidecar=SIDECAR + 'references = ["summer.jpg"]\n')
+    b.settle()
+    assert b.accepted == []
+    assert "did you mean `W" in b.note("a.mp4")
+    assert "did you mean `summer (1).png`?" in b.note("b.mp4")
