@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,8 @@ from clipspool.picking import Limits
 from clipspool.scheduler import Scheduler
 from clipspool.views import iso, status_json, text
 
+_RELOAD_SECONDS = 30.0
+
 
 class Answering:
     """Answers one command at a time from the control thread, and the page's from its own."""
@@ -32,11 +35,16 @@ class Answering:
         window: Window,
         limits: Callable[[], Limits],
         now: Callable[[], float],
+        reload: Callable[[], Future[str]],
+        troubles: Callable[[], Sequence[str]],
     ) -> None:
-        """Take what answers come from; `window` becomes ours to close, `inboxes` changes with a reload."""
+        """Take what answers come from; `window` becomes ours to close, `inboxes` changes with a reload.
+
+        `reload` begins one, and tells in the end why it changed nothing; `troubles` are the daemon's own.
+        """
         self._scheduler, self._bays, self._inboxes = scheduler, bays, inboxes
         self._window, self._looks = window, threading.Lock()
-        self._limits, self._now = limits, now
+        self._limits, self._now, self._reload, self._troubles = limits, now, reload, troubles
         self._started_at = now()
         self._not_put_away: dict[str, tuple[str, dict[str, Any]]] = {}
         scheduler.listen(self.hear)
@@ -64,6 +72,8 @@ class Answering:
             self._let_in(arguments.get("inbox"))
         if do == "recover":
             return self._recover()
+        if do == "reload":
+            return self._reread()
         command = operator.COMMANDS.get(do)
         if command is None:
             raise operator.Refused(f"this daemon knows no command `{do}`")
@@ -75,7 +85,12 @@ class Answering:
         for name, row in self._not_put_away.values():
             stuck.setdefault(name, []).append(row)
         views = [inbox_view(name, inbox, most, stuck.get(name, ())) for name, inbox in self._inboxes.items()]
-        daemon = {"running": True, "pid": os.getpid(), "since": iso(self._started_at)}
+        daemon = {
+            "running": True,
+            "pid": os.getpid(),
+            "since": iso(self._started_at),
+            "troubles": list(self._troubles()),
+        }
         lanes = scheduler.workers.loads()
         return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon, lanes)
 
@@ -98,6 +113,16 @@ class Answering:
         elif inbox in self._bays.roots:
             self._bays.accept(inbox)
             self._inboxes[inbox].forgive()
+
+    def _reread(self) -> None:
+        reply = self._reload()
+        self._scheduler.tell(lambda _: None)  # it turns at once
+        try:
+            why = reply.result(_RELOAD_SECONDS)
+        except TimeoutError:
+            why = "the daemon is busy; whether it was taken up stands in its log"
+        if why:
+            raise operator.Refused(why)
 
     def _recover(self) -> int:
         def entered(ids: Collection[str]) -> Collection[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,14 +26,16 @@ from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
 from clipspool.journal import JournalError
 from clipspool.journal.looks import Window
-from clipspool.looking import warn_of_orphans
+from clipspool.looking import headline_of, warn_of_orphans
 from clipspool.marks import Marks
 from clipspool.media.decoder import Decoder
 from clipspool.parts import (
+    announce,
     duplicates_of,
     kept_of,
     limits_of,
     name_secret_of,
+    note_journal,
     open_departures,
     open_journal,
     pace_of,
@@ -43,11 +44,13 @@ from clipspool.parts import (
 )
 from clipspool.picking import Limits
 from clipspool.provider import Provider
+from clipspool.reloads import CannotReload, Reloads, reread
 from clipspool.root import Root
 from clipspool.scheduler import Scheduler
 from clipspool.service import Service
-from clipspool.settings import InboxSettings, Settings, SettingsError, changes, load
+from clipspool.settings import InboxSettings, Settings
 from clipspool.shipping import depot_of
+from clipspool.signals import Signals
 from clipspool.signs import Signs
 from clipspool.status_file import StatusFiles
 from clipspool.workshop import Shop, Tools
@@ -70,9 +73,16 @@ class Daemon:
         """Build every part and touch no inbox yet; raises CannotStart."""
         self.settings = settings
         self._now = now
-        self._stopping = threading.Event()
-        self._reload = threading.Event()
-        self.journal, self._lock = open_journal(settings)
+        self._signals = Signals(lambda: self.scheduler.tell(lambda _: None))
+        self._stopping = self._signals.stopping
+        self._reloads = Reloads()
+        self._announcement = announce(settings)
+        try:
+            self.journal, self._lock = open_journal(settings)
+        except BaseException:
+            self._announcement.close()
+            raise
+        note_journal(settings)
         self._hosting = Hosting(settings)
         self._bays = Bays(self.journal, self._next_turn)
         self._journal_id = self._bays.journal_id
@@ -105,7 +115,14 @@ class Daemon:
         self._shop.mark = self._marks.before_leaving
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._answering = Answering(
-            self.scheduler, self._bays, self._inboxes, Window(settings.journal.path), self._limits, now
+            self.scheduler,
+            self._bays,
+            self._inboxes,
+            Window(settings.journal.path),
+            self._limits,
+            now,
+            self._reloads.ask,
+            lambda: self._hosting.troubles,
         )
         self._control = Listener(socket_of(settings.journal.path), self._answering.answer)
         self._said_at = 0.0
@@ -194,7 +211,7 @@ class Daemon:
         `accept_restored` lets an older journal that was put back submit. Raises what the journal raises when
         it cannot be written: nothing is spent that is not recorded.
         """
-        self._take_signals()
+        self._signals.take()
         self.scheduler.begin(asked=self._inboxes)
         self.scheduler.trust.begin(self._inboxes)
         self._cut_short.clear()
@@ -221,6 +238,7 @@ class Daemon:
             self.scheduler.run(self._stopping, each_turn=lambda: self._each_turn(until_idle=until_idle))
             self._service.stopping("finishing what is under way")
             self._stopping.set()
+            self._reloads.refuse("the daemon ends")
             self._end_inboxes()
             draining_at = time.monotonic()
             self.scheduler.drain(DRAIN_SECONDS, each_turn=self._say_alive)
@@ -250,6 +268,7 @@ class Daemon:
             self._departures.end()
         self.journal.close()
         self._lock.release()
+        self._announcement.close()
 
     def _end_inboxes(self, others: Sequence[threading.Thread] = ()) -> None:
         """Let their threads, and others, finish: two seconds for all of them, as a folder may hang."""
@@ -261,32 +280,17 @@ class Daemon:
         for thread in others:
             thread.join(max(until - time.monotonic(), 0.0))
 
-    def _take_signals(self) -> None:
-        def stop(_number: int, _frame: object) -> None:
-            self._stopping.set()
-            self.scheduler.tell(lambda _: None)
-
-        def reread(_number: int, _frame: object) -> None:
-            self._reload.set()
-            self.scheduler.tell(lambda _: None)
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGHUP, reread)
-
     def _each_turn(self, *, until_idle: bool) -> bool:
         """Feed the watchdog, take up a reload, say how things are; True when it is time to end."""
         self._say_alive()
-        if self._reload.is_set():
-            self._reload.clear()
-            self._take_up_changes()
-        now = self._now()
+        if self._signals.wants_reload() | self._reloads.is_asked:
+            self._reloads.answer(self._take_up_changes)
         self._marks.keep()
+        self._hosting.look()
+        now = self._now()
         if now - self._said_at >= _STATUS_SECONDS:
             self._said_at = now
-            counts = self.journal.counts
-            open_ = ", ".join(f"{counts[s]} {s.value}" for s in State if not s.is_terminal and counts[s])
-            self._service.status(open_ or "idle")
+            self._service.status(headline_of(self.scheduler, self._inboxes, self._hosting.troubles))
         return (
             until_idle and all(inbox.is_idle for inbox in self._inboxes.values()) and self.scheduler.is_idle
         )
@@ -297,23 +301,21 @@ class Daemon:
 
     # --- changes --------------------------------------------------------------------------------------
 
-    def _take_up_changes(self) -> None:
-        """Read the settings again; what is wrong changes nothing and is said."""
+    def _take_up_changes(self) -> str:
+        """Read the settings again, and say why they were not taken up; what is wrong changes nothing."""
         self._service.reloading()
         try:
-            new = load(self.settings.file)
-        except SettingsError as error:
+            new, changed = reread(self.settings)
+        except CannotReload as error:
             log.warning("reload_refused", why=str(error))
+            return str(error)
         else:
-            change = changes(self.settings, new)
-            if change.restart:
-                names = ", ".join(change.restart)
-                log.warning("reload_refused", why=f"a change of {names} needs a restart; nothing was changed")
-            else:
-                self._apply(new)
-                log.info("reloaded", changed=list(change.live))
-                warn_of_orphans(self.journal, self._limits())
-        self._service.ready()
+            self._apply(new)
+            log.info("reloaded", changed=list(changed))
+            warn_of_orphans(self.journal, self._limits())
+            return ""
+        finally:
+            self._service.ready()
 
     def _apply(self, new: Settings) -> None:
         old_names = set(self._inboxes)

@@ -23,6 +23,7 @@ from pathlib import Path
 from clipspool import mounts
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108  (whose file it is gets looked at)
+_RUNTIME = Path("/run")
 _SLOT_BYTES = 32
 _SLOTS = 128
 """More than there are threads that submit."""
@@ -47,27 +48,47 @@ def departures_file(journal: Path, env: Mapping[str, str] = os.environ) -> Path 
     return home / f"clipspool-{here.st_dev:x}-{here.st_ino:x}.leaving"
 
 
-def still_waiting(path: Path | None) -> frozenset[str]:
-    """Give the tokens of requests of which nothing had left when the process died. Raises OSError."""
-    if path is None or not _is_ours(path):
+def left_waiting(journal: Path, env: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """Give the tokens that a daemon left which died, for whoever has its journal: its user, or root.
+
+    Its environment is not ours, so each place is looked at where it may have noted them. What may not be read
+    counts as not noted: then its request is in doubt.
+    """
+    homes = [Path(env.get("RUNTIME_DIRECTORY", "").partition(":")[0] or _SHARED_MEMORY)]
+    homes += [_RUNTIME / journal.parent.name, Path(_SHARED_MEMORY)]
+    found: frozenset[str] = frozenset()
+    for home in dict.fromkeys(homes):
+        with suppress(OSError):
+            owner = journal.stat().st_uid
+            path = departures_file(journal, {"RUNTIME_DIRECTORY": str(home)})
+            found |= still_waiting(path, owner)
+    return found
+
+
+def still_waiting(path: Path | None, owner: int | None = None) -> frozenset[str]:
+    """Give the tokens of requests of which nothing had left when the process died. Raises OSError.
+
+    `owner` is whose file it must be; None: ours.
+    """
+    if path is None or not _is_of(path, os.geteuid() if owner is None else owner):
         return frozenset()
     with FileIO(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
         return frozenset(token for _, token in _read(file.read()))
 
 
-def _is_ours(path: Path) -> bool:
-    """Say whether it is a file of this user: anybody may put one into shared memory."""
+def _is_of(path: Path, user: int) -> bool:
+    """Say whether it is a file of a user's: anybody may put one into shared memory."""
     try:
         here = path.lstat()
     except FileNotFoundError:
         return False
-    return stat.S_ISREG(here.st_mode) and here.st_uid == os.geteuid()
+    return stat.S_ISREG(here.st_mode) and here.st_uid == user
 
 
 def _open(path: Path) -> int | None:
     """Open the file, or make it; None where it is, or has just become, somebody else's. Raises OSError."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-    if _is_ours(path):
+    if _is_of(path, os.geteuid()):
         return os.open(path, flags)
     try:
         return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,10 +1,13 @@
-"""What the settings make of the page: nothing where it is off, else its door, its house and its thread."""
+"""Serves the page where the settings name one: a taken port stops no paid work, and is tried again."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from clipspool.bay import Bay
 from clipspool.operator import conditions_of
@@ -12,23 +15,35 @@ from clipspool.scheduler import Asked, Scheduler
 from clipspool.settings import Settings
 from clipspool.signs import Signs
 from clipspool.views import Conditions
-from clipspool.web.door import Door
+from clipspool.web.door import CannotListen, Door
 from clipspool.web.house import Entrance, House
 
 if TYPE_CHECKING:
     from clipspool.web.server import Page
 
+log = structlog.get_logger()
+
+_AGAIN_SECONDS = 10.0
+
 State = tuple[Mapping[str, Any], Conditions]
 
 
 class Hosting:
-    """The page, or none."""
+    """The page, or none. For the scheduler's thread alone."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Bind the page's socket, before anything is begun; raises CannotListen."""
+    def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Take the settings; nothing is bound before `open`."""
         self._settings = settings
-        self._door = None if settings.web.listen is None else Door(settings.web.listen)
+        self._monotonic = monotonic
+        self._make: Callable[[Door], Page] | None = None
         self._page: Page | None = None
+        self._tried_at = 0.0
+        self._why = ""
+
+    @property
+    def troubles(self) -> list[str]:
+        """What keeps the page from being served, empty when nothing does."""
+        return [self._why] if self._why else []
 
     def open(
         self,
@@ -39,7 +54,7 @@ class Hosting:
         signs: Signs,
     ) -> None:
         """Begin to answer, and listen to the scheduler's news; `status` is asked in its thread."""
-        if self._door is None:
+        if self._settings.web.listen is None:
             return
         # Late: it takes a quarter of a second, and most daemons have none.
         from clipspool.web.server import Page  # noqa: PLC0415
@@ -62,13 +77,38 @@ class Hosting:
             health=signs.health.look,
             count_wrong_token=signs.metrics.token_refused,
         )
-        self._page = Page(self._door, house, entrance)
-        scheduler.listen(self._page.listener)
+
+        def make(door: Door) -> Page:
+            page = Page(door, house, entrance)
+            scheduler.listen(page.listener)
+            return page
+
+        self._make = make
+        self._try()
+
+    def look(self) -> None:
+        """Try again to serve it, from time to time, where it is not."""
+        if self._why and self._monotonic() - self._tried_at >= _AGAIN_SECONDS:
+            self._try()
+
+    def _try(self) -> None:
+        listen = self._settings.web.listen
+        if listen is None or self._make is None:
+            return
+        self._tried_at = self._monotonic()
+        try:
+            door = Door(listen)
+        except CannotListen as error:
+            if str(error) != self._why:
+                log.warning("page_not_served", why=str(error), tried_again_every_seconds=_AGAIN_SECONDS)
+            self._why = str(error)
+            return
+        self._why = ""
+        self._page = self._make(door)
         self._page.start()
 
     def close(self) -> None:
         """Answer no more."""
+        self._make = None
         if self._page is not None:
             self._page.stop()
-        elif self._door is not None:
-            self._door.close()

@@ -8,11 +8,13 @@ from typing import Any
 import structlog
 
 from clipspool.brake import read_brake
+from clipspool.headline import headline
 from clipspool.intake.inbox import Inbox
 from clipspool.job import State
 from clipspool.journal import Journal
 from clipspool.journal.looks import ended_jobs, held_jobs, jobs_under_way, open_by_inbox, tally
 from clipspool.picking import Limits
+from clipspool.scheduler import Scheduler
 from clipspool.spending import midnight
 from clipspool.views import Conditions, InboxView, iso, job_json, text
 
@@ -31,6 +33,20 @@ def conditions_in(journal: Journal, limits: Limits, now: float) -> Conditions:
         spend=journal.spent(midnight(now)),
         limits=limits,
         is_restored=bool(journal.fact("restored")),
+    )
+
+
+def headline_of(scheduler: Scheduler, inboxes: Mapping[str, Inbox], troubles: Sequence[str]) -> str:
+    """Say in one line how the running daemon stands; in the scheduler's thread."""
+    fault = scheduler.brake.fault
+    told = tally(scheduler.journal)
+    return headline(
+        scheduler.journal.counts,
+        told.held,
+        {name: inbox.reason for name, inbox in inboxes.items() if inbox.state == "offline"},
+        [name for name in inboxes if scheduler.picker.is_paused(name)],
+        "" if fault is None else fault.code,
+        troubles,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 from collections.abc import Mapping
@@ -14,17 +15,19 @@ from clipspool.bay import Bay
 from clipspool.catalog import DEFAULT_MODEL
 from clipspool.departures import Departures, departures_file
 from clipspool.durations import Durations
+from clipspool.files import OURS
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Rules
 from clipspool.job import Duplicates
 from clipspool.journal import Journal, JournalError, Lock
-from clipspool.journal.database import make_home
+from clipspool.journal.database import make_for_owner, make_home
 from clipspool.lifecycle import Pace
 from clipspool.pacing import PollPace
 from clipspool.picking import Limits
 from clipspool.places import Places
 from clipspool.runway import Patience, Runway
-from clipspool.settings import InboxSettings, Settings
+from clipspool.serving import AlreadyServed, Announcement, user_name
+from clipspool.settings import InboxSettings, Settings, leave_note, noted_journal
 from clipspool.shipping import proxy_of
 from clipspool.status_file import Kept
 
@@ -39,10 +42,16 @@ class CannotStart(Exception):
     """The daemon cannot run as things are; the message is one sentence for the operator."""
 
 
-def open_journal(settings: Settings) -> tuple[Journal, Lock]:
-    """Take the journal over for writing; raises CannotStart when it is another's, or not to be used."""
+def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = False) -> tuple[Journal, Lock]:
+    """Take the journal over for writing; raises CannotStart when it is another's, or not to be used.
+
+    Not `makes`: only one that is there. `gives_away`: what root makes is given to the folder's owner, whose
+    daemon could not open it otherwise.
+    """
     path = settings.journal.path
     try:
+        if not makes and not path.exists():
+            raise CannotStart(f"There is no journal at {path} yet: `clipspool run` makes it.")
         make_home(path)
         mount = mounts.filesystem_of(path.parent)
         if mount.kind is mounts.Kind.NETWORK:
@@ -50,11 +59,13 @@ def open_journal(settings: Settings) -> tuple[Journal, Lock]:
                 f"The journal {path} lies on {mount.type}, a network file system, where SQLite's locks and "
                 "syncs cannot be relied on; set journal.path to a local disk."
             )
+        if gives_away and os.geteuid() == 0:
+            make_for_owner(path)
         lock = Lock(path)
         if not lock.take(_LOCK_SECONDS):
             raise CannotStart(f"Another clipspool (process {lock.holder()}) owns the journal {path}.")
     except OSError as error:
-        raise CannotStart(f"The journal {path} cannot be opened: {error.strerror}.") from error
+        raise CannotStart(_cannot_open(path, error)) from error
     try:
         journal = Journal.open(path)
         # Whoever removes it as a leftover lets a second daemon at the same jobs.
@@ -63,6 +74,38 @@ def open_journal(settings: Settings) -> tuple[Journal, Lock]:
         lock.release()
         raise CannotStart(str(error)) from error
     return journal, lock
+
+
+def announce(settings: Settings) -> Announcement:
+    """Let every command find this daemon by its configuration; raises CannotStart where another serves it."""
+    folders = [inbox.path / OURS for inbox in settings.inbox]
+    try:
+        return Announcement(settings.file, settings.journal.path, folders)
+    except AlreadyServed as error:
+        raise CannotStart(str(error)) from error
+
+
+def note_journal(settings: Settings) -> None:
+    """Leave word, for when no daemon runs, which journal serves a configuration that does not name it."""
+    if settings.file is None or settings.journal_told_by == "file":
+        return
+    before = noted_journal(settings.file)
+    if before is not None and before != settings.journal.path and before.exists():
+        why = "what is under way in the one before is not known here"
+        log.warning("journal_changed", before=str(before), now=str(settings.journal.path), why=why)
+    leave_note(settings.file, settings.journal.path)
+
+
+def _cannot_open(path: Path, error: OSError) -> str:
+    told = f"The journal {path} cannot be opened: {error.strerror}"
+    if not isinstance(error, PermissionError):
+        return f"{told}."
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        owner = 0
+    who = f"as {user_name(owner)}, whose it is" if owner else "as a user who may, or set journal.path"
+    return f"{told}; run this {who}."
 
 
 def open_departures(journal: Path) -> Departures:

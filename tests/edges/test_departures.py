@@ -116,7 +116,7 @@ def test_what_is_not_ours_is_neither_read_nor_touched(path):
 
 def test_a_file_that_somebody_else_makes_at_that_moment_is_not_taken_for_ours(path, monkeypatch):
     path.write_bytes(b"wtoken".ljust(32))
-    monkeypatch.setattr(departures, "_is_ours", lambda _path: False)
+    monkeypatch.setattr(departures, "_is_of", lambda _path, _user: False)
     monkeypatch.setattr(os.path, "lexists", lambda _path: False)
     assert Departures(path).waiting == set()
     assert path.read_bytes() == b"wtoken".ljust(32)

@@ -115,7 +115,10 @@ def test_cancel_ends_queued_and_running_jobs(open_bays):
 
 
 def test_pause_stops_submitting_and_resume_goes_on_also_without_a_daemon(bay):
-    assert bay.call("pause").returncode == 0
+    assert bay.run_until_idle() == 0
+    done = bay.call("pause")
+    assert done.returncode == 0
+    assert "takes effect when it starts" in done.stdout
     bay.start()
     bay.drop("shot.mp4")
     bay.until(bay.jobs)

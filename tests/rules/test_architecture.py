@@ -183,6 +183,7 @@ def test_only_the_composition_and_its_commands_know_the_settings():
         "hosting.py",
         "parts.py",
         "receivers.py",
+        "reloads.py",
         "shipping.py",
         "signs.py",
         "cli/",

@@ -11,6 +11,7 @@ import click
 from clipspool.cli.group import EXIT_FAILED, Context, command, consent, fail, say
 
 if TYPE_CHECKING:
+    from clipspool.cli.desk import Desk
     from clipspool.job import Job
     from clipspool.journal import Journal
 
@@ -33,7 +34,7 @@ def retry(
     """
     if bool(jobs) == failed or (code and not failed):
         raise click.UsageError("name jobs, or say --failed (with --code PREFIX to choose among them)")
-    settings = context.settings()
+    settings = context.settings("write")
     from clipspool.cli.desk import Desk, operator_name
     from clipspool.cli.reading import open_to_read
     from clipspool.job import Paid, State
@@ -56,7 +57,7 @@ def retry(
         question += f" {len(paid)} of them may have been paid for already: they would be paid for again."
     consent(question, yes=yes)
     with Desk(settings) as desk:
-        _report(desk.do("retry", ids=names, by=operator_name(), why=why))
+        _report(desk, desk.do("retry", ids=names, by=operator_name(), why=why))
 
 
 @command()
@@ -104,7 +105,7 @@ def approve(
     """
     if bool(jobs) == bool(inbox) or (folder and not inbox):
         raise click.UsageError("name jobs, or say --inbox N (with --folder F to choose among its jobs)")
-    settings = context.settings()
+    settings = context.settings("write")
     from clipspool.cli.desk import Desk, operator_name
     from clipspool.cli.reading import open_to_read
 
@@ -120,7 +121,7 @@ def approve(
         return
     consent(question, yes=yes)
     with Desk(settings) as desk:
-        _report(desk.do("approve", ids=names, by=operator_name(), why=why))
+        _report(desk, desk.do("approve", ids=names, by=operator_name(), why=why))
 
 
 def _held_in(journal: Journal, inbox: str, folder: str | None) -> list[Job]:
@@ -154,8 +155,8 @@ def _approval(chosen: Sequence[Job], journal: Journal) -> str:
 def pause(context: Context, inbox: str | None, *, yes: bool) -> None:
     """Stop submitting, from INBOX or from all; what runs is still followed."""
     del yes
-    _change(context, "pause", inbox)
-    say(f"Nothing more is submitted from {inbox or 'any inbox'}; `clipspool resume` lets it go on.")
+    done = f"Nothing more is submitted from {inbox or 'any inbox'}; `clipspool resume` lets it go on."
+    _change(context, "pause", inbox, done)
 
 
 @command()
@@ -172,19 +173,20 @@ def resume(context: Context, inbox: str | None, *, accept_restored: bool, yes: b
     if accept_restored:
         _accept_restored(context, inbox, yes=yes)
         return
-    _change(context, "resume", inbox)
-    say(f"Submitting goes on for {inbox or 'all inboxes'}.")
+    _change(context, "resume", inbox, f"Submitting goes on for {inbox or 'all inboxes'}.")
 
 
 def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
     if inbox is not None:
         raise click.UsageError("the journal is that of all inboxes: name none")
-    settings = context.settings()
+    settings = context.settings("write")
     consent("Submit what this older journal takes for unsent? Some of it may have been paid for.", yes=yes)
     from clipspool.cli.desk import Desk
 
     with Desk(settings) as desk:
         was_held = desk.do("accept_restored")
+        if was_held:
+            _say_when(desk)
     if was_held:
         say("Submitting goes on, with the journal as it is.")
     else:
@@ -192,25 +194,33 @@ def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
 
 
 def _act(context: Context, name: str, question: str, *, yes: bool, **arguments: Any) -> None:
-    settings = context.settings()
+    settings = context.settings("write")
     consent(question, yes=yes)
     from clipspool.cli.desk import Desk, operator_name
 
     with Desk(settings) as desk:
-        _report(desk.do(name, **arguments, by=operator_name()))
+        _report(desk, desk.do(name, **arguments, by=operator_name()))
 
 
-def _change(context: Context, name: str, inbox: str | None) -> None:
-    settings = context.settings()
+def _say_when(desk: Desk) -> None:
+    """Say that it stands in the journal alone, where no daemon runs that could have heard it."""
+    if not desk.was_heard:
+        say("No daemon runs: this takes effect when it starts.")
+
+
+def _change(context: Context, name: str, inbox: str | None, done: str) -> None:
+    settings = context.settings("write")
     if inbox is not None and inbox not in {one.name for one in settings.inbox}:
         fail(f"There is no inbox {inbox}; there are {', '.join(one.name for one in settings.inbox)}.")
     from clipspool.cli.desk import Desk
 
     with Desk(settings) as desk:
         desk.do(name, inbox=inbox)
+        say(done)
+        _say_when(desk)
 
 
-def _report(answers: Sequence[dict[str, Any]]) -> None:
+def _report(desk: Desk, answers: Sequence[dict[str, Any]]) -> None:
     for answer in answers:
         if answer["done"]:
             held = (
@@ -219,5 +229,7 @@ def _report(answers: Sequence[dict[str, Any]]) -> None:
             say(f"{answer['id']} is {answer['state']} now{held}.")
         else:
             say(f"{answer['id']}: nothing was done, {answer['why']}.", err=True)
+    if any(answer["done"] for answer in answers):
+        _say_when(desk)
     if not all(answer["done"] for answer in answers):
         sys.exit(EXIT_FAILED)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 
 from clipspool.cli.group import EXIT_CONFIG, EXIT_FAILED, Context, command, consent, fail, refuse, say
+
+if TYPE_CHECKING:
+    from clipspool.settings import Settings
 
 LARGE_BYTES = 4 << 20
 """More than the pieces in which films are read and written."""
@@ -24,7 +30,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
 
     Ctrl-C and SIGTERM finish what is under way and exit 0; SIGHUP reads the configuration again.
     """
-    settings = context.settings(logged=True, looks=True)
+    settings = context.settings("none", logged=True, looks=True, needs_secrets=True)
     import structlog
 
     from clipspool import failpoint, malloc
@@ -32,9 +38,9 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     from clipspool.journal import JournalError
     from clipspool.parts import CannotStart
     from clipspool.settings.wording import KEY_PLACES
-    from clipspool.web.door import CannotListen
 
     log = structlog.get_logger()
+    _refuse_another_user(settings)
     if settings.provider.api_key is None:
         say(f"No API key: {KEY_PLACES}", err=True)
         sys.exit(EXIT_CONFIG)
@@ -47,8 +53,6 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         daemon = Daemon(settings)
     except (CannotStart, JournalError) as error:
         fail(str(error))
-    except CannotListen as error:
-        refuse(str(error))
     try:
         daemon.run(until_idle=until_idle, accept_restored=accept_restored)
     except JournalError as error:
@@ -60,6 +64,31 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         sys.exit(EXIT_FAILED)
 
 
+def _refuse_another_user(settings: Settings) -> None:
+    """End where a service of another user has the configuration, or root would use a user's journal.
+
+    What the wrong user makes in the journal's folder and the inboxes, the right one cannot change.
+    """
+    from clipspool.installed import unit_of
+    from clipspool.serving import serving, user_name
+
+    if settings.journal_told_by == "environment" or "STATE_DIRECTORY" in os.environ or serving(settings.file):
+        return
+    me = user_name(os.geteuid())
+    unit = None if settings.file is None else unit_of(settings.file)
+    if unit is not None and unit.user != me:
+        fail(
+            f"{settings.file} is the configuration of {unit.name}, which runs as {unit.user}, not as {me}: "
+            f"`systemctl start {unit.name.removesuffix('.service')}` starts it."
+        )
+    with suppress(OSError):
+        owner = settings.journal.path.stat().st_uid
+        if os.geteuid() == 0 != owner:
+            fail(
+                f"The user {user_name(owner)} has the journal {settings.journal.path}: run this as that user."
+            )
+
+
 @command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def recover(context: Context, *, yes: bool) -> None:
@@ -68,12 +97,12 @@ def recover(context: Context, *, yes: bool) -> None:
     What was never sent is queued again, what has a task is followed, and what may have been sent without an
     answer is in doubt.
     """
-    settings = context.settings()
+    settings = context.settings("find")
     from clipspool.cli.desk import Desk
 
     consent(
-        "This takes over every accepted clip that the journal does not know. Clips of another machine that "
-        "shares the inbox would be taken from it. Go on?",
+        f"This takes over every accepted clip that the journal {settings.journal.path} does not know. Clips "
+        "of another machine that shares the inbox would be taken from it. Go on?",
         yes=yes,
     )
     with Desk(settings) as desk:

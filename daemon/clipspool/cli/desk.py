@@ -24,6 +24,8 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         """Take the settings that say where the journal is."""
         self._settings = settings
+        self.was_heard = False
+        """Whether a daemon that runs did it; else it stands in the journal for the next one."""
         self._close: list[Callable[[], object]] = []
 
     def __enter__(self) -> Self:
@@ -40,11 +42,14 @@ class Desk:
     def do(self, command: str, **arguments: Any) -> Any:
         """Give a command by its name in `app.COMMANDS`."""
         try:
-            return control.ask(self._settings.journal.path, command, **arguments)
+            answer = control.ask(self._settings.journal.path, command, **arguments)
         except control.NoDaemon:
             pass
         except control.Failed as error:
             fail(str(error))
+        else:
+            self.was_heard = True
+            return answer
         from clipspool import operator
 
         try:
@@ -76,16 +81,16 @@ class Desk:
             return taken
 
         try:
-            return int(self._by_ourselves(command))
+            return int(self._by_ourselves(command, makes=True))
         except OSError as error:
             fail(f"an inbox cannot be read: {error}")
 
-    def _by_ourselves(self, command: Callable[[Any], Any]) -> Any:
+    def _by_ourselves(self, command: Callable[[Any], Any], *, makes: bool = False) -> Any:
         from clipspool.parts import CannotStart, limits_of, open_journal, pace_of, provider_of
         from clipspool.scheduler import Scheduler
 
         try:
-            journal, lock = open_journal(self._settings)
+            journal, lock = open_journal(self._settings, makes=makes, gives_away=True)
         except CannotStart as error:
             fail(str(error))
         self._close += [lock.release, journal.close]
@@ -111,13 +116,13 @@ class Desk:
     def _what_came_of_cut_short(self, scheduler: Any) -> dict[str, Any]:
         """Ask the work folders, as a starting daemon does: a command needs to know where a job stands."""
         from clipspool.adopt import what_came_of
-        from clipspool.departures import departures_file, still_waiting
+        from clipspool.departures import left_waiting
         from clipspool.job import State
         from clipspool.root import Root
 
         roots = {inbox.name: Root(inbox.path) for inbox in self._settings.inbox}
         found = scheduler.journal.find(states=(State.SUBMITTING,))
-        waiting = still_waiting(departures_file(self._settings.journal.path))
+        waiting = left_waiting(self._settings.journal.path)
         return {job.id: what_came_of(roots[job.inbox], job, waiting) for job in found if job.inbox in roots}
 
 

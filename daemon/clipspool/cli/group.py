@@ -13,6 +13,7 @@ import click
 from clipspool import __version__
 
 if TYPE_CHECKING:
+    from clipspool.cli.finding import Need
     from clipspool.settings import Settings
 
 EXIT_FAILED = 1
@@ -27,18 +28,26 @@ class Context:
         self.config = config
 
     def settings(
-        self, *, logged: bool = False, looks: bool = False, env: Mapping[str, str] = os.environ
+        self,
+        journal: Need,
+        *,
+        logged: bool = False,
+        looks: bool = False,
+        needs_secrets: bool = False,
+        env: Mapping[str, str] = os.environ,
     ) -> Settings:
         """Read the configuration, or end with exit code 78 and one clear sentence.
 
-        `looks`: see that the folders are apart; else none is touched, so that a file server that hangs holds
-        up no command. `env`: the environment of the one that is to run.
+        `journal`: what the command does with it; it ends with exit code 1 where that cannot be. `looks`: see
+        that the folders are apart; else none is touched, so that a file server that hangs holds up no
+        command. `env`: the environment of the one that is to run.
         """
         from clipspool import logs
+        from clipspool.cli import finding
         from clipspool.settings import SettingsError, load
 
         try:
-            settings = load(self.config, env, looks=looks)
+            settings = load(self.config, env, looks=looks, needs_secrets=needs_secrets)
         except SettingsError as error:
             refuse(str(error))
         logs.configure(
@@ -46,7 +55,7 @@ class Context:
             level=settings.logs.level if logged else "error",
             secrets=settings.secrets,
         )
-        return settings
+        return finding.found(settings, journal)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -124,9 +133,11 @@ def print_json(value: Any) -> None:
 
 
 def main() -> None:
-    """Run the command; a closed pipe (`| head`) ends it quietly."""
+    """Run the command; a closed pipe (`| head`) ends it quietly, and a missing right with a sentence."""
     try:
         clipspool(prog_name="clipspool")
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(EXIT_FAILED)
+    except PermissionError as error:
+        fail(f"{error.filename or 'A file'}: {error.strerror}; run this as a user who may.")

@@ -26,7 +26,7 @@ _TROUBLE = frozenset(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def logs(context: Context, job: str, *, as_json: bool) -> None:
     """Tell a job's story: what happened when, how long it took, and who did it."""
-    settings = context.settings()
+    settings = context.settings("read")
     from clipspool.cli.reading import open_to_read
     from clipspool.history import seconds_by_state, story_json
 

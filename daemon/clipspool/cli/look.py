@@ -33,7 +33,10 @@ _STATES = (
 @click.option("--watch", is_flag=True, help="Draw it again every second, until Ctrl-C.")
 def status(context: Context, *, as_json: bool, watch: bool) -> None:
     """Say what it is doing, what waits, and why."""
-    settings = context.settings()
+    if watch and not sys.stdout.isatty():
+        raise click.UsageError("--watch draws on a terminal; scripts take --json")
+    # What is kept on the screen may be there before the daemon first runs.
+    settings = context.settings("find" if watch else "read")
     if as_json:
         from clipspool.cli.reading import status_of
 
@@ -42,8 +45,6 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
     from clipspool.cli.watch import CannotLook, print_once
     from clipspool.cli.watch import watch as keep_watching
 
-    if watch and not sys.stdout.isatty():
-        raise click.UsageError("--watch draws on a terminal; scripts take --json")
     try:
         (keep_watching if watch else print_once)(settings)
     except CannotLook as error:
@@ -59,7 +60,7 @@ def jobs(
     context: Context, *, states: tuple[str, ...], inbox: str | None, limit: int | None, as_json: bool
 ) -> None:
     """List jobs, newest first, with the reason why each waits."""
-    settings = context.settings()
+    settings = context.settings("read")
     from clipspool.cli.reading import conditions_in, open_to_read
     from clipspool.job import State
     from clipspool.views import job_json
@@ -91,7 +92,7 @@ def jobs(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(context: Context, job: str, *, as_json: bool) -> None:
     """Show everything about one job, its history included."""
-    settings = context.settings()
+    settings = context.settings("read")
     from clipspool.cli.reading import conditions_in, open_to_read
     from clipspool.redaction import redact_value
     from clipspool.views import entry_json, iso, job_json

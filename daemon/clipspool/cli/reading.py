@@ -74,7 +74,12 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
         ]
         view = InboxView(inbox.name, "unwatched", "none", "no daemon runs", waiting, len(lying))
         inboxes.append(view)
-    daemon = {"running": False, "pid": Lock(settings.journal.path).holder(), "since": None}
+    daemon: dict[str, Any] = {
+        "running": False,
+        "pid": Lock(settings.journal.path).holder(),
+        "since": None,
+        "troubles": [],
+    }
     journal = Journal.read(settings.journal.path)
     if journal is None:
         return status_json({}, Conditions(time.time()), inboxes, daemon)

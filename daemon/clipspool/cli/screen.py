@@ -167,6 +167,7 @@ class _Pen:
         how: Literal["crop", "ellipsis"] = "crop" if self.is_ascii else "ellipsis"
         first.truncate(max(self.width - len(clock) - 2, 8), overflow=how, pad=True)
         lines = [Text.assemble(first, "  ", (clock, "dim")), self._counts(status["jobs"])]
+        lines += [Text(trouble, "yellow") for trouble in daemon.get("troubles", ())]
         lines += self._spend(status["spend"])
         provider = status["provider"]
         if provider["blocked"]:

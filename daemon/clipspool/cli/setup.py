@@ -77,11 +77,11 @@ def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_js
     if systemd:  # the service keeps its journal elsewhere than whoever types this
         env = {**os.environ, "STATE_DIRECTORY": str(STATE)}
         try:
-            say(systemd_drop_in(context.settings(looks=True, env=env)), end="")
+            say(systemd_drop_in(context.settings("none", looks=True, env=env)), end="")
         except ValueError as error:
             refuse(str(error))
         return
-    settings = context.settings(looks=True)
+    settings = context.settings("find", looks=True, needs_secrets=True)
     from clipspool.parts import provider_of
 
     findings: list[Finding] = []

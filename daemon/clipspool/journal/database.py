@@ -47,6 +47,22 @@ def make_home(journal: Path) -> None:
     journal.parent.mkdir(0o750, parents=True, exist_ok=True)
 
 
+def make_for_owner(journal: Path) -> None:
+    """Make a journal's files where they are missing, as the owner of their folder has to have them.
+
+    Only root can, and only root needs to: the daemon of that folder is another user's. Raises OSError.
+    """
+    folder = journal.parent.stat()
+    for path in (journal, Lock(journal).path):
+        with suppress(FileExistsError):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(path, flags, 0o644)
+            try:
+                os.fchown(fd, folder.st_uid, folder.st_gid)
+            finally:
+                os.close(fd)
+
+
 class Lock:
     """Says that one process owns the journal; the kernel lets go of it when the process ends, however."""
 

@@ -4,6 +4,7 @@
 folders with each other, `wording` turns every finding into a sentence, `reload` compares two readings.
 """
 
+from clipspool.settings.journal import leave_note, noted_journal
 from clipspool.settings.keys import (
     RESULT_NAME_FIELDS,
     BudgetSettings,
@@ -36,6 +37,8 @@ __all__ = [
     "TransportSettings",
     "WebSettings",
     "changes",
+    "leave_note",
     "load",
+    "noted_journal",
     "places",
 ]

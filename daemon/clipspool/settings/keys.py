@@ -262,11 +262,21 @@ class Settings(BaseSettings):
     path_map: PathMap = Field(default_factory=dict)
     """Folders of this machine, and what the editors' machines call them."""
     _file: Path | None = PrivateAttr(default=None)
+    _journal_told_by: str = PrivateAttr(default="")
 
     @property
     def file(self) -> Path | None:
         """The file they came from; None when the environment alone served."""
         return self._file
+
+    @property
+    def journal_told_by(self) -> str:
+        """Who named the journal's path: `file`, `environment`, or empty where it was derived."""
+        return self._journal_told_by
+
+    def with_journal(self, path: Path) -> Self:
+        """Give the same settings with the journal at another place."""
+        return self.model_copy(update={"journal": self.journal.model_copy(update={"path": path})})
 
     @property
     def secrets(self) -> list[str]:

@@ -17,19 +17,13 @@ from pydantic_settings.exceptions import SettingsError as EnvError
 from clipspool.catalog import BadModel, Catalog
 from clipspool.intake.sidecar import layer_of
 from clipspool.settings.folders import overlaps
+from clipspool.settings.journal import NowhereError, journal_of
 from clipspool.settings.keys import Settings
-from clipspool.settings.notify import SECRET_NAMES
-from clipspool.settings.web import HOW_TO_GIVE_IT
-from clipspool.settings.wording import KEY_PLACES, Mistake, SettingsError, Source, translate, unknown
+from clipspool.settings.secrets import keys_in_file, with_secrets
+from clipspool.settings.wording import Mistake, SettingsError, Source, translate, unknown
 
 _FILE_BYTES_MAX = 1 << 20
 _PREFIX = "CLIPSPOOL_"
-_CREDENTIALS = ("provider_api_key", "api_key")
-_BUCKET_SECRETS = ("access_key_id", "secret_access_key")
-_BUCKET_KEY_PLACES = (
-    "set CLIPSPOOL_TRANSPORT__BUCKET__ACCESS_KEY_ID and …__SECRET_ACCESS_KEY, or give systemd credentials "
-    "named bucket_access_key_id and bucket_secret_access_key"
-)
 _PATHS = {
     "provider": ("api_key_file", "ca_file", "proxy_login_file"),
     "journal": ("path",),
@@ -38,10 +32,18 @@ _PATHS = {
 }
 
 
-def load(path: Path | None, env: Mapping[str, str] = os.environ, *, looks: bool = True) -> Settings:
+def load(
+    path: Path | None,
+    env: Mapping[str, str] = os.environ,
+    *,
+    looks: bool = True,
+    needs_secrets: bool = True,
+) -> Settings:
     """Read and check everything; of each key the environment's value wins over the file's.
 
-    Not `looks`: no folder is looked at, for a command that must answer while a file server hangs.
+    Not `looks`: no folder is looked at, for a command that must answer while a file server hangs. Not
+    `needs_secrets`: a file with a secret that may not be read counts as not given, for a command that sends
+    nothing.
 
     `path` is the file the operator named, None to look in `places`. The API key is taken from the
     environment, else a systemd credential, else `api_key_file`. Raises SettingsError, fit to be shown.
@@ -50,15 +52,15 @@ def load(path: Path | None, env: Mapping[str, str] = os.environ, *, looks: bool 
     text = "" if file is None else _text_of(file)
     written = {} if file is None else _toml(file, text)
     source = Source(file, text, {})
-    if mistakes := list(_keys_in_file(written)):
+    if mistakes := list(keys_in_file(written)):
         raise source.refusal(mistakes)
     told = _environment(env)
     source = Source(file, text, told)
     values = _merge(written, told)
     folder = Path.cwd() if file is None else Path(os.path.realpath(file.parent))
     try:
-        values = _with_journal(_anchored(values, folder, env), env)
-        values = _with_bucket_key(_with_notify(_with_token(_with_key(values, env), env), env), env)
+        values = _with_journal(_anchored(values, folder, env), file, env)
+        values = with_secrets(values, env, needs_all=needs_secrets)
     except ValueError as error:
         loc, message = error.args
         raise source.refusal([Mistake(loc, message)]) from None
@@ -67,6 +69,9 @@ def load(path: Path | None, env: Mapping[str, str] = os.environ, *, looks: bool 
     except ValidationError as error:
         raise source.refusal(translate(error, Settings)) from None
     settings._file = file  # noqa: SLF001 - ours; pydantic has no other way to carry what is no key
+    settings._journal_told_by = (  # noqa: SLF001
+        "environment" if _tells_journal(told) else "file" if _tells_journal(written) else ""
+    )
     if mistakes := list(_across(settings, looks=looks)):
         raise source.refusal(mistakes)
     return settings
@@ -76,7 +81,11 @@ def places(env: Mapping[str, str] = os.environ) -> list[Path]:
     """List where a configuration is looked for when the operator names none, in order."""
     home = env.get("XDG_CONFIG_HOME") or (f"{env['HOME']}/.config" if env.get("HOME") else "")
     user = [Path(home, "clipspool", "config.toml")] if home else []
-    return [Path.cwd() / "config.toml", *user, Path("/etc/clipspool/config.toml")]
+    try:
+        here = [Path.cwd() / "config.toml"]
+    except OSError:  # it was removed meanwhile
+        here = []
+    return [*here, *user, Path("/etc/clipspool/config.toml")]
 
 
 def _find(path: Path | None, env: Mapping[str, str]) -> Path | None:
@@ -84,13 +93,35 @@ def _find(path: Path | None, env: Mapping[str, str]) -> Path | None:
     if named is not None:
         return Path(os.path.abspath(_expanded(str(named), env)))  # noqa: PTH100 - keeps links
     looked = places(env)
-    found = next((place for place in looked if place.is_file()), None)
+    denied: list[Path] = []
+    found = next((place for place in looked if _is_file(place, denied)), None)
+    if found is None and denied:
+        raise SettingsError(
+            f"no configuration found, and this user may not look at {' and '.join(map(str, denied))}: "
+            "name one with --config, or run this as a user who may"
+        )
     if found is None and f"{_PREFIX}INBOX" not in env:
         raise SettingsError(
             f"no configuration found (looked at {', '.join(map(str, looked))}): "
             "name one with --config, or let `clipspool init` write one"
         )
     return found
+
+
+def _is_file(place: Path, denied: list[Path]) -> bool:
+    """Say whether a file is there; what may not be looked at, in another's home, is remembered."""
+    try:
+        return place.is_file()
+    except PermissionError:
+        denied.append(place)
+    except OSError:
+        pass
+    return False
+
+
+def _tells_journal(values: Mapping[str, Any]) -> bool:
+    journal = values.get("journal")
+    return isinstance(journal, Mapping) and "path" in journal
 
 
 def _text_of(file: Path) -> str:
@@ -120,35 +151,6 @@ def _toml(file: Path, text: str) -> dict[str, Any]:
         raise SettingsError(f"{file}: is nested too deep") from None
     except ValueError:  # an integer of more than 4,300 digits, a month 13
         raise SettingsError(f"{file}: holds a number or date that cannot be") from None
-
-
-def _keys_in_file(written: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Find API keys in the file, wherever somebody thought they belong."""
-    provider = written.get("provider")
-    ways: list[tuple[str, ...]] = [(name,) for name in written]
-    ways += [("provider", name) for name in provider] if isinstance(provider, dict) else []
-    transport = written.get("transport")
-    bucket = transport.get("bucket") if isinstance(transport, dict) else None
-    for name in _BUCKET_SECRETS if isinstance(bucket, dict) else ():
-        if name in (bucket or {}):
-            yield Mistake(("transport", "bucket", name), f"must not stand in the file: {_BUCKET_KEY_PLACES}")
-    notify = written.get("notify")
-    for name in SECRET_NAMES if isinstance(notify, dict) else ():
-        if name in (notify or {}):
-            places = f"set CLIPSPOOL_NOTIFY__{name.upper()}, or name a file in `notify.{name}_file`"
-            yield Mistake(("notify", name), f"must not stand in the file: {places}; and change it")
-    if isinstance(provider, dict) and "proxy_login" in provider:
-        places = "set CLIPSPOOL_PROVIDER__PROXY_LOGIN, or name a file in `provider.proxy_login_file`"
-        yield Mistake(("provider", "proxy_login"), f"must not stand in the file: {places}; and change it")
-    web = written.get("web")
-    if isinstance(web, dict) and "token" in web:
-        yield Mistake(("web", "token"), f"must not stand in the file: {HOW_TO_GIVE_IT}")
-    for loc in ways:
-        plain = loc[-1].lower().replace("-", "_")
-        if plain in {"api_key", "apikey", "key", "provider_api_key", "token", "secret"}:
-            yield Mistake(
-                loc, f"must not stand in the file: {KEY_PLACES}; and change the key, it has been seen"
-            )
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, Any]:
@@ -226,82 +228,16 @@ def _expanded(value: str, env: Mapping[str, str]) -> str:
     return os.path.expanduser(value) if value.startswith("~") else value  # noqa: PTH111 - Path raises instead
 
 
-def _with_journal(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+def _with_journal(values: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> dict[str, Any]:
     journal = values.get("journal", {})
     if not isinstance(journal, dict) or "path" in journal:
         return values
-    state = env.get("STATE_DIRECTORY", "").split(":")[0]
-    if not state:
-        base = env.get("XDG_STATE_HOME") or (f"{env['HOME']}/.local/state" if env.get("HOME") else "")
-        if not base:
-            message = "is missing, and neither $STATE_DIRECTORY nor $HOME says where"
-            raise ValueError(("journal", "path"), message)
-        state = f"{base}/clipspool"
-    return {**values, "journal": {**journal, "path": f"{state}/journal.sqlite3"}}
-
-
-def _with_key(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-    values = _with_secret(values, env, ("provider", "proxy_login"), ("proxy_login",))
-    return _with_secret(values, env, ("provider", "api_key"), _CREDENTIALS)
-
-
-def _with_token(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-    return _with_secret(values, env, ("web", "token"), ("web_token",))
-
-
-def _with_secret(
-    values: dict[str, Any], env: Mapping[str, str], place: tuple[str, str], credentials: tuple[str, ...]
-) -> dict[str, Any]:
-    """Fill a secret in that the environment did not give: a credential, else the file named for it."""
-    section, name = place
-    table = values.get(section, {})
-    if not isinstance(table, dict) or name in table:
-        return values
-    found = _credential(env, credentials)
-    file = table.get(f"{name}_file")
-    if found is None and isinstance(file, str):
-        try:
-            found = _first_word(Path(file))
-        except OSError as error:
-            message = f"names a file that cannot be read: {os.strerror(error.errno or 0)}"
-            raise ValueError((section, f"{name}_file"), message) from None
-    return values if found is None else {**values, section: {**table, name: found}}
-
-
-def _with_notify(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-    for name, credential in SECRET_NAMES.items():
-        values = _with_secret(values, env, ("notify", name), (credential,))
-    return values
-
-
-def _with_bucket_key(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-    transport = values.get("transport")
-    bucket = transport.get("bucket") if isinstance(transport, dict) else None
-    if not isinstance(transport, dict) or not isinstance(bucket, dict):
-        return values
-    found = {name: _credential(env, (f"bucket_{name}",)) for name in _BUCKET_SECRETS if name not in bucket}
-    keys = {name: value for name, value in found.items() if value is not None}
-    return {**values, "transport": {**transport, "bucket": {**bucket, **keys}}}
-
-
-def _credential(env: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    folder = env.get("CREDENTIALS_DIRECTORY")
-    for name in names if folder else ():
-        try:
-            return _first_word(Path(folder or "", name))
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            why = os.strerror(error.errno or 0)
-            raise SettingsError(f"credential {name}: cannot be read: {why}") from None
-    return None
-
-
-def _first_word(file: Path) -> str:
-    """Read a key from a file; what surrounds it is white space."""
-    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as stream:
-        return stream.read(65_536).decode("utf-8", "replace").strip().removeprefix("\ufeff")
+    try:
+        path = journal_of(file, env)
+    except NowhereError:
+        message = "is missing, and neither $STATE_DIRECTORY nor $HOME says where"
+        raise ValueError(("journal", "path"), message) from None
+    return {**values, "journal": {**journal, "path": str(path)}}
 
 
 def _across(settings: Settings, *, looks: bool) -> Iterator[Mistake]:

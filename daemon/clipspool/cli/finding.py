@@ -1,0 +1,76 @@
+"""Finds the journal that a command is about, which is the one of the daemon that serves the configuration.
+
+Nothing is made here. Where there is no journal, or it may not be read, the command ends with one sentence.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from clipspool.cli.group import fail, say
+from clipspool.files import OURS
+from clipspool.serving import Serving, is_trusted, serving, user_name
+from clipspool.settings import Settings
+
+Need = Literal["none", "find", "read", "write"]
+"""What a command does with the journal: nothing, name it, read it, change it."""
+
+
+def found(settings: Settings, need: Need) -> Settings:
+    """Give the settings with the journal of the daemon that runs, else with the one that they name."""
+    if need == "none":
+        return settings
+    one = serving(settings.file)
+    if one is not None and settings.file is not None:
+        if not is_trusted(one, settings.file, [inbox.path / OURS for inbox in settings.inbox]):
+            fail(
+                f"{settings.file} is served by {one}, who has no part in it: nothing was asked of it. "
+                f"Run this as {user_name(one.user)} if that is right."
+            )
+        settings = _of_the_daemon(settings, one, need)
+    if need != "find":
+        _expect(settings.journal.path)
+    return settings
+
+
+def _of_the_daemon(settings: Settings, one: Serving, need: Need) -> Settings:
+    ours, theirs = settings.journal.path, one.journal
+    if theirs is None or os.path.realpath(ours) == os.path.realpath(theirs):
+        return settings
+    if settings.journal_told_by != "environment":
+        return settings.with_journal(theirs)
+    # The one who typed it named a journal; what is written into it, that daemon would never hear.
+    told = f"{settings.file} is served by {one}, with the journal {theirs}; the environment names {ours}"
+    if need == "write":
+        fail(f"{told}: nothing was done. Unset CLIPSPOOL_JOURNAL__PATH to speak to that daemon.")
+    if need == "read":
+        say(f"{told}, which is what you see.", err=True)
+    return settings
+
+
+def _expect(path: Path) -> None:
+    """End with a sentence where the journal is not there or may not be read."""
+    try:
+        with path.open("rb"):
+            return
+    except PermissionError:
+        fail(f"{rights_on(path)}.")
+    except (FileNotFoundError, NotADirectoryError):
+        fail(f"There is no journal at {path} yet: `clipspool run` makes it.")
+    except OSError as error:
+        fail(f"The journal {path} cannot be read: {error.strerror}.")
+
+
+def rights_on(path: Path) -> str:
+    """Say whose journal it is, where who asks may not use it; without a full stop."""
+    owner = None
+    for place in (path, *path.parents):
+        try:
+            owner = place.stat().st_uid
+            break
+        except OSError:
+            continue
+    who = f"as {user_name(owner)} or as root" if owner else "as root"
+    return f"The user {user_name(os.geteuid())} may not use the journal {path}: run this {who}"

@@ -1,0 +1,62 @@
+"""Takes the signals that end the daemon, and those that have it read its configuration again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+_HANGS_UP_SECONDS = 5.0
+"""A shell passes the hang-up on while its terminal is still there; it is gone within this time."""
+
+
+class Signals:
+    """Ctrl-C, SIGTERM and a closed terminal end the daemon; any other SIGHUP is a reload."""
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        """`wake` makes the scheduler turn at once; it is called in a signal handler."""
+        self._wake = wake
+        self.stopping = threading.Event()
+        """Set once the daemon is to end."""
+        self._hup = threading.Event()
+        self._had_terminal = _has_terminal()
+        self._hung_up_until = 0.0
+
+    def take(self) -> None:
+        """Take the signals over, in the main thread. Under `nohup` a closed terminal changes nothing."""
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            self._had_terminal = False
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGHUP, self._hang_up)
+
+    def wants_reload(self) -> bool:
+        """Say whether the configuration is to be read again; called each turn."""
+        now = time.monotonic()
+        was_sent = self._hup.is_set()
+        self._hup.clear()
+        if was_sent:
+            self._hung_up_until = now + _HANGS_UP_SECONDS
+        if self._had_terminal and now < self._hung_up_until and not _has_terminal():
+            self.stopping.set()
+            return False
+        return was_sent
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self.stopping.set()
+        self._wake()
+
+    def _hang_up(self, _number: int, _frame: object) -> None:
+        self._hup.set()
+        self._wake()
+
+
+def _has_terminal() -> bool:
+    """Say whether the process has a controlling terminal; it has none once that is closed."""
+    with suppress(OSError):
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC))
+        return True
+    return False

@@ -1,0 +1,70 @@
+"""What unit files say of the configurations that they serve."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from clipspool.installed import instance_of, state_of, unit_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def units(tmp_path):
+    folder = tmp_path / "system"
+    folder.mkdir()
+    for name in ("clipspool.service", "clipspool@.service"):
+        shutil.copy(ROOT / "systemd" / name, folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "journal"),
+    [
+        ("/etc/clipspool/config.toml", "clipspool.service", "/var/lib/clipspool/journal.sqlite3"),
+        ("/etc/clipspool/bay-1.toml", "clipspool@bay-1.service", "/var/lib/clipspool-bay-1/journal.sqlite3"),
+    ],
+)
+def test_our_units_say_where_the_journal_of_a_configuration_is(units, config, name, journal):
+    unit = unit_of(Path(config), (units,))
+    assert (unit.name, unit.user, unit.journal) == (name, "clipspool", Path(journal))
+    assert state_of(Path(config)) == Path(journal).parent
+
+
+@pytest.mark.parametrize("config", ["/etc/clipspool/a/b.toml", "/srv/config.toml", "/etc/clipspool/x.txt"])
+def test_another_file_is_nobodys(units, config):
+    assert unit_of(Path(config), (units,)) is None
+    assert instance_of(Path(config)) is None
+
+
+def test_a_unit_written_by_hand_and_its_drop_ins_are_read(tmp_path):
+    (tmp_path / "video.service").write_text(
+        "[Service]\nUser=nobody\nEnvironment=CLIPSPOOL_CONFIG=/srv/v.toml 'A=b c'\n"
+        "ExecStart=/usr/bin/python3 -m clipspool \\\n  run\nStateDirectory=video other\n"
+    )
+    unit = unit_of(Path("/srv/v.toml"), (tmp_path,))
+    assert (unit.name, unit.user) == ("video.service", "nobody")
+    assert unit.journal == Path("/var/lib/video/journal.sqlite3")
+    (tmp_path / "video.service.d").mkdir()
+    (tmp_path / "video.service.d" / "local.conf").write_text(
+        "[Service]\nUser=ed\nEnvironment=CLIPSPOOL_JOURNAL__PATH=/data/j.sqlite3\n"
+    )
+    unit = unit_of(Path("/srv/v.toml"), (tmp_path,))
+    assert (unit.user, unit.journal) == ("ed", Path("/data/j.sqlite3"))
+
+
+@pytest.mark.parametrize("line", ["run -c {}", "run --config {}", "-c {} run", "run --config={}"])
+def test_each_way_to_name_a_configuration_is_known(tmp_path, line):
+    text = f"[Service]\nExecStart=/opt/clipspool/bin/clipspool {line.format('/srv/x.toml')}\n"
+    (tmp_path / "one.service").write_text(text)
+    assert unit_of(Path("/srv/x.toml"), (tmp_path,)).name == "one.service"
+    assert unit_of(Path("/srv/y.toml"), (tmp_path,)) is None
+
+
+def test_other_services_and_unreadable_files_are_passed_over(tmp_path):
+    (tmp_path / "a.service").write_text("[Service]\nExecStart=/usr/bin/other run -c /srv/x.toml\n")
+    (tmp_path / "b.service").write_bytes(b"\xff\xfe[Service]\nExecStart=clipspool run 'unbalanced\n")
+    (tmp_path / "c.service").symlink_to("/nowhere")
+    (tmp_path / "d.service").mkdir()
+    assert unit_of(Path("/srv/x.toml"), (tmp_path, tmp_path / "nowhere")) is None
