@@ -135,6 +135,7 @@ def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules
         ignore=inbox.ignore,
         sidecar_required=inbox.sidecar == "required",
         settle_seconds=inbox.settle_seconds,
+        unsure_seconds=inbox.unsure_seconds,
         rescan_seconds=inbox.rescan_seconds,
         detect=inbox.detect,
         priority=inbox.priority,

@@ -19,8 +19,9 @@ from clipspool.intake.pair import Entry, Waits
 from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
 from clipspool.intake.sidecar import BYTES_MAX, Layer, parse, parse_prompt, too_large
 from clipspool.intake.terms import Rules, Unsure
+from clipspool.intake.whole import Wholeness
 from clipspool.job import Problem, Reference, Request
-from clipspool.media.boxes import COPYING, Complete, Incomplete, Unrecognised, completeness
+from clipspool.media.boxes import Complete, Unrecognised
 from clipspool.root import Root
 from clipspool.work import REFERENCE
 
@@ -53,6 +54,8 @@ class Pairing:
     """A `.txt` that holds the prompt."""
     controls: tuple[Rel, ...] = ()
     """Control files that would say that the clip is not whole, were they there."""
+    pause: float = 0.0
+    """Seconds that the clip has stood still at most before it grew on."""
 
     @property
     def stamp(self) -> Stamp:
@@ -115,6 +118,7 @@ class Examination:
         self._inspection = inspection
         self._verdicts: dict[Rel, tuple[Stamp, Wrong | dict[str, Any]]] = {}
         self._unsure: dict[Rel, _Unsure] = {}
+        self._wholeness = Wholeness(rules, root.path)
 
     # --- looking ----------------------------------------------------------------------------------------
 
@@ -188,19 +192,18 @@ class Examination:
         with self._root.open(pairing.clip) as file:
             if _stamp(file.fileno()) != pairing.stamp:
                 raise Changed(pairing.clip)
-            verdict = completeness(file, pairing.stamp[SIZE])
-            due = pairing.since + self._rules.sidecar_wait_seconds
+            verdict = self._wholeness.look(
+                file, pairing.clip, pairing.stamp, pairing.since, pairing.pause, now
+            )
             facts: dict[str, Any] = {}
             problems: list[Problem] = []
             match verdict:  # by the first bytes, whatever the name says
-                case Incomplete(reason):
-                    return Waits(pairing.clip, reason, now >= due, inf if now >= due else due)
+                case Waits():
+                    return verdict
                 case Unrecognised(reason):
                     problems.append(Problem(reason))
                 case Complete("zip"):
                     problems.append(Problem("it is a ZIP archive, not a video"))
-                case Complete(doubt=doubt) if doubt and now < due:
-                    return Waits(pairing.clip, doubt, look_at=due, goes_on=True)
                 case Complete():
                     try:
                         with self._deaths.apart():  # another process does that, and may take its time
@@ -211,8 +214,6 @@ class Examination:
                     assert_never(verdict)
             if _stamp(file.fileno()) != pairing.stamp:
                 raise Changed(pairing.clip)
-            if not problems and now < due and (doubt := _hole_in(file.fileno(), pairing.stamp[SIZE])):
-                return Waits(pairing.clip, doubt, look_at=due, goes_on=True)
         answer = Wrong(tuple(problems)) if problems else facts
         self._verdicts[pairing.clip] = (pairing.stamp, answer)
         return answer
@@ -230,6 +231,7 @@ class Examination:
         """Drop what is remembered of a clip that is gone or taken."""
         self._verdicts.pop(path, None)
         self._unsure.pop(path, None)
+        self._wholeness.forget(path)
 
     def _find_references(
         self, pairing: Pairing, made: Sequence[Draft], problems: list[Problem], now: float
@@ -282,12 +284,3 @@ def _unusable(image: Entry | None) -> str:
 
 def _stamp(descriptor: int) -> Stamp:
     return stamp_of(os.fstat(descriptor))
-
-
-def _hole_in(descriptor: int, size: int) -> str:
-    """Tell of a part that was never written: a copy in several streams fills it later, or it is meant so."""
-    try:
-        hole = os.lseek(descriptor, 0, os.SEEK_HOLE)
-    except OSError:  # not every file system can tell
-        return ""
-    return f"nothing was written yet from byte {hole} on {COPYING}" if hole < size else ""

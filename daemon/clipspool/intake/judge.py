@@ -248,7 +248,8 @@ class Judge:
             None if name is None else join(folder.rel, name) for name in (match.sidecar, match.prompt)
         )
         controls = tuple(join(folder.rel, name) for name in folder.controls(match.clip))
-        pairing = Pairing(path, settled, folder.since(match.clip), sidecar, prompt, controls)
+        since, pause = folder.since(match.clip), folder.pause(match.clip)
+        pairing = Pairing(path, settled, since, sidecar, prompt, controls, pause)
         return self._examination.examine(pairing, chain.layers, now)
 
     def _set_timer(self, group: Group, at: float) -> None:

@@ -300,6 +300,10 @@ class Folder:
         """Since when, in monotonic seconds, a known file stands still."""
         return self._settling.since(name)
 
+    def pause(self, name: str) -> float:
+        """How many seconds a growing file has stood still at most before it grew on."""
+        return self._settling.pause(name)
+
     def waiting_names(self) -> list[str]:
         """Name the files that may have a note: clips and sidecars."""
         return self._groups.judged()

@@ -12,6 +12,7 @@ Stamp = tuple[int, int, int, int, int]
 SIZE = 0
 MTIME_NS = 1
 CTIME_NS = 2
+INODE = 3
 LOOKS = 4
 """How often a file is looked at while it settles, besides when an event says so."""
 
@@ -33,6 +34,7 @@ class Settling:
         self.settle_seconds = settle_seconds
         self._stamps: dict[str, Stamp] = {}
         self._since: dict[str, float] = {}
+        self._pauses: dict[str, float] = {}
         self._unsettled: set[str] = set()
 
     def see_all(self, stamps: dict[str, Stamp], now: float) -> set[str]:
@@ -68,6 +70,11 @@ class Settling:
         return False
 
     def _change(self, name: str, stamp: Stamp, now: float) -> None:
+        before = self._stamps.get(name)
+        if before is not None and before[INODE] == stamp[INODE] and 0 < before[SIZE] < stamp[SIZE]:
+            self._pauses[name] = max(now - self._since[name], self._pauses.get(name, 0.0))
+        elif before is not None and before[SIZE] != stamp[SIZE]:
+            self._pauses.pop(name, None)  # it was begun anew
         self._stamps[name] = stamp
         self._since[name] = now
         self._unsettled.add(name)
@@ -75,6 +82,7 @@ class Settling:
     def _forget(self, name: str) -> None:
         self._stamps.pop(name, None)
         self._since.pop(name, None)
+        self._pauses.pop(name, None)
         self._unsettled.discard(name)
 
     def _has_stood(self, name: str, now: float) -> bool:
@@ -87,6 +95,10 @@ class Settling:
     def since(self, name: str) -> float:
         """Since when a known file has had its present stamp, as first observed."""
         return self._since[name]
+
+    def pause(self, name: str) -> float:
+        """How many seconds passed at most between two growths of a file, as far as they were seen."""
+        return self._pauses.get(name, 0.0)
 
     @property
     def stamps(self) -> Mapping[str, Stamp]:

@@ -41,6 +41,8 @@ class Rules:
     """The identity of the journal that takes on what is accepted."""
     sidecar_wait_seconds: float = 60.0
     """How long a file may wait for another, or to become whole, before its editor gets a note."""
+    unsure_seconds: float = 300.0
+    """How long a clip has to stand still of which nothing says where it ends."""
     optional_wait_seconds: float = 10.0
     """How long a clip waits for a sidecar that is optional."""
     places: Places = AS_THEY_ARE

@@ -1,27 +1,29 @@
-"""Tells from the headers alone which container a file is, and whether all of it is there."""
+"""Tells from headers and indexes alone which container a file is, and whether all of it is there."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Final, Literal
+
+from clipspool.media import ebml
+from clipspool.media.fragments import Fragments, index_end
+from clipspool.media.tables import Box, Movie, read_at, read_movie
 
 Container = Literal["mp4", "mov", "webm", "mkv", "zip"]
 
 BOXES_MAX = 100_000  # a day of one-second fragments; more is not a film but an attack on our patience
-EBML_ELEMENTS_MAX = 64
 OPENING_BYTES = 4096
 SHORTEST_OPENING_BYTES = 12
 ZERO_TAIL_BYTES_MAX = 4 << 20
 ZIP_END_BYTES_MAX = 65_535 + 22  # the end record and the longest comment that may follow it
 
+REACHED_SECONDS = 0.5
+"""So close to the length that it announces a recording has reached it."""
+NO_END = "which does not say where it ends"
 COPYING = "(it is probably still being copied)"
 WHOLE_FILM = frozenset({b"moov", b"mdat"})
 FILM_BOXES = frozenset({b"moov", b"mdat", b"moof", b"mfra"})
 
-EBML_MAGIC = b"\x1a\x45\xdf\xa3"
-EBML_SEGMENT = 0x18538067
-EBML_DOCTYPE = 0x4282
 QUICKTIME_FIRST_BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 MP4_FIRST_BOXES = frozenset({b"ftyp", b"styp", b"sidx", b"moof"})
 
@@ -46,11 +48,13 @@ TEXT_BEGINNINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Every box that the container announces lies within the file."""
+    """All that the container announces lies within the file."""
 
     container: Container
     doubt: str = ""
     """Why something may be on its way all the same, if it may: behind a whole film lies a part of a box."""
+    open_end: str = ""
+    """Why more may come at any time, if it may: nothing in the file says where it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class Unrecognised:
 
 def container(file: BinaryIO) -> Container | None:
     """Name the container that the first bytes announce, whatever the file's name; None for anything else."""
-    return _container_of(_read_at(file, 0, OPENING_BYTES))
+    return _container_of(read_at(file, 0, OPENING_BYTES))
 
 
 def suffix_for(name: Container) -> str:
@@ -78,15 +82,16 @@ def suffix_for(name: Container) -> str:
 
 
 def completeness(file: BinaryIO, size: int) -> Complete | Incomplete | Unrecognised:
-    """Say whether a clip of `size` bytes is whole, reading headers only.
+    """Say whether a clip of `size` bytes is whole, reading headers and indexes only.
 
-    Complete means for MP4 and MOV that `moov` and the media data (`mdat`, or fragments) fit the file, for
-    WebM and Matroska that the Segment does (where its size is known), for a ZIP that its end record is there.
-    A file can pass and still hold damaged pictures: that is for `Decoder.verify`. Moves the file's position.
+    Complete means for MP4 and MOV that `moov` and the media data (`mdat`, or fragments) fit the file and that
+    every sample an index names lies in it; for WebM and Matroska that every element does; for a ZIP that its
+    end record is there. A file can pass and still hold damaged pictures: that is for `Decoder.verify`, and
+    holes and zeros are for `gaps`. Moves the file's position.
     """
     if size == 0:
         return Incomplete("the file is empty")
-    opening = _read_at(file, 0, min(size, OPENING_BYTES))
+    opening = read_at(file, 0, min(size, OPENING_BYTES))
     if not opening.strip(b"\0"):
         return Incomplete(
             "the file begins with nothing but zeros (room was set aside for it, and the copy has not begun)"
@@ -98,7 +103,7 @@ def completeness(file: BinaryIO, size: int) -> Complete | Incomplete | Unrecogni
             return _walk_ebml(file, size, name)
         case "zip":
             return _zip_end(file, size)
-        case None if size < SHORTEST_OPENING_BYTES or opening.startswith(EBML_MAGIC[:size]):
+        case None if size < SHORTEST_OPENING_BYTES or opening.startswith(ebml.MAGIC[:size]):
             return Incomplete(f"the file ends in its header, it has only {size} bytes {COPYING}")
         case None:
             return Unrecognised(_what_it_is_instead(opening))
@@ -112,47 +117,117 @@ def _container_of(opening: bytes) -> Container | None:
         return "mp4"
     if first_box in QUICKTIME_FIRST_BOXES:
         return "mov"
-    if opening.startswith(EBML_MAGIC):
-        return _ebml_doctype(opening)
+    if opening.startswith(ebml.MAGIC):
+        names: dict[str | None, Container] = {"webm": "webm", "matroska": "mkv"}
+        return names.get(ebml.doctype(opening))
     if opening.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    kind: bytes
-    data: int  # where its content begins
-    end: int
+@dataclass(slots=True)
+class Boxes:
+    """The boxes at the top of an MP4 or MOV file, as far as they are whole."""
+
+    seen: set[bytes] = field(default_factory=set)
+    last: Box = field(default_factory=lambda: Box(b"", 0, 0))
+    moov: Box | None = None
+    fragments: list[tuple[int, Box]] = field(default_factory=list)
+    """Where each `moof` begins, and its content."""
+    indexes: list[Box] = field(default_factory=list)
+    """Those (`sidx`) that stand before the first fragment."""
+    ends_in_index: bool = False
+    """Whether `mfra` lies behind the last fragment: a writer that came to its end put it there."""
+    doubt: str = ""
+    wrong: Incomplete | Unrecognised | None = None
+    """What keeps the file from being whole."""
+
+
+def read_boxes(file: BinaryIO, size: int) -> Boxes:
+    """Walk the boxes at the top of a file, up to its end or to what is wrong."""
+    boxes = Boxes()
+    for _ in range(BOXES_MAX):
+        begin = boxes.last.end
+        if begin >= size:
+            return boxes
+        found = _box_at(file, begin, size)
+        if not isinstance(found, Box) or found.end > size:
+            if boxes.seen >= WHOLE_FILM and _is_stray(found, boxes):
+                # players pass over what a recorder or a transfer tool left behind a film, and so do we
+                boxes.doubt = f"what lies behind the film, from byte {begin} on, is not whole {COPYING}"
+            else:
+                boxes.wrong = _cut(found, size) if isinstance(found, Box) else found
+            return boxes
+        boxes.last = found
+        boxes.seen.add(found.kind)
+        match found.kind:
+            case b"moov":
+                boxes.moov = found
+            case b"moof":
+                boxes.fragments.append((begin, found))
+                boxes.ends_in_index = False
+            case b"sidx" if not boxes.fragments:
+                boxes.indexes.append(found)
+            case b"mfra":
+                boxes.ends_in_index = True
+            case _:
+                pass
+    boxes.wrong = Unrecognised(f"it has more than {BOXES_MAX} boxes")
+    return boxes
 
 
 def _walk_boxes(file: BinaryIO, size: int, name: Container) -> Complete | Incomplete | Unrecognised:
-    seen: set[bytes] = set()
-    box, doubt = _Box(b"", 0, 0), ""
-    for _ in range(BOXES_MAX):
-        if box.end >= size:
-            break
-        found = _box_at(file, box.end, size)
-        if not isinstance(found, _Box) or found.end > size:
-            if seen >= WHOLE_FILM and _is_stray(found, seen):
-                doubt = f"what lies behind the film, from byte {box.end} on, is not whole {COPYING}"
-                break  # players pass over what a recorder or a transfer tool left behind a film, and so do we
-            return _cut(found, size) if isinstance(found, _Box) else found
-        box = found
-        seen.add(box.kind)
-    else:
-        return Unrecognised(f"it has more than {BOXES_MAX} boxes")
-    if missing := _missing_boxes(seen):
+    boxes = read_boxes(file, size)
+    if boxes.wrong is not None:
+        return boxes.wrong
+    if missing := _missing_boxes(boxes.seen):
         return Incomplete(missing)
-    if box.kind == b"moof":
+    if boxes.last.kind == b"moof":
         return Incomplete(f"the file ends before the data of its last fragment {COPYING}")
-    if box.kind == b"mdat" and _tail_is_zero(file, box.data, box.end):
+    movie = Movie() if boxes.moov is None else read_movie(file, boxes.moov)
+    if movie.end > size:
+        return Incomplete(
+            f"its index names pictures or sound up to byte {movie.end:,}, and the file has {size:,} {COPYING}"
+        )
+    if boxes.fragments or movie.is_fragmented:
+        return _of_fragments(file, size, name, boxes, movie)
+    # Where no table says whose bytes the last ones are, zeros there may be room that a copy has yet to fill.
+    last = boxes.last
+    if not movie.has_samples and last.kind == b"mdat" and _tail_is_zero(file, last.data, last.end):
         return Incomplete(f"the end of its picture data is nothing but zeros {COPYING}")
-    return Complete(name, doubt)
+    is_open = not (movie.has_samples or last.has_length)
+    return Complete(name, boxes.doubt, f"its media data (`mdat`) has no length, {NO_END}" if is_open else "")
 
 
-def _box_at(file: BinaryIO, position: int, size: int) -> _Box | Incomplete | Unrecognised:
-    header = _read_at(file, position, 16)
+def _of_fragments(
+    file: BinaryIO, size: int, name: Container, boxes: Boxes, movie: Movie
+) -> Complete | Incomplete:
+    fragments = Fragments(movie)
+    for begin, moof in boxes.fragments:
+        fragments.read(file, moof, begin)
+    if fragments.end > size:
+        return Incomplete(
+            f"a fragment names data up to byte {fragments.end:,}, and the file has {size:,} {COPYING}"
+        )
+    if fragments.is_one_missing:
+        return Incomplete("a fragment in the middle is missing: the time jumps, and a number is left out")
+    told = index_end(file, boxes.indexes[0]) if len(boxes.indexes) == 1 else None
+    if told is not None and told > size:
+        return Incomplete(
+            f"its index names fragments up to byte {told:,}, and the file has {size:,} {COPYING}"
+        )
+    if boxes.ends_in_index or told is not None:
+        return Complete(name, boxes.doubt)
+    if (seconds := movie.seconds) is not None:
+        reached = fragments.seconds
+        if reached + REACHED_SECONDS >= seconds:
+            return Complete(name, boxes.doubt)
+        return Incomplete(f"{reached:.1f} s of the {seconds:.1f} s that it announces are there {COPYING}")
+    return Complete(name, boxes.doubt, f"it is a fragmented {name.upper()}, {NO_END}")
+
+
+def _box_at(file: BinaryIO, position: int, size: int) -> Box | Incomplete | Unrecognised:
+    header = read_at(file, position, 16)
     kind, length, header_length = header[4:8], int.from_bytes(header[:4], "big"), 8
     if not header.strip(b"\0"):
         return Incomplete(f"from byte {position} on there are only zeros {COPYING}")
@@ -160,6 +235,7 @@ def _box_at(file: BinaryIO, position: int, size: int) -> _Box | Incomplete | Unr
         return Incomplete(f"the file ends in the middle of a box header {COPYING}")
     if not all(0x20 <= byte < 0x7F or byte == 0xA9 for byte in kind):  # noqa: PLR2004  ASCII, and Apple's (c)
         return Unrecognised(f"at byte {position} there is no box of an MP4 or MOV file: it is damaged")
+    has_length = length != 0
     quoted = f"`{kind.decode('latin-1')}`"
     if length == 1:
         if len(header) < 16:  # noqa: PLR2004  and its long length
@@ -171,17 +247,17 @@ def _box_at(file: BinaryIO, position: int, size: int) -> _Box | Incomplete | Unr
         return Unrecognised(
             f"its {quoted} box says it is {length} bytes long, which cannot be: it is damaged"
         )
-    return _Box(kind, position + header_length, position + length)
+    return Box(kind, position + header_length, position + length, has_length)
 
 
-def _is_stray(found: _Box | Incomplete | Unrecognised, seen: set[bytes]) -> bool:
+def _is_stray(found: Box | Incomplete | Unrecognised, boxes: Boxes) -> bool:
     """Tell what may lie behind a whole film from a part of it; behind a fragment another may be to come."""
-    if isinstance(found, _Box):
+    if isinstance(found, Box):
         return found.kind not in FILM_BOXES
-    return b"moof" not in seen
+    return not boxes.fragments or boxes.ends_in_index
 
 
-def _cut(box: _Box, size: int) -> Incomplete:
+def _cut(box: Box, size: int) -> Incomplete:
     return Incomplete(f"{box.end - size:,} bytes are missing at the end of the file {COPYING}")
 
 
@@ -201,80 +277,27 @@ def _tail_is_zero(file: BinaryIO, start: int, end: int) -> bool:
     step = 16
     while end > stop:
         begin = max(stop, end - step)
-        if _read_at(file, begin, end - begin).strip(b"\0"):
+        if read_at(file, begin, end - begin).strip(b"\0"):
             return False
         end, step = begin, 1 << 16
     return True
 
 
 def _walk_ebml(file: BinaryIO, size: int, name: Container) -> Complete | Incomplete | Unrecognised:
-    position = 0
-    for _ in range(EBML_ELEMENTS_MAX):
-        header = _read_at(file, position, 12)
-        identity, identity_length = _ebml_number(header, keep_marker=True)
-        length, length_length = _ebml_number(header[identity_length:], keep_marker=False)
-        if identity is None or length_length == 0:
-            if position + 12 > size:
-                return Incomplete(f"the file ends before its Segment begins {COPYING}")
-            return Unrecognised(
-                f"what stands at byte {position} is not an element of a Matroska or WebM file"
-            )
-        start = position + identity_length + length_length
-        if length is None:
-            return Complete(name)  # a live recording says no size: its end is wherever the file ends
-        if start + length > size:
-            return Incomplete(f"the file ends {start + length - size} bytes before it should {COPYING}")
-        if identity == EBML_SEGMENT:
-            return (
-                Complete(name)
-                if length
-                else Incomplete("its Segment is empty (it is probably still being written)")
-            )
-        position = start + length
-    return Unrecognised(f"no Segment among its first {EBML_ELEMENTS_MAX} elements")
-
-
-def _ebml_number(data: bytes, *, keep_marker: bool) -> tuple[int | None, int]:
-    """Read a variable-length number: (value, bytes taken); (None, n) for "unknown", (None, 0) for none."""
-    if not data or data[0] == 0:
-        return None, 0
-    length = 9 - data[0].bit_length()
-    if len(data) < length or (keep_marker and length > 4):  # noqa: PLR2004
-        return None, 0
-    number = int.from_bytes(data[:length], "big")
-    if keep_marker:
-        return number, length
-    mask = (1 << (7 * length)) - 1
-    return (None if number & mask == mask else number & mask), length
-
-
-def _ebml_doctype(opening: bytes) -> Container | None:
-    """Find the DocType within the EBML header; Matroska where it is not said, as the standard has it."""
-    header_length, taken = _ebml_number(opening[4:], keep_marker=False)
-    if header_length is None:
-        return None
-    position, end = 4 + taken, min(len(opening), 4 + taken + header_length)
-    while position < end:
-        identity, identity_length = _ebml_number(opening[position:end], keep_marker=True)
-        length, length_length = _ebml_number(opening[position + identity_length : end], keep_marker=False)
-        if identity is None or length is None:
-            return None
-        position += identity_length + length_length
-        if identity == EBML_DOCTYPE:
-            match opening[position : position + length].rstrip(b"\0"):
-                case b"webm":
-                    return "webm"
-                case b"matroska":
-                    return "mkv"
-                case _:
-                    return None
-        position += length
-    return "mkv"
+    found = ebml.Walk(file, size)
+    if found.damage:
+        return Unrecognised(found.damage)
+    if found.missing:
+        return Incomplete(f"{found.missing} {COPYING}")
+    what = "WebM" if name == "webm" else "Matroska"
+    return Complete(
+        name, open_end="" if found.is_end_told else f"it is a {what} file without a length, {NO_END}"
+    )
 
 
 def _zip_end(file: BinaryIO, size: int) -> Complete | Incomplete:
     begin = max(0, size - ZIP_END_BYTES_MAX)
-    if b"PK\x05\x06" in _read_at(file, begin, size - begin):
+    if b"PK\x05\x06" in read_at(file, begin, size - begin):
         return Complete("zip")
     return Incomplete(f"the archive has no end record {COPYING}")
 
@@ -294,15 +317,3 @@ def _what_it_is_instead(opening: bytes) -> str:
     if all(byte >= 0x20 or byte in b"\t\r\n" for byte in opening[:512]):  # noqa: PLR2004  no control bytes
         return "it is a text file, not a video"
     return f"its first bytes are not those of a video that clipspool knows; {TAKES}"
-
-
-def _read_at(file: BinaryIO, position: int, count: int) -> bytes:
-    """Read up to `count` bytes; an unbuffered file may give them in parts."""
-    file.seek(position, os.SEEK_SET)
-    data = file.read(count) or b""
-    while 0 < len(data) < count:
-        more = file.read(count - len(data))
-        if not more:
-            break
-        data += more
-    return data

@@ -207,6 +207,7 @@ class InboxSettings(Part):
     sidecar: Literal["required", "optional"] = "required"
     detect: Literal["auto", "events", "rescan"] = "auto"
     settle_seconds: Seconds = 3.0
+    unsure_seconds: Seconds = 300.0
     rescan_seconds: Seconds = 30.0
     hold_seconds: Annotated[float, Field(ge=0, le=YEAR_SECONDS, allow_inf_nan=False), Number] = 0.0
     result_name: Annotated[str, AfterValidator(_result_name)] = "{stem}{variant}"

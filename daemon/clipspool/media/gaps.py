@@ -1,0 +1,239 @@
+"""Finds parts of a clip that were never written: holes, and zeros where a coder puts none.
+
+Silence is nothing but zeros in PCM, and so is black where nothing compresses pictures; a file system that
+compresses makes holes of both. So it counts whose bytes are missing: the tables say where each picture lies.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import islice
+from typing import BinaryIO, Final
+
+from clipspool.media import ebml
+from clipspool.media.boxes import Container, read_boxes
+from clipspool.media.fragments import Fragments
+from clipspool.media.tables import Movie, read_at, read_movie
+
+HOLES_MAX = 1000
+SPANS_MAX = 300_000
+"""Pictures that are compared with holes; in a longer film any hole counts as lying in pictures."""
+PROBES_MAX = 20_000
+PROBE_SECONDS = 1.5
+"""Looking for zeros ends after this on a slow disk; the places are spread evenly by then."""
+_PHASES = 16
+_BEGINNING_BYTES = 256
+_SHORTEST_BYTES = 16
+_STEP_BYTES = 64 << 10
+_RUN_BYTES = 16 << 10
+
+Span = tuple[int, int]
+
+
+class _Zeros(Enum):
+    """Where a codec may put many zero bytes."""
+
+    NOWHERE = auto()
+    PADDING = auto()
+    """Behind a picture, to give each the same size; never at its beginning."""
+    ANYWHERE = auto()
+
+
+_NO_ZEROS: Final = frozenset(
+    {
+        *("avc1", "avc2", "avc3", "avc4", "hvc1", "hev1", "dvh1", "dvhe", "dva1", "dvav", "mp4v", "encv"),
+        *(
+            "vp08",
+            "vp09",
+            "av01",
+            "jpeg",
+            "mjpa",
+            "mjpb",
+            "mjpg",
+            "apch",
+            "apcn",
+            "apcs",
+            "apco",
+            "ap4h",
+            "ap4x",
+        ),
+        *("V_MPEG4/ISO/AVC", "V_MPEGH/ISO/HEVC", "V_VP8", "V_VP9", "V_AV1", "V_PRORES", "V_MJPEG"),
+    }
+)
+_ALL_ZEROS: Final = frozenset(
+    {
+        *("raw ", "NONE", "\0\0\0\0", "r210", "r10k", "R10k", "AVrp", "avrp", "v210", "v216", "v308", "v408"),
+        *(
+            "v410",
+            "AYUV",
+            "ayuv",
+            "yuv4",
+            "2vuy",
+            "2Vuy",
+            "yuvs",
+            "yuv2",
+            "YUY2",
+            "UYVY",
+            "b16g",
+            "b48r",
+            "b64a",
+        ),
+        *("RGBA", "ABGR", "BGGR", "V_UNCOMPRESSED", "V_MS/VFW/FOURCC", "V_QUICKTIME"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A part that may never have been written."""
+
+    reason: str
+    is_certain: bool
+    """Whether it cannot be meant so."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """One track's samples."""
+
+    zeros: _Zeros
+    spans: Callable[[], Iterator[Span]]
+
+
+def holes_in(descriptor: int, size: int) -> tuple[Span, ...]:
+    """Give begin and end of the parts for which the file system holds no data; none where it cannot tell.
+
+    To be asked before anything reads the file: on ext4, room that was set aside looks like data once read.
+    """
+    holes: list[Span] = []
+    end = 0
+    try:
+        while end < size and len(holes) < HOLES_MAX:
+            begin = os.lseek(descriptor, end, os.SEEK_HOLE)
+            if begin >= size:
+                break
+            try:
+                end = os.lseek(descriptor, begin, os.SEEK_DATA)
+            except OSError:  # ENXIO: no data behind it
+                end = size
+            holes.append((begin, end))
+    except OSError:
+        return ()
+    return tuple(holes)
+
+
+def gap_in(file: BinaryIO, size: int, name: Container, holes: Sequence[Span]) -> Gap | None:
+    """Look for a missing part of a clip whose boxes are all there; None where none was found."""
+    lanes, vital = _lanes(file, size, name)
+    doubt: Gap | None = None
+    for begin, end in holes:
+        found = _judge_hole(begin, end, lanes, vital)
+        if found is not None and found.is_certain:
+            return found
+        doubt = doubt or found
+    for lane in lanes:
+        if lane.zeros is not _Zeros.ANYWHERE and (position := _zeros_in(file, lane)) is not None:
+            return Gap(
+                f"its pictures are nothing but zeros from byte {position:,} on: that part was not copied yet",
+                True,
+            )
+    return doubt
+
+
+def _judge_hole(begin: int, end: int, lanes: Sequence[_Lane], vital: Sequence[Span]) -> Gap | None:
+    what = f"of its bytes {begin:,} to {end:,} nothing was ever written"
+    certain = Gap(f"{what}: the copy or download has not come to its end", is_certain=True)
+    if any(begin < at + length and at < end for at, length in vital):
+        return certain
+    found: Gap | None = None if lanes else certain
+    for lane in lanes:
+        spans = sorted(islice(lane.spans(), SPANS_MAX + 1))
+        if len(spans) > SPANS_MAX:
+            return certain
+        first = max(bisect_right(spans, (begin, 0)) - 1, 0)
+        for at, length in islice(spans, first, None):
+            if at >= end:
+                break
+            if at + length <= begin:
+                continue
+            if lane.zeros is _Zeros.NOWHERE or (
+                lane.zeros is _Zeros.PADDING and begin <= at and end >= at + min(length, _BEGINNING_BYTES)
+            ):
+                return certain
+            found = Gap(f"{what}; that may be silence or black, or a copy that is not done", is_certain=False)
+    return found
+
+
+def _zeros_in(file: BinaryIO, lane: _Lane) -> int | None:
+    """Look at the beginnings of pictures, and into large ones; give where there are only zeros."""
+    number = sum(1 for _ in _places(lane))
+    places = list(islice(_places(lane), 0, None, number // PROBES_MAX + 1))
+    until = time.monotonic() + PROBE_SECONDS
+    for phase in range(_PHASES):
+        for position, length in places[phase::_PHASES]:
+            if not read_at(file, position, min(length, _SHORTEST_BYTES)).strip(b"\0") and _is_zero(
+                file, position, length
+            ):
+                return position
+            if time.monotonic() > until:
+                return None
+    return None
+
+
+def _places(lane: _Lane) -> Iterator[Span]:
+    """Give where zeros tell of a missing part, and how many there have to be."""
+    for at, length in lane.spans():
+        if length < _SHORTEST_BYTES:
+            continue
+        yield at, min(length, _BEGINNING_BYTES)
+        if lane.zeros is _Zeros.NOWHERE:
+            for inner in range(at + _STEP_BYTES, at + length - _RUN_BYTES, _STEP_BYTES):
+                yield inner, _RUN_BYTES
+
+
+def _is_zero(file: BinaryIO, position: int, length: int) -> bool:
+    data = read_at(file, position, length)
+    return len(data) == length and not data.strip(b"\0")
+
+
+def _lanes(file: BinaryIO, size: int, name: Container) -> tuple[list[_Lane], list[Span]]:
+    """Give the tracks of pictures and sound, and the parts that hold no sample and must be there."""
+    if name in {"webm", "mkv"}:
+        walk = ebml.Walk(file, size)
+        return [
+            _Lane(_zeros_of(stream.codec, stream.kind == ebml.VIDEO), stream.spans.__iter__)
+            for stream in walk.streams.values()
+            if stream.kind in {ebml.VIDEO, ebml.SOUND}
+        ], []
+    boxes = read_boxes(file, size)
+    if boxes.moov is None:
+        return [], []
+    movie = read_movie(file, boxes.moov)
+    fragments = Fragments(movie)
+    for begin, moof in boxes.fragments:
+        fragments.read(file, moof, begin, SPANS_MAX)
+    vital = [(boxes.moov.data, boxes.moov.end - boxes.moov.data)]
+    vital += [(moof.data, moof.end - moof.data) for _, moof in boxes.fragments]
+    return list(_lanes_of(movie, fragments)), vital
+
+
+def _lanes_of(movie: Movie, fragments: Fragments) -> Iterator[_Lane]:
+    for track in movie.tracks:
+        is_video = track.handler == b"vide"
+        if not track.is_here or not (is_video or track.handler == b"soun"):
+            continue
+        zeros = _zeros_of(track.codec.decode("latin-1"), is_video)
+        yield _Lane(zeros, track.spans if is_video else track.chunk_spans)
+        if kept := fragments.spans.get(track.id):
+            yield _Lane(zeros, kept.__iter__)
+
+
+def _zeros_of(codec: str, is_video: bool) -> _Zeros:
+    if not is_video or codec in _ALL_ZEROS:
+        return _Zeros.ANYWHERE
+    return _Zeros.NOWHERE if codec in _NO_ZEROS else _Zeros.PADDING

@@ -1,0 +1,286 @@
+"""Reads the sample tables of an MP4 or MOV file: where each track's samples lie, without reading a sample."""
+
+from __future__ import annotations
+
+import os
+import sys
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import BinaryIO
+
+MOOV_BYTES_MAX = 32 << 20
+TABLE_BYTES_MAX = 4 << 20
+"""Of one table: a million samples, four hours of pictures. A larger one is not read, for its memory."""
+CHILDREN_MAX = 4096
+"""Boxes within one box."""
+TRACKS_MAX = 64
+_UNKNOWN_DURATIONS = frozenset({0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF})
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box as its header announces it: its content may reach beyond the file."""
+
+    kind: bytes
+    data: int
+    """Where its content begins."""
+    end: int
+    has_length: bool = True
+    """False where it reaches to the end of the file, wherever that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What a track's tables say: its chunks, and the size of each sample in them."""
+
+    id: int = 0
+    handler: bytes = b""
+    """`vide`, `soun`, or another."""
+    codec: bytes = b""
+    timescale: int = 1
+    is_here: bool = True
+    """Whether its samples lie in this file; a reference movie names others."""
+    chunks: array[int] = field(default_factory=lambda: array("Q"))
+    """Where each chunk begins."""
+    counts: array[int] = field(default_factory=lambda: array("I"))
+    """How many samples each chunk holds."""
+    sizes: array[int] = field(default_factory=lambda: array("I"))
+    """Of each sample; empty where all have the same."""
+    size: int = 0
+    """Of every sample, where all have the same."""
+    default_duration: int = 0
+    default_size: int = 0
+    """What a fragment takes that does not say how long or large its samples are."""
+
+    @property
+    def end(self) -> int:
+        """Where the last of its bytes lies, plus one; 0 where it has none."""
+        return max((begin + length for begin, length in self.chunk_spans()), default=0)
+
+    def chunk_spans(self) -> Iterator[tuple[int, int]]:
+        """Give offset and length of each chunk; 1 where its samples have no size that can be told."""
+        # QuickTime counts compressed sound by the sample: then 1 is no size, and only a begin is known.
+        size = self.size if self.size > 1 or self.handler != b"soun" else 0
+        ends = list(accumulate(self.sizes, initial=0))
+        first = 0
+        for begin, count in zip(self.chunks, self.counts, strict=False):
+            upto = min(first + count, len(self.sizes))
+            length = ends[upto] - ends[first] if self.sizes else count * size
+            if count and (length or not self.sizes):
+                yield begin, max(length, 1)
+            first = upto
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Give offset and size of each sample, or of each chunk where all samples have one size."""
+        first = 0
+        for begin, count in zip(self.chunks, self.counts, strict=False):
+            if not self.sizes:
+                yield begin, count * self.size
+                continue
+            position = begin
+            for size in self.sizes[first : first + count]:
+                yield position, size
+                position += size
+            first += count
+
+
+@dataclass(frozen=True, slots=True)
+class Movie:
+    """What `moov` says of the whole."""
+
+    tracks: tuple[Track, ...] = ()
+    is_fragmented: bool = False
+    """Whether fragments may follow (`mvex`)."""
+    timescale: int = 1
+    duration: int = 0
+    """In units of the timescale; 0 where it does not say."""
+    fragments_duration: int = 0
+    """Of all fragments together, where `mehd` says it."""
+
+    @property
+    def end(self) -> int:
+        """Where the last sample ends that an index names; 0 where it names none."""
+        return max((track.end for track in self.tracks if track.is_here), default=0)
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether any table names a sample."""
+        return any(track.chunks for track in self.tracks)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the fragments announce to be; None where nothing says so."""
+        told = self.fragments_duration or (0 if self.has_samples else self.duration)
+        return told / self.timescale if told and self.timescale else None
+
+
+def children(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
+    """Give the boxes between two positions, up to the first that is none."""
+    for _ in range(CHILDREN_MAX):
+        header = read_at(file, start, 16)
+        if end - start < 8 or len(header) < 8:  # noqa: PLR2004  a box's length and type
+            return
+        length, kind, header_length = int.from_bytes(header[:4], "big"), header[4:8], 8
+        if length == 1 and len(header) == 16:  # noqa: PLR2004  and its long length
+            length, header_length = int.from_bytes(header[8:16], "big"), 16
+        elif length == 0:
+            length = end - start
+        if length < header_length or start + length > end:
+            return
+        yield Box(kind, start + header_length, start + length)
+        start += length
+
+
+def read_movie(file: BinaryIO, moov: Box) -> Movie:
+    """Read what `moov` says; what it does not say, or says in a way that cannot be, is left out."""
+    timescale, duration, fragments_duration, is_fragmented = 1, 0, 0, False
+    if moov.end - moov.data > MOOV_BYTES_MAX:
+        return Movie()
+    tracks: list[Track] = []
+    defaults: dict[int, tuple[int, int]] = {}
+    for box in children(file, moov.data, moov.end):
+        if box.kind == b"mvhd":
+            timescale, duration = _times(read_at(file, box.data, 32))
+        elif box.kind == b"trak" and len(tracks) < TRACKS_MAX:
+            tracks.append(_track(file, box))
+        elif box.kind == b"mvex":
+            is_fragmented = True
+            for part in children(file, box.data, box.end):
+                body = read_at(file, part.data, 24)
+                if part.kind == b"mehd":
+                    fragments_duration = _known(_number(body, 4, 8 if body[:1] == b"\1" else 4))
+                elif part.kind == b"trex":
+                    defaults[_number(body, 4)] = (_number(body, 12), _number(body, 16))
+    none = (0, 0)
+    completed = tuple(
+        replace(
+            track,
+            default_duration=defaults.get(track.id, none)[0],
+            default_size=defaults.get(track.id, none)[1],
+        )
+        for track in tracks
+    )
+    return Movie(completed, is_fragmented, timescale, duration, fragments_duration)
+
+
+def _track(file: BinaryIO, trak: Box) -> Track:
+    found: dict[bytes, Box] = {}
+    for path in (
+        (),
+        (b"mdia",),
+        (b"mdia", b"minf"),
+        (b"mdia", b"minf", b"dinf"),
+        (b"mdia", b"minf", b"stbl"),
+    ):
+        within = found.get(path[-1]) if path else trak
+        for box in children(file, within.data, within.end) if within is not None else ():
+            found.setdefault(box.kind, box)
+    head = _head(file, found.get(b"tkhd"), 24)
+    handler = _head(file, found.get(b"hdlr"), 12)[8:12]
+    codec = _head(file, found.get(b"stsd"), 16)[12:16]
+    timescale, _ = _times(_head(file, found.get(b"mdhd"), 32))
+    chunks = _table(file, found.get(b"stco"), "I", 4, 4) or _table(file, found.get(b"co64"), "Q", 8, 4)
+    size, sizes, count = _sizes(file, found)
+    return Track(
+        id=_number(head, 20 if head[:1] == b"\1" else 12),
+        handler=handler,
+        codec=codec,
+        timescale=max(timescale, 1),
+        is_here=_is_here(file, found.get(b"dref")),
+        chunks=array("Q", chunks),
+        counts=_counts(_table(file, found.get(b"stsc"), "I", 4, 4, fields=3), len(chunks), count),
+        sizes=sizes,
+        size=size,
+    )
+
+
+def _sizes(file: BinaryIO, found: dict[bytes, Box]) -> tuple[int, array[int], int]:
+    """Give the size that all samples have, or the size of each; and how many there are."""
+    if box := found.get(b"stsz"):
+        head = _head(file, box, 12)
+        size, count = _number(head, 4), _number(head, 8)
+        return (size, array("I"), count) if size else (0, _table(file, box, "I", 4, 8), count)
+    if box := found.get(b"stz2"):
+        head = _head(file, box, 12)
+        bits, count = _number(head, 7, 1), _number(head, 8)
+        data = read_at(file, box.data + 12, min(count * bits // 8 + 1, TABLE_BYTES_MAX, box.end - box.data))
+        if bits == 16:  # noqa: PLR2004
+            wide = array("H", data[: len(data) // 2 * 2])
+            _to_native(wide)
+            return 0, array("I", wide[:count]), count
+        if bits == 8:  # noqa: PLR2004
+            return 0, array("I", data[:count]), count
+        return 0, array("I", [half for byte in data for half in (byte >> 4, byte & 15)][:count]), count
+    return 0, array("I"), 0
+
+
+def _counts(runs: array[int], chunks: int, samples: int) -> array[int]:
+    """Spread the runs of `stsc` (first chunk, samples a chunk, description) over all chunks."""
+    counts = array("I")
+    for index in range(0, len(runs) - 2, 3):
+        upto = runs[index + 3] - 1 if index + 3 < len(runs) else chunks
+        missing = min(upto, chunks) - len(counts)
+        if missing > 0 and runs[index] - 1 <= len(counts):
+            counts.extend(array("I", [min(runs[index + 1], samples)]) * missing)
+    return counts
+
+
+def _table(file: BinaryIO, box: Box | None, kind: str, width: int, skip: int, fields: int = 1) -> array[int]:
+    """Read a table: a count after `skip` bytes, then as many rows of `fields`; empty if too large."""
+    table = array(kind)
+    if box is None:
+        return table
+    count = _number(read_at(file, box.data, skip + 4), skip)
+    length = min(count * width * fields, max(box.end - box.data - skip - 4, 0))
+    if length > TABLE_BYTES_MAX:
+        return table
+    data = read_at(file, box.data + skip + 4, length)
+    table.frombytes(data[: len(data) // width * width])
+    _to_native(table)
+    return table
+
+
+def _to_native(table: array[int]) -> None:
+    if sys.byteorder == "little":
+        table.byteswap()
+
+
+def _is_here(file: BinaryIO, dref: Box | None) -> bool:
+    """Say whether all data references mean this very file: flag 1 of each."""
+    if dref is None:
+        return True
+    entries = list(children(file, dref.data + 8, dref.end))
+    return all(read_at(file, entry.data, 4)[3:4] == b"\1" for entry in entries)
+
+
+def _times(body: bytes) -> tuple[int, int]:
+    """Give timescale and duration of `mvhd` or `mdhd`; 0 for a duration that is not known."""
+    if body[:1] == b"\1":
+        return _number(body, 20), _known(_number(body, 24, 8))
+    return _number(body, 12), _known(_number(body, 16))
+
+
+def _known(duration: int) -> int:
+    return 0 if duration in _UNKNOWN_DURATIONS else duration
+
+
+def _head(file: BinaryIO, box: Box | None, count: int) -> bytes:
+    return b"" if box is None else read_at(file, box.data, min(count, box.end - box.data))
+
+
+def _number(data: bytes, at: int, width: int = 4) -> int:
+    return int.from_bytes(data[at : at + width], "big")
+
+
+def read_at(file: BinaryIO, position: int, count: int) -> bytes:
+    """Read up to `count` bytes; an unbuffered file may give them in parts."""
+    file.seek(position, os.SEEK_SET)
+    data = file.read(count) or b""
+    while 0 < len(data) < count:
+        more = file.read(count - len(data))
+        if not more:
+            break
+        data += more
+    return data
