@@ -5,7 +5,7 @@ import struct
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipspool.media.boxes import Complete, Incomplete, Unrecognised, completeness
@@ -260,6 +260,7 @@ SEEDS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=12))
 def test_no_change_of_bytes_makes_it_fail_or_take_long(data, changes):
     altered = bytearray(data)
@@ -273,6 +274,7 @@ def test_no_change_of_bytes_makes_it_fail_or_take_long(data, changes):
     assert time.monotonic() - begun < 5
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SEEDS), st.data())
 def test_a_film_cut_anywhere_is_never_taken_for_whole_at_once(data, draw):
     cut = draw.draw(st.integers(0, len(data) - 1))
