@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from io import FileIO
 from typing import Any
 
 from clipspool.failpoint import reach
@@ -27,9 +26,7 @@ from clipspool.files import (
     temporary_name,
     unlink,
 )
-
-Create = Callable[[str, int], FileIO]
-"""Makes a new file in an open folder, for writing."""
+from clipspool.rights import Create, dress, keep
 
 
 class Unsteady(OSError):
@@ -44,42 +41,8 @@ def idle() -> None:
     """Do nothing: what a copy calls after each megabyte where nobody waits for a sign of life."""
 
 
-def move(name: str, folder: int, to_name: str, to_folder: int, create: Create) -> None:
-    """Move a file that nobody else moves; it keeps its date, owner and mode, as far as they may be kept.
-
-    Cut anywhere, the file is whole under one of the two names or under both. Raises FileExistsError, and
-    Refused where neither a rename nor a copy works.
-    """
-    _rename_or_copy(name, folder, to_name, to_folder, create, keeps_rights=True)
-
-
-def publish(name: str, folder: int, to_name: str, to_folder: int, create: Create) -> None:
-    """Move a file of ours to where others look; raises as `move`."""
-    _rename_or_copy(name, folder, to_name, to_folder, create, keeps_rights=False)
-
-
-def _rename_or_copy(
-    name: str, folder: int, to_name: str, to_folder: int, create: Create, *, keeps_rights: bool
-) -> None:
-    try:
-        rename_new(name, folder, to_name, to_folder)
-    except FileExistsError:
-        raise
-    except OSError as refused:
-        if not lies(name, folder):
-            raise
-        try:
-            copy(name, folder, to_name, to_folder, create, How(is_moved=True, keeps_rights=keeps_rights))
-        except FileExistsError:
-            raise
-        except OSError as also:
-            raise both(refused, "rename", also, "copy") from also
-
-
-def both(first: OSError, by: str, second: OSError, and_by: str) -> OSError:
-    """Tell of two calls that failed, as one error with the second's number."""
-    text = f"{by}: {first.strerror or first}; {and_by}: {second.strerror or second}"
-    return (Unsteady if isinstance(second, Unsteady) else Refused)(second.errno, text)
+def _no_trace(_inode: int) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +55,58 @@ class How:
     """The copy gets date, owner and mode of the first, as far as it may, instead of a new file's."""
     is_alone: bool = False
     """Nobody else can have the new name, so a plain rename gives it."""
+    trace: Callable[[int], object] = _no_trace
+    """Called with the copy's inode right before it gets its name."""
     beat: Callable[[], object] = idle
     """Called after each megabyte."""
+
+
+def move(
+    name: str,
+    folder: int,
+    to_name: str,
+    to_folder: int,
+    create: Create,
+    trace: Callable[[int], object] = _no_trace,
+) -> None:
+    """Move a file that nobody else moves; it keeps its date, owner and mode, as far as they may be kept.
+
+    Cut anywhere, the file is whole under one of the two names or under both; `trace` is told the inode of a
+    copy before it gets its name. Raises FileExistsError, and Refused where neither a rename nor a copy works.
+    """
+    try:
+        rename_new(name, folder, to_name, to_folder)
+    except OSError as refused:
+        how = How(is_moved=True, keeps_rights=True, trace=trace)
+        _copy_instead(name, folder, to_name, to_folder, create, how, refused)
+
+
+def publish(name: str, folder: int, to_name: str, to_folder: int, create: Create) -> None:
+    """Move a file of ours to where others look, with the rights of a file made there; raises as `move`."""
+    try:
+        dress(name, folder, to_folder, create)
+        rename_new(name, folder, to_name, to_folder)
+    except OSError as refused:
+        _copy_instead(name, folder, to_name, to_folder, create, How(is_moved=True), refused)
+
+
+def _copy_instead(
+    name: str, folder: int, to_name: str, to_folder: int, create: Create, how: How, refused: OSError
+) -> None:
+    if isinstance(refused, FileExistsError) or not lies(name, folder):
+        raise refused
+    try:
+        copy(name, folder, to_name, to_folder, create, how)
+    except FileExistsError:
+        raise
+    except OSError as also:
+        raise both(refused, "rename", also, "copy") from also
+
+
+def both(first: OSError, by: str, second: OSError, and_by: str) -> OSError:
+    """Tell of two calls that failed, as one error with the second's number."""
+    text = f"{by}: {first.strerror or first}; {and_by}: {second.strerror or second}"
+    return (Unsteady if isinstance(second, Unsteady) else Refused)(second.errno, text)
 
 
 def copy(name: str, folder: int, to_name: str, to_folder: int, create: Create, how: How | None = None) -> str:
@@ -109,11 +122,13 @@ def copy(name: str, folder: int, to_name: str, to_folder: int, create: Create, h
             with create(temporary, to_folder) as target:
                 digest = copy_bytes(source, target, how.beat)
                 if how.keeps_rights:
-                    _keep(before, target.fileno())
+                    keep(source.fileno(), target.fileno())
+                inode = os.fstat(target.fileno()).st_ino
                 sync_and_close(target)
             _compare(temporary, to_folder, digest, name)
             if how.is_moved:
                 _expect(before, os.fstat(source.fileno()))
+            how.trace(inode)
             (take if how.is_alone else rename_new)(temporary, to_folder, to_name, to_folder)
         except BaseException:
             with suppress(OSError):
@@ -143,13 +158,3 @@ def _expect(before: os.stat_result, now: os.stat_result) -> None:
 
     if stamp(before) != stamp(now):
         raise Unsteady(errno.EBUSY, "it changed while it was copied")
-
-
-def _keep(before: os.stat_result, fd: int) -> None:
-    """Give a copy the date, owner and mode of its original, as far as they may be given there."""
-    with suppress(OSError):
-        os.fchown(fd, before.st_uid, before.st_gid)
-    with suppress(OSError):
-        os.fchmod(fd, before.st_mode & 0o777)
-    with suppress(OSError, OverflowError):
-        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -26,6 +26,7 @@ from clipspool.files import (
     FOLDER_FLAGS,
     NEW_FLAGS,
     OURS,
+    NotRegular,
     Rel,
     is_temporary,
     join,
@@ -47,6 +48,7 @@ from clipspool.files import (
 
 _NOT_YET = -1
 _TEMPORARY_SECONDS = 3600.0
+_TRACE_BYTES_MAX = 8192
 
 
 @contextmanager
@@ -57,6 +59,23 @@ def _where_modes_are_kept() -> Iterator[None]:
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.ENOSYS, errno.ENOTSUP}:
             raise
+
+
+@contextmanager
+def _refusals(rel: Rel, to: Root, to_rel: Rel) -> Iterator[None]:
+    """Say of a move that no way works for what was to go where."""
+    try:
+        yield
+    except moves.Refused as error:
+        where = to.path / parent(to_rel)
+        text = (
+            f"{rel} cannot be moved into {where} ({error.strerror}); look at that folder's rights and mount"
+        )
+        raise moves.Refused(error.errno, text) from error
+
+
+def _traced(inode: int, to_inode: int, rel: Rel, to_rel: Rel) -> bytes:
+    return f"{inode} {to_inode}\n{rel}\n{to_rel}\n".encode(errors="surrogateescape")
 
 
 class Unavailable(OSError):
@@ -257,8 +276,9 @@ class Root:
         try:
             if is_new and self._folder_mode is not None:
                 with _where_modes_are_kept():
-                    # By the descriptor: the name may be a link of somebody's by now.
-                    os.fchmod(fd, self._folder_mode)
+                    # By the descriptor: the name may be a link of somebody's by now. What makes files in it
+                    # get its group is the folder's around it to say.
+                    os.fchmod(fd, self._folder_mode | os.fstat(fd).st_mode & stat.S_ISGID)
             sync_folder(folder)
         except BaseException:
             os.close(fd)
@@ -382,31 +402,53 @@ class Root:
         with self.appending(rel) as file:
             write_all(file, data)
 
-    def move(self, rel: Rel, to: Root, to_rel: Rel, *, is_last: bool = True) -> None:
+    def move(
+        self, rel: Rel, to: Root, to_rel: Rel, *, is_last: bool = True, trace: Rel | None = None
+    ) -> None:
         """Move a file of ours, durably, without ever replacing one: renamed, or copied and removed.
 
         The target's folder is synced: a file system that keeps a journal has both ends of a rename or none.
-        Not `is_last`: the move that follows into the same folder does it. Raises FileExistsError when the
-        name is taken.
+        Not `is_last`: the move that follows into the same folder does it. `trace` names a file of ours that
+        tells of a copy until its original is gone, so that `finish_move` knows both again. Raises
+        FileExistsError when the name is taken, and Refused.
         """
-        with self.folder(parent(rel)) as source, to.folder(parent(to_rel), make=True) as target:
-            moves.move(name_of(rel), source, name_of(to_rel), target, to.create_in)
+        is_left = False
+
+        def leave_trace(inode: int) -> None:
+            nonlocal is_left
+            if trace is not None:
+                self.replace(trace, _traced(self.stat(rel).st_ino, inode, rel, to_rel))
+                is_left = True
+
+        with (
+            _refusals(rel, to, to_rel),
+            self.folder(parent(rel)) as source,
+            to.folder(parent(to_rel), make=True) as target,
+        ):
+            moves.move(name_of(rel), source, name_of(to_rel), target, to.create_in, leave_trace)
             if is_last:
                 sync_folder(target)
+        if is_left and trace is not None:
+            self.remove(trace)
 
     def publish(self, rel: Rel, to: Root, to_rel: Rel) -> None:
         """Give a result its name in an outbox, durably, without ever replacing one or showing less than all.
 
-        Raises FileExistsError when the name is taken.
+        It has the rights of a file made there. Raises FileExistsError when the name is taken, and Refused.
         """
-        with self.folder(parent(rel)) as source, to.folder(parent(to_rel), make=True) as target:
+        with (
+            _refusals(rel, to, to_rel),
+            self.folder(parent(rel)) as source,
+            to.folder(parent(to_rel), make=True) as target,
+        ):
             moves.publish(name_of(rel), source, name_of(to_rel), target, to.create_in)
             sync_folder(target)
 
-    def finish_move(self, rel: Rel, to_rel: Rel) -> bool:
-        """Take the first name away where a move by link and unlink (NFS) was cut between the two.
+    def finish_move(self, rel: Rel, to_rel: Rel, *, trace: Rel | None = None) -> bool:
+        """Take the first name away where a move was cut between giving the second and that.
 
-        Tells whether it was. Raises OSError.
+        Known by the inodes: one file's by link and unlink (NFS), or both that the trace of a copy names, for
+        somebody else's file may have the same name, size and bytes. Tells whether it was. Raises OSError.
         """
         try:
             here, there = self.stat(rel), self.stat(to_rel)
@@ -416,19 +458,33 @@ class Root:
             if isinstance(error, Unavailable) or error.errno != errno.ELOOP:
                 raise
             return False
-        if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+        is_one = (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+        told = _traced(here.st_ino, there.st_ino, rel, to_rel)
+        if not is_one and (trace is None or here.st_size != there.st_size or self._told(trace) != told):
             return False
         with self.folder(parent(rel)) as fd:
             unlink(name_of(rel), fd)
             sync_folder(fd)
+        if trace is not None:
+            self.remove(trace)
         return True
+
+    def _told(self, trace: Rel) -> bytes:
+        try:
+            return self.read(trace, _TRACE_BYTES_MAX)
+        except (FileNotFoundError, NotADirectoryError, NotRegular, ValueError):
+            return b""
 
     def copy(self, rel: Rel, to: Root, to_rel: Rel) -> str:
         """Copy a regular file under a new name, whole, durable and compared; gives its SHA-256.
 
         The bytes pass through a temporary name in the target's folder. Raises FileExistsError.
         """
-        with self.folder(parent(rel)) as source, to.folder(parent(to_rel), make=True) as target:
+        with (
+            _refusals(rel, to, to_rel),
+            self.folder(parent(rel)) as source,
+            to.folder(parent(to_rel), make=True) as target,
+        ):
             return moves.copy(name_of(rel), source, name_of(to_rel), target, to.create_in)
 
     def clear_temporaries(self, rel: Rel, names: Collection[str], now: float) -> None:

@@ -67,6 +67,11 @@ def source_name(path: Rel) -> str:
     return SOURCE + PurePosixPath(path).suffix.lower()
 
 
+def trace_of(clip_id: str, name: str) -> Rel:
+    """Name what tells, in a work folder, of a file of it that is moved by copying."""
+    return join(folder_of(clip_id), f".{name}.moved")
+
+
 def clear_away(root: Root, clip_id: str) -> None:
     """Remove a work folder that no clip is in; one that comes in meanwhile stays. Raises OSError."""
     root.remove_folder(folder_of(clip_id), but=f"{SOURCE}.")
@@ -186,9 +191,12 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
     Raises FileNotFoundError when it is in neither place.
     """
     home = folder_of(clip.id)
-    if root.exists(join(home, clip.source)):
-        if clip.lies_at is not None and root.finish_move(clip.lies_at, join(home, clip.source)):
-            root.remove(error_note_of(clip.lies_at))
+    source, sidecar = join(home, clip.source), join(home, SIDECAR)
+    if root.exists(source):
+        if clip.lies_at is not None:
+            root.finish_move(clip.lies_at, source, trace=trace_of(clip.id, clip.source))
+            if not root.exists(clip.lies_at):
+                root.remove(error_note_of(clip.lies_at))
         return
     if clip.lies_at is None:
         raise FileNotFoundError(clip.path)
@@ -197,8 +205,10 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
     if not root.exists(join(home, MANIFEST)):
         root.create(join(home, MANIFEST), Manifest(clip, (job,), journal).to_toml())
     if clip.sidecar_lies_at is not None and root.exists(clip.sidecar_lies_at):
-        root.move(clip.sidecar_lies_at, root, join(home, SIDECAR))
-    root.move(clip.lies_at, root, join(home, clip.source))
+        trace = trace_of(clip.id, SIDECAR)
+        if not root.finish_move(clip.sidecar_lies_at, sidecar, trace=trace) and not root.exists(sidecar):
+            root.move(clip.sidecar_lies_at, root, sidecar, trace=trace)
+    root.move(clip.lies_at, root, source, trace=trace_of(clip.id, clip.source))
     root.remove(error_note_of(clip.lies_at))
 
 

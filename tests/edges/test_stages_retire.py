@@ -9,7 +9,6 @@ from itertools import count
 
 import pytest
 
-from clipspool import claims, files, moves
 from clipspool.adopt import adoptable, survey, tidy
 from clipspool.claims import claim
 from clipspool.job import Error, Held, Paid, State
@@ -20,6 +19,7 @@ from clipspool.stages import poster
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.retire import retire, sweep
 from clipspool.work import WORK, Manifest, read_manifest, rewrite_manifest, taker_of
+from disks import REFUSALS, Crash, Disk
 from fakes import PROFILE, RESULT, Bench, a_clip, a_job, a_task, lying
 
 DONE = a_job(state=State.DELIVERED, task=a_task(), paid=Paid.YES)
@@ -29,10 +29,6 @@ FAILED = a_job(
     paid=Paid.YES,
     error=Error("SAFETY.INPUT", "it was moderated", "Change the prompt.", paid=Paid.YES),
 )
-
-
-class Crash(BaseException):
-    """The process ends here."""
 
 
 @pytest.fixture
@@ -355,46 +351,15 @@ def test_things_in_the_work_folder_that_are_none_of_ours_are_kept(bench):
     assert (bench.work.parent / "stray.txt").exists()
 
 
-class Disk:
-    """Ends a claim at its `step`-th call that changes the disk, as a kill would: nothing is done after it."""
-
-    def __init__(self, step, refused):
-        self.step, self.refused, self.calls, self.is_dead = step, refused, 0, False
-
-    def counted(self, real):
-        def change(*arguments, **more):
-            self.calls += 1
-            self.is_dead = self.is_dead or self.calls == self.step
-            if self.is_dead:
-                raise Crash
-            return real(*arguments, **more)
-
-        return change
-
-    def rename(self, name, to_name, *, src_dir_fd, dst_dir_fd):
-        if self.refused and not os.path.samestat(os.fstat(src_dir_fd), os.fstat(dst_dir_fd)):
-            raise OSError(self.refused, os.strerror(self.refused))
-        return RENAME(name, to_name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
-
-
-RENAME = os.rename
-
-
-def cut_claim(path, monkeypatch, step, refused=0):
+def cut_claim(path, step, refused=0):
     """Claim a clip whose folder lies bare, and end before the `step`-th call that changes the disk."""
     inbox = path / "bay"
     inbox.mkdir()
     for name, data in {"shot.mp4": b"some clip", "shot.toml": b"prompt", "w.png": b"png"}.items():
         (inbox / name).write_bytes(data)
-    root, disk = Root(inbox), Disk(step, refused)
+    root = Root(inbox)
     clip = a_clip(path="shot.mp4", sidecar="shot.toml", size=9)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "rename", disk.counted(disk.rename))
-        for name in ("mkdir", "unlink", "fsync"):
-            patch.setattr(os, name, disk.counted(getattr(os, name)))
-        for module, name in ((claims, "write_all"), (files, "write_all"), (moves, "rename_new")):
-            patch.setattr(module, name, disk.counted(getattr(module, name)))
-        patch.setattr(Root, "create_in", disk.counted(Root.create_in))
+    with Disk(step, refused).in_place():
         try:
             claim(root, Manifest(clip, (a_job(path="shot.mp4"),), "j1"), [("w.png", "ref-1.png")])
         except Crash:
@@ -402,14 +367,12 @@ def cut_claim(path, monkeypatch, step, refused=0):
     return root, False
 
 
-@pytest.mark.parametrize("refused", [0, errno.EXDEV, errno.EIO, errno.EPERM, errno.ENOSYS, errno.EINVAL])
-def test_a_claim_that_is_cut_anywhere_leaves_the_clip_whole_and_is_told_of_or_cleared_away(
-    tmp_path, monkeypatch, refused
-):
+@pytest.mark.parametrize("refused", [0, *REFUSALS])
+def test_a_claim_that_is_cut_anywhere_leaves_the_clip_whole_and_is_told_of_or_cleared_away(tmp_path, refused):
     for step in count(1):
         place = tmp_path / str(step)
         place.mkdir()
-        root, was_cut = cut_claim(place, monkeypatch, step, refused)
+        root, was_cut = cut_claim(place, step, refused)
         found = survey("bay", root, "j1", set())
         left = lying(root.path, ours=True)
         whole = {name: data for name, data in left.items() if not name.endswith(".tmp")}
@@ -430,11 +393,9 @@ def test_a_claim_that_is_cut_anywhere_leaves_the_clip_whole_and_is_told_of_or_cl
 
 
 @pytest.mark.parametrize("step", [*range(18, 30)])
-def test_a_claim_of_another_journal_that_was_cut_is_counted_and_put_back_by_a_take_over(
-    tmp_path, monkeypatch, step
-):
+def test_a_claim_of_another_journal_that_was_cut_is_counted_and_put_back_by_a_take_over(tmp_path, step):
     """With the journal lost, the daemon that comes after it has another one."""
-    root, _ = cut_claim(tmp_path, monkeypatch, step, errno.EXDEV)
+    root, _ = cut_claim(tmp_path, step, errno.EXDEV)
     seen = survey("bay", root, "j2", set())
     if not (seen.cut or seen.foreign):
         pytest.skip("it was not decided yet, or it was done")

@@ -14,7 +14,16 @@ from clipspool.job import Clip, Job, State
 from clipspool.naming import NAME_BYTES_MAX, shortened
 from clipspool.provenance import error_note
 from clipspool.root import Root
-from clipspool.work import FAILED, PROMPT, SIDECAR, clear_away, error_note_of, folder_of, keep_references
+from clipspool.work import (
+    FAILED,
+    PROMPT,
+    SIDECAR,
+    clear_away,
+    error_note_of,
+    folder_of,
+    keep_references,
+    trace_of,
+)
 
 DONE = "_done"
 TXT = ".txt"
@@ -42,10 +51,10 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
     for name in _names(name_of(clip.path)):
         rel = join(home, name)
         beside = _sidecar_name(clip, rel)
-        sidecar = _unmoved(root, sidecar, beside)
+        sidecar = _unmoved(root, sidecar, beside, trace_of(clip.id, SIDECAR))
         # It goes first: while it is here, the same file over there is a link of somebody's.
         if sidecar is None:
-            source = _unmoved(root, source, rel)
+            source = _unmoved(root, source, rel, trace_of(clip.id, clip.source))
         if source is None and not root.exists(rel):
             # Somebody emptied the work folder, and there is nothing left to move.
             return replace(clip, lies_at=None, sidecar_lies_at=None)
@@ -60,9 +69,9 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
             root.replace(error_note_of(rel), note)
         try:
             if sidecar is not None and beside is not None:
-                root.move(sidecar, root, beside, is_last=False)
+                root.move(sidecar, root, beside, is_last=False, trace=trace_of(clip.id, SIDECAR))
             _move_prompt(root, clip, rel)
-            root.move(source, root, rel)
+            root.move(source, root, rel, trace=trace_of(clip.id, clip.source))
             reach("retired")
         except FileExistsError:
             continue
@@ -74,18 +83,20 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
 
 def _move_prompt(root: Root, clip: Clip, rel: Rel) -> None:
     """Put the `.txt` that held the prompt beside the source, under a free name."""
-    source = join(folder_of(clip.id), PROMPT)
+    source, trace = join(folder_of(clip.id), PROMPT), trace_of(clip.id, PROMPT)
     if not root.exists(source):
         return
     for name in _names(name_of(split_suffix(rel)[0] + TXT)):
+        to_rel = join(parent(rel), name)
         with suppress(FileExistsError):
-            root.move(source, root, join(parent(rel), name), is_last=False)
+            if not root.finish_move(source, to_rel, trace=trace):
+                root.move(source, root, to_rel, is_last=False, trace=trace)
             return
 
 
-def _unmoved(root: Root, rel: Rel | None, to_rel: Rel | None) -> Rel | None:
+def _unmoved(root: Root, rel: Rel | None, to_rel: Rel | None, trace: Rel) -> Rel | None:
     """Give what is still to be moved: nothing where only the end of a move was cut."""
-    return None if rel and to_rel and root.finish_move(rel, to_rel) else rel
+    return None if rel and to_rel and root.finish_move(rel, to_rel, trace=trace) else rel
 
 
 def _is_taken(root: Root, rel: Rel, beside: Rel | None, note: bytes) -> bool:
