@@ -164,6 +164,19 @@ def test_who_is_left_alone_has_the_plain_name_again(scene, tmp_path):
     other.close()
 
 
+def test_a_new_journal_in_the_place_of_a_lost_one_has_its_file_at_once(scene):
+    scene.look()
+    first = scene.text
+    scene.desk.close()
+    for file in scene.journal.parent.glob("journal.db*"):
+        file.unlink()
+    scene.desk = Desk(scene.journal.parent)
+    second = StatusFile("bay", scene.kept, scene.journal, scene.desk.clock)
+    assert second.look()
+    assert scene.names == [".clipspool", "_status.txt"]
+    assert scene.text.splitlines()[0] != first.splitlines()[0]
+
+
 def test_a_file_of_a_journal_that_left_no_sign_of_life_goes_when_it_is_old(scene):
     old = scene.folder / "_status-abc123.txt"
     old.write_text("This file is kept by clipspool (abc123): how this folder's clips stand.\n")

@@ -1,6 +1,6 @@
 """`_status.txt` in an inbox: how things stand with its clips, in words that an editor understands.
 
-`text.py` writes the words, `keeper.py` looks and keeps the file, in a thread of its own for each inbox.
+`text.py` writes the words, `own.py` tells whose file is whose, `keeper.py` keeps ours, a thread an inbox.
 """
 
 from clipspool.status_file.keeper import Kept, StatusFiles

@@ -5,11 +5,9 @@ A thread an inbox, never the scheduler's: a slow share holds up its own file and
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +15,6 @@ from pathlib import Path
 import structlog
 
 from clipspool import threads
-from clipspool.files import OURS as OURS_FOLDER
-from clipspool.files import NotRegular
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
@@ -29,6 +25,7 @@ from clipspool.news import Happened, News, NotRetired, Retired
 from clipspool.picking import Limits
 from clipspool.places import Places
 from clipspool.root import Root
+from clipspool.status_file.own import Keeper, Own, place_of
 from clipspool.status_file.text import (
     DAYS,
     ENDED_MOST,
@@ -38,9 +35,6 @@ from clipspool.status_file.text import (
     Picture,
     Seen,
     body_of,
-    keeper_of,
-    mark_of,
-    other_name,
     text_of,
 )
 from clipspool.workers import in_words
@@ -50,12 +44,7 @@ WRITE_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 _ANEW_SECONDS = 60.0
 """Looked at this often without any news: midnight comes, days pass, pauses end."""
-_BYTES_MAX = 1 << 20
 _STOP_SECONDS = 2.0
-_BEGIN_BYTES = 200
-_LEFTOVER_SECONDS = 86_400.0
-_DAEMONS = f"{OURS_FOLDER}/daemons"
-"""Where each clipspool that serves an inbox keeps its sign of life, by its journal's identity."""
 
 log = structlog.get_logger()
 
@@ -92,6 +81,7 @@ class StatusFile:
         self._looked_at = self._wrote_at = 0.0
         self._trouble = ""
         self._identity = ""
+        self._place_id = place_of(journal)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -144,7 +134,7 @@ class StatusFile:
         try:
             with self._window.look() as journal:
                 self._identity = identity_of(journal)
-            name, is_there = self._place()
+            name, is_there = self._own().place()
             if name and is_there:
                 self.kept.root.remove(name)
         except (OSError, JournalError) as error:
@@ -161,7 +151,8 @@ class StatusFile:
                 self._trouble = ""
                 return False
             data = text_of(picture, now, zone).encode("utf-8", "backslashreplace")
-            name, is_there = self._place()
+            own = self._own()
+            name, is_there = own.place()
             if not name:
                 if self._failed("it is not ours"):
                     why = f"{STATUS_NAME} does not begin with “{OURS}”; it is left alone"
@@ -171,7 +162,8 @@ class StatusFile:
                 root.replace(name, data)
             else:
                 root.create(name, data)
-            self._remove_leftovers(name)
+            for file, keeper in own.remove_leftovers(name):
+                log.info("status_file_removed", inbox=self._name, file=file, kept_by=keeper)
         except (OSError, JournalError) as error:
             # The folder is away, the share is full, an editor has the file open: it is tried again.
             if self._failed(why := _in_words(error)):
@@ -180,48 +172,8 @@ class StatusFile:
         self._body, self._wrote_at, self._trouble = body, now, ""
         return True
 
-    def _place(self) -> tuple[str, bool]:
-        """Give the name that the file has, and whether it is there; no name where it is somebody else's."""
-        for name in (STATUS_NAME, other_name(self._identity)):
-            try:
-                there = self.kept.root.read(name, _BYTES_MAX)
-            except FileNotFoundError:
-                return name, False
-            except (NotRegular, ValueError):
-                return "", True
-            if there.startswith(mark_of(self._identity).encode()):
-                return name, True
-            if not there.startswith(OURS.encode()):
-                return "", True
-        return "", True
-
-    def _remove_leftovers(self, name: str) -> None:
-        """Remove what is out of date: our file of when another had `_status.txt`, and what nobody keeps.
-
-        Whoever shares the inbox leaves a mark there, by which it is known whether it lives: only what nobody
-        with a mark keeps is removed here, and not before it is old. Raises OSError.
-        """
-        root = self.kept.root
-        server_now = root.stat(name).st_mtime  # it was written just now: both dates are the file server's
-        for other in root.names():
-            if other == name or not other.startswith("_status"):
-                continue
-            try:
-                with root.open(other) as file:
-                    keeper = keeper_of(other, file.read(_BEGIN_BYTES) or b"")
-                    age = server_now - os.fstat(file.fileno()).st_mtime
-            except (FileNotFoundError, NotRegular):
-                continue
-            is_old = age > _LEFTOVER_SECONDS and not self._has_mark(keeper)
-            if keeper and (keeper == self._identity or is_old):
-                root.remove(other)
-                log.info("status_file_removed", inbox=self._name, file=other, kept_by=keeper)
-
-    def _has_mark(self, identity: str) -> bool:
-        """Tell whether a clipspool has left its sign of life in the inbox, whatever it says."""
-        with suppress(FileNotFoundError, NotADirectoryError):
-            return any(name.startswith(identity) for name in self.kept.root.names(_DAEMONS))
-        return False
+    def _own(self) -> Own:
+        return Own(self.kept.root, Keeper(self._identity, self._place_id))
 
     def _failed(self, why: str) -> bool:
         """Note that it has to be tried again; True when that is news."""
@@ -240,6 +192,7 @@ class StatusFile:
             return Picture(
                 inbox=name,
                 kept_by=self._identity,
+                place=self._place_id,
                 outbox=str(kept.outbox),
                 tally=tally(journal, name),
                 waiting=kept.inbox.waiting,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +21,11 @@ OURS = "This file is kept by clipspool"
 """How the first line begins; a file that begins otherwise is somebody else's, and is left alone."""
 DAYS = 3
 """What ended is shown for so long."""
-_NAMES = re.compile(r"_status(?:-[0-9A-Za-z_-]{1,64})?\.txt")
-_MARK = re.compile(rf"{OURS} \(([0-9A-Za-z_-]+)\)")
 _WIDTH = 100
 MOST = 30
 """Of each kind; the rest is counted."""
+NAMED_MOST = 500
+"""Of files that need their editor, whose names are all that is said beyond `MOST`."""
 ENDED_MOST = 20
 """Of those that failed, and of those that were delivered."""
 
@@ -39,14 +38,6 @@ def mark_of(identity: str) -> str:
 def other_name(identity: str) -> str:
     """Name the file of a clipspool where another one keeps `_status.txt`."""
     return f"_status-{identity}.txt"
-
-
-def keeper_of(name: str, content: bytes) -> str:
-    """Give the identity of the clipspool that keeps a file in an inbox; empty where it is no status file."""
-    if _NAMES.fullmatch(name) is None:
-        return ""
-    found = _MARK.match(content.decode("utf-8", "replace"))
-    return found[1] if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +58,8 @@ class Picture:
     tally: Tally
     kept_by: str = ""
     """The beginning of the identity of the journal that it is taken from."""
+    place: str = ""
+    """Equal for all journals that were ever kept at the same path of the same machine."""
     waiting: Sequence[Waiting] = ()
     held: Sequence[Job] = ()
     under_way: Sequence[Job] = ()
@@ -81,7 +74,10 @@ class Picture:
 
 def text_of(picture: Picture, at: float, zone: tzinfo = UTC) -> str:
     """Write the file as it is at a moment (Unix seconds), times as in a zone."""
-    first = f"{mark_of(picture.kept_by)}: how this folder's clips stand. It is rewritten, do not edit it."
+    place = f" [{picture.place}]" if picture.place else ""
+    first = (
+        f"{mark_of(picture.kept_by)}. Status of this folder, updated automatically; do not edit it.{place}"
+    )
     return "\n".join([first, "", *_head(picture, at, zone), *body_of(picture, zone)]) + "\n"
 
 
@@ -92,7 +88,7 @@ def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
         if not count:
             continue
         lines += ["", title]
-        shown = list(told)[:MOST]
+        shown = list(told)
         lines += [line for one in shown for line in one]
         if count > len(shown):
             lines.append(f"  and {count - len(shown):,} more")
@@ -115,8 +111,8 @@ _Section = tuple[str, int, Iterator[list[str]]]
 def _sections(picture: Picture, zone: tzinfo) -> Iterator[_Section]:
     places = picture.places
     yours = [one for one in picture.waiting if one.problem]
-    told = (_entry(readable(text(one.path)), [_said(one.reason, places)]) for one in yours)
-    yield f"NEEDS YOU ({len(yours):,}): mend it, it is looked at again by itself", len(yours), told
+    told = (_problem(one, n, places) for n, one in enumerate(yours[:NAMED_MOST]))
+    yield f"NEEDS YOU ({len(yours):,}): fix it, it is checked again automatically", len(yours), told
     count = picture.tally.held.total()
     told = (_entry(_job(job), [_held(job, places)]) for job in picture.held)
     yield f"NEEDS THE OPERATOR ({count:,}): there is nothing for you to do", count, told
@@ -124,12 +120,20 @@ def _sections(picture: Picture, zone: tzinfo) -> Iterator[_Section]:
     told = (_row(_clip(job), _under_way(job, picture.conditions, zone)) for job in picture.under_way)
     yield f"UNDER WAY ({count:,})", count, told
     coming = [one for one in picture.waiting if not one.problem]
-    told = (_row(readable(text(one.path)), _said(one.reason, places)) for one in coming)
+    told = (_row(readable(text(one.path)), _said(one.reason, places)) for one in coming[:MOST])
     yield f"ARRIVING ({len(coming):,}): not taken yet", len(coming), told
     told = (_failed(one, places) for one in picture.failed)
     yield f"FAILED ({_lately(len(picture.failed))})", len(picture.failed), told
     told = (_row(_clip(job), _delivered(job, zone)) for job in picture.delivered)
     yield f"DELIVERED ({_lately(len(picture.delivered))})", len(picture.delivered), told
+
+
+def _problem(waiting: Waiting, number: int, places: Places) -> list[str]:
+    """Tell of a file that needs its editor: the first with their reasons, the others by name."""
+    name = readable(text(waiting.path))
+    if number < MOST:
+        return _entry(name, [_said(waiting.reason, places)])
+    return [f"  {name}: see the note beside it"]
 
 
 def _lately(count: int) -> str:
