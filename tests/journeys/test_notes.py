@@ -1,5 +1,19 @@
 """Problem notes: they appear, change with the problem, and go away once it is mended."""
 
+import struct
+import zlib
+
+
+def picture(side=640):
+    """Make a grey PNG."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    rows = zlib.compress((b"\0" + bytes([128]) * side) * side)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
 
 def note_of(bay, name="shot.mp4"):
     path = bay.inbox / f"{name}.problem.txt"
@@ -49,3 +63,24 @@ def test_an_optional_sidecar_lets_the_folders_defaults_serve(bay):
     bay.drop("shot.mp4", None)
     bay.until_retired(seconds=25)
     assert bay.box.ledger.creates[0].prompt == "all of them"
+
+
+def test_whoever_writes_what_the_note_shows_gets_the_clip_on_its_way(bay):
+    bay.start()
+    bay.drop("shot.mp4", "Make it deep winter\nseed = 42s\n")
+    note = bay.until(lambda: note_of(bay), what="a note appears")
+    right = [line.partition("write:")[2].strip() for line in note.splitlines() if "write:" in line]
+    assert right == ['prompt = "Make it deep winter"', "seed = 42"]
+    bay.write("shot.toml", "\n".join(right))
+    bay.until_retired()
+    assert (bay.box.ledger.creates[0].prompt, note_of(bay)) == ("Make it deep winter", "")
+
+
+def test_an_image_named_as_an_editors_machine_knows_it_is_sent_and_a_result_has_a_name_that_it_opens(bay):
+    bay.configure(top=f"[path_map]\n'{bay.inbox}' = 'Z:\\bay'\n'{bay.outbox}' = 'Z:\\results'")
+    bay.start()
+    (bay.inbox / "refs").mkdir()
+    (bay.inbox / "refs/look.png").write_bytes(picture())
+    bay.drop("CON.mp4", "prompt = 'winter'\nreferences = ['z:\\bay\\refs\\look.png']\n")
+    bay.until_retired()
+    assert [name for name in bay.results() if "CON" in name] == ["CON_.mp4", "CON_.mp4.toml"]

@@ -135,6 +135,28 @@ def test_what_is_shown_as_right_is_accepted_when_it_is_written_so(right):
     assert not problems(right)
 
 
+def follow(text):
+    """Do what the first problem says, as an editor would: write what it shows, or delete the line."""
+    problem = problems(text)[0]
+    if "save it with line ends" in problem.message:
+        return text.replace("\r", "\n")
+    lines = text.replace("\r\n", "\n").split("\n")
+    right = problem.right.split("\n") if problem.right else []
+    if "JSON" in problem.message:
+        return problem.right
+    lines[problem.line - 1 : problem.line] = right
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("text", [text for text, *_ in SLIPS])
+def test_whoever_does_what_the_notes_say_ends_with_a_sidecar_that_is_accepted(text):
+    for _ in range(6):
+        if not problems(text):
+            break
+        text = follow(text)
+    assert not problems(text)
+
+
 def test_the_line_is_shown_as_it_was_written_and_shortened():
     (problem,) = problems("prompt = " + "“a”, " * 100 + "b")
     assert problem.text.startswith("prompt = “a”, “a”")
