@@ -22,7 +22,7 @@ from clipspool.ending import Endings, log_ending
 from clipspool.hosting import Hosting
 from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
-from clipspool.intake.terms import Accepted, InboxChanged
+from clipspool.intake.terms import Accepted, InboxChanged, InboxPaused
 from clipspool.job import State
 from clipspool.journal import JournalError
 from clipspool.journal.looks import Window
@@ -197,9 +197,11 @@ class Daemon:
             now=self._now,
         )
 
-    def _tell(self, told: Accepted | InboxChanged) -> None:
+    def _tell(self, told: Accepted | InboxChanged | InboxPaused) -> None:
         if isinstance(told, Accepted):
             self.scheduler.hear(told)
+        elif isinstance(told, InboxPaused):
+            self.scheduler.tell(lambda scheduler: scheduler.set_pause_file(told.name, told.file))
         else:
             self.scheduler.tell(lambda scheduler: scheduler.publish(told))
 
@@ -214,6 +216,7 @@ class Daemon:
         self._signals.take()
         self.scheduler.begin(asked=self._inboxes)
         self.scheduler.trust.begin(self._inboxes)
+        self.scheduler.picker.unseen = set(self._inboxes)
         self._cut_short.clear()
         self.scheduler.trust.accepts = accept_restored
         if accept_restored:

@@ -33,6 +33,7 @@ def conditions_in(journal: Journal, limits: Limits, now: float) -> Conditions:
         spend=journal.spent(midnight(now)),
         limits=limits,
         is_restored=bool(journal.fact("restored")),
+        pause_files=dict(journal.fact("pause_files") or {}),
     )
 
 

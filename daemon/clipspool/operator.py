@@ -31,6 +31,7 @@ def conditions_of(scheduler: Scheduler) -> Conditions:
         scheduler.spending.today,
         picker.limits,
         is_restored=bool(scheduler.trust.restored),
+        pause_files=dict(picker.pause_files),
     )
 
 
@@ -144,6 +145,10 @@ def resume(scheduler: Scheduler, inbox: str | None) -> str:
         scheduler.release_brake()
     else:
         paused = scheduler.picker.paused
+        if not paused & {ALL, inbox} and (file := scheduler.picker.pause_files.get(inbox)):
+            raise Refused(
+                f"`{file}` lies in the inbox {inbox}: remove it there, and sending goes on by itself"
+            )
         if ALL in paused:
             paused = frozenset(scheduler.picker.inboxes)
         scheduler.set_paused(paused - {inbox})

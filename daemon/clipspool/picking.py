@@ -154,6 +154,10 @@ class Picker:
         self.limits = Limits()
         self.paused: frozenset[str] = frozenset()
         """Inboxes that submit nothing; `*` is all of them."""
+        self.pause_files: dict[str, str] = {}
+        """What an editor put into an inbox so that nothing of it is sent, by the inbox."""
+        self.unseen: set[str] = set()
+        """Inboxes that nobody has looked into yet: `_pause` may have come there while no daemon ran."""
         self.lets: Callable[[str], bool] = lambda _inbox: True
         """Whether the journal can be trusted with an inbox."""
         self._journal = journal
@@ -184,8 +188,8 @@ class Picker:
         return picks
 
     def is_paused(self, inbox: str) -> bool:
-        """Whether an inbox submits nothing because an operator said so."""
-        return bool(self.paused & {ALL, inbox})
+        """Whether an inbox submits nothing because an operator or an editor said so."""
+        return bool(self.paused & {ALL, inbox}) or inbox in self.pause_files
 
     def _in_turn(self) -> list[str]:
         """Give the inboxes, another one first each time."""
@@ -297,7 +301,7 @@ class Picker:
                 if one.id not in self._in_flight and one.clip_id not in retiring
             ]
             for name in self.inboxes
-            if not self.is_paused(name) and self.lets(name)
+            if not self.is_paused(name) and name not in self.unseen and self.lets(name)
         }
 
     def _after(self, inbox: str) -> str:

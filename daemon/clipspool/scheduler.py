@@ -106,6 +106,7 @@ class Scheduler:
         self.workers = Workers(workshop, self.hear)
         self.picker = Picker(journal, self.workers, self.in_flight)
         self.picker.paused = frozenset(journal.fact("paused") or ())
+        self.picker.pause_files = dict(journal.fact("pause_files") or {})
         self.comparison = Comparison(journal)
         self.suspects = Suspects(journal)
         self.trust = Trust(journal)
@@ -454,7 +455,8 @@ class Scheduler:
     def _open_gate(self, ready: Ready) -> None:
         flying = self.in_flight[ready.job_id]
         is_trusted = self.trust.lets(flying.job.inbox)
-        if self.is_draining or flying.job.cancel_by or flying.is_stale or not is_trusted:
+        is_paused = self.picker.is_paused(flying.job.inbox)
+        if self.is_draining or flying.job.cancel_by or flying.is_stale or not is_trusted or is_paused:
             self._later(lambda: ready.gate.set_result(False))
             return
         flying.job = self.happen(flying.job, Connected(self.profile))
@@ -477,6 +479,20 @@ class Scheduler:
     def release_brake(self) -> None:
         """Let submissions go on at once: the operator says that the trouble is over."""
         self._set_brake(Brake())
+
+    def set_pause_file(self, inbox: str, file: str) -> None:
+        """Take what intake saw: the `_pause` that lies in an inbox, empty where none does."""
+        self.picker.unseen.discard(inbox)
+        files = {name: known for name, known in self.picker.pause_files.items() if name != inbox}
+        if file:
+            files[inbox] = file
+        if files != self.picker.pause_files:
+            self.picker.pause_files = files
+            self.journal.set_fact("pause_files", files)
+            if file:
+                log.info("inbox_paused", inbox=inbox, file=file)
+            else:
+                log.info("inbox_resumed", inbox=inbox)
 
     def set_paused(self, paused: frozenset[str]) -> None:
         """Remember which inboxes submit nothing; `*` is all of them."""

@@ -29,6 +29,22 @@ class Conditions:
     limits: Limits = field(default_factory=Limits)
     is_restored: bool = False
     """The journal is an older copy, put back."""
+    pause_files: Mapping[str, str] = field(default_factory=dict)
+    """What an editor put into an inbox so that nothing of it is sent, by the inbox."""
+
+    def is_paused(self, inbox: str) -> bool:
+        """Say whether nothing of an inbox is sent because an operator or an editor said so."""
+        return bool(self.paused & {ALL, inbox}) or inbox in self.pause_files
+
+    def why_paused(self, inbox: str) -> str:
+        """Say which file an editor put into an inbox to pause it; empty where none lies there."""
+        file = self.pause_files.get(inbox)
+        return f"`{file}` lies in it: remove it, and sending goes on" if file else ""
+
+    def _pause_in_words(self, inbox: str) -> str:
+        if self.paused & {ALL, inbox}:
+            return "submitting is paused; `clipspool resume` lets it go on"
+        return f"`{self.pause_files[inbox]}` lies in the inbox: remove it, and sending goes on"
 
     def why_waiting(self, job: Job) -> tuple[str | None, str]:
         """Give what a job is held by, and the reason in words; (None, …) when nothing holds it."""
@@ -40,8 +56,8 @@ class Conditions:
             return None, job.reason
         if self.is_restored:
             return "restored", WHY
-        if self.paused & {ALL, job.inbox}:
-            return "paused", "submitting is paused; `clipspool resume` lets it go on"
+        if self.is_paused(job.inbox):
+            return "paused", self._pause_in_words(job.inbox)
         if job.due_at > self.now:
             return "not_before", job.reason or f"not before {iso(job.due_at)}"
         if not job.approved and (why := self.limits.day_is_spent(self.spend, job.credits_estimated or 0.0)):
@@ -195,10 +211,10 @@ def status_json(
                 "name": view.name,
                 # Offline goes first: `resume INBOX` takes a folder as it is, also an empty mount point.
                 "state": "paused"
-                if conditions.paused & {ALL, view.name} and view.state != "offline"
+                if conditions.is_paused(view.name) and view.state != "offline"
                 else view.state,
                 "detect": view.detect,
-                "reason": view.reason,
+                "reason": view.reason or conditions.why_paused(view.name),
                 "waiting": [{**w, "reason": redact(w["reason"])} for w in view.waiting],
                 "waiting_count": len(view.waiting) if view.waiting_count is None else view.waiting_count,
             }

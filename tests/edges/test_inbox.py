@@ -15,7 +15,7 @@ import pytest
 import tomli_w
 
 from clipspool.adopt import left_behind, survey
-from clipspool.intake.terms import InboxChanged, Unsure
+from clipspool.intake.terms import InboxChanged, InboxPaused, Unsure
 from clipspool.intake.watch import Watch
 from clipspool.job import Problem, Reference
 from clipspool.places import Places
@@ -1136,3 +1136,41 @@ def test_without_threads_clips_are_claimed_one_after_the_other(bench, monkeypatc
         b.drop(f"n{number}.mp4")
     b.settle()
     assert len(b.accepted) == 3
+
+
+# --- _pause ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["_pause", "_PAUSE", "_paused", "_pause.txt", "_pause (1).txt"])
+def test_while_pause_lies_in_an_inbox_clips_stay_in_it_and_its_queue_is_told_of_first(bench, name):
+    b = bench()
+    b.write(name, "")
+    b.drop("day/a.mp4")
+    b.settle()
+    assert b.told[0] == InboxPaused("bay", name)
+    assert b.accepted == []
+    assert f"`{name}` lies in the inbox: remove it" in b.waiting()["day/a.mp4"].reason
+    assert not b.waiting()["day/a.mp4"].problem
+    assert b.inbox.is_idle
+    (b.path / name).unlink()
+    b.look()
+    assert b.paths == ["day/a.mp4"]
+    assert InboxPaused("bay", "") in b.told
+
+
+def test_a_folder_named_pause_pauses_too_and_one_below_holds_back_what_lies_there(bench):
+    b = bench()
+    b.look()
+    assert b.told[0] == InboxPaused("bay", "")
+    (b.path / "_pause").mkdir()
+    b.write("_pause/a.mp4", CLIP)
+    b.look()
+    assert b.told[-1] == InboxPaused("bay", "_pause")
+    (b.path / "_pause" / "a.mp4").unlink()
+    (b.path / "_pause").rmdir()
+    b.write("day/_pause", "")
+    b.drop("day/below/a.mp4")
+    b.drop("b.mp4")
+    b.settle()
+    assert b.paths == ["b.mp4"]
+    assert "`day/_pause` lies in the inbox" in b.waiting()["day/below/a.mp4"].reason

@@ -25,6 +25,7 @@ class Bay:
 
     state: str = "watching"
     waiting: tuple = ()
+    paused_by: str = ""
 
 
 class Scene:

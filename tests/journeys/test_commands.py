@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import UTC, datetime, timedelta
 
 STATUS = {"daemon", "provider", "journal", "inboxes", "jobs", "spend", "lanes"}
 JOB = {
@@ -212,3 +213,25 @@ def test_the_demo_tells_the_whole_journey(bay):
     steps = re.findall(r"^ +\d+\.\d s +(\w+)", done.stdout, re.MULTILINE)
     assert steps == ["queued", "submitting", "running", "rendered", "fetched", "delivered"]
     assert (bay.home / "demo" / "bay-1-results" / "street.mp4").stat().st_size > 1000
+
+
+def test_an_editors_pause_holds_clips_and_queue_and_every_surface_says_what_to_remove(bay):
+    bay.start()
+    later = f"{datetime.now(UTC) + timedelta(seconds=8):%Y-%m-%dT%H:%M:%SZ}"
+    bay.drop("queued.mp4", f'prompt = "x"\nnot_before = {later}\n')
+    bay.until_states("queued")
+    bay.write("_pause.txt", "")
+    bay.until(lambda: bay.told("status")["inboxes"][0]["state"] == "paused")
+    lying = bay.drop("lying.mp4")
+    bay.until(lambda: any("`_pause.txt`" in w["reason"] for w in bay.told("status")["inboxes"][0]["waiting"]))
+    assert bay.told("jobs")[0]["held"] == "paused"
+    assert "`_pause.txt` lies in" in bay.told("status")["inboxes"][0]["reason"]
+    assert bay.stop() == 0
+    bay.start()
+    time.sleep(max(datetime.fromisoformat(later).timestamp() - time.time(), 0) + 3)
+    assert bay.paid == 0
+    assert lying.exists()
+    assert "_pause.txt" in bay.call("resume", "one", "--yes").stderr + bay.call("status").stdout
+    (bay.inbox / "_pause.txt").unlink()
+    bay.until_retired(2)
+    assert bay.paid == 2

@@ -295,7 +295,7 @@ class _Pen:
             line.append(f", {count:,} lie there" if count != 1 else ", 1 lies there", "" if count else "dim")
             if inbox["reason"]:
                 line.append(f": {readable(inbox['reason'])}", style if state == "offline" else "dim")
-            if state == "paused":
+            if state == "paused" and not inbox["reason"]:
                 line.append(f": clipspool resume {inbox['name']}", "dim")
             blocks.append([line])
             first = sorted(waiting, key=lambda one: not one.get("problem"))

@@ -95,6 +95,11 @@ class Groups:
             found = self._lone(set().union(*alike) - {base}, wanted)
         return found
 
+    def similar_clip(self, name: str) -> str:
+        """Name a clip without a sidecar that a file's name was perhaps meant for; empty for none."""
+        clips = self.similar(self._names.base(name), Kind.CLIP, with_typos=True)
+        return clips[0] if clips else ""
+
     def _lone(self, bases: Iterable[str], wanted: Kind) -> list[str]:
         found = []
         for base in sorted(bases):

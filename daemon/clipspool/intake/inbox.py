@@ -17,7 +17,7 @@ from clipspool.intake.images import Images
 from clipspool.intake.judge import CLAIMS_MAX, Judge
 from clipspool.intake.notes import Notes
 from clipspool.intake.stays import Stays
-from clipspool.intake.terms import Accepted, InboxChanged, InboxState, Rules, Waiting
+from clipspool.intake.terms import Accepted, InboxChanged, InboxPaused, InboxState, Rules, Waiting
 from clipspool.intake.tree import Tree
 from clipspool.intake.unknown import Unknowns
 from clipspool.intake.watch import Watch, tells_events
@@ -48,7 +48,7 @@ class Inbox:
         *,
         bind: Callable[[], object],
         inspection: Inspection,
-        tell: Callable[[Accepted | InboxChanged], None],
+        tell: Callable[[Accepted | InboxChanged | InboxPaused], None],
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,6 +65,8 @@ class Inbox:
         self.is_idle = False
         """Whether, at the last look, nothing was on its way in that nobody has to do something about."""
         self.waiting: tuple[Waiting, ...] = ()
+        self.paused_by: str | None = None
+        """The `_pause` that lies in it, empty for none; None before the first look."""
         self._root = root
         self._bind = bind
         self._inspection = inspection
@@ -78,7 +80,7 @@ class Inbox:
         self._watch = Watch(root.path, self._bell)
         self._notes = Notes(root, rules.name)
         self._new_rules: Rules | None = None
-        self._untold: list[Accepted | InboxChanged] = []
+        self._untold: list[Accepted | InboxChanged | InboxPaused] = []
         self._acceptance = Acceptance(root, rules, now, self._beat_now)
         self._deaths = Deaths(rules.deaths_file)
         self._is_forgiven = False
@@ -318,6 +320,10 @@ class Inbox:
             if self._tree.images_changed:
                 self._judge.judge_stuck()
         self._tree.images_changed = False
+        if (file := self._tree.pause()) != self.paused_by:
+            self.paused_by = file
+            # Before anything else is told: what is accepted or queued must not be sent meanwhile.
+            self._untold.insert(0, InboxPaused(self._rules.name, file))
         self._judge.ring(now)
         self._unknowns.answer(now)
         took = self._monotonic() - begun

@@ -18,7 +18,7 @@ from clipspool.intake.defaults import Chain, Defaults
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
 from clipspool.intake.kinds import card_in
 from clipspool.intake.names import readable
-from clipspool.intake.notes import in_words, local_time, sentence
+from clipspool.intake.notes import in_words, local_time, sentence, why_paused
 from clipspool.intake.pair import STILL_CHANGING, Matched, Patience, Waits, pair
 from clipspool.intake.references import SUFFIXES
 from clipspool.intake.scan import Folder
@@ -164,7 +164,7 @@ class Judge:
                 now=now,
                 patience=self._patience if card_in(folder.rel) is None else _ON_A_CARD,
                 defaults_serve=chain.hold_prompt,
-                similar=lambda kind, typos: folder.similar(group[1], kind, with_typos=typos),
+                similar=lambda kind, typos: folder.groups.similar(group[1], kind, with_typos=typos),
             )
             for answer in answers:
                 match answer:
@@ -184,7 +184,7 @@ class Judge:
             return
         match outcome:
             case Ready():
-                if held := self._held(folder, match, now):
+                if held := self._paused(folder, match) or self._held(folder, match, now):
                     judged.stays.append(held)
                 else:
                     judged.goers.append(_Goer(folder, match, outcome))
@@ -194,6 +194,11 @@ class Judge:
                 reason = "; ".join(sentence(problem) for problem in problems[:3])
                 is_stuck = any(problem.key == "references" for problem in problems)
                 judged.stays.append(Stay(path, reason, problems, is_stuck=is_stuck))
+
+    def _paused(self, folder: Folder, match: Matched) -> Stay | None:
+        """Let a clip wait in the inbox while `_pause` lies beside it or above it."""
+        pause = self._tree.pause_above(folder.rel)
+        return None if pause is None else Stay(join(folder.rel, match.clip), why_paused(pause))
 
     def _held(self, folder: Folder, match: Matched, now: float) -> Stay | None:
         """Let a whole clip wait in the inbox for `hold_seconds`, from where its editor can take it back."""

@@ -57,7 +57,7 @@ class Kind(IntEnum):  # whose hash is quick, which a plain one's is not
     NEAR_SETTINGS = auto()
     """What was meant to be `_defaults.toml` or `_prompt.txt`, and is not read."""
     PAUSE = auto()
-    """`_pause` in the inbox itself, or what was meant to be it: nothing is sent while it lies there."""
+    """`_pause`, or what was meant to be it: nothing is sent while it lies there."""
     NOTE = auto()
     """A problem note of ours."""
     TEMPORARY = auto()
@@ -84,7 +84,7 @@ class Names:
             self._ignore.match(name) or (folder and self._ignore.match(f"{folder}/{name}"))
         ):
             return Kind.IGNORED
-        if name[:1] == "_" and (kind := _own_kind(name, folder)) is not None:
+        if name[:1] == "_" and (kind := _own_kind(name)) is not None:
             return kind
         lower = name.lower()
         if lower.endswith(_OUR_NOTES):
@@ -163,7 +163,7 @@ class Names:
         return loose(base if bare == base else self.base(bare))
 
 
-def _own_kind(name: str, folder: str) -> Kind | None:
+def _own_kind(name: str) -> Kind | None:
     """Say whether a name that begins with `_` is one that editors write for us, or was meant to be."""
     lower = name.lower()
     if lower.endswith(_OUR_NOTES):
@@ -174,7 +174,7 @@ def _own_kind(name: str, folder: str) -> Kind | None:
         return Kind.FOLDER_PROMPT
     if meant_as_settings(name) is not None:
         return Kind.NEAR_SETTINGS
-    return Kind.PAUSE if not folder and is_pause(name) else None
+    return Kind.PAUSE if is_pause(name) else None
 
 
 def _suffix(name: str) -> str:

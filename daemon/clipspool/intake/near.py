@@ -107,7 +107,7 @@ def meant_as_settings(name: str) -> str | None:
 
 
 def is_pause(name: str) -> bool:
-    """Say whether a name in the inbox's root is `_pause`, or was meant to be it."""
+    """Say whether a name is `_pause`, or was meant to be it."""
     return name[:1] == "_" and _core(name)[0].strip("_ .-") in _PAUSES
 
 

@@ -89,6 +89,11 @@ def in_words(error: OSError, what: str = "it") -> str:
     return f"{what} cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"
 
 
+def why_paused(pause: Rel) -> str:
+    """Say what has to be removed for clips to be sent again."""
+    return f"`{readable(pause)}` lies in the inbox: remove it, and this goes on"
+
+
 def local_time(seconds: float) -> str:
     """Spell a moment, Unix seconds, as the clock on this machine's wall shows it."""
     return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -40,7 +40,7 @@ class Folder:
         self.claimed: set[str] = set()
         """The hidden names in it of files that are claimed."""
         self.defaults_changed = False
-        """Whether its `_defaults.toml` came, changed, settled or went; the caller sets it back to False."""
+        """Whether its settings or `_pause` came, changed, settled or went; the caller sets it to False."""
         self.images_changed = False
         """The same of an image in it."""
         self.loose: dict[str, float] = {}
@@ -51,12 +51,13 @@ class Folder:
         """Folders that some program takes for one file; they are not looked into."""
         self.images: set[str] = set()
         self.pauses: set[str] = set()
-        """Files and folders named `_pause`, or nearly so, in the inbox's root."""
+        """Files and folders named `_pause`, or nearly so, in it."""
         self._fresh_notes: set[str] = set()
         self._names = names
         self._kinds: dict[str, Kind] = {}
         self._settling = Settling(settle_seconds)
-        self._groups = Groups(names)
+        self.groups = Groups(names)
+        """Which names belong together."""
         self._cards: set[str] = set()
         """Folders in it that a camera made."""
         self._settings: set[str] = set()
@@ -85,7 +86,7 @@ class Folder:
                 if kind is None:
                     kinds[name] = kind = self._names.kind(name, self.rel)
                     fresh.add(name)
-                if kind not in _STAMPED and (kind is not Kind.PROMPT or name not in self._groups.prompts):
+                if kind not in _STAMPED and (kind is not Kind.PROMPT or name not in self.groups.prompts):
                     others.add(name)
                 elif entry.is_file(follow_symlinks=False):
                     try:
@@ -104,18 +105,18 @@ class Folder:
             raise denied
         self._see_folders(below)
         affected = self._settling.see_all(stamps, now)
-        to_read = self._groups.prompts.copy()
+        to_read = self.groups.prompts.copy()
         affected |= self._enroll(fresh, now)
         if len(stamps) + len(others) != len(kinds):
             affected |= self._drop(kinds.keys() - stamps.keys() - others)
-        affected |= self._look_at_prompts(root, self._groups.prompts - to_read, now)
+        affected |= self._look_at_prompts(root, self.groups.prompts - to_read, now)
         return self._bases(affected)
 
     def _is_new_folder(self, name: str) -> bool:
         if name in self.below | self.bundles | self.pauses:
             return False
         matters = self._names.enters(name, self.rel) or self._names.is_bundle(name, self.rel)
-        return matters or (not self.rel and is_pause(name))
+        return matters or is_pause(name)
 
     def _see_folders(self, below: set[str]) -> None:
         self.below = {name for name in below if self._names.enters(name, self.rel)}
@@ -124,9 +125,10 @@ class Folder:
         cards = self.below & CARD_FOLDERS
         if bundles != self.bundles or cards != self._cards:
             self.bundles, self._cards, self.loose_changed = bundles, cards, True
-        if not self.rel:
-            files = {name for name in self.pauses if name in self._kinds}
-            self.pauses = files | {name for name in below if is_pause(name)}
+        files = {name for name in self.pauses if name in self._kinds}
+        pauses = files | {name for name in below if is_pause(name)}
+        self.defaults_changed |= pauses != self.pauses
+        self.pauses = pauses
 
     def _look_at_prompts(self, root: Root, names: set[str], now: float) -> set[str]:
         """Look at `.txt` files that have become prompts; give those that are there."""
@@ -148,7 +150,7 @@ class Folder:
         if len(names) > _TARGETED_LOOKS_MAX and 4 * len(names) > len(self._kinds):
             return self.scan(root, now)
         affected: set[str] = set()
-        to_read = self._groups.prompts.copy()
+        to_read = self.groups.prompts.copy()
         with root.folder(self.rel) as fd:
             for name in names:
                 try:
@@ -167,12 +169,12 @@ class Folder:
                 if name not in self._kinds:
                     self._kinds[name] = self._names.kind(name, self.rel)
                     affected |= self._enroll({name}, now)
-                if self._kinds[name] in _STAMPED or name in self._groups.prompts:
+                if self._kinds[name] in _STAMPED or name in self.groups.prompts:
                     stamp = stamp_of(seen) if stat.S_ISREG(seen.st_mode) else _NOT_REGULAR
                     if self._settling.see(name, stamp, now):
                         affected.add(name)
             else:
-                affected |= self._look_at_prompts(root, self._groups.prompts - to_read, now)
+                affected |= self._look_at_prompts(root, self.groups.prompts - to_read, now)
                 return self._bases(affected)
         return self._bases(affected) | self.scan(root, now)
 
@@ -190,6 +192,7 @@ class Folder:
                 self.claimed.add(name)
             elif kind is Kind.PAUSE:
                 self.pauses.add(name)
+                self.defaults_changed = True
             else:
                 self._enroll_file(name, kind, now, matter)
         return matter
@@ -204,7 +207,7 @@ class Folder:
             self._settings.add(name)
             matter.add(name)
         if kind is Kind.TEMPORARY or kind in LOOSE or (kind in _STAMPED and kind not in _SETTINGS):
-            is_judged = self._groups.add(name, kind)
+            is_judged = self.groups.add(name, kind)
             if is_judged and kind not in _STAMPED:
                 matter.add(name)
 
@@ -215,10 +218,11 @@ class Folder:
             self.temporaries.discard(name)
             self.claimed.discard(name)
             self.images.discard(name)
+            self.defaults_changed |= kind is Kind.PAUSE
             self.pauses.discard(name)
             self._settings.discard(name)
             self.loose_changed |= self.loose.pop(name, None) is not None or kind is Kind.IMAGE
-            self.loose_changed |= self._groups.drop(name)  # what lay beside a clip is told of now
+            self.loose_changed |= self.groups.drop(name)  # what lay beside a clip is told of now
         return names
 
     def _bases(self, names: set[str]) -> set[str]:
@@ -232,7 +236,7 @@ class Folder:
 
     def entries(self, base: str) -> list[Entry]:
         """Describe the files of one base name."""
-        return [self._entry(name) for name in self._groups.names(base)]
+        return [self._entry(name) for name in self.groups.names(base)]
 
     def _entry(self, name: str) -> Entry:
         kind = self._kinds[name]
@@ -254,26 +258,13 @@ class Folder:
         """Name the control files that would say that a clip is not whole."""
         return self._names.controls(clip, self.rel)
 
-    def similar(self, base: str, wanted: Kind, *, with_typos: bool) -> list[str]:
-        """Name lone sidecars, or lone clips, that were perhaps meant by a base name."""
-        return self._groups.similar(base, wanted, with_typos=with_typos)
-
-    def similar_clip(self, name: str) -> str:
-        """Name a clip without a sidecar that a file's name was perhaps meant for; empty for none."""
-        clips = self.similar(self._names.base(name), Kind.CLIP, with_typos=True)
-        return clips[0] if clips else ""
-
-    def has_clip(self, name: str) -> bool:
-        """Say whether a clip, or what announces one, has the name of a file that belongs to clips."""
-        return self._groups.has_clip(name)
-
     def settings(self) -> list[tuple[str, Kind]]:
         """Name what is, or was meant to be, the `_defaults.toml` and `_prompt.txt` of this folder."""
         names = [name for name in self._settings if name in self._kinds]
         return [
             (name, self._kinds[name] if self._kinds[name] in _SETTINGS else Kind.NEAR_SETTINGS)
             for name in sorted(names)
-            if self._kinds[name] in _SETTINGS or not self._groups.has_clip(name)
+            if self._kinds[name] in _SETTINGS or not self.groups.has_clip(name)
         ]
 
     def kind_of(self, name: str) -> Kind | None:
@@ -286,7 +277,7 @@ class Folder:
 
     def bases(self) -> list[str]:
         """Every base name there is."""
-        return self._groups.bases()
+        return self.groups.bases()
 
     def settled(self, name: str) -> Stamp | None:
         """Give the stamp of a file that has settled, else None."""
@@ -306,7 +297,7 @@ class Folder:
 
     def waiting_names(self) -> list[str]:
         """Name the files that may have a note: clips and sidecars."""
-        return self._groups.judged()
+        return self.groups.judged()
 
     def take_fresh_notes(self) -> set[str]:
         """Name the notes that were found since the last call and are there still."""

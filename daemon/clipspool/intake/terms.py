@@ -72,6 +72,15 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class InboxPaused:
+    """An editor put `_pause` into an inbox, or removed it."""
+
+    name: str
+    file: str
+    """What lies there; empty when it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class InboxChanged:
     """An inbox came, went, or is watched in another way."""
 

@@ -117,6 +117,21 @@ class Tree:
         if rel in self.folders:
             self._peek(rel, names, now)
 
+    def pause(self) -> str:
+        """Give the `_pause` that lies in the inbox itself; empty where none does."""
+        root = self.folders.get("")
+        return min(root.pauses, default="") if root is not None else ""
+
+    def pause_above(self, rel: Rel) -> Rel | None:
+        """Give the `_pause` that holds back the clips of a folder: one in it, or in a folder above it."""
+        path: Rel = ""
+        for part in ("", *rel.split("/")) if rel else ("",):
+            path = join(path, part)
+            folder = self.folders.get(path)
+            if folder is not None and folder.pauses:
+                return join(path, min(folder.pauses))
+        return None
+
     def affect_all(self, below: Rel = "") -> None:
         """Have everything judged again, in a folder and those below it."""
         for rel, folder in self.folders.items():

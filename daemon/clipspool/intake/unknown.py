@@ -220,7 +220,7 @@ class Unknowns:
 
     def _found(self, folder: Folder, sort: Sort, names: Sequence[str]) -> Found:
         first = names[0]
-        similar = folder.similar_clip(first) if sort is Sort.TEXT and len(names) == 1 else ""
+        similar = folder.groups.similar_clip(first) if sort is Sort.TEXT and len(names) == 1 else ""
         film = ("", "")
         if sort is Sort.UNKNOWN and len(names) <= _SNIFFED_MAX:
             film = self._film_in(join(folder.rel, first))
@@ -245,10 +245,10 @@ def _sort_in(folder: Folder, name: str) -> Sort:
     """Say what a file is, and that nothing is to be said of it where its clip's own note names it."""
     kind = folder.kind_of(name)
     if kind is Kind.NEAR:
-        return Sort.SILENT if folder.has_clip(name) else Sort.SIDECAR
+        return Sort.SILENT if folder.groups.has_clip(name) else Sort.SIDECAR
     sort = sort_of(name)
     if kind is Kind.PROMPT:
-        return Sort.SILENT if folder.has_clip(name) or sort is Sort.SILENT else Sort.TEXT
-    if sort in {Sort.DOCUMENT, Sort.SETTINGS} and folder.has_clip(name):
+        return Sort.SILENT if folder.groups.has_clip(name) or sort is Sort.SILENT else Sort.TEXT
+    if sort in {Sort.DOCUMENT, Sort.SETTINGS} and folder.groups.has_clip(name):
         return Sort.SILENT
     return sort

@@ -113,7 +113,7 @@ class StatusFile:
         """Write the file if something changed and it is time; True when it was written."""
         now = self._now()
         inbox = self.kept.inbox
-        seen = (inbox.state, inbox.waiting)
+        seen = (inbox.state, inbox.waiting, inbox.paused_by)
         is_due = self._is_stale.is_set() or seen != self._seen or now - self._looked_at >= _ANEW_SECONDS
         if inbox.state != "watching" or not is_due or abs(now - self._wrote_at) < WRITE_SECONDS:
             return False

@@ -84,6 +84,8 @@ def text_of(picture: Picture, at: float, zone: tzinfo = UTC) -> str:
 def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
     """Give all lines but those that tell when it was written: what changes them is worth a writing."""
     lines: list[str] = [f"Results come to {readable(picture.places.path(picture.outbox))}"]
+    if file := picture.conditions.pause_files.get(picture.inbox):
+        lines += ["", f"PAUSED: `{readable(file)}` lies in this folder; nothing is sent until it is removed"]
     for title, count, told in _sections(picture, zone):
         if not count:
             continue
@@ -182,6 +184,8 @@ def _queued(job: Job, conditions: Conditions, zone: tzinfo) -> str:
         case None:
             return "waits for its turn"
         case "paused":
+            if (file := conditions.pause_files.get(job.inbox)) and not conditions.paused:
+                return f"waits: `{file}` lies in this folder; remove it, and this goes on"
             return "waits: the operator has paused this folder"
         case "not_before":
             return f"waits until {_time(job.due_at, zone)}" + (f": {job.reason}" if job.reason else "")
