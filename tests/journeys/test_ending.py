@@ -218,6 +218,9 @@ def put_back_an_older_journal(bay):
     for path, data in old.items():
         path.write_bytes(data)
     bay.start()
+    bay.until(lambda: bay.told("status")["journal"]["restored"] or bay.paid > 1, 20, "the mark tells")
+    # Whoever lets it submit all the same: the work folder still knows of the request.
+    assert bay.call("resume", "--accept-restored", "--yes").returncode == 0
     bay.until(lambda: bay.job()["held"] == "in_doubt" or bay.paid > 1, 20, "it is in doubt")
 
 
