@@ -54,6 +54,8 @@ def notes(bench):
         ("shot.toml.txt", "rename it to `shot.toml`"),
         ("shot.toml.rtf", "save it as plain text, named `shot.toml`"),
         ("what.xyz", "nothing is known of this kind of file (.xyz)"),
+        ("shot.mp4 ", "rename it to `shot.mp4`"),
+        ("shot.mov.", "rename it to `shot.mov`"),
         ("nosuffix", "nothing is known of this kind of file,"),
     ],
 )
@@ -297,7 +299,7 @@ def test_a_sidecar_beside_a_file_that_is_no_clip_says_so_and_what_is_accepted(be
     b.write("E.toml", SIDECAR)
     b.settle()
     b.look(60.0)
-    assert "found `E.mxf`, but .mxf is not accepted" in b.note("E.toml")
+    assert "found `E.mxf`; .mxf is not accepted" in b.note("E.toml")
     assert ".mp4" in b.note("E.toml")
     assert notes(b) == ["E.mxf", "E.toml"]
 

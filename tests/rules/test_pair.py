@@ -112,7 +112,7 @@ def test_a_sidecar_under_a_disguise_keeps_its_clip_waiting_and_is_named(near, ri
 
 def test_a_sidecar_beside_a_file_that_is_no_clip_names_it_and_what_is_accepted():
     late = waits(entry("E.toml", since=0.0), "E.mxf", now=60.0, patience=Patience(accepted=(".mov", ".mp4")))
-    assert "found `E.mxf`, but .mxf is not accepted" in late.reason
+    assert "found `E.mxf`; .mxf is not accepted" in late.reason
     assert ".mov and .mp4" in late.reason
     assert "`E.png`" in waits(entry("E.toml", since=0.0), "E.png", now=60.0).reason
     assert "`e.MXF`" in waits(entry("E.toml", since=0.0), "e.MXF", now=60.0).reason

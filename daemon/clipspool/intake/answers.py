@@ -157,6 +157,11 @@ def _for_clip(clip: str) -> str:
 
 
 def _told_of_unknown(name: str, film: tuple[str, str], accepted: Sequence[str]) -> str:
+    bare = name.rstrip(" ._")
+    if bare != name and suffix_of(bare) in accepted:
+        return (
+            f"its name has `{readable(name[len(bare) :])}` behind the suffix: rename it to `{readable(bare)}`"
+        )
     right, words = film
     if right in accepted:
         return f"it holds video, but its name does not say so: rename it to `{readable(name)}{right}`"

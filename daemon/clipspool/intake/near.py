@@ -108,7 +108,10 @@ def meant_as_settings(name: str) -> str | None:
 
 def is_pause(name: str) -> bool:
     """Say whether a name is `_pause`, or was meant to be it."""
-    return name[:1] == "_" and _core(name)[0].strip("_ .-") in _PAUSES
+    if name[:1] != "_":
+        return False
+    core = _core(name)[0].strip("_ .-")
+    return core in _PAUSES or sorted(core) == sorted("pause")
 
 
 def _core(name: str) -> tuple[str, list[str]]:

@@ -181,6 +181,7 @@ class _Table:
         ]
         self._now = now
         self._patience = patience
+        self._defaults_hold_prompt = defaults_serve
         self._defaults_serve = defaults_serve and not patience.sidecar_required
         self._similar = similar
 
@@ -254,7 +255,10 @@ class _Table:
             return self._wait(clip, f"it has no sidecar yet; {near}", is_stuck=True)
         right = what_would_serve(clip.name)
         if self._patience.sidecar_required:
-            return replace(self._wait(clip, f"it has no sidecar yet; {right}"), advice=example_for(clip.name))
+            # The folder's prompt does not serve: the sidecar may still be on its way, and say something else.
+            though = ", and this inbox wants one for each clip" if self._defaults_hold_prompt else ""
+            reason = f"it has no sidecar yet{though}; {right}"
+            return replace(self._wait(clip, reason), advice=example_for(clip.name))
         if not self._defaults_serve:
             reason = f"it has no sidecar, and no defaults hold a prompt; {right}"
             return replace(self._wait(clip, reason), advice=example_for(clip.name))
@@ -282,7 +286,7 @@ class _Table:
             suffix = suffix_of(self._others[0].name)
             return self._wait(
                 sidecar,
-                f"no matching clip: found `{found}`, but {suffix} is not accepted as a clip. "
+                f"no matching clip: found `{found}`; {suffix} is not accepted. "
                 f"Accepted are {accepted}: convert it to one of these",
             )
         if right := meant_as_settings(sidecar.name):
