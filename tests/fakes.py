@@ -196,6 +196,8 @@ class Workshop:
         self.waiting = Counter()
         self.retired = []
         self.swept = []
+        self.change = ""
+        """How the sources of clips that retire are said to differ from what was sent."""
         self.mark = lambda _inbox: None
 
     def hold(self, stage):
@@ -240,6 +242,9 @@ class Workshop:
         if isinstance(said, Exception):
             raise said
         return said(job) if callable(said) else said
+
+    def change_of(self, _clip, _jobs):
+        return self.change
 
     def retire(self, clip, jobs):
         self._wait("retire")

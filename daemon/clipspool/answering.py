@@ -22,6 +22,8 @@ from clipspool.scheduler import Scheduler
 from clipspool.views import iso, status_json, text
 
 _RELOAD_SECONDS = 30.0
+_CHANGED_MAX = 100
+"""Sources that `status` names because they changed after they were sent; the oldest go first."""
 
 
 class Answering:
@@ -47,6 +49,7 @@ class Answering:
         self._limits, self._now, self._reload, self._troubles = limits, now, reload, troubles
         self._started_at = now()
         self._not_put_away: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._changed: dict[str, tuple[str, dict[str, Any]]] = {}
         scheduler.listen(self.hear)
 
     def hear(self, news: News) -> None:
@@ -57,10 +60,17 @@ class Answering:
                 _, known = self._not_put_away.get(clip.id, ("", {"since": iso(self._now())}))
                 row = {"path": text(clip.path), "reason": reason, "since": known["since"], "problem": True}
                 self._not_put_away[clip.id] = (clip.inbox, row)
-            case Retired(clip=clip):
+            case Retired(clip=clip, change=change):
                 self._not_put_away.pop(clip.id, None)
+                if change:  # until the next start; its note, the log and its history keep it
+                    since = iso(self._now())
+                    row = {"path": text(clip.lies_at or clip.path), "reason": change, "since": since}
+                    self._changed[clip.id] = (clip.inbox, {**row, "problem": True})
+                    if len(self._changed) > _CHANGED_MAX:
+                        del self._changed[next(iter(self._changed))]
             case Happened(before=before, after=job) if before.state.is_terminal and not job.state.is_terminal:
                 self._not_put_away.pop(job.clip_id, None)
+                self._changed.pop(job.clip_id, None)
 
     def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
         """Do what a command asks and give what it is told; raises Refused, and what the command raised."""
@@ -82,7 +92,7 @@ class Answering:
     def status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
         """Give the answer to `status`, within a turn; `most` bounds the waiting files of each inbox."""
         stuck: dict[str, list[dict[str, Any]]] = {}
-        for name, row in self._not_put_away.values():
+        for name, row in (*self._not_put_away.values(), *self._changed.values()):
             stuck.setdefault(name, []).append(row)
         views = [inbox_view(name, inbox, most, stuck.get(name, ())) for name, inbox in self._inboxes.items()]
         daemon = {

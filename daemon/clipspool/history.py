@@ -204,5 +204,10 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "attached": lambda f, _: f"named task {f.get('task_id', '?')} as this job's",
     "approved": lambda _f, _e: "let it go",
     "set_aside": lambda f, _: f"its source stays where it is{_said(f, 'reason')}",
-    "retired": lambda f, _: f"the source went to {f['to']}" if f.get("to") else "the source was removed",
+    "retired": lambda f, _: _retired(f),
 }
+
+
+def _retired(facts: Mapping[str, Any]) -> str:
+    where = f"the source went to {facts['to']}" if facts.get("to") else "the source was removed"
+    return f"{where}; {facts['change']}" if facts.get("change") else where

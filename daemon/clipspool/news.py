@@ -39,6 +39,8 @@ class Retired:
     """All jobs of a clip ended, and its source lies where it ends."""
 
     clip: Clip
+    change: str = ""
+    """How the source differs from what was sent, where it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ def log_line(news: News) -> None:
                 _log_transition(news.before, news.after, news.event)
         case Retired(clip=clip):
             log.info("retired", clip=clip.path, inbox=clip.inbox, lies_at=clip.lies_at)
+            if news.change:
+                log.warning("source_changed", clip=clip.path, inbox=clip.inbox, why=news.change)
         case NotRetired(clip=clip):
             log.warning("retire_failed", clip=clip.path, inbox=clip.inbox, why=news.why)
         case ProviderBlocked(fault=fault):

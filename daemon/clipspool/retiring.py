@@ -74,10 +74,10 @@ class Retiring:
             pause = backoff_seconds(retirement.attempts, _PAUSE_SECONDS, random)
             self._journal.retire_later(clip.id, now + pause, retirement.attempts + 1)
             return NotRetired(clip, retirement.trouble)
-        self._journal.retired(clip, now)
+        self._journal.retired(clip, now, retirement.change)
         self._to_sweep.append(clip)
         self._wanted_again.discard(clip.id)
-        return Retired(clip)
+        return Retired(clip, retirement.change)
 
     def sweep(self) -> None:
         """Clean up after moved sources, many at a time."""

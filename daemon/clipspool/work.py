@@ -49,6 +49,8 @@ REFERENCE = "ref-"
 """Begins the names of the copies of reference images."""
 ERROR_NOTE = ".error.toml"
 """Behind the name of a source in `_failed`."""
+CHANGED_NOTE = ".changed.txt"
+"""Behind the name of a source that is not what was sent any more."""
 _MANIFEST_BYTES_MAX = 4 << 20
 
 
@@ -60,6 +62,11 @@ def folder_of(clip_id: str) -> Rel:
 def error_note_of(rel: Rel) -> Rel:
     """Name the note beside a source in `_failed`; shortened where file systems allow no longer name."""
     return join(parent(rel), fitted(name_of(rel), ERROR_NOTE))
+
+
+def changed_note_of(rel: Rel) -> Rel:
+    """Name the note beside a source that went on changing after it was sent."""
+    return join(parent(rel), fitted(name_of(rel), CHANGED_NOTE))
 
 
 def source_name(path: Rel) -> str:
@@ -210,6 +217,7 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
             root.move(clip.sidecar_lies_at, root, sidecar, trace=trace)
     root.move(clip.lies_at, root, source, trace=trace_of(clip.id, clip.source))
     root.remove(error_note_of(clip.lies_at))
+    root.remove(changed_note_of(clip.lies_at))
 
 
 def was_put_back(root: Root, path: Rel) -> bool:

@@ -36,6 +36,9 @@ class Workshop(Protocol):
     def work(self, stage: Stage, job: Job, clip: Clip, gate: Callable[[], bool]) -> Event:
         """Run one stage of one job and say what happened."""
 
+    def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
+        """Say how a clip's source differs from what was sent; empty where it does not."""
+
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
         """Move a clip's source to where it ends, and say where that is."""
 
@@ -67,6 +70,8 @@ class Retirement:
     clip: Clip
     attempts: int
     trouble: str = ""
+    change: str = ""
+    """How its source differs from what was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +205,8 @@ class Workers:
 
         def work() -> None:
             try:
-                self._hear(Retirement(self._workshop.retire(clip, jobs), attempts))
+                change = self._workshop.change_of(clip, jobs)
+                self._hear(Retirement(self._workshop.retire(clip, jobs), attempts, change=change))
             except OSError as error:
                 self._hear(Retirement(clip, attempts, in_words(error)))
             except Exception as error:

@@ -21,6 +21,7 @@ from clipspool.media.facts import MediaFault, Probe
 from clipspool.media.plan import Limits, Refuse
 from clipspool.provider import Inline, Look, Provider, TaskStatus
 from clipspool.root import Root
+from clipspool.stages.changed import change_of
 from clipspool.stages.deliver import deliver
 from clipspool.stages.fetch import Seen, fetch
 from clipspool.stages.finish import finish
@@ -136,6 +137,10 @@ class Shop:
             look = None
         event = fetch(job, bay, provider, self._look_into, self.stopping, look)
         return finish(job, clip, bay, event, self.decoder) if isinstance(event, Fetched) else event
+
+    def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
+        """Say how a clip's source differs from what was sent; raises OSError."""
+        return change_of(clip, jobs, self.tools.bays[clip.inbox])
 
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
         """Picture the results, and move the clip's source to where it ends; raises OSError."""

@@ -132,7 +132,7 @@ class _NoWork:
     def work(self, *_: Any) -> Any:
         raise NotImplementedError
 
-    retire = sweep = work
+    change_of = retire = sweep = work
 
 
 def operator_name() -> str:

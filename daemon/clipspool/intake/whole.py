@@ -21,6 +21,9 @@ PAUSE_SECONDS_MAX = 900.0
 """A longer pause was an interruption: a copy begun in the evening and ended in the morning."""
 _CLOSED_SHARE = 0.1
 """Of the wait: once its writer was seen to close it, less is likely to come."""
+HAS_WRITER = "a program still has it open for writing"
+_WRITER_SECONDS = 0.5
+"""How often a whole clip is asked for its writer: most close it at once."""
 _LOOK_SECONDS = 5.0
 """How often a clip is asked for its writer while it waits."""
 
@@ -32,9 +35,9 @@ class _Known:
     stamp: Stamp
     holes: tuple[Span, ...]
     verdict: Complete | None = None
-    """What its headers say, once that and the looking for gaps left a doubt."""
+    """What its headers say, once no part is known to be missing."""
     doubt: str = ""
-    """Why nobody can tell whether it is whole."""
+    """Why nobody can tell whether it is whole; empty where its end is told."""
 
 
 class Wholeness:
@@ -61,24 +64,34 @@ class Wholeness:
             # Before anything reads the file: on ext4 a read makes room that was set aside look like data.
             holes = holes_in(file.fileno(), stamp[SIZE])
             known = self._known[path] = _Known(stamp, holes)
-        if known.verdict is not None:
-            return self._wait_for_end(file, path, known, since, pause, now) or known.verdict
-        due = since + self._rules.sidecar_wait_seconds
-        verdict = completeness(file, stamp[SIZE])
-        if isinstance(verdict, Incomplete):
-            return _stays(path, verdict.reason, now, due)
-        if isinstance(verdict, Unrecognised) or verdict.container == "zip":
-            return verdict
-        gap = gap_in(file, stamp[SIZE], verdict.container, known.holes)
-        if gap is not None and gap.is_certain:
-            return _stays(path, gap.reason, now, due)
-        if verdict.open_end or gap is not None:
+        if known.verdict is None:
+            due = since + self._rules.sidecar_wait_seconds
+            verdict = completeness(file, stamp[SIZE])
+            if isinstance(verdict, Incomplete):
+                return _stays(path, verdict.reason, now, due)
+            if isinstance(verdict, Unrecognised) or verdict.container == "zip":
+                return verdict
+            gap = gap_in(file, stamp[SIZE], verdict.container, known.holes)
+            if gap is not None and gap.is_certain:
+                return _stays(path, gap.reason, now, due)
+            if verdict.doubt and now < due:
+                return Waits(path, verdict.doubt, look_at=due, goes_on=True)
             known.verdict = verdict
             known.doubt = verdict.open_end or (gap.reason if gap is not None else "")
-            return self._wait_for_end(file, path, known, since, pause, now) or verdict
-        if verdict.doubt and now < due:
-            return Waits(path, verdict.doubt, look_at=due, goes_on=True)
-        return verdict
+        wait = self._wait_for_end if known.doubt else self._wait_for_writer
+        return wait(file, path, known, since, pause, now) or known.verdict
+
+    def _wait_for_writer(
+        self, file: FileIO, path: Rel, _: _Known, since: float, pause: float, now: float
+    ) -> Waits | None:
+        """Let a clip wait that is whole by every sign while a program still has it open for writing."""
+        until = since + max(self._rules.unsure_seconds, pause)
+        if now >= until or not self._writers.has_one(file.fileno()):
+            return None
+        reason = f"{HAS_WRITER}; it goes on by itself once that is over"
+        is_problem = now >= since + self._rules.sidecar_wait_seconds
+        look_at = min(until, now + _WRITER_SECONDS)
+        return Waits(path, reason, is_problem, look_at=look_at, goes_on=True)
 
     def _wait_for_end(
         self, file: FileIO, path: Rel, known: _Known, since: float, pause: float, now: float
@@ -96,7 +109,7 @@ class Wholeness:
             return None
         is_problem = now >= since + min(self._rules.sidecar_wait_seconds, seconds / 2)
         if has_writer:
-            why = "a program still has it open for writing; it goes on by itself once that is over"
+            why = f"{HAS_WRITER}; it goes on by itself once that is over"
         else:
             why = f"it goes on by itself when it has not changed for {_in_words(seconds)}"
         return Waits(

@@ -346,11 +346,12 @@ class Journal(Questions):
         query = query if inbox is None else query.where(clips.c.inbox == inbox)
         self._connection.execute(query.values(retire_due=now))
 
-    def retired(self, clip: Clip, now: float) -> None:
-        """Note that a clip's source lies where it retired to, durably."""
+    def retired(self, clip: Clip, now: float, change: str = "") -> None:
+        """Note durably where a clip's source lies by now, and how it differs from what was sent."""
         self.relocate(clip)
         self._set_clip(clip.id, retired_at=now, retire_due=None)
-        self._tell(clip.id, None, "retired", now, None, None, {"to": clip.lies_at or ""})
+        facts = {"to": clip.lies_at or "", **({"change": change} if change else {})}
+        self._tell(clip.id, None, "retired", now, None, None, facts)
 
     def _set_clip(self, clip_id: str, **columns: Any) -> None:
         if clip_id in self._clips:

@@ -146,7 +146,7 @@ def gap_in(file: BinaryIO, size: int, name: Container, holes: Sequence[Span]) ->
 
 
 def _judge_hole(begin: int, end: int, lanes: Sequence[_Lane], vital: Sequence[Span]) -> Gap | None:
-    what = f"of its bytes {begin:,} to {end:,} nothing was ever written"
+    what = f"a part of it was never written, bytes {begin:,} to {end:,}"
     certain = Gap(f"{what}: the copy or download has not come to its end", is_certain=True)
     if any(begin < at + length and at < end for at, length in vital):
         return certain

@@ -10,7 +10,7 @@ from typing import Any
 from clipspool.events import StageFailed
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import Held, Job, State
-from clipspool.news import DaySpent, Happened, News, ProviderBlocked, ProviderUnblocked
+from clipspool.news import DaySpent, Happened, News, ProviderBlocked, ProviderUnblocked, Retired
 from clipspool.notify.topics import Topic
 from clipspool.provider import Fault, FaultOf
 from clipspool.views import text
@@ -85,6 +85,9 @@ class Reporter:
                 return [Note(Topic.BUDGET, now, words, facts={"why": why})]
             case InboxChanged():
                 return self._changed(news, now)
+            case Retired(clip=clip, change=change) if change:
+                facts = {"clip": clip.path, "why": change}
+                return [Note(Topic.SOURCE_CHANGED, now, f"{clip.path}: {change}", clip.inbox, facts)]
             case _:
                 return []
 

@@ -24,5 +24,7 @@ class Topic(StrEnum):
     """An inbox takes nothing: its folder is gone, or another one."""
     INBOX_BACK = "inbox_back"
     """It is watched again."""
+    SOURCE_CHANGED = "source_changed"
+    """A clip's source went on changing after it was sent."""
     BATCH_FINISHED = "batch_finished"
     """Nothing of an inbox is under way any more."""

@@ -26,6 +26,7 @@ _COUNTED = {
     Topic.PROVIDER_BACK: "provider back",
     Topic.INBOX_OFFLINE: "inbox offline",
     Topic.INBOX_BACK: "inbox back",
+    Topic.SOURCE_CHANGED: "source changed",
     Topic.BATCH_FINISHED: "batch finished",
 }
 

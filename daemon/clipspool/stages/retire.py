@@ -14,10 +14,12 @@ from clipspool.job import Clip, Job, State
 from clipspool.naming import NAME_BYTES_MAX, shortened
 from clipspool.provenance import error_note
 from clipspool.root import Root
+from clipspool.stages.changed import change_of, has_note, write_note
 from clipspool.work import (
     FAILED,
     PROMPT,
     SIDECAR,
+    changed_note_of,
     clear_away,
     error_note_of,
     folder_of,
@@ -39,9 +41,11 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
     """
     root = bay.inbox
     is_done = all(job.state is State.DELIVERED for job in jobs)
+    change = change_of(clip, jobs, bay)
     source = _where(root, join(folder_of(clip.id), clip.source), clip.lies_at)
     sidecar = _where(root, join(folder_of(clip.id), SIDECAR), clip.sidecar_lies_at)
-    if is_done and not bay.keeps_sources:
+    # What changed after it was sent is not what the result was made of, and may be the only copy: it is kept.
+    if is_done and not bay.keeps_sources and not change:
         for rel in (source, sidecar, _where(root, join(folder_of(clip.id), PROMPT), None)):
             if rel is not None:
                 root.remove(rel)
@@ -58,15 +62,14 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
         if source is None and not root.exists(rel):
             # Somebody emptied the work folder, and there is nothing left to move.
             return replace(clip, lies_at=None, sidecar_lies_at=None)
-        if source is None and _is_same(root, rel, clip):
+        if source is None and (_is_same(root, rel, clip) or has_note(root, rel, clip)):
             # It was moved just before a crash.
             return replace(clip, lies_at=rel, sidecar_lies_at=beside)
         note = b"" if is_done else error_note(clip, jobs, bay.places)
         # A sidecar that is not in the work folder was moved just before a crash: what lies there is ours.
         if source is None or _is_taken(root, rel, beside if sidecar is not None else None, note):
             continue
-        if not is_done:
-            root.replace(error_note_of(rel), note)
+        _write_notes(root, rel, clip, note, change)
         try:
             if sidecar is not None and beside is not None:
                 root.move(sidecar, root, beside, is_last=False, trace=trace_of(clip.id, SIDECAR))
@@ -77,8 +80,17 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
             continue
         if clip.lies_at is not None:
             root.remove(error_note_of(clip.lies_at))
+            root.remove(changed_note_of(clip.lies_at))
         return replace(clip, lies_at=rel, sidecar_lies_at=beside)
     raise FileExistsError(f"no free name in {home} for {clip.path}")
+
+
+def _write_notes(root: Root, rel: Rel, clip: Clip, note: bytes, change: str) -> None:
+    """Put beside the place where a source is about to lie what its editor has to know of it."""
+    if note:
+        root.replace(error_note_of(rel), note)
+    if change:
+        write_note(root, rel, clip, change)
 
 
 def _move_prompt(root: Root, clip: Clip, rel: Rel) -> None:

@@ -1,0 +1,66 @@
+"""Compares a clip's source with what was sent of it, and tells its editor where they differ.
+
+Whoever has a file open when it is accepted can write on: in its work folder, and in `_done`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from clipspool.bay import Bay
+from clipspool.files import NotRegular, Rel, join, name_of, sha256_of
+from clipspool.job import Clip, Job, Paid
+from clipspool.root import Root
+from clipspool.work import changed_note_of, folder_of
+
+_NOTE_BYTES_MAX = 64 << 10
+
+
+def change_of(clip: Clip, jobs: Sequence[Job], bay: Bay) -> str:
+    """Say how a source differs from what was sent; empty where it does not. Raises OSError."""
+    if clip.sha256 is None or not any(job.paid is not Paid.NO for job in jobs):
+        return ""
+    for rel in (join(folder_of(clip.id), clip.source), clip.lies_at):
+        if rel is not None and bay.inbox.exists(rel):
+            return _compare(bay.inbox, rel, clip)
+    return ""
+
+
+def _compare(root: Root, rel: Rel, clip: Clip) -> str:
+    try:
+        file = root.open(rel)
+    except NotRegular:
+        return "something else was put in its place after it was sent"
+    with file:
+        now = os.fstat(file.fileno())
+        if (now.st_size, now.st_mtime_ns) == (clip.size, clip.mtime_ns):
+            return ""
+        if now.st_size != clip.size:
+            return (
+                f"it went on changing after it was sent: {clip.size:,} bytes were sent, and it has "
+                f"{now.st_size:,} now; the result shows what was sent"
+            )
+        if sha256_of(file) == clip.sha256:  # only its date was set
+            return ""
+    return "it was written to after it was sent: the result shows what it was before"
+
+
+def write_note(root: Root, rel: Rel, clip: Clip, change: str) -> None:
+    """Put a note beside the place where a changed source is about to lie. Raises OSError."""
+    name = name_of(clip.path).encode("utf-8", "backslashreplace").decode()
+    lines = (
+        f"{name}: {change}.",
+        "",
+        "To have it rendered as it is now, drop it again with its sidecar; that is paid for once more.",
+        f"(clip {clip.id}, SHA-256 of what was sent: {clip.sha256})",
+    )
+    root.replace(changed_note_of(rel), ("\n".join(lines) + "\n").encode())
+
+
+def has_note(root: Root, rel: Rel, clip: Clip) -> bool:
+    """Say whether our note beside a source says that it is this clip's, changed."""
+    try:
+        return f"(clip {clip.id}," in root.read(changed_note_of(rel), _NOTE_BYTES_MAX).decode()
+    except (FileNotFoundError, NotRegular, ValueError):
+        return False
