@@ -1,5 +1,6 @@
 """The slips of an editor who knows no TOML: each gets its line, what is wrong, and what to write."""
 
+import time
 import tomllib
 
 import pytest
@@ -11,6 +12,7 @@ from clipspool.intake.notes import sentence, text_of
 from clipspool.intake.quotes import straighten
 from clipspool.intake.right import EXAMPLES, is_right, right_line
 from clipspool.intake.sidecar import parse
+from patience import patient
 
 DIGITS = "a number stands alone: digits only, without a unit, spaces or marks between thousands"
 
@@ -117,6 +119,25 @@ SLIPS = [
     ("extra = {a = 1,\n  b = 2}", 1, "on one line", "extra = {a = 1, b = 2}"),
     ("content_moderation = low", 1, "is a table", '[content_moderation]\npublic_figure_threshold = "low"'),
     ('prompt = "x"\rseed = 1\r', 1, "old Macs", ""),
+    ("Model, walking through snow", 1, "needs its key", 'prompt = "Model, walking through snow"'),
+    ("Style: noir", 1, "needs its key", 'prompt = "Style: noir"'),
+    ("Prompt\nMake it winter", 1, "the = is missing", 'prompt = "Make it winter"'),
+    ("prompt = Make it winter.\nMore snow.", 1, "on one line", 'prompt = "Make it winter. More snow."'),
+    ('prompt = "He said \\"hi\\" and left', 1, 'closing " is missing', "prompt = 'He said \"hi\" and left'"),
+    ("prompt = “x”, seed = 42", 1, "a line of its own", 'prompt = "x"\nseed = 42'),
+    ('prompt="x"&seed=42', 1, "a line of its own", 'prompt = "x"\nseed = 42'),
+    ('prompt = "x"\n[variant 1]\nseed = 1', 2, "double square brackets", "[[variant]]"),
+    ('prompt = "x"\n[[variant]] seed = 1', 2, "a line of its own", "[[variant]]\nseed = 1"),
+    ('prompt = ["Make it winter"]', 1, "a text in quotes", 'prompt = "Make it winter"'),
+    ('ratio = "16:9","9:16"', 1, "only one value", 'ratio = "16:9"'),
+    ('prompt&nbsp;=&nbsp;"x"', 1, "an = stands between", 'prompt = "x"'),
+    ('prompt \uff1d "x"', 1, "an = stands between", 'prompt = "x"'),
+    ("seed;42", 1, "an = stands between", "seed = 42"),
+    ('1. prompt = "x"', 1, "in front of it", 'prompt = "x"'),
+    ('--prompt "x"', 1, "the = is missing", 'prompt = "x"'),
+    ('= "x"', 1, "the key in front", 'prompt = "x"'),
+    ('```toml\nprompt = "x"', 1, "delete it", ""),
+    ('refs = ["a.png"]', 1, "did you mean `references`", 'references = ["a.png"]'),
     ("\ufeffprompt = Make it winter\r\nseed = 1\r\n", 1, "put quotes", 'prompt = "Make it winter"'),
 ]
 
@@ -291,6 +312,27 @@ def test_a_right_line_is_always_accepted(key, raw):
     name, _, value = right_line(key, raw).partition(" = ")
     assert name == key
     assert is_right(key, value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" + " " * 65_000 + "x!",
+        " " * 65_000 + "x",
+        "prompt = " + " " * 60_000 + "x",
+        "prompt = " + '"' * 60_000,
+        "prompt = " + "“" * 20_000,
+        ("prompt = " + "“ " * 950 + "\n") * 15,
+        ('prompt = "x" ' + ", " * 700 + "\n") * 40,
+        "[" * 65_000,
+        "a\n" * 32_000,
+        'seed = "' + "1 " * 30_000 + '"',
+    ],
+)
+def test_a_text_made_to_be_slow_is_told_of_in_no_time(text):
+    begun = time.process_time()
+    assert problems(text)
+    assert time.process_time() - begun < patient(1.0)
 
 
 def test_every_key_that_holds_no_table_has_an_example():

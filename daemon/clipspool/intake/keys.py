@@ -28,6 +28,15 @@ ENTITY = re.compile(r"&(?:amp|quot|lt|gt|nbsp|apos|#\d{1,6}|#x[0-9A-Fa-f]{1,6});
 """How web pages write some signs: nobody means them in a prompt, and a copy of a page is full of them."""
 _RATIO = re.compile(r"[1-9][0-9]{0,4}:[1-9][0-9]{0,4}")
 
+SYNONYMS = {
+    **dict.fromkeys(("text", "description", "prompt_text", "prompttext", "instruction"), "prompt"),
+    **dict.fromkeys(("ref", "refs", "image", "images", "picture", "pictures"), "references"),
+    **dict.fromkeys(("aspect", "aspect_ratio", "resolution"), "ratio"),
+    **dict.fromkeys(("start", "start_time"), "start_seconds"),
+    **dict.fromkeys(("start_at", "send_after"), "not_before"),
+}
+"""What other tools and people call some keys; for advice alone, none of them is accepted."""
+
 Trouble = str | None
 """What is wrong and what would be right; None when all is well."""
 Found = tuple[str, str]
@@ -50,6 +59,8 @@ def problems_in(body: Mapping[str, Any], *, prefix: str = "") -> Iterator[Found]
 def unknown(key: str, known: Mapping[str, Any]) -> str:
     """Say that a key is not known, and which one may have been meant."""
     close = difflib.get_close_matches(key.lower()[:_TEXT_MAX], known, n=1)
+    if (meant := SYNONYMS.get(key.lower().replace("-", "_"))) in known:
+        close = [meant]
     hint = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(f'`{k}`' for k in known)}"
     return f"unknown key `{shown(key)}`, {hint}"
 

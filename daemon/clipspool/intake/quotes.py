@@ -14,6 +14,8 @@ _AT_THE_END = re.compile(r"[ \t]*(?:#.*)?$")
 _ALMOST_AT_THE_END = re.compile(r"[ \t]*[,;]?[ \t]*(?:#.*)?$")
 _IN_A_LIST = re.compile(r"[ \t]*(?:[,\]}].*|#.*)?$")
 _AT_A_KEY = re.compile(r"[ \t]*[=.\]]")
+_LINE_MAX = 4000
+"""No prompt is as long, and finding the end of a text takes far longer for more."""
 _TRIPLE = re.compile(rf"\"{{3}}|'{{3}}|[{DOUBLE}]{{3}}|[{SINGLE}]{{3}}")
 
 
@@ -27,6 +29,8 @@ def straighten(text: str) -> str:
         return text
     lines, fence, depth = [], "", 0
     for line in text.split("\n"):
+        if len(line) > _LINE_MAX:
+            return text
         made, fence, depth = _Line(line, fence, depth).straightened()
         lines.append(made)
     return "\n".join(lines)

@@ -46,6 +46,8 @@ QUOTES = (
 )
 """All that people take for quotes; the first two are TOML's."""
 _SHOWN_MAX = 70
+_RAW_MAX = 1500
+"""Of a value so many characters are looked at: patterns take far longer for more."""
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:[.,' _\u00a0\u202f\u2019]\d{3}){1,6}(?!\d)")
 _NUMBER = re.compile(r"[-+]?\d{1,18}(?:[.,]\d{1,18})?")
 _CLOCK = re.compile(r"(?:(\d{1,2}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)(?:[:;]\d\d)?")
@@ -101,7 +103,7 @@ def right_line(key: str, raw: str) -> str:
 
     A key of its own, such as one in `[extra]`, gets the value as text.
     """
-    name = key.rpartition(".")[2]
+    name, raw = key.rpartition(".")[2], re.sub(r"[ \t]{9,}", " ", raw[: 4 * _RAW_MAX])[:_RAW_MAX]
     if name in _TABLES:
         return _TABLES[name]
     for value in _candidates(name, raw):
@@ -141,7 +143,7 @@ def bare(raw: str) -> str:
         "" if letter in _EMPTY else " " if letter in INVISIBLE else letter for letter in text
     ).strip()
     text = text.rstrip(",;").rstrip()
-    if match := re.fullmatch(r"[a-zA-Z]?(\"\"\"|''')(.*?)(\"\"\"|''')?", text, re.DOTALL):
+    if match := re.fullmatch(r"[a-zA-Z]?(\"\"\"|''')(.*?)(\"{1,3}|'{1,3})?", text, re.DOTALL):
         return match[2].strip()
     if re.fullmatch(r"[a-zA-Z]{1,2}([\"']).*\1", text):
         text = text[text.index(text[-1]) :]
@@ -151,6 +153,8 @@ def bare(raw: str) -> str:
         text = text[1:]
     if text[-1:] in QUOTES and text[-1:] not in "'\u2019" and text.count(text[-1:]) % 2:
         text = text[:-1]
+    if text.endswith('""'):
+        text = text.rstrip('"')
     return text.strip().replace('\\"', '"')
 
 
@@ -179,6 +183,8 @@ def _candidates(key: str, raw: str) -> Iterator[str]:
 
 
 def _texts(key: str, plain: str) -> Iterator[str]:
+    if wrapped := re.fullmatch(r"[\[({<](.*)[\])}>]", plain):
+        plain = bare(wrapped[1])
     if key == "prompt":
         yield quoted(plain)
         return
@@ -192,6 +198,8 @@ def _texts(key: str, plain: str) -> Iterator[str]:
 
 
 def _whole(plain: str) -> Iterator[str]:
+    if re.fullmatch(r"\d{1,3}(?:\.\d{1,3})?[eE]\+?\d", plain):
+        yield str(int(float(plain)))
     if found := _THOUSANDS.search(plain):
         yield str(int(re.sub(r"[^\d+-]", "", found[0])))
     if found := _NUMBER.search(plain):

@@ -9,8 +9,9 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 
-from clipspool.intake.keys import KEYS, SUB_KEYS
+from clipspool.intake.keys import KEYS, SUB_KEYS, SYNONYMS
 from clipspool.intake.lines import Statement, keys_with_lines, line_of, statements
 from clipspool.intake.right import INVISIBLE, bare, known_key, quoted, right_line
 from clipspool.intake.values import COLON, COMMENT, Found, assignment, following, is_fine
@@ -19,11 +20,16 @@ from clipspool.redaction import redact
 
 SLIPS_MAX = 5
 _SHOWN_MAX = 90
-_LINES_MAX = 2000
+_LINES_MAX = 500
+_STATEMENT_MAX = 1500
+"""Characters of a statement that are looked at: patterns take far longer for more, and a prompt has 1,000."""
 _SECTIONS = frozenset({"content_moderation", "extra", "result"})
 _REPEATED = ("variant", "keyframe")
 _HEADER = re.compile(r"\s*[\[({<]+\s*([\w .-]+?)\s*[\])}>]*\s*:?\s*$")
-_WORD = re.compile(r"\s*([A-Za-z][\w-]*)\s+(\S.*)$", re.DOTALL)
+_SEPARATED = re.compile(
+    r"\s*([A-Za-z]\w*)(?:\s|&nbsp;)*(?:[;|=\uff1d\uff1a]+|,(?=\S))(?:\s|&nbsp;)*(\S.*)$", re.DOTALL
+)
+_WORD = re.compile(r"\s*(?:--?)?([A-Za-z][\w-]*)\s+(\S.*)$", re.DOTALL)
 _ITEM = re.compile(r"\s*[-*\u2022\u2013\u2014]\s+(\S.*?)\s*$")
 _TAG = re.compile(r"\s*</?[a-zA-Z!][^>]*>")
 _JSON_PAIR = re.compile(r'"(\w+)"\s*:\s*("(?:[^"\\]|\\.)*"|\[[^\]]*\]|[^,}\s]+)')
@@ -56,10 +62,15 @@ def placed(text: str, key: str, message: str) -> Problem:
         return Problem(message, key=key)
     shown = text.split("\n")[line - 1]
     parts = key.split(".")
+    if "delete the line" in message and not shown.lstrip().startswith("["):  # as in `1. prompt = "x"`
+        parts = [shown.partition("=")[0].rpartition(".")[2].strip()]
+        message = f"`{parts[0]}` has something in front of it: only the key stands before the ="
+        key = ""
     raw = shown.partition("=")[2].strip() if is_fine(shown) else ""
-    meant = known_key(parts[-1]) if "extra" not in parts else None
+    name = SYNONYMS.get(parts[-1].lower().replace("-", "_"), parts[-1])
+    meant = known_key(name) if "extra" not in parts else None
     right = right_line(meant, raw) if meant is not None else ""
-    if right == f"{meant} = {raw}" == f"{parts[-1]} = {raw}" or "too long" in message:
+    if (key and right == f"{meant} = {raw}" == f"{parts[-1]} = {raw}") or "too long" in message:
         right = ""  # nothing shorter can be made up, and a value that is right by itself needs no other
     return Problem(message, key=key, line=line, text=shorten(shown), right=redact(right))
 
@@ -99,7 +110,7 @@ def _whole_file(text: str) -> Problem | None:
         table = json.loads(body)
         pairs = [(key, json.dumps(value, ensure_ascii=False)) for key, value in table.items()]
     except (ValueError, RecursionError, AttributeError):
-        pairs = _JSON_PAIR.findall(body)
+        pairs = _JSON_PAIR.findall(body[:_STATEMENT_MAX])
     right = [right_line(known_key(key) or key, value) for key, value in pairs[:SLIPS_MAX]]
     return Problem(
         "it is JSON; write each key on a line of its own, with `=` and without braces",
@@ -128,7 +139,7 @@ def _repeated(text: str, lines: list[str], line: int | None) -> Iterator[Problem
 
 
 def _statement_slips(text: str, lines: list[str]) -> Iterator[Problem]:
-    every = [one for one in statements(text) if one.line <= _LINES_MAX]
+    every = [replace(one, text=_bounded(one.text)) for one in statements(text) if one.line <= _LINES_MAX]
     has_prompt = any(re.match(r"\s*prompt\s*=", one.text, re.IGNORECASE) for one in every)
     at = 0
     while at < len(every):
@@ -142,6 +153,11 @@ def _statement_slips(text: str, lines: list[str]) -> Iterator[Problem]:
         at += found.lines
 
 
+def _bounded(text: str) -> str:
+    """Cut a statement to what the patterns below get through quickly."""
+    return re.sub(r"[ \t]{9,}", " ", text[: 4 * _STATEMENT_MAX])[:_STATEMENT_MAX]
+
+
 def _found(rest: list[Statement], *, has_prompt: bool, before: Statement | None) -> Found:
     """Explain the first of these statements, which is no TOML."""
     text = rest[0].text
@@ -151,6 +167,8 @@ def _found(rest: list[Statement], *, has_prompt: bool, before: Statement | None)
             return Found(f"{odd}; delete it", clean.strip().split("\n", maxsplit=1)[0])
         text = clean
     first = text.split("\n", maxsplit=1)[0]
+    if found := _behind_header(first):
+        return found
     if found := _comment(first) or _list_items(rest) or _web_text(text):
         return found
     if (header := _HEADER.match(text)) and (found := _header(header[1], text)):
@@ -159,6 +177,14 @@ def _found(rest: list[Statement], *, has_prompt: bool, before: Statement | None)
         return found
     if (colon := COLON.match(text)) and (key := known_key(colon[2])):
         return _colon(key, colon[3], rest)
+    if (separated := _SEPARATED.match(text)) and (key := _exact(separated[1])):
+        return Found(f"an = stands between `{key}` and its value", right_line(key, separated[2]))
+    if key := _exact(text.strip().rstrip(":")):
+        below = following(rest)
+        value = " ".join(one.text.strip() for one in below)
+        return Found(
+            f"the = is missing between `{key}` and its value", right_line(key, value), 1 + len(below)
+        )
     word = _WORD.match(text)
     if (
         word
@@ -197,10 +223,10 @@ def _without_odd(text: str) -> str:
 
 
 def _comment(line: str) -> Found | None:
-    if re.fullmatch(r"\s*([-=*_~#+.\u2026\u2014])\1*\s*", line):
+    if re.fullmatch(r"\s*(?:([-=*_~#+.\u2026\u2014])\1*|`{3,}\w*|[\[\](){}\"'`]+)\s*", line):
         return Found("a line such as this has no meaning here; delete it", "")
     found = COMMENT.match(line)
-    if found is None:
+    if found is None or (line.lstrip().startswith("--") and _exact(found[1].split(" ")[0].split("=")[0])):
         return None
     return Found("a comment begins with #", f"# {found[1]}"[:_SHOWN_MAX])
 
@@ -237,13 +263,22 @@ def _web_text(text: str) -> Found | None:
     return Found("this is a piece of a web page; leave out what stands in < >", right)
 
 
+def _behind_header(line: str) -> Found | None:
+    """Recognise a key on the line of a table's name."""
+    found = re.match(r"\s*(\[\[?\w+\]?\])\s*[,;:]?\s*(\w+)\s*[=:]\s*(\S.*)$", line)
+    if found is None:
+        return None
+    key = known_key(found[2]) or found[2]
+    return Found("each key needs a line of its own", f"{found[1]}\n{right_line(key, found[3])}")
+
+
 def _header(name: str, text: str) -> Found | None:
     """Explain a line in brackets that does not open a table as it should."""
     if text.lstrip()[0] not in "[({<":
         return None
     plain = name.strip().lower().replace(" ", "_").replace("-", "_")
     for known in _REPEATED:
-        if plain.rstrip("s") == known:
+        if re.sub(r"s?_?\d*$", "", plain) == known:
             return Found(f"each {known} begins with its name in double square brackets", f"[[{known}]]")
     if plain in _SECTIONS:
         return Found("the name of a table stands in square brackets", f"[{plain}]")
@@ -253,6 +288,8 @@ def _header(name: str, text: str) -> Found | None:
 
 
 def _colon(key: str, value: str, rest: list[Statement]) -> Found:
+    if key in _SECTIONS and not value:
+        return Found("the name of a table stands in square brackets", f"[{key}]")
     if value and value not in {"|", ">", "|-", ">-"}:
         return Found("write = instead of :", right_line(key, value))
     below = following(rest)

@@ -10,6 +10,7 @@ from typing import Any
 
 from clipspool.intake.keys import ENTITY, KEYS, SUB_KEYS
 from clipspool.intake.lines import Statement
+from clipspool.intake.quotes import straighten
 from clipspool.intake.right import EXAMPLES, QUOTES, bare, known_key, right_line
 
 _WORDS_OF_TRUTH = frozenset({"true", "false", "yes", "no", "on", "off", "ja", "nein", "y", "n"})
@@ -27,7 +28,7 @@ _ESCAPE = re.compile(r'(?<!\\)(?:\\\\)*\\(?![btnfr"\\]|u[0-9A-Fa-f]{4}|U[0-9A-Fa
 _EQUALS = re.compile(r"\s*(.*?)\s*=\s*(.*?)\s*$", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+(?:\s*\.\s*[A-Za-z0-9_-]+)*|\"[^\"]*\"|'[^']*'")
 _SEVERAL = re.compile(
-    rf"(?:[\s,;|]+)(?=(?:{'|'.join((*KEYS, *SUB_KEYS))})[ \t]*=)",
+    rf"(?<![\s,;|&])[\s,;|&]++(?=(?:{'|'.join((*KEYS, *SUB_KEYS))})[ \t]*=)",
 )
 COLON = re.compile(
     r"""\s*[{,]?\s*(["']?)([A-Za-z][\w -]{0,40}?)\1\s*(?::=?|=>|->|==)\s*(.*?)\s*$""", re.DOTALL
@@ -60,6 +61,8 @@ def assignment(text: str, rest: list[Statement]) -> Found | None:
     if equals is None:
         return None
     name, value = equals[1], equals[2]
+    if not name:
+        return Found("the key in front of the = is missing", right_line("prompt", value))
     if _PLAIN_KEY.fullmatch(name) is None:
         colon = COLON.match(text)
         if colon and known_key(colon[2]) and (":" in name or ">" in text[: colon.start(3)]):
@@ -68,14 +71,17 @@ def assignment(text: str, rest: list[Statement]) -> Found | None:
     key = known_key(name.rpartition(".")[2]) or name.strip("\"' ").rpartition(".")[2].strip()
     if value[:1] in {"=", ">"} and value[1:].strip():
         return Found("one = is enough", right_line(key, value[1:]))
-    if several := _several(text):
-        return several
-    if not value:
-        return _no_value(key, rest)
+    return _several(text) or (_valued(key, value, rest) if value else _no_value(key, rest))
+
+
+def _valued(key: str, value: str, rest: list[Statement]) -> Found:
     if key in _TABLES:
         return _table(key, value)
     if value[0] in "\"'\u201c\u201d\u201e\u2018\u00ab`" and (broken := _broken_over_lines(key, value, rest)):
         return broken
+    if key == "prompt" and value[0] not in QUOTES and (below := following(rest)):
+        whole = " ".join((value, *(one.text.strip() for one in below)))
+        return Found("put quotes around the text, on one line", right_line(key, whole), 1 + len(below))
     return _value(key, value)
 
 
@@ -100,7 +106,7 @@ def _wrong_key(name: str, value: str) -> Found | None:
 def _several(text: str) -> Found | None:
     """Recognise several keys on one line, outside of any quotes."""
     parts = [part for part in _SEVERAL.split(text) if part.strip()]
-    if len(parts) < 2 or "\n" in text or not is_fine(parts[0].strip().rstrip(",;")):  # noqa: PLR2004 - several
+    if len(parts) < 2 or "\n" in text or not is_fine(straighten(parts[0].strip().rstrip(",;"))):  # noqa: PLR2004 - several
         return None
     right = []
     for part in parts:
@@ -139,7 +145,7 @@ def _broken_over_lines(key: str, value: str, rest: list[Statement]) -> Found | N
 def _is_closed(value: str) -> bool:
     """Tell whether the text that a value begins with ends on the same line."""
     if value[0] == '"':
-        return re.match(r'"(?:[^"\\]|\\.)*"', value) is not None or (value.count('"') > 1 and "\\" in value)
+        return re.match(r'"(?:[^"\\]|\\.)*"', value) is not None or value.rstrip(" \t,;").endswith('\\"')
     if value[0] == "'":
         return value.count("'") > 1
     return len(value) > 1 and value.rstrip(" \t,;")[-1] in "\"'\u201d\u201c\u2019\u00bb\u2018`"
@@ -186,13 +192,14 @@ def _quoted(key: str, value: str, right: str) -> Found:
     if closed is None or (quote == '"' and _ESCAPE.search(closed[0])):
         return Found(_BACKSLASH, right)
     behind = value[closed.end() :].strip()
-    if behind and behind in {";", ",", "."}:
-        return Found(f"nothing stands behind the value: take away the `{behind}`", right)
+    if behind and behind in {";", ",", ".", "\\"}:
+        return Found(f"nothing stands behind the value: take away the `{behind}`", right_line(key, closed[0]))
     if behind.startswith(("//", ";", "--", "/*", "(", ", //")):
         remark = behind.strip("/;-*(), \t")
         return Found("a comment begins with #", f"{right_line(key, closed[0])}  # {remark}")
     if behind.startswith(",") and behind[1:].strip()[:1] in QUOTES:
-        return Found("a list stands in square brackets", right)
+        is_list = EXAMPLES.get(key, "").startswith("[")
+        return Found("a list stands in square brackets" if is_list else "only one value stands here", right)
     if behind.startswith("+"):
         return Found("write the text in one piece, without +", right_line(key, _PLUS.sub("", value)))
     if value.rstrip(" \t,;")[-1] == quote or quote in behind:
@@ -224,5 +231,5 @@ def _unquoted(key: str, value: str) -> str:
     if example is None and value.lower() in _WORDS_OF_TRUTH:
         return "write true or false in small letters"
     if value[0] in "[{":
-        return "brackets, quotes or commas in it do not fit together"
+        return "put quotes around the text, in the place of the brackets"
     return "put quotes around the text"
