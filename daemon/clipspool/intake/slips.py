@@ -139,12 +139,13 @@ def _repeated(text: str, lines: list[str], line: int | None) -> Iterator[Problem
 
 
 def _statement_slips(text: str, lines: list[str]) -> Iterator[Problem]:
-    every = [replace(one, text=_bounded(one.text)) for one in statements(text) if one.line <= _LINES_MAX]
+    whole = [one for one in statements(text) if one.line <= _LINES_MAX]
+    every = [replace(one, text=_bounded(one.text)) for one in whole]
     has_prompt = any(re.match(r"\s*prompt\s*=", one.text, re.IGNORECASE) for one in every)
     at = 0
     while at < len(every):
         one = every[at]
-        if is_fine(one.text):
+        if is_fine(whole[at].text):
             at += 1
             continue
         found = _found(every[at:], has_prompt=has_prompt, before=every[at - 1] if at else None)
