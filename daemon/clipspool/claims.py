@@ -34,10 +34,10 @@ from clipspool.files import (
 )
 from clipspool.job import Clip
 from clipspool.moves import How, both, copy, idle
+from clipspool.naming import fitted
 from clipspool.root import Root, Unavailable
 from clipspool.work import LEDGER, MANIFEST, SIDECAR, WORK, Manifest, clear_away, folder_of, read_manifest
 
-_NAME_BYTES_MAX = 255
 _TRIES_MAX = 10_000
 _DAY_SECONDS = 86_400.0
 _IN = How(is_moved=True, keeps_rights=True, is_alone=True)
@@ -135,10 +135,7 @@ def _free_names(name: str) -> Iterator[str]:
     stem, suffix = split_suffix(name)
     yield name
     for count in range(2, _TRIES_MAX):
-        tail = f"-{count}{suffix}"
-        while len(os.fsencode(stem + tail)) > _NAME_BYTES_MAX:
-            stem = stem[:-1]
-        yield stem + tail
+        yield fitted(stem, f"-{count}{suffix}")
 
 
 def is_claimed(root: Root, clip: Clip) -> bool:

@@ -29,6 +29,7 @@ from clipspool.intake.near import (
     uncopied,
 )
 from clipspool.intake.references import SUFFIXES
+from clipspool.naming import NAME_BYTES_MAX
 from clipspool.redaction import redact_words
 
 TOML = ".toml"
@@ -38,7 +39,6 @@ _OUR_NOTES = (PROBLEM_NOTE, ".error.toml")
 _IGNORED_PREFIXES = (".", "_", "~")  # `.nfs*`, `.smbdelete*`, `._*`, `_done` and all that is ours among them
 _UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-_NAME_BYTES_MAX = 255
 _BYTE_ESCAPES = range(0xDC80, 0xDD00)
 
 
@@ -184,7 +184,7 @@ def _suffix(name: str) -> str:
 
 
 def _fits(name: str) -> bool:
-    return len(name.encode(errors="surrogateescape")) <= _NAME_BYTES_MAX
+    return len(name.encode(errors="surrogateescape")) <= NAME_BYTES_MAX
 
 
 def stem(name: str) -> str:
