@@ -94,6 +94,8 @@ class Held(StrEnum):
     """The provider refuses this one in words about everybody, and takes others: approve tries it again."""
     OUTBOX = "outbox"
     """The outbox takes nothing: full, read-only or gone; still tried."""
+    DISK = "disk"
+    """The inbox's disk takes nothing, or cannot be read; still tried."""
 
 
 class Paid(StrEnum):
@@ -104,6 +106,8 @@ class Paid(StrEnum):
     UNKNOWN = "unknown"
 
 
+STILL_TRIED = frozenset({Held.OUTBOX, Held.DISK})
+"""What ends by itself: a job that is held so is still tried, in the queue too."""
 LongClips = Literal["refuse", "trim"]
 """What happens with a clip that is longer than its model takes."""
 Duplicates = Literal["hold", "run", "reuse"]

@@ -42,11 +42,12 @@ from clipspool.events import (
     TaskSucceeded,
     Unsent,
 )
-from clipspool.job import Error, Held, Job, Paid, State, Task
+from clipspool.job import STILL_TRIED, Error, Held, Job, Paid, State, Task
 from clipspool.pacing import PollPace, Random, retry_seconds
 from clipspool.provider import FaultOf
 
 S = State
+_DISK_SECONDS_MAX = 30.0
 NEVER = 32_503_680_000.0
 """Due in the year 3000: only a person brings it forward."""
 
@@ -165,7 +166,7 @@ def stage_of(job: Job) -> Stage | None:
     """Say what is to be done for a job once it is due; None where only a person moves it on."""
     match job.state:
         case State.QUEUED:
-            if job.held is not None:
+            if job.held is not None and job.held not in STILL_TRIED:
                 return None
             return Stage.SUBMIT if job.prepared else Stage.PREPARE
         case State.RUNNING:
@@ -198,6 +199,8 @@ def advance(job: Job, event: Event, now: float, pace: Pace, *, open_tasks: int =
         ) from None
     if state is job.state:
         moved = replace(job, updated_at=now)
+        if state is S.QUEUED and job.held in STILL_TRIED and not isinstance(event, Approved):
+            moved = replace(moved, held=None)  # it was tried again, and whatever came of that holds now
     else:
         moved = replace(job, state=state, updated_at=now, attempts=0, held=None, reason="", due_at=now)
     moved = _apply(moved, event, now, pace, open_tasks)
@@ -239,7 +242,7 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case Approved():
             free = replace(job, held=None, reason="", due_at=min(job.due_at, now))
             # Of one that is set aside for its harm, or that was refused, nothing was asked about money.
-            is_of_money = job.state is S.QUEUED and job.held not in {Held.POISON, Held.REFUSED}
+            is_of_money = job.state is S.QUEUED and job.held not in {Held.POISON, Held.REFUSED, *STILL_TRIED}
             return replace(free, approved=True, reuse=None) if is_of_money else free
         case Connected():
             number = job.task.number + 1 if job.task else 1
@@ -393,8 +396,10 @@ def _stage_failed(job: Job, event: StageFailed, now: float, pace: Pace) -> Job:
         pause = pace.poll.after_fault(job.attempts, event.retry_after_seconds, pace.random)
         return replace(failed, due_at=now + pause)
     pause = retry_seconds(job.attempts, event.retry_after_seconds, pace.random)
-    # In the queue a hold would stop the tries; later on it only tells a person.
-    held = event.held if job.state is not State.QUEUED else None
+    # In the queue any other hold would stop the tries; later on it only tells a person.
+    held = event.held if job.state is not State.QUEUED or event.held in STILL_TRIED else None
+    if held in STILL_TRIED:  # to look costs little, and whoever makes room waits for it
+        pause = min(pause, _DISK_SECONDS_MAX)
     return replace(failed, due_at=now + pause, held=held)
 
 

@@ -80,7 +80,7 @@ def _waiting(scheduler: Scheduler, tallies: list[Tally]) -> Mapping[tuple[str, s
         elif scheduler.picker.is_paused(tally.inbox):
             reason = "paused"
         elif tally.is_later:
-            reason = "not_before"
+            reason = "retry" if tally.is_tried_again else "not_before"
         elif scheduler.picker.limits.day_is_spent(scheduler.spending.today):
             reason = "budget"
         elif scheduler.brake.fault is not None:

@@ -59,7 +59,7 @@ class Conditions:
         if self.is_paused(job.inbox):
             return "paused", self._pause_in_words(job.inbox)
         if job.due_at > self.now:
-            return "not_before", job.reason or f"not before {iso(job.due_at)}"
+            return _why_later(job, self.now)
         if not job.approved and (why := self.limits.day_is_spent(self.spend, job.credits_estimated or 0.0)):
             return Held.BUDGET.value, f"{why}; it goes on tomorrow (UTC), or after `clipspool approve`"
         if self.brake.fault is not None:
@@ -69,6 +69,13 @@ class Conditions:
             why = f"{of_model.fault.message} {of_model.fault.what_to_do}".strip()
             return "model", f"{why} Tried again {iso(of_model.until)}"
         return None, job.reason or "waits for its turn"
+
+
+def _why_later(job: Job, now: float) -> tuple[str, str]:
+    """Tell a time that somebody wants from the pause between two tries."""
+    if (job.request.not_before or 0.0) > now or not (job.attempts or job.reason):
+        return "not_before", f"not before {iso(job.due_at)}"
+    return "retry", f"{job.reason or 'its last try failed'}; tried again {iso(job.due_at)}"
 
 
 def iso(seconds: float) -> str:

@@ -192,7 +192,7 @@ class Workers:
         try:
             self._hear(Done(job.id, self._workshop.work(stage, job, clip, gate)))
         except OSError as error:
-            held = Held.OUTBOX if stage is Stage.DELIVER else None
+            held = Held.OUTBOX if stage is Stage.DELIVER else Held.DISK
             event = None if is_out else StageFailed("DISK", in_words(error), held=held)
             self._hear(Done(job.id, event, in_words(error)))
         except Exception as error:

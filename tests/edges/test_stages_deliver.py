@@ -127,7 +127,7 @@ def test_a_film_of_no_known_size_leaves_room_on_the_disk(bench, studio, monkeypa
     monkeypatch.setattr(Root, "space", lambda _: next(room))
     studio.finish("task-1", Download((bytes(1 << 20) for _ in range(1 << 20)), 0, None, ""))
     event = bring(bench, studio)
-    assert (event.code, event.held) == ("INBOX.FULL", Held.RESULT)
+    assert (event.code, event.held) == ("INBOX.FULL", Held.DISK)
     assert "no room for a result of no known size" in event.message
     assert in_work(bench) == {}
 

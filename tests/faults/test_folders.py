@@ -49,17 +49,38 @@ def test_an_outbox_that_fills_up_holds_the_result_back_until_there_is_room(mount
         assert Oracle(bay).violations() == []
 
 
-@pytest.mark.parametrize("full", ["inbox", "outbox"])
-def test_nothing_is_paid_while_there_is_no_room_for_a_result(mount, bay, full):
-    folder = getattr(bay, full)
-    mount("-t", "tmpfs", "-o", "size=400k", "tmpfs", at=folder)
+@pytest.mark.parametrize(
+    ("which", "how", "mended", "held", "words"),
+    [
+        ("inbox", "size=400k", "size=200m", "disk", "bytes are missing"),
+        ("outbox", "size=400k", "size=200m", "outbox", "bytes are missing"),
+        ("outbox", "size=200m,nr_inodes=4", "nr_inodes=400", "outbox", "no inodes are left"),
+        ("outbox", "size=200m,ro", "rw", "outbox", "mounted read-only"),
+    ],
+)
+def test_nothing_is_paid_while_a_folder_takes_no_result_and_the_reason_is_told_not_a_date(
+    mount, bay, which, how, mended, held, words
+):
+    folder = getattr(bay, which)
+    mount("-t", "tmpfs", "-o", how.removesuffix(",ro"), "tmpfs", at=folder)
     bay.start()
+    if "nr_inodes" in how:
+        bay.until((folder / ".clipspool/outbox.toml").exists, 20)
+        (folder / "._the last one").touch()
+    if how.endswith("ro"):
+        bay.until((folder / ".clipspool/outbox.toml").exists, 20)
+        mount("-o", "remount,ro", at=folder)
     bay.drop()
-    bay.until(lambda: bay.jobs() and (bay.job()["reason"] or bay.paid), 20)
+    bay.until(lambda: bay.jobs() and (bay.job()["held"] or bay.paid), 30)
     assert bay.paid == 0
-    assert "no room" in bay.job()["reason"]
-    mount("-o", "remount,size=200m", at=folder)
-    bay.until_retired(seconds=30)
+    assert bay.job()["held"] == held
+    assert words in bay.job()["reason"]
+    screen = bay.call("status").stdout
+    assert "NEEDS YOU (1)" in screen
+    assert f"{held}: " in screen
+    mount("-o", f"remount,{mended}", at=folder)
+    bay.until_retired(seconds=60)
+    assert bay.paid == 1
 
 
 def test_a_vanished_outbox_gets_nothing_beneath_its_mount_point_and_the_result_when_it_is_back(

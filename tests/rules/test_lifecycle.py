@@ -384,18 +384,32 @@ def test_a_fresh_id_may_be_unknown_for_minutes_and_is_lost_only_then():
 
 
 def test_a_fault_of_a_stage_holds_back_only_itself_and_ever_longer():
-    job, pauses = in_state(S.FETCHED), []
-    for _ in range(20):
-        job = after(job, StageFailed("DISK", "No space left on device", held=Held.OUTBOX))
-        pauses.append(job.due_at - NOON)
-    assert (job.attempts, job.held, job.reason) == (20, Held.OUTBOX, "No space left on device")
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == 300.0
+    for held, longest in ((Held.OUTBOX, 30.0), (Held.RESULT, 300.0)):
+        job, pauses = in_state(S.FETCHED), []
+        for _ in range(20):
+            job = after(job, StageFailed("DISK", "No space left on device", held=held))
+            pauses.append(job.due_at - NOON)
+        assert (job.attempts, job.held, job.reason) == (20, held, "No space left on device")
+        assert pauses == sorted(pauses)
+        assert pauses[-1] == longest
 
 
-def test_a_fault_in_the_queue_never_holds_a_job():
-    job = after(in_state(S.QUEUED), StageFailed("DISK", "no such device", held=Held.OUTBOX))
-    assert job.held is None
+def test_a_fault_in_the_queue_holds_no_job_for_a_person():
+    job = after(in_state(S.QUEUED), StageFailed("X", "not now", held=Held.RESULT))
+    assert (job.held, stage_of(job)) == (None, Stage.SUBMIT)
+
+
+@pytest.mark.parametrize("held", [Held.OUTBOX, Held.DISK])
+def test_a_queued_job_that_a_disk_holds_is_still_tried_and_let_go_by_itself(held):
+    queued = in_state(S.QUEUED, prepared=True)
+    job = after(queued, StageFailed("OUTBOX.FULL", "no room", held=held))
+    assert (job.held, job.reason, stage_of(job)) == (held, "no room", Stage.SUBMIT)
+    assert job.due_at > job.updated_at
+    assert after(job, StageFailed("X", "another fault")).held is None
+    approved = after(job, Approved("ann"))
+    assert (approved.held, approved.approved) == (None, False)
+    sent = after(job, Connected("profile"))
+    assert (sent.state, sent.held) == (S.SUBMITTING, None)
 
 
 def test_a_result_that_is_gone_is_fetched_again():

@@ -68,7 +68,10 @@ def test_what_needs_the_editor_stands_first_with_its_reason():
     [
         (a_job(), "waits for its turn"),
         (a_job(due_at=NOON + 3600), "waits until 2027-01-15 13:00"),
-        (a_job(due_at=NOON + 3600, reason="Too many"), "waits until 2027-01-15 13:00: Too many"),
+        (
+            a_job(due_at=NOON + 3600, reason="Too many"),
+            "is tried again by itself at 2027-01-15 13:00: Too many",
+        ),
         (a_job(state=State.SUBMITTING), "is being sent"),
         (a_job(state=State.RUNNING), "waits at the provider for its turn"),
         (a_job(state=State.RUNNING, rendering_since=NOON), "renders"),

@@ -41,6 +41,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "refused": ("approve {id}", "cancel {id}"),
     "overdue": ("show {id}", "cancel {id}"),
     "outbox": ("check --offline", "show {id}"),
+    "disk": ("check --offline", "show {id}"),
 }
 """What a person may type, by what holds the job."""
 

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from clipspool.events import ORDERS, Event, name_of
-from clipspool.job import TERMINAL, Clip, Job, State, plain
+from clipspool.job import STILL_TRIED, TERMINAL, Clip, Job, State, plain
 from clipspool.journal.batch import Batch, insert, update, upsert
 from clipspool.journal.database import (
     HEAD,
@@ -35,6 +35,7 @@ from clipspool.journal.database import (
     version_of,
 )
 from clipspool.journal.questions import Questions
+from clipspool.journal.queue import count_for_disk
 from clipspool.journal.rows import (
     CLIP_BYTES,
     clip_change,
@@ -79,6 +80,10 @@ def _update_clip(names: frozenset[str]) -> sa.Update:
 @functools.cache
 def _update_clips(names: frozenset[str]) -> Batch:
     return update(clips, "id", sorted(names))
+
+
+def _waits_for_disk(job: Job) -> bool:
+    return job.state is State.QUEUED and job.held in STILL_TRIED
 
 
 def _keep(kept: OrderedDict[str, Any], name: str, value: Any) -> None:
@@ -138,6 +143,7 @@ class Journal(Questions):
                 "`clipspool recover`."
             ) from error
         journal.counts = journal.count()
+        journal.for_disk = count_for_disk(journal._connection)
         return journal
 
     @classmethod
@@ -164,6 +170,7 @@ class Journal(Questions):
                 )
             journal = cls(engine, connection)
             journal.counts = journal.count()
+            journal.for_disk = count_for_disk(journal._connection)
         except DatabaseError as error:
             raise unreadable(path, error) from error
         return journal
@@ -259,6 +266,7 @@ class Journal(Questions):
             self._tasks[after.id, after.task.number] = (after, after.task)
         self.counts[before.state] -= 1
         self.counts[after.state] += 1
+        self.for_disk += _waits_for_disk(after) - _waits_for_disk(before)
         is_seen = (before.state, before.held, before.reason) != (after.state, after.held, after.reason)
         if is_seen or isinstance(happened, ORDERS):
             name = name_of(type(happened))

@@ -14,6 +14,7 @@ from sqlalchemy import RowMapping
 from clipspool.durations import Seen
 from clipspool.job import Clip, Job, State
 from clipspool.journal.costs import IS_SPENT, ClipCost, Spend, cost_of
+from clipspool.journal.queue import candidates
 from clipspool.journal.rows import (
     IS_CURRENT,
     Candidate,
@@ -27,29 +28,6 @@ from clipspool.journal.rows import (
 from clipspool.journal.tables import clips, events, facts, jobs, tasks
 
 _SAME_MAX = 20
-_IN_QUEUE = sa.text("jobs.state = 'queued' AND jobs.held IS NULL")  # to the letter, for the partial index
-_MODEL = sa.func.json_extract(jobs.c.request, "$.model")
-_QUEUE = (
-    sa.select(
-        jobs.c.id,
-        jobs.c.clip_id,
-        jobs.c.inbox,
-        jobs.c.priority,
-        jobs.c.prepared,
-        jobs.c.approved,
-        jobs.c.credits_estimated,
-        _MODEL,
-    )
-    .where(
-        _IN_QUEUE,
-        jobs.c.inbox == sa.bindparam("inbox"),
-        jobs.c.due_at <= sa.bindparam("now"),
-        jobs.c.approved >= sa.bindparam("approved"),
-    )
-    .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
-    .limit(sa.bindparam("most"))
-)
-_QUEUE_BUT = _QUEUE.where(_MODEL.not_in(sa.bindparam("but_models", expanding=True)))
 _DUE_IDS = (
     sa.select(jobs.c.id)
     .where(jobs.c.state == sa.bindparam("state"), jobs.c.due_at <= sa.bindparam("now"))
@@ -136,6 +114,8 @@ class Questions:
         """Take an open connection."""
         self._connection = connection
         self.counts: Counter[State] = Counter()
+        self.for_disk = 0
+        """Queued jobs that wait for a disk."""
 
     def fact(self, name: str) -> Any:
         """Give a remembered fact, None when there is none."""
@@ -158,11 +138,7 @@ class Questions:
     ) -> list[Candidate]:
         """Give an inbox's jobs that may go next: highest priority first, oldest first within."""
         asked = {"inbox": inbox, "now": now, "most": most, "approved": approved_only}
-        if but_models:
-            rows = self._connection.execute(_QUEUE_BUT, {**asked, "but_models": list(but_models)})
-        else:
-            rows = self._connection.execute(_QUEUE, asked)
-        return [Candidate(*row) for row in rows]
+        return candidates(self._connection, asked, but_models, for_disk=bool(self.for_disk))
 
     def due(self, state: State, now: float, most: int, inbox: str | None = None) -> list[str]:
         """Give the ids of jobs in a state that are due, longest due first; of one inbox, or of all."""
@@ -306,14 +282,17 @@ class Questions:
 
     def tallies(self, now: float) -> list[Tally]:
         """Count the open jobs that stand alike."""
-        is_later = jobs.c.due_at > now
-        query = (
-            sa.select(jobs.c.inbox, jobs.c.state, jobs.c.held, is_later, sa.func.count())
-            .where(jobs.c.state.in_([s.value for s in State if not s.is_terminal]))
-            .group_by(jobs.c.inbox, jobs.c.state, jobs.c.held, is_later)
+        alike = (
+            *(jobs.c.inbox, jobs.c.state, jobs.c.held),
+            jobs.c.due_at > now,
+            sa.or_(jobs.c.attempts > 0, jobs.c.reason != ""),
         )
-        rows = self._connection.execute(query)
-        return [Tally(inbox, State(state), held, bool(later), n) for inbox, state, held, later, n in rows]
+        is_open = jobs.c.state.in_([s.value for s in State if not s.is_terminal])
+        rows = self._connection.execute(sa.select(*alike, sa.func.count()).where(is_open).group_by(*alike))
+        return [
+            Tally(inbox, State(state), held, bool(later), bool(again), n)
+            for inbox, state, held, later, again, n in rows
+        ]
 
     def open_tasks(self) -> dict[str, str]:
         """Give the job of each task that is still to be followed or fetched."""

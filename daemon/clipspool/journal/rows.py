@@ -51,6 +51,8 @@ class Tally:
     held: str | None
     is_later: bool
     """Whether their time has not come yet."""
+    is_tried_again: bool
+    """Whether that is the pause after a try."""
     count: int
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from clipspool.events import StageFailed
 from clipspool.intake.terms import Accepted, InboxChanged
-from clipspool.job import Held, Job, State
+from clipspool.job import STILL_TRIED, Held, Job, State
 from clipspool.news import DaySpent, Happened, News, ProviderBlocked, ProviderUnblocked, Retired
 from clipspool.notify.topics import Topic
 from clipspool.provider import Fault, FaultOf
@@ -59,6 +59,7 @@ class Reporter:
         for inbox, (moving, stuck) in (crowds or {}).items():
             self._crowds[inbox] = Crowd(moving, stuck)
         self._offline: set[str] = set()
+        self._told_of_disk: set[tuple[str, Held]] = set()
         self._blocked_since: float | None = None
         self._fault: Fault | None = None
         self._told: str = ""
@@ -71,7 +72,7 @@ class Reporter:
         match news:
             case Happened(before=before, after=after):
                 self._count(before, after, now)
-                return list(_of_job(news, now))
+                return list(_of_job(news, now)) if self._is_first(before, after) else []
             case Accepted(jobs=jobs):
                 for job in jobs:
                     self._count(None, job, now)
@@ -90,6 +91,16 @@ class Reporter:
                 return [Note(Topic.SOURCE_CHANGED, now, f"{clip.path}: {change}", clip.inbox, facts)]
             case _:
                 return []
+
+    def _is_first(self, before: Job, after: Job) -> bool:
+        """Tell one folder's trouble once, not with each of the clips that wait for it."""
+        if before.held in STILL_TRIED and after.held is None:
+            self._told_of_disk.discard((after.inbox, before.held))
+        if after.held not in STILL_TRIED or after.attempts != HELD_ATTEMPTS:
+            return True
+        is_first = (after.inbox, after.held) not in self._told_of_disk
+        self._told_of_disk.add((after.inbox, after.held))
+        return is_first
 
     def tick(self, now: float) -> list[Note]:
         """Give the notes that only time brings."""
@@ -229,6 +240,8 @@ def _what_to_do(topic: Topic, job: Job) -> str:
             )
         case Topic.BUDGET, _:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
+        case _, Held.OUTBOX | Held.DISK:
+            return "Make room there, or let clipspool write there; it goes on by itself."
         case _, Held.DUPLICATE | Held.POISON | Held.REFUSED:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
         case _:

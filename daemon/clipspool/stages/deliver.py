@@ -18,7 +18,8 @@ from clipspool.files import NotRegular, Rel, join, name_of, parent, parts, sha25
 from clipspool.job import Clip, Job, Result, utc
 from clipspool.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
 from clipspool.provenance import is_ours, provenance
-from clipspool.root import Root
+from clipspool.room import lacking
+from clipspool.root import Root, Unavailable
 from clipspool.sent import Sent, read_sent
 from clipspool.taken import fold
 from clipspool.work import folder_of
@@ -56,9 +57,19 @@ def deliver(job: Job, clip: Clip, bay: Bay, now: float) -> Event:
             bay.taken.forget()
             if isinstance(trouble, _Gone):
                 return ResultGone(result.file)
+            if isinstance(trouble, OSError) and (why := _why_not(bay, result, trouble)):
+                raise OSError(trouble.errno, why) from trouble
             raise
         delivered.append(replace(result, name=name))
     return Delivered(tuple(delivered))
+
+
+def _why_not(bay: Bay, result: Result, trouble: OSError) -> str:
+    """Say how much is missing where an outbox is full; empty for any other trouble."""
+    if isinstance(trouble, Unavailable):
+        return ""
+    why = lacking(bay.outbox, result.size)
+    return f"{why} ({trouble.strerror})" if why else ""
 
 
 class _Gone(Exception):

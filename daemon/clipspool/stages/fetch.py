@@ -155,7 +155,7 @@ class _Fetch:
 
     def _no_room(self, size: str) -> StageFailed:
         message = f"{self.root.path} has no room for a result of {size}"
-        return StageFailed("INBOX.FULL", message, held=Held.RESULT)
+        return StageFailed("INBOX.FULL", message, held=Held.DISK)
 
     def _accept(self, folder: int, look_into: LookInto, sha256: str) -> Result | StageFailed:
         with self.root.open(join(self.home, self.partial)) as file:

@@ -11,7 +11,7 @@ import structlog
 from clipspool.bay import Bay
 from clipspool.events import Event, Fetched, Postponed, StageFailed
 from clipspool.files import join, rename_new, sha256_of, sync_and_close, sync_folder, unlink
-from clipspool.job import Clip, Job, Result
+from clipspool.job import Clip, Held, Job, Result
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.timeline import FinishPlan, finish_plan
@@ -107,5 +107,5 @@ def _faulted(result: Result, fault: MediaFault) -> Result | Postponed | StageFai
     if fault.code == "MEDIA.STOPPED":
         return Postponed("the daemon stops", 0.0)
     if fault.code == "MEDIA.NO_SPACE":
-        return StageFailed("INBOX.FULL", fault.message)
+        return StageFailed("INBOX.FULL", fault.message, held=Held.DISK)
     return _as_it_came(result, fault.message)

@@ -25,10 +25,11 @@ from clipspool.events import (
 )
 from clipspool.failpoint import reach
 from clipspool.files import join, split_suffix
-from clipspool.job import Clip, Error, Job, Request
+from clipspool.job import Clip, Error, Held, Job, Request
 from clipspool.ledger import Ledger, ledger_of, submissions_beyond
 from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, Provider, Refused, Unclear
-from clipspool.root import Root
+from clipspool.room import lacking
+from clipspool.root import Root, Unavailable
 from clipspool.sent import Sent, SentFile, read_sent
 from clipspool.stages.fit import content_type_of, is_unchanged, parcel_of, type_of_clip
 from clipspool.transport import Depot
@@ -67,9 +68,8 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
     known = job.task.number if job.task else 0
     if beyond := submissions_beyond(bay.inbox, clip.id, job.id, known):
         return Doubted(beyond, desk.provider.profile)
-    for root in (bay.inbox, bay.outbox):
-        if root.space() < clip.size + SPARE_BYTES:
-            return StageFailed("DISK.FULL", f"{root.path} has no room for a result; nothing was sent")
+    if full := _no_room(bay, clip.size + SPARE_BYTES):
+        return full
     try:
         here = bay.inbox.stat(join(folder_of(clip.id), clip.source))
     except FileNotFoundError:
@@ -86,6 +86,17 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
         _Gate(job, bay, desk, gate, departure) as gated,
     ):
         return _send_once(call, desk.provider, gated)
+
+
+def _no_room(bay: Bay, size: int) -> StageFailed | None:
+    """Say what keeps a result from being fetched or delivered, before anything is spent on it."""
+    if why := lacking(bay.inbox, size):
+        return StageFailed("DISK.FULL", f"{why}; nothing was sent", held=Held.DISK)
+    try:
+        why = lacking(bay.outbox, size, tries=True)
+    except Unavailable as error:
+        why = error.strerror or str(error)
+    return StageFailed("OUTBOX.FULL", f"{why}; nothing was sent", held=Held.OUTBOX) if why else None
 
 
 def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:

@@ -188,7 +188,11 @@ def _queued(job: Job, conditions: Conditions, zone: tzinfo) -> str:
                 return f"waits: `{file}` lies in this folder; remove it, and this goes on"
             return "waits: the operator has paused this folder"
         case "not_before":
-            return f"waits until {_time(job.due_at, zone)}" + (f": {job.reason}" if job.reason else "")
+            return f"waits until {_time(job.due_at, zone)}"
+        case "retry":
+            return f"is tried again by itself at {_time(job.due_at, zone)}" + (
+                f": {job.reason}" if job.reason else ""
+            )
         case "budget":
             return "waits: today's budget is used up, it goes on tomorrow"
         case "model":
@@ -218,12 +222,20 @@ def _held(job: Job, places: Places) -> str:
             return "The provider does not find it any more. It is still asked; the operator decides."
         case Held.RESULT:
             return f"What came back is no good video, and is asked for again: {reason}."
-        case Held.OUTBOX:
-            return f"It is rendered, but cannot be put among the results: {reason}. It is tried again."
+        case Held.OUTBOX | Held.DISK:
+            return _held_by_disk(job, reason)
         case None:
             return reason
         case never:
             assert_never(never)
+
+
+def _held_by_disk(job: Job, reason: str) -> str:
+    if job.held is Held.DISK:
+        return f"This folder's disk does not serve just now: {reason}. It is tried again."
+    if job.state is State.QUEUED:
+        return f"There is no place for its result, so it is not sent yet: {reason}. It is tried again."
+    return f"It is rendered, but cannot be put among the results: {reason}. It is tried again."
 
 
 def _clip(job: Job) -> str:
