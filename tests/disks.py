@@ -8,6 +8,7 @@ import pytest
 
 from clipspool import claims, files, moves
 from clipspool import root as roots
+from clipspool.check import trials
 from clipspool.root import Root
 
 
@@ -32,7 +33,7 @@ class Disk:
             for name in ("mkdir", "unlink", "fsync", "rmdir"):
                 patch.setattr(os, name, self._counted(getattr(os, name)))
             rename_new = self._counted(self._apart(files.rename_new))
-            for module in (claims, moves, roots):
+            for module in (claims, moves, roots, trials):
                 patch.setattr(module, "rename_new", rename_new)
             for module in (claims, files, roots):
                 patch.setattr(module, "write_all", self._counted(files.write_all))

@@ -17,6 +17,7 @@ from clipspool.check.probe import abilities_of
 from clipspool.check.setup import look_at_journal, look_at_process
 from clipspool.provider import Fault, FaultOf
 from clipspool.settings import load
+from disks import REFUSALS, Disk
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary-5up3r-s3cr3t"
@@ -155,8 +156,44 @@ def test_a_read_only_folder_and_a_full_one_are_said(settings, tmp_path, mounted)
     assert ("inbox in", "bad", f"{tmp_path}/in cannot be used: Read-only file system") in found
     assert ("outbox of in", "bad", "0.0 GB are free") in found
     assert any("more files can be made" in why for _, _, why in found)
-    other = [f.why for f in look(config) if f.what == "outbox of in" and f.level == "ok"]
-    assert "on tmpfs; another file system than the inbox" in other[0]
+
+
+def test_each_folder_on_another_file_system_is_tried_and_what_is_copied_is_said(settings, tmp_path, mounted):
+    config = settings()
+    before = names_in(tmp_path / "in")
+    for name in ("card/a", "card", "_done", "out"):
+        where = tmp_path / name if name == "out" else tmp_path / "in" / name
+        where.mkdir(parents=True, exist_ok=True)
+    for name in ("in/card/a", "in/_done", "out"):
+        mounted(tmp_path / name, "size=1m")
+    found = [f.why for f in look(config) if f.what in {"inbox in", "outbox of in"} and "copied" in f.why]
+    rename = "compared and removed (rename: invalid cross-device link)"
+    assert found == [
+        f"sources are copied into {tmp_path}/in/_done, {rename}",
+        f"clips are copied from {tmp_path}/in/card/a, {rename}",
+        f"results are copied into {tmp_path}/out, {rename}",
+    ]
+    assert [names_in(tmp_path / name) for name in ("in/card/a", "in/_done", "out")] == [[], [], []]
+    assert set(names_in(tmp_path / "in")) == {*before, "_done", "card"}
+
+
+@pytest.mark.parametrize("refused", REFUSALS)
+def test_a_rename_that_is_refused_with_whatever_error_is_said_and_no_fault(settings, tmp_path, refused):
+    config = settings()
+    with Disk(0, refused).in_place():
+        found = [f for f in look(config) if f.what in {"inbox in", "outbox of in"} and "copied" in f.why]
+    assert [f.level for f in found] == ["ok", "ok"]
+    assert all(os.strerror(refused).lower() in f.why for f in found)
+    assert names_in(tmp_path / "out") == []
+
+
+def test_a_folder_in_which_nothing_can_be_moved_is_said_with_the_calls(settings, tmp_path, mounted):
+    config = settings()
+    (tmp_path / "in/card").mkdir()
+    mounted(tmp_path / "in/card", "size=1m")
+    subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "in/card")], check=True)
+    (found,) = worst(look(config), "inbox in")
+    assert (found.level, found.why) == ("bad", f"{tmp_path}/in/card does not serve: Read-only file system")
 
 
 def test_a_folder_that_hangs_does_not_hang_the_check(tmp_path):

@@ -13,10 +13,14 @@ from pathlib import Path
 from clipspool import mounts
 from clipspool.check.finding import Finding, why_of
 from clipspool.check.probe import Abilities, abilities_of
+from clipspool.check.trials import try_moves
 from clipspool.intake.lying import passed_by
 from clipspool.intake.names import readable
 from clipspool.settings import InboxSettings, Settings
 
+_POOLS = frozenset(
+    {"fuse.mergerfs", "fuse.shfs", "fuse.unionfs", "fuse.unionfs-fuse", "fuse.mhddfs", "overlay"}
+)
 ANSWER_SECONDS = 15.0
 """How long a folder may take to answer before it counts as hung."""
 _FREE_BYTES_WARN = 5 << 30
@@ -27,11 +31,16 @@ _FOLDERS_COUNTED_MAX = 20_000
 
 def look_at_inbox(inbox: InboxSettings) -> Iterator[Finding]:
     """Look at an inbox and its outbox."""
+    usable = []
     for what, folder, kind in (
         (f"inbox {inbox.name}", inbox.path, "inbox"),
         (f"outbox of {inbox.name}", inbox.outbox, "outbox"),
     ):
-        yield from in_time(what, partial(_folder, what, folder, kind, inbox))
+        found = in_time(what, partial(_folder, what, folder, kind, inbox))
+        usable.append(folder.is_dir() and not any("cannot be used" in one.why for one in found))
+        yield from found
+    if usable[0]:
+        yield from in_time(f"inbox {inbox.name}", partial(try_moves, inbox, has_outbox=usable[1]))
 
 
 def in_time(
@@ -101,9 +110,9 @@ def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings) -> Iterato
         yield Finding(
             "warn",
             what,
-            "neither a rename that never replaces nor a hard link works there: a result's name is reserved "
-            "first, and empty for an instant",
-            "use another file system if somebody picks results up at once",
+            "neither a rename that never replaces nor a hard link works there: whether a name is free is "
+            "looked up right before it is given, and other programs may take it in between",
+            "let nobody else write there, or use another file system",
         )
     if kind == "inbox":
         yield from _passed_by(what, inbox)
@@ -127,8 +136,8 @@ def _notes(abilities: Abilities, mount: mounts.Mount, inbox: InboxSettings, kind
         notes.append(f"looked at every {inbox.rescan_seconds:g} s")
     if abilities.ignores_case:
         notes.append("names that differ only in letter case are one")
-    if kind == "outbox" and inbox.path.is_dir() and inbox.path.stat().st_dev != inbox.outbox.stat().st_dev:
-        notes.append("another file system than the inbox: results are copied and compared")
+    if mount.type in _POOLS:
+        notes.append("pooled disks: what lies on another disk than its target is copied, not renamed")
     return "".join(f"; {note}" for note in notes)
 
 
