@@ -184,7 +184,8 @@ def _read(spelled: str) -> Rel:
 def bring_prompt(root: Root, manifest: Manifest) -> None:
     """Bring the `.txt` with the prompt in behind its accepted clip; one that cannot be moved does no harm."""
     path = manifest.prompt
-    if path is None or parent(path) != parent(manifest.clip.path):
+    # The manifest may be anybody's writing: nothing but a text file beside the clip is moved on its word.
+    if path is None or parent(path) != parent(manifest.clip.path) or not path.lower().endswith(".txt"):
         return
     target = join(folder_of(manifest.clip.id), PROMPT)
     with suppress(OSError, ValueError):

@@ -1083,6 +1083,27 @@ def test_a_manifest_that_is_none_of_ours_is_told_of_and_leads_nowhere(tmp_path, 
     assert (home / "clip.mp4").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "is_moved"),
+    [("a.txt", True), ("A.TXT", True), ("other.mp4", False), ("day/a.txt", False), ("../a.txt", False)],
+)
+def test_a_crash_right_after_the_claim_leaves_the_prompt_behind_and_the_start_fetches_it(
+    tmp_path, name, is_moved
+):
+    bay = tmp_path / "bay"
+    clip, job = a_clip("abc", path="a.mp4", sidecar=None), a_job("abc")
+    home = bay / folder_of("abc")
+    home.mkdir(parents=True)
+    (home / clip.source).write_bytes(CLIP)
+    (home / "ledger.jsonl").write_bytes(b"")
+    (home / "manifest.toml").write_bytes(Manifest(clip, (job,), "j", name).to_toml())
+    (bay / name).parent.mkdir(exist_ok=True)
+    (bay / name).write_text("snow")
+    assert len(survey("bay", Root(bay), "j", set()).ours) == 1
+    assert (bay / name).exists() != is_moved
+    assert (home / PROMPT).exists() == is_moved
+
+
 def test_a_manifest_that_names_another_inbox_reaches_nothing_there(tmp_path):
     job = a_job("abc", inbox="theirs")
     clip = a_clip("abc", inbox="theirs")

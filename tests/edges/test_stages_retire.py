@@ -18,7 +18,7 @@ from clipspool.root import Root
 from clipspool.stages import poster
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.retire import retire, sweep
-from clipspool.work import WORK, Manifest, read_manifest, rewrite_manifest, taker_of
+from clipspool.work import WORK, Manifest, folder_of, read_manifest, rewrite_manifest, taker_of
 from disks import REFUSALS, Crash, Disk
 from fakes import PROFILE, RESULT, Bench, a_clip, a_job, a_task, lying
 
@@ -53,6 +53,26 @@ def test_of_the_posters_the_newest_are_kept(bench, monkeypatch):
         draw_posters(bench.clip, [replace(DONE, id=f"b{number}", results=(result,))], bench.bay, decoder)
     decoder.close()
     assert sorted(path.name for path in posters.iterdir()) == ["a37.jpg", "a38.jpg", "a39.jpg"]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_the_text_with_the_prompt_goes_where_the_source_goes_and_replaces_nothing(tmp_path, taken):
+    bench = Bench(tmp_path)
+    (bench.path / folder_of(bench.clip.id) / "prompt.txt").write_text("snow")
+    done = bench.path / "_done/day"
+    done.mkdir(parents=True)
+    if taken:
+        (done / "shot.txt").write_text("of another clip")
+    end(bench, DONE)
+    assert (done / ("shot-2.txt" if taken else "shot.txt")).read_text() == "snow"
+    assert not taken or (done / "shot.txt").read_text() == "of another clip"
+
+
+def test_the_text_with_the_prompt_is_deleted_with_a_source_that_is(tmp_path):
+    bench = Bench(tmp_path, keeps_sources=False)
+    (bench.path / folder_of(bench.clip.id) / "prompt.txt").write_text("snow")
+    end(bench, DONE)
+    assert not any(path.name.endswith(".txt") for path in tmp_path.rglob("*"))
 
 
 # --- where a source ends --------------------------------------------------------------------------------

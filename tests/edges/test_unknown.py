@@ -135,7 +135,9 @@ def test_ten_thousand_files_of_a_kind_get_one_note_that_is_written_once_they_sta
     b.look(60.0)
     assert b.paths == ["shot.mp4"]
     assert notes(b) == ["A00000.mxf"]
-    assert "`A00000.mxf`, `A00001.mxf`, `A00002.mxf` and 9,997 more" in b.note("A00000.mxf")
+    assert "for each of the 10,000 files `A00000.mxf`, `A00001.mxf`, `A00002.mxf` and 9,997 more" in b.note(
+        "A00000.mxf"
+    )
     assert len(b.waiting()) == 1
     due = b.inbox.look(b.seconds)
     assert due >= b.seconds + 29.0

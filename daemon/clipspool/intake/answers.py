@@ -34,7 +34,7 @@ def told_of(found: Found, accepted: Sequence[str]) -> str:
         return _told_of(found, accepted)
     shown = ", ".join(f"`{readable(name)}`" for name in names[:_NAMED_MAX])
     others = f" and {len(names) - _NAMED_MAX:,} more" if len(names) > _NAMED_MAX else ""
-    return f"of each of {shown}{others}: {_told_of(found, accepted)}"
+    return f"for each of the {len(names):,} files {shown}{others}: {_told_of(found, accepted)}"
 
 
 def _told_of(found: Found, accepted: Sequence[str]) -> str:
