@@ -394,9 +394,9 @@ def test_shots_that_differ_in_a_number_are_not_asked_about(bench):
     ],
 )
 def test_a_near_miss_of_a_folders_settings_makes_its_clips_wait(bench, name):
-    b = bench()
+    b = bench(layers={"own": {"model": "m", "prompt": "x"}})
     b.write(f"day/{name}", "seed = 6")
-    b.drop("day/below/a.mp4")
+    b.drop("day/below/a.mp4", sidecar="seed = 1" if "pro" in name else SIDECAR)
     b.drop("other/b.mp4")
     b.settle()
     b.look(60.0)
@@ -406,6 +406,18 @@ def test_a_near_miss_of_a_folders_settings_makes_its_clips_wait(bench, name):
     b.look()
     assert b.paths == ["other/b.mp4", "day/below/a.mp4"]
     assert b.note("day/below/a.mp4") is None
+
+
+def test_a_near_miss_of_a_folders_prompt_holds_back_only_clips_that_have_none_of_their_own(bench):
+    b = bench(sidecar_required=False, layers={"own": {"model": "m", "prompt": "x"}})
+    b.write("prompt.txt", "winter")
+    b.drop("a.mp4")
+    b.drop("b.mp4", sidecar="seed = 5")
+    b.drop("c.mp4", sidecar=None)
+    b.settle()
+    b.look(60.0)
+    assert b.paths == ["a.mp4"]
+    assert all("`prompt.txt` is not read under that name" in b.note(name) for name in ("b.mp4", "c.mp4"))
 
 
 def test_a_lone_defaults_file_in_other_letters_is_taken_and_two_are_not(bench):

@@ -29,17 +29,23 @@ class Chain:
     """Why the clips beneath have to wait: a file that is not read (yet) would change their settings."""
     since: float = -inf
     """Monotonic seconds: since when that is so."""
+    prompt_blocked: str = ""
+    """The same of clips that do not say their own prompt."""
 
     @property
     def hold_prompt(self) -> bool:
         """Whether they can serve a clip by themselves, or are meant to and cannot yet."""
-        return bool(self.blocked) or any("prompt" in layer.keys or layer.problems for layer in self.layers)
+        return bool(self.blocked or self.prompt_blocked) or any(
+            "prompt" in layer.keys or layer.problems for layer in self.layers
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Blocked:
     reason: str
     since: float = -inf
+    is_prompt: bool = False
+    """Whether nothing but the prompt is in question."""
 
 
 class Defaults:
@@ -54,6 +60,7 @@ class Defaults:
     def chain(self, rel: Rel, folders: Mapping[Rel, Folder]) -> Chain:
         """Give the layers for clips in a folder; those above it are known. Raises Unavailable."""
         layers = list(self._configured)
+        prompt_blocked = ""
         path: Rel = ""
         for part in ("", *rel.split("/")) if rel else ("",):
             path = join(path, part)
@@ -61,17 +68,22 @@ class Defaults:
             if folder is None:
                 continue
             for layer in self._layers(folder):
-                if isinstance(layer, _Blocked):
+                if not isinstance(layer, _Blocked):
+                    layers.append(layer)
+                elif layer.is_prompt:
+                    prompt_blocked = layer.reason
+                else:
                     return Chain(tuple(layers), layer.reason, layer.since)
-                layers.append(layer)
-        return Chain(tuple(layers))
+        return Chain(tuple(layers), prompt_blocked=prompt_blocked)
 
     def _layers(self, folder: Folder) -> Iterator[Layer | _Blocked]:
         """Read one folder's files; where both give a prompt, that of `_defaults.toml` wins."""
         settings = folder.settings()
         for name, kind in settings:
             if kind is Kind.NEAR_SETTINGS:  # what it says would be passed over, and other settings paid for
-                yield _Blocked(near_miss(join(folder.rel, name), meant_as_settings(name) or DEFAULTS))
+                right = meant_as_settings(name) or DEFAULTS
+                why = near_miss(join(folder.rel, name), right)
+                yield _Blocked(why, is_prompt=right == FOLDER_PROMPT)
         for wanted, right in ((Kind.FOLDER_PROMPT, FOLDER_PROMPT), (Kind.DEFAULTS, DEFAULTS)):
             names = [name for name, kind in settings if kind is wanted]
             if len(names) > 1:

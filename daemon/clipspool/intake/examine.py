@@ -56,6 +56,8 @@ class Pairing:
     """Control files that would say that the clip is not whole, were they there."""
     pause: float = 0.0
     """Seconds that the clip has stood still at most before it grew on."""
+    prompt_blocked: str = ""
+    """Why it has to wait where it does not say its own prompt."""
 
     @property
     def stamp(self) -> Stamp:
@@ -145,6 +147,9 @@ class Examination:
                 if layer is None:
                     raise Changed(path)
                 own.append(layer)
+        if pairing.prompt_blocked and not any(_says_prompt(layer) for layer in own):
+            due = pairing.since + self._rules.sidecar_wait_seconds
+            return Waits(pairing.clip, pairing.prompt_blocked, now >= due, inf if now >= due else due)
         layers = [*defaults, *own]
         media = self._look_inside(pairing, now)
         if isinstance(media, Waits):
@@ -270,6 +275,12 @@ class Examination:
         return (
             f"which is not inside this inbox; put the image into `{readable(home)}` and write its name alone"
         )
+
+
+def _says_prompt(layer: Layer) -> bool:
+    """Say whether a clip's own file holds its prompt, or a mistake that has to be told first."""
+    tables = (layer.keys, *layer.variants)
+    return bool(layer.problems) or any("prompt" in table for table in tables)
 
 
 def _unusable(image: Entry | None) -> str:

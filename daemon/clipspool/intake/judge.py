@@ -254,7 +254,9 @@ class Judge:
         )
         controls = tuple(join(folder.rel, name) for name in folder.controls(match.clip))
         since, pause = folder.since(match.clip), folder.pause(match.clip)
-        pairing = Pairing(path, settled, since, sidecar, prompt, controls, pause)
+        pairing = Pairing(
+            path, settled, since, sidecar, prompt, controls, pause, prompt_blocked=chain.prompt_blocked
+        )
         return self._examination.examine(pairing, chain.layers, now)
 
     def _set_timer(self, group: Group, at: float) -> None:
