@@ -211,7 +211,9 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
     if task is None:
         return job
     if task.task_id is not None:
-        return replace(job, state=State.RUNNING, task=task, paid=Paid.YES, prepared=True, reason="recovered")
+        return replace(
+            job, state=State.RUNNING, task=task, paid=Paid.UNKNOWN, prepared=True, reason="recovered"
+        )
     reason = "it may have been submitted before the journal was lost"
     return replace(job, state=State.IN_DOUBT, held=Held.IN_DOUBT, task=task, paid=Paid.UNKNOWN, reason=reason)
 

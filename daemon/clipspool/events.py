@@ -152,6 +152,8 @@ class TaskSucceeded:
     """The provider is done."""
 
     credits: float | None = None
+    charged: float | None = None
+    """What the provider says that it cost; None where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,7 @@ class TaskCancelled:
     """The provider says the task was cancelled."""
 
     message: str
+    charged: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,10 @@ class Failed:
 
     error: Error
     credits: float | None = None
+    charged: float | None = None
+    """What the provider says that the task cost; None where it does not say."""
+    is_of_task: bool = False
+    """The provider's task failed, not what we did before or after it."""
 
 
 @dataclass(frozen=True, slots=True)

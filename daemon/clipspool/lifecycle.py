@@ -235,15 +235,9 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case StageFailed():
             return _stage_failed(job, event, now, pace)
         case Parked():
-            parked = replace(job, held=event.held, reason=event.reason)
-            if job.state is not S.QUEUED:
-                return replace(parked, due_at=NEVER)
-            return parked if event.held in {Held.POISON, Held.REFUSED} else replace(parked, reuse=None)
+            return _parked(job, event)
         case Approved():
-            free = replace(job, held=None, reason="", due_at=min(job.due_at, now))
-            # Of one that is set aside for its harm, or that was refused, nothing was asked about money.
-            is_of_money = job.state is S.QUEUED and job.held not in {Held.POISON, Held.REFUSED, *STILL_TRIED}
-            return replace(free, approved=True, reuse=None) if is_of_money else free
+            return _approved(job, now)
         case Connected():
             number = job.task.number + 1 if job.task else 1
             return replace(job, task=Task(number, event.profile, intent_at=now))
@@ -271,19 +265,23 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             task = Task(
                 job.task.number if job.task else 1, event.profile, intent_at, event.task_id, created_at=now
             )
-            return replace(_unhurt(job, now), task=task, paid=Paid.YES)
+            return replace(_unhurt(job, now), task=task, paid=_at_least_unknown(job))
         case TaskSeen():
             return _task_seen(job, event, now, pace, open_tasks)
         case TaskMissing():
             return _task_missing(job, event, now, pace, open_tasks)
         case TaskSucceeded():
-            settled = _settled(job, event.credits)
+            settled = _closed(job, event.credits, event.charged, Paid.YES)
             done = replace(settled.task, succeeded=True) if settled.task else None
             return replace(settled, task=done, progress=1.0)
         case TaskCancelled():
-            return _ended(job, "TASK.CANCELLED", f"the task was cancelled at the provider ({event.message})")
+            closed = _closed(job, None, event.charged, job.paid)
+            return _ended(
+                closed, "TASK.CANCELLED", f"the task was cancelled at the provider ({event.message})"
+            )
         case Failed():
-            return _failed(_settled(job, event.credits), event.error)
+            closed = _closed(job, event.credits, event.charged, job.paid) if event.is_of_task else job
+            return _failed(closed, event.error)
         case Fetched():
             return replace(job, results=event.results, reason=event.warning)
         case ResultGone():
@@ -303,6 +301,20 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             return _retried(job, now)
         case never:
             assert_never(never)
+
+
+def _parked(job: Job, event: Parked) -> Job:
+    parked = replace(job, held=event.held, reason=event.reason)
+    if job.state is not S.QUEUED:
+        return replace(parked, due_at=NEVER)
+    return parked if event.held in {Held.POISON, Held.REFUSED} else replace(parked, reuse=None)
+
+
+def _approved(job: Job, now: float) -> Job:
+    free = replace(job, held=None, reason="", due_at=min(job.due_at, now))
+    # Of one that is set aside for its harm, or that was refused, nothing was asked about money.
+    is_of_money = job.state is S.QUEUED and job.held not in {Held.POISON, Held.REFUSED, *STILL_TRIED}
+    return replace(free, approved=True, reuse=None) if is_of_money else free
 
 
 def _what_is_sent(event: Prepared) -> str:
@@ -340,6 +352,22 @@ def _balance_seen(job: Job, event: BalanceSeen) -> Job:
     return replace(job, task=replace(job.task, evidence={**job.task.evidence, **seen}))
 
 
+def _closed(job: Job, told: float | None, charged: float | None, unless_told: Paid) -> Job:
+    """Note what an ended task cost, and what is known about money now.
+
+    A task that was made may be charged for, and vendors differ about those that fail: only what the provider
+    says of this task is known [PROVIDER 2.9]. A task that succeeded is charged for.
+    """
+    if job.task is None or job.task.task_id is None:
+        return job
+    task = replace(job.task, credits=told)  # an estimate of before is no charge
+    if charged is None:
+        return replace(job, task=task, paid=unless_told)
+    is_only = job.task.number == 1 and not job.doubts
+    nothing = Paid.NO if is_only else job.paid
+    return replace(job, task=task, paid=Paid.YES if charged > 0 else nothing)
+
+
 def _at_least_unknown(job: Job) -> Paid:
     return job.paid if job.paid is Paid.YES else Paid.UNKNOWN
 
@@ -359,7 +387,7 @@ def _task_created(job: Job, event: TaskCreated, now: float, pace: Pace, open_tas
     if job.task is None:
         raise IllegalTransition(f"job {job.id} has a task that was never asked for")
     task = replace(job.task, task_id=event.task_id, created_at=now, credits=event.credits)
-    moved = replace(job, task=task, paid=Paid.YES, progress=None, rendering_since=None)
+    moved = replace(job, task=task, paid=_at_least_unknown(job), progress=None, rendering_since=None)
     if job.cancel_by:
         return moved
     return replace(moved, due_at=_poll_due(moved, now, pace, open_tasks, rendering=True))

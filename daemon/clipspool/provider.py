@@ -124,6 +124,8 @@ class Look:
     """Result addresses, as given, without repeats; only with SUCCEEDED. Signed: never logged or stored."""
     credits: float | None = None
     """Charged (when ended) or estimated by the provider; None when it does not say."""
+    charged: float | None = None
+    """What an ended task cost, in whatever unit: above 0 or 0; None when the provider does not say."""
     failure: Fault | None = None
     """Only with FAILED; `of` is CLIP where the request must change, MOMENT where a later try may do."""
 

@@ -243,7 +243,7 @@ def test_what_may_have_been_in_flight_is_in_doubt_at_the_next_start(open_desk):
     [
         (Unsent(), S.QUEUED, Paid.NO),
         (Interrupted(), S.IN_DOUBT, Paid.UNKNOWN),
-        (TaskCreated("task-7"), S.RUNNING, Paid.YES),
+        (TaskCreated("task-7"), S.RUNNING, Paid.UNKNOWN),
     ],
 )
 def test_where_work_folders_are_asked_they_tell_what_came_of_it(open_desk, told, state, paid):
@@ -700,7 +700,7 @@ def test_a_cancel_while_the_request_is_out_stops_the_task_it_made(desk):
     desk.release(held)
     desk.turns(4)
     assert desk.shop.done[-1][0] is Stage.TELL_CANCEL
-    assert (desk.state(), desk.job().error.paid) == (S.CANCELLED, Paid.YES)
+    assert (desk.state(), desk.job().error.paid) == (S.CANCELLED, Paid.UNKNOWN)
 
 
 def test_a_command_sees_what_was_heard_in_its_own_turn(desk):

@@ -342,7 +342,7 @@ def test_a_job_is_put_where_its_ledger_says_it_was(bench):
     assert (job().state, job().paid, job().task) == (State.QUEUED, Paid.NO, None)
     note(inbox, "clip1", "clip1", "intent", profile=PROFILE)
     note(inbox, "clip1", "clip1", "task", profile=PROFILE, task_id="task-2")
-    assert (job().state, job().paid) == (State.RUNNING, Paid.YES)
+    assert (job().state, job().paid) == (State.RUNNING, Paid.UNKNOWN)
     assert (job().task.task_id, job().task.number, job().task.profile) == ("task-2", 2, PROFILE)
 
 

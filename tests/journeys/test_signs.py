@@ -45,7 +45,7 @@ def test_a_failing_clip_is_told_once_and_a_finished_batch_at_the_end(told):
             assert Oracle(SECRET).verify(body, headers) == json.loads(body)
         failed, batch = receiver.bodies
         assert (failed["data"]["clip"], failed["data"]["job"]) == ("shot.mp4", bay.job()["id"])
-        assert failed["data"]["paid"] == "yes"
+        assert failed["data"]["paid"] == "unknown"
         assert (batch["data"]["failed"], batch["data"]["delivered"]) == (1, 0)
 
 

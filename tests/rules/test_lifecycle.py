@@ -240,7 +240,7 @@ def test_a_clip_goes_from_the_queue_to_the_outbox():
     assert (job.task.number, job.task.intent_at, job.task.task_id, job.paid) == (1, NOON + 1, None, Paid.NO)
     job = after(job, TaskCreated("task-1", 15.0), now=NOON + 2)
     assert (job.task.task_id, job.task.created_at, job.task.credits) == ("task-1", NOON + 2, 15.0)
-    assert (job.paid, job.due_at) == (Paid.YES, NOON + 2 + 5.0)
+    assert (job.paid, job.due_at) == (Paid.UNKNOWN, NOON + 2 + 5.0)
     job = after(job, TaskSeen("RUNNING", rendering=True, progress=0.25), now=NOON + 7)
     assert (job.progress, job.reason) == (0.25, "the provider says RUNNING")
     job = after(job, TaskSucceeded(14.0), now=NOON + 60)
@@ -321,9 +321,34 @@ def test_what_was_paid_once_stays_paid_whatever_comes_after():
 def test_a_failure_says_whether_it_was_paid():
     assert after(in_state(S.QUEUED), Failed(ERROR)).error.paid is Paid.NO
     assert after(in_state(S.SUBMITTING), Failed(ERROR)).error.paid is Paid.NO
-    failed = after(in_state(S.RUNNING), Failed(ERROR, credits=3.0))
+    made = in_state(S.RUNNING, paid=Paid.UNKNOWN)
+    failed = after(made, Failed(ERROR, 3.0, 3.0, is_of_task=True))
     assert (failed.error.paid, failed.task.credits, failed.error.code) == (Paid.YES, 3.0, ERROR.code)
+    free = after(made, Failed(ERROR, 0.0, 0.0, is_of_task=True))
+    assert (free.error.paid, free.task.credits) == (Paid.NO, 0.0)
     assert after(in_state(S.IN_DOUBT), Cancelled("ann")).error.paid is Paid.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "event", [Failed(ERROR, is_of_task=True), TaskCancelled("CANCELLED"), Cancelled("ann")]
+)
+def test_an_ended_task_of_which_nobody_says_what_it_cost_leaves_it_unknown(event):
+    made = after(in_state(S.SUBMITTING), TaskCreated("task-1", 15.0))
+    assert made.paid is Paid.UNKNOWN
+    ended = after(made, event)
+    assert (ended.paid, ended.error.paid) == (Paid.UNKNOWN, Paid.UNKNOWN)
+    if not isinstance(event, Cancelled):
+        assert ended.task.credits is None, "an estimate is no charge"
+
+
+def test_a_finished_task_is_paid_for_and_what_was_paid_before_stays_so():
+    made = in_state(S.RUNNING, paid=Paid.UNKNOWN)
+    assert after(made, TaskSucceeded(15.0, 15.0)).paid is Paid.YES
+    assert after(made, TaskSucceeded()).paid is Paid.YES
+    second = in_state(S.RUNNING, paid=Paid.YES, task=a_task(2))
+    assert after(second, Failed(ERROR, 0.0, 0.0, is_of_task=True)).paid is Paid.YES
+    doubted = in_state(S.RUNNING, paid=Paid.UNKNOWN, doubts=1)
+    assert after(doubted, TaskCancelled("CANCELLED", 0.0)).paid is Paid.UNKNOWN
 
 
 @pytest.mark.parametrize("event", [TaskCreated("task-1"), AnswerLost("no answer", {})])
@@ -446,7 +471,7 @@ def test_a_failed_render_is_paid_again_when_it_is_retried():
 
 def test_the_operator_attaches_the_task_that_was_found():
     job = after(in_state(S.IN_DOUBT), Attached("ann", "task-9", PROFILE), now=NOON + 50)
-    assert (job.state, job.held, job.paid, job.due_at) == (S.RUNNING, None, Paid.YES, NOON + 50)
+    assert (job.state, job.held, job.paid, job.due_at) == (S.RUNNING, None, Paid.UNKNOWN, NOON + 50)
     assert (job.task.task_id, job.task.number, job.task.intent_at) == ("task-9", 1, NOON)
 
 
@@ -463,7 +488,7 @@ def test_a_task_is_told_to_stop_at_once():
 
 def test_a_task_whose_end_was_asked_for_while_it_was_made_is_stopped_at_once():
     job = after(in_state(S.SUBMITTING), CancelAsked("ann"), TaskCreated("task-1"))
-    assert (stage_of(job), job.due_at, job.paid) == (Stage.TELL_CANCEL, NOON, Paid.YES)
+    assert (stage_of(job), job.due_at, job.paid) == (Stage.TELL_CANCEL, NOON, Paid.UNKNOWN)
 
 
 def test_trouble_of_the_account_is_nobodys_failure():
@@ -526,6 +551,8 @@ class AnyLife(RuleBasedStateMachine):
     def paid_never_goes_back(self):
         assert _RANK[self.job.paid] >= _RANK[self.before.paid]
         if self.job.task is not None and self.job.task.task_id is not None:
+            assert self.job.paid is not Paid.NO
+        if self.job.state in {S.RENDERED, S.DELIVERED} and self.job.reuse is None:
             assert self.job.paid is Paid.YES
         if self.job.state is S.IN_DOUBT:
             assert self.job.paid is not Paid.NO

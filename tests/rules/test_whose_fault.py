@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipspool.provider import Created, FaultOf, Refused, Unclear
-from clipspool.runway.answers import read_create
+from clipspool.runway.answers import read_create, read_task
 from clipspool.runway.quoting import own_of, without
 
 NOW = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
@@ -304,3 +304,25 @@ def test_cutting_never_raises_and_a_text_that_says_nothing_of_ours_stays(own, te
 def test_a_long_prompt_of_one_word_is_cut_in_good_time():
     prompt = "credits " * 120
     assert kind_of(create(400, {"error": f"bad: {prompt}"}, prompt.strip())) == (CLIP, "REQUEST.INVALID")
+
+
+@pytest.mark.parametrize(
+    ("more", "charged", "credits_"),
+    [
+        ({}, None, None),
+        ({"cost": {"credits": 0}}, 0.0, 0.0),
+        ({"cost": {"credits": 75}}, 75.0, 75.0),
+        ({"estimatedCost": {"credits": 75}}, None, None),
+        ({"point": "320", "refund": "0"}, 320.0, None),
+        ({"point": 320, "refund": 320}, 0.0, None),
+        ({"point": "320"}, None, None),
+        ({"cost": {"credits": "75"}, "refund": "x"}, None, None),
+    ],
+)
+@pytest.mark.parametrize("status", ["FAILED", "SUCCEEDED", "CANCELLED"])
+def test_only_a_cost_or_a_refund_says_what_an_ended_task_was_charged(more, charged, credits_, status):
+    body = json.dumps({"id": ID, "status": status, **more}).encode()
+    seen = read_task(200, {}, body, ID, NOW)
+    assert (seen.charged, seen.credits) == (charged, credits_)
+    running = json.dumps({"id": ID, "status": "RUNNING", **more}).encode()
+    assert read_task(200, {}, running, ID, NOW).charged is None

@@ -184,6 +184,7 @@ def _look(layers: list[dict[str, Any]]) -> Look:
         progress=_progress([layer.get("progress") for layer in reversed(layers)]),
         outputs=_outputs(layers) if status is TaskStatus.SUCCEEDED else (),
         credits=_credits(layers, is_ended=status in _ENDED),
+        charged=_charged(layers) if status in _ENDED else None,
         failure=_failure(layers) if status is TaskStatus.FAILED else None,
     )
 
@@ -236,14 +237,35 @@ def _is_address(url: str) -> bool:
 
 
 def _credits(layers: list[dict[str, Any]], *, is_ended: bool) -> float | None:
-    """Read `cost.credits` of an ended task, else `estimatedCost.credits` [PROVIDER 2.6]."""
-    for key in ("cost", "estimatedCost") if is_ended else ("estimatedCost", "cost"):
+    """Read `cost.credits` of an ended task, of others `estimatedCost.credits` [PROVIDER 2.6].
+
+    An estimate is the most that may be charged, and says nothing about what was.
+    """
+    for key in ("cost",) if is_ended else ("estimatedCost", "cost"):
         for layer in reversed(layers):
             cost = layer.get(key)
             known = number(cost.get("credits")) if isinstance(cost, dict) else None
             if known is not None and 0 <= known <= CREDITS_MAX:
                 return known
     return None
+
+
+def _charged(layers: list[dict[str, Any]]) -> float | None:
+    """Read what an ended task cost: its cost, or what a gateway took for it and gave back [PROVIDER 1.8]."""
+    if (cost := _credits(layers, is_ended=True)) is not None:
+        return cost
+    for layer in reversed(layers):
+        taken, returned = _amount(layer.get("point")), _amount(layer.get("refund"))
+        if taken is not None and returned is not None:
+            return max(taken - returned, 0.0)
+    return None
+
+
+def _amount(value: object) -> float | None:
+    if isinstance(value, str):
+        found = _FIGURE.fullmatch(value)
+        return float(found[1]) if found and not found[2] else None
+    return number(value)
 
 
 def _failure(layers: list[dict[str, Any]]) -> Fault:

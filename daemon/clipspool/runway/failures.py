@@ -16,15 +16,16 @@ _SATURATED = "饱和"
 
 _MODERATED = (
     "Change the prompt, or use another clip: nudity, violence, real people or protected works are usual "
-    "reasons. Do not send it again unchanged: it costs the same, and repeats suspend the account."
+    "reasons. Do not send it again unchanged: Runway charges moderated tasks too, and repeats suspend the "
+    "account."
 )
 _MODERATED_TEXT = (
-    "Change the prompt: a word in it was moderated. Do not send it again unchanged: it costs the same, "
-    "and repeats suspend the account."
+    "Change the prompt: a word in it was moderated. Do not send it again unchanged: Runway charges moderated "
+    "tasks too, and repeats suspend the account."
 )
 _MODERATED_IMAGE = (
-    "Use another clip or reference image: what it shows was moderated. Do not send it again unchanged: it "
-    "costs the same, and repeats suspend the account."
+    "Use another clip or reference image: what it shows was moderated. Do not send it again unchanged: "
+    "Runway charges moderated tasks too, and repeats suspend the account."
 )
 _LATER = "Nothing is wrong with the clip; it may succeed later."
 _UNEXPLAINED = (

@@ -31,11 +31,11 @@ def poll(look: Look | Fault) -> Event:
         case TaskStatus.MISSING:
             return TaskMissing(look.word)
         case TaskStatus.SUCCEEDED:
-            return TaskSucceeded(look.credits)
+            return TaskSucceeded(look.credits, look.charged)
         case TaskStatus.CANCELLED:
-            return TaskCancelled(look.word)
+            return TaskCancelled(look.word, look.charged)
         case TaskStatus.FAILED:
-            return Failed(error_of(look), look.credits)
+            return Failed(error_of(look), look.credits, look.charged, is_of_task=True)
         case never:
             assert_never(never)
 

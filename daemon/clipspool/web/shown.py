@@ -35,6 +35,8 @@ _ADVICE: Mapping[str, str] = {
     "result": "What is served as the result is no video; it is still tried, slowly.",
     "outbox": "The outbox takes nothing; it is still tried.",
 }
+_NOT_SETTLED = frozenset({State.QUEUED, State.SUBMITTING, State.IN_DOUBT, State.RUNNING})
+"""In these a figure of the provider is what it said that the task may cost."""
 _VIDEO = frozenset({".mp4", ".mov", ".m4v", ".webm"})
 
 
@@ -77,7 +79,7 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         else round(job.progress * 100),
         "left": left,
         "cost": credits_ if credits_ is not None else job.credits_estimated,
-        "cost_is_known": credits_ is not None,
+        "cost_is_known": credits_ is not None and job.state not in _NOT_SETTLED,
         "results": results,
         "has_poster": any(result["poster"] for result in results),
         "acts": acts_of(job, conditions),
@@ -147,6 +149,11 @@ def warning_of(job: Job, act: str) -> list[str]:
             if job.paid is Paid.NO:
                 return ["Nothing was spent for it yet.", *said]
             cost = "" if job.credits_estimated is None else f" (about {job.credits_estimated:,.10g} credits)"
+            if job.paid is Paid.UNKNOWN:
+                return [
+                    f"If its task was charged{cost}, that is lost, unless the provider gives it back.",
+                    *said,
+                ]
             return [f"What was paid for its task{cost} is lost, unless the provider gives it back.", *said]
         case "attach":
             return [
