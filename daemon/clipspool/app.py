@@ -192,7 +192,9 @@ class Daemon:
             root,
             rules_of(self.settings, inbox, self._journal_id),
             bind=bind,
-            inspection=Inspection(self._shop.check, self._shop.inspect, self._shop.decoder.warm),
+            inspection=Inspection(
+                self._shop.check, self._shop.inspect, self._shop.decoder.warm, self._shop.complete
+            ),
             tell=self._tell,
             now=self._now,
         )

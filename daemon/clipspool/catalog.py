@@ -7,108 +7,37 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal, Self
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from typing import Any
 
 from clipspool.job import Problem, Request
 from clipspool.media.plan import Limits
+from clipspool.model import RATIO, BadModel, Model, read_model
+from clipspool.passthrough import extra_problems
 from clipspool.provider import Inline
 
-_RATIO = re.compile(r"[1-9]\d{0,4}:[1-9]\d{0,4}")
 _ALMOST_RATIO = re.compile(r"\s*([1-9]\d{0,4})\s*[:xX\u00d7*/]\s*([1-9]\d{0,4})\s*")
 _THRESHOLDS = ("auto", "low")
-_DEPTH_MAX = 20
 _FRAME_SECONDS = 0.04
 _SIDE_MAX = 16_384
 """No model takes a longer side, known or not."""
 
-OptionalField = Literal["seed", "ratio", "references", "contentModeration"]
-
-
-def _no_truth(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - pydantic hears ValueError only
-    return value
-
-
-_Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), BeforeValidator(_no_truth)]
-_Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), BeforeValidator(_no_truth)]
-_Count = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(_no_truth)]
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+_USUAL_RATIO = "1280:720"
+_UNSET: Mapping[str, Any] = {
+    "seed": 0,
+    "ratio": _USUAL_RATIO,
+    "references": [],
+    "contentModeration": {"publicFigureThreshold": "auto"},
+}
+"""What is sent of a field that is always sent and that the request does not set."""
+_AS_NEAR = 0.01
+"""Shapes that differ by a hundredth are the same to the eye: 848:480 and 1280:720."""
 
 
 DEFAULT_MODEL = "gen4_aleph"
 """What a request asks for that names no model [PROVIDER 1.1]."""
-
-
-class BadModel(Exception):
-    """A `[models.NAME]` table cannot be used."""
-
-    def __init__(self, loc: tuple[int | str, ...], message: str) -> None:
-        super().__init__(message)
-        self.loc = loc
-        """The way to the key, from the model's name on."""
-        self.message = message
-
-
-class Model(BaseModel):
-    """One model. Limits that are None are not known, and are not checked.
-
-    Sources: gen4_aleph PROVIDER 2.2, aleph2 2.3, both 2.4 and 2.10.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    endpoint: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*$", max_length=200)] = (
-        "video_to_video"
-    )
-    """Path below the base URL."""
-    source_field: _Name = "videoUri"
-    """`videoUri`, or `promptVideo` for the seedance family."""
-    prompt_field: _Name = "promptText"
-    fields: tuple[OptionalField, ...] = ("seed",)
-    """Which of the optional fields exist; bodies with an unknown one are refused upstream."""
-    ratios: tuple[Annotated[str, Field(pattern=rf"^{_RATIO.pattern}$")], ...] = ()
-    """Accepted ratios; empty for any `W:H`. Sent only when the request gives one."""
-    prompt_utf16_max: Annotated[_Count, Field(ge=1)] = 1000
-    """In UTF-16 units: an emoji counts twice."""
-    references_max: _Count = 0
-    seconds_min: _Amount = 0.0
-    seconds_max: _Positive | None = None
-    cuts_longer_clips: bool = False
-    """The provider reads only the first `seconds_max` of a longer clip, instead of refusing it."""
-    credits_per_second: _Amount | None = None
-    """One credit is 0.01 USD; None when the price is not known."""
-    credits_min: _Amount = 0.0
-    other_output_credits_per_second: _Amount = 0.0
-    """Added, at most, when `outputFormat` in `[extra]` asks for another container than MP4."""
-    outputs: tuple[Literal["mp4", "mov", "webm", "zip"], ...] = ("mp4",)
-    side_pixels_max: Annotated[_Count, Field(ge=16)] | None = None
-    short_side_pixels_min: _Count | None = None
-    aspect_min: _Positive | None = None
-    """Width divided by height."""
-    aspect_max: _Positive | None = None
-    frames_per_second_max: _Positive | None = None
-    frames_per_second_min: _Positive | None = None
-    containers: tuple[Literal["mp4", "mov", "webm", "mkv"], ...] = ("mp4", "mov", "webm")
-    """Containers and codecs that are sent as they are; a clip in any other is made to fit [PROVIDER 2.4]."""
-    codecs: tuple[_Name, ...] = ("h264", "hevc", "vp8", "vp9", "av1", "prores")
-    bit_depth_max: Annotated[_Count, Field(ge=8, le=16)] = 10
-    takes_hdr: bool = False
-    """Whether HDR (PQ, HLG) is sent as it is; otherwise it is tone-mapped."""
-    uses_audio: bool = False
-    """Whether the model listens; otherwise a clip that is made to fit goes without its sound."""
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        for low, high in (("seconds_min", "seconds_max"), ("aspect_min", "aspect_max")):
-            least, most = getattr(self, low), getattr(self, high)
-            if least is not None and most is not None and least > most:
-                raise ValueError(f"has `{low}` above `{high}`")
-        return self
 
 
 @cache
@@ -132,7 +61,7 @@ class Catalog:
             if not isinstance(table, Mapping):
                 raise BadModel((name,), "must be a table")
             tables[name] = {**tables.get(name, {}), **table}
-        return cls({name: _model(name, table) for name, table in tables.items()})
+        return cls({name: read_model(name, table) for name, table in tables.items()})
 
     def problems(self, request: Request) -> list[Problem]:
         """Say what the model does not take, in words for the editor; empty when it can be sent."""
@@ -202,7 +131,28 @@ class Catalog:
         threshold = request.content_moderation.get("public_figure_threshold")
         if threshold is not None and "contentModeration" in model.fields:
             body["contentModeration"] = {"publicFigureThreshold": threshold}
+        for name in model.always:
+            if name in model.fields:
+                body.setdefault(name, _UNSET[name])
         return {**request.extra, **body}
+
+    def completed(self, request: Request, media: Mapping[str, Any]) -> Request:
+        """Fill in what the model always wants and nobody named: the ratio nearest to the clip's shape.
+
+        `media` is what the probe saw of the clip: `width` and `height` of the shown picture.
+        """
+        model = self.models.get(request.model)
+        if model is None or request.ratio is not None or not {"ratio"} <= {*model.always} & {*model.fields}:
+            return request
+        return replace(request, ratio=_nearest(model.ratios, media), ratio_is_chosen=True)
+
+    def retirement(self, name: str) -> str:
+        """Say since when a model is retired, and what its successor is; empty for one that is not."""
+        model = self.models.get(name)
+        if model is None or not model.retired_since:
+            return ""
+        after = f"; its successor is {model.successor}" if model.successor else ""
+        return f"{name} left its vendor's own interface on {model.retired_since}{after}"
 
     def credits(self, request: Request, seconds: float | None) -> float | None:
         """Estimate the price of a clip of `seconds`; None where length or price is not known.
@@ -229,19 +179,29 @@ class Catalog:
         return f"{meant} (known: {', '.join(sorted(self.models))})"
 
 
-def _model(name: str, table: Mapping[str, Any]) -> Model:
-    try:
-        return Model(**table)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
-        if first["type"] == "extra_forbidden":
-            known = list(Model.model_fields)
-            close = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0.6)
-            message = "is an unknown key" + (
-                f", did you mean `{close[0]}`?" if close else f"; known: {', '.join(known)}"
-            )
-        raise BadModel((name, *first["loc"]), message) from None
+def _nearest(ratios: Sequence[str], media: Mapping[str, Any]) -> str:
+    """Choose the ratio nearest to a clip's shape; of those as near, one that is not smaller than the clip."""
+    width, height = media.get("width") or 0, media.get("height") or 0
+    if not ratios:
+        return f"{width}:{height}" if width and height else _USUAL_RATIO
+    if not width or not height:
+        return ratios[0]
+
+    def distance(ratio: str) -> float:
+        across, down = _sides(ratio)
+        return abs(math.log(across / down) - math.log(width / height))
+
+    least = min(map(distance, ratios))
+    near = [one for one in ratios if distance(one) <= least + _AS_NEAR]
+    whole = [one for one in near if math.prod(_sides(one)) >= width * height]
+    if whole:
+        return min(whole, key=distance)
+    return max(near, key=lambda one: math.prod(_sides(one)))
+
+
+def _sides(ratio: str) -> tuple[int, int]:
+    across, _, down = ratio.partition(":")
+    return int(across), int(down)
 
 
 def utf16_units(text: str) -> int:
@@ -272,7 +232,7 @@ def _ratio_problems(model: Model, request: Request) -> list[Problem]:
     accepted = (
         f"`{request.model}` takes {', '.join(model.ratios)}" if model.ratios else "write it like 1280:720"
     )
-    if not _RATIO.fullmatch(request.ratio):
+    if not RATIO.fullmatch(request.ratio):
         almost = _ALMOST_RATIO.fullmatch(request.ratio)
         meant = f"{almost[1]}:{almost[2]}" if almost else ""
         if meant and (not model.ratios or meant in model.ratios):
@@ -304,37 +264,12 @@ def _moderation_problems(model: Model, request: Request) -> list[Problem]:
 
 
 def _extra_problems(model: Model, request: Request) -> list[Problem]:
-    ours = {
-        "model": "model",
-        model.source_field: "",
-        model.prompt_field: "prompt",
+    keys = {
         "seed": "seed",
         "ratio": "ratio",
         "references": "references",
         "contentModeration": "content_moderation",
     }
-    found = []
-    for key, value in request.extra.items():
-        if key in ours:
-            instead = f"use the key `{ours[key]}`" if ours[key] else "it is the clip itself"
-            found.append(Problem(f"cannot be set through [extra]: {instead}", f"extra.{key}"))
-        elif wrong := _no_json(value):
-            found.append(Problem(f"cannot be sent as JSON: {wrong}", f"extra.{key}"))
-    return found
-
-
-def _no_json(value: Any, depth: int = 0) -> str:
-    """Say why a TOML value has no form in JSON; empty when it has."""
-    if depth > _DEPTH_MAX:
-        return "nested too deep"
-    match value:
-        case None | bool() | int() | str():
-            return ""
-        case float():
-            return "" if math.isfinite(value) else "not a finite number"
-        case dict():
-            return next((wrong for inner in value.values() if (wrong := _no_json(inner, depth + 1))), "")
-        case list() | tuple():
-            return next((wrong for inner in value if (wrong := _no_json(inner, depth + 1))), "")
-        case _:
-            return "a date or time: write it as text in quotes"
+    ours = {"model": "model", model.source_field: "", model.prompt_field: "prompt"}
+    ours |= {name: key for name, key in keys.items() if name in model.fields}
+    return list(extra_problems(request.extra, ours))

@@ -13,6 +13,7 @@ _NOT_TOLD = (
     "priority",
     "not_before",
     "seed_is_drawn",
+    "ratio_is_chosen",
     "finish",
     "finish_size",
     "keep_untouched",
@@ -35,11 +36,13 @@ def seedless(request: Request, source_sha256: str, images: Sequence[str]) -> str
 def fingerprint(request: Request, source_sha256: str, images: Sequence[str]) -> str:
     """Give equal texts for equal requests; `images` are the SHA-256 of the reference files, in their order.
 
-    A seed that was drawn is left out: nobody asked for that one.
+    A seed that was drawn is left out, and a ratio that was chosen: nobody asked for those.
     """
     asked = {key: value for key, value in request.to_dict().items() if key not in _NOT_TOLD}
     if request.seed_is_drawn:
         del asked["seed"]
+    if request.ratio_is_chosen:
+        del asked["ratio"]
     files = iter(images)
     asked["references"] = [one.uri or next(files) for one in request.references]
     asked["source"] = source_sha256

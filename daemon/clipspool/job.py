@@ -157,6 +157,8 @@ class Request:
     """With `finish = "timeline"`: the provider's own file is delivered too."""
     seed_is_drawn: bool = False
     """Whether nobody asked for this seed: then any other serves as well."""
+    ratio_is_chosen: bool = False
+    """Whether nobody asked for this ratio: it is the model's nearest to the clip's shape."""
     again: bool = False
     """The editor says that the same request once more is meant, and paid for."""
     was_put_back: bool = False
@@ -177,7 +179,8 @@ class Request:
             body["priority"] = self.priority
         if self.not_before is not None:
             body["not_before"] = self.not_before
-        body |= {name: True for name in ("seed_is_drawn", "again", "was_put_back") if getattr(self, name)}
+        marks = ("seed_is_drawn", "ratio_is_chosen", "again", "was_put_back")
+        body |= {name: True for name in marks if getattr(self, name)}
         return {**body, **self.media_keys()}
 
     def media_keys(self) -> dict[str, Any]:

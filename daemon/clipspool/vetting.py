@@ -38,6 +38,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "keep_untouched": bool,
     "again": bool,
     "was_put_back": bool,
+    "ratio_is_chosen": bool,
 }
 
 

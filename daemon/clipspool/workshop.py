@@ -90,7 +90,9 @@ class Shop:
             case Stage.PREPARE:
                 return prepare(job, clip, bay, self._kit(tools))
             case Stage.SUBMIT:
-                desk = Desk(tools.provider, tools.depot, self._compose, self.departures, self.mark)
+                desk = Desk(
+                    tools.provider, tools.depot, self._compose, self.departures, self.mark, self.complete
+                )
                 return submit(job, clip, bay, desk, gate)
             case Stage.FETCH:
                 return self._fetch(job, clip, bay, tools)
@@ -170,6 +172,10 @@ class Shop:
         if isinstance(seen, MediaFault):
             return Seen("", seen.message)
         return Seen(boxes.suffix_for(kind))
+
+    def complete(self, request: Request, media: Mapping[str, Any]) -> Request:
+        """Fill in what the model always wants and nobody named."""
+        return self.tools.catalog.completed(request, media)
 
     def check(self, request: Request, media: Mapping[str, Any]) -> list[Problem]:
         """Say what keeps a request for a clip from being sent: the model's limits, or the clip itself."""

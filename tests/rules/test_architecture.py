@@ -26,7 +26,7 @@ HOMES = {
     "markupsafe": {"web/"},
     "prometheus_client": {"metrics.py"},
     "pybase64": {"runway/body.py"},
-    "pydantic": {"settings/", "catalog.py"},
+    "pydantic": {"settings/", "model.py"},
     "pydantic_settings": {"settings/"},
     "requests": {"runway/wire.py", "runway/download.py", "transport/"},
     "rich": {"cli/"},

@@ -26,7 +26,100 @@ def test_the_body_holds_what_is_set_and_nothing_else():
         "videoUri": "https://x.example/a.mp4",
         "promptText": "Deep winter",
         "seed": 42,
+        "ratio": "1280:720",
+        "references": [],
+        "contentModeration": {"publicFigureThreshold": "auto"},
     }
+    assert CATALOG.body(request(model="aleph2"), "https://x.example/a.mp4") == {
+        "model": "aleph2",
+        "videoUri": "https://x.example/a.mp4",
+        "promptText": "Deep winter",
+        "seed": 42,
+    }
+
+
+def test_another_gateway_can_want_less():
+    lean = Catalog.load({"gen4_aleph": {"always": []}})
+    assert set(lean.body(request(), "https://x.example/a.mp4")) == {"model", "videoUri", "promptText", "seed"}
+    assert lean.completed(request(), {"width": 640, "height": 360}) == request()
+    fewer = Catalog.load({"gen4_aleph": {"fields": ["seed"]}})
+    assert set(fewer.body(request(), "https://x.example/a.mp4")) == {
+        "model",
+        "videoUri",
+        "promptText",
+        "seed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "ratio"),
+    [
+        (640, 360, "1280:720"),
+        (1920, 1080, "1280:720"),
+        (1080, 1920, "720:1280"),
+        (640, 480, "640:480"),
+        (1440, 1080, "1104:832"),
+        (1000, 1000, "960:960"),
+        (2048, 858, "1584:672"),
+        (1080, 1350, "832:1104"),
+        (1, 9000, "720:1280"),
+        (None, None, "1280:720"),
+        (0, 0, "1280:720"),
+    ],
+)
+def test_where_no_ratio_is_named_the_models_nearest_to_the_clips_shape_is_sent(width, height, ratio):
+    done = CATALOG.completed(request(), {"width": width, "height": height})
+    assert (done.ratio, done.ratio_is_chosen) == (ratio, True)
+    named = request(ratio="960:960")
+    assert CATALOG.completed(named, {"width": width, "height": height}) == named
+    any_ratio = Catalog.load({"m": {"fields": ["ratio"], "always": ["ratio"]}})
+    assert any_ratio.completed(request(model="m"), {"width": 1998, "height": 1080}).ratio == "1998:1080"
+
+
+def test_a_retired_model_is_told_with_its_successor():
+    told = CATALOG.retirement("gen4_aleph")
+    assert told == "gen4_aleph left its vendor's own interface on 2026-06-10; its successor is aleph2"
+    assert CATALOG.retirement("aleph2") == CATALOG.retirement("nobody") == ""
+    assert Catalog.load({"gen4_aleph": {"retired_since": ""}}).retirement("gen4_aleph") == ""
+
+
+@pytest.mark.parametrize(
+    ("extra", "key"),
+    [
+        ({"keyframes": [{"seconds": 0, "uri": "winter.png"}]}, "extra.keyframes[0].uri"),
+        (
+            {"keyframes": [{"uri": "https://a.example/x.png"}, {"uri": "http://a.example/x"}]},
+            "extra.keyframes[1].uri",
+        ),
+        ({"imageUri": "look"}, "extra.imageUri"),
+        ({"image_url": "file:///etc/passwd"}, "extra.image_url"),
+        ({"look": {"image": "refs/winter.PNG"}}, "extra.look.image"),
+        ({"lut": "/mnt/nas/look.cube"}, "extra.lut"),
+        ({"lut": "Z:\\bay\\look"}, "extra.lut"),
+        ({"styles": ["../look"]}, "extra.styles[0]"),
+        ({"uris": ["https://a.example/x.png", ""]}, "extra.uris[1]"),
+    ],
+)
+def test_a_local_file_never_goes_to_the_api_through_extra(extra, key):
+    (problem,) = CATALOG.problems(request(model="aleph2", extra=extra))
+    assert problem.key == key
+    assert "https://" in problem.message
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"keyframes": [{"seconds": 0, "uri": "https://a.example/winter.png?x=1"}]},
+        {"keyframes": [{"seconds": 0, "uri": "data:image/png;base64,aW1n"}]},
+        {"image": {"uri": "runway://x"}},
+        {"outputFormat": "prores", "proresProfile": "422 HQ", "targetAspectRatio": "16:9"},
+        {"negativePrompt": "no file like look.png"},
+        {"security": "high", "duration": 5, "ok": True},
+        {"references": []},
+    ],
+)
+def test_extra_carries_what_the_model_has_no_key_for(extra):
+    assert CATALOG.problems(request(model="aleph2", extra=extra)) == []
 
 
 def test_the_body_holds_everything_in_the_forms_of_the_api():

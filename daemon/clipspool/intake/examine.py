@@ -100,6 +100,8 @@ class Inspection:
     inspect: Inspect
     expect: Callable[[], None] = lambda: None
     """Called while files settle that are likely to be inspected soon."""
+    complete: Callable[[Request, dict[str, Any]], Request] = lambda request, _: request
+    """Fills in what the model always wants and nobody named."""
 
 
 class Examination:
@@ -162,8 +164,9 @@ class Examination:
             return found
         requests = []
         for draft in made if len(problems) == wrong_so_far else ():
-            request = draft.request(secrets.randbelow(SEED_MAX + 1), found)
             facts = media if isinstance(media, dict) else {}
+            request = draft.request(secrets.randbelow(SEED_MAX + 1), found)
+            request = self._inspection.complete(request, facts)
             problems += [
                 located(problem, layers, draft.variant) for problem in self._inspection.check(request, facts)
             ]

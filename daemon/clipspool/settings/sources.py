@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError as EnvError
 
-from clipspool.catalog import BadModel, Catalog
+from clipspool.catalog import Catalog
 from clipspool.intake.sidecar import layer_of
+from clipspool.model import BadModel
 from clipspool.settings.folders import overlaps
 from clipspool.settings.journal import NowhereError, journal_of
 from clipspool.settings.keys import Settings

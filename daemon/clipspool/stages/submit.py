@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, Self, assert_never
 
@@ -56,6 +56,8 @@ class Desk:
     departures: Departures
     mark: Callable[[str, Root], None] = lambda _inbox, _root: None
     """Marks in an inbox how far the journal has come, right before a request from there leaves."""
+    complete: Callable[[Request, Mapping[str, Any]], Request] = lambda request, _: request
+    """Fills in what the model always wants; a job that an earlier version accepted may lack it."""
 
 
 def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool]) -> Event:
@@ -78,7 +80,8 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
         )  # preparing it says what to do
     if (here.st_size, here.st_mtime_ns) != (clip.size, clip.mtime_ns):
         return Changed()
-    call = _call(job, clip, bay, desk.depot, desk.compose)
+    request = desk.complete(job.request, clip.media)
+    call = _call(replace(job, request=request), clip, bay, desk.depot, desk.compose)
     if isinstance(call, Changed):
         return call
     with (

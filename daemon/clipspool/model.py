@@ -1,0 +1,116 @@
+"""What is known of one model: its address, fields, limits and price."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+RATIO = re.compile(r"[1-9]\d{0,4}:[1-9]\d{0,4}")
+
+OptionalField = Literal["seed", "ratio", "references", "contentModeration"]
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - pydantic hears ValueError only
+    return value
+
+
+_Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), BeforeValidator(_no_truth)]
+_Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), BeforeValidator(_no_truth)]
+_Count = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(_no_truth)]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+
+
+class BadModel(Exception):
+    """A `[models.NAME]` table cannot be used."""
+
+    def __init__(self, loc: tuple[int | str, ...], message: str) -> None:
+        super().__init__(message)
+        self.loc = loc
+        """The way to the key, from the model's name on."""
+        self.message = message
+
+
+class Model(BaseModel):
+    """One model. Limits that are None are not known, and are not checked.
+
+    Sources: gen4_aleph PROVIDER 2.2, aleph2 2.3, both 2.4 and 2.10.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    endpoint: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*$", max_length=200)] = (
+        "video_to_video"
+    )
+    """Path below the base URL."""
+    source_field: _Name = "videoUri"
+    """`videoUri`, or `promptVideo` for the seedance family."""
+    prompt_field: _Name = "promptText"
+    fields: tuple[OptionalField, ...] = ("seed",)
+    """Which of the optional fields exist; bodies with an unknown one are refused upstream."""
+    always: tuple[OptionalField, ...] = ()
+    """Which of them are sent in any case, as the API's page marks them required [PROVIDER 8]: the ratio
+    nearest to the clip's shape, an empty list of references, moderation `auto`."""
+    retired_since: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
+    """The day on which the model left its vendor's own interface; gateways may offer it longer."""
+    successor: Annotated[str, Field(max_length=100)] = ""
+    """The model that its vendor names in its place."""
+    ratios: tuple[Annotated[str, Field(pattern=rf"^{RATIO.pattern}$")], ...] = ()
+    """Accepted ratios; empty for any `W:H`. Sent only when the request gives one."""
+    prompt_utf16_max: Annotated[_Count, Field(ge=1)] = 1000
+    """In UTF-16 units: an emoji counts twice."""
+    references_max: _Count = 0
+    seconds_min: _Amount = 0.0
+    seconds_max: _Positive | None = None
+    cuts_longer_clips: bool = False
+    """The provider reads only the first `seconds_max` of a longer clip, instead of refusing it."""
+    credits_per_second: _Amount | None = None
+    """One credit is 0.01 USD; None when the price is not known."""
+    credits_min: _Amount = 0.0
+    other_output_credits_per_second: _Amount = 0.0
+    """Added, at most, when `outputFormat` in `[extra]` asks for another container than MP4."""
+    outputs: tuple[Literal["mp4", "mov", "webm", "zip"], ...] = ("mp4",)
+    side_pixels_max: Annotated[_Count, Field(ge=16)] | None = None
+    short_side_pixels_min: _Count | None = None
+    aspect_min: _Positive | None = None
+    """Width divided by height."""
+    aspect_max: _Positive | None = None
+    frames_per_second_max: _Positive | None = None
+    frames_per_second_min: _Positive | None = None
+    containers: tuple[Literal["mp4", "mov", "webm", "mkv"], ...] = ("mp4", "mov", "webm")
+    """Containers and codecs that are sent as they are; a clip in any other is made to fit [PROVIDER 2.4]."""
+    codecs: tuple[_Name, ...] = ("h264", "hevc", "vp8", "vp9", "av1", "prores")
+    bit_depth_max: Annotated[_Count, Field(ge=8, le=16)] = 10
+    takes_hdr: bool = False
+    """Whether HDR (PQ, HLG) is sent as it is; otherwise it is tone-mapped."""
+    uses_audio: bool = False
+    """Whether the model listens; otherwise a clip that is made to fit goes without its sound."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for low, high in (("seconds_min", "seconds_max"), ("aspect_min", "aspect_max")):
+            least, most = getattr(self, low), getattr(self, high)
+            if least is not None and most is not None and least > most:
+                raise ValueError(f"has `{low}` above `{high}`")
+        return self
+
+
+def read_model(name: str, table: Mapping[str, Any]) -> Model:
+    """Read a `[models.NAME]` table; raises BadModel."""
+    try:
+        return Model(**table)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        if first["type"] == "extra_forbidden":
+            known = list(Model.model_fields)
+            close = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0.6)
+            message = "is an unknown key" + (
+                f", did you mean `{close[0]}`?" if close else f"; known: {', '.join(known)}"
+            )
+        raise BadModel((name, *first["loc"]), message) from None
