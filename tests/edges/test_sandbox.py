@@ -46,7 +46,38 @@ def box():
 
 def body_of(clip, **changes):
     uri = f"data:video/mp4;base64,{base64.b64encode(clip).decode()}"
-    return {"model": "gen4_aleph", "videoUri": uri, "promptText": "winter", "seed": 7, **changes}
+    body = {"model": "gen4_aleph", "videoUri": uri, "promptText": "winter", "seed": 7}
+    more = {"ratio": "1280:720", "references": [], "contentModeration": {"publicFigureThreshold": "auto"}}
+    return {**(body if changes.get("model") == "aleph2" else body | more), **changes}
+
+
+REQUIRED = ("videoUri", "promptText", "seed", "references", "ratio", "contentModeration")
+
+
+@pytest.mark.parametrize("absent", REQUIRED)
+def test_what_the_page_marks_required_is_asked_for_unless_the_sandbox_is_lenient(clip, absent):
+    def asked(box, **headers):
+        body = {key: value for key, value in body_of(clip).items() if key != absent}
+        url = f"{box.base_url}/video_to_video"
+        return requests.post(url, json=body, headers={**HEADERS, **headers}, timeout=10)
+
+    with serve(Options(**QUICK)) as strict:
+        refused = asked(strict)
+        assert refused.status_code == 400
+        told = refused.json()
+        issues = json.loads(told["message"])["issues"] if "data" in told else told["issues"]
+        assert [issue["path"] for issue in issues] == [[absent]]
+    with serve(Options(**QUICK, strict=False)) as lenient:
+        assert asked(lenient).status_code == (400 if absent in {"videoUri", "promptText"} else 200)
+
+
+def test_an_organization_tells_its_limits_in_whole_numbers_as_the_sdk_has_them():
+    for given in ({}, {"concurrency": 3, "daily_generations": 50}):
+        with serve(Options(**QUICK, **given)) as box:
+            for base in (box.base_url, box.base_url.replace("/runwayml", "")):
+                told = requests.get(f"{base}/organization", headers=HEADERS, timeout=10).json()
+                for limit in told["tier"]["models"].values():
+                    assert all(type(value) is int for value in limit.values())
 
 
 def create(box, clip, headers=HEADERS, **changes):

@@ -399,7 +399,9 @@ def test_a_look_says_what_was_seen(look, event):
 def test_a_failed_render_says_why_and_whether_a_later_try_may_do():
     moderated = Fault(FaultOf.CLIP, "SAFETY.OUTPUT", "it was moderated", "Change the prompt.")
     event = poll(Look(TaskStatus.FAILED, "FAILED", failure=moderated, credits=3.0))
-    assert event == Failed(Error("SAFETY.OUTPUT", "it was moderated", "Change the prompt."), 3.0, is_of_task=True)
+    assert event == Failed(
+        Error("SAFETY.OUTPUT", "it was moderated", "Change the prompt."), 3.0, is_of_task=True
+    )
     passing = replace(moderated, of=FaultOf.MOMENT, code="INTERNAL")
     assert poll(Look(TaskStatus.FAILED, "FAILED", failure=passing)).error.retryable
     assert poll(Look(TaskStatus.FAILED, "FAILED")).error.code == "TASK.FAILED"

@@ -43,6 +43,7 @@ def demo(_context: Context, *, keep: Path | None, render_seconds: float) -> None
 @click.option(
     "--ledger", type=click.Path(path_type=Path, dir_okay=False), help="Append each paid task to this file."
 )
+@click.option("--lenient", is_flag=True, help="Take a request that lacks what the API's page marks required.")
 @click.option("--seed", default=0, show_default=True, help="Of all that is left to chance.")
 @click.option(
     "--misbehave",
@@ -61,6 +62,7 @@ def sandbox(
     visible_after: float,
     concurrency: int | None,
     ledger: Path | None,
+    lenient: bool,
     seed: int,
     misbehaviours: Sequence[str],
 ) -> None:
@@ -77,6 +79,7 @@ def sandbox(
             visible_after=visible_after,
             concurrency=concurrency,
             ledger=ledger,
+            strict=not lenient,
             seed=seed,
             misbehaviours=tuple(parse(text) for text in misbehaviours),
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 API_VERSION: Final = "2024-11-06"
 DAY_SECONDS: Final = 86_400.0
+NO_LIMIT: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,11 @@ class Accounts:
         """GET organization: credits, limits and use [PROVIDER 2.8]."""
         if not self.options.organization:
             return answers.error(account.shape, 404, "", "Not found")
+        # Whole numbers in the SDK's types, never null [PROVIDER 8]: no limit is one that nobody meets.
+        concurrency, daily = self.options.concurrency, self.options.daily_generations
         limit = {
-            "maxConcurrentGenerations": self.options.concurrency,
-            "maxDailyGenerations": self.options.daily_generations,
+            "maxConcurrentGenerations": NO_LIMIT if concurrency is None else concurrency,
+            "maxDailyGenerations": NO_LIMIT if daily is None else daily,
         }
         used = {"dailyGenerations": len(self._made[account.fingerprint])}
         body = {

@@ -114,7 +114,8 @@ class Api:
             return self._invalid(account, (issue,))
         if given["model"] not in self.options.models:
             return self._no_model(account, given["model"])
-        create = check_create(given, self.options.data_uri_bytes_max)
+        by_page = self.options.strict and not account.is_official
+        create = check_create(given, self.options.data_uri_bytes_max, by_page=by_page)
         if isinstance(create, tuple):
             return self._invalid(account, create)
         try:

@@ -64,6 +64,8 @@ class Options:
     url_place: UrlPlace = UrlPlace.INNER
     gateway_ids: bool = False
     """`task_` and 32 characters, as newer gateways give, instead of a UUID [PROVIDER 1.2]."""
+    strict: bool = True
+    """Refuse what the API's page would refuse: above all where a field is absent that it marks required."""
     api_keys: tuple[str, ...] = ()
     """The keys that are accepted; empty accepts any that is not empty."""
     models: tuple[str, ...] = ("gen4_aleph", "aleph2")

@@ -24,6 +24,12 @@ _FIELDS: Final = {
     },
 }  # fmt: skip
 _REQUIRED: Final = {"gen4_aleph": ("videoUri", "promptText"), "aleph2": ("videoUri",)}
+_ON_THE_PAGE: Final = {
+    # The gateway's page marks all seven fields required [PROVIDER 1.1, 8]; it has none for aleph2.
+    "gen4_aleph": ("videoUri", "promptText", "seed", "references", "ratio", "contentModeration"),
+    "aleph2": ("videoUri", "promptText"),
+}
+_KINDS: Final = {"seed": "number", "references": "array", "contentModeration": "object"}
 _VALUES: Final = {
     "targetAspectRatio": ("16:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16", "21:9"),
     "outputFormat": ("mp4", "prores", "png_sequence", "sdr_rec709_10bit"),
@@ -66,16 +72,20 @@ class Create:
     output_format: str
 
 
-def check_create(body: object, data_uri_bytes_max: int) -> Create | tuple[Issue, ...]:
+def check_create(
+    body: object, data_uri_bytes_max: int, *, by_page: bool = False
+) -> Create | tuple[Issue, ...]:
     """Check a body of `video_to_video` whose model is known [PROVIDER 2.2, 2.3].
 
-    Unknown keys are refused and null is no value. `data_uri_bytes_max` counts the encoded URI.
+    Unknown keys are refused and null is no value. `data_uri_bytes_max` counts the encoded URI. `by_page`
+    refuses a body that lacks what the gateway's page marks required.
     """
     if not isinstance(body, dict):
         return (_type_issue((), "object", body),)
     model = body["model"]
     issues: list[Issue] = list(_unknown_keys(body, _FIELDS[model], ()))
-    issues += [_missing((name,), "string") for name in _REQUIRED[model] if name not in body]
+    required = (_ON_THE_PAGE if by_page else _REQUIRED).get(model, ("videoUri",))
+    issues += [_missing((name,), _KINDS.get(name, "string")) for name in required if name not in body]
     issues += _prompt_issues(body)
     if "videoUri" in body:
         issues += check_media(body["videoUri"], "video", ("videoUri",), data_uri_bytes_max)
