@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from clipspool import operator
+from clipspool import attaching, operator
 from clipspool.adopt import adoptable
 from clipspool.bays import Bays
 from clipspool.intake.inbox import Inbox
@@ -39,11 +39,13 @@ class Answering:
         now: Callable[[], float],
         reload: Callable[[], Future[str]],
         troubles: Callable[[], Sequence[str]],
+        follow: attaching.Follow,
     ) -> None:
         """Take what answers come from; `window` becomes ours to close, `inboxes` changes with a reload.
 
         `reload` begins one, and tells in the end why it changed nothing; `troubles` are the daemon's own.
         """
+        self._follow = follow
         self._scheduler, self._bays, self._inboxes = scheduler, bays, inboxes
         self._window, self._looks = window, threading.Lock()
         self._limits, self._now, self._reload, self._troubles = limits, now, reload, troubles
@@ -84,6 +86,8 @@ class Answering:
             return self._recover()
         if do == "reload":
             return self._reread()
+        if do == "attach":
+            return attaching.attach(self._scheduler.ask, self._follow, **arguments)
         command = operator.COMMANDS.get(do)
         if command is None:
             raise operator.Refused(f"this daemon knows no command `{do}`")

@@ -36,6 +36,7 @@ from clipspool.parts import (
     limits_of,
     name_secret_of,
     note_journal,
+    older_address,
     open_departures,
     open_journal,
     pace_of,
@@ -123,6 +124,7 @@ class Daemon:
             now,
             self._reloads.ask,
             lambda: self._hosting.troubles,
+            lambda profile: self._shop.tools.follow(profile),  # noqa: PLW0108  (a reload replaces the tools)
         )
         self._control = Listener(socket_of(settings.journal.path), self._answering.answer)
         self._said_at = 0.0
@@ -139,13 +141,9 @@ class Daemon:
         def follow(profile: str) -> Provider | None:
             if profile == self._provider.profile:
                 return self._provider
-            address, _, print_ = profile.partition("#")
-            ours, _, our_print = self._provider.profile.partition("#")
-            # Another key of the same provider may see the task; this key must not be shown elsewhere.
-            if address == ours:
-                return self._provider
-            if print_ != our_print:
-                return None
+            address = older_address(profile, self._provider.profile)
+            if not address:
+                return self._provider if address is not None else None
             return older.setdefault(address, self.signs.measured(provider_of(settings, address)))
 
         catalog = Catalog.load(settings.models)

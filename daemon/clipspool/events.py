@@ -250,6 +250,8 @@ class Attached:
     task_id: str
     profile: str
     why: str = ""
+    is_seen: bool = True
+    """Whether the provider knew the task when it was asked."""
 
 
 @dataclass(frozen=True, slots=True)

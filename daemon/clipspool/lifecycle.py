@@ -261,11 +261,7 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
         case TaskCreated():
             return _task_created(job, event, now, pace, open_tasks)
         case Attached():
-            intent_at = job.task.intent_at if job.task else now
-            task = Task(
-                job.task.number if job.task else 1, event.profile, intent_at, event.task_id, created_at=now
-            )
-            return replace(_unhurt(job, now), task=task, paid=_at_least_unknown(job))
+            return _attached(job, event, now)
         case TaskSeen():
             return _task_seen(job, event, now, pace, open_tasks)
         case TaskMissing():
@@ -315,6 +311,17 @@ def _approved(job: Job, now: float) -> Job:
     # Of one that is set aside for its harm, or that was refused, nothing was asked about money.
     is_of_money = job.state is S.QUEUED and job.held not in {Held.POISON, Held.REFUSED, *STILL_TRIED}
     return replace(free, approved=True, reuse=None) if is_of_money else free
+
+
+def _attached(job: Job, event: Attached, now: float) -> Job:
+    number, intent_at = (job.task.number, job.task.intent_at) if job.task else (1, now)
+    task = Task(number, event.profile, intent_at, event.task_id, created_at=now)
+    followed = replace(_unhurt(job, now), task=task, paid=_at_least_unknown(job))
+    if event.is_seen:
+        return followed
+    # It waits for a person until the provider shows it: a slip of the pen must not look like a task.
+    reason = f"the provider has not shown the task {event.task_id} yet; look at its id once more"
+    return replace(followed, held=Held.LOST, reason=reason)
 
 
 def _what_is_sent(event: Prepared) -> str:
@@ -414,6 +421,8 @@ def _task_missing(job: Job, event: TaskMissing, now: float, pace: Pace, open_tas
         reason = f"the provider does not know the task ({event.message}); money may be spent"
         return replace(job, held=Held.LOST, reason=reason, due_at=now + pace.held_seconds)
     due_at = _poll_due(job, now, pace, open_tasks, rendering=True)
+    if job.held is Held.LOST:
+        return replace(job, due_at=due_at)
     return replace(job, due_at=due_at, reason="the provider does not show the new task yet")
 
 

@@ -84,8 +84,10 @@ def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> 
     return _each(scheduler, ids, one)
 
 
-def attach(scheduler: Scheduler, job_id: str, task_id: str, by: str, why: str = "") -> list[dict[str, Any]]:
-    """Follow a task that the operator found for a job in doubt."""
+def attach(
+    scheduler: Scheduler, job_id: str, task_id: str, by: str, why: str = "", *, is_seen: bool = True
+) -> list[dict[str, Any]]:
+    """Follow a task that the operator found for a job in doubt; `is_seen` where the provider knows it."""
     if not task_id or len(task_id) > TASK_ID_MAX or not task_id.isprintable():
         raise Refused("that is no task id")
 
@@ -95,7 +97,7 @@ def attach(scheduler: Scheduler, job_id: str, task_id: str, by: str, why: str = 
         owner = scheduler.journal.follower(task_id, but=job.id)
         if owner is not None:
             raise Refused(f"job {owner} has that task; cancel it first if the task is this job's")
-        return Attached(by, task_id, job.task.profile if job.task else scheduler.profile, why)
+        return Attached(by, task_id, job.task.profile if job.task else scheduler.profile, why, is_seen)
 
     return _each(scheduler, [job_id], one)
 

@@ -210,6 +210,18 @@ def pace_of(settings: Settings, durations: Durations | None = None) -> Pace:
     )
 
 
+def older_address(profile: str, current: str) -> str | None:
+    """Give the address to follow a task of `profile` at: empty for the current one, None where none may be.
+
+    Another key of the same provider may see the task; this key must not be shown elsewhere.
+    """
+    address, _, print_ = profile.partition("#")
+    ours, _, our_print = current.partition("#")
+    if address == ours:
+        return ""
+    return address if print_ == our_print else None
+
+
 def provider_of(settings: Settings, base_url: str | None = None) -> Runway:
     """Build the provider; `base_url` is that of an older task, otherwise the configured one."""
     provider = settings.provider

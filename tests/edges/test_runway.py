@@ -759,6 +759,59 @@ def test_a_result_that_comes_compressed_unasked_is_unpacked(runway):
 
 
 @pytest.mark.parametrize(
+    "value", ["", " ", "identity", "Identity", "identity, identity", " , IDENTITY ,", "none"]
+)
+def test_a_result_that_says_in_any_form_that_it_is_plain_is_plain(runway, value):
+    with Stub(always(answer(200, MOVIE, Content_Encoding=value, ETag=TAG))) as stub:
+        got = runway(stub).download(f"{stub.url}/a.mp4", 0, "")
+        assert isinstance(got, Download)
+        assert b"".join(got.chunks) == MOVIE
+        assert got.size == len(MOVIE)
+
+
+@pytest.mark.parametrize("value", ["GZIP", "x-gzip", "identity, gzip", "gzip,identity"])
+def test_a_packed_result_is_unpacked_however_its_header_spells_it(runway, value):
+    with Stub(always(answer(200, gzip.compress(MOVIE), Content_Encoding=value))) as stub:
+        got = runway(stub).download(f"{stub.url}/a.mp4", 0, "")
+        assert b"".join(got.chunks) == MOVIE
+
+
+@pytest.mark.parametrize("value", ["br", "gzip, gzip", "zstd, identity"])
+def test_a_result_packed_in_a_way_that_was_not_asked_for_is_refused_by_name(runway, value):
+    with Stub(always(answer(200, MOVIE, Content_Encoding=value))) as stub:
+        heard = runway(stub).download(f"{stub.url}/a.mp4", 0, "")
+    assert (heard.code, value.split(",")[0] in heard.message) == ("RESULT.ENCODED", True)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (200, {"id": "task-1"}, {"Content_Length": "{n}, {n}"}),
+        (
+            200,
+            {"id": "task-1"},
+            {"Content_Length": "{n},{n},{n}", "Content_Type": "Application/JSON; Charset=UTF-8"},
+        ),
+        (200, {"id": "task-1"}, {"Content_Encoding": "Identity, identity"}),
+        (200, {"id": "task-1"}, {"Content_Encoding": "", "Content_Type": "text/plain"}),
+    ],
+)
+def test_a_paid_answer_is_read_whatever_the_grammar_of_its_headers(runway, status, body, headers):
+    length = str(len(json.dumps(body)))
+    told = {name: value.format(n=length) for name, value in headers.items()}
+
+    def script(line):
+        line.read_request()
+        line.send(answer(status, body, **told))
+        line.hold()
+
+    with Stub(script) as stub:
+        begun = time.monotonic()
+        assert runway(stub).submit(CALL, Gate()) == Created("task-1")
+        assert time.monotonic() - begun < patient(0.25), "it does not wait for the server to close"
+
+
+@pytest.mark.parametrize(
     ("packed", "why"),
     [
         (gzip.compress(MOVIE)[:-9], "early"),

@@ -233,6 +233,10 @@ def test_what_is_shown_holds_no_secret():
         ("7", 7.0),
         ("0.5", 0.5),
         ("1000000000", 86400.0),
+        ("5, 5", 5.0),
+        (" 12 ; x", 12.0),
+        ("3s", 3.0),
+        ("+7", 7.0),
         ("-5", None),
         ("soon", None),
         ("nan", None),
@@ -245,6 +249,11 @@ def test_what_is_shown_holds_no_secret():
 )
 def test_a_pause_the_server_asks_for_is_kept_within_reason(asked, seconds):
     assert create(429, b"", **{"Retry-After": asked}).fault.retry_after_seconds == seconds
+
+
+def test_a_pause_may_be_given_in_milliseconds():
+    assert create(429, b"", **{"retry-after-ms": "1500"}).fault.retry_after_seconds == 1.5
+    assert create(429, b"", **{"retry-after-ms": "soon"}).fault.retry_after_seconds is None
 
 
 def test_a_pause_given_as_a_date_is_measured_by_the_servers_own_clock():

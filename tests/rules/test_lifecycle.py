@@ -475,6 +475,17 @@ def test_the_operator_attaches_the_task_that_was_found():
     assert (job.task.task_id, job.task.number, job.task.intent_at) == ("task-9", 1, NOON)
 
 
+def test_a_task_that_was_attached_unseen_waits_for_a_person_until_the_provider_shows_it():
+    job = after(in_state(S.IN_DOUBT), Attached("ann", "123", PROFILE, is_seen=False), now=NOON + 50)
+    assert (job.state, job.held, stage_of(job), job.due_at) == (S.RUNNING, Held.LOST, Stage.POLL, NOON + 50)
+    assert "123" in job.reason
+    missing = after(job, TaskMissing("task_not_exist"), now=NOON + 51)
+    assert (missing.held, missing.reason) == (Held.LOST, job.reason)
+    assert missing.due_at < NOON + 120, "it may be fresh: it is looked at as often as any other"
+    seen = after(missing, TaskSeen("RUNNING", rendering=True), now=NOON + 60)
+    assert seen.held is None
+
+
 def test_a_task_is_told_to_stop_at_once():
     job = after(in_state(S.RUNNING, due_at=NOON + 30), CancelAsked("ann"), now=NOON + 1)
     assert (stage_of(job), job.due_at) == (Stage.TELL_CANCEL, NOON + 1)

@@ -82,12 +82,29 @@ def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> Non
 @command()
 @click.argument("job")
 @click.argument("task_id")
+@click.option("--force", is_flag=True, help="Also where the provider does not know the task (yet).")
 @why_option
 @yes_option
-def attach(context: Context, job: str, task_id: str, *, why: str, yes: bool) -> None:
-    """Follow a task that you found at the provider for an in-doubt job."""
+def attach(context: Context, job: str, task_id: str, *, force: bool, why: str, yes: bool) -> None:
+    """Follow a task that you found at the provider for an in-doubt job.
+
+    The provider is asked first: a task that it does not know is not followed.
+    """
+    settings = context.settings()
     question = f"Follow task {task_id} as the one of job {job}? Its result will be delivered as this clip's."
-    _act(context, "attach", question, yes=yes, job_id=job, task_id=task_id, why=why)
+    consent(question, yes=yes)
+    from clipspool.cli.desk import Desk, operator_name
+
+    arguments = {"job_id": job, "task_id": task_id, "by": operator_name(), "why": why, "force": force}
+    with Desk(settings) as desk:
+        answers = desk.attach(**arguments)
+    if answers and answers[0].get("check") == "unasked":
+        why_not = str(answers[0]["why"])
+        say(f"{why_not[:1].upper()}{why_not[1:]}.", err=True)
+        consent("Follow it all the same? It stays in NEEDS YOU until the provider shows it.", yes=yes)
+        with Desk(settings) as desk:
+            answers = desk.attach(**arguments, unasked=True)
+    _report(answers)
 
 
 @command()

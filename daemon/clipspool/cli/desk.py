@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -54,6 +54,35 @@ class Desk:
 
         try:
             return self._by_ourselves(lambda scheduler: operator.COMMANDS[command](scheduler, **arguments))
+        except operator.Refused as error:
+            fail(str(error))
+
+    def attach(self, **arguments: Any) -> list[dict[str, Any]]:
+        """Let a job follow a task, once the provider was asked about it."""
+        try:
+            answers: list[dict[str, Any]] = control.ask(self._settings.journal.path, "attach", **arguments)
+        except control.NoDaemon:
+            answers = self._attach_by_ourselves(arguments)
+        except control.Failed as error:
+            fail(str(error))
+        return answers
+
+    def _attach_by_ourselves(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        from clipspool import operator
+        from clipspool.attaching import attach
+        from clipspool.parts import older_address, provider_of
+
+        current = provider_of(self._settings)
+
+        def follow(profile: str) -> Any:
+            address = older_address(profile, current.profile)
+            return None if address is None else provider_of(self._settings, address or None)
+
+        try:
+            # Nobody else is at this journal: asking within the turn keeps nobody waiting.
+            return list(
+                self._by_ourselves(lambda scheduler: attach(lambda do: do(scheduler), follow, **arguments))
+            )
         except operator.Refused as error:
             fail(str(error))
 

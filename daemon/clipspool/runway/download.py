@@ -17,6 +17,7 @@ from clipspool.provider import Cut, Download, Fault, FaultOf
 from clipspool.redaction import redact_line
 from clipspool.runway.guard import Forbidden, Guard
 from clipspool.runway.pace import READ_BYTES
+from clipspool.runway.reply import encodings
 from clipspool.runway.wire import FreeAdapter
 from clipspool.runway.wire_faults import WireTrouble, describe, wire_fault
 
@@ -27,7 +28,6 @@ _GONE = frozenset({401, 403, 404, 410})
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{0,200}"')
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _CHUNK_BYTES_MIN = 1 << 18
-_GZIP = frozenset({"gzip", "x-gzip"})
 _UNPACKED_BYTES_MIN = 16 << 20
 _UNPACKED_TIMES_MAX = 8
 """Film hardly shrinks; beyond this and the room above, a few bytes are meant to fill our disk."""
@@ -118,11 +118,13 @@ class Downloader:
             return None
         if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
             return _refusal(response)
-        encoding = response.headers.get("content-encoding", "").strip().lower()
-        if encoding not in {"", "identity", *_GZIP}:
-            said = f"The result came compressed ({redact_line(encoding, 20)}), which was not asked for"
+        packed = encodings(response.headers.get("content-encoding", ""))
+        if packed not in ([], ["gzip"]):
+            said = (
+                f"The result came compressed ({redact_line(', '.join(packed), 40)}), which was not asked for"
+            )
             return Fault(FaultOf.MOMENT, "RESULT.ENCODED", said)
-        if encoding in _GZIP:
+        if packed:
             # Not asked for, but it is what was paid for. Ranges count packed bytes, so none is resumed.
             is_whole = status == HTTPStatus.OK
             return self._taken(_Unpacked(response.raw), response, 0, None, "") if is_whole else None

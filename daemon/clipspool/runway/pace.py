@@ -64,6 +64,9 @@ class Pace:
             self._waited_seconds, self._bytes_in_window = 0.0, 0
 
 
+_DIGITS_MAX = 19
+
+
 class PacedResponse(http.client.HTTPResponse):
     """An answer that is read at a pace, and whose head must be whole.
 
@@ -88,6 +91,14 @@ class PacedResponse(http.client.HTTPResponse):
             super().begin()
         if self._pace.has_ended:  # a whole head is taken from the buffer without reading on to the end
             raise http.client.IncompleteRead(b"")
+        # A proxy may join equal lengths to "5, 5" [RFC 9110 8.6], which http.client takes for none at all: it
+        # would then read until the server closes, which on a kept connection is never.
+        said = {one.strip() for one in ",".join(self.headers.get_all("content-length", ())).split(",")}
+        length = next(iter(said))
+        is_one = len(said) == 1 and length.isascii() and length.isdecimal() and len(length) < _DIGITS_MAX
+        if self.length is None and not self.chunked and is_one:
+            self.length = int(length)
+            self.will_close = self._check_close()  # type: ignore[attr-defined]
 
 
 class _PacedSocket:

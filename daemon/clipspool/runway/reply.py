@@ -24,6 +24,8 @@ DEPTH_MAX = 64
 _HTML = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(?:<!doctype|<html|<head|<body|<\?xml|<center)", re.IGNORECASE)
 _WORDS_MAX = 40
 _FIELD_MAX = 100
+_FIGURE = re.compile(r"\s*\+?(\d{1,12}(?:\.\d{1,9})?)\s*(?:s|sec|seconds)?\s*(?:[,;].*)?", re.IGNORECASE)
+"""Seconds, also with their unit, or sent twice and joined."""
 _DEPTH_MAX = 3
 """A gateway's message around the upstream's, and one more."""
 _REQUEST_ID = re.compile(r"\(?\brequest[ _-]?id:?\s*[\w-]+\)?", re.IGNORECASE)
@@ -44,12 +46,24 @@ def read_whole(read: Callable[[int], bytes], bytes_max: int = BODY_BYTES_MAX) ->
 
 def decoded(body: bytes, encoding: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     """Undo gzip or deflate, which we never ask for, within `bytes_max`; anything else comes back as it is."""
-    if encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
+    packed = encodings(encoding)
+    if not set(packed) <= {"gzip", "deflate"}:
         return body
-    try:
-        return zlib.decompressobj(47).decompress(body, bytes_max)
-    except zlib.error:
-        return body
+    for _ in packed:
+        try:
+            body = zlib.decompressobj(47).decompress(body, bytes_max)
+        except zlib.error:
+            return body
+    return body
+
+
+def encodings(header: str) -> list[str]:
+    """Give what a Content-Encoding names, in order, without what changes nothing: `identity`, empty elements.
+
+    A list, in any letter case, with any space; `x-gzip` is gzip [RFC 9110 8.4].
+    """
+    named = (one.strip(' \t"').lower() for one in header.split(","))
+    return [one.removeprefix("x-") for one in named if one not in {"", "identity", "none", "utf-8", "binary"}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,12 +262,12 @@ def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Read Retry-After: seconds or a date, clamped to a day; garbage and negative seconds are None."""
     known = {key.lower(): value for key, value in headers.items()}
     asked = known.get("retry-after", "").strip()
+    if not asked and (milliseconds := _FIGURE.fullmatch(known.get("retry-after-ms", ""))):
+        return min(float(milliseconds[1]) / 1000, RETRY_AFTER_SECONDS_MAX)  # as the SDK reads it
     if not asked:
         return None
-    try:
-        seconds = float(asked)
-    except ValueError:
-        seconds = _seconds_until(asked, known.get("date", ""), now)
+    figure = _FIGURE.fullmatch(asked)
+    seconds = float(figure[1]) if figure else _seconds_until(asked, known.get("date", ""), now)
     if not math.isfinite(seconds) or seconds < 0:
         return None
     return min(seconds, RETRY_AFTER_SECONDS_MAX)

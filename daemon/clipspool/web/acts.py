@@ -86,6 +86,8 @@ class Acts:
                 arguments: dict[str, Any] = {"ids": [job_id], "by": _BY}
             case "attach":
                 arguments = {"job_id": job_id, "task_id": form.get("task_id", "").strip(), "by": _BY}
+                if form.get("force"):
+                    arguments["force"] = True
             case _:
                 return await run_in_threadpool(self._views.missing, request)
         return await run_in_threadpool(self._done, request, act, arguments, f"/jobs/{job_id}")

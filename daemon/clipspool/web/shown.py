@@ -157,7 +157,7 @@ def warning_of(job: Job, act: str) -> list[str]:
             return [f"What was paid for its task{cost} is lost, unless the provider gives it back.", *said]
         case "attach":
             return [
-                "This costs nothing more.",
+                "This costs nothing more. The provider is asked about the task first.",
                 "The task's result will be delivered as this clip's: make sure that it is the right one.",
             ]
         case _:
