@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,17 @@ _CHANGED_MAX = 100
 """Sources that `status` names because they changed after they were sent; the oldest go first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the daemon gives its answers to call."""
+
+    reload: Callable[[], Future[str]]
+    """Begins a reload, and tells in the end why it changed nothing."""
+    troubles: Callable[[], Sequence[str]]
+    """The daemon's own troubles, in words."""
+    follow: attaching.Follow
+
+
 class Answering:
     """Answers one command at a time from the control thread, and the page's from its own."""
 
@@ -37,18 +49,12 @@ class Answering:
         window: Window,
         limits: Callable[[], Limits],
         now: Callable[[], float],
-        reload: Callable[[], Future[str]],
-        troubles: Callable[[], Sequence[str]],
-        follow: attaching.Follow,
+        doors: Doors,
     ) -> None:
-        """Take what answers come from; `window` becomes ours to close, `inboxes` changes with a reload.
-
-        `reload` begins one, and tells in the end why it changed nothing; `troubles` are the daemon's own.
-        """
-        self._follow = follow
+        """Take what answers come from; `window` becomes ours to close, `inboxes` changes with a reload."""
         self._scheduler, self._bays, self._inboxes = scheduler, bays, inboxes
         self._window, self._looks = window, threading.Lock()
-        self._limits, self._now, self._reload, self._troubles = limits, now, reload, troubles
+        self._limits, self._now, self._doors = limits, now, doors
         self._started_at = now()
         self._not_put_away: dict[str, tuple[str, dict[str, Any]]] = {}
         self._changed: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -87,7 +93,7 @@ class Answering:
         if do == "reload":
             return self._reread()
         if do == "attach":
-            return attaching.attach(self._scheduler.ask, self._follow, **arguments)
+            return attaching.attach(self._scheduler.ask, self._doors.follow, **arguments)
         command = operator.COMMANDS.get(do)
         if command is None:
             raise operator.Refused(f"this daemon knows no command `{do}`")
@@ -103,7 +109,7 @@ class Answering:
             "running": True,
             "pid": os.getpid(),
             "since": iso(self._started_at),
-            "troubles": list(self._troubles()),
+            "troubles": list(self._doors.troubles()),
         }
         lanes = scheduler.workers.loads()
         return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon, lanes)
@@ -129,7 +135,7 @@ class Answering:
             self._inboxes[inbox].forgive()
 
     def _reread(self) -> None:
-        reply = self._reload()
+        reply = self._doors.reload()
         self._scheduler.tell(lambda _: None)  # it turns at once
         try:
             why = reply.result(_RELOAD_SECONDS)

@@ -12,7 +12,7 @@ import structlog
 
 from clipspool import __version__, logs, operator, threads
 from clipspool.adopt import left_behind, tidy, what_came_of
-from clipspool.answering import Answering
+from clipspool.answering import Answering, Doors
 from clipspool.balance import Teller
 from clipspool.bays import Bays
 from clipspool.catalog import Catalog
@@ -122,9 +122,12 @@ class Daemon:
             Window(settings.journal.path),
             self._limits,
             now,
-            self._reloads.ask,
-            lambda: self._hosting.troubles,
-            lambda profile: self._shop.tools.follow(profile),  # noqa: PLW0108  (a reload replaces the tools)
+            # The tools and the page are asked anew each time: a reload replaces them.
+            Doors(
+                self._reloads.ask,
+                lambda: self._hosting.troubles,
+                lambda profile: self._shop.tools.follow(profile),  # noqa: PLW0108
+            ),
         )
         self._control = Listener(socket_of(settings.journal.path), self._answering.answer)
         self._said_at = 0.0

@@ -90,7 +90,7 @@ def attach(context: Context, job: str, task_id: str, *, force: bool, why: str, y
 
     The provider is asked first: a task that it does not know is not followed.
     """
-    settings = context.settings()
+    settings = context.settings("write")
     question = f"Follow task {task_id} as the one of job {job}? Its result will be delivered as this clip's."
     consent(question, yes=yes)
     from clipspool.cli.desk import Desk, operator_name
@@ -98,13 +98,15 @@ def attach(context: Context, job: str, task_id: str, *, force: bool, why: str, y
     arguments = {"job_id": job, "task_id": task_id, "by": operator_name(), "why": why, "force": force}
     with Desk(settings) as desk:
         answers = desk.attach(**arguments)
-    if answers and answers[0].get("check") == "unasked":
+        is_unasked = bool(answers) and answers[0].get("check") == "unasked"
+        if not is_unasked:
+            _report(desk, answers)
+    if is_unasked:
         why_not = str(answers[0]["why"])
         say(f"{why_not[:1].upper()}{why_not[1:]}.", err=True)
         consent("Follow it all the same? It stays in NEEDS YOU until the provider shows it.", yes=yes)
         with Desk(settings) as desk:
-            answers = desk.attach(**arguments, unasked=True)
-    _report(answers)
+            _report(desk, desk.attach(**arguments, unasked=True))
 
 
 @command()

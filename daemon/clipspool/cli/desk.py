@@ -62,9 +62,10 @@ class Desk:
         try:
             answers: list[dict[str, Any]] = control.ask(self._settings.journal.path, "attach", **arguments)
         except control.NoDaemon:
-            answers = self._attach_by_ourselves(arguments)
+            return self._attach_by_ourselves(arguments)
         except control.Failed as error:
             fail(str(error))
+        self.was_heard = True
         return answers
 
     def _attach_by_ourselves(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
