@@ -122,12 +122,8 @@ class Daemon:
             Window(settings.journal.path),
             self._limits,
             now,
-            # The tools and the page are asked anew each time: a reload replaces them.
-            Doors(
-                self._reloads.ask,
-                lambda: self._hosting.troubles,
-                lambda profile: self._shop.tools.follow(profile),  # noqa: PLW0108
-            ),
+            # Asked anew each time: a reload replaces the tools and the page.
+            Doors(self._reloads.ask, lambda: self._hosting.troubles, lambda it: self._shop.tools.follow(it)),  # noqa: PLW0108
         )
         self._control = Listener(socket_of(settings.journal.path), self._answering.answer)
         self._said_at = 0.0
