@@ -171,12 +171,8 @@ class Request:
             body["ratio"] = self.ratio
         if self.references:
             body["references"] = [r.to_dict() for r in self.references]
-        if self.content_moderation:
-            body["content_moderation"] = self.content_moderation
-        if self.extra:
-            body["extra"] = self.extra
-        if self.priority:
-            body["priority"] = self.priority
+        set_ = ("content_moderation", "extra", "priority")
+        body |= {name: value for name in set_ if (value := getattr(self, name))}
         if self.not_before is not None:
             body["not_before"] = self.not_before
         marks = ("seed_is_drawn", "ratio_is_chosen", "again", "was_put_back")
