@@ -211,10 +211,13 @@ def test_a_folder_in_which_nothing_can_be_renamed_is_told_of_with_the_calls_that
     monkeypatch.setattr(os, "rename", refuse)
     bench.look(3.0)
     monkeypatch.setattr(os, "rename", real)
-    note = bench.waiting()["card/a.mp4"].reason
-    assert "rename from card into .clipspool/work: " + os.strerror(trouble) in note
-    assert "rename within card: " + os.strerror(trouble) in note
-    assert bench.lying() == ["card/a.mp4", "card/a.mp4.toml"]
+    note = bench.note("card/a.mp4")
+    assert "rename from card into .clipspool/work: " + os.strerror(trouble).lower() in note.lower()
+    assert "rename within card: " + os.strerror(trouble).lower() in note.lower()
+    assert bench.lying() == ["card/a.mp4", "card/a.mp4.problem.txt", "card/a.mp4.toml"]
+    bench.look(30.0)
+    assert bench.paths == ["card/a.mp4"]
+    assert bench.lying() == []
 
 
 def test_what_lies_under_a_hidden_name_without_a_work_folder_is_found_and_taken(bench):

@@ -3,7 +3,9 @@
 A tracer of our own, since strace counts `when=N` for each thread by itself. Usage: trace.py N REPORT
 COMMAND...; N = 0 only counts. `12` kills the process at the entry of the 12th call, which is not carried out;
 `12=EIO` lets that call fail instead; `12~EIO` carries it out and says that it failed, as NFS may. With an
-error, calls that read and close count too, from the taking of the journal's lock on. Linux on x86-64.
+error, calls that read and close count too, from the taking of the journal's lock on.
+`renameat2,linkat=EPERM` lets every such call fail from then on, `renameat!EXDEV` those between two folders.
+Linux on x86-64.
 """
 
 import contextlib
@@ -72,6 +74,7 @@ SECONDS_MAX = 60
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
 SPOILT = re.compile(r"(\d+)(?:([=~])([A-Z0-9]+))?")
+REFUSED = re.compile(r"([a-z0-9,]+)([=!])([A-Z]+)")
 
 
 class Info(ctypes.Structure):
@@ -88,7 +91,12 @@ class Info(ctypes.Structure):
 
 class Tracer:
     def __init__(self, at):
-        number, how, error = SPOILT.fullmatch(at).groups()
+        self.refused = frozenset()
+        if found := REFUSED.fullmatch(at):
+            names, how, error = found.groups()
+            number, self.refused = "0", frozenset(names.split(","))
+        else:
+            number, how, error = SPOILT.fullmatch(at).groups()
         self.at, self.how = int(number), how
         self.error = getattr(errno, error) if error else 0
         self.calls = {**CALLS, **READING_CALLS} if error else CALLS
@@ -162,6 +170,9 @@ class Tracer:
             return
         self.count += 1
         self.labels.append(label)
+        if label in self.refused and (self.how == "=" or is_between_folders(pid, info)):
+            self.spoilt[pid] = self.error
+            libc.ptrace(POKE_USER, pid, ORIG_RAX, -1)
         if self.count == self.at:
             self.killed_at = label
             if not self.error:
@@ -170,6 +181,12 @@ class Tracer:
             self.spoilt[pid] = self.error
             if self.how == "=" and label != "close":  # a descriptor is given back whatever close says
                 libc.ptrace(POKE_USER, pid, ORIG_RAX, -1)
+
+
+def is_between_folders(pid, info):
+    """Say whether a rename or a link by descriptors leads from one folder to another."""
+    one, other = (Path(f"/proc/{pid}/fd/{info.arguments[at]}") for at in (0, 2))
+    return one.stat().st_ino != other.stat().st_ino
 
 
 def is_programs_own(pid, info):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from clipspool.files import NotRegular, Rel, join, name_of, parent
+from clipspool.files import NotRegular, Rel, join, name_of, parent, write_all
 from clipspool.intake.names import PROBLEM_NOTE, readable
 from clipspool.job import Problem
 from clipspool.moves import Refused
@@ -123,7 +123,7 @@ class Notes:
             if not (there or "").startswith(_BEGINNING) and self._root.exists(note):
                 raise FileExistsError(errno.EEXIST, "something else has its name")
             if there != text:
-                self._root.replace(note, text.encode(errors="replace"))
+                self._write(note, text.encode(errors="replace"))
                 log.info(
                     "problem_noted",
                     inbox=self._inbox,
@@ -137,6 +137,20 @@ class Notes:
         else:
             self._is_writable = True
         self._said[note] = hash(text)
+
+    def _write(self, note: Rel, text: bytes) -> None:
+        try:
+            self._root.replace(note, text)
+        except Unavailable:
+            raise
+        except OSError:
+            # Where no rename works a note has to say so: it is written under its own name.
+            self._root.remove(note)
+            with (
+                self._root.folder(parent(note)) as folder,
+                self._root.create_in(name_of(note), folder) as file,
+            ):
+                write_all(file, text)
 
     def _written(self, path: Rel, problems: Sequence[Problem]) -> str:
         return text_of(
