@@ -365,5 +365,6 @@ class Shelf:
 
     def __init__(self, **changes):
         self.state, self.detect, self.reason = "watching", "events", ""
+        self.peers = ()
         self.waiting, self.emitters, self.scan_age_seconds, self.rescan_seconds = (), (2, 2), 1.5, 30.0
         vars(self).update(changes)

@@ -11,12 +11,14 @@ from typing import Any
 import structlog
 
 from clipspool.claims import finish_claim, is_claimed, is_in_work, put_back
-from clipspool.events import Event, Interrupted, TaskCreated, Unsent
+from clipspool.events import Event, Interrupted, TakenOver, TaskCreated, Unsent
 from clipspool.failpoint import reach
 from clipspool.files import OURS, NotRegular, join
+from clipspool.handover import claim_manifest, finish_take_over, take_over, taker_of
 from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Held, Job, Paid, State, Task
 from clipspool.ledger import notes, whole_notes
+from clipspool.peers import host_of
 from clipspool.root import Root, Unavailable
 from clipspool.stages.poster import POSTERS
 from clipspool.work import (
@@ -24,14 +26,12 @@ from clipspool.work import (
     SOURCE,
     TAKEN,
     WORK,
-    Manifest,
     bring_prompt,
+    claimant_of,
     clear_away,
     folder_of,
     keep_references,
     read_manifest,
-    rewrite_manifest,
-    take_over,
 )
 
 log = structlog.get_logger()
@@ -45,6 +45,8 @@ class Found:
 
     clip: Clip
     jobs: tuple[Job, ...]
+    journal: str
+    """Whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Survey:
     """Accepted by another journal: another machine's, or one that was lost."""
     damaged: tuple[str, ...] = ()
     """Folders whose manifest cannot be read; a clip in them is kept."""
-    cut: tuple[Clip, ...] = ()
+    cut: tuple[Found, ...] = ()
     """Clips under a hidden name whose claim by another journal is not finished, or was cut short."""
 
 
@@ -70,7 +72,7 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
     ours: list[Found] = []
     foreign: list[Found] = []
     damaged: list[str] = []
-    cut: list[Clip] = []
+    cut: list[Found] = []
     try:
         names = sorted(root.names(WORK))
     except FileNotFoundError:
@@ -91,8 +93,12 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
             if manifest.journal == journal_id:
                 _clear_unclaimed(root, manifest.clip)
             elif is_claimed(root, manifest.clip):
-                cut.append(manifest.clip)
+                cut.append(Found(manifest.clip, manifest.jobs, manifest.journal))
             continue
+        if manifest.journal == journal_id and claimant_of(root, name) == journal_id:
+            # Whoever had it learns of it before the ledger is read, and refuses by itself to submit later.
+            take_over(root, name, journal_id)
+            finish_take_over(root, manifest)
         try:
             lines = notes(root, name)
         except (ValueError, NotRegular):
@@ -101,7 +107,7 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
         finish_claim(root, manifest.clip)
         bring_prompt(root, manifest)
         reach("adopted")
-        found = Found(manifest.clip, tuple(_as_noted(job, lines) for job in manifest.jobs))
+        found = Found(manifest.clip, tuple(_as_noted(job, lines) for job in manifest.jobs), manifest.journal)
         (ours if manifest.journal == journal_id else foreign).append(found)
     return Survey(tuple(ours), tuple(foreign), tuple(damaged), tuple(cut))
 
@@ -128,18 +134,11 @@ def _is_put_back(root: Root, clip: Clip) -> bool:
 
 
 def left_behind(inbox: str, root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:
-    """Give what a crash left between its acceptance and its entry in this journal; the log says of the rest.
+    """Give what a crash left between its acceptance and its entry in this journal.
 
     Raises OSError.
     """
     found = survey(inbox, root, journal_id, known)
-    if found.foreign or found.cut:
-        log.warning(
-            "foreign_work_found",
-            inbox=inbox,
-            clips=len(found.foreign) + len(found.cut),
-            why="accepted by another journal: another machine's, or one that was lost",
-        )
     for folder in found.damaged:
         log.error("work_folder_damaged", inbox=inbox, folder=folder)
     return [Accepted(one.clip, one.jobs) for one in found.ours]
@@ -218,15 +217,18 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
     return replace(job, state=State.IN_DOUBT, held=Held.IN_DOUBT, task=task, paid=Paid.UNKNOWN, reason=reason)
 
 
-def what_came_of(root: Root, job: Job, waiting: Collection[str]) -> Event:
+def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str = "") -> Event:
     """Say how far the request of a job came that was being submitted when the daemon ended.
 
+    A clip that another journal took over meanwhile is for that one to doubt; `journal_id` is this one's.
     The intent is on the ledger's disk before a byte leaves: a ledger without it proves that none did, and so
     does one with it whose token is among those still `waiting`. What cannot be read, or knows of more than
     the journal, proves nothing.
     """
     ours = job.task.number if job.task else 0
     try:
+        if journal_id and (taker := taker_of(root, job.clip_id, journal_id)):
+            return TakenOver(taker, host_of(root, taker), was_on_its_way=True)
         lines = whole_notes(root, job.clip_id)
     except (OSError, ValueError):
         return Interrupted()
@@ -257,25 +259,25 @@ def adoptable(
     journal_id: str,
     known: set[str],
     entered: Callable[[Collection[str]], Collection[str]],
+    journals: Collection[str],
 ) -> Sequence[Accepted]:
-    """Give the clips in an inbox's work folders that the journal does not know, marked as this journal's.
+    """Make clips of other `journals` in an inbox this journal's; gives them and what a crash left behind.
 
-    Whoever had them hears of it before the ledgers are read: what it submits later is refused by itself. What
-    was taken from this journal stays with its taker: `entered` says which clips it has, retired ones too, and
-    a clip is entered once.
+    Of several machines that take over the same, each clip goes to one. What was taken from this journal stays
+    with its taker: `entered` says which clips it has, retired ones too, and a clip is entered once.
     """
     before = survey(inbox, root, journal_id, known)
-    foreign = {one.clip.id for one in before.foreign} | {clip.id for clip in before.cut}
-    told = foreign - set(entered(foreign))
-    for clip_id in told:
-        take_over(root, clip_id, journal_id)
-    for clip in before.cut:
-        # In the inbox again it is accepted anew; a daemon that still finishes its copy finds it taken over.
-        if clip.id in told and is_claimed(root, clip) and _is_put_back(root, clip):
-            clear_away(root, clip.id)
+    wanted = {one.clip.id: one for one in (*before.foreign, *before.cut) if one.journal in journals}
+    for clip_id in sorted(wanted.keys() - set(entered(wanted.keys()))):
+        if not claim_manifest(root, clip_id, wanted[clip_id].journal, journal_id):
+            continue
+        reach("taking-over")
+        clip = wanted[clip_id].clip
+        if wanted[clip_id] in before.cut and is_claimed(root, clip):
+            # In the inbox again it is accepted anew; a daemon that still copies it finds it taken over.
+            take_over(root, clip_id, journal_id)
+            if _is_put_back(root, clip):
+                clear_away(root, clip_id)
+    # Read once more, as what they are now: each is finished before its ledger is read.
     found = survey(inbox, root, journal_id, known)
-    # What was accepted since then is the others' still: they were not told.
-    taken = [one for one in found.foreign if one.clip.id in told]
-    for one in taken:
-        rewrite_manifest(root, Manifest(one.clip, one.jobs, journal_id))
-    return [Accepted(one.clip, one.jobs) for one in (*found.ours, *taken)]
+    return [Accepted(one.clip, one.jobs) for one in found.ours]

@@ -18,8 +18,10 @@ from clipspool.intake.terms import Accepted
 from clipspool.journal.looks import Window
 from clipspool.looking import inbox_view, jobs_in_view
 from clipspool.news import Happened, News, NotRetired, Retired
+from clipspool.peers import Peer
 from clipspool.picking import Limits
 from clipspool.scheduler import Scheduler
+from clipspool.takeover import Refused, others_in, plain, refuse_living
 from clipspool.views import iso, status_json, text
 
 _RELOAD_SECONDS = 30.0
@@ -88,8 +90,10 @@ class Answering:
             return self._look(arguments["most"])
         if do == "resume":
             self._let_in(arguments.get("inbox"))
+        if do == "others":
+            return [plain(peer) for peer in self._others()]
         if do == "recover":
-            return self._recover()
+            return self._recover(arguments["journals"])
         if do == "reload":
             return self._reread()
         if do == "attach":
@@ -144,12 +148,27 @@ class Answering:
         if why:
             raise operator.Refused(why)
 
-    def _recover(self) -> int:
+    def _known(self, inbox: str) -> set[str]:
+        return set(self._scheduler.ask(partial(operator.known_folders, inbox=inbox)))
+
+    def _others(self) -> list[Peer]:
+        """Look whose clips lie in the inboxes besides this journal's."""
+        own = self._bays.mark
+        return [
+            peer
+            for name, (root, _) in self._bays.roots.items()
+            for peer in others_in(name, root, own, self._known(name))
+        ]
+
+    def _recover(self, journals: Collection[str]) -> int:
         def entered(ids: Collection[str]) -> Collection[str]:
             return set(self._scheduler.ask(partial(operator.entered_clips, ids=ids)))
 
+        try:
+            refuse_living(self._others(), journals)
+        except Refused as error:
+            raise operator.Refused(str(error)) from error
         found: list[Accepted] = []
         for name, (root, _) in self._bays.roots.items():
-            known = self._scheduler.ask(partial(operator.known_folders, inbox=name))
-            found += adoptable(name, root, self._bays.journal_id, known, entered)
+            found += adoptable(name, root, self._bays.journal_id, self._known(name), entered, journals)
         return int(self._scheduler.ask(partial(operator.take_on, found=found)))

@@ -6,15 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import structlog
 
-from clipspool import __version__, logs, operator, threads
-from clipspool.adopt import left_behind, tidy, what_came_of
+from clipspool import __version__, logs, operator
 from clipspool.answering import Answering, Doors
 from clipspool.balance import Teller
 from clipspool.bays import Bays
+from clipspool.binding import Binding
 from clipspool.catalog import Catalog
 from clipspool.control import Listener, socket_of
 from clipspool.durations import Durations
@@ -46,7 +45,6 @@ from clipspool.parts import (
 from clipspool.picking import Limits
 from clipspool.provider import Provider
 from clipspool.reloads import CannotReload, Reloads, reread
-from clipspool.root import Root
 from clipspool.scheduler import Scheduler
 from clipspool.service import Service
 from clipspool.settings import InboxSettings, Settings
@@ -85,13 +83,13 @@ class Daemon:
             raise
         note_journal(settings)
         self._hosting = Hosting(settings)
-        self._bays = Bays(self.journal, self._next_turn)
+        self._bays = Bays(self.journal, settings.journal.path, self._next_turn)
         self._journal_id = self._bays.journal_id
         self._decoder = Decoder(children=_DECODERS)
         self._secret = name_secret_of(self.journal)
         self._service = Service()
         self._inboxes: dict[str, Inbox] = {}
-        self._binding: list[threading.Thread] = []
+        self._bindings: dict[str, Binding] = {}
         self.signs = Signs(settings, self.journal, lambda: self._inboxes, now)
         self._provider = self.signs.measured(provider_of(settings))
         self._durations = Durations(self.journal.durations())
@@ -155,40 +153,23 @@ class Daemon:
     def _next_turn(self, command: Callable[[Scheduler], None]) -> None:
         self.scheduler.tell(command)
 
-    def _bind(self, root: Root) -> None:
-        """Look at a folder for the first time, in a thread of its own: its file server may hang."""
-        with suppress(OSError):
-            root.bind()
-            tidy(root, self._now())
-
     def _inbox(self, inbox: InboxSettings) -> Inbox:
         bay = self._shop.tools.bays[inbox.name]
-        root = bay.inbox
-        known = self.journal.folders(inbox.name)
-        cut_short = [job for job in self._cut_short if job.inbox == inbox.name]
-        is_surveyed = False
-
-        def bind() -> None:
-            nonlocal is_surveyed
-            if cut_short:
-                told = {job.id: what_came_of(root, job, self._departures.waiting) for job in cut_short}
-                self.scheduler.tell(lambda scheduler: scheduler.take_up(told))
-                cut_short.clear()
-            root.bind()
-            self._marks.prove(inbox.name, root)
-            if not is_surveyed:
-                # Marked at once: a mount point that is empty by the first result would be taken for it.
-                if (thread := threads.begin(self._bind, f"outbox-{inbox.name}", bay.outbox)) is not None:
-                    self._binding.append(thread)
-                tidy(root, self._now())
-                for accepted in left_behind(inbox.name, root, self._journal_id, known):
-                    self.scheduler.hear(accepted)
-                is_surveyed = True
-
+        binding = Binding(
+            bay,
+            self.scheduler,
+            self._marks,
+            self._departures.waiting,
+            self._bays.mark,
+            cut_short=[job for job in self._cut_short if job.inbox == inbox.name],
+            known=self.journal.folders(inbox.name),
+            now=self._now,
+        )
+        self._bindings[inbox.name] = binding
         return Inbox(
-            root,
+            bay.inbox,
             rules_of(self.settings, inbox, self._journal_id),
-            bind=bind,
+            bind=binding,
             inspection=Inspection(
                 self._shop.check, self._shop.inspect, self._shop.decoder.warm, self._shop.complete
             ),
@@ -261,7 +242,7 @@ class Daemon:
         self._answering.close()
         self._status_files.stop()
         # What they write at a folder is half-written otherwise.
-        self._end_inboxes(self._binding)
+        self._end_inboxes([thread for one in self._bindings.values() for thread in one.end()])
         self.signs.close()
         self._decoder.close()
         self._shop.tools.depot.close()
@@ -342,6 +323,7 @@ class Daemon:
                 self._inboxes[inbox.name].start()
         for name in old_names - {inbox.name for inbox in new.inbox}:
             self._inboxes.pop(name).stop()
+            self._bindings.pop(name).end()
             self._bays.forget(name)
         self._keep_status_files()
 

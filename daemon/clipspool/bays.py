@@ -11,6 +11,7 @@ import structlog
 from clipspool.bay import Bay
 from clipspool.journal import Journal
 from clipspool.parts import has_portable_names, places_of
+from clipspool.peers import own_mark
 from clipspool.root import Guard, Root, Unavailable
 from clipspool.scheduler import Scheduler
 from clipspool.settings import InboxSettings, Settings
@@ -23,11 +24,15 @@ _FOLDERS = "folders"
 class Bays:
     """Keeps each inbox's two roots from reload to reload; the journal remembers which folders they are."""
 
-    def __init__(self, journal: Journal, tell: Callable[[Callable[[Scheduler], None]], None]) -> None:
+    def __init__(
+        self, journal: Journal, path: Path, tell: Callable[[Callable[[Scheduler], None]], None]
+    ) -> None:
         """`tell` gives the scheduler something to do in its next turn."""
         self.roots: dict[str, tuple[Root, Root]] = {}
         """Inbox and outbox, by the inbox's name."""
         self.journal_id = str(journal.fact("id"))
+        self.mark = own_mark(self.journal_id, path)
+        """What this daemon is known by in each inbox."""
         self._identities: dict[str, str] = dict(journal.fact(_FOLDERS) or {})
         self._tell = tell
 

@@ -226,6 +226,20 @@ class Cancelled:
     why: str = ""
 
 
+TAKEN_OVER = "TAKEN_OVER"
+"""Code of a job whose clip another journal took over: nothing can be done about it here."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """`recover` gave the clip to another journal: its daemon has the job, the task and every doubt now."""
+
+    journal: str
+    host: str = ""
+    was_on_its_way: bool = False
+    """Whether a request may have left that nobody here heard the answer of."""
+
+
 @dataclass(frozen=True, slots=True)
 class CancelAsked:
     """The operator wants it ended; it is once the stage under way allows."""
@@ -291,6 +305,7 @@ Event = (
     | Parked
     | BalanceSeen
     | Cancelled
+    | TakenOver
     | CancelAsked
     | Retried
     | Attached

@@ -16,6 +16,7 @@ NAMES = (
     "accepted",
     "committed",
     "begun",
+    "taking-over",
     "adopted",
     "intent",
     "noted",
@@ -34,6 +35,7 @@ NAMES = (
 """In the order of a clip's life. `accepting`: its work folder stands; `claimed`: it has its hidden
 name, to be copied; `copied`: a copy is whole, and its original still there; `accepted`: it lies in work;
 `committed`: a turn is durable, and nothing was let out yet; `begun`, `adopted`: in recovery;
+`taking-over`: another's manifest has our name;
 `intent`: it is in the journal; `noted`: and in the work folder; `leaving`: its first byte is sent next;
 `sent`: all bytes left; `created`: the task id was heard; `task-noted`; `fetched`, `reused`: a result is
 in the work folder; `paper`: its provenance is out; `placed`: so is it; `retired`: the source was moved."""

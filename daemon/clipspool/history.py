@@ -199,6 +199,7 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "delivered": lambda f, _: f"delivered as {_files(f, 'name') or '?'}",
     "parked": lambda f, _: f"held for a person ({f.get('held', '?')}){_said(f, 'reason')}",
     "cancelled": lambda f, _: f"cancelled{_said(f, 'message')}",
+    "taken_over": lambda f, _: f"taken over by {f.get('host') or f.get('journal', '?')} with `recover`",
     "cancel_asked": lambda _f, _e: "asked for its end",
     "retried": lambda _f, _e: "had it run again",
     "attached": lambda f, _: f"named task {f.get('task_id', '?')} as this job's",

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from clipspool.durations import Durations
 from clipspool.events import (
+    TAKEN_OVER,
     AnswerLost,
     Approved,
     Attached,
@@ -35,6 +36,7 @@ from clipspool.events import (
     Retried,
     Reused,
     StageFailed,
+    TakenOver,
     TaskCancelled,
     TaskCreated,
     TaskMissing,
@@ -68,6 +70,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
         Failed: S.FAILED,
         CancelAsked: S.QUEUED,
         Cancelled: S.CANCELLED,
+        TakenOver: S.CANCELLED,
     },
     S.SUBMITTING: {
         TaskCreated: S.RUNNING,
@@ -78,12 +81,15 @@ TABLE: dict[State, dict[type[Event], State]] = {
         Interrupted: S.IN_DOUBT,
         Unsent: S.QUEUED,
         CancelAsked: S.SUBMITTING,
+        # Only at a start: what may have left is in the ledger, which whoever took it over has read.
+        TakenOver: S.CANCELLED,
     },
     S.IN_DOUBT: {
         BalanceSeen: S.IN_DOUBT,
         Attached: S.RUNNING,
         Retried: S.QUEUED,
         Cancelled: S.CANCELLED,
+        TakenOver: S.CANCELLED,
     },
     S.RUNNING: {
         TaskSeen: S.RUNNING,
@@ -96,6 +102,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
         Failed: S.FAILED,
         CancelAsked: S.RUNNING,
         Cancelled: S.CANCELLED,
+        TakenOver: S.CANCELLED,
         # The operator knows better: a lost task is another one, or is to be made again.
         Attached: S.RUNNING,
         Retried: S.QUEUED,
@@ -110,6 +117,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
         Failed: S.FAILED,
         CancelAsked: S.RENDERED,
         Cancelled: S.CANCELLED,
+        TakenOver: S.CANCELLED,
         # Held for its result: what the provider serves is unusable, and the operator pays for another.
         Retried: S.QUEUED,
     },
@@ -122,6 +130,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
         Postponed: S.FETCHED,
         CancelAsked: S.FETCHED,
         Cancelled: S.CANCELLED,
+        TakenOver: S.CANCELLED,
     },
     S.DELIVERED: {},
     S.FAILED: {Retried: S.QUEUED},
@@ -293,6 +302,8 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             said = f"cancelled by {event.by}" + (f" ({event.why})" if event.why else "")
             ended = _ended(job, "CANCELLED", event.message or said)
             return replace(ended, cancel_by=event.by)
+        case TakenOver():
+            return _taken_over(job, event)
         case Retried():
             return _retried(job, now)
         case never:
@@ -473,6 +484,17 @@ def _how_to_run_again(job: Job, error: Error) -> str:
             )
         case never:
             assert_never(never)
+
+
+def _taken_over(job: Job, event: TakenOver) -> Job:
+    where = f"{event.host} (journal {event.journal})" if event.host else f"journal {event.journal}"
+    message = f"taken over by {where} with `clipspool recover`"
+    if job.task is not None and job.task.task_id is not None:
+        message += f"; its task is {job.task.task_id}"
+    what_to_do = "It goes on there: look for it, and retry it if need be, on that machine."
+    paid = _at_least_unknown(job) if event.was_on_its_way else job.paid
+    error = Error(TAKEN_OVER, message, what_to_do, paid=paid)
+    return replace(job, paid=paid, error=error, cancel_by="")
 
 
 def _unhurt(job: Job, now: float) -> Job:

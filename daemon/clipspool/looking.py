@@ -96,4 +96,5 @@ def inbox_view(
         reason=inbox.reason,
         waiting=[*left, *shown][:most],
         waiting_count=len(waiting) + len(left),
+        peers=inbox.peers,
     )

@@ -14,6 +14,7 @@ import structlog
 from clipspool.events import Event, name_of
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import Clip, Job, State, utc
+from clipspool.peers import Peer
 from clipspool.provider import Fault
 
 log = structlog.get_logger()
@@ -77,8 +78,25 @@ class DaySpent:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """Accepted clips of another daemon lie in an inbox, and that daemon does not live."""
+
+    peer: Peer
+    silence: str
+    """Since when it was not seen, in words."""
+
+
 News: TypeAlias = (
-    Accepted | Happened | Retired | NotRetired | ProviderBlocked | ProviderUnblocked | DaySpent | InboxChanged
+    Accepted
+    | Happened
+    | Retired
+    | NotRetired
+    | ProviderBlocked
+    | ProviderUnblocked
+    | DaySpent
+    | InboxChanged
+    | PeerLost
 )
 Listener: TypeAlias = Callable[[News], None]
 
@@ -109,6 +127,17 @@ def log_line(news: News) -> None:
             log.warning("day_spent", why=why)
         case InboxChanged():
             pass
+        case PeerLost(peer=peer):
+            log.warning(
+                "foreign_work_found",
+                inbox=peer.inbox,
+                clips=peer.clips,
+                journal=peer.journal,
+                host=peer.host,
+                seen_at=None if peer.seen_at is None else utc(peer.seen_at).isoformat(),
+                why=f"accepted by another clipspool; {news.silence}",
+                what_to_do=f"start it again, or `{peer.command}`",
+            )
         case never:
             assert_never(never)
 

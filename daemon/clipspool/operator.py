@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from clipspool.events import Approved, Attached, CancelAsked, Cancelled, Event, Parked, Retried
+from clipspool.events import Approved, Attached, CancelAsked, Cancelled, Event, Parked, Retried, TakenOver
 from clipspool.intake.terms import Accepted
 from clipspool.job import Held, Job, State
 from clipspool.lifecycle import Stage
-from clipspool.orders import may_approve, may_attach, may_cancel, may_retry
+from clipspool.orders import is_taken_over, may_approve, may_attach, may_cancel, may_retry
 from clipspool.picking import ALL
 from clipspool.scheduler import Scheduler
 from clipspool.views import Conditions
@@ -41,6 +41,8 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
     def one(job: Job) -> Event:
         if job.held is Held.POISON:
             return Approved(by, why)
+        if is_taken_over(job) and job.error is not None:
+            raise Refused(f"it was {job.error.message}. {job.error.what_to_do}")
         if not may_retry(job):
             raise Refused(
                 f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"
@@ -166,6 +168,22 @@ def accept_restored(scheduler: Scheduler) -> bool:
 def _known(scheduler: Scheduler, inbox: str | None) -> None:
     if inbox is not None and inbox not in scheduler.picker.inboxes:
         raise Refused(f"there is no inbox {inbox} (known: {', '.join(scheduler.picker.inboxes)})")
+
+
+def open_clips(scheduler: Scheduler, ids: Collection[str]) -> Collection[str]:
+    """Give those clips that have a job which is not at its end."""
+    return {clip_id for clip_id in scheduler.journal.known(ids) if scheduler.journal.has_open_job(clip_id)}
+
+
+def let_go(scheduler: Scheduler, takers: Mapping[str, TakenOver]) -> None:
+    """End the jobs of clips that other journals took over; by the clip's id."""
+    for clip_id, event in takers.items():
+        for known in scheduler.journal.jobs_of(clip_id):
+            flying = scheduler.in_flight.get(known.id)
+            job = flying.job if flying is not None else known
+            # A request that is on its way is let come to its end: its answer is worth a line in the ledger.
+            if not job.state.is_terminal and job.state is not State.SUBMITTING:
+                scheduler.decide(job, event)
 
 
 def known_folders(scheduler: Scheduler, inbox: str) -> set[str]:

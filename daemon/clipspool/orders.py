@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clipspool.events import Approved, Attached, Retried
+from clipspool.events import TAKEN_OVER, Approved, Attached, Retried
 from clipspool.job import Held, Job, State
 from clipspool.lifecycle import may
 
@@ -12,8 +12,15 @@ _ASTRAY = frozenset({Held.LOST, Held.RESULT, Held.IN_DOUBT})
 
 def may_retry(job: Job) -> bool:
     """Tell whether it may be run again: it ended, its answer or task is lost, or its result is no video."""
+    if is_taken_over(job):
+        return False
     is_astray = job.held in _ASTRAY and job.state is not State.FETCHED
     return may(job, Retried) and (job.state.is_terminal or job.state is State.IN_DOUBT or is_astray)
+
+
+def is_taken_over(job: Job) -> bool:
+    """Tell whether another journal has the clip: what is ordered here would come to nothing."""
+    return job.error is not None and job.error.code == TAKEN_OVER
 
 
 def may_attach(job: Job) -> bool:

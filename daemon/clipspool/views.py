@@ -12,6 +12,7 @@ from clipspool.brake import Brake
 from clipspool.history import balance_in_words
 from clipspool.job import Held, Job, State, utc
 from clipspool.journal import Entry, Spend
+from clipspool.peers import Peer, silence
 from clipspool.picking import ALL, Limits
 from clipspool.provenance import as_sent
 from clipspool.redaction import redact, redact_value
@@ -184,6 +185,20 @@ class InboxView:
     waiting: Sequence[Mapping[str, Any]] = ()
     waiting_count: int | None = None
     """How many wait, where `waiting` holds only the first of them."""
+    peers: Sequence[Peer] = ()
+    """Other daemons that take clips from it, or took some and are gone."""
+
+
+def _peer_json(peer: Peer, now: float) -> dict[str, Any]:
+    return {
+        "journal": peer.journal,
+        "host": text(peer.host),
+        "life": peer.life.value,
+        "clips": peer.clips,
+        "seen_at": None if peer.seen_at is None else iso(peer.seen_at),
+        "reason": "" if peer.is_living else silence(peer, now),
+        "command": peer.command if peer.clips and not peer.is_living else "",
+    }
 
 
 def status_json(
@@ -224,6 +239,7 @@ def status_json(
                 "reason": view.reason or conditions.why_paused(view.name),
                 "waiting": [{**w, "reason": redact(w["reason"])} for w in view.waiting],
                 "waiting_count": len(view.waiting) if view.waiting_count is None else view.waiting_count,
+                "peers": [_peer_json(peer, conditions.now) for peer in view.peers],
             }
             for view in inboxes
         ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -39,6 +40,8 @@ TAKEN = f"{OURS}/taken"
 KEPT_MAX = 500
 """Clips whose images are kept; beyond it the oldest go: ids sort by time."""
 MANIFEST = "manifest.toml"
+CLAIMED_MANIFEST = re.compile(r"manifest-([0-9A-Za-z_-]{1,64})\.toml")
+"""The manifest while a journal takes its clip over from another."""
 LEDGER = "ledger.jsonl"
 SIDECAR = "sidecar.toml"
 PROMPT = "prompt.txt"
@@ -51,7 +54,7 @@ ERROR_NOTE = ".error.toml"
 """Behind the name of a source in `_failed`."""
 CHANGED_NOTE = ".changed.txt"
 """Behind the name of a source that is not what was sent any more."""
-_MANIFEST_BYTES_MAX = 4 << 20
+MANIFEST_BYTES_MAX = 4 << 20
 
 
 def folder_of(clip_id: str) -> Rel:
@@ -228,7 +231,7 @@ def was_put_back(root: Root, path: Rel) -> bool:
     """
     failed = join(FAILED, path)
     try:
-        note = tomllib.loads(root.read(error_note_of(failed), _MANIFEST_BYTES_MAX).decode())
+        note = tomllib.loads(root.read(error_note_of(failed), MANIFEST_BYTES_MAX).decode())
         return "code" in note and "paid" in note and not root.exists(failed)
     except Unavailable:
         raise
@@ -277,9 +280,22 @@ def open_source(root: Root, clip: Clip) -> FileIO:
 
 
 def read_manifest(root: Root, clip_id: str) -> Manifest:
-    """Read a work folder's manifest; raises OSError, or ValueError when it is damaged."""
+    """Read a work folder's manifest; raises OSError, or ValueError when it is damaged.
+
+    Where a take-over was cut short, it is the taker's.
+    """
+    home, taker = folder_of(clip_id), ""
     try:
-        manifest = Manifest.from_toml(root.read(join(folder_of(clip_id), MANIFEST), _MANIFEST_BYTES_MAX))
+        try:
+            data = root.read(join(home, MANIFEST), MANIFEST_BYTES_MAX)
+        except FileNotFoundError:
+            taker = claimant_of(root, clip_id)
+            if not taker:
+                raise
+            data = root.read(join(home, claimed_manifest(taker)), MANIFEST_BYTES_MAX)
+        manifest = Manifest.from_toml(data)
+        if taker:
+            manifest = replace(manifest, journal=taker)
         vet(clip_id, manifest.clip, manifest.jobs)
     except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError) as error:
         msg = f"the manifest of {clip_id} is damaged: {error}"
@@ -287,20 +303,12 @@ def read_manifest(root: Root, clip_id: str) -> Manifest:
     return manifest
 
 
-def take_over(root: Root, clip_id: str, journal: str) -> None:
-    """Say for good that a clip is another journal's from now on. Raises OSError."""
-    root.replace(join(TAKEN, clip_id), journal.encode())
+def claimed_manifest(journal: str) -> str:
+    """Name the manifest of a work folder that a journal is about to take over."""
+    return f"manifest-{journal}.toml"
 
 
-def taker_of(root: Root, clip_id: str, journal: str) -> str:
-    """Give the other journal that a clip is by now; empty where it is still this one's. Raises OSError."""
-    try:
-        taker = root.read(join(TAKEN, clip_id), 100).decode("ascii", "replace")
-    except FileNotFoundError:
-        return ""
-    return "" if taker == journal else taker
-
-
-def rewrite_manifest(root: Root, manifest: Manifest) -> None:
-    """Write a manifest anew: the clip belongs to another journal from now on."""
-    root.replace(join(folder_of(manifest.clip.id), MANIFEST), manifest.to_toml())
+def claimant_of(root: Root, clip_id: str) -> str:
+    """Give the journal that has begun to take a clip over and not finished; empty where none has."""
+    found = [CLAIMED_MANIFEST.fullmatch(name) for name in root.names(folder_of(clip_id))]
+    return next((match[1] for match in found if match), "")

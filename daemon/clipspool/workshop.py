@@ -11,7 +11,8 @@ from typing import Any, assert_never
 from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.departures import Departures
-from clipspool.events import Cancelled, Event, Fetched, StageFailed
+from clipspool.events import Event, Fetched, StageFailed, TakenOver
+from clipspool.handover import taker_of
 from clipspool.intake.terms import Unsure
 from clipspool.job import Clip, Job, Problem, Request
 from clipspool.lifecycle import Stage
@@ -19,6 +20,7 @@ from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault, Probe
 from clipspool.media.plan import Limits, Refuse
+from clipspool.peers import host_of
 from clipspool.provider import Inline, Look, Provider, TaskStatus
 from clipspool.root import Root
 from clipspool.stages.changed import change_of
@@ -33,7 +35,6 @@ from clipspool.stages.retire import retire, sweep
 from clipspool.stages.reuse import reuse
 from clipspool.stages.submit import Desk, submit
 from clipspool.transport import Depot
-from clipspool.work import taker_of
 
 _FRESH_SECONDS = 30.0
 _CLIP_BYTES_MAX = 200 << 30
@@ -81,9 +82,7 @@ class Shop:
     def _handle(self, stage: Stage, job: Job, clip: Clip, bay: Bay, gate: Callable[[], bool]) -> Event:
         tools = self.tools
         if taker := taker_of(bay.inbox, clip.id, bay.journal):
-            return Cancelled(
-                f"clipspool with the journal {taker}", why="`clipspool recover` took the clip over there"
-            )
+            return TakenOver(taker, host_of(bay.inbox, taker))
         match stage:
             case Stage.PREPARE if job.reuse is not None:
                 return reuse(job, clip, tools.bays, job.reuse)

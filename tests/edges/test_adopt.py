@@ -5,10 +5,11 @@ import pytest
 from clipspool import adopt
 from clipspool.adopt import adoptable, what_came_of
 from clipspool.events import Interrupted, TaskCreated, Unsent
+from clipspool.handover import taker_of
 from clipspool.job import State
 from clipspool.ledger import note
 from clipspool.root import Root
-from clipspool.work import read_manifest, taker_of
+from clipspool.work import read_manifest
 from fakes import Bench, a_job, a_task
 
 INTENT = {"what": "intent", "number": 1}
@@ -104,15 +105,15 @@ def test_only_what_its_daemon_was_told_of_is_taken_over(bench, monkeypatch):
             bench.drop("clip2", "day/two.mp4", b"another clip")
 
     monkeypatch.setattr(adopt, "take_over", accept_another)
-    assert [one.clip.id for one in adoptable("bay", root, "j2", set(), none)] == ["clip1"]
+    assert [one.clip.id for one in adoptable("bay", root, "j2", set(), none, {"j1"})] == ["clip1"]
     assert (taker_of(root, "clip2", "j1"), read_manifest(root, "clip2").journal) == ("", "j1")
-    assert [one.clip.id for one in adoptable("bay", root, "j2", {"clip1"}, none)] == ["clip2"]
+    assert [one.clip.id for one in adoptable("bay", root, "j2", {"clip1"}, none, {"j1"})] == ["clip2"]
     assert taker_of(root, "clip2", "j1") == "j2"
 
 
 def test_what_was_taken_from_a_journal_is_not_taken_back_into_it(bench):
     """A clip is entered once: taken back, it would be nobody's."""
     root = bench.bay.inbox
-    assert [one.clip.id for one in adoptable("bay", root, "j2", set(), none)] == ["clip1"]
-    assert adoptable("bay", root, "j1", set(), lambda ids: {"clip1"} & set(ids)) == []
+    assert [one.clip.id for one in adoptable("bay", root, "j2", set(), none, {"j1"})] == ["clip1"]
+    assert adoptable("bay", root, "j1", set(), lambda ids: {"clip1"} & set(ids), {"j2"}) == []
     assert (taker_of(root, "clip1", "j1"), read_manifest(root, "clip1").journal) == ("j2", "j2")

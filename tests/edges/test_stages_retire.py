@@ -11,6 +11,7 @@ import pytest
 
 from clipspool.adopt import adoptable, survey, tidy
 from clipspool.claims import claim
+from clipspool.handover import finish_take_over, taker_of
 from clipspool.job import Error, Held, Paid, State
 from clipspool.ledger import note, notes
 from clipspool.media.decoder import Decoder
@@ -18,7 +19,7 @@ from clipspool.root import Root
 from clipspool.stages import poster
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.retire import retire, sweep
-from clipspool.work import WORK, Manifest, folder_of, read_manifest, rewrite_manifest, taker_of
+from clipspool.work import WORK, Manifest, folder_of, read_manifest
 from disks import REFUSALS, Crash, Disk
 from fakes import PROFILE, RESULT, Bench, a_clip, a_job, a_task, lying
 
@@ -326,7 +327,7 @@ def test_a_retirement_by_link_and_unlink_that_was_cut_between_the_two_goes_on_wi
 def test_a_clip_of_another_journal_is_told_apart(bench):
     survey_ = look(bench, journal="j2")
     assert (survey_.ours, [found.clip for found in survey_.foreign]) == ((), [bench.clip])
-    rewrite_manifest(bench.bay.inbox, replace(read_manifest(bench.bay.inbox, "clip1"), journal="j2"))
+    finish_take_over(bench.bay.inbox, replace(read_manifest(bench.bay.inbox, "clip1"), journal="j2"))
     assert look(bench, journal="j2").ours[0].clip == bench.clip
 
 
@@ -420,7 +421,7 @@ def test_a_claim_of_another_journal_that_was_cut_is_counted_and_put_back_by_a_ta
     if not (seen.cut or seen.foreign):
         pytest.skip("it was not decided yet, or it was done")
     assert seen.ours == ()
-    taken = adoptable("bay", root, "j2", set(), lambda _ids: set())
+    taken = adoptable("bay", root, "j2", set(), lambda _ids: set(), {"j1"})
     left = lying(root.path, ours=True)
     whole = [name for name, data in left.items() if data == b"some clip" and not name.endswith(".tmp")]
     assert whole == [f"{WORK}/clip1/clip.mp4" if taken else "shot.mp4"]

@@ -23,6 +23,7 @@ from clipspool.events import (
     TaskSeen,
     TaskSucceeded,
 )
+from clipspool.handover import take_over
 from clipspool.job import Error, Reference, State
 from clipspool.ledger import note, notes
 from clipspool.media.decoder import Decoder
@@ -35,7 +36,6 @@ from clipspool.stages.retire import retire, sweep
 from clipspool.stages.submit import Desk, submit
 from clipspool.transport import Depot
 from clipspool.transport.inline import InRequest
-from clipspool.work import take_over
 from fakes import BUSY, NO_CREDITS, PROFILE, Bench, Studio, a_job, a_request, a_task, lying
 
 DEPOT = Depot([InRequest(5_000_000)], time.time)

@@ -26,6 +26,7 @@ class Bay:
     state: str = "watching"
     waiting: tuple = ()
     paused_by: str = ""
+    peers: tuple = ()
 
 
 class Scene:

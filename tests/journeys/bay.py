@@ -10,8 +10,12 @@ import struct
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
+import tomli_w
+
+from clipspool.peers import SILENT_SECONDS
 from clipspool.sandbox import Options, Render, serve
 from clipspool.sandbox.render import sample
 from patience import patient
@@ -250,3 +254,30 @@ def open_bay(home, template, **options):
             if bay.daemon is not None:
                 bay.daemon.kill()
                 bay.daemon.wait()
+
+
+def beside(one, name="two"):
+    """Make another daemon on the same inbox and outbox, with a journal of its own."""
+    two = object.__new__(type(one))
+    two.__dict__ |= one.__dict__ | {
+        "config": one.home / f"{name}.toml",
+        "journal": one.home / f"state-{name}" / "journal.sqlite3",
+        "log": one.home / f"{name}.log",
+        "daemon": None,
+    }
+    return two
+
+
+def make_silent(two, journal):
+    """Make the mark of a daemon look as if a machine had left it that nobody has heard of for long."""
+    mark = two.inbox / f".clipspool/daemons/{journal}.toml"
+    told = tomllib.loads(mark.read_text()) | {"boot": "another machine", "place": "elsewhere"}
+    mark.write_text(tomli_w.dumps(told))
+    at = mark.stat().st_mtime - SILENT_SECONDS - 1
+    os.utime(mark, (at, at))
+
+
+def journal_id(bay):
+    """Give the identity of a bay's journal."""
+    (row,) = bay.query("SELECT value FROM facts WHERE name = 'id'")
+    return json.loads(row["value"])

@@ -32,6 +32,7 @@ from clipspool.events import (
     Retried,
     Reused,
     StageFailed,
+    TakenOver,
     TaskCancelled,
     TaskCreated,
     TaskMissing,
@@ -41,6 +42,7 @@ from clipspool.events import (
 )
 from clipspool.job import Error, Held, Paid, Reuse, State
 from clipspool.lifecycle import IllegalTransition, Stage, advance, may, stage_of
+from clipspool.orders import may_retry
 from clipspool.provider import Fault, FaultOf
 from fakes import BUSY, NO_CREDITS, NOON, PACE, PROFILE, RESULT, a_job, a_task
 
@@ -73,6 +75,7 @@ EXAMPLES = {
     Parked: Parked(Held.BUDGET, "too dear"),
     BalanceSeen: BalanceSeen(None, {"at": "2027-01-15", "amount": 985.0, "unit": "credits"}, 0),
     Cancelled: Cancelled("ann"),
+    TakenOver: TakenOver("j2", "edit-2"),
     CancelAsked: CancelAsked("ann"),
     Retried: Retried("ann"),
     Attached: Attached("ann", "task-9", PROFILE),
@@ -88,6 +91,7 @@ LEGAL = {
         Doubted: State.IN_DOUBT,
         Failed: State.FAILED,
         Cancelled: State.CANCELLED,
+        TakenOver: State.CANCELLED,
     },
     State.SUBMITTING: {
         TaskCreated: State.RUNNING,
@@ -97,12 +101,14 @@ LEGAL = {
         Interrupted: State.IN_DOUBT,
         Unsent: State.QUEUED,
         CancelAsked: State.SUBMITTING,
+        TakenOver: State.CANCELLED,
     },
     State.IN_DOUBT: {
         BalanceSeen: State.IN_DOUBT,
         Attached: State.RUNNING,
         Retried: State.QUEUED,
         Cancelled: State.CANCELLED,
+        TakenOver: State.CANCELLED,
     },
     State.RUNNING: {
         **dict.fromkeys(
@@ -112,6 +118,7 @@ LEGAL = {
         Failed: State.FAILED,
         TaskCancelled: State.CANCELLED,
         Cancelled: State.CANCELLED,
+        TakenOver: State.CANCELLED,
         Retried: State.QUEUED,
     },
     State.RENDERED: {
@@ -119,6 +126,7 @@ LEGAL = {
         Fetched: State.FETCHED,
         Failed: State.FAILED,
         Cancelled: State.CANCELLED,
+        TakenOver: State.CANCELLED,
         Retried: State.QUEUED,
     },
     State.FETCHED: {
@@ -126,6 +134,7 @@ LEGAL = {
         Delivered: State.DELIVERED,
         ResultGone: State.RENDERED,
         Cancelled: State.CANCELLED,
+        TakenOver: State.CANCELLED,
     },
     State.DELIVERED: {},
     State.FAILED: {Retried: State.QUEUED},
@@ -184,11 +193,12 @@ def test_the_only_way_to_spend_is_a_connection():
     assert ways - {(S.SUBMITTING, CancelAsked)} == {(S.QUEUED, Connected)}
 
 
-def test_only_the_operator_leads_out_of_doubt():
+def test_only_a_person_leads_out_of_doubt_here_or_with_recover_on_another_machine():
     assert {event for event, to in LEGAL[S.IN_DOUBT].items() if to is not S.IN_DOUBT} == {
         Attached,
         Retried,
         Cancelled,
+        TakenOver,
     }
     assert stage_of(in_state(S.IN_DOUBT)) is None
 
@@ -600,3 +610,26 @@ class AnyLife(RuleBasedStateMachine):
 
 AnyLife.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestAnyLife = AnyLife.TestCase
+
+
+# --- another machine has the clip -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [S.QUEUED, S.IN_DOUBT, S.RUNNING, S.RENDERED, S.FETCHED])
+def test_a_job_that_was_taken_over_says_by_whom_and_cannot_be_retried_here(state):
+    job = after(in_state(state, cancel_by="ann"), TakenOver("j2", "edit-2"))
+    assert job.error.code == "TAKEN_OVER"
+    assert "edit-2 (journal j2)" in job.error.message
+    assert job.error.paid is job.paid is in_state(state).paid
+    assert (job.cancel_by, job.held) == ("", None)
+    assert not may_retry(job)
+    assert may_retry(after(in_state(state), Cancelled("ann")))
+
+
+def test_a_request_that_was_on_its_way_when_its_clip_was_taken_over_may_be_paid():
+    job = after(in_state(S.SUBMITTING), TakenOver("j2", was_on_its_way=True))
+    assert (job.state, job.paid, job.error.paid) == (S.CANCELLED, Paid.UNKNOWN, Paid.UNKNOWN)
+
+
+def test_a_task_that_was_heard_of_after_the_take_over_is_named():
+    assert "task-1" in after(in_state(S.RUNNING), TakenOver("j2")).error.message

@@ -136,6 +136,7 @@ def test_status_has_the_keys_that_scripts_rely_on():
             "reason": "",
             "waiting": [],
             "waiting_count": 0,
+            "peers": [],
         }
     ]
     assert status["lanes"] == []

@@ -90,21 +90,39 @@ def _refuse_another_user(settings: Settings) -> None:
 
 
 @command()
+@click.option("--from", "wanted", metavar="ID", help="Only clips of the journal that begins so.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def recover(context: Context, *, yes: bool) -> None:
-    """Rebuild a lost journal from the inboxes' work folders.
+def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
+    """Take over accepted clips from the inboxes' work folders: of a lost journal, or a machine that died.
 
     What was never sent is queued again, what has a task is followed, and what may have been sent without an
-    answer is in doubt.
+    answer is in doubt. Clips of a clipspool that lives are left to it.
     """
     settings = context.settings("find")
-    from clipspool.cli.desk import Desk
+    import time
 
-    consent(
-        f"This takes over every accepted clip that the journal {settings.journal.path} does not know. Clips "
-        "of another machine that shares the inbox would be taken from it. Go on?",
-        yes=yes,
-    )
+    from clipspool.cli.desk import Desk
+    from clipspool.takeover import Refused, chosen, listed
+
     with Desk(settings) as desk:
-        taken = desk.recover()
+        others = desk.others()
+        try:
+            journals = chosen(others, wanted, time.time())
+        except Refused as error:
+            fail(str(error))
+        for peer in others:
+            if peer["journal"] in journals:
+                say(listed(peer))
+        left = [peer for peer in others if peer["life"] == "living" and wanted is None]
+        if left:
+            say("Left alone, since their clipspool lives:")
+        for peer in left:
+            say(listed(peer))
+        if journals:
+            consent(
+                "These clips are taken over from the clipspool that accepted them; should it come back, it "
+                "lets go of them. Go on?",
+                yes=yes,
+            )
+        taken = desk.recover(journals)
     say(f"{taken} clips taken on." if taken != 1 else "1 clip taken on.")

@@ -7,15 +7,18 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from clipspool import control
 from clipspool.cli.group import fail
-from clipspool.settings import Settings
+from clipspool.settings import InboxSettings, Settings
+
+if TYPE_CHECKING:
+    from clipspool.root import Root
 
 
 class Desk:
@@ -27,6 +30,7 @@ class Desk:
         self.was_heard = False
         """Whether a daemon that runs did it; else it stands in the journal for the next one."""
         self._close: list[Callable[[], object]] = []
+        self._scheduler: Any = None
 
     def __enter__(self) -> Self:
         """Nothing is opened before it is needed."""
@@ -87,35 +91,86 @@ class Desk:
         except operator.Refused as error:
             fail(str(error))
 
-    def recover(self) -> int:
-        """Take on what the work folders hold and the journal does not know."""
+    def others(self) -> list[dict[str, Any]]:
+        """Look whose clips lie in the inboxes besides this journal's."""
+        from clipspool.takeover import plain
+
+        def look(scheduler: Any) -> list[dict[str, Any]]:
+            return [plain(peer) for peer in self._others(scheduler)]
+
+        return list(self._asked("others", look))
+
+    def recover(self, journals: Sequence[str]) -> int:
+        """Take on what these journals left in the work folders, and what a crash left of this one's."""
+        from clipspool import operator
+        from clipspool.adopt import adoptable
+        from clipspool.takeover import refuse_living
+
+        def command(scheduler: Any) -> int:
+            refuse_living(self._others(scheduler), journals)
+            taken = 0
+            for inbox in self._settings.inbox:
+                known = operator.known_folders(scheduler, inbox.name)
+                entered = partial(operator.entered_clips, scheduler)
+                journal_id = str(scheduler.journal.fact("id"))
+                found = adoptable(inbox.name, self._root(inbox), journal_id, known, entered, journals)
+                taken += operator.take_on(scheduler, found)
+            return taken
+
+        return int(self._asked("recover", command, journals=list(journals)))
+
+    def _asked(self, do: str, command: Callable[[Any], Any], **arguments: Any) -> Any:
+        """Ask the daemon, and where there is none, do it here."""
         try:
-            return int(control.ask(self._settings.journal.path, "recover"))
+            return control.ask(self._settings.journal.path, do, **arguments)
         except control.NoDaemon:
             pass
         except control.Failed as error:
             fail(str(error))
-        from clipspool import operator
-        from clipspool.adopt import adoptable
-        from clipspool.root import Root
-
-        def command(scheduler: Any) -> int:
-            journal_id = str(scheduler.journal.fact("id"))
-            taken = 0
-            for inbox in self._settings.inbox:
-                root = Root(inbox.path, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
-                known = operator.known_folders(scheduler, inbox.name)
-                entered = partial(operator.entered_clips, scheduler)
-                found = adoptable(inbox.name, root, journal_id, known, entered)
-                taken += operator.take_on(scheduler, found)
-            return taken
+        from clipspool.takeover import Refused
 
         try:
-            return int(self._by_ourselves(command, makes=True))
+            return self._by_ourselves(command, makes=True)
+        except Refused as error:
+            fail(str(error))
         except OSError as error:
             fail(f"an inbox cannot be read: {error}")
 
+    def _others(self, scheduler: Any) -> list[Any]:
+        from clipspool import operator
+        from clipspool.peers import own_mark
+        from clipspool.takeover import others_in
+
+        own = own_mark(str(scheduler.journal.fact("id")), self._settings.journal.path)
+        return [
+            peer
+            for inbox in self._settings.inbox
+            for peer in others_in(
+                inbox.name, self._root(inbox), own, operator.known_folders(scheduler, inbox.name)
+            )
+        ]
+
+    def _root(self, inbox: InboxSettings) -> Root:
+        from clipspool.root import Root
+
+        return Root(inbox.path, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
+
     def _by_ourselves(self, command: Callable[[Any], Any], *, makes: bool = False) -> Any:
+        if self._scheduler is None:
+            self._scheduler = self._own_scheduler(makes=makes)
+        scheduler = self._scheduler
+        from concurrent.futures import Future
+
+        from clipspool.scheduler import Asked
+
+        reply: Future[Any] = Future()
+        scheduler.hear(Asked(command, reply))
+        scheduler.turn()
+        return reply.result(0)
+
+    def _own_scheduler(self, *, makes: bool) -> Any:
+        """Take the journal over, and see what became of it since a daemon ran."""
+        from clipspool import operator
         from clipspool.parts import CannotStart, limits_of, open_journal, pace_of, provider_of
         from clipspool.scheduler import Scheduler
 
@@ -134,26 +189,38 @@ class Desk:
         scheduler.begin(asked=scheduler.picker.inboxes)
         cut_short = self._what_came_of_cut_short(scheduler)
         scheduler.tell(lambda scheduler: scheduler.take_up(cut_short))
-        from concurrent.futures import Future
-
-        from clipspool.scheduler import Asked
-
-        reply: Future[Any] = Future()
-        scheduler.hear(Asked(command, reply))
+        # What another machine took over must not be said to be queued here.
+        scheduler.tell(lambda scheduler: operator.let_go(scheduler, self._taken_over(scheduler)))
         scheduler.turn()
-        return reply.result(0)
+        return scheduler
+
+    def _taken_over(self, scheduler: Any) -> dict[str, Any]:
+        from clipspool import operator
+        from clipspool.neighbours import takers_in
+
+        found: dict[str, Any] = {}
+        for inbox in self._settings.inbox:
+            with suppress(OSError):
+                journal_id = str(scheduler.journal.fact("id"))
+                is_open = partial(operator.open_clips, scheduler)
+                found |= takers_in(self._root(inbox), journal_id, is_open)
+        return found
 
     def _what_came_of_cut_short(self, scheduler: Any) -> dict[str, Any]:
         """Ask the work folders, as a starting daemon does: a command needs to know where a job stands."""
         from clipspool.adopt import what_came_of
         from clipspool.departures import left_waiting
         from clipspool.job import State
-        from clipspool.root import Root
 
-        roots = {inbox.name: Root(inbox.path) for inbox in self._settings.inbox}
+        roots = {inbox.name: self._root(inbox) for inbox in self._settings.inbox}
+        journal_id = str(scheduler.journal.fact("id"))
         found = scheduler.journal.find(states=(State.SUBMITTING,))
         waiting = left_waiting(self._settings.journal.path)
-        return {job.id: what_came_of(roots[job.inbox], job, waiting) for job in found if job.inbox in roots}
+        return {
+            job.id: what_came_of(roots[job.inbox], job, waiting, journal_id)
+            for job in found
+            if job.inbox in roots
+        }
 
 
 class _NoWork:

@@ -213,6 +213,10 @@ class _Pen:
 
     def sections(self, view: View) -> Iterable[_Section]:
         yield _Section("NEEDS YOU", view.held_count, [self._held(job) for job in view.held], "bold red")
+        left = [(inbox, peer) for inbox in view.status["inboxes"] for peer in inbox.get("peers", ())]
+        left = [(inbox, peer) for inbox, peer in left if peer["command"]]
+        blocks = [self._left_behind(inbox["name"], peer) for inbox, peer in left]
+        yield _Section("LEFT BEHIND by another clipspool", len(blocks), blocks, "bold red")
         is_followed = view.status["daemon"]["running"] or view.trouble
         title = "RUNNING" if is_followed else "RUNNING, and not followed until clipspool runs"
         yield _Section(title, view.running_count, [[self._running(job, view.at)] for job in view.running])
@@ -228,6 +232,14 @@ class _Pen:
         line.append(f"{(job['held'] or '').replace('_', ' ')}: ", "red")
         line.append(readable(job["reason"] or ""))
         return [line, self._typed(commands_for(job))]
+
+    def _left_behind(self, inbox: str, peer: Mapping[str, Any]) -> list[Text]:
+        who = peer["host"] or f"journal {peer['journal']}"
+        clips = f"{peer['clips']:,} clips" if peer["clips"] != 1 else "1 clip"
+        line = Text("  ").append(self._cut(who, self.name - 2)).append(" ")
+        line.append(self._cut(inbox, self.inbox, "dim")).append(" ")
+        line.append(f"{clips}; {readable(peer['reason'])}", "red")
+        return [line, self._typed(["start it again there", peer["command"]])]
 
     def _failed(self, job: Mapping[str, Any]) -> list[Text]:
         error = job["error"] or {"code": "", "message": job["reason"] or "", "retryable": False}

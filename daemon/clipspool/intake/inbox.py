@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Literal
 
@@ -21,6 +21,7 @@ from clipspool.intake.terms import Accepted, InboxChanged, InboxPaused, InboxSta
 from clipspool.intake.tree import Tree
 from clipspool.intake.unknown import Unknowns
 from clipspool.intake.watch import Watch, tells_events
+from clipspool.peers import Peer
 from clipspool.root import Root
 
 _BATCH_SECONDS = 0.25
@@ -46,7 +47,7 @@ class Inbox:
         root: Root,
         rules: Rules,
         *,
-        bind: Callable[[], object],
+        bind: Callable[[], Sequence[Peer] | None],
         inspection: Inspection,
         tell: Callable[[Accepted | InboxChanged | InboxPaused], None],
         now: Callable[[], float] = time.time,
@@ -54,9 +55,9 @@ class Inbox:
     ) -> None:
         """Take the folder and what intake needs from others.
 
-        `bind` makes sure that the folder is the one it was, else it raises Unavailable; `tell` hears
-        of accepted clips and changes of state, from this inbox's thread. `now` is Unix time, `monotonic`
-        what waiting goes by; both in seconds.
+        `bind` makes sure that the folder is the one it was, else it raises Unavailable, and gives who else
+        uses it; `tell` hears of accepted clips and changes of state, from this inbox's thread. `now` is Unix
+        time, `monotonic` what waiting goes by; both in seconds.
         """
         self.state: InboxState = "starting"
         self.reason = ""
@@ -67,6 +68,7 @@ class Inbox:
         self.waiting: tuple[Waiting, ...] = ()
         self.paused_by: str | None = None
         """The `_pause` that lies in it, empty for none; None before the first look."""
+        self.peers: tuple[Peer, ...] = ()
         self._root = root
         self._bind = bind
         self._inspection = inspection
@@ -86,8 +88,7 @@ class Inbox:
         self._is_forgiven = False
         self._wants_events = False
         self._events_trouble = ""
-        self._bind_at = -inf
-        self._rest_until = -inf
+        self._bind_at = self._rest_until = -inf
         self._begin(rules)
 
     def _begin(self, rules: Rules) -> None:
@@ -232,7 +233,7 @@ class Inbox:
         """See that the folder is the one it was, before anything is done there. Raises Unavailable."""
         if self.state == "watching" and now < min(self._bind_at, self._rescan_at):
             return
-        self._bind()
+        self.peers = tuple(self._bind() or ())
         self._bind_at = now + _BOUND_SECONDS
         self._untold += self._acceptance.make_sure()
         if self.state != "watching":
@@ -243,7 +244,7 @@ class Inbox:
     def _go_offline(self, error: OSError, now: float) -> None:
         self._watch.end()
         self._begin(self._rules)
-        self._bind_at = now + min(self._rules.rescan_seconds, _REBIND_SECONDS)
+        self.peers, self._bind_at = (), now + min(self._rules.rescan_seconds, _REBIND_SECONDS)
         self._change("offline", error.strerror or str(error))
 
     def _change(self, state: InboxState, reason: str) -> None:

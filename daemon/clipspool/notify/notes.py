@@ -10,7 +10,7 @@ from typing import Any
 from clipspool.events import StageFailed
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import STILL_TRIED, Held, Job, State
-from clipspool.news import DaySpent, Happened, News, ProviderBlocked, ProviderUnblocked, Retired
+from clipspool.news import DaySpent, Happened, News, PeerLost, ProviderBlocked, ProviderUnblocked, Retired
 from clipspool.notify.topics import Topic
 from clipspool.provider import Fault, FaultOf
 from clipspool.views import text
@@ -89,6 +89,8 @@ class Reporter:
             case Retired(clip=clip, change=change) if change:
                 facts = {"clip": clip.path, "why": change}
                 return [Note(Topic.SOURCE_CHANGED, now, f"{clip.path}: {change}", clip.inbox, facts)]
+            case PeerLost():
+                return [_peer_note(news, now)]
             case _:
                 return []
 
@@ -254,6 +256,22 @@ def _blocked_note(fault: Fault, now: float, model: str = "") -> Note:
     facts = {"code": fault.code, "why": fault.message, "what_to_do": fault.what_to_do, "of": fault.of.value}
     facts |= {"model": model} if model else {}
     return Note(Topic.PROVIDER_BLOCKED, now, words, facts=facts)
+
+
+def _peer_note(news: PeerLost, now: float) -> Note:
+    peer = news.peer
+    clips = f"{peer.clips} accepted clips" if peer.clips != 1 else "1 accepted clip"
+    todo = f"Start it again, or take them over: `{peer.command}`."
+    words = f"{clips} of {peer.name} lie in {peer.inbox}, and nobody sees to them: {news.silence}. {todo}"
+    facts: dict[str, Any] = {
+        "inbox": peer.inbox,
+        "journal": peer.journal,
+        "host": text(peer.host),
+        "clips": peer.clips,
+        "why": news.silence,
+        "what_to_do": todo,
+    }
+    return Note(Topic.PEER_LOST, now, words, peer.inbox, facts)
 
 
 def _batch_note(inbox: str, crowd: Crowd, now: float) -> Note:

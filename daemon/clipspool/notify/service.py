@@ -14,7 +14,7 @@ from clipspool.notify.topics import Topic
 from clipspool.notify.wording import body_of, title_of
 
 _WHY_MAX = 200
-_ALARMING = {Topic.FAILED, Topic.IN_DOUBT, Topic.PROVIDER_BLOCKED, Topic.INBOX_OFFLINE}
+_ALARMING = {Topic.FAILED, Topic.IN_DOUBT, Topic.PROVIDER_BLOCKED, Topic.INBOX_OFFLINE, Topic.PEER_LOST}
 
 
 class NoService(Exception):

@@ -26,5 +26,7 @@ class Topic(StrEnum):
     """It is watched again."""
     SOURCE_CHANGED = "source_changed"
     """A clip's source went on changing after it was sent."""
+    PEER_LOST = "peer_lost"
+    """Another daemon that shares an inbox has ended, and accepted clips of it lie there."""
     BATCH_FINISHED = "batch_finished"
     """Nothing of an inbox is under way any more."""

@@ -27,6 +27,7 @@ _COUNTED = {
     Topic.INBOX_OFFLINE: "inbox offline",
     Topic.INBOX_BACK: "inbox back",
     Topic.SOURCE_CHANGED: "source changed",
+    Topic.PEER_LOST: "clips left behind",
     Topic.BATCH_FINISHED: "batch finished",
 }
 

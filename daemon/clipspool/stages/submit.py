@@ -25,6 +25,7 @@ from clipspool.events import (
 )
 from clipspool.failpoint import reach
 from clipspool.files import join, split_suffix
+from clipspool.handover import taker_of
 from clipspool.job import Clip, Error, Held, Job, Request
 from clipspool.ledger import Ledger, ledger_of, submissions_beyond
 from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, Provider, Refused, Unclear
@@ -33,7 +34,7 @@ from clipspool.root import Root, Unavailable
 from clipspool.sent import Sent, SentFile, read_sent
 from clipspool.stages.fit import content_type_of, is_unchanged, parcel_of, type_of_clip
 from clipspool.transport import Depot
-from clipspool.work import folder_of, taker_of
+from clipspool.work import folder_of
 
 log = structlog.get_logger()
 

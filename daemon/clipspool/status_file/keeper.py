@@ -5,6 +5,7 @@ A thread an inbox, never the scheduler's: a slow share holds up its own file and
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -113,7 +114,8 @@ class StatusFile:
         """Write the file if something changed and it is time; True when it was written."""
         now = self._now()
         inbox = self.kept.inbox
-        seen = (inbox.state, inbox.waiting, inbox.paused_by)
+        peers = [(peer.journal, peer.life, peer.clips if not peer.is_living else 0) for peer in inbox.peers]
+        seen = (inbox.state, inbox.waiting, inbox.paused_by, peers)
         is_due = self._is_stale.is_set() or seen != self._seen or now - self._looked_at >= _ANEW_SECONDS
         if inbox.state != "watching" or not is_due or abs(now - self._wrote_at) < WRITE_SECONDS:
             return False
@@ -202,6 +204,8 @@ class StatusFile:
                 delivered=ended_jobs(journal, State.DELIVERED, since, ENDED_MOST, name),
                 conditions=conditions_in(journal, kept.limits, now),
                 places=kept.places,
+                host=socket.gethostname(),
+                peers=kept.inbox.peers,
                 has_stopped=has_stopped,
             )
 

@@ -12,6 +12,7 @@ from clipspool.intake.names import readable
 from clipspool.intake.terms import Waiting
 from clipspool.job import Held, Job, State
 from clipspool.journal.looks import Tally
+from clipspool.peers import Life, Peer
 from clipspool.places import AS_THEY_ARE, Places
 from clipspool.redaction import redact
 from clipspool.views import Conditions, text
@@ -68,6 +69,10 @@ class Picture:
     delivered: Sequence[Job] = ()
     conditions: Conditions = field(default_factory=lambda: Conditions(0.0))
     places: Places = AS_THEY_ARE
+    host: str = ""
+    """The machine that clipspool runs on."""
+    peers: Sequence[Peer] = ()
+    """Other daemons that take clips from this folder, or took some and are gone."""
     has_stopped: bool = False
     """Whether clipspool has ended: then nothing moves."""
 
@@ -94,13 +99,19 @@ def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
         lines += [line for one in shown for line in one]
         if count > len(shown):
             lines.append(f"  and {count - len(shown):,} more")
+    others = [peer for peer in picture.peers if peer.is_living]
+    if others:
+        # Each writes of its own clips: read alone, one of these files leaves most of a folder out.
+        names = ", ".join(sorted({readable(peer.host or peer.journal) for peer in others}))
+        lines += ["", f"Clips of this folder go to {names} too: see the other _status files for those."]
     if len(lines) == 1:
         lines += ["", "Nothing is under way. Drop a clip and its sidecar here to begin."]
     return lines
 
 
 def _head(picture: Picture, at: float, zone: tzinfo) -> Iterator[str]:
-    yield f"{picture.inbox}, {_time(at, zone)} ({datetime.fromtimestamp(at, zone).tzname()})"
+    where = f", by clipspool on {readable(picture.host)}" if picture.host else ""
+    yield f"{picture.inbox}, {_time(at, zone)} ({datetime.fromtimestamp(at, zone).tzname()}){where}"
     if picture.has_stopped:
         yield ""
         yield "clipspool has been stopped: nothing is taken or sent until it runs again. Clips are safe here."
@@ -118,6 +129,9 @@ def _sections(picture: Picture, zone: tzinfo) -> Iterator[_Section]:
     count = picture.tally.held.total()
     told = (_entry(_job(job), [_held(job, places)]) for job in picture.held)
     yield f"NEEDS THE OPERATOR ({count:,}): there is nothing for you to do", count, told
+    lost = [peer for peer in picture.peers if peer.clips and not peer.is_living]
+    told = (_left_behind(peer) for peer in lost)
+    yield f"NEEDS THE OPERATOR ({len(lost):,}): another machine's clips", len(lost), told
     count = picture.tally.by_state.total()
     told = (_row(_clip(job), _under_way(job, picture.conditions, zone)) for job in picture.under_way)
     yield f"UNDER WAY ({count:,})", count, told
@@ -136,6 +150,14 @@ def _problem(waiting: Waiting, number: int, places: Places) -> list[str]:
     if number < MOST:
         return _entry(name, [_said(waiting.reason, places)])
     return [f"  {name}: see the note beside it"]
+
+
+def _left_behind(peer: Peer) -> list[str]:
+    clips = f"{peer.clips:,} clips" if peer.clips != 1 else "1 clip"
+    # No "so many seconds ago" here: each change is a write to the share.
+    why = "left no sign of life" if peer.life is Life.UNKNOWN else "is not running"
+    said = f"{clips} that it took wait until it runs again, or until the operator takes them over:"
+    return _entry(f"{readable(peer.name)} {why}", [said, peer.command])
 
 
 def _lately(count: int) -> str:
