@@ -207,7 +207,7 @@ def take(name: str, folder: int, to_name: str, to_folder: int) -> None:
 
 
 def rename_new(name: str, folder: int, to_name: str, to_folder: int) -> None:
-    """Rename a file of ours without replacing any; raises FileExistsError, and EXDEV between file systems.
+    """Rename a file of ours without replacing any; raises FileExistsError, and OSError where no way works.
 
     renameat2 where the file system has it (ext4, xfs, btrfs, tmpfs, SMB), else link and unlink (NFS), else a
     look before the rename, under a reservation that all of ours heed. Which way there is, no error number
@@ -218,7 +218,7 @@ def rename_new(name: str, folder: int, to_name: str, to_folder: int) -> None:
         return
     trouble = ctypes.get_errno()
     try:
-        if trouble in {errno.EEXIST, errno.EXDEV}:
+        if trouble == errno.EEXIST:
             raise OSError(trouble, os.strerror(trouble), name, None, to_name)
         _link_and_unlink(name, folder, to_name, to_folder)
     except OSError:
@@ -232,7 +232,7 @@ def _link_and_unlink(name: str, folder: int, to_name: str, to_folder: int) -> No
         os.link(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder, follow_symlinks=False)
     except OSError as error:
         if not _is_same(name, folder, to_name, to_folder):
-            if isinstance(error, FileExistsError | FileNotFoundError) or error.errno == errno.EXDEV:
+            if isinstance(error, FileExistsError | FileNotFoundError):
                 raise
             with _reserved(to_name, to_folder):
                 os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from clipspool.failpoint import EXIT_CODE
 from faults.oracle import Oracle
 
 
@@ -194,6 +195,28 @@ def test_a_start_with_an_empty_mount_point_pays_and_deletes_nothing(mount, open_
         mount("--bind", disk, at=bay.inbox)
         bay.until_retired(seconds=40)
         assert bay.paid == 1
+
+
+@pytest.mark.parametrize("place", ["claimed", "copied"])
+@pytest.mark.parametrize("is_lost", [False, pytest.param(True, marks=pytest.mark.heavy)])
+def test_a_claim_by_copying_that_a_crash_cuts_is_put_back_or_carried_on_also_without_the_journal(
+    mount, bay, place, is_lost
+):
+    (bay.inbox / "card").mkdir()
+    mount("-t", "tmpfs", "tmpfs", at=bay.inbox / "card")
+    bay.drop("card/one.mp4")
+    code = bay.run_until_idle(CLIPSPOOL_FAILPOINT=f"{place}:exit", CLIPSPOOL_TESTING="1")
+    assert code == EXIT_CODE
+    assert [path.name[:9] for path in (bay.inbox / "card").glob(".*")] == [".claimed-"]
+    if is_lost:
+        for path in bay.journal.parent.glob("journal*"):
+            path.unlink()
+        assert bay.run_until_idle() == 0
+        assert bay.call("recover", "--yes").returncode == 0
+    assert bay.run_until_idle() == 0
+    assert list(bay.jobs().values()) == ["delivered"]
+    assert list((bay.inbox / "card").iterdir()) == []
+    assert bay.paid == 1
 
 
 def test_a_clip_in_a_folder_on_another_disk_is_taken_and_archived_by_copying(mount, bay):

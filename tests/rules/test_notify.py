@@ -15,6 +15,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from clipspool.events import (
     AnswerLost,
     Cancelled,
+    Connected,
     Delivered,
     Failed,
     Parked,
@@ -104,6 +105,19 @@ def test_a_stage_that_fails_is_told_only_once_it_has_gone_on():
         told += [attempts] * len(reporter.hear(Happened(job, after, event), NOON))
         job = after
     assert told == [3]
+
+
+def test_a_full_outbox_is_told_once_for_all_clips_that_wait_for_it_and_again_after_it_had_room():
+    reporter, waits = Reporter(), StageFailed("OUTBOX.FULL", "no room", held=Held.OUTBOX)
+    jobs = [a_job(f"clip{number}", held=Held.OUTBOX, attempts=2) for number in range(3)]
+    held = [replace(job, attempts=3) for job in jobs]
+    hear = lambda before, after, event: reporter.hear(Happened(before, after, event), NOON)  # noqa: E731
+    notes = [note for job, after in zip(jobs, held, strict=True) for note in hear(job, after, waits)]
+    assert topics(notes) == [Topic.HELD]
+    assert "Make room there" in notes[0].text
+    free = replace(held[0], state=S.SUBMITTING, held=None, attempts=0)
+    assert hear(held[0], free, Connected("profile")) == []
+    assert topics(hear(jobs[1], held[1], waits)) == [Topic.HELD]
 
 
 def test_ordinary_progress_is_worth_no_note():
