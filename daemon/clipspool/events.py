@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clipspool.job import Error, Held, Result, Reuse
+from clipspool.job import Error, Held, Missing, Result, Reuse
 from clipspool.provider import Fault
 
 
@@ -178,10 +178,28 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """All outputs are whole in the work folder, verified."""
+    """What can be had of a task's outputs is whole in the work folder, verified."""
 
     results: tuple[Result, ...]
     warning: str = ""
+    missing: tuple[Missing, ...] = ()
+    """What was given up after many tries; it is named wherever the job is."""
+    doubt: str = ""
+    """Why a person has to look at it before it is delivered: it is far shorter or longer than was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartlyFetched:
+    """Some of a task's outputs are in the work folder, and stay; the rest is tried again after a pause."""
+
+    results: tuple[Result, ...]
+    message: str
+    missing: tuple[Missing, ...] = ()
+    retry_after_seconds: float | None = None
+    is_fault: bool = True
+    """Whether it counts as a try; not where the daemon stops."""
+    held: Held = Held.RESULT
+    """What keeps the rest: the provider, or a disk of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +207,8 @@ class ResultGone:
     """A fetched result is no longer in the work folder; the provider still has it."""
 
     file: str
+    results: tuple[Result, ...] = ()
+    """The others: they are delivered already, or still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +320,7 @@ Event = (
     | TaskCancelled
     | Failed
     | Fetched
+    | PartlyFetched
     | ResultGone
     | Delivered
     | Parked

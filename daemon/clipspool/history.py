@@ -152,7 +152,13 @@ def _files(facts: Facts, key: str) -> str:
 
 def _fetched(facts: Facts, _entry: Entry) -> str:
     size = sum(one.get("size", 0) for one in facts.get("results") or ())
-    return f"the result is here and was looked into, {size_in_words(size)}{_said(facts, 'warning', '; ')}"
+    told = f"the result is here and was looked into, {size_in_words(size)}{_said(facts, 'warning', '; ')}"
+    return told + _missing(facts)
+
+
+def _missing(facts: Facts) -> str:
+    missing = facts.get("missing") or ()
+    return "".join(f"; output {one.get('number')} could not be had: {one.get('why')}" for one in missing)
 
 
 def _stage_failed(facts: Facts, entry: Entry) -> str:
@@ -195,6 +201,9 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "task_cancelled": lambda f, _: f"the task was cancelled at the provider{_said(f, 'message')}",
     "failed": _failed,
     "fetched": _fetched,
+    "partly_fetched": lambda f, _: str(
+        f.get("message") or "a part of the result is here; the rest is tried again"
+    ),
     "result_gone": lambda f, _: f"{f.get('file', 'the result')} is gone from the work folder; fetched anew",
     "delivered": lambda f, _: f"delivered as {_files(f, 'name') or '?'}",
     "parked": lambda f, _: f"held for a person ({f.get('held', '?')}){_said(f, 'reason')}",

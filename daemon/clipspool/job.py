@@ -8,6 +8,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
 
+# Nouns too, in a module of their own; whoever knows jobs finds them here.
+from clipspool.outputs import Missing as Missing  # noqa: PLC0414
+from clipspool.outputs import Result as Result  # noqa: PLC0414
+from clipspool.outputs import Reuse as Reuse  # noqa: PLC0414
+
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, so that no two letters look alike
 _EPOCH = 1_735_689_600  # 2025-01-01: keeps the time part of an id at six letters until 2059
 
@@ -87,7 +92,7 @@ class Held(StrEnum):
     LOST = "lost"
     """The provider knows nothing of the task any more; still asked, slowly."""
     RESULT = "result"
-    """What the provider serves as the result is no video; still tried, slowly."""
+    """What the provider serves is no video, and still tried; or it is here, and far shorter or longer."""
     POISON = "poison"
     """It ended clipspool's own process three times: approve or cancel."""
     REFUSED = "refused"
@@ -252,34 +257,6 @@ class Error:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """One output of a task: verified in the work folder, then delivered under a name of the outbox."""
-
-    file: str
-    """Name inside the work folder."""
-    suffix: str
-    """By content, with the dot: `.mp4`, `.mov`, `.webm`, `.zip`."""
-    size: int
-    sha256: str
-    name: str = ""
-    """Path relative to the outbox, once delivered."""
-    finished: tuple[str, ...] = ()
-    """What was done to make it ready for the timeline, in words."""
-    is_untouched: bool = False
-    """Whether it is the provider's own file, kept beside the one that was finished."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reuse:
-    """What an earlier job delivered for the same request, to be delivered again without paying."""
-
-    job_id: str
-    inbox: str
-    """The inbox in whose outbox the results lie."""
-    results: tuple[Result, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Task:
     """One paid task at the provider, or the intent to make one."""
 
@@ -334,6 +311,8 @@ class Job:
     credits_estimated: float | None = None
     error: Error | None = None
     results: tuple[Result, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    """Outputs of its task that could not be had, once they are given up."""
     path: str = ""
     """The clip's path in its inbox, for people; filled in by the journal."""
     paid: Paid = Paid.NO

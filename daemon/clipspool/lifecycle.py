@@ -30,6 +30,7 @@ from clipspool.events import (
     Matched,
     NotSubmitted,
     Parked,
+    PartlyFetched,
     Postponed,
     Prepared,
     ResultGone,
@@ -45,6 +46,7 @@ from clipspool.events import (
     Unsent,
 )
 from clipspool.job import STILL_TRIED, Error, Held, Job, Paid, State, Task
+from clipspool.outputs import missing_in_words
 from clipspool.pacing import PollPace, Random, retry_seconds
 from clipspool.provider import FaultOf
 
@@ -109,6 +111,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
     },
     S.RENDERED: {
         Fetched: S.FETCHED,
+        PartlyFetched: S.RENDERED,
         Parked: S.RENDERED,
         Approved: S.RENDERED,
         StageFailed: S.RENDERED,
@@ -131,6 +134,8 @@ TABLE: dict[State, dict[type[Event], State]] = {
         CancelAsked: S.FETCHED,
         Cancelled: S.CANCELLED,
         TakenOver: S.CANCELLED,
+        # Held because it is far too short or long, and the operator pays for another.
+        Retried: S.QUEUED,
     },
     S.DELIVERED: {},
     S.FAILED: {Retried: S.QUEUED},
@@ -288,20 +293,20 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             closed = _closed(job, event.credits, event.charged, job.paid) if event.is_of_task else job
             return _failed(closed, event.error)
         case Fetched():
-            return replace(job, results=event.results, reason=event.warning)
+            return _fetched(job, event)
+        case PartlyFetched():
+            return _partly_fetched(job, event, now, pace)
         case ResultGone():
             reason = f"{event.file} is gone from the work folder"
             if job.reuse is not None:
                 return replace(job, state=S.QUEUED, prepared=False, results=(), reason=reason)
-            return replace(job, results=(), reason=reason)
+            return replace(job, results=event.results, reason=reason)
         case Delivered():
-            return replace(job, results=event.results)
+            return replace(job, results=event.results, reason=missing_in_words(job.missing))
         case CancelAsked():
             return replace(job, cancel_by=event.by, due_at=now)
         case Cancelled():
-            said = f"cancelled by {event.by}" + (f" ({event.why})" if event.why else "")
-            ended = _ended(job, "CANCELLED", event.message or said)
-            return replace(ended, cancel_by=event.by)
+            return _cancelled(job, event)
         case TakenOver():
             return _taken_over(job, event)
         case Retried():
@@ -437,6 +442,23 @@ def _task_missing(job: Job, event: TaskMissing, now: float, pace: Pace, open_tas
     return replace(job, due_at=due_at, reason="the provider does not show the new task yet")
 
 
+def _fetched(job: Job, event: Fetched) -> Job:
+    said = "; ".join(one for one in (missing_in_words(event.missing), event.warning) if one)
+    fetched = replace(job, results=event.results, missing=event.missing, reason=said)
+    if not event.doubt:
+        return fetched
+    # It is paid for and here; whether it is of any use is for a person to say.
+    return replace(fetched, held=Held.RESULT, reason=event.doubt, due_at=NEVER)
+
+
+def _partly_fetched(job: Job, event: PartlyFetched, now: float, pace: Pace) -> Job:
+    here = replace(job, results=event.results, missing=event.missing, reason=event.message)
+    if job.cancel_by or not event.is_fault:  # the next step fetches nothing more, or comes after a restart
+        return replace(here, due_at=now)
+    pause = retry_seconds(job.attempts, event.retry_after_seconds, pace.random)
+    return replace(here, attempts=job.attempts + 1, held=event.held, due_at=now + pause)
+
+
 def _stage_failed(job: Job, event: StageFailed, now: float, pace: Pace) -> Job:
     failed = replace(job, attempts=job.attempts + 1, reason=event.message)
     if job.state is State.RUNNING:
@@ -459,6 +481,19 @@ def _settled(job: Job, charged: float | None) -> Job:
 
 def _ended(job: Job, code: str, message: str) -> Job:
     return _failed(job, Error(code, message, retryable=True))
+
+
+def _cancelled(job: Job, event: Cancelled) -> Job:
+    said = f"cancelled by {event.by}" + (f" ({event.why})" if event.why else "")
+    ended = replace(_ended(job, "CANCELLED", event.message or said), cancel_by=event.by)
+    return _with_what_was_kept(ended)
+
+
+def _with_what_was_kept(job: Job) -> Job:
+    if job.error is None or not any(one.name == "" for one in job.results):
+        return job
+    kept = "What was fetched of it is kept beside it in `_failed`, with `.result` in its name."
+    return replace(job, error=replace(job.error, what_to_do=f"{kept} {job.error.what_to_do}"))
 
 
 def _failed(job: Job, error: Error) -> Job:
@@ -512,7 +547,7 @@ def _unhurt(job: Job, now: float) -> Job:
 
 
 def _retried(job: Job, now: float) -> Job:
-    fresh = replace(_unhurt(job, now), approved=True, results=(), reuse=None)
+    fresh = replace(_unhurt(job, now), approved=True, results=(), missing=(), reuse=None)
     if (
         job.error is not None
         and job.error.code == "CANCELLED"

@@ -9,7 +9,14 @@ from clipspool.events import Approved, Attached, CancelAsked, Cancelled, Event, 
 from clipspool.intake.terms import Accepted
 from clipspool.job import Held, Job, State
 from clipspool.lifecycle import Stage
-from clipspool.orders import is_taken_over, may_approve, may_attach, may_cancel, may_retry
+from clipspool.orders import (
+    has_to_deliver,
+    is_taken_over,
+    may_approve,
+    may_attach,
+    may_cancel,
+    may_retry,
+)
 from clipspool.picking import ALL
 from clipspool.scheduler import Scheduler
 from clipspool.views import Conditions
@@ -80,10 +87,20 @@ def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> 
         if not may_cancel(job):
             raise Refused(f"it is {job.state} already")
         flying = scheduler.in_flight.get(job.id)
-        waits = job.state is State.RUNNING or (flying is not None and flying.stage is not Stage.POLL)
+        is_served = scheduler.picker.limits.serves(job.inbox)
+        waits = (
+            job.state is State.RUNNING
+            or (flying is not None and flying.stage is not Stage.POLL)
+            or (has_to_deliver(job) and is_served)
+        )
         return CancelAsked(by, why) if waits else Cancelled(by, why=why)
 
-    return _each(scheduler, ids, one)
+    answers = _each(scheduler, ids, one)
+    for answer in answers:
+        job = scheduler.journal.job(answer["id"]) if answer["done"] else None
+        if job is not None and job.cancel_by and has_to_deliver(job):
+            answer["delivers"] = True
+    return answers
 
 
 def attach(
@@ -109,7 +126,10 @@ def approve(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") ->
 
     def one(job: Job) -> Event:
         if not may_approve(job):
-            raise Refused(f"it is {job.state}, and only queued jobs and those held as poison can be approved")
+            raise Refused(
+                f"it is {job.state}, and only queued jobs, those held as poison, and those whose result is "
+                "held for its length can be approved"
+            )
         return Approved(by, why)
 
     return _each(scheduler, ids, one)

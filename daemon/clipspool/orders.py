@@ -14,7 +14,7 @@ def may_retry(job: Job) -> bool:
     """Tell whether it may be run again: it ended, its answer or task is lost, or its result is no video."""
     if is_taken_over(job):
         return False
-    is_astray = job.held in _ASTRAY and job.state is not State.FETCHED
+    is_astray = job.held in _ASTRAY
     return may(job, Retried) and (job.state.is_terminal or job.state is State.IN_DOUBT or is_astray)
 
 
@@ -28,9 +28,26 @@ def may_attach(job: Job) -> bool:
     return may(job, Attached) and job.held in _ASTRAY
 
 
+def may_deliver_as_it_is(job: Job) -> bool:
+    """Tell whether its result is here, and held only because it is far shorter or longer than was sent."""
+    return job.state is State.FETCHED and job.held is Held.RESULT
+
+
+def has_to_deliver(job: Job) -> bool:
+    """Tell whether something that was paid for is fetched, and can be delivered before the job ends.
+
+    Not what a person is asked about, nor what kills the process.
+    """
+    if not job.results or job.held is Held.POISON:
+        return False
+    return job.state is State.RENDERED or (job.state is State.FETCHED and job.held is not Held.RESULT)
+
+
 def may_approve(job: Job) -> bool:
-    """Tell whether it may be let go: it is queued, or was set aside as what kills the process."""
-    return may(job, Approved) and (job.state is State.QUEUED or job.held is Held.POISON)
+    """Tell whether it may be let go: it is queued, set aside as what kills the process, or of odd length."""
+    return may(job, Approved) and (
+        job.state is State.QUEUED or job.held is Held.POISON or may_deliver_as_it_is(job)
+    )
 
 
 def may_cancel(job: Job) -> bool:

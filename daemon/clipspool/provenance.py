@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import tomli_w
@@ -12,7 +13,7 @@ from clipspool import __version__
 from clipspool.job import Clip, Error, Job, Paid, Request, Result, State, utc
 from clipspool.places import AS_THEY_ARE, Places
 from clipspool.redaction import redact, redact_value, redact_words
-from clipspool.sent import Sent, files_of
+from clipspool.sent import Sent, files_of, length_sent
 
 
 def provenance(
@@ -44,7 +45,12 @@ def provenance(
     }
     if original_name:
         facts["original_name"] = _text(original_name)
+    facts |= length_of(result)
+    if result.seconds is not None and job.reuse is None and (length := length_sent(clip, sent)):
+        facts["sent_seconds"] = round(length.seconds, 3)
     facts |= _changes(result, None if job.reuse else sent)
+    if job.missing:
+        facts["missing"] = [redact(one.in_words()) for one in job.missing]
     if job.variant:
         facts["variant"] = job.variant.lstrip("_")
     if job.task is not None:
@@ -74,6 +80,22 @@ def _changes(result: Result, sent: Sent | None) -> dict[str, Any]:
         facts["finished"] = list(result.finished)
     if result.is_untouched:
         facts["untouched"] = True
+    if result.credentials:
+        facts["content_credentials"] = result.credentials
+    if result.noticed:
+        facts["noticed"] = list(result.noticed)
+    return facts
+
+
+def length_of(result: Result) -> dict[str, Any]:
+    """Say how long a film lasts: seconds, frames, frames a second, as far as they are known."""
+    facts: dict[str, Any] = {}
+    if result.seconds is not None:
+        facts["seconds"] = round(result.seconds, 3)
+    if result.frames is not None:
+        facts["frames"] = result.frames
+    if result.fps:
+        facts["frames_per_second"] = round(float(Fraction(result.fps)), 3)
     return facts
 
 

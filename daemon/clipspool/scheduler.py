@@ -47,6 +47,7 @@ from clipspool.news import (
     ProviderUnblocked,
     log_line,
 )
+from clipspool.orders import has_to_deliver
 from clipspool.owners import Owners
 from clipspool.picking import InFlight, Limits, Picker
 from clipspool.retiring import Retiring
@@ -440,15 +441,20 @@ class Scheduler:
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns, event.media)
             self.comparison.note(job, event)
         is_own = self.brake.blames(job, event)
-        moved = self._heed_cancel(self.happen(job, event))
+        moved = self._heed_cancel(self.happen(job, event), is_failed=isinstance(event, StageFailed))
         if is_own and may(moved, Parked):
             self.happen(
                 moved, Parked(Held.REFUSED, f"{moved.reason}; the provider took another clip meanwhile")
             )
 
-    def _heed_cancel(self, job: Job) -> Job:
-        """End a job whose end was asked for while a worker had it."""
+    def _heed_cancel(self, job: Job, *, is_failed: bool = False) -> Job:
+        """End a job whose end was asked for while a worker had it; what it has fetched is delivered first.
+
+        Where that fails it ends all the same: what was fetched is kept beside its source then.
+        """
         if job.cancel_by and job.state is not State.RUNNING and may(job, Cancelled):
+            if has_to_deliver(job) and not is_failed:
+                return job
             return self.happen(job, Cancelled(job.cancel_by))
         return job
 

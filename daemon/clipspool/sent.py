@@ -9,12 +9,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import tomli_w
 
 from clipspool.files import Rel, join
 from clipspool.job import Clip, Job
+from clipspool.media.facts import Probe
+from clipspool.media.lengths import Length
 from clipspool.root import Root
 from clipspool.work import folder_of
 
@@ -87,6 +90,21 @@ def part_sent(sent: Sent | None) -> tuple[float, float | None]:
     if not made:
         return 0.0, None
     return float(made.get("start_seconds", 0.0)), float(made["seconds"])
+
+
+def length_sent(clip: Clip, sent: Sent | None) -> Length | None:
+    """Give how long that lasts which was sent: the clip, or what was made of it; None where nobody knows."""
+    made = sent.source.made if sent else {}
+    if made:
+        fps = Fraction(made["fps"])
+        return Length(float(made["seconds"]), round(float(made["seconds"]) * fps), made["fps"])
+    if not clip.media.get("seconds"):
+        return None
+    probe = Probe.from_dict(dict(clip.media))
+    frames = probe.frames
+    if frames is None and probe.fps and not probe.variable_frame_rate:
+        frames = round(probe.seconds * Fraction(probe.fps))
+    return Length(probe.seconds, frames, probe.fps)
 
 
 def files_of(sent: Sent | None) -> Sequence[SentFile]:

@@ -14,7 +14,7 @@ from clipspool.job import Held, Job, State, utc
 from clipspool.journal import Entry, Spend
 from clipspool.peers import Peer, silence
 from clipspool.picking import ALL, Limits
-from clipspool.provenance import as_sent
+from clipspool.provenance import as_sent, length_of
 from clipspool.redaction import redact, redact_value
 from clipspool.trust import WHY
 
@@ -121,8 +121,11 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "created_at": iso(job.created_at),
         "updated_at": iso(job.updated_at),
         "results": [
-            {"name": text(r.name), "size": r.size, "sha256": r.sha256} for r in job.results if r.name
+            {"name": text(r.name), "size": r.size, "sha256": r.sha256, **length_of(r)}
+            for r in job.results
+            if r.name
         ],
+        "missing": [{"output": one.number, "why": redact(one.why)} for one in job.missing],
         "error": error,
     }
 

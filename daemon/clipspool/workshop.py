@@ -13,12 +13,14 @@ from clipspool.catalog import Catalog
 from clipspool.departures import Departures
 from clipspool.events import Event, Fetched, StageFailed, TakenOver
 from clipspool.handover import taker_of
+from clipspool.intake.references import SUFFIXES
 from clipspool.intake.terms import Unsure
 from clipspool.job import Clip, Job, Problem, Request
 from clipspool.lifecycle import Stage
 from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault, Probe
+from clipspool.media.kinds import has_credentials, other_kind
 from clipspool.media.plan import Limits, Refuse
 from clipspool.peers import host_of
 from clipspool.provider import Inline, Look, Provider, TaskStatus
@@ -28,6 +30,8 @@ from clipspool.stages.deliver import deliver
 from clipspool.stages.fetch import Seen, fetch
 from clipspool.stages.finish import finish
 from clipspool.stages.fit import choose_for, type_by
+from clipspool.stages.judge import judge
+from clipspool.stages.keep import keep_results
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.prepare import Kit, prepare
@@ -137,7 +141,12 @@ class Shop:
         if self.now() - seen_at > _FRESH_SECONDS:
             look = None
         event = fetch(job, bay, provider, self._look_into, self.stopping, look)
-        return finish(job, clip, bay, event, self.decoder) if isinstance(event, Fetched) else event
+        if not isinstance(event, Fetched):
+            return event
+        limits = self._kit(tools).limits(job.request)
+        # By then it would be the finished film that is compared, which always has its source's length.
+        judged = judge(job, clip, bay, event, limits.seconds_max if limits else None)
+        return finish(job, clip, bay, judged, self.decoder)
 
     def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
         """Say how a clip's source differs from what was sent; raises OSError."""
@@ -150,6 +159,7 @@ class Shop:
             return replace(clip, lies_at=None, sidecar_lies_at=None)
         draw_posters(clip, jobs, bay, self.decoder)
         with bay.held():
+            keep_results(clip, jobs, bay)
             return retire(clip, jobs, bay)
 
     def sweep(self, clip: Clip) -> None:
@@ -166,11 +176,22 @@ class Shop:
     def _look_into(self, file: FileIO) -> Seen:
         kind = boxes.container(file)
         if kind is None:
-            return Seen("", "it is no video")
+            return self._look_into_other(file)
         seen = self.decoder.verify(file.fileno())
         if isinstance(seen, MediaFault):
             return Seen("", seen.message)
-        return Seen(boxes.suffix_for(kind))
+        is_signed = has_credentials(file)
+        film = None if kind == "zip" else seen
+        return Seen(boxes.suffix_for(kind), film=film, credentials="kept" if is_signed else "")
+
+    def _look_into_other(self, file: FileIO) -> Seen:
+        """Look into an output that is no film: a picture, facts about the film, or nothing of use."""
+        suffix = other_kind(file)
+        if not suffix:
+            return Seen("", "it is no video")
+        if suffix in SUFFIXES and isinstance(fault := self.decoder.image_facts(file.fileno()), MediaFault):
+            return Seen("", fault.message)
+        return Seen(suffix)
 
     def complete(self, request: Request, media: Mapping[str, Any]) -> Request:
         """Fill in what the model always wants and nobody named."""

@@ -10,21 +10,23 @@ from clipspool.events import (
     AnswerLost,
     Doubted,
     Failed,
+    Fetched,
     Interrupted,
     NotSubmitted,
+    PartlyFetched,
     StageFailed,
     TaskCreated,
     TaskMissing,
     TaskSeen,
     Unsent,
 )
-from clipspool.job import Error, Held, Paid, State
+from clipspool.job import Error, Held, Missing, Paid, State
 from clipspool.journal import Journal, Spend
 from clipspool.lifecycle import Stage
 from clipspool.provider import Fault, FaultOf
 from clipspool.scheduler import TELL_SECONDS
 from clipspool.stages.poll import poll
-from fakes import BUSY, NO_CREDITS, NOON, Clock, Desk, a_request
+from fakes import BUSY, NO_CREDITS, NOON, RESULT, Clock, Desk, a_request
 
 S = State
 RENDERS = TaskSeen("RUNNING", rendering=True, progress=0.5)
@@ -659,7 +661,7 @@ def test_a_job_in_doubt_can_be_cancelled_and_may_have_cost_money(desk):
     assert (desk.state(), desk.job().error.paid) == (S.CANCELLED, Paid.UNKNOWN)
 
 
-def test_a_job_whose_result_comes_home_is_cancelled_after_it(desk):
+def test_a_result_that_is_being_fetched_is_delivered_in_spite_of_a_cancel(desk):
     held = desk.shop.hold(Stage.FETCH)
     desk.drop()
     desk.until(S.RENDERED)
@@ -667,7 +669,68 @@ def test_a_job_whose_result_comes_home_is_cancelled_after_it(desk):
     assert cancel(desk)["state"] == "rendered"
     desk.release(held)
     desk.turns(2)
-    assert desk.state() is S.CANCELLED
+    assert desk.state() is S.DELIVERED
+
+
+PARTLY = PartlyFetched((RESULT,), "1 of 2 outputs are here", (Missing(2, "HTTP 404"),))
+
+
+def test_a_cancel_delivers_the_outputs_that_are_here_and_names_the_rest(desk):
+    desk.shop.say[Stage.FETCH].extend([PARTLY, lambda job: Fetched(job.results, missing=job.missing)])
+    desk.drop()
+    desk.until(S.RENDERED)
+    desk.turns(2)
+    assert desk.job().held is Held.RESULT
+    assert cancel(desk)["delivers"]
+    desk.turns(4)
+    job = desk.job()
+    assert (job.state, job.missing) == (S.DELIVERED, (Missing(2, "HTTP 404"),))
+    assert job.reason == "output 2 could not be had: HTTP 404"
+
+
+def test_a_cancel_ends_a_job_whose_outbox_takes_nothing_and_keeps_its_result(desk):
+    desk.shop.say[Stage.DELIVER].extend([StageFailed("DISK", "the outbox is full", held=Held.OUTBOX)] * 2)
+    desk.drop()
+    desk.until(S.FETCHED)
+    desk.turns(2)
+    assert cancel(desk)["delivers"]
+    desk.turns(3)
+    job = desk.job()
+    assert (job.state, job.results) == (S.CANCELLED, (RESULT,))
+    assert "kept beside it in `_failed`" in job.error.what_to_do
+
+
+def test_a_result_of_odd_length_waits_for_a_word_and_is_delivered_at_no_cost(desk):
+    desk.shop.say[Stage.FETCH].append(Fetched((RESULT,), doubt="it lasts 1 s, and 5 s were sent"))
+    desk.drop()
+    desk.until(S.FETCHED)
+    desk.turns(5, 600.0)
+    assert (desk.job().held, desk.job().reason) == (Held.RESULT, "it lasts 1 s, and 5 s were sent")
+    assert desk.scheduler.is_idle
+    assert desk.order(operator.approve, ["clip1"], "ann")[0]["done"]
+    desk.turns(3)
+    assert desk.state() is S.DELIVERED
+    assert desk.shop.paid == ["clip1"]
+
+
+def test_a_result_of_odd_length_is_not_passed_on_by_a_cancel(desk):
+    desk.shop.say[Stage.FETCH].append(Fetched((RESULT,), doubt="it lasts 1 s, and 5 s were sent"))
+    desk.drop()
+    desk.until(S.FETCHED)
+    desk.turns(2)
+    cancel(desk)
+    desk.turns(2)
+    assert (desk.state(), desk.job().results) == (S.CANCELLED, (RESULT,))
+
+
+def test_a_result_of_odd_length_can_be_paid_for_again(desk):
+    desk.shop.say[Stage.FETCH].append(Fetched((RESULT,), doubt="it lasts 1 s, and 5 s were sent"))
+    desk.drop()
+    desk.until(S.FETCHED)
+    desk.turns(2)
+    assert desk.order(operator.retry, ["clip1"], "ann")[0]["done"]
+    desk.until(S.DELIVERED)
+    assert desk.shop.paid == ["clip1", "clip1"]
 
 
 def test_a_job_that_is_being_delivered_is_delivered_in_spite_of_a_cancel(desk):

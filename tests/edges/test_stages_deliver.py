@@ -10,8 +10,8 @@ import pytest
 
 from clipspool import files, moves
 from clipspool.bay import Bay
-from clipspool.events import Delivered, Failed, Fetched, Postponed, ResultGone, StageFailed
-from clipspool.job import Held, Result, State
+from clipspool.events import Delivered, Failed, Fetched, PartlyFetched, Postponed, ResultGone, StageFailed
+from clipspool.job import Held, Missing, Result, State
 from clipspool.places import Places
 from clipspool.provider import Download, Fault, FaultOf, Look, TaskStatus
 from clipspool.root import Root
@@ -36,6 +36,9 @@ def studio():
 
 def look_into(file):
     data = file.read()
+    for begins, suffix in ((b"JPEG", ".jpg"), (b"{}", ".json")):
+        if data.startswith(begins):
+            return Seen(suffix)
     return (
         Seen("", "it is no video") if data.startswith(b"<html") else Seen(".mov" if b"qt" in data else ".mp4")
     )
@@ -59,7 +62,7 @@ def test_a_result_comes_home_whole_hashed_and_named_by_its_content(bench, studio
     studio.finish("task-1", Film(MOVIE + b"qt"))
     event = bring(bench, studio)
     digest = hashlib.sha256(MOVIE + b"qt").hexdigest()
-    assert event == Fetched((Result("clip1-1.mov", ".mov", len(MOVIE) + 2, digest),))
+    assert event == Fetched((Result("clip1-1.mov", ".mov", len(MOVIE) + 2, digest, number=1),))
     assert in_work(bench) == {"clip1-1.mov": MOVIE + b"qt"}
 
 
@@ -135,6 +138,65 @@ def test_a_film_of_no_known_size_leaves_room_on_the_disk(bench, studio, monkeypa
 def test_a_refused_download_is_tried_again_later(bench, studio):
     studio.finish("task-1", Fault(FaultOf.MOMENT, "RESULT.EXPIRED", "HTTP 403"))
     assert bring(bench, studio).code == "RESULT.EXPIRED"
+
+
+GONE = Fault(FaultOf.MOMENT, "RESULT.EXPIRED", "HTTP 404")
+
+
+def test_an_output_that_cannot_be_had_keeps_no_other_back_and_nothing_is_fetched_twice(bench, studio):
+    studio.finish("task-1", Film(MOVIE), GONE, Film(MOVIE + b"qt"))
+    job, events = RENDERED, []
+    for attempts in range(5):
+        events.append(fetch(replace(job, attempts=attempts), bench.bay, studio, look_into, lambda: False))
+        job = replace(job, results=events[-1].results)
+    assert [type(event) for event in events] == [PartlyFetched] * 4 + [Fetched]
+    assert [one.number for one in events[-1].results] == [1, 3]
+    assert events[-1].missing == (Missing(2, "HTTP 404"),)
+    assert "2 of 3 outputs are here; output 2 could not be had: HTTP 404" in events[0].message
+    asked = [url[-1] for url, _, _ in studio.asked]
+    assert (asked.count("0"), asked.count("1"), asked.count("2")) == (1, 5, 1)
+
+
+def test_trouble_of_the_moment_is_waited_out_for_longer_and_a_full_disk_for_ever(bench, studio, monkeypatch):
+    studio.finish("task-1", Film(MOVIE), BUSY)
+    for attempts, is_over in ((8, False), (11, True)):
+        event = fetch(replace(RENDERED, attempts=attempts), bench.bay, studio, look_into, lambda: False)
+        assert isinstance(event, Fetched) == is_over
+    monkeypatch.setattr(Root, "space", lambda _root: 0)
+    job = replace(RENDERED, attempts=99, results=event.results)
+    studio.finish("task-1", Film(MOVIE), Film(MOVIE))
+    assert isinstance(fetch(job, bench.bay, studio, look_into, lambda: False), PartlyFetched)
+
+
+def test_a_film_is_not_given_up_for_a_picture_beside_it_while_it_may_come(bench, studio):
+    studio.finish("task-1", BUSY, Film(b"JPEG"))
+    event = fetch(replace(RENDERED, attempts=99), bench.bay, studio, look_into, lambda: False)
+    assert isinstance(event, PartlyFetched)
+    assert [one.suffix for one in event.results] == [".jpg"]
+    studio.finish("task-1", GONE, Film(b"JPEG"))
+    event = fetch(replace(RENDERED, attempts=9), bench.bay, studio, look_into, lambda: False)
+    assert isinstance(event, Fetched), "where it is gone for good, what can be had is delivered"
+
+
+def test_a_text_alone_is_no_result_and_beside_a_film_it_is_one(bench, studio):
+    studio.finish("task-1", Film(b"{}"))
+    assert isinstance(bring(bench, studio), StageFailed)
+    studio.finish("task-1", Film(MOVIE), Film(b"{}"))
+    assert [one.suffix for one in bring(bench, studio).results] == [".mp4", ".json"]
+
+
+def test_a_job_that_is_to_end_fetches_nothing_more_and_gives_what_is_here(bench, studio):
+    here = (Result("clip1-1.mp4", ".mp4", 1, "", number=1),)
+    job = replace(RENDERED, cancel_by="ann", results=here, missing=(Missing(2, "HTTP 404"),))
+    assert fetch(job, bench.bay, studio, look_into, lambda: False) == Fetched(here, missing=job.missing)
+    assert studio.asked == []
+
+
+def test_a_daemon_that_stops_keeps_the_outputs_that_are_whole(bench, studio):
+    studio.finish("task-1", Film(MOVIE), Film(MOVIE))
+    event = bring(bench, studio, stopping=lambda: len(studio.asked) > 1)
+    assert isinstance(event, PartlyFetched)
+    assert (len(event.results), event.is_fault) == (1, False)
 
 
 def test_a_daemon_that_stops_does_not_wait_for_a_download(bench, studio):

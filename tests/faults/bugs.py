@@ -234,9 +234,9 @@ BUGS = {
                 "workshop.py",
                 (
                     "        seen = self.decoder.verify(file.fileno())\n        if isinstance(seen, MediaFault):\n"
-                    '            return Seen("", seen.message)\n        return Seen(boxes'
+                    '            return Seen("", seen.message)\n        is_signed'
                 ),
-                "        return Seen(boxes",
+                "        seen = self.decoder.probe(file.fileno())\n        is_signed",
             ),
         ),
         f"{PROMISES}::test_a_result_that_ends_early_without_a_length_is_not_taken_for_whole",

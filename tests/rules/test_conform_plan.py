@@ -29,6 +29,43 @@ CLIP = Probe(
 MODEL = Limits(width_max=1920, height_max=1920, fps_max=30, seconds_max=5)
 
 
+RESULT_AT_24 = replace(CLIP, seconds=3.125, frames=75)
+SOURCE_AT_25 = replace(CLIP, fps="25/1", seconds=3.0, frames=75)
+
+
+def test_a_result_with_as_many_frames_under_another_rate_is_placed_one_by_one():
+    made = finish_plan(RESULT_AT_24, SOURCE_AT_25)
+    assert made.by_frame
+    assert made.copy_video, "only its label is another"
+    assert "75 frames at 24 frames a second, placed one by one on the source's 75 at 25" in made.changes
+    assert not any("cut off" in said or "held for" in said for said in made.changes)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        replace(RESULT_AT_24, frames=72, seconds=3.0),
+        replace(RESULT_AT_24, frames=None),
+        replace(RESULT_AT_24, variable_frame_rate=True),
+    ],
+)
+def test_a_result_with_other_frames_is_placed_by_time(result):
+    made = finish_plan(result, SOURCE_AT_25)
+    assert not made.by_frame
+    assert "25 frames a second (the result had 24)" in made.changes
+
+
+def test_a_result_that_lies_in_the_timeline_already_is_not_written_anew():
+    assert finish_plan(CLIP, CLIP).is_nothing
+    for source in (
+        SOURCE_AT_25,
+        replace(CLIP, timecode="01:00:00:00"),
+        replace(CLIP, audio=Audio("aac", 2, 48_000)),
+    ):
+        assert not finish_plan(CLIP, source).is_nothing
+    assert not finish_plan(replace(CLIP, audio=Audio("aac", 2, 48_000)), CLIP).is_nothing
+
+
 def test_a_clip_that_fits_goes_as_it_is():
     assert plan(CLIP, MODEL, 3_700_000) == AsIs()
 

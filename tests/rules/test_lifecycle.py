@@ -26,6 +26,7 @@ from clipspool.events import (
     Matched,
     NotSubmitted,
     Parked,
+    PartlyFetched,
     Postponed,
     Prepared,
     ResultGone,
@@ -40,7 +41,7 @@ from clipspool.events import (
     TaskSucceeded,
     Unsent,
 )
-from clipspool.job import Error, Held, Paid, Reuse, State
+from clipspool.job import Error, Held, Missing, Paid, Reuse, State
 from clipspool.lifecycle import IllegalTransition, Stage, advance, may, stage_of
 from clipspool.orders import may_retry
 from clipspool.provider import Fault, FaultOf
@@ -70,6 +71,7 @@ EXAMPLES = {
     TaskCancelled: TaskCancelled("CANCELLED"),
     Failed: Failed(ERROR),
     Fetched: Fetched((RESULT,)),
+    PartlyFetched: PartlyFetched((RESULT,), "1 of 2 outputs are here", (Missing(2, "HTTP 404"),)),
     ResultGone: ResultGone("clip1-1.mp4"),
     Delivered: Delivered((replace(RESULT, name="shot.mp4"),)),
     Parked: Parked(Held.BUDGET, "too dear"),
@@ -124,12 +126,14 @@ LEGAL = {
     State.RENDERED: {
         **dict.fromkeys([StageFailed, Postponed, CancelAsked, Parked, Approved], State.RENDERED),
         Fetched: State.FETCHED,
+        PartlyFetched: State.RENDERED,
         Failed: State.FAILED,
         Cancelled: State.CANCELLED,
         TakenOver: State.CANCELLED,
         Retried: State.QUEUED,
     },
     State.FETCHED: {
+        Retried: State.QUEUED,
         **dict.fromkeys([StageFailed, Postponed, CancelAsked, Parked, Approved], State.FETCHED),
         Delivered: State.DELIVERED,
         ResultGone: State.RENDERED,

@@ -6,7 +6,7 @@ import pytest
 
 from clipspool.catalog import BadModel, Catalog
 from clipspool.job import Request, Result
-from clipspool.journal.rows import _read_results, to_json
+from clipspool.journal.rows import _read_outputs, to_json
 from clipspool.media.facts import Audio, Probe
 from clipspool.media.plan import AsIs, Conform, Refuse
 from clipspool.provider import encoded_length
@@ -130,7 +130,7 @@ def test_a_request_of_before_still_loads_and_a_full_one_comes_back():
 
 def test_a_result_of_before_still_loads():
     kept = to_json([{"file": "a", "suffix": ".mp4", "size": 1, "sha256": "x", "name": b"n".hex()}])
-    assert _read_results(kept) == (Result("a", ".mp4", 1, "x", "n"),)
+    assert _read_outputs(kept)["results"] == (Result("a", ".mp4", 1, "x", "n"),)
 
 
 def test_names_are_the_same_each_time_and_tell_nothing_without_the_secret():

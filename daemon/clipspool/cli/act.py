@@ -67,16 +67,33 @@ def retry(
 def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> None:
     """End jobs, and tell the provider where it can be told.
 
-    What was paid is not refunded for certain. The clip goes to `_failed`.
+    What was paid is not refunded for certain. What is fetched already is delivered first, or kept in
+    `_failed`, where the clip goes.
     """
-    _act(
-        context,
-        "cancel",
-        f"End {', '.join(jobs)}? A task that was paid for is lost.",
-        yes=yes,
-        ids=list(jobs),
-        why=why,
-    )
+    settings = context.settings("write")
+    from clipspool.cli.reading import open_to_read
+
+    with open_to_read(settings) as journal:
+        chosen = [job for job in map(journal.job, dict.fromkeys(jobs)) if job is not None]
+    _act(context, "cancel", _ending(jobs, chosen), yes=yes, ids=list(jobs), why=why)
+
+
+def _ending(names: Sequence[str], chosen: Sequence[Job]) -> str:
+    """Ask for a word on the end of jobs, with what is lost by it and what is not."""
+    from clipspool.job import Paid
+    from clipspool.orders import has_to_deliver
+
+    question = f"End {', '.join(names)}?"
+    if first := [job.id for job in chosen if has_to_deliver(job)]:
+        question += (
+            f" What is fetched of {', '.join(first)} is delivered first, or kept in `_failed` where that "
+            "does not work; what is not fetched yet is given up."
+        )
+    if kept := [job.id for job in chosen if job.results and not has_to_deliver(job)]:
+        question += f" What was fetched of {', '.join(kept)} is kept beside the source in `_failed`."
+    if any(job.paid is not Paid.NO and not job.results and not job.state.is_terminal for job in chosen):
+        question += " What was paid for a task is lost, unless the provider gives it back."
+    return question
 
 
 @command()
@@ -121,6 +138,8 @@ def approve(
     """Let jobs go that are held: for price, the day's limits, as duplicates, as poison or as refused.
 
     What they cost in all is told first.
+    A result that is held because it is far shorter or longer than what was sent is delivered as it is, and
+    costs nothing more.
     """
     if bool(jobs) == bool(inbox) or (folder and not inbox):
         raise click.UsageError("name jobs, or say --inbox N (with --folder F to choose among its jobs)")
@@ -156,8 +175,15 @@ def _held_in(journal: Journal, inbox: str, folder: str | None) -> list[Job]:
 
 def _approval(chosen: Sequence[Job], journal: Journal) -> str:
     """Ask for a word on jobs, with the total of what they cost, and what their clips cost with it."""
+    from clipspool.orders import may_deliver_as_it_is
+
+    here = [job for job in chosen if may_deliver_as_it_is(job)]
+    question = f"Deliver the result of {', '.join(job.id for job in here)} as it is?" if here else ""
+    chosen = [job for job in chosen if job not in here]
+    if not chosen:
+        return question or "Let these jobs go?"
     known = [job.credits_estimated for job in chosen if job.credits_estimated is not None]
-    question = f"Let {len(chosen)} job{'s' * (len(chosen) != 1)} go?"
+    question = f"{question} Let {len(chosen)} job{'s' * (len(chosen) != 1)} go?".strip()
     if known:
         question += f" About {sum(known):g} credits in all will be paid for."
     if len(known) < len(chosen):
@@ -245,7 +271,8 @@ def _report(desk: Desk, answers: Sequence[dict[str, Any]]) -> None:
             held = (
                 f", and held: {answer['reason']} (`clipspool approve` lets it go)" if "held" in answer else ""
             )
-            say(f"{answer['id']} is {answer['state']} now{held}.")
+            ends = " and ends once what is fetched of it is delivered" if answer.get("delivers") else ""
+            say(f"{answer['id']} is {answer['state']} now{held}{ends}.")
         else:
             say(f"{answer['id']}: nothing was done, {answer['why']}.", err=True)
     if any(answer["done"] for answer in answers):

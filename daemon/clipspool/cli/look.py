@@ -143,6 +143,7 @@ def _jobs(rows: list[dict[str, Any]]) -> RenderableType:
         why = row["error"]["message"] if row["error"] else row["reason"]
         if row["state"] == "delivered":
             why = ", ".join(result["name"] for result in row["results"])
+            why += f" (but {row['reason']})" if row["missing"] else ""
         cells = (row["inbox"], row["clip"], state, row["held"] or "", why)
         table.add_row(
             row["id"],
@@ -163,7 +164,7 @@ def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
     from clipspool.views import evidence_lines
 
     facts = Table(box=None, show_header=False, pad_edge=False)
-    hidden = {"history", "request", "error", "results", "media", "evidence"}
+    hidden = {"history", "request", "error", "results", "missing", "media", "evidence"}
     for name, value in shown.items():
         if name in hidden or value in (None, "", []):
             continue
@@ -174,7 +175,11 @@ def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
         for key, value in (shown[name] or {}).items():
             facts.add_row(Text(f"{name}.{key}", "dim"), Text(readable(str(value))))
     for result in shown["results"]:
-        facts.add_row(Text("result", "dim"), Text(f"{readable(result['name'])} ({result['size']} bytes)"))
+        length = f", {result['seconds']:g} s" if "seconds" in result else ""
+        said = f"{readable(result['name'])} ({result['size']} bytes{length})"
+        facts.add_row(Text("result", "dim"), Text(said))
+    for one in shown["missing"]:
+        facts.add_row(Text("missing", "bold"), Text(readable(f"output {one['output']}: {one['why']}")))
     for number, typed in enumerate(one for one in commands_for(shown) if " show " not in one):
         facts.add_row(Text("" if number else "what you can do", "dim"), Text(typed))
     return Group(facts, Text(), story(told))

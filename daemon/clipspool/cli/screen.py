@@ -91,6 +91,8 @@ def commands_for(job: Mapping[str, Any]) -> tuple[str, ...]:
     if job["state"] == "failed":
         return (f"clipspool show {job['id']}", f"clipspool retry {job['id']}")
     task_id = next(iter(job.get("maybe_task_ids", ())), "TASK_ID")
+    if job["held"] == "result" and job["state"] == "fetched":
+        return tuple(f"clipspool {act} {job['id']}" for act in ("approve", "retry", "cancel"))
     typed = (one.format(id=job["id"]) for one in _COMMANDS.get(job["held"] or "", ()))
     return tuple(f"clipspool {one.replace('TASK_ID', shlex.quote(task_id))}" for one in typed)
 

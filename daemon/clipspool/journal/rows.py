@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, and_, select
 
-from clipspool.job import Clip, Error, Held, Job, Paid, Request, Result, Reuse, State, Task, plain
+from clipspool.job import Clip, Error, Held, Job, Missing, Paid, Request, Result, Reuse, State, Task, plain
 from clipspool.journal.tables import clips, jobs, tasks
 
 NODE = "here"
@@ -98,7 +98,8 @@ def _changing(job: Job) -> dict[str, Any]:
         "task_number": None if job.task is None else job.task.number,
         "credits_estimated": job.credits_estimated,
         "error": None if job.error is None else to_json(plain(job.error)),
-        "results": to_json(_results(job.results)),
+        # What is missing of a task's outputs stands among those that are not.
+        "results": to_json(_results(job.results) + [plain(one) for one in job.missing]),
         "paid": job.paid.value,
         "fingerprint": job.fingerprint or None,
         "reuse": None if job.reuse is None else _write_reuse(job.reuse),
@@ -176,7 +177,7 @@ def read_job(row: RowMapping) -> Job:
         task=task,
         credits_estimated=row["credits_estimated"],
         error=error,
-        results=_read_results(row["results"]),
+        **_read_outputs(row["results"]),
         path=os.fsdecode(row["path"]),
         paid=Paid(row["paid"]),
         fingerprint=row["fingerprint"] or "",
@@ -184,8 +185,12 @@ def read_job(row: RowMapping) -> Job:
     )
 
 
-def _read_results(text: str) -> tuple[Result, ...]:
-    return _results_of(json.loads(text))
+def _read_outputs(text: str) -> dict[str, Any]:
+    entries: list[dict[str, Any]] = json.loads(text)
+    return {
+        "results": _results_of([one for one in entries if "file" in one]),
+        "missing": tuple(Missing(**one) for one in entries if "file" not in one),
+    }
 
 
 def _results_of(entries: Sequence[dict[str, Any]]) -> tuple[Result, ...]:
@@ -195,6 +200,7 @@ def _results_of(entries: Sequence[dict[str, Any]]) -> tuple[Result, ...]:
                 **entry,
                 "name": os.fsdecode(bytes.fromhex(entry["name"])),
                 "finished": tuple(entry.get("finished", ())),
+                "noticed": tuple(entry.get("noticed", ())),
             }
         )
         for entry in entries

@@ -137,6 +137,7 @@ def _finished_video(
         height=plan.height,
         fps=fps,
         frames=plan.frames,
+        is_every_picture=plan.by_frame,
         pixel_format="yuv422p10le" if is_prores else "yuv420p",
     )
     codec, options = ("prores_ks", PRORES_OPTIONS) if is_prores else ("libx264", FINISH_OPTIONS)
@@ -155,6 +156,8 @@ def _copied(
     if plan.timecode:
         copy.metadata["timecode"] = plan.timecode
     origin = stream.start_time or 0
+    # Only the label of a result changes whose pictures lie one by one on the source's.
+    scale = Fraction(stream.average_rate or 1) / Fraction(plan.fps) if plan.by_frame else Fraction(1)
 
     def packets() -> Iterator[Packet]:
         with foreign_errors("copying the pictures"):
@@ -163,6 +166,8 @@ def _copied(
                     continue
                 packet.pts -= origin
                 packet.dts -= origin
+                if plan.by_frame and packet.time_base:
+                    packet.time_base *= scale
                 packet.stream = copy
                 yield packet
 

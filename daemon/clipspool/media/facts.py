@@ -92,6 +92,8 @@ class Probe:
     interlaced: bool = False
     audio: Audio | None = None
     timecode: str | None = None
+    noticed: str | None = None
+    """What is odd about its pictures, in words."""
 
     @property
     def frames_per_second(self) -> float:

@@ -43,6 +43,8 @@ class Shape:
     deinterlace: bool = False
     tone_map: bool = False
     pixel_format: str = "yuv420p"
+    is_every_picture: bool = False
+    """Each picture of the clip is given once, whatever its time."""
 
 
 def pictures(
@@ -136,7 +138,8 @@ def _chain(shape: Shape, picture: av.VideoFrame, start: float) -> Iterator[tuple
     """Name the filters in order: fewer pictures before smaller ones, and turned when they are small."""
     if shape.deinterlace:
         yield "bwdif", "mode=send_frame:deint=interlaced"
-    yield "fps", f"fps={shape.fps.numerator}/{shape.fps.denominator}:start_time={start:.6f}:round=near"
+    if not shape.is_every_picture:
+        yield "fps", f"fps={shape.fps.numerator}/{shape.fps.denominator}:start_time={start:.6f}:round=near"
     width, height = shape.width, shape.height
     if shape.rotation in {90, 270}:
         width, height = height, width

@@ -19,6 +19,8 @@ MOV_AUDIO = MP4_AUDIO - {"opus"}
 LOSSLESS_AUDIO = frozenset({"flac", "truehd", "mlp", "wavpack", "tta", "ape"})
 COPIED_VIDEO = frozenset({"h264", "hevc", "prores"})
 DROP_FRAMES_A_MINUTE = {30: 2, 60: 4}
+_FRAMES_TO_TELL = 12
+"""With fewer, two clips may have as many frames by chance."""
 AS_AAC = "as AAC (it was {})"
 
 Sound = Literal["copy", "pcm", "aac"]
@@ -43,6 +45,10 @@ class FinishPlan:
     audio_start_seconds: float = 0.0
     is_part: bool = False
     timecode: str | None = None
+    by_frame: bool = False
+    """Whether the pictures are placed one by one on the source's, whatever rate they are labelled with."""
+    is_nothing: bool = False
+    """Whether the result lies in the timeline already, and nothing of it has to be written anew."""
     changes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,14 +82,14 @@ def finish_plan(
     container: Literal["mp4", "mov"] = "mov" if is_mov else "mp4"
     width, height = (source.width, source.height) if dimensions else (result.width, result.height)
     width, height = width - width % 2, height - height % 2
+    by_frame = _is_mislabelled(result, fps, frames)
     copy_video = (
         result.video_codec in COPIED_VIDEO
         and (result.video_codec != "prores" or container == "mov")
         and (width, height) == (result.coded_width, result.coded_height)
         and result.rotation == 0
         and not result.variable_frame_rate
-        and bool(result.fps)
-        and Fraction(result.fps) == fps
+        and (by_frame or (bool(result.fps) and Fraction(result.fps) == fps))
         and result.frames == frames
     )
     timecode = source.timecode and later_timecode(source.timecode, round(start_seconds * fps), fps)
@@ -98,8 +104,21 @@ def finish_plan(
         audio_start_seconds=start_seconds,
         is_part=start_seconds > 0 or frames < _frames(source, fps, 0.0, None),
         timecode=timecode,
+        by_frame=by_frame,
     )
-    return replace(bare, changes=_changes(result, source, bare))
+    changes = _changes(result, source, bare)
+    is_nothing = not changes and copy_video and container == result.container
+    return replace(bare, changes=changes, is_nothing=is_nothing)
+
+
+def _is_mislabelled(result: Probe, fps: Fraction, frames: int) -> bool:
+    """Tell whether a result has a picture for each of the source's, and another rate on its label.
+
+    Placed by time, each would come later than its source's picture, and the last ones would be cut off.
+    """
+    if not result.fps or result.variable_frame_rate or frames < _FRAMES_TO_TELL:
+        return False
+    return result.frames == frames and Fraction(result.fps) != fps
 
 
 def later_timecode(timecode: str, frames: int, fps: Fraction) -> str:
@@ -144,15 +163,22 @@ def _changes(result: Probe, source: Probe, plan: FinishPlan) -> tuple[str, ...]:
     fps = Fraction(plan.fps)
     if plan.timecode:
         said.append(f"start timecode {plan.timecode}")
-    if not result.fps or Fraction(result.fps) != fps:
+    if plan.by_frame:
+        said.append(
+            f"{plan.frames} frames at {result.frames_per_second:.6g} frames a second, placed one by one on "
+            f"the source's {plan.frames} at {float(fps):.6g}"
+        )
+    elif not result.fps or Fraction(result.fps) != fps:
         said.append(f"{float(fps):.6g} frames a second (the result had {result.frames_per_second:.6g})")
-    difference = plan.frames - round(result.seconds * fps)
+    difference = 0 if plan.by_frame else plan.frames - round(result.seconds * fps)
     if difference > 0:
         said.append(f"last frame held for {difference} frames to the source's length")
     elif difference < 0:
         said.append(f"{-difference} frames cut off to the source's length")
     if (plan.width, plan.height) != (result.width, result.height):
         said.append(f"scaled to {plan.width}x{plan.height} (the result was {result.width}x{result.height})")
+    if result.audio is not None:
+        said.append("the result's own sound left out")
     if not plan.copy_video and result.video_codec:
         is_prores = result.video_codec == "prores" and plan.container == "mov"
         said.append(f"pictures coded again as {'ProRes' if is_prores else 'H.264'}")

@@ -196,6 +196,9 @@ def _of_job(news: Happened, now: float) -> Iterator[Note]:
         yield _job_note(Topic.FAILED, after, now)
     elif after.state is not before.state and after.state is State.IN_DOUBT:
         yield _job_note(Topic.IN_DOUBT, after, now)
+    elif after.state is not before.state and after.state is State.DELIVERED:
+        if after.missing or any(one.noticed for one in after.results):
+            yield _incomplete_note(after, now)
     elif after.held is None or after.held is Held.IN_DOUBT:
         return
     elif isinstance(news.event, StageFailed):
@@ -233,6 +236,24 @@ def _job_note(topic: Topic, job: Job, now: float) -> Note:
     return Note(topic, now, f"{words.rstrip('.')}. {todo}".strip(), job.inbox, facts)
 
 
+def _incomplete_note(job: Job, now: float) -> Note:
+    noticed = [said for one in job.results for said in one.noticed]
+    why = "; ".join([*(one.in_words() for one in job.missing), *noticed])
+    todo = f"See `clipspool show {job.id}`."
+    facts: dict[str, Any] = {
+        "job": job.id,
+        "clip": text(job.path),
+        "inbox": job.inbox,
+        "state": job.state.value,
+        "why": why,
+        "what_to_do": todo,
+        "paid": job.paid.value,
+        "missing": [{"output": one.number, "why": one.why} for one in job.missing],
+    }
+    words = f"{text(job.path)} in {job.inbox} was delivered, but {why.rstrip('.')}. {todo}"
+    return Note(Topic.INCOMPLETE, now, words, job.inbox, facts)
+
+
 def _what_to_do(topic: Topic, job: Job) -> str:
     match topic, job.held:
         case Topic.IN_DOUBT, _:
@@ -244,6 +265,8 @@ def _what_to_do(topic: Topic, job: Job) -> str:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
         case _, Held.OUTBOX | Held.DISK:
             return "Make room there, or let clipspool write there; it goes on by itself."
+        case _, Held.RESULT if job.state is State.FETCHED:
+            return f"`clipspool approve {job.id}` delivers it, `clipspool retry {job.id}` pays for another."
         case _, Held.DUPLICATE | Held.POISON | Held.REFUSED:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
         case _:

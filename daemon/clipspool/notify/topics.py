@@ -28,5 +28,7 @@ class Topic(StrEnum):
     """A clip's source went on changing after it was sent."""
     PEER_LOST = "peer_lost"
     """Another daemon that shares an inbox has ended, and accepted clips of it lie there."""
+    INCOMPLETE = "incomplete"
+    """A job was delivered without an output of its task, or with a result that looks odd."""
     BATCH_FINISHED = "batch_finished"
     """Nothing of an inbox is under way any more."""

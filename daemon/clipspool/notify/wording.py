@@ -28,6 +28,7 @@ _COUNTED = {
     Topic.INBOX_BACK: "inbox back",
     Topic.SOURCE_CHANGED: "source changed",
     Topic.PEER_LOST: "clips left behind",
+    Topic.INCOMPLETE: "incomplete",
     Topic.BATCH_FINISHED: "batch finished",
 }
 

@@ -152,6 +152,7 @@ class Api:
             credits=price,
             created_at=time.time(),
             clip=clip.path if is_kept else None,
+            seconds=clip.seconds_of(create.model),
             content=_CONTENT.get(create.output_format, "mp4"),
         )
         fault = self.deck.draw("task") or self.deck.draw("task", create.prompt)

@@ -25,6 +25,7 @@ CONTENT_TYPES: Final = {
     "webm": "video/webm",
     "zip": "application/zip",
 }
+CANNED_RATE: Final = 24
 _WINTER: Final = (
     # Rows are the new red, green and blue, each from the old red, green, blue and alpha: washed out and blue.
     ("colorchannelmixer", ".30:.35:.15:0:.25:.45:.25:0:.25:.45:.50"),
@@ -114,7 +115,7 @@ def _filtered(clip: Any, taken: Any, made: Any) -> Iterator[Any]:
 
 
 def sample(
-    target: Path, *, seconds: float = 1.0, width: int = 320, height: int = 180, rate: int = 24
+    target: Path, *, seconds: float = 1.0, width: int = 320, height: int = 180, rate: int = CANNED_RATE
 ) -> None:
     """Write a small moving H.264 clip, the same bytes for the same figures."""
     with av.open(str(target), "w", format="mp4") as made:

@@ -39,9 +39,13 @@ class Clip:
     sha256: str
     facts: render.Facts
 
+    def seconds_of(self, model: str) -> float:
+        """Tell how much of it a model uses."""
+        return min(self.facts.seconds, render.SECONDS_MAX.get(model, self.facts.seconds))
+
     def credits_for(self, model: str) -> int:
         """Tell the price: the provider charges by the second of what it uses."""
-        seconds = min(self.facts.seconds, render.SECONDS_MAX.get(model, self.facts.seconds))
+        seconds = self.seconds_of(model)
         return max(round(seconds * CREDITS_PER_SECOND[model]), CREDITS_MIN.get(model, 1))
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from clipspool.sandbox.options import Options
 
+_CANNED_SECONDS_MAX = 60.0
 _BROKEN = Failure("ASSET.INVALID", "The input could not be decoded.")
 
 
@@ -69,8 +70,19 @@ class Studio:
             self._jobs.add(job)
             job.add_done_callback(self._jobs.discard)
         else:
-            path = task.clip if self.options.render is Render.ECHO and task.clip is not None else self.canned
+            is_echo = self.options.render is Render.ECHO and task.clip is not None
+            path = task.clip if is_echo and task.clip is not None else self._canned_for(task)
             self.table.rendered(task, _outputs(task, (path,)), time.time())
+
+    def _canned_for(self, task: Task) -> Path:
+        """Give the canned film that lasts as long as the task's clip; one is made for each length."""
+        frames = max(1, round(min(task.seconds, _CANNED_SECONDS_MAX) * render.CANNED_RATE))
+        if frames == render.CANNED_RATE:
+            return self.canned
+        path = self.canned.with_name(f"canned-{frames}.mp4")
+        if not path.exists():
+            render.sample(path, seconds=frames / render.CANNED_RATE)
+        return path
 
     async def _render(self, task: Task) -> None:
         loop = asyncio.get_running_loop()
@@ -86,7 +98,7 @@ class Studio:
         self.turn()
 
     def _make_files(self, task: Task) -> tuple[Path, ...]:
-        clip = task.clip or self.canned
+        clip = task.clip or self._canned_for(task)
         made = self.folder / f"{task.id}.mp4"
         if self.options.render is Render.REAL:
             render.winter(clip, made, render.SECONDS_MAX.get(task.model), lambda: not self._is_closing)
@@ -101,7 +113,7 @@ class Studio:
         return (other,)
 
     def _forget(self, task: Task) -> None:
-        _unlink(*(one.path for one in task.outputs or () if one.path != self.canned))
+        _unlink(*(one.path for one in task.outputs or () if not one.path.name.startswith("canned")))
         if task.clip is not None:
             _unlink(task.clip)
 

@@ -66,6 +66,8 @@ class Task:
     credits: int
     created_at: float
     clip: Path | None
+    seconds: float = 1.0
+    """How long its result lasts, where that is a canned one."""
     output_format: str = "mp4"
     status: Status = Status.PENDING
     started_at: float = 0.0

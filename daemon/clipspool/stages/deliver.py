@@ -46,22 +46,28 @@ def deliver(job: Job, clip: Clip, bay: Bay, now: float) -> Event:
     Raises OSError (full, read-only, Unavailable); what is published by then stays and is found again.
     """
     delivered: list[Result] = []
+    gone = ""
     sent = read_sent(bay.inbox, clip, job)
     number = 0
     for result in job.results:
         number += not result.is_untouched
         tail = (f"_{number}" if number > 1 else "") + (UNTOUCHED if result.is_untouched else "")
+        if result.name and _holds(bay, result.name, result):  # before another one was found to be gone
+            delivered.append(result)
+            continue
         try:
             name = _Publishing(job, clip, bay, sent, now).run(result, tail)
         except BaseException as trouble:
             bay.taken.forget()
             if isinstance(trouble, _Gone):
-                return ResultGone(result.file)
+                gone = result.file
+                continue
             if isinstance(trouble, OSError) and (why := _why_not(bay, result, trouble)):
                 raise OSError(trouble.errno, why) from trouble
             raise
         delivered.append(replace(result, name=name))
-    return Delivered(tuple(delivered))
+    # One that has to be fetched again keeps none of the others back.
+    return ResultGone(gone, tuple(delivered)) if gone else Delivered(tuple(delivered))
 
 
 def _why_not(bay: Bay, result: Result, trouble: OSError) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 
 from clipspool.bay import Bay
-from clipspool.events import Event, Failed, Fetched, Postponed, StageFailed
+from clipspool.events import Event, Failed, Fetched, PartlyFetched, Postponed, StageFailed
 from clipspool.failpoint import reach
 from clipspool.files import Rel, join, rename_new, sync_and_close, write_all
-from clipspool.job import Held, Job, Result
+from clipspool.job import Held, Job, Missing, Result
+from clipspool.media.facts import Probe
+from clipspool.outputs import ZIP, missing_in_words
 from clipspool.provider import Cut, Fault, Look, Provider, TaskStatus
 from clipspool.root import Root
 from clipspool.stages.poll import error_of, task_id_of
@@ -22,6 +24,15 @@ from clipspool.work import folder_of
 CUTS_MAX = 8
 OUTPUTS_MAX = 32
 _SPARE_BYTES = 64 << 20
+_TRIES = 12
+"""Of an output of several, before the others are delivered without it: some ten minutes."""
+_GONE_TRIES = 5
+"""The same where the provider says each time that it is gone, or serves something unusable: some seconds."""
+_FILM_TRIES = 10
+_COMPANIONS = frozenset({".json"})
+"""What is nothing by itself: the provider's error messages look so, too."""
+_NO_ROOM = "INBOX.FULL"
+_GONE = frozenset({"RESULT.EXPIRED", "RESULT.UNREADABLE", "RESULT.FORBIDDEN_ADDRESS", "RESULT.TOO_LARGE"})
 _LOOK_BYTES = 16 << 20
 """After so many bytes of a result that did not say its size, the room for it is looked at again."""
 
@@ -32,13 +43,21 @@ class Seen:
 
     suffix: str
     trouble: str = ""
+    film: Probe | None = None
+    """What is in it, where it is a film."""
+    credentials: str = ""
+    """`kept` where the provider signed content credentials into it."""
 
 
 LookInto = Callable[[FileIO], Seen]
 
 
 class _Stopped(Exception):
-    """The daemon drains; what came so far is thrown away, the result is still at the provider."""
+    """The daemon drains; what is whole stays, the part of an output that came is thrown away."""
+
+    def __init__(self, results: tuple[Result, ...] = ()) -> None:
+        super().__init__()
+        self.results = results
 
 
 def fetch(
@@ -54,6 +73,9 @@ def fetch(
     An address dies within a day or two [PROVIDER 2.6], so each try begins with a fresh look at the task, or
     with the `look` of a moment ago.
     """
+    if job.cancel_by and job.results:
+        # What is here was paid for: it goes to the outbox before the job ends, and nothing more is fetched.
+        return Fetched(job.results, missing=job.missing)
     seen = provider.look(task_id_of(job)) if look is None else look
     if isinstance(seen, Fault):
         return StageFailed(seen.code, seen.message, seen.retry_after_seconds)
@@ -66,21 +88,91 @@ def fetch(
     if seen.status is not TaskStatus.SUCCEEDED or not seen.outputs:
         message = f"the provider says {seen.word} but names no result yet"
         return StageFailed("RESULT.NO_ADDRESS", message, held=Held.RESULT)
-    results: list[Result] = []
+    bay.inbox.make_folders(folder_of(job.clip_id))
+    try:
+        got = _fetch_all(job, bay, provider, look_into, stopping, seen.outputs[:OUTPUTS_MAX])
+    except _Stopped as stopped:
+        if stopped.results:
+            return PartlyFetched(stopped.results, "the daemon stops", is_fault=False)
+        return Postponed("the daemon stops", 0.0)
+    return _told(job, got, len(seen.outputs))
+
+
+def _fetch_all(
+    job: Job,
+    bay: Bay,
+    provider: Provider,
+    look_into: LookInto,
+    stopping: Callable[[], bool],
+    outputs: Sequence[str],
+) -> list[Result | tuple[int, StageFailed]]:
+    """Fetch what is not here yet; one output that cannot be had keeps none of the others back."""
     home = folder_of(job.clip_id)
-    bay.inbox.make_folders(home)
-    for number, url in enumerate(seen.outputs[:OUTPUTS_MAX], start=1):
+    kept = {one.number: one for one in job.results if _is_here(one, bay, home)}
+    got: list[Result | tuple[int, StageFailed]] = []
+    for number, url in enumerate(outputs, start=1):
+        if number in kept:
+            got.append(kept[number])
+            continue
         try:
-            got = _Fetch(job, bay.inbox, home, number, provider, stopping).run(url, look_into)
+            fetched = _Fetch(job, bay.inbox, home, number, provider, stopping).run(url, look_into)
         except _Stopped:
-            return Postponed("the daemon stops", 0.0)
-        if isinstance(got, StageFailed):
-            return got
-        results.append(got)
+            raise _Stopped(tuple(one for one in got if isinstance(one, Result))) from None
+        got.append((number, fetched) if isinstance(fetched, StageFailed) else fetched)
+    return got
+
+
+def _is_here(result: Result, bay: Bay, home: Rel) -> bool:
+    """Tell whether an output need not be fetched again: it is whole in the work folder, or delivered."""
+    if not result.number or result.is_untouched:
+        return False
+    if result.name:
+        return True
+    try:
+        return bay.inbox.stat(join(home, result.file)).st_size == result.size
+    except FileNotFoundError:
+        return False
+
+
+def _told(job: Job, got: Sequence[Result | tuple[int, StageFailed]], outputs: int) -> Event:
+    """Say what came of a try: all of it, some of it, or nothing."""
+    here = tuple(one for one in got if isinstance(one, Result))
+    failed = [one for one in got if not isinstance(one, Result)]
     warning = ""
-    if len(seen.outputs) > OUTPUTS_MAX:
-        warning = f"the task has {len(seen.outputs)} outputs; the first {OUTPUTS_MAX} were fetched"
-    return Fetched(tuple(results), warning)
+    if outputs > OUTPUTS_MAX:
+        warning = f"the task has {outputs} outputs; the first {OUTPUTS_MAX} were fetched"
+    if not failed:
+        is_of_use = any(one.suffix not in _COMPANIONS for one in here)
+        return Fetched(here, warning) if is_of_use else _nothing_of_use(here)
+    first = failed[0][1]
+    if not here:
+        return first
+    missing = tuple(Missing(number, fault.message) for number, fault in failed)
+    if not any(fault.code == _NO_ROOM for _, fault in failed) and _is_given_up(job, here, failed):
+        return Fetched(here, warning, missing)
+    message = f"{len(here)} of {len(got)} outputs are here; {missing_in_words(missing)}; it is tried again"
+    disk = next((fault.held for _, fault in failed if fault.held is Held.DISK), None)
+    return PartlyFetched(here, message, missing, first.retry_after_seconds, held=disk or Held.RESULT)
+
+
+def _nothing_of_use(here: Sequence[Result]) -> StageFailed:
+    kinds = ", ".join(sorted({one.suffix.lstrip(".") for one in here}))
+    message = f"what the provider serves as the result is unusable: it is no video ({kinds})"
+    return StageFailed("RESULT.UNREADABLE", message, held=Held.RESULT)
+
+
+def _is_given_up(job: Job, here: Sequence[Result], failed: Sequence[tuple[int, StageFailed]]) -> bool:
+    """Tell whether what is here is delivered without the rest.
+
+    What somebody waits for is the film: it is given up only where the provider says again and again that it
+    is gone, the rest once it was tried for some minutes. Without a film, or pictures in an archive, nothing
+    is given up for trouble of the moment.
+    """
+    has_film = any(one.is_film or one.suffix == ZIP for one in here)
+    is_gone = all(fault.code in _GONE for _, fault in failed)
+    if not has_film:
+        return is_gone and job.attempts + 1 >= _FILM_TRIES and here[0].suffix not in _COMPANIONS
+    return job.attempts + 1 >= (_GONE_TRIES if is_gone else _TRIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +247,7 @@ class _Fetch:
 
     def _no_room(self, size: str) -> StageFailed:
         message = f"{self.root.path} has no room for a result of {size}"
-        return StageFailed("INBOX.FULL", message, held=Held.DISK)
+        return StageFailed(_NO_ROOM, message, held=Held.DISK)
 
     def _accept(self, folder: int, look_into: LookInto, sha256: str) -> Result | StageFailed:
         with self.root.open(join(self.home, self.partial)) as file:
@@ -170,4 +262,20 @@ class _Fetch:
         # A name lost in a power cut is fetched again; the bytes are on the disk before anybody sees them.
         rename_new(self.partial, folder, name, folder)
         reach("fetched")
-        return Result(name, seen.suffix, size, sha256)
+        return _result_of(seen, name, size, sha256, self.number)
+
+
+def _result_of(seen: Seen, file: str, size: int, sha256: str, number: int) -> Result:
+    film = seen.film
+    return Result(
+        file,
+        seen.suffix,
+        size,
+        sha256,
+        number=number,
+        seconds=film.seconds if film else None,
+        frames=film.frames if film else None,
+        fps=film.fps if film else "",
+        credentials=seen.credentials,
+        noticed=(film.noticed,) if film and film.noticed else (),
+    )

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from io import FileIO
 
 import structlog
 
 from clipspool.bay import Bay
-from clipspool.events import Event, Fetched, Postponed, StageFailed
+from clipspool.events import Event, Fetched, PartlyFetched, Postponed, StageFailed
 from clipspool.files import join, rename_new, sha256_of, sync_and_close, sync_folder, unlink
 from clipspool.job import Clip, Held, Job, Result
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.timeline import FinishPlan, finish_plan
+from clipspool.outputs import ZIP
 from clipspool.sent import part_sent, read_sent
 from clipspool.work import folder_of, open_source
 
 log = structlog.get_logger()
-
-ZIP = ".zip"
 
 
 def finish(job: Job, clip: Clip, bay: Bay, fetched: Fetched, decoder: Decoder) -> Event:
@@ -32,9 +32,16 @@ def finish(job: Job, clip: Clip, bay: Bay, fetched: Fetched, decoder: Decoder) -
         return fetched
     results: list[Result] = []
     for result in fetched.results:
+        if result.finished or result.is_untouched:  # before one of them was lost, and fetched again
+            results.append(result)
+            continue
         finished = _Finishing(job, bay, clip, decoder).run(result)
         if isinstance(finished, Postponed | StageFailed):
-            return finished
+            # What was fetched stays recorded: only the finishing is tried again.
+            if isinstance(finished, Postponed):
+                return PartlyFetched(fetched.results, finished.reason, fetched.missing, is_fault=False)
+            held = finished.held or Held.RESULT
+            return PartlyFetched(fetched.results, finished.message, fetched.missing, held=held)
         results.append(finished)
         if job.request.keep_untouched and finished.file != result.file:
             results.append(replace(result, is_untouched=True))
@@ -52,6 +59,8 @@ class _Finishing:
         """Finish one result; the provider's own file stays beside it."""
         if result.suffix == ZIP:
             return _as_it_came(result, "an archive of images has no timeline")
+        if not result.is_film:
+            return _as_it_came(result, "it is no video")
         home = folder_of(self.clip.id)
         try:
             source = open_source(self.bay.inbox, self.clip)
@@ -61,6 +70,9 @@ class _Finishing:
             plan = self._plan(file, source)
             if isinstance(plan, MediaFault):
                 return _faulted(result, plan)
+            if plan.is_nothing:
+                # Putting it into a container anew would change its bytes, and lose what is signed in them.
+                return replace(result, finished=("it lay in the timeline as it came",))
             return self._make(result, plan, file, source)
 
     def _plan(self, file: FileIO, source: FileIO) -> FinishPlan | MediaFault:
@@ -95,8 +107,21 @@ class _Finishing:
                 sync_folder(folder)
             finally:
                 unlink(partial, folder)
-        said = done.changes or ("it lay in the timeline as it came",)
-        return Result(name, f".{plan.container}", size, sha256, finished=said)
+        said = done.changes
+        if result.credentials:
+            said += ("the content credentials that the provider had signed into it are gone",)
+        return replace(
+            result,
+            file=name,
+            suffix=f".{plan.container}",
+            size=size,
+            sha256=sha256,
+            finished=said,
+            seconds=float(plan.frames / Fraction(plan.fps)),
+            frames=plan.frames,
+            fps=plan.fps,
+            credentials="gone" if result.credentials else "",
+        )
 
 
 def _as_it_came(result: Result, why: str) -> Result:

@@ -14,7 +14,6 @@ from clipspool.files import OURS, Rel, join, name_of, temporary_name, unlink
 from clipspool.job import Clip, Job, Result, State
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
-from clipspool.stages.finish import ZIP
 from clipspool.work import open_source
 
 log = structlog.get_logger()
@@ -40,7 +39,7 @@ def draw_posters(clip: Clip, jobs: Sequence[Job], bay: Bay, decoder: Decoder) ->
 
 def _picture(job: Job, clip: Clip, bay: Bay, result: Result, number: int, decoder: Decoder) -> None:
     name = name_of(poster_of(job, number))
-    if result.suffix == ZIP or bay.inbox.exists(poster_of(job, number)):
+    if not result.is_film or bay.inbox.exists(poster_of(job, number)):
         return
     with (
         open_source(bay.inbox, clip) as source,

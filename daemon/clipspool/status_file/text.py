@@ -176,7 +176,9 @@ def _failed(seen: Seen, places: Places) -> list[str]:
 
 def _delivered(job: Job, zone: tzinfo) -> str:
     names = ", ".join(readable(text(result.name)) for result in job.results if result.name)
-    return f"{_time(job.updated_at, zone)}  {names}".rstrip()
+    odd = [one.in_words() for one in job.missing] + [said for one in job.results for said in one.noticed]
+    said = f" (but {redact('; '.join(odd))})" if odd else ""
+    return f"{_time(job.updated_at, zone)}  {names}".rstrip() + readable(said)
 
 
 def _under_way(job: Job, conditions: Conditions, zone: tzinfo) -> str:
@@ -243,7 +245,7 @@ def _held(job: Job, places: Places) -> str:
         case Held.LOST:
             return "The provider does not find it any more. It is still asked; the operator decides."
         case Held.RESULT:
-            return f"What came back is no good video, and is asked for again: {reason}."
+            return _held_result(job, reason)
         case Held.OUTBOX | Held.DISK:
             return _held_by_disk(job, reason)
         case None:
@@ -258,6 +260,14 @@ def _held_by_disk(job: Job, reason: str) -> str:
     if job.state is State.QUEUED:
         return f"There is no place for its result, so it is not sent yet: {reason}. It is tried again."
     return f"It is rendered, but cannot be put among the results: {reason}. It is tried again."
+
+
+def _held_result(job: Job, reason: str) -> str:
+    if job.state is State.FETCHED:
+        return f"Its result is here, and the operator decides whether it is of use: {reason}."
+    if job.results:
+        return f"A part of its result is here, and the rest is asked for again: {reason}."
+    return f"What came back is no good video, and is asked for again: {reason}."
 
 
 def _clip(job: Job) -> str:

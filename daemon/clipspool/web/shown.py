@@ -8,7 +8,14 @@ from typing import Any
 
 from clipspool.intake.names import readable
 from clipspool.job import Held, Job, Paid, State
-from clipspool.orders import may_approve, may_attach, may_cancel, may_retry
+from clipspool.orders import (
+    has_to_deliver,
+    may_approve,
+    may_attach,
+    may_cancel,
+    may_deliver_as_it_is,
+    may_retry,
+)
 from clipspool.views import Conditions, job_json, maybe_task_ids
 from clipspool.web.films import delivered
 from clipspool.web.snapshot import waits
@@ -32,7 +39,8 @@ _ADVICE: Mapping[str, str] = {
     "Look at its prompt, model and price; approve tries it again.",
     "overdue": "It renders longer than `task_seconds_max` allows; it is still followed.",
     "lost": "The provider knows nothing of the task any more; it is still asked, slowly.",
-    "result": "What is served as the result is no video; it is still tried, slowly.",
+    "result": "Not all of the result could be fetched yet, or what is served is no video; it is still tried.",
+    "result here": "The result is here. Approve it to have it delivered as it is; a retry pays for another.",
     "outbox": "The outbox takes nothing; it is still tried.",
 }
 _NOT_SETTLED = frozenset({State.QUEUED, State.SUBMITTING, State.IN_DOUBT, State.RUNNING})
@@ -71,7 +79,7 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         "word": job.state.value.replace("_", " "),
         "waits": waits(job),
         "kind": kind.replace("_", " "),
-        "advice": _ADVICE.get(kind, ""),
+        "advice": _ADVICE.get("result here" if may_deliver_as_it_is(job) else kind, ""),
         "evidence": _evidence(job) if kind else "",
         "held_word": (shown["held"] or "").replace("_", " "),
         "percent": None
@@ -116,7 +124,11 @@ def acts_of(job: Job, conditions: Conditions) -> list[str]:
     held, _ = conditions.why_waiting(job)
     acts = {
         "approve": may_approve(job)
-        and (held in {"poison", "refused"} or (held in {"budget", "duplicate"} and not job.approved)),
+        and (
+            held in {"poison", "refused"}
+            or may_deliver_as_it_is(job)
+            or (held in {"budget", "duplicate"} and not job.approved)
+        ),
         "attach": may_attach(job),
         "retry": may_retry(job),
         "cancel": may_cancel(job) and not job.cancel_by,
@@ -149,6 +161,14 @@ def warning_of(job: Job, act: str) -> list[str]:
             if job.paid is Paid.NO:
                 return ["Nothing was spent for it yet.", *said]
             cost = "" if job.credits_estimated is None else f" (about {job.credits_estimated:,.10g} credits)"
+            if has_to_deliver(job):
+                return [
+                    "What is fetched already goes to the outbox first.",
+                    "Where that does not work, it is kept beside the source in _failed.",
+                    "What is not fetched yet of it is given up.",
+                ]
+            if job.results:
+                return ["What was fetched of it is kept beside the source in _failed.", *said]
             if job.paid is Paid.UNKNOWN:
                 return [
                     f"If its task was charged{cost}, that is lost, unless the provider gives it back.",
@@ -160,6 +180,8 @@ def warning_of(job: Job, act: str) -> list[str]:
                 "This costs nothing more. The provider is asked about the task first.",
                 "The task's result will be delivered as this clip's: make sure that it is the right one.",
             ]
+        case _ if may_deliver_as_it_is(job):
+            return ["Its result is delivered as it is. This costs nothing more."]
         case _:
             return [
                 "It will be sent to the provider and paid for, past the limit that holds it.",

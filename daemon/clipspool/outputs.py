@@ -1,0 +1,71 @@
+"""The outputs of a task: those that are had, those that could not be, and an earlier job's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One output of a task: verified in the work folder, then delivered under a name of the outbox."""
+
+    file: str
+    """Name inside the work folder."""
+    suffix: str
+    """By content, with the dot: `.mp4`, `.mov`, `.webm`, `.zip`, `.jpg`, …"""
+    size: int
+    sha256: str
+    name: str = ""
+    """Path relative to the outbox, once delivered."""
+    finished: tuple[str, ...] = ()
+    """What was done to make it ready for the timeline, in words."""
+    is_untouched: bool = False
+    """Whether it is the provider's own file, kept beside the one that was finished."""
+    number: int = 0
+    """Which of the task's outputs it is, from 1; 0 where that was not written down."""
+    seconds: float | None = None
+    """How long it lasts; None for what is no film."""
+    frames: int | None = None
+    fps: str = ""
+    """Its frames a second, as "num/den"."""
+    credentials: str = ""
+    """Of the content credentials that the provider signed into it: `kept`, `gone`, or empty for none."""
+    noticed: tuple[str, ...] = ()
+    """What is odd about it, in words: all black, or the very file that was sent."""
+
+    @property
+    def is_film(self) -> bool:
+        """Whether it has pictures that follow each other in time."""
+        return self.suffix in FILMS
+
+
+ZIP = ".zip"
+FILMS = frozenset({".mp4", ".mov", ".m4v", ".webm", ".mkv"})
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """One output of a task that could not be had."""
+
+    number: int
+    """From 1, in the order in which the provider names them."""
+    why: str
+
+    def in_words(self) -> str:
+        """Say it."""
+        return f"output {self.number} could not be had: {self.why}"
+
+
+def missing_in_words(missing: tuple[Missing, ...]) -> str:
+    """Say what is missing of a task's outputs; empty where nothing is."""
+    return "; ".join(one.in_words() for one in missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """What an earlier job delivered for the same request, to be delivered again without paying."""
+
+    job_id: str
+    inbox: str
+    """The inbox in whose outbox the results lie."""
+    results: tuple[Result, ...]
