@@ -29,18 +29,16 @@ from clipspool.looking import headline_of, warn_of_orphans
 from clipspool.marks import Marks
 from clipspool.media.decoder import Decoder
 from clipspool.parts import (
-    announce,
     duplicates_of,
     kept_of,
     limits_of,
     name_secret_of,
-    note_journal,
     older_address,
     open_departures,
-    open_journal,
     pace_of,
     provider_of,
     rules_of,
+    take_over,
 )
 from clipspool.picking import Limits
 from clipspool.provider import Provider
@@ -75,13 +73,7 @@ class Daemon:
         self._signals = Signals(lambda: self.scheduler.tell(lambda _: None))
         self._stopping = self._signals.stopping
         self._reloads = Reloads()
-        self._announcement = announce(settings)
-        try:
-            self.journal, self._lock = open_journal(settings)
-        except BaseException:
-            self._announcement.close()
-            raise
-        note_journal(settings)
+        self.journal, self._lock, self._announcement = take_over(settings)
         self._hosting = Hosting(settings)
         self._bays = Bays(self.journal, settings.journal.path, self._next_turn)
         self._journal_id = self._bays.journal_id
@@ -121,7 +113,7 @@ class Daemon:
             self._limits,
             now,
             # Asked anew each time: a reload replaces the tools and the page.
-            Doors(self._reloads.ask, lambda: self._hosting.troubles, lambda it: self._shop.tools.follow(it)),  # noqa: PLW0108
+            Doors(self._reloads.ask, lambda: self._troubles, lambda it: self._shop.tools.follow(it)),  # noqa: PLW0108
         )
         self._control = Listener(socket_of(settings.journal.path), self._answering.answer)
         self._said_at = 0.0
@@ -146,6 +138,10 @@ class Daemon:
         catalog = Catalog.load(settings.models)
         bays = self._bays.of(settings)
         return Tools(bays, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
+
+    @property
+    def _troubles(self) -> list[str]:
+        return [*self.settings.troubles, *self._hosting.troubles]
 
     def _limits(self) -> Limits:
         return limits_of(self.settings)
@@ -215,6 +211,8 @@ class Daemon:
         self._keep_status_files()
         log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
         warn_of_orphans(self.journal, self._limits())
+        for trouble in self.settings.troubles:
+            log.warning("secret_not_read", why=trouble)
         self._service.ready()
         draining_at: float | None = None
         try:
@@ -273,7 +271,7 @@ class Daemon:
         now = self._now()
         if now - self._said_at >= _STATUS_SECONDS:
             self._said_at = now
-            self._service.status(headline_of(self.scheduler, self._inboxes, self._hosting.troubles))
+            self._service.status(headline_of(self.scheduler, self._inboxes, self._troubles))
         return (
             until_idle and all(inbox.is_idle for inbox in self._inboxes.values()) and self.scheduler.is_idle
         )

@@ -26,7 +26,7 @@ def headline(
         parts.append(f"{len(names) - _NAMES_MAX} more inboxes offline")
     if paused:
         parts.append(f"paused: {', '.join(sorted(paused))}")
-    parts += troubles
+    parts += [trouble.rstrip(".") for trouble in troubles]
     counted = ", ".join(f"{counts[s]} {s.value}" for s in State if not s.is_terminal and counts.get(s))
     parts.append(counted or "idle")
     if number := sum(held.values()):

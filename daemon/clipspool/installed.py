@@ -5,9 +5,11 @@ Unit files are root's and readable by all, so everybody learns the same from the
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +23,15 @@ UNIT_FOLDERS = (
 STATES = Path("/var/lib")
 CONFIGURATIONS = Path("/etc/clipspool")
 _FILE_BYTES_MAX = 1 << 18
+_CREDENTIALS = {
+    "provider_api_key": "CLIPSPOOL_PROVIDER__API_KEY",
+    "proxy_login": "CLIPSPOOL_PROVIDER__PROXY_LOGIN",
+    "web_token": "CLIPSPOOL_WEB__TOKEN",
+    "notify_urls": "CLIPSPOOL_NOTIFY__URLS",
+    "webhook_secret": "CLIPSPOOL_NOTIFY__WEBHOOK_SECRET",
+    "bucket_access_key_id": "CLIPSPOOL_TRANSPORT__BUCKET__ACCESS_KEY_ID",
+    "bucket_secret_access_key": "CLIPSPOOL_TRANSPORT__BUCKET__SECRET_ACCESS_KEY",
+}
 _JOURNAL_KEY = "CLIPSPOOL_JOURNAL__PATH"
 
 
@@ -35,6 +46,8 @@ class Unit:
     user: str = "root"
     journal: Path | None = None
     """None where nothing in the unit says where it lies."""
+    credentials: Mapping[str, Path] = field(default_factory=dict)
+    """The files that systemd hands over to it, by their names there."""
 
 
 @dataclass(slots=True)
@@ -91,6 +104,26 @@ def state_of(config: Path) -> Path:
     return STATES / ("clipspool" if instance is None else f"clipspool-{instance}")
 
 
+def credential_file(config: Path | None, name: str) -> Path:
+    """Name the file from which systemd hands a secret over: one for each instance."""
+    instance = None if config is None else instance_of(config)
+    return CONFIGURATIONS / (name if instance is None else f"{instance}.{name}")
+
+
+def handed_over(config: Path, env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Give the secrets that systemd hands to a configuration's service, as the environment would, to root.
+
+    What the environment gives already is left out, and so is what may not be read.
+    """
+    found: dict[str, str] = {}
+    for name, variable in _CREDENTIALS.items():
+        with suppress(OSError):
+            text = credential_file(config, name).read_text("utf-8", "replace").strip()
+            if text and not env.get(variable):
+                found[variable] = text
+    return found
+
+
 def _files(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if path.name.endswith(".service"))
@@ -131,7 +164,9 @@ def _read(file: Path, config: Path, folders: tuple[Path, ...]) -> Unit | None:
     told = filled(_environment(text).get(_JOURNAL_KEY, ""))
     journal = Path(told) if told else (STATES / state / "journal.sqlite3" if state else None)
     name = file.name.replace("@.", f"@{instance}.")
-    return Unit(name, file, config, filled(text.last("User")) or "root", journal)
+    handed = [filled(value).partition(":") for value in text.values.get("LoadCredential", [])]
+    credentials = {key: Path(path) for key, _, path in handed if path.startswith("/")}
+    return Unit(name, file, config, filled(text.last("User")) or "root", journal, credentials)
 
 
 def _config_in(text: _Text) -> str | None:

@@ -14,6 +14,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
@@ -259,6 +260,16 @@ def configure(
     sys.excepthook = _uncaught
     threading.excepthook = lambda info: _uncaught(info.exc_type, info.exc_value, info.exc_traceback)
     sys.unraisablehook = lambda info: _uncaught(info.exc_type, info.exc_value, info.exc_traceback)
+
+
+def let_go_of_streams() -> None:
+    """Give up on output that nobody takes any more, a closed terminal or pipe: it would fail a clean end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
 
 
 def _uncaught(kind: Any, error: BaseException | None, trace: Any) -> None:

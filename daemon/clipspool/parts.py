@@ -76,16 +76,26 @@ def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = F
     return journal, lock
 
 
-def announce(settings: Settings) -> Announcement:
-    """Let every command find this daemon by its configuration; raises CannotStart where another serves it."""
+def take_over(settings: Settings) -> tuple[Journal, Lock, Announcement]:
+    """Take the configuration and its journal, so that commands find this daemon and no other has them.
+
+    Raises CannotStart where another has.
+    """
     folders = [inbox.path / OURS for inbox in settings.inbox]
     try:
-        return Announcement(settings.file, settings.journal.path, folders)
+        announcement = Announcement(settings.file, settings.journal.path, folders)
     except AlreadyServed as error:
         raise CannotStart(str(error)) from error
+    try:
+        journal, lock = open_journal(settings)
+    except BaseException:
+        announcement.close()
+        raise
+    _note_journal(settings)
+    return journal, lock, announcement
 
 
-def note_journal(settings: Settings) -> None:
+def _note_journal(settings: Settings) -> None:
     """Leave word, for when no daemon runs, which journal serves a configuration that does not name it."""
     if settings.file is None or settings.journal_told_by == "file":
         return

@@ -111,6 +111,14 @@ class Announcement:
                 connection.send(self._line)
 
 
+def refusal(config: Path | None, folders: Iterable[Path] = ()) -> str:
+    """Say in a sentence which daemon serves a configuration already; empty where none does."""
+    found = serving(config)
+    if found is None or config is None or not is_trusted(found, config, folders):
+        return ""
+    return _refusal(config, found)
+
+
 def serving(config: Path | None) -> Serving | None:
     """Find the daemon that serves a configuration now, None where none does."""
     for name in () if config is None else _names(config):

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,14 +22,6 @@ time.sleep(60)
 """
 STRANGER = 54_321
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-
-
-@pytest.fixture
-def open_path():
-    """Give a folder that other users may enter: pytest's own are closed to them."""
-    with tempfile.TemporaryDirectory(prefix="clipspool-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 @pytest.fixture

@@ -382,3 +382,37 @@ def test_the_token_of_the_page_comes_from_environment_credential_or_file_and_nev
     assert "the-token" not in str(no.value)
     with pytest.raises(SettingsError, match=r"`web.token_file` names a file that cannot be read"):
         read(plain.replace('"token"', '"nowhere"'))
+
+
+FAR = '[web]\nlisten = "0.0.0.0:8765"\n[notify]\nwebhook_url = "https://tools.example.com/x"\n'
+
+
+@pytest.mark.parametrize("needs", ["none", "paid"])
+def test_secrets_of_the_page_and_of_notifications_that_cannot_be_read_keep_nobody_from_work(tmp_path, needs):
+    keys = FAR.replace("[notify]", 'token_file = "nowhere"\n[notify]\nwebhook_secret_file = "nowhere"')
+    file = tmp_path / "config.toml"
+    file.write_text(keys + '[[inbox]]\npath = "in"\noutbox = "out"\n')
+    settings = load(file, {"HOME": str(tmp_path)}, needs=needs)
+    assert (settings.web.listen, settings.notify.webhook_url) == (None, None)
+    assert [trouble.split(": ")[1].split(" ")[0] for trouble in settings.troubles] == [
+        "`web.token_file`",
+        "`notify.webhook_secret_file`",
+    ]
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load(file, {"HOME": str(tmp_path)})
+
+
+def test_who_only_looks_needs_no_secret_that_the_daemon_has_from_elsewhere(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(FAR + '[[inbox]]\npath = "in"\noutbox = "out"\n')
+    assert load(file, {"HOME": str(tmp_path)}, needs="none").web.listen is None
+    with pytest.raises(SettingsError, match="there is no token"):
+        load(file, {"HOME": str(tmp_path)}, needs="paid")
+
+
+def test_a_key_file_that_cannot_be_read_stops_a_run_and_no_look(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text('[provider]\napi_key_file = "nowhere"\n[[inbox]]\npath = "in"\noutbox = "out"\n')
+    assert load(file, {"HOME": str(tmp_path)}, needs="none").provider.api_key is None
+    with pytest.raises(SettingsError, match="api_key_file"):
+        load(file, {"HOME": str(tmp_path)}, needs="paid")

@@ -76,7 +76,7 @@ def test_the_template_differs_from_the_unit_in_its_instance_only():
     single, template = (settings_of(unit) for unit in UNITS)
     differing = [(a, b) for a, b in zip(single, template, strict=True) if a != b]
     assert [a.partition("=")[0] for a, _ in differing] == [
-        "Description", "ExecStart", "StateDirectory", "RuntimeDirectory", "LoadCredential",
+        "Description", "ExecStart", "ExecReload", "StateDirectory", "RuntimeDirectory", "LoadCredential",
     ]  # fmt: skip
     assert all("%i" in b for _, b in differing)
 

@@ -188,6 +188,7 @@ def test_only_the_composition_and_its_commands_know_the_settings():
         "signs.py",
         "cli/",
         "check/",
+        "installing/",
         "settings/",
     }
     assert {name for name in users_of("settings") if not within(name, allowed)} == set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from clipspool.check.dropin import STATE, systemd_drop_in
+from clipspool.check.dropin import missing_folders, systemd_drop_in
 from clipspool.check.finding import Finding, Level, is_fit
 from clipspool.check.folders import look_at_events, look_at_inbox
 from clipspool.check.notify import look_at_notify
@@ -23,10 +23,11 @@ from clipspool.check.setup import (
     look_at_proxy,
 )
 from clipspool.check.transport import look_at_transports
+from clipspool.installed import unit_of
 from clipspool.provider import Provider
 from clipspool.settings import Settings
 
-__all__ = ["STATE", "Finding", "Level", "is_fit", "look", "systemd_drop_in"]
+__all__ = ["Finding", "Level", "is_fit", "look", "missing_folders", "systemd_drop_in"]
 
 
 def look(
@@ -37,10 +38,13 @@ def look(
     With `notifies` each receiver of notifications gets a test message; else nobody does.
     """
     yield Finding("ok", "settings", f"read from {settings.file or 'the environment'}")
-    yield from look_at_process()
+    unit = None if settings.file is None else unit_of(settings.file)
+    yield from look_at_process(unit=unit)
     yield from look_at_defaults(settings)
     yield from look_at_proxy(settings)
-    yield from look_at_key(settings, is_needed=provider is not None)
+    yield from look_at_key(settings, is_needed=provider is not None, unit=unit)
+    if settings.provider.api_key is None and unit is not None and "provider_api_key" in unit.credentials:
+        provider = None
     yield from look_at_journal(settings.journal.path)
     for inbox in settings.inbox:
         yield from look_at_inbox(inbox)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clipspool.installed import STATES, credential_file, state_of
 from clipspool.settings import Settings
 
-STATE = Path("/var/lib/clipspool")
-"""What the unit's StateDirectory is."""
-_RUNTIME = Path("/run/clipspool")
+_RUNTIME = Path("/run")
 _BUCKET_CREDENTIALS = ("bucket_access_key_id", "bucket_secret_access_key")
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - what PrivateTmp hides
@@ -20,11 +19,10 @@ def systemd_drop_in(settings: Settings) -> str:
     ProtectSystem=strict makes everything read-only but what is listed here; ProtectHome and PrivateTmp hide
     homes and temporary folders, so folders there are bound back in.
     """
-    folders = [path for inbox in settings.inbox for path in (inbox.path, inbox.outbox)]
-    if not _is_within(settings.journal.path, (STATE,)):
+    folders = folders_of(settings)
+    state = state_of(settings.file) if settings.file else STATES / "clipspool"
+    if not _is_within(settings.journal.path, (state,)):
         folders.append(settings.journal.path.parent)
-    if settings.transport.public_url is not None:
-        folders.append(settings.transport.public_url.folder)
     folders = list(dict.fromkeys(folders))
     provider, notify = settings.provider, settings.notify
     named = (
@@ -48,13 +46,15 @@ def systemd_drop_in(settings: Settings) -> str:
         service.append("PrivateTmp=no")
     if settings.transport.bucket is not None and settings.transport.bucket.access_key_id is not None:
         # Each as a file of root's, mode 0600; the unit reads no environment of yours.
-        service += [f"LoadCredential={name}:/etc/clipspool/{name}" for name in _BUCKET_CREDENTIALS]
+        service += [_credential(settings, name) for name in _BUCKET_CREDENTIALS]
     if provider.proxy_login is not None and provider.proxy_login_file is None:
         service.append("LoadCredential=proxy_login:/etc/clipspool/proxy_login")
+    if provider.proxy_login is not None and provider.proxy_login_file is None:
+        service.append(_credential(settings, "proxy_login"))
     if notify.urls is not None and notify.urls_file is None:
-        service.append("LoadCredential=notify_urls:/etc/clipspool/notify_urls")
+        service.append(_credential(settings, "notify_urls"))
     if notify.webhook_secret is not None and notify.webhook_secret_file is None:
-        service.append("LoadCredential=webhook_secret:/etc/clipspool/webhook_secret")
+        service.append(_credential(settings, "webhook_secret"))
     service += _of_the_page(settings)
     lines = ["# Made by `clipspool check --systemd`; make it again when a folder changes."]
     return "\n".join([*lines, "[Unit]", *unit, "", "[Service]", *service, ""])
@@ -64,14 +64,33 @@ def _of_the_page(settings: Settings) -> list[str]:
     """Hand over the page's token, and make the folder of its socket."""
     lines = []
     if settings.web.token is not None and settings.web.token_file is None:
-        lines.append("LoadCredential=web_token:/etc/clipspool/web_token")
+        lines.append(_credential(settings, "web_token"))
     listen = settings.web.listen or ""
     if listen.startswith("unix:"):
         folder = Path(listen.removeprefix("unix:")).parent
+        ours = _RUNTIME / (state_of(settings.file).name if settings.file else "clipspool")
         lines.append(
-            "RuntimeDirectory=clipspool" if folder == _RUNTIME else f"ReadWritePaths={quoted(folder)}"
+            f"RuntimeDirectory={ours.name}" if folder == ours else f"ReadWritePaths={quoted(folder)}"
         )
     return lines
+
+
+def _credential(settings: Settings, name: str) -> str:
+    """Have systemd hand over a secret: a file of root's, mode 0600."""
+    return f"LoadCredential={name}:{credential_file(settings.file, name)}"
+
+
+def folders_of(settings: Settings) -> list[Path]:
+    """Name the folders that the service writes in, and that systemd wants to be there before it starts it."""
+    folders = [path for inbox in settings.inbox for path in (inbox.path, inbox.outbox)]
+    if settings.transport.public_url is not None:
+        folders.append(settings.transport.public_url.folder)
+    return list(dict.fromkeys(folders))
+
+
+def missing_folders(settings: Settings) -> list[Path]:
+    """Name those of the service's folders that are not there: with one of them missing it does not start."""
+    return [folder for folder in folders_of(settings) if not folder.is_dir()]
 
 
 def quoted(path: Path) -> str:

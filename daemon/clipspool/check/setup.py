@@ -13,7 +13,9 @@ from clipspool import mounts
 from clipspool.catalog import Catalog
 from clipspool.check.finding import Finding, why_of
 from clipspool.check.folders import look_at_space
+from clipspool.installed import Unit
 from clipspool.provider import Fault, Provider
+from clipspool.serving import user_name
 from clipspool.settings import Settings
 from clipspool.settings.wording import KEY_PLACES
 
@@ -21,8 +23,8 @@ _BUILT = datetime(2026, 9, 1, tzinfo=UTC)
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
-def look_at_process(now: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """Look at the clock and at who we are."""
+def look_at_process(now: Callable[[], float] = time.time, *, unit: Unit | None = None) -> Iterator[Finding]:
+    """Look at the clock and at who we are; `unit` is the service that has the configuration."""
     here = datetime.fromtimestamp(now(), UTC)
     if here < _BUILT:
         yield Finding(
@@ -32,11 +34,19 @@ def look_at_process(now: Callable[[], float] = time.time) -> Iterator[Finding]:
             "set the clock; times of tasks and results depend on it",
         )
     if os.geteuid() == 0:
+        user = "clipspool" if unit is None else unit.user
         yield Finding(
             "warn",
             "user",
             "this runs as root, who may write where the service's user may not",
-            "run the check as the service does: sudo -u clipspool clipspool check",
+            f"run the check as the service does: runuser -u {user} -- clipspool check",
+        )
+    elif unit is not None and unit.user != (me := user_name(os.geteuid())):
+        yield Finding(
+            "warn",
+            "user",
+            f"this runs as {me}, and {unit.name} as {unit.user}: what is said of rights here is {me}'s",
+            f"run the check as the service does: runuser -u {unit.user} -- clipspool check",
         )
 
 
@@ -75,10 +85,13 @@ def look_at_defaults(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def look_at_key(settings: Settings, *, is_needed: bool) -> Iterator[Finding]:
+def look_at_key(settings: Settings, *, is_needed: bool, unit: Unit | None = None) -> Iterator[Finding]:
     """Look whether there is an API key, and who else may read its file."""
     provider = settings.provider
-    if provider.api_key is None:
+    handed = None if unit is None else unit.credentials.get("provider_api_key")
+    if provider.api_key is None and handed is not None and unit is not None:
+        yield _handed_over(handed, unit)
+    elif provider.api_key is None:
         yield Finding(
             "bad" if is_needed else "warn",
             "API key",
@@ -104,6 +117,20 @@ def look_at_key(settings: Settings, *, is_needed: bool) -> Iterator[Finding]:
             continue
         if what == "api_key_file" and mode & (stat.S_IRWXG | stat.S_IRWXO):
             yield Finding("warn", f"provider.{what}", f"others may read {file}", f"chmod 600 {file}")
+
+
+def _handed_over(file: Path, unit: Unit) -> Finding:
+    """Look at the key that systemd gives to the service alone, as far as this user may."""
+    try:
+        is_there = file.is_file()
+    except OSError:
+        is_there = True
+    if is_there:
+        why = f"systemd hands it to {unit.name} from {file}; it was not tried, as only root reads it"
+        return Finding("ok", "API key", why)
+    return Finding(
+        "bad", "API key", f"{file} is not there, and {unit.name} does not start without it", KEY_PLACES
+    )
 
 
 def look_at_journal(

@@ -1,11 +1,11 @@
 """The commands: they parse, call and print, nothing else.
 
 `group` holds what all share, `setup` is init and check, `daemon` run and recover, `look` status, jobs and
-show, `logs` a job's story, `act` what changes jobs, `play` demo and sandbox. Each imports what it needs when
-called: `--help` is quick.
+show, `logs` a job's story, `act` what changes jobs, `service` the unit of systemd, `play` demo
+and sandbox. Each imports what it needs when called: `--help` is quick.
 """
 
-from clipspool.cli import act, daemon, logs, look, play, setup
+from clipspool.cli import act, daemon, logs, look, play, service, setup
 from clipspool.cli.group import clipspool, main
 
-__all__ = ["act", "clipspool", "daemon", "logs", "look", "main", "play", "setup"]
+__all__ = ["act", "clipspool", "daemon", "logs", "look", "main", "play", "service", "setup"]

@@ -30,12 +30,13 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
 
     Ctrl-C and SIGTERM finish what is under way and exit 0; SIGHUP reads the configuration again.
     """
-    settings = context.settings("none", logged=True, looks=True, needs_secrets=True)
+    settings = context.settings("none", logged=True, looks=True, needs="paid")
     import structlog
 
     from clipspool import failpoint, malloc
     from clipspool.app import Daemon
     from clipspool.journal import JournalError
+    from clipspool.logs import let_go_of_streams
     from clipspool.parts import CannotStart
     from clipspool.settings.wording import KEY_PLACES
 
@@ -55,6 +56,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         fail(str(error))
     try:
         daemon.run(until_idle=until_idle, accept_restored=accept_restored)
+        let_go_of_streams()
     except JournalError as error:
         log.error("stopped_by_trouble", why=str(error))  # noqa: TRY400 - a full disk needs no trace
         sys.exit(EXIT_FAILED)
@@ -65,14 +67,17 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
 
 
 def _refuse_another_user(settings: Settings) -> None:
-    """End where a service of another user has the configuration, or root would use a user's journal.
+    """End where a daemon has the configuration already, or another user's service, or journal.
 
     What the wrong user makes in the journal's folder and the inboxes, the right one cannot change.
     """
+    from clipspool.files import OURS
     from clipspool.installed import unit_of
-    from clipspool.serving import serving, user_name
+    from clipspool.serving import refusal, user_name
 
-    if settings.journal_told_by == "environment" or "STATE_DIRECTORY" in os.environ or serving(settings.file):
+    if served := refusal(settings.file, [inbox.path / OURS for inbox in settings.inbox]):
+        fail(served)
+    if settings.journal_told_by == "environment" or "STATE_DIRECTORY" in os.environ:
         return
     me = user_name(os.geteuid())
     unit = None if settings.file is None else unit_of(settings.file)

@@ -35,6 +35,14 @@ def found(settings: Settings, need: Need) -> Settings:
     return settings
 
 
+def running(config: Path) -> Serving | None:
+    """Find the daemon that serves a configuration, without reading it: it may be broken just now."""
+    one = serving(config)
+    if one is not None and not is_trusted(one, config, ()):
+        fail(f"{config} is served by {one}, who has no part in it: nothing was asked of it.")
+    return one
+
+
 def _of_the_daemon(settings: Settings, one: Serving, need: Need) -> Settings:
     ours, theirs = settings.journal.path, one.journal
     if theirs is None or os.path.realpath(ours) == os.path.realpath(theirs):

@@ -14,7 +14,7 @@ from clipspool import __version__
 
 if TYPE_CHECKING:
     from clipspool.cli.finding import Need
-    from clipspool.settings import Settings
+    from clipspool.settings import Needs, Settings
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 78
@@ -33,21 +33,21 @@ class Context:
         *,
         logged: bool = False,
         looks: bool = False,
-        needs_secrets: bool = False,
+        needs: Needs = "none",
         env: Mapping[str, str] = os.environ,
     ) -> Settings:
         """Read the configuration, or end with exit code 78 and one clear sentence.
 
         `journal`: what the command does with it; it ends with exit code 1 where that cannot be. `looks`: see
         that the folders are apart; else none is touched, so that a file server that hangs holds up no
-        command. `env`: the environment of the one that is to run.
+        command. `needs`: which secrets have to be there. `env`: the environment of the one that is to run.
         """
         from clipspool import logs
         from clipspool.cli import finding
         from clipspool.settings import SettingsError, load
 
         try:
-            settings = load(self.config, env, looks=looks, needs_secrets=needs_secrets)
+            settings = load(self.config, env, looks=looks, needs=needs)
         except SettingsError as error:
             refuse(str(error))
         logs.configure(

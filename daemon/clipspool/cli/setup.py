@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from clipspool.cli.group import EXIT_FAILED, Context, clipspool, command, fail, 
 
 if TYPE_CHECKING:
     from clipspool.check import Finding
+    from clipspool.settings import Needs
 
 _START = """\
 # clipspool: a configuration to start from. config.example.toml in the repository shows every key.
@@ -30,8 +32,8 @@ submissions_per_day = 100       # paid requests in a day, whatever happens
 model = "gen4_aleph"
 
 [[inbox]]
-path = "bay-1"                  # editors drop clips and sidecars here
-outbox = "bay-1-results"        # results appear here
+path = {inbox}        # editors drop clips and sidecars here
+outbox = {outbox}     # results appear here
 status_file = true              # _status.txt in there tells editors how things stand
 """
 
@@ -41,22 +43,32 @@ prompt = "Turn the street into deep winter at dusk"
 """
 
 
+def _literal(path: Path) -> str:
+    """Write a path as TOML does."""
+    return json.dumps(str(path), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 @clipspool.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
 def init(folder: Path) -> None:
     """Write config.toml and folders to start from, in DIR or here. Nothing that is there is changed."""
     config = folder / "config.toml"
+    here = Path(os.path.abspath(folder))  # noqa: PTH100 - keeps links
+    inbox, outbox = here / "bay-1", here / "bay-1-results"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with config.open("x") as file:
-            file.write(_START)
-        for name in ("bay-1", "bay-1-results"):
-            (folder / name).mkdir(exist_ok=True)
+            # Absolute, so that the file may be put elsewhere: /etc/clipspool/config.toml for the service.
+            file.write(_START.format(inbox=_literal(inbox), outbox=_literal(outbox)))
+        for made in (inbox, outbox):
+            made.mkdir(exist_ok=True)
         example = folder / "sidecar.example.toml"
         if not example.exists():
             example.write_text(_SIDECAR)
     except FileExistsError:
         fail(f"{config} is there already; nothing was changed.")
+    except UnicodeEncodeError:
+        fail(f"{str(here)!a} is no name that a configuration can hold.")
     except OSError as error:
         fail(f"{error.filename or folder} cannot be written: {error.strerror}.")
     say(f"Made {config}, {folder / 'bay-1'} and {folder / 'bay-1-results'}.")
@@ -72,16 +84,13 @@ def init(folder: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
 def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_json: bool) -> None:
     """Look at everything that a run will need, and say what to do where it lacks. Spends nothing."""
-    from clipspool.check import STATE, is_fit, look, systemd_drop_in
+    from clipspool.check import is_fit, look
 
-    if systemd:  # the service keeps its journal elsewhere than whoever types this
-        env = {**os.environ, "STATE_DIRECTORY": str(STATE)}
-        try:
-            say(systemd_drop_in(context.settings("none", looks=True, env=env)), end="")
-        except ValueError as error:
-            refuse(str(error))
+    if systemd:
+        _print_drop_in(context)
         return
-    settings = context.settings("find", looks=True, needs_secrets=True)
+    env, needs = _as_the_service(context)
+    settings = context.settings("find", looks=True, needs=needs, env=env)
     from clipspool.parts import provider_of
 
     findings: list[Finding] = []
@@ -100,6 +109,50 @@ def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_js
             _print(finding)
     if not is_fit(findings):
         sys.exit(EXIT_FAILED)
+
+
+def _as_the_service(context: Context) -> tuple[dict[str, str], Needs]:
+    """Give the environment with the secrets that systemd hands to the service, where who asks may read them.
+
+    Where it does and they may not be read, none is needed to look at the rest.
+    """
+    from clipspool.installed import handed_over, unit_of
+    from clipspool.settings import SettingsError, file_of
+
+    env = dict(os.environ)
+    try:
+        file = file_of(context.config)
+    except SettingsError:
+        return env, "all"
+    unit = None if file is None else unit_of(file)
+    if file is None or unit is None or not unit.credentials:
+        return env, "all"
+    may_read = all(os.access(credential, os.R_OK) for credential in unit.credentials.values())
+    return env | handed_over(file), "all" if may_read else "none"
+
+
+def _print_drop_in(context: Context) -> None:
+    from clipspool.check import missing_folders, systemd_drop_in
+    from clipspool.installed import STATES, handed_over, state_of
+    from clipspool.settings import SettingsError, file_of
+
+    try:
+        file = file_of(context.config)
+    except SettingsError as error:
+        refuse(str(error))
+    # The service keeps its journal elsewhere than whoever types this.
+    env = {**os.environ, "STATE_DIRECTORY": str(state_of(file) if file else STATES / "clipspool")}
+    settings = context.settings("none", looks=True, env=env | (handed_over(file) if file else {}))
+    try:
+        say(systemd_drop_in(settings), end="")
+    except ValueError as error:
+        refuse(str(error))
+    for folder in missing_folders(settings):
+        say(
+            f"{folder} is not there: systemd starts no unit that names it (226/NAMESPACE). Make it, or let "
+            "`clipspool service install` make it.",
+            err=True,
+        )
 
 
 _MARKS = {"ok": ("ok  ", "green"), "warn": ("look", "yellow"), "bad": ("BAD ", "red")}

@@ -165,6 +165,8 @@ def open_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
     """Prepare the connection, settings read back; raises JournalError when the file system refuses one."""
     pragmas = _READER if read_only else _WRITER
     how = {"mode": "ro" if read_only else "rwc", "uri": "true"}
+    if read_only and _is_at_rest(path):
+        how["immutable"] = "1"
     url = sa.URL.create(
         "sqlite", database=f"file:{_uri(path)}", query=how
     )  # a string would be unquoted twice
@@ -186,6 +188,16 @@ def open_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
         connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _is_at_rest(path: Path) -> bool:
+    """Say whether a reader has to take the file as it stands: at rest, and in a folder that takes nothing.
+
+    SQLite would make a file beside it to keep writers in step. Nobody writes while its log is not there.
+    """
+    folder = path.resolve().parent
+    is_written = path.resolve().with_name(f"{path.resolve().name}-wal").exists()
+    return not is_written and not os.access(folder, os.W_OK)
 
 
 def unreadable(path: Path, error: DatabaseError) -> JournalError:

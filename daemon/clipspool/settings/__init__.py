@@ -16,7 +16,8 @@ from clipspool.settings.keys import (
 )
 from clipspool.settings.notify import NotifySettings
 from clipspool.settings.reload import Change, changes
-from clipspool.settings.sources import load, places
+from clipspool.settings.secrets import Needs
+from clipspool.settings.sources import file_of, load, places
 from clipspool.settings.transport import BucketSettings, PublicUrlSettings, TransportSettings
 from clipspool.settings.web import WebSettings
 from clipspool.settings.wording import SettingsError
@@ -29,6 +30,7 @@ __all__ = [
     "InboxSettings",
     "JournalSettings",
     "LogSettings",
+    "Needs",
     "NotifySettings",
     "ProviderSettings",
     "PublicUrlSettings",
@@ -37,6 +39,7 @@ __all__ = [
     "TransportSettings",
     "WebSettings",
     "changes",
+    "file_of",
     "leave_note",
     "load",
     "noted_journal",

@@ -264,6 +264,7 @@ class Settings(BaseSettings):
     """Folders of this machine, and what the editors' machines call them."""
     _file: Path | None = PrivateAttr(default=None)
     _journal_told_by: str = PrivateAttr(default="")
+    _troubles: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def file(self) -> Path | None:
@@ -274,6 +275,11 @@ class Settings(BaseSettings):
     def journal_told_by(self) -> str:
         """Who named the journal's path: `file`, `environment`, or empty where it was derived."""
         return self._journal_told_by
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What is not as it was meant, a sentence each, and keeps no clip from being worked on."""
+        return self._troubles
 
     def with_journal(self, path: Path) -> Self:
         """Give the same settings with the journal at another place."""

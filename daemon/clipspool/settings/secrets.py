@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from clipspool.settings.notify import SECRET_NAMES
-from clipspool.settings.web import HOW_TO_GIVE_IT
+from clipspool.settings.web import HOW_TO_GIVE_IT, is_near
 from clipspool.settings.wording import KEY_PLACES, Mistake, SettingsError
 
+Needs = Literal["all", "paid", "none"]
+"""Which secrets have to be there: all that are named, those that the provider asks for, or none."""
 _PLACES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("provider", "api_key"): ("provider_api_key", "api_key"),
     ("provider", "proxy_login"): ("proxy_login",),
@@ -18,6 +20,11 @@ _PLACES: Mapping[tuple[str, str], tuple[str, ...]] = {
     **{("notify", name): (credential,) for name, credential in SECRET_NAMES.items()},
 }
 """By their keys, the names of the credentials that may hold them."""
+_USELESS_WITHOUT: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("web", "token"): ("listen", "hosts"),
+    ("notify", "webhook_secret"): ("webhook_url",),
+}
+"""What is left out where its secret is not to be had and is not needed."""
 _BUCKET_SECRETS = ("access_key_id", "secret_access_key")
 _BUCKET_KEY_PLACES = (
     "set CLIPSPOOL_TRANSPORT__BUCKET__ACCESS_KEY_ID and …__SECRET_ACCESS_KEY, or give systemd credentials "
@@ -54,21 +61,36 @@ def keys_in_file(written: Mapping[str, Any]) -> Iterator[Mistake]:
             )
 
 
-def with_secrets(values: dict[str, Any], env: Mapping[str, str], *, needs_all: bool = True) -> dict[str, Any]:
+def with_secrets(
+    values: dict[str, Any], env: Mapping[str, str], needs: Needs = "all"
+) -> tuple[dict[str, Any], list[Mistake]]:
     """Fill in every secret that the environment did not give, from a credential or the file named for it.
 
-    Raises ValueError with the key's place and a message. Not `needs_all`: a file that may not be read is
-    passed over, and so is the page that cannot be served without its token.
+    Gives besides what was not found and is not needed; raises ValueError with the key's place and a message
+    for what is.
     """
+    unread: list[Mistake] = []
     for place, credentials in _PLACES.items():
         try:
             values = _with_secret(values, env, place, credentials)
-        except ValueError:
-            if needs_all:
+        except ValueError as error:
+            if needs == "all" or (needs == "paid" and place[0] == "provider"):
                 raise
-            if place == ("web", "token"):
-                values = {**values, "web": {k: v for k, v in values["web"].items() if k != "listen"}}
-    return _with_bucket_key(values, env)
+            unread.append(Mistake(*error.args))
+    for (section, name), keys in _USELESS_WITHOUT.items():
+        is_unread = any(mistake.loc == (section, f"{name}_file") for mistake in unread)
+        table = values.get(section)
+        if not isinstance(table, dict) or name in table or (section == "web" and _is_open_to_look(table)):
+            continue
+        if needs == "none" or is_unread:
+            values = {**values, section: {key: value for key, value in table.items() if key not in keys}}
+    return _with_bucket_key(values, env), unread
+
+
+def _is_open_to_look(web: Mapping[str, Any]) -> bool:
+    """Say whether a page needs no token: only this machine's users come to it, and only look."""
+    listen = web.get("listen")
+    return not web.get("hosts") and isinstance(listen, str) and is_near(listen)
 
 
 def _with_secret(

@@ -20,7 +20,7 @@ from clipspool.model import BadModel
 from clipspool.settings.folders import overlaps
 from clipspool.settings.journal import NowhereError, journal_of
 from clipspool.settings.keys import Settings
-from clipspool.settings.secrets import keys_in_file, with_secrets
+from clipspool.settings.secrets import Needs, keys_in_file, with_secrets
 from clipspool.settings.wording import Mistake, SettingsError, Source, translate, unknown
 
 _FILE_BYTES_MAX = 1 << 20
@@ -38,18 +38,17 @@ def load(
     env: Mapping[str, str] = os.environ,
     *,
     looks: bool = True,
-    needs_secrets: bool = True,
+    needs: Needs = "all",
 ) -> Settings:
     """Read and check everything; of each key the environment's value wins over the file's.
 
-    Not `looks`: no folder is looked at, for a command that must answer while a file server hangs. Not
-    `needs_secrets`: a file with a secret that may not be read counts as not given, for a command that sends
-    nothing.
+    Not `looks`: no folder is looked at, for a command that must answer while a file server hangs. `needs`: of
+    which secrets a file that may not be read is a mistake; others count as not given.
 
     `path` is the file the operator named, None to look in `places`. The API key is taken from the
     environment, else a systemd credential, else `api_key_file`. Raises SettingsError, fit to be shown.
     """
-    file = _find(path, env)
+    file = file_of(path, env)
     text = "" if file is None else _text_of(file)
     written = {} if file is None else _toml(file, text)
     source = Source(file, text, {})
@@ -61,7 +60,7 @@ def load(
     folder = Path.cwd() if file is None else Path(os.path.realpath(file.parent))
     try:
         values = _with_journal(_anchored(values, folder, env), file, env)
-        values = with_secrets(values, env, needs_all=needs_secrets)
+        values, unread = with_secrets(values, env, needs)
     except ValueError as error:
         loc, message = error.args
         raise source.refusal([Mistake(loc, message)]) from None
@@ -70,6 +69,7 @@ def load(
     except ValidationError as error:
         raise source.refusal(translate(error, Settings)) from None
     settings._file = file  # noqa: SLF001 - ours; pydantic has no other way to carry what is no key
+    settings._troubles = tuple(map(source.sentence, unread))  # noqa: SLF001
     settings._journal_told_by = (  # noqa: SLF001
         "environment" if _tells_journal(told) else "file" if _tells_journal(written) else ""
     )
@@ -89,7 +89,8 @@ def places(env: Mapping[str, str] = os.environ) -> list[Path]:
     return [*here, *user, Path("/etc/clipspool/config.toml")]
 
 
-def _find(path: Path | None, env: Mapping[str, str]) -> Path | None:
+def file_of(path: Path | None, env: Mapping[str, str] = os.environ) -> Path | None:
+    """Find the configuration's file: the one named, else in `places`. Raises SettingsError."""
     named = path or (Path(env["CLIPSPOOL_CONFIG"]) if env.get("CLIPSPOOL_CONFIG") else None)
     if named is not None:
         return Path(os.path.abspath(_expanded(str(named), env)))  # noqa: PTH100 - keeps links

@@ -48,6 +48,11 @@ def _few(value: object) -> object:
     return value
 
 
+def is_near(listen: str) -> bool:
+    """Say whether only this machine's users come to an address directly."""
+    return listen.startswith("unix:") or nearness(listen.rpartition(":")[0].strip("[]"))[0]
+
+
 HOW_TO_GIVE_IT = (
     "set CLIPSPOOL_WEB__TOKEN, or give a systemd credential named web_token, "
     "or name a file in `web.token_file`"
@@ -70,8 +75,7 @@ class WebSettings(Part):
     @property
     def is_near(self) -> bool:
         """Whether only this machine's users come to it directly."""
-        listen = self.listen or "localhost:0"
-        return listen.startswith("unix:") or nearness(listen.rpartition(":")[0].strip("[]"))[0]
+        return is_near(self.listen or "localhost:0")
 
     @property
     def must_log_in(self) -> bool:

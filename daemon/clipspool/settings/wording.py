@@ -45,9 +45,10 @@ class Source:
 
     def refusal(self, mistakes: Iterable[Mistake]) -> SettingsError:
         """Put all mistakes into one error, each once."""
-        return SettingsError("\n".join(dict.fromkeys(self._sentence(mistake) for mistake in mistakes)))
+        return SettingsError("\n".join(dict.fromkeys(self.sentence(mistake) for mistake in mistakes)))
 
-    def _sentence(self, mistake: Mistake) -> str:
+    def sentence(self, mistake: Mistake) -> str:
+        """Say what is wrong, and where."""
         # Of a table the environment may have given a part, the API key for one, and the file the wrong one.
         is_table = len(mistake.loc) == 1 and isinstance(self.environment.get(str(mistake.loc[0])), Mapping)
         is_shared = is_table and self.file is not None

@@ -1,0 +1,207 @@
+"""`clipspool service`: install it, remove it, say how it is, have it read its configuration again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clipspool.cli.group import EXIT_FAILED, Context, clipspool, consent, fail, refuse, say
+
+if TYPE_CHECKING:
+    from clipspool.installing.steps import Step
+    from clipspool.settings import Settings
+
+config_option = click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration that it serves; /etc/clipspool/config.toml unless named.",
+)
+user_option = click.option(
+    "--user", metavar="NAME", default="clipspool", show_default=True, help="Who runs it."
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@clipspool.group()
+def service() -> None:
+    """Install, remove or look at clipspool as a service of systemd."""
+
+
+@service.command()
+@config_option
+@user_option
+@click.option("--uid", type=click.IntRange(1, 2**31), help="The new user's id, for shares: files carry it.")
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A file with the API key; else $CLIPSPOOL_PROVIDER__API_KEY, or it is asked for.",
+)
+@yes_option
+@click.pass_obj
+def install(
+    context: Context,
+    *,
+    config: Path | None,
+    user: str,
+    uid: int | None,
+    key_file: Path | None,
+    yes: bool,
+) -> None:
+    """Put the service in place: user, folders, unit, drop-in and key file, then start it.
+
+    Each step is shown before it is done. Run again it does what is missing, and changes nothing else.
+    """
+    _root_and_systemd()
+    from clipspool.installing.steps import has_key, steps
+    from clipspool.installing.wish import Wish
+
+    file = _config_of(context, config)
+    if not file.exists():
+        fail(
+            f"There is no {file}: `clipspool init /srv/clips` and "
+            f"`install -D -m 644 /srv/clips/config.toml {file}` make one to start from."
+        )
+    wish = Wish(file, user, uid)
+    settings = _settings(file, wish.state)
+    count = _do(steps(wish, settings, lambda: _key(key_file, asks=not yes)), yes=yes)
+    if not has_key(wish, settings):
+        say(
+            "It has no API key yet and was not started. Put the key into "
+            f"{wish.credential('provider_api_key')} (root only, chmod 600), then run this again."
+        )
+    elif not count:
+        say(f"All is in place for {file}: nothing was changed.")
+    else:
+        say(f"Done: `systemctl status {wish.unit}`, `clipspool status`, `clipspool check`.")
+
+
+@service.command()
+@config_option
+@user_option
+@click.option(
+    "--purge", is_flag=True, help="Also remove the journal, the configuration, its key and the user."
+)
+@yes_option
+@click.pass_obj
+def remove(context: Context, *, config: Path | None, user: str, purge: bool, yes: bool) -> None:
+    """Take the service away. Clips, results, configuration and journal stay."""
+    _root_and_systemd()
+    from clipspool.installing.removal import left, removal
+    from clipspool.installing.wish import Wish
+
+    wish = Wish(_config_of(context, config), user)
+    count = _do(removal(wish, purges=purge), yes=yes)
+    if not count:
+        say(f"No service is installed for {wish.config}: nothing was changed.")
+    if kept := left(wish):
+        say(f"Kept: {', '.join(map(str, kept))}, and every clip and result.")
+
+
+@service.command()
+@config_option
+@click.pass_obj
+def status(context: Context, *, config: Path | None) -> None:
+    """Say whether the service is installed and runs, and what keeps it from running."""
+    from clipspool.check.dropin import folders_of
+    from clipspool.installing.standing import standing
+    from clipspool.installing.wish import Wish
+    from clipspool.settings import SettingsError, load
+
+    wish = Wish(_config_of(context, config))
+    folders: list[Path] = []
+    trouble = ""
+    try:
+        folders = folders_of(load(wish.config, looks=False, needs="none"))
+    except SettingsError as error:
+        trouble = str(error)
+    runs, lines = standing(wish, folders)
+    for line in [*lines, *([trouble] if trouble else [])]:
+        say(line)
+    if not runs:
+        sys.exit(EXIT_FAILED)
+
+
+@service.command()
+@config_option
+@click.pass_obj
+def reload(context: Context, *, config: Path | None) -> None:
+    """Have the running daemon read its configuration again; fails where it cannot be taken up."""
+    from clipspool import control
+    from clipspool.cli.finding import running
+
+    file = _config_of(context, config)
+    one = running(file)
+    if one is None or one.journal is None:
+        fail(
+            f"No daemon that answers serves {file}."
+            if one is None
+            else f"{file} is served by {one}: it hangs."
+        )
+    try:
+        control.ask(one.journal, "reload")
+    except control.NoDaemon:
+        fail(f"{file} is served by {one}, who takes no commands yet: try again.")
+    except control.Failed as error:
+        fail(f"Nothing was changed. {error}")
+    say(f"{file} was taken up.")
+
+
+def _do(steps: Iterator[Step], *, yes: bool) -> int:
+    """Show each step, ask, and do it; gives how many there were."""
+    from clipspool.installing.wish import CannotInstall
+
+    count = 0
+    try:
+        for step in steps:
+            count += 1
+            say(f"{step.what}:")
+            say(f"  {step.how}")
+            consent("Do that?", yes=yes)
+            step.do()
+    except CannotInstall as error:
+        fail(str(error))
+    return count
+
+
+def _root_and_systemd() -> None:
+    from clipspool.installing.steps import SYSTEMD
+
+    if os.geteuid() != 0:
+        fail("Only root can do that: sudo clipspool service …")
+    if not SYSTEMD.is_dir():
+        fail("systemd does not run here; `clipspool run` needs none.")
+
+
+def _config_of(context: Context, config: Path | None) -> Path:
+    from clipspool.installing.wish import CONFIG
+    from clipspool.settings import SettingsError, file_of
+
+    try:
+        return file_of(config or context.config or CONFIG) or CONFIG
+    except SettingsError as error:
+        refuse(str(error))
+
+
+def _settings(file: Path, state: Path) -> Settings:
+    """Read the configuration as the service will: without what root's own environment says."""
+    from clipspool.installed import handed_over
+    from clipspool.settings import SettingsError, load
+
+    try:
+        return load(file, {"STATE_DIRECTORY": str(state), **handed_over(file)}, needs="none")
+    except SettingsError as error:
+        refuse(str(error))
+
+
+def _key(file: Path | None, *, asks: bool) -> str | None:
+    """Take the API key from where it is given, else ask for it."""
+    text = file.read_text("utf-8", "replace") if file else os.environ.get("CLIPSPOOL_PROVIDER__API_KEY", "")
+    if not text.strip() and asks and sys.stdin.isatty():
+        text = str(click.prompt("API key (empty: later)", default="", hide_input=True, show_default=False))
+    return text.strip() or None

@@ -1,0 +1,70 @@
+"""What is to be installed: for which configuration, as which user, and the files that this takes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipspool.installed import CONFIGURATIONS, credential_file, instance_of, state_of
+
+UNITS = Path("/etc/systemd/system")
+CONFIG = CONFIGURATIONS / "config.toml"
+_HIDDEN = (Path("/root"), Path("/home"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
+
+
+class CannotInstall(Exception):
+    """It cannot be done as things are; the message is one sentence with what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One service."""
+
+    config: Path
+    user: str = "clipspool"
+    uid: int | None = None
+
+    @property
+    def unit(self) -> str:
+        """Its name for systemctl, without `.service`."""
+        instance = instance_of(self.config)
+        return "clipspool" if instance is None else f"clipspool@{instance}"
+
+    @property
+    def unit_file(self) -> Path:
+        """The file of the unit, a template where there are instances."""
+        return UNITS / f"{self.unit.split('@')[0]}{'@' if '@' in self.unit else ''}.service"
+
+    @property
+    def drop_in(self) -> Path:
+        """The file with what the configured folders need."""
+        return UNITS / f"{self.unit}.service.d" / "folders.conf"
+
+    @property
+    def state(self) -> Path:
+        """The folder of the journal."""
+        return state_of(self.config)
+
+    def credential(self, name: str) -> Path:
+        """Name the file from which systemd hands a secret over."""
+        return credential_file(self.config, name)
+
+
+def program() -> Path:
+    """Name the command as the unit has to call it; raises CannotInstall where a service cannot reach it."""
+    command = Path(sys.executable).parent / "clipspool"
+    if not command.is_file() or not os.access(command, os.X_OK):
+        raise CannotInstall(
+            f"There is no {command}: install clipspool into a folder of its own, such as /opt/clipspool "
+            "(`python3 -m venv /opt/clipspool && /opt/clipspool/bin/pip install .`), and run it from there."
+        )
+    for place in (command, command.resolve(), Path(sys.executable).resolve()):
+        if hidden := next((folder for folder in _HIDDEN if folder in place.parents), None):
+            raise CannotInstall(
+                f"The program lies in {hidden} ({place}), which a service does not see. Install it "
+                "elsewhere, with the system's Python: `python3 -m venv /opt/clipspool` and "
+                "`/opt/clipspool/bin/pip install .`; then run /opt/clipspool/bin/clipspool service install."
+            )
+    return command
