@@ -238,6 +238,13 @@ class BalanceSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class NotCharged:
+    """The provider refused the load, and the account was not charged: the doubt has ended by itself."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """The operator ended it, and the provider was told where it can be."""
 
@@ -325,6 +332,7 @@ Event = (
     | Delivered
     | Parked
     | BalanceSeen
+    | NotCharged
     | Cancelled
     | TakenOver
     | CancelAsked

@@ -183,6 +183,7 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "matched": lambda f, _: f"job {(f.get('reuse') or {}).get('job_id', '?')} delivered the same already",
     "reused": lambda f, _: f"the result of job {f.get('from_job', '?')} serves again, nothing was paid",
     "balance_seen": _balance_seen,
+    "not_charged": lambda f, _: f"the doubt has ended by itself{_said(f, 'message')}; it is sent again",
     "changed": lambda f, _: f"it has to be made ready again{_said(f, 'reason')}",
     "postponed": lambda f, _: f"put off for {span(f.get('seconds', 0.0))}{_said(f, 'reason')}",
     "connected": lambda _f, _e: "connected; from here on money may be spent",

@@ -28,6 +28,7 @@ from clipspool.events import (
     Fetched,
     Interrupted,
     Matched,
+    NotCharged,
     NotSubmitted,
     Parked,
     PartlyFetched,
@@ -88,6 +89,8 @@ TABLE: dict[State, dict[type[Event], State]] = {
     },
     S.IN_DOUBT: {
         BalanceSeen: S.IN_DOUBT,
+        # Refused for load, and the balance is the same before and after: nothing was paid.
+        NotCharged: S.QUEUED,
         Attached: S.RUNNING,
         Retried: S.QUEUED,
         Cancelled: S.CANCELLED,
@@ -266,6 +269,8 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             return replace(job, task=task, paid=_at_least_unknown(job), held=Held.IN_DOUBT, reason=reason)
         case BalanceSeen():
             return _balance_seen(job, event)
+        case NotCharged():
+            return _not_charged(job, event)
         case Interrupted():
             message = "clipspool ended while the request may have been on its way"
             # A crash leads to no second submission, whatever the setting says about lost answers.
@@ -389,6 +394,11 @@ def _closed(job: Job, told: float | None, charged: float | None, unless_told: Pa
     is_only = job.task.number == 1 and not job.doubts
     nothing = Paid.NO if is_only else job.paid
     return replace(job, task=task, paid=Paid.YES if charged > 0 else nothing)
+
+
+def _not_charged(job: Job, event: NotCharged) -> Job:
+    is_only = job.task is not None and job.task.number == 1 and job.doubts == 1
+    return replace(job, paid=Paid.NO if is_only else job.paid, doubts=job.doubts - 1, reason=event.message)
 
 
 def _at_least_unknown(job: Job) -> Paid:

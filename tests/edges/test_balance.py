@@ -1,13 +1,14 @@
 """What the account had before and after a doubt, on a real journal."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from clipspool import balance, operator
 from clipspool.balance import Teller, note
-from clipspool.events import AnswerLost
-from clipspool.job import State
+from clipspool.events import AnswerLost, Prepared
+from clipspool.job import Paid, State
 from clipspool.lifecycle import Stage
 from clipspool.provider import Balance
 from fakes import NOON, Desk
@@ -82,6 +83,96 @@ def test_looks_through_another_key_are_not_compared(desk):
     desk.clock.passes(60)
     look(desk, 5.0)
     assert "balance_after" not in desk.job().task.evidence
+
+
+SHED = {"http_status": 503, "is_shedding": True, "retry_after_seconds": 3.0}
+
+
+def shed(desk, clip_id="clip1", evidence=SHED, **changes):
+    desk.shop.say[Stage.SUBMIT].append(lambda _job: AnswerLost("HTTP 503: busy", dict(evidence)))
+    desk.drop(clip_id, **changes)
+    return desk.until(S.IN_DOUBT, clip_id)
+
+
+def looks(desk, *amounts, apart=30.0):
+    for amount in amounts:
+        desk.clock.passes(apart)
+        look(desk, amount)
+
+
+def test_a_refusal_of_load_that_left_the_balance_as_it_was_ends_its_doubt_by_itself(desk):
+    look(desk, 1000.0)
+    desk.clock.passes(60)
+    assert shed(desk).paid is Paid.UNKNOWN
+    looks(desk, 1000.0)
+    assert desk.state() is S.IN_DOUBT, "one look may come before the charge is booked"
+    looks(desk, 1000.0)
+    job = desk.job()
+    assert (job.state, job.held, job.paid, job.doubts) == (S.QUEUED, None, Paid.NO, 0)
+    assert "1000 credits before and after" in job.reason
+    assert desk.until(S.DELIVERED).task.number == 2
+    assert desk.shop.paid == ["clip1", "clip1"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "charged",
+        "charged late",
+        "no look before",
+        "no shedding",
+        "second look too soon",
+        "another clip was sent",
+        "another clip ended",
+        "long ago",
+        "price unknown",
+        "other unit",
+        "an end was asked for",
+    ],
+)
+def test_whatever_may_hide_a_charge_leaves_the_doubt(desk, case):
+    if case == "another clip ended":
+        desk.drop("clip2")
+        desk.until(S.DELIVERED, "clip2")
+        desk.clock.passes(5)
+    if case != "no look before":
+        look(desk, 1000.0)
+    if case == "price unknown":
+        desk.shop.say[Stage.PREPARE].append(Prepared("ab" * 32, 9, 1_000, None))
+    desk.clock.passes(2000 if case == "long ago" else 60)
+    if case == "another clip ended":
+        with desk.journal.turn():
+            desk.journal.record(
+                desk.job("clip2"), replace(desk.job("clip2"), updated_at=desk.clock.now), Prepared("a", 1, 1)
+            )
+    evidence = {"http_status": 500} if case == "no shedding" else SHED
+    shed(desk, evidence=evidence)
+    if case == "another clip was sent":
+        desk.drop("clip2")
+        desk.until(S.DELIVERED, "clip2")
+    first = 985.0 if case == "charged" else 1000.0
+    second = 985.0 if case == "charged late" else 1000.0
+    looks(desk, first)
+    if case == "an end was asked for":
+        desk.order(operator.cancel, ["clip1"], "ann")
+        assert desk.state() is S.CANCELLED
+        return
+    if case == "other unit":
+        desk.clock.passes(30)
+        desk.order(note, desk.clock.now, Balance(1000.0, "USD"))
+    else:
+        looks(desk, second, apart=1.0 if case == "second look too soon" else 30.0)
+    assert desk.state() is S.IN_DOUBT
+    assert desk.shop.paid.count("clip1") == 1
+
+
+def test_a_look_that_was_answered_only_after_the_request_left_is_no_look_before_it(desk):
+    desk.order(note, desk.clock.now, Balance(1000.0, "credits"), desk.clock.now + 500)
+    desk.clock.passes(60)
+    shed(desk)
+    looks(desk, 1000.0, 1000.0)
+    assert desk.state() is S.IN_DOUBT
+    assert "balance_before" not in desk.job().task.evidence
 
 
 def test_who_and_why_are_kept_for_every_order(desk):

@@ -24,6 +24,7 @@ from clipspool.events import (
     Fetched,
     Interrupted,
     Matched,
+    NotCharged,
     NotSubmitted,
     Parked,
     PartlyFetched,
@@ -75,6 +76,7 @@ EXAMPLES = {
     ResultGone: ResultGone("clip1-1.mp4"),
     Delivered: Delivered((replace(RESULT, name="shot.mp4"),)),
     Parked: Parked(Held.BUDGET, "too dear"),
+    NotCharged: NotCharged("the account was not charged"),
     BalanceSeen: BalanceSeen(None, {"at": "2027-01-15", "amount": 985.0, "unit": "credits"}, 0),
     Cancelled: Cancelled("ann"),
     TakenOver: TakenOver("j2", "edit-2"),
@@ -106,6 +108,7 @@ LEGAL = {
         TakenOver: State.CANCELLED,
     },
     State.IN_DOUBT: {
+        NotCharged: State.QUEUED,
         BalanceSeen: State.IN_DOUBT,
         Attached: State.RUNNING,
         Retried: State.QUEUED,

@@ -326,3 +326,25 @@ def test_only_a_cost_or_a_refund_says_what_an_ended_task_was_charged(more, charg
     assert (seen.charged, seen.credits) == (charged, credits_)
     running = json.dumps({"id": ID, "status": "RUNNING", **more}).encode()
     assert read_task(200, {}, running, ID, NOW).charged is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "is_shedding"),
+    [
+        (503, {"error": "The service is overloaded"}, {"retry-after": "3"}, True),
+        (502, {"error": {"message": "Bad gateway", "code": ""}}, {"retry-after": "3"}, True),
+        (503, {"error": "The service is overloaded"}, {}, False),
+        (503, b"<html><body>503</body></html>", {"retry-after": "3"}, False),
+        (503, b"", {"retry-after": "3"}, False),
+        (500, {"error": "no"}, {"retry-after": "3"}, False),
+        (504, {"error": "no"}, {"retry-after": "3"}, False),
+        (524, {"error": "no"}, {"retry-after": "3"}, False),
+        (503, {"error": "no", "result": {"task": {"id": ID}}}, {"retry-after": "3"}, False),
+        (503, {"code": "do_request_failed", "message": "no"}, {"retry-after": "3"}, False),
+        (408, {"error": "no"}, {"retry-after": "3"}, False),
+    ],
+)
+def test_a_refusal_of_load_stays_in_doubt_and_is_only_marked_as_one(status, body, headers, is_shedding):
+    heard = create(status, body, headers=headers)
+    assert isinstance(heard, Unclear)
+    assert heard.evidence.get("is_shedding", False) is is_shedding

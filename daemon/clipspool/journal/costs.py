@@ -23,6 +23,17 @@ _WAITING = sa.select(jobs.c.credits_estimated).where(
 )
 
 
+_MOVED = (
+    sa.select(jobs.c.id)
+    .where(
+        jobs.c.updated_at >= sa.bindparam("since"),
+        jobs.c.id != sa.bindparam("but"),
+        jobs.c.task_number.is_not(None),
+    )
+    .limit(1)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Spend:
     """What was submitted since a moment: tasks, and credits charged or, until known, estimated."""
@@ -57,3 +68,8 @@ def cost_of(connection: sa.Connection, clip_id: str) -> ClipCost:
     asked = {"clip_id": clip_id}
     spent: float = connection.execute(_SPENT, asked).scalar_one()
     return ClipCost(spent, tuple(connection.execute(_WAITING, asked).scalars()))
+
+
+def has_money_moved(connection: sa.Connection, since: float, but: str) -> bool:
+    """Tell whether another job than `but` was sent, followed or ended since a moment (Unix seconds)."""
+    return connection.execute(_MOVED, {"since": since, "but": but}).first() is not None

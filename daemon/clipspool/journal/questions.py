@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping
 
 from clipspool.durations import Seen
 from clipspool.job import Clip, Job, State
-from clipspool.journal.costs import IS_SPENT, ClipCost, Spend, cost_of
+from clipspool.journal.costs import IS_SPENT, ClipCost, Spend, cost_of, has_money_moved
 from clipspool.journal.queue import candidates
 from clipspool.journal.rows import (
     IS_CURRENT,
@@ -253,6 +253,10 @@ class Questions:
         """Give the number of the newest event; it never goes back. 0 in an empty journal."""
         number: int | None = self._connection.execute(sa.select(sa.func.max(events.c.id))).scalar()
         return number or 0
+
+    def has_money_moved(self, since: float, but: str) -> bool:
+        """Tell whether another job than `but` was sent, followed or ended since a moment."""
+        return has_money_moved(self._connection, since, but)
 
     def spent(self, since: float) -> Spend:
         """Add up what was submitted since a moment, lost answers included: they may have been paid."""

@@ -18,7 +18,7 @@ from clipspool.redaction import redact_line
 from clipspool.runway.failures import explained, failure_fault
 from clipspool.runway.ids import OFFERED_MAX, denial, is_task_id, named_tasks, offered
 from clipspool.runway.quoting import Own, is_own
-from clipspool.runway.refusals import account_fault, create_fault
+from clipspool.runway.refusals import account_fault, create_fault, is_after_the_fact
 from clipspool.runway.reply import Reply, number, read_json, read_reply, text_at
 
 OUTPUTS_MAX = 100
@@ -39,6 +39,7 @@ _STATUS_OF_WORD = {
     for word in words.split()
 }
 _SUCCESS = range(200, 300)
+_SHED = frozenset({502, 503})
 _ENDED = (TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED)
 _ID_KEYS = ("task_id", "taskId", "id")
 _NOT_EXIST = "task_not_exist"
@@ -84,6 +85,8 @@ def read_create(
     fault = create_fault(reply)
     if fault is not None:
         return Refused(fault)
+    if _is_shedding(reply, evidence):
+        evidence["is_shedding"] = True
     said = f": {explained(reply.message)}" if reply.message and not reply.is_html else ""
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         said += " (a redirect, which is never followed: check base_url)"
@@ -131,6 +134,17 @@ def is_missing(reply: Reply) -> bool:
     if _NOT_EXIST in reply.codes | named or _NOT_EXIST in reply.text.lower():
         return True
     return reply.status == HTTPStatus.NOT_FOUND and account_fault(reply) is None
+
+
+def _is_shedding(reply: Reply, evidence: Mapping[str, Any]) -> bool:
+    """Tell whether an answer reads as the API's own refusal of load: 502 or 503, a pause, JSON, no id at all.
+
+    That alone ends no doubt. The vendor documents these as refused [PROVIDER 2.7], but a gateway that tries
+    several channels answers so after one of them took the task, in the very same words: sent again, it would
+    be paid twice. It only says that the account's balance is worth a look: see `balance.py`.
+    """
+    is_said = reply.status in _SHED and reply.retry_after_seconds is not None and reply.tree is not None
+    return is_said and "maybe_task_ids" not in evidence and not is_after_the_fact(reply)
 
 
 def _created_id(tree: Mapping[str, Any], keys: tuple[str, ...] = _ID_KEYS) -> str:

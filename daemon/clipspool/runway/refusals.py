@@ -77,9 +77,7 @@ def create_fault(reply: Reply) -> Fault | None:
     by itself answers with the last one's trouble while an earlier one may be rendering [PROVIDER 1.6, 2.9].
     At 5xx only codes count, no words: an error may quote the prompt.
     """
-    text = reply.text.lower()
-    is_after = reply.codes & _AFTER_THE_FACT or any(code in text for code in _AFTER_THE_FACT)
-    if reply.status in _ELSEWHERE or is_after:
+    if reply.status in _ELSEWHERE or is_after_the_fact(reply):
         return None
     if (fault := account_fault(reply)) is not None:
         return fault
@@ -94,6 +92,12 @@ def create_fault(reply: Reply) -> Fault | None:
     is_invalid = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and "invalid_request" in reply.codes
     is_refusal = reply.status in _INVALID | _NO_SUCH_PATH | _NOT_TAKEN
     return _request_fault(reply) if is_refusal or is_invalid else None
+
+
+def is_after_the_fact(reply: Reply) -> bool:
+    """Tell whether the gateway failed when the upstream may have had the task already."""
+    text = reply.text.lower()
+    return bool(reply.codes & _AFTER_THE_FACT) or any(code in text for code in _AFTER_THE_FACT)
 
 
 def account_fault(reply: Reply) -> Fault | None:
