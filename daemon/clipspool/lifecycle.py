@@ -398,7 +398,9 @@ def _closed(job: Job, told: float | None, charged: float | None, unless_told: Pa
 
 def _not_charged(job: Job, event: NotCharged) -> Job:
     is_only = job.task is not None and job.task.number == 1 and job.doubts == 1
-    return replace(job, paid=Paid.NO if is_only else job.paid, doubts=job.doubts - 1, reason=event.message)
+    return replace(
+        job, paid=Paid.NO if is_only else job.paid, doubts=max(job.doubts - 1, 0), reason=event.message
+    )
 
 
 def _at_least_unknown(job: Job) -> Paid:

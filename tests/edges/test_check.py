@@ -241,6 +241,13 @@ def test_a_default_model_that_nobody_knows_is_said(settings):
     assert "gen4_aleph" in found.what_to_do
 
 
+def test_a_model_that_is_retired_is_said_with_its_successor_and_another_is_not(settings):
+    (found,) = [one for one in look(settings("")) if one.what == "model"]
+    assert (found.level, "left its vendor's own interface on 2026-06-10" in found.why) == ("ok", True)
+    assert "successor is aleph2" in found.why
+    assert [one for one in look(settings('[defaults]\nmodel = "aleph2"\n')) if one.what == "model"] == []
+
+
 def test_a_bug_in_a_check_is_not_swallowed():
     def crash():
         raise RuntimeError("a bug")

@@ -353,7 +353,10 @@ def test_what_the_example_shows_in_comments_is_accepted(tmp_path):
     key_file.with_name("web_token").write_text("some-token-of-16-characters\n")
     settings = load(tmp_path / "config.toml", {"HOME": str(tmp_path)})
     assert settings.inbox[0].folder_mode == 0o2775
-    assert settings.models["gen4_aleph"] == {"credits_per_second": 15.0}
+    assert settings.models["gen4_aleph"] == {
+        "credits_per_second": 15.0,
+        "always": ["seed", "ratio", "references", "contentModeration"],
+    }
     assert settings.journal.path == tmp_path / ".local/state/clipspool/journal.sqlite3"
 
 

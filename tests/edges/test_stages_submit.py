@@ -307,6 +307,18 @@ def test_a_ledger_that_takes_no_notes_stops_the_submission_before_a_byte_leaves(
     assert studio.sent == []
 
 
+@pytest.mark.parametrize(
+    ("of", "code"), [(FaultOf.CLIP, "MODEL.NOT_AVAILABLE"), (FaultOf.MODEL, "MODEL.NOT_ROUTED")]
+)
+def test_an_error_about_a_retired_model_names_its_successor(bench, studio, of, code):
+    told = Catalog.load().retirement
+    studio.answer = Refused(Fault(of, code, "the model is gone", "Choose another."))
+    desk = Desk(studio, DEPOT, compose, bench.departures, retirement=told)
+    event = submit(bench.job, bench.clip, bench.bay, desk, lambda: True)
+    said = event.error if isinstance(event, Failed) else event.fault
+    assert "its successor is aleph2" in said.what_to_do
+
+
 def test_a_file_of_one_clip_that_cannot_be_read_holds_that_clip_back_and_no_other(bench, studio):
     studio.answer = NotSent(file_fault(OSError(5, "Input/output error")))
     event = send(bench, studio)

@@ -200,8 +200,9 @@ def test_the_only_way_to_spend_is_a_connection():
     assert ways - {(S.SUBMITTING, CancelAsked)} == {(S.QUEUED, Connected)}
 
 
-def test_only_a_person_leads_out_of_doubt_here_or_with_recover_on_another_machine():
+def test_only_a_person_leads_out_of_doubt_or_a_balance_that_proves_that_nothing_was_paid():
     assert {event for event, to in LEGAL[S.IN_DOUBT].items() if to is not S.IN_DOUBT} == {
+        NotCharged,
         Attached,
         Retried,
         Cancelled,
@@ -577,7 +578,9 @@ class AnyLife(RuleBasedStateMachine):
 
     @invariant()
     def paid_never_goes_back(self):
-        assert _RANK[self.job.paid] >= _RANK[self.before.paid]
+        # Only a balance that is the same before and after takes a doubt back.
+        is_proven = self.before.state is S.IN_DOUBT and self.job.state is S.QUEUED and not self.job.approved
+        assert is_proven or _RANK[self.job.paid] >= _RANK[self.before.paid]
         if self.job.task is not None and self.job.task.task_id is not None:
             assert self.job.paid is not Paid.NO
         if self.job.state in {S.RENDERED, S.DELIVERED} and self.job.reuse is None:

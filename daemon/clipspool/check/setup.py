@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from clipspool import mounts
-from clipspool.catalog import Catalog
+from clipspool.catalog import DEFAULT_MODEL, Catalog
 from clipspool.check.finding import Finding, why_of
 from clipspool.check.folders import look_at_space
 from clipspool.installed import Unit
@@ -63,10 +64,19 @@ def look_at_proxy(settings: Settings, env: Mapping[str, str] = os.environ) -> It
 
 
 def look_at_defaults(settings: Settings) -> Iterator[Finding]:
-    """Look for default models that the catalogue does not know."""
-    known = Catalog.load(settings.models).models
+    """Look for default models that the catalogue does not know, or that are retired."""
+    catalog = Catalog.load(settings.models)
+    known = catalog.models
     tables = [("[defaults]", settings.defaults)]
     tables += [(f"defaults of inbox {inbox.name}", inbox.defaults) for inbox in settings.inbox]
+    usual = settings.defaults.get("model", DEFAULT_MODEL)
+    asked = {usual, *(str(inbox.defaults.get("model", usual)) for inbox in settings.inbox)}
+    for name in sorted(map(str, asked)):
+        if told := catalog.retirement(name):
+            # A gateway may sell it for long; at its vendor it is refused.
+            is_vendor = "runwayml.com" in (urlsplit(settings.provider.base_url).hostname or "")
+            todo = "it works as long as your provider still offers it; `model` in [defaults] chooses another"
+            yield Finding("warn" if is_vendor else "ok", "model", told, todo)
     for where, table in tables:
         model = table.get("model")
         if model is not None and model not in known:

@@ -59,6 +59,8 @@ class Desk:
     """Marks in an inbox how far the journal has come, right before a request from there leaves."""
     complete: Callable[[Request, Mapping[str, Any]], Request] = lambda request, _: request
     """Fills in what the model always wants; a job that an earlier version accepted may lack it."""
+    retirement: Callable[[str], str] = lambda _model: ""
+    """Says of a model since when it is retired, and what its successor is."""
 
 
 def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool]) -> Event:
@@ -89,7 +91,7 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
         desk.departures.of() as departure,
         _Gate(job, bay, desk, gate, departure) as gated,
     ):
-        return _send_once(call, desk.provider, gated)
+        return _named(_send_once(call, desk.provider, gated), desk.retirement(job.request.model))
 
 
 def _no_room(bay: Bay, size: int) -> StageFailed | None:
@@ -101,6 +103,21 @@ def _no_room(bay: Bay, size: int) -> StageFailed | None:
     except Unavailable as error:
         why = error.strerror or str(error)
     return StageFailed("OUTBOX.FULL", f"{why}; nothing was sent", held=Held.OUTBOX) if why else None
+
+
+def _named(event: Event, retirement: str) -> Event:
+    """Say of a model that is not offered what took its place."""
+    if not retirement:
+        return event
+    match event:
+        case Failed(error=error) if error.code.startswith("MODEL."):
+            what_to_do = f"{error.what_to_do} {retirement}.".strip()
+            return replace(event, error=replace(error, what_to_do=what_to_do))
+        case NotSubmitted(fault=fault) if fault.of is FaultOf.MODEL:
+            what_to_do = f"{fault.what_to_do} {retirement}.".strip()
+            return NotSubmitted(replace(fault, what_to_do=what_to_do))
+        case _:
+            return event
 
 
 def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
