@@ -9,6 +9,7 @@ from typing import Any
 from clipspool.events import (
     AnswerLost,
     Event,
+    Failed,
     NotSubmitted,
     StageFailed,
     TaskCreated,
@@ -151,7 +152,9 @@ class Brake:
             case NotSubmitted(fault=Fault(of=FaultOf.MODEL) as fault):
                 model = job.request.model
                 pressed = self.models.get(model, Brake()).pressed(fault, now, random, job=job)
-                return replace(self, models={**self.models, model: pressed})
+                return replace(self._answered(), models={**self.models, model: pressed})
+            case Failed() if job.state is State.SUBMITTING:
+                return self._answered()
             case NotSubmitted(fault=fault) if fault.of is not FaultOf.CLIP:
                 return self.pressed(fault, now, random, job=job)
             case AnswerLost(message=message, evidence=evidence):
@@ -176,6 +179,11 @@ class Brake:
     def without_model(self, model: str) -> Brake:
         """Let the clips of one model go on."""
         return replace(self, models={name: one for name, one in self.models.items() if name != model})
+
+    def _answered(self) -> Brake:
+        """Let go of trouble of the moment: a clear answer about one request says that somebody is there."""
+        is_over = self.fault is not None and self.fault.of is FaultOf.MOMENT
+        return Brake(suspects=self.suspects, models=self.models) if is_over else self
 
     def _let_go(self, job: Job) -> Brake:
         """Let submissions go on after one went through, and remember whom it leaves under suspicion."""

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipspool.brake import Brake, read_brake
-from clipspool.events import AnswerLost, NotSubmitted, StageFailed, TaskCreated, TaskSeen
-from clipspool.job import State
+from clipspool.events import AnswerLost, Failed, NotSubmitted, StageFailed, TaskCreated, TaskSeen
+from clipspool.job import Error, State
 from clipspool.provider import Fault, FaultOf
 from fakes import BUSY, NO_CREDITS, NOON, PROFILE, a_job, a_request, a_task
 
@@ -191,6 +191,17 @@ def test_a_model_without_a_route_holds_back_its_own_clips_only():
     assert brake.room(NOON, 5, 2) == 5
     assert made(brake, "other", NOON + 1, model="new").models["old"].is_on
     assert made(brake, "again", NOON + 90, model="old").models == {}
+
+
+def test_a_clear_answer_about_one_request_ends_trouble_of_the_moment_and_none_of_the_account():
+    silent = Brake().after(sending("one", NOON), AnswerLost("it fell silent", {}), NOON, middle, PROFILE)
+    failed = Failed(Error("REQUEST.INVALID", "no"))
+    assert not silent.after(sending("two", NOON + 2), failed, NOON + 2, middle, PROFILE).is_on
+    assert not refused(silent, "two", NOON + 2, NO_ROUTE, model="old").is_on
+    no_credits = refused(Brake(), "one", NOON)
+    assert no_credits.after(sending("two", NOON + 4), failed, NOON + 4, middle, PROFILE).is_on
+    before_it_was_sent = a_job("two", state=State.QUEUED)
+    assert silent.after(before_it_was_sent, failed, NOON + 2, middle, PROFILE).is_on
 
 
 def test_a_brake_is_read_as_it_was_written():
