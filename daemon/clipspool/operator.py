@@ -49,7 +49,7 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
         if job.held is Held.POISON:
             return Approved(by, why)
         if is_taken_over(job) and job.error is not None:
-            raise Refused(f"it was {job.error.message}. {job.error.what_to_do}")
+            raise Refused(f"it was {job.error.message}. {job.error.what_to_do}".rstrip("."))
         if not may_retry(job):
             raise Refused(
                 f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"

@@ -1,5 +1,6 @@
 """Clips dropped into a real folder: each is accepted exactly once, whatever way it came."""
 
+import itertools
 import os
 import shutil
 import socket
@@ -1207,3 +1208,15 @@ def test_a_folder_named_pause_pauses_too_and_one_below_holds_back_what_lies_ther
     b.settle()
     assert b.paths == ["b.mp4"]
     assert "`day/_pause` lies in the inbox" in b.waiting()["day/below/a.mp4"].reason
+
+
+def test_who_else_uses_an_inbox_is_looked_for_every_ten_seconds_however_rarely_it_is_rescanned(tmp_path):
+    bench = Bench(tmp_path / "bay", rescan_seconds=600.0)
+    looked = []
+    plain = bench.bind
+    bench.bind = lambda: (looked.append(bench.seconds), plain())[1]
+    bench.begin()
+    while bench.seconds < 60:
+        bench.seconds = max(bench.inbox.look(bench.seconds), bench.seconds + 0.1)
+    assert max(later - earlier for earlier, later in itertools.pairwise(looked)) <= 11.0
+    assert looked[-1] >= 49.0

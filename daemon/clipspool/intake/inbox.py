@@ -26,8 +26,8 @@ from clipspool.root import Root
 
 _BATCH_SECONDS = 0.25
 """Judging and accepting go on this long before the folders are looked at again."""
-_NOTES_SECONDS = 0.05
-_REBIND_SECONDS = 5.0
+_NOTES_SECONDS, _REBIND_SECONDS = 0.05, 5.0
+_CHECK_SECONDS = 10.0  # others that share it are looked for this often, however rarely it is looked through
 _BOUND_SECONDS = 1.0
 """For so long an inbox that was the right one is taken to be the right one still."""
 _REST_SECONDS = 0.004
@@ -69,8 +69,7 @@ class Inbox:
         self.paused_by: str | None = None
         """The `_pause` that lies in it, empty for none; None before the first look."""
         self.peers: tuple[Peer, ...] = ()
-        self._root = root
-        self._bind = bind
+        self._root, self._bind = root, bind
         self._inspection = inspection
         self._tell = tell
         self._now = now
@@ -227,7 +226,8 @@ class Inbox:
         if next_look < inf:
             self._inspection.expect()
         self.is_idle = next_look == inf and not self._judge.going_on
-        return min(self._rescan_at, self._judge.next_timer(), self._unknowns.next_due(), next_look)
+        soonest = min(self._rescan_at, self._judge.next_timer(), self._unknowns.next_due(), next_look)
+        return min(soonest, self._bind_at - _BOUND_SECONDS + _CHECK_SECONDS)
 
     def _make_sure(self, now: float) -> None:
         """See that the folder is the one it was, before anything is done there. Raises Unavailable."""
