@@ -149,7 +149,7 @@ def test_it_says_when_it_wants_to_look_again(bench):
         b.seconds = due
         due = b.inbox.look(due)
     assert b.seconds == 0.2
-    assert due == pytest.approx(30.0)
+    assert due == pytest.approx(10.0), "for others that share it; the rescan is later"
 
 
 def test_each_variant_is_a_job_with_a_seed_of_its_own(bench):
