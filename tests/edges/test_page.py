@@ -23,6 +23,7 @@ from clipspool.job import Error, Held, Paid, State
 from clipspool.journal import Journal
 from clipspool.news import ProviderUnblocked
 from clipspool.operator import Refused
+from clipspool.peers import Life, Peer
 from clipspool.root import Root
 from clipspool.views import Conditions, InboxView, status_json
 from clipspool.web import callers, pulse, snapshot
@@ -90,7 +91,7 @@ class Stage:
         self.bay = Bay("bay", Root(home / "bay"), Root(home / "results"), "j1")
         self.commands = []
         self.answer = lambda _do, _arguments: []
-        self.waiting = []
+        self.waiting, self.peers = [], []
         self.is_busy = False
         self.wrong_tokens = 0
         self.now = NOON
@@ -116,7 +117,7 @@ class Stage:
         future = Future()
         if not self.is_busy:
             conditions = Conditions(self.now)
-            inboxes = [InboxView("bay", "watching", "events", waiting=self.waiting)]
+            inboxes = [InboxView("bay", "watching", "events", waiting=self.waiting, peers=self.peers)]
             daemon = {"running": True, "pid": 1, "since": None}
             future.set_result((status_json(self.journal.counts, conditions, inboxes, daemon), conditions))
         return future
@@ -923,3 +924,12 @@ def test_a_socket_left_by_a_crash_is_replaced_and_nothing_else_is(stage):
     assert path.read_text() == "precious"
     with pytest.raises(CannotListen, match="folder is not there"):
         Door(f"unix:{stage.home}/nowhere/web.sock")
+
+
+def test_clips_that_a_dead_machine_left_stand_first_with_what_to_type(stage, web):
+    stage.peers = [Peer("bay", "aa01", "<b>edit-9</b>", Life.ENDED, 29, NOON - 60)]
+    page = web.get("/").text
+    assert "29 accepted clips" in page
+    assert "clipspool recover --from aa01" in page
+    assert "<b>edit-9" not in page
+    assert page.index("recover --from") < page.index('id="tiles"')

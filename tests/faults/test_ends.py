@@ -119,7 +119,7 @@ def test_a_journal_that_cannot_be_written_ends_the_daemon_before_it_can_spend(op
 
 
 def test_clips_that_another_daemon_takes_over_are_let_go_by_the_one_that_had_them(open_bays):
-    with open_bays(render_seconds=2.0) as one:
+    with open_bays(render_seconds=10.0) as one:
         two = beside(one)
         for bay in (one, two):
             bay.configure(provider="running_max = 2")

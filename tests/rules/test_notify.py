@@ -25,13 +25,14 @@ from clipspool.events import (
 )
 from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import Error, Held, State
-from clipspool.news import DaySpent, Happened, ProviderBlocked, ProviderUnblocked
+from clipspool.news import DaySpent, Happened, PeerLost, ProviderBlocked, ProviderUnblocked
 from clipspool.notify.courier import Taste
 from clipspool.notify.digest import NOTES_MAX, Digest, Message
 from clipspool.notify.notes import MOMENT_SECONDS, QUIET_SECONDS, Note, Reporter
 from clipspool.notify.signing import headers_of, read_secret
 from clipspool.notify.topics import Topic
 from clipspool.notify.wording import body_of, payload_of, title_of
+from clipspool.peers import Life, Peer
 from fakes import BUSY, NO_CREDITS, NOON, a_clip, a_job
 
 S = State
@@ -436,3 +437,12 @@ def test_a_secret_that_is_none_is_refused_without_being_repeated(secret):
     with pytest.raises(ValueError, match="24 to 64 bytes") as caught:
         read_secret(secret)
     assert len(secret) < 8 or secret not in str(caught.value)
+
+
+def test_clips_that_a_dead_machine_left_are_told_with_what_to_type():
+    peer = Peer("bay", "aa01", "edit-9", Life.ENDED, 29, NOON - 60)
+    (note,) = Reporter().hear(PeerLost(peer, "it has ended"), NOON)
+    assert note.topic is Topic.PEER_LOST
+    assert (note.inbox, note.facts["clips"], note.facts["journal"]) == ("bay", 29, "aa01")
+    for said in ("edit-9", "29 accepted clips", "it has ended", "clipspool recover --from aa01"):
+        assert said in note.text

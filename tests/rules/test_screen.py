@@ -9,6 +9,7 @@ from clipspool.brake import Brake
 from clipspool.cli.screen import View, draw, seconds_left
 from clipspool.job import Error, Held, State
 from clipspool.journal import Spend
+from clipspool.peers import Life, Peer
 from clipspool.picking import Limits
 from clipspool.views import Conditions, InboxView, iso, job_json, status_json
 from fakes import NO_CREDITS, NOON, a_job, a_task
@@ -233,3 +234,18 @@ def test_a_terminal_of_plain_letters_gets_plain_letters():
     view = View(a_status(), NOON, running=[running(1)], running_count=1)
     assert "%" in text(view, 80, ascii_only=True).encode("ascii").decode()
     assert max(map(len, text(BUSY, 80, ascii_only=True).encode("ascii").decode().splitlines())) <= 80
+
+
+GONE = Peer("bay", "aa01", "edit-9", Life.SILENT, 29, NOON - 600)
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_clips_of_a_machine_that_died_are_shown_with_the_whole_command_and_of_one_that_lives_are_not(width):
+    lives = Peer("bay", "bb02", "edit-2", Life.LIVING, 5, NOON)
+    view = View(a_status(inboxes=[InboxView("bay", "watching", "events", peers=[GONE, lives])]), NOON)
+    drawn = text(view, width)
+    assert "LEFT BEHIND" in drawn
+    assert "edit-9" in drawn
+    assert "29 clips" in drawn
+    assert "clipspool recover --from aa01" in drawn
+    assert "bb02" not in drawn

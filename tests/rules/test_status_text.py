@@ -11,6 +11,7 @@ from clipspool.intake.names import Kind, Names
 from clipspool.intake.terms import EXTENSIONS, Waiting
 from clipspool.job import Error, Held, State
 from clipspool.journal.looks import Tally
+from clipspool.peers import Life, Peer
 from clipspool.places import Places
 from clipspool.status_file import STATUS_NAME, Picture, Seen, text_of
 from clipspool.status_file.text import ENDED_MOST, MOST, body_of
@@ -166,3 +167,13 @@ def test_a_variant_is_told_apart_and_odd_bytes_can_be_written():
 def test_a_clipspool_that_has_stopped_says_so():
     assert "clipspool has been stopped" in told(replace(EMPTY, has_stopped=True))
     assert "clipspool has been stopped" not in told(EMPTY)
+
+
+def test_each_file_says_whose_it_is_and_what_a_dead_machine_left_with_the_command_on_a_line_of_its_own():
+    gone = Peer("bay", "a195a9d65434f284", "edit-9", Life.SILENT, 29, 0.0)
+    lives = Peer("bay", "bb02", "edit-2", Life.LIVING, 5, 0.0)
+    lines = told(replace(EMPTY, host="edit-1", peers=(gone, lives))).splitlines()
+    assert any("by clipspool on edit-1" in line for line in lines)
+    assert "      clipspool recover --from a195a9d65434f284" in lines
+    assert any("edit-9" in line and "not running" in line for line in lines)
+    assert any("go to edit-2 too" in line for line in lines)
