@@ -23,6 +23,8 @@ log = structlog.get_logger()
 _LINE_BYTES_MAX = 16 << 20
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 40.0
+_LONG_SECONDS = {"others": 600.0, "recover": 3600.0}
+"""What asks the file server for every accepted clip of an inbox, one after another."""
 _CONNECTIONS_MAX = 16
 _REST_SECONDS = 0.2
 """After an accept that failed, for want of descriptors perhaps."""
@@ -128,7 +130,7 @@ def ask(journal: Path, do: str, **arguments: Any) -> Any:
         ):
             connection.settimeout(_CONNECT_SECONDS)
             connection.connect(address)
-            connection.settimeout(_ANSWER_SECONDS)
+            connection.settimeout(_LONG_SECONDS.get(do, _ANSWER_SECONDS))
             connection.sendall(json.dumps({"do": do, "with": arguments}).encode() + b"\n")
             with connection.makefile("rb") as lines:
                 line = lines.readline()
