@@ -29,8 +29,8 @@ faults: $(VENV)/dev
 # ~/.cache/clipspool-ground ($CLIPSPOOL_GROUND_CACHE). GROUND="-k reload" chooses, GROUND=-s tells each step.
 GROUND ?=
 
-# systemd as PID 1 in a container: install, journeys, every command, reload, watchdog, kill, remove. Some 5 minutes,
-# and 4 more the first time.
+# systemd as PID 1 in a container: install, journeys, every command, reload, watchdog, kill, remove. Some 8 minutes,
+# and 5 more the first time.
 service: $(VENV)/dev
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/service
 

@@ -140,6 +140,28 @@ def test_a_stranger_gets_one_sentence(box, env):
         assert len(done.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("user", [None, "clipspool"])
+def test_check_finds_nothing_wrong_as_root_and_as_the_services_user(box, user):
+    box.ok("systemctl start clipspool")
+    done = box.run("clipspool check --offline", user=user)
+    assert done.code == 0, done
+    assert "BAD" not in done.out
+    assert "/var/lib/clipspool/journal.sqlite3" in done.out
+
+
+def test_a_journal_that_root_recovers_is_the_services(box):
+    box.ok("systemctl stop clipspool && mkdir /root/lost && mv /var/lib/clipspool/journal* /root/lost/")
+    done = box.run("clipspool jobs")
+    assert done.code == 1
+    assert "There is no journal at /var/lib/clipspool/journal.sqlite3 yet" in done.err
+    assert box.ok("ls -A /var/lib/clipspool") == ""
+    box.ok("clipspool recover --yes")
+    assert box.ok("stat -c %U /var/lib/clipspool/journal.sqlite3").strip() == "clipspool"
+    box.ok("systemctl start clipspool && systemctl stop clipspool && rm /var/lib/clipspool/journal*")
+    box.ok("mv /root/lost/journal* /var/lib/clipspool/ && systemctl start clipspool")
+    assert status(box)["jobs"]["delivered"] == 1
+
+
 def test_a_pause_by_root_is_heard_and_a_start_later_too(box):
     box.ok("systemctl start clipspool && clipspool pause")
     assert "paused: bay-1" in box.until(
