@@ -523,7 +523,7 @@ def test_all_couriers_hear_and_the_end_tells_of_the_batch():
     before = a_job(state=State.FETCHED)
     delivered = Happened(before, replace(before, state=State.DELIVERED), Delivered(()))
     first, second = Heard(), Heard()
-    notices = Notices([first], [Tally("bay", State.RUNNING, None, False, 1)], Clock())
+    notices = Notices([first], [Tally("bay", State.RUNNING, None, False, False, 1)], Clock())
     notices.hear(delivered)
     notices.tick()
     notices.replace([second])

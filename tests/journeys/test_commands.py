@@ -4,6 +4,8 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 STATUS = {"daemon", "provider", "journal", "inboxes", "jobs", "spend", "lanes"}
 JOB = {
     *("id", "inbox", "clip", "variant", "state", "held", "reason", "task_id", "attempts", "progress"),
@@ -49,6 +51,43 @@ def test_a_lost_answer_is_in_doubt_until_the_operator_attaches_the_task(bay):
     assert bay.call("attach", bay.job()["id"], bay.box.ledger.creates[0].task_id, "--yes").returncode == 0
     bay.until_retired()
     assert bay.paid == 1
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_typing_error_in_attach_is_refused_and_the_job_still_needs_a_person(bay, is_running):
+    bay.box.misbehave("create:drop-after:times=1")
+    bay.start()
+    bay.drop("shot.mp4")
+    bay.until_states("in_doubt")
+    job_id = bay.job()["id"]
+    if not is_running:
+        assert bay.stop() == 0
+    refused = bay.call("attach", job_id, "123", "--yes")
+    assert refused.returncode == 1
+    assert "does not know the task 123" in refused.stderr
+    assert bay.job()["held"] == "in_doubt"
+    assert bay.call("attach", job_id, "123", "--yes", "--force").returncode == 0
+    assert (bay.job()["state"], bay.job()["held"]) == ("running", "lost")
+    assert bay.call("attach", job_id, bay.box.ledger.creates[0].task_id, "--yes").returncode == 0
+    if not is_running:
+        bay.start()
+    bay.until_retired()
+    assert bay.paid == 1
+
+
+def test_a_refusal_of_load_ends_its_doubt_where_the_balance_shows_no_charge_and_only_there(bay):
+    bay.box.misbehave("create:503:retry_after=1:times=1")
+    bay.start()
+    bay.until(lambda: bay.query("SELECT 1 FROM facts WHERE name = 'balance'"), what="a look at the balance")
+    bay.drop("refused.mp4")
+    bay.until_retired()
+    assert bay.paid == 1
+    bay.box.misbehave("create:503-after:retry_after=1:times=1")
+    bay.drop("taken.mp4", 'prompt = "high summer"\n')
+    bay.until_states("delivered", "in_doubt")
+    time.sleep(9)  # both looks at the balance are over
+    assert sorted(bay.jobs().values()) == ["delivered", "in_doubt"]
+    assert bay.paid == 2
 
 
 def test_a_doubt_comes_with_its_evidence_and_orders_say_who_and_why(bay):
