@@ -36,6 +36,7 @@ PICTURE_PIXELS_MAX = 8192 * 8192
 FIRST_PICTURE_PACKETS_MAX = 2000
 _TAIL_BYTES = 16
 _BLACK_MAX = 24
+_BLACK_PICTURES_MAX = 300
 BLACK = "the pictures that were looked at are all black"
 _MAY_BE_ZEROS = frozenset({"rawvideo", "r210", "r10k", "avrp", "v408", "v410", "v308", "ayuv", "yuv4"})
 """Pictures that nothing compresses: a black one is nothing else."""
@@ -137,25 +138,24 @@ def verify(file: int) -> Probe:
     with opened(file, name) as source:
         facts = facts_of(source, name, os.fstat(file).st_size)
         _reach_last_packet(source, video_stream(source), facts)
-        is_black = _is_black(source, video_stream(source), facts.seconds)
+        is_black = _is_black(source, video_stream(source))
         return replace(facts, noticed=BLACK) if is_black else facts
 
 
-def _is_black(source: av.container.InputContainer, stream: av.video.VideoStream, seconds: float) -> bool:
-    """Tell whether the first picture is black, and those at some other moments too.
+def _is_black(source: av.container.InputContainer, stream: av.video.VideoStream) -> bool:
+    """Tell whether all pictures are black, of a long film the first ten seconds or so.
 
     One picture that is not is enough; most films are done with the first. What cannot be decoded is not
     judged here.
     """
-    begin = stream.start_time or 0
-    for share in (0.0, 0.3, 0.6, 0.9):
-        try:
-            source.seek(begin + int(share * seconds / (stream.time_base or 1)), stream=stream)
-            gray = first_picture(source, stream).reformat(width=64, height=36, format="gray")
-        except (MediaError, av.error.FFmpegError, ValueError):
-            return False
-        if max(bytes(gray.planes[0])) > _BLACK_MAX:
-            return False
+    try:
+        source.seek(0)
+        for picture in islice(source.decode(stream), _BLACK_PICTURES_MAX):
+            gray = picture.reformat(width=64, height=36, format="gray")
+            if max(bytes(gray.planes[0])) > _BLACK_MAX:
+                return False
+    except (av.error.FFmpegError, ValueError):
+        return False
     return True
 
 
