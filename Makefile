@@ -6,7 +6,7 @@ PYTHON ?= python3
 # The suite's own knobs: make test PYTEST="-k submit"; CLIPSPOOL_TEST_PATIENCE=10 lengthens every deadline (4 unless set).
 PYTEST ?=
 
-.PHONY: demo test lint format faults mutants bench service clean
+.PHONY: demo test lint format faults mutants bench service nas clean
 
 demo: $(VENV)/run
 	@$(BIN)/clipspool demo
@@ -38,6 +38,12 @@ service: $(VENV)/dev
 MUTANTS ?=
 mutants: $(VENV)/programs $(VENV)/dev
 	$(BIN)/python tests/faults/mutants.py $(MUTANTS)
+
+# A kernel's NFS 3, NFS 4.2 and SMB 3.1.1 with two clients each, in a virtual machine without KVM: claims, journeys of
+# two daemons, take-over, kill -9. GROUND="-k nfs42" takes one protocol. Some 40 minutes, and 3 more
+# the first time.
+nas: $(VENV)/dev
+	$(BIN)/pytest -m ground $(GROUND) tests/ground/nas
 
 # Against what people use instead, some 90 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
 # of them so often.
