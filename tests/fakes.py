@@ -9,13 +9,14 @@ from clipspool.bay import Bay
 from clipspool.claims import claim
 from clipspool.departures import Departures
 from clipspool.events import Cancelled, Delivered, Fetched, Postponed, Prepared, TaskCreated, TaskSucceeded
-from clipspool.intake.terms import Accepted
+from clipspool.faults import Fault, FaultOf
 from clipspool.job import Clip, Job, Request, Result, Task
 from clipspool.journal import Journal
 from clipspool.lifecycle import Pace, Stage
+from clipspool.limits import Limits
+from clipspool.news import Accepted
 from clipspool.pacing import PollPace
-from clipspool.picking import Limits
-from clipspool.provider import Created, Cut, Download, Fault, FaultOf, Look, NotSent, TaskStatus
+from clipspool.provider import Created, Cut, Download, Look, NotSent, TaskStatus
 from clipspool.root import Root
 from clipspool.scheduler import Scheduler
 from clipspool.work import Manifest

@@ -6,7 +6,8 @@ import time
 
 from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
-from clipspool.intake.terms import Accepted, Rules
+from clipspool.intake.terms import Rules
+from clipspool.news import Accepted
 from clipspool.root import Root
 from patience import patient
 

@@ -15,24 +15,13 @@ from clipspool.events import Event, Interrupted, TakenOver, TaskCreated, Unsent
 from clipspool.failpoint import reach
 from clipspool.files import OURS, NotRegular, join
 from clipspool.handover import claim_manifest, finish_take_over, take_over, taker_of
-from clipspool.intake.terms import Accepted
 from clipspool.job import Clip, Held, Job, Paid, State, Task
+from clipspool.layout import FAILED, POSTERS, SOURCE, TAKEN, WORK
 from clipspool.ledger import notes, whole_notes
+from clipspool.news import Accepted
 from clipspool.peers import host_of
 from clipspool.root import Root, Unavailable
-from clipspool.stages.poster import POSTERS
-from clipspool.work import (
-    FAILED,
-    SOURCE,
-    TAKEN,
-    WORK,
-    bring_prompt,
-    claimant_of,
-    clear_away,
-    folder_of,
-    keep_references,
-    read_manifest,
-)
+from clipspool.work import bring_prompt, claimant_of, clear_away, folder_of, keep_references, read_manifest
 
 log = structlog.get_logger()
 

@@ -14,15 +14,15 @@ from clipspool import attaching, operator
 from clipspool.adopt import adoptable
 from clipspool.bays import Bays
 from clipspool.intake.inbox import Inbox
-from clipspool.intake.terms import Accepted
 from clipspool.journal.looks import Window
+from clipspool.limits import Limits
 from clipspool.looking import inbox_view, jobs_in_view
-from clipspool.news import Happened, News, NotRetired, Retired
-from clipspool.peers import Peer
-from clipspool.picking import Limits
+from clipspool.news import Accepted, Happened, News, NotRetired, Retired
+from clipspool.records import Peer
 from clipspool.scheduler import Scheduler
 from clipspool.takeover import Refused, others_in, plain, refuse_living
-from clipspool.views import iso, status_json, text
+from clipspool.text import iso, text
+from clipspool.views import status_json
 
 _RELOAD_SECONDS = 30.0
 _CHANGED_MAX = 100

@@ -21,13 +21,15 @@ from clipspool.ending import Endings, log_ending
 from clipspool.hosting import Hosting
 from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
-from clipspool.intake.terms import Accepted, InboxChanged, InboxPaused
+from clipspool.intake.terms import InboxPaused
 from clipspool.job import State
 from clipspool.journal import JournalError
 from clipspool.journal.looks import Window
+from clipspool.limits import Limits
 from clipspool.looking import headline_of, warn_of_orphans
 from clipspool.marks import Marks
 from clipspool.media.decoder import Decoder
+from clipspool.news import Accepted, InboxChanged
 from clipspool.parts import (
     duplicates_of,
     kept_of,
@@ -40,7 +42,6 @@ from clipspool.parts import (
     rules_of,
     take_over,
 )
-from clipspool.picking import Limits
 from clipspool.provider import Provider
 from clipspool.reloads import CannotReload, Reloads, reread
 from clipspool.scheduler import Scheduler

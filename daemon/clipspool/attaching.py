@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from clipspool import operator, threads
+from clipspool.faults import Fault
 from clipspool.orders import may_attach
-from clipspool.provider import Fault, Look, Provider, TaskStatus
+from clipspool.provider import Look, Provider, TaskStatus
 from clipspool.runway.ids import is_task_id
 from clipspool.scheduler import Scheduler
 

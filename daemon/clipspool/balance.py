@@ -14,7 +14,7 @@ from clipspool import threads
 from clipspool.events import BalanceSeen, Connected, NotCharged, Prepared
 from clipspool.job import Job, State, utc
 from clipspool.news import Happened, News
-from clipspool.provider import Balance
+from clipspool.records import Balance
 from clipspool.scheduler import Scheduler
 
 _FACT = "balance"

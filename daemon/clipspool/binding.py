@@ -12,13 +12,14 @@ from clipspool import operator, threads
 from clipspool.adopt import left_behind, tidy, what_came_of
 from clipspool.bay import Bay
 from clipspool.job import Job
+from clipspool.layout import TAKEN
 from clipspool.marks import Marks
 from clipspool.neighbours import Journal, Neighbours
 from clipspool.news import PeerLost
-from clipspool.peers import Mark, Peer
+from clipspool.peers import Mark
+from clipspool.records import Peer
 from clipspool.root import Root, Unavailable
 from clipspool.scheduler import Scheduler
-from clipspool.work import TAKEN
 
 _ASK_SECONDS = 5.0
 

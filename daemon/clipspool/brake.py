@@ -16,9 +16,9 @@ from clipspool.events import (
     TaskSeen,
     TaskSucceeded,
 )
+from clipspool.faults import Fault, FaultOf
 from clipspool.job import Job, State
 from clipspool.pacing import Random, backoff_seconds
-from clipspool.provider import Fault, FaultOf
 
 _MOMENT_SECONDS = (1.0, 300.0)
 _ACCOUNT_SECONDS = (60.0, 3600.0)

@@ -33,10 +33,11 @@ from clipspool.files import (
     write_all,
 )
 from clipspool.job import Clip
+from clipspool.layout import LEDGER, MANIFEST, SIDECAR, WORK
 from clipspool.moves import How, both, copy, idle
 from clipspool.naming import fitted
 from clipspool.root import Root, Unavailable
-from clipspool.work import LEDGER, MANIFEST, SIDECAR, WORK, Manifest, clear_away, folder_of, read_manifest
+from clipspool.work import Manifest, clear_away, folder_of, read_manifest
 
 _TRIES_MAX = 10_000
 _DAY_SECONDS = 86_400.0

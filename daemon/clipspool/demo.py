@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from clipspool.conditions import Conditions
 from clipspool.journal import Journal
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.sandbox import Options, Render, serve
-from clipspool.views import Conditions, job_json
+from clipspool.views import job_json
 
 _WAIT_SECONDS = 90.0
 _LOOK_SECONDS = 0.15

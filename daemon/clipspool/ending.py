@@ -9,10 +9,9 @@ from typing import Any
 import structlog
 
 from clipspool.history import seconds_by_state
-from clipspool.intake.terms import Accepted
 from clipspool.job import Job, State
 from clipspool.journal import Journal
-from clipspool.news import Happened, News
+from clipspool.news import Accepted, Happened, News
 
 log = structlog.get_logger()
 

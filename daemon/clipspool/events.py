@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clipspool.faults import Fault
 from clipspool.job import Error, Held, Missing, Result, Reuse
-from clipspool.provider import Fault
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ only then reads the ledger and writes the manifest anew.
 from __future__ import annotations
 
 from clipspool.files import join, rename_new, sync_folder, take
+from clipspool.layout import MANIFEST, TAKEN
 from clipspool.root import Root
-from clipspool.work import MANIFEST, MANIFEST_BYTES_MAX, TAKEN, Manifest, claimed_manifest, folder_of
+from clipspool.work import MANIFEST_BYTES_MAX, Manifest, claimed_manifest, folder_of
 
 
 def claim_manifest(root: Root, clip_id: str, owner: str, journal: str) -> bool:

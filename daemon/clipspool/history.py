@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from clipspool.job import TERMINAL, State
 from clipspool.redaction import redact, redact_value
+from clipspool.text import span
 
 if TYPE_CHECKING:  # `status` draws without a database, which takes long to load
-    from clipspool.journal import Entry
+    from clipspool.records import Entry
 
 OURS = "clipspool"
 PROVIDER = "provider"
@@ -72,20 +73,6 @@ def balance_in_words(look: Mapping[str, Any]) -> str:
     """Spell what an account has, to the last digit: two looks differ by one task, in a million too."""
     amount = f"{look['amount']:.4f}".rstrip("0").rstrip(".")
     return f"{amount} {look['unit']}"
-
-
-def span(seconds: float) -> str:
-    """Spell a time between two moments for people: `0.02 s`, `41 s`, `3:07`, `2:03:07`, `3 d 4 h`."""
-    if seconds < 10:  # noqa: PLR2004 - three digits tell enough
-        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < 60:  # noqa: PLR2004
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:  # noqa: PLR2004
-        return f"{hours // 24} d {hours % 24} h"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def story_json(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from clipspool.bay import Bay
+from clipspool.conditions import Conditions
 from clipspool.operator import conditions_of
 from clipspool.scheduler import Asked, Scheduler
 from clipspool.settings import Settings
 from clipspool.signs import Signs
-from clipspool.views import Conditions
 from clipspool.web.door import CannotListen, Door
 from clipspool.web.house import Entrance, House
 

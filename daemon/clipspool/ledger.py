@@ -10,8 +10,9 @@ from io import FileIO
 from typing import Any
 
 from clipspool.files import join, write_all
+from clipspool.layout import LEDGER
 from clipspool.root import Root
-from clipspool.work import LEDGER, folder_of
+from clipspool.work import folder_of
 
 _LEDGER_BYTES_MAX = 16 << 20
 _SUBMISSIONS_MAX = 1_000_000

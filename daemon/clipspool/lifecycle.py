@@ -46,10 +46,10 @@ from clipspool.events import (
     TaskSucceeded,
     Unsent,
 )
+from clipspool.faults import FaultOf
 from clipspool.job import STILL_TRIED, Error, Held, Job, Paid, State, Task
 from clipspool.outputs import missing_in_words
 from clipspool.pacing import PollPace, Random, retry_seconds
-from clipspool.provider import FaultOf
 
 S = State
 _DISK_SECONDS_MAX = 30.0

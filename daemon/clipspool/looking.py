@@ -8,15 +8,16 @@ from typing import Any
 import structlog
 
 from clipspool.brake import read_brake
+from clipspool.conditions import Conditions
 from clipspool.headline import headline
 from clipspool.intake.inbox import Inbox
 from clipspool.job import State
 from clipspool.journal import Journal
 from clipspool.journal.looks import ended_jobs, held_jobs, jobs_under_way, open_by_inbox, tally
-from clipspool.picking import Limits
+from clipspool.limits import Limits
 from clipspool.scheduler import Scheduler
-from clipspool.spending import midnight
-from clipspool.views import Conditions, InboxView, iso, job_json, text
+from clipspool.text import iso, midnight, text
+from clipspool.views import InboxView, job_json
 
 log = structlog.get_logger()
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeVar, assert_never
 
+from clipspool.faults import Fault
 from clipspool.provider import (
-    Balance,
     Call,
     Created,
     Cut,
     Download,
-    Fault,
     Gate,
     Inline,
     Look,
@@ -24,6 +23,7 @@ from clipspool.provider import (
     Unclear,
     encoded_length,
 )
+from clipspool.records import Balance
 
 CallName = Literal["submit", "look", "cancel", "download", "ask_account", "ask_balance"]
 Direction = Literal["sent", "received"]

@@ -27,10 +27,9 @@ from clipspool.events import (
     name_of,
 )
 from clipspool.intake.inbox import Inbox
-from clipspool.intake.terms import Accepted
 from clipspool.job import TERMINAL, State
 from clipspool.measured import CallName, Direction
-from clipspool.news import Happened, News
+from clipspool.news import Accepted, Happened, News
 from clipspool.standing import LaneLoad, Standing
 
 # Else each counter has a second series, that nobody asks for.

@@ -19,11 +19,10 @@ from clipspool.claims import is_claimed, is_in_work
 from clipspool.events import TakenOver
 from clipspool.files import NotRegular
 from clipspool.handover import taker_of
+from clipspool.layout import TAKEN, WORK
 from clipspool.peers import (
     KEEP_SECONDS,
-    Life,
     Mark,
-    Peer,
     by_journal,
     host_of,
     is_journal,
@@ -32,10 +31,11 @@ from clipspool.peers import (
     marks_in,
     silence,
 )
+from clipspool.records import Life, Peer
 from clipspool.root import Root, Unavailable
-from clipspool.status_file.text import OURS as STATUS_OURS
-from clipspool.status_file.text import mark_of
-from clipspool.work import TAKEN, WORK, read_manifest
+from clipspool.status_names import OURS as STATUS_OURS
+from clipspool.status_names import mark_of
+from clipspool.work import read_manifest
 
 log = structlog.get_logger()
 

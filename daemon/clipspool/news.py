@@ -7,15 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, assert_never
+from typing import Any, Literal, TypeAlias, assert_never
 
 import structlog
 
 from clipspool.events import Event, name_of
-from clipspool.intake.terms import Accepted, InboxChanged
+from clipspool.faults import Fault
 from clipspool.job import Clip, Job, State, utc
-from clipspool.peers import Peer
-from clipspool.provider import Fault
+from clipspool.records import Peer
+
+InboxState = Literal["starting", "watching", "offline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A clip is in its work folder, whole and durable, and these are its jobs."""
+
+    clip: Clip
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InboxChanged:
+    """An inbox came, went, or is watched in another way."""
+
+    name: str
+    state: InboxState
+    reason: str
+    """Why it is offline, else empty."""
+    detect: Literal["events", "rescan"]
+
 
 log = structlog.get_logger()
 

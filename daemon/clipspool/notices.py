@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from clipspool.job import State
-from clipspool.journal import Tally
 from clipspool.news import News
 from clipspool.notify.courier import Courier
 from clipspool.notify.notes import Note, Reporter
+from clipspool.records import Tally
 
 log = structlog.get_logger()
 

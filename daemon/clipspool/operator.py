@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from clipspool.conditions import Conditions
 from clipspool.events import Approved, Attached, CancelAsked, Cancelled, Event, Parked, Retried, TakenOver
-from clipspool.intake.terms import Accepted
 from clipspool.job import Held, Job, State
 from clipspool.lifecycle import Stage
+from clipspool.limits import ALL
+from clipspool.news import Accepted
 from clipspool.orders import (
     has_to_deliver,
     is_taken_over,
@@ -17,9 +19,7 @@ from clipspool.orders import (
     may_cancel,
     may_retry,
 )
-from clipspool.picking import ALL
 from clipspool.scheduler import Scheduler
-from clipspool.views import Conditions
 
 TASK_ID_MAX = 200
 

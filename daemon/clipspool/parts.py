@@ -22,8 +22,8 @@ from clipspool.job import Duplicates
 from clipspool.journal import Journal, JournalError, Lock
 from clipspool.journal.database import make_for_owner, make_home
 from clipspool.lifecycle import Pace
+from clipspool.limits import Limits
 from clipspool.pacing import PollPace
-from clipspool.picking import Limits
 from clipspool.places import Places
 from clipspool.runway import Patience, Runway
 from clipspool.serving import AlreadyServed, Announcement, user_name

@@ -13,7 +13,6 @@ import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from hashlib import blake2b
 from pathlib import Path
 
@@ -21,8 +20,9 @@ import tomli_w
 
 from clipspool.boot import boot_id
 from clipspool.files import OURS, NotRegular, Rel, join, temporary_name
-from clipspool.history import span
+from clipspool.records import Life, Peer
 from clipspool.root import Root, Unavailable
+from clipspool.text import span
 
 DAEMONS = f"{OURS}/daemons"
 KEEP_SECONDS = 60.0
@@ -33,20 +33,6 @@ _BYTES_MAX = 4096
 _MARKS_MAX = 256
 _JOURNAL = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _SUFFIX = ".toml"
-
-
-class Life(StrEnum):
-    """What is known of a daemon."""
-
-    LIVING = "living"
-    STOPPED = "stopped"
-    """It said so when it ended."""
-    ENDED = "ended"
-    """It ran on this machine, and its process is gone; or another daemon has taken its journal's place."""
-    SILENT = "silent"
-    """It has not been seen for `SILENT_SECONDS`."""
-    UNKNOWN = "unknown"
-    """It never left a mark: an older version, or one that was removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +78,6 @@ class Seen:
 
     mark: Mark
     at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Another daemon, and how many accepted clips of it lie in an inbox."""
-
-    inbox: str
-    journal: str
-    host: str
-    life: Life
-    clips: int
-    seen_at: float | None = None
-    """Unix seconds by this machine's clock; None where it left no mark."""
-
-    @property
-    def is_living(self) -> bool:
-        """Whether somebody sees to its clips."""
-        return self.life is Life.LIVING
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return f"{self.host} (journal {self.journal})" if self.host else f"the journal {self.journal}"
-
-    @property
-    def command(self) -> str:
-        """What to type to take its clips over."""
-        return f"clipspool recover --from {self.journal}"
 
 
 def is_journal(text: str) -> bool:

@@ -7,32 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
-
-class FaultOf(StrEnum):
-    """Whose trouble a refusal is; it decides who waits."""
-
-    CLIP = "clip"
-    """This clip or request; sending it again changes nothing."""
-    MOMENT = "moment"
-    """Nobody's; again later."""
-    MODEL = "model"
-    """The model has no route at the provider now: clips that ask for it wait, all others go on."""
-    ACCOUNT = "account"
-    """The key, the credits or the daily quota; every clip waits, none is to blame."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A clear no, translated from whatever the provider or the network said."""
-
-    of: FaultOf
-    code: str
-    """Stable and dotted, ours or the provider's: `ACCOUNT.KEY_REFUSED`, `SAFETY.INPUT.TEXT`."""
-    message: str
-    """What happened, for people; no key, no signed address."""
-    what_to_do: str = ""
-    retry_after_seconds: float | None = None
-    """0 to 86400, as the provider asked; None when it did not."""
+from clipspool.faults import Fault
+from clipspool.records import Balance
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +104,6 @@ class Look:
     """What an ended task cost, in whatever unit: above 0 or 0; None when the provider does not say."""
     failure: Fault | None = None
     """Only with FAILED; `of` is CLIP where the request must change, MOMENT where a later try may do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """What an account has left."""
-
-    amount: float
-    unit: str
-    """`credits` or `USD`."""
 
 
 @dataclass(frozen=True, slots=True)

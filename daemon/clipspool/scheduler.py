@@ -33,11 +33,12 @@ from clipspool.events import (
     StageFailed,
 )
 from clipspool.failpoint import reach
-from clipspool.intake.terms import Accepted
 from clipspool.job import Held, Job, State
 from clipspool.journal import Journal, JournalError
 from clipspool.lifecycle import Pace, Stage, advance, may
+from clipspool.limits import Limits
 from clipspool.news import (
+    Accepted,
     DaySpent,
     Happened,
     Listener,
@@ -49,7 +50,7 @@ from clipspool.news import (
 )
 from clipspool.orders import has_to_deliver
 from clipspool.owners import Owners
-from clipspool.picking import InFlight, Limits, Picker
+from clipspool.picking import InFlight, Picker
 from clipspool.retiring import Retiring
 from clipspool.spending import Spending
 from clipspool.suspects import Suspects

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clipspool.journal import Journal, Spend
+from clipspool.journal import Journal
+from clipspool.records import Spend
+from clipspool.text import midnight
 
-_DAY_SECONDS = 86_400.0
 _TOLD = "day_spent"
-
-
-def midnight(now: float) -> float:
-    """Give the beginning of a moment's day, UTC, both in Unix seconds."""
-    return now // _DAY_SECONDS * _DAY_SECONDS
 
 
 class Spending:

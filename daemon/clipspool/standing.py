@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from clipspool.job import State
-from clipspool.journal import Spend, Tally
-from clipspool.picking import Limits
+from clipspool.limits import Limits
+from clipspool.records import Spend, Tally
 from clipspool.scheduler import Scheduler
 from clipspool.workers import LANES
 

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from clipspool.adopt import survey
-from clipspool.peers import SILENT_SECONDS, Mark, Peer, by_journal, life_of, marks_in, server_time
+from clipspool.peers import SILENT_SECONDS, Mark, by_journal, life_of, marks_in, server_time
+from clipspool.records import Peer
 from clipspool.root import Root
-from clipspool.views import iso
+from clipspool.text import iso
 
 
 class Refused(Exception):

@@ -12,6 +12,7 @@ from collections.abc import Collection
 
 import structlog
 
+from clipspool.conditions import WHY
 from clipspool.journal import Journal
 
 log = structlog.get_logger()
@@ -95,9 +96,3 @@ class Trust:
         self.begun_at = self.reached()
         log.warning("restored_accepted", mark=mark)
         return True
-
-
-WHY = (
-    "the journal is an older copy, put back: what it takes for unsent may have been paid for. "
-    "Look through its queued jobs, cancel those that are done, then `clipspool resume --accept-restored`"
-)

@@ -21,37 +21,22 @@ from typing import Any
 import tomli_w
 
 from clipspool.files import (
-    OURS,
     Rel,
     join,
     name_of,
     parent,
 )
 from clipspool.job import Clip, Job, Request, State
+from clipspool.layout import ERROR_NOTE, FAILED, MANIFEST, REFERENCE, REFERENCES, SIDECAR, SOURCE, WORK
 from clipspool.naming import fitted
 from clipspool.root import Root, Unavailable
 from clipspool.vetting import vet
 
-WORK = f"{OURS}/work"
-REFERENCES = f"{OURS}/references"
-"""Copies of the reference images of clips that may be run again, by the clip's id."""
-TAKEN = f"{OURS}/taken"
-"""Clips that `recover` took from another journal, by the clip's id: whoever had them has to let go."""
 KEPT_MAX = 500
 """Clips whose images are kept; beyond it the oldest go: ids sort by time."""
-MANIFEST = "manifest.toml"
 CLAIMED_MANIFEST = re.compile(r"manifest-([0-9A-Za-z_-]{1,64})\.toml")
 """The manifest while a journal takes its clip over from another."""
-LEDGER = "ledger.jsonl"
-SIDECAR = "sidecar.toml"
 PROMPT = "prompt.txt"
-FAILED = "_failed"
-SOURCE = "clip"
-"""Begins the name of the clip itself."""
-REFERENCE = "ref-"
-"""Begins the names of the copies of reference images."""
-ERROR_NOTE = ".error.toml"
-"""Behind the name of a source in `_failed`."""
 CHANGED_NOTE = ".changed.txt"
 """Behind the name of a source that is not what was sent any more."""
 MANIFEST_BYTES_MAX = 4 << 20

@@ -12,10 +12,10 @@ from clipspool.bay import Bay
 from clipspool.catalog import Catalog
 from clipspool.departures import Departures
 from clipspool.events import Event, Fetched, StageFailed, TakenOver
+from clipspool.faults import Unsure
 from clipspool.handover import taker_of
-from clipspool.intake.references import SUFFIXES
-from clipspool.intake.terms import Unsure
 from clipspool.job import Clip, Job, Problem, Request
+from clipspool.layout import SUFFIXES
 from clipspool.lifecycle import Stage
 from clipspool.media import boxes
 from clipspool.media.decoder import Decoder

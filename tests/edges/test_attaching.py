@@ -4,9 +4,10 @@ import pytest
 
 from clipspool.attaching import attach
 from clipspool.events import AnswerLost
+from clipspool.faults import Fault, FaultOf
 from clipspool.job import Held, State
 from clipspool.lifecycle import Stage
-from clipspool.provider import Fault, FaultOf, Look, TaskStatus
+from clipspool.provider import Look, TaskStatus
 from fakes import Desk, Studio
 
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")

@@ -10,7 +10,7 @@ from clipspool.balance import Teller, note
 from clipspool.events import AnswerLost, Prepared
 from clipspool.job import Paid, State
 from clipspool.lifecycle import Stage
-from clipspool.provider import Balance
+from clipspool.records import Balance
 from fakes import NOON, Desk
 from patience import patient
 

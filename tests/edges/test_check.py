@@ -15,7 +15,7 @@ from clipspool.check import Finding, is_fit, look
 from clipspool.check.folders import in_time
 from clipspool.check.probe import abilities_of
 from clipspool.check.setup import look_at_journal, look_at_process
-from clipspool.provider import Fault, FaultOf
+from clipspool.faults import Fault, FaultOf
 from clipspool.settings import load
 from disks import REFUSALS, Disk
 

@@ -12,8 +12,8 @@ from clipspool.events import AnswerLost, Failed
 from clipspool.intake.terms import Waiting
 from clipspool.job import Error, State
 from clipspool.lifecycle import Stage
+from clipspool.limits import Limits
 from clipspool.metrics import Metrics
-from clipspool.picking import Limits
 from clipspool.standing import standing_of
 from fakes import Desk, Shelf
 

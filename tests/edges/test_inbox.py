@@ -16,9 +16,11 @@ import pytest
 import tomli_w
 
 from clipspool.adopt import left_behind, survey
-from clipspool.intake.terms import InboxChanged, InboxPaused, Unsure
+from clipspool.faults import Unsure
+from clipspool.intake.terms import InboxPaused
 from clipspool.intake.watch import Watch
 from clipspool.job import Problem, Reference
+from clipspool.news import InboxChanged
 from clipspool.places import Places
 from clipspool.root import Root, Unavailable
 from clipspool.work import PROMPT, Manifest, folder_of

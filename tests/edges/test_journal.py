@@ -31,10 +31,11 @@ from clipspool.events import (
     TaskSucceeded,
 )
 from clipspool.job import Error, Held, Paid, Reference, Result, State
-from clipspool.journal import Journal, JournalError, Lock, Spend, database
+from clipspool.journal import Journal, JournalError, Lock, database
 from clipspool.journal.database import open_engine
 from clipspool.journal.tables import metadata
 from clipspool.lifecycle import advance, may
+from clipspool.records import Spend
 from fakes import BUSY, NOON, PACE, PROFILE, RESULT, a_clip, a_job, a_request, a_task
 
 ODD = "caf\udce9/sh\udcf6t.mp4"

@@ -7,25 +7,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from clipspool.events import AnswerLost, Failed, StageFailed, TaskSeen
+from clipspool.faults import Fault, FaultOf
 from clipspool.intake.terms import Waiting
 from clipspool.job import Error, Held, State
 from clipspool.lifecycle import Stage
+from clipspool.limits import Limits
 from clipspool.measured import Measured
 from clipspool.metrics import Metrics
-from clipspool.picking import Limits
-from clipspool.provider import (
-    Call,
-    Created,
-    Cut,
-    Download,
-    Fault,
-    FaultOf,
-    Inline,
-    NotSent,
-    Refused,
-    Unclear,
-    encoded_length,
-)
+from clipspool.provider import Call, Created, Cut, Download, Inline, NotSent, Refused, Unclear, encoded_length
 from clipspool.standing import standing_of
 from fakes import BUSY, NO_CREDITS, Clock, Desk, Film, Shelf, Studio
 from patience import patient

@@ -10,13 +10,13 @@ import pytest
 from clipspool.adopt import adoptable, survey
 from clipspool.events import TakenOver
 from clipspool.handover import claim_manifest, take_over, taker_of
+from clipspool.layout import TAKEN
 from clipspool.ledger import note
 from clipspool.neighbours import LOOK_SECONDS, Journal, Neighbours, takers_in
 from clipspool.peers import (
     DAEMONS,
     KEEP_SECONDS,
     SILENT_SECONDS,
-    Life,
     Mark,
     Seen,
     life_of,
@@ -25,8 +25,9 @@ from clipspool.peers import (
     own_mark,
     server_time,
 )
+from clipspool.records import Life
 from clipspool.root import Root
-from clipspool.work import TAKEN, read_manifest
+from clipspool.work import read_manifest
 from fakes import NOON, Bench, Clock
 
 FAR = Mark("j9", "edit-9", place="there", boot="another", pids="1", pid=1, begun="5")

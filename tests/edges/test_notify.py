@@ -16,7 +16,6 @@ from clipspool.check.dropin import systemd_drop_in
 from clipspool.check.notify import look_at_notify
 from clipspool.events import Delivered
 from clipspool.job import State
-from clipspool.journal import Tally
 from clipspool.metrics import Metrics
 from clipspool.news import Happened
 from clipspool.notices import Notices
@@ -29,6 +28,7 @@ from clipspool.notify.signing import read_secret
 from clipspool.notify.topics import Topic
 from clipspool.notify.webhook import Webhook
 from clipspool.receivers import couriers_of
+from clipspool.records import Tally
 from clipspool.runway.pace import Limits
 from clipspool.settings import SettingsError, load
 from fakes import NOON, Clock, a_job

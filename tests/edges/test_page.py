@@ -18,14 +18,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from clipspool.bay import Bay
+from clipspool.conditions import Conditions
 from clipspool.files import OURS
 from clipspool.job import Error, Held, Paid, State
 from clipspool.journal import Journal
 from clipspool.news import ProviderUnblocked
 from clipspool.operator import Refused
-from clipspool.peers import Life, Peer
+from clipspool.records import Life, Peer
 from clipspool.root import Root
-from clipspool.views import Conditions, InboxView, status_json
+from clipspool.views import InboxView, status_json
 from clipspool.web import callers, pulse, snapshot
 from clipspool.web.door import CannotListen, Door
 from clipspool.web.house import Entrance, House

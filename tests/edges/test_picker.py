@@ -4,9 +4,11 @@ import pytest
 
 from clipspool.brake import Brake
 from clipspool.job import Held, State
-from clipspool.journal import Journal, Spend
+from clipspool.journal import Journal
 from clipspool.lifecycle import Stage
-from clipspool.picking import InFlight, Limits, Picker
+from clipspool.limits import Limits
+from clipspool.picking import InFlight, Picker
+from clipspool.records import Spend
 from clipspool.workers import Workers
 from fakes import BUSY, NOON, RESULT, Workshop, a_clip, a_job, a_task
 

@@ -11,20 +11,9 @@ import tracemalloc
 
 import pytest
 
-from clipspool.provider import (
-    Balance,
-    Call,
-    Created,
-    Cut,
-    Download,
-    Fault,
-    FaultOf,
-    Inline,
-    NotSent,
-    Refused,
-    TaskStatus,
-    Unclear,
-)
+from clipspool.faults import Fault, FaultOf
+from clipspool.provider import Call, Created, Cut, Download, Inline, NotSent, Refused, TaskStatus, Unclear
+from clipspool.records import Balance
 from clipspool.runway import Patience, Runway
 from clipspool.runway.wire import Wire
 from patience import patient

@@ -20,10 +20,11 @@ from clipspool.events import (
     TaskSeen,
     Unsent,
 )
+from clipspool.faults import Fault, FaultOf
 from clipspool.job import Error, Held, Missing, Paid, State
-from clipspool.journal import Journal, Spend
+from clipspool.journal import Journal
 from clipspool.lifecycle import Stage
-from clipspool.provider import Fault, FaultOf
+from clipspool.records import Spend
 from clipspool.scheduler import TELL_SECONDS
 from clipspool.stages.poll import poll
 from fakes import BUSY, NO_CREDITS, NOON, RESULT, Clock, Desk, a_request

@@ -11,9 +11,10 @@ import pytest
 from clipspool import files, moves
 from clipspool.bay import Bay
 from clipspool.events import Delivered, Failed, Fetched, PartlyFetched, Postponed, ResultGone, StageFailed
+from clipspool.faults import Fault, FaultOf
 from clipspool.job import Held, Missing, Result, State
 from clipspool.places import Places
-from clipspool.provider import Download, Fault, FaultOf, Look, TaskStatus
+from clipspool.provider import Download, Look, TaskStatus
 from clipspool.root import Root
 from clipspool.stages import deliver as stages_deliver
 from clipspool.stages.deliver import base_name, deliver, names

@@ -12,9 +12,10 @@ from clipspool.catalog import Catalog
 from clipspool.claims import claim
 from clipspool.departures import Departures
 from clipspool.events import Changed, Failed, Prepared, StageFailed
+from clipspool.faults import Fault, FaultOf
 from clipspool.job import Clip, Error, Job, Reference, Request, State
 from clipspool.media.decoder import Decoder
-from clipspool.provider import Created, Fault, FaultOf, Inline
+from clipspool.provider import Created, Inline
 from clipspool.root import Root
 from clipspool.sent import read_sent
 from clipspool.stages.prepare import Kit, prepare

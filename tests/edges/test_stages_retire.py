@@ -13,13 +13,14 @@ from clipspool.adopt import adoptable, survey, tidy
 from clipspool.claims import claim
 from clipspool.handover import finish_take_over, taker_of
 from clipspool.job import Error, Held, Paid, State
+from clipspool.layout import WORK
 from clipspool.ledger import note, notes
 from clipspool.media.decoder import Decoder
 from clipspool.root import Root
 from clipspool.stages import poster
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.retire import retire, sweep
-from clipspool.work import WORK, Manifest, folder_of, read_manifest
+from clipspool.work import Manifest, folder_of, read_manifest
 from disks import REFUSALS, Crash, Disk
 from fakes import PROFILE, RESULT, Bench, a_clip, a_job, a_task, lying
 

@@ -23,12 +23,13 @@ from clipspool.events import (
     TaskSeen,
     TaskSucceeded,
 )
+from clipspool.faults import Fault, FaultOf
 from clipspool.handover import take_over
 from clipspool.job import Error, Reference, State
 from clipspool.ledger import note, notes
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Probe
-from clipspool.provider import Created, Fault, FaultOf, Inline, Look, NotSent, Refused, TaskStatus, Unclear
+from clipspool.provider import Created, Inline, Look, NotSent, Refused, TaskStatus, Unclear
 from clipspool.runway.post import file_fault
 from clipspool.stages.poll import poll, tell_cancel
 from clipspool.stages.prepare import Kit, prepare

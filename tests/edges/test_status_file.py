@@ -11,7 +11,7 @@ from clipspool.intake.terms import Waiting
 from clipspool.job import Error, State
 from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
 from clipspool.lifecycle import Stage
-from clipspool.picking import Limits
+from clipspool.limits import Limits
 from clipspool.places import AS_THEY_ARE
 from clipspool.root import Guard, Root
 from clipspool.status_file.keeper import WRITE_SECONDS, Kept, StatusFile, StatusFiles

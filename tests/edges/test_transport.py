@@ -16,7 +16,8 @@ import requests
 from moto.server import ThreadedMotoServer
 
 from clipspool.check.transport import look_at_transports
-from clipspool.provider import FaultOf, Inline
+from clipspool.faults import FaultOf
+from clipspool.provider import Inline
 from clipspool.root import Root
 from clipspool.sandbox import Options, Render, serve
 from clipspool.settings import load

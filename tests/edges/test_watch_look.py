@@ -5,11 +5,12 @@ from contextlib import contextmanager
 import pytest
 
 from clipspool.cli.watch import Looker
+from clipspool.conditions import Conditions
 from clipspool.control import Listener, socket_of
 from clipspool.job import State
 from clipspool.journal import Journal
 from clipspool.settings import load
-from clipspool.views import Conditions, InboxView, status_json
+from clipspool.views import InboxView, status_json
 from fakes import NOON, a_clip, a_job, a_task
 
 CONFIG = """\

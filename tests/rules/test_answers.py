@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.provider import Created, Fault, FaultOf, Look, Refused, TaskStatus, Unclear
+from clipspool.faults import Fault, FaultOf
+from clipspool.provider import Created, Look, Refused, TaskStatus, Unclear
 from clipspool.redaction import redact_line
 from clipspool.runway.answers import is_task_id, read_create, read_task
 from clipspool.runway.failures import failure_fault

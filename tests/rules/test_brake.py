@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from clipspool.brake import Brake, read_brake
 from clipspool.events import AnswerLost, Failed, NotSubmitted, StageFailed, TaskCreated, TaskSeen
+from clipspool.faults import Fault, FaultOf
 from clipspool.job import Error, State
-from clipspool.provider import Fault, FaultOf
 from fakes import BUSY, NO_CREDITS, NOON, PROFILE, a_job, a_request, a_task
 
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")

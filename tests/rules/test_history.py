@@ -7,9 +7,10 @@ from rich.console import Console
 
 from clipspool.cli.logs import story, summary
 from clipspool.events import Event, name_of
-from clipspool.history import by, seconds_by_state, size_in_words, span, story_json, words
+from clipspool.history import by, seconds_by_state, size_in_words, story_json, words
 from clipspool.job import State
-from clipspool.journal import Entry
+from clipspool.records import Entry
+from clipspool.text import span
 from fakes import NOON
 
 EVENTS = [*sorted(name_of(event) for event in get_args(Event)), "accepted", "retired"]

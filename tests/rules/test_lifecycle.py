@@ -42,10 +42,10 @@ from clipspool.events import (
     TaskSucceeded,
     Unsent,
 )
+from clipspool.faults import Fault, FaultOf
 from clipspool.job import Error, Held, Missing, Paid, Reuse, State
 from clipspool.lifecycle import IllegalTransition, Stage, advance, may, stage_of
 from clipspool.orders import may_retry
-from clipspool.provider import Fault, FaultOf
 from fakes import BUSY, NO_CREDITS, NOON, PACE, PROFILE, RESULT, a_job, a_task
 
 S = State

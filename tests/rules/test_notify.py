@@ -23,16 +23,23 @@ from clipspool.events import (
     StageFailed,
     TaskSeen,
 )
-from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import Error, Held, State
-from clipspool.news import DaySpent, Happened, PeerLost, ProviderBlocked, ProviderUnblocked
+from clipspool.news import (
+    Accepted,
+    DaySpent,
+    Happened,
+    InboxChanged,
+    PeerLost,
+    ProviderBlocked,
+    ProviderUnblocked,
+)
 from clipspool.notify.courier import Taste
 from clipspool.notify.digest import NOTES_MAX, Digest, Message
 from clipspool.notify.notes import MOMENT_SECONDS, QUIET_SECONDS, Note, Reporter
 from clipspool.notify.signing import headers_of, read_secret
 from clipspool.notify.topics import Topic
 from clipspool.notify.wording import body_of, payload_of, title_of
-from clipspool.peers import Life, Peer
+from clipspool.records import Life, Peer
 from fakes import BUSY, NO_CREDITS, NOON, a_clip, a_job
 
 S = State

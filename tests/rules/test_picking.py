@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.journal import Spend
-from clipspool.picking import Limits, take_turns
+from clipspool.limits import Limits
+from clipspool.picking import take_turns
+from clipspool.records import Spend
 from fakes import a_job
 
 

@@ -4,13 +4,14 @@ import tomllib
 
 import pytest
 
+from clipspool.conditions import Conditions
 from clipspool.intake.keys import problems_in
 from clipspool.intake.names import readable
 from clipspool.job import Clip, Error, Job, Reference, Request, Result, State, Task
-from clipspool.journal import Entry
 from clipspool.provenance import as_sent, error_note, provenance
+from clipspool.records import Entry
 from clipspool.redaction import redact_value, redact_words
-from clipspool.views import Conditions, entry_json, evidence_lines, job_json
+from clipspool.views import entry_json, evidence_lines, job_json
 
 C = "CANARY"
 SIGNED = [

@@ -7,11 +7,12 @@ from rich.cells import cell_len
 
 from clipspool.brake import Brake
 from clipspool.cli.screen import View, draw, seconds_left
+from clipspool.conditions import Conditions
 from clipspool.job import Error, Held, State
-from clipspool.journal import Spend
-from clipspool.peers import Life, Peer
-from clipspool.picking import Limits
-from clipspool.views import Conditions, InboxView, iso, job_json, status_json
+from clipspool.limits import Limits
+from clipspool.records import Life, Peer, Spend
+from clipspool.text import iso
+from clipspool.views import InboxView, job_json, status_json
 from fakes import NO_CREDITS, NOON, a_job, a_task
 
 NOW = Conditions(NOON, spend=Spend(480, 900.0), limits=Limits(credits_per_day=1000.0))

@@ -5,19 +5,12 @@ import json
 import pytest
 
 from clipspool.brake import Brake
+from clipspool.conditions import Conditions
 from clipspool.job import Error, Held, Paid, State
-from clipspool.journal import Entry, Spend
-from clipspool.picking import Limits
-from clipspool.views import (
-    Conditions,
-    InboxView,
-    entry_json,
-    evidence_lines,
-    iso,
-    job_json,
-    status_json,
-    text,
-)
+from clipspool.limits import Limits
+from clipspool.records import Entry, Spend
+from clipspool.text import iso, text
+from clipspool.views import InboxView, entry_json, evidence_lines, job_json, status_json
 from fakes import NO_CREDITS, NOON, RESULT, a_job, a_request, a_task
 
 NOW = Conditions(NOON)

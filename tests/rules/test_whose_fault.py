@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.provider import Created, FaultOf, Refused, Unclear
+from clipspool.faults import FaultOf
+from clipspool.provider import Created, Refused, Unclear
 from clipspool.runway.answers import read_create, read_task
 from clipspool.runway.quoting import own_of, without
 

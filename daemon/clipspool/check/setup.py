@@ -14,8 +14,9 @@ from clipspool import mounts
 from clipspool.catalog import DEFAULT_MODEL, Catalog
 from clipspool.check.finding import Finding, why_of
 from clipspool.check.folders import look_at_space
+from clipspool.faults import Fault
 from clipspool.installed import Unit
-from clipspool.provider import Fault, Provider
+from clipspool.provider import Provider
 from clipspool.serving import user_name
 from clipspool.settings import Settings
 from clipspool.settings.wording import KEY_PLACES

@@ -22,12 +22,11 @@ from clipspool.files import (
     unlink,
     write_all,
 )
+from clipspool.layout import DONE, FAILED, WORK
 from clipspool.moves import How, both, copy
 from clipspool.rights import dress
 from clipspool.root import Root
 from clipspool.settings import InboxSettings
-from clipspool.stages.retire import DONE
-from clipspool.work import FAILED, WORK
 
 _PLACES_MAX = 20
 _FOLDERS_MAX = 20_000

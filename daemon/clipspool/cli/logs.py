@@ -52,7 +52,7 @@ def story(told: Sequence[Mapping[str, Any]]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from clipspool.history import span
+    from clipspool.text import span
 
     table = Table("UTC", "after", "who", "what", "now", box=None, pad_edge=False, header_style="dim")
     for column in (0, 1, 2, 4):
@@ -84,7 +84,7 @@ def summary(spent: Mapping[State, float], *, is_open: bool) -> str:
 
 
 def _summary(spent: Mapping[State, float], *, is_open: bool) -> Iterator[str]:
-    from clipspool.history import span
+    from clipspool.text import span
 
     yield f"{span(sum(spent.values()))} {'so far' if is_open else 'in all'}"
     if spent:

@@ -95,7 +95,8 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
     settings = context.settings("read")
     from clipspool.cli.reading import conditions_in, open_to_read
     from clipspool.redaction import redact_value
-    from clipspool.views import entry_json, iso, job_json
+    from clipspool.text import iso
+    from clipspool.views import entry_json, job_json
 
     with open_to_read(settings) as journal:
         found = journal.job(job)

@@ -61,9 +61,11 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
 
     Raises JournalError.
     """
+    from clipspool.conditions import Conditions
     from clipspool.intake.lying import lying_in
     from clipspool.journal import Journal, Lock
-    from clipspool.views import Conditions, InboxView, iso, status_json, text
+    from clipspool.text import iso, text
+    from clipspool.views import InboxView, status_json
 
     inboxes = []
     for inbox in settings.inbox:

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from rich.cells import cell_len
 from rich.text import Text
 
-from clipspool.history import span
 from clipspool.intake.names import readable
+from clipspool.text import span
 
 BLOCKS_MAX = 20
 """Of each section where there is no height to go by."""

@@ -22,9 +22,10 @@ from clipspool.files import Rel, join, lies, name_of, parent, sync_folder
 from clipspool.intake.examine import Changed, Pairing, Ready
 from clipspool.intake.names import readable
 from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
-from clipspool.intake.terms import Accepted, Rules
+from clipspool.intake.terms import Rules
 from clipspool.job import Clip, Job, job_id, new_id
 from clipspool.moves import Unsteady, idle
+from clipspool.news import Accepted
 from clipspool.root import Root, Unavailable
 from clipspool.work import (
     Manifest,

@@ -17,19 +17,19 @@ from clipspool.intake.images import Images
 from clipspool.intake.judge import CLAIMS_MAX, Judge
 from clipspool.intake.notes import Notes
 from clipspool.intake.stays import Stays
-from clipspool.intake.terms import Accepted, InboxChanged, InboxPaused, InboxState, Rules, Waiting
+from clipspool.intake.terms import InboxPaused, Rules, Waiting
 from clipspool.intake.tree import Tree
 from clipspool.intake.unknown import Unknowns
 from clipspool.intake.watch import Watch, tells_events
-from clipspool.peers import Peer
+from clipspool.news import Accepted, InboxChanged, InboxState
+from clipspool.records import Peer
 from clipspool.root import Root
 
 _BATCH_SECONDS = 0.25
 """Judging and accepting go on this long before the folders are looked at again."""
 _NOTES_SECONDS, _REBIND_SECONDS = 0.05, 5.0
 _CHECK_SECONDS = 10.0  # others that share it are looked for this often, however rarely it is looked through
-_BOUND_SECONDS = 1.0
-"""For so long an inbox that was the right one is taken to be the right one still."""
+_BOUND_SECONDS = 1.0  # how long a check that the folder is the right one holds
 _REST_SECONDS = 0.004
 _REST_SHARE = 3.0
 """Between two looks it rests this many times as long as the last look took: a quarter of one core at most."""

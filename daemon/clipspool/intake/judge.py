@@ -20,12 +20,13 @@ from clipspool.intake.kinds import card_in
 from clipspool.intake.names import readable
 from clipspool.intake.notes import in_words, local_time, sentence, why_paused
 from clipspool.intake.pair import STILL_CHANGING, Matched, Patience, Waits, pair
-from clipspool.intake.references import SUFFIXES
 from clipspool.intake.scan import Folder
 from clipspool.intake.stays import Stay, Stays, stay_of
-from clipspool.intake.terms import Accepted, Rules
+from clipspool.intake.terms import Rules
 from clipspool.intake.tree import Group, Tree
 from clipspool.job import Problem
+from clipspool.layout import SUFFIXES
+from clipspool.news import Accepted
 from clipspool.root import Root, Unavailable
 
 T = TypeVar("T")

@@ -28,7 +28,7 @@ from clipspool.intake.near import (
     meant_as_sidecar,
     uncopied,
 )
-from clipspool.intake.references import SUFFIXES
+from clipspool.layout import SUFFIXES
 from clipspool.naming import NAME_BYTES_MAX
 from clipspool.redaction import redact_words
 

@@ -6,9 +6,9 @@ import ipaddress
 import re
 from urllib.parse import unquote, urlsplit
 
+from clipspool.layout import SUFFIXES
 from clipspool.redaction import is_redacted
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _ADDRESS_MAX = 2048
 _PATH_BYTES_MAX = 4096
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")

@@ -12,8 +12,8 @@ from clipspool.intake.kinds import CARD_FOLDERS
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import is_pause, meant_as_settings
 from clipspool.intake.pair import Entry
-from clipspool.intake.references import SUFFIXES
 from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
+from clipspool.layout import SUFFIXES
 from clipspool.root import Root
 
 _STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.IMAGE})

@@ -8,16 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clipspool.files import Rel
-from clipspool.job import Clip, Job
 from clipspool.places import AS_THEY_ARE, Places
 
 Detect = Literal["auto", "events", "rescan"]
-InboxState = Literal["starting", "watching", "offline"]
 EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv"})
-
-
-class Unsure(Exception):
-    """A clip could not be looked into, perhaps through no fault of its own; the message is for its editor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +58,9 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """A clip is in its work folder, whole and durable, and these are its jobs."""
-
-    clip: Clip
-    jobs: tuple[Job, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class InboxPaused:
     """An editor put `_pause` into an inbox, or removed it."""
 
     name: str
     file: str
     """What lies there; empty when it is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class InboxChanged:
-    """An inbox came, went, or is watched in another way."""
-
-    name: str
-    state: InboxState
-    reason: str
-    """Why it is offline, else empty."""
-    detect: Literal["events", "rescan"]

@@ -5,12 +5,11 @@
 `migrations/` holds the numbered steps.
 """
 
-from clipspool.journal.costs import ClipCost, Spend
 from clipspool.journal.database import JournalError, Lock
 from clipspool.journal.journal import Journal
 from clipspool.journal.lookup import UNDER_WAY, DaySpent, Filter, Look, Lookup, Page
-from clipspool.journal.questions import Entry
-from clipspool.journal.rows import Candidate, Tally
+from clipspool.journal.rows import Candidate
+from clipspool.records import ClipCost, Entry, Spend, Tally
 
 __all__ = [
     "UNDER_WAY",

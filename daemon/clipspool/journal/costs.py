@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import sqlalchemy as sa
 
 from clipspool.journal.tables import jobs, tasks
+from clipspool.records import ClipCost
 
 IS_SPENT = sa.or_(tasks.c.task_id.is_not(None), jobs.c.paid != "no", jobs.c.state == "submitting")
 """Whether a task counts as spent: it was made, or it may have been, or its request is on the way."""
@@ -32,35 +31,6 @@ _MOVED = (
     )
     .limit(1)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """What was submitted since a moment: tasks, and credits charged or, until known, estimated."""
-
-    submissions: int = 0
-    credits: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ClipCost:
-    """What the jobs of one clip cost together, in credits."""
-
-    spent: float = 0.0
-    """Charged or, until known, estimated, of everything that was submitted, lost answers included."""
-    waiting: tuple[float | None, ...] = ()
-    """What each job that is not sent yet is estimated at; None where that is not known yet."""
-
-    def total(self, unknown: float) -> float:
-        """Add it up; a job of unknown price counts as `unknown`."""
-        return self.spent + sum(unknown if one is None else one for one in self.waiting)
-
-    def in_words(self, unknown: float) -> str:
-        """Say it."""
-        jobs = len(self.waiting)
-        what = f"the {jobs} jobs of this clip would cost" if jobs > 1 else "this clip would cost"
-        before = f", {self.spent:g} of them for what was sent before" if self.spent else ""
-        return f"{what} about {self.total(unknown):g} credits in all{before}"
 
 
 def cost_of(connection: sa.Connection, clip_id: str) -> ClipCost:

@@ -18,9 +18,9 @@ from clipspool.job import TERMINAL, Clip, Job, State
 from clipspool.journal.costs import IS_SPENT
 from clipspool.journal.database import open_engine
 from clipspool.journal.journal import Journal
-from clipspool.journal.questions import Entry
 from clipspool.journal.rows import read_job, select_jobs
 from clipspool.journal.tables import jobs, tasks
+from clipspool.records import Entry
 
 SCAN_MAX = 20_000
 """Jobs looked through for one page of a search."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,12 +12,11 @@ from sqlalchemy import RowMapping
 
 from clipspool.durations import Seen
 from clipspool.job import Clip, Job, State
-from clipspool.journal.costs import IS_SPENT, ClipCost, Spend, cost_of, has_money_moved
+from clipspool.journal.costs import IS_SPENT, cost_of, has_money_moved
 from clipspool.journal.queue import candidates
 from clipspool.journal.rows import (
     IS_CURRENT,
     Candidate,
-    Tally,
     read_clip,
     read_job,
     select_clips,
@@ -26,6 +24,7 @@ from clipspool.journal.rows import (
     to_json,
 )
 from clipspool.journal.tables import clips, events, facts, jobs, tasks
+from clipspool.records import ClipCost, Entry, Spend, Tally
 
 _SAME_MAX = 20
 _DUE_IDS = (
@@ -93,18 +92,6 @@ _TO_RETIRE_IDS = (
 _TO_RETIRE = sa.select(sa.func.group_concat(_TO_RETIRE_IDS.subquery().c.id))
 _CLIPS = select_clips.where(clips.c.id.in_(sa.bindparam("ids", expanding=True)))
 _JOBS_OF = select_jobs.where(jobs.c.clip_id.in_(sa.bindparam("ids", expanding=True))).order_by(jobs.c.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of history."""
-
-    at: float
-    job_id: str | None
-    event: str
-    from_state: str | None
-    to_state: str | None
-    facts: Mapping[str, Any]
 
 
 class Questions:

@@ -42,20 +42,6 @@ class Candidate:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many open jobs of an inbox stand alike."""
-
-    inbox: str
-    state: State
-    held: str | None
-    is_later: bool
-    """Whether their time has not come yet."""
-    is_tried_again: bool
-    """Whether that is the pause after a try."""
-    count: int
-
-
 def to_json(value: Any) -> str:
     """Write JSON in ASCII, so that no name whatever breaks the database's text."""
     return _ENCODER.encode(value)

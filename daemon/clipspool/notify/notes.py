@@ -8,12 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clipspool.events import StageFailed
-from clipspool.intake.terms import Accepted, InboxChanged
+from clipspool.faults import Fault, FaultOf
 from clipspool.job import STILL_TRIED, Held, Job, State
-from clipspool.news import DaySpent, Happened, News, PeerLost, ProviderBlocked, ProviderUnblocked, Retired
+from clipspool.news import (
+    Accepted,
+    DaySpent,
+    Happened,
+    InboxChanged,
+    News,
+    PeerLost,
+    ProviderBlocked,
+    ProviderUnblocked,
+    Retired,
+)
 from clipspool.notify.topics import Topic
-from clipspool.provider import Fault, FaultOf
-from clipspool.views import text
+from clipspool.text import text
 
 MOMENT_SECONDS = 600.0
 """Trouble that is nobody's is worth a note once it has gone on for so long."""

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from clipspool.provider import Created, Fault, FaultOf, Look, Refused, TaskStatus, Unclear
+from clipspool.faults import Fault, FaultOf
+from clipspool.provider import Created, Look, Refused, TaskStatus, Unclear
 from clipspool.redaction import redact_line
 from clipspool.runway.failures import explained, failure_fault
 from clipspool.runway.ids import OFFERED_MAX, denial, is_task_id, named_tasks, offered

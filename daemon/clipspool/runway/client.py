@@ -11,19 +11,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from clipspool.provider import (
-    Balance,
-    Call,
-    Created,
-    Download,
-    Fault,
-    FaultOf,
-    Gate,
-    Look,
-    NotSent,
-    SubmitAnswer,
-    Unclear,
-)
+from clipspool.faults import Fault, FaultOf
+from clipspool.provider import Call, Created, Download, Gate, Look, NotSent, SubmitAnswer, Unclear
+from clipspool.records import Balance
 from clipspool.runway.answers import busy_fault, is_missing, read_create, read_task
 from clipspool.runway.body import Body, FileChanged, NotJson, open_body
 from clipspool.runway.download import Downloader, KeyFor

@@ -13,7 +13,8 @@ from urllib.parse import urljoin
 import requests
 from requests.auth import AuthBase
 
-from clipspool.provider import Cut, Download, Fault, FaultOf
+from clipspool.faults import Fault, FaultOf
+from clipspool.provider import Cut, Download
 from clipspool.redaction import redact_line
 from clipspool.runway.guard import Forbidden, Guard
 from clipspool.runway.pace import READ_BYTES

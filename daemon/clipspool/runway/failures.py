@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from clipspool.provider import Fault, FaultOf
+from clipspool.faults import Fault, FaultOf
 
 UNEXPLAINED = "FAILURE.UNEXPLAINED"
 

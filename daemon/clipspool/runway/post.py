@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clipspool.failpoint import reach
-from clipspool.provider import Fault, FaultOf, Gate, NotSent, Unclear
+from clipspool.faults import Fault, FaultOf
+from clipspool.provider import Gate, NotSent, Unclear
 from clipspool.runway.body import Body, FileChanged
 from clipspool.runway.pace import Limits, Pace
 from clipspool.runway.reply import decoded, read_whole

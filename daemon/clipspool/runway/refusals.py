@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 
-from clipspool.provider import Fault, FaultOf
+from clipspool.faults import Fault, FaultOf
 from clipspool.runway.failures import code_in, explained, failure_fault
 from clipspool.runway.reply import Reply
 

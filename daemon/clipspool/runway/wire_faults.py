@@ -7,7 +7,7 @@ import ssl
 
 import urllib3
 
-from clipspool.provider import Fault, FaultOf
+from clipspool.faults import Fault, FaultOf
 from clipspool.runway.guard import Forbidden, Unreachable
 from clipspool.runway.pace import TooSlow
 

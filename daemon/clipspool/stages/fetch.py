@@ -12,11 +12,12 @@ from io import FileIO
 from clipspool.bay import Bay
 from clipspool.events import Event, Failed, Fetched, PartlyFetched, Postponed, StageFailed
 from clipspool.failpoint import reach
+from clipspool.faults import Fault
 from clipspool.files import Rel, join, rename_new, sync_and_close, write_all
 from clipspool.job import Held, Job, Missing, Result
 from clipspool.media.facts import Probe
 from clipspool.outputs import ZIP, missing_in_words
-from clipspool.provider import Cut, Fault, Look, Provider, TaskStatus
+from clipspool.provider import Cut, Look, Provider, TaskStatus
 from clipspool.root import Root
 from clipspool.stages.poll import error_of, task_id_of
 from clipspool.work import folder_of

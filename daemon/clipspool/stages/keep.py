@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from clipspool.bay import Bay
 from clipspool.files import Rel, join, name_of, parent, split_suffix
 from clipspool.job import Clip, Job, Result, State
+from clipspool.layout import FAILED
 from clipspool.naming import NAME_BYTES_MAX, shortened
-from clipspool.work import FAILED, folder_of
+from clipspool.work import folder_of
 
 _TRIES_MAX = 1000
 

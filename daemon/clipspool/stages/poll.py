@@ -14,8 +14,9 @@ from clipspool.events import (
     TaskSeen,
     TaskSucceeded,
 )
+from clipspool.faults import Fault, FaultOf
 from clipspool.job import Error, Job
-from clipspool.provider import Fault, FaultOf, Look, Provider, TaskStatus
+from clipspool.provider import Look, Provider, TaskStatus
 
 
 def poll(look: Look | Fault) -> Event:

@@ -10,15 +10,15 @@ from zlib import crc32
 import structlog
 
 from clipspool.bay import Bay
-from clipspool.files import OURS, Rel, join, name_of, temporary_name, unlink
+from clipspool.files import Rel, join, name_of, temporary_name, unlink
 from clipspool.job import Clip, Job, Result, State
+from clipspool.layout import POSTERS
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.work import open_source
 
 log = structlog.get_logger()
 
-POSTERS = f"{OURS}/posters"
 POSTERS_MAX = 2000
 """Beyond it the oldest go: ids sort by time."""
 _DRAWN_BETWEEN = 32

@@ -10,6 +10,7 @@ from io import FileIO
 
 from clipspool.bay import Bay
 from clipspool.events import Changed, Event, Failed, Postponed, Prepared, StageFailed
+from clipspool.faults import Fault
 from clipspool.files import CHUNK, TIME_NS_MAX, NotRegular, join, sha256_of
 from clipspool.fingerprint import fingerprint, seedless
 from clipspool.job import Clip, Error, Job, Request
@@ -17,7 +18,6 @@ from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import EXPORT_AGAIN, MediaFault, Probe
 from clipspool.media.plan import AsIs, Conform, Limits, Refuse
-from clipspool.provider import Fault
 from clipspool.sent import Sent, SentFile, files_of, read_sent, write_sent
 from clipspool.stages.fit import Trouble, Workbench, choose_for, media_trouble, type_of_clip
 from clipspool.transport import Depot

@@ -11,14 +11,13 @@ from clipspool.bay import Bay
 from clipspool.failpoint import reach
 from clipspool.files import NotRegular, Rel, join, name_of, parent, split_suffix
 from clipspool.job import Clip, Job, State
+from clipspool.layout import DONE, FAILED, SIDECAR
 from clipspool.naming import NAME_BYTES_MAX, shortened
 from clipspool.provenance import error_note
 from clipspool.root import Root
 from clipspool.stages.changed import change_of, has_note, write_note
 from clipspool.work import (
-    FAILED,
     PROMPT,
-    SIDECAR,
     changed_note_of,
     clear_away,
     error_note_of,
@@ -27,7 +26,6 @@ from clipspool.work import (
     trace_of,
 )
 
-DONE = "_done"
 TXT = ".txt"
 _TRIES_MAX = 10_000
 _NOTE_BYTES_MAX = 1 << 20

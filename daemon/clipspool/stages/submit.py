@@ -24,11 +24,12 @@ from clipspool.events import (
     TaskCreated,
 )
 from clipspool.failpoint import reach
+from clipspool.faults import Fault, FaultOf
 from clipspool.files import join, split_suffix
 from clipspool.handover import taker_of
 from clipspool.job import Clip, Error, Held, Job, Request
 from clipspool.ledger import Ledger, ledger_of, submissions_beyond
-from clipspool.provider import Call, Created, Fault, FaultOf, Inline, NotSent, Provider, Refused, Unclear
+from clipspool.provider import Call, Created, Inline, NotSent, Provider, Refused, Unclear
 from clipspool.room import lacking
 from clipspool.root import Root, Unavailable
 from clipspool.sent import Sent, SentFile, read_sent

@@ -4,6 +4,7 @@
 """
 
 from clipspool.status_file.keeper import Kept, StatusFiles
-from clipspool.status_file.text import STATUS_NAME, Picture, Seen, text_of
+from clipspool.status_file.text import Picture, Seen, text_of
+from clipspool.status_names import STATUS_NAME
 
 __all__ = ["STATUS_NAME", "Kept", "Picture", "Seen", "StatusFiles", "text_of"]

@@ -17,27 +17,17 @@ import structlog
 
 from clipspool import threads
 from clipspool.intake.inbox import Inbox
-from clipspool.intake.terms import Accepted, InboxChanged
 from clipspool.job import State
 from clipspool.journal import Journal, JournalError
 from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
+from clipspool.limits import Limits
 from clipspool.looking import DAY_SECONDS, conditions_in
-from clipspool.news import Happened, News, NotRetired, Retired
-from clipspool.picking import Limits
+from clipspool.news import Accepted, Happened, InboxChanged, News, NotRetired, Retired
 from clipspool.places import Places
 from clipspool.root import Root
 from clipspool.status_file.own import Keeper, Own, place_of
-from clipspool.status_file.text import (
-    DAYS,
-    ENDED_MOST,
-    MOST,
-    OURS,
-    STATUS_NAME,
-    Picture,
-    Seen,
-    body_of,
-    text_of,
-)
+from clipspool.status_file.text import DAYS, ENDED_MOST, MOST, Picture, Seen, body_of, text_of
+from clipspool.status_names import OURS, STATUS_NAME
 from clipspool.workers import in_words
 
 WRITE_SECONDS = 5.0

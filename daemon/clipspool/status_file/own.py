@@ -12,7 +12,7 @@ from pathlib import Path
 from clipspool.files import OURS as OURS_FOLDER
 from clipspool.files import NotRegular
 from clipspool.root import Root
-from clipspool.status_file.text import OURS, STATUS_NAME, other_name
+from clipspool.status_names import OURS, STATUS_NAME, other_name
 
 _BEGIN_BYTES = 200
 _LEFTOVER_SECONDS = 86_400.0

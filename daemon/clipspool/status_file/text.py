@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import assert_never
 
+from clipspool.conditions import Conditions
 from clipspool.intake.names import readable
 from clipspool.intake.terms import Waiting
 from clipspool.job import Held, Job, State
 from clipspool.journal.looks import Tally
-from clipspool.peers import Life, Peer
 from clipspool.places import AS_THEY_ARE, Places
+from clipspool.records import Life, Peer
 from clipspool.redaction import redact
-from clipspool.views import Conditions, text
+from clipspool.status_names import mark_of
+from clipspool.text import text
 
-STATUS_NAME = "_status.txt"
-OURS = "This file is kept by clipspool"
-"""How the first line begins; a file that begins otherwise is somebody else's, and is left alone."""
 DAYS = 3
 """What ended is shown for so long."""
 _WIDTH = 100
@@ -29,16 +28,6 @@ NAMED_MOST = 500
 """Of files that need their editor, whose names are all that is said beyond `MOST`."""
 ENDED_MOST = 20
 """Of those that failed, and of those that were delivered."""
-
-
-def mark_of(identity: str) -> str:
-    """Give how the first line begins of a file that the clipspool of that identity keeps."""
-    return f"{OURS} ({identity})"
-
-
-def other_name(identity: str) -> str:
-    """Name the file of a clipspool where another one keeps `_status.txt`."""
-    return f"_status-{identity}.txt"
 
 
 @dataclass(frozen=True, slots=True)

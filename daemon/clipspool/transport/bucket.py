@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
-from clipspool.provider import Fault, FaultOf
+from clipspool.faults import Fault, FaultOf
 from clipspool.redaction import redact_line
 from clipspool.transport.way import ADDRESS_LENGTH_MAX, STRAY_SECONDS, Names, Parcel
 

@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from clipspool.faults import Fault
 from clipspool.media.plan import AsIs, Refuse
-from clipspool.provider import Fault, Inline
+from clipspool.provider import Inline
 from clipspool.transport.way import LIFE_SECONDS, Parcel, Way
 
 log = structlog.get_logger()

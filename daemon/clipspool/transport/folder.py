@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from clipspool.faults import Fault
 from clipspool.files import CHUNK, rename_new, sync_and_close, temporary_name, write_all
-from clipspool.provider import Fault
 from clipspool.root import Root
 from clipspool.transport.way import STRAY_SECONDS, Names, Parcel
 

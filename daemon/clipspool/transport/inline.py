@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clipspool.provider import Fault, Inline
+from clipspool.faults import Fault
+from clipspool.provider import Inline
 from clipspool.transport.way import Parcel
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from clipspool.provider import Fault
+from clipspool.faults import Fault
 from clipspool.runway.guard import Guard
 from clipspool.runway.pace import Limits
 from clipspool.runway.reply import read_whole

@@ -13,8 +13,8 @@ from http import HTTPStatus
 from io import FileIO
 from typing import Any
 
+from clipspool.faults import Fault, FaultOf
 from clipspool.files import CHUNK
-from clipspool.provider import Fault, FaultOf
 from clipspool.runway.download import KeyFor
 from clipspool.runway.guard import guard_for
 from clipspool.runway.pace import Limits

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import Protocol
 
-from clipspool.provider import Fault, Inline
+from clipspool.faults import Fault
+from clipspool.provider import Inline
 
 ADDRESS_LENGTH_MAX = 2048
 """Longer addresses are refused [PROVIDER 2.4]."""

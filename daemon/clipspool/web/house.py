@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clipspool.bay import Bay
-from clipspool.views import Conditions
+from clipspool.conditions import Conditions
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
+from clipspool.conditions import Conditions
 from clipspool.intake.names import readable
 from clipspool.job import Held, Job, Paid, State
 from clipspool.orders import (
@@ -16,7 +17,7 @@ from clipspool.orders import (
     may_deliver_as_it_is,
     may_retry,
 )
-from clipspool.views import Conditions, job_json, maybe_task_ids
+from clipspool.views import job_json, maybe_task_ids
 from clipspool.web.films import delivered
 from clipspool.web.snapshot import waits
 from clipspool.web.timing import Timing

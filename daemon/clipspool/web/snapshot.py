@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from clipspool.conditions import Conditions
 from clipspool.job import Job, State
 from clipspool.journal import Lookup
 from clipspool.news import Happened
-from clipspool.views import Conditions
 from clipspool.web.house import House
 
 FRESH_SECONDS = 2.0

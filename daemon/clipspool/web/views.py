@@ -10,13 +10,14 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from clipspool.conditions import Conditions
 from clipspool.history import story_json
 from clipspool.intake.names import readable
 from clipspool.job import TERMINAL, Job, State
 from clipspool.journal import UNDER_WAY, Filter, Look, Lookup
 from clipspool.provenance import as_sent
 from clipspool.redaction import redact_value
-from clipspool.views import Conditions, iso
+from clipspool.text import iso
 from clipspool.web.house import Entrance, House
 from clipspool.web.plot import DAYS, Ledger, plot
 from clipspool.web.porter import is_known
