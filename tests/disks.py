@@ -6,10 +6,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from clipspool import claims, files, moves
-from clipspool import root as roots
-from clipspool.check import trials
-from clipspool.root import Root
+from clipspool.cli.check import trials
+from clipspool.spool import claims
+from clipspool.spool import root as roots
+from clipspool.spool.root import Root
+from clipspool.system import atomic as files
+from clipspool.system import moves
 
 
 class Crash(BaseException):

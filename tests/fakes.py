@@ -5,22 +5,30 @@ import threading
 from collections import Counter, defaultdict, deque
 from dataclasses import replace
 
-from clipspool.bay import Bay
-from clipspool.claims import claim
-from clipspool.departures import Departures
-from clipspool.events import Cancelled, Delivered, Fetched, Postponed, Prepared, TaskCreated, TaskSucceeded
-from clipspool.faults import Fault, FaultOf
-from clipspool.job import Clip, Job, Request, Result, Task
+from clipspool.jobs.events import (
+    Cancelled,
+    Delivered,
+    Fetched,
+    Postponed,
+    Prepared,
+    TaskCreated,
+    TaskSucceeded,
+)
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.lifecycle import Pace, Stage
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.messages import Accepted
+from clipspool.jobs.model import Clip, Job, Request, Result, Task
+from clipspool.jobs.pacing import PollPace
 from clipspool.journal import Journal
-from clipspool.lifecycle import Pace, Stage
-from clipspool.limits import Limits
-from clipspool.news import Accepted
-from clipspool.pacing import PollPace
-from clipspool.provider import Created, Cut, Download, Look, NotSent, TaskStatus
-from clipspool.root import Root
-from clipspool.scheduler import Scheduler
-from clipspool.work import Manifest
-from clipspool.workers import Ready
+from clipspool.provider.protocol import Created, Cut, Download, Look, NotSent, TaskStatus
+from clipspool.scheduler.loop import Scheduler
+from clipspool.scheduler.workers import Ready
+from clipspool.spool.claims import claim
+from clipspool.spool.root import Root
+from clipspool.spool.send_marks import Departures
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import Manifest
 from patience import patient
 
 NOON = 1_800_014_400.0

@@ -6,9 +6,9 @@ import time
 
 from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
-from clipspool.intake.terms import Rules
-from clipspool.news import Accepted
-from clipspool.root import Root
+from clipspool.intake.types import Rules
+from clipspool.jobs.messages import Accepted
+from clipspool.spool.root import Root
 from patience import patient
 
 EPOCH = 1_800_000_000.0

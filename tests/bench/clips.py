@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from clipspool.sandbox.render import sample
+from runway_sandbox.render import sample
 
 
 @functools.cache

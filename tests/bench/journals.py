@@ -3,7 +3,7 @@
 import time
 import uuid
 
-from clipspool.job import Clip, Job, Paid, Request, State, Task
+from clipspool.jobs.model import Clip, Job, Paid, Request, State, Task
 from clipspool.journal import Journal
 
 _BATCH = 5_000
@@ -29,7 +29,7 @@ def write_journal(bay, provider, *, running=0, delivered=0):
 
 def _profile(provider):
     """Give what tasks are made with, as the daemon names it."""
-    from clipspool.runway import Runway  # noqa: PLC0415  (it takes long, and one row needs it)
+    from clipspool.provider.runway import Runway  # noqa: PLC0415  (it takes long, and one row needs it)
 
     one = Runway(provider.base_url, lambda: "key_0", api_version="2024-11-06", user_agent="bench")
     try:

@@ -2,14 +2,14 @@
 
 import pytest
 
-from clipspool import adopt
-from clipspool.adopt import adoptable, what_came_of
-from clipspool.events import Interrupted, TaskCreated, Unsent
-from clipspool.handover import taker_of
-from clipspool.job import State
-from clipspool.ledger import note
-from clipspool.root import Root
-from clipspool.work import read_manifest
+from clipspool.jobs.events import Interrupted, TaskCreated, Unsent
+from clipspool.jobs.model import State
+from clipspool.spool import recovery as adopt
+from clipspool.spool.handover import taker_of
+from clipspool.spool.ledger import note
+from clipspool.spool.recovery import adoptable, what_came_of
+from clipspool.spool.root import Root
+from clipspool.spool.workfolder import read_manifest
 from fakes import Bench, a_job, a_task
 
 INTENT = {"what": "intent", "number": 1}

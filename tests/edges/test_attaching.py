@@ -2,12 +2,12 @@
 
 import pytest
 
-from clipspool.attaching import attach
-from clipspool.events import AnswerLost
-from clipspool.faults import Fault, FaultOf
-from clipspool.job import Held, State
-from clipspool.lifecycle import Stage
-from clipspool.provider import Look, TaskStatus
+from clipspool.app.attaching import attach
+from clipspool.jobs.events import AnswerLost
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import Held, State
+from clipspool.provider.protocol import Look, TaskStatus
 from fakes import Desk, Studio
 
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")

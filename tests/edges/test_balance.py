@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool import balance, operator
-from clipspool.balance import Teller, note
-from clipspool.events import AnswerLost, Prepared
-from clipspool.job import Paid, State
-from clipspool.lifecycle import Stage
-from clipspool.records import Balance
+from clipspool.jobs.events import AnswerLost, Prepared
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import Paid, State
+from clipspool.jobs.records import Balance
+from clipspool.scheduler import balance
+from clipspool.scheduler import commands as operator
+from clipspool.scheduler.balance import Teller, note
 from fakes import NOON, Desk
 from patience import patient
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from clipspool import mounts
-from clipspool.check import Finding, is_fit, look
-from clipspool.check.folders import in_time
-from clipspool.check.probe import abilities_of
-from clipspool.check.setup import look_at_journal, look_at_process
-from clipspool.faults import Fault, FaultOf
-from clipspool.settings import load
+from clipspool.app.settings import load
+from clipspool.cli.check import Finding, is_fit, look
+from clipspool.cli.check.folders import in_time
+from clipspool.cli.check.probe import abilities_of
+from clipspool.cli.check.setup import look_at_journal, look_at_process
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.system import mounts
 from disks import REFUSALS, Disk
 
 ROOT = Path(__file__).parents[2]

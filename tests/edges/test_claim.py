@@ -6,12 +6,13 @@ import threading
 
 import pytest
 
-from clipspool import claims, moves
-from clipspool.claims import clip_id_of
-from clipspool.files import claimed_name
 from clipspool.intake.names import Kind, Names
-from clipspool.root import Root
-from clipspool.work import Manifest, read_manifest
+from clipspool.spool import claims
+from clipspool.spool.claims import clip_id_of
+from clipspool.spool.root import Root
+from clipspool.spool.workfolder import Manifest, read_manifest
+from clipspool.system import moves
+from clipspool.system.atomic import claimed_name
 from fakes import a_clip, a_job
 from inboxes import CLIP, SIDECAR, Bench
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from clipspool import control
+from clipspool.app import control
 
 
 @contextmanager

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.events import AnswerLost, Failed
-from clipspool.intake.terms import Waiting
-from clipspool.job import Error, State
-from clipspool.lifecycle import Stage
-from clipspool.limits import Limits
-from clipspool.metrics import Metrics
-from clipspool.standing import standing_of
+from clipspool.intake.types import Waiting
+from clipspool.jobs.events import AnswerLost, Failed
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.model import Error, State
+from clipspool.reporting.metrics import Metrics
+from clipspool.reporting.snapshot import standing_of
 from fakes import Desk, Shelf
 
 README = Path(__file__).parents[2] / "README.md"

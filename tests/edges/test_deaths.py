@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipspool.intake.deaths import Deaths
+from clipspool.intake.poison import Deaths
 
 ONE, TWO = "one.mp4", "day/t\udcffwo.mp4"
 

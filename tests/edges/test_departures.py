@@ -8,14 +8,14 @@ from contextlib import ExitStack
 
 import pytest
 
-from clipspool import departures
-from clipspool.departures import Departures, departures_file, still_waiting
-from clipspool.parts import open_departures
+from clipspool.app.build import open_departures
+from clipspool.spool import send_marks as departures
+from clipspool.spool.send_marks import Departures, departures_file, still_waiting
 
 DIES = """
 import os, sys
 from pathlib import Path
-from clipspool.departures import Departures
+from clipspool.spool.send_marks import Departures
 departures = Departures(Path(sys.argv[1]))
 with departures.of() as left, departures.of() as waits:
     with departures.of() as ended:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool import operator
-from clipspool.events import AnswerLost, Failed, Prepared, Reused
-from clipspool.job import Error, Held, Paid, State
-from clipspool.lifecycle import Stage
+from clipspool.jobs.events import AnswerLost, Failed, Prepared, Reused
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import Error, Held, Paid, State
+from clipspool.scheduler import commands as operator
 from fakes import RESULT, Desk, a_request
 
 S = State

@@ -2,11 +2,11 @@
 
 import pytest
 
-from clipspool import operator
-from clipspool.ending import Endings
-from clipspool.events import Failed, TaskSeen
-from clipspool.job import Error, State
-from clipspool.lifecycle import Stage
+from clipspool.jobs.events import Failed, TaskSeen
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import Error, State
+from clipspool.reporting.canonical_line import Endings
+from clipspool.scheduler import commands as operator
 from fakes import Desk
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from clipspool import files, moves
-from clipspool.files import NotRegular, parts
-from clipspool.root import Guard, Root, Unavailable
+from clipspool.spool.root import Guard, Root, Unavailable
+from clipspool.system import atomic as files
+from clipspool.system import moves
+from clipspool.system.atomic import NotRegular, parts
 from fakes import lying
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -604,7 +605,7 @@ def traced(tmp_path, path, act):
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from clipspool.root import Root\n"
+        "from clipspool.spool.root import Root\n"
         "root = Root(Path(sys.argv[1]))\n"
         "root.stat('begin')\n"
         f"{act}\n"

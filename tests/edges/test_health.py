@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from clipspool.health import Health, Trial
 from clipspool.intake.watch import Watch
 from clipspool.journal import Journal
+from clipspool.reporting.health import Health, Trial
 from fakes import NOON, Clock, Shelf
 from inboxes import Bench
 from patience import patient

@@ -15,15 +15,15 @@ from datetime import UTC, datetime
 import pytest
 import tomli_w
 
-from clipspool.adopt import left_behind, survey
-from clipspool.faults import Unsure
-from clipspool.intake.terms import InboxPaused
+from clipspool.intake.types import InboxPaused
 from clipspool.intake.watch import Watch
-from clipspool.job import Problem, Reference
-from clipspool.news import InboxChanged
-from clipspool.places import Places
-from clipspool.root import Root, Unavailable
-from clipspool.work import PROMPT, Manifest, folder_of
+from clipspool.jobs.faults import Unsure
+from clipspool.jobs.messages import InboxChanged
+from clipspool.jobs.model import Problem, Reference
+from clipspool.jobs.path_map import Places
+from clipspool.spool.recovery import left_behind, survey
+from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.workfolder import PROMPT, Manifest, folder_of
 from fakes import a_clip, a_job
 from inboxes import CLIP, EPOCH, SIDECAR, Bench
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.installed import instance_of, state_of, unit_of
+from clipspool.system.units import instance_of, state_of, unit_of
 
 ROOT = Path(__file__).parents[2]
 

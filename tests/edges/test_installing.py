@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.installed import handed_over, state_of
+from clipspool.app.settings import load
 from clipspool.installing.steps import _not_mounted, _refuse_relative_folders
 from clipspool.installing.unit import drop_in_text, unit_text
 from clipspool.installing.user import account, to_make, trouble_in, trouble_reading
 from clipspool.installing.wish import CannotInstall, Wish
-from clipspool.settings import load
+from clipspool.system.units import handed_over, state_of
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 MAIN, INSTANCE = Path("/etc/clipspool/config.toml"), Path("/etc/clipspool/bay-1.toml")
@@ -102,7 +102,7 @@ def test_what_a_user_may_do_is_tried_as_that_user(open_path):
 
 
 def test_secrets_that_systemd_hands_over_stand_in_for_the_environments(monkeypatch, tmp_path):
-    monkeypatch.setattr("clipspool.installed.CONFIGURATIONS", tmp_path)
+    monkeypatch.setattr("clipspool.system.units.CONFIGURATIONS", tmp_path)
     (tmp_path / "provider_api_key").write_text("sk-1\n")
     (tmp_path / "web_token").write_text("token-of-some-length")
     config = tmp_path / "config.toml"

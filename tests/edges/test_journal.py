@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
-from clipspool.durations import Seen
-from clipspool.events import (
+from clipspool.jobs.events import (
     Cancelled,
     Connected,
     Failed,
@@ -30,12 +29,13 @@ from clipspool.events import (
     TaskSeen,
     TaskSucceeded,
 )
-from clipspool.job import Error, Held, Paid, Reference, Result, State
+from clipspool.jobs.lifecycle import advance, may
+from clipspool.jobs.model import Error, Held, Paid, Reference, Result, State
+from clipspool.jobs.records import Spend
+from clipspool.jobs.render_times import Seen
 from clipspool.journal import Journal, JournalError, Lock, database
 from clipspool.journal.database import open_engine
 from clipspool.journal.tables import metadata
-from clipspool.lifecycle import advance, may
-from clipspool.records import Spend
 from fakes import BUSY, NOON, PACE, PROFILE, RESULT, a_clip, a_job, a_request, a_task
 
 ODD = "caf\udce9/sh\udcf6t.mp4"

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import pytest
 import structlog
 
-from clipspool import logs
+from clipspool.system import logs
 
 SPELLED = b"k3y/5ecret+fo?<r>~the~test"
 CANARY = "canary/5up3r+s3cr3t="

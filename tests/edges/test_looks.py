@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from clipspool.job import Held, State
+from clipspool.jobs.model import Held, State
 from clipspool.journal import Journal, JournalError
 from clipspool.journal.looks import NoJournal, Window, ended_jobs, held_jobs, jobs_under_way, tally
 from fakes import NOON, a_clip, a_job, a_task

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipspool.job import Held, State
+from clipspool.jobs.model import Held, State
 from clipspool.journal import Filter, Journal, Lookup, lookup
 from fakes import NOON
 from many import DAY, fill

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from clipspool.media.crew import Crew
+from clipspool.media.pool import Crew
 
 FOR_EVER = 60.0
 

@@ -6,16 +6,26 @@ import threading
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from clipspool.events import AnswerLost, Failed, StageFailed, TaskSeen
-from clipspool.faults import Fault, FaultOf
-from clipspool.intake.terms import Waiting
-from clipspool.job import Error, Held, State
-from clipspool.lifecycle import Stage
-from clipspool.limits import Limits
-from clipspool.measured import Measured
-from clipspool.metrics import Metrics
-from clipspool.provider import Call, Created, Cut, Download, Inline, NotSent, Refused, Unclear, encoded_length
-from clipspool.standing import standing_of
+from clipspool.intake.types import Waiting
+from clipspool.jobs.events import AnswerLost, Failed, StageFailed, TaskSeen
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.model import Error, Held, State
+from clipspool.provider.protocol import (
+    Call,
+    Created,
+    Cut,
+    Download,
+    Inline,
+    NotSent,
+    Refused,
+    Unclear,
+    encoded_length,
+)
+from clipspool.reporting.metered import Measured
+from clipspool.reporting.metrics import Metrics
+from clipspool.reporting.snapshot import standing_of
 from fakes import BUSY, NO_CREDITS, Clock, Desk, Film, Shelf, Studio
 from patience import patient
 

@@ -10,11 +10,11 @@ from itertools import count
 
 import pytest
 
-from clipspool.job import Error, Paid, State
-from clipspool.root import Root
+from clipspool.jobs.model import Error, Paid, State
+from clipspool.spool.root import Root
+from clipspool.spool.workfolder import bring_back
 from clipspool.stages.deliver import deliver
 from clipspool.stages.retire import retire, sweep
-from clipspool.work import bring_back
 from disks import REFUSALS, Crash, Disk
 from fakes import NOON, RESULT, Bench, a_job, a_task, lying
 

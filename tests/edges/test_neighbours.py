@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.adopt import adoptable, survey
-from clipspool.events import TakenOver
-from clipspool.handover import claim_manifest, take_over, taker_of
-from clipspool.layout import TAKEN
-from clipspool.ledger import note
-from clipspool.neighbours import LOOK_SECONDS, Journal, Neighbours, takers_in
-from clipspool.peers import (
+from clipspool.jobs.events import TakenOver
+from clipspool.jobs.records import Life
+from clipspool.spool.handover import claim_manifest, take_over, taker_of
+from clipspool.spool.layout import TAKEN
+from clipspool.spool.ledger import note
+from clipspool.spool.neighbours import LOOK_SECONDS, Journal, Neighbours, takers_in
+from clipspool.spool.peers import (
     DAEMONS,
     KEEP_SECONDS,
     SILENT_SECONDS,
@@ -25,9 +25,9 @@ from clipspool.peers import (
     own_mark,
     server_time,
 )
-from clipspool.records import Life
-from clipspool.root import Root
-from clipspool.work import read_manifest
+from clipspool.spool.recovery import adoptable, survey
+from clipspool.spool.root import Root
+from clipspool.spool.workfolder import read_manifest
 from fakes import NOON, Bench, Clock
 
 FAR = Mark("j9", "edit-9", place="there", boot="another", pids="1", pid=1, begun="5")

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from clipspool.intake.notes import Notes, note_name, sentence, text_of
-from clipspool.job import Problem
-from clipspool.root import Root
+from clipspool.jobs.model import Problem
+from clipspool.spool.root import Root
 from inboxes import CLIP, SIDECAR, Bench
 
 

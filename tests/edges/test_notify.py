@@ -11,26 +11,26 @@ from dataclasses import replace
 import pytest
 from standardwebhooks.webhooks import Webhook as Oracle
 
-from clipspool import logs
-from clipspool.check.dropin import systemd_drop_in
-from clipspool.check.notify import look_at_notify
-from clipspool.events import Delivered
-from clipspool.job import State
-from clipspool.metrics import Metrics
-from clipspool.news import Happened
-from clipspool.notices import Notices
-from clipspool.notify import courier as couriers
-from clipspool.notify.courier import Courier, NotDelivered, Taste
-from clipspool.notify.digest import Message
-from clipspool.notify.notes import Note
-from clipspool.notify.service import NoService, Service
-from clipspool.notify.signing import read_secret
-from clipspool.notify.topics import Topic
-from clipspool.notify.webhook import Webhook
-from clipspool.receivers import couriers_of
-from clipspool.records import Tally
-from clipspool.runway.pace import Limits
-from clipspool.settings import SettingsError, load
+from clipspool.app.receivers import couriers_of
+from clipspool.app.settings import SettingsError, load
+from clipspool.cli.check.dropin import systemd_drop_in
+from clipspool.cli.check.notify import look_at_notify
+from clipspool.jobs.events import Delivered
+from clipspool.jobs.messages import Happened
+from clipspool.jobs.model import State
+from clipspool.jobs.records import Tally
+from clipspool.reporting.metrics import Metrics
+from clipspool.reporting.notify import courier as couriers
+from clipspool.reporting.notify.courier import Courier, NotDelivered, Taste
+from clipspool.reporting.notify.digest import Message
+from clipspool.reporting.notify.notes import Note
+from clipspool.reporting.notify.notices import Notices
+from clipspool.reporting.notify.service import NoService, Service
+from clipspool.reporting.notify.signing import read_secret
+from clipspool.reporting.notify.topics import Topic
+from clipspool.reporting.notify.webhook import Webhook
+from clipspool.system import logs
+from clipspool.system.http.pace import Limits
 from fakes import NOON, Clock, a_job
 from patience import patient
 from receiver import Receiver

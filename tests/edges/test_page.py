@@ -17,22 +17,24 @@ from urllib.parse import urlencode
 import pytest
 from structlog.testing import capture_logs
 
-from clipspool.bay import Bay
-from clipspool.conditions import Conditions
-from clipspool.files import OURS
-from clipspool.job import Error, Held, Paid, State
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.messages import ProviderUnblocked
+from clipspool.jobs.model import Error, Held, Paid, State
+from clipspool.jobs.records import Life, Peer
 from clipspool.journal import Journal
-from clipspool.news import ProviderUnblocked
-from clipspool.operator import Refused
-from clipspool.records import Life, Peer
-from clipspool.root import Root
-from clipspool.views import InboxView, status_json
-from clipspool.web import callers, pulse, snapshot
-from clipspool.web.door import CannotListen, Door
-from clipspool.web.house import Entrance, House
-from clipspool.web.pulse import REST_SECONDS
+from clipspool.reporting.status import InboxView, status_json
+from clipspool.scheduler.commands import Refused
+from clipspool.spool.root import Root
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import folder_of
+from clipspool.system.atomic import OURS
+from clipspool.web import connections as callers
+from clipspool.web import event_stream as pulse
+from clipspool.web import snapshot
+from clipspool.web.context import Entrance, House
+from clipspool.web.event_stream import REST_SECONDS
+from clipspool.web.listen import CannotListen, Door
 from clipspool.web.server import Page
-from clipspool.work import folder_of
 from fakes import NOON, RESULT, a_clip, a_job, a_request, a_task
 
 TOKEN = "a-token-of-some-length"

@@ -2,14 +2,14 @@
 
 import pytest
 
-from clipspool.brake import Brake
-from clipspool.job import Held, State
+from clipspool.jobs.circuit_breaker import Brake
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.model import Held, State
+from clipspool.jobs.records import Spend
 from clipspool.journal import Journal
-from clipspool.lifecycle import Stage
-from clipspool.limits import Limits
-from clipspool.picking import InFlight, Picker
-from clipspool.records import Spend
-from clipspool.workers import Workers
+from clipspool.scheduler.selection import InFlight, Picker
+from clipspool.scheduler.workers import Workers
 from fakes import BUSY, NOON, RESULT, Workshop, a_clip, a_job, a_task
 
 RUNNING = {"state": State.RUNNING, "task": a_task()}

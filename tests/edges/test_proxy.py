@@ -6,13 +6,13 @@ import socket
 
 import pytest
 
-from clipspool.check.setup import look_at_proxy
-from clipspool.runway.guard import Forbidden, Guard, Unreachable
-from clipspool.runway.pace import Limits
-from clipspool.runway.proxy import Proxy
-from clipspool.runway.wire import FreeAdapter, Wire
-from clipspool.runway.wire_faults import wire_fault
-from clipspool.settings import load
+from clipspool.app.settings import load
+from clipspool.cli.check.setup import look_at_proxy
+from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.faults import wire_fault
+from clipspool.system.http.guard import Forbidden, Guard, Unreachable
+from clipspool.system.http.pace import Limits
+from clipspool.system.http.proxy import Proxy
 from stub import Stub, always, answer, certificate
 
 QUICK = Limits(connect_seconds=1.0, silence_seconds=1.0, total_seconds=3.0)

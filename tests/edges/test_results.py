@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.events import Fetched
-from clipspool.job import Error, Result, State
+from clipspool.jobs.events import Fetched
+from clipspool.jobs.model import Error, Result, State
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Finished
 from clipspool.media.kinds import C2PA_UUID, has_credentials, other_kind

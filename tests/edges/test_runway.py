@@ -11,11 +11,21 @@ import tracemalloc
 
 import pytest
 
-from clipspool.faults import Fault, FaultOf
-from clipspool.provider import Call, Created, Cut, Download, Inline, NotSent, Refused, TaskStatus, Unclear
-from clipspool.records import Balance
-from clipspool.runway import Patience, Runway
-from clipspool.runway.wire import Wire
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.records import Balance
+from clipspool.provider.protocol import (
+    Call,
+    Created,
+    Cut,
+    Download,
+    Inline,
+    NotSent,
+    Refused,
+    TaskStatus,
+    Unclear,
+)
+from clipspool.provider.runway import Patience, Runway
+from clipspool.system.http.client import Wire
 from patience import patient
 from stub import Stub, always, answer, certificate, says
 

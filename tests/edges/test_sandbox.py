@@ -19,8 +19,8 @@ import av
 import pytest
 import requests
 
-from clipspool.sandbox import Options, Render, Style, UrlPlace, render, serve
 from patience import patient
+from runway_sandbox import Options, Render, Style, UrlPlace, render, serve
 
 HEADERS = {"Authorization": "Bearer key-1", "X-Runway-Version": "2024-11-06"}
 QUICK = {"render": Render.CANNED, "render_seconds": 0}
@@ -631,7 +631,7 @@ def test_misbehaviours_are_added_listed_and_cleared_over_http(box, clip):
 
 def test_the_command_line_entry_serves_until_it_is_told_to_stop_and_leaves_nothing_behind(tmp_path):
     program = (
-        "from clipspool.sandbox import Options, run;"
+        "from runway_sandbox import Options, run;"
         "run(Options(), ready=lambda base_url: print(base_url, flush=True))"
     )
     with subprocess.Popen(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.sandbox import Options, Render, render, serve
 from patience import patient
+from runway_sandbox import Options, Render, render, serve
 
 SDK = Path(__file__).resolve().parents[2] / ".venv" / "sdk"
 

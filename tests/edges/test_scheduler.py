@@ -5,8 +5,7 @@ import threading
 
 import pytest
 
-from clipspool import operator
-from clipspool.events import (
+from clipspool.jobs.events import (
     AnswerLost,
     Doubted,
     Failed,
@@ -20,12 +19,13 @@ from clipspool.events import (
     TaskSeen,
     Unsent,
 )
-from clipspool.faults import Fault, FaultOf
-from clipspool.job import Error, Held, Missing, Paid, State
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import Error, Held, Missing, Paid, State
+from clipspool.jobs.records import Spend
 from clipspool.journal import Journal
-from clipspool.lifecycle import Stage
-from clipspool.records import Spend
-from clipspool.scheduler import TELL_SECONDS
+from clipspool.scheduler import commands as operator
+from clipspool.scheduler.loop import TELL_SECONDS
 from clipspool.stages.poll import poll
 from fakes import BUSY, NO_CREDITS, NOON, RESULT, Clock, Desk, a_request
 

@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from clipspool import operator
-from clipspool.events import (
+from clipspool.jobs.events import (
     AnswerLost,
     Cancelled,
     Changed,
@@ -36,9 +35,10 @@ from clipspool.events import (
     TaskSeen,
     TaskSucceeded,
 )
-from clipspool.job import Error, Held, State
-from clipspool.lifecycle import Stage
-from clipspool.workers import Ready
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import Error, Held, State
+from clipspool.scheduler import commands as operator
+from clipspool.scheduler.workers import Ready
 from fakes import BUSY, NO_CREDITS, RESULT, Clock, Desk, Workshop
 from faults.oracle import LEGAL
 

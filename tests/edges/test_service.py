@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from clipspool.service import Service
+from clipspool.system.systemd import Service
 
 
 @pytest.fixture(params=["file", "abstract"])

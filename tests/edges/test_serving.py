@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.serving import AlreadyServed, Announcement, is_trusted, serving
+from clipspool.app.serving import AlreadyServed, Announcement, is_trusted, serving
 
 LISTEN = """
 import os, sys, time
 from pathlib import Path
-from clipspool.serving import Announcement
+from clipspool.app.serving import Announcement
 os.setuid(int(sys.argv[2]))
 held = Announcement(Path(sys.argv[1]), Path("/nowhere/of/theirs.sqlite3"))
 print("ready", flush=True)

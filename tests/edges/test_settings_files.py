@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.settings import Settings, SettingsError, load, places
+from clipspool.app.settings import Settings, SettingsError, load, places
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary-5up3r-s3cr3t"

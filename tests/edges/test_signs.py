@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from clipspool.app import Daemon
-from clipspool.settings import load
+from clipspool.app.daemon import Daemon
+from clipspool.app.settings import load
 from receiver import Receiver
 
 SECRET = "whsec_" + "q" * 32 + "c2VjcmV0"

@@ -7,14 +7,14 @@ from hashlib import sha256
 import pytest
 from structlog.testing import capture_logs
 
-from clipspool.job import Paid, State
-from clipspool.news import Retired, log_line
-from clipspool.notify.notes import Reporter
-from clipspool.notify.topics import Topic
-from clipspool.root import Root
+from clipspool.jobs.messages import Retired, log_line
+from clipspool.jobs.model import Paid, State
+from clipspool.reporting.notify.notes import Reporter
+from clipspool.reporting.notify.topics import Topic
+from clipspool.spool.root import Root
+from clipspool.spool.workfolder import bring_back
 from clipspool.stages.changed import change_of
 from clipspool.stages.retire import retire
-from clipspool.work import bring_back
 from fakes import Bench, a_job, a_task, lying
 
 DONE = a_job(state=State.DELIVERED, task=a_task(), paid=Paid.YES)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from clipspool.control import Failed, Listener, NoDaemon, ask, socket_of
+from clipspool.app.control import Failed, Listener, NoDaemon, ask, socket_of
 
 
 @pytest.fixture

@@ -8,17 +8,26 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool import files, moves
-from clipspool.bay import Bay
-from clipspool.events import Delivered, Failed, Fetched, PartlyFetched, Postponed, ResultGone, StageFailed
-from clipspool.faults import Fault, FaultOf
-from clipspool.job import Held, Missing, Result, State
-from clipspool.places import Places
-from clipspool.provider import Download, Look, TaskStatus
-from clipspool.root import Root
+from clipspool.jobs.events import (
+    Delivered,
+    Failed,
+    Fetched,
+    PartlyFetched,
+    Postponed,
+    ResultGone,
+    StageFailed,
+)
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.model import Held, Missing, Result, State
+from clipspool.jobs.path_map import Places
+from clipspool.provider.protocol import Download, Look, TaskStatus
+from clipspool.spool.root import Root
+from clipspool.spool.watchfolder import Bay
 from clipspool.stages import deliver as stages_deliver
 from clipspool.stages.deliver import base_name, deliver, names
 from clipspool.stages.fetch import CUTS_MAX, OUTPUTS_MAX, Seen, fetch
+from clipspool.system import atomic as files
+from clipspool.system import moves
 from fakes import BUSY, NOON, Bench, Film, Studio, a_clip, a_job, a_request, a_task, lying
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -434,8 +443,8 @@ def crash_after(monkeypatch, step, act):
         if step >= 0:
             for name in ("rename_new", "sync_folder", "sync_and_close"):
                 changed = counted(getattr(files, name))
-                patch.setattr(f"clipspool.root.{name}", changed)
-                patch.setattr(f"clipspool.moves.{name}", changed)
+                patch.setattr(f"clipspool.spool.root.{name}", changed)
+                patch.setattr(f"clipspool.system.moves.{name}", changed)
             patch.setattr(moves, "unlink", counted(files.unlink))
             patch.setattr(Root, "remove", counted(Root.remove))
         try:

@@ -5,26 +5,26 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool import work
-from clipspool.adopt import survey
-from clipspool.bay import Bay
-from clipspool.catalog import Catalog
-from clipspool.claims import claim
-from clipspool.departures import Departures
-from clipspool.events import Changed, Failed, Prepared, StageFailed
-from clipspool.faults import Fault, FaultOf
-from clipspool.job import Clip, Error, Job, Reference, Request, State
+from clipspool.jobs.events import Changed, Failed, Prepared, StageFailed
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.model import Clip, Error, Job, Reference, Request, State
 from clipspool.media.decoder import Decoder
-from clipspool.provider import Created, Inline
-from clipspool.root import Root
-from clipspool.sent import read_sent
+from clipspool.provider.catalog import Catalog
+from clipspool.provider.protocol import Created, Inline
+from clipspool.provider.transport import Depot, Names
+from clipspool.provider.transport.folder import ServedFolder
+from clipspool.provider.transport.inline import InRequest
+from clipspool.spool import workfolder as work
+from clipspool.spool.claims import claim
+from clipspool.spool.recovery import survey
+from clipspool.spool.root import Root
+from clipspool.spool.send_marks import Departures
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import Manifest
+from clipspool.stages.payload import read_sent
 from clipspool.stages.prepare import Kit, prepare
 from clipspool.stages.retire import retire, sweep
 from clipspool.stages.submit import Desk, submit
-from clipspool.transport import Depot, Names
-from clipspool.transport.folder import ServedFolder
-from clipspool.transport.inline import InRequest
-from clipspool.work import Manifest
 from media_clips import clip as media_clip
 
 SMALL = Catalog.load({"gen4_aleph": {"side_pixels_max": 160}})

@@ -9,18 +9,18 @@ from itertools import count
 
 import pytest
 
-from clipspool.adopt import adoptable, survey, tidy
-from clipspool.claims import claim
-from clipspool.handover import finish_take_over, taker_of
-from clipspool.job import Error, Held, Paid, State
-from clipspool.layout import WORK
-from clipspool.ledger import note, notes
+from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.media.decoder import Decoder
-from clipspool.root import Root
+from clipspool.spool.claims import claim
+from clipspool.spool.handover import finish_take_over, taker_of
+from clipspool.spool.layout import WORK
+from clipspool.spool.ledger import note, notes
+from clipspool.spool.recovery import adoptable, survey, tidy
+from clipspool.spool.root import Root
+from clipspool.spool.workfolder import Manifest, folder_of, read_manifest
 from clipspool.stages import poster
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.retire import retire, sweep
-from clipspool.work import Manifest, folder_of, read_manifest
 from disks import REFUSALS, Crash, Disk
 from fakes import PROFILE, RESULT, Bench, a_clip, a_job, a_task, lying
 

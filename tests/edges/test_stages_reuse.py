@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.adopt import survey
-from clipspool.events import Parked, Reused
-from clipspool.job import Held, Result, Reuse, State
+from clipspool.jobs.events import Parked, Reused
+from clipspool.jobs.model import Held, Result, Reuse, State
+from clipspool.spool.recovery import survey
 from clipspool.stages.deliver import deliver
 from clipspool.stages.reuse import reuse
 from fakes import NOON, Bench, lying

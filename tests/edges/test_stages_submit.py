@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.catalog import Catalog
-from clipspool.events import (
+from clipspool.jobs.events import (
     AnswerLost,
     Cancelled,
     Changed,
@@ -23,20 +22,21 @@ from clipspool.events import (
     TaskSeen,
     TaskSucceeded,
 )
-from clipspool.faults import Fault, FaultOf
-from clipspool.handover import take_over
-from clipspool.job import Error, Reference, State
-from clipspool.ledger import note, notes
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.model import Error, Reference, State
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Probe
-from clipspool.provider import Created, Inline, Look, NotSent, Refused, TaskStatus, Unclear
-from clipspool.runway.post import file_fault
+from clipspool.provider.catalog import Catalog
+from clipspool.provider.protocol import Created, Inline, Look, NotSent, Refused, TaskStatus, Unclear
+from clipspool.provider.runway.post import file_fault
+from clipspool.provider.transport import Depot
+from clipspool.provider.transport.inline import InRequest
+from clipspool.spool.handover import take_over
+from clipspool.spool.ledger import note, notes
 from clipspool.stages.poll import poll, tell_cancel
 from clipspool.stages.prepare import Kit, prepare
 from clipspool.stages.retire import retire, sweep
 from clipspool.stages.submit import Desk, submit
-from clipspool.transport import Depot
-from clipspool.transport.inline import InRequest
 from fakes import BUSY, NO_CREDITS, PROFILE, Bench, Studio, a_job, a_request, a_task, lying
 
 DEPOT = Depot([InRequest(5_000_000)], time.time)
@@ -383,7 +383,7 @@ def test_a_whole_request_is_what_the_catalogue_makes_of_it(bench, studio):
 def test_a_note_is_durable_before_it_counts(bench, monkeypatch):
     opened, real = {}, os.open
     monkeypatch.setattr(
-        "clipspool.root.os.open",
+        "clipspool.spool.root.os.open",
         lambda name, flags, *rest, **where: opened.update({name: flags}) or real(name, flags, *rest, **where),
     )
     note(bench.bay.inbox, "clip1", "clip1", "intent")

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.events import Failed
-from clipspool.intake.terms import Waiting
-from clipspool.job import Error, State
+from clipspool.intake.types import Waiting
+from clipspool.jobs.events import Failed
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.model import Error, State
+from clipspool.jobs.path_map import AS_THEY_ARE
 from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
-from clipspool.lifecycle import Stage
-from clipspool.limits import Limits
-from clipspool.places import AS_THEY_ARE
-from clipspool.root import Guard, Root
-from clipspool.status_file.keeper import WRITE_SECONDS, Kept, StatusFile, StatusFiles
+from clipspool.reporting.status_file.keeper import WRITE_SECONDS, Kept, StatusFile, StatusFiles
+from clipspool.spool.root import Guard, Root
 from fakes import Desk
 from patience import patient
 

@@ -4,10 +4,11 @@ from itertools import pairwise
 
 import pytest
 
-from clipspool import operator, suspects
-from clipspool.events import TaskCreated, Unsent
-from clipspool.job import Held, Paid, State
-from clipspool.lifecycle import Stage
+from clipspool.jobs.events import TaskCreated, Unsent
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import Held, Paid, State
+from clipspool.scheduler import commands as operator
+from clipspool.scheduler import poison as suspects
 from fakes import Clock, Desk
 
 S = State

@@ -4,10 +4,10 @@ import threading
 
 import pytest
 
-from clipspool import threads
-from clipspool.job import State
-from clipspool.lifecycle import Stage
-from clipspool.workers import Lane
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import State
+from clipspool.scheduler.workers import Lane
+from clipspool.system import threads
 from fakes import Desk
 from patience import patient
 

@@ -15,19 +15,19 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
-from clipspool.check.transport import look_at_transports
-from clipspool.faults import FaultOf
-from clipspool.provider import Inline
-from clipspool.root import Root
-from clipspool.sandbox import Options, Render, serve
-from clipspool.settings import load
-from clipspool.shipping import depot_of
-from clipspool.transport import LIFE_SECONDS, Depot, Names, Parcel
-from clipspool.transport.bucket import NOT_INSTALLED, Bucket
-from clipspool.transport.folder import ServedFolder
-from clipspool.transport.inline import InRequest
-from clipspool.transport.trial import look_at, try_out
-from clipspool.transport.upload import Uploads
+from clipspool.app.settings import load
+from clipspool.app.shipping import depot_of
+from clipspool.cli.check.transport import look_at_transports
+from clipspool.jobs.faults import FaultOf
+from clipspool.provider.protocol import Inline
+from clipspool.provider.transport import LIFE_SECONDS, Depot, Names, Parcel
+from clipspool.provider.transport.bucket import NOT_INSTALLED, Bucket
+from clipspool.provider.transport.folder import ServedFolder
+from clipspool.provider.transport.inline import InRequest
+from clipspool.provider.transport.trial import look_at, try_out
+from clipspool.provider.transport.upload import Uploads
+from clipspool.spool.root import Root
+from runway_sandbox import Options, Render, serve
 
 SECRET = "canary-s3cr3t-0f-the-bucket"
 NAMES = Names(b"n" * 32)

@@ -4,13 +4,13 @@ import shutil
 
 import pytest
 
-from clipspool import operator
-from clipspool.files import OURS
-from clipspool.job import State
-from clipspool.lifecycle import Stage
-from clipspool.marks import KEEP_SECONDS, Marks
-from clipspool.root import Root
-from clipspool.views import job_json, status_json
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import State
+from clipspool.reporting.status import job_json, status_json
+from clipspool.scheduler import commands as operator
+from clipspool.scheduler.restore_marks import KEEP_SECONDS, Marks
+from clipspool.spool.root import Root
+from clipspool.system.atomic import OURS
 from fakes import NOON, Clock, Desk
 from patience import patient
 

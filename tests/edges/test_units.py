@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.check.dropin import quoted, systemd_drop_in
-from clipspool.settings import WebSettings, load
+from clipspool.app.settings import WebSettings, load
+from clipspool.cli.check.dropin import quoted, systemd_drop_in
 from patience import patient
 
 ROOT = Path(__file__).parents[2]

@@ -4,13 +4,13 @@ from contextlib import contextmanager
 
 import pytest
 
+from clipspool.app.control import Listener, socket_of
+from clipspool.app.settings import load
 from clipspool.cli.watch import Looker
-from clipspool.conditions import Conditions
-from clipspool.control import Listener, socket_of
-from clipspool.job import State
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.model import State
 from clipspool.journal import Journal
-from clipspool.settings import load
-from clipspool.views import InboxView, status_json
+from clipspool.reporting.status import InboxView, status_json
 from fakes import NOON, a_clip, a_job, a_task
 
 CONFIG = """\

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from clipspool.check.folders import look_at_inbox
-from clipspool.settings import load
+from clipspool.app.settings import load
+from clipspool.cli.check.folders import look_at_inbox
 from films import FTYP, cluster, film, fragment, fragmented, info, matroska, tracks
 from inboxes import Bench
 from media_clips import clip

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from clipspool.runway.guard import Forbidden, Guard, Unreachable, guard_for, is_public
-from clipspool.runway.pace import Limits, Pace, TooSlow
-from clipspool.runway.reply import decoded, read_whole
-from clipspool.runway.wire import FreeAdapter, Wire
-from clipspool.runway.wire_faults import WireTrouble, wire_fault
+from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.faults import WireTrouble, wire_fault
+from clipspool.system.http.guard import Forbidden, Guard, Unreachable, guard_for, is_public
+from clipspool.system.http.pace import Limits, Pace, TooSlow
+from clipspool.system.http.reply import decoded, read_whole
 from patience import patient
 from stub import Stub, always, answer, certificate, says
 

@@ -43,9 +43,9 @@ BUGS = {
     "intent-after-post": Bug(
         "the intent is recorded once the answer is there",
         (
-            ("runway/post.py", "if not gate(self.witness.is_silent):", "if False:"),
+            ("provider/runway/post.py", "if not gate(self.witness.is_silent):", "if False:"),
             (
-                "runway/post.py",
+                "provider/runway/post.py",
                 "            return self._exchange(itertools.chain([first], pieces))\n",
                 (
                     "            answer = self._exchange(itertools.chain([first], pieces))\n"
@@ -71,7 +71,7 @@ BUGS = {
         "the request is let go before the intent is committed",
         (
             (
-                "scheduler.py",
+                "scheduler/loop.py",
                 "self._later(lambda: ready.gate.set_result(True))",
                 "ready.gate.set_result(True)",
             ),
@@ -87,7 +87,7 @@ BUGS = {
         "files are not synced before they get their name",
         (
             (
-                "files.py",
+                "system/atomic.py",
                 "    os.fsync(file.fileno())\n    file.close()",
                 "    file.close()",
             ),
@@ -96,14 +96,14 @@ BUGS = {
     ),
     "no-folder-sync": Bug(
         "folders are not synced after a name was given",
-        (("files.py", "    try:\n        os.fsync(fd)\n", "    try:\n        os.fstat(fd)\n"),),
+        (("system/atomic.py", "    try:\n        os.fsync(fd)\n", "    try:\n        os.fstat(fd)\n"),),
         f"{PROMISES}::test_what_was_delivered_is_there_after_the_power_was_cut",
     ),
     "rename-before-verify": Bug(
         "a copy gets its final name before it is compared",
         (
             (
-                "moves.py",
+                "system/moves.py",
                 "            _compare(temporary, to_folder, digest, name)\n",
                 (
                     "            rename_new(temporary, to_folder, to_name, to_folder)\n"
@@ -111,7 +111,7 @@ BUGS = {
                 ),
             ),
             (
-                "moves.py",
+                "system/moves.py",
                 "            (take if how.is_alone else rename_new)(temporary, to_folder, to_name, to_folder)\n",
                 "",
             ),
@@ -122,12 +122,12 @@ BUGS = {
         "a result from another file system is written under its final name",
         (
             (
-                "moves.py",
+                "system/moves.py",
                 "    temporary = temporary_name()\n    with open_regular(name, folder) as source",
                 "    temporary = to_name\n    with open_regular(name, folder) as source",
             ),
             (
-                "moves.py",
+                "system/moves.py",
                 "            (take if how.is_alone else rename_new)(temporary, to_folder, to_name, to_folder)\n",
                 "",
             ),
@@ -138,7 +138,7 @@ BUGS = {
         "a paid request whose answer is late is taken for one that was not sent",
         (
             (
-                "runway/post.py",
+                "provider/runway/post.py",
                 "            said = describe(error)\n            return Unclear(",
                 (
                     "            said = describe(error)\n"
@@ -159,7 +159,7 @@ BUGS = {
         "a paid request follows redirects",
         (
             (
-                "runway/client.py",
+                "provider/runway/client.py",
                 "            answer = post.send(gate)\n",
                 (
                     "            answer = post.send(gate)\n"
@@ -175,12 +175,12 @@ BUGS = {
         "the source moves before `delivered` is recorded",
         (
             (
-                "workshop.py",
+                "stages/runner.py",
                 "                return deliver(job, clip, bay, self.now())\n",
                 (
                     "                event = deliver(job, clip, bay, self.now())\n"
                     "                from dataclasses import replace\n"
-                    "                from clipspool.job import State\n"
+                    "                from clipspool.jobs.model import State\n"
                     "                retire(clip, [replace(job, state=State.DELIVERED)], bay)\n"
                     "                return event\n"
                 ),
@@ -208,11 +208,11 @@ BUGS = {
         "an empty mount point is taken for a folder from which all was deleted",
         (
             (
-                "root.py",
+                "spool/root.py",
                 "            if found is None and self._known is None:",
                 "            if found is None:",
             ),
-            ("root.py", "self._known not in {None, found}", "False"),
+            ("spool/root.py", "self._known not in {None, found}", "False"),
         ),
         "faults/test_folders.py::test_a_vanished_inbox_goes_offline_and_its_clips_go_on_when_it_is_back",
     ),
@@ -220,7 +220,7 @@ BUGS = {
         "what close says is not heard",
         (
             (
-                "files.py",
+                "system/atomic.py",
                 "    os.fsync(file.fileno())\n    file.close()",
                 "    os.fsync(file.fileno())\n    with suppress(OSError):\n        file.close()",
             ),
@@ -231,7 +231,7 @@ BUGS = {
         "a download without a length is whole when the wire ends",
         (
             (
-                "workshop.py",
+                "stages/runner.py",
                 (
                     "        seen = self.decoder.verify(file.fileno())\n        if isinstance(seen, MediaFault):\n"
                     '            return Seen("", seen.message)\n        is_signed'
@@ -243,14 +243,14 @@ BUGS = {
     ),
     "no-jitter": Bug(
         "pauses grow without jitter",
-        (("pacing.py", "return ceiling * max(random(), 0.05)", "return ceiling"),),
+        (("jobs/pacing.py", "return ceiling * max(random(), 0.05)", "return ceiling"),),
         f"{PROMISES}::test_those_that_failed_together_are_not_tried_again_in_step",
     ),
     "doubt-sent-again": Bug(
         "after a crash what may have been sent is sent again",
         (
             (
-                "lifecycle.py",
+                "jobs/lifecycle.py",
                 "    return replace(lost, held=Held.IN_DOUBT)\n",
                 "    return replace(lost, state=State.QUEUED)\n",
             ),
@@ -281,12 +281,12 @@ BUGS = {
     ),
     "name-overwritten": Bug(
         "a name that is taken is overwritten",
-        (("files.py", "_RENAME_NOREPLACE = 1", "_RENAME_NOREPLACE = 0"),),
+        (("system/atomic.py", "_RENAME_NOREPLACE = 1", "_RENAME_NOREPLACE = 0"),),
         "edges/test_files.py::test_move_and_copy_never_replace",
     ),
     "key-shown-to-anybody": Bug(
         "the key goes to whoever serves the result",
-        (("runway/download.py", "if is_ours and self._key:", "if self._key:"),),
+        (("provider/runway/download.py", "if is_ours and self._key:", "if self._key:"),),
         "edges/test_runway.py::test_the_key_goes_to_the_apis_own_host_only",
     ),
 }

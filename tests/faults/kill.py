@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipspool.sandbox import Options, Render, serve
 from faults.oracle import ENDED, Oracle
 from faults.watcher import Watcher
 from journeys.bay import Bay, TooLateError
 from patience import patient
+from runway_sandbox import Options, Render, serve
 
 LIVES = ("plain", "across", "failed", "variants", "deleted")
 """A clip delivered; to another file system; whose render fails; with two variants; whose source goes."""

@@ -28,16 +28,16 @@ from faults.bugs import PACKAGE, TREE, copied
 EDGES = "edges/test_"
 PATH = {
     "clipspool.stages.submit": ("stages_submit", "scheduler"),
-    "clipspool.runway.post": ("runway", "wire"),
-    "clipspool.runway.refusals": ("runway",),
-    "clipspool.runway.answers": ("runway",),
-    "clipspool.ledger": ("departures", "stages_submit", "adopt", "stages_retire"),
-    "clipspool.departures": ("departures", "stages_submit"),
-    "clipspool.lifecycle": ("scheduler", "scheduler_machine"),
-    "clipspool.retiring": ("stages_retire", "scheduler"),
-    "clipspool.root": ("files", "claim", "stages_deliver"),
-    "clipspool.files": ("files", "claim", "stages_deliver"),
-    "clipspool.work": ("claim", "stages_retire", "adopt"),
+    "clipspool.provider.runway.post": ("runway", "wire"),
+    "clipspool.provider.runway.refusals": ("runway",),
+    "clipspool.provider.runway.answers": ("runway",),
+    "clipspool.spool.ledger": ("departures", "stages_submit", "adopt", "stages_retire"),
+    "clipspool.spool.send_marks": ("departures", "stages_submit"),
+    "clipspool.jobs.lifecycle": ("scheduler", "scheduler_machine"),
+    "clipspool.scheduler.retirement": ("stages_retire", "scheduler"),
+    "clipspool.spool.root": ("files", "claim", "stages_deliver"),
+    "clipspool.system.atomic": ("files", "claim", "stages_deliver"),
+    "clipspool.spool.workfolder": ("claim", "stages_retire", "adopt"),
 }
 """The modules where a wrong line costs money or a clip, and the edge tests that stand nearest to each."""
 WIDER = (("tests/rules",), ("tests/edges",), ("tests/journeys", "tests/faults"))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.failpoint import EXIT_CODE
 from clipspool.journal.database import HEAD
+from clipspool.system.failpoint import EXIT_CODE
 from faults.kill import TRACE, is_traceable
 from faults.oracle import Oracle
 from faults.test_ends import SEED, settle_doubts

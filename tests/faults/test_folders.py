@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from clipspool.failpoint import EXIT_CODE
+from clipspool.system.failpoint import EXIT_CODE
 from faults.oracle import Oracle
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import tomli_w
 
-from clipspool.peers import SILENT_SECONDS
-from clipspool.sandbox import Options, Render, serve
-from clipspool.sandbox.render import sample
+from clipspool.spool.peers import SILENT_SECONDS
 from patience import patient
+from runway_sandbox import Options, Render, serve
+from runway_sandbox.render import sample
 
 KEY = "canary-4f1d-never-shown"
 ENDED = {"delivered", "failed", "cancelled"}

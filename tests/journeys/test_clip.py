@@ -3,8 +3,8 @@
 import tomllib
 from datetime import UTC, datetime, timedelta
 
-from clipspool.sandbox import Style
 from journeys.bay import make_clip
+from runway_sandbox import Style
 
 
 def test_a_dropped_clip_comes_back_with_its_provenance_and_its_source_is_put_away(bay):

@@ -3,9 +3,9 @@
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from clipspool.sandbox import Render
-from clipspool.sandbox.render import sample
 from journeys.browser import DESK, PHONE, Browser, needs_chromium
+from runway_sandbox import Render
+from runway_sandbox.render import sample
 from stub import Stub, answer
 
 pytestmark = needs_chromium

@@ -2,7 +2,7 @@
 
 import time
 
-from clipspool import work
+from clipspool.spool import workfolder as work
 
 KILLER = """\
 import os, sys
@@ -46,7 +46,7 @@ examine.Examination._look_inside = look_inside
 """
 KILLS_RETIRING = """\
 import os
-from clipspool import workshop
+from clipspool.stages import runner as workshop
 real = workshop.retire
 def retire(clip, jobs, bay):
     if "killer" in clip.path:

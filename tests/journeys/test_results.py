@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from clipspool.sandbox.render import sample
+from runway_sandbox.render import sample
 from stub import Stub, answer
 
 WINTER = 'prompt = "deep winter"\n'

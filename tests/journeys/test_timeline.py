@@ -11,9 +11,9 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
-from clipspool.sandbox import Render
-from clipspool.sandbox.render import sample
 from media_clips import ffprobe, run
+from runway_sandbox import Render
+from runway_sandbox.render import sample
 
 PIECES = """\
 prompt = "deep winter"

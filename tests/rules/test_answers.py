@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.faults import Fault, FaultOf
-from clipspool.provider import Created, Look, Refused, TaskStatus, Unclear
-from clipspool.redaction import redact_line
-from clipspool.runway.answers import is_task_id, read_create, read_task
-from clipspool.runway.failures import failure_fault
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.provider.protocol import Created, Look, Refused, TaskStatus, Unclear
+from clipspool.provider.runway.answers import is_task_id, read_create, read_task
+from clipspool.provider.runway.failures import failure_fault
+from clipspool.system.redaction import redact_line
 
 NOW = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
 ID = "0d2f0f4e-6f4b-4c66-9a0f-3f1d9f6f2f11"

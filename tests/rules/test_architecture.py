@@ -70,7 +70,7 @@ def sources():
 
 
 def imports(path):
-    """Give every module that a file imports, wherever in it, dotted: `clipspool.files`, `requests.auth`."""
+    """Give every module that a file imports, wherever in it, dotted: `clipspool.system.atomic`, `requests.auth`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

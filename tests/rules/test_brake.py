@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.brake import Brake, read_brake
-from clipspool.events import AnswerLost, Failed, NotSubmitted, StageFailed, TaskCreated, TaskSeen
-from clipspool.faults import Fault, FaultOf
-from clipspool.job import Error, State
+from clipspool.jobs.circuit_breaker import Brake, read_brake
+from clipspool.jobs.events import AnswerLost, Failed, NotSubmitted, StageFailed, TaskCreated, TaskSeen
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.model import Error, State
 from fakes import BUSY, NO_CREDITS, NOON, PROFILE, a_job, a_request, a_task
 
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")

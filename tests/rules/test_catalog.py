@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from clipspool.catalog import BadModel, Catalog, utf16_units
-from clipspool.job import Reference, Request
-from clipspool.provider import Inline
+from clipspool.jobs.model import Reference, Request
+from clipspool.provider.catalog import BadModel, Catalog, utf16_units
+from clipspool.provider.protocol import Inline
 
 CATALOG = Catalog.load()
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.intake.decoding import decode
-from clipspool.job import Problem
+from clipspool.intake.sidecar.decoding import decode
+from clipspool.jobs.model import Problem
 
 PROMPT = 'prompt = "Zürich 冬 🎬"\nseed = 1\n'
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.durations import Belief, Durations, Seen
-from clipspool.events import Failed, TaskCreated, TaskSucceeded
-from clipspool.job import Error, State
-from clipspool.lifecycle import advance
-from clipspool.news import Happened
-from clipspool.pacing import PollPace
+from clipspool.jobs.events import Failed, TaskCreated, TaskSucceeded
+from clipspool.jobs.lifecycle import advance
+from clipspool.jobs.messages import Happened
+from clipspool.jobs.model import Error, State
+from clipspool.jobs.pacing import PollPace
+from clipspool.jobs.render_times import Belief, Durations, Seen
 from fakes import NOON, PACE, PROFILE, a_job, a_task
 
 PAUSE = 5.0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipspool import failpoint
+from clipspool.system import failpoint
 
 ROOT = Path(failpoint.__file__).parent
 TESTING = {"CLIPSPOOL_TESTING": "1"}

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.fingerprint import fingerprint
-from clipspool.job import Reference
+from clipspool.jobs.fingerprint import fingerprint
+from clipspool.jobs.model import Reference
 from fakes import a_request
 
 CLIP = "ab" * 32

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from clipspool.headline import headline
-from clipspool.job import Held, State
+from clipspool.jobs.model import Held, State
+from clipspool.reporting.headline import headline
 
 
 def test_it_is_idle_where_nothing_is_to_be_said():

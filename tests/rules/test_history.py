@@ -6,11 +6,11 @@ import pytest
 from rich.console import Console
 
 from clipspool.cli.logs import story, summary
-from clipspool.events import Event, name_of
-from clipspool.history import by, seconds_by_state, size_in_words, story_json, words
-from clipspool.job import State
-from clipspool.records import Entry
-from clipspool.text import span
+from clipspool.jobs.events import Event, name_of
+from clipspool.jobs.model import State
+from clipspool.jobs.records import Entry
+from clipspool.jobs.text import span
+from clipspool.reporting.history import by, seconds_by_state, size_in_words, story_json, words
 from fakes import NOON
 
 EVENTS = [*sorted(name_of(event) for event in get_args(Event)), "accepted", "retired"]

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from clipspool.events import (
+from clipspool.jobs.events import (
     AnswerLost,
     Approved,
     Attached,
@@ -42,10 +42,10 @@ from clipspool.events import (
     TaskSucceeded,
     Unsent,
 )
-from clipspool.faults import Fault, FaultOf
-from clipspool.job import Error, Held, Missing, Paid, Reuse, State
-from clipspool.lifecycle import IllegalTransition, Stage, advance, may, stage_of
-from clipspool.orders import may_retry
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.lifecycle import IllegalTransition, Stage, advance, may, stage_of
+from clipspool.jobs.model import Error, Held, Missing, Paid, Reuse, State
+from clipspool.jobs.permissions import may_retry
 from fakes import BUSY, NO_CREDITS, NOON, PACE, PROFILE, RESULT, a_job, a_task
 
 S = State

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from clipspool.events import Event, name_of
+from clipspool.jobs.events import Event, name_of
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "daemon/clipspool").rglob("*.py"))

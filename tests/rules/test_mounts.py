@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipspool.mounts import Kind, mount_of, parse
+from clipspool.system.mounts import Kind, mount_of, parse
 
 TEXT = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,discard

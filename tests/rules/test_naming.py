@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.naming import NAME_BYTES_MAX, fitted, is_portable, marked, portable, shortened, units
+from clipspool.jobs.naming import NAME_BYTES_MAX, fitted, is_portable, marked, portable, shortened, units
 
 NAMES = st.binary(min_size=1, max_size=300).map(os.fsdecode) | st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=300

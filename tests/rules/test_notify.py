@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from clipspool.events import (
+from clipspool.jobs.events import (
     AnswerLost,
     Cancelled,
     Connected,
@@ -23,8 +23,7 @@ from clipspool.events import (
     StageFailed,
     TaskSeen,
 )
-from clipspool.job import Error, Held, State
-from clipspool.news import (
+from clipspool.jobs.messages import (
     Accepted,
     DaySpent,
     Happened,
@@ -33,13 +32,14 @@ from clipspool.news import (
     ProviderBlocked,
     ProviderUnblocked,
 )
-from clipspool.notify.courier import Taste
-from clipspool.notify.digest import NOTES_MAX, Digest, Message
-from clipspool.notify.notes import MOMENT_SECONDS, QUIET_SECONDS, Note, Reporter
-from clipspool.notify.signing import headers_of, read_secret
-from clipspool.notify.topics import Topic
-from clipspool.notify.wording import body_of, payload_of, title_of
-from clipspool.records import Life, Peer
+from clipspool.jobs.model import Error, Held, State
+from clipspool.jobs.records import Life, Peer
+from clipspool.reporting.notify.courier import Taste
+from clipspool.reporting.notify.digest import NOTES_MAX, Digest, Message
+from clipspool.reporting.notify.notes import MOMENT_SECONDS, QUIET_SECONDS, Note, Reporter
+from clipspool.reporting.notify.signing import headers_of, read_secret
+from clipspool.reporting.notify.topics import Topic
+from clipspool.reporting.notify.wording import body_of, payload_of, title_of
 from fakes import BUSY, NO_CREDITS, NOON, a_clip, a_job
 
 S = State

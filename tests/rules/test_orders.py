@@ -2,8 +2,8 @@
 
 import pytest
 
-from clipspool.job import Held, State
-from clipspool.orders import may_approve, may_attach, may_cancel, may_retry
+from clipspool.jobs.model import Held, State
+from clipspool.jobs.permissions import may_approve, may_attach, may_cancel, may_retry
 from fakes import a_job, a_task
 
 ASKED = {"retry": may_retry, "attach": may_attach, "approve": may_approve, "cancel": may_cancel}

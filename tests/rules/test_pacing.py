@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.faults import Fault, FaultOf
-from clipspool.pacing import PollBudget, PollPace, backoff_seconds, retry_seconds
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.pacing import PollBudget, PollPace, backoff_seconds, retry_seconds
 
 PACE = PollPace(5.0, 30.0, 20.0)
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.limits import Limits
-from clipspool.picking import take_turns
-from clipspool.records import Spend
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.records import Spend
+from clipspool.scheduler.selection import take_turns
 from fakes import a_job
 
 

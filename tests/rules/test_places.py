@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipspool.places import AS_THEY_ARE, Places
+from clipspool.jobs.path_map import AS_THEY_ARE, Places
 
 WINDOWS = Places({"/mnt/nas": "N:\\", "/mnt/nas/bay-1": "Z:\\bay-1"})
 MAC = Places({"/srv/clips/": "/Volumes/clips"})

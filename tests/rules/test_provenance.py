@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.intake import sidecar
-from clipspool.job import Error, Paid, Reference, State
-from clipspool.provenance import as_sent, error_note, is_ours, provenance
+from clipspool.intake.sidecar import parse as sidecar
+from clipspool.jobs.model import Error, Paid, Reference, State
+from clipspool.stages.provenance import as_sent, error_note, is_ours, provenance
 from fakes import NOON, PROFILE, RESULT, a_clip, a_job, a_request, a_task
 
 FULL = a_request(

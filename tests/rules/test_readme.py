@@ -7,7 +7,7 @@ import click
 import pytest
 
 from clipspool.cli import clipspool
-from clipspool.job import State
+from clipspool.jobs.model import State
 
 README = Path(__file__).parents[2] / "README.md"
 COMMANDS = sorted(clipspool.list_commands(click.Context(clipspool)))

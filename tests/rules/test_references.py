@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clipspool.intake.layers import Wanted
-from clipspool.intake.references import trouble_with
-from clipspool.places import Places
+from clipspool.intake.sidecar.layers import Wanted
+from clipspool.intake.sidecar.references import trouble_with
+from clipspool.jobs.path_map import Places
 
 HOME = "/mnt/nas/bay"
 PLACES = Places(

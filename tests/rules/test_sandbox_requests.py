@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipspool.sandbox.misbehave import WHATS, Deck, Misbehaviour, from_json, parse
-from clipspool.sandbox.tasks import Failure, Output, Status, Table, Task
-from clipspool.sandbox.validation import Create, check_create
+from runway_sandbox.misbehave import WHATS, Deck, Misbehaviour, from_json, parse
+from runway_sandbox.tasks import Failure, Output, Status, Table, Task
+from runway_sandbox.validation import Create, check_create
 
 GOOD = {"model": "gen4_aleph", "videoUri": "data:video/mp4;base64,AAAA", "promptText": "winter"}
 ALEPH2 = {"model": "aleph2", "videoUri": "https://example.com/clip.mp4"}

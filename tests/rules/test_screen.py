@@ -5,14 +5,14 @@ from collections import Counter
 import pytest
 from rich.cells import cell_len
 
-from clipspool.brake import Brake
 from clipspool.cli.screen import View, draw, seconds_left
-from clipspool.conditions import Conditions
-from clipspool.job import Error, Held, State
-from clipspool.limits import Limits
-from clipspool.records import Life, Peer, Spend
-from clipspool.text import iso
-from clipspool.views import InboxView, job_json, status_json
+from clipspool.jobs.circuit_breaker import Brake
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.model import Error, Held, State
+from clipspool.jobs.records import Life, Peer, Spend
+from clipspool.jobs.text import iso
+from clipspool.reporting.status import InboxView, job_json, status_json
 from fakes import NO_CREDITS, NOON, a_job, a_task
 
 NOW = Conditions(NOON, spend=Spend(480, 900.0), limits=Limits(credits_per_day=1000.0))

@@ -3,9 +3,9 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from clipspool.parts import has_portable_names
-from clipspool.settings import Change, Settings, changes
-from clipspool.settings.wording import Source, line_of, spell, translate
+from clipspool.app.build import has_portable_names
+from clipspool.app.settings import Change, Settings, changes
+from clipspool.app.settings.wording import Source, line_of, spell, translate
 
 INBOX = {"path": "/srv/bay-1", "outbox": "/srv/out-1"}
 JOURNAL = {"path": "/var/lib/clipspool/journal.sqlite3"}

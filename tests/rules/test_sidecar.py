@@ -7,10 +7,10 @@ import tomli_w
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clipspool.intake.layers import drafts, located, sidecar_keys
-from clipspool.intake.references import trouble_with
-from clipspool.intake.sidecar import BYTES_MAX, layer_of, parse
-from clipspool.job import Problem, Reference
+from clipspool.intake.sidecar.layers import drafts, located, sidecar_keys
+from clipspool.intake.sidecar.parse import BYTES_MAX, layer_of, parse
+from clipspool.intake.sidecar.references import trouble_with
+from clipspool.jobs.model import Problem, Reference
 
 
 def read(text, **options):

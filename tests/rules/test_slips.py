@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.intake.keys import KEYS, SUB_KEYS
 from clipspool.intake.notes import sentence, text_of
-from clipspool.intake.quotes import straighten
-from clipspool.intake.right import EXAMPLES, is_right, right_line
-from clipspool.intake.sidecar import parse
+from clipspool.intake.sidecar.examples import EXAMPLES, is_right, right_line
+from clipspool.intake.sidecar.keys import KEYS, SUB_KEYS
+from clipspool.intake.sidecar.parse import parse
+from clipspool.intake.sidecar.quotes import straighten
 from patience import patient
 
 DIGITS = "a number stands alone: digits only, without a unit, spaces or marks between thousands"

@@ -6,16 +6,16 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from clipspool.brake import Brake
-from clipspool.conditions import Conditions
 from clipspool.intake.names import Kind, Names
-from clipspool.intake.terms import EXTENSIONS, Waiting
-from clipspool.job import Error, Held, State
+from clipspool.intake.types import EXTENSIONS, Waiting
+from clipspool.jobs.circuit_breaker import Brake
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.model import Error, Held, State
+from clipspool.jobs.path_map import Places
+from clipspool.jobs.records import Life, Peer
 from clipspool.journal.looks import Tally
-from clipspool.places import Places
-from clipspool.records import Life, Peer
-from clipspool.status_file import STATUS_NAME, Picture, Seen, text_of
-from clipspool.status_file.text import ENDED_MOST, MOST, body_of
+from clipspool.reporting.status_file import STATUS_NAME, Picture, Seen, text_of
+from clipspool.reporting.status_file.text import ENDED_MOST, MOST, body_of
 from fakes import NO_CREDITS, NOON, RESULT, a_job
 
 EMPTY = Picture(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipspool.takeover import Refused, chosen
+from clipspool.spool.takeover import Refused, chosen
 
 NOW = 1_800_000_000.0
 

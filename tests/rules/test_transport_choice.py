@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.catalog import BadModel, Catalog
-from clipspool.job import Request, Result
+from clipspool.jobs.model import Request, Result
 from clipspool.journal.rows import _read_outputs, to_json
 from clipspool.media.facts import Audio, Probe
 from clipspool.media.plan import AsIs, Conform, Refuse
-from clipspool.provider import encoded_length
-from clipspool.sent import Sent, SentFile, part_sent
+from clipspool.provider.catalog import BadModel, Catalog
+from clipspool.provider.protocol import encoded_length
+from clipspool.provider.transport import Names, Parcel
+from clipspool.provider.transport.inline import InRequest
 from clipspool.stages.fit import choose_for, content_type_of
-from clipspool.transport import Names, Parcel
-from clipspool.transport.inline import InRequest
+from clipspool.stages.payload import Sent, SentFile, part_sent
 
 CATALOG = Catalog.load()
 REQUEST = Request("winter", "gen4_aleph", 1)

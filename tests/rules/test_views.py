@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from clipspool.brake import Brake
-from clipspool.conditions import Conditions
-from clipspool.job import Error, Held, Paid, State
-from clipspool.limits import Limits
-from clipspool.records import Entry, Spend
-from clipspool.text import iso, text
-from clipspool.views import InboxView, entry_json, evidence_lines, job_json, status_json
+from clipspool.jobs.circuit_breaker import Brake
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.model import Error, Held, Paid, State
+from clipspool.jobs.records import Entry, Spend
+from clipspool.jobs.text import iso, text
+from clipspool.reporting.status import InboxView, entry_json, evidence_lines, job_json, status_json
 from fakes import NO_CREDITS, NOON, RESULT, a_job, a_request, a_task
 
 NOW = Conditions(NOON)

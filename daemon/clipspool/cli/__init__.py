@@ -5,7 +5,8 @@ show, `logs` a job's story, `act` what changes jobs, `service` the unit of syste
 and sandbox. Each imports what it needs when called: `--help` is quick.
 """
 
-from clipspool.cli import act, daemon, logs, look, play, service, setup
+from clipspool.cli import act, daemon, logs, look, service, setup
+from clipspool.cli import sandbox as play
 from clipspool.cli.group import clipspool, main
 
 __all__ = ["act", "clipspool", "daemon", "logs", "look", "main", "play", "service", "setup"]

@@ -11,8 +11,8 @@ import click
 from clipspool.cli.group import EXIT_FAILED, Context, command, consent, fail, say
 
 if TYPE_CHECKING:
-    from clipspool.cli.desk import Desk
-    from clipspool.job import Job
+    from clipspool.cli.client import Desk
+    from clipspool.jobs.model import Job
     from clipspool.journal import Journal
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -35,9 +35,9 @@ def retry(
     if bool(jobs) == failed or (code and not failed):
         raise click.UsageError("name jobs, or say --failed (with --code PREFIX to choose among them)")
     settings = context.settings("write")
-    from clipspool.cli.desk import Desk, operator_name
-    from clipspool.cli.reading import open_to_read
-    from clipspool.job import Paid, State
+    from clipspool.cli.client import Desk, operator_name
+    from clipspool.cli.offline import open_to_read
+    from clipspool.jobs.model import Paid, State
 
     with open_to_read(settings) as journal:
         if failed:
@@ -71,7 +71,7 @@ def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> Non
     `_failed`, where the clip goes.
     """
     settings = context.settings("write")
-    from clipspool.cli.reading import open_to_read
+    from clipspool.cli.offline import open_to_read
 
     with open_to_read(settings) as journal:
         chosen = [job for job in map(journal.job, dict.fromkeys(jobs)) if job is not None]
@@ -80,8 +80,8 @@ def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> Non
 
 def _ending(names: Sequence[str], chosen: Sequence[Job]) -> str:
     """Ask for a word on the end of jobs, with what is lost by it and what is not."""
-    from clipspool.job import Paid
-    from clipspool.orders import has_to_deliver
+    from clipspool.jobs.model import Paid
+    from clipspool.jobs.permissions import has_to_deliver
 
     question = f"End {', '.join(names)}?"
     if first := [job.id for job in chosen if has_to_deliver(job)]:
@@ -110,7 +110,7 @@ def attach(context: Context, job: str, task_id: str, *, force: bool, why: str, y
     settings = context.settings("write")
     question = f"Follow task {task_id} as the one of job {job}? Its result will be delivered as this clip's."
     consent(question, yes=yes)
-    from clipspool.cli.desk import Desk, operator_name
+    from clipspool.cli.client import Desk, operator_name
 
     arguments = {"job_id": job, "task_id": task_id, "by": operator_name(), "why": why, "force": force}
     with Desk(settings) as desk:
@@ -144,8 +144,8 @@ def approve(
     if bool(jobs) == bool(inbox) or (folder and not inbox):
         raise click.UsageError("name jobs, or say --inbox N (with --folder F to choose among its jobs)")
     settings = context.settings("write")
-    from clipspool.cli.desk import Desk, operator_name
-    from clipspool.cli.reading import open_to_read
+    from clipspool.cli.client import Desk, operator_name
+    from clipspool.cli.offline import open_to_read
 
     with open_to_read(settings) as journal:
         if inbox:
@@ -163,7 +163,7 @@ def approve(
 
 
 def _held_in(journal: Journal, inbox: str, folder: str | None) -> list[Job]:
-    from clipspool.job import Held, State
+    from clipspool.jobs.model import Held, State
 
     within = f"{folder.strip('/')}/" if folder else ""
     return [
@@ -175,7 +175,7 @@ def _held_in(journal: Journal, inbox: str, folder: str | None) -> list[Job]:
 
 def _approval(chosen: Sequence[Job], journal: Journal) -> str:
     """Ask for a word on jobs, with the total of what they cost, and what their clips cost with it."""
-    from clipspool.orders import may_deliver_as_it_is
+    from clipspool.jobs.permissions import may_deliver_as_it_is
 
     here = [job for job in chosen if may_deliver_as_it_is(job)]
     question = f"Deliver the result of {', '.join(job.id for job in here)} as it is?" if here else ""
@@ -226,7 +226,7 @@ def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
         raise click.UsageError("the journal is that of all inboxes: name none")
     settings = context.settings("write")
     consent("Submit what this older journal takes for unsent? Some of it may have been paid for.", yes=yes)
-    from clipspool.cli.desk import Desk
+    from clipspool.cli.client import Desk
 
     with Desk(settings) as desk:
         was_held = desk.do("accept_restored")
@@ -241,7 +241,7 @@ def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
 def _act(context: Context, name: str, question: str, *, yes: bool, **arguments: Any) -> None:
     settings = context.settings("write")
     consent(question, yes=yes)
-    from clipspool.cli.desk import Desk, operator_name
+    from clipspool.cli.client import Desk, operator_name
 
     with Desk(settings) as desk:
         _report(desk, desk.do(name, **arguments, by=operator_name()))
@@ -257,7 +257,7 @@ def _change(context: Context, name: str, inbox: str | None, done: str) -> None:
     settings = context.settings("write")
     if inbox is not None and inbox not in {one.name for one in settings.inbox}:
         fail(f"There is no inbox {inbox}; there are {', '.join(one.name for one in settings.inbox)}.")
-    from clipspool.cli.desk import Desk
+    from clipspool.cli.client import Desk
 
     with Desk(settings) as desk:
         desk.do(name, inbox=inbox)

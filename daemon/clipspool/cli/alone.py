@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clipspool.cli.reading import without_daemon
+from clipspool.app.build import limits_of
+from clipspool.app.settings import Settings
+from clipspool.cli.offline import without_daemon
 from clipspool.journal import JournalError
 from clipspool.journal.looks import NoJournal, Window
-from clipspool.looking import jobs_in_view
-from clipspool.parts import limits_of
-from clipspool.settings import Settings
+from clipspool.reporting.looking import jobs_in_view
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import click
 from clipspool.cli.group import EXIT_CONFIG, EXIT_FAILED, Context, command, consent, fail, refuse, say
 
 if TYPE_CHECKING:
-    from clipspool.settings import Settings
+    from clipspool.app.settings import Settings
 
 LARGE_BYTES = 4 << 20
 """More than the pieces in which films are read and written."""
@@ -33,12 +33,12 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     settings = context.settings("none", logged=True, looks=True, needs="paid")
     import structlog
 
-    from clipspool import failpoint, malloc
-    from clipspool.app import Daemon
+    from clipspool.app.build import CannotStart
+    from clipspool.app.daemon import Daemon
+    from clipspool.app.settings.wording import KEY_PLACES
     from clipspool.journal import JournalError
-    from clipspool.logs import let_go_of_streams
-    from clipspool.parts import CannotStart
-    from clipspool.settings.wording import KEY_PLACES
+    from clipspool.system import failpoint, malloc
+    from clipspool.system.logs import let_go_of_streams
 
     log = structlog.get_logger()
     _refuse_another_user(settings)
@@ -71,9 +71,9 @@ def _refuse_another_user(settings: Settings) -> None:
 
     What the wrong user makes in the journal's folder and the inboxes, the right one cannot change.
     """
-    from clipspool.files import OURS
-    from clipspool.installed import unit_of
-    from clipspool.serving import refusal, user_name
+    from clipspool.app.serving import refusal, user_name
+    from clipspool.system.atomic import OURS
+    from clipspool.system.units import unit_of
 
     if served := refusal(settings.file, [inbox.path / OURS for inbox in settings.inbox]):
         fail(served)
@@ -106,8 +106,8 @@ def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
     settings = context.settings("find")
     import time
 
-    from clipspool.cli.desk import Desk
-    from clipspool.takeover import Refused, chosen, listed
+    from clipspool.cli.client import Desk
+    from clipspool.spool.takeover import Refused, chosen, listed
 
     with Desk(settings) as desk:
         others = desk.others()

@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from clipspool.app.serving import Serving, is_trusted, serving, user_name
+from clipspool.app.settings import Settings
 from clipspool.cli.group import fail, say
-from clipspool.files import OURS
-from clipspool.serving import Serving, is_trusted, serving, user_name
-from clipspool.settings import Settings
+from clipspool.system.atomic import OURS
 
 Need = Literal["none", "find", "read", "write"]
 """What a command does with the journal: nothing, name it, read it, change it."""

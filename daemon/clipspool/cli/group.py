@@ -13,8 +13,8 @@ import click
 from clipspool import __version__
 
 if TYPE_CHECKING:
+    from clipspool.app.settings import Needs, Settings
     from clipspool.cli.finding import Need
-    from clipspool.settings import Needs, Settings
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 78
@@ -42,9 +42,9 @@ class Context:
         that the folders are apart; else none is touched, so that a file server that hangs holds up no
         command. `needs`: which secrets have to be there. `env`: the environment of the one that is to run.
         """
-        from clipspool import logs
+        from clipspool.app.settings import SettingsError, load
         from clipspool.cli import finding
-        from clipspool.settings import SettingsError, load
+        from clipspool.system import logs
 
         try:
             settings = load(self.config, env, looks=looks, needs=needs)
@@ -98,7 +98,7 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
 
 def say(text: str = "", *, err: bool = False, end: str = "\n") -> None:
     """Print a line, without secrets; names that are not UTF-8 never break it."""
-    from clipspool.redaction import redact_words
+    from clipspool.system.redaction import redact_words
 
     click.echo(redact_words(text).encode("utf-8", "backslashreplace").decode() + end, err=err, nl=False)
 

@@ -14,7 +14,7 @@ from clipspool.intake.names import readable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from clipspool.job import State
+    from clipspool.jobs.model import State
 
 _TROUBLE = frozenset(
     {"answer_lost", "doubted", "failed", "interrupted", "parked", "stage_failed", "task_missing"}
@@ -27,8 +27,8 @@ _TROUBLE = frozenset(
 def logs(context: Context, job: str, *, as_json: bool) -> None:
     """Tell a job's story: what happened when, how long it took, and who did it."""
     settings = context.settings("read")
-    from clipspool.cli.reading import open_to_read
-    from clipspool.history import seconds_by_state, story_json
+    from clipspool.cli.offline import open_to_read
+    from clipspool.reporting.history import seconds_by_state, story_json
 
     with open_to_read(settings) as journal:
         found = journal.job(job)
@@ -52,7 +52,7 @@ def story(told: Sequence[Mapping[str, Any]]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from clipspool.text import span
+    from clipspool.jobs.text import span
 
     table = Table("UTC", "after", "who", "what", "now", box=None, pad_edge=False, header_style="dim")
     for column in (0, 1, 2, 4):
@@ -84,7 +84,7 @@ def summary(spent: Mapping[State, float], *, is_open: bool) -> str:
 
 
 def _summary(spent: Mapping[State, float], *, is_open: bool) -> Iterator[str]:
-    from clipspool.text import span
+    from clipspool.jobs.text import span
 
     yield f"{span(sum(spent.values()))} {'so far' if is_open else 'in all'}"
     if spent:

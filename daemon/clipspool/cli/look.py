@@ -38,7 +38,7 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
     # What is kept on the screen may be there before the daemon first runs.
     settings = context.settings("find" if watch else "read")
     if as_json:
-        from clipspool.cli.reading import status_of
+        from clipspool.cli.offline import status_of
 
         print_json(status_of(settings))
         return
@@ -61,9 +61,9 @@ def jobs(
 ) -> None:
     """List jobs, newest first, with the reason why each waits."""
     settings = context.settings("read")
-    from clipspool.cli.reading import conditions_in, open_to_read
-    from clipspool.job import State
-    from clipspool.views import job_json
+    from clipspool.cli.offline import conditions_in, open_to_read
+    from clipspool.jobs.model import State
+    from clipspool.reporting.status import job_json
 
     with open_to_read(settings) as journal:
         conditions = conditions_in(journal, settings)
@@ -93,10 +93,10 @@ def jobs(
 def show(context: Context, job: str, *, as_json: bool) -> None:
     """Show everything about one job, its history included."""
     settings = context.settings("read")
-    from clipspool.cli.reading import conditions_in, open_to_read
-    from clipspool.redaction import redact_value
-    from clipspool.text import iso
-    from clipspool.views import entry_json, job_json
+    from clipspool.cli.offline import conditions_in, open_to_read
+    from clipspool.jobs.text import iso
+    from clipspool.reporting.status import entry_json, job_json
+    from clipspool.system.redaction import redact_value
 
     with open_to_read(settings) as journal:
         found = journal.job(job)
@@ -114,7 +114,7 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from clipspool.history import story_json
+    from clipspool.reporting.history import story_json
 
     Console().print(_job(shown, list(story_json(history))))
 
@@ -162,7 +162,7 @@ def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
     from rich.text import Text
 
     from clipspool.cli.screen import commands_for
-    from clipspool.views import evidence_lines
+    from clipspool.reporting.status import evidence_lines
 
     facts = Table(box=None, show_header=False, pad_edge=False)
     hidden = {"history", "request", "error", "results", "missing", "media", "evidence"}

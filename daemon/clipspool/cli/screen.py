@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from clipspool.intake.names import readable
-from clipspool.text import span
+from clipspool.jobs.text import span
 
 BLOCKS_MAX = 20
 """Of each section where there is no height to go by."""

@@ -13,8 +13,8 @@ import click
 from clipspool.cli.group import EXIT_FAILED, Context, clipspool, consent, fail, refuse, say
 
 if TYPE_CHECKING:
+    from clipspool.app.settings import Settings
     from clipspool.installing.steps import Step
-    from clipspool.settings import Settings
 
 config_option = click.option(
     "-c",
@@ -108,10 +108,10 @@ def remove(context: Context, *, config: Path | None, user: str, purge: bool, yes
 @click.pass_obj
 def status(context: Context, *, config: Path | None) -> None:
     """Say whether the service is installed and runs, and what keeps it from running."""
-    from clipspool.check.dropin import folders_of
+    from clipspool.app.settings import SettingsError, load
+    from clipspool.cli.check.dropin import folders_of
     from clipspool.installing.standing import standing
     from clipspool.installing.wish import Wish
-    from clipspool.settings import SettingsError, load
 
     wish = Wish(_config_of(context, config))
     folders: list[Path] = []
@@ -132,7 +132,7 @@ def status(context: Context, *, config: Path | None) -> None:
 @click.pass_obj
 def reload(context: Context, *, config: Path | None) -> None:
     """Have the running daemon read its configuration again; fails where it cannot be taken up."""
-    from clipspool import control
+    from clipspool.app import control
     from clipspool.cli.finding import running
 
     file = _config_of(context, config)
@@ -179,8 +179,8 @@ def _root_and_systemd() -> None:
 
 
 def _config_of(context: Context, config: Path | None) -> Path:
+    from clipspool.app.settings import SettingsError, file_of
     from clipspool.installing.wish import CONFIG
-    from clipspool.settings import SettingsError, file_of
 
     try:
         return file_of(config or context.config or CONFIG) or CONFIG
@@ -190,8 +190,8 @@ def _config_of(context: Context, config: Path | None) -> Path:
 
 def _settings(file: Path, state: Path) -> Settings:
     """Read the configuration as the service will: without what root's own environment says."""
-    from clipspool.installed import handed_over
-    from clipspool.settings import SettingsError, load
+    from clipspool.app.settings import SettingsError, load
+    from clipspool.system.units import handed_over
 
     try:
         return load(file, {"STATE_DIRECTORY": str(state), **handed_over(file)}, needs="none")

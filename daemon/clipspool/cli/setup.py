@@ -13,8 +13,8 @@ import click
 from clipspool.cli.group import EXIT_FAILED, Context, clipspool, command, fail, print_json, refuse, say
 
 if TYPE_CHECKING:
-    from clipspool.check import Finding
-    from clipspool.settings import Needs
+    from clipspool.app.settings import Needs
+    from clipspool.cli.check import Finding
 
 _START = """\
 # clipspool: a configuration to start from. config.example.toml in the repository shows every key.
@@ -84,14 +84,14 @@ def init(folder: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
 def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_json: bool) -> None:
     """Look at everything that a run will need, and say what to do where it lacks. Spends nothing."""
-    from clipspool.check import is_fit, look
+    from clipspool.cli.check import is_fit, look
 
     if systemd:
         _print_drop_in(context)
         return
     env, needs = _as_the_service(context)
     settings = context.settings("find", looks=True, needs=needs, env=env)
-    from clipspool.parts import provider_of
+    from clipspool.app.build import provider_of
 
     findings: list[Finding] = []
     for finding in look(settings, None if offline else provider_of(settings), notifies=notify):
@@ -116,8 +116,8 @@ def _as_the_service(context: Context) -> tuple[dict[str, str], Needs]:
 
     Where it does and they may not be read, none is needed to look at the rest.
     """
-    from clipspool.installed import handed_over, unit_of
-    from clipspool.settings import SettingsError, file_of
+    from clipspool.app.settings import SettingsError, file_of
+    from clipspool.system.units import handed_over, unit_of
 
     env = dict(os.environ)
     try:
@@ -132,9 +132,9 @@ def _as_the_service(context: Context) -> tuple[dict[str, str], Needs]:
 
 
 def _print_drop_in(context: Context) -> None:
-    from clipspool.check import missing_folders, systemd_drop_in
-    from clipspool.installed import STATES, handed_over, state_of
-    from clipspool.settings import SettingsError, file_of
+    from clipspool.app.settings import SettingsError, file_of
+    from clipspool.cli.check import missing_folders, systemd_drop_in
+    from clipspool.system.units import STATES, handed_over, state_of
 
     try:
         file = file_of(context.config)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, Group
 from rich.live import Live
 
-from clipspool import control
+from clipspool.app import control
+from clipspool.app.settings import Settings
 from clipspool.cli.screen import BLOCKS_MAX, View, draw
-from clipspool.settings import Settings
 
 if TYPE_CHECKING:
     from clipspool.cli.alone import Alone

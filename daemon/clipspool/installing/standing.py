@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from clipspool.installed import unit_of
+from clipspool.app.serving import serving
 from clipspool.installing import user as users
 from clipspool.installing.steps import asked
 from clipspool.installing.wish import Wish
-from clipspool.serving import serving
+from clipspool.system.units import unit_of
 
 _ASKED = ("ActiveState", "SubState", "Result", "ExecMainStatus", "StatusText", "UnitFileState", "NRestarts")
 _WHY = {

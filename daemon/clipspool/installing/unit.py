@@ -6,9 +6,9 @@ import re
 import sys
 from pathlib import Path
 
-from clipspool.check.dropin import systemd_drop_in
+from clipspool.app.settings import Settings
+from clipspool.cli.check.dropin import systemd_drop_in
 from clipspool.installing.wish import Wish
-from clipspool.settings import Settings
 
 _SHIPPED = Path(__file__).parents[1] / "systemd"
 _PROGRAM = "/opt/clipspool/bin/clipspool"

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipspool.installed import CONFIGURATIONS, credential_file, instance_of, state_of
+from clipspool.system.units import CONFIGURATIONS, credential_file, instance_of, state_of
 
 UNITS = Path("/etc/systemd/system")
 CONFIG = CONFIGURATIONS / "config.toml"

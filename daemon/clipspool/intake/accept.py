@@ -8,7 +8,13 @@ from dataclasses import replace
 
 import structlog
 
-from clipspool.claims import (
+from clipspool.intake.examine import Changed, Pairing, Ready
+from clipspool.intake.names import readable
+from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
+from clipspool.intake.types import Rules
+from clipspool.jobs.messages import Accepted
+from clipspool.jobs.model import Clip, Job, job_id, new_id
+from clipspool.spool.claims import (
     Way,
     claim,
     clip_id_of,
@@ -18,16 +24,8 @@ from clipspool.claims import (
     put_back,
     settle_stray,
 )
-from clipspool.files import Rel, join, lies, name_of, parent, sync_folder
-from clipspool.intake.examine import Changed, Pairing, Ready
-from clipspool.intake.names import readable
-from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
-from clipspool.intake.terms import Rules
-from clipspool.job import Clip, Job, job_id, new_id
-from clipspool.moves import Unsteady, idle
-from clipspool.news import Accepted
-from clipspool.root import Root, Unavailable
-from clipspool.work import (
+from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.workfolder import (
     Manifest,
     bring_prompt,
     folder_of,
@@ -35,6 +33,8 @@ from clipspool.work import (
     source_name,
     was_put_back,
 )
+from clipspool.system.atomic import Rel, join, lies, name_of, parent, sync_folder
+from clipspool.system.moves import Unsteady, idle
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from clipspool.intake.kinds import PLAIN_TEXT, suffix_of
 from clipspool.intake.names import TOML, TXT, readable, stem
 from clipspool.intake.near import FOLDER_PROMPT, meant_as_sidecar
-from clipspool.naming import NAME_BYTES_MAX
+from clipspool.jobs.naming import NAME_BYTES_MAX
 
 _EXAMPLE = "Turn the street into deep winter at dusk"
 

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, assert_never
 
-from clipspool.faults import Unsure
-from clipspool.files import TIME_NS_MAX, Rel
-from clipspool.intake.deaths import WHY, Deaths
 from clipspool.intake.images import Images
-from clipspool.intake.keys import SEED_MAX
-from clipspool.intake.layers import Draft, Wanted, drafts, located
 from clipspool.intake.names import TXT, readable
 from clipspool.intake.pair import Entry, Waits
+from clipspool.intake.poison import WHY, Deaths
 from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
-from clipspool.intake.sidecar import BYTES_MAX, Layer, parse, parse_prompt, too_large
-from clipspool.intake.terms import Rules
+from clipspool.intake.sidecar.keys import SEED_MAX
+from clipspool.intake.sidecar.layers import Draft, Wanted, drafts, located
+from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, parse, parse_prompt, too_large
+from clipspool.intake.types import Rules
 from clipspool.intake.whole import Wholeness
-from clipspool.job import Problem, Reference, Request
-from clipspool.layout import REFERENCE
+from clipspool.jobs.faults import Unsure
+from clipspool.jobs.model import Problem, Reference, Request
 from clipspool.media.boxes import Complete, Unrecognised
-from clipspool.root import Root
+from clipspool.spool.layout import REFERENCE
+from clipspool.spool.root import Root
+from clipspool.system.atomic import TIME_NS_MAX, Rel
 
 Check = Callable[[Request, dict[str, Any]], list[Problem]]
 """Compares a request and the media facts of its clip with the model: what is wrong, before any is spent."""

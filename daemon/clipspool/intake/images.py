@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
-from clipspool.files import Rel, join, name_of, parent
 from clipspool.intake.names import stem
 from clipspool.intake.near import folded, loose
 from clipspool.intake.pair import Entry
 from clipspool.intake.tree import Tree
+from clipspool.system.atomic import Rel, join, name_of, parent
 
 _NAMES_MAX = 500
 

@@ -11,19 +11,19 @@ from typing import Literal
 import structlog
 
 from clipspool.intake.accept import Acceptance
-from clipspool.intake.deaths import Deaths
 from clipspool.intake.examine import Examination, Inspection
 from clipspool.intake.images import Images
-from clipspool.intake.judge import CLAIMS_MAX, Judge
 from clipspool.intake.notes import Notes
+from clipspool.intake.poison import Deaths
 from clipspool.intake.stays import Stays
-from clipspool.intake.terms import InboxPaused, Rules, Waiting
 from clipspool.intake.tree import Tree
-from clipspool.intake.unknown import Unknowns
+from clipspool.intake.triage import CLAIMS_MAX, Judge
+from clipspool.intake.types import InboxPaused, Rules, Waiting
+from clipspool.intake.unaccepted import Unknowns
 from clipspool.intake.watch import Watch, tells_events
-from clipspool.news import Accepted, InboxChanged, InboxState
-from clipspool.records import Peer
-from clipspool.root import Root
+from clipspool.jobs.messages import Accepted, InboxChanged, InboxState
+from clipspool.jobs.records import Peer
+from clipspool.spool.root import Root
 
 _BATCH_SECONDS = 0.25
 """Judging and accepting go on this long before the folders are looked at again."""

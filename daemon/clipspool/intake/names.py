@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Iterable
 from enum import IntEnum, auto
 
-from clipspool.files import is_claimed_name
 from clipspool.intake.foreign import (
     CONTROL_SUFFIXES,
     PARTIAL_SUFFIXES,
@@ -28,9 +27,10 @@ from clipspool.intake.near import (
     meant_as_sidecar,
     uncopied,
 )
-from clipspool.layout import SUFFIXES
-from clipspool.naming import NAME_BYTES_MAX
-from clipspool.redaction import redact_words
+from clipspool.jobs.naming import NAME_BYTES_MAX
+from clipspool.spool.layout import SUFFIXES
+from clipspool.system.atomic import is_claimed_name
+from clipspool.system.redaction import redact_words
 
 TOML = ".toml"
 TXT = ".txt"

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 
 import structlog
 
-from clipspool.files import NotRegular, Rel, join, name_of, parent, write_all
 from clipspool.intake.names import PROBLEM_NOTE, readable
-from clipspool.job import Problem
-from clipspool.moves import Refused
-from clipspool.naming import marked
-from clipspool.places import AS_THEY_ARE, Places
-from clipspool.redaction import redact
-from clipspool.root import Root, Unavailable
+from clipspool.jobs.model import Problem
+from clipspool.jobs.naming import marked
+from clipspool.jobs.path_map import AS_THEY_ARE, Places
+from clipspool.spool.root import Root, Unavailable
+from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, write_all
+from clipspool.system.moves import Refused
+from clipspool.system.redaction import redact
 
 _NOTE_BYTES_MAX = 256 << 10
 _BEGINNING = "clipspool cannot take "

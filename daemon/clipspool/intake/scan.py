@@ -6,15 +6,15 @@ import os
 import stat
 from collections.abc import Iterable
 
-from clipspool.files import Rel, is_claimed_name, is_temporary, join
 from clipspool.intake.groups import LOOSE, Groups
 from clipspool.intake.kinds import CARD_FOLDERS
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import is_pause, meant_as_settings
 from clipspool.intake.pair import Entry
 from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
-from clipspool.layout import SUFFIXES
-from clipspool.root import Root
+from clipspool.spool.layout import SUFFIXES
+from clipspool.spool.root import Root
+from clipspool.system.atomic import Rel, is_claimed_name, is_temporary, join
 
 _STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.IMAGE})
 _SETTINGS = frozenset({Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.NEAR_SETTINGS})

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from clipspool.files import Rel, parent
 from clipspool.intake.names import PROBLEM_NOTE
 from clipspool.intake.notes import Notes
 from clipspool.intake.pair import Waits
 from clipspool.intake.settle import CTIME_NS, Stamp
-from clipspool.intake.terms import Waiting
 from clipspool.intake.tree import Tree
-from clipspool.job import Problem
-from clipspool.root import Root
+from clipspool.intake.types import Waiting
+from clipspool.jobs.model import Problem
+from clipspool.spool.root import Root
+from clipspool.system.atomic import Rel, parent
 
 _DAY_NS = 86_400e9
 

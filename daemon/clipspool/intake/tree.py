@@ -9,12 +9,12 @@ from math import inf
 
 import structlog
 
-from clipspool.files import Rel, join, name_of, parent
 from clipspool.intake.names import Names, readable
 from clipspool.intake.pair import Entry
 from clipspool.intake.scan import Folder, holds_clip
-from clipspool.intake.terms import Rules
-from clipspool.root import Root, Unavailable
+from clipspool.intake.types import Rules
+from clipspool.spool.root import Root, Unavailable
+from clipspool.system.atomic import Rel, join, name_of, parent
 
 DEPTH_MAX = 64
 PATH_BYTES_MAX = 3500

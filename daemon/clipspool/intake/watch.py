@@ -28,7 +28,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
-from clipspool import mounts
+from clipspool.system import mounts
 
 FOLDERS_MAX = 24
 """Each watched folder costs a thread; above this many, one watch takes all, our own doings included."""

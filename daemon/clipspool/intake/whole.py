@@ -7,13 +7,13 @@ from io import FileIO
 from math import inf
 from pathlib import Path
 
-from clipspool.files import Rel
 from clipspool.intake.pair import Waits
 from clipspool.intake.settle import SIZE, Stamp
-from clipspool.intake.terms import Rules
+from clipspool.intake.types import Rules
 from clipspool.intake.writers import Writers
 from clipspool.media.boxes import Complete, Incomplete, Unrecognised, completeness
 from clipspool.media.gaps import Span, gap_in, holes_in
+from clipspool.system.atomic import Rel
 
 PAUSE_FACTOR = 4
 """A clip whose end nothing tells has to stand still so many times as long as it did while it grew."""

@@ -8,7 +8,7 @@ import os
 import signal
 from pathlib import Path
 
-from clipspool import mounts
+from clipspool.system import mounts
 
 _NFS_SERVER = Path("/proc/net/rpc/nfsd")
 

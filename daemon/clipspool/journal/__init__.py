@@ -5,11 +5,11 @@
 `migrations/` holds the numbered steps.
 """
 
+from clipspool.jobs.records import ClipCost, Entry, Spend, Tally
 from clipspool.journal.database import JournalError, Lock
 from clipspool.journal.journal import Journal
 from clipspool.journal.lookup import UNDER_WAY, DaySpent, Filter, Look, Lookup, Page
 from clipspool.journal.rows import Candidate
-from clipspool.records import ClipCost, Entry, Spend, Tally
 
 __all__ = [
     "UNDER_WAY",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from clipspool.jobs.records import ClipCost
 from clipspool.journal.tables import jobs, tasks
-from clipspool.records import ClipCost
 
 IS_SPENT = sa.or_(tasks.c.task_id.is_not(None), jobs.c.paid != "no", jobs.c.state == "submitting")
 """Whether a task counts as spent: it was made, or it may have been, or its request is on the way."""

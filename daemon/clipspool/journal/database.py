@@ -18,8 +18,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
-from clipspool.failpoint import reach
 from clipspool.journal.tables import metadata
+from clipspool.system.failpoint import reach
 
 HEAD = "0002"
 """The newest migration; compared at every start: Alembic is imported only for a journal that is older."""

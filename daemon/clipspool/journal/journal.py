@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from clipspool.events import ORDERS, Event, name_of
-from clipspool.job import STILL_TRIED, TERMINAL, Clip, Job, State, plain
+from clipspool.jobs.events import ORDERS, Event, name_of
+from clipspool.jobs.model import STILL_TRIED, TERMINAL, Clip, Job, State, plain
 from clipspool.journal.batch import Batch, insert, update, upsert
 from clipspool.journal.database import (
     HEAD,

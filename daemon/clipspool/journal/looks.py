@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
-from clipspool.job import TERMINAL, Held, Job, State
+from clipspool.jobs.model import TERMINAL, Held, Job, State
 from clipspool.journal.database import JournalError, unreadable
 from clipspool.journal.journal import Journal
 from clipspool.journal.rows import read_job, select_jobs

@@ -14,13 +14,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from clipspool.job import TERMINAL, Clip, Job, State
+from clipspool.jobs.model import TERMINAL, Clip, Job, State
+from clipspool.jobs.records import Entry
 from clipspool.journal.costs import IS_SPENT
 from clipspool.journal.database import open_engine
 from clipspool.journal.journal import Journal
 from clipspool.journal.rows import read_job, select_jobs
 from clipspool.journal.tables import jobs, tasks
-from clipspool.records import Entry
 
 SCAN_MAX = 20_000
 """Jobs looked through for one page of a search."""

@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import RowMapping
 
-from clipspool.durations import Seen
-from clipspool.job import Clip, Job, State
+from clipspool.jobs.model import Clip, Job, State
+from clipspool.jobs.records import ClipCost, Entry, Spend, Tally
+from clipspool.jobs.render_times import Seen
 from clipspool.journal.costs import IS_SPENT, cost_of, has_money_moved
 from clipspool.journal.queue import candidates
 from clipspool.journal.rows import (
@@ -24,7 +25,6 @@ from clipspool.journal.rows import (
     to_json,
 )
 from clipspool.journal.tables import clips, events, facts, jobs, tasks
-from clipspool.records import ClipCost, Entry, Spend, Tally
 
 _SAME_MAX = 20
 _DUE_IDS = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from clipspool.job import STILL_TRIED, State
+from clipspool.jobs.model import STILL_TRIED, State
 from clipspool.journal.rows import Candidate
 from clipspool.journal.tables import jobs
 

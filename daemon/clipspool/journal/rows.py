@@ -10,7 +10,20 @@ from typing import Any
 
 from sqlalchemy import RowMapping, and_, select
 
-from clipspool.job import Clip, Error, Held, Job, Missing, Paid, Request, Result, Reuse, State, Task, plain
+from clipspool.jobs.model import (
+    Clip,
+    Error,
+    Held,
+    Job,
+    Missing,
+    Paid,
+    Request,
+    Result,
+    Reuse,
+    State,
+    Task,
+    plain,
+)
 from clipspool.journal.tables import clips, jobs, tasks
 
 NODE = "here"

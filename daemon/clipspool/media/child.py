@@ -17,12 +17,12 @@ from typing import Any
 import av
 import av.logging
 
-from clipspool import malloc
 from clipspool.media import confine, conforming, images, reading, samples
 from clipspool.media.facts import MediaError
 from clipspool.media.plan import Conform
 from clipspool.media.timeline import FinishPlan
 from clipspool.media.wire import CALL_BYTES_MAX, FILES_MAX
+from clipspool.system import malloc
 
 LARGE_BYTES = 128 << 10
 """A picture is large: each clip has others, and what is kept of them does for no other."""

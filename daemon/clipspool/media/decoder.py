@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
-from clipspool import threads
-from clipspool.media.crew import Crew
 from clipspool.media.facts import Conformed, Finished, MediaFault, Picture, Probe, Sample
+from clipspool.media.pool import Crew
 from clipspool.media.wire import CALL_BYTES_MAX
+from clipspool.system import threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

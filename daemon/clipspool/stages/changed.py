@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from clipspool.bay import Bay
-from clipspool.files import NotRegular, Rel, join, name_of, sha256_of
-from clipspool.job import Clip, Job, Paid
-from clipspool.root import Root
-from clipspool.work import changed_note_of, folder_of
+from clipspool.jobs.model import Clip, Job, Paid
+from clipspool.spool.root import Root
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import changed_note_of, folder_of
+from clipspool.system.atomic import NotRegular, Rel, join, name_of, sha256_of
 
 _NOTE_BYTES_MAX = 64 << 10
 

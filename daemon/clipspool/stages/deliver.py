@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from clipspool.bay import Bay
-from clipspool.events import Delivered, Event, ResultGone
-from clipspool.failpoint import reach
-from clipspool.files import NotRegular, Rel, join, name_of, parent, parts, sha256_of, split_suffix
-from clipspool.job import Clip, Job, Result, utc
-from clipspool.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
-from clipspool.provenance import is_ours, provenance
-from clipspool.room import lacking
-from clipspool.root import Root, Unavailable
-from clipspool.sent import Sent, read_sent
-from clipspool.taken import fold
-from clipspool.work import folder_of
+from clipspool.jobs.events import Delivered, Event, ResultGone
+from clipspool.jobs.model import Clip, Job, Result, utc
+from clipspool.jobs.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
+from clipspool.spool.outbox_names import fold
+from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.space import lacking
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import folder_of
+from clipspool.stages.payload import Sent, read_sent
+from clipspool.stages.provenance import is_ours, provenance
+from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, parts, sha256_of, split_suffix
+from clipspool.system.failpoint import reach
 
 UNTOUCHED = "_untouched"
 """Ends the name of the provider's own file, kept beside the one that was made ready for the timeline."""

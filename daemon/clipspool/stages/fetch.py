@@ -9,18 +9,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 
-from clipspool.bay import Bay
-from clipspool.events import Event, Failed, Fetched, PartlyFetched, Postponed, StageFailed
-from clipspool.failpoint import reach
-from clipspool.faults import Fault
-from clipspool.files import Rel, join, rename_new, sync_and_close, write_all
-from clipspool.job import Held, Job, Missing, Result
+from clipspool.jobs.events import Event, Failed, Fetched, PartlyFetched, Postponed, StageFailed
+from clipspool.jobs.faults import Fault
+from clipspool.jobs.model import Held, Job, Missing, Result
+from clipspool.jobs.outputs import ZIP, missing_in_words
 from clipspool.media.facts import Probe
-from clipspool.outputs import ZIP, missing_in_words
-from clipspool.provider import Cut, Look, Provider, TaskStatus
-from clipspool.root import Root
+from clipspool.provider.protocol import Cut, Look, Provider, TaskStatus
+from clipspool.spool.root import Root
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import folder_of
 from clipspool.stages.poll import error_of, task_id_of
-from clipspool.work import folder_of
+from clipspool.system.atomic import Rel, join, rename_new, sync_and_close, write_all
+from clipspool.system.failpoint import reach
 
 CUTS_MAX = 8
 OUTPUTS_MAX = 32

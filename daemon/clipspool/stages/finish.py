@@ -9,16 +9,16 @@ from io import FileIO
 
 import structlog
 
-from clipspool.bay import Bay
-from clipspool.events import Event, Fetched, PartlyFetched, Postponed, StageFailed
-from clipspool.files import join, rename_new, sha256_of, sync_and_close, sync_folder, unlink
-from clipspool.job import Clip, Held, Job, Result
+from clipspool.jobs.events import Event, Fetched, PartlyFetched, Postponed, StageFailed
+from clipspool.jobs.model import Clip, Held, Job, Result
+from clipspool.jobs.outputs import ZIP
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.timeline import FinishPlan, finish_plan
-from clipspool.outputs import ZIP
-from clipspool.sent import part_sent, read_sent
-from clipspool.work import folder_of, open_source
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import folder_of, open_source
+from clipspool.stages.payload import part_sent, read_sent
+from clipspool.system.atomic import join, rename_new, sha256_of, sync_and_close, sync_folder, unlink
 
 log = structlog.get_logger()
 

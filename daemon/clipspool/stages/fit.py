@@ -10,16 +10,16 @@ from functools import partial
 from io import FileIO
 from typing import Any
 
-from clipspool.bay import Bay
-from clipspool.events import Failed, Postponed, StageFailed
-from clipspool.files import join, rename_new, sha256_of, split_suffix, sync_and_close, sync_folder
-from clipspool.job import Clip, Error, Job, Reference, Request
+from clipspool.jobs.events import Failed, Postponed, StageFailed
+from clipspool.jobs.model import Clip, Error, Job, Reference, Request
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault, Picture, Probe
 from clipspool.media.plan import AsIs, Conform, Limits, Refuse, plan
-from clipspool.sent import SentFile
-from clipspool.transport import Choice, Parcel, Way, choose
-from clipspool.work import folder_of
+from clipspool.provider.transport import Choice, Parcel, Way, choose
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import folder_of
+from clipspool.stages.payload import SentFile
+from clipspool.system.atomic import join, rename_new, sha256_of, split_suffix, sync_and_close, sync_folder
 
 IMAGE_SIDE_MAX = 8000
 IMAGE_SIDE_GOOD = 4096

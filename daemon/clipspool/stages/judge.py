@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clipspool.bay import Bay
-from clipspool.events import Fetched
-from clipspool.job import Clip, Job, Result
+from clipspool.jobs.events import Fetched
+from clipspool.jobs.model import Clip, Job, Result
 from clipspool.media.lengths import Length, is_far_from
-from clipspool.sent import length_sent, read_sent
+from clipspool.spool.watchfolder import Bay
+from clipspool.stages.payload import length_sent, read_sent
 
 
 def judge(job: Job, clip: Clip, bay: Bay, fetched: Fetched, seconds_max: float | None) -> Fetched:

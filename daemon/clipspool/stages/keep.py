@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from clipspool.bay import Bay
-from clipspool.files import Rel, join, name_of, parent, split_suffix
-from clipspool.job import Clip, Job, Result, State
-from clipspool.layout import FAILED
-from clipspool.naming import NAME_BYTES_MAX, shortened
-from clipspool.work import folder_of
+from clipspool.jobs.model import Clip, Job, Result, State
+from clipspool.jobs.naming import NAME_BYTES_MAX, shortened
+from clipspool.spool.layout import FAILED
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import folder_of
+from clipspool.system.atomic import Rel, join, name_of, parent, split_suffix
 
 _TRIES_MAX = 1000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from clipspool.events import (
+from clipspool.jobs.events import (
     Cancelled,
     Event,
     Failed,
@@ -14,9 +14,9 @@ from clipspool.events import (
     TaskSeen,
     TaskSucceeded,
 )
-from clipspool.faults import Fault, FaultOf
-from clipspool.job import Error, Job
-from clipspool.provider import Look, Provider, TaskStatus
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.model import Error, Job
+from clipspool.provider.protocol import Look, Provider, TaskStatus
 
 
 def poll(look: Look | Fault) -> Event:

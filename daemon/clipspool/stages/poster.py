@@ -9,13 +9,13 @@ from zlib import crc32
 
 import structlog
 
-from clipspool.bay import Bay
-from clipspool.files import Rel, join, name_of, temporary_name, unlink
-from clipspool.job import Clip, Job, Result, State
-from clipspool.layout import POSTERS
+from clipspool.jobs.model import Clip, Job, Result, State
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
-from clipspool.work import open_source
+from clipspool.spool.layout import POSTERS
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import open_source
+from clipspool.system.atomic import Rel, join, name_of, temporary_name, unlink
 
 log = structlog.get_logger()
 

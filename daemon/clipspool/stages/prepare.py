@@ -8,20 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import FileIO
 
-from clipspool.bay import Bay
-from clipspool.events import Changed, Event, Failed, Postponed, Prepared, StageFailed
-from clipspool.faults import Fault
-from clipspool.files import CHUNK, TIME_NS_MAX, NotRegular, join, sha256_of
-from clipspool.fingerprint import fingerprint, seedless
-from clipspool.job import Clip, Error, Job, Request
+from clipspool.jobs.events import Changed, Event, Failed, Postponed, Prepared, StageFailed
+from clipspool.jobs.faults import Fault
+from clipspool.jobs.fingerprint import fingerprint, seedless
+from clipspool.jobs.model import Clip, Error, Job, Request
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import EXPORT_AGAIN, MediaFault, Probe
 from clipspool.media.plan import AsIs, Conform, Limits, Refuse
-from clipspool.sent import Sent, SentFile, files_of, read_sent, write_sent
+from clipspool.provider.transport import Depot
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import bring_back, folder_of
 from clipspool.stages.fit import Trouble, Workbench, choose_for, media_trouble, type_of_clip
-from clipspool.transport import Depot
-from clipspool.work import bring_back, folder_of
+from clipspool.stages.payload import Sent, SentFile, files_of, read_sent, write_sent
+from clipspool.system.atomic import CHUNK, TIME_NS_MAX, NotRegular, join, sha256_of
 
 
 @dataclass(frozen=True, slots=True)

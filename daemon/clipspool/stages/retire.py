@@ -7,16 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from clipspool.bay import Bay
-from clipspool.failpoint import reach
-from clipspool.files import NotRegular, Rel, join, name_of, parent, split_suffix
-from clipspool.job import Clip, Job, State
-from clipspool.layout import DONE, FAILED, SIDECAR
-from clipspool.naming import NAME_BYTES_MAX, shortened
-from clipspool.provenance import error_note
-from clipspool.root import Root
-from clipspool.stages.changed import change_of, has_note, write_note
-from clipspool.work import (
+from clipspool.jobs.model import Clip, Job, State
+from clipspool.jobs.naming import NAME_BYTES_MAX, shortened
+from clipspool.spool.layout import DONE, FAILED, SIDECAR
+from clipspool.spool.root import Root
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import (
     PROMPT,
     changed_note_of,
     clear_away,
@@ -25,6 +21,10 @@ from clipspool.work import (
     keep_references,
     trace_of,
 )
+from clipspool.stages.changed import change_of, has_note, write_note
+from clipspool.stages.provenance import error_note
+from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, split_suffix
+from clipspool.system.failpoint import reach
 
 TXT = ".txt"
 _TRIES_MAX = 10_000

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from clipspool.bay import Bay
-from clipspool.events import Event, Parked, Reused
-from clipspool.failpoint import reach
-from clipspool.files import NotRegular, join
-from clipspool.job import Clip, Held, Job, Result, Reuse
-from clipspool.ledger import note
-from clipspool.work import folder_of
+from clipspool.jobs.events import Event, Parked, Reused
+from clipspool.jobs.model import Clip, Held, Job, Result, Reuse
+from clipspool.spool.ledger import note
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import folder_of
+from clipspool.system.atomic import NotRegular, join
+from clipspool.system.failpoint import reach
 
 
 def reuse(job: Job, clip: Clip, bays: Mapping[str, Bay], given: Reuse) -> Event:

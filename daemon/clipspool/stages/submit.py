@@ -10,9 +10,7 @@ from typing import Any, Self, assert_never
 
 import structlog
 
-from clipspool.bay import Bay
-from clipspool.departures import Departure, Departures
-from clipspool.events import (
+from clipspool.jobs.events import (
     AnswerLost,
     Changed,
     Doubted,
@@ -23,19 +21,21 @@ from clipspool.events import (
     StageFailed,
     TaskCreated,
 )
-from clipspool.failpoint import reach
-from clipspool.faults import Fault, FaultOf
-from clipspool.files import join, split_suffix
-from clipspool.handover import taker_of
-from clipspool.job import Clip, Error, Held, Job, Request
-from clipspool.ledger import Ledger, ledger_of, submissions_beyond
-from clipspool.provider import Call, Created, Inline, NotSent, Provider, Refused, Unclear
-from clipspool.room import lacking
-from clipspool.root import Root, Unavailable
-from clipspool.sent import Sent, SentFile, read_sent
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.model import Clip, Error, Held, Job, Request
+from clipspool.provider.protocol import Call, Created, Inline, NotSent, Provider, Refused, Unclear
+from clipspool.provider.transport import Depot
+from clipspool.spool.handover import taker_of
+from clipspool.spool.ledger import Ledger, ledger_of, submissions_beyond
+from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.send_marks import Departure, Departures
+from clipspool.spool.space import lacking
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import folder_of
 from clipspool.stages.fit import content_type_of, is_unchanged, parcel_of, type_of_clip
-from clipspool.transport import Depot
-from clipspool.work import folder_of
+from clipspool.stages.payload import Sent, SentFile, read_sent
+from clipspool.system.atomic import join, split_suffix
+from clipspool.system.failpoint import reach
 
 log = structlog.get_logger()
 

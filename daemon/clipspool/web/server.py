@@ -17,15 +17,15 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from clipspool.jobs.messages import Listener, News
 from clipspool.journal import Lookup
-from clipspool.news import Listener, News
-from clipspool.web.acts import Acts
-from clipspool.web.callers import BACKLOG, Caller
-from clipspool.web.door import Door
-from clipspool.web.films import Films
-from clipspool.web.house import Entrance, House
-from clipspool.web.porter import Porter, is_known
-from clipspool.web.pulse import STREAMS_MAX, Pulse
+from clipspool.web.actions import Acts
+from clipspool.web.connections import BACKLOG, Caller
+from clipspool.web.context import Entrance, House
+from clipspool.web.event_stream import STREAMS_MAX, Pulse
+from clipspool.web.listen import Door
+from clipspool.web.media import Films
+from clipspool.web.security import Porter, is_known
 from clipspool.web.sessions import Sessions
 from clipspool.web.snapshot import Waiting
 from clipspool.web.views import Views

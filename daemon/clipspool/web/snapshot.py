@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from clipspool.conditions import Conditions
-from clipspool.job import Job, State
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.messages import Happened
+from clipspool.jobs.model import Job, State
 from clipspool.journal import Lookup
-from clipspool.news import Happened
-from clipspool.web.house import House
+from clipspool.web.context import House
 
 FRESH_SECONDS = 2.0
 ANSWER_SECONDS = 5.0

@@ -10,21 +10,21 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from clipspool.conditions import Conditions
-from clipspool.history import story_json
 from clipspool.intake.names import readable
-from clipspool.job import TERMINAL, Job, State
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.model import TERMINAL, Job, State
+from clipspool.jobs.text import iso
 from clipspool.journal import UNDER_WAY, Filter, Look, Lookup
-from clipspool.provenance import as_sent
-from clipspool.redaction import redact_value
-from clipspool.text import iso
-from clipspool.web.house import Entrance, House
+from clipspool.reporting.eta import Timing
+from clipspool.reporting.history import story_json
+from clipspool.stages.provenance import as_sent
+from clipspool.system.redaction import redact_value
+from clipspool.web.context import Entrance, House
 from clipspool.web.plot import DAYS, Ledger, plot
-from clipspool.web.porter import is_known
-from clipspool.web.shown import row_of
+from clipspool.web.rows import row_of
+from clipspool.web.security import is_known
 from clipspool.web.snapshot import Pages, Seen, Snapshot, Waiting, waits
-from clipspool.web.spelling import environment, film, flat
-from clipspool.web.timing import Timing
+from clipspool.web.templates_env import environment, film, flat
 
 PAGE_SIZE = 50
 _WAITING_SHOWN = 12

@@ -15,9 +15,9 @@ PER_FOLDER = 1_000
 RESCAN = """
 import sys, time
 from pathlib import Path
-from clipspool.intake.terms import Rules
+from clipspool.intake.types import Rules
 from clipspool.intake.tree import Tree
-from clipspool.root import Root
+from clipspool.spool.root import Root
 
 root = Root(Path(sys.argv[1]))
 root.bind()

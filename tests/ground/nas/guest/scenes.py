@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from clipspool.sandbox import Options, Render, serve
-from clipspool.sandbox.render import sample
+from runway_sandbox import Options, Render, serve
+from runway_sandbox.render import sample
 
 GAPS = (0.0, 0.01, 0.1)
 CLIPS = 25
@@ -70,9 +70,9 @@ def claims(home, name, asked):
 
 
 def _claim_all(inbox, client, begin, late):
-    from clipspool.job import Clip, Job, Request
-    from clipspool.root import Root
-    from clipspool.work import Manifest
+    from clipspool.jobs.model import Clip, Job, Request
+    from clipspool.spool.root import Root
+    from clipspool.spool.workfolder import Manifest
 
     root, won = Root(Path(inbox)), []
     os.listdir(inbox)
@@ -114,9 +114,9 @@ def _claim_all(inbox, client, begin, late):
 
 def _claim(root, manifest, look_last):
     try:
-        from clipspool.claims import Way, claim
+        from clipspool.spool.claims import Way, claim
     except ModuleNotFoundError:  # version 0.1
-        from clipspool.work import claim
+        from clipspool.spool.workfolder import claim
 
         claim(root, manifest, look_last=look_last)
     else:
@@ -309,12 +309,12 @@ def takeover(home, name, asked):
 
 def seen(home, name, asked):
     """Take a clip over by one client, and see how soon the other's daemon would know."""
-    from clipspool.root import Root
+    from clipspool.spool.root import Root
 
     try:
-        from clipspool.handover import take_over, taker_of
+        from clipspool.spool.handover import take_over, taker_of
     except ModuleNotFoundError:  # version 0.1
-        from clipspool.work import take_over, taker_of
+        from clipspool.spool.workfolder import take_over, taker_of
 
     home.mkdir(parents=True)
     a, b = (Root(Path(f"/mnt/{client}/{name}")) for client in "ab")

@@ -1,0 +1,105 @@
+"""Makes sure of an inbox: that it is the folder it was, what the last end left there, who else uses it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from functools import partial
+
+from clipspool.jobs.messages import PeerLost
+from clipspool.jobs.model import Job
+from clipspool.jobs.records import Peer
+from clipspool.scheduler import commands as operator
+from clipspool.scheduler.loop import Scheduler
+from clipspool.scheduler.restore_marks import Marks
+from clipspool.spool.layout import TAKEN
+from clipspool.spool.neighbours import Journal, Neighbours
+from clipspool.spool.peers import Mark
+from clipspool.spool.recovery import left_behind, tidy, what_came_of
+from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.watchfolder import Bay
+from clipspool.system import threads
+
+_ASK_SECONDS = 5.0
+
+
+class Binding:
+    """Called in the inbox's thread before it is looked through; gives the other daemons that use it."""
+
+    def __init__(
+        self,
+        bay: Bay,
+        scheduler: Scheduler,
+        marks: Marks,
+        waiting: Collection[str],
+        own: Mark,
+        *,
+        cut_short: Sequence[Job],
+        known: set[str],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Take what a start found in the journal: requests that were `cut_short`, and `known` work folders.
+
+        `waiting` are tokens of requests of which surely nothing left.
+        """
+        self._bay, self._scheduler, self._marks = bay, scheduler, marks
+        self._waiting, self._cut_short, self._known, self._now = waiting, list(cut_short), known, now
+        self._is_surveyed = False
+        self._threads: list[threading.Thread] = []
+        ask = partial(scheduler.ask, seconds=_ASK_SECONDS)
+        journal = Journal(
+            known=lambda: ask(partial(operator.known_folders, inbox=bay.name)),
+            is_open=lambda ids: ask(partial(operator.open_clips, ids=ids)),
+            let_go=lambda takers: scheduler.tell(partial(operator.let_go, takers=takers)),
+            say_lost=lambda peer, silence: scheduler.tell(lambda s: s.publish(PeerLost(peer, silence))),
+        )
+        self._neighbours = Neighbours(bay.name, bay.inbox, own, journal, now=now)
+
+    def __call__(self) -> Sequence[Peer]:
+        """Make sure of the inbox; raises OSError."""
+        root = self._bay.inbox
+        if self._cut_short:
+            told = {
+                job.id: what_came_of(root, job, self._waiting, self._bay.journal) for job in self._cut_short
+            }
+            self._scheduler.tell(lambda scheduler: scheduler.take_up(told))
+            self._cut_short.clear()
+        root.bind()
+        self._marks.prove(self._bay.name, root)
+        if not self._is_surveyed:
+            self._survey(root)
+        return self._neighbours.look()
+
+    def _survey(self, root: Root) -> None:
+        # The outbox is marked at once: a mount point that is empty by the first result would be taken for it.
+        thread = threads.begin(partial(_bind, self._bay.outbox, self._now), f"outbox-{self._bay.name}")
+        self._threads += [thread] if thread is not None else []
+        try:
+            # Before anybody looks for a name in it: a file server's client remembers what it did not find.
+            root.make_folders(TAKEN)
+        except Unavailable:
+            raise
+        except OSError:  # read-only, full, or a file has its name: each look tries again
+            pass
+        tidy(root, self._now())
+        for accepted in left_behind(self._bay.name, root, self._bay.journal, self._known):
+            self._scheduler.hear(accepted)
+        self._is_surveyed = True
+
+    def end(self) -> list[threading.Thread]:
+        """Leave word in the inbox that this daemon has stopped; gives threads that may still write there."""
+        thread = threads.begin(self._leave_word, f"stopped-{self._bay.name}")
+        return [*self._threads, *([thread] if thread is not None else [])]
+
+    def _leave_word(self) -> None:
+        with suppress(OSError):
+            self._neighbours.end()
+
+
+def _bind(root: Root, now: Callable[[], float]) -> None:
+    """Look at a folder for the first time, in a thread of its own: its file server may hang."""
+    with suppress(OSError):
+        root.bind()
+        tidy(root, now())

@@ -1,0 +1,248 @@
+"""What the settings make of each part: the journal, intake's rules, the limits, the pace, the provider."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from clipspool import __version__
+from clipspool.app.serving import AlreadyServed, Announcement, user_name
+from clipspool.app.settings import InboxSettings, Settings, leave_note, noted_journal
+from clipspool.app.shipping import proxy_of
+from clipspool.intake.inbox import Inbox
+from clipspool.intake.types import Rules
+from clipspool.jobs.lifecycle import Pace
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.model import Duplicates
+from clipspool.jobs.pacing import PollPace
+from clipspool.jobs.path_map import Places
+from clipspool.jobs.render_times import Durations
+from clipspool.journal import Journal, JournalError, Lock
+from clipspool.journal.database import make_for_owner, make_home
+from clipspool.provider.catalog import DEFAULT_MODEL
+from clipspool.provider.runway import Patience, Runway
+from clipspool.reporting.status_file import Kept
+from clipspool.spool.send_marks import Departures, departures_file
+from clipspool.spool.watchfolder import Bay
+from clipspool.system import mounts
+from clipspool.system.atomic import OURS
+
+log = structlog.get_logger()
+
+_NAME_KEY = "name_key"
+_LOCK_SECONDS = 2.0
+"""A command without a daemon holds the journal for a moment; a daemon holds it for good."""
+
+
+class CannotStart(Exception):
+    """The daemon cannot run as things are; the message is one sentence for the operator."""
+
+
+def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = False) -> tuple[Journal, Lock]:
+    """Take the journal over for writing; raises CannotStart when it is another's, or not to be used.
+
+    Not `makes`: only one that is there. `gives_away`: what root makes is given to the folder's owner, whose
+    daemon could not open it otherwise.
+    """
+    path = settings.journal.path
+    try:
+        if not makes and not path.exists():
+            raise CannotStart(f"There is no journal at {path} yet: `clipspool run` makes it.")
+        make_home(path)
+        mount = mounts.filesystem_of(path.parent)
+        if mount.kind is mounts.Kind.NETWORK:
+            raise CannotStart(
+                f"The journal {path} lies on {mount.type}, a network file system, where SQLite's locks and "
+                "syncs cannot be relied on; set journal.path to a local disk."
+            )
+        if gives_away and os.geteuid() == 0:
+            make_for_owner(path)
+        lock = Lock(path)
+        if not lock.take(_LOCK_SECONDS):
+            raise CannotStart(f"Another clipspool (process {lock.holder()}) owns the journal {path}.")
+    except OSError as error:
+        raise CannotStart(_cannot_open(path, error)) from error
+    try:
+        journal = Journal.open(path)
+        # Whoever removes it as a leftover lets a second daemon at the same jobs.
+        journal.identity.know(lock.path)
+    except JournalError as error:
+        lock.release()
+        raise CannotStart(str(error)) from error
+    return journal, lock
+
+
+def take_over(settings: Settings) -> tuple[Journal, Lock, Announcement]:
+    """Take the configuration and its journal, so that commands find this daemon and no other has them.
+
+    Raises CannotStart where another has.
+    """
+    folders = [inbox.path / OURS for inbox in settings.inbox]
+    try:
+        announcement = Announcement(settings.file, settings.journal.path, folders)
+    except AlreadyServed as error:
+        raise CannotStart(str(error)) from error
+    try:
+        journal, lock = open_journal(settings)
+    except BaseException:
+        announcement.close()
+        raise
+    _note_journal(settings)
+    return journal, lock, announcement
+
+
+def _note_journal(settings: Settings) -> None:
+    """Leave word, for when no daemon runs, which journal serves a configuration that does not name it."""
+    if settings.file is None or settings.journal_told_by == "file":
+        return
+    before = noted_journal(settings.file)
+    if before is not None and before != settings.journal.path and before.exists():
+        why = "what is under way in the one before is not known here"
+        log.warning("journal_changed", before=str(before), now=str(settings.journal.path), why=why)
+    leave_note(settings.file, settings.journal.path)
+
+
+def _cannot_open(path: Path, error: OSError) -> str:
+    told = f"The journal {path} cannot be opened: {error.strerror}"
+    if not isinstance(error, PermissionError):
+        return f"{told}."
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        owner = 0
+    who = f"as {user_name(owner)}, whose it is" if owner else "as a user who may, or set journal.path"
+    return f"{told}; run this {who}."
+
+
+def open_departures(journal: Path) -> Departures:
+    """Take over what tells which requests had not left yet; that memory being full stops nobody."""
+    try:
+        return Departures(departures_file(journal))
+    except OSError as error:
+        log.warning("departures_not_noted", why=error.strerror)
+        return Departures(None)
+
+
+def name_secret_of(journal: Journal) -> bytes:
+    """Give what makes the names of files that are put up unguessable: this journal's, for good."""
+    kept = journal.fact(_NAME_KEY)
+    if kept is None:
+        kept = secrets.token_hex(32)
+        with journal.turn():
+            journal.set_fact(_NAME_KEY, kept)
+    return bytes.fromhex(str(kept))
+
+
+def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules:
+    """Give intake its part of an inbox's settings."""
+    return Rules(
+        name=inbox.name,
+        extensions=frozenset(inbox.extensions),
+        ignore=inbox.ignore,
+        sidecar_required=inbox.sidecar == "required",
+        settle_seconds=inbox.settle_seconds,
+        unsure_seconds=inbox.unsure_seconds,
+        rescan_seconds=inbox.rescan_seconds,
+        detect=inbox.detect,
+        priority=inbox.priority,
+        hold_seconds=inbox.hold_seconds,
+        layers={
+            "clipspool's own defaults": {"model": DEFAULT_MODEL},
+            "[defaults] of the configuration": settings.defaults,
+            f"`defaults` of the inbox {inbox.name}": inbox.defaults,
+        },
+        journal=journal_id,
+        deaths_file=settings.journal.path.with_name(f"{settings.journal.path.name}.intake-{inbox.name}"),
+        places=places_of(settings, inbox),
+    )
+
+
+def places_of(settings: Settings, inbox: InboxSettings) -> Places:
+    """Give what an inbox's editors call our folders."""
+    return Places({**settings.path_map, **inbox.path_map})
+
+
+def has_portable_names(settings: Settings, inbox: InboxSettings) -> bool:
+    """Tell whether results get names that every machine opens: by itself where editors have a drive."""
+    if inbox.names is not None:
+        return inbox.names == "portable"
+    return places_of(settings, inbox).are_windows
+
+
+def kept_of(settings: Settings, bays: Mapping[str, Bay], inboxes: Mapping[str, Inbox]) -> dict[str, Kept]:
+    """Give the inboxes that keep a status file, by name."""
+    return {
+        inbox.name: Kept(
+            bays[inbox.name].inbox,
+            inbox.outbox,
+            places_of(settings, inbox),
+            limits_of(settings),
+            inboxes[inbox.name],
+        )
+        for inbox in settings.inbox
+        if inbox.status_file
+    }
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Give the scheduler what the operator allows."""
+    budget = settings.budget
+    return Limits(
+        running_max=settings.provider.running_max,
+        submissions_per_day=budget.submissions_per_day,
+        credits_per_day=budget.credits_per_day,
+        credits_per_job_max=budget.credits_per_job_max,
+        credits_per_clip_max=budget.credits_per_clip_max,
+        inboxes=frozenset(inbox.name for inbox in settings.inbox),
+    )
+
+
+def duplicates_of(settings: Settings) -> Mapping[str, Duplicates]:
+    """Say what becomes of clips that ask for what was asked for already, by inbox."""
+    return {inbox.name: inbox.duplicates for inbox in settings.inbox}
+
+
+def pace_of(settings: Settings, durations: Durations | None = None) -> Pace:
+    """Give the lifecycle what decides when a job is due again."""
+    provider = settings.provider
+    poll = PollPace(provider.poll_seconds_min, provider.poll_seconds_max, provider.polls_per_second_max)
+    return Pace(
+        poll=poll,
+        random=random.random,
+        settle_seconds=max(inbox.settle_seconds for inbox in settings.inbox),
+        task_seconds_max=provider.task_seconds_max,
+        resubmits_max=1 if provider.ambiguous_submit == "resubmit" else 0,
+        durations=durations or Durations(),
+    )
+
+
+def older_address(profile: str, current: str) -> str | None:
+    """Give the address to follow a task of `profile` at: empty for the current one, None where none may be.
+
+    Another key of the same provider may see the task; this key must not be shown elsewhere.
+    """
+    address, _, print_ = profile.partition("#")
+    ours, _, our_print = current.partition("#")
+    if address == ours:
+        return ""
+    return address if print_ == our_print else None
+
+
+def provider_of(settings: Settings, base_url: str | None = None) -> Runway:
+    """Build the provider; `base_url` is that of an older task, otherwise the configured one."""
+    provider = settings.provider
+    key = provider.api_key
+    return Runway(
+        base_url or provider.base_url,
+        lambda: "" if key is None else key.get_secret_value(),
+        api_version=provider.api_version,
+        user_agent=f"clipspool/{__version__}",
+        patience=Patience(connect_seconds=provider.connect_seconds, read_seconds=provider.answer_seconds),
+        ca_file=None if provider.ca_file is None else str(provider.ca_file),
+        proxy=proxy_of(settings),
+    )

@@ -1,0 +1,175 @@
+"""What the running daemon answers to commands and to the page: most in the scheduler's next turn."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from clipspool.app import attaching
+from clipspool.app.folders import Bays
+from clipspool.intake.inbox import Inbox
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.messages import Accepted, Happened, News, NotRetired, Retired
+from clipspool.jobs.records import Peer
+from clipspool.jobs.text import iso, text
+from clipspool.journal.looks import Window
+from clipspool.reporting.looking import inbox_view, jobs_in_view
+from clipspool.reporting.status import status_json
+from clipspool.scheduler import commands as operator
+from clipspool.scheduler.loop import Scheduler
+from clipspool.spool.recovery import adoptable
+from clipspool.spool.takeover import Refused, others_in, plain, refuse_living
+
+_RELOAD_SECONDS = 30.0
+_CHANGED_MAX = 100
+"""Sources that `status` names because they changed after they were sent; the oldest go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the daemon gives its answers to call."""
+
+    reload: Callable[[], Future[str]]
+    """Begins a reload, and tells in the end why it changed nothing."""
+    troubles: Callable[[], Sequence[str]]
+    """The daemon's own troubles, in words."""
+    follow: attaching.Follow
+
+
+class Answering:
+    """Answers one command at a time from the control thread, and the page's from its own."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        bays: Bays,
+        inboxes: Mapping[str, Inbox],
+        window: Window,
+        limits: Callable[[], Limits],
+        now: Callable[[], float],
+        doors: Doors,
+    ) -> None:
+        """Take what answers come from; `window` becomes ours to close, `inboxes` changes with a reload."""
+        self._scheduler, self._bays, self._inboxes = scheduler, bays, inboxes
+        self._window, self._looks = window, threading.Lock()
+        self._limits, self._now, self._doors = limits, now, doors
+        self._started_at = now()
+        self._not_put_away: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._changed: dict[str, tuple[str, dict[str, Any]]] = {}
+        scheduler.listen(self.hear)
+
+    def hear(self, news: News) -> None:
+        """Remember which clips have ended and lie in their work folders still, in the scheduler's thread."""
+        match news:
+            case NotRetired(clip=clip, why=why):
+                reason = f"it has ended, but cannot be put away: {why}"
+                _, known = self._not_put_away.get(clip.id, ("", {"since": iso(self._now())}))
+                row = {"path": text(clip.path), "reason": reason, "since": known["since"], "problem": True}
+                self._not_put_away[clip.id] = (clip.inbox, row)
+            case Retired(clip=clip, change=change):
+                self._not_put_away.pop(clip.id, None)
+                if change:  # until the next start; its note, the log and its history keep it
+                    since = iso(self._now())
+                    row = {"path": text(clip.lies_at or clip.path), "reason": change, "since": since}
+                    self._changed[clip.id] = (clip.inbox, {**row, "problem": True})
+                    if len(self._changed) > _CHANGED_MAX:
+                        del self._changed[next(iter(self._changed))]
+            case Happened(before=before, after=job) if before.state.is_terminal and not job.state.is_terminal:
+                self._not_put_away.pop(job.clip_id, None)
+                self._changed.pop(job.clip_id, None)
+
+    def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
+        """Do what a command asks and give what it is told; raises Refused, and what the command raised."""
+        if do == "status":
+            return self._scheduler.ask(partial(self.status, most=arguments.get("waiting_max")))
+        if do == "look":
+            return self._look(arguments["most"])
+        if do == "resume":
+            self._let_in(arguments.get("inbox"))
+        if do == "others":
+            return [plain(peer) for peer in self._others()]
+        if do == "recover":
+            return self._recover(arguments["journals"])
+        if do == "reload":
+            return self._reread()
+        if do == "attach":
+            return attaching.attach(self._scheduler.ask, self._doors.follow, **arguments)
+        command = operator.COMMANDS.get(do)
+        if command is None:
+            raise operator.Refused(f"this daemon knows no command `{do}`")
+        return self._scheduler.ask(lambda scheduler: command(scheduler, **arguments))
+
+    def status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
+        """Give the answer to `status`, within a turn; `most` bounds the waiting files of each inbox."""
+        stuck: dict[str, list[dict[str, Any]]] = {}
+        for name, row in (*self._not_put_away.values(), *self._changed.values()):
+            stuck.setdefault(name, []).append(row)
+        views = [inbox_view(name, inbox, most, stuck.get(name, ())) for name, inbox in self._inboxes.items()]
+        daemon = {
+            "running": True,
+            "pid": os.getpid(),
+            "since": iso(self._started_at),
+            "troubles": list(self._doors.troubles()),
+        }
+        lanes = scheduler.workers.loads()
+        return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon, lanes)
+
+    def close(self) -> None:
+        """Give the look at the journal back."""
+        with self._looks:
+            self._window.close()
+
+    def _look(self, most: int) -> dict[str, Any]:
+        """Give all that `status` draws, so that the command itself has to load no database."""
+        status = self._scheduler.ask(partial(self.status, most=most))
+        with self._looks, self._window.look() as journal:
+            return {"status": status, "jobs": jobs_in_view(journal, self._limits(), self._now(), most)}
+
+    def _let_in(self, inbox: str | None) -> None:
+        """Take an inbox's folders as they are, and look again at what was set aside there."""
+        if inbox is None:
+            for one in self._inboxes.values():
+                one.forgive()
+        elif inbox in self._bays.roots:
+            self._bays.accept(inbox)
+            self._inboxes[inbox].forgive()
+
+    def _reread(self) -> None:
+        reply = self._doors.reload()
+        self._scheduler.tell(lambda _: None)  # it turns at once
+        try:
+            why = reply.result(_RELOAD_SECONDS)
+        except TimeoutError:
+            why = "the daemon is busy; whether it was taken up stands in its log"
+        if why:
+            raise operator.Refused(why)
+
+    def _known(self, inbox: str) -> set[str]:
+        return set(self._scheduler.ask(partial(operator.known_folders, inbox=inbox)))
+
+    def _others(self) -> list[Peer]:
+        """Look whose clips lie in the inboxes besides this journal's."""
+        own = self._bays.mark
+        return [
+            peer
+            for name, (root, _) in self._bays.roots.items()
+            for peer in others_in(name, root, own, self._known(name))
+        ]
+
+    def _recover(self, journals: Collection[str]) -> int:
+        def entered(ids: Collection[str]) -> Collection[str]:
+            return set(self._scheduler.ask(partial(operator.entered_clips, ids=ids)))
+
+        try:
+            refuse_living(self._others(), journals)
+        except Refused as error:
+            raise operator.Refused(str(error)) from error
+        found: list[Accepted] = []
+        for name, (root, _) in self._bays.roots.items():
+            found += adoptable(name, root, self._bays.journal_id, self._known(name), entered, journals)
+        return int(self._scheduler.ask(partial(operator.take_on, found=found)))

@@ -1,0 +1,148 @@
+"""From a command to the running daemon: one JSON line over a Unix socket beside the journal, and one back.
+
+The socket's permissions say who may command; nothing listens on a network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from clipspool.system import threads
+
+log = structlog.get_logger()
+
+_LINE_BYTES_MAX = 16 << 20
+_CONNECT_SECONDS = 2.0
+_ANSWER_SECONDS = 40.0
+_LONG_SECONDS = {"others": 600.0, "recover": 3600.0}
+"""What asks the file server for every accepted clip of an inbox, one after another."""
+_CONNECTIONS_MAX = 16
+_REST_SECONDS = 0.2
+"""After an accept that failed, for want of descriptors perhaps."""
+
+
+class NoDaemon(Exception):
+    """Nobody listens: no daemon runs on this journal."""
+
+
+class Failed(Exception):
+    """The daemon could not do it; the message says why."""
+
+
+def socket_of(journal: Path) -> Path:
+    """Name the socket of a journal's daemon."""
+    return journal.with_name(journal.name + ".sock")
+
+
+class Listener:
+    """Answers commands, each connection in a thread of its own."""
+
+    def __init__(self, path: Path, answer: Callable[[str, Mapping[str, Any]], Any]) -> None:
+        """Take the socket's path, and what answers `(command, arguments)`; what it raises is told back."""
+        self._path = path
+        self._answer = answer
+        self._socket: socket.socket | None = None
+        self._is_stopped = threading.Event()
+        self._room = threading.BoundedSemaphore(_CONNECTIONS_MAX)
+
+    def start(self) -> None:
+        """Listen; the journal's lock is held, so a socket that is there is nobody's. Raises OSError."""
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        with _near(self._path) as address:
+            self._socket.bind(address)
+        self._path.chmod(0o660)
+        self._socket.listen(8)
+        threading.Thread(target=self._run, name="control", daemon=True).start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._is_stopped.set()
+        if self._socket is not None:
+            # A blocked accept wakes on shutdown, not on close.
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
+            with suppress(OSError):
+                self._path.unlink()
+
+    def _run(self) -> None:
+        while self._socket is not None:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                if self._is_stopped.wait(_REST_SECONDS):
+                    return
+                continue
+            if not self._room.acquire(blocking=False):
+                connection.close()
+                continue
+            # Each on its own: one that asks nothing, or for a folder that hangs, holds up no other.
+            if threads.begin(self._attend, "control-1", connection) is None:
+                connection.close()
+                self._room.release()
+
+    def _attend(self, connection: socket.socket) -> None:
+        try:
+            with connection, suppress(OSError):
+                connection.settimeout(_ANSWER_SECONDS)
+                self._serve(connection)
+        finally:
+            self._room.release()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as lines:
+            line = lines.readline(_LINE_BYTES_MAX)
+        try:
+            asked = json.loads(line)
+            reply = {"ok": self._answer(str(asked["do"]), dict(asked["with"]))}
+        except Exception as error:  # noqa: BLE001  (told to the one who asked; the daemon lives on)
+            reply = {"failed": str(error) or type(error).__name__}
+        connection.sendall(json.dumps(reply).encode() + b"\n")
+
+
+@contextmanager
+def _near(path: Path) -> Iterator[str]:
+    """Reach a socket by a path shorter than the 107 bytes an address may have."""
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{path.name}"
+    finally:
+        os.close(fd)
+
+
+def ask(journal: Path, do: str, **arguments: Any) -> Any:
+    """Have the journal's daemon do something; raises NoDaemon or Failed."""
+    try:
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection,
+            _near(socket_of(journal)) as address,
+        ):
+            connection.settimeout(_CONNECT_SECONDS)
+            connection.connect(address)
+            connection.settimeout(_LONG_SECONDS.get(do, _ANSWER_SECONDS))
+            connection.sendall(json.dumps({"do": do, "with": arguments}).encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                line = lines.readline()
+    except TimeoutError as error:
+        raise Failed("the daemon runs, but does not answer") from error
+    except PermissionError as error:
+        raise Failed(f"{socket_of(journal)}: {error.strerror}; run this as the daemon's user") from error
+    except OSError as error:
+        raise NoDaemon from error
+    reply = json.loads(line or b"{}")
+    if "failed" in reply:
+        raise Failed(reply["failed"])
+    if "ok" not in reply:
+        raise Failed("the daemon ended before it answered")
+    return reply["ok"]

@@ -1,0 +1,332 @@
+"""Builds every part of the daemon from the settings, starts and stops them in order, and takes up changes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from clipspool import __version__
+from clipspool.app.binding import Binding
+from clipspool.app.build import (
+    duplicates_of,
+    kept_of,
+    limits_of,
+    name_secret_of,
+    older_address,
+    open_departures,
+    pace_of,
+    provider_of,
+    rules_of,
+    take_over,
+)
+from clipspool.app.commands import Answering, Doors
+from clipspool.app.control import Listener, socket_of
+from clipspool.app.folders import Bays
+from clipspool.app.monitoring import Signs
+from clipspool.app.page import Hosting
+from clipspool.app.reload import CannotReload, Reloads, reread
+from clipspool.app.settings import InboxSettings, Settings
+from clipspool.app.shipping import depot_of
+from clipspool.intake.examine import Inspection
+from clipspool.intake.inbox import Inbox
+from clipspool.intake.types import InboxPaused
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.messages import Accepted, InboxChanged
+from clipspool.jobs.model import State
+from clipspool.jobs.render_times import Durations
+from clipspool.journal import JournalError
+from clipspool.journal.looks import Window
+from clipspool.media.decoder import Decoder
+from clipspool.provider.catalog import Catalog
+from clipspool.provider.protocol import Provider
+from clipspool.reporting.canonical_line import Endings, log_ending
+from clipspool.reporting.looking import headline_of, warn_of_orphans
+from clipspool.reporting.status_file import StatusFiles
+from clipspool.scheduler import commands as operator
+from clipspool.scheduler.balance import Teller
+from clipspool.scheduler.loop import Scheduler
+from clipspool.scheduler.restore_marks import Marks
+from clipspool.stages.runner import Shop, Tools
+from clipspool.system import logs
+from clipspool.system.signals import Signals
+from clipspool.system.systemd import Service
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS = 35.0
+"""Within the 60 s that SIGTERM may take (promise 12): all else that is waited for at the end adds up to 22,
+where folders, decoders, the page and a pager hang at once."""
+_DECODERS = 3
+"""Two for what takes long, and one more for looks."""
+_STATUS_SECONDS = 5.0
+_END_SECONDS = 2.0
+
+
+class Daemon:
+    """Everything that runs. Built and run by one thread."""
+
+    def __init__(self, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
+        """Build every part and touch no inbox yet; raises CannotStart."""
+        self.settings = settings
+        self._now = now
+        self._signals = Signals(lambda: self.scheduler.tell(lambda _: None))
+        self._stopping = self._signals.stopping
+        self._reloads = Reloads()
+        self.journal, self._lock, self._announcement = take_over(settings)
+        self._hosting = Hosting(settings)
+        self._bays = Bays(self.journal, settings.journal.path, self._next_turn)
+        self._journal_id = self._bays.journal_id
+        self._decoder = Decoder(children=_DECODERS)
+        self._secret = name_secret_of(self.journal)
+        self._service = Service()
+        self._inboxes: dict[str, Inbox] = {}
+        self._bindings: dict[str, Binding] = {}
+        self.signs = Signs(settings, self.journal, lambda: self._inboxes, now)
+        self._provider = self.signs.measured(provider_of(settings))
+        self._durations = Durations(self.journal.durations())
+        self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
+        self._departures = open_departures(settings.journal.path)
+        self._shop = Shop(self._tools(), self._decoder, self._departures, now, self._stopping.is_set)
+        self.scheduler = Scheduler(
+            self.journal,
+            self._shop,
+            profile=self._provider.profile,
+            pace=pace_of(settings, self._durations),
+            now=now,
+        )
+        self.scheduler.listen(self._durations.hear)
+        self.scheduler.allow([inbox.name for inbox in settings.inbox], limits_of(settings))
+        self.signs.attend(self.scheduler)
+        self.scheduler.listen(Endings(self.journal, log_ending).hear)
+        self._status_files = StatusFiles(settings.journal.path, now)
+        self.scheduler.listen(self._status_files.hear)
+        self.scheduler.comparison.choices = duplicates_of(settings)
+        self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
+        self._shop.mark = self._marks.before_leaving
+        self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
+        self._answering = Answering(
+            self.scheduler,
+            self._bays,
+            self._inboxes,
+            Window(settings.journal.path),
+            self._limits,
+            now,
+            # Asked anew each time: a reload replaces the tools and the page.
+            Doors(self._reloads.ask, lambda: self._troubles, lambda it: self._shop.tools.follow(it)),  # noqa: PLW0108
+        )
+        self._control = Listener(socket_of(settings.journal.path), self._answering.answer)
+        self._said_at = 0.0
+        # Asked of the provider of that moment: a reload replaces it.
+        self._teller = Teller(lambda: self._provider.ask_balance(), self.scheduler.tell, now)  # noqa: PLW0108
+        self.scheduler.listen(self._teller.hear)
+
+    # --- building -------------------------------------------------------------------------------------
+
+    def _tools(self) -> Tools:
+        settings = self.settings
+        older: dict[str, Provider] = {}
+
+        def follow(profile: str) -> Provider | None:
+            if profile == self._provider.profile:
+                return self._provider
+            address = older_address(profile, self._provider.profile)
+            if not address:
+                return self._provider if address is not None else None
+            return older.setdefault(address, self.signs.measured(provider_of(settings, address)))
+
+        catalog = Catalog.load(settings.models)
+        bays = self._bays.of(settings)
+        return Tools(bays, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
+
+    @property
+    def _troubles(self) -> list[str]:
+        return [*self.settings.troubles, *self._hosting.troubles]
+
+    def _limits(self) -> Limits:
+        return limits_of(self.settings)
+
+    def _next_turn(self, command: Callable[[Scheduler], None]) -> None:
+        self.scheduler.tell(command)
+
+    def _inbox(self, inbox: InboxSettings) -> Inbox:
+        bay = self._shop.tools.bays[inbox.name]
+        binding = Binding(
+            bay,
+            self.scheduler,
+            self._marks,
+            self._departures.waiting,
+            self._bays.mark,
+            cut_short=[job for job in self._cut_short if job.inbox == inbox.name],
+            known=self.journal.folders(inbox.name),
+            now=self._now,
+        )
+        self._bindings[inbox.name] = binding
+        return Inbox(
+            bay.inbox,
+            rules_of(self.settings, inbox, self._journal_id),
+            bind=binding,
+            inspection=Inspection(
+                self._shop.check, self._shop.inspect, self._shop.decoder.warm, self._shop.complete
+            ),
+            tell=self._tell,
+            now=self._now,
+        )
+
+    def _tell(self, told: Accepted | InboxChanged | InboxPaused) -> None:
+        if isinstance(told, Accepted):
+            self.scheduler.hear(told)
+        elif isinstance(told, InboxPaused):
+            self.scheduler.tell(lambda scheduler: scheduler.set_pause_file(told.name, told.file))
+        else:
+            self.scheduler.tell(lambda scheduler: scheduler.publish(told))
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def run(self, *, until_idle: bool = False, accept_restored: bool = False) -> None:
+        """Run until SIGTERM or SIGINT, or until nothing is left; then drain.
+
+        `accept_restored` lets an older journal that was put back submit. Raises what the journal raises when
+        it cannot be written: nothing is spent that is not recorded.
+        """
+        self._signals.take()
+        self.scheduler.begin(asked=self._inboxes)
+        self.scheduler.trust.begin(self._inboxes)
+        self.scheduler.picker.unseen = set(self._inboxes)
+        self._cut_short.clear()
+        self.scheduler.trust.accepts = accept_restored
+        if accept_restored:
+            self.scheduler.tell(operator.accept_restored)
+        self._control.start()
+        self._teller.start()
+        self._hosting.open(
+            self.scheduler,
+            self._answering.status,
+            self._answering.answer,
+            lambda: self._shop.tools.bays,
+            self.signs,
+        )
+        for inbox in self._inboxes.values():
+            inbox.start()
+        self._keep_status_files()
+        log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
+        warn_of_orphans(self.journal, self._limits())
+        for trouble in self.settings.troubles:
+            log.warning("secret_not_read", why=trouble)
+        self._service.ready()
+        draining_at: float | None = None
+        try:
+            self.scheduler.run(self._stopping, each_turn=lambda: self._each_turn(until_idle=until_idle))
+            self._service.stopping("finishing what is under way")
+            self._stopping.set()
+            self._reloads.refuse("the daemon ends")
+            self._end_inboxes()
+            draining_at = time.monotonic()
+            self.scheduler.drain(DRAIN_SECONDS, each_turn=self._say_alive)
+            self._marks.keep(is_end=True)
+        except JournalError:
+            drained = 0.0 if draining_at is None else time.monotonic() - draining_at
+            self.scheduler.hear_out(DRAIN_SECONDS - drained, each_turn=self._service.watchdog)
+            raise
+        finally:
+            self.close()
+        log.info("stopped")
+
+    def close(self) -> None:
+        """Give everything back, in the opposite order."""
+        self._hosting.close()
+        self._control.stop()
+        self._teller.stop()
+        self._answering.close()
+        self._status_files.stop()
+        # What they write at a folder is half-written otherwise.
+        self._end_inboxes([thread for one in self._bindings.values() for thread in one.end()])
+        self.signs.close()
+        self._decoder.close()
+        self._shop.tools.depot.close()
+        self._provider.close()
+        if not self.scheduler.in_flight:
+            self._departures.end()
+        self.journal.close()
+        self._lock.release()
+        self._announcement.close()
+
+    def _end_inboxes(self, others: Sequence[threading.Thread] = ()) -> None:
+        """Let their threads, and others, finish: two seconds for all of them, as a folder may hang."""
+        until = time.monotonic() + _END_SECONDS
+        for inbox in self._inboxes.values():
+            inbox.stop(0.0)
+        for inbox in self._inboxes.values():
+            inbox.stop(max(until - time.monotonic(), 0.0))
+        for thread in others:
+            thread.join(max(until - time.monotonic(), 0.0))
+
+    def _each_turn(self, *, until_idle: bool) -> bool:
+        """Feed the watchdog, take up a reload, say how things are; True when it is time to end."""
+        self._say_alive()
+        if self._signals.wants_reload() | self._reloads.is_asked:
+            self._reloads.answer(self._take_up_changes)
+        self._marks.keep()
+        self._hosting.look()
+        now = self._now()
+        if now - self._said_at >= _STATUS_SECONDS:
+            self._said_at = now
+            self._service.status(headline_of(self.scheduler, self._inboxes, self._troubles))
+        return (
+            until_idle and all(inbox.is_idle for inbox in self._inboxes.values()) and self.scheduler.is_idle
+        )
+
+    def _say_alive(self) -> None:
+        self._service.watchdog()
+        self.signs.turned(self.scheduler)
+
+    # --- changes --------------------------------------------------------------------------------------
+
+    def _take_up_changes(self) -> str:
+        """Read the settings again, and say why they were not taken up; what is wrong changes nothing."""
+        self._service.reloading()
+        try:
+            new, changed = reread(self.settings)
+        except CannotReload as error:
+            log.warning("reload_refused", why=str(error))
+            return str(error)
+        else:
+            self._apply(new)
+            log.info("reloaded", changed=list(changed))
+            warn_of_orphans(self.journal, self._limits())
+            return ""
+        finally:
+            self._service.ready()
+
+    def _apply(self, new: Settings) -> None:
+        old_names = set(self._inboxes)
+        self.settings = new
+        logs.configure(format=new.logs.format, level=new.logs.level, secrets=new.secrets)
+        old_profile = self._provider.profile
+        self._provider = self.signs.measured(provider_of(new))
+        self.signs.apply(new)
+        # The ways that were are not closed: a worker may be on one, and they end with their last use.
+        self._shop.tools = self._tools()
+        self.scheduler.profile = self._provider.profile
+        self.scheduler.pace = pace_of(new, self._durations)
+        self.scheduler.allow([inbox.name for inbox in new.inbox], limits_of(new))
+        self.scheduler.comparison.choices = duplicates_of(new)
+        if self._provider.profile != old_profile:
+            self.scheduler.tell(lambda scheduler: scheduler.release_brake())
+        for inbox in new.inbox:
+            if inbox.name in self._inboxes:
+                self._inboxes[inbox.name].apply(rules_of(new, inbox, self._journal_id))
+            else:
+                self._inboxes[inbox.name] = self._inbox(inbox)
+                self._inboxes[inbox.name].start()
+        for name in old_names - {inbox.name for inbox in new.inbox}:
+            self._inboxes.pop(name).stop()
+            self._bindings.pop(name).end()
+            self._bays.forget(name)
+        self._keep_status_files()
+
+    def _keep_status_files(self) -> None:
+        self._status_files.keep(kept_of(self.settings, self._shop.tools.bays, self._inboxes))

@@ -1,0 +1,114 @@
+"""Serves the page where the settings name one: a taken port stops no paid work, and is tried again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from clipspool.app.monitoring import Signs
+from clipspool.app.settings import Settings
+from clipspool.jobs.conditions import Conditions
+from clipspool.scheduler.commands import conditions_of
+from clipspool.scheduler.loop import Asked, Scheduler
+from clipspool.spool.watchfolder import Bay
+from clipspool.web.context import Entrance, House
+from clipspool.web.listen import CannotListen, Door
+
+if TYPE_CHECKING:
+    from clipspool.web.server import Page
+
+log = structlog.get_logger()
+
+_AGAIN_SECONDS = 10.0
+
+State = tuple[Mapping[str, Any], Conditions]
+
+
+class Hosting:
+    """The page, or none. For the scheduler's thread alone."""
+
+    def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Take the settings; nothing is bound before `open`."""
+        self._settings = settings
+        self._monotonic = monotonic
+        self._make: Callable[[Door], Page] | None = None
+        self._page: Page | None = None
+        self._tried_at = 0.0
+        self._why = ""
+
+    @property
+    def troubles(self) -> list[str]:
+        """What keeps the page from being served, empty when nothing does."""
+        return [self._why] if self._why else []
+
+    def open(
+        self,
+        scheduler: Scheduler,
+        status: Callable[[Scheduler], Mapping[str, Any]],
+        command: Callable[[str, Mapping[str, Any]], Any],
+        bays: Callable[[], Mapping[str, Bay]],
+        signs: Signs,
+    ) -> None:
+        """Begin to answer, and listen to the scheduler's news; `status` is asked in its thread."""
+        if self._settings.web.listen is None:
+            return
+        # Late: it takes a quarter of a second, and most daemons have none.
+        from clipspool.web.server import Page  # noqa: PLC0415
+
+        def state() -> Future[State]:
+            reply: Future[State] = Future()
+            scheduler.hear(Asked(lambda one: (status(one), conditions_of(one)), reply))
+            return reply
+
+        web = self._settings.web
+        token = None if web.token is None else web.token.get_secret_value()
+        entrance = Entrance(token, is_near=web.is_near, must_log_in=web.must_log_in, hosts=web.hosts)
+        house = House(
+            self._settings.journal.path,
+            state,
+            command,
+            bays,
+            scheduler.now,
+            metrics=signs.metrics.text,
+            health=signs.health.look,
+            count_wrong_token=signs.metrics.token_refused,
+        )
+
+        def make(door: Door) -> Page:
+            page = Page(door, house, entrance)
+            scheduler.listen(page.listener)
+            return page
+
+        self._make = make
+        self._try()
+
+    def look(self) -> None:
+        """Try again to serve it, from time to time, where it is not."""
+        if self._why and self._monotonic() - self._tried_at >= _AGAIN_SECONDS:
+            self._try()
+
+    def _try(self) -> None:
+        listen = self._settings.web.listen
+        if listen is None or self._make is None:
+            return
+        self._tried_at = self._monotonic()
+        try:
+            door = Door(listen)
+        except CannotListen as error:
+            if str(error) != self._why:
+                log.warning("page_not_served", why=str(error), tried_again_every_seconds=_AGAIN_SECONDS)
+            self._why = str(error)
+            return
+        self._why = ""
+        self._page = self._make(door)
+        self._page.start()
+
+    def close(self) -> None:
+        """Answer no more."""
+        self._make = None
+        if self._page is not None:
+            self._page.stop()

@@ -1,0 +1,47 @@
+"""What an operator can set: the keys, where they come from, and what is wrong with them in plain words.
+
+`keys` holds the model, `sources` reads file, environment and credentials, `folders` compares the configured
+folders with each other, `wording` turns every finding into a sentence, `reload` compares two readings.
+"""
+
+from clipspool.app.settings.journal import leave_note, noted_journal
+from clipspool.app.settings.keys import (
+    RESULT_NAME_FIELDS,
+    BudgetSettings,
+    InboxSettings,
+    JournalSettings,
+    LogSettings,
+    ProviderSettings,
+    Settings,
+)
+from clipspool.app.settings.notify import NotifySettings
+from clipspool.app.settings.reload import Change, changes
+from clipspool.app.settings.secrets import Needs
+from clipspool.app.settings.sources import file_of, load, places
+from clipspool.app.settings.transport import BucketSettings, PublicUrlSettings, TransportSettings
+from clipspool.app.settings.web import WebSettings
+from clipspool.app.settings.wording import SettingsError
+
+__all__ = [
+    "RESULT_NAME_FIELDS",
+    "BucketSettings",
+    "BudgetSettings",
+    "Change",
+    "InboxSettings",
+    "JournalSettings",
+    "LogSettings",
+    "Needs",
+    "NotifySettings",
+    "ProviderSettings",
+    "PublicUrlSettings",
+    "Settings",
+    "SettingsError",
+    "TransportSettings",
+    "WebSettings",
+    "changes",
+    "file_of",
+    "leave_note",
+    "load",
+    "noted_journal",
+    "places",
+]

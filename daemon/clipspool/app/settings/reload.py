@@ -1,0 +1,63 @@
+"""Compares two readings of the settings: what changed, and what of it needs a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from clipspool.app.settings.keys import Settings
+
+_RESTART = frozenset({"journal.path", "web.listen", "web.token", "web.token_file", "web.hosts"})
+_RESTART_OF_INBOX = frozenset({"path", "outbox"})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Dotted names of what changed: `logs.level`, `inbox.bay-1.priority`, `inbox.bay-2` (come or gone)."""
+
+    live: tuple[str, ...] = ()
+    """What a running daemon can take up."""
+    restart: tuple[str, ...] = ()
+    """What it cannot: then nothing of the change should be applied, and the operator is told."""
+
+    def __bool__(self) -> bool:
+        """Whether anything changed."""
+        return bool(self.live or self.restart)
+
+    def touches(self, prefix: str) -> bool:
+        """Whether something at or below a dotted name changed."""
+        return any(f"{name}.".startswith(f"{prefix}.") for name in (*self.live, *self.restart))
+
+
+def changes(old: Settings, new: Settings) -> Change:
+    """Compare two readings. Names only, never a value: one of them is the API key."""
+    found = list(_differences(old, new))
+    return Change(
+        live=tuple(name for name, needs_restart in found if not needs_restart),
+        restart=tuple(name for name, needs_restart in found if needs_restart),
+    )
+
+
+def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
+    for section in ("provider", "journal", "budget", "logs", "transport", "notify", "web"):
+        for key in _unequal(getattr(old, section), getattr(new, section)):
+            yield f"{section}.{key}", f"{section}.{key}" in _RESTART
+    for section in ("defaults", "models", "path_map"):
+        if getattr(old, section) != getattr(new, section):
+            yield section, False
+    before = {inbox.name: inbox for inbox in old.inbox}
+    after = {inbox.name: inbox for inbox in new.inbox}
+    for name in dict.fromkeys((*before, *after)):
+        if name in before and name in after:
+            for key in _unequal(before[name], after[name]):
+                yield f"inbox.{name}.{key}", key in _RESTART_OF_INBOX
+        else:
+            yield f"inbox.{name}", False
+
+
+def _unequal(one: BaseModel, other: BaseModel) -> Iterator[str]:
+    for key in type(one).model_fields:
+        if getattr(one, key) != getattr(other, key):
+            yield key

@@ -1,0 +1,279 @@
+"""Reads settings: the file, the environment over it, and the API key from where it may be."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource
+from pydantic_settings.exceptions import SettingsError as EnvError
+
+from clipspool.app.settings.folders import overlaps
+from clipspool.app.settings.journal import NowhereError, journal_of
+from clipspool.app.settings.keys import Settings
+from clipspool.app.settings.secrets import Needs, keys_in_file, with_secrets
+from clipspool.app.settings.wording import Mistake, SettingsError, Source, translate, unknown
+from clipspool.intake.sidecar.parse import layer_of
+from clipspool.provider.catalog import Catalog
+from clipspool.provider.model import BadModel
+
+_FILE_BYTES_MAX = 1 << 20
+_PREFIX = "CLIPSPOOL_"
+_PATHS = {
+    "provider": ("api_key_file", "ca_file", "proxy_login_file"),
+    "journal": ("path",),
+    "notify": ("urls_file", "webhook_secret_file"),
+    "web": ("token_file",),
+}
+
+
+def load(
+    path: Path | None,
+    env: Mapping[str, str] = os.environ,
+    *,
+    looks: bool = True,
+    needs: Needs = "all",
+) -> Settings:
+    """Read and check everything; of each key the environment's value wins over the file's.
+
+    Not `looks`: no folder is looked at, for a command that must answer while a file server hangs. `needs`: of
+    which secrets a file that may not be read is a mistake; others count as not given.
+
+    `path` is the file the operator named, None to look in `places`. The API key is taken from the
+    environment, else a systemd credential, else `api_key_file`. Raises SettingsError, fit to be shown.
+    """
+    file = file_of(path, env)
+    text = "" if file is None else _text_of(file)
+    written = {} if file is None else _toml(file, text)
+    source = Source(file, text, {})
+    if mistakes := list(keys_in_file(written)):
+        raise source.refusal(mistakes)
+    told = _environment(env)
+    source = Source(file, text, told)
+    values = _merge(written, told)
+    folder = Path.cwd() if file is None else Path(os.path.realpath(file.parent))
+    try:
+        values = _with_journal(_anchored(values, folder, env), file, env)
+        values, unread = with_secrets(values, env, needs)
+    except ValueError as error:
+        loc, message = error.args
+        raise source.refusal([Mistake(loc, message)]) from None
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise source.refusal(translate(error, Settings)) from None
+    settings._file = file  # noqa: SLF001 - ours; pydantic has no other way to carry what is no key
+    settings._troubles = tuple(map(source.sentence, unread))  # noqa: SLF001
+    settings._journal_told_by = (  # noqa: SLF001
+        "environment" if _tells_journal(told) else "file" if _tells_journal(written) else ""
+    )
+    if mistakes := list(_across(settings, looks=looks)):
+        raise source.refusal(mistakes)
+    return settings
+
+
+def places(env: Mapping[str, str] = os.environ) -> list[Path]:
+    """List where a configuration is looked for when the operator names none, in order."""
+    home = env.get("XDG_CONFIG_HOME") or (f"{env['HOME']}/.config" if env.get("HOME") else "")
+    user = [Path(home, "clipspool", "config.toml")] if home else []
+    try:
+        here = [Path.cwd() / "config.toml"]
+    except OSError:  # it was removed meanwhile
+        here = []
+    return [*here, *user, Path("/etc/clipspool/config.toml")]
+
+
+def file_of(path: Path | None, env: Mapping[str, str] = os.environ) -> Path | None:
+    """Find the configuration's file: the one named, else in `places`. Raises SettingsError."""
+    named = path or (Path(env["CLIPSPOOL_CONFIG"]) if env.get("CLIPSPOOL_CONFIG") else None)
+    if named is not None:
+        return Path(os.path.abspath(_expanded(str(named), env)))  # noqa: PTH100 - keeps links
+    looked = places(env)
+    denied: list[Path] = []
+    found = next((place for place in looked if _is_file(place, denied)), None)
+    if found is None and denied:
+        raise SettingsError(
+            f"no configuration found, and this user may not look at {' and '.join(map(str, denied))}: "
+            "name one with --config, or run this as a user who may"
+        )
+    if found is None and f"{_PREFIX}INBOX" not in env:
+        raise SettingsError(
+            f"no configuration found (looked at {', '.join(map(str, looked))}): "
+            "name one with --config, or let `clipspool init` write one"
+        )
+    return found
+
+
+def _is_file(place: Path, denied: list[Path]) -> bool:
+    """Say whether a file is there; what may not be looked at, in another's home, is remembered."""
+    try:
+        return place.is_file()
+    except PermissionError:
+        denied.append(place)
+    except OSError:
+        pass
+    return False
+
+
+def _tells_journal(values: Mapping[str, Any]) -> bool:
+    journal = values.get("journal")
+    return isinstance(journal, Mapping) and "path" in journal
+
+
+def _text_of(file: Path) -> str:
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {os.strerror(error.errno or 0)}") from None
+    with os.fdopen(fd, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise SettingsError(f"{file}: is no regular file")
+        data = stream.read(_FILE_BYTES_MAX + 1)
+    if len(data) > _FILE_BYTES_MAX:
+        raise SettingsError(f"{file}: is larger than {_FILE_BYTES_MAX} bytes")
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{file}, line {line}: is not UTF-8") from None
+
+
+def _toml(file: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: is not TOML: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"{file}: is nested too deep") from None
+    except ValueError:  # an integer of more than 4,300 digits, a month 13
+        raise SettingsError(f"{file}: holds a number or date that cannot be") from None
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, Any]:
+    ours = {name: value for name, value in env.items() if name.upper().startswith(_PREFIX)}
+    for name in ours:
+        section, _, rest = name[len(_PREFIX) :].lower().partition("__")
+        if rest and section not in Settings.model_fields:
+            hint = unknown((section,), Settings).message
+            raise SettingsError(f"environment, {name}: `{section}` {hint}")
+    reader = EnvSettingsSource(Settings)
+    reader.env_vars = {name.lower(): value for name, value in ours.items() if value}
+    try:
+        values = reader()
+    except EnvError as error:
+        field = str(error).split('"')[1] if '"' in str(error) else ""
+        raise SettingsError(f"environment, {_PREFIX}{field.upper()}: must be JSON") from None
+    for name in ("defaults", "models"):
+        if name in values:
+            values[name] = _decoded(values[name])
+    return values
+
+
+def _decoded(value: Any) -> Any:
+    """Read the leaves of a free table as JSON where they are; other text stands for itself."""
+    if isinstance(value, dict):
+        return {key: _decoded(inner) for key, inner in value.items()}
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _anchored(values: dict[str, Any], folder: Path, env: Mapping[str, str]) -> dict[str, Any]:
+    """Make every path absolute: `~` is the user's home, the rest is relative to the file's folder."""
+
+    def within(table: Any, names: tuple[str, ...], *way: int | str) -> Any:
+        if not isinstance(table, dict):
+            return table
+        found = {key: table[key] for key in names if isinstance(table.get(key), str) and table[key]}
+        return {**table, **{key: _absolute(value, folder, env, (*way, key)) for key, value in found.items()}}
+
+    anchored = {key: within(value, _PATHS.get(key, ()), key) for key, value in values.items()}
+    transport = values.get("transport")
+    if isinstance(transport, dict) and "public_url" in transport:
+        served = within(transport["public_url"], ("folder",), "transport", "public_url")
+        anchored["transport"] = {**transport, "public_url": served}
+    if isinstance(values.get("inbox"), list):
+        anchored["inbox"] = [
+            within(table, ("path", "outbox"), "inbox", index) for index, table in enumerate(values["inbox"])
+        ]
+    return anchored
+
+
+def _absolute(value: str, folder: Path, env: Mapping[str, str], loc: tuple[int | str, ...]) -> str:
+    if "\0" in value:
+        raise ValueError(loc, "must name a file or folder")
+    path = os.path.join(folder, _expanded(value, env))  # noqa: PTH118 - Path would drop what makes `..` tellable
+    if path.startswith("~"):
+        raise ValueError(loc, "begins with `~`, and that home is not known")
+    # Beyond a link, `..` is not what the text says; without one, links keep the name that the operator knows.
+    return os.path.realpath(path) if ".." in path.split("/") else os.path.abspath(path)  # noqa: PTH100
+
+
+def _expanded(value: str, env: Mapping[str, str]) -> str:
+    if value == "~" or value.startswith("~/"):
+        return env.get("HOME", "~") + value[1:]
+    return os.path.expanduser(value) if value.startswith("~") else value  # noqa: PTH111 - Path raises instead
+
+
+def _with_journal(values: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> dict[str, Any]:
+    journal = values.get("journal", {})
+    if not isinstance(journal, dict) or "path" in journal:
+        return values
+    try:
+        path = journal_of(file, env)
+    except NowhereError:
+        message = "is missing, and neither $STATE_DIRECTORY nor $HOME says where"
+        raise ValueError(("journal", "path"), message) from None
+    return {**values, "journal": {**journal, "path": str(path)}}
+
+
+def _across(settings: Settings, *, looks: bool) -> Iterator[Mistake]:
+    yield from _names(settings)
+    yield from _told_inboxes(settings)
+    if looks:
+        yield from overlaps(settings)
+    try:
+        Catalog.load(settings.models)
+    except BadModel as error:
+        yield Mistake(("models", *error.loc), error.message)
+    tables: list[tuple[tuple[int | str, ...], Mapping[str, Any]]] = [(("defaults",), settings.defaults)]
+    tables += [(("inbox", index, "defaults"), inbox.defaults) for index, inbox in enumerate(settings.inbox)]
+    for loc, table in tables:
+        for problem in layer_of(table, "").problems:
+            keys = problem.key.split(".") if problem.key else []
+            yield Mistake((*loc, *keys), problem.message)
+
+
+def _told_inboxes(settings: Settings) -> Iterator[Mistake]:
+    known = {inbox.name for inbox in settings.inbox}
+    named = [("inboxes", name) for name in settings.notify.inboxes]
+    named += [("urls", name) for inboxes, _ in settings.notify.receivers for name in sorted(inboxes)]
+    for key, name in named:
+        if name not in known:
+            yield Mistake(("notify", key), f"names the inbox `{name}`, which there is not")
+
+
+def _names(settings: Settings) -> Iterator[Mistake]:
+    seen: dict[str, int] = {}
+    for index, inbox in enumerate(settings.inbox):
+        first = seen.setdefault(inbox.name.casefold(), index)
+        if first != index:
+            yield Mistake(
+                ("inbox", index, "name"),
+                f"is `{inbox.name}`, the name of number {first + 1} already: give each its own `name`",
+            )

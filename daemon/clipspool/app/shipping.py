@@ -1,0 +1,85 @@
+"""Builds the ways to the provider from the settings, in the order in which they are tried."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+from clipspool import __version__
+from clipspool.app.settings import BucketSettings, PublicUrlSettings, Settings
+from clipspool.provider.transport import Depot, Names, Way
+from clipspool.provider.transport.bucket import Bucket
+from clipspool.provider.transport.folder import ServedFolder
+from clipspool.provider.transport.inline import InRequest
+from clipspool.provider.transport.upload import Uploads
+from clipspool.spool.root import Root
+from clipspool.system.http.proxy import Proxy
+
+VENDOR_HOSTS = frozenset({"api.dev.runwayml.com"})
+"""Who is known to have uploads [PROVIDER 2.1, 2.5]; elsewhere `mode = "upload"` says so."""
+
+
+def depot_of(settings: Settings, secret: bytes, now: Callable[[], float] = time.time) -> Depot:
+    """Build every way that serves; `secret` makes names that nobody guesses."""
+    return Depot(tuple(ways_of(settings, Names(secret), now)), now)
+
+
+def ways_of(settings: Settings, names: Names, now: Callable[[], float] = time.time) -> Iterator[Way]:
+    """Give the ways that the mode allows: `auto` all that are configured, the request itself first."""
+    transport, provider = settings.transport, settings.provider
+    mode = transport.mode
+    if mode in {"auto", "inline"}:
+        yield InRequest(provider.inline_bytes_max)
+    if transport.bucket is not None and mode in {"auto", "bucket"}:
+        yield bucket_of(transport.bucket, transport.url_bytes_max, names, provider.proxy)
+    if transport.public_url is not None and mode in {"auto", "public_url"}:
+        yield _folder_of(transport.public_url, transport.url_bytes_max, names)
+    is_vendor = urlsplit(provider.base_url).hostname in VENDOR_HOSTS
+    if mode == "upload" or (mode == "auto" and is_vendor):
+        yield _uploads_of(settings, now)
+
+
+def bucket_of(bucket: BucketSettings, bytes_max: int, names: Names, proxy: str | None = None) -> Bucket:
+    """Build the bucket; its package is loaded when it is first used."""
+    key, secret = bucket.access_key_id, bucket.secret_access_key
+    return Bucket(
+        bucket=bucket.name,
+        prefix=bucket.prefix,
+        bytes_max=bytes_max,
+        names=names,
+        region=bucket.region,
+        endpoint=bucket.endpoint,
+        virtual_hosted=bucket.virtual_hosted,
+        access_key_id="" if key is None else key.get_secret_value(),
+        secret_access_key="" if secret is None else secret.get_secret_value(),
+        url_seconds=bucket.url_seconds,
+        public_url=bucket.public_url,
+        proxy=proxy,
+    )
+
+
+def _folder_of(served: PublicUrlSettings, bytes_max: int, names: Names) -> ServedFolder:
+    return ServedFolder.at(Root(served.folder), served.url, bytes_max, names)
+
+
+def _uploads_of(settings: Settings, now: Callable[[], float]) -> Uploads:
+    provider = settings.provider
+    key = provider.api_key
+    return Uploads(
+        provider.base_url,
+        lambda: "" if key is None else key.get_secret_value(),
+        api_version=provider.api_version,
+        user_agent=f"clipspool/{__version__}",
+        now=now,
+        ca_file=None if provider.ca_file is None else str(provider.ca_file),
+        proxy=proxy_of(settings),
+    )
+
+
+def proxy_of(settings: Settings) -> Proxy | None:
+    """Build the proxy that the configuration names; the environment's is never taken."""
+    provider, login = settings.provider, settings.provider.proxy_login
+    if provider.proxy is None:
+        return None
+    return Proxy.at(provider.proxy, "" if login is None else login.get_secret_value())

@@ -1,0 +1,56 @@
+"""`clipspool check`: looks at everything a run will need, and says in plain words what to do where it lacks.
+
+Each check gives findings and never raises for what it finds. `setup` looks at settings, key and journal,
+`folders` tries the inboxes and outboxes for real, `transport` the ways to the provider, `notify` looks at who
+is told, `dropin` writes what systemd has to know about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clipspool.app.settings import Settings
+from clipspool.cli.check.dropin import missing_folders, systemd_drop_in
+from clipspool.cli.check.finding import Finding, Level, is_fit
+from clipspool.cli.check.folders import look_at_events, look_at_inbox
+from clipspool.cli.check.notify import look_at_notify
+from clipspool.cli.check.page import look_at_page
+from clipspool.cli.check.setup import (
+    look_at_defaults,
+    look_at_journal,
+    look_at_key,
+    look_at_process,
+    look_at_provider,
+    look_at_proxy,
+)
+from clipspool.cli.check.transport import look_at_transports
+from clipspool.provider.protocol import Provider
+from clipspool.system.units import unit_of
+
+__all__ = ["Finding", "Level", "is_fit", "look", "missing_folders", "systemd_drop_in"]
+
+
+def look(
+    settings: Settings, provider: Provider | None = None, *, notifies: bool = False
+) -> Iterator[Finding]:
+    """Look at everything, in the order in which a run needs it; without a provider, offline.
+
+    With `notifies` each receiver of notifications gets a test message; else nobody does.
+    """
+    yield Finding("ok", "settings", f"read from {settings.file or 'the environment'}")
+    unit = None if settings.file is None else unit_of(settings.file)
+    yield from look_at_process(unit=unit)
+    yield from look_at_defaults(settings)
+    yield from look_at_proxy(settings)
+    yield from look_at_key(settings, is_needed=provider is not None, unit=unit)
+    if settings.provider.api_key is None and unit is not None and "provider_api_key" in unit.credentials:
+        provider = None
+    yield from look_at_journal(settings.journal.path)
+    for inbox in settings.inbox:
+        yield from look_at_inbox(inbox)
+    yield from look_at_events(settings)
+    yield from look_at_notify(settings, sends=notifies)
+    yield from look_at_page(settings)
+    if provider is not None:
+        yield from look_at_transports(settings)
+        yield look_at_provider(provider)

@@ -1,0 +1,105 @@
+"""The systemd drop-in that lets the hardened unit reach the configured folders, after their mounts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clipspool.app.settings import Settings
+from clipspool.system.units import STATES, credential_file, state_of
+
+_RUNTIME = Path("/run")
+_BUCKET_CREDENTIALS = ("bucket_access_key_id", "bucket_secret_access_key")
+_HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
+_TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - what PrivateTmp hides
+
+
+def systemd_drop_in(settings: Settings) -> str:
+    """Write the drop-in for `systemctl edit`. Raises ValueError for a path that no unit file can hold.
+
+    ProtectSystem=strict makes everything read-only but what is listed here; ProtectHome and PrivateTmp hide
+    homes and temporary folders, so folders there are bound back in.
+    """
+    folders = folders_of(settings)
+    state = state_of(settings.file) if settings.file else STATES / "clipspool"
+    if not _is_within(settings.journal.path, (state,)):
+        folders.append(settings.journal.path.parent)
+    folders = list(dict.fromkeys(folders))
+    provider, notify = settings.provider, settings.notify
+    named = (
+        provider.api_key_file,
+        provider.ca_file,
+        provider.proxy_login_file,
+        notify.urls_file,
+        notify.webhook_secret_file,
+        settings.web.token_file,
+    )
+    files = [file for file in (settings.file, *named) if file]
+    unit = [f"RequiresMountsFor={quoted(path)}" for path in folders]
+    service = [f"ReadWritePaths={quoted(path)}" for path in folders]
+    at_home = [path for path in folders if _is_within(path, _HOMES)]
+    read_at_home = [path for path in files if _is_within(path, _HOMES)]
+    if at_home or read_at_home:
+        service.append("ProtectHome=tmpfs")
+        service += [f"BindPaths={quoted(path)}" for path in at_home]
+        service += [f"BindReadOnlyPaths={quoted(path)}" for path in read_at_home]
+    if any(_is_within(path, _TEMPORARY) for path in (*folders, *files)):
+        service.append("PrivateTmp=no")
+    if settings.transport.bucket is not None and settings.transport.bucket.access_key_id is not None:
+        # Each as a file of root's, mode 0600; the unit reads no environment of yours.
+        service += [_credential(settings, name) for name in _BUCKET_CREDENTIALS]
+    if provider.proxy_login is not None and provider.proxy_login_file is None:
+        service.append("LoadCredential=proxy_login:/etc/clipspool/proxy_login")
+    if provider.proxy_login is not None and provider.proxy_login_file is None:
+        service.append(_credential(settings, "proxy_login"))
+    if notify.urls is not None and notify.urls_file is None:
+        service.append(_credential(settings, "notify_urls"))
+    if notify.webhook_secret is not None and notify.webhook_secret_file is None:
+        service.append(_credential(settings, "webhook_secret"))
+    service += _of_the_page(settings)
+    lines = ["# Made by `clipspool check --systemd`; make it again when a folder changes."]
+    return "\n".join([*lines, "[Unit]", *unit, "", "[Service]", *service, ""])
+
+
+def _of_the_page(settings: Settings) -> list[str]:
+    """Hand over the page's token, and make the folder of its socket."""
+    lines = []
+    if settings.web.token is not None and settings.web.token_file is None:
+        lines.append(_credential(settings, "web_token"))
+    listen = settings.web.listen or ""
+    if listen.startswith("unix:"):
+        folder = Path(listen.removeprefix("unix:")).parent
+        ours = _RUNTIME / (state_of(settings.file).name if settings.file else "clipspool")
+        lines.append(
+            f"RuntimeDirectory={ours.name}" if folder == ours else f"ReadWritePaths={quoted(folder)}"
+        )
+    return lines
+
+
+def _credential(settings: Settings, name: str) -> str:
+    """Have systemd hand over a secret: a file of root's, mode 0600."""
+    return f"LoadCredential={name}:{credential_file(settings.file, name)}"
+
+
+def folders_of(settings: Settings) -> list[Path]:
+    """Name the folders that the service writes in, and that systemd wants to be there before it starts it."""
+    folders = [path for inbox in settings.inbox for path in (inbox.path, inbox.outbox)]
+    if settings.transport.public_url is not None:
+        folders.append(settings.transport.public_url.folder)
+    return list(dict.fromkeys(folders))
+
+
+def missing_folders(settings: Settings) -> list[Path]:
+    """Name those of the service's folders that are not there: with one of them missing it does not start."""
+    return [folder for folder in folders_of(settings) if not folder.is_dir()]
+
+
+def quoted(path: Path) -> str:
+    """Quote a path for a unit file: quotes and backslashes escaped, `%` doubled [systemd.syntax(7)]."""
+    text = str(path)
+    if not text.isprintable():
+        raise ValueError(f"{text!a}: a unit file cannot hold a name with control characters or broken UTF-8")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
+
+
+def _is_within(path: Path, folders: tuple[Path, ...]) -> bool:
+    return any(path == folder or folder in path.parents for folder in folders)

@@ -1,0 +1,201 @@
+"""Tries inboxes and outboxes for real: written, synced and renamed in, beneath `.clipspool` only."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from clipspool.app.settings import InboxSettings, Settings
+from clipspool.cli.check.finding import Finding, why_of
+from clipspool.cli.check.probe import Abilities, abilities_of
+from clipspool.cli.check.trials import try_moves
+from clipspool.intake.names import readable
+from clipspool.intake.unwatched import passed_by
+from clipspool.system import mounts
+
+_POOLS = frozenset(
+    {"fuse.mergerfs", "fuse.shfs", "fuse.unionfs", "fuse.unionfs-fuse", "fuse.mhddfs", "overlay"}
+)
+ANSWER_SECONDS = 15.0
+"""How long a folder may take to answer before it counts as hung."""
+_FREE_BYTES_WARN = 5 << 30
+_FREE_BYTES_BAD = 200 << 20
+_FREE_FILES_WARN = 1000
+_FOLDERS_COUNTED_MAX = 20_000
+
+
+def look_at_inbox(inbox: InboxSettings) -> Iterator[Finding]:
+    """Look at an inbox and its outbox."""
+    usable = []
+    for what, folder, kind in (
+        (f"inbox {inbox.name}", inbox.path, "inbox"),
+        (f"outbox of {inbox.name}", inbox.outbox, "outbox"),
+    ):
+        found = in_time(what, partial(_folder, what, folder, kind, inbox))
+        usable.append(folder.is_dir() and not any("cannot be used" in one.why for one in found))
+        yield from found
+    if usable[0]:
+        yield from in_time(f"inbox {inbox.name}", partial(try_moves, inbox, has_outbox=usable[1]))
+
+
+def in_time(
+    what: str, work: Callable[[], Iterable[Finding]], seconds: float = ANSWER_SECONDS
+) -> list[Finding]:
+    """Look in a thread of its own: a hung NAS must not hang the check. A bug there is raised here."""
+    found: list[Finding] = []
+    bugs: list[Exception] = []
+
+    def run() -> None:
+        try:
+            found.extend(work())
+        except Exception as bug:  # noqa: BLE001 - raised again below, by who waits
+            bugs.append(bug)
+
+    worker = threading.Thread(target=run, daemon=True)
+    worker.start()
+    worker.join(seconds)
+    if bugs:
+        raise bugs[0]
+    if worker.is_alive():
+        return [
+            Finding(
+                "bad",
+                what,
+                f"does not answer within {seconds:g} s",
+                "look at the mount and its server",
+            )
+        ]
+    return found
+
+
+def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings) -> Iterator[Finding]:
+    try:
+        here = folder.stat()
+    except FileNotFoundError:
+        if folder.parent.is_dir():
+            yield Finding(
+                "warn", what, f"{folder} is not there yet", "clipspool init makes it, or make it yourself"
+            )
+        else:
+            yield Finding(
+                "bad", what, f"{folder} and what is above it are missing", "make it, or mount what it lies on"
+            )
+        return
+    except OSError as error:
+        yield Finding("bad", what, f"{folder}: {why_of(error)}", "mend the path or its rights")
+        return
+    if not stat.S_ISDIR(here.st_mode):
+        yield Finding("bad", what, f"{folder} is no folder", "name a folder")
+        return
+    mount = mounts.filesystem_of(folder)
+    try:
+        abilities = abilities_of(folder)
+    except OSError as error:
+        yield Finding("bad", what, f"{folder} cannot be used: {why_of(error)}", _advice(error, folder))
+        return
+    yield Finding("ok", what, f"{folder} on {mount.type}{_notes(abilities, mount, inbox, kind)}")
+    if kind == "inbox" and inbox.detect == "events" and mount.kind is not mounts.Kind.LOCAL:
+        yield Finding(
+            "warn",
+            what,
+            f'detect = "events" on {mount.type}: what other machines drop is seen by the rescan only',
+            'set detect = "auto"',
+        )
+    if not (abilities.renames_without_replacing or abilities.links):
+        yield Finding(
+            "warn",
+            what,
+            "neither a rename that never replaces nor a hard link works there: whether a name is free is "
+            "looked up right before it is given, and other programs may take it in between",
+            "let nobody else write there, or use another file system",
+        )
+    if kind == "inbox":
+        yield from _passed_by(what, inbox)
+    yield from look_at_space(what, folder)
+
+
+def _passed_by(what: str, inbox: InboxSettings) -> Iterator[Finding]:
+    for name in passed_by(inbox.path, inbox.extensions, inbox.ignore):
+        yield Finding(
+            "warn",
+            what,
+            f"the folder {readable(name)} holds clips and is not looked into: at the top of an inbox, "
+            "names that begin with @ or # belong to the NAS",
+            "rename it if its clips are meant",
+        )
+
+
+def _notes(abilities: Abilities, mount: mounts.Mount, inbox: InboxSettings, kind: str) -> str:
+    notes = []
+    if kind == "inbox" and (inbox.detect == "rescan" or mount.kind is not mounts.Kind.LOCAL):
+        notes.append(f"looked at every {inbox.rescan_seconds:g} s")
+    if abilities.ignores_case:
+        notes.append("names that differ only in letter case are one")
+    if mount.type in _POOLS:
+        notes.append("pooled disks: what lies on another disk than its target is copied, not renamed")
+    return "".join(f"; {note}" for note in notes)
+
+
+def _advice(error: OSError, folder: Path) -> str:
+    match error.errno:
+        case errno.EROFS:
+            return "it is mounted read-only, or the unit lacks it (see clipspool check --systemd)"
+        case errno.EACCES | errno.EPERM:
+            return f"let uid {os.geteuid()} write there: ls -ld {folder}"
+        case errno.ENOSPC | errno.EDQUOT:
+            return "make room"
+        case _:
+            return "look at the mount and its server"
+
+
+def look_at_space(what: str, folder: Path) -> Iterator[Finding]:
+    """Look how many bytes and files still fit there."""
+    try:
+        free = os.statvfs(folder)
+    except OSError:
+        return
+    available = free.f_bavail * free.f_frsize
+    if available < _FREE_BYTES_WARN:
+        yield Finding(
+            "bad" if available < _FREE_BYTES_BAD else "warn",
+            what,
+            f"{available / 1e9:.1f} GB are free",
+            "make room",
+        )
+    if free.f_files and free.f_favail < _FREE_FILES_WARN:
+        yield Finding("warn", what, f"only {free.f_favail} more files can be made there", "remove files")
+
+
+def look_at_events(settings: Settings) -> Iterator[Finding]:
+    """Compare the inboxes' folders with how many this machine lets one user watch."""
+    count = 0
+    for inbox in settings.inbox:
+        is_local = inbox.path.is_dir() and mounts.filesystem_of(inbox.path).kind is mounts.Kind.LOCAL
+        if inbox.detect == "events" or (inbox.detect == "auto" and is_local):
+            count += _folders_in(inbox.path, _FOLDERS_COUNTED_MAX - count)
+    for name, needed in (("max_user_watches", count * 2), ("max_user_instances", 2 + len(settings.inbox))):
+        try:
+            limit = int(Path("/proc/sys/fs/inotify", name).read_text("ascii"))
+        except (OSError, ValueError):
+            continue
+        if limit < needed:
+            yield Finding(
+                "warn",
+                "inotify",
+                f"fs.inotify.{name} is {limit}, {needed} would be safe: beyond it only the rescan sees clips",
+                f"sysctl fs.inotify.{name}={max(needed * 2, limit)}",
+            )
+
+
+def _folders_in(root: Path, most: int) -> int:
+    count = 0
+    for _folder, _names, _files in os.walk(root):
+        count += 1
+        if count >= most:
+            break
+    return count

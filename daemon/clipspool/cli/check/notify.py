@@ -1,0 +1,56 @@
+"""Looks at who is told: without sending anything, or with a test message to each."""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Iterator
+
+from clipspool.app.receivers import new_id, senders_of
+from clipspool.app.settings import Settings
+from clipspool.cli.check.finding import Finding, why_of
+from clipspool.reporting.notify.courier import NotDelivered, Sender
+from clipspool.reporting.notify.digest import Message
+from clipspool.reporting.notify.notes import Note
+from clipspool.reporting.notify.topics import Topic
+
+_TODO = "look at the address and its secrets; `clipspool check --notify` tries each"
+
+
+def look_at_notify(settings: Settings, *, sends: bool = False) -> Iterator[Finding]:
+    """Look whether each receiver's address can be used; with `sends` also whether it takes a message."""
+    notify = settings.notify
+    for what, file in (("urls_file", notify.urls_file), ("webhook_secret_file", notify.webhook_secret_file)):
+        if file is None:
+            continue
+        try:
+            mode = file.stat().st_mode
+        except OSError as error:
+            yield Finding("bad", f"notify.{what}", f"{file}: {why_of(error)}", "mend the path or its rights")
+            continue
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield Finding("warn", f"notify.{what}", f"others may read {file}", f"chmod 600 {file}")
+    if notify.webhook_url is not None and notify.webhook_url.startswith("http://"):
+        why = "its address is not https: whoever is on the way reads the messages"
+        yield Finding("warn", "notify.webhook_url", why, "use https where the way is not your own")
+    count = 0
+    for _, sender in senders_of(settings):
+        count += 1
+        if isinstance(sender, str):
+            yield Finding("bad", "notifications", sender, _TODO)
+        elif sends:
+            yield _try(sender)
+        else:
+            yield Finding("ok", "notifications", f"{sender.name}: its address can be used; nothing was sent")
+    if sends and not count:
+        yield Finding("warn", "notifications", "nobody is told of anything", "see [notify]")
+
+
+def _try(sender: Sender) -> Finding:
+    words = "this is a test of clipspool's notifications; nothing is wrong"
+    note = Note(Topic.BATCH_FINISHED, time.time(), words)
+    try:
+        sender.send(Message((note,), {note.topic: 1}, is_test=True), new_id())
+    except NotDelivered as trouble:
+        return Finding("bad", "notifications", f"{sender.name}: {trouble}", _TODO)
+    return Finding("ok", "notifications", f"{sender.name}: took a test message")

@@ -1,0 +1,130 @@
+"""Says where the page will be, whether its port is free, and whether anybody can change anything from it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from clipspool.app.serving import Serving, serving
+from clipspool.app.settings import Settings
+from clipspool.app.settings.web import HOW_TO_GIVE_IT
+from clipspool.cli.check.finding import Finding, why_of
+
+_OTHERS = 0o077
+_CONNECT_SECONDS = 1.0
+_LISTENS = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
+
+
+def look_at_page(settings: Settings) -> Iterator[Finding]:
+    """Look at `[web]`, where it is used."""
+    web = settings.web
+    if web.listen is None:
+        return
+    seen = "all need the log-in" if web.must_log_in else "whoever is on this machine can look"
+    yield _address(web.listen, serving(settings.file), seen)
+    if web.token is None:
+        yield Finding("warn", "page's token", "there is none: nothing can be changed from it", HOW_TO_GIVE_IT)
+    if web.token_file is not None:
+        yield from _look_at_file(web.token_file)
+    if web.listen.startswith("unix:"):
+        folder = Path(web.listen.removeprefix("unix:")).parent
+        if not folder.is_dir():
+            yield Finding("warn", "page", f"{folder} is not there", "make it; under systemd the drop-in does")
+
+
+def _address(listen: str, daemon: Serving | None, seen: str) -> Finding:
+    """Try whether the page could listen there, and say who does already."""
+    try:
+        holder = _holder_of_socket(listen) if listen.startswith("unix:") else _holder_of_port(listen)
+    except OSError as error:
+        why = {errno.EADDRNOTAVAIL: "this machine has no such address"}.get(error.errno or 0, why_of(error))
+        return Finding(
+            "warn",
+            "page",
+            f"it cannot listen on {listen}: {why}",
+            "set web.listen; clips are worked on without",
+        )
+    if holder is None:
+        return Finding("ok", "page", f"on {listen}; {seen}")
+    if daemon is not None and holder in {daemon.pid, 0}:
+        return Finding("ok", "page", f"served on {listen}, by {daemon}; {seen}")
+    who = f"process {holder}{_name_of(holder)}" if holder else "another program"
+    return Finding(
+        "warn",
+        "page",
+        f"{listen} is taken, by {who}: there is no page until it is free",
+        "set web.listen to a free port, or end that program; clips are worked on meanwhile",
+    )
+
+
+def _holder_of_port(listen: str) -> int | None:
+    """Give the process that listens on a port, 0 where it cannot be told, None where the port is free."""
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1" if host == "localhost" else host, int(port)))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return _process_with(_sockets_on(int(port)))
+    return None
+
+
+def _holder_of_socket(listen: str) -> int | None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as trial:
+        trial.settimeout(_CONNECT_SECONDS)
+        try:
+            trial.connect(listen.removeprefix("unix:"))
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            return None
+        told = trial.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int.from_bytes(told[:4], "little")
+
+
+def _sockets_on(port: int) -> set[str]:
+    """Name the listening sockets on a port as /proc shows them: `socket:[1234]`."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text("ascii", "replace").splitlines()[1:]:
+                words = line.split()
+                if words[3] == _LISTENS and int(words[1].rpartition(":")[2], 16) == port:
+                    found.add(f"socket:[{words[9]}]")
+    return found
+
+
+def _process_with(sockets: set[str]) -> int:
+    """Find the process that has one of the sockets; 0 where those of its user are not ours to look at."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        with suppress(OSError):
+            for descriptor in (folder / "fd").iterdir():
+                with suppress(OSError):
+                    if os.readlink(descriptor) in sockets:  # noqa: PTH115 - it is no path
+                        return int(folder.name)
+    return 0
+
+
+def _name_of(process: int) -> str:
+    with suppress(OSError):
+        return f" ({Path(f'/proc/{process}/comm').read_text('utf-8', 'replace').strip()})"
+    return ""
+
+
+def _look_at_file(file: Path) -> Iterator[Finding]:
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        yield Finding("bad", "web.token_file", f"{file} cannot be read: {why_of(error)}", "mend the path")
+        return
+    if mode & _OTHERS:
+        yield Finding("warn", "web.token_file", f"{file} can be read by others", f"chmod 600 {file}")

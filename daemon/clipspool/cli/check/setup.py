@@ -1,0 +1,208 @@
+"""Looks at what a run stands on: clock, user, defaults, key, journal and provider."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from clipspool.app.serving import user_name
+from clipspool.app.settings import Settings
+from clipspool.app.settings.wording import KEY_PLACES
+from clipspool.cli.check.finding import Finding, why_of
+from clipspool.cli.check.folders import look_at_space
+from clipspool.jobs.faults import Fault
+from clipspool.provider.catalog import DEFAULT_MODEL, Catalog
+from clipspool.provider.protocol import Provider
+from clipspool.system import mounts
+from clipspool.system.units import Unit
+
+_BUILT = datetime(2026, 9, 1, tzinfo=UTC)
+_SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+def look_at_process(now: Callable[[], float] = time.time, *, unit: Unit | None = None) -> Iterator[Finding]:
+    """Look at the clock and at who we are; `unit` is the service that has the configuration."""
+    here = datetime.fromtimestamp(now(), UTC)
+    if here < _BUILT:
+        yield Finding(
+            "bad",
+            "clock",
+            f"it says {here:%Y-%m-%d}, which has long passed",
+            "set the clock; times of tasks and results depend on it",
+        )
+    if os.geteuid() == 0:
+        user = "clipspool" if unit is None else unit.user
+        yield Finding(
+            "warn",
+            "user",
+            "this runs as root, who may write where the service's user may not",
+            f"run the check as the service does: runuser -u {user} -- clipspool check",
+        )
+    elif unit is not None and unit.user != (me := user_name(os.geteuid())):
+        yield Finding(
+            "warn",
+            "user",
+            f"this runs as {me}, and {unit.name} as {unit.user}: what is said of rights here is {me}'s",
+            f"run the check as the service does: runuser -u {unit.user} -- clipspool check",
+        )
+
+
+def look_at_proxy(settings: Settings, env: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Look for a proxy that the environment names and clipspool does not use."""
+    named = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if env.get(name)]
+    if named and settings.provider.proxy is None:
+        yield Finding(
+            "warn",
+            "proxy",
+            f"${named[0]} is set, and clipspool does not use it",
+            "if this machine reaches the provider through a proxy only, set `proxy` in [provider]",
+        )
+
+
+def look_at_defaults(settings: Settings) -> Iterator[Finding]:
+    """Look for default models that the catalogue does not know, or that are retired."""
+    catalog = Catalog.load(settings.models)
+    known = catalog.models
+    tables = [("[defaults]", settings.defaults)]
+    tables += [(f"defaults of inbox {inbox.name}", inbox.defaults) for inbox in settings.inbox]
+    usual = settings.defaults.get("model", DEFAULT_MODEL)
+    asked = {usual, *(str(inbox.defaults.get("model", usual)) for inbox in settings.inbox)}
+    for name in sorted(map(str, asked)):
+        if told := catalog.retirement(name):
+            # A gateway may sell it for long; at its vendor it is refused.
+            is_vendor = "runwayml.com" in (urlsplit(settings.provider.base_url).hostname or "")
+            todo = "it works as long as your provider still offers it; `model` in [defaults] chooses another"
+            yield Finding("warn" if is_vendor else "ok", "model", told, todo)
+    for where, table in tables:
+        model = table.get("model")
+        if model is not None and model not in known:
+            yield Finding(
+                "bad",
+                where,
+                f"the model {model!r} is not in the catalogue",
+                f"take one of {', '.join(sorted(known))}, or describe it in [models.NAME]",
+            )
+    if not settings.provider.base_url.endswith("/v1"):
+        yield Finding(
+            "warn",
+            "provider.base_url",
+            "it does not end in /v1, as the addresses of all known providers do",
+            "give the whole prefix, up to and including /v1",
+        )
+
+
+def look_at_key(settings: Settings, *, is_needed: bool, unit: Unit | None = None) -> Iterator[Finding]:
+    """Look whether there is an API key, and who else may read its file."""
+    provider = settings.provider
+    handed = None if unit is None else unit.credentials.get("provider_api_key")
+    if provider.api_key is None and handed is not None and unit is not None:
+        yield _handed_over(handed, unit)
+    elif provider.api_key is None:
+        yield Finding(
+            "bad" if is_needed else "warn",
+            "API key",
+            "there is none",
+            KEY_PLACES,
+        )
+    else:
+        yield Finding("ok", "API key", "is there")
+    for what, file in (("api_key_file", provider.api_key_file), ("ca_file", provider.ca_file)):
+        if file is None:
+            continue
+        try:
+            mode = file.stat().st_mode
+            with file.open("rb"):
+                pass
+        except OSError as error:
+            yield Finding(
+                "bad",
+                f"provider.{what}",
+                f"{file} cannot be read: {why_of(error)}",
+                "mend the path or its rights",
+            )
+            continue
+        if what == "api_key_file" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield Finding("warn", f"provider.{what}", f"others may read {file}", f"chmod 600 {file}")
+
+
+def _handed_over(file: Path, unit: Unit) -> Finding:
+    """Look at the key that systemd gives to the service alone, as far as this user may."""
+    try:
+        is_there = file.is_file()
+    except OSError:
+        is_there = True
+    if is_there:
+        why = f"systemd hands it to {unit.name} from {file}; it was not tried, as only root reads it"
+        return Finding("ok", "API key", why)
+    return Finding(
+        "bad", "API key", f"{file} is not there, and {unit.name} does not start without it", KEY_PLACES
+    )
+
+
+def look_at_journal(
+    path: Path, filesystem_of: Callable[[Path], mounts.Mount] = mounts.filesystem_of
+) -> Iterator[Finding]:
+    """Look whether the journal lies on a local disk and can be opened."""
+    what = "journal"
+    mount = filesystem_of(path)
+    if mount.kind is mounts.Kind.NETWORK:
+        yield Finding(
+            "bad",
+            what,
+            f"{path} lies on a network file system ({mount.type}), where no lock and no sync can be trusted",
+            "set journal.path to a local disk",
+        )
+        return
+    if mount.kind is mounts.Kind.UNKNOWN:
+        yield Finding(
+            "warn",
+            what,
+            f"{path} lies on {mount.type}, which is not known here",
+            "use ext4, XFS, Btrfs or ZFS if you can",
+        )
+    folder = next((parent for parent in path.parents if parent.is_dir()), Path("/"))
+    try:
+        trouble = _journal_trouble(path, folder)
+    except OSError as error:
+        trouble = why_of(error)
+    if trouble:
+        yield Finding(
+            "bad", what, f"{path}: {trouble}", "give the service's user the folder, or set journal.path"
+        )
+    else:
+        yield Finding(
+            "ok", what, f"{path} on {mount.type}" + ("" if path.exists() else " (made at the first run)")
+        )
+    yield from look_at_space(what, folder)
+
+
+def _journal_trouble(path: Path, folder: Path) -> str:
+    if path.exists():
+        if not path.is_file():
+            return "is no file"
+        if not os.access(path, os.R_OK | os.W_OK):
+            return "may not be read and written by this user"
+        with path.open("rb") as file:
+            head = file.read(len(_SQLITE_MAGIC))
+        if head not in {b"", _SQLITE_MAGIC}:
+            return "is no journal: some other file has its name"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"nothing can be made in {folder} by this user"
+    return ""
+
+
+def look_at_provider(provider: Provider) -> Finding:
+    """Ask whether the key is good; costs nothing."""
+    match provider.ask_account():
+        case Fault() as fault:
+            return Finding("bad", "provider", f"{fault.message} ({fault.code})", fault.what_to_do)
+        case answer:
+            facts = ", ".join(
+                f"{name} {value}" for name, value in answer.items() if isinstance(value, str | int | float)
+            )
+            return Finding("ok", "provider", facts or "it answers and takes the key")

@@ -1,0 +1,265 @@
+"""The keys of a sidecar and what each may hold; strict, so that a slip of the pen is never paid for."""
+
+from __future__ import annotations
+
+import difflib
+import html
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time
+from typing import Any, get_args
+
+from clipspool.intake.sidecar.references import trouble_with
+from clipspool.jobs.model import Finish, FinishSize, LongClips, has_date
+from clipspool.system.redaction import is_redacted
+
+PROMPT_UNITS_MAX = 1000
+SEED_MAX = 2**32 - 1
+PRIORITY_MAX = 100
+REFERENCES_MAX = 10
+START_SECONDS_MAX = 86_400
+VARIANTS_MAX = 100
+_TEXT_MAX = 200
+_DEPTH_MAX = 16
+_INTEGER_MAX = 2**63 - 1
+ENTITY = re.compile(r"&(?:amp|quot|lt|gt|nbsp|apos|#\d{1,6}|#x[0-9A-Fa-f]{1,6});")
+"""How web pages write some signs: nobody means them in a prompt, and a copy of a page is full of them."""
+_RATIO = re.compile(r"[1-9][0-9]{0,4}:[1-9][0-9]{0,4}")
+
+SYNONYMS = {
+    **dict.fromkeys(("text", "description", "prompt_text", "prompttext", "instruction"), "prompt"),
+    **dict.fromkeys(("ref", "refs", "image", "images", "picture", "pictures"), "references"),
+    **dict.fromkeys(("aspect", "aspect_ratio", "resolution"), "ratio"),
+    **dict.fromkeys(("start", "start_time"), "start_seconds"),
+    **dict.fromkeys(("start_at", "send_after"), "not_before"),
+}
+"""What other tools and people call some keys; for advice alone, none of them is accepted."""
+
+Trouble = str | None
+"""What is wrong and what would be right; None when all is well."""
+Found = tuple[str, str]
+"""A dotted key and what is wrong with it."""
+
+
+def problems_in(body: Mapping[str, Any], *, prefix: str = "") -> Iterator[Found]:
+    """Check every key of a table against what it may hold."""
+    for key, value in body.items():
+        check = KEYS.get(key)
+        if check is None:
+            yield prefix + key, _unknown_table(key) if isinstance(value, dict) else unknown(key, _NAMES)
+        elif isinstance(check, _Table):
+            for below, message in check(value):
+                yield f"{prefix}{key}{'.' if below else ''}{below}", message
+        elif trouble := check(value):
+            yield prefix + key, trouble
+
+
+def unknown(key: str, known: Mapping[str, Any]) -> str:
+    """Say that a key is not known, and which one may have been meant."""
+    close = difflib.get_close_matches(key.lower()[:_TEXT_MAX], known, n=1)
+    if (meant := SYNONYMS.get(key.lower().replace("-", "_"))) in known:
+        close = [meant]
+    hint = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(f'`{k}`' for k in known)}"
+    return f"unknown key `{shown(key)}`, {hint}"
+
+
+def _unknown_table(key: str) -> str:
+    if difflib.get_close_matches(key.lower()[:_TEXT_MAX], _NAMES, n=1):
+        return unknown(key, _NAMES)
+    return f"is no table that is known here: delete the line `[{shown(key)}]`, keys stand without one"
+
+
+def shown(text: str) -> str:
+    """Shorten text for a message and escape what would break its line."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:61])
+    return plain if len(text) <= 60 else plain[:60] + "…"  # noqa: PLR2004 - as much as fits a line
+
+
+def kind_of(value: object) -> str:
+    """Name a TOML value's type as an editor would, without its contents."""
+    match value:
+        case bool():
+            return f"`{str(value).lower()}`"
+        case str():
+            return f'the text "{shown(value)}"' if len(value) < 30 else "a text"  # noqa: PLR2004 - fits a line
+        case int():
+            return f"the number {value}" if abs(value) <= _INTEGER_MAX else "a number with very many digits"
+        case float():
+            return f"the number {value}"
+        case list():
+            return "a list"
+        case dict():
+            return "a table"
+        case datetime() | date() | time():
+            return "a date or time"
+        case _:
+            return "something else"
+
+
+def _integer(low: int, high: int) -> Callable[[Any], Trouble]:
+    def check(value: Any) -> Trouble:
+        right = f"a whole number from {low} to {high}, without quotes"
+        if type(value) is not int:
+            return f"has to be {right}; it is {kind_of(value)}"
+        return None if low <= value <= high else f"has to be {right}; it is out of that range"
+
+    return check
+
+
+def _number(low: float, high: float) -> Callable[[Any], Trouble]:
+    def check(value: Any) -> Trouble:
+        right = f"a number from {low:g} to {high:g}, without quotes"
+        if type(value) not in {int, float}:
+            return f"has to be {right}; it is {kind_of(value)}"
+        return None if low <= value <= high else f"has to be {right}; it is out of that range"
+
+    return check
+
+
+def _one_of(*words: str) -> Callable[[Any], Trouble]:
+    def check(value: Any) -> Trouble:
+        if isinstance(value, str) and value in words:
+            return None
+        allowed = " or ".join(f'"{word}"' for word in words)
+        return f"has to be {allowed}; it is {kind_of(value)}"
+
+    return check
+
+
+def _truth(value: Any) -> Trouble:
+    if isinstance(value, bool):
+        return None
+    return f"has to be true or false, without quotes; it is {kind_of(value)}"
+
+
+def _prompt(value: Any) -> Trouble:
+    if not isinstance(value, str):
+        return f"has to be a text in quotes; it is {kind_of(value)}"
+    if not value.strip():
+        return "is empty: describe the change you want"
+    units = len(value.encode("utf-16-le")) // 2
+    if units > PROMPT_UNITS_MAX:
+        return f"is too long: {units:,} characters, at most {PROMPT_UNITS_MAX:,}"
+    strange = next((c for c in value if c not in "\n\t" and unicodedata.category(c) == "Cc"), None)
+    if strange is not None:
+        return f"holds the control character U+{ord(strange):04X}; only line breaks and tabs are allowed"
+    if code := ENTITY.search(value):
+        sign = html.unescape(code[0])
+        return f"holds `{code[0]}`, as web pages write `{sign}`; write the sign itself"
+    return None
+
+
+def _name(value: Any) -> Trouble:
+    if not isinstance(value, str):
+        return f"has to be a text in quotes; it is {kind_of(value)}"
+    if not value or len(value) > _TEXT_MAX or not value.isprintable():
+        return f"has to be a text of 1 to {_TEXT_MAX} visible characters"
+    return None
+
+
+def _ratio(value: Any) -> Trouble:
+    if not isinstance(value, str) or not _RATIO.fullmatch(value):
+        return f'has to be two numbers in quotes, as in "1280:720"; it is {kind_of(value)}'
+    return None
+
+
+def _references(value: Any) -> Trouble:
+    if not isinstance(value, list):
+        return f'has to be a list, as in ["winter.png"]; it is {kind_of(value)}'
+    if len(value) > REFERENCES_MAX:
+        return f"names {len(value)} images; {REFERENCES_MAX} is the most"
+    for entry in value:
+        if not isinstance(entry, str):
+            return f"has to list texts in quotes; one entry is {kind_of(entry)}"
+        if trouble := trouble_with(entry):
+            return trouble
+    return None
+
+
+def _not_before(value: Any) -> Trouble:
+    right = "a date and time with its zone and without quotes, as in 2026-12-01T22:00:00Z or …T22:00:00+01:00"
+    if not isinstance(value, datetime):
+        return f"has to be {right}; it is {'only a date' if isinstance(value, date) else kind_of(value)}"
+    if value.tzinfo is None:
+        return f"has to be {right}; its zone is missing"
+    if not has_date(value.timestamp()):
+        return f"has to be {right}; its year is beyond the calendar"
+    return None
+
+
+class _Table:
+    """A check of a table, which says the key below as well."""
+
+    def __init__(self, check: Callable[[Mapping[str, Any]], Iterator[Found]]) -> None:
+        self._check = check
+
+    def __call__(self, value: Any) -> Iterator[Found]:
+        if isinstance(value, dict):
+            yield from self._check(value)
+        else:
+            yield "", f"has to be a table; it is {kind_of(value)}"
+
+
+def _content_moderation(table: Mapping[str, Any]) -> Iterator[Found]:
+    for key, value in table.items():
+        if key not in _MODERATION:
+            yield key, unknown(key, _MODERATION)
+        elif not isinstance(value, str) or value not in _MODERATION[key]:
+            allowed = " or ".join(f'"{word}"' for word in _MODERATION[key])
+            yield key, f"has to be {allowed}; it is {kind_of(value)}"
+
+
+def _extra(table: Mapping[str, Any]) -> Iterator[Found]:
+    """Let pass what JSON can hold, to a depth; without recursion, since the depth is the editor's choice."""
+    open_ends: list[tuple[str, Any, int]] = [(key, value, 1) for key, value in table.items()]
+    while open_ends:
+        path, value, depth = open_ends.pop()
+        if depth > _DEPTH_MAX:
+            yield path, f"is nested more than {_DEPTH_MAX} deep"
+        elif isinstance(value, dict):
+            open_ends += [(f"{path}.{key}", below, depth + 1) for key, below in value.items()]
+        elif isinstance(value, list):
+            open_ends += [(path, below, depth + 1) for below in value]
+        elif isinstance(value, str) and is_redacted(value):
+            yield path, "held a secret or a signed address when it was written down; write it anew"
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield path, "is no finite number; the API's JSON has no such thing"
+        elif isinstance(value, int) and abs(value) > _INTEGER_MAX:
+            yield path, "is a number with too many digits"
+        elif isinstance(value, datetime | date | time):
+            yield path, "is a date or time, which the API's JSON does not have; write it in quotes"
+
+
+_MODERATION = {"public_figure_threshold": ("auto", "low")}
+SUB_KEYS = {key: _one_of(*words) for key, words in _MODERATION.items()}
+"""The keys of tables that are known key by key, and what each may hold."""
+
+KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
+    "prompt": _prompt,
+    "model": _name,
+    "seed": _integer(0, SEED_MAX),
+    "ratio": _ratio,
+    "references": _references,
+    "priority": _integer(-PRIORITY_MAX, PRIORITY_MAX),
+    "not_before": _not_before,
+    "long_clips": _one_of(*get_args(LongClips)),
+    "start_seconds": _number(0, START_SECONDS_MAX),
+    "finish": _one_of(*get_args(Finish)),
+    "finish_size": _one_of(*get_args(FinishSize)),
+    "keep_untouched": _truth,
+    "again": _truth,
+    "content_moderation": _Table(_content_moderation),
+    "extra": _Table(_extra),
+}
+"""Each key and what it may hold. A new key is a line here, and its place in `layers.request_of`."""
+_NAMES = dict.fromkeys((*KEYS, "variant"))
+
+
+def accepts(key: str, value: Any) -> bool:
+    """Tell whether a key, of a sidecar or of one of its tables, may hold a value."""
+    check = KEYS.get(key) or SUB_KEYS.get(key)
+    if isinstance(check, _Table):
+        return next(check(value), None) is None
+    return check is not None and check(value) is None

@@ -1,0 +1,169 @@
+"""Lays defaults, a sidecar and its variants over each other: what each job of a clip asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from unicodedata import normalize
+
+from clipspool.intake.sidecar.lines import line_of
+from clipspool.intake.sidecar.mistakes import shorten
+from clipspool.intake.sidecar.parse import Layer
+from clipspool.intake.sidecar.references import is_absolute, is_address, is_inside, spellings
+from clipspool.jobs.model import Problem, Reference, Request, utc
+from clipspool.jobs.path_map import AS_THEY_ARE, Places
+from clipspool.system.atomic import Rel, join
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An entry of `references`, and from where it is meant."""
+
+    entry: str
+    folder: Rel
+    """The folder of the file that says it."""
+    file: Rel
+    """That file."""
+
+    @property
+    def is_address(self) -> bool:
+        """Whether it is an https address, so that there is no file to look for."""
+        return is_address(self.entry)
+
+    def paths(self, places: Places = AS_THEY_ARE, home: str = "") -> tuple[Rel, ...]:
+        """Where the image may lie: beside the file that names it, else counted from the inbox's root.
+
+        A path of an editor's machine has one place, if `places` leads it into the inbox at `home`, absolute.
+        A name that a Mac wrote may be decomposed (NFD), what is typed hardly ever is.
+        """
+        found: list[Rel] = []
+        for entry in spellings(self.entry):
+            for one in (entry, normalize("NFC", entry), normalize("NFD", entry)):
+                if not is_absolute(one):
+                    found += [join(self.folder, one), one]
+                    continue
+                top = home.rstrip("/") + "/"
+                found += [path.removeprefix(top) for path in places.meant(one) if path.startswith(top)]
+        return tuple(path for path in dict.fromkeys(found) if is_inside(path))
+
+    def below(self, home: str) -> Rel:
+        """Give its path from the inbox on where it was spelled as this machine spells it; empty otherwise."""
+        path = spellings(self.entry)[0]
+        top = home.rstrip("/") + "/"
+        return path.removeprefix(top) if path.startswith(top) and is_inside(path.removeprefix(top)) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What one job will ask for, its reference files not looked up yet."""
+
+    variant: str
+    """Empty, or `_v1`, `_v2`, …"""
+    keys: Mapping[str, Any]
+    references: tuple[Wanted, ...]
+
+    def request(self, seed: int, found: Mapping[Wanted, Reference]) -> Request:
+        """Freeze it; `seed` serves where none was asked for, `found` says what each reference became."""
+        keys = self.keys
+        not_before = keys.get("not_before")
+        return Request(
+            prompt=keys["prompt"],
+            model=keys["model"],
+            seed=keys.get("seed", seed),
+            seed_is_drawn="seed" not in keys,
+            ratio=keys.get("ratio"),
+            references=tuple(Reference(uri=w.entry) if w.is_address else found[w] for w in self.references),
+            content_moderation=dict(keys.get("content_moderation", {})),
+            extra=dict(keys.get("extra", {})),
+            priority=keys.get("priority", 0),
+            not_before=None if not_before is None else not_before.timestamp(),
+            long_clips=keys.get("long_clips", "refuse"),
+            start_seconds=float(keys.get("start_seconds", 0.0)),
+            finish=keys.get("finish", "as_is"),
+            finish_size=keys.get("finish_size", "result"),
+            keep_untouched=keys.get("keep_untouched", False),
+            again=keys.get("again", False),
+        )
+
+
+def drafts(defaults: Sequence[Layer], sidecar: Layer | None) -> tuple[tuple[Draft, ...], tuple[Problem, ...]]:
+    """Lay the layers over each other, later ones winning; give a draft a job, or what keeps from that.
+
+    Tables (`extra`, `content_moderation`) are laid over key by key, anything else is replaced.
+    """
+    layers = [*defaults, sidecar] if sidecar is not None else list(defaults)
+    problems = tuple(problem for layer in layers for problem in layer.problems)
+    if problems:
+        return (), problems
+    last = layers[-1] if layers else Layer()
+    common: dict[str, Any] = {}
+    for layer in layers:
+        _lay_over(common, layer.keys, layer)
+    variants = [(v, f"_v{n}") for n, v in enumerate(last.variants, 1)] or [({}, "")]
+    made = []
+    for keys, variant in variants:
+        effective = dict(common)
+        _lay_over(effective, keys, last)
+        if missing := _missing(effective, last, variant):
+            return (), missing
+        made.append(Draft(variant, effective, tuple(effective.pop("references", ()))))
+    return tuple(made), ()
+
+
+def located(problem: Problem, layers: Sequence[Layer], variant: str) -> Problem:
+    """Say in which file and line the key of a problem stands that was found in the effective request."""
+    if problem.file or not problem.key:
+        return problem
+    key = problem.key.partition(".")[0]
+    number = int(variant[2:] or 0)
+    for layer in reversed(layers):
+        if number and layer.variants and key in layer.variants[number - 1]:
+            path = f"variant.{number}.{problem.key}"
+        elif key in layer.keys:
+            path = problem.key
+        else:
+            continue
+        line = line_of(layer.text, path)
+        text = problem.text or ("" if line is None else shorten(layer.text.split("\n")[line - 1]))
+        return replace(problem, key=path, file=layer.file, line=line, text=text)
+    return replace(problem, file=layers[-1].file if layers else "")
+
+
+def sidecar_keys(request: Request) -> dict[str, Any]:
+    """Spell a request as the keys of a sidecar that asks for the same again."""
+    body = request.to_dict()
+    for ours in ("seed_is_drawn", "again", "was_put_back"):
+        body.pop(ours, None)
+    if request.references:
+        body["references"] = [reference.uri or reference.name for reference in request.references]
+    if request.not_before is not None:
+        body["not_before"] = utc(request.not_before)
+    return body
+
+
+def _lay_over(below: dict[str, Any], above: Mapping[str, Any], layer: Layer) -> None:
+    for key, value in above.items():
+        if key == "references":
+            below[key] = tuple(Wanted(entry, layer.folder, layer.file) for entry in value)
+        else:
+            below[key] = _laid_over(below.get(key), value)
+
+
+def _laid_over(below: Any, above: Any) -> Any:
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return below | {key: _laid_over(below.get(key), value) for key, value in above.items()}
+
+
+def _missing(keys: Mapping[str, Any], last: Layer, variant: str) -> tuple[Problem, ...]:
+    return tuple(
+        Problem(
+            f"is missing{f' for variant {variant[2:]}' if variant else ''}: "
+            "neither the sidecar nor any defaults say it",
+            key=key,
+            file=last.file,
+        )
+        for key in ("prompt", "model")
+        if key not in keys
+    )

@@ -1,0 +1,322 @@
+"""Explains a sidecar that is not TOML in an editor's words: each wrong line, and how it would be right.
+
+Nothing here is ever taken as a setting: what is shown as right is for the editor to write.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from clipspool.intake.sidecar.examples import INVISIBLE, bare, known_key, quoted, right_line
+from clipspool.intake.sidecar.keys import KEYS, SUB_KEYS, SYNONYMS
+from clipspool.intake.sidecar.lines import Statement, keys_with_lines, line_of, statements
+from clipspool.intake.sidecar.values import COLON, COMMENT, Found, assignment, following, is_fine
+from clipspool.jobs.model import Problem
+from clipspool.system.redaction import redact
+
+SLIPS_MAX = 5
+_SHOWN_MAX = 90
+_LINES_MAX = 500
+_STATEMENT_MAX = 1500
+"""Characters of a statement that are looked at: patterns take far longer for more, and a prompt has 1,000."""
+_SECTIONS = frozenset({"content_moderation", "extra", "result"})
+_REPEATED = ("variant", "keyframe")
+_HEADER = re.compile(r"\s*[\[({<]+\s*([\w .-]+?)\s*[\])}>]*\s*:?\s*$")
+_SEPARATED = re.compile(
+    r"\s*([A-Za-z]\w*)(?:\s|&nbsp;)*(?:[;|=\uff1d\uff1a]+|,(?=\S))(?:\s|&nbsp;)*(\S.*)$", re.DOTALL
+)
+_WORD = re.compile(r"\s*(?:--?)?([A-Za-z][\w-]*)\s+(\S.*)$", re.DOTALL)
+_ITEM = re.compile(r"\s*[-*\u2022\u2013\u2014]\s+(\S.*?)\s*$")
+_TAG = re.compile(r"\s*</?[a-zA-Z!][^>]*>")
+_JSON_PAIR = re.compile(r'"(\w+)"\s*:\s*("(?:[^"\\]|\\.)*"|\[[^\]]*\]|[^,}\s]+)')
+
+
+def explain(text: str, written: str, trouble: str, line: int | None) -> list[Problem]:
+    """Say what is wrong with a text that tomllib refused, `trouble` and `line` being what it said.
+
+    `written` is the text as the editor wrote it, line by line the same.
+    """
+    if "\r" in text.replace("\r\n", "\n"):
+        return _line_ends(text, trouble, line)
+    text, lines = text.replace("\r\n", "\n"), written.replace("\r\n", "\n").split("\n")
+    if whole := _whole_file(text):
+        return [whole]
+    found = list(_statement_slips(text, lines)) or list(_repeated(text, lines, line))
+    if found:
+        return found[:SLIPS_MAX]
+    shown = lines[line - 1] if line is not None and 0 < line <= len(lines) else ""
+    plain = (
+        "the number or date in it does not exist" if "number" in trouble else "it cannot be read as it stands"
+    )
+    return [Problem(f"{plain}; each line has to be `key = value`", line=line, text=shorten(shown))]
+
+
+def placed(text: str, key: str, message: str) -> Problem:
+    """Make a problem of what is wrong with a key in a text that is TOML, with its line and a right one."""
+    line = line_of(text, key)
+    if line is None:
+        return Problem(message, key=key)
+    shown = text.split("\n")[line - 1]
+    parts = key.split(".")
+    if "delete the line" in message and not shown.lstrip().startswith("["):  # as in `1. prompt = "x"`
+        parts = [shown.partition("=")[0].rpartition(".")[2].strip()]
+        message = f"`{parts[0]}` has something in front of it: only the key stands before the ="
+        key = ""
+    raw = shown.partition("=")[2].strip() if is_fine(shown) else ""
+    name = SYNONYMS.get(parts[-1].lower().replace("-", "_"), parts[-1])
+    meant = known_key(name) if "extra" not in parts else None
+    right = right_line(meant, raw) if meant is not None else ""
+    if (key and right == f"{meant} = {raw}" == f"{parts[-1]} = {raw}") or "too long" in message:
+        right = ""  # nothing shorter can be made up, and a value that is right by itself needs no other
+    return Problem(message, key=key, line=line, text=shorten(shown), right=redact(right))
+
+
+def shorten(line: str) -> str:
+    """Give a line as a note shows it: short, and nothing in it that cannot be seen."""
+    text = "".join(letter if letter.isprintable() else " " for letter in line).strip()
+    text = redact(text)  # a signed address is a secret, and notes are read by many
+    return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 1].rstrip() + "\u2026"
+
+
+# --- the whole file -------------------------------------------------------------------------------------
+
+
+def _line_ends(text: str, trouble: str, line: int | None) -> list[Problem]:
+    new = text.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        tomllib.loads(new)
+    except (ValueError, RecursionError):
+        return explain(new, new, trouble, None if line is None else line)
+    number = text.replace("\r\n", "\n").partition("\r")[0].count("\n") + 1
+    return [
+        Problem(
+            "its lines end as on old Macs (a bare CR); save it with line ends of Windows (CRLF) or Unix (LF)",
+            line=number,
+        )
+    ]
+
+
+def _whole_file(text: str) -> Problem | None:
+    """Recognise JSON, which is told of once and not line by line."""
+    body = text.strip()
+    if not (body.startswith("{") and re.match(r'\{\s*"?\w+"?\s*:', body)):
+        return None
+    pairs: list[tuple[str, str]] = []
+    try:
+        table = json.loads(body)
+        pairs = [(key, json.dumps(value, ensure_ascii=False)) for key, value in table.items()]
+    except (ValueError, RecursionError, AttributeError):
+        pairs = _JSON_PAIR.findall(body[:_STATEMENT_MAX])
+    right = [right_line(known_key(key) or key, value) for key, value in pairs[:SLIPS_MAX]]
+    return Problem(
+        "it is JSON; write each key on a line of its own, with `=` and without braces",
+        line=1,
+        text=shorten(body.split("\n", maxsplit=1)[0]),
+        right=redact("\n".join(filter(None, right))),
+    )
+
+
+def _repeated(text: str, lines: list[str], line: int | None) -> Iterator[Problem]:
+    """Find what stands twice, where each line by itself is right."""
+    seen: dict[str, int] = {}
+    for path, number in keys_with_lines(text):
+        if path in seen and (line is None or number >= line - 1):
+            is_header = lines[number - 1].lstrip().startswith("[")
+            name = f"[{path}]" if is_header else path.rpartition(".")[2]
+            yield Problem(
+                f"`{name}` stands twice, on lines {seen[path]} and {number}; delete one of the two",
+                line=number,
+                text=shorten(lines[number - 1]),
+            )
+        seen.setdefault(path, number)
+
+
+# --- line by line ---------------------------------------------------------------------------------------
+
+
+def _statement_slips(text: str, lines: list[str]) -> Iterator[Problem]:
+    whole = [one for one in statements(text) if one.line <= _LINES_MAX]
+    every = [replace(one, text=_bounded(one.text)) for one in whole]
+    has_prompt = any(re.match(r"\s*prompt\s*=", one.text, re.IGNORECASE) for one in every)
+    at = 0
+    while at < len(every):
+        one = every[at]
+        if is_fine(whole[at].text):
+            at += 1
+            continue
+        found = _found(every[at:], has_prompt=has_prompt, before=every[at - 1] if at else None)
+        shown = lines[one.line - 1] if one.line <= len(lines) else one.text
+        yield Problem(found.message, line=one.line, text=shorten(shown), right=redact(found.right))
+        at += found.lines
+
+
+def _bounded(text: str) -> str:
+    """Cut a statement to what the patterns below get through quickly."""
+    return re.sub(r"[ \t]{9,}", " ", text[: 4 * _STATEMENT_MAX])[:_STATEMENT_MAX]
+
+
+def _found(rest: list[Statement], *, has_prompt: bool, before: Statement | None) -> Found:
+    """Explain the first of these statements, which is no TOML."""
+    text = rest[0].text
+    if odd := _odd_letter(text):
+        clean = _without_odd(text)
+        if is_fine(clean):
+            return Found(f"{odd}; delete it", clean.strip().split("\n", maxsplit=1)[0])
+        text = clean
+    first = text.split("\n", maxsplit=1)[0]
+    if found := _behind_header(first):
+        return found
+    if found := _comment(first) or _list_items(rest) or _web_text(text):
+        return found
+    if (header := _HEADER.match(text)) and (found := _header(header[1], text)):
+        return found
+    if "=" in text and (found := assignment(text, rest)):
+        return found
+    if (colon := COLON.match(text)) and (key := known_key(colon[2])):
+        return _colon(key, colon[3], rest)
+    if (separated := _SEPARATED.match(text)) and (key := _exact(separated[1])):
+        return Found(f"an = stands between `{key}` and its value", right_line(key, separated[2]))
+    if key := _exact(text.strip().rstrip(":")):
+        below = following(rest)
+        value = " ".join(one.text.strip() for one in below)
+        return Found(
+            f"the = is missing between `{key}` and its value", right_line(key, value), 1 + len(below)
+        )
+    word = _WORD.match(text)
+    if (
+        word
+        and (key := _exact(word[1]))
+        and (len(word[2].split()) == 1 or word[2][:1] in "\"'[0123456789\u201c")
+    ):
+        return Found(f"the = is missing between `{key}` and its value", right_line(key, word[2]))
+    return _loose_text(rest, has_prompt=has_prompt, before=before)
+
+
+def _exact(word: str) -> str | None:
+    plain = word.lower().replace("-", "_")
+    return plain if plain in KEYS or plain in SUB_KEYS else None
+
+
+def _odd_letter(text: str) -> str:
+    for position, letter in enumerate(text):
+        if letter in INVISIBLE:
+            beside = re.search(r"\S+", text[position + 1 :]) if text[:position].strip() == "" else None
+            where = f"before `{beside[0][:20]}`" if beside else f"behind `{text[:position].strip()[-20:]}`"
+            return f"{INVISIBLE[letter]} (U+{ord(letter):04X}), which cannot be seen, stands {where}"
+        if ord(letter) < 0x20 and letter not in "\n\t":  # noqa: PLR2004 - where control characters end
+            return f"a control character (U+{ord(letter):04X}), which cannot be seen, stands in this line"
+    return ""
+
+
+def _without_odd(text: str) -> str:
+    return "".join(
+        " "
+        if letter in INVISIBLE and letter.isspace()
+        else ""
+        if letter in INVISIBLE or (ord(letter) < 0x20 and letter not in "\n\t")  # noqa: PLR2004
+        else letter
+        for letter in text
+    )
+
+
+def _comment(line: str) -> Found | None:
+    if re.fullmatch(r"\s*(?:([-=*_~#+.\u2026\u2014])\1*|`{3,}\w*|[\[\](){}\"'`]+)\s*", line):
+        return Found("a line such as this has no meaning here; delete it", "")
+    found = COMMENT.match(line)
+    if found is None or (line.lstrip().startswith("--") and _exact(found[1].split(" ")[0].split("=")[0])):
+        return None
+    return Found("a comment begins with #", f"# {found[1]}"[:_SHOWN_MAX])
+
+
+def _list_items(rest: list[Statement]) -> Found | None:
+    """Recognise a list as YAML writes it, with its key above it where that is a slip as well."""
+    key, count, items = "references", 0, []
+    head = re.fullmatch(r"\s*(\w+)\s*[:=]\s*", rest[0].text)
+    if head and len(rest) > 1 and _ITEM.match(rest[1].text):
+        key, count = known_key(head[1]) or head[1], 1
+    for one in rest[count:]:
+        if (found := _ITEM.match(one.text)) is None:
+            break
+        items.append(found[1])
+        count += 1
+    if not items:
+        return None
+    pair = COLON.match(items[0]) or re.match(r"()(\w+)\s*=\s*(.*)", items[0])
+    if count == len(items) and pair and (named := known_key(pair[2])):
+        return Found("a line begins with its key, and = stands behind it", right_line(named, pair[3]))
+    if key == "prompt":
+        return Found(
+            "the text stands in quotes on the line of its key", right_line(key, " ".join(items)), count
+        )
+    right = right_line(key, ", ".join(bare(item) for item in items))
+    return Found("a list stands in square brackets, each entry in quotes, with commas between", right, count)
+
+
+def _web_text(text: str) -> Found | None:
+    if _TAG.match(text) is None:
+        return None
+    plain = re.sub(r"<[^>]*>", " ", text).strip()
+    right = right_line("prompt", plain) if plain else ""
+    return Found("this is a piece of a web page; leave out what stands in < >", right)
+
+
+def _behind_header(line: str) -> Found | None:
+    """Recognise a key on the line of a table's name."""
+    found = re.match(r"\s*(\[\[?\w+\]?\])\s*[,;:]?\s*(\w+)\s*[=:]\s*(\S.*)$", line)
+    if found is None:
+        return None
+    key = known_key(found[2]) or found[2]
+    return Found("each key needs a line of its own", f"{found[1]}\n{right_line(key, found[3])}")
+
+
+def _header(name: str, text: str) -> Found | None:
+    """Explain a line in brackets that does not open a table as it should."""
+    if text.lstrip()[0] not in "[({<":
+        return None
+    plain = name.strip().lower().replace(" ", "_").replace("-", "_")
+    for known in _REPEATED:
+        if re.sub(r"s?_?\d*$", "", plain) == known:
+            return Found(f"each {known} begins with its name in double square brackets", f"[[{known}]]")
+    if plain in _SECTIONS:
+        return Found("the name of a table stands in square brackets", f"[{plain}]")
+    if text.lstrip()[0] == "[" and "," not in text:
+        return Found("there are no sections here; delete this line", "")
+    return None
+
+
+def _colon(key: str, value: str, rest: list[Statement]) -> Found:
+    if key in _SECTIONS and not value:
+        return Found("the name of a table stands in square brackets", f"[{key}]")
+    if value and value not in {"|", ">", "|-", ">-"}:
+        return Found("write = instead of :", right_line(key, value))
+    below = following(rest)
+    return Found(
+        "write = instead of :", right_line(key, " ".join(b.text.strip() for b in below)), 1 + len(below)
+    )
+
+
+def _loose_text(rest: list[Statement], *, has_prompt: bool, before: Statement | None) -> Found:
+    """Explain text without a key: the prompt itself, the rest of the prompt, or a remark."""
+    below = following(rest)
+    whole = " ".join(one.text.strip() for one in (rest[0], *below))
+    count = 1 + len(below)
+    if not has_prompt:
+        return Found(
+            "the prompt needs its key, and quotes around the text",
+            right_line("prompt", whole),
+            count,
+        )
+    if before is not None and re.match(r"\s*prompt\s*=", before.text) and is_fine(before.text):
+        prompt = str(tomllib.loads(before.text).get("prompt", ""))
+        return Found(
+            "this is text without a key; if it belongs to the prompt, put it inside its quotes, on one line",
+            "prompt = " + quoted(f"{prompt} {whole}"),
+            count,
+        )
+    return Found(
+        "this is text without a key; if it is a remark, begin it with #", f"# {whole}"[:_SHOWN_MAX], count
+    )

@@ -1,0 +1,234 @@
+"""What holds submissions back, all of them or those for one model, and what lets them go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from clipspool.jobs.events import (
+    AnswerLost,
+    Event,
+    Failed,
+    NotSubmitted,
+    StageFailed,
+    TaskCreated,
+    TaskSeen,
+    TaskSucceeded,
+)
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.model import Job, State
+from clipspool.jobs.pacing import Random, backoff_seconds
+
+_MOMENT_SECONDS = (1.0, 300.0)
+_ACCOUNT_SECONDS = (60.0, 3600.0)
+_DOUBT_SECONDS = (0.5, 3.0)
+"""After a lost answer others go one at a time, so that not all that waits is in doubt at once."""
+_DOUBTS_QUICK = 16
+"""So many lost answers in a row are no accident: the pauses grow, or a night's clips are in doubt."""
+_DOUBTS_SECONDS = (3.0, 300.0)
+_SECOND_OPINION_SECONDS = (3.0, 3.0)
+"""After one clip's refusal another asks so soon: what only one is told is no trouble of the account."""
+_SURE = frozenset(
+    {"ACCOUNT.KEY_REFUSED", "ACCOUNT.KEY_MISSING", "ACCOUNT.KEY_MALFORMED", "ACCOUNT.KEY_UNREADABLE"}
+)
+"""Said of no clip, by a status or by ourselves: no other clip needs to ask for a second opinion."""
+_REMEMBERED_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """What holds submissions back: a provider out of reach or saturated, trouble of the account or a model.
+
+    One clip's refusal speaks for all that wait behind it: five hundred clips must not ask one after another.
+    After the pause one submission goes first, and only its success lets the others follow. A clip whose
+    submission was refused gives way to another: so one clip's answer cannot hold all others back for ever.
+    """
+
+    failures: int = 0
+    until: float = 0.0
+    fault: Fault | None = None
+    is_by_look: bool = False
+    """Pressed by a look at a task, so the next look that works lets go of it."""
+    pressed_at: float = 0.0
+    fresh_at: float | None = None
+    """From then on a job may ask that was not refused yet; None for `until`, when any may."""
+    refused: tuple[str, ...] = ()
+    """Jobs that were refused while it is on, the latest last."""
+    suspects: tuple[str, ...] = ()
+    """Jobs that were refused while another went through after them: the next refusal is their own."""
+    models: Mapping[str, Brake] = field(default_factory=dict)
+    """By model, what holds back the clips that ask for it and no others."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether submissions are held back or only tried one at a time."""
+        return self.fault is not None
+
+    def room(self, now: float, wanted: int, submitting: int, *, is_fresh: bool = True) -> int:
+        """How many submissions may start now, of `wanted`, while `submitting` are under way.
+
+        `is_fresh` asks for jobs that were not refused yet.
+        """
+        if not self.is_on:
+            return wanted
+        begins_at = self.until if self.fresh_at is None or not is_fresh else self.fresh_at
+        return min(wanted, max(1 - submitting, 0)) if now >= begins_at else 0
+
+    def rank(self, job_id: str) -> int:
+        """Say in which order jobs ask: those not refused yet first, then who was refused longest ago."""
+        return self.refused.index(job_id) + 1 if job_id in self.refused else 0
+
+    def wakes_at(self, now: float) -> float | None:
+        """Say when something may be asked next, after `now`."""
+        brakes = (self, *self.models.values())
+        times = [at for one in brakes for at in (one.fresh_at, one.until) if at is not None and at > now]
+        return min(times, default=None)
+
+    def blames(self, job: Job, event: Event) -> bool:
+        """Tell whether a refusal that looks like everybody's trouble is this job's own."""
+        match event:
+            case NotSubmitted(fault=fault):
+                return fault.of in {FaultOf.ACCOUNT, FaultOf.MODEL} and job.id in self.suspects
+            case _:
+                return False
+
+    def pressed(
+        self,
+        fault: Fault,
+        now: float,
+        random: Random,
+        *,
+        job: Job | None = None,
+        is_doubt: bool = False,
+        is_by_look: bool = False,
+    ) -> Brake:
+        """Give the brake after one more refusal, or a lost answer; those under way together count once.
+
+        `job` is whose submission was refused, as it was before.
+        """
+        same = self.fault is not None and self.fault.of is fault.of
+        refused = self.refused if same else ()
+        if job is not None:
+            refused = (*(one for one in refused if one != job.id), job.id)[-_REMEMBERED_MAX:]
+        if self.is_on and now < self.until and not self._is_probe(job, now):
+            return replace(self, refused=refused, fresh_at=None) if same and len(refused) > 1 else self
+        failures = self.failures if same else 0
+        is_slow = fault.of in {FaultOf.ACCOUNT, FaultOf.MODEL}
+        bounds, steps = _ACCOUNT_SECONDS if is_slow else _MOMENT_SECONDS, failures
+        if is_doubt and failures < _DOUBTS_QUICK:
+            bounds = _DOUBT_SECONDS
+        elif is_doubt:
+            bounds, steps = _DOUBTS_SECONDS, failures - _DOUBTS_QUICK
+        pause = backoff_seconds(steps, bounds, random)
+        if is_slow:
+            pause = max(pause, bounds[0] / 2)
+        if fault.retry_after_seconds is not None:
+            pause = fault.retry_after_seconds + min(pause, max(fault.retry_after_seconds, 1.0))
+        fresh_at = None
+        if is_slow and len(refused) == 1 and fault.code not in _SURE and fault.retry_after_seconds is None:
+            fresh_at = now + min(backoff_seconds(0, _SECOND_OPINION_SECONDS, random), pause)
+        return replace(
+            self,
+            failures=failures + 1,
+            until=now + pause,
+            fault=fault,
+            is_by_look=is_by_look,
+            pressed_at=now,
+            fresh_at=fresh_at,
+            refused=refused,
+        )
+
+    def after(self, job: Job, event: Event, now: float, random: Random, profile: str) -> Brake:
+        """Give the brake after what happened to a job; `profile` is what submissions go by now.
+
+        Looks press it too, where they say that the key is refused; another key's task says nothing.
+        """
+        match event:
+            case TaskCreated():
+                return self._let_go(job)
+            case NotSubmitted() if self.blames(job, event):
+                return replace(self, suspects=tuple(one for one in self.suspects if one != job.id))
+            case NotSubmitted(fault=Fault(of=FaultOf.MODEL) as fault):
+                model = job.request.model
+                pressed = self.models.get(model, Brake()).pressed(fault, now, random, job=job)
+                return replace(self._answered(), models={**self.models, model: pressed})
+            case Failed() if job.state is State.SUBMITTING:
+                return self._answered()
+            case NotSubmitted(fault=fault) if fault.of is not FaultOf.CLIP:
+                return self.pressed(fault, now, random, job=job)
+            case AnswerLost(message=message, evidence=evidence):
+                asked = evidence.get("retry_after_seconds")
+                asked = asked if isinstance(asked, float) else None
+                fault = Fault(FaultOf.MOMENT, "PROVIDER.NO_ANSWER", message, retry_after_seconds=asked)
+                return self.pressed(fault, now, random, is_doubt=True)
+            case TaskSeen() | TaskSucceeded() if self.is_by_look:
+                return Brake(suspects=self.suspects, models=self.models)
+            case StageFailed(trouble=Fault() as trouble) if job.task and job.task.profile == profile:
+                return self.pressed(trouble, now, random, is_by_look=True)
+            case _:
+                return self
+
+    def brought_forward(self, now: float) -> Brake:
+        """Wait for no time of a clock that was set back."""
+        models = {name: one.brought_forward(now) for name, one in self.models.items()}
+        if not self.is_on:
+            return replace(self, models=models)
+        return replace(self, until=now, fresh_at=None, pressed_at=min(self.pressed_at, now), models=models)
+
+    def without_model(self, model: str) -> Brake:
+        """Let the clips of one model go on."""
+        return replace(self, models={name: one for name, one in self.models.items() if name != model})
+
+    def _answered(self) -> Brake:
+        """Let go of trouble of the moment: a clear answer about one request says that somebody is there."""
+        is_over = self.fault is not None and self.fault.of is FaultOf.MOMENT
+        return Brake(suspects=self.suspects, models=self.models) if is_over else self
+
+    def _let_go(self, job: Job) -> Brake:
+        """Let submissions go on after one went through, and remember whom it leaves under suspicion."""
+        model = job.request.model
+        found = [*self._left_behind(job), *self.models.get(model, Brake())._left_behind(job)]  # noqa: SLF001
+        kept = [one for one in (*self.suspects, *found) if one != job.id]
+        return Brake(
+            suspects=tuple(dict.fromkeys(kept))[-_REMEMBERED_MAX:],
+            models={name: one for name, one in self.models.items() if name != model},
+        )
+
+    def _left_behind(self, job: Job) -> tuple[str, ...]:
+        """Name the one job that was refused while this one, sent later, went through.
+
+        Where several were refused it was trouble of all: somebody bought credits, or another day began.
+        """
+        is_later = job.task is not None and job.task.intent_at >= self.pressed_at
+        is_own = self.fault is not None and self.fault.of in {FaultOf.ACCOUNT, FaultOf.MODEL}
+        if not is_own or not is_later or len(self.refused) != 1 or job.id in self.refused:
+            return ()
+        return () if self.fault and self.fault.code in _SURE else self.refused
+
+    def _is_probe(self, job: Job | None, now: float) -> bool:
+        """Tell whether a job's submission began after the brake was pressed."""
+        if job is None or job.state is not State.SUBMITTING or job.task is None:
+            return False
+        begins_at = self.until if self.fresh_at is None else self.fresh_at
+        return now >= begins_at and job.task.intent_at >= self.pressed_at
+
+
+def read_brake(kept: Any) -> Brake:
+    """Read the brake that the journal remembers."""
+    if not isinstance(kept, dict):
+        return Brake()
+    told = kept.get("fault")
+    fault = Fault(**{**told, "of": FaultOf(told["of"])}) if told else None
+    until = float(kept.get("until", 0.0))
+    return Brake(
+        failures=kept.get("failures", 0),
+        until=until,
+        fault=fault,
+        is_by_look=kept.get("is_by_look", False),
+        pressed_at=kept.get("pressed_at", 0.0),
+        fresh_at=kept.get("fresh_at"),
+        refused=tuple(kept.get("refused", ())),
+        suspects=tuple(kept.get("suspects", ())),
+        models={str(name): read_brake(one) for name, one in kept.get("models", {}).items()},
+    )

@@ -1,0 +1,181 @@
+"""What the scheduler tells, once it is durable: to the log, and to whoever else listens.
+
+A listener is called in the scheduler's thread, after the commit: it must be quick and must not wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, assert_never
+
+import structlog
+
+from clipspool.jobs.events import Event, name_of
+from clipspool.jobs.faults import Fault
+from clipspool.jobs.model import Clip, Job, State, utc
+from clipspool.jobs.records import Peer
+
+InboxState = Literal["starting", "watching", "offline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A clip is in its work folder, whole and durable, and these are its jobs."""
+
+    clip: Clip
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InboxChanged:
+    """An inbox came, went, or is watched in another way."""
+
+    name: str
+    state: InboxState
+    reason: str
+    """Why it is offline, else empty."""
+    detect: Literal["events", "rescan"]
+
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event was recorded for a job."""
+
+    before: Job
+    after: Job
+    event: Event
+
+    @property
+    def is_transition(self) -> bool:
+        """Whether a reader of the log would see a difference."""
+        before, after = self.before, self.after
+        return (before.state, before.held, before.reason) != (after.state, after.held, after.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """All jobs of a clip ended, and its source lies where it ends."""
+
+    clip: Clip
+    change: str = ""
+    """How the source differs from what was sent, where it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotRetired:
+    """A clip's source could not be moved yet; it is tried again."""
+
+    clip: Clip
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderBlocked:
+    """Nothing is submitted until some time (Unix seconds): the moment or the account is in the way."""
+
+    fault: Fault
+    until: float
+    is_new: bool
+    """False where the same trouble goes on."""
+    model: str = ""
+    """Whose clips wait, where others go on; empty where all wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderUnblocked:
+    """Submissions go on."""
+
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DaySpent:
+    """A limit of the day keeps jobs back for the first time today; they go on tomorrow (UTC)."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """Accepted clips of another daemon lie in an inbox, and that daemon does not live."""
+
+    peer: Peer
+    silence: str
+    """Since when it was not seen, in words."""
+
+
+News: TypeAlias = (
+    Accepted
+    | Happened
+    | Retired
+    | NotRetired
+    | ProviderBlocked
+    | ProviderUnblocked
+    | DaySpent
+    | InboxChanged
+    | PeerLost
+)
+Listener: TypeAlias = Callable[[News], None]
+
+
+def log_line(news: News) -> None:
+    """Write the one log line of a piece of news; inboxes log for themselves, as things happen."""
+    match news:
+        case Accepted(clip=clip):
+            jobs = [job.id for job in news.jobs]
+            log.info("accepted", clip=clip.path, inbox=clip.inbox, jobs=jobs, size=clip.size)
+        case Happened():
+            if news.is_transition:
+                _log_transition(news.before, news.after, news.event)
+        case Retired(clip=clip):
+            log.info("retired", clip=clip.path, inbox=clip.inbox, lies_at=clip.lies_at)
+            if news.change:
+                log.warning("source_changed", clip=clip.path, inbox=clip.inbox, why=news.change)
+        case NotRetired(clip=clip):
+            log.warning("retire_failed", clip=clip.path, inbox=clip.inbox, why=news.why)
+        case ProviderBlocked(fault=fault):
+            tell = log.warning if news.is_new else log.info
+            facts = {"model": news.model} if news.model else {}
+            until = utc(news.until).isoformat()
+            tell("provider_blocked", code=fault.code, why=fault.message, until=until, **facts)
+        case ProviderUnblocked(model=model):
+            log.info("provider_unblocked", **({"model": model} if model else {}))
+        case DaySpent(why=why):
+            log.warning("day_spent", why=why)
+        case InboxChanged():
+            pass
+        case PeerLost(peer=peer):
+            log.warning(
+                "foreign_work_found",
+                inbox=peer.inbox,
+                clips=peer.clips,
+                journal=peer.journal,
+                host=peer.host,
+                seen_at=None if peer.seen_at is None else utc(peer.seen_at).isoformat(),
+                why=f"accepted by another clipspool; {news.silence}",
+                what_to_do=f"start it again, or `{peer.command}`",
+            )
+        case never:
+            assert_never(never)
+
+
+def _log_transition(before: Job, after: Job, event: Event) -> None:
+    told: dict[str, Any] = {
+        "job": after.id,
+        "clip": after.path,
+        "inbox": after.inbox,
+        "from": before.state.value,
+        "to": after.state.value,
+    }
+    if after.held is not None:
+        told["held"] = after.held.value
+    if after.error is not None:
+        told["code"] = after.error.code
+    if after.reason or after.error:
+        told["why"] = after.error.message if after.error else after.reason
+    is_trouble = after.state in {State.FAILED, State.IN_DOUBT} or after.held is not None
+    (log.warning if is_trouble else log.info)(name_of(type(event)), **told)

@@ -1,0 +1,116 @@
+"""What the journal answers, as values: an entry of the history, the day's spending, counts; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from clipspool.jobs.model import State
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of history."""
+
+    at: float
+    job_id: str | None
+    event: str
+    from_state: str | None
+    to_state: str | None
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What was submitted since a moment: tasks, and credits charged or, until known, estimated."""
+
+    submissions: int = 0
+    credits: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClipCost:
+    """What the jobs of one clip cost together, in credits."""
+
+    spent: float = 0.0
+    """Charged or, until known, estimated, of everything that was submitted, lost answers included."""
+    waiting: tuple[float | None, ...] = ()
+    """What each job that is not sent yet is estimated at; None where that is not known yet."""
+
+    def total(self, unknown: float) -> float:
+        """Add it up; a job of unknown price counts as `unknown`."""
+        return self.spent + sum(unknown if one is None else one for one in self.waiting)
+
+    def in_words(self, unknown: float) -> str:
+        """Say it."""
+        jobs = len(self.waiting)
+        what = f"the {jobs} jobs of this clip would cost" if jobs > 1 else "this clip would cost"
+        before = f", {self.spent:g} of them for what was sent before" if self.spent else ""
+        return f"{what} about {self.total(unknown):g} credits in all{before}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many open jobs of an inbox stand alike."""
+
+    inbox: str
+    state: State
+    held: str | None
+    is_later: bool
+    """Whether their time has not come yet."""
+    is_tried_again: bool
+    """Whether that is the pause after a try."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What an account has left."""
+
+    amount: float
+    unit: str
+    """`credits` or `USD`."""
+
+
+class Life(StrEnum):
+    """What is known of a daemon."""
+
+    LIVING = "living"
+    STOPPED = "stopped"
+    """It said so when it ended."""
+    ENDED = "ended"
+    """It ran on this machine, and its process is gone; or another daemon has taken its journal's place."""
+    SILENT = "silent"
+    """It has not been seen for `SILENT_SECONDS`."""
+    UNKNOWN = "unknown"
+    """It never left a mark: an older version, or one that was removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another daemon, and how many accepted clips of it lie in an inbox."""
+
+    inbox: str
+    journal: str
+    host: str
+    life: Life
+    clips: int
+    seen_at: float | None = None
+    """Unix seconds by this machine's clock; None where it left no mark."""
+
+    @property
+    def is_living(self) -> bool:
+        """Whether somebody sees to its clips."""
+        return self.life is Life.LIVING
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.host} (journal {self.journal})" if self.host else f"the journal {self.journal}"
+
+    @property
+    def command(self) -> str:
+        """What to type to take its clips over."""
+        return f"clipspool recover --from {self.journal}"

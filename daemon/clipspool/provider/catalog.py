@@ -1,0 +1,275 @@
+"""What each model takes and what it costs: requests are checked, built and priced here before any is sent."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from clipspool.jobs.model import Problem, Request
+from clipspool.media.plan import Limits
+from clipspool.provider.model import RATIO, BadModel, Model, read_model
+from clipspool.provider.passthrough import extra_problems
+from clipspool.provider.protocol import Inline
+
+_ALMOST_RATIO = re.compile(r"\s*([1-9]\d{0,4})\s*[:xX\u00d7*/]\s*([1-9]\d{0,4})\s*")
+_THRESHOLDS = ("auto", "low")
+_FRAME_SECONDS = 0.04
+_SIDE_MAX = 16_384
+"""No model takes a longer side, known or not."""
+
+_USUAL_RATIO = "1280:720"
+_UNSET: Mapping[str, Any] = {
+    "seed": 0,
+    "ratio": _USUAL_RATIO,
+    "references": [],
+    "contentModeration": {"publicFigureThreshold": "auto"},
+}
+"""What is sent of a field that is always sent and that the request does not set."""
+_AS_NEAR = 0.01
+"""Shapes that differ by a hundredth are the same to the eye: 848:480 and 1280:720."""
+
+
+DEFAULT_MODEL = "gen4_aleph"
+"""What a request asks for that names no model [PROVIDER 1.1]."""
+
+
+@cache
+def _shipped() -> Mapping[str, Mapping[str, Any]]:
+    return tomllib.loads(files("clipspool").joinpath("models.toml").read_text("utf-8"))
+
+
+class Catalog:
+    """The models by name; pure but for one reading of the shipped table."""
+
+    def __init__(self, models: Mapping[str, Model]) -> None:
+        self.models = dict(models)
+
+    @classmethod
+    def load(cls, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Catalog:
+        """Take the shipped models, with single keys changed and models added. Raises BadModel."""
+        tables = {name: dict(table) for name, table in _shipped().items()}
+        for name, table in (overrides or {}).items():
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}", name):
+                raise BadModel((name,), "is no name for a model: letters, digits, `.`, `_`, `-`, `:` or `/`")
+            if not isinstance(table, Mapping):
+                raise BadModel((name,), "must be a table")
+            tables[name] = {**tables.get(name, {}), **table}
+        return cls({name: read_model(name, table) for name, table in tables.items()})
+
+    def problems(self, request: Request) -> list[Problem]:
+        """Say what the model does not take, in words for the editor; empty when it can be sent."""
+        model = self.models.get(request.model)
+        if model is None:
+            return [
+                Problem(f"names the unknown model `{request.model}`{self._meant(request.model)}", "model")
+            ]
+        found = [
+            *_prompt_problems(model, request),
+            *_ratio_problems(model, request),
+            *_moderation_problems(model, request),
+            *_extra_problems(model, request),
+        ]
+        if len(request.references) > model.references_max:
+            limit = f"at most {model.references_max}" if model.references_max else "no reference images"
+            found.append(
+                Problem(
+                    f"does not fit: `{request.model}` takes {limit}, here are {len(request.references)}",
+                    "references",
+                )
+            )
+        return found
+
+    def limits(self, name: str) -> Limits:
+        """Give what a model takes as the media plan wants it; raises KeyError for one that is not known."""
+        model = self.models[name]
+        least, most = model.short_side_pixels_min or 2, model.side_pixels_max or _SIDE_MAX
+        return Limits(
+            width_min=least,
+            width_max=most,
+            height_min=least,
+            height_max=most,
+            aspect_min=model.aspect_min or 0.0,
+            aspect_max=model.aspect_max or math.inf,
+            fps_min=model.frames_per_second_min,
+            fps_max=model.frames_per_second_max,
+            seconds_min=model.seconds_min or None,
+            seconds_max=model.seconds_max,
+            containers=frozenset(model.containers),
+            codecs=frozenset(model.codecs),
+            bit_depth_max=model.bit_depth_max,
+            hdr=model.takes_hdr,
+            audio_used=model.uses_audio,
+        )
+
+    def body(
+        self, request: Request, source: Inline | str, references: Sequence[Inline | str] = ()
+    ) -> dict[str, Any]:
+        """Build the JSON body for a request without problems; what is not set is absent [PROVIDER 1.1, 2.2].
+
+        `references` are what the request's references became, in their order. Raises KeyError for a model
+        that is not in the catalogue (any more).
+        """
+        model = self.models[request.model]
+        body: dict[str, Any] = {
+            "model": request.model,
+            model.source_field: source,
+            model.prompt_field: request.prompt,
+        }
+        if "seed" in model.fields:
+            body["seed"] = request.seed
+        if request.ratio is not None and "ratio" in model.fields:
+            body["ratio"] = request.ratio
+        if references and "references" in model.fields:
+            body["references"] = [{"type": "image", "uri": uri} for uri in references]
+        threshold = request.content_moderation.get("public_figure_threshold")
+        if threshold is not None and "contentModeration" in model.fields:
+            body["contentModeration"] = {"publicFigureThreshold": threshold}
+        for name in model.always:
+            if name in model.fields:
+                body.setdefault(name, _UNSET[name])
+        return {**request.extra, **body}
+
+    def completed(self, request: Request, media: Mapping[str, Any]) -> Request:
+        """Fill in what the model always wants and nobody named: the ratio nearest to the clip's shape.
+
+        `media` is what the probe saw of the clip: `width` and `height` of the shown picture.
+        """
+        model = self.models.get(request.model)
+        if model is None or request.ratio is not None or not {"ratio"} <= {*model.always} & {*model.fields}:
+            return request
+        return replace(request, ratio=_nearest(model.ratios, media), ratio_is_chosen=True)
+
+    def retirement(self, name: str) -> str:
+        """Say since when a model is retired, and what its successor is; empty for one that is not."""
+        model = self.models.get(name)
+        if model is None or not model.retired_since:
+            return ""
+        after = f"; its successor is {model.successor}" if model.successor else ""
+        return f"{name} left its vendor's own interface on {model.retired_since}{after}"
+
+    def credits(self, request: Request, seconds: float | None) -> float | None:
+        """Estimate the price of a clip of `seconds`; None where length or price is not known.
+
+        A cautious estimate, by the started second (a frame's length forgiven). The one bill that was measured
+        counted whole seconds only: 812 credits for 29.9 s of aleph2, 29 times 28 [PROVIDER 2.10].
+        """
+        model = self.models.get(request.model)
+        if model is None or model.credits_per_second is None or seconds is None:
+            return None
+        if not math.isfinite(seconds) or seconds <= 0:
+            return None
+        rate = model.credits_per_second
+        if request.extra.get("outputFormat", "mp4") != "mp4":
+            rate += model.other_output_credits_per_second
+        counted = min(seconds, model.seconds_max or seconds)
+        return max(
+            math.ceil(counted - _FRAME_SECONDS) * rate, rate if counted > 0 else 0.0, model.credits_min
+        )
+
+    def _meant(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self.models, 1, 0.6)
+        meant = f", did you mean `{close[0]}`?" if close else ""
+        return f"{meant} (known: {', '.join(sorted(self.models))})"
+
+
+def _nearest(ratios: Sequence[str], media: Mapping[str, Any]) -> str:
+    """Choose the ratio nearest to a clip's shape; of those as near, one that is not smaller than the clip."""
+    width, height = media.get("width") or 0, media.get("height") or 0
+    if not ratios:
+        return f"{width}:{height}" if width and height else _USUAL_RATIO
+    if not width or not height:
+        return ratios[0]
+
+    def distance(ratio: str) -> float:
+        across, down = _sides(ratio)
+        return abs(math.log(across / down) - math.log(width / height))
+
+    least = min(map(distance, ratios))
+    near = [one for one in ratios if distance(one) <= least + _AS_NEAR]
+    whole = [one for one in near if math.prod(_sides(one)) >= width * height]
+    if whole:
+        return min(whole, key=distance)
+    return max(near, key=lambda one: math.prod(_sides(one)))
+
+
+def _sides(ratio: str) -> tuple[int, int]:
+    across, _, down = ratio.partition(":")
+    return int(across), int(down)
+
+
+def utf16_units(text: str) -> int:
+    """Count as the API does; a lone surrogate counts as one."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _prompt_problems(model: Model, request: Request) -> list[Problem]:
+    if not request.prompt.strip():
+        return [Problem("is empty: say what should become of the clip", "prompt")]
+    units = utf16_units(request.prompt)
+    if units > model.prompt_utf16_max:
+        return [
+            Problem(
+                f"has {units} UTF-16 units, `{request.model}` takes {model.prompt_utf16_max} "
+                f"(an emoji counts twice): shorten it by {units - model.prompt_utf16_max}",
+                "prompt",
+            )
+        ]
+    return []
+
+
+def _ratio_problems(model: Model, request: Request) -> list[Problem]:
+    if request.ratio is None:
+        return []
+    if "ratio" not in model.fields:
+        return [Problem(f"has no place here, `{request.model}` takes no ratio: leave the key out", "ratio")]
+    accepted = (
+        f"`{request.model}` takes {', '.join(model.ratios)}" if model.ratios else "write it like 1280:720"
+    )
+    if not RATIO.fullmatch(request.ratio):
+        almost = _ALMOST_RATIO.fullmatch(request.ratio)
+        meant = f"{almost[1]}:{almost[2]}" if almost else ""
+        if meant and (not model.ratios or meant in model.ratios):
+            return [Problem(f"is written with a colon: `{meant}`", "ratio")]
+        return [Problem(f"is no ratio: {accepted}", "ratio")]
+    if model.ratios and request.ratio not in model.ratios:
+        return [Problem(f"is {request.ratio}, which is not accepted: {accepted}", "ratio")]
+    return []
+
+
+def _moderation_problems(model: Model, request: Request) -> list[Problem]:
+    moderation = request.content_moderation
+    if not moderation:
+        return []
+    if "contentModeration" not in model.fields:
+        return [
+            Problem(f"has no place here, `{request.model}` takes none: leave it out", "content_moderation")
+        ]
+    found = [
+        Problem("unknown key, only `public_figure_threshold` is known", f"content_moderation.{key}")
+        for key in moderation
+        if key != "public_figure_threshold"
+    ]
+    if moderation.get("public_figure_threshold", "auto") not in _THRESHOLDS:
+        found.append(
+            Problem('must be "auto" or "low"', "content_moderation.public_figure_threshold"),
+        )
+    return found
+
+
+def _extra_problems(model: Model, request: Request) -> list[Problem]:
+    keys = {
+        "seed": "seed",
+        "ratio": "ratio",
+        "references": "references",
+        "contentModeration": "content_moderation",
+    }
+    ours = {"model": "model", model.source_field: "", model.prompt_field: "prompt"}
+    ours |= {name: key for name, key in keys.items() if name in model.fields}
+    return list(extra_problems(request.extra, ours))

@@ -1,0 +1,325 @@
+"""Speak to a Runway-style API, CometAPI by default: create paid tasks, look at them, bring results home."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.records import Balance
+from clipspool.provider.protocol import Call, Created, Download, Gate, Look, NotSent, SubmitAnswer, Unclear
+from clipspool.provider.runway.answers import busy_fault, is_missing, read_create, read_task
+from clipspool.provider.runway.body import Body, FileChanged, NotJson, open_body
+from clipspool.provider.runway.download import Downloader, KeyFor
+from clipspool.provider.runway.ids import offered
+from clipspool.provider.runway.post import PaidPost, file_fault
+from clipspool.provider.runway.refusals import WRONG_ADDRESS, account_fault
+from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.faults import WireTrouble, wire_fault
+from clipspool.system.http.guard import Forbidden, guard_for
+from clipspool.system.http.pace import Limits
+from clipspool.system.http.proxy import Proxy
+from clipspool.system.http.quoting import own_of
+from clipspool.system.http.reply import Reply, decoded, excerpt, number, read_reply, read_whole
+
+COMET_HOST = "api.cometapi.com"
+COMET_BALANCE_URL = "https://query.cometapi.com/user/quota"
+
+_SUCCESS = range(200, 300)
+_BRIEF = Limits(connect_seconds=5.0, silence_seconds=5.0, total_seconds=10.0)
+"""For questions that nobody waits for."""
+_KEY_TODO = "Set CLIPSPOOL_PROVIDER__API_KEY, a systemd credential, or api_key_file."
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long and how much of everything is borne; all seconds and bytes above 0."""
+
+    connect_seconds: float = 10.0
+    """Name, TCP and TLS together."""
+    read_seconds: float = 60.0
+    """Silence of the server, also before its answer."""
+    submit_seconds_max: float = 300.0
+    """A paid request and its answer, apart from what a slow uplink needs for the body."""
+    upload_bytes_per_second_min: float = 65_536.0
+    """The slowest uplink a body may need; it lengthens both limits above."""
+    early_answer_seconds: float = 2.0
+    """How long to look for an answer after the server stopped reading midway."""
+    download_seconds_max: float = 14_400.0
+    download_bytes_per_second_min: float = 1024.0
+    """Slower than this over `drip_seconds` of waiting, a download is cut."""
+    drip_seconds: float = 60.0
+    result_bytes_max: int = 20_000_000_000
+
+
+class Runway:
+    """A provider.Provider over HTTPS; may be used from many threads."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: Callable[[], str],
+        *,
+        api_version: str = "2024-11-06",
+        user_agent: str = "clipspool",
+        patience: Patience | None = None,
+        ca_file: str | None = None,
+        proxy: Proxy | None = None,
+    ) -> None:
+        """Take `base_url` up to and including `/v1`; `api_key` is asked before each call, so it may change.
+
+        Raises ValueError for an address that is not fit for an API, OSError for an unreadable `ca_file`.
+        """
+        guard = guard_for(base_url)
+        self._base_url = base_url.rstrip("/")
+        self._api_key = api_key
+        self._patience = patience = patience or Patience()
+        self._wire = Wire(guard, ca_file, proxy)
+        self._origin = guard.target(base_url).origin
+        self._common = {"Accept-Encoding": "identity", "User-Agent": user_agent}
+        self._headers = {**self._common, "Accept": "application/json", "X-Runway-Version": api_version}
+        self._questions = FreeAdapter(
+            self._wire, Limits(patience.connect_seconds, patience.read_seconds, 2 * patience.read_seconds)
+        )
+        self._asides = FreeAdapter(self._wire, _BRIEF)
+        self._results = FreeAdapter(self._wire, _download_limits(patience))
+
+    @property
+    def profile(self) -> str:
+        """Name what made a task: base URL and a fingerprint of the key; no secret."""
+        key = self._key()
+        print_ = (
+            "no-key"
+            if isinstance(key, Fault)
+            else hashlib.sha256(b"clipspool " + key.encode()).hexdigest()[:12]
+        )
+        return f"{self._base_url}#{print_}"
+
+    def submit(self, call: Call, gate: Gate) -> SubmitAnswer:
+        """Connect (TLS included), wait for `gate`, then send once: never twice, never redirected.
+
+        No `Expect: 100-continue`: gateways and CDNs answer it by chance, and headers that have left are
+        already doubt. A proxy is passed through by a tunnel: what reaches the API is what the witness saw.
+        """
+        key = self._key()
+        if isinstance(key, Fault):
+            return NotSent(key)
+        try:
+            body = open_body(call.body)
+        except NotJson as error:
+            return NotSent(
+                Fault(FaultOf.CLIP, "REQUEST.NOT_JSON", f"The request cannot be written as JSON: {error}")
+            )
+        except (OSError, FileChanged) as error:
+            return NotSent(file_fault(error))
+        with body:
+            try:
+                post = self._paid_post(call.endpoint, key, body)
+            except Forbidden as error:
+                return NotSent(wire_fault(error))
+            answer = post.send(gate)
+        if isinstance(answer, NotSent | Unclear):
+            return answer
+        body_said = _without(key, answer.body)
+        own = own_of(call.body)
+        heard = read_create(answer.status, answer.headers, body_said, datetime.now(UTC), own)
+        # JSON says itself where it ends, so a task is named for sure; a no has to be whole.
+        if answer.cut and not isinstance(heard, Created):
+            said = {"http_status": answer.status, "answer": excerpt(body_said), "error": answer.cut}
+            if found := offered(None, answer.headers, body_said, own):
+                said["maybe_task_ids"] = found
+            message = f"The request left, but no whole answer came: {answer.cut}"
+            return Unclear(message, answer.evidence | said)
+        if isinstance(heard, Unclear):
+            return Unclear(heard.message, answer.evidence | heard.evidence)
+        return heard
+
+    def look(self, task_id: str) -> Look | Fault:
+        """Look at a task. A Fault never says anything about the task itself."""
+        heard = self._ask("GET", self._task_url(task_id))
+        if isinstance(heard, Fault):
+            return heard
+        status, headers, body = heard
+        return read_task(status, headers, body, task_id, datetime.now(UTC))
+
+    def cancel(self, task_id: str) -> Fault | None:
+        """Tell the provider to stop; a Fault where it has no such call [PROVIDER 1.1, 2.6].
+
+        A task that is already gone is as good as stopped.
+        """
+        reply = self._reply("DELETE", self._task_url(task_id))
+        if isinstance(reply, Fault):
+            return reply
+        if (reply.status in _SUCCESS and not reply.is_html) or is_missing(reply):
+            return None
+        fault = account_fault(reply)
+        if fault is not None and fault.code != WRONG_ADDRESS:
+            return fault
+        if _is_passing(reply):
+            return busy_fault(reply)
+        return Fault(
+            FaultOf.CLIP,
+            "PROVIDER.NO_CANCEL",
+            f"The provider has no call to cancel a task (HTTP {reply.status})",
+            "The task runs on at the provider, and may be charged.",
+        )
+
+    def download(self, url: str, offset: int, etag: str) -> Download | Fault:
+        """Open a result. The key goes to the API's host only; each hop must be a public https address."""
+        headers = {**self._common, "Accept": "*/*"}
+        opener = Downloader(self._results, self._auth(self._key()), headers, self._patience.result_bytes_max)
+        return opener.open(url, offset, etag)
+
+    def ask_account(self) -> dict[str, Any] | Fault:
+        """Ask whether the key is good, spending nothing.
+
+        Returns `key` ("accepted") and, where the provider tells, `credits`, `balance_usd` and `limits`.
+        Where it has no call for that, looking at a task that cannot exist tells a good key from a bad one
+        [PROVIDER 1.5, 1.7, 2.8].
+        """
+        if not self._is_comet:
+            organization = self._reply("GET", f"{self._base_url}/organization")
+            if isinstance(organization, Fault):
+                return organization
+            if (told := _organization(organization)) is not None:
+                return told
+        reply = self._reply("GET", self._task_url(str(uuid.uuid4())))
+        if isinstance(reply, Fault):
+            return reply
+        if (fault := account_fault(reply)) is not None:
+            return fault
+        if _is_passing(reply):
+            return busy_fault(reply)
+        return {"key": "accepted", **(self._comet_balance(self._questions) if self._is_comet else {})}
+
+    def ask_balance(self) -> Balance | None:
+        """Ask what the account has left, within 10 s [PROVIDER 1.7, 2.8]; None where nobody tells."""
+        if self._is_comet:
+            told = self._comet_balance(self._asides)
+            return Balance(told["balance_usd"], "USD") if told else None
+        reply = self._reply("GET", f"{self._base_url}/organization", self._asides)
+        found = None if isinstance(reply, Fault) else _organization(reply)
+        return Balance(found["credits"], "credits") if isinstance(found, dict) else None
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._questions.close()
+        self._asides.close()
+        self._results.close()
+
+    @property
+    def _is_comet(self) -> bool:
+        return self._origin[1] == COMET_HOST
+
+    def _comet_balance(self, adapter: FreeAdapter) -> dict[str, Any]:
+        """Ask for the balance; the key stands in the query there, so this address is never shown."""
+        key = self._key()
+        if isinstance(key, Fault):
+            return {}
+        reply = self._reply("GET", f"{COMET_BALANCE_URL}?key={quote(key, safe='')}", adapter)
+        tree = reply.tree if isinstance(reply, Reply) and reply.status == HTTPStatus.OK else None
+        balance = number((tree or {}).get("total_quota"))
+        return {} if balance is None else {"balance_usd": balance}
+
+    def _key(self) -> str | Fault:
+        try:
+            key = self._api_key().strip()
+        except OSError as error:
+            return Fault(
+                FaultOf.ACCOUNT, "ACCOUNT.KEY_UNREADABLE", f"The API key cannot be read: {error.strerror}"
+            )
+        if not key:
+            return Fault(FaultOf.ACCOUNT, "ACCOUNT.KEY_MISSING", "There is no API key", _KEY_TODO)
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            return Fault(
+                FaultOf.ACCOUNT, "ACCOUNT.KEY_MALFORMED", "The API key holds spaces or odd letters", _KEY_TODO
+            )
+        return key
+
+    def _auth(self, key: str | Fault) -> KeyFor:
+        return KeyFor(self._wire.guard, self._origin, "" if isinstance(key, Fault) else key)
+
+    def _task_url(self, task_id: str) -> str:
+        return f"{self._base_url}/tasks/{quote(task_id, safe='')}"
+
+    def _paid_post(self, endpoint: str, key: str, body: Body) -> PaidPost:
+        patience = self._patience
+        upload_seconds = body.length / patience.upload_bytes_per_second_min
+        limits = Limits(
+            connect_seconds=patience.connect_seconds,
+            silence_seconds=patience.read_seconds + upload_seconds,  # the system may still be sending
+            total_seconds=patience.submit_seconds_max + upload_seconds,
+        )
+        target = self._wire.guard.target(f"{self._base_url}/{endpoint.strip('/')}")
+        return PaidPost(
+            witness=self._wire.witness(target, limits),
+            path=target.path,
+            headers={**self._headers, "Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+            body=body,
+            limits=limits,
+            early_answer_seconds=patience.early_answer_seconds,
+        )
+
+    def _reply(self, method: str, url: str, adapter: FreeAdapter | None = None) -> Reply | Fault:
+        heard = self._ask(method, url, adapter)
+        return heard if isinstance(heard, Fault) else read_reply(*heard, datetime.now(UTC))
+
+    def _ask(
+        self, method: str, url: str, adapter: FreeAdapter | None = None
+    ) -> tuple[int, dict[str, str], bytes] | Fault:
+        """Send a free request; return status, headers and the whole body."""
+        key = self._key()
+        if isinstance(key, Fault):
+            return key
+        try:
+            response = (adapter or self._questions).call(method, url, self._headers, self._auth(key))
+            try:
+                body = read_whole(lambda count: response.raw.read(count, decode_content=False))
+            finally:
+                response.close()
+        except WireTrouble as error:
+            return wire_fault(error)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return (
+            response.status_code,
+            headers,
+            _without(key, decoded(body, headers.get("content-encoding", ""))),
+        )
+
+
+def _without(key: str, body: bytes) -> bytes:
+    """Take the key out of what the server says, should it repeat it."""
+    return body.replace(key.encode("ascii"), b"[key]")
+
+
+def _organization(reply: Reply) -> dict[str, Any] | Fault | None:
+    """Read the official API's account [PROVIDER 2.8]; None where the provider has no such call."""
+    if reply.status == HTTPStatus.UNAUTHORIZED:
+        return account_fault(reply)
+    found = number((reply.tree or {}).get("creditBalance"))
+    if reply.status != HTTPStatus.OK or reply.tree is None or found is None:
+        return None
+    tier = reply.tree.get("tier")
+    return {"key": "accepted", "credits": found, "limits": tier if isinstance(tier, dict) else {}}
+
+
+def _is_passing(reply: Reply) -> bool:
+    is_server_trouble = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    is_passing = is_server_trouble and reply.status != HTTPStatus.NOT_IMPLEMENTED
+    return is_passing or reply.status == HTTPStatus.TOO_MANY_REQUESTS
+
+
+def _download_limits(patience: Patience) -> Limits:
+    return Limits(
+        connect_seconds=patience.connect_seconds,
+        silence_seconds=patience.read_seconds,
+        total_seconds=patience.download_seconds_max,
+        bytes_per_second_min=patience.download_bytes_per_second_min,
+        window_seconds=patience.drip_seconds,
+    )

@@ -1,0 +1,254 @@
+"""Open a result and bring its bytes, resumed where that is safe, within limits of size and time."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import urljoin
+
+import requests
+from requests.auth import AuthBase
+
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.provider.protocol import Cut, Download
+from clipspool.system.http.client import FreeAdapter
+from clipspool.system.http.faults import WireTrouble, describe, wire_fault
+from clipspool.system.http.guard import Forbidden, Guard
+from clipspool.system.http.pace import READ_BYTES
+from clipspool.system.http.reply import encodings
+from clipspool.system.redaction import redact_line
+
+REDIRECTS_MAX = 5
+
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_GONE = frozenset({401, 403, 404, 410})
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{0,200}"')
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+_CHUNK_BYTES_MIN = 1 << 18
+_UNPACKED_BYTES_MIN = 16 << 20
+_UNPACKED_TIMES_MAX = 8
+"""Film hardly shrinks; beyond this and the room above, a few bytes are meant to fill our disk."""
+
+
+class KeyFor(AuthBase):
+    """Shows the key to one origin, and to nobody else; also keeps requests from asking a .netrc."""
+
+    def __init__(self, guard: Guard, origin: tuple[str, str, int], key: str) -> None:
+        self._guard = guard
+        self._origin = origin
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header where it belongs; raises Forbidden for an address that is not reached."""
+        is_ours = self._guard.target(request.url or "").origin == self._origin
+        if is_ours and self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class Downloader:
+    """Opens results for one provider."""
+
+    adapter: FreeAdapter
+    auth: AuthBase
+    """Shows the key to the API's own origin, to nobody else."""
+    headers: Mapping[str, str]
+    bytes_max: int
+    """A larger result is refused, or cut when it did not say its size."""
+
+    def open(self, url: str, offset: int, etag: str) -> Download | Fault:
+        """Open a result at `offset`, which needs the strong ETag that the first part came with.
+
+        Without one, or when the server's answer does not fit (another offset, several ranges, 416), it is
+        begun anew from 0. Where the server tells no length, the end of the wire is taken for the end of the
+        file: only the caller can see whether the container is whole [FAULTS 1.8].
+        """
+        may_resume = offset > 0 and _STRONG_ETAG.fullmatch(etag) is not None
+        if may_resume:
+            resumed = self._open(url, offset, etag)
+            if resumed is not None:
+                return resumed
+        begun = self._open(url, 0, "")
+        return begun or Fault(
+            FaultOf.MOMENT, "RESULT.REFUSED", "The server sent a part of the result unasked"
+        )
+
+    def _open(self, url: str, offset: int, etag: str) -> Download | Fault | None:
+        """Open once; None when a part came that cannot be used."""
+        ranged = {"Range": f"bytes={offset}-", "If-Range": etag} if offset else {}
+        try:
+            response = self._follow(url, {**self.headers, **ranged})
+        except Forbidden as error:
+            return _not_reached(str(error))
+        except (requests.exceptions.InvalidURL, UnicodeError):
+            return _not_reached("the address is malformed")
+        except WireTrouble as error:
+            return wire_fault(error)
+        if isinstance(response, Fault):
+            return response
+        try:
+            found = self._judge(response, offset, etag)
+        except BaseException:
+            response.close()
+            raise
+        if not isinstance(found, Download):
+            response.close()
+        return found
+
+    def _follow(self, url: str, headers: Mapping[str, str]) -> requests.Response | Fault:
+        for _ in range(REDIRECTS_MAX + 1):
+            response = self.adapter.call("GET", url, headers, self.auth)
+            location = response.headers.get("location", "")
+            if response.status_code not in _MOVED or not location:
+                return response
+            response.close()
+            # Header bytes come as Latin-1; the address in them is ASCII, or UTF-8 from a careless server.
+            url = urljoin(url, location.encode("latin-1", "replace").decode("utf-8", "replace"))
+        return Fault(
+            FaultOf.MOMENT, "RESULT.REDIRECTS", f"The result's address leads on {REDIRECTS_MAX} times"
+        )
+
+    def _judge(self, response: requests.Response, offset: int, etag: str) -> Download | Fault | None:
+        status = response.status_code
+        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
+            return None
+        if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+            return _refusal(response)
+        packed = encodings(response.headers.get("content-encoding", ""))
+        if packed not in ([], ["gzip"]):
+            said = (
+                f"The result came compressed ({redact_line(', '.join(packed), 40)}), which was not asked for"
+            )
+            return Fault(FaultOf.MOMENT, "RESULT.ENCODED", said)
+        if packed:
+            # Not asked for, but it is what was paid for. Ranges count packed bytes, so none is resumed.
+            is_whole = status == HTTPStatus.OK
+            return self._taken(_Unpacked(response.raw), response, 0, None, "") if is_whole else None
+        length = response.raw.length_remaining
+        size: int | None = length
+        tag = _strong(response.headers.get("etag", ""))
+        if status == HTTPStatus.PARTIAL_CONTENT:
+            size = _whole_size(response.headers.get("content-range", ""), offset, length)
+            if not offset or size is None or (tag and tag != etag):
+                return None
+            tag = tag or etag
+        else:
+            offset = 0
+        if size is not None and size > self.bytes_max:
+            said = f"The result has {size} bytes, more than {self.bytes_max} are not taken"
+            return Fault(FaultOf.CLIP, "RESULT.TOO_LARGE", said)
+        return self._taken(response.raw, response, offset, size, tag)
+
+    def _taken(
+        self, source: _Source, response: requests.Response, offset: int, size: int | None, tag: str
+    ) -> Download:
+        chunks = _chunks(source, response, self.bytes_max - offset)
+        next(chunks)
+        return Download(chunks, offset, size, tag)
+
+
+class _Source(Protocol):
+    def read1(self, amt: int, *, decode_content: bool) -> bytes: ...
+
+
+class _Unpacked:
+    """What a gzip stream holds, whole and with its checksum right, or a Cut that says why not."""
+
+    def __init__(self, packed: _Source) -> None:
+        self._packed = packed
+        self._inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self._room = _UNPACKED_BYTES_MIN
+
+    def read1(self, amt: int, *, decode_content: bool) -> bytes:
+        """Give up to `amt` bytes, none at the end."""
+        while not self._inflater.eof:
+            packed = self._inflater.unconsumed_tail
+            if not packed:
+                packed = self._packed.read1(amt, decode_content=decode_content)
+                self._room += len(packed) * _UNPACKED_TIMES_MAX
+                if not packed:
+                    raise Cut("the answer ended early")
+            try:
+                piece = self._inflater.decompress(packed, amt)
+            except zlib.error:
+                raise Cut("what came compressed is damaged") from None
+            self._room -= len(piece)
+            if self._room < 0:
+                raise Cut("what came compressed is no film: it unpacks to far too much")
+            if piece:
+                return piece
+        return b""
+
+
+def _not_reached(why: str) -> Fault:
+    todo = "Tell the provider: results must be served over https from a public address."
+    return Fault(
+        FaultOf.CLIP, "RESULT.FORBIDDEN_ADDRESS", f"The result's address is not reached: {why}", todo
+    )
+
+
+def _strong(etag: str) -> str:
+    etag = etag.strip()
+    return etag if _STRONG_ETAG.fullmatch(etag) else ""
+
+
+def _whole_size(content_range: str, offset: int, length: int | None) -> int | None:
+    """Return the whole size when the range is the rest of the file from `offset`, else None."""
+    found = _CONTENT_RANGE.fullmatch(content_range.strip())
+    if found is None:
+        return None
+    first, last, size = (int(figure) for figure in found.groups())
+    is_rest = first == offset and last == size - 1 and first <= last
+    return size if is_rest and length in {None, size - offset} else None
+
+
+def _chunks(source: _Source, response: requests.Response, bytes_max: int) -> Iterator[bytes]:
+    """Yield the body in chunks of 256 KiB or more; the first item is empty.
+
+    Whoever makes this takes that first one, so that from then on closing it gives the connection back.
+    """
+    pending: list[bytes] = []
+    held = taken = 0
+    cut: Cut | None = None
+    try:
+        yield b""
+        while True:
+            try:
+                piece = source.read1(READ_BYTES, decode_content=False)
+            except Cut as trouble:
+                cut = trouble
+                break
+            except WireTrouble as error:
+                cut = Cut(describe(error))
+                break
+            if not piece:
+                break
+            taken += len(piece)
+            if taken > bytes_max:
+                cut = Cut("the result is larger than results may be")
+                break
+            pending.append(piece)
+            held += len(piece)
+            if held >= _CHUNK_BYTES_MIN:
+                yield pending[0] if len(pending) == 1 else b"".join(pending)
+                pending, held = [], 0
+        if pending:
+            yield b"".join(pending)
+        if cut is not None:
+            raise cut
+    finally:
+        response.close()
+
+
+def _refusal(response: requests.Response) -> Fault:
+    status = response.status_code
+    if status in _GONE:
+        return Fault(
+            FaultOf.MOMENT, "RESULT.EXPIRED", f"The result's address is no longer good (HTTP {status})"
+        )
+    return Fault(FaultOf.MOMENT, "RESULT.REFUSED", f"The result is not given out (HTTP {status})")

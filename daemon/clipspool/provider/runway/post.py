@@ -1,0 +1,153 @@
+"""Send a paid request once: connect, ask the gate, write, read; and know how far it came."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.provider.protocol import Gate, NotSent, Unclear
+from clipspool.provider.runway.body import Body, FileChanged
+from clipspool.system.failpoint import reach
+from clipspool.system.http.client import Witness
+from clipspool.system.http.faults import WireTrouble, describe, wire_fault
+from clipspool.system.http.pace import Limits, Pace
+from clipspool.system.http.reply import decoded, read_whole
+
+
+@dataclass(frozen=True, slots=True)
+class PaidAnswer:
+    """An answer to a paid request, which itself may have been cut short by it; its head is whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    evidence: dict[str, Any]
+    cut: str = ""
+    """What broke its body off, if anything did."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaidPost:
+    """One paid request with its limits; `send` may be called once."""
+
+    witness: Witness
+    path: str
+    headers: Mapping[str, str]
+    body: Body
+    limits: Limits
+    early_answer_seconds: float
+    """How long to look for an answer after the server stopped reading midway."""
+
+    def send(self, gate: Gate) -> PaidAnswer | NotSent | Unclear:
+        """Send it, or say why nothing left; raises what `gate` raises, and then nothing left."""
+        try:
+            pieces = iter(self.body)
+            first = next(pieces)
+        except (OSError, FileChanged) as error:
+            return NotSent(file_fault(error))
+        try:
+            self.witness.connect()
+        except WireTrouble as error:
+            return NotSent(wire_fault(error))
+        try:
+            if (trouble := self._compose_head()) is not None:
+                return NotSent(wire_fault(trouble))
+            if not gate(self.witness.is_silent):
+                return NotSent(self._why_not())
+            return self._exchange(itertools.chain([first], pieces))
+        finally:
+            self.witness.close()
+
+    def _exchange(self, pieces: Iterator[bytes]) -> PaidAnswer | NotSent | Unclear:
+        evidence: dict[str, Any] = {"sent_at": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        try:
+            trouble = self._write(pieces)
+        except (OSError, FileChanged) as error:
+            # A file of ours failed midway. What left can't be taken back, but it is cut, never completed.
+            self.witness.abort()
+            evidence |= self._count() | {"error": file_fault(error).message}
+            return Unclear("The clip could not be read to its end while it was sent", evidence)
+        if trouble is not None and self.witness.bytes_written == 0:
+            self.witness.abort()
+            return NotSent(wire_fault(trouble))
+        evidence |= self._count()
+        if trouble is None:
+            reach("sent")
+            return self._answer(Pace(self.limits), evidence)
+        early = Limits(silence_seconds=self.early_answer_seconds, total_seconds=self.early_answer_seconds)
+        answer = self._answer(Pace(early), evidence)
+        self.witness.abort()
+        if isinstance(answer, Unclear):
+            return Unclear(f"Sending broke off: {describe(trouble)}", evidence | {"error": describe(trouble)})
+        return answer
+
+    def _why_not(self) -> Fault:
+        if not self.witness.is_silent():
+            message = "The server closed the connection before it was asked"
+            return Fault(FaultOf.MOMENT, "NETWORK.BROKEN", message)
+        return Fault(FaultOf.MOMENT, "SUBMIT.STOPPED", "Nothing was sent: submitting was stopped")
+
+    def _compose_head(self) -> Exception | None:
+        """Make the head ready, before the gate: behind it every moment is one in which an end means doubt."""
+        self.witness.held = bytearray()
+        try:
+            self.witness.putrequest("POST", self.path, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                self.witness.putheader(name, value)
+            self.witness.putheader("Content-Length", str(self.body.length))
+            self.witness.endheaders()
+        except WireTrouble as error:
+            return error
+        return None
+
+    def _write(self, pieces: Iterator[bytes]) -> Exception | None:
+        """Write head and body; return the wire's trouble, raise a file's."""
+        self.witness.pace = Pace(self.limits)
+        for piece in pieces:
+            try:
+                self.witness.send(piece)
+            except WireTrouble as error:
+                return error
+        return None
+
+    def _answer(self, pace: Pace, evidence: dict[str, Any]) -> PaidAnswer | Unclear:
+        cut, kept = "", list[bytes]()
+        try:
+            with self.witness.answer(pace) as response:
+
+                def read(count: int) -> bytes:
+                    kept.append(response.read1(count))  # as it comes: what breaks off takes none of it away
+                    return kept[-1]
+
+                try:
+                    read_whole(read)
+                except (http.client.IncompleteRead, OSError) as error:
+                    cut = describe(error)
+                else:
+                    cut = "the answer ended early" if response.length else ""
+        except WireTrouble as error:
+            said = describe(error)
+            return Unclear(f"The request left, but no whole answer came: {said}", evidence | {"error": said})
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        body = decoded(b"".join(kept), headers.get("content-encoding", ""))
+        return PaidAnswer(response.status, headers, body, evidence, cut)
+
+    def _count(self) -> dict[str, Any]:
+        total = self.witness.head_bytes + self.body.length
+        return {"bytes_written": self.witness.bytes_written, "bytes_total": total}
+
+
+def file_fault(error: Exception) -> Fault:
+    """Say why a file of the request could not be read; a share may be back later, a changed file not.
+
+    Either is this clip's own trouble: what another clip sends lies elsewhere.
+    """
+    if isinstance(error, FileChanged):
+        return Fault(FaultOf.CLIP, "FILE.CHANGED", str(error).capitalize(), "Wait until the clip is whole.")
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return Fault(FaultOf.CLIP, "FILE.UNREADABLE", f"A file of the request cannot be read: {reason}")

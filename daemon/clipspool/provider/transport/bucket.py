@@ -1,0 +1,174 @@
+"""A bucket of any S3-compatible store: put there in parts, read through an address signed for a while."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.provider.transport.way import ADDRESS_LENGTH_MAX, STRAY_SECONDS, Names, Parcel
+from clipspool.system.redaction import redact_line
+
+NOT_INSTALLED = "buckets need the package obstore: install clipspool[bucket]"
+_PART_BYTES = 8 << 20
+_PARTS_AT_ONCE = 2
+"""Memory is these two multiplied, whatever the size of the clip."""
+_WHY_LENGTH_MAX = 200
+_DEEPEST = re.compile(r'(?:message|error): "([^"]+)"')
+
+
+class NoObstore(Exception):
+    """The optional package is not installed."""
+
+
+def obstore() -> ModuleType:
+    """Give the optional package, loaded when it is first needed; raises NoObstore."""
+    try:
+        importlib.import_module("obstore.store")
+        return importlib.import_module("obstore")
+    except ImportError:
+        raise NoObstore(NOT_INSTALLED) from None
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket. The store's own credentials chain serves where no key is given (AWS_*, instance roles)."""
+
+    bucket: str
+    prefix: str
+    """Before every key of ours; ends with a slash, or is empty."""
+    bytes_max: int
+    names: Names
+    region: str
+    endpoint: str | None = None
+    """None for AWS."""
+    virtual_hosted: bool = False
+    access_key_id: str = field(default="", repr=False)
+    secret_access_key: str = field(default="", repr=False)
+    url_seconds: float = 86_400.0
+    public_url: str | None = None
+    """A prefix under which the bucket is served openly; then nothing is signed but the names."""
+    name: str = "bucket"
+    proxy: str | None = None
+
+    @cached_property
+    def _store(self) -> Any:
+        options: dict[str, Any] = {
+            "region": self.region,
+            "virtual_hosted_style_request": self.virtual_hosted,
+            "client_options": {
+                "allow_http": (self.endpoint or "").startswith("http://"),
+                "timeout": "300s",
+                "connect_timeout": "10s",
+                **({} if self.proxy is None else {"proxy_url": self.proxy}),
+            },
+            "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
+        }
+        if self.endpoint:
+            options["endpoint"] = self.endpoint
+        if self.access_key_id:
+            options["access_key_id"] = self.access_key_id
+            options["secret_access_key"] = self.secret_access_key
+        return obstore().store.S3Store(self.bucket, **options)
+
+    def room(self, content_type: str) -> int:  # noqa: ARG002 - the same for all
+        """Say how many bytes the provider fetches from an address."""
+        return self.bytes_max
+
+    def put(self, parcel: Parcel) -> Fault | None:
+        """Stream the file there in parts, with its type: the provider refuses octet-stream [PROVIDER 2.4]."""
+        try:
+            with parcel.open() as file:
+                obstore().put(
+                    self._store,
+                    self._key(parcel),
+                    file,
+                    attributes={"Content-Type": parcel.content_type},
+                    chunk_size=_PART_BYTES,
+                    max_concurrency=_PARTS_AT_ONCE,
+                )
+        except NoObstore as error:
+            return _fault(str(error))
+        except self._troubles() as error:
+            return self._refused("takes no file", error)
+        return None
+
+    def address(self, parcel: Parcel) -> str | None:
+        """Sign an address for reading, good from now on for `url_seconds`."""
+        key = self._key(parcel)
+        if self.public_url is not None:
+            return f"{self.public_url.rstrip('/')}/{quote(key)}"
+        try:
+            url = obstore().sign(self._store, "GET", key, timedelta(seconds=self.url_seconds))
+        except self._troubles():
+            return None
+        return str(url) if len(url) <= ADDRESS_LENGTH_MAX else None
+
+    def remove(self, clip_id: str) -> Fault | None:
+        """Remove every object of a clip."""
+        return self._remove(f"{self.prefix}{clip_id}/", lambda _: True)
+
+    def tidy(self, now: float) -> Fault | None:
+        """Remove what lies under our prefix for too long."""
+        before = now - STRAY_SECONDS
+        return self._remove(self.prefix, lambda meta: meta["last_modified"].timestamp() < before)
+
+    def close(self) -> None:
+        """Do nothing: the store gives back its connections by itself."""
+
+    def _key(self, parcel: Parcel) -> str:
+        return f"{self.prefix}{parcel.clip_id}/{self.names.of(parcel)}"
+
+    def _remove(self, prefix: str, is_due: Callable[[Any], bool]) -> Fault | None:
+        try:
+            keys = [meta["path"] for meta in _each(obstore().list(self._store, prefix)) if is_due(meta)]
+            for key in keys:
+                obstore().delete(self._store, key)
+        except NoObstore as error:
+            return _fault(str(error))
+        except FileNotFoundError:
+            return None
+        except self._troubles() as error:
+            return self._refused("does not let its objects be removed", error)
+        return None
+
+    def _troubles(self) -> tuple[type[Exception], ...]:
+        """Name what obstore raises for a fault of the store, besides the built-in kinds."""
+        try:
+            base: type[Exception] = obstore().exceptions.BaseError
+        except NoObstore:
+            return (NoObstore,)
+        return (base, NoObstore, ValueError, PermissionError, FileNotFoundError)
+
+    def _refused(self, what: str, error: Exception) -> Fault:
+        return _fault(f"the bucket {self.bucket} {what}: {_why(error)}")
+
+
+def _why(error: Exception) -> str:
+    """Say what went wrong without the object's address, which obstore puts into every message."""
+    kind = type(error).__name__
+    if isinstance(error, FileNotFoundError) or kind == "NotFoundError":
+        return "there is no such bucket"
+    if isinstance(error, PermissionError) or kind in {"PermissionDeniedError", "UnauthenticatedError"}:
+        return "its key is refused, or lacks the right"
+    text = str(error)
+    first, _, details = text.partition("\n")
+    deepest = _DEEPEST.findall(details)
+    return redact_line(deepest[-1] if deepest else first.rpartition(" - ")[2], _WHY_LENGTH_MAX)
+
+
+def _each(chunks: Iterable[Any]) -> Iterator[Any]:
+    for chunk in chunks:
+        yield from chunk
+
+
+def _fault(message: str) -> Fault:
+    todo = "Look at [transport.bucket], its key and its rights; `clipspool check` tries it."
+    return Fault(FaultOf.MOMENT, "TRANSPORT.BUCKET", message, todo)

@@ -1,0 +1,112 @@
+"""Tries a way for real: puts a small file there, reads its address as the provider would, takes it away."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import secrets
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import urlsplit
+
+import requests
+
+from clipspool.jobs.faults import Fault
+from clipspool.provider.transport.way import ADDRESS_LENGTH_MAX, Parcel, Way
+from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.faults import WireTrouble, describe
+from clipspool.system.http.guard import Guard
+from clipspool.system.http.pace import Limits
+from clipspool.system.http.reply import read_whole
+
+_BYTES = 4096
+_CONTENT_TYPE = "video/mp4"
+_FETCH_SECONDS = 10.0
+"""The provider gives an address about so long [PROVIDER 2.4]."""
+_HEADERS = {"User-Agent": "RunwayML API/1.0", "Accept-Encoding": "identity"}
+
+Verdict = tuple[str, str]
+"""Empty, `look` or `bad`, and why."""
+
+
+def try_out(way: Way, ca_file: str | None = None) -> Verdict:
+    """Try a way; gives what is wrong with it in words that hold no signed address."""
+    data = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + secrets.token_bytes(_BYTES - 24)
+    parcel = Parcel(
+        clip_id=f"check{secrets.token_hex(4)}",
+        name="check",
+        open=lambda: cast("io.FileIO", io.BytesIO(data)),
+        size=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        content_type=_CONTENT_TYPE,
+        suffix=".mp4",
+    )
+    try:
+        return _tried(way, parcel, data, ca_file)
+    except OSError as error:
+        return "bad", error.strerror or str(error)
+
+
+def _tried(way: Way, parcel: Parcel, data: bytes, ca_file: str | None) -> Verdict:
+    try:
+        fault = way.put(parcel)
+        if isinstance(fault, Fault):
+            return "bad", fault.message
+        address = way.address(parcel)
+        if not isinstance(address, str):
+            return "bad", "it gives no address of at most 2048 characters"
+        verdict = ("", "") if address.startswith("runway://") else look_at(address, data, ca_file)
+    finally:
+        left = way.remove(parcel.clip_id)
+    if left is not None and not verdict[0]:
+        return "look", f"what was put there cannot be removed: {left.message}"
+    return verdict
+
+
+def look_at(address: str, data: bytes, ca_file: str | None = None) -> Verdict:
+    """Read an address as the provider does [PROVIDER 2.4] and compare what comes."""
+    host = urlsplit(address).hostname or ""
+    is_here = host in {"localhost", "127.0.0.1", "::1"}
+    if len(address) > ADDRESS_LENGTH_MAX:
+        return "bad", f"its addresses are longer than {ADDRESS_LENGTH_MAX} characters"
+    adapter = FreeAdapter(
+        Wire(Guard(allows_loopback=is_here), ca_file),
+        Limits(_FETCH_SECONDS, _FETCH_SECONDS, _FETCH_SECONDS),
+    )
+    try:
+        got = _ask(adapter, "GET", address)
+        if (wrong := _wrong(got[0], got[1], len(data))) or got[2] != data:
+            return "bad", wrong or "what comes back is not what was put there"
+        status, headers, _ = _ask(adapter, "HEAD", address)
+    except WireTrouble as error:
+        return "bad", f"{host} cannot be read: {describe(error)}"
+    finally:
+        adapter.close()
+    if wrong := _wrong(status, headers, len(data)):
+        return "look", f"to HEAD, which the provider sends, {wrong}; to GET all is well"
+    if is_here:
+        return "look", "it serves on this machine only: a provider elsewhere cannot read it"
+    return "", ""
+
+
+def _ask(adapter: FreeAdapter, method: str, address: str) -> tuple[int, Mapping[str, str], bytes]:
+    response: requests.Response = adapter.call(method, address, _HEADERS)
+    try:
+        body = read_whole(lambda count: response.raw.read(count, decode_content=False))
+    finally:
+        response.close()
+    return response.status_code, response.headers, body
+
+
+def _wrong(status: int, headers: Mapping[str, str], size: int) -> str:
+    if status in range(300, 400):
+        return "it redirects, which the provider does not follow"
+    if status != HTTPStatus.OK:
+        return f"it answers HTTP {status}"
+    given = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if given != _CONTENT_TYPE:
+        return f"it gives the type {given or 'none'} where {_CONTENT_TYPE} is right"
+    if headers.get("Content-Length") != str(size):
+        return "it does not give the right Content-Length"
+    return ""

@@ -1,0 +1,38 @@
+"""Says in one line how the daemon stands, what is wrong first, for `systemctl status`; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from clipspool.jobs.model import Held, State
+
+_NAMES_MAX = 3
+_WHY_MAX = 60
+
+
+def headline(
+    counts: Mapping[State, int],
+    held: Mapping[Held, int],
+    offline: Mapping[str, str],
+    paused: Collection[str],
+    blocked: str,
+    troubles: Sequence[str],
+) -> str:
+    """Say how things stand: `offline` gives reasons by inbox, `blocked` what the provider's trouble is."""
+    parts = [f"provider blocked ({blocked})"] if blocked else []
+    names = list(offline)
+    parts += [f"inbox {name} offline ({_short(offline[name])})" for name in names[:_NAMES_MAX]]
+    if len(names) > _NAMES_MAX:
+        parts.append(f"{len(names) - _NAMES_MAX} more inboxes offline")
+    if paused:
+        parts.append(f"paused: {', '.join(sorted(paused))}")
+    parts += [trouble.rstrip(".") for trouble in troubles]
+    counted = ", ".join(f"{counts[s]} {s.value}" for s in State if not s.is_terminal and counts.get(s))
+    parts.append(counted or "idle")
+    if number := sum(held.values()):
+        parts.append(f"{number} held ({', '.join(sorted(reason.value for reason in held))})")
+    return "; ".join(parts)
+
+
+def _short(why: str) -> str:
+    return why if len(why) <= _WHY_MAX else f"{why[: _WHY_MAX - 1]}…"

@@ -1,0 +1,168 @@
+"""Whether the daemon gets on: fresh turns, inboxes freshly looked through, live events, a writable journal.
+
+Nothing is taken on trust: a thread that is alive may hang, and a file system that took the last commit may be
+full or read-only now.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from clipspool.intake.inbox import Inbox
+from clipspool.jobs.model import utc
+from clipspool.system import threads
+
+TURN_SECONDS_MAX = 30.0
+"""Turns come at least once a second; a slow disk may make one long."""
+SCAN_SECONDS_MIN = 120.0
+"""A scan is fresh for three times `rescan_seconds`, and for no less than this."""
+_PROBE_SECONDS = 10.0
+"""For so long one trial of the journal's disk serves all who ask."""
+_HANGS_SECONDS = 5.0
+_PROBE_BYTES = 4096
+
+
+class Health:
+    """Answers from any thread, within some `_HANGS_SECONDS` even when the disk hangs."""
+
+    def __init__(
+        self,
+        trial: Callable[[], tuple[str, float | None]],
+        turn_age_seconds: Callable[[], float],
+        inboxes: Callable[[], Mapping[str, Inbox]],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`trial` is the journal's, such as `Trial.look`; the others give what is to be looked at."""
+        self._trial = trial
+        self._turn_age_seconds = turn_age_seconds
+        self._inboxes = inboxes
+        self._now = now
+
+    def look(self) -> tuple[bool, dict[str, Any]]:
+        """Say whether all is well, and of each part `ok`, `why` not, and `since` when (ISO 8601, or None)."""
+        age = self._turn_age_seconds()
+        is_fresh = age <= TURN_SECONDS_MAX
+        why = "" if is_fresh else f"the scheduler ended no turn for {age:.0f} s"
+        turn = {**self._part(why, age), "age_seconds": round(age, 1)}
+        inboxes = {name: self._inbox(inbox) for name, inbox in dict(self._inboxes()).items()}
+        trouble, for_seconds = self._trial()
+        journal = self._part(trouble, for_seconds)
+        is_well = all(part["ok"] for part in (turn, journal, *inboxes.values()))
+        return is_well, {"ok": is_well, "turn": turn, "inboxes": inboxes, "journal": journal}
+
+    def _part(self, why: str, for_seconds: float | None) -> dict[str, Any]:
+        since = None
+        if why and for_seconds is not None:
+            since = utc(self._now() - for_seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"ok": not why, "why": why, "since": since}
+
+    def _inbox(self, inbox: Inbox) -> dict[str, Any]:
+        age = inbox.scan_age_seconds
+        alive, wanted = inbox.emitters
+        why = ""
+        if inbox.state == "offline":
+            why = f"offline: {inbox.reason}"
+        elif age is None:
+            why = "not looked through yet"
+        elif age > max(SCAN_SECONDS_MIN, 3 * inbox.rescan_seconds):
+            why = f"not looked through for {age:.0f} s"
+        elif alive < wanted:
+            why = f"{wanted - alive} of {wanted} threads that hear of events are dead"
+        return {
+            **self._part(why, age),
+            "state": inbox.state,
+            "detect": inbox.detect,
+            "scan_age_seconds": None if age is None else round(age, 1),
+            "emitters_alive": alive,
+            "emitters_wanted": wanted,
+        }
+
+
+class Trial:
+    """Tries whether the journal could be written now, without going near its connection.
+
+    It writes and syncs a small file beside the journal. The journal's own file is not opened: closing it
+    again would drop the locks that SQLite holds on it (POSIX locks belong to a process and a file).
+    """
+
+    def __init__(
+        self,
+        journal: Path,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        write: Callable[[Path], object] | None = None,
+        hangs_seconds: float = _HANGS_SECONDS,
+    ) -> None:
+        """Remember which file the journal is; `write` tries its disk and raises OSError."""
+        self._journal = journal
+        self._write = write or _write_beside
+        self._hangs_seconds = hangs_seconds
+        self._monotonic = monotonic
+        self._identity = _identity(journal)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._began = -_PROBE_SECONDS
+        self._trouble = ""
+        self._trouble_since: float | None = None
+
+    def look(self) -> tuple[str, float | None]:
+        """Say what is wrong, empty when nothing is, and for how many seconds it has been."""
+        with self._lock:
+            thread = self._thread
+            if (thread is None or not thread.is_alive()) and self._is_old():
+                self._began = self._monotonic()
+                # Daemon: one that hangs in a sync must not keep the process from ending.
+                thread = self._thread = threads.begin(self._try, "health")
+                if thread is None:
+                    return "no thread can be begun: a limit of the system is reached", 0.0
+        if thread is not None:
+            thread.join(max(self._began + self._hangs_seconds - self._monotonic(), 0.0))
+            if thread.is_alive():
+                for_seconds = self._monotonic() - self._began
+                return f"a write to the journal's disk hangs for {for_seconds:.0f} s", for_seconds
+        since = self._trouble_since
+        return self._trouble, None if since is None else self._monotonic() - since
+
+    def _is_old(self) -> bool:
+        return self._monotonic() - self._began >= _PROBE_SECONDS
+
+    def _try(self) -> None:
+        trouble = ""
+        try:
+            if _identity(self._journal) != self._identity:
+                trouble = "the journal's file was put away or replaced while it was in use"
+            elif not os.access(self._journal, os.R_OK | os.W_OK):
+                trouble = "the journal's file may not be written"
+            else:
+                self._write(self._journal)
+        except OSError as error:
+            trouble = f"the journal's folder takes nothing: {error.strerror or error}"
+        if trouble and not self._trouble:
+            self._trouble_since = self._began
+        elif not trouble:
+            self._trouble_since = None
+        self._trouble = trouble
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    there = path.stat()
+    return there.st_dev, there.st_ino
+
+
+def _write_beside(journal: Path) -> None:
+    """Write a small file for good and remove it; raises OSError."""
+    trial = journal.with_name(f"{journal.name}.trial")
+    fd = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, b"\0" * _PROBE_BYTES)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+        with suppress(OSError):
+            trial.unlink()

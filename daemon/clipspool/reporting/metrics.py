@@ -1,0 +1,255 @@
+"""What Prometheus is told: counters kept as news comes, and how things stand at the moment of the scrape.
+
+A scrape runs in any thread. It reads counters, the last `Standing` and what inboxes show of themselves; it
+never asks the scheduler and never touches the journal.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from clipspool import __version__
+from clipspool.intake.inbox import Inbox
+from clipspool.jobs.events import Connected, Delivered, Failed, Fetched, Prepared, TaskSucceeded, name_of
+from clipspool.jobs.messages import Accepted, Happened, News
+from clipspool.jobs.model import TERMINAL, State
+from clipspool.reporting.metered import CallName, Direction
+from clipspool.reporting.snapshot import LaneLoad, Standing
+
+# Else each counter has a second series, that nobody asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
+_TASK_SECONDS = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
+_FAMILIES_MAX = 40
+"""Failure codes are the provider's words too: beyond so many first words they count as OTHER."""
+
+_Key = TypeVar("_Key", bound=tuple[str, ...])
+Inboxes = Callable[[], Mapping[str, Inbox]]
+
+
+class Metrics:
+    """All that is measured; each instance has a registry of its own. Any thread may use it."""
+
+    def __init__(self, inboxes: Inboxes, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """`inboxes` gives those that are watched now, by name."""
+        self.standing = Standing()
+        self._monotonic = monotonic
+        self._turned_at = monotonic()
+        self._families: set[str] = set()
+        registry = CollectorRegistry()
+        self._registry = registry
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"clipspool_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"clipspool_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self._accepted = counter("clips_accepted", "Clips accepted", "inbox")
+        self._ended = counter("jobs_ended", "Jobs that ended, by the state they ended in", "inbox", "state")
+        self._failed = counter("jobs_failed", "Failed jobs by the first word of their code", "family")
+        self._doubts = counter("doubts", "Submissions whose answer was lost", "inbox")
+        self._events = counter("events", "Everything that happened to jobs", "event")
+        self._bytes = counter("bytes", "Bytes of clips and results", "inbox", "what")
+        self._estimated = counter("credits_estimated", "Credits reserved at submission", "inbox", "model")
+        self._settled = counter("credits_settled", "Credits reported by the provider", "inbox", "model")
+        self._calls = counter("provider_calls", "Calls to the provider", "call", "outcome")
+        self._wire_bytes = counter("provider_bytes", "Bytes of files to and from the provider", "direction")
+        self._notices = counter("notifications", "Messages to receivers", "receiver", "outcome")
+        self._wrong_tokens = counter("web_wrong_tokens", "Requests to the page with a wrong token")
+        self._call_seconds = histogram(
+            "provider_call_seconds", "Time of a provider's answer", _CALL_SECONDS, "call"
+        )
+        self._task_seconds = histogram(
+            "task_seconds", "Time from a task's creation to its success", _TASK_SECONDS, "model"
+        )
+        self._commit_seconds = histogram(
+            "journal_commit_seconds", "Time of a commit of the journal", _COMMIT_SECONDS
+        )
+        ProcessCollector(registry=registry)
+        registry.register(_Gauges(self, inboxes))
+
+    def text(self) -> bytes:
+        """Give everything in the text format; its content type is `CONTENT_TYPE`."""
+        return generate_latest(self._registry)
+
+    @property
+    def turn_age_seconds(self) -> float:
+        """How long ago the scheduler ended a turn; right after the start, how long ago that was."""
+        return max(self._monotonic() - self._turned_at, 0.0)
+
+    def expect(self, inboxes: Iterable[str]) -> None:
+        """Let counters begin at 0: Prometheus does not see the first event of one that begins at 1."""
+        for inbox in inboxes:
+            self._accepted.labels(inbox)
+            self._doubts.labels(inbox)
+            for state in TERMINAL:
+                self._ended.labels(inbox, state.value)
+
+    def token_refused(self) -> None:
+        """Count a wrong token that was sent to the page; any thread may."""
+        self._wrong_tokens.inc()
+
+    # --- told by the scheduler's thread ------------------------------------------------------------------
+
+    def turned(self) -> None:
+        """Note that a turn ended."""
+        self._turned_at = self._monotonic()
+
+    def hear(self, news: News) -> None:
+        """Count a piece of news, as a listener of the scheduler."""
+        if isinstance(news, Accepted):
+            self._accepted.labels(news.clip.inbox).inc()
+            self._bytes.labels(news.clip.inbox, "accepted").inc(news.clip.size)
+        elif isinstance(news, Happened):
+            self._happened(news)
+
+    def committed(self, seconds: float) -> None:
+        """Hear how long a commit took."""
+        self._commit_seconds.observe(seconds)
+
+    def _happened(self, news: Happened) -> None:
+        before, after, event = news.before, news.after, news.event
+        inbox, model = after.inbox, after.request.model
+        self._events.labels(name_of(type(event))).inc()
+        if after.doubts > before.doubts or (after.state is State.IN_DOUBT is not before.state):
+            self._doubts.labels(inbox).inc()
+        if after.state.is_terminal and not before.state.is_terminal:
+            self._ended.labels(inbox, after.state.value).inc()
+            if after.error is not None and after.state is State.FAILED:
+                self._failed.labels(self._family(after.error.code)).inc()
+        match event:
+            case Connected():
+                self._estimated.labels(inbox, model).inc(after.credits_estimated or 0.0)
+            case Prepared(size=size, sent_size=sent_size):
+                self._bytes.labels(inbox, "prepared").inc(size if sent_size is None else sent_size)
+            case TaskSucceeded():
+                task = after.task
+                self._settled.labels(inbox, model).inc(max((task and task.credits) or 0.0, 0.0))
+                if task is not None and task.created_at is not None:
+                    self._task_seconds.labels(model).observe(max(after.updated_at - task.created_at, 0.0))
+            case Failed(credits=credits) if credits is not None:
+                self._settled.labels(inbox, model).inc(max(credits, 0.0))
+            case Fetched(results=results):
+                self._bytes.labels(inbox, "fetched").inc(sum(result.size for result in results))
+            case Delivered(results=results):
+                self._bytes.labels(inbox, "delivered").inc(sum(result.size for result in results))
+            case _:
+                pass
+
+    def _family(self, code: str) -> str:
+        family = code.partition(".")[0]
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,39}", family):
+            return "OTHER"
+        if family not in self._families and len(self._families) >= _FAMILIES_MAX:
+            return "OTHER"
+        self._families.add(family)
+        return family
+
+    # --- told by any thread ------------------------------------------------------------------------------
+
+    def call_ended(self, call: CallName, outcome: str, seconds: float) -> None:
+        """Count a call to the provider."""
+        self._calls.labels(call, outcome).inc()
+        self._call_seconds.labels(call).observe(max(seconds, 0.0))
+
+    def download_cut(self) -> None:
+        """Count a download whose wire ended early."""
+        self._calls.labels("download", "cut").inc()
+
+    def bytes_moved(self, direction: Direction, count: int) -> None:
+        """Count bytes of files."""
+        self._wire_bytes.labels(direction).inc(count)
+
+    def noticed(self, receiver: str, outcome: str, count: int) -> None:
+        """Count messages to a receiver: `sent`, `tried_again`, `dropped`, and `left_out` for single notes."""
+        self._notices.labels(receiver, outcome).inc(count)
+
+
+class _Gauges(Collector):
+    """What is, made anew for each scrape: an inbox that is gone leaves nothing behind."""
+
+    def __init__(self, metrics: Metrics, inboxes: Inboxes) -> None:
+        self._metrics = metrics
+        self._inboxes = inboxes
+
+    def collect(self) -> Iterator[Metric]:
+        standing = self._metrics.standing
+        yield InfoMetricFamily("clipspool_build", "The version", value={"version": __version__})
+        yield _gauge("turn_age_seconds", "Time since the last turn", self._metrics.turn_age_seconds)
+        yield from _of_jobs(standing)
+        yield from _of_pace(standing)
+        yield from _of_inboxes(dict(self._inboxes()))
+
+
+_LANES: tuple[tuple[str, str, Callable[[LaneLoad], int]], ...] = (
+    ("lane_queue", "Work before a lane's threads", lambda load: load.queued),
+    ("lane_busy", "Work handed out to a lane", lambda load: load.busy),
+    ("lane_threads", "Threads of a lane", lambda load: load.threads),
+)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"clipspool_{name}", text, value=value)
+
+
+def _gauges(name: str, text: str, labels: list[str], values: Mapping[_Key, float]) -> Metric:
+    family = GaugeMetricFamily(f"clipspool_{name}", text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(list(key), value)
+    return family
+
+
+def _of_jobs(standing: Standing) -> Iterator[Metric]:
+    jobs = {(state.value,): float(count) for state, count in standing.jobs.items()}
+    yield _gauges("jobs", "Jobs by state", ["state"], jobs)
+    waiting = {key: float(count) for key, count in standing.waiting.items()}
+    yield _gauges("jobs_waiting", "Accepted jobs that wait, by reason", ["inbox", "reason"], waiting)
+    for name, text, measure in _LANES:
+        loads = {(lane,): float(measure(load)) for lane, load in standing.lanes.items()}
+        yield _gauges(name, text, ["lane"], loads)
+
+
+def _of_pace(standing: Standing) -> Iterator[Metric]:
+    spend, limits = standing.spend, standing.limits
+    blocked = {(of,): float(standing.blocked_by == of) for of in ("account", "moment")}
+    yield _gauges("provider_blocked", "1 while nothing is submitted, by whose trouble", ["of"], blocked)
+    yield _gauge("poll_budget_per_second", "Looks at tasks a second", standing.polls_per_second_max)
+    yield _gauge("poll_budget_left", "Looks that may begin at once", standing.polls_left)
+    yield _gauge("poll_lag_seconds", "Lateness of the look that waits the longest", standing.poll_lag_seconds)
+    yield _gauge("day_submissions", "Submissions since midnight, UTC", float(spend.submissions))
+    yield _gauge("day_submissions_max", "What may be submitted in a day", float(limits.submissions_per_day))
+    yield _gauge("day_credits", "Credits since midnight, UTC, settled or estimated", spend.credits)
+    if limits.credits_per_day is not None:
+        yield _gauge("day_credits_max", "Credits that may be spent in a day", limits.credits_per_day)
+
+
+def _of_inboxes(inboxes: Mapping[str, Inbox]) -> Iterator[Metric]:
+    waiting: dict[tuple[str, ...], float] = {}
+    watching: dict[tuple[str, ...], float] = {}
+    ages: dict[tuple[str, ...], float] = {}
+    alive: dict[tuple[str, ...], float] = {}
+    wanted: dict[tuple[str, ...], float] = {}
+    for name, inbox in inboxes.items():
+        files = inbox.waiting
+        problems = sum(one.problem for one in files)
+        waiting[name, "problem"], waiting[name, "not_ready"] = float(problems), float(len(files) - problems)
+        watching[name,] = float(inbox.state == "watching")
+        alive[name,], wanted[name,] = map(float, inbox.emitters)
+        if (age := inbox.scan_age_seconds) is not None:
+            ages[name,] = age
+    yield _gauges("clips_waiting", "Files in an inbox, not accepted yet", ["inbox", "reason"], waiting)
+    yield _gauges("inbox_watching", "1 while an inbox is watched", ["inbox"], watching)
+    yield _gauges("inbox_scan_age_seconds", "Time since an inbox was looked through", ["inbox"], ages)
+    yield _gauges("inbox_emitters_alive", "Threads that hear of events", ["inbox"], alive)
+    yield _gauges("inbox_emitters_wanted", "Threads that should hear of events", ["inbox"], wanted)

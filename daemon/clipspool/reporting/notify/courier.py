@@ -1,0 +1,189 @@
+"""Brings notes to one receiver, in a thread of its own.
+
+Whoever tells never waits, and one receiver that hangs keeps no other from its messages.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Protocol
+
+import structlog
+
+from clipspool.jobs.pacing import backoff_seconds
+from clipspool.reporting.notify.digest import Digest, Message
+from clipspool.reporting.notify.notes import Note
+from clipspool.reporting.notify.topics import Topic
+from clipspool.system import threads
+
+log = structlog.get_logger()
+
+TRIES_MAX = 8
+"""Some five to ten minutes with the pauses between them; then a message is dropped, and said to be."""
+_PAUSE_SECONDS = (5.0, 300.0)
+
+
+class NotDelivered(Exception):
+    """A receiver did not take a message; the text says why, and holds no address and no secret."""
+
+    def __init__(self, why: str, *, is_final: bool = False) -> None:
+        super().__init__(why)
+        self.is_final = is_final
+        """Whether the receiver never wants another one."""
+
+
+class Sender(Protocol):
+    """Speaks to one receiver; every call must end by itself within a minute or so."""
+
+    @property
+    def name(self) -> str:
+        """Name the receiver in logs and metrics, without what is secret in its address."""
+
+    def send(self, message: Message, message_id: str) -> None:
+        """Hand a message over; raises NotDelivered. Another try of the same message has the same id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """What a receiver wants to hear of."""
+
+    topics: frozenset[Topic] = frozenset(Topic)
+    inboxes: frozenset[str] = frozenset()
+    """Empty for all; what is about no single inbox is for everybody."""
+
+    def wants(self, note: Note) -> bool:
+        """Say whether a note is for this receiver."""
+        if note.topic not in self.topics:
+            return False
+        return not self.inboxes or not note.inbox or note.inbox in self.inboxes
+
+
+Count = Callable[[str, str, int], object]
+"""Is told (receiver, `sent` | `tried_again` | `dropped` | `left_out`, how many)."""
+
+
+class Courier:
+    """One receiver and what waits for it."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        taste: Taste,
+        digest_seconds: float,
+        *,
+        count: Count = lambda _receiver, _outcome, _count: None,
+        new_id: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
+        pause_seconds: tuple[float, float] = _PAUSE_SECONDS,
+    ) -> None:
+        """Start nothing yet: the thread begins with the first note."""
+        self._sender = sender
+        self._taste = taste
+        self._digest = Digest(digest_seconds)
+        self._count = count
+        self._new_id = new_id
+        self._clock = clock
+        self._pause_seconds = pause_seconds
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_stopping = False
+        self._is_unwanted = False
+
+    @property
+    def name(self) -> str:
+        """Name the receiver."""
+        return self._sender.name
+
+    def hear(self, note: Note) -> None:
+        """Take a note, from any thread; waits for nothing but the few lines below."""
+        if not self._taste.wants(note):
+            return
+        if self._is_unwanted:
+            self._count(self.name, "dropped", 1)
+            return
+        with self._changed:
+            if self._is_stopping:
+                return
+            self._digest.add(note, self._clock())
+            if self._thread is None:
+                # Daemon: a receiver that hangs must not keep the process from ending.
+                self._thread = threads.begin(self._run, "notify")
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """Let it say what waits, each message tried once, and end; `join` waits for that."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end, at most so long; what was not said by then is lost, and the log says so."""
+        thread = self._thread
+        if thread is None:
+            return
+        thread.join(seconds)
+        if thread.is_alive():
+            self._count(self.name, "dropped", 1)
+            log.warning("notification_dropped", receiver=self.name, why="the daemon ends and it hangs")
+
+    def _run(self) -> None:
+        while (message := self._next()) is not None:
+            if message.left_out:
+                self._count(self.name, "left_out", message.left_out)
+            try:
+                self._deliver(message)
+            except Exception as error:  # a mistake of ours with one message must not silence the rest
+                log.exception("notification_broken", receiver=self.name)
+                self._drop(message, type(error).__name__)
+
+    def _next(self) -> Message | None:
+        """Wait for the next message; None when it is time to end."""
+        with self._changed:
+            while True:
+                if self._is_unwanted:
+                    return None
+                if self._is_stopping:
+                    return self._digest.take(inf) if self._digest.due < inf else None
+                message = self._digest.take(self._clock())
+                if message is not None:
+                    return message
+                left = self._digest.due - self._clock()
+                self._changed.wait(None if left == inf else min(max(left, 0.0), threading.TIMEOUT_MAX))
+
+    def _deliver(self, message: Message) -> None:
+        message_id = self._new_id()
+        for tries in range(1, TRIES_MAX + 1):
+            try:
+                self._sender.send(message, message_id)
+            except NotDelivered as trouble:
+                why = str(trouble)
+                if trouble.is_final:
+                    self._is_unwanted = True
+                if trouble.is_final or tries == TRIES_MAX or self._is_stopping:
+                    self._drop(message, why)
+                    return
+                if tries == 1:
+                    log.warning("notification_failed", receiver=self.name, why=why)
+                self._count(self.name, "tried_again", 1)
+                self._rest(backoff_seconds(tries - 1, self._pause_seconds, random.random))
+            else:
+                self._count(self.name, "sent", 1)
+                log.info("notified", receiver=self.name, notes=message.count, tries=tries)
+                return
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before another try; new notes do not end it, stopping does."""
+        until = self._clock() + seconds
+        with self._changed:
+            while not self._is_stopping and (left := until - self._clock()) > 0:
+                self._changed.wait(left)
+
+    def _drop(self, message: Message, why: str) -> None:
+        self._count(self.name, "dropped", 1)
+        topics = {topic.value: count for topic, count in message.counts.items()}
+        log.error("notification_dropped", receiver=self.name, why=why, notes=topics)

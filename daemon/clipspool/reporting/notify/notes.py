@@ -1,0 +1,315 @@
+"""Which news is worth a note to people, and what it says."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from clipspool.jobs.events import StageFailed
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.messages import (
+    Accepted,
+    DaySpent,
+    Happened,
+    InboxChanged,
+    News,
+    PeerLost,
+    ProviderBlocked,
+    ProviderUnblocked,
+    Retired,
+)
+from clipspool.jobs.model import STILL_TRIED, Held, Job, State
+from clipspool.jobs.text import text
+from clipspool.reporting.notify.topics import Topic
+
+MOMENT_SECONDS = 600.0
+"""Trouble that is nobody's is worth a note once it has gone on for so long."""
+QUIET_SECONDS = 10.0
+"""A batch is finished when nothing of its inbox has moved or come for so long."""
+HELD_ATTEMPTS = 3
+"""A stage that fails is worth a note at this fault in a row: most are over before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing that people are told."""
+
+    topic: Topic
+    at: float
+    """Unix seconds."""
+    text: str
+    """One line for people."""
+    inbox: str = ""
+    """Empty where it is about all of them."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """The same for programs: JSON values, stable names."""
+
+
+@dataclass(slots=True)
+class Crowd:
+    """The open jobs of an inbox, and what became of those that ended since nothing was open."""
+
+    moving: int = 0
+    """Jobs that go on by themselves."""
+    stuck: int = 0
+    """Jobs that wait for a person."""
+    ended: Counter[State] = field(default_factory=Counter)
+    still_since: float | None = None
+
+
+class Reporter:
+    """Makes notes of news. It keeps no clock and needs one call of `tick` a second or so."""
+
+    def __init__(self, crowds: Mapping[str, tuple[int, int]] | None = None) -> None:
+        """Take how many open jobs of each inbox go on by themselves, and how many wait for a person."""
+        self._crowds: defaultdict[str, Crowd] = defaultdict(Crowd)
+        for inbox, (moving, stuck) in (crowds or {}).items():
+            self._crowds[inbox] = Crowd(moving, stuck)
+        self._offline: set[str] = set()
+        self._told_of_disk: set[tuple[str, Held]] = set()
+        self._blocked_since: float | None = None
+        self._fault: Fault | None = None
+        self._told: str = ""
+        """The code of the trouble that was told."""
+        self._models: dict[str, str] = {}
+        """The same by model, where only its clips wait."""
+
+    def hear(self, news: News, now: float) -> list[Note]:
+        """Give the notes that a piece of news is worth, mostly none."""
+        match news:
+            case Happened(before=before, after=after):
+                self._count(before, after, now)
+                return list(_of_job(news, now)) if self._is_first(before, after) else []
+            case Accepted(jobs=jobs):
+                for job in jobs:
+                    self._count(None, job, now)
+                return [_job_note(Topic.IN_DOUBT, job, now) for job in jobs if job.state is State.IN_DOUBT]
+            case ProviderBlocked(fault=fault, model=model):
+                return self._model_blocked(fault, model, now) if model else self._blocked(fault, now)
+            case ProviderUnblocked(model=model):
+                return self._model_unblocked(model, now) if model else self._unblocked(now)
+            case DaySpent(why=why):
+                words = f"{why}; what is queued goes on tomorrow (UTC), or after `clipspool approve`"
+                return [Note(Topic.BUDGET, now, words, facts={"why": why})]
+            case InboxChanged():
+                return self._changed(news, now)
+            case Retired(clip=clip, change=change) if change:
+                facts = {"clip": clip.path, "why": change}
+                return [Note(Topic.SOURCE_CHANGED, now, f"{clip.path}: {change}", clip.inbox, facts)]
+            case PeerLost():
+                return [_peer_note(news, now)]
+            case _:
+                return []
+
+    def _is_first(self, before: Job, after: Job) -> bool:
+        """Tell one folder's trouble once, not with each of the clips that wait for it."""
+        if before.held in STILL_TRIED and after.held is None:
+            self._told_of_disk.discard((after.inbox, before.held))
+        if after.held not in STILL_TRIED or after.attempts != HELD_ATTEMPTS:
+            return True
+        is_first = (after.inbox, after.held) not in self._told_of_disk
+        self._told_of_disk.add((after.inbox, after.held))
+        return is_first
+
+    def tick(self, now: float) -> list[Note]:
+        """Give the notes that only time brings."""
+        notes: list[Note] = []
+        fault, since = self._fault, self._blocked_since
+        if fault is not None and since is not None and not self._told and now - since >= MOMENT_SECONDS:
+            self._told = fault.code
+            notes.append(_blocked_note(fault, now))
+        for inbox, crowd in self._crowds.items():
+            if crowd.still_since is not None and now - crowd.still_since >= QUIET_SECONDS:
+                notes.append(_batch_note(inbox, crowd, now))
+                crowd.still_since = None
+                crowd.ended.clear()
+        return notes
+
+    def finish(self, now: float) -> list[Note]:
+        """Give the notes that wait for more to come, since no more will."""
+        stills = [crowd for crowd in self._crowds.values() if crowd.still_since is not None]
+        for crowd in stills:
+            crowd.still_since = now - QUIET_SECONDS
+        return self.tick(now)
+
+    def _count(self, before: Job | None, after: Job, now: float) -> None:
+        crowd = self._crowds[after.inbox]
+        was_moving, was_stuck = _standing(before)
+        is_moving, is_stuck = _standing(after)
+        crowd.moving = max(crowd.moving + is_moving - was_moving, 0)
+        crowd.stuck = max(crowd.stuck + is_stuck - was_stuck, 0)
+        has_ended = before is not None and before.state.is_terminal
+        if after.state.is_terminal and not has_ended:
+            crowd.ended[after.state] += 1
+        elif before is not None and has_ended and not after.state.is_terminal:
+            crowd.ended[before.state] = max(crowd.ended[before.state] - 1, 0)
+        if crowd.moving or not crowd.ended.total():
+            crowd.still_since = None
+        elif crowd.still_since is None and (was_moving or was_stuck):
+            crowd.still_since = now
+
+    def _blocked(self, fault: Fault, now: float) -> list[Note]:
+        self._fault = fault
+        if self._blocked_since is None:
+            self._blocked_since = now
+        if fault.of is FaultOf.ACCOUNT and self._told != fault.code:
+            self._told = fault.code
+            return [_blocked_note(fault, now)]
+        return []
+
+    def _unblocked(self, now: float) -> list[Note]:
+        told, self._told = self._told, ""
+        self._fault = self._blocked_since = None
+        if not told:
+            return []
+        return [Note(Topic.PROVIDER_BACK, now, "the provider takes clips again", facts={"code": told})]
+
+    def _model_blocked(self, fault: Fault, model: str, now: float) -> list[Note]:
+        if self._models.get(model) == fault.code:
+            return []
+        self._models[model] = fault.code
+        return [_blocked_note(fault, now, model)]
+
+    def _model_unblocked(self, model: str, now: float) -> list[Note]:
+        told = self._models.pop(model, "")
+        words = f"the provider takes clips for {model} again"
+        facts = {"code": told, "model": model}
+        return [Note(Topic.PROVIDER_BACK, now, words, facts=facts)] if told else []
+
+    def _changed(self, news: InboxChanged, now: float) -> list[Note]:
+        name = news.name
+        if news.state == "offline" and name not in self._offline:
+            self._offline.add(name)
+            reason = text(news.reason)
+            words = f"inbox {name} is offline: {reason}; nothing is accepted or delivered there"
+            return [Note(Topic.INBOX_OFFLINE, now, words, name, {"inbox": name, "reason": reason})]
+        if news.state == "watching" and name in self._offline:
+            self._offline.discard(name)
+            return [Note(Topic.INBOX_BACK, now, f"inbox {name} is back", name, {"inbox": name})]
+        return []
+
+
+def _standing(job: Job | None) -> tuple[int, int]:
+    """Say whether a job goes on by itself, and whether it waits for a person."""
+    if job is None or job.state.is_terminal:
+        return 0, 0
+    is_stuck = job.held is not None or job.state is State.IN_DOUBT
+    return int(not is_stuck), int(is_stuck)
+
+
+def _of_job(news: Happened, now: float) -> Iterator[Note]:
+    before, after = news.before, news.after
+    if after.state is not before.state and after.state is State.FAILED:
+        yield _job_note(Topic.FAILED, after, now)
+    elif after.state is not before.state and after.state is State.IN_DOUBT:
+        yield _job_note(Topic.IN_DOUBT, after, now)
+    elif after.state is not before.state and after.state is State.DELIVERED:
+        if after.missing or any(one.noticed for one in after.results):
+            yield _incomplete_note(after, now)
+    elif after.held is None or after.held is Held.IN_DOUBT:
+        return
+    elif isinstance(news.event, StageFailed):
+        if after.attempts == HELD_ATTEMPTS:
+            yield _job_note(Topic.HELD, after, now)
+    elif after.held is not before.held:
+        yield _job_note(Topic.BUDGET if after.held is Held.BUDGET else Topic.HELD, after, now)
+
+
+_WORDS = {
+    Topic.FAILED: "failed",
+    Topic.IN_DOUBT: "is in doubt, money may be spent",
+    Topic.BUDGET: "waits for your word",
+    Topic.HELD: "waits for a person",
+}
+
+
+def _job_note(topic: Topic, job: Job, now: float) -> Note:
+    clip, error = text(job.path), job.error if topic is Topic.FAILED else None
+    why = error.message if error is not None else job.reason
+    todo = error.what_to_do if error is not None else _what_to_do(topic, job)
+    facts: dict[str, Any] = {
+        "job": job.id,
+        "clip": clip,
+        "inbox": job.inbox,
+        "state": job.state.value,
+        "held": None if job.held is None else job.held.value,
+        "why": why,
+        "what_to_do": todo,
+        "paid": job.paid.value,
+    }
+    if error is not None:
+        facts |= {"code": error.code, "retryable": error.retryable}
+    words = f"{clip} in {job.inbox} {_WORDS[topic]}" + (f": {why}" if why else "")
+    return Note(topic, now, f"{words.rstrip('.')}. {todo}".strip(), job.inbox, facts)
+
+
+def _incomplete_note(job: Job, now: float) -> Note:
+    noticed = [said for one in job.results for said in one.noticed]
+    why = "; ".join([*(one.in_words() for one in job.missing), *noticed])
+    todo = f"See `clipspool show {job.id}`."
+    facts: dict[str, Any] = {
+        "job": job.id,
+        "clip": text(job.path),
+        "inbox": job.inbox,
+        "state": job.state.value,
+        "why": why,
+        "what_to_do": todo,
+        "paid": job.paid.value,
+        "missing": [{"output": one.number, "why": one.why} for one in job.missing],
+    }
+    words = f"{text(job.path)} in {job.inbox} was delivered, but {why.rstrip('.')}. {todo}"
+    return Note(Topic.INCOMPLETE, now, words, job.inbox, facts)
+
+
+def _what_to_do(topic: Topic, job: Job) -> str:
+    match topic, job.held:
+        case Topic.IN_DOUBT, _:
+            return (
+                f"See `clipspool show {job.id}`, look for the task at the provider, then attach, retry or "
+                "cancel it."
+            )
+        case Topic.BUDGET, _:
+            return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
+        case _, Held.OUTBOX | Held.DISK:
+            return "Make room there, or let clipspool write there; it goes on by itself."
+        case _, Held.RESULT if job.state is State.FETCHED:
+            return f"`clipspool approve {job.id}` delivers it, `clipspool retry {job.id}` pays for another."
+        case _, Held.DUPLICATE | Held.POISON | Held.REFUSED:
+            return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
+        case _:
+            return f"See `clipspool show {job.id}`."
+
+
+def _blocked_note(fault: Fault, now: float, model: str = "") -> Note:
+    what = f"no clip for {model} is submitted" if model else "nothing is submitted"
+    words = f"{what}: {fault.message.rstrip('.')} ({fault.code}). {fault.what_to_do}".strip()
+    facts = {"code": fault.code, "why": fault.message, "what_to_do": fault.what_to_do, "of": fault.of.value}
+    facts |= {"model": model} if model else {}
+    return Note(Topic.PROVIDER_BLOCKED, now, words, facts=facts)
+
+
+def _peer_note(news: PeerLost, now: float) -> Note:
+    peer = news.peer
+    clips = f"{peer.clips} accepted clips" if peer.clips != 1 else "1 accepted clip"
+    todo = f"Start it again, or take them over: `{peer.command}`."
+    words = f"{clips} of {peer.name} lie in {peer.inbox}, and nobody sees to them: {news.silence}. {todo}"
+    facts: dict[str, Any] = {
+        "inbox": peer.inbox,
+        "journal": peer.journal,
+        "host": text(peer.host),
+        "clips": peer.clips,
+        "why": news.silence,
+        "what_to_do": todo,
+    }
+    return Note(Topic.PEER_LOST, now, words, peer.inbox, facts)
+
+
+def _batch_note(inbox: str, crowd: Crowd, now: float) -> Note:
+    counts = {state.value: crowd.ended[state] for state in (State.DELIVERED, State.FAILED, State.CANCELLED)}
+    said = [f"{count} {state}" for state, count in counts.items() if count]
+    if crowd.stuck:
+        said.append(f"{crowd.stuck} waiting for a person")
+    words = f"all that was under way in {inbox} has ended: {', '.join(said)}"
+    return Note(Topic.BATCH_FINISHED, now, words, inbox, {"inbox": inbox, **counts, "waiting": crowd.stuck})

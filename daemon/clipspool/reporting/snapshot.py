@@ -1,0 +1,91 @@
+"""How things stand, taken by the scheduler's thread between two turns for others to read at any time.
+
+Whoever serves a page or a scrape must neither touch the journal's one connection nor wait for the scheduler:
+a scrape matters most when the scheduler hangs. So the owner of it all puts down an unchangeable picture from
+time to time, and everybody else reads the last one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.model import State
+from clipspool.jobs.records import Spend, Tally
+from clipspool.scheduler.loop import Scheduler
+from clipspool.scheduler.workers import LANES
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLoad:
+    """What one lane of workers has before it."""
+
+    threads: int
+    busy: int
+    """Pieces of work handed out and not yet heard of."""
+
+    @property
+    def queued(self) -> int:
+        """Pieces that no thread can have begun."""
+        return max(self.busy - self.threads, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One picture."""
+
+    jobs: Mapping[State, int] = field(default_factory=dict)
+    waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """By inbox and reason: accepted jobs that do not move. Reasons are those of `jobs --json`, and `turn`."""
+    lanes: Mapping[str, LaneLoad] = field(default_factory=dict)
+    spend: Spend = field(default_factory=Spend)
+    limits: Limits = field(default_factory=Limits)
+    blocked_by: str = ""
+    """Whose trouble holds submissions back, `account` or `moment`; empty when none does."""
+    polls_left: float = 0.0
+    """Looks that may begin at once."""
+    polls_per_second_max: float = 0.0
+    poll_lag_seconds: float = 0.0
+    """How long the task that is due the longest has waited to be looked at."""
+
+
+def standing_of(scheduler: Scheduler) -> Standing:
+    """Take the picture; in the scheduler's thread only. Some 0.4 ms, and 22 ms with 10,000 open jobs."""
+    journal, picker, now = scheduler.journal, scheduler.picker, scheduler.now()
+    due = journal.next_due(State.RUNNING, 0.0)
+    fault = scheduler.brake.fault
+    return Standing(
+        jobs={state: journal.counts[state] for state in State},
+        waiting=_waiting(scheduler, journal.tallies(now)),
+        lanes={name: LaneLoad(LANES[name][0], lane.busy) for name, lane in scheduler.workers.lanes.items()},
+        spend=scheduler.spending.today,
+        limits=picker.limits,
+        blocked_by="" if fault is None else fault.of.value,
+        polls_left=min(picker.polls.left, picker.polls_per_second_max),
+        polls_per_second_max=picker.polls_per_second_max,
+        poll_lag_seconds=0.0 if due is None else max(now - due, 0.0),
+    )
+
+
+def _waiting(scheduler: Scheduler, tallies: list[Tally]) -> Mapping[tuple[str, str], int]:
+    """Say by what jobs are kept; of what holds all jobs of an inbox back, the first that does."""
+    found: Counter[tuple[str, str]] = Counter()
+    for tally in tallies:
+        if tally.held is not None:
+            reason = tally.held
+        elif tally.state is not State.QUEUED:
+            continue
+        elif scheduler.picker.is_paused(tally.inbox):
+            reason = "paused"
+        elif tally.is_later:
+            reason = "retry" if tally.is_tried_again else "not_before"
+        elif scheduler.picker.limits.day_is_spent(scheduler.spending.today):
+            reason = "budget"
+        elif scheduler.brake.fault is not None:
+            reason = "provider"
+        else:
+            reason = "turn"
+        found[tally.inbox, reason] += tally.count
+    return found

@@ -1,0 +1,186 @@
+"""What people and scripts are shown of the journal: stable JSON, and the reason why each job waits."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clipspool.jobs.conditions import WHY, Conditions
+from clipspool.jobs.model import Job, State, utc
+from clipspool.jobs.records import Entry, Peer
+from clipspool.jobs.text import iso, text
+from clipspool.reporting.history import balance_in_words
+from clipspool.spool.peers import silence
+from clipspool.stages.provenance import as_sent, length_of
+from clipspool.system.redaction import redact, redact_value
+
+
+def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
+    """Give a job in the stable form of `jobs --json` and `show --json`."""
+    held, reason = conditions.why_waiting(job)
+    error = None
+    if job.error is not None:
+        error = {
+            "code": job.error.code,
+            "message": redact(job.error.message),
+            "what_to_do": redact(job.error.what_to_do),
+            "retryable": job.error.retryable,
+        }
+    return {
+        "id": job.id,
+        "inbox": job.inbox,
+        "clip": text(job.path),
+        "variant": job.variant.lstrip("_"),
+        "state": job.state.value,
+        "held": held,
+        "reason": redact(reason),
+        "task_id": job.task.task_id if job.task else None,
+        "maybe_task_ids": maybe_task_ids(job),
+        "attempts": job.task.number if job.task else 0,
+        "progress": job.progress,
+        "rendering_since": None if job.rendering_since is None else iso(job.rendering_since),
+        "request": as_sent(job.request),
+        "credits_estimated": job.credits_estimated,
+        "credits": job.task.credits if job.task else None,
+        "paid": job.paid.value,
+        "reused_from": job.reuse.job_id if job.reuse else None,
+        "created_at": iso(job.created_at),
+        "updated_at": iso(job.updated_at),
+        "results": [
+            {"name": text(r.name), "size": r.size, "sha256": r.sha256, **length_of(r)}
+            for r in job.results
+            if r.name
+        ],
+        "missing": [{"output": one.number, "why": redact(one.why)} for one in job.missing],
+        "error": error,
+    }
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """Give one line of history."""
+    return {
+        "at": iso(entry.at),
+        "event": entry.event,
+        "from": entry.from_state,
+        "to": entry.to_state,
+        "facts": redact_value(entry.facts),
+    }
+
+
+def maybe_task_ids(job: Job) -> list[str]:
+    """Give the ids in an unclear answer that may be the job's task, the likeliest first."""
+    found = job.task.evidence.get("maybe_task_ids") if job.task and not job.task.task_id else None
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def evidence_lines(submitted_at: str | None, evidence: Mapping[str, Any], job_id: str) -> list[str]:
+    """Say in sentences what is known of a lost answer; none where no answer was lost."""
+    if not evidence:
+        return []
+    evidence = redact_value(evidence)
+    lines = [f"the request left at {evidence.get('sent_at') or submitted_at}"]
+    if "bytes_written" in evidence:
+        lines.append(f"{evidence['bytes_written']} of {evidence.get('bytes_total', '?')} bytes left")
+    came = [f"HTTP {evidence['http_status']}"] if "http_status" in evidence else []
+    came += [str(evidence[name]) for name in ("error", "answer") if evidence.get(name)]
+    lines.append("what came back: " + ("; ".join(came) or str(evidence.get("message") or "nothing")))
+    lines += [
+        f"this answer holds the id {one}: `clipspool attach {job_id} {shlex.quote(one)}`"
+        for one in evidence.get("maybe_task_ids", ())
+    ]
+    before, after = evidence.get("balance_before"), evidence.get("balance_after")
+    if before:
+        lines.append(f"the account had {_amount(before)} before")
+    if after:
+        others = evidence.get("other_submissions", 0)
+        beside = f"; {others} other submissions were made since" if others else ""
+        lines.append(f"and {_amount(after)} after{beside}" if before else f"the account had {_amount(after)}")
+    return lines
+
+
+def _amount(look: Mapping[str, Any]) -> str:
+    return f"{balance_in_words(look)} ({look['at']})"
+
+
+@dataclass(frozen=True, slots=True)
+class InboxView:
+    """One inbox as it is now."""
+
+    name: str
+    state: str
+    """`watching`, `offline`, `starting`, `paused`, or `unwatched` when no daemon runs."""
+    detect: str
+    reason: str = ""
+    waiting: Sequence[Mapping[str, Any]] = ()
+    waiting_count: int | None = None
+    """How many wait, where `waiting` holds only the first of them."""
+    peers: Sequence[Peer] = ()
+    """Other daemons that take clips from it, or took some and are gone."""
+
+
+def _peer_json(peer: Peer, now: float) -> dict[str, Any]:
+    return {
+        "journal": peer.journal,
+        "host": text(peer.host),
+        "life": peer.life.value,
+        "clips": peer.clips,
+        "seen_at": None if peer.seen_at is None else iso(peer.seen_at),
+        "reason": "" if peer.is_living else silence(peer, now),
+        "command": peer.command if peer.clips and not peer.is_living else "",
+    }
+
+
+def status_json(
+    counts: Mapping[State, int],
+    conditions: Conditions,
+    inboxes: Sequence[InboxView],
+    daemon: Mapping[str, Any],
+    lanes: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Give what `status --json` prints; `lanes` as the running daemon's workers tell."""
+    brake = conditions.brake
+    return {
+        "daemon": dict(daemon),
+        "provider": {
+            "blocked": brake.fault is not None,
+            "reason": redact(f"{brake.fault.message} {brake.fault.what_to_do}".strip())
+            if brake.fault
+            else "",
+            "until": iso(brake.until) if brake.fault else None,
+            "models": [
+                {"model": model, "reason": redact(one.fault.message), "until": iso(one.until)}
+                for model, one in sorted(brake.models.items())
+                if one.fault
+            ],
+        },
+        "journal": {
+            "restored": conditions.is_restored,
+            "reason": WHY if conditions.is_restored else "",
+        },
+        "inboxes": [
+            {
+                "name": view.name,
+                # Offline goes first: `resume INBOX` takes a folder as it is, also an empty mount point.
+                "state": "paused"
+                if conditions.is_paused(view.name) and view.state != "offline"
+                else view.state,
+                "detect": view.detect,
+                "reason": view.reason or conditions.why_paused(view.name),
+                "waiting": [{**w, "reason": redact(w["reason"])} for w in view.waiting],
+                "waiting_count": len(view.waiting) if view.waiting_count is None else view.waiting_count,
+                "peers": [_peer_json(peer, conditions.now) for peer in view.peers],
+            }
+            for view in inboxes
+        ],
+        "jobs": {state.value: counts.get(state, 0) for state in State},
+        "spend": {
+            "day": utc(conditions.now).strftime("%Y-%m-%d"),
+            "credits": conditions.spend.credits,
+            "submissions": conditions.spend.submissions,
+            "credits_per_day": conditions.limits.credits_per_day,
+            "submissions_per_day": conditions.limits.submissions_per_day,
+        },
+        "lanes": [dict(lane) for lane in lanes],
+    }

@@ -1,0 +1,277 @@
+"""Keeps `_status.txt` in inboxes up to date: looks at the journal, and writes where something changed.
+
+A thread an inbox, never the scheduler's: a slow share holds up its own file and nothing else.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from clipspool.intake.inbox import Inbox
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.messages import Accepted, Happened, InboxChanged, News, NotRetired, Retired
+from clipspool.jobs.model import State
+from clipspool.jobs.path_map import Places
+from clipspool.jobs.status_names import OURS, STATUS_NAME
+from clipspool.journal import Journal, JournalError
+from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
+from clipspool.reporting.looking import DAY_SECONDS, conditions_in
+from clipspool.reporting.status_file.own import Keeper, Own, place_of
+from clipspool.reporting.status_file.text import DAYS, ENDED_MOST, MOST, Picture, Seen, body_of, text_of
+from clipspool.scheduler.workers import in_words
+from clipspool.spool.root import Root
+from clipspool.system import threads
+
+WRITE_SECONDS = 5.0
+"""The file is written no more often than this."""
+_LOOK_SECONDS = 1.0
+_ANEW_SECONDS = 60.0
+"""Looked at this often without any news: midnight comes, days pass, pauses end."""
+_STOP_SECONDS = 2.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An inbox whose status file is kept."""
+
+    root: Root
+    outbox: Path
+    places: Places
+    limits: Limits
+    inbox: Inbox
+    """Asked for its state and what waits; never touched otherwise."""
+
+
+class StatusFile:
+    """The status file of one inbox. `hear` may be called from any thread, the rest from one at a time.
+
+    Where several clipspools share an inbox, the first to come has `_status.txt`, the others each a file that
+    has the beginning of their journal's identity in its name. The last one that is left has `_status.txt`.
+    """
+
+    def __init__(self, name: str, kept: Kept, journal: Path, now: Callable[[], float] = time.time) -> None:
+        """Take the inbox, the journal's path and the clock, Unix seconds."""
+        self.kept = kept
+        self._name = name
+        self._window = Window(journal)
+        self._now = now
+        self._is_stale = threading.Event()
+        self._is_stale.set()
+        self._seen: object = None
+        self._body: list[str] = []
+        self._looked_at = self._wrote_at = 0.0
+        self._trouble = ""
+        self._identity = ""
+        self._place_id = place_of(journal)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def hear(self) -> None:
+        """Note that something happened in this inbox."""
+        self._is_stale.set()
+
+    def start(self, after: threading.Thread | None = None) -> None:
+        """Begin the thread, which first waits for the end of another that kept this file."""
+        # A daemon thread: one that hangs on a dead share must not keep the process from ending.
+        self._thread = threads.begin(self._run, f"status-{self._name}", after)
+
+    def stop(self) -> threading.Thread | None:
+        """Have the thread end; gives it, to be waited for."""
+        self._stopping.set()
+        return self._thread
+
+    def _run(self, after: threading.Thread | None) -> None:
+        if after is not None:
+            after.join()
+        while not self._stopping.wait(_LOOK_SECONDS):
+            try:
+                self.look()
+            except Exception:
+                log.exception("bug", inbox=self._name)
+                self._stopping.wait(_ANEW_SECONDS)
+
+    def look(self) -> bool:
+        """Write the file if something changed and it is time; True when it was written."""
+        now = self._now()
+        inbox = self.kept.inbox
+        peers = [(peer.journal, peer.life, peer.clips if not peer.is_living else 0) for peer in inbox.peers]
+        seen = (inbox.state, inbox.waiting, inbox.paused_by, peers)
+        is_due = self._is_stale.is_set() or seen != self._seen or now - self._looked_at >= _ANEW_SECONDS
+        if inbox.state != "watching" or not is_due or abs(now - self._wrote_at) < WRITE_SECONDS:
+            return False
+        self._is_stale.clear()
+        is_written = self._write(now, has_stopped=False)
+        if not self._trouble:
+            self._seen, self._looked_at = seen, now
+        return is_written
+
+    def say_stopped(self) -> None:
+        """Write how things stand at the end, and let go of the journal."""
+        if self.kept.inbox.state == "watching":
+            self._write(self._now(), has_stopped=True)
+        self._window.close()
+
+    def remove(self) -> None:
+        """Take the file back, and let go of the journal; what is not ours stays."""
+        try:
+            with self._window.look() as journal:
+                self._identity = identity_of(journal)
+            name, is_there = self._own().place()
+            if name and is_there:
+                self.kept.root.remove(name)
+        except (OSError, JournalError) as error:
+            log.warning("status_file_not_written", inbox=self._name, why=_in_words(error))
+        self._window.close()
+
+    def _write(self, now: float, *, has_stopped: bool) -> bool:
+        zone = datetime.fromtimestamp(now, UTC).astimezone().tzinfo or UTC
+        root = self.kept.root
+        try:
+            picture = self._picture(now, has_stopped=has_stopped)
+            body = body_of(picture, zone)
+            if body == self._body and not has_stopped:
+                self._trouble = ""
+                return False
+            data = text_of(picture, now, zone).encode("utf-8", "backslashreplace")
+            own = self._own()
+            name, is_there = own.place()
+            if not name:
+                if self._failed("it is not ours"):
+                    why = f"{STATUS_NAME} does not begin with “{OURS}”; it is left alone"
+                    log.warning("status_file_not_ours", inbox=self._name, why=why)
+                return False
+            if is_there:
+                root.replace(name, data)
+            else:
+                root.create(name, data)
+            for file, keeper in own.remove_leftovers(name):
+                log.info("status_file_removed", inbox=self._name, file=file, kept_by=keeper)
+        except (OSError, JournalError) as error:
+            # The folder is away, the share is full, an editor has the file open: it is tried again.
+            if self._failed(why := _in_words(error)):
+                log.warning("status_file_not_written", inbox=self._name, why=why)
+            return False
+        self._body, self._wrote_at, self._trouble = body, now, ""
+        return True
+
+    def _own(self) -> Own:
+        return Own(self.kept.root, Keeper(self._identity, self._place_id))
+
+    def _failed(self, why: str) -> bool:
+        """Note that it has to be tried again; True when that is news."""
+        self._is_stale.set()
+        self._wrote_at = self._now()
+        before, self._trouble = self._trouble, why
+        return why != before
+
+    def _picture(self, now: float, *, has_stopped: bool) -> Picture:
+        name, kept = self._name, self.kept
+        since = now - DAYS * DAY_SECONDS
+        with self._window.look() as journal:
+            self._identity = identity_of(journal)
+            failed = ended_jobs(journal, State.FAILED, since, ENDED_MOST, name)
+            clips = {job.id: journal.clip(job.clip_id) for job in failed}
+            return Picture(
+                inbox=name,
+                kept_by=self._identity,
+                place=self._place_id,
+                outbox=str(kept.outbox),
+                tally=tally(journal, name),
+                waiting=kept.inbox.waiting,
+                held=held_jobs(journal, MOST, name),
+                under_way=jobs_under_way(journal, MOST, name),
+                failed=[Seen(job, clip.lies_at if (clip := clips[job.id]) else None) for job in failed],
+                delivered=ended_jobs(journal, State.DELIVERED, since, ENDED_MOST, name),
+                conditions=conditions_in(journal, kept.limits, now),
+                places=kept.places,
+                host=socket.gethostname(),
+                peers=kept.inbox.peers,
+                has_stopped=has_stopped,
+            )
+
+
+def identity_of(journal: Journal) -> str:
+    """Give what tells this clipspool from another that shares the inbox."""
+    return str(journal.fact("id"))[:6]
+
+
+def _in_words(error: OSError | JournalError) -> str:
+    return in_words(error) if isinstance(error, OSError) else str(error)
+
+
+class StatusFiles:
+    """The status files of all inboxes that keep one."""
+
+    def __init__(self, journal: Path, now: Callable[[], float] = time.time) -> None:
+        """Take the path of the journal that tells how jobs stand."""
+        self._journal = journal
+        self._now = now
+        self._files: Mapping[str, StatusFile] = {}
+        self._leaving: Sequence[threading.Thread] = ()
+
+    def keep(self, wanted: Mapping[str, Kept]) -> None:
+        """Keep the files of these inboxes, by name; those that are no longer wanted are removed."""
+        before, after = self._files, dict[str, StatusFile]()
+        for name, kept in wanted.items():
+            known = before.get(name)
+            if known is not None and known.kept == kept:
+                after[name] = known
+                continue
+            after[name] = StatusFile(name, kept, self._journal, self._now)
+            after[name].start(known.stop() if known is not None else None)
+        self._files = after
+        self._leaving = [
+            thread
+            for name, one in before.items()
+            if name not in after and (thread := threads.begin(_leave, f"status-{name}", one, one.stop()))
+        ]
+
+    def hear(self, news: News) -> None:
+        """Take a piece of news, in the scheduler's thread: it only leaves a mark."""
+        match news:
+            case Happened(after=job):
+                inbox = job.inbox
+            case Accepted(clip=clip) | Retired(clip=clip) | NotRetired(clip=clip):
+                inbox = clip.inbox
+            case InboxChanged(name=name):
+                inbox = name
+            case _:
+                for one in self._files.values():
+                    one.hear()
+                return
+        if (file := self._files.get(inbox)) is not None:
+            file.hear()
+
+    def stop(self) -> None:
+        """Say in each file that nothing moves any more, and end; waits for 2 s at the most."""
+        files = list(self._files.values())
+        self._files = {}
+        _wait_for(files)
+        last = [threads.begin(one.say_stopped, "status-last") for one in files]
+        _join([thread for thread in last if thread is not None])
+
+
+def _leave(file: StatusFile, thread: threading.Thread | None) -> None:
+    if thread is not None:
+        thread.join()
+    file.remove()
+
+
+def _wait_for(files: Sequence[StatusFile]) -> None:
+    _join([thread for one in files if (thread := one.stop()) is not None])
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    until = time.monotonic() + _STOP_SECONDS
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0.0))

@@ -1,0 +1,189 @@
+"""What the account had before a lost answer and has after it: evidence for the person who decides.
+
+Looks are taken beside the work, never in its way: a provider that does not tell in time changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from clipspool.jobs.events import BalanceSeen, Connected, NotCharged, Prepared
+from clipspool.jobs.messages import Happened, News
+from clipspool.jobs.model import Job, State, utc
+from clipspool.jobs.records import Balance
+from clipspool.scheduler.loop import Scheduler
+from clipspool.system import threads
+
+_FACT = "balance"
+_KEPT = 8
+FRESH_SECONDS = 300.0
+"""A look this old is taken anew while clips are submitted."""
+_SILENT_SECONDS = 3600.0
+_SETTLE_SECONDS = 2.0
+"""What a provider may need to book a charge."""
+_PROOF_SECONDS = 5.0
+"""How long after the first look the second one has to find the same balance."""
+_PROOF_WINDOW_SECONDS = 900.0
+"""In a longer time too much may come and go on an account: charges and refunds of others, a purchase."""
+_PROOF_CREDITS_MIN = 1.0
+"""A cheaper task might not show in a balance that is rounded."""
+
+
+class Teller:
+    """Asks for the balance in its own thread: at the start, while clips are sent, and after each doubt."""
+
+    def __init__(
+        self,
+        ask: Callable[[], Balance | None],
+        tell: Callable[[Callable[[Scheduler], None]], None],
+        now: Callable[[], float],
+    ) -> None:
+        """`ask` may take seconds; `tell` gives the scheduler something to do in its next turn."""
+        self._ask = ask
+        self._tell = tell
+        self._now = now
+        self._bell = threading.Event()
+        self._is_stopped = threading.Event()
+        self._asked_at = 0.0
+        self._silent_until = 0.0
+        self._again_at = math.inf
+        """When the look is due that may end a doubt."""
+        self._is_wanted = False
+        self._settle_seconds = 0.0
+
+    def start(self) -> None:
+        """Begin the thread, with a first look."""
+        self._ring()
+        threads.begin(self._run, "balance")
+
+    def stop(self) -> None:
+        """Look no more; a look under way is not waited for."""
+        self._is_stopped.set()
+        self._bell.set()
+
+    def hear(self, news: News) -> None:
+        """Take a look after what makes one worth while."""
+        if not isinstance(news, Happened):
+            return
+        if isinstance(news.event, BalanceSeen) and (pause := _pause_of_proof(news.after)) is not None:
+            self._again_at = self._now() + pause
+            self._bell.set()  # the thread has to sleep until then, and no longer
+            return
+        is_stale = self._now() - self._asked_at > FRESH_SECONDS
+        if news.after.state is State.IN_DOUBT and news.before.state is not State.IN_DOUBT:
+            self._ring(_SETTLE_SECONDS)
+        elif is_stale and isinstance(news.event, Prepared | Connected):
+            self._ring()
+
+    def _ring(self, settle_seconds: float = 0.0) -> None:
+        self._settle_seconds = max(self._settle_seconds, settle_seconds)
+        self._is_wanted = True
+        self._bell.set()
+
+    def _run(self) -> None:
+        while True:
+            left = self._again_at - self._now()
+            self._bell.wait(None if left == math.inf else max(left, 0.0))
+            if self._is_stopped.is_set():
+                return
+            self._bell.clear()
+            is_due = self._now() >= self._again_at
+            if not (self._is_wanted or is_due):
+                continue
+            if self._is_stopped.wait(self._settle_seconds):
+                return
+            self._is_wanted, self._settle_seconds = False, 0.0
+            self._again_at = math.inf if is_due else self._again_at
+            self._look()
+
+    def _look(self) -> None:
+        at = self._asked_at = self._now()
+        if at < self._silent_until:
+            return
+        seen = self._ask()
+        if seen is None:
+            self._silent_until = at + _SILENT_SECONDS
+            return
+        until = self._now()
+        self._tell(lambda scheduler: note(scheduler, at, seen, until))
+
+
+def note(scheduler: Scheduler, at: float, seen: Balance, until: float | None = None) -> None:
+    """Remember a look, and add it to what is known of the doubts before it.
+
+    It was begun at `at` and answered by `until`, in Unix seconds.
+    """
+    journal = scheduler.journal
+    looks: list[dict[str, Any]] = list(journal.fact(_FACT) or ())
+    look = {"at": at, "amount": seen.amount, "unit": seen.unit, "profile": scheduler.profile}
+    look["until"] = at if until is None else until
+    for job in list(journal.find(states=(State.IN_DOUBT,))):
+        if _is_wanted(job, look):
+            scheduler.happen(job, _seen(scheduler, job, looks, look))
+        elif _is_proof(scheduler, job, looks, look):
+            amount = f"{seen.amount:g} {seen.unit}"
+            why = f"the provider refused the load, and the account was not charged: {amount} before and after"
+            scheduler.happen(job, NotCharged(why))
+    journal.set_fact(_FACT, [*looks, look][-_KEPT:])
+
+
+def _is_wanted(job: Job, look: dict[str, Any]) -> bool:
+    task = job.task
+    if task is None or "balance_after" in task.evidence or task.profile != look["profile"]:
+        return False
+    return bool(look["at"] > job.updated_at)
+
+
+def _pause_of_proof(job: Job) -> float | None:
+    """Say when a second look may end a doubt, in seconds from the first; None where none may."""
+    evidence = job.task.evidence if job.state is State.IN_DOUBT and job.task else {}
+    if not evidence.get("is_shedding") or "balance_before" not in evidence:
+        return None
+    return max(_PROOF_SECONDS, float(evidence.get("retry_after_seconds") or 0.0))
+
+
+def _is_proof(scheduler: Scheduler, job: Job, looks: list[dict[str, Any]], look: dict[str, Any]) -> bool:
+    """Tell whether nothing was charged for a request whose load was refused.
+
+    A false yes pays twice, so all of it has to hold: the same amount before the request left, after it and
+    some seconds later; no other job of ours sent, followed or ended in between, for a refund may hide a
+    charge of the same size; not long ago; and a price that a balance shows.
+    """
+    pause = _pause_of_proof(job)
+    if pause is None or job.task is None or job.cancel_by or job.task.profile != look["profile"]:
+        return False
+    evidence = job.task.evidence
+    before, after = _before(job, looks, look), evidence.get("balance_after")
+    if before is None or after is None or evidence.get("other_submissions"):
+        return False
+    if look["at"] < job.updated_at + pause or look["at"] - before["at"] > _PROOF_WINDOW_SECONDS:
+        return False
+    is_same = before["amount"] == after["amount"] == look["amount"] and after["unit"] == look["unit"]
+    is_shown = (job.credits_estimated or 0.0) >= _PROOF_CREDITS_MIN
+    return is_same and is_shown and not scheduler.journal.has_money_moved(before["at"], but=job.id)
+
+
+def _before(job: Job, looks: list[dict[str, Any]], like: dict[str, Any]) -> dict[str, Any] | None:
+    """Give the last look that was answered before the request left."""
+    sent_at = job.task.intent_at if job.task else 0.0
+    same = [one for one in looks if (one["profile"], one["unit"]) == (like["profile"], like["unit"])]
+    return next((one for one in reversed(same) if one.get("until", one["at"]) < sent_at), None)
+
+
+def _seen(scheduler: Scheduler, job: Job, looks: list[dict[str, Any]], after: dict[str, Any]) -> BalanceSeen:
+    sent_at = job.task.intent_at if job.task else 0.0
+    before = _before(job, looks, after)
+    since = sent_at if before is None else before["at"]
+    others = max(scheduler.journal.spent(since).submissions - 1, 0)
+    return BalanceSeen(None if before is None else _shown(before), _shown(after), others)
+
+
+def _shown(look: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "at": utc(look["at"]).isoformat(timespec="milliseconds"),
+        "amount": look["amount"],
+        "unit": look["unit"],
+    }

@@ -1,0 +1,242 @@
+"""What an operator may do to jobs: each command runs inside one turn of the scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.events import (
+    Approved,
+    Attached,
+    CancelAsked,
+    Cancelled,
+    Event,
+    Parked,
+    Retried,
+    TakenOver,
+)
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.limits import ALL
+from clipspool.jobs.messages import Accepted
+from clipspool.jobs.model import Held, Job, State
+from clipspool.jobs.permissions import (
+    has_to_deliver,
+    is_taken_over,
+    may_approve,
+    may_attach,
+    may_cancel,
+    may_retry,
+)
+from clipspool.scheduler.loop import Scheduler
+
+TASK_ID_MAX = 200
+
+
+class Refused(Exception):
+    """The command cannot be carried out, and why."""
+
+
+def conditions_of(scheduler: Scheduler) -> Conditions:
+    """Give what holds jobs back now."""
+    picker = scheduler.picker
+    return Conditions(
+        scheduler.now(),
+        scheduler.brake,
+        picker.paused,
+        scheduler.spending.today,
+        picker.limits,
+        is_restored=bool(scheduler.trust.restored),
+        pause_files=dict(picker.pause_files),
+    )
+
+
+def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> list[dict[str, Any]]:
+    """Run jobs again that failed, were cancelled, are in doubt, or are held for a task that is lost."""
+
+    def one(job: Job) -> Event:
+        if job.held is Held.POISON:
+            return Approved(by, why)
+        if is_taken_over(job) and job.error is not None:
+            raise Refused(f"it was {job.error.message}. {job.error.what_to_do}".rstrip("."))
+        if not may_retry(job):
+            raise Refused(
+                f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"
+            )
+        return Retried(by, why)
+
+    answers = _each(scheduler, ids, one)
+    return [
+        {**answer, **(_held_for_its_clip(scheduler, answer["id"]) if answer["done"] else {})}
+        for answer in answers
+    ]
+
+
+def _held_for_its_clip(scheduler: Scheduler, job_id: str) -> dict[str, Any]:
+    """Set a retried job aside whose clip costs more in all, what was paid before included, than a clip may.
+
+    The word that it is to be run again was given about one job; the limit is on the clip.
+    """
+    job = scheduler.journal.job(job_id)
+    if job is None or job.state is not State.QUEUED or job.held is not None:
+        return {}
+    cost = scheduler.journal.clip_cost(job.clip_id)
+    why = scheduler.picker.limits.is_clip_too_dear(cost, job.credits_estimated)
+    if not why:
+        return {}
+    scheduler.decide(job, Parked(Held.BUDGET, why))
+    scheduler.journal.flush()
+    return {"held": Held.BUDGET.value, "reason": why}
+
+
+def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> list[dict[str, Any]]:
+    """End jobs; one that renders is ended at the provider first, where it can be."""
+
+    def one(job: Job) -> Event:
+        if not may_cancel(job):
+            raise Refused(f"it is {job.state} already")
+        flying = scheduler.in_flight.get(job.id)
+        is_served = scheduler.picker.limits.serves(job.inbox)
+        waits = (
+            job.state is State.RUNNING
+            or (flying is not None and flying.stage is not Stage.POLL)
+            or (has_to_deliver(job) and is_served)
+        )
+        return CancelAsked(by, why) if waits else Cancelled(by, why=why)
+
+    answers = _each(scheduler, ids, one)
+    for answer in answers:
+        job = scheduler.journal.job(answer["id"]) if answer["done"] else None
+        if job is not None and job.cancel_by and has_to_deliver(job):
+            answer["delivers"] = True
+    return answers
+
+
+def attach(
+    scheduler: Scheduler, job_id: str, task_id: str, by: str, why: str = "", *, is_seen: bool = True
+) -> list[dict[str, Any]]:
+    """Follow a task that the operator found for a job in doubt; `is_seen` where the provider knows it."""
+    if not task_id or len(task_id) > TASK_ID_MAX or not task_id.isprintable():
+        raise Refused("that is no task id")
+
+    def one(job: Job) -> Event:
+        if not may_attach(job):
+            raise Refused(f"it is {job.state}, and a task can be attached to in-doubt and lost jobs only")
+        owner = scheduler.journal.follower(task_id, but=job.id)
+        if owner is not None:
+            raise Refused(f"job {owner} has that task; cancel it first if the task is this job's")
+        return Attached(by, task_id, job.task.profile if job.task else scheduler.profile, why, is_seen)
+
+    return _each(scheduler, [job_id], one)
+
+
+def approve(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> list[dict[str, Any]]:
+    """Let jobs go that are held for their price, for the day's limits, or as duplicates."""
+
+    def one(job: Job) -> Event:
+        if not may_approve(job):
+            raise Refused(
+                f"it is {job.state}, and only queued jobs, those held as poison, and those whose result is "
+                "held for its length can be approved"
+            )
+        return Approved(by, why)
+
+    return _each(scheduler, ids, one)
+
+
+def _each(scheduler: Scheduler, ids: Sequence[str], choose: Callable[[Job], Event]) -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = []
+    for job_id in ids:
+        flying = scheduler.in_flight.get(job_id)
+        job = flying.job if flying is not None else scheduler.journal.job(job_id)
+        if job is None:
+            answers.append({"id": job_id, "done": False, "why": "there is no such job"})
+            continue
+        try:
+            moved = scheduler.decide(job, choose(job))
+        except Refused as refused:
+            answers.append({"id": job_id, "done": False, "why": str(refused)})
+            continue
+        # What was recorded must be seen when the same job is named again.
+        scheduler.journal.flush()
+        answers.append({"id": job_id, "done": True, "state": moved.state.value})
+    return answers
+
+
+def pause(scheduler: Scheduler, inbox: str | None) -> str:
+    """Stop submitting, from one inbox or from all; what runs is still followed."""
+    _known(scheduler, inbox)
+    scheduler.set_paused(scheduler.picker.paused | {inbox or ALL})
+    return "paused"
+
+
+def resume(scheduler: Scheduler, inbox: str | None) -> str:
+    """Go on submitting, also where the provider is blocked: the operator says that the trouble is over."""
+    _known(scheduler, inbox)
+    if inbox is None:
+        scheduler.set_paused(frozenset())
+        scheduler.release_brake()
+    else:
+        paused = scheduler.picker.paused
+        if not paused & {ALL, inbox} and (file := scheduler.picker.pause_files.get(inbox)):
+            raise Refused(
+                f"`{file}` lies in the inbox {inbox}: remove it there, and sending goes on by itself"
+            )
+        if ALL in paused:
+            paused = frozenset(scheduler.picker.inboxes)
+        scheduler.set_paused(paused - {inbox})
+    scheduler.journal.retire_again(scheduler.now(), inbox)
+    return "resumed"
+
+
+def accept_restored(scheduler: Scheduler) -> bool:
+    """Submit again though the journal is an older copy; False when nothing was held for that."""
+    return scheduler.trust.accept()
+
+
+def _known(scheduler: Scheduler, inbox: str | None) -> None:
+    if inbox is not None and inbox not in scheduler.picker.inboxes:
+        raise Refused(f"there is no inbox {inbox} (known: {', '.join(scheduler.picker.inboxes)})")
+
+
+def open_clips(scheduler: Scheduler, ids: Collection[str]) -> Collection[str]:
+    """Give those clips that have a job which is not at its end."""
+    return {clip_id for clip_id in scheduler.journal.known(ids) if scheduler.journal.has_open_job(clip_id)}
+
+
+def let_go(scheduler: Scheduler, takers: Mapping[str, TakenOver]) -> None:
+    """End the jobs of clips that other journals took over; by the clip's id."""
+    for clip_id, event in takers.items():
+        for known in scheduler.journal.jobs_of(clip_id):
+            flying = scheduler.in_flight.get(known.id)
+            job = flying.job if flying is not None else known
+            # A request that is on its way is let come to its end: its answer is worth a line in the ledger.
+            if not job.state.is_terminal and job.state is not State.SUBMITTING:
+                scheduler.decide(job, event)
+
+
+def known_folders(scheduler: Scheduler, inbox: str) -> set[str]:
+    """Give the work folders of an inbox that the journal knows."""
+    return scheduler.journal.folders(inbox)
+
+
+def entered_clips(scheduler: Scheduler, ids: Collection[str]) -> Collection[str]:
+    """Give those clips that the journal has, retired ones too."""
+    return scheduler.journal.known(ids)
+
+
+def take_on(scheduler: Scheduler, found: Sequence[Accepted]) -> int:
+    """Enter clips that work folders told of; gives how many were new."""
+    return scheduler.accept(found)
+
+
+COMMANDS: Mapping[str, Callable[..., Any]] = {
+    "retry": retry,
+    "cancel": cancel,
+    "attach": attach,
+    "approve": approve,
+    "pause": pause,
+    "resume": resume,
+    "accept_restored": accept_restored,
+}
+"""What a command line may ask of the scheduler, by name; each takes it first."""

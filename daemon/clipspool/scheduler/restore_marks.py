@@ -1,0 +1,132 @@
+"""Marks in each inbox how far the journal has come, by the name of an empty file; `trust.py` tells why."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+
+import structlog
+
+from clipspool.scheduler.loop import Scheduler
+from clipspool.spool.root import Root
+from clipspool.system import threads
+from clipspool.system.atomic import OURS, Rel
+
+log = structlog.get_logger()
+
+KEEP_SECONDS = 60.0
+"""How old a mark may get while things happen."""
+_AHEAD_MAX = 10**9
+"""Events that no backup lacks. A mark beyond is none of ours: whoever drops clips can make one, and to accept
+it once would lift the journal's count to where marks are no longer read."""
+_END_SECONDS = 2.0
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+class Marks:
+    """Reads the mark of each inbox once in a run, and keeps them up, each in a thread of its own."""
+
+    def __init__(self, scheduler: Scheduler, journal_id: str, roots: Mapping[str, tuple[Root, Root]]) -> None:
+        """Let nothing be submitted from an inbox whose mark was not looked at; `roots` gives both folders."""
+        self._roots = roots
+        self._scheduler = scheduler
+        self._trust = scheduler.trust
+        self._trust.proven = set()
+        self._prefix = f"journal-{journal_id}."
+        self._kept: dict[str, tuple[float, int]] = {}
+        self._writing: dict[str, threading.Thread] = {}
+        self._on_disk: dict[str, int] = {}
+        self._locks = {name: threading.Lock() for name in roots}
+
+    def prove(self, inbox: str, root: Root) -> None:
+        """Look at an inbox's mark, in the inbox's own thread; raises OSError."""
+        proven = self._trust.proven
+        if proven is None or inbox in proven:
+            return
+        mark = self._read(root)
+        if mark > self._trust.had_reached(inbox):
+            self._scheduler.ask(lambda scheduler: scheduler.trust.hold(mark))
+        self._scheduler.tell(lambda scheduler: scheduler.trust.prove(inbox))
+        proven.add(inbox)
+
+    def before_leaving(self, inbox: str, root: Root) -> None:
+        """Mark how far the journal has come before a request leaves; in a worker's thread, raises OSError.
+
+        The intent is in the journal by now: a backup from before it is behind the mark, however soon after it
+        the daemon is killed. Those that leave at the same time share one mark.
+        """
+        reached = self._trust.recorded
+        with self._lock_of(inbox):
+            if self._on_disk.get(inbox, -1) < reached:
+                self._mark(inbox, root, reached)
+
+    def _lock_of(self, inbox: str) -> threading.Lock:
+        return self._locks.setdefault(inbox, threading.Lock())
+
+    def _read(self, root: Root) -> int:
+        return max(self._marks_in(root), default=0)
+
+    def _marks_in(self, root: Root) -> list[int]:
+        try:
+            names = root.names(OURS)
+        except FileNotFoundError:
+            return []
+        numbers = (name.removeprefix(self._prefix) for name in names if name.startswith(self._prefix))
+        most = self._trust.begun_at + _AHEAD_MAX
+        return [int(number) for number in numbers if _NUMBER.fullmatch(number) and int(number) <= most]
+
+    def keep(self, *, is_end: bool = False) -> None:
+        """Write the marks that are due, after a commit; at the end wait a little for them."""
+        now = self._scheduler.now()
+        due = [name for name in self._roots if self._is_due(name, now, is_end=is_end)]
+        reached = self._trust.reached() if due else 0
+        for name in due:
+            before = self._kept.get(name, (0.0, -1))[1]
+            self._kept[name] = (now, reached)
+            if reached != before:
+                write = partial(self._write, name, self._roots[name][0], reached)
+                if (thread := threads.begin(write, f"mark-{name}")) is not None:
+                    self._writing[name] = thread
+        if is_end:
+            until = time.monotonic() + _END_SECONDS
+            for name in due:
+                if name in self._writing:
+                    self._writing[name].join(max(until - time.monotonic(), 0.0))
+
+    def _is_due(self, name: str, now: float, *, is_end: bool) -> bool:
+        if self._trust.restored or name not in (self._trust.proven or ()):
+            return False
+        if name in self._writing and self._writing[name].is_alive():
+            return False
+        return is_end or name not in self._kept or now - self._kept[name][0] >= KEEP_SECONDS
+
+    def _write(self, inbox: str, root: Root, reached: int) -> None:
+        with self._lock_of(inbox):
+            if self._on_disk.get(inbox, -1) >= reached:
+                return  # a request left meanwhile
+            try:
+                self._mark(inbox, root, reached)
+            except OSError as error:
+                log.warning("mark_not_written", folder=str(root.path), why=error.strerror)
+
+    def _mark(self, inbox: str, root: Root, reached: int) -> None:
+        """Put the number into the mark's name: a rename is whole or has not happened, and leaves nothing."""
+        before = self._on_disk.pop(inbox, None)
+        if before is not None and before < reached:
+            with suppress(FileNotFoundError):  # somebody removed it: look what there is
+                root.move(self._name(before), root, self._name(reached))
+                self._on_disk[inbox] = reached
+                return
+        before = max(self._marks_in(root), default=None)
+        if before is None:
+            root.append(self._name(reached), b"")
+        elif before < reached:
+            root.move(self._name(before), root, self._name(reached))
+        self._on_disk[inbox] = max(reached, before or 0)
+
+    def _name(self, number: int) -> Rel:
+        return f"{OURS}/{self._prefix}{number}"

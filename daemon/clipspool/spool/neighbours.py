@@ -1,0 +1,250 @@
+"""Keeps this daemon's mark in one inbox, and looks whose accepted clips lie there and who took which over.
+
+For the inbox's own thread: a file server that hangs holds up nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import inf
+
+import structlog
+
+from clipspool.jobs.events import TakenOver
+from clipspool.jobs.records import Life, Peer
+from clipspool.jobs.status_names import OURS as STATUS_OURS
+from clipspool.jobs.status_names import mark_of
+from clipspool.spool.claims import is_claimed, is_in_work
+from clipspool.spool.handover import taker_of
+from clipspool.spool.layout import TAKEN, WORK
+from clipspool.spool.peers import (
+    KEEP_SECONDS,
+    Mark,
+    by_journal,
+    host_of,
+    is_journal,
+    life_of,
+    mark_name,
+    marks_in,
+    silence,
+)
+from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.workfolder import read_manifest
+from clipspool.system.atomic import NotRegular
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 10.0
+"""Others' marks are looked at this often."""
+_SURVEY_SECONDS = 600.0
+"""Whose clips lie there is looked into this often while all who left a mark live."""
+_READ_MAX = 500
+"""Manifests read in one look."""
+_STATUS_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What is asked of this daemon's journal; an answer may take a moment, and raise OSError."""
+
+    known: Callable[[], Collection[str]]
+    """The clips whose work folders in this inbox are this journal's."""
+    is_open: Callable[[Collection[str]], Collection[str]]
+    """Which of these clips have a job that is not at its end."""
+    let_go: Callable[[Mapping[str, TakenOver]], None]
+    """Ends the jobs of clips that other journals took over."""
+    say_lost: Callable[[Peer, str], None]
+    """Tells people of a daemon whose clips nobody sees to, and since when it was not seen."""
+
+
+class Neighbours:
+    """What this daemon shows of itself in an inbox, and what it knows of others there. For one thread."""
+
+    def __init__(
+        self,
+        inbox: str,
+        root: Root,
+        own: Mark,
+        journal: Journal,
+        *,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the inbox, what this daemon is to be known by, and the way to its journal."""
+        self.peers: tuple[Peer, ...] = ()
+        """Others who keep clips here, and those that live; those that nobody sees to come first."""
+        self._inbox, self._root, self._own, self._journal = inbox, root, own, journal
+        self._now, self._monotonic = now, monotonic
+        self._marked_at = self._looked_at = self._surveyed_at = -inf
+        self._server_at = 0.0
+        self._owners: dict[str, str] = {}
+        """Whose clips lie in the work folders that are not ours, by the clip's id."""
+        self._taken_stamp: tuple[int, ...] = ()
+        self._is_settled = False
+        self._taken: set[str] = set()
+        """Clips that were taken over, and of which nothing is open here."""
+        self._told: set[str] = set()
+        """Journals whose loss was told."""
+
+    def look(self) -> Sequence[Peer]:
+        """Keep the mark up and look at the others', where it is time. Raises Unavailable."""
+        at = self._monotonic()
+        if at - self._marked_at >= KEEP_SECONDS:
+            self._keep_mark(at)
+        try:
+            self._look_for_takers()
+            if at - self._looked_at >= LOOK_SECONDS:
+                self._looked_at = at
+                self._look_at_others(at)
+        except Unavailable:
+            raise
+        except OSError as error:
+            log.warning("neighbours_not_seen", inbox=self._inbox, why=error.strerror or str(error))
+        return self.peers
+
+    def end(self) -> None:
+        """Say in the mark that this daemon has stopped. Raises OSError."""
+        if self._marked_at > -inf:
+            self._root.replace(mark_name(self._own.journal), replace(self._own, is_stopped=True).to_toml())
+
+    def _look_for_takers(self) -> None:
+        """Let go of clips that `recover` took over.
+
+        The folder itself is opened each time: a client of a file server believes for half a minute that a
+        name is not there which it has looked for before.
+        """
+        try:
+            with self._root.folder(TAKEN) as folder:
+                here = os.fstat(folder)
+                stamp = (here.st_ino, here.st_mtime_ns, here.st_ctime_ns)
+                is_same = stamp == self._taken_stamp
+                if is_same and self._is_settled:
+                    return
+                names = {entry.name for entry in os.scandir(folder) if is_journal(entry.name)}
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        # Two alike in a row: what comes within the server's tick after a listing leaves the date as it was.
+        self._is_settled, self._taken_stamp = is_same, stamp
+        if not is_same:
+            self._owners.clear()
+        gone, ours = _takers(self._root, self._own.journal, names - self._taken, self._journal.is_open)
+        self._taken = names - ours
+        if gone:
+            # Asked again next time: a request that is on its way comes to its end first.
+            self._is_settled = False
+            self._journal.let_go(gone)
+
+    def _keep_mark(self, at: float) -> None:
+        name = mark_name(self._own.journal)
+        try:
+            self._root.replace(name, self._own.to_toml())
+            self._server_at = self._root.stat(name).st_mtime
+        except Unavailable:
+            raise
+        except OSError as error:
+            log.warning("daemon_not_marked", inbox=self._inbox, why=error.strerror or str(error))
+            self._server_at = self._now()
+        self._marked_at = at
+
+    def _look_at_others(self, at: float) -> None:
+        server_now = self._server_at + (at - self._marked_at)
+        seen = marks_in(self._root)
+        seen.pop(self._own.journal, None)
+        lives = {journal: life_of(one, self._own, server_now) for journal, one in seen.items()}
+        is_due = at - self._surveyed_at >= _SURVEY_SECONDS
+        if is_due or any(life is not Life.LIVING for life in lives.values()) or self._has_unknown(lives):
+            self._surveyed_at = at
+            self._read_owners()
+        counts = Counter(self._owners.values())
+        found = {
+            journal: Peer(
+                self._inbox,
+                journal,
+                seen[journal].mark.host if journal in seen else "",
+                lives.get(journal, Life.UNKNOWN),
+                counts[journal],
+                self._now() - max(server_now - seen[journal].at, 0.0) if journal in seen else None,
+            )
+            for journal in {*seen, *counts}
+        }
+        for journal, life in lives.items():
+            if life is not Life.LIVING:
+                self._tidy(found[journal])
+        lost = {peer.journal: peer for peer in found.values() if peer.clips and not peer.is_living}
+        for journal in sorted(lost.keys() - self._told):
+            self._journal.say_lost(lost[journal], silence(lost[journal], self._now()))
+        self._told = set(lost)
+        self.peers = tuple(peer for peer in by_journal(found) if peer.clips or peer.is_living)
+
+    def _has_unknown(self, lives: Mapping[str, Life]) -> bool:
+        return any(owner not in lives for owner in self._owners.values())
+
+    def _read_owners(self) -> None:
+        """Find out whose the clips are that are not ours; each manifest is read once."""
+        try:
+            names = set(self._root.names(WORK))
+        except FileNotFoundError:
+            names = set()
+        self._owners = {name: owner for name, owner in self._owners.items() if name in names}
+        new = names - self._owners.keys()
+        if not new:
+            return
+        new -= set(self._journal.known())
+        for name in sorted(new)[:_READ_MAX]:
+            owner = self._owner_of(name)
+            if owner != self._own.journal and is_journal(owner):
+                self._owners[name] = owner
+
+    def _owner_of(self, clip_id: str) -> str:
+        """Give whose a work folder is; empty where no clip is in it, or its manifest cannot be read."""
+        try:
+            manifest = read_manifest(self._root, clip_id)
+            is_here = is_in_work(self._root, manifest.clip) or is_claimed(self._root, manifest.clip)
+        except Unavailable:
+            raise
+        except (OSError, ValueError):
+            return ""
+        return manifest.journal if is_here else ""
+
+    def _tidy(self, peer: Peer) -> None:
+        """Remove what a daemon left and nobody needs: its status file once it died, a mark without clips."""
+        if peer.life is not Life.STOPPED or not peer.clips:
+            self._remove_status_file(peer.journal)
+        if not peer.clips:
+            self._root.remove(mark_name(peer.journal))
+
+    def _remove_status_file(self, journal: str) -> None:
+        for name in self._root.names():
+            if name.startswith("_status") and name.endswith(".txt"):
+                with suppress(FileNotFoundError, NotRegular, ValueError):
+                    if _is_kept_by(self._root.read(name, _STATUS_BYTES_MAX), journal):
+                        self._root.remove(name)
+
+
+def _is_kept_by(content: bytes, journal: str) -> bool:
+    return content.startswith(STATUS_OURS.encode()) and content.startswith(mark_of(journal[:6]).encode())
+
+
+def takers_in(
+    root: Root, journal: str, is_open: Callable[[Collection[str]], Collection[str]]
+) -> Mapping[str, TakenOver]:
+    """Give the open clips of a journal in an inbox that others took over. Raises OSError."""
+    try:
+        names = {name for name in root.names(TAKEN) if is_journal(name)}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return _takers(root, journal, names, is_open)[0]
+
+
+def _takers(
+    root: Root, journal: str, names: Collection[str], is_open: Callable[[Collection[str]], Collection[str]]
+) -> tuple[Mapping[str, TakenOver], set[str]]:
+    """Give who took over which of some open clips of a journal, and all that are open."""
+    ours = set(is_open(names)) if names else set()
+    takers = {clip_id: taker_of(root, clip_id, journal) for clip_id in sorted(ours)}
+    return {c: TakenOver(taker, host_of(root, taker)) for c, taker in takers.items() if taker}, ours

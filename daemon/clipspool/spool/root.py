@@ -1,0 +1,525 @@
+"""A configured folder, and the one way to reach anything beneath it.
+
+Whatever lies beneath a `Root` is reached from the root's own descriptor without following links, so that no
+link, `..` or race leads outside (FAULTS 1.10). Where it has a `Guard`, the root itself is compared with the
+folder it was, at every single call: a vanished mount or another disk in its place is `Unavailable`, and
+nothing is read, written or deleted there (promise 9).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+import threading
+import tomllib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+
+import tomli_w
+
+from clipspool.system import moves
+from clipspool.system.atomic import (
+    FOLDER_FLAGS,
+    NEW_FLAGS,
+    OURS,
+    NotRegular,
+    Rel,
+    is_temporary,
+    join,
+    name_of,
+    open_beneath,
+    open_regular,
+    open_to_append,
+    opened,
+    parent,
+    parts,
+    rename_new,
+    rename_over,
+    sync_and_close,
+    sync_folder,
+    temporary_name,
+    unlink,
+    write_all,
+)
+
+_NOT_YET = -1
+_TEMPORARY_SECONDS = 3600.0
+_TRACE_BYTES_MAX = 8192
+
+
+@contextmanager
+def _where_modes_are_kept() -> Iterator[None]:
+    """Set a mode; FAT, exFAT and shares that squash their users keep none, and a result must not wait."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOSYS, errno.ENOTSUP}:
+            raise
+
+
+@contextmanager
+def _refusals(rel: Rel, to: Root, to_rel: Rel) -> Iterator[None]:
+    """Say of a move that no way works for what was to go where."""
+    try:
+        yield
+    except moves.Refused as error:
+        where = to.path / parent(to_rel)
+        text = (
+            f"{rel} cannot be moved into {where} ({error.strerror}); look at that folder's rights and mount"
+        )
+        raise moves.Refused(error.errno, text) from error
+
+
+def _traced(inode: int, to_inode: int, rel: Rel, to_rel: Rel) -> bytes:
+    return f"{inode} {to_inode}\n{rel}\n{to_rel}\n".encode(errors="surrogateescape")
+
+
+class Unavailable(OSError):
+    """The folder is not the one it was: unmounted, another disk, or gone."""
+
+
+class Guard:
+    """Knows a folder again by the file that we keep in it, and so tells it from an empty mount point."""
+
+    def __init__(self, kind: str, known: str | None, remember: Callable[[str], None]) -> None:
+        """Take `inbox` or `outbox`, the identity it had (None: never seen), and who remembers a new one."""
+        self._rel = (OURS, f"{kind}.toml")
+        self._kind = kind
+        self._known = known
+        self._remember = remember
+        self._seen: tuple[int, ...] | None = None
+        self._lock = threading.Lock()
+
+    def check(self, folder: int, path: Path) -> None:
+        """Make sure that an open folder is the one known; a first one becomes it. Raises Unavailable."""
+        stamp = self._stamp(folder, path)
+        if stamp and stamp == self._seen:
+            return
+        with self._lock:
+            found = self._read(folder)
+            if found is None and self._known is None:
+                found = self._mark(folder)
+            if found is None or self._known not in {None, found}:
+                what = f"has {'no' if found is None else 'another'} {'/'.join(self._rel)}"
+                todo = "mount it again, or `clipspool resume` with the inbox's name if you replaced it"
+                raise Unavailable(errno.ENODEV, f"{path} is not the {self._kind} it was: it {what}; {todo}")
+            if self._known is None:
+                self._known = found
+                self._remember(found)
+            self._seen = stamp
+
+    def _stamp(self, folder: int, path: Path) -> tuple[int, ...]:
+        """Give what tells the folder from another in its place; empty where our file is not in it.
+
+        The folder's own numbers do not: a disk mounted after another mostly gets the same device, and the
+        top of a file system has the same inode on each.
+        """
+        here = os.fstat(folder)
+        try:
+            mark = os.stat("/".join(self._rel), dir_fd=folder, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            raise Unavailable(error.errno, f"{path} cannot be looked into: {why}") from error
+        return here.st_dev, here.st_ino, mark.st_ino, mark.st_mtime_ns, mark.st_ctime_ns
+
+    def adopt(self) -> None:
+        """Take the folder as it is now: the operator says that it is the right one."""
+        with self._lock:
+            self._known, self._seen = None, None
+
+    def _read(self, folder: int) -> str | None:
+        try:
+            with (
+                opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours,
+                open_regular(self._rel[1], ours) as file,
+            ):
+                return str(tomllib.loads(file.read(4096).decode())["id"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, RecursionError):
+            return ""
+
+    def _mark(self, folder: int) -> str | None:
+        about = {"id": secrets.token_hex(8), "about": f"clipspool's {self._kind}"}
+        with suppress(FileExistsError):
+            os.mkdir(self._rel[0], dir_fd=folder)
+        with opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours:
+            temporary = temporary_name()
+            with FileIO(os.open(temporary, NEW_FLAGS, 0o666, dir_fd=ours), "wb") as file:
+                write_all(file, tomli_w.dumps(about).encode())
+                sync_and_close(file)
+            try:
+                rename_new(temporary, ours, self._rel[1], ours)
+            except FileExistsError:
+                # Another inbox or machine with the same folder was faster: it is known by what they wrote.
+                unlink(temporary, ours)
+            except OSError:
+                unlink(temporary, ours)
+                raise
+            sync_folder(ours)
+        sync_folder(folder)
+        return self._read(folder)
+
+
+class Root:
+    """A configured folder, and what clipspool may do beneath it."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        guard: Guard | None = None,
+        file_mode: int | None = None,
+        folder_mode: int | None = None,
+    ) -> None:
+        """Take an absolute path; modes are those of what we make, the umask's where None."""
+        self.path = path
+        self.guard = guard
+        self._file_mode = file_mode
+        self._folder_mode = folder_mode
+        self._holding = threading.local()
+
+    def _open_root(self) -> int:
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            raise Unavailable(error.errno, f"{self.path} cannot be opened: {why}") from error
+        try:
+            if self.guard is not None:
+                self.guard.check(fd, self.path)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Look at the root at most once for all that this thread does beneath it in the block.
+
+        It works on the very folder that was found good: what is mounted over it meanwhile is not touched.
+        """
+        if getattr(self._holding, "fd", None) is not None:
+            yield  # in a block around this one
+            return
+        self._holding.fd = _NOT_YET
+        try:
+            yield
+        finally:
+            fd = self._holding.fd
+            del self._holding.fd
+            if fd != _NOT_YET:
+                os.close(fd)
+
+    def _top(self) -> tuple[int, bool]:
+        """Give the root's descriptor, and whether the caller has to close it."""
+        fd: int | None = getattr(self._holding, "fd", None)
+        if fd is None:
+            return self._open_root(), True
+        if fd == _NOT_YET:
+            fd = self._holding.fd = self._open_root()
+        return fd, False
+
+    def bind(self) -> None:
+        """Make sure that the folder is there and is the one it was; raises Unavailable."""
+        os.close(self._open_root())
+
+    @contextmanager
+    def folder(self, rel: Rel = "", *, make: bool = False) -> Iterator[int]:
+        """Open a folder beneath the root; `make` creates what is missing, durably."""
+        names = parts(rel)
+        fd, is_ours = self._top()
+        try:
+            if names:
+                try:
+                    below = open_beneath(fd, names)
+                except FileNotFoundError:
+                    if not make:
+                        raise
+                    below = self._make_beneath(fd, names)
+                if is_ours:
+                    os.close(fd)
+                fd, is_ours = below, True
+            yield fd
+        finally:
+            if is_ours:
+                os.close(fd)
+
+    def _make_beneath(self, root: int, names: list[str]) -> int:
+        fd = os.dup(root)
+        for name in names:
+            try:
+                below = self._open_or_make(name, fd)
+            finally:
+                os.close(fd)
+            fd = below
+        return fd
+
+    def _open_or_make(self, name: str, folder: int) -> int:
+        try:
+            return os.open(name, FOLDER_FLAGS, dir_fd=folder)
+        except FileNotFoundError:
+            return self._make_and_open(name, folder)
+
+    def _make_and_open(self, name: str, folder: int) -> int:
+        is_new = False
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
+            is_new = True
+        fd = os.open(name, FOLDER_FLAGS, dir_fd=folder)
+        try:
+            if is_new and self._folder_mode is not None:
+                with _where_modes_are_kept():
+                    # By the descriptor: the name may be a link of somebody's by now. What makes files in it
+                    # get its group is the folder's around it to say.
+                    os.fchmod(fd, self._folder_mode | os.fstat(fd).st_mode & stat.S_ISGID)
+            sync_folder(folder)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def make_folders(self, rel: Rel) -> None:
+        """Make a folder and those above it, durably; one that is there already is fine."""
+        with self.folder(rel, make=True):
+            pass
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def stat(self, rel: Rel) -> os.stat_result:
+        """Stat without following a link."""
+        with self.folder(parent(rel)) as fd:
+            return os.stat(name_of(rel), dir_fd=fd, follow_symlinks=False)
+
+    def exists(self, rel: Rel) -> bool:
+        """Tell whether any entry has that name."""
+        try:
+            self.stat(rel)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def is_folder(self, rel: Rel) -> bool:
+        """Tell whether a real folder, no link to one, has that name."""
+        try:
+            return stat.S_ISDIR(self.stat(rel).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def open(self, rel: Rel) -> FileIO:
+        """Open a regular file for reading; never blocks on a FIFO. Raises NotRegular."""
+        with self.folder(parent(rel)) as fd:
+            return open_regular(name_of(rel), fd)
+
+    def read(self, rel: Rel, size_max: int) -> bytes:
+        """Read a small file whole; raises ValueError above `size_max` bytes."""
+        with self.open(rel) as file:
+            data = file.read(size_max + 1)
+        if len(data) > size_max:
+            msg = f"larger than {size_max} bytes"
+            raise ValueError(msg)
+        return data
+
+    def names(self, rel: Rel = "") -> list[str]:
+        """List a folder's entries."""
+        with self.folder(rel) as fd:
+            return os.listdir(fd)
+
+    def space(self) -> int:
+        """Bytes free to us on this file system."""
+        with self.folder() as fd:
+            free = os.fstatvfs(fd)
+        return free.f_bavail * free.f_frsize
+
+    # --- lasting changes --------------------------------------------------------------------------------
+
+    def create(self, rel: Rel, data: bytes, *, is_last: bool = True) -> None:
+        """Write a new file so that its name never shows less than the whole; raises FileExistsError.
+
+        Not `is_last`: what follows in the same folder syncs its names, this one's with them.
+        """
+        self._write(rel, data, rename_new, is_last=is_last)
+
+    def replace(self, rel: Rel, data: bytes) -> None:
+        """Write a file whole in the place of whatever had its name."""
+        self._write(rel, data, rename_over, is_last=True)
+
+    def _write(
+        self, rel: Rel, data: bytes, rename: Callable[[str, int, str, int], None], *, is_last: bool
+    ) -> None:
+        temporary = temporary_name()
+        with self.folder(parent(rel), make=True) as fd:
+            try:
+                with self.create_in(temporary, fd) as file:
+                    write_all(file, data)
+                    sync_and_close(file)
+                rename(temporary, fd, name_of(rel), fd)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=fd)
+                raise
+            if is_last:
+                sync_folder(fd)
+
+    def create_in(self, name: str, folder: int, *, to_read: bool = False) -> FileIO:
+        """Open a new file for writing in an open folder, and to read it too; raises FileExistsError."""
+        flags = NEW_FLAGS & ~os.O_WRONLY | os.O_RDWR if to_read else NEW_FLAGS
+        fd = os.open(name, flags, 0o666, dir_fd=folder)
+        if self._file_mode is not None:
+            try:
+                with _where_modes_are_kept():
+                    os.fchmod(fd, self._file_mode)
+            except OSError:
+                os.close(fd)
+                raise
+        return FileIO(fd, "rb+" if to_read else "wb")
+
+    @contextmanager
+    def appending(self, rel: Rel) -> Iterator[FileIO]:
+        """Open a file of ours to add to its end, made where it is missing, its name for good.
+
+        A write is one call that writes and syncs: before it nothing is there, after it all is for good.
+        Raises NotRegular, also where the file has other names: one of them may be anywhere.
+        """
+        with self.folder(parent(rel), make=True) as folder:
+            try:
+                file = open_to_append(name_of(rel), folder)
+            except FileNotFoundError:
+                self.create_in(name_of(rel), folder).close()
+                sync_folder(folder)
+                file = open_to_append(name_of(rel), folder)
+        with file:
+            yield file
+
+    def append(self, rel: Rel, data: bytes) -> None:
+        """Add to the end of a file of ours, durably; makes it where it is missing."""
+        with self.appending(rel) as file:
+            write_all(file, data)
+
+    def move(
+        self, rel: Rel, to: Root, to_rel: Rel, *, is_last: bool = True, trace: Rel | None = None
+    ) -> None:
+        """Move a file of ours, durably, without ever replacing one: renamed, or copied and removed.
+
+        The target's folder is synced: a file system that keeps a journal has both ends of a rename or none.
+        Not `is_last`: the move that follows into the same folder does it. `trace` names a file of ours that
+        tells of a copy until its original is gone, so that `finish_move` knows both again. Raises
+        FileExistsError when the name is taken, and Refused.
+        """
+        is_left = False
+
+        def leave_trace(inode: int) -> None:
+            nonlocal is_left
+            if trace is not None:
+                self.replace(trace, _traced(self.stat(rel).st_ino, inode, rel, to_rel))
+                is_left = True
+
+        with (
+            _refusals(rel, to, to_rel),
+            self.folder(parent(rel)) as source,
+            to.folder(parent(to_rel), make=True) as target,
+        ):
+            moves.move(name_of(rel), source, name_of(to_rel), target, to.create_in, leave_trace)
+            if is_last:
+                sync_folder(target)
+        if is_left and trace is not None:
+            self.remove(trace)
+
+    def publish(self, rel: Rel, to: Root, to_rel: Rel) -> None:
+        """Give a result its name in an outbox, durably, without ever replacing one or showing less than all.
+
+        It has the rights of a file made there. Raises FileExistsError when the name is taken, and Refused.
+        """
+        with (
+            _refusals(rel, to, to_rel),
+            self.folder(parent(rel)) as source,
+            to.folder(parent(to_rel), make=True) as target,
+        ):
+            moves.publish(name_of(rel), source, name_of(to_rel), target, to.create_in)
+            sync_folder(target)
+
+    def finish_move(self, rel: Rel, to_rel: Rel, *, trace: Rel | None = None) -> bool:
+        """Take the first name away where a move was cut between giving the second and that.
+
+        Known by the inodes: one file's by link and unlink (NFS), or both that the trace of a copy names, for
+        somebody else's file may have the same name, size and bytes. Tells whether it was. Raises OSError.
+        """
+        try:
+            here, there = self.stat(rel), self.stat(to_rel)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            if isinstance(error, Unavailable) or error.errno != errno.ELOOP:
+                raise
+            return False
+        is_one = (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+        told = _traced(here.st_ino, there.st_ino, rel, to_rel)
+        if not is_one and (trace is None or here.st_size != there.st_size or self._told(trace) != told):
+            return False
+        with self.folder(parent(rel)) as fd:
+            unlink(name_of(rel), fd)
+            sync_folder(fd)
+        if trace is not None:
+            self.remove(trace)
+        return True
+
+    def _told(self, trace: Rel) -> bytes:
+        try:
+            return self.read(trace, _TRACE_BYTES_MAX)
+        except (FileNotFoundError, NotADirectoryError, NotRegular, ValueError):
+            return b""
+
+    def copy(self, rel: Rel, to: Root, to_rel: Rel) -> str:
+        """Copy a regular file under a new name, whole, durable and compared; gives its SHA-256.
+
+        The bytes pass through a temporary name in the target's folder. Raises FileExistsError.
+        """
+        with (
+            _refusals(rel, to, to_rel),
+            self.folder(parent(rel)) as source,
+            to.folder(parent(to_rel), make=True) as target,
+        ):
+            return moves.copy(name_of(rel), source, name_of(to_rel), target, to.create_in)
+
+    def clear_temporaries(self, rel: Rel, names: Collection[str], now: float) -> None:
+        """Remove what a crash left of half-written files of ours in a folder, an hour old or more."""
+        for name in names:
+            if not is_temporary(name):
+                continue
+            with suppress(FileNotFoundError), self.folder(rel) as fd:
+                there = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if stat.S_ISREG(there.st_mode) and now - there.st_mtime > _TEMPORARY_SECONDS:
+                    os.unlink(name, dir_fd=fd)
+
+    def remove(self, rel: Rel) -> None:
+        """Remove a file; one that is gone already is fine."""
+        with suppress(FileNotFoundError), self.folder(parent(rel)) as fd:
+            os.unlink(name_of(rel), dir_fd=fd)
+
+    def remove_folder(self, rel: Rel, *, but: str | None = None) -> None:
+        """Remove a folder of ours with all that is in it, never following a link; gone already is fine.
+
+        What has a name that begins with `but` stays, and the folder with it.
+        """
+        try:
+            with self.folder(rel) as fd:
+                for entry in list(os.scandir(fd)):
+                    if but is not None and entry.name.startswith(but):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        self.remove_folder(join(rel, entry.name))
+                    else:
+                        os.unlink(entry.name, dir_fd=fd)
+            with self.folder(parent(rel)) as fd:
+                os.rmdir(name_of(rel), dir_fd=fd)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if but is None or error.errno != errno.ENOTEMPTY:
+                raise

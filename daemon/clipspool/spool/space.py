@@ -1,0 +1,56 @@
+"""Tells why a folder takes no result of a size: full, out of inodes, read-only, beyond a quota."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+from clipspool.spool.root import Root
+from clipspool.system.atomic import temporary_name, unlink
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, from linux/falloc.h
+_TRIED_BYTES = 64 << 10
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+def lacking(root: Root, size: int, *, tries: bool = False) -> str:
+    """Say in words why so many bytes do not fit there; empty where they do.
+
+    `tries` makes a file for a moment: the system's figures tell nothing of quotas and of rights. Raises
+    Unavailable.
+    """
+    with root.folder() as fd:
+        free = os.fstatvfs(fd)
+        if free.f_flag & os.ST_RDONLY:
+            return f"mounted read-only: {root.path}"
+        if (missing := size - free.f_bavail * free.f_frsize) > 0:
+            return f"no room for a result: {missing} bytes are missing in {root.path}"
+        if free.f_files and not free.f_favail:
+            return f"no room for another file: no inodes are left in {root.path}"
+        if not tries:
+            return ""
+        try:
+            _try(root, fd, size)
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            if error.errno in _NO_ROOM:
+                return f"no room for a result of {size} bytes in {root.path}: {why}"
+            return f"no file can be made in {root.path}: {why}"
+    return ""
+
+
+def _try(root: Root, folder: int, size: int) -> None:
+    """Reserve the bytes for a moment where the file system can, else write a few. Raises OSError."""
+    name = temporary_name()
+    try:
+        with root.create_in(name, folder) as file:
+            if _libc.fallocate(file.fileno(), _KEEP_SIZE, 0, size) == 0:
+                return
+            if (trouble := ctypes.get_errno()) in _NO_ROOM:
+                raise OSError(trouble, os.strerror(trouble))
+            file.write(bytes(_TRIED_BYTES))
+    finally:
+        unlink(name, folder)

@@ -1,0 +1,303 @@
+"""A clip's work folder: what it holds, how a clip gets in, and what it tells when the journal is lost.
+
+`.clipspool/work/CLIP/` holds `manifest.toml` (written once, before the clip comes in), `ledger.jsonl` (one
+synced line for each thing that matters for money or names), the clip and its sidecar under plain names,
+copies of reference images, and results until they are delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from io import FileIO
+from pathlib import PurePosixPath
+from typing import Any
+
+import tomli_w
+
+from clipspool.jobs.model import Clip, Job, Request, State
+from clipspool.jobs.naming import fitted
+from clipspool.spool.layout import (
+    ERROR_NOTE,
+    FAILED,
+    MANIFEST,
+    REFERENCE,
+    REFERENCES,
+    SIDECAR,
+    SOURCE,
+    WORK,
+)
+from clipspool.spool.manifest_check import vet
+from clipspool.spool.root import Root, Unavailable
+from clipspool.system.atomic import Rel, join, name_of, parent
+
+KEPT_MAX = 500
+"""Clips whose images are kept; beyond it the oldest go: ids sort by time."""
+CLAIMED_MANIFEST = re.compile(r"manifest-([0-9A-Za-z_-]{1,64})\.toml")
+"""The manifest while a journal takes its clip over from another."""
+PROMPT = "prompt.txt"
+CHANGED_NOTE = ".changed.txt"
+"""Behind the name of a source that is not what was sent any more."""
+MANIFEST_BYTES_MAX = 4 << 20
+
+
+def folder_of(clip_id: str) -> Rel:
+    """Name a clip's work folder, relative to its inbox."""
+    return f"{WORK}/{clip_id}"
+
+
+def error_note_of(rel: Rel) -> Rel:
+    """Name the note beside a source in `_failed`; shortened where file systems allow no longer name."""
+    return join(parent(rel), fitted(name_of(rel), ERROR_NOTE))
+
+
+def changed_note_of(rel: Rel) -> Rel:
+    """Name the note beside a source that went on changing after it was sent."""
+    return join(parent(rel), fitted(name_of(rel), CHANGED_NOTE))
+
+
+def source_name(path: Rel) -> str:
+    """Name the clip inside its work folder: plain, with the suffix it came with."""
+    return SOURCE + PurePosixPath(path).suffix.lower()
+
+
+def trace_of(clip_id: str, name: str) -> Rel:
+    """Name what tells, in a work folder, of a file of it that is moved by copying."""
+    return join(folder_of(clip_id), f".{name}.moved")
+
+
+def clear_away(root: Root, clip_id: str) -> None:
+    """Remove a work folder that no clip is in; one that comes in meanwhile stays. Raises OSError."""
+    root.remove_folder(folder_of(clip_id), but=f"{SOURCE}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What was accepted: the clip and its jobs as they were at that moment."""
+
+    clip: Clip
+    jobs: tuple[Job, ...]
+    journal: str = ""
+    """The identity of the journal that takes them on: a folder can serve several machines."""
+    prompt: Rel | None = None
+    """The `.txt` that held the prompt: it goes where the clip goes."""
+
+    def of_inbox(self, name: str) -> Manifest:
+        """Give the same in an inbox of that name."""
+        jobs = tuple(replace(job, inbox=name) for job in self.jobs)
+        return replace(self, clip=replace(self.clip, inbox=name), jobs=jobs)
+
+    def to_toml(self) -> bytes:
+        """Write it down."""
+        clip = self.clip
+        body: dict[str, Any] = {
+            "journal": self.journal,
+            "clip": {
+                "id": clip.id,
+                "inbox": clip.inbox,
+                "path": _spell(clip.path),
+                "source": clip.source,
+                "size": clip.size,
+                "mtime_ns": clip.mtime_ns,
+                "accepted_at": clip.accepted_at,
+                "media": json.dumps(clip.media),  # as tables it would cost more than all the rest
+            },
+            "job": [
+                {
+                    "id": j.id,
+                    "variant": j.variant,
+                    "priority": j.priority,
+                    "due_at": j.due_at,
+                    "request": j.request.to_dict(),
+                }
+                for j in self.jobs
+            ],
+        }
+        if clip.sidecar is not None:
+            body["clip"]["sidecar"] = _spell(clip.sidecar)
+        if self.prompt is not None:
+            body["prompt_file"] = _spell(self.prompt)
+        return tomli_w.dumps(body).encode()
+
+    @classmethod
+    def from_toml(cls, data: bytes) -> Manifest:
+        """Read it back; raises ValueError, KeyError or TypeError when it is damaged."""
+        body = tomllib.loads(data.decode())
+        entry = body["clip"]
+        sidecar = entry.get("sidecar")
+        media = json.loads(entry["media"])
+        if not isinstance(media, dict):
+            raise TypeError("its media facts are no table")
+        clip = Clip(
+            **{
+                **entry,
+                "path": _read(entry["path"]),
+                "sidecar": None if sidecar is None else _read(sidecar),
+                "media": media,
+            }
+        )
+        jobs = tuple(
+            Job(
+                id=j["id"],
+                clip_id=clip.id,
+                inbox=clip.inbox,
+                variant=j["variant"],
+                priority=j["priority"],
+                due_at=j["due_at"],
+                request=Request.from_dict(j["request"]),
+                created_at=clip.accepted_at,
+                updated_at=clip.accepted_at,
+                state=State.QUEUED,
+            )
+            for j in body["job"]
+        )
+        prompt = body.get("prompt_file")
+        return cls(clip, jobs, str(body["journal"]), None if prompt is None else _read(prompt))
+
+
+def _spell(rel: Rel) -> str:
+    """Spell a path in UTF-8; one that is not carries its bytes as hex behind a NUL, which no path has."""
+    try:
+        rel.encode()
+    except UnicodeEncodeError:
+        return "\0" + os.fsencode(rel).hex()
+    return rel
+
+
+def _read(spelled: str) -> Rel:
+    return os.fsdecode(bytes.fromhex(spelled[1:])) if spelled.startswith("\0") else spelled
+
+
+def bring_prompt(root: Root, manifest: Manifest) -> None:
+    """Bring the `.txt` with the prompt in behind its accepted clip; one that cannot be moved does no harm."""
+    path = manifest.prompt
+    # The manifest may be anybody's writing: nothing but a text file beside the clip is moved on its word.
+    if path is None or parent(path) != parent(manifest.clip.path) or not path.lower().endswith(".txt"):
+        return
+    target = join(folder_of(manifest.clip.id), PROMPT)
+    with suppress(OSError, ValueError):
+        if not root.exists(target):
+            root.move(path, root, target)
+
+
+def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
+    """Put the source of a clip that had retired into its work folder again; nothing to do if it is there.
+
+    Raises FileNotFoundError when it is in neither place.
+    """
+    home = folder_of(clip.id)
+    source, sidecar = join(home, clip.source), join(home, SIDECAR)
+    if root.exists(source):
+        if clip.lies_at is not None:
+            root.finish_move(clip.lies_at, source, trace=trace_of(clip.id, clip.source))
+            if not root.exists(clip.lies_at):
+                root.remove(error_note_of(clip.lies_at))
+        return
+    if clip.lies_at is None:
+        raise FileNotFoundError(clip.path)
+    root.make_folders(home)
+    _move_all(root, join(REFERENCES, clip.id), home)
+    if not root.exists(join(home, MANIFEST)):
+        root.create(join(home, MANIFEST), Manifest(clip, (job,), journal).to_toml())
+    if clip.sidecar_lies_at is not None and root.exists(clip.sidecar_lies_at):
+        trace = trace_of(clip.id, SIDECAR)
+        if not root.finish_move(clip.sidecar_lies_at, sidecar, trace=trace) and not root.exists(sidecar):
+            root.move(clip.sidecar_lies_at, root, sidecar, trace=trace)
+    root.move(clip.lies_at, root, source, trace=trace_of(clip.id, clip.source))
+    root.remove(error_note_of(clip.lies_at))
+    root.remove(changed_note_of(clip.lies_at))
+
+
+def was_put_back(root: Root, path: Rel) -> bool:
+    """Tell whether a clip in the inbox failed before and was moved back: its error note is left alone there.
+
+    A copy that a mirror drops again and again leaves the failed one where it is. Raises Unavailable.
+    """
+    failed = join(FAILED, path)
+    try:
+        note = tomllib.loads(root.read(error_note_of(failed), MANIFEST_BYTES_MAX).decode())
+        return "code" in note and "paid" in note and not root.exists(failed)
+    except Unavailable:
+        raise
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def forget_failure(root: Root, path: Rel) -> None:
+    """Remove the error note of a clip that failed before and is accepted again."""
+    with suppress(OSError):  # a stale note harms nobody
+        if was_put_back(root, path):
+            root.remove(error_note_of(join(FAILED, path)))
+
+
+def keep_references(root: Root, clip: Clip) -> None:
+    """Keep the copies of a clip's reference images when its work folder goes. Raises OSError."""
+    home = folder_of(clip.id)
+    names = [name for name in root.names(home) if name.startswith(REFERENCE)] if root.exists(home) else []
+    if names:
+        kept = join(REFERENCES, clip.id)
+        root.make_folders(kept)
+        _move_all(root, home, kept, names)
+        for forgotten in sorted(root.names(REFERENCES))[:-KEPT_MAX]:
+            root.remove_folder(join(REFERENCES, forgotten))
+
+
+def _move_all(root: Root, source: Rel, target: Rel, names: Sequence[str] | None = None) -> None:
+    """Move files between two folders of ours; what a crash left in both is the same, and one stays."""
+    if not root.exists(source):
+        return
+    for name in root.names(source) if names is None else names:
+        root.remove(join(target, name))
+        root.move(join(source, name), root, join(target, name))
+    if names is None:
+        root.remove_folder(source)
+
+
+def open_source(root: Root, clip: Clip) -> FileIO:
+    """Open the clip, in its work folder or where it retired to; raises FileNotFoundError."""
+    try:
+        return root.open(join(folder_of(clip.id), clip.source))
+    except FileNotFoundError:
+        if clip.lies_at is None:
+            raise
+        return root.open(clip.lies_at)
+
+
+def read_manifest(root: Root, clip_id: str) -> Manifest:
+    """Read a work folder's manifest; raises OSError, or ValueError when it is damaged.
+
+    Where a take-over was cut short, it is the taker's.
+    """
+    home, taker = folder_of(clip_id), ""
+    try:
+        try:
+            data = root.read(join(home, MANIFEST), MANIFEST_BYTES_MAX)
+        except FileNotFoundError:
+            taker = claimant_of(root, clip_id)
+            if not taker:
+                raise
+            data = root.read(join(home, claimed_manifest(taker)), MANIFEST_BYTES_MAX)
+        manifest = Manifest.from_toml(data)
+        if taker:
+            manifest = replace(manifest, journal=taker)
+        vet(clip_id, manifest.clip, manifest.jobs)
+    except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError) as error:
+        msg = f"the manifest of {clip_id} is damaged: {error}"
+        raise ValueError(msg) from error
+    return manifest
+
+
+def claimed_manifest(journal: str) -> str:
+    """Name the manifest of a work folder that a journal is about to take over."""
+    return f"manifest-{journal}.toml"
+
+
+def claimant_of(root: Root, clip_id: str) -> str:
+    """Give the journal that has begun to take a clip over and not finished; empty where none has."""
+    found = [CLAIMED_MANIFEST.fullmatch(name) for name in root.names(folder_of(clip_id))]
+    return next((match[1] for match in found if match), "")

@@ -1,0 +1,116 @@
+"""What is sent for a job, where that is not the clip itself in the request: a paper in the work folder.
+
+Absent for a clip that goes byte for byte into the request. It outlives the daemon and the journal, so a crash
+or a wait of days in the queue neither loses what was made nor does it twice; no address ever stands in it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import tomli_w
+
+from clipspool.jobs.model import Clip, Job
+from clipspool.media.facts import Probe
+from clipspool.media.lengths import Length
+from clipspool.spool.root import Root
+from clipspool.spool.workfolder import folder_of
+from clipspool.system.atomic import Rel, join
+
+_PAPER_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file in the work folder that is sent, and on which way."""
+
+    file: str
+    """Its name in the work folder."""
+    size: int
+    mtime_ns: int
+    sha256: str
+    content_type: str
+    way: str
+    """`inline`, `bucket`, `public_url` or `upload`."""
+    put_at: float = 0.0
+    """Unix seconds."""
+    made: dict[str, Any] = field(default_factory=dict)
+    """By what plan it was made, from `of`; empty where it is as it came."""
+    of: str = ""
+    """SHA-256 of what it was made from."""
+    changes: tuple[str, ...] = ()
+    """In words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Everything that is sent for a job: its clip, and those of its references that are files, in order."""
+
+    source: SentFile
+    references: tuple[SentFile, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing has to be remembered of it."""
+        return not any(one.made or one.way != "inline" for one in (self.source, *self.references))
+
+
+def paper_of(clip: Clip, job: Job) -> Rel:
+    """Name a job's paper."""
+    return join(folder_of(clip.id), f"{job.id}.sent.toml")
+
+
+def read_sent(root: Root, clip: Clip, job: Job) -> Sent | None:
+    """Read what was made ready for a job; None when there is nothing to remember, or it is damaged."""
+    try:
+        body = tomllib.loads(root.read(paper_of(clip, job), _PAPER_BYTES_MAX).decode())
+        return Sent(_read(body["source"]), tuple(_read(one) for one in body.get("reference", [])))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def write_sent(root: Root, clip: Clip, job: Job, sent: Sent) -> None:
+    """Remember what was made ready for a job, where there is something to remember. Raises OSError."""
+    if sent.is_plain:
+        root.remove(paper_of(clip, job))
+        return
+    body: dict[str, Any] = {"source": asdict(sent.source)}
+    if sent.references:
+        body["reference"] = [asdict(one) for one in sent.references]
+    root.replace(paper_of(clip, job), tomli_w.dumps(body).encode())
+
+
+def part_sent(sent: Sent | None) -> tuple[float, float | None]:
+    """Give the part of the clip that was sent: its start, and its length where it is not the whole."""
+    made = sent.source.made if sent else {}
+    if not made:
+        return 0.0, None
+    return float(made.get("start_seconds", 0.0)), float(made["seconds"])
+
+
+def length_sent(clip: Clip, sent: Sent | None) -> Length | None:
+    """Give how long that lasts which was sent: the clip, or what was made of it; None where nobody knows."""
+    made = sent.source.made if sent else {}
+    if made:
+        fps = Fraction(made["fps"])
+        return Length(float(made["seconds"]), round(float(made["seconds"]) * fps), made["fps"])
+    if not clip.media.get("seconds"):
+        return None
+    probe = Probe.from_dict(dict(clip.media))
+    frames = probe.frames
+    if frames is None and probe.fps and not probe.variable_frame_rate:
+        frames = round(probe.seconds * Fraction(probe.fps))
+    return Length(probe.seconds, frames, probe.fps)
+
+
+def files_of(sent: Sent | None) -> Sequence[SentFile]:
+    """Give every file of a paper."""
+    return () if sent is None else (sent.source, *sent.references)
+
+
+def _read(entry: dict[str, Any]) -> SentFile:
+    return SentFile(**{**entry, "changes": tuple(entry.get("changes", ()))})

@@ -1,0 +1,230 @@
+"""Where stages get their tools: folders, provider, decoders, ways and catalogue, by the job they are for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from io import FileIO
+from typing import Any, assert_never
+
+from clipspool.jobs.events import Event, Fetched, StageFailed, TakenOver
+from clipspool.jobs.faults import Unsure
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import Clip, Job, Problem, Request
+from clipspool.media import boxes
+from clipspool.media.decoder import Decoder
+from clipspool.media.facts import MediaFault, Probe
+from clipspool.media.kinds import has_credentials, other_kind
+from clipspool.media.plan import Limits, Refuse
+from clipspool.provider.catalog import Catalog
+from clipspool.provider.protocol import Inline, Look, Provider, TaskStatus
+from clipspool.provider.transport import Depot
+from clipspool.spool.handover import taker_of
+from clipspool.spool.layout import SUFFIXES
+from clipspool.spool.peers import host_of
+from clipspool.spool.root import Root
+from clipspool.spool.send_marks import Departures
+from clipspool.spool.watchfolder import Bay
+from clipspool.stages.changed import change_of
+from clipspool.stages.deliver import deliver
+from clipspool.stages.fetch import Seen, fetch
+from clipspool.stages.finish import finish
+from clipspool.stages.fit import choose_for, type_by
+from clipspool.stages.judge import judge
+from clipspool.stages.keep import keep_results
+from clipspool.stages.poll import poll, task_id_of, tell_cancel
+from clipspool.stages.poster import draw_posters
+from clipspool.stages.prepare import Kit, prepare
+from clipspool.stages.retire import retire, sweep
+from clipspool.stages.reuse import reuse
+from clipspool.stages.submit import Desk, submit
+
+_FRESH_SECONDS = 30.0
+_CLIP_BYTES_MAX = 200 << 30
+_HOLES_BYTES_MIN = 16 << 20
+"""Smaller files may be compressed by their file system."""
+_UNSURE = frozenset({"MEDIA.CRASHED", "MEDIA.TIMEOUT", "MEDIA.STOPPED"})
+"""Want of memory or of time may be the cause as well as the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the operator's settings make of the tools; replaced as a whole by a reload."""
+
+    bays: Mapping[str, Bay]
+    provider: Provider
+    catalog: Catalog
+    depot: Depot
+    follow: Callable[[str], Provider | None]
+    """Gives the provider for a task's profile; None where this key must not be shown to that address."""
+
+
+@dataclass(slots=True)
+class Shop:
+    """The workshop of a running daemon. Its methods may be called from any thread."""
+
+    tools: Tools
+    decoder: Decoder
+    departures: Departures
+    now: Callable[[], float]
+    stopping: Callable[[], bool] = field(default=lambda: False)
+    mark: Callable[[str, Root], None] = field(default=lambda _inbox, _root: None)
+    """Marks in an inbox how far the journal has come."""
+    _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
+    """By task id, what the poll saw that found it ended: its addresses are fresh, and kept nowhere else."""
+
+    def work(self, stage: Stage, job: Job, clip: Clip, gate: Callable[[], bool]) -> Event:
+        """Run one stage of one job; raises OSError for a fault of the disk."""
+        tools = self.tools
+        if stage in {Stage.POLL, Stage.TELL_CANCEL}:
+            return self._follow(stage, job, tools)
+        bay = tools.bays[job.inbox]
+        with bay.held():
+            return self._handle(stage, job, clip, bay, gate)
+
+    def _handle(self, stage: Stage, job: Job, clip: Clip, bay: Bay, gate: Callable[[], bool]) -> Event:
+        tools = self.tools
+        if taker := taker_of(bay.inbox, clip.id, bay.journal):
+            return TakenOver(taker, host_of(bay.inbox, taker))
+        match stage:
+            case Stage.PREPARE if job.reuse is not None:
+                return reuse(job, clip, tools.bays, job.reuse)
+            case Stage.PREPARE:
+                return prepare(job, clip, bay, self._kit(tools))
+            case Stage.SUBMIT:
+                desk = Desk(
+                    tools.provider, tools.depot, self._compose, self.departures, self.mark, self.complete
+                )
+                return submit(job, clip, bay, desk, gate)
+            case Stage.FETCH:
+                return self._fetch(job, clip, bay, tools)
+            case Stage.DELIVER:
+                return deliver(job, clip, bay, self.now())
+            case Stage.POLL | Stage.TELL_CANCEL:
+                raise ValueError(stage)
+            case never:
+                assert_never(never)
+
+    def _kit(self, tools: Tools) -> Kit:
+        def limits(request: Request) -> Limits | None:
+            return tools.catalog.limits(request.model) if request.model in tools.catalog.models else None
+
+        return Kit(self.decoder, tools.depot, limits, tools.catalog.credits, self.now, self.stopping)
+
+    def _provider_of(self, job: Job, tools: Tools) -> Provider | StageFailed:
+        profile = job.task.profile if job.task else ""
+        provider = tools.follow(profile)
+        if provider is None:
+            address = profile.partition("#")[0]
+            message = f"the task was made at {address} with another key, which is no longer configured"
+            return StageFailed("PROVIDER.OTHER", message)
+        return provider
+
+    def _follow(self, stage: Stage, job: Job, tools: Tools) -> Event:
+        provider = self._provider_of(job, tools)
+        if isinstance(provider, StageFailed):
+            return provider
+        task_id = task_id_of(job)
+        if stage is Stage.TELL_CANCEL:
+            return tell_cancel(job, provider)
+        seen = provider.look(task_id)
+        if isinstance(seen, Look) and seen.status is TaskStatus.SUCCEEDED:
+            self._ended_looks[task_id] = (self.now(), seen)
+        return poll(seen)
+
+    def _fetch(self, job: Job, clip: Clip, bay: Bay, tools: Tools) -> Event:
+        provider = self._provider_of(job, tools)
+        if isinstance(provider, StageFailed):
+            return provider
+        seen_at, look = self._ended_looks.pop(task_id_of(job), (0.0, None))
+        if self.now() - seen_at > _FRESH_SECONDS:
+            look = None
+        event = fetch(job, bay, provider, self._look_into, self.stopping, look)
+        if not isinstance(event, Fetched):
+            return event
+        limits = self._kit(tools).limits(job.request)
+        # By then it would be the finished film that is compared, which always has its source's length.
+        judged = judge(job, clip, bay, event, limits.seconds_max if limits else None)
+        return finish(job, clip, bay, judged, self.decoder)
+
+    def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
+        """Say how a clip's source differs from what was sent; raises OSError."""
+        return change_of(clip, jobs, self.tools.bays[clip.inbox])
+
+    def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
+        """Picture the results, and move the clip's source to where it ends; raises OSError."""
+        bay = self.tools.bays[clip.inbox]
+        if taker_of(bay.inbox, clip.id, bay.journal):
+            return replace(clip, lies_at=None, sidecar_lies_at=None)
+        draw_posters(clip, jobs, bay, self.decoder)
+        with bay.held():
+            keep_results(clip, jobs, bay)
+            return retire(clip, jobs, bay)
+
+    def sweep(self, clip: Clip) -> None:
+        """Remove a retired clip's work folder, and what was put up for it; raises OSError."""
+        self.tools.depot.remove(clip.id)
+        sweep(clip, self.tools.bays[clip.inbox])
+
+    def _compose(
+        self, request: Request, source: Inline | str, references: Sequence[Inline | str]
+    ) -> tuple[str, dict[str, Any]]:
+        catalog = self.tools.catalog
+        return catalog.models[request.model].endpoint, catalog.body(request, source, references)
+
+    def _look_into(self, file: FileIO) -> Seen:
+        kind = boxes.container(file)
+        if kind is None:
+            return self._look_into_other(file)
+        seen = self.decoder.verify(file.fileno())
+        if isinstance(seen, MediaFault):
+            return Seen("", seen.message)
+        is_signed = has_credentials(file)
+        film = None if kind == "zip" else seen
+        return Seen(boxes.suffix_for(kind), film=film, credentials="kept" if is_signed else "")
+
+    def _look_into_other(self, file: FileIO) -> Seen:
+        """Look into an output that is no film: a picture, facts about the film, or nothing of use."""
+        suffix = other_kind(file)
+        if not suffix:
+            return Seen("", "it is no video")
+        if suffix in SUFFIXES and isinstance(fault := self.decoder.image_facts(file.fileno()), MediaFault):
+            return Seen("", fault.message)
+        return Seen(suffix)
+
+    def complete(self, request: Request, media: Mapping[str, Any]) -> Request:
+        """Fill in what the model always wants and nobody named."""
+        return self.tools.catalog.completed(request, media)
+
+    def check(self, request: Request, media: Mapping[str, Any]) -> list[Problem]:
+        """Say what keeps a request for a clip from being sent: the model's limits, or the clip itself."""
+        tools = self.tools
+        if found := tools.catalog.problems(request):
+            return found
+        if not media.get("container"):
+            return []
+        limits, content_type = tools.catalog.limits(request.model), type_by(media, "")
+        choice = choose_for(request, Probe.from_dict(dict(media)), limits, tools.depot.ways, content_type)
+        match choice.verdict:
+            case Refuse(reason=reason, what_to_do=what_to_do):
+                return [Problem(f"{reason}. {what_to_do}")]
+            case _:
+                return []
+
+    def inspect(self, file: int) -> tuple[dict[str, Any], list[Problem]]:
+        """Look into a clip that lies in an inbox: what it holds, and why it is no clip at all.
+
+        Raises Unsure when the decoder gave up, which may not be the clip's fault.
+        """
+        there = os.fstat(file)
+        if there.st_size > _CLIP_BYTES_MAX:
+            return {}, [Problem(f"the clip is larger than {_CLIP_BYTES_MAX >> 30} GB. Export it smaller.")]
+        if there.st_size > _HOLES_BYTES_MIN and there.st_blocks * 512 < there.st_size // 2:
+            return {}, [Problem("most of the file is not there yet: it has holes. Copy or export it again.")]
+        seen = self.decoder.probe(file)
+        if isinstance(seen, MediaFault) and seen.code in _UNSURE:
+            raise Unsure(f"{seen.message}. {seen.what_to_do}")
+        if isinstance(seen, MediaFault):
+            return {}, [Problem(f"{seen.message}. {seen.what_to_do}".removesuffix(". "))]
+        return seen.to_dict(), []

@@ -1,0 +1,309 @@
+"""Speak HTTP with every limit we need: who is reached, how long each step may take, how much is read.
+
+`requests` carries the free calls and the downloads through `FreeAdapter`, below its Session on purpose:
+what a Session adds (redirects, cookies, .netrc, proxies of the environment) is what must not happen here.
+The paid POST uses a `Witness` directly, the same connection class, so that each of its steps is a line of
+ours.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import select
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+import certifi
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+
+from clipspool.system.http.faults import reason
+from clipspool.system.http.guard import Guard, Target, Unreachable, resolve
+from clipspool.system.http.pace import Limits, Pace, PacedResponse
+from clipspool.system.http.proxy import Proxy
+from clipspool.system.http.reply import BODY_BYTES_MAX
+
+CONNECTIONS_KEPT = 16
+
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # below that it writes whole signed addresses
+
+_PIECE_BYTES = 1 << 16
+_RECORD_BYTES = 1 << 14  # one TLS record: it leaves whole or not at all
+
+
+class Witness(HTTPConnection):
+    """A connection that reaches admitted addresses only, keeps its pace, and counts the bytes that left.
+
+    `connect` returns with TCP and TLS done, and nothing of a request written. `bytes_written` counts what
+    the operating system took: 0 means for sure that no part of a request left. With TLS a record counts
+    once it is written whole, and a part of one cannot be read by anybody.
+    """
+
+    def __init__(
+        self, host: str, port: int, *, wire: Wire, limits: Limits, scheme: str, **options: Any
+    ) -> None:
+        super().__init__(host, port, **options)
+        self._wire = wire
+        self._limits = limits
+        self._target = Target(scheme, host.strip("[]"), port, "/")
+        self.is_verified = scheme == "https"  # `Wire.connected` is the only way to TLS, and it verifies
+        self.head_bytes = 0
+        self.held: bytearray | None = None
+        """Where there is one, the head waits in it for what follows."""
+        self.bytes_written = 0
+        self.early = bytearray()
+        """What the server said before it had heard all."""
+        self._listens = True
+        self._has_just_listened = False
+        self.pace = Pace(limits)
+
+    def connect(self) -> None:
+        """Connect, TLS included; raises Unreachable or Forbidden, and then nothing was sent."""
+        self.sock = self._wire.connected(self._target, self._limits.connect_seconds)
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        """Start the clock anew for each request on a kept connection."""
+        self.pace = Pace(self._limits)
+        super().request(*arguments, **options)
+
+    def send(self, data: Any) -> None:
+        """Write bytes; raises OSError, with `bytes_written` true to what left."""
+        if self.sock is None:
+            if not self.auto_open:
+                raise http.client.NotConnected
+            self.connect()
+        self._never_block()
+        if not self.head_bytes:  # http.client writes a head at once, and first
+            self.head_bytes = len(data)
+            if self.held is not None:
+                self.held += data
+                return
+        view = memoryview(bytes(self.held) + data if self.held else data)
+        self.held = None
+        while view:
+            if not self._has_just_listened:
+                self._wait_to_write()
+            self._has_just_listened = False
+            try:
+                count = self.sock.send(view[:_RECORD_BYTES] if self.is_verified else view)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                continue
+            self.bytes_written += count
+            view = view[count:]
+
+    def _never_block(self) -> None:
+        if self.sock.gettimeout() != 0:  # setting it is a call to the system
+            self.sock.settimeout(0)
+
+    def _wait_to_write(self) -> None:
+        """Wait for room, and take in what the server says meanwhile.
+
+        A server that refuses early answers and closes. Once our bytes have met its closed door, TLS may no
+        longer give out the answer that came before; so it is read as it comes, and kept for `answer`.
+        """
+        poll = select.poll()
+        poll.register(self.sock, select.POLLOUT | (select.POLLIN if self._listens else 0))
+        ready = poll.poll(self.pace.timeout() * 1000)
+        if not ready:
+            self.pace.timeout()
+            raise TimeoutError
+        if self._listens and ready[0][1] & ~select.POLLOUT:
+            self._listens = self._listen() and len(self.early) < BODY_BYTES_MAX
+
+    def _listen(self) -> bool:
+        """Take in what is there; whether more may come."""
+        try:
+            heard = self.sock.recv(_PIECE_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        self.early += heard
+        return bool(heard)
+
+    def response_class(  # type: ignore[override]
+        self, sock: socket.socket, *arguments: Any, **options: Any
+    ) -> http.client.HTTPResponse:
+        """Read answers at our pace: http.client calls this where it would make its own."""
+        early, self.early, self._listens = self.early, bytearray(), True
+        return PacedResponse(sock, self.pace, early, *arguments, **options)
+
+    def answer(self, pace: Pace) -> http.client.HTTPResponse:
+        """Read the head of the answer to what was written by hand."""
+        self.pace = pace
+        return http.client.HTTPConnection.getresponse(self)
+
+    def is_silent(self) -> bool:
+        """Whether the server neither closed nor spoke, before it has been asked.
+
+        What is written next follows at once, without another look.
+        """
+        self._never_block()
+        self._has_just_listened = True
+        return self._listen() and not self.early
+
+    def abort(self) -> None:
+        """Close at once, and throw away what the system has not sent yet."""
+        if self.sock is not None:
+            with suppress(OSError):
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+
+class SecureWitness(Witness):
+    """A witness over TLS; only the usual port differs, which then is left out of the Host header."""
+
+    default_port = 443  # type: ignore[misc]  # typeshed and urllib3 differ on whose variable it is
+
+
+_WITNESS_OF = {"http": Witness, "https": SecureWitness}
+
+
+class FreeAdapter(HTTPAdapter):
+    """Carries prepared requests of `requests` over kept witnesses; no retry, no redirect, no environment."""
+
+    def __init__(self, wire: Wire, limits: Limits) -> None:
+        self._wire = wire
+        self._limits = limits
+        super().__init__(pool_connections=8, pool_maxsize=CONNECTIONS_KEPT)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Let every pool make witnesses; TLS is theirs, so one kind of pool serves both schemes."""
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {
+            scheme: cast("type[HTTPConnectionPool]", partial(self._pool, scheme))
+            for scheme in ("http", "https")
+        }
+
+    def cert_verify(self, *_: Any, **__: Any) -> None:
+        """Leave certificates to `Wire.connected`."""
+
+    def _pool(self, scheme: str, host: str, port: int, *, maxsize: int, **_: Any) -> HTTPConnectionPool:
+        pool = HTTPConnectionPool(host, port, maxsize=maxsize)
+        pool.ConnectionCls = cast(
+            "type[Witness]",
+            partial(_WITNESS_OF[scheme], wire=self._wire, limits=self._limits, scheme=scheme),
+        )
+        return pool
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        auth: AuthBase | None = None,
+        body: bytes | Iterable[bytes] | None = None,
+    ) -> requests.Response:
+        """Send a request and return once the answer's head is here; a streamed body has a `len` too.
+
+        Raises WireTrouble; of it Forbidden for an address that the guard refuses, before and after `requests`
+        has normalised it, and InvalidURL where that is not possible.
+        """
+        self._wire.guard.target(url)
+        request = requests.Request(method, url, headers=dict(headers), auth=auth, data=body).prepare()
+        self._wire.guard.target(request.url or "")
+        return self.send(
+            request, stream=True, timeout=(self._limits.connect_seconds, self._limits.silence_seconds)
+        )
+
+
+class Wire:
+    """Makes connections; may be used from many threads."""
+
+    def __init__(self, guard: Guard, ca_file: str | None = None, proxy: Proxy | None = None) -> None:
+        """Load the system's certificates, and `ca_file` beside them; raises OSError when that is no good."""
+        self.guard = guard
+        self._proxy = proxy
+        self._tls = _tls_context(ca_file)
+
+    def witness(self, target: Target, limits: Limits) -> Witness:
+        """Make a connection for one paid POST; not yet connected, and never connected again by itself."""
+        kind = _WITNESS_OF[target.scheme]
+        witness = kind(target.host, target.port, wire=self, limits=limits, scheme=target.scheme)
+        witness.auto_open = 0
+        return witness
+
+    def connected(self, target: Target, seconds: float) -> socket.socket:
+        """Connect to an admitted address of the target's host, TLS included, all within `seconds`."""
+        deadline = time.monotonic() + seconds
+        sock = self._reached(target, seconds, deadline)
+        if target.scheme == "http":
+            return sock
+        try:
+            # The timeout of the socket is the deadline of the whole handshake, so a drip cannot stretch it.
+            sock.settimeout(_left(deadline))
+            return self._tls.wrap_socket(sock, server_hostname=target.host)
+        except ssl.SSLCertVerificationError as error:
+            sock.close()
+            raise Unreachable("NETWORK.TLS", f"{target.host}: {error.verify_message}") from None
+        except TimeoutError:
+            sock.close()
+            raise Unreachable("NETWORK.TIMEOUT", f"{target.host}: the TLS handshake took too long") from None
+        except (OSError, ValueError) as error:
+            sock.close()
+            raise Unreachable("NETWORK.TLS", f"{target.host}: no TLS ({reason(error)})") from None
+
+    def _reached(self, target: Target, seconds: float, deadline: float) -> socket.socket:
+        """Open a connection to the target: straight, or through the proxy where one is configured."""
+        if self._proxy is None or not self._proxy.serves(target):
+            return _first_answering(self.guard.look_up(target, seconds), target, deadline)
+        self._proxy.admit(self.guard, target, seconds)
+        near = self._proxy.target
+        sock = _first_answering(resolve(near.host, near.port, seconds), near, deadline)
+        try:
+            self._proxy.tunnel(sock, target, deadline)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def _first_answering(
+    addresses: list[tuple[socket.AddressFamily, str]], target: Target, deadline: float
+) -> socket.socket:
+    """Connect to the first address that answers; each gets a fair part of the time that is left."""
+    trouble = Unreachable("NETWORK.TIMEOUT", f"{target.host} does not answer")
+    for position, (family, address) in enumerate(addresses):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(_left(deadline) / (len(addresses) - position))
+            sock.connect((address, target.port))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except TimeoutError:
+            sock.close()
+        except OSError as error:
+            sock.close()
+            code = "NETWORK.REFUSED" if isinstance(error, ConnectionRefusedError) else "NETWORK.UNREACHABLE"
+            trouble = Unreachable(code, f"{target.host}: {reason(error)}")
+        else:
+            return sock
+    raise trouble
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.001)
+
+
+def _tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Trust the system's certificates, or certifi's where the system has none.
+
+    One context serves all threads. truststore would do the same on Linux, but holds one lock through every
+    handshake (a server that stalls would stop all others) and loads all certificates again for each (48 ms).
+    """
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"] and not ssl.get_default_verify_paths().capath:
+        context.load_verify_locations(certifi.where())
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,64 @@
+"""Says what broke an exchange over the wire: foreign exceptions become a fault, or a phrase."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+
+import urllib3
+
+from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.system.http.guard import Forbidden, Unreachable
+from clipspool.system.http.pace import TooSlow
+
+WireTrouble = (
+    Forbidden,
+    Unreachable,
+    OSError,  # requests' own exceptions are OSErrors too
+    http.client.HTTPException,
+    urllib3.exceptions.HTTPError,
+)
+"""All that may be raised where bytes move; whoever moves them translates it on the spot."""
+
+
+def wire_fault(error: Exception) -> Fault:
+    """Translate a WireTrouble; its own text is never shown, for requests puts whole signed addresses in."""
+    if isinstance(error, Forbidden):
+        return Fault(
+            FaultOf.ACCOUNT,
+            "PROVIDER.WRONG_ADDRESS",
+            str(error),
+            "Check base_url, and what its name resolves to.",
+        )
+    if isinstance(error, Unreachable):
+        return Fault(FaultOf.MOMENT, error.code, str(error))
+    return Fault(FaultOf.MOMENT, "NETWORK.BROKEN", describe(error))
+
+
+def describe(error: BaseException) -> str:
+    """Say what broke an exchange, from the innermost cause."""
+    while (
+        inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    ) is not None:
+        error = inner
+    match error:
+        case TooSlow():
+            return str(error)
+        case TimeoutError():
+            return "the server fell silent"
+        case http.client.RemoteDisconnected():
+            return "the server closed the connection without an answer"
+        case http.client.IncompleteRead():
+            return "the answer ended early"
+        case ConnectionResetError() | BrokenPipeError() | ConnectionAbortedError():
+            return "the server cut the connection"
+        case ssl.SSLError():
+            return f"TLS broke ({error.reason or 'unknown'})"
+        case http.client.HTTPException():
+            return f"the answer is no HTTP ({type(error).__name__})"
+    return reason(error)
+
+
+def reason(error: BaseException) -> str:
+    """Name what the system or the library says of an error, in a word or two."""
+    return getattr(error, "strerror", None) or getattr(error, "reason", None) or type(error).__name__

@@ -1,0 +1,261 @@
+"""What can be changed from the page: each act is a page that says what it may cost, and a form for it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qs
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+
+from clipspool.jobs.model import State
+from clipspool.reporting.eta import Timing
+from clipspool.web.rows import acts_of, row_of, warning_of, warning_of_all
+from clipspool.web.security import BODY_BYTES_MAX, caller_of, is_known, session_of, too_many_tries
+from clipspool.web.sessions import SESSION_SECONDS, Sessions
+from clipspool.web.views import Views
+
+log = structlog.get_logger()
+
+_BY = "the page"
+_ALL = "all"
+_FIELDS_MAX = 20
+_FOR_SEVERAL = {
+    "retry": "Run these again?",
+    "cancel": "Cancel these jobs?",
+    "approve": "Let these go?",
+}
+_SEVERAL_MAX = 100
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_PATH = re.compile(r"/(?!/)[\w/%.~-]{0,200}", re.ASCII)
+_TITLES = {
+    "retry": "Run again?",
+    "cancel": "Cancel this job?",
+    "attach": "Attach a task",
+    "approve": "Let it go?",
+    "pause": "Pause submitting?",
+    "resume": "Resume submitting?",
+}
+_BUTTONS = {
+    "retry": "Run again",
+    "cancel": "Cancel the job",
+    "attach": "Follow this task",
+    "approve": "Approve",
+    "pause": "Pause",
+    "resume": "Resume",
+}
+
+
+class Acts:
+    """Log-in, and everything that changes something."""
+
+    def __init__(self, views: Views, sessions: Sessions) -> None:
+        """Take the pages to draw with."""
+        self._views = views
+        self._sessions = sessions
+
+    # --- jobs -----------------------------------------------------------------------------------------
+
+    def confirm(self, request: Request) -> Response:
+        """Ask before something is done to a job, and say what it may cost."""
+        act = request.path_params["act"]
+        job = self._views.find(request)
+        if job is None or act not in {"retry", "cancel", "attach", "approve"}:
+            return self._views.missing(request)
+        conditions = self._views.snapshot.get().conditions
+        row = row_of(job, conditions, Timing())
+        if act not in acts_of(job, conditions):
+            said = [f"The job is {row['word']} now: there is nothing to {act}."]
+            return self._views.draw(
+                request, "said.html", status=409, title=_TITLES[act], said=said, back=f"/jobs/{job.id}"
+            )
+        said = warning_of(job, act)
+        if act in {"retry", "approve"}:
+            said.append(self._budget())
+        return self._ask(request, act, said, back=f"/jobs/{job.id}", job=row)
+
+    async def do(self, request: Request) -> Response:
+        """Do it."""
+        act, job_id = request.path_params["act"], request.path_params["job"]
+        form = await _form(request)
+        match act:
+            case "retry" | "cancel" | "approve":
+                arguments: dict[str, Any] = {"ids": [job_id], "by": _BY}
+            case "attach":
+                arguments = {"job_id": job_id, "task_id": form.get("task_id", "").strip(), "by": _BY}
+                if form.get("force"):
+                    arguments["force"] = True
+            case _:
+                return await run_in_threadpool(self._views.missing, request)
+        return await run_in_threadpool(self._done, request, act, arguments, f"/jobs/{job_id}")
+
+    # --- several jobs at once -------------------------------------------------------------------------
+
+    def confirm_all(self, request: Request) -> Response:
+        """Ask before the same is done to several jobs, named in the address; doubts go one at a time."""
+        act = request.path_params["act"]
+        ids = _ids(request.query_params.get("ids", ""))
+        if act not in _FOR_SEVERAL or not ids:
+            return self._views.missing(request)
+        conditions = self._views.snapshot.get().conditions
+        with self._views.lookup.look() as look:
+            found = [
+                job
+                for job in look.load(ids)
+                if act in acts_of(job, conditions) and job.state is not State.IN_DOUBT
+            ]
+        if not found:
+            said = [f"There is nothing to {act} any more."]
+            return self._views.draw(
+                request, "said.html", status=409, title=_FOR_SEVERAL[act], said=said, back="/jobs"
+            )
+        said = [*warning_of_all(found, act), self._budget()]
+        chosen = ",".join(job.id for job in found)
+        names = [job.path for job in found]
+        title = _FOR_SEVERAL[act]
+        return self._ask(request, act, said, back="/jobs", title=title, ids=chosen, names=names)
+
+    async def do_all(self, request: Request) -> Response:
+        """Do it."""
+        act, ids = request.path_params["act"], _ids((await _form(request)).get("ids", ""))
+        if act not in _FOR_SEVERAL or not ids:
+            return await run_in_threadpool(self._views.missing, request)
+        return await run_in_threadpool(self._done, request, act, {"ids": ids, "by": _BY}, "/")
+
+    # --- inboxes --------------------------------------------------------------------------------------
+
+    def confirm_inbox(self, request: Request) -> Response:
+        """Ask before submitting is paused or resumed, for one inbox or for all."""
+        act, name = request.path_params["act"], request.path_params["inbox"]
+        seen = self._views.snapshot.get()
+        known = {one["name"]: one for one in seen.status["inboxes"]}
+        if act not in {"pause", "resume"} or name not in {_ALL, *known}:
+            return self._views.missing(request)
+        which = "any inbox" if name == _ALL else f"the inbox {name}"
+        if act == "pause":
+            said = [
+                f"Nothing more will be submitted from {which}.",
+                "Tasks that run are still followed, and their results are delivered. This costs nothing.",
+            ]
+        else:
+            queued = seen.status["jobs"][State.QUEUED.value]
+            said = [f"Submitting goes on for {'all inboxes' if name == _ALL else which}."]
+            said.append(
+                f"{queued:,} jobs are queued, of all inboxes: they will be sent and paid for in turn."
+            )
+            if name != _ALL and known[name]["state"] == "offline":
+                said.append(
+                    "Its folders are accepted as they are now, also where they are not those they were."
+                )
+            said.append(self._budget())
+        return self._ask(request, act, said, back="/", job=None, inbox=which)
+
+    async def do_inbox(self, request: Request) -> Response:
+        """Do it."""
+        act, name = request.path_params["act"], request.path_params["inbox"]
+        if act not in {"pause", "resume"}:
+            return await run_in_threadpool(self._views.missing, request)
+        inbox = None if name == _ALL else name
+        return await run_in_threadpool(self._done, request, act, {"inbox": inbox}, "/")
+
+    # --- both -----------------------------------------------------------------------------------------
+
+    def _ask(self, request: Request, act: str, said: list[str], **values: Any) -> Response:
+        given = {"job": None, "ids": "", "names": [], "title": _TITLES[act], **values}
+        return self._views.draw(request, "confirm.html", act=act, button=_BUTTONS[act], said=said, **given)
+
+    def _budget(self) -> str:
+        seen = self._views.snapshot.get()
+        limits, spend = seen.conditions.limits, seen.conditions.spend
+        most = "" if limits.credits_per_day is None else f" of {limits.credits_per_day:,.10g}"
+        return (
+            f"Today: {spend.credits:,.10g}{most} credits, {spend.submissions:,} of "
+            f"{limits.submissions_per_day:,} submissions."
+        )
+
+    def _done(self, request: Request, act: str, arguments: dict[str, Any], back: str) -> Response:
+        try:
+            answer = self._views.house.command(act, arguments)
+        except Exception as error:  # noqa: BLE001  (told to the one who asked; the daemon lives on)
+            return self._refused(request, act, str(error) or type(error).__name__, back)
+        log.info("commanded", do=act, by=_BY, of=arguments.get("ids") or arguments.get("job_id") or "inbox")
+        refusals = [one["why"] for one in answer if not one["done"]] if isinstance(answer, list) else []
+        if refusals:
+            return self._refused(request, act, "; ".join(refusals), back)
+        return RedirectResponse(back, 303)
+
+    def _refused(self, request: Request, act: str, why: str, back: str) -> Response:
+        said = [f"Nothing was done: {why}."]
+        return self._views.draw(request, "said.html", status=409, title=_TITLES[act], said=said, back=back)
+
+    # --- log-in ---------------------------------------------------------------------------------------
+
+    def login(self, request: Request) -> Response:
+        """Show the form."""
+        to = _within(request.query_params.get("to", ""))
+        if is_known(request):
+            return RedirectResponse(to, 303)
+        return self._views.draw_bare(
+            request, "login.html", to=to, wrong=False, is_possible=self._sessions.is_possible
+        )
+
+    async def log_in(self, request: Request) -> Response:
+        """Begin a session for one who shows the token."""
+        form = await _form(request)
+        to = _within(form.get("to", ""))
+        if not self._sessions.is_token(form.get("token", "").strip(), caller_of(request.scope)):
+            if self._sessions.is_guessed_at:
+                return too_many_tries()
+            draw = self._views.draw_bare
+            return await run_in_threadpool(
+                draw, request, "login.html", status=401, to=to, wrong=True, is_possible=True
+            )
+        answer = RedirectResponse(to, 303)
+        answer.set_cookie(
+            self._sessions.cookie,
+            self._sessions.begin(),
+            max_age=int(SESSION_SECONDS),
+            httponly=True,
+            samesite="strict",
+            # The browser's own word; a proxy's could be anybody's.
+            secure=request.headers.get("origin", "").startswith("https://"),
+        )
+        return answer
+
+    async def log_out(self, request: Request) -> Response:
+        """End the session."""
+        self._sessions.end(session_of(request.headers, self._sessions.cookie))
+        answer = RedirectResponse("/", 303)
+        answer.delete_cookie(self._sessions.cookie, httponly=True, samesite="strict")
+        return answer
+
+
+def _ids(text: str) -> list[str]:
+    """Read the ids of jobs, each once; none where one of them cannot be an id."""
+    ids = list(dict.fromkeys(text.split(",")))
+    return ids if len(ids) <= _SEVERAL_MAX and all(_ID.fullmatch(one) for one in ids) else []
+
+
+def _within(path: str) -> str:
+    """Give a path of this page, where to go on after the log-in; the overview for anything else."""
+    return path if _PATH.fullmatch(path) else "/"
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Read a small form; fields that come twice count once."""
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_BYTES_MAX:
+                return {}
+    except ClientDisconnect:
+        return {}
+    try:
+        fields = parse_qs(body.decode("ascii"), max_num_fields=_FIELDS_MAX)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in fields.items()}

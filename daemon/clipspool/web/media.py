@@ -1,0 +1,199 @@
+"""Serves posters, sources and results: named by job and number, never by a path; opened beneath their root.
+
+Reads happen in a few threads of their own: a share that hangs takes no thread from the pages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from io import FileIO
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from clipspool.jobs.model import Clip, Job, Result
+from clipspool.journal import Lookup
+from clipspool.spool.watchfolder import Bay
+from clipspool.spool.workfolder import open_source
+from clipspool.stages.poster import poster_of
+from clipspool.system.atomic import split_suffix
+from clipspool.web.context import House
+
+_THREADS = 8
+_CHUNK_BYTES = 256 * 1024
+_TYPES = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/mp4",  # browsers play what is in it when it is called this
+    ".webm": "video/webm",
+    ".mkv": "video/webm",
+    ".jpg": "image/jpeg",
+}
+_NO_PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="9"/>'
+"""The script knows it by its width, and asks again when something changed."""
+_MISSING = 404
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+
+
+class Films:
+    """The three addresses of media."""
+
+    def __init__(self, house: House, lookup: Lookup) -> None:
+        """Open nothing yet."""
+        self._house = house
+        self._lookup = lookup
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def poster(self, request: Request) -> Response:
+        """Serve the picture of a job's source beside one of its results."""
+        number: int = request.path_params["number"]
+
+        def open_it(job: Job, _clip: Clip, bay: Bay) -> tuple[FileIO, str]:
+            return bay.inbox.open(poster_of(job, number)), ".jpg"
+
+        answer = await self._serve(request, open_it)
+        if answer.status_code == _MISSING:
+            # It is drawn soon after the delivery, and the oldest go: no error for a browser to complain of.
+            return Response(_NO_PICTURE, media_type="image/svg+xml")
+        return answer
+
+    async def source(self, request: Request) -> Response:
+        """Serve a job's clip, from its work folder or where it retired to."""
+
+        def open_it(_job: Job, clip: Clip, bay: Bay) -> tuple[FileIO, str]:
+            return open_source(bay.inbox, clip), split_suffix(clip.source)[1]
+
+        return await self._serve(request, open_it)
+
+    async def result(self, request: Request) -> Response:
+        """Serve one of a job's results from the outbox."""
+        number: int = request.path_params["number"]
+
+        def open_it(job: Job, _clip: Clip, bay: Bay) -> tuple[FileIO, str]:
+            results = delivered(job)
+            if not 1 <= number <= len(results):
+                raise FileNotFoundError
+            name = results[number - 1].name
+            return bay.outbox.open(name), split_suffix(name)[1].lower()
+
+        return await self._serve(request, open_it)
+
+    async def _serve(
+        self, request: Request, open_it: Callable[[Job, Clip, Bay], tuple[FileIO, str]]
+    ) -> Response:
+        job_id: str = request.path_params["job"]
+
+        def find() -> tuple[FileIO, str, os.stat_result] | None:
+            with self._lookup.look() as look:
+                job = look.job(job_id)
+                clip = None if job is None else look.clip(job.clip_id)
+            bay = None if job is None else self._house.bays().get(job.inbox)
+            if job is None or clip is None or bay is None:
+                return None
+            try:
+                file, suffix = open_it(job, clip, bay)
+                return file, suffix, os.fstat(file.fileno())
+            except (OSError, ValueError):
+                return None
+
+        found = await anyio.to_thread.run_sync(find, limiter=self._threads())
+        if found is None:
+            return PlainTextResponse("It is not there (any more).\n", 404)
+        file, suffix, there = found
+        return self._answer(request, file, there, _TYPES.get(suffix, "application/octet-stream"))
+
+    def _answer(self, request: Request, file: FileIO, there: os.stat_result, kind: str) -> Response:
+        tag = f'"{there.st_size:x}-{there.st_mtime_ns:x}"'
+        headers = {
+            "Accept-Ranges": "bytes",
+            "ETag": tag,
+            "Cache-Control": "private, no-cache",
+            "Content-Disposition": "inline",
+        }
+        if request.headers.get("if-none-match") == tag:
+            file.close()
+            return Response(status_code=304, headers=headers)
+        wanted = request.headers.get("range", "")
+        if request.headers.get("if-range", tag) != tag:
+            wanted = ""
+        part = range_of(wanted, there.st_size)
+        if part is None:
+            file.close()
+            headers["Content-Range"] = f"bytes */{there.st_size}"
+            return PlainTextResponse("There is no such part of it.\n", 416, headers)
+        headers["Content-Length"] = str(part.length)
+        if part.is_part:
+            headers["Content-Range"] = f"bytes {part.begin}-{part.begin + part.length - 1}/{there.st_size}"
+        if request.method == "HEAD":
+            file.close()
+            return Response(status_code=206 if part.is_part else 200, headers=headers, media_type=kind)
+        return _FileResponse(file, part, self._threads(), headers, kind)
+
+    def _threads(self) -> anyio.CapacityLimiter:
+        if self._limiter is None:  # it belongs to the loop that runs
+            self._limiter = anyio.CapacityLimiter(_THREADS)
+        return self._limiter
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some bytes of a file."""
+
+    begin: int
+    length: int
+    is_part: bool
+
+
+def range_of(header: str, size: int) -> Part | None:
+    """Read a Range header: one range of bytes; all there is for anything else; None where it has no byte."""
+    whole = Part(0, size, is_part=False)
+    found = _RANGE.fullmatch(header.strip())
+    if found is None or not any(found.groups()):
+        return whole
+    first, last = found.groups()
+    if not first:
+        length = min(int(last), size)
+        return Part(size - length, length, is_part=True) if length else None
+    begin, end = int(first), min(int(last) if last else size - 1, size - 1)
+    if last and int(last) < begin:
+        return whole
+    return None if begin >= size else Part(begin, end - begin + 1, is_part=True)
+
+
+class _FileResponse(StreamingResponse):
+    """Sends a part of an open file, and closes it however that ends."""
+
+    def __init__(
+        self, file: FileIO, part: Part, limiter: anyio.CapacityLimiter, headers: dict[str, str], kind: str
+    ) -> None:
+        super().__init__(_chunks(file, part, limiter), 206 if part.is_part else 200, headers, media_type=kind)
+        self._file = file
+
+    async def __call__(self, *arguments: object) -> None:
+        try:
+            await super().__call__(*arguments)  # type: ignore[arg-type]
+        finally:
+            self._file.close()
+
+
+async def _chunks(file: FileIO, part: Part, limiter: anyio.CapacityLimiter) -> AsyncIterator[bytes]:
+    at, left = part.begin, part.length
+    while left:
+        chunk = await anyio.to_thread.run_sync(
+            os.pread, file.fileno(), min(left, _CHUNK_BYTES), at, limiter=limiter
+        )
+        if not chunk:  # it was cut short meanwhile: the reader sees that the length is not reached
+            return
+        at += len(chunk)
+        left -= len(chunk)
+        yield chunk
+
+
+def delivered(job: Job) -> list[Result]:
+    """Give a job's results that lie in the outbox, in the order of their numbers from 1."""
+    return [result for result in job.results if result.name]

@@ -1,0 +1,205 @@
+"""How jobs look on the page: what the stable JSON says, with words, times and buttons for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from clipspool.intake.names import readable
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.model import Held, Job, Paid, State
+from clipspool.jobs.permissions import (
+    has_to_deliver,
+    may_approve,
+    may_attach,
+    may_cancel,
+    may_deliver_as_it_is,
+    may_retry,
+)
+from clipspool.reporting.eta import Timing
+from clipspool.reporting.status import job_json, maybe_task_ids
+from clipspool.web.media import delivered
+from clipspool.web.snapshot import waits
+
+_TONES = {
+    State.DELIVERED: "good",
+    State.FAILED: "bad",
+    State.IN_DOUBT: "bad",
+    State.CANCELLED: "quiet",
+    State.QUEUED: "plain",
+}
+_ADVICE: Mapping[str, str] = {
+    "in_doubt": "The request left and no clear answer came: money may be spent. "
+    "Look for the task at the provider; attach it if it is there, retry if it is not.",
+    "budget": "It waits for your word, or for tomorrow where it is the day's limit.",
+    "duplicate": "The same clip with the same request is here already.",
+    "poison": "clipspool itself died three times while it worked on this clip. "
+    "Nothing touches it until your word.",
+    "refused": "The provider refuses this clip in words about the account, and takes others. "
+    "Look at its prompt, model and price; approve tries it again.",
+    "overdue": "It renders longer than `task_seconds_max` allows; it is still followed.",
+    "lost": "The provider knows nothing of the task any more; it is still asked, slowly.",
+    "result": "Not all of the result could be fetched yet, or what is served is no video; it is still tried.",
+    "result here": "The result is here. Approve it to have it delivered as it is; a retry pays for another.",
+    "outbox": "The outbox takes nothing; it is still tried.",
+}
+_NOT_SETTLED = frozenset({State.QUEUED, State.SUBMITTING, State.IN_DOUBT, State.RUNNING})
+"""In these a figure of the provider is what it said that the task may cost."""
+_VIDEO = frozenset({".mp4", ".mov", ".m4v", ".webm"})
+
+
+def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
+    """Give what a line about a job shows."""
+    shown = job_json(job, conditions)
+    left = timing.left(job, conditions.now)
+    kind = ""
+    if waits(job):
+        kind = Held.IN_DOUBT.value if job.state is State.IN_DOUBT else str(shown["held"])
+    pictures = count(1)
+    results = [
+        {
+            "number": number,
+            "poster": None if result.is_untouched or result.suffix not in _VIDEO else next(pictures),
+            "name": readable(result.name),
+            "size": result.size,
+            "is_video": result.suffix in _VIDEO,
+            "is_untouched": result.is_untouched,
+            "finished": result.finished,
+        }
+        for number, result in enumerate(delivered(job), start=1)
+    ]
+    credits_ = job.task.credits if job.task and job.task.credits is not None else None
+    return {
+        **shown,
+        "clip": readable(job.path),
+        "prompt": shown["request"]["prompt"],
+        "model": job.request.model,
+        "reason": _why(job, shown),
+        "tone": "warn" if waits(job) and job.state is not State.IN_DOUBT else _TONES.get(job.state, "busy"),
+        "word": job.state.value.replace("_", " "),
+        "waits": waits(job),
+        "kind": kind.replace("_", " "),
+        "advice": _ADVICE.get("result here" if may_deliver_as_it_is(job) else kind, ""),
+        "evidence": _evidence(job) if kind else "",
+        "held_word": (shown["held"] or "").replace("_", " "),
+        "percent": None
+        if job.progress is None or job.state is not State.RUNNING
+        else round(job.progress * 100),
+        "left": left,
+        "cost": credits_ if credits_ is not None else job.credits_estimated,
+        "cost_is_known": credits_ is not None and job.state not in _NOT_SETTLED,
+        "results": results,
+        "has_poster": any(result["poster"] for result in results),
+        "acts": acts_of(job, conditions),
+        "cancel_by": job.cancel_by,
+    }
+
+
+def _evidence(job: Job) -> str:
+    """Say in a line what is known of a request whose answer was lost."""
+    evidence = job.task.evidence if job.task is not None else {}
+    said = []
+    if isinstance(written := evidence.get("bytes_written"), int):
+        total = evidence.get("bytes_total")
+        said.append(
+            f"{written:,}" + (f" of {total:,}" if isinstance(total, int) else "") + " bytes were sent"
+        )
+    if sent_at := evidence.get("sent_at"):
+        said.append(f"at {str(sent_at)[:19].replace('T', ' ')} UTC")
+    if status := evidence.get("http_status"):
+        said.append(f"answered with HTTP {status}")
+    if found := maybe_task_ids(job):
+        said.append(f"this answer holds the id {found[0]}")
+    return ", ".join(said)
+
+
+def _why(job: Job, shown: Mapping[str, Any]) -> str:
+    if job.cancel_by and not job.state.is_terminal:
+        return "is being cancelled"
+    return str(shown["error"]["message"] if shown["error"] else shown["reason"])
+
+
+def acts_of(job: Job, conditions: Conditions) -> list[str]:
+    """Name what an operator may do to a job as it stands; the daemon has the last word."""
+    held, _ = conditions.why_waiting(job)
+    acts = {
+        "approve": may_approve(job)
+        and (
+            held in {"poison", "refused"}
+            or may_deliver_as_it_is(job)
+            or (held in {"budget", "duplicate"} and not job.approved)
+        ),
+        "attach": may_attach(job),
+        "retry": may_retry(job),
+        "cancel": may_cancel(job) and not job.cancel_by,
+    }
+    return [act for act, is_possible in acts.items() if is_possible]
+
+
+def price_of(job: Job) -> str:
+    """Say what one more submission may cost."""
+    if job.credits_estimated is None:
+        return "What it will cost is not known."
+    return f"It may cost about {job.credits_estimated:,.10g} credits."
+
+
+def warning_of(job: Job, act: str) -> list[str]:
+    """Say what an act may cost or lose, in sentences."""
+    match act:
+        case "retry":
+            said = [price_of(job)]
+            if job.paid is Paid.YES:
+                said.append("It was paid for already: it would be paid for again.")
+            elif job.paid is Paid.UNKNOWN:
+                said.append(
+                    "It may have been paid for already: look for the task at the provider first; "
+                    "if it is there, attach it instead."
+                )
+            return said
+        case "cancel":
+            said = ["The clip goes to _failed, unless it is retried."]
+            if job.paid is Paid.NO:
+                return ["Nothing was spent for it yet.", *said]
+            cost = "" if job.credits_estimated is None else f" (about {job.credits_estimated:,.10g} credits)"
+            if has_to_deliver(job):
+                return [
+                    "What is fetched already goes to the outbox first.",
+                    "Where that does not work, it is kept beside the source in _failed.",
+                    "What is not fetched yet of it is given up.",
+                ]
+            if job.results:
+                return ["What was fetched of it is kept beside the source in _failed.", *said]
+            if job.paid is Paid.UNKNOWN:
+                return [
+                    f"If its task was charged{cost}, that is lost, unless the provider gives it back.",
+                    *said,
+                ]
+            return [f"What was paid for its task{cost} is lost, unless the provider gives it back.", *said]
+        case "attach":
+            return [
+                "This costs nothing more. The provider is asked about the task first.",
+                "The task's result will be delivered as this clip's: make sure that it is the right one.",
+            ]
+        case _ if may_deliver_as_it_is(job):
+            return ["Its result is delivered as it is. This costs nothing more."]
+        case _:
+            return [
+                "It will be sent to the provider and paid for, past the limit that holds it.",
+                price_of(job),
+            ]
+
+
+def warning_of_all(jobs: Sequence[Job], act: str) -> list[str]:
+    """Say what the same act for several jobs may cost or lose."""
+    many = f"{len(jobs):,} job{'s' * (len(jobs) != 1)}"
+    known = [job.credits_estimated for job in jobs if job.credits_estimated is not None]
+    price = f"about {sum(known):,.10g} credits" if known else "how much is not known"
+    if len(known) < len(jobs) and known:
+        price += f", and more for {len(jobs) - len(known)} of unknown price"
+    paid = sum(job.paid is not Paid.NO for job in jobs)
+    if act == "cancel":
+        lost = [f"What was paid for {paid} of them is lost."] if paid else ["Nothing was spent for them yet."]
+        return [f"{many} will end.", *lost]
+    again = [f"{paid} of them may have been paid for already: they would be paid for again."] if paid else []
+    return [f"{many} will be sent and paid for: {price}.", *again]
