@@ -280,7 +280,7 @@ def test_the_standard_library_goes_the_same_way(written):
 
 def test_an_exception_nobody_caught_is_a_line_without_local_variables():
     code = (
-        "import threading\nfrom clipspool import logs\nlogs.configure(format='json', secrets=['%s'])\n"
+        "import threading\nfrom clipspool.system import logs\nlogs.configure(format='json', secrets=['%s'])\n"
         "def work():\n    inner = '5up3r-local'\n    raise RuntimeError('%s')\n"
         "thread = threading.Thread(target=work); thread.start(); thread.join()\nwork()\n"
     )  # fmt: skip
@@ -296,7 +296,7 @@ def test_an_exception_nobody_caught_is_a_line_without_local_variables():
 
 def test_auto_is_json_in_a_pipe_and_the_journal_gets_priorities(tmp_path):
     code = (
-        "import structlog\nfrom clipspool import logs\nlogs.configure()\n"
+        "import structlog\nfrom clipspool.system import logs\nlogs.configure()\n"
         "structlog.get_logger().warning('a')\nstructlog.get_logger().info('b')\n"
     )
     piped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -134,9 +134,10 @@ def test_a_second_daemon_on_the_configuration_is_refused_in_one_sentence(derived
 def as_stranger(bay, *words, home="/root"):
     """Run a command as a user who has no part in it; this Python may lie where that user cannot go."""
     script = (
-        "import os, sys; sys.path[:0] = sys.argv[1].split(':'); import clipspool.app.daemon, difflib, importlib; "
+        "import os, sys; sys.path[:0] = sys.argv[1].split(':'); import difflib, importlib; "
+        "import clipspool.app.daemon; "
         "import rich.console, rich.table, rich.live, rich.progress, clipspool.cli.check, clipspool.cli.demo; "
-        "[importlib.import_module(f'clipspool.cli.{n}') for n in 'alone desk finding reading'.split()]; "
+        "[importlib.import_module(f'clipspool.cli.{n}') for n in 'alone client finding offline'.split()]; "
         "import clipspool.cli.watch; "
         "[importlib.import_module(f'encodings.utf_{n}') for n in '8_sig 16 16_be 16_le'.split()]; "
         "from clipspool.__main__ import main; "

@@ -7,7 +7,7 @@ import pytest
 
 from clipspool.system import failpoint
 
-ROOT = Path(failpoint.__file__).parent
+ROOT = Path(__file__).parents[2] / "daemon/clipspool"
 TESTING = {"CLIPSPOOL_TESTING": "1"}
 
 

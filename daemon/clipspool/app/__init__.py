@@ -1,1 +1,1 @@
-"""TODO."""
+"""Settings in, a running daemon out: the one place that builds the parts and connects them."""
