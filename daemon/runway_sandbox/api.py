@@ -123,6 +123,8 @@ class Api:
         except AssetError as error:
             shape = "runway" if account.is_official else "nested"
             return answers.error(shape, 400, "invalid_request", str(error))
+        if self.options.render is Render.CANNED:
+            self.studio.canned_for(clip.seconds_of(create.model))  # here no other request waits for it
         return create, clip
 
     def _invalid(self, account: Account, issues: tuple[Issue, ...]) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -71,17 +72,19 @@ class Studio:
             job.add_done_callback(self._jobs.discard)
         else:
             is_echo = self.options.render is Render.ECHO and task.clip is not None
-            path = task.clip if is_echo and task.clip is not None else self._canned_for(task)
+            path = task.clip if is_echo and task.clip is not None else self.canned_for(task.seconds)
             self.table.rendered(task, _outputs(task, (path,)), time.time())
 
-    def _canned_for(self, task: Task) -> Path:
-        """Give the canned film that lasts as long as the task's clip; one is made for each length."""
-        frames = max(1, round(min(task.seconds, _CANNED_SECONDS_MAX) * render.CANNED_RATE))
+    def canned_for(self, seconds: float) -> Path:
+        """Give the canned film of about a length, made where it is the first one; from any thread."""
+        frames = max(1, round(min(seconds, _CANNED_SECONDS_MAX) * render.CANNED_RATE))
         if frames == render.CANNED_RATE:
             return self.canned
         path = self.canned.with_name(f"canned-{frames}.mp4")
         if not path.exists():
-            render.sample(path, seconds=frames / render.CANNED_RATE)
+            made = path.with_name(f"{uuid.uuid4()}.mp4")
+            render.sample(made, seconds=frames / render.CANNED_RATE)
+            made.replace(path)
         return path
 
     async def _render(self, task: Task) -> None:
@@ -98,7 +101,7 @@ class Studio:
         self.turn()
 
     def _make_files(self, task: Task) -> tuple[Path, ...]:
-        clip = task.clip or self._canned_for(task)
+        clip = task.clip or self.canned_for(task.seconds)
         made = self.folder / f"{task.id}.mp4"
         if self.options.render is Render.REAL:
             render.winter(clip, made, render.SECONDS_MAX.get(task.model), lambda: not self._is_closing)
