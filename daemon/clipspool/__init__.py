@@ -1,28 +1,28 @@
 """clipspool: drop a clip and a sidecar in a folder, find the rendered video in another.
 
-The way of a clip, and the file that holds each step:
+The way of a clip, and the room that holds each step:
 
-    a file in an inbox     intake/inbox.py    hears events and rescans: what came, changed, went
-                           intake/settle.py   has it stopped changing?
-                           intake/pair.py     which sidecar and which defaults are its own
-                           intake/examine.py  is all well with it? else a note says what is not
-                           intake/accept.py   one rename into a work folder (work.py), and it is ours
-    a job in the journal   journal/           jobs as they are now, and all that ever happened to them
-                           scheduler.py       the one thread: hear, record, pick; let out after the commit
-                           lifecycle.py       which event leads from which state to which
-                           picking.py         who goes next; pacing.py, durations.py: when again
-                           brake.py           what holds all back; spending.py: what the day has cost
-    its stages             stages/prepare.py  read whole, made to fit (media/), put on its way (transport/)
-                           stages/submit.py   the one paid request: connected, intent on disk, then the bytes
-                           departures.py      which requests had not left yet when the process died
-                           stages/poll.py     looks at the task
-                           stages/fetch.py    results, verified before they count; finish.py for the timeline
-                           stages/deliver.py  provenance first, then the film, each whole or not there
-    a result in an outbox  retiring.py        the way out, once all its jobs have ended
-                           stages/retire.py   the source to `_done` or `_failed`
+    a file in an inbox     intake/watch, scan      file-system events are hints, the rescan is the truth
+                           intake/settle           waits until a file has stopped changing
+                           intake/pair, sidecar/   finds its sidecar and defaults, and reads them
+                           intake/examine, media/  checks that it is whole; a note says what is wrong
+                           intake/accept           spool/claims renames it into a work folder: accepted
+    a job in the journal   journal/                jobs as they are now, and every event for ever
+                           scheduler/loop          the one thread: hear, record, pick; commit, then hand out
+                           jobs/lifecycle          which event leads from which state to which
+                           scheduler/selection     what goes next, within budget, limits and pauses
+    its stages             stages/prepare          made to fit (media/), put where the provider can read it
+                           stages/submit           the one paid request: connect, record the intent, send
+                           stages/poll             looks at the task
+                           stages/fetch            downloads and verifies results; finish, for the timeline
+                           stages/deliver          publishes provenance first, then the video, each whole
+    a result in an outbox  scheduler/retirement    when all jobs of a clip have ended
+                           stages/retire           moves the source to `_done` or `_failed`
 
-`app.py` builds all of it; `answering.py` and `operator.py` serve the commands (cli/) and the page (web/).
-`provider.py` is what is asked of any provider, `runway/` the one there is, `sandbox/` its stand-in.
+Arrows between rooms go down only, in this order: cli, app, web, reporting, scheduler and stages, intake and
+provider, journal, spool and media, system, jobs. `app/` builds the daemon and connects its parts; `web/` and
+`cli/` show it and pass orders on; `reporting/` tells people and monitors. `runway_sandbox`, beside this
+package, stands in for the provider.
 """
 
 __version__ = "0.1.0"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from clipspool.app.settings import load
-from clipspool.installing.steps import _not_mounted, _refuse_relative_folders
-from clipspool.installing.unit import drop_in_text, unit_text
-from clipspool.installing.user import account, to_make, trouble_in, trouble_reading
-from clipspool.installing.wish import CannotInstall, Wish
+from clipspool.cli.installing.steps import _not_mounted, _refuse_relative_folders
+from clipspool.cli.installing.unit import drop_in_text, unit_text
+from clipspool.cli.installing.user import account, to_make, trouble_in, trouble_reading
+from clipspool.cli.installing.wish import CannotInstall, Wish
 from clipspool.system.units import handed_over, state_of
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")

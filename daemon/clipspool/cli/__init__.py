@@ -1,8 +1,8 @@
 """The commands: they parse, call and print, nothing else.
 
-`group` holds what all share, `setup` is init and check, `daemon` run and recover, `look` status, jobs and
-show, `logs` a job's story, `act` what changes jobs, `service` the unit of systemd, `play` demo
-and sandbox. Each imports what it needs when called: `--help` is quick.
+`group` holds what all share; `setup` is init and check, `daemon` run and recover, `look` status, jobs and
+show, `logs` a job's history, `act` the orders that change jobs, `service` the systemd service (`installing/`
+does the work), `sandbox` the demo and the sandbox. Each imports what it needs when called: `--help` is quick.
 """
 
 from clipspool.cli import act, daemon, logs, look, service, setup

@@ -14,7 +14,7 @@ from clipspool.cli.group import EXIT_FAILED, Context, clipspool, consent, fail, 
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings
-    from clipspool.installing.steps import Step
+    from clipspool.cli.installing.steps import Step
 
 config_option = click.option(
     "-c",
@@ -58,8 +58,8 @@ def install(
     Each step is shown before it is done. Run again it does what is missing, and changes nothing else.
     """
     _root_and_systemd()
-    from clipspool.installing.steps import has_key, steps
-    from clipspool.installing.wish import Wish
+    from clipspool.cli.installing.steps import has_key, steps
+    from clipspool.cli.installing.wish import Wish
 
     file = _config_of(context, config)
     if not file.exists():
@@ -92,8 +92,8 @@ def install(
 def remove(context: Context, *, config: Path | None, user: str, purge: bool, yes: bool) -> None:
     """Take the service away. Clips, results, configuration and journal stay."""
     _root_and_systemd()
-    from clipspool.installing.removal import left, removal
-    from clipspool.installing.wish import Wish
+    from clipspool.cli.installing.removal import left, removal
+    from clipspool.cli.installing.wish import Wish
 
     wish = Wish(_config_of(context, config), user)
     count = _do(removal(wish, purges=purge), yes=yes)
@@ -110,8 +110,8 @@ def status(context: Context, *, config: Path | None) -> None:
     """Say whether the service is installed and runs, and what keeps it from running."""
     from clipspool.app.settings import SettingsError, load
     from clipspool.cli.check.dropin import folders_of
-    from clipspool.installing.standing import standing
-    from clipspool.installing.wish import Wish
+    from clipspool.cli.installing.standing import standing
+    from clipspool.cli.installing.wish import Wish
 
     wish = Wish(_config_of(context, config))
     folders: list[Path] = []
@@ -154,7 +154,7 @@ def reload(context: Context, *, config: Path | None) -> None:
 
 def _do(steps: Iterator[Step], *, yes: bool) -> int:
     """Show each step, ask, and do it; gives how many there were."""
-    from clipspool.installing.wish import CannotInstall
+    from clipspool.cli.installing.wish import CannotInstall
 
     count = 0
     try:
@@ -170,7 +170,7 @@ def _do(steps: Iterator[Step], *, yes: bool) -> int:
 
 
 def _root_and_systemd() -> None:
-    from clipspool.installing.steps import SYSTEMD
+    from clipspool.cli.installing.steps import SYSTEMD
 
     if os.geteuid() != 0:
         fail("Only root can do that: sudo clipspool service …")
@@ -180,7 +180,7 @@ def _root_and_systemd() -> None:
 
 def _config_of(context: Context, config: Path | None) -> Path:
     from clipspool.app.settings import SettingsError, file_of
-    from clipspool.installing.wish import CONFIG
+    from clipspool.cli.installing.wish import CONFIG
 
     try:
         return file_of(config or context.config or CONFIG) or CONFIG

@@ -514,7 +514,7 @@ def _failed(job: Job, error: Error) -> Job:
 
 
 def _how_to_run_again(job: Job, error: Error) -> str:
-    """Say what an editor does to have it run once more; it has to be what `duplicates.py` lets pass."""
+    """Say what an editor does to have it run once more; it has to be what `scheduler/dedup.py` lets pass."""
     if job.variant:
         return f"The operator can run this variant again alone: `clipspool retry {job.id}`."
     begin = "To run it again" if error.retryable else "Once that is done"

@@ -168,7 +168,7 @@ class Questions:
         return due_at
 
     def rows(self, query: sa.Select[Any]) -> Iterator[RowMapping]:
-        """Ask a question of one's own; `looks.py` has some."""
+        """Run a query of the caller's; `looks` has some."""
         yield from self._connection.execute(query).mappings()
 
     def jobs_of(self, clip_id: str) -> list[Job]:

@@ -1,4 +1,4 @@
-"""Detects an older journal that was put back, by marks (`marks.py`) that no restore reaches.
+"""Detects an older journal that was put back, by marks (`restore_marks`) that no restore reaches.
 
 The number of the last event only grows. It is written into an inbox's own folder before each request from
 there leaves, and now and then besides; a journal that has not come that far is an older copy. What it takes

@@ -1,4 +1,4 @@
-"""Marks in each inbox how far the journal has come, by the name of an empty file; `trust.py` tells why."""
+"""Marks in each inbox how far the journal has come, for `restore_guard`: by the name of an empty file."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How a lasting change is made on the disk: on descriptors, whole, synced, and never over what is there.
 
-The recipes of FAULTS 1.5 and 1.6, a function each; `root.py` uses them beneath a configured folder.
+The recipes of FAULTS 1.5 and 1.6, a function each; `spool/root` uses them beneath a configured folder.
 """
 
 from __future__ import annotations

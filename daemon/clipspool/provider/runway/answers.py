@@ -142,7 +142,7 @@ def _is_shedding(reply: Reply, evidence: Mapping[str, Any]) -> bool:
 
     That alone ends no doubt. The vendor documents these as refused [PROVIDER 2.7], but a gateway that tries
     several channels answers so after one of them took the task, in the very same words: sent again, it would
-    be paid twice. It only says that the account's balance is worth a look: see `balance.py`.
+    be paid twice. It only says that the account's balance is worth a look: see `scheduler/balance`.
     """
     is_said = reply.status in _SHED and reply.retry_after_seconds is not None and reply.tree is not None
     return is_said and "maybe_task_ids" not in evidence and not is_after_the_fact(reply)

@@ -1,6 +1,6 @@
 """`_status.txt` in an inbox: how things stand with its clips, in words that an editor understands.
 
-`text.py` writes the words, `own.py` tells whose file is whose, `keeper.py` keeps ours, a thread an inbox.
+`text` writes the words, `own` finds out whose file is whose, `keeper` keeps ours, in a thread for each inbox.
 """
 
 from clipspool.jobs.status_names import STATUS_NAME

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from clipspool.installing.wish import CannotInstall, Wish
+from clipspool.cli.installing.wish import CannotInstall, Wish
 
 
 def account(name: str) -> pwd.struct_passwd | None:

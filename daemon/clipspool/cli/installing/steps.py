@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from clipspool.app.settings import Settings
-from clipspool.installing import user as users
-from clipspool.installing.unit import drop_in_text, unit_text
-from clipspool.installing.wish import CannotInstall, Wish, program
+from clipspool.cli.installing import user as users
+from clipspool.cli.installing.unit import drop_in_text, unit_text
+from clipspool.cli.installing.wish import CannotInstall, Wish, program
 
 SYSTEMD = Path("/run/systemd/system")
 _FOLDER_MODE = 0o2775

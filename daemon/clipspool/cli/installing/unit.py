@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clipspool.app.settings import Settings
 from clipspool.cli.check.dropin import systemd_drop_in
-from clipspool.installing.wish import Wish
+from clipspool.cli.installing.wish import Wish
 
 _SHIPPED = Path(__file__).parents[1] / "systemd"
 _PROGRAM = "/opt/clipspool/bin/clipspool"

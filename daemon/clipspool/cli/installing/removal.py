@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from clipspool.installing import user as users
-from clipspool.installing.steps import Step, asked, run, text_of
-from clipspool.installing.wish import UNITS, CannotInstall, Wish
+from clipspool.cli.installing import user as users
+from clipspool.cli.installing.steps import Step, asked, run, text_of
+from clipspool.cli.installing.wish import UNITS, CannotInstall, Wish
 
 
 def removal(wish: Wish, *, purges: bool) -> Iterator[Step]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clipspool.app.serving import serving
-from clipspool.installing import user as users
-from clipspool.installing.steps import asked
-from clipspool.installing.wish import Wish
+from clipspool.cli.installing import user as users
+from clipspool.cli.installing.steps import asked
+from clipspool.cli.installing.wish import Wish
 from clipspool.system.units import unit_of
 
 _ASKED = ("ActiveState", "SubState", "Result", "ExecMainStatus", "StatusText", "UnitFileState", "NRestarts")
