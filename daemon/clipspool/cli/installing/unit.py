@@ -10,7 +10,7 @@ from clipspool.app.settings import Settings
 from clipspool.cli.check.dropin import systemd_drop_in
 from clipspool.cli.installing.wish import Wish
 
-_SHIPPED = Path(__file__).parents[1] / "systemd"
+_SHIPPED = Path(__file__).parents[2] / "systemd"
 _PROGRAM = "/opt/clipspool/bin/clipspool"
 _README = "file:/opt/clipspool/share/doc/clipspool/README.md"
 
