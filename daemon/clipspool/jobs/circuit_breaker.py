@@ -176,10 +176,6 @@ class Brake:
             return replace(self, models=models)
         return replace(self, until=now, fresh_at=None, pressed_at=min(self.pressed_at, now), models=models)
 
-    def without_model(self, model: str) -> Brake:
-        """Let the clips of one model go on."""
-        return replace(self, models={name: one for name, one in self.models.items() if name != model})
-
     def _answered(self) -> Brake:
         """Let go of trouble of the moment: a clear answer about one request says that somebody is there."""
         is_over = self.fault is not None and self.fault.of is FaultOf.MOMENT

@@ -23,8 +23,6 @@ class Fragments:
     movie: Movie
     end: int = 0
     """Where the last sample ends that a fragment names."""
-    has_gap: bool = False
-    """Whether the time jumps between two fragments."""
     is_one_missing: bool = False
     """Whether the time jumps and a number of the sequence is left out."""
     spans: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
@@ -47,7 +45,6 @@ class Fragments:
             elif box.kind == b"traf":
                 is_jump |= self._read_track(file, box, start, keep_spans)
         if is_jump:
-            self.has_gap = True
             self.is_one_missing |= sequence > self._sequence + 1
         self._sequence = sequence
 

@@ -26,7 +26,6 @@ from clipspool.system.failpoint import reach
 
 UNTOUCHED = "_untouched"
 """Ends the name of the provider's own file, kept beside the one that was made ready for the timeline."""
-NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
 _PAPER_BYTES_MAX = 256 << 10
 _REFUSED_NAME = frozenset({errno.EINVAL, errno.EILSEQ, errno.ENOENT, errno.ENAMETOOLONG})
 """How file systems refuse a name; exFAT in user space does as if there were no such folder."""
