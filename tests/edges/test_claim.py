@@ -1,6 +1,7 @@
 """A claim that meets trouble leaves the clip whole: in the inbox, or in work and told of."""
 
 import errno
+import itertools
 import os
 import threading
 
@@ -197,6 +198,40 @@ def test_a_clip_that_somebody_writes_to_while_it_is_copied_is_back_in_the_inbox(
     bench.settle()
     assert bench.paths == ["a.mp4"]
     assert bench.accepted[0].clip.size > len(CLIP)
+
+
+@pytest.mark.usefixtures("pooled")
+@pytest.mark.parametrize(
+    ("name", "call"), [*(("fsync", call) for call in range(1, 13)), ("unlink", 1), ("unlink", 2)]
+)
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_call_that_fails_anywhere_in_a_claim_by_copying_loses_no_clip(
+    bench, monkeypatch, name, call, is_done
+):
+    """Also one that did its work before it failed: a file server whose answer was lost."""
+    real, calls = getattr(os, name), itertools.count(1)
+    source = bench.drop("card/a.mp4")
+    whole = source.read_bytes()
+
+    def fail(*args, **more):
+        is_due = next(calls) == call
+        if not is_due or is_done:
+            real(*args, **more)
+        if is_due:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    bench.look()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, fail)
+        bench.look(3.0)
+    found = [path for path in bench.path.rglob("*") if path.is_file() and path.read_bytes() == whole]
+    assert found
+    for _ in range(3):
+        bench.look(30.0)
+    assert bench.paths == ["card/a.mp4"]
+    (home,) = work_folders(bench)
+    assert (bench.path / ".clipspool/work" / home / "clip.mp4").read_bytes() == whole
+    assert bench.lying() == []
 
 
 @pytest.mark.parametrize("trouble", [errno.EIO, errno.EACCES, errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
