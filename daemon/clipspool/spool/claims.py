@@ -115,7 +115,7 @@ def _bring_in(root: Root, clip_id: str, path: Rel, source: int, to_name: str, ho
     try:
         copy(own, source, to_name, home, root.create_in, replace(_IN, beat=way.beat))
     except BaseException as also:
-        # Where the original is removed already and only the folder's sync failed, the copy is all there is of it.
+        # Where the original is gone already and only a later call failed, the copy is all there is of it.
         if lies(own, source):
             # It was not accepted, so it lies in the inbox: the copy goes first, or it would be in both.
             unlink(to_name, home)
