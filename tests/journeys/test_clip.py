@@ -50,7 +50,7 @@ def test_a_source_that_cannot_be_put_away_is_told_of_until_it_is(bay):
 
 
 def test_a_source_that_cannot_be_put_away_is_told_of_no_more_once_its_job_runs_again(open_bays):
-    with open_bays(render_seconds=4.0) as bay:
+    with open_bays(render_seconds=15.0) as bay:
         bay.box.misbehave("task:failure:prompt=doomed")
         (bay.inbox / "_failed").mkdir()
         bay.write("_failed/day", "a file where a folder is needed")
