@@ -1,9 +1,30 @@
 """What edge tests share."""
 
+import logging
+import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
+import structlog
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before(monkeypatch):
+    """Undo what a test configures of the logs: hooks, the root logger, and what loggers would keep."""
+    root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook, sys.unraisablehook)
+    handlers, level, raising = root.handlers[:], root.level, logging.raiseExceptions
+    configure = structlog.configure
+    monkeypatch.setattr(
+        structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False})
+    )
+    yield
+    root.handlers[:], root.level, logging.raiseExceptions = handlers, level, raising
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+    if structlog.is_configured():
+        logging.captureWarnings(capture=False)
+        structlog.reset_defaults()
 
 
 @pytest.fixture

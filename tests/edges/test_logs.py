@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from difflib import SequenceMatcher
@@ -23,18 +22,6 @@ from clipspool.system import logs
 SPELLED = b"k3y/5ecret+fo?<r>~the~test"
 CANARY = "canary/5up3r+s3cr3t="
 SIGNED = "https://cdn.example/out.mp4?X-Amz-Signature=5igned&X-Amz-Credential=me"
-
-
-@pytest.fixture(autouse=True)
-def _as_before():
-    """Leave Python's own hooks and the root logger as they were."""
-    root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook, sys.unraisablehook)
-    handlers, level, raising = root.handlers[:], root.level, logging.raiseExceptions
-    yield
-    root.handlers[:], root.level, logging.raiseExceptions = handlers, level, raising
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_ten_thousand_files_of_a_kind_get_one_note_that_is_written_once_they_sta
     )
     assert len(b.waiting()) == 1
     due = b.inbox.look(b.seconds)
-    assert due >= b.seconds + 29.0
+    assert due >= b.seconds + 9.0, "nothing but the look for others that share the inbox is due"
 
 
 def test_few_of_a_kind_get_a_note_each_and_many_kinds_no_flood(bench):

@@ -22,7 +22,7 @@ def put(bay, name, data, sidecar=GOOD):
 
 BAD_SIDECARS = {
     "empty": b"",
-    "utf16": 'prompt = "x"\n'.encode("utf-16"),
+    "utf16": 'prompt = "x"\n'.encode("utf-16-le"),
     "nul": b'prompt = "x\0"\n',
     "deep": b"prompt = " + b"[" * 1900,
     "twice": b'prompt = "x"\nprompt = "y"\n',

@@ -223,7 +223,7 @@ def test_a_clip_with_its_prompt_in_a_text_file_is_delivered_and_the_text_retires
 
 def test_a_clip_is_held_until_its_not_before_and_goes_on_by_itself(bay):
     bay.start()
-    soon = f"{datetime.now(UTC) + timedelta(seconds=6):%Y-%m-%dT%H:%M:%SZ}"
+    soon = f"{datetime.now(UTC) + timedelta(seconds=15):%Y-%m-%dT%H:%M:%SZ}"
     bay.drop("shot.mp4", f'prompt = "deep winter"\nnot_before = {soon}\n')
     bay.until_states("queued")
     assert bay.told("jobs")[0]["held"] == "not_before"
