@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -1117,6 +1118,35 @@ def test_a_crash_right_after_the_claim_leaves_the_prompt_behind_and_the_start_fe
     assert len(survey("bay", Root(bay), "j", set()).ours) == 1
     assert (bay / name).exists() != is_moved
     assert (home / PROMPT).exists() == is_moved
+
+
+@pytest.mark.parametrize(
+    ("journal", "put_back", "lies_there", "goes"),
+    [
+        ("j", True, False, True),
+        ("j", True, True, False),
+        ("j", False, False, False),
+        ("k", True, False, False),
+    ],
+)
+def test_the_note_of_a_clip_that_was_moved_back_goes_also_where_a_kill_cut_its_acceptance(
+    tmp_path, journal, put_back, lies_there, goes
+):
+    """While it stays, a copy of the clip that comes later counts as moved back, too, and is paid for."""
+    job = a_job("abc")
+    job = replace(job, request=replace(job.request, was_put_back=put_back))
+    clip = a_clip("abc")
+    home, failed = tmp_path / ".clipspool/work/abc", tmp_path / "_failed" / clip.path
+    home.mkdir(parents=True)
+    failed.parent.mkdir(parents=True)
+    (home / "clip.mp4").write_bytes(CLIP)
+    (home / "manifest.toml").write_bytes(Manifest(clip, (job,), journal).to_toml())
+    note = failed.with_name(failed.name + ".error.toml")
+    note.write_text('code = "TASK.FAILED"\npaid = "unknown"\n')
+    if lies_there:
+        failed.write_bytes(CLIP)
+    left_behind("bay", Root(tmp_path), "j", set())
+    assert note.exists() != goes
 
 
 def test_a_manifest_that_names_another_inbox_reaches_nothing_there(tmp_path):

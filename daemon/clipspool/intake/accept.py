@@ -27,9 +27,8 @@ from clipspool.spool.claims import (
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.workfolder import (
     Manifest,
-    bring_prompt,
     folder_of,
-    forget_failure,
+    settle_in,
     source_name,
     was_put_back,
 )
@@ -77,8 +76,7 @@ class Acceptance:
                 if not self._resolve(manifest):
                     raise self._seen_as(trouble, manifest.clip) from trouble
             self._unsure.remove(manifest)
-            bring_prompt(self._root, manifest)
-            forget_failure(self._root, ready.pairing.clip)
+            settle_in(self._root, manifest)
             return Accepted(manifest.clip, manifest.jobs)
         raise FileExistsError(f"no free name below {folder_of('')}")
 
@@ -121,7 +119,7 @@ class Acceptance:
             self._unsure.remove(manifest)
             return False
         finish_claim(self._root, clip)
-        bring_prompt(self._root, manifest)
+        settle_in(self._root, manifest)
         with self._root.folder(home) as folder:
             sync_folder(folder)
         return True

@@ -20,12 +20,12 @@ from clipspool.spool.ledger import notes, whole_notes
 from clipspool.spool.peers import host_of
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.workfolder import (
-    bring_prompt,
     claimant_of,
     clear_away,
     folder_of,
     keep_references,
     read_manifest,
+    settle_in,
 )
 from clipspool.system.atomic import OURS, NotRegular, join
 from clipspool.system.failpoint import reach
@@ -101,7 +101,7 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
             damaged.append(name)  # what was paid for is not known
             continue
         finish_claim(root, manifest.clip)
-        bring_prompt(root, manifest)
+        settle_in(root, manifest, is_ours=manifest.journal == journal_id)
         reach("adopted")
         found = Found(manifest.clip, tuple(_as_noted(job, lines) for job in manifest.jobs), manifest.journal)
         (ours if manifest.journal == journal_id else foreign).append(found)

@@ -185,6 +185,15 @@ def bring_prompt(root: Root, manifest: Manifest) -> None:
             root.move(path, root, target)
 
 
+def settle_in(root: Root, manifest: Manifest, *, is_ours: bool = True) -> None:
+    """Do what follows a clip's claim; after a crash it is done again."""
+    bring_prompt(root, manifest)
+    # A note that stayed would let the next copy of that name be paid for as one that its editor moved back.
+    # Another daemon's clip may be failing anew at this moment, and the note be of that.
+    if is_ours and any(job.request.was_put_back for job in manifest.jobs):
+        forget_failure(root, manifest.clip.path)
+
+
 def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
     """Put the source of a clip that had retired into its work folder again; nothing to do if it is there.
 
