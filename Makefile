@@ -6,7 +6,7 @@ PYTHON ?= python3
 # The suite's own knobs: make test PYTEST="-k submit"; CLIPSPOOL_TEST_PATIENCE=10 lengthens every deadline (4 unless set).
 PYTEST ?=
 
-.PHONY: demo test lint format faults mutants bench service nas clean
+.PHONY: demo test lint docs format faults mutants bench service nas clean
 
 demo: $(VENV)/run
 	@$(BIN)/clipspool demo
@@ -20,6 +20,12 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The documentation in the browser, written anew at every change.
+docs: $(VENV)/dev
+	$(BIN)/python docs/made.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 # The fault bench: faults, planted bugs, and kill -9, power cuts and errors at the calls of a clip's life.
 # It fits itself into the time: FAULTS="--minutes 15" draws points and bugs by lot, FAULTS="--seed N" repeats.
@@ -78,9 +84,9 @@ $(VENV)/programs: tests/programs.sh | $(VENV)/run
 
 $(VENV)/dev: $(VENV)/run
 ifdef UV
-	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group dev
+	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group dev --group docs
 else
-	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev --group docs
 endif
 	@touch $@
 

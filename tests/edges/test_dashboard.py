@@ -17,7 +17,7 @@ from clipspool.reporting.metrics import Metrics
 from clipspool.reporting.snapshot import standing_of
 from fakes import Desk, Shelf
 
-README = Path(__file__).parents[2] / "README.md"
+MONITORING = Path(__file__).parents[2] / "docs/monitoring.md"
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 DASHBOARD = json.loads((SYSTEMD / "grafana-dashboard.json").read_text("utf-8"))
 RULES = SYSTEMD / "prometheus-rules.yml"
@@ -83,8 +83,8 @@ def test_every_metric_and_label_that_is_spoken_of_is_exported(exported, expressi
         assert set(re.split(r", ?", labels)) <= known
 
 
-def test_the_readme_names_metrics_that_there_are_and_all_of_them(exported):
-    named = set(re.findall(r"`(clipspool_\w+)", README.read_text("utf-8")))
+def test_the_documentation_names_metrics_that_there_are_and_all_of_them(exported):
+    named = set(re.findall(r"`(clipspool_\w+)", MONITORING.read_text("utf-8")))
     families = {re.sub(r"_(bucket|count|sum|created)$", "", name) for name in exported}
     assert named == {name for name in families if name.startswith("clipspool_")}
 

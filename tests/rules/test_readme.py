@@ -1,15 +1,18 @@
-"""What the README says of states and commands is what the code has."""
+"""What the documents say of states, commands and keys is what the code has."""
 
 import re
+import runpy
 from pathlib import Path
 
 import click
 import pytest
 
+from clipspool.app.settings import Settings
 from clipspool.cli import clipspool
 from clipspool.jobs.model import State
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 COMMANDS = sorted(clipspool.list_commands(click.Context(clipspool)))
 
 
@@ -19,14 +22,44 @@ def readme():
     return README.read_text()
 
 
+@pytest.fixture(scope="module")
+def architecture():
+    return (ROOT / "docs/architecture.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def made():
+    return runpy.run_path(str(ROOT / "docs/made.py"))
+
+
+def test_the_readme_is_short(readme):
+    assert len(readme.splitlines()) <= 200
+
+
+@pytest.mark.parametrize("name", ["configuration", "architecture"])
+def test_what_is_made_from_the_code_is_up_to_date(made, name):
+    assert (ROOT / f"docs/{name}.md").read_text() == made[name](), "run `python docs/made.py`"
+
+
+def test_every_key_stands_in_the_documentation_of_the_configuration():
+    sections = re.split(r"^## ", (ROOT / "docs/configuration.md").read_text(), flags=re.MULTILINE)
+    tables = {section.partition("`\n")[0].strip("`[]"): section for section in sections}
+    assert set(Settings.model_fields) - set(tables) == {"models"}, "its table is named for a model"
+    for title, field in Settings.model_fields.items():
+        kind = field.annotation.__args__[0] if title == "inbox" else field.annotation
+        for key in getattr(kind, "model_fields", ()):
+            own_table = f"{title}.{key}"
+            assert own_table in tables or f"| `{key}` |" in tables[title], f"[{title}] {key}"
+
+
 @pytest.mark.parametrize("state", State)
-def test_the_readme_explains_every_state_in_its_table(readme, state):
-    rows = [line for line in readme.splitlines() if line.lstrip().startswith("|")]
+def test_the_architecture_explains_every_state_in_its_table(architecture, state):
+    rows = [line for line in architecture.splitlines() if line.lstrip().startswith("|")]
     assert any(f"`{state.value}`" in row.split("|")[1] for row in rows), f"no row for `{state.value}`"
 
 
-def test_the_readmes_table_has_no_state_that_there_is_not(readme):
-    table = re.search(r"^\|[^\n]*`queued`.*?(?=\n[^|]|\Z)", readme, re.DOTALL | re.MULTILINE)
+def test_the_table_has_no_state_that_there_is_not(architecture):
+    table = re.search(r"^\|[^\n]*`queued`.*?(?=\n[^|]|\Z)", architecture, re.DOTALL | re.MULTILINE)
     assert table, "there is no table of states"
     named = {word for row in table[0].splitlines() for word in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert named == {state.value for state in State}
