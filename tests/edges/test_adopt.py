@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipspool.jobs.events import Interrupted, TaskCreated, Unsent
+from clipspool.jobs.events import Interrupted, NotSent, TaskCreated
 from clipspool.jobs.model import State
 from clipspool.spool import recovery as adopt
 from clipspool.spool.handover import taker_of
@@ -41,15 +41,15 @@ def told(bench, *lines, number=1, waiting=()):
 @pytest.mark.parametrize(
     ("lines", "number", "event"),
     [
-        ((), 1, Unsent()),
+        ((), 1, NotSent()),
         ((INTENT,), 1, Interrupted()),
         ((INTENT, TASK), 1, TaskCreated("task-1")),
-        ((INTENT, REFUSED), 1, Unsent()),
-        ((INTENT,), 2, Unsent()),
-        ((INTENT, TASK), 2, Unsent()),
+        ((INTENT, REFUSED), 1, NotSent()),
+        ((INTENT,), 2, NotSent()),
+        ((INTENT, TASK), 2, NotSent()),
         ((INTENT, REFUSED, INTENT | {"number": 2}), 2, Interrupted()),
         ((INTENT, INTENT | {"number": 2}, TASK), 2, TaskCreated("task-1")),
-        (({**INTENT, "job": "clip1-v1"}, {**TASK, "job": "clip1-v1"}), 1, Unsent()),
+        (({**INTENT, "job": "clip1-v1"}, {**TASK, "job": "clip1-v1"}), 1, NotSent()),
     ],
 )
 def test_the_ledger_tells_how_far_it_came(bench, lines, number, event):
@@ -59,9 +59,9 @@ def test_the_ledger_tells_how_far_it_came(bench, lines, number, event):
 @pytest.mark.parametrize(
     ("lines", "event"),
     [
-        ((WAITS,), Unsent()),
+        ((WAITS,), NotSent()),
         ((WAITS, TASK), TaskCreated("task-1")),
-        ((WAITS, REFUSED), Unsent()),
+        ((WAITS, REFUSED), NotSent()),
         ((WAITS, INTENT | {"number": 2}), Interrupted()),
         ((WAITS, INTENT), Interrupted()),
         ((WAITS | {"token": "token2"},), Interrupted()),

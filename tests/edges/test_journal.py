@@ -318,6 +318,20 @@ def test_history_tells_everything_and_leaves_out_looks_with_nothing_new(journal)
     assert entries[1].at == NOON + 1
 
 
+def test_history_that_an_older_version_wrote_has_todays_event_names(journal, path):
+    job = accept(journal)
+    journal.flush()
+    former = ("matched", "doubted", "unsent", "parked", "fetched")
+    with closing(sqlite3.connect(path)) as beside, beside:
+        beside.executemany(
+            "INSERT INTO events (at, clip_id, job_id, event, from_state, to_state, facts) "
+            "VALUES (?, ?, ?, ?, 'queued', 'queued', '{}')",
+            [(NOON, job.clip_id, job.id, name) for name in former],
+        )
+    told = [entry.event for entry in journal.history(job)]
+    assert told == ["accepted", "duplicate_found", "in_doubt", "not_sent", "held", "fetched"]
+
+
 def test_money_is_counted_from_the_intents_of_the_day(journal):
     for name, at in [("a", -1), ("b", 0), ("c", 5)]:
         job = accept(journal, a_job(name, credits_estimated=10.0))

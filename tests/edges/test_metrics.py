@@ -155,13 +155,13 @@ def test_what_is_not_due_waits_for_its_time_and_a_spent_day_is_said_once(desk):
         desk.drop(clip)
     desk.turns(8, 1.0)
     assert [desk.state(clip) for clip in ("clip2", "clip3")] == [State.RUNNING, State.QUEUED]
-    spent = [news.why for news in told if type(news).__name__ == "DaySpent"]
+    spent = [news.why for news in told if type(news).__name__ == "DailyLimitReached"]
     assert spent == ["today's 20 credits are used up (15 spent)"]
     desk.clock.passes(86_400)
     desk.drop("clip4")
     desk.drop("clip5")
     desk.turns(8, 1.0)
-    assert len([news for news in told if type(news).__name__ == "DaySpent"]) == 2
+    assert len([news for news in told if type(news).__name__ == "DailyLimitReached"]) == 2
 
 
 def test_held_jobs_elsewhere_wait_too(desk):

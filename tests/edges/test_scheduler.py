@@ -7,17 +7,17 @@ import pytest
 
 from clipspool.jobs.events import (
     AnswerLost,
-    Doubted,
     Failed,
     Fetched,
+    InDoubt,
     Interrupted,
+    NotSent,
     NotSubmitted,
     PartlyFetched,
     StageFailed,
     TaskCreated,
     TaskMissing,
     TaskSeen,
-    Unsent,
 )
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import Stage
@@ -244,7 +244,7 @@ def test_what_may_have_been_in_flight_is_in_doubt_at_the_next_start(open_desk):
 @pytest.mark.parametrize(
     ("told", "state", "paid"),
     [
-        (Unsent(), S.QUEUED, Paid.NO),
+        (NotSent(), S.QUEUED, Paid.NO),
         (Interrupted(), S.IN_DOUBT, Paid.UNKNOWN),
         (TaskCreated("task-7"), S.RUNNING, Paid.UNKNOWN),
     ],
@@ -284,7 +284,7 @@ def test_a_work_folder_that_does_not_tell_in_time_leaves_doubt(open_desk):
     assert second.state() is S.SUBMITTING
     second.turn(2)
     assert second.state() is S.IN_DOUBT
-    second.order(lambda scheduler: scheduler.take_up({"clip1": Unsent()}))
+    second.order(lambda scheduler: scheduler.take_up({"clip1": NotSent()}))
     assert second.state() is S.IN_DOUBT
     held.set()
 
@@ -859,7 +859,7 @@ def test_a_lost_task_is_held_and_can_be_made_again(desk):
 
 
 def test_a_job_that_its_work_folder_holds_back_can_be_let_go_by_the_operator(desk):
-    desk.shop.say[Stage.SUBMIT].append(Doubted(1, "https://api.test/v1#5eed"))
+    desk.shop.say[Stage.SUBMIT].append(InDoubt(1, "https://api.test/v1#5eed"))
     desk.drop()
     desk.turns(5)
     assert desk.job().held is Held.IN_DOUBT

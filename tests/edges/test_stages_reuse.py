@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.jobs.events import Parked, Reused
+from clipspool.jobs.events import JobHeld, Reused
 from clipspool.jobs.model import Held, Result, Reuse, State
 from clipspool.spool.recovery import survey
 from clipspool.stages.deliver import deliver
@@ -61,7 +61,7 @@ def test_a_result_that_is_gone_or_another_serves_nobody_and_leaves_nothing(bench
         (bench.results / "old.mp4").write_bytes(other)
     before = lying(bench.path, ours=True)
     event = take_over(bench)
-    assert isinstance(event, Parked)
+    assert isinstance(event, JobHeld)
     assert event.held is Held.DUPLICATE
     assert "old.mp4" in event.reason
     assert lying(bench.path, ours=True) == before
@@ -71,13 +71,13 @@ def test_a_link_in_the_place_of_the_result_is_not_followed(bench, tmp_path):
     (tmp_path / "secret").write_bytes(FILM)
     (bench.results / "old.mp4").unlink()
     (bench.results / "old.mp4").symlink_to(tmp_path / "secret")
-    assert isinstance(take_over(bench), Parked)
+    assert isinstance(take_over(bench), JobHeld)
 
 
 def test_a_fifo_in_the_place_of_the_result_does_not_block(bench):
     (bench.results / "old.mp4").unlink()
     os.mkfifo(bench.results / "old.mp4")
-    assert isinstance(take_over(bench), Parked)
+    assert isinstance(take_over(bench), JobHeld)
 
 
 def test_an_inbox_that_is_not_configured_any_more_serves_nobody(bench):

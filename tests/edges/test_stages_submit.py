@@ -10,8 +10,8 @@ from clipspool.jobs.events import (
     AnswerLost,
     Cancelled,
     Changed,
-    Doubted,
     Failed,
+    InDoubt,
     NotSubmitted,
     Postponed,
     Prepared,
@@ -341,7 +341,7 @@ def test_a_work_folder_that_knows_more_than_the_journal_waits_for_a_person(bench
     """The journal was put back to an older one: what it has forgotten may have been paid."""
     send(bench, studio)
     event = send(bench, studio)
-    assert isinstance(event, Doubted)
+    assert isinstance(event, InDoubt)
     assert event.submissions == 1
     assert len(studio.sent) == 1
 

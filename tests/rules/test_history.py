@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from clipspool.cli.logs import story, summary
-from clipspool.jobs.events import Event, name_of
+from clipspool.jobs.events import FORMER_NAMES, Event, name_of
 from clipspool.jobs.model import State
 from clipspool.jobs.records import Entry
 from clipspool.jobs.text import span
@@ -39,14 +39,20 @@ def test_every_event_has_a_sentence_also_without_its_facts(event):
     assert bare != event.replace("_", " ") or event == "cancelled"
 
 
+@pytest.mark.parametrize(("former", "current"), FORMER_NAMES.items())
+def test_a_former_event_name_has_a_current_one_that_is_no_former_name(former, current):
+    assert current in EVENTS
+    assert former not in EVENTS
+
+
 @pytest.mark.parametrize(
     ("told", "expected"),
     [
-        (entry("accepted", size=246_958), "the clip left the inbox, 241 KB"),
+        (entry("accepted", size=246_958), "accepted: moved out of the inbox, 241 KB"),
         (entry("task_seen", status="RUNNING", progress=0.43), "the provider says RUNNING, 43%"),
         (
             entry("not_submitted", fault={"message": "Too many requests"}),
-            "not sent, surely nothing was paid: Too many requests",
+            "not submitted, nothing was charged: Too many requests",
         ),
         (
             entry("failed", error={"code": "INTERNAL", "message": "it broke"}, credits=15.0),
@@ -55,11 +61,11 @@ def test_every_event_has_a_sentence_also_without_its_facts(event):
         (entry("delivered", results=[{"name": "a.mp4"}, {"name": "b.mp4"}]), "delivered as a.mp4, b.mp4"),
         (
             entry("prepared", changes=["scaled to 1280 x 720"], sent_size=3_000_000, way="bucket"),
-            "the clip was read whole and made to fit: scaled to 1280 x 720 (2.9 MB); it goes by bucket",
+            "clip read and checked, converted: scaled to 1280 x 720 (2.9 MB); uploaded through bucket",
         ),
         (
             entry("stage_failed", before="fetched", after="fetched", message="No space left"),
-            "the delivery did not work, it is tried again: No space left",
+            "the delivery failed and will be tried again: No space left",
         ),
     ],
 )
@@ -137,4 +143,4 @@ def test_a_story_fits_the_terminal_and_shows_ids_whole(width):
 def test_the_last_line_says_where_the_time_went():
     spent = seconds_by_state(STORY, NOON + 1065)
     assert summary(spent, is_open=True) == "1:05 so far: queued 3.0 s, submitting 2.0 s, running 1:00"
-    assert summary({}, is_open=False) == "0.00 s in all"
+    assert summary({}, is_open=False) == "0.00 s in total"

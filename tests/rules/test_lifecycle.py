@@ -18,15 +18,16 @@ from clipspool.jobs.events import (
     Changed,
     Connected,
     Delivered,
-    Doubted,
+    DuplicateFound,
     Event,
     Failed,
     Fetched,
+    InDoubt,
     Interrupted,
-    Matched,
+    JobHeld,
     NotCharged,
+    NotSent,
     NotSubmitted,
-    Parked,
     PartlyFetched,
     Postponed,
     Prepared,
@@ -40,7 +41,6 @@ from clipspool.jobs.events import (
     TaskMissing,
     TaskSeen,
     TaskSucceeded,
-    Unsent,
 )
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import IllegalTransition, Stage, advance, may, stage_of
@@ -54,16 +54,16 @@ RESUBMITS = replace(PACE, resubmits_max=1)
 REUSE = Reuse("clip0", "bay", (replace(RESULT, name="shot.mp4"),))
 EXAMPLES = {
     Prepared: Prepared("ab" * 32, 9, 1, 15.0),
-    Matched: Matched(REUSE),
+    DuplicateFound: DuplicateFound(REUSE),
     Reused: Reused((RESULT,), "clip0"),
     Changed: Changed(),
     Postponed: Postponed("the daemon stops", 4.0),
     Connected: Connected(PROFILE),
     NotSubmitted: NotSubmitted(BUSY),
-    Doubted: Doubted(1, PROFILE),
+    InDoubt: InDoubt(1, PROFILE),
     AnswerLost: AnswerLost("no answer came", {"bytes_written": 9}),
     Interrupted: Interrupted(),
-    Unsent: Unsent(),
+    NotSent: NotSent(),
     TaskCreated: TaskCreated("task-1", 15.0),
     TaskSeen: TaskSeen("RUNNING", rendering=True, progress=0.5),
     TaskMissing: TaskMissing("task_not_exist"),
@@ -75,7 +75,7 @@ EXAMPLES = {
     PartlyFetched: PartlyFetched((RESULT,), "1 of 2 outputs are here", (Missing(2, "HTTP 404"),)),
     ResultGone: ResultGone("clip1-1.mp4"),
     Delivered: Delivered((replace(RESULT, name="shot.mp4"),)),
-    Parked: Parked(Held.BUDGET, "too dear"),
+    JobHeld: JobHeld(Held.BUDGET, "too dear"),
     NotCharged: NotCharged("the account was not charged"),
     BalanceSeen: BalanceSeen(None, {"at": "2027-01-15", "amount": 985.0, "unit": "credits"}, 0),
     Cancelled: Cancelled("ann"),
@@ -88,11 +88,13 @@ EXAMPLES = {
 # Written out a second time, from the user's page: whoever changes the table has to mean it.
 LEGAL = {
     State.QUEUED: {
-        **dict.fromkeys([Prepared, Changed, Postponed, StageFailed, Parked, Approved, Matched], State.QUEUED),
+        **dict.fromkeys(
+            [Prepared, Changed, Postponed, StageFailed, JobHeld, Approved, DuplicateFound], State.QUEUED
+        ),
         Reused: State.FETCHED,
         **dict.fromkeys([NotSubmitted, CancelAsked], State.QUEUED),
         Connected: State.SUBMITTING,
-        Doubted: State.IN_DOUBT,
+        InDoubt: State.IN_DOUBT,
         Failed: State.FAILED,
         Cancelled: State.CANCELLED,
         TakenOver: State.CANCELLED,
@@ -103,7 +105,7 @@ LEGAL = {
         Failed: State.FAILED,
         AnswerLost: State.IN_DOUBT,
         Interrupted: State.IN_DOUBT,
-        Unsent: State.QUEUED,
+        NotSent: State.QUEUED,
         CancelAsked: State.SUBMITTING,
         TakenOver: State.CANCELLED,
     },
@@ -127,7 +129,7 @@ LEGAL = {
         Retried: State.QUEUED,
     },
     State.RENDERED: {
-        **dict.fromkeys([StageFailed, Postponed, CancelAsked, Parked, Approved], State.RENDERED),
+        **dict.fromkeys([StageFailed, Postponed, CancelAsked, JobHeld, Approved], State.RENDERED),
         Fetched: State.FETCHED,
         PartlyFetched: State.RENDERED,
         Failed: State.FAILED,
@@ -137,7 +139,7 @@ LEGAL = {
     },
     State.FETCHED: {
         Retried: State.QUEUED,
-        **dict.fromkeys([StageFailed, Postponed, CancelAsked, Parked, Approved], State.FETCHED),
+        **dict.fromkeys([StageFailed, Postponed, CancelAsked, JobHeld, Approved], State.FETCHED),
         Delivered: State.DELIVERED,
         ResultGone: State.RENDERED,
         Cancelled: State.CANCELLED,
@@ -233,7 +235,7 @@ def test_each_state_has_its_stage(job, stage):
 
 
 def test_a_result_that_was_taken_over_costs_nothing_and_is_brought_again_when_it_is_gone():
-    job = after(in_state(S.QUEUED), Matched(REUSE))
+    job = after(in_state(S.QUEUED), DuplicateFound(REUSE))
     assert (stage_of(job), job.reuse) == (Stage.PREPARE, REUSE)
     job = after(job, Reused((RESULT,), "clip0"))
     assert (stage_of(job), job.paid, job.task) == (Stage.DELIVER, Paid.NO, None)
@@ -242,7 +244,7 @@ def test_a_result_that_was_taken_over_costs_nothing_and_is_brought_again_when_it
 
 
 def test_a_duplicate_that_is_approved_or_cannot_be_reused_asks_for_its_own_task():
-    job = after(in_state(S.QUEUED), Matched(REUSE), Parked(Held.DUPLICATE, "its result is gone"))
+    job = after(in_state(S.QUEUED), DuplicateFound(REUSE), JobHeld(Held.DUPLICATE, "its result is gone"))
     assert (stage_of(job), job.reuse) == (None, None)
     job = after(job, Approved("ann"))
     assert (stage_of(job), job.approved) == (Stage.PREPARE, True)
@@ -318,7 +320,7 @@ def test_a_crash_never_leads_to_a_second_submission_whatever_the_setting():
 
 
 def test_a_crash_before_a_byte_left_costs_nothing_and_is_nobodys_fault():
-    job = after(in_state(S.SUBMITTING), Unsent())
+    job = after(in_state(S.SUBMITTING), NotSent())
     assert (job.state, job.held, job.paid, job.doubts, job.attempts) == (S.QUEUED, None, Paid.NO, 0, 0)
     assert job.due_at == NOON
     assert after(job, Connected(PROFILE)).task.number == 2
@@ -464,7 +466,7 @@ def test_a_result_that_is_gone_is_fetched_again():
 
 
 def test_an_approved_job_goes_at_once_and_is_not_asked_about_again():
-    job = after(in_state(S.QUEUED, due_at=NOON + 99), Parked(Held.BUDGET, "too dear"), Approved("ann"))
+    job = after(in_state(S.QUEUED, due_at=NOON + 99), JobHeld(Held.BUDGET, "too dear"), Approved("ann"))
     assert (job.held, job.reason, job.approved, job.due_at) == (None, "", True, NOON)
 
 
@@ -555,7 +557,7 @@ class AnyLife(RuleBasedStateMachine):
         if isinstance(event, Reused) and self.job.reuse is None:
             return  # nothing was there to be taken over
         self.intents += isinstance(event, Connected)
-        if isinstance(event, Doubted):
+        if isinstance(event, InDoubt):
             self.intents = max(self.intents, event.submissions)
         self.job = advance(self.job, event, self.now, replace(pace, random=lambda: random))
 

@@ -18,14 +18,14 @@ from clipspool.jobs.events import (
     Connected,
     Delivered,
     Failed,
-    Parked,
+    JobHeld,
     Retried,
     StageFailed,
     TaskSeen,
 )
 from clipspool.jobs.messages import (
     Accepted,
-    DaySpent,
+    DailyLimitReached,
     Happened,
     InboxChanged,
     PeerLost,
@@ -89,7 +89,7 @@ def test_a_clip_that_a_crash_left_in_doubt_is_told_when_it_is_found():
 
 @pytest.mark.parametrize(("held", "topic"), [(Held.BUDGET, Topic.BUDGET), (Held.DUPLICATE, Topic.HELD)])
 def test_a_job_that_is_set_aside_says_how_it_goes_on(held, topic):
-    news = moved(S.QUEUED, S.QUEUED, Parked(held, "why"), held=held, reason="it costs too much")
+    news = moved(S.QUEUED, S.QUEUED, JobHeld(held, "why"), held=held, reason="it costs too much")
     (note,) = Reporter().hear(news, NOON)
     assert note.topic is topic
     assert "clipspool approve clip1" in note.text
@@ -176,7 +176,7 @@ def test_an_inbox_is_told_offline_once_and_back_once():
 
 
 def test_a_spent_day_is_told():
-    (note,) = Reporter().hear(DaySpent("today's 20 credits are used up (15 spent)"), NOON)
+    (note,) = Reporter().hear(DailyLimitReached("today's 20 credits are used up (15 spent)"), NOON)
     assert note.topic is Topic.BUDGET
     assert "today's 20 credits are used up" in note.text
 

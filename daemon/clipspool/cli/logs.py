@@ -1,4 +1,4 @@
-"""`clipspool logs JOB`: a job's story from the journal, with or without a daemon."""
+"""`clipspool logs JOB`: shows a job's history from the journal, with or without a daemon."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clipspool.jobs.model import State
 
 _TROUBLE = frozenset(
-    {"answer_lost", "doubted", "failed", "interrupted", "parked", "stage_failed", "task_missing"}
+    {"answer_lost", "in_doubt", "failed", "interrupted", "held", "stage_failed", "task_missing"}
 )
 
 
@@ -25,7 +25,7 @@ _TROUBLE = frozenset(
 @click.argument("job")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def logs(context: Context, job: str, *, as_json: bool) -> None:
-    """Tell a job's story: what happened when, how long it took, and who did it."""
+    """Show a job's history: what happened when, how long it took, and who did it."""
     settings = context.settings("read")
     from clipspool.cli.offline import open_to_read
     from clipspool.reporting.history import seconds_by_state, story_json
@@ -48,7 +48,7 @@ def logs(context: Context, job: str, *, as_json: bool) -> None:
 
 
 def story(told: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Lay a history out for a terminal; a day stands above the times it holds for."""
+    """Lay out a history for a terminal; each day's date stands above its entries."""
     from rich.table import Table
     from rich.text import Text
 
@@ -79,13 +79,13 @@ def story(told: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def summary(spent: Mapping[State, float], *, is_open: bool) -> str:
-    """Say in one line how long a job took, and where the time went."""
+    """Describe in one line how long a job took, and how long each state lasted."""
     return "".join(_summary(spent, is_open=is_open))
 
 
 def _summary(spent: Mapping[State, float], *, is_open: bool) -> Iterator[str]:
     from clipspool.jobs.text import span
 
-    yield f"{span(sum(spent.values()))} {'so far' if is_open else 'in all'}"
+    yield f"{span(sum(spent.values()))} {'so far' if is_open else 'in total'}"
     if spent:
         yield ": " + ", ".join(f"{state} {span(seconds)}" for state, seconds in spent.items())

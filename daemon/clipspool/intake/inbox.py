@@ -305,7 +305,7 @@ class Inbox:
             self._rescan_at = now + self._rules.rescan_seconds
             if self._wants_events and not self._watch.is_alive():
                 if self.detect == "events":
-                    log.warning("events_begun_anew", inbox=self._rules.name)
+                    log.warning("events_restarted", inbox=self._rules.name)
                 self._try_watch(lambda: self._watch.begin(()))
             self._tree.walk(now)
             self._judge.judge_stuck()

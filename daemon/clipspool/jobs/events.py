@@ -35,7 +35,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Matched:
+class DuplicateFound:
     """An earlier job delivered what this one asks for, and its result is to serve again."""
 
     reuse: Reuse
@@ -89,7 +89,7 @@ class AnswerLost:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubted:
+class InDoubt:
     """The work folder tells of submissions that the journal does not know: it is an older copy, put back."""
 
     submissions: int
@@ -103,7 +103,7 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsent:
+class NotSent:
     """The daemon ended before a byte of the request left, or after it was surely refused."""
 
 
@@ -219,7 +219,7 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class JobHeld:
     """The scheduler set the job aside for a person, before anything was spent."""
 
     held: Held
@@ -309,16 +309,16 @@ ORDERS = (Approved, Attached, CancelAsked, Cancelled, Retried)
 
 Event = (
     Prepared
-    | Matched
+    | DuplicateFound
     | Reused
     | Changed
     | Postponed
     | Connected
     | NotSubmitted
     | AnswerLost
-    | Doubted
+    | InDoubt
     | Interrupted
-    | Unsent
+    | NotSent
     | TaskCreated
     | TaskSeen
     | TaskMissing
@@ -330,7 +330,7 @@ Event = (
     | PartlyFetched
     | ResultGone
     | Delivered
-    | Parked
+    | JobHeld
     | BalanceSeen
     | NotCharged
     | Cancelled
@@ -342,6 +342,20 @@ Event = (
 )
 
 
+FORMER_NAMES = {
+    "doubted": "in_doubt",
+    "matched": "duplicate_found",
+    "parked": "held",
+    "unsent": "not_sent",
+}
+"""Names of events in journals that 0.1 wrote, and what they are called now."""
+
+
 def name_of(event: type[Event]) -> str:
-    """Name an event in logs and history: `TaskCreated` is `task_created`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
+    """Name an event in logs and history: `TaskCreated` is `task_created`, `JobHeld` is `held`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower().removeprefix("job_")
+
+
+def current_name(name: str) -> str:
+    """Return what an event in a journal's history is called now."""
+    return FORMER_NAMES.get(name, name)

@@ -21,15 +21,16 @@ from clipspool.jobs.events import (
     Changed,
     Connected,
     Delivered,
-    Doubted,
+    DuplicateFound,
     Event,
     Failed,
     Fetched,
+    InDoubt,
     Interrupted,
-    Matched,
+    JobHeld,
     NotCharged,
+    NotSent,
     NotSubmitted,
-    Parked,
     PartlyFetched,
     Postponed,
     Prepared,
@@ -43,7 +44,6 @@ from clipspool.jobs.events import (
     TaskMissing,
     TaskSeen,
     TaskSucceeded,
-    Unsent,
 )
 from clipspool.jobs.faults import FaultOf
 from clipspool.jobs.model import STILL_TRIED, Error, Held, Job, Paid, State, Task
@@ -59,17 +59,17 @@ NEVER = 32_503_680_000.0
 TABLE: dict[State, dict[type[Event], State]] = {
     S.QUEUED: {
         Prepared: S.QUEUED,
-        Matched: S.QUEUED,
+        DuplicateFound: S.QUEUED,
         Reused: S.FETCHED,
         Changed: S.QUEUED,
         Postponed: S.QUEUED,
         StageFailed: S.QUEUED,
-        Parked: S.QUEUED,
+        JobHeld: S.QUEUED,
         Approved: S.QUEUED,
         NotSubmitted: S.QUEUED,
         # The only way to spend: the connection stands, and this is on disk before the first byte leaves.
         Connected: S.SUBMITTING,
-        Doubted: S.IN_DOUBT,
+        InDoubt: S.IN_DOUBT,
         Failed: S.FAILED,
         CancelAsked: S.QUEUED,
         Cancelled: S.CANCELLED,
@@ -82,7 +82,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
         # Neither a success nor a failure, and there is no way to ask: a person decides.
         AnswerLost: S.IN_DOUBT,
         Interrupted: S.IN_DOUBT,
-        Unsent: S.QUEUED,
+        NotSent: S.QUEUED,
         CancelAsked: S.SUBMITTING,
         # Only at a start: what may have left is in the ledger, which whoever took it over has read.
         TakenOver: S.CANCELLED,
@@ -115,7 +115,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
     S.RENDERED: {
         Fetched: S.FETCHED,
         PartlyFetched: S.RENDERED,
-        Parked: S.RENDERED,
+        JobHeld: S.RENDERED,
         Approved: S.RENDERED,
         StageFailed: S.RENDERED,
         Postponed: S.RENDERED,
@@ -130,7 +130,7 @@ TABLE: dict[State, dict[type[Event], State]] = {
     S.FETCHED: {
         Delivered: S.DELIVERED,
         ResultGone: S.RENDERED,
-        Parked: S.FETCHED,
+        JobHeld: S.FETCHED,
         Approved: S.FETCHED,
         StageFailed: S.FETCHED,
         Postponed: S.FETCHED,
@@ -238,7 +238,7 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
                 credits_estimated=event.credits_estimated,
                 fingerprint=event.fingerprint or job.fingerprint,
             )
-        case Matched():
+        case DuplicateFound():
             # What serves is brought by the prepare stage, in the place of what would be sent.
             reason = f"job {event.reuse.job_id} delivered the same already"
             return replace(job, prepared=False, reuse=event.reuse, held=None, reason=reason, due_at=now)
@@ -251,7 +251,7 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             return replace(job, due_at=now + event.seconds, reason=event.reason)
         case StageFailed():
             return _stage_failed(job, event, now, pace)
-        case Parked():
+        case JobHeld():
             return _parked(job, event)
         case Approved():
             return _approved(job, now)
@@ -262,7 +262,7 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             return _not_submitted(job, event, now, pace)
         case AnswerLost():
             return _answer_lost(job, event, now, pace)
-        case Doubted():
+        case InDoubt():
             known = job.task.number if job.task else 0
             task = Task(max(event.submissions, known), event.profile, intent_at=now)
             reason = "its work folder tells of a submission that the journal does not know"
@@ -275,7 +275,7 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             message = "clipspool ended while the request may have been on its way"
             # A crash leads to no second submission, whatever the setting says about lost answers.
             return _answer_lost(job, AnswerLost(message, {}), now, replace(pace, resubmits_max=0))
-        case Unsent():
+        case NotSent():
             return replace(job, reason="clipspool ended before anything of it was sent")
         case TaskCreated():
             return _task_created(job, event, now, pace, open_tasks)
@@ -320,7 +320,7 @@ def _apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> J
             assert_never(never)
 
 
-def _parked(job: Job, event: Parked) -> Job:
+def _parked(job: Job, event: JobHeld) -> Job:
     parked = replace(job, held=event.held, reason=event.reason)
     if job.state is not S.QUEUED:
         return replace(parked, due_at=NEVER)

@@ -93,7 +93,7 @@ class ProviderUnblocked:
 
 
 @dataclass(frozen=True, slots=True)
-class DaySpent:
+class DailyLimitReached:
     """A limit of the day keeps jobs back for the first time today; they go on tomorrow (UTC)."""
 
     why: str
@@ -115,7 +115,7 @@ News: TypeAlias = (
     | NotRetired
     | ProviderBlocked
     | ProviderUnblocked
-    | DaySpent
+    | DailyLimitReached
     | InboxChanged
     | PeerLost
 )
@@ -144,8 +144,8 @@ def log_line(news: News) -> None:
             tell("provider_blocked", code=fault.code, why=fault.message, until=until, **facts)
         case ProviderUnblocked(model=model):
             log.info("provider_unblocked", **({"model": model} if model else {}))
-        case DaySpent(why=why):
-            log.warning("day_spent", why=why)
+        case DailyLimitReached(why=why):
+            log.warning("daily_limit_reached", why=why)
         case InboxChanged():
             pass
         case PeerLost(peer=peer):

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import RowMapping
 
+from clipspool.jobs.events import current_name
 from clipspool.jobs.model import Clip, Job, State
 from clipspool.jobs.records import ClipCost, Entry, Spend, Tally
 from clipspool.jobs.render_times import Seen
@@ -220,7 +221,7 @@ class Questions:
             .order_by(events.c.id)
         )
         return [
-            Entry(r.at, r.job_id, r.event, r.from_state, r.to_state, json.loads(r.facts))
+            Entry(r.at, r.job_id, current_name(r.event), r.from_state, r.to_state, json.loads(r.facts))
             for r in self._connection.execute(query)
         ]
 

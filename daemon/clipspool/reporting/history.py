@@ -1,4 +1,4 @@
-"""What a job's history says in words, who did what, and how long the job was in each state; pure."""
+"""Spells a job's history in words: what happened, who did it, how long the job was in each state; pure."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Facts = Mapping[str, Any]
 
 
 def seconds_by_state(entries: Iterable[Entry], until: float) -> dict[State, float]:
-    """Add up the seconds a job spent in each state, oldest entry first; the last state lasts to `until`.
+    """Add up the seconds a job spent in each state: `entries` oldest first, the last state lasts to `until`.
 
-    Time in an ended state counts for nothing: a job that is retried was not at work meanwhile.
+    Time in an ended state is not counted: a job that is retried did no work meanwhile.
     """
     spent: dict[State, float] = {}
     state, since = State.QUEUED, 0.0
@@ -46,7 +46,7 @@ def seconds_by_state(entries: Iterable[Entry], until: float) -> dict[State, floa
 
 
 def by(entry: Entry) -> str:
-    """Say who did it: an operator by name, the provider, or clipspool."""
+    """Return who caused an entry: an operator by name, the provider, or clipspool."""
     if who := entry.facts.get("by"):
         return str(who)
     if entry.event in _THEIRS or (entry.event == "failed" and entry.from_state != State.QUEUED):
@@ -55,7 +55,7 @@ def by(entry: Entry) -> str:
 
 
 def words(entry: Entry) -> str:
-    """Say in one line what happened."""
+    """Describe an entry in one line."""
     facts = entry.facts
     tell = _WORDS.get(entry.event)
     return tell(facts, entry) if tell else entry.event.replace("_", " ")
@@ -70,13 +70,13 @@ def size_in_words(size: float) -> str:
 
 
 def balance_in_words(look: Mapping[str, Any]) -> str:
-    """Spell what an account has, to the last digit: two looks differ by one task, in a million too."""
+    """Spell an account's balance to the last digit: even of a million, one task more or less shows."""
     amount = f"{look['amount']:.4f}".rstrip("0").rstrip(".")
     return f"{amount} {look['unit']}"
 
 
 def story_json(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
-    """Give a history for scripts: times to the millisecond, and the seconds since the entry before."""
+    """Yield a history for scripts: times to the millisecond, and the seconds since the entry before."""
     before: float | None = None
     for entry in entries:
         at = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds")
@@ -105,12 +105,12 @@ def _credits(facts: Facts, key: str = "credits") -> str:
 
 
 def _prepared(facts: Facts, _entry: Entry) -> str:
-    told = "the clip was read whole"
+    told = "clip read and checked"
     if changes := facts.get("changes"):
-        told += f" and made to fit: {'; '.join(map(str, changes))}"
+        told += f", converted: {'; '.join(map(str, changes))}"
     if isinstance(facts.get("sent_size"), int):
         told += f" ({size_in_words(facts['sent_size'])})"
-    told += f"; it goes by {facts['way']}" if facts.get("way") else ""
+    told += f"; uploaded through {facts['way']}" if facts.get("way") else ""
     return told + (
         f"; about{_credits(facts, 'credits_estimated')[1:]}" if "credits_estimated" in facts else ""
     )
@@ -118,7 +118,7 @@ def _prepared(facts: Facts, _entry: Entry) -> str:
 
 def _not_submitted(facts: Facts, _entry: Entry) -> str:
     fault = facts.get("fault") or {}
-    return f"not sent, surely nothing was paid: {fault.get('message', 'no reason given')}"
+    return f"not submitted, nothing was charged: {fault.get('message', 'no reason given')}"
 
 
 def _task_seen(facts: Facts, _entry: Entry) -> str:
@@ -139,49 +139,51 @@ def _files(facts: Facts, key: str) -> str:
 
 def _fetched(facts: Facts, _entry: Entry) -> str:
     size = sum(one.get("size", 0) for one in facts.get("results") or ())
-    told = f"the result is here and was looked into, {size_in_words(size)}{_said(facts, 'warning', '; ')}"
+    told = f"result downloaded and verified, {size_in_words(size)}{_said(facts, 'warning', '; ')}"
     return told + _missing(facts)
 
 
 def _missing(facts: Facts) -> str:
     missing = facts.get("missing") or ()
-    return "".join(f"; output {one.get('number')} could not be had: {one.get('why')}" for one in missing)
+    return "".join(f"; output {one.get('number')} is missing: {one.get('why')}" for one in missing)
 
 
 def _stage_failed(facts: Facts, entry: Entry) -> str:
     doing = {
-        State.QUEUED: "getting it ready",
-        State.RUNNING: "a look at the task",
+        State.QUEUED: "preparing the clip",
+        State.RUNNING: "asking for the task's status",
         State.RENDERED: "the download",
         State.FETCHED: "the delivery",
     }.get(State(entry.from_state) if entry.from_state else State.QUEUED, "a step")
-    return f"{doing} did not work, it is tried again{_said(facts, 'message')}"
+    return f"{doing} failed and will be tried again{_said(facts, 'message')}"
 
 
 def _balance_seen(facts: Facts, _entry: Entry) -> str:
     looks = [facts.get("before"), facts.get("after")]
     had, has = (balance_in_words(one) if one else "" for one in looks)
-    return f"the account has {has or '?'}" + (f"; before it was sent it had {had}" if had else "")
+    return f"the account has {has or '?'}" + (f"; before the request it had {had}" if had else "")
 
 
 _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
-    "accepted": lambda f, _: f"the clip left the inbox, {size_in_words(f.get('size', 0))}",
+    "accepted": lambda f, _: f"accepted: moved out of the inbox, {size_in_words(f.get('size', 0))}",
     "prepared": _prepared,
-    "matched": lambda f, _: f"job {(f.get('reuse') or {}).get('job_id', '?')} delivered the same already",
-    "reused": lambda f, _: f"the result of job {f.get('from_job', '?')} serves again, nothing was paid",
-    "balance_seen": _balance_seen,
-    "not_charged": lambda f, _: f"the doubt has ended by itself{_said(f, 'message')}; it is sent again",
-    "changed": lambda f, _: f"it has to be made ready again{_said(f, 'reason')}",
-    "postponed": lambda f, _: f"put off for {span(f.get('seconds', 0.0))}{_said(f, 'reason')}",
-    "connected": lambda _f, _e: "connected; from here on money may be spent",
-    "not_submitted": _not_submitted,
-    "answer_lost": lambda f, _: f"the answer was lost, money may be spent{_said(f, 'message')}",
-    "doubted": lambda f, _: (
-        f"the work folder knows of {f.get('submissions', 1)} submissions, the journal not"
+    "duplicate_found": lambda f, _: (
+        f"same request as job {(f.get('reuse') or {}).get('job_id', '?')}, which was delivered"
     ),
-    "interrupted": lambda _f, _e: "clipspool ended while the request may have been on its way",
-    "unsent": lambda _f, _e: "clipspool ended before anything of it was sent, surely nothing was paid",
-    "task_created": lambda f, _: f"the provider took it as task {f.get('task_id', '?')}{_credits(f)}",
+    "reused": lambda f, _: f"the result of job {f.get('from_job', '?')} was reused; nothing was charged",
+    "balance_seen": _balance_seen,
+    "not_charged": lambda f, _: f"the request was not charged, it will be sent again{_said(f, 'message')}",
+    "changed": lambda f, _: f"has to be prepared again{_said(f, 'reason')}",
+    "postponed": lambda f, _: f"postponed by {span(f.get('seconds', 0.0))}{_said(f, 'reason')}",
+    "connected": lambda _f, _e: "sending the request (may be charged from here on)",
+    "not_submitted": _not_submitted,
+    "answer_lost": lambda f, _: f"no answer arrived, the request may have been charged{_said(f, 'message')}",
+    "in_doubt": lambda f, _: (
+        f"the work folder records {f.get('submissions', 1)} submissions that the journal does not have"
+    ),
+    "interrupted": lambda _f, _e: "clipspool ended while the request may have been in flight",
+    "not_sent": lambda _f, _e: "clipspool ended before the request was sent; nothing was charged",
+    "task_created": lambda f, _: f"the provider accepted it as task {f.get('task_id', '?')}{_credits(f)}",
     "task_seen": _task_seen,
     "task_missing": lambda f, _: f"the provider does not know the task{_said(f, 'message')}",
     "stage_failed": _stage_failed,
@@ -190,22 +192,24 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "failed": _failed,
     "fetched": _fetched,
     "partly_fetched": lambda f, _: str(
-        f.get("message") or "a part of the result is here; the rest is tried again"
+        f.get("message") or "part of the result is downloaded; the rest will be tried again"
     ),
-    "result_gone": lambda f, _: f"{f.get('file', 'the result')} is gone from the work folder; fetched anew",
+    "result_gone": lambda f, _: (
+        f"{f.get('file', 'the result')} is missing in the work folder; downloading it again"
+    ),
     "delivered": lambda f, _: f"delivered as {_files(f, 'name') or '?'}",
-    "parked": lambda f, _: f"held for a person ({f.get('held', '?')}){_said(f, 'reason')}",
+    "held": lambda f, _: f"held for the operator ({f.get('held', '?')}){_said(f, 'reason')}",
     "cancelled": lambda f, _: f"cancelled{_said(f, 'message')}",
     "taken_over": lambda f, _: f"taken over by {f.get('host') or f.get('journal', '?')} with `recover`",
-    "cancel_asked": lambda _f, _e: "asked for its end",
-    "retried": lambda _f, _e: "had it run again",
-    "attached": lambda f, _: f"named task {f.get('task_id', '?')} as this job's",
-    "approved": lambda _f, _e: "let it go",
-    "set_aside": lambda f, _: f"its source stays where it is{_said(f, 'reason')}",
+    "cancel_asked": lambda _f, _e: "asked to cancel it",
+    "retried": lambda _f, _e: "started a retry",
+    "attached": lambda f, _: f"attached task {f.get('task_id', '?')} to this job",
+    "approved": lambda _f, _e: "approved it",
+    "set_aside": lambda f, _: f"the source file stays where it is{_said(f, 'reason')}",
     "retired": lambda f, _: _retired(f),
 }
 
 
 def _retired(facts: Mapping[str, Any]) -> str:
-    where = f"the source went to {facts['to']}" if facts.get("to") else "the source was removed"
+    where = f"source moved to {facts['to']}" if facts.get("to") else "source removed"
     return f"{where}; {facts['change']}" if facts.get("change") else where

@@ -12,7 +12,7 @@ from clipspool.jobs.events import (
     CancelAsked,
     Cancelled,
     Event,
-    Parked,
+    JobHeld,
     Retried,
     TakenOver,
 )
@@ -84,7 +84,7 @@ def _held_for_its_clip(scheduler: Scheduler, job_id: str) -> dict[str, Any]:
     why = scheduler.picker.limits.is_clip_too_dear(cost, job.credits_estimated)
     if not why:
         return {}
-    scheduler.decide(job, Parked(Held.BUDGET, why))
+    scheduler.decide(job, JobHeld(Held.BUDGET, why))
     scheduler.journal.flush()
     return {"held": Held.BUDGET.value, "reason": why}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from clipspool.jobs.events import Matched, Parked, Prepared
+from clipspool.jobs.events import DuplicateFound, JobHeld, Prepared
 from clipspool.jobs.model import Duplicates, Held, Job, Paid, Reuse, State
 from clipspool.journal import Journal
 
@@ -36,7 +36,7 @@ class Comparison:
         if job.fingerprint and "reuse" in self.choices.values():
             self._delivered.append(job)
 
-    def verdicts(self) -> Iterator[tuple[Job, Parked | Matched]]:
+    def verdicts(self) -> Iterator[tuple[Job, JobHeld | DuplicateFound]]:
         """Give each new job that asks for the same as one before it, and what becomes of it."""
         jobs = self._journal.load(self._fresh) if self._fresh else {}
         shared = self._journal.shared({job.fingerprint for job in jobs.values()}) if jobs else set()
@@ -54,7 +54,7 @@ class Comparison:
             one = self._delivered.pop()
             for job in self._journal.duplicates_of(one):
                 if self.choices.get(job.inbox) == "reuse" and _is_finished_alike(one, job):
-                    yield job, Matched(Reuse(one.id, one.inbox, one.results))
+                    yield job, DuplicateFound(Reuse(one.id, one.inbox, one.results))
 
     def _earlier(self, job: Job, seedless: str) -> list[Job]:
         """Give the jobs that asked for the same before, oldest first, as far as they are a reason to hold it.
@@ -71,11 +71,11 @@ class Comparison:
         return found
 
 
-def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> Parked | Matched:
+def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> JobHeld | DuplicateFound:
     if choice == "reuse":
         for one in earlier:
             if one.state is State.DELIVERED and _is_finished_alike(one, job):
-                return Matched(Reuse(one.id, one.inbox, one.results))
+                return DuplicateFound(Reuse(one.id, one.inbox, one.results))
     first = earlier[0]
     state = first.state.value.replace("_", " ")
     if first.state is State.FAILED:
@@ -85,7 +85,7 @@ def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> Parked | Match
         "`clipspool approve` pays for it again, `clipspool cancel` ends this one "
         "(`again = true` in its sidecar would have said that it is meant)"
     )
-    return Parked(Held.DUPLICATE, reason)
+    return JobHeld(Held.DUPLICATE, reason)
 
 
 def _is_finished_alike(one: Job, other: Job) -> bool:

@@ -26,7 +26,7 @@ from clipspool.jobs.events import (
     Delivered,
     Event,
     Interrupted,
-    Parked,
+    JobHeld,
     Prepared,
     StageFailed,
 )
@@ -34,7 +34,7 @@ from clipspool.jobs.lifecycle import Pace, Stage, advance, may
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import (
     Accepted,
-    DaySpent,
+    DailyLimitReached,
     Happened,
     Listener,
     News,
@@ -180,7 +180,7 @@ class Scheduler:
             self.journal.flush()
             for one, why in self.suspects.begin():
                 if isinstance(one, Job):
-                    self.happen(one, Parked(Held.POISON, why))
+                    self.happen(one, JobHeld(Held.POISON, why))
                 else:
                     self.journal.set_aside(one, now, why)
                     self.publish(NotRetired(one, why))
@@ -195,7 +195,7 @@ class Scheduler:
                 continue
             moved = self._heed_cancel(self.happen(job, self._owners.checked(job.id, told[job.id])))
             if why := self.suspects.verdict(moved):
-                self.happen(moved, Parked(Held.POISON, why))
+                self.happen(moved, JobHeld(Held.POISON, why))
 
     def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
         """Turn until told to stop, or until `each_turn` says that it is enough."""
@@ -360,9 +360,9 @@ class Scheduler:
         self.picker.polls_per_second_max = self.pace.poll.per_second_max
         picks = self.picker.pick(now, self.brake, self.spending.today, self.retiring.inboxes)
         if picks.day_is_spent and self.spending.is_news():
-            self.publish(DaySpent(picks.day_is_spent))
+            self.publish(DailyLimitReached(picks.day_is_spent))
         for job, held, why in picks.parked:
-            self.happen(job, Parked(held, why))
+            self.happen(job, JobHeld(held, why))
         self.suspects.choose(picks, self.in_flight, self.retiring.moving)
         for stage, job in picks.stages:
             clip = self.journal.clip(job.clip_id)
@@ -443,9 +443,9 @@ class Scheduler:
             self.comparison.note(job, event)
         is_own = self.brake.blames(job, event)
         moved = self._heed_cancel(self.happen(job, event), is_failed=isinstance(event, StageFailed))
-        if is_own and may(moved, Parked):
+        if is_own and may(moved, JobHeld):
             self.happen(
-                moved, Parked(Held.REFUSED, f"{moved.reason}; the provider took another clip meanwhile")
+                moved, JobHeld(Held.REFUSED, f"{moved.reason}; the provider took another clip meanwhile")
             )
 
     def _heed_cancel(self, job: Job, *, is_failed: bool = False) -> Job:

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from clipspool.jobs.events import Event, Interrupted, TakenOver, TaskCreated, Unsent
+from clipspool.jobs.events import Event, Interrupted, NotSent, TakenOver, TaskCreated
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Held, Job, Paid, State, Task
 from clipspool.spool.claims import finish_claim, is_claimed, is_in_work, put_back
@@ -228,7 +228,7 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str
         lines = whole_notes(root, job.clip_id)
     except (OSError, ValueError):
         return Interrupted()
-    event: Event = Unsent()
+    event: Event = NotSent()
     token = None
     for line in lines:
         if line.get("job") != job.id:
@@ -236,17 +236,17 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str
         number = line.get("number")
         match line.get("what"):
             case "intent" if isinstance(number, int) and number < ours:
-                event = Unsent()
+                event = NotSent()
             case "intent":
                 event, token = Interrupted(), line.get("token")
                 if number != ours:
                     return event
             case "not_submitted":
-                event = Unsent()
+                event = NotSent()
             case "task" if isinstance(line.get("task_id"), str) and isinstance(event, Interrupted):
                 event = TaskCreated(line["task_id"])
     is_waiting = isinstance(event, Interrupted) and isinstance(token, str) and token in waiting
-    return Unsent() if is_waiting else event
+    return NotSent() if is_waiting else event
 
 
 def adoptable(

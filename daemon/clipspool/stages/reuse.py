@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from clipspool.jobs.events import Event, Parked, Reused
+from clipspool.jobs.events import Event, JobHeld, Reused
 from clipspool.jobs.model import Clip, Held, Job, Result, Reuse
 from clipspool.spool.ledger import note
 from clipspool.spool.watchfolder import Bay
@@ -55,6 +55,6 @@ def _bring(result: Result, earlier: Bay, bay: Bay, rel: str) -> str:
     return ""
 
 
-def _not_reused(given: Reuse, why: str) -> Parked:
+def _not_reused(given: Reuse, why: str) -> JobHeld:
     reason = f"job {given.job_id} delivered the same, but {why}; `clipspool approve` pays for it again"
-    return Parked(Held.DUPLICATE, reason)
+    return JobHeld(Held.DUPLICATE, reason)

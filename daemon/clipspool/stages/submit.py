@@ -13,9 +13,9 @@ import structlog
 from clipspool.jobs.events import (
     AnswerLost,
     Changed,
-    Doubted,
     Event,
     Failed,
+    InDoubt,
     NotSubmitted,
     Postponed,
     StageFailed,
@@ -73,7 +73,7 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
     """
     known = job.task.number if job.task else 0
     if beyond := submissions_beyond(bay.inbox, clip.id, job.id, known):
-        return Doubted(beyond, desk.provider.profile)
+        return InDoubt(beyond, desk.provider.profile)
     if full := _no_room(bay, clip.size + SPARE_BYTES):
         return full
     try:

@@ -181,7 +181,7 @@ class Acts:
             answer = self._views.house.command(act, arguments)
         except Exception as error:  # noqa: BLE001  (told to the one who asked; the daemon lives on)
             return self._refused(request, act, str(error) or type(error).__name__, back)
-        log.info("commanded", do=act, by=_BY, of=arguments.get("ids") or arguments.get("job_id") or "inbox")
+        log.info("command", do=act, by=_BY, of=arguments.get("ids") or arguments.get("job_id") or "inbox")
         refusals = [one["why"] for one in answer if not one["done"]] if isinstance(answer, list) else []
         if refusals:
             return self._refused(request, act, "; ".join(refusals), back)

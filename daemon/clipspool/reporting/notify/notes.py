@@ -11,7 +11,7 @@ from clipspool.jobs.events import StageFailed
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.messages import (
     Accepted,
-    DaySpent,
+    DailyLimitReached,
     Happened,
     InboxChanged,
     News,
@@ -90,7 +90,7 @@ class Reporter:
                 return self._model_blocked(fault, model, now) if model else self._blocked(fault, now)
             case ProviderUnblocked(model=model):
                 return self._model_unblocked(model, now) if model else self._unblocked(now)
-            case DaySpent(why=why):
+            case DailyLimitReached(why=why):
                 words = f"{why}; what is queued goes on tomorrow (UTC), or after `clipspool approve`"
                 return [Note(Topic.BUDGET, now, words, facts={"why": why})]
             case InboxChanged():
