@@ -261,7 +261,7 @@ def test_three_variants_do_not_pass_a_limit_that_one_of_them_keeps_and_a_folder_
     bay.until_retired(1)
     assert bay.paid == 1
     asked = bay.call("approve", "--inbox", "bay", "--folder", "day")
-    assert "Let 3 jobs go? About 45 credits in all will be paid for." in asked.stderr
+    assert "Approve 3 jobs? This costs about 45 credits in total." in asked.stderr
     assert bay.call("approve", "--inbox", "bay", "--folder", "elsewhere", "--yes").stdout.startswith(
         "Nothing"
     )

@@ -83,7 +83,7 @@ def test_without_a_daemon_the_journal_that_served_last_is_found(derived, home):
     assert bay.told("status")["jobs"]["delivered"] == 1
     done = bay.call("pause")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "No daemon runs: this takes effect when it starts." in done.stdout
+    assert "No daemon is running: this takes effect when it starts." in done.stdout
     assert bay.query("SELECT value FROM facts WHERE name = 'paused'")
     assert not (bay.home / "another").exists()
 

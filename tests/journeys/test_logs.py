@@ -19,7 +19,7 @@ def test_a_job_that_failed_and_was_retried_has_its_story_with_and_without_a_daem
         told[is_running] = [json.loads(line) for line in done.stdout.splitlines()]
         text = bay.call("logs", job)
         assert text.returncode == 0, text.stderr
-        for word in ("shot.mp4 in bay", "failed (", "had it run again", "delivered as shot.mp4", "in all:"):
+        for word in ("shot.mp4 in bay", "failed (", "started a retry", "delivered as shot.mp4", "in total:"):
             assert word in " ".join(text.stdout.split()), text.stdout
         if is_running:
             assert bay.stop() == 0

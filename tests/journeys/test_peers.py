@@ -47,7 +47,7 @@ def test_a_survivor_says_so_on_every_surface_and_takes_over_what_the_dead_one_ha
             )
             assert all(f"({dead[:6]})" not in text for text in status_files(two)), "the dead one's is gone"
             done = two.call("recover", "--from", dead[:8], "--yes")
-            assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "3 clips taken on.")
+            assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "3 clips taken over.")
             two.until_retired(3, seconds=90)
             assert bay.paid == 3
             names = sorted(f"n{n}.mp4{end}" for n in range(3) for end in ("", ".toml"))
@@ -78,8 +78,8 @@ def test_what_a_living_daemon_has_stays_with_it(open_bays):
             assert "lives" in refused.stderr
             assert len(refused.stderr.strip().splitlines()) == 1
             alone = two.call("recover", "--yes")
-            assert alone.stdout.splitlines()[-1] == "0 clips taken on."
-            assert "Left alone" in alone.stdout
+            assert alone.stdout.splitlines()[-1] == "No clips to take over."
+            assert "Not taken over" in alone.stdout
             assert set(one.jobs().values()) == {"running"}
             assert two.jobs() == {}
         finally:
@@ -93,7 +93,7 @@ def test_a_daemon_that_was_stopped_can_be_taken_over_at_once_and_without_a_daemo
         assert two.stop() == 0
         assert one.stop() == 0
         done = two.call("recover", "--yes")
-        assert done.stdout.splitlines()[-1] == "2 clips taken on."
+        assert done.stdout.splitlines()[-1] == "2 clips taken over."
         assert "(stopped;" in done.stdout
         assert one.call("retry", "--yes", *one.jobs()).returncode == 1
         assert set(one.jobs().values()) == {"cancelled"}

@@ -111,11 +111,11 @@ def test_a_daemon_that_stops_meanwhile_is_said_and_one_that_comes_back_too(bay, 
     bay.drop("shot.mp4")
     bay.until_states("in_doubt")
     terminal = terminals(bay, "status", "--watch", columns=160)
-    terminal.until("clipspool runs since", "NEEDS YOU (1)", f"clipspool attach {bay.job()['id']} TASK_ID")
+    terminal.until("clipspool running since", "NEEDS YOU (1)", f"clipspool attach {bay.job()['id']} TASK_ID")
     assert bay.stop() == 0
     terminal.until("clipspool is not running", "NEEDS YOU (1)")
     bay.start()
-    terminal.until("clipspool runs since")
+    terminal.until("clipspool running since")
     assert terminal.end(signal.SIGINT) == 0
 
 
@@ -124,7 +124,7 @@ def test_it_can_be_opened_before_there_is_a_journal(bay, terminals):
     terminal.until("clipspool is not running", "no jobs yet")
     bay.start()
     bay.drop("shot.mp4")
-    terminal.until("clipspool runs since", "1 delivered")
+    terminal.until("clipspool running since", "1 delivered")
     assert terminal.end(signal.SIGINT) == 0
 
 

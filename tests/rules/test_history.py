@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from clipspool.cli.logs import story, summary
-from clipspool.jobs.events import FORMER_NAMES, Event, name_of
+from clipspool.jobs.events import Event, name_of
 from clipspool.jobs.model import State
-from clipspool.jobs.records import Entry
+from clipspool.jobs.records import FORMER_NAMES, Entry
 from clipspool.jobs.text import span
 from clipspool.reporting.history import by, seconds_by_state, size_in_words, story_json, words
 from fakes import NOON

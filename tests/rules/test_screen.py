@@ -115,7 +115,7 @@ def test_a_render_shows_its_progress_and_the_time_left():
     ("changes", "words"),
     [
         ({"rendering_since": None, "reason": "the provider says THROTTLED"}, "the provider says THROTTLED"),
-        ({"progress": None}, "renders for 1:00"),
+        ({"progress": None}, "rendering for 1:00"),
         ({"progress": 0.0}, "0%"),
     ],
 )
@@ -177,7 +177,7 @@ def test_the_days_spend_stands_against_its_limits():
 def test_a_blocked_provider_says_why_until_when_and_what_to_type():
     drawn = text(BUSY, 80)
     assert "The provider is blocked: Not enough credits" in drawn
-    assert "tried again in 1:35" in drawn
+    assert "next retry in 1:35" in drawn
     assert "clipspool resume" in drawn
 
 
@@ -186,7 +186,7 @@ def test_a_daemon_that_does_not_run_is_said_first():
     first, *rest = text(view, 80).splitlines()
     assert "is not running" in first
     assert "12:00:00 UTC" in first
-    assert any("not followed until clipspool runs" in line for line in rest)
+    assert any("not followed until clipspool starts" in line for line in rest)
     assert "LANES" not in "".join(rest)
 
 
@@ -210,12 +210,12 @@ def test_problems_in_an_inbox_stand_before_what_only_waits():
     drawn = text(View(a_status(inboxes=[inbox]), NOON))
     assert drawn.index("b.mp4") < drawn.index("a.mp4")
     assert "1:30 no prompt" in drawn
-    assert "2 lie there" in drawn
+    assert "2 files waiting" in drawn
 
 
 def test_a_paused_inbox_says_how_it_goes_on():
     paused = Conditions(NOON, paused=frozenset({"bay"}))
-    assert "paused, 0 lie there: clipspool resume bay" in text(View(a_status(conditions=paused), NOON))
+    assert "paused, no files waiting: clipspool resume bay" in text(View(a_status(conditions=paused), NOON))
 
 
 def test_a_name_that_is_too_long_keeps_its_end():

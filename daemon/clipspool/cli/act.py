@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from clipspool.journal import Journal
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-why_option = click.option("--why", metavar="TEXT", default="", help="The reason, for the history.")
+why_option = click.option("--why", metavar="TEXT", default="", help="The reason, kept in the history.")
 
 
 @command()
 @click.argument("jobs", nargs=-1)
 @click.option("--failed", is_flag=True, help="All failed jobs.")
-@click.option("--code", metavar="PREFIX", help="With --failed: only those whose error code begins so.")
+@click.option(
+    "--code", metavar="PREFIX", help="With --failed: only jobs whose error code begins with PREFIX."
+)
 @why_option
 @yes_option
 def retry(
@@ -30,10 +32,10 @@ def retry(
 ) -> None:
     """Run failed, cancelled or in-doubt jobs again.
 
-    A job that was submitted before may be paid for a second time; you are told, and asked.
+    A job that was submitted before may be charged a second time; you are asked first.
     """
     if bool(jobs) == failed or (code and not failed):
-        raise click.UsageError("name jobs, or say --failed (with --code PREFIX to choose among them)")
+        raise click.UsageError("name jobs, or use --failed (with --code PREFIX to select some of them)")
     settings = context.settings("write")
     from clipspool.cli.client import Desk, operator_name
     from clipspool.cli.offline import open_to_read
@@ -52,9 +54,9 @@ def retry(
     estimates = [job.credits_estimated for job in chosen if job.credits_estimated is not None]
     question = f"Run {len(names)} job{'s' * (len(names) != 1)} again?"
     if estimates:
-        question += f" That may cost about {sum(estimates):g} credits."
+        question += f" This may cost about {sum(estimates):g} credits."
     if paid:
-        question += f" {len(paid)} of them may have been paid for already: they would be paid for again."
+        question += f" {len(paid)} of them may have been charged already, and would be charged again."
     consent(question, yes=yes)
     with Desk(settings) as desk:
         _report(desk, desk.do("retry", ids=names, by=operator_name(), why=why))
@@ -65,10 +67,10 @@ def retry(
 @why_option
 @yes_option
 def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> None:
-    """End jobs, and tell the provider where it can be told.
+    """Cancel jobs, at the provider too where possible.
 
-    What was paid is not refunded for certain. What is fetched already is delivered first, or kept in
-    `_failed`, where the clip goes.
+    A refund is not guaranteed. Results already downloaded are delivered first, or kept in `_failed` beside
+    the source.
     """
     settings = context.settings("write")
     from clipspool.cli.offline import open_to_read
@@ -79,36 +81,36 @@ def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> Non
 
 
 def _ending(names: Sequence[str], chosen: Sequence[Job]) -> str:
-    """Ask for a word on the end of jobs, with what is lost by it and what is not."""
+    """Return the question before jobs are cancelled: what is lost, and what is kept."""
     from clipspool.jobs.model import Paid
     from clipspool.jobs.permissions import has_to_deliver
 
-    question = f"End {', '.join(names)}?"
+    question = f"Cancel {', '.join(names)}?"
     if first := [job.id for job in chosen if has_to_deliver(job)]:
         question += (
-            f" What is fetched of {', '.join(first)} is delivered first, or kept in `_failed` where that "
-            "does not work; what is not fetched yet is given up."
+            f" Results already downloaded for {', '.join(first)} are delivered first, or kept in `_failed` "
+            "if that fails; the rest is given up."
         )
     if kept := [job.id for job in chosen if job.results and not has_to_deliver(job)]:
-        question += f" What was fetched of {', '.join(kept)} is kept beside the source in `_failed`."
+        question += f" Results of {', '.join(kept)} are kept beside the source in `_failed`."
     if any(job.paid is not Paid.NO and not job.results and not job.state.is_terminal for job in chosen):
-        question += " What was paid for a task is lost, unless the provider gives it back."
+        question += " If it was already charged, the money is lost unless the provider refunds it."
     return question
 
 
 @command()
 @click.argument("job")
 @click.argument("task_id")
-@click.option("--force", is_flag=True, help="Also where the provider does not know the task (yet).")
+@click.option("--force", is_flag=True, help="Attach even if the provider does not know the task (yet).")
 @why_option
 @yes_option
 def attach(context: Context, job: str, task_id: str, *, force: bool, why: str, yes: bool) -> None:
-    """Follow a task that you found at the provider for an in-doubt job.
+    """Attach the provider's task TASK_ID to an in-doubt job.
 
-    The provider is asked first: a task that it does not know is not followed.
+    The provider is asked first; a task it does not know is not attached.
     """
     settings = context.settings("write")
-    question = f"Follow task {task_id} as the one of job {job}? Its result will be delivered as this clip's."
+    question = f"Attach task {task_id} to job {job}? Its result will be delivered as this clip's."
     consent(question, yes=yes)
     from clipspool.cli.client import Desk, operator_name
 
@@ -121,28 +123,27 @@ def attach(context: Context, job: str, task_id: str, *, force: bool, why: str, y
     if is_unasked:
         why_not = str(answers[0]["why"])
         say(f"{why_not[:1].upper()}{why_not[1:]}.", err=True)
-        consent("Follow it all the same? It stays in NEEDS YOU until the provider shows it.", yes=yes)
+        consent("Attach it anyway? It stays under NEEDS YOU until the provider shows it.", yes=yes)
         with Desk(settings) as desk:
             _report(desk, desk.attach(**arguments, unasked=True))
 
 
 @command()
 @click.argument("jobs", nargs=-1)
-@click.option("--inbox", metavar="N", help="All that is held for its price or as a duplicate in this inbox.")
-@click.option("--folder", metavar="F", help="With --inbox: only what was dropped in this folder of it.")
+@click.option("--inbox", metavar="N", help="All jobs of this inbox held for their price or as duplicates.")
+@click.option("--folder", metavar="F", help="With --inbox: only clips dropped in this subfolder.")
 @why_option
 @yes_option
 def approve(
     context: Context, jobs: Sequence[str], *, inbox: str | None, folder: str | None, why: str, yes: bool
 ) -> None:
-    """Let jobs go that are held: for price, the day's limits, as duplicates, as poison or as refused.
+    """Approve held jobs: held for price, a daily limit, as duplicate, poison or refused.
 
-    What they cost in all is told first.
-    A result that is held because it is far shorter or longer than what was sent is delivered as it is, and
-    costs nothing more.
+    Shows the total cost and asks first. A result held because it is far shorter or longer than the clip is
+    delivered as it is, at no further cost.
     """
     if bool(jobs) == bool(inbox) or (folder and not inbox):
-        raise click.UsageError("name jobs, or say --inbox N (with --folder F to choose among its jobs)")
+        raise click.UsageError("name jobs, or use --inbox N (with --folder F to select some of its jobs)")
     settings = context.settings("write")
     from clipspool.cli.client import Desk, operator_name
     from clipspool.cli.offline import open_to_read
@@ -155,7 +156,7 @@ def approve(
         question = _approval(chosen, journal)
     names = [job.id for job in chosen] if inbox else list(jobs)
     if not names:
-        say(f"Nothing is held for its price or as a duplicate in {folder or inbox}.")
+        say(f"No jobs are held for their price or as duplicates in {folder or inbox}.")
         return
     consent(question, yes=yes)
     with Desk(settings) as desk:
@@ -174,23 +175,23 @@ def _held_in(journal: Journal, inbox: str, folder: str | None) -> list[Job]:
 
 
 def _approval(chosen: Sequence[Job], journal: Journal) -> str:
-    """Ask for a word on jobs, with the total of what they cost, and what their clips cost with it."""
+    """Return the question before jobs are approved: what they cost, and what their clips cost so far."""
     from clipspool.jobs.permissions import may_deliver_as_it_is
 
     here = [job for job in chosen if may_deliver_as_it_is(job)]
     question = f"Deliver the result of {', '.join(job.id for job in here)} as it is?" if here else ""
     chosen = [job for job in chosen if job not in here]
     if not chosen:
-        return question or "Let these jobs go?"
+        return question or "Approve these jobs?"
     known = [job.credits_estimated for job in chosen if job.credits_estimated is not None]
-    question = f"{question} Let {len(chosen)} job{'s' * (len(chosen) != 1)} go?".strip()
+    question = f"{question} Approve {len(chosen)} job{'s' * (len(chosen) != 1)}?".strip()
     if known:
-        question += f" About {sum(known):g} credits in all will be paid for."
+        question += f" This costs about {sum(known):g} credits in total."
     if len(known) < len(chosen):
-        question += f" The price of {len(chosen) - len(known)} of them is not known."
+        question += f" The price of {len(chosen) - len(known)} of them is unknown."
     spent = sum(journal.clip_cost(clip_id).spent for clip_id in {job.clip_id for job in chosen})
     if spent:
-        question += f" About {spent:g} credits were spent for the same clips before."
+        question += f" About {spent:g} credits were already spent on the same clips."
     return question
 
 
@@ -198,34 +199,39 @@ def _approval(chosen: Sequence[Job], journal: Journal) -> str:
 @click.argument("inbox", required=False)
 @click.option("--yes", is_flag=True, hidden=True)
 def pause(context: Context, inbox: str | None, *, yes: bool) -> None:
-    """Stop submitting, from INBOX or from all; what runs is still followed."""
+    """Stop submitting, from INBOX or from all; running tasks are still followed."""
     del yes
-    done = f"Nothing more is submitted from {inbox or 'any inbox'}; `clipspool resume` lets it go on."
+    done = f"Submitting from {inbox or 'all inboxes'} is paused; `clipspool resume` continues it."
     _change(context, "pause", inbox, done)
 
 
 @command()
 @click.argument("inbox", required=False)
 @click.option(
-    "--accept-restored", is_flag=True, help="Also with a journal that is an older copy, put back. Asks first."
+    "--accept-restored",
+    is_flag=True,
+    help="Submit even if the journal was restored from a backup. Asks first.",
 )
 @yes_option
 def resume(context: Context, inbox: str | None, *, accept_restored: bool, yes: bool) -> None:
-    """Go on submitting, also where the provider is blocked.
+    """Resume submitting; a blocked provider is tried again at once.
 
-    With INBOX, its folders are also accepted as they are now, if they are not those they were.
+    With INBOX, its folders are accepted as they are now, even if they were replaced.
     """
     if accept_restored:
         _accept_restored(context, inbox, yes=yes)
         return
-    _change(context, "resume", inbox, f"Submitting goes on for {inbox or 'all inboxes'}.")
+    _change(context, "resume", inbox, f"Submitting from {inbox or 'all inboxes'} is resumed.")
 
 
 def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
     if inbox is not None:
-        raise click.UsageError("the journal is that of all inboxes: name none")
+        raise click.UsageError("--accept-restored concerns the whole journal: do not name an inbox")
     settings = context.settings("write")
-    consent("Submit what this older journal takes for unsent? Some of it may have been paid for.", yes=yes)
+    consent(
+        "Submit the jobs that this restored journal shows as not sent? Some may have been charged already.",
+        yes=yes,
+    )
     from clipspool.cli.client import Desk
 
     with Desk(settings) as desk:
@@ -233,9 +239,9 @@ def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
         if was_held:
             _say_when(desk)
     if was_held:
-        say("Submitting goes on, with the journal as it is.")
+        say("Submitting is resumed with the restored journal.")
     else:
-        say("Nothing was held for that; `clipspool run --accept-restored` accepts an older one at its start.")
+        say("No jobs were held for that; to accept it at start: `clipspool run --accept-restored`.")
 
 
 def _act(context: Context, name: str, question: str, *, yes: bool, **arguments: Any) -> None:
@@ -248,15 +254,15 @@ def _act(context: Context, name: str, question: str, *, yes: bool, **arguments: 
 
 
 def _say_when(desk: Desk) -> None:
-    """Say that it stands in the journal alone, where no daemon runs that could have heard it."""
+    """Print that a change takes effect at the next start, where no daemon is running."""
     if not desk.was_heard:
-        say("No daemon runs: this takes effect when it starts.")
+        say("No daemon is running: this takes effect when it starts.")
 
 
 def _change(context: Context, name: str, inbox: str | None, done: str) -> None:
     settings = context.settings("write")
     if inbox is not None and inbox not in {one.name for one in settings.inbox}:
-        fail(f"There is no inbox {inbox}; there are {', '.join(one.name for one in settings.inbox)}.")
+        fail(f"There is no inbox {inbox}; configured: {', '.join(one.name for one in settings.inbox)}.")
     from clipspool.cli.client import Desk
 
     with Desk(settings) as desk:
@@ -269,12 +275,14 @@ def _report(desk: Desk, answers: Sequence[dict[str, Any]]) -> None:
     for answer in answers:
         if answer["done"]:
             held = (
-                f", and held: {answer['reason']} (`clipspool approve` lets it go)" if "held" in answer else ""
+                f", and held: {answer['reason']} (`clipspool approve` releases it)"
+                if "held" in answer
+                else ""
             )
-            ends = " and ends once what is fetched of it is delivered" if answer.get("delivers") else ""
-            say(f"{answer['id']} is {answer['state']} now{held}{ends}.")
+            ends = " and ends once its downloaded results are delivered" if answer.get("delivers") else ""
+            say(f"{answer['id']} is now {answer['state']}{held}{ends}.")
         else:
-            say(f"{answer['id']}: nothing was done, {answer['why']}.", err=True)
+            say(f"{answer['id']}: not done: {answer['why']}.", err=True)
     if any(answer["done"] for answer in answers):
         _say_when(desk)
     if not all(answer["done"] for answer in answers):

@@ -19,16 +19,14 @@ LARGE_BYTES = 4 << 20
 
 
 @command()
+@click.option("--until-idle", is_flag=True, help="Exit once all remaining jobs wait for the operator.")
 @click.option(
-    "--until-idle", is_flag=True, help="End when nothing is left to do but what waits for a person."
-)
-@click.option(
-    "--accept-restored", is_flag=True, help="Submit also with a journal that is an older copy, put back."
+    "--accept-restored", is_flag=True, help="Submit even if the journal was restored from a backup."
 )
 def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
-    """Watch the inboxes and do the work, in the foreground.
+    """Watch the inboxes and process clips, in the foreground.
 
-    Ctrl-C and SIGTERM finish what is under way and exit 0; SIGHUP reads the configuration again.
+    Ctrl-C and SIGTERM finish the steps under way and exit 0; SIGHUP reloads the configuration.
     """
     settings = context.settings("none", logged=True, looks=True, needs="paid")
     import structlog
@@ -61,15 +59,15 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         log.error("stopped_by_trouble", why=str(error))  # noqa: TRY400 - a full disk needs no trace
         sys.exit(EXIT_FAILED)
     except Exception:
-        # Whatever it is, going on could spend what is not recorded.
+        # Money: to continue after an unknown error could pay for a task that is not recorded.
         log.exception("stopped_by_trouble")
         sys.exit(EXIT_FAILED)
 
 
 def _refuse_another_user(settings: Settings) -> None:
-    """End where a daemon has the configuration already, or another user's service, or journal.
+    """Exit where a daemon already serves the configuration, or the service or journal is another user's.
 
-    What the wrong user makes in the journal's folder and the inboxes, the right one cannot change.
+    Files that the wrong user creates in the journal's folder and the inboxes, the right one cannot change.
     """
     from clipspool.app.serving import refusal, user_name
     from clipspool.system.atomic import OURS
@@ -83,25 +81,23 @@ def _refuse_another_user(settings: Settings) -> None:
     unit = None if settings.file is None else unit_of(settings.file)
     if unit is not None and unit.user != me:
         fail(
-            f"{settings.file} is the configuration of {unit.name}, which runs as {unit.user}, not as {me}: "
-            f"`systemctl start {unit.name.removesuffix('.service')}` starts it."
+            f"{settings.file} is the configuration of {unit.name}, which runs as {unit.user}, not as {me}. "
+            f"Start it with `systemctl start {unit.name.removesuffix('.service')}`."
         )
     with suppress(OSError):
         owner = settings.journal.path.stat().st_uid
         if os.geteuid() == 0 != owner:
-            fail(
-                f"The user {user_name(owner)} has the journal {settings.journal.path}: run this as that user."
-            )
+            fail(f"The journal {settings.journal.path} belongs to {user_name(owner)}: run this as that user.")
 
 
 @command()
-@click.option("--from", "wanted", metavar="ID", help="Only clips of the journal that begins so.")
+@click.option("--from", "wanted", metavar="ID", help="Only clips of the journal whose id begins with ID.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
-    """Take over accepted clips from the inboxes' work folders: of a lost journal, or a machine that died.
+    """Take over accepted clips whose journal was lost or whose machine died, from the work folders.
 
-    What was never sent is queued again, what has a task is followed, and what may have been sent without an
-    answer is in doubt. Clips of a clipspool that lives are left to it.
+    Clips that were never sent are queued again, those with a task are followed, and those that may have
+    been sent without an answer are in doubt. Clips of a running clipspool are left alone.
     """
     settings = context.settings("find")
     import time
@@ -120,14 +116,14 @@ def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
                 say(listed(peer))
         left = [peer for peer in others if peer["life"] == "living" and wanted is None]
         if left:
-            say("Left alone, since their clipspool lives:")
+            say("Not taken over, because their clipspool is running:")
         for peer in left:
             say(listed(peer))
         if journals:
             consent(
-                "These clips are taken over from the clipspool that accepted them; should it come back, it "
-                "lets go of them. Go on?",
+                "Take these clips over from the clipspool that accepted them? If it starts again, it gives "
+                "them up.",
                 yes=yes,
             )
         taken = desk.recover(journals)
-    say(f"{taken} clips taken on." if taken != 1 else "1 clip taken on.")
+    say(f"{taken:,} clip{'s' * (taken != 1)} taken over." if taken else "No clips to take over.")

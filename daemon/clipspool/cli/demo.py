@@ -1,4 +1,4 @@
-"""The demo: the real daemon on a real clip, against the sandbox, told in words a newcomer understands."""
+"""Runs the demo: the real daemon renders a real clip at the sandbox and explains each step."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ Say = Callable[[str], None]
 
 
 class DemoFailed(Exception):
-    """The demo did not come to its end; the message says where it stopped."""
+    """The demo stopped before its end; the message says where."""
 
 
 def run_demo(folder: Path | None, render_seconds: float, say: Say) -> None:
-    """Make a clip, drop it with a sidecar, follow it, and end with the result; raises DemoFailed.
+    """Make a clip, drop it with a sidecar, follow it to its result; raises DemoFailed.
 
-    `folder` is kept; None makes a temporary one, which is kept as well so that the result can be looked at.
+    `folder` is kept; None makes a temporary one, which is kept too so that the result can be viewed.
     """
     home = Path(tempfile.mkdtemp(prefix="clipspool-demo-")) if folder is None else folder.absolute()
     inbox, outbox = home / "bay-1", home / "bay-1-results"
     for made in (inbox, outbox):
         made.mkdir(parents=True, exist_ok=True)
-    say(f"A folder for this demo: {home}")
+    say(f"Folder of this demo: {home}")
     say(f"  {inbox.name}/           the inbox: editors drop clips here")
     say(f"  {outbox.name}/   the outbox: results appear here\n")
     with serve(Options(render=Render.REAL, render_seconds=render_seconds)) as box:
-        say(f"1. The sandbox, a stand-in of the provider's API on this machine, answers at {box.base_url}")
+        say(f"1. The sandbox, a local stand-in for the provider's API, runs at {box.base_url}")
         config = _write_config(home, box.base_url)
         with _daemon(config, home) as daemon:
             say("2. The daemon watches the inbox: clipspool run -c config.toml")
@@ -55,9 +55,9 @@ def run_demo(folder: Path | None, render_seconds: float, say: Say) -> None:
         spent = len(box.ledger.creates)
     result = outbox / job["results"][0]["name"]
     paper = Path(f"{result}.toml")
-    say(f"\nDone. The provider was paid for {spent} task. The result:")
-    say(f"     {result}  ({result.stat().st_size} bytes)")
-    say(f"and where it comes from, {paper.name}:")
+    say(f"\nDone. The sandbox charged for {spent} task. The result:")
+    say(f"     {result}  ({result.stat().st_size:,} bytes)")
+    say(f"and its provenance, {paper.name}:")
     for line in paper.read_text().splitlines():
         say(f"     {line}")
     told = tomllib.loads(paper.read_text())
@@ -106,22 +106,22 @@ def _daemon(config: Path, home: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 _TOLD = {
-    "queued": "accepted: it left the inbox, and is ours to look after",
-    "submitting": "the request is on its way; that it is, was written down first",
-    "running": "the provider made a task and renders",
-    "rendered": "the provider is done; the result is being fetched",
-    "fetched": "the result is here, and was looked into: it is a video",
-    "delivered": "delivered: provenance first, then the clip, both safe on the disk",
+    "queued": "accepted: moved out of the inbox",
+    "submitting": "sending (intent recorded first)",
+    "running": "the provider created a task and is rendering",
+    "rendered": "rendered; downloading the result",
+    "fetched": "result downloaded and verified: it is a video",
+    "delivered": "delivered: provenance first, then the video, both synced to disk",
 }
 
 
 def _follow(config: Path, daemon: subprocess.Popen[bytes], say: Say) -> dict[str, Any]:
-    """Tell each step as the journal has it, until the job has ended."""
+    """Print each step that the journal records, until the job has ended."""
     begun, begun_at = time.monotonic(), time.time()
     told = 0
     while time.monotonic() - begun < _WAIT_SECONDS:
         if daemon.poll() is not None:
-            raise DemoFailed(f"The daemon ended; {config.with_name('daemon.log')} says why.")
+            raise DemoFailed(f"The daemon ended; see {config.with_name('daemon.log')} for the reason.")
         job, steps = _job(config)
         for at, state in steps[told:]:
             say(f"   {at - begun_at:5.1f} s  {state:<10} {_TOLD.get(state, job['reason'])}")
@@ -131,11 +131,11 @@ def _follow(config: Path, daemon: subprocess.Popen[bytes], say: Say) -> dict[str
         if job.get("state") in {"failed", "cancelled", "in_doubt"}:
             raise DemoFailed(f"The job is {job['state']}: {job['error'] or job['reason']}")
         time.sleep(_LOOK_SECONDS)
-    raise DemoFailed(f"Nothing came within {_WAIT_SECONDS:g} s; {config.with_name('daemon.log')} says more.")
+    raise DemoFailed(f"No result within {_WAIT_SECONDS:g} s; see {config.with_name('daemon.log')}.")
 
 
 def _job(config: Path) -> tuple[dict[str, Any], list[tuple[float, str]]]:
-    """Give the job, and when it came to each state it has been in; nothing before it is accepted."""
+    """Return the job and when it entered each state; both empty before it is accepted."""
     journal = Journal.read(config.with_name("journal") / "journal.sqlite3")
     if journal is None:
         return {}, []

@@ -19,15 +19,15 @@ Need = Literal["none", "find", "read", "write"]
 
 
 def found(settings: Settings, need: Need) -> Settings:
-    """Give the settings with the journal of the daemon that runs, else with the one that they name."""
+    """Return the settings with the running daemon's journal, else with the one that they name."""
     if need == "none":
         return settings
     one = serving(settings.file)
     if one is not None and settings.file is not None:
         if not is_trusted(one, settings.file, [inbox.path / OURS for inbox in settings.inbox]):
             fail(
-                f"{settings.file} is served by {one}, who has no part in it: nothing was asked of it. "
-                f"Run this as {user_name(one.user)} if that is right."
+                f"{settings.file} is served by {one}, whose user owns neither it nor its inboxes, so it is "
+                f"not trusted. If that is right, run this as {user_name(one.user)}."
             )
         settings = _of_the_daemon(settings, one, need)
     if need != "find":
@@ -39,7 +39,7 @@ def running(config: Path) -> Serving | None:
     """Find the daemon that serves a configuration, without reading it: it may be broken just now."""
     one = serving(config)
     if one is not None and not is_trusted(one, config, ()):
-        fail(f"{config} is served by {one}, who has no part in it: nothing was asked of it.")
+        fail(f"{config} is served by {one}, whose user does not own it, so it is not trusted.")
     return one
 
 
@@ -49,30 +49,30 @@ def _of_the_daemon(settings: Settings, one: Serving, need: Need) -> Settings:
         return settings
     if settings.journal_told_by != "environment":
         return settings.with_journal(theirs)
-    # The one who typed it named a journal; what is written into it, that daemon would never hear.
+    # The environment names another journal; the daemon would never read what is written there.
     told = f"{settings.file} is served by {one}, with the journal {theirs}; the environment names {ours}"
     if need == "write":
-        fail(f"{told}: nothing was done. Unset CLIPSPOOL_JOURNAL__PATH to speak to that daemon.")
+        fail(f"{told}: nothing was done. Unset CLIPSPOOL_JOURNAL__PATH to use that daemon's journal.")
     if need == "read":
-        say(f"{told}, which is what you see.", err=True)
+        say(f"{told}, which is shown here.", err=True)
     return settings
 
 
 def _expect(path: Path) -> None:
-    """End with a sentence where the journal is not there or may not be read."""
+    """Exit with one sentence where the journal does not exist or cannot be read."""
     try:
         with path.open("rb"):
             return
     except PermissionError:
         fail(f"{rights_on(path)}.")
     except (FileNotFoundError, NotADirectoryError):
-        fail(f"There is no journal at {path} yet: `clipspool run` makes it.")
+        fail(f"There is no journal at {path} yet; `clipspool run` creates it.")
     except OSError as error:
         fail(f"The journal {path} cannot be read: {error.strerror}.")
 
 
 def rights_on(path: Path) -> str:
-    """Say whose journal it is, where who asks may not use it; without a full stop."""
+    """Return whose journal it is, for a caller without access to it; no full stop at the end."""
     owner = None
     for place in (path, *path.parents):
         try:

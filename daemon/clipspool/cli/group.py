@@ -1,4 +1,4 @@
-"""The command group, and what all commands share: the configuration, exit codes, questions and answers."""
+"""The command group, and what all commands share: configuration, exit codes, questions, output."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ EXIT_CONFIG = 78
 
 
 class Context:
-    """The options given before a command."""
+    """Holds the options given before a command."""
 
     def __init__(self, config: Path | None) -> None:
-        """Take the file of `--config`, None to look in the usual places."""
+        """`config`: the file of `--config`; None searches the usual places."""
         self.config = config
 
     def settings(
@@ -63,12 +63,12 @@ class Context:
     "-c",
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The configuration file; else $CLIPSPOOL_CONFIG, ./config.toml, your own, /etc/clipspool.",
+    help="Configuration file; default: $CLIPSPOOL_CONFIG, ./config.toml, your own, /etc/clipspool.",
 )
 @click.version_option(__version__, prog_name="clipspool")
 @click.pass_context
 def clipspool(context: click.Context, config: Path | None) -> None:
-    """Drop a clip and a sidecar into a folder; the rendered video appears in another.
+    """Spooler for AI video: drop a clip and a sidecar into a folder, get the render in another.
 
     Start with `clipspool demo`, or with `clipspool init` and `clipspool check`.
     """
@@ -76,7 +76,7 @@ def clipspool(context: click.Context, config: Path | None) -> None:
 
 
 def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Command]:
-    """Add a command to the group; `-c` may stand behind its name too."""
+    """Add a command to the group; `-c` is accepted after its name too."""
 
     def remember(context: click.Context, _parameter: click.Parameter, config: Path | None) -> None:
         if config is not None:
@@ -89,7 +89,7 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
             type=click.Path(path_type=Path, dir_okay=False),
             expose_value=False,
             callback=remember,
-            help="The configuration file.",
+            help="Configuration file.",
         )
         return clipspool.command(name)(click.pass_obj(option(function)))
 
@@ -97,32 +97,32 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
 
 
 def say(text: str = "", *, err: bool = False, end: str = "\n") -> None:
-    """Print a line, without secrets; names that are not UTF-8 never break it."""
+    """Print a line with secrets redacted; names that are not UTF-8 are escaped."""
     from clipspool.system.redaction import redact_words
 
     click.echo(redact_words(text).encode("utf-8", "backslashreplace").decode() + end, err=err, nl=False)
 
 
 def refuse(message: str) -> NoReturn:
-    """End because the configuration cannot be used."""
+    """Print why the configuration cannot be used, and exit with 78."""
     say(message, err=True)
     sys.exit(EXIT_CONFIG)
 
 
 def fail(message: str) -> NoReturn:
-    """End because it could not be done."""
+    """Print why the command failed, and exit with 1."""
     say(message, err=True)
     sys.exit(EXIT_FAILED)
 
 
 def consent(question: str, *, yes: bool) -> None:
-    """Ask before something that may cost money or lose work; without a terminal `--yes` is needed."""
+    """Ask before an action that may cost money or lose work; without a terminal `--yes` is required."""
     if yes:
         return
     if not sys.stdin.isatty():
-        fail(f"{question}\nNothing was done: add --yes to say so without being asked.")
+        fail(f"{question}\nAborted. Use --yes to skip this question.")
     if not click.confirm(question, default=False):
-        fail("Nothing was done.")
+        fail("Aborted.")
 
 
 def print_json(value: Any) -> None:
@@ -133,11 +133,11 @@ def print_json(value: Any) -> None:
 
 
 def main() -> None:
-    """Run the command; a closed pipe (`| head`) ends it quietly, and a missing right with a sentence."""
+    """Run the command; a closed pipe (`| head`) ends it quietly, a missing permission with one sentence."""
     try:
         clipspool(prog_name="clipspool")
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(EXIT_FAILED)
     except PermissionError as error:
-        fail(f"{error.filename or 'A file'}: {error.strerror}; run this as a user who may.")
+        fail(f"{error.filename or 'A file'}: {error.strerror}; run this as a user with the permission.")

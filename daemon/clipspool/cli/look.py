@@ -1,4 +1,4 @@
-"""The commands that look: status, jobs, show."""
+"""The commands that only read: status, jobs, show."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _STATES = (
 
 @command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("--watch", is_flag=True, help="Draw it again every second, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh every second, until Ctrl-C.")
 def status(context: Context, *, as_json: bool, watch: bool) -> None:
-    """Say what it is doing, what waits, and why."""
+    """Show what clipspool is doing, what waits, and why."""
     if watch and not sys.stdout.isatty():
-        raise click.UsageError("--watch draws on a terminal; scripts take --json")
+        raise click.UsageError("--watch needs a terminal; in scripts use --json")
     # What is kept on the screen may be there before the daemon first runs.
     settings = context.settings("find" if watch else "read")
     if as_json:
@@ -54,7 +54,7 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
 @command()
 @click.option("--state", "states", type=click.Choice(_STATES), multiple=True, help="Only jobs in this state.")
 @click.option("--inbox", help="Only jobs of this inbox.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many, newest first.")
+@click.option("--limit", type=click.IntRange(min=1), help="Show at most N jobs, newest first.", metavar="N")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def jobs(
     context: Context, *, states: tuple[str, ...], inbox: str | None, limit: int | None, as_json: bool
@@ -101,7 +101,7 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
     with open_to_read(settings) as journal:
         found = journal.job(job)
         if found is None:
-            fail(f"There is no job {job}.")
+            fail(f"There is no job {job}; `clipspool jobs` lists them.")
         clip = journal.clip(found.clip_id)
         shown = job_json(found, conditions_in(journal, settings))
         shown["media"] = clip.media if clip else {}
@@ -177,7 +177,7 @@ def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
             facts.add_row(Text(f"{name}.{key}", "dim"), Text(readable(str(value))))
     for result in shown["results"]:
         length = f", {result['seconds']:g} s" if "seconds" in result else ""
-        said = f"{readable(result['name'])} ({result['size']} bytes{length})"
+        said = f"{readable(result['name'])} ({result['size']:,} bytes{length})"
         facts.add_row(Text("result", "dim"), Text(said))
     for one in shown["missing"]:
         facts.add_row(Text("missing", "bold"), Text(readable(f"output {one['output']}: {one['why']}")))

@@ -14,12 +14,12 @@ from clipspool.cli.group import Context, clipspool, fail, say
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Do it in this folder and leave it there; otherwise a temporary one is made, and its result kept.",
+    help="Run it in this folder and keep it; without this, in a temporary folder.",
 )
 @click.option("--render-seconds", default=4.0, show_default=True, help="How long the sandbox renders.")
 @click.pass_obj
 def demo(_context: Context, *, keep: Path | None, render_seconds: float) -> None:
-    """Show the whole journey of a clip, on this machine, with no key and no cost."""
+    """Run one clip through clipspool on this machine, with no API key and at no cost."""
     from clipspool.cli.demo import DemoFailed, run_demo
 
     try:
@@ -31,26 +31,32 @@ def demo(_context: Context, *, keep: Path | None, render_seconds: float) -> None
 @clipspool.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(
-    "--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
+    "--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free port."
 )
 @click.option(
     "--style", type=click.Choice(["bare", "wrapped", "mixed"]), default="wrapped", show_default=True
 )
 @click.option("--render", type=click.Choice(["real", "echo", "canned"]), default="real", show_default=True)
 @click.option("--render-seconds", default=4.0, show_default=True)
-@click.option("--visible-after", default=0.0, show_default=True, help="A fresh task is unknown so long.")
-@click.option("--concurrency", type=click.IntRange(min=1), help="More tasks than this are THROTTLED.")
+@click.option(
+    "--visible-after", default=0.0, show_default=True, help="Seconds before a new task becomes visible."
+)
+@click.option("--concurrency", type=click.IntRange(min=1), help="Tasks beyond this many are THROTTLED.")
 @click.option(
     "--ledger", type=click.Path(path_type=Path, dir_okay=False), help="Append each paid task to this file."
 )
-@click.option("--lenient", is_flag=True, help="Take a request that lacks what the API's page marks required.")
-@click.option("--seed", default=0, show_default=True, help="Of all that is left to chance.")
+@click.option(
+    "--lenient",
+    is_flag=True,
+    help="Accept requests without fields that the API's documentation marks required.",
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option(
     "--misbehave",
     "misbehaviours",
     multiple=True,
     metavar="OPERATION:WHAT[:NAME=VALUE]...",
-    help="What goes wrong: create:429:times=2:retry_after=3, poll:500:probability=0.2, download:cut.",
+    help="A fault to inject: create:429:times=2:retry_after=3, poll:500:probability=0.2, download:cut.",
 )
 def sandbox(
     *,
@@ -66,7 +72,7 @@ def sandbox(
     seed: int,
     misbehaviours: Sequence[str],
 ) -> None:
-    """Run a local stand-in of the provider's API, to try configurations and faults at no cost."""
+    """Run a local stand-in for the provider's API, to try configurations and faults at no cost."""
     from runway_sandbox import Options, Render, Style, parse, run
 
     try:
@@ -87,7 +93,7 @@ def sandbox(
         raise click.UsageError(str(error)) from error
     try:
         run(
-            options, ready=lambda url: say(f"The sandbox answers at {url} (any key is good). Ctrl-C ends it.")
+            options, ready=lambda url: say(f"The sandbox runs at {url} (any API key works). Ctrl-C stops it.")
         )
     except OSError as error:
         fail(f"The sandbox cannot listen at {host}:{port}: {error.strerror}.")

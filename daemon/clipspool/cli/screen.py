@@ -1,4 +1,4 @@
-"""What `status` and `status --watch` draw: values in, lines out; pure.
+"""Draws `status` and `status --watch`: values in, lines out; pure.
 
 The values are those of `status --json` and `jobs --json`. Every line fits the width it is given.
 """
@@ -18,9 +18,9 @@ from clipspool.intake.names import readable
 from clipspool.jobs.text import span
 
 BLOCKS_MAX = 20
-"""Of each section where there is no height to go by."""
+"""Blocks shown of each section where no height is given."""
 _PROGRESS_MIN = 0.02
-"""Before that, a rendering task tells nothing of its end."""
+"""Below this progress no remaining time is estimated."""
 _STATES = {
     "running": "cyan",
     "rendered": "cyan",
@@ -30,7 +30,7 @@ _STATES = {
     "in_doubt": "bold red",
     "cancelled": "dim",
 }
-_DOING = {"submitting": "is being sent", "rendered": "result on its way", "fetched": "being delivered"}
+_DOING = {"submitting": "sending", "rendered": "downloading the result", "fetched": "delivering"}
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "in_doubt": ("attach {id} TASK_ID", "retry {id}", "cancel {id}"),
     "lost": ("attach {id} TASK_ID", "retry {id}", "cancel {id}"),
@@ -43,28 +43,28 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "outbox": ("check --offline", "show {id}"),
     "disk": ("check --offline", "show {id}"),
 }
-"""What a person may type, by what holds the job."""
+"""Commands offered for a job, by what holds it."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything that is drawn. Jobs are as in `jobs --json`; the lists hold the first of them."""
+    """Holds everything that is drawn. Jobs are as in `jobs --json`; the lists hold the first of them."""
 
     status: Mapping[str, Any]
     at: float
     """Unix seconds."""
     running: Sequence[Mapping[str, Any]] = ()
-    """Under way at the provider or on their way home, the nearest to their end first."""
+    """Rendering or being downloaded and delivered, the nearest to their end first."""
     running_count: int = 0
     queued: Sequence[Mapping[str, Any]] = ()
-    """As they will go."""
+    """In the order in which they will be submitted."""
     queued_count: int = 0
     held: Sequence[Mapping[str, Any]] = ()
     held_count: int = 0
     failed: Sequence[Mapping[str, Any]] = ()
     """Those of the last day, the newest first."""
     trouble: str = ""
-    """Why some of this may be old; empty when it is not."""
+    """Why the values may be out of date; empty when they are current."""
 
 
 @dataclass(slots=True)
@@ -75,19 +75,19 @@ class _Section:
     blocks: list[list[Text]] = field(default_factory=list)
     style: str = "bold"
     total: int | None = None
-    """How many blocks there would be in all, where that is not the count."""
+    """Of all blocks, where that is not the count."""
 
     def left_out(self, shown: int) -> int:
         total = self.total if self.total is not None else self.count or 0
         return max(total - shown, 0)
 
     def lines(self, shown: int) -> int:
-        """Count its lines: an empty one, the title, what is shown, and one that counts the rest."""
+        """Return its number of lines: an empty one, the title, what is shown, and one for the rest."""
         return 2 + sum(map(len, self.blocks[:shown])) + bool(self.left_out(shown))
 
 
 def commands_for(job: Mapping[str, Any]) -> tuple[str, ...]:
-    """Give what a person may type for a job that waits for one, or that failed; empty for others."""
+    """Return the commands for a job that waits for the operator or failed; empty for others."""
     if job["state"] == "failed":
         return (f"clipspool show {job['id']}", f"clipspool retry {job['id']}")
     task_id = next(iter(job.get("maybe_task_ids", ())), "TASK_ID")
@@ -98,7 +98,7 @@ def commands_for(job: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def draw(view: View, width: int, height: int | None = None, *, ascii_only: bool = False) -> list[Text]:
-    """Draw the lines, no wider than `width` cells and, where given, no more than `height` of them."""
+    """Return the lines: no wider than `width` cells, and at most `height` of them where given."""
     pen = _Pen(width, ascii_only=ascii_only)
     head = pen.head(view)
     sections = [one for one in pen.sections(view) if one.blocks or one.count]
@@ -113,7 +113,7 @@ def draw(view: View, width: int, height: int | None = None, *, ascii_only: bool 
 
 
 def _fitted(sections: Sequence[_Section], room: int | None) -> list[Text]:
-    """Show as much of each section as there is room for, in turns, and say how much is left out."""
+    """Share the room among the sections, and end each with the number of blocks left out."""
     shown = [0] * len(sections)
     if room is None:
         shown = [min(len(section.blocks), BLOCKS_MAX) for section in sections]
@@ -138,7 +138,7 @@ def _fitted(sections: Sequence[_Section], room: int | None) -> list[Text]:
 
 
 def seconds_left(job: Mapping[str, Any], at: float) -> float | None:
-    """Guess how long a render goes on, from its progress so far; None where nothing tells."""
+    """Estimate the remaining seconds of a render from its progress; None where that is not possible."""
     progress, since = job["progress"], job["rendering_since"]
     if job["state"] != "running" or not since or progress is None or not _PROGRESS_MIN <= progress <= 1:
         return None
@@ -163,10 +163,10 @@ class _Pen:
             first = Text(f"clipspool: {view.trouble}", "bold red")
         elif daemon["running"]:
             since = daemon["since"].replace("T", " ").removesuffix("Z")
-            first = Text(f"clipspool runs since {since} (process {daemon['pid']})", "green")
+            first = Text(f"clipspool running since {since} UTC (process {daemon['pid']})", "green")
         else:
-            first = Text("clipspool is not running: `clipspool run`, or `systemctl start clipspool`")
-            first.stylize("bold yellow")
+            stopped = "clipspool is not running: `clipspool run` or `systemctl start clipspool`"
+            first = Text(stopped, "bold yellow")
         how: Literal["crop", "ellipsis"] = "crop" if self.is_ascii else "ellipsis"
         first.truncate(max(self.width - len(clock) - 2, 8), overflow=how, pad=True)
         lines = [Text.assemble(first, "  ", (clock, "dim")), self._counts(status["jobs"])]
@@ -175,9 +175,9 @@ class _Pen:
         provider = status["provider"]
         if provider["blocked"]:
             until = _seconds(provider["until"]) - view.at if provider["until"] else 0.0
-            when = f"tried again in {span(until)}" if until > 0 else "tried again now"
+            when = f"next retry in {span(until)}" if until > 0 else "next retry due now"
             lines += self._wrapped(f"The provider is blocked: {provider['reason']}", "bold red", 3)
-            lines.append(Text(f"  {when}; once it is mended: clipspool resume", "red"))
+            lines.append(Text(f"  {when}; once it is fixed: clipspool resume", "red"))
         return lines
 
     def _counts(self, jobs: Mapping[str, int]) -> Text:
@@ -215,12 +215,11 @@ class _Pen:
 
     def sections(self, view: View) -> Iterable[_Section]:
         yield _Section("NEEDS YOU", view.held_count, [self._held(job) for job in view.held], "bold red")
-        left = [(inbox, peer) for inbox in view.status["inboxes"] for peer in inbox.get("peers", ())]
-        left = [(inbox, peer) for inbox, peer in left if peer["command"]]
-        blocks = [self._left_behind(inbox["name"], peer) for inbox, peer in left]
+        peers = [(one["name"], peer) for one in view.status["inboxes"] for peer in one.get("peers", ())]
+        blocks = [self._left_behind(inbox, peer) for inbox, peer in peers if peer["command"]]
         yield _Section("LEFT BEHIND by another clipspool", len(blocks), blocks, "bold red")
         is_followed = view.status["daemon"]["running"] or view.trouble
-        title = "RUNNING" if is_followed else "RUNNING, and not followed until clipspool runs"
+        title = "RUNNING" if is_followed else "RUNNING, not followed until clipspool starts"
         yield _Section(title, view.running_count, [[self._running(job, view.at)] for job in view.running])
         yield _Section("QUEUED", view.queued_count, [[self._queued(job)] for job in view.queued])
         if lanes := view.status.get("lanes"):
@@ -251,7 +250,7 @@ class _Pen:
         return [line, self._typed(commands_for(job))]
 
     def _typed(self, commands: Sequence[str]) -> Text:
-        """Spell commands to type; one that is not shown whole would be of no use."""
+        """Return a line of commands; one that does not fit whole is left out."""
         line = ""
         for command in commands:
             longer = f"{line}  |  {command}" if line else f"    {command}"
@@ -269,8 +268,8 @@ class _Pen:
             return line.append(readable(job["reason"] or _DOING.get(state, state)), style)
         if job["progress"] is None or not job["rendering_since"]:
             since = job["rendering_since"]
-            told_so = f"renders for {span(at - _seconds(since))}" if since else job["reason"] or "is there"
-            line.append(readable(told_so), "cyan")
+            waits = job["reason"] or "accepted by the provider, waiting to render"
+            line.append(f"rendering for {span(at - _seconds(since))}" if since else readable(waits), "cyan")
             return line
         tail = f" {job['progress']:>4.0%}  " + (f"{span(left)} left" if left is not None else "")
         room = self.width - cell_len(line.plain) - max(len(tail), 19)
@@ -307,7 +306,8 @@ class _Pen:
             line.append(state, style)
             if state == "watching":
                 line.append(f" ({inbox['detect']})", "dim")
-            line.append(f", {count:,} lie there" if count != 1 else ", 1 lies there", "" if count else "dim")
+            files = f"{count:,} file{'s' * (count != 1)}" if count else "no files"
+            line.append(f", {files} waiting", "" if count else "dim")
             if inbox["reason"]:
                 line.append(f": {readable(inbox['reason'])}", style if state == "offline" else "dim")
             if state == "paused" and not inbox["reason"]:
@@ -331,7 +331,7 @@ class _Pen:
         return line.append(self._cut(job["inbox"], self.inbox, "dim")).append(" ")
 
     def _cut(self, name: str, width: int, style: str = "") -> Text:
-        """Cut a name to a width; of a path its end is kept, which tells more."""
+        """Cut a name to a width; of a path the end is kept, which says more."""
         shown = readable(name)
         if cell_len(shown) > width:
             mark = ".." if self.is_ascii else "…"

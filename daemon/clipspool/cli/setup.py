@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 _START = """\
 # clipspool: a configuration to start from. config.example.toml in the repository shows every key.
-# The API key never stands here: set CLIPSPOOL_PROVIDER__API_KEY, or name a file of its own:
+# The API key never goes into this file: set CLIPSPOOL_PROVIDER__API_KEY, or name a separate file:
 
 [provider]
 base_url = "https://api.cometapi.com/runwayml/v1"
 #api_key_file = "api_key"
 
 [budget]
-submissions_per_day = 100       # paid requests in a day, whatever happens
+submissions_per_day = 100       # paid requests per day at most
 
-# What a sidecar does not say.
+# Used where a sidecar does not say otherwise.
 [defaults]
 model = "gen4_aleph"
 
 [[inbox]]
 path = {inbox}        # editors drop clips and sidecars here
 outbox = {outbox}     # results appear here
-status_file = true              # _status.txt in there tells editors how things stand
+status_file = true              # keeps _status.txt in the inbox: what editors' clips are doing
 """
 
 _SIDECAR = """\
@@ -44,14 +44,14 @@ prompt = "Turn the street into deep winter at dusk"
 
 
 def _literal(path: Path) -> str:
-    """Write a path as TOML does."""
+    """Return a path as a TOML string."""
     return json.dumps(str(path), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 @clipspool.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
 def init(folder: Path) -> None:
-    """Write config.toml and folders to start from, in DIR or here. Nothing that is there is changed."""
+    """Create config.toml and example folders in DIR, or here. Existing files are never changed."""
     config = folder / "config.toml"
     here = Path(os.path.abspath(folder))  # noqa: PTH100 - keeps links
     inbox, outbox = here / "bay-1", here / "bay-1-results"
@@ -66,24 +66,24 @@ def init(folder: Path) -> None:
         if not example.exists():
             example.write_text(_SIDECAR)
     except FileExistsError:
-        fail(f"{config} is there already; nothing was changed.")
+        fail(f"{config} already exists; nothing was changed.")
     except UnicodeEncodeError:
-        fail(f"{str(here)!a} is no name that a configuration can hold.")
+        fail(f"The path {str(here)!a} is not valid UTF-8, so a configuration file cannot name it.")
     except OSError as error:
         fail(f"{error.filename or folder} cannot be written: {error.strerror}.")
-    say(f"Made {config}, {folder / 'bay-1'} and {folder / 'bay-1-results'}.")
-    say("Next: set CLIPSPOOL_PROVIDER__API_KEY, then")
+    say(f"Created {config}, {folder / 'bay-1'} and {folder / 'bay-1-results'}.")
+    say("Next: set CLIPSPOOL_PROVIDER__API_KEY, then run")
     say(f"  clipspool check -c {config}")
     say(f"  clipspool run -c {config}")
 
 
 @command()
-@click.option("--offline", is_flag=True, help="Leave the provider out.")
+@click.option("--offline", is_flag=True, help="Do not contact the provider.")
 @click.option("--notify", is_flag=True, help="Send a test message to each receiver of notifications.")
-@click.option("--systemd", is_flag=True, help="Print the drop-in that the configured folders need.")
+@click.option("--systemd", is_flag=True, help="Print the systemd drop-in that the configured folders need.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
 def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_json: bool) -> None:
-    """Look at everything that a run will need, and say what to do where it lacks. Spends nothing."""
+    """Check everything needed to run, and suggest fixes. Spends nothing."""
     from clipspool.cli.check import is_fit, look
 
     if systemd:
@@ -112,9 +112,9 @@ def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_js
 
 
 def _as_the_service(context: Context) -> tuple[dict[str, str], Needs]:
-    """Give the environment with the secrets that systemd hands to the service, where who asks may read them.
+    """Return the environment with the service's systemd credentials, where the caller may read them.
 
-    Where it does and they may not be read, none is needed to look at the rest.
+    Where they exist but may not be read, the rest is checked without them.
     """
     from clipspool.app.settings import SettingsError, file_of
     from clipspool.system.units import handed_over, unit_of
@@ -149,13 +149,13 @@ def _print_drop_in(context: Context) -> None:
         refuse(str(error))
     for folder in missing_folders(settings):
         say(
-            f"{folder} is not there: systemd starts no unit that names it (226/NAMESPACE). Make it, or let "
-            "`clipspool service install` make it.",
+            f"{folder} does not exist: systemd cannot start a unit that names it (226/NAMESPACE). Create it, "
+            "or let `clipspool service install` create it.",
             err=True,
         )
 
 
-_MARKS = {"ok": ("ok  ", "green"), "warn": ("look", "yellow"), "bad": ("BAD ", "red")}
+_MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red")}
 
 
 def _print(finding: Finding) -> None:

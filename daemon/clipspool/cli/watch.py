@@ -1,4 +1,4 @@
-"""`status`, once or every second until Ctrl-C: asks the daemon, or looks by itself, and has it drawn."""
+"""`clipspool status`, once or every second: asks the daemon or reads the journal, and draws the answer."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _WALK_SECONDS = 5.0
 
 
 class CannotLook(Exception):
-    """There is nothing to draw; the message says why."""
+    """The journal cannot be read; the message says why."""
 
 
 class Looker:
-    """Asks the daemon, else looks at the journal and the folders; remembers what it last saw."""
+    """Asks the daemon, else reads the journal and the folders; remembers its last answer."""
 
     def __init__(self, settings: Settings, now: Callable[[], float] = time.time) -> None:
-        """Take the settings that say where everything is, and the clock, Unix seconds."""
+        """`now` returns Unix seconds."""
         self._settings = settings
         self._now = now
         self._alone: Alone | None = None
@@ -39,12 +39,12 @@ class Looker:
         self._walked_at = 0.0
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the journal."""
         if self._alone is not None:
             self._alone.close()
 
     def look(self, most: int) -> View:
-        """Gather what is to be drawn, at most so many of each kind; trouble is a part of it.
+        """Return what is to be drawn, at most `most` jobs of each kind; trouble is part of it.
 
         Raises CannotLook when the first look at the journal fails.
         """
@@ -78,14 +78,14 @@ class Looker:
 
 
 def print_once(settings: Settings) -> None:
-    """Draw it once, as long as it is."""
+    """Draw the status once, in full length."""
     console = Console()
     view = Looker(settings).look(BLOCKS_MAX)
     console.print(Group(*draw(view, console.width, ascii_only=console.options.ascii_only)))
 
 
 def watch(settings: Settings) -> None:
-    """Draw it every second, until Ctrl-C or SIGTERM; the terminal is left as it was."""
+    """Draw the status every second until Ctrl-C or SIGTERM; then the terminal is restored."""
     looker = Looker(settings)
     console = Console()
     with _ended_by_signals():

@@ -342,20 +342,6 @@ Event = (
 )
 
 
-FORMER_NAMES = {
-    "doubted": "in_doubt",
-    "matched": "duplicate_found",
-    "parked": "held",
-    "unsent": "not_sent",
-}
-"""Names of events in journals that 0.1 wrote, and what they are called now."""
-
-
 def name_of(event: type[Event]) -> str:
     """Name an event in logs and history: `TaskCreated` is `task_created`, `JobHeld` is `held`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower().removeprefix("job_")
-
-
-def current_name(name: str) -> str:
-    """Return what an event in a journal's history is called now."""
-    return FORMER_NAMES.get(name, name)

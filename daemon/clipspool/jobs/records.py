@@ -114,3 +114,17 @@ class Peer:
     def command(self) -> str:
         """What to type to take its clips over."""
         return f"clipspool recover --from {self.journal}"
+
+
+FORMER_NAMES = {
+    "doubted": "in_doubt",
+    "matched": "duplicate_found",
+    "parked": "held",
+    "unsent": "not_sent",
+}
+"""Names of events in journals that 0.1 wrote, and what they are called now."""
+
+
+def current_name(name: str) -> str:
+    """Return what an event in a journal's history is called now."""
+    return FORMER_NAMES.get(name, name)

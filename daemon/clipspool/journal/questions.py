@@ -10,9 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import RowMapping
 
-from clipspool.jobs.events import current_name
 from clipspool.jobs.model import Clip, Job, State
-from clipspool.jobs.records import ClipCost, Entry, Spend, Tally
+from clipspool.jobs.records import ClipCost, Entry, Spend, Tally, current_name
 from clipspool.jobs.render_times import Seen
 from clipspool.journal.costs import IS_SPENT, cost_of, has_money_moved
 from clipspool.journal.queue import candidates

@@ -55,7 +55,7 @@ def test_a_take_over_is_seen_by_the_other_client_at_once(share):
 
 def test_recover_takes_nothing_from_a_daemon_that_lives(share):
     told = scene(share, "takeover")
-    assert told["beside_a_living_one"]["said"].splitlines()[-1] == "0 clips taken on."
+    assert told["beside_a_living_one"]["said"].splitlines()[-1] == "No clips to take over."
     assert set(told["its_jobs_after"]) == {"running"}
     assert told["from_a_living_one"]["code"] == 1
     assert "lives" in told["from_a_living_one"]["said"]
@@ -67,7 +67,7 @@ def test_the_survivor_of_a_kill_says_whose_clips_lie_there_and_takes_them_over(s
     (peer,) = json.loads(told["status"])["inboxes"][0]["peers"]
     assert peer["clips"] == CLIPS // 2
     assert peer["command"] in told["status_file"]
-    assert told["recover"]["said"].splitlines()[-1] == f"{CLIPS // 2} clips taken on."
+    assert told["recover"]["said"].splitlines()[-1] == f"{CLIPS // 2} clips taken over."
 
 
 def test_after_a_kill_and_a_take_over_each_clip_was_paid_once_and_delivered_once(share):
