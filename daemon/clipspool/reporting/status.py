@@ -1,4 +1,4 @@
-"""What people and scripts are shown of the journal: stable JSON, and the reason why each job waits."""
+"""Builds the stable JSON of jobs and status for people and scripts, with the reason why each job waits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clipspool.system.redaction import redact, redact_value
 
 
 def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
-    """Give a job in the stable form of `jobs --json` and `show --json`."""
+    """Return a job in the stable form of `jobs --json` and `show --json`."""
     held, reason = conditions.why_waiting(job)
     error = None
     if job.error is not None:
@@ -59,7 +59,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:
-    """Give one line of history."""
+    """Return one entry of the history."""
     return {
         "at": iso(entry.at),
         "event": entry.event,
@@ -70,34 +70,40 @@ def entry_json(entry: Entry) -> dict[str, Any]:
 
 
 def maybe_task_ids(job: Job) -> list[str]:
-    """Give the ids in an unclear answer that may be the job's task, the likeliest first."""
+    """Return the ids in an unclear answer that may be the job's task, the likeliest first."""
     found = job.task.evidence.get("maybe_task_ids") if job.task and not job.task.task_id else None
     return [str(one) for one in found] if isinstance(found, list) else []
 
 
 def evidence_lines(submitted_at: str | None, evidence: Mapping[str, Any], job_id: str) -> list[str]:
-    """Say in sentences what is known of a lost answer; none where no answer was lost."""
+    """Return sentences on what is known of a lost answer; none where no answer was lost."""
     if not evidence:
         return []
     evidence = redact_value(evidence)
-    lines = [f"the request left at {evidence.get('sent_at') or submitted_at}"]
+    lines = [f"request sent at {evidence.get('sent_at') or submitted_at}"]
     if "bytes_written" in evidence:
-        lines.append(f"{evidence['bytes_written']} of {evidence.get('bytes_total', '?')} bytes left")
+        lines.append(
+            f"sent {_count(evidence['bytes_written'])} of {_count(evidence.get('bytes_total'))} bytes"
+        )
     came = [f"HTTP {evidence['http_status']}"] if "http_status" in evidence else []
     came += [str(evidence[name]) for name in ("error", "answer") if evidence.get(name)]
-    lines.append("what came back: " + ("; ".join(came) or str(evidence.get("message") or "nothing")))
+    lines.append("answer: " + ("; ".join(came) or str(evidence.get("message") or "none")))
     lines += [
-        f"this answer holds the id {one}: `clipspool attach {job_id} {shlex.quote(one)}`"
+        f"the answer contains the id {one}: `clipspool attach {job_id} {shlex.quote(one)}`"
         for one in evidence.get("maybe_task_ids", ())
     ]
     before, after = evidence.get("balance_before"), evidence.get("balance_after")
     if before:
-        lines.append(f"the account had {_amount(before)} before")
+        lines.append(f"account balance before: {_amount(before)}")
     if after:
         others = evidence.get("other_submissions", 0)
-        beside = f"; {others} other submissions were made since" if others else ""
-        lines.append(f"and {_amount(after)} after{beside}" if before else f"the account had {_amount(after)}")
+        beside = f"; {others} other submissions in between" if others else ""
+        lines.append(f"account balance {'after' if before else 'now'}: {_amount(after)}{beside}")
     return lines
+
+
+def _count(number: object) -> str:
+    return f"{number:,}" if isinstance(number, int) else "?"
 
 
 def _amount(look: Mapping[str, Any]) -> str:
@@ -139,7 +145,7 @@ def status_json(
     daemon: Mapping[str, Any],
     lanes: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Give what `status --json` prints; `lanes` as the running daemon's workers tell."""
+    """Return what `status --json` prints; `lanes` come from the running daemon's workers."""
     brake = conditions.brake
     return {
         "daemon": dict(daemon),

@@ -1,4 +1,4 @@
-"""What can be changed from the page: each act is a page that says what it may cost, and a form for it."""
+"""Changes made from the page: each action first shows what it may cost, with a form to confirm it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FIELDS_MAX = 20
 _FOR_SEVERAL = {
     "retry": "Run these again?",
     "cancel": "Cancel these jobs?",
-    "approve": "Let these go?",
+    "approve": "Approve these?",
 }
 _SEVERAL_MAX = 100
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -35,14 +35,14 @@ _TITLES = {
     "retry": "Run again?",
     "cancel": "Cancel this job?",
     "attach": "Attach a task",
-    "approve": "Let it go?",
+    "approve": "Approve this job?",
     "pause": "Pause submitting?",
     "resume": "Resume submitting?",
 }
 _BUTTONS = {
     "retry": "Run again",
     "cancel": "Cancel the job",
-    "attach": "Follow this task",
+    "attach": "Attach this task",
     "approve": "Approve",
     "pause": "Pause",
     "resume": "Resume",
@@ -50,17 +50,17 @@ _BUTTONS = {
 
 
 class Acts:
-    """Log-in, and everything that changes something."""
+    """Handles log-in and every request that changes something."""
 
     def __init__(self, views: Views, sessions: Sessions) -> None:
-        """Take the pages to draw with."""
+        """`views` draws the pages."""
         self._views = views
         self._sessions = sessions
 
     # --- jobs -----------------------------------------------------------------------------------------
 
     def confirm(self, request: Request) -> Response:
-        """Ask before something is done to a job, and say what it may cost."""
+        """Show the confirmation of an action on a job, with what it may cost."""
         act = request.path_params["act"]
         job = self._views.find(request)
         if job is None or act not in {"retry", "cancel", "attach", "approve"}:
@@ -68,7 +68,7 @@ class Acts:
         conditions = self._views.snapshot.get().conditions
         row = row_of(job, conditions, Timing())
         if act not in acts_of(job, conditions):
-            said = [f"The job is {row['word']} now: there is nothing to {act}."]
+            said = [f"The job is now {row['word']}: there is nothing to {act}."]
             return self._views.draw(
                 request, "said.html", status=409, title=_TITLES[act], said=said, back=f"/jobs/{job.id}"
             )
@@ -95,7 +95,7 @@ class Acts:
     # --- several jobs at once -------------------------------------------------------------------------
 
     def confirm_all(self, request: Request) -> Response:
-        """Ask before the same is done to several jobs, named in the address; doubts go one at a time."""
+        """Show the confirmation of an action on several jobs; jobs in doubt are decided one at a time."""
         act = request.path_params["act"]
         ids = _ids(request.query_params.get("ids", ""))
         if act not in _FOR_SEVERAL or not ids:
@@ -128,28 +128,24 @@ class Acts:
     # --- inboxes --------------------------------------------------------------------------------------
 
     def confirm_inbox(self, request: Request) -> Response:
-        """Ask before submitting is paused or resumed, for one inbox or for all."""
+        """Show the confirmation before submitting is paused or resumed, for one inbox or for all."""
         act, name = request.path_params["act"], request.path_params["inbox"]
         seen = self._views.snapshot.get()
         known = {one["name"]: one for one in seen.status["inboxes"]}
         if act not in {"pause", "resume"} or name not in {_ALL, *known}:
             return self._views.missing(request)
-        which = "any inbox" if name == _ALL else f"the inbox {name}"
+        which = "all inboxes" if name == _ALL else f"the inbox {name}"
         if act == "pause":
             said = [
-                f"Nothing more will be submitted from {which}.",
-                "Tasks that run are still followed, and their results are delivered. This costs nothing.",
+                f"Submitting from {which} stops.",
+                "Running tasks are still followed, and their results delivered. This costs nothing.",
             ]
         else:
             queued = seen.status["jobs"][State.QUEUED.value]
-            said = [f"Submitting goes on for {'all inboxes' if name == _ALL else which}."]
-            said.append(
-                f"{queued:,} jobs are queued, of all inboxes: they will be sent and paid for in turn."
-            )
+            said = [f"Submitting from {which} resumes."]
+            said.append(f"{queued:,} jobs are queued in all inboxes: they will be sent and charged in turn.")
             if name != _ALL and known[name]["state"] == "offline":
-                said.append(
-                    "Its folders are accepted as they are now, also where they are not those they were."
-                )
+                said.append("Its folders are accepted as they are now, even if they were replaced.")
             said.append(self._budget())
         return self._ask(request, act, said, back="/", job=None, inbox=which)
 
@@ -188,13 +184,13 @@ class Acts:
         return RedirectResponse(back, 303)
 
     def _refused(self, request: Request, act: str, why: str, back: str) -> Response:
-        said = [f"Nothing was done: {why}."]
+        said = [f"Not done: {why}."]
         return self._views.draw(request, "said.html", status=409, title=_TITLES[act], said=said, back=back)
 
     # --- log-in ---------------------------------------------------------------------------------------
 
     def login(self, request: Request) -> Response:
-        """Show the form."""
+        """Show the log-in form."""
         to = _within(request.query_params.get("to", ""))
         if is_known(request):
             return RedirectResponse(to, 303)
@@ -203,7 +199,7 @@ class Acts:
         )
 
     async def log_in(self, request: Request) -> Response:
-        """Begin a session for one who shows the token."""
+        """Start a session if the form holds the token."""
         form = await _form(request)
         to = _within(form.get("to", ""))
         if not self._sessions.is_token(form.get("token", "").strip(), caller_of(request.scope)):

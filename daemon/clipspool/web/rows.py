@@ -1,4 +1,4 @@
-"""How jobs look on the page: what the stable JSON says, with words, times and buttons for people."""
+"""Prepares jobs for the page: the stable JSON, with words, times and buttons for people."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ _TONES = {
     State.QUEUED: "plain",
 }
 _ADVICE: Mapping[str, str] = {
-    "in_doubt": "The request left and no clear answer came: money may be spent. "
-    "Look for the task at the provider; attach it if it is there, retry if it is not.",
-    "budget": "It waits for your word, or for tomorrow where it is the day's limit.",
-    "duplicate": "The same clip with the same request is here already.",
-    "poison": "clipspool itself died three times while it worked on this clip. "
-    "Nothing touches it until your word.",
-    "refused": "The provider refuses this clip in words about the account, and takes others. "
-    "Look at its prompt, model and price; approve tries it again.",
-    "overdue": "It renders longer than `task_seconds_max` allows; it is still followed.",
-    "lost": "The provider knows nothing of the task any more; it is still asked, slowly.",
-    "result": "Not all of the result could be fetched yet, or what is served is no video; it is still tried.",
-    "result here": "The result is here. Approve it to have it delivered as it is; a retry pays for another.",
-    "outbox": "The outbox takes nothing; it is still tried.",
+    "in_doubt": "The request was sent, but no clear answer arrived: it may have been charged. "
+    "Look for the task at the provider; attach it if it exists, retry if it does not.",
+    "budget": "Over a limit. Approve it, or, for a daily limit, wait until tomorrow.",
+    "duplicate": "Looks like a duplicate: the same clip with the same request.",
+    "poison": "clipspool crashed three times while working on this clip. "
+    "It is not processed again until you approve it.",
+    "refused": "The provider refuses this clip with a message about the account, but accepts others. "
+    "Check its prompt, model and price; approve to try again.",
+    "overdue": "It has been rendering for longer than `task_seconds_max`; it is still followed.",
+    "lost": "The provider no longer knows the task; it is still asked from time to time.",
+    "result": "The result could not be downloaded completely, or is not a video; it will be tried again.",
+    "result here": "The result is downloaded. Approve to deliver it as it is; retry pays for another.",
+    "outbox": "The result cannot be written to the outbox; it will be tried again.",
 }
 _NOT_SETTLED = frozenset({State.QUEUED, State.SUBMITTING, State.IN_DOUBT, State.RUNNING})
-"""In these a figure of the provider is what it said that the task may cost."""
+"""In these states the provider's figure is its estimate of the cost, not yet a charge."""
 _VIDEO = frozenset({".mp4", ".mov", ".m4v", ".webm"})
 
 
 def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
-    """Give what a line about a job shows."""
+    """Return what a row about a job shows."""
     shown = job_json(job, conditions)
     left = timing.left(job, conditions.now)
     kind = ""
@@ -97,7 +97,7 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
 
 
 def _evidence(job: Job) -> str:
-    """Say in a line what is known of a request whose answer was lost."""
+    """Describe in one line what is known of a request whose answer was lost."""
     evidence = job.task.evidence if job.task is not None else {}
     said = []
     if isinstance(written := evidence.get("bytes_written"), int):
@@ -110,7 +110,7 @@ def _evidence(job: Job) -> str:
     if status := evidence.get("http_status"):
         said.append(f"answered with HTTP {status}")
     if found := maybe_task_ids(job):
-        said.append(f"this answer holds the id {found[0]}")
+        said.append(f"the answer contains the id {found[0]}")
     return ", ".join(said)
 
 
@@ -121,7 +121,7 @@ def _why(job: Job, shown: Mapping[str, Any]) -> str:
 
 
 def acts_of(job: Job, conditions: Conditions) -> list[str]:
-    """Name what an operator may do to a job as it stands; the daemon has the last word."""
+    """Return the actions that an operator may take on a job now; the daemon checks them again."""
     held, _ = conditions.why_waiting(job)
     acts = {
         "approve": may_approve(job)
@@ -138,68 +138,72 @@ def acts_of(job: Job, conditions: Conditions) -> list[str]:
 
 
 def price_of(job: Job) -> str:
-    """Say what one more submission may cost."""
+    """Describe what one more submission may cost."""
     if job.credits_estimated is None:
-        return "What it will cost is not known."
+        return "Its cost is unknown."
     return f"It may cost about {job.credits_estimated:,.10g} credits."
 
 
 def warning_of(job: Job, act: str) -> list[str]:
-    """Say what an act may cost or lose, in sentences."""
+    """Return sentences on what an action may cost or lose."""
     match act:
         case "retry":
             said = [price_of(job)]
             if job.paid is Paid.YES:
-                said.append("It was paid for already: it would be paid for again.")
+                said.append("It was already charged, and would be charged again.")
             elif job.paid is Paid.UNKNOWN:
                 said.append(
-                    "It may have been paid for already: look for the task at the provider first; "
-                    "if it is there, attach it instead."
+                    "It may have been charged already: look for the task at the provider first; "
+                    "if it exists, attach it instead."
                 )
             return said
         case "cancel":
-            said = ["The clip goes to _failed, unless it is retried."]
+            said = ["The clip is moved to _failed; you can retry the job later."]
             if job.paid is Paid.NO:
-                return ["Nothing was spent for it yet.", *said]
+                return ["Nothing was charged for it yet.", *said]
             cost = "" if job.credits_estimated is None else f" (about {job.credits_estimated:,.10g} credits)"
             if has_to_deliver(job):
                 return [
-                    "What is fetched already goes to the outbox first.",
-                    "Where that does not work, it is kept beside the source in _failed.",
-                    "What is not fetched yet of it is given up.",
+                    "Results already downloaded are delivered to the outbox first.",
+                    "If that fails, they are kept beside the source in _failed.",
+                    "Results not downloaded yet are given up.",
                 ]
             if job.results:
-                return ["What was fetched of it is kept beside the source in _failed.", *said]
+                return ["Results already downloaded are kept beside the source in _failed.", *said]
             if job.paid is Paid.UNKNOWN:
                 return [
-                    f"If its task was charged{cost}, that is lost, unless the provider gives it back.",
+                    f"If it was already charged{cost}, the money is lost unless the provider refunds it.",
                     *said,
                 ]
-            return [f"What was paid for its task{cost} is lost, unless the provider gives it back.", *said]
+            return [f"The money paid for its task{cost} is lost unless the provider refunds it.", *said]
         case "attach":
             return [
                 "This costs nothing more. The provider is asked about the task first.",
-                "The task's result will be delivered as this clip's: make sure that it is the right one.",
+                "The task's result will be delivered as this clip's: make sure it is the right task.",
             ]
         case _ if may_deliver_as_it_is(job):
             return ["Its result is delivered as it is. This costs nothing more."]
         case _:
             return [
-                "It will be sent to the provider and paid for, past the limit that holds it.",
+                "It will be sent to the provider and charged, despite the limit that holds it.",
                 price_of(job),
             ]
 
 
 def warning_of_all(jobs: Sequence[Job], act: str) -> list[str]:
-    """Say what the same act for several jobs may cost or lose."""
+    """Return sentences on what the same action for several jobs may cost or lose."""
     many = f"{len(jobs):,} job{'s' * (len(jobs) != 1)}"
     known = [job.credits_estimated for job in jobs if job.credits_estimated is not None]
-    price = f"about {sum(known):,.10g} credits" if known else "how much is not known"
+    price = f"about {sum(known):,.10g} credits" if known else "the cost is unknown"
     if len(known) < len(jobs) and known:
-        price += f", and more for {len(jobs) - len(known)} of unknown price"
+        price += f", plus {len(jobs) - len(known)} of unknown price"
     paid = sum(job.paid is not Paid.NO for job in jobs)
     if act == "cancel":
-        lost = [f"What was paid for {paid} of them is lost."] if paid else ["Nothing was spent for them yet."]
-        return [f"{many} will end.", *lost]
-    again = [f"{paid} of them may have been paid for already: they would be paid for again."] if paid else []
-    return [f"{many} will be sent and paid for: {price}.", *again]
+        lost = (
+            [f"The money paid for {paid} of them is lost unless the provider refunds it."]
+            if paid
+            else ["Nothing was charged for them yet."]
+        )
+        return [f"{many} will be cancelled.", *lost]
+    again = [f"{paid} of them may have been charged already, and would be charged again."] if paid else []
+    return [f"{many} will be sent and charged: {price}.", *again]

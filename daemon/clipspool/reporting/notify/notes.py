@@ -1,4 +1,4 @@
-"""Which news is worth a note to people, and what it says."""
+"""Decides which news become notifications, and words them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from clipspool.jobs.text import text
 from clipspool.reporting.notify.topics import Topic
 
 MOMENT_SECONDS = 600.0
-"""Trouble that is nobody's is worth a note once it has gone on for so long."""
+"""A temporary fault of the provider is notified once it has lasted this long."""
 QUIET_SECONDS = 10.0
-"""A batch is finished when nothing of its inbox has moved or come for so long."""
+"""A batch is finished when no job of its inbox has changed or come for this long."""
 HELD_ATTEMPTS = 3
-"""A stage that fails is worth a note at this fault in a row: most are over before."""
+"""A failing stage is notified at this many faults in a row: most are over before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing that people are told."""
+    """One notification."""
 
     topic: Topic
     at: float
@@ -42,28 +42,28 @@ class Note:
     text: str
     """One line for people."""
     inbox: str = ""
-    """Empty where it is about all of them."""
+    """Empty where it concerns all inboxes."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The same for programs: JSON values, stable names."""
 
 
 @dataclass(slots=True)
 class Crowd:
-    """The open jobs of an inbox, and what became of those that ended since nothing was open."""
+    """Counts an inbox's open jobs, and those that ended since it last had none."""
 
     moving: int = 0
-    """Jobs that go on by themselves."""
+    """Jobs that continue automatically."""
     stuck: int = 0
-    """Jobs that wait for a person."""
+    """Jobs that wait for the operator."""
     ended: Counter[State] = field(default_factory=Counter)
     still_since: float | None = None
 
 
 class Reporter:
-    """Makes notes of news. It keeps no clock and needs one call of `tick` a second or so."""
+    """Turns news into notes. It has no clock: call `tick` about once a second."""
 
     def __init__(self, crowds: Mapping[str, tuple[int, int]] | None = None) -> None:
-        """Take how many open jobs of each inbox go on by themselves, and how many wait for a person."""
+        """`crowds`: of each inbox, the open jobs that continue automatically and those that wait."""
         self._crowds: defaultdict[str, Crowd] = defaultdict(Crowd)
         for inbox, (moving, stuck) in (crowds or {}).items():
             self._crowds[inbox] = Crowd(moving, stuck)
@@ -72,12 +72,12 @@ class Reporter:
         self._blocked_since: float | None = None
         self._fault: Fault | None = None
         self._told: str = ""
-        """The code of the trouble that was told."""
+        """The code of the trouble that was notified."""
         self._models: dict[str, str] = {}
         """The same by model, where only its clips wait."""
 
     def hear(self, news: News, now: float) -> list[Note]:
-        """Give the notes that a piece of news is worth, mostly none."""
+        """Return the notes for a piece of news, mostly none."""
         match news:
             case Happened(before=before, after=after):
                 self._count(before, after, now)
@@ -91,7 +91,7 @@ class Reporter:
             case ProviderUnblocked(model=model):
                 return self._model_unblocked(model, now) if model else self._unblocked(now)
             case DailyLimitReached(why=why):
-                words = f"{why}; what is queued goes on tomorrow (UTC), or after `clipspool approve`"
+                words = f"{why}; queued jobs continue tomorrow (UTC), or after `clipspool approve`"
                 return [Note(Topic.BUDGET, now, words, facts={"why": why})]
             case InboxChanged():
                 return self._changed(news, now)
@@ -104,7 +104,7 @@ class Reporter:
                 return []
 
     def _is_first(self, before: Job, after: Job) -> bool:
-        """Tell one folder's trouble once, not with each of the clips that wait for it."""
+        """Tell whether a folder's trouble is new: it is notified once, not for each waiting clip."""
         if before.held in STILL_TRIED and after.held is None:
             self._told_of_disk.discard((after.inbox, before.held))
         if after.held not in STILL_TRIED or after.attempts != HELD_ATTEMPTS:
@@ -114,7 +114,7 @@ class Reporter:
         return is_first
 
     def tick(self, now: float) -> list[Note]:
-        """Give the notes that only time brings."""
+        """Return the notes that are due at `now`."""
         notes: list[Note] = []
         fault, since = self._fault, self._blocked_since
         if fault is not None and since is not None and not self._told and now - since >= MOMENT_SECONDS:
@@ -128,7 +128,7 @@ class Reporter:
         return notes
 
     def finish(self, now: float) -> list[Note]:
-        """Give the notes that wait for more to come, since no more will."""
+        """Return the notes that wait for a quiet time, because the daemon stops."""
         stills = [crowd for crowd in self._crowds.values() if crowd.still_since is not None]
         for crowd in stills:
             crowd.still_since = now - QUIET_SECONDS
@@ -164,7 +164,7 @@ class Reporter:
         self._fault = self._blocked_since = None
         if not told:
             return []
-        return [Note(Topic.PROVIDER_BACK, now, "the provider takes clips again", facts={"code": told})]
+        return [Note(Topic.PROVIDER_BACK, now, "the provider accepts clips again", facts={"code": told})]
 
     def _model_blocked(self, fault: Fault, model: str, now: float) -> list[Note]:
         if self._models.get(model) == fault.code:
@@ -174,7 +174,7 @@ class Reporter:
 
     def _model_unblocked(self, model: str, now: float) -> list[Note]:
         told = self._models.pop(model, "")
-        words = f"the provider takes clips for {model} again"
+        words = f"the provider accepts clips for {model} again"
         facts = {"code": told, "model": model}
         return [Note(Topic.PROVIDER_BACK, now, words, facts=facts)] if told else []
 
@@ -183,16 +183,16 @@ class Reporter:
         if news.state == "offline" and name not in self._offline:
             self._offline.add(name)
             reason = text(news.reason)
-            words = f"inbox {name} is offline: {reason}; nothing is accepted or delivered there"
+            words = f"inbox {name} is offline: {reason}; clips are neither accepted nor delivered there"
             return [Note(Topic.INBOX_OFFLINE, now, words, name, {"inbox": name, "reason": reason})]
         if news.state == "watching" and name in self._offline:
             self._offline.discard(name)
-            return [Note(Topic.INBOX_BACK, now, f"inbox {name} is back", name, {"inbox": name})]
+            return [Note(Topic.INBOX_BACK, now, f"inbox {name} is online again", name, {"inbox": name})]
         return []
 
 
 def _standing(job: Job | None) -> tuple[int, int]:
-    """Say whether a job goes on by itself, and whether it waits for a person."""
+    """Return 1 or 0 each: whether a job continues automatically, whether it waits for the operator."""
     if job is None or job.state.is_terminal:
         return 0, 0
     is_stuck = job.held is not None or job.state is State.IN_DOUBT
@@ -219,9 +219,9 @@ def _of_job(news: Happened, now: float) -> Iterator[Note]:
 
 _WORDS = {
     Topic.FAILED: "failed",
-    Topic.IN_DOUBT: "is in doubt, money may be spent",
-    Topic.BUDGET: "waits for your word",
-    Topic.HELD: "waits for a person",
+    Topic.IN_DOUBT: "is in doubt and may have been charged",
+    Topic.BUDGET: "waits for approval",
+    Topic.HELD: "waits for the operator",
 }
 
 
@@ -273,7 +273,7 @@ def _what_to_do(topic: Topic, job: Job) -> str:
         case Topic.BUDGET, _:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
         case _, Held.OUTBOX | Held.DISK:
-            return "Make room there, or let clipspool write there; it goes on by itself."
+            return "Free space there, or let clipspool write there; it then continues automatically."
         case _, Held.RESULT if job.state is State.FETCHED:
             return f"`clipspool approve {job.id}` delivers it, `clipspool retry {job.id}` pays for another."
         case _, Held.DUPLICATE | Held.POISON | Held.REFUSED:
@@ -283,7 +283,7 @@ def _what_to_do(topic: Topic, job: Job) -> str:
 
 
 def _blocked_note(fault: Fault, now: float, model: str = "") -> Note:
-    what = f"no clip for {model} is submitted" if model else "nothing is submitted"
+    what = f"clips for {model} are not submitted" if model else "clips are not submitted"
     words = f"{what}: {fault.message.rstrip('.')} ({fault.code}). {fault.what_to_do}".strip()
     facts = {"code": fault.code, "why": fault.message, "what_to_do": fault.what_to_do, "of": fault.of.value}
     facts |= {"model": model} if model else {}
@@ -294,7 +294,7 @@ def _peer_note(news: PeerLost, now: float) -> Note:
     peer = news.peer
     clips = f"{peer.clips} accepted clips" if peer.clips != 1 else "1 accepted clip"
     todo = f"Start it again, or take them over: `{peer.command}`."
-    words = f"{clips} of {peer.name} lie in {peer.inbox}, and nobody sees to them: {news.silence}. {todo}"
+    words = f"{clips} of {peer.name} in {peer.inbox} wait: {news.silence}. {todo}"
     facts: dict[str, Any] = {
         "inbox": peer.inbox,
         "journal": peer.journal,
@@ -310,6 +310,6 @@ def _batch_note(inbox: str, crowd: Crowd, now: float) -> Note:
     counts = {state.value: crowd.ended[state] for state in (State.DELIVERED, State.FAILED, State.CANCELLED)}
     said = [f"{count} {state}" for state, count in counts.items() if count]
     if crowd.stuck:
-        said.append(f"{crowd.stuck} waiting for a person")
-    words = f"all that was under way in {inbox} has ended: {', '.join(said)}"
+        said.append(f"{crowd.stuck} waiting for the operator")
+    words = f"all jobs in {inbox} are finished: {', '.join(said)}"
     return Note(Topic.BATCH_FINISHED, now, words, inbox, {"inbox": inbox, **counts, "waiting": crowd.stuck})

@@ -1,4 +1,4 @@
-"""Puts a message into words for people, and into JSON for programs."""
+"""Words a message for people, and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _COUNTED = {
     Topic.PROVIDER_BLOCKED: "provider blocked",
     Topic.PROVIDER_BACK: "provider back",
     Topic.INBOX_OFFLINE: "inbox offline",
-    Topic.INBOX_BACK: "inbox back",
+    Topic.INBOX_BACK: "inbox online again",
     Topic.SOURCE_CHANGED: "source changed",
-    Topic.PEER_LOST: "clips left behind",
+    Topic.PEER_LOST: "clips of a stopped clipspool",
     Topic.INCOMPLETE: "incomplete",
     Topic.BATCH_FINISHED: "batch finished",
 }
 
 
 def title_of(message: Message) -> str:
-    """Give one short line."""
+    """Return the title: one short line."""
     if message.is_test:
         return "clipspool: a test message"
     if message.count == 1:
@@ -46,7 +46,7 @@ def title_of(message: Message) -> str:
 
 
 def body_of(message: Message, origin: str) -> str:
-    """Give plain text of at most 2,000 characters; `origin` is the machine it comes from."""
+    """Return plain text of at most 2,000 characters; `origin` is the machine it comes from."""
     lines: list[str] = []
     size = 0
     for note in message.notes[:_LINES_MAX]:
@@ -61,7 +61,7 @@ def body_of(message: Message, origin: str) -> str:
 
 
 def payload_of(message: Message, origin: str, at: float) -> dict[str, Any]:
-    """Give what a webhook carries: `type`, `timestamp` and `data`; the note itself, or a digest of many."""
+    """Return a webhook's body: `type`, `timestamp` and `data`; the note itself, or a digest of many."""
     if message.count == 1:
         note = message.notes[0]
         return {
@@ -94,6 +94,6 @@ def _iso(seconds: float) -> str:
 
 
 def _short(words: str, most: int) -> str:
-    """Make one printable line of at most `most` characters."""
+    """Return one printable line of at most `most` characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
     return line if len(line) <= most else line[: most - 1] + "…"

@@ -1,4 +1,4 @@
-"""The words of `_status.txt`: values in, text out; pure."""
+"""Writes the text of `_status.txt`: values in, text out; pure."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from clipspool.journal.looks import Tally
 from clipspool.system.redaction import redact
 
 DAYS = 3
-"""What ended is shown for so long."""
+"""Ended jobs are shown for this long."""
 _WIDTH = 100
 MOST = 30
-"""Of each kind; the rest is counted."""
+"""Shown of each kind; the rest is counted."""
 NAMED_MOST = 500
-"""Of files that need their editor, whose names are all that is said beyond `MOST`."""
+"""Named of the files that need their editor; beyond `MOST` without their reasons."""
 ENDED_MOST = 20
-"""Of those that failed, and of those that were delivered."""
+"""Shown of the failed and of the delivered jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A job that ended, and where its source lies in the inbox now (None: nowhere any more, or not yet)."""
+    """A job that ended, and its source's place in the inbox now (None: not there any more, or not yet)."""
 
     job: Job
     lies_at: str | None = None
@@ -40,7 +40,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything there is to tell of one inbox, as far as it is shown."""
+    """Holds everything that is shown of one inbox."""
 
     inbox: str
     outbox: str
@@ -67,7 +67,7 @@ class Picture:
 
 
 def text_of(picture: Picture, at: float, zone: tzinfo = UTC) -> str:
-    """Write the file as it is at a moment (Unix seconds), times as in a zone."""
+    """Return the file's text at a moment (Unix seconds), with times in a zone."""
     place = f" [{picture.place}]" if picture.place else ""
     first = (
         f"{mark_of(picture.kept_by)}. Status of this folder, updated automatically; do not edit it.{place}"
@@ -76,10 +76,10 @@ def text_of(picture: Picture, at: float, zone: tzinfo = UTC) -> str:
 
 
 def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
-    """Give all lines but those that tell when it was written: what changes them is worth a writing."""
-    lines: list[str] = [f"Results come to {readable(picture.places.path(picture.outbox))}"]
+    """Return all lines except those with the time of writing; the file is rewritten when these change."""
+    lines: list[str] = [f"Results appear in {readable(picture.places.path(picture.outbox))}"]
     if file := picture.conditions.pause_files.get(picture.inbox):
-        lines += ["", f"PAUSED: `{readable(file)}` lies in this folder; nothing is sent until it is removed"]
+        lines += ["", f"PAUSED: this folder contains `{readable(file)}`; remove it to continue sending"]
     for title, count, told in _sections(picture, zone):
         if not count:
             continue
@@ -90,11 +90,11 @@ def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
             lines.append(f"  and {count - len(shown):,} more")
     others = [peer for peer in picture.peers if peer.is_living]
     if others:
-        # Each writes of its own clips: read alone, one of these files leaves most of a folder out.
+        # Each daemon writes only about its own clips: one file alone leaves out most of a shared folder.
         names = ", ".join(sorted({readable(peer.host or peer.journal) for peer in others}))
-        lines += ["", f"Clips of this folder go to {names} too: see the other _status files for those."]
+        lines += ["", f"{names} also takes clips from this folder: see the other _status files for those."]
     if len(lines) == 1:
-        lines += ["", "Nothing is under way. Drop a clip and its sidecar here to begin."]
+        lines += ["", "No clips accepted yet. Drop a clip and its sidecar here to begin."]
     return lines
 
 
@@ -103,7 +103,7 @@ def _head(picture: Picture, at: float, zone: tzinfo) -> Iterator[str]:
     yield f"{picture.inbox}, {_time(at, zone)} ({datetime.fromtimestamp(at, zone).tzname()}){where}"
     if picture.has_stopped:
         yield ""
-        yield "clipspool has been stopped: nothing is taken or sent until it runs again. Clips are safe here."
+        yield "clipspool is stopped: clips are neither accepted nor sent until it runs again, and stay here."
         yield ""
 
 
@@ -114,7 +114,7 @@ def _sections(picture: Picture, zone: tzinfo) -> Iterator[_Section]:
     places = picture.places
     yours = [one for one in picture.waiting if one.problem]
     told = (_problem(one, n, places) for n, one in enumerate(yours[:NAMED_MOST]))
-    yield f"NEEDS YOU ({len(yours):,}): fix it, it is checked again automatically", len(yours), told
+    yield f"NEEDS YOU ({len(yours):,}): fix these; they are checked again automatically", len(yours), told
     count = picture.tally.held.total()
     told = (_entry(_job(job), [_held(job, places)]) for job in picture.held)
     yield f"NEEDS THE OPERATOR ({count:,}): there is nothing for you to do", count, told
@@ -126,7 +126,7 @@ def _sections(picture: Picture, zone: tzinfo) -> Iterator[_Section]:
     yield f"UNDER WAY ({count:,})", count, told
     coming = [one for one in picture.waiting if not one.problem]
     told = (_row(readable(text(one.path)), _said(one.reason, places)) for one in coming[:MOST])
-    yield f"ARRIVING ({len(coming):,}): not taken yet", len(coming), told
+    yield f"ARRIVING ({len(coming):,}): not accepted yet", len(coming), told
     told = (_failed(one, places) for one in picture.failed)
     yield f"FAILED ({_lately(len(picture.failed))})", len(picture.failed), told
     told = (_row(_clip(job), _delivered(job, zone)) for job in picture.delivered)
@@ -134,7 +134,7 @@ def _sections(picture: Picture, zone: tzinfo) -> Iterator[_Section]:
 
 
 def _problem(waiting: Waiting, number: int, places: Places) -> list[str]:
-    """Tell of a file that needs its editor: the first with their reasons, the others by name."""
+    """Describe a file that needs its editor: the first with their reasons, the others by name."""
     name = readable(text(waiting.path))
     if number < MOST:
         return _entry(name, [_said(waiting.reason, places)])
@@ -143,9 +143,9 @@ def _problem(waiting: Waiting, number: int, places: Places) -> list[str]:
 
 def _left_behind(peer: Peer) -> list[str]:
     clips = f"{peer.clips:,} clips" if peer.clips != 1 else "1 clip"
-    # No "so many seconds ago" here: each change is a write to the share.
-    why = "left no sign of life" if peer.life is Life.UNKNOWN else "is not running"
-    said = f"{clips} that it took wait until it runs again, or until the operator takes them over:"
+    # No seconds here: each change would be a write to the share.
+    why = "may not be running" if peer.life is Life.UNKNOWN else "is not running"
+    said = f"its {clips} wait until it runs again, or until the operator takes them over:"
     return _entry(f"{readable(peer.name)} {why}", [said, peer.command])
 
 
@@ -159,7 +159,7 @@ def _failed(seen: Seen, places: Places) -> list[str]:
     if job.error is not None:
         said = [_said(job.error.message, places), _said(job.error.what_to_do, places)]
     if seen.lies_at:
-        said.append(f"The source lies in {readable(text(seen.lies_at))}, with a note beside it.")
+        said.append(f"The source is in {readable(text(seen.lies_at))}, with a note beside it.")
     return _entry(_job(job), said)
 
 
@@ -175,16 +175,16 @@ def _under_way(job: Job, conditions: Conditions, zone: tzinfo) -> str:
         case State.QUEUED:
             return _queued(job, conditions, zone)
         case State.SUBMITTING:
-            return "is being sent"
+            return "sending"
         case State.RUNNING:
             tenths = int((job.progress or 0.0) * 10)  # not each percent: every change is a write to the share
             if tenths:
-                return f"renders, {tenths * 10} % done"
-            return "renders" if job.rendering_since else "waits at the provider for its turn"
+                return f"rendering, {tenths * 10} % done"
+            return "rendering" if job.rendering_since else "accepted by the provider, waiting to render"
         case State.RENDERED:
-            return "is rendered; the result is on its way here"
+            return "rendered; downloading the result"
         case State.FETCHED:
-            return "the result is here, and is being put in its place"
+            return "result downloaded; delivering it"
         case State.IN_DOUBT | State.DELIVERED | State.FAILED | State.CANCELLED:
             return job.state.value.replace("_", " ")
         case never:
@@ -195,23 +195,23 @@ def _queued(job: Job, conditions: Conditions, zone: tzinfo) -> str:
     why, reason = conditions.why_waiting(job)
     match why:
         case None:
-            return "waits for its turn"
+            return "queued, waiting for its turn"
         case "paused":
             if (file := conditions.pause_files.get(job.inbox)) and not conditions.paused:
-                return f"waits: `{file}` lies in this folder; remove it, and this goes on"
-            return "waits: the operator has paused this folder"
+                return f"paused: this folder contains `{file}`; remove it to continue"
+            return "paused by the operator"
         case "not_before":
-            return f"waits until {_time(job.due_at, zone)}"
+            return f"scheduled for {_time(job.due_at, zone)}"
         case "retry":
-            return f"is tried again by itself at {_time(job.due_at, zone)}" + (
+            return f"will be tried again automatically at {_time(job.due_at, zone)}" + (
                 f": {job.reason}" if job.reason else ""
             )
         case "budget":
-            return "waits: today's budget is used up, it goes on tomorrow"
+            return "waiting: today's budget is used up; it continues tomorrow"
         case "model":
-            return "waits: the provider does not offer this model just now; it is tried again by itself"
+            return "waiting: the provider does not offer this model now; it will be tried again automatically"
         case "provider":
-            return "waits: the provider takes nothing just now; it goes on by itself"
+            return "waiting: the provider is not accepting clips now; it continues automatically"
         case _:
             return reason
 
@@ -220,19 +220,23 @@ def _held(job: Job, places: Places) -> str:
     reason = _said(job.reason, places)
     match job.held:
         case Held.IN_DOUBT:
-            return "It was sent, but no answer came. The operator finds out whether it was taken."
+            return "It was sent, but no answer arrived. The operator checks whether the provider accepted it."
         case Held.BUDGET:
             return f"The operator has to approve its price: {reason}."
         case Held.DUPLICATE:
-            return f"It seems to be here already, and the operator decides: {reason}."
+            return f"Looks like a duplicate; waiting for the operator: {reason}."
         case Held.POISON:
-            return f"It is set aside, and the operator looks into it: {reason}."
+            return f"It is set aside; the operator has to look into it: {reason}."
         case Held.REFUSED:
-            return f"The provider refuses this clip and takes others; the operator looks into it: {reason}."
+            return (
+                f"The provider refuses this clip but accepts others; the operator has to check it: {reason}."
+            )
         case Held.OVERDUE:
-            return "It renders for longer than usual. It is still followed."
+            return "Rendering takes longer than usual. clipspool keeps waiting for it."
         case Held.LOST:
-            return "The provider does not find it any more. It is still asked; the operator decides."
+            return (
+                "The provider cannot find the render any more. clipspool keeps asking; the operator decides."
+            )
         case Held.RESULT:
             return _held_result(job, reason)
         case Held.OUTBOX | Held.DISK:
@@ -245,18 +249,18 @@ def _held(job: Job, places: Places) -> str:
 
 def _held_by_disk(job: Job, reason: str) -> str:
     if job.held is Held.DISK:
-        return f"This folder's disk does not serve just now: {reason}. It is tried again."
+        return f"This folder's disk cannot be used now: {reason}. It will be tried again."
     if job.state is State.QUEUED:
-        return f"There is no place for its result, so it is not sent yet: {reason}. It is tried again."
-    return f"It is rendered, but cannot be put among the results: {reason}. It is tried again."
+        return f"The result could not be stored, so it is not sent yet: {reason}. It will be tried again."
+    return f"Rendered, but the result cannot be delivered: {reason}. It will be tried again."
 
 
 def _held_result(job: Job, reason: str) -> str:
     if job.state is State.FETCHED:
-        return f"Its result is here, and the operator decides whether it is of use: {reason}."
+        return f"The result is downloaded; the operator decides whether to deliver it: {reason}."
     if job.results:
-        return f"A part of its result is here, and the rest is asked for again: {reason}."
-    return f"What came back is no good video, and is asked for again: {reason}."
+        return f"Part of the result is downloaded; the rest will be tried again: {reason}."
+    return f"The result is not a usable video; the download will be tried again: {reason}."
 
 
 def _clip(job: Job) -> str:
@@ -269,7 +273,7 @@ def _said(message: str, places: Places) -> str:
 
 
 def _job(job: Job) -> str:
-    """Name a clip with its job, which the operator has to be told."""
+    """Name a clip with its job id, which the operator needs."""
     return f"{_clip(job)}, job {job.id}"
 
 
@@ -278,7 +282,7 @@ def _time(at: float, zone: tzinfo) -> str:
 
 
 def _row(name: str, words: str) -> list[str]:
-    """One line where it is short enough, else the words below the name."""
+    """Return one line where it is short enough, else the words below the name."""
     line = f"  {name:<30}  {words}"
     return [line] if len(line) <= _WIDTH else _entry(name, [words])
 
