@@ -653,7 +653,7 @@ def test_a_job_in_doubt_shows_its_evidence_and_what_each_way_out_may_cost(stage,
         assert words in page
     asked = web("GET", "/jobs/clip1/retry", BEARER).text
     assert "about 45 credits" in asked
-    assert "may have been paid for already" in asked
+    assert "may have been charged already" in asked
     assert "is lost" in web("GET", "/jobs/clip1/cancel", BEARER).text
     assert 'name="task_id"' in web("GET", "/jobs/clip1/attach", BEARER).text
     assert "there is nothing to approve" in web("GET", "/jobs/clip1/approve", BEARER).text
@@ -667,7 +667,7 @@ def test_several_jobs_are_approved_at_once_after_their_price_was_said_and_doubts
     stage.add("doubt1", state=State.IN_DOUBT, held=Held.IN_DOUBT, paid=Paid.UNKNOWN)
     assert "/all/approve?ids=dear2,dear1,dear0" in web("GET", "/", BEARER).text
     asked = web("GET", "/all/approve?ids=dear0,dear2,doubt1,dear0,unknown", BEARER).text
-    assert "2 jobs will be sent and paid for: about 300 credits" in asked
+    assert "2 jobs will be sent and charged: about 300 credits" in asked
     assert 'value="dear0,dear2"' in asked
     assert web("GET", "/all/retry?ids=doubt1", BEARER).status == 409
     assert stage.commands == []
@@ -689,8 +689,8 @@ def test_failed_jobs_are_retried_together_when_all_is_said(stage, web):
         stage.add(f"bad{number}", state=State.FAILED, error=error, paid=Paid.YES, credits_estimated=None)
     assert "/all/retry?ids=bad1,bad0" in web("GET", "/jobs?state=failed", BEARER).text
     asked = web("GET", "/all/retry?ids=bad1,bad0", BEARER).text
-    assert "how much is not known" in asked
-    assert "2 of them may have been paid for already" in asked
+    assert "the cost is unknown" in asked
+    assert "2 of them may have been charged already" in asked
     assert "/all/retry" not in web.get("/jobs?state=failed").text
 
 

@@ -67,7 +67,7 @@ def scene(tmp_path):
 
 def test_it_follows_a_clip_to_its_end(scene):
     scene.look()
-    assert "Nothing is under way" in scene.text
+    assert "No clips accepted yet" in scene.text
     scene.desk.drop()
     scene.desk.turn()
     scene.file.hear()
@@ -222,12 +222,12 @@ def test_a_failed_source_is_told_of_once_it_has_moved(scene):
     scene.desk.until(State.FAILED)
     scene.look()
     assert "it broke" in scene.text
-    assert "The source lies in" not in scene.text
+    assert "The source is in" not in scene.text
     scene.desk.release(gate)
     scene.desk.turns(3)
     scene.file.hear()
     assert scene.look()
-    assert "The source lies in _done/day/shot.mp4" in scene.text
+    assert "The source is in _done/day/shot.mp4" in scene.text
 
 
 def test_once_the_other_file_is_gone_ours_comes(scene):
@@ -276,7 +276,7 @@ def test_the_end_is_said_also_when_it_comes_before_the_first_look(scene):
     assert scene.names == []
     scene.inbox.state = "watching"
     scene.file.say_stopped()
-    assert "clipspool has been stopped" in scene.text
+    assert "clipspool is stopped" in scene.text
 
 
 def test_turned_off_by_a_reload_it_is_removed_and_others_stay(scene):

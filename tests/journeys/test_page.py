@@ -76,7 +76,7 @@ def test_a_job_in_doubt_is_resolved_after_a_word_about_its_cost(bay, fresh):
     fresh.until(lambda: "http_status" in fresh.text("#task"), what="the evidence")
     fresh.go(home)
     next(one for one in fresh.find("#held .acts a") if one.text.startswith("Retry")).click()
-    fresh.until(lambda: "may have been paid for already" in fresh.text("#confirm"), what="it asks")
+    fresh.until(lambda: "may have been charged already" in fresh.text("#confirm"), what="it asks")
     assert bay.paid == 1
     fresh.one("#confirm button").click()
     bay.until_states("delivered")
@@ -254,7 +254,7 @@ def test_a_page_says_that_it_lost_the_daemon_and_goes_on_when_it_is_back(bay, br
     browser.go(home)
     browser.until(lambda: browser.text("#live") == "live", what="it listens")
     bay.stop()
-    browser.until(lambda: "not live" in browser.text("#live"), what="it says so")
+    browser.until(lambda: "Live updates stopped" in browser.text("#live"), what="it says so")
     bay.configure(top=f'[web]\nlisten = "{home.removeprefix("http://").rstrip("/")}"\n')
     bay.start()
     bay.drop("new.mp4")

@@ -15,13 +15,13 @@ def test_an_editor_reads_in_the_folder_how_the_clips_fare(bay):
     bay.start()
     bay.drop("bad.mp4", 'promt = "deep winter"\n')
     bay.until(lambda: says("NEEDS YOU (1)", "did you mean `prompt`?"), what="the mistake is told")
-    assert says("Results come to Z:\\spool\\results")
+    assert says("Results appear in Z:\\spool\\results")
     bay.drop("fails.mp4")
     bay.until(lambda: says("FAILED (1 in 3 days)", "_failed/fails.mp4"), what="the failure is told")
     bay.write("bad.toml", 'prompt = "deep winter"\n')
     bay.until(lambda: says("DELIVERED (1 in 3 days)") and not says("NEEDS YOU"), what="the result is told")
     assert bay.stop() == 0
-    assert says("clipspool has been stopped")
+    assert says("clipspool is stopped")
     assert not bay.events("status_file_not_written")
 
 
@@ -30,7 +30,7 @@ def test_a_run_that_ends_by_itself_leaves_its_outcome(bay):
     bay.drop("shot.mp4")
     assert bay.run_until_idle() == 0
     text = (bay.inbox / "_status.txt").read_text()
-    assert "clipspool has been stopped" in text
+    assert "clipspool is stopped" in text
     assert "DELIVERED (1 in 3 days)" in text
 
 

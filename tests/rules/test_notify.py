@@ -79,7 +79,7 @@ def test_a_lost_answer_says_that_money_may_be_spent():
     news = moved(S.SUBMITTING, S.IN_DOUBT, AnswerLost("no answer came", {}), held=Held.IN_DOUBT)
     (note,) = Reporter().hear(news, NOON)
     assert note.topic is Topic.IN_DOUBT
-    assert "money may be spent" in note.text
+    assert "may have been charged" in note.text
 
 
 def test_a_clip_that_a_crash_left_in_doubt_is_told_when_it_is_found():
@@ -122,7 +122,7 @@ def test_a_full_outbox_is_told_once_for_all_clips_that_wait_for_it_and_again_aft
     hear = lambda before, after, event: reporter.hear(Happened(before, after, event), NOON)  # noqa: E731
     notes = [note for job, after in zip(jobs, held, strict=True) for note in hear(job, after, waits)]
     assert topics(notes) == [Topic.HELD]
-    assert "Make room there" in notes[0].text
+    assert "Free space there" in notes[0].text
     free = replace(held[0], state=S.SUBMITTING, held=None, attempts=0)
     assert hear(held[0], free, Connected("profile")) == []
     assert topics(hear(jobs[1], held[1], waits)) == [Topic.HELD]

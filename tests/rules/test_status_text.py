@@ -44,7 +44,7 @@ def test_an_empty_inbox_says_how_to_begin_and_where_results_come_to():
     text = told(EMPTY)
     assert text.startswith("This file is kept by clipspool (5eed). ")
     assert "bay, 2027-01-15 12:00 (UTC)" in text
-    assert "Results come to /srv/results" in text
+    assert "Results appear in /srv/results" in text
     assert "Drop a clip and its sidecar here to begin." in text
 
 
@@ -67,18 +67,18 @@ def test_what_needs_the_editor_stands_first_with_its_reason():
 @pytest.mark.parametrize(
     ("job", "words"),
     [
-        (a_job(), "waits for its turn"),
-        (a_job(due_at=NOON + 3600), "waits until 2027-01-15 13:00"),
+        (a_job(), "queued, waiting for its turn"),
+        (a_job(due_at=NOON + 3600), "scheduled for 2027-01-15 13:00"),
         (
             a_job(due_at=NOON + 3600, reason="Too many"),
-            "is tried again by itself at 2027-01-15 13:00: Too many",
+            "will be tried again automatically at 2027-01-15 13:00: Too many",
         ),
-        (a_job(state=State.SUBMITTING), "is being sent"),
-        (a_job(state=State.RUNNING), "waits at the provider for its turn"),
-        (a_job(state=State.RUNNING, rendering_since=NOON), "renders"),
-        (a_job(state=State.RUNNING, rendering_since=NOON, progress=0.47), "renders, 40 % done"),
-        (a_job(state=State.RENDERED), "is rendered; the result is on its way here"),
-        (a_job(state=State.FETCHED), "the result is here, and is being put in its place"),
+        (a_job(state=State.SUBMITTING), "sending"),
+        (a_job(state=State.RUNNING), "accepted by the provider, waiting to render"),
+        (a_job(state=State.RUNNING, rendering_since=NOON), "rendering"),
+        (a_job(state=State.RUNNING, rendering_since=NOON, progress=0.47), "rendering, 40 % done"),
+        (a_job(state=State.RENDERED), "rendered; downloading the result"),
+        (a_job(state=State.FETCHED), "result downloaded; delivering it"),
     ],
 )
 def test_a_clip_under_way_says_how_far_it_is(job, words):
@@ -88,8 +88,8 @@ def test_a_clip_under_way_says_how_far_it_is(job, words):
 @pytest.mark.parametrize(
     ("conditions", "words"),
     [
-        (Conditions(NOON, paused=frozenset({"bay"})), "the operator has paused this folder"),
-        (Conditions(NOON, brake=Brake(1, NOON + 60, NO_CREDITS)), "the provider takes nothing just now"),
+        (Conditions(NOON, paused=frozenset({"bay"})), "paused by the operator"),
+        (Conditions(NOON, brake=Brake(1, NOON + 60, NO_CREDITS)), "the provider is not accepting clips now"),
     ],
 )
 def test_what_holds_all_clips_back_is_said_of_each_without_commands(conditions, words):
@@ -117,7 +117,7 @@ def test_a_failed_clip_says_why_what_to_do_and_where_it_lies():
     job = a_job(state=State.FAILED, error=Error("INTERNAL", "it broke", "Drop it again."))
     text = told(replace(EMPTY, failed=[Seen(job, "_failed/day/shot.mp4")]))
     assert "FAILED (1 in 3 days)" in text
-    for words in ("it broke", "Drop it again.", "The source lies in _failed/day/shot.mp4"):
+    for words in ("it broke", "Drop it again.", "The source is in _failed/day/shot.mp4"):
         assert f"      {words}" in text
 
 
@@ -147,7 +147,7 @@ def test_of_thousands_the_first_are_shown_and_the_rest_is_counted():
 def test_paths_are_called_as_the_editors_know_them():
     waiting = (Waiting("a.mp4", "/srv/bay/x.toml is not readable", NOON, problem=True),)
     picture = replace(EMPTY, places=Places({"/srv": "S:\\"}), waiting=waiting)
-    assert "Results come to S:\\results" in told(picture)
+    assert "Results appear in S:\\results" in told(picture)
     assert "S:\\bay\\x.toml is not readable" in told(picture)
 
 
@@ -165,8 +165,8 @@ def test_a_variant_is_told_apart_and_odd_bytes_can_be_written():
 
 
 def test_a_clipspool_that_has_stopped_says_so():
-    assert "clipspool has been stopped" in told(replace(EMPTY, has_stopped=True))
-    assert "clipspool has been stopped" not in told(EMPTY)
+    assert "clipspool is stopped" in told(replace(EMPTY, has_stopped=True))
+    assert "clipspool is stopped" not in told(EMPTY)
 
 
 def test_each_file_says_whose_it_is_and_what_a_dead_machine_left_with_the_command_on_a_line_of_its_own():
@@ -176,4 +176,4 @@ def test_each_file_says_whose_it_is_and_what_a_dead_machine_left_with_the_comman
     assert any("by clipspool on edit-1" in line for line in lines)
     assert "      clipspool recover --from a195a9d65434f284" in lines
     assert any("edit-9" in line and "not running" in line for line in lines)
-    assert any("go to edit-2 too" in line for line in lines)
+    assert any("edit-2 also takes clips" in line for line in lines)

@@ -175,17 +175,17 @@ def test_what_is_known_of_a_lost_answer_is_told_in_sentences():
         "maybe_task_ids": ["task 1", "other"],
     }
     assert evidence_lines(None, evidence, "clip1") == [
-        "the request left at 2026-11-22T10:00:00.000+00:00",
-        "4096 of 9000 bytes left",
-        "what came back: HTTP 502; <html>sorry</html>",
-        "this answer holds the id task 1: `clipspool attach clip1 'task 1'`",
-        "this answer holds the id other: `clipspool attach clip1 other`",
-        "the account had 1000 credits (2026-11-22T09:58:00+00:00) before",
-        "and 985 credits (2026-11-22T10:00:04+00:00) after; 2 other submissions were made since",
+        "request sent at 2026-11-22T10:00:00.000+00:00",
+        "sent 4,096 of 9,000 bytes",
+        "answer: HTTP 502; <html>sorry</html>",
+        "the answer contains the id task 1: `clipspool attach clip1 'task 1'`",
+        "the answer contains the id other: `clipspool attach clip1 other`",
+        "account balance before: 1000 credits (2026-11-22T09:58:00+00:00)",
+        "account balance after: 985 credits (2026-11-22T10:00:04+00:00); 2 other submissions in between",
     ]
     assert evidence_lines("2026-11-22T10:00:00Z", {"message": "clipspool ended"}, "clip1") == [
-        "the request left at 2026-11-22T10:00:00Z",
-        "what came back: clipspool ended",
+        "request sent at 2026-11-22T10:00:00Z",
+        "answer: clipspool ended",
     ]
     assert evidence_lines(None, {}, "clip1") == []
 
@@ -198,5 +198,5 @@ def test_a_balance_is_told_to_the_last_digit_for_one_task_is_little_of_it(amount
     look = {"at": "2026-11-22T10:00:04Z", "amount": amount, "unit": "USD"}
     assert (
         evidence_lines(None, {"balance_after": look}, "clip1")[-1]
-        == f"the account had {words} (2026-11-22T10:00:04Z)"
+        == f"account balance now: {words} (2026-11-22T10:00:04Z)"
     )

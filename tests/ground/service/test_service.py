@@ -261,7 +261,7 @@ def test_a_daemon_that_is_killed_or_hangs_is_started_again_and_pays_nothing_twic
 def test_what_is_missing_is_named_and_mended_by_installing_again(box):
     box.ok("systemctl stop clipspool && mv /srv/clips/bay-1-results /srv/kept")
     assert "226/NAMESPACE" in box.run("clipspool check --systemd").err
-    assert "/srv/clips/bay-1-results is not there" in box.run("clipspool service status").out
+    assert "/srv/clips/bay-1-results does not exist" in box.run("clipspool service status").out
     box.ok("mv /etc/clipspool/provider_api_key /root/key")
     done = box.run("clipspool service install --yes")
     assert "has no API key yet and was not started" in done.out
