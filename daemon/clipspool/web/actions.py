@@ -53,7 +53,7 @@ class Acts:
     """Handles log-in and every request that changes something."""
 
     def __init__(self, views: Views, sessions: Sessions) -> None:
-        """`views` draws the pages."""
+        """Keep `views`, which draws the pages."""
         self._views = views
         self._sessions = sessions
 
