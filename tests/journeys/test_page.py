@@ -59,7 +59,7 @@ def test_what_happens_appears_by_itself_and_ends_with_the_result_beside_its_sour
     fresh.one("#done a").click()
     fresh.until(lambda: fresh.find("#history"), what="the job's page")
     assert "deep winter" in fresh.text("#request")
-    assert "the provider took it as task" in fresh.text("#history")
+    assert "the provider accepted it as task" in fresh.text("#history")
 
 
 def test_a_job_in_doubt_is_resolved_after_a_word_about_its_cost(bay, fresh):
