@@ -1,4 +1,4 @@
-"""What the documents say of states, commands and keys is what the code has."""
+"""What the documents say of states, commands, keys and held jobs is what the code has."""
 
 import re
 import runpy
@@ -9,7 +9,7 @@ import pytest
 
 from clipspool.app.settings import Settings
 from clipspool.cli import clipspool
-from clipspool.jobs.model import State
+from clipspool.jobs.model import Held, State
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -50,6 +50,12 @@ def test_every_key_stands_in_the_documentation_of_the_configuration():
         for key in getattr(kind, "model_fields", ()):
             own_table = f"{title}.{key}"
             assert own_table in tables or f"| `{key}` |" in tables[title], f"[{title}] {key}"
+
+
+@pytest.mark.parametrize("held", Held)
+def test_the_runbook_has_a_row_for_every_reason_to_hold_a_job(held):
+    rows = [row for row in (ROOT / "docs/operating.md").read_text().splitlines() if row.startswith("| `")]
+    assert any(f"`{held.value}`" in row.split("|")[1] for row in rows), f"no row for `{held.value}`"
 
 
 @pytest.mark.parametrize("state", State)
