@@ -73,8 +73,8 @@ def test_the_example_is_accepted_offline(tmp_path):
     found = list(look(load(tmp_path / "config.toml", {"HOME": str(tmp_path)})))
     assert is_fit(found)
     assert [f.why.rpartition("/")[2] for f in worst(found) if "box" in f.what] == [
-        "bay-1 is not there yet",
-        "bay-1-results is not there yet",
+        "bay-1 does not exist yet",
+        "bay-1-results does not exist yet",
     ]
 
 
@@ -107,8 +107,11 @@ def test_a_folder_that_is_missing_or_none_is_said(settings, tmp_path):
     (tmp_path / "out").write_text("a file")
     found = {f.what: f for f in worst(look(config))}
     assert found["inbox in"].level == "warn"
-    assert "is not there yet" in found["inbox in"].why
-    assert (found["outbox of in"].level, found["outbox of in"].why) == ("bad", f"{tmp_path}/out is no folder")
+    assert "does not exist yet" in found["inbox in"].why
+    assert (found["outbox of in"].level, found["outbox of in"].why) == (
+        "bad",
+        f"{tmp_path}/out is not a folder",
+    )
     gone = config.model_copy(
         update={"inbox": (config.inbox[0].model_copy(update={"path": tmp_path / "a/b"}),)}
     )
@@ -155,7 +158,7 @@ def test_a_read_only_folder_and_a_full_one_are_said(settings, tmp_path, mounted)
     found = [(f.what, f.level, f.why) for f in worst(look(config))]
     assert ("inbox in", "bad", f"{tmp_path}/in cannot be used: Read-only file system") in found
     assert ("outbox of in", "bad", "0.0 GB are free") in found
-    assert any("more files can be made" in why for _, _, why in found)
+    assert any("more files can be created" in why for _, _, why in found)
 
 
 def test_each_folder_on_another_file_system_is_tried_and_what_is_copied_is_said(settings, tmp_path, mounted):
@@ -193,7 +196,7 @@ def test_a_folder_in_which_nothing_can_be_moved_is_said_with_the_calls(settings,
     mounted(tmp_path / "in/card", "size=1m")
     subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "in/card")], check=True)
     (found,) = worst(look(config), "inbox in")
-    assert (found.level, found.why) == ("bad", f"{tmp_path}/in/card does not serve: Read-only file system")
+    assert (found.level, found.why) == ("bad", f"{tmp_path}/in/card cannot be used: Read-only file system")
 
 
 def test_a_folder_that_hangs_does_not_hang_the_check(tmp_path):
@@ -206,7 +209,7 @@ def test_a_folder_that_hangs_does_not_hang_the_check(tmp_path):
     (found,) = in_time("inbox in", stat_a_hung_nas, 0.05)
     (tmp_path / "server").write_bytes(b"back again")
     assert found == Finding(
-        "bad", "inbox in", "does not answer within 0.05 s", "look at the mount and its server"
+        "bad", "inbox in", "does not answer within 0.05 s", "check the mount and its server"
     )
 
 
@@ -221,7 +224,7 @@ def test_a_journal_that_cannot_be_one_is_said(settings, tmp_path):
     (tmp_path / "j/journal.sqlite3").unlink()
     (tmp_path / "j/journal.sqlite3").mkdir()
     (found,) = [f for f in worst(look(settings(more)), "journal") if "free" not in f.why]
-    assert "is no file" in found.why
+    assert "is not a file" in found.why
 
 
 def test_a_journal_on_a_network_file_system_is_refused():
@@ -271,13 +274,13 @@ def test_the_page_is_looked_at_where_there_is_one(settings, tmp_path):
 
     assert said() == {}
     found = said('[web]\nlisten = "127.0.0.1:8765"\n')
-    assert "whoever is on this machine can look" in found["page"].why
+    assert "everyone on this machine can view it" in found["page"].why
     assert "CLIPSPOOL_WEB__TOKEN" in found["page's token"].what_to_do
     (tmp_path / "token").write_text("a-token-of-some-length")
     (tmp_path / "token").chmod(0o644)
     found = said('[web]\nlisten = "0.0.0.0:8765"\ntoken_file = "token"\n')
-    assert "all need the log-in" in found["page"].why
+    assert "log-in required" in found["page"].why
     assert found["web.token_file"].what_to_do == f"chmod 600 {tmp_path / 'token'}"
     (tmp_path / "token").chmod(0o600)
     assert set(said('[web]\nlisten = "[::1]:1"\ntoken_file = "token"\n')) == {"page"}
-    assert said(f'[web]\nlisten = "unix:{tmp_path}/no/s"\n')["page"].why.endswith("/no is not there")
+    assert said(f'[web]\nlisten = "unix:{tmp_path}/no/s"\n')["page"].why.endswith("/no does not exist")

@@ -1215,7 +1215,7 @@ def test_while_pause_lies_in_an_inbox_clips_stay_in_it_and_its_queue_is_told_of_
     b.settle()
     assert b.told[0] == InboxPaused("bay", name)
     assert b.accepted == []
-    assert f"`{name}` lies in the inbox: remove it" in b.waiting()["day/a.mp4"].reason
+    assert f"`{name}`; remove it" in b.waiting()["day/a.mp4"].reason
     assert not b.waiting()["day/a.mp4"].problem
     assert b.inbox.is_idle
     (b.path / name).unlink()
@@ -1239,7 +1239,7 @@ def test_a_folder_named_pause_pauses_too_and_one_below_holds_back_what_lies_ther
     b.drop("b.mp4")
     b.settle()
     assert b.paths == ["b.mp4"]
-    assert "`day/_pause` lies in the inbox" in b.waiting()["day/below/a.mp4"].reason
+    assert "the inbox contains `day/_pause`" in b.waiting()["day/below/a.mp4"].reason
 
 
 def test_who_else_uses_an_inbox_is_looked_for_every_ten_seconds_however_rarely_it_is_rescanned(tmp_path):

@@ -105,7 +105,7 @@ def test_a_sidecar_without_its_clip_gets_a_note_that_goes_when_the_clip_comes(be
     bench.write("a.toml", SIDECAR)
     bench.look()
     bench.look(60.0)
-    assert "no clip named `a` has come" in bench.note("a.toml")
+    assert "no clip named `a` yet" in bench.note("a.toml")
     bench.drop("a.mp4", sidecar=None)
     bench.settle()
     assert bench.paths == ["a.mp4"]

@@ -31,7 +31,7 @@ def notes(bench):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("A.mxf", ".mxf is not accepted as a clip; accepted are .m4v, .mkv, .mov, .mp4 and .webm"),
+        ("A.mxf", ".mxf is not accepted as a clip; accepted: .m4v, .mkv, .mov, .mp4 and .webm"),
         ("B.AVI", "ffmpeg -i"),
         ("C.gif", ".gif is not accepted"),
         ("D.mts", ".mts is not accepted"),
@@ -53,10 +53,10 @@ def notes(bench):
         ("prompt ideas.txt", "no clip has its name"),
         ("shot.toml.txt", "rename it to `shot.toml`"),
         ("shot.toml.rtf", "save it as plain text, named `shot.toml`"),
-        ("what.xyz", "nothing is known of this kind of file (.xyz)"),
+        ("what.xyz", "this kind of file (.xyz) is unknown"),
         ("shot.mp4 ", "rename it to `shot.mp4`"),
         ("shot.mov.", "rename it to `shot.mov`"),
-        ("nosuffix", "nothing is known of this kind of file,"),
+        ("nosuffix", "this kind of file is unknown"),
     ],
 )
 def test_a_file_of_no_use_gets_a_note_that_says_what_it_is_and_what_to_do(bench, required, name, said):

@@ -65,7 +65,7 @@ def test_check_names_a_folder_that_only_looks_like_the_nas(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "a.mp4").touch()
     (inbox,) = load(tmp_path / "config.toml", {"HOME": str(tmp_path)}).inbox
-    said = [finding for finding in look_at_inbox(inbox) if "not looked into" in finding.why]
+    said = [finding for finding in look_at_inbox(inbox) if "ignored: at the top" in finding.why]
     assert [finding.level for finding in said] == ["warn"]
     assert "@night" in said[0].why
 
@@ -81,7 +81,7 @@ def test_a_partner_keeps_a_clip_that_looks_whole_and_its_going_lets_it_on(bench,
     assert b.paths == []
     b.look(100.0)
     assert b.paths == []
-    assert f"`{partner}` lies beside it" in b.note("a.mp4")
+    assert f"`{partner}` is beside it" in b.note("a.mp4")
     (b.path / partner).unlink()
     b.look()
     assert b.paths == ["a.mp4"]
@@ -100,7 +100,7 @@ def test_a_partner_that_came_after_the_last_rescan_is_seen_before_the_clip_is_ta
     b.seconds += 3.0
     b.inbox.look(b.seconds)
     assert b.paths == []
-    assert "`a.mp4.aria2` lies beside it" in b.waiting()["a.mp4"].reason
+    assert "`a.mp4.aria2` is beside it" in b.waiting()["a.mp4"].reason
     (b.path / "a.mp4.aria2").unlink()
     b.look()
     assert b.paths == ["a.mp4"]
@@ -112,7 +112,7 @@ def test_a_copy_that_a_synchronising_tool_put_aside_is_asked_about_and_goes_on_u
     b.drop("x.mp4")
     b.settle()
     assert b.paths == ["x.mp4"]
-    assert "synchronising tool" in b.note(conflict.name)
+    assert "sync tool" in b.note(conflict.name)
     conflict.rename(b.path / "x2.mp4")
     (b.path / f"{conflict.name}.toml").rename(b.path / "x2.toml")
     b.settle()

@@ -18,7 +18,7 @@ def test_a_taken_port_stops_no_work_and_the_page_is_served_once_it_is_free(bay):
         port = other.getsockname()[1]
         bay.configure(top=f'[web]\nlisten = "127.0.0.1:{port}"')
         checked = bay.call("check", "--offline")
-        assert f"127.0.0.1:{port} is taken, by process" in checked.stdout
+        assert f"127.0.0.1:{port} is in use by process" in checked.stdout
         bay.start()
         bay.drop("shot.mp4")
         bay.until_retired()

@@ -119,6 +119,6 @@ def test_a_check_says_who_is_told_and_sends_a_test_only_when_asked(told):
         assert "webhook 127.0.0.1" in bay.call("check", "--offline").stdout
         assert receiver.got == []
         done = bay.call("check", "--offline", "--notify")
-        assert "took a test message" in done.stdout
+        assert "accepted a test message" in done.stdout
         assert types(receiver) == ["test"]
         assert PATH_SECRET not in done.stdout + done.stderr

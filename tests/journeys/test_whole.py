@@ -29,7 +29,7 @@ def test_deleted_clips_and_half_a_download_are_not_paid_for_and_what_is_whole_is
     bay.until_retired()
     assert bay.paid == 1
     assert set(waiting(bay)) == {"half.mp4"}
-    assert "`half.mp4.aria2` lies beside it" in waiting(bay)["half.mp4"]
+    assert "`half.mp4.aria2` is beside it" in waiting(bay)["half.mp4"]
     control.unlink()
     bay.until_retired(2)
     assert bay.paid == 2

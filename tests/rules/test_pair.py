@@ -149,7 +149,7 @@ def test_a_sidecar_without_its_clip_waits_likewise():
     assert not waits(entry("a.toml", since=0.0), now=59.0).is_problem
     late = waits(entry("a.toml", since=0.0), now=61.0)
     assert late.is_problem
-    assert late.reason == "no clip named `a` has come for it"
+    assert late.reason == "no matching clip: no clip named `a` yet"
 
 
 def test_defaults_serve_after_ten_seconds_where_a_sidecar_is_optional():
@@ -163,7 +163,7 @@ def test_defaults_serve_after_ten_seconds_where_a_sidecar_is_optional():
 
 
 def test_defaults_without_a_prompt_do_not_serve():
-    assert "no defaults hold a prompt" in waits(entry("a.mp4"), now=61.0, patience=OPTIONAL).reason
+    assert "the defaults have no prompt" in waits(entry("a.mp4"), now=61.0, patience=OPTIONAL).reason
 
 
 def test_one_sidecar_for_two_clips_is_a_problem_of_both():
@@ -188,7 +188,7 @@ def test_a_sidecar_with_the_full_name_of_one_clip_is_not_the_stem_sidecar_of_ano
 @pytest.mark.parametrize("temporary", ["a.mp4.part", ".a.mp4.Xyz123", "a.mp4.filepart"])
 def test_a_temporary_sibling_keeps_a_clip_waiting(temporary):
     answer = waits("a.mp4", "a.toml", temporary, now=59.0)
-    assert f"`{temporary}` lies beside it" in answer.reason
+    assert f"`{temporary}` is beside it" in answer.reason
     assert not answer.is_problem
 
 
@@ -196,7 +196,7 @@ def test_a_temporary_sibling_keeps_a_clip_waiting(temporary):
 def test_a_partner_that_stays_is_named_in_a_note_and_the_clip_goes_on_without_it(partner):
     late = waits(entry("a.mp4", since=0.0), "a.toml", partner, now=61.0)
     assert late.is_problem
-    assert f"`{partner}` lies beside it" in late.reason
+    assert f"`{partner}` is beside it" in late.reason
     assert "remove that file" in late.reason
     assert judge(entry("a.mp4", since=0.0), "a.toml", now=61.0) == [Matched("a.mp4", "a.toml")]
 
@@ -209,7 +209,7 @@ def test_a_conflict_copy_with_its_own_sidecar_is_asked_about():
     name = "x.sync-conflict-20261129-120000-ABCDEFG"
     answer = next(a for a in judge(f"{name}.mp4", f"{name}.toml") if a.name == f"{name}.mp4")
     assert answer.is_problem
-    assert "synchronising tool" in answer.reason
+    assert "sync tool" in answer.reason
 
 
 def test_a_sidecar_whose_clip_is_being_copied_waits_in_silence():

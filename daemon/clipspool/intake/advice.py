@@ -1,4 +1,4 @@
-"""Words for editors about sidecars: what to write beside a clip, and what to call it; pure."""
+"""Advice for editors about sidecars: what to write beside a clip, and how to name it; pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EXAMPLE = "Turn the street into deep winter at dusk"
 
 
 def did_you_mean(name: str, clip: str) -> str:
-    """Say that a file beside a clip is perhaps its sidecar under a wrong name, and what to do about it."""
+    """Return advice on a file that is perhaps a clip's sidecar under a wrong name."""
     right = meant_as_sidecar(name) or name
     suffix = TXT if suffix_of(right) != TOML else TOML
     told = f"did you mean `{readable(name)}`? It is not read under that name: "
@@ -29,7 +29,7 @@ def in_a_row(suffixes: Sequence[str]) -> str:
 
 
 def what_would_serve(clip: str) -> str:
-    """Name the files of which one beside a clip is enough."""
+    """Return the names that a clip's sidecar may have; one of them is enough."""
     names = [name for name in (stem(clip) + TXT, stem(clip) + TOML, clip + TOML) if _can_be_named(name)]
     if not names:
         return "its name is too long for a sidecar beside it; shorten it"
@@ -37,12 +37,12 @@ def what_would_serve(clip: str) -> str:
 
 
 def example_for(clip: str) -> str:
-    """Show what to write for a clip that has nothing beside it."""
+    """Return an example sidecar for a clip that has none."""
     text, toml = stem(clip) + TXT, stem(clip) + TOML
     lines: list[str] = []
     if _can_be_named(text):
         lines += ["Make a plain text file in this folder, named exactly", f"    {readable(text)}"]
-        lines += ["that says what should become of the clip, for example:", f"    {_EXAMPLE}"]
+        lines += ["that describes the change you want, for example:", f"    {_EXAMPLE}"]
     if _can_be_named(toml):
         lines += ["Or, to choose more than the prompt, make one named exactly", f"    {readable(toml)}"]
         lines += ["with lines such as:", f'    prompt = "{_EXAMPLE}"', "    seed = 42"]
@@ -54,10 +54,10 @@ def _can_be_named(name: str) -> bool:
 
 
 def near_miss(path: str, right: str) -> str:
-    """Say that a file was perhaps meant as a folder's settings, and what to do about it."""
+    """Return advice on a file that was perhaps meant as a folder's settings."""
     what = "the prompt" if right == FOLDER_PROMPT else "settings"
     how = "rename it to" if suffix_of(path) in {*PLAIN_TEXT, ""} else "save it as plain text, named"
     return (
         f"`{readable(path)}` is not read under that name. If it holds {what} for this folder, "
-        f"{how} `{right}`; if not, give it a name that is less like that one, or remove it"
+        f"{how} `{right}`; if not, give it a different name, or remove it"
     )

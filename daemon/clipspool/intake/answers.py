@@ -88,30 +88,30 @@ _WORDS = {
         "it is sound without pictures, and only video is taken: put it under its pictures in your editing "
         "program, and export that"
     ),
-    Sort.ARCHIVE: "it is an archive ({suffix}): unpack it, and put the clips that are in it here",
+    Sort.ARCHIVE: "it is an archive ({suffix}): unpack it, and put its clips here",
     Sort.PROJECT: "it is the project of a program ({suffix}), not a video: export the clips from there",
-    Sort.TIMELINE: "it is a timeline ({suffix}), which names clips and holds none: put the clips here",
-    Sort.SHORTCUT: "it is a shortcut to a file that lies elsewhere: copy that file itself here",
+    Sort.TIMELINE: "it is a timeline ({suffix}), which names clips but contains none: put the clips here",
+    Sort.SHORTCUT: "it is a shortcut to a file elsewhere: copy that file itself here",
     Sort.DOCUMENT: (
-        "it is a document ({suffix}), with which nothing is done. A prompt has to be plain text in a file "
-        "with the clip's name: `shot.txt` for `shot.mp4`"
+        "it is a document ({suffix}), which is not used. A prompt must be a plain text file with the clip's "
+        "name: `shot.txt` for `shot.mp4`"
     ),
 }
 
 
 def told_of_images(names: Sequence[str]) -> str:
-    """Say that still images lie there to which no clip refers."""
+    """Word the note on still images to which no clip refers."""
     image = readable(names[0])
     others = f" (so are {len(names) - 1:,} more in this folder)" if len(names) > 1 else ""
     return (
         f"it is a still image to which no clip refers{others}. To use it, name it in a clip's sidecar: "
-        f'references = ["{image}"]. Images that are kept for later clips are not asked about in a folder '
-        "named `refs`"
+        f'references = ["{image}"]. To keep images for later clips, put them '
+        "into a folder named `refs`"
     )
 
 
 def told_of_pictures(runs: Sequence[Sequence[str]]) -> str:
-    """Say that numbered pictures are no clip, and how to make one of them. `runs` are sorted names."""
+    """Word the note on numbered pictures, with how to make a video of them. `runs` are sorted names."""
     told = [
         f"{len(names):,} numbered pictures, `{readable(names[0])}` to `{readable(names[-1])}`"
         for names in runs
@@ -127,18 +127,18 @@ def told_of_pictures(runs: Sequence[Sequence[str]]) -> str:
 
 
 def told_of_card(markers: Sequence[str]) -> str:
-    """Say what is done with the folders of a camera's card."""
+    """Word the note on the folders of a camera's card."""
     return (
-        f"these are the folders of a camera's card ({', '.join(markers)}). In them only a clip that has a "
-        "sidecar of its own is taken: move the clips that you want out of them, or write a sidecar for each"
+        f"these are the folders of a camera's card ({', '.join(markers)}). Only clips with their own sidecar "
+        "are accepted from them: move the clips that you want out, or write a sidecar for each"
     )
 
 
 def told_of_bundle(name: str) -> str:
-    """Say that a folder is one file of some program."""
+    """Word the note on a folder that is one file of some program."""
     return (
-        f"it is a file of a program ({suffix_of(name)}) that holds others, and is not looked into: "
-        "export the clips from there, and put them here"
+        f"it is a program's package ({suffix_of(name)}), which is not searched for clips: "
+        "export the clips from that program, and put them here"
     )
 
 
@@ -147,8 +147,8 @@ def _told_of_text(name: str, similar: str) -> str:
         return f"no clip has its name. If it is the prompt of `{readable(similar)}`: {_for_clip(similar)}"
     return (
         f"no clip has its name. As a prompt it needs the name of its clip: `{readable(stem(name))}{TXT}` is "
-        f"for a clip named `{readable(stem(name))}.mp4`. If it is no prompt, it may stay; nothing is done "
-        "with it"
+        f"for a clip named `{readable(stem(name))}.mp4`. If it is not a prompt, it can stay; it is not "
+        "used"
     )
 
 
@@ -168,20 +168,17 @@ def _told_of_unknown(name: str, film: tuple[str, str], accepted: Sequence[str]) 
     if right or words:
         return f"it holds video ({words or right}), which is not accepted as a clip: {_convert(name)}"
     suffix = f" ({readable(suffix_of(name))})" if suffix_of(name) else ""
-    return (
-        f"nothing is known of this kind of file{suffix}, and nothing is done with it. "
-        f"Accepted as clips are {in_a_row(accepted)}"
-    )
+    return f"this kind of file{suffix} is unknown and not used. Accepted as clips: {in_a_row(accepted)}"
 
 
 def _not_accepted(suffix: str, accepted: Sequence[str]) -> str:
-    return f"{suffix} is not accepted as a clip; accepted are {in_a_row(accepted)}"
+    return f"{suffix} is not accepted as a clip; accepted: {in_a_row(accepted)}"
 
 
 def _convert(name: str) -> str:
     shown = readable(name)
     return (
-        "export it anew as .mp4, or convert it, for example: "
+        "export it again as .mp4, or convert it, for example: "
         f'ffmpeg -i "{shown}" -c:v libx264 -crf 12 -pix_fmt yuv420p -c:a aac "{readable(stem(name))}.mp4"'
     )
 

@@ -1,4 +1,4 @@
-"""Tells an editor, beside the file in question, why it is not accepted; takes the note back after."""
+"""Writes notes beside files that are not accepted, with the reason; removes them once that is fixed."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _NOTE_BYTES_MAX = 256 << 10
 _BEGINNING = "clipspool cannot take "
 _PROBLEMS_MAX = 10
 _SHOWN_MAX = 5
-"""Of so many problems the line is shown as it was written and as it would be right."""
+"""For this many problems the line is shown as written and as it should be."""
 
 log = structlog.get_logger()
 
 
 def note_name(name: str) -> str:
-    """Name the note of a file; a name too long for that is shortened, and its hash tells it apart."""
+    """Return the name of a file's note; a name that is too long is shortened and made unique by a hash."""
     return marked(name, PROBLEM_NOTE)
 
 
 def text_of(name: str, problems: Sequence[Problem]) -> str:
-    """Write the note: what is wrong, where, and what to do."""
+    """Return the note's text: what is wrong, where, and what to do."""
     lines = [f"{_BEGINNING}{readable(name)} yet:", ""]
     for number, problem in enumerate(problems[:_PROBLEMS_MAX]):
         lines += [f"  - {_told(problem)}".replace("\n", "\n    ")]
@@ -45,7 +45,7 @@ def text_of(name: str, problems: Sequence[Problem]) -> str:
 
 
 def _shown(problem: Problem) -> list[str]:
-    """Show the line as it was written, and as it would be right."""
+    """Return the line as it was written, and as it should be."""
     wrote = [f"      you wrote:  {readable(problem.text)}"] if problem.text else []
     right = [readable(line) for line in problem.right.splitlines()]
     begin = ("      write:      ", " " * 18)
@@ -53,7 +53,7 @@ def _shown(problem: Problem) -> list[str]:
 
 
 def sentence(problem: Problem) -> str:
-    """Say one problem in one line: where it is, what, and what to write where that is one line."""
+    """Describe a problem in one line: where, what, and the right text where that is one line."""
     told = _told(problem)
     if not problem.right or "\n" in problem.right:
         return told
@@ -73,7 +73,7 @@ def _told(problem: Problem) -> str:
 
 
 def in_words(error: OSError, what: str = "it") -> str:
-    """Say why a clip, or `what` belongs to it, cannot be taken, as its editor may understand it."""
+    """Describe for its editor why a clip, or a file that belongs to it, cannot be accepted."""
     if isinstance(error, NotRegular):
         return f"{what} is not a file but a link or a device; put the file itself here"
     if isinstance(error, PermissionError):
@@ -86,32 +86,32 @@ def in_words(error: OSError, what: str = "it") -> str:
             f"{what} cannot be taken ({error.strerror}); "
             "make its folder and the inbox writable for clipspool, or move it into the inbox itself"
         )
-    return f"{what} cannot be taken: {(error.strerror or 'unknown trouble').lower()}; it is tried again"
+    return f"{what} cannot be taken: {(error.strerror or 'unknown error').lower()}; it will be tried again"
 
 
 def why_paused(pause: Rel) -> str:
-    """Say what has to be removed for clips to be sent again."""
-    return f"`{readable(pause)}` lies in the inbox: remove it, and this goes on"
+    """Describe which file pauses the inbox."""
+    return f"paused: the inbox contains `{readable(pause)}`; remove it to continue"
 
 
 def local_time(seconds: float) -> str:
-    """Spell a moment, Unix seconds, as the clock on this machine's wall shows it."""
-    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+    """Return a moment, Unix seconds, in this machine's time zone, with the zone's name."""
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 class Notes:
-    """The notes in one inbox: written when what they say changes, removed when there is nothing to say."""
+    """Keeps the notes of one inbox: written when their text changes, removed when the problem is gone."""
 
     def __init__(self, root: Root, inbox: str, places: Places = AS_THEY_ARE) -> None:
         self._root = root
         self.places = places
-        """What the editors call our folders."""
+        """The folders' paths as editors see them."""
         self._inbox = inbox
         self._said: dict[Rel, int] = {}
         self._is_writable = True
 
     def put(self, path: Rel, problems: Sequence[Problem]) -> None:
-        """Say beside a file what is wrong with it, never in the place of what is not our note.
+        """Write a file's note; a file of that name that is not such a note is never replaced.
 
         Raises Unavailable; any other trouble is logged once.
         """
@@ -158,14 +158,14 @@ class Notes:
         )
 
     def clear(self, path: Rel, present: Collection[str]) -> None:
-        """Take back a file's note, of this run or among the names `present`. Raises Unavailable."""
+        """Remove a file's note, of this run or among the names `present`. Raises Unavailable."""
         name = note_name(name_of(path))
         note = join(parent(path), name)
         if (self._said.pop(note, None) is not None or name in present) and self._is_ours(note):
             self._remove(note)
 
     def clear_strays(self, folder: Rel, found: Iterable[str], waiting: Iterable[str]) -> None:
-        """Remove notes of ours in a folder that belong to no file there any more. Raises Unavailable.
+        """Remove notes in a folder whose files are gone. Raises Unavailable.
 
         `found` are names of notes, `waiting` those of the files that may still get, or keep, one.
         """

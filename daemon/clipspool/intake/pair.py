@@ -1,4 +1,4 @@
-"""Which clip goes with which sidecar, and what a file waits for."""
+"""Pairs clips with sidecars, and decides what a file waits for."""
 
 from __future__ import annotations
 
@@ -215,20 +215,20 @@ class _Table:
         if partner := next(partners, None):
             return self._wait(
                 clip,
-                f"`{readable(partner.name)}` lies beside it, so the program that copies or downloads it "
-                "is not done; let it go on, or remove that file if you know that the clip is whole",
+                f"`{readable(partner.name)}` is beside it, so it is still being copied or downloaded; "
+                "wait, or remove that file if you know that the clip is complete",
             )
         if is_conflict_copy(stem(clip.name)):
             return Waits(
                 clip.name,
-                "a synchronising tool gave it this name because there were two versions of one file; "
-                "if it is meant, give it, and its sidecar, a name of its own; else remove it",
+                "a sync tool gave it this name because there were two versions of one file; "
+                "to use it, rename it and its sidecar; otherwise remove it",
                 is_problem=True,
             )
         return None
 
     def _trouble_with(self, companion: Entry, clip: Entry) -> Waits | None:
-        """Say what keeps a sidecar or a prompt from being read."""
+        """Return why a sidecar or a prompt cannot be read; None where it can."""
         name = readable(companion.name)
         if companion in self.sidecars.shared or companion in self._prompts.shared:
             suffix = TXT if companion.kind is Kind.PROMPT else TOML
@@ -256,19 +256,21 @@ class _Table:
         right = what_would_serve(clip.name)
         if self._patience.sidecar_required:
             # The folder's prompt does not serve: the sidecar may still be on its way, and say something else.
-            though = ", and this inbox wants one for each clip" if self._defaults_hold_prompt else ""
+            though = ", and this inbox requires one for each clip" if self._defaults_hold_prompt else ""
             reason = f"it has no sidecar yet{though}; {right}"
             return replace(self._wait(clip, reason), advice=example_for(clip.name))
         if not self._defaults_serve:
-            reason = f"it has no sidecar, and no defaults hold a prompt; {right}"
+            reason = f"it has no sidecar, and the defaults have no prompt; {right}"
             return replace(self._wait(clip, reason), advice=example_for(clip.name))
         due = clip.since + self._patience.optional_wait_seconds
         if self._now >= due:
             return Matched(clip.name, None)
-        return Waits(clip.name, "it has no sidecar yet; the defaults serve soon", look_at=due, goes_on=True)
+        return Waits(
+            clip.name, "it has no sidecar yet; the defaults will be used soon", look_at=due, goes_on=True
+        )
 
     def _nearly_its_sidecar(self, clip: Entry) -> str:
-        """Name a file that was perhaps meant as a clip's sidecar, and say what to do; empty for none."""
+        """Return advice on a file that was perhaps meant as a clip's sidecar; empty for none."""
         documents = [e for e in self._others if sort_of(e.name) in {Sort.DOCUMENT, Sort.SETTINGS}]
         names = [entry.name for entry in (*self._near, *documents)]
         names = names or [*self._similar(Kind.SIDECAR, self._is_due(clip) and not self._defaults_serve)]
@@ -291,7 +293,7 @@ class _Table:
             )
         if right := meant_as_settings(sidecar.name):
             return self._wait(sidecar, near_miss(sidecar.name, right))
-        reason = f"no clip named `{readable(target)}` has come for it"
+        reason = f"no matching clip: no clip named `{readable(target)}` yet"
         clips = [clip.name for clip in self.clips if self.sidecars.of(clip) is None]
         if clips := clips or [*self._similar(Kind.CLIP, self._is_due(sidecar))]:
             right = f"{readable(stem(clips[0]))}{TOML}"
@@ -302,7 +304,7 @@ class _Table:
         return self._now >= entry.since + self._patience.sidecar_wait_seconds
 
     def _wait(self, entry: Entry, reason: str, name: str | None = None, *, is_stuck: bool = False) -> Waits:
-        """Wait in silence at first; after a time it is a problem."""
+        """Return a wait that becomes a problem after `sidecar_wait_seconds`."""
         due = entry.since + self._patience.sidecar_wait_seconds
         is_due = self._is_due(entry)
         return Waits(

@@ -1,8 +1,8 @@
-"""`clipspool check`: looks at everything a run will need, and says in plain words what to do where it lacks.
+"""`clipspool check`: checks everything needed to run, and suggests fixes.
 
-Each check gives findings and never raises for what it finds. `setup` looks at settings, key and journal,
-`folders` tries the inboxes and outboxes for real, `transport` the ways to the provider, `notify` looks at who
-is told, `dropin` writes what systemd has to know about them.
+Each check yields findings and never raises for what it finds. `setup` checks settings, key and journal,
+`folders` tries the inboxes and outboxes for real, `transport` the ways to the provider, `notify` checks the
+receivers of notifications, `dropin` writes the systemd drop-in.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ __all__ = ["Finding", "Level", "is_fit", "look", "missing_folders", "systemd_dro
 def look(
     settings: Settings, provider: Provider | None = None, *, notifies: bool = False
 ) -> Iterator[Finding]:
-    """Look at everything, in the order in which a run needs it; without a provider, offline.
+    """Check everything, in the order in which a run needs it; offline where no provider is given.
 
-    With `notifies` each receiver of notifications gets a test message; else nobody does.
+    With `notifies` each receiver of notifications gets a test message.
     """
     yield Finding("ok", "settings", f"read from {settings.file or 'the environment'}")
     unit = None if settings.file is None else unit_of(settings.file)

@@ -67,7 +67,7 @@ def in_time(
                 "bad",
                 what,
                 f"does not answer within {seconds:g} s",
-                "look at the mount and its server",
+                "check the mount and its server",
             )
         ]
     return found
@@ -79,18 +79,18 @@ def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings) -> Iterato
     except FileNotFoundError:
         if folder.parent.is_dir():
             yield Finding(
-                "warn", what, f"{folder} is not there yet", "clipspool init makes it, or make it yourself"
+                "warn", what, f"{folder} does not exist yet", "create it, or let `clipspool init` create it"
             )
         else:
             yield Finding(
-                "bad", what, f"{folder} and what is above it are missing", "make it, or mount what it lies on"
+                "bad", what, f"{folder} and its parent folder are missing", "create it, or mount its disk"
             )
         return
     except OSError as error:
-        yield Finding("bad", what, f"{folder}: {why_of(error)}", "mend the path or its rights")
+        yield Finding("bad", what, f"{folder}: {why_of(error)}", "fix the path or its permissions")
         return
     if not stat.S_ISDIR(here.st_mode):
-        yield Finding("bad", what, f"{folder} is no folder", "name a folder")
+        yield Finding("bad", what, f"{folder} is not a folder", "configure a folder")
         return
     mount = mounts.filesystem_of(folder)
     try:
@@ -103,16 +103,16 @@ def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings) -> Iterato
         yield Finding(
             "warn",
             what,
-            f'detect = "events" on {mount.type}: what other machines drop is seen by the rescan only',
+            f'detect = "events" on {mount.type}: clips from other machines are found only by the rescan',
             'set detect = "auto"',
         )
     if not (abilities.renames_without_replacing or abilities.links):
         yield Finding(
             "warn",
             what,
-            "neither a rename that never replaces nor a hard link works there: whether a name is free is "
-            "looked up right before it is given, and other programs may take it in between",
-            "let nobody else write there, or use another file system",
+            "neither a rename that never replaces nor a hard link works there, so another program could take "
+            "a name between the check that it is free and its use",
+            "let no other program write there, or use another file system",
         )
     if kind == "inbox":
         yield from _passed_by(what, inbox)
@@ -124,33 +124,33 @@ def _passed_by(what: str, inbox: InboxSettings) -> Iterator[Finding]:
         yield Finding(
             "warn",
             what,
-            f"the folder {readable(name)} holds clips and is not looked into: at the top of an inbox, "
+            f"the folder {readable(name)} contains clips but is ignored: at the top of an inbox, "
             "names that begin with @ or # belong to the NAS",
-            "rename it if its clips are meant",
+            "rename it if its clips should be accepted",
         )
 
 
 def _notes(abilities: Abilities, mount: mounts.Mount, inbox: InboxSettings, kind: str) -> str:
     notes = []
     if kind == "inbox" and (inbox.detect == "rescan" or mount.kind is not mounts.Kind.LOCAL):
-        notes.append(f"looked at every {inbox.rescan_seconds:g} s")
+        notes.append(f"rescanned every {inbox.rescan_seconds:g} s")
     if abilities.ignores_case:
-        notes.append("names that differ only in letter case are one")
+        notes.append("not case-sensitive")
     if mount.type in _POOLS:
-        notes.append("pooled disks: what lies on another disk than its target is copied, not renamed")
+        notes.append("pooled disks: files whose target is on another disk are copied, not renamed")
     return "".join(f"; {note}" for note in notes)
 
 
 def _advice(error: OSError, folder: Path) -> str:
     match error.errno:
         case errno.EROFS:
-            return "it is mounted read-only, or the unit lacks it (see clipspool check --systemd)"
+            return "it is mounted read-only, or missing in the unit (see clipspool check --systemd)"
         case errno.EACCES | errno.EPERM:
             return f"let uid {os.geteuid()} write there: ls -ld {folder}"
         case errno.ENOSPC | errno.EDQUOT:
-            return "make room"
+            return "free some space"
         case _:
-            return "look at the mount and its server"
+            return "check the mount and its server"
 
 
 def look_at_space(what: str, folder: Path) -> Iterator[Finding]:
@@ -165,10 +165,10 @@ def look_at_space(what: str, folder: Path) -> Iterator[Finding]:
             "bad" if available < _FREE_BYTES_BAD else "warn",
             what,
             f"{available / 1e9:.1f} GB are free",
-            "make room",
+            "free some space",
         )
     if free.f_files and free.f_favail < _FREE_FILES_WARN:
-        yield Finding("warn", what, f"only {free.f_favail} more files can be made there", "remove files")
+        yield Finding("warn", what, f"only {free.f_favail:,} more files can be created there", "remove files")
 
 
 def look_at_events(settings: Settings) -> Iterator[Finding]:
@@ -187,7 +187,7 @@ def look_at_events(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "warn",
                 "inotify",
-                f"fs.inotify.{name} is {limit}, {needed} would be safe: beyond it only the rescan sees clips",
+                f"fs.inotify.{name} is {limit}, needed: {needed}; above it only the rescan finds clips",
                 f"sysctl fs.inotify.{name}={max(needed * 2, limit)}",
             )
 

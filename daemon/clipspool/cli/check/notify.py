@@ -1,4 +1,4 @@
-"""Looks at who is told: without sending anything, or with a test message to each."""
+"""Checks the receivers of notifications: without sending anything, or with a test message to each."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from clipspool.reporting.notify.digest import Message
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.topics import Topic
 
-_TODO = "look at the address and its secrets; `clipspool check --notify` tries each"
+_TODO = "check the address and its secrets; `clipspool check --notify` tries each"
 
 
 def look_at_notify(settings: Settings, *, sends: bool = False) -> Iterator[Finding]:
-    """Look whether each receiver's address can be used; with `sends` also whether it takes a message."""
+    """Check each receiver's address; with `sends` also send it a test message."""
     notify = settings.notify
     for what, file in (("urls_file", notify.urls_file), ("webhook_secret_file", notify.webhook_secret_file)):
         if file is None:
@@ -26,13 +26,15 @@ def look_at_notify(settings: Settings, *, sends: bool = False) -> Iterator[Findi
         try:
             mode = file.stat().st_mode
         except OSError as error:
-            yield Finding("bad", f"notify.{what}", f"{file}: {why_of(error)}", "mend the path or its rights")
+            yield Finding(
+                "bad", f"notify.{what}", f"{file}: {why_of(error)}", "fix the path or its permissions"
+            )
             continue
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             yield Finding("warn", f"notify.{what}", f"others may read {file}", f"chmod 600 {file}")
     if notify.webhook_url is not None and notify.webhook_url.startswith("http://"):
-        why = "its address is not https: whoever is on the way reads the messages"
-        yield Finding("warn", "notify.webhook_url", why, "use https where the way is not your own")
+        why = "its address is not https: others on the network can read the messages"
+        yield Finding("warn", "notify.webhook_url", why, "use https, except on your own network")
     count = 0
     for _, sender in senders_of(settings):
         count += 1
@@ -41,9 +43,9 @@ def look_at_notify(settings: Settings, *, sends: bool = False) -> Iterator[Findi
         elif sends:
             yield _try(sender)
         else:
-            yield Finding("ok", "notifications", f"{sender.name}: its address can be used; nothing was sent")
+            yield Finding("ok", "notifications", f"{sender.name}: the address is valid; nothing was sent")
     if sends and not count:
-        yield Finding("warn", "notifications", "nobody is told of anything", "see [notify]")
+        yield Finding("warn", "notifications", "no receivers are configured", "see [notify]")
 
 
 def _try(sender: Sender) -> Finding:
@@ -53,4 +55,4 @@ def _try(sender: Sender) -> Finding:
         sender.send(Message((note,), {note.topic: 1}, is_test=True), new_id())
     except NotDelivered as trouble:
         return Finding("bad", "notifications", f"{sender.name}: {trouble}", _TODO)
-    return Finding("ok", "notifications", f"{sender.name}: took a test message")
+    return Finding("ok", "notifications", f"{sender.name}: accepted a test message")

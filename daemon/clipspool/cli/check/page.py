@@ -1,4 +1,4 @@
-"""Says where the page will be, whether its port is free, and whether anybody can change anything from it."""
+"""Checks the page's address, whether its port is free, and whether it can be used to make changes."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ _LISTENS = "0A"
 
 
 def look_at_page(settings: Settings) -> Iterator[Finding]:
-    """Look at `[web]`, where it is used."""
+    """Check `[web]`, where it is used."""
     web = settings.web
     if web.listen is None:
         return
-    seen = "all need the log-in" if web.must_log_in else "whoever is on this machine can look"
+    seen = "log-in required" if web.must_log_in else "everyone on this machine can view it"
     yield _address(web.listen, serving(settings.file), seen)
     if web.token is None:
-        yield Finding("warn", "page's token", "there is none: nothing can be changed from it", HOW_TO_GIVE_IT)
+        yield Finding("warn", "page's token", "not set: the page is read-only", HOW_TO_GIVE_IT)
     if web.token_file is not None:
         yield from _look_at_file(web.token_file)
     if web.listen.startswith("unix:"):
         folder = Path(web.listen.removeprefix("unix:")).parent
         if not folder.is_dir():
-            yield Finding("warn", "page", f"{folder} is not there", "make it; under systemd the drop-in does")
+            yield Finding(
+                "warn", "page", f"{folder} does not exist", "create it; the systemd drop-in does so"
+            )
 
 
 def _address(listen: str, daemon: Serving | None, seen: str) -> Finding:
-    """Try whether the page could listen there, and say who does already."""
+    """Check whether the page can listen there, and which process does already."""
     try:
         holder = _holder_of_socket(listen) if listen.startswith("unix:") else _holder_of_port(listen)
     except OSError as error:
@@ -47,7 +49,7 @@ def _address(listen: str, daemon: Serving | None, seen: str) -> Finding:
             "warn",
             "page",
             f"it cannot listen on {listen}: {why}",
-            "set web.listen; clips are worked on without",
+            "set web.listen; clips are processed without the page",
         )
     if holder is None:
         return Finding("ok", "page", f"on {listen}; {seen}")
@@ -57,13 +59,13 @@ def _address(listen: str, daemon: Serving | None, seen: str) -> Finding:
     return Finding(
         "warn",
         "page",
-        f"{listen} is taken, by {who}: there is no page until it is free",
-        "set web.listen to a free port, or end that program; clips are worked on meanwhile",
+        f"{listen} is in use by {who}: there is no page until it is free",
+        "set web.listen to a free port, or stop that program; clips are processed meanwhile",
     )
 
 
 def _holder_of_port(listen: str) -> int | None:
-    """Give the process that listens on a port, 0 where it cannot be told, None where the port is free."""
+    """Return the process that listens on a port, 0 where it is unknown, None where the port is free."""
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -90,7 +92,7 @@ def _holder_of_socket(listen: str) -> int | None:
 
 
 def _sockets_on(port: int) -> set[str]:
-    """Name the listening sockets on a port as /proc shows them: `socket:[1234]`."""
+    """Return the listening sockets on a port as /proc shows them: `socket:[1234]`."""
     found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with suppress(OSError):
@@ -102,7 +104,7 @@ def _sockets_on(port: int) -> set[str]:
 
 
 def _process_with(sockets: set[str]) -> int:
-    """Find the process that has one of the sockets; 0 where those of its user are not ours to look at."""
+    """Find the process that has one of the sockets; 0 where another user's processes are hidden."""
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -124,7 +126,7 @@ def _look_at_file(file: Path) -> Iterator[Finding]:
     try:
         mode = file.stat().st_mode
     except OSError as error:
-        yield Finding("bad", "web.token_file", f"{file} cannot be read: {why_of(error)}", "mend the path")
+        yield Finding("bad", "web.token_file", f"{file} cannot be read: {why_of(error)}", "fix the path")
         return
     if mode & _OTHERS:
-        yield Finding("warn", "web.token_file", f"{file} can be read by others", f"chmod 600 {file}")
+        yield Finding("warn", "web.token_file", f"other users can read {file}", f"chmod 600 {file}")

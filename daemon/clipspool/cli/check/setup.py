@@ -1,4 +1,4 @@
-"""Looks at what a run stands on: clock, user, defaults, key, journal and provider."""
+"""Checks clock, user, proxy, defaults, API key, journal and provider."""
 
 from __future__ import annotations
 
@@ -26,46 +26,46 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 def look_at_process(now: Callable[[], float] = time.time, *, unit: Unit | None = None) -> Iterator[Finding]:
-    """Look at the clock and at who we are; `unit` is the service that has the configuration."""
+    """Check the clock and the user; `unit` is the service with this configuration."""
     here = datetime.fromtimestamp(now(), UTC)
     if here < _BUILT:
         yield Finding(
             "bad",
             "clock",
-            f"it says {here:%Y-%m-%d}, which has long passed",
-            "set the clock; times of tasks and results depend on it",
+            f"it shows {here:%Y-%m-%d}, which is in the past",
+            "set the clock; the times of tasks and results depend on it",
         )
     if os.geteuid() == 0:
         user = "clipspool" if unit is None else unit.user
         yield Finding(
             "warn",
             "user",
-            "this runs as root, who may write where the service's user may not",
+            "running as root; the service's user may have fewer permissions",
             f"run the check as the service does: runuser -u {user} -- clipspool check",
         )
     elif unit is not None and unit.user != (me := user_name(os.geteuid())):
         yield Finding(
             "warn",
             "user",
-            f"this runs as {me}, and {unit.name} as {unit.user}: what is said of rights here is {me}'s",
+            f"running as {me}, but {unit.name} runs as {unit.user}, whose permissions may differ",
             f"run the check as the service does: runuser -u {unit.user} -- clipspool check",
         )
 
 
 def look_at_proxy(settings: Settings, env: Mapping[str, str] = os.environ) -> Iterator[Finding]:
-    """Look for a proxy that the environment names and clipspool does not use."""
+    """Check for a proxy that the environment names and clipspool does not use."""
     named = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if env.get(name)]
     if named and settings.provider.proxy is None:
         yield Finding(
             "warn",
             "proxy",
             f"${named[0]} is set, and clipspool does not use it",
-            "if this machine reaches the provider through a proxy only, set `proxy` in [provider]",
+            "if this machine reaches the provider only through a proxy, set `proxy` in [provider]",
         )
 
 
 def look_at_defaults(settings: Settings) -> Iterator[Finding]:
-    """Look for default models that the catalogue does not know, or that are retired."""
+    """Check for default models that are unknown to the catalogue, or retired."""
     catalog = Catalog.load(settings.models)
     known = catalog.models
     tables = [("[defaults]", settings.defaults)]
@@ -85,7 +85,7 @@ def look_at_defaults(settings: Settings) -> Iterator[Finding]:
                 "bad",
                 where,
                 f"the model {model!r} is not in the catalogue",
-                f"take one of {', '.join(sorted(known))}, or describe it in [models.NAME]",
+                f"choose one of {', '.join(sorted(known))}, or describe it in [models.NAME]",
             )
     if not settings.provider.base_url.endswith("/v1"):
         yield Finding(
@@ -97,7 +97,7 @@ def look_at_defaults(settings: Settings) -> Iterator[Finding]:
 
 
 def look_at_key(settings: Settings, *, is_needed: bool, unit: Unit | None = None) -> Iterator[Finding]:
-    """Look whether there is an API key, and who else may read its file."""
+    """Check that the API key is set, and who may read its file."""
     provider = settings.provider
     handed = None if unit is None else unit.credentials.get("provider_api_key")
     if provider.api_key is None and handed is not None and unit is not None:
@@ -106,11 +106,11 @@ def look_at_key(settings: Settings, *, is_needed: bool, unit: Unit | None = None
         yield Finding(
             "bad" if is_needed else "warn",
             "API key",
-            "there is none",
+            "not set",
             KEY_PLACES,
         )
     else:
-        yield Finding("ok", "API key", "is there")
+        yield Finding("ok", "API key", "is set")
     for what, file in (("api_key_file", provider.api_key_file), ("ca_file", provider.ca_file)):
         if file is None:
             continue
@@ -123,7 +123,7 @@ def look_at_key(settings: Settings, *, is_needed: bool, unit: Unit | None = None
                 "bad",
                 f"provider.{what}",
                 f"{file} cannot be read: {why_of(error)}",
-                "mend the path or its rights",
+                "fix the path or its permissions",
             )
             continue
         if what == "api_key_file" and mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -131,13 +131,13 @@ def look_at_key(settings: Settings, *, is_needed: bool, unit: Unit | None = None
 
 
 def _handed_over(file: Path, unit: Unit) -> Finding:
-    """Look at the key that systemd gives to the service alone, as far as this user may."""
+    """Check the key that systemd passes to the service alone, as far as this user may."""
     try:
         is_there = file.is_file()
     except OSError:
         is_there = True
     if is_there:
-        why = f"systemd hands it to {unit.name} from {file}; it was not tried, as only root reads it"
+        why = f"systemd passes it to {unit.name} from {file}; not tried, as only root can read it"
         return Finding("ok", "API key", why)
     return Finding(
         "bad", "API key", f"{file} is not there, and {unit.name} does not start without it", KEY_PLACES
@@ -147,14 +147,14 @@ def _handed_over(file: Path, unit: Unit) -> Finding:
 def look_at_journal(
     path: Path, filesystem_of: Callable[[Path], mounts.Mount] = mounts.filesystem_of
 ) -> Iterator[Finding]:
-    """Look whether the journal lies on a local disk and can be opened."""
+    """Check that the journal is on a local disk and can be opened."""
     what = "journal"
     mount = filesystem_of(path)
     if mount.kind is mounts.Kind.NETWORK:
         yield Finding(
             "bad",
             what,
-            f"{path} lies on a network file system ({mount.type}), where no lock and no sync can be trusted",
+            f"{path} is on a network file system ({mount.type}), where locks and syncs are not reliable",
             "set journal.path to a local disk",
         )
         return
@@ -162,7 +162,7 @@ def look_at_journal(
         yield Finding(
             "warn",
             what,
-            f"{path} lies on {mount.type}, which is not known here",
+            f"{path} is on {mount.type}, which clipspool does not know",
             "use ext4, XFS, Btrfs or ZFS if you can",
         )
     folder = next((parent for parent in path.parents if parent.is_dir()), Path("/"))
@@ -172,11 +172,11 @@ def look_at_journal(
         trouble = why_of(error)
     if trouble:
         yield Finding(
-            "bad", what, f"{path}: {trouble}", "give the service's user the folder, or set journal.path"
+            "bad", what, f"{path}: {trouble}", "make the folder the service user's, or set journal.path"
         )
     else:
         yield Finding(
-            "ok", what, f"{path} on {mount.type}" + ("" if path.exists() else " (made at the first run)")
+            "ok", what, f"{path} on {mount.type}" + ("" if path.exists() else " (created at the first run)")
         )
     yield from look_at_space(what, folder)
 
@@ -184,20 +184,20 @@ def look_at_journal(
 def _journal_trouble(path: Path, folder: Path) -> str:
     if path.exists():
         if not path.is_file():
-            return "is no file"
+            return "is not a file"
         if not os.access(path, os.R_OK | os.W_OK):
             return "may not be read and written by this user"
         with path.open("rb") as file:
             head = file.read(len(_SQLITE_MAGIC))
         if head not in {b"", _SQLITE_MAGIC}:
-            return "is no journal: some other file has its name"
+            return "is not a journal: some other file has its name"
     if not os.access(folder, os.W_OK | os.X_OK):
-        return f"nothing can be made in {folder} by this user"
+        return f"this user cannot write in {folder}"
     return ""
 
 
 def look_at_provider(provider: Provider) -> Finding:
-    """Ask whether the key is good; costs nothing."""
+    """Ask the provider whether it accepts the key; costs nothing."""
     match provider.ask_account():
         case Fault() as fault:
             return Finding("bad", "provider", f"{fault.message} ({fault.code})", fault.what_to_do)
@@ -205,4 +205,4 @@ def look_at_provider(provider: Provider) -> Finding:
             facts = ", ".join(
                 f"{name} {value}" for name, value in answer.items() if isinstance(value, str | int | float)
             )
-            return Finding("ok", "provider", facts or "it answers and takes the key")
+            return Finding("ok", "provider", facts or "it answers and accepts the key")

@@ -12,11 +12,11 @@ from clipspool.provider.transport import Names
 from clipspool.provider.transport.trial import try_out
 
 _TODO = {
-    "bucket": "look at [transport.bucket]: name, endpoint, region, its key and rights, public_url",
-    "public_url": "look at [transport.public_url]: the folder's rights, and what the web server serves",
-    "upload": "look at the API key and its credits, or choose another [transport] mode",
+    "bucket": "check [transport.bucket]: name, endpoint, region, key and its permissions, public_url",
+    "public_url": "check [transport.public_url]: the folder's permissions, and what the web server serves",
+    "upload": "check the API key and its credits, or choose another [transport] mode",
 }
-_HEAD_TODO = "if the provider refuses clips, serve the bucket openly and set transport.bucket.public_url"
+_HEAD_TODO = "if the provider refuses clips, make the bucket public and set transport.bucket.public_url"
 
 
 def look_at_transports(settings: Settings) -> Iterator[Finding]:
@@ -27,14 +27,14 @@ def look_at_transports(settings: Settings) -> Iterator[Finding]:
         what = f"transport {way.name}"
         if way.name == "inline":
             room = way.room("video/mp4") / 1e6
-            yield Finding("ok", what, f"clips up to {room:.2f} MB go into the request itself")
+            yield Finding("ok", what, f"clips up to {room:.2f} MB are sent inside the request")
             continue
         try:
             level, why = try_out(way, ca_file)
         finally:
             way.close()
         if not level:
-            yield Finding("ok", what, "a small file was put there, read back and removed")
+            yield Finding("ok", what, "a small file was uploaded, read back and removed")
         elif level == "look":
             yield Finding("warn", what, why, _HEAD_TODO if "HEAD" in why else _TODO[way.name])
         else:

@@ -1,4 +1,4 @@
-"""Makes the very moves that `run` makes, with a small file, in each folder that may lie elsewhere."""
+"""Tries the moves that `run` makes, with a small file, in each folder that may be on another disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from clipspool.system.rights import dress
 
 _PLACES_MAX = 20
 _FOLDERS_MAX = 20_000
-_TODO = "let clipspool make, rename and remove files there, and look at that mount"
+_TODO = "let clipspool create, rename and remove files there, and check that mount"
 _IN = How(is_moved=True, keeps_rights=True, is_alone=True)
 _OUT = How(is_moved=True, keeps_rights=True)
 _NEW = How(is_moved=True)
@@ -107,7 +107,7 @@ def try_moves(inbox: InboxSettings, *, has_outbox: bool = True) -> Iterator[Find
     try:
         yield from _try_all(inbox, has_outbox=has_outbox)
     except OSError as error:
-        what = f"no work folder can be made in {inbox.path}: {error.strerror or error}"
+        what = f"no work folder can be created in {inbox.path}: {error.strerror or error}"
         yield Finding("bad", f"inbox {inbox.name}", what, _TODO)
 
 
@@ -156,7 +156,7 @@ def _tried(
             else:
                 kind, refused = "clips", trial.accept()
     except OSError as error:
-        yield Finding("bad", what, f"{where} does not serve: {error.strerror or error}", _TODO)
+        yield Finding("bad", what, f"{where} cannot be used: {error.strerror or error}", _TODO)
         return
     if refused:
         way = "from" if kind == "clips" else "into"

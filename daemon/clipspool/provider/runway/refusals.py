@@ -147,7 +147,9 @@ def _request_fault(reply: Reply) -> Fault:
     if _is_model_gone(reply):
         todo = "Choose another model in the sidecar: the provider does not offer this one."
         return _fault(FaultOf.CLIP, "MODEL.NOT_AVAILABLE", "The model is not available", reply, todo)
-    todo = "Change what the message names in the sidecar, or the clip itself."
+    todo = "Fix what the message names in the sidecar or the clip."
+    if not reply.message or reply.is_html:
+        todo = "No details given. Check prompt, ratio and clip."
     return _fault(FaultOf.CLIP, "REQUEST.INVALID", "The provider refused the request", reply, todo)
 
 
