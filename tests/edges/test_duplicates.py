@@ -127,7 +127,7 @@ def test_a_seed_that_was_drawn_and_is_named_from_its_provenance_is_the_same_requ
     drop(desk, "clip1", request=replace(a_request(), seed=7, seed_is_drawn=True))
     desk.until(S.DELIVERED)
     for clip_id, seed in (("same", 7), ("other", 8)):
-        desk.shop.say[Stage.PREPARE].append(replace(ASKED, fingerprint=f"seed{seed}", seedless="f1"))
+        desk.shop.say[Stage.PREPARE].append(replace(ASKED, fingerprint=f"seed{seed}", alike=("f1",)))
         desk.drop(clip_id, request=replace(a_request(), seed=seed))
         desk.turns(8, 60.0)
     assert desk.job("same").held is Held.DUPLICATE

@@ -56,6 +56,10 @@ def test_a_source_with_its_provenance_repeats_with_again_and_is_held_without(bay
     bay.drop("a.mp4", WINTER, data)
     bay.until_retired()
     provenance = (bay.outbox / "a.mp4.toml").read_text()
+    assert "ratio = " in provenance, "chosen, as the sidecar names none"
+    (bay.inbox / "b.mp4.toml").write_text(provenance)
+    bay.drop("b.mp4", None, data)
+    bay.until(lambda: any(job["held"] == "duplicate" for job in bay.told("jobs")))
     (bay.inbox / "a.mp4.toml").write_text(f"again = true\n{provenance}")
     (bay.inbox / "_done/a.mp4").rename(bay.inbox / "a.mp4")
     bay.until_retired(2)
@@ -63,10 +67,6 @@ def test_a_source_with_its_provenance_repeats_with_again_and_is_held_without(bay
     assert (bay.outbox / "a-2.mp4").exists()
     seeds = {job["request"]["seed"] for job in bay.told("jobs")}
     assert len(seeds) == 1, "the very request, its drawn seed included"
-    (bay.inbox / "b.mp4.toml").write_text(provenance)
-    bay.drop("b.mp4", None, data)
-    bay.until(lambda: any(job["held"] == "duplicate" for job in bay.told("jobs")))
-    assert bay.paid == 2
 
 
 def test_again_in_defaults_of_many_is_a_problem(bay):

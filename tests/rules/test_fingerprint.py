@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.jobs.fingerprint import fingerprint
+from clipspool.jobs.fingerprint import fingerprint, fingerprints_alike, is_sent_alike
 from clipspool.jobs.model import Reference
 from fakes import a_request
 
@@ -58,3 +58,42 @@ def test_a_reference_counts_by_its_content_whatever_its_name():
 
 def test_other_bytes_make_another_request():
     assert fingerprint(a_request(), CLIP, ()) != fingerprint(a_request(), "cd" * 32, ())
+
+
+OPEN = {"seed": 7, "seed_is_drawn": True, "ratio": "1280:720", "ratio_is_chosen": True}
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"seed": 7, "ratio": "1280:720"},
+        {"seed": 7, "ratio": "1280:720", "ratio_is_chosen": True},
+        {"seed": 8, "seed_is_drawn": True, "ratio": "1280:720"},
+    ],
+)
+def test_a_seed_that_was_drawn_and_a_ratio_that_was_chosen_are_found_again_where_they_are_named(named):
+    first, second = a_request(**OPEN), a_request(**named)
+    known = fingerprint(first, CLIP, ())
+    assert known in {fingerprint(second, CLIP, ()), *fingerprints_alike(second, CLIP, ())}
+    assert is_sent_alike(first, second)
+
+
+def test_a_ratio_that_was_named_is_found_again_where_it_is_chosen():
+    first, second = (
+        a_request(seed=7, ratio="1280:720"),
+        a_request(seed=7, ratio="1280:720", ratio_is_chosen=True),
+    )
+    assert fingerprint(first, CLIP, ()) in fingerprints_alike(second, CLIP, ())
+
+
+@pytest.mark.parametrize("changes", [{"seed": 8}, {"ratio": "960:960"}, {"ratio": None}])
+def test_another_seed_or_ratio_is_another_request(changes):
+    assert not is_sent_alike(a_request(**OPEN), a_request(**{"seed": 7, "ratio": "1280:720", **changes}))
+
+
+def test_no_fingerprint_is_looked_for_twice():
+    for seed in (True, False):
+        for ratio in ({}, {"ratio": "1280:720"}, {"ratio": "1280:720", "ratio_is_chosen": True}):
+            request = a_request(seed_is_drawn=seed, **ratio)
+            alike = fingerprints_alike(request, CLIP, ())
+            assert len({*alike, fingerprint(request, CLIP, ())}) == len(alike) + 1

@@ -28,8 +28,8 @@ class Prepared:
     """What was changed to make it fit, in words."""
     fingerprint: str = ""
     """Equal for two jobs that ask the provider for the same."""
-    seedless: str = ""
-    """The same for a request whose seed nobody gave, where this one's was given."""
+    alike: tuple[str, ...] = ()
+    """The same for requests that name seed or ratio where this one leaves it open, or the other way round."""
     media: dict[str, Any] = field(default_factory=dict)
     """What is in the clip, where it changed after it was accepted."""
 

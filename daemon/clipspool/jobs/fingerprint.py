@@ -23,14 +23,27 @@ _NOT_TOLD = (
 """Keys of a request that change when it is sent, or what becomes of the result, but not what is made."""
 
 
-def seedless(request: Request, source_sha256: str, images: Sequence[str]) -> str:
-    """Give the fingerprint of the request as if its seed had been drawn; empty where it was.
+def fingerprints_alike(request: Request, source_sha256: str, images: Sequence[str]) -> tuple[str, ...]:
+    """Return the other fingerprints that a job may have whose request is sent with the same words.
 
-    A provenance names the seed that was drawn: dropped again it asks for the same.
+    A provenance names the seed that was drawn and the ratio that was chosen: dropped again it asks for the
+    same. Whether seed and ratio are the same has to be looked at in the jobs found by these: `is_sent_alike`.
     """
-    if request.seed_is_drawn:
-        return ""
-    return fingerprint(replace(request, seed_is_drawn=True), source_sha256, images)
+    seeds = {request.seed_is_drawn, True}
+    ratios = {request.ratio_is_chosen, request.ratio is not None}
+    marks = [(seed, ratio) for seed in sorted(seeds) for ratio in sorted(ratios | {False})]
+    as_it_is = (request.seed_is_drawn, request.ratio_is_chosen)
+    return tuple(
+        fingerprint(replace(request, seed_is_drawn=seed, ratio_is_chosen=ratio), source_sha256, images)
+        for seed, ratio in marks
+        if (seed, ratio) != as_it_is
+    )
+
+
+def is_sent_alike(one: Request, other: Request) -> bool:
+    """Tell whether two requests name one ratio, and one seed unless any serves both."""
+    is_any_seed = one.seed_is_drawn and other.seed_is_drawn
+    return one.ratio == other.ratio and (one.seed == other.seed or is_any_seed)
 
 
 def fingerprint(request: Request, source_sha256: str, images: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from clipspool.jobs.events import DuplicateFound, JobHeld, Prepared
+from clipspool.jobs.fingerprint import is_sent_alike
 from clipspool.jobs.model import Duplicates, Held, Job, Paid, Reuse, State
 from clipspool.journal import Journal
 
@@ -21,15 +22,15 @@ class Comparison:
         self.choices: Mapping[str, Duplicates] = {}
         """What the operator chose, by inbox; `hold` where nothing is said."""
         self._journal = journal
-        self._fresh: dict[str, str] = {}
-        """Jobs to compare, each with the fingerprint it would have if its seed had been drawn."""
+        self._fresh: dict[str, tuple[str, ...]] = {}
+        """Jobs to compare, each with the fingerprints it would have with seed or ratio left open or named."""
         self._delivered: list[Job] = []
 
     def note(self, before: Job, event: Prepared) -> None:
         """Remember to compare a job, unless it was compared for just this, or a person wants it paid for."""
         is_meant = before.approved or before.request.again
         if event.fingerprint and event.fingerprint != before.fingerprint and not is_meant:
-            self._fresh[before.id] = event.seedless
+            self._fresh[before.id] = event.alike
 
     def note_delivered(self, job: Job) -> None:
         """Remember to serve with a job's result those that were set aside because of it."""
@@ -42,13 +43,13 @@ class Comparison:
         shared = self._journal.shared({job.fingerprint for job in jobs.values()}) if jobs else set()
         while self._fresh:
             job = jobs[next(iter(self._fresh))]
-            seedless = self._fresh.pop(job.id)
+            alike = self._fresh.pop(job.id)
             choice = self.choices.get(job.inbox, "hold")
-            if choice == "run" or (job.fingerprint not in shared and not seedless):
+            if choice == "run" or (job.fingerprint not in shared and not alike):
                 continue
             if job.state is not State.QUEUED or job.held is not None:
                 continue
-            if earlier := self._earlier(job, seedless):
+            if earlier := self._earlier(job, alike):
                 yield job, _verdict(job, earlier, choice)
         while self._delivered:
             one = self._delivered.pop()
@@ -56,15 +57,15 @@ class Comparison:
                 if self.choices.get(job.inbox) == "reuse" and _is_finished_alike(one, job):
                     yield job, DuplicateFound(Reuse(one.id, one.inbox, one.results))
 
-    def _earlier(self, job: Job, seedless: str) -> list[Job]:
+    def _earlier(self, job: Job, alike: tuple[str, ...]) -> list[Job]:
         """Give the jobs that asked for the same before, oldest first, as far as they are a reason to hold it.
 
         Those that come after it in this turn are compared with it, not it with them.
         """
         found = self._journal.same_request(job, self._fresh)
-        if seedless:
-            drawn = self._journal.same_request(replace(job, fingerprint=seedless), self._fresh)
-            found += [one for one in drawn if one.request.seed == job.request.seed]
+        for other in alike:
+            near = self._journal.same_request(replace(job, fingerprint=other), self._fresh)
+            found += [one for one in near if is_sent_alike(one.request, job.request)]
         if job.request.was_put_back:
             # Its editor saw that it failed, and moved it back. That says nothing about one that was paid for.
             found = [one for one in found if one.state is not State.FAILED or one.paid is Paid.YES]

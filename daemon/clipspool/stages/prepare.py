@@ -10,7 +10,7 @@ from io import FileIO
 
 from clipspool.jobs.events import Changed, Event, Failed, Postponed, Prepared, StageFailed
 from clipspool.jobs.faults import Fault
-from clipspool.jobs.fingerprint import fingerprint, seedless
+from clipspool.jobs.fingerprint import fingerprint, fingerprints_alike
 from clipspool.jobs.model import Clip, Error, Job, Request
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder
@@ -137,7 +137,7 @@ def _make_ready(job: Job, clip: Clip, file: FileIO, bay: Bay, kit: Kit) -> Event
     return replace(
         _prepared(job, clip, sent, kit),
         fingerprint=fingerprint(job.request, clip.sha256 or "", images),
-        seedless=seedless(job.request, clip.sha256 or "", images),
+        alike=fingerprints_alike(job.request, clip.sha256 or "", images),
     )
 
 
