@@ -8,7 +8,7 @@ import pytest
 from clipspool.jobs.events import AnswerLost, Prepared
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Paid, State
-from clipspool.jobs.records import Balance
+from clipspool.jobs.records import Balance, Spend
 from clipspool.scheduler import balance
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.balance import Teller, note
@@ -110,9 +110,23 @@ def test_a_refusal_of_load_that_left_the_balance_as_it_was_ends_its_doubt_by_its
     looks(desk, 1000.0)
     job = desk.job()
     assert (job.state, job.held, job.paid, job.doubts) == (S.QUEUED, None, Paid.NO, 0)
-    assert "1000 credits before and after" in job.reason
+    assert "1,000 credits before and after" in job.reason
     assert desk.until(S.DELIVERED).task.number == 2
     assert desk.shop.paid == ["clip1", "clip1"]
+    spent = Spend(2, job.credits_estimated)
+    assert desk.scheduler.spending.today == spent, "what was not charged is not spent"
+
+
+def test_what_was_not_charged_leaves_the_clip_its_whole_limit(tmp_path):
+    desk = Desk(tmp_path, credits_per_clip_max=20.0)  # it is estimated at 15
+    look(desk, 1_000_000.0)
+    desk.clock.passes(60)
+    shed(desk)
+    looks(desk, 1_000_000.0, 1_000_000.0)
+    assert "1,000,000 credits before and after" in desk.job().reason
+    assert desk.until(S.DELIVERED).held is None
+    assert desk.journal.clip_cost("clip1").spent == 15.0
+    desk.close()
 
 
 @pytest.mark.parametrize(

@@ -397,9 +397,16 @@ def _closed(job: Job, told: float | None, charged: float | None, unless_told: Pa
 
 
 def _not_charged(job: Job, event: NotCharged) -> Job:
-    is_only = job.task is not None and job.task.number == 1 and job.doubts == 1
+    if job.task is None:
+        raise IllegalTransition(f"job {job.id} has a balance for a request it never sent")
+    is_only = job.task.number == 1 and job.doubts == 1
     return replace(
-        job, paid=Paid.NO if is_only else job.paid, doubts=max(job.doubts - 1, 0), reason=event.message
+        job,
+        # The price that was set aside for this request is free again, for the day's limit and for the clip's.
+        task=replace(job.task, credits=0.0),
+        paid=Paid.NO if is_only else job.paid,
+        doubts=max(job.doubts - 1, 0),
+        reason=event.message,
     )
 
 

@@ -124,9 +124,10 @@ def note(scheduler: Scheduler, at: float, seen: Balance, until: float | None = N
         if _is_wanted(job, look):
             scheduler.happen(job, _seen(scheduler, job, looks, look))
         elif _is_proof(scheduler, job, looks, look):
-            amount = f"{seen.amount:g} {seen.unit}"
+            amount = f"{seen.amount:,.10g} {seen.unit}"
             why = f"the provider refused the load, and the account was not charged: {amount} before and after"
             scheduler.happen(job, NotCharged(why))
+            scheduler.spending.recount()
     journal.set_fact(_FACT, [*looks, look][-_KEPT:])
 
 
