@@ -177,8 +177,24 @@ def test_the_days_spend_stands_against_its_limits():
 def test_a_blocked_provider_says_why_until_when_and_what_to_type():
     drawn = text(BUSY, 80)
     assert "The provider is blocked: Not enough credits" in drawn
-    assert "next retry in 1:35" in drawn
+    assert "Next retry in 1:35" in drawn
     assert "clipspool resume" in drawn
+
+
+@pytest.mark.parametrize(
+    ("queued", "words"), [(0, "Next retry with the next clip"), (1, "Next retry due now")]
+)
+def test_a_blocked_provider_is_tried_again_now_only_where_a_clip_is_queued(queued, words):
+    due = Conditions(NOON, Brake(1, NOON - 5, NO_CREDITS))
+    assert words in text(View(a_status(conditions=due, queued=queued), NOON), 80)
+
+
+@pytest.mark.parametrize("queued", [0, 3])
+def test_an_older_journal_says_that_nothing_is_submitted_and_what_to_type(queued):
+    restored = Conditions(NOON, is_restored=True)
+    drawn = text(View(a_status(conditions=restored, queued=queued), NOON), 80)
+    assert "Nothing is submitted: the journal is an older copy" in drawn
+    assert "`clipspool resume --accept-restored`" in " ".join(drawn.split())
 
 
 def test_a_daemon_that_does_not_run_is_said_first():

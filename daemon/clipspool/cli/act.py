@@ -54,7 +54,7 @@ def retry(
     estimates = [job.credits_estimated for job in chosen if job.credits_estimated is not None]
     question = f"Run {len(names)} job{'s' * (len(names) != 1)} again?"
     if estimates:
-        question += f" This may cost about {sum(estimates):g} credits."
+        question += f" This may cost about {sum(estimates):,.10g} credits."
     if paid:
         question += f" {len(paid)} of them may have been charged already, and would be charged again."
     consent(question, yes=yes)
@@ -186,12 +186,12 @@ def _approval(chosen: Sequence[Job], journal: Journal) -> str:
     known = [job.credits_estimated for job in chosen if job.credits_estimated is not None]
     question = f"{question} Approve {len(chosen)} job{'s' * (len(chosen) != 1)}?".strip()
     if known:
-        question += f" This costs about {sum(known):g} credits in total."
+        question += f" This costs about {sum(known):,.10g} credits in total."
     if len(known) < len(chosen):
         question += f" The price of {len(chosen) - len(known)} of them is unknown."
     spent = sum(journal.clip_cost(clip_id).spent for clip_id in {job.clip_id for job in chosen})
     if spent:
-        question += f" About {spent:g} credits were already spent on the same clips."
+        question += f" About {spent:,.10g} credits were already spent on the same clips."
     return question
 
 

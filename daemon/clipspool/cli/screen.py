@@ -14,6 +14,7 @@ from typing import Any, Literal
 from rich.cells import cell_len
 from rich.text import Text
 
+from clipspool.cli.standstill import standstill
 from clipspool.intake.names import readable
 from clipspool.jobs.text import span
 
@@ -172,12 +173,8 @@ class _Pen:
         lines = [Text.assemble(first, "  ", (clock, "dim")), self._counts(status["jobs"])]
         lines += [Text(trouble, "yellow") for trouble in daemon.get("troubles", ())]
         lines += self._spend(status["spend"])
-        provider = status["provider"]
-        if provider["blocked"]:
-            until = _seconds(provider["until"]) - view.at if provider["until"] else 0.0
-            when = f"next retry in {span(until)}" if until > 0 else "next retry due now"
-            lines += self._wrapped(f"The provider is blocked: {provider['reason']}", "bold red", 3)
-            lines.append(Text(f"  {when}; once it is fixed: clipspool resume", "red"))
+        for words, style, lines_max in standstill(status, view.at):
+            lines += self._wrapped(words, style, lines_max)
         return lines
 
     def _counts(self, jobs: Mapping[str, int]) -> Text:

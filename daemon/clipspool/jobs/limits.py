@@ -32,7 +32,7 @@ class Limits:
         if spend.submissions >= self.submissions_per_day:
             return f"today's {self.submissions_per_day} submissions are used up"
         if self.credits_per_day is not None and spend.credits + credits_more > self.credits_per_day:
-            return f"today's {self.credits_per_day:g} credits are used up ({spend.credits:g} spent)"
+            return f"today's {self.credits_per_day:,.10g} credits are used up ({spend.credits:,.10g} spent)"
         return ""
 
     def is_too_dear(self, credits_estimated: float | None) -> str:
@@ -40,7 +40,7 @@ class Limits:
         most = self.credits_per_job_max
         if most is None or credits_estimated is None or credits_estimated <= most:
             return ""
-        return f"it would cost about {credits_estimated:g} credits, and a job may cost {most:g}"
+        return f"it would cost about {credits_estimated:,.10g} credits, and a job may cost {most:,.10g}"
 
     def is_clip_too_dear(self, cost: ClipCost, credits_estimated: float | None) -> str:
         """Say why a person has to look at what a clip costs in all; empty when not.
@@ -52,4 +52,4 @@ class Limits:
         total = cost.total(credits_estimated or 0.0)
         if most is None or total <= most:
             return ""
-        return f"{cost.in_words(credits_estimated or 0.0)}, and a clip may cost {most:g}"
+        return f"{cost.in_words(credits_estimated or 0.0)}, and a clip may cost {most:,.10g}"

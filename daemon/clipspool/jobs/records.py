@@ -47,8 +47,8 @@ class ClipCost:
         """Say it."""
         jobs = len(self.waiting)
         what = f"the {jobs} jobs of this clip would cost" if jobs > 1 else "this clip would cost"
-        before = f", {self.spent:g} of them for what was sent before" if self.spent else ""
-        return f"{what} about {self.total(unknown):g} credits in all{before}"
+        before = f", {self.spent:,.10g} of them for what was sent before" if self.spent else ""
+        return f"{what} about {self.total(unknown):,.10g} credits in all{before}"
 
 
 @dataclass(frozen=True, slots=True)

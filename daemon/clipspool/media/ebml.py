@@ -98,7 +98,7 @@ class Walk:
     def _walk_segment(self, segment: Element) -> None:
         end = self._size if segment.end is None else segment.end
         if end > self._size:
-            self.missing = f"the file ends {end - self._size} bytes before it should"
+            self.missing = f"the file ends {end - self._size:,} bytes before it should"
             return
         if segment.end == segment.data:
             self.missing = "its Segment is empty"

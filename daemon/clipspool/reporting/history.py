@@ -101,7 +101,7 @@ def _said(facts: Facts, key: str, before: str = ": ") -> str:
 
 
 def _credits(facts: Facts, key: str = "credits") -> str:
-    return f", {facts[key]:g} credits" if isinstance(facts.get(key), int | float) else ""
+    return f", {facts[key]:,.10g} credits" if isinstance(facts.get(key), int | float) else ""
 
 
 def _prepared(facts: Facts, _entry: Entry) -> str:
