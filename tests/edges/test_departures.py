@@ -185,3 +185,13 @@ def test_what_cannot_be_noted_is_not_let_go(path):
             one.leave()
     with pytest.raises(OSError, match="No space"), departures.of():
         pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file away needs root")
+def test_marks_that_another_user_left_prove_nothing(path):
+    """Anybody may write into shared memory: who is believed there can make a paid request be sent again."""
+    waited = die(path)
+    os.chown(path, 12345, 12345)
+    assert still_waiting(path) == frozenset()
+    assert still_waiting(path, 12345) == {waited}
+    assert Departures(path).waiting == set()

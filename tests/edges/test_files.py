@@ -792,3 +792,27 @@ def test_the_same_files_on_another_device_are_known_by_their_mark(path, memory, 
     (path / ".clipspool/inbox.toml").write_bytes(mark)
     root.create("a.txt", b"x")
     assert (path / "a.txt").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_folder_that_cannot_be_brought_to_the_disk_is_an_error(path, monkeypatch, number):
+    """After a failed sync a name may be gone with the next power cut: what rests on it must not go on."""
+
+    def fails(_fd):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.os, "fsync", fails)
+    with Root(path).folder() as folder, pytest.raises(OSError, match=os.strerror(number)):
+        files.sync_folder(folder)
+
+
+def test_a_new_folders_own_name_is_brought_to_the_disk(path, monkeypatch):
+    synced, real = [], os.fsync
+
+    def noted(fd):
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        real(fd)
+
+    monkeypatch.setattr(files.os, "fsync", noted)
+    Root(path).make_folders("day/scene")
+    assert synced == [str(path), str(path / "day")]

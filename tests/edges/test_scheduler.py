@@ -791,6 +791,33 @@ def test_a_failed_job_is_run_again_and_paid_again(desk):
     assert [clip_id for clip_id, _ in desk.shop.retired] == ["clip1", "clip1"]
 
 
+def test_a_retried_clip_stays_until_its_job_has_ended_again(desk):
+    desk.shop.say[Stage.SUBMIT].append(after_gate(Failed(Error("X", "refused"))))
+    desk.drop()
+    desk.until(S.FAILED)
+    desk.turns(3)
+    assert desk.shop.retired == [("clip1", [S.FAILED])]
+    desk.shop.say[Stage.POLL].extend([RENDERS] * 1000)
+    desk.order(operator.retry, ["clip1"], "ann")
+    desk.until(S.RUNNING)
+    (row,) = desk.journal._connection.exec_driver_sql("SELECT retired_at, retire_due FROM clips").all()
+    assert tuple(row) == (None, None)
+
+
+def test_each_try_to_retire_waits_longer_than_the_one_before(desk):
+    desk.shop.say["retire"].extend([OSError(errno.EACCES, "the folder is locked")] * 4)
+    desk.drop()
+    desk.until(S.DELIVERED)
+    tries = []
+    for _ in range(40):
+        desk.turns(1, 600.0)
+        tries.append(
+            desk.journal._connection.exec_driver_sql("SELECT retire_attempts FROM clips").scalar_one()
+        )
+    assert sorted(set(tries)) == [0, 1, 2, 3, 4] or sorted(set(tries)) == [1, 2, 3, 4]
+    assert desk.shop.retired
+
+
 def test_a_job_that_runs_well_cannot_be_retried(desk):
     running(desk)
     assert "only failed" in desk.order(operator.retry, ["clip1"], "ann")[0]["why"]

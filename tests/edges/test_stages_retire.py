@@ -293,6 +293,15 @@ def test_a_clip_that_was_accepted_right_before_a_crash_is_taken_on(bench):
     ]
 
 
+def test_a_request_that_was_surely_refused_leaves_its_job_queued_when_the_journal_is_lost(bench):
+    note(bench.bay.inbox, "clip1", "clip1", "intent", profile=PROFILE)
+    (found,) = look(bench).ours
+    assert found.jobs[0].state is State.IN_DOUBT
+    note(bench.bay.inbox, "clip1", "clip1", "not_submitted")
+    (found,) = look(bench).ours
+    assert (found.jobs[0].state, found.jobs[0].task) == (State.QUEUED, None)
+
+
 @pytest.mark.parametrize("cut", [("clip.mp4", "shot.mp4"), ("sidecar.toml", "shot.toml")])
 def test_a_claim_by_link_and_unlink_that_was_cut_between_the_two_leaves_one_name(bench, cut):
     """As on NFS, where a file moves by getting a second name and losing the first."""

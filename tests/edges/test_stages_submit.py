@@ -33,6 +33,7 @@ from clipspool.provider.transport import Depot
 from clipspool.provider.transport.inline import InRequest
 from clipspool.spool.handover import take_over
 from clipspool.spool.ledger import note, notes
+from clipspool.stages.payload import Sent, SentFile, write_sent
 from clipspool.stages.poll import poll, tell_cancel
 from clipspool.stages.prepare import Kit, prepare
 from clipspool.stages.retire import retire, sweep
@@ -262,6 +263,42 @@ def test_a_clip_that_changed_after_it_was_hashed_is_not_sent(bench, studio):
     assert studio.sent == []
 
 
+def test_a_clip_whose_bytes_changed_at_equal_length_is_not_sent(bench, studio):
+    (bench.work / "clip.mp4").write_bytes(b"same size")
+    os.utime(bench.work / "clip.mp4", ns=(0, bench.clip.mtime_ns + 1))
+    assert send(bench, studio) == Changed()
+    assert studio.sent == []
+
+
+def test_a_clip_whose_bytes_change_at_equal_length_while_it_is_read_has_to_settle_again(bench, monkeypatch):
+    real, path = os.fstat, bench.work / "clip.mp4"
+
+    def write_over(file):
+        here = real(file)
+        os.utime(path, ns=(0, here.st_mtime_ns + 1))
+        return here
+
+    monkeypatch.setattr("clipspool.stages.prepare.os.fstat", write_over)
+    assert read(bench) == Changed()
+
+
+@pytest.mark.parametrize("becomes", ["another", "gone"])
+def test_a_request_is_not_sent_with_fewer_references_than_were_asked_for(bench, studio, becomes):
+    image = bench.work / "ref-1.png"
+    image.write_bytes(b"png")
+    there = image.stat()
+    bench.job = a_job(request=a_request(references=(Reference(name="w.png", file="ref-1.png"),)))
+    source = SentFile("clip.mp4", bench.clip.size, bench.clip.mtime_ns, "", "video/mp4", "inline")
+    made = {"side_max": 1}  # so that there is something to remember
+    reference = SentFile("ref-1.png", there.st_size, there.st_mtime_ns, "", "image/png", "inline", made=made)
+    write_sent(bench.bay.inbox, bench.clip, bench.job, Sent(source, (reference,)))
+    image.write_bytes(b"quite another image") if becomes == "another" else image.unlink()
+    event = send(bench, studio)
+    assert isinstance(event, Changed)
+    assert event.is_settled
+    assert studio.sent == []
+
+
 def test_a_clip_that_changes_while_the_connection_is_made_cannot_be_opened(bench, studio):
     send(bench, studio)
     (bench.work / "clip.mp4").write_bytes(b"another clip")
@@ -344,6 +381,15 @@ def test_a_work_folder_that_knows_more_than_the_journal_waits_for_a_person(bench
     assert isinstance(event, InDoubt)
     assert event.submissions == 1
     assert len(studio.sent) == 1
+
+
+def test_a_submission_that_was_surely_refused_is_no_doubt_for_an_older_journal(bench, studio):
+    studio.answer = Refused(BUSY)
+    send(bench, studio)
+    assert said(bench) == ["intent", "not_submitted"]
+    studio.answer = None
+    assert isinstance(send(bench, studio), TaskCreated)
+    assert len(studio.sent) == 2
 
 
 def test_a_journal_that_knows_as_much_may_submit_again(bench, studio):
