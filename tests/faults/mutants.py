@@ -37,7 +37,10 @@ PATH = {
     "clipspool.scheduler.retirement": ("stages_retire", "scheduler"),
     "clipspool.spool.root": ("files", "claim", "stages_deliver"),
     "clipspool.system.atomic": ("files", "claim", "stages_deliver"),
+    "clipspool.system.moves": ("moves", "files", "claim"),
+    "clipspool.spool.claims": ("claim", "stages_retire", "adopt"),
     "clipspool.spool.workfolder": ("claim", "stages_retire", "adopt"),
+    "clipspool.spool.handover": ("takeover", "adopt"),
 }
 """The modules where a wrong line costs money or a clip, and the edge tests that stand nearest to each."""
 WIDER = (("tests/rules",), ("tests/edges",), ("tests/journeys", "tests/faults"))
