@@ -6,7 +6,7 @@ PYTHON ?= python3
 # The suite's own knobs: make test PYTEST="-k submit"; CLIPSPOOL_TEST_PATIENCE=10 lengthens every deadline (4 unless set).
 PYTEST ?=
 
-.PHONY: demo test lint docs format faults mutants bench service nas clean
+.PHONY: demo test lint docs man format faults mutants bench service nas clean
 
 demo: $(VENV)/run
 	@$(BIN)/clipspool demo
@@ -26,6 +26,10 @@ lint: $(VENV)/dev
 docs: $(VENV)/dev
 	$(BIN)/python docs/made.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+# Manual pages into build/man: `man -l build/man/clipspool.1`.
+man: $(VENV)/dev
+	$(BIN)/python docs/man.py build/man
 
 # The fault bench: faults, planted bugs, and kill -9, power cuts and errors at the calls of a clip's life.
 # It fits itself into the time: FAULTS="--minutes 15" draws points and bugs by lot, FAULTS="--seed N" repeats.

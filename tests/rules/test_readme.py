@@ -71,6 +71,14 @@ def test_the_table_has_no_state_that_there_is_not(architecture):
     assert named == {state.value for state in State}
 
 
+def test_the_manual_pages_name_every_command_key_of_an_inbox_and_key_of_a_sidecar():
+    pages = runpy.run_path(str(ROOT / "docs/man.py"))["pages"]()
+    assert [name for name in COMMANDS if f"\n.SS {name}" not in pages["clipspool.1"]] == []
+    keys = Settings.model_fields["inbox"].annotation.__args__[0].model_fields.keys() - {"defaults"}
+    assert [key for key in keys if f"\\fB{key}\\fR" not in pages["clipspool.toml.5"]] == []
+    assert "\n\\fBprompt\\fR\n" in pages["clipspool-sidecar.5"]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_readme_names_every_command(readme, command):
     assert re.search(rf"\bclipspool (?:[\w-]+\|)*{re.escape(command)}\b", readme), f"`clipspool {command}`"
