@@ -40,13 +40,13 @@ def test_a_source_that_grew_on_goes_to_done_with_a_note_even_where_sources_are_d
     bench = Bench(tmp_path, keeps_sources=keeps_sources)
     clip = sent(bench)
     write_on(bench)
-    assert "9 bytes were sent, and it has 24 now" in change_of(clip, [DONE], bench.bay)
+    assert "9 bytes were sent, it now has 24 bytes" in change_of(clip, [DONE], bench.bay)
     moved = retire(clip, [DONE], bench.bay)
     assert moved.lies_at == "_done/day/shot.mp4"
     there = lying(bench.path)
     assert there["_done/day/shot.mp4"] == b"some clip and more of it"
     note = there["_done/day/shot.mp4.changed.txt"].decode()
-    assert "shot.mp4: it went on changing after it was sent" in note
+    assert "shot.mp4: it changed after it was sent" in note
     assert "drop it again" in note
 
 
@@ -56,7 +56,7 @@ def test_bytes_changed_at_equal_length_are_seen_and_a_new_date_alone_is_not(tmp_
     os.utime(source, (5, 5))
     assert change_of(clip, [DONE], bench.bay) == ""
     source.write_bytes(b"other ones"[:9])
-    assert "was written to after it was sent" in change_of(clip, [DONE], bench.bay)
+    assert "was modified after it was sent" in change_of(clip, [DONE], bench.bay)
 
 
 def test_a_source_that_nothing_was_paid_for_is_not_compared(tmp_path):

@@ -468,7 +468,7 @@ def test_a_failed_render_says_why_and_whether_a_later_try_may_do():
 
 def test_a_cancelled_job_ends_whether_or_not_the_provider_could_be_told(studio):
     job = a_job(state=State.RUNNING, task=a_task(), cancel_by="ann")
-    assert tell_cancel(job, studio) == Cancelled("ann", "cancelled by ann; the provider was told")
+    assert tell_cancel(job, studio) == Cancelled("ann", "cancelled by ann, at the provider too")
     studio.cannot_cancel = BUSY
-    assert "could not be told (Too many requests)" in tell_cancel(job, studio).message
+    assert "not at the provider (Too many requests)" in tell_cancel(job, studio).message
     assert studio.told_to_cancel == ["task-1", "task-1"]

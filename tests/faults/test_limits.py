@@ -267,7 +267,7 @@ def test_an_older_journal_put_back_pays_nothing_again(open_bays):
         assert bay.paid == 1
         (job,) = bay.query("SELECT * FROM jobs")
         assert job["state"] == "failed"
-        assert "older journal" in json.loads(job["error"])["what_to_do"]
+        assert "restored journal" in json.loads(job["error"])["what_to_do"]
         assert (bay.inbox / "_done" / "shot.mp4").exists()
 
 

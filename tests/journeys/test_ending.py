@@ -100,7 +100,7 @@ def test_a_job_whose_inbox_was_renamed_says_so_and_goes_on_once_it_has_its_name_
         assert '"event": "inbox_not_configured", "inbox": "bay", "jobs": 1' in done.stdout + done.stderr
         shown = json.loads(bay.call("jobs", "--json").stdout)
         assert shown["held"] == "inbox"
-        assert "the inbox bay is not in the configuration" in shown["reason"]
+        assert "the inbox bay is not configured any more" in shown["reason"]
         assert "the inbox bay is not" in bay.call("status").stdout
         bay.configure()
         bay.start()

@@ -109,7 +109,7 @@ def test_a_clip_that_failed_is_run_again_with_the_image_it_came_with(open_bays, 
         )
         work = bay.inbox / ".clipspool" / "work"
         bay.until_states("failed")
-        bay.until(lambda: list(work.iterdir()) == [], what="its work folder went")
+        bay.until(lambda: list(work.iterdir()) == [], what="its work folder was removed")
         (bay.inbox / "look.jpg").write_bytes(b"somebody reused the name")
         (job,) = bay.jobs()
         assert bay.call("retry", job, "--yes").returncode == 0

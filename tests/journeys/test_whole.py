@@ -86,5 +86,5 @@ def test_a_source_that_is_written_to_after_it_was_sent_is_told_of(bay):
     bay.until_retired()
     assert "_done/shot.mp4.changed.txt" in bay.lying()
     assert "_done/shot.mp4" in bay.lying()
-    assert "went on changing after it was sent" in waiting(bay)["_done/shot.mp4"]
+    assert "it changed after it was sent" in waiting(bay)["_done/shot.mp4"]
     assert bay.events("source_changed")

@@ -84,7 +84,7 @@ SPENT = {"spend": Spend(500, 10.0), "limits": Limits()}
         (a_job(), Conditions(NOON, paused=frozenset({"bay"})), "paused", "`clipspool resume`"),
         (a_job(), Conditions(NOON, paused=frozenset({"other"})), None, "waits for its turn"),
         (a_job(due_at=NOON + 60), NOW, "not_before", "not before 2027-01-15T12:01:00Z"),
-        (a_job(), Conditions(NOON, **SPENT), "budget", "goes on tomorrow"),
+        (a_job(), Conditions(NOON, **SPENT), "budget", "continues tomorrow"),
         (a_job(approved=True), Conditions(NOON, **SPENT), None, "waits for its turn"),
         (a_job(), Conditions(NOON, brake=BLOCKED), "provider", "Not enough credits; tried again 2027"),
         (a_job(state=State.RUNNING), Conditions(NOON, paused=frozenset({"*"})), None, ""),

@@ -12,8 +12,8 @@ from clipspool.jobs.records import Spend
 from clipspool.jobs.text import iso
 
 WHY = (
-    "the journal is an older copy, put back: what it takes for unsent may have been paid for. "
-    "Look through its queued jobs, cancel those that are done, then `clipspool resume --accept-restored`"
+    "the journal is an older copy, restored from a backup: jobs it shows as not sent may have been charged. "
+    "Check its queued jobs, cancel those that are done, then `clipspool resume --accept-restored`"
 )
 
 
@@ -27,30 +27,30 @@ class Conditions:
     spend: Spend = field(default_factory=Spend)
     limits: Limits = field(default_factory=Limits)
     is_restored: bool = False
-    """The journal is an older copy, put back."""
+    """The journal was restored from a backup."""
     pause_files: Mapping[str, str] = field(default_factory=dict)
-    """What an editor put into an inbox so that nothing of it is sent, by the inbox."""
+    """By inbox, the file with which an editor paused it."""
 
     def is_paused(self, inbox: str) -> bool:
-        """Say whether nothing of an inbox is sent because an operator or an editor said so."""
+        """Tell whether an operator or an editor paused an inbox."""
         return bool(self.paused & {ALL, inbox}) or inbox in self.pause_files
 
     def why_paused(self, inbox: str) -> str:
-        """Say which file an editor put into an inbox to pause it; empty where none lies there."""
+        """Return which file pauses an inbox, in words; empty where there is none."""
         file = self.pause_files.get(inbox)
-        return f"`{file}` lies in it: remove it, and sending goes on" if file else ""
+        return f"it contains `{file}`; remove that to continue sending" if file else ""
 
     def _pause_in_words(self, inbox: str) -> str:
         if self.paused & {ALL, inbox}:
-            return "submitting is paused; `clipspool resume` lets it go on"
-        return f"`{self.pause_files[inbox]}` lies in the inbox: remove it, and sending goes on"
+            return "submitting is paused; `clipspool resume` continues it"
+        return f"paused: the inbox contains `{self.pause_files[inbox]}`; remove it to continue sending"
 
     def why_waiting(self, job: Job) -> tuple[str | None, str]:
-        """Give what a job is held by, and the reason in words; (None, …) when nothing holds it."""
+        """Return what holds a job, and the reason in words; (None, …) when nothing holds it."""
         if job.held is not None:
             return job.held.value, job.reason
         if not job.state.is_terminal and not self.limits.serves(job.inbox):
-            return "inbox", f"the inbox {job.inbox} is not in the configuration: put it back under that name"
+            return "inbox", f"the inbox {job.inbox} is not configured any more: add it again under that name"
         if job.state is not State.QUEUED:
             return None, job.reason
         if self.is_restored:
@@ -60,13 +60,13 @@ class Conditions:
         if job.due_at > self.now:
             return _why_later(job, self.now)
         if not job.approved and (why := self.limits.day_is_spent(self.spend, job.credits_estimated or 0.0)):
-            return Held.BUDGET.value, f"{why}; it goes on tomorrow (UTC), or after `clipspool approve`"
+            return Held.BUDGET.value, f"{why}; it continues tomorrow (UTC), or after `clipspool approve`"
         if self.brake.fault is not None:
-            return "provider", f"{self.brake.fault.message}; tried again {iso(self.brake.until)}"
+            return "provider", f"{self.brake.fault.message}; next retry due {iso(self.brake.until)}"
         of_model = self.brake.models.get(job.request.model)
         if of_model is not None and of_model.fault is not None:
             why = f"{of_model.fault.message} {of_model.fault.what_to_do}".strip()
-            return "model", f"{why} Tried again {iso(of_model.until)}"
+            return "model", f"{why} Next retry due {iso(of_model.until)}"
         return None, job.reason or "waits for its turn"
 
 
@@ -74,4 +74,4 @@ def _why_later(job: Job, now: float) -> tuple[str, str]:
     """Tell a time that somebody wants from the pause between two tries."""
     if (job.request.not_before or 0.0) > now or not (job.attempts or job.reason):
         return "not_before", f"not before {iso(job.due_at)}"
-    return "retry", f"{job.reason or 'its last try failed'}; tried again {iso(job.due_at)}"
+    return "retry", f"{job.reason or 'the last try failed'}; next retry due {iso(job.due_at)}"

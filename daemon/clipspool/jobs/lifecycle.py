@@ -511,7 +511,7 @@ def _cancelled(job: Job, event: Cancelled) -> Job:
 def _with_what_was_kept(job: Job) -> Job:
     if job.error is None or not any(one.name == "" for one in job.results):
         return job
-    kept = "What was fetched of it is kept beside it in `_failed`, with `.result` in its name."
+    kept = "The downloaded result is kept beside it in `_failed`, with `.result` in its name."
     return replace(job, error=replace(job.error, what_to_do=f"{kept} {job.error.what_to_do}"))
 
 
@@ -521,21 +521,19 @@ def _failed(job: Job, error: Error) -> Job:
 
 
 def _how_to_run_again(job: Job, error: Error) -> str:
-    """Say what an editor does to have it run once more; it has to be what `scheduler/dedup.py` lets pass."""
+    """Return what an editor does to run it again; `scheduler/dedup.py` has to let exactly that pass."""
     if job.variant:
-        return f"The operator can run this variant again alone: `clipspool retry {job.id}`."
-    begin = "To run it again" if error.retryable else "Once that is done"
+        return f"The operator can run only this variant again: `clipspool retry {job.id}`."
+    begin = "To run it again" if error.retryable else "Then"
     move = "move the clip and its sidecar from `_failed` back into the inbox"
     match job.paid:
         case Paid.NO:
             return f"{begin}, {move}."
         case Paid.UNKNOWN:
-            return f"{begin}, {move}: it may have been paid for, and is paid for again then."
+            return f"{begin}, {move}. It may have been charged already, and would be charged again."
         case Paid.YES:
-            # An editor who only moves a file back has not said that it is to be paid for a second time.
-            return (
-                f"It was paid for. To pay for it again, write `again = true` into its sidecar, then {move}."
-            )
+            # Money: an editor who only moves a file back has not agreed to pay a second time.
+            return f"It was charged. To pay for it again, write `again = true` into its sidecar, then {move}."
         case never:
             assert_never(never)
 
@@ -545,7 +543,7 @@ def _taken_over(job: Job, event: TakenOver) -> Job:
     message = f"taken over by {where} with `clipspool recover`"
     if job.task is not None and job.task.task_id is not None:
         message += f"; its task is {job.task.task_id}"
-    what_to_do = "It goes on there: look for it, and retry it if need be, on that machine."
+    what_to_do = "It continues there: find it, and retry it if necessary, on that machine."
     paid = _at_least_unknown(job) if event.was_on_its_way else job.paid
     error = Error(TAKEN_OVER, message, what_to_do, paid=paid)
     return replace(job, paid=paid, error=error, cancel_by="")

@@ -18,7 +18,7 @@ _NOTE_BYTES_MAX = 64 << 10
 
 
 def change_of(clip: Clip, jobs: Sequence[Job], bay: Bay) -> str:
-    """Say how a source differs from what was sent; empty where it does not. Raises OSError."""
+    """Describe how a source differs from what was sent; empty where it does not. Raises OSError."""
     if clip.sha256 is None or not any(job.paid is not Paid.NO for job in jobs):
         return ""
     for rel in (join(folder_of(clip.id), clip.source), clip.lies_at):
@@ -31,19 +31,19 @@ def _compare(root: Root, rel: Rel, clip: Clip) -> str:
     try:
         file = root.open(rel)
     except NotRegular:
-        return "something else was put in its place after it was sent"
+        return "it was replaced by something else after it was sent"
     with file:
         now = os.fstat(file.fileno())
         if (now.st_size, now.st_mtime_ns) == (clip.size, clip.mtime_ns):
             return ""
         if now.st_size != clip.size:
             return (
-                f"it went on changing after it was sent: {clip.size:,} bytes were sent, and it has "
-                f"{now.st_size:,} now; the result shows what was sent"
+                f"it changed after it was sent: {clip.size:,} bytes were sent, it now has "
+                f"{now.st_size:,} bytes; the result shows what was sent"
             )
         if sha256_of(file) == clip.sha256:  # only its date was set
             return ""
-    return "it was written to after it was sent: the result shows what it was before"
+    return "it was modified after it was sent; the result shows what was sent"
 
 
 def write_note(root: Root, rel: Rel, clip: Clip, change: str) -> None:
@@ -52,7 +52,7 @@ def write_note(root: Root, rel: Rel, clip: Clip, change: str) -> None:
     lines = (
         f"{name}: {change}.",
         "",
-        "To have it rendered as it is now, drop it again with its sidecar; that is paid for once more.",
+        "To render it as it is now, drop it again with its sidecar; that is charged again.",
         f"(clip {clip.id}, SHA-256 of what was sent: {clip.sha256})",
     )
     root.replace(changed_note_of(rel), ("\n".join(lines) + "\n").encode())

@@ -42,12 +42,12 @@ def poll(look: Look | Fault) -> Event:
 
 
 def error_of(look: Look) -> Error:
-    """Say why a render failed. It is never run again by itself: that would be a second paid task."""
+    """Return why a render failed. It is never run again automatically: that would be a second paid task."""
     failure = look.failure or Fault(
         FaultOf.MOMENT,
         "TASK.FAILED",
-        "the provider says that the render failed, and not why",
-        "A content filter is likely. Look at prompt and clip before you run it again.",
+        "the provider says that the render failed, but not why",
+        "A content filter is likely. Check prompt and clip before you run it again.",
     )
     return Error(failure.code, failure.message, failure.what_to_do, retryable=failure.of is not FaultOf.CLIP)
 
@@ -57,8 +57,8 @@ def tell_cancel(job: Job, provider: Provider) -> Event:
     fault = provider.cancel(task_id_of(job))
     by = job.cancel_by
     if fault is None:
-        return Cancelled(by, f"cancelled by {by}; the provider was told")
-    return Cancelled(by, f"cancelled by {by}; the provider could not be told ({fault.message})")
+        return Cancelled(by, f"cancelled by {by}, at the provider too")
+    return Cancelled(by, f"cancelled by {by}, but not at the provider ({fault.message})")
 
 
 def task_id_of(job: Job) -> str:

@@ -52,18 +52,18 @@ def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
         return Failed(
             Error(
                 "CLIP.NOT_A_FILE",
-                f"{clip.path} was exchanged for a link, folder or device at the moment it was taken",
-                "Put the clip itself in the place of the link, folder or device.",
+                f"{clip.path} was replaced by a link, folder or device while it was being accepted",
+                "Replace the link, folder or device with the clip itself.",
             )
         )
     except FileNotFoundError as error:
         if any(bay.inbox.exists(rel) for rel in (join(folder_of(clip.id), clip.source), clip.lies_at) if rel):
-            return StageFailed("DISK", f"its work folder went while it was filled: {error}")
+            return StageFailed("DISK", f"its work folder was removed while it was being filled: {error}")
         return Failed(
             Error(
                 "CLIP.MISSING",
-                f"{clip.path} is gone: it is neither in its work folder nor where it retired to",
-                "Drop the clip anew. Was an older journal put back? Look into `_done` and the outbox first.",
+                f"{clip.path} is missing: it is neither in its work folder nor in the archive",
+                "Drop the clip again. With a restored journal, check `_done` and the outbox first.",
             )
         )
     with file:
