@@ -37,7 +37,7 @@ def lacking(root: Root, size: int, *, tries: bool = False) -> str:
         except OSError as error:
             why = os.strerror(error.errno or 0)
             if error.errno in _NO_ROOM:
-                return f"no room for a result of {size} bytes in {root.path}: {why}"
+                return f"no room for a result of {size:,} bytes in {root.path}: {why}"
             return f"no file can be made in {root.path}: {why}"
     return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -103,6 +104,8 @@ def _no_room(bay: Bay, size: int) -> StageFailed | None:
         why = lacking(bay.outbox, size, tries=True)
     except Unavailable as error:
         why = error.strerror or str(error)
+    except OSError as error:  # not even the outbox's own mark can be made: no inode is left, perhaps
+        why = f"no file can be made in {bay.outbox.path}: {os.strerror(error.errno or 0)}"
     return StageFailed("OUTBOX.FULL", f"{why}; nothing was sent", held=Held.OUTBOX) if why else None
 
 
