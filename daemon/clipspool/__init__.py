@@ -25,4 +25,4 @@ provider, journal, spool and media, system, jobs. `app/` builds the daemon and c
 package, stands in for the provider.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
