@@ -26,7 +26,7 @@ from clipspool.spool.peers import (
     server_time,
 )
 from clipspool.spool.recovery import adoptable, survey
-from clipspool.spool.root import Root
+from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.workfolder import read_manifest
 from fakes import NOON, Bench, Clock
 
@@ -141,6 +141,59 @@ def test_what_is_no_mark_is_passed_over(bench, content):
     (root.path / DAEMONS / "j8.toml").symlink_to("/etc/passwd")
     os.mkfifo(root.path / DAEMONS / "j7.toml")
     assert marks_in(root) == {}
+
+
+# --- a copy of a journal ---------------------------------------------------------------------------------
+
+
+def test_a_copy_of_a_journal_that_another_machine_serves_keeps_the_inbox_offline_until_that_one_is_silent(
+    bench, two, own
+):
+    found, _, clock = two
+    root = bench.bay.inbox
+    other = replace(FAR, journal=own.journal)
+    leave(root, other)
+    with pytest.raises(Unavailable, match=r"edit-9: both would pay"):
+        found.serve_alone()
+    found.end()
+    assert marks_in(root)[own.journal].mark == other, "the other's mark is left as it was"
+    leave(root, other, age=SILENT_SECONDS + 1)
+    found.serve_alone()
+    assert marks_in(root)[own.journal].mark == own
+    # The other one was only cut off, and is back.
+    leave(root, other)
+    clock.now += KEEP_SECONDS
+    with pytest.raises(Unavailable, match=r"edit-9: both would pay"):
+        found.serve_alone()
+    assert marks_in(root)[own.journal].mark == other
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"is_stopped": True},
+        {"pid": 0, "begun": "1"},  # the process of an earlier start, killed
+        {"boot": "another", "pid": 1},  # and the machine was started anew
+    ],
+)
+def test_whoever_served_a_journal_before_keeps_nobody_from_it_once_it_has_ended(bench, two, own, change):
+    found, _, _ = two
+    if "pid" in change and not change["pid"]:
+        change = change | {"pid": ended_process()}
+    leave(bench.bay.inbox, replace(own, **change))
+    found.serve_alone()
+    assert marks_in(bench.bay.inbox)[own.journal].mark == own
+
+
+def test_a_disk_that_takes_no_file_does_not_keep_a_daemon_from_its_own_journal(bench, two, own, monkeypatch):
+    found, _, _ = two
+    leave(bench.bay.inbox, replace(own, pid=ended_process(), begun="1"))
+
+    def full(*_args, **_more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Root, "create_in", full)
+    found.serve_alone()
 
 
 # --- what is said ---------------------------------------------------------------------------------------

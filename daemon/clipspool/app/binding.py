@@ -67,6 +67,8 @@ class Binding:
             self._scheduler.tell(lambda scheduler: scheduler.take_up(told))
             self._cut_short.clear()
         root.bind()
+        # Before anything may be submitted from here.
+        self._neighbours.serve_alone()
         self._marks.prove(self._bay.name, root)
         if not self._is_surveyed:
             self._survey(root)

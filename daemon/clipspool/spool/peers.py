@@ -136,6 +136,19 @@ def marks_in(root: Root) -> dict[str, Seen]:
     return found
 
 
+def mark_of_journal(root: Root, journal_id: str) -> Seen | None:
+    """Read the mark of a journal's daemon; None where none can be read. Raises Unavailable."""
+    try:
+        with root.open(mark_name(journal_id)) as file:
+            at = os.fstat(file.fileno()).st_mtime
+            mark = Mark.from_toml(file.read(_BYTES_MAX) or b"")
+    except Unavailable:
+        raise
+    except (OSError, ValueError):
+        return None
+    return Seen(mark, at) if mark.journal == journal_id else None
+
+
 def host_of(root: Root, journal_id: str) -> str:
     """Name the machine of a daemon that left its mark; empty where it left none, or it cannot be read."""
     if not is_journal(journal_id):
