@@ -264,7 +264,7 @@ def test_an_editors_pause_holds_clips_and_queue_and_every_surface_says_what_to_r
     lying = bay.drop("lying.mp4")
     bay.until(lambda: any("`_pause.txt`" in w["reason"] for w in bay.told("status")["inboxes"][0]["waiting"]))
     assert bay.told("jobs")[0]["held"] == "paused"
-    assert "`_pause.txt` lies in" in bay.told("status")["inboxes"][0]["reason"]
+    assert "it contains `_pause.txt`" in bay.told("status")["inboxes"][0]["reason"]
     assert bay.stop() == 0
     bay.start()
     time.sleep(max(datetime.fromisoformat(later).timestamp() - time.time(), 0) + 3)

@@ -262,18 +262,3 @@ def test_a_page_says_that_it_lost_the_daemon_and_goes_on_when_it_is_back(bay, br
     assert browser.text("#live") == "live"
     browser.go("about:blank")
     browser.said()
-
-
-def test_a_port_that_is_taken_ends_the_start_with_78_and_one_sentence(bay, browser):
-    home = serve(bay)
-    listen = home.removeprefix("http://").rstrip("/")
-    other = bay.home / "other.toml"
-    text = bay.config.read_text().replace("127.0.0.1:0", listen).replace("journal.sqlite3", "other.sqlite3")
-    other.write_text(text)
-    done = bay.call("run", "-c", str(other), CLIPSPOOL_WEB__TOKEN=TOKEN)
-    assert done.returncode == 78
-    assert (
-        done.stderr
-        == f"The page cannot listen on {listen} (`web.listen`): another program listens there already.\n"
-    )
-    assert browser.go(home).text("#daemon") == "running"
