@@ -40,7 +40,7 @@ PATH = {
     "clipspool.system.moves": ("moves", "files", "claim"),
     "clipspool.spool.claims": ("claim", "stages_retire", "adopt"),
     "clipspool.spool.workfolder": ("claim", "stages_retire", "adopt"),
-    "clipspool.spool.handover": ("takeover", "adopt"),
+    "clipspool.spool.handover": ("neighbours", "adopt"),
 }
 """The modules where a wrong line costs money or a clip, and the edge tests that stand nearest to each."""
 WIDER = (("tests/rules",), ("tests/edges",), ("tests/journeys", "tests/faults"))
