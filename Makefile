@@ -5,6 +5,8 @@ UV := $(shell command -v uv 2>/dev/null)
 PYTHON ?= python3
 # The suite's own knobs: make test PYTEST="-k submit"; CLIPSPOOL_TEST_PATIENCE=10 lengthens every deadline (4 unless set).
 PYTEST ?=
+# Every journey starts processes: without compiled modules each of them takes half a second longer.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint docs man format faults mutants bench service nas clean
 
