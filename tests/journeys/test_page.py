@@ -54,7 +54,7 @@ def test_what_happens_appears_by_itself_and_ends_with_the_result_beside_its_sour
     fresh.until(lambda: "day/shot.mp4" in fresh.text("#done"), what="the result is shown")
     drawn = "return document.querySelector('#done img')?.naturalWidth > 32"
     fresh.until(lambda: fresh.run(drawn), what="its picture is drawn")
-    assert "1\ndelivered" in fresh.text("#tiles")
+    fresh.until(lambda: "1\ndelivered" in fresh.text("#tiles"), what="it is counted")
     assert fresh.run("return window.isTheSame && document.querySelector('#find').value") == "half a wor"
     fresh.one("#done a").click()
     fresh.until(lambda: fresh.find("#history"), what="the job's page")
@@ -259,6 +259,7 @@ def test_a_page_says_that_it_lost_the_daemon_and_goes_on_when_it_is_back(bay, br
     bay.start()
     bay.drop("new.mp4")
     browser.until(lambda: "new.mp4" in browser.text(), 40, "it shows what is new")
-    assert browser.text("#live") == "live"
+    browser.until(lambda: browser.text("#live") == "live", what="it listens again")
+    bay.until_retired()
     browser.go("about:blank")
     browser.said()
