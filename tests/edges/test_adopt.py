@@ -65,6 +65,9 @@ def test_the_ledger_tells_how_far_it_came(bench, lines, number, event):
         ((WAITS, INTENT | {"number": 2}), Interrupted()),
         ((WAITS, INTENT), Interrupted()),
         ((WAITS | {"token": "token2"},), Interrupted()),
+        # A daemon with a copy of this journal was faster, and may have sent it.
+        ((WAITS | {"token": "token2"}, WAITS), Interrupted()),
+        ((WAITS | {"token": "token2"}, REFUSED, WAITS), NotSent()),
         ((WAITS | {"token": ["token1"]},), Interrupted()),
         ((WAITS | {"job": "clip1-v1"}, INTENT), Interrupted()),
     ],

@@ -32,7 +32,7 @@ from clipspool.provider.runway.post import file_fault
 from clipspool.provider.transport import Depot
 from clipspool.provider.transport.inline import InRequest
 from clipspool.spool.handover import take_over
-from clipspool.spool.ledger import note, notes
+from clipspool.spool.ledger import Ledger, note, notes
 from clipspool.stages.payload import Sent, SentFile, write_sent
 from clipspool.stages.poll import poll, tell_cancel
 from clipspool.stages.prepare import Kit, prepare
@@ -230,6 +230,70 @@ def test_a_clip_that_recover_takes_over_while_its_intent_is_recorded_is_not_sent
 
     assert isinstance(send(bench, studio, gate), NotSubmitted)
     assert (studio.sent, said(bench)) == ([], ["intent", "not_submitted"])
+
+
+@pytest.mark.parametrize("when", ["before its line", "with its line"])
+def test_of_two_daemons_with_copies_of_one_journal_the_first_in_the_ledger_sends(
+    bench, studio, monkeypatch, when
+):
+    """Both looked before either had begun: the second one's job is in doubt."""
+    root = bench.bay.inbox
+
+    def other():
+        note(root, "clip1", "clip1", "intent", profile=PROFILE, number=1, token="the other's")
+        return True
+
+    if when == "with its line":
+        real = Ledger.note
+
+        def note_late(ledger, *told, **more):
+            monkeypatch.setattr(Ledger, "note", real)
+            other()
+            real(ledger, *told, **more)
+
+        monkeypatch.setattr(Ledger, "note", note_late)
+    event = send(bench, studio, other if when == "before its line" else lambda: True)
+    assert event == InDoubt(1, PROFILE)
+    assert studio.sent == []
+    assert said(bench) == ["intent"] * (1 if when == "before its line" else 2), "the other's line stays open"
+
+
+def test_whoever_is_first_in_the_ledger_sends_although_a_copy_adds_its_line_right_behind(
+    bench, studio, monkeypatch
+):
+    real = Ledger.note
+
+    def note_first(ledger, *told, **more):
+        monkeypatch.setattr(Ledger, "note", real)
+        real(ledger, *told, **more)
+        note(bench.bay.inbox, "clip1", "clip1", "intent", profile=PROFILE, number=1, token="the other's")
+
+    monkeypatch.setattr(Ledger, "note", note_first)
+    assert send(bench, studio) == TaskCreated("task-1", 15.0)
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_copy_of_the_journal_that_has_just_begun_elsewhere_holds_the_clip_back(bench, studio, looks):
+    """The mark is looked at before the ledger's line and right after it."""
+    seen = []
+
+    def copied(_root):
+        seen.append(said(bench))
+        return "another clipspool serves a copy" if len(seen) == looks else ""
+
+    desk = Desk(studio, DEPOT, compose, bench.departures, copied=copied)
+    event = submit(bench.job, bench.clip, bench.bay, desk, lambda: True)
+    assert isinstance(event, NotSubmitted)
+    assert (event.fault.code, event.fault.of) == ("WORK.COPIED", FaultOf.CLIP)
+    assert "another clipspool serves a copy" in event.fault.message
+    assert seen == [[], ["intent"]][:looks]
+    assert studio.sent == []
+
+
+def test_a_retry_is_sent_although_the_ledger_has_an_earlier_request_without_an_answer(bench, studio):
+    note(bench.bay.inbox, "clip1", "clip1", "intent", profile=PROFILE, number=1, token="ours")
+    bench.job = a_job(task=a_task(1, task_id=None, created_at=None))
+    assert send(bench, studio) == TaskCreated("task-1", 15.0)
 
 
 def test_a_provider_out_of_reach_is_not_asked_and_leaves_no_trace(bench, studio):

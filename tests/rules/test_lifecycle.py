@@ -105,6 +105,7 @@ LEGAL = {
         Failed: State.FAILED,
         AnswerLost: State.IN_DOUBT,
         Interrupted: State.IN_DOUBT,
+        InDoubt: State.IN_DOUBT,
         NotSent: State.QUEUED,
         CancelAsked: State.SUBMITTING,
         TakenOver: State.CANCELLED,

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -50,6 +51,7 @@ from clipspool.scheduler import commands as operator
 from clipspool.scheduler.balance import Teller
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
+from clipspool.spool.peers import copy_served
 from clipspool.stages.runner import Shop, Tools
 from clipspool.system import logs
 from clipspool.system.signals import Signals
@@ -107,6 +109,7 @@ class Daemon:
         self.scheduler.comparison.choices = duplicates_of(settings)
         self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
         self._shop.mark = self._marks.before_leaving
+        self._shop.copied = partial(copy_served, own=self._bays.mark, now=now)
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._answering = Answering(
             self.scheduler,

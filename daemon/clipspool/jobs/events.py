@@ -90,7 +90,7 @@ class AnswerLost:
 
 @dataclass(frozen=True, slots=True)
 class InDoubt:
-    """The work folder tells of submissions that the journal does not know: it is an older copy, put back."""
+    """The work folder tells of submissions that the journal does not know: it is a copy."""
 
     submissions: int
     """How many the work folder knows of."""

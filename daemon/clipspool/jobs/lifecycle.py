@@ -82,6 +82,8 @@ TABLE: dict[State, dict[type[Event], State]] = {
         # Neither a success nor a failure, and there is no way to ask: a person decides.
         AnswerLost: S.IN_DOUBT,
         Interrupted: S.IN_DOUBT,
+        # A daemon with a copy of the journal sent it at the same moment, and this one sent nothing.
+        InDoubt: S.IN_DOUBT,
         NotSent: S.QUEUED,
         CancelAsked: S.SUBMITTING,
         # Only at a start: what may have left is in the ledger, which whoever took it over has read.

@@ -75,11 +75,16 @@ def _entry(line: bytes) -> Mapping[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
-def submissions_beyond(root: Root, clip_id: str, job_id: str, known: int) -> int:
-    """Give the ledger's newest submission above `known`; 0 when there is none, or it was surely refused."""
+def submissions_beyond(root: Root, clip_id: str, job_id: str, known: int, before: str = "") -> int:
+    """Give the ledger's newest submission above `known`; 0 when there is none, or it was surely refused.
+
+    `before` is the token of an intent's line: what stands behind that line does not count.
+    """
     newest = 0
     is_open = False
     for line in notes(root, clip_id):
+        if before and line.get("token") == before:
+            break
         if line.get("job") == job_id and line.get("what") == "intent":
             number = line.get("number", known + 1)
             newest, is_open = (

@@ -27,13 +27,12 @@ from clipspool.spool.peers import (
     KEEP_SECONDS,
     Mark,
     by_journal,
+    copy_served,
     host_of,
     is_journal,
     life_of,
     mark_name,
-    mark_of_journal,
     marks_in,
-    server_time,
     silence,
 )
 from clipspool.spool.root import Root, Unavailable
@@ -49,10 +48,6 @@ _SURVEY_SECONDS = 600.0
 _READ_MAX = 500
 """Manifests read in one look."""
 _STATUS_BYTES_MAX = 1 << 20
-_COPIED = (
-    "another clipspool serves a copy of this journal, on {host}: both would pay for the same clips; "
-    "stop one of them, and give it a journal of its own"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +113,10 @@ class Neighbours:
 
         Both would send what both have queued. Raises Unavailable while another one lives.
         """
-        seen = mark_of_journal(self._root, self._own.journal)
-        is_other = seen is not None and not _is_process(seen.mark, self._own)
-        if seen is not None and is_other and life_of(seen, self._own, self._time()) is Life.LIVING:
+        if copied := copy_served(self._root, self._own, self._now):
             self._marked_at = -inf  # the mark is the other's, and not ours to end
-            raise Unavailable(errno.EBUSY, _COPIED.format(host=seen.mark.host or "another machine"))
+            raise Unavailable(errno.EBUSY, copied)
         self._keep_mark_where_due()
-
-    def _time(self) -> float:
-        """Give the file server's time; this machine's where it cannot be asked, as on a full disk."""
-        try:
-            return server_time(self._root)
-        except Unavailable:
-            raise
-        except OSError:
-            return self._now()
 
     def _keep_mark_where_due(self) -> None:
         at = self._monotonic()
@@ -256,17 +240,6 @@ class Neighbours:
                 with suppress(FileNotFoundError, NotRegular, ValueError):
                     if _is_kept_by(self._root.read(name, _STATUS_BYTES_MAX), journal):
                         self._root.remove(name)
-
-
-def _is_process(mark: Mark, own: Mark) -> bool:
-    """Tell whether a mark is of this very process."""
-    return (mark.boot, mark.pids, mark.pid, mark.begun, mark.place) == (
-        own.boot,
-        own.pids,
-        own.pid,
-        own.begun,
-        own.place,
-    )
 
 
 def _is_kept_by(content: bytes, journal: str) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
@@ -33,6 +34,10 @@ _BYTES_MAX = 4096
 _MARKS_MAX = 256
 _JOURNAL = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _SUFFIX = ".toml"
+_COPIED = (
+    "another clipspool serves a copy of this journal, on {host}: both would pay for the same clips; "
+    "stop one of them, and give it a journal of its own"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,30 @@ def mark_of_journal(root: Root, journal_id: str) -> Seen | None:
     except (OSError, ValueError):
         return None
     return Seen(mark, at) if mark.journal == journal_id else None
+
+
+def copy_served(root: Root, own: Mark, now: Callable[[], float] = time.time) -> str:
+    """Say where another living daemon serves a copy of this journal; empty where none does.
+
+    Both write the same mark. `now` serves where the file server does not give its time. Raises Unavailable.
+    """
+    seen = mark_of_journal(root, own.journal)
+    if seen is None or _is_process(seen.mark, own):
+        return ""
+    try:
+        server_now = server_time(root)
+    except Unavailable:
+        raise
+    except OSError:  # a full disk, perhaps
+        server_now = now()
+    if life_of(seen, own, server_now) is not Life.LIVING:
+        return ""
+    return _COPIED.format(host=seen.mark.host or "another machine")
+
+
+def _is_process(mark: Mark, own: Mark) -> bool:
+    """Tell whether a mark is of this very process."""
+    return replace(mark, host=own.host, is_stopped=own.is_stopped) == own
 
 
 def host_of(root: Root, journal_id: str) -> str:

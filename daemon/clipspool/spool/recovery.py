@@ -230,6 +230,7 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str
         return Interrupted()
     event: Event = NotSent()
     token = None
+    is_shared = False
     for line in lines:
         if line.get("job") != job.id:
             continue
@@ -238,6 +239,8 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str
             case "intent" if isinstance(number, int) and number < ours:
                 event = NotSent()
             case "intent":
+                # Two lines with one number: a daemon with a copy of this journal may have sent it.
+                is_shared = isinstance(event, Interrupted)
                 event, token = Interrupted(), line.get("token")
                 if number != ours:
                     return event
@@ -245,8 +248,8 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str
                 event = NotSent()
             case "task" if isinstance(line.get("task_id"), str) and isinstance(event, Interrupted):
                 event = TaskCreated(line["task_id"])
-    is_waiting = isinstance(event, Interrupted) and isinstance(token, str) and token in waiting
-    return NotSent() if is_waiting else event
+    is_waiting = isinstance(token, str) and token in waiting and not is_shared
+    return NotSent() if isinstance(event, Interrupted) and is_waiting else event
 
 
 def adoptable(

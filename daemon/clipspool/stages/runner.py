@@ -71,6 +71,8 @@ class Shop:
     stopping: Callable[[], bool] = field(default=lambda: False)
     mark: Callable[[str, Root], None] = field(default=lambda _inbox, _root: None)
     """Marks in an inbox how far the journal has come."""
+    copied: Callable[[Root], str] = field(default=lambda _root: "")
+    """Says where another daemon serves a copy of this journal; empty where none does."""
     _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
     """By task id, what the poll saw that found it ended: its addresses are fresh, and kept nowhere else."""
 
@@ -94,7 +96,14 @@ class Shop:
                 return prepare(job, clip, bay, self._kit(tools))
             case Stage.SUBMIT:
                 desk = Desk(
-                    tools.provider, tools.depot, self._compose, self.departures, self.mark, self.complete
+                    tools.provider,
+                    tools.depot,
+                    self._compose,
+                    self.departures,
+                    self.mark,
+                    self.copied,
+                    self.complete,
+                    tools.catalog.retirement,
                 )
                 return submit(job, clip, bay, desk, gate)
             case Stage.FETCH:

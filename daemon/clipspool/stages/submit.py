@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -59,6 +60,8 @@ class Desk:
     departures: Departures
     mark: Callable[[str, Root], None] = lambda _inbox, _root: None
     """Marks in an inbox how far the journal has come, right before a request from there leaves."""
+    copied: Callable[[Root], str] = lambda _root: ""
+    """Says where another daemon serves a copy of this journal; empty where none does."""
     complete: Callable[[Request, Mapping[str, Any]], Request] = lambda request, _: request
     """Fills in what the model always wants; a job that an earlier version accepted may lack it."""
     retirement: Callable[[str], str] = lambda _model: ""
@@ -134,6 +137,8 @@ def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
             return TaskCreated(answer.task_id, answer.credits)
         case NotSent() if gated.was_withdrawn:
             return Postponed("withdrawn before anything was sent", 0.0)
+        case NotSent() if gated.beyond:
+            return InDoubt(gated.beyond, provider.profile)
         case NotSent() | Refused():
             gated.note("not_submitted")
             return _refused(gated.fault or answer.fault)
@@ -149,7 +154,8 @@ class _Gate:
     Last of all it is noted that it leaves, which takes no moment: an end between that and the first byte is
     doubt where nothing was sent. After a power cut so is one behind the ledger's line, so the ledger is open
     before, and in between it is only asked whether the clip is ours still: whoever takes it over says so
-    before it reads the ledger, so that one of both hears of the other.
+    before it reads the ledger, so that one of both hears of the other. Of two daemons with copies of one
+    journal, the one whose line is first in the ledger sends; the other's job is in doubt.
     """
 
     def __init__(
@@ -157,9 +163,13 @@ class _Gate:
     ) -> None:
         self.was_withdrawn = False
         self.fault: Fault | None = None
+        self.beyond = 0
+        """The number of a submission that the ledger has and this journal has not."""
         self._job, self._bay, self._profile, self._gate = job, bay, desk.provider.profile, gate
-        self._mark = desk.mark
+        self._desk = desk
         self._departure = departure
+        # Also where no departures are noted: a copy of this journal may add a line that is the same else.
+        self._token = departure.token or secrets.token_hex(8)
         self._ledger: Ledger | None = None
         self._opened = ExitStack()
 
@@ -178,17 +188,16 @@ class _Gate:
         try:
             # A mark first: once the clip is delivered and its work folder gone, nothing else tells a journal
             # that was put back from before this request.
-            self._mark(self._bay.name, self._bay.inbox)
+            self._desk.mark(self._bay.name, self._bay.inbox)
             ledger = self._opened.enter_context(ledger_of(self._bay.inbox, self._job.clip_id))
-            number = self._job.task.number + 1 if self._job.task else 1
-            token = self._departure.token
-            if not is_usable():
+            known = self._job.task.number if self._job.task else 0
+            if self._is_anothers(known) or not is_usable():
                 return False
             self._ledger = ledger
             begun = monotonic()
-            ledger.note(self._job.id, "intent", profile=self._profile, number=number, token=token)
+            ledger.note(self._job.id, "intent", profile=self._profile, number=known + 1, token=self._token)
             reach("noted")
-            if self._is_taken():
+            if self._is_taken() or self._is_anothers(known, self._token):
                 return False
             if monotonic() - begun > _LINE_SECONDS and not is_usable():
                 return False
@@ -202,6 +211,14 @@ class _Gate:
 
     def _is_taken(self) -> bool:
         return bool(taker_of(self._bay.inbox, self._job.clip_id, self._bay.journal))
+
+    def _is_anothers(self, known: int, before: str = "") -> bool:
+        """Tell whether a daemon that serves a copy of this journal sends, or has sent, this job's request."""
+        root, job = self._bay.inbox, self._job
+        self.beyond = submissions_beyond(root, job.clip_id, job.id, known, before)
+        if not self.beyond and (copied := self._desk.copied(root)):
+            self.fault = Fault(FaultOf.CLIP, "WORK.COPIED", copied)
+        return bool(self.beyond or self.fault)
 
     def note(self, what: str, **facts: str) -> None:
         """Add a line that the journal is about to have too: the ledger serves one that was lost."""
