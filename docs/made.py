@@ -175,9 +175,10 @@ def _states() -> str:
     arrows = ["```mermaid", "stateDiagram-v2", "    [*] --> queued"]
     for state, events in lifecycle.TABLE.items():
         leads: dict[str, list[str]] = {}
-        for event, target in events.items():
-            if target is not state:
-                leads.setdefault(target.value, []).append(name_of(event))
+        for event in events:
+            for target in lifecycle.targets(state, event):
+                if target is not state:
+                    leads.setdefault(target.value, []).append(name_of(event))
         ways = "; ".join(f"`{target}` on {', '.join(names)}" for target, names in leads.items())
         rows.append(f"| `{state.value}` | {_cell(meaning[state.name])} | {ways} |")
         arrows += [f"    {state.value} --> {target}" for target in leads]

@@ -15,11 +15,11 @@ from clipspool.jobs.events import (
     TaskSucceeded,
 )
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.jobs.lifecycle import Pace, Stage
+from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Job, Request, Result, Task
-from clipspool.jobs.pacing import PollPace
+from clipspool.jobs.pacing import Pace, PollPace
 from clipspool.journal import Journal
 from clipspool.provider.protocol import Created, Cut, Download, Look, NotSent, TaskStatus
 from clipspool.scheduler.loop import Scheduler

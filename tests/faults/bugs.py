@@ -250,7 +250,7 @@ BUGS = {
         "after a crash what may have been sent is sent again",
         (
             (
-                "jobs/lifecycle.py",
+                "jobs/effects.py",
                 "    return replace(lost, held=Held.IN_DOUBT)\n",
                 "    return replace(lost, state=State.QUEUED)\n",
             ),

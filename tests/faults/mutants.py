@@ -34,6 +34,7 @@ PATH = {
     "clipspool.spool.ledger": ("departures", "stages_submit", "adopt", "stages_retire"),
     "clipspool.spool.send_marks": ("departures", "stages_submit"),
     "clipspool.jobs.lifecycle": ("scheduler", "scheduler_machine"),
+    "clipspool.jobs.effects": ("scheduler", "scheduler_machine"),
     "clipspool.scheduler.retirement": ("stages_retire", "scheduler"),
     "clipspool.spool.root": ("files", "claim", "stages_deliver"),
     "clipspool.system.atomic": ("files", "claim", "stages_deliver"),

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from clipspool.jobs.events import StageFailed
-from clipspool.jobs.lifecycle import Pace, Stage
+from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import State
-from clipspool.jobs.pacing import PollPace
+from clipspool.jobs.pacing import Pace, PollPace
 from fakes import Desk
 from faults.oracle import Oracle
 from faults.power import open_disk

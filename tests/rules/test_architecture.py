@@ -14,7 +14,7 @@ LINES_MAX = 350
 LONGER = {
     "clipspool/spool/root.py": "all that may be done beneath a folder, side by side",
     "clipspool/journal/journal.py": "all statements of the journal, beside each other",
-    "clipspool/jobs/lifecycle.py": "one table and one `match` over all events are its point",
+    "clipspool/jobs/effects.py": "what each event changes, side by side",
     "clipspool/scheduler/loop.py": "the one thread, from hearing to handing out",
 }
 HOMES = {

@@ -6,7 +6,7 @@ from heapq import heappop, heappush
 from statistics import mean
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipspool.jobs.events import Failed, TaskCreated, TaskSucceeded
@@ -108,6 +108,7 @@ def test_of_a_model_never_seen_nothing_is_known():
     assert Durations().next_look(a_task(), "gen4_aleph", 0.0, PAUSE, never) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(SECONDS, SECONDS), max_size=30), SECONDS, st.floats(0, 1, exclude_max=True))
 def test_whatever_was_seen_the_next_look_keeps_its_distance(seen, age, number):
     belief = Belief()
@@ -117,6 +118,7 @@ def test_whatever_was_seen_the_next_look_keeps_its_distance(seen, age, number):
     assert at is None or at >= age + PAUSE
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(SECONDS, SECONDS), min_size=1, max_size=30))
 def test_a_belief_is_whole_and_stays_small(seen):
     belief = Belief()
@@ -137,7 +139,7 @@ def heard(event, **changes):
     durations = Durations()
     running = a_job(state=State.RUNNING, task=a_task(), updated_at=NOON + 10, prepared=True)
     before = replace(running, **changes)
-    durations.hear(Happened(before, advance(before, event, NOON + 15, PACE), event))
+    durations.on_news(Happened(before, advance(before, event, NOON + 15, PACE), event))
     return durations.next_look(a_task(), "gen4_aleph", 0.0, PAUSE, never)
 
 

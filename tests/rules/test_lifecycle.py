@@ -1,6 +1,9 @@
 """Which event leads where, and what it leaves behind."""
 
+import ast
 from dataclasses import replace
+from itertools import product
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -43,12 +46,13 @@ from clipspool.jobs.events import (
     TaskSucceeded,
 )
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.jobs.lifecycle import IllegalTransition, Stage, advance, may, stage_of
+from clipspool.jobs.lifecycle import TABLE, IllegalTransition, Stage, advance, may, stage_of, targets
 from clipspool.jobs.model import Error, Held, Missing, Paid, Reuse, State
 from clipspool.jobs.permissions import may_retry
 from fakes import BUSY, NO_CREDITS, NOON, PACE, PROFILE, RESULT, a_job, a_task
 
 S = State
+SOURCES = Path(__file__).parents[2] / "daemon" / "clipspool"
 ERROR = Error("SAFETY.INPUT.TEXT", "the prompt was moderated", "Change the prompt.")
 RESUBMITS = replace(PACE, resubmits_max=1)
 REUSE = Reuse("clip0", "bay", (replace(RESULT, name="shot.mp4"),))
@@ -196,6 +200,45 @@ def test_an_event_leads_where_the_table_says_or_is_a_bug(state, event):
             after(job, event)
     else:
         assert after(job, event).state is goes_to
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("event", EXAMPLES.values(), ids=lambda event: type(event).__name__)
+def test_every_event_in_every_state_leads_only_where_the_table_says_whatever_the_job_went_through(
+    state, event
+):
+    ways, reached = set(targets(state, type(event))), set()
+    for reuse, doubts, pace, succeeded in product([None, REUSE], [0, 1], [PACE, RESUBMITS], [False, True]):
+        job = in_state(state, reuse=reuse, doubts=doubts)
+        job = replace(job, task=job.task and replace(job.task, succeeded=succeeded))
+        if ways:
+            reached.add(after(job, event, pace=pace).state)
+        else:
+            with pytest.raises(IllegalTransition):
+                after(job, event, pace=pace)
+    assert reached == ways
+
+
+def test_every_state_has_a_row_and_only_a_person_leads_out_of_an_end():
+    assert set(TABLE) == set(State)
+    assert TABLE[S.DELIVERED] == {}
+    assert all(set(TABLE[state]) <= {Retried} for state in State if state.is_terminal)
+
+
+def test_no_other_module_gives_a_job_another_state():
+    """Only `lifecycle` names a state for a job; the journal reads back the one it recorded."""
+    found = set()
+    for path in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="Job" | "replace") | ast.Attribute(attr="replace" | "__replace__")
+                ):
+                    if any(one.arg == "state" for one in node.keywords):
+                        found.add(str(path.relative_to(SOURCES)))
+                case ast.Attribute(attr="__setattr__", value=ast.Name(id="object")):
+                    found.add(str(path.relative_to(SOURCES)))
+    assert found == {"jobs/lifecycle.py", "journal/rows.py"}
 
 
 def test_the_only_way_to_spend_is_a_connection():

@@ -16,10 +16,9 @@ from clipspool.app.settings import InboxSettings, Settings, leave_note, noted_jo
 from clipspool.app.shipping import proxy_of
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.types import Rules
-from clipspool.jobs.lifecycle import Pace
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Duplicates
-from clipspool.jobs.pacing import PollPace
+from clipspool.jobs.pacing import Pace, PollPace
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.render_times import Durations
 from clipspool.journal import Journal, JournalError, Lock

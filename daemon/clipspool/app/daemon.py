@@ -100,7 +100,7 @@ class Daemon:
             pace=pace_of(settings, self._durations),
             now=now,
         )
-        self.scheduler.listen(self._durations.hear)
+        self.scheduler.listen(self._durations.on_news)
         self.scheduler.allow([inbox.name for inbox in settings.inbox], limits_of(settings))
         self.signs.attend(self.scheduler)
         self.scheduler.listen(Endings(self.journal, log_ending).hear)

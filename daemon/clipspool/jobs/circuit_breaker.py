@@ -1,4 +1,4 @@
-"""What holds submissions back, all of them or those for one model, and what lets them go on."""
+"""Holds submissions back, all of them or those for one model, and decides when they go on."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ from clipspool.jobs.pacing import Random, backoff_seconds
 _MOMENT_SECONDS = (1.0, 300.0)
 _ACCOUNT_SECONDS = (60.0, 3600.0)
 _DOUBT_SECONDS = (0.5, 3.0)
-"""After a lost answer others go one at a time, so that not all that waits is in doubt at once."""
+"""After a lost answer others are sent one at a time, so that not all that wait are in doubt at once."""
 _DOUBTS_QUICK = 16
-"""So many lost answers in a row are no accident: the pauses grow, or a night's clips are in doubt."""
+"""After so many lost answers in a row the pauses grow, or a night's clips would be in doubt."""
 _DOUBTS_SECONDS = (3.0, 300.0)
 _SECOND_OPINION_SECONDS = (3.0, 3.0)
-"""After one clip's refusal another asks so soon: what only one is told is no trouble of the account."""
+"""After one clip's refusal another is sent so soon: what only one clip meets is no fault of the account."""
 _SURE = frozenset(
     {"ACCOUNT.KEY_REFUSED", "ACCOUNT.KEY_MISSING", "ACCOUNT.KEY_MALFORMED", "ACCOUNT.KEY_UNREADABLE"}
 )
-"""Said of no clip, by a status or by ourselves: no other clip needs to ask for a second opinion."""
+"""Certainly not about one clip: no other clip has to be sent to find that out."""
 _REMEMBERED_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Brake:
-    """What holds submissions back: a provider out of reach or saturated, trouble of the account or a model.
+    """What holds submissions back: a provider out of reach or saturated, a fault of the account or a model.
 
-    One clip's refusal speaks for all that wait behind it: five hundred clips must not ask one after another.
+    One clip's refusal holds for all that wait: five hundred clips must not be refused one after another.
     After the pause one submission goes first, and only its success lets the others follow. A clip whose
-    submission was refused gives way to another: so one clip's answer cannot hold all others back for ever.
+    submission was refused gives way to another, so that one clip cannot hold all others back for ever.
     """
 
     failures: int = 0
     until: float = 0.0
     fault: Fault | None = None
     is_by_look: bool = False
-    """Pressed by a look at a task, so the next look that works lets go of it."""
+    """Set by a poll, so the next poll that succeeds ends it."""
     pressed_at: float = 0.0
     fresh_at: float | None = None
-    """From then on a job may ask that was not refused yet; None for `until`, when any may."""
+    """From then on a job that was not refused yet may be sent; None for `until`, when any may."""
     refused: tuple[str, ...] = ()
     """Jobs that were refused while it is on, the latest last."""
     suspects: tuple[str, ...] = ()
-    """Jobs that were refused while another went through after them: the next refusal is their own."""
+    """Jobs that were refused while a later one succeeded: the next refusal is their own."""
     models: Mapping[str, Brake] = field(default_factory=dict)
     """By model, what holds back the clips that ask for it and no others."""
 
@@ -66,7 +66,7 @@ class Brake:
         return self.fault is not None
 
     def room(self, now: float, wanted: int, submitting: int, *, is_fresh: bool = True) -> int:
-        """How many submissions may start now, of `wanted`, while `submitting` are under way.
+        """Return how many of `wanted` submissions may start now, while `submitting` are under way.
 
         `is_fresh` asks for jobs that were not refused yet.
         """
@@ -76,22 +76,19 @@ class Brake:
         return min(wanted, max(1 - submitting, 0)) if now >= begins_at else 0
 
     def rank(self, job_id: str) -> int:
-        """Say in which order jobs ask: those not refused yet first, then who was refused longest ago."""
+        """Return a job's place in line: 0 if not refused yet, then by how long ago it was refused."""
         return self.refused.index(job_id) + 1 if job_id in self.refused else 0
 
     def wakes_at(self, now: float) -> float | None:
-        """Say when something may be asked next, after `now`."""
+        """Return when something may be sent next, after `now`."""
         brakes = (self, *self.models.values())
         times = [at for one in brakes for at in (one.fresh_at, one.until) if at is not None and at > now]
         return min(times, default=None)
 
     def blames(self, job: Job, event: Event) -> bool:
-        """Tell whether a refusal that looks like everybody's trouble is this job's own."""
-        match event:
-            case NotSubmitted(fault=fault):
-                return fault.of in {FaultOf.ACCOUNT, FaultOf.MODEL} and job.id in self.suspects
-            case _:
-                return False
+        """Whether a refusal that seems to concern all clips is this job's own."""
+        is_shared = isinstance(event, NotSubmitted) and event.fault.of in {FaultOf.ACCOUNT, FaultOf.MODEL}
+        return is_shared and job.id in self.suspects
 
     def pressed(
         self,
@@ -103,7 +100,7 @@ class Brake:
         is_doubt: bool = False,
         is_by_look: bool = False,
     ) -> Brake:
-        """Give the brake after one more refusal, or a lost answer; those under way together count once.
+        """Return the brake after one more refusal or lost answer; those under way together count once.
 
         `job` is whose submission was refused, as it was before.
         """
@@ -140,13 +137,13 @@ class Brake:
         )
 
     def after(self, job: Job, event: Event, now: float, random: Random, profile: str) -> Brake:
-        """Give the brake after what happened to a job; `profile` is what submissions go by now.
+        """Return the brake after an event of a job; `profile` is what new tasks are made with.
 
-        Looks press it too, where they say that the key is refused; another key's task says nothing.
+        A poll that finds the key refused sets it too; the task of another key says nothing.
         """
         match event:
             case TaskCreated():
-                return self._let_go(job)
+                return self._after_success(job)
             case NotSubmitted() if self.blames(job, event):
                 return replace(self, suspects=tuple(one for one in self.suspects if one != job.id))
             case NotSubmitted(fault=Fault(of=FaultOf.MODEL) as fault):
@@ -158,9 +155,9 @@ class Brake:
             case NotSubmitted(fault=fault) if fault.of is not FaultOf.CLIP:
                 return self.pressed(fault, now, random, job=job)
             case AnswerLost(message=message, evidence=evidence):
-                asked = evidence.get("retry_after_seconds")
-                asked = asked if isinstance(asked, float) else None
-                fault = Fault(FaultOf.MOMENT, "PROVIDER.NO_ANSWER", message, retry_after_seconds=asked)
+                pause = evidence.get("retry_after_seconds")
+                pause = pause if isinstance(pause, float) else None
+                fault = Fault(FaultOf.MOMENT, "PROVIDER.NO_ANSWER", message, retry_after_seconds=pause)
                 return self.pressed(fault, now, random, is_doubt=True)
             case TaskSeen() | TaskSucceeded() if self.is_by_look:
                 return Brake(suspects=self.suspects, models=self.models)
@@ -170,40 +167,40 @@ class Brake:
                 return self
 
     def brought_forward(self, now: float) -> Brake:
-        """Wait for no time of a clock that was set back."""
+        """Return the brake with no wait for a time of a clock that was set back."""
         models = {name: one.brought_forward(now) for name, one in self.models.items()}
         if not self.is_on:
             return replace(self, models=models)
         return replace(self, until=now, fresh_at=None, pressed_at=min(self.pressed_at, now), models=models)
 
     def _answered(self) -> Brake:
-        """Let go of trouble of the moment: a clear answer about one request says that somebody is there."""
+        """Return the brake without a temporary fault: a clear answer shows that the provider is reachable."""
         is_over = self.fault is not None and self.fault.of is FaultOf.MOMENT
         return Brake(suspects=self.suspects, models=self.models) if is_over else self
 
-    def _let_go(self, job: Job) -> Brake:
-        """Let submissions go on after one went through, and remember whom it leaves under suspicion."""
+    def _after_success(self, job: Job) -> Brake:
+        """Return the brake after a submission succeeded, with the jobs that are under suspicion now."""
         model = job.request.model
-        found = [*self._left_behind(job), *self.models.get(model, Brake())._left_behind(job)]  # noqa: SLF001
+        found = [*self.refused_alone(job), *self.models.get(model, Brake()).refused_alone(job)]
         kept = [one for one in (*self.suspects, *found) if one != job.id]
         return Brake(
             suspects=tuple(dict.fromkeys(kept))[-_REMEMBERED_MAX:],
             models={name: one for name, one in self.models.items() if name != model},
         )
 
-    def _left_behind(self, job: Job) -> tuple[str, ...]:
-        """Name the one job that was refused while this one, sent later, went through.
+    def refused_alone(self, job: Job) -> tuple[str, ...]:
+        """Return the one job that was refused while this one, sent later, succeeded.
 
-        Where several were refused it was trouble of all: somebody bought credits, or another day began.
+        Where several were refused the fault was everybody's: somebody bought credits, or a new day began.
         """
         is_later = job.task is not None and job.task.intent_at >= self.pressed_at
         is_own = self.fault is not None and self.fault.of in {FaultOf.ACCOUNT, FaultOf.MODEL}
-        if not is_own or not is_later or len(self.refused) != 1 or job.id in self.refused:
-            return ()
-        return () if self.fault and self.fault.code in _SURE else self.refused
+        is_sure = self.fault is not None and self.fault.code in _SURE
+        is_alone = len(self.refused) == 1 and job.id not in self.refused
+        return self.refused if is_own and is_later and is_alone and not is_sure else ()
 
     def _is_probe(self, job: Job | None, now: float) -> bool:
-        """Tell whether a job's submission began after the brake was pressed."""
+        """Whether a job's submission began after the brake was set."""
         if job is None or job.state is not State.SUBMITTING or job.task is None:
             return False
         begins_at = self.until if self.fresh_at is None else self.fresh_at
@@ -211,20 +208,16 @@ class Brake:
 
 
 def read_brake(kept: Any) -> Brake:
-    """Read the brake that the journal remembers."""
+    """Read the brake that the journal remembers, `asdict` of one."""
     if not isinstance(kept, dict):
         return Brake()
-    told = kept.get("fault")
-    fault = Fault(**{**told, "of": FaultOf(told["of"])}) if told else None
-    until = float(kept.get("until", 0.0))
+    fault = kept.get("fault")
     return Brake(
-        failures=kept.get("failures", 0),
-        until=until,
-        fault=fault,
-        is_by_look=kept.get("is_by_look", False),
-        pressed_at=kept.get("pressed_at", 0.0),
-        fresh_at=kept.get("fresh_at"),
-        refused=tuple(kept.get("refused", ())),
-        suspects=tuple(kept.get("suspects", ())),
-        models={str(name): read_brake(one) for name, one in kept.get("models", {}).items()},
+        **{
+            **kept,
+            "fault": Fault(**{**fault, "of": FaultOf(fault["of"])}) if fault else None,
+            "refused": tuple(kept.get("refused", ())),
+            "suspects": tuple(kept.get("suspects", ())),
+            "models": {str(name): read_brake(one) for name, one in kept.get("models", {}).items()},
+        }
     )

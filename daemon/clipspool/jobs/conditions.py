@@ -1,4 +1,4 @@
-"""Says why a job waits: what holds it, or what holds all jobs back. The one place that does; pure."""
+"""Why a job waits: what holds it, or what holds all jobs back. The only module that decides this; pure."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Conditions:
     """By inbox, the file with which an editor paused it."""
 
     def is_paused(self, inbox: str) -> bool:
-        """Tell whether an operator or an editor paused an inbox."""
+        """Whether an operator or an editor paused an inbox."""
         return bool(self.paused & {ALL, inbox}) or inbox in self.pause_files
 
     def why_paused(self, inbox: str) -> str:
-        """Return which file pauses an inbox, in words; empty where there is none."""
+        """Return which file pauses an inbox, in words; empty without one."""
         file = self.pause_files.get(inbox)
         return f"it contains `{file}`; remove that to continue sending" if file else ""
 
@@ -58,7 +58,9 @@ class Conditions:
         if self.is_paused(job.inbox):
             return "paused", self._pause_in_words(job.inbox)
         if job.due_at > self.now:
-            return _why_later(job, self.now)
+            is_wanted = (job.request.not_before or 0.0) > self.now or not (job.attempts or job.reason)
+            retry = f"{job.reason or 'the last try failed'}; next retry due {iso(job.due_at)}"
+            return ("not_before", f"not before {iso(job.due_at)}") if is_wanted else ("retry", retry)
         if not job.approved and (why := self.limits.day_is_spent(self.spend, job.credits_estimated or 0.0)):
             return Held.BUDGET.value, f"{why}; it continues tomorrow (UTC), or after `clipspool approve`"
         if self.brake.fault is not None:
@@ -68,10 +70,3 @@ class Conditions:
             why = f"{of_model.fault.message} {of_model.fault.what_to_do}".strip()
             return "model", f"{why} Next retry due {iso(of_model.until)}"
         return None, job.reason or "waits for its turn"
-
-
-def _why_later(job: Job, now: float) -> tuple[str, str]:
-    """Tell a time that somebody wants from the pause between two tries."""
-    if (job.request.not_before or 0.0) > now or not (job.attempts or job.reason):
-        return "not_before", f"not before {iso(job.due_at)}"
-    return "retry", f"{job.reason or 'the last try failed'}; next retry due {iso(job.due_at)}"

@@ -1,4 +1,4 @@
-"""What happens to a job, in the past tense: stages and operators say it, the lifecycle applies it."""
+"""What happens to a job, in the past tense: stages and operators report it, the lifecycle applies it."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ class Prepared:
     mtime_ns: int
     credits_estimated: float | None = None
     way: str = ""
-    """How it reaches the provider, where not in the request itself."""
+    """How it is sent to the provider, where not in the request itself."""
     sent_sha256: str = ""
-    """Of what is sent, where that is not the clip itself."""
+    """Of the file that is sent, where that is not the clip itself."""
     sent_size: int | None = None
     changes: tuple[str, ...] = ()
     """What was changed to make it fit, in words."""
     fingerprint: str = ""
     """Equal for two jobs that ask the provider for the same."""
     alike: tuple[str, ...] = ()
-    """The same for requests that name seed or ratio where this one leaves it open, or the other way round."""
+    """Fingerprints of requests that name a seed or ratio which this one leaves open, and the reverse."""
     media: dict[str, Any] = field(default_factory=dict)
-    """What is in the clip, where it changed after it was accepted."""
+    """The clip's probe, where it changed after it was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateFound:
-    """An earlier job delivered what this one asks for, and its result is to serve again."""
+    """An earlier job delivered the same request; its result is delivered again."""
 
     reuse: Reuse
 
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """The earlier results are whole in this clip's work folder, verified."""
+    """The earlier results were copied into this clip's work folder and verified."""
 
     results: tuple[Result, ...]
     from_job: str
@@ -51,16 +51,16 @@ class Reused:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What was prepared is not good any more, and has to be prepared again."""
+    """What was prepared does not match the clip any more; it is prepared again."""
 
     reason: str = "the clip is still being written"
     is_settled: bool = False
-    """Whether the clip itself stands still: then it is prepared at once."""
+    """Whether the clip itself does not change: then it is prepared at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """A stage could not go on yet, and that is nobody's fault: a clip still growing, a daemon that stops."""
+    """A stage could not go on yet, without a fault: a clip that still grows, a daemon that stops."""
 
     reason: str
     seconds: float
@@ -68,21 +68,21 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A connection to the provider stands; once this is durable the bytes may leave."""
+    """The connection to the provider is open; once this event is durable the request may be sent."""
 
     profile: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotSubmitted:
-    """Surely no task was made: never sent, withdrawn, or clearly refused for now."""
+    """No task was made, for certain: never sent, withdrawn, or clearly refused for now."""
 
     fault: Fault
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerLost:
-    """The request left and no clear answer came back."""
+    """The request was sent, and no clear answer arrived."""
 
     message: str
     evidence: dict[str, Any]
@@ -90,10 +90,10 @@ class AnswerLost:
 
 @dataclass(frozen=True, slots=True)
 class InDoubt:
-    """The work folder tells of submissions that the journal does not know: it is a copy."""
+    """The work folder records submissions that the journal lacks: the journal is a copy."""
 
     submissions: int
-    """How many the work folder knows of."""
+    """How many the work folder records."""
     profile: str
 
 
@@ -104,12 +104,12 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The daemon ended before a byte of the request left, or after it was surely refused."""
+    """The daemon ended before a byte of the request was sent, or after it was refused for certain."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCreated:
-    """The provider gave a task id."""
+    """The provider accepted the request and returned a task id."""
 
     task_id: str
     credits: float | None = None
@@ -117,7 +117,7 @@ class TaskCreated:
 
 @dataclass(frozen=True, slots=True)
 class TaskSeen:
-    """The task was looked at and is still open."""
+    """A poll found the task still open."""
 
     status: str
     """The provider's own word."""
@@ -129,36 +129,36 @@ class TaskSeen:
 
 @dataclass(frozen=True, slots=True)
 class TaskMissing:
-    """The provider says it does not know the task (yet)."""
+    """The provider does not know the task (yet)."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class StageFailed:
-    """A stage met a fault of the moment; it is tried again after a pause."""
+    """A stage met a temporary fault; it is tried again after a pause."""
 
     code: str
     message: str
     retry_after_seconds: float | None = None
     held: Held | None = None
-    """Said to the operator once it has gone on for some time."""
+    """What keeps it, as the operator sees it."""
     trouble: Fault | None = None
-    """The key was refused: that speaks for submissions too."""
+    """The refusal of the key, which holds for submissions too."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSucceeded:
-    """The provider is done."""
+    """The provider has finished the task."""
 
     credits: float | None = None
     charged: float | None = None
-    """What the provider says that it cost; None where it does not say."""
+    """What the provider says it cost; None where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCancelled:
-    """The provider says the task was cancelled."""
+    """The task was cancelled at the provider."""
 
     message: str
     charged: float | None = None
@@ -166,40 +166,40 @@ class TaskCancelled:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The job cannot go on: a fault of the clip, the request or the render."""
+    """The job cannot go on: the clip, the request or the render is at fault."""
 
     error: Error
     credits: float | None = None
     charged: float | None = None
-    """What the provider says that the task cost; None where it does not say."""
+    """What the provider says the task cost; None where it does not."""
     is_of_task: bool = False
-    """The provider's task failed, not what we did before or after it."""
+    """Whether the provider's task failed, and not our own work before or after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What can be had of a task's outputs is whole in the work folder, verified."""
+    """A task's outputs are in the work folder, verified."""
 
     results: tuple[Result, ...]
     warning: str = ""
     missing: tuple[Missing, ...] = ()
-    """What was given up after many tries; it is named wherever the job is."""
+    """Outputs that were given up after many tries."""
     doubt: str = ""
-    """Why a person has to look at it before it is delivered: it is far shorter or longer than was sent."""
+    """Why a person has to look before it is delivered: it is far shorter or longer than what was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartlyFetched:
-    """Some of a task's outputs are in the work folder, and stay; the rest is tried again after a pause."""
+    """Some of a task's outputs are in the work folder; the rest is tried again after a pause."""
 
     results: tuple[Result, ...]
     message: str
     missing: tuple[Missing, ...] = ()
     retry_after_seconds: float | None = None
     is_fault: bool = True
-    """Whether it counts as a try; not where the daemon stops."""
+    """Whether it counts as an attempt; not where the daemon stops."""
     held: Held = Held.RESULT
-    """What keeps the rest: the provider, or a disk of ours."""
+    """What keeps the rest: the provider, or one of our disks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ class ResultGone:
 
     file: str
     results: tuple[Result, ...] = ()
-    """The others: they are delivered already, or still there."""
+    """The other results: delivered already, or still in the work folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class JobHeld:
-    """The scheduler set the job aside for a person, before anything was spent."""
+    """The scheduler set the job aside for a person."""
 
     held: Held
     reason: str
@@ -228,25 +228,25 @@ class JobHeld:
 
 @dataclass(frozen=True, slots=True)
 class BalanceSeen:
-    """The account was looked at after a doubt arose: whether it was charged is for a person to tell."""
+    """The balance after a doubt arose: evidence for the person who decides whether it was charged."""
 
     before: Mapping[str, Any] | None
-    """The last look before the request left: `at`, `amount`, `unit`; None when there was none."""
+    """The last balance before the request was sent: `at`, `amount`, `unit`; None without one."""
     after: Mapping[str, Any]
     other_submissions: int
-    """How many more were sent since the look before."""
+    """How many other requests were sent between the two."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotCharged:
-    """The provider refused the load, and the account was not charged: the doubt has ended by itself."""
+    """The provider refused for load, and the balance proves that nothing was charged: the doubt is over."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The operator ended it, and the provider was told where it can be."""
+    """The operator ended it; its task was cancelled at the provider where that was possible."""
 
     by: str
     message: str = ""
@@ -254,22 +254,22 @@ class Cancelled:
 
 
 TAKEN_OVER = "TAKEN_OVER"
-"""Code of a job whose clip another journal took over: nothing can be done about it here."""
+"""Error code of a job whose clip another journal took over."""
 
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """`recover` gave the clip to another journal: its daemon has the job, the task and every doubt now."""
+    """`recover` gave the clip to another journal, whose daemon has the job, its task and its doubts now."""
 
     journal: str
     host: str = ""
     was_on_its_way: bool = False
-    """Whether a request may have left that nobody here heard the answer of."""
+    """Whether a request may have been sent whose answer was not received here."""
 
 
 @dataclass(frozen=True, slots=True)
 class CancelAsked:
-    """The operator wants it ended; it is once the stage under way allows."""
+    """The operator wants it ended; it ends after the stage under way."""
 
     by: str
     why: str = ""
@@ -285,61 +285,33 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """The operator found the task of an in-doubt job."""
+    """The operator named the task of an in-doubt job."""
 
     by: str
     task_id: str
     profile: str
     why: str = ""
     is_seen: bool = True
-    """Whether the provider knew the task when it was asked."""
+    """Whether the provider knew the task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """The operator let a held job go."""
+    """The operator released a held job."""
 
     by: str
     why: str = ""
 
 
-ORDERS = (Approved, Attached, CancelAsked, Cancelled, Retried)
-"""What people ordered: history keeps each, whatever it changed."""
-
-
-Event = (
-    Prepared
-    | DuplicateFound
-    | Reused
-    | Changed
-    | Postponed
-    | Connected
-    | NotSubmitted
-    | AnswerLost
-    | InDoubt
-    | Interrupted
-    | NotSent
-    | TaskCreated
-    | TaskSeen
-    | TaskMissing
-    | StageFailed
-    | TaskSucceeded
-    | TaskCancelled
-    | Failed
-    | Fetched
-    | PartlyFetched
-    | ResultGone
-    | Delivered
-    | JobHeld
-    | BalanceSeen
-    | NotCharged
-    | Cancelled
-    | TakenOver
-    | CancelAsked
-    | Retried
-    | Attached
-    | Approved
-)
+QueueEvent = Prepared | DuplicateFound | Reused | Changed | Connected
+SubmitEvent = NotSubmitted | AnswerLost | InDoubt | Interrupted | NotSent | TaskCreated
+DoubtEvent = BalanceSeen | NotCharged
+TaskEvent = TaskSeen | TaskMissing | TaskSucceeded | TaskCancelled
+ResultEvent = Fetched | PartlyFetched | ResultGone | Delivered
+AnyTimeEvent = Postponed | StageFailed | JobHeld | Failed | TakenOver
+Order = Approved | Attached | CancelAsked | Cancelled | Retried
+"""What a person ordered: the history keeps each, even one that changed nothing."""
+Event = QueueEvent | SubmitEvent | DoubtEvent | TaskEvent | ResultEvent | AnyTimeEvent | Order
 
 
 def name_of(event: type[Event]) -> str:

@@ -1,4 +1,4 @@
-"""What went wrong, as a value: whose trouble it is, a stable code, and words for people; pure."""
+"""What went wrong, as a value: what it concerns, a stable code, and words for people; pure."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from enum import StrEnum
 
 
 class FaultOf(StrEnum):
-    """Whose trouble a refusal is; it decides who waits."""
+    """What a refusal concerns; it decides which clips wait."""
 
     CLIP = "clip"
     """This clip or request; sending it again changes nothing."""
     MOMENT = "moment"
-    """Nobody's; again later."""
+    """Temporary; tried again later."""
     MODEL = "model"
-    """The model has no route at the provider now: clips that ask for it wait, all others go on."""
+    """The model has no route at the provider now: clips that ask for it wait, others go on."""
     ACCOUNT = "account"
-    """The key, the credits or the daily quota; every clip waits, none is to blame."""
+    """The key, the credits or the daily quota; every clip waits, no clip is at fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A clear no, translated from whatever the provider or the network said."""
+    """A clear refusal, translated from whatever the provider or the network said."""
 
     of: FaultOf
     code: str
@@ -33,5 +33,23 @@ class Fault:
     """0 to 86400, as the provider asked; None when it did not."""
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about a clip or its sidecar that its editor can fix; it becomes a line of the note."""
+
+    message: str
+    """What is wrong and what would be right, in plain words."""
+    key: str = ""
+    """The sidecar's key, dotted, if it is about one."""
+    line: int | None = None
+    """Counted from 1, where known."""
+    file: str = ""
+    """The file to fix, relative to the inbox; empty for the clip itself."""
+    text: str = ""
+    """That line as it was written, shortened."""
+    right: str = ""
+    """What to write in its place, a line or more."""
+
+
 class Unsure(Exception):
-    """A clip could not be looked into, perhaps through no fault of its own; the message is for its editor."""
+    """A clip could not be probed, perhaps through no fault of its own; the message is for its editor."""

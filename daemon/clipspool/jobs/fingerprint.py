@@ -1,4 +1,4 @@
-"""What makes two jobs ask for the same: the clip's bytes and all that the provider is told."""
+"""A request's fingerprint: equal where two jobs send the provider the same clip and the same request."""
 
 from __future__ import annotations
 
@@ -9,25 +9,16 @@ from dataclasses import replace
 
 from clipspool.jobs.model import Request
 
-_NOT_TOLD = (
-    "priority",
-    "not_before",
-    "seed_is_drawn",
-    "ratio_is_chosen",
-    "finish",
-    "finish_size",
-    "keep_untouched",
-    "again",
-    "was_put_back",
-)
-"""Keys of a request that change when it is sent, or what becomes of the result, but not what is made."""
+_NOT_SENT = {"priority", "not_before", "seed_is_drawn", "ratio_is_chosen", "again", "was_put_back"}
+_NOT_SENT |= {"finish", "finish_size", "keep_untouched"}
+"""Keys of a request that change when it is sent, or what becomes of the result, but not what is rendered."""
 
 
 def fingerprints_alike(request: Request, source_sha256: str, images: Sequence[str]) -> tuple[str, ...]:
     """Return the other fingerprints that a job may have whose request is sent with the same words.
 
     A provenance names the seed that was drawn and the ratio that was chosen: dropped again it asks for the
-    same. Whether seed and ratio are the same has to be looked at in the jobs found by these: `is_sent_alike`.
+    same. Whether seed and ratio agree has to be checked on the jobs found by these: `is_sent_alike`.
     """
     seeds = {request.seed_is_drawn, True}
     ratios = {request.ratio_is_chosen, request.ratio is not None}
@@ -41,17 +32,17 @@ def fingerprints_alike(request: Request, source_sha256: str, images: Sequence[st
 
 
 def is_sent_alike(one: Request, other: Request) -> bool:
-    """Tell whether two requests name one ratio, and one seed unless any serves both."""
+    """Whether two requests name one ratio, and one seed unless any seed serves both."""
     is_any_seed = one.seed_is_drawn and other.seed_is_drawn
     return one.ratio == other.ratio and (one.seed == other.seed or is_any_seed)
 
 
 def fingerprint(request: Request, source_sha256: str, images: Sequence[str]) -> str:
-    """Give equal texts for equal requests; `images` are the SHA-256 of the reference files, in their order.
+    """Return equal texts for equal requests; `images` are the SHA-256 of the reference files, in their order.
 
     A seed that was drawn is left out, and a ratio that was chosen: nobody asked for those.
     """
-    asked = {key: value for key, value in request.to_dict().items() if key not in _NOT_TOLD}
+    asked = {key: value for key, value in request.to_dict().items() if key not in _NOT_SENT}
     if request.seed_is_drawn:
         del asked["seed"]
     if request.ratio_is_chosen:

@@ -1,4 +1,4 @@
-"""What the operator allows: how many tasks at once, and what a day and a job may cost; pure."""
+"""The operator's limits: how many tasks at once, and what a day, a job and a clip may cost; pure."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ ALL = "*"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the operator allows."""
+    """The operator's limits."""
 
     running_max: int = 5
     submissions_per_day: int = 500
     credits_per_day: float | None = None
     credits_per_job_max: float | None = None
     credits_per_clip_max: float | None = None
-    """What all jobs of a clip may cost together; unless set, no more than one job may."""
+    """What all jobs of a clip may cost together; as much as one job unless set."""
     inboxes: frozenset[str] | None = None
-    """Those that are configured; None where nobody says."""
+    """Those that are configured; None where that is not known."""
 
     def serves(self, inbox: str) -> bool:
-        """Tell whether there is an inbox of that name; an accepted clip may outlive its own."""
+        """Whether an inbox of that name is configured; an accepted clip may outlive its own."""
         return self.inboxes is None or inbox in self.inboxes
 
     def day_is_spent(self, spend: Spend, credits_more: float = 0.0) -> str:
-        """Say which of the day's limits one more submission would break; empty when none."""
+        """Return which of the day's limits one more submission would break; empty for none."""
         if spend.submissions >= self.submissions_per_day:
             return f"today's {self.submissions_per_day} submissions are used up"
         if self.credits_per_day is not None and spend.credits + credits_more > self.credits_per_day:
@@ -36,14 +36,14 @@ class Limits:
         return ""
 
     def is_too_dear(self, credits_estimated: float | None) -> str:
-        """Say why one job needs a person's word first; empty when it does not."""
+        """Return why one job needs an approval first; empty where it does not."""
         most = self.credits_per_job_max
         if most is None or credits_estimated is None or credits_estimated <= most:
             return ""
         return f"it would cost about {credits_estimated:,.10g} credits, and a job may cost {most:,.10g}"
 
     def is_clip_too_dear(self, cost: ClipCost, credits_estimated: float | None) -> str:
-        """Say why a person has to look at what a clip costs in all; empty when not.
+        """Return why a clip needs an approval for what it costs in all; empty where it does not.
 
         Variants and retries are paid one by one: a limit on each alone would let any sum pass. One whose
         price is not known yet counts as much as the job at hand.

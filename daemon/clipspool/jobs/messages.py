@@ -1,6 +1,6 @@
-"""What the scheduler tells, once it is durable: to the log, and to whoever else listens.
+"""What the scheduler announces once it is durable: to the log, and to every other listener.
 
-A listener is called in the scheduler's thread, after the commit: it must be quick and must not wait.
+A listener is called in the scheduler's thread, after the commit: it must be quick and must not block.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ InboxState = Literal["starting", "watching", "offline"]
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A clip is in its work folder, whole and durable, and these are its jobs."""
+    """A clip is in its work folder, whole and durable; these are its jobs."""
 
     clip: Clip
     jobs: tuple[Job, ...]
@@ -29,7 +29,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class InboxChanged:
-    """An inbox came, went, or is watched in another way."""
+    """An inbox came online, went offline, or is watched in another way."""
 
     name: str
     state: InboxState
@@ -51,14 +51,14 @@ class Happened:
 
     @property
     def is_transition(self) -> bool:
-        """Whether a reader of the log would see a difference."""
+        """Whether the job's state, hold or reason changed."""
         before, after = self.before, self.after
         return (before.state, before.held, before.reason) != (after.state, after.held, after.reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """All jobs of a clip ended, and its source lies where it ends."""
+    """All jobs of a clip ended, and its source was moved out of the work folder."""
 
     clip: Clip
     change: str = ""
@@ -75,14 +75,14 @@ class NotRetired:
 
 @dataclass(frozen=True, slots=True)
 class ProviderBlocked:
-    """Nothing is submitted until some time (Unix seconds): the moment or the account is in the way."""
+    """Nothing is submitted until a time (Unix seconds): the provider or the account is in the way."""
 
     fault: Fault
     until: float
     is_new: bool
-    """False where the same trouble goes on."""
+    """False where the same fault goes on."""
     model: str = ""
-    """Whose clips wait, where others go on; empty where all wait."""
+    """The model whose clips wait, where others go on; empty where all wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +94,18 @@ class ProviderUnblocked:
 
 @dataclass(frozen=True, slots=True)
 class DailyLimitReached:
-    """A limit of the day keeps jobs back for the first time today; they go on tomorrow (UTC)."""
+    """A daily limit holds jobs back for the first time today; they continue tomorrow (UTC)."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class PeerLost:
-    """Accepted clips of another daemon lie in an inbox, and that daemon does not live."""
+    """An inbox holds accepted clips of another daemon that does not run."""
 
     peer: Peer
     silence: str
-    """Since when it was not seen, in words."""
+    """When it was last seen, in words."""
 
 
 News: TypeAlias = (
@@ -123,7 +123,7 @@ Listener: TypeAlias = Callable[[News], None]
 
 
 def log_line(news: News) -> None:
-    """Write the one log line of a piece of news; inboxes log for themselves, as things happen."""
+    """Write the log line of a piece of news; inboxes write their own."""
     match news:
         case Accepted(clip=clip):
             jobs = [job.id for job in news.jobs]
@@ -138,10 +138,10 @@ def log_line(news: News) -> None:
         case NotRetired(clip=clip):
             log.warning("retire_failed", clip=clip.path, inbox=clip.inbox, why=news.why)
         case ProviderBlocked(fault=fault):
-            tell = log.warning if news.is_new else log.info
+            write = log.warning if news.is_new else log.info
             facts = {"model": news.model} if news.model else {}
             until = utc(news.until).isoformat()
-            tell("provider_blocked", code=fault.code, why=fault.message, until=until, **facts)
+            write("provider_blocked", code=fault.code, why=fault.message, until=until, **facts)
         case ProviderUnblocked(model=model):
             log.info("provider_unblocked", **({"model": model} if model else {}))
         case DailyLimitReached(why=why):
@@ -164,18 +164,13 @@ def log_line(news: News) -> None:
 
 
 def _log_transition(before: Job, after: Job, event: Event) -> None:
-    told: dict[str, Any] = {
-        "job": after.id,
-        "clip": after.path,
-        "inbox": after.inbox,
-        "from": before.state.value,
-        "to": after.state.value,
-    }
+    facts: dict[str, Any] = {"job": after.id, "clip": after.path, "inbox": after.inbox}
+    facts |= {"from": before.state.value, "to": after.state.value}
     if after.held is not None:
-        told["held"] = after.held.value
+        facts["held"] = after.held.value
     if after.error is not None:
-        told["code"] = after.error.code
-    if after.reason or after.error:
-        told["why"] = after.error.message if after.error else after.reason
+        facts |= {"code": after.error.code, "why": after.error.message}
+    elif after.reason:
+        facts["why"] = after.reason
     is_trouble = after.state in {State.FAILED, State.IN_DOUBT} or after.held is not None
-    (log.warning if is_trouble else log.info)(name_of(type(event)), **told)
+    (log.warning if is_trouble else log.info)(name_of(type(event)), **facts)

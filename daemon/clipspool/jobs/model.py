@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-# Nouns too, in a module of their own; whoever knows jobs finds them here.
+# Nouns too, in modules of their own, found here as well.
+from clipspool.jobs.faults import Problem as Problem  # noqa: PLC0414
 from clipspool.jobs.outputs import Missing as Missing  # noqa: PLC0414
 from clipspool.jobs.outputs import Result as Result  # noqa: PLC0414
 from clipspool.jobs.outputs import Reuse as Reuse  # noqa: PLC0414
@@ -18,7 +20,7 @@ _EPOCH = 1_735_689_600  # 2025-01-01: keeps the time part of an id at six letter
 
 
 def new_id(now: float) -> str:
-    """Make a clip's id: six letters that sort by second, then six at random."""
+    """Return a new clip id: six letters that sort by second, then six at random."""
     number = int(max(now - _EPOCH, 0)) % (1 << 30) << 30 | secrets.randbits(30)
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(55, -5, -5))
 
@@ -27,17 +29,17 @@ _DATED = (datetime(2, 1, 1, tzinfo=UTC).timestamp(), datetime(9999, 1, 1, tzinfo
 
 
 def has_date(seconds: float) -> bool:
-    """Tell whether Unix seconds have a date in every zone: calendars end with the years 1 and 9999."""
+    """Whether Unix seconds have a date in every zone: calendars end with the years 1 and 9999."""
     return _DATED[0] <= seconds < _DATED[1]
 
 
 def utc(seconds: float) -> datetime:
-    """Turn Unix seconds into an aware time in UTC, whole milliseconds."""
+    """Return Unix seconds as an aware time in UTC, to the millisecond."""
     return datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
 def plain(noun: Any) -> dict[str, Any]:
-    """Give a noun or an event as JSON holds it; `dataclasses.asdict` copies deeply, five times the cost."""
+    """Return a dataclass as JSON holds it; `dataclasses.asdict` copies deeply, at five times the cost."""
     return {name: _plain(getattr(noun, name)) for name in noun.__dataclass_fields__}
 
 
@@ -48,18 +50,18 @@ def _plain(value: Any) -> Any:
 
 
 class State(StrEnum):
-    """Where a job stands; PRODUCT's table says the same in the user's words."""
+    """How far a job has come; PRODUCT.md has the same table in the user's words."""
 
     QUEUED = "queued"
     """Accepted; nothing sent, nothing spent. The scheduler moves it on; a crash changes nothing."""
     SUBMITTING = "submitting"
     """The intent is on disk; the request may be in flight. A crash here leads to `in_doubt`."""
     IN_DOUBT = "in_doubt"
-    """The request left and no answer came. Only the operator moves it on."""
+    """The request was sent, but no answer arrived. Only the operator moves it on."""
     RUNNING = "running"
     """The provider gave a task id. Followed until it ends, across restarts."""
     RENDERED = "rendered"
-    """The provider is done; the result waits there for a day or two."""
+    """The provider has finished; it keeps the result for a day or two."""
     FETCHED = "fetched"
     """Results are whole in the work folder, verified."""
     DELIVERED = "delivered"
@@ -71,7 +73,7 @@ class State(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing moves a job on from here but the operator."""
+        """Whether only the operator moves a job on from here."""
         return self in TERMINAL
 
 
@@ -90,17 +92,17 @@ class Held(StrEnum):
     OVERDUE = "overdue"
     """The provider renders longer than `task_seconds_max`; still polled, slowly."""
     LOST = "lost"
-    """The provider knows nothing of the task any more; still asked, slowly."""
+    """The provider does not know the task any more; still polled, slowly."""
     RESULT = "result"
-    """What the provider serves is no video, and still tried; or it is here, and far shorter or longer."""
+    """The result is no video, and fetched again; or it is far shorter or longer than what was sent."""
     POISON = "poison"
-    """It ended clipspool's own process three times: approve or cancel."""
+    """It crashed clipspool's own process three times: approve or cancel."""
     REFUSED = "refused"
-    """The provider refuses this one in words about everybody, and takes others: approve tries it again."""
+    """The provider refuses this one as if for all, but accepts others: approve tries it again."""
     OUTBOX = "outbox"
-    """The outbox takes nothing: full, read-only or gone; still tried."""
+    """The outbox cannot be written to: full, read-only or gone; still tried."""
     DISK = "disk"
-    """The inbox's disk takes nothing, or cannot be read; still tried."""
+    """The inbox's disk cannot be written to or read; still tried."""
 
 
 class Paid(StrEnum):
@@ -112,13 +114,13 @@ class Paid(StrEnum):
 
 
 STILL_TRIED = frozenset({Held.OUTBOX, Held.DISK})
-"""What ends by itself: a job that is held so is still tried, in the queue too."""
+"""Holds that end by themselves: the job is still tried, in the queue too."""
 LongClips = Literal["refuse", "trim"]
 """What happens with a clip that is longer than its model takes."""
 Duplicates = Literal["hold", "run", "reuse"]
 """What happens with a clip that asks for what was asked for already."""
 Finish = Literal["as_is", "timeline"]
-"""Whether a result is delivered as the provider made it, or made to lie where its source lay."""
+"""Whether a result is delivered as the provider made it, or made to fit its source's place in a timeline."""
 FinishSize = Literal["result", "source"]
 """Whose dimensions a result has that is made ready for the timeline."""
 
@@ -135,7 +137,7 @@ class Reference:
     """The copy's path inside the clip's work folder."""
 
     def to_dict(self) -> dict[str, str]:
-        """Give the fields that are set."""
+        """Return the fields that are set."""
         return {k: v for k, v in (("uri", self.uri), ("name", self.name), ("file", self.file)) if v}
 
 
@@ -161,43 +163,33 @@ class Request:
     keep_untouched: bool = False
     """With `finish = "timeline"`: the provider's own file is delivered too."""
     seed_is_drawn: bool = False
-    """Whether nobody asked for this seed: then any other serves as well."""
+    """Nobody asked for this seed: any other serves as well."""
     ratio_is_chosen: bool = False
-    """Whether nobody asked for this ratio: it is the model's nearest to the clip's shape."""
+    """Nobody asked for this ratio: it is the model's nearest to the clip's shape."""
     again: bool = False
-    """The editor says that the same request once more is meant, and paid for."""
+    """The editor wants the same request once more, and pays for it."""
     was_put_back: bool = False
     """It failed before, and somebody moved it from `_failed` back into the inbox."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give a form that JSON and TOML hold, without what is not set."""
+        """Return a form that JSON and TOML hold, without what has its default."""
         body: dict[str, Any] = {"prompt": self.prompt, "model": self.model, "seed": self.seed}
-        if self.ratio is not None:
-            body["ratio"] = self.ratio
+        body |= self._set(name for name in self.__dataclass_fields__ if name not in body)
         if self.references:
             body["references"] = [r.to_dict() for r in self.references]
-        set_ = ("content_moderation", "extra", "priority")
-        body |= {name: value for name in set_ if (value := getattr(self, name))}
-        if self.not_before is not None:
-            body["not_before"] = self.not_before
-        marks = ("seed_is_drawn", "ratio_is_chosen", "again", "was_put_back")
-        body |= {name: True for name in marks if getattr(self, name)}
-        return {**body, **self.media_keys()}
+        return body
 
     def media_keys(self) -> dict[str, Any]:
-        """Give what is asked for about the pictures themselves, as a sidecar spells it; defaults left out."""
-        keys = {
-            "long_clips": (self.long_clips, "refuse"),
-            "start_seconds": (self.start_seconds, 0.0),
-            "finish": (self.finish, "as_is"),
-            "finish_size": (self.finish_size, "result"),
-            "keep_untouched": (self.keep_untouched, False),
-        }
-        return {key: value for key, (value, usual) in keys.items() if value != usual}
+        """Return the sidecar keys about the pictures themselves, without defaults."""
+        return self._set(("long_clips", "start_seconds", "finish", "finish_size", "keep_untouched"))
+
+    def _set(self, names: Iterable[str]) -> dict[str, Any]:
+        usual = Request(self.prompt, self.model, self.seed)
+        return {name: value for name in names if (value := getattr(self, name)) != getattr(usual, name)}
 
     @classmethod
     def from_dict(cls, body: dict[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
+        """Read what `to_dict` returned."""
         references = tuple(Reference(**r) for r in body.get("references", ()))
         return cls(**{**body, "references": references})
 
@@ -209,9 +201,9 @@ class Clip:
     id: str
     inbox: str
     path: str
-    """Where it lay, relative to the inbox; names that are not UTF-8 carry surrogate escapes."""
+    """Where it was dropped, relative to the inbox; names that are not UTF-8 carry surrogate escapes."""
     sidecar: str | None
-    """Its sidecar's path relative to the inbox; None when the folder's defaults served."""
+    """Its sidecar's path relative to the inbox; None where the folder's defaults were used."""
     source: str
     """Its name inside the work folder (the last part of `path`)."""
     size: int
@@ -220,29 +212,11 @@ class Clip:
     sha256: str | None = None
     """Lower-case hex; None until the prepare stage has read it."""
     media: dict[str, Any] = field(default_factory=dict)
-    """What the probe saw at intake."""
+    """The probe at intake."""
     lies_at: str | None = None
-    """Where its source lies, relative to the inbox, once it retired; None while it is in its work folder."""
+    """Where its source is once it retired, relative to the inbox; None while it is in its work folder."""
     sidecar_lies_at: str | None = None
     retired_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something about a clip or its sidecar that its editor can mend; it becomes a line of the note."""
-
-    message: str
-    """What is wrong and what would be right, in plain words."""
-    key: str = ""
-    """The sidecar's key, dotted, where it is about one."""
-    line: int | None = None
-    """Counted from 1, where known."""
-    file: str = ""
-    """The file that has to be mended, relative to the inbox; empty for the clip itself."""
-    text: str = ""
-    """That line as it was written, shortened."""
-    right: str = ""
-    """What to write in its place, a line or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +237,7 @@ class Task:
     number: int
     """Counts the submissions of this job from 1."""
     profile: str
-    """Base URL and key fingerprint that made it: nobody else can see it."""
+    """Base URL and key fingerprint it was made with: no other key can see it."""
     intent_at: float
     task_id: str | None = None
     created_at: float | None = None
@@ -296,9 +270,9 @@ class Job:
     updated_at: float = 0.0
     prepared: bool = False
     approved: bool = False
-    """The operator let it pass the budget or the duplicate check."""
+    """The operator approved it despite the budget or the duplicate check."""
     cancel_by: str = ""
-    """Who asked for its end; the stage under way finishes first."""
+    """Who asked to cancel it; the stage under way finishes first."""
     attempts: int = 0
     """Faults in a row in the present state; a snooze is none."""
     doubts: int = 0
@@ -312,7 +286,7 @@ class Job:
     error: Error | None = None
     results: tuple[Result, ...] = ()
     missing: tuple[Missing, ...] = ()
-    """Outputs of its task that could not be had, once they are given up."""
+    """Outputs of its task that were given up."""
     path: str = ""
     """The clip's path in its inbox, for people; filled in by the journal."""
     paid: Paid = Paid.NO
@@ -320,9 +294,9 @@ class Job:
     fingerprint: str = ""
     """What the provider would be asked for, clip included, as a hash; empty until it is prepared."""
     reuse: Reuse | None = None
-    """Set where an earlier result serves; then nothing is submitted."""
+    """Set where an earlier result is delivered again; then nothing is submitted."""
 
 
 def job_id(clip_id: str, variant: str) -> str:
-    """Name a job after its clip: `k3m9…` alone, `k3m9…-v2` for its second variant."""
+    """Return a job's id: its clip's, `k3m9…`, with `-v2` for the second variant."""
     return clip_id + variant.replace("_", "-")

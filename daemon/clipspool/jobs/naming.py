@@ -34,12 +34,12 @@ def shortened(name: str, bytes_max: int) -> str:
 
 
 def fitted(name: str, end: str) -> str:
-    """Give a name with an end, the name shortened where both together are too long."""
+    """Return a name with an end, the name shortened where both together are too long."""
     return shortened(name, NAME_BYTES_MAX - len(os.fsencode(end))) + end
 
 
 def marked(name: str, end: str) -> str:
-    """Give a name with an end; one that has to be shortened carries a hash, so that it stays its own."""
+    """Return a name with an end; one that has to be shortened carries a hash, so that it stays unique."""
     if len(os.fsencode(name + end)) <= NAME_BYTES_MAX:
         return name + end
     return fitted(name, "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:12] + end)
@@ -60,7 +60,7 @@ def portable(name: str, bytes_max: int = NAME_BYTES_MAX) -> str:
     text = "".join("_" if unicodedata.category(letter) == "Cc" else letter for letter in text)
     text = _FORBIDDEN.sub("_", text).strip(" ")
     if text[:1] == "." != name[:1]:
-        text = "_" + text[1:]  # it was seen, and is not to be hidden
+        text = "_" + text[1:]  # a visible file must not become a hidden one
     first, dot, rest = text.partition(".")
     if first.rstrip(" ").upper() in _RESERVED:
         text = f"{first.rstrip(' ')}_{dot}{rest}"
@@ -68,5 +68,5 @@ def portable(name: str, bytes_max: int = NAME_BYTES_MAX) -> str:
 
 
 def is_portable(name: str) -> bool:
-    """Tell whether every machine opens a name as it is."""
+    """Whether every machine opens a name as it is."""
     return portable(name) == name

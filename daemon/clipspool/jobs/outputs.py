@@ -1,4 +1,4 @@
-"""The outputs of a task: those that are had, those that could not be, and an earlier job's."""
+"""The outputs of a task: fetched, missing, or taken over from an earlier job."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Result:
     number: int = 0
     """Which of the task's outputs it is, from 1; 0 where that was not written down."""
     seconds: float | None = None
-    """How long it lasts; None for what is no film."""
+    """None for what is no film."""
     frames: int | None = None
     fps: str = ""
     """Its frames a second, as "num/den"."""
     credentials: str = ""
     """Of the content credentials that the provider signed into it: `kept`, `gone`, or empty for none."""
     noticed: tuple[str, ...] = ()
-    """What is odd about it, in words: all black, or the very file that was sent."""
+    """What is odd about it, in words: all black, or byte for byte what was sent."""
 
     @property
     def is_film(self) -> bool:
@@ -52,18 +52,18 @@ class Missing:
     why: str
 
     def in_words(self) -> str:
-        """Say it."""
+        """Return what is missing, and why."""
         return f"output {self.number} could not be had: {self.why}"
 
 
 def missing_in_words(missing: tuple[Missing, ...]) -> str:
-    """Say what is missing of a task's outputs; empty where nothing is."""
+    """Return which of a task's outputs are missing; empty where none is."""
     return "; ".join(one.in_words() for one in missing)
 
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
-    """What an earlier job delivered for the same request, to be delivered again without paying."""
+    """What an earlier job delivered for the same request, to deliver again without paying."""
 
     job_id: str
     inbox: str

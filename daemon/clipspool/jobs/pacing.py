@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from clipspool.jobs.render_times import Durations
 
 Random = Callable[[], float]
-"""Gives a number from 0 to below 1, evenly."""
+"""Returns a number from 0 to below 1, evenly."""
 
 _STAGE_SECONDS = (1.0, 600.0)
 _SLOW_POLLS_MAX = 8
 _AGE_SHARE = 10
-"""A task is looked at again after a tenth of its age, so that a long render is polled less often."""
+"""A task is polled again after a tenth of its age, so that a long render is polled less often."""
 
 
 def backoff_seconds(attempts: int, bounds: tuple[float, float], random: Random) -> float:
@@ -33,14 +35,14 @@ def retry_seconds(attempts: int, retry_after_seconds: float | None, random: Rand
 
 @dataclass(frozen=True, slots=True)
 class PollPace:
-    """How often open tasks are looked at."""
+    """How often open tasks are polled."""
 
     seconds_min: float
     seconds_max: float
     per_second_max: float
 
     def pause(self, open_tasks: int) -> float:
-        """Give the shortest time between two looks at one task, in seconds."""
+        """Return the shortest time between two polls of one task, in seconds."""
         return max(self.seconds_min, open_tasks / self.per_second_max)
 
     def seconds(
@@ -52,10 +54,10 @@ class PollPace:
         random: Random,
         best_age_seconds: float | None = None,
     ) -> float:
-        """Time to the next look at one task, so that all together stay within the budget.
+        """Return the seconds to the next poll of one task, so that all together stay within the budget.
 
-        `best_age_seconds` is when experience would look, where there is any. A task that only waits in the
-        provider's queue is looked at least often. Jitter is a twentieth either way, never below the least.
+        `best_age_seconds` is the best age by experience, where there is any. A task that only waits in the
+        provider's queue is polled least often. Jitter is a twentieth either way, never below the least.
         """
         pause = self.pause(open_tasks)
         if best_age_seconds is not None and rendering:
@@ -67,25 +69,42 @@ class PollPace:
         return max(min(max(wanted, self.seconds_min), self.seconds_max) * spread, pause)
 
     def after_fault(self, attempts: int, retry_after_seconds: float | None, random: Random) -> float:
-        """Time to the next look after one that failed."""
+        """Return the seconds to the next poll after one that failed."""
         most = max(self.seconds_max * _SLOW_POLLS_MAX, self.seconds_min)
         pause = self.seconds_min + backoff_seconds(attempts, (self.seconds_min, most), random)
         return max(pause, retry_after_seconds or 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The figures that decide when a job is due again."""
+
+    poll: PollPace
+    random: Random
+    settle_seconds: float = 3.0
+    task_seconds_max: float = 3600.0
+    missing_seconds_max: float = 600.0
+    """Seconds before a new task is visible at the provider [PROVIDER 1.5]."""
+    held_seconds: float = 300.0
+    """Seconds between polls of a task that is overdue or lost."""
+    resubmits_max: int = 0
+    """How often a lost answer leads to a new submission: 0, or 1 by `ambiguous_submit = "resubmit"`."""
+    durations: Durations = field(default_factory=Durations)
+    """What was learned of the models' render times; it goes on learning."""
+
+
 class PollBudget:
-    """What all looks together may cost: so many a second, and never more than a second's worth at once.
+    """Limits all polls together: so many a second, and never more than a second's worth at once.
 
     After a restart thousands of tasks are due in the same moment; the provider must not feel it.
     """
 
     def __init__(self) -> None:
-        """Begin with a second's worth."""
         self._left = float("inf")
         self._counted_at = 0.0
 
     def room(self, now: float, per_second_max: float) -> int:
-        """How many looks may begin now."""
+        """Return how many polls may begin now."""
         most = max(per_second_max, 1.0)
         self._left = min(most, self._left + max(now - self._counted_at, 0.0) * per_second_max)
         self._counted_at = now
@@ -93,9 +112,9 @@ class PollBudget:
 
     @property
     def left(self) -> float:
-        """How many looks could begin when it was last asked; infinite before that."""
+        """How many polls could begin when `room` was last called; infinite before that."""
         return max(self._left, 0.0)
 
-    def spend(self, looks: int) -> None:
-        """Count looks that begin."""
-        self._left -= looks
+    def spend(self, polls: int) -> None:
+        """Count polls that begin."""
+        self._left -= polls

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 _PATH_LETTER = r"[^\s\"'`,;:()<>|]"
-"""What goes on with a path inside a sentence; one with spaces in it is told by its beginning."""
+"""A path inside a sentence goes on with these; of one with spaces only the beginning is recognised."""
 
 _WINDOWS = re.compile(r"[A-Za-z]:|\\\\|//")
 
@@ -35,7 +35,7 @@ class Places:
         return any(_WINDOWS.match(there) for there in self.names.values())
 
     def meant(self, there: str) -> tuple[str, ...]:
-        """Give the absolute paths here that an editor's path may mean; none of them is looked at.
+        """Return the absolute paths here that an editor's path may mean, without opening any of them.
 
         `there` has `/` between its parts. Drives, shares and Apple's volumes know no letter case; what lies
         below them is left as it is written. The longest folder that fits comes first.
@@ -49,7 +49,7 @@ class Places:
         return tuple(path for _, path in sorted(found, key=lambda pair: -pair[0]))
 
     def path(self, here: str) -> str:
-        """Give a whole path as the editors know it; unchanged where no folder of the map holds it."""
+        """Return a whole path as the editors know it; unchanged where no folder of the map holds it."""
         for known, there in self._sorted:
             if here == known or here.startswith(f"{known}/"):
                 rest = here[len(known) :].lstrip("/")
@@ -59,14 +59,14 @@ class Places:
         return here
 
     def text(self, message: str) -> str:
-        """Give a message with each path in it as the editors know it."""
+        """Return a message with each path in it as the editors know it."""
         if not self.names or "/" not in message:
             return message
         return self._in_text.sub(lambda found: self.path(found[0]), message)
 
 
 def _with_slashes(there: str) -> str:
-    """Spell what editors call a folder with `/` between its parts, a share as `//nas/share`."""
+    """Return an editor's path with `/` between its parts, a share as `//nas/share`."""
     path = there.replace("\\", "/")
     if host := re.match(r"(?:smb|cifs|afp|file)://([^/]+@)?(.*)", path, re.IGNORECASE):
         path = f"//{host[2]}" if not host[2].startswith("/") else host[2]
@@ -74,4 +74,4 @@ def _with_slashes(there: str) -> str:
 
 
 AS_THEY_ARE = Places()
-"""Nothing is called otherwise."""
+"""No folder has another name."""

@@ -1,4 +1,4 @@
-"""What the journal answers, as values: an entry of the history, the day's spending, counts; pure."""
+"""What the journal returns, as values: an entry of the history, the day's spending, counts; pure."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class ClipCost:
     """What each job that is not sent yet is estimated at; None where that is not known yet."""
 
     def total(self, unknown: float) -> float:
-        """Add it up; a job of unknown price counts as `unknown`."""
+        """Return the sum; a job of unknown price counts as `unknown`."""
         return self.spent + sum(unknown if one is None else one for one in self.waiting)
 
     def in_words(self, unknown: float) -> str:
-        """Say it."""
+        """Return the costs for people."""
         jobs = len(self.waiting)
         what = f"the {jobs} jobs of this clip would cost" if jobs > 1 else "this clip would cost"
         before = f", {self.spent:,.10g} of them for what was sent before" if self.spent else ""
@@ -53,15 +53,15 @@ class ClipCost:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many open jobs of an inbox stand alike."""
+    """How many open jobs of an inbox are in the same situation."""
 
     inbox: str
     state: State
     held: str | None
     is_later: bool
-    """Whether their time has not come yet."""
+    """Whether they are not due yet."""
     is_tried_again: bool
-    """Whether that is the pause after a try."""
+    """Whether they wait out the pause after an attempt."""
     count: int
 
 
@@ -75,17 +75,17 @@ class Balance:
 
 
 class Life(StrEnum):
-    """What is known of a daemon."""
+    """Whether another daemon runs, as far as that is known."""
 
     LIVING = "living"
     STOPPED = "stopped"
-    """It said so when it ended."""
+    """It recorded its end."""
     ENDED = "ended"
     """It ran on this machine, and its process is gone; or another daemon has taken its journal's place."""
     SILENT = "silent"
     """It has not been seen for `SILENT_SECONDS`."""
     UNKNOWN = "unknown"
-    """It never left a mark: an older version, or one that was removed."""
+    """It has no mark: an older version, or a mark that was removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +102,17 @@ class Peer:
 
     @property
     def is_living(self) -> bool:
-        """Whether somebody sees to its clips."""
+        """Whether its clips are being worked on."""
         return self.life is Life.LIVING
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name for people."""
         return f"{self.host} (journal {self.journal})" if self.host else f"the journal {self.journal}"
 
     @property
     def command(self) -> str:
-        """What to type to take its clips over."""
+        """The command that takes its clips over."""
         return f"clipspool recover --from {self.journal}"
 
 

@@ -1,13 +1,13 @@
-"""How long each model takes, learned from when its tasks were seen open and seen done.
+"""Learns how long each model takes, from when its tasks were last seen open and first seen done.
 
-A look tells only that a task ended between the look before and this one. Many such intervals together tell
-more than each alone: the belief about a model is a share for each step of time, and each interval moves some
-of it to where, by what is believed so far, that task ended. What is believed is smoother than what was seen:
-left alone, shares gather in few steps, and looks wait for those as if they were certain.
+A poll shows only that a task ended since the poll before. Many such intervals together show more than each
+alone: the estimate for a model is a share for each step of time, and each interval moves some of it to where,
+by the estimate so far, that task ended. The estimate is smoothed: otherwise shares gather in a few steps, and
+polls wait for those as if they were certain.
 
-Where a model's lengths vary by less than the shortest pause between two looks, one look soon after the end
-is best. Where they vary by more, nobody who keeps that pause is less late than half of it; what is left to
-save is looks before the first tasks end.
+Where render times vary by less than the shortest pause between two polls, one poll soon after the end is
+best. Where they vary by more, half a pause late is the best possible; what is left to save is polls before
+the first tasks end.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _NEAR = 32
 _SPREAD = 0.6
 """and how far each is spread, in standard deviations of what lies there; further while few were seen."""
 _LOOK_COST = 0.02
-"""What a look may save in lateness to be worth it, in shortest pauses."""
+"""What a poll has to save in lateness to be worth it, in shortest pauses."""
 _MOST_OUTLIVED = 0.95
-"""A task that outlived so much of what is believed is no longer judged by it."""
+"""A task that outlived so much of the estimate is no longer judged by it."""
 _PROBES = 0.04
 _ATTACHED_SECONDS = 600.0
-"""A task made so long after its intent was found by a person: nobody knows when it began."""
+"""A task made so long after its intent was attached by a person: it is not known when it began."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One task: still open so many seconds after it was made (0 when nobody looked), and done by so many."""
+    """One task: last seen open so many seconds after it was made (0: never), and done by so many."""
 
     profile: str
     model: str
@@ -52,7 +52,7 @@ class Seen:
 
 @dataclass(slots=True)
 class Belief:
-    """What is believed of one model at one provider."""
+    """The estimate for one model at one provider."""
 
     shares: dict[int, float] = field(default_factory=dict)
     """By steps of time; together 1 once anything was seen."""
@@ -65,7 +65,7 @@ class Belief:
     _moments: list[float] = field(default_factory=list)
 
     def learn(self, open_seconds: float, done_seconds: float) -> None:
-        """Take in that a task ended after one moment and by another, in seconds since it was made."""
+        """Learn that a task ended between two moments, in seconds since it was made."""
         first, last = _step_of(max(open_seconds, done_seconds / 2, 0.1)), _step_of(max(done_seconds, 0.1))
         within = {n: share for n, share in self._likely.items() if _step_of(open_seconds) <= n <= last}
         if sum(within.values()) < _KEPT_SHARE:
@@ -89,10 +89,10 @@ class Belief:
     def next_look(
         self, age_seconds: float, pause_seconds: float, random: Callable[[], float]
     ) -> float | None:
-        """Give the age at which a task of this age is best looked at next; None when nothing is known of it.
+        """Return the age at which a task of this age is best polled next; None where nothing is known.
 
-        Best is what costs least, lateness and looks together, when two looks lie at least `pause_seconds`
-        apart. Now and then it is sooner than that: how early a task ends is not learned otherwise.
+        Best is what costs least, lateness and polls together, with at least `pause_seconds` between polls.
+        Now and then it is sooner than that: how early a task ends is not learned otherwise.
         """
         if not self.tasks or self._sum_to(age_seconds) >= _MOST_OUTLIVED:
             return None
@@ -104,9 +104,9 @@ class Belief:
         return best
 
     def _cost(self, age: float, at: float, pause: float) -> float:
-        """Seconds late, looks counted as seconds, of a look at `at` and, while they are too early, two more.
+        """Return the seconds late, polls counted as seconds, of a poll at `at` and up to two more.
 
-        What ends later still is charged half a pause.
+        What ends later still counts half a pause.
         """
         look = _LOOK_COST * pause
         cost, since = 0.0, age
@@ -124,33 +124,32 @@ class Belief:
         return self._sums[bisect_right(self._ends, at)]
 
     def _halfway(self, since: float, at: float) -> float:
-        """Give the moment by which half of the tasks that end between the two have ended."""
+        """Return the moment by which half of the tasks that end between the two have ended."""
         half = (self._sum_to(since) + self._sum_to(at)) / 2
         return self._ends[min(max(bisect_right(self._sums, half) - 1, 0), len(self._ends) - 1)]
 
 
 class Durations:
-    """What is believed of each model at each provider. Used by one thread."""
+    """The estimates of all models at all providers. Used by one thread."""
 
     def __init__(self, seen: Iterable[Seen] = ()) -> None:
-        """Begin with what is remembered, oldest first."""
         self._beliefs: dict[tuple[str, str], Belief] = {}
         for one in seen:
             self.learn(one)
 
     def learn(self, seen: Seen) -> None:
-        """Take in when a task ended."""
+        """Learn when a task ended."""
         belief = self._beliefs.setdefault((seen.profile, seen.model), Belief())
         belief.learn(seen.open_seconds, seen.done_seconds)
 
     def next_look(
         self, task: Task, model: str, age_seconds: float, pause_seconds: float, random: Callable[[], float]
     ) -> float | None:
-        """Give the age at which to look at a task next, as `Belief.next_look`; None when nothing is known."""
+        """Return the age at which to poll a task next, as `Belief.next_look` does."""
         belief = self._beliefs.get((task.profile, model))
         return None if belief is None else belief.next_look(age_seconds, pause_seconds, random)
 
-    def hear(self, news: News) -> None:
+    def on_news(self, news: News) -> None:
         """Learn from a task that was seen done."""
         if isinstance(news, Happened) and isinstance(news.event, TaskSucceeded):
             for seen in _seen(news):
@@ -161,7 +160,7 @@ def _seen(happened: Happened) -> Iterator[Seen]:
     before, task = happened.before, happened.before.task
     if task is None or task.created_at is None or task.created_at - task.intent_at > _ATTACHED_SECONDS:
         return
-    # After a look that failed nobody knows when it was last open.
+    # After a failed poll it is not known when it was last open.
     open_at = before.updated_at if before.attempts == 0 and not before.cancel_by else task.created_at
     yield Seen(
         task.profile,

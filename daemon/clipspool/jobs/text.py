@@ -1,4 +1,4 @@
-"""How times and file names are written where people and scripts read them; pure."""
+"""How times, names and status files are written where people and scripts read them; pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from clipspool.jobs.model import utc
 
 
 def iso(seconds: float) -> str:
-    """Spell a time as ISO 8601 in UTC, to the second."""
+    """Return a time as ISO 8601 in UTC, to the second."""
     return utc(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def text(name: str) -> str:
-    """Spell a name in UTF-8; bytes that are not are shown escaped."""
+    """Return a name in UTF-8; bytes that are not are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
@@ -21,13 +21,13 @@ _DAY_SECONDS = 86_400.0
 
 
 def midnight(now: float) -> float:
-    """Give the beginning of a moment's day, UTC, both in Unix seconds."""
+    """Return the beginning of a moment's day, UTC, both in Unix seconds."""
     return now // _DAY_SECONDS * _DAY_SECONDS
 
 
 def span(seconds: float) -> str:
-    """Spell a time between two moments for people: `0.02 s`, `41 s`, `3:07`, `2:03:07`, `3 d 4 h`."""
-    if seconds < 10:  # noqa: PLR2004 - three digits tell enough
+    """Return a duration for people: `0.02 s`, `41 s`, `3:07`, `2:03:07`, `3 d 4 h`."""
+    if seconds < 10:  # noqa: PLR2004
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     whole = int(seconds)
     if whole < 60:  # noqa: PLR2004
@@ -37,3 +37,19 @@ def span(seconds: float) -> str:
     if hours >= 48:  # noqa: PLR2004
         return f"{hours // 24} d {hours % 24} h"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+STATUS_NAME = "_status.txt"
+
+STATUS_BEGINS = "This file is kept by clipspool"
+"""The start of its first line; a file that starts otherwise is somebody else's, and is left alone."""
+
+
+def status_mark(identity: str) -> str:
+    """Return how the first line begins of a status file that the clipspool of that identity keeps."""
+    return f"{STATUS_BEGINS} ({identity})"
+
+
+def other_status_name(identity: str) -> str:
+    """Return a clipspool's name for its file where another one keeps `_status.txt`."""
+    return f"_status-{identity}.txt"

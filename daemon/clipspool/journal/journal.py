@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from clipspool.jobs.events import ORDERS, Event, name_of
+from clipspool.jobs.events import Event, Order, name_of
 from clipspool.jobs.model import STILL_TRIED, TERMINAL, Clip, Job, State, plain
 from clipspool.journal.batch import Batch, insert, update, upsert
 from clipspool.journal.database import (
@@ -268,7 +268,7 @@ class Journal(Questions):
         self.counts[after.state] += 1
         self.for_disk += _waits_for_disk(after) - _waits_for_disk(before)
         is_seen = (before.state, before.held, before.reason) != (after.state, after.held, after.reason)
-        if is_seen or isinstance(happened, ORDERS):
+        if is_seen or isinstance(happened, Order):
             name = name_of(type(happened))
             self._tell(
                 after.clip_id, after.id, name, after.updated_at, before.state, after.state, plain(happened)

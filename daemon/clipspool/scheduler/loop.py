@@ -30,7 +30,7 @@ from clipspool.jobs.events import (
     Prepared,
     StageFailed,
 )
-from clipspool.jobs.lifecycle import Pace, Stage, advance, may
+from clipspool.jobs.lifecycle import Stage, advance, may
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import (
     Accepted,
@@ -44,6 +44,7 @@ from clipspool.jobs.messages import (
     log_line,
 )
 from clipspool.jobs.model import Held, Job, State
+from clipspool.jobs.pacing import Pace
 from clipspool.jobs.permissions import has_to_deliver
 from clipspool.journal import Journal, JournalError
 from clipspool.scheduler.budget import Spending

@@ -18,8 +18,7 @@ import structlog
 
 from clipspool.jobs.events import TakenOver
 from clipspool.jobs.records import Life, Peer
-from clipspool.jobs.status_names import OURS as STATUS_OURS
-from clipspool.jobs.status_names import mark_of
+from clipspool.jobs.text import status_mark
 from clipspool.spool.claims import is_claimed, is_in_work
 from clipspool.spool.handover import taker_of
 from clipspool.spool.layout import TAKEN, WORK
@@ -243,7 +242,7 @@ class Neighbours:
 
 
 def _is_kept_by(content: bytes, journal: str) -> bool:
-    return content.startswith(STATUS_OURS.encode()) and content.startswith(mark_of(journal[:6]).encode())
+    return content.startswith(status_mark(journal[:6]).encode())
 
 
 def takers_in(

@@ -11,8 +11,9 @@ from typing import Any
 import structlog
 
 from clipspool.jobs.events import Event, Interrupted, NotSent, TakenOver, TaskCreated
+from clipspool.jobs.lifecycle import recovered
 from clipspool.jobs.messages import Accepted
-from clipspool.jobs.model import Clip, Held, Job, Paid, State, Task
+from clipspool.jobs.model import Clip, Held, Job, Task
 from clipspool.spool.claims import finish_claim, is_claimed, is_in_work, put_back
 from clipspool.spool.handover import claim_manifest, finish_take_over, take_over, taker_of
 from clipspool.spool.layout import FAILED, POSTERS, SOURCE, TAKEN, WORK
@@ -203,14 +204,7 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
     if task is None and twin:
         reason = f"job {twin} delivered the same already; `clipspool approve` pays for it again"
         return replace(job, held=Held.DUPLICATE, reason=reason)
-    if task is None:
-        return job
-    if task.task_id is not None:
-        return replace(
-            job, state=State.RUNNING, task=task, paid=Paid.UNKNOWN, prepared=True, reason="recovered"
-        )
-    reason = "it may have been submitted before the journal was lost"
-    return replace(job, state=State.IN_DOUBT, held=Held.IN_DOUBT, task=task, paid=Paid.UNKNOWN, reason=reason)
+    return job if task is None else recovered(job, task)
 
 
 def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str = "") -> Event:

@@ -20,7 +20,7 @@ from typing import Any
 
 import tomli_w
 
-from clipspool.jobs.model import Clip, Job, Request, State
+from clipspool.jobs.model import Clip, Job, Request
 from clipspool.jobs.naming import fitted
 from clipspool.spool.layout import (
     ERROR_NOTE,
@@ -152,7 +152,6 @@ class Manifest:
                 request=Request.from_dict(j["request"]),
                 created_at=clip.accepted_at,
                 updated_at=clip.accepted_at,
-                state=State.QUEUED,
             )
             for j in body["job"]
         )

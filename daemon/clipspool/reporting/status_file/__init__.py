@@ -3,7 +3,7 @@
 `text` writes the words, `own` finds out whose file is whose, `keeper` keeps ours, in a thread for each inbox.
 """
 
-from clipspool.jobs.status_names import STATUS_NAME
+from clipspool.jobs.text import STATUS_NAME
 from clipspool.reporting.status_file.keeper import Kept, StatusFiles
 from clipspool.reporting.status_file.text import Picture, Seen, text_of
 

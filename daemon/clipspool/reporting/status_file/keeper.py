@@ -20,7 +20,7 @@ from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Accepted, Happened, InboxChanged, News, NotRetired, Retired
 from clipspool.jobs.model import State
 from clipspool.jobs.path_map import Places
-from clipspool.jobs.status_names import OURS, STATUS_NAME
+from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME
 from clipspool.journal import Journal, JournalError
 from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
 from clipspool.reporting.looking import DAY_SECONDS, conditions_in
@@ -147,7 +147,7 @@ class StatusFile:
             name, is_there = own.place()
             if not name:
                 if self._failed("it is not ours"):
-                    why = f"{STATUS_NAME} does not begin with “{OURS}”; it is left alone"
+                    why = f"{STATUS_NAME} does not begin with “{STATUS_BEGINS}”; it is left alone"
                     log.warning("status_file_not_ours", inbox=self._name, why=why)
                 return False
             if is_there:

@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from clipspool.jobs.status_names import OURS, STATUS_NAME, other_name
+from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME, other_status_name
 from clipspool.spool.root import Root
-from clipspool.system.atomic import OURS as OURS_FOLDER
-from clipspool.system.atomic import NotRegular
+from clipspool.system.atomic import OURS, NotRegular
 
 _BEGIN_BYTES = 200
 _LEFTOVER_SECONDS = 86_400.0
-_DAEMONS = f"{OURS_FOLDER}/daemons"
+_DAEMONS = f"{OURS}/daemons"
 """Where each clipspool that serves an inbox keeps its sign of life, by its journal's identity."""
 _NAMES = re.compile(r"_status(?:-[0-9A-Za-z_-]{1,64})?\.txt")
-_MARK = re.compile(rf"{OURS} \(([0-9A-Za-z_-]+)\)[^\n]*?(?:\[([0-9a-f]{{16}})\])?(?:\n|$)")
+_MARK = re.compile(rf"{STATUS_BEGINS} \(([0-9A-Za-z_-]+)\)[^\n]*?(?:\[([0-9a-f]{{16}})\])?(?:\n|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Own:
 
         Raises OSError.
         """
-        for name in (STATUS_NAME, other_name(self.keeper.identity)):
+        for name in (STATUS_NAME, other_status_name(self.keeper.identity)):
             try:
                 there = self._beginning(name)
             except FileNotFoundError:
@@ -60,7 +59,7 @@ class Own:
             keeper = keeper_of(there)
             if keeper is not None and self._is_ours(keeper):
                 return name, True
-            if not there.startswith(OURS.encode()):
+            if not there.startswith(STATUS_BEGINS.encode()):
                 return "", True
         return "", True
 

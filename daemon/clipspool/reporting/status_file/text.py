@@ -14,8 +14,7 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.jobs.records import Life, Peer
-from clipspool.jobs.status_names import mark_of
-from clipspool.jobs.text import text
+from clipspool.jobs.text import status_mark, text
 from clipspool.journal.looks import Tally
 from clipspool.system.redaction import redact
 
@@ -69,9 +68,8 @@ class Picture:
 def text_of(picture: Picture, at: float, zone: tzinfo = UTC) -> str:
     """Return the file's text at a moment (Unix seconds), with times in a zone."""
     place = f" [{picture.place}]" if picture.place else ""
-    first = (
-        f"{mark_of(picture.kept_by)}. Status of this folder, updated automatically; do not edit it.{place}"
-    )
+    mark = status_mark(picture.kept_by)
+    first = f"{mark}. Status of this folder, updated automatically; do not edit it.{place}"
     return "\n".join([first, "", *_head(picture, at, zone), *body_of(picture, zone)]) + "\n"
 
 
