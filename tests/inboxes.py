@@ -47,7 +47,7 @@ class Bench:
             self.rules,
             bind=self.bind,
             inspection=Inspection(self._check, self._inspect, self.expect),
-            tell=self.tell,
+            on_message=self.tell,
             **clocks,
         )
         return self.inbox
@@ -91,8 +91,8 @@ class Bench:
     def look(self, seconds=0.0):
         """Let time pass, then make one full pass."""
         self.seconds += seconds
-        self.inbox.wake()
-        return self.inbox.look(self.seconds)
+        self.inbox.rescan_now()
+        return self.inbox.run_pass(self.seconds)
 
     def settle(self):
         """Look, let everything settle, look."""

@@ -51,7 +51,7 @@ class Accounts:
         self._credits = defaultdict(lambda: start)
 
     def admit(self, request: Request, *, is_official: bool, needs_version: bool) -> Answer | Account:
-        """Check the headers [PROVIDER 1.1, 2.1]; give who asks, or the answer that sends them away."""
+        """Check the headers [PROVIDER 1.1, 2.1]; return who asks, or the answer that sends them away."""
         shape = "runway" if is_official else "comet"
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         key = key.strip()
@@ -69,7 +69,7 @@ class Accounts:
         return Account(fingerprint(key), is_official)
 
     def charge(self, account: Account, price: int) -> Answer | None:
-        """Take the price of a task off; give the refusal when the quota or the credits do not reach."""
+        """Take the price of a task off; return the refusal when the quota or the credits do not reach."""
         made, now = self._made[account.fingerprint], time.time()
         while made and made[0] < now - DAY_SECONDS:
             made.popleft()
@@ -84,7 +84,7 @@ class Accounts:
         return None
 
     def refund(self, account: Account, price: int) -> None:
-        """Give the price of a task back."""
+        """Refund the price of a task."""
         self._credits[account.fingerprint] += price
 
     def organization(self, account: Account) -> Answer:

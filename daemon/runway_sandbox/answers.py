@@ -40,7 +40,7 @@ _GATEWAY_WORDS = {
 def bare_task(
     task: Task, shown: Status, progress: float, urls: Sequence[str], *, has_costs: bool
 ) -> dict[str, Any]:
-    """Give a task as Runway does [PROVIDER 1.4, 2.6]; costs are the official API's own."""
+    """Return a task as Runway does [PROVIDER 1.4, 2.6]; costs are the official API's own."""
     created = datetime.fromtimestamp(task.created_at, UTC)
     body: dict[str, Any] = {
         "id": task.id,
@@ -69,7 +69,7 @@ def bare_task(
 def wrapped_task(
     task: Task, shown: Status, progress: float, urls: Sequence[str], place: UrlPlace
 ) -> dict[str, Any]:
-    """Give a task in the gateway's envelope: seconds, "30%", and the raw object inside [PROVIDER 1.3]."""
+    """Return a task in the gateway's envelope: seconds, "30%", and the raw object inside [PROVIDER 1.3]."""
     word, percent = _GATEWAY_WORDS.get(shown, ("IN_PROGRESS", f"{round(progress * 100)}%"))
     inner = bare_task(task, shown, progress, urls, has_costs=False)
     inner["createdAt"] = datetime.fromtimestamp(task.created_at, timezone(timedelta(hours=8))).isoformat(

@@ -111,7 +111,7 @@ class Ledger:
         return True
 
     def as_json(self, *, with_requests: bool = True) -> dict[str, Any]:
-        """Give everything as it is served at `/_sandbox/ledger`."""
+        """Return everything as it is served at `/_sandbox/ledger`."""
         answer: dict[str, Any] = {
             "creates": [asdict(record) for record in self.creates],
             "by_clip": dict(self.creates_by_clip()),

@@ -282,7 +282,7 @@ class Deck:
             ]
 
     def is_filtered(self, on: str) -> bool:
-        """Say whether any misbehaviour of the operation `on` wants to know the prompt."""
+        """Return whether any misbehaviour of the operation `on` wants to know the prompt."""
         with self._lock:
             return any(
                 one.misbehaviour.on == on and one.misbehaviour.prompt is not None for one in self._entries

@@ -46,7 +46,7 @@ class Signer:
         return f"{base}{path}?Expires={expires}&Nonce={nonce}&Signature={token}"
 
     def is_valid(self, task_id: str, place: int, query: dict[str, str], now: float) -> bool:
-        """Say whether an address is one of ours and still good."""
+        """Return whether an address is one of ours and still good."""
         expires, nonce = query.get("Expires", ""), query.get("Nonce", "")
         token = self._token(task_id, place, expires, nonce)
         given = query.get("Signature", "")
@@ -193,7 +193,7 @@ def _bomb(size: int) -> bytes:
 
 
 def location(fault: Misbehaviour, request: Request, now: float) -> str:
-    """Tell where a `redirect` misbehaviour points: itself, an endless chain, a private host or `to`."""
+    """Return where a `redirect` misbehaviour points: itself, an endless chain, a private host or `to`."""
     match fault.to:
         case "self":
             query = "&".join(f"{name}={quote(value)}" for name, value in request.query.items())

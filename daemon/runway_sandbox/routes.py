@@ -34,7 +34,7 @@ class Routes:
     _number: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def next_connection(self) -> int:
-        """Give a new connection its number."""
+        """Return the number of a new connection."""
         return next(self._number)
 
     async def handle(self, exchange: Exchange, connection: int) -> None:

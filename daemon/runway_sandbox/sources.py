@@ -40,7 +40,7 @@ class Clip:
     facts: render.Facts
 
     def seconds_of(self, model: str) -> float:
-        """Tell how much of it a model uses."""
+        """Return how much of it a model uses."""
         return min(self.facts.seconds, render.SECONDS_MAX.get(model, self.facts.seconds))
 
     def credits_for(self, model: str) -> int:

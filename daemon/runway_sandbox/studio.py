@@ -76,7 +76,7 @@ class Studio:
             self.table.rendered(task, _outputs(task, (path,)), time.time())
 
     def canned_for(self, seconds: float) -> Path:
-        """Give the canned film of about a length, made where it is the first one; from any thread."""
+        """Return the canned film of about a length, made where it is the first one; from any thread."""
         frames = max(1, round(min(seconds, _CANNED_SECONDS_MAX) * render.CANNED_RATE))
         if frames == render.CANNED_RATE:
             return self.canned

@@ -113,7 +113,7 @@ class Table:
         return self._tasks.get(task_id)
 
     def advance(self, now: float) -> list[Task]:
-        """End what is due, start what may start; give those that started, to be rendered."""
+        """End what is due, start what may start; return those that started, to be rendered."""
         while self._due and self._due[0][0] <= now:
             due, task_id = heapq.heappop(self._due)
             task = self._tasks.get(task_id)
@@ -192,7 +192,7 @@ class Table:
         return task.status
 
     def progress(self, task: Task, now: float) -> float:
-        """Tell how far a task is, 0.0 to 1.0."""
+        """Return how far a task is, 0.0 to 1.0."""
         if task.status.is_terminal:
             return 1.0
         if task.status is not Status.RUNNING:
@@ -201,7 +201,7 @@ class Table:
         return round(min(max(share, 0.0), PROGRESS_MAX_RUNNING), 3)
 
     def next_due(self) -> float | None:
-        """Tell when `advance` has something to do next, None when only an event can change anything."""
+        """Return when `advance` has something to do next, None when only an event can change anything."""
         times = [self._due[0][0]] if self._due else []
         if self._waiting and not self._is_full():
             times.append(self._waiting[0].created_at + self.pending_seconds)

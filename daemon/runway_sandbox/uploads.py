@@ -56,7 +56,7 @@ class Uploads:
         }
 
     def find(self, uri: str) -> Path | None:
-        """Give the file of a runway:// URI, None when there is none or it has expired."""
+        """Return the file of a runway:// URI, None when there is none or it has expired."""
         upload = self._by_id.get(uri.removeprefix("runway://"))
         if upload is None or not upload.is_stored or upload.expires_at < time.time():
             return None

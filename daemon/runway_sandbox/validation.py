@@ -55,7 +55,7 @@ class Issue:
     extra: tuple[tuple[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Give the object that goes into `issues`."""
+        """Return the object that goes into `issues`."""
         return {"code": self.code, "path": list(self.path), "message": self.message, **dict(self.extra)}
 
 
@@ -269,7 +269,7 @@ def _url_problem(value: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a URL's host is this machine: a test's own file server may speak plain http."""
+    """Return whether a URL's host is this machine: a test's own file server may speak plain http."""
     return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
 
 

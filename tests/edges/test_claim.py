@@ -333,7 +333,7 @@ def test_a_clip_that_was_replaced_after_it_settled_settles_anew(bench):
     bench.look()
     bench.seconds += 3.0
     (bench.path / "a.mp4").write_bytes(bench.drop("b.mp4", sidecar=None).read_bytes() + b"\0\0\0\x08free")
-    bench.inbox.look(bench.seconds)
+    bench.inbox.run_pass(bench.seconds)
     assert bench.accepted == []
     bench.settle()
     assert bench.paths == ["a.mp4"]

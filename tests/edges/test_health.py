@@ -171,12 +171,12 @@ def test_an_inbox_tells_how_it_is_watched_and_how_fresh_it_is(tmp_path, detect, 
     inbox = bench.inbox
     try:
         assert (inbox.scan_age_seconds, inbox.emitters) == (None, (0, 0))
-        inbox.look(bench.seconds)
+        inbox.run_pass(bench.seconds)
         bench.seconds += 7.0
         assert (inbox.scan_age_seconds, inbox.emitters, inbox.rescan_seconds) == (7.0, emitters, 30.0)
         bench.fault = OSError("the mount is gone")
         bench.seconds += 60.0
-        inbox.look(bench.seconds)
+        inbox.run_pass(bench.seconds)
         assert (inbox.state, inbox.scan_age_seconds, inbox.emitters) == ("offline", 67.0, (0, 0))
     finally:
         inbox.stop()

@@ -42,7 +42,7 @@ def test_a_daemon_that_was_just_built_is_not_well_until_its_inboxes_were_looked_
     assert not is_well
     assert (parts["turn"]["ok"], parts["journal"]["ok"]) == (True, True)
     assert parts["inboxes"]["bay"]["why"] == "not looked through yet"
-    daemon._inboxes["bay"].look(time.monotonic())
+    daemon._inboxes["bay"].run_pass(time.monotonic())
     assert daemon.signs.health.look()[0]
 
 

@@ -95,10 +95,10 @@ def test_a_partner_that_came_after_the_last_rescan_is_seen_before_the_clip_is_ta
     b.look()
     b.write("a.mp4.aria2", "control")
     b.seconds += 3.0
-    b.inbox.look(b.seconds)
+    b.inbox.run_pass(b.seconds)
     assert b.paths == []
     b.seconds += 3.0
-    b.inbox.look(b.seconds)
+    b.inbox.run_pass(b.seconds)
     assert b.paths == []
     assert "`a.mp4.aria2` is beside it" in b.waiting()["a.mp4"].reason
     (b.path / "a.mp4.aria2").unlink()
@@ -272,7 +272,7 @@ def test_a_recording_that_comes_in_steps_is_not_taken_between_two_of_them(bench)
 
 
 def test_a_recording_waits_as_long_as_its_writer_has_it_open_and_less_once_that_closed_it(bench, monkeypatch):
-    monkeypatch.setattr("clipspool.intake.writers.Writers.are_all_seen", lambda _self: True)
+    monkeypatch.setattr("clipspool.intake.whole.Writers.are_all_seen", lambda _self: True)
     b = bench(unsure_seconds=100.0)
     path = b.drop("a.mp4", data=fragmented())
     writer = path.open("ab")
@@ -303,7 +303,7 @@ def test_a_clip_that_is_whole_waits_for_its_writer_to_close_it_but_not_for_ever(
 
 
 def test_a_writer_that_closes_early_shortens_the_wait(bench, monkeypatch):
-    monkeypatch.setattr("clipspool.intake.writers.Writers.are_all_seen", lambda _self: True)
+    monkeypatch.setattr("clipspool.intake.whole.Writers.are_all_seen", lambda _self: True)
     b = bench(unsure_seconds=100.0)
     path = b.drop("a.mp4", data=fragmented())
     with path.open("ab"):
@@ -315,7 +315,7 @@ def test_a_writer_that_closes_early_shortens_the_wait(bench, monkeypatch):
 
 
 def test_where_an_nfs_server_runs_a_closed_file_tells_nothing(bench, monkeypatch):
-    monkeypatch.setattr("clipspool.intake.writers.Writers.are_all_seen", lambda _self: False)
+    monkeypatch.setattr("clipspool.intake.whole.Writers.are_all_seen", lambda _self: False)
     b = bench(unsure_seconds=100.0)
     path = b.drop("a.mp4", data=fragmented())
     with path.open("ab"):

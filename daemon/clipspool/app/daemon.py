@@ -175,7 +175,7 @@ class Daemon:
             inspection=Inspection(
                 self._shop.check, self._shop.inspect, self._shop.decoder.warm, self._shop.complete
             ),
-            tell=self._tell,
+            on_message=self._tell,
             now=self._now,
         )
 
@@ -321,7 +321,7 @@ class Daemon:
             self.scheduler.tell(lambda scheduler: scheduler.release_brake())
         for inbox in new.inbox:
             if inbox.name in self._inboxes:
-                self._inboxes[inbox.name].apply(rules_of(new, inbox, self._journal_id))
+                self._inboxes[inbox.name].use_rules(rules_of(new, inbox, self._journal_id))
             else:
                 self._inboxes[inbox.name] = self._inbox(inbox)
                 self._inboxes[inbox.name].start()

@@ -61,7 +61,7 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
 
     Raises JournalError.
     """
-    from clipspool.intake.unwatched import lying_in
+    from clipspool.intake.unwatched import clips_in
     from clipspool.jobs.conditions import Conditions
     from clipspool.jobs.text import iso, text
     from clipspool.journal import Journal, Lock
@@ -69,7 +69,7 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
 
     inboxes = []
     for inbox in settings.inbox:
-        lying = list(lying_in(inbox.path, frozenset(inbox.extensions), inbox.ignore))
+        lying = list(clips_in(inbox.path, frozenset(inbox.extensions), inbox.ignore))
         waiting = [
             {"path": text(path), "reason": reason, "since": iso(since), "problem": problem}
             for path, reason, since, problem in lying[:most]

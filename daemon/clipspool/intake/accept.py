@@ -1,4 +1,4 @@
-"""Turns a clip with which all is well into a claimed one, exactly once, whatever happens on the way."""
+"""Claims a clip that passed every check, exactly once, whatever happens on the way."""
 
 from __future__ import annotations
 
@@ -10,66 +10,51 @@ import structlog
 
 from clipspool.intake.examine import Changed, Pairing, Ready
 from clipspool.intake.names import readable
-from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
+from clipspool.intake.settle import MTIME_NS, SIZE, stamp_of
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Job, job_id, new_id
-from clipspool.spool.claims import (
-    Way,
-    claim,
-    clip_id_of,
-    finish_claim,
-    is_claimed,
-    is_in_work,
-    put_back,
-    settle_stray,
-)
+from clipspool.spool import claims
+from clipspool.spool.claims import claim
 from clipspool.spool.root import Root, Unavailable
-from clipspool.spool.workfolder import (
-    Manifest,
-    folder_of,
-    settle_in,
-    source_name,
-    was_put_back,
-)
+from clipspool.spool.workfolder import Manifest, folder_of, settle_in, source_name, was_put_back
 from clipspool.system.atomic import Rel, join, lies, name_of, parent, sync_folder
-from clipspool.system.moves import Unsteady, idle
+from clipspool.system.moves import Unsteady
 
 log = structlog.get_logger()
 
 _IDS_TRIED_MAX = 5
-
-
 _STRAY_SECONDS = 60.0
-"""A hidden name that lies so long, while no claim of it is under way here, is looked into."""
+"""A claimed file that is left this long under its hidden name, without a claim here, is put back."""
 
 
 class Acceptance:
     """Claims clips of one inbox."""
 
-    def __init__(
-        self, root: Root, rules: Rules, now: Callable[[], float], beat: Callable[[], object] = idle
-    ) -> None:
-        """Take the clock, in Unix seconds, that stamps clips; `beat` is called while bytes are copied."""
+    def __init__(self, root: Root, rules: Rules, now: Callable[[], float]) -> None:
+        """`now` is Unix time in seconds."""
         self._root = root
-        self.rules = rules
         self._now = now
-        self._beat = beat
         self._unsure: list[Manifest] = []
+        """Claims that were cut short, so that it is unknown whether they went through."""
         self._strays: dict[Rel, float] = {}
-        self._complained: set[Rel] = set()
+        self._reported: set[Rel] = set()
+        self.use_rules(rules)
+
+    def use_rules(self, rules: Rules) -> None:
+        """Accept by these rules from now on."""
+        self._rules = rules
 
     def accept(self, ready: Ready) -> Accepted:
-        """Claim a clip. Raises Changed, or OSError when it could not be taken: then it lies where it was."""
+        """Claim a clip. Raises Changed, or OSError if it could not be claimed and is still in the inbox."""
         for _ in range(_IDS_TRIED_MAX):
             manifest = self._manifest(ready)
             self._unsure.append(manifest)
-            way = Way(lambda: self._expect_all(ready.pairing), self._beat)
             try:
-                claim(self._root, manifest, ready.copies, way)
+                claim(self._root, manifest, ready.copies, claims.Way(lambda: self._expect_all(ready.pairing)))
             except Unavailable:
-                raise  # `make_sure` tells, once the folder is back
-            except FileExistsError:  # the id is another clip's, whose folder is not ours to touch
+                raise  # `finish_claims` finds out, once the folder is back
+            except FileExistsError:  # the id is another clip's, whose folder must not be touched
                 self._unsure.remove(manifest)
                 continue
             except (Changed, OSError) as trouble:
@@ -81,7 +66,7 @@ class Acceptance:
         raise FileExistsError(f"no free name below {folder_of('')}")
 
     def _seen_as(self, trouble: Changed | OSError, clip: Clip) -> Changed | OSError:
-        """Tell a clip that somebody else took, or still writes to, from one that cannot be taken."""
+        """Return Changed for a clip that another program moved or still writes to, else the error itself."""
         if isinstance(trouble, Unsteady):
             return Changed(clip.path)
         if isinstance(trouble, FileNotFoundError):
@@ -89,82 +74,73 @@ class Acceptance:
                 return trouble if lies(name_of(clip.path), fd) else Changed(clip.path)
         return trouble
 
-    def make_sure(self) -> list[Accepted]:
-        """Give the clips whose claim was cut short and went through; raises Unavailable.
+    def finish_claims(self) -> list[Accepted]:
+        """Return the clips whose claim was cut short and went through. Raises Unavailable.
 
-        One that cannot be settled now keeps nobody else waiting: it is tried again.
+        One that cannot be settled now does not hold up the others: it is tried again.
         """
-        made: list[Accepted] = []
+        accepted: list[Accepted] = []
         for manifest in self._unsure.copy():
             try:
-                is_made = self._resolve(manifest)
+                if self._resolve(manifest):
+                    self._unsure.remove(manifest)
+                    accepted.append(Accepted(manifest.clip, manifest.jobs))
             except Unavailable:
                 raise
             except OSError as error:
-                self._complain(manifest.clip.path, error)
-                continue
-            if is_made:
-                self._unsure.remove(manifest)
-                made.append(Accepted(manifest.clip, manifest.jobs))
-        return made
+                self._report(manifest.clip.path, error)
+        return accepted
 
     def _resolve(self, manifest: Manifest) -> bool:
-        """Say whether a claim that was cut short went through, and finish it; undo it where it did not."""
+        """Finish a claim that was cut short if its clip is in work, else undo it; return which."""
         clip = manifest.clip
         home = folder_of(clip.id)
-        if not is_in_work(self._root, clip):
-            if is_claimed(self._root, clip):
-                put_back(self._root, clip)
+        if not claims.is_in_work(self._root, clip):
+            if claims.is_claimed(self._root, clip):
+                claims.put_back(self._root, clip)
             self._root.remove_folder(home)
             self._unsure.remove(manifest)
             return False
-        finish_claim(self._root, clip)
+        claims.finish_claim(self._root, clip)
         settle_in(self._root, manifest)
         with self._root.folder(home) as folder:
             sync_folder(folder)
         return True
 
     def settle_strays(self, folder: Rel, names: Collection[str]) -> None:
-        """Put back what lies in a folder under a hidden name though nobody takes it. Raises Unavailable."""
+        """Put back files with a hidden name that nobody claims. Raises Unavailable."""
         busy = {manifest.clip.id for manifest in self._unsure}
         now = self._now()
         for name in names:
             path = join(folder, name)
-            if clip_id_of(name) in busy or now - self._strays.setdefault(path, now) < _STRAY_SECONDS:
+            if claims.clip_id_of(name) in busy or now - self._strays.setdefault(path, now) < _STRAY_SECONDS:
                 continue
             try:
-                settle_stray(self._root, folder, name, self.rules.journal, now)
+                claims.settle_stray(self._root, folder, name, self._rules.journal, now)
             except Unavailable:
                 raise
             except OSError as error:
-                self._complain(path, error)
+                self._report(path, error)
             self._strays[path] = now
 
-    def _complain(self, path: Rel, error: OSError) -> None:
-        if path not in self._complained:
-            self._complained.add(path)
-            log.warning(
-                "claim_not_settled",
-                inbox=self.rules.name,
-                clip=readable(path),
-                why=error.strerror or str(error),
-            )
+    def _report(self, path: Rel, error: OSError) -> None:
+        if path not in self._reported:
+            self._reported.add(path)
+            why = error.strerror or str(error)
+            log.warning("claim_not_settled", inbox=self._rules.name, clip=readable(path), why=why)
 
     def _expect_all(self, pairing: Pairing) -> None:
         # A control file may have come since the folder was listed: the clip beside it would be paid in part.
         if any(self._root.exists(control) for control in pairing.controls):
             raise Changed(pairing.clip)
         for path, stamp in pairing.stamps.items():
-            self._expect(path, stamp)
-
-    def _expect(self, path: Rel, stamp: Stamp) -> None:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            if stamp_of(self._root.stat(path)) == stamp:
-                return
-        raise Changed(path)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                if stamp_of(self._root.stat(path)) == stamp:
+                    continue
+            raise Changed(path)
 
     def _manifest(self, ready: Ready) -> Manifest:
-        now, pairing, rules = self._now(), ready.pairing, self.rules
+        now, pairing, rules = self._now(), ready.pairing, self._rules
         is_back = was_put_back(self._root, pairing.clip)
         clip = Clip(
             id=new_id(now),

@@ -1,36 +1,42 @@
-"""Advice for editors about sidecars: what to write beside a clip, and how to name it; pure."""
+"""Words the advice of problem notes: how to name and write a sidecar, what to do with other files; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from clipspool.intake.kinds import PLAIN_TEXT, suffix_of
-from clipspool.intake.names import TOML, TXT, readable, stem
+from clipspool.intake.kinds import PLAIN_TEXT, Sort, numbered, stem, suffix_of
+from clipspool.intake.names import TOML, TXT, fits, readable
 from clipspool.intake.near import FOLDER_PROMPT, meant_as_sidecar
-from clipspool.jobs.naming import NAME_BYTES_MAX
 
 _EXAMPLE = "Turn the street into deep winter at dusk"
+_NAMED_MAX = 3
+
+
+# --- sidecars -------------------------------------------------------------------------------------------
 
 
 def did_you_mean(name: str, clip: str) -> str:
-    """Return advice on a file that is perhaps a clip's sidecar under a wrong name."""
-    right = meant_as_sidecar(name) or name
-    suffix = TXT if suffix_of(right) != TOML else TOML
-    told = f"did you mean `{readable(name)}`? It is not read under that name: "
-    if suffix_of(name.rstrip(" .")) in PLAIN_TEXT:
-        return f"{told}rename it to `{readable(stem(clip))}{suffix}`"
-    return f"{told}save it as plain text, named `{readable(stem(clip))}{suffix}`"
+    """Return advice on a file that may be a clip's sidecar under a wrong name."""
+    suffix = TXT if suffix_of(meant_as_sidecar(name) or name) != TOML else TOML
+    return (
+        f"did you mean `{readable(name)}`? It is not read under that name: "
+        f"{_how_to_name(name.rstrip(' .'))} `{readable(stem(clip))}{suffix}`"
+    )
+
+
+def _how_to_name(name: str) -> str:
+    return "rename it to" if suffix_of(name) in {*PLAIN_TEXT, ""} else "save it as plain text, named"
 
 
 def in_a_row(suffixes: Sequence[str]) -> str:
-    """Name suffixes in one phrase: `.mov, .mp4 and .webm`."""
-    first, last = ", ".join(suffixes[:-1]), suffixes[-1] if suffixes else ""
-    return f"{first} and {last}" if first else last
+    """Join suffixes to one phrase: `.mov, .mp4 and .webm`."""
+    return " and ".join(filter(None, (", ".join(suffixes[:-1]), *suffixes[-1:])))
 
 
 def what_would_serve(clip: str) -> str:
     """Return the names that a clip's sidecar may have; one of them is enough."""
-    names = [name for name in (stem(clip) + TXT, stem(clip) + TOML, clip + TOML) if _can_be_named(name)]
+    names = [name for name in (stem(clip) + TXT, stem(clip) + TOML, clip + TOML) if fits(name)]
     if not names:
         return "its name is too long for a sidecar beside it; shorten it"
     return f"put {' or '.join(f'`{readable(name)}`' for name in names)} beside it"
@@ -40,24 +46,172 @@ def example_for(clip: str) -> str:
     """Return an example sidecar for a clip that has none."""
     text, toml = stem(clip) + TXT, stem(clip) + TOML
     lines: list[str] = []
-    if _can_be_named(text):
+    if fits(text):
         lines += ["Make a plain text file in this folder, named exactly", f"    {readable(text)}"]
         lines += ["that describes the change you want, for example:", f"    {_EXAMPLE}"]
-    if _can_be_named(toml):
+    if fits(toml):
         lines += ["Or, to choose more than the prompt, make one named exactly", f"    {readable(toml)}"]
         lines += ["with lines such as:", f'    prompt = "{_EXAMPLE}"', "    seed = 42"]
     return "\n".join(lines)
 
 
-def _can_be_named(name: str) -> bool:
-    return len(name.encode(errors="surrogateescape")) <= NAME_BYTES_MAX
-
-
 def near_miss(path: str, right: str) -> str:
-    """Return advice on a file that was perhaps meant as a folder's settings."""
-    what = "the prompt" if right == FOLDER_PROMPT else "settings"
-    how = "rename it to" if suffix_of(path) in {*PLAIN_TEXT, ""} else "save it as plain text, named"
+    """Return advice on a file that may be meant as a folder's settings."""
     return (
-        f"`{readable(path)}` is not read under that name. If it holds {what} for this folder, "
-        f"{how} `{right}`; if not, give it a different name, or remove it"
+        f"`{readable(path)}` is not read under that name. If it holds "
+        f"{'the prompt' if right == FOLDER_PROMPT else 'settings'} for this folder, "
+        f"{_how_to_name(path)} `{right}`; if not, give it a different name, or remove it"
+    )
+
+
+# --- files that are neither clips nor sidecars ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Files of one sort in a folder that share one note."""
+
+    sort: Sort
+    names: tuple[str, ...]
+    """Sorted; the note is written beside the first."""
+    similar: str = ""
+    """A clip that may be meant, if the file is a prompt."""
+    film: tuple[str, str] = ("", "")
+    """Which film the first bytes show: the right suffix, or else its kind in words."""
+
+
+def about_files(found: Found, accepted: Sequence[str]) -> str:
+    """Return what files are, and what their editor can do."""
+    names = found.names
+    if len(names) == 1:
+        return _about_file(found, accepted)
+    shown = ", ".join(f"`{readable(name)}`" for name in names[:_NAMED_MAX])
+    others = f" and {len(names) - _NAMED_MAX:,} more" if len(names) > _NAMED_MAX else ""
+    return f"for each of the {len(names):,} files {shown}{others}: {_about_file(found, accepted)}"
+
+
+def _about_file(found: Found, accepted: Sequence[str]) -> str:
+    name = found.names[0]
+    match found.sort:
+        case Sort.TEXT:
+            return _about_text(name, found.similar)
+        case Sort.UNKNOWN | Sort.SILENT:
+            return _about_unknown(name, found.film, accepted)
+        case _:
+            right = meant_as_sidecar(name) or name
+            usual = [suffix for suffix in (".mov", ".mp4") if suffix in accepted]
+            return _WORDS[found.sort].format(
+                suffix=readable(suffix_of(name)),
+                accepted=in_a_row(accepted),
+                convert=_convert(name),
+                exported=" or ".join(usual) or in_a_row(accepted),
+                settings=f"`{readable(stem(name))}{TOML}`",
+                sidecar=f"{_how_to_name(name.rstrip(' .'))} `{readable(right)}`",
+            )
+
+
+_WORDS = {
+    Sort.FILM: "{suffix} is not accepted as a clip; accepted: {accepted}: {convert}",
+    Sort.RAW: (
+        "it is camera raw ({suffix}), which is no video before it is developed: export it from "
+        "DaVinci Resolve, or from the camera maker's program, as {exported}"
+    ),
+    Sort.SIDECAR: "it is not read under this name: if it is a sidecar, {sidecar}",
+    Sort.SETTINGS: (
+        "settings are read from TOML files only: write them into one with the clip's name, as in {settings}"
+    ),
+    Sort.PICTURE: (
+        "it is a still picture, and no clip refers to it. As a reference image, save it as .jpg, .png or "
+        '.webp and name it in the clip\'s sidecar: references = ["look.png"]'
+    ),
+    Sort.AUDIO: (
+        "it is sound without pictures, and only video is accepted: put it under its pictures in your editing "
+        "program, and export that"
+    ),
+    Sort.ARCHIVE: "it is an archive ({suffix}): unpack it, and put its clips here",
+    Sort.PROJECT: "it is the project of a program ({suffix}), not a video: export the clips from there",
+    Sort.TIMELINE: "it is a timeline ({suffix}), which names clips but contains none: put the clips here",
+    Sort.SHORTCUT: "it is a shortcut to a file elsewhere: copy that file itself here",
+    Sort.DOCUMENT: (
+        "it is a document ({suffix}), which is not used. A prompt must be a plain text file with the clip's "
+        "name: `shot.txt` for `shot.mp4`"
+    ),
+}
+
+
+def _about_text(name: str, similar: str) -> str:
+    if similar:
+        return (
+            f"no clip has its name. If it is the prompt of `{readable(similar)}`: "
+            f"rename it to `{readable(stem(similar))}{TXT}`"
+        )
+    own = readable(stem(name))
+    return (
+        f"no clip has its name. As a prompt it needs the name of its clip: `{own}{TXT}` is "
+        f"for a clip named `{own}.mp4`. If it is not a prompt, it can stay; it is not used"
+    )
+
+
+def _about_unknown(name: str, film: tuple[str, str], accepted: Sequence[str]) -> str:
+    bare = name.rstrip(" ._")
+    if bare != name and suffix_of(bare) in accepted:
+        return (
+            f"its name has `{readable(name[len(bare) :])}` behind the suffix: rename it to `{readable(bare)}`"
+        )
+    right, words = film
+    if right in accepted:
+        return f"it holds video, but its name does not say so: rename it to `{readable(name)}{right}`"
+    if right or words:
+        return f"it holds video ({words or right}), which is not accepted as a clip: {_convert(name)}"
+    suffix = f" ({readable(suffix_of(name))})" if suffix_of(name) else ""
+    return f"this kind of file{suffix} is unknown and not used. Accepted as clips: {in_a_row(accepted)}"
+
+
+def _convert(name: str) -> str:
+    return (
+        "export it again as .mp4, or convert it, for example: "
+        f'ffmpeg -i "{readable(name)}" -c:v libx264 -crf 12 -pix_fmt yuv420p -c:a aac '
+        f'"{readable(stem(name))}.mp4"'
+    )
+
+
+def about_images(names: Sequence[str]) -> str:
+    """Return the note on still images to which no clip refers."""
+    others = f" (so are {len(names) - 1:,} more in this folder)" if len(names) > 1 else ""
+    return (
+        f"it is a still image to which no clip refers{others}. To use it, name it in a clip's sidecar: "
+        f'references = ["{readable(names[0])}"]. To keep images for later clips, put them '
+        "into a folder named `refs`"
+    )
+
+
+def about_pictures(runs: Sequence[Sequence[str]]) -> str:
+    """Return the note on numbered pictures, with how to make a video of them; `runs` are sorted names."""
+    shown = [
+        f"{len(names):,} numbered pictures, `{readable(names[0])}` to `{readable(names[-1])}`"
+        for names in runs[:_NAMED_MAX]
+    ]
+    before, number, suffix = numbered(runs[0][0]) or (runs[0][0], "", "")
+    film = before.rstrip("._- ") or "shot"
+    return (
+        f"{'; '.join(shown)}: a folder of pictures is not accepted as a clip. Make a video of "
+        f"them, for example: ffmpeg -framerate 24 -start_number {int(number or 0)} -i "
+        f'"{readable(before)}%0{len(number)}d{suffix}" -c:v libx264 -crf 12 -pix_fmt yuv420p '
+        f'"{readable(film)}.mp4"'
+    )
+
+
+def about_card(markers: Sequence[str]) -> str:
+    """Return the note on the folders of a camera's card."""
+    return (
+        f"these are the folders of a camera's card ({', '.join(markers)}). Only clips with their own sidecar "
+        "are accepted from them: move the clips that you want out, or write a sidecar for each"
+    )
+
+
+def about_bundle(name: str) -> str:
+    """Return the note on a folder that some program treats as a single file."""
+    return (
+        f"it is a program's package ({suffix_of(name)}), which is not searched for clips: "
+        "export the clips from that program, and put them here"
     )

@@ -1,4 +1,4 @@
-"""Looks into a clip, its sidecar and its reference images: is all well, and what will be asked for."""
+"""Examines a clip, its sidecar and its reference images: what is wrong, or what will be requested."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any, assert_never
 
-from clipspool.intake.images import Images
 from clipspool.intake.names import TXT, readable
 from clipspool.intake.pair import Entry, Waits
 from clipspool.intake.poison import WHY, Deaths
-from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
+from clipspool.intake.settle import MTIME_NS, Stamp, stamp_of
 from clipspool.intake.sidecar.keys import SEED_MAX
 from clipspool.intake.sidecar.layers import Draft, Wanted, drafts, located
-from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, parse, parse_prompt, too_large
+from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, parse, parse_prompt
+from clipspool.intake.tree import Images
 from clipspool.intake.types import Rules
 from clipspool.intake.whole import Wholeness
 from clipspool.jobs.faults import Unsure
@@ -27,48 +26,48 @@ from clipspool.spool.root import Root
 from clipspool.system.atomic import TIME_NS_MAX, Rel
 
 Check = Callable[[Request, dict[str, Any]], list[Problem]]
-"""Compares a request and the media facts of its clip with the model: what is wrong, before any is spent."""
+"""Compares a request and the media facts of its clip with the model, and returns what is wrong."""
 Inspect = Callable[[int], tuple[dict[str, Any], list[Problem]]]
-"""Looks into an open clip by its descriptor: media facts, and why it is no clip at all. May raise Unsure."""
+"""Inspects an open clip: media facts, and why it is not a usable clip. May raise Unsure."""
 
 IMAGE_BYTES_MAX = 256 << 20
-"""8,000 x 8,000 pixels that nothing compresses; each image is copied while the inbox's other clips wait."""
+"""8,000 x 8,000 incompressible pixels; each image is copied while the inbox's other clips wait."""
 _AGAIN_SECONDS = 10.0
 _AGAIN_SECONDS_MAX = 3600.0
 
 
 class Changed(Exception):
-    """The clip or its sidecar is not what it was when it settled."""
+    """The clip or its sidecar changed after it settled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """A settled clip and what was written for it; neither sidecar nor prompt where defaults serve."""
+    """A settled clip with its sidecar or prompt; with neither, the folder's defaults are used."""
 
     clip: Rel
     stamps: Mapping[Rel, Stamp]
     """Of the clip, its sidecar and its prompt, as they settled."""
     since: float
-    """Monotonic seconds: since when the clip stands still."""
+    """Monotonic seconds: since when the clip is unchanged."""
     sidecar: Rel | None = None
     prompt: Rel | None = None
-    """A `.txt` that holds the prompt."""
+    """A `.txt` with the prompt."""
     controls: tuple[Rel, ...] = ()
-    """Control files that would say that the clip is not whole, were they there."""
+    """Control files that would mark the clip as incomplete if they existed."""
     pause: float = 0.0
-    """Seconds that the clip has stood still at most before it grew on."""
+    """Longest time in seconds between two growths of the clip."""
     prompt_blocked: str = ""
-    """Why it has to wait where it does not say its own prompt."""
+    """Why the clip must wait if it has no prompt of its own."""
 
     @property
     def stamp(self) -> Stamp:
-        """The clip's own."""
+        """Stamp of the clip."""
         return self.stamps[self.clip]
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A clip with which all is well."""
+    """A clip that passed every check."""
 
     pairing: Pairing
     requests: tuple[tuple[str, Request], ...]
@@ -79,7 +78,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """A clip that its editor has to mend."""
+    """A clip that its editor must fix."""
 
     problems: tuple[Problem, ...]
 
@@ -88,33 +87,28 @@ class Wrong:
 class _Unsure:
     stamp: Stamp
     at: float
-    """Monotonic seconds: looked at again no sooner."""
+    """Monotonic seconds of the next attempt."""
     pause: float
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Who knows about clips and requests: the catalogue and the decoder."""
+    """Functions of the catalogue and the decoder that intake calls."""
 
     check: Check
     inspect: Inspect
     expect: Callable[[], None] = lambda: None
     """Called while files settle that are likely to be inspected soon."""
     complete: Callable[[Request, dict[str, Any]], Request] = lambda request, _: request
-    """Fills in what the model always wants and nobody named."""
+    """Fills in required keys that nobody wrote."""
 
 
 class Examination:
-    """Everything that is asked of a clip between pairing and acceptance, for one inbox."""
+    """Makes all checks of a clip between pairing and acceptance, for one inbox."""
 
     def __init__(
-        self,
-        root: Root,
-        rules: Rules,
-        images: Images,
-        deaths: Deaths,
-        inspection: Inspection,
+        self, root: Root, rules: Rules, images: Images, deaths: Deaths, inspection: Inspection
     ) -> None:
         self._images = images
         self._deaths = deaths
@@ -124,8 +118,6 @@ class Examination:
         self._verdicts: dict[Rel, tuple[Stamp, Wrong | dict[str, Any]]] = {}
         self._unsure: dict[Rel, _Unsure] = {}
         self._wholeness = Wholeness(rules, root.path)
-
-    # --- looking ----------------------------------------------------------------------------------------
 
     def examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Wrong | Waits:
         """Judge a pairing at `now` (monotonic seconds). Raises Changed and OSError."""
@@ -144,19 +136,18 @@ class Examination:
                 (Problem("its date lies beyond the year 2262; copy the clip, or set its date anew"),)
             )
         own = []  # the sidecar last: a prompt in it wins over that of a text file beside it
-        for path in (pairing.prompt, pairing.sidecar):
-            if path is not None:
-                layer = self.read_layer(path, pairing.stamps[path], is_own=True)
-                if layer is None:
-                    raise Changed(path)
-                own.append(layer)
-        if pairing.prompt_blocked and not any(_says_prompt(layer) for layer in own):
+        for path in filter(None, (pairing.prompt, pairing.sidecar)):
+            layer = self.read_layer(path, pairing.stamps[path], is_own=True)
+            if layer is None:
+                raise Changed(path)
+            own.append(layer)
+        if pairing.prompt_blocked and not any(_has_prompt(layer) for layer in own):
             due = pairing.since + self._rules.sidecar_wait_seconds
-            return Waits(pairing.clip, pairing.prompt_blocked, now >= due, inf if now >= due else due)
-        layers = [*defaults, *own]
-        media = self._look_inside(pairing, now)
+            return Waits.until(pairing.clip, pairing.prompt_blocked, due, now)
+        media = self._inspect(pairing, now)
         if isinstance(media, Waits):
             return media
+        layers = [*defaults, *own]
         made, wrong = drafts(layers[: len(layers) - bool(own)], own[-1] if own else None)
         problems = [*(media.problems if isinstance(media, Wrong) else ()), *wrong]
         wrong_so_far = len(problems)
@@ -168,9 +159,7 @@ class Examination:
             facts = media if isinstance(media, dict) else {}
             request = draft.request(secrets.randbelow(SEED_MAX + 1), found)
             request = self._inspection.complete(request, facts)
-            problems += [
-                located(problem, layers, draft.variant) for problem in self._inspection.check(request, facts)
-            ]
+            problems += [located(p, layers, draft.variant) for p in self._inspection.check(request, facts)]
             requests.append((draft.variant, request))
         if problems or isinstance(media, Wrong):
             return Wrong(tuple(dict.fromkeys(problems)))
@@ -178,34 +167,30 @@ class Examination:
         return Ready(pairing, tuple(requests), tuple(copies.items()), media)
 
     def read_layer(self, path: Rel, stamp: Stamp, *, is_own: bool) -> Layer | None:
-        """Read a sidecar or defaults that have settled; None when they changed since. Raises OSError."""
+        """Read a settled sidecar or defaults file; None if it changed since. Raises OSError."""
         with self._root.open(path) as file:
             if _stamp(file.fileno()) != stamp:
                 return None
-            if stamp[SIZE] > BYTES_MAX:
-                return too_large(path)
             data = file.read(BYTES_MAX + 1)
             if _stamp(file.fileno()) != stamp:
                 return None
-            return (
-                parse_prompt(data, path) if path.lower().endswith(TXT) else parse(data, path, is_own=is_own)
-            )
+        return parse_prompt(data, path) if path.lower().endswith(TXT) else parse(data, path, is_own=is_own)
 
-    def _look_inside(self, pairing: Pairing, now: float) -> dict[str, Any] | Wrong | Waits:
+    def _inspect(self, pairing: Pairing, now: float) -> dict[str, Any] | Wrong | Waits:
         known = self._verdicts.get(pairing.clip)
         if known is not None and known[0] == pairing.stamp:
             return known[1]
         unsure = self._unsure.get(pairing.clip)
         if unsure is not None and unsure.stamp == pairing.stamp and now < unsure.at:
             return Waits(pairing.clip, unsure.reason, is_problem=True, look_at=unsure.at)
+        facts: dict[str, Any] = {}
+        problems: list[Problem] = []
         with self._root.open(pairing.clip) as file:
             if _stamp(file.fileno()) != pairing.stamp:
                 raise Changed(pairing.clip)
-            verdict = self._wholeness.look(
+            verdict = self._wholeness.judge(
                 file, pairing.clip, pairing.stamp, pairing.since, pairing.pause, now
             )
-            facts: dict[str, Any] = {}
-            problems: list[Problem] = []
             match verdict:  # by the first bytes, whatever the name says
                 case Waits():
                     return verdict
@@ -215,10 +200,10 @@ class Examination:
                     problems.append(Problem("it is a ZIP archive, not a video"))
                 case Complete():
                     try:
-                        with self._deaths.apart():  # another process does that, and may take its time
+                        with self._deaths.apart():  # another process does that, and may take long
                             facts, problems = self._inspection.inspect(file.fileno())
                     except Unsure as unsure:
-                        return self._look_again(pairing, now, str(unsure))
+                        return self._postpone(pairing, now, str(unsure))
                 case _:
                     assert_never(verdict)
             if _stamp(file.fileno()) != pairing.stamp:
@@ -227,17 +212,18 @@ class Examination:
         self._verdicts[pairing.clip] = (pairing.stamp, answer)
         return answer
 
-    def _look_again(self, pairing: Pairing, now: float, reason: str) -> Waits:
-        """Put off a clip that could not be looked into, longer each time: perhaps it was not its fault."""
+    def _postpone(self, pairing: Pairing, now: float, reason: str) -> Waits:
+        """Try a clip that could not be inspected again later, after a longer pause each time."""
         before = self._unsure.get(pairing.clip)
-        is_first = before is None or before.stamp != pairing.stamp
-        pause = _AGAIN_SECONDS if is_first or before is None else min(before.pause * 2, _AGAIN_SECONDS_MAX)
+        pause = _AGAIN_SECONDS
+        if before is not None and before.stamp == pairing.stamp:
+            pause = min(before.pause * 2, _AGAIN_SECONDS_MAX)
         unsure = _Unsure(pairing.stamp, now + pause, pause, f"{reason} It is looked at again by itself.")
         self._unsure[pairing.clip] = unsure
         return Waits(pairing.clip, unsure.reason, is_problem=True, look_at=unsure.at)
 
     def forget(self, path: Rel) -> None:
-        """Drop what is remembered of a clip that is gone or taken."""
+        """Drop what is known about a clip that is gone or accepted."""
         self._verdicts.pop(path, None)
         self._unsure.pop(path, None)
         self._wholeness.forget(path)
@@ -245,7 +231,7 @@ class Examination:
     def _find_references(
         self, pairing: Pairing, made: Sequence[Draft], problems: list[Problem], now: float
     ) -> dict[Wanted, Reference] | Waits:
-        """Look up every image file that is asked for; what is wrong is added to `problems`."""
+        """Find every reference image; mistakes are added to `problems`."""
         found: dict[Wanted, Reference] = {}
         files: dict[Rel, str] = {}
         for wanted in dict.fromkeys(w for draft in made for w in draft.references if not w.is_address):
@@ -259,7 +245,7 @@ class Examination:
                 due = image.since + self._rules.sidecar_wait_seconds
                 trouble = "empty" if image.is_empty else "still changing"
                 reason = f"its reference image `{readable(path)}` is {trouble}"
-                return Waits(pairing.clip, reason, now >= due, inf if now >= due else due, not image.is_empty)
+                return Waits.until(pairing.clip, reason, due, now, goes_on=not image.is_empty)
             else:
                 file = files.setdefault(path, f"{REFERENCE}{len(files)}{path[path.rindex('.') :].lower()}")
                 found[wanted] = Reference(name=path, file=file)
@@ -271,7 +257,7 @@ class Examination:
         return f"{trouble}{meant}" if (trouble := _unusable(image)) else ""
 
     def _elsewhere(self, wanted: Wanted) -> str:
-        """Say which folder would be right for an image that does not lie in this inbox."""
+        """Return which folder would be right for an image outside of this inbox."""
         home = self._rules.places.path(str(self._root.path))
         inside = wanted.below(str(self._root.path))
         if inside:
@@ -281,10 +267,9 @@ class Examination:
         )
 
 
-def _says_prompt(layer: Layer) -> bool:
-    """Say whether a clip's own file holds its prompt, or a mistake that has to be told first."""
-    tables = (layer.keys, *layer.variants)
-    return bool(layer.problems) or any("prompt" in table for table in tables)
+def _has_prompt(layer: Layer) -> bool:
+    """Return whether a clip's own file holds its prompt, or a mistake that must be reported first."""
+    return bool(layer.problems) or any("prompt" in table for table in (layer.keys, *layer.variants))
 
 
 def _unusable(image: Entry | None) -> str:

@@ -1,4 +1,4 @@
-"""Names that other programs give: partial files, control files, conflict copies, recycle bins, snapshots."""
+"""Recognises names that other programs give: partial files, control files, recycle bins, snapshots; pure."""
 
 from __future__ import annotations
 
@@ -6,40 +6,30 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from clipspool.intake.kinds import stem, suffix_of, words
+
 PARTIAL_SUFFIXES: Final = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
 """Files with these suffixes are never looked at, whatever stands before the suffix."""
-_PARTNER_SUFFIXES: Final = frozenset(
-    {
-        *PARTIAL_SUFFIXES,
-        # control files beside a clip that has its final name already
-        *(".aria2", ".aria2__temp", ".lftp-pget-status", ".st", ".aspx", ".aspera-ckpt", ".ytdl"),
-        # browsers and download managers
-        *(
-            ".download",
-            ".opdownload",
-            ".fdmdownload",
-            ".ucdownload",
-            ".dtapart",
-            ".downiepart",
-            ".unconfirmed",
-        ),
-        *(".td", ".xltd", ".downloading", ".jc!", ".getright", ".duckpart", ".cyberducksegment"),
-        # file sharing and synchronising
-        *(".!ut", ".!qb", ".!bt", ".bc!", ".az!", ".bts", ".!sync", ".syncpart", ".synctemp", ".icloud"),
-        *(".ffs_tmp", ".drivedownload", ".driveupload", ".pcloud"),
-        # copying and transfer tools in general
-        *(".temp", ".incomplete", ".unfinished", ".inprogress", ".in-progress", ".uploading", ".upload"),
-        *(".copying", ".transferring", ".transfer", ".writing", ".resume"),
-    }
+# Control files beside a clip that has its final name already; browsers and download managers (two lines);
+# file sharing and synchronising; copying and transfer tools in general (two lines).
+_PARTNER_SUFFIXES: Final = frozenset(PARTIAL_SUFFIXES) | words(
+    """
+        aria2 aria2__temp lftp-pget-status st aspx aspera-ckpt ytdl
+        download opdownload fdmdownload ucdownload dtapart downiepart unconfirmed
+        td xltd downloading jc! getright duckpart cyberducksegment
+        !ut !qb !bt bc! az! bts !sync syncpart synctemp icloud ffs_tmp drivedownload driveupload pcloud
+        temp incomplete unfinished inprogress in-progress uploading upload
+        copying transferring transfer writing resume""",
+    ".",
 )
 _PARTNER_PATTERN: Final = re.compile(r"\.(part-frag\d+|sb-[0-9a-f]{8}-\w{6}|~[0-9a-f]+)", re.IGNORECASE)
 """Fragments of yt-dlp, safe saves of macOS, downloads of Nextcloud and ownCloud."""
 _PARTNER_PREFIXES: Final = (".syncthing.", "~syncthing~", ".unison.", ".in.", ".~", ".")
 _LABEL: Final = re.compile(r"\.[\w~-]{2,24}")
-"""What a tool puts between a clip's name and its own suffix: a hash, the number of a transfer."""
+"""What a tool inserts between a clip's name and its own suffix: a hash, the number of a transfer."""
 _LABELS_MAX = 2
 CONTROL_SUFFIXES: Final = (".aria2", ".lftp-pget-status", ".st", ".part", ".crdownload", ".!sync")
-"""Looked for right before a clip is taken: they may have come since the folder was last listed."""
+"""Checked right before a clip is claimed: they may have appeared since the folder was last listed."""
 
 _FOLDERS: Final = frozenset(
     {
@@ -74,50 +64,45 @@ _CONFLICT: Final = re.compile(
 
 
 def is_foreign_file(lower: str) -> bool:
-    """Say whether a file's name, in lower case, is one that desktops leave in every folder."""
+    """Return whether a file's name, in lower case, is one that desktops leave in every folder."""
     return lower in _FILES or lower in _FOLDERS
 
 
 def is_foreign_folder(name: str) -> bool:
-    """Say whether a folder is a system's recycle bin, snapshot or index, in any letter case."""
+    """Return whether a folder is a system's recycle bin, snapshot or index, in any letter case."""
     lower = name.lower().rstrip()
     return lower in _FOLDERS or _FOLDER_PATTERN.fullmatch(lower) is not None
 
 
 def looks_foreign(name: str) -> bool:
-    """Say whether a folder at an inbox's top is named as NAS makers name theirs, though no list has it."""
+    """Return whether a folder at an inbox's top is named as NAS makers name theirs."""
     return name.startswith(("@", "#"))
 
 
 def inner_names(name: str) -> Iterator[str]:
-    """Give the names that a temporary or control file may belong to, the likeliest first.
+    """Yield the names that a temporary or control file may belong to, the likeliest first.
 
     `shot.mp4.aria2`, `shot.mp4.1a2b3c4d.partial` and `.shot.mp4.Xyz1` belong to `shot.mp4`.
     """
-    if name.startswith("._"):  # AppleDouble lies beside a clip for ever
+    if name.startswith("._"):  # AppleDouble files stay beside a clip for ever
         return
     prefix = next((prefix for prefix in _PARTNER_PREFIXES if name.startswith(prefix)), "")
     inner = name[len(prefix) :]
     inner = inner[: -len(".cfg")] if inner.lower().endswith((".td.cfg", ".xltd.cfg")) else inner
-    suffix = _suffix(inner)
-    is_partner = suffix.lower() in _PARTNER_SUFFIXES or _PARTNER_PATTERN.fullmatch(suffix) is not None
+    suffix = suffix_of(inner)
+    is_partner = suffix in _PARTNER_SUFFIXES or _PARTNER_PATTERN.fullmatch(suffix) is not None
     if not suffix or not (is_partner or prefix):
         return
-    inner = inner[: -len(suffix)]
+    inner = stem(inner)
     yield inner
     for _ in range(_LABELS_MAX if is_partner else 0):
-        suffix = _suffix(inner)
-        if _LABEL.fullmatch(suffix) is None or suffix.lower() == ".toml":
+        suffix = suffix_of(inner)
+        if _LABEL.fullmatch(suffix) is None or suffix == ".toml":
             return
-        inner = inner[: -len(suffix)]
+        inner = stem(inner)
         yield inner
 
 
-def _suffix(name: str) -> str:
-    dot = name.rfind(".")
-    return name[dot:] if dot > 0 else ""
-
-
 def is_conflict_copy(stem: str) -> bool:
-    """Say whether a name without its suffix is one that a synchronising tool gave to the second of two."""
+    """Return whether a name without its suffix marks the second version of a synchronised file."""
     return _CONFLICT.search(stem) is not None

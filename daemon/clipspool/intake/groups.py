@@ -1,4 +1,4 @@
-"""Groups the names in one folder: what belongs together by name, and what was perhaps meant to."""
+"""Groups the names in one folder: those of one clip, and those that may be meant for it; pure."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import is_typo_of
 
 LOOSE = frozenset({Kind.PROMPT, Kind.NEAR, Kind.OTHER})
-"""What is looked at only beside a clip or a sidecar of its name; what is left over is told of."""
+"""Files that are judged only beside a clip or a sidecar of the same name; the others get notes."""
 _SIDECARS = frozenset({Kind.SIDECAR, Kind.PROMPT, Kind.NEAR})
 _CLIPS = frozenset({Kind.CLIP, Kind.TEMPORARY})
 _SIMILAR_MAX = 200
-"""In a folder of more names no typing errors are looked for."""
+"""In a folder with more names typing errors are not searched for."""
 
 
 class Groups:
-    """The groups of one folder, by base name. It knows names only, never files."""
+    """The groups of one folder, by base name; it knows names only, never files."""
 
     def __init__(self, names: Names) -> None:
         self.prompts: set[str] = set()
-        """Every `.txt` that is read: it lies beside a clip or a sidecar of its name."""
+        """Every `.txt` that is read, because a clip or a sidecar has the same name."""
         self._names = names
         self._kinds: dict[str, Kind] = {}
         self._groups: dict[str, set[str]] = {}
         self._beside: dict[str, set[str]] = {}
         """Loose files by base name."""
         self._alike: dict[str, set[str]] = {}
-        """Base names by what they have in common loosely."""
+        """Base names by their loose form."""
 
     def add(self, name: str, kind: Kind) -> bool:
-        """Take in a name; say whether it is one of a group that is judged."""
+        """Add a name; return whether it belongs to a group that is judged."""
         base = self._names.base(name)
         self._kinds[name] = kind
         if kind in LOOSE:
@@ -51,43 +51,35 @@ class Groups:
         self.prompts.update(n for n in self._beside.get(base, ()) if self._kinds[n] is Kind.PROMPT)
 
     def drop(self, name: str) -> bool:
-        """Strike out a name; say whether loose files of its base name are left."""
+        """Remove a name; return whether loose files of its base name are left."""
         if self._kinds.pop(name, None) is None:
             return False
         self.prompts.discard(name)
         base = self._names.base(name)
         for groups in (self._groups, self._beside):
-            group = groups.get(base)
-            if group is not None:
-                group.discard(name)
-                if not group:
-                    del groups[base]
+            _discard(groups, base, name)
         if base not in self._groups and base not in self._beside:
-            loosely = self._names.loose(base)
-            alike = self._alike.get(loosely, set())
-            alike.discard(base)
-            if not alike:
-                self._alike.pop(loosely, None)
+            _discard(self._alike, self._names.loose(base), base)
         return base in self._beside
 
     def names(self, base: str) -> list[str]:
-        """Name the files of one base name, those that are loose included."""
+        """Return the files of one base name, including loose ones."""
         return [*self._groups.get(base, ()), *self._beside.get(base, ())]
 
     def bases(self) -> list[str]:
-        """Every base name that is judged."""
+        """Return every base name that is judged."""
         return list(self._groups)
 
     def judged(self) -> list[str]:
-        """Name the files that are judged: clips, sidecars, images."""
+        """Return the files that are judged: clips, sidecars, images."""
         return [name for group in self._groups.values() for name in group]
 
     def has_clip(self, name: str) -> bool:
-        """Say whether a clip, or what announces one, has the name of a file that belongs to clips."""
+        """Return whether a clip, or a file that announces one, has the same base name."""
         return any(self._kinds[other] in _CLIPS for other in self._groups.get(self._names.base(name), ()))
 
     def similar(self, base: str, wanted: Kind, *, with_typos: bool) -> list[str]:
-        """Name lone sidecars, or lone clips, that were perhaps meant by a base name."""
+        """Return lone sidecars, or lone clips, that may be meant by a base name."""
         loosely = self._names.loose(base)
         found = self._lone(self._alike.get(loosely, set()) - {base}, wanted)
         if not found and with_typos and len(self._alike) <= _SIMILAR_MAX:
@@ -96,7 +88,7 @@ class Groups:
         return found
 
     def similar_clip(self, name: str) -> str:
-        """Name a clip without a sidecar that a file's name was perhaps meant for; empty for none."""
+        """Return a clip without a sidecar that a file's name may be meant for; empty for none."""
         clips = self.similar(self._names.base(name), Kind.CLIP, with_typos=True)
         return clips[0] if clips else ""
 
@@ -109,3 +101,10 @@ class Groups:
             if not (clips and sidecars):
                 found += clips if wanted is Kind.CLIP else sidecars
         return found
+
+
+def _discard(groups: dict[str, set[str]], key: str, member: str) -> None:
+    if key in groups:
+        groups[key].discard(member)
+        if not groups[key]:
+            del groups[key]

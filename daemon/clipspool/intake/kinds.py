@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Sort(StrEnum):
-    """What a file is that is no clip, no sidecar and no reference image."""
+    """Kinds of files that are not clips, sidecars or reference images."""
 
     FILM = "film"
     RAW = "raw"
@@ -21,12 +21,12 @@ class Sort(StrEnum):
     """Text in another notation than TOML."""
     DOCUMENT = "document"
     TEXT = "text"
-    """A prompt (`.txt`) for which no clip is there."""
+    """A prompt (`.txt`) without a clip."""
     SIDECAR = "sidecar"
     """A sidecar under a name that is not read, such as `shot.toml.txt`."""
     UNKNOWN = "unknown"
     SILENT = "silent"
-    """What other tools leave behind: nobody waits for an answer about it."""
+    """Leftovers of other tools; they get no note."""
 
 
 _SUFFIXES = {
@@ -58,115 +58,99 @@ _SUFFIXES = {
         lftp-pget-status lock log lrv md5 mhl modd moff mpl old opdownload orig part partial pmpd sfv sha1
         sha256 sha512 smi st swo swp swx thm tid tmp torrent xmp xxh xxh64 xxhash""",
 }
-SORTS: dict[str, Sort] = {f".{one}": sort for sort, names in _SUFFIXES.items() for one in names.split()}
 
 
-def _suffixes(names: str) -> frozenset[str]:
-    return frozenset(f".{name}" for name in names.split())
+def words(text: str, before: str = "") -> frozenset[str]:
+    """Return the words of a table, each with `before` in front of it."""
+    return frozenset(f"{before}{word}" for word in text.split())
 
 
-PLAIN_TEXT = _suffixes("txt toml text md markdown") | _suffixes(_SUFFIXES[Sort.SETTINGS])
-"""What is plain text already: renaming is enough."""
-TEXT_DISGUISES = PLAIN_TEXT | _suffixes("rtf rtfd doc docx odt pages html htm")
-"""Suffixes that an editor's program puts behind, or in the place of, `.toml` and `.txt`."""
-BUNDLES = _suffixes(
-    "app band dra fcpbundle fcpxmld imovielibrary imovieproj logicx otiod photoslibrary rtfd tvlibrary"
+SORTS = {suffix: sort for sort, names in _SUFFIXES.items() for suffix in words(names, ".")}
+
+
+PLAIN_TEXT = words(f"txt toml text md markdown {_SUFFIXES[Sort.SETTINGS]}", ".")
+"""Suffixes of plain text: renaming the file is enough."""
+TEXT_DISGUISES = PLAIN_TEXT | words("rtf rtfd doc docx odt pages html htm", ".")
+"""Suffixes that a text program appends to `.toml` and `.txt`, or writes instead of them."""
+BUNDLES = words(
+    "app band dra fcpbundle fcpxmld imovielibrary imovieproj logicx otiod photoslibrary rtfd tvlibrary", "."
 )
-"""Folders that one program takes for one file: what lies in them is that program's."""
-CARD_FOLDERS = frozenset(
-    [
-        "AVCHD",
-        "AVF_INFO",
-        "BDMV",
-        "BPAV",
-        "CLIPS001",
-        "CONTENTS",
-        "DCIM",
-        "M4ROOT",
-        "MP_ROOT",
-        "PRIVATE",
-        "VIDEO_TS",
-        "XDROOT",
-    ]
-)
-"""What cameras call the folders on their cards; in capitals, as no editor names a folder by chance."""
-_SILENT_STEMS = frozenset(
-    ["authors", "autorun", "changelog", "copying", "ehthumbs", "icon\r", "licence", "license", "mediapro"]
-)
-_CAMERA_NOTES = re.compile(r"m\d\d\.xml", re.IGNORECASE)
-"""How Sony's cameras name the facts of a clip: `C0001M01.XML` beside `C0001.MP4`."""
+"""Folders that one program treats as a single file; their contents are left alone."""
+CARD_FOLDERS = words("AVCHD AVF_INFO BDMV BPAV CLIPS001 CONTENTS DCIM M4ROOT MP_ROOT PRIVATE VIDEO_TS XDROOT")
+"""Names that cameras give to the folders on their cards; in capitals, which no editor writes by chance."""
+_SILENT_STEMS = words("authors autorun changelog copying ehthumbs licence license mediapro") | {"icon\r"}
+_CAMERA_NOTES = re.compile(r"m\d\d\.xml")
+"""Sony's cameras write `C0001M01.XML` beside `C0001.MP4`."""
 _NUMBERED = re.compile(r"(.*?)(\d{3,})(\.\w+)", re.DOTALL)
 SEQUENCE_MIN = 3
-"""So many pictures that are numbered alike are taken for the pictures of one film."""
+"""This many pictures that are numbered alike are treated as the frames of one film."""
 
 _FILM_STARTS = (
-    (4, b"ftyp", ".mp4"),
-    (4, b"moov", ".mov"),
-    (4, b"wide", ".mov"),
-    (0, b"\x1aE\xdf\xa3", ".mkv"),
+    (4, b"ftyp", ".mp4", ""),
+    (4, b"moov", ".mov", ""),
+    (4, b"wide", ".mov", ""),
+    (0, b"\x1aE\xdf\xa3", ".mkv", ""),
+    (0, b"\x06\x0e+4", "", "MXF"),
+    (8, b"AVI ", "", "AVI"),
+    (0, b"FLV\x01", "", "Flash video"),
+    (0, b"OggS", "", "Ogg"),
+    (0, b"\x30\x26\xb2\x75", "", "Windows Media"),
+    (0, b"\x00\x00\x01\xba", "", "MPEG"),
+    (0, b"GIF8", "", "GIF"),
 )
-_OTHER_FILM_STARTS = (
-    (0, b"\x06\x0e+4", "MXF"),
-    (8, b"AVI ", "AVI"),
-    (0, b"FLV\x01", "Flash video"),
-    (0, b"OggS", "Ogg"),
-    (0, b"\x30\x26\xb2\x75", "Windows Media"),
-    (0, b"\x00\x00\x01\xba", "MPEG"),
-    (0, b"GIF8", "GIF"),
-)
+"""Offset and bytes that begin a film; the right suffix, or the kind in words."""
 _PACKET_BYTES = 188
-"""Of an MPEG transport stream: each begins with a `G`."""
+"""Length of a packet of an MPEG transport stream; each begins with `G`."""
 SNIFFED_BYTES = 400
 
 
 def suffix_of(name: str) -> str:
-    """Give the last suffix with its dot, in small letters; empty where only a dot leads or ends the name."""
+    """Return the last suffix with its dot, in lower case; empty if the only dot is first or last."""
     dot = name.rfind(".")
     return name[dot:].lower() if dot > 0 else ""
 
 
+def stem(name: str) -> str:
+    """Return a name without its last suffix."""
+    dot = name.rfind(".")
+    return name[:dot] if dot > 0 else name
+
+
 def sort_of(name: str) -> Sort:
-    """Say what a file is by its name."""
+    """Return what a file is by its name."""
     lower = name.lower()
-    stem = lower.partition(".")[0]
-    if stem in _SILENT_STEMS or lower.endswith("~") or lower.startswith("readme"):
+    if lower.partition(".")[0] in _SILENT_STEMS or lower.endswith("~") or lower.startswith("readme"):
         return Sort.SILENT
-    suffix = suffix_of(name)
-    if suffix == ".xml" and _CAMERA_NOTES.fullmatch(lower[-7:]):
+    if _CAMERA_NOTES.fullmatch(lower[-7:]):
         return Sort.SILENT
-    return SORTS.get(suffix, Sort.UNKNOWN)
+    return SORTS.get(suffix_of(name), Sort.UNKNOWN)
 
 
 def film_in(start: bytes) -> tuple[str, str]:
-    """Say which film is in a file by its first bytes: the suffix it should have, or its kind in words."""
-    for at, mark, suffix in _FILM_STARTS:
-        if start[at : at + len(mark)] == mark:
-            return suffix, ""
-    for at, mark, words in _OTHER_FILM_STARTS:
-        if start[at : at + len(mark)] == mark:
-            return "", words
+    """Return which film a file holds by its first bytes: the suffix it should have, or its kind in words."""
+    for offset, mark, suffix, words in _FILM_STARTS:
+        if start.startswith(mark, offset):
+            return suffix, words
     packets = start[: 2 * _PACKET_BYTES + 1 : _PACKET_BYTES]
     return "", "an MPEG transport stream" if packets == b"GGG" else ""
 
 
 def numbered(name: str) -> tuple[str, str, str] | None:
-    """Split the name of a numbered picture: what comes before the number, the number, its suffix."""
+    """Split the name of a numbered picture into prefix, number and suffix."""
     found = _NUMBERED.fullmatch(name)
     return (found[1], found[2], found[3]) if found else None
 
 
 def is_bundle(name: str) -> bool:
-    """Say whether a folder is one that some program takes for a single file."""
+    """Return whether a program treats this folder as a single file."""
     return suffix_of(name) in BUNDLES
 
 
 def card_in(rel: str) -> str | None:
-    """Give the folder of a camera card that a folder lies in; None where it lies in none.
+    """Return the folder around the camera's own folders if `rel` is part of a camera card.
 
-    That is the folder around what the camera made, or, in the inbox itself, the camera's own folder.
+    In the inbox itself it is the camera's own folder; None outside of a card.
     """
     parts = rel.split("/")
-    for number, part in enumerate(parts):
-        if part in CARD_FOLDERS:
-            return "/".join(parts[:number]) or part
-    return None
+    found = next((number for number, part in enumerate(parts) if part in CARD_FOLDERS), None)
+    return None if found is None else "/".join(parts[:found]) or parts[found]

@@ -1,4 +1,4 @@
-"""What a name in an inbox means, and how it is shown to people."""
+"""Classifies the names in an inbox, and writes names for people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clipspool.intake.foreign import (
     is_foreign_folder,
     looks_foreign,
 )
-from clipspool.intake.kinds import SORTS, is_bundle, suffix_of
+from clipspool.intake.kinds import SORTS, is_bundle, stem, suffix_of
 from clipspool.intake.near import (
     DEFAULTS,
     FOLDER_PROMPT,
@@ -36,36 +36,36 @@ TOML = ".toml"
 TXT = ".txt"
 PROBLEM_NOTE = ".problem.txt"
 _OUR_NOTES = (PROBLEM_NOTE, ".error.toml")
-_IGNORED_PREFIXES = (".", "_", "~")  # `.nfs*`, `.smbdelete*`, `._*`, `_done` and all that is ours among them
+_IGNORED_PREFIXES = (".", "_", "~")  # includes `.nfs*`, `.smbdelete*`, `._*`, `_done` and all our own files
 _UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 _BYTE_ESCAPES = range(0xDC80, 0xDD00)
 
 
-class Kind(IntEnum):  # whose hash is quick, which a plain one's is not
-    """What a name stands for."""
+class Kind(IntEnum):  # its hash is faster than a plain Enum's
+    """What a name means."""
 
     CLIP = auto()
     SIDECAR = auto()
     PROMPT = auto()
-    """A `.txt`: the prompt of the clip that has its name, and nobody's where there is none."""
+    """A `.txt`: the prompt of the clip with the same name, if there is one."""
     NEAR = auto()
     """A sidecar under a name that is not read, such as `shot.toml.txt`."""
     DEFAULTS = auto()
     FOLDER_PROMPT = auto()
     """`_prompt.txt`: the prompt for a folder and those below it."""
     NEAR_SETTINGS = auto()
-    """What was meant to be `_defaults.toml` or `_prompt.txt`, and is not read."""
+    """A near-miss of `_defaults.toml` or `_prompt.txt`, which is not read."""
     PAUSE = auto()
-    """`_pause`, or what was meant to be it: nothing is sent while it lies there."""
+    """`_pause` or a near-miss of it: nothing is sent while it exists."""
     NOTE = auto()
     """A problem note of ours."""
     TEMPORARY = auto()
-    """What a copying or downloading tool leaves beside a clip until it is done with it."""
+    """Made by a copying or downloading tool until its clip is complete."""
     IMAGE = auto()
-    """What a sidecar may refer to."""
+    """A file that a sidecar may refer to."""
     OTHER = auto()
-    """What clipspool has no use for; its editor is told so."""
+    """A file that clipspool does not use; it gets a note."""
     IGNORED = auto()
 
 
@@ -73,16 +73,14 @@ class Names:
     """The rules for names in one inbox."""
 
     def __init__(self, extensions: Iterable[str], ignore: Iterable[str] = ()) -> None:
-        """Take the suffixes of clips (`.mp4`, any letter case) and globs of names or paths to leave alone."""
+        """`extensions` are the suffixes of clips in any letter case, `ignore` globs of names or paths."""
         self._extensions = frozenset(f".{e.lower().lstrip('.')}" for e in extensions)
         globs = "|".join(fnmatch.translate(glob) for glob in ignore)
         self._ignore = re.compile(globs) if globs else None
 
     def kind(self, name: str, folder: str = "") -> Kind:
-        """Say what a file's name stands for, in a folder given relative to the inbox."""
-        if self._ignore is not None and (
-            self._ignore.match(name) or (folder and self._ignore.match(f"{folder}/{name}"))
-        ):
+        """Return what a file's name means; `folder` is relative to the inbox."""
+        if self._is_ignored(name, folder):
             return Kind.IGNORED
         if name[:1] == "_" and (kind := _own_kind(name)) is not None:
             return kind
@@ -104,11 +102,11 @@ class Names:
         return Kind.IMAGE if lower.endswith(SUFFIXES) else Kind.OTHER
 
     def enters(self, name: str, folder: str = "") -> bool:
-        """Say whether a folder of that name is looked into; `folder` is the one that it lies in."""
+        """Return whether a subfolder of `folder` is searched for clips."""
         return not self._is_left_out(name, folder) and not (looks_foreign(name) and not folder)
 
     def passes_by(self, name: str, folder: str = "") -> bool:
-        """Say whether a folder is left out for its first letter alone: somebody may have named it so."""
+        """Return whether a folder is skipped only for its first letter, which an editor may have chosen."""
         return looks_foreign(name) and not folder and not self._is_left_out(name, folder)
 
     def _is_left_out(self, name: str, folder: str) -> bool:
@@ -117,7 +115,7 @@ class Names:
         return self.awaited(name) is not None or self._is_ignored(name, folder)
 
     def is_bundle(self, name: str, folder: str = "") -> bool:
-        """Say whether a folder is one that a program takes for a single file, and that is not ignored."""
+        """Return whether a folder that is not ignored is treated as a single file by some program."""
         return (
             is_bundle(name) and not name.startswith(_IGNORED_PREFIXES) and not self._is_ignored(name, folder)
         )
@@ -128,25 +126,24 @@ class Names:
         )
 
     def is_clip(self, name: str) -> bool:
-        """Say whether a name has a clip's suffix."""
-        return _suffix(name).lower() in self._extensions
+        """Return whether a name has a clip's suffix."""
+        return suffix_of(name) in self._extensions
 
     def awaited(self, name: str) -> str | None:
-        """Name the clip that a partner says is not whole: `shot.mp4` for `shot.mp4.aria2`, `.shot.mp4.X1`."""
-        if is_claimed_name(name):  # it is ours, and on its way into work
+        """Return the clip that a temporary file announces: `shot.mp4` for `shot.mp4.aria2`."""
+        if is_claimed_name(name):  # ours, while a claim moves the clip to the work folder
             return None
         return next((inner for inner in inner_names(name) if self.is_clip(inner)), None)
 
     def controls(self, clip: str, folder: str = "") -> list[str]:
-        """Name the control files that, beside a clip, would say that it is not whole."""
+        """Return the names of control files that would mark a clip as incomplete."""
         names = [clip + suffix for suffix in CONTROL_SUFFIXES]
-        return [name for name in names if _fits(name) and self.kind(name, folder) is Kind.TEMPORARY]
+        return [name for name in names if fits(name) and self.kind(name, folder) is Kind.TEMPORARY]
 
     def base(self, name: str) -> str:
-        """Give what a clip, its sidecars and its temporary siblings share: they are judged together.
+        """Return what a clip, its sidecars and its temporary files have in common: they are judged together.
 
-        It is composed (NFC) and folded: what comes from a Mac or was typed by a person may be spelled
-        otherwise than what comes from elsewhere.
+        It is composed (NFC) and folded: names from a Mac, or typed by a person, may be encoded differently.
         """
         inner = folded(self.awaited(name) or name)
         if inner.endswith((" ", ".")) and meant_as_sidecar(inner) is not None:
@@ -154,17 +151,17 @@ class Names:
         while (suffix := suffix_of(inner)) and (
             suffix in SORTS or suffix in self._extensions or suffix in {TOML, TXT}
         ):
-            inner = inner[: -len(suffix)]
+            inner = stem(inner)
         return inner
 
     def loose(self, base: str) -> str:
-        """Give what base names have in common that were perhaps meant to be the same."""
+        """Return what base names have in common that may be meant to be the same."""
         bare = uncopied(base)
         return loose(base if bare == base else self.base(bare))
 
 
 def _own_kind(name: str) -> Kind | None:
-    """Say whether a name that begins with `_` is one that editors write for us, or was meant to be."""
+    """Return the kind of a name with a leading `_` that editors write for us, or a near-miss of one."""
     lower = name.lower()
     if lower.endswith(_OUR_NOTES):
         return None
@@ -177,23 +174,13 @@ def _own_kind(name: str) -> Kind | None:
     return Kind.PAUSE if is_pause(name) else None
 
 
-def _suffix(name: str) -> str:
-    """Give the last suffix with its dot; empty where only a dot leads or ends the name."""
-    dot = name.rfind(".")
-    return name[dot:] if dot > 0 else ""
-
-
-def _fits(name: str) -> bool:
+def fits(name: str) -> bool:
+    """Return whether a file system accepts the length of a name."""
     return len(name.encode(errors="surrogateescape")) <= NAME_BYTES_MAX
 
 
-def stem(name: str) -> str:
-    """Give a name without its last suffix."""
-    return name[: len(name) - len(_suffix(name))]
-
-
 def readable(name: str) -> str:
-    """Spell a name or a sentence for people: escapes for what would deceive or vanish, and no secret."""
+    """Write a name or a sentence for people: misleading or invisible characters escaped, secrets removed."""
     name = redact_words(name)
     if name.isascii() and name.isprintable():
         return name
@@ -202,7 +189,7 @@ def readable(name: str) -> str:
 
 def _escape(letter: str) -> str:
     number = ord(letter)
-    if number in _BYTE_ESCAPES:  # a byte that is not UTF-8, as os.fsdecode hands it over
+    if number in _BYTE_ESCAPES:  # a byte that is not UTF-8, as os.fsdecode returns it
         return f"\\x{number - 0xDC00:02x}"
     if letter in _DIRECTION_MARKS or unicodedata.category(letter) in _UNSHOWABLE:
         return letter.encode("unicode_escape", "surrogatepass").decode("ascii")

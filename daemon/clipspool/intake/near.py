@@ -1,4 +1,4 @@
-"""Compares names as people type them: what is nearly a sidecar's name, `_defaults.toml` or `_pause`."""
+"""Compares names as people type them: near-misses of a sidecar, `_defaults.toml` or `_pause`; pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from clipspool.intake.kinds import TEXT_DISGUISES, suffix_of
 DEFAULTS = "_defaults.toml"
 FOLDER_PROMPT = "_prompt.txt"
 PAUSE = "_pause"
-_SETTINGS = {
-    "defaults": DEFAULTS,
-    "default": DEFAULTS,
-    "prompt": FOLDER_PROMPT,
-    "prompts": FOLDER_PROMPT,
-}
+_SETTINGS = dict.fromkeys(("defaults", "default"), DEFAULTS) | dict.fromkeys(
+    ("prompt", "prompts"), FOLDER_PROMPT
+)
 _PAUSES = frozenset({"pause", "paused", "pausing", "pauses"})
 _LIKENESS = 0.82
-"""From here on a name is a misspelt one: `_defauts`, `_defualts`, `_promt`."""
+"""A name at least this similar is a misspelling: `_defauts`, `_defualts`, `_promt`."""
 _LIKENESS_OF_STEMS = 0.74
-"""The same for a sidecar's name, about which its editor is only asked: `shto.toml`."""
+"""The same for a sidecar's name, which the note only suggests: `shto.toml`."""
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
 _COPY_WORDS = "copy|kopie|copie|copia|kopia|kopi|cópia|コピー|副本|duplicate"
 _COPY_MARK = re.compile(
@@ -40,16 +37,16 @@ _SEPARATORS = re.compile(r"[\s_.-]+")
 
 
 def folded(name: str) -> str:
-    """Give the one spelling of names that differ only in letter case or in how accents are spelled (NFC)."""
+    """Fold differences of letter case and of how accents are encoded (NFC)."""
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def loose(stem: str) -> str:
-    """Give what is left of a folded name without copy marks, with every kind of separator made the same.
+    """Reduce a folded name to what remains without copy marks, with all separators alike.
 
-    Two names with the same answer are meant to be the same, perhaps: `e10_shot`, `e10-shot`, `e10 shot (1)`.
+    Names with the same result may be meant to be the same: `e10_shot`, `e10-shot`, `e10 shot (1)`.
     """
     stem = _plain(uncopied(stem))
     return _SEPARATORS.sub("_", stem).strip("_") or stem
@@ -71,7 +68,7 @@ def uncopied(stem: str) -> str:
 
 
 def meant_as_sidecar(name: str) -> str | None:
-    """Give the name that a sidecar under a disguise should have: `shot.toml.txt` should be `shot.toml`."""
+    """Return the right name of a sidecar with a wrong suffix: `shot.toml` for `shot.toml.txt`."""
     inner, is_disguised = name, False
     while True:
         bare = inner.rstrip(" .")
@@ -87,9 +84,9 @@ def meant_as_sidecar(name: str) -> str | None:
 
 
 def meant_as_settings(name: str) -> str | None:
-    """Give the name of the folder's file that a near-miss of it was meant to be; None where it is none.
+    """Return the settings file whose name this one nearly is; None if it is not a near-miss.
 
-    Without the leading `_` only `defaults.toml` and `prompt.txt` themselves count: other words are clips'.
+    Without the leading `_` only `defaults.toml` and `prompt.txt` themselves count: other words name clips.
     """
     if name[:1] not in "_dDpP":
         return None
@@ -98,24 +95,22 @@ def meant_as_settings(name: str) -> str | None:
         right = _SETTINGS.get(core)
         return right if right is not None and suffixes[:1] == [suffix_of(right)] else None
     core = core.strip("_ .-")
-    if right := _SETTINGS.get(core):
-        return right
-    for word, right in _SETTINGS.items():
-        if core[:1] == word[:1] and SequenceMatcher(None, core, word).ratio() >= _LIKENESS:
-            return right
-    return None
+    similar = (
+        right
+        for word, right in _SETTINGS.items()
+        if core[:1] == word[:1] and SequenceMatcher(None, core, word).ratio() >= _LIKENESS
+    )
+    return _SETTINGS.get(core) or next(similar, None)
 
 
 def is_pause(name: str) -> bool:
-    """Say whether a name is `_pause`, or was meant to be it."""
-    if name[:1] != "_":
-        return False
-    core = _core(name)[0].strip("_ .-")
+    """Return whether a name is `_pause` or a near-miss of it."""
+    core = _core(name)[0].strip("_ .-") if name[:1] == "_" else ""
     return core in _PAUSES or sorted(core) == sorted("pause")
 
 
 def _core(name: str) -> tuple[str, list[str]]:
-    """Strip text suffixes and copy marks off a folded name; give the suffixes too, the last one first."""
+    """Strip text suffixes and copy marks off a folded name; return both, the last suffix first."""
     core, suffixes = _plain(folded(name)).strip(), []
     while True:
         if suffix_of(core) in TEXT_DISGUISES:
@@ -129,7 +124,7 @@ def _core(name: str) -> tuple[str, list[str]]:
 
 
 def is_typo_of(name: str, other: str) -> bool:
-    """Say whether two loose names differ by a slip of the hand; those of two shots differ in a number."""
+    """Return whether two loose names differ by a slip; names of two shots differ in a number."""
     if re.findall(r"\d+", name) != re.findall(r"\d+", other):
         return False
     return SequenceMatcher(None, name, other).ratio() >= _LIKENESS_OF_STEMS

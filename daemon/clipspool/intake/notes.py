@@ -1,4 +1,4 @@
-"""Writes notes beside files that are not accepted, with the reason; removes them once that is fixed."""
+"""Writes problem notes beside files that are not accepted, and removes them once the problem is fixed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOTE_BYTES_MAX = 256 << 10
 _BEGINNING = "clipspool cannot take "
 _PROBLEMS_MAX = 10
 _SHOWN_MAX = 5
-"""For this many problems the line is shown as written and as it should be."""
+"""For at most this many problems the line is shown as written and as it should be."""
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ def text_of(name: str, problems: Sequence[Problem]) -> str:
     """Return the note's text: what is wrong, where, and what to do."""
     lines = [f"{_BEGINNING}{readable(name)} yet:", ""]
     for number, problem in enumerate(problems[:_PROBLEMS_MAX]):
-        lines += [f"  - {_told(problem)}".replace("\n", "\n    ")]
+        lines += [f"  - {_described(problem)}".replace("\n", "\n    ")]
         lines += _shown(problem) if number < _SHOWN_MAX else ()
     if len(problems) > _PROBLEMS_MAX:
         lines.append("  - and more")
@@ -45,7 +45,7 @@ def text_of(name: str, problems: Sequence[Problem]) -> str:
 
 
 def _shown(problem: Problem) -> list[str]:
-    """Return the line as it was written, and as it should be."""
+    """Return the line as written, and as it should be."""
     wrote = [f"      you wrote:  {readable(problem.text)}"] if problem.text else []
     right = [readable(line) for line in problem.right.splitlines()]
     begin = ("      write:      ", " " * 18)
@@ -54,13 +54,13 @@ def _shown(problem: Problem) -> list[str]:
 
 def sentence(problem: Problem) -> str:
     """Describe a problem in one line: where, what, and the right text where that is one line."""
-    told = _told(problem)
+    described = _described(problem)
     if not problem.right or "\n" in problem.right:
-        return told
-    return f"{told}{'' if told[-1] in '?.' else ';'} write: {readable(problem.right)}"
+        return described
+    return f"{described}{'' if described[-1] in '?.' else ';'} write: {readable(problem.right)}"
 
 
-def _told(problem: Problem) -> str:
+def _described(problem: Problem) -> str:
     where = [readable(problem.file)] if problem.file else []
     if problem.line is not None:
         where.append(f"line {problem.line}")
@@ -77,21 +77,14 @@ def in_words(error: OSError, what: str = "it") -> str:
     if isinstance(error, NotRegular):
         return f"{what} is not a file but a link or a device; put the file itself here"
     if isinstance(error, PermissionError):
-        return (
-            f"{what} cannot be read or moved: permission denied; "
-            "make it and its folder writable for clipspool"
-        )
+        why = "cannot be read or moved: permission denied"
+        return f"{what} {why}; make it and its folder writable for clipspool"
     if isinstance(error, Refused):
         return (
-            f"{what} cannot be taken ({error.strerror}); "
+            f"{what} cannot be accepted ({error.strerror}); "
             "make its folder and the inbox writable for clipspool, or move it into the inbox itself"
         )
-    return f"{what} cannot be taken: {(error.strerror or 'unknown error').lower()}; it will be tried again"
-
-
-def why_paused(pause: Rel) -> str:
-    """Describe which file pauses the inbox."""
-    return f"paused: the inbox contains `{readable(pause)}`; remove it to continue"
+    return f"{what} cannot be accepted: {(error.strerror or 'unknown error').lower()}; it will be tried again"
 
 
 def local_time(seconds: float) -> str:
@@ -104,39 +97,41 @@ class Notes:
 
     def __init__(self, root: Root, inbox: str, places: Places = AS_THEY_ARE) -> None:
         self._root = root
-        self.places = places
-        """The folders' paths as editors see them."""
         self._inbox = inbox
-        self._said: dict[Rel, int] = {}
+        self._written: dict[Rel, int] = {}
+        """Hash of each note's text."""
         self._is_writable = True
+        self.use_places(places)
+
+    def use_places(self, places: Places) -> None:
+        """Show the folders' paths as editors see them, in notes from now on."""
+        self._places = places
 
     def put(self, path: Rel, problems: Sequence[Problem]) -> None:
         """Write a file's note; a file of that name that is not such a note is never replaced.
 
-        Raises Unavailable; any other trouble is logged once.
+        Raises Unavailable; any other error is logged once.
         """
-        note, text = join(parent(path), note_name(name_of(path))), self._written(path, problems)
-        if self._said.get(note) == hash(text):
+        note = join(parent(path), note_name(name_of(path)))
+        shown = [replace(problem, message=self._places.text(problem.message)) for problem in problems]
+        text = text_of(name_of(path), shown)
+        if self._written.get(note) == hash(text):
             return
         try:
             there = self._text(note)
             if not (there or "").startswith(_BEGINNING) and self._root.exists(note):
-                raise FileExistsError(errno.EEXIST, "something else has its name")
+                raise FileExistsError(errno.EEXIST, "another file has its name")
             if there != text:
                 self._write(note, text.encode(errors="replace"))
-                log.info(
-                    "problem_noted",
-                    inbox=self._inbox,
-                    clip=readable(path),
-                    problem=sentence(problems[0]).partition("\n")[0],
-                )
+                first = sentence(problems[0]).partition("\n")[0]
+                log.info("problem_noted", inbox=self._inbox, clip=readable(path), problem=first)
         except Unavailable:
             raise
         except OSError as error:
             self._complain(note, error)
         else:
             self._is_writable = True
-        self._said[note] = hash(text)
+        self._written[note] = hash(text)
 
     def _write(self, note: Rel, text: bytes) -> None:
         try:
@@ -144,7 +139,7 @@ class Notes:
         except Unavailable:
             raise
         except OSError:
-            # Where no rename works a note has to say so: it is written under its own name.
+            # Where no rename works a note must say so: it is written under its final name.
             self._root.remove(note)
             with (
                 self._root.folder(parent(note)) as folder,
@@ -152,16 +147,11 @@ class Notes:
             ):
                 write_all(file, text)
 
-    def _written(self, path: Rel, problems: Sequence[Problem]) -> str:
-        return text_of(
-            name_of(path), [replace(one, message=self.places.text(one.message)) for one in problems]
-        )
-
     def clear(self, path: Rel, present: Collection[str]) -> None:
-        """Remove a file's note, of this run or among the names `present`. Raises Unavailable."""
+        """Remove a file's note, if this run wrote one or its name is in `present`. Raises Unavailable."""
         name = note_name(name_of(path))
         note = join(parent(path), name)
-        if (self._said.pop(note, None) is not None or name in present) and self._is_ours(note):
+        if note in self._written or name in present:
             self._remove(note)
 
     def clear_strays(self, folder: Rel, found: Iterable[str], waiting: Iterable[str]) -> None:
@@ -169,15 +159,8 @@ class Notes:
 
         `found` are names of notes, `waiting` those of the files that may still get, or keep, one.
         """
-        kept = {note_name(name) for name in waiting}
-        for name in set(found) - kept:
-            note = join(folder, name)
-            self._said.pop(note, None)
-            if self._is_ours(note):
-                self._remove(note)
-
-    def _is_ours(self, note: Rel) -> bool:
-        return (self._text(note) or "").startswith(_BEGINNING)
+        for name in set(found) - {note_name(name) for name in waiting}:
+            self._remove(join(folder, name))
 
     def _text(self, note: Rel) -> str | None:
         try:
@@ -188,6 +171,10 @@ class Notes:
             return None
 
     def _remove(self, note: Rel) -> None:
+        """Remove a note; another file of that name stays."""
+        self._written.pop(note, None)
+        if not (self._text(note) or "").startswith(_BEGINNING):
+            return
         try:
             self._root.remove(note)
         except Unavailable:
@@ -199,7 +186,6 @@ class Notes:
 
     def _complain(self, note: Rel, error: OSError) -> None:
         if self._is_writable:
-            log.warning(
-                "note_not_written", inbox=self._inbox, note=readable(note), reason=str(error.strerror)
-            )
+            why = str(error.strerror)
+            log.warning("note_not_written", inbox=self._inbox, note=readable(note), reason=why)
         self._is_writable = False

@@ -1,15 +1,16 @@
-"""Pairs clips with sidecars, and decides what a file waits for."""
+"""Pairs clips with sidecars, and decides what a file waits for; pure."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
 from clipspool.intake.advice import did_you_mean, example_for, in_a_row, near_miss, what_would_serve
 from clipspool.intake.foreign import is_conflict_copy
-from clipspool.intake.kinds import Sort, sort_of, suffix_of
-from clipspool.intake.names import TOML, TXT, Kind, readable, stem
+from clipspool.intake.kinds import Sort, sort_of, stem, suffix_of
+from clipspool.intake.names import TOML, TXT, Kind, readable
 from clipspool.intake.near import folded, meant_as_settings
 
 STILL_CHANGING = "it is still changing"
@@ -17,80 +18,82 @@ STILL_CHANGING = "it is still changing"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of those that belong together by name, as last seen."""
+    """One file of a group, as last seen."""
 
     name: str
     kind: Kind
     since: float = 0.0
-    """Monotonic seconds: since when its stamp stands."""
+    """Monotonic seconds: since when it is unchanged."""
     is_settled: bool = True
     size: int = 1
-    """In bytes; 1 for what is no regular file."""
+    """In bytes; 1 for a link or device."""
     is_regular: bool = True
     awaits: str | None = None
     """The clip that a temporary file announces."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is in it, or not yet."""
+        """Whether it has no content, or none yet."""
         return self.size == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long things may be missing."""
+    """How long files may be missing."""
 
     sidecar_required: bool = True
     sidecar_wait_seconds: float = 60.0
-    """After this, what a file waits for is a problem for its editor."""
+    """After this, a missing file is a problem for the editor."""
     optional_wait_seconds: float = 10.0
-    """After this, the folder's defaults serve where a sidecar is optional."""
+    """After this, the folder's defaults are used if a sidecar is optional."""
     accepted: tuple[str, ...] = ()
-    """The suffixes of clips, as they are named to editors."""
+    """Suffixes of clips, for advice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """A clip that has settled, with what was written for it and has settled too; neither: defaults serve."""
+    """A settled clip with its settled sidecar or prompt; with neither, the folder's defaults are used."""
 
     clip: str
     sidecar: str | None
     overlooked: str | None = None
-    """A second sidecar that does not count."""
+    """A second sidecar, which is not used."""
     prompt: str | None = None
-    """A `.txt` that holds the prompt."""
+    """A `.txt` with the prompt."""
 
     @property
     def companions(self) -> tuple[str, ...]:
-        """The files that go where the clip goes."""
+        """Files that are accepted together with the clip."""
         return tuple(name for name in (self.sidecar, self.prompt) if name is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """A file that stays where it is, for now."""
+    """A file that stays where it is for now."""
 
     name: str
     reason: str
     is_problem: bool = False
-    """Its editor has to do something about it."""
+    """Whether its editor must act."""
     look_at: float = inf
-    """Monotonic seconds at which this has to be judged again if nothing changes before."""
+    """Monotonic seconds at which it must be judged again if nothing changes before."""
     goes_on: bool = False
-    """Whether it goes on then by itself, without anybody's doing."""
+    """Whether it will be accepted then without anybody's action."""
     is_stuck: bool = False
-    """Whether it hangs on files of other names too, and is judged anew at each rescan."""
+    """Whether it depends on files of other names too, and is judged again at each rescan."""
     advice: str = ""
     """What to do, at length, for the note: lines of text."""
 
+    @classmethod
+    def until(
+        cls, name: str, reason: str, due: float, now: float, *, goes_on: bool = False, is_stuck: bool = False
+    ) -> Waits:
+        """Return a wait that becomes a problem at `due`."""
+        return cls(name, reason, now >= due, inf if now >= due else due, goes_on, is_stuck)
+
 
 Similar = Callable[[Kind, bool], Sequence[str]]
-"""Gives names in the folder that were perhaps meant: of sidecars that have no clip, or of clips that have no
-sidecar; also such as differ by a slip of the hand where the second argument says so."""
-
-
-def _none_similar(_kind: Kind, _with_typos: bool) -> Sequence[str]:
-    return ()
+"""Returns lone sidecars, or lone clips, with similar names; with typos too if the flag is set."""
 
 
 def pair(
@@ -99,11 +102,11 @@ def pair(
     now: float,
     patience: Patience,
     defaults_serve: bool,
-    similar: Similar = _none_similar,
+    similar: Similar = lambda _kind, _with_typos: (),
 ) -> list[Matched | Waits]:
-    """Judge the files of one base name; each clip and each sidecar left over gives one answer.
+    """Judge the files of one base name; each clip and each sidecar left over gets one answer.
 
-    `now` is monotonic seconds; `defaults_serve` says that the defaults hold a prompt.
+    `now` is monotonic seconds; `defaults_serve` means that the defaults hold a prompt.
     """
     table = _Table(entries, now, patience, defaults_serve, similar)
     answers: list[Matched | Waits] = [table.judge_clip(clip) for clip in table.clips]
@@ -112,10 +115,10 @@ def pair(
 
 
 class _Companions:
-    """The files of one suffix that say what to do with clips, each with the clip that it is for.
+    """The sidecars, or the prompts, of one group, each with the clip that it is for.
 
-    `shot.mp4.toml` is for `shot.mp4` alone, `shot.toml` for the one clip of that stem. Of what is left, the
-    last clip gets the last file, where its name differs only in letter case or in how accents are spelled.
+    `shot.mp4.toml` is for `shot.mp4` alone, `shot.toml` for the only clip with that stem. If one clip and one
+    file are left over, they match even if their names differ in letter case or in how accents are encoded.
     """
 
     def __init__(self, clips: Sequence[Entry], files: Sequence[Entry], suffix: str) -> None:
@@ -123,24 +126,21 @@ class _Companions:
         self._by_target: dict[str, Entry] = {}
         for file in files:
             self._by_target.setdefault(self._target(file), file)
-        claimants: dict[str, int] = {}
-        for clip in clips:
-            if clip.name not in self._by_target:
-                claimants[stem(clip.name)] = claimants.get(stem(clip.name), 0) + 1
+        claimants = Counter(stem(clip.name) for clip in clips if clip.name not in self._by_target)
         own = {clip.name for clip in clips}
         self._by_stem = {target: one for target, one in self._by_target.items() if target not in own}
-        self.shared = {one for target, one in self._by_stem.items() if claimants.get(target, 0) > 1}
+        self.shared = {one for target, one in self._by_stem.items() if claimants[target] > 1}
         self._respelled = self._find_respelled(clips, files)
         spoken_for = {self.of(clip) for clip in clips}
         self.free = [one for one in files if one not in spoken_for and one not in self.shared]
-        """Those that are for no clip here."""
+        """Files without a clip."""
 
     def of(self, clip: Entry) -> Entry | None:
-        """Give the file for a clip."""
+        """Return the file for a clip."""
         return self._spelled_like(clip) or self._respelled.get(clip.name)
 
     def overlooked(self, clip: Entry) -> Entry | None:
-        """Give a second file that would be for a clip, had it none of its full name."""
+        """Return the file named after the stem of a clip that also has one with its full name."""
         other = self._by_stem.get(stem(clip.name))
         return other if other != self.of(clip) else None
 
@@ -187,11 +187,7 @@ class _Table:
 
     def judge_clip(self, clip: Entry) -> Matched | Waits:
         if not clip.is_regular:
-            return Waits(
-                clip.name,
-                "it is not a file but a link or a device; put the file itself here",
-                is_problem=True,
-            )
+            return _problem(clip, "it is not a file but a link or a device; put the file itself here")
         if clip.is_empty:
             return self._wait(clip, "it is empty (0 bytes)")
         if not clip.is_settled:
@@ -205,12 +201,10 @@ class _Table:
             if companion is not None and (trouble := self._trouble_with(companion, clip)):
                 return trouble
         overlooked = self.sidecars.overlooked(clip) or self._prompts.overlooked(clip)
-        return Matched(
-            clip.name, _name(sidecar), None if overlooked is None else overlooked.name, _name(prompt)
-        )
+        return Matched(clip.name, _name(sidecar), _name(overlooked), _name(prompt))
 
     def _not_whole_by_name(self, clip: Entry) -> Waits | None:
-        """Give what its own name, or a partner's beside it, says against a clip."""
+        """Return why a clip is incomplete by its own name, or by a control file beside it."""
         partners = (t for t in self._temporaries if folded(t.awaits or "") == folded(clip.name))
         if partner := next(partners, None):
             return self._wait(
@@ -219,58 +213,48 @@ class _Table:
                 "wait, or remove that file if you know that the clip is complete",
             )
         if is_conflict_copy(stem(clip.name)):
-            return Waits(
-                clip.name,
+            return _problem(
+                clip,
                 "a sync tool gave it this name because there were two versions of one file; "
                 "to use it, rename it and its sidecar; otherwise remove it",
-                is_problem=True,
             )
         return None
 
     def _trouble_with(self, companion: Entry, clip: Entry) -> Waits | None:
-        """Return why a sidecar or a prompt cannot be read; None where it can."""
+        """Return why a sidecar or a prompt cannot be read, if so."""
         name = readable(companion.name)
         if companion in self.sidecars.shared or companion in self._prompts.shared:
-            suffix = TXT if companion.kind is Kind.PROMPT else TOML
-            return Waits(
-                clip.name,
-                f"`{name}` could belong to more than one clip; "
-                f"name it `{readable(clip.name)}{suffix}` if it is for this one",
-                is_problem=True,
+            right = readable(clip.name) + (TXT if companion.kind is Kind.PROMPT else TOML)
+            return _problem(
+                clip, f"`{name}` could belong to more than one clip; name it `{right}` if it is for this one"
             )
         if not companion.is_regular:
-            return Waits(
-                clip.name, f"its sidecar `{name}` is not a file but a link, folder or device", is_problem=True
-            )
+            return _problem(clip, f"its sidecar `{name}` is not a file but a link, folder or device")
         if companion.is_empty:
             return self._wait(companion, f"its sidecar `{name}` is empty (0 bytes)", clip.name)
-        if not companion.is_settled:
-            return Waits(clip.name, f"its sidecar `{name}` is still changing")
-        return None
+        return None if companion.is_settled else Waits(clip.name, f"its sidecar `{name}` is still changing")
 
     def _without_sidecar(self, clip: Entry) -> Matched | Waits:
-        # Where defaults serve, a sidecar under a nearly right name would be passed over, and the wrong
-        # request paid for: its clip waits.
+        # Where defaults serve, a sidecar under a nearly right name would be ignored, and the wrong request
+        # paid for: its clip waits.
         if near := self._nearly_its_sidecar(clip):
             return self._wait(clip, f"it has no sidecar yet; {near}", is_stuck=True)
-        right = what_would_serve(clip.name)
+        if self._defaults_serve:
+            due = clip.since + self._patience.optional_wait_seconds
+            if self._now >= due:
+                return Matched(clip.name, None)
+            soon = "it has no sidecar yet; the defaults will be used soon"
+            return Waits(clip.name, soon, look_at=due, goes_on=True)
+        reason = "it has no sidecar, and the defaults have no prompt"
         if self._patience.sidecar_required:
             # The folder's prompt does not serve: the sidecar may still be on its way, and say something else.
             though = ", and this inbox requires one for each clip" if self._defaults_hold_prompt else ""
-            reason = f"it has no sidecar yet{though}; {right}"
-            return replace(self._wait(clip, reason), advice=example_for(clip.name))
-        if not self._defaults_serve:
-            reason = f"it has no sidecar, and the defaults have no prompt; {right}"
-            return replace(self._wait(clip, reason), advice=example_for(clip.name))
-        due = clip.since + self._patience.optional_wait_seconds
-        if self._now >= due:
-            return Matched(clip.name, None)
-        return Waits(
-            clip.name, "it has no sidecar yet; the defaults will be used soon", look_at=due, goes_on=True
-        )
+            reason = f"it has no sidecar yet{though}"
+        waits = self._wait(clip, f"{reason}; {what_would_serve(clip.name)}")
+        return replace(waits, advice=example_for(clip.name))
 
     def _nearly_its_sidecar(self, clip: Entry) -> str:
-        """Return advice on a file that was perhaps meant as a clip's sidecar; empty for none."""
+        """Return advice on a file that may be meant as a clip's sidecar; empty for none."""
         documents = [e for e in self._others if sort_of(e.name) in {Sort.DOCUMENT, Sort.SETTINGS}]
         names = [entry.name for entry in (*self._near, *documents)]
         names = names or [*self._similar(Kind.SIDECAR, self._is_due(clip) and not self._defaults_serve)]
@@ -278,18 +262,16 @@ class _Table:
 
     def judge_orphan(self, sidecar: Entry) -> Waits:
         target = sidecar.name[: -len(TOML)]
-        if temporary := next(
-            (t for t in self._temporaries if t.awaits and folded(target) in _targets(t.awaits)), None
-        ):
-            return Waits(sidecar.name, f"its clip is still being copied (`{readable(temporary.name)}`)")
+        for temporary in self._temporaries:
+            awaited = temporary.awaits or ""
+            if folded(target) in {folded(awaited), folded(stem(awaited))}:
+                return Waits(sidecar.name, f"its clip is still being copied (`{readable(temporary.name)}`)")
         if self._others:
-            found = readable(self._others[0].name)
-            accepted = in_a_row(self._patience.accepted)
-            suffix = suffix_of(self._others[0].name)
+            found = self._others[0].name
             return self._wait(
                 sidecar,
-                f"no matching clip: found `{found}`; {suffix} is not accepted. "
-                f"Accepted are {accepted}: convert it to one of these",
+                f"no matching clip: found `{readable(found)}`; {suffix_of(found)} is not accepted. "
+                f"Accepted are {in_a_row(self._patience.accepted)}: convert it to one of these",
             )
         if right := meant_as_settings(sidecar.name):
             return self._wait(sidecar, near_miss(sidecar.name, right))
@@ -306,14 +288,11 @@ class _Table:
     def _wait(self, entry: Entry, reason: str, name: str | None = None, *, is_stuck: bool = False) -> Waits:
         """Return a wait that becomes a problem after `sidecar_wait_seconds`."""
         due = entry.since + self._patience.sidecar_wait_seconds
-        is_due = self._is_due(entry)
-        return Waits(
-            name or entry.name, reason, is_problem=is_due, look_at=inf if is_due else due, is_stuck=is_stuck
-        )
+        return Waits.until(name or entry.name, reason, due, self._now, is_stuck=is_stuck)
 
 
-def _targets(clip: str) -> set[str]:
-    return {folded(clip), folded(stem(clip))}
+def _problem(clip: Entry, reason: str) -> Waits:
+    return Waits(clip.name, reason, is_problem=True)
 
 
 def _name(entry: Entry | None) -> str | None:

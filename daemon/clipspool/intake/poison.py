@@ -1,8 +1,8 @@
-"""Clips over whose examination the process itself died: told by a file that each death leaves behind.
+"""Counts how often the process died while it examined a clip, and sets the clip aside.
 
-It lies beside the journal, on a local disk, and is never synced: it has to outlive the process, not the
-machine, and so costs a clip nothing. It names the clip only while this process handles its bytes, which takes
-a moment: who is ended by others again and again is hardly ever ended then.
+The record is a file beside the journal, on a local disk. It must survive the process but not the machine,
+so it is never synced and costs a clip nothing. It names a clip only while this process handles its bytes,
+for a moment: a process that is killed for other reasons is rarely killed just then.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from clipspool.system.boot import boot_id
 DEATHS_MAX = 3
 _BYTES_MAX = 1 << 20
 WHY = (
-    f"clipspool itself died {DEATHS_MAX} times when it looked at this clip. Export it again or mend its "
+    f"clipspool itself died {DEATHS_MAX} times when it looked at this clip. Export it again or fix its "
     "sidecar; `clipspool resume` has it looked at once more as it is"
 )
 
 
 class Deaths:
-    """What is being examined in one inbox, and what was when the process died. For one thread."""
+    """Records which clip of an inbox is being examined, and how often the process died. For one thread."""
 
     def __init__(self, path: Path | None, boot: Callable[[], str] = boot_id) -> None:
-        """Take the file, None to remember nothing; `boot` names the machine's run."""
+        """`path` is the record's file, None for no record; `boot` returns the id of the machine's boot."""
         self._boot = boot()
         self._file: int | None = None
         self._counts: dict[Rel, tuple[str, int]] = {}
-        """By clip, what it and its sidecar looked like, and how often the process died over it."""
+        """Fingerprint of each clip and its sidecar, and how often the process died over it."""
         self._now: tuple[Rel, str] | None = None
         if path is not None:
             with suppress(OSError):
@@ -52,28 +52,28 @@ class Deaths:
             self._counts[clip] = (look, count + 1 if before == look else 1)
 
     def is_set_aside(self, clip: Rel, look: str) -> bool:
-        """Say whether a clip is not to be examined as long as it looks like this."""
+        """Return whether a clip must not be examined while its fingerprint is `look`."""
         before, count = self._counts.get(clip, ("", 0))
         return count >= DEATHS_MAX and before == look
 
     @contextmanager
     def over(self, clip: Rel, look: str) -> Iterator[None]:
-        """Name a clip that is examined in the block; should the process die there, it counts."""
-        self._note((clip, look))
+        """Record that a clip is examined in the block; if the process dies there, it counts."""
+        self._record((clip, look))
         try:
             yield
         finally:
-            self._note(None)
+            self._record(None)
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Name none in the block: nothing is done there that a clip could harm this process by."""
+        """Record no clip in the block: another process does the work, so a crash here has other causes."""
         clip = self._now
-        self._note(None)
+        self._record(None)
         try:
             yield
         finally:
-            self._note(clip)
+            self._record(clip)
 
     def survive(self, clip: Rel) -> None:
         """Clear a clip: it was examined, and the process lives."""
@@ -81,17 +81,17 @@ class Deaths:
             self._write()
 
     def forgive(self) -> None:
-        """Forget all deaths: the operator says that it is to be tried again."""
+        """Forget all deaths, on an order of the operator."""
         self._counts = {}
         self._write()
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    def _note(self, now: tuple[Rel, str] | None) -> None:
+    def _record(self, now: tuple[Rel, str] | None) -> None:
         self._now = now
         self._write()
 
@@ -99,8 +99,8 @@ class Deaths:
         if self._file is None:
             return
         counts = [[clip, *counted] for clip, counted in self._counts.items()]
-        told = {"boot": self._boot, "counts": counts, "now": self._now}
-        data = json.dumps(told).encode() if counts or self._now else b""
+        record = {"boot": self._boot, "counts": counts, "now": self._now}
+        data = json.dumps(record).encode() if counts or self._now else b""
         with suppress(OSError):
             os.pwrite(self._file, data, 0)
             os.ftruncate(self._file, len(data))

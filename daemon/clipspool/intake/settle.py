@@ -1,4 +1,4 @@
-"""Which sightings have stopped changing."""
+"""Tracks the files of a folder until they stop changing; pure."""
 
 from __future__ import annotations
 
@@ -7,30 +7,26 @@ from collections.abc import Mapping
 from math import inf
 
 Stamp = tuple[int, int, int, int, int]
-"""Size, mtime and ctime in nanoseconds, inode, device: a file whose stamp stands still is left alone."""
+"""Size, mtime and ctime in nanoseconds, inode, device: while it stays the same, nobody writes to the file."""
 
-SIZE = 0
-MTIME_NS = 1
-CTIME_NS = 2
-INODE = 3
+SIZE, MTIME_NS, CTIME_NS, INODE = range(4)
 LOOKS = 4
-"""How often a file is looked at while it settles, besides when an event says so."""
+"""How often a file is checked while it settles, besides when an event reports it."""
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """Take the stamp of a file's status."""
+    """Return the stamp of a file status."""
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
 
 
 class Settling:
-    """What is known of one folder's files: each one's stamp, and since when it stands.
+    """Keeps the stamp of each file of one folder, and since when it is unchanged.
 
-    A file settles when a look at least `settle_seconds` after its last observed change finds the same stamp.
-    Time is the caller's monotonic seconds, so a jump of the clock means nothing. Empty files never settle.
+    A file settles when a check at least `settle_seconds` after its last observed change finds the same stamp.
+    Time is the caller's monotonic seconds, so changes of the clock have no effect. Empty files never settle.
     """
 
     def __init__(self, settle_seconds: float) -> None:
-        """Take the seconds, more than 0, that a file has to stand still."""
         self.settle_seconds = settle_seconds
         self._stamps: dict[str, Stamp] = {}
         self._since: dict[str, float] = {}
@@ -38,13 +34,13 @@ class Settling:
         self._unsettled: set[str] = set()
 
     def see_all(self, stamps: dict[str, Stamp], now: float) -> set[str]:
-        """Take the look at a whole folder; give the names that came, changed, went or have just settled."""
+        """Record the stamps of a whole folder; return the names that came, changed, went or just settled."""
         known = self._stamps
         affected: set[str] = set()
         if stamps != known:
-            for name in known.keys() - stamps.keys():
+            affected |= known.keys() - stamps.keys()
+            for name in affected:
                 self._forget(name)
-                affected.add(name)
             for name, stamp in stamps.items():
                 if known.get(name) != stamp:
                     self._change(name, stamp, now)
@@ -56,7 +52,7 @@ class Settling:
         return affected
 
     def see(self, name: str, stamp: Stamp | None, now: float) -> bool:
-        """Take the look at one file, None when it is gone; say whether it changed, went or just settled."""
+        """Record one stamp, None if the file is gone; return whether it changed, went or just settled."""
         known = self._stamps.get(name)
         if stamp is None:
             self._forget(name)
@@ -74,43 +70,42 @@ class Settling:
         if before is not None and before[INODE] == stamp[INODE] and 0 < before[SIZE] < stamp[SIZE]:
             self._pauses[name] = max(now - self._since[name], self._pauses.get(name, 0.0))
         elif before is not None and before[SIZE] != stamp[SIZE]:
-            self._pauses.pop(name, None)  # it was begun anew
+            self._pauses.pop(name, None)  # the copy was started again
         self._stamps[name] = stamp
         self._since[name] = now
         self._unsettled.add(name)
 
     def _forget(self, name: str) -> None:
-        self._stamps.pop(name, None)
-        self._since.pop(name, None)
-        self._pauses.pop(name, None)
+        for known in (self._stamps, self._since, self._pauses):
+            known.pop(name, None)
         self._unsettled.discard(name)
 
     def _has_stood(self, name: str, now: float) -> bool:
         return self._stamps[name][SIZE] > 0 and now >= self._since[name] + self.settle_seconds
 
     def settled(self, name: str) -> Stamp | None:
-        """Give the stamp of a file that has settled, else None."""
+        """Return the stamp of a file that has settled, else None."""
         return None if name in self._unsettled else self._stamps.get(name)
 
     def since(self, name: str) -> float:
-        """Since when a known file has had its present stamp, as first observed."""
+        """Return since when a known file has had its present stamp."""
         return self._since[name]
 
     def pause(self, name: str) -> float:
-        """How many seconds passed at most between two growths of a file, as far as they were seen."""
+        """Return the longest time in seconds that was seen between two growths of a file."""
         return self._pauses.get(name, 0.0)
 
     @property
     def stamps(self) -> Mapping[str, Stamp]:
-        """Every known file's last stamp."""
+        """Last stamp of every known file."""
         return self._stamps
 
     def candidates(self) -> list[str]:
-        """Name the files that may settle: known, not settled, not empty."""
+        """Return the files that may settle: known, not settled, not empty."""
         return [name for name in self._unsettled if self._stamps[name][SIZE] > 0]
 
     def next_look(self, now: float) -> float:
-        """Say when to look again: when the next file is due, or a step of the way; infinity for never."""
+        """Return when to check again: when the next file is due, or a step before; infinity for never."""
         since = min((self._since[name] for name in self.candidates()), default=inf)
         due = since + self.settle_seconds
         return due if due <= now or since == inf else min(due, now + self.settle_seconds / LOOKS)

@@ -1,4 +1,4 @@
-"""Keeps what waits in one inbox and why, and which problem notes have to be written or removed for it."""
+"""Keeps the files that wait in one inbox, and which of their problem notes must be written or removed."""
 
 from __future__ import annotations
 
@@ -22,35 +22,33 @@ _DAY_NS = 86_400e9
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """A file that stays in the inbox, for now."""
+    """A file that stays in the inbox for now."""
 
     path: Rel
     reason: str
     problems: Sequence[Problem] = ()
-    """For its note; none where it only waits."""
+    """For its note; none if it only waits."""
     look_at: float = inf
     goes_on: bool = False
-    """Whether it will go on by itself."""
+    """Whether it will be accepted without anybody's action."""
     is_stuck: bool = False
-    """Whether it hangs on more than the group's own files, and is judged anew at each rescan."""
+    """Whether it depends on files of other names too, and is judged again at each rescan."""
     is_well: bool = False
     """Whether nothing is wrong with it: a note of an earlier run beside it is out of date."""
 
 
 def stay_of(path: Rel, waits: Waits, *, is_stuck: bool = False) -> Stay:
-    """Give the stay of a file that pairing or examination lets wait."""
+    """Convert what pairing or examination returned for a file that waits."""
     problems = (Problem("\n".join(filter(None, (waits.reason, waits.advice)))),) if waits.is_problem else ()
     return Stay(path, waits.reason, problems, waits.look_at, waits.goes_on, is_stuck or waits.is_stuck)
 
 
 class Stays:
-    """What waits in one inbox, with the notes that say so."""
+    """The files that wait in one inbox, and their notes."""
 
     def __init__(self, root: Root, tree: Tree, notes: Notes, now: Callable[[], float]) -> None:
         """`now` is Unix time in seconds."""
         self.waiting: dict[Rel, Waiting] = {}
-        self.is_news = True
-        """Whether `waiting` changed since the caller last set this to False."""
         self.notes_due: OrderedDict[Rel, Sequence[Problem]] = OrderedDict()
         """Notes to write or, with no problems, to remove."""
         self._root = root
@@ -58,42 +56,45 @@ class Stays:
         self._notes = notes
         self._now = now
         self._closed: set[Rel] = set()
+        self._has_changed = True
+
+    def take_waiting(self) -> tuple[Waiting, ...] | None:
+        """Return what waits, None if it is the same as at the last call."""
+        has_changed, self._has_changed = self._has_changed, False
+        return tuple(self.waiting.values()) if has_changed else None
 
     def put(self, stay: Stay) -> None:
-        """Record that a file waits, and have its note written where its editor has to do something."""
+        """Record that a file waits, and have its note written if its editor must act."""
         known = self.waiting.get(stay.path)
         if stay.problems or stay.is_well or (known is not None and known.problem):
             self.notes_due[stay.path] = stay.problems
         if known is None or (known.reason, known.problem) != (stay.reason, bool(stay.problems)):
             since = self._now() if known is None else known.since
             self.waiting[stay.path] = Waiting(stay.path, stay.reason, since, bool(stay.problems))
-            self.is_news = True
+            self._has_changed = True
 
     def remove(self, path: Rel) -> None:
-        """Record that a file waits no longer, and have its note removed."""
+        """Record that a file no longer waits, and have its note removed."""
         if self.waiting.pop(path, None) is not None:
-            self.is_news = True
+            self._has_changed = True
         self.notes_due[path] = ()
 
     def is_fresh(self, stamp: Stamp) -> bool:
-        """Say whether a file came or changed within a day."""
+        """Return whether a file came or changed within a day."""
         return abs(self._now() * 1e9 - stamp[CTIME_NS]) < _DAY_NS
 
     def record_closed(self) -> None:
-        """Say of each folder that cannot be opened, or is passed by, that its clips wait."""
+        """Record the folders that cannot be opened or are skipped: their clips wait."""
         closed = {**self._tree.passed_by, **self._tree.closed}
-        for path in [path for path in self._closed if path not in closed]:
-            self._closed.discard(path)
+        for path in self._closed - closed.keys():
             self.waiting.pop(path, None)
-            self.is_news = True
-        for path, reason in closed.items():
-            if path not in self._closed:
-                self._closed.add(path)
-                self.waiting[path] = Waiting(path, reason, self._now(), problem=path in self._tree.closed)
-                self.is_news = True
+        for path in closed.keys() - self._closed:
+            self.waiting[path] = Waiting(path, closed[path], self._now(), problem=path in self._tree.closed)
+        self._has_changed |= closed.keys() != self._closed
+        self._closed = set(closed)
 
     def write_note(self) -> None:
-        """Write or remove the note that is due the longest. Raises Unavailable."""
+        """Write or remove the note that has been due the longest. Raises Unavailable."""
         path, problems = self.notes_due.popitem(last=False)
         if problems:
             self._notes.put(path, problems)
@@ -106,14 +107,11 @@ class Stays:
         self._notes.clear(path, folder.notes if folder is not None else ())
 
     def clear_strays(self) -> None:
-        """Remove notes of ours that belong to no file any more, and what a crash left half-written.
-
-        Raises Unavailable.
-        """
+        """Remove notes without a file, and half-written files that a crash left. Raises Unavailable."""
         for folder in self._tree.folders.values():
             if folder.temporaries:
                 self._root.clear_temporaries(folder.rel, tuple(folder.temporaries), self._now())
             if fresh := folder.take_fresh_notes():
                 named = [note.removesuffix(PROBLEM_NOTE) for note in fresh]
                 known = [name for name in named if folder.has(name)]
-                self._notes.clear_strays(folder.rel, fresh, [*folder.waiting_names(), *known])
+                self._notes.clear_strays(folder.rel, fresh, [*folder.judged_names(), *known])

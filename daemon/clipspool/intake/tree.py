@@ -1,24 +1,28 @@
-"""All folders of one inbox as last seen: walked at each rescan, peeked into where something happens."""
+"""Keeps all folders of one inbox as last seen: rescans walk them, hints make it check single files."""
 
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from math import inf
 
 import structlog
 
+from clipspool.intake.kinds import stem
 from clipspool.intake.names import Names, readable
+from clipspool.intake.near import folded, loose
 from clipspool.intake.pair import Entry
-from clipspool.intake.scan import Folder, holds_clip
+from clipspool.intake.scan import Folder, with_clips
 from clipspool.intake.types import Rules
 from clipspool.spool.root import Root, Unavailable
 from clipspool.system.atomic import Rel, join, name_of, parent
 
 DEPTH_MAX = 64
 PATH_BYTES_MAX = 3500
-"""Of a folder that is looked into: `_failed`, a name and its note have to fit behind it into 4,096."""
+"""Longest path of a folder that is searched: `_failed`, a name and its note must fit behind it into 4,096."""
+_IMAGES_COMPARED_MAX = 500
 
 PASSED_BY = (
     "this folder is not looked into: at the top of an inbox, names that begin with @ or # belong to the NAS; "
@@ -31,61 +35,55 @@ Group = tuple[Rel, str]
 log = structlog.get_logger()
 
 
+def up_to(rel: Rel) -> Iterator[Rel]:
+    """Yield the inbox, and every folder on the way to this one, which comes last."""
+    names = rel.split("/") if rel else []
+    return ("/".join(names[:depth]) for depth in range(len(names) + 1))
+
+
 class Tree:
-    """The folders of an inbox, and which groups of files in them have to be judged."""
+    """The folders of an inbox, and which groups of files in them must be judged."""
 
     def __init__(self, root: Root, rules: Rules, follow: Callable[[set[str], set[str]], None]) -> None:
-        """`follow` is told which folders the root has, before they are looked into, and which are new."""
+        """`follow` gets the names of the top folders before they are searched, and which of them are new."""
         self.folders: dict[Rel, Folder] = {}
-        self.affected: OrderedDict[Group, None] = OrderedDict()  # a plain dict takes long to give its first
-        """What has to be judged, first come first served."""
+        self.affected: OrderedDict[Group, None] = (
+            OrderedDict()
+        )  # a plain dict is slow to return its first key
+        """Groups that must be judged, in order of arrival."""
         self.closed: dict[Rel, str] = {}
         """Folders that cannot be opened, and why."""
         self.passed_by: dict[Rel, str] = {}
-        """Folders with clips in them that are left out for their first letter alone, and what to do."""
-        self.images_changed = False
-        """Whether an image came, changed, settled or went; the caller sets it back to False."""
-        self.loose: set[Rel] = set()
-        """Folders in which something that is neither clip nor sidecar came or went; the caller empties it."""
+        """Folders with clips that are skipped only for their first letter, and what to do."""
         self._root = root
         self._rules = rules
         self._names = Names(rules.extensions, rules.ignore)
         self._follow = follow
         self._followed: set[str] = set()
         self._busy: set[Rel] = set()
+        self._have_images_changed = False
+        self._loose: set[Rel] = set()
 
     def walk(self, now: float) -> None:
-        """Look at everything. Raises Unavailable."""
+        """Scan everything. Raises Unavailable."""
         self._scan("", now, deep=True)
-        self.passed_by = dict.fromkeys(self._passed_by_with_clips(), PASSED_BY)
+        skipped = self.folders[""].passed_by if "" in self.folders else ()
+        found = dict.fromkeys(with_clips(self._root, skipped, self._names), PASSED_BY)
+        for name in found.keys() - self.passed_by.keys():
+            log.warning("folder_passed_by", inbox=self._rules.name, folder=readable(name))
+        self.passed_by = found
 
-    def _passed_by_with_clips(self) -> Iterator[str]:
-        for name in sorted(self.folders[""].passed_by if "" in self.folders else ()):
-            try:
-                found = holds_clip(self._root, name, self._names)
-            except Unavailable:
-                raise
-            except OSError:  # it went, or is not ours to read
-                continue
-            if found:
-                if name not in self.passed_by:
-                    log.warning("folder_passed_by", inbox=self._rules.name, folder=readable(name))
-                yield name
-
-    def hear(self, hints: Iterable[Rel], now: float) -> None:
-        """Look where something may have changed. Raises Unavailable."""
+    def follow_hints(self, hints: Iterable[Rel], now: float) -> None:
+        """Check where something may have changed. Raises Unavailable."""
         files: dict[Rel, set[str]] = {}
         whole: set[Rel] = set()
         for hint in hints:
+            folder = parent(hint)
             if hint in self.folders:
                 whole.add(hint)
-                continue
-            folder = parent(hint)
-            if folder in self.folders:
+            elif folder in self.folders:
                 files.setdefault(folder, set()).add(name_of(hint))
-            elif self._is_ours(folder):
-                continue
-            else:
+            elif not self._is_left_out(folder):
                 while folder and folder not in self.folders:
                     folder = parent(folder)
                 whole.add(folder)
@@ -93,57 +91,52 @@ class Tree:
             self._follow(self.folders[""].below, renewed)
         for rel in whole:
             self._scan(rel, now)
-        for rel, names in files.items():
-            if rel not in whole:
-                self._peek(rel, names, now)
+        for rel in files.keys() - whole:
+            self.check_files(rel, files[rel], now)
 
-    def look_again(self, now: float) -> None:
-        """Look at what may have settled. Raises Unavailable."""
+    def check_unsettled(self, now: float) -> None:
+        """Check the files that may have settled. Raises Unavailable."""
         for rel in list(self._busy):
             if rel in self.folders:
-                self._peek(rel, self.folders[rel].candidates(), now)
+                self.check_files(rel, self.folders[rel].candidates(), now)
 
     def next_look(self, now: float) -> float:
-        """Say when, in monotonic seconds, `look_again` is due."""
+        """Return when, in monotonic seconds, `check_unsettled` is due."""
         return min((self.folders[rel].next_look(now) for rel in self._busy), default=inf)
 
     def entry(self, path: Rel) -> Entry | None:
-        """Describe one clip, sidecar or image, if it is there and not in a folder that is left out."""
+        """Return one clip, sidecar or image, if it exists in a folder that is searched."""
         folder = self.folders.get(parent(path))
         return None if folder is None else folder.entry(name_of(path))
 
-    def suspect(self, rel: Rel, names: Iterable[str], now: float) -> None:
-        """Look again at files that turned out to have changed. Raises Unavailable."""
-        if rel in self.folders:
-            self._peek(rel, names, now)
-
-    def pause(self) -> str:
-        """Give the `_pause` that lies in the inbox itself; empty where none does."""
-        root = self.folders.get("")
-        return min(root.pauses, default="") if root is not None else ""
-
-    def pause_above(self, rel: Rel) -> Rel | None:
-        """Give the `_pause` that holds back the clips of a folder: one in it, or in a folder above it."""
-        path: Rel = ""
-        for part in ("", *rel.split("/")) if rel else ("",):
-            path = join(path, part)
-            folder = self.folders.get(path)
-            if folder is not None and folder.pauses:
-                return join(path, min(folder.pauses))
-        return None
+    def pause_in(self, rel: Rel = "") -> Rel | None:
+        """Return the `_pause` that holds back a folder's clips: one in it, or in a folder above it."""
+        folders = (self.folders.get(path) for path in up_to(rel))
+        return next((join(f.rel, min(f.pauses)) for f in folders if f is not None and f.pauses), None)
 
     def affect_all(self, below: Rel = "") -> None:
-        """Have everything judged again, in a folder and those below it."""
-        for rel, folder in self.folders.items():
-            if not below or rel == below or rel.startswith(below + "/"):
-                self.affected.update(dict.fromkeys((rel, base) for base in folder.bases()))
+        """Have everything judged again in a folder and those below it."""
+        for rel in self._at_and_below(below) if below else self.folders:
+            self._affect(rel, self.folders[rel].bases())
 
-    def _is_ours(self, rel: Rel) -> bool:
-        names = rel.split("/")
-        return not all(self._names.enters(name, "/".join(names[:i])) for i, name in enumerate(names) if name)
+    def _affect(self, rel: Rel, bases: Iterable[str]) -> None:
+        self.affected.update(dict.fromkeys((rel, base) for base in bases))
+
+    def take_images_changed(self) -> bool:
+        """Return whether an image came, changed, settled or went since the last call."""
+        have_changed, self._have_images_changed = self._have_images_changed, False
+        return have_changed
+
+    def take_loose(self) -> set[Rel]:
+        """Return the folders in which a file that is neither clip nor sidecar came or went since."""
+        folders, self._loose = self._loose, set()
+        return folders
+
+    def _is_left_out(self, rel: Rel) -> bool:
+        return not all(self._names.enters(name_of(path), parent(path)) for path in up_to(rel) if path)
 
     def _scan(self, rel: Rel, now: float, *, deep: bool = False) -> None:
-        """Look at a folder, and at those in it: the new ones, or with `deep` all."""
+        """Scan a folder, and those in it: only new ones, or all with `deep`."""
         open_ends = [rel]
         while open_ends:
             rel = open_ends.pop()
@@ -151,7 +144,7 @@ class Tree:
             if folder is None:
                 folder = self.folders[rel] = Folder(rel, self._names, self._rules.settle_seconds)
             before = folder.below
-            if not self._look(folder, lambda f: f.scan(self._root, now)):
+            if not self._update(folder, lambda f: f.scan(self._root, now)):
                 continue
             if not rel:
                 self._follow(folder.below, folder.below - self._followed)
@@ -162,14 +155,17 @@ class Tree:
                 children = (join(rel, name) for name in sorted(folder.below))
                 open_ends += [child for child in children if deep or child not in self.folders]
 
-    def _peek(self, rel: Rel, names: Iterable[str], now: float) -> None:
-        folder = self.folders[rel]
+    def check_files(self, rel: Rel, names: Iterable[str], now: float) -> None:
+        """Check some files of a folder. Raises Unavailable."""
+        if (folder := self.folders.get(rel)) is None:
+            return
         before = folder.below
-        self._look(folder, lambda f: f.peek(self._root, names, now))
+        self._update(folder, lambda f: f.peek(self._root, names, now))
         if folder.below != before:
             self._scan(rel, now)
 
-    def _look(self, folder: Folder, look: Callable[[Folder], set[str]]) -> bool:
+    def _update(self, folder: Folder, look: Callable[[Folder], set[str]]) -> bool:
+        """Scan or check a folder and record what follows; return whether it could be read."""
         rel = folder.rel
         try:
             bases = look(folder)
@@ -179,52 +175,80 @@ class Tree:
             self._forget(rel)
             return False
         except OSError as error:
+            why = error.strerror
             if not rel:
-                raise Unavailable(
-                    error.errno, f"{self._root.path} cannot be read: {error.strerror}"
-                ) from error
+                raise Unavailable(error.errno, f"{self._root.path} cannot be read: {why}") from error
             if rel not in self.closed:
-                log.warning(
-                    "folder_not_opened", inbox=self._rules.name, folder=readable(rel), reason=error.strerror
-                )
-            self.closed[rel] = f"this folder cannot be opened: {error.strerror}"
+                log.warning("folder_not_opened", inbox=self._rules.name, folder=readable(rel), reason=why)
+            self.closed[rel] = f"this folder cannot be opened: {why}"
             return False
         self.closed.pop(rel, None)
         if folder.below and _is_deepest(rel):
             self.closed[rel] = "the folders in this one are not looked into: they are nested too deep"
-        self.affected.update(dict.fromkeys((rel, base) for base in sorted(bases)))
-        if folder.defaults_changed:
-            folder.defaults_changed = False
+        self._affect(rel, sorted(bases))
+        changes = folder.take_changes()
+        if changes.settings:
             self.affect_all(rel)
-        if folder.images_changed:
-            folder.images_changed = False
-            self.images_changed = True
-        if folder.loose_changed:
-            folder.loose_changed = False
-            self.loose.add(rel)
-        if folder.candidates():
-            self._busy.add(rel)
-        else:
-            self._busy.discard(rel)
+        self._have_images_changed |= changes.images
+        if changes.loose:
+            self._loose.add(rel)
+        (self._busy.add if folder.candidates() else self._busy.discard)(rel)
         return True
 
     def _forget(self, rel: Rel) -> None:
-        """Strike out a folder that is gone, and those that were below it; it may be back at once."""
+        """Drop a folder that went, and those below it; it may be back at once."""
         self.closed.pop(rel, None)
         self._followed.discard(rel)
         if above := self.folders.get(parent(rel)):
-            above.below = above.below - {name_of(rel)}
-        for path in list(self._at_and_below(rel)):
-            folder = self.folders.pop(path)
-            self.loose.add(path)
+            above.forget_folder(name_of(rel))
+        for path in self._at_and_below(rel):
+            self._affect(path, self.folders.pop(path).bases())
+            self._loose.add(path)
             self._busy.discard(path)
-            self.affected.update(dict.fromkeys((path, base) for base in folder.bases()))
 
-    def _at_and_below(self, rel: Rel) -> Iterator[Rel]:
-        for path in self.folders:
-            if path == rel or path.startswith(rel + "/"):
-                yield path
+    def _at_and_below(self, rel: Rel) -> list[Rel]:
+        return [path for path in self.folders if path == rel or path.startswith(rel + "/")]
 
 
 def _is_deepest(rel: Rel) -> bool:
     return rel.count("/") >= DEPTH_MAX or len(os.fsencode(rel)) > PATH_BYTES_MAX
+
+
+class Images:
+    """Finds the reference images of clips in one inbox, also when their names are spelled differently."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._used: set[Rel] = set()
+        self.entry = tree.entry
+
+    def find(self, paths: Sequence[Rel]) -> Rel | None:
+        """Return the first path at which an image exists, else the one image with that name in another case.
+
+        None if there is none, or several in another case.
+        """
+        path = next((path for path in paths if self.entry(path) is not None), None)
+        if path is None:
+            wanted = {folded(path) for path in paths}
+            found = [path for path in self._beside(paths) if folded(path) in wanted]
+            path = found[0] if len(found) == 1 else None
+        if path is not None:
+            self._used.add(path)
+        return path
+
+    def like(self, paths: Sequence[Rel]) -> Rel | None:
+        """Return an image that may be meant."""
+        names = {loose(folded(stem(name_of(path)))) for path in paths}
+        found = {loose(folded(stem(name_of(path)))): path for path in self._beside(paths)}
+        close = (get_close_matches(name, list(found)[:_IMAGES_COMPARED_MAX], n=1) for name in sorted(names))
+        return next((found[one[0]] for one in close if one), None)
+
+    def _beside(self, paths: Sequence[Rel]) -> Iterator[Rel]:
+        folders = {folded(parent(path)) for path in paths}
+        for rel, folder in self._tree.folders.items():
+            if folded(rel) in folders:
+                yield from (join(rel, name) for name in sorted(folder.images))
+
+    def is_used(self, path: Rel) -> bool:
+        """Return whether a clip refers to an image."""
+        return path in self._used

@@ -1,13 +1,14 @@
-"""Judges the files that belong together by name: accepted, waiting for something, or in need of an editor."""
+"""Judges the files that belong together by name: accepted, waiting, or in need of an editor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from math import inf
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 import structlog
 
@@ -15,7 +16,7 @@ from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
 from clipspool.intake.kinds import card_in
 from clipspool.intake.names import readable
-from clipspool.intake.notes import in_words, local_time, sentence, why_paused
+from clipspool.intake.notes import in_words, local_time, sentence
 from clipspool.intake.pair import STILL_CHANGING, Matched, Patience, Waits, pair
 from clipspool.intake.scan import Folder
 from clipspool.intake.sidecar.defaults import Chain, Defaults
@@ -36,27 +37,32 @@ CLAIMS_MAX = 4
 log = structlog.get_logger()
 
 
+_ON_A_CARD = Patience(sidecar_required=True, sidecar_wait_seconds=inf)
+"""A camera's card holds proxies and takes that nobody asked for: only clips with a sidecar are accepted, and
+one note covers the whole card."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Goer:
-    """A pairing with which all is well."""
+class _Claim:
+    """A clip that passed every check, and the outcome of its claim."""
 
     folder: Folder
     match: Matched
     ready: Ready
-    claim: Future[Accepted] = field(default_factory=Future)
+    outcome: Future[Accepted] = field(default_factory=Future)
 
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What was found of a group."""
+    """Result for a group."""
 
     group: Group
     stays: list[Stay] = field(default_factory=list)
-    goers: list[_Goer] = field(default_factory=list)
+    claims: list[_Claim] = field(default_factory=list)
 
 
 class Judge:
-    """Judges one inbox's files by one set of rules, and keeps what came of it."""
+    """Judges one inbox's files by one set of rules, and records the results."""
 
     def __init__(
         self,
@@ -67,23 +73,21 @@ class Judge:
         acceptance: Acceptance,
         stays: Stays,
         *,
-        take: Callable[[Accepted], None],
+        on_accepted: Callable[[Accepted], None],
         now: Callable[[], float],
     ) -> None:
-        """`take` is handed each clip the moment it is accepted; `now` is Unix time in seconds."""
-        self.going_on: set[Group] = set()
-        """What time alone will bring forward."""
+        """`on_accepted` gets each clip as soon as it is accepted; `now` is Unix time in seconds."""
+        self.delayed: set[Group] = set()
+        """Groups that wait only for time to pass."""
         self._root = root
         self._rules = rules
         self._tree = tree
         self._examination = examination
         self._acceptance = acceptance
         self._stays = stays
-        self._take = take
+        self._on_accepted = on_accepted
         self._now = now
-        self._defaults = Defaults(
-            rules, lambda path, stamp: examination.read_layer(path, stamp, is_own=False)
-        )
+        self._defaults = Defaults(rules, partial(examination.read_layer, is_own=False))
         self._patience = Patience(
             rules.sidecar_required,
             rules.sidecar_wait_seconds,
@@ -95,55 +99,53 @@ class Judge:
         self._timer_of: dict[Group, float] = {}
         self._stuck: set[Group] = set()
 
-    # --- when to judge again ----------------------------------------------------------------------------
-
     def next_timer(self) -> float:
-        """Say when, in monotonic seconds, something has to be judged again though nothing changed."""
+        """Return when, in monotonic seconds, a group must be judged again though nothing changed."""
         return self._timers[0][0] if self._timers else inf
 
-    def ring(self, now: float) -> None:
-        """Have judged what is due."""
+    def affect_due(self, now: float) -> None:
+        """Mark the groups whose timer is due to be judged."""
         while self._timers and self._timers[0][0] <= now:
             at, group = heappop(self._timers)
             if self._timer_of.get(group) == at:
                 del self._timer_of[group]
                 self._tree.affected[group] = None
 
-    def judge_stuck(self) -> None:
-        """Have judged again what hangs on more than its own files: a reference, a file that did not open."""
+    def affect_stuck(self) -> None:
+        """Mark the groups to be judged that depend on other files: a reference, a file that did not open."""
         self._tree.affected.update(dict.fromkeys(self._stuck))
 
-    # --- judging ----------------------------------------------------------------------------------------
-
     def judge(self, groups: Sequence[Group], now: float) -> None:
-        """Judge groups at `now`, monotonic seconds, and claim what may go on. Raises Unavailable.
+        """Judge groups at `now`, monotonic seconds, and claim what passed. Raises Unavailable.
 
-        A claim waits for the disk most of its time, so those of several clips go on side by side.
+        A claim spends most of its time waiting for the disk, so several clips are claimed at the same time.
         """
-        judged = [each for group in groups if (each := self._in_peace(group, lambda g: self._judge(g, now)))]
-        goers = [goer for each in judged for goer in each.goers]
-        others = [threads.begin(self._claim, "claim", goer) for goer in goers[1:]]
-        for goer in [goer for goer, other in zip(goers, [None, *others], strict=False) if other is None]:
-            self._claim(goer)
-        for other in others:
-            if other is not None:
-                other.join()
-        for goer in goers:  # before anything else can go wrong: they have left the inbox
-            if goer.claim.exception() is None:
-                self._take(goer.claim.result())
+        judged = [
+            each for group in groups if (each := self._guarded(group, partial(self._judge, group, now)))
+        ]
+        claims = [claim for each in judged for claim in each.claims]
+        threads_of = [(claim, threads.begin(self._claim, "claim", claim)) for claim in claims[1:]]
+        for claim in claims[:1] + [claim for claim, thread in threads_of if thread is None]:
+            self._claim(claim)
+        for _, thread in threads_of:
+            if thread is not None:
+                thread.join()
+        for claim in claims:  # before anything else can go wrong: these clips have left the inbox
+            if claim.outcome.exception() is None:
+                self._on_accepted(claim.outcome.result())
         lost: Unavailable | None = None
         for each in judged:
             try:
-                self._in_peace(each.group, lambda _, each=each: self._conclude(each, now))  # type: ignore[misc]
+                self._guarded(each.group, partial(self._conclude, each, now))
             except Unavailable as error:
                 lost = error
         if lost is not None:
             raise lost
 
-    def _in_peace(self, group: Group, work: Callable[[Group], T]) -> T | None:
-        """Let no mistake of ours with one clip keep the others out. Raises Unavailable."""
+    def _guarded(self, group: Group, work: Callable[[], T]) -> T | None:
+        """Log a bug that one clip triggers, so that it does not hold up the others. Raises Unavailable."""
         try:
-            return work(group)
+            return work()
         except Unavailable:
             raise
         except Exception:
@@ -153,56 +155,61 @@ class Judge:
 
     def _judge(self, group: Group, now: float) -> _Judged:
         self._stuck.discard(group)
-        self.going_on.discard(group)
+        self.delayed.discard(group)
         self._timer_of.pop(group, None)
+        judged = _Judged(group)
         folder = self._tree.folders.get(group[0])
         entries = folder.entries(group[1]) if folder is not None else []
-        judged = _Judged(group)
-        if folder is not None and entries:
-            chain = self._defaults.chain(folder.rel, self._tree.folders)
-            answers = pair(
-                entries,
-                now=now,
-                patience=self._patience if card_in(folder.rel) is None else _ON_A_CARD,
-                defaults_serve=chain.hold_prompt,
-                similar=lambda kind, typos: folder.groups.similar(group[1], kind, with_typos=typos),
-            )
-            for answer in answers:
-                match answer:
-                    case Matched():
-                        self._try(folder, answer, chain, now, judged)
-                    case Waits():
-                        judged.stays.append(stay_of(join(folder.rel, answer.name), answer))
+        if folder is None or not entries:
+            return judged
+        chain = self._defaults.chain(folder.rel, self._tree.folders)
+        for answer in pair(
+            entries,
+            now=now,
+            patience=self._patience if card_in(folder.rel) is None else _ON_A_CARD,
+            defaults_serve=chain.hold_prompt,
+            similar=lambda kind, typos: folder.groups.similar(group[1], kind, with_typos=typos),
+        ):
+            if isinstance(answer, Waits):
+                judged.stays.append(stay_of(join(folder.rel, answer.name), answer))
+            elif isinstance(outcome := self._try(folder, answer, chain, now), _Claim):
+                judged.claims.append(outcome)
+            else:
+                judged.stays.append(outcome)
         return judged
 
-    def _try(self, folder: Folder, match: Matched, chain: Chain, now: float, judged: _Judged) -> None:
-        """Let a pairing with which all is well go on; one that stays gives why."""
+    def _try(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Stay | _Claim:
+        """Examine a pairing; return the claim of a clip that passed, or why it stays."""
         path = join(folder.rel, match.clip)
         try:
             outcome = self._examine(folder, match, chain, now)
         except (Changed, OSError) as trouble:
-            judged.stays.append(self._stays_for(trouble, folder, match, now))
-            return
+            return self._stay_after(trouble, folder, match, now)
         match outcome:
-            case Ready():
-                if held := self._paused(folder, match) or self._held(folder, match, now):
-                    judged.stays.append(held)
-                else:
-                    judged.goers.append(_Goer(folder, match, outcome))
             case Waits():
-                judged.stays.append(stay_of(path, outcome, is_stuck=True))
+                return stay_of(path, outcome, is_stuck=True)
             case Wrong(problems=problems):
                 reason = "; ".join(sentence(problem) for problem in problems[:3])
                 is_stuck = any(problem.key == "references" for problem in problems)
-                judged.stays.append(Stay(path, reason, problems, is_stuck=is_stuck))
+                return Stay(path, reason, problems, is_stuck=is_stuck)
+            case Ready():
+                return (
+                    self._paused(folder, path)
+                    or self._held(folder, match, now)
+                    or _Claim(folder, match, outcome)
+                )
+            case _:
+                assert_never(outcome)
 
-    def _paused(self, folder: Folder, match: Matched) -> Stay | None:
-        """Let a clip wait in the inbox while `_pause` lies beside it or above it."""
-        pause = self._tree.pause_above(folder.rel)
-        return None if pause is None else Stay(join(folder.rel, match.clip), why_paused(pause))
+    def _paused(self, folder: Folder, path: Rel) -> Stay | None:
+        """Let a clip wait in the inbox while there is a `_pause` in its folder or above it."""
+        pause = self._tree.pause_in(folder.rel)
+        if pause is None:
+            return None
+        return Stay(path, f"paused: the inbox contains `{readable(pause)}`; remove it to continue")
 
     def _held(self, folder: Folder, match: Matched, now: float) -> Stay | None:
-        """Let a whole clip wait in the inbox for `hold_seconds`, from where its editor can take it back."""
+        """Let a complete clip wait for `hold_seconds`, so that its editor can still remove it."""
         due = max(folder.since(name) for name in (match.clip, *match.companions)) + self._rules.hold_seconds
         if now >= due:
             return None
@@ -210,23 +217,22 @@ class Judge:
         reason = f"all is well; it is accepted at {until}. Remove it before then to take it back"
         return Stay(join(folder.rel, match.clip), reason, look_at=due, goes_on=True, is_well=True)
 
-    def _claim(self, goer: _Goer) -> None:
+    def _claim(self, claim: _Claim) -> None:
         try:
             with self._root.held():
-                goer.claim.set_result(self._acceptance.accept(goer.ready))
-        except Exception as trouble:  # noqa: BLE001  (`_conclude` sees to it)
-            goer.claim.set_exception(trouble)
+                claim.outcome.set_result(self._acceptance.accept(claim.ready))
+        except Exception as trouble:  # noqa: BLE001  (`_conclude` raises it)
+            claim.outcome.set_exception(trouble)
 
     def _conclude(self, judged: _Judged, now: float) -> None:
-        stays = judged.stays
-        for goer in judged.goers:
+        for claim in judged.claims:
             try:
-                self._clear_away(goer, goer.claim.result())
+                self._clean_up(claim, claim.outcome.result())
             except (Changed, OSError) as trouble:
-                stays.append(self._stays_for(trouble, goer.folder, goer.match, now))
-        self._record(judged.group, stays)
+                judged.stays.append(self._stay_after(trouble, claim.folder, claim.match, now))
+        self._record(judged.group, judged.stays)
 
-    def _stays_for(self, trouble: Changed | OSError, folder: Folder, match: Matched, now: float) -> Stay:
+    def _stay_after(self, trouble: Changed | OSError, folder: Folder, match: Matched, now: float) -> Stay:
         if isinstance(trouble, Unavailable):
             raise trouble
         path = join(folder.rel, match.clip)
@@ -234,15 +240,14 @@ class Judge:
             reason = in_words(trouble, _subject(trouble, match))
             return Stay(path, reason, (Problem(reason),), is_stuck=True)
         names = (match.clip, *match.companions, *folder.controls(match.clip))
-        self._tree.suspect(folder.rel, names, now)
+        self._tree.check_files(folder.rel, names, now)
         return Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
 
     def _examine(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Ready | Wrong | Waits:
         path = join(folder.rel, match.clip)
         if chain.blocked:
-            since = max(chain.since, folder.since(match.clip))
-            due = since + self._rules.sidecar_wait_seconds
-            return Waits(path, chain.blocked, now >= due, inf if now >= due else due, is_stuck=True)
+            due = max(chain.since, folder.since(match.clip)) + self._rules.sidecar_wait_seconds
+            return Waits.until(path, chain.blocked, due, now, is_stuck=True)
         stamps = {name: folder.settled(name) for name in (match.clip, *match.companions)}
         settled = {join(folder.rel, name): stamp for name, stamp in stamps.items() if stamp is not None}
         if len(settled) < len(stamps):
@@ -260,44 +265,35 @@ class Judge:
         )
         return self._examination.examine(pairing, chain.layers, now)
 
-    def _set_timer(self, group: Group, at: float) -> None:
-        if at < self._timer_of.get(group, inf):
-            self._timer_of[group] = at
-            heappush(self._timers, (at, group))
-
     def _record(self, group: Group, stays: Sequence[Stay]) -> None:
-        """Put what came of a group in the place of what was known of it."""
+        """Replace what is known about a group."""
         paths = tuple(stay.path for stay in stays)
         for path in self._paths.get(group, ()):
             if path not in paths:
                 self._examination.forget(path)
                 self._stays.remove(path)
-        if paths:
-            self._paths[group] = paths
-        else:
-            self._paths.pop(group, None)
+        self._paths[group] = paths
+        if not paths:
+            del self._paths[group]
         for stay in stays:
             if stay.is_stuck:
                 self._stuck.add(group)
             if stay.goes_on:
-                self.going_on.add(group)
-            if stay.look_at < inf:
-                self._set_timer(group, stay.look_at)
+                self.delayed.add(group)
+            if stay.look_at < self._timer_of.get(group, inf):
+                self._timer_of[group] = stay.look_at
+                heappush(self._timers, (stay.look_at, group))
             self._stays.put(stay)
 
-    def _clear_away(self, goer: _Goer, accepted: Accepted) -> None:
-        folder, path = goer.folder, accepted.clip.path
+    def _clean_up(self, claim: _Claim, accepted: Accepted) -> None:
+        """Forget a clip that was accepted, and remove its notes."""
+        folder, path = claim.folder, accepted.clip.path
         self._examination.forget(path)
-        names = (name_of(path), *goer.match.companions)
+        names = (name_of(path), *claim.match.companions)
         for name in names:
             folder.forget(name)
         for name in names:
             self._stays.clear_note(join(folder.rel, name))
-
-
-_ON_A_CARD = Patience(sidecar_required=True, sidecar_wait_seconds=inf)
-"""On a camera's card lie proxies, and takes that nobody asked for: only what has a sidecar is taken, and one
-note tells of the whole card."""
 
 
 def _subject(trouble: OSError, match: Matched) -> str:

@@ -1,4 +1,4 @@
-"""What an inbox is told, and what it tells."""
+"""Values that go into an inbox and come out of it."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv"})
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """An inbox's part of the configuration, as far as intake goes."""
+    """An inbox's configuration, as far as intake needs it."""
 
     name: str
     extensions: frozenset[str] = EXTENSIONS
     ignore: tuple[str, ...] = ()
-    """Globs of names, or of paths where they hold a `/`."""
+    """Globs of names, or of paths if they contain a `/`."""
     sidecar_required: bool = True
     settle_seconds: float = 3.0
     rescan_seconds: float = 30.0
     detect: Detect = "auto"
     priority: int = 0
     hold_seconds: float = 0.0
-    """How long a whole clip waits in the inbox before it is accepted: removing it takes it back."""
+    """How long a complete clip waits before it is accepted; until then its editor may remove it."""
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What the configuration says of all clips, by where in it, in words; later ones win."""
+    """Settings for all clips, by the part of the configuration (in words); later ones win."""
     journal: str = ""
-    """The identity of the journal that takes on what is accepted."""
+    """Identity of the journal that records accepted clips."""
     sidecar_wait_seconds: float = 60.0
-    """How long a file may wait for another, or to become whole, before its editor gets a note."""
+    """How long a file may wait for another, or be incomplete, before its editor gets a note."""
     unsure_seconds: float = 300.0
-    """How long a clip has to stand still of which nothing says where it ends."""
+    """How long a clip must be unchanged if nothing in it shows where it ends."""
     optional_wait_seconds: float = 10.0
-    """How long a clip waits for a sidecar that is optional."""
+    """How long a clip waits for an optional sidecar."""
     places: Places = AS_THEY_ARE
-    """What the editors call our folders."""
+    """Our folders' paths as editors see them."""
     deaths_file: Path | None = None
-    """Where it stands what was being judged, should the process die over it."""
+    """Records which clip is being examined, in case the process dies over it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A file that lies in an inbox and is not accepted, or not yet."""
+    """A file in an inbox that is not accepted, or not yet."""
 
     path: Rel
     reason: str
     since: float
-    """Unix seconds: when it was first seen waiting."""
+    """Unix seconds of the first time it was seen waiting."""
     problem: bool
-    """Whether its editor has to do something; there is a note beside it then."""
+    """Whether its editor must act; then it has a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +63,4 @@ class InboxPaused:
 
     name: str
     file: str
-    """What lies there; empty when it is gone."""
+    """Its name; empty when it is gone."""

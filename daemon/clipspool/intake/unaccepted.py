@@ -1,21 +1,15 @@
-"""Answers what lies in an inbox and is neither clip nor sidecar: a note each, or one for many of a kind."""
+"""Writes notes for files that are neither clips nor sidecars: one each, or one for many of a kind."""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import inf
 
-from clipspool.intake.advice import near_miss
-from clipspool.intake.answers import (
-    Found,
-    told_of,
-    told_of_bundle,
-    told_of_card,
-    told_of_images,
-    told_of_pictures,
-)
+from clipspool.intake import advice
 from clipspool.intake.kinds import (
     CARD_FOLDERS,
     SEQUENCE_MIN,
@@ -39,37 +33,37 @@ from clipspool.spool.root import Root, Unavailable
 from clipspool.system.atomic import Rel, join, name_of, parent
 
 _EACH_MAX = 4
-"""Of more files of one kind in a folder only the first gets a note, which tells of them all."""
+"""Of more files of one kind in a folder only the first gets a note, which names them all."""
 _FOLDER_MAX = 40
-"""With more notes than this in a folder, files are told of by their sort alone."""
+"""With more notes than this in a folder, files share one note for each sort."""
 _SNIFFED_MAX = 8
 _MANY = 200
 _MANY_SECONDS = 5.0
-"""A folder of many such files is gone through no more often than this, however fast they come."""
+"""A folder with many such files is reviewed no more often than this, however fast they come."""
 _IMAGES_PATIENCE = 2.0
-"""Images often come before the clip that refers to them: they may lie longer, by this factor."""
+"""Images often come before the clip that refers to them: they may wait longer, by this factor."""
 _LIBRARY = re.compile(r"(refs?|references?|looks?|styles?|images?|keyframes?|moods?)\b", re.IGNORECASE)
 """Folders in which editors keep images for later clips."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What is known of one folder."""
+    """What is known about one folder."""
 
     since: float
     due: float = inf
     not_before: float = -inf
-    said: frozenset[Rel] = frozenset()
+    noted: frozenset[Rel] = frozenset()
     has_images: bool = False
 
 
-class Unknowns:
-    """The answers to everything of no use in one inbox."""
+class UnknownFiles:
+    """Writes the notes for the files of one inbox that clipspool cannot use."""
 
     def __init__(
         self, root: Root, rules: Rules, tree: Tree, stays: Stays, is_used: Callable[[Rel], bool]
     ) -> None:
-        """`is_used` says of an image that a clip referred to it."""
+        """`is_used` returns whether a clip refers to an image."""
         self._root = root
         self._wait = rules.sidecar_wait_seconds
         self._accepted = tuple(sorted(rules.extensions))
@@ -80,19 +74,18 @@ class Unknowns:
         self._films: dict[Rel, tuple[str, str]] = {}
 
     def next_due(self) -> float:
-        """Say when, in monotonic seconds, something has to be answered."""
+        """Return when, in monotonic seconds, a folder must be reviewed."""
         return min((seen.due for seen in self._seen.values()), default=inf)
 
-    def review(self, now: float) -> None:
-        """Have looked at again, at each rescan, what hangs on other files: images that clips refer to."""
+    def review_images(self, now: float) -> None:
+        """Review folders with images again: which of them are used depends on other files."""
         for seen in self._seen.values():
             if seen.has_images:
                 seen.due = min(seen.due, now)
 
-    def answer(self, now: float) -> None:
-        """Answer what is due at `now`, monotonic seconds. Raises Unavailable."""
-        changed, self._tree.loose = self._tree.loose, set()
-        for rel in changed:
+    def review_due(self, now: float) -> None:
+        """Review the folders that are due at `now`, monotonic seconds. Raises Unavailable."""
+        for rel in self._tree.take_loose():
             seen = self._seen.setdefault(rel, _Seen(now))
             seen.due = min(seen.due, max(now, seen.not_before))
         for rel in [rel for rel, seen in self._seen.items() if seen.due <= now]:
@@ -100,33 +93,33 @@ class Unknowns:
             if folder is None:
                 self._replace(rel, self._seen.pop(rel), {})
             else:
-                self._go_through(folder, self._seen[rel], now)
+                self._review(folder, self._seen[rel], now)
 
-    def _go_through(self, folder: Folder, seen: _Seen, now: float) -> None:
-        due = [inf]
-        told: dict[Rel, str] = {}
-        if card_in(folder.rel) is None:  # of a card only the folder around it is told of
+    def _review(self, folder: Folder, seen: _Seen, now: float) -> None:
+        due = inf
+        notes: dict[Rel, str] = {}
+        if card_in(folder.rel) is None:  # the note on a card is written for the folder around it
             for path, words, since in self._findings(folder, seen, now):
                 if now >= since + self._wait:
-                    told[path] = words
+                    notes[path] = words
                 else:
-                    due.append(since + self._wait)
+                    due = min(due, since + self._wait)
         is_many = len(folder.loose) + len(folder.images) > _MANY
         seen.not_before = now + _MANY_SECONDS if is_many else now
-        seen.due = max(min(due), seen.not_before)
-        self._replace(folder.rel, seen, told)
+        seen.due = max(due, seen.not_before)
+        self._replace(folder.rel, seen, notes)
         if now >= seen.since + self._wait:
             self._clear_old(folder)
         elif self._has_note(folder.rel) or folder.notes:
             seen.due = min(seen.due, seen.since + self._wait)
 
-    def _replace(self, rel: Rel, seen: _Seen, told: dict[Rel, str]) -> None:
-        for path in seen.said - told.keys():
+    def _replace(self, rel: Rel, seen: _Seen, notes: dict[Rel, str]) -> None:
+        for path in seen.noted - notes.keys():
             self._stays.remove(path)
-        for path, words in told.items():
+        for path, words in notes.items():
             self._stays.put(Stay(path, words, (Problem(words),)))
-        seen.said = frozenset(told)
-        if not told:
+        seen.noted = frozenset(notes)
+        if not notes:
             self._films = {path: film for path, film in self._films.items() if parent(path) != rel}
 
     def _has_note(self, rel: Rel) -> bool:
@@ -134,43 +127,43 @@ class Unknowns:
         return above is not None and note_name(name_of(rel)) in above.notes
 
     def _clear_old(self, folder: Folder) -> None:
-        """Remove notes of an earlier run about files that have none, or none of their own, any more."""
+        """Remove notes of an earlier run from files that no longer have one of their own."""
         names = [*folder.loose, *folder.images, *folder.bundles] if folder.notes else []
         paths = [join(folder.rel, name) for name in names if note_name(name) in folder.notes]
         for path in [*paths, *([folder.rel] if self._has_note(folder.rel) else [])]:
             if path not in self._stays.waiting and path not in self._stays.notes_due:
                 self._stays.clear_note(path)
 
-    # --- what is found ----------------------------------------------------------------------------------
+    # --- findings ---------------------------------------------------------------------------------------
 
     def _findings(self, folder: Folder, seen: _Seen, now: float) -> Iterator[tuple[Rel, str, float]]:
-        """Give what there is to say of a folder: beside which path, the words, and since when it is so."""
+        """Yield the notes for a folder: beside which path, the words, and since when they apply."""
         rel = folder.rel
         markers = sorted(folder.below & CARD_FOLDERS)
         if markers:
-            yield rel or markers[0], told_of_card(markers), seen.since
+            yield rel or markers[0], advice.about_card(markers), seen.since
             if rel:
                 return
         for name in sorted(folder.bundles):
-            yield join(rel, name), told_of_bundle(name), seen.since
+            yield join(rel, name), advice.about_bundle(name), seen.since
         runs = self._runs(folder)
         if runs:
             since = max(folder.known_since(names[0]) for names in runs)
-            yield rel or runs[0][0], told_of_pictures(runs), since
+            yield rel or runs[0][0], advice.about_pictures(runs), since
         numbered_names = {name for names in runs for name in names}
         yield from self._images(folder, seen, numbered_names)
         for name, kind in folder.settings():
             if kind is Kind.NEAR_SETTINGS and name in folder.loose:
                 right = meant_as_settings(name) or DEFAULTS
-                yield join(rel, name), near_miss(join(rel, name), right), folder.loose[name]
+                yield join(rel, name), advice.near_miss(join(rel, name), right), folder.loose[name]
         yield from self._files(folder, numbered_names, now)
 
     def _runs(self, folder: Folder) -> list[list[str]]:
-        """Give the names of pictures that are numbered alike, and enough to be a film's."""
-        alike: dict[tuple[str, str], list[str]] = {}
+        """Return the pictures that are numbered alike, if they are enough for a film."""
+        alike = defaultdict[tuple[str, str], list[str]](list)
         for name in (*folder.images, *folder.loose):
             if (name in folder.images or sort_of(name) is Sort.PICTURE) and (split := numbered(name)):
-                alike.setdefault((split[0], split[2]), []).append(name)
+                alike[split[0], split[2]].append(name)
         runs = [sorted(names) for names in alike.values() if len(names) >= SEQUENCE_MIN]
         return sorted(
             names for names in runs if not any(self._is_used(join(folder.rel, name)) for name in names)
@@ -184,12 +177,16 @@ class Unknowns:
         if any(self._is_used(join(folder.rel, name)) for name in names):
             return
         if not any(self._stays.is_fresh(stamp) for name in names if (stamp := folder.settled(name))):
-            return  # they have lain here for long: they are kept for later clips
+            return  # old images are kept for later clips
         since = max(folder.known_since(name) for name in names)
-        yield join(folder.rel, names[0]), told_of_images(names), since + self._wait * (_IMAGES_PATIENCE - 1)
+        yield (
+            join(folder.rel, names[0]),
+            advice.about_images(names),
+            since + self._wait * (_IMAGES_PATIENCE - 1),
+        )
 
     def _files(self, folder: Folder, besides: set[str], now: float) -> Iterator[tuple[Rel, str, float]]:
-        alike: dict[tuple[Sort, str], list[str]] = {}
+        alike = defaultdict[tuple[Sort, str], list[str]](list)
         settings = {name for name, _ in folder.settings()}
         for name, since in folder.loose.items():
             if name in besides or name in settings:
@@ -200,34 +197,28 @@ class Unknowns:
             if now < since + self._wait:
                 yield join(folder.rel, name), "", since
                 continue
-            alike.setdefault((sort, "" if sort is Sort.UNKNOWN else suffix_of(name)), []).append(name)
+            alike[sort, "" if sort is Sort.UNKNOWN else suffix_of(name)].append(name)
         groups = [(sort, names) for (sort, _), names in sorted(alike.items())]
         if sum(min(len(names), _EACH_MAX) for _, names in groups) > _FOLDER_MAX:
-            merged: dict[Sort, list[str]] = {}
-            for sort, names in groups:
-                merged.setdefault(sort, []).extend(names)
-            groups = list(merged.items())
+            by_sort = groupby(groups, lambda group: group[0])
+            groups = [(sort, [name for _, names in some for name in names]) for sort, some in by_sort]
         for sort, names in groups:
             names.sort()
             each = [[name] for name in names] if len(names) <= _EACH_MAX else [names]
             for some in each:
-                since = folder.loose[some[0]]
-                yield (
-                    join(folder.rel, some[0]),
-                    told_of(self._found(folder, sort, some), self._accepted),
-                    since,
-                )
+                words = advice.about_files(self._found(folder, sort, some), self._accepted)
+                yield join(folder.rel, some[0]), words, folder.loose[some[0]]
 
-    def _found(self, folder: Folder, sort: Sort, names: Sequence[str]) -> Found:
+    def _found(self, folder: Folder, sort: Sort, names: Sequence[str]) -> advice.Found:
         first = names[0]
         similar = folder.groups.similar_clip(first) if sort is Sort.TEXT and len(names) == 1 else ""
         film = ("", "")
         if sort is Sort.UNKNOWN and len(names) <= _SNIFFED_MAX:
             film = self._film_in(join(folder.rel, first))
-        return Found(sort, tuple(names), similar, film)
+        return advice.Found(sort, tuple(names), similar, film)
 
     def _film_in(self, path: Rel) -> tuple[str, str]:
-        """Look at the first bytes of a file whose name says nothing, once."""
+        """Read the first bytes of a file whose name says nothing, once."""
         known = self._films.get(path)
         if known is None:
             try:
@@ -242,7 +233,7 @@ class Unknowns:
 
 
 def _sort_in(folder: Folder, name: str) -> Sort:
-    """Say what a file is, and that nothing is to be said of it where its clip's own note names it."""
+    """Return what a file is; SILENT if its clip's own note names it."""
     kind = folder.kind_of(name)
     if kind is Kind.NEAR:
         return Sort.SILENT if folder.groups.has_clip(name) else Sort.SIDECAR

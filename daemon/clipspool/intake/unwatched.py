@@ -1,56 +1,45 @@
-"""What lies in an inbox that nobody watches: for `status` without a daemon. It only looks."""
+"""Lists what an inbox contains while no daemon runs: for `status` and `check`. It changes nothing."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
 
-from clipspool.intake.names import Kind, Names
+from clipspool.intake.names import PROBLEM_NOTE, Kind, Names
+from clipspool.intake.scan import with_clips
+from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join
 
-_MOST = 1000
+_CLIPS_MAX = 1000
 
 
-def lying_in(
+def clips_in(
     inbox: Path, extensions: Collection[str], ignore: Collection[str]
 ) -> Iterator[tuple[Rel, str, float, bool]]:
-    """Give clips that are not accepted: path, reason, Unix seconds of last change, whether one has a note."""
-    names = Names(extensions, ignore)
-    count = 0
+    """Yield clips that are not accepted: path, reason, Unix seconds of last change, whether it has a note."""
+    return islice(_all_clips_in(inbox, Names(extensions, ignore)), _CLIPS_MAX)
+
+
+def _all_clips_in(inbox: Path, names: Names) -> Iterator[tuple[Rel, str, float, bool]]:
     for folder, folders, files in os.walk(inbox):
         rel = str(Path(folder).relative_to(inbox)).removeprefix(".")
         folders[:] = [name for name in folders if names.enters(name, rel)]
-        present = set(files)
         for name in sorted(files):
-            if names.kind(name, rel) is not Kind.CLIP or count >= _MOST:
+            if names.kind(name, rel) is not Kind.CLIP:
                 continue
             try:
                 since = Path(folder, name).lstat().st_mtime
             except OSError:
                 continue
-            count += 1
-            has_note = f"{name}.problem.txt" in present
-            reason = "see the note beside it" if has_note else "no daemon runs"
-            yield join(rel, name), reason, since, has_note
+            has_note = f"{name}{PROBLEM_NOTE}" in files
+            yield join(rel, name), "see the note beside it" if has_note else "no daemon runs", since, has_note
 
 
 def passed_by(inbox: Path, extensions: Collection[str], ignore: Collection[str]) -> list[str]:
-    """Name the folders that hold clips and are left out for their first letter. Raises OSError."""
+    """Return the folders that contain clips but are skipped for their first letter. Raises OSError."""
     names = Names(extensions, ignore)
     with os.scandir(inbox) as entries:
-        left_out = [e.name for e in entries if e.is_dir(follow_symlinks=False) and names.passes_by(e.name)]
-    return [name for name in sorted(left_out) if _holds_clip(inbox, name, names)]
-
-
-def _holds_clip(inbox: Path, top: str, names: Names) -> bool:
-    count = 0
-    for folder, folders, files in os.walk(inbox / top):
-        rel = str(Path(folder).relative_to(inbox))
-        folders[:] = [name for name in folders if names.enters(name, rel)]
-        if any(names.kind(name, rel) is Kind.CLIP for name in files):
-            return True
-        count += len(files) + 1
-        if count > _MOST:
-            break
-    return False
+        skipped = [e.name for e in entries if e.is_dir(follow_symlinks=False) and names.passes_by(e.name)]
+    return list(with_clips(Root(inbox), skipped, names))

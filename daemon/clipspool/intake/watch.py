@@ -1,8 +1,8 @@
-"""Hears from the file system that something may have changed: hints, never the truth.
+"""Collects hints from the file system that something may have changed; the rescan is the truth.
 
-What watchdog tells is late, doubled or missing (FAULTS 1.7), so a handler here only notes a path and rings
-a bell. `.clipspool`, `_done` and `_failed` lie in the inbox and change all the time by our own doing; they
-are left out by watching the root alone, and each of its other folders with all below it.
+watchdog reports late, twice or not at all (FAULTS 1.7), so a handler only notes a path and sets an event.
+`.clipspool`, `_done` and `_failed` are in the inbox and change all the time by our own actions; they are
+left out by watching the root alone, and each of its other folders with all below it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 from clipspool.system import mounts
 
 FOLDERS_MAX = 24
-"""Each watched folder costs a thread; above this many, one watch takes all, our own doings included."""
+"""Each watched folder costs a thread; above this many, one watch covers all, our own actions included."""
 _EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileMovedEvent,
@@ -43,16 +43,16 @@ _EVENTS: list[type[FileSystemEvent]] = [
 ]
 
 
-def tells_events(path: Path) -> bool:
-    """Say whether the kernel tells all that happens there: on a local disk, not on NFS or SMB."""
+def has_events(path: Path) -> bool:
+    """Return whether the kernel reports all changes there: on a local disk, not on NFS or SMB."""
     return mounts.filesystem_of(path).kind is mounts.Kind.LOCAL
 
 
-def hurry_moves() -> None:
-    """Let nothing wait behind a file that was moved away.
+def _hurry_moves() -> None:
+    """Make watchdog report moved files at once.
 
-    watchdog holds back such an event, and all after it, for half a second to find out where it went.
-    Each clip that we accept is moved away, and where to is nothing that we need to hear.
+    It delays such an event, and all after it, by half a second to find out where the file went. We move away
+    each clip that we accept, and do not need to know where to.
     """
     for module, holder in (
         ("inotify_move_event_grouper", "InotifyMoveEventGrouper"),
@@ -62,7 +62,7 @@ def hurry_moves() -> None:
             getattr(import_module(f"watchdog.observers.{module}"), holder).delay = 0.0
 
 
-class _Hear(FileSystemEventHandler):
+class _Handler(FileSystemEventHandler):
     def __init__(self, hints: set[str], bell: threading.Event) -> None:
         self._hints = hints
         self._bell = bell
@@ -76,21 +76,21 @@ class _Hear(FileSystemEventHandler):
 
 
 class Watch:
-    """The watch over one inbox."""
+    """Watches one inbox for events."""
 
     def __init__(self, path: Path, bell: threading.Event) -> None:
-        """Take the inbox's absolute path, and what is set when there are hints."""
+        """`path` is absolute; `bell` is set when there are hints."""
         self._path = str(path)
         self._hints: set[str] = set()
-        self._handler = _Hear(self._hints, bell)
+        self._handler = _Handler(self._hints, bell)
         self._observer: BaseObserver | None = None
         self._watches: dict[str, ObservedWatch] = {}
         self._is_whole = False
 
     def begin(self, folders: Collection[str]) -> None:
-        """Watch the root and its folders of these names. Raises OSError when a limit is reached."""
+        """Watch the root and these top folders. Raises OSError when a limit is reached."""
         self.end()
-        hurry_moves()
+        _hurry_moves()
         observer = Observer()
         observer.name = "intake-events"
         self._observer = observer
@@ -104,7 +104,7 @@ class Watch:
         self.follow(folders)
 
     def follow(self, folders: Collection[str], renewed: Collection[str] = ()) -> None:
-        """Watch folders that came, forget those that went, begin anew with those made anew.
+        """Watch new folders, drop those that went, restart those in `renewed`.
 
         Raises OSError as `begin` does.
         """
@@ -114,12 +114,11 @@ class Watch:
             self.begin(folders)
             return
         living = {emitter.watch for emitter in self._observer.emitters if emitter.is_alive()}
-        deaf = {name for name, watch in self._watches.items() if watch not in living}
-        for name in (self._watches.keys() - set(folders)) | deaf | set(renewed):
-            watch = self._watches.pop(name, None)
-            if watch is not None:
-                with suppress(KeyError, OSError):
-                    self._observer.unschedule(watch)
+        dead = {name for name, watch in self._watches.items() if watch not in living}
+        for name in self._watches.keys() & ((self._watches.keys() - set(folders)) | dead | set(renewed)):
+            watch = self._watches.pop(name)
+            with suppress(KeyError, OSError):
+                self._observer.unschedule(watch)
         for name in set(folders) - self._watches.keys():
             with suppress(FileNotFoundError, NotADirectoryError):
                 self._watches[name] = self._observer.schedule(
@@ -136,12 +135,12 @@ class Watch:
             observer.join(seconds)
 
     def is_alive(self) -> bool:
-        """Say whether every thread that should hear something still runs."""
+        """Return whether every thread that should receive events still runs."""
         alive, wanted = self.emitters()
         return alive == wanted
 
     def emitters(self) -> tuple[int, int]:
-        """Say how many threads hear something, and how many should; from any thread."""
+        """Return how many threads receive events, and how many should; from any thread."""
         observer = self._observer
         wanted = len(self._watches) + 1
         if observer is None or not observer.is_alive():
@@ -149,11 +148,9 @@ class Watch:
         return sum(emitter.is_alive() for emitter in list(observer.emitters)), wanted
 
     def hints(self) -> list[str]:
-        """Take the paths noted so far, relative to the inbox; those beneath what is ours are left out."""
-        heard: list[str] = []
+        """Return and remove the paths noted so far, relative to the inbox."""
         prefix = self._path.rstrip("/") + "/"
-        for _ in range(len(self._hints)):  # more may come meanwhile; they ring the bell again
-            path = self._hints.pop()
-            if path.startswith(prefix):
-                heard.append(path[len(prefix) :])
-        return heard
+        paths = [
+            self._hints.pop() for _ in range(len(self._hints))
+        ]  # more may come meanwhile; they set the bell
+        return [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]

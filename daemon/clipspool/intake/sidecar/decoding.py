@@ -99,7 +99,7 @@ def _from_utf8(data: bytes) -> str | Problem:
 
 
 def _foreign(data: bytes) -> bytes:
-    """Give the bytes that no text in any of the usual encodings has in plenty."""
+    """Return the bytes that no text in any of the usual encodings has in plenty."""
     return bytes(byte for byte in data if byte >= 0x80 or (byte < 0x20 and byte not in b"\t\n\r\f"))  # noqa: PLR2004
 
 
@@ -113,7 +113,7 @@ def _without_nul(text: str) -> str | Problem:
 
 
 def _line_around(data: bytes, position: int) -> tuple[int, str]:
-    """Give number and text of the line with the first foreign byte, which is shown as U+FFFD."""
+    """Return number and text of the line with the first foreign byte, which is shown as U+FFFD."""
     lines = re.split(rb"\r\n|\r|\n", data[:position])
     rest = re.split(rb"[\r\n]", data[position:], maxsplit=1)[0]
     begin = lines[-1].decode(errors="replace")

@@ -58,7 +58,7 @@ class Defaults:
         self._known: dict[Rel, tuple[Stamp, Layer]] = {}
 
     def chain(self, rel: Rel, folders: Mapping[Rel, Folder]) -> Chain:
-        """Give the layers for clips in a folder; those above it are known. Raises Unavailable."""
+        """Return the layers for clips in a folder; those above it are known. Raises Unavailable."""
         layers = list(self._configured)
         prompt_blocked = ""
         path: Rel = ""

@@ -89,7 +89,7 @@ _TABLES = {
 
 
 def known_key(word: str) -> str | None:
-    """Give the key that a word means: another letter case, `-` or a space for `_`, or nearly that key."""
+    """Return the key that a word means: another letter case, `-` or a space for `_`, or nearly that key."""
     plain = re.sub(r"[\s\u2010-\u2015-]+", "_", word.strip().strip(QUOTES).lower())
     known = [*KEYS, *SUB_KEYS, "variant"]
     if plain in known:
@@ -115,7 +115,7 @@ def right_line(key: str, raw: str) -> str:
 
 
 def is_right(key: str, value: str) -> bool:
-    """Tell whether a value, written as TOML, is accepted for a key."""
+    """Return whether a value, written as TOML, is accepted for a key."""
     try:
         found: Any = tomllib.loads(f"x = {value}")["x"]
     except (ValueError, KeyError, RecursionError):

@@ -258,7 +258,7 @@ _NAMES = dict.fromkeys((*KEYS, "variant"))
 
 
 def accepts(key: str, value: Any) -> bool:
-    """Tell whether a key, of a sidecar or of one of its tables, may hold a value."""
+    """Return whether a key, of a sidecar or of one of its tables, may hold a value."""
     check = KEYS.get(key) or SUB_KEYS.get(key)
     if isinstance(check, _Table):
         return next(check(value), None) is None

@@ -48,7 +48,7 @@ class Wanted:
         return tuple(path for path in dict.fromkeys(found) if is_inside(path))
 
     def below(self, home: str) -> Rel:
-        """Give its path from the inbox on where it was spelled as this machine spells it; empty otherwise."""
+        """Return its path from the inbox on if it was written as on this machine; empty otherwise."""
         path = spellings(self.entry)[0]
         top = home.rstrip("/") + "/"
         return path.removeprefix(top) if path.startswith(top) and is_inside(path.removeprefix(top)) else ""
@@ -88,7 +88,7 @@ class Draft:
 
 
 def drafts(defaults: Sequence[Layer], sidecar: Layer | None) -> tuple[tuple[Draft, ...], tuple[Problem, ...]]:
-    """Lay the layers over each other, later ones winning; give a draft a job, or what keeps from that.
+    """Lay the layers over each other, later ones winning; return a draft a job, or what keeps from that.
 
     Tables (`extra`, `content_moderation`) are laid over key by key, anything else is replaced.
     """

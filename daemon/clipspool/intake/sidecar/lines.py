@@ -28,7 +28,7 @@ def line_of(text: str, key: str) -> int | None:
 
 
 def keys_with_lines(text: str) -> Iterator[tuple[str, int]]:
-    """Give each key and table of a text, dotted, with its line; tables of an array are numbered from 1."""
+    """Yield each key and table of a text, dotted, with its line; tables of an array are numbered from 1."""
     table, counts, fence = "", dict[str, int](), ""
     for number, line in enumerate(text.split("\n"), 1):
         if fence:
@@ -53,7 +53,7 @@ def _plain(dotted: str) -> str:
 
 
 def _opened(rest: str) -> str:
-    """Give the fence of a multi-line string that begins on this line and does not end on it."""
+    """Return the fence of a multi-line string that begins on this line and does not end on it."""
     position = 0
     while found := _STRINGS.search(rest, position):
         if found[0] == "#":
@@ -105,7 +105,7 @@ def statements(text: str) -> Iterator[Statement]:
 
 
 def _after(rest: str, fence: str, depth: int) -> tuple[str, int]:
-    """Give which text of several lines, and how many lists, are open after the rest of a line."""
+    """Return which text of several lines, and how many lists, are open after the rest of a line."""
     position = 0
     while position < len(rest):
         if fence:

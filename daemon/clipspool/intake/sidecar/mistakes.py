@@ -36,7 +36,7 @@ _JSON_PAIR = re.compile(r'"(\w+)"\s*:\s*("(?:[^"\\]|\\.)*"|\[[^\]]*\]|[^,}\s]+)'
 
 
 def explain(text: str, written: str, trouble: str, line: int | None) -> list[Problem]:
-    """Say what is wrong with a text that tomllib refused, `trouble` and `line` being what it said.
+    """Return what is wrong with a text that tomllib refused, `trouble` and `line` being what it said.
 
     `written` is the text as the editor wrote it, line by line the same.
     """
@@ -76,7 +76,7 @@ def placed(text: str, key: str, message: str) -> Problem:
 
 
 def shorten(line: str) -> str:
-    """Give a line as a note shows it: short, and nothing in it that cannot be seen."""
+    """Return a line as a note shows it: short, and nothing in it that cannot be seen."""
     text = "".join(letter if letter.isprintable() else " " for letter in line).strip()
     text = redact(text)  # a signed address is a secret, and notes are read by many
     return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 1].rstrip() + "\u2026"

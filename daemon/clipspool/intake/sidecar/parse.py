@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from clipspool.intake.names import stem
+from clipspool.intake.kinds import stem
 from clipspool.intake.sidecar.decoding import decode
 from clipspool.intake.sidecar.keys import KEYS, VARIANTS_MAX, kind_of, problems_in
 from clipspool.intake.sidecar.mistakes import explain, placed
@@ -42,7 +42,7 @@ class Layer:
 
 
 def too_large(file: Rel) -> Layer:
-    """Give the layer of a file that is larger than `BYTES_MAX`."""
+    """Return the layer of a file that is larger than `BYTES_MAX`."""
     return Layer(file, problems=(Problem(f"is larger than {BYTES_MAX >> 10} KiB", file=file),))
 
 

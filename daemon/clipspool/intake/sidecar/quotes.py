@@ -130,7 +130,7 @@ def _end_of_straight(line: str, at: int, quote: str) -> int | None:
 
 
 def _is_balanced(inside: str, opening: str) -> bool:
-    """Tell whether each quote that begins inside a text ends there as well; apostrophes end nothing."""
+    """Return whether each quote that begins inside a text ends there as well; apostrophes end nothing."""
     begin = "\u201c" if opening == '"' else opening
     if begin not in DOUBLE or begin not in _OPENS_A_PAIR:
         return True

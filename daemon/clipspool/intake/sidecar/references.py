@@ -30,7 +30,7 @@ def is_address(entry: str) -> bool:
 
 
 def spellings(entry: str) -> tuple[str, ...]:
-    """Give what a path may mean, with `/` between its parts, the most literal first.
+    """Return what a path may mean, with `/` between its parts, the most literal first.
 
     A path of an editor's machine stays absolute: `Z:/…`, `//nas/share/…`, `/Volumes/…`. It is no path of this
     machine: what it leads to has to be looked up in `path_map`.
@@ -51,19 +51,19 @@ def spellings(entry: str) -> tuple[str, ...]:
 
 
 def is_absolute(path: str) -> bool:
-    """Tell whether one of the `spellings` begins at the top of some machine or share."""
+    """Return whether one of the `spellings` begins at the top of some machine or share."""
     return path.startswith("/") or _DRIVE.match(path) is not None
 
 
 def is_inside(path: str) -> bool:
-    """Tell whether a path is plain, relative and names no file in a folder of ours at the top of an inbox."""
+    """Return whether a path is plain, relative and not in a folder of ours at the top of an inbox."""
     return (
         bool(path) and path[0] not in "._/" and not any(part in {"", ".", ".."} for part in path.split("/"))
     )
 
 
 def trouble_with(entry: str) -> str | None:
-    """Say what is wrong with an entry of `references`, as far as its text shows; None when all is well."""
+    """Return what is wrong with an entry of `references`, as far as its text shows; None when all is well."""
     if any(letter in entry for letter in "\n\t\r\b\f"):
         return 'holds a line break or tab: a backslash inside " " begins a special sign; write / in a path'
     if not entry.isprintable():

@@ -47,7 +47,7 @@ class Found:
 
 
 def is_fine(text: str) -> bool:
-    """Tell whether a piece of a text is TOML by itself."""
+    """Return whether a piece of a text is TOML by itself."""
     try:
         tomllib.loads(text)
     except (ValueError, RecursionError):
@@ -143,7 +143,7 @@ def _broken_over_lines(key: str, value: str, rest: list[Statement]) -> Found | N
 
 
 def _is_closed(value: str) -> bool:
-    """Tell whether the text that a value begins with ends on the same line."""
+    """Return whether the text that a value begins with ends on the same line."""
     if value[0] == '"':
         return re.match(r'"(?:[^"\\]|\\.)*"', value) is not None or value.rstrip(" \t,;").endswith('\\"')
     if value[0] == "'":
@@ -152,7 +152,7 @@ def _is_closed(value: str) -> bool:
 
 
 def following(rest: list[Statement]) -> list[Statement]:
-    """Give the lines behind the first that belong to no key of their own, without a gap between."""
+    """Return the lines behind the first that belong to no key of their own, without a gap between."""
     found: list[Statement] = []
     for one in rest[1:]:
         colon = COLON.match(one.text)
