@@ -8,13 +8,21 @@ PYTEST ?=
 # Every journey starts processes: without compiled modules each of them takes half a second longer.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint docs man format faults mutants bench service nas clean
+.PHONY: demo test quick slow lint docs man format faults mutants bench service nas clean
 
 demo: $(VENV)/run
 	@$(BIN)/clipspool demo
 
 test: $(VENV)/programs $(VENV)/dev $(VENV)/sdk/4.18 $(VENV)/sdk/5.24
-	$(BIN)/pytest -n 3 --dist worksteal $(PYTEST)
+	$(BIN)/pytest -n 4 --dist worksteal $(PYTEST)
+
+# The rules alone: within a minute, for the inner loop.
+quick: $(VENV)/dev
+	$(BIN)/pytest -q -n 2 tests/rules $(PYTEST)
+
+# What `make test` leaves out because each test takes more than ten seconds: some five minutes.
+slow: $(VENV)/programs $(VENV)/dev
+	$(BIN)/pytest -n 4 --dist worksteal -m slow $(PYTEST)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -145,6 +145,7 @@ def test_memory_does_not_grow_with_the_length_of_a_clip(clips, tmp_path):
     assert megabytes[1] - megabytes[0] < 10, megabytes
 
 
+@pytest.mark.slow
 def test_8k_is_made_to_fit_and_finished_within_the_memory(decoder, clips, tmp_path):
     limits = Limits(seconds_max=5)
     _, made, found = conformed(decoder, clips("eight_k.mp4"), tmp_path / "made.mp4", limits, 3_700_000)

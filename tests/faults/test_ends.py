@@ -38,6 +38,7 @@ def settle_doubts(bay):
             assert bay.call(*words, "--yes").returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)])
 def test_ended_at_random_again_and_again_every_clip_is_delivered_once(open_bays, number):
     sys.stdout.write(f"CLIPSPOOL_TEST_SEED={SEED}\n")
@@ -118,6 +119,7 @@ def test_a_journal_that_cannot_be_written_ends_the_daemon_before_it_can_spend(op
             subprocess.run(["umount", "-l", str(state)], capture_output=True, check=False)
 
 
+@pytest.mark.slow
 def test_clips_that_another_daemon_takes_over_are_let_go_by_the_one_that_had_them(open_bays):
     with open_bays(render_seconds=10.0) as one:
         two = beside(one)

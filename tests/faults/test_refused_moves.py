@@ -81,6 +81,7 @@ def test_where_nothing_can_be_renamed_the_clip_stays_and_a_note_names_the_calls(
     ended(bay, "delivered")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("life", ["plain", pytest.param("failed", marks=pytest.mark.heavy)])
 def test_a_rename_or_link_that_fails_once_or_says_so_though_it_was_done_costs_no_clip(bench, life):
     sys.stdout.write(f"CLIPSPOOL_TEST_SEED={SEED}\n")

@@ -82,6 +82,7 @@ def notified(tmp_path):
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_key_that_comes_back_in_every_way_is_told_nowhere(bay, notified):
     bay.is_checked = False  # what this provider answers leads nowhere
     path, heard = notified

@@ -3,6 +3,8 @@
 import tomllib
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from journeys.bay import make_clip
 from runway_sandbox import Style
 
@@ -28,6 +30,7 @@ def test_sub_folders_are_kept_in_the_outbox_and_in_done(bay):
     assert "_done/day 1/åäö/shot.mp4" in bay.lying()
 
 
+@pytest.mark.slow
 def test_a_source_that_cannot_be_put_away_is_told_of_until_it_is(bay):
     (bay.inbox / "_done").mkdir()
     bay.write("_done/day", "a file where a folder is needed")
@@ -49,6 +52,7 @@ def test_a_source_that_cannot_be_put_away_is_told_of_until_it_is(bay):
     assert bay.lying() == ["_done/day/shot.mp4", "_done/day/shot.toml"]
 
 
+@pytest.mark.slow
 def test_a_source_that_cannot_be_put_away_is_told_of_no_more_once_its_job_runs_again(open_bays):
     with open_bays(render_seconds=15.0) as bay:
         bay.box.misbehave("task:failure:prompt=doomed")
@@ -221,6 +225,7 @@ def test_a_clip_with_its_prompt_in_a_text_file_is_delivered_and_the_text_retires
     assert not list((bay.inbox / "day").iterdir())
 
 
+@pytest.mark.slow
 def test_a_clip_is_held_until_its_not_before_and_goes_on_by_itself(bay):
     bay.start()
     soon = f"{datetime.now(UTC) + timedelta(seconds=15):%Y-%m-%dT%H:%M:%SZ}"

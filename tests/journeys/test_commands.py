@@ -75,6 +75,7 @@ def test_a_typing_error_in_attach_is_refused_and_the_job_still_needs_a_person(ba
     assert bay.paid == 1
 
 
+@pytest.mark.slow
 def test_a_refusal_of_load_ends_its_doubt_where_the_balance_shows_no_charge_and_only_there(bay):
     bay.box.misbehave("create:503:retry_after=1:times=1")
     bay.start()
@@ -254,6 +255,7 @@ def test_the_demo_tells_the_whole_journey(bay):
     assert (bay.home / "demo" / "bay-1-results" / "street.mp4").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_an_editors_pause_holds_clips_and_queue_and_every_surface_says_what_to_remove(bay):
     bay.start()
     later = f"{datetime.now(UTC) + timedelta(seconds=8):%Y-%m-%dT%H:%M:%SZ}"

@@ -115,6 +115,7 @@ def test_source_and_result_play_in_step(open_bays, fresh, tmp_path):
         assert bay.stop() == 0
 
 
+@pytest.mark.slow
 def test_an_inbox_is_paused_and_resumed_with_the_keyboard_alone(bay, fresh):
     home = serve(bay)
     log_in(fresh, home)
@@ -249,6 +250,7 @@ def test_every_page_fits_and_stands_in_nobodys_way(pages, browser, size, dark):
     assert (sum(int(part) for part in ground[4:-1].split(",")) < 200) == dark
 
 
+@pytest.mark.slow
 def test_a_page_says_that_it_lost_the_daemon_and_goes_on_when_it_is_back(bay, browser):
     home = serve(bay)
     browser.go(home)

@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 from journeys.bay import beside, journal_id, make_silent
 
 
@@ -23,6 +25,7 @@ def status_files(bay):
     return [file.read_text() for file in bay.inbox.glob("_status*.txt")]
 
 
+@pytest.mark.slow
 def test_a_survivor_says_so_on_every_surface_and_takes_over_what_the_dead_one_had(open_bays):
     with open_bays(render_seconds=60.0) as bay:
         bay.is_checked = False  # half of the story is in the other journal
@@ -124,6 +127,7 @@ def test_a_doubt_of_a_node_that_comes_back_is_the_takers_and_not_its_own(open_ba
             two.stop()
 
 
+@pytest.mark.slow
 def test_one_that_was_cut_off_and_taken_over_meanwhile_lets_go_within_a_scan(open_bays):
     with open_bays(render_seconds=60.0) as bay:
         bay.is_checked = False

@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from clipspool.spool import workfolder as work
 
 KILLER = """\
@@ -16,6 +18,7 @@ prepare._read = read
 """
 
 
+@pytest.mark.slow
 def test_a_clip_that_kills_the_daemon_is_set_aside_and_the_rest_goes_on(bay):
     site = bay.home / "site"
     site.mkdir()
@@ -75,6 +78,7 @@ def until_alive(bay, site):
     return len(codes) - 1
 
 
+@pytest.mark.slow
 def test_a_clip_that_kills_the_daemon_while_it_is_judged_gets_a_note_and_the_rest_goes_on(bay):
     site = with_killer(bay, KILLS_INTAKE)
     assert until_alive(bay, site) == 3

@@ -4,6 +4,8 @@ import shutil
 import signal
 import sqlite3
 
+import pytest
+
 
 def put_back_an_older_journal(bay):
     """Back up a running daemon's journal, let it go on, and put the backup in the journal's place."""
@@ -56,6 +58,7 @@ def test_an_older_journal_can_be_accepted_at_the_start(bay):
     assert bay.paid == 2
 
 
+@pytest.mark.slow
 def test_an_older_journal_from_the_first_minute_of_a_run_is_known_though_the_daemon_was_killed(bay):
     bay.is_checked = False
     bay.start()

@@ -53,6 +53,7 @@ def told(bay):
     return json.loads(bay.call("jobs", "--json").stdout.splitlines()[0])
 
 
+@pytest.mark.slow
 def test_an_output_that_cannot_be_had_is_named_and_the_film_is_delivered(bay, film):
     with Stub(provider({"film.mp4": film(0.25), "gone.jpg": None})) as stub:
         begin(bay, stub)

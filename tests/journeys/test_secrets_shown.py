@@ -2,6 +2,8 @@
 
 import urllib.request
 
+import pytest
+
 CANARY = "c4naryXq"
 SIGNED = f"https://example.com/x.png?X-Amz-Credential={CANARY}&X-Amz-Signature={CANARY}"
 SENT = f'prompt = "winter, as in https://example.com/look?sig={CANARY}"\nreferences = ["{SIGNED}"]\n'
@@ -15,6 +17,7 @@ deep = [{{ url = "https://example.com/y?token={CANARY}" }}]
 WRONG = f'prompt = "x"\nreferences = ["http://x.example.com/a?sig={CANARY}"]\nratio = "{SIGNED}"\n'
 
 
+@pytest.mark.slow
 def test_a_signed_address_is_sent_as_it_stands_and_shown_on_no_surface(bay):
     bay.is_checked = False  # the journal holds what is to be sent, and the oracle expects no signature there
     bay.configure(top='[web]\nlisten = "127.0.0.1:0"\n', keys="status_file = true\n")

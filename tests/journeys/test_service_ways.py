@@ -3,6 +3,8 @@
 import socket
 import subprocess
 
+import pytest
+
 from journeys.bay import COMMAND
 
 
@@ -13,6 +15,7 @@ def taken_port():
     return listener
 
 
+@pytest.mark.slow
 def test_a_taken_port_stops_no_work_and_the_page_is_served_once_it_is_free(bay):
     with taken_port() as other:
         port = other.getsockname()[1]
@@ -63,6 +66,7 @@ def test_a_reload_says_what_came_of_it(bay):
     assert len(bay.events("reloaded")) == 1
 
 
+@pytest.mark.slow
 def test_systemd_is_told_of_what_is_wrong(bay):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         address = str(bay.home / "notify")

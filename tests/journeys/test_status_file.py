@@ -2,7 +2,10 @@
 
 import signal
 
+import pytest
 
+
+@pytest.mark.slow
 def test_an_editor_reads_in_the_folder_how_the_clips_fare(bay):
     bay.box.misbehave("task:failure:times=1")
     bay.configure(keys="status_file = true", top=f"[path_map]\n'{bay.home}' = 'Z:\\spool'")

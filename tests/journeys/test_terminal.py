@@ -63,6 +63,7 @@ def ended(bay, seconds=20):
     return daemon.wait(patient(seconds))
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_ends_the_daemon_as_ctrl_c_does(bay, in_terminal):
     daemon, terminal, _ = in_terminal()
     os.kill(daemon.pid, 0)

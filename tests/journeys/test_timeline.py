@@ -69,6 +69,7 @@ def sound_of(path, *cut):
     return subprocess.run(command, check=True, capture_output=True).stdout
 
 
+@pytest.mark.slow
 def test_a_long_master_arrives_within_limits_and_comes_back_for_the_timeline(open_bays, master):
     with open_bays(render=Render.ECHO) as bay:
         bay.start()
