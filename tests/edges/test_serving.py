@@ -1,6 +1,7 @@
 """Which daemon serves a configuration: the kernel's own names, and whose word counts."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -85,7 +86,9 @@ def test_a_second_daemon_is_refused_in_a_sentence_that_names_the_first(config, t
 
 def test_a_daemon_that_is_stopped_still_has_its_configuration(config, tmp_path):
     with announced_by_another(config) as first:
-        os.kill(first.pid, 19)
+        os.kill(first.pid, signal.SIGSTOP)
+        while " T " not in Path(f"/proc/{first.pid}/stat").read_text():
+            time.sleep(0.01)
         assert serving(config).pid == first.pid
         assert serving(config).journal is None
         with pytest.raises(AlreadyServed):
