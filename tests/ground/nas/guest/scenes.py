@@ -78,7 +78,9 @@ def _claim_all(inbox, client, begin, late):
     os.listdir(inbox)
     for number in range(CLIPS):
         path = f"c{number:02}.mp4"
-        there = root.stat(path) if (Path(inbox) / path).exists() else None
+        there = None
+        with contextlib.suppress(OSError):  # the other client may have it already
+            there = root.stat(path)
         clip_id = f"{client}{number:02}"
         clip = Clip(
             clip_id,
