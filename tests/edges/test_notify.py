@@ -479,10 +479,10 @@ SECRETS = {"CLIPSPOOL_NOTIFY__WEBHOOK_SECRET": SECRET}
         (
             "",
             {"CLIPSPOOL_NOTIFY__URLS": "far = ntfy://c4n4ry/y"},
-            "names the inbox `far`, which there is not",
+            "names the inbox `far`, which does not exist",
         ),
         ("", {"CLIPSPOOL_NOTIFY__URLS": "ntfy://c4n4ry/y\n" * 17}, "more than 16 addresses"),
-        ('inboxes = ["far"]', {}, "names the inbox `far`, which there is not"),
+        ('inboxes = ["far"]', {}, "names the inbox `far`, which does not exist"),
         ('events = ["c4n4ry"]', {}, "'failed'"),
         ('urls_file = "not-there"', {}, "names a file that cannot be read"),
         ("digest_seconds = 0", {}, "greater than 0"),

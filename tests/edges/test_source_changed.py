@@ -7,10 +7,11 @@ from hashlib import sha256
 import pytest
 from structlog.testing import capture_logs
 
-from clipspool.jobs.messages import Retired, log_line
+from clipspool.jobs.messages import Retired
 from clipspool.jobs.model import Paid, State
 from clipspool.reporting.notify.notes import Reporter
 from clipspool.reporting.notify.topics import Topic
+from clipspool.scheduler.log_lines import log_line
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import bring_back
 from clipspool.stages.changed import change_of

@@ -32,7 +32,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def looker(settings):
-    looker = Looker(settings, lambda: NOON)
+    looker = Looker(lambda: settings, lambda: NOON)
     yield looker
     looker.close()
 
@@ -108,7 +108,7 @@ def test_one_that_cannot_answer_is_trouble_beside_what_was_last_seen(settings, l
 
 def test_without_a_daemon_the_folders_are_not_walked_at_every_look(settings, tmp_path):
     clock = [NOON]
-    looker = Looker(settings, lambda: clock[0])
+    looker = Looker(lambda: settings, lambda: clock[0])
     assert looker.look(7).status["inboxes"][0]["waiting_count"] == 0
     (tmp_path / "bay/shot.mp4").write_bytes(b"clip")
     assert looker.look(7).status["inboxes"][0]["waiting_count"] == 0

@@ -16,8 +16,6 @@ from clipspool.app.settings import InboxSettings, Settings, leave_note, noted_jo
 from clipspool.app.shipping import proxy_of
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.types import Rules
-from clipspool.jobs.limits import Limits
-from clipspool.jobs.model import Duplicates
 from clipspool.jobs.pacing import Pace, PollPace
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.render_times import Durations
@@ -97,7 +95,7 @@ def take_over(settings: Settings) -> tuple[Journal, Lock, Announcement]:
 
 def _note_journal(settings: Settings) -> None:
     """Leave word, for when no daemon runs, which journal serves a configuration that does not name it."""
-    if settings.file is None or settings.journal_told_by == "file":
+    if settings.file is None or settings.journal_named_by == "file":
         return
     before = noted_journal(settings.file)
     if before is not None and before != settings.journal.path and before.exists():
@@ -180,30 +178,12 @@ def kept_of(settings: Settings, bays: Mapping[str, Bay], inboxes: Mapping[str, I
             bays[inbox.name].inbox,
             inbox.outbox,
             places_of(settings, inbox),
-            limits_of(settings),
+            settings.limits,
             inboxes[inbox.name],
         )
         for inbox in settings.inbox
         if inbox.status_file
     }
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Give the scheduler what the operator allows."""
-    budget = settings.budget
-    return Limits(
-        running_max=settings.provider.running_max,
-        submissions_per_day=budget.submissions_per_day,
-        credits_per_day=budget.credits_per_day,
-        credits_per_job_max=budget.credits_per_job_max,
-        credits_per_clip_max=budget.credits_per_clip_max,
-        inboxes=frozenset(inbox.name for inbox in settings.inbox),
-    )
-
-
-def duplicates_of(settings: Settings) -> Mapping[str, Duplicates]:
-    """Say what becomes of clips that ask for what was asked for already, by inbox."""
-    return {inbox.name: inbox.duplicates for inbox in settings.inbox}
 
 
 def pace_of(settings: Settings, durations: Durations | None = None) -> Pace:

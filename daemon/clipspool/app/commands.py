@@ -18,8 +18,8 @@ from clipspool.jobs.messages import Accepted, Happened, News, NotRetired, Retire
 from clipspool.jobs.records import Peer
 from clipspool.jobs.text import iso, text
 from clipspool.journal.looks import Window
-from clipspool.reporting.looking import inbox_view, jobs_in_view
-from clipspool.reporting.status import status_json
+from clipspool.reporting.looking import jobs_in_view
+from clipspool.reporting.status import InboxView, status_json
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.recovery import adoptable
@@ -109,7 +109,7 @@ class Answering:
         stuck: dict[str, list[dict[str, Any]]] = {}
         for name, row in (*self._not_put_away.values(), *self._changed.values()):
             stuck.setdefault(name, []).append(row)
-        views = [inbox_view(name, inbox, most, stuck.get(name, ())) for name, inbox in self._inboxes.items()]
+        views = [_view(name, inbox, most, stuck.get(name, ())) for name, inbox in self._inboxes.items()]
         daemon = {
             "running": True,
             "pid": os.getpid(),
@@ -173,3 +173,25 @@ class Answering:
         for name, (root, _) in self._bays.roots.items():
             found += adoptable(name, root, self._bays.journal_id, self._known(name), entered, journals)
         return int(self._scheduler.ask(partial(operator.take_on, found=found)))
+
+
+def _view(name: str, inbox: Inbox, most: int | None, stuck: Sequence[Mapping[str, Any]]) -> InboxView:
+    """Return an inbox as it is now; of what waits the first `most`, those with a problem before others.
+
+    `stuck`: rows for clips that have ended and still lie in it; an offline inbox cannot say why.
+    """
+    waiting = inbox.waiting
+    first = waiting if most is None else sorted(waiting, key=lambda one: not one.problem)[:most]
+    shown = [
+        {"path": text(w.path), "reason": w.reason, "since": iso(w.since), "problem": w.problem} for w in first
+    ]
+    left = [] if inbox.state == "offline" else [dict(one) for one in stuck]
+    return InboxView(
+        name=name,
+        state=inbox.state,
+        detect=inbox.detect,
+        reason=inbox.reason,
+        waiting=[*left, *shown][:most],
+        waiting_count=len(waiting) + len(left),
+        peers=inbox.peers,
+    )

@@ -14,11 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from clipspool.system import threads
-
-log = structlog.get_logger()
 
 _LINE_BYTES_MAX = 16 << 20
 _CONNECT_SECONDS = 2.0

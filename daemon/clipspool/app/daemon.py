@@ -13,9 +13,7 @@ import structlog
 from clipspool import __version__
 from clipspool.app.binding import Binding
 from clipspool.app.build import (
-    duplicates_of,
     kept_of,
-    limits_of,
     name_secret_of,
     older_address,
     open_departures,
@@ -35,17 +33,16 @@ from clipspool.app.shipping import depot_of
 from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.types import InboxPaused
-from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Accepted, InboxChanged
 from clipspool.jobs.model import State
 from clipspool.jobs.render_times import Durations
 from clipspool.journal import JournalError
-from clipspool.journal.looks import Window
+from clipspool.journal.looks import Window, open_by_inbox
 from clipspool.media.decoder import Decoder
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Provider
 from clipspool.reporting.canonical_line import Endings, log_ending
-from clipspool.reporting.looking import headline_of, warn_of_orphans
+from clipspool.reporting.headline import headline_of
 from clipspool.reporting.status_file import StatusFiles
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.balance import Teller
@@ -101,12 +98,12 @@ class Daemon:
             now=now,
         )
         self.scheduler.listen(self._durations.on_news)
-        self.scheduler.allow([inbox.name for inbox in settings.inbox], limits_of(settings))
+        self.scheduler.allow(settings.inbox_names, settings.limits)
         self.signs.attend(self.scheduler)
         self.scheduler.listen(Endings(self.journal, log_ending).hear)
         self._status_files = StatusFiles(settings.journal.path, now)
         self.scheduler.listen(self._status_files.hear)
-        self.scheduler.comparison.choices = duplicates_of(settings)
+        self.scheduler.comparison.choices = {inbox.name: inbox.duplicates for inbox in settings.inbox}
         self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
         self._shop.mark = self._marks.before_leaving
         self._shop.copied = partial(copy_served, own=self._bays.mark, now=now)
@@ -116,7 +113,7 @@ class Daemon:
             self._bays,
             self._inboxes,
             Window(settings.journal.path),
-            self._limits,
+            lambda: self.settings.limits,
             now,
             # Asked anew each time: a reload replaces the tools and the page.
             Doors(self._reloads.ask, lambda: self._troubles, lambda it: self._shop.tools.follow(it)),  # noqa: PLW0108
@@ -148,9 +145,6 @@ class Daemon:
     @property
     def _troubles(self) -> list[str]:
         return [*self.settings.troubles, *self._hosting.troubles]
-
-    def _limits(self) -> Limits:
-        return limits_of(self.settings)
 
     def _next_turn(self, command: Callable[[Scheduler], None]) -> None:
         self.scheduler.tell(command)
@@ -216,7 +210,7 @@ class Daemon:
             inbox.start()
         self._keep_status_files()
         log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
-        warn_of_orphans(self.journal, self._limits())
+        self._warn_of_orphans()
         for trouble in self.settings.troubles:
             log.warning("secret_not_read", why=trouble)
         self._service.ready()
@@ -286,6 +280,12 @@ class Daemon:
         self._service.watchdog()
         self.signs.turned(self.scheduler)
 
+    def _warn_of_orphans(self) -> None:
+        """Log which inboxes have open jobs and are not configured any more: they deliver nothing."""
+        for name, number in open_by_inbox(self.journal).items():
+            if name not in self.settings.inbox_names:
+                log.warning("inbox_not_configured", inbox=name, jobs=number)
+
     # --- changes --------------------------------------------------------------------------------------
 
     def _take_up_changes(self) -> str:
@@ -299,7 +299,7 @@ class Daemon:
         else:
             self._apply(new)
             log.info("reloaded", changed=list(changed))
-            warn_of_orphans(self.journal, self._limits())
+            self._warn_of_orphans()
             return ""
         finally:
             self._service.ready()
@@ -315,8 +315,8 @@ class Daemon:
         self._shop.tools = self._tools()
         self.scheduler.profile = self._provider.profile
         self.scheduler.pace = pace_of(new, self._durations)
-        self.scheduler.allow([inbox.name for inbox in new.inbox], limits_of(new))
-        self.scheduler.comparison.choices = duplicates_of(new)
+        self.scheduler.allow(new.inbox_names, new.limits)
+        self.scheduler.comparison.choices = {inbox.name: inbox.duplicates for inbox in new.inbox}
         if self._provider.profile != old_profile:
             self.scheduler.tell(lambda scheduler: scheduler.release_brake())
         for inbox in new.inbox:

@@ -49,7 +49,7 @@ def reread(settings: Settings) -> tuple[Settings, Sequence[str]]:
         new = load(settings.file)
     except SettingsError as error:
         raise CannotReload(str(error)) from error
-    if not new.journal_told_by:  # a daemon stays with the journal that it began with
+    if not new.journal_named_by:  # a daemon stays with the journal that it began with
         new = new.with_journal(settings.journal.path)
     change = changes(settings, new)
     if change.restart:

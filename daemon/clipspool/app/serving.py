@@ -22,12 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from clipspool.jobs.model import utc
 from clipspool.system import threads
-
-log = structlog.get_logger()
 
 _ANSWER_SECONDS = 1.0
 _REST_SECONDS = 0.2
@@ -86,6 +82,9 @@ class Announcement:
                 # A stranger who took the name must not be able to keep the daemon from its work.
                 if found is not None and config is not None and is_trusted(found, config, folders):
                     raise AlreadyServed(_refusal(config, found)) from None
+                import structlog  # noqa: PLC0415 - it takes 0.1 s to load, and every command loads this
+
+                log = structlog.get_logger()
                 log.warning("not_announced", why="its name is taken" if found is None else f"by {found}")
                 return
         for listener in self._sockets:

@@ -170,7 +170,7 @@ class Desk:
 
     def _own_scheduler(self, *, makes: bool) -> Any:
         """Take the journal over, and see what became of it since a daemon ran."""
-        from clipspool.app.build import CannotStart, limits_of, open_journal, pace_of, provider_of
+        from clipspool.app.build import CannotStart, open_journal, pace_of, provider_of
         from clipspool.scheduler import commands as operator
         from clipspool.scheduler.loop import Scheduler
 
@@ -183,7 +183,7 @@ class Desk:
         scheduler = Scheduler(
             journal, _NoWork(), profile=profile, pace=pace_of(self._settings), now=time.time
         )
-        scheduler.allow([inbox.name for inbox in self._settings.inbox], limits_of(self._settings))
+        scheduler.allow(self._settings.inbox_names, self._settings.limits)
         # Nothing may be handed out here: a turn hears, records, and that is all.
         scheduler.is_draining = True
         scheduler.begin(asked=scheduler.picker.inboxes)

@@ -75,7 +75,7 @@ def _refuse_another_user(settings: Settings) -> None:
 
     if served := refusal(settings.file, [inbox.path / OURS for inbox in settings.inbox]):
         fail(served)
-    if settings.journal_told_by == "environment" or "STATE_DIRECTORY" in os.environ:
+    if settings.journal_named_by == "environment" or "STATE_DIRECTORY" in os.environ:
         return
     me = user_name(os.geteuid())
     unit = None if settings.file is None else unit_of(settings.file)

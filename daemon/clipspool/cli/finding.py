@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from clipspool.app.locations import SettingsError, file_of
 from clipspool.app.serving import Serving, is_trusted, serving, user_name
-from clipspool.app.settings import Settings
-from clipspool.cli.group import fail, say
+from clipspool.cli.group import fail, refuse, say
 from clipspool.system.atomic import OURS
+
+if TYPE_CHECKING:
+    from clipspool.app.settings import Settings
 
 Need = Literal["none", "find", "read", "write"]
 """What a command does with the journal: nothing, name it, read it, change it."""
@@ -35,6 +38,24 @@ def found(settings: Settings, need: Need) -> Settings:
     return settings
 
 
+def served_journal(config: Path | None) -> Path | None:
+    """Return the journal of the daemon that serves a configuration, without reading the configuration.
+
+    None where no daemon answers, or where only the settings can say whether it is the one that is meant.
+    """
+    try:
+        file = file_of(config)
+    except SettingsError as error:
+        refuse(str(error))
+    if file is None or any(name.upper().startswith("CLIPSPOOL_JOURNAL") for name in os.environ):
+        return None
+    one = serving(file)
+    if one is None or one.journal is None or not is_trusted(one, file, ()):
+        return None
+    _expect(one.journal)
+    return one.journal
+
+
 def running(config: Path) -> Serving | None:
     """Find the daemon that serves a configuration, without reading it: it may be broken just now."""
     one = serving(config)
@@ -47,7 +68,7 @@ def _of_the_daemon(settings: Settings, one: Serving, need: Need) -> Settings:
     ours, theirs = settings.journal.path, one.journal
     if theirs is None or os.path.realpath(ours) == os.path.realpath(theirs):
         return settings
-    if settings.journal_told_by != "environment":
+    if settings.journal_named_by != "environment":
         return settings.with_journal(theirs)
     # The environment names another journal; the daemon would never read what is written there.
     told = f"{settings.file} is served by {one}, with the journal {theirs}; the environment names {ours}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, command, fail, print_json, say
-from clipspool.intake.names import readable
+from clipspool.cli.group import Context, command, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,31 +26,31 @@ _TROUBLE = frozenset(
 def logs(context: Context, job: str, *, as_json: bool) -> None:
     """Show a job's history: what happened when, how long it took, and who did it."""
     settings = context.settings("read")
-    from clipspool.cli.offline import open_to_read
+    from clipspool.cli.offline import job_in, open_to_read
+    from clipspool.intake.names import readable
     from clipspool.reporting.history import seconds_by_state, story_json
 
     with open_to_read(settings) as journal:
-        found = journal.job(job)
-        if found is None:
-            fail(f"There is no job {job}; `clipspool jobs` lists them.")
+        found = job_in(journal, job)
         entries = journal.history(found)
-    told = list(story_json(entries))
+    lines = list(story_json(entries))
     if as_json:
-        for one in told:
-            print_json(one)
+        for line in lines:
+            print_json(line)
         return
     from rich.console import Console
 
     say(f"{readable(found.path)} in {found.inbox}, job {found.id}: {found.state}")
-    Console().print(story(told))
+    Console().print(story(lines))
     say(summary(seconds_by_state(entries, time.time()), is_open=not found.state.is_terminal))
 
 
-def story(told: Sequence[Mapping[str, Any]]) -> RenderableType:
+def story(lines: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Lay out a history for a terminal; each day's date stands above its entries."""
     from rich.table import Table
     from rich.text import Text
 
+    from clipspool.intake.names import readable
     from clipspool.jobs.text import span
 
     table = Table("UTC", "after", "who", "what", "now", box=None, pad_edge=False, header_style="dim")
@@ -61,7 +60,7 @@ def story(told: Sequence[Mapping[str, Any]]) -> RenderableType:
     table.columns[3].ratio = 1
     table.columns[3].overflow = "fold"  # a task's id is to be copied whole
     day = ""
-    for one in told:
+    for one in lines:
         date, _, clock = one["at"].rstrip("Z").partition("T")
         if date != day:
             day = date
@@ -80,12 +79,8 @@ def story(told: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 def summary(spent: Mapping[State, float], *, is_open: bool) -> str:
     """Describe in one line how long a job took, and how long each state lasted."""
-    return "".join(_summary(spent, is_open=is_open))
-
-
-def _summary(spent: Mapping[State, float], *, is_open: bool) -> Iterator[str]:
     from clipspool.jobs.text import span
 
-    yield f"{span(sum(spent.values()))} {'so far' if is_open else 'in total'}"
-    if spent:
-        yield ": " + ", ".join(f"{state} {span(seconds)}" for state, seconds in spent.items())
+    total = f"{span(sum(spent.values()))} {'so far' if is_open else 'in total'}"
+    parts = ", ".join(f"{state} {span(seconds)}" for state, seconds in spent.items())
+    return f"{total}: {parts}" if parts else total

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from clipspool.cli.group import Context, command, fail, print_json
-from clipspool.cli.logs import story
-from clipspool.intake.names import readable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from clipspool.cli.finding import Need
 
 _PAGE_JOBS = 500
 _STATES = (
@@ -35,19 +36,27 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
     """Show what clipspool is doing, what waits, and why."""
     if watch and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal; in scripts use --json")
-    # What is kept on the screen may be there before the daemon first runs.
-    settings = context.settings("find" if watch else "read")
-    if as_json:
-        from clipspool.cli.offline import status_of
+    # With --watch the first look may come before the daemon has ever run.
+    need: Need = "find" if watch else "read"
+    from clipspool.app import control
+    from clipspool.cli.finding import served_journal
+    from clipspool.cli.watch import CannotLook, Looker, keep_drawing, print_once
 
-        print_json(status_of(settings))
-        return
-    from clipspool.cli.watch import CannotLook, print_once
-    from clipspool.cli.watch import watch as keep_watching
-
+    looker = Looker(lambda: context.settings(need), served=served_journal(context.config))
     try:
-        (keep_watching if watch else print_once)(settings)
-    except CannotLook as error:
+        if as_json:
+            print_json(looker.ask("status"))
+        else:
+            (keep_drawing if watch else print_once)(looker)
+    except control.NoDaemon:
+        from clipspool.cli.offline import without_daemon
+        from clipspool.journal import JournalError
+
+        try:
+            print_json(without_daemon(context.settings(need)))
+        except JournalError as error:
+            fail(str(error))
+    except (CannotLook, control.Failed) as error:
         fail(str(error))
 
 
@@ -61,25 +70,26 @@ def jobs(
 ) -> None:
     """List jobs, newest first, with the reason why each waits."""
     settings = context.settings("read")
-    from clipspool.cli.offline import conditions_in, open_to_read
+    from clipspool.cli.offline import open_to_read
     from clipspool.jobs.model import State
+    from clipspool.reporting.looking import conditions_in
     from clipspool.reporting.status import job_json
 
     with open_to_read(settings) as journal:
-        conditions = conditions_in(journal, settings)
+        conditions = conditions_in(journal, settings.limits, time.time())
         ids = journal.ids(states=[State(s) for s in states], inbox=inbox, most=limit)
         rows = []
         for begin in range(0, len(ids), _PAGE_JOBS):
             page = ids[begin : begin + _PAGE_JOBS]
             found = journal.load(page)
-            # Who reads us may stop midway: the journal's log would grow for as long as we look at it.
+            # The reader of our output may stop midway: the journal's log would grow while a read is open.
             journal.rest()
-            told = [job_json(found[job_id], conditions) for job_id in page if job_id in found]
+            shown = [job_json(found[job_id], conditions) for job_id in page if job_id in found]
             if as_json:
-                for one in told:
+                for one in shown:
                     print_json(one)
             else:
-                rows += told
+                rows += shown
         if as_json:
             return
     from rich.console import Console
@@ -93,17 +103,16 @@ def jobs(
 def show(context: Context, job: str, *, as_json: bool) -> None:
     """Show everything about one job, its history included."""
     settings = context.settings("read")
-    from clipspool.cli.offline import conditions_in, open_to_read
+    from clipspool.cli.offline import job_in, open_to_read
     from clipspool.jobs.text import iso
+    from clipspool.reporting.looking import conditions_in
     from clipspool.reporting.status import entry_json, job_json
     from clipspool.system.redaction import redact_value
 
     with open_to_read(settings) as journal:
-        found = journal.job(job)
-        if found is None:
-            fail(f"There is no job {job}; `clipspool jobs` lists them.")
+        found = job_in(journal, job)
         clip = journal.clip(found.clip_id)
-        shown = job_json(found, conditions_in(journal, settings))
+        shown = job_json(found, conditions_in(journal, settings.limits, time.time()))
         shown["media"] = clip.media if clip else {}
         shown["submitted_at"] = iso(found.task.intent_at) if found.task else None
         shown["evidence"] = redact_value(found.task.evidence) if found.task else {}
@@ -132,6 +141,8 @@ def _jobs(rows: list[dict[str, Any]]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
+    from clipspool.intake.names import readable
+
     table = Table(
         "job", "inbox", "clip", "state", "held", "why", box=None, pad_edge=False, header_style="dim"
     )
@@ -156,12 +167,14 @@ def _jobs(rows: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
+def _job(shown: dict[str, Any], history: list[dict[str, Any]]) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
+    from clipspool.cli.logs import story
     from clipspool.cli.screen import commands_for
+    from clipspool.intake.names import readable
     from clipspool.reporting.status import evidence_lines
 
     facts = Table(box=None, show_header=False, pad_edge=False)
@@ -183,4 +196,4 @@ def _job(shown: dict[str, Any], told: list[dict[str, Any]]) -> RenderableType:
         facts.add_row(Text("missing", "bold"), Text(readable(f"output {one['output']}: {one['why']}")))
     for number, typed in enumerate(one for one in commands_for(shown) if " show " not in one):
         facts.add_row(Text("" if number else "what you can do", "dim"), Text(typed))
-    return Group(facts, Text(), story(told))
+    return Group(facts, Text(), story(history))

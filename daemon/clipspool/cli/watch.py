@@ -6,21 +6,21 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
-from rich.live import Live
 
 from clipspool.app import control
-from clipspool.app.settings import Settings
 from clipspool.cli.screen import BLOCKS_MAX, View, draw
 
 if TYPE_CHECKING:
-    from clipspool.cli.alone import Alone
+    from clipspool.app.settings import Settings
+    from clipspool.cli.offline import Offline
 
 _SECONDS = 1.0
 _WALK_SECONDS = 5.0
-"""Without a daemon the folders are looked through no more often than this."""
+"""Without a daemon the folders are walked no more often than this."""
 
 
 class CannotLook(Exception):
@@ -30,18 +30,34 @@ class CannotLook(Exception):
 class Looker:
     """Asks the daemon, else reads the journal and the folders; remembers its last answer."""
 
-    def __init__(self, settings: Settings, now: Callable[[], float] = time.time) -> None:
-        """`now` returns Unix seconds."""
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        now: Callable[[], float] = time.time,
+        *,
+        served: Path | None = None,
+    ) -> None:
+        """Load nothing yet: settings and the journal's driver take long, and a daemon may answer.
+
+        `served` is the journal of the daemon that runs, which can be asked without the settings.
+        """
         self._settings = settings
         self._now = now
-        self._alone: Alone | None = None
+        self._journal = served
+        self._offline: Offline | None = None
         self._status: Mapping[str, Any] = {}
         self._walked_at = 0.0
 
     def close(self) -> None:
         """Close the journal."""
-        if self._alone is not None:
-            self._alone.close()
+        if self._offline is not None:
+            self._offline.close()
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Ask the daemon; raises NoDaemon or Failed."""
+        if self._journal is None:
+            self._journal = self._settings().journal.path
+        return control.ask(self._journal, do, **arguments)
 
     def look(self, most: int) -> View:
         """Return what is to be drawn, at most `most` jobs of each kind; trouble is part of it.
@@ -49,44 +65,44 @@ class Looker:
         Raises CannotLook when the first look at the journal fails.
         """
         try:
-            told = control.ask(self._settings.journal.path, "look", most=most)
+            answer = self.ask("look", most=most)
         except control.NoDaemon:
-            return self._look_alone(most, "")
+            return self._look_offline(most, "")
         except control.Failed as error:
-            return self._look_alone(most, str(error))
-        self._status = told["status"]
-        return View(told["status"], self._now(), **told["jobs"])
+            return self._look_offline(most, str(error))
+        self._status = answer["status"]
+        return View(answer["status"], self._now(), **answer["jobs"])
 
-    def _look_alone(self, most: int, trouble: str) -> View:
+    def _look_offline(self, most: int, trouble: str) -> View:
         """Look without a daemon, or beside one that is in trouble."""
-        if self._alone is None:
-            # Late: it loads the database's library, which a daemon that answers spares us.
-            from clipspool.cli.alone import Alone
+        if self._offline is None:
+            from clipspool.cli.offline import Offline
 
-            self._alone = Alone(self._settings)
+            self._offline = Offline(self._settings())
         now, known = self._now(), self._status
         if not known or (
             not trouble and (known["daemon"]["running"] or now - self._walked_at >= _WALK_SECONDS)
         ):
-            found = self._alone.status(most)
-            if not known and found.trouble:
-                raise CannotLook(found.trouble)
+            status, unreadable = self._offline.status(most)
+            if not known and unreadable:
+                raise CannotLook(unreadable)
             self._walked_at = now
-            self._status, trouble = found.value or known, trouble or found.trouble
-        jobs = self._alone.jobs(now, most)
-        return View(self._status, now, trouble=trouble or jobs.trouble, **jobs.value)
+            self._status, trouble = status or known, trouble or unreadable
+        jobs, unreadable = self._offline.jobs(now, most)
+        return View(self._status, now, trouble=trouble or unreadable, **jobs)
 
 
-def print_once(settings: Settings) -> None:
+def print_once(looker: Looker) -> None:
     """Draw the status once, in full length."""
     console = Console()
-    view = Looker(settings).look(BLOCKS_MAX)
+    view = looker.look(BLOCKS_MAX)
     console.print(Group(*draw(view, console.width, ascii_only=console.options.ascii_only)))
 
 
-def watch(settings: Settings) -> None:
+def keep_drawing(looker: Looker) -> None:
     """Draw the status every second until Ctrl-C or SIGTERM; then the terminal is restored."""
-    looker = Looker(settings)
+    from rich.live import Live
+
     console = Console()
     with _ended_by_signals():
         try:

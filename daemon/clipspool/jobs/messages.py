@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, assert_never
+from typing import Literal, TypeAlias
 
-import structlog
-
-from clipspool.jobs.events import Event, name_of
+from clipspool.jobs.events import Event
 from clipspool.jobs.faults import Fault
-from clipspool.jobs.model import Clip, Job, State, utc
+from clipspool.jobs.model import Clip, Job
 from clipspool.jobs.records import Peer
 
 InboxState = Literal["starting", "watching", "offline"]
@@ -36,9 +34,6 @@ class InboxChanged:
     reason: str
     """Why it is offline, else empty."""
     detect: Literal["events", "rescan"]
-
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,57 +115,3 @@ News: TypeAlias = (
     | PeerLost
 )
 Listener: TypeAlias = Callable[[News], None]
-
-
-def log_line(news: News) -> None:
-    """Write the log line of a piece of news; inboxes write their own."""
-    match news:
-        case Accepted(clip=clip):
-            jobs = [job.id for job in news.jobs]
-            log.info("accepted", clip=clip.path, inbox=clip.inbox, jobs=jobs, size=clip.size)
-        case Happened():
-            if news.is_transition:
-                _log_transition(news.before, news.after, news.event)
-        case Retired(clip=clip):
-            log.info("retired", clip=clip.path, inbox=clip.inbox, lies_at=clip.lies_at)
-            if news.change:
-                log.warning("source_changed", clip=clip.path, inbox=clip.inbox, why=news.change)
-        case NotRetired(clip=clip):
-            log.warning("retire_failed", clip=clip.path, inbox=clip.inbox, why=news.why)
-        case ProviderBlocked(fault=fault):
-            write = log.warning if news.is_new else log.info
-            facts = {"model": news.model} if news.model else {}
-            until = utc(news.until).isoformat()
-            write("provider_blocked", code=fault.code, why=fault.message, until=until, **facts)
-        case ProviderUnblocked(model=model):
-            log.info("provider_unblocked", **({"model": model} if model else {}))
-        case DailyLimitReached(why=why):
-            log.warning("daily_limit_reached", why=why)
-        case InboxChanged():
-            pass
-        case PeerLost(peer=peer):
-            log.warning(
-                "foreign_work_found",
-                inbox=peer.inbox,
-                clips=peer.clips,
-                journal=peer.journal,
-                host=peer.host,
-                seen_at=None if peer.seen_at is None else utc(peer.seen_at).isoformat(),
-                why=f"accepted by another clipspool; {news.silence}",
-                what_to_do=f"start it again, or `{peer.command}`",
-            )
-        case never:
-            assert_never(never)
-
-
-def _log_transition(before: Job, after: Job, event: Event) -> None:
-    facts: dict[str, Any] = {"job": after.id, "clip": after.path, "inbox": after.inbox}
-    facts |= {"from": before.state.value, "to": after.state.value}
-    if after.held is not None:
-        facts["held"] = after.held.value
-    if after.error is not None:
-        facts |= {"code": after.error.code, "why": after.error.message}
-    elif after.reason:
-        facts["why"] = after.reason
-    is_trouble = after.state in {State.FAILED, State.IN_DOUBT} or after.held is not None
-    (log.warning if is_trouble else log.info)(name_of(type(event)), **facts)

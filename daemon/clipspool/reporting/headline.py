@@ -1,13 +1,29 @@
-"""Says in one line how the daemon stands, what is wrong first, for `systemctl status`; pure."""
+"""Describes the running daemon in one line, what is wrong first, for `systemctl status`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from clipspool.intake.inbox import Inbox
 from clipspool.jobs.model import Held, State
+from clipspool.journal.looks import tally
+from clipspool.scheduler.loop import Scheduler
 
 _NAMES_MAX = 3
 _WHY_MAX = 60
+
+
+def headline_of(scheduler: Scheduler, inboxes: Mapping[str, Inbox], troubles: Sequence[str]) -> str:
+    """Describe the running daemon; in the scheduler's thread."""
+    fault = scheduler.brake.fault
+    return headline(
+        scheduler.journal.counts,
+        tally(scheduler.journal).held,
+        {name: inbox.reason for name, inbox in inboxes.items() if inbox.state == "offline"},
+        [name for name in inboxes if scheduler.picker.is_paused(name)],
+        "" if fault is None else fault.code,
+        troubles,
+    )
 
 
 def headline(
@@ -18,7 +34,7 @@ def headline(
     blocked: str,
     troubles: Sequence[str],
 ) -> str:
-    """Say how things stand: `offline` gives reasons by inbox, `blocked` what the provider's trouble is."""
+    """Describe a state: `offline` holds reasons by inbox, `blocked` the code of the provider's fault."""
     parts = [f"provider blocked ({blocked})"] if blocked else []
     names = list(offline)
     parts += [f"inbox {name} offline ({_short(offline[name])})" for name in names[:_NAMES_MAX]]

@@ -41,7 +41,6 @@ from clipspool.jobs.messages import (
     NotRetired,
     ProviderBlocked,
     ProviderUnblocked,
-    log_line,
 )
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.pacing import Pace
@@ -49,6 +48,7 @@ from clipspool.jobs.permissions import has_to_deliver
 from clipspool.journal import Journal, JournalError
 from clipspool.scheduler.budget import Spending
 from clipspool.scheduler.dedup import Comparison
+from clipspool.scheduler.log_lines import log_line
 from clipspool.scheduler.poison import Suspects
 from clipspool.scheduler.restore_guard import Trust
 from clipspool.scheduler.retirement import Retiring

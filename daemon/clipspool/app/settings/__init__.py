@@ -4,7 +4,7 @@
 folders with each other, `wording` turns every finding into a sentence, `reload` compares two readings.
 """
 
-from clipspool.app.settings.journal import leave_note, noted_journal
+from clipspool.app.locations import SettingsError, file_of, leave_note, noted_journal, places
 from clipspool.app.settings.keys import (
     RESULT_NAME_FIELDS,
     BudgetSettings,
@@ -17,10 +17,9 @@ from clipspool.app.settings.keys import (
 from clipspool.app.settings.notify import NotifySettings
 from clipspool.app.settings.reload import Change, changes
 from clipspool.app.settings.secrets import Needs
-from clipspool.app.settings.sources import file_of, load, places
+from clipspool.app.settings.sources import load
 from clipspool.app.settings.transport import BucketSettings, PublicUrlSettings, TransportSettings
 from clipspool.app.settings.web import WebSettings
-from clipspool.app.settings.wording import SettingsError
 
 __all__ = [
     "RESULT_NAME_FIELDS",

@@ -17,7 +17,6 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from clipspool.app.settings.notify import NotifySettings
 from clipspool.app.settings.parts import (
@@ -33,7 +32,7 @@ from clipspool.app.settings.parts import (
 )
 from clipspool.app.settings.transport import TransportSettings
 from clipspool.app.settings.web import WebSettings
-from clipspool.system.http.proxy import Proxy
+from clipspool.jobs.limits import Limits
 
 RESULT_NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
 """What `result_name` may hold in braces."""
@@ -121,6 +120,8 @@ def _at_least_one(value: Any) -> Any:
 
 
 def _proxy(value: str) -> str:
+    from clipspool.system.http.proxy import Proxy  # noqa: PLC0415 - it loads urllib3, and few have a proxy
+
     Proxy.at(value)
     return value.rstrip("/")
 
@@ -235,18 +236,8 @@ class InboxSettings(Part):
         return values
 
 
-class Settings(BaseSettings):
+class Settings(Part):
     """Everything an operator set, checked and never changed again; made by `load`."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        env_prefix="CLIPSPOOL_",
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
-        case_sensitive=False,
-    )
 
     provider: ProviderSettings = ProviderSettings()
     journal: JournalSettings
@@ -263,44 +254,55 @@ class Settings(BaseSettings):
     path_map: PathMap = Field(default_factory=dict)
     """Folders of this machine, and what the editors' machines call them."""
     _file: Path | None = PrivateAttr(default=None)
-    _journal_told_by: str = PrivateAttr(default="")
+    _journal_named_by: str = PrivateAttr(default="")
     _troubles: tuple[str, ...] = PrivateAttr(default=())
+
+    @classmethod
+    def of(
+        cls, values: Mapping[str, Any], file: Path | None, journal_named_by: str, troubles: tuple[str, ...]
+    ) -> Self:
+        """Check values, and remember where they came from; raises ValidationError."""
+        made = cls(**values)
+        made._file, made._journal_named_by, made._troubles = file, journal_named_by, troubles
+        return made
 
     @property
     def file(self) -> Path | None:
-        """The file they came from; None when the environment alone served."""
+        """The file they came from; None when only the environment was used."""
         return self._file
 
     @property
-    def journal_told_by(self) -> str:
+    def journal_named_by(self) -> str:
         """Who named the journal's path: `file`, `environment`, or empty where it was derived."""
-        return self._journal_told_by
+        return self._journal_named_by
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """What is not as it was meant, a sentence each, and keeps no clip from being worked on."""
+        """Sentences about secrets that could not be read; clips are processed without them."""
         return self._troubles
 
+    @property
+    def inbox_names(self) -> list[str]:
+        """The names of the inboxes, in the order of the file."""
+        return [inbox.name for inbox in self.inbox]
+
+    @property
+    def limits(self) -> Limits:
+        """What the scheduler may submit and spend."""
+        return Limits(
+            running_max=self.provider.running_max,
+            inboxes=frozenset(self.inbox_names),
+            **dict(self.budget),
+        )
+
     def with_journal(self, path: Path) -> Self:
-        """Give the same settings with the journal at another place."""
+        """Return the same settings with the journal at another place."""
         return self.model_copy(update={"journal": self.journal.model_copy(update={"path": path})})
 
     @property
     def secrets(self) -> list[str]:
-        """Every secret that is in here, for the logs to leave out."""
+        """Every secret that is set, for redaction in logs."""
         bucket = self.transport.bucket
         held = [self.provider.api_key, self.provider.proxy_login, self.web.token, *self.notify.secrets]
         held += [bucket.access_key_id, bucket.secret_access_key] if bucket is not None else []
         return [one.get_secret_value() for one in held if one is not None]
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' own signature, as are those below
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave the sources to `load`, which must know which of them a wrong value came from."""
-        return (init_settings,)

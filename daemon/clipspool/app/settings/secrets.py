@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from clipspool.app.locations import SettingsError
 from clipspool.app.settings.notify import SECRET_NAMES
 from clipspool.app.settings.web import HOW_TO_GIVE_IT, is_near
-from clipspool.app.settings.wording import KEY_PLACES, Mistake, SettingsError
+from clipspool.app.settings.wording import KEY_PLACES, Mistake
 
 Needs = Literal["all", "paid", "none"]
 """Which secrets have to be there: all that are named, those that the provider asks for, or none."""

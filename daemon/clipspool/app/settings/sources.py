@@ -8,23 +8,18 @@ import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource
-from pydantic_settings.exceptions import SettingsError as EnvError
 
+from clipspool.app.locations import PREFIX, NowhereError, SettingsError, expanded, file_of, journal_of
 from clipspool.app.settings.folders import overlaps
-from clipspool.app.settings.journal import NowhereError, journal_of
 from clipspool.app.settings.keys import Settings
 from clipspool.app.settings.secrets import Needs, keys_in_file, with_secrets
-from clipspool.app.settings.wording import Mistake, SettingsError, Source, translate, unknown
+from clipspool.app.settings.wording import Mistake, Source, translate, unknown
 from clipspool.intake.sidecar.parse import layer_of
-from clipspool.provider.catalog import Catalog
-from clipspool.provider.model import BadModel
 
 _FILE_BYTES_MAX = 1 << 20
-_PREFIX = "CLIPSPOOL_"
 _PATHS = {
     "provider": ("api_key_file", "ca_file", "proxy_login_file"),
     "journal": ("path",),
@@ -54,9 +49,9 @@ def load(
     source = Source(file, text, {})
     if mistakes := list(keys_in_file(written)):
         raise source.refusal(mistakes)
-    told = _environment(env)
-    source = Source(file, text, told)
-    values = _merge(written, told)
+    from_env = _environment(env)
+    source = Source(file, text, from_env)
+    values = _merge(written, from_env)
     folder = Path.cwd() if file is None else Path(os.path.realpath(file.parent))
     try:
         values = _with_journal(_anchored(values, folder, env), file, env)
@@ -64,64 +59,17 @@ def load(
     except ValueError as error:
         loc, message = error.args
         raise source.refusal([Mistake(loc, message)]) from None
+    named_by = "environment" if _names_journal(from_env) else "file" if _names_journal(written) else ""
     try:
-        settings = Settings(**values)
+        settings = Settings.of(values, file, named_by, tuple(map(source.sentence, unread)))
     except ValidationError as error:
         raise source.refusal(translate(error, Settings)) from None
-    settings._file = file  # noqa: SLF001 - ours; pydantic has no other way to carry what is no key
-    settings._troubles = tuple(map(source.sentence, unread))  # noqa: SLF001
-    settings._journal_told_by = (  # noqa: SLF001
-        "environment" if _tells_journal(told) else "file" if _tells_journal(written) else ""
-    )
     if mistakes := list(_across(settings, looks=looks)):
         raise source.refusal(mistakes)
     return settings
 
 
-def places(env: Mapping[str, str] = os.environ) -> list[Path]:
-    """List where a configuration is looked for when the operator names none, in order."""
-    home = env.get("XDG_CONFIG_HOME") or (f"{env['HOME']}/.config" if env.get("HOME") else "")
-    user = [Path(home, "clipspool", "config.toml")] if home else []
-    try:
-        here = [Path.cwd() / "config.toml"]
-    except OSError:  # it was removed meanwhile
-        here = []
-    return [*here, *user, Path("/etc/clipspool/config.toml")]
-
-
-def file_of(path: Path | None, env: Mapping[str, str] = os.environ) -> Path | None:
-    """Find the configuration's file: the one named, else in `places`. Raises SettingsError."""
-    named = path or (Path(env["CLIPSPOOL_CONFIG"]) if env.get("CLIPSPOOL_CONFIG") else None)
-    if named is not None:
-        return Path(os.path.abspath(_expanded(str(named), env)))  # noqa: PTH100 - keeps links
-    looked = places(env)
-    denied: list[Path] = []
-    found = next((place for place in looked if _is_file(place, denied)), None)
-    if found is None and denied:
-        raise SettingsError(
-            f"no configuration found, and this user may not look at {' and '.join(map(str, denied))}: "
-            "name one with --config, or run this as a user who may"
-        )
-    if found is None and f"{_PREFIX}INBOX" not in env:
-        raise SettingsError(
-            f"no configuration found (looked at {', '.join(map(str, looked))}): "
-            "name one with --config, or let `clipspool init` write one"
-        )
-    return found
-
-
-def _is_file(place: Path, denied: list[Path]) -> bool:
-    """Say whether a file is there; what may not be looked at, in another's home, is remembered."""
-    try:
-        return place.is_file()
-    except PermissionError:
-        denied.append(place)
-    except OSError:
-        pass
-    return False
-
-
-def _tells_journal(values: Mapping[str, Any]) -> bool:
+def _names_journal(values: Mapping[str, Any]) -> bool:
     journal = values.get("journal")
     return isinstance(journal, Mapping) and "path" in journal
 
@@ -156,19 +104,31 @@ def _toml(file: Path, text: str) -> dict[str, Any]:
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, Any]:
-    ours = {name: value for name, value in env.items() if name.upper().startswith(_PREFIX)}
+    ours = {name: value for name, value in env.items() if name.upper().startswith(PREFIX)}
+    if ours.keys() <= {f"{PREFIX}CONFIG"}:
+        return {}
     for name in ours:
-        section, _, rest = name[len(_PREFIX) :].lower().partition("__")
+        section, _, rest = name[len(PREFIX) :].lower().partition("__")
         if rest and section not in Settings.model_fields:
             hint = unknown((section,), Settings).message
             raise SettingsError(f"environment, {name}: `{section}` {hint}")
-    reader = EnvSettingsSource(Settings)
+    # Late: it takes 0.1 s to load, and most commands are given no variable.
+    from pydantic_settings import BaseSettings, EnvSettingsSource  # noqa: PLC0415
+    from pydantic_settings.exceptions import SettingsError as EnvError  # noqa: PLC0415
+
+    reader = EnvSettingsSource(
+        cast(type[BaseSettings], Settings),
+        case_sensitive=False,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+    )
     reader.env_vars = {name.lower(): value for name, value in ours.items() if value}
     try:
         values = reader()
     except EnvError as error:
         field = str(error).split('"')[1] if '"' in str(error) else ""
-        raise SettingsError(f"environment, {_PREFIX}{field.upper()}: must be JSON") from None
+        raise SettingsError(f"environment, {PREFIX}{field.upper()}: must be JSON") from None
     for name in ("defaults", "models"):
         if name in values:
             values[name] = _decoded(values[name])
@@ -217,17 +177,11 @@ def _anchored(values: dict[str, Any], folder: Path, env: Mapping[str, str]) -> d
 def _absolute(value: str, folder: Path, env: Mapping[str, str], loc: tuple[int | str, ...]) -> str:
     if "\0" in value:
         raise ValueError(loc, "must name a file or folder")
-    path = os.path.join(folder, _expanded(value, env))  # noqa: PTH118 - Path would drop what makes `..` tellable
+    path = os.path.join(folder, expanded(value, env))  # noqa: PTH118 - Path would drop what makes `..` tellable
     if path.startswith("~"):
         raise ValueError(loc, "begins with `~`, and that home is not known")
     # Beyond a link, `..` is not what the text says; without one, links keep the name that the operator knows.
     return os.path.realpath(path) if ".." in path.split("/") else os.path.abspath(path)  # noqa: PTH100
-
-
-def _expanded(value: str, env: Mapping[str, str]) -> str:
-    if value == "~" or value.startswith("~/"):
-        return env.get("HOME", "~") + value[1:]
-    return os.path.expanduser(value) if value.startswith("~") else value  # noqa: PTH111 - Path raises instead
 
 
 def _with_journal(values: dict[str, Any], file: Path | None, env: Mapping[str, str]) -> dict[str, Any]:
@@ -243,32 +197,7 @@ def _with_journal(values: dict[str, Any], file: Path | None, env: Mapping[str, s
 
 
 def _across(settings: Settings, *, looks: bool) -> Iterator[Mistake]:
-    yield from _names(settings)
-    yield from _told_inboxes(settings)
-    if looks:
-        yield from overlaps(settings)
-    try:
-        Catalog.load(settings.models)
-    except BadModel as error:
-        yield Mistake(("models", *error.loc), error.message)
-    tables: list[tuple[tuple[int | str, ...], Mapping[str, Any]]] = [(("defaults",), settings.defaults)]
-    tables += [(("inbox", index, "defaults"), inbox.defaults) for index, inbox in enumerate(settings.inbox)]
-    for loc, table in tables:
-        for problem in layer_of(table, "").problems:
-            keys = problem.key.split(".") if problem.key else []
-            yield Mistake((*loc, *keys), problem.message)
-
-
-def _told_inboxes(settings: Settings) -> Iterator[Mistake]:
-    known = {inbox.name for inbox in settings.inbox}
-    named = [("inboxes", name) for name in settings.notify.inboxes]
-    named += [("urls", name) for inboxes, _ in settings.notify.receivers for name in sorted(inboxes)]
-    for key, name in named:
-        if name not in known:
-            yield Mistake(("notify", key), f"names the inbox `{name}`, which there is not")
-
-
-def _names(settings: Settings) -> Iterator[Mistake]:
+    """Find what only several keys together show."""
     seen: dict[str, int] = {}
     for index, inbox in enumerate(settings.inbox):
         first = seen.setdefault(inbox.name.casefold(), index)
@@ -277,3 +206,28 @@ def _names(settings: Settings) -> Iterator[Mistake]:
                 ("inbox", index, "name"),
                 f"is `{inbox.name}`, the name of number {first + 1} already: give each its own `name`",
             )
+    named = [("inboxes", name) for name in settings.notify.inboxes]
+    named += [("urls", name) for inboxes, _ in settings.notify.receivers for name in sorted(inboxes)]
+    for key, name in named:
+        if name not in settings.inbox_names:
+            yield Mistake(("notify", key), f"names the inbox `{name}`, which does not exist")
+    if looks:
+        yield from overlaps(settings)
+    if settings.models:
+        yield from _in_models(settings.models)
+    tables: list[tuple[tuple[int | str, ...], Mapping[str, Any]]] = [(("defaults",), settings.defaults)]
+    tables += [(("inbox", index, "defaults"), inbox.defaults) for index, inbox in enumerate(settings.inbox)]
+    for loc, table in tables:
+        for problem in layer_of(table, "").problems if table else ():
+            keys = problem.key.split(".") if problem.key else []
+            yield Mistake((*loc, *keys), problem.message)
+
+
+def _in_models(models: Mapping[str, Any]) -> Iterator[Mistake]:
+    from clipspool.provider.catalog import Catalog  # noqa: PLC0415 - most configurations name no model
+    from clipspool.provider.model import BadModel  # noqa: PLC0415
+
+    try:
+        Catalog.load(models)
+    except BadModel as error:
+        yield Mistake(("models", *error.loc), error.message)

@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from clipspool.app.locations import SettingsError
 from clipspool.intake.sidecar.lines import line_of
 
 Loc = tuple[int | str, ...]
@@ -20,10 +21,6 @@ KEY_PLACES = (
     "set CLIPSPOOL_PROVIDER__API_KEY, or give a systemd credential named provider_api_key, "
     "or name a file in `provider.api_key_file`"
 )
-
-
-class SettingsError(Exception):
-    """The configuration cannot be used: a line for each mistake, fit to be shown as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
