@@ -137,7 +137,7 @@ def as_stranger(bay, *words, home="/root"):
         "import os, sys; sys.path[:0] = sys.argv[1].split(':'); import difflib, importlib; "
         "import clipspool.app.daemon; "
         "import rich.console, rich.table, rich.live, rich.progress, clipspool.cli.check, clipspool.cli.demo; "
-        "[importlib.import_module(f'clipspool.cli.{n}') for n in 'alone client finding offline'.split()]; "
+        "[importlib.import_module(f'clipspool.cli.{n}') for n in 'client finding offline watch'.split()]; "
         "import clipspool.cli.watch; "
         "[importlib.import_module(f'encodings.utf_{n}') for n in '8_sig 16 16_be 16_le'.split()]; "
         "from clipspool.__main__ import main; "
