@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from journeys.bay import make_clip
+from patience import patient
 from runway_sandbox import Style
 
 
@@ -228,15 +229,16 @@ def test_a_clip_with_its_prompt_in_a_text_file_is_delivered_and_the_text_retires
 @pytest.mark.slow
 def test_a_clip_is_held_until_its_not_before_and_goes_on_by_itself(bay):
     bay.start()
-    soon = f"{datetime.now(UTC) + timedelta(seconds=15):%Y-%m-%dT%H:%M:%SZ}"
+    soon = f"{datetime.now(UTC) + timedelta(seconds=patient(6)):%Y-%m-%dT%H:%M:%SZ}"
     bay.drop("shot.mp4", f'prompt = "deep winter"\nnot_before = {soon}\n')
     bay.until_states("queued")
-    assert bay.told("jobs")[0]["held"] == "not_before"
-    bay.until_retired()
+    bay.until(lambda: bay.told("jobs")[0]["held"] == "not_before")
+    bay.until_retired(seconds=40)
 
 
+@pytest.mark.slow
 def test_a_clip_that_is_held_is_taken_back_by_removing_it_and_else_goes_on_by_itself(bay):
-    bay.configure(keys="hold_seconds = 6.0")
+    bay.configure(keys=f"hold_seconds = {patient(3)}")
     bay.start()
     kept, removed = bay.drop("kept.mp4"), bay.drop("removed.mp4")
     bay.dropped.popitem()
