@@ -26,7 +26,7 @@ from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.workers import Ready
 from clipspool.spool.claims import claim
 from clipspool.spool.root import Root
-from clipspool.spool.send_marks import Departures
+from clipspool.spool.send_marks import SendMarks
 from clipspool.spool.watchfolder import Bay
 from clipspool.spool.workfolder import Manifest
 from patience import patient
@@ -158,7 +158,7 @@ class Bench:
         self.clip = self.drop("clip1", name, b"some clip", sidecar=sidecar)
         self.job = a_job(path=name)
         self.work = self.path / ".clipspool/work/clip1"
-        self.departures = Departures(path / "journal.leaving")
+        self.send_marks = SendMarks(path / "journal.leaving")
 
     def drop(self, clip_id, name, data, *, sidecar=b'prompt = "deep winter"\n'):
         """Put a clip into the inbox and claim it."""

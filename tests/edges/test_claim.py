@@ -45,9 +45,9 @@ def test_what_goes_away_at_the_last_instant_leaves_no_half_claim(bench, monkeypa
     """The clip, its sidecar or its image vanishes while the work folder is being made."""
     real = Root.create_in
 
-    def vanish(self, file, folder):
+    def vanish(self, file, folder, **options):
         (bench.path / name).unlink(missing_ok=True)
-        return real(self, file, folder)
+        return real(self, file, folder, **options)
 
     bench.write("w.png", b"png")
     bench.drop("a.mp4", sidecar=SIDECAR + 'references = ["w.png"]\n')
@@ -73,7 +73,7 @@ def test_what_is_exchanged_while_the_work_folder_is_made_is_not_taken_for_what_w
     real = Root.create_in
     (tmp_path / "precious.mp4").write_bytes(b"precious")
 
-    def exchange(self, file, folder):
+    def exchange(self, file, folder, **options):
         old = bench.path / name
         if old.exists() and not old.is_symlink() and old.is_file():
             old.rename(bench.path / "_kept")
@@ -84,7 +84,7 @@ def test_what_is_exchanged_while_the_work_folder_is_made_is_not_taken_for_what_w
                     old.symlink_to(tmp_path / "precious.mp4")
                 case "folder":
                     old.mkdir()
-        return real(self, file, folder)
+        return real(self, file, folder, **options)
 
     bench.drop("a.mp4")
     bench.look()

@@ -1096,7 +1096,7 @@ def test_a_manifest_that_is_none_of_ours_is_told_of_and_leads_nowhere(tmp_path, 
 
     assert [one.clip.path for one in told(clip, job).ours] == ["a.mp4"]
     clip |= {key: value for key, value in more.items() if key != "job"}
-    assert told(clip, job | more.get("job", {})).damaged == ("abc",)
+    assert told(clip, job | more.get("job", {})).damaged == ["abc"]
     assert (home / "clip.mp4").exists()
 
 
@@ -1174,7 +1174,7 @@ def test_odd_things_among_the_work_folders_keep_no_inbox_from_its_work(tmp_path)
     (work / "folder" / "clip.mp4").write_bytes(CLIP)
     (work / "deep").mkdir()
     (work / "deep" / "manifest.toml").write_text("x = " + "[" * 5000)
-    assert survey("bay", Root(tmp_path), "j", set()).damaged == ("folder",)
+    assert survey("bay", Root(tmp_path), "j", set()).damaged == ["folder"]
     assert (work / "folder" / "clip.mp4").exists()
 
 

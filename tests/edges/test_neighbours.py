@@ -201,14 +201,14 @@ def test_a_disk_that_takes_no_file_does_not_keep_a_daemon_from_its_own_journal(b
 
 def test_the_mark_is_written_once_a_minute_and_says_at_the_end_that_it_stopped(bench, two, own):
     found, _, clock = two
-    found.look()
+    found.refresh()
     mark = bench.path / mark_name("j2")
     first = mark.stat().st_ino
     clock.passes(KEEP_SECONDS - 1)
-    found.look()
+    found.refresh()
     assert mark.stat().st_ino == first
     clock.passes(1)
-    found.look()
+    found.refresh()
     assert mark.stat().st_ino != first
     assert marks_in(bench.bay.inbox)["j2"].mark == own
     found.end()
@@ -221,13 +221,13 @@ def test_a_peer_that_falls_silent_while_its_clips_lie_there_is_told_once_and_aga
     bench.drop("clip2", "day/two.mp4", b"another clip")
     for name in ("clip1", "clip2"):
         _belongs(bench.bay.inbox, name, "j9")
-    found.look()
+    found.refresh()
     assert told.lost == []
     assert [(peer.journal, peer.is_living) for peer in found.peers] == [("j9", True)]
     leave(bench.bay.inbox, FAR, age=SILENT_SECONDS + 60)
     for _ in range(3):
         clock.passes(LOOK_SECONDS)
-        found.look()
+        found.refresh()
     assert [one[:2] for one in told.lost] == [("j9", 2)]
     (peer,) = found.peers
     assert (peer.host, peer.clips, peer.life, peer.command) == (
@@ -239,23 +239,23 @@ def test_a_peer_that_falls_silent_while_its_clips_lie_there_is_told_once_and_aga
     assert NOON - SILENT_SECONDS - 120 < peer.seen_at < NOON - SILENT_SECONDS
     leave(bench.bay.inbox, FAR)
     clock.passes(LOOK_SECONDS)
-    found.look()
+    found.refresh()
     leave(bench.bay.inbox, FAR, age=SILENT_SECONDS + 60)
     clock.passes(LOOK_SECONDS)
-    found.look()
+    found.refresh()
     assert len(told.lost) == 2
 
 
 def test_clips_of_a_journal_that_left_no_mark_are_told_at_once(two):
     found, told, _ = two
-    found.look()
+    found.refresh()
     assert [one[:2] for one in told.lost] == [("j1", 1)]
 
 
 def test_what_is_the_journals_own_is_nobody_elses(bench, own):
     told = Told(known={"clip1"})
     found = Neighbours("bay", bench.bay.inbox, own, told.port(), monotonic=Clock(0.0))
-    found.look()
+    found.refresh()
     assert (told.lost, found.peers) == ([], ())
 
 
@@ -271,12 +271,12 @@ def test_the_status_file_of_one_that_died_goes_and_that_of_one_that_stopped_stay
         text = f"This file is kept by clipspool ({journal}): how things stood.\n"
         (bench.path / f"_status-{journal}.txt").write_text(text)
     (bench.path / "_status-mine.txt").write_text("an editor's own\n")
-    found.look()
+    found.refresh()
     left = sorted(path.name for path in bench.path.glob("_status*"))
     assert left == ["_status-j7cccc.txt", "_status-j8bbbb.txt", "_status-mine.txt"]
     adoptable("bay", root, "j2", set(), lambda _: set(), {"j8bbbbbb"})
     clock.passes(LOOK_SECONDS)
-    found.look()
+    found.refresh()
     assert not (bench.path / "_status-j8bbbb.txt").exists()
     assert sorted(root.names(DAEMONS)) == ["j2.toml", "j9aaaaaa.toml"]
 
@@ -288,22 +288,22 @@ def test_what_was_taken_over_is_let_go_at_the_next_look_and_asked_until_its_requ
     told = Told(known={"clip1"}, is_open={"clip1"})
     root, clock = bench.bay.inbox, Clock(0.0)
     found = Neighbours("bay", root, replace(own, journal="j1"), told.port(), monotonic=clock)
-    found.look()
+    found.refresh()
     leave(root, replace(FAR, journal="j2"))
     take_over(root, "clip1", "j2")
-    found.look()
+    found.refresh()
     assert told.gone == {"clip1": TakenOver("j2", "edit-9")}
     told.gone.clear()
-    found.look()
+    found.refresh()
     assert told.gone, "its request is under way still"
     told.open.clear()
     told.gone.clear()
     for _ in range(3):
-        found.look()
+        found.refresh()
     assert told.gone == {}
     take_over(root, "clip1", "j3")
     told.open.add("clip1")
-    found.look()
+    found.refresh()
     assert takers_in(root, "j1", lambda ids: told.open & set(ids))["clip1"].journal == "j3"
 
 

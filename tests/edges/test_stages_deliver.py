@@ -326,7 +326,7 @@ def another_machine(bench):
     """Give the bay as it is to another machine, which has listed the names in the outbox a moment ago."""
     (bench.results / "day").mkdir(exist_ok=True)
     bay = Bay("bay", Root(bench.path), Root(bench.results), "j2")
-    bay.taken.take(bay.outbox, "day", ("other.mp4",), NOON)
+    bay.outbox_names.reserve(bay.outbox, "day", ("other.mp4",), NOON)
     return bay
 
 

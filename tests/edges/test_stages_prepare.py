@@ -18,7 +18,7 @@ from clipspool.spool import workfolder as work
 from clipspool.spool.claims import claim
 from clipspool.spool.recovery import survey
 from clipspool.spool.root import Root
-from clipspool.spool.send_marks import Departures
+from clipspool.spool.send_marks import SendMarks
 from clipspool.spool.watchfolder import Bay
 from clipspool.spool.workfolder import Manifest
 from clipspool.stages.payload import read_sent
@@ -51,7 +51,7 @@ class Place:
         (home / "out").mkdir()
         root = Root(home / "in")
         self.bay = Bay("bay", root, Root(home / "out"))
-        self.departures = Departures(home / "journal.leaving")
+        self.send_marks = SendMarks(home / "journal.leaving")
         references = []
         for number, image in enumerate(images):
             (home / "in" / image.name).write_bytes(image.read_bytes())
@@ -96,7 +96,7 @@ class Place:
             self.asked.append(call)
             return Created("task-1") if gate(lambda: True) else None
         compose = lambda _request, source, references: ("v", {"source": source, "more": list(references)})  # noqa: E731
-        desk = Desk(self, self.depot, compose, self.departures)
+        desk = Desk(self, self.depot, compose, self.send_marks)
         return submit(self.job, self.clip, self.bay, desk, lambda: True)
 
 

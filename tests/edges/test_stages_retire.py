@@ -278,11 +278,11 @@ def look(bench, known=frozenset(), journal="j1"):
 
 
 def test_an_inbox_without_work_folders_tells_nothing(tmp_path):
-    assert survey("bay", Root(tmp_path), "j1", set()).ours == ()
+    assert survey("bay", Root(tmp_path), "j1", set()).ours == []
 
 
 def test_a_clip_that_the_journal_knows_is_left_alone(bench):
-    assert look(bench, {"clip1"}).ours == ()
+    assert look(bench, {"clip1"}).ours == []
 
 
 def test_a_clip_that_was_accepted_right_before_a_crash_is_taken_on(bench):
@@ -336,7 +336,7 @@ def test_a_retirement_by_link_and_unlink_that_was_cut_between_the_two_goes_on_wi
 
 def test_a_clip_of_another_journal_is_told_apart(bench):
     survey_ = look(bench, journal="j2")
-    assert (survey_.ours, [found.clip for found in survey_.foreign]) == ((), [bench.clip])
+    assert (survey_.ours, [found.clip for found in survey_.foreign]) == ([], [bench.clip])
     finish_take_over(bench.bay.inbox, replace(read_manifest(bench.bay.inbox, "clip1"), journal="j2"))
     assert look(bench, journal="j2").ours[0].clip == bench.clip
 
@@ -365,7 +365,7 @@ def test_a_manifest_holds_names_that_are_not_utf8(tmp_path):
 @pytest.mark.parametrize("damage", [b"\xff", b"[" * 3000, b"clip = 5", b"journal = 1\n[clip]\nid = 2\n"])
 def test_a_damaged_manifest_beside_a_clip_is_told_of_and_the_clip_kept(bench, damage):
     (bench.work / "manifest.toml").write_bytes(damage)
-    assert look(bench).damaged == ("clip1",)
+    assert look(bench).damaged == ["clip1"]
     assert (bench.work / "clip.mp4").exists()
 
 
@@ -430,7 +430,7 @@ def test_a_claim_of_another_journal_that_was_cut_is_counted_and_put_back_by_a_ta
     seen = survey("bay", root, "j2", set())
     if not (seen.cut or seen.foreign):
         pytest.skip("it was not decided yet, or it was done")
-    assert seen.ours == ()
+    assert seen.ours == []
     taken = adoptable("bay", root, "j2", set(), lambda _ids: set(), {"j1"})
     left = lying(root.path, ours=True)
     whole = [name for name, data in left.items() if data == b"some clip" and not name.endswith(".tmp")]
@@ -441,7 +441,7 @@ def test_a_claim_of_another_journal_that_was_cut_is_counted_and_put_back_by_a_ta
 def test_half_a_manifest_without_a_clip_is_cleared_away(tmp_path):
     root = Root(tmp_path)
     root.create(f"{WORK}/clip1/manifest.toml", b'journal = "j1"\n[cl')
-    assert survey("bay", root, "j1", set()).damaged == ()
+    assert survey("bay", root, "j1", set()).damaged == []
     assert root.names(WORK) == []
 
 

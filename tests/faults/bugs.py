@@ -58,13 +58,13 @@ BUGS = {
     ),
     "mark-not-first": Bug(
         "no mark is written before a request leaves",
-        (("stages/submit.py", "            self._mark(self._bay.name, self._bay.inbox)\n", ""),),
+        (("stages/submit.py", "            self._desk.mark(self._bay.name, self._bay.inbox)\n", ""),),
         "journeys/test_restored.py"
         "::test_an_older_journal_from_the_first_minute_of_a_run_is_known_though_the_daemon_was_killed",
     ),
     "leaving-not-noted": Bug(
         "it is not noted that a request leaves",
-        (("stages/submit.py", "            self._departure.leave()\n", ""),),
+        (("stages/submit.py", "            self._send_mark.set_sending()\n", ""),),
         f"{PROMISES}::test_killed_while_the_request_is_on_its_way_it_is_in_doubt_and_never_sent_again",
     ),
     "gate-before-commit": Bug(
@@ -208,11 +208,11 @@ BUGS = {
         "an empty mount point is taken for a folder from which all was deleted",
         (
             (
-                "spool/root.py",
+                "spool/guard.py",
                 "            if found is None and self._known is None:",
                 "            if found is None:",
             ),
-            ("spool/root.py", "self._known not in {None, found}", "False"),
+            ("spool/guard.py", "self._known not in {None, found}", "False"),
         ),
         "faults/test_folders.py::test_a_vanished_inbox_goes_offline_and_its_clips_go_on_when_it_is_back",
     ),

@@ -2,13 +2,14 @@
 
 import pytest
 
+from clipspool.jobs.records import Life, Peer
 from clipspool.spool.takeover import Refused, chosen
 
 NOW = 1_800_000_000.0
 
 
 def peer(journal, life="ended", inbox="bay", seen_at=NOW - 12.0, host="edit-3"):
-    return {"journal": journal, "life": life, "inbox": inbox, "seen_at": seen_at, "host": host, "clips": 3}
+    return Peer(inbox, journal, host, Life(life), 3, seen_at)
 
 
 def test_without_a_name_all_go_but_those_that_live():
@@ -27,7 +28,7 @@ def test_one_is_named_by_how_its_journal_begins():
 
 @pytest.mark.parametrize(
     ("wanted", "why"),
-    [("bb", "bb.* lives: it was last seen 12 s ago"), ("a", "aa01 and ab02"), ("zz", "zz"), ("", "No clips")],
+    [("bb", "bb.* is running: last seen 12 s ago"), ("a", "aa01 and ab02"), ("zz", "zz"), ("", "No inbox")],
 )
 def test_what_cannot_be_taken_over_is_refused_in_a_sentence(wanted, why):
     peers = [peer("aa01"), peer("ab02"), peer("bb03", "living")]

@@ -52,8 +52,8 @@ class Binding:
         journal = Journal(
             known=lambda: ask(partial(operator.known_folders, inbox=bay.name)),
             is_open=lambda ids: ask(partial(operator.open_clips, ids=ids)),
-            let_go=lambda takers: scheduler.tell(partial(operator.let_go, takers=takers)),
-            say_lost=lambda peer, silence: scheduler.tell(lambda s: s.publish(PeerLost(peer, silence))),
+            give_up=lambda takers: scheduler.tell(partial(operator.give_up, takers=takers)),
+            report_lost=lambda peer, silence: scheduler.tell(lambda s: s.publish(PeerLost(peer, silence))),
         )
         self._neighbours = Neighbours(bay.name, bay.inbox, own, journal, now=now)
 
@@ -72,7 +72,7 @@ class Binding:
         self._marks.prove(self._bay.name, root)
         if not self._is_surveyed:
             self._survey(root)
-        return self._neighbours.look()
+        return self._neighbours.refresh()
 
     def _survey(self, root: Root) -> None:
         # The outbox is marked at once: a mount point that is empty by the first result would be taken for it.

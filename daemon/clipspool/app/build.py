@@ -24,7 +24,7 @@ from clipspool.journal.database import make_for_owner, make_home
 from clipspool.provider.catalog import DEFAULT_MODEL
 from clipspool.provider.runway import Patience, Runway
 from clipspool.reporting.status_file import Kept
-from clipspool.spool.send_marks import Departures, departures_file
+from clipspool.spool.send_marks import SendMarks, send_marks_file
 from clipspool.spool.watchfolder import Bay
 from clipspool.system import mounts
 from clipspool.system.atomic import OURS
@@ -116,13 +116,13 @@ def _cannot_open(path: Path, error: OSError) -> str:
     return f"{told}; run this {who}."
 
 
-def open_departures(journal: Path) -> Departures:
+def open_send_marks(journal: Path) -> SendMarks:
     """Take over what tells which requests had not left yet; that memory being full stops nobody."""
     try:
-        return Departures(departures_file(journal))
+        return SendMarks(send_marks_file(journal))
     except OSError as error:
         log.warning("departures_not_noted", why=error.strerror)
-        return Departures(None)
+        return SendMarks(None)
 
 
 def name_secret_of(journal: Journal) -> bytes:

@@ -15,6 +15,7 @@ from clipspool.app.folders import Bays
 from clipspool.intake.inbox import Inbox
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Accepted, Happened, News, NotRetired, Retired
+from clipspool.jobs.model import plain
 from clipspool.jobs.records import Peer
 from clipspool.jobs.text import iso, text
 from clipspool.journal.looks import Window
@@ -23,7 +24,7 @@ from clipspool.reporting.status import InboxView, status_json
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.recovery import adoptable
-from clipspool.spool.takeover import Refused, others_in, plain, refuse_living
+from clipspool.spool.takeover import Refused, others_in, refuse_living
 
 _RELOAD_SECONDS = 30.0
 _CHANGED_MAX = 100

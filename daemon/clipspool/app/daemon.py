@@ -16,7 +16,7 @@ from clipspool.app.build import (
     kept_of,
     name_secret_of,
     older_address,
-    open_departures,
+    open_send_marks,
     pace_of,
     provider_of,
     rules_of,
@@ -88,8 +88,8 @@ class Daemon:
         self._provider = self.signs.measured(provider_of(settings))
         self._durations = Durations(self.journal.durations())
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
-        self._departures = open_departures(settings.journal.path)
-        self._shop = Shop(self._tools(), self._decoder, self._departures, now, self._stopping.is_set)
+        self._send_marks = open_send_marks(settings.journal.path)
+        self._shop = Shop(self._tools(), self._decoder, self._send_marks, now, self._stopping.is_set)
         self.scheduler = Scheduler(
             self.journal,
             self._shop,
@@ -155,7 +155,7 @@ class Daemon:
             bay,
             self.scheduler,
             self._marks,
-            self._departures.waiting,
+            self._send_marks.waiting,
             self._bays.mark,
             cut_short=[job for job in self._cut_short if job.inbox == inbox.name],
             known=self.journal.folders(inbox.name),
@@ -246,7 +246,7 @@ class Daemon:
         self._shop.tools.depot.close()
         self._provider.close()
         if not self.scheduler.in_flight:
-            self._departures.end()
+            self._send_marks.remove()
         self.journal.close()
         self._lock.release()
         self._announcement.close()

@@ -91,14 +91,15 @@ class Desk:
         except operator.Refused as error:
             fail(str(error))
 
-    def others(self) -> list[dict[str, Any]]:
-        """Look whose clips lie in the inboxes besides this journal's."""
-        from clipspool.spool.takeover import plain
+    def others(self) -> list[Any]:
+        """Return the other daemons that have clips in the inboxes."""
+        from clipspool.jobs.model import plain
+        from clipspool.spool.takeover import read_peer
 
         def look(scheduler: Any) -> list[dict[str, Any]]:
             return [plain(peer) for peer in self._others(scheduler)]
 
-        return list(self._asked("others", look))
+        return [read_peer(one) for one in self._asked("others", look)]
 
     def recover(self, journals: Sequence[str]) -> int:
         """Take on what these journals left in the work folders, and what a crash left of this one's."""
@@ -190,7 +191,7 @@ class Desk:
         cut_short = self._what_came_of_cut_short(scheduler)
         scheduler.tell(lambda scheduler: scheduler.take_up(cut_short))
         # What another machine took over must not be said to be queued here.
-        scheduler.tell(lambda scheduler: operator.let_go(scheduler, self._taken_over(scheduler)))
+        scheduler.tell(lambda scheduler: operator.give_up(scheduler, self._taken_over(scheduler)))
         scheduler.turn()
         return scheduler
 

@@ -112,9 +112,9 @@ def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
         except Refused as error:
             fail(str(error))
         for peer in others:
-            if peer["journal"] in journals:
+            if peer.journal in journals:
                 say(listed(peer))
-        left = [peer for peer in others if peer["life"] == "living" and wanted is None]
+        left = [peer for peer in others if peer.is_living and wanted is None]
         if left:
             say("Not taken over, because their clipspool is running:")
         for peer in left:

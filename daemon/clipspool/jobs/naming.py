@@ -6,11 +6,13 @@ import hashlib
 import os
 import re
 import unicodedata
+from collections.abc import Iterator
 
 NAME_BYTES_MAX = 255
 """As most file systems count; NTFS allows 255 UTF-16 units, and so many bytes hold no more of them."""
 PATH_UNITS_MAX = 259
 """Windows opens paths of 260 UTF-16 units, the closing NUL counted, where nobody has changed its settings."""
+_TRIES_MAX = 10_000
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\ufffd]')
 _PORTS = "0123456789\u00b9\u00b2\u00b3"
 _RESERVED = frozenset(
@@ -33,9 +35,19 @@ def shortened(name: str, bytes_max: int) -> str:
     return text
 
 
-def fitted(name: str, end: str) -> str:
-    """Return a name with an end, the name shortened where both together are too long."""
-    return shortened(name, NAME_BYTES_MAX - len(os.fsencode(end))) + end
+def fitted(name: str, end: str, spare: int = 0) -> str:
+    """Return a name with an end, the name shortened where both and `spare` bytes more are too long."""
+    return shortened(name, NAME_BYTES_MAX - spare - len(os.fsencode(end))) + end
+
+
+def numbered(stem: str, end: str, between: str = "", spare: int = 0) -> Iterator[str]:
+    """Return the names to try in order: `stem.mp4`, `stem-2.mp4`, …, with `between` before the number.
+
+    Those with a number leave `spare` bytes for what another file adds to its name.
+    """
+    yield fitted(stem, between + end)
+    for count in range(2, _TRIES_MAX):
+        yield fitted(stem, f"{between}-{count}{end}", spare)
 
 
 def marked(name: str, end: str) -> str:

@@ -204,7 +204,7 @@ def open_clips(scheduler: Scheduler, ids: Collection[str]) -> Collection[str]:
     return {clip_id for clip_id in scheduler.journal.known(ids) if scheduler.journal.has_open_job(clip_id)}
 
 
-def let_go(scheduler: Scheduler, takers: Mapping[str, TakenOver]) -> None:
+def give_up(scheduler: Scheduler, takers: Mapping[str, TakenOver]) -> None:
     """End the jobs of clips that other journals took over; by the clip's id."""
     for clip_id, event in takers.items():
         for known in scheduler.journal.jobs_of(clip_id):

@@ -1,19 +1,20 @@
-"""Claims a clip for one daemon: a rename into a fresh work folder, else one in its own folder and a copy.
+"""Claims a clip for one daemon: a rename into a new work folder, else a rename in its own folder and a copy.
 
-Whoever renames a clip has it; that holds for any number of daemons on any file system. Where a clip cannot be
-renamed into its work folder, it first gets a hidden name in its own folder that carries its id: that rename
-decides. Cut anywhere, the clip is whole: in the inbox, under its hidden name, or in work.
+The daemon whose rename succeeds has the clip; that holds for any number of daemons on any file system. Where
+a clip cannot be renamed into its work folder, it first gets a hidden name with its id in its own folder, and
+that rename decides. After a crash at any point the clip is whole: in the inbox, under its hidden name, or in
+the work folder.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from clipspool.jobs.model import Clip
-from clipspool.jobs.naming import fitted
+from clipspool.jobs.naming import numbered
 from clipspool.spool.layout import LEDGER, MANIFEST, SIDECAR, WORK
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.workfolder import Manifest, clear_away, folder_of, read_manifest
@@ -39,7 +40,6 @@ from clipspool.system.atomic import (
 from clipspool.system.failpoint import reach
 from clipspool.system.moves import How, both, copy, idle
 
-_TRIES_MAX = 10_000
 _DAY_SECONDS = 86_400.0
 _IN = How(is_moved=True, keeps_rights=True, is_alone=True)
 
@@ -53,7 +53,7 @@ class Way:
 
 
 def clip_id_of(claimed: str) -> str | None:
-    """Give the id of the clip that a hidden name carries; None for any other name."""
+    """Return the clip's id in a hidden name; None for any other name."""
     found = CLAIMED.fullmatch(claimed)
     return found[1] if found else None
 
@@ -61,11 +61,11 @@ def clip_id_of(claimed: str) -> str | None:
 def claim(
     root: Root, manifest: Manifest, references: Sequence[tuple[Rel, str]] = (), way: Way | None = None
 ) -> None:
-    """Accept a clip: its work folder first, durable, then the clip and its sidecar are brought in.
+    """Accept a clip: its work folder first, durable, then the clip and its sidecar are moved in.
 
-    `references` are (path in the inbox, name in the work folder): copied, not consumed. The way's `look_last`
-    is called right before the clip's rename: making the folder takes a sync, and copies take their time.
-    Raises FileNotFoundError when the clip or its sidecar went away, FileExistsError when the id is taken.
+    `references` are (path in the inbox, name in the work folder): copied, not moved. `look_last` is called
+    right before the clip's rename: making the folder takes a sync, and copies take their time. Raises
+    FileNotFoundError where the clip or its sidecar is gone, FileExistsError where the id is in use.
     """
     way = way or Way()
     clip = manifest.clip
@@ -85,18 +85,18 @@ def claim(
             reach("accepted")
             if clip.sidecar is not None and parent(clip.sidecar) == parent(clip.path):
                 _bring_in(root, clip.id, clip.sidecar, source, SIDECAR, folder, way)
-            # The manifest's name was there before the clip's: a file system that keeps a journal has both.
+            # The manifest's name was there before the clip's: a journaling file system has both.
             sync_folder(folder)
             sync_folder(work)
 
 
 def _bring_in(root: Root, clip_id: str, path: Rel, source: int, to_name: str, home: int, way: Way) -> None:
-    """Bring a file into a work folder; of many who try, one succeeds, and it is whole at every moment."""
+    """Move a file into a work folder; of many daemons that try, one succeeds. It is whole at all times."""
     name = name_of(path)
     try:
         take(name, source, to_name, home)
     except OSError as error:
-        if not lies(name, source):  # somebody else has it, or it was taken away
+        if not lies(name, source):  # another daemon has it, or it was removed
             raise
         refused = error
     else:
@@ -109,15 +109,15 @@ def _bring_in(root: Root, clip_id: str, path: Rel, source: int, to_name: str, ho
         if not lies(name, source):
             raise
         raise both(refused, into, also, f"rename within {here}") from also
-    # Durable before the copy is: after a power cut the clip must not lie here under its name and in work too.
+    # Durable before the copy is: after a power cut the clip must not be here under its name and in work too.
     sync_folder(source)
     reach("claimed")
     try:
         copy(own, source, to_name, home, root.create_in, replace(_IN, beat=way.beat))
     except BaseException as also:
-        # Where the original is gone already and only a later call failed, the copy is all there is of it.
+        # Where the original is gone already and only a later call failed, the copy is the only one left.
         if lies(own, source):
-            # It was not accepted, so it lies in the inbox: the copy goes first, or it would be in both.
+            # It was not accepted, so it stays in the inbox: the copy goes first, or it would be in both.
             unlink(to_name, home)
             _rename_back(own, source, name)
         if isinstance(also, OSError):
@@ -126,47 +126,40 @@ def _bring_in(root: Root, clip_id: str, path: Rel, source: int, to_name: str, ho
 
 
 def _rename_back(own: str, folder: int, name: str) -> None:
-    """Give a claimed file its name again, or a free one like it."""
-    for free in _free_names(name):
+    """Rename a claimed file to its own name again, or to a free one like it."""
+    for free in numbered(*split_suffix(name)):
         with suppress(FileExistsError):
             rename_new(own, folder, free, folder)
             return
     raise FileExistsError(f"no free name like {name}")
 
 
-def _free_names(name: str) -> Iterator[str]:
-    stem, suffix = split_suffix(name)
-    yield name
-    for count in range(2, _TRIES_MAX):
-        yield fitted(stem, f"-{count}{suffix}")
-
-
 def is_claimed(root: Root, clip: Clip) -> bool:
-    """Tell whether a clip lies under its hidden name: claimed, and not copied whole yet."""
+    """Whether a clip is under its hidden name: claimed, and not copied whole yet."""
     with suppress(FileNotFoundError, NotADirectoryError), root.folder(parent(clip.path)) as folder:
         return lies(claimed_name(clip.id, name_of(clip.path)), folder)
     return False
 
 
 def is_in_work(root: Root, clip: Clip) -> bool:
-    """Tell whether a clip lies in its work folder."""
+    """Whether a clip is in its work folder."""
     with suppress(FileNotFoundError, NotADirectoryError), root.folder(folder_of(clip.id)) as folder:
         return lies(clip.source, folder)
     return False
 
 
 def put_back(root: Root, clip: Clip) -> None:
-    """Give a clip whose claim was cut short its name in the inbox again. Raises OSError."""
+    """Rename a clip whose claim was cut short to its name in the inbox again. Raises OSError."""
     with root.folder(parent(clip.path)) as folder:
         _rename_back(claimed_name(clip.id, name_of(clip.path)), folder, name_of(clip.path))
         sync_folder(folder)
 
 
 def finish_claim(root: Root, clip: Clip) -> None:
-    """Finish the claim of a clip that lies in its work folder: what was copied goes, its sidecar comes in.
+    """Finish the claim of a clip in its work folder: remove the copied original, move the sidecar in.
 
-    Raises OSError while a claimed original cannot be removed: the clip must not be taken on before, for it
-    would be found again and paid for twice. A sidecar that cannot be moved does no harm where it lies.
+    Raises OSError while a claimed original cannot be removed: the clip must not be accepted before, for it
+    would be found again and paid for twice. A sidecar that cannot be moved does no harm where it is.
     """
     home = folder_of(clip.id)
     root.finish_move(clip.path, join(home, clip.source))
@@ -174,28 +167,24 @@ def finish_claim(root: Root, clip: Clip) -> None:
     if clip.sidecar is None:
         return
     try:
-        _finish_sidecar(root, clip.id, clip.sidecar, home)
+        if root.exists(join(home, SIDECAR)):
+            root.finish_move(clip.sidecar, join(home, SIDECAR))
+            _remove_copied(root, clip.id, clip.sidecar, join(home, SIDECAR))
+            return
+        with root.folder(parent(clip.sidecar)) as source, root.folder(home) as folder:
+            own = claimed_name(clip.id, name_of(clip.sidecar))
+            if lies(own, source):
+                copy(own, source, SIDECAR, folder, root.create_in, _IN)
+            else:
+                _bring_in(root, clip.id, clip.sidecar, source, SIDECAR, folder, Way())
     except Unavailable:
         raise
     except OSError:
         return
 
 
-def _finish_sidecar(root: Root, clip_id: str, sidecar: Rel, home: Rel) -> None:
-    if root.exists(join(home, SIDECAR)):
-        root.finish_move(sidecar, join(home, SIDECAR))
-        _remove_copied(root, clip_id, sidecar, join(home, SIDECAR))
-        return
-    with root.folder(parent(sidecar)) as source, root.folder(home) as folder:
-        own = claimed_name(clip_id, name_of(sidecar))
-        if lies(own, source):
-            copy(own, source, SIDECAR, folder, root.create_in, _IN)
-        else:
-            _bring_in(root, clip_id, sidecar, source, SIDECAR, folder, Way())
-
-
 def _remove_copied(root: Root, clip_id: str, path: Rel, whole: Rel) -> None:
-    """Remove a claimed original whose copy is whole; one that differs from it goes back into the inbox."""
+    """Remove a claimed original whose copy is whole; one that differs goes back into the inbox."""
     own = claimed_name(clip_id, name_of(path))
     with suppress(FileNotFoundError, NotADirectoryError), root.folder(parent(path)) as folder:
         if not lies(own, folder):
@@ -210,10 +199,10 @@ def _remove_copied(root: Root, clip_id: str, path: Rel, whole: Rel) -> None:
 
 
 def settle_stray(root: Root, folder: Rel, claimed: str, journal: str, now: float) -> None:
-    """Give a file that lies under a hidden name its own again, where nobody is about to take it.
+    """Rename a file with a hidden name to its own again, where no daemon is about to claim it.
 
-    That is where its work folder is gone or tells nothing, or is this journal's while no claim of it is under
-    way. Another journal's is its own; `recover` sees to it. Raises OSError.
+    That is where its work folder is gone or unreadable, or is this journal's while no claim of it is under
+    way. Another journal's file is left alone; `recover` takes it over. Raises OSError.
     """
     found = CLAIMED.fullmatch(claimed)
     if found is None:
@@ -223,15 +212,16 @@ def settle_stray(root: Root, folder: Rel, claimed: str, journal: str, now: float
     except (FileNotFoundError, NotADirectoryError):
         manifest = None
     except (ValueError, NotRegular):
-        # It may be a newer clipspool's, that is about to copy the clip.
+        # It may be that of a newer clipspool, which is about to copy the clip.
         if root.names(folder_of(found[1])) and now - root.stat(join(folder, claimed)).st_ctime < _DAY_SECONDS:
             return
         manifest = None
-    if manifest is not None and manifest.journal != journal:
-        return
-    if manifest is not None and is_in_work(root, manifest.clip):
-        finish_claim(root, manifest.clip)
-        return
+    if manifest is not None:
+        if manifest.journal != journal:
+            return
+        if is_in_work(root, manifest.clip):
+            finish_claim(root, manifest.clip)
+            return
     with root.folder(folder) as fd:
         _rename_back(claimed, fd, found[2].lstrip("."))
         sync_folder(fd)

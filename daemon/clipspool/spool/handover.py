@@ -1,7 +1,7 @@
 """Takes a clip's work folder over from one journal for another, so that both know whose it is.
 
-The taker claims the manifest by a rename, leaves word in `.clipspool/taken` for whoever had the clip, and
-only then reads the ledger and writes the manifest anew.
+The taker claims the manifest by a rename, writes its own name into `.clipspool/taken` for the previous owner,
+and only then reads the ledger and writes the manifest anew.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from clipspool.system.atomic import join, rename_new, sync_folder, take
 def claim_manifest(root: Root, clip_id: str, owner: str, journal: str) -> bool:
     """Take a work folder from its owner for a journal; False where another was faster. Raises OSError.
 
-    One plain rename decides: of many who try, the file server lets one succeed, and the manifest has another
-    name then. It says for whom, so that after a crash it is known whose the clip is about to be.
+    One plain rename decides: of many daemons that try, the file server lets one succeed. The manifest's new
+    name has the taker's journal in it, so that after a crash it is known whose the clip is about to be.
     """
     home, own = folder_of(clip_id), claimed_manifest(journal)
     names = root.names(home)
@@ -31,22 +31,22 @@ def claim_manifest(root: Root, clip_id: str, owner: str, journal: str) -> bool:
         sync_folder(folder)
         had = Manifest.from_toml(root.read(join(home, own), MANIFEST_BYTES_MAX)).journal
         if name == MANIFEST and had != owner:
-            # Another took it over whole since it was looked at: it is that one's.
+            # Another finished its take-over since the folder was surveyed: the clip is that one's.
             rename_new(own, folder, name, folder)
             return False
     return True
 
 
 def take_over(root: Root, clip_id: str, journal: str) -> None:
-    """Say for good that a clip is another journal's from now on. Raises OSError."""
+    """Record durably that a clip is another journal's from now on. Raises OSError."""
     root.replace(join(TAKEN, clip_id), journal.encode())
 
 
 def taker_of(root: Root, clip_id: str, journal: str) -> str:
-    """Give the other journal that a clip is by now; empty where it is still this one's. Raises OSError.
+    """Return the journal that took a clip over; empty where it is still this one's. Raises OSError.
 
-    The folder of these names is opened each time, and made where it is missing: what another machine puts
-    there is seen at once then, and by the name alone after half a minute.
+    The folder of these names is opened each time, and made where it is missing: what another machine writes
+    there is visible at once then, and by the name alone only after half a minute.
     """
     root.make_folders(TAKEN)
     try:
@@ -57,7 +57,7 @@ def taker_of(root: Root, clip_id: str, journal: str) -> str:
 
 
 def finish_take_over(root: Root, manifest: Manifest) -> None:
-    """Write a claimed manifest under its own name: the clip belongs to its journal from now on."""
+    """Write a claimed manifest under its usual name: the clip belongs to its journal from now on."""
     home = folder_of(manifest.clip.id)
     root.replace(join(home, MANIFEST), manifest.to_toml())
     root.remove(join(home, claimed_manifest(manifest.journal)))

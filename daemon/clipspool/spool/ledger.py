@@ -1,4 +1,4 @@
-"""A work folder's ledger: what matters for money or names, a synced line each, should the journal be lost."""
+"""A work folder's ledger: a synced line for all that matters for money or names if the journal is lost."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _SUBMISSIONS_MAX = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """A clip's ledger, open to be added to."""
+    """A clip's ledger, open for adding lines."""
 
     _file: FileIO
 
     def note(self, job_id: str, what: str, **facts: Any) -> None:
         """Add one durable line: an intent, a task id, a name about to be used. Raises OSError."""
         line = json.dumps({"job": job_id, "what": what, **facts}, ensure_ascii=True)
-        # On a line of its own even behind one that a full disk or a power cut tore.
+        # It starts a line of its own even after one that a full disk or a power cut tore.
         write_all(self._file, b"\n" + line.encode() + b"\n")
 
 
@@ -45,7 +45,7 @@ def note(root: Root, clip_id: str, job_id: str, what: str, **facts: Any) -> None
 
 
 def notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
-    """Read the ledger; a last line torn by a power cut was never relied on and is left out."""
+    """Return a ledger's lines; one torn by a power cut was never relied on and is left out."""
     try:
         return [entry for entry in _entries(root, clip_id) if entry is not None]
     except FileNotFoundError:
@@ -53,16 +53,15 @@ def notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
 
 
 def whole_notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
-    """Read a ledger in which a gap is to prove something; raises OSError, ValueError when it is damaged."""
+    """Return a ledger's lines where a gap proves something; raises OSError, ValueError for a damaged one."""
     entries = _entries(root, clip_id)
     if None in entries:
-        msg = f"the ledger of {clip_id} has lines that cannot be read"
-        raise ValueError(msg)
+        raise ValueError(f"the ledger of {clip_id} has lines that cannot be read")
     return [entry for entry in entries if entry is not None]
 
 
 def _entries(root: Root, clip_id: str) -> list[Mapping[str, Any] | None]:
-    """Give the lines of a ledger, None for one that cannot be read."""
+    """Return the lines of a ledger, None for one that cannot be read."""
     data = root.read(join(folder_of(clip_id), LEDGER), _LEDGER_BYTES_MAX)
     return [_entry(line) for line in data.split(b"\n") if line]
 
@@ -76,22 +75,18 @@ def _entry(line: bytes) -> Mapping[str, Any] | None:
 
 
 def submissions_beyond(root: Root, clip_id: str, job_id: str, known: int, before: str = "") -> int:
-    """Give the ledger's newest submission above `known`; 0 when there is none, or it was surely refused.
+    """Return the ledger's newest submission above `known`; 0 without one, or if it was refused for certain.
 
-    `before` is the token of an intent's line: what stands behind that line does not count.
+    `before` is the token of an intent's line: that line and those after it do not count.
     """
-    newest = 0
-    is_open = False
+    newest, is_open = 0, False
     for line in notes(root, clip_id):
         if before and line.get("token") == before:
             break
         if line.get("job") == job_id and line.get("what") == "intent":
             number = line.get("number", known + 1)
-            newest, is_open = (
-                (number, True)
-                if isinstance(number, int) and known < number < _SUBMISSIONS_MAX
-                else (newest, False)
-            )
+            is_open = isinstance(number, int) and known < number < _SUBMISSIONS_MAX
+            newest = number if is_open else newest
         elif line.get("job") == job_id and line.get("what") == "not_submitted":
             is_open = False
     return newest if is_open else 0

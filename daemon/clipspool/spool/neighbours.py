@@ -1,6 +1,6 @@
-"""Keeps this daemon's mark in one inbox, and looks whose accepted clips lie there and who took which over.
+"""Keeps this daemon's mark in one inbox, and finds whose accepted clips are there and who took which over.
 
-For the inbox's own thread: a file server that hangs holds up nothing else.
+For the inbox's own thread: a file server that hangs blocks nothing else.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from clipspool.spool.peers import (
     life_of,
     mark_name,
     marks_in,
+    peer_of,
     silence,
 )
 from clipspool.spool.root import Root, Unavailable
@@ -41,30 +42,30 @@ from clipspool.system.atomic import NotRegular
 log = structlog.get_logger()
 
 LOOK_SECONDS = 10.0
-"""Others' marks are looked at this often."""
+"""Others' marks are read this often."""
 _SURVEY_SECONDS = 600.0
-"""Whose clips lie there is looked into this often while all who left a mark live."""
+"""The owners of work folders are read this often while all daemons with a mark run."""
 _READ_MAX = 500
-"""Manifests read in one look."""
+"""Manifests read at once."""
 _STATUS_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What is asked of this daemon's journal; an answer may take a moment, and raise OSError."""
+    """What is asked of this daemon's journal; a call may take a moment, and raise OSError."""
 
     known: Callable[[], Collection[str]]
     """The clips whose work folders in this inbox are this journal's."""
     is_open: Callable[[Collection[str]], Collection[str]]
-    """Which of these clips have a job that is not at its end."""
-    let_go: Callable[[Mapping[str, TakenOver]], None]
+    """Which of these clips have a job that has not ended."""
+    give_up: Callable[[Mapping[str, TakenOver]], None]
     """Ends the jobs of clips that other journals took over."""
-    say_lost: Callable[[Peer, str], None]
-    """Tells people of a daemon whose clips nobody sees to, and since when it was not seen."""
+    report_lost: Callable[[Peer, str], None]
+    """Reports a daemon whose clips nobody works on, and when it was last seen."""
 
 
 class Neighbours:
-    """What this daemon shows of itself in an inbox, and what it knows of others there. For one thread."""
+    """This daemon's mark in an inbox, and what is known of other daemons there. For one thread."""
 
     def __init__(
         self,
@@ -76,31 +77,30 @@ class Neighbours:
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the inbox, what this daemon is to be known by, and the way to its journal."""
         self.peers: tuple[Peer, ...] = ()
-        """Others who keep clips here, and those that live; those that nobody sees to come first."""
+        """Other daemons that have clips here or run; first those whose clips nobody works on."""
         self._inbox, self._root, self._own, self._journal = inbox, root, own, journal
         self._now, self._monotonic = now, monotonic
         self._marked_at = self._looked_at = self._surveyed_at = -inf
         self._server_at = 0.0
         self._owners: dict[str, str] = {}
-        """Whose clips lie in the work folders that are not ours, by the clip's id."""
+        """The journals of the clips here that are not ours, by the clip's id."""
         self._taken_stamp: tuple[int, ...] = ()
         self._is_settled = False
         self._taken: set[str] = set()
         """Clips that were taken over, and of which nothing is open here."""
-        self._told: set[str] = set()
-        """Journals whose loss was told."""
+        self._reported: set[str] = set()
+        """Journals that were reported as lost."""
 
-    def look(self) -> Sequence[Peer]:
-        """Keep the mark up and look at the others', where it is time. Raises Unavailable."""
-        self._keep_mark_where_due()
+    def refresh(self) -> Sequence[Peer]:
+        """Write the mark and read the others', where it is time. Raises Unavailable."""
+        self._write_mark_when_due()
         at = self._monotonic()
         try:
-            self._look_for_takers()
+            self._read_takers()
             if at - self._looked_at >= LOOK_SECONDS:
                 self._looked_at = at
-                self._look_at_others(at)
+                self._read_others(at)
         except Unavailable:
             raise
         except OSError as error:
@@ -108,30 +108,25 @@ class Neighbours:
         return self.peers
 
     def serve_alone(self) -> None:
-        """Make sure that no other daemon serves a copy of this journal, and keep the mark up.
+        """Make sure that no other daemon serves a copy of this journal, and write the mark.
 
-        Both would send what both have queued. Raises Unavailable while another one lives.
+        Both would send what both have queued. Raises Unavailable while the other one runs.
         """
         if copied := copy_served(self._root, self._own, self._now):
             self._marked_at = -inf  # the mark is the other's, and not ours to end
             raise Unavailable(errno.EBUSY, copied)
-        self._keep_mark_where_due()
-
-    def _keep_mark_where_due(self) -> None:
-        at = self._monotonic()
-        if at - self._marked_at >= KEEP_SECONDS:
-            self._keep_mark(at)
+        self._write_mark_when_due()
 
     def end(self) -> None:
-        """Say in the mark that this daemon has stopped. Raises OSError."""
+        """Record in the mark that this daemon has stopped. Raises OSError."""
         if self._marked_at > -inf:
             self._root.replace(mark_name(self._own.journal), replace(self._own, is_stopped=True).to_toml())
 
-    def _look_for_takers(self) -> None:
-        """Let go of clips that `recover` took over.
+    def _read_takers(self) -> None:
+        """Give up clips that `recover` took over.
 
-        The folder itself is opened each time: a client of a file server believes for half a minute that a
-        name is not there which it has looked for before.
+        The folder itself is opened each time: a client of a file server caches for half a minute that a name
+        it has looked up is not there.
         """
         try:
             with self._root.folder(TAKEN) as folder:
@@ -143,18 +138,21 @@ class Neighbours:
                 names = {entry.name for entry in os.scandir(folder) if is_journal(entry.name)}
         except (FileNotFoundError, NotADirectoryError):
             return
-        # Two alike in a row: what comes within the server's tick after a listing leaves the date as it was.
+        # Two equal stamps in a row: what comes within the server's tick after a listing leaves the date.
         self._is_settled, self._taken_stamp = is_same, stamp
         if not is_same:
             self._owners.clear()
         gone, ours = _takers(self._root, self._own.journal, names - self._taken, self._journal.is_open)
         self._taken = names - ours
         if gone:
-            # Asked again next time: a request that is on its way comes to its end first.
+            # Asked again next time: a request that is on its way is answered first.
             self._is_settled = False
-            self._journal.let_go(gone)
+            self._journal.give_up(gone)
 
-    def _keep_mark(self, at: float) -> None:
+    def _write_mark_when_due(self) -> None:
+        at = self._monotonic()
+        if at - self._marked_at < KEEP_SECONDS:
+            return
         name = mark_name(self._own.journal)
         try:
             self._root.replace(name, self._own.to_toml())
@@ -166,24 +164,19 @@ class Neighbours:
             self._server_at = self._now()
         self._marked_at = at
 
-    def _look_at_others(self, at: float) -> None:
+    def _read_others(self, at: float) -> None:
         server_now = self._server_at + (at - self._marked_at)
         seen = marks_in(self._root)
         seen.pop(self._own.journal, None)
         lives = {journal: life_of(one, self._own, server_now) for journal, one in seen.items()}
         is_due = at - self._surveyed_at >= _SURVEY_SECONDS
-        if is_due or any(life is not Life.LIVING for life in lives.values()) or self._has_unknown(lives):
+        if is_due or any(lives.get(one) is not Life.LIVING for one in {*lives, *self._owners.values()}):
             self._surveyed_at = at
             self._read_owners()
-        counts = Counter(self._owners.values())
+        counts, now = Counter(self._owners.values()), self._now()
         found = {
-            journal: Peer(
-                self._inbox,
-                journal,
-                seen[journal].mark.host if journal in seen else "",
-                lives.get(journal, Life.UNKNOWN),
-                counts[journal],
-                self._now() - max(server_now - seen[journal].at, 0.0) if journal in seen else None,
+            journal: peer_of(
+                self._inbox, journal, seen.get(journal), self._own, counts[journal], server_now, now
             )
             for journal in {*seen, *counts}
         }
@@ -191,32 +184,27 @@ class Neighbours:
             if life is not Life.LIVING:
                 self._tidy(found[journal])
         lost = {peer.journal: peer for peer in found.values() if peer.clips and not peer.is_living}
-        for journal in sorted(lost.keys() - self._told):
-            self._journal.say_lost(lost[journal], silence(lost[journal], self._now()))
-        self._told = set(lost)
-        self.peers = tuple(peer for peer in by_journal(found) if peer.clips or peer.is_living)
-
-    def _has_unknown(self, lives: Mapping[str, Life]) -> bool:
-        return any(owner not in lives for owner in self._owners.values())
+        for journal in sorted(lost.keys() - self._reported):
+            self._journal.report_lost(lost[journal], silence(lost[journal], now))
+        self._reported = set(lost)
+        self.peers = tuple(peer for peer in by_journal(found.values()) if peer.clips or peer.is_living)
 
     def _read_owners(self) -> None:
-        """Find out whose the clips are that are not ours; each manifest is read once."""
+        """Read whose the clips are that are not ours; each manifest is read once."""
         try:
             names = set(self._root.names(WORK))
         except FileNotFoundError:
             names = set()
         self._owners = {name: owner for name, owner in self._owners.items() if name in names}
-        new = names - self._owners.keys()
-        if not new:
-            return
-        new -= set(self._journal.known())
+        if new := names - self._owners.keys():
+            new -= set(self._journal.known())
         for name in sorted(new)[:_READ_MAX]:
             owner = self._owner_of(name)
             if owner != self._own.journal and is_journal(owner):
                 self._owners[name] = owner
 
     def _owner_of(self, clip_id: str) -> str:
-        """Give whose a work folder is; empty where no clip is in it, or its manifest cannot be read."""
+        """Return whose a work folder is; empty without a clip in it or a manifest that can be read."""
         try:
             manifest = read_manifest(self._root, clip_id)
             is_here = is_in_work(self._root, manifest.clip) or is_claimed(self._root, manifest.clip)
@@ -227,7 +215,7 @@ class Neighbours:
         return manifest.journal if is_here else ""
 
     def _tidy(self, peer: Peer) -> None:
-        """Remove what a daemon left and nobody needs: its status file once it died, a mark without clips."""
+        """Remove what a daemon left: its status file once it has ended, its mark once no clips are left."""
         if peer.life is not Life.STOPPED or not peer.clips:
             self._remove_status_file(peer.journal)
         if not peer.clips:
@@ -248,7 +236,7 @@ def _is_kept_by(content: bytes, journal: str) -> bool:
 def takers_in(
     root: Root, journal: str, is_open: Callable[[Collection[str]], Collection[str]]
 ) -> Mapping[str, TakenOver]:
-    """Give the open clips of a journal in an inbox that others took over. Raises OSError."""
+    """Return the open clips of a journal in an inbox that others took over. Raises OSError."""
     try:
         names = {name for name in root.names(TAKEN) if is_journal(name)}
     except (FileNotFoundError, NotADirectoryError):
@@ -259,7 +247,7 @@ def takers_in(
 def _takers(
     root: Root, journal: str, names: Collection[str], is_open: Callable[[Collection[str]], Collection[str]]
 ) -> tuple[Mapping[str, TakenOver], set[str]]:
-    """Give who took over which of some open clips of a journal, and all that are open."""
+    """Return who took over which open clips of a journal, and all that are open."""
     ours = set(is_open(names)) if names else set()
     takers = {clip_id: taker_of(root, clip_id, journal) for clip_id in sorted(ours)}
     return {c: TakenOver(taker, host_of(root, taker)) for c, taker in takers.items() if taker}, ours

@@ -1,4 +1,4 @@
-"""Tells which daemons share an inbox and which of them live, by the small file that each keeps there.
+"""Finds which daemons share an inbox and which of them run, by the small file that each keeps there.
 
 `.clipspool/daemons/JOURNAL.toml` is written anew once a minute. Its age is taken by the file server's clock:
 the times of two files on the same server are compared, never one with the clock of this machine.
@@ -11,7 +11,7 @@ import re
 import socket
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
@@ -22,7 +22,7 @@ import tomli_w
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.text import span
 from clipspool.spool.root import Root, Unavailable
-from clipspool.system.atomic import OURS, NotRegular, Rel, join, temporary_name
+from clipspool.system.atomic import OURS, Rel, join, temporary_name, unlink
 from clipspool.system.boot import boot_id
 
 DAEMONS = f"{OURS}/daemons"
@@ -42,7 +42,7 @@ _COPIED = (
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a daemon leaves in an inbox to be known by."""
+    """What a daemon writes into an inbox to identify itself."""
 
     journal: str
     host: str
@@ -53,16 +53,16 @@ class Mark:
     """The number space of its process: a container has one of its own."""
     pid: int = 0
     begun: str = ""
-    """When its process began, as the kernel counts: numbers of processes are used again."""
+    """When its process began, as the kernel counts: process numbers are used again."""
     is_stopped: bool = False
 
     def to_toml(self) -> bytes:
-        """Write it down."""
+        """Return it as TOML."""
         return tomli_w.dumps(asdict(self)).encode()
 
     @classmethod
     def from_toml(cls, data: bytes) -> Mark:
-        """Read it back; raises ValueError when it is none."""
+        """Read it back; raises ValueError where it is none."""
         try:
             body = tomllib.loads(data.decode())
             mark = cls(**body)
@@ -86,12 +86,12 @@ class Seen:
 
 
 def is_journal(text: str) -> bool:
-    """Tell whether a text can be a journal's identity: anybody may have made what lies in an inbox."""
+    """Whether a text can be a journal's identity: anybody may have written what an inbox holds."""
     return _JOURNAL.fullmatch(text) is not None
 
 
 def own_mark(journal_id: str, journal: Path) -> Mark:
-    """Make the mark of this process as the daemon of a journal."""
+    """Return the mark of this process as the daemon of a journal."""
     machine = ""
     with suppress(OSError):
         machine = Path("/etc/machine-id").read_text().strip()
@@ -114,52 +114,41 @@ def own_mark(journal_id: str, journal: Path) -> Mark:
 
 
 def mark_name(journal_id: str) -> Rel:
-    """Name the file of a daemon's mark."""
+    """Return the path of a daemon's mark."""
     return join(DAEMONS, journal_id + _SUFFIX)
 
 
 def marks_in(root: Root) -> dict[str, Seen]:
     """Read the marks of all daemons in an inbox, by journal. Raises Unavailable, and OSError."""
-    found: dict[str, Seen] = {}
     try:
-        names = root.names(DAEMONS)
+        names = sorted(root.names(DAEMONS))[:_MARKS_MAX]
     except (FileNotFoundError, NotADirectoryError):
-        return found
-    for name in sorted(names)[:_MARKS_MAX]:
-        if not name.endswith(_SUFFIX) or not is_journal(name.removesuffix(_SUFFIX)):
-            continue
-        try:
-            with root.open(join(DAEMONS, name)) as file:
-                at = os.fstat(file.fileno()).st_mtime
-                mark = Mark.from_toml(file.read(_BYTES_MAX) or b"")
-        except Unavailable:
-            raise
-        except (OSError, NotRegular, ValueError):  # removed meanwhile, or not one of ours
-            continue
-        if mark.journal == name.removesuffix(_SUFFIX):
-            found[mark.journal] = Seen(mark, at)
-    return found
+        return {}
+    found = [mark_of(root, name.removesuffix(_SUFFIX)) for name in names if name.endswith(_SUFFIX)]
+    return {one.mark.journal: one for one in found if one is not None}
 
 
-def mark_of_journal(root: Root, journal_id: str) -> Seen | None:
+def mark_of(root: Root, journal_id: str) -> Seen | None:
     """Read the mark of a journal's daemon; None where none can be read. Raises Unavailable."""
+    if not is_journal(journal_id):
+        return None
     try:
         with root.open(mark_name(journal_id)) as file:
             at = os.fstat(file.fileno()).st_mtime
             mark = Mark.from_toml(file.read(_BYTES_MAX) or b"")
     except Unavailable:
         raise
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # removed meanwhile, or none of ours
         return None
     return Seen(mark, at) if mark.journal == journal_id else None
 
 
 def copy_served(root: Root, own: Mark, now: Callable[[], float] = time.time) -> str:
-    """Say where another living daemon serves a copy of this journal; empty where none does.
+    """Return a sentence where another running daemon serves a copy of this journal; empty where none does.
 
-    Both write the same mark. `now` serves where the file server does not give its time. Raises Unavailable.
+    Both write the same mark. `now` is used where the file server's time is not known. Raises Unavailable.
     """
-    seen = mark_of_journal(root, own.journal)
+    seen = mark_of(root, own.journal)
     if seen is None or _is_process(seen.mark, own):
         return ""
     try:
@@ -174,22 +163,20 @@ def copy_served(root: Root, own: Mark, now: Callable[[], float] = time.time) -> 
 
 
 def _is_process(mark: Mark, own: Mark) -> bool:
-    """Tell whether a mark is of this very process."""
+    """Whether a mark is of this very process."""
     return replace(mark, host=own.host, is_stopped=own.is_stopped) == own
 
 
 def host_of(root: Root, journal_id: str) -> str:
-    """Name the machine of a daemon that left its mark; empty where it left none, or it cannot be read."""
-    if not is_journal(journal_id):
-        return ""
-    try:
-        return Mark.from_toml(root.read(mark_name(journal_id), _BYTES_MAX)).host
-    except (OSError, ValueError):
-        return ""
+    """Return the machine of a journal's daemon; empty where its mark cannot be read."""
+    with suppress(OSError):
+        seen = mark_of(root, journal_id)
+        return "" if seen is None else seen.mark.host
+    return ""
 
 
 def server_time(root: Root) -> float:
-    """Ask the file server for its time, by the date of a file that is made for it. Raises OSError."""
+    """Return the file server's time, by the date of a file made for it. Raises OSError."""
     name = temporary_name()
     with root.folder(OURS, make=True) as folder:
         try:
@@ -199,11 +186,11 @@ def server_time(root: Root) -> float:
             return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
         finally:
             with suppress(OSError):
-                os.unlink(name, dir_fd=folder)
+                unlink(name, folder)
 
 
 def life_of(seen: Seen | None, own: Mark, server_now: float) -> Life:
-    """Tell whether another daemon lives; `server_now` is the time by the clock that dated its mark."""
+    """Return whether another daemon runs; `server_now` is the time by the clock that dated its mark."""
     if seen is None:
         return Life.UNKNOWN
     mark = seen.mark
@@ -214,13 +201,22 @@ def life_of(seen: Seen | None, own: Mark, server_now: float) -> Life:
         if is_alive is not None:
             return Life.LIVING if is_alive else Life.ENDED
     if server_now - seen.at < SILENT_SECONDS:
-        # One journal file has one daemon at a time: whoever used it before us has ended.
+        # One journal file has one daemon at a time: the one that used it before has ended.
         return Life.ENDED if mark.place and mark.place == own.place else Life.LIVING
     return Life.SILENT
 
 
+def peer_of(
+    inbox: str, journal: str, seen: Seen | None, own: Mark, clips: int, server_now: float, now: float
+) -> Peer:
+    """Return another daemon with so many clips in an inbox; `now` is this machine's time."""
+    seen_at = None if seen is None else now - max(server_now - seen.at, 0.0)
+    host = "" if seen is None else seen.mark.host
+    return Peer(inbox, journal, host, life_of(seen, own, server_now), clips, seen_at)
+
+
 def _is_alive(mark: Mark) -> bool | None:
-    """Tell whether a process of this machine runs; None where that is not shown."""
+    """Whether a process of this machine runs; None where that is not known."""
     try:
         os.kill(mark.pid, 0)
     except ProcessLookupError:
@@ -230,18 +226,16 @@ def _is_alive(mark: Mark) -> bool | None:
     except PermissionError:
         pass  # another user's: it is there
     begun = _begun(mark.pid)
-    if not begun or not mark.begun:
-        return None
-    return begun == mark.begun
+    return begun == mark.begun if begun and mark.begun else None
 
 
 def _begun(pid: int) -> str:
-    """Give when a process began; empty where it is gone, ended or hidden."""
+    """Return when a process began; empty where it is gone or hidden."""
     try:
-        told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (OSError, ValueError):
         return ""
-    state, begun = told[0], told[19]
+    state, begun = fields[0], fields[19]
     return f"ended {begun}" if state in {"Z", "X"} else begun
 
 
@@ -253,14 +247,14 @@ def _process_numbers() -> str:
 
 
 def silence(peer: Peer, now: float) -> str:
-    """Say in words since when a daemon was not seen."""
+    """Return in words when a daemon was last seen."""
     if peer.life is Life.UNKNOWN or peer.seen_at is None:
         return "it left no sign of life"
-    told = f"{span(max(now - peer.seen_at, 1.0))} ago"
+    ago = f"{span(max(now - peer.seen_at, 1.0))} ago"
     how = {Life.STOPPED: "it was stopped", Life.ENDED: "it has ended"}.get(peer.life, "it was last seen")
-    return f"{how} {told}" if peer.life is Life.SILENT or peer.is_living else f"{how}, last seen {told}"
+    return f"{how} {ago}" if peer.life is Life.SILENT or peer.is_living else f"{how}, last seen {ago}"
 
 
-def by_journal(peers: Mapping[str, Peer]) -> list[Peer]:
-    """Order peers: those that nobody sees to first."""
-    return sorted(peers.values(), key=lambda peer: (peer.is_living, -peer.clips, peer.journal))
+def by_journal(peers: Iterable[Peer]) -> list[Peer]:
+    """Return peers in order: first those whose clips nobody works on."""
+    return sorted(peers, key=lambda peer: (peer.is_living, -peer.clips, peer.journal))

@@ -1,11 +1,11 @@
-"""What the work folders tell: clips that the journal missed by a crash, and all of them when it is lost."""
+"""Reads the work folders: clips that the journal missed by a crash, and all of them where it is lost."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -48,32 +48,29 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What lies in an inbox's work folders besides what the journal knows."""
+    """What is in an inbox's work folders besides what the journal knows."""
 
-    ours: tuple[Found, ...] = ()
-    """Accepted by this journal's daemon, which ended before it could write that down."""
-    foreign: tuple[Found, ...] = ()
+    ours: list[Found] = field(default_factory=list)
+    """Accepted by this journal's daemon, which ended before it could record that."""
+    foreign: list[Found] = field(default_factory=list)
     """Accepted by another journal: another machine's, or one that was lost."""
-    damaged: tuple[str, ...] = ()
+    damaged: list[str] = field(default_factory=list)
     """Folders whose manifest cannot be read; a clip in them is kept."""
-    cut: tuple[Found, ...] = ()
-    """Clips under a hidden name whose claim by another journal is not finished, or was cut short."""
+    cut: list[Found] = field(default_factory=list)
+    """Clips with a hidden name whose claim by another journal is not finished, or was cut short."""
 
 
 def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
-    """Look through an inbox's work folders, clearing away those that a crash left without a clip.
+    """Read an inbox's work folders, and remove those that a crash left without a clip. Raises OSError.
 
-    What lies in an inbox is that inbox's, whatever its manifest says: it may have had another name, and who
-    writes here must not reach another's outbox. Raises OSError.
+    What is in an inbox is that inbox's, whatever its manifest says: the inbox may have had another name, and
+    whoever writes here must not reach another inbox's outbox.
     """
-    ours: list[Found] = []
-    foreign: list[Found] = []
-    damaged: list[str] = []
-    cut: list[Found] = []
+    found = Survey()
     try:
         names = sorted(root.names(WORK))
     except FileNotFoundError:
-        return Survey()
+        return found
     for name in names:
         if name in known or not root.is_folder(folder_of(name)):
             continue
@@ -81,37 +78,38 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
             manifest = read_manifest(root, name).of_inbox(inbox)
         except (ValueError, FileNotFoundError, NotRegular):
             # Made by a claim that got no further: nothing but perhaps half a manifest is in it.
-            if not any(entry.startswith(f"{SOURCE}.") for entry in root.names(folder_of(name))):
-                clear_away(root, name)
+            if any(entry.startswith(f"{SOURCE}.") for entry in root.names(folder_of(name))):
+                found.damaged.append(name)
             else:
-                damaged.append(name)
+                clear_away(root, name)
             continue
-        if not is_in_work(root, manifest.clip):
-            if manifest.journal == journal_id:
-                _clear_unclaimed(root, manifest.clip)
-            elif is_claimed(root, manifest.clip):
-                cut.append(Found(manifest.clip, manifest.jobs, manifest.journal))
+        clip, is_ours = manifest.clip, manifest.journal == journal_id
+        if not is_in_work(root, clip):
+            if is_ours:
+                _clear_unclaimed(root, clip)
+            elif is_claimed(root, clip):
+                found.cut.append(Found(clip, manifest.jobs, manifest.journal))
             continue
-        if manifest.journal == journal_id and claimant_of(root, name) == journal_id:
-            # Whoever had it learns of it before the ledger is read, and refuses by itself to submit later.
+        if is_ours and claimant_of(root, name) == journal_id:
+            # The previous owner can see it before the ledger is read, and then does not submit the clip.
             take_over(root, name, journal_id)
             finish_take_over(root, manifest)
         try:
             lines = notes(root, name)
         except (ValueError, NotRegular):
-            damaged.append(name)  # what was paid for is not known
+            found.damaged.append(name)  # what was paid for is not known
             continue
-        finish_claim(root, manifest.clip)
-        settle_in(root, manifest, is_ours=manifest.journal == journal_id)
+        finish_claim(root, clip)
+        settle_in(root, manifest, is_ours=is_ours)
         reach("adopted")
-        found = Found(manifest.clip, tuple(_as_noted(job, lines) for job in manifest.jobs), manifest.journal)
-        (ours if manifest.journal == journal_id else foreign).append(found)
-    return Survey(tuple(ours), tuple(foreign), tuple(damaged), tuple(cut))
+        jobs = tuple(_as_noted(job, lines) for job in manifest.jobs)
+        (found.ours if is_ours else found.foreign).append(Found(clip, jobs, manifest.journal))
+    return found
 
 
 def _clear_unclaimed(root: Root, clip: Clip) -> None:
-    """Clear away a work folder of this journal that its clip never reached, or has left."""
-    # Under its hidden name a clip was never entered in the journal, so nothing was sent for it.
+    """Remove a work folder of this journal that its clip never reached, or has left."""
+    # A clip with a hidden name was never entered in the journal, so nothing was sent for it.
     if is_claimed(root, clip) and not _is_put_back(root, clip):
         return
     if root.exists(join(FAILED, clip.path)):
@@ -131,10 +129,7 @@ def _is_put_back(root: Root, clip: Clip) -> bool:
 
 
 def left_behind(inbox: str, root: Root, journal_id: str, known: set[str]) -> Sequence[Accepted]:
-    """Give what a crash left between its acceptance and its entry in this journal.
-
-    Raises OSError.
-    """
+    """Return the clips that a crash left between acceptance and entry in this journal. Raises OSError."""
     found = survey(inbox, root, journal_id, known)
     for folder in found.damaged:
         log.error("work_folder_damaged", inbox=inbox, folder=folder)
@@ -142,7 +137,7 @@ def left_behind(inbox: str, root: Root, journal_id: str, known: set[str]) -> Seq
 
 
 def tidy(root: Root, now: float) -> None:
-    """Remove what a crash left half-written in folders of ours, an hour old or more. Raises Unavailable."""
+    """Remove half-written files of ours that a crash left, an hour old or more. Raises Unavailable."""
     _forget_taken(root, now)
     open_ends = [OURS, POSTERS, FAILED]
     while open_ends:
@@ -160,7 +155,7 @@ def tidy(root: Root, now: float) -> None:
 
 
 def _forget_taken(root: Root, now: float) -> None:
-    """Remove what tells of clips taken over long ago: who had them has let go, or is no more."""
+    """Remove the records of clips taken over long ago: their previous owner has given them up or is gone."""
     try:
         names = root.names(TAKEN)
     except Unavailable:
@@ -179,41 +174,37 @@ def _forget_taken(root: Root, now: float) -> None:
 
 
 def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
-    """Put a job where its ledger says: with its task, in doubt after a bare intent, held or queued."""
-    number = 0
+    """Return a job as its ledger says: with its task, in doubt after an intent alone, held, or queued."""
+    number, at = 0, job.created_at
     task: Task | None = None
-    twin = ""
+    earlier = ""
     for line in lines:
         if line.get("job") != job.id:
             continue
-        if line.get("what") == "intent":
-            number += 1
-            task = Task(number, str(line.get("profile", "")), intent_at=job.created_at)
-        elif line.get("what") == "reused":
-            twin = str(line.get("from_job", ""))
-        elif line.get("what") == "not_submitted":
-            task = None
-        elif line.get("what") == "task" and isinstance(line.get("task_id"), str):
-            task = Task(
-                max(number, 1),
-                str(line.get("profile", "")),
-                intent_at=job.created_at,
-                task_id=line["task_id"],
-                created_at=job.created_at,
-            )
-    if task is None and twin:
-        reason = f"job {twin} delivered the same already; `clipspool approve` pays for it again"
+        profile, task_id = str(line.get("profile", "")), line.get("task_id")
+        match line.get("what"):
+            case "intent":
+                number += 1
+                task = Task(number, profile, intent_at=at)
+            case "reused":
+                earlier = str(line.get("from_job", ""))
+            case "not_submitted":
+                task = None
+            case "task" if isinstance(task_id, str):
+                task = Task(max(number, 1), profile, intent_at=at, task_id=task_id, created_at=at)
+    if task is None and earlier:
+        reason = f"job {earlier} delivered the same already; `clipspool approve` pays for it again"
         return replace(job, held=Held.DUPLICATE, reason=reason)
     return job if task is None else recovered(job, task)
 
 
 def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str = "") -> Event:
-    """Say how far the request of a job came that was being submitted when the daemon ended.
+    """Return what became of a request that was being submitted when the daemon ended.
 
-    A clip that another journal took over meanwhile is for that one to doubt; `journal_id` is this one's.
-    The intent is on the ledger's disk before a byte leaves: a ledger without it proves that none did, and so
-    does one with it whose token is among those still `waiting`. What cannot be read, or knows of more than
-    the journal, proves nothing.
+    The doubt about a clip that another journal took over meanwhile is that journal's; `journal_id` is ours.
+    The intent is on the ledger's disk before a byte is sent: a ledger without it proves that none was, and so
+    does one with it whose token is among those still `waiting`. A ledger that cannot be read, or that has
+    more than the journal, proves nothing.
     """
     ours = job.task.number if job.task else 0
     try:
@@ -254,10 +245,10 @@ def adoptable(
     entered: Callable[[Collection[str]], Collection[str]],
     journals: Collection[str],
 ) -> Sequence[Accepted]:
-    """Make clips of other `journals` in an inbox this journal's; gives them and what a crash left behind.
+    """Take over the clips of other `journals` in an inbox; return them and what a crash left behind.
 
-    Of several machines that take over the same, each clip goes to one. What was taken from this journal stays
-    with its taker: `entered` says which clips it has, retired ones too, and a clip is entered once.
+    Of several machines that take over the same clips, each clip goes to one. What was taken from this journal
+    stays with its taker: `entered` returns which clips it has, retired ones too: a clip is entered once.
     """
     before = survey(inbox, root, journal_id, known)
     wanted = {one.clip.id: one for one in (*before.foreign, *before.cut) if one.journal in journals}
@@ -267,10 +258,10 @@ def adoptable(
         reach("taking-over")
         clip = wanted[clip_id].clip
         if wanted[clip_id] in before.cut and is_claimed(root, clip):
-            # In the inbox again it is accepted anew; a daemon that still copies it finds it taken over.
+            # Back in the inbox it is accepted anew; a daemon that still copies it finds it taken over.
             take_over(root, clip_id, journal_id)
             if _is_put_back(root, clip):
                 clear_away(root, clip_id)
-    # Read once more, as what they are now: each is finished before its ledger is read.
+    # Read once more, as they are now: each claim is finished before its ledger is read.
     found = survey(inbox, root, journal_id, known)
     return [Accepted(one.clip, one.jobs) for one in found.ours]

@@ -1,6 +1,6 @@
 """A configured folder, and the one way to reach anything beneath it.
 
-Whatever lies beneath a `Root` is reached from the root's own descriptor without following links, so that no
+All that is beneath a `Root` is reached from the root's own descriptor without following links, so that no
 link, `..` or race leads outside (FAULTS 1.10). Where it has a `Guard`, the root itself is compared with the
 folder it was, at every single call: a vanished mount or another disk in its place is `Unavailable`, and
 nothing is read, written or deleted there (promise 9).
@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import threading
-import tomllib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
-import tomli_w
-
+from clipspool.spool.guard import Guard as Guard  # noqa: PLC0414
+from clipspool.spool.guard import Unavailable as Unavailable  # noqa: PLC0414
 from clipspool.system import moves
 from clipspool.system.atomic import (
     FOLDER_FLAGS,
     NEW_FLAGS,
-    OURS,
     NotRegular,
     Rel,
     is_temporary,
@@ -34,7 +31,6 @@ from clipspool.system.atomic import (
     open_beneath,
     open_regular,
     open_to_append,
-    opened,
     parent,
     parts,
     rename_new,
@@ -53,7 +49,7 @@ _TRACE_BYTES_MAX = 8192
 
 @contextmanager
 def _where_modes_are_kept() -> Iterator[None]:
-    """Set a mode; FAT, exFAT and shares that squash their users keep none, and a result must not wait."""
+    """Ignore a mode that cannot be set: FAT, exFAT and squashed shares keep none; a result must not wait."""
     try:
         yield
     except OSError as error:
@@ -63,108 +59,17 @@ def _where_modes_are_kept() -> Iterator[None]:
 
 @contextmanager
 def _refusals(rel: Rel, to: Root, to_rel: Rel) -> Iterator[None]:
-    """Say of a move that no way works for what was to go where."""
+    """Name source and target in the error of a move for which no way works."""
     try:
         yield
     except moves.Refused as error:
         where = to.path / parent(to_rel)
-        text = (
-            f"{rel} cannot be moved into {where} ({error.strerror}); look at that folder's rights and mount"
-        )
-        raise moves.Refused(error.errno, text) from error
+        why = f"{rel} cannot be moved into {where} ({error.strerror}); check that folder's rights and mount"
+        raise moves.Refused(error.errno, why) from error
 
 
 def _traced(inode: int, to_inode: int, rel: Rel, to_rel: Rel) -> bytes:
     return f"{inode} {to_inode}\n{rel}\n{to_rel}\n".encode(errors="surrogateescape")
-
-
-class Unavailable(OSError):
-    """The folder is not the one it was: unmounted, another disk, or gone."""
-
-
-class Guard:
-    """Knows a folder again by the file that we keep in it, and so tells it from an empty mount point."""
-
-    def __init__(self, kind: str, known: str | None, remember: Callable[[str], None]) -> None:
-        """Take `inbox` or `outbox`, the identity it had (None: never seen), and who remembers a new one."""
-        self._rel = (OURS, f"{kind}.toml")
-        self._kind = kind
-        self._known = known
-        self._remember = remember
-        self._seen: tuple[int, ...] | None = None
-        self._lock = threading.Lock()
-
-    def check(self, folder: int, path: Path) -> None:
-        """Make sure that an open folder is the one known; a first one becomes it. Raises Unavailable."""
-        stamp = self._stamp(folder, path)
-        if stamp and stamp == self._seen:
-            return
-        with self._lock:
-            found = self._read(folder)
-            if found is None and self._known is None:
-                found = self._mark(folder)
-            if found is None or self._known not in {None, found}:
-                what = f"has {'no' if found is None else 'another'} {'/'.join(self._rel)}"
-                todo = "mount it again, or `clipspool resume` with the inbox's name if you replaced it"
-                raise Unavailable(errno.ENODEV, f"{path} is not the {self._kind} it was: it {what}; {todo}")
-            if self._known is None:
-                self._known = found
-                self._remember(found)
-            self._seen = stamp
-
-    def _stamp(self, folder: int, path: Path) -> tuple[int, ...]:
-        """Give what tells the folder from another in its place; empty where our file is not in it.
-
-        The folder's own numbers do not: a disk mounted after another mostly gets the same device, and the
-        top of a file system has the same inode on each.
-        """
-        here = os.fstat(folder)
-        try:
-            mark = os.stat("/".join(self._rel), dir_fd=folder, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return ()
-        except OSError as error:
-            why = os.strerror(error.errno or 0)
-            raise Unavailable(error.errno, f"{path} cannot be looked into: {why}") from error
-        return here.st_dev, here.st_ino, mark.st_ino, mark.st_mtime_ns, mark.st_ctime_ns
-
-    def adopt(self) -> None:
-        """Take the folder as it is now: the operator says that it is the right one."""
-        with self._lock:
-            self._known, self._seen = None, None
-
-    def _read(self, folder: int) -> str | None:
-        try:
-            with (
-                opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours,
-                open_regular(self._rel[1], ours) as file,
-            ):
-                return str(tomllib.loads(file.read(4096).decode())["id"])
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, RecursionError):
-            return ""
-
-    def _mark(self, folder: int) -> str | None:
-        about = {"id": secrets.token_hex(8), "about": f"clipspool's {self._kind}"}
-        with suppress(FileExistsError):
-            os.mkdir(self._rel[0], dir_fd=folder)
-        with opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours:
-            temporary = temporary_name()
-            with FileIO(os.open(temporary, NEW_FLAGS, 0o666, dir_fd=ours), "wb") as file:
-                write_all(file, tomli_w.dumps(about).encode())
-                sync_and_close(file)
-            try:
-                rename_new(temporary, ours, self._rel[1], ours)
-            except FileExistsError:
-                # Another inbox or machine with the same folder was faster: it is known by what they wrote.
-                unlink(temporary, ours)
-            except OSError:
-                unlink(temporary, ours)
-                raise
-            sync_folder(ours)
-        sync_folder(folder)
-        return self._read(folder)
 
 
 class Root:
@@ -178,7 +83,7 @@ class Root:
         file_mode: int | None = None,
         folder_mode: int | None = None,
     ) -> None:
-        """Take an absolute path; modes are those of what we make, the umask's where None."""
+        """`path` is absolute; modes are those of what we make, by the umask where None."""
         self.path = path
         self.guard = guard
         self._file_mode = file_mode
@@ -201,9 +106,9 @@ class Root:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Look at the root at most once for all that this thread does beneath it in the block.
+        """Check the root at most once for all that this thread does beneath it in the block.
 
-        It works on the very folder that was found good: what is mounted over it meanwhile is not touched.
+        It works on the very folder that was checked: what is mounted over it meanwhile is not touched.
         """
         if getattr(self._holding, "fd", None) is not None:
             yield  # in a block around this one
@@ -218,7 +123,7 @@ class Root:
                 os.close(fd)
 
     def _top(self) -> tuple[int, bool]:
-        """Give the root's descriptor, and whether the caller has to close it."""
+        """Return the root's descriptor, and whether the caller has to close it."""
         fd: int | None = getattr(self._holding, "fd", None)
         if fd is None:
             return self._open_root(), True
@@ -262,12 +167,8 @@ class Root:
         return fd
 
     def _open_or_make(self, name: str, folder: int) -> int:
-        try:
+        with suppress(FileNotFoundError):
             return os.open(name, FOLDER_FLAGS, dir_fd=folder)
-        except FileNotFoundError:
-            return self._make_and_open(name, folder)
-
-    def _make_and_open(self, name: str, folder: int) -> int:
         is_new = False
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=folder)
@@ -276,8 +177,8 @@ class Root:
         try:
             if is_new and self._folder_mode is not None:
                 with _where_modes_are_kept():
-                    # By the descriptor: the name may be a link of somebody's by now. What makes files in it
-                    # get its group is the folder's around it to say.
+                    # By the descriptor: the name may be somebody's link by now. The bit that passes the group
+                    # on to files in it is inherited from the folder around it.
                     os.fchmod(fd, self._folder_mode | os.fstat(fd).st_mode & stat.S_ISGID)
             sync_folder(folder)
         except BaseException:
@@ -298,7 +199,7 @@ class Root:
             return os.stat(name_of(rel), dir_fd=fd, follow_symlinks=False)
 
     def exists(self, rel: Rel) -> bool:
-        """Tell whether any entry has that name."""
+        """Whether any entry has that name."""
         try:
             self.stat(rel)
         except (FileNotFoundError, NotADirectoryError):
@@ -306,7 +207,7 @@ class Root:
         return True
 
     def is_folder(self, rel: Rel) -> bool:
-        """Tell whether a real folder, no link to one, has that name."""
+        """Whether a folder, not a link to one, has that name."""
         try:
             return stat.S_ISDIR(self.stat(rel).st_mode)
         except (FileNotFoundError, NotADirectoryError):
@@ -322,8 +223,7 @@ class Root:
         with self.open(rel) as file:
             data = file.read(size_max + 1)
         if len(data) > size_max:
-            msg = f"larger than {size_max} bytes"
-            raise ValueError(msg)
+            raise ValueError(f"larger than {size_max} bytes")
         return data
 
     def names(self, rel: Rel = "") -> list[str]:
@@ -332,7 +232,7 @@ class Root:
             return os.listdir(fd)
 
     def space(self) -> int:
-        """Bytes free to us on this file system."""
+        """Return the bytes free to us on this file system."""
         with self.folder() as fd:
             free = os.fstatvfs(fd)
         return free.f_bavail * free.f_frsize
@@ -344,20 +244,34 @@ class Root:
 
         Not `is_last`: what follows in the same folder syncs its names, this one's with them.
         """
-        self._write(rel, data, rename_new, is_last=is_last)
+        with self.filling(rel, rename_new, is_last=is_last) as file:
+            write_all(file, data)
 
     def replace(self, rel: Rel, data: bytes) -> None:
         """Write a file whole in the place of whatever had its name."""
-        self._write(rel, data, rename_over, is_last=True)
+        with self.filling(rel, rename_over) as file:
+            write_all(file, data)
 
-    def _write(
-        self, rel: Rel, data: bytes, rename: Callable[[str, int, str, int], None], *, is_last: bool
-    ) -> None:
-        temporary = temporary_name()
+    @contextmanager
+    def filling(
+        self,
+        rel: Rel,
+        rename: Callable[[str, int, str, int], None] = rename_over,
+        *,
+        is_last: bool = True,
+        part: str = "",
+    ) -> Iterator[FileIO]:
+        """Fill a file under another name; it gets its own when the block ends, whole and durable.
+
+        `part` is that other name where a crash is likely: the next try replaces what it left.
+        """
+        temporary = part or temporary_name()
         with self.folder(parent(rel), make=True) as fd:
             try:
-                with self.create_in(temporary, fd) as file:
-                    write_all(file, data)
+                if part:
+                    unlink(part, fd)
+                with self.create_in(temporary, fd, to_read=True) as file:
+                    yield file
                     sync_and_close(file)
                 rename(temporary, fd, name_of(rel), fd)
             except BaseException:
@@ -382,9 +296,9 @@ class Root:
 
     @contextmanager
     def appending(self, rel: Rel) -> Iterator[FileIO]:
-        """Open a file of ours to add to its end, made where it is missing, its name for good.
+        """Open a file of ours to add to its end, made durably where it is missing.
 
-        A write is one call that writes and syncs: before it nothing is there, after it all is for good.
+        A write is one call that writes and syncs: before it nothing is there, after it all is durable.
         Raises NotRegular, also where the file has other names: one of them may be anywhere.
         """
         with self.folder(parent(rel), make=True) as folder:
@@ -407,10 +321,10 @@ class Root:
     ) -> None:
         """Move a file of ours, durably, without ever replacing one: renamed, or copied and removed.
 
-        The target's folder is synced: a file system that keeps a journal has both ends of a rename or none.
-        Not `is_last`: the move that follows into the same folder does it. `trace` names a file of ours that
-        tells of a copy until its original is gone, so that `finish_move` knows both again. Raises
-        FileExistsError when the name is taken, and Refused.
+        The target's folder is synced: a journaling file system has both ends of a rename or none. Not
+        `is_last`: the move that follows into the same folder does it. `trace` names a file of ours that
+        records a copy until its original is gone, so that `finish_move` recognises both. Raises
+        FileExistsError where the name is in use, and Refused.
         """
         is_left = False
 
@@ -432,9 +346,9 @@ class Root:
             self.remove(trace)
 
     def publish(self, rel: Rel, to: Root, to_rel: Rel) -> None:
-        """Give a result its name in an outbox, durably, without ever replacing one or showing less than all.
+        """Move a result into an outbox, durably, without ever replacing a file or showing less than all.
 
-        It has the rights of a file made there. Raises FileExistsError when the name is taken, and Refused.
+        It has the rights of a file made there. Raises FileExistsError where the name is in use, and Refused.
         """
         with (
             _refusals(rel, to, to_rel),
@@ -445,10 +359,10 @@ class Root:
             sync_folder(target)
 
     def finish_move(self, rel: Rel, to_rel: Rel, *, trace: Rel | None = None) -> bool:
-        """Take the first name away where a move was cut between giving the second and that.
+        """Remove the first name where a move was cut after it made the second; return whether that was so.
 
-        Known by the inodes: one file's by link and unlink (NFS), or both that the trace of a copy names, for
-        somebody else's file may have the same name, size and bytes. Tells whether it was. Raises OSError.
+        Recognised by the inodes: one file's by link and unlink (NFS), or both that the trace of a copy names,
+        for somebody else's file may have the same name, size and bytes. Raises OSError.
         """
         try:
             here, there = self.stat(rel), self.stat(to_rel)
@@ -459,8 +373,8 @@ class Root:
                 raise
             return False
         is_one = (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
-        told = _traced(here.st_ino, there.st_ino, rel, to_rel)
-        if not is_one and (trace is None or here.st_size != there.st_size or self._told(trace) != told):
+        pair = _traced(here.st_ino, there.st_ino, rel, to_rel)
+        if not is_one and (trace is None or here.st_size != there.st_size or self._read(trace) != pair):
             return False
         with self.folder(parent(rel)) as fd:
             unlink(name_of(rel), fd)
@@ -469,16 +383,16 @@ class Root:
             self.remove(trace)
         return True
 
-    def _told(self, trace: Rel) -> bytes:
+    def _read(self, trace: Rel) -> bytes:
         try:
             return self.read(trace, _TRACE_BYTES_MAX)
         except (FileNotFoundError, NotADirectoryError, NotRegular, ValueError):
             return b""
 
     def copy(self, rel: Rel, to: Root, to_rel: Rel) -> str:
-        """Copy a regular file under a new name, whole, durable and compared; gives its SHA-256.
+        """Copy a regular file under a new name, whole, durable and compared; return its SHA-256.
 
-        The bytes pass through a temporary name in the target's folder. Raises FileExistsError.
+        The bytes are written under a temporary name in the target's folder. Raises FileExistsError.
         """
         with (
             _refusals(rel, to, to_rel),
@@ -488,7 +402,7 @@ class Root:
             return moves.copy(name_of(rel), source, name_of(to_rel), target, to.create_in)
 
     def clear_temporaries(self, rel: Rel, names: Collection[str], now: float) -> None:
-        """Remove what a crash left of half-written files of ours in a folder, an hour old or more."""
+        """Remove half-written files of ours that a crash left in a folder, an hour old or more."""
         for name in names:
             if not is_temporary(name):
                 continue
@@ -505,7 +419,7 @@ class Root:
     def remove_folder(self, rel: Rel, *, but: str | None = None) -> None:
         """Remove a folder of ours with all that is in it, never following a link; gone already is fine.
 
-        What has a name that begins with `but` stays, and the folder with it.
+        Entries whose name begins with `but` stay, and the folder with them.
         """
         try:
             with self.folder(rel) as fd:

@@ -1,9 +1,9 @@
-"""Requests that are about to leave: told by memory that outlives the process, so that fewer ends mean doubt.
+"""Marks requests that are about to be sent, in memory that outlives the process, so that fewer are in doubt.
 
-A request's line is on the ledger's disk before its first byte leaves, so it stands there for some
-milliseconds in which nothing was sent. This file tells them from those in which something was: by a token of
-each attempt that stands in its line too. It lies on a tmpfs, and so outlives the process and nothing else;
-after a power cut the ledger alone speaks. No disk would do: one that comes back may show what was before.
+A request's line is on the ledger's disk before its first byte is sent, so for some milliseconds it is there
+and nothing was sent. This file distinguishes the two, by a token of each attempt that is in its line too. It
+is on a tmpfs, so it outlives the process and nothing else; after a power cut only the ledger is left. A disk
+would not do: one that comes back may show an earlier content.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _RUNTIME = Path("/run")
 _SLOT_BYTES = 32
 _SLOTS = 128
 """More than there are threads that submit."""
-_WAITS, _WAITED, _LEAVES, _FREE = b"w", b"v", b"l", b" "
-"""`v`: it waited when the last process died; kept for one start, should that be cut short too."""
-# It keeps Python's lock: to take it back, with other threads at work, takes longer than all else here.
+_WAITS, _WAITED, _SENDS, _FREE = b"w", b"v", b"l", b" "
+"""`v`: it waited when the last process ended; kept for one start, in case that is cut short too."""
+# It keeps Python's lock: to get it back, with other threads at work, takes longer than all else here.
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.pwrite.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_long)
 _libc.pwrite.restype = ctypes.c_ssize_t
 
 
-def departures_file(journal: Path, env: Mapping[str, str] = os.environ) -> Path | None:
-    """Name the file of a journal that is there; None where this machine has no such memory.
+def send_marks_file(journal: Path, env: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the path of an existing journal's marks; None where this machine has no such memory.
 
-    In the service's RuntimeDirectory, else in the system's shared memory. It bears the numbers of the
-    journal's own file, so another journal in its place has another one. Raises OSError.
+    It is in the service's RuntimeDirectory, else in the system's shared memory, and has the numbers of the
+    journal's own file in its name: another journal in its place has another one. Raises OSError.
     """
     home = Path(env.get("RUNTIME_DIRECTORY", "").partition(":")[0] or _SHARED_MEMORY)
     if not home.is_dir() or mounts.filesystem_of(home).type != "tmpfs":
@@ -49,10 +49,10 @@ def departures_file(journal: Path, env: Mapping[str, str] = os.environ) -> Path 
 
 
 def left_waiting(journal: Path, env: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """Give the tokens that a daemon left which died, for whoever has its journal: its user, or root.
+    """Return the waiting tokens of a daemon that crashed, for a command that opened its journal.
 
-    Its environment is not ours, so each place is looked at where it may have noted them. What may not be read
-    counts as not noted: then its request is in doubt.
+    Its environment is not ours, so each place is read where it may have kept them. What cannot be read counts
+    as not marked: then its request is in doubt.
     """
     homes = [Path(env.get("RUNTIME_DIRECTORY", "").partition(":")[0] or _SHARED_MEMORY)]
     homes += [_RUNTIME / journal.parent.name, Path(_SHARED_MEMORY)]
@@ -60,13 +60,13 @@ def left_waiting(journal: Path, env: Mapping[str, str] = os.environ) -> frozense
     for home in dict.fromkeys(homes):
         with suppress(OSError):
             owner = journal.stat().st_uid
-            path = departures_file(journal, {"RUNTIME_DIRECTORY": str(home)})
+            path = send_marks_file(journal, {"RUNTIME_DIRECTORY": str(home)})
             found |= still_waiting(path, owner)
     return found
 
 
 def still_waiting(path: Path | None, owner: int | None = None) -> frozenset[str]:
-    """Give the tokens of requests of which nothing had left when the process died. Raises OSError.
+    """Return the tokens of requests of which nothing had been sent when the process ended. Raises OSError.
 
     `owner` is whose file it must be; None: ours.
     """
@@ -77,7 +77,7 @@ def still_waiting(path: Path | None, owner: int | None = None) -> frozenset[str]
 
 
 def _is_of(path: Path, user: int) -> bool:
-    """Say whether it is a file of a user's: anybody may put one into shared memory."""
+    """Whether it is a file of that user: anybody may put one into shared memory."""
     try:
         here = path.lstat()
     except FileNotFoundError:
@@ -86,7 +86,7 @@ def _is_of(path: Path, user: int) -> bool:
 
 
 def _open(path: Path) -> int | None:
-    """Open the file, or make it; None where it is, or has just become, somebody else's. Raises OSError."""
+    """Open the file, or make it; None where it is somebody else's. Raises OSError."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     if _is_of(path, os.geteuid()):
         return os.open(path, flags)
@@ -97,17 +97,17 @@ def _open(path: Path) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
-    """One request before it leaves."""
+class SendMark:
+    """The mark of one request that is about to be sent."""
 
     token: str
-    """For its line in the ledger; empty where nothing is told."""
-    leave: Callable[[], None]
-    """To be called right before the first byte; raises OSError, and then it may not be sent."""
+    """For its line in the ledger; empty where no marks are kept."""
+    set_sending: Callable[[], None]
+    """To be called right before the first byte; raises OSError, and then it must not be sent."""
 
 
-class Departures:
-    """The requests that are about to leave. Serves any thread; there is one for a journal, under its lock.
+class SendMarks:
+    """The marks of all requests. Serves any thread; there is one for a journal, under its lock.
 
     It is never closed: at the daemon's end a thread may still wait for an answer.
     """
@@ -115,52 +115,49 @@ class Departures:
     def __init__(self, path: Path | None) -> None:
         """Take over the file. Raises OSError.
 
-        None, or a file of somebody else's, does without: then an end behind the ledger's line is doubt.
+        Without one, or with somebody else's, every crash after the ledger's line means doubt.
         """
         self._path = path
-        self._file: int | None = None
-        found: list[tuple[bytes, str]] = []
-        if path is not None:
-            self._file = _open(path)
-        if self._file is not None:
-            found = _read(os.pread(self._file, _SLOT_BYTES * _SLOTS, 0))
+        self._file = None if path is None else _open(path)
+        size = _SLOT_BYTES * _SLOTS
+        found = [] if self._file is None else _read(os.pread(self._file, size, 0))
         kept = [_record(_WAITED, token) for state, token in found if state == _WAITS][: _SLOTS // 2]
         if self._file is not None:
-            os.pwrite(self._file, b"".join(kept).ljust(_SLOT_BYTES * _SLOTS), 0)
+            os.pwrite(self._file, b"".join(kept).ljust(size), 0)
         self.waiting = frozenset(token for _, token in found)
-        """The tokens of those of which nothing had left when the process died."""
+        """The tokens of requests of which nothing had been sent when the process ended."""
         self._free = list(range(len(kept), _SLOTS))
 
     @contextmanager
-    def of(self) -> Iterator[Departure]:
-        """Name a request until the block ends. Raises OSError, and then it may not be sent."""
+    def mark(self) -> Iterator[SendMark]:
+        """Mark a request until the block ends. Raises OSError, and then it must not be sent."""
         if self._file is None:
-            yield Departure("", lambda: None)
+            yield SendMark("", lambda: None)
             return
         token = secrets.token_hex(8)
         try:
             slot = self._free.pop()
         except IndexError:
-            raise OSError(errno.EAGAIN, "too many requests are about to leave") from None
+            raise OSError(errno.EAGAIN, "too many requests are about to be sent") from None
         os.pwrite(self._file, _record(_WAITS, token), slot * _SLOT_BYTES)
         try:
-            yield Departure(token, partial(_leave, self._file, slot))
+            yield SendMark(token, partial(_set_sending, self._file, slot))
         finally:
             with suppress(OSError):
                 os.pwrite(self._file, _FREE, slot * _SLOT_BYTES)
                 self._free.append(slot)
 
-    def end(self) -> None:
-        """Remove the file: nothing is under way any more."""
+    def remove(self) -> None:
+        """Remove the file: no request is under way any more."""
         if self._file is not None and self._path is not None:
             with suppress(OSError):
                 self._path.unlink()
 
 
-def _leave(file: int, slot: int) -> None:
-    if _libc.pwrite(file, _LEAVES, 1, slot * _SLOT_BYTES) != 1:
+def _set_sending(file: int, slot: int) -> None:
+    if _libc.pwrite(file, _SENDS, 1, slot * _SLOT_BYTES) != 1:
         trouble = ctypes.get_errno()
-        raise OSError(trouble, f"what is about to leave cannot be noted: {os.strerror(trouble)}")
+        raise OSError(trouble, f"the send mark cannot be written: {os.strerror(trouble)}")
 
 
 def _record(state: bytes, token: str) -> bytes:
@@ -168,7 +165,7 @@ def _record(state: bytes, token: str) -> bytes:
 
 
 def _read(content: bytes) -> list[tuple[bytes, str]]:
-    """Give those that wait, or waited."""
+    """Return the state and token of all that wait, or waited."""
     records = [content[at : at + _SLOT_BYTES] for at in range(0, len(content), _SLOT_BYTES)]
     return [
         (one[:1], one[1:].decode("ascii", "replace").strip())

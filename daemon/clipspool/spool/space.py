@@ -1,4 +1,4 @@
-"""Tells why a folder takes no result of a size: full, out of inodes, read-only, beyond a quota."""
+"""Finds why a folder has no room for a result: full, out of inodes, read-only, beyond a quota."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 def lacking(root: Root, size: int, *, tries: bool = False) -> str:
-    """Say in words why so many bytes do not fit there; empty where they do.
+    """Return in words why so many bytes do not fit there; empty where they do. Raises Unavailable.
 
-    `tries` makes a file for a moment: the system's figures tell nothing of quotas and of rights. Raises
-    Unavailable.
+    `tries` makes a file for a moment: the system's figures do not show quotas and rights.
     """
     with root.folder() as fd:
         free = os.fstatvfs(fd)

@@ -1,8 +1,8 @@
-"""A clip's work folder: what it holds, how a clip gets in, and what it tells when the journal is lost.
+"""A clip's work folder: its names, its manifest, and how files get in and out.
 
-`.clipspool/work/CLIP/` holds `manifest.toml` (written once, before the clip comes in), `ledger.jsonl` (one
-synced line for each thing that matters for money or names), the clip and its sidecar under plain names,
-copies of reference images, and results until they are delivered.
+`.clipspool/work/CLIP/` holds `manifest.toml` (written once, before the clip is moved in), `ledger.jsonl` (a
+synced line for all that matters for money or names), the clip and its sidecar under plain names, copies of
+reference images, and results until they are delivered.
 """
 
 from __future__ import annotations
@@ -44,35 +44,36 @@ PROMPT = "prompt.txt"
 CHANGED_NOTE = ".changed.txt"
 """Behind the name of a source that is not what was sent any more."""
 MANIFEST_BYTES_MAX = 4 << 20
+_OF_JOB = ("id", "variant", "priority", "due_at")
 
 
 def folder_of(clip_id: str) -> Rel:
-    """Name a clip's work folder, relative to its inbox."""
+    """Return a clip's work folder, relative to its inbox."""
     return f"{WORK}/{clip_id}"
 
 
 def error_note_of(rel: Rel) -> Rel:
-    """Name the note beside a source in `_failed`; shortened where file systems allow no longer name."""
+    """Return the path of the note beside a source in `_failed`, shortened to what file systems allow."""
     return join(parent(rel), fitted(name_of(rel), ERROR_NOTE))
 
 
 def changed_note_of(rel: Rel) -> Rel:
-    """Name the note beside a source that went on changing after it was sent."""
+    """Return the path of the note beside a source that changed after it was sent."""
     return join(parent(rel), fitted(name_of(rel), CHANGED_NOTE))
 
 
 def source_name(path: Rel) -> str:
-    """Name the clip inside its work folder: plain, with the suffix it came with."""
+    """Return the clip's name inside its work folder: plain, with its own suffix."""
     return SOURCE + PurePosixPath(path).suffix.lower()
 
 
 def trace_of(clip_id: str, name: str) -> Rel:
-    """Name what tells, in a work folder, of a file of it that is moved by copying."""
+    """Return the path of the record of a file that is moved out of or into a work folder by copying."""
     return join(folder_of(clip_id), f".{name}.moved")
 
 
 def clear_away(root: Root, clip_id: str) -> None:
-    """Remove a work folder that no clip is in; one that comes in meanwhile stays. Raises OSError."""
+    """Remove a work folder without a clip; one that is moved in meanwhile stays. Raises OSError."""
     root.remove_folder(folder_of(clip_id), but=f"{SOURCE}.")
 
 
@@ -83,39 +84,29 @@ class Manifest:
     clip: Clip
     jobs: tuple[Job, ...]
     journal: str = ""
-    """The identity of the journal that takes them on: a folder can serve several machines."""
+    """The identity of the journal that has them: several machines can share an inbox."""
     prompt: Rel | None = None
-    """The `.txt` that held the prompt: it goes where the clip goes."""
+    """The `.txt` that held the prompt: it is moved with the clip."""
 
     def of_inbox(self, name: str) -> Manifest:
-        """Give the same in an inbox of that name."""
+        """Return the same manifest in an inbox of that name."""
         jobs = tuple(replace(job, inbox=name) for job in self.jobs)
         return replace(self, clip=replace(self.clip, inbox=name), jobs=jobs)
 
     def to_toml(self) -> bytes:
-        """Write it down."""
+        """Return it as TOML."""
         clip = self.clip
+        names = ("id", "inbox", "source", "size", "mtime_ns", "accepted_at")
         body: dict[str, Any] = {
             "journal": self.journal,
             "clip": {
-                "id": clip.id,
-                "inbox": clip.inbox,
+                **{name: getattr(clip, name) for name in names},
                 "path": _spell(clip.path),
-                "source": clip.source,
-                "size": clip.size,
-                "mtime_ns": clip.mtime_ns,
-                "accepted_at": clip.accepted_at,
-                "media": json.dumps(clip.media),  # as tables it would cost more than all the rest
+                "media": json.dumps(clip.media),  # as tables it would be larger than all the rest
             },
             "job": [
-                {
-                    "id": j.id,
-                    "variant": j.variant,
-                    "priority": j.priority,
-                    "due_at": j.due_at,
-                    "request": j.request.to_dict(),
-                }
-                for j in self.jobs
+                {**{name: getattr(job, name) for name in _OF_JOB}, "request": job.request.to_dict()}
+                for job in self.jobs
             ],
         }
         if clip.sidecar is not None:
@@ -126,41 +117,32 @@ class Manifest:
 
     @classmethod
     def from_toml(cls, data: bytes) -> Manifest:
-        """Read it back; raises ValueError, KeyError or TypeError when it is damaged."""
+        """Read it back; raises ValueError, KeyError or TypeError where it is damaged."""
         body = tomllib.loads(data.decode())
         entry = body["clip"]
         sidecar = entry.get("sidecar")
         media = json.loads(entry["media"])
         if not isinstance(media, dict):
             raise TypeError("its media facts are no table")
-        clip = Clip(
-            **{
-                **entry,
-                "path": _read(entry["path"]),
-                "sidecar": None if sidecar is None else _read(sidecar),
-                "media": media,
-            }
-        )
+        sidecar = None if sidecar is None else _read(sidecar)
+        clip = Clip(**{**entry, "path": _read(entry["path"]), "sidecar": sidecar, "media": media})
         jobs = tuple(
             Job(
-                id=j["id"],
                 clip_id=clip.id,
                 inbox=clip.inbox,
-                variant=j["variant"],
-                priority=j["priority"],
-                due_at=j["due_at"],
-                request=Request.from_dict(j["request"]),
+                request=Request.from_dict(one["request"]),
                 created_at=clip.accepted_at,
                 updated_at=clip.accepted_at,
+                **{name: one[name] for name in _OF_JOB},
             )
-            for j in body["job"]
+            for one in body["job"]
         )
         prompt = body.get("prompt_file")
         return cls(clip, jobs, str(body["journal"]), None if prompt is None else _read(prompt))
 
 
 def _spell(rel: Rel) -> str:
-    """Spell a path in UTF-8; one that is not carries its bytes as hex behind a NUL, which no path has."""
+    """Return a path in UTF-8; one that is not becomes its bytes as hex behind a NUL, which no path has."""
     try:
         rel.encode()
     except UnicodeEncodeError:
@@ -173,9 +155,9 @@ def _read(spelled: str) -> Rel:
 
 
 def bring_prompt(root: Root, manifest: Manifest) -> None:
-    """Bring the `.txt` with the prompt in behind its accepted clip; one that cannot be moved does no harm."""
+    """Move the `.txt` with the prompt in after its accepted clip; one that cannot be moved does no harm."""
     path = manifest.prompt
-    # The manifest may be anybody's writing: nothing but a text file beside the clip is moved on its word.
+    # Anybody may have written the manifest: nothing but a text file beside the clip is moved for it.
     if path is None or parent(path) != parent(manifest.clip.path) or not path.lower().endswith(".txt"):
         return
     target = join(folder_of(manifest.clip.id), PROMPT)
@@ -185,18 +167,18 @@ def bring_prompt(root: Root, manifest: Manifest) -> None:
 
 
 def settle_in(root: Root, manifest: Manifest, *, is_ours: bool = True) -> None:
-    """Do what follows a clip's claim; after a crash it is done again."""
+    """Do what follows a clip's claim; done again after a crash."""
     bring_prompt(root, manifest)
-    # A note that stayed would let the next copy of that name be paid for as one that its editor moved back.
-    # Another daemon's clip may be failing anew at this moment, and the note be of that.
+    # With the note left, the next copy of that name would be paid for like one that its editor moved back.
+    # Another daemon's clip may be failing anew at this moment, and the note may be about that.
     if is_ours and any(job.request.was_put_back for job in manifest.jobs):
         forget_failure(root, manifest.clip.path)
 
 
 def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
-    """Put the source of a clip that had retired into its work folder again; nothing to do if it is there.
+    """Move the source of a retired clip into its work folder again, unless it is there already.
 
-    Raises FileNotFoundError when it is in neither place.
+    Raises FileNotFoundError where it is in neither place.
     """
     home = folder_of(clip.id)
     source, sidecar = join(home, clip.source), join(home, SIDECAR)
@@ -222,9 +204,9 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
 
 
 def was_put_back(root: Root, path: Rel) -> bool:
-    """Tell whether a clip in the inbox failed before and was moved back: its error note is left alone there.
+    """Whether a clip in the inbox failed before and was moved back: only its error note is left in `_failed`.
 
-    A copy that a mirror drops again and again leaves the failed one where it is. Raises Unavailable.
+    A copy that a mirror drops again and again leaves the failed clip where it is. Raises Unavailable.
     """
     failed = join(FAILED, path)
     try:
@@ -244,7 +226,7 @@ def forget_failure(root: Root, path: Rel) -> None:
 
 
 def keep_references(root: Root, clip: Clip) -> None:
-    """Keep the copies of a clip's reference images when its work folder goes. Raises OSError."""
+    """Keep the copies of a clip's reference images when its work folder is removed. Raises OSError."""
     home = folder_of(clip.id)
     names = [name for name in root.names(home) if name.startswith(REFERENCE)] if root.exists(home) else []
     if names:
@@ -256,7 +238,7 @@ def keep_references(root: Root, clip: Clip) -> None:
 
 
 def _move_all(root: Root, source: Rel, target: Rel, names: Sequence[str] | None = None) -> None:
-    """Move files between two folders of ours; what a crash left in both is the same, and one stays."""
+    """Move files between two folders of ours; a file that a crash left in both is kept once."""
     if not root.exists(source):
         return
     for name in root.names(source) if names is None else names:
@@ -277,7 +259,7 @@ def open_source(root: Root, clip: Clip) -> FileIO:
 
 
 def read_manifest(root: Root, clip_id: str) -> Manifest:
-    """Read a work folder's manifest; raises OSError, or ValueError when it is damaged.
+    """Read a work folder's manifest; raises OSError, or ValueError where it is damaged.
 
     Where a take-over was cut short, it is the taker's.
     """
@@ -295,17 +277,16 @@ def read_manifest(root: Root, clip_id: str) -> Manifest:
             manifest = replace(manifest, journal=taker)
         vet(clip_id, manifest.clip, manifest.jobs)
     except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError) as error:
-        msg = f"the manifest of {clip_id} is damaged: {error}"
-        raise ValueError(msg) from error
+        raise ValueError(f"the manifest of {clip_id} is damaged: {error}") from error
     return manifest
 
 
 def claimed_manifest(journal: str) -> str:
-    """Name the manifest of a work folder that a journal is about to take over."""
+    """Return the manifest's name in a work folder that a journal is about to take over."""
     return f"manifest-{journal}.toml"
 
 
 def claimant_of(root: Root, clip_id: str) -> str:
-    """Give the journal that has begun to take a clip over and not finished; empty where none has."""
+    """Return the journal that has begun to take a clip over and not finished; empty where none has."""
     found = [CLAIMED_MANIFEST.fullmatch(name) for name in root.names(folder_of(clip_id))]
     return next((match[1] for match in found if match), "")

@@ -14,10 +14,9 @@ import structlog
 from clipspool.jobs.events import Delivered, Event, ResultGone
 from clipspool.jobs.model import Clip, Job, Result, utc
 from clipspool.jobs.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
-from clipspool.spool.outbox_names import fold
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.space import lacking
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Bay, fold
 from clipspool.spool.workfolder import folder_of
 from clipspool.stages.payload import Sent, read_sent
 from clipspool.stages.provenance import is_ours, provenance
@@ -57,7 +56,7 @@ def deliver(job: Job, clip: Clip, bay: Bay, now: float) -> Event:
         try:
             name = _Publishing(job, clip, bay, sent, now).run(result, tail)
         except BaseException as trouble:
-            bay.taken.forget()
+            bay.outbox_names.forget()
             if isinstance(trouble, _Gone):
                 gone = result.file
                 continue
@@ -132,7 +131,7 @@ class _Publishing:
         file = join(folder_of(clip.id), result.file)
         for name in names(base, result.suffix, tail, room_units):
             rel, paper = join(folder, name), join(folder, name + PAPER)
-            is_free = bay.taken.take(bay.outbox, folder, (name, name + PAPER), self.now)
+            is_free = bay.outbox_names.reserve(bay.outbox, folder, (name, name + PAPER), self.now)
             if is_free:
                 original = self._original(name, result.suffix, tail)
                 try:
@@ -216,7 +215,7 @@ def names(base: str, suffix: str, tail: str = "", room_units: int | None = None)
     """
     for count in range(1, 10_000):
         end = tail + (f"-{count}" if count > 1 else "") + suffix
-        name = fitted(base, end + PAPER).removesuffix(PAPER)
+        name = fitted(base, end, spare=len(PAPER))
         if room_units is not None:
             begin = name.removesuffix(end)
             while begin and units(begin + end + PAPER) > room_units:

@@ -1,8 +1,7 @@
-"""Make fetched results lie in the timeline as their source did, and picture both; none is ever lost here."""
+"""Makes fetched results fit the place of their source in a timeline; no result is ever lost here."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import FileIO
@@ -17,14 +16,15 @@ from clipspool.media.facts import MediaFault
 from clipspool.media.timeline import FinishPlan, finish_plan
 from clipspool.spool.watchfolder import Bay
 from clipspool.spool.workfolder import folder_of, open_source
+from clipspool.stages.fit import make_file
 from clipspool.stages.payload import part_sent, read_sent
-from clipspool.system.atomic import join, rename_new, sha256_of, sync_and_close, sync_folder, unlink
+from clipspool.system.atomic import join
 
 log = structlog.get_logger()
 
 
 def finish(job: Job, clip: Clip, bay: Bay, fetched: Fetched, decoder: Decoder) -> Event:
-    """Finish what was fetched, where that is asked for. A result that cannot be is delivered as it came.
+    """Finish what was fetched, where that is asked for. A result that cannot be finished is delivered as is.
 
     Done again after a crash it does the same. Raises OSError, Unavailable among them.
     """
@@ -89,34 +89,24 @@ class _Finishing:
         self, result: Result, plan: FinishPlan, file: FileIO, source: FileIO
     ) -> Result | Postponed | StageFailed:
         name = f"{result.file.removesuffix(result.suffix)}.timeline.{plan.container}"
-        partial = f"{name}.part"
-        root, home = self.bay.inbox, folder_of(self.clip.id)
-        with root.folder(home) as folder:
-            unlink(partial, folder)
-            try:
-                with root.create_in(partial, folder, to_read=True) as target:
-                    done = self.decoder.finish(file.fileno(), source.fileno(), target.fileno(), plan)
-                    if isinstance(done, MediaFault):
-                        return _faulted(result, done)
-                    target.seek(0)
-                    sha256 = sha256_of(target)
-                    size = os.fstat(target.fileno()).st_size
-                    sync_and_close(target)
-                unlink(name, folder)
-                rename_new(partial, folder, name, folder)
-                sync_folder(folder)
-            finally:
-                unlink(partial, folder)
-        said = done.changes
+        made = make_file(
+            self.bay.inbox,
+            join(folder_of(self.clip.id), name),
+            lambda target: self.decoder.finish(file.fileno(), source.fileno(), target.fileno(), plan),
+        )
+        if isinstance(made, MediaFault):
+            return _faulted(result, made)
+        done, sha256, here = made
+        changes = done.changes
         if result.credentials:
-            said += ("the content credentials that the provider had signed into it are gone",)
+            changes += ("the content credentials that the provider had signed into it are gone",)
         return replace(
             result,
             file=name,
             suffix=f".{plan.container}",
-            size=size,
+            size=here.st_size,
             sha256=sha256,
-            finished=said,
+            finished=changes,
             seconds=float(plan.frames / Fraction(plan.fps)),
             frames=plan.frames,
             fps=plan.fps,

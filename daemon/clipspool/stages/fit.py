@@ -1,14 +1,13 @@
-"""Make what is sent fit its model and its way: the clip as a smaller H.264, an image as a smaller image."""
+"""Makes what is sent fit its model and transport: a clip as a smaller H.264, an image as a smaller image."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from io import FileIO
-from typing import Any
+from typing import Any, TypeVar
 
 from clipspool.jobs.events import Failed, Postponed, StageFailed
 from clipspool.jobs.model import Clip, Error, Job, Reference, Request
@@ -16,10 +15,11 @@ from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault, Picture, Probe
 from clipspool.media.plan import AsIs, Conform, Limits, Refuse, plan
 from clipspool.provider.transport import Choice, Parcel, Way, choose
+from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Bay
 from clipspool.spool.workfolder import folder_of
 from clipspool.stages.payload import SentFile
-from clipspool.system.atomic import join, rename_new, sha256_of, split_suffix, sync_and_close, sync_folder
+from clipspool.system.atomic import Rel, join, name_of, sha256_of, split_suffix
 
 IMAGE_SIDE_MAX = 8000
 IMAGE_SIDE_GOOD = 4096
@@ -41,20 +41,21 @@ CONTENT_TYPES = {
 _RETRYABLE = frozenset({"MEDIA.TIMEOUT", "MEDIA.CRASHED"})
 
 Trouble = Failed | StageFailed | Postponed
+T = TypeVar("T")
 
 
 def content_type_of(suffix: str) -> str:
-    """Say what the provider is told that a file is; a video where the suffix is none we know."""
+    """Return the content type that the provider gets for a file; video/mp4 for an unknown suffix."""
     return CONTENT_TYPES.get(suffix, "video/mp4")
 
 
 def type_of_clip(clip: Clip) -> str:
-    """Say what a clip is by its content, where that was looked into, else by its name."""
+    """Return a clip's content type by its probe, else by its name."""
     return type_by(clip.media, clip.source)
 
 
 def type_by(media: Mapping[str, Any], name: str) -> str:
-    """Say what a video is by its media facts, else by its name."""
+    """Return a video's content type by its media facts, else by its name."""
     container = media.get("container")
     return content_type_of(f".{container}" if container else split_suffix(name)[1].lower())
 
@@ -62,7 +63,7 @@ def type_by(media: Mapping[str, Any], name: str) -> str:
 def choose_for(
     request: Request, probe: Probe, limits: Limits, ways: Sequence[Way], content_type: str
 ) -> Choice[Conform]:
-    """Choose the way for a clip, and what has to be made of it so that it fits the model and the way."""
+    """Choose the transport for a clip, and what has to be made of it so that it fits model and transport."""
 
     def judge(room: int) -> AsIs | Conform | Refuse:
         return plan(probe, limits, room, long_clips=request.long_clips, start_seconds=request.start_seconds)
@@ -71,7 +72,7 @@ def choose_for(
 
 
 def media_trouble(fault: MediaFault, what: str = "") -> Trouble:
-    """Turn a decoder's fault into what happens to the job: the disk and a stop are not the clip's fault."""
+    """Return the event for a decoder's fault: a full disk or a stop is not the clip's fault."""
     if fault.code == "MEDIA.STOPPED":
         return Postponed("the daemon stops", 0.0)
     if fault.code == "MEDIA.NO_SPACE":
@@ -88,9 +89,34 @@ class Scale:
     side_max: int = IMAGE_SIDE_GOOD
 
 
+class _NotMade(Exception):
+    def __init__(self, fault: MediaFault) -> None:
+        super().__init__()
+        self.fault = fault
+
+
+def make_file(
+    root: Root, rel: Rel, make: Callable[[FileIO], T | MediaFault]
+) -> tuple[T, str, os.stat_result] | MediaFault:
+    """Fill a file that gets its name once it is whole and durable; with its SHA-256. Raises OSError."""
+
+    def filled(file: FileIO) -> tuple[T, str, os.stat_result]:
+        made = make(file)
+        if isinstance(made, MediaFault):
+            raise _NotMade(made)
+        file.seek(0)
+        return made, sha256_of(file), os.fstat(file.fileno())
+
+    try:
+        with root.filling(rel, part=f"{name_of(rel)}.part") as file:
+            return filled(file)
+    except _NotMade as trouble:
+        return trouble.fault
+
+
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """Makes files in a job's work folder, each whole under its name or not there; what is there is kept."""
+    """Makes files in a job's work folder, each whole under its name or not there; one that fits is kept."""
 
     bay: Bay
     clip: Clip
@@ -118,12 +144,12 @@ class Workbench:
     def image(
         self, number: int, reference: Reference, ways: Sequence[Way], known: SentFile | None
     ) -> SentFile | Trouble:
-        """Make a reference image ready: as it is, or scaled. Raises OSError."""
+        """Prepare a reference image: as it is, or scaled. Raises OSError."""
         try:
             opened = self.bay.inbox.open(join(folder_of(self.clip.id), reference.file))
         except FileNotFoundError:
             message = f"clipspool's copy of the reference image {reference.name} is gone"
-            what_to_do = "Put the image into the inbox where the sidecar says it lies."
+            what_to_do = "Put the image into the inbox, at the path that the sidecar names."
             return Failed(Error("REFERENCE.MISSING", message, what_to_do))
         with opened as file:
             here = os.fstat(file.fileno())
@@ -172,45 +198,33 @@ class Workbench:
         origin: tuple[str, dict[str, Any], int | None],
         make: Callable[[FileIO], tuple[str, ...] | MediaFault],
     ) -> SentFile | Trouble:
-        """Fill a new file and give it its name once it is whole, durable and within its bytes."""
-        partial_name = f"{name}.part"
-        root, home = self.bay.inbox, folder_of(self.clip.id)
-        with root.folder(home) as folder:
-            _unlink(partial_name, folder)
-            try:
-                with root.create_in(partial_name, folder, to_read=True) as file:
-                    changes = make(file)
-                    if isinstance(changes, MediaFault):
-                        return media_trouble(changes)
-                    file.seek(0)
-                    sha256 = sha256_of(file)
-                    here = os.fstat(file.fileno())
-                    of, made, room = origin
-                    if room is not None and here.st_size > room:
-                        message = f"it became {here.st_size} bytes, and {room} is the most"
-                        return Failed(Error("MEDIA.CANNOT_FIT", message, "Drop a shorter clip."))
-                    sync_and_close(file)
-                _unlink(name, folder)
-                rename_new(partial_name, folder, name, folder)
-                sync_folder(folder)
-            finally:
-                _unlink(partial_name, folder)
+        """Fill a new file; it gets its name once it is whole, durable and within its bytes."""
+        of, plan, room = origin
+
+        def fitting(file: FileIO) -> tuple[str, ...] | MediaFault:
+            changes = make(file)
+            size = os.fstat(file.fileno()).st_size
+            if room is None or size <= room or isinstance(changes, MediaFault):
+                return changes
+            message = f"it became {size} bytes, and {room} is the most"
+            return MediaFault("MEDIA.CANNOT_FIT", message, "Drop a shorter clip.")
+
+        made = make_file(self.bay.inbox, join(folder_of(self.clip.id), name), fitting)
+        if isinstance(made, MediaFault):
+            return media_trouble(made)
+        changes, sha256, here = made
         stamp = (here.st_size, here.st_mtime_ns)
-        return SentFile(name, *stamp, sha256, content_type, way, 0.0, made, of, changes)
+        return SentFile(name, *stamp, sha256, content_type, way, 0.0, plan, of, changes)
 
     def _kept(self, known: SentFile | None, sha256: str, made: dict[str, Any]) -> SentFile | None:
-        """Give what was made before by the same plan from the same file, if it still is what it was."""
+        """Return what was made before by the same plan from the same file, if it is unchanged."""
         if known is None or known.of != sha256 or _plain(known.made) != _plain(made):
             return None
         return known if is_unchanged(self.bay, self.clip, known) else None
 
-    def parcel(self, number: int | None, file: SentFile) -> Parcel:
-        """Give a file of this job as it is put on its way; None is the clip itself."""
-        return parcel_of(self.bay, self.clip, self.job, number, file)
-
 
 def parcel_of(bay: Bay, clip: Clip, job: Job, number: int | None, file: SentFile) -> Parcel:
-    """Give a file of a job as it is put on its way; `number` counts references, None is the clip."""
+    """Return a file of a job as the transport takes it; `number` counts references, None is the clip."""
     suffix = next((s for s, t in CONTENT_TYPES.items() if t == file.content_type), ".mp4")
     name = f"{job.id}-{'clip' if number is None else f'ref{number}'}"
     opened = partial(open_same, bay, clip, file)
@@ -232,7 +246,7 @@ def open_same(bay: Bay, clip: Clip, file: SentFile) -> FileIO:
 
 
 def is_unchanged(bay: Bay, clip: Clip, file: SentFile) -> bool:
-    """Tell whether a file still is the one that was hashed. Raises OSError."""
+    """Whether a file still is the one that was hashed. Raises OSError."""
     try:
         open_same(bay, clip, file).close()
     except (ClipChanged, FileNotFoundError):
@@ -255,8 +269,3 @@ def _aspect_error(facts: Picture, what: str) -> Error | None:
 
 def _plain(made: dict[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in made.items()}
-
-
-def _unlink(name: str, folder: int) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)

@@ -19,7 +19,7 @@ from clipspool.media.plan import AsIs, Conform, Limits, Refuse
 from clipspool.provider.transport import Depot
 from clipspool.spool.watchfolder import Bay
 from clipspool.spool.workfolder import bring_back, folder_of
-from clipspool.stages.fit import Trouble, Workbench, choose_for, media_trouble, type_of_clip
+from clipspool.stages.fit import Trouble, Workbench, choose_for, media_trouble, parcel_of, type_of_clip
 from clipspool.stages.payload import Sent, SentFile, files_of, read_sent, write_sent
 from clipspool.system.atomic import CHUNK, TIME_NS_MAX, NotRegular, join, sha256_of
 
@@ -127,7 +127,7 @@ def _make_ready(job: Job, clip: Clip, file: FileIO, bay: Bay, kit: Kit) -> Event
     placed: list[SentFile] = []
     for number, one in enumerate(files):
         at = kit.now()
-        fault = kit.depot.put(one.way, bench.parcel(number - 1 if number else None, one))
+        fault = kit.depot.put(one.way, parcel_of(bay, clip, job, number - 1 if number else None, one))
         if fault is not None:
             return _not_put(fault)
         placed.append(replace(one, put_at=0.0 if one.way == "inline" else at))

@@ -1,14 +1,13 @@
-"""Move a clip's source to `_done` or `_failed` once all its jobs have ended, and clean up after it."""
+"""Moves a clip's source to `_done` or `_failed` once all its jobs have ended, and removes its work folder."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from clipspool.jobs.model import Clip, Job, State
-from clipspool.jobs.naming import NAME_BYTES_MAX, shortened
+from clipspool.jobs.naming import numbered
 from clipspool.spool.layout import DONE, FAILED, SIDECAR
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Bay
@@ -27,7 +26,7 @@ from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, spli
 from clipspool.system.failpoint import reach
 
 TXT = ".txt"
-_TRIES_MAX = 10_000
+_SIDECAR_BYTES = len(".toml")
 _NOTE_BYTES_MAX = 1 << 20
 
 
@@ -50,7 +49,8 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
         return replace(clip, lies_at=None, sidecar_lies_at=None)
     home = join(DONE if is_done else FAILED, parent(clip.path))
     root.make_folders(home)
-    for name in _names(name_of(clip.path)):
+    # `.toml` behind it makes its sidecar's name.
+    for name in numbered(*split_suffix(name_of(clip.path)), spare=_SIDECAR_BYTES):
         rel = join(home, name)
         beside = _sidecar_name(clip, rel)
         sidecar = _unmoved(root, sidecar, beside, trace_of(clip.id, SIDECAR))
@@ -96,7 +96,7 @@ def _move_prompt(root: Root, clip: Clip, rel: Rel) -> None:
     source, trace = join(folder_of(clip.id), PROMPT), trace_of(clip.id, PROMPT)
     if not root.exists(source):
         return
-    for name in _names(name_of(split_suffix(rel)[0] + TXT)):
+    for name in numbered(name_of(split_suffix(rel)[0]), TXT):
         to_rel = join(parent(rel), name)
         with suppress(FileExistsError):
             if not root.finish_move(source, to_rel, trace=trace):
@@ -151,12 +151,3 @@ def _sidecar_name(clip: Clip, rel: Rel) -> Rel | None:
     if name_of(clip.sidecar) == name_of(clip.path) + ".toml":
         return rel + ".toml"
     return split_suffix(rel)[0] + ".toml"
-
-
-def _names(name: str) -> Iterator[str]:
-    stem, suffix = split_suffix(name)
-    yield name
-    for count in range(2, _TRIES_MAX):
-        # `.toml` is longer than `.mp4`, and the sidecar has the same name.
-        room = NAME_BYTES_MAX - 1 - len(os.fsencode(f"-{count}{suffix}"))
-        yield f"{shortened(stem, room)}-{count}{suffix}"

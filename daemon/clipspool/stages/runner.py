@@ -24,7 +24,7 @@ from clipspool.spool.handover import taker_of
 from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.peers import host_of
 from clipspool.spool.root import Root
-from clipspool.spool.send_marks import Departures
+from clipspool.spool.send_marks import SendMarks
 from clipspool.spool.watchfolder import Bay
 from clipspool.stages.changed import change_of
 from clipspool.stages.deliver import deliver
@@ -66,7 +66,7 @@ class Shop:
 
     tools: Tools
     decoder: Decoder
-    departures: Departures
+    send_marks: SendMarks
     now: Callable[[], float]
     stopping: Callable[[], bool] = field(default=lambda: False)
     mark: Callable[[str, Root], None] = field(default=lambda _inbox, _root: None)
@@ -99,7 +99,7 @@ class Shop:
                     tools.provider,
                     tools.depot,
                     self._compose,
-                    self.departures,
+                    self.send_marks,
                     self.mark,
                     self.copied,
                     self.complete,

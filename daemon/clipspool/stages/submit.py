@@ -30,7 +30,7 @@ from clipspool.provider.transport import Depot
 from clipspool.spool.handover import taker_of
 from clipspool.spool.ledger import Ledger, ledger_of, submissions_beyond
 from clipspool.spool.root import Root, Unavailable
-from clipspool.spool.send_marks import Departure, Departures
+from clipspool.spool.send_marks import SendMark, SendMarks
 from clipspool.spool.space import lacking
 from clipspool.spool.watchfolder import Bay
 from clipspool.spool.workfolder import folder_of
@@ -57,7 +57,7 @@ class Desk:
     provider: Provider
     depot: Depot
     compose: Compose
-    departures: Departures
+    send_marks: SendMarks
     mark: Callable[[str, Root], None] = lambda _inbox, _root: None
     """Marks in an inbox how far the journal has come, right before a request from there leaves."""
     copied: Callable[[Root], str] = lambda _root: ""
@@ -93,8 +93,8 @@ def submit(job: Job, clip: Clip, bay: Bay, desk: Desk, gate: Callable[[], bool])
     if isinstance(call, Changed):
         return call
     with (
-        desk.departures.of() as departure,
-        _Gate(job, bay, desk, gate, departure) as gated,
+        desk.send_marks.mark() as send_mark,
+        _Gate(job, bay, desk, gate, send_mark) as gated,
     ):
         return _named(_send_once(call, desk.provider, gated), desk.retirement(job.request.model))
 
@@ -158,18 +158,16 @@ class _Gate:
     journal, the one whose line is first in the ledger sends; the other's job is in doubt.
     """
 
-    def __init__(
-        self, job: Job, bay: Bay, desk: Desk, gate: Callable[[], bool], departure: Departure
-    ) -> None:
+    def __init__(self, job: Job, bay: Bay, desk: Desk, gate: Callable[[], bool], send_mark: SendMark) -> None:
         self.was_withdrawn = False
         self.fault: Fault | None = None
         self.beyond = 0
         """The number of a submission that the ledger has and this journal has not."""
         self._job, self._bay, self._profile, self._gate = job, bay, desk.provider.profile, gate
         self._desk = desk
-        self._departure = departure
-        # Also where no departures are noted: a copy of this journal may add a line that is the same else.
-        self._token = departure.token or secrets.token_hex(8)
+        self._send_mark = send_mark
+        # Also where no send_marks are noted: a copy of this journal may add a line that is the same else.
+        self._token = send_mark.token or secrets.token_hex(8)
         self._ledger: Ledger | None = None
         self._opened = ExitStack()
 
@@ -201,7 +199,7 @@ class _Gate:
                 return False
             if monotonic() - begun > _LINE_SECONDS and not is_usable():
                 return False
-            self._departure.leave()
+            self._send_mark.set_sending()
         except OSError as error:
             # Of this clip's folder, so that the others go on.
             self.fault = Fault(FaultOf.CLIP, "WORK.UNWRITABLE", f"the work folder takes no notes: {error}")

@@ -8,19 +8,19 @@ from contextlib import ExitStack
 
 import pytest
 
-from clipspool.app.build import open_departures
-from clipspool.spool import send_marks as departures
-from clipspool.spool.send_marks import Departures, departures_file, still_waiting
+from clipspool.app.build import open_send_marks
+from clipspool.spool import send_marks
+from clipspool.spool.send_marks import SendMarks, send_marks_file, still_waiting
 
 DIES = """
 import os, sys
 from pathlib import Path
-from clipspool.spool.send_marks import Departures
-departures = Departures(Path(sys.argv[1]))
-with departures.of() as left, departures.of() as waits:
-    with departures.of() as ended:
-        ended.leave()
-    left.leave()
+from clipspool.spool.send_marks import SendMarks
+send_marks = SendMarks(Path(sys.argv[1]))
+with send_marks.mark() as left, send_marks.mark() as waits:
+    with send_marks.mark() as ended:
+        ended.set_sending()
+    left.set_sending()
     print(waits.token, left.token, ended.token, flush=True)
     os.kill(os.getpid(), 9)
 """
@@ -45,38 +45,38 @@ def die(path):
 def test_after_kill_9_it_tells_what_had_not_left(path):
     waited = die(path)
     assert still_waiting(path) == {waited}
-    assert Departures(path).waiting == {waited}
+    assert SendMarks(path).waiting == {waited}
 
 
 def test_it_is_told_once_more_should_the_next_start_be_cut_short_and_then_never(path):
     waited = die(path)
-    Departures(path)
+    SendMarks(path)
     again = die(path)
     assert still_waiting(path) == {again}
-    assert Departures(path).waiting == {again}
-    assert Departures(path).waiting == {again}
-    assert Departures(path).waiting == set()
+    assert SendMarks(path).waiting == {again}
+    assert SendMarks(path).waiting == {again}
+    assert SendMarks(path).waiting == set()
     assert waited != again
 
 
 def test_each_waits_until_it_leaves_or_ends(path):
-    departures = Departures(path)
-    with departures.of() as one:
+    send_marks = SendMarks(path)
+    with send_marks.mark() as one:
         assert still_waiting(path) == {one.token}
-        with departures.of() as two:
+        with send_marks.mark() as two:
             assert still_waiting(path) == {one.token, two.token}
-        one.leave()
+        one.set_sending()
         assert still_waiting(path) == set()
 
 
 def test_many_at_once_keep_apart(path):
-    departures = Departures(path)
+    send_marks = SendMarks(path)
 
     def submit(_):
         for _ in range(50):
-            with departures.of() as one:
+            with send_marks.mark() as one:
                 assert one.token in still_waiting(path)
-                one.leave()
+                one.set_sending()
                 assert one.token not in still_waiting(path)
 
     with ThreadPoolExecutor(16) as pool:
@@ -87,15 +87,15 @@ def test_many_at_once_keep_apart(path):
 @pytest.mark.parametrize("damage", [b"\xff" * 7000, b"w " * 500, b"w", b"w\xff\xfe".ljust(32), bytes(4096)])
 def test_a_file_that_is_damaged_does_no_harm(path, damage):
     path.write_bytes(damage)
-    departures = Departures(path)
-    departures = Departures(path)
-    with departures.of() as one:
+    send_marks = SendMarks(path)
+    send_marks = SendMarks(path)
+    with send_marks.mark() as one:
         assert one.token in still_waiting(path)
 
 
 def test_after_a_clean_end_there_is_no_file(path):
-    departures = Departures(path)
-    departures.end()
+    send_marks = SendMarks(path)
+    send_marks.remove()
     assert not path.exists()
     assert still_waiting(path) == set()
 
@@ -104,32 +104,32 @@ def test_what_is_not_ours_is_neither_read_nor_touched(path):
     precious = path.with_name("precious")
     precious.write_bytes(b"wtoken".ljust(32))
     path.symlink_to(precious)
-    departures = Departures(path)
-    assert departures.waiting == still_waiting(path) == set()
-    with departures.of() as one:
-        one.leave()
+    send_marks = SendMarks(path)
+    assert send_marks.waiting == still_waiting(path) == set()
+    with send_marks.mark() as one:
+        one.set_sending()
         assert one.token == ""
-    departures.end()
+    send_marks.remove()
     assert path.is_symlink()
     assert precious.read_bytes() == b"wtoken".ljust(32)
 
 
 def test_a_file_that_somebody_else_makes_at_that_moment_is_not_taken_for_ours(path, monkeypatch):
     path.write_bytes(b"wtoken".ljust(32))
-    monkeypatch.setattr(departures, "_is_of", lambda _path, _user: False)
+    monkeypatch.setattr(send_marks, "_is_of", lambda _path, _user: False)
     monkeypatch.setattr(os.path, "lexists", lambda _path: False)
-    assert Departures(path).waiting == set()
+    assert SendMarks(path).waiting == set()
     assert path.read_bytes() == b"wtoken".ljust(32)
 
 
 def test_without_such_memory_it_does_without(tmp_path):
     journal = tmp_path / "journal.sqlite3"
     journal.touch()
-    assert departures_file(journal, {"RUNTIME_DIRECTORY": "/proc"}) is None
-    assert departures_file(journal, {"RUNTIME_DIRECTORY": str(tmp_path / "nowhere")}) is None
-    assert Departures(None).waiting == still_waiting(None) == set()
-    with Departures(None).of() as one:
-        one.leave()
+    assert send_marks_file(journal, {"RUNTIME_DIRECTORY": "/proc"}) is None
+    assert send_marks_file(journal, {"RUNTIME_DIRECTORY": str(tmp_path / "nowhere")}) is None
+    assert SendMarks(None).waiting == still_waiting(None) == set()
+    with SendMarks(None).mark() as one:
+        one.set_sending()
 
 
 def test_a_memory_that_others_filled_keeps_no_daemon_from_its_start(tmp_path, monkeypatch):
@@ -143,8 +143,8 @@ def test_a_memory_that_others_filled_keeps_no_daemon_from_its_start(tmp_path, mo
     try:
         with pytest.raises(OSError, match="No space"):
             (full / "another's").write_bytes(bytes(1 << 20))
-        assert departures_file(journal, os.environ).parent == full
-        with open_departures(journal).of() as one:
+        assert send_marks_file(journal, os.environ).parent == full
+        with open_send_marks(journal).mark() as one:
             assert one.token == ""
     finally:
         subprocess.run(["umount", "--lazy", str(full)], check=True)
@@ -154,36 +154,36 @@ def test_each_journal_has_its_own_and_another_in_its_place_too(tmp_path):
     journal, other = tmp_path / "journal.sqlite3", tmp_path / "other"
     journal.touch()
     other.touch()
-    before = departures_file(journal, {})
+    before = send_marks_file(journal, {})
     if before is None:
         pytest.skip("no shared memory here")
-    assert before == departures_file(journal, {})
-    assert departures_file(other, {}) != before
+    assert before == send_marks_file(journal, {})
+    assert send_marks_file(other, {}) != before
     journal.unlink()
     other.rename(journal)
-    assert departures_file(journal, {}) != before
+    assert send_marks_file(journal, {}) != before
 
 
 def test_more_at_once_than_there_is_room_for_are_refused(path):
-    departures = Departures(path)
+    send_marks = SendMarks(path)
     with ExitStack() as stack:
         for _ in range(128):
-            stack.enter_context(departures.of())
+            stack.enter_context(send_marks.mark())
         with pytest.raises(OSError, match="too many"):
-            stack.enter_context(departures.of())
+            stack.enter_context(send_marks.mark())
         assert len(still_waiting(path)) == 128
     assert still_waiting(path) == set()
 
 
 def test_what_cannot_be_noted_is_not_let_go(path):
-    departures = Departures(path)
-    with departures.of() as one:
+    send_marks = SendMarks(path)
+    with send_marks.mark() as one:
         full = os.open("/dev/full", os.O_WRONLY)
-        os.dup2(full, departures._file)
+        os.dup2(full, send_marks._file)
         os.close(full)
-        with pytest.raises(OSError, match="cannot be noted"):
-            one.leave()
-    with pytest.raises(OSError, match="No space"), departures.of():
+        with pytest.raises(OSError, match="the send mark cannot be written"):
+            one.set_sending()
+    with pytest.raises(OSError, match="No space"), send_marks.mark():
         pass
 
 
@@ -194,4 +194,4 @@ def test_marks_that_another_user_left_prove_nothing(path):
     os.chown(path, 12345, 12345)
     assert still_waiting(path) == frozenset()
     assert still_waiting(path, 12345) == {waited}
-    assert Departures(path).waiting == set()
+    assert SendMarks(path).waiting == set()

@@ -1,0 +1,118 @@
+"""Recognises an inbox or outbox: a vanished mount or another disk in its place is `Unavailable`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import threading
+import tomllib
+from collections.abc import Callable
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+
+import tomli_w
+
+from clipspool.system.atomic import (
+    FOLDER_FLAGS,
+    NEW_FLAGS,
+    OURS,
+    open_regular,
+    opened,
+    rename_new,
+    sync_and_close,
+    sync_folder,
+    temporary_name,
+    unlink,
+    write_all,
+)
+
+
+class Unavailable(OSError):
+    """The folder is not the one it was: unmounted, another disk, or gone."""
+
+
+class Guard:
+    """Recognises a folder by a file of ours in it, and so distinguishes it from an empty mount point."""
+
+    def __init__(self, kind: str, known: str | None, remember: Callable[[str], None]) -> None:
+        """`kind` is `inbox` or `outbox`; `known` is the identity it had (None: never seen)."""
+        self._rel = (OURS, f"{kind}.toml")
+        self._kind = kind
+        self._known = known
+        self._remember = remember
+        self._seen: tuple[int, ...] | None = None
+        self._lock = threading.Lock()
+
+    def check(self, folder: int, path: Path) -> None:
+        """Make sure that an open folder is the known one; the first becomes it. Raises Unavailable."""
+        stamp = self._stamp(folder, path)
+        if stamp and stamp == self._seen:
+            return
+        with self._lock:
+            found = self._read(folder)
+            if found is None and self._known is None:
+                found = self._mark(folder)
+            if found is None or self._known not in {None, found}:
+                what = f"has {'no' if found is None else 'another'} {'/'.join(self._rel)}"
+                todo = "mount it again, or `clipspool resume` with the inbox's name if you replaced it"
+                raise Unavailable(errno.ENODEV, f"{path} is not the {self._kind} it was: it {what}; {todo}")
+            if self._known is None:
+                self._known = found
+                self._remember(found)
+            self._seen = stamp
+
+    def _stamp(self, folder: int, path: Path) -> tuple[int, ...]:
+        """Return what distinguishes the folder from another in its place; empty where our file is not in it.
+
+        The folder's own numbers do not: a disk mounted after another mostly gets the same device, and the
+        top of a file system has the same inode on each.
+        """
+        here = os.fstat(folder)
+        try:
+            mark = os.stat("/".join(self._rel), dir_fd=folder, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            raise Unavailable(error.errno, f"{path} cannot be looked into: {why}") from error
+        return here.st_dev, here.st_ino, mark.st_ino, mark.st_mtime_ns, mark.st_ctime_ns
+
+    def adopt(self) -> None:
+        """Accept the folder as it is now: the operator confirmed that it is the right one."""
+        with self._lock:
+            self._known, self._seen = None, None
+
+    def _read(self, folder: int) -> str | None:
+        try:
+            with (
+                opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours,
+                open_regular(self._rel[1], ours) as file,
+            ):
+                return str(tomllib.loads(file.read(4096).decode())["id"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, RecursionError):
+            return ""
+
+    def _mark(self, folder: int) -> str | None:
+        about = {"id": secrets.token_hex(8), "about": f"clipspool's {self._kind}"}
+        with suppress(FileExistsError):
+            os.mkdir(self._rel[0], dir_fd=folder)
+        with opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours:
+            temporary = temporary_name()
+            with FileIO(os.open(temporary, NEW_FLAGS, 0o666, dir_fd=ours), "wb") as file:
+                write_all(file, tomli_w.dumps(about).encode())
+                sync_and_close(file)
+            try:
+                rename_new(temporary, ours, self._rel[1], ours)
+            except FileExistsError:
+                # Another inbox or machine with the same folder was faster: its file identifies the folder.
+                unlink(temporary, ours)
+            except OSError:
+                unlink(temporary, ours)
+                raise
+            sync_folder(ours)
+        sync_folder(folder)
+        return self._read(folder)
