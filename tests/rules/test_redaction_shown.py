@@ -11,7 +11,7 @@ from clipspool.jobs.model import Clip, Error, Job, Reference, Request, Result, S
 from clipspool.jobs.records import Entry
 from clipspool.reporting.status import entry_json, evidence_lines, job_json
 from clipspool.stages.provenance import as_sent, error_note, provenance
-from clipspool.system.redaction import redact_value, redact_words
+from clipspool.system.redaction import redact, redact_value, redact_words
 
 C = "CANARY"
 SIGNED = [
@@ -133,3 +133,17 @@ def test_a_provenance_with_a_signed_address_is_not_sent_again_without_it():
     assert "write it anew" in found["references"]
     assert "write it anew" in found["extra.callback"]
     assert "write it anew" in found["extra.api_key"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Incorrect API_KEY: Bearer CANARY1234.", "Incorrect API_KEY: [redacted]"),
+        ("its api_key=CANARY1234] was refused", "its api_key=[redacted] was refused"),
+        ("token: https://x.example/a?sig=CANARY", "token: [redacted]"),
+        ("authorization: [redacted], again", "authorization: [redacted], again"),
+    ],
+)
+def test_what_is_taken_out_leaves_no_bracket_behind_also_where_it_is_taken_out_again(text, shown):
+    assert redact(text) == shown
+    assert redact(shown) == shown

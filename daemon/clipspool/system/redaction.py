@@ -38,7 +38,8 @@ _SCHEME = re.compile(r"\b(bearer(?=\s+\S{4})|basic(?=\s+\S{16}))\s+[A-Za-z0-9._~
 _PAIR = re.compile(
     r"\b((?:x-|proxy-)?(?:authorization|api[_-]?key|(?:access_|refresh_|web_|auth_)?token|(?:client_)?secret"
     r"|password|passwd|signature|(?:set-)?cookie)|x-amz-[a-z-]+)"
-    r"(\\?[\"']?\s*[:=]\s*(?:b?\\?[\"'])?)(?:(?:basic|bearer|digest)\s+)?[^\s\"'&,;\\)}\]]+",
+    r"(\\?[\"']?\s*[:=]\s*(?:b?\\?[\"'])?)(?:(?:basic|bearer|digest)\s+)?"
+    r"(?:\[redacted\]|\[removed\]|[^\s\"'&,;\\)}\]])+",
     re.IGNORECASE,
 )
 _KEY_PAIR = re.compile(r"\b(key=)[^\s&\"',;]{6,}", re.IGNORECASE)
