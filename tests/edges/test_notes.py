@@ -235,11 +235,13 @@ def test_a_folder_of_which_only_the_names_can_be_read_is_said_and_read_once_it_i
     with as_others():
         bench.settle()
         assert "cannot be opened: Permission denied" in bench.waiting()["day"].reason
+        assert "cannot be opened: Permission denied" in bench.note("day")
         (bench.path / "day").chmod(0o755)
         bench.settle()
         bench.settle()
     assert bench.paths == ["day/a.mp4"]
     assert "day" not in bench.waiting()
+    assert bench.note("day") is None
 
 
 def test_a_clip_that_cannot_be_read_says_so_and_is_tried_again(bench, monkeypatch):

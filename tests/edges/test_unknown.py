@@ -50,7 +50,6 @@ def notes(bench):
         ("notes.docx", "document"),
         ("shot.mp4 - Shortcut.lnk", "shortcut"),
         ("settings.yaml", "TOML"),
-        ("prompt ideas.txt", "no clip has its name"),
         ("shot.toml.txt", "rename it to `shot.toml`"),
         ("shot.toml.rtf", "save it as plain text, named `shot.toml`"),
         ("what.xyz", "this kind of file (.xyz) is unknown"),
@@ -73,6 +72,64 @@ def test_a_file_of_no_use_gets_a_note_that_says_what_it_is_and_what_to_do(bench,
     b.look()
     assert notes(b) == []
     assert b.waiting() == {}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "prompt ideas.txt"])
+def test_a_text_that_no_clip_may_have_meant_gets_a_note_and_waits_for_nobody(bench, name):
+    b = bench()
+    path = b.write(name, b"anything")
+    b.look()
+    b.look(60.0)
+    said = b.note(name)
+    assert said.startswith(f"clipspool does not use {name}:")
+    assert "no clip has its name. If it is a prompt, give it the name of its clip" in said
+    assert "nothing has to be done" in said
+    assert "Fix this" not in said
+    assert b.waiting() == {}
+    b.look(1000.0)
+    assert notes(b) == [name]
+    b.drop(f"{name.removesuffix('.txt')}.mp4")
+    b.settle()
+    assert notes(b) == []
+    path.unlink(missing_ok=True)
+
+
+def test_a_text_with_nearly_the_name_of_a_clip_still_asks_its_editor(bench):
+    b = bench()
+    b.write("e10-shot.txt", b"anything")
+    b.write("e10_shot.mp4", CLIP)
+    b.look()
+    b.look(1000.0)
+    assert b.waiting()["e10-shot.txt"].problem
+
+
+@pytest.mark.parametrize("top", ["#Work", "@Foo"])
+def test_a_folder_that_is_passed_by_for_its_first_letter_gets_a_note_beside_it(bench, top):
+    b = bench()
+    b.write(f"{top}/shot.mp4", CLIP)
+    b.look()
+    said = b.note(top)
+    assert "this folder is not looked into" in said
+    assert "rename it" in said
+    other = bench()
+    other.look()
+    assert notes(other) == [top], "it stays over a new start"
+    (b.path / top).rename(b.path / "Work")
+    other.look(30.0)
+    assert top not in notes(other)
+
+
+def test_a_sidecar_beside_a_folder_of_pictures_is_told_that_sequences_are_not_accepted_yet(bench):
+    b = bench()
+    for number in range(3):
+        b.write(f"day/seq/shot.{number:04}.png", b"png")
+    b.write("day/seq.toml", SIDECAR)
+    b.look()
+    b.look(60.0)
+    b.look(1.0)
+    said = b.note("day/seq.toml")
+    assert "picture sequences are not accepted yet: make a clip of the pictures in `seq`" in said
+    assert "no clip named" not in said
 
 
 @pytest.mark.parametrize(

@@ -147,8 +147,8 @@ def _about_text(name: str, similar: str) -> str:
         )
     own = readable(stem(name))
     return (
-        f"no clip has its name. As a prompt it needs the name of its clip: `{own}{TXT}` is "
-        f"for a clip named `{own}.mp4`. If it is not a prompt, it can stay; it is not used"
+        f"no clip has its name. If it is a prompt, give it the name of its clip: `{own}{TXT}` is for a "
+        f"clip named `{own}.mp4`"
     )
 
 

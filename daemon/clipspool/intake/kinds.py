@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -82,7 +84,7 @@ _SILENT_STEMS = words("authors autorun changelog copying ehthumbs licence licens
 _CAMERA_NOTES = re.compile(r"m\d\d\.xml")
 """Sony's cameras write `C0001M01.XML` beside `C0001.MP4`."""
 _NUMBERED = re.compile(r"(.*?)(\d{3,})(\.\w+)", re.DOTALL)
-SEQUENCE_MIN = 3
+_SEQUENCE_MIN = 3
 """This many pictures that are numbered alike are treated as the frames of one film."""
 
 _FILM_STARTS = (
@@ -139,6 +141,15 @@ def numbered(name: str) -> tuple[str, str, str] | None:
     """Split the name of a numbered picture into prefix, number and suffix."""
     found = _NUMBERED.fullmatch(name)
     return (found[1], found[2], found[3]) if found else None
+
+
+def runs_of(names: Iterable[str]) -> list[list[str]]:
+    """Return the names that are numbered alike, if they are enough for a film; each run sorted."""
+    alike = defaultdict[tuple[str, str], list[str]](list)
+    for name in names:
+        if split := numbered(name):
+            alike[split[0], split[2]].append(name)
+    return sorted(sorted(names) for names in alike.values() if len(names) >= _SEQUENCE_MIN)
 
 
 def is_bundle(name: str) -> bool:

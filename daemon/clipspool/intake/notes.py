@@ -19,7 +19,8 @@ from clipspool.system.moves import Refused
 from clipspool.system.redaction import redact
 
 _NOTE_BYTES_MAX = 256 << 10
-_BEGINNING = "clipspool cannot take "
+_REFUSED, _UNUSED = "clipspool cannot take {} yet:", "clipspool does not use {}:"
+_BEGINNINGS = tuple(text.partition("{")[0] for text in (_REFUSED, _UNUSED))
 _PROBLEMS_MAX = 10
 _SHOWN_MAX = 5
 """For at most this many problems the line is shown as written and as it should be."""
@@ -34,13 +35,16 @@ def note_name(name: str) -> str:
 
 def text_of(name: str, problems: Sequence[Problem]) -> str:
     """Return the note's text: what is wrong, where, and what to do."""
-    lines = [f"{_BEGINNING}{readable(name)} yet:", ""]
+    is_harmless = all(problem.is_harmless for problem in problems)
+    lines = [(_UNUSED if is_harmless else _REFUSED).format(readable(name)), ""]
     for number, problem in enumerate(problems[:_PROBLEMS_MAX]):
         lines += [f"  - {_described(problem)}".replace("\n", "\n    ")]
         lines += _shown(problem) if number < _SHOWN_MAX else ()
     if len(problems) > _PROBLEMS_MAX:
         lines.append("  - and more")
-    lines += ["", "Fix this and save; it is checked again automatically, and this note goes."]
+    fix = "Fix this and save; it is checked again automatically, and this note goes."
+    keep = "If it only lies here, nothing has to be done: this note goes when the file goes."
+    lines += ["", keep if is_harmless else fix]
     return "\n".join(lines) + "\n"
 
 
@@ -119,7 +123,7 @@ class Notes:
             return
         try:
             there = self._text(note)
-            if not (there or "").startswith(_BEGINNING) and self._root.exists(note):
+            if not (there or "").startswith(_BEGINNINGS) and self._root.exists(note):
                 raise FileExistsError(errno.EEXIST, "another file has its name")
             if there != text:
                 self._write(note, text.encode(errors="replace"))
@@ -173,7 +177,7 @@ class Notes:
     def _remove(self, note: Rel) -> None:
         """Remove a note; another file of that name stays."""
         self._written.pop(note, None)
-        if not (self._text(note) or "").startswith(_BEGINNING):
+        if not (self._text(note) or "").startswith(_BEGINNINGS):
             return
         try:
             self._root.remove(note)

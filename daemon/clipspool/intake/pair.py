@@ -103,12 +103,14 @@ def pair(
     patience: Patience,
     defaults_serve: bool,
     similar: Similar = lambda _kind, _with_typos: (),
+    are_pictures: Callable[[str], bool] = lambda _name: False,
 ) -> list[Matched | Waits]:
     """Judge the files of one base name; each clip and each sidecar left over gets one answer.
 
-    `now` is monotonic seconds; `defaults_serve` means that the defaults hold a prompt.
+    `now` is monotonic seconds; `defaults_serve` means that the defaults hold a prompt, `are_pictures` that a
+    folder of that name beside them holds the pictures of a film.
     """
-    table = _Table(entries, now, patience, defaults_serve, similar)
+    table = _Table(entries, now, patience, defaults_serve, similar, are_pictures)
     answers: list[Matched | Waits] = [table.judge_clip(clip) for clip in table.clips]
     answers += [table.judge_orphan(sidecar) for sidecar in table.sidecars.free]
     return answers
@@ -168,6 +170,7 @@ class _Table:
         patience: Patience,
         defaults_serve: bool,
         similar: Similar,
+        are_pictures: Callable[[str], bool],
     ) -> None:
         ordered = sorted(entries, key=lambda entry: (not entry.name.endswith((TOML, TXT)), entry.name))
         of = {kind: [entry for entry in ordered if entry.kind is kind] for kind in Kind}
@@ -184,6 +187,7 @@ class _Table:
         self._defaults_hold_prompt = defaults_serve
         self._defaults_serve = defaults_serve and not patience.sidecar_required
         self._similar = similar
+        self._are_pictures = are_pictures
 
     def judge_clip(self, clip: Entry) -> Matched | Waits:
         if not clip.is_regular:
@@ -272,6 +276,14 @@ class _Table:
                 sidecar,
                 f"no matching clip: found `{readable(found)}`; {suffix_of(found)} is not accepted. "
                 f"Accepted are {in_a_row(self._patience.accepted)}: convert it to one of these",
+            )
+        if self._are_pictures(target):
+            folder = readable(target)
+            return self._wait(
+                sidecar,
+                f"picture sequences are not accepted yet: make a clip of the pictures in `{folder}`, and put "
+                f"it here, for example as `{folder}.mp4`",
+                is_stuck=True,
             )
         if right := meant_as_settings(sidecar.name):
             return self._wait(sidecar, near_miss(sidecar.name, right))

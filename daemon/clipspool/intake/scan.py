@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from clipspool.intake.groups import LOOSE, Groups
-from clipspool.intake.kinds import CARD_FOLDERS
+from clipspool.intake.kinds import CARD_FOLDERS, Sort, runs_of, sort_of
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import is_pause, meant_as_settings
 from clipspool.intake.pair import Entry
@@ -306,6 +306,10 @@ class Folder:
     def has(self, name: str) -> bool:
         """Return whether a file or folder that may have a note exists in it."""
         return name in self._kinds or name in self.below or name in self.bundles
+
+    def picture_runs(self) -> list[list[str]]:
+        """Return the names of pictures that are numbered alike, as those of a film are."""
+        return runs_of([*self.images, *(name for name in self.loose if sort_of(name) is Sort.PICTURE)])
 
     def known_since(self, name: str) -> float:
         """Return since when, in monotonic seconds, a file that is neither clip nor sidecar is known."""

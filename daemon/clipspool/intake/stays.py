@@ -15,7 +15,7 @@ from clipspool.intake.tree import Tree
 from clipspool.intake.types import Waiting
 from clipspool.jobs.model import Problem
 from clipspool.spool.root import Root
-from clipspool.system.atomic import Rel, parent
+from clipspool.system.atomic import Rel, join, parent
 
 _DAY_NS = 86_400e9
 
@@ -65,6 +65,10 @@ class Stays:
 
     def put(self, stay: Stay) -> None:
         """Record that a file waits, and have its note written if its editor must act."""
+        if stay.problems and all(problem.is_harmless for problem in stay.problems):
+            self.remove(stay.path)
+            self.notes_due[stay.path] = stay.problems
+            return
         known = self.waiting.get(stay.path)
         if stay.problems or stay.is_well or (known is not None and known.problem):
             self.notes_due[stay.path] = stay.problems
@@ -87,9 +91,10 @@ class Stays:
         """Record the folders that cannot be opened or are skipped: their clips wait."""
         closed = {**self._tree.passed_by, **self._tree.closed}
         for path in self._closed - closed.keys():
-            self.waiting.pop(path, None)
+            self.remove(path)
         for path in closed.keys() - self._closed:
             self.waiting[path] = Waiting(path, closed[path], self._now(), problem=path in self._tree.closed)
+            self.notes_due[path] = (Problem(closed[path]),)
         self._has_changed |= closed.keys() != self._closed
         self._closed = set(closed)
 
@@ -113,5 +118,5 @@ class Stays:
                 self._root.clear_temporaries(folder.rel, tuple(folder.temporaries), self._now())
             if fresh := folder.take_fresh_notes():
                 named = [note.removesuffix(PROBLEM_NOTE) for note in fresh]
-                known = [name for name in named if folder.has(name)]
+                known = [n for n in named if folder.has(n) or join(folder.rel, n) in self._closed]
                 self._notes.clear_strays(folder.rel, fresh, [*folder.judged_names(), *known])

@@ -104,6 +104,11 @@ class Tree:
         """Return when, in monotonic seconds, `check_unsettled` is due."""
         return min((self.folders[rel].next_look(now) for rel in self._busy), default=inf)
 
+    def has_pictures(self, rel: Rel) -> bool:
+        """Return whether a folder that is searched holds the numbered pictures of a film."""
+        folder = self.folders.get(rel)
+        return folder is not None and bool(folder.picture_runs())
+
     def entry(self, path: Rel) -> Entry | None:
         """Return one clip, sidecar or image, if it exists in a folder that is searched."""
         folder = self.folders.get(parent(path))

@@ -169,6 +169,7 @@ class Judge:
             patience=self._patience if card_in(folder.rel) is None else _ON_A_CARD,
             defaults_serve=chain.hold_prompt,
             similar=lambda kind, typos: folder.groups.similar(group[1], kind, with_typos=typos),
+            are_pictures=lambda name: self._tree.has_pictures(join(folder.rel, name)),
         ):
             if isinstance(answer, Waits):
                 judged.stays.append(stay_of(join(folder.rel, answer.name), answer))

@@ -12,12 +12,10 @@ from math import inf
 from clipspool.intake import advice
 from clipspool.intake.kinds import (
     CARD_FOLDERS,
-    SEQUENCE_MIN,
     SNIFFED_BYTES,
     Sort,
     card_in,
     film_in,
-    numbered,
     sort_of,
     suffix_of,
 )
@@ -97,11 +95,11 @@ class UnknownFiles:
 
     def _review(self, folder: Folder, seen: _Seen, now: float) -> None:
         due = inf
-        notes: dict[Rel, str] = {}
+        notes: dict[Rel, Problem] = {}
         if card_in(folder.rel) is None:  # the note on a card is written for the folder around it
-            for path, words, since in self._findings(folder, seen, now):
+            for path, problem, since in self._findings(folder, seen, now):
                 if now >= since + self._wait:
-                    notes[path] = words
+                    notes[path] = problem
                 else:
                     due = min(due, since + self._wait)
         is_many = len(folder.loose) + len(folder.images) > _MANY
@@ -109,15 +107,15 @@ class UnknownFiles:
         seen.due = max(due, seen.not_before)
         self._replace(folder.rel, seen, notes)
         if now >= seen.since + self._wait:
-            self._clear_old(folder)
+            self._clear_old(folder, seen)
         elif self._has_note(folder.rel) or folder.notes:
             seen.due = min(seen.due, seen.since + self._wait)
 
-    def _replace(self, rel: Rel, seen: _Seen, notes: dict[Rel, str]) -> None:
+    def _replace(self, rel: Rel, seen: _Seen, notes: dict[Rel, Problem]) -> None:
         for path in seen.noted - notes.keys():
             self._stays.remove(path)
-        for path, words in notes.items():
-            self._stays.put(Stay(path, words, (Problem(words),)))
+        for path, problem in notes.items():
+            self._stays.put(Stay(path, problem.message, (problem,)))
         seen.noted = frozenset(notes)
         if not notes:
             self._films = {path: film for path, film in self._films.items() if parent(path) != rel}
@@ -126,50 +124,46 @@ class UnknownFiles:
         above = self._tree.folders.get(parent(rel)) if rel else None
         return above is not None and note_name(name_of(rel)) in above.notes
 
-    def _clear_old(self, folder: Folder) -> None:
+    def _clear_old(self, folder: Folder, seen: _Seen) -> None:
         """Remove notes of an earlier run from files that no longer have one of their own."""
         names = [*folder.loose, *folder.images, *folder.bundles] if folder.notes else []
         paths = [join(folder.rel, name) for name in names if note_name(name) in folder.notes]
         for path in [*paths, *([folder.rel] if self._has_note(folder.rel) else [])]:
-            if path not in self._stays.waiting and path not in self._stays.notes_due:
+            kept = (self._stays.waiting, self._stays.notes_due, seen.noted)
+            if not any(path in those for those in kept):
                 self._stays.clear_note(path)
 
     # --- findings ---------------------------------------------------------------------------------------
 
-    def _findings(self, folder: Folder, seen: _Seen, now: float) -> Iterator[tuple[Rel, str, float]]:
-        """Yield the notes for a folder: beside which path, the words, and since when they apply."""
+    def _findings(self, folder: Folder, seen: _Seen, now: float) -> Iterator[tuple[Rel, Problem, float]]:
+        """Yield the notes for a folder: beside which path, what to say, and since when it applies."""
         rel = folder.rel
         markers = sorted(folder.below & CARD_FOLDERS)
         if markers:
-            yield rel or markers[0], advice.about_card(markers), seen.since
+            yield rel or markers[0], Problem(advice.about_card(markers)), seen.since
             if rel:
                 return
         for name in sorted(folder.bundles):
-            yield join(rel, name), advice.about_bundle(name), seen.since
+            yield join(rel, name), Problem(advice.about_bundle(name)), seen.since
         runs = self._runs(folder)
         if runs:
             since = max(folder.known_since(names[0]) for names in runs)
-            yield rel or runs[0][0], advice.about_pictures(runs), since
+            yield rel or runs[0][0], Problem(advice.about_pictures(runs)), since
         numbered_names = {name for names in runs for name in names}
         yield from self._images(folder, seen, numbered_names)
         for name, kind in folder.settings():
             if kind is Kind.NEAR_SETTINGS and name in folder.loose:
                 right = meant_as_settings(name) or DEFAULTS
-                yield join(rel, name), advice.near_miss(join(rel, name), right), folder.loose[name]
+                problem = Problem(advice.near_miss(join(rel, name), right))
+                yield join(rel, name), problem, folder.loose[name]
         yield from self._files(folder, numbered_names, now)
 
     def _runs(self, folder: Folder) -> list[list[str]]:
         """Return the pictures that are numbered alike, if they are enough for a film."""
-        alike = defaultdict[tuple[str, str], list[str]](list)
-        for name in (*folder.images, *folder.loose):
-            if (name in folder.images or sort_of(name) is Sort.PICTURE) and (split := numbered(name)):
-                alike[split[0], split[2]].append(name)
-        runs = [sorted(names) for names in alike.values() if len(names) >= SEQUENCE_MIN]
-        return sorted(
-            names for names in runs if not any(self._is_used(join(folder.rel, name)) for name in names)
-        )
+        runs = folder.picture_runs()
+        return [names for names in runs if not any(self._is_used(join(folder.rel, name)) for name in names)]
 
-    def _images(self, folder: Folder, seen: _Seen, besides: set[str]) -> Iterator[tuple[Rel, str, float]]:
+    def _images(self, folder: Folder, seen: _Seen, besides: set[str]) -> Iterator[tuple[Rel, Problem, float]]:
         names = sorted(folder.images - besides)
         seen.has_images = bool(folder.images)
         if not names or _LIBRARY.match(name_of(folder.rel)):
@@ -181,11 +175,11 @@ class UnknownFiles:
         since = max(folder.known_since(name) for name in names)
         yield (
             join(folder.rel, names[0]),
-            advice.about_images(names),
+            Problem(advice.about_images(names)),
             since + self._wait * (_IMAGES_PATIENCE - 1),
         )
 
-    def _files(self, folder: Folder, besides: set[str], now: float) -> Iterator[tuple[Rel, str, float]]:
+    def _files(self, folder: Folder, besides: set[str], now: float) -> Iterator[tuple[Rel, Problem, float]]:
         alike = defaultdict[tuple[Sort, str], list[str]](list)
         settings = {name for name, _ in folder.settings()}
         for name, since in folder.loose.items():
@@ -195,7 +189,7 @@ class UnknownFiles:
             if sort is Sort.SILENT:
                 continue
             if now < since + self._wait:
-                yield join(folder.rel, name), "", since
+                yield join(folder.rel, name), Problem(""), since
                 continue
             alike[sort, "" if sort is Sort.UNKNOWN else suffix_of(name)].append(name)
         groups = [(sort, names) for (sort, _), names in sorted(alike.items())]
@@ -206,8 +200,11 @@ class UnknownFiles:
             names.sort()
             each = [[name] for name in names] if len(names) <= _EACH_MAX else [names]
             for some in each:
-                words = advice.about_files(self._found(folder, sort, some), self._accepted)
-                yield join(folder.rel, some[0]), words, folder.loose[some[0]]
+                found = self._found(folder, sort, some)
+                # A text that no clip may have meant is somebody's notes, perhaps.
+                is_harmless = sort is Sort.TEXT and not found.similar
+                problem = Problem(advice.about_files(found, self._accepted), is_harmless=is_harmless)
+                yield join(folder.rel, some[0]), problem, folder.loose[some[0]]
 
     def _found(self, folder: Folder, sort: Sort, names: Sequence[str]) -> advice.Found:
         first = names[0]

@@ -49,6 +49,8 @@ class Problem:
     """That line as it was written, shortened."""
     right: str = ""
     """What to write in its place, a line or more."""
+    is_harmless: bool = False
+    """Nobody has to do anything about it: a note explains, and nothing waits for a person."""
 
 
 class Unsure(Exception):
