@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipspool.jobs.faults import FaultOf
@@ -92,6 +92,7 @@ TEMPLATES = [
 ]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(LOADED),
     st.sampled_from(QUOTES),
@@ -104,6 +105,7 @@ def test_the_class_of_an_answer_does_not_depend_on_the_prompt_quoted_in_it(promp
     assert kind_of(create(status, template(quoted(prompt)), prompt)) == kind_of(usual)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(LOADED), st.sampled_from(LOADED), st.sampled_from(QUOTES))
 def test_nor_on_any_other_string_of_the_request(prompt, value, quoted):
     said = {"error": f"the value {quoted(value)} is not allowed here"}
@@ -294,6 +296,7 @@ def test_a_success_with_friendly_words_beside_its_id_is_a_success():
         assert create(200, body) == Created(ID)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_cutting_never_raises_and_a_text_that_says_nothing_of_ours_stays(own, text):
     without(own_of({"promptText": own, "extra": {own: text}}), text)
