@@ -44,7 +44,6 @@ def test_a_list_that_nobody_reads_on_lets_the_journals_log_be_brought_in(config,
 
 def test_the_journals_log_is_cut_once_a_reader_has_ended(tmp_path):
     desk = Desk(tmp_path)
-    limit = desk.journal._connection.exec_driver_sql("PRAGMA journal_size_limit").scalar()
-    desk.journal._connection.rollback()
+    (limit,) = desk.journal._database._connection.execute("PRAGMA journal_size_limit").fetchone()
     desk.close()
     assert limit == 64 << 20

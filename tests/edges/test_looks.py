@@ -6,7 +6,7 @@ import pytest
 
 from clipspool.jobs.model import Held, State
 from clipspool.journal import Journal, JournalError
-from clipspool.journal.looks import NoJournal, Window, ended_jobs, held_jobs, jobs_under_way, tally
+from clipspool.journal.looks import NoJournal, Window
 from fakes import NOON, a_clip, a_job, a_task
 
 
@@ -33,11 +33,11 @@ def test_each_look_sees_the_journal_as_it_is_then(path):
         pass
     journal = fill(path, a_job("one"))
     with window.look() as seen:
-        assert tally(seen).by_state == {State.QUEUED: 1}
+        assert seen.open_jobs().by_state == {State.QUEUED: 1}
     with journal.turn():
         journal.accept(a_clip("two"), [a_job("two")])
     with window.look() as seen:
-        assert tally(seen).by_state == {State.QUEUED: 2}
+        assert seen.open_jobs().by_state == {State.QUEUED: 2}
     window.close()
     journal.close()
 
@@ -46,8 +46,8 @@ def test_between_looks_nothing_keeps_the_daemon_from_tidying_its_journal(path):
     journal = fill(path, a_job("one"))
     window = Window(path)
     with window.look() as seen:
-        assert ids(jobs_under_way(seen, 10)) == ["one"]
-    busy = journal._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()
+        assert ids(seen.jobs_under_way(10)) == ["one"]
+    busy = journal._database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     assert busy[0] == 0
     window.close()
     journal.close()
@@ -57,13 +57,13 @@ def test_a_journal_that_was_moved_aside_is_let_go_of(path):
     fill(path, a_job("old")).close()
     window = Window(path)
     with window.look() as seen:
-        assert ids(jobs_under_way(seen, 10)) == ["old"]
+        assert ids(seen.jobs_under_way(10)) == ["old"]
     path.rename(path.with_name("aside.db"))
     with pytest.raises(NoJournal), window.look():
         pass
     fill(path, a_job("new")).close()
     with window.look() as seen:
-        assert ids(jobs_under_way(seen, 10)) == ["new"]
+        assert ids(seen.jobs_under_way(10)) == ["new"]
     window.close()
 
 
@@ -73,11 +73,11 @@ def test_a_damaged_journal_is_said_in_a_sentence_and_can_be_looked_at_once_it_is
     window = Window(path)
     path.write_bytes(b"no database at all, whatever it is called" * 100)
     with pytest.raises(JournalError, match="cannot be read"), window.look() as seen:
-        tally(seen)
+        seen.open_jobs()
     os.utime(path)
     path.write_bytes(whole)
     with window.look() as seen:
-        assert tally(seen).by_state.total() == 1
+        assert seen.open_jobs().by_state.total() == 1
     window.close()
 
 
@@ -90,10 +90,10 @@ def test_those_who_wait_for_a_person_are_told_apart_by_inbox_and_in_order(path):
         a_job("other", inbox="other", **doubt),
         a_job("plain"),
     )
-    assert ids(held_jobs(journal, 10, "bay")) == ["early", "late"]
-    assert ids(held_jobs(journal, 1)) in (["early"], ["other"])
-    assert tally(journal).held == {Held.IN_DOUBT: 3}
-    assert tally(journal, "other").by_state.total() == 0
+    assert ids(journal.held_jobs(10, "bay")) == ["early", "late"]
+    assert ids(journal.held_jobs(1)) in (["early"], ["other"])
+    assert journal.open_jobs().held == {Held.IN_DOUBT: 3}
+    assert journal.open_jobs("other").by_state.total() == 0
     journal.close()
 
 
@@ -107,8 +107,8 @@ def test_what_is_nearest_to_its_end_comes_first_and_queued_jobs_as_they_will_go(
         a_job("home", clip_id="c5", state=State.FETCHED),
         a_job("over", clip_id="c6", state=State.DELIVERED),
     )
-    assert ids(jobs_under_way(journal, 10)) == ["home", "r-fast", "r-slow", "q-high", "q-low"]
-    assert ids(jobs_under_way(journal, 1, states=(State.QUEUED,))) == ["q-high"]
+    assert ids(journal.jobs_under_way(10)) == ["home", "r-fast", "r-slow", "q-high", "q-low"]
+    assert ids(journal.jobs_under_way(1, states=(State.QUEUED,))) == ["q-high"]
     journal.close()
 
 
@@ -125,6 +125,6 @@ def test_what_ended_lately_is_told_the_last_to_end_first(path, state, first):
         for n in range(5)
     ]
     journal = fill(path, *jobs, a_job("open"))
-    assert ids(ended_jobs(journal, state, NOON + 97.5, 10)) == ["j0", "j1", "j2"]
-    assert ids(ended_jobs(journal, state, NOON, 2)) == first
+    assert ids(journal.ended_jobs(state, NOON + 97.5, 10)) == ["j0", "j1", "j2"]
+    assert ids(journal.ended_jobs(state, NOON, 2)) == first
     journal.close()

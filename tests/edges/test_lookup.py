@@ -82,7 +82,7 @@ def steps(path, ask):
         counted[0] += 1
 
     with Lookup(path).look() as look:
-        look._connection.connection.driver_connection.set_progress_handler(count, 10)
+        look._database._connection.set_progress_handler(count, 10)
         ask(look)
     return counted[0] * 10
 
@@ -96,7 +96,7 @@ def steps(path, ask):
         lambda look: look.newest(State.DELIVERED, 8),
         lambda look: look.newest(State.FAILED, 1),
         lambda look: look.under_way(30),
-        lambda look: look.durations(100),
+        lambda look: look.seconds_to_result(100),
         lambda look: look.held(),
         lambda look: look.job("j00000500"),
     ],
@@ -111,7 +111,7 @@ def test_a_question_costs_no_more_in_a_journal_ten_times_as_large(two_sizes, mon
 def test_jobs_that_wait_for_a_person_are_found_in_every_open_state(many):
     with many.look() as look:
         held = look.held()
-        jobs = look.load(sorted(held))
+        jobs = look.load(sorted(held)).values()
     assert held == {job.id for job in walk(many, Filter(OPEN), 400) if job.held is not None}
     assert {job.held for job in jobs} == {Held.IN_DOUBT, Held.BUDGET}
 
@@ -121,7 +121,7 @@ def test_spend_by_day_adds_up_to_what_the_journal_says(tmp_path):
     journal = Journal.read(tmp_path / "j.db")
     today = int(NOON // DAY)
     with Lookup(tmp_path / "j.db").look() as look:
-        spent = look.spent(today - 5, today + 1)
+        spent = look.spent_by_day(today - 5, today + 1)
     for day in range(today - 4, today + 1):
         since = journal.spent(day * DAY)
         assert sum(one.submissions for one in spent if one.day >= day) == since.submissions
@@ -131,7 +131,7 @@ def test_spend_by_day_adds_up_to_what_the_journal_says(tmp_path):
 
 def test_durations_are_from_the_task_to_its_result(many):
     with many.look() as look:
-        found = look.durations(70)
+        found = look.seconds_to_result(70)
     assert len(found) == 70
     assert {model for model, _ in found} == {"gen4_aleph"}
     assert {round(seconds) for _, seconds in found} == set(range(84, 91))

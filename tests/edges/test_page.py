@@ -714,7 +714,7 @@ def test_time_left_is_the_median_of_this_models_tasks(stage, web, monkeypatch):
         for number, seconds in enumerate((60, 100, 900)):
             job = a_job(f"old{number}", state=State.DELIVERED, task=a_task())
             stage.journal.accept(a_clip(job.clip_id), [job])
-            stage.journal._tell(job.clip_id, job.id, "task_succeeded", NOON + seconds, None, None, {})
+            stage.journal._add_event(NOON + seconds, job.clip_id, job.id, "task_succeeded", None, None, {})
     stage.add(state=State.RUNNING, task=a_task(), progress=0.25)
     stage.now = NOON + 40
     page = web.get("/jobs/clip1").text

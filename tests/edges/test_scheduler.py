@@ -800,8 +800,8 @@ def test_a_retried_clip_stays_until_its_job_has_ended_again(desk):
     desk.shop.say[Stage.POLL].extend([RENDERS] * 1000)
     desk.order(operator.retry, ["clip1"], "ann")
     desk.until(S.RUNNING)
-    (row,) = desk.journal._connection.exec_driver_sql("SELECT retired_at, retire_due FROM clips").all()
-    assert tuple(row) == (None, None)
+    (row,) = desk.journal._database.rows("clips", ids=["clip1"])
+    assert (row["retired_at"], row["retire_due"]) == (None, None)
 
 
 def test_each_try_to_retire_waits_longer_than_the_one_before(desk):
@@ -811,9 +811,8 @@ def test_each_try_to_retire_waits_longer_than_the_one_before(desk):
     tries = []
     for _ in range(40):
         desk.turns(1, 600.0)
-        tries.append(
-            desk.journal._connection.exec_driver_sql("SELECT retire_attempts FROM clips").scalar_one()
-        )
+        tries += desk.journal._database.rows("clips", ids=["clip1"])
+    tries = [row["retire_attempts"] for row in tries]
     assert sorted(set(tries)) == [0, 1, 2, 3, 4] or sorted(set(tries)) == [1, 2, 3, 4]
     assert desk.shop.retired
 

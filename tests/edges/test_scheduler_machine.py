@@ -176,7 +176,7 @@ class Life(RuleBasedStateMachine):
             if isinstance(one, Ready):
                 one.gate.set_result(False)
         scheduler.workers.stop()
-        self.desk.journal._connection.rollback()
+        self.desk.journal.rest()
         self.desk.journal.close()
 
     def teardown(self):

@@ -12,7 +12,7 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, State
 from clipspool.jobs.path_map import AS_THEY_ARE
-from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
+from clipspool.journal.looks import Window
 from clipspool.reporting.status_file.keeper import WRITE_SECONDS, Kept, StatusFile, StatusFiles
 from clipspool.spool.root import Guard, Root
 from fakes import Desk
@@ -303,12 +303,12 @@ def test_the_journal_tells_what_is_under_way_nearest_to_its_end_first(scene):
     desk.turn()
     desk.until(State.DELIVERED, "clip2")
     with Window(scene.journal).look() as journal:
-        told = tally(journal, "bay")
-        assert told.by_state.total() == len(jobs_under_way(journal, 10, "bay"))
-        assert tally(journal).by_state.total() == told.by_state.total() + 1
-        assert held_jobs(journal, 10) == []
-        ended = ended_jobs(journal, State.DELIVERED, 0.0, 10)
+        told = journal.open_jobs("bay")
+        assert told.by_state.total() == len(journal.jobs_under_way(10, "bay"))
+        assert journal.open_jobs().by_state.total() == told.by_state.total() + 1
+        assert journal.held_jobs(10) == []
+        ended = journal.ended_jobs(State.DELIVERED, 0.0, 10)
         assert "clip2" in {job.id for job in ended}
-        assert ended_jobs(journal, State.DELIVERED, desk.clock.now + 1, 10) == []
-        order = [list(State).index(job.state) for job in jobs_under_way(journal, 10)]
+        assert journal.ended_jobs(State.DELIVERED, desk.clock.now + 1, 10) == []
+        order = [list(State).index(job.state) for job in journal.jobs_under_way(10)]
         assert order == sorted(order, reverse=True)

@@ -181,15 +181,16 @@ def test_a_stage_that_passes_clears_a_clip_for_the_next(start):
 
 def test_what_is_handed_out_is_noted_in_a_transaction_that_is_there_anyway(start):
     desk = start()
-    connection = desk.journal._connection
-    commit, commits = connection.commit, []
+    database = desk.journal._database
+    commit, commits = database.commit, []
 
     def watched():
         query = "SELECT (SELECT count(*) FROM events) + (SELECT sum(prepared) FROM jobs)"
-        commits.append((desk.journal.fact("in_flight"), connection.exec_driver_sql(query).scalar()))
+        (count,) = database._connection.execute(query).fetchone()
+        commits.append((desk.journal.fact("in_flight"), count))
         commit()
 
-    connection.commit = watched
+    database.commit = watched
     desk.drop()
     desk.until(S.DELIVERED)
     changes = [pair for pair in pairwise([(None, 0), *commits]) if pair[0][0] != pair[1][0]]

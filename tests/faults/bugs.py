@@ -262,8 +262,8 @@ BUGS = {
         (
             (
                 "journal/journal.py",
-                "_STILL_OPEN = sa.select(jobs.c.clip_id).where(",
-                "_STILL_OPEN = sa.select(jobs.c.clip_id).where(sa.false(),",
+                '"retire_ended_clips", ids=list(clip_ids), now=now, open=OPEN',
+                '"retire_ended_clips", ids=list(clip_ids), now=now, open=[]',
             ),
         ),
         MACHINE,

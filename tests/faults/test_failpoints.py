@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.journal.database import HEAD
+from clipspool.journal.migrations import HEAD
 from clipspool.system.failpoint import EXIT_CODE
 from faults.kill import TRACE, is_traceable
 from faults.oracle import Oracle

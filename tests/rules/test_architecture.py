@@ -13,13 +13,11 @@ ROOT = Path(__file__).parents[2] / "daemon"
 LINES_MAX = 350
 LONGER = {
     "clipspool/spool/root.py": "all that may be done beneath a folder, side by side",
-    "clipspool/journal/journal.py": "all statements of the journal, beside each other",
     "clipspool/jobs/effects.py": "what each event changes, side by side",
     "clipspool/scheduler/loop.py": "the one thread, from hearing to handing out",
 }
 HOMES = {
     "apprise": {"clipspool/reporting/notify/service.py"},
-    "alembic": {"clipspool/journal/"},
     "anyio": {"clipspool/web/"},
     "av": {"clipspool/media/", "runway_sandbox/render.py"},
     "certifi": {"clipspool/system/http/"},
@@ -34,7 +32,7 @@ HOMES = {
     "pydantic_settings": {"clipspool/app/settings/"},
     "requests": {"clipspool/system/http/", "clipspool/provider/"},
     "rich": {"clipspool/cli/"},
-    "sqlalchemy": {"clipspool/journal/"},
+    "sqlite3": {"clipspool/journal/"},
     "starlette": {"clipspool/web/"},
     "urllib3": {"clipspool/system/http/", "clipspool/provider/transport/"},
     "uvicorn": {"clipspool/web/"},

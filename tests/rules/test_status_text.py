@@ -13,23 +13,23 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.records import Life, Peer
-from clipspool.journal.looks import Tally
+from clipspool.journal import OpenJobs
 from clipspool.reporting.status_file import STATUS_NAME, Picture, Seen, text_of
 from clipspool.reporting.status_file.text import ENDED_MOST, MOST, body_of
 from fakes import NO_CREDITS, NOON, RESULT, a_job
 
 EMPTY = Picture(
-    "bay", "/srv/results", Tally(Counter(), Counter()), kept_by="5eed", conditions=Conditions(NOON)
+    "bay", "/srv/results", OpenJobs(Counter(), Counter()), kept_by="5eed", conditions=Conditions(NOON)
 )
 
 
 def under_way(*jobs, conditions=EMPTY.conditions):
-    tally = Tally(Counter(job.state for job in jobs), Counter())
+    tally = OpenJobs(Counter(job.state for job in jobs), Counter())
     return replace(EMPTY, tally=tally, under_way=jobs, conditions=conditions)
 
 
 def held(job):
-    return replace(EMPTY, tally=Tally(Counter(), Counter([job.held])), held=[job])
+    return replace(EMPTY, tally=OpenJobs(Counter(), Counter([job.held])), held=[job])
 
 
 def told(picture):
@@ -132,7 +132,7 @@ def test_a_delivered_clip_names_its_results():
 def test_of_thousands_the_first_are_shown_and_the_rest_is_counted():
     picture = replace(
         EMPTY,
-        tally=Tally(Counter({State.QUEUED: 5000}), Counter()),
+        tally=OpenJobs(Counter({State.QUEUED: 5000}), Counter()),
         under_way=[a_job()] * MOST,
         waiting=tuple(Waiting(f"{n}.mp4", "no", NOON, problem=True) for n in range(2000)),
     )

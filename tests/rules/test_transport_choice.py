@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from clipspool.jobs.model import Request, Result
-from clipspool.journal.rows import _read_outputs, to_json
+from clipspool.journal.database import to_json
+from clipspool.journal.rows import _read_outputs
 from clipspool.media.facts import Audio, Probe
 from clipspool.media.plan import AsIs, Conform, Refuse
 from clipspool.provider.catalog import BadModel, Catalog

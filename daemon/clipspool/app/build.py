@@ -20,7 +20,7 @@ from clipspool.jobs.pacing import Pace, PollPace
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.render_times import Durations
 from clipspool.journal import Journal, JournalError, Lock
-from clipspool.journal.database import make_for_owner, make_home
+from clipspool.journal.files import make_for_owner, make_home
 from clipspool.provider.catalog import DEFAULT_MODEL
 from clipspool.provider.runway import Patience, Runway
 from clipspool.reporting.status_file import Kept
@@ -49,7 +49,7 @@ def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = F
     path = settings.journal.path
     try:
         if not makes and not path.exists():
-            raise CannotStart(f"There is no journal at {path} yet: `clipspool run` makes it.")
+            raise CannotStart(f"There is no journal at {path} yet; `clipspool run` creates it.")
         make_home(path)
         mount = mounts.filesystem_of(path.parent)
         if mount.kind is mounts.Kind.NETWORK:
@@ -66,8 +66,6 @@ def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = F
         raise CannotStart(_cannot_open(path, error)) from error
     try:
         journal = Journal.open(path)
-        # Whoever removes it as a leftover lets a second daemon at the same jobs.
-        journal.identity.know(lock.path)
     except JournalError as error:
         lock.release()
         raise CannotStart(str(error)) from error

@@ -37,7 +37,7 @@ from clipspool.jobs.messages import Accepted, InboxChanged
 from clipspool.jobs.model import State
 from clipspool.jobs.render_times import Durations
 from clipspool.journal import JournalError
-from clipspool.journal.looks import Window, open_by_inbox
+from clipspool.journal.looks import Window
 from clipspool.media.decoder import Decoder
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Provider
@@ -282,7 +282,7 @@ class Daemon:
 
     def _warn_of_orphans(self) -> None:
         """Log which inboxes have open jobs and are not configured any more: they deliver nothing."""
-        for name, number in open_by_inbox(self.journal).items():
+        for name, number in self.journal.open_by_inbox().items():
             if name not in self.settings.inbox_names:
                 log.warning("inbox_not_configured", inbox=name, jobs=number)
 

@@ -1,14 +1,15 @@
 """The journal: jobs as they are now, and everything that ever happened to them.
 
-`journal.py` writes, `questions.py` asks, `looks.py` asks for those who only look, `lookup.py` for the page;
-`database.py` opens, locks and migrates, `tables.py` is the schema, `rows.py` turns nouns into rows and back,
-`migrations/` holds the numbered steps.
+`journal.py` writes, `questions.py` answers, `looks.py` and `lookup.py` read beside the daemon; `database.py`
+runs the statements of `sqlite.sql` by name, `rows.py` turns jobs into rows and back, `migrations/` makes and
+changes the tables, and `files.py` has the lock.
 """
 
 from clipspool.jobs.records import ClipCost, Entry, Spend, Tally
-from clipspool.journal.database import JournalError, Lock
+from clipspool.journal.files import JournalError, Lock
 from clipspool.journal.journal import Journal
 from clipspool.journal.lookup import UNDER_WAY, DaySpent, Filter, Look, Lookup, Page
+from clipspool.journal.questions import OpenJobs
 from clipspool.journal.rows import Candidate
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Lock",
     "Look",
     "Lookup",
+    "OpenJobs",
     "Page",
     "Spend",
     "Tally",

@@ -1,216 +1,227 @@
-"""The journal's database: one file on a local disk, one process that writes, settings fit for a power cut.
+"""Runs the statements of `sqlite.sql` by name on one connection, with settings fit for a power cut.
 
 WAL with synchronous=FULL is the one setting of SQLite under which nothing acknowledged was lost when the
-power went (FAULTS 1.4); it is set and read back.
+power went; it is set and read back. SQLite's errors become JournalError here, where they arise.
 """
 
 from __future__ import annotations
 
-import fcntl
+import json
 import os
-import shutil
+import re
 import sqlite3
-import time
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Self, TypeAlias
 
-import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError
+from clipspool.journal.files import Identity, JournalError, Lock, make_home
+from clipspool.journal.migrations import HEAD, migrate, version_of
 
-from clipspool.journal.tables import metadata
-from clipspool.system.failpoint import reach
+Row: TypeAlias = Mapping[str, Any]
 
-HEAD = "0002"
-"""The newest migration; compared at every start: Alembic is imported only for a journal that is older."""
-
-
-_VERSION_TABLE = """
-CREATE TABLE alembic_version (
-    version_num VARCHAR(32) NOT NULL,
-    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
-)
-"""
-"""As Alembic makes it."""
-_LOOK_AGAIN_SECONDS = 0.05
-
-
-class JournalError(Exception):
-    """The journal cannot be used: damaged, newer than this program, or somebody else's."""
-
-
-def make_home(journal: Path) -> None:
-    """Make a journal's folder where there is none; others than user and group have no way into it.
-
-    Who reads a journal can hold its locks, and who writes its folder can put another in its place.
-    """
-    journal.parent.mkdir(0o750, parents=True, exist_ok=True)
-
-
-def make_for_owner(journal: Path) -> None:
-    """Make a journal's files where they are missing, as the owner of their folder has to have them.
-
-    Only root can, and only root needs to: the daemon of that folder is another user's. Raises OSError.
-    """
-    folder = journal.parent.stat()
-    for path in (journal, Lock(journal).path):
-        with suppress(FileExistsError):
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(path, flags, 0o644)
-            try:
-                os.fchown(fd, folder.st_uid, folder.st_gid)
-            finally:
-                os.close(fd)
-
-
-class Lock:
-    """Says that one process owns the journal; the kernel lets go of it when the process ends, however."""
-
-    def __init__(self, journal: Path) -> None:
-        """Take nothing yet; the lock file lies beside the journal."""
-        self.path = journal.with_name(journal.name + ".lock")
-        self._fd: int | None = None
-
-    def take(self, wait_seconds: float = 0.0) -> bool:
-        """Take it; False when another process holds it, and still does after the wait."""
-        until = time.monotonic() + wait_seconds
-        while not self._try():
-            if time.monotonic() >= until:
-                return False
-            time.sleep(_LOOK_AGAIN_SECONDS)
-        return True
-
-    def _try(self) -> bool:
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return False
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self._fd = fd
-        return True
-
-    def holder(self) -> int | None:
-        """Give the process id of the holder, None when nobody holds it."""
-        if self._fd is not None:
-            return os.getpid()
-        try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with suppress(ValueError):
-                return int(os.pread(fd, 32, 0))
-            return 0
-        finally:
-            os.close(fd)
-        return None
-
-    def release(self) -> None:
-        """Let go."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-
-class Identity:
-    """Which files the open journal is: once their names are gone or another's, what is written is lost."""
-
-    def __init__(self) -> None:
-        """Know none yet."""
-        self._known: dict[Path, tuple[int, int]] = {}
-
-    def know(self, path: Path) -> None:
-        """Take the file that has the name now. Raises OSError."""
-        self._known[path] = _numbers(path)
-
-    def make_sure(self) -> None:
-        """Raise JournalError where a file was taken away, or another put in its place."""
-        for path, known in self._known.items():
-            try:
-                is_known = _numbers(path) == known
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise JournalError(f"{path} was in use and is gone.") from error
-            except OSError:  # what may not be looked at is not gone: the commit went well
-                continue
-            if not is_known:
-                raise JournalError(f"{path} was in use and is another file now.")
-
-
-def _numbers(path: Path) -> tuple[int, int]:
-    there = path.stat()
-    return there.st_dev, there.st_ino
-
-
-_WRITER = {
+_WRITER: dict[str, str | int] = {
     "journal_mode": "wal",
     "synchronous": 2,
     "busy_timeout": 5000,
-    "journal_size_limit": 64 << 20,  # what a reader that would not end let the log grow to is given back
+    "journal_size_limit": 64 << 20,  # to which the log is cut after a slow reader made it grow
     "foreign_keys": 1,
     "trusted_schema": 0,
 }
-_READER = {"busy_timeout": 5000, "trusted_schema": 0, "query_only": 1}
+_READER: dict[str, str | int] = {"busy_timeout": 5000, "trusted_schema": 0, "query_only": 1}
+_ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
 
-def _uri(path: Path) -> str:
-    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+def to_json(value: Any) -> str:
+    """Write JSON in ASCII, which the database takes whatever a name holds."""
+    return _ENCODER.encode(value)
 
 
-def open_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
-    """Prepare the connection, settings read back; raises JournalError when the file system refuses one."""
-    pragmas = _READER if read_only else _WRITER
-    how = {"mode": "ro" if read_only else "rwc", "uri": "true"}
-    if read_only and _is_at_rest(path):
-        how["immutable"] = "1"
-    url = sa.URL.create(
-        "sqlite", database=f"file:{_uri(path)}", query=how
-    )  # a string would be unquoted twice
-    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"check_same_thread": False})
-
-    @sa.event.listens_for(engine, "connect")
-    def set_and_read_back(connection: Any, _record: Any) -> None:
-        connection.isolation_level = (
-            None  # SQLAlchemy says BEGIN, so that a schema change is a transaction too
-        )
-        for name, value in pragmas.items():
-            connection.execute(f"PRAGMA {name} = {value}").fetchall()
-            got = connection.execute(f"PRAGMA {name}").fetchone()[0]
-            if got != value:
-                raise JournalError(f"The journal's file system does not allow {name} = {value} (got {got}).")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
+def read_statements(text: str) -> dict[str, str]:
+    """Split SQL at its lines `-- name: ...` into statements by name."""
+    blocks = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)[1:]
+    return dict(zip(blocks[::2], blocks[1::2], strict=True))
 
 
-def _is_at_rest(path: Path) -> bool:
-    """Say whether a reader has to take the file as it stands: at rest, and in a folder that takes nothing.
-
-    SQLite would make a file beside it to keep writers in step. Nobody writes while its log is not there.
-    """
-    folder = path.resolve().parent
-    is_written = path.resolve().with_name(f"{path.resolve().name}-wal").exists()
-    return not is_written and not os.access(folder, os.W_OK)
+_STATEMENTS = read_statements(Path(__file__).with_name("sqlite.sql").read_text("utf-8"))
 
 
-def unreadable(path: Path, error: DatabaseError) -> JournalError:
-    """Say what keeps a reader out; a change that a crash cut short is ended by whoever may write."""
-    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
-        return JournalError(f"The journal {path} was cut short in a change; `clipspool run` puts it right.")
-    return JournalError(f"The journal {path} cannot be read ({error.orig}).")
+class Database:
+    """A connection for one thread at a time. Values are plain Python; a list is passed as JSON."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, is_reader: bool) -> None:
+        """Take an open connection; `open` and `read` make one."""
+        self.path = path
+        self._connection = connection
+        self._is_reader = is_reader
+        self._identity = Identity()
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a journal for writing, checked, and made or migrated where needed; raises JournalError."""
+        make_home(path)
+        is_new = not path.exists()
+        try:
+            with _closed_on_error(_connect(path, {"mode": "rwc"})) as connection:
+                _set(connection, _WRITER)
+                if not is_new:
+                    _check_integrity(connection, path)
+                migrate(connection, path)
+                database = cls(path, connection, is_reader=False)
+                database._know_files()
+        except sqlite3.DatabaseError as error:
+            raise JournalError(
+                f"The journal {path} cannot be used ({error}). Keep the file, move it aside and run "
+                "`clipspool recover`."
+            ) from error
+        return database
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Open a journal for reading beside its daemon; None where there is none. Raises JournalError."""
+        if not path.exists():
+            return None
+        how = {"mode": "ro", "immutable": "1"} if _is_at_rest(path) else {"mode": "ro"}
+        try:
+            with _closed_on_error(_connect(path, how)) as connection:
+                _set(connection, _READER)
+                version = version_of(connection)
+                if version is not None and version != HEAD:
+                    raise JournalError(
+                        f"The journal {path} belongs to another version of clipspool (schema {version}, and "
+                        f"this one reads {HEAD}); an older one is taken over by `clipspool run`."
+                    )
+        except sqlite3.DatabaseError as error:
+            raise _unreadable(path, error) from error
+        if version is None:
+            connection.close()
+            return None
+        return cls(path, connection, is_reader=True)
+
+    def close(self) -> None:
+        """Close the connection; what is not committed is lost."""
+        self._connection.close()
+
+    # --- statements by name -------------------------------------------------------------------------------
+
+    def run(self, name: str, /, **values: Any) -> None:
+        """Run a statement for its effect."""
+        self._execute(name, values)
+
+    def run_many(self, name: str, rows: Sequence[Row]) -> None:
+        """Run a statement once for each row."""
+        try:
+            self._connection.executemany(_STATEMENTS[name], rows)
+        except sqlite3.DatabaseError as error:
+            self._fail(error)
+
+    def rows(self, name: str, /, **values: Any) -> list[Row]:
+        """Return all rows of an answer."""
+        cursor = self._execute(name, values)
+        columns = [column[0] for column in cursor.description]
+        return [dict(zip(columns, row, strict=True)) for row in self._fetch(cursor)]
+
+    def column(self, name: str, /, **values: Any) -> list[Any]:
+        """Return the first value of each row."""
+        return [row[0] for row in self._fetch(self._execute(name, values))]
+
+    def value(self, name: str, /, **values: Any) -> Any:
+        """Return the first value of the only row, None without one."""
+        found = self.column(name, **values)
+        return found[0] if found else None
+
+    def _execute(self, name: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
+        bound = {key: to_json(value) if isinstance(value, list) else value for key, value in values.items()}
+        try:
+            if self._is_reader and not self._connection.in_transaction:
+                self._connection.execute("BEGIN")  # all answers are of one moment, until `rollback`
+            return self._connection.execute(_STATEMENTS[name], bound)
+        except sqlite3.DatabaseError as error:
+            self._fail(error)
+
+    def _fetch(self, cursor: sqlite3.Cursor) -> list[Any]:
+        try:
+            return cursor.fetchall()
+        except sqlite3.DatabaseError as error:
+            self._fail(error)
+
+    def _fail(self, error: sqlite3.DatabaseError) -> NoReturn:
+        """Raise JournalError for a fault of the world; a bug in a statement or its values stays a bug."""
+        if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)):
+            raise error
+        if self._is_reader:
+            raise _unreadable(self.path, error) from error
+        raise JournalError(f"The journal cannot be written ({error}).") from error
+
+    # --- transactions ---------------------------------------------------------------------------------------
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._connection.in_transaction
+
+    def begin(self) -> None:
+        """Begin to write; from here on nobody else can."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            self._fail(error)
+
+    def commit(self) -> None:
+        """Make the transaction durable; raises JournalError where the journal's files were taken away."""
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            self._fail(error)
+        self._identity.make_sure()
+
+    def rollback(self) -> None:
+        """Undo the open transaction, if there is one; what a reader asks next is answered as of then."""
+        self._connection.rollback()
+
+    def _know_files(self) -> None:
+        """Remember the files that each commit has to find again: the journal, its log and its lock.
+
+        Whoever removes the lock as a leftover lets a second daemon at the same jobs.
+        """
+        real = self.path.resolve()  # SQLite follows a link, and writes beside the file itself
+        lock = Lock(self.path).path
+        for path in (self.path, real.with_name(f"{real.name}-wal"), *([lock] if lock.exists() else [])):
+            self._identity.know(path)
 
 
-def check_integrity(connection: sa.Connection, path: Path) -> None:
-    """Read the whole file; raises JournalError when it is damaged."""
-    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-    connection.rollback()
+def _connect(path: Path, how: Mapping[str, str]) -> sqlite3.Connection:
+    quoted = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    query = "&".join(f"{key}={value}" for key, value in how.items())
+    return sqlite3.connect(
+        f"file:{quoted}?{query}",
+        uri=True,
+        isolation_level=None,  # Python begins no transaction of its own
+        check_same_thread=False,
+    )
+
+
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _set(connection: sqlite3.Connection, pragmas: Mapping[str, str | int]) -> None:
+    """Set what SQLite is to do, and read it back; raises JournalError where the file system refuses."""
+    for name, value in pragmas.items():
+        connection.execute(f"PRAGMA {name} = {value}").fetchall()
+        (got,) = connection.execute(f"PRAGMA {name}").fetchone()
+        if got != value:
+            raise JournalError(f"The journal's file system does not allow {name} = {value} (got {got}).")
+
+
+def _check_integrity(connection: sqlite3.Connection, path: Path) -> None:
+    """Read the whole file; raises JournalError where it is damaged."""
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise JournalError(
             f"The journal {path} is damaged ({' '.join(str(found).split())}). Keep the file, "
@@ -218,65 +229,14 @@ def check_integrity(connection: sa.Connection, path: Path) -> None:
         )
 
 
-def version_of(connection: sa.Connection) -> str | None:
-    """Give the schema's number; None for a file that is still empty."""
-    is_made = connection.exec_driver_sql(
-        "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
-    ).scalar()
-    number = (
-        connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() if is_made else None
-    )
-    connection.rollback()
-    return None if number is None else str(number)
+def _is_at_rest(path: Path) -> bool:
+    """Whether nobody writes a journal, and its folder takes no file that SQLite would make for a reader."""
+    real = path.resolve()
+    return not real.with_name(f"{real.name}-wal").exists() and not os.access(real.parent, os.W_OK)
 
 
-def migrate(connection: sa.Connection, path: Path) -> None:
-    """Bring the schema to HEAD in one transaction; a journal with anything in it is copied before."""
-    version = version_of(connection)
-    if version == HEAD:
-        return
-    if version is not None and version > HEAD:
-        raise JournalError(
-            f"The journal {path} was written by a newer clipspool (schema {version}, this one knows {HEAD})."
-        )
-    if version is None:
-        _make(connection)
-    else:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.rollback()
-        _keep_copy(path, path.with_name(f"{path.name}.before-{HEAD}"))
-        reach("migrate-copied")
-        _upgrade(connection)
-    reach("migrated")
-    connection.commit()
-
-
-def _make(connection: sa.Connection) -> None:
-    """Give a new journal what all migrations would: they take 0.2 s, and 10 MB that stay."""
-    metadata.create_all(connection, checkfirst=False)
-    connection.exec_driver_sql(_VERSION_TABLE)
-    connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (HEAD,))
-
-
-def _upgrade(connection: sa.Connection) -> None:
-    from alembic import command  # noqa: PLC0415  (see above; needed once in a version's life)
-    from alembic.config import Config  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-
-
-def _keep_copy(path: Path, copy: Path) -> None:
-    """Copy a journal that nobody writes to, so that the copy's name never shows less than the whole."""
-    partial = copy.with_name(copy.name + ".part")
-    shutil.copy2(path, partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(copy)
-    folder = os.open(copy.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _unreadable(path: Path, error: sqlite3.DatabaseError) -> JournalError:
+    """Name what keeps a reader out; a change that a crash cut short is ended by whoever may write."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+        return JournalError(f"The journal {path} was cut short in a change; `clipspool run` puts it right.")
+    return JournalError(f"The journal {path} cannot be read ({error}).")

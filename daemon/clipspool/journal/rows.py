@@ -1,14 +1,15 @@
-"""How the nouns become rows of the journal, and rows nouns again."""
+"""Turns clips, jobs and tasks into the rows of the journal's tables, and rows back into them.
+
+The values of a row stand in the order of its statement in `sqlite.sql`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from sqlalchemy import RowMapping, and_, select
 
 from clipspool.jobs.model import (
     Clip,
@@ -24,26 +25,15 @@ from clipspool.jobs.model import (
     Task,
     plain,
 )
-from clipspool.journal.tables import clips, jobs, tasks
+from clipspool.journal.database import Row, to_json
 
 NODE = "here"
 """The one machine that owns every job, as long as a journal is not shared."""
 
-CLIP_BYTES = frozenset({"lies_at", "sidecar_lies_at"})
-"""Changing columns of a clip that hold paths, in the bytes they have on the disk."""
-
-_ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
-
-IS_CURRENT = and_(tasks.c.job_id == jobs.c.id, tasks.c.number == jobs.c.task_number, tasks.c.segment == 0)
-select_jobs = select(
-    *jobs.c, clips.c.path, *(c.label(f"task_{c.name}") for c in tasks.c if c.name != "number")
-).select_from(jobs.join(clips).outerjoin(tasks, IS_CURRENT))
-select_clips = select(clips)
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A queued job, as far as the choice of who goes next needs it."""
+    """A queued job, as far as the choice of the next one needs it."""
 
     id: str
     clip_id: str
@@ -55,54 +45,38 @@ class Candidate:
     model: str
 
 
-def to_json(value: Any) -> str:
-    """Write JSON in ASCII, so that no name whatever breaks the database's text."""
-    return _ENCODER.encode(value)
+def job_row(job: Job) -> list[Any]:
+    """Return the values of a new job for `insert_jobs`."""
+    request = to_json(job.request.to_dict())
+    return [*job_change(job), job.clip_id, job.inbox, job.variant, NODE, request, job.created_at]
 
 
-def job_row(job: Job) -> dict[str, Any]:
-    """Spread a job over its columns."""
-    return {
-        "id": job.id,
-        "clip_id": job.clip_id,
-        "inbox": job.inbox,
-        "variant": job.variant,
-        "node": NODE,
-        "request": to_json(job.request.to_dict()),
-        "created_at": job.created_at,
-        **_changing(job),
-    }
-
-
-def job_change(job: Job) -> dict[str, Any]:
-    """Give the columns that may change, and the id."""
-    return {"id": job.id, **_changing(job)}
-
-
-def _changing(job: Job) -> dict[str, Any]:
-    return {
-        "state": job.state.value,
-        "priority": job.priority,
-        "due_at": job.due_at,
-        "held": None if job.held is None else job.held.value,
-        "reason": job.reason.encode("utf-8", "backslashreplace").decode(),  # a file's name may be in it
-        "updated_at": job.updated_at,
-        "prepared": job.prepared,
-        "approved": job.approved,
-        "cancel_by": job.cancel_by,
-        "attempts": job.attempts,
-        "doubts": job.doubts,
-        "progress": job.progress,
-        "rendering_since": job.rendering_since,
-        "task_number": None if job.task is None else job.task.number,
-        "credits_estimated": job.credits_estimated,
-        "error": None if job.error is None else to_json(plain(job.error)),
+def job_change(job: Job) -> list[Any]:
+    """Return a job's id and the values that may change, for `update_jobs`."""
+    return [
+        job.id,
+        job.state.value,
+        job.priority,
+        job.due_at,
+        None if job.held is None else job.held.value,
+        job.reason.encode("utf-8", "backslashreplace").decode(),  # a file's name may be in it
+        job.updated_at,
+        job.prepared,
+        job.approved,
+        job.cancel_by,
+        job.attempts,
+        job.doubts,
+        job.progress,
+        job.rendering_since,
+        None if job.task is None else job.task.number,
+        job.credits_estimated,
+        None if job.error is None else to_json(plain(job.error)),
         # What is missing of a task's outputs stands among those that are not.
-        "results": to_json(_results(job.results) + [plain(one) for one in job.missing]),
-        "paid": job.paid.value,
-        "fingerprint": job.fingerprint or None,
-        "reuse": None if job.reuse is None else _write_reuse(job.reuse),
-    }
+        to_json(_results(job.results) + [plain(one) for one in job.missing]),
+        job.paid.value,
+        job.fingerprint or None,
+        None if job.reuse is None else _write_reuse(job.reuse),
+    ]
 
 
 def _results(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -118,25 +92,25 @@ def _read_reuse(text: str) -> Reuse:
     return Reuse(entry["job_id"], entry["inbox"], _results_of(entry["results"]))
 
 
-def task_row(job: Job, task: Task) -> dict[str, Any]:
-    """Spread a job's task over its columns."""
-    return {
-        "job_id": job.id,
-        "number": task.number,
-        "segment": 0,
-        "profile": task.profile,
-        "intent_at": task.intent_at,
-        "task_id": task.task_id,
-        "created_at": task.created_at,
-        "credits": task.credits,
-        "credits_reserved": job.credits_estimated,
-        "succeeded": task.succeeded,
-        "evidence": to_json(task.evidence),
-    }
+def task_row(job: Job, task: Task) -> list[Any]:
+    """Return the values of a job's task for `upsert_tasks`."""
+    return [
+        job.id,
+        task.number,
+        0,
+        task.profile,
+        task.intent_at,
+        task.task_id,
+        task.created_at,
+        task.credits,
+        job.credits_estimated,
+        task.succeeded,
+        to_json(task.evidence),
+    ]
 
 
-def read_job(row: RowMapping) -> Job:
-    """Gather a job, its current task included, from a row of `select_jobs`."""
+def read_job(row: Row) -> Job:
+    """Build a job, its current task included, from a row of the statement `jobs`."""
     task = None
     if row["task_number"] is not None and row["task_intent_at"] is not None:
         task = Task(
@@ -207,26 +181,26 @@ def _results_of(entries: Sequence[dict[str, Any]]) -> tuple[Result, ...]:
 
 
 def clip_row(clip: Clip) -> dict[str, Any]:
-    """Spread a clip over its columns."""
+    """Return the values of a new clip for `insert_clips`; paths are bytes, so they go by name."""
     return {
         "id": clip.id,
         "inbox": clip.inbox,
         "path": os.fsencode(clip.path),
-        "sidecar": _encoded(clip.sidecar),
+        "sidecar": path_bytes(clip.sidecar),
         "source": clip.source,
         "size": clip.size,
         "mtime_ns": clip.mtime_ns,
         "accepted_at": clip.accepted_at,
         "sha256": clip.sha256,
         "media": to_json(clip.media),
-        "lies_at": _encoded(clip.lies_at),
-        "sidecar_lies_at": _encoded(clip.sidecar_lies_at),
+        "lies_at": path_bytes(clip.lies_at),
+        "sidecar_lies_at": path_bytes(clip.sidecar_lies_at),
         "retired_at": clip.retired_at,
     }
 
 
-def read_clip(row: RowMapping) -> Clip:
-    """Gather a clip from a row of `select_clips`."""
+def read_clip(row: Row) -> Clip:
+    """Build a clip from a row of the statement `clips`."""
     return Clip(
         id=row["id"],
         inbox=row["inbox"],
@@ -244,14 +218,13 @@ def read_clip(row: RowMapping) -> Clip:
     )
 
 
-def clip_change(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Give columns of a clip as the journal keeps them."""
-    change = {name: _encoded(value) if name in CLIP_BYTES else value for name, value in columns.items()}
-    return change | {"media": to_json(columns["media"])} if "media" in columns else change
+def read_candidate(row: Row) -> Candidate:
+    """Build a candidate from a row of the statement `queue`; SQLite has no booleans."""
+    return Candidate(**{**row, "prepared": bool(row["prepared"]), "approved": bool(row["approved"])})
 
 
-def _encoded(path: str | None) -> bytes | None:
-    """Spell a path in the bytes it has on the disk."""
+def path_bytes(path: str | None) -> bytes | None:
+    """Return a path in the bytes it has on the disk."""
     return None if path is None else os.fsencode(path)
 
 

@@ -47,7 +47,7 @@ class Timing:
                 return
             self._at = now
         found: dict[str, list[float]] = defaultdict(list)
-        for model, seconds in look.durations(_LOOK_BACK):
+        for model, seconds in look.seconds_to_result(_LOOK_BACK):
             if len(found[model]) < _OF_A_MODEL:
                 found[model].append(seconds)
         self._usual = {

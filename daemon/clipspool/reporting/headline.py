@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 from clipspool.intake.inbox import Inbox
 from clipspool.jobs.model import Held, State
-from clipspool.journal.looks import tally
 from clipspool.scheduler.loop import Scheduler
 
 _NAMES_MAX = 3
@@ -18,7 +17,7 @@ def headline_of(scheduler: Scheduler, inboxes: Mapping[str, Inbox], troubles: Se
     fault = scheduler.brake.fault
     return headline(
         scheduler.journal.counts,
-        tally(scheduler.journal).held,
+        scheduler.journal.open_jobs().held,
         {name: inbox.reason for name, inbox in inboxes.items() if inbox.state == "offline"},
         [name for name in inboxes if scheduler.picker.is_paused(name)],
         "" if fault is None else fault.code,

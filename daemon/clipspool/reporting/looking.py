@@ -10,7 +10,6 @@ from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import State
 from clipspool.jobs.text import midnight
 from clipspool.journal import Journal
-from clipspool.journal.looks import ended_jobs, held_jobs, jobs_under_way, tally
 from clipspool.reporting.status import job_json
 
 DAY_SECONDS = 86_400.0
@@ -33,12 +32,12 @@ def conditions_in(journal: Journal, limits: Limits, now: float) -> Conditions:
 def jobs_in_view(journal: Journal, limits: Limits, now: float, most: int) -> dict[str, Any]:
     """Return the jobs that `status` draws, at most `most` of each kind, as `jobs --json` has them."""
     conditions = conditions_in(journal, limits, now)
-    counts = tally(journal)
+    counts = journal.open_jobs()
     shown = {
-        "running": jobs_under_way(journal, most, states=_ON_THE_WAY),
-        "queued": jobs_under_way(journal, most, states=(State.QUEUED,)),
-        "held": held_jobs(journal, most),
-        "failed": ended_jobs(journal, State.FAILED, now - DAY_SECONDS, most),
+        "running": journal.jobs_under_way(most, states=_ON_THE_WAY),
+        "queued": journal.jobs_under_way(most, states=(State.QUEUED,)),
+        "held": journal.held_jobs(most),
+        "failed": journal.ended_jobs(State.FAILED, now - DAY_SECONDS, most),
     }
     return {
         **{kind: [job_json(job, conditions) for job in found] for kind, found in shown.items()},

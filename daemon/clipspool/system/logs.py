@@ -32,7 +32,7 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical
 _PRIORITIES: Final = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
 _DEPTH_MAX: Final = 8
 _ITEMS_MAX: Final = 200
-_CHATTY: Final = ("urllib3", "requests", "watchdog", "alembic", "sqlalchemy", "asyncio", "charset_normalizer")
+_CHATTY: Final = ("urllib3", "requests", "watchdog", "asyncio", "charset_normalizer")
 
 # --- what a line may hold -----------------------------------------------------------------------------------
 

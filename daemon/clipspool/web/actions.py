@@ -104,7 +104,7 @@ class Acts:
         with self._views.lookup.look() as look:
             found = [
                 job
-                for job in look.load(ids)
+                for job in look.load(ids).values()
                 if act in acts_of(job, conditions) and job.state is not State.IN_DOUBT
             ]
         if not found:

@@ -40,9 +40,9 @@ class Ledger:
         at = time.monotonic()
         with self._lock:
             if self._old is None or self._old[0] != today or at - self._old[1] > _OLD_SECONDS:
-                self._old = (today, at, look.spent(since, split))
+                self._old = (today, at, look.spent_by_day(since, split))
             if self._recent is None or self._recent[0] != today or at - self._recent[1] > _RECENT_SECONDS:
-                self._recent = (today, at, look.spent(split, today + 1))
+                self._recent = (today, at, look.spent_by_day(split, today + 1))
             return [*self._old[2], *self._recent[2]]
 
 

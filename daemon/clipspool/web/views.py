@@ -157,7 +157,7 @@ class Views:
         return self._kept(request, "overview.html", gather)
 
     def _held(self, look: Look, ids: list[str]) -> list[Job]:
-        found = look.load(ids)
+        found = look.load(ids).values()
         for job in found:
             if not waits(job):
                 self._waiting.forget(job.id)

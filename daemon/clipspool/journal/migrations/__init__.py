@@ -1,1 +1,73 @@
-"""Numbered steps of the journal's schema, in one transaction each, with a copy of the file kept before."""
+"""Brings a journal's schema to the newest number: one transaction, with a copy of the journal kept before.
+
+`0001.sql` makes a new journal; each further file changes what the one before left.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from clipspool.journal.files import JournalError
+from clipspool.system.failpoint import reach
+
+_SCRIPTS = {file.stem: file for file in sorted(Path(__file__).parent.glob("[0-9]*.sql"))}
+HEAD = max(_SCRIPTS)
+"""The newest schema's number."""
+
+
+def version_of(connection: sqlite3.Connection) -> str | None:
+    """Return the number of a journal's schema; None for a file that is still empty."""
+    query = "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+    if connection.execute(query).fetchone() == (0,):
+        return None
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if found is None else str(found[0])
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Make a new journal's tables, or change an older one's; raises JournalError for a newer one."""
+    version = version_of(connection)
+    if version == HEAD:
+        return
+    if version is not None and version > HEAD:
+        raise JournalError(
+            f"The journal {path} was written by a newer clipspool (schema {version}, this one knows {HEAD})."
+        )
+    if version is not None:
+        _keep_copy(connection, path, path.with_name(f"{path.name}.before-{HEAD}"))
+        reach("migrate-copied")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for number, file in _SCRIPTS.items():
+            if version is None or number > version:
+                for statement in file.read_text("utf-8").split(";\n"):
+                    connection.execute(statement)
+        reach("migrated")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _keep_copy(connection: sqlite3.Connection, path: Path, copy: Path) -> None:
+    """Copy a journal, its log included, so that the copy's name never shows less than the whole."""
+    partial = copy.with_name(copy.name + ".part")
+    partial.unlink(missing_ok=True)
+    with closing(sqlite3.connect(partial)) as target:
+        connection.backup(target)
+    shutil.copymode(path, partial)
+    _sync(partial, os.O_RDONLY)
+    partial.replace(copy)
+    _sync(copy.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    fd = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -22,7 +22,7 @@ from clipspool.jobs.model import State
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME
 from clipspool.journal import Journal, JournalError
-from clipspool.journal.looks import Window, ended_jobs, held_jobs, jobs_under_way, tally
+from clipspool.journal.looks import Window
 from clipspool.reporting.looking import DAY_SECONDS, conditions_in
 from clipspool.reporting.status_file.own import Keeper, Own, place_of
 from clipspool.reporting.status_file.text import DAYS, ENDED_MOST, MOST, Picture, Seen, body_of, text_of
@@ -179,19 +179,19 @@ class StatusFile:
         since = now - DAYS * DAY_SECONDS
         with self._window.look() as journal:
             self._identity = identity_of(journal)
-            failed = ended_jobs(journal, State.FAILED, since, ENDED_MOST, name)
+            failed = journal.ended_jobs(State.FAILED, since, ENDED_MOST, name)
             clips = {job.id: journal.clip(job.clip_id) for job in failed}
             return Picture(
                 inbox=name,
                 kept_by=self._identity,
                 place=self._place_id,
                 outbox=str(kept.outbox),
-                tally=tally(journal, name),
+                tally=journal.open_jobs(name),
                 waiting=kept.inbox.waiting,
-                held=held_jobs(journal, MOST, name),
-                under_way=jobs_under_way(journal, MOST, name),
+                held=journal.held_jobs(MOST, name),
+                under_way=journal.jobs_under_way(MOST, name),
                 failed=[Seen(job, clip.lies_at if (clip := clips[job.id]) else None) for job in failed],
-                delivered=ended_jobs(journal, State.DELIVERED, since, ENDED_MOST, name),
+                delivered=journal.ended_jobs(State.DELIVERED, since, ENDED_MOST, name),
                 conditions=conditions_in(journal, kept.limits, now),
                 places=kept.places,
                 host=socket.gethostname(),

@@ -15,7 +15,7 @@ from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.text import status_mark, text
-from clipspool.journal.looks import Tally
+from clipspool.journal import OpenJobs
 from clipspool.system.redaction import redact
 
 DAYS = 3
@@ -44,7 +44,7 @@ class Picture:
     inbox: str
     outbox: str
     """Its folder, absolute, as this machine calls it."""
-    tally: Tally
+    tally: OpenJobs
     kept_by: str = ""
     """The beginning of the identity of the journal that it is taken from."""
     place: str = ""

@@ -1,0 +1,122 @@
+"""The journal's files: its folder, the lock of its one writer, and whether the files are still there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+_LOOK_AGAIN_SECONDS = 0.05
+
+
+class JournalError(Exception):
+    """The journal cannot be used: damaged, of another version, removed, or its disk is full or fails."""
+
+
+def make_home(journal: Path) -> None:
+    """Make a journal's folder where there is none, closed to all but user and group.
+
+    Whoever can read a journal can hold its locks, and whoever can write its folder can replace it.
+    """
+    journal.parent.mkdir(0o750, parents=True, exist_ok=True)
+
+
+def make_for_owner(journal: Path) -> None:
+    """Make a journal's missing files, owned by the owner of their folder, whose daemon has to open them.
+
+    Only root can, and only root needs to. Raises OSError.
+    """
+    folder = journal.parent.stat()
+    for path in (journal, Lock(journal).path):
+        with suppress(FileExistsError):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(path, flags, 0o644)
+            try:
+                os.fchown(fd, folder.st_uid, folder.st_gid)
+            finally:
+                os.close(fd)
+
+
+class Lock:
+    """Lets one process own the journal; the kernel releases it however the process ends."""
+
+    def __init__(self, journal: Path) -> None:
+        """Name the lock file beside the journal; `take` locks it."""
+        self.path = journal.with_name(journal.name + ".lock")
+        self._fd: int | None = None
+
+    def take(self, wait_seconds: float = 0.0) -> bool:
+        """Take the lock; False when another process still holds it after the wait."""
+        until = time.monotonic() + wait_seconds
+        while not self._try():
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        return True
+
+    def _try(self) -> bool:
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+        return True
+
+    def holder(self) -> int | None:
+        """Return the process id of the holder, None when nobody holds the lock."""
+        if self._fd is not None:
+            return os.getpid()
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with suppress(ValueError):
+                return int(os.pread(fd, 32, 0))
+            return 0
+        finally:
+            os.close(fd)
+        return None
+
+    def release(self) -> None:
+        """Release the lock, if it is held."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+class Identity:
+    """Detects that the files of an open journal were removed or replaced: what is written then is lost."""
+
+    def __init__(self) -> None:
+        """Begin with no file; `know` adds one."""
+        self._known: dict[Path, tuple[int, int]] = {}
+
+    def know(self, path: Path) -> None:
+        """Remember the file that has this name now. Raises OSError."""
+        self._known[path] = _numbers(path)
+
+    def make_sure(self) -> None:
+        """Raise JournalError where a file was removed or replaced."""
+        for path, known in self._known.items():
+            try:
+                is_known = _numbers(path) == known
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise JournalError(f"{path} was in use and is gone.") from error
+            except OSError:  # a file that cannot be looked at is not gone, and the commit succeeded
+                continue
+            if not is_known:
+                raise JournalError(f"{path} was in use and is another file now.")
+
+
+def _numbers(path: Path) -> tuple[int, int]:
+    there = path.stat()
+    return there.st_dev, there.st_ino
