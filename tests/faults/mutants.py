@@ -1,6 +1,6 @@
 """Mutates the paid path one line at a time, and names each mutation that no test notices.
 
-Usage: python tests/faults/mutants.py [--count 60] [--seed 1] [--only MODULE] [--list]
+Usage: python tests/faults/mutants.py [--count 60] [--seed 1] [--only MODULE] [--near] [--list]
 
 A mutation is drawn by lot: an even share for each module of `PATH`. It is planted into a copy of the program;
 the tests that stand nearest run first, then all that are quick, then the journeys and faults. A survivor is a
@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -165,14 +166,14 @@ def survives(folder, tests, workers):
     return done.returncode == 0
 
 
-def hunt(mutant):
-    """Plant one mutation; gives the tests that noticed it, or an empty string."""
+def hunt(mutant, *, is_near_only=False):
+    """Plant one mutation; return the tests that noticed it, or an empty string."""
     file = PACKAGE / place(mutant.module)
     near = [f"tests/{EDGES}{name}.py" for name in PATH[mutant.module]]
     with tempfile.TemporaryDirectory(prefix="clipspool-mutant-") as folder:
         changed = copied(Path(folder)) / place(mutant.module)
         changed.write_text(mutant.of(file.read_text()))
-        for tests, workers in ((near, 0), *((wider, 2) for wider in WIDER)):
+        for tests, workers in ((near, 0), *(() if is_near_only else ((wider, 2) for wider in WIDER))):
             if not survives(folder, tests, workers):
                 return " ".join(tests)
     return ""
@@ -183,6 +184,7 @@ def main():
     options.add_argument("--count", type=int, default=60)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--only", default="", help="a part of a module's name")
+    options.add_argument("--near", action="store_true", help="run the nearest tests alone: quick, and strict")
     options.add_argument("--list", action="store_true", help="show what would be planted")
     asked = options.parse_args()
     drawn = draw(asked.count, asked.seed, asked.only)
@@ -193,7 +195,7 @@ def main():
         return 0
     begun, red = time.monotonic(), Counter()
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for one, noticed in zip(drawn, pool.map(hunt, drawn), strict=True):
+        for one, noticed in zip(drawn, pool.map(partial(hunt, is_near_only=asked.near), drawn), strict=True):
             red[bool(noticed)] += 1
             sys.stdout.write(f"{'red     ' if noticed else 'SURVIVED'} {one.shown(sources[one.module])}\n")
             sys.stdout.flush()
