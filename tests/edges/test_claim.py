@@ -104,7 +104,7 @@ def test_a_sidecar_that_goes_after_its_clip_was_taken_does_not_undo_the_claim(be
         real(name, *rest)
         (bench.path / "a.mp4.toml").unlink(missing_ok=True)
 
-    monkeypatch.setattr(claims, "take", vanish)
+    monkeypatch.setattr(claims, "rename_to_own", vanish)
     bench.drop("a.mp4")
     bench.settle()
     assert bench.paths == ["a.mp4"]
@@ -118,13 +118,13 @@ def test_trouble_of_the_disk_leaves_the_clip_where_it_was_and_is_tried_again(ben
         raise OSError(trouble, "trouble")
 
     bench.drop("a.mp4")
-    monkeypatch.setattr(claims, "take", refuse)
+    monkeypatch.setattr(claims, "rename_to_own", refuse)
     bench.settle()
     assert bench.accepted == []
     assert work_folders(bench) == []
     assert bench.waiting()["a.mp4"].problem
     assert (bench.path / "a.mp4").exists()
-    monkeypatch.setattr(claims, "take", real)
+    monkeypatch.setattr(claims, "rename_to_own", real)
     bench.look(30.0)
     assert bench.paths == ["a.mp4"]
     assert bench.lying() == []
@@ -307,7 +307,7 @@ def test_a_sidecar_that_cannot_be_moved_does_not_undo_the_claim_of_its_clip(benc
             raise PermissionError(errno.EACCES, "open on another machine")
         real(name, *rest)
 
-    monkeypatch.setattr(claims, "take", refuse)
+    monkeypatch.setattr(claims, "rename_to_own", refuse)
     bench.drop("a.mp4")
     bench.settle()
     bench.settle()

@@ -561,10 +561,10 @@ def test_a_rename_that_was_answered_with_an_error_and_happened_has_happened(root
 
     monkeypatch.setattr(os, "rename", rename_twice)
     with root.folder() as folder:
-        files.take("a.txt", folder, "b.txt", folder)
+        files.rename_to_own("a.txt", folder, "b.txt", folder)
         assert lying(path) == {"b.txt": b"abc"}
         with pytest.raises(FileNotFoundError):
-            files.take("a.txt", folder, "c.txt", folder)
+            files.rename_to_own("a.txt", folder, "c.txt", folder)
 
 
 @needs_root

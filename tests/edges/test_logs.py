@@ -18,6 +18,7 @@ import pytest
 import structlog
 
 from clipspool.system import logs
+from clipspool.system.redaction import HIDDEN, redact, register_secret
 
 SPELLED = b"k3y/5ecret+fo?<r>~the~test"
 CANARY = "canary/5up3r+s3cr3t="
@@ -127,8 +128,8 @@ def test_the_canary_turns_up_nowhere(form):
     ],
 )
 def test_a_secret_that_nobody_registered_is_known_by_its_form(text, hidden, kept):
-    assert hidden not in logs.redact(text)
-    assert kept in logs.redact(text)
+    assert hidden not in redact(text)
+    assert kept in redact(text)
 
 
 @pytest.mark.parametrize(
@@ -159,9 +160,9 @@ def test_a_secret_that_nobody_registered_is_known_by_its_form(text, hidden, kept
     ],
 )
 def test_a_secret_is_taken_out_however_it_is_spelled(spelled):
-    logs.register_secret(SPELLED.decode())
-    assert logs.HIDDEN in logs.redact(f"they said {spelled} was refused")
-    assert longest_common(logs.redact(f"they said {spelled} was refused"), spelled) < 8
+    register_secret(SPELLED.decode())
+    assert HIDDEN in redact(f"they said {spelled} was refused")
+    assert longest_common(redact(f"they said {spelled} was refused"), spelled) < 8
 
 
 def longest_common(one, other):
@@ -182,12 +183,12 @@ def longest_common(one, other):
     ],
 )
 def test_harmless_text_stays_as_it_is(text):
-    assert logs.redact(text) == text
+    assert redact(text) == text
 
 
 def test_a_short_value_is_no_secret():
-    logs.register_secret("abc")
-    assert logs.redact("abc def") == "abc def"
+    register_secret("abc")
+    assert redact("abc def") == "abc def"
 
 
 def test_nothing_a_value_holds_can_forge_a_line_or_steer_a_terminal():

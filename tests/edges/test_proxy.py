@@ -73,7 +73,7 @@ def test_a_request_passes_the_proxy_inside_its_own_tls(tmp_path):
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", "NETWORK.PROXY", "403 Forbidden"),
         (b"HTTP/1.1 301 Moved\r\nLocation: http://elsewhere/\r\n\r\n", "NETWORK.PROXY", "301"),
         (b"SSH-2.0-OpenSSH\r\n\r\n", "NETWORK.PROXY", "does not answer as an HTTP proxy does"),
-        (b"HTTP/1.1 20", "NETWORK.PROXY", "ends the connection"),
+        (b"HTTP/1.1 20", "NETWORK.PROXY", "closed the connection"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000, "NETWORK.PROXY", "the proxy"),
     ],
 )

@@ -21,7 +21,6 @@ def systemd(request, tmp_path):
 def test_each_call_is_one_datagram(systemd):
     env, heard = systemd
     service = Service(env)
-    assert service.is_supervised
     service.ready("2 inboxes")
     assert heard() == ["READY=1", "STATUS=2 inboxes"]
     service.status("3 running\nREADY=1\x1b[2J\udcff")
@@ -34,8 +33,6 @@ def test_each_call_is_one_datagram(systemd):
     assert int(second.removeprefix("MONOTONIC_USEC=")) > 0
     service.stopping("draining")
     assert heard() == ["STOPPING=1", "STATUS=draining"]
-    service.more_time(2.5)
-    assert heard() == ["EXTEND_TIMEOUT_USEC=2500000"]
     service.status("x" * 1000)
     assert len(heard()[0]) == len("STATUS=") + 200
 

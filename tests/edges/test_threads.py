@@ -7,7 +7,7 @@ import pytest
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import State
 from clipspool.scheduler.workers import Lane
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 from fakes import Desk
 from patience import patient
 
@@ -29,9 +29,9 @@ def refuse(monkeypatch):
 def test_a_thread_that_may_not_begin_is_none(refuse):
     done = threading.Event()
     refuse.set()
-    assert threads.begin(done.set, "t") is None
+    assert start_thread(done.set, "t") is None
     refuse.clear()
-    threads.begin(done.set, "t").join(10)
+    start_thread(done.set, "t").join(10)
     assert done.is_set()
 
 

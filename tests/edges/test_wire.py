@@ -302,10 +302,10 @@ def test_an_answer_without_end_is_read_to_its_limit_only():
 
 def test_a_drip_is_told_by_its_rate():
     pace = Pace(Limits(bytes_per_second_min=1000, window_seconds=2))
-    pace.note(4000, 1.0)
-    pace.note(0, 1.5)
+    pace.count_wait(4000, 1.0)
+    pace.count_wait(0, 1.5)
     with pytest.raises(TooSlow):
-        pace.note(1000, 2.0)
+        pace.count_wait(1000, 2.0)
 
 
 def test_a_bomb_is_unpacked_to_the_limit_only():

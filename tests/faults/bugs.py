@@ -112,7 +112,7 @@ BUGS = {
             ),
             (
                 "system/moves.py",
-                "            (take if how.is_alone else rename_new)(temporary, to_folder, to_name, to_folder)\n",
+                "            (rename_to_own if how.is_alone else rename_new)(temporary, to_folder, to_name, to_folder)\n",
                 "",
             ),
         ),
@@ -128,7 +128,7 @@ BUGS = {
             ),
             (
                 "system/moves.py",
-                "            (take if how.is_alone else rename_new)(temporary, to_folder, to_name, to_folder)\n",
+                "            (rename_to_own if how.is_alone else rename_new)(temporary, to_folder, to_name, to_folder)\n",
                 "",
             ),
         ),

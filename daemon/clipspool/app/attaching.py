@@ -13,7 +13,7 @@ from clipspool.provider.protocol import Look, Provider, TaskStatus
 from clipspool.provider.runway.ids import is_task_id
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.loop import Scheduler
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 
 ASK_SECONDS = 20.0
 """How long the provider may take to answer; whoever ordered it waits."""
@@ -37,7 +37,7 @@ def sight(task_id: str, provider: Provider | None, seconds: float = ASK_SECONDS)
     if provider is None:
         return Sighting("unasked", "it was made with another key, which is no longer configured")
     seen: queue.SimpleQueue[Look | Fault] = queue.SimpleQueue()
-    if threads.begin(lambda: seen.put(provider.look(task_id)), "attach-look") is None:
+    if start_thread(lambda: seen.put(provider.look(task_id)), "attach-look") is None:
         return Sighting("unasked", "this machine begins no more threads now")
     try:
         look = seen.get(timeout=seconds)

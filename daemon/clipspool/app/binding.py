@@ -20,7 +20,7 @@ from clipspool.spool.peers import Mark
 from clipspool.spool.recovery import left_behind, tidy, what_came_of
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.watchfolder import Bay
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 
 _ASK_SECONDS = 5.0
 
@@ -76,7 +76,7 @@ class Binding:
 
     def _survey(self, root: Root) -> None:
         # The outbox is marked at once: a mount point that is empty by the first result would be taken for it.
-        thread = threads.begin(partial(_bind, self._bay.outbox, self._now), f"outbox-{self._bay.name}")
+        thread = start_thread(partial(_bind, self._bay.outbox, self._now), f"outbox-{self._bay.name}")
         self._threads += [thread] if thread is not None else []
         try:
             # Before anybody looks for a name in it: a file server's client remembers what it did not find.
@@ -92,7 +92,7 @@ class Binding:
 
     def end(self) -> list[threading.Thread]:
         """Leave word in the inbox that this daemon has stopped; gives threads that may still write there."""
-        thread = threads.begin(self._leave_word, f"stopped-{self._bay.name}")
+        thread = start_thread(self._leave_word, f"stopped-{self._bay.name}")
         return [*self._threads, *([thread] if thread is not None else [])]
 
     def _leave_word(self) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 
 _LINE_BYTES_MAX = 16 << 20
 _CONNECT_SECONDS = 2.0
@@ -84,7 +84,7 @@ class Listener:
                 connection.close()
                 continue
             # Each on its own: one that asks nothing, or for a folder that hangs, holds up no other.
-            if threads.begin(self._attend, "control-1", connection) is None:
+            if start_thread(self._attend, "control-1", connection) is None:
                 connection.close()
                 self._room.release()
 

@@ -189,7 +189,7 @@ class Daemon:
         `accept_restored` lets an older journal that was put back submit. Raises what the journal raises when
         it cannot be written: nothing is spent that is not recorded.
         """
-        self._signals.take()
+        self._signals.install()
         self.scheduler.begin(asked=self._inboxes)
         self.scheduler.trust.begin(self._inboxes)
         self.scheduler.picker.unseen = set(self._inboxes)

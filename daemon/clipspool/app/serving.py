@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from clipspool.jobs.model import utc
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 
 _ANSWER_SECONDS = 1.0
 _REST_SECONDS = 0.2
@@ -88,7 +88,7 @@ class Announcement:
                 log.warning("not_announced", why="its name is taken" if found is None else f"by {found}")
                 return
         for listener in self._sockets:
-            threads.begin(self._answer, "announcement", listener)
+            start_thread(self._answer, "announcement", listener)
 
     def close(self) -> None:
         """Give the names back."""
@@ -138,7 +138,7 @@ def is_trusted(found: Serving, config: Path, folders: Iterable[Path]) -> bool:
         return True
     owners: list[int | None] = []
     # In a thread: a work folder may lie on a file server that hangs.
-    thread = threads.begin(lambda: owners.extend(map(_owner, folders)), "owners")
+    thread = start_thread(lambda: owners.extend(map(_owner, folders)), "owners")
     if thread is not None:
         thread.join(_FOLDER_SECONDS)
     return found.user in owners

@@ -35,8 +35,9 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     from clipspool.app.daemon import Daemon
     from clipspool.app.settings.wording import KEY_PLACES
     from clipspool.journal import JournalError
-    from clipspool.system import failpoint, malloc
-    from clipspool.system.logs import let_go_of_streams
+    from clipspool.system import failpoint
+    from clipspool.system.logs import drop_closed_streams
+    from clipspool.system.process import return_freed_memory
 
     log = structlog.get_logger()
     _refuse_another_user(settings)
@@ -47,14 +48,14 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         failpoint.arm()
     except failpoint.Refused as error:
         refuse(str(error))
-    malloc.give_back(LARGE_BYTES)
+    return_freed_memory(LARGE_BYTES)
     try:
         daemon = Daemon(settings)
     except (CannotStart, JournalError) as error:
         fail(str(error))
     try:
         daemon.run(until_idle=until_idle, accept_restored=accept_restored)
-        let_go_of_streams()
+        drop_closed_streams()
     except JournalError as error:
         log.error("stopped_by_trouble", why=str(error))  # noqa: TRY400 - a full disk needs no trace
         sys.exit(EXIT_FAILED)

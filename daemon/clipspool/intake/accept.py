@@ -18,7 +18,7 @@ from clipspool.spool import claims
 from clipspool.spool.claims import claim
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.workfolder import Manifest, folder_of, settle_in, source_name, was_put_back
-from clipspool.system.atomic import Rel, join, lies, name_of, parent, sync_folder
+from clipspool.system.atomic import Rel, is_present, join, name_of, parent, sync_folder
 from clipspool.system.moves import Unsteady
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ class Acceptance:
             return Changed(clip.path)
         if isinstance(trouble, FileNotFoundError):
             with suppress(FileNotFoundError, NotADirectoryError), self._root.folder(parent(clip.path)) as fd:
-                return trouble if lies(name_of(clip.path), fd) else Changed(clip.path)
+                return trouble if is_present(name_of(clip.path), fd) else Changed(clip.path)
         return trouble
 
     def finish_claims(self) -> list[Accepted]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clipspool.system.atomic import Rel
-from clipspool.system.boot import boot_id
+from clipspool.system.process import boot_id
 
 DEATHS_MAX = 3
 _BYTES_MAX = 1 << 20

@@ -27,8 +27,8 @@ from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Problem
 from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root, Unavailable
-from clipspool.system import threads
 from clipspool.system.atomic import Rel, join, name_of
+from clipspool.system.process import start_thread
 
 T = TypeVar("T")
 CLAIMS_MAX = 4
@@ -124,7 +124,7 @@ class Judge:
             each for group in groups if (each := self._guarded(group, partial(self._judge, group, now)))
         ]
         claims = [claim for each in judged for claim in each.claims]
-        threads_of = [(claim, threads.begin(self._claim, "claim", claim)) for claim in claims[1:]]
+        threads_of = [(claim, start_thread(self._claim, "claim", claim)) for claim in claims[1:]]
         for claim in claims[:1] + [claim for claim, thread in threads_of if thread is None]:
             self._claim(claim)
         for _, thread in threads_of:

@@ -22,7 +22,7 @@ from clipspool.media.facts import MediaError
 from clipspool.media.plan import Conform
 from clipspool.media.timeline import FinishPlan
 from clipspool.media.wire import CALL_BYTES_MAX, FILES_MAX
-from clipspool.system import malloc
+from clipspool.system.process import return_freed_memory
 
 LARGE_BYTES = 128 << 10
 """A picture is large: each clip has others, and what is kept of them does for no other."""
@@ -32,7 +32,7 @@ def main() -> None:
     """Serve the socket named by the first argument until the daemon goes, or asks nothing for long."""
     descriptor, memory_bytes_max, idle_seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     daemon = socket.socket(fileno=descriptor)
-    malloc.give_back(LARGE_BYTES)
+    return_freed_memory(LARGE_BYTES)
     av.logging.set_level(None)
     confine.ignore_stop_signals()
     confine.limit_resources(memory_bytes_max)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from clipspool.media.facts import Conformed, Finished, MediaFault, Picture, Probe, Sample
 from clipspool.media.pool import Crew
 from clipspool.media.wire import CALL_BYTES_MAX
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -265,7 +265,7 @@ class _Child:
                     stderr=subprocess.DEVNULL,
                     env=_environment(),
                 )
-            threads.begin(self._process.wait, "media-reaper")
+            start_thread(self._process.wait, "media-reaper")
             self._socket = ours
             return ours
 

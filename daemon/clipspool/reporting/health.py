@@ -16,7 +16,7 @@ from typing import Any
 
 from clipspool.intake.inbox import Inbox
 from clipspool.jobs.model import utc
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 
 TURN_SECONDS_MAX = 30.0
 """Turns come at least once a second; a slow disk may make one long."""
@@ -118,7 +118,7 @@ class Trial:
             if (thread is None or not thread.is_alive()) and self._is_old():
                 self._began = self._monotonic()
                 # Daemon: one that hangs in a sync must not keep the process from ending.
-                thread = self._thread = threads.begin(self._try, "health")
+                thread = self._thread = start_thread(self._try, "health")
                 if thread is None:
                     return "no thread can be begun: a limit of the system is reached", 0.0
         if thread is not None:

@@ -15,7 +15,7 @@ from clipspool.jobs.messages import Happened, News
 from clipspool.jobs.model import Job, State, utc
 from clipspool.jobs.records import Balance
 from clipspool.scheduler.loop import Scheduler
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 
 _FACT = "balance"
 _KEPT = 8
@@ -57,7 +57,7 @@ class Teller:
     def start(self) -> None:
         """Begin the thread, with a first look."""
         self._ring()
-        threads.begin(self._run, "balance")
+        start_thread(self._run, "balance")
 
     def stop(self) -> None:
         """Look no more; a look under way is not waited for."""

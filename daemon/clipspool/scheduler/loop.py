@@ -55,8 +55,8 @@ from clipspool.scheduler.retirement import Retiring
 from clipspool.scheduler.selection import InFlight, Picker
 from clipspool.scheduler.task_owners import Owners
 from clipspool.scheduler.workers import Done, Ready, Retirement, Swept, Workers, Workshop
-from clipspool.system.boot import seconds_passed
 from clipspool.system.failpoint import reach
+from clipspool.system.process import seconds_since_boot
 
 log = structlog.get_logger()
 
@@ -94,7 +94,7 @@ class Scheduler:
         profile: str,
         pace: Pace,
         now: Callable[[], float],
-        passed: Callable[[], float] = seconds_passed,
+        passed: Callable[[], float] = seconds_since_boot,
     ) -> None:
         """Take over the journal; `profile` names the provider and key that new tasks are made with.
 

@@ -13,7 +13,7 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Job, State
 from clipspool.journal import Journal
 from clipspool.scheduler.selection import InFlight, Picks
-from clipspool.system.boot import boot_id
+from clipspool.system.process import boot_id
 
 ALONE = 2
 """Deaths in the same stage after which a job runs alone."""

@@ -13,8 +13,8 @@ import structlog
 
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.root import Root
-from clipspool.system import threads
 from clipspool.system.atomic import OURS, Rel
+from clipspool.system.process import start_thread
 
 log = structlog.get_logger()
 
@@ -89,7 +89,7 @@ class Marks:
             self._kept[name] = (now, reached)
             if reached != before:
                 write = partial(self._write, name, self._roots[name][0], reached)
-                if (thread := threads.begin(write, f"mark-{name}")) is not None:
+                if (thread := start_thread(write, f"mark-{name}")) is not None:
                     self._writing[name] = thread
         if is_end:
             until = time.monotonic() + _END_SECONDS

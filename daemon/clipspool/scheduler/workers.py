@@ -14,7 +14,7 @@ import structlog
 from clipspool.jobs.events import Event, StageFailed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Held, Job
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 
 log = structlog.get_logger()
 
@@ -102,7 +102,7 @@ class Lane:
     def staff(self) -> bool:
         """Begin the threads that the work asks for; False where the system refuses one: the work waits."""
         while self._threads < min(self.busy, self.size):
-            if threads.begin(self._run, f"{self._name}-{self._threads + 1}") is None:
+            if start_thread(self._run, f"{self._name}-{self._threads + 1}") is None:
                 return False
             self._threads += 1
         return True

@@ -23,17 +23,17 @@ from clipspool.system.atomic import (
     NotRegular,
     Rel,
     claimed_name,
+    is_present,
     join,
-    lies,
     name_of,
     open_regular,
     parent,
     rename_new,
+    rename_to_own,
     sha256_of,
     split_suffix,
     sync_and_close,
     sync_folder,
-    take,
     unlink,
     write_all,
 )
@@ -94,9 +94,9 @@ def _bring_in(root: Root, clip_id: str, path: Rel, source: int, to_name: str, ho
     """Move a file into a work folder; of many daemons that try, one succeeds. It is whole at all times."""
     name = name_of(path)
     try:
-        take(name, source, to_name, home)
+        rename_to_own(name, source, to_name, home)
     except OSError as error:
-        if not lies(name, source):  # another daemon has it, or it was removed
+        if not is_present(name, source):  # another daemon has it, or it was removed
             raise
         refused = error
     else:
@@ -104,9 +104,9 @@ def _bring_in(root: Root, clip_id: str, path: Rel, source: int, to_name: str, ho
     own, here = claimed_name(clip_id, name), parent(path) or "the inbox"
     into = f"rename from {here} into {WORK}"
     try:
-        take(name, source, own, source)
+        rename_to_own(name, source, own, source)
     except OSError as also:
-        if not lies(name, source):
+        if not is_present(name, source):
             raise
         raise both(refused, into, also, f"rename within {here}") from also
     # Durable before the copy is: after a power cut the clip must not be here under its name and in work too.
@@ -116,7 +116,7 @@ def _bring_in(root: Root, clip_id: str, path: Rel, source: int, to_name: str, ho
         copy(own, source, to_name, home, root.create_in, replace(_IN, beat=way.beat))
     except BaseException as also:
         # Where the original is gone already and only a later call failed, the copy is the only one left.
-        if lies(own, source):
+        if is_present(own, source):
             # It was not accepted, so it stays in the inbox: the copy goes first, or it would be in both.
             unlink(to_name, home)
             _rename_back(own, source, name)
@@ -137,14 +137,14 @@ def _rename_back(own: str, folder: int, name: str) -> None:
 def is_claimed(root: Root, clip: Clip) -> bool:
     """Whether a clip is under its hidden name: claimed, and not copied whole yet."""
     with suppress(FileNotFoundError, NotADirectoryError), root.folder(parent(clip.path)) as folder:
-        return lies(claimed_name(clip.id, name_of(clip.path)), folder)
+        return is_present(claimed_name(clip.id, name_of(clip.path)), folder)
     return False
 
 
 def is_in_work(root: Root, clip: Clip) -> bool:
     """Whether a clip is in its work folder."""
     with suppress(FileNotFoundError, NotADirectoryError), root.folder(folder_of(clip.id)) as folder:
-        return lies(clip.source, folder)
+        return is_present(clip.source, folder)
     return False
 
 
@@ -173,7 +173,7 @@ def finish_claim(root: Root, clip: Clip) -> None:
             return
         with root.folder(parent(clip.sidecar)) as source, root.folder(home) as folder:
             own = claimed_name(clip.id, name_of(clip.sidecar))
-            if lies(own, source):
+            if is_present(own, source):
                 copy(own, source, SIDECAR, folder, root.create_in, _IN)
             else:
                 _bring_in(root, clip.id, clip.sidecar, source, SIDECAR, folder, Way())
@@ -187,7 +187,7 @@ def _remove_copied(root: Root, clip_id: str, path: Rel, whole: Rel) -> None:
     """Remove a claimed original whose copy is whole; one that differs goes back into the inbox."""
     own = claimed_name(clip_id, name_of(path))
     with suppress(FileNotFoundError, NotADirectoryError), root.folder(parent(path)) as folder:
-        if not lies(own, folder):
+        if not is_present(own, folder):
             return
         with open_regular(own, folder) as original, root.open(whole) as copied:
             is_same = sha256_of(original) == sha256_of(copied)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from clipspool.spool.layout import MANIFEST, TAKEN
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import MANIFEST_BYTES_MAX, Manifest, claimed_manifest, folder_of
-from clipspool.system.atomic import join, rename_new, sync_folder, take
+from clipspool.system.atomic import join, rename_new, rename_to_own, sync_folder
 
 
 def claim_manifest(root: Root, clip_id: str, owner: str, journal: str) -> bool:
@@ -25,7 +25,7 @@ def claim_manifest(root: Root, clip_id: str, owner: str, journal: str) -> bool:
     name = MANIFEST if MANIFEST in names else claimed_manifest(owner)
     with root.folder(home) as folder:
         try:
-            take(name, folder, own, folder)
+            rename_to_own(name, folder, own, folder)
         except FileNotFoundError:
             return False
         sync_folder(folder)

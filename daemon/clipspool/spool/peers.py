@@ -23,7 +23,7 @@ from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.text import span
 from clipspool.spool.root import Root, Unavailable
 from clipspool.system.atomic import OURS, Rel, join, temporary_name, unlink
-from clipspool.system.boot import boot_id
+from clipspool.system.process import boot_id
 
 DAEMONS = f"{OURS}/daemons"
 KEEP_SECONDS = 60.0

@@ -1,6 +1,6 @@
-"""How a lasting change is made on the disk: on descriptors, whole, synced, and never over what is there.
+"""Makes durable changes on disk: on descriptors, whole, synced, and never over what is there.
 
-The recipes of FAULTS 1.5 and 1.6, a function each; `spool/root` uses them beneath a configured folder.
+A function for each recipe of FAULTS 1.5 and 1.6; `spool/root` uses them beneath a configured folder.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import stat
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from io import FileIO
 OURS = ".clipspool"
 CHUNK = 1 << 20
 TIME_NS_MAX = 1 << 63
-"""From the year 2262 on a file's date fits no journal; some file systems know such dates."""
+"""A file's date from the year 2262 on fits no journal; some file systems have such dates."""
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
@@ -49,12 +50,12 @@ def parts(rel: Rel) -> list[str]:
 
 
 def parent(rel: Rel) -> Rel:
-    """Give the folder part; empty for the root."""
+    """Return the folder part; empty for the root."""
     return rel.rpartition("/")[0]
 
 
 def name_of(rel: Rel) -> str:
-    """Give the last part."""
+    """Return the last part."""
     return rel.rpartition("/")[2]
 
 
@@ -68,41 +69,34 @@ def join(*rels: Rel) -> Rel:
     return "/".join(rel for rel in rels if rel)
 
 
-class _How(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-# From linux/openat2.h: RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH.
-_BENEATH = _How(FOLDER_FLAGS & ~os.O_NOFOLLOW, 0, 0x02 | 0x04 | 0x08)
+# `struct open_how` of linux/openat2.h: flags, mode, and RESOLVE_NO_MAGICLINKS, _NO_SYMLINKS and _BENEATH.
+_BENEATH = struct.pack("=QQQ", FOLDER_FLAGS & ~os.O_NOFOLLOW, 0, 0x02 | 0x04 | 0x08)
 _OPENAT2 = 437
 
 
 def open_beneath(root: int, names: list[str]) -> int:
-    """Open a folder below an open one, following no link: at once where the kernel can, else step by step.
+    """Open a folder below an open one, following no link: by openat2 where there is one, else step by step.
 
-    Step by step also where one is missing: another machine may have made it, and NFS knows that only after
-    the folder around it was opened.
+    Also step by step where a folder is missing: another machine may have made it, and NFS sees it only after
+    its parent was opened.
     """
-    path = os.fsencode("/".join(names))
-    fd: int = _libc.syscall(_OPENAT2, root, path, ctypes.byref(_BENEATH), ctypes.sizeof(_BENEATH))
+    path = "/".join(names)
+    fd: int = _libc.syscall(_OPENAT2, root, os.fsencode(path), _BENEATH, len(_BENEATH))
     if fd >= 0:
         return fd
-    trouble = ctypes.get_errno()
-    if trouble not in {errno.ENOSYS, errno.EPERM, errno.EAGAIN, errno.EINVAL, errno.ENOENT}:
-        raise OSError(trouble, os.strerror(trouble), "/".join(names))
+    code = ctypes.get_errno()
+    if code not in {errno.ENOSYS, errno.EPERM, errno.EAGAIN, errno.EINVAL, errno.ENOENT}:
+        raise OSError(code, os.strerror(code), path)
     fd = os.open(".", FOLDER_FLAGS, dir_fd=root)
     for name in names:
-        try:
-            below = os.open(name, FOLDER_FLAGS, dir_fd=fd)
-        finally:
-            os.close(fd)
-        fd = below
+        with opened(fd):
+            fd = os.open(name, FOLDER_FLAGS, dir_fd=fd)
     return fd
 
 
 @contextmanager
 def opened(fd: int) -> Iterator[int]:
-    """Close a descriptor in the end."""
+    """Close a descriptor on leaving."""
     try:
         yield fd
     finally:
@@ -110,17 +104,17 @@ def opened(fd: int) -> Iterator[int]:
 
 
 def temporary_name() -> str:
-    """Make a name that intake ignores and no tool picks up."""
+    """Return a new name that intake ignores and no tool picks up."""
     return f".{secrets.token_hex(8)}.tmp"
 
 
 def is_temporary(name: str) -> bool:
-    """Say whether a name is one that `temporary_name` makes."""
+    """Whether `temporary_name` makes such names."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def claimed_name(clip_id: str, name: str) -> str:
-    """Name a claimed file in its own folder; of a long name the end, with its suffix, is what is kept."""
+    """Return the name of a claimed file in its own folder; a long name keeps its end, with the suffix."""
     begin = f".claimed-{clip_id}-"
     while len(os.fsencode(begin + name)) > _NAME_BYTES_MAX:
         name = name[1:]
@@ -128,7 +122,7 @@ def claimed_name(clip_id: str, name: str) -> str:
 
 
 def is_claimed_name(name: str) -> bool:
-    """Say whether a name is one that `claimed_name` makes."""
+    """Whether `claimed_name` makes such names."""
     return name.startswith(".claimed-") and CLAIMED.fullmatch(name) is not None
 
 
@@ -138,7 +132,7 @@ def open_regular(name: str, folder: int) -> FileIO:
 
 
 def open_to_append(name: str, folder: int) -> FileIO:
-    """Open a file that has that name alone, for synced additions. Raises NotRegular."""
+    """Open a file for synced appending; raises NotRegular, also where it has other names (hard links)."""
     fd = _open_plain(name, folder, os.O_WRONLY | os.O_APPEND | os.O_DSYNC)
     if os.fstat(fd).st_nlink > 1:
         os.close(fd)
@@ -147,7 +141,7 @@ def open_to_append(name: str, folder: int) -> FileIO:
 
 
 def _open_plain(name: str, folder: int, flags: int) -> int:
-    """Open what is a regular file, and nothing else; never waits."""
+    """Open a regular file and nothing else; never blocks."""
     try:
         fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
@@ -161,19 +155,19 @@ def _open_plain(name: str, folder: int, flags: int) -> int:
 
 
 def unlink(name: str, folder: int) -> None:
-    """Remove a name in an open folder; gone already is fine."""
+    """Remove a name from an open folder, if it is there."""
     with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
 
 
 def sync_and_close(file: FileIO) -> None:
-    """Bring a file's bytes to the disk; an error of the close itself counts (NFS reports there)."""
+    """Sync a file's bytes to disk; an error of the close itself counts (NFS reports lost writes there)."""
     os.fsync(file.fileno())
     file.close()
 
 
 def sync_folder(fd: int) -> None:
-    """Bring a folder's names to the disk, where its file system knows how."""
+    """Sync a folder's names to disk, where its file system can."""
     try:
         os.fsync(fd)
     except OSError as error:
@@ -181,10 +175,10 @@ def sync_folder(fd: int) -> None:
             raise
 
 
-def lies(name: str, folder: int) -> bool:
-    """Tell whether a name is in an open folder, as its file server has it at this moment.
+def is_present(name: str, folder: int) -> bool:
+    """Whether a name is in an open folder now, by its file server and not by a cache.
 
-    NFS remembers for half a minute that a name was not there, and looks again once the folder is opened.
+    NFS caches for half a minute that a name was missing, and asks again once the folder is opened.
     """
     with opened(os.open(".", FOLDER_FLAGS, dir_fd=folder)) as fresh:
         with suppress(FileNotFoundError):
@@ -193,16 +187,16 @@ def lies(name: str, folder: int) -> bool:
         return name in os.listdir(fresh)
 
 
-def take(name: str, folder: int, to_name: str, to_folder: int) -> None:
-    """Rename to a name that nobody else can have: of many who try, the file server lets exactly one succeed.
+def rename_to_own(name: str, folder: int, to_name: str, to_folder: int) -> None:
+    """Claim a file by renaming it to a name that only we use: of many claimants exactly one succeeds.
 
-    A plain rename, for it alone is decided by the server: NFS lets two clients link one file. An error proves
-    nothing where an answer was lost and the call was made again, so the target is looked at first.
+    A plain rename, which the file server decides alone; on NFS two clients can link the same file. An error
+    proves nothing, since a lost answer makes the client repeat the call: so the target is checked first.
     """
     try:
         os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
     except OSError:
-        if not lies(to_name, to_folder):
+        if not is_present(to_name, to_folder):
             raise
 
 
@@ -210,20 +204,19 @@ def rename_new(name: str, folder: int, to_name: str, to_folder: int) -> None:
     """Rename a file of ours without replacing any; raises FileExistsError, and OSError where no way works.
 
     renameat2 where the file system has it (ext4, xfs, btrfs, tmpfs, SMB), else link and unlink (NFS), else a
-    look before the rename, under a reservation that all of ours heed. Which way there is, no error number
-    tells for sure, so whatever one way answers, the next is tried.
+    check before a plain rename, under a reservation that every process of ours honours. No error number says
+    for sure which of them works, so the next is tried after any error.
     """
-    code = _libc.renameat2(folder, os.fsencode(name), to_folder, os.fsencode(to_name), _RENAME_NOREPLACE)
-    if code == 0:
+    if not _libc.renameat2(folder, os.fsencode(name), to_folder, os.fsencode(to_name), _RENAME_NOREPLACE):
         return
-    trouble = ctypes.get_errno()
+    code = ctypes.get_errno()
     try:
-        if trouble == errno.EEXIST:
-            raise OSError(trouble, os.strerror(trouble), name, None, to_name)
+        if code == errno.EEXIST:
+            raise OSError(code, os.strerror(code), name, None, to_name)
         _link_and_unlink(name, folder, to_name, to_folder)
     except OSError:
-        # A file server that is asked again, its answer being lost, refuses what it has done.
-        if lies(name, folder) or not lies(to_name, to_folder):
+        # A file server whose answer was lost is asked again, and then refuses what it has already done.
+        if is_present(name, folder) or not is_present(to_name, to_folder):
             raise
 
 
@@ -246,21 +239,21 @@ def _is_same(name: str, folder: int, to_name: str, to_folder: int) -> bool:
         other = os.stat(to_name, dir_fd=to_folder, follow_symlinks=False)
     except OSError:
         return False
-    # Where case does not count, one name may be both.
+    # The same inode under one name proves nothing: where case is ignored, both names may be that one.
     return one.st_nlink > 1 and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 @contextmanager
 def _reserved(name: str, folder: int) -> Iterator[None]:
-    """Keep a name that is free from others of ours; raises FileExistsError, and EBUSY while another has it.
+    """Reserve a free name against other processes of ours; raises FileExistsError, and EBUSY if reserved.
 
-    The reservation has a name of its own: under the name itself it would be an empty file that others see,
-    and that a crash leaves there. What a crash leaves of this one counts for a minute.
+    The reservation is a hidden file beside the name: under the name itself others would see an empty file,
+    and a crash would leave it there. One that a crash left expires after a minute.
     """
     reservation = f".{hashlib.blake2b(os.fsencode(name.casefold()), digest_size=8).hexdigest()}.tmp"
     with suppress(FileNotFoundError):
-        there = os.stat(reservation, dir_fd=folder, follow_symlinks=False)
-        if abs(time.time() - there.st_mtime) > _RESERVED_SECONDS:
+        made_at = os.stat(reservation, dir_fd=folder, follow_symlinks=False).st_mtime
+        if abs(time.time() - made_at) > _RESERVED_SECONDS:
             unlink(reservation, folder)
     try:
         os.close(os.open(reservation, NEW_FLAGS, dir_fd=folder))
@@ -276,17 +269,17 @@ def _reserved(name: str, folder: int) -> Iterator[None]:
 
 
 def rename_over(name: str, folder: int, to_name: str, to_folder: int) -> None:
-    """Rename in the place of whatever has the name."""
+    """Rename a file, replacing whatever has the name."""
     os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
 
 
 def sha256_of(file: FileIO) -> str:
-    """Hash a file from where it stands to its end; lower-case hex."""
+    """Hash a file from its position to its end; lower-case hex."""
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copy_bytes(source: FileIO, target: FileIO, beat: Callable[[], object] = lambda: None) -> str:
-    """Copy to the end, and give the SHA-256 of what was copied; `beat` is called after each megabyte."""
+    """Copy to the end and return the SHA-256 of what was copied; `beat` is called after each megabyte."""
     digest = hashlib.sha256()
     while chunk := source.read(CHUNK):
         digest.update(chunk)

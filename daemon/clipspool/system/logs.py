@@ -1,7 +1,7 @@
-"""Logging: one chain for structlog and the standard library, with one redaction step at its end.
+"""Logging: one chain for structlog and the standard library, with one redaction step near its end.
 
 JSON lines under systemd and in pipes, colour on a terminal, always on stderr: stdout belongs to commands. A
-log call never raises, whatever it is given and whatever became of the stream.
+log call never raises, whatever its arguments are and whatever happens to the stream.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ import threading
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partialmethod
 from typing import Any, Final, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict
 
-from clipspool.system.redaction import HIDDEN, redact, redact_cut, redact_name, register_secret
-
-__all__ = ["Format", "Level", "Logger", "configure", "emit", "redact", "register_secret"]
+from clipspool.system.redaction import HIDDEN, redact_cut, redact_name, register_secret
 
 Format = Literal["auto", "json", "console"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -38,7 +37,7 @@ _CHATTY: Final = ("urllib3", "requests", "watchdog", "asyncio", "charset_normali
 
 
 def _clean(value: Any, depth: int = 0) -> Any:
-    """Give a value that JSON holds and anybody may read; what is no plain value becomes redacted text."""
+    """Return a redacted value that JSON can hold; anything but plain values becomes text."""
     match value:
         case None | bool() | int():
             return value
@@ -71,12 +70,12 @@ def _entries(items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
 def _text_of(value: Any) -> str:
     try:
         return str(value) if isinstance(value, BaseException) else repr(value)
-    except Exception:  # noqa: BLE001 - a value that cannot be shown must not end the one who logs it
+    except Exception:  # noqa: BLE001 - a value whose text cannot be read must not stop its caller
         return f"[unreadable {type(value).__name__}]"
 
 
 def _redacted(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Redact everything at once: after this step only the time and the level are added, and colour."""
+    """Redact everything; later steps add only the time, the level and colour."""
     return _entries(event.items(), 0)
 
 
@@ -85,13 +84,12 @@ def _redacted(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 def _stamped(_logger: Any, method: str, event: EventDict) -> EventDict:
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    level = "error" if method == "exception" else method
-    head = {"time": now, "level": level}
-    return {**head, **event, **head}  # in front, and ours whatever the caller named so
+    head = {"time": now, "level": "error" if method == "exception" else method}
+    return {**head, **event, **head}  # in front, and ours even where the caller uses the same keys
 
 
 def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    # ASCII only: surrogates of odd file names, C1 controls and line separators leave as \u escapes.
+    # ASCII only: surrogates of file names, C1 controls and line separators become \u escapes.
     try:
         return json.dumps(event)
     except (TypeError, ValueError, RecursionError):
@@ -105,7 +103,7 @@ _TRACES: Final = ("exception", "stack")
 
 
 def _escaped(value: Any) -> Any:
-    """Escape what would forge a line or steer a terminal."""
+    """Escape characters that could forge a line or control a terminal."""
     match value:
         case str():
             return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
@@ -118,7 +116,7 @@ def _escaped(value: Any) -> Any:
 
 
 class _Console:
-    """Readable lines; a traceback stands below its line, marked so that nothing in it can pose as one."""
+    """Renders readable lines; a traceback follows its line, marked so that it cannot pose as log lines."""
 
     def __init__(self, *, colors: bool) -> None:
         self._render = structlog.dev.ConsoleRenderer(
@@ -132,7 +130,7 @@ class _Console:
 
 
 class _Output:
-    """Writes a line whole, from any thread, and swallows what happens to the stream."""
+    """Writes whole lines, from any thread, and ignores errors of the stream."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -158,35 +156,21 @@ _threshold = _LEVELS["info"]
 
 
 class Logger(structlog.BoundLoggerBase):
-    """What `structlog.get_logger()` gives: an event's name and its facts by key."""
+    """The class of `structlog.get_logger()`: each method takes an event's name and its facts by key."""
 
-    def debug(self, event: str, **facts: Any) -> None:
-        """Say what only a developer asks for."""
-        emit("debug", event, {**self._context, **facts})
+    def _log(self, method: str, event: str, /, **facts: Any) -> None:
+        _emit(method, event, {**self._context, **facts})
 
-    def info(self, event: str, **facts: Any) -> None:
-        """Say what happened."""
-        emit("info", event, {**self._context, **facts})
-
-    def warning(self, event: str, **facts: Any) -> None:
-        """Say what somebody should look at some time."""
-        emit("warning", event, {**self._context, **facts})
-
-    def error(self, event: str, **facts: Any) -> None:
-        """Say what somebody has to look at."""
-        emit("error", event, {**self._context, **facts})
-
-    def exception(self, event: str, **facts: Any) -> None:
-        """Say what somebody has to look at, with the exception being handled."""
-        emit("exception", event, {"exc_info": True, **self._context, **facts})
-
-    def critical(self, event: str, **facts: Any) -> None:
-        """Say what ends the process."""
-        emit("critical", event, {**self._context, **facts})
+    debug = partialmethod(_log, "debug")
+    info = partialmethod(_log, "info")
+    warning = partialmethod(_log, "warning")
+    error = partialmethod(_log, "error")
+    exception = partialmethod(_log, "exception", exc_info=True)
+    critical = partialmethod(_log, "critical")
 
 
-def emit(method: str, event: str, facts: Mapping[str, Any]) -> None:
-    """Send one line through the chain, if its level is asked for; `method` as in `Logger`. Never raises."""
+def _emit(method: str, event: str, facts: Mapping[str, Any]) -> None:
+    """Send one line through the chain, if its level is wanted. Never raises."""
     level = "error" if method == "exception" else method
     if _LEVELS[level] < _threshold:
         return
@@ -195,12 +179,12 @@ def emit(method: str, event: str, facts: Mapping[str, Any]) -> None:
         for step in _chain:
             line = step(None, method, line)
         _output.msg(line, level)
-    except Exception as error:  # noqa: BLE001 - logging never harms the one who logs
+    except Exception as error:  # noqa: BLE001 - logging never harms its caller
         _output.msg(json.dumps({"event": "log_line_lost", "error": type(error).__name__}), "error")
 
 
 class _Bridge(logging.Handler):
-    """Brings the standard library's records, those of requests and watchdog for instance, into our chain."""
+    """Passes records of the standard library, such as those of requests and watchdog, to our chain."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -208,10 +192,8 @@ class _Bridge(logging.Handler):
         except Exception:  # noqa: BLE001 - arguments that do not fit their format
             message = str(record.msg)
         method = record.levelname.lower() if record.levelname.lower() in _LEVELS else "info"
-        facts: dict[str, Any] = {"logger": record.name}
-        if record.exc_info:
-            facts["exc_info"] = record.exc_info
-        emit(method, message, facts)
+        trace = {"exc_info": record.exc_info} if record.exc_info else {}
+        _emit(method, message, {"logger": record.name, **trace})
 
 
 def configure(
@@ -221,27 +203,25 @@ def configure(
     secrets: Iterable[str] = (),
     stream: TextIO | None = None,
 ) -> None:
-    """Set logging up, or anew after a reload; also what Python says about uncaught exceptions and warnings.
+    """Set up logging, and the logging of uncaught exceptions and Python's warnings; a reload calls it again.
 
-    `stream` is stderr unless a test says otherwise. Safe to call again at any time.
+    `stream` is stderr except in tests.
     """
     global _threshold  # noqa: PLW0603 - one process has one log
     for secret in secrets:
         register_secret(secret)
     target = stream or sys.stderr
-    under_systemd = _is_journal(target)
     is_terminal = _is_terminal(target)
     as_json = format == "json" or (format == "auto" and ("JOURNAL_STREAM" in os.environ or not is_terminal))
-    colors = is_terminal and "NO_COLOR" not in os.environ
     _output.stream = stream
-    _output.has_priorities = under_systemd
+    _output.has_priorities = _is_journal(target)
     _chain[:] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         _redacted,
         _stamped,
-        _as_json if as_json else _Console(colors=colors),
+        _as_json if as_json else _Console(colors=is_terminal and "NO_COLOR" not in os.environ),
     ]
     _threshold = _LEVELS[level]
     structlog.configure(
@@ -262,8 +242,8 @@ def configure(
     sys.unraisablehook = lambda info: _uncaught(info.exc_type, info.exc_value, info.exc_traceback)
 
 
-def let_go_of_streams() -> None:
-    """Give up on output that nobody takes any more, a closed terminal or pipe: it would fail a clean end."""
+def drop_closed_streams() -> None:
+    """Discard pending output to a closed terminal or pipe: flushing it would fail an orderly end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -275,7 +255,7 @@ def let_go_of_streams() -> None:
 def _uncaught(kind: Any, error: BaseException | None, trace: Any) -> None:
     if kind in (SystemExit, KeyboardInterrupt):
         return
-    emit("critical", "uncaught_exception", {"exc_info": (kind, error, trace)})
+    _emit("critical", "uncaught_exception", {"exc_info": (kind, error, trace)})
 
 
 def _is_terminal(stream: TextIO) -> bool:
@@ -286,9 +266,9 @@ def _is_terminal(stream: TextIO) -> bool:
 
 
 def _is_journal(stream: TextIO) -> bool:
-    """Tell whether the stream leads to systemd's journal, which takes `<6>` in front as the priority."""
+    """Whether the stream leads to systemd's journal, which reads a leading `<6>` as the priority."""
     try:
-        here = os.fstat(stream.fileno())
+        status = os.fstat(stream.fileno())
     except (OSError, ValueError, AttributeError):
         return False
-    return os.environ.get("JOURNAL_STREAM") == f"{here.st_dev}:{here.st_ino}"
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

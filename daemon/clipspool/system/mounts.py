@@ -1,4 +1,4 @@
-"""Which file system a folder lies on, read from Linux's mountinfo, and where in it."""
+"""Finds the file system of a folder, and its place in it, from Linux's mountinfo."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
 class Kind(StrEnum):
-    """What a file system's type says about who else may change it."""
+    """Who can change a file system, by its type."""
 
     LOCAL = "local"
-    """Only this machine: events are told, locks and fsync mean what they say."""
+    """Only this machine: events arrive, locks and fsync can be trusted."""
     NETWORK = "network"
-    """Other machines too: inotify does not see what they do."""
+    """Other machines too: inotify does not see their changes."""
     UNKNOWN = "unknown"
-    """A type not in our lists; most FUSE drivers. Trust neither events nor locks."""
+    """A type not in our lists, as most FUSE drivers: neither events nor locks can be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +46,24 @@ class Mount:
     """Which folder of the file system is mounted: `/`, or another for a bind or a subvolume."""
     point: str
     type: str
-    """As the kernel names it: `ext4`, `nfs4`, `fuse.sshfs`."""
+    """The kernel's name: `ext4`, `nfs4`, `fuse.sshfs`."""
     source: str
     is_read_only: bool
 
     @property
     def kind(self) -> Kind:
-        """Say whether its type is local, a network's, or not known."""
-        if self.type in _LOCAL:
-            return Kind.LOCAL
+        """Whether its type is a local file system, a network's, or unknown."""
         driver, _, fuse = self.type.partition(".")
         if driver in _NETWORK or (driver == "fuse" and fuse in _NETWORK_FUSE):
             return Kind.NETWORK
-        return Kind.UNKNOWN
+        return Kind.LOCAL if self.type in _LOCAL else Kind.UNKNOWN
 
 
 _NOWHERE = Mount(0, "0:0", "/", "/", "unknown", "", is_read_only=False)
 
 
 def parse(mountinfo: bytes) -> tuple[Mount, ...]:
-    """Read mountinfo's text; a line that is not as proc(5) says is passed over."""
+    """Read mountinfo's text; lines that do not follow proc(5) are skipped."""
     mounts = []
     for line in mountinfo.splitlines():
         before, _, after = line.partition(b" - ")
@@ -92,11 +90,8 @@ def _unescape(field: bytes) -> str:
 
 def mount_of(path: str, mounts: Sequence[Mount]) -> Mount | None:
     """Find the mount of an absolute path without links: the longest mount point, the latest of equals."""
-    best: Mount | None = None
-    for mount in mounts:
-        if _is_within(path, mount.point) and (best is None or len(mount.point) >= len(best.point)):
-            best = mount
-    return best
+    around = [mount for mount in reversed(mounts) if _is_within(path, mount.point)]
+    return max(around, key=lambda mount: len(mount.point), default=None)
 
 
 def _is_within(path: str, folder: str) -> bool:
@@ -104,7 +99,7 @@ def _is_within(path: str, folder: str) -> bool:
 
 
 def read() -> tuple[Mount, ...]:
-    """Read this process's mounts; empty where /proc does not tell."""
+    """Read this process's mounts; empty without /proc."""
     try:
         return parse(Path("/proc/self/mountinfo").read_bytes())
     except OSError:
@@ -112,22 +107,19 @@ def read() -> tuple[Mount, ...]:
 
 
 def filesystem_of(path: Path) -> Mount:
-    """Find the mount a path lies on, or would lie on where it does not exist yet.
+    """Find the mount of a path, which need not exist yet; one of type `unknown` where none is found.
 
-    Asks the kernel for the mount's id (an automount is mounted by that), since a mount point can be hidden
-    beneath another mount; falls back to comparing names. A mount of type `unknown` where nothing helps.
+    Asks the kernel for the mount's id (which mounts an automount), since a mount point can be hidden beneath
+    another mount; else compares names.
     """
-    mounts = read()
-    real = os.path.realpath(path)
+    mounts, real = read(), os.path.realpath(path)
     number = _mount_id(real)
-    for mount in mounts:
-        if mount.id == number:
-            return mount
-    return mount_of(real, mounts) or _NOWHERE
+    by_id = next((mount for mount in mounts if mount.id == number), None)
+    return by_id or mount_of(real, mounts) or _NOWHERE
 
 
 def _mount_id(path: str) -> int | None:
-    """Ask for the mount id of a path or of its nearest ancestor that exists."""
+    """Return the mount id of a path or of its nearest ancestor that exists."""
     for folder in (Path(path), *Path(path).parents):
         try:
             fd = os.open(folder, os.O_PATH | os.O_CLOEXEC | (os.O_DIRECTORY if folder.is_dir() else 0))
@@ -145,7 +137,7 @@ def _mount_id(path: str) -> int | None:
 
 
 def place_of(path: Path) -> tuple[str, PurePosixPath]:
-    """Give a path's device and its path inside that file system: the same for every link and bind to it."""
+    """Return a path's device and its path in that file system: the same for every link and bind to it."""
     real = os.path.realpath(path)
     mount = filesystem_of(Path(real))
     below = os.path.relpath(real, mount.point) if _is_within(real, mount.point) else real.lstrip("/")

@@ -1,7 +1,7 @@
 """Moves a file between two open folders: by one rename, else copied, synced, compared, named and removed.
 
-A rename is refused between file systems, and what looks like one folder may lie on several: disks pooled by
-mergerfs, a mount or a subvolume in a sub-folder. Which error says so differs, so any error leads to the copy.
+A rename fails between file systems, and one folder may span several: disks pooled by mergerfs, a mount or a
+subvolume in a sub-folder. Each reports that with another error, so any error leads to the copy.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
 
 from clipspool.system.atomic import (
     copy_bytes,
-    lies,
+    is_present,
     open_regular,
     rename_new,
+    rename_to_own,
     sha256_of,
     sync_and_close,
     sync_folder,
-    take,
     temporary_name,
     unlink,
 )
@@ -30,32 +30,28 @@ from clipspool.system.rights import Create, dress, keep
 
 
 class Unsteady(OSError):
-    """A file changed while it was copied: somebody still writes to it."""
+    """A file changed while it was copied: a program still writes to it."""
 
 
 class Refused(OSError):
-    """No way of moving a file works there; the text names each call, and what it answered."""
+    """Neither a rename nor a copy works there; the text names each call and its error."""
 
 
-def idle() -> None:
-    """Do nothing: what a copy calls after each megabyte where nobody waits for a sign of life."""
-
-
-def _no_trace(_inode: int) -> None:
-    pass
+def idle(*_: object) -> None:
+    """Do nothing: the callback of a copy that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What sets one copy apart from another."""
+    """The options of a copy."""
 
     is_moved: bool = False
-    """The first file goes in the end, unless somebody wrote to it."""
+    """Remove the original in the end, unless a program wrote to it."""
     keeps_rights: bool = False
-    """The copy gets date, owner and mode of the first, as far as it may, instead of a new file's."""
+    """Give the copy the original's date, owner and mode where possible, instead of a new file's."""
     is_alone: bool = False
-    """Nobody else can have the new name, so a plain rename gives it."""
-    trace: Callable[[int], object] = _no_trace
+    """Only we use the new name, so a plain rename gives it."""
+    trace: Callable[[int], object] = idle
     """Called with the copy's inode right before it gets its name."""
     beat: Callable[[], object] = idle
     """Called after each megabyte."""
@@ -67,12 +63,12 @@ def move(
     to_name: str,
     to_folder: int,
     create: Create,
-    trace: Callable[[int], object] = _no_trace,
+    trace: Callable[[int], object] = idle,
 ) -> None:
-    """Move a file that nobody else moves; it keeps its date, owner and mode, as far as they may be kept.
+    """Move a file that nobody else moves; its date, owner and mode are kept where possible.
 
-    Cut anywhere, the file is whole under one of the two names or under both; `trace` is told the inode of a
-    copy before it gets its name. Raises FileExistsError, and Refused where neither a rename nor a copy works.
+    After a crash at any point the file is whole under one of the two names or under both. `trace` gets the
+    inode of a copy before the copy is named. Raises FileExistsError, and Refused where nothing works.
     """
     try:
         rename_new(name, folder, to_name, to_folder)
@@ -82,7 +78,7 @@ def move(
 
 
 def publish(name: str, folder: int, to_name: str, to_folder: int, create: Create) -> None:
-    """Move a file of ours to where others look, with the rights of a file made there; raises as `move`."""
+    """Move a file of ours to a folder of others, with the rights of a file made there; raises as `move`."""
     try:
         dress(name, folder, to_folder, create)
         rename_new(name, folder, to_name, to_folder)
@@ -93,7 +89,7 @@ def publish(name: str, folder: int, to_name: str, to_folder: int, create: Create
 def _copy_instead(
     name: str, folder: int, to_name: str, to_folder: int, create: Create, how: How, refused: OSError
 ) -> None:
-    if isinstance(refused, FileExistsError) or not lies(name, folder):
+    if isinstance(refused, FileExistsError) or not is_present(name, folder):
         raise refused
     try:
         copy(name, folder, to_name, to_folder, create, how)
@@ -104,15 +100,15 @@ def _copy_instead(
 
 
 def both(first: OSError, by: str, second: OSError, and_by: str) -> OSError:
-    """Tell of two calls that failed, as one error with the second's number."""
+    """Return one error for two calls that failed, with the second's number."""
     text = f"{by}: {first.strerror or first}; {and_by}: {second.strerror or second}"
     return (Unsteady if isinstance(second, Unsteady) else Refused)(second.errno, text)
 
 
 def copy(name: str, folder: int, to_name: str, to_folder: int, create: Create, how: How | None = None) -> str:
-    """Copy a regular file, whole, durable and compared before it gets its name; gives its SHA-256.
+    """Copy a regular file, whole, synced and compared before it gets its name; return its SHA-256.
 
-    Raises FileExistsError, and Unsteady where a file that is moved changed meanwhile.
+    Raises FileExistsError, and Unsteady where a file to be moved changed meanwhile.
     """
     how = how or How()
     temporary = temporary_name()
@@ -129,7 +125,7 @@ def copy(name: str, folder: int, to_name: str, to_folder: int, create: Create, h
             if how.is_moved:
                 _expect(before, os.fstat(source.fileno()))
             how.trace(inode)
-            (take if how.is_alone else rename_new)(temporary, to_folder, to_name, to_folder)
+            (rename_to_own if how.is_alone else rename_new)(temporary, to_folder, to_name, to_folder)
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=to_folder)
@@ -151,10 +147,7 @@ def _compare(copied: str, folder: int, digest: str, name: str) -> None:
 
 
 def _expect(before: os.stat_result, now: os.stat_result) -> None:
-    """Raise Unsteady where a file is not the one it was, or somebody wrote to it since."""
-
-    def stamp(there: os.stat_result) -> tuple[Any, ...]:
-        return there.st_ino, there.st_dev, there.st_size, there.st_mtime_ns, there.st_ctime_ns
-
+    """Raise Unsteady where a file is another one, or was written to since."""
+    stamp = attrgetter("st_ino", "st_dev", "st_size", "st_mtime_ns", "st_ctime_ns")
     if stamp(before) != stamp(now):
         raise Unsteady(errno.EBUSY, "it changed while it was copied")

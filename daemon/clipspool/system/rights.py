@@ -1,4 +1,4 @@
-"""Who may do what with a file: owner, group, mode, ACL and label, read from one file and given to another."""
+"""Reads a file's owner, group, mode, ACL and labels, and copies them to another file."""
 
 from __future__ import annotations
 
@@ -13,39 +13,36 @@ from io import FileIO
 from clipspool.system.atomic import open_regular, temporary_name, unlink
 
 Create = Callable[[str, int], FileIO]
-"""Makes a new file in an open folder, for writing."""
+"""Creates a file in an open folder, for writing."""
 _NAMESPACES = ("system.", "security.")
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Who may do what with a file."""
+    """A file's access rights."""
 
     owner: int
     group: int
     mode: int
     attributes: Mapping[str, bytes]
-    """ACLs and labels, as the file system holds them."""
+    """ACLs and labels, as the file system stores them."""
 
     @classmethod
     def of(cls, fd: int) -> Rights:
-        """Read those of an open file."""
-        there = os.fstat(fd)
-        names: list[str] = []
-        with suppress(OSError):  # not every file system has any
-            names = [name for name in os.listxattr(fd) if name.startswith(_NAMESPACES)]
-        attributes = {}
-        for name in names:
-            with suppress(OSError):
-                attributes[name] = os.getxattr(fd, name)
-        return cls(there.st_uid, there.st_gid, stat.S_IMODE(there.st_mode), attributes)
+        """Read the rights of an open file."""
+        found, attributes = os.fstat(fd), {}
+        with suppress(OSError):  # not every file system has attributes
+            for name in os.listxattr(fd):
+                if name.startswith(_NAMESPACES):
+                    with suppress(OSError):
+                        attributes[name] = os.getxattr(fd, name)
+        return cls(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), attributes)
 
 
 def dress(name: str, folder: int, like: int, create: Create) -> None:
-    """Give a file the rights that a new one in another folder gets.
+    """Set the rights on a file that a new file in another folder gets; raises OSError where that fails.
 
-    A rename carries the rights of the folder in which a file was made. Raises OSError where they cannot be
-    given; a copy made in that folder has them by itself.
+    A renamed file keeps the rights of the folder in which it was made; a copy made there needs no such step.
     """
     sample = temporary_name()
     try:
@@ -71,8 +68,8 @@ def dress(name: str, folder: int, like: int, create: Create) -> None:
 
 
 def keep(source: int, target: int) -> None:
-    """Give a copy the date and rights of its original, as far as they may be given there."""
-    rights, there = Rights.of(source), os.fstat(source)
+    """Set the date and rights of the original on a copy, where its file system and user allow it."""
+    rights, dates = Rights.of(source), os.fstat(source)
     with suppress(OSError):
         os.fchown(target, rights.owner, rights.group)
     with suppress(OSError):
@@ -81,4 +78,4 @@ def keep(source: int, target: int) -> None:
         with suppress(OSError):
             os.setxattr(target, attribute, value)
     with suppress(OSError, OverflowError):
-        os.utime(target, ns=(there.st_atime_ns, there.st_mtime_ns))
+        os.utime(target, ns=(dates.st_atime_ns, dates.st_mtime_ns))

@@ -1,4 +1,4 @@
-"""Takes the signals that end the daemon, and those that have it read its configuration again."""
+"""Handles the signals that stop the daemon, and the one that reloads its configuration."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Callable
 from contextlib import suppress
 
 _HANGS_UP_SECONDS = 5.0
-"""A shell passes the hang-up on while its terminal is still there; it is gone within this time."""
+"""A shell sends the hang-up while its terminal is still open; the terminal is gone within this time."""
 
 
 class Signals:
-    """Ctrl-C, SIGTERM and a closed terminal end the daemon; any other SIGHUP is a reload."""
+    """Ctrl-C, SIGTERM and a closed terminal stop the daemon; any other SIGHUP is a reload."""
 
     def __init__(self, wake: Callable[[], object]) -> None:
-        """`wake` makes the scheduler turn at once; it is called in a signal handler."""
+        """`wake` starts a turn of the scheduler; it is called in a signal handler."""
         self._wake = wake
         self.stopping = threading.Event()
-        """Set once the daemon is to end."""
+        """Set once the daemon has to stop."""
         self._hup = threading.Event()
         self._had_terminal = _has_terminal()
         self._hung_up_until = 0.0
 
-    def take(self) -> None:
-        """Take the signals over, in the main thread. Under `nohup` a closed terminal changes nothing."""
+    def install(self) -> None:
+        """Install the handlers, in the main thread. Under `nohup` a closed terminal changes nothing."""
         if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
             self._had_terminal = False
         signal.signal(signal.SIGTERM, self._stop)
@@ -34,7 +34,7 @@ class Signals:
         signal.signal(signal.SIGHUP, self._hang_up)
 
     def wants_reload(self) -> bool:
-        """Say whether the configuration is to be read again; called each turn."""
+        """Whether to read the configuration again; called each turn."""
         now = time.monotonic()
         was_sent = self._hup.is_set()
         self._hup.clear()
@@ -55,7 +55,7 @@ class Signals:
 
 
 def _has_terminal() -> bool:
-    """Say whether the process has a controlling terminal; it has none once that is closed."""
+    """Whether the process has a controlling terminal; once that is closed it has none."""
     with suppress(OSError):
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC))
         return True

@@ -1,6 +1,6 @@
-"""Speaks systemd's notify protocol: ready, status, alive, reloading, stopping; silent without systemd.
+"""Notifies systemd by sd_notify(3): datagrams of `NAME=value` lines to the socket `$NOTIFY_SOCKET`.
 
-The protocol is sd_notify(3): datagrams of `NAME=value` lines to the socket that `$NOTIFY_SOCKET` names.
+Without that socket nothing is sent.
 """
 
 from __future__ import annotations
@@ -14,47 +14,36 @@ _STATUS_MAX = 200
 
 
 class Service:
-    """This process as systemd sees it. Nothing here raises once it is made."""
+    """The notifications of this process to systemd; they never raise."""
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
-        """Read who listens, and how often it wants to hear that we live."""
+        """Read systemd's socket and watchdog time from the environment."""
         address = env.get("NOTIFY_SOCKET", "")
-        self._address = "\0" + address[1:] if address.startswith("@") else address
-        if not address.startswith(("/", "@")):
-            self._address = ""
+        self._address = {"/": address, "@": "\0" + address[1:]}.get(address[:1], "")
         self.watchdog_seconds = _watchdog_seconds(env) if self._address else None
-        """Within this time it must hear `watchdog()`; half of it is a good pace. None: no watchdog."""
-
-    @property
-    def is_supervised(self) -> bool:
-        """Whether somebody listens."""
-        return bool(self._address)
+        """`watchdog()` has to be called within this time, best twice as often. None: no watchdog."""
 
     def ready(self, status: str = "") -> None:
-        """Say that clips are taken now; also how a reload ends."""
-        self._tell("READY=1", *_status(status))
+        """Report that clips are accepted from now on; it also ends a reload."""
+        self._send("READY=1", *_status(status))
 
     def status(self, text: str) -> None:
-        """Say in one line what is going on, for `systemctl status`. The caller gives no secret."""
-        self._tell(*_status(text))
+        """Set the line that `systemctl status` shows; it must hold no secret."""
+        self._send(*_status(text))
 
     def watchdog(self) -> None:
-        """Say that we live; only the scheduler's own turns may say so."""
-        self._tell("WATCHDOG=1")
+        """Report that the daemon is alive; only the scheduler's own turns may do so."""
+        self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """Say that the configuration is read again; `ready` must follow, whatever came of it."""
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        """Report the start of a reload; `ready` must follow, whatever its result."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self, status: str = "") -> None:
-        """Say that we drain and will end."""
-        self._tell("STOPPING=1", *_status(status))
+        """Report that the daemon drains and will end."""
+        self._send("STOPPING=1", *_status(status))
 
-    def more_time(self, seconds: float) -> None:
-        """Ask for up to `seconds` more before starting or stopping counts as hung."""
-        self._tell(f"EXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}")
-
-    def _tell(self, *lines: str) -> None:
+    def _send(self, *lines: str) -> None:
         if not self._address or not lines:
             return
         try:

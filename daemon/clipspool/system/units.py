@@ -1,6 +1,6 @@
-"""Reads this machine's unit files for those that run clipspool: with which configuration, user and state.
+"""Reads the systemd unit files that run clipspool: their configuration, user, state folder and credentials.
 
-Unit files are root's and readable by all, so everybody learns the same from them.
+Unit files belong to root and everyone may read them, so every user finds the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ _CREDENTIALS = {
     "bucket_access_key_id": "CLIPSPOOL_TRANSPORT__BUCKET__ACCESS_KEY_ID",
     "bucket_secret_access_key": "CLIPSPOOL_TRANSPORT__BUCKET__SECRET_ACCESS_KEY",
 }
-_JOURNAL_KEY = "CLIPSPOOL_JOURNAL__PATH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +44,13 @@ class Unit:
     config: Path
     user: str = "root"
     journal: Path | None = None
-    """None where nothing in the unit says where it lies."""
+    """None where the unit does not name it."""
     credentials: Mapping[str, Path] = field(default_factory=dict)
-    """The files that systemd hands over to it, by their names there."""
+    """The files that systemd passes to it as credentials, by the credential's name."""
 
 
-@dataclass(slots=True)
-class _Text:
-    """What the lines of a unit and its drop-ins set; the last one counts, an empty one clears a list."""
-
-    values: dict[str, list[str]] = field(default_factory=dict)
+class _Text(dict[str, list[str]]):
+    """The settings of a unit and its drop-ins; the last value counts, an empty one clears a list."""
 
     def read(self, file: Path) -> None:
         section = ""
@@ -63,27 +59,24 @@ class _Text:
                 section = line.strip("[]")
             elif section == "Service" and "=" in line:
                 key, _, value = (part.strip() for part in line.partition("="))
-                self.values[key] = [*self.values.get(key, []), value] if value else []
+                self[key] = [*self.get(key, []), value] if value else []
 
     def last(self, key: str) -> str:
-        return (self.values.get(key) or [""])[-1]
+        return (self.get(key) or [""])[-1]
 
 
 def unit_of(config: Path, folders: tuple[Path, ...] = UNIT_FOLDERS) -> Unit | None:
-    """Find the unit that serves a configuration; None where none is installed for it."""
-    seen: set[str] = set()
+    """Find the unit that runs clipspool for a configuration; None where none is installed."""
+    files: dict[str, Path] = {}
     for folder in folders:
-        for file in _files(folder):
-            if file.name in seen:
-                continue
-            seen.add(file.name)
-            if (unit := _read(file, config, folders)) is not None:
-                return unit
-    return None
+        with suppress(OSError):
+            for file in sorted(path for path in folder.iterdir() if path.name.endswith(".service")):
+                files.setdefault(file.name, file)
+    return next((unit for file in files.values() if (unit := _read(file, config, folders))), None)
 
 
 def journals_of(config: Path) -> Iterator[Path]:
-    """Say where a service has the journal of a configuration: by its unit, else where our units have it."""
+    """Yield where a service may have its journal: by its unit file, then where our own units have it."""
     unit = unit_of(config)
     if unit is not None and unit.journal is not None:
         yield unit.journal
@@ -92,28 +85,28 @@ def journals_of(config: Path) -> Iterator[Path]:
 
 
 def instance_of(config: Path) -> str | None:
-    """Name the instance of `clipspool@.service` that serves a file; None where `clipspool.service` does."""
+    """Return the instance of `clipspool@.service` for a configuration; None for `clipspool.service`."""
     if config.parent == CONFIGURATIONS and config.suffix == ".toml" and config.name != "config.toml":
         return config.stem
     return None
 
 
 def state_of(config: Path) -> Path:
-    """Name the state folder that our units have for a configuration."""
+    """Return the state folder that our units use for a configuration."""
     instance = instance_of(config)
     return STATES / ("clipspool" if instance is None else f"clipspool-{instance}")
 
 
 def credential_file(config: Path | None, name: str) -> Path:
-    """Name the file from which systemd hands a secret over: one for each instance."""
+    """Return the file from which systemd reads a secret: one for each instance."""
     instance = None if config is None else instance_of(config)
     return CONFIGURATIONS / (name if instance is None else f"{instance}.{name}")
 
 
 def handed_over(config: Path, env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Give the secrets that systemd hands to a configuration's service, as the environment would, to root.
+    """Return the secrets that systemd passes to a configuration's service, by environment variable.
 
-    What the environment gives already is left out, and so is what may not be read.
+    Only root can read them all; those that cannot be read, or that the environment has, are left out.
     """
     found: dict[str, str] = {}
     for name, variable in _CREDENTIALS.items():
@@ -122,13 +115,6 @@ def handed_over(config: Path, env: Mapping[str, str] = os.environ) -> dict[str, 
             if text and not env.get(variable):
                 found[variable] = text
     return found
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.name.endswith(".service"))
-    except OSError:
-        return []
 
 
 def _lines(file: Path) -> list[str]:
@@ -149,11 +135,9 @@ def _read(file: Path, config: Path, folders: tuple[Path, ...]) -> Unit | None:
     for folder in reversed(folders):
         for extra in sorted((folder / f"{file.name}.d").glob("*.conf")):
             text.read(extra)
-    template = file.name.endswith("@.service")
     named = _config_in(text)
-    if named is None:
-        return None
-    instance = _matched(named, str(config), is_template=template)
+    is_template = file.name.endswith("@.service")
+    instance = None if named is None else _matched(named, str(config), is_template=is_template)
     if instance is None:
         return None
 
@@ -161,16 +145,16 @@ def _read(file: Path, config: Path, folders: tuple[Path, ...]) -> Unit | None:
         return value.replace("%i", instance).replace("%I", instance).replace("%%", "%")
 
     state = filled(text.last("StateDirectory")).split(" ")[0].split(":")[0]
-    told = filled(_environment(text).get(_JOURNAL_KEY, ""))
-    journal = Path(told) if told else (STATES / state / "journal.sqlite3" if state else None)
+    set_path = filled(_environment(text).get("CLIPSPOOL_JOURNAL__PATH", ""))
+    journal = Path(set_path) if set_path else (STATES / state / "journal.sqlite3" if state else None)
     name = file.name.replace("@.", f"@{instance}.")
-    handed = [filled(value).partition(":") for value in text.values.get("LoadCredential", [])]
-    credentials = {key: Path(path) for key, _, path in handed if path.startswith("/")}
+    loaded = [filled(value).partition(":") for value in text.get("LoadCredential", [])]
+    credentials = {key: Path(path) for key, _, path in loaded if path.startswith("/")}
     return Unit(name, file, config, filled(text.last("User")) or "root", journal, credentials)
 
 
 def _config_in(text: _Text) -> str | None:
-    """Give the configuration that a unit's command line or environment names, specifiers as they stand."""
+    """Return the configuration that a unit's command line or environment names, with its specifiers."""
     try:
         words = shlex.split(text.last("ExecStart"))
     except ValueError:
@@ -187,22 +171,16 @@ def _config_in(text: _Text) -> str | None:
 
 def _environment(text: _Text) -> dict[str, str]:
     found: dict[str, str] = {}
-    for value in text.values.get("Environment", []):
-        try:
-            words = shlex.split(value)
-        except ValueError:
-            continue
-        found.update((name, told) for name, is_set, told in (word.partition("=") for word in words) if is_set)
+    for line in text.get("Environment", []):
+        with suppress(ValueError):  # an open quotation mark
+            found |= dict(word.split("=", 1) for word in shlex.split(line) if "=" in word)
     return found
 
 
 def _matched(named: str, config: str, *, is_template: bool) -> str | None:
-    """Give the instance for which a unit has this configuration; empty for a plain unit, None for none."""
+    """Return the instance for which a unit has this configuration; empty for a plain unit, None for none."""
     if not is_template:
         return "" if named.replace("%%", "%") == config else None
-    parts = re.split("%[iI]", named)
-    pattern = re.escape(parts[0]) + "".join(
-        ("([^/]+)" if number == 0 else r"\1") + re.escape(part) for number, part in enumerate(parts[1:])
-    )
+    pattern = re.sub("%[iI]", r"(?P=i)", re.escape(named)).replace("(?P=i)", "(?P<i>[^/]+)", 1)
     found = re.fullmatch(pattern, config)
-    return found[1] if found and len(parts) > 1 else None
+    return found.groupdict().get("i") if found else None

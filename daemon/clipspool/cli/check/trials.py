@@ -18,9 +18,9 @@ from clipspool.system.atomic import (
     Rel,
     join,
     rename_new,
+    rename_to_own,
     sync_and_close,
     sync_folder,
-    take,
     temporary_name,
     unlink,
     write_all,
@@ -50,10 +50,10 @@ class _Trial:
         name, own = temporary_name(), temporary_name()
         with _made(self.other, name, self.folder), _gone(own, self.folder), _gone(name, self.work):
             try:
-                take(name, self.folder, name, self.work)
+                rename_to_own(name, self.folder, name, self.work)
             except OSError as refused:
                 try:
-                    take(name, self.folder, own, self.folder)
+                    rename_to_own(name, self.folder, own, self.folder)
                     copy(own, self.folder, name, self.work, self.inbox.create_in, _IN)
                 except OSError as also:
                     raise both(refused, "rename", also, "rename and copy") from also

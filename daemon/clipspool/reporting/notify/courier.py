@@ -19,7 +19,7 @@ from clipspool.jobs.pacing import backoff_seconds
 from clipspool.reporting.notify.digest import Digest, Message
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.topics import Topic
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 
 log = structlog.get_logger()
 
@@ -112,7 +112,7 @@ class Courier:
             self._digest.add(note, self._clock())
             if self._thread is None:
                 # Daemon: a receiver that hangs must not keep the process from ending.
-                self._thread = threads.begin(self._run, "notify")
+                self._thread = start_thread(self._run, "notify")
             self._changed.notify()
 
     def stop(self) -> None:

@@ -9,7 +9,7 @@ from clipspool.jobs.model import utc
 from clipspool.reporting.notify.digest import Message
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.topics import Topic
-from clipspool.system.logs import redact
+from clipspool.system.redaction import redact
 
 _LINES_MAX = 15
 _LINE_MAX = 300

@@ -28,7 +28,7 @@ from clipspool.reporting.status_file.own import Keeper, Own, place_of
 from clipspool.reporting.status_file.text import DAYS, ENDED_MOST, MOST, Picture, Seen, body_of, text_of
 from clipspool.scheduler.workers import in_words
 from clipspool.spool.root import Root
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 
 WRITE_SECONDS = 5.0
 """The file is written no more often than this."""
@@ -83,7 +83,7 @@ class StatusFile:
     def start(self, after: threading.Thread | None = None) -> None:
         """Begin the thread, which first waits for the end of another that kept this file."""
         # A daemon thread: one that hangs on a dead share must not keep the process from ending.
-        self._thread = threads.begin(self._run, f"status-{self._name}", after)
+        self._thread = start_thread(self._run, f"status-{self._name}", after)
 
     def stop(self) -> threading.Thread | None:
         """Have the thread end; gives it, to be waited for."""
@@ -233,7 +233,7 @@ class StatusFiles:
         self._leaving = [
             thread
             for name, one in before.items()
-            if name not in after and (thread := threads.begin(_leave, f"status-{name}", one, one.stop()))
+            if name not in after and (thread := start_thread(_leave, f"status-{name}", one, one.stop()))
         ]
 
     def hear(self, news: News) -> None:
@@ -257,7 +257,7 @@ class StatusFiles:
         files = list(self._files.values())
         self._files = {}
         _wait_for(files)
-        last = [threads.begin(one.say_stopped, "status-last") for one in files]
+        last = [start_thread(one.say_stopped, "status-last") for one in files]
         _join([thread for thread in last if thread is not None])
 
 

@@ -1,9 +1,8 @@
-"""Speak HTTP with every limit we need: who is reached, how long each step may take, how much is read.
+"""Makes HTTP requests within limits: which addresses are reached, how long each step takes, how much is read.
 
-`requests` carries the free calls and the downloads through `FreeAdapter`, below its Session on purpose:
-what a Session adds (redirects, cookies, .netrc, proxies of the environment) is what must not happen here.
-The paid POST uses a `Witness` directly, the same connection class, so that each of its steps is a line of
-ours.
+`requests` sends the free calls and the downloads through `FreeAdapter`, without its Session on purpose: what
+a Session adds (redirects, cookies, .netrc, proxies of the environment) must not happen here. The paid POST
+uses the same connection class, `Witness`, directly, so that each of its steps is a line of ours.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from clipspool.system.http.faults import reason
 from clipspool.system.http.guard import Guard, Target, Unreachable, resolve
-from clipspool.system.http.pace import Limits, Pace, PacedResponse
+from clipspool.system.http.pace import Limits, Pace, PacedResponse, seconds_left
 from clipspool.system.http.proxy import Proxy
-from clipspool.system.http.reply import BODY_BYTES_MAX
+from clipspool.system.http.reply import BODY_BYTES_MAX, decoded, read_whole
 
 CONNECTIONS_KEPT = 16
 
@@ -42,11 +41,11 @@ _RECORD_BYTES = 1 << 14  # one TLS record: it leaves whole or not at all
 
 
 class Witness(HTTPConnection):
-    """A connection that reaches admitted addresses only, keeps its pace, and counts the bytes that left.
+    """A connection to admitted addresses only that keeps its limits and counts the bytes that left.
 
     `connect` returns with TCP and TLS done, and nothing of a request written. `bytes_written` counts what
-    the operating system took: 0 means for sure that no part of a request left. With TLS a record counts
-    once it is written whole, and a part of one cannot be read by anybody.
+    the operating system accepted: 0 means for sure that no part of a request left. With TLS a record counts
+    once it is written whole; nobody can read a part of one.
     """
 
     def __init__(
@@ -59,12 +58,12 @@ class Witness(HTTPConnection):
         self.is_verified = scheme == "https"  # `Wire.connected` is the only way to TLS, and it verifies
         self.head_bytes = 0
         self.held: bytearray | None = None
-        """Where there is one, the head waits in it for what follows."""
+        """If set, the head is kept here and sent together with the first bytes of the body."""
         self.bytes_written = 0
         self.early = bytearray()
-        """What the server said before it had heard all."""
-        self._listens = True
-        self._has_just_listened = False
+        """What the server sent before it had received the whole request."""
+        self._reads_early = True
+        self._has_just_read = False
         self.pace = Pace(limits)
 
     def connect(self) -> None:
@@ -72,12 +71,12 @@ class Witness(HTTPConnection):
         self.sock = self._wire.connected(self._target, self._limits.connect_seconds)
 
     def request(self, *arguments: Any, **options: Any) -> None:
-        """Start the clock anew for each request on a kept connection."""
+        """Restart the clock for each request on a kept connection."""
         self.pace = Pace(self._limits)
         super().request(*arguments, **options)
 
     def send(self, data: Any) -> None:
-        """Write bytes; raises OSError, with `bytes_written` true to what left."""
+        """Write bytes; after an OSError too, `bytes_written` is exact."""
         if self.sock is None:
             if not self.auto_open:
                 raise http.client.NotConnected
@@ -91,9 +90,9 @@ class Witness(HTTPConnection):
         view = memoryview(bytes(self.held) + data if self.held else data)
         self.held = None
         while view:
-            if not self._has_just_listened:
+            if not self._has_just_read:
                 self._wait_to_write()
-            self._has_just_listened = False
+            self._has_just_read = False
             try:
                 count = self.sock.send(view[:_RECORD_BYTES] if self.is_verified else view)
             except (BlockingIOError, ssl.SSLWantWriteError):
@@ -106,54 +105,54 @@ class Witness(HTTPConnection):
             self.sock.settimeout(0)
 
     def _wait_to_write(self) -> None:
-        """Wait for room, and take in what the server says meanwhile.
+        """Wait until the socket can be written, and read what the server sends meanwhile.
 
-        A server that refuses early answers and closes. Once our bytes have met its closed door, TLS may no
-        longer give out the answer that came before; so it is read as it comes, and kept for `answer`.
+        A server that refuses early answers and closes. Once our bytes reached the closed connection, TLS may
+        no longer hand out the answer; so it is read as it comes, and kept for `answer`.
         """
         poll = select.poll()
-        poll.register(self.sock, select.POLLOUT | (select.POLLIN if self._listens else 0))
+        poll.register(self.sock, select.POLLOUT | (select.POLLIN if self._reads_early else 0))
         ready = poll.poll(self.pace.timeout() * 1000)
         if not ready:
             self.pace.timeout()
             raise TimeoutError
-        if self._listens and ready[0][1] & ~select.POLLOUT:
-            self._listens = self._listen() and len(self.early) < BODY_BYTES_MAX
+        if self._reads_early and ready[0][1] & ~select.POLLOUT:
+            self._reads_early = self._read_early() and len(self.early) < BODY_BYTES_MAX
 
-    def _listen(self) -> bool:
-        """Take in what is there; whether more may come."""
+    def _read_early(self) -> bool:
+        """Read what has arrived; return whether more may come."""
         try:
-            heard = self.sock.recv(_PIECE_BYTES)
+            piece = self.sock.recv(_PIECE_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
             return False
-        self.early += heard
-        return bool(heard)
+        self.early += piece
+        return bool(piece)
 
     def response_class(  # type: ignore[override]
         self, sock: socket.socket, *arguments: Any, **options: Any
     ) -> http.client.HTTPResponse:
-        """Read answers at our pace: http.client calls this where it would make its own."""
-        early, self.early, self._listens = self.early, bytearray(), True
+        """Read answers within our limits: http.client calls this to make its response."""
+        early, self.early, self._reads_early = self.early, bytearray(), True
         return PacedResponse(sock, self.pace, early, *arguments, **options)
 
     def answer(self, pace: Pace) -> http.client.HTTPResponse:
-        """Read the head of the answer to what was written by hand."""
+        """Read the head of the answer to a request that was written step by step."""
         self.pace = pace
         return http.client.HTTPConnection.getresponse(self)
 
     def is_silent(self) -> bool:
-        """Whether the server neither closed nor spoke, before it has been asked.
+        """Whether the server neither closed nor sent anything before the request.
 
-        What is written next follows at once, without another look.
+        The next write follows at once, without another check.
         """
         self._never_block()
-        self._has_just_listened = True
-        return self._listen() and not self.early
+        self._has_just_read = True
+        return self._read_early() and not self.early
 
     def abort(self) -> None:
-        """Close at once, and throw away what the system has not sent yet."""
+        """Close at once and discard what the system has not sent yet."""
         if self.sock is not None:
             with suppress(OSError):
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -161,7 +160,7 @@ class Witness(HTTPConnection):
 
 
 class SecureWitness(Witness):
-    """A witness over TLS; only the usual port differs, which then is left out of the Host header."""
+    """A witness over TLS; it differs in the default port, which the Host header leaves out."""
 
     default_port = 443  # type: ignore[misc]  # typeshed and urllib3 differ on whose variable it is
 
@@ -170,7 +169,7 @@ _WITNESS_OF = {"http": Witness, "https": SecureWitness}
 
 
 class FreeAdapter(HTTPAdapter):
-    """Carries prepared requests of `requests` over kept witnesses; no retry, no redirect, no environment."""
+    """Sends prepared requests of `requests` over kept witnesses; no retry, no redirect, no environment."""
 
     def __init__(self, wire: Wire, limits: Limits) -> None:
         self._wire = wire
@@ -178,7 +177,7 @@ class FreeAdapter(HTTPAdapter):
         super().__init__(pool_connections=8, pool_maxsize=CONNECTIONS_KEPT)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Let every pool make witnesses; TLS is theirs, so one kind of pool serves both schemes."""
+        """Have every pool make witnesses; these do TLS, so one kind of pool serves both schemes."""
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = {
             scheme: cast("type[HTTPConnectionPool]", partial(self._pool, scheme))
@@ -204,10 +203,10 @@ class FreeAdapter(HTTPAdapter):
         auth: AuthBase | None = None,
         body: bytes | Iterable[bytes] | None = None,
     ) -> requests.Response:
-        """Send a request and return once the answer's head is here; a streamed body has a `len` too.
+        """Send a request and return once the answer's head is read; a streamed body needs a `len`.
 
-        Raises WireTrouble; of it Forbidden for an address that the guard refuses, before and after `requests`
-        has normalised it, and InvalidURL where that is not possible.
+        Raises WireTrouble: Forbidden for an address that the guard refuses, before or after `requests`
+        normalised it, InvalidURL where it cannot.
         """
         self._wire.guard.target(url)
         request = requests.Request(method, url, headers=dict(headers), auth=auth, data=body).prepare()
@@ -216,18 +215,35 @@ class FreeAdapter(HTTPAdapter):
             request, stream=True, timeout=(self._limits.connect_seconds, self._limits.silence_seconds)
         )
 
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        auth: AuthBase | None = None,
+        body: bytes | Iterable[bytes] | None = None,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Send a request as `call`; return status, headers in lower case and the whole body, unpacked."""
+        response = self.call(method, url, headers, auth, body)
+        try:
+            answer = read_whole(lambda count: response.raw.read(count, decode_content=False))
+        finally:
+            response.close()
+        received = {name.lower(): value for name, value in response.headers.items()}
+        return response.status_code, received, decoded(answer, received.get("content-encoding", ""))
+
 
 class Wire:
     """Makes connections; may be used from many threads."""
 
     def __init__(self, guard: Guard, ca_file: str | None = None, proxy: Proxy | None = None) -> None:
-        """Load the system's certificates, and `ca_file` beside them; raises OSError when that is no good."""
+        """Load the system's certificates and those of `ca_file`; raises OSError if it cannot be used."""
         self.guard = guard
         self._proxy = proxy
         self._tls = _tls_context(ca_file)
 
     def witness(self, target: Target, limits: Limits) -> Witness:
-        """Make a connection for one paid POST; not yet connected, and never connected again by itself."""
+        """Make a connection for one paid POST: not connected yet, and never reconnected by itself."""
         kind = _WITNESS_OF[target.scheme]
         witness = kind(target.host, target.port, wire=self, limits=limits, scheme=target.scheme)
         witness.auto_open = 0
@@ -240,21 +256,21 @@ class Wire:
         if target.scheme == "http":
             return sock
         try:
-            # The timeout of the socket is the deadline of the whole handshake, so a drip cannot stretch it.
-            sock.settimeout(_left(deadline))
+            # The socket's timeout is the deadline of the whole handshake, so a slow drip cannot stretch it.
+            sock.settimeout(seconds_left(deadline))
             return self._tls.wrap_socket(sock, server_hostname=target.host)
-        except ssl.SSLCertVerificationError as error:
-            sock.close()
-            raise Unreachable("NETWORK.TLS", f"{target.host}: {error.verify_message}") from None
-        except TimeoutError:
-            sock.close()
-            raise Unreachable("NETWORK.TIMEOUT", f"{target.host}: the TLS handshake took too long") from None
         except (OSError, ValueError) as error:
             sock.close()
-            raise Unreachable("NETWORK.TLS", f"{target.host}: no TLS ({reason(error)})") from None
+            if isinstance(error, TimeoutError):
+                code, why = "NETWORK.TIMEOUT", "the TLS handshake took too long"
+            elif isinstance(error, ssl.SSLCertVerificationError):
+                code, why = "NETWORK.TLS", error.verify_message
+            else:
+                code, why = "NETWORK.TLS", f"no TLS ({reason(error)})"
+            raise Unreachable(code, f"{target.host}: {why}") from None
 
     def _reached(self, target: Target, seconds: float, deadline: float) -> socket.socket:
-        """Open a connection to the target: straight, or through the proxy where one is configured."""
+        """Open a connection to the target, directly or through the configured proxy."""
         if self._proxy is None or not self._proxy.serves(target):
             return _first_answering(self.guard.look_up(target, seconds), target, deadline)
         self._proxy.admit(self.guard, target, seconds)
@@ -271,34 +287,30 @@ class Wire:
 def _first_answering(
     addresses: list[tuple[socket.AddressFamily, str]], target: Target, deadline: float
 ) -> socket.socket:
-    """Connect to the first address that answers; each gets a fair part of the time that is left."""
+    """Connect to the first address that answers; each gets an equal part of the time that is left."""
     trouble = Unreachable("NETWORK.TIMEOUT", f"{target.host} does not answer")
     for position, (family, address) in enumerate(addresses):
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            sock.settimeout(_left(deadline) / (len(addresses) - position))
+            sock.settimeout(seconds_left(deadline) / (len(addresses) - position))
             sock.connect((address, target.port))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except TimeoutError:
-            sock.close()
         except OSError as error:
             sock.close()
-            code = "NETWORK.REFUSED" if isinstance(error, ConnectionRefusedError) else "NETWORK.UNREACHABLE"
-            trouble = Unreachable(code, f"{target.host}: {reason(error)}")
+            if not isinstance(error, TimeoutError):
+                is_refused = isinstance(error, ConnectionRefusedError)
+                code = "NETWORK.REFUSED" if is_refused else "NETWORK.UNREACHABLE"
+                trouble = Unreachable(code, f"{target.host}: {reason(error)}")
         else:
             return sock
     raise trouble
 
 
-def _left(deadline: float) -> float:
-    return max(deadline - time.monotonic(), 0.001)
-
-
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Trust the system's certificates, or certifi's where the system has none.
+    """Trust the certificates of the system, or of certifi where it has none, in one context for all threads.
 
-    One context serves all threads. truststore would do the same on Linux, but holds one lock through every
-    handshake (a server that stalls would stop all others) and loads all certificates again for each (48 ms).
+    Not truststore: it holds one lock through every handshake, so that a stalled server would stop all
+    others, and loads all certificates for each (48 ms).
     """
     context = ssl.create_default_context()
     if not context.cert_store_stats()["x509_ca"] and not ssl.get_default_verify_paths().capath:

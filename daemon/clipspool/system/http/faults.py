@@ -1,4 +1,4 @@
-"""Says what broke an exchange over the wire: foreign exceptions become a fault, or a phrase."""
+"""Translates the exceptions of an HTTP exchange into a fault or a phrase."""
 
 from __future__ import annotations
 
@@ -18,34 +18,28 @@ WireTrouble = (
     http.client.HTTPException,
     urllib3.exceptions.HTTPError,
 )
-"""All that may be raised where bytes move; whoever moves them translates it on the spot."""
+"""All that may be raised while bytes are sent or received; translate it right there."""
 
 
 def wire_fault(error: Exception) -> Fault:
-    """Translate a WireTrouble; its own text is never shown, for requests puts whole signed addresses in."""
+    """Translate a WireTrouble; its own text is never shown: requests puts whole signed addresses into it."""
     if isinstance(error, Forbidden):
-        return Fault(
-            FaultOf.ACCOUNT,
-            "PROVIDER.WRONG_ADDRESS",
-            str(error),
-            "Check base_url, and what its name resolves to.",
-        )
+        todo = "Check base_url, and what its name resolves to."
+        return Fault(FaultOf.ACCOUNT, "PROVIDER.WRONG_ADDRESS", str(error), todo)
     if isinstance(error, Unreachable):
         return Fault(FaultOf.MOMENT, error.code, str(error))
     return Fault(FaultOf.MOMENT, "NETWORK.BROKEN", describe(error))
 
 
 def describe(error: BaseException) -> str:
-    """Say what broke an exchange, from the innermost cause."""
-    while (
-        inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    ) is not None:
+    """Describe what broke an exchange, from the innermost cause."""
+    while inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
         error = inner
     match error:
         case TooSlow():
             return str(error)
         case TimeoutError():
-            return "the server fell silent"
+            return "the server stopped answering"
         case http.client.RemoteDisconnected():
             return "the server closed the connection without an answer"
         case http.client.IncompleteRead():
@@ -60,5 +54,5 @@ def describe(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Name what the system or the library says of an error, in a word or two."""
+    """Return the system's or the library's own words for an error."""
     return getattr(error, "strerror", None) or getattr(error, "reason", None) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Which addresses may be reached: public ones over https; loopback only when the API itself lives there."""
+"""Decides which addresses may be reached: public ones over https, loopback only if the API is there."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 
-from urllib3.exceptions import LocationParseError
-from urllib3.util import parse_url
-
-from clipspool.system import threads
+from clipspool.system.process import start_thread
 
 URL_LENGTH_MAX = 8192
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _UNICAST = ipaddress.IPv6Network("2000::/3")
-# Named here although most are not global either: ipaddress's tables differ between patch levels of Python.
+# Listed although most are not global anyway: ipaddress's tables differ between patch levels of Python.
 _SPECIAL = tuple(
     ipaddress.ip_network(network)
     for network in (
-        "100.64.0.0/10",  # shared space; a metadata service of one cloud lives there
-        "168.63.129.16/32",  # public by number, yet one cloud's own host
+        "100.64.0.0/10",  # shared address space, with the metadata service of one cloud
+        "168.63.129.16/32",  # a public number, but a cloud's own host
         "192.0.0.0/24",
         "192.88.99.0/24",
         "2001::/23",  # Teredo among them
@@ -35,11 +32,11 @@ _PORT_OF = {"https": 443, "http": 80}
 
 
 class Forbidden(Exception):
-    """An address that is not reached, and why."""
+    """An address that may not be reached, and why."""
 
 
 class Unreachable(Exception):
-    """No connection came about, so nothing was sent."""
+    """No connection was made, so nothing was sent."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -48,7 +45,7 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address that may be tried: its form is right, its host is not yet looked up."""
+    """An address of the right form whose host is not resolved yet."""
 
     scheme: str
     host: str
@@ -58,18 +55,22 @@ class Target:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port: who may see the key."""
+        """Scheme, host and port: the key goes to one origin only."""
         return self.scheme, self.host, self.port
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Decides where we connect. Values of the configuration and words of the API pass through here alike."""
+    """Checks every address we connect to, from the configuration and from the API alike."""
 
     allows_loopback: bool
 
     def target(self, url: str) -> Target:
-        """Take an address apart; raises Forbidden unless it is https (or loopback http) without userinfo."""
+        """Parse an address; raises Forbidden unless it is https (or loopback http) without userinfo."""
+        # Here, since commands import this module for its classes alone, and urllib3 takes 30 ms.
+        from urllib3.exceptions import LocationParseError  # noqa: PLC0415
+        from urllib3.util import parse_url  # noqa: PLC0415
+
         if len(url) > URL_LENGTH_MAX or not url.isprintable() or any(letter in url for letter in ' \\"<>'):
             raise Forbidden("the address is malformed")
         try:
@@ -98,8 +99,8 @@ class Guard:
     def look_up(self, target: Target, seconds: float) -> list[tuple[socket.AddressFamily, str]]:
         """Resolve a host once and return the addresses that may be reached, in the resolver's order.
 
-        Whoever connects must connect to one of these and not look the name up again. Raises Unreachable
-        when there is no answer within `seconds`, Forbidden when no address may be reached.
+        Connect to one of these, and do not resolve the name again. Raises Unreachable without an answer
+        within `seconds`, Forbidden when no address may be reached.
         """
         found = resolve(target.host, target.port, seconds)
         admitted = [(family, address) for family, address in found if self.admits(address, target.scheme)]
@@ -109,10 +110,10 @@ class Guard:
 
 
 def guard_for(base_url: str) -> Guard:
-    """Make the guard that suits the API's address; raises ValueError when it is no address for an API.
+    """Make the guard for the API's address; raises ValueError when it is no address for an API.
 
-    Loopback is allowed only when the base says so itself (127.0.0.0/8, ::1, localhost): a public name that
-    happens to resolve to loopback opens nothing.
+    Loopback is allowed only when the address names it (127.0.0.0/8, ::1, localhost), never because a public
+    name resolves to it.
     """
     try:
         target = Guard(allows_loopback=True).target(base_url)
@@ -127,7 +128,7 @@ def guard_for(base_url: str) -> Guard:
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether it is an address of the public Internet, wrapped IPv4 addresses looked through."""
+    """Whether it is an address of the public Internet; an IPv4 address wrapped in IPv6 counts as itself."""
     if any(address in network for network in _SPECIAL):
         return False
     if isinstance(address, ipaddress.IPv4Address):
@@ -154,7 +155,7 @@ def _is_loopback_name(host: str) -> bool:
 
 
 def resolve(host: str, port: int, seconds: float) -> list[tuple[socket.AddressFamily, str]]:
-    """Ask the resolver, which knows no deadline of its own, from a thread that may be left behind."""
+    """Resolve a name in a thread that may be left behind: the resolver has no deadline of its own."""
     with suppress(ValueError):
         version = ipaddress.ip_address(host).version
         return [(socket.AF_INET if version == 4 else socket.AF_INET6, host)]  # noqa: PLR2004
@@ -168,12 +169,12 @@ def resolve(host: str, port: int, seconds: float) -> list[tuple[socket.AddressFa
         except (OSError, UnicodeError) as error:
             troubles.append(error)
 
-    thread = threads.begin(ask, "resolve")
+    thread = start_thread(ask, "resolve")
     if thread is None:
-        raise Unreachable("NETWORK.DNS", f"{host} cannot be looked up: no thread may be begun for it")
+        raise Unreachable("NETWORK.DNS", f"{host} cannot be resolved: the system refuses a thread for it")
     thread.join(seconds)
     if thread.is_alive():
-        raise Unreachable("NETWORK.DNS", f"looking up {host} took longer than {seconds:g} s")
+        raise Unreachable("NETWORK.DNS", f"resolving {host} took longer than {seconds:g} s")
     if troubles or not found:
         raise Unreachable("NETWORK.DNS", f"the name {host} cannot be resolved")
     return list(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""How long an exchange may take, and the reading of a socket within that."""
+"""Limits how long an exchange may take, and reads a socket within those limits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import socket
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, cast
 
 READ_BYTES = 1 << 18
@@ -15,7 +16,7 @@ _INTERIM = frozenset(range(100, 200)) - {101}  # 101 ends HTTP, and is asked for
 
 
 class TooSlow(OSError):
-    """Bytes come, but too few of them, or for too long."""
+    """Bytes arrive, but too slowly or for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,17 @@ class Limits:
     total_seconds: float = 120.0
     """From the first byte of the request to the last of the answer."""
     bytes_per_second_min: float = 0.0
-    """Fewer than this over `window_seconds` of waiting is a drip, and ends it; 0 lets it drip."""
+    """Slower than this over `window_seconds` of waiting, the exchange is ended; 0: never."""
     window_seconds: float = 60.0
 
 
+def seconds_left(deadline: float) -> float:
+    """Return the seconds to a deadline of `time.monotonic`, always above 0."""
+    return max(deadline - time.monotonic(), 0.001)
+
+
 class Pace:
-    """The clock of one exchange: what is left of its time, and whether it is fast enough."""
+    """Measures one exchange: the time it has left, and whether it is fast enough."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -42,19 +48,19 @@ class Pace:
         self._waited_seconds = 0.0
         self._bytes_in_window = 0
         self.has_ended = False
-        """Whether the other side has closed, and all it sent has been read from the socket."""
+        """Whether the server has closed, and everything it sent was read."""
 
     def timeout(self) -> float:
-        """Return the seconds that the next step may take; raises TooSlow when none are left."""
+        """Return the seconds that the next step may take; raises TooSlow when there are none."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TooSlow(f"it took longer than {self._limits.total_seconds:g} s altogether") from None
         return min(left, self._limits.silence_seconds)
 
-    def note(self, count: int, seconds: float) -> None:
-        """Take in that a wait of `seconds` gave `count` bytes; raises TooSlow for a drip.
+    def count_wait(self, count: int, seconds: float) -> None:
+        """Count a wait of `seconds` that brought `count` bytes; raises TooSlow below the slowest rate.
 
-        Only waiting counts, so a caller whose disk is slow is not taken for a slow server.
+        Only waiting counts, so that a slow disk of ours is not taken for a slow server.
         """
         self._waited_seconds += seconds
         self._bytes_in_window += count
@@ -68,22 +74,25 @@ _DIGITS_MAX = 19
 
 
 class PacedResponse(http.client.HTTPResponse):
-    """An answer that is read at a pace, and whose head must be whole.
+    """An answer that is read within limits, and whose head must be whole.
 
-    http.client takes a head that breaks off for a whole one; a refusal must not be read out of a torso.
+    http.client takes a head that breaks off for a whole one; a refusal must not be read from a part of one.
     """
 
     def __init__(
         self, sock: socket.socket, pace: Pace, early: bytearray, *arguments: Any, **options: Any
     ) -> None:
-        """Read from `sock`, after what was read from it `early`."""
-        super().__init__(cast("socket.socket", _PacedSocket(sock, pace, early)), *arguments, **options)
+        """Read from `sock`, after the bytes that were read from it `early`."""
+        reader = io.BufferedReader(_PacedReader(sock, pace, early), READ_BYTES)
+        # makefile is all that http.client uses of a socket
+        paced = SimpleNamespace(makefile=lambda _mode: reader)
+        super().__init__(cast("socket.socket", paced), *arguments, **options)
         self._pace = pace
 
     def begin(self) -> None:
         """Read the head; raises IncompleteRead when the server closed before its end.
 
-        Interim answers may come first (RFC 9110, 15.2), of which http.client passes over 100 alone.
+        Interim answers may come first (RFC 9110, 15.2), of which http.client skips 100 only.
         """
         super().begin()
         while self.status in _INTERIM and not self._pace.has_ended:
@@ -91,33 +100,21 @@ class PacedResponse(http.client.HTTPResponse):
             super().begin()
         if self._pace.has_ended:  # a whole head is taken from the buffer without reading on to the end
             raise http.client.IncompleteRead(b"")
-        # A proxy may join equal lengths to "5, 5" [RFC 9110 8.6], which http.client takes for none at all: it
-        # would then read until the server closes, which on a kept connection is never.
-        said = {one.strip() for one in ",".join(self.headers.get_all("content-length", ())).split(",")}
-        length = next(iter(said))
-        is_one = len(said) == 1 and length.isascii() and length.isdecimal() and len(length) < _DIGITS_MAX
+        # A proxy may join equal lengths to "5, 5" [RFC 9110 8.6], which http.client takes for none: it would
+        # then read until the server closes, which on a kept connection is never.
+        lengths = {one.strip() for one in ",".join(self.headers.get_all("content-length", ())).split(",")}
+        length = next(iter(lengths))
+        is_one = len(lengths) == 1 and length.isascii() and length.isdecimal() and len(length) < _DIGITS_MAX
         if self.length is None and not self.chunked and is_one:
             self.length = int(length)
             self.will_close = self._check_close()  # type: ignore[attr-defined]
-
-
-class _PacedSocket:
-    """What http.client asks of a socket to read an answer from it."""
-
-    def __init__(self, sock: socket.socket, pace: Pace, early: bytearray) -> None:
-        self._sock = sock
-        self._pace = pace
-        self._early = early
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_PacedReader(self._sock, self._pace, self._early), READ_BYTES)
 
 
 class _PacedReader(io.RawIOBase):
     def __init__(self, sock: socket.socket, pace: Pace, early: bytearray) -> None:
         self._sock = sock
         self._early = early
-        self._held = sock.makefile("rb", buffering=0)  # keeps the socket open until we are closed
+        self._keeper = sock.makefile("rb", buffering=0)  # keeps the socket open until we are closed
         self._pace = pace
 
     def readable(self) -> bool:
@@ -134,12 +131,12 @@ class _PacedReader(io.RawIOBase):
         try:
             count = self._sock.recv_into(buffer)
         except TimeoutError:
-            self._pace.timeout()  # says so if it was the deadline that ended this wait
+            self._pace.timeout()  # raises its own error if the deadline ended this wait
             raise
         self._pace.has_ended = count == 0
-        self._pace.note(count, time.monotonic() - begun)
+        self._pace.count_wait(count, time.monotonic() - begun)
         return count
 
     def close(self) -> None:
-        self._held.close()
+        self._keeper.close()
         super().close()

@@ -1,7 +1,7 @@
 """Opens a tunnel to the API through the configured HTTP proxy; TLS runs inside it, from end to end.
 
-The proxy sees the host and the amount of bytes, nothing else. Until the tunnel stands no byte of a request is
-written, so whatever the proxy refuses is "not sent".
+The proxy sees the host and the number of bytes only. No byte of a request is written before the tunnel is
+open, so a request that the proxy refuses was not sent.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import re
 import socket
-import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from clipspool.system.http.guard import Guard, Target, Unreachable
+from clipspool.system.http.pace import seconds_left
 
 _HEAD_BYTES_MAX = 1 << 16
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n")
@@ -21,7 +21,7 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n")
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy that the operator named. Its own address may be private."""
+    """The configured HTTP proxy. Its own address may be private."""
 
     host: str
     port: int
@@ -30,7 +30,7 @@ class Proxy:
 
     @property
     def target(self) -> Target:
-        """The proxy itself, as something to connect to."""
+        """The proxy's own address."""
         return Target("http", self.host, self.port, "/")
 
     @classmethod
@@ -42,13 +42,13 @@ class Proxy:
         return cls(parts.hostname, parts.port or 3128, login)
 
     def serves(self, target: Target) -> bool:
-        """Whether a target is reached through the proxy: plain http is spoken with this machine only."""
+        """Whether a target is reached through the proxy: plain http is used with this machine only."""
         return target.scheme == "https"
 
     def admit(self, guard: Guard, target: Target, seconds: float) -> None:
-        """Refuse a private target as far as it can be told from here. Raises Forbidden.
+        """Raise Forbidden for a private target, if its name can be resolved here.
 
-        Where only the proxy can resolve names, its own rules have to keep strangers' addresses out.
+        Where only the proxy resolves names, its own rules have to keep private addresses out.
         """
         try:
             guard.look_up(target, seconds)
@@ -57,16 +57,16 @@ class Proxy:
                 raise
 
     def tunnel(self, sock: socket.socket, target: Target, deadline: float) -> None:
-        """Ask the proxy for a way to the target, over an open connection. Raises Unreachable.
+        """Have the proxy connect to the target, over an open connection. Raises Unreachable.
 
-        `deadline` is of `time.monotonic`; the answer's head is read byte by byte, for what follows is TLS.
+        `deadline` is of `time.monotonic`; the answer's head is read byte by byte, since TLS follows it.
         """
         there = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
         asked = [f"CONNECT {there} HTTP/1.1", f"Host: {there}"]
         if self.login:
             asked.append(f"Proxy-Authorization: Basic {base64.b64encode(self.login.encode()).decode()}")
         try:
-            sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            sock.settimeout(seconds_left(deadline))
             sock.sendall("\r\n".join([*asked, "", ""]).encode())
             head = self._read_head(sock, deadline)
         except TimeoutError:
@@ -78,19 +78,17 @@ class Proxy:
         if found is None:
             raise Unreachable("NETWORK.PROXY", f"{self.host} does not answer as an HTTP proxy does")
         if not found[1].startswith(b"2"):
-            said = (found[2] or b"").decode("ascii", "replace").strip()[:80]
+            answer = (found[1] + b" " + (found[2] or b"")[:80].strip()).decode("ascii", "replace").rstrip()
             todo = "; check proxy and proxy_login" if found[1] == b"407" else ""
-            raise Unreachable(
-                "NETWORK.PROXY",
-                f"the proxy {self.host} refuses {target.host}: {found[1].decode()} {said}".rstrip() + todo,
-            )
+            refusal = f"the proxy {self.host} refuses {target.host}: {answer}{todo}"
+            raise Unreachable("NETWORK.PROXY", refusal)
 
     def _read_head(self, sock: socket.socket, deadline: float) -> bytes:
         head = bytearray()
         while not head.endswith((b"\r\n\r\n", b"\n\n")):
-            sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            sock.settimeout(seconds_left(deadline))
             letter = sock.recv(1)
             if not letter or len(head) > _HEAD_BYTES_MAX:
-                raise Unreachable("NETWORK.PROXY", f"the proxy {self.host} ends the connection")
+                raise Unreachable("NETWORK.PROXY", f"the proxy {self.host} closed the connection")
             head += letter
         return bytes(head)

@@ -1,8 +1,8 @@
 """Cuts a request's own strings out of an answer's words, so that no prompt decides whose fault it is; pure.
 
-An error often quotes what it complains about: the prompt, an address, a value of `[extra]`. Such a quotation
-may hold any word at all ("the man is out of credits", "a safety vest"), also escaped, in other letter case,
-cut short or between other quotation marks. So words are compared, not characters.
+An error often quotes the value it rejects: the prompt, an address, a value of `[extra]`. A quotation may hold
+any word ("the man is out of credits", "a safety vest"), also escaped, in other letter case, cut short or in
+other quotation marks. So words are compared, not characters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CUT = "\u25a1"
-"""Stands where something was cut out; no pattern matches across it."""
+"""Replaces what was cut out; no pattern matches across it."""
 
 _IDEOGRAPHS = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+")
@@ -38,42 +38,42 @@ _FIELDS = frozenset(
         "keyframes", "targetaspectratio", "outputformat", "proresprofile",
     }
 )  # fmt: skip
-"""Fields of the API that an answer may name though this request left them out [PROVIDER 2.2, 2.3]."""
+"""Fields of the API that an answer may name although this request has none of them [PROVIDER 2.2, 2.3]."""
 _WORDS_MAX = 2000
 _TEXT_MAX = 20_000
 _RUN_MIN = 3
-"""So many words in a row that both have are a quotation; fewer only with another sign of one."""
+"""So many words in a row that both have are a quotation; fewer need another sign of one."""
 _SHORT_STRING_MAX = 5
 _STUMP_MIN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What one request said: its strings, taken apart into words, and the names of its fields."""
+    """The strings of one request, split into words, and the names of its fields."""
 
     strings: tuple[tuple[str, ...], ...] = ()
     names: frozenset[str] = _FIELDS
-    """Folded, without `_` and `-`."""
+    """In lower case, without `_` and `-`."""
 
 
 def own_of(body: Mapping[str, Any]) -> Own:
-    """Take what a request's JSON body says: every string and number in it, and every key."""
+    """Collect every string and number of a request's JSON body, and every key."""
     strings: dict[tuple[str, ...], None] = {}
     names: set[str] = set()
-    for is_key, said in _leaves(body):
+    for is_key, leaf in _leaves(body):
         if is_key:
-            names.add(_folded_name(said))
-        elif words := tuple(word for word, _, _ in _words(_plain(said[:_TEXT_MAX]))):
+            names.add(folded(leaf))
+        elif words := _words_of(leaf):
             strings[words[:_WORDS_MAX]] = None
-            # An address is quoted whole, or by its host or file alone.
-            for part in said.split("/") if "://" in said[:12] else ():
-                if piece := tuple(word for word, _, _ in _words(_plain(part))):
+            # An address is quoted whole, or by its host or file only.
+            for part in leaf.split("/") if "://" in leaf[:12] else ():
+                if piece := _words_of(part):
                     strings[piece] = None
     return Own(tuple(strings), _FIELDS | names)
 
 
 def without(own: Own, text: str) -> tuple[str, bool]:
-    """Give the text with the request's own strings cut out, and whether it names one of its fields.
+    """Return the text with the request's own strings cut out, and whether it names one of its fields.
 
     The names of fields are cut out as well: `contentModeration` is no word about moderation.
     """
@@ -84,31 +84,39 @@ def without(own: Own, text: str) -> tuple[str, bool]:
         _mark(string, [word for word, _, _ in words], _Around(text, words), cuts)
     text = _cut([(start, end) for (_, start, end), cut in zip(words, cuts, strict=True) if cut], text)
     text = _without_quotations(own, text)
-    named = [found.span() for found in _NAME.finditer(text) if _folded_name(found[0]) in own.names]
-    # "seed" and "model" are words of their own; a name in two letter cases is a field's and nothing else.
-    is_field = any(_is_telling(text[start:end]) for start, end in named)
-    return _cut([span for span in named if _is_telling(text[slice(*span)])], text), is_field
+    # "seed" and "model" are ordinary words too; a name in two letter cases can only be a field's.
+    named = [
+        found.span()
+        for found in _NAME.finditer(text)
+        if _is_only_a_name(found[0]) and folded(found[0]) in own.names
+    ]
+    return _cut(named, text), bool(named)
 
 
 def is_own(own: Own, text: str) -> bool:
-    """Tell whether a text is one of the request's own strings and nothing else."""
-    return tuple(word for word, _, _ in _words(_plain(text[:_TEXT_MAX]))) in own.strings
+    """Whether a text is one of the request's own strings and nothing else."""
+    return _words_of(text) in own.strings
+
+
+def folded(name: str) -> str:
+    """Return a key in lower case, without `_` and `-`: `taskId` and `task_id` are the same."""
+    return name.replace("_", "").replace("-", "").casefold()
 
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """What stands beside words in a text."""
+    """The text around words."""
 
     text: str
     words: Sequence[tuple[str, int, int]]
 
-    def is_trailed_off(self, first: int, last: int) -> bool:
-        """Tell whether an ellipsis stands before or behind these words."""
+    def has_ellipsis(self, first: int, last: int) -> bool:
+        """Whether there is an ellipsis before or after these words."""
         before, behind = self.text[: self.words[first][1]], self.words[last][2]
         return bool(_ELLIPSIS_AFTER.match(self.text, behind) or _ELLIPSIS_BEFORE.search(before[-4:]))
 
     def opens_value(self, first: int) -> bool:
-        """Tell whether a word stands where a value begins: at the start, or behind `:`, `=` or a quote."""
+        """Whether a value begins with this word: at the start, or after `:`, `=` or a quotation mark."""
         return _OPENS_VALUE.search(self.text[: self.words[first][1]][-4:] or "") is not None
 
 
@@ -130,14 +138,14 @@ def _mark(string: Sequence[str], words: Sequence[str], around: _Around, cuts: li
             _, first, last, place = best
             if _is_quotation(string, first, last, place, around):
                 cuts[first : last + 1] = [True] * (last + 1 - first)
-        elif _is_stump(string, words[at]) and around.is_trailed_off(at, at):
+        elif _is_stump(string, words[at]) and around.has_ellipsis(at, at):
             cuts[at] = True
 
 
 def _stretched(
     string: Sequence[str], words: Sequence[str], at: int, place: int, length: int
 ) -> tuple[int, int, int, int]:
-    """Give (count, first, last, place) of a run, with the halves of words at its ends."""
+    """Return (count, first, last, place) of a run, with the halves of words at its ends."""
     first, last = at, at + length - 1
     behind = place + length
     if last + 1 < len(words) and behind < len(string) and string[behind].startswith(words[last + 1]):
@@ -150,12 +158,12 @@ def _stretched(
 def _is_quotation(string: Sequence[str], first: int, last: int, place: int, around: _Around) -> bool:
     count, whole = last - first + 1, len(string)
     if whole == 1:
-        return around.opens_value(first) or around.is_trailed_off(first, last)
+        return around.opens_value(first) or around.has_ellipsis(first, last)
     if count >= min(whole, _RUN_MIN):
         return True
     is_at_end = place == 0 or place + count == whole
     is_most = count > 1 and whole <= _SHORT_STRING_MAX and is_at_end
-    return is_most or around.is_trailed_off(first, last)
+    return is_most or around.has_ellipsis(first, last)
 
 
 def _is_stump(string: Sequence[str], word: str) -> bool:
@@ -163,26 +171,18 @@ def _is_stump(string: Sequence[str], word: str) -> bool:
 
 
 def _without_quotations(own: Own, text: str) -> str:
-    """Cut out what stands in quotation marks and says nothing but what the request says."""
+    """Cut out text in quotation marks that has only words of the request."""
     vocabulary = {word for string in own.strings for word in string}
 
     def is_ours(found: re.Match[str]) -> bool:
-        said = next(part for part in found.groups() if part is not None)
-        words = [word for word, _, _ in _words(said)]
-        return all(
-            word in vocabulary or (len(word) >= _STUMP_MIN and _is_stump(tuple(vocabulary), word))
-            for word in words
-        )
+        quoted = next(part for part in found.groups() if part is not None)
+        return all(word in vocabulary or _is_stump(tuple(vocabulary), word) for word, _, _ in _words(quoted))
 
     return _QUOTED.sub(lambda found: f" {CUT} " if is_ours(found) else found[0], text)
 
 
-def _is_telling(name: str) -> bool:
+def _is_only_a_name(name: str) -> bool:
     return "_" in name or (name != name.lower() and name[1:] != name[1:].lower() and name != name.upper())
-
-
-def _folded_name(name: str) -> str:
-    return name.replace("_", "").replace("-", "").casefold()
 
 
 def _cut(spans: Sequence[tuple[int, int]], text: str) -> str:
@@ -196,14 +196,18 @@ def _words(text: str) -> Iterator[tuple[str, int, int]]:
         yield found[0].casefold(), *found.span()
 
 
+def _words_of(text: str) -> tuple[str, ...]:
+    return tuple(word for word, _, _ in _words(_plain(text[:_TEXT_MAX])))
+
+
 def _plain(text: str) -> str:
-    """Undo what transport does to a text: escapes of JSON, HTML and addresses, wide and invisible letters."""
+    """Undo escapes of JSON, HTML and addresses, and replace wide and invisible letters."""
     text = html.unescape(text)
     text = _PERCENT.sub(
         lambda found: bytes.fromhex(found[0].replace("%", "")).decode("utf-8", "replace"), text
     )
     text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
-    # Halves of a surrogate pair that came as two escapes.
+    # Join the halves of a surrogate pair that came as two escapes.
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     text = _CONTROL.sub(lambda found: " " if found[0][-1] != "\\" else "", text)
     text = unicodedata.normalize("NFKC", text)

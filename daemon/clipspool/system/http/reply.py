@@ -1,4 +1,4 @@
-"""Read whatever an API answered into one shape: a status, words, and a tree that may be empty."""
+"""Reads any answer of an API into one form: a status, its words, and a tree that may be empty."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import json
 import math
 import re
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
+from itertools import chain
 from typing import Any
 
 from clipspool.system.http.quoting import Own, is_own, without
@@ -25,9 +28,9 @@ _HTML = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(?:<!doctype|<html|<head|<body|<\?x
 _WORDS_MAX = 40
 _FIELD_MAX = 100
 _FIGURE = re.compile(r"\s*\+?(\d{1,12}(?:\.\d{1,9})?)\s*(?:s|sec|seconds)?\s*(?:[,;].*)?", re.IGNORECASE)
-"""Seconds, also with their unit, or sent twice and joined."""
+"""Seconds, with or without a unit, or sent twice and joined."""
 _DEPTH_MAX = 3
-"""A gateway's message around the upstream's, and one more."""
+"""A gateway's message around the upstream's, and one more level."""
 _REQUEST_ID = re.compile(r"\(?\brequest[ _-]?id:?\s*[\w-]+\)?", re.IGNORECASE)
 _PIECE_BYTES = 1 << 16
 
@@ -45,7 +48,7 @@ def read_whole(read: Callable[[int], bytes], bytes_max: int = BODY_BYTES_MAX) ->
 
 
 def decoded(body: bytes, encoding: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:
-    """Undo gzip or deflate, which we never ask for, within `bytes_max`; anything else comes back as it is."""
+    """Undo gzip or deflate, which we never ask for, within `bytes_max`; return anything else unchanged."""
     packed = encodings(encoding)
     if not set(packed) <= {"gzip", "deflate"}:
         return body
@@ -58,9 +61,9 @@ def decoded(body: bytes, encoding: str, bytes_max: int = BODY_BYTES_MAX) -> byte
 
 
 def encodings(header: str) -> list[str]:
-    """Give what a Content-Encoding names, in order, without what changes nothing: `identity`, empty elements.
+    """Return the codings of a Content-Encoding, in order, without those that change nothing, as `identity`.
 
-    A list, in any letter case, with any space; `x-gzip` is gzip [RFC 9110 8.4].
+    The header is a list, in any letter case, with any space; `x-gzip` is gzip [RFC 9110 8.4].
     """
     named = (one.strip(' \t"').lower() for one in header.split(","))
     return [one.removeprefix("x-") for one in named if one not in {"", "identity", "none", "utf-8", "binary"}]
@@ -68,68 +71,70 @@ def encodings(header: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of the API, taken apart once."""
+    """An answer of the API, parsed once."""
 
     status: int
     tree: dict[str, Any] | None
-    """The JSON object; None when the body is none, or cannot be trusted."""
+    """The JSON object; None when the body is no object, or cannot be trusted."""
     is_html: bool
     codes: frozenset[str]
-    """The error codes it names, lower case."""
+    """The error codes it names, in lower case."""
     fields: tuple[str, ...]
     """The fields of the request that it names, as `references.0.uri`: by `issues`, `param`, or in words."""
     text: str
-    """All its messages, in their letter case, without what they quote of the request."""
+    """All its messages, in their letter case, without quotations of the request."""
     sentences: tuple[str, ...]
-    """The same messages whole, in lower case, for comparing with what the API documents."""
+    """The same messages whole, in lower case, for comparison with the API's documented ones."""
     message: str
-    """What it says about an error, for people: redacted, at most 300 characters, may be empty."""
+    """Its error message for people: redacted, at most 300 characters, may be empty."""
     excerpt: str
-    """The body as it stands, redacted, at most 500 characters."""
+    """The raw body, redacted, at most 500 characters."""
     retry_after_seconds: float | None
 
 
 def read_reply(
     status: int, headers: Mapping[str, str], body: bytes, now: datetime, own: Own | None = None
 ) -> Reply:
-    """Take an answer apart; never raises, whatever the bytes.
+    """Parse an answer; never raises, whatever the bytes.
 
-    JSON must be an object of at most 1 MiB and 64 levels. A key that stands twice with two values makes
-    the answer untrustworthy, and it counts as unreadable: neither the first nor the last is a fact.
-    `own` is what the request said: none of it serves as a word of the answer.
+    JSON must be an object of at most 1 MiB and 64 levels. A key that stands twice with two values makes the
+    answer unreadable: neither value is a fact. `own` is what the request said: none of it serves as a word
+    of the answer.
     """
     own = own or Own()
     tree = read_json(body)
-    said = list(_said(tree)) if tree is not None else []
-    messages = [word for kind, word in said if kind is _Kind.MESSAGE and word.strip()]
+    found: dict[_Kind, list[str]] = defaultdict(list)
+    for kind, piece in _pieces(tree) if tree is not None else ():
+        if piece.strip():
+            found[kind].append(piece)
+    messages = found[_Kind.MESSAGE]
     is_html = _HTML.match(body[:1024]) is not None
-    if not said and not is_html:
-        messages = [body[:2000].decode("utf-8", "replace")] if tree is None else []
-    # What an issue says is shown to people; what it means is told by its code and the field it names.
-    issues = [word for kind, word in said if kind is _Kind.ISSUE]
+    if tree is None and not is_html:
+        messages = [body[:2000].decode("utf-8", "replace")]
     cut = [without(own, message) for message in messages]
-    fields = [word for kind, word in said if kind is _Kind.FIELD and word.strip()]
+    fields = [*found[_Kind.FIELD], *("(in words)" for _, is_named in cut if is_named)]
     return Reply(
         status=status,
         tree=tree,
         is_html=is_html,
-        codes=frozenset(word.strip().lower() for kind, word in said if kind is _Kind.CODE and word.strip()),
-        fields=tuple(dict.fromkeys([*fields, *("(in words)" for _, is_named in cut if is_named)])),
+        codes=frozenset(code.strip().lower() for code in found[_Kind.CODE]),
+        fields=tuple(dict.fromkeys(fields)),
         text=" ; ".join(text for text, _ in cut),
         sentences=tuple(_sentence(message) for message in messages if not is_own(own, message)),
-        message=redact_line("; ".join(dict.fromkeys(messages + issues)), 300),
+        # The text of an issue is shown to people; its meaning is in its code and the field it names.
+        message=redact_line("; ".join(dict.fromkeys(messages + found[_Kind.ISSUE])), 300),
         excerpt=excerpt(body),
         retry_after_seconds=_retry_after(headers, now),
     )
 
 
 def excerpt(body: bytes) -> str:
-    """Give a body as it stands, redacted, at most 500 characters."""
+    """Return the raw body, redacted, at most 500 characters."""
     return redact_line(body[:8000].decode("utf-8", "replace"))
 
 
 def read_json(body: bytes | str) -> dict[str, Any] | None:
-    """Parse a JSON object within the limits of `read_reply`; None for everything else."""
+    """Parse a JSON object within the limits of `read_reply`; None for anything else."""
     if len(body) > BODY_BYTES_MAX:
         return None
     try:
@@ -145,13 +150,11 @@ def text_at(layer: Mapping[str, Any], *keys: str) -> str:
 
 
 def number(value: object) -> float | None:
-    """Return a finite number, None for everything else; true and false are no numbers."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
+    """Return a finite number, None for anything else; true and false are no numbers."""
+    with suppress(OverflowError):
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    return None
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -166,20 +169,15 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _is_deeper(tree: object, levels: int) -> bool:
     level: list[Any] = [tree]
     for _ in range(levels):
-        level = [
-            child
-            for node in level
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, dict | list)
-        ]
+        children = chain.from_iterable(node.values() if isinstance(node, dict) else node for node in level)
+        level = [child for child in children if isinstance(child, dict | list)]
         if not level:
             return False
     return True
 
 
 class _Kind(Enum):
-    """What a piece of an error is."""
+    """The kinds of pieces that an error has."""
 
     CODE = auto()
     FIELD = auto()
@@ -187,10 +185,10 @@ class _Kind(Enum):
     MESSAGE = auto()
 
 
-def _said(tree: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[_Kind, str]]:
-    """Yield each thing said about an error with its kind, in any of the six shapes [PROVIDER 1.6].
+def _pieces(tree: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[_Kind, str]]:
+    """Yield each piece of an error with its kind, in any of the six shapes [PROVIDER 1.6].
 
-    A message may itself hold the upstream's error as JSON; then what that says is meant.
+    A message may hold the upstream's error as JSON; then that error's pieces count.
     """
     for key in ("code", "type", "failureCode", "failure_code"):
         if isinstance(value := tree.get(key), str):
@@ -202,13 +200,13 @@ def _said(tree: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[_Kind, str]
         match tree.get(key):
             case str(value) if depth < _DEPTH_MAX and (inner := _embedded(value)) is not None:
                 around, found = inner
-                yield from _said(found, depth + 1)
+                yield from _pieces(found, depth + 1)
                 if around:
                     yield _Kind.MESSAGE, around
             case str(value):
                 yield _Kind.MESSAGE, value[:2000]
             case dict(value) if depth < _DEPTH_MAX:
-                yield from _said(value, depth + 1)
+                yield from _pieces(value, depth + 1)
     for key in ("issues", "errors", "detail", "details"):
         listed = tree.get(key)
         for issue in listed[:10] if isinstance(listed, list) else ():
@@ -216,7 +214,7 @@ def _said(tree: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[_Kind, str]
 
 
 def _embedded(text: str) -> tuple[str, dict[str, Any]] | None:
-    """Find a JSON object in a message: what stands around it, and the object itself."""
+    """Find a JSON object in a message: return the text around it, and the object."""
     start = text.find("{")
     if start < 0 or len(text) > BODY_BYTES_MAX:
         return None
@@ -232,7 +230,7 @@ def _embedded(text: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def _issue(issue: Mapping[str, Any]) -> Iterator[tuple[_Kind, str]]:
-    """Take apart which field is wrong: `references.0.uri: Invalid url (unrecognized_keys: foo)`."""
+    """Parse which field is wrong: `references.0.uri: Invalid url (unrecognized_keys: foo)`."""
     steps: list[Any] = next((issue[key] for key in ("path", "loc") if isinstance(issue.get(key), list)), [])
     path = (
         ".".join(str(step)[:40] for step in steps[:8])
@@ -253,41 +251,33 @@ def _issue(issue: Mapping[str, Any]) -> Iterator[tuple[_Kind, str]]:
 
 
 def _sentence(message: str) -> str:
-    """Bring a message to the form of one of the API's own sentences."""
+    """Normalise a message, to compare it with the API's own sentences."""
     text = _REQUEST_ID.sub("", message).strip().strip("\"'`\u201c\u201d").rstrip(".! ")
     return " ".join(text.lower().split())[:300]
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Read Retry-After: seconds or a date, clamped to a day; garbage and negative seconds are None."""
+    """Read Retry-After: seconds or a date, at most a day; None for anything unreadable or negative."""
     known = {key.lower(): value for key, value in headers.items()}
     asked = known.get("retry-after", "").strip()
-    if not asked and (milliseconds := _FIGURE.fullmatch(known.get("retry-after-ms", ""))):
-        return min(float(milliseconds[1]) / 1000, RETRY_AFTER_SECONDS_MAX)  # as the SDK reads it
-    if not asked:
-        return None
     figure = _FIGURE.fullmatch(asked)
-    seconds = float(figure[1]) if figure else _seconds_until(asked, known.get("date", ""), now)
-    if not math.isfinite(seconds) or seconds < 0:
+    if asked:
+        seconds = float(figure[1]) if figure else _seconds_until(asked, known.get("date", ""), now)
+    elif figure := _FIGURE.fullmatch(known.get("retry-after-ms", "")):  # as the SDK reads it
+        seconds = float(figure[1]) / 1000
+    else:
         return None
-    return min(seconds, RETRY_AFTER_SECONDS_MAX)
+    return None if seconds is None else min(seconds, RETRY_AFTER_SECONDS_MAX)
 
 
-def _seconds_until(moment: str, server_date: str, now: datetime) -> float:
-    """Measure by the server's own Date where it gives one: our clock may differ. NaN when unreadable."""
-    try:
-        then = _aware(parsedate_to_datetime(moment))
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return math.nan
-    try:
-        start = _aware(parsedate_to_datetime(server_date))
-    except (ValueError, TypeError, IndexError, OverflowError):
-        start = now
-    try:
-        return max((then - start).total_seconds(), 0.0)
-    except OverflowError:
-        return math.nan
+def _seconds_until(moment: str, server_date: str, now: datetime) -> float | None:
+    """Measure by the server's own Date where it sends one: our clock may differ."""
+    then = _date(moment)
+    return None if then is None else max((then - (_date(server_date) or now)).total_seconds(), 0.0)
 
 
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _date(header: str) -> datetime | None:
+    with suppress(ValueError, TypeError, IndexError, OverflowError):
+        date = parsedate_to_datetime(header)
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
+    return None
