@@ -159,7 +159,7 @@ class Logger(structlog.BoundLoggerBase):
     """The class of `structlog.get_logger()`: each method takes an event's name and its facts by key."""
 
     def _log(self, method: str, event: str, /, **facts: Any) -> None:
-        _emit(method, event, {**self._context, **facts})
+        emit(method, event, {**self._context, **facts})
 
     debug = partialmethod(_log, "debug")
     info = partialmethod(_log, "info")
@@ -169,7 +169,7 @@ class Logger(structlog.BoundLoggerBase):
     critical = partialmethod(_log, "critical")
 
 
-def _emit(method: str, event: str, facts: Mapping[str, Any]) -> None:
+def emit(method: str, event: str, facts: Mapping[str, Any]) -> None:
     """Send one line through the chain, if its level is wanted. Never raises."""
     level = "error" if method == "exception" else method
     if _LEVELS[level] < _threshold:
@@ -193,7 +193,7 @@ class _Bridge(logging.Handler):
             message = str(record.msg)
         method = record.levelname.lower() if record.levelname.lower() in _LEVELS else "info"
         trace = {"exc_info": record.exc_info} if record.exc_info else {}
-        _emit(method, message, {"logger": record.name, **trace})
+        emit(method, message, {"logger": record.name, **trace})
 
 
 def configure(
@@ -255,7 +255,7 @@ def drop_closed_streams() -> None:
 def _uncaught(kind: Any, error: BaseException | None, trace: Any) -> None:
     if kind in (SystemExit, KeyboardInterrupt):
         return
-    _emit("critical", "uncaught_exception", {"exc_info": (kind, error, trace)})
+    emit("critical", "uncaught_exception", {"exc_info": (kind, error, trace)})
 
 
 def _is_terminal(stream: TextIO) -> bool:
