@@ -130,9 +130,9 @@ def test_a_provenance_with_a_signed_address_is_not_sent_again_without_it():
     )
     del keys["result"]
     found = dict(problems_in(keys))
-    assert "write it anew" in found["references"]
-    assert "write it anew" in found["extra.callback"]
-    assert "write it anew" in found["extra.api_key"]
+    assert "write it again" in found["references"]
+    assert "write it again" in found["extra.callback"]
+    assert "write it again" in found["extra.api_key"]
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_a_prompt_is_measured_as_utf_16_counts():
         (b'a = "x"\n\0', "NUL", 2),
         (b"a" * (BYTES_MAX + 1), "64 KiB", None),
         (b"prompt = winter", "put quotes around", 1),
-        (b'seed = 1\nseed = 2\nprompt = "x"', "stands twice", 2),
+        (b'seed = 1\nseed = 2\nprompt = "x"', "appears twice", 2),
         (b'prompt = "x', "is missing", 1),
         (b"seed = " + b"9" * 4301, "too large", 1),
         (b"a = " + b"[" * 2000, "too deep", None),

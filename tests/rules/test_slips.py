@@ -14,7 +14,7 @@ from clipspool.intake.sidecar.parse import parse
 from clipspool.intake.sidecar.quotes import straighten
 from patience import patient
 
-DIGITS = "a number stands alone: digits only, without a unit, spaces or marks between thousands"
+DIGITS = "write a number as digits only, without a unit, spaces or marks between thousands"
 
 
 def problems(text):
@@ -49,13 +49,13 @@ SLIPS = [
     ("prompt = 'Make it winter", 1, "closing ' is missing", 'prompt = "Make it winter"'),
     ("prompt = “Make it winter", 1, 'closing " is missing', 'prompt = "Make it winter"'),
     ('prompt = """Make it\nwinter\nseed = 1', 1, 'closing """ is missing', 'prompt = "Make it"'),
-    ('prompt = "Make it\nwinter"', 1, "stands on one line", 'prompt = "Make it winter"'),
-    ("prompt = “Make it\nwinter”\nseed = 1", 1, "stands on one line", 'prompt = "Make it winter"'),
+    ('prompt = "Make it\nwinter"', 1, "must be on one line", 'prompt = "Make it winter"'),
+    ("prompt = “Make it\nwinter”\nseed = 1", 1, "must be on one line", 'prompt = "Make it winter"'),
     ("prompt =\nMake it winter", 1, "on the same line", 'prompt = "Make it winter"'),
     ("seed =", 1, "has no value", "seed = 42"),
-    ('prompt = "x";', 1, "take away the `;`", 'prompt = "x"'),
-    ('prompt = "x",\nmodel = "m"', 1, "take away the `,`", 'prompt = "x"'),
-    ("seed = 42;", 1, "take away the `;`", "seed = 42"),
+    ('prompt = "x";', 1, "remove the `;`", 'prompt = "x"'),
+    ('prompt = "x",\nmodel = "m"', 1, "remove the `,`", 'prompt = "x"'),
+    ("seed = 42;", 1, "remove the `;`", "seed = 42"),
     ('prompt = "x" // cold', 1, "a comment begins with #", 'prompt = "x"  # cold'),
     ('// cold\nprompt = "x"', 1, "a comment begins with #", "# cold"),
     ('prompt = "x"\n; cold', 2, "a comment begins with #", "# cold"),
@@ -68,9 +68,9 @@ SLIPS = [
     ("not_before = 2026-12-01T22:00+0100", 1, "its zone", "not_before = 2026-12-01T22:00:00+01:00"),
     ('not_before = "2026-12-01 22:00"', 1, "without quotes", "not_before = 2026-12-01T22:00:00Z"),
     ("not_before = 2026-13-01T22:00:00Z", 1, "no such date", "not_before = 2026-12-01T22:00:00Z"),
-    ("seed = 1\nseed = 2", 2, "stands twice, on lines 1 and 2", ""),
-    ("[extra]\na = 1\n[extra]\nb = 1", 3, "stands twice, on lines 1 and 3", ""),
-    ('prompt = "x"\n[[variant]]\nseed = 1\nseed = 2', 4, "stands twice, on lines 3 and 4", ""),
+    ("seed = 1\nseed = 2", 2, "appears twice, on lines 1 and 2", ""),
+    ("[extra]\na = 1\n[extra]\nb = 1", 3, "appears twice, on lines 1 and 3", ""),
+    ('prompt = "x"\n[[variant]]\nseed = 1\nseed = 2', 4, "appears twice, on lines 3 and 4", ""),
     ("keep_untouched = True", 1, "true or false", "keep_untouched = true"),
     ("keep_untouched = yes", 1, "true or false", "keep_untouched = true"),
     ("keep_untouched = off", 1, "true or false", "keep_untouched = false"),
@@ -130,9 +130,9 @@ SLIPS = [
     ('prompt = "x"\n[[variant]] seed = 1', 2, "a line of its own", "[[variant]]\nseed = 1"),
     ('prompt = ["Make it winter"]', 1, "a text in quotes", 'prompt = "Make it winter"'),
     ('ratio = "16:9","9:16"', 1, "only one value", 'ratio = "16:9"'),
-    ('prompt&nbsp;=&nbsp;"x"', 1, "an = stands between", 'prompt = "x"'),
-    ('prompt \uff1d "x"', 1, "an = stands between", 'prompt = "x"'),
-    ("seed;42", 1, "an = stands between", "seed = 42"),
+    ('prompt&nbsp;=&nbsp;"x"', 1, "write = between", 'prompt = "x"'),
+    ('prompt \uff1d "x"', 1, "write = between", 'prompt = "x"'),
+    ("seed;42", 1, "write = between", "seed = 42"),
     ('1. prompt = "x"', 1, "in front of it", 'prompt = "x"'),
     ('--prompt "x"', 1, "the = is missing", 'prompt = "x"'),
     ('= "x"', 1, "the key in front", 'prompt = "x"'),

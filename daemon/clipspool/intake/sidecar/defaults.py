@@ -1,7 +1,8 @@
-"""The `_defaults.toml` and `_prompt.txt` of an inbox's folders, each read once a change."""
+"""Reads the `_defaults.toml` and `_prompt.txt` of an inbox's folders, each once a change."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
@@ -11,9 +12,9 @@ from clipspool.intake.names import Kind, readable
 from clipspool.intake.near import DEFAULTS, FOLDER_PROMPT, meant_as_settings
 from clipspool.intake.scan import Folder
 from clipspool.intake.settle import Stamp
-from clipspool.intake.sidecar.parse import Layer, layer_of
+from clipspool.intake.sidecar.parse import Layer, layer_of, wrong_layer
+from clipspool.intake.tree import up_to
 from clipspool.intake.types import Rules
-from clipspool.jobs.model import Problem
 from clipspool.spool.root import Unavailable
 from clipspool.system.atomic import Rel, join
 
@@ -22,19 +23,19 @@ Read = Callable[[Rel, Stamp], Layer | None]
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """All layers beneath a clip's own sidecar."""
+    """All layers below a clip's own sidecar."""
 
     layers: tuple[Layer, ...]
     blocked: str = ""
-    """Why the clips beneath have to wait: a file that is not read (yet) would change their settings."""
+    """Why the folder's clips must wait: a file that is not read (yet) would change their settings."""
     since: float = -inf
     """Monotonic seconds: since when that is so."""
     prompt_blocked: str = ""
-    """The same of clips that do not say their own prompt."""
+    """Why clips without a prompt of their own must wait."""
 
     @property
     def hold_prompt(self) -> bool:
-        """Whether they can serve a clip by themselves, or are meant to and cannot yet."""
+        """Whether they contain a prompt, or a file with a mistake that may contain one."""
         return bool(self.blocked or self.prompt_blocked) or any(
             "prompt" in layer.keys or layer.problems for layer in self.layers
         )
@@ -45,42 +46,37 @@ class _Blocked:
     reason: str
     since: float = -inf
     is_prompt: bool = False
-    """Whether nothing but the prompt is in question."""
+    """Whether only the prompt is affected."""
 
 
 class Defaults:
-    """What the folders of one inbox say about all clips beneath them."""
+    """The settings in one inbox's folders, for all clips below them."""
 
     def __init__(self, rules: Rules, read: Read) -> None:
-        """`read` reads a file with its stamp, None when it changed meanwhile; it may raise OSError."""
+        """`read` reads a file with this stamp, None if it changed meanwhile; it may raise OSError."""
         self._configured = tuple(layer_of(body, file) for file, body in rules.layers.items() if body)
         self._read = read
         self._known: dict[Rel, tuple[Stamp, Layer]] = {}
 
     def chain(self, rel: Rel, folders: Mapping[Rel, Folder]) -> Chain:
-        """Return the layers for clips in a folder; those above it are known. Raises Unavailable."""
+        """Return the layers for clips in a folder, from the configuration down. Raises Unavailable."""
         layers = list(self._configured)
         prompt_blocked = ""
-        path: Rel = ""
-        for part in ("", *rel.split("/")) if rel else ("",):
-            path = join(path, part)
-            folder = folders.get(path)
-            if folder is None:
-                continue
-            for layer in self._layers(folder):
-                if not isinstance(layer, _Blocked):
-                    layers.append(layer)
-                elif layer.is_prompt:
-                    prompt_blocked = layer.reason
-                else:
-                    return Chain(tuple(layers), layer.reason, layer.since)
+        above = (folders[path] for path in up_to(rel) if path in folders)
+        for layer in itertools.chain.from_iterable(map(self._layers, above)):
+            if isinstance(layer, Layer):
+                layers.append(layer)
+            elif layer.is_prompt:
+                prompt_blocked = layer.reason
+            else:
+                return Chain(tuple(layers), layer.reason, layer.since)
         return Chain(tuple(layers), prompt_blocked=prompt_blocked)
 
     def _layers(self, folder: Folder) -> Iterator[Layer | _Blocked]:
-        """Read one folder's files; where both give a prompt, that of `_defaults.toml` wins."""
+        """Read one folder's files; if both have a prompt, that of `_defaults.toml` wins."""
         settings = folder.settings()
         for name, kind in settings:
-            if kind is Kind.NEAR_SETTINGS:  # what it says would be passed over, and other settings paid for
+            if kind is Kind.NEAR_SETTINGS:  # it would be ignored, and other settings paid for
                 right = meant_as_settings(name) or DEFAULTS
                 why = near_miss(join(folder.rel, name), right)
                 yield _Blocked(why, is_prompt=right == FOLDER_PROMPT)
@@ -88,7 +84,7 @@ class Defaults:
             names = [name for name, kind in settings if kind is wanted]
             if len(names) > 1:
                 both = " and ".join(f"`{readable(join(folder.rel, name))}`" for name in names)
-                yield _Blocked(f"{both} lie side by side: keep one of them, as `{right}`")
+                yield _Blocked(f"{both} are in the same folder: keep one of them, as `{right}`")
             elif names:
                 yield self._layer(folder, names[0])
 
@@ -96,22 +92,18 @@ class Defaults:
         path = join(folder.rel, name)
         entry = folder.entry(name)
         if entry is None or not entry.is_regular:
-            return Layer(path, problems=(Problem("is a link or device instead of a file", file=path),))
+            return wrong_layer(path, "is a link or device instead of a file")
         stamp = folder.settled(name)
-        unsettled = _Blocked(f"`{readable(path)}` is still changing, or empty", entry.since)
-        if stamp is None:
-            return unsettled
         known = self._known.get(path)
         if known is not None and known[0] == stamp:
             return known[1]
         try:
-            layer = self._read(path, stamp)
+            layer = None if stamp is None else self._read(path, stamp)
         except Unavailable:
             raise
         except OSError as error:
-            trouble = f"cannot be read: {(error.strerror or 'unknown trouble').lower()}"
-            return Layer(path, problems=(Problem(trouble, file=path),))
-        if layer is None:
-            return unsettled
+            return wrong_layer(path, f"cannot be read: {(error.strerror or 'unknown error').lower()}")
+        if stamp is None or layer is None:
+            return _Blocked(f"`{readable(path)}` is still changing, or empty", entry.since)
         self._known[path] = (stamp, layer)
         return layer

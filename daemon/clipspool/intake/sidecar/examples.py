@@ -1,4 +1,4 @@
-"""Builds a right line from what an editor wrote, for a note to show; it is never used as a setting."""
+"""Builds a right line from what an editor wrote, to show it in a note; it is never used as a setting."""
 
 from __future__ import annotations
 
@@ -12,46 +12,38 @@ from typing import Any, assert_never
 
 from clipspool.intake.sidecar.keys import KEYS, SUB_KEYS, accepts
 
-INVISIBLE = {
-    "\u00a0": "a no-break space",
-    "\u00ad": "a soft hyphen",
-    "\u1680": "a space of another kind",
-    "\u180e": "an invisible separator",
-    "\u200b": "a zero-width space",
-    "\u200c": "a zero-width character",
-    "\u200d": "a zero-width character",
-    "\u200e": "a direction mark",
-    "\u200f": "a direction mark",
-    "\u2028": "a line separator",
-    "\u2029": "a paragraph separator",
-    "\u202a": "a direction mark",
-    "\u202b": "a direction mark",
-    "\u202c": "a direction mark",
-    "\u202d": "a direction mark",
-    "\u202e": "a direction mark",
-    "\u202f": "a narrow no-break space",
-    "\u205f": "a space of another kind",
-    "\u2060": "a zero-width character",
-    "\u3000": "a wide space",
-    "\ufeff": "a byte order mark",
-    "\x0b": "a soft line break",
-    "\x0c": "a page break",
-    "\x85": "a line break of another kind",
-} | {chr(number): "a space of another kind" for number in range(0x2000, 0x200B)}
-"""What looks like a plain space or like nothing, and is neither to TOML."""
+_INVISIBLE = {
+    "a no-break space": "\u00a0",
+    "a soft hyphen": "\u00ad",
+    "a space of another kind": "\u1680\u205f" + "".join(map(chr, range(0x2000, 0x200B))),
+    "an invisible separator": "\u180e",
+    "a zero-width space": "\u200b",
+    "a zero-width character": "\u200c\u200d\u2060",
+    "a direction mark": "\u200e\u200f\u202a\u202b\u202c\u202d\u202e",
+    "a line separator": "\u2028",
+    "a paragraph separator": "\u2029",
+    "a narrow no-break space": "\u202f",
+    "a wide space": "\u3000",
+    "a byte order mark": "\ufeff",
+    "a soft line break": "\x0b",
+    "a page break": "\x0c",
+    "a line break of another kind": "\x85",
+}
+INVISIBLE = {letter: name for name, letters in _INVISIBLE.items() for letter in letters}
+"""Characters that look like a plain space or like nothing, but are neither in TOML."""
 _EMPTY = frozenset("\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff")
 QUOTES = (
     "\"'`\u00b4\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2032\u2033"
     "\u00ab\u00bb\u2039\u203a\uff02\uff07"
 )
-"""All that people take for quotes; the first two are TOML's."""
+"""Characters that people use as quotes; the first two are TOML's."""
 _SHOWN_MAX = 70
 _RAW_MAX = 1500
-"""Of a value so many characters are looked at: patterns take far longer for more."""
+"""Characters of a value that are examined: patterns take far longer for more."""
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:[.,' _\u00a0\u202f\u2019]\d{3}){1,6}(?!\d)")
 _NUMBER = re.compile(r"[-+]?\d{1,18}(?:[.,]\d{1,18})?")
 _CLOCK = re.compile(r"(?:(\d{1,2}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)(?:[:;]\d\d)?")
-"""The frames of a timecode are left out: here it is not known how many make a second."""
+"""The frames of a timecode are ignored: the frame rate is not known here."""
 _TWO_NUMBERS = re.compile(r"(\d{1,5})\s*(?:[:xX*/\u00d7]|by|zu)\s*(\d{1,5})")
 _YES = frozenset({"yes", "y", "on", "true", "1", "ja", "oui", "si", "t", "wahr"})
 _NO = frozenset({"no", "n", "off", "false", "0", "nein", "non", "f", "falsch"})
@@ -80,7 +72,7 @@ EXAMPLES: dict[str, str] = {
     "again": "true",
     "public_figure_threshold": '"low"',
 }
-"""A right value of each key, for where nothing can be made of what was written."""
+"""An example of each key, for values that cannot be understood."""
 _TABLES = {
     "content_moderation": '[content_moderation]\npublic_figure_threshold = "low"',
     "extra": "[extra]",
@@ -89,7 +81,7 @@ _TABLES = {
 
 
 def known_key(word: str) -> str | None:
-    """Return the key that a word means: another letter case, `-` or a space for `_`, or nearly that key."""
+    """Return the key that a word means: with another letter case or separator, or nearly that key."""
     plain = re.sub(r"[\s\u2010-\u2015-]+", "_", word.strip().strip(QUOTES).lower())
     known = [*KEYS, *SUB_KEYS, "variant"]
     if plain in known:
@@ -99,7 +91,7 @@ def known_key(word: str) -> str | None:
 
 
 def right_line(key: str, raw: str) -> str:
-    """Write `key = value` as it would be right, from the value as it was written; it is always accepted.
+    """Return a right `key = value` for a value as it was written; it is always accepted.
 
     A key of its own, such as one in `[extra]`, gets the value as text.
     """
@@ -115,7 +107,7 @@ def right_line(key: str, raw: str) -> str:
 
 
 def is_right(key: str, value: str) -> bool:
-    """Return whether a value, written as TOML, is accepted for a key."""
+    """Return whether a key accepts a value, written as TOML."""
     try:
         found: Any = tomllib.loads(f"x = {value}")["x"]
     except (ValueError, KeyError, RecursionError):
@@ -124,7 +116,7 @@ def is_right(key: str, value: str) -> bool:
 
 
 def quoted(text: str) -> str:
-    """Write a text as TOML, in the quotes in which it needs no escapes where there are such; shortened."""
+    """Write a text as TOML, shortened, in the quotes that need no escapes if possible."""
     text = " ".join(text.split())
     if len(text) > _SHOWN_MAX:
         text = text[: _SHOWN_MAX - 1].rstrip() + "\u2026"
@@ -137,7 +129,7 @@ def quoted(text: str) -> str:
 
 
 def bare(raw: str) -> str:
-    """Strip a value of what surrounds its text: quotes of any kind, `;`, characters that cannot be seen."""
+    """Strip a value of everything around its text: quotes of any kind, `;`, invisible characters."""
     text = html.unescape(raw).strip()
     text = "".join(
         "" if letter in _EMPTY else " " if letter in INVISIBLE else letter for letter in text

@@ -1,4 +1,4 @@
-"""The keys of a sidecar and what each may hold; strict, so that a slip of the pen is never paid for."""
+"""Lists the keys of a sidecar and checks their values; strict, so that a typing error is never paid for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TEXT_MAX = 200
 _DEPTH_MAX = 16
 _INTEGER_MAX = 2**63 - 1
 ENTITY = re.compile(r"&(?:amp|quot|lt|gt|nbsp|apos|#\d{1,6}|#x[0-9A-Fa-f]{1,6});")
-"""How web pages write some signs: nobody means them in a prompt, and a copy of a page is full of them."""
+"""Codes of web pages for some signs: text copied from a page is full of them, and no prompt means them."""
 _RATIO = re.compile(r"[1-9][0-9]{0,4}:[1-9][0-9]{0,4}")
 
 SYNONYMS = {
@@ -35,16 +35,16 @@ SYNONYMS = {
     **dict.fromkeys(("start", "start_time"), "start_seconds"),
     **dict.fromkeys(("start_at", "send_after"), "not_before"),
 }
-"""What other tools and people call some keys; for advice alone, none of them is accepted."""
+"""Other names of some keys; only for advice, none of them is accepted."""
 
 Trouble = str | None
-"""What is wrong and what would be right; None when all is well."""
+"""What is wrong and what would be right, or None."""
 Found = tuple[str, str]
 """A dotted key and what is wrong with it."""
 
 
 def problems_in(body: Mapping[str, Any], *, prefix: str = "") -> Iterator[Found]:
-    """Check every key of a table against what it may hold."""
+    """Check every key of a table."""
     for key, value in body.items():
         check = KEYS.get(key)
         if check is None:
@@ -57,7 +57,7 @@ def problems_in(body: Mapping[str, Any], *, prefix: str = "") -> Iterator[Found]
 
 
 def unknown(key: str, known: Mapping[str, Any]) -> str:
-    """Say that a key is not known, and which one may have been meant."""
+    """Return that a key is unknown, and which one may be meant."""
     close = difflib.get_close_matches(key.lower()[:_TEXT_MAX], known, n=1)
     if (meant := SYNONYMS.get(key.lower().replace("-", "_"))) in known:
         close = [meant]
@@ -68,7 +68,7 @@ def unknown(key: str, known: Mapping[str, Any]) -> str:
 def _unknown_table(key: str) -> str:
     if difflib.get_close_matches(key.lower()[:_TEXT_MAX], _NAMES, n=1):
         return unknown(key, _NAMES)
-    return f"is no table that is known here: delete the line `[{shown(key)}]`, keys stand without one"
+    return f"is not a known table: delete the line `[{shown(key)}]`, keys need no table"
 
 
 def shown(text: str) -> str:
@@ -78,7 +78,7 @@ def shown(text: str) -> str:
 
 
 def kind_of(value: object) -> str:
-    """Name a TOML value's type as an editor would, without its contents."""
+    """Describe a TOML value's type as an editor would, without its contents."""
     match value:
         case bool():
             return f"`{str(value).lower()}`"
@@ -98,20 +98,11 @@ def kind_of(value: object) -> str:
             return "something else"
 
 
-def _integer(low: int, high: int) -> Callable[[Any], Trouble]:
+def _in_range(what: str, types: set[type], low: float, high: float) -> Callable[[Any], Trouble]:
+    right = f"{what} from {low} to {high}, without quotes"
+
     def check(value: Any) -> Trouble:
-        right = f"a whole number from {low} to {high}, without quotes"
-        if type(value) is not int:
-            return f"has to be {right}; it is {kind_of(value)}"
-        return None if low <= value <= high else f"has to be {right}; it is out of that range"
-
-    return check
-
-
-def _number(low: float, high: float) -> Callable[[Any], Trouble]:
-    def check(value: Any) -> Trouble:
-        right = f"a number from {low:g} to {high:g}, without quotes"
-        if type(value) not in {int, float}:
+        if type(value) not in types:
             return f"has to be {right}; it is {kind_of(value)}"
         return None if low <= value <= high else f"has to be {right}; it is out of that range"
 
@@ -129,9 +120,8 @@ def _one_of(*words: str) -> Callable[[Any], Trouble]:
 
 
 def _truth(value: Any) -> Trouble:
-    if isinstance(value, bool):
-        return None
-    return f"has to be true or false, without quotes; it is {kind_of(value)}"
+    right = "has to be true or false, without quotes"
+    return None if isinstance(value, bool) else f"{right}; it is {kind_of(value)}"
 
 
 def _prompt(value: Any) -> Trouble:
@@ -144,10 +134,10 @@ def _prompt(value: Any) -> Trouble:
         return f"is too long: {units:,} characters, at most {PROMPT_UNITS_MAX:,}"
     strange = next((c for c in value if c not in "\n\t" and unicodedata.category(c) == "Cc"), None)
     if strange is not None:
-        return f"holds the control character U+{ord(strange):04X}; only line breaks and tabs are allowed"
+        return f"contains the control character U+{ord(strange):04X}; only line breaks and tabs are allowed"
     if code := ENTITY.search(value):
         sign = html.unescape(code[0])
-        return f"holds `{code[0]}`, as web pages write `{sign}`; write the sign itself"
+        return f"contains `{code[0]}`, as web pages write `{sign}`; write the sign itself"
     return None
 
 
@@ -190,7 +180,7 @@ def _not_before(value: Any) -> Trouble:
 
 
 class _Table:
-    """A check of a table, which says the key below as well."""
+    """A check of a table, which also names the key in it."""
 
     def __init__(self, check: Callable[[Mapping[str, Any]], Iterator[Found]]) -> None:
         self._check = check
@@ -204,15 +194,13 @@ class _Table:
 
 def _content_moderation(table: Mapping[str, Any]) -> Iterator[Found]:
     for key, value in table.items():
-        if key not in _MODERATION:
-            yield key, unknown(key, _MODERATION)
-        elif not isinstance(value, str) or value not in _MODERATION[key]:
-            allowed = " or ".join(f'"{word}"' for word in _MODERATION[key])
-            yield key, f"has to be {allowed}; it is {kind_of(value)}"
+        check = SUB_KEYS.get(key)
+        if trouble := unknown(key, SUB_KEYS) if check is None else check(value):
+            yield key, trouble
 
 
 def _extra(table: Mapping[str, Any]) -> Iterator[Found]:
-    """Let pass what JSON can hold, to a depth; without recursion, since the depth is the editor's choice."""
+    """Accept what JSON can hold, to a depth; without recursion, since the depth is the editor's choice."""
     open_ends: list[tuple[str, Any, int]] = [(key, value, 1) for key, value in table.items()]
     while open_ends:
         path, value, depth = open_ends.pop()
@@ -223,29 +211,28 @@ def _extra(table: Mapping[str, Any]) -> Iterator[Found]:
         elif isinstance(value, list):
             open_ends += [(path, below, depth + 1) for below in value]
         elif isinstance(value, str) and is_redacted(value):
-            yield path, "held a secret or a signed address when it was written down; write it anew"
+            yield path, "contained a secret or a signed address that was removed; write it again"
         elif isinstance(value, float) and not math.isfinite(value):
-            yield path, "is no finite number; the API's JSON has no such thing"
+            yield path, "is not a finite number, which the API's JSON does not have"
         elif isinstance(value, int) and abs(value) > _INTEGER_MAX:
             yield path, "is a number with too many digits"
         elif isinstance(value, datetime | date | time):
             yield path, "is a date or time, which the API's JSON does not have; write it in quotes"
 
 
-_MODERATION = {"public_figure_threshold": ("auto", "low")}
-SUB_KEYS = {key: _one_of(*words) for key, words in _MODERATION.items()}
-"""The keys of tables that are known key by key, and what each may hold."""
+SUB_KEYS = {"public_figure_threshold": _one_of("auto", "low")}
+"""Keys in known tables, with their checks."""
 
 KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "prompt": _prompt,
     "model": _name,
-    "seed": _integer(0, SEED_MAX),
+    "seed": _in_range("a whole number", {int}, 0, SEED_MAX),
     "ratio": _ratio,
     "references": _references,
-    "priority": _integer(-PRIORITY_MAX, PRIORITY_MAX),
+    "priority": _in_range("a whole number", {int}, -PRIORITY_MAX, PRIORITY_MAX),
     "not_before": _not_before,
     "long_clips": _one_of(*get_args(LongClips)),
-    "start_seconds": _number(0, START_SECONDS_MAX),
+    "start_seconds": _in_range("a number", {int, float}, 0, START_SECONDS_MAX),
     "finish": _one_of(*get_args(Finish)),
     "finish_size": _one_of(*get_args(FinishSize)),
     "keep_untouched": _truth,
@@ -253,12 +240,12 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "content_moderation": _Table(_content_moderation),
     "extra": _Table(_extra),
 }
-"""Each key and what it may hold. A new key is a line here, and its place in `layers.request_of`."""
+"""Each key with its check. A new key needs a line here and a field in `Request`."""
 _NAMES = dict.fromkeys((*KEYS, "variant"))
 
 
 def accepts(key: str, value: Any) -> bool:
-    """Return whether a key, of a sidecar or of one of its tables, may hold a value."""
+    """Return whether a key, of a sidecar or of one of its tables, accepts a value."""
     check = KEYS.get(key) or SUB_KEYS.get(key)
     if isinstance(check, _Table):
         return next(check(value), None) is None

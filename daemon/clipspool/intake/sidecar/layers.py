@@ -1,4 +1,4 @@
-"""Lays defaults, a sidecar and its variants over each other: what each job of a clip asks for."""
+"""Lays defaults, a sidecar and its variants over each other: the settings of each job of a clip."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ from clipspool.system.atomic import Rel, join
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An entry of `references`, and from where it is meant."""
+    """An entry of `references`, and where it was written."""
 
     entry: str
     folder: Rel
-    """The folder of the file that says it."""
+    """Folder of the file with this entry."""
     file: Rel
-    """That file."""
 
     @property
     def is_address(self) -> bool:
-        """Whether it is an https address, so that there is no file to look for."""
+        """Whether it is an https address instead of a file."""
         return is_address(self.entry)
 
     def paths(self, places: Places = AS_THEY_ARE, home: str = "") -> tuple[Rel, ...]:
-        """Where the image may lie: beside the file that names it, else counted from the inbox's root.
+        """Return where the image may be: beside the file that names it, else relative to the inbox.
 
-        A path of an editor's machine has one place, if `places` leads it into the inbox at `home`, absolute.
-        A name that a Mac wrote may be decomposed (NFD), what is typed hardly ever is.
+        A path of an editor's machine is looked up in `places`, and must lead into the inbox at `home`. Names from
+        a Mac may be decomposed (NFD), typed ones hardly ever are.
         """
         found: list[Rel] = []
         for entry in spellings(self.entry):
@@ -56,7 +55,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What one job will ask for, its reference files not looked up yet."""
+    """The settings of one job, before its reference files are found."""
 
     variant: str
     """Empty, or `_v1`, `_v2`, …"""
@@ -64,33 +63,20 @@ class Draft:
     references: tuple[Wanted, ...]
 
     def request(self, seed: int, found: Mapping[Wanted, Reference]) -> Request:
-        """Freeze it; `seed` serves where none was asked for, `found` says what each reference became."""
-        keys = self.keys
-        not_before = keys.get("not_before")
-        return Request(
-            prompt=keys["prompt"],
-            model=keys["model"],
-            seed=keys.get("seed", seed),
-            seed_is_drawn="seed" not in keys,
-            ratio=keys.get("ratio"),
-            references=tuple(Reference(uri=w.entry) if w.is_address else found[w] for w in self.references),
-            content_moderation=dict(keys.get("content_moderation", {})),
-            extra=dict(keys.get("extra", {})),
-            priority=keys.get("priority", 0),
-            not_before=None if not_before is None else not_before.timestamp(),
-            long_clips=keys.get("long_clips", "refuse"),
-            start_seconds=float(keys.get("start_seconds", 0.0)),
-            finish=keys.get("finish", "as_is"),
-            finish_size=keys.get("finish_size", "result"),
-            keep_untouched=keys.get("keep_untouched", False),
-            again=keys.get("again", False),
-        )
+        """Return the request; `seed` is used if none was written, `found` are the reference files."""
+        given = {key: value for key, value in self.keys.items() if key not in {"references", "result"}}
+        if "not_before" in given:
+            given["not_before"] = given["not_before"].timestamp()
+        if "start_seconds" in given:
+            given["start_seconds"] = float(given["start_seconds"])
+        references = tuple(Reference(uri=w.entry) if w.is_address else found[w] for w in self.references)
+        return Request(**{"seed": seed, "seed_is_drawn": "seed" not in given, **given}, references=references)
 
 
 def drafts(defaults: Sequence[Layer], sidecar: Layer | None) -> tuple[tuple[Draft, ...], tuple[Problem, ...]]:
-    """Lay the layers over each other, later ones winning; return a draft a job, or what keeps from that.
+    """Lay the layers over each other, later ones winning; return a draft for each job, or the problems.
 
-    Tables (`extra`, `content_moderation`) are laid over key by key, anything else is replaced.
+    Tables (`extra`, `content_moderation`) are merged key by key, anything else is replaced.
     """
     layers = [*defaults, sidecar] if sidecar is not None else list(defaults)
     problems = tuple(problem for layer in layers for problem in layer.problems)
@@ -112,7 +98,7 @@ def drafts(defaults: Sequence[Layer], sidecar: Layer | None) -> tuple[tuple[Draf
 
 
 def located(problem: Problem, layers: Sequence[Layer], variant: str) -> Problem:
-    """Say in which file and line the key of a problem stands that was found in the effective request."""
+    """Add the file and line of its key to a problem of an effective request."""
     if problem.file or not problem.key:
         return problem
     key = problem.key.partition(".")[0]
@@ -131,7 +117,7 @@ def located(problem: Problem, layers: Sequence[Layer], variant: str) -> Problem:
 
 
 def sidecar_keys(request: Request) -> dict[str, Any]:
-    """Spell a request as the keys of a sidecar that asks for the same again."""
+    """Return a request as the keys of a sidecar that asks for the same again."""
     body = request.to_dict()
     for ours in ("seed_is_drawn", "again", "was_put_back"):
         body.pop(ours, None)
@@ -160,7 +146,7 @@ def _missing(keys: Mapping[str, Any], last: Layer, variant: str) -> tuple[Proble
     return tuple(
         Problem(
             f"is missing{f' for variant {variant[2:]}' if variant else ''}: "
-            "neither the sidecar nor any defaults say it",
+            "neither the sidecar nor any defaults have it",
             key=key,
             file=last.file,
         )

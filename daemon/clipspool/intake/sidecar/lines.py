@@ -1,8 +1,9 @@
-"""Finds on which line of a TOML text a key stands, and splits what is not quite TOML."""
+"""Finds the line of a key in a TOML text, and splits text that is not quite TOML."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ _STRINGS = re.compile(r'"""|\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#')
 
 
 def line_of(text: str, key: str) -> int | None:
-    """Find a dotted key as in `extra.strength` or `variant.2.seed`; None where it is not found.
+    """Return the line of a dotted key, as in `extra.strength` or `variant.2.seed`; None if not found.
 
     Lines count from 1, tables of an array from 1. A key inside an inline table has the line of that table.
     """
@@ -29,50 +30,34 @@ def line_of(text: str, key: str) -> int | None:
 
 def keys_with_lines(text: str) -> Iterator[tuple[str, int]]:
     """Yield each key and table of a text, dotted, with its line; tables of an array are numbered from 1."""
-    table, counts, fence = "", dict[str, int](), ""
+    table, counts, fence = "", Counter[str](), ""
     for number, line in enumerate(text.split("\n"), 1):
+        rest = line
         if fence:
-            end = line.find(fence)
-            fence = "" if end >= 0 else fence
-            continue
-        if header := _HEADER.match(line):
+            pass
+        elif header := _HEADER.match(line):
             table = _plain(header[2])
             if header[1] == "[[":
-                counts[table] = counts.get(table, 0) + 1
+                counts[table] += 1
                 table = f"{table}.{counts[table]}"
             yield table, number
+            continue
         elif found := _KEY.match(line):
             yield f"{table}.{_plain(found[1])}" if table else _plain(found[1]), number
-            fence = _opened(found[2])
-        else:
-            fence = _opened(line)
+            rest = found[2]
+        fence, _ = _after(rest, fence, 0)
 
 
 def _plain(dotted: str) -> str:
     return ".".join(part.strip("\"'") for part in _PARTS.findall(dotted))
 
 
-def _opened(rest: str) -> str:
-    """Return the fence of a multi-line string that begins on this line and does not end on it."""
-    position = 0
-    while found := _STRINGS.search(rest, position):
-        if found[0] == "#":
-            return ""
-        position = found.end()
-        if found[0] in {'"""', "'''"}:
-            end = rest.find(found[0], position)
-            if end < 0:
-                return found[0]
-            position = end + 3
-    return ""
-
-
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A key with its value, a table's header, or a line that is neither, as it was written."""
+    """A key with its value, a table's header, or a line that is neither, as written."""
 
     line: int
-    """The first of its lines, from 1."""
+    """Number of its first line, from 1."""
     text: str
 
 
@@ -80,9 +65,9 @@ _BEGINS_ANOTHER = re.compile(rf"[ \t]*(?:{_DOTTED}[ \t]*=|\[)")
 
 
 def statements(text: str) -> Iterator[Statement]:
-    """Split a text into its statements; empty lines and comments are left out.
+    """Split a text into its statements, without empty lines and comments.
 
-    A list that is not closed ends where a line looks like the next key, a table in braces where one looks
+    A list that is not closed ends at a line that looks like the next key, a table in braces at one that looks
     like a header; a text in three quotes that is not closed goes on to the end.
     """
     held, first, fence, depth = list[str](), 0, "", 0
@@ -105,7 +90,7 @@ def statements(text: str) -> Iterator[Statement]:
 
 
 def _after(rest: str, fence: str, depth: int) -> tuple[str, int]:
-    """Return which text of several lines, and how many lists, are open after the rest of a line."""
+    """Return which multi-line text, and how many lists, are open after the rest of a line."""
     position = 0
     while position < len(rest):
         if fence:

@@ -1,6 +1,6 @@
-"""Explains a sidecar that is not TOML in an editor's words: each wrong line, and how it would be right.
+"""Explains a sidecar that is not TOML in an editor's words: each wrong line, and a right one.
 
-Nothing here is ever taken as a setting: what is shown as right is for the editor to write.
+A right line is only shown to the editor, never used as a setting.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SLIPS_MAX = 5
 _SHOWN_MAX = 90
 _LINES_MAX = 500
 _STATEMENT_MAX = 1500
-"""Characters of a statement that are looked at: patterns take far longer for more, and a prompt has 1,000."""
+"""Characters of a statement that are examined: patterns take far longer for more; a prompt has 1,000."""
 _SECTIONS = frozenset({"content_moderation", "extra", "result"})
 _REPEATED = ("variant", "keyframe")
 _HEADER = re.compile(r"\s*[\[({<]+\s*([\w .-]+?)\s*[\])}>]*\s*:?\s*$")
@@ -36,7 +36,7 @@ _JSON_PAIR = re.compile(r'"(\w+)"\s*:\s*("(?:[^"\\]|\\.)*"|\[[^\]]*\]|[^,}\s]+)'
 
 
 def explain(text: str, written: str, trouble: str, line: int | None) -> list[Problem]:
-    """Return what is wrong with a text that tomllib refused, `trouble` and `line` being what it said.
+    """Return what is wrong with a text that tomllib refused with the message `trouble` at `line`.
 
     `written` is the text as the editor wrote it, line by line the same.
     """
@@ -49,14 +49,12 @@ def explain(text: str, written: str, trouble: str, line: int | None) -> list[Pro
     if found:
         return found[:SLIPS_MAX]
     shown = lines[line - 1] if line is not None and 0 < line <= len(lines) else ""
-    plain = (
-        "the number or date in it does not exist" if "number" in trouble else "it cannot be read as it stands"
-    )
+    plain = "the number or date in it does not exist" if "number" in trouble else "it cannot be read"
     return [Problem(f"{plain}; each line has to be `key = value`", line=line, text=shorten(shown))]
 
 
 def placed(text: str, key: str, message: str) -> Problem:
-    """Make a problem of what is wrong with a key in a text that is TOML, with its line and a right one."""
+    """Return a problem with a key of a valid TOML text, with its line and a right one."""
     line = line_of(text, key)
     if line is None:
         return Problem(message, key=key)
@@ -64,7 +62,7 @@ def placed(text: str, key: str, message: str) -> Problem:
     parts = key.split(".")
     if "delete the line" in message and not shown.lstrip().startswith("["):  # as in `1. prompt = "x"`
         parts = [shown.partition("=")[0].rpartition(".")[2].strip()]
-        message = f"`{parts[0]}` has something in front of it: only the key stands before the ="
+        message = f"`{parts[0]}` has something in front of it: only the key belongs before the ="
         key = ""
     raw = shown.partition("=")[2].strip() if is_fine(shown) else ""
     name = SYNONYMS.get(parts[-1].lower().replace("-", "_"), parts[-1])
@@ -76,9 +74,9 @@ def placed(text: str, key: str, message: str) -> Problem:
 
 
 def shorten(line: str) -> str:
-    """Return a line as a note shows it: short, and nothing in it that cannot be seen."""
+    """Return a line as a note shows it: short, without invisible characters or secrets."""
     text = "".join(letter if letter.isprintable() else " " for letter in line).strip()
-    text = redact(text)  # a signed address is a secret, and notes are read by many
+    text = redact(text)  # a signed address is a secret, and many people read notes
     return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 1].rstrip() + "\u2026"
 
 
@@ -90,7 +88,7 @@ def _line_ends(text: str, trouble: str, line: int | None) -> list[Problem]:
     try:
         tomllib.loads(new)
     except (ValueError, RecursionError):
-        return explain(new, new, trouble, None if line is None else line)
+        return explain(new, new, trouble, line)
     number = text.replace("\r\n", "\n").partition("\r")[0].count("\n") + 1
     return [
         Problem(
@@ -101,7 +99,7 @@ def _line_ends(text: str, trouble: str, line: int | None) -> list[Problem]:
 
 
 def _whole_file(text: str) -> Problem | None:
-    """Recognise JSON, which is told of once and not line by line."""
+    """Recognise JSON, which gets one problem instead of one for each line."""
     body = text.strip()
     if not (body.startswith("{") and re.match(r'\{\s*"?\w+"?\s*:', body)):
         return None
@@ -121,14 +119,14 @@ def _whole_file(text: str) -> Problem | None:
 
 
 def _repeated(text: str, lines: list[str], line: int | None) -> Iterator[Problem]:
-    """Find what stands twice, where each line by itself is right."""
+    """Find keys and tables that are written twice."""
     seen: dict[str, int] = {}
     for path, number in keys_with_lines(text):
         if path in seen and (line is None or number >= line - 1):
             is_header = lines[number - 1].lstrip().startswith("[")
             name = f"[{path}]" if is_header else path.rpartition(".")[2]
             yield Problem(
-                f"`{name}` stands twice, on lines {seen[path]} and {number}; delete one of the two",
+                f"`{name}` appears twice, on lines {seen[path]} and {number}; delete one of the two",
                 line=number,
                 text=shorten(lines[number - 1]),
             )
@@ -155,12 +153,12 @@ def _statement_slips(text: str, lines: list[str]) -> Iterator[Problem]:
 
 
 def _bounded(text: str) -> str:
-    """Cut a statement to what the patterns below get through quickly."""
+    """Shorten a statement so that the patterns below take little time."""
     return re.sub(r"[ \t]{9,}", " ", text[: 4 * _STATEMENT_MAX])[:_STATEMENT_MAX]
 
 
 def _found(rest: list[Statement], *, has_prompt: bool, before: Statement | None) -> Found:
-    """Explain the first of these statements, which is no TOML."""
+    """Explain the first of these statements, which is not TOML."""
     text = rest[0].text
     if odd := _odd_letter(text):
         clean = _without_odd(text)
@@ -179,7 +177,7 @@ def _found(rest: list[Statement], *, has_prompt: bool, before: Statement | None)
     if (colon := COLON.match(text)) and (key := known_key(colon[2])):
         return _colon(key, colon[3], rest)
     if (separated := _SEPARATED.match(text)) and (key := _exact(separated[1])):
-        return Found(f"an = stands between `{key}` and its value", right_line(key, separated[2]))
+        return Found(f"write = between `{key}` and its value", right_line(key, separated[2]))
     if key := _exact(text.strip().rstrip(":")):
         below = following(rest)
         value = " ".join(one.text.strip() for one in below)
@@ -205,22 +203,16 @@ def _odd_letter(text: str) -> str:
     for position, letter in enumerate(text):
         if letter in INVISIBLE:
             beside = re.search(r"\S+", text[position + 1 :]) if text[:position].strip() == "" else None
-            where = f"before `{beside[0][:20]}`" if beside else f"behind `{text[:position].strip()[-20:]}`"
-            return f"{INVISIBLE[letter]} (U+{ord(letter):04X}), which cannot be seen, stands {where}"
+            where = f"before `{beside[0][:20]}`" if beside else f"after `{text[:position].strip()[-20:]}`"
+            return f"{INVISIBLE[letter]} (U+{ord(letter):04X}), which is invisible, is {where}"
         if ord(letter) < 0x20 and letter not in "\n\t":  # noqa: PLR2004 - where control characters end
-            return f"a control character (U+{ord(letter):04X}), which cannot be seen, stands in this line"
+            return f"a control character (U+{ord(letter):04X}), which is invisible, is in this line"
     return ""
 
 
 def _without_odd(text: str) -> str:
-    return "".join(
-        " "
-        if letter in INVISIBLE and letter.isspace()
-        else ""
-        if letter in INVISIBLE or (ord(letter) < 0x20 and letter not in "\n\t")  # noqa: PLR2004
-        else letter
-        for letter in text
-    )
+    kept = (" " if letter in INVISIBLE and letter.isspace() else letter for letter in text)
+    return "".join(c for c in kept if c not in INVISIBLE and (ord(c) >= 0x20 or c in "\n\t"))  # noqa: PLR2004
 
 
 def _comment(line: str) -> Found | None:
@@ -233,7 +225,7 @@ def _comment(line: str) -> Found | None:
 
 
 def _list_items(rest: list[Statement]) -> Found | None:
-    """Recognise a list as YAML writes it, with its key above it where that is a slip as well."""
+    """Recognise a list as YAML writes it, with its key above it if that is a mistake too."""
     key, count, items = "references", 0, []
     head = re.fullmatch(r"\s*(\w+)\s*[:=]\s*", rest[0].text)
     if head and len(rest) > 1 and _ITEM.match(rest[1].text):
@@ -247,13 +239,13 @@ def _list_items(rest: list[Statement]) -> Found | None:
         return None
     pair = COLON.match(items[0]) or re.match(r"()(\w+)\s*=\s*(.*)", items[0])
     if count == len(items) and pair and (named := known_key(pair[2])):
-        return Found("a line begins with its key, and = stands behind it", right_line(named, pair[3]))
+        return Found("a line begins with its key, followed by =", right_line(named, pair[3]))
     if key == "prompt":
         return Found(
-            "the text stands in quotes on the line of its key", right_line(key, " ".join(items)), count
+            "put the text in quotes, on the line of its key", right_line(key, " ".join(items)), count
         )
     right = right_line(key, ", ".join(bare(item) for item in items))
-    return Found("a list stands in square brackets, each entry in quotes, with commas between", right, count)
+    return Found("write a list in square brackets, each entry in quotes, with commas between", right, count)
 
 
 def _web_text(text: str) -> Found | None:
@@ -261,7 +253,7 @@ def _web_text(text: str) -> Found | None:
         return None
     plain = re.sub(r"<[^>]*>", " ", text).strip()
     right = right_line("prompt", plain) if plain else ""
-    return Found("this is a piece of a web page; leave out what stands in < >", right)
+    return Found("this is a piece of a web page; leave out everything in < >", right)
 
 
 def _behind_header(line: str) -> Found | None:
@@ -274,7 +266,7 @@ def _behind_header(line: str) -> Found | None:
 
 
 def _header(name: str, text: str) -> Found | None:
-    """Explain a line in brackets that does not open a table as it should."""
+    """Explain a line in brackets that does not open a table correctly."""
     if text.lstrip()[0] not in "[({<":
         return None
     plain = name.strip().lower().replace(" ", "_").replace("-", "_")
@@ -282,7 +274,7 @@ def _header(name: str, text: str) -> Found | None:
         if re.sub(r"s?_?\d*$", "", plain) == known:
             return Found(f"each {known} begins with its name in double square brackets", f"[[{known}]]")
     if plain in _SECTIONS:
-        return Found("the name of a table stands in square brackets", f"[{plain}]")
+        return Found("write the name of a table in square brackets", f"[{plain}]")
     if text.lstrip()[0] == "[" and "," not in text:
         return Found("there are no sections here; delete this line", "")
     return None
@@ -290,7 +282,7 @@ def _header(name: str, text: str) -> Found | None:
 
 def _colon(key: str, value: str, rest: list[Statement]) -> Found:
     if key in _SECTIONS and not value:
-        return Found("the name of a table stands in square brackets", f"[{key}]")
+        return Found("write the name of a table in square brackets", f"[{key}]")
     if value and value not in {"|", ">", "|-", ">-"}:
         return Found("write = instead of :", right_line(key, value))
     below = following(rest)

@@ -1,4 +1,4 @@
-"""Reads a sidecar or a `_defaults.toml`: bytes in, keys or problems out, whatever the bytes are."""
+"""Reads a sidecar or a `_defaults.toml`: any bytes in, keys or problems out."""
 
 from __future__ import annotations
 
@@ -28,73 +28,65 @@ _SETTING = re.compile(rf"(?:{'|'.join(sorted(KEYS))})[ \t]*=|\[\[?(?:variant|res
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one file, or one part of the configuration, says about the clips it is for."""
+    """The settings in one file, or in one part of the configuration."""
 
     file: Rel = ""
     """The file's path relative to the inbox, or the configuration's part in words."""
     folder: Rel = ""
-    """Where its reference paths start."""
+    """Folder that its reference paths are relative to."""
     keys: dict[str, Any] = field(default_factory=dict)
     variants: tuple[dict[str, Any], ...] = ()
     problems: tuple[Problem, ...] = ()
     text: str = field(default="", repr=False)
-    """What it was read from, to find a key's line in."""
+    """Its source, to find a key's line."""
 
 
-def too_large(file: Rel) -> Layer:
-    """Return the layer of a file that is larger than `BYTES_MAX`."""
-    return Layer(file, problems=(Problem(f"is larger than {BYTES_MAX >> 10} KiB", file=file),))
+def wrong_layer(file: Rel, *problems: Problem | str) -> Layer:
+    """Return the layer of a file that cannot be used."""
+    each = (Problem(problem) if isinstance(problem, str) else problem for problem in problems)
+    return Layer(file, problems=tuple(replace(problem, file=file) for problem in each))
+
+
+def _decoded(data: bytes) -> str | Problem:
+    return Problem(f"is larger than {BYTES_MAX >> 10} KiB") if len(data) > BYTES_MAX else decode(data)
 
 
 def parse(data: bytes, file: Rel, *, is_own: bool = True) -> Layer:
-    """Read a file; never raises. `is_own` says that it is a clip's own sidecar, which may hold variants."""
-    if len(data) > BYTES_MAX:
-        return too_large(file)
-    text = decode(data)
+    """Read a file; never raises. `is_own` marks a clip's own sidecar, which may hold variants."""
+    text = _decoded(data)
     if isinstance(text, Problem):
-        return Layer(file, problems=(replace(text, file=file),))
-    text = text.replace("\r\n", "\n")
+        return wrong_layer(file, text)
     try:
-        body, text = _load(text)
+        body, text = _load(text.replace("\r\n", "\n"))
     except _Unreadable as trouble:
-        return Layer(file, problems=tuple(replace(problem, file=file) for problem in trouble.problems))
+        return wrong_layer(file, *trouble.problems)
     return layer_of(body, file, is_own=is_own, text=text)
 
 
 def parse_prompt(data: bytes, file: Rel) -> Layer:
-    """Read a `.txt` that holds a prompt and nothing else; line breaks in it become spaces. Never raises."""
-    if len(data) > BYTES_MAX:
-        return too_large(file)
-    text = decode(data)
+    """Read a `.txt` that holds only a prompt; line breaks in it become spaces. Never raises."""
+    text = _decoded(data)
     if isinstance(text, Problem):
-        return Layer(file, problems=(replace(text, file=file),))
+        return wrong_layer(file, text)
     lines = [line.strip() for line in text.splitlines()]
     for number, line in enumerate(lines, 1):
         if setting := _SETTING.match(line):  # it would be sent, and paid for, as if it were the prompt
             right = stem(name_of(file)) + ".toml"
-            problem = Problem(
-                f"`{setting[0].strip()} …` is a setting, and a `.txt` file holds the prompt alone: rename it "
-                f"to `{right}` if all of it is settings, else leave only the prompt in it",
-                line=number,
-                file=file,
+            reason = (
+                f"`{setting[0].strip()} …` is a setting, and a `.txt` file holds only the prompt: rename it "
+                f"to `{right}` if all of it is settings, else leave only the prompt in it"
             )
-            return Layer(file, problems=(problem,))
+            return wrong_layer(file, Problem(reason, line=number))
     return layer_of({"prompt": " ".join(line for line in lines if line)}, file)
 
 
-def layer_of(
-    body: Mapping[str, Any],
-    file: Rel,
-    *,
-    is_own: bool = False,
-    text: str = "",
-) -> Layer:
-    """Check a table that was read already: a file's, or the configuration's `[defaults]`."""
+def layer_of(body: Mapping[str, Any], file: Rel, *, is_own: bool = False, text: str = "") -> Layer:
+    """Check a table that was read from a file or is the configuration's `[defaults]`."""
     keys = {key: value for key, value in body.items() if key not in {"result", "variant"}}
     variants = body.get("variant", [])
     found = list(problems_in(keys))
     if keys.get("again") and not is_own:
-        # Written once for many clips it would pay for whatever comes by a second time.
+        # Written once for many clips, it would pay for every clip that comes a second time.
         found.append(("again", "belongs in the sidecar of a clip, not in the defaults of many"))
     if "result" in body and not isinstance(body["result"], dict):
         found.append(("result", f"has to be a table; it is {kind_of(body['result'])}"))
@@ -119,7 +111,7 @@ class _Unreadable(Exception):
 
 
 def _load(text: str) -> tuple[dict[str, Any], str]:
-    """Read a text, with its curly quotes as straight ones where it is no TOML otherwise; gives both."""
+    """Read a text, with curly quotes as straight ones if it is not TOML otherwise; return both."""
     if _DEEP_KEY.search(text):  # tomllib takes quadratic time for these: 18 s for 64 KiB
         raise _Unreadable(Problem(f"has a key with more than {_DOTS_MAX} dots"))
     try:

@@ -1,9 +1,8 @@
-"""Takes curly quotes around a TOML value for straight ones; those inside a text stay; pure."""
+"""Replaces curly quotes around a TOML value by straight ones; those inside a text stay; pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 DOUBLE = "\u201c\u201d\u201e\u201f"
 SINGLE = "\u2018\u2019\u201a\u201b"
@@ -14,16 +13,17 @@ _AT_THE_END = re.compile(r"[ \t]*(?:#.*)?$")
 _ALMOST_AT_THE_END = re.compile(r"[ \t]*[,;]?[ \t]*(?:#.*)?$")
 _IN_A_LIST = re.compile(r"[ \t]*(?:[,\]}].*|#.*)?$")
 _AT_A_KEY = re.compile(r"[ \t]*[=.\]]")
+_STRAIGHT_TEXT = {'"': re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL), "'": re.compile("'[^']*'")}
 _LINE_MAX = 4000
-"""No prompt is as long, and finding the end of a text takes far longer for more."""
+"""No prompt is as long, and finding the end of a longer text takes far longer."""
 _TRIPLE = re.compile(rf"\"{{3}}|'{{3}}|[{DOUBLE}]{{3}}|[{SINGLE}]{{3}}")
 
 
 def straighten(text: str) -> str:
-    """Replace the curly quotes that stand where TOML wants a straight one, one character for one.
+    """Replace the curly quotes that are where TOML needs straight ones, one character for one.
 
-    What is inside a text keeps its quotes, so `"say “no”"` stays as it is. Where it cannot be told which
-    quote ends a text, nothing is replaced, and the text stays one that TOML refuses.
+    A text keeps the quotes inside it, so `"say “no”"` stays as it is. If it is unclear which quote ends a
+    text, nothing is replaced, and the text stays invalid TOML.
     """
     if not any(quote in text for quote in _STRAIGHT):
         return text
@@ -40,7 +40,7 @@ class _Line:
     """One line, read from left to right."""
 
     def __init__(self, line: str, fence: str, depth: int) -> None:
-        """`fence` is the quote of a text of several lines that is open, `depth` how many lists are."""
+        """`fence` is the quote of a multi-line text that is open, `depth` the number of open lists."""
         self._line = line
         self._made: list[str] = []
         self._at = 0
@@ -101,36 +101,26 @@ class _Line:
         self._at = end + 1
 
     def _end_of(self, opening: str, quote: str) -> int | None:
-        """Find the quote that ends the text which begins here; None where that cannot be told."""
+        """Return the position of the quote that ends the text which begins here; None if unclear."""
         if opening == quote and (end := _end_of_straight(self._line, self._at, quote)) is not None:
             return end
         tails = [_IN_A_LIST] if self._depth else [_AT_THE_END, _ALMOST_AT_THE_END]
         for tail in tails if self._is_value else [_AT_A_KEY]:
-            for position in self._closing(quote):
+            for position in range(self._at + 1, len(self._line)):
                 inside = self._line[self._at + 1 : position]
-                if tail.match(self._line, position + 1) and _is_balanced(inside, opening):
+                is_end = self._line[position] in _CLOSES[quote] and tail.match(self._line, position + 1)
+                if is_end and _is_balanced(inside, opening):
                     return position
         return None
 
-    def _closing(self, quote: str) -> Iterator[int]:
-        for position in range(self._at + 1, len(self._line)):
-            if self._line[position] in _CLOSES[quote]:
-                yield position
-
 
 def _end_of_straight(line: str, at: int, quote: str) -> int | None:
-    position = at + 1
-    while position < len(line):
-        if line[position] == "\\" and quote == '"':
-            position += 1
-        elif line[position] == quote:
-            return position
-        position += 1
-    return None
+    found = _STRAIGHT_TEXT[quote].match(line, at)
+    return None if found is None else found.end() - 1
 
 
 def _is_balanced(inside: str, opening: str) -> bool:
-    """Return whether each quote that begins inside a text ends there as well; apostrophes end nothing."""
+    """Return whether each quote that begins inside a text also ends there; apostrophes end nothing."""
     begin = "\u201c" if opening == '"' else opening
     if begin not in DOUBLE or begin not in _OPENS_A_PAIR:
         return True

@@ -1,4 +1,4 @@
-"""Where a reference image may lie: a path inside the inbox, as any machine spells it, or an https address."""
+"""Checks reference images: a path inside the inbox, in the notation of any machine, or an https address."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _NUMERIC_HOST = re.compile(r"(?:0[xX])?[0-9A-Fa-f.]*[0-9][0-9A-Fa-f.]*")
 
 
 def is_address(entry: str) -> bool:
-    """Tell an address from a path: `https://…` from `winter.png` and from `file:///Z:/bay/winter.png`."""
+    """Return whether an entry is an address, such as `https://…`, and not a path."""
     if _SHARE.match(entry):
         return False
     return "://" in entry or entry.lower().startswith(("data:", "http:", "https:"))
 
 
 def spellings(entry: str) -> tuple[str, ...]:
-    """Return what a path may mean, with `/` between its parts, the most literal first.
+    """Return the paths that an entry may mean, with `/` between their parts, the most literal first.
 
-    A path of an editor's machine stays absolute: `Z:/…`, `//nas/share/…`, `/Volumes/…`. It is no path of this
-    machine: what it leads to has to be looked up in `path_map`.
+    A path of an editor's machine stays absolute: `Z:/…`, `//nas/share/…`, `/Volumes/…`. It is not a path of
+    this machine: `path_map` says where it leads.
     """
     if share := _SHARE.match(entry):
         host, rest = share[2] or "", unquote(share[3]).replace("\\", "/")
@@ -63,11 +63,11 @@ def is_inside(path: str) -> bool:
 
 
 def trouble_with(entry: str) -> str | None:
-    """Return what is wrong with an entry of `references`, as far as its text shows; None when all is well."""
+    """Return what is wrong with the text of an entry of `references`, or None."""
     if any(letter in entry for letter in "\n\t\r\b\f"):
-        return 'holds a line break or tab: a backslash inside " " begins a special sign; write / in a path'
+        return 'contains a line break or tab: a backslash inside " " begins a special sign; write / in a path'
     if not entry.isprintable():
-        return "holds a control character or another that cannot be seen"
+        return "contains a control character or another invisible character"
     return _trouble_with_address(entry) if is_address(entry) else _trouble_with_path(entry)
 
 
@@ -82,7 +82,7 @@ def _trouble_with_path(entry: str) -> str | None:
     if any(part in {"", ".", ".."} for one in spellings(entry) for part in one.lstrip("/").split("/")):
         return "has to be a plain path inside the inbox, without `..`, `.` or empty parts"
     if not is_whole and path.startswith((".", "_")):
-        return "names a file in a folder that is clipspool's own; put the image beside the clip"
+        return "names a file in one of clipspool's own folders; put the image beside the clip"
     if not path.lower().endswith(SUFFIXES):
         return f"has to name an image ({' '.join(SUFFIXES)})"
     return None
@@ -90,9 +90,7 @@ def _trouble_with_path(entry: str) -> str | None:
 
 def _trouble_with_address(address: str) -> str | None:
     if is_redacted(address):
-        return (
-            "is an address that was shortened when it was written down, because it was signed; write it anew"
-        )
+        return "is an address whose signature was removed, because it is a secret; write it again"
     if len(address) > _ADDRESS_MAX or " " in address:
         return f"has to be an address of at most {_ADDRESS_MAX} characters, without spaces"
     try:
@@ -111,19 +109,13 @@ def _trouble_with_address(address: str) -> str | None:
 
 
 def _is_public(host: str) -> bool:
-    """Judge what is written; names are resolved by the provider, who fetches them."""
+    """Return whether a host looks public; names are resolved only by the provider, who fetches them."""
     try:
         number = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return (
-            "." in host and not host.endswith((".local", ".localhost", ".internal")) and not _is_numeric(host)
-        )
+        top = host.rpartition(".")[2]
+        # 2130706433, 0x7f.1 and the like are read as addresses by resolvers.
+        is_numeric = top[:1].isdigit() and _NUMERIC_HOST.fullmatch(top) is not None
+        return "." in host and not host.endswith((".local", ".localhost", ".internal")) and not is_numeric
     mapped = getattr(number, "ipv4_mapped", None)
     return (mapped or number).is_global and not number.is_multicast
-
-
-def _is_numeric(host: str) -> bool:
-    """Recognise 2130706433, 0x7f.1 and the like, which resolvers take for addresses."""
-    return (
-        _NUMERIC_HOST.fullmatch(host.rpartition(".")[2]) is not None and host.rpartition(".")[2][:1].isdigit()
-    )

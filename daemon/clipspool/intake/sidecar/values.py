@@ -1,4 +1,4 @@
-"""Explains a key and its value that TOML refuses: `prompt = Make it winter`, `seed = 42s`; pure."""
+"""Explains a key and its value that are not TOML: `prompt = Make it winter`, `seed = 42s`; pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOTHING = frozenset({"none", "null", "nil", "undefined", "default", "-", "n/a"}
 _TABLES = frozenset({"content_moderation", "extra"})
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)\s*$")
 _BACKSLASH = 'a backslash inside " " begins a special sign; write / in a path'
-_LIST = "a list stands in square brackets, each entry in quotes, with commas between"
+_LIST = "write a list in square brackets, each entry in quotes, with commas between"
 _TIME = "a time is written with seconds and its zone: Z for UTC, or the hours ahead of it, as in +01:00"
 _PLUS = re.compile(r"[\"']\s*\+\s*[\"']")
 _PREFIX = re.compile(r"[a-zA-Z]{1,2}([\"']).*\1$")
@@ -38,16 +38,16 @@ COMMENT = re.compile(r"\s*(?://|;|--|/\*|<!--|%|'\s|(?:REM|rem)\b)\s*(.*?)(?:\*/
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A slip: what is wrong in a sentence, and what to write."""
+    """A mistake: what is wrong in a sentence, and what to write."""
 
     message: str
     right: str
     lines: int = 1
-    """How many statements it is about: those behind it belong to the same slip."""
+    """Number of statements that this mistake covers."""
 
 
 def is_fine(text: str) -> bool:
-    """Return whether a piece of a text is TOML by itself."""
+    """Return whether a piece of text is TOML by itself."""
     try:
         tomllib.loads(text)
     except (ValueError, RecursionError):
@@ -56,7 +56,7 @@ def is_fine(text: str) -> bool:
 
 
 def assignment(text: str, rest: list[Statement]) -> Found | None:
-    """Explain a line with `=`; None where what stands before it is no key."""
+    """Explain a line with `=`; None if the text before it is not a key."""
     equals = _EQUALS.match(text)
     if equals is None:
         return None
@@ -88,9 +88,9 @@ def _valued(key: str, value: str, rest: list[Statement]) -> Found:
 def _table(key: str, value: str) -> Found:
     flat = f"{key} = {' '.join(value.split())}"
     if value[0] == "{" and is_fine(flat):
-        return Found("a table in { } stands on one line", flat)
+        return Found("write a table in { } on one line", flat)
     return Found(
-        f"`{key}` is a table: its name stands in square brackets, its keys on the lines below",
+        f"`{key}` is a table: write its name in square brackets, its keys on the lines below",
         right_line(key, value),
     )
 
@@ -100,7 +100,7 @@ def _wrong_key(name: str, value: str) -> Found | None:
     key = known_key(name) or known_key(last)
     if key is None:
         return None
-    return Found(f"the key is `{key}`, and nothing else stands before the =", right_line(key, value))
+    return Found(f"the key is `{key}`, and nothing else belongs before the =", right_line(key, value))
 
 
 def _several(text: str) -> Found | None:
@@ -118,7 +118,7 @@ def _several(text: str) -> Found | None:
 def _no_value(key: str, rest: list[Statement]) -> Found:
     below = following(rest)
     value = " ".join(one.text.strip() for one in below)
-    message = f"the value of `{key}` stands on the same line" if value else f"`{key}` has no value"
+    message = f"the value of `{key}` belongs on the same line" if value else f"`{key}` has no value"
     return Found(message, right_line(key, value), 1 + len(below))
 
 
@@ -137,7 +137,7 @@ def _broken_over_lines(key: str, value: str, rest: list[Statement]) -> Found | N
     below = below[: ends or len(below)]
     whole = " ".join((value, *(one.text.strip() for one in below)))
     if below:
-        return Found("a text in quotes stands on one line", right_line(key, whole), 1 + len(below))
+        return Found("a text in quotes must be on one line", right_line(key, whole), 1 + len(below))
     quote = '"' if value[0] not in "'\u2018" else "'"
     return Found(f"the closing {quote} is missing", right_line(key, value))
 
@@ -152,7 +152,7 @@ def _is_closed(value: str) -> bool:
 
 
 def following(rest: list[Statement]) -> list[Statement]:
-    """Return the lines behind the first that belong to no key of their own, without a gap between."""
+    """Return the lines after the first that have no key of their own, up to the first gap."""
     found: list[Statement] = []
     for one in rest[1:]:
         colon = COLON.match(one.text)
@@ -169,7 +169,7 @@ def following(rest: list[Statement]) -> list[Statement]:
 
 
 def _value(key: str, value: str) -> Found:
-    """Say in one short sentence what to do about a value; `value` is as it was written, not empty."""
+    """Explain in one short sentence what to do about a value; `value` is as written, not empty."""
     right = right_line(key, value)
     if ENTITY.search(value):
         return Found('this has codes of web pages, such as &quot; for "; write the signs themselves', right)
@@ -179,7 +179,7 @@ def _value(key: str, value: str) -> Found:
         return _quoted(key, value, right)
     if _PREFIX.match(value):
         return Found(
-            "nothing stands before the opening quote", right_line(key, value[value.index(value[-1]) :])
+            "nothing belongs before the opening quote", right_line(key, value[value.index(value[-1]) :])
         )
     if value[0] in QUOTES:
         return Found('put straight quotes (") around the text', right)
@@ -193,13 +193,15 @@ def _quoted(key: str, value: str, right: str) -> Found:
         return Found(_BACKSLASH, right)
     behind = value[closed.end() :].strip()
     if behind and behind in {";", ",", ".", "\\"}:
-        return Found(f"nothing stands behind the value: take away the `{behind}`", right_line(key, closed[0]))
+        return Found(f"nothing belongs after the value: remove the `{behind}`", right_line(key, closed[0]))
     if behind.startswith(("//", ";", "--", "/*", "(", ", //")):
         remark = behind.strip("/;-*(), \t")
         return Found("a comment begins with #", f"{right_line(key, closed[0])}  # {remark}")
     if behind.startswith(",") and behind[1:].strip()[:1] in QUOTES:
         is_list = EXAMPLES.get(key, "").startswith("[")
-        return Found("a list stands in square brackets" if is_list else "only one value stands here", right)
+        return Found(
+            "write a list in square brackets" if is_list else "only one value is allowed here", right
+        )
     if behind.startswith("+"):
         return Found("write the text in one piece, without +", right_line(key, _PLUS.sub("", value)))
     if value.rstrip(" \t,;")[-1] == quote or quote in behind:
@@ -207,7 +209,7 @@ def _quoted(key: str, value: str, right: str) -> Found:
         if better:
             return Found(f"a {quote} inside the text ends it; put {better} quotes around the text", right)
         return Found('a " inside the text ends it; write \\" inside the text', right)
-    return Found("something stands behind the closing quote; put all of the text inside the quotes", right)
+    return Found("there is text after the closing quote; put all of the text inside the quotes", right)
 
 
 def _unquoted(key: str, value: str) -> str:
@@ -219,8 +221,8 @@ def _unquoted(key: str, value: str) -> str:
         if re.fullmatch(r"[-+]?\d{20,}", value):
             return "the number is too large"
         if re.match(r"[-+]?\d", value) and value.rstrip()[-1] in ";,":
-            return f"nothing stands behind the value: take away the `{value.rstrip()[-1]}`"
-        return "a number stands alone: digits only, without a unit, spaces or marks between thousands"
+            return f"nothing belongs after the value: remove the `{value.rstrip()[-1]}`"
+        return "write a number as digits only, without a unit, spaces or marks between thousands"
     if isinstance(kind, list):
         is_escape = value[0] == "[" and _ESCAPE.search(value)
         return _BACKSLASH if is_escape else _LIST
