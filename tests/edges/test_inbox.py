@@ -434,7 +434,7 @@ def test_a_lone_defaults_file_in_other_letters_is_taken_and_two_are_not(bench):
     b.drop("b.mp4")
     b.settle()
     assert b.paths == ["a.mp4"]
-    assert "side by side" in b.waiting()["b.mp4"].reason
+    assert "in the same folder" in b.waiting()["b.mp4"].reason
 
 
 def test_a_folders_prompt_serves_those_below_and_yields_to_what_is_nearer(bench):

@@ -198,8 +198,8 @@ BUGS = {
             ),
             (
                 "intake/inbox.py",
-                "self._rescan_at = now + self._rules.rescan_seconds\n            if",
-                "self._rescan_at = inf\n            if",
+                "self._rescan_at = now + self._rules.rescan_seconds\n",
+                "self._rescan_at = inf\n",
             ),
         ),
         f"{PROMISES}::test_a_clip_renamed_into_place_is_seen",

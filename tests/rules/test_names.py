@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.intake.foreign import is_conflict_copy
+from clipspool.intake.kinds import is_conflict_copy
 from clipspool.intake.names import Kind, Names, readable
 
 NAMES = Names({".mp4", ".m4v", ".mov", ".webm", ".mkv"}, ignore=("proxy_*", "raw/*"))

@@ -7,20 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipspool.intake.names import Kind, Names
-from clipspool.intake.pair import Entry, Matched, Patience, Waits, pair
+from clipspool.intake.pair import Entry, Matched, Waits, pair
+from clipspool.intake.types import Rules
 
 NAMES = Names({".mp4", ".mov"})
-REQUIRED = Patience()
-OPTIONAL = Patience(sidecar_required=False)
+REQUIRED = Rules("bay")
+OPTIONAL = Rules("bay", sidecar_required=False)
 
 
 def entry(name, **facts):
     return Entry(name, NAMES.kind(name), awaits=NAMES.awaited(name), **facts)
 
 
-def judge(*entries, now=10.0, patience=REQUIRED, defaults_serve=False):
+def judge(*entries, now=10.0, rules=REQUIRED, defaults_serve=False):
     entries = [e if isinstance(e, Entry) else entry(e) for e in entries]
-    return pair(entries, now=now, patience=patience, defaults_serve=defaults_serve)
+    return pair(entries, now=now, rules=rules, defaults_serve=defaults_serve)
 
 
 def waits(*entries, **facts):
@@ -101,17 +102,22 @@ def test_a_text_file_that_could_be_for_two_clips_is_a_problem_of_both():
         ("a.toml ", "rename it to `a.toml`"),
     ],
 )
-@pytest.mark.parametrize("patience", [REQUIRED, OPTIONAL])
-def test_a_sidecar_under_a_disguise_keeps_its_clip_waiting_and_is_named(near, right, patience):
+@pytest.mark.parametrize("rules", [REQUIRED, OPTIONAL])
+def test_a_sidecar_under_a_disguise_keeps_its_clip_waiting_and_is_named(near, right, rules):
     clip = entry("a.mp4", since=0.0)
-    late = waits(clip, near, now=60.0, patience=patience, defaults_serve=True)
+    late = waits(clip, near, now=60.0, rules=rules, defaults_serve=True)
     assert late.is_problem
     assert right in late.reason
     assert near.strip(" ") in late.reason
 
 
 def test_a_sidecar_beside_a_file_that_is_no_clip_names_it_and_what_is_accepted():
-    late = waits(entry("E.toml", since=0.0), "E.mxf", now=60.0, patience=Patience(accepted=(".mov", ".mp4")))
+    late = waits(
+        entry("E.toml", since=0.0),
+        "E.mxf",
+        now=60.0,
+        rules=Rules("bay", extensions=frozenset({".mov", ".mp4"})),
+    )
     assert "found `E.mxf`; .mxf is not accepted" in late.reason
     assert ".mov and .mp4" in late.reason
     assert "`E.png`" in waits(entry("E.toml", since=0.0), "E.png", now=60.0).reason
@@ -154,16 +160,16 @@ def test_a_sidecar_without_its_clip_waits_likewise():
 
 def test_defaults_serve_after_ten_seconds_where_a_sidecar_is_optional():
     clip = entry("a.mp4", since=0.0)
-    early = waits(clip, now=9.0, patience=OPTIONAL, defaults_serve=True)
+    early = waits(clip, now=9.0, rules=OPTIONAL, defaults_serve=True)
     assert (early.look_at, early.is_problem) == (10.0, False)
-    assert judge(clip, now=10.0, patience=OPTIONAL, defaults_serve=True) == [Matched("a.mp4", None)]
-    assert judge(clip, "a.toml", now=10.0, patience=OPTIONAL, defaults_serve=True) == [
+    assert judge(clip, now=10.0, rules=OPTIONAL, defaults_serve=True) == [Matched("a.mp4", None)]
+    assert judge(clip, "a.toml", now=10.0, rules=OPTIONAL, defaults_serve=True) == [
         Matched("a.mp4", "a.toml")
     ]
 
 
 def test_defaults_without_a_prompt_do_not_serve():
-    assert "the defaults have no prompt" in waits(entry("a.mp4"), now=61.0, patience=OPTIONAL).reason
+    assert "the defaults have no prompt" in waits(entry("a.mp4"), now=61.0, rules=OPTIONAL).reason
 
 
 def test_one_sidecar_for_two_clips_is_a_problem_of_both():
@@ -252,7 +258,7 @@ PARTS = st.sampled_from(
 
 @given(st.sets(PARTS), st.floats(0, 200), st.booleans())
 def test_each_clip_gets_one_answer_and_no_sidecar_serves_two(names, now, is_required):
-    answers = judge(*names, now=now, patience=Patience(sidecar_required=is_required), defaults_serve=True)
+    answers = judge(*names, now=now, rules=Rules("bay", sidecar_required=is_required), defaults_serve=True)
     clips = [n for n in names if NAMES.kind(n) is Kind.CLIP]
     answered = [a.clip if isinstance(a, Matched) else a.name for a in answers]
     assert len(answered) == len(set(answered))

@@ -7,10 +7,11 @@ import tomli_w
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clipspool.intake.sidecar.layers import drafts, located, sidecar_keys
+from clipspool.intake.sidecar.layers import drafts, located
 from clipspool.intake.sidecar.parse import BYTES_MAX, layer_of, parse
 from clipspool.intake.sidecar.references import trouble_with
 from clipspool.jobs.model import Problem, Reference
+from clipspool.stages.provenance import as_sent
 
 
 def read(text, **options):
@@ -74,7 +75,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_fine(prefix):
 def test_a_provenance_file_is_a_sidecar_again():
     (draft,) = ask('prompt = "x"\nseed = 5\n[extra]\na = 1')
     request = draft.request(0, {})
-    again = read(tomli_w.dumps(sidecar_keys(request) | {"result": {"task": "t", "promt": 1}}))
+    again = read(tomli_w.dumps(as_sent(request) | {"result": {"task": "t", "promt": 1}}))
     assert not again.problems
     assert drafts([], again)[0][0].request(99, {}) == request
 

@@ -13,9 +13,8 @@ import structlog
 
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Examination, Inspection
-from clipspool.intake.notes import Notes
+from clipspool.intake.notes import Notes, Stays
 from clipspool.intake.poison import Deaths
-from clipspool.intake.stays import Stays
 from clipspool.intake.tree import Images, Tree
 from clipspool.intake.triage import CLAIMS_MAX, Judge
 from clipspool.intake.types import InboxPaused, Rules, Waiting

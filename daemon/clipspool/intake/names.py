@@ -8,15 +8,18 @@ import unicodedata
 from collections.abc import Iterable
 from enum import IntEnum, auto
 
-from clipspool.intake.foreign import (
+from clipspool.intake.kinds import (
     CONTROL_SUFFIXES,
     PARTIAL_SUFFIXES,
+    SORTS,
     inner_names,
+    is_bundle,
     is_foreign_file,
     is_foreign_folder,
     looks_foreign,
+    stem,
+    suffix_of,
 )
-from clipspool.intake.kinds import SORTS, is_bundle, stem, suffix_of
 from clipspool.intake.near import (
     DEFAULTS,
     FOLDER_PROMPT,

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from clipspool.intake.advice import did_you_mean, example_for, in_a_row, near_miss, what_would_serve
-from clipspool.intake.foreign import is_conflict_copy
-from clipspool.intake.kinds import Sort, sort_of, stem, suffix_of
+from clipspool.intake.kinds import Sort, is_conflict_copy, sort_of, stem, suffix_of
 from clipspool.intake.names import TOML, TXT, Kind, readable
 from clipspool.intake.near import folded, meant_as_settings
+from clipspool.intake.types import Rules
+from clipspool.jobs.model import Problem
 
 STILL_CHANGING = "it is still changing"
 
@@ -35,19 +36,6 @@ class Entry:
     def is_empty(self) -> bool:
         """Whether it has no content, or none yet."""
         return self.size == 0
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long files may be missing."""
-
-    sidecar_required: bool = True
-    sidecar_wait_seconds: float = 60.0
-    """After this, a missing file is a problem for the editor."""
-    optional_wait_seconds: float = 10.0
-    """After this, the folder's defaults are used if a sidecar is optional."""
-    accepted: tuple[str, ...] = ()
-    """Suffixes of clips, for advice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +71,16 @@ class Waits:
     """Whether it depends on files of other names too, and is judged again at each rescan."""
     advice: str = ""
     """What to do, at length, for the note: lines of text."""
+    found: tuple[Problem, ...] = ()
+    """Mistakes in the clip or its sidecar."""
+    is_well: bool = False
+    """Whether nothing is wrong with it: a note of an earlier run beside it is out of date."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Contents of its note; none if it only waits."""
+        described = Problem("\n".join(filter(None, (self.reason, self.advice))))
+        return self.found or ((described,) if self.is_problem else ())
 
     @classmethod
     def until(
@@ -100,7 +98,7 @@ def pair(
     entries: Sequence[Entry],
     *,
     now: float,
-    patience: Patience,
+    rules: Rules,
     defaults_serve: bool,
     similar: Similar = lambda _kind, _with_typos: (),
     are_pictures: Callable[[str], bool] = lambda _name: False,
@@ -110,7 +108,7 @@ def pair(
     `now` is monotonic seconds; `defaults_serve` means that the defaults hold a prompt, `are_pictures` that a
     folder of that name beside them holds the pictures of a film.
     """
-    table = _Table(entries, now, patience, defaults_serve, similar, are_pictures)
+    table = _Table(entries, now, rules, defaults_serve, similar, are_pictures)
     answers: list[Matched | Waits] = [table.judge_clip(clip) for clip in table.clips]
     answers += [table.judge_orphan(sidecar) for sidecar in table.sidecars.free]
     return answers
@@ -167,7 +165,7 @@ class _Table:
         self,
         entries: Sequence[Entry],
         now: float,
-        patience: Patience,
+        rules: Rules,
         defaults_serve: bool,
         similar: Similar,
         are_pictures: Callable[[str], bool],
@@ -183,9 +181,9 @@ class _Table:
             entry for entry in (*of[Kind.OTHER], *of[Kind.IMAGE]) if sort_of(entry.name) is not Sort.SILENT
         ]
         self._now = now
-        self._patience = patience
+        self._rules = rules
         self._defaults_hold_prompt = defaults_serve
-        self._defaults_serve = defaults_serve and not patience.sidecar_required
+        self._defaults_serve = defaults_serve and not rules.sidecar_required
         self._similar = similar
         self._are_pictures = are_pictures
 
@@ -244,13 +242,13 @@ class _Table:
         if near := self._nearly_its_sidecar(clip):
             return self._wait(clip, f"it has no sidecar yet; {near}", is_stuck=True)
         if self._defaults_serve:
-            due = clip.since + self._patience.optional_wait_seconds
+            due = clip.since + self._rules.optional_wait_seconds
             if self._now >= due:
                 return Matched(clip.name, None)
             soon = "it has no sidecar yet; the defaults will be used soon"
             return Waits(clip.name, soon, look_at=due, goes_on=True)
         reason = "it has no sidecar, and the defaults have no prompt"
-        if self._patience.sidecar_required:
+        if self._rules.sidecar_required:
             # The folder's prompt does not serve: the sidecar may still be on its way, and say something else.
             though = ", and this inbox requires one for each clip" if self._defaults_hold_prompt else ""
             reason = f"it has no sidecar yet{though}"
@@ -275,7 +273,7 @@ class _Table:
             return self._wait(
                 sidecar,
                 f"no matching clip: found `{readable(found)}`; {suffix_of(found)} is not accepted. "
-                f"Accepted are {in_a_row(self._patience.accepted)}: convert it to one of these",
+                f"Accepted are {in_a_row(sorted(self._rules.extensions))}: convert it to one of these",
             )
         if self._are_pictures(target):
             folder = readable(target)
@@ -295,11 +293,11 @@ class _Table:
         return self._wait(sidecar, reason, is_stuck=bool(clips))
 
     def _is_due(self, entry: Entry) -> bool:
-        return self._now >= entry.since + self._patience.sidecar_wait_seconds
+        return self._now >= entry.since + self._rules.sidecar_wait_seconds
 
     def _wait(self, entry: Entry, reason: str, name: str | None = None, *, is_stuck: bool = False) -> Waits:
         """Return a wait that becomes a problem after `sidecar_wait_seconds`."""
-        due = entry.since + self._patience.sidecar_wait_seconds
+        due = entry.since + self._rules.sidecar_wait_seconds
         return Waits.until(name or entry.name, reason, due, self._now, is_stuck=is_stuck)
 
 

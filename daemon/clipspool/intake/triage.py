@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import heappop, heappush
 from math import inf
@@ -16,15 +16,13 @@ from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
 from clipspool.intake.kinds import card_in
 from clipspool.intake.names import readable
-from clipspool.intake.notes import in_words, local_time, sentence
-from clipspool.intake.pair import STILL_CHANGING, Matched, Patience, Waits, pair
+from clipspool.intake.notes import Stays, in_words, local_time, sentence
+from clipspool.intake.pair import STILL_CHANGING, Matched, Waits, pair
 from clipspool.intake.scan import Folder
 from clipspool.intake.sidecar.defaults import Chain, Defaults
-from clipspool.intake.stays import Stay, Stays, stay_of
 from clipspool.intake.tree import Group, Tree
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
-from clipspool.jobs.model import Problem
 from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root, Unavailable
 from clipspool.system.atomic import Rel, join, name_of
@@ -35,11 +33,6 @@ CLAIMS_MAX = 4
 """Clips claimed side by side."""
 
 log = structlog.get_logger()
-
-
-_ON_A_CARD = Patience(sidecar_required=True, sidecar_wait_seconds=inf)
-"""A camera's card holds proxies and takes that nobody asked for: only clips with a sidecar are accepted, and
-one note covers the whole card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +50,7 @@ class _Judged:
     """Result for a group."""
 
     group: Group
-    stays: list[Stay] = field(default_factory=list)
+    stays: dict[Rel, Waits] = field(default_factory=dict)
     claims: list[_Claim] = field(default_factory=list)
 
 
@@ -88,12 +81,9 @@ class Judge:
         self._on_accepted = on_accepted
         self._now = now
         self._defaults = Defaults(rules, partial(examination.read_layer, is_own=False))
-        self._patience = Patience(
-            rules.sidecar_required,
-            rules.sidecar_wait_seconds,
-            rules.optional_wait_seconds,
-            tuple(sorted(rules.extensions)),
-        )
+        # A camera's card holds proxies and takes that nobody asked for: only clips with a sidecar are
+        # accepted, and one note covers the whole card.
+        self._rules_on_a_card = replace(rules, sidecar_required=True, sidecar_wait_seconds=inf)
         self._paths: dict[Group, tuple[Rel, ...]] = {}
         self._timers: list[tuple[float, Group]] = []
         self._timer_of: dict[Group, float] = {}
@@ -166,20 +156,20 @@ class Judge:
         for answer in pair(
             entries,
             now=now,
-            patience=self._patience if card_in(folder.rel) is None else _ON_A_CARD,
+            rules=self._rules if card_in(folder.rel) is None else self._rules_on_a_card,
             defaults_serve=chain.hold_prompt,
             similar=lambda kind, typos: folder.groups.similar(group[1], kind, with_typos=typos),
             are_pictures=lambda name: self._tree.has_pictures(join(folder.rel, name)),
         ):
             if isinstance(answer, Waits):
-                judged.stays.append(stay_of(join(folder.rel, answer.name), answer))
+                judged.stays[join(folder.rel, answer.name)] = answer
             elif isinstance(outcome := self._try(folder, answer, chain, now), _Claim):
                 judged.claims.append(outcome)
             else:
-                judged.stays.append(outcome)
+                judged.stays[outcome.name] = outcome
         return judged
 
-    def _try(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Stay | _Claim:
+    def _try(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Waits | _Claim:
         """Examine a pairing; return the claim of a clip that passed, or why it stays."""
         path = join(folder.rel, match.clip)
         try:
@@ -188,11 +178,11 @@ class Judge:
             return self._stay_after(trouble, folder, match, now)
         match outcome:
             case Waits():
-                return stay_of(path, outcome, is_stuck=True)
+                return replace(outcome, is_stuck=True)
             case Wrong(problems=problems):
                 reason = "; ".join(sentence(problem) for problem in problems[:3])
                 is_stuck = any(problem.key == "references" for problem in problems)
-                return Stay(path, reason, problems, is_stuck=is_stuck)
+                return Waits(path, reason, found=problems, is_stuck=is_stuck)
             case Ready():
                 return (
                     self._paused(folder, path)
@@ -202,21 +192,21 @@ class Judge:
             case _:
                 assert_never(outcome)
 
-    def _paused(self, folder: Folder, path: Rel) -> Stay | None:
+    def _paused(self, folder: Folder, path: Rel) -> Waits | None:
         """Let a clip wait in the inbox while there is a `_pause` in its folder or above it."""
         pause = self._tree.pause_in(folder.rel)
         if pause is None:
             return None
-        return Stay(path, f"paused: the inbox contains `{readable(pause)}`; remove it to continue")
+        return Waits(path, f"paused: the inbox contains `{readable(pause)}`; remove it to continue")
 
-    def _held(self, folder: Folder, match: Matched, now: float) -> Stay | None:
+    def _held(self, folder: Folder, match: Matched, now: float) -> Waits | None:
         """Let a complete clip wait for `hold_seconds`, so that its editor can still remove it."""
         due = max(folder.since(name) for name in (match.clip, *match.companions)) + self._rules.hold_seconds
         if now >= due:
             return None
         until = local_time(self._now() + due - now)
         reason = f"all is well; it is accepted at {until}. Remove it before then to take it back"
-        return Stay(join(folder.rel, match.clip), reason, look_at=due, goes_on=True, is_well=True)
+        return Waits(join(folder.rel, match.clip), reason, look_at=due, goes_on=True, is_well=True)
 
     def _claim(self, claim: _Claim) -> None:
         try:
@@ -230,19 +220,20 @@ class Judge:
             try:
                 self._clean_up(claim, claim.outcome.result())
             except (Changed, OSError) as trouble:
-                judged.stays.append(self._stay_after(trouble, claim.folder, claim.match, now))
+                stay = self._stay_after(trouble, claim.folder, claim.match, now)
+                judged.stays[stay.name] = stay
         self._record(judged.group, judged.stays)
 
-    def _stay_after(self, trouble: Changed | OSError, folder: Folder, match: Matched, now: float) -> Stay:
+    def _stay_after(self, trouble: Changed | OSError, folder: Folder, match: Matched, now: float) -> Waits:
         if isinstance(trouble, Unavailable):
             raise trouble
         path = join(folder.rel, match.clip)
         if isinstance(trouble, OSError):
             reason = in_words(trouble, _subject(trouble, match))
-            return Stay(path, reason, (Problem(reason),), is_stuck=True)
+            return Waits(path, reason, is_problem=True, is_stuck=True)
         names = (match.clip, *match.companions, *folder.controls(match.clip))
         self._tree.check_files(folder.rel, names, now)
-        return Stay(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
+        return Waits(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
 
     def _examine(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Ready | Wrong | Waits:
         path = join(folder.rel, match.clip)
@@ -266,9 +257,9 @@ class Judge:
         )
         return self._examination.examine(pairing, chain.layers, now)
 
-    def _record(self, group: Group, stays: Sequence[Stay]) -> None:
+    def _record(self, group: Group, stays: Mapping[Rel, Waits]) -> None:
         """Replace what is known about a group."""
-        paths = tuple(stay.path for stay in stays)
+        paths = tuple(stays)
         for path in self._paths.get(group, ()):
             if path not in paths:
                 self._examination.forget(path)
@@ -276,7 +267,7 @@ class Judge:
         self._paths[group] = paths
         if not paths:
             del self._paths[group]
-        for stay in stays:
+        for path, stay in stays.items():
             if stay.is_stuck:
                 self._stuck.add(group)
             if stay.goes_on:
@@ -284,7 +275,7 @@ class Judge:
             if stay.look_at < self._timer_of.get(group, inf):
                 self._timer_of[group] = stay.look_at
                 heappush(self._timers, (stay.look_at, group))
-            self._stays.put(stay)
+            self._stays.put(path, stay)
 
     def _clean_up(self, claim: _Claim, accepted: Accepted) -> None:
         """Forget a clip that was accepted, and remove its notes."""

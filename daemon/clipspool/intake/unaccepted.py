@@ -21,9 +21,9 @@ from clipspool.intake.kinds import (
 )
 from clipspool.intake.names import Kind
 from clipspool.intake.near import DEFAULTS, meant_as_settings
-from clipspool.intake.notes import note_name
+from clipspool.intake.notes import Stays, note_name
+from clipspool.intake.pair import Waits
 from clipspool.intake.scan import Folder
-from clipspool.intake.stays import Stay, Stays
 from clipspool.intake.tree import Tree
 from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
@@ -115,7 +115,7 @@ class UnknownFiles:
         for path in seen.noted - notes.keys():
             self._stays.remove(path)
         for path, problem in notes.items():
-            self._stays.put(Stay(path, problem.message, (problem,)))
+            self._stays.put(path, Waits(path, problem.message, found=(problem,)))
         seen.noted = frozenset(notes)
         if not notes:
             self._films = {path: film for path, film in self._films.items() if parent(path) != rel}

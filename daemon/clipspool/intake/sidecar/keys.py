@@ -109,19 +109,12 @@ def _in_range(what: str, types: set[type], low: float, high: float) -> Callable[
     return check
 
 
+def _checked(right: str, is_right: Callable[[Any], object]) -> Callable[[Any], Trouble]:
+    return lambda value: None if is_right(value) else f"has to be {right}; it is {kind_of(value)}"
+
+
 def _one_of(*words: str) -> Callable[[Any], Trouble]:
-    def check(value: Any) -> Trouble:
-        if isinstance(value, str) and value in words:
-            return None
-        allowed = " or ".join(f'"{word}"' for word in words)
-        return f"has to be {allowed}; it is {kind_of(value)}"
-
-    return check
-
-
-def _truth(value: Any) -> Trouble:
-    right = "has to be true or false, without quotes"
-    return None if isinstance(value, bool) else f"{right}; it is {kind_of(value)}"
+    return _checked(" or ".join(f'"{word}"' for word in words), lambda value: value in words)
 
 
 def _prompt(value: Any) -> Trouble:
@@ -146,12 +139,6 @@ def _name(value: Any) -> Trouble:
         return f"has to be a text in quotes; it is {kind_of(value)}"
     if not value or len(value) > _TEXT_MAX or not value.isprintable():
         return f"has to be a text of 1 to {_TEXT_MAX} visible characters"
-    return None
-
-
-def _ratio(value: Any) -> Trouble:
-    if not isinstance(value, str) or not _RATIO.fullmatch(value):
-        return f'has to be two numbers in quotes, as in "1280:720"; it is {kind_of(value)}'
     return None
 
 
@@ -220,6 +207,7 @@ def _extra(table: Mapping[str, Any]) -> Iterator[Found]:
             yield path, "is a date or time, which the API's JSON does not have; write it in quotes"
 
 
+_TRUTH = _checked("true or false, without quotes", lambda value: isinstance(value, bool))
 SUB_KEYS = {"public_figure_threshold": _one_of("auto", "low")}
 """Keys in known tables, with their checks."""
 
@@ -227,7 +215,9 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "prompt": _prompt,
     "model": _name,
     "seed": _in_range("a whole number", {int}, 0, SEED_MAX),
-    "ratio": _ratio,
+    "ratio": _checked(
+        'two numbers in quotes, as in "1280:720"', lambda v: isinstance(v, str) and _RATIO.fullmatch(v)
+    ),
     "references": _references,
     "priority": _in_range("a whole number", {int}, -PRIORITY_MAX, PRIORITY_MAX),
     "not_before": _not_before,
@@ -235,8 +225,8 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "start_seconds": _in_range("a number", {int, float}, 0, START_SECONDS_MAX),
     "finish": _one_of(*get_args(Finish)),
     "finish_size": _one_of(*get_args(FinishSize)),
-    "keep_untouched": _truth,
-    "again": _truth,
+    "keep_untouched": _TRUTH,
+    "again": _TRUTH,
     "content_moderation": _Table(_content_moderation),
     "extra": _Table(_extra),
 }

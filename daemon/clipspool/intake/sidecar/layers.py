@@ -11,7 +11,7 @@ from clipspool.intake.sidecar.lines import line_of
 from clipspool.intake.sidecar.mistakes import shorten
 from clipspool.intake.sidecar.parse import Layer
 from clipspool.intake.sidecar.references import is_absolute, is_address, is_inside, spellings
-from clipspool.jobs.model import Problem, Reference, Request, utc
+from clipspool.jobs.model import Problem, Reference, Request
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.system.atomic import Rel, join
 
@@ -33,8 +33,8 @@ class Wanted:
     def paths(self, places: Places = AS_THEY_ARE, home: str = "") -> tuple[Rel, ...]:
         """Return where the image may be: beside the file that names it, else relative to the inbox.
 
-        A path of an editor's machine is looked up in `places`, and must lead into the inbox at `home`. Names from
-        a Mac may be decomposed (NFD), typed ones hardly ever are.
+        A path of an editor's machine is looked up in `places`, and must lead into the inbox at `home`. Names
+        from a Mac may be decomposed (NFD), typed ones hardly ever are.
         """
         found: list[Rel] = []
         for entry in spellings(self.entry):
@@ -114,18 +114,6 @@ def located(problem: Problem, layers: Sequence[Layer], variant: str) -> Problem:
         text = problem.text or ("" if line is None else shorten(layer.text.split("\n")[line - 1]))
         return replace(problem, key=path, file=layer.file, line=line, text=text)
     return replace(problem, file=layers[-1].file if layers else "")
-
-
-def sidecar_keys(request: Request) -> dict[str, Any]:
-    """Return a request as the keys of a sidecar that asks for the same again."""
-    body = request.to_dict()
-    for ours in ("seed_is_drawn", "again", "was_put_back"):
-        body.pop(ours, None)
-    if request.references:
-        body["references"] = [reference.uri or reference.name for reference in request.references]
-    if request.not_before is not None:
-        body["not_before"] = utc(request.not_before)
-    return body
 
 
 def _lay_over(below: dict[str, Any], above: Mapping[str, Any], layer: Layer) -> None:

@@ -14,7 +14,15 @@ from dataclasses import replace
 from clipspool.intake.sidecar.examples import INVISIBLE, bare, known_key, quoted, right_line
 from clipspool.intake.sidecar.keys import KEYS, SUB_KEYS, SYNONYMS
 from clipspool.intake.sidecar.lines import Statement, keys_with_lines, line_of, statements
-from clipspool.intake.sidecar.values import COLON, COMMENT, Found, assignment, following, is_fine
+from clipspool.intake.sidecar.values import (
+    COLON,
+    COMMENT,
+    Found,
+    assignment,
+    following,
+    is_fine,
+    with_following,
+)
 from clipspool.jobs.model import Problem
 from clipspool.system.redaction import redact
 
@@ -90,12 +98,8 @@ def _line_ends(text: str, trouble: str, line: int | None) -> list[Problem]:
     except (ValueError, RecursionError):
         return explain(new, new, trouble, line)
     number = text.replace("\r\n", "\n").partition("\r")[0].count("\n") + 1
-    return [
-        Problem(
-            "its lines end as on old Macs (a bare CR); save it with line ends of Windows (CRLF) or Unix (LF)",
-            line=number,
-        )
-    ]
+    reason = "its lines end as on old Macs (a bare CR); save it with line ends of Windows (CRLF) or Unix (LF)"
+    return [Problem(reason, line=number)]
 
 
 def _whole_file(text: str) -> Problem | None:
@@ -179,17 +183,10 @@ def _found(rest: list[Statement], *, has_prompt: bool, before: Statement | None)
     if (separated := _SEPARATED.match(text)) and (key := _exact(separated[1])):
         return Found(f"write = between `{key}` and its value", right_line(key, separated[2]))
     if key := _exact(text.strip().rstrip(":")):
-        below = following(rest)
-        value = " ".join(one.text.strip() for one in below)
-        return Found(
-            f"the = is missing between `{key}` and its value", right_line(key, value), 1 + len(below)
-        )
+        return with_following(f"the = is missing between `{key}` and its value", key, "", rest)
     word = _WORD.match(text)
-    if (
-        word
-        and (key := _exact(word[1]))
-        and (len(word[2].split()) == 1 or word[2][:1] in "\"'[0123456789\u201c")
-    ):
+    is_value = word and (len(word[2].split()) == 1 or word[2][:1] in "\"'[0123456789\u201c")
+    if word and is_value and (key := _exact(word[1])):
         return Found(f"the = is missing between `{key}` and its value", right_line(key, word[2]))
     return _loose_text(rest, has_prompt=has_prompt, before=before)
 
@@ -241,9 +238,8 @@ def _list_items(rest: list[Statement]) -> Found | None:
     if count == len(items) and pair and (named := known_key(pair[2])):
         return Found("a line begins with its key, followed by =", right_line(named, pair[3]))
     if key == "prompt":
-        return Found(
-            "put the text in quotes, on the line of its key", right_line(key, " ".join(items)), count
-        )
+        right = right_line(key, " ".join(items))
+        return Found("put the text in quotes, on the line of its key", right, count)
     right = right_line(key, ", ".join(bare(item) for item in items))
     return Found("write a list in square brackets, each entry in quotes, with commas between", right, count)
 
@@ -285,30 +281,19 @@ def _colon(key: str, value: str, rest: list[Statement]) -> Found:
         return Found("write the name of a table in square brackets", f"[{key}]")
     if value and value not in {"|", ">", "|-", ">-"}:
         return Found("write = instead of :", right_line(key, value))
-    below = following(rest)
-    return Found(
-        "write = instead of :", right_line(key, " ".join(b.text.strip() for b in below)), 1 + len(below)
-    )
+    return with_following("write = instead of :", key, "", rest)
 
 
 def _loose_text(rest: list[Statement], *, has_prompt: bool, before: Statement | None) -> Found:
     """Explain text without a key: the prompt itself, the rest of the prompt, or a remark."""
+    if not has_prompt:
+        return with_following(
+            "the prompt needs its key, and quotes around the text", "prompt", rest[0].text.strip(), rest
+        )
     below = following(rest)
     whole = " ".join(one.text.strip() for one in (rest[0], *below))
-    count = 1 + len(below)
-    if not has_prompt:
-        return Found(
-            "the prompt needs its key, and quotes around the text",
-            right_line("prompt", whole),
-            count,
-        )
+    message, right = "if it is a remark, begin it with #", f"# {whole}"[:_SHOWN_MAX]
     if before is not None and re.match(r"\s*prompt\s*=", before.text) and is_fine(before.text):
-        prompt = str(tomllib.loads(before.text).get("prompt", ""))
-        return Found(
-            "this is text without a key; if it belongs to the prompt, put it inside its quotes, on one line",
-            "prompt = " + quoted(f"{prompt} {whole}"),
-            count,
-        )
-    return Found(
-        "this is text without a key; if it is a remark, begin it with #", f"# {whole}"[:_SHOWN_MAX], count
-    )
+        message = "if it belongs to the prompt, put it inside its quotes, on one line"
+        right = "prompt = " + quoted(f"{tomllib.loads(before.text).get('prompt', '')} {whole}")
+    return Found(f"this is text without a key; {message}", right, 1 + len(below))

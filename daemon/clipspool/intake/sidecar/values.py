@@ -23,13 +23,9 @@ _TIME = "a time is written with seconds and its zone: Z for UTC, or the hours ah
 _PLUS = re.compile(r"[\"']\s*\+\s*[\"']")
 _PREFIX = re.compile(r"[a-zA-Z]{1,2}([\"']).*\1$")
 _ESCAPE = re.compile(r'(?<!\\)(?:\\\\)*\\(?![btnfr"\\]|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})')
-
-
 _EQUALS = re.compile(r"\s*(.*?)\s*=\s*(.*?)\s*$", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+(?:\s*\.\s*[A-Za-z0-9_-]+)*|\"[^\"]*\"|'[^']*'")
-_SEVERAL = re.compile(
-    rf"(?<![\s,;|&])[\s,;|&]++(?=(?:{'|'.join((*KEYS, *SUB_KEYS))})[ \t]*=)",
-)
+_SEVERAL = re.compile(rf"(?<![\s,;|&])[\s,;|&]++(?=(?:{'|'.join((*KEYS, *SUB_KEYS))})[ \t]*=)")
 COLON = re.compile(
     r"""\s*[{,]?\s*(["']?)([A-Za-z][\w -]{0,40}?)\1\s*(?::=?|=>|->|==)\s*(.*?)\s*$""", re.DOTALL
 )
@@ -79,9 +75,8 @@ def _valued(key: str, value: str, rest: list[Statement]) -> Found:
         return _table(key, value)
     if value[0] in "\"'\u201c\u201d\u201e\u2018\u00ab`" and (broken := _broken_over_lines(key, value, rest)):
         return broken
-    if key == "prompt" and value[0] not in QUOTES and (below := following(rest)):
-        whole = " ".join((value, *(one.text.strip() for one in below)))
-        return Found("put quotes around the text, on one line", right_line(key, whole), 1 + len(below))
+    if key == "prompt" and value[0] not in QUOTES and following(rest):
+        return with_following("put quotes around the text, on one line", key, value, rest)
     return _value(key, value)
 
 
@@ -96,8 +91,7 @@ def _table(key: str, value: str) -> Found:
 
 
 def _wrong_key(name: str, value: str) -> Found | None:
-    last = re.split(r"[\s.]", name.strip())[-1]
-    key = known_key(name) or known_key(last)
+    key = known_key(name) or known_key(re.split(r"[\s.]", name.strip())[-1])
     if key is None:
         return None
     return Found(f"the key is `{key}`, and nothing else belongs before the =", right_line(key, value))
@@ -116,10 +110,8 @@ def _several(text: str) -> Found | None:
 
 
 def _no_value(key: str, rest: list[Statement]) -> Found:
-    below = following(rest)
-    value = " ".join(one.text.strip() for one in below)
-    message = f"the value of `{key}` belongs on the same line" if value else f"`{key}` has no value"
-    return Found(message, right_line(key, value), 1 + len(below))
+    on_same_line = f"the value of `{key}` belongs on the same line"
+    return with_following(on_same_line if following(rest) else f"`{key}` has no value", key, "", rest)
 
 
 def _broken_over_lines(key: str, value: str, rest: list[Statement]) -> Found | None:
@@ -131,15 +123,12 @@ def _broken_over_lines(key: str, value: str, rest: list[Statement]) -> Found | N
     if _is_closed(value):
         return None
     below = following(rest)
-    ends = next(
-        (n for n, one in enumerate(below, 1) if one.text.rstrip(" \t,;")[-1:] in "\"'\u201d\u2019\u201c"), 0
-    )
-    below = below[: ends or len(below)]
-    whole = " ".join((value, *(one.text.strip() for one in below)))
-    if below:
-        return Found("a text in quotes must be on one line", right_line(key, whole), 1 + len(below))
-    quote = '"' if value[0] not in "'\u2018" else "'"
-    return Found(f"the closing {quote} is missing", right_line(key, value))
+    if not below:
+        quote = '"' if value[0] not in "'\u2018" else "'"
+        return Found(f"the closing {quote} is missing", right_line(key, value))
+    last = (n for n, one in enumerate(below, 1) if one.text.rstrip(" \t,;")[-1:] in "\"'\u201d\u2019\u201c")
+    end = next(last, len(below))
+    return with_following("a text in quotes must be on one line", key, value, rest[: 1 + end])
 
 
 def _is_closed(value: str) -> bool:
@@ -153,16 +142,23 @@ def _is_closed(value: str) -> bool:
 
 def following(rest: list[Statement]) -> list[Statement]:
     """Return the lines after the first that have no key of their own, up to the first gap."""
+    end = rest[0].line + 1
     found: list[Statement] = []
     for one in rest[1:]:
         colon = COLON.match(one.text)
         is_key = re.match(r"\s*[\w-]+\s*=", one.text) or one.text.lstrip().startswith("[")
-        if is_key or (colon and known_key(colon[2])) or COMMENT.match(one.text):
+        if one.line != end or is_key or (colon and known_key(colon[2])) or COMMENT.match(one.text):
             break
-        if one.line != rest[0].line + 1 + len(found) + sum(o.text.count("\n") for o in found):
-            break
+        end += 1 + one.text.count("\n")
         found.append(one)
     return found
+
+
+def with_following(message: str, key: str, first: str, rest: list[Statement]) -> Found:
+    """Explain a value that goes on in the following lines, which belong to the same mistake."""
+    below = following(rest)
+    whole = " ".join(filter(None, (first, *(one.text.strip() for one in below))))
+    return Found(message, right_line(key, whole), 1 + len(below))
 
 
 # --- the value alone -------------------------------------------------------------------------------------
@@ -178,9 +174,8 @@ def _value(key: str, value: str) -> Found:
     if value[0] in "\"'":
         return _quoted(key, value, right)
     if _PREFIX.match(value):
-        return Found(
-            "nothing belongs before the opening quote", right_line(key, value[value.index(value[-1]) :])
-        )
+        right = right_line(key, value[value.index(value[-1]) :])
+        return Found("nothing belongs before the opening quote", right)
     if value[0] in QUOTES:
         return Found('put straight quotes (") around the text', right)
     return Found(_unquoted(key, value), right)
