@@ -1,9 +1,9 @@
 """The sandbox: a local stand-in of the provider's API, for the demo, for trying things, and for tests.
 
-    options.py      how it behaves
+    options.py      its settings
     server.py       start and stop: `serve` in a background thread, `run` in the foreground
     wire.py         HTTP/1.1, also broken on purpose
-    routes.py       which endpoint; where a misbehaviour steps in; the log of requests
+    routes.py       which endpoint; where a misbehaviour steps in; the log of requests; /_sandbox/
     api.py          what the endpoints do
     accounts.py     keys, credits, quotas
     validation.py   which bodies are refused, and why                                          pure
@@ -16,7 +16,6 @@
     results.py      result files, their addresses, and broken downloads
     misbehave.py    what goes wrong, its text form, and the draw                               pure
     ledger.py       what was paid for, and every request
-    admin.py        /_sandbox/: the ledger and misbehaviours over HTTP
 
 In a test:
 
@@ -26,23 +25,8 @@ In a test:
         assert max(box.ledger.creates_by_clip().values()) == 1
 """
 
-from runway_sandbox.ledger import CreateRecord, Ledger, RequestRecord
-from runway_sandbox.misbehave import Misbehaviour, parse
+from runway_sandbox.misbehave import parse
 from runway_sandbox.options import Options, Render, Style, UrlPlace
-from runway_sandbox.server import Box, Server, run, serve
+from runway_sandbox.server import Box, run, serve
 
-__all__ = [
-    "Box",
-    "CreateRecord",
-    "Ledger",
-    "Misbehaviour",
-    "Options",
-    "Render",
-    "RequestRecord",
-    "Server",
-    "Style",
-    "UrlPlace",
-    "parse",
-    "run",
-    "serve",
-]
+__all__ = ["Box", "Options", "Render", "Style", "UrlPlace", "parse", "run", "serve"]

@@ -1,4 +1,4 @@
-"""Who asks: keys, credits and daily quotas of the accounts that the sandbox has met."""
+"""Keeps keys, credits and daily quotas of the accounts that use the sandbox."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import hashlib
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from runway_sandbox import answers
-from runway_sandbox.wire import Answer
-
-if TYPE_CHECKING:
-    from runway_sandbox.options import Options
-    from runway_sandbox.wire import Request
+from runway_sandbox.options import Options
+from runway_sandbox.wire import Answer, Request
 
 API_VERSION: Final = "2024-11-06"
 DAY_SECONDS: Final = 86_400.0
@@ -22,25 +19,25 @@ NO_LIMIT: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whoever sent a request, and through which of the two doors."""
+    """The sender of a request, and which of the two APIs it was sent to."""
 
     fingerprint: str
     is_official: bool
 
     @property
     def shape(self) -> str:
-        """The shape of ordinary errors at this door."""
+        """Shape of ordinary errors of this API."""
         return "runway" if self.is_official else "comet"
 
 
 def fingerprint(key: str) -> str:
-    """Tell keys apart without keeping them."""
+    """Return a hash that identifies a key."""
     return hashlib.sha256(key.encode("latin-1", "replace")).hexdigest()[:12]
 
 
 @dataclass(slots=True)
 class Accounts:
-    """What each key has left and has made in the last day."""
+    """What each key has left, and how many tasks it made in the last day."""
 
     options: Options
     _made: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
@@ -51,7 +48,7 @@ class Accounts:
         self._credits = defaultdict(lambda: start)
 
     def admit(self, request: Request, *, is_official: bool, needs_version: bool) -> Answer | Account:
-        """Check the headers [PROVIDER 1.1, 2.1]; return who asks, or the answer that sends them away."""
+        """Check the headers [PROVIDER 1.1, 2.1]; return the account, or the answer that refuses it."""
         shape = "runway" if is_official else "comet"
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         key = key.strip()
@@ -59,17 +56,16 @@ class Accounts:
             return answers.error(shape, 401, "", "No API key provided in the Authorization header.")
         if self.options.api_keys and key not in self.options.api_keys:
             return answers.error(shape, 401, "", "The API key is invalid.")
-        version = request.headers.get("x-runway-version")
-        if version is None and (needs_version or is_official):
+        version = request.headers.get("x-runway-version", API_VERSION)
+        if (needs_version or is_official) and "x-runway-version" not in request.headers:
             return answers.error(shape, 400, "invalid_request", "The X-Runway-Version header is missing.")
-        if version is not None and version != API_VERSION:
-            return answers.error(
-                shape, 400, "invalid_request", f"Unsupported X-Runway-Version: {version[:40]}."
-            )
+        if version != API_VERSION:
+            message = f"Unsupported X-Runway-Version: {version[:40]}."
+            return answers.error(shape, 400, "invalid_request", message)
         return Account(fingerprint(key), is_official)
 
     def charge(self, account: Account, price: int) -> Answer | None:
-        """Take the price of a task off; return the refusal when the quota or the credits do not reach."""
+        """Take the price of a task; return a refusal if the quota or the credits are used up."""
         made, now = self._made[account.fingerprint], time.time()
         while made and made[0] < now - DAY_SECONDS:
             made.popleft()
@@ -91,7 +87,7 @@ class Accounts:
         """GET organization: credits, limits and use [PROVIDER 2.8]."""
         if not self.options.organization:
             return answers.error(account.shape, 404, "", "Not found")
-        # Whole numbers in the SDK's types, never null [PROVIDER 8]: no limit is one that nobody meets.
+        # Whole numbers in the SDK's types, never null [PROVIDER 8]: no limit is a very high one.
         concurrency, daily = self.options.concurrency, self.options.daily_generations
         limit = {
             "maxConcurrentGenerations": NO_LIMIT if concurrency is None else concurrency,
@@ -106,7 +102,7 @@ class Accounts:
         return Answer.of_json(200, body)
 
     def quota(self, request: Request) -> Answer:
-        """GET /user/quota?key=: the balance in dollars, as the gateway tells it [PROVIDER 1.7]."""
+        """GET /user/quota?key=: the balance in dollars, as the gateway reports it [PROVIDER 1.7]."""
         key = request.query.get("key", "")
         if not key or (self.options.api_keys and key not in self.options.api_keys):
             return answers.error("comet", 401, "", "Invalid token")

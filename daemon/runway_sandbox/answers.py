@@ -1,25 +1,23 @@
-"""The shapes the API answers in: tasks, bare and wrapped, and its many sorts of error."""
+"""Builds the answers of the API: tasks, bare and wrapped, and its many sorts of error."""
 
 from __future__ import annotations
 
 import json
 import random
 import secrets
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from runway_sandbox.misbehave import Misbehaviour
 from runway_sandbox.options import UrlPlace
-from runway_sandbox.tasks import Status
+from runway_sandbox.tasks import Status, Task
+from runway_sandbox.validation import Issue
 from runway_sandbox.wire import Answer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from runway_sandbox.misbehave import Misbehaviour
-    from runway_sandbox.tasks import Task
-    from runway_sandbox.validation import Issue
 
 HTML = (
     b"<!doctype html><html><head><title>Just a moment...</title></head>"
@@ -27,7 +25,7 @@ HTML = (
 )
 NOT_EXIST = "task_not_exist"
 
-# How gateways word Runway's states, and the coarse progress they give with them [PROVIDER 1.3].
+# Words of gateways for Runway's states, with their coarse progress [PROVIDER 1.3].
 _GATEWAY_WORDS = {
     Status.PENDING: ("QUEUED", "10%"),
     Status.THROTTLED: ("QUEUED", "5%"),
@@ -72,14 +70,11 @@ def wrapped_task(
     """Return a task in the gateway's envelope: seconds, "30%", and the raw object inside [PROVIDER 1.3]."""
     word, percent = _GATEWAY_WORDS.get(shown, ("IN_PROGRESS", f"{round(progress * 100)}%"))
     inner = bare_task(task, shown, progress, urls, has_costs=False)
-    inner["createdAt"] = datetime.fromtimestamp(task.created_at, timezone(timedelta(hours=8))).isoformat(
-        "T", "seconds"
-    )
-    reason = ""
+    created = datetime.fromtimestamp(task.created_at, timezone(timedelta(hours=8)))
+    inner["createdAt"] = created.isoformat("T", "seconds")
+    reason = "task cancelled" if shown is Status.CANCELLED else ""
     if shown is Status.FAILED and task.failure is not None:
         reason = task.failure.message
-    elif shown is Status.CANCELLED:
-        reason = "task cancelled"
     body = {
         "task_id": task.id,
         "action": "VIDEO_TO_VIDEO",
@@ -109,18 +104,18 @@ def error(
     issues: Iterable[Issue] = (),
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Answer:
-    """Make an error answer of one of `misbehave.SHAPES` [PROVIDER 1.6, 2.7]."""
+    """Return an error answer of one of `misbehave.SHAPES` [PROVIDER 1.6, 2.7]."""
     listed = [issue.as_json() for issue in issues]
     runway: dict[str, Any] = {"error": message} | ({"issues": listed} if listed or shape == "issues" else {})
-    body: dict[str, Any]
+    body = runway
     match shape:
         case "html":
             return Answer(status, HTML, headers, "text/html; charset=UTF-8")
         case "empty":
             return Answer(status, b"", headers)
         case "comet":
-            told = f"{message} (request id: {secrets.token_hex(10)})"
-            body = {"error": {"message": told, "type": "comet_api_error", "param": "", "code": code}}
+            message = f"{message} (request id: {secrets.token_hex(10)})"
+            body = {"error": {"message": message, "type": "comet_api_error", "param": "", "code": code}}
         case "gateway":
             body = {"code": code, "message": message, "data": None}
         case "nested":
@@ -128,19 +123,17 @@ def error(
         case "compat":
             body = {"code": status, "msg": message, "message": "", "data": None}
         case _:
-            body = runway
-    made = Answer.of_json(status, body)
-    return Answer(status, made.body, headers)
+            pass
+    return replace(Answer.of_json(status, body), headers=headers)
 
 
 def programmed_error(fault: Misbehaviour, default_shape: str) -> Answer:
-    """Make the error answer that a misbehaviour such as `503-after` asks for."""
+    """Return the error answer of a misbehaviour such as `503-after`."""
     status = fault.error_status or 500
     message = fault.message or _phrase(status)
     code = fault.code or {500: "do_request_failed", 403: "quota_not_enough"}.get(status, "invalid_request")
-    headers: tuple[tuple[str, str], ...] = ()
-    if fault.retry_after is not None:
-        headers = (("Retry-After", _retry_after(fault.retry_after)),)
+    after = fault.retry_after
+    headers = () if after is None else (("Retry-After", _retry_after(after)),)
     return error(fault.shape or default_shape, status, code, message, (), headers)
 
 
@@ -159,7 +152,7 @@ def _phrase(status: int) -> str:
 
 
 def odd_answer(fault: Misbehaviour, location: str) -> Answer | None:
-    """Make an answer with HTTP 200, or a redirect, that is no answer; None when `fault` is none of them."""
+    """Return an answer with HTTP 200, or a redirect, that is no valid answer; None for any other fault."""
     match fault.what.removesuffix("-after"):
         case "html":
             return Answer(200, HTML, (), "text/html; charset=UTF-8")
@@ -192,7 +185,9 @@ def spoil_task(body: dict[str, Any], fault: Misbehaviour, rng: random.Random) ->
             inner["id"] = wrong
             outer["task_id" if "task_id" in outer else "id"] = wrong
         case "progress":
-            outer["progress"] = _number(fault.value)
+            outer["progress"] = fault.value
+            with suppress(ValueError):
+                outer["progress"] = float(fault.value)
         case "no-url":
             for one in (outer, inner):
                 one.pop("output", None)
@@ -202,10 +197,3 @@ def spoil_task(body: dict[str, Any], fault: Misbehaviour, rng: random.Random) ->
         case _:
             pass
     return body
-
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text

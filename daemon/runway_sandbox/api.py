@@ -1,4 +1,4 @@
-"""The API's routes: who may ask, what is answered, and where a misbehaviour steps in."""
+"""Carries out the requests of each endpoint."""
 
 from __future__ import annotations
 
@@ -11,24 +11,19 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
+from pathlib import Path
+from typing import Any, Final
 
 from runway_sandbox import answers, results, uploads
 from runway_sandbox.accounts import Account, Accounts
 from runway_sandbox.ledger import CreateRecord, Ledger
+from runway_sandbox.misbehave import Deck, Misbehaviour
 from runway_sandbox.options import Options, Render, Style
 from runway_sandbox.sources import AssetError, Clip, Sources
+from runway_sandbox.studio import Studio
 from runway_sandbox.tasks import Failure, Status, Task
 from runway_sandbox.validation import Create, Issue, check_create
-from runway_sandbox.wire import Answer
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from runway_sandbox.misbehave import Deck, Misbehaviour
-    from runway_sandbox.studio import Studio
-    from runway_sandbox.wire import Exchange, Request
+from runway_sandbox.wire import Answer, Exchange, Request
 
 _FAILURES: Final = {
     "SAFETY": "Your content was flagged by our content moderation system.",
@@ -41,15 +36,13 @@ _CONTENT: Final = {"prores": "mov", "png_sequence": "zip"}
 
 @dataclass(slots=True)
 class Api:
-    """What each endpoint does once the request is there. Raises BodyTooLongError and GoneError."""
+    """The endpoints. Raises BodyTooLongError and GoneError."""
 
     options: Options
     deck: Deck
     ledger: Ledger
     studio: Studio
     folder: Path
-    results_base: str | None = None
-    """Scheme and host of the results when they have a port of their own."""
     accounts: Accounts = field(init=False)
     signer: results.Signer = field(init=False)
     uploads: uploads.Uploads = field(init=False)
@@ -57,6 +50,7 @@ class Api:
     _reading: ThreadPoolExecutor = field(init=False)
     _random: random.Random = field(init=False)
     _counter: itertools.count[int] = field(default_factory=itertools.count)
+    _results_base: str | None = None
 
     def __post_init__(self) -> None:
         options = self.options
@@ -69,20 +63,23 @@ class Api:
         self._reading = ThreadPoolExecutor(1, "sandbox-read")
         self._random = random.Random(options.seed)  # noqa: S311  # repeatable on purpose
 
+    def serve_results_from(self, base: str) -> None:
+        """Put this scheme and host into the addresses of results: they have a port of their own."""
+        self._results_base = base
+
     async def create(self, exchange: Exchange, body: bytes, *, is_official: bool) -> Answer:
-        """POST video_to_video: check, charge, make the task, write the ledger, answer its id."""
+        """POST video_to_video: check, charge, make the task, write the ledger, return its id."""
         account = self.accounts.admit(exchange.request, is_official=is_official, needs_version=True)
         if isinstance(account, Answer):
             return account
-        task_id = self._new_id()
+        task_id = f"task_{secrets.token_hex(16)}" if self.options.gateway_ids else str(uuid.uuid4())
         loop = asyncio.get_running_loop()
         read = await loop.run_in_executor(self._reading, self._read_create, body, account, task_id)
         if isinstance(read, Answer):
             return read
         create, clip = read
         price = clip.credits_for(create.model)
-        refused = self.accounts.charge(account, price)
-        if refused is not None:
+        if (refused := self.accounts.charge(account, price)) is not None:
             clip.path.unlink(missing_ok=True)
             return refused
         task = self._task(task_id, account, create, clip, price)
@@ -98,10 +95,8 @@ class Api:
         )
         self.ledger.record_create(record)
         self.studio.add(task)
-        made: dict[str, Any] = {"id": task_id}
-        if is_official:
-            made["estimatedCost"] = {"credits": price}
-        return Answer.of_json(200, made)
+        cost = {"estimatedCost": {"credits": price}} if is_official else {}
+        return Answer.of_json(200, {"id": task_id, **cost})
 
     def _read_create(self, body: bytes, account: Account, task_id: str) -> Answer | tuple[Create, Clip]:
         try:
@@ -109,9 +104,8 @@ class Api:
         except (ValueError, RecursionError):
             return answers.error(account.shape, 400, "invalid_request", "The request body is not valid JSON.")
         if not isinstance(given, dict) or not isinstance(given.get("model"), str):
-            values = list(self.options.models)
-            issue = Issue("invalid_union", "Invalid input", ("model",), (("values", values),))
-            return self._invalid(account, (issue,))
+            values = ("values", list(self.options.models))
+            return self._invalid(account, (Issue("invalid_union", "Invalid input", ("model",), (values,)),))
         if given["model"] not in self.options.models:
             return self._no_model(account, given["model"])
         by_page = self.options.strict and not account.is_official
@@ -124,14 +118,13 @@ class Api:
             shape = "runway" if account.is_official else "nested"
             return answers.error(shape, 400, "invalid_request", str(error))
         if self.options.render is Render.CANNED:
-            self.studio.canned_for(clip.seconds_of(create.model))  # here no other request waits for it
+            self.studio.canned_for(clip.seconds_of(create.model))  # made here, where no other request waits
         return create, clip
 
     def _invalid(self, account: Account, issues: tuple[Issue, ...]) -> Answer:
         # The gateway passes Runway's text on inside its own message [PROVIDER 1.6, shape 3].
-        if account.is_official or self.options.style is Style.BARE:
-            return answers.error("issues", 400, "", "Validation of body failed", issues)
-        return answers.error("nested", 400, "", "Validation of body failed", issues)
+        is_plain = account.is_official or self.options.style is Style.BARE
+        return answers.error("issues" if is_plain else "nested", 400, "", "Validation of body failed", issues)
 
     def _no_model(self, account: Account, model: str) -> Answer:
         if account.is_official:
@@ -157,13 +150,12 @@ class Api:
             seconds=clip.seconds_of(create.model),
             content=_CONTENT.get(create.output_format, "mp4"),
         )
-        fault = self.deck.draw("task") or self.deck.draw("task", create.prompt)
-        if fault is not None:
-            _burden(task, fault)
+        if fault := self.deck.draw("task") or self.deck.draw("task", create.prompt):
+            _spoil(task, fault)
         return task
 
     def find(self, task_id: str, account: Account) -> Task | None:
-        """Find a task as its owner sees it: a fresh one may not be there yet [PROVIDER 1.5]."""
+        """Return a task as its owner sees it: a fresh one may be invisible at first [PROVIDER 1.5]."""
         task = self.studio.table.get(task_id)
         if task is None or task.owner != account.fingerprint or task.is_invisible:
             return None
@@ -192,7 +184,7 @@ class Api:
         shown, progress = table.shown(task), table.progress(task, now)
         urls: list[str] = []
         if shown is Status.SUCCEEDED:
-            base = self.results_base or f"http://{request.headers.get('host', 'localhost')}"
+            base = self._results_base or f"http://{request.headers.get('host', 'localhost')}"
             outputs = task.outputs or ()
             urls = [self.signer.url(base, task.id, place, one.name, now) for place, one in enumerate(outputs)]
             if task.repeats_output:
@@ -202,7 +194,7 @@ class Api:
         return answers.bare_task(task, shown, progress, urls, has_costs=account.is_official)
 
     def cancel(self, account: Account, task: Task | None) -> Answer:
-        """DELETE tasks/{id}: stop or forget; afterwards it cannot be fetched [PROVIDER 2.6]."""
+        """DELETE tasks/{id}: stop or forget it; afterwards it cannot be fetched [PROVIDER 2.6]."""
         status = self.options.cancel_status
         if status != 204:  # noqa: PLR2004  # the one that works
             return answers.error(account.shape, status, "invalid_request", "Invalid URL or method.")
@@ -221,56 +213,38 @@ class Api:
             return answers.error(account.shape, 404, "", "Not found")
         try:
             given = json.loads(body)
-            is_good = (
-                given["type"] == "ephemeral"
-                and bool(given["filename"])
-                and set(given) == {"type", "filename"}
-            )
-        except (ValueError, RecursionError, TypeError, KeyError):
-            is_good = False
-        if not is_good:
-            issue = Issue("invalid_union", "Invalid input: expected filename and type ephemeral")
-            return self._invalid(account, (issue,))
+        except (ValueError, RecursionError):
+            given = None
+        match given:
+            case {"type": "ephemeral", "filename": name, **others} if name and not others:
+                pass
+            case _:
+                issue = Issue("invalid_union", "Invalid input: expected filename and type ephemeral")
+                return self._invalid(account, (issue,))
         return Answer.of_json(200, self.uploads.place(f"http://{request.headers.get('host', 'localhost')}"))
 
     async def read_for(self, exchange: Exchange) -> bytes:
         """Read a request's body up to the limit."""
         return await exchange.read_body(self.options.body_bytes_max)
 
-    def _new_id(self) -> str:
-        if self.options.gateway_ids:
-            return f"task_{secrets.token_hex(16)}"
-        return str(uuid.uuid4())
-
     async def close(self) -> None:
         """Wait for the reading thread."""
         await asyncio.to_thread(self._reading.shutdown)
 
 
-def too_long(*, is_official: bool) -> Answer:
-    """Answer a body beyond the limit [PROVIDER 1.6]."""
-    shape = "runway" if is_official else "gateway"
-    return answers.error(shape, 413, "read_request_body_failed", "request body too large")
-
-
 def as_compat(made: Answer) -> Answer:
-    """Put the id of a create's answer where the compatibility routes have it [PROVIDER 1.2]."""
+    """Move the id of a create's answer to where the compatibility routes have it [PROVIDER 1.2]."""
     data = {"task_id": json.loads(made.body)["id"]}
     return Answer.of_json(200, {"code": 200, "message": "", "msg": "success", "data": data})
 
 
 def prompt_of(body: bytes) -> str:
-    """Read the prompt of a body, for misbehaviours that ask for one; "" when there is none."""
+    """Return the prompt of a body, for misbehaviours that depend on it; "" if there is none."""
     try:
         prompt = json.loads(body)["promptText"]
     except (ValueError, RecursionError, TypeError, KeyError):
         return ""
     return prompt if isinstance(prompt, str) else ""
-
-
-def task_id_in(path: str) -> str:
-    """Undo the escapes of an id in a path."""
-    return unquote(path)
 
 
 def _no_constant(name: str) -> None:
@@ -289,7 +263,7 @@ def _failure(fault: Misbehaviour) -> Failure:
     return Failure(code or None, fault.message or default)
 
 
-def _burden(task: Task, fault: Misbehaviour) -> None:
+def _spoil(task: Task, fault: Misbehaviour) -> None:
     match fault.what:
         case "failure":
             task.doom = _failure(fault)

@@ -1,4 +1,4 @@
-"""What was asked of the sandbox: every accepted create, and every request."""
+"""Records every accepted create and every request."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import json
 import os
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from threading import Condition
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+from typing import Any, Final
 
 REQUESTS_MAX: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRecord:
-    """One accepted, that is paid, create."""
+    """One accepted create, which is paid."""
 
     task_id: str
     at: float
@@ -35,7 +33,7 @@ class CreateRecord:
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """One request and what it was answered."""
+    """One request and its answer."""
 
     at: float
     method: str
@@ -48,16 +46,16 @@ class RequestRecord:
     seconds: float
     misbehaviour: str | None
     has_key: bool
-    """Whether an Authorization header came along, also where none belongs (result files)."""
+    """Whether it had an Authorization header, also where none belongs (result files)."""
     at_results: bool
-    """Whether it came to the results' own port."""
+    """Whether it was sent to the results' own port."""
     connection: int
-    """Counts up; requests over one kept-alive connection share it."""
+    """Number of its connection; requests over one kept-alive connection share it."""
 
 
 @dataclass(slots=True)
 class Ledger:
-    """The sandbox's memory, readable from any thread; the last 100,000 requests are kept."""
+    """The sandbox's records, readable from any thread; the last 100,000 requests are kept."""
 
     path: Path | None = None
     _creates: list[CreateRecord] = field(default_factory=list)
@@ -81,7 +79,7 @@ class Ledger:
         return Counter(record.sha256 for record in self.creates)
 
     def record_create(self, record: CreateRecord) -> None:
-        """Remember a create; synced to the file, if there is one, before this returns."""
+        """Record a create; synced to the file, if there is one, before this returns."""
         if self.path is not None:
             line = json.dumps({"event": "create", **asdict(record)}) + "\n"
             with self.path.open("a", encoding="utf-8") as file:
@@ -93,20 +91,20 @@ class Ledger:
             self._changed.notify_all()
 
     def record_request(self, record: RequestRecord) -> None:
-        """Remember a request."""
+        """Record a request."""
         with self._changed:
             self._requests.append(record)
             self._changed.notify_all()
 
     def wait(self, is_so: Callable[[Ledger], bool], timeout_seconds: float = 10.0) -> bool:
-        """Block until a claim about this ledger holds; False when it does not in time."""
+        """Block until a condition on this ledger holds; return False if it does not in time."""
         deadline = time.monotonic() + timeout_seconds
         while not is_so(self):
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             with self._changed:
-                # A claim is checked outside the lock; the short wait covers a change in between.
+                # The condition is checked outside the lock; the short wait covers a change in between.
                 self._changed.wait(min(left, 0.05))
         return True
 

@@ -1,115 +1,72 @@
-"""What the sandbox does wrong, and to which request: values, their text form, and the draw."""
+"""Defines what the sandbox does wrong, and to which request: values, their text form, and the draw; pure."""
 
 from __future__ import annotations
 
 import difflib
 import random
 import re
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import unquote
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _STATUS = re.compile(r"([45]\d\d)(-after)?")
 _ERROR_PARAMS: Final = frozenset({"shape", "code", "message", "retry_after"})
 SHAPES: Final = ("runway", "issues", "comet", "gateway", "nested", "compat", "html", "empty")
 """The error shapes of PROVIDER 1.6 and 2.7."""
 
-_ANYWHERE: Final[dict[str, frozenset[str]]] = {
-    "drop-before-body": frozenset({"how"}),
-    "drop-in-body": frozenset({"how", "bytes"}),
-    "drop": frozenset({"how"}),
-    "drop-after": frozenset({"how"}),
-    "drop-in-answer": frozenset({"how", "bytes"}),
-    "slow": frozenset({"seconds"}),
-}
-_JSON_ANSWERS: Final[dict[str, frozenset[str]]] = {
-    name + suffix: params
-    for name, params in {
-        "html": frozenset[str](),
-        "garbage": frozenset[str](),
-        "nothing": frozenset[str](),
-        "huge": frozenset({"bytes"}),
-        "deep": frozenset({"depth"}),
-        "no-id": frozenset[str](),
-        "redirect": frozenset({"to", "status"}),
-    }.items()
-    for suffix in ("", "-after")
-}
-_LASTING: Final[dict[str, frozenset[str]]] = {
-    "failure": frozenset({"code", "message"}),
-    "cancelled": frozenset(),
-}
+
+def _whats(table: str) -> dict[str, frozenset[str]]:
+    """Read `what(parameter,parameter) what ...`."""
+    entries = (entry.rstrip(")").partition("(") for entry in table.split())
+    return {what: frozenset(filter(None, params.split(","))) for what, _, params in entries}
+
+
+_ANYWHERE: Final = _whats(
+    "drop-before-body(how) drop-in-body(how,bytes) drop(how) drop-after(how) drop-in-answer(how,bytes) "
+    "slow(seconds)"
+)
+_ODD: Final = _whats("html garbage nothing huge(bytes) deep(depth) no-id redirect(to,status)")
+_JSON_ANSWERS: Final = _ANYWHERE | _ODD | {f"{what}-after": params for what, params in _ODD.items()}
+_LASTING: Final = _whats("failure(code,message) cancelled")
 WHATS: Final[dict[str, dict[str, frozenset[str]]]] = {
-    "create": _ANYWHERE | _JSON_ANSWERS | {"compat-answer": frozenset()},
-    "poll": _ANYWHERE
-    | _JSON_ANSWERS
+    "create": _JSON_ANSWERS | _whats("compat-answer"),
+    "poll": _JSON_ANSWERS
     | _LASTING
-    | {
-        "not-exist": frozenset(),
-        "status": frozenset({"word"}),
-        "wrong-id": frozenset(),
-        "progress": frozenset({"value"}),
-        "no-url": frozenset(),
-        "inner-disagrees": frozenset(),
-    },
-    "task": _LASTING
-    | {
-        "stuck": frozenset(),
-        "invisible": frozenset(),
-        "outputs": frozenset({"count"}),
-        "same-twice": frozenset(),
-        "content": frozenset({"kind"}),
-    },
+    | _whats("not-exist status(word) wrong-id progress(value) no-url inner-disagrees"),
+    "task": _LASTING | _whats("stuck invisible outputs(count) same-twice content(kind)"),
     "download": _ANYWHERE
-    | {
-        "cut": frozenset({"bytes", "how"}),
-        "cut-close": frozenset({"bytes"}),
-        "no-length": frozenset(),
-        "wrong-length": frozenset({"delta"}),
-        "drip": frozenset({"rate"}),
-        "stall": frozenset({"bytes", "seconds"}),
-        "html": frozenset(),
-        "nothing": frozenset(),
-        "etag-changed": frozenset(),
-        "weak-etag": frozenset(),
-        "wrong-offset": frozenset({"delta"}),
-        "ignore-range": frozenset(),
-        "gzip-bomb": frozenset({"bytes"}),
-        "oversize": frozenset({"factor"}),
-        "redirect": frozenset({"to", "status"}),
-    },
-    "cancel": _ANYWHERE | _JSON_ANSWERS,
-    "upload": _ANYWHERE | _JSON_ANSWERS,
+    | _whats(
+        """cut(bytes,how) cut-close(bytes) no-length wrong-length(delta) drip(rate) stall(bytes,seconds)
+        html nothing etag-changed weak-etag wrong-offset(delta) ignore-range gzip-bomb(bytes)
+        oversize(factor) redirect(to,status)"""
+    ),
     "storage": _ANYWHERE,
-    "organization": _ANYWHERE | _JSON_ANSWERS,
-    "quota": _ANYWHERE | _JSON_ANSWERS,
+    **dict.fromkeys(("cancel", "upload", "organization", "quota"), _JSON_ANSWERS),
 }
-"""For each operation what may go wrong, and which parameters each takes. Besides them every
-operation but `task` takes a status: `500` before anything is done, `500-after` when it was done and
-the answer is lost. `poll:failure` and `poll:cancelled` end a task that is still open, for good;
-`task:failure` is settled when the task is made and shows when its rendering time is over."""
+"""For each operation what may go wrong, with its parameters. Besides, every operation but `task` takes a
+status: `500` before anything is done, `500-after` when it was done and the answer is lost. `poll:failure` and
+`poll:cancelled` end an open task for good; `task:failure` is decided when the task is made and shows when its
+rendering time is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Misbehaviour:
-    """One thing done wrong to some requests of one operation; valid once built.
+    """One mistake in the handling of some requests of one operation; valid once built.
 
     `create:500-after:times=2` is the text form of `Misbehaviour("create", "500-after", times=2)`.
-    Raises ValueError with a sentence that names the part that is wrong.
+    Raises ValueError with a sentence that names the wrong part.
     """
 
     on: str
     what: str
     times: int | None = None
-    """How often in all; None without end."""
+    """How often in all; None for no limit."""
     every: int | None = None
-    """Each n-th request that it fits."""
+    """Only every n-th matching request."""
     skip: int = 0
-    """So many fitting requests go well first."""
+    """Number of matching requests that are handled well first."""
     probability: float | None = None
     prompt: str | None = None
     """Only tasks whose prompt contains this."""
@@ -118,7 +75,7 @@ class Misbehaviour:
     code: str | None = None
     message: str | None = None
     retry_after: str | None = None
-    """The header as it is sent; `date` or `date+30` is the HTTP date so many seconds ahead."""
+    """The header as it is sent; `date+30` is the HTTP date 30 seconds ahead."""
     how: str = "reset"
     """How a connection is dropped: `reset` (RST) or `close` (FIN)."""
     bytes: int | None = None
@@ -163,7 +120,7 @@ class Misbehaviour:
 
     @property
     def error_status(self) -> int | None:
-        """The HTTP status of an error answer, None for anything else."""
+        """HTTP status of an error answer, None for anything else."""
         match = _STATUS.fullmatch(self.what)
         return int(match[1]) if match else None
 
@@ -174,17 +131,9 @@ class Misbehaviour:
 
 
 _WHEN: Final = frozenset({"times", "every", "skip", "probability", "prompt"})
-_LOWEST: Final = {
-    "times": 1,
-    "every": 1,
-    "skip": 0,
-    "bytes": 0,
-    "seconds": 0,
-    "depth": 1,
-    "count": 0,
-    "rate": 1,
-    "factor": 1,
-}
+_LOWEST: Final = dict.fromkeys(("times", "every", "depth", "rate", "factor"), 1) | dict.fromkeys(
+    ("skip", "bytes", "seconds", "count"), 0
+)
 _CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "shape": SHAPES,
     "how": ("reset", "close"),
@@ -196,7 +145,7 @@ _CHOICES: Final[dict[str, tuple[Any, ...]]] = {
 def parse(text: str) -> Misbehaviour:
     """Read `operation:what[:name=value]...`; a value may hold %-escapes (`%3A` for a colon).
 
-    Raises ValueError with one sentence that names the part that is wrong.
+    Raises ValueError with one sentence that names the wrong part.
     """
     on, _, rest = text.strip().partition(":")
     what, *pairs = rest.split(":")
@@ -224,16 +173,8 @@ def from_json(value: object) -> Misbehaviour:
     return Misbehaviour(**value)
 
 
-def _reader(name: str) -> Any:
-    if name in ("seconds", "probability"):
-        return float
-    numbers = {"times", "every", "skip", "bytes", "depth", "status", "count", "rate", "factor", "delta"}
-    return int if name in numbers else str
-
-
-_READERS: Final = {
-    part.name: _reader(part.name) for part in fields(Misbehaviour) if part.default is not MISSING
-}
+_TYPES: Final[dict[str, Any]] = {"int": int, "float": float, "str": str}
+_READERS: Final = {part.name: _TYPES[str(part.type).split(" ", 1)[0]] for part in fields(Misbehaviour)[2:]}
 
 
 def _choice(given: str, known: Iterable[str]) -> str:
@@ -250,7 +191,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class Deck:
-    """The misbehaviours in force; the first one that fits a request and is due is drawn.
+    """The misbehaviours in force; the first that matches a request and is due is drawn.
 
     Safe to use from any thread. The same seed and the same requests draw the same.
     """
@@ -264,17 +205,17 @@ class Deck:
         self._random = random.Random(self.seed)  # noqa: S311  # repeatable on purpose
 
     def add(self, *misbehaviours: Misbehaviour) -> None:
-        """Put them behind those already there."""
+        """Append misbehaviours to those in force."""
         with self._lock:
             self._entries.extend(_Entry(replace(one)) for one in misbehaviours)
 
     def clear(self) -> None:
-        """Forget all of them and behave well."""
+        """Remove all of them."""
         with self._lock:
             self._entries.clear()
 
     def listing(self) -> list[dict[str, Any]]:
-        """Tell each with how often it was looked at and done."""
+        """Return each with the number of requests that matched and of those that it changed."""
         with self._lock:
             return [
                 {"on": one.misbehaviour.on, "what": one.misbehaviour.what, "seen": one.seen, "done": one.done}
@@ -282,17 +223,17 @@ class Deck:
             ]
 
     def is_filtered(self, on: str) -> bool:
-        """Return whether any misbehaviour of the operation `on` wants to know the prompt."""
+        """Return whether any misbehaviour of an operation depends on the prompt."""
         with self._lock:
             return any(
                 one.misbehaviour.on == on and one.misbehaviour.prompt is not None for one in self._entries
             )
 
     def draw(self, on: str, prompt: str | None = None) -> Misbehaviour | None:
-        """Choose for one request of the operation `on`.
+        """Choose for one request of an operation.
 
-        Without a prompt only those without a prompt filter are looked at, with one only those with: a
-        create is drawn for twice, since its prompt is known only when the body was read.
+        Without a prompt only those without a prompt filter are considered, with one only those with: a create
+        draws twice, since its prompt is known only when the body was read.
         """
         with self._lock:
             for entry in self._entries:

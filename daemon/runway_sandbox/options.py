@@ -1,15 +1,12 @@
-"""How the sandbox behaves: every setting with its default, valid once built."""
+"""Options of the sandbox: every setting with its default, valid once built."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from runway_sandbox.misbehave import Misbehaviour
+from runway_sandbox.misbehave import Misbehaviour
 
 MIB = 1024 * 1024
 
@@ -22,11 +19,11 @@ class Style(StrEnum):
     WRAPPED = "wrapped"
     """The gateway's envelope: `code`, `data.status`, `progress` "30%" [PROVIDER 1.3]."""
     MIXED = "mixed"
-    """Bare and wrapped in turns, a task keeps its own."""
+    """Bare and wrapped in turns; each task keeps its shape."""
 
 
 class Render(StrEnum):
-    """Where a result comes from."""
+    """Origin of a result."""
 
     REAL = "real"
     """The clip itself in winter colours, encoded anew."""
@@ -49,10 +46,7 @@ class UrlPlace(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything the sandbox can be told; times in seconds, sizes in bytes.
-
-    Raises ValueError, naming the setting, when a value is out of its range.
-    """
+    """All settings; times in seconds, sizes in bytes. Raises ValueError that names a setting out of range."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -65,24 +59,24 @@ class Options:
     gateway_ids: bool = False
     """`task_` and 32 characters, as newer gateways give, instead of a UUID [PROVIDER 1.2]."""
     strict: bool = True
-    """Refuse what the API's page would refuse: above all where a field is absent that it marks required."""
+    """Refuse what the API's page would refuse, above all a body without a field that it marks required."""
     api_keys: tuple[str, ...] = ()
     """The keys that are accepted; empty accepts any that is not empty."""
     models: tuple[str, ...] = ("gen4_aleph", "aleph2")
 
     render: Render = Render.REAL
     render_seconds: float = 4.0
-    """How long a task is RUNNING at least; a real rendering may take longer."""
+    """Minimum time that a task is RUNNING; a real rendering may take longer."""
     pending_seconds: float = 0.0
     visible_after: float = 0.0
-    """A fresh id answers task_not_exist so long [PROVIDER 1.5]."""
+    """Seconds during which a fresh id is answered with task_not_exist [PROVIDER 1.5]."""
     concurrency: int | None = None
     """Tasks that run at once, the others are THROTTLED; None for all [PROVIDER 2.8]."""
     url_seconds: float = 86_400.0
-    """Life of a result's address; a later look at the task gives a fresh one [PROVIDER 2.6]."""
+    """Lifetime of a result's address; a later poll returns a new one [PROVIDER 2.6]."""
 
     cancel_status: int = 204
-    """What DELETE answers: 204 when it works, 404 or 405 where it is not offered, as on Comet."""
+    """Status of DELETE: 204 if it works, 404 or 405 if it is not offered, as on Comet."""
     uploads: bool | None = None
     """Ephemeral uploads; None offers them under the official prefix only [PROVIDER 1.1]."""
     organization: bool = True
@@ -97,28 +91,23 @@ class Options:
     url_bytes_max: int = 32 * MIB
     upload_bytes_max: int = 200 * MIB
     fetch_sources: bool = True
-    """Fetch a source given as a URL, as the provider does; False lets a canned clip stand for it.
+    """Fetch a source given as a URL, as the provider does; False uses a canned clip instead.
     Plain http is accepted from loopback only."""
 
     tasks_max: int = 50_000
-    """Ended tasks beyond it are forgotten, oldest first, with their files."""
+    """More ended tasks are deleted, oldest first, with their files."""
     ledger: Path | None = None
     """A file to which each accepted create is appended, synced before it is answered."""
     misbehaviours: tuple[Misbehaviour, ...] = ()
     seed: int = 0
-    """Of everything that is left to chance."""
+    """Random seed."""
 
     def __post_init__(self) -> None:
         for name in ("render_seconds", "pending_seconds", "visible_after", "url_seconds"):
             if not 0 <= getattr(self, name) <= 10_000_000:  # noqa: PLR2004  # some four months
                 raise ValueError(f"{name} must be 0 to 10000000 seconds")
-        for name in (
-            "body_bytes_max",
-            "data_uri_bytes_max",
-            "url_bytes_max",
-            "upload_bytes_max",
-            "tasks_max",
-        ):
+        limits = ("body", "data_uri", "url", "upload")
+        for name in (*(f"{limit}_bytes_max" for limit in limits), "tasks_max"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
         if self.concurrency is not None and self.concurrency < 1:

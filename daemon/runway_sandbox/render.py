@@ -1,36 +1,28 @@
-"""Real pictures through PyAV: probe a clip, give it winter, make small clips and other containers."""
+"""Makes videos with PyAV: probes a clip, gives it winter colours, makes small clips and other containers."""
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import av
 import av.error
 import av.filter
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
 SIDE_MAX: Final = 8_000
 """Pixels [PROVIDER 2.4]."""
 SECONDS_MAX: Final = {"gen4_aleph": 5.0}
-"""So much of a clip is used and returned [PROVIDER 2.2]; other models return all of it."""
-CONTENT_TYPES: Final = {
-    "mp4": "video/mp4",
-    "mov": "video/quicktime",
-    "webm": "video/webm",
-    "zip": "application/zip",
-}
+"""Length of a clip that is used and returned [PROVIDER 2.2]; other models return all of it."""
+CONTENT_TYPES: Final = dict(mp4="video/mp4", mov="video/quicktime", webm="video/webm", zip="application/zip")  # noqa: C408
 CANNED_RATE: Final = 24
 _WINTER: Final = (
     # Rows are the new red, green and blue, each from the old red, green, blue and alpha: washed out and blue.
     ("colorchannelmixer", ".30:.35:.15:0:.25:.45:.25:0:.25:.45:.50"),
-    # Haze: darks are lifted.
-    ("lutyuv", "y=val*0.8+44"),
+    ("lutyuv", "y=val*0.8+44"),  # haze: darks are lifted
 )
 
 
@@ -40,7 +32,7 @@ class NotAVideoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a clip is."""
+    """Length in seconds and size in pixels of a clip."""
 
     seconds: float
     width: int
@@ -76,17 +68,16 @@ def _seconds(container: Any, stream: Any) -> float:
 def winter(source: Path, target: Path, seconds_max: float | None, goes_on: Callable[[], bool]) -> None:
     """Write the clip in cold, snowy colours as H.264 MP4: same size and frame rate, no sound.
 
-    At most `seconds_max` of it, and only while `goes_on()`, asked at each frame. Raises NotAVideoError
-    when a frame cannot be decoded.
+    At most `seconds_max` of it, and only while `goes_on()` is true, at each frame. Raises NotAVideoError if a
+    frame cannot be decoded.
     """
     try:
         with av.open(str(source)) as clip, av.open(str(target), "w", format="mp4") as result:
             taken = clip.streams.video[0]
             taken.thread_type = "AUTO"
             rate = taken.average_rate or Fraction(24)
-            made: Any = result.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
-            made.width, made.height = taken.width // 2 * 2, taken.height // 2 * 2
-            made.pix_fmt = "yuv420p"
+            size = taken.width // 2 * 2, taken.height // 2 * 2
+            made = _stream(result, "libx264", rate, size, preset="veryfast", crf="23")
             made.time_base = 1 / rate
             frames = None if seconds_max is None else max(1, round(seconds_max * rate))
             for place, frame in enumerate(_filtered(clip, taken, made)):
@@ -114,15 +105,19 @@ def _filtered(clip: Any, taken: Any, made: Any) -> Iterator[Any]:
         yield graph.vpull()
 
 
+def _stream(container: Any, codec: str, rate: Fraction | int, size: tuple[int, int], **options: str) -> Any:
+    stream = container.add_stream(codec, rate=rate, options=options)
+    stream.width, stream.height = size
+    stream.pix_fmt = "yuv420p"
+    return stream
+
+
 def sample(
     target: Path, *, seconds: float = 1.0, width: int = 320, height: int = 180, rate: int = CANNED_RATE
 ) -> None:
     """Write a small moving H.264 clip, the same bytes for the same figures."""
     with av.open(str(target), "w", format="mp4") as made:
-        stream: Any = made.add_stream(
-            "libx264", rate=rate, options={"preset": "ultrafast", "crf": "32", "threads": "1"}
-        )
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream = _stream(made, "libx264", rate, (width, height), preset="ultrafast", crf="32", threads="1")
         graph: Any = av.filter.Graph()
         source = graph.add("testsrc2", f"size={width}x{height}:rate={rate}")
         sink = graph.add("format", "pix_fmts=yuv420p"), graph.add("buffersink")
@@ -143,8 +138,7 @@ def rewrap(source: Path, target: Path, kind: str) -> None:
         codec, container = {"mov": ("libx264", "mov"), "webm": ("libvpx", "webm")}[kind]
         with av.open(str(target), "w", format=container) as made:
             taken = clip.streams.video[0]
-            stream: Any = made.add_stream(codec, rate=taken.average_rate or 24)
-            stream.width, stream.height, stream.pix_fmt = taken.width, taken.height, "yuv420p"
+            stream = _stream(made, codec, taken.average_rate or 24, (taken.width, taken.height))
             for frame in clip.decode(taken):
                 frame.pts = None
                 made.mux(stream.encode(frame))

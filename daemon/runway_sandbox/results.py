@@ -1,25 +1,22 @@
-"""Result files over HTTP: addresses that expire, ranges, and every way a download can go wrong."""
+"""Serves result files over HTTP: expiring addresses, ranges, and every way a download can fail."""
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
 import hmac
 import io
 import re
 import secrets
+import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 from urllib.parse import quote
 
 from runway_sandbox import answers
-from runway_sandbox.wire import CHUNK_BYTES, Answer
-
-if TYPE_CHECKING:
-    from runway_sandbox.misbehave import Misbehaviour
-    from runway_sandbox.tasks import Output
-    from runway_sandbox.wire import Exchange, Request
+from runway_sandbox.misbehave import Misbehaviour
+from runway_sandbox.tasks import Output
+from runway_sandbox.wire import CHUNK_BYTES, Answer, Exchange, Request
 
 PREFIX: Final = "/_results/"
 PRIVATE_URL: Final = "http://169.254.169.254/latest/meta-data/"
@@ -32,13 +29,13 @@ _DENIED: Final = (
 
 @dataclass(slots=True)
 class Signer:
-    """Makes the addresses of results, each other than the last, and knows them again."""
+    """Makes and checks the addresses of results; no two are the same."""
 
     url_seconds: float
     _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
 
     def url(self, base: str, task_id: str, place: int, name: str, now: float) -> str:
-        """Sign an address below `base` (scheme and host) for output number `place`."""
+        """Return a signed address below `base` (scheme and host) for output number `place`."""
         expires = f"{now + self.url_seconds:.3f}"
         nonce = secrets.token_hex(4)
         token = self._token(task_id, place, expires, nonce)
@@ -46,7 +43,7 @@ class Signer:
         return f"{base}{path}?Expires={expires}&Nonce={nonce}&Signature={token}"
 
     def is_valid(self, task_id: str, place: int, query: dict[str, str], now: float) -> bool:
-        """Return whether an address is one of ours and still good."""
+        """Return whether an address was signed here and has not expired."""
         expires, nonce = query.get("Expires", ""), query.get("Nonce", "")
         token = self._token(task_id, place, expires, nonce)
         given = query.get("Signature", "")
@@ -58,13 +55,13 @@ class Signer:
 
 
 def denied() -> Answer:
-    """Answer as a CDN does when an address has expired."""
+    """Return the answer of a CDN to an expired address."""
     return Answer(403, _DENIED, (), "application/xml")
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Which bytes go out, under which head."""
+    """The bytes to send, and their headers."""
 
     status: int
     start: int
@@ -77,7 +74,7 @@ class _Part:
 
 
 async def send(exchange: Exchange, output: Output, fault: Misbehaviour | None) -> None:
-    """Answer GET or HEAD of a result file, well or as the misbehaviour wants it."""
+    """Answer GET or HEAD of a result file, correctly or as the misbehaviour asks."""
     with output.path.open("rb") as file:
         size = file.seek(0, io.SEEK_END)
         etag = f'"{hashlib.md5(f"{output.path.name}{size}".encode(), usedforsecurity=False).hexdigest()}"'
@@ -114,14 +111,9 @@ def _choose(request: Request, size: int, etag: str, output: Output, fault: Misbe
 
 
 async def _send_well(exchange: Exchange, file: BinaryIO, part: _Part) -> None:
-    headers = [*part.headers, ("Content-Length", str(part.length))]
-    if exchange.request.method == "HEAD":
-        await exchange.begin(part.status, headers)
-        await exchange.end()
-        return
-    await exchange.begin(part.status, headers)
+    await exchange.begin(part.status, [*part.headers, ("Content-Length", str(part.length))])
     file.seek(part.start)
-    left = part.length
+    left = 0 if exchange.request.method == "HEAD" else part.length
     while left and (piece := file.read(min(CHUNK_BYTES, left))):
         left -= len(piece)
         await exchange.write(piece)
@@ -135,31 +127,26 @@ async def _send_badly(exchange: Exchange, file: BinaryIO, part: _Part, fault: Mi
     half = len(data) // 2 if fault.bytes is None else fault.bytes
     match fault.what:
         case "cut":
-            await exchange.begin_raw(part.status, [*part.headers, length])
-            await exchange.write_raw(data[:half])
+            await exchange.send_raw(part.status, [*part.headers, length], data[:half])
             exchange.drop(fault.how)
         case "cut-close":
-            await exchange.begin_raw(part.status, part.headers)
-            await exchange.write_raw(data[:half])
+            await exchange.send_raw(part.status, part.headers, data[:half])
         case "no-length":
-            await exchange.begin_raw(part.status, part.headers)
-            await exchange.write_raw(data)
+            await exchange.send_raw(part.status, part.headers, data)
         case "wrong-length":
             wrong = ("Content-Length", str(max(0, len(data) + fault.delta)))
-            await exchange.begin_raw(part.status, [*part.headers, wrong])
-            await exchange.write_raw(data)
+            await exchange.send_raw(part.status, [*part.headers, wrong], data)
         case "drip":
-            await exchange.begin_raw(part.status, [*part.headers, length])
+            await exchange.send_raw(part.status, [*part.headers, length], b"")
             await _drip(exchange, data, fault.rate)
         case "stall":
-            await exchange.begin_raw(part.status, [*part.headers, length])
-            await exchange.write_raw(data[:half])
+            await exchange.send_raw(part.status, [*part.headers, length], data[:half])
             await asyncio.sleep(fault.seconds)
         case "gzip-bomb":
             await _send_bomb(exchange, part, 300_000_000 if fault.bytes is None else fault.bytes)
         case "oversize":
             whole = ("Content-Length", str(len(data) * fault.factor))
-            await exchange.begin_raw(part.status, [*part.headers, whole])
+            await exchange.send_raw(part.status, [*part.headers, whole], b"")
             for _ in range(fault.factor):
                 await exchange.write_raw(data)
         case "nothing":
@@ -180,29 +167,23 @@ async def _drip(exchange: Exchange, data: bytes, rate: int) -> None:
 async def _send_bomb(exchange: Exchange, part: _Part, size: int) -> None:
     packed = await asyncio.to_thread(_bomb, size)
     headers = [*part.headers, ("Content-Encoding", "gzip"), ("Content-Length", str(len(packed)))]
-    await exchange.begin_raw(part.status, headers)
-    await exchange.write_raw(packed)
+    await exchange.send_raw(part.status, headers, packed)
 
 
 def _bomb(size: int) -> bytes:
-    packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6) as file:
-        for start in range(0, size, CHUNK_BYTES):
-            file.write(bytes(min(CHUNK_BYTES, size - start)))
-    return packed.getvalue()
+    pack = zlib.compressobj(6, wbits=31)  # 31: gzip
+    pieces = [pack.compress(bytes(min(CHUNK_BYTES, size - start))) for start in range(0, size, CHUNK_BYTES)]
+    return b"".join([*pieces, pack.flush()])
 
 
 def location(fault: Misbehaviour, request: Request, now: float) -> str:
-    """Return where a `redirect` misbehaviour points: itself, an endless chain, a private host or `to`."""
+    """Return the target of a `redirect` misbehaviour: itself, an endless chain, a private host or `to`."""
+    pairs = [f"{name}={quote(value)}" for name, value in request.query.items() if name != "hop"]
     match fault.to:
         case "self":
-            query = "&".join(f"{name}={quote(value)}" for name, value in request.query.items())
-            return f"{request.path}?{query}" if query else request.path
+            return f"{request.path}?{'&'.join(pairs)}" if pairs else request.path
         case "loop":
-            query = "&".join(
-                f"{name}={quote(value)}" for name, value in request.query.items() if name != "hop"
-            )
-            return f"{request.path}?{query}&hop={now:.6f}"
+            return f"{request.path}?{'&'.join(pairs)}&hop={now:.6f}"
         case "private":
             return PRIVATE_URL
         case _:

@@ -1,34 +1,42 @@
-"""From a path to an answer: find the endpoint, let a misbehaviour step in, log the request."""
+"""From a path to an answer: finds the endpoint, lets a misbehaviour step in, logs the request."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
+import json
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
+from urllib.parse import unquote
 
-from runway_sandbox import admin, answers, api, results, uploads
+from runway_sandbox import answers, api, misbehave, results, uploads
+from runway_sandbox.accounts import Account
+from runway_sandbox.api import Api
 from runway_sandbox.ledger import RequestRecord
-from runway_sandbox.wire import Answer, BodyTooLongError
+from runway_sandbox.misbehave import Misbehaviour
+from runway_sandbox.wire import Answer, BodyTooLongError, Exchange
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from runway_sandbox.api import Api
-    from runway_sandbox.misbehave import Misbehaviour
-    from runway_sandbox.wire import Exchange
-
-    Act = Callable[[bytes, Misbehaviour | None], Awaitable[Answer]]
+Act = Callable[[bytes, Misbehaviour | None], Answer | Awaitable[Answer]]
 
 COMET_PREFIX: Final = "/runwayml/v1/"
 OFFICIAL_PREFIX: Final = "/v1/"
+ADMIN_PREFIX: Final = "/_sandbox/"
+_HTML: Final = "text/html; charset=UTF-8"
 _WELCOME: Final = b"<!doctype html><title>clipspool sandbox</title><p>A local stand-in of the provider's API."
+_FILE_FAULTS: Final = frozenset(
+    {
+        "cut", "cut-close", "no-length", "wrong-length", "drip", "stall", "html", "nothing", "etag-changed",
+        "weak-etag", "wrong-offset", "ignore-range", "gzip-bomb", "oversize",
+    }
+)  # fmt: skip
 
 
 @dataclass(slots=True)
 class Routes:
-    """Handles one request after the other."""
+    """Handles the requests."""
 
     api: Api
     _number: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -38,16 +46,20 @@ class Routes:
         return next(self._number)
 
     async def handle(self, exchange: Exchange, connection: int) -> None:
-        """Answer a request and write it into the log, whatever became of it."""
+        """Answer a request and log it, whatever happened to it."""
         started, at = time.perf_counter(), time.time()
+        request = exchange.request
         try:
             await self._route(exchange)
         except BodyTooLongError:
-            is_official = exchange.request.path.startswith(OFFICIAL_PREFIX)
-            await exchange.send(api.too_long(is_official=is_official))
+            shape = "runway" if request.path.startswith(OFFICIAL_PREFIX) else "gateway"
+            await exchange.send(
+                answers.error(
+                    shape, 413, "read_request_body_failed", "request body too large"
+                )  # PROVIDER 1.6
+            )
         finally:
-            request = exchange.request
-            if not request.path.startswith(admin.PREFIX):
+            if not request.path.startswith(ADMIN_PREFIX):
                 record = RequestRecord(
                     at=at,
                     method=request.method,
@@ -69,114 +81,111 @@ class Routes:
             await self._download(exchange)
         elif exchange.at_results:
             await exchange.send(results.denied())
-        elif path.startswith(admin.PREFIX):
-            await exchange.send(await admin.answer(exchange, self.api))
+        elif path.startswith(ADMIN_PREFIX):
+            await exchange.send(await self._administer(exchange))
         elif path.startswith(uploads.PREFIX):
-            await self._store(exchange)
+            upload_id = path.removeprefix(uploads.PREFIX)
+            await self._perform(
+                exchange, "storage", lambda *_: self.api.uploads.store(exchange, upload_id), shape="runway"
+            )
         elif path == "/user/quota":
-            await self._perform(exchange, "quota", self._quota(exchange))
-        elif path.startswith((COMET_PREFIX, OFFICIAL_PREFIX)):
-            is_official = path.startswith(OFFICIAL_PREFIX)
-            rest = path.removeprefix(OFFICIAL_PREFIX if is_official else COMET_PREFIX)
-            await self._endpoint(exchange, rest, is_official=is_official)
+            await self._perform(exchange, "quota", lambda *_: self.api.accounts.quota(exchange.request))
+        elif path.startswith(OFFICIAL_PREFIX):
+            await self._endpoint(exchange, path.removeprefix(OFFICIAL_PREFIX), is_official=True)
+        elif path.startswith(COMET_PREFIX):
+            await self._endpoint(exchange, path.removeprefix(COMET_PREFIX), is_official=False)
         elif path == "/":
-            await exchange.send(Answer(200, _WELCOME, (), "text/html; charset=UTF-8"))
+            await exchange.send(Answer(200, _WELCOME, (), _HTML))
         else:
-            # A wrong path is no JSON 404 at the gateway [PROVIDER 1.6, shape 5].
-            await exchange.send(Answer(301, answers.HTML, (("Location", "/"),), "text/html; charset=UTF-8"))
+            await exchange.send(_lost())
+
+    async def _administer(self, exchange: Exchange) -> Answer:
+        """Answer `GET ledger` (`?requests=0` for only the creates), and GET, POST, DELETE of `misbehave`."""
+        request, deck = exchange.request, self.api.deck
+        body = await self.api.read_for(exchange)
+        match request.method, request.path.removeprefix(ADMIN_PREFIX):
+            case "GET", "ledger":
+                with_requests = request.query.get("requests", "1") != "0"
+                return Answer.of_json(200, self.api.ledger.as_json(with_requests=with_requests))
+            case "GET", "misbehave":
+                return Answer.of_json(200, deck.listing())
+            case "POST", "misbehave":
+                try:
+                    given = json.loads(body)
+                    deck.add(*map(misbehave.from_json, given if isinstance(given, list) else [given]))
+                except (ValueError, TypeError, RecursionError) as error:
+                    return Answer.of_json(400, {"error": str(error)})
+            case "DELETE", "misbehave":
+                deck.clear()
+            case _:
+                return Answer.of_json(404, {"error": "known are ledger and misbehave"})
+        return Answer(204)
 
     async def _endpoint(self, exchange: Exchange, rest: str, *, is_official: bool) -> None:
         head, _, task_id = rest.partition("/")
+        shape = "runway" if is_official else "comet"
         match exchange.request.method, head, bool(task_id):
             case "POST", "video_to_video", False:
-                await self._create(exchange, is_official=is_official)
-            case "GET" | "DELETE", "tasks", True:
-                await self._task(exchange, api.task_id_in(task_id), is_official=is_official)
+                act: Act = lambda body, fault: self._create(exchange, body, fault, is_official=is_official)  # noqa: E731
+                await self._perform(exchange, "create", act, shape=shape)
+            case (("GET" | "DELETE"), "tasks", True):
+                await self._with_account(exchange, "task", unquote(task_id), is_official=is_official)
             case "GET", "organization", False:
                 await self._with_account(exchange, "organization", is_official=is_official)
             case "POST", "uploads", False:
                 await self._with_account(exchange, "upload", is_official=is_official)
             case (_, "video_to_video" | "organization" | "uploads", False) | (_, "tasks", True):
-                shape = "runway" if is_official else "comet"
                 await exchange.send(answers.error(shape, 405, "invalid_request", "Method Not Allowed"))
-            case _ if is_official:
-                await exchange.send(answers.error("runway", 404, "", "Not found"))
             case _:
-                html = Answer(301, answers.HTML, (("Location", "/"),), "text/html; charset=UTF-8")
-                await exchange.send(html)
+                await exchange.send(answers.error("runway", 404, "", "Not found") if is_official else _lost())
 
-    async def _create(self, exchange: Exchange, *, is_official: bool) -> None:
-        async def act(body: bytes, fault: Misbehaviour | None) -> Answer:
-            made = await self.api.create(exchange, body, is_official=is_official)
-            if fault is not None and fault.what == "compat-answer" and made.status == 200:  # noqa: PLR2004
-                return api.as_compat(made)
-            return made
+    async def _create(
+        self, exchange: Exchange, body: bytes, fault: Misbehaviour | None, *, is_official: bool
+    ) -> Answer:
+        made = await self.api.create(exchange, body, is_official=is_official)
+        if fault is not None and fault.what == "compat-answer" and made.status == 200:  # noqa: PLR2004
+            return api.as_compat(made)
+        return made
 
-        await self._perform(exchange, "create", act, is_official=is_official)
-
-    async def _task(self, exchange: Exchange, task_id: str, *, is_official: bool) -> None:
-        request = exchange.request
-        account = self.api.accounts.admit(request, is_official=is_official, needs_version=False)
-        if isinstance(account, Answer):
-            await exchange.send(account)
-            return
-        is_poll = request.method == "GET"
-        owner = account
-        task = self.api.find(task_id, owner)
-
-        async def act(_body: bytes, fault: Misbehaviour | None) -> Answer:
-            return self.api.poll(exchange, owner, task, fault) if is_poll else self.api.cancel(owner, task)
-
-        prompt = task.prompt if task is not None else None
-        await self._perform(exchange, "poll" if is_poll else "cancel", act, prompt, is_official=is_official)
-
-    async def _with_account(self, exchange: Exchange, on: str, *, is_official: bool) -> None:
+    async def _with_account(
+        self, exchange: Exchange, on: str, task_id: str = "", *, is_official: bool
+    ) -> None:
         account = self.api.accounts.admit(exchange.request, is_official=is_official, needs_version=False)
         if isinstance(account, Answer):
             await exchange.send(account)
             return
-        owner = account
+        on, act, prompt = self._act_for(exchange, account, on, task_id)
+        await self._perform(exchange, on, act, prompt, shape="runway" if is_official else "comet")
 
-        async def act(body: bytes, _fault: Misbehaviour | None) -> Answer:
-            if on == "upload":
-                return self.api.place_upload(exchange.request, body, owner)
-            return self.api.accounts.organization(owner)
-
-        await self._perform(exchange, on, act, is_official=is_official)
-
-    def _quota(self, exchange: Exchange) -> Act:
-        async def act(_body: bytes, _fault: Misbehaviour | None) -> Answer:
-            return self.api.accounts.quota(exchange.request)
-
-        return act
-
-    async def _store(self, exchange: Exchange) -> None:
-        upload_id = exchange.request.path.removeprefix(uploads.PREFIX)
-        fault = self._draw(exchange, "storage", None)
-        if fault is not None:
-            await self._misbehave(
-                exchange, fault, lambda _body, _fault: self._stored(exchange, upload_id), "runway"
-            )
-        else:
-            await exchange.send(await self.api.uploads.store(exchange, upload_id))
-
-    async def _stored(self, exchange: Exchange, upload_id: str) -> Answer:
-        return await self.api.uploads.store(exchange, upload_id)
+    def _act_for(
+        self, exchange: Exchange, account: Account, on: str, task_id: str
+    ) -> tuple[str, Act, str | None]:
+        if on == "organization":
+            return on, lambda *_: self.api.accounts.organization(account), None
+        if on == "upload":
+            return on, lambda body, _: self.api.place_upload(exchange.request, body, account), None
+        task = self.api.find(task_id, account)
+        prompt = task.prompt if task is not None else None
+        if exchange.request.method == "GET":
+            return "poll", lambda _, fault: self.api.poll(exchange, account, task, fault), prompt
+        return "cancel", lambda *_: self.api.cancel(account, task), prompt
 
     async def _perform(
-        self, exchange: Exchange, on: str, act: Act, prompt: str | None = None, *, is_official: bool = False
+        self, exchange: Exchange, on: str, act: Act, prompt: str | None = None, *, shape: str = "comet"
     ) -> None:
         fault = self._draw(exchange, on, prompt)
-        body: bytes | None = None
+        body: bytes | None = (
+            b"" if on == "storage" else None
+        )  # a storage request's body is read as it is stored
         if fault is None and on == "create" and self.api.deck.is_filtered("create"):
             body = await self.api.read_for(exchange)
             fault = self._draw(exchange, on, api.prompt_of(body))
-        if fault is None:
-            if body is None:
-                body = await self.api.read_for(exchange)
-            await exchange.send(await act(body, None))
+        if fault is not None:
+            await self._misbehave(exchange, fault, act, shape, body)
             return
-        await self._misbehave(exchange, fault, act, "runway" if is_official else "comet", body)
+        if body is None:
+            body = await self.api.read_for(exchange)
+        await exchange.send(await _carry_out(act, body, None))
 
     def _draw(self, exchange: Exchange, on: str, prompt: str | None) -> Misbehaviour | None:
         deck = self.api.deck
@@ -193,14 +202,17 @@ class Routes:
         if fault.what in ("drop-before-body", "drop-in-body"):
             await _drop_early(exchange, fault)
         if body is None:
-            body = b"" if fault.on == "storage" else await self.api.read_for(exchange)
+            body = await self.api.read_for(exchange)
         if fault.what == "drop":
             exchange.drop(fault.how)
-        wrong = self._wrong_answer(exchange, fault, shape)
+        if fault.error_status is not None:
+            wrong: Answer | None = answers.programmed_error(fault, shape)
+        else:
+            wrong = answers.odd_answer(fault, results.location(fault, exchange.request, time.time()))
         if wrong is not None and not fault.is_after:
             await exchange.send(wrong)
             return
-        good = await act(body, fault)
+        good = await _carry_out(act, body, fault)
         match fault.what:
             case "drop-after":
                 exchange.drop(fault.how)
@@ -213,11 +225,6 @@ class Routes:
                 pass
         await exchange.send(wrong or good)
 
-    def _wrong_answer(self, exchange: Exchange, fault: Misbehaviour, shape: str) -> Answer | None:
-        if fault.error_status is not None:
-            return answers.programmed_error(fault, shape)
-        return answers.odd_answer(fault, results.location(fault, exchange.request, time.time()))
-
     async def _download(self, exchange: Exchange) -> None:
         request = exchange.request
         if request.method not in ("GET", "HEAD"):
@@ -225,32 +232,37 @@ class Routes:
             return
         task_id, _, rest = request.path.removeprefix(results.PREFIX).partition("/")
         place = rest.partition("/")[0]
-        task = self.api.studio.table.get(api.task_id_in(task_id))
-        outputs = task.outputs if task is not None else None
-        is_known = outputs is not None and place.isdecimal() and int(place) < len(outputs)
-        if task is None or outputs is None or not is_known:
+        task = self.api.studio.table.get(unquote(task_id))
+        outputs = (task.outputs if task is not None else None) or ()
+        if (
+            task is None
+            or not (place.isdecimal() and int(place) < len(outputs))
+            or not self.api.signer.is_valid(task.id, int(place), request.query, time.time())
+        ):
             await exchange.send(results.denied())
             return
         output = outputs[int(place)]
-        if not self.api.signer.is_valid(task.id, int(place), request.query, time.time()):
-            await exchange.send(results.denied())
-            return
         fault = self._draw(exchange, "download", task.prompt)
         if fault is None or fault.what in _FILE_FAULTS:
             await results.send(exchange, output, fault)
         elif fault.what == "slow":
             await asyncio.sleep(fault.seconds)
             await results.send(exchange, output, None)
-        elif fault.error_status == 403 and fault.shape is None:  # noqa: PLR2004  # what a CDN says of an old address
+        elif fault.error_status == 403 and fault.shape is None:  # noqa: PLR2004  # a CDN's answer to an old address
             await exchange.send(results.denied())
         else:
-            await self._misbehave(
-                exchange, fault, lambda _body, _fault: _whole(output.path.read_bytes()), "empty"
-            )
+            whole = Answer(200, output.path.read_bytes(), (), "video/mp4")
+            await self._misbehave(exchange, fault, lambda *_: whole, "empty")
 
 
-async def _whole(data: bytes) -> Answer:
-    return Answer(200, data, (), "video/mp4")
+async def _carry_out(act: Act, body: bytes, fault: Misbehaviour | None) -> Answer:
+    made = act(body, fault)
+    return await made if inspect.isawaitable(made) else made
+
+
+def _lost() -> Answer:
+    # The gateway answers a wrong path with a redirect instead of JSON [PROVIDER 1.6, shape 5].
+    return Answer(301, answers.HTML, (("Location", "/"),), _HTML)
 
 
 async def _drop_early(exchange: Exchange, fault: Misbehaviour) -> None:
@@ -261,11 +273,3 @@ async def _drop_early(exchange: Exchange, fault: Misbehaviour) -> None:
             if exchange.bytes_in >= most:
                 break
     exchange.drop(fault.how)
-
-
-_FILE_FAULTS: Final = frozenset(
-    {
-        "cut", "cut-close", "no-length", "wrong-length", "drip", "stall", "html", "nothing", "etag-changed",
-        "weak-etag", "wrong-offset", "ignore-range", "gzip-bomb", "oversize",
-    }
-)  # fmt: skip

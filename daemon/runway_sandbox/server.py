@@ -7,113 +7,36 @@ import contextlib
 import signal
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 from runway_sandbox import misbehave, render
 from runway_sandbox.api import Api
 from runway_sandbox.ledger import Ledger
 from runway_sandbox.misbehave import Deck, Misbehaviour
+from runway_sandbox.options import Options
 from runway_sandbox.routes import Routes
 from runway_sandbox.studio import Studio
 from runway_sandbox.wire import CHUNK_BYTES, serve_connection
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from runway_sandbox.options import Options
-
 START_SECONDS_MAX = 30.0
-
-
-@dataclass(slots=True)
-class Server:
-    """The sandbox on one event loop: `async with Server(options) as server`."""
-
-    options: Options
-    ledger: Ledger = field(init=False)
-    deck: Deck = field(init=False)
-    origin: str = ""
-    """Scheme, host and port once it listens."""
-    _routes: Routes | None = None
-    _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
-    _connections: set[asyncio.Task[Any]] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.ledger = Ledger(self.options.ledger)
-        self.deck = Deck(self.options.seed)
-        self.deck.add(*self.options.misbehaviours)
-
-    async def __aenter__(self) -> Self:
-        async with contextlib.AsyncExitStack() as stack:
-            await self._open(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
-
-    async def _open(self, stack: contextlib.AsyncExitStack) -> None:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipspool-sandbox-")))
-        canned = folder / "canned.mp4"
-        await asyncio.to_thread(render.sample, canned)
-        studio = Studio(self.options, folder, canned)
-        stack.push_async_callback(studio.close)
-        api = Api(self.options, self.deck, self.ledger, studio, folder)
-        stack.push_async_callback(api.close)
-        self._routes = Routes(api)
-        stack.push_async_callback(self._end_connections)
-        self.origin = await self._listen(stack, self.options.port, at_results=False)
-        if self.options.separate_results:
-            api.results_base = await self._listen(stack, 0, at_results=True)
-
-    async def _listen(self, stack: contextlib.AsyncExitStack, port: int, *, at_results: bool) -> str:
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._converse(reader, writer, at_results=at_results)
-
-        server = await asyncio.start_server(
-            connected, self.options.host, port, limit=2 * CHUNK_BYTES, backlog=1024, reuse_address=True
-        )
-        stack.callback(server.close)
-        host, bound = server.sockets[0].getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{bound}"
-
-    async def _converse(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, at_results: bool
-    ) -> None:
-        routes, task = self._routes, asyncio.current_task()
-        assert routes is not None and task is not None  # noqa: S101, PT018  # it listens, so both are there
-        self._connections.add(task)
-        number = routes.next_connection()
-        try:
-            await serve_connection(
-                reader, writer, lambda exchange: routes.handle(exchange, number), at_results=at_results
-            )
-        except asyncio.CancelledError:
-            # Only the end of the sandbox cancels a connection; the streams' callback must not see it.
-            writer.transport.abort()
-        finally:
-            self._connections.discard(task)
-
-    async def _end_connections(self) -> None:
-        for task in tuple(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A sandbox that runs in a background thread. Everything here may be used from any thread."""
+    """A running sandbox; may be used from any thread."""
 
     origin: str
-    """`http://127.0.0.1:PORT`; what the official SDK takes for its base URL."""
+    """`http://127.0.0.1:PORT`, the base URL of the official SDK."""
     ledger: Ledger
     deck: Deck
 
     @property
     def base_url(self) -> str:
-        """The prefix up to /v1 that the setting `provider.base_url` takes."""
+        """Value of the setting `provider.base_url`: the prefix up to /v1."""
         return f"{self.origin}/runwayml/v1"
 
     def misbehave(self, *ones: str | Misbehaviour) -> None:
@@ -121,31 +44,93 @@ class Box:
         self.deck.add(*(misbehave.parse(one) if isinstance(one, str) else one for one in ones))
 
     def behave(self) -> None:
-        """Forget all misbehaviours."""
+        """Remove all misbehaviours."""
         self.deck.clear()
+
+
+@contextlib.asynccontextmanager
+async def _listening(options: Options) -> AsyncIterator[Box]:
+    """Run the sandbox on this event loop while the block lasts."""
+    ledger, deck = Ledger(options.ledger), Deck(options.seed)
+    deck.add(*options.misbehaviours)
+    connections: set[asyncio.Task[Any]] = set()
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipspool-sandbox-")))
+        canned = folder / "canned.mp4"
+        await asyncio.to_thread(render.sample, canned)
+        studio = Studio(options, folder, canned)
+        stack.push_async_callback(studio.close)
+        api = Api(options, deck, ledger, studio, folder)
+        stack.push_async_callback(api.close)
+        stack.push_async_callback(_end, connections)
+        converse = partial(_converse, Routes(api), connections)
+        if options.separate_results:
+            api.serve_results_from(await _listen(stack, converse, options.host, 0, at_results=True))
+        yield Box(await _listen(stack, converse, options.host, options.port, at_results=False), ledger, deck)
+
+
+async def _listen(
+    stack: contextlib.AsyncExitStack, converse: Callable[..., Any], host: str, port: int, *, at_results: bool
+) -> str:
+    """Listen until the stack ends; return scheme, host and port."""
+    server = await asyncio.start_server(
+        partial(converse, at_results=at_results),
+        host,
+        port,
+        limit=2 * CHUNK_BYTES,
+        backlog=1024,
+        reuse_address=True,
+    )
+    stack.callback(server.close)
+    host, bound = server.sockets[0].getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+
+
+async def _converse(
+    routes: Routes,
+    connections: set[asyncio.Task[Any]],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    *,
+    at_results: bool,
+) -> None:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  # start_server makes one for each connection
+    connections.add(task)
+    handle = partial(routes.handle, connection=routes.next_connection())
+    try:
+        await serve_connection(reader, writer, handle, at_results=at_results)
+    except asyncio.CancelledError:
+        # Only the end of the sandbox cancels a connection; the callback of the streams must not see it.
+        writer.transport.abort()
+    finally:
+        connections.discard(task)
+
+
+async def _end(connections: set[asyncio.Task[Any]]) -> None:
+    for task in tuple(connections):
+        task.cancel()
+    await asyncio.gather(*connections, return_exceptions=True)
 
 
 @contextlib.contextmanager
 def serve(options: Options) -> Iterator[Box]:
-    """Run the sandbox in a background thread for as long as the block lasts.
-
-    Raises OSError when it cannot listen.
-    """
-    started: threading.Event = threading.Event()
-    made: list[tuple[asyncio.AbstractEventLoop, asyncio.Event, Server]] = []
+    """Run the sandbox in a background thread while the block lasts. Raises OSError if it cannot listen."""
+    started = threading.Event()
+    made: list[tuple[asyncio.AbstractEventLoop, asyncio.Event, Box]] = []
     failed: list[BaseException] = []
 
     async def main() -> None:
         stop = asyncio.Event()
-        async with Server(options) as server:
-            made.append((asyncio.get_running_loop(), stop, server))
+        async with _listening(options) as box:
+            made.append((asyncio.get_running_loop(), stop, box))
             started.set()
             await stop.wait()
 
     def work() -> None:
         try:
             asyncio.run(main())
-        except BaseException as error:  # noqa: BLE001  # handed to the caller's thread, whatever it is
+        except BaseException as error:  # noqa: BLE001  # raised in the caller's thread
             failed.append(error)
         finally:
             started.set()
@@ -155,9 +140,9 @@ def serve(options: Options) -> Iterator[Box]:
     started.wait(START_SECONDS_MAX)
     if not made:
         raise failed[0] if failed else TimeoutError("the sandbox did not start")
-    loop, stop, server = made[0]
+    loop, stop, box = made[0]
     try:
-        yield Box(server.origin, server.ledger, server.deck)
+        yield box
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(START_SECONDS_MAX)
@@ -166,18 +151,17 @@ def serve(options: Options) -> Iterator[Box]:
 
 
 def run(options: Options, *, ready: Callable[[str], None]) -> None:
-    """Serve in the foreground until SIGINT or SIGTERM; `ready` is told the base URL once it listens.
+    """Serve in the foreground until SIGINT or SIGTERM; `ready` gets the base URL once it listens.
 
-    Raises OSError when it cannot listen. For the main thread.
+    Raises OSError if it cannot listen. For the main thread.
     """
 
     async def main() -> None:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        async with Server(options) as server:
-            ready(f"{server.origin}/runwayml/v1")
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with _listening(options) as box:
+            ready(box.base_url)
             await stop.wait()
 
     asyncio.run(main())

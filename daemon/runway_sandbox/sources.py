@@ -1,4 +1,4 @@
-"""Where the clip of a request comes from: a data URI, an address or an upload, down to a file."""
+"""Stores the clip of a request on disk: from a data URI, an address or an upload."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import binascii
 import hashlib
 import http.client
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from runway_sandbox import render
 from runway_sandbox.validation import MEDIA_TYPES
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 FETCH_SECONDS: Final = 10.0
-"""The provider gives a source about so long [PROVIDER 2.4]."""
+"""Time that the provider waits for a source, about [PROVIDER 2.4]."""
 CLIP_SECONDS_MAX: Final = {"aleph2": 30.0}
-"""Longer clips are refused [PROVIDER 2.3]; other models use the beginning."""
+"""Longer clips are refused [PROVIDER 2.3]; other models use their beginning."""
 CREDITS_PER_SECOND: Final = {"gen4_aleph": 15, "aleph2": 28}
 CREDITS_MIN: Final = {"aleph2": 56}
 """[PROVIDER 2.10]."""
@@ -40,28 +38,28 @@ class Clip:
     facts: render.Facts
 
     def seconds_of(self, model: str) -> float:
-        """Return how much of it a model uses."""
+        """Return the length of it that a model uses."""
         return min(self.facts.seconds, render.SECONDS_MAX.get(model, self.facts.seconds))
 
     def credits_for(self, model: str) -> int:
-        """Tell the price: the provider charges by the second of what it uses."""
+        """Return the price: the provider charges by the second of what it uses."""
         seconds = self.seconds_of(model)
         return max(round(seconds * CREDITS_PER_SECOND[model]), CREDITS_MIN.get(model, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Turns the `videoUri` of a checked request into a file. Blocks: for a worker thread."""
+    """Stores the `videoUri` of a checked request as a file. Blocks: for a worker thread."""
 
     folder: Path
     canned: Path
     is_fetching: bool
     url_bytes_max: int
     upload: Callable[[str], Path | None]
-    """Finds the file of a runway:// URI."""
+    """Returns the file of a runway:// URI."""
 
     def take(self, uri: str, model: str, name: str) -> Clip:
-        """Store the clip as `name`, hash it and open it. Raises AssetError when it is no good."""
+        """Store the clip as `name`, hash it and probe it. Raises AssetError if it cannot be used."""
         path = self.folder / name
         try:
             digest = self._store(uri, path)
@@ -106,7 +104,7 @@ def _facts(path: Path, model: str) -> render.Facts:
 def fetch(url: str, path: Path, bytes_max: int) -> None:
     """Fetch as strictly as the provider: HEAD first, no redirect, a length, a type [PROVIDER 2.4].
 
-    Raises AssetError with the provider's sort of sentence.
+    Raises AssetError with a sentence like the provider's.
     """
     parts = urlsplit(url)
     make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

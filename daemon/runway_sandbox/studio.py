@@ -1,4 +1,4 @@
-"""Where tasks get their pictures: the task table, its timer, and one rendering thread."""
+"""Renders the tasks: the task table, its timer, and one rendering thread."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from runway_sandbox import render
-from runway_sandbox.options import Render
+from runway_sandbox.options import Options, Render
 from runway_sandbox.tasks import Failure, Output, Table, Task
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from runway_sandbox.options import Options
 
 _CANNED_SECONDS_MAX = 60.0
 _BROKEN = Failure("ASSET.INVALID", "The input could not be decoded.")
@@ -24,7 +19,7 @@ _BROKEN = Failure("ASSET.INVALID", "The input could not be decoded.")
 
 @dataclass(slots=True)
 class Studio:
-    """Takes tasks in and brings them to their end; all methods belong to the event loop's thread."""
+    """Accepts tasks and brings them to their end; all methods belong to the event loop's thread."""
 
     options: Options
     folder: Path
@@ -36,23 +31,19 @@ class Studio:
     _jobs: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        options = self.options
+        o = self.options
         self.table = Table(
-            options.concurrency,
-            options.pending_seconds,
-            options.render_seconds,
-            options.tasks_max,
-            self._forget,
+            o.concurrency, o.pending_seconds, o.render_seconds, o.tasks_max, self._delete_files
         )
         self._rendering = ThreadPoolExecutor(1, "sandbox-render")
 
     def add(self, task: Task) -> None:
-        """Take in a task and start it if there is room."""
+        """Add a task and start it if there is room."""
         self.table.add(task)
         self.turn()
 
     def turn(self) -> None:
-        """Move all tasks on to now, and come back when the next one is due."""
+        """Advance all tasks to now, and set the timer for the next one that is due."""
         now = time.time()
         for task in self.table.advance(now):
             self._start(task)
@@ -71,12 +62,11 @@ class Studio:
             self._jobs.add(job)
             job.add_done_callback(self._jobs.discard)
         else:
-            is_echo = self.options.render is Render.ECHO and task.clip is not None
-            path = task.clip if is_echo and task.clip is not None else self.canned_for(task.seconds)
-            self.table.rendered(task, _outputs(task, (path,)), time.time())
+            clip = task.clip if self.options.render is Render.ECHO else None
+            self.table.rendered(task, _outputs(task, clip or self.canned_for(task.seconds)), time.time())
 
     def canned_for(self, seconds: float) -> Path:
-        """Return the canned film of about a length, made where it is the first one; from any thread."""
+        """Return the canned film of about this length, made on first use; from any thread."""
         frames = max(1, round(min(seconds, _CANNED_SECONDS_MAX) * render.CANNED_RATE))
         if frames == render.CANNED_RATE:
             return self.canned
@@ -90,17 +80,17 @@ class Studio:
     async def _render(self, task: Task) -> None:
         loop = asyncio.get_running_loop()
         try:
-            paths = await loop.run_in_executor(self._rendering, self._make_files, task)
+            path = await loop.run_in_executor(self._rendering, self._make_file, task)
         except render.NotAVideoError:
             self.table.fail(task, _BROKEN, time.time())
         else:
             if self.table.get(task.id) is task:
-                self.table.rendered(task, _outputs(task, paths), time.time())
+                self.table.rendered(task, _outputs(task, path), time.time())
             else:
-                _unlink(*paths)
+                path.unlink(missing_ok=True)
         self.turn()
 
-    def _make_files(self, task: Task) -> tuple[Path, ...]:
+    def _make_file(self, task: Task) -> Path:
         clip = task.clip or self.canned_for(task.seconds)
         made = self.folder / f"{task.id}.mp4"
         if self.options.render is Render.REAL:
@@ -108,17 +98,17 @@ class Studio:
         else:
             made = clip
         if task.content == "mp4":
-            return (made,)
+            return made
         other = self.folder / f"{task.id}.{task.content}"
         render.rewrap(made, other, task.content)
         if made is not clip:
-            _unlink(made)
-        return (other,)
+            made.unlink(missing_ok=True)
+        return other
 
-    def _forget(self, task: Task) -> None:
-        _unlink(*(one.path for one in task.outputs or () if not one.path.name.startswith("canned")))
-        if task.clip is not None:
-            _unlink(task.clip)
+    def _delete_files(self, task: Task) -> None:
+        paths = {one.path for one in task.outputs or () if not one.path.name.startswith("canned")}
+        for path in paths | ({task.clip} if task.clip is not None else set()):
+            path.unlink(missing_ok=True)
 
     async def close(self) -> None:
         """Stop the timer and the rendering under way."""
@@ -132,16 +122,7 @@ class Studio:
         await asyncio.to_thread(self._rendering.shutdown)
 
 
-def _outputs(task: Task, paths: tuple[Path, ...]) -> tuple[Output, ...]:
+def _outputs(task: Task, path: Path) -> tuple[Output, ...]:
     kind = task.content
-    names = (
-        f"{task.id}.{kind}",
-        *(f"{task.id}_{place}.{kind}" for place in range(2, task.outputs_count + 1)),
-    )
-    return tuple(Output(paths[0], name, render.CONTENT_TYPES[kind]) for name in names[: task.outputs_count])
-
-
-def _unlink(*paths: Path) -> None:
-    for path in paths:
-        # The same file may stand for several outputs, so it may be gone already.
-        path.unlink(missing_ok=True)
+    ends = ("", *(f"_{place}" for place in range(2, task.outputs_count + 1)))[: task.outputs_count]
+    return tuple(Output(path, f"{task.id}{end}.{kind}", render.CONTENT_TYPES[kind]) for end in ends)

@@ -1,16 +1,13 @@
-"""The life of a task: PENDING, THROTTLED, RUNNING and an end, decided by `now` alone."""
+"""Moves tasks from PENDING and THROTTLED over RUNNING to an end, by the time `now` alone; pure."""
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+from pathlib import Path
 
 PROGRESS_MAX_RUNNING = 0.99
 
@@ -27,7 +24,7 @@ class Status(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing follows."""
+        """Whether the task has ended."""
         return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
@@ -55,11 +52,11 @@ class Output:
 
 @dataclass(slots=True)
 class Task:
-    """One accepted request and where it stands. Times are seconds since the epoch."""
+    """One accepted request and its state. Times are seconds since the epoch."""
 
     id: str
     owner: str
-    """Fingerprint of the key that made it: nobody else can see it [PROVIDER 1.5]."""
+    """Fingerprint of the key that made it; other keys cannot see it [PROVIDER 1.5]."""
     model: str
     prompt: str
     is_wrapped: bool
@@ -67,8 +64,7 @@ class Task:
     created_at: float
     clip: Path | None
     seconds: float = 1.0
-    """How long its result lasts, where that is a canned one."""
-    output_format: str = "mp4"
+    """Length of its result, if that is a canned one."""
     status: Status = Status.PENDING
     started_at: float = 0.0
     ended_at: float = 0.0
@@ -76,7 +72,7 @@ class Task:
     """None until they are rendered."""
     failure: Failure | None = None
     doom: Failure | None = None
-    """The failure in which it will end when its time has come."""
+    """The failure with which it will end when its time is over."""
     is_stuck: bool = False
     is_invisible: bool = False
     outputs_count: int = 1
@@ -86,14 +82,14 @@ class Task:
 
 @dataclass(slots=True)
 class Table:
-    """All tasks of the sandbox. Every method that takes `now` expects it never to go back."""
+    """All tasks of the sandbox. `now` must never go back."""
 
     concurrency: int | None
     pending_seconds: float
     render_seconds: float
     tasks_max: int
-    forgotten: Callable[[Task], None]
-    """Told of each task that is dropped from memory, so that its files can go."""
+    on_removed: Callable[[Task], None]
+    """Called with each task that is removed from memory, so that its files can be deleted."""
     _tasks: dict[str, Task] = field(default_factory=dict)
     _waiting: deque[Task] = field(default_factory=deque)
     _due: list[tuple[float, str]] = field(default_factory=list)
@@ -101,7 +97,7 @@ class Table:
     _ended: deque[str] = field(default_factory=deque)
 
     def add(self, task: Task) -> None:
-        """Take in a fresh task; `advance` moves it on."""
+        """Add a new task; `advance` moves it on."""
         self._tasks[task.id] = task
         if task.status.is_terminal:
             self._ended.append(task.id)
@@ -109,11 +105,11 @@ class Table:
             self._waiting.append(task)
 
     def get(self, task_id: str) -> Task | None:
-        """Find a task, whoever owns it."""
+        """Return a task of any owner."""
         return self._tasks.get(task_id)
 
     def advance(self, now: float) -> list[Task]:
-        """End what is due, start what may start; return those that started, to be rendered."""
+        """End tasks that are due, start those that may start; return those that started, to be rendered."""
         while self._due and self._due[0][0] <= now:
             due, task_id = heapq.heappop(self._due)
             task = self._tasks.get(task_id)
@@ -140,13 +136,10 @@ class Table:
         return self.concurrency is not None and self._running >= self.concurrency
 
     def rendered(self, task: Task, outputs: tuple[Output, ...], now: float) -> None:
-        """Take in the files of a running task; it ends when its time has come too."""
+        """Store the files of a running task, and end it if its time is over."""
         task.outputs = outputs
-        if (
-            task.status is Status.RUNNING
-            and not task.is_stuck
-            and now >= task.started_at + self.render_seconds
-        ):
+        is_due = now >= task.started_at + self.render_seconds
+        if is_due and task.status is Status.RUNNING and not task.is_stuck:
             self._finish_when_rendered(task, now)
 
     def _finish_when_rendered(self, task: Task, at: float) -> None:
@@ -156,12 +149,12 @@ class Table:
             self._end(task, Status.SUCCEEDED, at)
 
     def fail(self, task: Task, failure: Failure, now: float) -> None:
-        """End a task as FAILED, whatever it was."""
+        """End a task as FAILED in any state."""
         task.failure = failure
         self._end(task, Status.FAILED, now)
 
     def cancel(self, task: Task, now: float) -> None:
-        """End a task as CANCELLED, whatever it was."""
+        """End a task as CANCELLED in any state."""
         self._end(task, Status.CANCELLED, now)
 
     def _end(self, task: Task, status: Status, now: float) -> None:
@@ -174,7 +167,7 @@ class Table:
             self.remove(self._ended[0])
 
     def remove(self, task_id: str) -> None:
-        """Forget a task; an open one is cancelled first."""
+        """Remove a task; an open one is cancelled first."""
         task = self._tasks.pop(task_id, None)
         if task is None:
             return
@@ -183,16 +176,16 @@ class Table:
         if task.status.is_terminal:
             self._ended.remove(task_id)
         task.status = Status.CANCELLED
-        self.forgotten(task)
+        self.on_removed(task)
 
     def shown(self, task: Task) -> Status:
-        """Tell the status as the API words it: what waits for a free place is THROTTLED."""
+        """Return the status as the API words it: a task that waits for a free place is THROTTLED."""
         if task.status is Status.PENDING and self._is_full():
             return Status.THROTTLED
         return task.status
 
     def progress(self, task: Task, now: float) -> float:
-        """Return how far a task is, 0.0 to 1.0."""
+        """Return the progress of a task, 0.0 to 1.0."""
         if task.status.is_terminal:
             return 1.0
         if task.status is not Status.RUNNING:
@@ -201,7 +194,7 @@ class Table:
         return round(min(max(share, 0.0), PROGRESS_MAX_RUNNING), 3)
 
     def next_due(self) -> float | None:
-        """Return when `advance` has something to do next, None when only an event can change anything."""
+        """Return when `advance` has something to do, None if only an event can change anything."""
         times = [self._due[0][0]] if self._due else []
         if self._waiting and not self._is_full():
             times.append(self._waiting[0].created_at + self.pending_seconds)

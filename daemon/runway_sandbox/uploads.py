@@ -1,4 +1,4 @@
-"""Ephemeral uploads: a placeholder, then a form with the file, then a runway:// URI for a day."""
+"""Keeps ephemeral uploads: a placeholder, then a form with the file, then a runway:// URI for a day."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
-from runway_sandbox.wire import Answer, BodyTooLongError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from runway_sandbox.wire import Exchange
+from runway_sandbox.wire import Answer, BodyTooLongError, Exchange
 
 PREFIX: Final = "/_storage/"
 LIFE_SECONDS: Final = 86_400.0
@@ -42,28 +38,24 @@ class Uploads:
     _by_id: dict[str, _Upload] = field(default_factory=dict)
 
     def place(self, base: str) -> dict[str, Any]:
-        """Make a placeholder [PROVIDER 2.5]: `uploadUrl`, `fields` and `runwayUri`."""
+        """Return a placeholder [PROVIDER 2.5]: `uploadUrl`, `fields` and `runwayUri`."""
         self._expire()
         upload_id, policy = secrets.token_hex(16), secrets.token_urlsafe(24)
-        self._by_id[upload_id] = _Upload(
-            self.folder / f"upload-{upload_id}", policy, time.time() + LIFE_SECONDS
-        )
+        path = self.folder / f"upload-{upload_id}"
+        self._by_id[upload_id] = _Upload(path, policy, time.time() + LIFE_SECONDS)
         fields = {"key": f"uploads/{upload_id}", "policy": policy}
-        return {
-            "uploadUrl": f"{base}{PREFIX}{upload_id}",
-            "fields": fields,
-            "runwayUri": f"runway://{upload_id}",
-        }
+        url = f"{base}{PREFIX}{upload_id}"
+        return {"uploadUrl": url, "fields": fields, "runwayUri": f"runway://{upload_id}"}
 
     def find(self, uri: str) -> Path | None:
-        """Return the file of a runway:// URI, None when there is none or it has expired."""
+        """Return the file of a runway:// URI, None if it does not exist or has expired."""
         upload = self._by_id.get(uri.removeprefix("runway://"))
         if upload is None or not upload.is_stored or upload.expires_at < time.time():
             return None
         return upload.path
 
     async def store(self, exchange: Exchange, upload_id: str) -> Answer:
-        """Take the form: every field of the placeholder first, the file last."""
+        """Store the form: every field of the placeholder first, the file last."""
         upload = self._by_id.get(upload_id)
         match = _BOUNDARY.match(exchange.request.headers.get("content-type", ""))
         if upload is None or match is None or upload.is_stored:
@@ -105,7 +97,7 @@ class Uploads:
 
 
 def _parts(form: mmap.mmap, boundary: bytes) -> list[tuple[str, int, int]]:
-    """Find each field's name and where its content starts and stops."""
+    """Return the name of each field, and where its content starts and stops."""
     mark, found = b"--" + boundary, []
     start = form.find(mark)
     while start >= 0:

@@ -1,9 +1,11 @@
-"""Which request bodies the API takes: pure checks, with the issues it would answer."""
+"""Checks request bodies as the API does, and returns the issues it would answer; pure."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -44,14 +46,17 @@ MEDIA_TYPES: Final = {
 }  # fmt: skip
 _DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),")
 
+Path = tuple[str | int, ...]
+Check = Callable[[Any, Path], "list[Issue]"]
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One thing wrong with a body, as the API names it [PROVIDER 2.7]."""
+    """One mistake in a body, as the API names it [PROVIDER 2.7]."""
 
     code: str
     message: str
-    path: tuple[str | int, ...] = ()
+    path: Path = ()
     extra: tuple[tuple[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -61,7 +66,7 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """A body that passed: what the sandbox needs of it."""
+    """The parts of a valid body that the sandbox needs."""
 
     model: str
     source: str
@@ -78,22 +83,19 @@ def check_create(
     """Check a body of `video_to_video` whose model is known [PROVIDER 2.2, 2.3].
 
     Unknown keys are refused and null is no value. `data_uri_bytes_max` counts the encoded URI. `by_page`
-    refuses a body that lacks what the gateway's page marks required.
+    refuses a body without the fields that the gateway's page marks required.
     """
     if not isinstance(body, dict):
-        return (_type_issue((), "object", body),)
+        return (_wrong_type((), "object", body),)
     model = body["model"]
-    issues: list[Issue] = list(_unknown_keys(body, _FIELDS[model], ()))
+    issues = _unknown_keys(body, _FIELDS[model], ())
     required = (_ON_THE_PAGE if by_page else _REQUIRED).get(model, ("videoUri",))
     issues += [_missing((name,), _KINDS.get(name, "string")) for name in required if name not in body]
-    issues += _prompt_issues(body)
-    if "videoUri" in body:
-        issues += check_media(body["videoUri"], "video", ("videoUri",), data_uri_bytes_max)
-    issues += _seed_issues(body)
-    issues += _moderation_issues(body)
-    issues += _choice_issues(body, model)
-    issues += _reference_issues(body, data_uri_bytes_max)
-    issues += _keyframe_issues(body, data_uri_bytes_max)
+    for name, check in _checks(model, data_uri_bytes_max).items():
+        issues += check(body[name], (name,)) if name in body else []
+    if "proresProfile" in body and body.get("outputFormat") != "prores":
+        message = "proresProfile is only valid when outputFormat is prores"
+        issues.append(Issue("custom", message, ("proresProfile",)))
     if issues:
         return tuple(issues)
     guides = [*body.get("references", ()), *body.get("keyframes", ())]
@@ -108,138 +110,113 @@ def check_create(
     )
 
 
-def _prompt_issues(body: dict[str, Any]) -> list[Issue]:
-    if "promptText" not in body:
-        return []
-    prompt, path = body["promptText"], ("promptText",)
-    if not isinstance(prompt, str):
-        return [_type_issue(path, "string", prompt)]
+def _checks(model: str, bytes_max: int) -> dict[str, Check]:
+    image = partial(_check_media, "image", bytes_max)
+    common: dict[str, Check] = {
+        "promptText": _check_prompt,
+        "videoUri": partial(_check_media, "video", bytes_max),
+        "seed": _check_seed,
+        "contentModeration": _check_moderation,
+    }
+    if model == "gen4_aleph":
+        references = partial(_check_list, 1, partial(_check_reference, image))
+        return {**common, "ratio": partial(_one_of, _RATIOS), "references": references}
+    return {
+        **common,
+        "ratio": _check_string,
+        **{name: partial(_one_of, values) for name, values in _VALUES.items()},
+        "keyframes": partial(_check_keyframes, image),
+    }
+
+
+def _check_string(value: object, path: Path) -> list[Issue]:
+    return [] if isinstance(value, str) else [_wrong_type(path, "string", value)]
+
+
+def _check_prompt(prompt: Any, path: Path) -> list[Issue]:
+    if issues := _check_string(prompt, path):
+        return issues
     if not prompt:
-        return [
-            Issue("too_small", "Too small: expected string to have >=1 characters", path, (("minimum", 1),))
-        ]
+        return [_issue("too_small", "Too small: expected string to have >=1 characters", path, minimum=1)]
     if len(prompt.encode("utf-16-le", "surrogatepass")) // 2 > PROMPT_UNITS_MAX:
         message = f"Too big: expected string to have <={PROMPT_UNITS_MAX} characters"
-        return [Issue("too_big", message, path, (("maximum", PROMPT_UNITS_MAX),))]
+        return [_issue("too_big", message, path, maximum=PROMPT_UNITS_MAX)]
     return []
 
 
-def _seed_issues(body: dict[str, Any]) -> list[Issue]:
-    if "seed" not in body:
-        return []
-    seed, path = body["seed"], ("seed",)
+def _check_seed(seed: Any, path: Path) -> list[Issue]:
     if isinstance(seed, bool) or not isinstance(seed, int | float):
-        return [_type_issue(path, "number", seed)]
+        return [_wrong_type(path, "number", seed)]
     if seed != seed // 1:
-        return [
-            Issue(
-                "invalid_type", "Invalid input: expected int, received number", path, (("expected", "int"),)
-            )
-        ]
+        message = "Invalid input: expected int, received number"
+        return [_issue("invalid_type", message, path, expected="int")]
     if seed < 0:
-        return [Issue("too_small", "Too small: expected number to be >=0", path, (("minimum", 0),))]
+        return [_issue("too_small", "Too small: expected number to be >=0", path, minimum=0)]
     if seed > SEED_MAX:
-        return [
-            Issue("too_big", f"Too big: expected number to be <={SEED_MAX}", path, (("maximum", SEED_MAX),))
-        ]
+        return [_issue("too_big", f"Too big: expected number to be <={SEED_MAX}", path, maximum=SEED_MAX)]
     return []
 
 
-def _moderation_issues(body: dict[str, Any]) -> list[Issue]:
-    if "contentModeration" not in body:
-        return []
-    given, path = body["contentModeration"], ("contentModeration",)
+def _check_moderation(given: Any, path: Path) -> list[Issue]:
     if not isinstance(given, dict):
-        return [_type_issue(path, "object", given)]
-    issues = list(_unknown_keys(given, {"publicFigureThreshold"}, path))
-    if "publicFigureThreshold" in given:
-        name = "publicFigureThreshold"
-        issues += _one_of(given[name], ("auto", "low"), (*path, name))
-    return issues
+        return [_wrong_type(path, "object", given)]
+    name = "publicFigureThreshold"
+    issues = _unknown_keys(given, {name}, path)
+    return issues + (_one_of(("auto", "low"), given[name], (*path, name)) if name in given else [])
 
 
-def _choice_issues(body: dict[str, Any], model: str) -> list[Issue]:
-    issues: list[Issue] = []
-    if "ratio" in body:
-        if model == "gen4_aleph":
-            issues += _one_of(body["ratio"], _RATIOS, ("ratio",))
-        elif not isinstance(body["ratio"], str):
-            issues.append(_type_issue(("ratio",), "string", body["ratio"]))
-    for name, values in _VALUES.items():
-        if name in body and name in _FIELDS[model]:
-            issues += _one_of(body[name], values, (name,))
-    if "proresProfile" in body and body.get("outputFormat") != "prores":
-        message = "proresProfile is only valid when outputFormat is prores"
-        issues.append(Issue("custom", message, ("proresProfile",)))
-    return issues
-
-
-def _reference_issues(body: dict[str, Any], data_uri_bytes_max: int) -> list[Issue]:
-    if "references" not in body or body["model"] != "gen4_aleph":
-        return []
-    given = body["references"]
+def _check_list(items_max: int, check: Check, given: Any, path: Path) -> list[Issue]:
     if not isinstance(given, list):
-        return [_type_issue(("references",), "array", given)]
-    if len(given) > 1:
-        message = "Too big: expected array to have <=1 items"
-        return [Issue("too_big", message, ("references",), (("maximum", 1),))]
+        return [_wrong_type(path, "array", given)]
+    if len(given) > items_max:
+        message = f"Too big: expected array to have <={items_max} items"
+        return [_issue("too_big", message, path, maximum=items_max)]
     issues: list[Issue] = []
     for place, one in enumerate(given):
-        path = ("references", place)
-        if not isinstance(one, dict):
-            issues.append(_type_issue(path, "object", one))
-            continue
-        issues += _unknown_keys(one, {"type", "uri"}, path)
-        issues += _one_of(one.get("type"), ("image",), (*path, "type"))
-        issues += check_media(one.get("uri"), "image", (*path, "uri"), data_uri_bytes_max)
+        below = (*path, place)
+        issues += check(one, below) if isinstance(one, dict) else [_wrong_type(below, "object", one)]
     return issues
 
 
-def _keyframe_issues(body: dict[str, Any], data_uri_bytes_max: int) -> list[Issue]:
-    if "keyframes" not in body or body["model"] != "aleph2":
-        return []
-    given = body["keyframes"]
-    if not isinstance(given, list):
-        return [_type_issue(("keyframes",), "array", given)]
-    if len(given) > KEYFRAMES_MAX:
-        message = f"Too big: expected array to have <={KEYFRAMES_MAX} items"
-        return [Issue("too_big", message, ("keyframes",), (("maximum", KEYFRAMES_MAX),))]
-    issues: list[Issue] = []
-    for place, one in enumerate(given):
-        path = ("keyframes", place)
-        if not isinstance(one, dict):
-            issues.append(_type_issue(path, "object", one))
-            continue
-        issues += _unknown_keys(one, {"seconds", "at", "uri", "range"}, path)
-        if ("seconds" in one) == ("at" in one):
-            issues.append(Issue("invalid_union", "Invalid input: expected one of seconds and at", path))
-        issues += check_media(one.get("uri"), "image", (*path, "uri"), data_uri_bytes_max)
-    ranged = sum(isinstance(one, dict) and "range" in one for one in given)
-    if 0 < ranged < len(given):
-        issues.append(Issue("custom", "All keyframes must set a range or none may", ("keyframes",)))
+def _check_reference(image: Check, one: Any, path: Path) -> list[Issue]:
+    return [
+        *_unknown_keys(one, {"type", "uri"}, path),
+        *_one_of(("image",), one.get("type"), (*path, "type")),
+        *image(one.get("uri"), (*path, "uri")),
+    ]
+
+
+def _check_keyframe(image: Check, one: Any, path: Path) -> list[Issue]:
+    issues = _unknown_keys(one, {"seconds", "at", "uri", "range"}, path)
+    if ("seconds" in one) == ("at" in one):
+        issues.append(Issue("invalid_union", "Invalid input: expected one of seconds and at", path))
+    return issues + image(one.get("uri"), (*path, "uri"))
+
+
+def _check_keyframes(image: Check, given: Any, path: Path) -> list[Issue]:
+    issues = _check_list(KEYFRAMES_MAX, partial(_check_keyframe, image), given, path)
+    frames = given if isinstance(given, list) and len(given) <= KEYFRAMES_MAX else []
+    ranged = sum(isinstance(one, dict) and "range" in one for one in frames)
+    if 0 < ranged < len(frames):
+        issues.append(Issue("custom", "All keyframes must set a range or none may", path))
     return issues
 
 
-def check_media(
-    value: object, family: str, path: tuple[str | int, ...], data_uri_bytes_max: int
-) -> list[Issue]:
-    """Check an asset's URI of `family` "video" or "image" [PROVIDER 2.4]; its bytes are not looked at."""
-    if not isinstance(value, str):
-        return [_type_issue(path, "string", value)]
+def _check_media(family: str, bytes_max: int, value: Any, path: Path) -> list[Issue]:
+    """Check an asset's URI of `family` "video" or "image" [PROVIDER 2.4], without its bytes."""
+    if issues := _check_string(value, path):
+        return issues
+    problem = None
     if value.startswith("data:"):
-        problem = _data_uri_problem(value, family, data_uri_bytes_max)
-    elif value.startswith("runway://"):
-        problem = None
-    else:
+        problem = _data_uri_problem(value, family, bytes_max)
+    elif not value.startswith("runway://"):
         problem = _url_problem(value)
     return [Issue("custom", problem, path)] if problem else []
 
 
-def _data_uri_problem(value: str, family: str, data_uri_bytes_max: int) -> str | None:
-    if len(value) > data_uri_bytes_max:
-        return (
-            f"Data URI is too large: {len(value)} bytes encoded, at most {data_uri_bytes_max} are accepted."
-        )
+def _data_uri_problem(value: str, family: str, bytes_max: int) -> str | None:
+    if len(value) > bytes_max:
+        return f"Data URI is too large: {len(value)} bytes encoded, at most {bytes_max} are accepted."
     head = _DATA_URI.match(value[:256])
     if head is None or "base64" not in head[2].split(";"):
         return "Invalid data URI: expected data:<type>;base64,<data>."
@@ -259,57 +236,41 @@ def _url_problem(value: str) -> str | None:
         return "Invalid URL."
     if not host or any(character.isspace() for character in value):
         return "Invalid URL."
-    if parts.scheme == "http" and is_loopback(host):
+    try:
+        is_address, is_loopback = True, ip_address(host).is_loopback
+    except ValueError:
+        is_address, is_loopback = False, host == "localhost"
+    if parts.scheme == "http" and is_loopback:  # a test's own file server may use plain http
         return None
     if parts.scheme != "https":
         return "Invalid URL: only HTTPS URLs are accepted."
-    if _is_address(host):
-        return "Invalid URL: the host must be a name, not an IP address."
-    return None
+    return "Invalid URL: the host must be a name, not an IP address." if is_address else None
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a URL's host is this machine: a test's own file server may speak plain http."""
-    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _unknown_keys(given: dict[str, Any], known: set[str], path: tuple[str | int, ...]) -> list[Issue]:
+def _unknown_keys(given: dict[str, Any], known: set[str], path: Path) -> list[Issue]:
     keys = [key for key in given if key not in known]
-    if not keys:
-        return []
     noun = "key" if len(keys) == 1 else "keys"
     named = ", ".join(f'"{key}"' for key in keys)
-    return [Issue("unrecognized_keys", f"Unrecognized {noun}: {named}", path, (("keys", keys),))]
+    return [_issue("unrecognized_keys", f"Unrecognized {noun}: {named}", path, keys=keys)] if keys else []
 
 
-def _one_of(given: object, values: tuple[str, ...], path: tuple[str | int, ...]) -> list[Issue]:
+def _one_of(values: tuple[str, ...], given: object, path: Path) -> list[Issue]:
     if isinstance(given, str) and given in values:
         return []
     named = "|".join(f'"{value}"' for value in values)
-    return [
-        Issue("invalid_value", f"Invalid option: expected one of {named}", path, (("values", list(values)),))
-    ]
+    return [_issue("invalid_value", f"Invalid option: expected one of {named}", path, values=list(values))]
 
 
-def _missing(path: tuple[str | int, ...], expected: str) -> Issue:
+def _missing(path: Path, expected: str) -> Issue:
     message = f"Invalid input: expected {expected}, received undefined"
-    return Issue("invalid_type", message, path, (("expected", expected),))
+    return _issue("invalid_type", message, path, expected=expected)
 
 
-def _type_issue(path: tuple[str | int, ...], expected: str, given: object) -> Issue:
+def _wrong_type(path: Path, expected: str, given: object) -> Issue:
     names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
-    received = names.get(type(given), "null")
-    return Issue(
-        "invalid_type",
-        f"Invalid input: expected {expected}, received {received}",
-        path,
-        (("expected", expected),),
-    )
+    message = f"Invalid input: expected {expected}, received {names.get(type(given), 'null')}"
+    return _issue("invalid_type", message, path, expected=expected)
+
+
+def _issue(code: str, message: str, path: Path, **extra: Any) -> Issue:
+    return Issue(code, message, path, tuple(extra.items()))

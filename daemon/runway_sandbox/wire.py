@@ -1,4 +1,4 @@
-"""HTTP/1.1 over asyncio streams through h11, with a way to break every rule of it."""
+"""Speaks HTTP/1.1 over asyncio streams through h11, and can break every rule of it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import asyncio
 import json
 import socket
 import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
 CHUNK_BYTES: Final = 256 * 1024
 IDLE_SECONDS: Final = 75.0
-"""A kept-alive connection that says nothing so long is closed."""
+"""A kept-alive connection that is silent this long is closed."""
 HEAD_BYTES_MAX: Final = 64 * 1024
 LINGER_BYTES_MAX: Final = 256 * 1024 * 1024
-"""So much of an unwanted body is read and dropped, so that the client sees the answer and no reset."""
+"""Bytes of an unwanted body that are read and dropped, so that the client sees the answer and no reset."""
 
 
 class BodyTooLongError(Exception):
@@ -83,7 +81,7 @@ class Exchange:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raises GoneError when the client ends it early."""
         if self._connection.they_are_waiting_for_100_continue:
-            await self._write(self._pack(h11.InformationalResponse(status_code=100, headers=[])))
+            await self._send(h11.InformationalResponse(status_code=100, headers=[]))
         while True:
             event = await _next_event(self._connection, self._reader)
             if isinstance(event, h11.Data):
@@ -109,42 +107,40 @@ class Exchange:
     async def send(self, answer: Answer) -> None:
         """Send a whole answer; what is left of the request's body is read first."""
         await self._drain()
-        packed = self._start(answer.status, answer.head)
-        if answer.body and self.request.method != "HEAD":
-            packed += self._pack(h11.Data(data=answer.body))
-        packed += self._pack(h11.EndOfMessage())
-        await self._write(packed)
+        body = [h11.Data(data=answer.body)] if answer.body and self.request.method != "HEAD" else []
+        await self._send(self._head(answer.status, answer.head), *body, h11.EndOfMessage())
 
     async def begin(self, status: int, headers: list[tuple[str, str]]) -> None:
         """Send the head of a well-formed answer whose body follows by `write` and `end`."""
         await self._drain()
-        await self._write(self._start(status, headers))
+        await self._send(self._head(status, headers))
 
     async def write(self, data: bytes) -> None:
         """Send a part of the body of a well-formed answer."""
-        await self._write(self._pack(h11.Data(data=data)))
+        await self._send(h11.Data(data=data))
 
     async def end(self) -> None:
         """Finish a well-formed answer."""
-        await self._write(self._pack(h11.EndOfMessage()))
+        await self._send(h11.EndOfMessage())
 
-    async def begin_raw(self, status: int, headers: list[tuple[str, str]]) -> None:
-        """Send a head that promises what it likes; the connection ends with this answer."""
+    async def send_raw(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
+        """Send a head that may promise anything, and some bytes; the connection ends with this answer."""
         await self._drain()
-        self.status, self._must_close = status, True
-        phrase = HTTPStatus(status).phrase
-        lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers)]
-        await self.write_raw("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1"))
+        self.status = status
+        lines = [
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+            *(f"{name}: {value}" for name, value in headers),
+        ]
+        await self.write_raw("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1") + data)
 
     async def write_raw(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes as they are; the connection ends with this answer."""
         self._must_close = True
         await self._write(data)
 
     async def send_part(self, answer: Answer, bytes_max: int) -> None:
         """Send the head and the first bytes of the body, as if the rest followed."""
-        await self.begin_raw(answer.status, answer.head)
-        await self.write_raw(answer.body[:bytes_max])
+        await self.send_raw(answer.status, answer.head, answer.body[:bytes_max])
 
     def drop(self, how: str) -> NoReturn:
         """End the connection at once: "reset" with RST, "close" with FIN. Raises GoneError always."""
@@ -160,15 +156,15 @@ class Exchange:
         done = self._connection.our_state is h11.DONE and self._connection.their_state is h11.DONE
         return done and not self._must_close
 
-    def _start(self, status: int, headers: list[tuple[str, str]]) -> bytes:
+    def _head(self, status: int, headers: list[tuple[str, str]]) -> h11.Event:
         self.status = status
         if self._connection.their_state is h11.SEND_BODY:
             headers = [*headers, ("Connection", "close")]
         full = [("Date", formatdate(usegmt=True)), ("Server", "clipspool-sandbox"), *headers]
-        return self._pack(h11.Response(status_code=status, headers=full))
+        return h11.Response(status_code=status, headers=full)
 
-    def _pack(self, event: h11.Event) -> bytes:
-        return self._connection.send(event) or b""
+    async def _send(self, *events: h11.Event) -> None:
+        await self._write(b"".join(self._connection.send(event) or b"" for event in events))
 
     async def _write(self, data: bytes) -> None:
         self.bytes_out += len(data)
@@ -179,8 +175,8 @@ class Exchange:
             raise GoneError from None
 
     async def _drain(self) -> None:
-        waits = self._connection.they_are_waiting_for_100_continue
-        if waits or self._connection.their_state is not h11.SEND_BODY:
+        connection = self._connection
+        if connection.they_are_waiting_for_100_continue or connection.their_state is not h11.SEND_BODY:
             return
         already = self.bytes_in
         async for _ in self.chunks():

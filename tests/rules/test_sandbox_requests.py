@@ -245,9 +245,9 @@ def test_chance_repeats_itself_with_the_same_seed():
     assert 30 < sum(draws(1)) < 90
 
 
-def table(forgotten=lambda _task: None, **changes):
+def table(on_removed=lambda _task: None, **changes):
     settings = {"concurrency": None, "pending_seconds": 0.0, "render_seconds": 10.0, "tasks_max": 100}
-    return Table(**{**settings, **changes}, forgotten=forgotten)
+    return Table(**{**settings, **changes}, on_removed=on_removed)
 
 
 def task(name, at=0.0, **changes):
