@@ -26,16 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from faults.bugs import PACKAGE, TREE, copied
 
-EDGES = "edges/test_"
 PATH = {
     "clipspool.stages.submit": ("stages_submit", "scheduler"),
     "clipspool.provider.runway.post": ("runway", "wire"),
-    "clipspool.provider.runway.refusals": ("runway",),
-    "clipspool.provider.runway.answers": ("runway",),
+    "clipspool.provider.runway.refusals": ("whose_fault", "runway"),
+    "clipspool.provider.runway.answers": ("answers", "runway"),
     "clipspool.spool.ledger": ("send_marks", "stages_submit", "adopt", "stages_retire"),
     "clipspool.spool.send_marks": ("send_marks", "stages_submit"),
-    "clipspool.jobs.lifecycle": ("scheduler", "scheduler_machine"),
-    "clipspool.jobs.effects": ("scheduler", "scheduler_machine"),
+    "clipspool.jobs.lifecycle": ("lifecycle", "scheduler", "scheduler_machine"),
+    "clipspool.jobs.effects": ("lifecycle", "scheduler", "scheduler_machine"),
     "clipspool.scheduler.retirement": ("stages_retire", "scheduler"),
     "clipspool.spool.root": ("files", "claim", "stages_deliver"),
     "clipspool.system.atomic": ("files", "claim", "stages_deliver"),
@@ -44,7 +43,7 @@ PATH = {
     "clipspool.spool.workfolder": ("claim", "stages_retire", "adopt"),
     "clipspool.spool.handover": ("neighbours", "adopt"),
 }
-"""The modules where a wrong line costs money or a clip, and the edge tests that stand nearest to each."""
+"""The modules where a wrong line costs money or a clip, and the rules and edge tests that stand nearest to each."""
 WIDER = (("tests/rules",), ("tests/edges",), ("tests/journeys", "tests/faults"))
 SECONDS_MAX = 900
 SWAPS = {
@@ -169,7 +168,7 @@ def survives(folder, tests, workers):
 def hunt(mutant, *, is_near_only=False):
     """Plant one mutation; return the tests that noticed it, or an empty string."""
     file = PACKAGE / place(mutant.module)
-    near = [f"tests/{EDGES}{name}.py" for name in PATH[mutant.module]]
+    near = [str(path) for name in PATH[mutant.module] for path in TREE.glob(f"tests/*/test_{name}.py")]
     with tempfile.TemporaryDirectory(prefix="clipspool-mutant-") as folder:
         changed = copied(Path(folder)) / place(mutant.module)
         changed.write_text(mutant.of(file.read_text()))
