@@ -43,7 +43,7 @@ PATH = {
     "clipspool.spool.workfolder": ("claim", "stages_retire", "adopt"),
     "clipspool.spool.handover": ("neighbours", "adopt"),
 }
-"""The modules where a wrong line costs money or a clip, and the rules and edge tests that stand nearest to each."""
+"""Where a wrong line costs money or a clip, and the names of the rules and edges that stand nearest."""
 WIDER = (("tests/rules",), ("tests/edges",), ("tests/journeys", "tests/faults"))
 SECONDS_MAX = 900
 SWAPS = {
