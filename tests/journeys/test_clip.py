@@ -44,9 +44,9 @@ def test_a_source_that_cannot_be_put_away_is_told_of_until_it_is(bay):
     bay.until(waiting, what="it is told of")
     ((path, reason),) = waiting()
     assert path == "day/shot.mp4"
-    assert "cannot be put away" in reason
+    assert "cannot be moved out of its work folder" in reason
     assert "_done/day" in reason
-    assert "cannot be put away" in bay.call("status").stdout
+    assert "cannot be moved out of its work folder" in bay.call("status").stdout
     (bay.inbox / "_done/day").unlink()
     bay.until_retired()
     bay.until(lambda: not waiting(), what="nothing is told of any more")

@@ -1,4 +1,4 @@
-"""Asks the provider about a task before a job follows it: a person's word is checked where it can be."""
+"""Attaches a task to a job, after asking the provider whether it knows the task."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from clipspool.jobs.faults import Fault
 from clipspool.jobs.permissions import may_attach
 from clipspool.provider.protocol import Look, Provider, TaskStatus
 from clipspool.provider.runway.ids import is_task_id
-from clipspool.scheduler import commands as operator
+from clipspool.scheduler import commands
 from clipspool.scheduler.loop import Scheduler
 from clipspool.system.process import start_thread
 
 ASK_SECONDS = 20.0
-"""How long the provider may take to answer; whoever ordered it waits."""
+"""How long the provider may take to answer; the operator waits meanwhile."""
 
 Follow = Callable[[str], Provider | None]
-"""Gives the provider for a task's profile; None where this key must not be shown to that address."""
+"""Returns the provider for a task's profile; None where this key must not be shown to that address."""
 Ask = Callable[[Callable[[Scheduler], Any]], Any]
-"""Runs something in a turn of the scheduler and gives its answer."""
+"""Runs a function in a turn of the scheduler and returns its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,16 @@ class Sighting:
     """What the provider says of a task id."""
 
     known: Literal["yes", "no", "unasked"]
-    said: str
+    answer: str
 
 
 def sight(task_id: str, provider: Provider | None, seconds: float = ASK_SECONDS) -> Sighting:
-    """Look at a task once, for at most so many seconds."""
+    """Ask the provider about a task once, for at most `seconds`."""
     if provider is None:
         return Sighting("unasked", "it was made with another key, which is no longer configured")
     seen: queue.SimpleQueue[Look | Fault] = queue.SimpleQueue()
     if start_thread(lambda: seen.put(provider.look(task_id)), "attach-look") is None:
-        return Sighting("unasked", "this machine begins no more threads now")
+        return Sighting("unasked", "this machine cannot start another thread now")
     try:
         look = seen.get(timeout=seconds)
     except queue.Empty:
@@ -59,35 +59,34 @@ def attach(
     unasked: bool = False,
     force: bool = False,
 ) -> list[dict[str, Any]]:
-    """Let a job follow a task that its operator found, once the provider knows the task.
+    """Attach the task that the operator found to a job, if the provider knows the task.
 
-    An id that the provider does not know is refused, for a slip of the pen looks just so; `force` follows it
-    all the same: a fresh task may be unknown for minutes [PROVIDER 1.5]. Where the provider cannot be asked,
-    `unasked` has to say that this is known. Either way the job stays held as `lost` until the task is seen.
+    An unknown id is refused, as it may be mistyped; `force` attaches it all the same, since a fresh task may
+    be unknown for minutes [PROVIDER 1.5]. Where the provider cannot be asked, `unasked` is required. With
+    either the job stays held as `lost` until the provider shows the task.
     """
     job = ask(lambda scheduler: scheduler.journal.job(job_id))
     if job is None or not may_attach(job) or not is_task_id(task_id):
-        # What the command itself refuses needs no look.
-        return _ordered(ask, job_id, task_id, by, why, is_seen=False)
+        # The command refuses it: there is nothing to ask the provider.
+        return _attached(ask, job_id, task_id, by, why, is_seen=False)
     sighting = sight(task_id, follow(job.task.profile if job.task else ""))
     if sighting.known == "no" and not force:
-        said = (
-            f"the provider does not know the task {task_id} ({sighting.said}): look at the id once more. A "
-            "task made a moment ago may be unknown for minutes: try again then, or follow it with --force"
+        why_not = (
+            f"the provider does not know the task {task_id} ({sighting.answer}): check the id. A task created "
+            "a moment ago may be unknown for minutes: try again later, or attach it with --force"
         )
-        return [{"id": job_id, "done": False, "check": "missing", "why": said}]
+        return [{"id": job_id, "done": False, "check": "missing", "why": why_not}]
     if sighting.known == "unasked" and not (unasked or force):
-        why_not = f"the provider could not be asked about the task {task_id} ({sighting.said})"
-        said = f"{why_not}, so it is not checked"
-        return [{"id": job_id, "done": False, "check": "unasked", "why": said}]
-    return _ordered(ask, job_id, task_id, by, why, is_seen=sighting.known == "yes")
+        why_not = f"the provider could not be asked about the task {task_id} ({sighting.answer})"
+        return [{"id": job_id, "done": False, "check": "unasked", "why": f"{why_not}, so it is not checked"}]
+    return _attached(ask, job_id, task_id, by, why, is_seen=sighting.known == "yes")
 
 
-def _ordered(
+def _attached(
     ask: Ask, job_id: str, task_id: str, by: str, why: str, *, is_seen: bool
 ) -> list[dict[str, Any]]:
     def command(scheduler: Scheduler) -> list[dict[str, Any]]:
-        return operator.attach(scheduler, job_id, task_id, by, why, is_seen=is_seen)
+        return commands.attach(scheduler, job_id, task_id, by, why, is_seen=is_seen)
 
     answers: list[dict[str, Any]] = ask(command)
     return answers

@@ -1,4 +1,4 @@
-"""Makes sure of an inbox: that it is the folder it was, what the last end left there, who else uses it."""
+"""Checks an inbox before it is scanned: its identity, leftovers of the last run, other daemons using it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from clipspool.jobs.messages import PeerLost
 from clipspool.jobs.model import Job
 from clipspool.jobs.records import Peer
-from clipspool.scheduler import commands as operator
+from clipspool.scheduler import commands
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
 from clipspool.spool.layout import TAKEN
@@ -26,7 +26,7 @@ _ASK_SECONDS = 5.0
 
 
 class Binding:
-    """Called in the inbox's thread before it is looked through; gives the other daemons that use it."""
+    """Called in the inbox's thread before each scan; returns the other daemons that use the inbox."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class Binding:
         known: set[str],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Take what a start found in the journal: requests that were `cut_short`, and `known` work folders.
+        """`cut_short`: jobs that the last run left submitting; `known`: the journal's work folders.
 
-        `waiting` are tokens of requests of which surely nothing left.
+        `waiting`: tokens of requests that were certainly not sent.
         """
         self._bay, self._scheduler, self._marks = bay, scheduler, marks
         self._waiting, self._cut_short, self._known, self._now = waiting, list(cut_short), known, now
@@ -50,21 +50,21 @@ class Binding:
         self._threads: list[threading.Thread] = []
         ask = partial(scheduler.ask, seconds=_ASK_SECONDS)
         journal = Journal(
-            known=lambda: ask(partial(operator.known_folders, inbox=bay.name)),
-            is_open=lambda ids: ask(partial(operator.open_clips, ids=ids)),
-            give_up=lambda takers: scheduler.tell(partial(operator.give_up, takers=takers)),
+            known=lambda: ask(partial(commands.known_folders, inbox=bay.name)),
+            is_open=lambda ids: ask(partial(commands.open_clips, ids=ids)),
+            give_up=lambda takers: scheduler.tell(partial(commands.give_up, takers=takers)),
             report_lost=lambda peer, silence: scheduler.tell(lambda s: s.publish(PeerLost(peer, silence))),
         )
         self._neighbours = Neighbours(bay.name, bay.inbox, own, journal, now=now)
 
     def __call__(self) -> Sequence[Peer]:
-        """Make sure of the inbox; raises OSError."""
+        """Check the inbox; raises OSError."""
         root = self._bay.inbox
         if self._cut_short:
-            told = {
+            outcomes = {
                 job.id: what_came_of(root, job, self._waiting, self._bay.journal) for job in self._cut_short
             }
-            self._scheduler.tell(lambda scheduler: scheduler.take_up(told))
+            self._scheduler.tell(lambda scheduler: scheduler.take_up(outcomes))
             self._cut_short.clear()
         root.bind()
         # Before anything may be submitted from here.
@@ -75,11 +75,11 @@ class Binding:
         return self._neighbours.refresh()
 
     def _survey(self, root: Root) -> None:
-        # The outbox is marked at once: a mount point that is empty by the first result would be taken for it.
+        # The outbox is marked at once: an unmounted mount point at the first result would pass for it.
         thread = start_thread(partial(_bind, self._bay.outbox, self._now), f"outbox-{self._bay.name}")
         self._threads += [thread] if thread is not None else []
         try:
-            # Before anybody looks for a name in it: a file server's client remembers what it did not find.
+            # Before anything looks for a name in it: a file server's client caches what it did not find.
             root.make_folders(TAKEN)
         except Unavailable:
             raise
@@ -91,17 +91,18 @@ class Binding:
         self._is_surveyed = True
 
     def end(self) -> list[threading.Thread]:
-        """Leave word in the inbox that this daemon has stopped; gives threads that may still write there."""
-        thread = start_thread(self._leave_word, f"stopped-{self._bay.name}")
-        return [*self._threads, *([thread] if thread is not None else [])]
+        """Note in the inbox that this daemon has stopped; returns threads that may still write there."""
 
-    def _leave_word(self) -> None:
-        with suppress(OSError):
-            self._neighbours.end()
+        def note() -> None:
+            with suppress(OSError):
+                self._neighbours.end()
+
+        thread = start_thread(note, f"stopped-{self._bay.name}")
+        return [*self._threads, *([thread] if thread is not None else [])]
 
 
 def _bind(root: Root, now: Callable[[], float]) -> None:
-    """Look at a folder for the first time, in a thread of its own: its file server may hang."""
+    """Check a folder for the first time, in a thread of its own: its file server may hang."""
     with suppress(OSError):
         root.bind()
         tidy(root, now())

@@ -1,4 +1,4 @@
-"""What the settings make of each part: the journal, intake's rules, the limits, the pace, the provider."""
+"""Builds parts from the settings: the journal, intake's rules, the pace, the provider."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _LOCK_SECONDS = 2.0
 
 
 class CannotStart(Exception):
-    """The daemon cannot run as things are; the message is one sentence for the operator."""
+    """The daemon cannot run; the message is one sentence for the operator."""
 
 
 def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = False) -> tuple[Journal, Lock]:
-    """Take the journal over for writing; raises CannotStart when it is another's, or not to be used.
+    """Open the journal for writing; raises CannotStart when another process has it, or it cannot be used.
 
-    Not `makes`: only one that is there. `gives_away`: what root makes is given to the folder's owner, whose
-    daemon could not open it otherwise.
+    Without `makes` a missing one is not created. `gives_away`: files that root creates are given to the
+    folder's owner, whose daemon could not open them otherwise.
     """
     path = settings.journal.path
     try:
@@ -73,10 +73,7 @@ def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = F
 
 
 def take_over(settings: Settings) -> tuple[Journal, Lock, Announcement]:
-    """Take the configuration and its journal, so that commands find this daemon and no other has them.
-
-    Raises CannotStart where another has.
-    """
+    """Announce this daemon for the configuration and open the journal; raises CannotStart."""
     folders = [inbox.path / OURS for inbox in settings.inbox]
     try:
         announcement = Announcement(settings.file, settings.journal.path, folders)
@@ -92,7 +89,7 @@ def take_over(settings: Settings) -> tuple[Journal, Lock, Announcement]:
 
 
 def _note_journal(settings: Settings) -> None:
-    """Leave word, for when no daemon runs, which journal serves a configuration that does not name it."""
+    """Note which journal serves a configuration that does not name it, for commands without a daemon."""
     if settings.file is None or settings.journal_named_by == "file":
         return
     before = noted_journal(settings.file)
@@ -103,15 +100,15 @@ def _note_journal(settings: Settings) -> None:
 
 
 def _cannot_open(path: Path, error: OSError) -> str:
-    told = f"The journal {path} cannot be opened: {error.strerror}"
+    why = f"The journal {path} cannot be opened: {error.strerror}"
     if not isinstance(error, PermissionError):
-        return f"{told}."
+        return f"{why}."
     try:
         owner = path.stat().st_uid
     except OSError:
         owner = 0
-    who = f"as {user_name(owner)}, whose it is" if owner else "as a user who may, or set journal.path"
-    return f"{told}; run this {who}."
+    who = f"as its owner, {user_name(owner)}" if owner else "as a user who may, or set journal.path"
+    return f"{why}; run this {who}."
 
 
 def open_send_marks(journal: Path) -> SendMarks:
@@ -124,7 +121,7 @@ def open_send_marks(journal: Path) -> SendMarks:
 
 
 def name_secret_of(journal: Journal) -> bytes:
-    """Give what makes the names of files that are put up unguessable: this journal's, for good."""
+    """Return the secret that makes names of uploaded files unguessable: one a journal, for good."""
     kept = journal.fact(_NAME_KEY)
     if kept is None:
         kept = secrets.token_hex(32)
@@ -134,7 +131,7 @@ def name_secret_of(journal: Journal) -> bytes:
 
 
 def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules:
-    """Give intake its part of an inbox's settings."""
+    """Return intake's part of an inbox's settings."""
     return Rules(
         name=inbox.name,
         extensions=frozenset(inbox.extensions),
@@ -158,19 +155,19 @@ def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules
 
 
 def places_of(settings: Settings, inbox: InboxSettings) -> Places:
-    """Give what an inbox's editors call our folders."""
+    """Return what an inbox's editors call our folders."""
     return Places({**settings.path_map, **inbox.path_map})
 
 
 def has_portable_names(settings: Settings, inbox: InboxSettings) -> bool:
-    """Tell whether results get names that every machine opens: by itself where editors have a drive."""
+    """Whether results get names that every system can open: the default where editors have a drive."""
     if inbox.names is not None:
         return inbox.names == "portable"
     return places_of(settings, inbox).are_windows
 
 
 def kept_of(settings: Settings, bays: Mapping[str, Bay], inboxes: Mapping[str, Inbox]) -> dict[str, Kept]:
-    """Give the inboxes that keep a status file, by name."""
+    """Return the inboxes that keep a status file, by name."""
     return {
         inbox.name: Kept(
             bays[inbox.name].inbox,
@@ -185,7 +182,7 @@ def kept_of(settings: Settings, bays: Mapping[str, Bay], inboxes: Mapping[str, I
 
 
 def pace_of(settings: Settings, durations: Durations | None = None) -> Pace:
-    """Give the lifecycle what decides when a job is due again."""
+    """Return what decides when a job is due again."""
     provider = settings.provider
     poll = PollPace(provider.poll_seconds_min, provider.poll_seconds_max, provider.polls_per_second_max)
     return Pace(
@@ -199,7 +196,7 @@ def pace_of(settings: Settings, durations: Durations | None = None) -> Pace:
 
 
 def older_address(profile: str, current: str) -> str | None:
-    """Give the address to follow a task of `profile` at: empty for the current one, None where none may be.
+    """Return the address at which to follow a task of `profile`: empty for the current one, None for nowhere.
 
     Another key of the same provider may see the task; this key must not be shown elsewhere.
     """

@@ -1,4 +1,4 @@
-"""What the running daemon answers to commands and to the page: most in the scheduler's next turn."""
+"""Answers commands and the page in a running daemon, most in the scheduler's next turn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from clipspool.jobs.text import iso, text
 from clipspool.journal.looks import Window
 from clipspool.reporting.looking import jobs_in_view
 from clipspool.reporting.status import InboxView, status_json
-from clipspool.scheduler import commands as operator
+from clipspool.scheduler import commands
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.recovery import adoptable
 from clipspool.spool.takeover import Refused, others_in, refuse_living
@@ -33,17 +33,17 @@ _CHANGED_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What the daemon gives its answers to call."""
+    """Functions of the daemon that answers need."""
 
     reload: Callable[[], Future[str]]
-    """Begins a reload, and tells in the end why it changed nothing."""
+    """Begins a reload; its result is why nothing was changed, empty where it was."""
     troubles: Callable[[], Sequence[str]]
-    """The daemon's own troubles, in words."""
+    """What is wrong with the daemon itself, in sentences."""
     follow: attaching.Follow
 
 
 class Answering:
-    """Answers one command at a time from the control thread, and the page's from its own."""
+    """Answers commands; any thread may ask."""
 
     def __init__(
         self,
@@ -55,20 +55,20 @@ class Answering:
         now: Callable[[], float],
         doors: Doors,
     ) -> None:
-        """Take what answers come from; `window` becomes ours to close, `inboxes` changes with a reload."""
+        """`window` is closed by `close`; `inboxes` changes with a reload."""
         self._scheduler, self._bays, self._inboxes = scheduler, bays, inboxes
         self._window, self._looks = window, threading.Lock()
         self._limits, self._now, self._doors = limits, now, doors
         self._started_at = now()
         self._not_put_away: dict[str, tuple[str, dict[str, Any]]] = {}
         self._changed: dict[str, tuple[str, dict[str, Any]]] = {}
-        scheduler.listen(self.hear)
+        scheduler.listen(self._keep_stuck)
 
-    def hear(self, news: News) -> None:
-        """Remember which clips have ended and lie in their work folders still, in the scheduler's thread."""
+    def _keep_stuck(self, news: News) -> None:
+        """Remember which clips have ended and still lie in their work folders, in the scheduler's thread."""
         match news:
             case NotRetired(clip=clip, why=why):
-                reason = f"it has ended, but cannot be put away: {why}"
+                reason = f"it has ended, but cannot be moved out of its work folder: {why}"
                 _, known = self._not_put_away.get(clip.id, ("", {"since": iso(self._now())}))
                 row = {"path": text(clip.path), "reason": reason, "since": known["since"], "problem": True}
                 self._not_put_away[clip.id] = (clip.inbox, row)
@@ -85,11 +85,11 @@ class Answering:
                 self._changed.pop(job.clip_id, None)
 
     def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
-        """Do what a command asks and give what it is told; raises Refused, and what the command raised."""
+        """Carry out a command and return its answer; raises Refused, and what the command raises."""
         if do == "status":
             return self._scheduler.ask(partial(self.status, most=arguments.get("waiting_max")))
         if do == "look":
-            return self._look(arguments["most"])
+            return self._view_of_all(arguments["most"])
         if do == "resume":
             self._let_in(arguments.get("inbox"))
         if do == "others":
@@ -100,13 +100,13 @@ class Answering:
             return self._reread()
         if do == "attach":
             return attaching.attach(self._scheduler.ask, self._doors.follow, **arguments)
-        command = operator.COMMANDS.get(do)
+        command = commands.COMMANDS.get(do)
         if command is None:
-            raise operator.Refused(f"this daemon knows no command `{do}`")
+            raise commands.Refused(f"this daemon knows no command `{do}`")
         return self._scheduler.ask(lambda scheduler: command(scheduler, **arguments))
 
     def status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
-        """Give the answer to `status`, within a turn; `most` bounds the waiting files of each inbox."""
+        """Return what `status --json` prints; `most` limits the waiting files of each inbox."""
         stuck: dict[str, list[dict[str, Any]]] = {}
         for name, row in (*self._not_put_away.values(), *self._changed.values()):
             stuck.setdefault(name, []).append(row)
@@ -118,21 +118,21 @@ class Answering:
             "troubles": list(self._doors.troubles()),
         }
         lanes = scheduler.workers.loads()
-        return status_json(scheduler.journal.counts, operator.conditions_of(scheduler), views, daemon, lanes)
+        return status_json(scheduler.journal.counts, commands.conditions_of(scheduler), views, daemon, lanes)
 
     def close(self) -> None:
-        """Give the look at the journal back."""
+        """Close the journal's reader."""
         with self._looks:
             self._window.close()
 
-    def _look(self, most: int) -> dict[str, Any]:
-        """Give all that `status` draws, so that the command itself has to load no database."""
+    def _view_of_all(self, most: int) -> dict[str, Any]:
+        """Return all that `status` draws, so that the command itself need not load a database."""
         status = self._scheduler.ask(partial(self.status, most=most))
         with self._looks, self._window.look() as journal:
             return {"status": status, "jobs": jobs_in_view(journal, self._limits(), self._now(), most)}
 
     def _let_in(self, inbox: str | None) -> None:
-        """Take an inbox's folders as they are, and look again at what was set aside there."""
+        """Accept an inbox's folders as they are, and check again what was set aside there."""
         if inbox is None:
             for one in self._inboxes.values():
                 one.forgive()
@@ -142,19 +142,19 @@ class Answering:
 
     def _reread(self) -> None:
         reply = self._doors.reload()
-        self._scheduler.tell(lambda _: None)  # it turns at once
+        self._scheduler.tell(lambda _: None)  # wakes it
         try:
             why = reply.result(_RELOAD_SECONDS)
         except TimeoutError:
-            why = "the daemon is busy; whether it was taken up stands in its log"
+            why = "the daemon is busy; its log shows whether the change was applied"
         if why:
-            raise operator.Refused(why)
+            raise commands.Refused(why)
 
     def _known(self, inbox: str) -> set[str]:
-        return set(self._scheduler.ask(partial(operator.known_folders, inbox=inbox)))
+        return set(self._scheduler.ask(partial(commands.known_folders, inbox=inbox)))
 
     def _others(self) -> list[Peer]:
-        """Look whose clips lie in the inboxes besides this journal's."""
+        """Find other daemons whose clips lie in the inboxes."""
         own = self._bays.mark
         return [
             peer
@@ -164,16 +164,16 @@ class Answering:
 
     def _recover(self, journals: Collection[str]) -> int:
         def entered(ids: Collection[str]) -> Collection[str]:
-            return set(self._scheduler.ask(partial(operator.entered_clips, ids=ids)))
+            return set(self._scheduler.ask(partial(commands.entered_clips, ids=ids)))
 
         try:
             refuse_living(self._others(), journals)
         except Refused as error:
-            raise operator.Refused(str(error)) from error
+            raise commands.Refused(str(error)) from error
         found: list[Accepted] = []
         for name, (root, _) in self._bays.roots.items():
             found += adoptable(name, root, self._bays.journal_id, self._known(name), entered, journals)
-        return int(self._scheduler.ask(partial(operator.take_on, found=found)))
+        return int(self._scheduler.ask(partial(commands.take_on, found=found)))
 
 
 def _view(name: str, inbox: Inbox, most: int | None, stuck: Sequence[Mapping[str, Any]]) -> InboxView:

@@ -1,6 +1,6 @@
-"""From a command to the running daemon: one JSON line over a Unix socket beside the journal, and one back.
+"""Carries commands to the running daemon: one JSON line over a Unix socket beside the journal, and one back.
 
-The socket's permissions say who may command; nothing listens on a network.
+The socket's permissions decide who may give commands; nothing listens on a network.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _LINE_BYTES_MAX = 16 << 20
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 40.0
 _LONG_SECONDS = {"others": 600.0, "recover": 3600.0}
-"""What asks the file server for every accepted clip of an inbox, one after another."""
+"""Commands that read every accepted clip of an inbox from the file server."""
 _CONNECTIONS_MAX = 16
 _REST_SECONDS = 0.2
 """After an accept that failed, for want of descriptors perhaps."""
 
 
 class NoDaemon(Exception):
-    """Nobody listens: no daemon runs on this journal."""
+    """No daemon runs on this journal."""
 
 
 class Failed(Exception):
@@ -35,7 +35,7 @@ class Failed(Exception):
 
 
 def socket_of(journal: Path) -> Path:
-    """Name the socket of a journal's daemon."""
+    """Return the socket of a journal's daemon."""
     return journal.with_name(journal.name + ".sock")
 
 
@@ -43,7 +43,7 @@ class Listener:
     """Answers commands, each connection in a thread of its own."""
 
     def __init__(self, path: Path, answer: Callable[[str, Mapping[str, Any]], Any]) -> None:
-        """Take the socket's path, and what answers `(command, arguments)`; what it raises is told back."""
+        """`answer` gets a command and its arguments; what it raises is sent back as text."""
         self._path = path
         self._answer = answer
         self._socket: socket.socket | None = None
@@ -51,7 +51,7 @@ class Listener:
         self._room = threading.BoundedSemaphore(_CONNECTIONS_MAX)
 
     def start(self) -> None:
-        """Listen; the journal's lock is held, so a socket that is there is nobody's. Raises OSError."""
+        """Listen; the caller holds the journal's lock, so a socket there is a leftover. Raises OSError."""
         with suppress(FileNotFoundError):
             self._path.unlink()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -62,7 +62,7 @@ class Listener:
         threading.Thread(target=self._run, name="control", daemon=True).start()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._is_stopped.set()
         if self._socket is not None:
             # A blocked accept wakes on shutdown, not on close.
@@ -83,7 +83,7 @@ class Listener:
             if not self._room.acquire(blocking=False):
                 connection.close()
                 continue
-            # Each on its own: one that asks nothing, or for a folder that hangs, holds up no other.
+            # A thread each: a silent connection, or a command on a folder that hangs, must not block others.
             if start_thread(self._attend, "control-1", connection) is None:
                 connection.close()
                 self._room.release()
@@ -102,14 +102,14 @@ class Listener:
         try:
             asked = json.loads(line)
             reply = {"ok": self._answer(str(asked["do"]), dict(asked["with"]))}
-        except Exception as error:  # noqa: BLE001  (told to the one who asked; the daemon lives on)
+        except Exception as error:  # noqa: BLE001  (sent back to the command; the daemon goes on)
             reply = {"failed": str(error) or type(error).__name__}
         connection.sendall(json.dumps(reply).encode() + b"\n")
 
 
 @contextmanager
 def _near(path: Path) -> Iterator[str]:
-    """Reach a socket by a path shorter than the 107 bytes an address may have."""
+    """Return a path to a socket that is shorter than the 107 bytes an address may have."""
     fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{fd}/{path.name}"
@@ -118,7 +118,7 @@ def _near(path: Path) -> Iterator[str]:
 
 
 def ask(journal: Path, do: str, **arguments: Any) -> Any:
-    """Have the journal's daemon do something; raises NoDaemon or Failed."""
+    """Have the journal's daemon carry out a command; raises NoDaemon or Failed."""
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection,

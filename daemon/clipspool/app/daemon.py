@@ -1,4 +1,4 @@
-"""Builds every part of the daemon from the settings, starts and stops them in order, and takes up changes."""
+"""Builds every part of the daemon from the settings, starts and stops them, and applies changes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from clipspool.provider.protocol import Provider
 from clipspool.reporting.canonical_line import Endings, log_ending
 from clipspool.reporting.headline import headline_of
 from clipspool.reporting.status_file import StatusFiles
-from clipspool.scheduler import commands as operator
+from clipspool.scheduler import commands
 from clipspool.scheduler.balance import Teller
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
@@ -57,16 +57,16 @@ from clipspool.system.systemd import Service
 log = structlog.get_logger()
 
 DRAIN_SECONDS = 35.0
-"""Within the 60 s that SIGTERM may take (promise 12): all else that is waited for at the end adds up to 22,
-where folders, decoders, the page and a pager hang at once."""
+"""Within the 60 s that SIGTERM may take (promise 12): all other waits at the end add up to 22 s, where
+folders, decoders, the page and a receiver of notifications hang at once."""
 _DECODERS = 3
-"""Two for what takes long, and one more for looks."""
+"""Two for conversions, and one for checks."""
 _STATUS_SECONDS = 5.0
 _END_SECONDS = 2.0
 
 
 class Daemon:
-    """Everything that runs. Built and run by one thread."""
+    """All parts of a running daemon; built and run by one thread."""
 
     def __init__(self, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
         """Build every part and touch no inbox yet; raises CannotStart."""
@@ -89,7 +89,15 @@ class Daemon:
         self._durations = Durations(self.journal.durations())
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
         self._send_marks = open_send_marks(settings.journal.path)
-        self._shop = Shop(self._tools(), self._decoder, self._send_marks, now, self._stopping.is_set)
+        self._shop = Shop(
+            self._tools(),
+            self._decoder,
+            self._send_marks,
+            now,
+            self._stopping.is_set,
+            mark=lambda inbox, root: self._marks.before_leaving(inbox, root),  # noqa: PLW0108 - made below
+            copied=partial(copy_served, own=self._bays.mark, now=now),
+        )
         self.scheduler = Scheduler(
             self.journal,
             self._shop,
@@ -98,15 +106,12 @@ class Daemon:
             now=now,
         )
         self.scheduler.listen(self._durations.on_news)
-        self.scheduler.allow(settings.inbox_names, settings.limits)
-        self.signs.attend(self.scheduler)
+        self._configure_scheduler()
+        self.signs.subscribe_to(self.scheduler)
         self.scheduler.listen(Endings(self.journal, log_ending).hear)
         self._status_files = StatusFiles(settings.journal.path, now)
         self.scheduler.listen(self._status_files.hear)
-        self.scheduler.comparison.choices = {inbox.name: inbox.duplicates for inbox in settings.inbox}
         self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
-        self._shop.mark = self._marks.before_leaving
-        self._shop.copied = partial(copy_served, own=self._bays.mark, now=now)
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._answering = Answering(
             self.scheduler,
@@ -115,12 +120,12 @@ class Daemon:
             Window(settings.journal.path),
             lambda: self.settings.limits,
             now,
-            # Asked anew each time: a reload replaces the tools and the page.
+            # Looked up at each call: a reload replaces the tools.
             Doors(self._reloads.ask, lambda: self._troubles, lambda it: self._shop.tools.follow(it)),  # noqa: PLW0108
         )
         self._control = Listener(socket_of(settings.journal.path), self._answering.answer)
-        self._said_at = 0.0
-        # Asked of the provider of that moment: a reload replaces it.
+        self._status_at = 0.0
+        # Looked up at each call: a reload replaces the provider.
         self._teller = Teller(lambda: self._provider.ask_balance(), self.scheduler.tell, now)  # noqa: PLW0108
         self.scheduler.listen(self._teller.hear)
 
@@ -141,6 +146,12 @@ class Daemon:
         catalog = Catalog.load(settings.models)
         bays = self._bays.of(settings)
         return Tools(bays, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
+
+    def _configure_scheduler(self) -> None:
+        settings = self.settings
+        self.scheduler.allow(settings.inbox_names, settings.limits)
+        duplicates = {inbox.name: inbox.duplicates for inbox in settings.inbox}
+        self.scheduler.configure(self._provider.profile, pace_of(settings, self._durations), duplicates)
 
     @property
     def _troubles(self) -> list[str]:
@@ -169,34 +180,32 @@ class Daemon:
             inspection=Inspection(
                 self._shop.check, self._shop.inspect, self._shop.decoder.warm, self._shop.complete
             ),
-            on_message=self._tell,
+            on_message=self._from_inbox,
             now=self._now,
         )
 
-    def _tell(self, told: Accepted | InboxChanged | InboxPaused) -> None:
-        if isinstance(told, Accepted):
-            self.scheduler.hear(told)
-        elif isinstance(told, InboxPaused):
-            self.scheduler.tell(lambda scheduler: scheduler.set_pause_file(told.name, told.file))
+    def _from_inbox(self, message: Accepted | InboxChanged | InboxPaused) -> None:
+        if isinstance(message, Accepted):
+            self.scheduler.hear(message)
+        elif isinstance(message, InboxPaused):
+            self.scheduler.tell(lambda scheduler: scheduler.set_pause_file(message.name, message.file))
         else:
-            self.scheduler.tell(lambda scheduler: scheduler.publish(told))
+            self.scheduler.tell(lambda scheduler: scheduler.publish(message))
 
     # --- running --------------------------------------------------------------------------------------
 
     def run(self, *, until_idle: bool = False, accept_restored: bool = False) -> None:
         """Run until SIGTERM or SIGINT, or until nothing is left; then drain.
 
-        `accept_restored` lets an older journal that was put back submit. Raises what the journal raises when
-        it cannot be written: nothing is spent that is not recorded.
+        `accept_restored`: submit even if the journal was restored from a backup. Raises JournalError when the
+        journal cannot be written: nothing is spent that is not recorded.
         """
         self._signals.install()
         self.scheduler.begin(asked=self._inboxes)
-        self.scheduler.trust.begin(self._inboxes)
-        self.scheduler.picker.unseen = set(self._inboxes)
+        self.scheduler.guard(self._inboxes, accepts_restored=accept_restored)
         self._cut_short.clear()
-        self.scheduler.trust.accepts = accept_restored
         if accept_restored:
-            self.scheduler.tell(operator.accept_restored)
+            self.scheduler.tell(commands.accept_restored)
         self._control.start()
         self._teller.start()
         self._hosting.open(
@@ -222,7 +231,7 @@ class Daemon:
             self._reloads.refuse("the daemon ends")
             self._end_inboxes()
             draining_at = time.monotonic()
-            self.scheduler.drain(DRAIN_SECONDS, each_turn=self._say_alive)
+            self.scheduler.drain(DRAIN_SECONDS, each_turn=self._report_alive)
             self._marks.keep(is_end=True)
         except JournalError:
             drained = 0.0 if draining_at is None else time.monotonic() - draining_at
@@ -233,13 +242,13 @@ class Daemon:
         log.info("stopped")
 
     def close(self) -> None:
-        """Give everything back, in the opposite order."""
+        """Stop and close all parts, the last started first."""
         self._hosting.close()
         self._control.stop()
         self._teller.stop()
         self._answering.close()
         self._status_files.stop()
-        # What they write at a folder is half-written otherwise.
+        # Before the process ends: otherwise their files stay half-written.
         self._end_inboxes([thread for one in self._bindings.values() for thread in one.end()])
         self.signs.close()
         self._decoder.close()
@@ -252,7 +261,7 @@ class Daemon:
         self._announcement.close()
 
     def _end_inboxes(self, others: Sequence[threading.Thread] = ()) -> None:
-        """Let their threads, and others, finish: two seconds for all of them, as a folder may hang."""
+        """Wait for the inboxes' threads and others, two seconds for all of them, as a folder may hang."""
         until = time.monotonic() + _END_SECONDS
         for inbox in self._inboxes.values():
             inbox.stop(0.0)
@@ -262,21 +271,21 @@ class Daemon:
             thread.join(max(until - time.monotonic(), 0.0))
 
     def _each_turn(self, *, until_idle: bool) -> bool:
-        """Feed the watchdog, take up a reload, say how things are; True when it is time to end."""
-        self._say_alive()
+        """Notify the watchdog, apply a reload, report the status; True when it is time to end."""
+        self._report_alive()
         if self._signals.wants_reload() | self._reloads.is_asked:
-            self._reloads.answer(self._take_up_changes)
+            self._reloads.answer(self._reload)
         self._marks.keep()
-        self._hosting.look()
+        self._hosting.retry_if_due()
         now = self._now()
-        if now - self._said_at >= _STATUS_SECONDS:
-            self._said_at = now
+        if now - self._status_at >= _STATUS_SECONDS:
+            self._status_at = now
             self._service.status(headline_of(self.scheduler, self._inboxes, self._troubles))
         return (
             until_idle and all(inbox.is_idle for inbox in self._inboxes.values()) and self.scheduler.is_idle
         )
 
-    def _say_alive(self) -> None:
+    def _report_alive(self) -> None:
         self._service.watchdog()
         self.signs.turned(self.scheduler)
 
@@ -288,8 +297,8 @@ class Daemon:
 
     # --- changes --------------------------------------------------------------------------------------
 
-    def _take_up_changes(self) -> str:
-        """Read the settings again, and say why they were not taken up; what is wrong changes nothing."""
+    def _reload(self) -> str:
+        """Read the settings again and apply them; returns why not, where they cannot be applied."""
         self._service.reloading()
         try:
             new, changed = reread(self.settings)
@@ -311,12 +320,9 @@ class Daemon:
         old_profile = self._provider.profile
         self._provider = self.signs.measured(provider_of(new))
         self.signs.apply(new)
-        # The ways that were are not closed: a worker may be on one, and they end with their last use.
-        self._shop.tools = self._tools()
-        self.scheduler.profile = self._provider.profile
-        self.scheduler.pace = pace_of(new, self._durations)
-        self.scheduler.allow(new.inbox_names, new.limits)
-        self.scheduler.comparison.choices = {inbox.name: inbox.duplicates for inbox in new.inbox}
+        # The former ways to the provider are not closed: a worker may be using one.
+        self._shop.equip(self._tools())
+        self._configure_scheduler()
         if self._provider.profile != old_profile:
             self.scheduler.tell(lambda scheduler: scheduler.release_brake())
         for inbox in new.inbox:

@@ -1,4 +1,4 @@
-"""The folders of every inbox: made where they are new, else known again, and given to the stages as bays."""
+"""Keeps the folders of every inbox: creates new ones, recognizes known ones, and hands them to stages."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _FOLDERS = "folders"
 
 
 class Bays:
-    """Keeps each inbox's two roots from reload to reload; the journal remembers which folders they are."""
+    """Holds each inbox's two roots across reloads; the journal keeps the folders' identities."""
 
     def __init__(
         self, journal: Journal, path: Path, tell: Callable[[Callable[[Scheduler], None]], None]
     ) -> None:
-        """`tell` gives the scheduler something to do in its next turn."""
+        """`tell` runs a function in the scheduler's next turn."""
         self.roots: dict[str, tuple[Root, Root]] = {}
         """Inbox and outbox, by the inbox's name."""
         self.journal_id = str(journal.fact("id"))
         self.mark = own_mark(self.journal_id, path)
-        """What this daemon is known by in each inbox."""
+        """Identifies this daemon in each inbox."""
         self._identities: dict[str, str] = dict(journal.fact(_FOLDERS) or {})
         self._tell = tell
 
     def of(self, settings: Settings) -> Mapping[str, Bay]:
-        """Give the bay of each inbox as the settings have it."""
+        """Return the bay of each inbox by the settings."""
         return {inbox.name: self._bay(inbox, settings) for inbox in settings.inbox}
 
     def accept(self, name: str) -> None:
-        """Take the folders of an inbox as they are now: the operator says that they are the right ones."""
+        """Accept the folders of an inbox as they are now: the operator confirmed them."""
         for root in self.roots[name]:
             try:
                 root.bind()
@@ -50,7 +50,7 @@ class Bays:
                     root.guard.adopt()
 
     def forget(self, name: str) -> None:
-        """Let go of an inbox that is not configured any more."""
+        """Drop an inbox that is not configured any more."""
         self.roots.pop(name)
 
     def _bay(self, inbox: InboxSettings, settings: Settings) -> Bay:

@@ -1,4 +1,4 @@
-"""The signs of life of a running daemon: what it measures, whether it gets on, and whom it tells."""
+"""Builds metrics, health and notifications of a running daemon, and subscribes them to the scheduler."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from clipspool.scheduler.loop import Scheduler
 
 _STANDING_SECONDS = 2.0
 _STANDING_REST = 100.0
-"""Between two pictures of how things stand lies so many times what one takes."""
+"""The pause between two snapshots, as a multiple of the time that one takes."""
 _LAST_WORDS_SECONDS = 3.0
 
 
 class Signs:
-    """Built before the scheduler, so that the provider can be measured; then it attends to the scheduler."""
+    """Built before the scheduler, so that the provider can be measured; then subscribed to the scheduler."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Signs:
         inboxes: Callable[[], Mapping[str, Inbox]],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`inboxes` gives those that are watched now."""
+        """`inboxes` returns those that are watched now."""
         self.metrics = Metrics(inboxes)
         self.health = Health(
             Trial(settings.journal.path).look, lambda: self.metrics.turn_age_seconds, inboxes, now
@@ -44,17 +44,17 @@ class Signs:
         self._picture_due = 0.0
 
     def measured(self, provider: Provider) -> Provider:
-        """Give a provider whose calls are timed."""
+        """Return a provider whose calls are timed."""
         return Measured(provider, self.metrics)
 
-    def attend(self, scheduler: Scheduler) -> None:
-        """Hear what the scheduler tells."""
+    def subscribe_to(self, scheduler: Scheduler) -> None:
+        """Subscribe metrics and notifications to the scheduler's news."""
         self.metrics.expect(scheduler.picker.inboxes)
         scheduler.listen(self.metrics.hear)
         scheduler.listen(self._notices.hear)
 
     def turned(self, scheduler: Scheduler) -> None:
-        """Note, in the scheduler's thread, that a turn ended."""
+        """Record the end of a turn, in the scheduler's thread."""
         self.metrics.turned()
         self._notices.tick()
         begun = time.monotonic()
@@ -64,12 +64,12 @@ class Signs:
             self._picture_due = ended + max(_STANDING_SECONDS, _STANDING_REST * (ended - begun))
 
     def apply(self, settings: Settings) -> None:
-        """Tell those whom other settings name, where they differ; what was held back for a digest is said."""
+        """Replace the receivers of notifications where they changed; waiting digests are sent first."""
         self.metrics.expect(inbox.name for inbox in settings.inbox)
         if changes(self._settings, settings).touches("notify"):
             self._notices.replace(couriers_of(settings, self.metrics.noticed))
         self._settings = settings
 
     def close(self) -> None:
-        """Say what waits to be said, for a few seconds at most."""
+        """Send what waits to be sent, for a few seconds at most."""
         self._notices.close(_LAST_WORDS_SECONDS)

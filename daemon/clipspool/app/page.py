@@ -1,4 +1,4 @@
-"""Serves the page where the settings name one: a taken port stops no paid work, and is tried again."""
+"""Serves the page where it is configured; where its port is in use, work goes on and it is tried again."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ State = tuple[Mapping[str, Any], Conditions]
 
 
 class Hosting:
-    """The page, or none. For the scheduler's thread alone."""
+    """Starts and stops the page, if one is configured; for the scheduler's thread only."""
 
     def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Take the settings; nothing is bound before `open`."""
+        """Bind nothing before `open`."""
         self._settings = settings
         self._monotonic = monotonic
         self._make: Callable[[Door], Page] | None = None
@@ -42,7 +42,7 @@ class Hosting:
 
     @property
     def troubles(self) -> list[str]:
-        """What keeps the page from being served, empty when nothing does."""
+        """Why the page is not served; empty when it is, or none is configured."""
         return [self._why] if self._why else []
 
     def open(
@@ -53,7 +53,7 @@ class Hosting:
         bays: Callable[[], Mapping[str, Bay]],
         signs: Signs,
     ) -> None:
-        """Begin to answer, and listen to the scheduler's news; `status` is asked in its thread."""
+        """Start the page and subscribe it to the scheduler's news; `status` runs in the scheduler's thread."""
         if self._settings.web.listen is None:
             return
         # Late: it takes a quarter of a second, and most daemons have none.
@@ -86,8 +86,8 @@ class Hosting:
         self._make = make
         self._try()
 
-    def look(self) -> None:
-        """Try again to serve it, from time to time, where it is not."""
+    def retry_if_due(self) -> None:
+        """Try again from time to time where the page is not served."""
         if self._why and self._monotonic() - self._tried_at >= _AGAIN_SECONDS:
             self._try()
 
@@ -108,7 +108,7 @@ class Hosting:
         self._page.start()
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop the page."""
         self._make = None
         if self._page is not None:
             self._page.stop()

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 def couriers_of(settings: Settings, count: Count) -> list[Courier]:
-    """Build a courier for each receiver; one that cannot be used is said and left out: clips go on."""
+    """Build a courier for each receiver; one that cannot be used is logged and left out."""
     notify = settings.notify
     topics = frozenset(map(Topic, notify.events))
     couriers: list[Courier] = []
@@ -34,7 +34,7 @@ def couriers_of(settings: Settings, count: Count) -> list[Courier]:
 
 
 def senders_of(settings: Settings) -> Iterator[tuple[frozenset[str], Sender | str]]:
-    """Give each receiver, or why it cannot be used, with the inboxes it is for; empty: those of [notify]."""
+    """Yield each receiver, or why it cannot be used, with its inboxes; empty for those of [notify]."""
     notify, origin = settings.notify, socket.gethostname()
     for number, (inboxes, url) in enumerate(notify.receivers, start=1):
         try:
@@ -56,5 +56,5 @@ def senders_of(settings: Settings) -> Iterator[tuple[frozenset[str], Sender | st
 
 
 def new_id() -> str:
-    """Make a message's id, which all its tries share."""
+    """Return a message's id, the same for all its attempts."""
     return f"msg_{secrets.token_urlsafe(18)}"

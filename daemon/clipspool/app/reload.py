@@ -1,4 +1,4 @@
-"""Reads the configuration again for a running daemon, and tells who asked what came of it."""
+"""Reads the configuration again for a running daemon, and answers those who asked for it."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from clipspool.app.settings import Settings, SettingsError, changes, load
 
 
 class CannotReload(Exception):
-    """The changed configuration cannot be taken up; the message says why, and nothing was changed."""
+    """The changed configuration cannot be applied; the message says why, and nothing was changed."""
 
 
 class Reloads:
-    """Who asked for a reload and waits for its outcome: empty when all was taken up, else why not."""
+    """Requests for a reload, each waiting for its outcome: empty when it was applied, else why not."""
 
     def __init__(self) -> None:
-        """Nobody waits yet."""
+        """Start without requests."""
         self._asked: queue.SimpleQueue[Future[str]] = queue.SimpleQueue()
 
     def ask(self) -> Future[str]:
-        """Ask for one; any thread may."""
+        """Ask for a reload; any thread may."""
         reply: Future[str] = Future()
         self._asked.put(reply)
         return reply
 
     @property
     def is_asked(self) -> bool:
-        """Whether somebody waits."""
+        """Whether a reload was asked for."""
         return not self._asked.empty()
 
     def answer(self, reload: Callable[[], str]) -> None:
-        """Reload once, and tell all who had asked before it began."""
+        """Reload once, and answer all who asked before it began."""
         waiting = [self._asked.get() for _ in range(self._asked.qsize())]
         why = reload()
         for reply in waiting:
             reply.set_result(why)
 
     def refuse(self, why: str) -> None:
-        """Tell all who wait that nothing comes of it."""
+        """Refuse all requests, with a reason."""
         self.answer(lambda: why)
 
 
 def reread(settings: Settings) -> tuple[Settings, Sequence[str]]:
-    """Give the settings as they are written now, and the names of what changed; raises CannotReload."""
+    """Return the settings as they are written now, and the names of what changed; raises CannotReload."""
     try:
         new = load(settings.file)
     except SettingsError as error:

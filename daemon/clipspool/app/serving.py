@@ -1,8 +1,8 @@
-"""Tells which daemon of this machine serves a configuration, and where its journal lies.
+"""Finds the daemon of this machine that serves a configuration, and where its journal lies.
 
-A daemon listens on an abstract Unix socket whose name comes from the configuration file alone, so whoever
-types a command finds it, with whatever environment. The kernel says which process listens, lets one at a time
-have the name, and frees it when the process ends, however.
+A daemon listens on an abstract Unix socket named after the configuration file alone, so that commands find it
+in any environment. The kernel reports which process listens, gives the name to one process at a time, and
+frees it when that process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from clipspool.system.process import start_thread
 
 _ANSWER_SECONDS = 1.0
 _REST_SECONDS = 0.2
-"""After an accept that failed, for want of descriptors perhaps."""
+"""The pause after an accept that failed, perhaps for lack of descriptors."""
 _FOLDER_SECONDS = 3.0
 _LINE_BYTES_MAX = 16_384
 _SYSTEM_IDS = 1000
-"""Below this are the accounts that an administrator made for services."""
+"""Accounts below this number were made by an administrator for services."""
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -48,7 +48,7 @@ class Serving:
     host: str = ""
 
     def __str__(self) -> str:
-        """Name it for an operator."""
+        """Describe it for an operator."""
         since = "" if self.since is None else f", since {utc(self.since):%Y-%m-%d %H:%M:%S} UTC"
         host = f" on {self.host}" if self.host else ""
         return f"process {self.pid} of user {user_name(self.user)}{host}{since}"
@@ -59,15 +59,15 @@ class AlreadyServed(Exception):
 
 
 class Announcement:
-    """Answers whoever asks for the daemon of a configuration; held as long as the daemon runs."""
+    """Answers questions for the daemon of a configuration, as long as the daemon runs."""
 
     def __init__(self, config: Path | None, journal: Path, folders: Iterable[Path] = ()) -> None:
-        """Take the configuration's names; raises AlreadyServed. Without a file there is nothing to announce.
+        """Listen under the configuration's names; raises AlreadyServed. Without a file nothing is announced.
 
         `folders` are the inboxes' work folders, whose owner is trusted to serve them.
         """
-        told = {"journal": str(journal), "since": time.time(), "host": socket.gethostname()}
-        self._line = json.dumps(told).encode() + b"\n"
+        answer = {"journal": str(journal), "since": time.time(), "host": socket.gethostname()}
+        self._line = json.dumps(answer).encode() + b"\n"
         self._is_stopped = threading.Event()
         self._sockets: list[socket.socket] = []
         for name in () if config is None else _names(config):
@@ -79,7 +79,7 @@ class Announcement:
             except OSError:
                 self.close()
                 found = _ask(name)
-                # A stranger who took the name must not be able to keep the daemon from its work.
+                # Another account's process that took the name must not keep the daemon from its work.
                 if found is not None and config is not None and is_trusted(found, config, folders):
                     raise AlreadyServed(_refusal(config, found)) from None
                 import structlog  # noqa: PLC0415 - it takes 0.1 s to load, and every command loads this
@@ -91,7 +91,7 @@ class Announcement:
             start_thread(self._answer, "announcement", listener)
 
     def close(self) -> None:
-        """Give the names back."""
+        """Stop listening."""
         self._is_stopped.set()
         for listener in self._sockets:
             with suppress(OSError):  # a blocked accept wakes on shutdown, not on close
@@ -111,7 +111,7 @@ class Announcement:
 
 
 def refusal(config: Path | None, folders: Iterable[Path] = ()) -> str:
-    """Say in a sentence which daemon serves a configuration already; empty where none does."""
+    """Return a sentence that names the daemon which already serves a configuration; empty where none does."""
     found = serving(config)
     if found is None or config is None or not is_trusted(found, config, folders):
         return ""
@@ -127,10 +127,10 @@ def serving(config: Path | None) -> Serving | None:
 
 
 def is_trusted(found: Serving, config: Path, folders: Iterable[Path]) -> bool:
-    """Say whether a daemon may be taken at its word: any account of this machine can listen on a free name.
+    """Whether a daemon's answer may be trusted: any account of this machine can listen on a free name.
 
-    Trusted are root, who asks, the configuration's owner, the owner of the inboxes' work folders, accounts
-    made for services, and what systemd runs as a service.
+    Trusted are root, the caller, the configuration's owner, the owner of the inboxes' work folders, accounts
+    made for services, and processes that systemd runs as a service.
     """
     if found.user < _SYSTEM_IDS or found.user == os.geteuid():
         return True
@@ -145,7 +145,7 @@ def is_trusted(found: Serving, config: Path, folders: Iterable[Path]) -> bool:
 
 
 def user_name(number: int) -> str:
-    """Name an account, by its number where it has no name here."""
+    """Return an account's name, or its number where it has none here."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
@@ -158,7 +158,7 @@ def _refusal(config: Path, found: Serving) -> str:
 
 
 def _names(config: Path) -> list[str]:
-    """Give the names of the sockets: of the file as it is named, and of the file that a link leads to.
+    """Return the names of the sockets: for the file as it is named, and for the file that a link leads to.
 
     A name holds the numbers of the folder, not of the file, which an editor replaces when it saves.
     """
@@ -178,8 +178,8 @@ def _ask(name: str) -> Serving | None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
             connection.settimeout(_ANSWER_SECONDS)
             connection.connect(name)
-            told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            pid, user, _ = _CREDENTIALS.unpack(told)
+            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            pid, user, _ = _CREDENTIALS.unpack(peer)
             found = Serving(pid, user)
             with suppress(OSError):
                 return _read(found, connection)
@@ -192,10 +192,10 @@ def _read(found: Serving, connection: socket.socket) -> Serving:
     with connection.makefile("rb") as lines:
         line = lines.readline(_LINE_BYTES_MAX)
     with suppress(ValueError, KeyError, TypeError):
-        told: Mapping[str, Any] = json.loads(line)
-        journal = Path(str(told["journal"]))
+        answer: Mapping[str, Any] = json.loads(line)
+        journal = Path(str(answer["journal"]))
         if journal.is_absolute():
-            return Serving(found.pid, found.user, journal, float(told["since"]), str(told["host"])[:255])
+            return Serving(found.pid, found.user, journal, float(answer["since"]), str(answer["host"])[:255])
     return found
 
 
@@ -208,7 +208,7 @@ def _owner(path: Path) -> int | None:
 
 
 def _is_system_service(pid: int) -> bool:
-    """Read from the kernel's control groups whether systemd runs a process: no user can put one there."""
+    """Whether systemd runs a process, by the kernel's control groups: no user can put a process there."""
     with suppress(OSError):
         groups = Path(f"/proc/{pid}/cgroup").read_text("utf-8", "replace")
         return any(line.split(":", 2)[-1].startswith("/system.slice/") for line in groups.splitlines())

@@ -17,16 +17,16 @@ from clipspool.spool.root import Root
 from clipspool.system.http.proxy import Proxy
 
 VENDOR_HOSTS = frozenset({"api.dev.runwayml.com"})
-"""Who is known to have uploads [PROVIDER 2.1, 2.5]; elsewhere `mode = "upload"` says so."""
+"""Hosts known to accept uploads [PROVIDER 2.1, 2.5]; for others set `mode = "upload"`."""
 
 
 def depot_of(settings: Settings, secret: bytes, now: Callable[[], float] = time.time) -> Depot:
-    """Build every way that serves; `secret` makes names that nobody guesses."""
+    """Build every way that the mode allows; `secret` makes names of uploaded files unguessable."""
     return Depot(tuple(ways_of(settings, Names(secret), now)), now)
 
 
 def ways_of(settings: Settings, names: Names, now: Callable[[], float] = time.time) -> Iterator[Way]:
-    """Give the ways that the mode allows: `auto` all that are configured, the request itself first."""
+    """Yield the ways that the mode allows: with `auto` all that are configured, the request itself first."""
     transport, provider = settings.transport, settings.provider
     mode = transport.mode
     if mode in {"auto", "inline"}:

@@ -42,7 +42,7 @@ from clipspool.jobs.messages import (
     ProviderBlocked,
     ProviderUnblocked,
 )
-from clipspool.jobs.model import Held, Job, State
+from clipspool.jobs.model import Duplicates, Held, Job, State
 from clipspool.jobs.pacing import Pace
 from clipspool.jobs.permissions import has_to_deliver
 from clipspool.journal import Journal, JournalError
@@ -133,6 +133,17 @@ class Scheduler:
         """Set the inboxes that are worked on and what the operator allows."""
         self.picker.inboxes = tuple(inboxes)
         self.picker.limits = limits
+
+    def configure(self, profile: str, pace: Pace, duplicates: Mapping[str, Duplicates]) -> None:
+        """Set the provider's profile, the pace, and what happens to duplicates of each inbox."""
+        self.profile, self.pace = profile, pace
+        self.comparison.choices = duplicates
+
+    def guard(self, inboxes: Collection[str], *, accepts_restored: bool) -> None:
+        """Submit nothing from an inbox before its mark and its pause file were looked at."""
+        self.trust.begin(inboxes)
+        self.trust.accepts = accepts_restored
+        self.picker.unseen = set(inboxes)
 
     def listen(self, listener: Listener) -> None:
         """Tell one more of all news, in this thread, once it is durable; it must not raise and not wait."""

@@ -76,6 +76,10 @@ class Shop:
     _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
     """By task id, what the poll saw that found it ended: its addresses are fresh, and kept nowhere else."""
 
+    def equip(self, tools: Tools) -> None:
+        """Replace the tools, after a reload; stages under way keep theirs."""
+        self.tools = tools
+
     def work(self, stage: Stage, job: Job, clip: Clip, gate: Callable[[], bool]) -> Event:
         """Run one stage of one job; raises OSError for a fault of the disk."""
         tools = self.tools

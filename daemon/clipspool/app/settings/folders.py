@@ -1,4 +1,4 @@
-"""Refuses configured folders that lie in each other, whatever links and binds lead to them (PRODUCT §1)."""
+"""Refuses configured folders that contain each other, through links and bind mounts too (PRODUCT §1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clipspool.app.settings.wording import Loc, Mistake
 from clipspool.system import mounts
 
 _SECONDS_MAX = 3.0
-"""A folder that does not answer within this time, on a file server that hangs, is compared by name alone."""
+"""After this time a folder, on a file server that hangs, is compared by name alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ def _look_at_all(places: Sequence[tuple[Loc, Path]]) -> list[_Folder]:
     def look(loc: Loc, path: Path) -> None:
         seen[loc] = _look(loc, path)
 
+    # Threads that nobody has to wait for: a file server may hang for good.
     threads = [threading.Thread(target=look, args=place, daemon=True) for place in places]
     for thread in threads:
         thread.start()
@@ -104,7 +105,7 @@ def _identity(path: PurePosixPath) -> tuple[int, int] | None:
 
 
 def _relation(one: _Folder, other: _Folder) -> str:
-    """Say how `other` lies to `one`; empty when they are apart."""
+    """Describe how `other` lies to `one`; empty when they are apart."""
     if one.real == other.real or one.place == other.place:
         return "is the same folder as"
     if one.identity is not None and one.identity == other.identity:

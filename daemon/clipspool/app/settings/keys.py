@@ -132,14 +132,14 @@ def _login(value: SecretStr) -> SecretStr:
     return value
 
 
-# Said before the entries are looked at: pydantic would count a wrong entry as a missing one.
+# Checked before the entries: pydantic would count a wrong entry as a missing one.
 _few = BeforeValidator(_at_most)
 _some = BeforeValidator(lambda value: _at_least_one(_at_most(value)))
 Keys = Mapping[str, Any]
 
 
 class ProviderSettings(Part):
-    """`[provider]`: where the API is and how hard we may lean on it."""
+    """`[provider]`: where the API is, and how often it may be asked."""
 
     base_url: Annotated[str, AfterValidator(public_address)] = "https://api.cometapi.com/runwayml/v1"
     """The prefix up to and including `/v1`, without a slash at the end [PROVIDER 3]."""
@@ -223,9 +223,9 @@ class InboxSettings(Part):
     file_mode: Annotated[int, BeforeValidator(_octal), AfterValidator(_file_mode)] | None = None
     folder_mode: Annotated[int, BeforeValidator(_octal), AfterValidator(_folder_mode)] | None = None
     status_file: bool = False
-    """Whether `_status.txt` in the inbox tells its editors how things stand."""
+    """Whether `_status.txt` in the inbox shows its editors the status of their clips."""
     path_map: PathMap = Field(default_factory=dict)
-    """Goes before the one at the top."""
+    """Used before the one at the top."""
 
     @model_validator(mode="before")
     @classmethod
@@ -237,7 +237,7 @@ class InboxSettings(Part):
 
 
 class Settings(Part):
-    """Everything an operator set, checked and never changed again; made by `load`."""
+    """Everything an operator set, checked and never changed; made by `load`."""
 
     provider: ProviderSettings = ProviderSettings()
     journal: JournalSettings

@@ -1,4 +1,4 @@
-"""`[notify]`: who is told of what."""
+"""`[notify]`: who is notified of what."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from clipspool.app.settings.parts import AnyPath, Part, Seconds
+from clipspool.app.settings.parts import AnyPath, Part, Seconds, is_plain
 from clipspool.reporting.notify.signing import read_secret
 from clipspool.reporting.notify.topics import Topic
 
@@ -19,7 +19,7 @@ _LINE = re.compile(r"(?:(?P<inboxes>[\w.,\s-]+)=\s*)?(?P<url>[A-Za-z][\w+.-]*://
 
 
 def _read_urls(text: str) -> list[tuple[frozenset[str], str]]:
-    """Read an address a line, with the names of inboxes and `=` before it if it is for those alone."""
+    """Read one address a line; names of inboxes and `=` before it limit it to those."""
     found: list[tuple[frozenset[str], str]] = []
     for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
         if not line or line.startswith("#"):
@@ -51,9 +51,7 @@ def _webhook_url(value: str) -> str:
         raise ValueError(wrong) from None
     if url.username is not None or url.password is not None or url.fragment:
         raise ValueError("must hold no user name, password or #")
-    if url.scheme not in {"http", "https"} or not host or port == 0:
-        raise ValueError(wrong)
-    if not value.isascii() or not value.isprintable() or " " in value or "\\" in value:
+    if url.scheme not in {"http", "https"} or not host or port == 0 or not is_plain(value):
         raise ValueError(wrong)
     return value
 
@@ -68,7 +66,7 @@ class NotifySettings(Part):
 
     events: tuple[Topic, ...] = tuple(Topic)
     inboxes: tuple[str, ...] = ()
-    """Empty for all; what is about no single inbox is always told."""
+    """Empty for all; messages about no single inbox are always sent."""
     digest_seconds: Seconds = 300.0
     urls: Annotated[SecretStr, AfterValidator(_urls)] | None = None
     """Addresses that apprise knows, one a line."""
@@ -88,12 +86,12 @@ class NotifySettings(Part):
 
     @property
     def receivers(self) -> tuple[tuple[frozenset[str], str], ...]:
-        """Each address with the inboxes that it alone is for; empty for those of `inboxes`."""
+        """Each address with the inboxes it is limited to; empty for those of `inboxes`."""
         return () if self.urls is None else tuple(_read_urls(self.urls.get_secret_value()))
 
     @property
     def secrets(self) -> list[SecretStr | None]:
-        """Every secret in here, for the logs to leave out."""
+        """Every secret in here, for redaction in logs."""
         addresses = [url for _, url in self.receivers]
         if self.webhook_url is not None and len(urlsplit(self.webhook_url).path) > 1:
             addresses.append(self.webhook_url)

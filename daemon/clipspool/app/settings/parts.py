@@ -1,4 +1,4 @@
-"""What the parts of the settings share: their base, and the kinds of values that stand in several."""
+"""The base of all tables of the settings, and the kinds of values that several of them use."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _PATH_MAX = 1000
 
 
 def no_truth(value: Any) -> Any:
-    """Refuse a truth value where pydantic would take it for 0 or 1."""
+    """Refuse true and false, which pydantic would read as 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")  # noqa: TRY004 - pydantic hears ValueError only
     return value
 
 
 def path(value: Path) -> Path:
-    """Refuse what names no file or folder."""
+    """Refuse a path that names no file or folder."""
     if "\0" in str(value) or str(value) in {"", "."}:
         raise ValueError("must name a file or folder")
     return value
@@ -43,14 +43,7 @@ def public_address(
         raise ValueError("must hold no user name or password: the key has its own place")
     if "?" in value or "#" in value:
         raise ValueError("must end with its path, without ? or #")
-    if (
-        not host
-        or port == 0
-        or not value.isascii()
-        or not value.isprintable()
-        or " " in value
-        or "\\" in value
-    ):
+    if not host or port == 0 or not is_plain(value):
         raise ValueError(f"must be an address such as {example}")
     is_loopback, is_private = nearness(host)
     if is_public and url.scheme == "https" and is_private and not is_loopback:
@@ -60,8 +53,13 @@ def public_address(
     return value.rstrip("/")
 
 
+def is_plain(address: str) -> bool:
+    """Whether an address holds only characters that no program reads in two ways."""
+    return address.isascii() and address.isprintable() and not set(address) & {" ", "\\"}
+
+
 def nearness(host: str) -> tuple[bool, bool]:
-    """Tell whether a host is loopback, and whether it is an address that is not public."""
+    """Return whether a host is loopback, and whether it is an address that is not public."""
     if host == "localhost" or host.endswith(".localhost"):
         return True, True
     try:
@@ -72,7 +70,7 @@ def nearness(host: str) -> tuple[bool, bool]:
 
 
 def secret(value: SecretStr) -> SecretStr:
-    """Refuse what can be no key, without repeating it."""
+    """Refuse text that cannot be a key, without repeating it."""
     key = value.get_secret_value()
     if not re.fullmatch(r"[!-~]{4,4096}", key):
         raise ValueError("must be 4 to 4096 printable ASCII characters without spaces")
@@ -92,7 +90,7 @@ class Part(BaseModel):
 
 
 def path_map(value: Mapping[str, str]) -> Mapping[str, str]:
-    """Refuse what is no folder here, or no name there."""
+    """Refuse entries without an absolute folder here and a name there."""
     if len(value) > _MAPPED_MAX:
         raise ValueError(f"has more than {_MAPPED_MAX} entries")
     for here, there in value.items():

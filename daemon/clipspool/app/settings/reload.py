@@ -1,4 +1,4 @@
-"""Compares two readings of the settings: what changed, and what of it needs a restart."""
+"""Compares two readings of the settings: which keys changed, and which of those need a restart."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _RESTART_OF_INBOX = frozenset({"path", "outbox"})
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Dotted names of what changed: `logs.level`, `inbox.bay-1.priority`, `inbox.bay-2` (come or gone)."""
+    """Dotted names of changes: `logs.level`, `inbox.bay-1.priority`, `inbox.bay-2` (added or removed)."""
 
     live: tuple[str, ...] = ()
-    """What a running daemon can take up."""
+    """What a running daemon can apply."""
     restart: tuple[str, ...] = ()
-    """What it cannot: then nothing of the change should be applied, and the operator is told."""
+    """What it cannot: then nothing is applied, and the operator gets a message."""
 
     def __bool__(self) -> bool:
         """Whether anything changed."""
@@ -49,7 +49,7 @@ def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
             yield section, False
     before = {inbox.name: inbox for inbox in old.inbox}
     after = {inbox.name: inbox for inbox in new.inbox}
-    for name in dict.fromkeys((*before, *after)):
+    for name in before | after:
         if name in before and name in after:
             for key in _unequal(before[name], after[name]):
                 yield f"inbox.{name}.{key}", key in _RESTART_OF_INBOX

@@ -1,4 +1,4 @@
-"""Finds the secrets that the settings need, where they may be, and refuses those that stand in the file."""
+"""Reads the secrets that the settings need from where they may be, and refuses those in the file."""
 
 from __future__ import annotations
 
@@ -13,50 +13,49 @@ from clipspool.app.settings.web import HOW_TO_GIVE_IT, is_near
 from clipspool.app.settings.wording import KEY_PLACES, Mistake
 
 Needs = Literal["all", "paid", "none"]
-"""Which secrets have to be there: all that are named, those that the provider asks for, or none."""
+"""Which secrets must be readable: all that are named, those for the provider, or none."""
 _PLACES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("provider", "api_key"): ("provider_api_key", "api_key"),
     ("provider", "proxy_login"): ("proxy_login",),
     ("web", "token"): ("web_token",),
     **{("notify", name): (credential,) for name, credential in SECRET_NAMES.items()},
 }
-"""By their keys, the names of the credentials that may hold them."""
+"""The credentials that may hold a secret, by its key."""
 _USELESS_WITHOUT: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("web", "token"): ("listen", "hosts"),
     ("notify", "webhook_secret"): ("webhook_url",),
 }
-"""What is left out where its secret is not to be had and is not needed."""
+"""Keys that are left out where their secret is missing and not needed."""
 _BUCKET_SECRETS = ("access_key_id", "secret_access_key")
 _BUCKET_KEY_PLACES = (
     "set CLIPSPOOL_TRANSPORT__BUCKET__ACCESS_KEY_ID and …__SECRET_ACCESS_KEY, or give systemd credentials "
     "named bucket_access_key_id and bucket_secret_access_key"
 )
+_INSTEAD: Mapping[tuple[str, ...], str] = {
+    **{("transport", "bucket", name): _BUCKET_KEY_PLACES for name in _BUCKET_SECRETS},
+    **{
+        (section, name): f"set CLIPSPOOL_{section.upper()}__{name.upper()}, or name a file in "
+        f"`{section}.{name}_file`; and change it"
+        for section, name in (*(("notify", name) for name in SECRET_NAMES), ("provider", "proxy_login"))
+    },
+    ("web", "token"): HOW_TO_GIVE_IT,
+}
+"""Secrets that must not stand in the file, by their keys, and where they belong."""
+_KEY_NAMES = frozenset({"api_key", "apikey", "key", "provider_api_key", "token", "secret"})
 
 
 def keys_in_file(written: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Find API keys in the file, wherever somebody thought they belong."""
+    """Find secrets in the file, and API keys wherever somebody thought they belong."""
+    for loc, instead in _INSTEAD.items():
+        table: Any = written
+        for name in loc[:-1]:
+            table = table.get(name) if isinstance(table, dict) else None
+        if isinstance(table, dict) and loc[-1] in table:
+            yield Mistake(loc, f"must not stand in the file: {instead}")
     provider = written.get("provider")
-    ways: list[tuple[str, ...]] = [(name,) for name in written]
-    ways += [("provider", name) for name in provider] if isinstance(provider, dict) else []
-    transport = written.get("transport")
-    bucket = transport.get("bucket") if isinstance(transport, dict) else None
-    for name in _BUCKET_SECRETS if isinstance(bucket, dict) else ():
-        if name in (bucket or {}):
-            yield Mistake(("transport", "bucket", name), f"must not stand in the file: {_BUCKET_KEY_PLACES}")
-    notify = written.get("notify")
-    for name in SECRET_NAMES if isinstance(notify, dict) else ():
-        if name in (notify or {}):
-            places = f"set CLIPSPOOL_NOTIFY__{name.upper()}, or name a file in `notify.{name}_file`"
-            yield Mistake(("notify", name), f"must not stand in the file: {places}; and change it")
-    if isinstance(provider, dict) and "proxy_login" in provider:
-        places = "set CLIPSPOOL_PROVIDER__PROXY_LOGIN, or name a file in `provider.proxy_login_file`"
-        yield Mistake(("provider", "proxy_login"), f"must not stand in the file: {places}; and change it")
-    web = written.get("web")
-    if isinstance(web, dict) and "token" in web:
-        yield Mistake(("web", "token"), f"must not stand in the file: {HOW_TO_GIVE_IT}")
-    for loc in ways:
-        plain = loc[-1].lower().replace("-", "_")
-        if plain in {"api_key", "apikey", "key", "provider_api_key", "token", "secret"}:
+    named = [("provider", name) for name in provider] if isinstance(provider, dict) else []
+    for loc in (*((name,) for name in written), *named):
+        if loc[-1].lower().replace("-", "_") in _KEY_NAMES:
             yield Mistake(
                 loc, f"must not stand in the file: {KEY_PLACES}; and change the key, it has been seen"
             )
@@ -67,8 +66,8 @@ def with_secrets(
 ) -> tuple[dict[str, Any], list[Mistake]]:
     """Fill in every secret that the environment did not give, from a credential or the file named for it.
 
-    Gives besides what was not found and is not needed; raises ValueError with the key's place and a message
-    for what is.
+    Also returns mistakes about secrets that could not be read and are not needed; raises ValueError with the
+    key's place and a message for one that is.
     """
     unread: list[Mistake] = []
     for place, credentials in _PLACES.items():
@@ -89,7 +88,7 @@ def with_secrets(
 
 
 def _is_open_to_look(web: Mapping[str, Any]) -> bool:
-    """Say whether a page needs no token: only this machine's users come to it, and only look."""
+    """Whether a page needs no token: only this machine's users reach it, and they can change nothing."""
     listen = web.get("listen")
     return not web.get("hosts") and isinstance(listen, str) and is_near(listen)
 
@@ -97,7 +96,7 @@ def _is_open_to_look(web: Mapping[str, Any]) -> bool:
 def _with_secret(
     values: dict[str, Any], env: Mapping[str, str], place: tuple[str, str], credentials: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Fill a secret in that the environment did not give: a credential, else the file named for it."""
+    """Fill in a secret that the environment did not give: from a credential, else the file named for it."""
     section, name = place
     table = values.get(section, {})
     if not isinstance(table, dict) or name in table:
@@ -137,7 +136,7 @@ def _credential(env: Mapping[str, str], names: tuple[str, ...]) -> str | None:
 
 
 def _first_word(file: Path) -> str:
-    """Read a key from a file; what surrounds it is white space."""
+    """Read a key from a file, without the white space around it."""
     fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(fd, "rb") as stream:
         return stream.read(65_536).decode("utf-8", "replace").strip().removeprefix("\ufeff")

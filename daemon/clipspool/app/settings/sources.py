@@ -1,4 +1,4 @@
-"""Reads settings: the file, the environment over it, and the API key from where it may be."""
+"""Reads the settings: the file, the environment over it, and secrets from where they may be."""
 
 from __future__ import annotations
 
@@ -37,11 +37,9 @@ def load(
 ) -> Settings:
     """Read and check everything; of each key the environment's value wins over the file's.
 
-    Not `looks`: no folder is looked at, for a command that must answer while a file server hangs. `needs`: of
-    which secrets a file that may not be read is a mistake; others count as not given.
-
-    `path` is the file the operator named, None to look in `places`. The API key is taken from the
-    environment, else a systemd credential, else `api_key_file`. Raises SettingsError, fit to be shown.
+    `path`: the file the operator named, None to search `places`. Without `looks` no folder is touched, for
+    commands that must answer while a file server hangs. `needs`: which secrets must be readable; others
+    count as not given. Raises SettingsError, fit to be shown.
     """
     file = file_of(path, env)
     text = "" if file is None else _text_of(file)
@@ -136,7 +134,7 @@ def _environment(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _decoded(value: Any) -> Any:
-    """Read the leaves of a free table as JSON where they are; other text stands for itself."""
+    """Read the leaves of a free table as JSON where they are JSON, else as text."""
     if isinstance(value, dict):
         return {key: _decoded(inner) for key, inner in value.items()}
     try:
@@ -177,7 +175,7 @@ def _anchored(values: dict[str, Any], folder: Path, env: Mapping[str, str]) -> d
 def _absolute(value: str, folder: Path, env: Mapping[str, str], loc: tuple[int | str, ...]) -> str:
     if "\0" in value:
         raise ValueError(loc, "must name a file or folder")
-    path = os.path.join(folder, expanded(value, env))  # noqa: PTH118 - Path would drop what makes `..` tellable
+    path = os.path.join(folder, expanded(value, env))  # noqa: PTH118 - Path would resolve `..`
     if path.startswith("~"):
         raise ValueError(loc, "begins with `~`, and that home is not known")
     # Beyond a link, `..` is not what the text says; without one, links keep the name that the operator knows.

@@ -35,9 +35,9 @@ class BucketSettings(Part):
     prefix: Annotated[str, AfterValidator(_prefix)] = "clipspool/"
     virtual_hosted: bool = False
     url_seconds: Seconds = 86_400.0
-    """How long an address can be read; it is signed right before it is sent."""
+    """How long an address is valid; it is signed right before it is sent."""
     public_url: Annotated[str, AfterValidator(_served)] | None = None
-    """A prefix under which the bucket can be read by all: then addresses are not signed."""
+    """A prefix under which everyone can read the bucket: then addresses are not signed."""
     access_key_id: Annotated[SecretStr, AfterValidator(secret)] | None = None
     secret_access_key: Annotated[SecretStr, AfterValidator(secret)] | None = None
 
@@ -60,7 +60,7 @@ class PublicUrlSettings(Part):
 
     folder: AnyPath
     url: Annotated[str, AfterValidator(_served)]
-    """What the folder's files are reached under."""
+    """The address of the folder's files."""
 
 
 class TransportSettings(Part):

@@ -1,4 +1,4 @@
-"""`[web]`: the page that the daemon serves, and who may come to it."""
+"""`[web]`: the page that the daemon serves, and who may use it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _few(value: object) -> object:
 
 
 def is_near(listen: str) -> bool:
-    """Say whether only this machine's users come to an address directly."""
+    """Whether only this machine's users can reach an address directly."""
     return listen.startswith("unix:") or nearness(listen.rpartition(":")[0].strip("[]"))[0]
 
 
@@ -70,16 +70,16 @@ class WebSettings(Part):
     hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(_few)] = Field(
         default=()
     )
-    """Names that the page is reached under besides `localhost` and addresses: a reverse proxy's."""
+    """Host names of the page besides `localhost` and addresses: those of a reverse proxy."""
 
     @property
     def is_near(self) -> bool:
-        """Whether only this machine's users come to it directly."""
+        """Whether only this machine's users can reach it directly."""
         return is_near(self.listen or "localhost:0")
 
     @property
     def must_log_in(self) -> bool:
-        """Whether others may come to it, directly or through a proxy: then looking needs the token too."""
+        """Whether others may reach it, directly or through a proxy: then viewing needs the token too."""
         return bool(self.hosts) or not self.is_near
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Mistakes about settings in plain sentences that name the file, the line and the key, and never a value."""
+"""Describes mistakes in settings by file, line and key, and never repeats a value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clipspool.app.locations import SettingsError
 from clipspool.intake.sidecar.lines import line_of
 
 Loc = tuple[int | str, ...]
-"""The way to a key: `("inbox", 0, "path")`."""
+"""The path of a key: `("inbox", 0, "path")`."""
 
 KEY_PLACES = (
     "set CLIPSPOOL_PROVIDER__API_KEY, or give a systemd credential named provider_api_key, "
@@ -25,7 +25,7 @@ KEY_PLACES = (
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing that is wrong with one key."""
+    """A mistake about one key."""
 
     loc: Loc
     message: str
@@ -33,7 +33,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where values came from, to say so."""
+    """Where values came from."""
 
     file: Path | None
     text: str
@@ -41,12 +41,12 @@ class Source:
     """The nested values that the environment gave."""
 
     def refusal(self, mistakes: Iterable[Mistake]) -> SettingsError:
-        """Put all mistakes into one error, each once."""
+        """Join all mistakes into one error, each once."""
         return SettingsError("\n".join(dict.fromkeys(self.sentence(mistake) for mistake in mistakes)))
 
     def sentence(self, mistake: Mistake) -> str:
-        """Say what is wrong, and where."""
-        # Of a table the environment may have given a part, the API key for one, and the file the wrong one.
+        """Describe a mistake and its place."""
+        # The environment may have given part of a table, such as the API key, and the file the wrong part.
         is_table = len(mistake.loc) == 1 and isinstance(self.environment.get(str(mistake.loc[0])), Mapping)
         is_shared = is_table and self.file is not None
         if mistake.loc and _holds(self.environment, mistake.loc) and not is_shared:
@@ -77,7 +77,7 @@ def _shown(text: str) -> str:
 
 
 def spell(loc: Loc) -> str:
-    """Spell the way to a key as its writer knows it: `` `path` of [[inbox]] number 2 ``."""
+    """Name a key as its writer knows it: `` `path` of [[inbox]] number 2 ``."""
     match loc:
         case []:
             return "the configuration"
@@ -97,7 +97,7 @@ def _dotted(loc: Iterable[int | str]) -> str:
 
 
 def translate(error: ValidationError, root: type[BaseModel], prefix: Loc = ()) -> Iterator[Mistake]:
-    """Turn pydantic's mistakes into ours, leaving out every input."""
+    """Translate pydantic's errors, leaving out every input."""
     for entry in error.errors(include_url=False, include_context=False, include_input=False):
         loc = (*prefix, *entry["loc"])
         match entry["type"]:
@@ -124,7 +124,7 @@ def translate(error: ValidationError, root: type[BaseModel], prefix: Loc = ()) -
 
 
 def unknown(loc: Loc, root: type[BaseModel], skip: int = 0) -> Mistake:
-    """Say that a key is unknown, and which known one is meant or where it belongs."""
+    """Describe an unknown key: which known one may be meant, or where it belongs."""
     name = str(loc[-1])
     known = _fields_at(root, loc[skip:-1])
     homes = [home for home, fields in _homes(root) if name in fields and name != "api_key"]
