@@ -266,3 +266,13 @@ def test_clips_of_a_machine_that_died_are_shown_with_the_whole_command_and_of_on
     assert "29 clips" in drawn
     assert "clipspool recover --from aa01" in drawn
     assert "bb02" not in drawn
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_reason_is_ever_cut(width):
+    why = "日本 does not answer; " * 8 + "end"
+    inbox = InboxView("bay", "offline", "rescan", why, waiting=[waiting("a.mp4", why, problem=True)])
+    job = shown(held=Held.OVERDUE, reason=why)
+    view = View(a_status(inboxes=[inbox]), NOON, queued=[job], queued_count=1, held=[job], held_count=1)
+    drawn = " ".join(text(view, width).split())
+    assert drawn.count(" ".join(why.split())) == 4

@@ -72,8 +72,8 @@ def attach(
     sighting = sight(task_id, follow(job.task.profile if job.task else ""))
     if sighting.known == "no" and not force:
         why_not = (
-            f"the provider does not know the task {task_id} ({sighting.answer}): check the id. A task created "
-            "a moment ago may be unknown for minutes: try again later, or attach it with --force"
+            f"the provider does not know the task {task_id} ({sighting.answer}): check the id. A task "
+            "created a moment ago may be unknown for minutes: try again later, or attach it with --force"
         )
         return [{"id": job_id, "done": False, "check": "missing", "why": why_not}]
     if sighting.known == "unasked" and not (unasked or force):

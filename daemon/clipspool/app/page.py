@@ -53,7 +53,7 @@ class Hosting:
         bays: Callable[[], Mapping[str, Bay]],
         signs: Signs,
     ) -> None:
-        """Start the page and subscribe it to the scheduler's news; `status` runs in the scheduler's thread."""
+        """Start the page, subscribed to the scheduler's news; `status` runs in the scheduler's thread."""
         if self._settings.web.listen is None:
             return
         # Late: it takes a quarter of a second, and most daemons have none.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,12 +12,37 @@ import click
 from clipspool.cli.group import EXIT_FAILED, Context, command, consent, fail, say
 
 if TYPE_CHECKING:
+    from clipspool.app.settings import Settings
     from clipspool.cli.client import Desk
     from clipspool.jobs.model import Job
     from clipspool.journal import Journal
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 why_option = click.option("--why", metavar="TEXT", default="", help="The reason, kept in the history.")
+_COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "in_doubt": ("attach {id} TASK_ID", "retry {id}", "cancel {id}"),
+    "lost": ("attach {id} TASK_ID", "retry {id}", "cancel {id}"),
+    "result": ("retry {id}", "cancel {id}"),
+    "budget": ("approve {id}", "cancel {id}"),
+    "duplicate": ("approve {id}", "cancel {id}"),
+    "poison": ("approve {id}", "cancel {id}"),
+    "refused": ("approve {id}", "cancel {id}"),
+    "overdue": ("show {id}", "cancel {id}"),
+    "outbox": ("check --offline", "show {id}"),
+    "disk": ("check --offline", "show {id}"),
+}
+"""Commands offered for a job, by what holds it."""
+
+
+def commands_for(job: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the commands for a job that waits for the operator or failed; empty for others."""
+    if job["state"] == "failed":
+        return (f"clipspool show {job['id']}", f"clipspool retry {job['id']}")
+    task_id = next(iter(job.get("maybe_task_ids", ())), "TASK_ID")
+    if job["held"] == "result" and job["state"] == "fetched":
+        return tuple(f"clipspool {act} {job['id']}" for act in ("approve", "retry", "cancel"))
+    typed = (one.format(id=job["id"]) for one in _COMMANDS.get(job["held"] or "", ()))
+    return tuple(f"clipspool {one.replace('TASK_ID', shlex.quote(task_id))}" for one in typed)
 
 
 @command()
@@ -37,15 +63,11 @@ def retry(
     if bool(jobs) == failed or (code and not failed):
         raise click.UsageError("name jobs, or use --failed (with --code PREFIX to select some of them)")
     settings = context.settings("write")
-    from clipspool.cli.client import Desk, operator_name
     from clipspool.cli.offline import open_to_read
     from clipspool.jobs.model import Paid, State
 
     with open_to_read(settings) as journal:
-        if failed:
-            chosen: list[Job] = list(journal.find(states=(State.FAILED,), code=code))
-        else:
-            chosen = [job for job in map(journal.job, jobs) if job is not None]
+        chosen = list(journal.find(states=(State.FAILED,), code=code)) if failed else _named(journal, jobs)
     names = [job.id for job in chosen] if failed else list(jobs)
     if not names:
         say("No failed jobs." if not code else f"No failed jobs with a code that begins with {code}.")
@@ -57,9 +79,7 @@ def retry(
         question += f" This may cost about {sum(estimates):,.10g} credits."
     if paid:
         question += f" {len(paid)} of them may have been charged already, and would be charged again."
-    consent(question, yes=yes)
-    with Desk(settings) as desk:
-        _report(desk, desk.do("retry", ids=names, by=operator_name(), why=why))
+    _act(settings, "retry", question, yes=yes, ids=names, why=why)
 
 
 @command()
@@ -76,8 +96,8 @@ def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> Non
     from clipspool.cli.offline import open_to_read
 
     with open_to_read(settings) as journal:
-        chosen = [job for job in map(journal.job, dict.fromkeys(jobs)) if job is not None]
-    _act(context, "cancel", _ending(jobs, chosen), yes=yes, ids=list(jobs), why=why)
+        chosen = _named(journal, jobs)
+    _act(settings, "cancel", _ending(jobs, chosen), yes=yes, ids=list(jobs), why=why)
 
 
 def _ending(names: Sequence[str], chosen: Sequence[Job]) -> str:
@@ -145,22 +165,21 @@ def approve(
     if bool(jobs) == bool(inbox) or (folder and not inbox):
         raise click.UsageError("name jobs, or use --inbox N (with --folder F to select some of its jobs)")
     settings = context.settings("write")
-    from clipspool.cli.client import Desk, operator_name
     from clipspool.cli.offline import open_to_read
 
     with open_to_read(settings) as journal:
-        if inbox:
-            chosen = _held_in(journal, inbox, folder)
-        else:
-            chosen = [job for job in map(journal.job, dict.fromkeys(jobs)) if job is not None]
+        chosen = _held_in(journal, inbox, folder) if inbox else _named(journal, jobs)
         question = _approval(chosen, journal)
     names = [job.id for job in chosen] if inbox else list(jobs)
     if not names:
         say(f"No jobs are held for their price or as duplicates in {folder or inbox}.")
         return
-    consent(question, yes=yes)
-    with Desk(settings) as desk:
-        _report(desk, desk.do("approve", ids=names, by=operator_name(), why=why))
+    _act(settings, "approve", question, yes=yes, ids=names, why=why)
+
+
+def _named(journal: Journal, ids: Sequence[str]) -> list[Job]:
+    """Return the jobs that exist, each once."""
+    return [job for job in map(journal.job, dict.fromkeys(ids)) if job is not None]
 
 
 def _held_in(journal: Journal, inbox: str, folder: str | None) -> list[Job]:
@@ -244,8 +263,7 @@ def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
         say("No jobs were held for that; to accept it at start: `clipspool run --accept-restored`.")
 
 
-def _act(context: Context, name: str, question: str, *, yes: bool, **arguments: Any) -> None:
-    settings = context.settings("write")
+def _act(settings: Settings, name: str, question: str, *, yes: bool, **arguments: Any) -> None:
     consent(question, yes=yes)
     from clipspool.cli.client import Desk, operator_name
 
@@ -255,14 +273,14 @@ def _act(context: Context, name: str, question: str, *, yes: bool, **arguments: 
 
 def _say_when(desk: Desk) -> None:
     """Print that a change takes effect at the next start, where no daemon is running."""
-    if not desk.was_heard:
+    if not desk.is_running:
         say("No daemon is running: this takes effect when it starts.")
 
 
 def _change(context: Context, name: str, inbox: str | None, done: str) -> None:
     settings = context.settings("write")
-    if inbox is not None and inbox not in {one.name for one in settings.inbox}:
-        fail(f"There is no inbox {inbox}; configured: {', '.join(one.name for one in settings.inbox)}.")
+    if inbox is not None and inbox not in settings.inbox_names:
+        fail(f"There is no inbox {inbox}; configured: {', '.join(settings.inbox_names)}.")
     from clipspool.cli.client import Desk
 
     with Desk(settings) as desk:
@@ -274,11 +292,8 @@ def _change(context: Context, name: str, inbox: str | None, done: str) -> None:
 def _report(desk: Desk, answers: Sequence[dict[str, Any]]) -> None:
     for answer in answers:
         if answer["done"]:
-            held = (
-                f", and held: {answer['reason']} (`clipspool approve` releases it)"
-                if "held" in answer
-                else ""
-            )
+            reason = answer.get("reason")
+            held = f", and held: {reason} (`clipspool approve` releases it)" if "held" in answer else ""
             ends = " and ends once its downloaded results are delivered" if answer.get("delivers") else ""
             say(f"{answer['id']} is now {answer['state']}{held}{ends}.")
         else:

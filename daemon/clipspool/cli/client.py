@@ -1,4 +1,4 @@
-"""Carries out an operator's command: through the running daemon, or on the journal when there is none."""
+"""Carries out an operator's command: through the running daemon, or on the journal when none runs."""
 
 from __future__ import annotations
 
@@ -22,123 +22,109 @@ if TYPE_CHECKING:
 
 
 class Desk:
-    """A place to give commands. Ends the process with a sentence when one cannot be carried out."""
+    """Carries out commands; ends the process with a sentence when one cannot be carried out."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the settings that say where the journal is."""
+        """Open nothing before it is needed."""
         self._settings = settings
-        self.was_heard = False
-        """Whether a daemon that runs did it; else it stands in the journal for the next one."""
+        self.is_running = False
+        """Whether a running daemon carried it out; else the next one reads it from the journal."""
         self._close: list[Callable[[], object]] = []
         self._scheduler: Any = None
 
     def __enter__(self) -> Self:
-        """Nothing is opened before it is needed."""
+        """Return the desk."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        """Give the journal back."""
+        """Close the journal."""
         for close in reversed(self._close):
             close()
 
-    def do(self, command: str, **arguments: Any) -> Any:
-        """Give a command by its name in `app.COMMANDS`."""
-        try:
-            answer = control.ask(self._settings.journal.path, command, **arguments)
-        except control.NoDaemon:
-            pass
-        except control.Failed as error:
-            fail(str(error))
-        else:
-            self.was_heard = True
-            return answer
-        from clipspool.scheduler import commands as operator
+    def do(self, name: str, **arguments: Any) -> Any:
+        """Carry out a command by its name in `scheduler.commands.COMMANDS`."""
+        from clipspool.scheduler import commands
 
-        try:
-            return self._by_ourselves(lambda scheduler: operator.COMMANDS[command](scheduler, **arguments))
-        except operator.Refused as error:
-            fail(str(error))
+        return self._carry_out(
+            name, lambda scheduler: commands.COMMANDS[name](scheduler, **arguments), arguments
+        )
 
     def attach(self, **arguments: Any) -> list[dict[str, Any]]:
-        """Let a job follow a task, once the provider was asked about it."""
-        try:
-            answers: list[dict[str, Any]] = control.ask(self._settings.journal.path, "attach", **arguments)
-        except control.NoDaemon:
-            return self._attach_by_ourselves(arguments)
-        except control.Failed as error:
-            fail(str(error))
-        self.was_heard = True
-        return answers
+        """Attach a task to a job, after the provider was asked about it."""
 
-    def _attach_by_ourselves(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        from clipspool.app.attaching import attach
-        from clipspool.app.build import older_address, provider_of
-        from clipspool.scheduler import commands as operator
+        def command(scheduler: Any) -> Any:
+            from clipspool.app.attaching import attach
+            from clipspool.app.build import older_address, provider_of
 
-        current = provider_of(self._settings)
+            current = provider_of(self._settings)
 
-        def follow(profile: str) -> Any:
-            address = older_address(profile, current.profile)
-            return None if address is None else provider_of(self._settings, address or None)
+            def follow(profile: str) -> Any:
+                address = older_address(profile, current.profile)
+                return None if address is None else provider_of(self._settings, address or None)
 
-        try:
-            # Nobody else is at this journal: asking within the turn keeps nobody waiting.
-            return list(
-                self._by_ourselves(lambda scheduler: attach(lambda do: do(scheduler), follow, **arguments))
-            )
-        except operator.Refused as error:
-            fail(str(error))
+            # No other process has this journal: asking within the turn delays nobody.
+            return attach(lambda do: do(scheduler), follow, **arguments)
+
+        return list(self._carry_out("attach", command, arguments))
 
     def others(self) -> list[Any]:
         """Return the other daemons that have clips in the inboxes."""
         from clipspool.jobs.model import plain
         from clipspool.spool.takeover import read_peer
 
-        def look(scheduler: Any) -> list[dict[str, Any]]:
+        def command(scheduler: Any) -> list[dict[str, Any]]:
             return [plain(peer) for peer in self._others(scheduler)]
 
-        return [read_peer(one) for one in self._asked("others", look)]
+        return [read_peer(one) for one in self._carry_out("others", command, {}, makes=True)]
 
     def recover(self, journals: Sequence[str]) -> int:
-        """Take on what these journals left in the work folders, and what a crash left of this one's."""
-        from clipspool.scheduler import commands as operator
+        """Take over what these journals left in the work folders, and what a crash left of this one's."""
+        from clipspool.scheduler import commands
         from clipspool.spool.recovery import adoptable
         from clipspool.spool.takeover import refuse_living
 
         def command(scheduler: Any) -> int:
             refuse_living(self._others(scheduler), journals)
-            taken = 0
+            taken_over = 0
             for inbox in self._settings.inbox:
-                known = operator.known_folders(scheduler, inbox.name)
-                entered = partial(operator.entered_clips, scheduler)
+                known = commands.known_folders(scheduler, inbox.name)
+                entered = partial(commands.entered_clips, scheduler)
                 journal_id = str(scheduler.journal.fact("id"))
                 found = adoptable(inbox.name, self._root(inbox), journal_id, known, entered, journals)
-                taken += operator.take_on(scheduler, found)
-            return taken
+                taken_over += commands.take_on(scheduler, found)
+            return taken_over
 
-        return int(self._asked("recover", command, journals=list(journals)))
+        return int(self._carry_out("recover", command, {"journals": list(journals)}, makes=True))
 
-    def _asked(self, do: str, command: Callable[[Any], Any], **arguments: Any) -> Any:
-        """Ask the daemon, and where there is none, do it here."""
+    def _carry_out(
+        self, name: str, command: Callable[[Any], Any], arguments: Mapping[str, Any], *, makes: bool = False
+    ) -> Any:
+        """Ask the daemon; where none runs, run the command here, with `makes` on a new journal too."""
         try:
-            return control.ask(self._settings.journal.path, do, **arguments)
+            answer = control.ask(self._settings.journal.path, name, **arguments)
         except control.NoDaemon:
             pass
         except control.Failed as error:
             fail(str(error))
-        from clipspool.spool.takeover import Refused
+        else:
+            self.is_running = True
+            return answer
+        from clipspool.scheduler.commands import Refused
+        from clipspool.spool.takeover import Refused as RefusedTakeover
 
         try:
-            return self._by_ourselves(command, makes=True)
-        except Refused as error:
+            return self._by_ourselves(command, makes=makes)
+        except (Refused, RefusedTakeover) as error:
             fail(str(error))
         except OSError as error:
+            if not makes:
+                raise
             fail(f"an inbox cannot be read: {error}")
 
     def _others(self, scheduler: Any) -> list[Any]:
-        from clipspool.scheduler import commands as operator
+        from clipspool.scheduler import commands
         from clipspool.spool.peers import own_mark
         from clipspool.spool.takeover import others_in
 
@@ -147,7 +133,7 @@ class Desk:
             peer
             for inbox in self._settings.inbox
             for peer in others_in(
-                inbox.name, self._root(inbox), own, operator.known_folders(scheduler, inbox.name)
+                inbox.name, self._root(inbox), own, commands.known_folders(scheduler, inbox.name)
             )
         ]
 
@@ -156,7 +142,7 @@ class Desk:
 
         return Root(inbox.path, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
 
-    def _by_ourselves(self, command: Callable[[Any], Any], *, makes: bool = False) -> Any:
+    def _by_ourselves(self, command: Callable[[Any], Any], *, makes: bool) -> Any:
         if self._scheduler is None:
             self._scheduler = self._own_scheduler(makes=makes)
         scheduler = self._scheduler
@@ -170,9 +156,9 @@ class Desk:
         return reply.result(0)
 
     def _own_scheduler(self, *, makes: bool) -> Any:
-        """Take the journal over, and see what became of it since a daemon ran."""
+        """Open the journal, and record what happened to it since a daemon ran."""
         from clipspool.app.build import CannotStart, open_journal, pace_of, provider_of
-        from clipspool.scheduler import commands as operator
+        from clipspool.scheduler import commands
         from clipspool.scheduler.loop import Scheduler
 
         try:
@@ -185,30 +171,30 @@ class Desk:
             journal, _NoWork(), profile=profile, pace=pace_of(self._settings), now=time.time
         )
         scheduler.allow(self._settings.inbox_names, self._settings.limits)
-        # Nothing may be handed out here: a turn hears, records, and that is all.
+        # No work may be handed out here: a turn only records.
         scheduler.is_draining = True
         scheduler.begin(asked=scheduler.picker.inboxes)
         cut_short = self._what_came_of_cut_short(scheduler)
         scheduler.tell(lambda scheduler: scheduler.take_up(cut_short))
-        # What another machine took over must not be said to be queued here.
-        scheduler.tell(lambda scheduler: operator.give_up(scheduler, self._taken_over(scheduler)))
+        # Clips that another machine took over must not be reported as queued here.
+        scheduler.tell(lambda scheduler: commands.give_up(scheduler, self._taken_over(scheduler)))
         scheduler.turn()
         return scheduler
 
     def _taken_over(self, scheduler: Any) -> dict[str, Any]:
-        from clipspool.scheduler import commands as operator
+        from clipspool.scheduler import commands
         from clipspool.spool.neighbours import takers_in
 
         found: dict[str, Any] = {}
         for inbox in self._settings.inbox:
             with suppress(OSError):
                 journal_id = str(scheduler.journal.fact("id"))
-                is_open = partial(operator.open_clips, scheduler)
+                is_open = partial(commands.open_clips, scheduler)
                 found |= takers_in(self._root(inbox), journal_id, is_open)
         return found
 
     def _what_came_of_cut_short(self, scheduler: Any) -> dict[str, Any]:
-        """Ask the work folders, as a starting daemon does: a command needs to know where a job stands."""
+        """Read the work folders, as a starting daemon does: a command must know the state of a job."""
         from clipspool.jobs.model import State
         from clipspool.spool.recovery import what_came_of
         from clipspool.spool.send_marks import left_waiting
@@ -225,7 +211,7 @@ class Desk:
 
 
 class _NoWork:
-    """Nothing is handed out to it."""
+    """Stands for the workshop; no work is handed out to it."""
 
     def work(self, *_: Any) -> Any:
         raise NotImplementedError
@@ -234,7 +220,7 @@ class _NoWork:
 
 
 def operator_name() -> str:
-    """Name the one who gives a command, and from where, for the history: `ann@edit-3 (pts/1)`."""
+    """Return who gives a command, and from where, for the history: `ann@edit-3 (pts/1)`."""
     user = "operator"
     with suppress(OSError, KeyError):
         user = getpass.getuser()

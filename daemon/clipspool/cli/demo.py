@@ -60,8 +60,8 @@ def run_demo(folder: Path | None, render_seconds: float, say: Say) -> None:
     say(f"and its provenance, {paper.name}:")
     for line in paper.read_text().splitlines():
         say(f"     {line}")
-    told = tomllib.loads(paper.read_text())
-    say(f"\nThe source is in {inbox / '_done' / told['result']['source']}. Look around, then delete {home}.")
+    source = tomllib.loads(paper.read_text())["result"]["source"]
+    say(f"\nThe source is in {inbox / '_done' / source}. Look around, then delete {home}.")
 
 
 def _write_config(home: Path, base_url: str) -> Path:
@@ -105,7 +105,7 @@ def _daemon(config: Path, home: Path) -> Iterator[subprocess.Popen[bytes]]:
             daemon.wait(60)
 
 
-_TOLD = {
+_STEPS = {
     "queued": "accepted: moved out of the inbox",
     "submitting": "sending (intent recorded first)",
     "running": "the provider created a task and is rendering",
@@ -118,14 +118,14 @@ _TOLD = {
 def _follow(config: Path, daemon: subprocess.Popen[bytes], say: Say) -> dict[str, Any]:
     """Print each step that the journal records, until the job has ended."""
     begun, begun_at = time.monotonic(), time.time()
-    told = 0
+    count = 0
     while time.monotonic() - begun < _WAIT_SECONDS:
         if daemon.poll() is not None:
             raise DemoFailed(f"The daemon ended; see {config.with_name('daemon.log')} for the reason.")
         job, steps = _job(config)
-        for at, state in steps[told:]:
-            say(f"   {at - begun_at:5.1f} s  {state:<10} {_TOLD.get(state, job['reason'])}")
-        told = len(steps)
+        for at, state in steps[count:]:
+            say(f"   {at - begun_at:5.1f} s  {state:<10} {_STEPS.get(state, job['reason'])}")
+        count = len(steps)
         if job.get("state") == "delivered":
             return job
         if job.get("state") in {"failed", "cancelled", "in_doubt"}:

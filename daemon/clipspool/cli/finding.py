@@ -71,11 +71,11 @@ def _of_the_daemon(settings: Settings, one: Serving, need: Need) -> Settings:
     if settings.journal_named_by != "environment":
         return settings.with_journal(theirs)
     # The environment names another journal; the daemon would never read what is written there.
-    told = f"{settings.file} is served by {one}, with the journal {theirs}; the environment names {ours}"
+    facts = f"{settings.file} is served by {one}, with the journal {theirs}; the environment names {ours}"
     if need == "write":
-        fail(f"{told}: nothing was done. Unset CLIPSPOOL_JOURNAL__PATH to use that daemon's journal.")
+        fail(f"{facts}: nothing was done. Unset CLIPSPOOL_JOURNAL__PATH to use that daemon's journal.")
     if need == "read":
-        say(f"{told}, which is shown here.", err=True)
+        say(f"{facts}, which is shown here.", err=True)
     return settings
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clipspool.cli.act import commands_for
 from clipspool.cli.group import Context, command, fail, print_json
 
 if TYPE_CHECKING:
@@ -173,7 +174,6 @@ def _job(shown: dict[str, Any], history: list[dict[str, Any]]) -> RenderableType
     from rich.text import Text
 
     from clipspool.cli.logs import story
-    from clipspool.cli.screen import commands_for
     from clipspool.intake.names import readable
     from clipspool.reporting.status import evidence_lines
 

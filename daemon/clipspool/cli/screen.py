@@ -1,25 +1,26 @@
 """Draws `status` and `status --watch`: values in, lines out; pure.
 
-The values are those of `status --json` and `jobs --json`. Every line fits the width it is given.
+The values are those of `status --json` and `jobs --json`. Every line fits the width; reasons are wrapped.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
-from clipspool.cli.standstill import standstill
+from clipspool.cli.act import commands_for
 from clipspool.intake.names import readable
 from clipspool.jobs.text import span
 
 BLOCKS_MAX = 20
 """Blocks shown of each section where no height is given."""
+_REASON_MIN = 24
+"""Cells that a reason needs beside a name; with fewer it stands below."""
 _PROGRESS_MIN = 0.02
 """Below this progress no remaining time is estimated."""
 _STATES = {
@@ -32,19 +33,6 @@ _STATES = {
     "cancelled": "dim",
 }
 _DOING = {"submitting": "sending", "rendered": "downloading the result", "fetched": "delivering"}
-_COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "in_doubt": ("attach {id} TASK_ID", "retry {id}", "cancel {id}"),
-    "lost": ("attach {id} TASK_ID", "retry {id}", "cancel {id}"),
-    "result": ("retry {id}", "cancel {id}"),
-    "budget": ("approve {id}", "cancel {id}"),
-    "duplicate": ("approve {id}", "cancel {id}"),
-    "poison": ("approve {id}", "cancel {id}"),
-    "refused": ("approve {id}", "cancel {id}"),
-    "overdue": ("show {id}", "cancel {id}"),
-    "outbox": ("check --offline", "show {id}"),
-    "disk": ("check --offline", "show {id}"),
-}
-"""Commands offered for a job, by what holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +67,11 @@ class _Section:
     """Of all blocks, where that is not the count."""
 
     def left_out(self, shown: int) -> int:
-        total = self.total if self.total is not None else self.count or 0
-        return max(total - shown, 0)
+        return max((self.count or 0 if self.total is None else self.total) - shown, 0)
 
     def lines(self, shown: int) -> int:
         """Return its number of lines: an empty one, the title, what is shown, and one for the rest."""
         return 2 + sum(map(len, self.blocks[:shown])) + bool(self.left_out(shown))
-
-
-def commands_for(job: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the commands for a job that waits for the operator or failed; empty for others."""
-    if job["state"] == "failed":
-        return (f"clipspool show {job['id']}", f"clipspool retry {job['id']}")
-    task_id = next(iter(job.get("maybe_task_ids", ())), "TASK_ID")
-    if job["held"] == "result" and job["state"] == "fetched":
-        return tuple(f"clipspool {act} {job['id']}" for act in ("approve", "retry", "cancel"))
-    typed = (one.format(id=job["id"]) for one in _COMMANDS.get(job["held"] or "", ()))
-    return tuple(f"clipspool {one.replace('TASK_ID', shlex.quote(task_id))}" for one in typed)
 
 
 def draw(view: View, width: int, height: int | None = None, *, ascii_only: bool = False) -> list[Text]:
@@ -106,8 +82,7 @@ def draw(view: View, width: int, height: int | None = None, *, ascii_only: bool 
     room = None if height is None else height - len(head)
     lines = head + _fitted(sections, room)
     for line in lines:
-        if ascii_only:
-            line.plain = line.plain.encode("ascii", "backslashreplace").decode()
+        line.plain = pen.shown(line.plain)
         line.truncate(width, overflow="crop" if ascii_only else "ellipsis")
         line.no_wrap = True
     return lines if height is None else lines[:height]
@@ -161,27 +136,30 @@ class _Pen:
         clock = f"{datetime.fromtimestamp(view.at, UTC):%H:%M:%S} UTC"
         daemon = status["daemon"]
         if view.trouble:
-            first = Text(f"clipspool: {view.trouble}", "bold red")
+            state, style = f"clipspool: {view.trouble}", "bold red"
         elif daemon["running"]:
             since = daemon["since"].replace("T", " ").removesuffix("Z")
-            first = Text(f"clipspool running since {since} UTC (process {daemon['pid']})", "green")
+            state, style = f"clipspool running since {since} UTC (process {daemon['pid']})", "green"
         else:
-            stopped = "clipspool is not running: `clipspool run` or `systemctl start clipspool`"
-            first = Text(stopped, "bold yellow")
-        how: Literal["crop", "ellipsis"] = "crop" if self.is_ascii else "ellipsis"
-        first.truncate(max(self.width - len(clock) - 2, 8), overflow=how, pad=True)
-        lines = [Text.assemble(first, "  ", (clock, "dim")), self._counts(status["jobs"])]
-        lines += [Text(trouble, "yellow") for trouble in daemon.get("troubles", ())]
+            state = "clipspool is not running: start it with `clipspool run` or `systemctl start clipspool`"
+            style = "bold yellow"
+        room = max(self.width - len(clock) - 2, 8)
+        first, *more = self._wrap(state, room)
+        lines = [Text(first + " " * (room - cell_len(first)), style).append(f"  {clock}", "dim")]
+        lines += [Text(line, style) for line in more]
+        lines.append(self._counts(status["jobs"]))
+        for trouble in daemon.get("troubles", ()):
+            lines += self._with(Text(), trouble, "yellow")
         lines += self._spend(status["spend"])
-        for words, style, lines_max in standstill(status, view.at):
-            lines += self._wrapped(words, style, lines_max)
+        for words, style in _standstill(status, view.at):
+            lines += self._with(Text(), words, style)
         return lines
 
     def _counts(self, jobs: Mapping[str, int]) -> Text:
-        told = [
+        counts = [
             Text(f"{n:,} {state.replace('_', ' ')}", _STATES.get(state, "")) for state, n in jobs.items() if n
         ]
-        return Text(", ").join(told) if told else Text("no jobs yet", "dim")
+        return Text(", ").join(counts) if counts else Text("no jobs yet", "dim")
 
     def _spend(self, spend: Mapping[str, Any]) -> list[Text]:
         pieces = [("submissions", spend["submissions"], spend.get("submissions_per_day"))]
@@ -198,15 +176,29 @@ class _Pen:
             line.append(self._bar(share, max(self.width // 16, 4), style or "green"))
         return [line]
 
-    def _wrapped(self, message: str, style: str, most: int) -> list[Text]:
-        words, lines = readable(message).split(), [""]
-        for word in words:
-            longer = f"{lines[-1]} {word}".strip()
-            if cell_len(longer) > self.width and lines[-1]:
-                lines.append(word)
-            else:
-                lines[-1] = longer
-        return [Text(line, style) for line in lines[:most]]
+    def shown(self, text: str) -> str:
+        """Return a text as the terminal can show it."""
+        return text.encode("ascii", "backslashreplace").decode() if self.is_ascii else text
+
+    def _wrap(self, words: str, room: int) -> list[str]:
+        """Break a text into lines of at most `room` cells."""
+        lines = [""]
+        for word in self.shown(readable(words)).split():
+            for piece in [word] if cell_len(word) <= room else chop_cells(word, room):
+                longer = f"{lines[-1]} {piece}".strip()
+                if cell_len(longer) > room:
+                    lines.append(piece)
+                else:
+                    lines[-1] = longer
+        return lines
+
+    def _with(self, line: Text, words: str, style: str) -> list[Text]:
+        """Append words to a line, wrapped below themselves where they do not fit."""
+        indent = line.cell_len
+        if self.width - indent < min(_REASON_MIN, cell_len(words)):
+            return [line, *(Text(f"    {more}", style) for more in self._wrap(words, max(self.width - 4, 1)))]
+        first, *more = self._wrap(words, max(self.width - indent, 1))
+        return [line.append(first, style), *(Text(" " * indent + one, style) for one in more)]
 
     # --- the sections -----------------------------------------------------------------------------------
 
@@ -217,8 +209,8 @@ class _Pen:
         yield _Section("LEFT BEHIND by another clipspool", len(blocks), blocks, "bold red")
         is_followed = view.status["daemon"]["running"] or view.trouble
         title = "RUNNING" if is_followed else "RUNNING, not followed until clipspool starts"
-        yield _Section(title, view.running_count, [[self._running(job, view.at)] for job in view.running])
-        yield _Section("QUEUED", view.queued_count, [[self._queued(job)] for job in view.queued])
+        yield _Section(title, view.running_count, [self._running(job, view.at) for job in view.running])
+        yield _Section("QUEUED", view.queued_count, [self._queued(job) for job in view.queued])
         if lanes := view.status.get("lanes"):
             yield _Section("LANES", None, [[self._lanes(lanes)]])
         yield self._inboxes(view.status["inboxes"], view.at)
@@ -228,23 +220,21 @@ class _Pen:
     def _held(self, job: Mapping[str, Any]) -> list[Text]:
         line = self._job(job)
         line.append(f"{(job['held'] or '').replace('_', ' ')}: ", "red")
-        line.append(readable(job["reason"] or ""))
-        return [line, self._typed(commands_for(job))]
+        return [*self._with(line, job["reason"] or "", ""), self._typed(commands_for(job))]
 
     def _left_behind(self, inbox: str, peer: Mapping[str, Any]) -> list[Text]:
         who = peer["host"] or f"journal {peer['journal']}"
         clips = f"{peer['clips']:,} clips" if peer["clips"] != 1 else "1 clip"
         line = Text("  ").append(self._cut(who, self.name - 2)).append(" ")
         line.append(self._cut(inbox, self.inbox, "dim")).append(" ")
-        line.append(f"{clips}; {readable(peer['reason'])}", "red")
-        return [line, self._typed(["start it again there", peer["command"]])]
+        lines = self._with(line, f"{clips}; {peer['reason']}", "red")
+        return [*lines, self._typed(["start it again there", peer["command"]])]
 
     def _failed(self, job: Mapping[str, Any]) -> list[Text]:
         error = job["error"] or {"code": "", "message": job["reason"] or "", "retryable": False}
         line = self._job(job)
         line.append(f"{error['code']} ", "red")
-        line.append(readable(error["message"]))
-        return [line, self._typed(commands_for(job))]
+        return [*self._with(line, error["message"], ""), self._typed(commands_for(job))]
 
     def _typed(self, commands: Sequence[str]) -> Text:
         """Return a line of commands; one that does not fit whole is left out."""
@@ -256,30 +246,29 @@ class _Pen:
             line = longer
         return Text(line, "dim")
 
-    def _running(self, job: Mapping[str, Any], at: float) -> Text:
+    def _running(self, job: Mapping[str, Any], at: float) -> list[Text]:
         line = self._job(job)
         state = job["state"]
         left = seconds_left(job, at)
         if job["held"] or state != "running":
             style = "red" if job["held"] else _STATES.get(state, "")
-            return line.append(readable(job["reason"] or _DOING.get(state, state)), style)
+            return self._with(line, job["reason"] or _DOING.get(state, state), style)
         if job["progress"] is None or not job["rendering_since"]:
             since = job["rendering_since"]
             waits = job["reason"] or "accepted by the provider, waiting to render"
-            line.append(f"rendering for {span(at - _seconds(since))}" if since else readable(waits), "cyan")
-            return line
+            return self._with(line, f"rendering for {span(at - _seconds(since))}" if since else waits, "cyan")
         tail = f" {job['progress']:>4.0%}  " + (f"{span(left)} left" if left is not None else "")
         room = self.width - cell_len(line.plain) - max(len(tail), 19)
         if room > 3:  # noqa: PLR2004 - below that a bar says nothing
             line.append(self._bar(job["progress"], room, "cyan"))
-        return line.append(tail)
+        return [line.append(tail)]
 
-    def _queued(self, job: Mapping[str, Any]) -> Text:
+    def _queued(self, job: Mapping[str, Any]) -> list[Text]:
         line = self._job(job)
         held = (job["held"] or "").replace("_", " ")
         if held and not (job["reason"] or "").startswith(held):
             line.append(f"{held}: ", "yellow")
-        return line.append(readable(job["reason"] or ""), "dim")
+        return self._with(line, job["reason"] or "", "dim")
 
     def _lanes(self, lanes: Sequence[Mapping[str, Any]]) -> Text:
         line = Text("  ")
@@ -305,20 +294,19 @@ class _Pen:
                 line.append(f" ({inbox['detect']})", "dim")
             files = f"{count:,} file{'s' * (count != 1)}" if count else "no files"
             line.append(f", {files} waiting", "" if count else "dim")
-            if inbox["reason"]:
-                line.append(f": {readable(inbox['reason'])}", style if state == "offline" else "dim")
-            if state == "paused" and not inbox["reason"]:
-                line.append(f": clipspool resume {inbox['name']}", "dim")
-            blocks.append([line])
+            why = inbox["reason"] or (f"clipspool resume {inbox['name']}" if state == "paused" else "")
+            if why:
+                line.append(": ")
+            blocks.append(self._with(line, why, style if state == "offline" else "dim"))
             first = sorted(waiting, key=lambda one: not one.get("problem"))
-            blocks += [[self._waiting(one, at)] for one in first]
+            blocks += [self._waiting(one, at) for one in first]
         return _Section("INBOXES", len(inboxes), blocks, total=len(blocks) + left_out)
 
-    def _waiting(self, one: Mapping[str, Any], at: float) -> Text:
+    def _waiting(self, one: Mapping[str, Any], at: float) -> list[Text]:
         line = Text("    ").append(self._cut(one["path"], self.name - 4)).append(" ")
         waits = span(max(at - _seconds(one["since"]), 0.0))
         line.append(f"{waits:>7} ", "dim")
-        return line.append(readable(one["reason"]), "yellow" if one.get("problem") else "dim")
+        return self._with(line, one["reason"], "yellow" if one.get("problem") else "dim")
 
     # --- pieces -----------------------------------------------------------------------------------------
 
@@ -345,3 +333,17 @@ class _Pen:
 
 def _seconds(iso: str) -> float:
     return datetime.fromisoformat(iso).timestamp()
+
+
+def _standstill(status: Mapping[str, Any], at: float) -> Iterator[tuple[str, str]]:
+    """Yield why nothing is submitted, and what to type, each with its style; `at` is now, in Unix seconds."""
+    journal, provider = status["journal"], status["provider"]
+    if journal["restored"]:
+        yield f"Nothing is submitted: {journal['reason']}", "bold red"
+    if provider["blocked"]:
+        yield f"The provider is blocked: {provider['reason']}", "bold red"
+        left = _seconds(provider["until"]) - at if provider["until"] else 0.0
+        when = f"in {span(left)}" if left > 0 else "due now"
+        # Only a clip that is sent asks the provider: with none queued no retry is due.
+        when = when if status["jobs"].get("queued") else "with the next clip"
+        yield f"Next retry {when}; once it is fixed: clipspool resume", "red"

@@ -1,4 +1,4 @@
-"""`clipspool service`: install it, remove it, say how it is, have it read its configuration again."""
+"""`clipspool service`: installs, removes and describes the service, and has it reload its configuration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ config_option = click.option(
     "-c",
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The configuration that it serves; /etc/clipspool/config.toml unless named.",
+    help="The configuration that it serves; default: /etc/clipspool/config.toml.",
 )
 user_option = click.option(
     "--user", metavar="NAME", default="clipspool", show_default=True, help="Who runs it."
@@ -30,13 +30,13 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 @clipspool.group()
 def service() -> None:
-    """Install, remove or look at clipspool as a service of systemd."""
+    """Install, remove or inspect clipspool as a service of systemd."""
 
 
 @service.command()
 @config_option
 @user_option
-@click.option("--uid", type=click.IntRange(1, 2**31), help="The new user's id, for shares: files carry it.")
+@click.option("--uid", type=click.IntRange(1, 2**31), help="The new user's id, which owns files on shares.")
 @click.option(
     "--key-file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -53,9 +53,9 @@ def install(
     key_file: Path | None,
     yes: bool,
 ) -> None:
-    """Put the service in place: user, folders, unit, drop-in and key file, then start it.
+    """Install the service: user, folders, unit, drop-in and key file; then start it.
 
-    Each step is shown before it is done. Run again it does what is missing, and changes nothing else.
+    Each step is shown first and must be confirmed. A second run does only what is missing.
     """
     _root_and_systemd()
     from clipspool.cli.installing.steps import has_key, steps
@@ -65,7 +65,7 @@ def install(
     if not file.exists():
         fail(
             f"There is no {file}: `clipspool init /srv/clips` and "
-            f"`install -D -m 644 /srv/clips/config.toml {file}` make one to start from."
+            f"`install -D -m 644 /srv/clips/config.toml {file}` create one to start from."
         )
     wish = Wish(file, user, uid)
     settings = _settings(file, wish.state)
@@ -76,7 +76,7 @@ def install(
             f"{wish.credential('provider_api_key')} (root only, chmod 600), then run this again."
         )
     elif not count:
-        say(f"All is in place for {file}: nothing was changed.")
+        say(f"Everything is installed for {file}; nothing was changed.")
     else:
         say(f"Done: `systemctl status {wish.unit}`, `clipspool status`, `clipspool check`.")
 
@@ -90,7 +90,7 @@ def install(
 @yes_option
 @click.pass_obj
 def remove(context: Context, *, config: Path | None, user: str, purge: bool, yes: bool) -> None:
-    """Take the service away. Clips, results, configuration and journal stay."""
+    """Remove the service. Clips, results, configuration and journal stay."""
     _root_and_systemd()
     from clipspool.cli.installing.removal import left, removal
     from clipspool.cli.installing.wish import Wish
@@ -107,7 +107,7 @@ def remove(context: Context, *, config: Path | None, user: str, purge: bool, yes
 @config_option
 @click.pass_obj
 def status(context: Context, *, config: Path | None) -> None:
-    """Say whether the service is installed and runs, and what keeps it from running."""
+    """Show whether the service is installed and runs, and what keeps it from running."""
     from clipspool.app.settings import SettingsError, load
     from clipspool.cli.check.dropin import folders_of
     from clipspool.cli.installing.standing import standing
@@ -121,8 +121,7 @@ def status(context: Context, *, config: Path | None) -> None:
     except SettingsError as error:
         trouble = str(error)
     runs, lines = standing(wish, folders)
-    for line in [*lines, *([trouble] if trouble else [])]:
-        say(line)
+    say("\n".join([*lines, *([trouble] if trouble else [])]))
     if not runs:
         sys.exit(EXIT_FAILED)
 
@@ -131,29 +130,27 @@ def status(context: Context, *, config: Path | None) -> None:
 @config_option
 @click.pass_obj
 def reload(context: Context, *, config: Path | None) -> None:
-    """Have the running daemon read its configuration again; fails where it cannot be taken up."""
+    """Reload the running daemon's configuration; fails where it cannot be applied."""
     from clipspool.app import control
     from clipspool.cli.finding import running
 
     file = _config_of(context, config)
     one = running(file)
-    if one is None or one.journal is None:
-        fail(
-            f"No daemon that answers serves {file}."
-            if one is None
-            else f"{file} is served by {one}: it hangs."
-        )
+    if one is None:
+        fail(f"No running daemon serves {file}.")
+    if one.journal is None:
+        fail(f"{file} is served by {one}, which does not answer.")
     try:
         control.ask(one.journal, "reload")
     except control.NoDaemon:
-        fail(f"{file} is served by {one}, who takes no commands yet: try again.")
+        fail(f"{file} is served by {one}, which takes no commands yet: try again.")
     except control.Failed as error:
         fail(f"Nothing was changed. {error}")
-    say(f"{file} was taken up.")
+    say(f"{file} was reloaded.")
 
 
 def _do(steps: Iterator[Step], *, yes: bool) -> int:
-    """Show each step, ask, and do it; gives how many there were."""
+    """Show each step, ask, and do it; returns how many there were."""
     from clipspool.cli.installing.wish import CannotInstall
 
     count = 0
@@ -175,7 +172,7 @@ def _root_and_systemd() -> None:
     if os.geteuid() != 0:
         fail("Only root can do that: sudo clipspool service …")
     if not SYSTEMD.is_dir():
-        fail("systemd does not run here; `clipspool run` needs none.")
+        fail("systemd does not run here; `clipspool run` works without it.")
 
 
 def _config_of(context: Context, config: Path | None) -> Path:
@@ -189,7 +186,7 @@ def _config_of(context: Context, config: Path | None) -> Path:
 
 
 def _settings(file: Path, state: Path) -> Settings:
-    """Read the configuration as the service will: without what root's own environment says."""
+    """Read the configuration as the service will: without root's own environment."""
     from clipspool.app.settings import SettingsError, load
     from clipspool.system.units import handed_over
 
@@ -200,7 +197,7 @@ def _settings(file: Path, state: Path) -> Settings:
 
 
 def _key(file: Path | None, *, asks: bool) -> str | None:
-    """Take the API key from where it is given, else ask for it."""
+    """Read the API key from the file or the environment, else ask for it."""
     text = file.read_text("utf-8", "replace") if file else os.environ.get("CLIPSPOOL_PROVIDER__API_KEY", "")
     if not text.strip() and asks and sys.stdin.isatty():
         text = str(click.prompt("API key (empty: later)", default="", hide_input=True, show_default=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,14 +98,7 @@ def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_js
     for finding in look(settings, None if offline else provider_of(settings), notifies=notify):
         findings.append(finding)
         if as_json:
-            print_json(
-                {
-                    "level": finding.level,
-                    "what": finding.what,
-                    "why": finding.why,
-                    "what_to_do": finding.what_to_do,
-                }
-            )
+            print_json(asdict(finding))
         else:
             _print(finding)
     if not is_fit(findings):
@@ -140,7 +134,7 @@ def _print_drop_in(context: Context) -> None:
         file = file_of(context.config)
     except SettingsError as error:
         refuse(str(error))
-    # The service keeps its journal elsewhere than whoever types this.
+    # The service keeps its journal elsewhere than the caller.
     env = {**os.environ, "STATE_DIRECTORY": str(state_of(file) if file else STATES / "clipspool")}
     settings = context.settings("none", looks=True, env=env | (handed_over(file) if file else {}))
     try:

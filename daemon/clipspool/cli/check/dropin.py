@@ -48,40 +48,35 @@ def systemd_drop_in(settings: Settings) -> str:
         # Each as a file of root's, mode 0600; the unit reads no environment of yours.
         service += [_credential(settings, name) for name in _BUCKET_CREDENTIALS]
     if provider.proxy_login is not None and provider.proxy_login_file is None:
-        service.append("LoadCredential=proxy_login:/etc/clipspool/proxy_login")
-    if provider.proxy_login is not None and provider.proxy_login_file is None:
         service.append(_credential(settings, "proxy_login"))
     if notify.urls is not None and notify.urls_file is None:
         service.append(_credential(settings, "notify_urls"))
     if notify.webhook_secret is not None and notify.webhook_secret_file is None:
         service.append(_credential(settings, "webhook_secret"))
-    service += _of_the_page(settings)
+    if settings.web.token is not None and settings.web.token_file is None:
+        service.append(_credential(settings, "web_token"))
+    service += _socket_folder(settings)
     lines = ["# Made by `clipspool check --systemd`; make it again when a folder changes."]
     return "\n".join([*lines, "[Unit]", *unit, "", "[Service]", *service, ""])
 
 
-def _of_the_page(settings: Settings) -> list[str]:
-    """Hand over the page's token, and make the folder of its socket."""
-    lines = []
-    if settings.web.token is not None and settings.web.token_file is None:
-        lines.append(_credential(settings, "web_token"))
+def _socket_folder(settings: Settings) -> list[str]:
+    """Make the folder of the page's socket."""
     listen = settings.web.listen or ""
-    if listen.startswith("unix:"):
-        folder = Path(listen.removeprefix("unix:")).parent
-        ours = _RUNTIME / (state_of(settings.file).name if settings.file else "clipspool")
-        lines.append(
-            f"RuntimeDirectory={ours.name}" if folder == ours else f"ReadWritePaths={quoted(folder)}"
-        )
-    return lines
+    if not listen.startswith("unix:"):
+        return []
+    folder = Path(listen.removeprefix("unix:")).parent
+    ours = _RUNTIME / (state_of(settings.file).name if settings.file else "clipspool")
+    return [f"RuntimeDirectory={ours.name}" if folder == ours else f"ReadWritePaths={quoted(folder)}"]
 
 
 def _credential(settings: Settings, name: str) -> str:
-    """Have systemd hand over a secret: a file of root's, mode 0600."""
+    """Return the line that passes a secret to the service: from a file of root's, mode 0600."""
     return f"LoadCredential={name}:{credential_file(settings.file, name)}"
 
 
 def folders_of(settings: Settings) -> list[Path]:
-    """Name the folders that the service writes in, and that systemd wants to be there before it starts it."""
+    """Return the folders that the service writes in, and that must exist before systemd starts it."""
     folders = [path for inbox in settings.inbox for path in (inbox.path, inbox.outbox)]
     if settings.transport.public_url is not None:
         folders.append(settings.transport.public_url.folder)
@@ -89,7 +84,7 @@ def folders_of(settings: Settings) -> list[Path]:
 
 
 def missing_folders(settings: Settings) -> list[Path]:
-    """Name those of the service's folders that are not there: with one of them missing it does not start."""
+    """Return the service's folders that do not exist: it does not start without them."""
     return [folder for folder in folders_of(settings) if not folder.is_dir()]
 
 

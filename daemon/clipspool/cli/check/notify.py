@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import stat
 import time
 from collections.abc import Iterator
 
 from clipspool.app.receivers import new_id, senders_of
 from clipspool.app.settings import Settings
-from clipspool.cli.check.finding import Finding, why_of
+from clipspool.cli.check.finding import Finding, look_at_file
 from clipspool.reporting.notify.courier import NotDelivered, Sender
 from clipspool.reporting.notify.digest import Message
 from clipspool.reporting.notify.notes import Note
@@ -20,18 +19,8 @@ _TODO = "check the address and its secrets; `clipspool check --notify` tries eac
 def look_at_notify(settings: Settings, *, sends: bool = False) -> Iterator[Finding]:
     """Check each receiver's address; with `sends` also send it a test message."""
     notify = settings.notify
-    for what, file in (("urls_file", notify.urls_file), ("webhook_secret_file", notify.webhook_secret_file)):
-        if file is None:
-            continue
-        try:
-            mode = file.stat().st_mode
-        except OSError as error:
-            yield Finding(
-                "bad", f"notify.{what}", f"{file}: {why_of(error)}", "fix the path or its permissions"
-            )
-            continue
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            yield Finding("warn", f"notify.{what}", f"others may read {file}", f"chmod 600 {file}")
+    yield from look_at_file("notify.urls_file", notify.urls_file)
+    yield from look_at_file("notify.webhook_secret_file", notify.webhook_secret_file)
     if notify.webhook_url is not None and notify.webhook_url.startswith("http://"):
         why = "its address is not https: others on the network can read the messages"
         yield Finding("warn", "notify.webhook_url", why, "use https, except on your own network")

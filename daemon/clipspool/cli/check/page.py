@@ -12,9 +12,8 @@ from pathlib import Path
 from clipspool.app.serving import Serving, serving
 from clipspool.app.settings import Settings
 from clipspool.app.settings.web import HOW_TO_GIVE_IT
-from clipspool.cli.check.finding import Finding, why_of
+from clipspool.cli.check.finding import Finding, look_at_file, why_of
 
-_OTHERS = 0o077
 _CONNECT_SECONDS = 1.0
 _LISTENS = "0A"
 """The state of a listening socket in /proc/net/tcp."""
@@ -29,8 +28,7 @@ def look_at_page(settings: Settings) -> Iterator[Finding]:
     yield _address(web.listen, serving(settings.file), seen)
     if web.token is None:
         yield Finding("warn", "page's token", "not set: the page is read-only", HOW_TO_GIVE_IT)
-    if web.token_file is not None:
-        yield from _look_at_file(web.token_file)
+    yield from look_at_file("web.token_file", web.token_file)
     if web.listen.startswith("unix:"):
         folder = Path(web.listen.removeprefix("unix:")).parent
         if not folder.is_dir():
@@ -87,8 +85,8 @@ def _holder_of_socket(listen: str) -> int | None:
             trial.connect(listen.removeprefix("unix:"))
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return None
-        told = trial.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        return int.from_bytes(told[:4], "little")
+        peer = trial.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int.from_bytes(peer[:4], "little")
 
 
 def _sockets_on(port: int) -> set[str]:
@@ -120,13 +118,3 @@ def _name_of(process: int) -> str:
     with suppress(OSError):
         return f" ({Path(f'/proc/{process}/comm').read_text('utf-8', 'replace').strip()})"
     return ""
-
-
-def _look_at_file(file: Path) -> Iterator[Finding]:
-    try:
-        mode = file.stat().st_mode
-    except OSError as error:
-        yield Finding("bad", "web.token_file", f"{file} cannot be read: {why_of(error)}", "fix the path")
-        return
-    if mode & _OTHERS:
-        yield Finding("warn", "web.token_file", f"other users can read {file}", f"chmod 600 {file}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from clipspool.app.serving import user_name
 from clipspool.app.settings import Settings
 from clipspool.app.settings.wording import KEY_PLACES
-from clipspool.cli.check.finding import Finding, why_of
+from clipspool.cli.check.finding import Finding, look_at_file, why_of
 from clipspool.cli.check.folders import look_at_space
 from clipspool.jobs.faults import Fault
 from clipspool.provider.catalog import DEFAULT_MODEL, Catalog
@@ -73,11 +72,11 @@ def look_at_defaults(settings: Settings) -> Iterator[Finding]:
     usual = settings.defaults.get("model", DEFAULT_MODEL)
     asked = {usual, *(str(inbox.defaults.get("model", usual)) for inbox in settings.inbox)}
     for name in sorted(map(str, asked)):
-        if told := catalog.retirement(name):
-            # A gateway may sell it for long; at its vendor it is refused.
+        if retirement := catalog.retirement(name):
+            # A gateway may offer it for long; its vendor refuses it.
             is_vendor = "runwayml.com" in (urlsplit(settings.provider.base_url).hostname or "")
             todo = "it works as long as your provider still offers it; `model` in [defaults] chooses another"
-            yield Finding("warn" if is_vendor else "ok", "model", told, todo)
+            yield Finding("warn" if is_vendor else "ok", "model", retirement, todo)
     for where, table in tables:
         model = table.get("model")
         if model is not None and model not in known:
@@ -103,31 +102,11 @@ def look_at_key(settings: Settings, *, is_needed: bool, unit: Unit | None = None
     if provider.api_key is None and handed is not None and unit is not None:
         yield _handed_over(handed, unit)
     elif provider.api_key is None:
-        yield Finding(
-            "bad" if is_needed else "warn",
-            "API key",
-            "not set",
-            KEY_PLACES,
-        )
+        yield Finding("bad" if is_needed else "warn", "API key", "not set", KEY_PLACES)
     else:
         yield Finding("ok", "API key", "is set")
-    for what, file in (("api_key_file", provider.api_key_file), ("ca_file", provider.ca_file)):
-        if file is None:
-            continue
-        try:
-            mode = file.stat().st_mode
-            with file.open("rb"):
-                pass
-        except OSError as error:
-            yield Finding(
-                "bad",
-                f"provider.{what}",
-                f"{file} cannot be read: {why_of(error)}",
-                "fix the path or its permissions",
-            )
-            continue
-        if what == "api_key_file" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            yield Finding("warn", f"provider.{what}", f"others may read {file}", f"chmod 600 {file}")
+    yield from look_at_file("provider.api_key_file", provider.api_key_file)
+    yield from look_at_file("provider.ca_file", provider.ca_file, is_secret=False)
 
 
 def _handed_over(file: Path, unit: Unit) -> Finding:

@@ -46,7 +46,7 @@ class _Trial:
     folder: int
 
     def accept(self) -> str:
-        """Bring a file in as a clip is claimed; say what was refused where it had to be copied."""
+        """Move a file in as a clip is claimed; returns why a rename failed where it had to be copied."""
         name, own = temporary_name(), temporary_name()
         with _made(self.other, name, self.folder), _gone(own, self.folder), _gone(name, self.work):
             try:
@@ -61,11 +61,11 @@ class _Trial:
         return ""
 
     def retire(self) -> str:
-        """Put a file away as a source is archived."""
+        """Move a file out as a source is archived."""
         return self._out(lambda _name: None, _OUT)
 
     def publish(self) -> str:
-        """Give a file its name as a result gets its own, with the rights of one made there."""
+        """Publish a file as a result is, with the permissions of one created there."""
         return self._out(lambda name: dress(name, self.work, self.folder, self.other.create_in), _NEW)
 
     def _out(self, prepare: Callable[[str], None], how: How) -> str:
@@ -127,7 +127,7 @@ def _try_all(inbox: InboxSettings, *, has_outbox: bool) -> Iterator[Finding]:
 
 @contextmanager
 def _work_folder(root: Root) -> Iterator[Rel]:
-    """Make a work folder as a claim does, and remove what was not there before."""
+    """Create a work folder as a claim does, and remove everything that is new."""
     made = [rel for rel in (OURS, WORK) if not root.exists(rel)]
     rel = join(WORK, temporary_name())
     root.make_folders(rel)
@@ -166,7 +166,7 @@ def _tried(
 
 
 def _places(path: Path, *more: str) -> list[Rel]:
-    """Name the folders to try: the top, those named, and each that is a mount or another file system."""
+    """Return the folders to try: the top, those named, and each that is a mount or another file system."""
     real = os.path.realpath(path)
     found = {"", *(name for name in more if (path / name).is_dir())}
     found |= {os.path.relpath(one.point, real) for one in mounts.read() if one.point.startswith(real + "/")}

@@ -1,5 +1,5 @@
-"""Puts clipspool in place as a service of systemd, and takes it away again.
+"""Installs clipspool as a service of systemd, and removes it.
 
-`wish` says what is wanted and where it goes, `steps` finds what still has to be done for it, `user` makes the
-user and tries what it may do, `unit` writes the texts, `removal` is the way back, `standing` tells how it is.
+`wish` describes the service and its files, `steps` finds what is needed, `user` creates the user, `unit`
+writes the units, `removal` removes the service, `standing` describes its state.
 """

@@ -1,4 +1,4 @@
-"""Takes the service away; clips, configuration and journal stay unless it is told otherwise."""
+"""Removes the service; clips, configuration and journal stay, unless `--purge` removes the last two."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from clipspool.cli.installing import user as users
 from clipspool.cli.installing.steps import Step, asked, run, text_of
+from clipspool.cli.installing.user import account
 from clipspool.cli.installing.wish import UNITS, CannotInstall, Wish
 
 
 def removal(wish: Wish, *, purges: bool) -> Iterator[Step]:
-    """Find what is to be taken away, in order; raises CannotInstall.
+    """Yield the steps that remove the service, in order; raises CannotInstall.
 
     `purges`: the journal, the configuration, its key and the user too. Clips and results are never touched.
     """
     unit = wish.unit
-    is_there = wish.unit_file.exists()
-    if is_there and asked("systemctl", "is-active", unit) in {"active", "activating", "reloading"}:
+    is_installed = wish.unit_file.exists()
+    if is_installed and asked("systemctl", "is-active", unit) in {"active", "activating", "reloading"}:
         how = ["systemctl", "stop", unit]
-        yield Step("stop it; what is under way is finished first", " ".join(how), partial(run, *how))
-    if is_there and asked("systemctl", "is-enabled", unit) == "enabled":
+        yield Step("stop it, after the steps under way", " ".join(how), partial(run, *how))
+    if is_installed and asked("systemctl", "is-enabled", unit) == "enabled":
         how = ["systemctl", "disable", unit]
-        yield Step("start it with the machine no more", " ".join(how), partial(run, *how))
+        yield Step("no longer start it with the machine", " ".join(how), partial(run, *how))
     is_changed = False
     files = [] if _has_other_instances(wish) else [wish.unit_file]
     if wish.drop_in.exists():
@@ -35,25 +35,25 @@ def removal(wish: Wish, *, purges: bool) -> Iterator[Step]:
             yield Step(f"remove {file.name}", f"rm {file}", partial(_remove, file))
     if is_changed:
         reload = ["systemctl", "daemon-reload"]
-        yield Step("have systemd forget it", " ".join(reload), partial(run, *reload))
+        yield Step("reload systemd's units", " ".join(reload), partial(run, *reload))
     if purges:
         yield from _purge(wish)
 
 
 def left(wish: Wish) -> list[Path]:
-    """Name what stays."""
+    """Return what stays."""
     key = wish.credential("provider_api_key")
     return [path for path in (wish.config, key, wish.state) if path.exists()]
 
 
 def _purge(wish: Wish) -> Iterator[Step]:
     if wish.state.exists():
-        what = "remove the journal: what every clip cost and became is forgotten"
+        what = "remove the journal, with the history and the cost of every clip"
         yield Step(what, f"rm -r {wish.state}", _guarded(partial(shutil.rmtree, wish.state)))
     for file in (wish.credential("provider_api_key"), wish.config):
         if file.exists():
             yield Step(f"remove {file.name}", f"rm {file}", partial(_remove, file))
-    if users.account(wish.user) is not None and not _is_user_of_another(wish):
+    if account(wish.user) is not None and not _is_user_of_another(wish):
         how = ["userdel", wish.user]
         yield Step(f"remove the user {wish.user}", " ".join(how), partial(run, *how))
 
@@ -65,7 +65,7 @@ def _has_other_instances(wish: Wish) -> bool:
 
 
 def _is_user_of_another(wish: Wish) -> bool:
-    """Say whether another service that is installed runs as the same user."""
+    """Whether another installed service runs as the same user."""
     files = [*UNITS.glob("clipspool*.service"), *UNITS.glob("clipspool*.service.d/*.conf")]
     return any(f"\nUser={wish.user}\n" in text_of(file) for file in files)
 

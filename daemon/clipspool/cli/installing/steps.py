@@ -1,7 +1,7 @@
-"""Finds out what still has to be done to install the service, one step after the other.
+"""Yields the steps that are still needed to install the service.
 
-Each step is found when the one before is done, so whoever runs it again goes on where it stopped, and where
-nothing is left to do nothing is changed.
+Each step is determined after the one before was done: a second run goes on where the first stopped, and
+changes nothing where nothing is missing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from clipspool.app.settings import Settings
+from clipspool.cli.check.dropin import folders_of
 from clipspool.cli.installing import user as users
 from clipspool.cli.installing.unit import drop_in_text, unit_text
 from clipspool.cli.installing.wish import CannotInstall, Wish, program
@@ -25,23 +26,23 @@ _FOLDER_MODE = 0o2775
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that is to be done."""
+    """One step, shown before it is done."""
 
     what: str
-    """For people: what it is for."""
+    """What it is for, in words."""
     how: str
-    """The command that does the same, to be shown."""
+    """The command that does the same."""
     do: Callable[[], None]
 
 
 def steps(wish: Wish, settings: Settings, key: Callable[[], str | None]) -> Iterator[Step]:
-    """Find the steps, in order; raises CannotInstall. `key` gives the API key, None where there is none."""
+    """Yield the steps, in order; raises CannotInstall. `key` returns the API key, if there is one."""
     command = program()
     _refuse_relative_folders(wish, settings)
     _refuse_another_configuration(wish)
     if (make := users.to_make(wish)) is not None:
-        yield Step(f"make the user {wish.user}, who runs it", " ".join(make), partial(run, *make))
-    for folder in _folders(settings):
+        yield Step(f"create the user {wish.user}, who runs it", " ".join(make), partial(run, *make))
+    for folder in folders_of(settings):
         yield from _folder(wish, folder)
     yield from _readable(wish, wish.config, "the configuration")
     if settings.provider.api_key_file is not None:
@@ -62,18 +63,18 @@ def steps(wish: Wish, settings: Settings, key: Callable[[], str | None]) -> Iter
 
 
 def run(*command: str) -> None:
-    """Run a program of the system; raises CannotInstall with what it said."""
+    """Run a program of the system; raises CannotInstall with its message."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     except OSError as error:
         raise CannotInstall(f"{command[0]} cannot be run: {error.strerror}.") from error
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())
-        raise CannotInstall(f"`{' '.join(command)}` failed: {said or f'exit code {done.returncode}'}")
+        why = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+        raise CannotInstall(f"`{' '.join(command)}` failed: {why}")
 
 
 def asked(*command: str) -> str:
-    """Give what a program of the system prints, empty where it cannot be run."""
+    """Return what a program of the system prints, empty where it cannot be run."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     except OSError:
@@ -82,21 +83,21 @@ def asked(*command: str) -> str:
 
 
 def has_key(wish: Wish, settings: Settings) -> bool:
-    """Say whether the service will have an API key."""
+    """Whether the service will have an API key."""
     return settings.provider.api_key_file is not None or wish.credential("provider_api_key").is_file()
 
 
 def _refuse_relative_folders(wish: Wish, settings: Settings) -> None:
-    for folder in _folders(settings):
+    for folder in folders_of(settings):
         if Path("/etc") in folder.parents:
             raise CannotInstall(
-                f"{wish.config} names {folder}, which lies beneath /etc: a relative path counts from the "
-                f"configuration's own folder. Write it whole, such as /srv/clips/{folder.name}."
+                f"{wish.config} names {folder}, which lies in /etc: a relative path starts at the "
+                f"configuration's folder. Write the whole path, such as /srv/clips/{folder.name}."
             )
 
 
 def _refuse_another_configuration(wish: Wish) -> None:
-    """One plain unit serves one configuration; the others are instances."""
+    """Raise CannotInstall where the plain unit serves another configuration; others get instances."""
     text = text_of(wish.unit_file)
     named = text.partition(" run --config ")[2].split("\n")[0]
     if wish.unit == "clipspool" and named and named.strip('"') != str(wish.config):
@@ -106,30 +107,23 @@ def _refuse_another_configuration(wish: Wish) -> None:
         )
 
 
-def _folders(settings: Settings) -> list[Path]:
-    folders = [path for inbox in settings.inbox for path in (inbox.path, inbox.outbox)]
-    if settings.transport.public_url is not None:
-        folders.append(settings.transport.public_url.folder)
-    return list(dict.fromkeys(folders))
-
-
 def _folder(wish: Wish, folder: Path) -> Iterator[Step]:
     group = users.group_of(wish.user)
     if not folder.exists():
         if (mount := _not_mounted(folder)) is not None:
             raise CannotInstall(
-                f"{folder} is not there, and neither is what /etc/fstab mounts on {mount}: mount it first."
+                f"{folder} does not exist, and {mount} of /etc/fstab is not mounted: mount it first."
             )
         how = f"install -d -o {wish.user} -g {group} -m {_FOLDER_MODE:o} {folder}"
-        yield Step(f"make {folder}, for {wish.user}", how, partial(_make_folder, wish, folder))
+        yield Step(f"create {folder}, for {wish.user}", how, partial(_make_folder, wish, folder))
     elif not folder.is_dir():
-        raise CannotInstall(f"{folder} is no folder: name another in {wish.config}.")
+        raise CannotInstall(f"{folder} is not a folder: configure another in {wish.config}.")
     found = users.account(wish.user)
     if found is None or not (trouble := users.trouble_in(folder, found)):
         return
     if trouble not in {errno.EACCES, errno.EPERM}:
-        raise CannotInstall(f"{folder} takes nothing from {wish.user}: {os.strerror(trouble)}.")
-    # Root's own folders are given away whole; of somebody else's only the group is changed.
+        raise CannotInstall(f"{wish.user} cannot write in {folder}: {os.strerror(trouble)}.")
+    # A folder of root's gets a new owner; of another user's folder only the group is changed.
     is_roots = folder.stat().st_uid == 0
     whose = f"{wish.user}:{group}" if is_roots else f":{group}"
     how = f"chown {whose} {folder} && chmod {'2775' if is_roots else 'g+rwxs'} {folder}"
@@ -140,7 +134,7 @@ def _folder(wish: Wish, folder: Path) -> Iterator[Step]:
 
 
 def _not_mounted(folder: Path, table: Path = Path("/etc/fstab")) -> Path | None:
-    """Name the mount point above a folder on which nothing is mounted now."""
+    """Return the mount point above a folder on which nothing is mounted now."""
     for line in text_of(table).splitlines():
         words = line.split("#")[0].split()
         if len(words) > 1 and words[1] != "/":
@@ -154,7 +148,7 @@ def _make_folder(wish: Wish, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotInstall(f"{folder} cannot be made: {error.strerror}.") from error
+        raise CannotInstall(f"{folder} cannot be created: {error.strerror}.") from error
     _give_folder(wish, folder, is_whole=True)
 
 
@@ -172,9 +166,9 @@ def _give_folder(wish: Wish, folder: Path, *, is_whole: bool) -> None:
 
 def _not_given(wish: Wish, folder: Path, uid: int, gid: int, why: str) -> str:
     return (
-        f"{folder} cannot be given to {wish.user} from here ({why}): a file server that does not trust this "
-        f"machine's root does that itself. Type there: chown {uid}:{gid} on the folder, or name with --user "
-        f"somebody who may write in it; a closed folder above it (ls -ld {folder.parent}) does the same."
+        f"{folder} cannot be given to {wish.user} from here ({why}): its file server may not trust this "
+        f"machine's root. Type on the server: chown {uid}:{gid} FOLDER, or name with --user an account that "
+        f"may write in it. A closed folder above it has the same effect: ls -ld {folder.parent}"
     )
 
 
@@ -205,12 +199,12 @@ def _key(wish: Wish, key: Callable[[], str | None]) -> Iterator[Step]:
     file = wish.credential("provider_api_key")
     if file.is_file():
         if file.stat().st_mode & 0o077:
-            yield Step("close the key's file to others", f"chmod 600 {file}", partial(file.chmod, 0o600))
+            yield Step("make the key's file root's alone", f"chmod 600 {file}", partial(file.chmod, 0o600))
         return
     if (secret := key()) is not None:
         how = f"install -m 600 /dev/stdin {file}"
         yield Step(
-            "keep the API key where root alone reads it", how, partial(_write, file, f"{secret}\n", 0o600)
+            "store the API key where only root can read it", how, partial(_write, file, f"{secret}\n", 0o600)
         )
 
 
@@ -218,7 +212,7 @@ def _started(wish: Wish, settings: Settings, *, is_changed: bool) -> Iterator[St
     unit = wish.unit
     if is_changed or asked("systemctl", "show", "-p", "NeedDaemonReload", "--value", unit) == "yes":
         yield Step(
-            "have systemd read it", "systemctl daemon-reload", partial(run, "systemctl", "daemon-reload")
+            "reload systemd's units", "systemctl daemon-reload", partial(run, "systemctl", "daemon-reload")
         )
     if asked("systemctl", "is-enabled", unit) != "enabled":
         how = ["systemctl", "enable", unit]
@@ -229,11 +223,11 @@ def _started(wish: Wish, settings: Settings, *, is_changed: bool) -> Iterator[St
     if state == "active" and not is_changed:
         return
     how = ["systemctl", "restart" if state == "active" else "start", unit]
-    yield Step("start it" if how[1] == "start" else "start it anew", " ".join(how), partial(run, *how))
+    yield Step(f"{how[1]} it", " ".join(how), partial(run, *how))
 
 
 def text_of(file: Path) -> str:
-    """Give a file's text, empty where it cannot be read."""
+    """Return a file's text, empty where it cannot be read."""
     try:
         return file.read_text("utf-8", "replace")
     except OSError:
@@ -241,7 +235,7 @@ def text_of(file: Path) -> str:
 
 
 def _write(file: Path, text: str, mode: int) -> None:
-    """Write a file whole or not at all, closed to others from its first moment."""
+    """Write a file whole or not at all, with its mode from the first moment."""
     part = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(0o755, parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ _README = "file:/opt/clipspool/share/doc/clipspool/README.md"
 
 
 def unit_text(wish: Wish, program: Path) -> str:
-    """Give the unit as it ships, with this machine's paths."""
+    """Return the unit as it ships, with this machine's paths."""
     text = (_SHIPPED / wish.unit_file.name).read_text("utf-8").replace(_PROGRAM, _escaped(program))
     if wish.unit == "clipspool":
         text = text.replace("--config /etc/clipspool/config.toml", f"--config {_escaped(wish.config)}")
@@ -26,7 +26,7 @@ def unit_text(wish: Wish, program: Path) -> str:
 
 
 def drop_in_text(wish: Wish, settings: Settings, group: str) -> str:
-    """Give the drop-in: folders, credentials, and the user where it is not the unit's own."""
+    """Return the drop-in: folders, credentials, and the user where it is not the unit's own."""
     text = systemd_drop_in(settings)
     lines = []
     if (wish.user, group) != ("clipspool", "clipspool"):
@@ -37,6 +37,6 @@ def drop_in_text(wish: Wish, settings: Settings, group: str) -> str:
 
 
 def _escaped(path: Path) -> str:
-    """Write a path as a word of a command line in a unit [systemd.service(5)]."""
+    """Quote a path for a command line in a unit [systemd.service(5)]."""
     text = str(path).replace("%", "%%").replace("\\", "\\\\").replace("$", "$$")
     return text if re.fullmatch(r"[\w./@:+,=~-]+", text) else '"' + text.replace('"', '\\"') + '"'

@@ -1,4 +1,4 @@
-"""Makes the user that the service runs as, and tries what that user may do."""
+"""Creates the user that the service runs as, and tries what that user may do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def account(name: str) -> pwd.struct_passwd | None:
 
 
 def group_of(name: str) -> str:
-    """Name a user's own group; that of a user who is not there yet has the same name."""
+    """Return a user's group; that of a user who does not exist yet gets the same name."""
     found = account(name)
     if found is None:
         return name
@@ -34,28 +34,28 @@ def group_of(name: str) -> str:
 
 
 def to_make(wish: Wish) -> list[str] | None:
-    """Give the command that makes the user, None where it is there; raises CannotInstall."""
+    """Return the command that creates the user, None where it exists; raises CannotInstall."""
     found = account(wish.user)
     if found is not None:
         if wish.uid is not None and found.pw_uid != wish.uid:
             raise CannotInstall(
                 f"The user {wish.user} has the id {found.pw_uid}, not {wish.uid}: leave --uid out, name "
-                "another --user, or change it by hand with all files that it has."
+                "another --user, or change the id yourself, with all of the user's files."
             )
         return None
     number: list[str] = []
     if wish.uid is not None:
         for kind, look in (("user", pwd.getpwuid), ("group", grp.getgrgid)):
             with suppress(KeyError):
-                taken = look(wish.uid)[0]
-                raise CannotInstall(f"The id {wish.uid} is that of the {kind} {taken}: name another --uid.")
+                name = look(wish.uid)[0]
+                raise CannotInstall(f"The id {wish.uid} is that of the {kind} {name}: name another --uid.")
         number = ["--uid", str(wish.uid)]
     home = ["--home-dir", str(wish.state), "--no-create-home", "--shell", "/usr/sbin/nologin"]
     return ["useradd", "--system", *number, *_group(wish.user), *home, wish.user]
 
 
 def _group(name: str) -> list[str]:
-    """Give the user a group of the same name: a new one, or the one that an earlier installation left."""
+    """Return options for a group of the same name: a new one, or one left by an earlier installation."""
     try:
         grp.getgrnam(name)
     except KeyError:
@@ -64,7 +64,7 @@ def _group(name: str) -> list[str]:
 
 
 def trouble_in(folder: Path, user: pwd.struct_passwd) -> int:
-    """Try as a user to make and remove something in a folder; give the error's number, 0 where it works."""
+    """Try as a user to create and remove a folder in another; return the error's number, 0 on success."""
 
     def attempt() -> None:
         trial = folder / f".clipspool-trial-{secrets.token_hex(6)}"
@@ -75,7 +75,7 @@ def trouble_in(folder: Path, user: pwd.struct_passwd) -> int:
 
 
 def trouble_reading(file: Path, user: pwd.struct_passwd) -> int:
-    """Try as a user to read a file; give the error's number, 0 where it works."""
+    """Try as a user to read a file; return the error's number, 0 on success."""
 
     def attempt() -> None:
         with file.open("rb") as stream:
@@ -85,7 +85,7 @@ def trouble_reading(file: Path, user: pwd.struct_passwd) -> int:
 
 
 def _as_user(user: pwd.struct_passwd, attempt: Callable[[], None]) -> int:
-    """Do something in a child that is that user; give the error's number, 0 where it worked."""
+    """Run a function in a child process as that user; return the error's number, 0 on success."""
     child = os.fork()
     if child == 0:
         code = errno.EIO

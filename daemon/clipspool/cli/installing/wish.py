@@ -1,4 +1,4 @@
-"""What is to be installed: for which configuration, as which user, and the files that this takes."""
+"""Describes the service to install: its configuration, its user and its files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HIDDEN = (Path("/root"), Path("/home"), Path("/run/user"), Path("/tmp"), Path("
 
 
 class CannotInstall(Exception):
-    """It cannot be done as things are; the message is one sentence with what to do."""
+    """The service cannot be installed or removed; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ class Wish:
         return state_of(self.config)
 
     def credential(self, name: str) -> Path:
-        """Name the file from which systemd hands a secret over."""
+        """Return the file from which systemd passes a secret to the service."""
         return credential_file(self.config, name)
 
 
 def program() -> Path:
-    """Name the command as the unit has to call it; raises CannotInstall where a service cannot reach it."""
+    """Return the program for the unit to run; raises CannotInstall where a service cannot reach it."""
     command = Path(sys.executable).parent / "clipspool"
     if not command.is_file() or not os.access(command, os.X_OK):
         raise CannotInstall(
@@ -63,7 +63,7 @@ def program() -> Path:
     for place in (command, command.resolve(), Path(sys.executable).resolve()):
         if hidden := next((folder for folder in _HIDDEN if folder in place.parents), None):
             raise CannotInstall(
-                f"The program lies in {hidden} ({place}), which a service does not see. Install it "
+                f"The program is in {hidden} ({place}), which is hidden from services. Install it "
                 "elsewhere, with the system's Python: `python3 -m venv /opt/clipspool` and "
                 "`/opt/clipspool/bin/pip install .`; then run /opt/clipspool/bin/clipspool service install."
             )
