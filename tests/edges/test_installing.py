@@ -59,7 +59,7 @@ def test_another_user_and_a_key_from_a_file_stand_in_the_drop_in(tmp_path):
 
 def test_relative_folders_of_a_configuration_in_etc_are_refused_with_the_fix(tmp_path):
     settings = settings_of(tmp_path, inbox="/etc/clipspool/bay-1")
-    with pytest.raises(CannotInstall, match="Write it whole, such as /srv/clips/bay-1"):
+    with pytest.raises(CannotInstall, match="Write the whole path, such as /srv/clips/bay-1"):
         _refuse_relative_folders(Wish(MAIN), settings)
     _refuse_relative_folders(Wish(MAIN), settings_of(tmp_path))
 
