@@ -816,3 +816,19 @@ def test_a_new_folders_own_name_is_brought_to_the_disk(path, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", noted)
     Root(path).make_folders("day/scene")
     assert synced == [str(path), str(path / "day")]
+
+
+def test_the_end_of_a_move_that_was_cut_is_brought_to_the_disk(path, monkeypatch):
+    """Else the first name is back after a power cut, and its clip is found twice."""
+    (path / "day").mkdir()
+    (path / "shot.mp4").write_bytes(b"data")
+    os.link(path / "shot.mp4", path / "day" / "shot.mp4")
+    synced, real = [], os.fsync
+
+    def noted(fd):
+        synced.append((str(Path(f"/proc/self/fd/{fd}").readlink()), (path / "shot.mp4").exists()))
+        real(fd)
+
+    monkeypatch.setattr(files.os, "fsync", noted)
+    assert Root(path).finish_move("shot.mp4", "day/shot.mp4")
+    assert synced == [(str(path), False)]

@@ -40,7 +40,7 @@ PATH = {
     "clipspool.system.atomic": ("files", "claim", "stages_deliver"),
     "clipspool.system.moves": ("moves", "files", "claim"),
     "clipspool.spool.claims": ("claim", "stages_retire", "adopt"),
-    "clipspool.spool.workfolder": ("claim", "stages_retire", "adopt"),
+    "clipspool.spool.workfolder": ("claim", "moves", "stages_retire", "adopt", "inbox"),
     "clipspool.spool.handover": ("neighbours", "adopt"),
 }
 """Where a wrong line costs money or a clip, and the names of the rules and edges that stand nearest."""

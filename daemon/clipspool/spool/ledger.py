@@ -26,7 +26,7 @@ class Ledger:
 
     def note(self, job_id: str, what: str, **facts: Any) -> None:
         """Add one durable line: an intent, a task id, a name about to be used. Raises OSError."""
-        line = json.dumps({"job": job_id, "what": what, **facts}, ensure_ascii=True)
+        line = json.dumps({"job": job_id, "what": what, **facts})
         # It starts a line of its own even after one that a full disk or a power cut tore.
         write_all(self._file, b"\n" + line.encode() + b"\n")
 
