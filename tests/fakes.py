@@ -27,7 +27,7 @@ from clipspool.scheduler.workers import Ready
 from clipspool.spool.claims import claim
 from clipspool.spool.root import Root
 from clipspool.spool.send_marks import SendMarks
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import Manifest
 from patience import patient
 
@@ -154,7 +154,7 @@ class Bench:
         self.path, self.results = path / "bay", path / "results"
         self.path.mkdir()
         self.results.mkdir()
-        self.bay = Bay("bay", Root(self.path), Root(self.results), "j1", **bay)
+        self.bay = Folders("bay", Root(self.path), Root(self.results), "j1", **bay)
         self.clip = self.drop("clip1", name, b"some clip", sidecar=sidecar)
         self.job = a_job(path=name)
         self.work = self.path / ".clipspool/work/clip1"
@@ -287,7 +287,7 @@ class Desk:
         self._owed = 0
         self._at_gate = 0
         workers = self.scheduler.workers
-        workers._hear = self._hear
+        workers._report = self._report
         for lane in {workers.lane(stage) for stage in Stage}:
             lane.hand_out = self._counted(lane.hand_out)
         self.shop.tell_held = lambda: self._signs.put(None)
@@ -299,9 +299,9 @@ class Desk:
 
         return counted
 
-    def _hear(self, heard):
-        self.scheduler.hear(heard)
-        self._signs.put(heard)
+    def _report(self, message):
+        self.scheduler.enqueue(message)
+        self._signs.put(message)
 
     def turn(self, seconds=0.0):
         """Let time pass, turn once, and wait until each worker has answered, stands at a gate or is held."""
@@ -338,12 +338,12 @@ class Desk:
             a_job(name, variant=variant, created_at=created_at, **changes)
             for name, variant in zip(names, variants, strict=True)
         )
-        self.scheduler.hear(Accepted(a_clip(clip_id, inbox=inbox, accepted_at=created_at), jobs))
+        self.scheduler.enqueue(Accepted(a_clip(clip_id, inbox=inbox, accepted_at=created_at), jobs))
 
     def order(self, command, *arguments):
         """Give an operator's command, and its answer after one turn."""
         answers = []
-        self.scheduler.tell(lambda scheduler: answers.append(command(scheduler, *arguments)))
+        self.scheduler.call_soon(lambda scheduler: answers.append(command(scheduler, *arguments)))
         self.turn()
         return answers[0]
 

@@ -11,7 +11,7 @@ from clipspool.jobs.model import Paid, State
 from clipspool.jobs.records import Balance
 from clipspool.scheduler import balance
 from clipspool.scheduler import commands as operator
-from clipspool.scheduler.balance import Teller, note
+from clipspool.scheduler.balance import BalanceReader, note
 from fakes import NOON, Desk
 from patience import patient
 
@@ -212,7 +212,7 @@ def test_a_provider_that_does_not_tell_is_not_asked_again_and_again(monkeypatch)
         asked.append(1)
         looked.set()
 
-    teller = Teller(ask, lambda _command: pytest.fail("nothing was told"), lambda: NOON)
+    teller = BalanceReader(ask, lambda _command: pytest.fail("nothing was told"), lambda: NOON)
     teller.start()
     assert looked.wait(patient(5))
     teller._look()

@@ -37,7 +37,7 @@ def exported(tmp_path_factory):
     desk = Desk(tmp_path_factory.mktemp("desk"), credits_per_day=1000.0)
     metrics = Metrics(lambda: {"bay": Shelf(waiting=(Waiting("a.mp4", "why", 0.0, True),))})
     desk.journal.committed = metrics.committed
-    desk.scheduler.listen(metrics.hear)
+    desk.scheduler.subscribe(metrics.hear)
     desk.drop("clip1")
     desk.until(State.DELIVERED)
     desk.shop.say[Stage.SUBMIT].append(lambda _: AnswerLost("no answer came", {}))

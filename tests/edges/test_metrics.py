@@ -37,7 +37,7 @@ def desk(tmp_path):
     desk = Desk(tmp_path)
     desk.metrics = Metrics(dict)
     desk.journal.committed = desk.metrics.committed
-    desk.scheduler.listen(desk.metrics.hear)
+    desk.scheduler.subscribe(desk.metrics.hear)
     yield desk
     desk.close()
 
@@ -125,7 +125,7 @@ def pause_one(scheduler):
 
 
 def block(scheduler):
-    scheduler._set_brake(scheduler.brake.pressed(NO_CREDITS, scheduler.now(), lambda: 0.5))
+    scheduler.set_brake(scheduler.brake.pressed(NO_CREDITS, scheduler.now(), lambda: 0.5))
 
 
 def leave_it(_scheduler):
@@ -146,7 +146,7 @@ def test_what_waits_in_the_queue_says_why(desk, change, reason):
 
 def test_what_is_not_due_waits_for_its_time_and_a_spent_day_is_said_once(desk):
     told = []
-    desk.scheduler.listen(told.append)
+    desk.scheduler.subscribe(told.append)
     desk.drop("clip1", due_at=desk.clock.now + 3600)
     desk.turn()
     assert pictured(desk)["jobs_waiting", "bay", "not_before"] == 1
@@ -186,7 +186,7 @@ def test_lanes_show_what_lies_before_their_threads(desk):
 
 
 def test_a_blocked_provider_is_a_gauge_by_whose_trouble_it_is(desk):
-    desk.scheduler._set_brake(desk.scheduler.brake.pressed(BUSY, desk.clock.now, lambda: 0.5))
+    desk.scheduler.set_brake(desk.scheduler.brake.pressed(BUSY, desk.clock.now, lambda: 0.5))
     seen = pictured(desk)
     assert (seen["provider_blocked", "moment"], seen["provider_blocked", "account"]) == (1, 0)
 

@@ -25,7 +25,7 @@ from clipspool.journal import Journal
 from clipspool.reporting.status import InboxView, status_json
 from clipspool.scheduler.commands import Refused
 from clipspool.spool.root import Root
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
 from clipspool.system.atomic import OURS
 from clipspool.web import connections as callers
@@ -91,7 +91,7 @@ class Stage:
             (home / name).mkdir()
         (home / "private/film.mp4").write_bytes(PRIVATE)
         self.journal = Journal.open(home / "journal.db")
-        self.bay = Bay("bay", Root(home / "bay"), Root(home / "results"), "j1")
+        self.bay = Folders("bay", Root(home / "bay"), Root(home / "results"), "j1")
         self.commands = []
         self.answer = lambda _do, _arguments: []
         self.waiting, self.peers = [], []

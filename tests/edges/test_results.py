@@ -12,8 +12,8 @@ from clipspool.media.facts import Finished
 from clipspool.media.kinds import C2PA_UUID, has_credentials, other_kind
 from clipspool.media.reading import BLACK
 from clipspool.media.timeline import finish_plan
-from clipspool.stages.judge import judge
-from clipspool.stages.keep import keep_results
+from clipspool.stages.finish import judge
+from clipspool.stages.retire import keep_results
 from fakes import Bench, a_job, a_task, lying
 from media_clips import ffprobe, run
 
@@ -93,7 +93,7 @@ def test_a_picture_is_no_film_and_the_very_file_that_was_sent_is_told_of(bench):
     assert judged(bench, Result("clip1-1.jpg", ".jpg", 4, "ab", number=1)).doubt == ""
     same = judged(bench, replace(FILM, sha256="cd", seconds=5.0, frames=125))
     assert (same.doubt, len(same.results[0].noticed)) == ("", 1)
-    assert "the very file that was sent" in same.results[0].noticed[0]
+    assert "the file that was sent, byte for byte" in same.results[0].noticed[0]
 
 
 # --- what it is, by its bytes -----------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from clipspool.jobs.model import Error, Held, Missing, Paid, State
 from clipspool.jobs.records import Spend
 from clipspool.journal import Journal
 from clipspool.scheduler import commands as operator
-from clipspool.scheduler.loop import TELL_SECONDS
+from clipspool.scheduler.loop import SETTLE_SECONDS
 from clipspool.stages.poll import poll
 from fakes import BUSY, NO_CREDITS, NOON, RESULT, Clock, Desk, a_request
 
@@ -161,9 +161,9 @@ def test_a_journal_that_is_lost_lets_requests_on_their_way_be_answered(desk, mon
     monkeypatch.setattr(desk.journal, "flush", lambda: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
     with pytest.raises(OSError, match="broken"):
         desk.turn()
-    desk.scheduler.hear_out(0.1, each_turn=lambda: None)
+    desk.scheduler.await_answers(0.1, each_turn=lambda: None)
     assert list(desk.scheduler.in_flight) == ["sent"]
-    desk.scheduler.hear_out(30.0, each_turn=answer.set)
+    desk.scheduler.await_answers(30.0, each_turn=answer.set)
     assert desk.scheduler.in_flight == {}
 
 
@@ -182,12 +182,12 @@ def test_a_command_whose_turn_cannot_be_written_is_told_so(desk, monkeypatch):
 
     def ask():
         with pytest.raises(OSError, match="broken"):
-            desk.scheduler.ask(lambda _scheduler: "done")
+            desk.scheduler.call(lambda _scheduler: "done")
         asked.append("told")
 
     thread = threading.Thread(target=ask)
     thread.start()
-    while desk.scheduler._heard.empty():
+    while desk.scheduler._messages.empty():
         pass
     monkeypatch.setattr(desk.journal, "flush", lambda: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
     with pytest.raises(OSError, match="broken"):
@@ -256,17 +256,17 @@ def test_where_work_folders_are_asked_they_tell_what_came_of_it(open_desk, told,
     first.until(S.SUBMITTING)
     first.journal.close()
     second = open_desk()
-    second.scheduler.begin(asked=["bay"])
-    second.turns(3, TELL_SECONDS / 4)
+    second.scheduler.begin(inboxes=["bay"])
+    second.turns(3, SETTLE_SECONDS / 4)
     assert second.state() is S.SUBMITTING
     assert second.shop.done == []
     assert not second.scheduler.is_idle
     second.shop.hold(Stage.SUBMIT)
     second.shop.hold(Stage.POLL)
-    second.order(lambda scheduler: scheduler.take_up({"clip1": told}))
+    second.order(lambda scheduler: scheduler.settle_interrupted({"clip1": told}))
     job = second.job()
     assert (job.state, job.paid) == (state, paid)
-    second.order(lambda scheduler: scheduler.take_up({"clip1": Interrupted()}))
+    second.order(lambda scheduler: scheduler.settle_interrupted({"clip1": Interrupted()}))
     # What is under way now is no news of then.
     assert (second.state() is S.IN_DOUBT) == (state is S.IN_DOUBT)
     held.set()
@@ -279,12 +279,12 @@ def test_a_work_folder_that_does_not_tell_in_time_leaves_doubt(open_desk):
     first.until(S.SUBMITTING)
     first.journal.close()
     second = open_desk()
-    second.scheduler.begin(asked=["bay"])
-    second.turn(TELL_SECONDS - 1)
+    second.scheduler.begin(inboxes=["bay"])
+    second.turn(SETTLE_SECONDS - 1)
     assert second.state() is S.SUBMITTING
     second.turn(2)
     assert second.state() is S.IN_DOUBT
-    second.order(lambda scheduler: scheduler.take_up({"clip1": NotSent()}))
+    second.order(lambda scheduler: scheduler.settle_interrupted({"clip1": NotSent()}))
     assert second.state() is S.IN_DOUBT
     held.set()
 
@@ -749,9 +749,9 @@ def test_a_cancel_that_comes_before_the_gate_withdraws_the_submission(desk):
     desk.drop()
     while not any(stage is Stage.SUBMIT for stage, _ in desk.shop.done):
         desk.turn()
-    ready = desk.scheduler._heard.get()
-    desk.scheduler.tell(lambda scheduler: operator.cancel(scheduler, ["clip1"], "ann"))
-    desk.scheduler.hear(ready)
+    ready = desk.scheduler._messages.get()
+    desk.scheduler.call_soon(lambda scheduler: operator.cancel(scheduler, ["clip1"], "ann"))
+    desk.scheduler.enqueue(ready)
     desk.turns(2)
     assert (desk.shop.paid, desk.state()) == ([], S.CANCELLED)
 

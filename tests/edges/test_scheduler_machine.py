@@ -170,8 +170,8 @@ class Life(RuleBasedStateMachine):
         """Leave the scheduler as it stands: nobody at a gate is let through, nothing more is heard."""
         scheduler = self.desk.scheduler
         heard = [*scheduler._pending]
-        while not scheduler._heard.empty():
-            heard.append(scheduler._heard.get_nowait())
+        while not scheduler._messages.empty():
+            heard.append(scheduler._messages.get_nowait())
         for one in heard:
             if isinstance(one, Ready):
                 one.gate.set_result(False)

@@ -22,7 +22,7 @@ from clipspool.jobs.model import Held, Missing, Result, State
 from clipspool.jobs.path_map import Places
 from clipspool.provider.protocol import Download, Look, TaskStatus
 from clipspool.spool.root import Root
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.stages import deliver as stages_deliver
 from clipspool.stages.deliver import base_name, deliver, names
 from clipspool.stages.fetch import CUTS_MAX, OUTPUTS_MAX, Seen, fetch
@@ -325,7 +325,7 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path, clip, taken):
 def another_machine(bench):
     """Give the bay as it is to another machine, which has listed the names in the outbox a moment ago."""
     (bench.results / "day").mkdir(exist_ok=True)
-    bay = Bay("bay", Root(bench.path), Root(bench.results), "j2")
+    bay = Folders("bay", Root(bench.path), Root(bench.results), "j2")
     bay.outbox_names.reserve(bay.outbox, "day", ("other.mp4",), NOON)
     return bay
 

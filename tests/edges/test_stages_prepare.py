@@ -19,7 +19,7 @@ from clipspool.spool.claims import claim
 from clipspool.spool.recovery import survey
 from clipspool.spool.root import Root
 from clipspool.spool.send_marks import SendMarks
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import Manifest
 from clipspool.stages.payload import read_sent
 from clipspool.stages.prepare import Kit, prepare
@@ -50,7 +50,7 @@ class Place:
         (home / "served").mkdir()
         (home / "out").mkdir()
         root = Root(home / "in")
-        self.bay = Bay("bay", root, Root(home / "out"))
+        self.bay = Folders("bay", root, Root(home / "out"))
         self.send_marks = SendMarks(home / "journal.leaving")
         references = []
         for number, image in enumerate(images):

@@ -33,12 +33,12 @@ def start(tmp_path, inbox):
         desk = Desk(tmp_path, clock=clock, inboxes=("bay", "other"))
         desks.append(desk)
         desk.scheduler.begin()
-        desk.scheduler.trust.accepts = accepts
+        desk.scheduler.restore_guard.accepts = accepts
         # What an inbox's thread asks is done at once here, for want of another thread.
-        desk.scheduler.ask = desk.order
+        desk.scheduler.call = desk.order
         desk.marks = Marks(desk.scheduler, "j1", {"bay": (inbox, inbox)})
-        desk.shop.mark = lambda name: desk.marks.before_leaving(name, inbox)
-        desk.scheduler.trust.begin(["bay"])
+        desk.shop.mark = lambda name: desk.marks.before_sending(name, inbox)
+        desk.scheduler.restore_guard.begin(["bay"])
         return desk
 
     yield start
@@ -95,7 +95,7 @@ def test_a_mark_that_somebody_made_and_the_operator_accepted_leaves_later_marks_
     desk.until(S.DELIVERED)
     desk.marks.keep(is_end=True)
     (mark,) = inbox.names(OURS)
-    assert int(mark.partition(".")[2]) == desk.scheduler.trust.reached()
+    assert int(mark.partition(".")[2]) == desk.scheduler.restore_guard.reached()
 
 
 def test_nothing_is_submitted_before_the_mark_was_looked_at(start, inbox):
@@ -147,12 +147,12 @@ def test_once_accepted_it_is_trusted_at_the_next_start_and_a_second_restore_is_s
     desk.journal.close()
     next_one = restored()
     next_one.marks.prove("bay", inbox)
-    assert next_one.scheduler.trust.restored == 0
+    assert next_one.scheduler.restore_guard.restored == 0
     next_one.turns(3, 60.0)
     put_back(next_one, tmp_path)
     last = restored()
     last.marks.prove("bay", inbox)
-    assert last.scheduler.trust.restored > 0
+    assert last.scheduler.restore_guard.restored > 0
 
 
 def killed(desk, tmp_path):
@@ -181,7 +181,7 @@ def test_a_journal_from_moments_before_a_request_is_known_as_older_though_its_da
     killed(second, tmp_path)
     third = start()
     third.marks.prove("bay", inbox)
-    assert third.scheduler.trust.restored > third.scheduler.trust.begun_at
+    assert third.scheduler.restore_guard.restored > third.scheduler.restore_guard.begun_at
 
 
 def test_a_request_that_was_marked_and_cut_off_leaves_no_false_alarm(start, inbox):
@@ -194,33 +194,33 @@ def test_a_request_that_was_marked_and_cut_off_leaves_no_false_alarm(start, inbo
     assert desk.shop.paid == ["clip1"]
     again = start()
     again.marks.prove("bay", inbox)
-    assert again.scheduler.trust.restored == 0
+    assert again.scheduler.restore_guard.restored == 0
 
 
 def test_an_inbox_that_was_offline_for_a_run_still_tells_an_older_journal(restored, inbox):
     offline = restored()  # its mark is not looked at in this run
-    offline.scheduler.trust.proven.add("other")
+    offline.scheduler.restore_guard.proven.add("other")
     for number in range(3):
         offline.drop(f"other{number}", inbox="other")
         offline.until(S.DELIVERED, f"other{number}")
-    assert offline.scheduler.trust.reached() > max(offline.marks._marks_in(inbox))
+    assert offline.scheduler.restore_guard.reached() > max(offline.marks._marks_in(inbox))
     offline.journal.close()
     back = restored()
     back.marks.prove("bay", inbox)
-    assert back.scheduler.trust.restored
+    assert back.scheduler.restore_guard.restored
 
 
 def test_two_that_leave_at_once_share_a_mark_and_one_that_was_removed_is_made_again(start, inbox):
     desk = start()
     desk.marks.prove("bay", inbox)
-    desk.scheduler.trust.recorded = 7
-    desk.marks.before_leaving("bay", inbox)
+    desk.scheduler.restore_guard.recorded = 7
+    desk.marks.before_sending("bay", inbox)
     made = (inbox.path / ".clipspool/journal-j1.7").stat()
-    desk.marks.before_leaving("bay", inbox)
+    desk.marks.before_sending("bay", inbox)
     assert (inbox.path / ".clipspool/journal-j1.7").stat().st_ctime_ns == made.st_ctime_ns
     (inbox.path / ".clipspool/journal-j1.7").unlink()
-    desk.scheduler.trust.recorded = 9
-    desk.marks.before_leaving("bay", inbox)
+    desk.scheduler.restore_guard.recorded = 9
+    desk.marks.before_sending("bay", inbox)
     assert inbox.names(OURS) == ["journal-j1.9"]
 
 
@@ -236,7 +236,7 @@ def test_what_runs_is_followed_and_delivered_with_an_older_journal(start, inbox,
     put_back(second, tmp_path)
     desk = start()
     desk.marks.prove("bay", inbox)
-    assert desk.scheduler.trust.restored
+    assert desk.scheduler.restore_guard.restored
     desk.until(S.DELIVERED)
     assert desk.shop.paid == []
 
@@ -276,4 +276,4 @@ def test_the_mark_of_another_journal_says_nothing(start, inbox):
     (inbox.path / ".clipspool/journal-j2.99999").touch()
     desk = start()
     desk.marks.prove("bay", inbox)
-    assert not desk.scheduler.trust.restored
+    assert not desk.scheduler.restore_guard.restored

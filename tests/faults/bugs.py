@@ -58,7 +58,7 @@ BUGS = {
     ),
     "mark-not-first": Bug(
         "no mark is written before a request leaves",
-        (("stages/submit.py", "            self._desk.mark(self._bay.name, self._bay.inbox)\n", ""),),
+        (("stages/submit.py", "            self._desk.mark(self._folders.name, self._folders.inbox)\n", ""),),
         "journeys/test_restored.py"
         "::test_an_older_journal_from_the_first_minute_of_a_run_is_known_though_the_daemon_was_killed",
     ),

@@ -19,7 +19,7 @@ from clipspool.spool.neighbours import Journal, Neighbours
 from clipspool.spool.peers import Mark
 from clipspool.spool.recovery import left_behind, tidy, what_came_of
 from clipspool.spool.root import Root, Unavailable
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.system.process import start_thread
 
 _ASK_SECONDS = 5.0
@@ -30,7 +30,7 @@ class Binding:
 
     def __init__(
         self,
-        bay: Bay,
+        bay: Folders,
         scheduler: Scheduler,
         marks: Marks,
         waiting: Collection[str],
@@ -48,14 +48,17 @@ class Binding:
         self._waiting, self._cut_short, self._known, self._now = waiting, list(cut_short), known, now
         self._is_surveyed = False
         self._threads: list[threading.Thread] = []
-        ask = partial(scheduler.ask, seconds=_ASK_SECONDS)
+        ask = partial(scheduler.call, seconds=_ASK_SECONDS)
         journal = Journal(
-            known=lambda: ask(partial(commands.known_folders, inbox=bay.name)),
+            known=lambda: ask(lambda one: one.journal.folders(bay.name)),
             is_open=lambda ids: ask(partial(commands.open_clips, ids=ids)),
-            give_up=lambda takers: scheduler.tell(partial(commands.give_up, takers=takers)),
-            report_lost=lambda peer, silence: scheduler.tell(lambda s: s.publish(PeerLost(peer, silence))),
+            give_up=lambda takers: scheduler.call_soon(partial(commands.give_up, takers=takers)),
+            report_lost=self._report_lost,
         )
         self._neighbours = Neighbours(bay.name, bay.inbox, own, journal, now=now)
+
+    def _report_lost(self, peer: Peer, silence: str) -> None:
+        self._scheduler.call_soon(lambda scheduler: scheduler.publish(PeerLost(peer, silence)))
 
     def __call__(self) -> Sequence[Peer]:
         """Check the inbox; raises OSError."""
@@ -64,7 +67,7 @@ class Binding:
             outcomes = {
                 job.id: what_came_of(root, job, self._waiting, self._bay.journal) for job in self._cut_short
             }
-            self._scheduler.tell(lambda scheduler: scheduler.take_up(outcomes))
+            self._scheduler.call_soon(lambda scheduler: scheduler.settle_interrupted(outcomes))
             self._cut_short.clear()
         root.bind()
         # Before anything may be submitted from here.
@@ -87,7 +90,7 @@ class Binding:
             pass
         tidy(root, self._now())
         for accepted in left_behind(self._bay.name, root, self._bay.journal, self._known):
-            self._scheduler.hear(accepted)
+            self._scheduler.enqueue(accepted)
         self._is_surveyed = True
 
     def end(self) -> list[threading.Thread]:

@@ -25,7 +25,7 @@ from clipspool.provider.catalog import DEFAULT_MODEL
 from clipspool.provider.runway import Patience, Runway
 from clipspool.reporting.status_file import Kept
 from clipspool.spool.send_marks import SendMarks, send_marks_file
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.system import mounts
 from clipspool.system.atomic import OURS
 
@@ -166,7 +166,7 @@ def has_portable_names(settings: Settings, inbox: InboxSettings) -> bool:
     return places_of(settings, inbox).are_windows
 
 
-def kept_of(settings: Settings, bays: Mapping[str, Bay], inboxes: Mapping[str, Inbox]) -> dict[str, Kept]:
+def kept_of(settings: Settings, bays: Mapping[str, Folders], inboxes: Mapping[str, Inbox]) -> dict[str, Kept]:
     """Return the inboxes that keep a status file, by name."""
     return {
         inbox.name: Kept(

@@ -62,7 +62,7 @@ class Answering:
         self._started_at = now()
         self._not_put_away: dict[str, tuple[str, dict[str, Any]]] = {}
         self._changed: dict[str, tuple[str, dict[str, Any]]] = {}
-        scheduler.listen(self._keep_stuck)
+        scheduler.subscribe(self._keep_stuck)
 
     def _keep_stuck(self, news: News) -> None:
         """Remember which clips have ended and still lie in their work folders, in the scheduler's thread."""
@@ -87,7 +87,7 @@ class Answering:
     def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
         """Carry out a command and return its answer; raises Refused, and what the command raises."""
         if do == "status":
-            return self._scheduler.ask(partial(self.status, most=arguments.get("waiting_max")))
+            return self._scheduler.call(partial(self.status, most=arguments.get("waiting_max")))
         if do == "look":
             return self._view_of_all(arguments["most"])
         if do == "resume":
@@ -99,11 +99,11 @@ class Answering:
         if do == "reload":
             return self._reread()
         if do == "attach":
-            return attaching.attach(self._scheduler.ask, self._doors.follow, **arguments)
+            return attaching.attach(self._scheduler.call, self._doors.follow, **arguments)
         command = commands.COMMANDS.get(do)
         if command is None:
             raise commands.Refused(f"this daemon knows no command `{do}`")
-        return self._scheduler.ask(lambda scheduler: command(scheduler, **arguments))
+        return self._scheduler.call(lambda scheduler: command(scheduler, **arguments))
 
     def status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
         """Return what `status --json` prints; `most` limits the waiting files of each inbox."""
@@ -127,7 +127,7 @@ class Answering:
 
     def _view_of_all(self, most: int) -> dict[str, Any]:
         """Return all that `status` draws, so that the command itself need not load a database."""
-        status = self._scheduler.ask(partial(self.status, most=most))
+        status = self._scheduler.call(partial(self.status, most=most))
         with self._looks, self._window.look() as journal:
             return {"status": status, "jobs": jobs_in_view(journal, self._limits(), self._now(), most)}
 
@@ -142,7 +142,7 @@ class Answering:
 
     def _reread(self) -> None:
         reply = self._doors.reload()
-        self._scheduler.tell(lambda _: None)  # wakes it
+        self._scheduler.call_soon(lambda _: None)  # wakes it
         try:
             why = reply.result(_RELOAD_SECONDS)
         except TimeoutError:
@@ -151,7 +151,7 @@ class Answering:
             raise commands.Refused(why)
 
     def _known(self, inbox: str) -> set[str]:
-        return set(self._scheduler.ask(partial(commands.known_folders, inbox=inbox)))
+        return set(self._scheduler.call(lambda scheduler: scheduler.journal.folders(inbox)))
 
     def _others(self) -> list[Peer]:
         """Find other daemons whose clips lie in the inboxes."""
@@ -164,7 +164,7 @@ class Answering:
 
     def _recover(self, journals: Collection[str]) -> int:
         def entered(ids: Collection[str]) -> Collection[str]:
-            return set(self._scheduler.ask(partial(commands.entered_clips, ids=ids)))
+            return set(self._scheduler.call(lambda scheduler: scheduler.journal.known(ids)))
 
         try:
             refuse_living(self._others(), journals)
@@ -173,7 +173,7 @@ class Answering:
         found: list[Accepted] = []
         for name, (root, _) in self._bays.roots.items():
             found += adoptable(name, root, self._bays.journal_id, self._known(name), entered, journals)
-        return int(self._scheduler.ask(partial(commands.take_on, found=found)))
+        return int(self._scheduler.call(lambda scheduler: scheduler.accept(found)))
 
 
 def _view(name: str, inbox: Inbox, most: int | None, stuck: Sequence[Mapping[str, Any]]) -> InboxView:

@@ -45,7 +45,7 @@ from clipspool.reporting.canonical_line import Endings, log_ending
 from clipspool.reporting.headline import headline_of
 from clipspool.reporting.status_file import StatusFiles
 from clipspool.scheduler import commands
-from clipspool.scheduler.balance import Teller
+from clipspool.scheduler.balance import BalanceReader
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
 from clipspool.spool.peers import copy_served
@@ -72,7 +72,7 @@ class Daemon:
         """Build every part and touch no inbox yet; raises CannotStart."""
         self.settings = settings
         self._now = now
-        self._signals = Signals(lambda: self.scheduler.tell(lambda _: None))
+        self._signals = Signals(lambda: self.scheduler.call_soon(lambda _: None))
         self._stopping = self._signals.stopping
         self._reloads = Reloads()
         self.journal, self._lock, self._announcement = take_over(settings)
@@ -95,7 +95,7 @@ class Daemon:
             self._send_marks,
             now,
             self._stopping.is_set,
-            mark=lambda inbox, root: self._marks.before_leaving(inbox, root),  # noqa: PLW0108 - made below
+            mark=lambda inbox, root: self._marks.before_sending(inbox, root),  # noqa: PLW0108 - made below
             copied=partial(copy_served, own=self._bays.mark, now=now),
         )
         self.scheduler = Scheduler(
@@ -105,12 +105,12 @@ class Daemon:
             pace=pace_of(settings, self._durations),
             now=now,
         )
-        self.scheduler.listen(self._durations.on_news)
+        self.scheduler.subscribe(self._durations.on_news)
         self._configure_scheduler()
         self.signs.subscribe_to(self.scheduler)
-        self.scheduler.listen(Endings(self.journal, log_ending).hear)
+        self.scheduler.subscribe(Endings(self.journal, log_ending).hear)
         self._status_files = StatusFiles(settings.journal.path, now)
-        self.scheduler.listen(self._status_files.hear)
+        self.scheduler.subscribe(self._status_files.hear)
         self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._answering = Answering(
@@ -126,8 +126,12 @@ class Daemon:
         self._control = Listener(socket_of(settings.journal.path), self._answering.answer)
         self._status_at = 0.0
         # Looked up at each call: a reload replaces the provider.
-        self._teller = Teller(lambda: self._provider.ask_balance(), self.scheduler.tell, now)  # noqa: PLW0108
-        self.scheduler.listen(self._teller.hear)
+        self._balance_reader = BalanceReader(
+            lambda: self._provider.ask_balance(),  # noqa: PLW0108
+            self.scheduler.call_soon,
+            now,
+        )
+        self.scheduler.subscribe(self._balance_reader.on_news)
 
     # --- building -------------------------------------------------------------------------------------
 
@@ -158,10 +162,10 @@ class Daemon:
         return [*self.settings.troubles, *self._hosting.troubles]
 
     def _next_turn(self, command: Callable[[Scheduler], None]) -> None:
-        self.scheduler.tell(command)
+        self.scheduler.call_soon(command)
 
     def _inbox(self, inbox: InboxSettings) -> Inbox:
-        bay = self._shop.tools.bays[inbox.name]
+        bay = self._shop.tools.folders_of[inbox.name]
         binding = Binding(
             bay,
             self.scheduler,
@@ -186,11 +190,11 @@ class Daemon:
 
     def _from_inbox(self, message: Accepted | InboxChanged | InboxPaused) -> None:
         if isinstance(message, Accepted):
-            self.scheduler.hear(message)
+            self.scheduler.enqueue(message)
         elif isinstance(message, InboxPaused):
-            self.scheduler.tell(lambda scheduler: scheduler.set_pause_file(message.name, message.file))
+            self.scheduler.call_soon(lambda scheduler: scheduler.set_pause_file(message.name, message.file))
         else:
-            self.scheduler.tell(lambda scheduler: scheduler.publish(message))
+            self.scheduler.call_soon(lambda scheduler: scheduler.publish(message))
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -201,18 +205,18 @@ class Daemon:
         journal cannot be written: nothing is spent that is not recorded.
         """
         self._signals.install()
-        self.scheduler.begin(asked=self._inboxes)
+        self.scheduler.begin(inboxes=self._inboxes)
         self.scheduler.guard(self._inboxes, accepts_restored=accept_restored)
         self._cut_short.clear()
         if accept_restored:
-            self.scheduler.tell(commands.accept_restored)
+            self.scheduler.call_soon(commands.accept_restored)
         self._control.start()
-        self._teller.start()
+        self._balance_reader.start()
         self._hosting.open(
             self.scheduler,
             self._answering.status,
             self._answering.answer,
-            lambda: self._shop.tools.bays,
+            lambda: self._shop.tools.folders_of,
             self.signs,
         )
         for inbox in self._inboxes.values():
@@ -235,7 +239,7 @@ class Daemon:
             self._marks.keep(is_end=True)
         except JournalError:
             drained = 0.0 if draining_at is None else time.monotonic() - draining_at
-            self.scheduler.hear_out(DRAIN_SECONDS - drained, each_turn=self._service.watchdog)
+            self.scheduler.await_answers(DRAIN_SECONDS - drained, each_turn=self._service.watchdog)
             raise
         finally:
             self.close()
@@ -245,7 +249,7 @@ class Daemon:
         """Stop and close all parts, the last started first."""
         self._hosting.close()
         self._control.stop()
-        self._teller.stop()
+        self._balance_reader.stop()
         self._answering.close()
         self._status_files.stop()
         # Before the process ends: otherwise their files stay half-written.
@@ -324,7 +328,7 @@ class Daemon:
         self._shop.equip(self._tools())
         self._configure_scheduler()
         if self._provider.profile != old_profile:
-            self.scheduler.tell(lambda scheduler: scheduler.release_brake())
+            self.scheduler.call_soon(lambda scheduler: scheduler.release_brake())
         for inbox in new.inbox:
             if inbox.name in self._inboxes:
                 self._inboxes[inbox.name].use_rules(rules_of(new, inbox, self._journal_id))
@@ -338,4 +342,4 @@ class Daemon:
         self._keep_status_files()
 
     def _keep_status_files(self) -> None:
-        self._status_files.keep(kept_of(self.settings, self._shop.tools.bays, self._inboxes))
+        self._status_files.keep(kept_of(self.settings, self._shop.tools.folders_of, self._inboxes))

@@ -14,7 +14,7 @@ from clipspool.journal import Journal
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.peers import own_mark
 from clipspool.spool.root import Guard, Root, Unavailable
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ class Bays:
         self._identities: dict[str, str] = dict(journal.fact(_FOLDERS) or {})
         self._tell = tell
 
-    def of(self, settings: Settings) -> Mapping[str, Bay]:
+    def of(self, settings: Settings) -> Mapping[str, Folders]:
         """Return the bay of each inbox by the settings."""
         return {inbox.name: self._bay(inbox, settings) for inbox in settings.inbox}
 
@@ -53,14 +53,14 @@ class Bays:
         """Drop an inbox that is not configured any more."""
         self.roots.pop(name)
 
-    def _bay(self, inbox: InboxSettings, settings: Settings) -> Bay:
+    def _bay(self, inbox: InboxSettings, settings: Settings) -> Folders:
         if inbox.name not in self.roots:
             self.roots[inbox.name] = (
                 self._root(inbox, "inbox", inbox.path),
                 self._root(inbox, "outbox", inbox.outbox),
             )
         source, target = self.roots[inbox.name]
-        return Bay(
+        return Folders(
             name=inbox.name,
             inbox=source,
             outbox=target,

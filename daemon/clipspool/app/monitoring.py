@@ -50,8 +50,8 @@ class Signs:
     def subscribe_to(self, scheduler: Scheduler) -> None:
         """Subscribe metrics and notifications to the scheduler's news."""
         self.metrics.expect(scheduler.picker.inboxes)
-        scheduler.listen(self.metrics.hear)
-        scheduler.listen(self._notices.hear)
+        scheduler.subscribe(self.metrics.hear)
+        scheduler.subscribe(self._notices.hear)
 
     def turned(self, scheduler: Scheduler) -> None:
         """Record the end of a turn, in the scheduler's thread."""

@@ -13,8 +13,8 @@ from clipspool.app.monitoring import Signs
 from clipspool.app.settings import Settings
 from clipspool.jobs.conditions import Conditions
 from clipspool.scheduler.commands import conditions_of
-from clipspool.scheduler.loop import Asked, Scheduler
-from clipspool.spool.watchfolder import Bay
+from clipspool.scheduler.loop import Command, Scheduler
+from clipspool.spool.watchfolder import Folders
 from clipspool.web.context import Entrance, House
 from clipspool.web.listen import CannotListen, Door
 
@@ -50,7 +50,7 @@ class Hosting:
         scheduler: Scheduler,
         status: Callable[[Scheduler], Mapping[str, Any]],
         command: Callable[[str, Mapping[str, Any]], Any],
-        bays: Callable[[], Mapping[str, Bay]],
+        bays: Callable[[], Mapping[str, Folders]],
         signs: Signs,
     ) -> None:
         """Start the page, subscribed to the scheduler's news; `status` runs in the scheduler's thread."""
@@ -61,7 +61,7 @@ class Hosting:
 
         def state() -> Future[State]:
             reply: Future[State] = Future()
-            scheduler.hear(Asked(lambda one: (status(one), conditions_of(one)), reply))
+            scheduler.enqueue(Command(lambda one: (status(one), conditions_of(one)), reply))
             return reply
 
         web = self._settings.web
@@ -80,7 +80,7 @@ class Hosting:
 
         def make(door: Door) -> Page:
             page = Page(door, house, entrance)
-            scheduler.listen(page.listener)
+            scheduler.subscribe(page.listener)
             return page
 
         self._make = make

@@ -81,7 +81,6 @@ class Desk:
 
     def recover(self, journals: Sequence[str]) -> int:
         """Take over what these journals left in the work folders, and what a crash left of this one's."""
-        from clipspool.scheduler import commands
         from clipspool.spool.recovery import adoptable
         from clipspool.spool.takeover import refuse_living
 
@@ -89,11 +88,11 @@ class Desk:
             refuse_living(self._others(scheduler), journals)
             taken_over = 0
             for inbox in self._settings.inbox:
-                known = commands.known_folders(scheduler, inbox.name)
-                entered = partial(commands.entered_clips, scheduler)
+                known = scheduler.journal.folders(inbox.name)
+                entered = scheduler.journal.known
                 journal_id = str(scheduler.journal.fact("id"))
                 found = adoptable(inbox.name, self._root(inbox), journal_id, known, entered, journals)
-                taken_over += commands.take_on(scheduler, found)
+                taken_over += scheduler.accept(found)
             return taken_over
 
         return int(self._carry_out("recover", command, {"journals": list(journals)}, makes=True))
@@ -124,7 +123,6 @@ class Desk:
             fail(f"an inbox cannot be read: {error}")
 
     def _others(self, scheduler: Any) -> list[Any]:
-        from clipspool.scheduler import commands
         from clipspool.spool.peers import own_mark
         from clipspool.spool.takeover import others_in
 
@@ -132,9 +130,7 @@ class Desk:
         return [
             peer
             for inbox in self._settings.inbox
-            for peer in others_in(
-                inbox.name, self._root(inbox), own, commands.known_folders(scheduler, inbox.name)
-            )
+            for peer in others_in(inbox.name, self._root(inbox), own, scheduler.journal.folders(inbox.name))
         ]
 
     def _root(self, inbox: InboxSettings) -> Root:
@@ -148,10 +144,10 @@ class Desk:
         scheduler = self._scheduler
         from concurrent.futures import Future
 
-        from clipspool.scheduler.loop import Asked
+        from clipspool.scheduler.loop import Command
 
         reply: Future[Any] = Future()
-        scheduler.hear(Asked(command, reply))
+        scheduler.enqueue(Command(command, reply))
         scheduler.turn()
         return reply.result(0)
 
@@ -173,11 +169,11 @@ class Desk:
         scheduler.allow(self._settings.inbox_names, self._settings.limits)
         # No work may be handed out here: a turn only records.
         scheduler.is_draining = True
-        scheduler.begin(asked=scheduler.picker.inboxes)
+        scheduler.begin(inboxes=scheduler.picker.inboxes)
         cut_short = self._what_came_of_cut_short(scheduler)
-        scheduler.tell(lambda scheduler: scheduler.take_up(cut_short))
+        scheduler.call_soon(lambda scheduler: scheduler.settle_interrupted(cut_short))
         # Clips that another machine took over must not be reported as queued here.
-        scheduler.tell(lambda scheduler: commands.give_up(scheduler, self._taken_over(scheduler)))
+        scheduler.call_soon(lambda scheduler: commands.give_up(scheduler, self._taken_over(scheduler)))
         scheduler.turn()
         return scheduler
 

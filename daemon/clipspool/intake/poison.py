@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from clipspool.jobs.faults import CRASHES_MAX, CrashCounter
 from clipspool.system.atomic import Rel
 from clipspool.system.process import boot_id
 
-DEATHS_MAX = 3
 _BYTES_MAX = 1 << 20
 WHY = (
-    f"clipspool itself died {DEATHS_MAX} times when it looked at this clip. Export it again or fix its "
+    f"clipspool itself died {CRASHES_MAX} times when it looked at this clip. Export it again or fix its "
     "sidecar; `clipspool resume` has it looked at once more as it is"
 )
 
@@ -32,8 +32,8 @@ class Deaths:
         """`path` is the record's file, None for no record; `boot` returns the id of the machine's boot."""
         self._boot = boot()
         self._file: int | None = None
-        self._counts: dict[Rel, tuple[str, int]] = {}
-        """Fingerprint of each clip and its sidecar, and how often the process died over it."""
+        self._crashes = CrashCounter()
+        """By clip, over the fingerprint of it and its sidecar."""
         self._now: tuple[Rel, str] | None = None
         if path is not None:
             with suppress(OSError):
@@ -45,16 +45,13 @@ class Deaths:
     def _count(self, left: Mapping[str, Any]) -> None:
         if left["boot"] != self._boot:
             return
-        self._counts = {str(clip): (str(look), int(count)) for clip, look, count in left["counts"]}
+        self._crashes = CrashCounter(left["counts"])
         if left["now"]:
-            clip, look = left["now"]
-            before, count = self._counts.get(clip, ("", 0))
-            self._counts[clip] = (look, count + 1 if before == look else 1)
+            self._crashes.add(*left["now"])
 
     def is_set_aside(self, clip: Rel, look: str) -> bool:
         """Return whether a clip must not be examined while its fingerprint is `look`."""
-        before, count = self._counts.get(clip, ("", 0))
-        return count >= DEATHS_MAX and before == look
+        return self._crashes.count(clip, look) >= CRASHES_MAX
 
     @contextmanager
     def over(self, clip: Rel, look: str) -> Iterator[None]:
@@ -77,12 +74,12 @@ class Deaths:
 
     def survive(self, clip: Rel) -> None:
         """Clear a clip: it was examined, and the process lives."""
-        if self._counts.pop(clip, None) is not None:
+        if self._crashes.clear(clip):
             self._write()
 
     def forgive(self) -> None:
         """Forget all deaths, on an order of the operator."""
-        self._counts = {}
+        self._crashes = CrashCounter()
         self._write()
 
     def close(self) -> None:
@@ -98,7 +95,7 @@ class Deaths:
     def _write(self) -> None:
         if self._file is None:
             return
-        counts = [[clip, *counted] for clip, counted in self._counts.items()]
+        counts = list(self._crashes)
         record = {"boot": self._boot, "counts": counts, "now": self._now}
         data = json.dumps(record).encode() if counts or self._now else b""
         with suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,3 +56,30 @@ class Problem:
 
 class Unsure(Exception):
     """A clip could not be probed, perhaps through no fault of its own; the message is for its editor."""
+
+
+CRASHES_MAX = 3
+"""Crashes of the process over the same thing after which it is set aside."""
+
+
+class CrashCounter:
+    """Counts crashes by what was in flight: a clip or job, and the stage or content it crashed over."""
+
+    def __init__(self, counts: Iterable[tuple[str, str, int]] = ()) -> None:
+        self._counts = {str(key): (str(over), int(count)) for key, over, count in counts}
+
+    def __iter__(self) -> Iterator[tuple[str, str, int]]:
+        return iter([(key, over, count) for key, (over, count) in self._counts.items()])
+
+    def add(self, key: str, over: str) -> None:
+        """Count a crash; one over another stage or content begins at 1."""
+        self._counts[key] = (over, self.count(key, over) + 1)
+
+    def count(self, key: str, over: str | None = None) -> int:
+        """Return how often the process crashed over something, in this stage or with this content."""
+        before, count = self._counts.get(key, ("", 0))
+        return count if over in {None, before} else 0
+
+    def clear(self, key: str) -> bool:
+        """Forget the crashes over something; return whether there were any."""
+        return self._counts.pop(key, None) is not None

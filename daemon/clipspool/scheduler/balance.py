@@ -1,6 +1,6 @@
-"""What the account had before a lost answer and has after it: evidence for the person who decides.
+"""Reads the account's balance before and after a lost answer: evidence for the person who decides.
 
-Looks are taken beside the work, never in its way: a provider that does not tell in time changes nothing.
+It is read beside the work and never blocks it: a provider that does not answer in time changes nothing.
 """
 
 from __future__ import annotations
@@ -20,76 +20,76 @@ from clipspool.system.process import start_thread
 _FACT = "balance"
 _KEPT = 8
 FRESH_SECONDS = 300.0
-"""A look this old is taken anew while clips are submitted."""
+"""A balance this old is read anew while clips are submitted."""
 _SILENT_SECONDS = 3600.0
 _SETTLE_SECONDS = 2.0
 """What a provider may need to book a charge."""
 _PROOF_SECONDS = 5.0
-"""How long after the first look the second one has to find the same balance."""
+"""How long after the first reading the second one has to find the same balance."""
 _PROOF_WINDOW_SECONDS = 900.0
 """In a longer time too much may come and go on an account: charges and refunds of others, a purchase."""
 _PROOF_CREDITS_MIN = 1.0
 """A cheaper task might not show in a balance that is rounded."""
 
 
-class Teller:
-    """Asks for the balance in its own thread: at the start, while clips are sent, and after each doubt."""
+class BalanceReader:
+    """Reads the balance in its own thread: at the start, while clips are sent, and after each doubt."""
 
     def __init__(
         self,
         ask: Callable[[], Balance | None],
-        tell: Callable[[Callable[[Scheduler], None]], None],
+        call_soon: Callable[[Callable[[Scheduler], None]], None],
         now: Callable[[], float],
     ) -> None:
-        """`ask` may take seconds; `tell` gives the scheduler something to do in its next turn."""
+        """`ask` may take seconds; `call_soon` runs a command in the scheduler's next turn."""
         self._ask = ask
-        self._tell = tell
+        self._call_soon = call_soon
         self._now = now
-        self._bell = threading.Event()
+        self._wake = threading.Event()
         self._is_stopped = threading.Event()
         self._asked_at = 0.0
         self._silent_until = 0.0
         self._again_at = math.inf
-        """When the look is due that may end a doubt."""
+        """When the reading is due that may end a doubt."""
         self._is_wanted = False
         self._settle_seconds = 0.0
 
     def start(self) -> None:
-        """Begin the thread, with a first look."""
-        self._ring()
+        """Start the thread, with a first reading."""
+        self._request()
         start_thread(self._run, "balance")
 
     def stop(self) -> None:
-        """Look no more; a look under way is not waited for."""
+        """Stop reading; a reading under way is not waited for."""
         self._is_stopped.set()
-        self._bell.set()
+        self._wake.set()
 
-    def hear(self, news: News) -> None:
-        """Take a look after what makes one worth while."""
+    def on_news(self, news: News) -> None:
+        """Request a reading after an event that needs one."""
         if not isinstance(news, Happened):
             return
         if isinstance(news.event, BalanceSeen) and (pause := _pause_of_proof(news.after)) is not None:
             self._again_at = self._now() + pause
-            self._bell.set()  # the thread has to sleep until then, and no longer
+            self._wake.set()  # the thread has to sleep until then, and no longer
             return
         is_stale = self._now() - self._asked_at > FRESH_SECONDS
         if news.after.state is State.IN_DOUBT and news.before.state is not State.IN_DOUBT:
-            self._ring(_SETTLE_SECONDS)
+            self._request(_SETTLE_SECONDS)
         elif is_stale and isinstance(news.event, Prepared | Connected):
-            self._ring()
+            self._request()
 
-    def _ring(self, settle_seconds: float = 0.0) -> None:
+    def _request(self, settle_seconds: float = 0.0) -> None:
         self._settle_seconds = max(self._settle_seconds, settle_seconds)
         self._is_wanted = True
-        self._bell.set()
+        self._wake.set()
 
     def _run(self) -> None:
         while True:
             left = self._again_at - self._now()
-            self._bell.wait(None if left == math.inf else max(left, 0.0))
+            self._wake.wait(None if left == math.inf else max(left, 0.0))
             if self._is_stopped.is_set():
                 return
-            self._bell.clear()
+            self._wake.clear()
             is_due = self._now() >= self._again_at
             if not (self._is_wanted or is_due):
                 continue
@@ -108,11 +108,11 @@ class Teller:
             self._silent_until = at + _SILENT_SECONDS
             return
         until = self._now()
-        self._tell(lambda scheduler: note(scheduler, at, seen, until))
+        self._call_soon(lambda scheduler: note(scheduler, at, seen, until))
 
 
 def note(scheduler: Scheduler, at: float, seen: Balance, until: float | None = None) -> None:
-    """Remember a look, and add it to what is known of the doubts before it.
+    """Record a reading, and add it to the evidence of the doubts before it.
 
     It was begun at `at` and answered by `until`, in Unix seconds.
     """
@@ -139,7 +139,7 @@ def _is_wanted(job: Job, look: dict[str, Any]) -> bool:
 
 
 def _pause_of_proof(job: Job) -> float | None:
-    """Say when a second look may end a doubt, in seconds from the first; None where none may."""
+    """Return when a second reading may end a doubt, in seconds from the first; None where none may."""
     evidence = job.task.evidence if job.state is State.IN_DOUBT and job.task else {}
     if not evidence.get("is_shedding") or "balance_before" not in evidence:
         return None
@@ -147,10 +147,10 @@ def _pause_of_proof(job: Job) -> float | None:
 
 
 def _is_proof(scheduler: Scheduler, job: Job, looks: list[dict[str, Any]], look: dict[str, Any]) -> bool:
-    """Tell whether nothing was charged for a request whose load was refused.
+    """Whether it is certain that nothing was charged for a request that was refused for load.
 
-    A false yes pays twice, so all of it has to hold: the same amount before the request left, after it and
-    some seconds later; no other job of ours sent, followed or ended in between, for a refund may hide a
+    A false yes pays twice, so all of this has to hold: the same amount before the request was sent, after it
+    and some seconds later; no other job of ours sent, followed or ended in between, for a refund may hide a
     charge of the same size; not long ago; and a price that a balance shows.
     """
     pause = _pause_of_proof(job)
@@ -168,7 +168,7 @@ def _is_proof(scheduler: Scheduler, job: Job, looks: list[dict[str, Any]], look:
 
 
 def _before(job: Job, looks: list[dict[str, Any]], like: dict[str, Any]) -> dict[str, Any] | None:
-    """Give the last look that was answered before the request left."""
+    """Return the last reading that was answered before the request was sent."""
     sent_at = job.task.intent_at if job.task else 0.0
     same = [one for one in looks if (one["profile"], one["unit"]) == (like["profile"], like["unit"])]
     return next((one for one in reversed(same) if one.get("until", one["at"]) < sent_at), None)
@@ -183,8 +183,5 @@ def _seen(scheduler: Scheduler, job: Job, looks: list[dict[str, Any]], after: di
 
 
 def _shown(look: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "at": utc(look["at"]).isoformat(timespec="milliseconds"),
-        "amount": look["amount"],
-        "unit": look["unit"],
-    }
+    at = utc(look["at"]).isoformat(timespec="milliseconds")
+    return {"at": at, "amount": look["amount"], "unit": look["unit"]}

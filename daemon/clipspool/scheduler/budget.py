@@ -1,4 +1,4 @@
-"""What was submitted since midnight, UTC: counted from the journal, kept up in memory."""
+"""Counts what was submitted since midnight UTC: from the journal once, then in memory."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from clipspool.jobs.records import Spend
 from clipspool.jobs.text import midnight
 from clipspool.journal import Journal
 
-_TOLD = "day_spent"
+_REPORTED = "day_spent"
 
 
 class Spending:
-    """The day's submissions. Belongs to the scheduler's thread."""
+    """The day's submissions. For the scheduler's thread."""
 
     def __init__(self, journal: Journal, now: Callable[[], float]) -> None:
-        """Take the journal, and the time in seconds since 1970."""
         self._journal = journal
         self._now = now
         self._counted: tuple[float, Spend] | None = None
-        self._told = journal.fact(_TOLD)
+        self._reported = journal.fact(_REPORTED)
 
     @property
     def today(self) -> Spend:
@@ -36,16 +35,16 @@ class Spending:
         self._counted = (self._day(), Spend(spend.submissions + 1, spend.credits + credits_estimated))
 
     def recount(self) -> None:
-        """Count again when asked: something was not bought after all."""
+        """Count anew next time: something was not charged after all."""
         self._counted = None
 
-    def is_news(self) -> bool:
-        """Note that the day is spent; say whether that is to be told, which is once a day."""
+    def is_first_today(self) -> bool:
+        """Record that a daily limit is reached; return whether that is for the first time today."""
         day = self._day()
-        if self._told == day:
+        if self._reported == day:
             return False
-        self._told = day
-        self._journal.set_fact(_TOLD, day)
+        self._reported = day
+        self._journal.set_fact(_REPORTED, day)
         return True
 
     def _day(self) -> float:

@@ -1,4 +1,4 @@
-"""What an operator may do to jobs: each command runs inside one turn of the scheduler."""
+"""The operator's commands: each runs inside one turn of the scheduler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from clipspool.jobs.events import (
 )
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import ALL
-from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.permissions import (
     has_to_deliver,
@@ -38,7 +37,7 @@ class Refused(Exception):
 
 
 def conditions_of(scheduler: Scheduler) -> Conditions:
-    """Give what holds jobs back now."""
+    """Return what holds jobs back now."""
     picker = scheduler.picker
     return Conditions(
         scheduler.now(),
@@ -46,7 +45,7 @@ def conditions_of(scheduler: Scheduler) -> Conditions:
         picker.paused,
         scheduler.spending.today,
         picker.limits,
-        is_restored=bool(scheduler.trust.restored),
+        is_restored=bool(scheduler.restore_guard.restored),
         pause_files=dict(picker.pause_files),
     )
 
@@ -73,9 +72,9 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
 
 
 def _held_for_its_clip(scheduler: Scheduler, job_id: str) -> dict[str, Any]:
-    """Set a retried job aside whose clip costs more in all, what was paid before included, than a clip may.
+    """Hold a retried job whose clip costs more in all, what was paid before included, than a clip may.
 
-    The word that it is to be run again was given about one job; the limit is on the clip.
+    The order to run it again was about one job; the limit is on the clip.
     """
     job = scheduler.journal.job(job_id)
     if job is None or job.state is not State.QUEUED or job.held is not None:
@@ -90,7 +89,7 @@ def _held_for_its_clip(scheduler: Scheduler, job_id: str) -> dict[str, Any]:
 
 
 def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> list[dict[str, Any]]:
-    """End jobs; one that renders is ended at the provider first, where it can be."""
+    """End jobs; one that renders is cancelled at the provider first, where that is possible."""
 
     def one(job: Job) -> Event:
         if not may_cancel(job):
@@ -115,7 +114,7 @@ def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> 
 def attach(
     scheduler: Scheduler, job_id: str, task_id: str, by: str, why: str = "", *, is_seen: bool = True
 ) -> list[dict[str, Any]]:
-    """Follow a task that the operator found for a job in doubt; `is_seen` where the provider knows it."""
+    """Attach a task that the operator found for a job in doubt; `is_seen` where the provider knows it."""
     if not task_id or len(task_id) > TASK_ID_MAX or not task_id.isprintable():
         raise Refused("that is no task id")
 
@@ -131,7 +130,7 @@ def attach(
 
 
 def approve(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> list[dict[str, Any]]:
-    """Let jobs go that are held for their price, for the day's limits, or as duplicates."""
+    """Release jobs that are held for their price, for the day's limits, or as duplicates."""
 
     def one(job: Job) -> Event:
         if not may_approve(job):
@@ -157,7 +156,7 @@ def _each(scheduler: Scheduler, ids: Sequence[str], choose: Callable[[Job], Even
         except Refused as refused:
             answers.append({"id": job_id, "done": False, "why": str(refused)})
             continue
-        # What was recorded must be seen when the same job is named again.
+        # The same job may be named again: what was recorded has to be visible.
         scheduler.journal.flush()
         answers.append({"id": job_id, "done": True, "state": moved.state.value})
     return answers
@@ -171,7 +170,7 @@ def pause(scheduler: Scheduler, inbox: str | None) -> str:
 
 
 def resume(scheduler: Scheduler, inbox: str | None) -> str:
-    """Go on submitting, also where the provider is blocked: the operator says that the trouble is over."""
+    """Continue submitting, also where the provider is blocked: the operator says that the fault is over."""
     _known(scheduler, inbox)
     if inbox is None:
         scheduler.set_paused(frozenset())
@@ -179,9 +178,7 @@ def resume(scheduler: Scheduler, inbox: str | None) -> str:
     else:
         paused = scheduler.picker.paused
         if not paused & {ALL, inbox} and (file := scheduler.picker.pause_files.get(inbox)):
-            raise Refused(
-                f"`{file}` lies in the inbox {inbox}: remove it there, and sending goes on by itself"
-            )
+            raise Refused(f"the inbox {inbox} contains `{file}`: remove it, and sending continues")
         if ALL in paused:
             paused = frozenset(scheduler.picker.inboxes)
         scheduler.set_paused(paused - {inbox})
@@ -190,8 +187,8 @@ def resume(scheduler: Scheduler, inbox: str | None) -> str:
 
 
 def accept_restored(scheduler: Scheduler) -> bool:
-    """Submit again though the journal is an older copy; False when nothing was held for that."""
-    return scheduler.trust.accept()
+    """Submit again though the journal is an older copy; False where nothing was held for that."""
+    return scheduler.restore_guard.accept()
 
 
 def _known(scheduler: Scheduler, inbox: str | None) -> None:
@@ -200,34 +197,19 @@ def _known(scheduler: Scheduler, inbox: str | None) -> None:
 
 
 def open_clips(scheduler: Scheduler, ids: Collection[str]) -> Collection[str]:
-    """Give those clips that have a job which is not at its end."""
+    """Return those clips that have a job which has not ended."""
     return {clip_id for clip_id in scheduler.journal.known(ids) if scheduler.journal.has_open_job(clip_id)}
 
 
 def give_up(scheduler: Scheduler, takers: Mapping[str, TakenOver]) -> None:
-    """End the jobs of clips that other journals took over; by the clip's id."""
+    """End the jobs of clips that other journals took over, by the clip's id."""
     for clip_id, event in takers.items():
         for known in scheduler.journal.jobs_of(clip_id):
             flying = scheduler.in_flight.get(known.id)
             job = flying.job if flying is not None else known
-            # A request that is on its way is let come to its end: its answer is worth a line in the ledger.
+            # A request that is on its way is answered first: the answer belongs into the ledger.
             if not job.state.is_terminal and job.state is not State.SUBMITTING:
                 scheduler.decide(job, event)
-
-
-def known_folders(scheduler: Scheduler, inbox: str) -> set[str]:
-    """Give the work folders of an inbox that the journal knows."""
-    return scheduler.journal.folders(inbox)
-
-
-def entered_clips(scheduler: Scheduler, ids: Collection[str]) -> Collection[str]:
-    """Give those clips that the journal has, retired ones too."""
-    return scheduler.journal.known(ids)
-
-
-def take_on(scheduler: Scheduler, found: Sequence[Accepted]) -> int:
-    """Enter clips that work folders told of; gives how many were new."""
-    return scheduler.accept(found)
 
 
 COMMANDS: Mapping[str, Callable[..., Any]] = {
@@ -239,4 +221,4 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "resume": resume,
     "accept_restored": accept_restored,
 }
-"""What a command line may ask of the scheduler, by name; each takes it first."""
+"""The commands of the command line, by name; each takes the scheduler first."""

@@ -1,44 +1,46 @@
-"""Clips that ask for what was asked for already: set aside, or served with the earlier result."""
+"""Finds clips with an earlier request, to set aside or deliver its result, and tasks returned twice."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from clipspool.jobs.events import DuplicateFound, JobHeld, Prepared
+from clipspool.jobs.events import AnswerLost, DuplicateFound, Event, JobHeld, Prepared, TaskCreated
 from clipspool.jobs.fingerprint import is_sent_alike
 from clipspool.jobs.model import Duplicates, Held, Job, Paid, Reuse, State
 from clipspool.journal import Journal
 
+_KEPT_MAX = 100_000
+
 
 class Comparison:
-    """Compares each job once, in the turn that hears what its clip holds. Belongs to the scheduler's thread.
+    """Compares each job once, in the turn that records its clip's hash. For the scheduler's thread.
 
     One thread compares one job after another, so of two that come at the same time exactly one goes on.
     """
 
     def __init__(self, journal: Journal) -> None:
-        """Take the journal that knows all jobs."""
         self.choices: Mapping[str, Duplicates] = {}
-        """What the operator chose, by inbox; `hold` where nothing is said."""
+        """The operator's choice, by inbox; `hold` by default."""
         self._journal = journal
         self._fresh: dict[str, tuple[str, ...]] = {}
         """Jobs to compare, each with the fingerprints it would have with seed or ratio left open or named."""
         self._delivered: list[Job] = []
 
-    def note(self, before: Job, event: Prepared) -> None:
-        """Remember to compare a job, unless it was compared for just this, or a person wants it paid for."""
+    def add(self, before: Job, event: Prepared) -> None:
+        """Compare a job in this turn, unless that was done, or a person wants to pay for it."""
         is_meant = before.approved or before.request.again
         if event.fingerprint and event.fingerprint != before.fingerprint and not is_meant:
             self._fresh[before.id] = event.alike
 
-    def note_delivered(self, job: Job) -> None:
-        """Remember to serve with a job's result those that were set aside because of it."""
+    def add_delivered(self, job: Job) -> None:
+        """Deliver a job's result again for those that were set aside because of it."""
         if job.fingerprint and "reuse" in self.choices.values():
             self._delivered.append(job)
 
     def verdicts(self) -> Iterator[tuple[Job, JobHeld | DuplicateFound]]:
-        """Give each new job that asks for the same as one before it, and what becomes of it."""
+        """Yield each new job with the request of an earlier one, and what becomes of it."""
         jobs = self._journal.load(self._fresh) if self._fresh else {}
         shared = self._journal.shared({job.fingerprint for job in jobs.values()}) if jobs else set()
         while self._fresh:
@@ -58,16 +60,16 @@ class Comparison:
                     yield job, DuplicateFound(Reuse(one.id, one.inbox, one.results))
 
     def _earlier(self, job: Job, alike: tuple[str, ...]) -> list[Job]:
-        """Give the jobs that asked for the same before, oldest first, as far as they are a reason to hold it.
+        """Return the earlier jobs with the same request that are a reason to hold this one, oldest first.
 
-        Those that come after it in this turn are compared with it, not it with them.
+        Jobs that come after it in this turn are compared with it, not it with them.
         """
         found = self._journal.same_request(job, self._fresh)
         for other in alike:
             near = self._journal.same_request(replace(job, fingerprint=other), self._fresh)
             found += [one for one in near if is_sent_alike(one.request, job.request)]
         if job.request.was_put_back:
-            # Its editor saw that it failed, and moved it back. That says nothing about one that was paid for.
+            # Its editor saw that it failed, and moved it back: no consent to pay for one that was charged.
             found = [one for one in found if one.state is not State.FAILED or one.paid is Paid.YES]
         return found
 
@@ -91,3 +93,24 @@ def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> JobHeld | Dupl
 
 def _is_finished_alike(one: Job, other: Job) -> bool:
     return one.request.media_keys() == other.request.media_keys()
+
+
+class TaskOwners:
+    """The tasks of open jobs, and those made in this run: an id that comes twice is another clip's task."""
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self._job_of = OrderedDict(known)
+
+    def checked(self, job_id: str, event: Event) -> Event:
+        """Return the event, or `AnswerLost` in its place where its task is another job's."""
+        if not isinstance(event, TaskCreated):
+            return event
+        owner = self._job_of.setdefault(event.task_id, job_id)
+        if len(self._job_of) > _KEPT_MAX:
+            self._job_of.popitem(last=False)
+        if owner == job_id:
+            return event
+        message = (
+            f"the provider answered with task {event.task_id}, which it had given to job {owner} already"
+        )
+        return AnswerLost(message, {"task_id": event.task_id})

@@ -1,4 +1,4 @@
-"""The one thread that owns the journal: it hears what happened, records it, and hands out what is due.
+"""The one thread that owns the journal: it receives events, records them, and hands out what is due.
 
 Each turn is one transaction. Only after its commit do gates open, replies go out and workers get their work,
 so nothing is spent or done that is not on disk first.
@@ -47,13 +47,12 @@ from clipspool.jobs.pacing import Pace
 from clipspool.jobs.permissions import has_to_deliver
 from clipspool.journal import Journal, JournalError
 from clipspool.scheduler.budget import Spending
-from clipspool.scheduler.dedup import Comparison
+from clipspool.scheduler.dedup import Comparison, TaskOwners
 from clipspool.scheduler.log_lines import log_line
 from clipspool.scheduler.poison import Suspects
-from clipspool.scheduler.restore_guard import Trust
+from clipspool.scheduler.restore_guard import RestoreGuard
 from clipspool.scheduler.retirement import Retiring
 from clipspool.scheduler.selection import InFlight, Picker
-from clipspool.scheduler.task_owners import Owners
 from clipspool.scheduler.workers import Done, Ready, Retirement, Swept, Workers, Workshop
 from clipspool.system.failpoint import reach
 from clipspool.system.process import seconds_since_boot
@@ -62,29 +61,30 @@ log = structlog.get_logger()
 
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
-TELL_SECONDS = 30.0
-"""How long a work folder may take to tell what came of a request: a file server may hang."""
+SETTLE_SECONDS = 30.0
+"""How long a work folder may take to show what became of a request: a file server may hang."""
 _REST_SECONDS = (0.004, 0.05)
-"""Between two turns, as long as the last one took, within these: under load each hears more, and what it
-hears shares one transaction and one sync."""
-_HEARD_MAX = 500
+"""The rest between two turns, as long as the last turn took, within these: under load a turn receives more
+messages, which share one transaction and one sync."""
+_MESSAGES_MAX = 500
+_DUE_STATES = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
 _CLOCK_SET_SECONDS = 60.0
 """A clock that differs by more from the time that passed was set."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Command:
     """An operator's command: run inside a turn, answered after its commit."""
 
-    command: Callable[[Scheduler], Any]
+    run: Callable[[Scheduler], Any]
     reply: Future[Any]
 
 
-Heard: TypeAlias = Accepted | Done | Ready | Retirement | Swept | Asked
+Message: TypeAlias = Accepted | Done | Ready | Retirement | Swept | Command
 
 
 class Scheduler:
-    """Owner of the journal. `hear` and `ask` serve any thread; all else belongs to the one that runs it."""
+    """Owner of the journal. `enqueue`, `call` and `call_soon` serve any thread; all else is for its own."""
 
     def __init__(
         self,
@@ -96,9 +96,9 @@ class Scheduler:
         now: Callable[[], float],
         passed: Callable[[], float] = seconds_since_boot,
     ) -> None:
-        """Take over the journal; `profile` names the provider and key that new tasks are made with.
+        """`profile` names the provider and key that new tasks are made with.
 
-        `now` is Unix time; `passed` counts seconds that nobody can set.
+        `now` is Unix time; `passed` counts seconds on a clock that cannot be set.
         """
         self.journal = journal
         self.profile = profile
@@ -106,31 +106,31 @@ class Scheduler:
         self.now = now
         self._passed = passed
         self.in_flight: dict[str, InFlight] = {}
-        self.workers = Workers(workshop, self.hear)
+        self.workers = Workers(workshop, self.enqueue)
         self.picker = Picker(journal, self.workers, self.in_flight)
         self.picker.paused = frozenset(journal.fact("paused") or ())
         self.picker.pause_files = dict(journal.fact("pause_files") or {})
         self.comparison = Comparison(journal)
         self.suspects = Suspects(journal)
-        self.trust = Trust(journal)
-        self.picker.lets = self.trust.lets
+        self.restore_guard = RestoreGuard(journal)
+        self.picker.allows = self.restore_guard.allows
         self.brake = read_brake(journal.fact("brake"))
-        self.retiring = Retiring(journal, self.workers, self._later)
+        self.retiring = Retiring(journal, self.workers, self._defer)
         self.spending = Spending(journal, now)
         self.is_draining = False
-        self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
-        self._pending: list[Heard] = []
-        self._owners = Owners(journal.open_tasks())
-        self._untold: set[str] = set()
-        """Jobs whose request the last end cut short, and whose work folder has not told yet."""
-        self._untold_until = 0.0
-        self._after: list[Callable[[], object]] = []
-        self._listeners: list[Listener] = [log_line]
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._pending: list[Message] = []
+        self._owners = TaskOwners(journal.open_tasks())
+        self._unsettled: set[str] = set()
+        """Jobs whose request the last end cut short, and whose work folder was not read yet."""
+        self._unsettled_until = 0.0
+        self._deferred: list[Callable[[], object]] = []
+        self._subscribers: list[Listener] = [log_line]
         self._turned_at, self._passed_at = now(), passed()
         self._took_seconds = 0.0
 
     def allow(self, inboxes: Sequence[str], limits: Limits) -> None:
-        """Set the inboxes that are worked on and what the operator allows."""
+        """Set the inboxes that are worked on and the operator's limits."""
         self.picker.inboxes = tuple(inboxes)
         self.picker.limits = limits
 
@@ -140,42 +140,42 @@ class Scheduler:
         self.comparison.choices = duplicates
 
     def guard(self, inboxes: Collection[str], *, accepts_restored: bool) -> None:
-        """Submit nothing from an inbox before its mark and its pause file were looked at."""
-        self.trust.begin(inboxes)
-        self.trust.accepts = accepts_restored
+        """Submit nothing from an inbox before its mark and its pause file were read."""
+        self.restore_guard.begin(inboxes)
+        self.restore_guard.accepts = accepts_restored
         self.picker.unseen = set(inboxes)
 
-    def listen(self, listener: Listener) -> None:
-        """Tell one more of all news, in this thread, once it is durable; it must not raise and not wait."""
-        self._listeners.append(listener)
+    def subscribe(self, listener: Listener) -> None:
+        """Call a listener with all news, in this thread, once it is durable; it must not raise or block."""
+        self._subscribers.append(listener)
 
     def publish(self, news: News) -> None:
-        """Tell all listeners, after this turn's commit."""
-        for listener in self._listeners:
-            self._later(partial(listener, news))
+        """Call all listeners, after this turn's commit."""
+        for listener in self._subscribers:
+            self._defer(partial(listener, news))
 
     # --- from any thread ------------------------------------------------------------------------------
 
-    def hear(self, heard: Heard) -> None:
-        """Tell the scheduler something; it wakes."""
-        self._heard.put(heard)
+    def enqueue(self, message: Message) -> None:
+        """Put a message into the queue, which wakes the scheduler."""
+        self._messages.put(message)
 
-    def ask(self, command: Callable[[Scheduler], Any], seconds: float = 30.0) -> Any:
-        """Run a command in the next turn and give its answer; raises what the command raised."""
+    def call(self, command: Callable[[Scheduler], Any], seconds: float = 30.0) -> Any:
+        """Run a command in the next turn and return its answer; raises what the command raised."""
         reply: Future[Any] = Future()
-        self.hear(Asked(command, reply))
+        self.enqueue(Command(command, reply))
         return reply.result(seconds)
 
-    def tell(self, command: Callable[[Scheduler], Any]) -> None:
-        """Run a command in the next turn and wait for nothing."""
-        self.hear(Asked(command, Future()))
+    def call_soon(self, command: Callable[[Scheduler], Any]) -> None:
+        """Run a command in the next turn, without waiting for it."""
+        self.enqueue(Command(command, Future()))
 
     # --- turns ----------------------------------------------------------------------------------------
 
-    def begin(self, asked: Collection[str] = ()) -> None:
-        """Sort out what the last end left behind: what may have been in flight is in doubt.
+    def begin(self, inboxes: Collection[str] = ()) -> None:
+        """Settle what the last end left behind: a request that may have been in flight is in doubt.
 
-        In the inboxes that are `asked`, the work folders tell, in good time; `take_up` hears it.
+        In `inboxes` the work folders are read first, and `settle_interrupted` gets what they show.
         """
         self._turned_at = now = self.now()
         self._passed_at = self._passed()
@@ -184,11 +184,11 @@ class Scheduler:
             if ahead > _CLOCK_SET_SECONDS:
                 self._clock_was_set(now, -ahead)
             for job in list(self.journal.find(states=(State.SUBMITTING,))):
-                if job.inbox in asked:
-                    self._untold.add(job.id)
+                if job.inbox in inboxes:
+                    self._unsettled.add(job.id)
                 else:
                     self.happen(job, Interrupted())
-            self._untold_until = now + TELL_SECONDS
+            self._unsettled_until = now + SETTLE_SECONDS
             self.journal.flush()
             for one, why in self.suspects.begin():
                 if isinstance(one, Job):
@@ -197,20 +197,20 @@ class Scheduler:
                     self.journal.set_aside(one, now, why)
                     self.publish(NotRetired(one, why))
         reach("begun")
-        self._let_out()
+        self._run_deferred()
 
-    def take_up(self, told: Mapping[str, Event]) -> None:
-        """Record what the work folders tell of requests that the last end cut short."""
-        self._untold -= told.keys()
-        for job in self.journal.load(told).values():
+    def settle_interrupted(self, events: Mapping[str, Event]) -> None:
+        """Record what became of requests that the last end cut short, by their jobs' ids."""
+        self._unsettled -= events.keys()
+        for job in self.journal.load(events).values():
             if job.state is not State.SUBMITTING or job.id in self.in_flight:
                 continue
-            moved = self._heed_cancel(self.happen(job, self._owners.checked(job.id, told[job.id])))
+            moved = self._cancel_if_asked(self.happen(job, self._owners.checked(job.id, events[job.id])))
             if why := self.suspects.verdict(moved):
                 self.happen(moved, JobHeld(Held.POISON, why))
 
     def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
-        """Turn until told to stop, or until `each_turn` says that it is enough."""
+        """Run turns until `stopping` is set, or until `each_turn` returns true."""
         while not stopping.is_set():
             self.turn()
             if each_turn():
@@ -218,7 +218,7 @@ class Scheduler:
             self.wait()
 
     def drain(self, seconds: float, *, each_turn: Callable[[], object]) -> None:
-        """Hand out nothing more and hear the end of what is under way, for at most so many seconds."""
+        """Hand out nothing more, and wait for what is under way, for at most so many seconds."""
         self.is_draining = True
         until = self._passed() + seconds
         while (self.in_flight or self.retiring.inboxes) and self._passed() < until:
@@ -230,21 +230,21 @@ class Scheduler:
             self.suspects.note({})
         self.workers.stop()
 
-    def hear_out(self, seconds: float, *, each_turn: Callable[[], object]) -> None:
-        """Let requests that are on their way be answered though no journal records it: their ledgers do.
+    def await_answers(self, seconds: float, *, each_turn: Callable[[], object]) -> None:
+        """Wait for answers to requests on their way where the journal cannot be written: ledgers record them.
 
-        For at most so many seconds, and nothing more is sent.
+        For at most so many seconds; nothing more is sent.
         """
         until = time.monotonic() + seconds
         while any(f.stage is Stage.SUBMIT for f in self.in_flight.values()) and time.monotonic() < until:
             each_turn()
             with suppress(queue.Empty):
-                match self._heard.get(timeout=_REST_SECONDS[1]):
+                match self._messages.get(timeout=_REST_SECONDS[1]):
                     case Done(job_id=job_id):
                         self.in_flight.pop(job_id, None)
                     case Ready(gate=gate):
                         gate.set_result(False)
-                    case Asked(reply=reply):
+                    case Command(reply=reply):
                         reply.set_exception(JournalError("The journal cannot be written; clipspool ends."))
 
     @property
@@ -252,9 +252,9 @@ class Scheduler:
         """Whether nothing is under way and every open job waits for a person."""
         if self.in_flight or self.retiring.inboxes:
             return False
-        if self._pending or not self._heard.empty():
+        if self._pending or not self._messages.empty():
             return False
-        open_states = (State.QUEUED, State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
+        open_states = (State.SUBMITTING, *_DUE_STATES)
         if not any(self.journal.counts[state] for state in open_states):
             return self.journal.next_retire(0.0) is None
         return all(
@@ -265,28 +265,28 @@ class Scheduler:
         )
 
     def _waits_for_resume(self, job: Job) -> bool:
-        return bool(self.trust.restored) or self.picker.is_paused(job.inbox)
+        return bool(self.restore_guard.restored) or self.picker.is_paused(job.inbox)
 
     def turn(self) -> None:
-        """Hear, record, pick: one transaction; then let out what waited for it.
+        """Receive, record and pick in one transaction, then do what waited for its commit.
 
-        Raises when the journal can't be written: then every gate stays shut, and the daemon has to end.
+        Raises where the journal can't be written: then every gate stays shut, and the daemon has to end.
         """
         began = time.monotonic()
         before, passed_before = self._turned_at, self._passed_at
         self._turned_at, self._passed_at = now, _ = self.now(), self._passed()
         set_by = now - before - (self._passed_at - passed_before)
-        heard = self._hear_all()
+        messages = self._receive()
         begun = set(self.in_flight)
         try:
             with self.journal.turn():
                 if abs(set_by) > _CLOCK_SET_SECONDS:
                     self._clock_was_set(now, set_by)
-                self.accept([one for one in heard if isinstance(one, Accepted)])
-                for one in heard:
-                    self._take(one, now)
-                if self._untold and now >= self._untold_until:
-                    self.take_up(dict.fromkeys(self._untold, Interrupted()))
+                self.accept([one for one in messages if isinstance(one, Accepted)])
+                for one in messages:
+                    self._handle(one, now)
+                if self._unsettled and now >= self._unsettled_until:
+                    self.settle_interrupted(dict.fromkeys(self._unsettled, Interrupted()))
                 self.retiring.record_ends(now)
                 self.journal.flush()
                 self._compare()
@@ -295,42 +295,41 @@ class Scheduler:
                 self.suspects.note(self.in_flight, self.retiring.moving)
                 self.retiring.sweep()
         except BaseException as error:
-            for one in heard:
+            for one in messages:
                 if isinstance(one, Ready):
                     one.gate.set_result(False)
-                elif isinstance(one, Asked):
+                elif isinstance(one, Command):
                     one.reply.set_exception(error)
                 elif isinstance(one, Done):
                     begun.discard(one.job_id)
-            # What this turn picked was not let out: nobody will say that it ended.
+            # What this turn picked was not handed out, so no worker will report its end.
             for job_id in self.in_flight.keys() - begun:
                 del self.in_flight[job_id]
             raise
-        if self._after:
+        if self._deferred:
             reach("committed")
-        self._let_out()
+        self._run_deferred()
         self._took_seconds = time.monotonic() - began
 
     def wait(self, seconds: float = TURN_SECONDS_MAX) -> None:
-        """Rest a little, then sleep until something is heard or due."""
+        """Rest a little, then sleep until a message comes or something is due."""
         now = self._turned_at  # what fell due since then was not picked yet
         time.sleep(min(max(self._took_seconds, _REST_SECONDS[0]), _REST_SECONDS[1]))
-        if not self._heard.empty():
+        if not self._messages.empty():
             return
-        states = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
-        due = [self.journal.next_due(state, now) for state in states]
+        due = [self.journal.next_due(state, now) for state in _DUE_STATES]
         due += [self.journal.next_retire(now), self.brake.wakes_at(now)]
         soonest = min((at for at in due if at is not None), default=now + seconds)
         try:
-            self._pending.append(self._heard.get(timeout=min(max(soonest - self.now(), 0.0), seconds)))
+            self._pending.append(self._messages.get(timeout=min(max(soonest - self.now(), 0.0), seconds)))
         except queue.Empty:
             return
 
     def _clock_was_set(self, now: float, by: float) -> None:
-        """Go by the time that passed: the age of a task does not jump with the clock.
+        """Shift open tasks by the change of the clock, so that their age does not jump with it.
 
-        Set back, a task would be looked at only after its result is gone; set forward, it would count as
-        overdue or lost.
+        After a clock set back, a task would be polled only after its result is gone; after one set forward,
+        it would count as overdue or lost.
         """
         log.warning("clock_was_set", by_seconds=round(by))
         self.journal.shift_open_tasks(by)
@@ -339,41 +338,41 @@ class Scheduler:
         if by < 0:
             self.journal.bring_forward(now)
         if self.brake != Brake():
-            self._set_brake(self.brake.brought_forward(now))
+            self.set_brake(self.brake.brought_forward(now))
 
-    def _hear_all(self) -> list[Heard]:
-        heard, self._pending = self._pending, []
-        while len(heard) < _HEARD_MAX:
+    def _receive(self) -> list[Message]:
+        messages, self._pending = self._pending, []
+        while len(messages) < _MESSAGES_MAX:
             try:
-                heard.append(self._heard.get_nowait())
+                messages.append(self._messages.get_nowait())
             except queue.Empty:
                 break
-        return heard
+        return messages
 
-    def _later(self, act: Callable[[], object]) -> None:
-        """Have something done once this turn is durable."""
-        self._after.append(act)
+    def _defer(self, act: Callable[[], object]) -> None:
+        """Do something once this turn is durable."""
+        self._deferred.append(act)
 
-    def _let_out(self) -> None:
-        after, self._after = self._after, []
+    def _run_deferred(self) -> None:
+        after, self._deferred = self._deferred, []
         for act in after:
             act()
         self.workers.staff()
 
     def _compare(self) -> None:
-        is_news = False
+        is_any = False
         for job, verdict in self.comparison.verdicts():
             self.happen(job, verdict)
-            is_news = True
-        if is_news:
+            is_any = True
+        if is_any:
             self.journal.flush()
 
     def _pick(self, now: float) -> None:
         self.picker.polls_per_second_max = self.pace.poll.per_second_max
         picks = self.picker.pick(now, self.brake, self.spending.today, self.retiring.inboxes)
-        if picks.day_is_spent and self.spending.is_news():
+        if picks.day_is_spent and self.spending.is_first_today():
             self.publish(DailyLimitReached(picks.day_is_spent))
-        for job, held, why in picks.parked:
+        for job, held, why in picks.held:
             self.happen(job, JobHeld(held, why))
         self.suspects.choose(picks, self.in_flight, self.retiring.moving)
         for stage, job in picks.stages:
@@ -381,23 +380,23 @@ class Scheduler:
             if clip is None:
                 raise LookupError(f"job {job.id} has no clip {job.clip_id}")
             self.in_flight[job.id] = InFlight(stage, job)
-            self._later(lambda s=stage, j=job, c=clip: self.workers.start(s, j, c))  # type: ignore[misc]
+            self._defer(lambda s=stage, j=job, c=clip: self.workers.start(s, j, c))  # type: ignore[misc]
         self.retiring.begin(picks.retirements)
 
     # --- recording ------------------------------------------------------------------------------------
 
     def happen(self, job: Job, event: Event) -> Job:
-        """Apply an event at the time of this turn and record it; once durable, one log line says so."""
+        """Apply an event at the time of this turn and record it; listeners are called once it is durable."""
         now = self._turned_at
         open_tasks = max(self.journal.counts[State.RUNNING], 1)
         moved = advance(job, event, now, self.pace, open_tasks=open_tasks)
         self.journal.record(job, moved, event)
         if isinstance(event, Delivered):
-            self.comparison.note_delivered(moved)
-        self.retiring.note(job, moved)
+            self.comparison.add_delivered(moved)
+        self.retiring.on_change(job, moved)
         if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
             self.spending.recount()
-        self._set_brake(self.brake.after(job, event, now, self.pace.random, self.profile))
+        self.set_brake(self.brake.after(job, event, now, self.pace.random, self.profile))
         self.publish(Happened(job, moved, event))
         return moved
 
@@ -410,27 +409,27 @@ class Scheduler:
             flying.job = moved
         return moved
 
-    def _take(self, heard: Heard, now: float) -> None:
-        match heard:
+    def _handle(self, message: Message, now: float) -> None:
+        match message:
             case Done():
-                self._take_done(heard)
+                self._handle_done(message)
             case Ready():
-                self._open_gate(heard)
+                self._open_gate(message)
             case Accepted():
-                pass  # all of a turn at once
+                pass  # accepted together, at the turn's beginning
             case Retirement():
-                self.suspects.survive(heard.clip.id)
-                if news := self.retiring.moved(heard, now, self.pace.random):
+                self.suspects.clear(message.clip.id)
+                if news := self.retiring.moved(message, now, self.pace.random):
                     self.publish(news)
             case Swept():
-                self.retiring.swept(heard)
-            case Asked():
-                self._answer(heard)
+                self.retiring.swept(message)
+            case Command():
+                self._answer(message)
             case never:
                 assert_never(never)
 
     def accept(self, accepted: Sequence[Accepted]) -> int:
-        """Enter clips with their jobs, but for those that the journal knows; gives how many were new."""
+        """Enter clips with their jobs, but for those that the journal knows; return how many were new."""
         new = {one.clip.id: one for one in accepted}
         for clip_id in self.journal.known(new) if new else ():
             del new[clip_id]
@@ -439,10 +438,10 @@ class Scheduler:
             self.publish(one)
         return len(new)
 
-    def _take_done(self, done: Done) -> None:
+    def _handle_done(self, done: Done) -> None:
         flying = self.in_flight.pop(done.job_id)
-        self.workers.heard(flying.stage)
-        self.suspects.survive(done.job_id)
+        self.workers.finished(flying.stage)
+        self.suspects.clear(done.job_id)
         if flying.is_stale:
             return
         job, event = flying.job, done.event
@@ -452,16 +451,16 @@ class Scheduler:
         event = self._owners.checked(job.id, event)
         if isinstance(event, Prepared):
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns, event.media)
-            self.comparison.note(job, event)
+            self.comparison.add(job, event)
         is_own = self.brake.blames(job, event)
-        moved = self._heed_cancel(self.happen(job, event), is_failed=isinstance(event, StageFailed))
+        moved = self._cancel_if_asked(self.happen(job, event), is_failed=isinstance(event, StageFailed))
         if is_own and may(moved, JobHeld):
             self.happen(
                 moved, JobHeld(Held.REFUSED, f"{moved.reason}; the provider took another clip meanwhile")
             )
 
-    def _heed_cancel(self, job: Job, *, is_failed: bool = False) -> Job:
-        """End a job whose end was asked for while a worker had it; what it has fetched is delivered first.
+    def _cancel_if_asked(self, job: Job, *, is_failed: bool = False) -> Job:
+        """Cancel a job whose end was ordered while a worker had it; what it has fetched is delivered first.
 
         Where that fails it ends all the same: what was fetched is kept beside its source then.
         """
@@ -473,34 +472,34 @@ class Scheduler:
 
     def _open_gate(self, ready: Ready) -> None:
         flying = self.in_flight[ready.job_id]
-        is_trusted = self.trust.lets(flying.job.inbox)
+        is_trusted = self.restore_guard.allows(flying.job.inbox)
         is_paused = self.picker.is_paused(flying.job.inbox)
         if self.is_draining or flying.job.cancel_by or flying.is_stale or not is_trusted or is_paused:
-            self._later(lambda: ready.gate.set_result(False))
+            self._defer(lambda: ready.gate.set_result(False))
             return
         flying.job = self.happen(flying.job, Connected(self.profile))
         self.spending.add(flying.job.credits_estimated or 0.0)
-        self._later(self.trust.let_one_leave)
-        self._later(lambda: ready.gate.set_result(True))
+        self._defer(self.restore_guard.note_send)
+        self._defer(lambda: ready.gate.set_result(True))
 
-    def _answer(self, asked: Asked) -> None:
+    def _answer(self, command: Command) -> None:
         try:
-            self.journal.flush()  # a command sees what this turn has heard before it
-            answer = asked.command(self)
-        except Exception as error:  # noqa: BLE001  (the one who asked hears of it)
+            self.journal.flush()  # a command sees what this turn recorded before it
+            answer = command.run(self)
+        except Exception as error:  # noqa: BLE001  (it is raised where the command was called)
             trouble = error
-            self._later(lambda: asked.reply.set_exception(trouble))
+            self._defer(lambda: command.reply.set_exception(trouble))
             return
-        self._later(lambda: asked.reply.set_result(answer))
+        self._defer(lambda: command.reply.set_result(answer))
 
     # --- what holds all jobs back -----------------------------------------------------------------------
 
     def release_brake(self) -> None:
-        """Let submissions go on at once: the operator says that the trouble is over."""
-        self._set_brake(Brake())
+        """Let submissions go on at once: the operator says that the fault is over."""
+        self.set_brake(Brake())
 
     def set_pause_file(self, inbox: str, file: str) -> None:
-        """Take what intake saw: the `_pause` that lies in an inbox, empty where none does."""
+        """Record the `_pause` file that intake found in an inbox; empty for none."""
         self.picker.unseen.discard(inbox)
         files = {name: known for name, known in self.picker.pause_files.items() if name != inbox}
         if file:
@@ -514,11 +513,12 @@ class Scheduler:
                 log.info("inbox_resumed", inbox=inbox)
 
     def set_paused(self, paused: frozenset[str]) -> None:
-        """Remember which inboxes submit nothing; `*` is all of them."""
+        """Record which inboxes submit nothing; `*` is all of them."""
         self.picker.paused = paused
         self.journal.set_fact("paused", sorted(paused))
 
-    def _set_brake(self, brake: Brake) -> None:
+    def set_brake(self, brake: Brake) -> None:
+        """Record what holds submissions back, and publish what changed."""
         if brake == self.brake:
             return
         before, self.brake = self.brake, brake
@@ -526,11 +526,11 @@ class Scheduler:
             self.journal.forget_fact("brake")
         else:
             self.journal.set_fact("brake", asdict(brake))
-        self._tell_of_brake("", before, brake)
+        self._publish_brake("", before, brake)
         for model in before.models.keys() | brake.models.keys():
-            self._tell_of_brake(model, before.models.get(model, Brake()), brake.models.get(model, Brake()))
+            self._publish_brake(model, before.models.get(model, Brake()), brake.models.get(model, Brake()))
 
-    def _tell_of_brake(self, model: str, before: Brake, brake: Brake) -> None:
+    def _publish_brake(self, model: str, before: Brake, brake: Brake) -> None:
         fault = brake.fault
         if fault is None:
             if before.is_on:
@@ -541,13 +541,9 @@ class Scheduler:
 
 
 def _shifted(job: Job, by: float) -> Job:
-    """Move the times from which an open task counts its age: the clock was set by so many seconds."""
+    """Return a job whose open task counts its age from shifted times: the clock was set by `by` seconds."""
     task, since = job.task, job.rendering_since
     if job.state is not State.RUNNING or task is None:
         return job
-    made_at = None if task.created_at is None else task.created_at + by
-    return replace(
-        job,
-        task=replace(task, created_at=made_at),
-        rendering_since=None if since is None else since + by,
-    )
+    task = replace(task, created_at=None if task.created_at is None else task.created_at + by)
+    return replace(job, task=task, rendering_since=None if since is None else since + by)

@@ -1,14 +1,15 @@
-"""Clips that end the process itself: told by what was in flight when it died, run alone, and set aside.
+"""Counts crashes of the process by what was in flight, runs suspects alone, and sets the guilty clip aside.
 
-What workers are given is noted in the transaction that gives it, so a healthy clip costs no commit more. A
-start that finds such a note knows that the process died over it, and counts one for each job in it. At two a
-job runs alone, so that an innocent one passes and is cleared; at three it is the one, and a person decides.
+What workers are given is recorded in the transaction that gives it, so a healthy clip costs no extra commit.
+A start that finds such a record knows that the process crashed over it, and counts one crash for each job in
+it. At two crashes a job runs alone, so that an innocent one passes and is cleared; at three a person decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 
+from clipspool.jobs.faults import CRASHES_MAX, CrashCounter
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Job, State
 from clipspool.journal import Journal
@@ -16,8 +17,7 @@ from clipspool.scheduler.selection import InFlight, Picks
 from clipspool.system.process import boot_id
 
 ALONE = 2
-"""Deaths in the same stage after which a job runs alone."""
-DEATHS_MAX = 3
+"""Crashes in the same stage after which a job runs alone."""
 _NOTED = "in_flight"
 _COUNTED = "suspects"
 _HARMLESS = frozenset({Stage.POLL, Stage.TELL_CANCEL})
@@ -26,24 +26,22 @@ _CAN_WAIT = frozenset({State.QUEUED, State.RENDERED, State.FETCHED})
 _RETIRE = "retire"
 """What is done for a clip, not a job; noted by the clip's id."""
 _UNDECIDED = State.SUBMITTING
-"""Its work folder is to tell yet where it stands."""
+"""Its work folder was not read yet."""
 
 
 class Suspects:
-    """Who was in flight when the process died, and how often. Belongs to the scheduler's thread."""
+    """What was in flight when the process crashed, and how often. For the scheduler's thread."""
 
     def __init__(self, journal: Journal, boot: Callable[[], str] = boot_id) -> None:
-        """Take the journal; `boot` names the machine's run: one that went down is no clip's fault."""
+        """`boot` returns the machine's boot id: a machine that went down is no clip's fault."""
         self._journal = journal
         self._boot = boot()
         self._noted: dict[str, str] = {}
-        self._deaths: dict[str, tuple[str, int]] = {
-            job_id: (str(stage), int(count))
-            for job_id, (stage, count) in dict(journal.fact(_COUNTED) or {}).items()
-        }
+        kept = dict(journal.fact(_COUNTED) or {})
+        self._crashes = CrashCounter((job_id, stage, count) for job_id, (stage, count) in kept.items())
 
     def begin(self) -> Iterator[tuple[Job | Clip, str]]:
-        """Count what the last process died over; give what to set aside, each with the reason."""
+        """Count the last process's crash; yield what to set aside, each with the reason."""
         left = self._journal.fact(_NOTED) or {}
         if not left.get("jobs"):
             return
@@ -51,49 +49,49 @@ class Suspects:
         if left.get("boot") != self._boot:
             return
         for job_id, stage in left["jobs"].items():
-            before, count = self._deaths.get(job_id, (stage, 0))
-            self._deaths[job_id] = (stage, count + 1 if before == stage else 1)
-        jobs = self._journal.load(list(self._deaths))
-        for job_id, (stage, count) in list(self._deaths.items()):
+            self._crashes.add(job_id, stage)
+        jobs = self._journal.load([key for key, _, _ in self._crashes])
+        for key, stage, count in self._crashes:
             if stage == _RETIRE:
-                if count >= DEATHS_MAX:
-                    del self._deaths[job_id]
-                    if (clip := self._journal.clip(job_id)) is not None:
+                if count >= CRASHES_MAX:
+                    self._crashes.clear(key)
+                    if (clip := self._journal.clip(key)) is not None:
                         yield clip, _RETIRE_REASON
                 continue
-            job = jobs.get(job_id)
+            job = jobs.get(key)
             if job is None or job.state not in {*_CAN_WAIT, _UNDECIDED}:
-                del self._deaths[job_id]
-            elif count >= DEATHS_MAX and job.state is not _UNDECIDED:
-                del self._deaths[job_id]
+                self._crashes.clear(key)
+            elif count >= CRASHES_MAX and job.state is not _UNDECIDED:
+                self._crashes.clear(key)
                 if job.held is None:
                     yield job, _reason(stage, job)
         self._remember()
 
     def verdict(self, job: Job) -> str:
-        """Say why a job is set aside whose work folder told where it stands; empty where it is not."""
-        stage, count = self._deaths.get(job.id, ("", 0))
-        if job.state in _CAN_WAIT and count < DEATHS_MAX:
+        """Return why a job is set aside whose work folder was read now; empty where it is not."""
+        found = {key: (stage, count) for key, stage, count in self._crashes}
+        stage, count = found.get(job.id, ("", 0))
+        if job.state in _CAN_WAIT and count < CRASHES_MAX:
             return ""
-        self.survive(job.id)
+        self.clear(job.id)
         return _reason(stage, job) if job.state in _CAN_WAIT else ""
 
     def note(self, in_flight: Mapping[str, InFlight], retiring: Collection[str] = ()) -> None:
-        """Write down what workers have, and are about to be given."""
+        """Record what workers have, and are about to be given."""
         now = dict.fromkeys(retiring, _RETIRE)
         now |= {job_id: flying.stage.value for job_id, flying in _working(in_flight)}
         if now != self._noted:
             self._noted = now
             self._journal.set_fact(_NOTED, {"boot": self._boot, "jobs": now})
 
-    def survive(self, job_id: str) -> None:
-        """Clear a job: its stage ended, and the process lives."""
-        if self._deaths.pop(job_id, None) is not None:
+    def clear(self, job_id: str) -> None:
+        """Clear a job: its stage ended without a crash."""
+        if self._crashes.clear(job_id):
             self._remember()
 
     def choose(self, picks: Picks, in_flight: Mapping[str, InFlight], retiring: Collection[str]) -> None:
-        """Leave of what is due what may be handed out: all, but a suspect that runs alone only alone."""
-        alone = {key for key, (_, count) in self._deaths.items() if count >= ALONE}
+        """Remove from what is due what may not be handed out: a suspect runs alone, or waits."""
+        alone = {key for key, _, count in self._crashes if count >= ALONE}
         if not alone:
             return
         under_way = {job_id for job_id, _ in _working(in_flight)} | set(retiring)
@@ -107,7 +105,7 @@ class Suspects:
         picks.retirements = [] if stages else retirements[:1]
 
     def _remember(self) -> None:
-        self._journal.set_fact(_COUNTED, self._deaths)
+        self._journal.set_fact(_COUNTED, {key: (stage, count) for key, stage, count in self._crashes})
 
 
 def _working(in_flight: Mapping[str, InFlight]) -> Iterator[tuple[str, InFlight]]:
@@ -115,14 +113,14 @@ def _working(in_flight: Mapping[str, InFlight]) -> Iterator[tuple[str, InFlight]
 
 
 _RETIRE_REASON = (
-    f"clipspool itself died {DEATHS_MAX} times when it was to move this clip's source from its work folder, "
-    "the last time it alone; `clipspool resume` has it tried again"
+    f"clipspool itself died {CRASHES_MAX} times while it moved this clip's source out of its work folder, "
+    "the last time with nothing else under way; `clipspool resume` tries again"
 )
 
 
 def _reason(stage: str, job: Job) -> str:
     paid = "; its result is paid for, and waits" if job.state is not State.QUEUED else ""
     return (
-        f"clipspool itself died {DEATHS_MAX} times when it was to {stage} this clip, the last time it alone"
-        f"{paid}; `clipspool approve` tries again, `clipspool cancel` ends it"
+        f"clipspool itself died {CRASHES_MAX} times in the stage {stage} of this clip, the last time with "
+        f"nothing else under way{paid}; `clipspool approve` tries again, `clipspool cancel` ends it"
     )

@@ -1,8 +1,8 @@
-"""Detects an older journal that was put back, by marks (`restore_marks`) that no restore reaches.
+"""Detects a restored, older journal by high-water marks (`restore_marks`) kept in the inboxes.
 
-The number of the last event only grows. It is written into an inbox's own folder before each request from
-there leaves, and now and then besides; a journal that has not come that far is an older copy. What it takes
-for unsent may have been paid for, so nothing is submitted until the operator says so; what runs is followed
+The number of the last event only grows. It is written into an inbox before each request from there is sent,
+and now and then besides; a journal that has not reached that number is an older copy. Jobs that it shows as
+not sent may have been charged, so nothing is submitted until the operator says so; running tasks are followed
 and delivered all the same.
 """
 
@@ -22,27 +22,27 @@ _OFFSET = "mark_offset"
 _UNPROVEN = "marks_not_seen"
 
 
-class Trust:
-    """What the marks say of the journal. All but `recorded` belongs to the scheduler's thread."""
+class RestoreGuard:
+    """Compares the journal with the marks. All but `recorded` is for the scheduler's thread."""
 
     def __init__(self, journal: Journal) -> None:
-        """Take the journal as it is at the start, before anything is added."""
+        """Read how far the journal has come, before anything is added."""
         self.restored = int(journal.fact(_RESTORED) or 0)
-        """The mark that the journal does not come up to; 0 when there is none."""
+        """The mark that the journal has not reached; 0 for none."""
         self.accepts = False
         """The operator started with `--accept-restored`."""
         self.proven: set[str] | None = None
-        """Inboxes whose mark was looked at; None where nobody looks."""
+        """Inboxes whose mark was read; None where marks are not read at all."""
         self._journal = journal
         self.begun_at = self.reached()
         self.recorded = self.begun_at
-        """How far the journal had come when it last let a request leave. Any thread may read it."""
+        """How far the journal had come when it last allowed a request. Any thread may read it."""
         self._unproven: dict[str, int] = dict(journal.fact(_UNPROVEN) or {})
 
     def begin(self, inboxes: Collection[str]) -> None:
-        """Remember, beyond this run, how far the journal had come when an inbox was last not looked at.
+        """Record, beyond this run, how far the journal had come while an inbox's mark was not read.
 
-        An inbox that stays offline for a run keeps its mark, while the journal counts on by what happens in
+        An inbox that stays offline for a run keeps its mark, while the journal counts on with the events of
         others: compared with the later count, an older journal would pass for the newest.
         """
         before = self._unproven
@@ -52,25 +52,25 @@ class Trust:
         with self._journal.turn():
             self._journal.set_fact(_UNPROVEN, self._unproven)
 
-    def had_reached(self, inbox: str) -> int:
-        """Give how far the journal had come when the mark of an inbox could be compared with it."""
+    def reached_before(self, inbox: str) -> int:
+        """Return how far the journal had come when the mark of an inbox could last be compared."""
         return self._unproven.get(inbox, self.begun_at)
 
     def prove(self, inbox: str) -> None:
-        """Note that the mark of an inbox was looked at."""
+        """Record that the mark of an inbox was read."""
         if self._unproven.pop(inbox, None) is not None:
             self._journal.set_fact(_UNPROVEN, self._unproven)
 
-    def let_one_leave(self) -> None:
-        """Note how far the journal has come, right after the commit that lets a request leave."""
+    def note_send(self) -> None:
+        """Note how far the journal has come, right after the commit that allows a request."""
         self.recorded = self.reached()
 
     def reached(self) -> int:
-        """Give how far the journal has come."""
+        """Return how far the journal has come."""
         return self._journal.last_event() + int(self._journal.fact(_OFFSET) or 0)
 
-    def lets(self, inbox: str) -> bool:
-        """Tell whether clips of an inbox may be submitted."""
+    def allows(self, inbox: str) -> bool:
+        """Whether clips of an inbox may be submitted."""
         return not self.restored and (self.proven is None or inbox in self.proven)
 
     def hold(self, mark: int) -> None:
@@ -83,7 +83,7 @@ class Trust:
         log.error("journal_restored", reached=self.begun_at, mark=mark, why=WHY)
 
     def accept(self, mark: int = 0) -> bool:
-        """Go on with this journal, from beyond the marks; False when nothing was held for them."""
+        """Continue with this journal, from beyond the marks; False where nothing was held for them."""
         mark = max(mark, self.restored)
         if not mark:
             return False

@@ -1,4 +1,4 @@
-"""Marks in each inbox how far the journal has come, for `restore_guard`: by the name of an empty file."""
+"""Writes into each inbox how far the journal has come, for `restore_guard`: as the name of an empty file."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from clipspool.system.process import start_thread
 log = structlog.get_logger()
 
 KEEP_SECONDS = 60.0
-"""How old a mark may get while things happen."""
+"""How old a mark may get while events are recorded."""
 _AHEAD_MAX = 10**9
-"""Events that no backup lacks. A mark beyond is none of ours: whoever drops clips can make one, and to accept
-it once would lift the journal's count to where marks are no longer read."""
+"""No backup lacks so many events. A higher mark is none of ours: whoever drops clips can make one, and once
+accepted it would raise the journal's count to where marks are no longer read."""
 _END_SECONDS = 2.0
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class Marks:
-    """Reads the mark of each inbox once in a run, and keeps them up, each in a thread of its own."""
+    """Reads the mark of each inbox once in a run, and keeps all up to date, each in a thread of its own."""
 
     def __init__(self, scheduler: Scheduler, journal_id: str, roots: Mapping[str, tuple[Root, Root]]) -> None:
-        """Let nothing be submitted from an inbox whose mark was not looked at; `roots` gives both folders."""
+        """Block submissions from every inbox until its mark is read; `roots` has inbox and outbox by name."""
         self._roots = roots
         self._scheduler = scheduler
-        self._trust = scheduler.trust
-        self._trust.proven = set()
+        self._guard = scheduler.restore_guard
+        self._guard.proven = set()
         self._prefix = f"journal-{journal_id}."
         self._kept: dict[str, tuple[float, int]] = {}
         self._writing: dict[str, threading.Thread] = {}
@@ -43,23 +43,23 @@ class Marks:
         self._locks = {name: threading.Lock() for name in roots}
 
     def prove(self, inbox: str, root: Root) -> None:
-        """Look at an inbox's mark, in the inbox's own thread; raises OSError."""
-        proven = self._trust.proven
+        """Read an inbox's mark, in the inbox's own thread; raises OSError."""
+        proven = self._guard.proven
         if proven is None or inbox in proven:
             return
         mark = self._read(root)
-        if mark > self._trust.had_reached(inbox):
-            self._scheduler.ask(lambda scheduler: scheduler.trust.hold(mark))
-        self._scheduler.tell(lambda scheduler: scheduler.trust.prove(inbox))
+        if mark > self._guard.reached_before(inbox):
+            self._scheduler.call(lambda scheduler: scheduler.restore_guard.hold(mark))
+        self._scheduler.call_soon(lambda scheduler: scheduler.restore_guard.prove(inbox))
         proven.add(inbox)
 
-    def before_leaving(self, inbox: str, root: Root) -> None:
-        """Mark how far the journal has come before a request leaves; in a worker's thread, raises OSError.
+    def before_sending(self, inbox: str, root: Root) -> None:
+        """Write the mark before a request is sent; in a worker's thread, raises OSError.
 
         The intent is in the journal by now: a backup from before it is behind the mark, however soon after it
-        the daemon is killed. Those that leave at the same time share one mark.
+        the daemon is killed. Requests sent at the same time share one mark.
         """
-        reached = self._trust.recorded
+        reached = self._guard.recorded
         with self._lock_of(inbox):
             if self._on_disk.get(inbox, -1) < reached:
                 self._mark(inbox, root, reached)
@@ -76,14 +76,14 @@ class Marks:
         except FileNotFoundError:
             return []
         numbers = (name.removeprefix(self._prefix) for name in names if name.startswith(self._prefix))
-        most = self._trust.begun_at + _AHEAD_MAX
+        most = self._guard.begun_at + _AHEAD_MAX
         return [int(number) for number in numbers if _NUMBER.fullmatch(number) and int(number) <= most]
 
     def keep(self, *, is_end: bool = False) -> None:
-        """Write the marks that are due, after a commit; at the end wait a little for them."""
+        """Write the marks that are due, after a commit; at the daemon's end wait a little for them."""
         now = self._scheduler.now()
         due = [name for name in self._roots if self._is_due(name, now, is_end=is_end)]
-        reached = self._trust.reached() if due else 0
+        reached = self._guard.reached() if due else 0
         for name in due:
             before = self._kept.get(name, (0.0, -1))[1]
             self._kept[name] = (now, reached)
@@ -98,7 +98,7 @@ class Marks:
                     self._writing[name].join(max(until - time.monotonic(), 0.0))
 
     def _is_due(self, name: str, now: float, *, is_end: bool) -> bool:
-        if self._trust.restored or name not in (self._trust.proven or ()):
+        if self._guard.restored or name not in (self._guard.proven or ()):
             return False
         if name in self._writing and self._writing[name].is_alive():
             return False
@@ -107,17 +107,17 @@ class Marks:
     def _write(self, inbox: str, root: Root, reached: int) -> None:
         with self._lock_of(inbox):
             if self._on_disk.get(inbox, -1) >= reached:
-                return  # a request left meanwhile
+                return  # a request was sent meanwhile
             try:
                 self._mark(inbox, root, reached)
             except OSError as error:
                 log.warning("mark_not_written", folder=str(root.path), why=error.strerror)
 
     def _mark(self, inbox: str, root: Root, reached: int) -> None:
-        """Put the number into the mark's name: a rename is whole or has not happened, and leaves nothing."""
+        """Put the number into the mark's name: a rename happens whole or not at all."""
         before = self._on_disk.pop(inbox, None)
         if before is not None and before < reached:
-            with suppress(FileNotFoundError):  # somebody removed it: look what there is
+            with suppress(FileNotFoundError):  # somebody removed it: list what is there
                 root.move(self._name(before), root, self._name(reached))
                 self._on_disk[inbox] = reached
                 return

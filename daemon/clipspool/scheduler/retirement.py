@@ -1,4 +1,4 @@
-"""A clip's way out: from the end of its last job until its source is moved and its work folder swept."""
+"""Retires clips: from the end of a clip's last job until its source is moved and its work folder removed."""
 
 from __future__ import annotations
 
@@ -13,34 +13,33 @@ from clipspool.journal import Journal
 from clipspool.scheduler.workers import Retirement, Swept, Workers
 
 Later: TypeAlias = Callable[[Callable[[], object]], object]
-"""Has something done once this turn is durable."""
+"""Does something once this turn is durable."""
 _PAUSE_SECONDS = (2.0, 600.0)
 
 
 class Retiring:
-    """Which clips are on their way out, and how far they are. Belongs to the scheduler's thread."""
+    """The clips that are being retired. For the scheduler's thread."""
 
     def __init__(self, journal: Journal, workers: Workers, later: Later) -> None:
-        """Nothing is on its way yet: what has ended and not retired is due in the journal."""
         self.moving: set[str] = set()
-        """Those whose source is being moved."""
+        """Clips whose source is being moved."""
         self._journal = journal
         self._workers = workers
         self._later = later
         self._inboxes: dict[str, str] = {}
         self._ended: set[str] = set()
         self._wanted_again: set[str] = set()
-        """Clips of which an ended job was retried; only those can have an open job while they are retired."""
+        """Clips of which an ended job was retried: only those can have an open job while they are retired."""
         self._to_sweep: list[Clip] = []
         self._is_sweeping = False
 
     @property
     def inboxes(self) -> Mapping[str, str]:
-        """The inbox of each clip that is on its way out."""
+        """The inbox of each clip that is being retired."""
         return self._inboxes
 
-    def note(self, job: Job, moved: Job) -> None:
-        """Hear what became of a job: a clip goes once all of its have ended, and stays if one is retried."""
+    def on_change(self, job: Job, moved: Job) -> None:
+        """Note a job's change: a clip retires once all its jobs have ended, and stays if one is retried."""
         if moved.state.is_terminal and not job.state.is_terminal:
             self._ended.add(job.clip_id)
         if job.state.is_terminal and not moved.state.is_terminal:
@@ -48,12 +47,12 @@ class Retiring:
             self._wanted_again.add(job.clip_id)
 
     def record_ends(self, now: float) -> None:
-        """Have those clips retire, of those heard of in this turn, whose jobs have all ended."""
+        """Retire the clips of this turn whose jobs have all ended."""
         self._journal.retire_ended(self._ended, now)
         self._ended.clear()
 
     def begin(self, chosen: Sequence[tuple[Clip, list[Job], int]]) -> None:
-        """Have sources moved; each clip with its jobs, and how often it was tried before."""
+        """Move sources; each clip comes with its jobs, and how often it was tried before."""
         for clip, jobs, attempts in chosen:
             self._inboxes[clip.id] = clip.inbox
             self.moving.add(clip.id)
@@ -65,7 +64,7 @@ class Retiring:
         clip = retirement.clip
         self.moving.discard(clip.id)
         if clip.id in self._wanted_again and self._journal.has_open_job(clip.id):
-            # Somebody retried a job of it meanwhile: it is wanted again, from where it lies now.
+            # A job of it was retried meanwhile: it is needed again, from where it is now.
             self._journal.relocate(clip)
             self._inboxes.pop(clip.id, None)
             return None
@@ -80,15 +79,15 @@ class Retiring:
         return Retired(clip, retirement.change)
 
     def sweep(self) -> None:
-        """Clean up after moved sources, many at a time."""
+        """Remove the work folders of retired clips, many at a time."""
         if self._to_sweep and not self._is_sweeping:
             clips, self._to_sweep = self._to_sweep, []
             self._is_sweeping = True
             self._later(partial(self._workers.start_sweep, clips))
 
-    def swept(self, heard: Swept) -> None:
-        """Let go of clips whose work folders are gone."""
+    def swept(self, done: Swept) -> None:
+        """Forget clips whose work folders were removed."""
         self._workers.disk.busy -= 1
         self._is_sweeping = False
-        for clip_id in heard.clip_ids:
+        for clip_id in done.clip_ids:
             self._inboxes.pop(clip_id, None)

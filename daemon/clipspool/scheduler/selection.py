@@ -1,4 +1,4 @@
-"""Who goes next: what is due, in whose turn, within what the operator and the lanes allow."""
+"""Selects what starts next: what is due, in turn by inbox, within the operator's limits and the lanes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clipspool.scheduler.workers import Lane, Workers
 AHEAD = 8
 """Clips prepared beyond those that can be submitted at once."""
 RETIRE_LATE_SECONDS = 10.0
-"""How long a delivered clip's source may wait in its work folder while other clips are on their way."""
+"""How long a delivered clip's source may wait in its work folder while other clips are worked on."""
 _TRANSFERS = ((State.FETCHED, Stage.DELIVER), (State.RENDERED, Stage.FETCH))
 
 
@@ -29,7 +29,7 @@ class InFlight:
     stage: Stage
     job: Job
     is_stale: bool = False
-    """The operator decided otherwise meanwhile; what the worker brings is of no use."""
+    """The operator ordered otherwise meanwhile; the worker's event is ignored."""
 
 
 @dataclass(slots=True)
@@ -37,10 +37,10 @@ class Picks:
     """What one turn hands out and sets aside."""
 
     stages: list[tuple[Stage, Job]] = field(default_factory=list)
-    parked: list[tuple[Job, Held, str]] = field(default_factory=list)
+    held: list[tuple[Job, Held, str]] = field(default_factory=list)
     retirements: list[tuple[Clip, list[Job], int]] = field(default_factory=list)
     day_is_spent: str = ""
-    """Which of the day's limits keeps a job back."""
+    """Which of the day's limits holds a job back."""
 
 
 def take_turns(queues: Mapping[str, Sequence[Candidate]], first: str | None) -> Iterator[Candidate]:
@@ -63,7 +63,7 @@ def take_turns(queues: Mapping[str, Sequence[Candidate]], first: str | None) -> 
 
 
 class _Probes:
-    """Says which submissions a brake lets begin: all, or one at a time, one not refused yet before others."""
+    """Decides which submissions a brake allows: all, or one at a time, those not refused yet first."""
 
     def __init__(self, brake: Brake, now: float, under_way: Sequence[Job]) -> None:
         self._brake, self._now = brake, now
@@ -76,14 +76,14 @@ class _Probes:
         return self._brake.room(self._now, 1, self._submitting) > 0
 
     def in_order(self, found: Iterable[Candidate]) -> Iterable[Candidate]:
-        """Let a clip whose submission was refused give way to others."""
+        """Return candidates with those that were refused last."""
         brakes = (self._brake, *self._brake.models.values())
         if not any(one.refused for one in brakes):
             return found
         return sorted(found, key=lambda one: max(brake.rank(one.id) for brake in brakes))
 
-    def let(self, one: Candidate) -> bool:
-        """Tell whether this one may begin now."""
+    def allows(self, one: Candidate) -> bool:
+        """Whether this one may begin now."""
         of_model = self._brake.models.get(one.model, Brake())
         is_let = self._brake.room(self._now, 1, self._submitting, is_fresh=not self._brake.rank(one.id))
         is_fresh = not of_model.rank(one.id)
@@ -96,25 +96,24 @@ class _Probes:
 
 
 def _shut_models(brake: Brake, now: float) -> list[str]:
-    """Name the models for which nothing may be asked yet: their clips must not hide those behind them."""
+    """Return the models for which nothing may be sent yet: their clips must not hide those after them."""
     return [model for model, one in brake.models.items() if not one.room(now, 1, 0)]
 
 
 class Picker:
-    """Asks the journal what is due, and chooses. It changes nothing."""
+    """Reads from the journal what is due, and chooses. It changes nothing."""
 
     def __init__(self, journal: Journal, workers: Workers, in_flight: Mapping[str, InFlight]) -> None:
-        """Take what there is to ask; the scheduler keeps `in_flight`."""
         self.inboxes: tuple[str, ...] = ()
         self.limits = Limits()
         self.paused: frozenset[str] = frozenset()
         """Inboxes that submit nothing; `*` is all of them."""
         self.pause_files: dict[str, str] = {}
-        """What an editor put into an inbox so that nothing of it is sent, by the inbox."""
+        """By inbox, the `_pause` file with which an editor paused it."""
         self.unseen: set[str] = set()
-        """Inboxes that nobody has looked into yet: `_pause` may have come there while no daemon ran."""
-        self.lets: Callable[[str], bool] = lambda _inbox: True
-        """Whether the journal can be trusted with an inbox."""
+        """Inboxes that were not scanned yet: a `_pause` file may have come there while no daemon ran."""
+        self.allows: Callable[[str], bool] = lambda _inbox: True
+        """Whether the restore guard allows submissions from an inbox."""
         self._journal = journal
         self._workers = workers
         self._in_flight = in_flight
@@ -124,16 +123,14 @@ class Picker:
         self._turns = 0
 
     def pick(self, now: float, brake: Brake, spend: Spend, retiring: Mapping[str, str]) -> Picks:
-        """Choose what starts now; `retiring` gives the inbox of each clip that is being retired."""
+        """Choose what starts now; `retiring` has the inbox of each clip that is being retired."""
         picks = Picks()
         shares = self._shares(retiring)
         budget = self.polls.room(now, self.polls_per_second_max)
         if room := min(self._workers.room(Stage.POLL), budget):
-            due = self._journal.due(State.RUNNING, now, room + self._workers.under_way(Stage.POLL))
-            waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
-            jobs = self._journal.load(waiting)
-            picks.stages += [(stage_of(jobs[i]) or Stage.POLL, jobs[i]) for i in waiting]
-            self.polls.spend(len(waiting))
+            jobs = self._due(State.RUNNING, Stage.POLL, now, room)
+            picks.stages += [(stage_of(job) or Stage.POLL, job) for job in jobs]
+            self.polls.spend(len(jobs))
         self._turns += 1
         for inbox in self._in_turn():
             self._pick_transfers(inbox, now, shares, picks)
@@ -143,11 +140,11 @@ class Picker:
         return picks
 
     def is_paused(self, inbox: str) -> bool:
-        """Whether an inbox submits nothing because an operator or an editor said so."""
+        """Whether an operator or an editor paused an inbox."""
         return bool(self.paused & {ALL, inbox}) or inbox in self.pause_files
 
     def _in_turn(self) -> list[str]:
-        """Give the inboxes, another one first each time."""
+        """Return the inboxes, another one first each time."""
         start = self._turns % max(len(self.inboxes), 1)
         return [*self.inboxes[start:], *self.inboxes[:start]]
 
@@ -156,20 +153,21 @@ class Picker:
     ) -> None:
         for state, stage in _TRANSFERS:
             if room := self._share(shares, inbox, stage):
-                due = self._journal.due(state, now, room + self._workers.under_way(stage), inbox)
-                waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
-                picks.stages += [(stage, job) for job in self._journal.load(waiting).values()]
-                shares[inbox, self._workers.lane(stage)] += len(waiting)
+                jobs = self._due(state, stage, now, room, inbox)
+                picks.stages += [(stage, job) for job in jobs]
+                shares[inbox, self._workers.lane(stage)] += len(jobs)
+
+    def _due(self, state: State, stage: Stage, now: float, room: int, inbox: str | None = None) -> list[Job]:
+        due = self._journal.due(state, now, room + self._workers.under_way(stage), inbox)
+        waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
+        return list(self._journal.load(waiting).values())
 
     def _pick_retirements(
         self, now: float, shares: Counter[tuple[str, Lane]], retiring: Mapping[str, str], picks: Picks
     ) -> None:
         """Choose clips to retire: results that somebody waits for go first, but not for ever."""
-        stages = [
-            *(flying.stage for flying in self._in_flight.values()),
-            *(stage for stage, _ in picks.stages),
-        ]
-        is_busy = any(stage is not Stage.POLL for stage in stages)
+        stages = {flying.stage for flying in self._in_flight.values()} | {stage for stage, _ in picks.stages}
+        is_busy = bool(stages - {Stage.POLL})
         due_by = now - RETIRE_LATE_SECONDS if is_busy else now
         for inbox in self._in_turn():
             if room := min(self._share(shares, inbox, Stage.DELIVER), self._workers.room_to_retire()):
@@ -209,16 +207,16 @@ class Picker:
             stage = Stage.SUBMIT if one.prepared else Stage.PREPARE
             if room[stage] <= 0 or not self._share(shares, one.inbox, stage):
                 continue
-            if stage is Stage.SUBMIT and not probes.let(one):
-                continue
-            if stage is Stage.SUBMIT and not one.approved:
-                if why := self._is_too_dear(one):
+            if stage is Stage.SUBMIT:
+                if not probes.allows(one):
+                    continue
+                if not one.approved and (why := self._is_too_dear(one)):
                     too_dear.append((one, why))
                     continue
-                if why := self.limits.day_is_spent(spend, one.credits_estimated or 0.0):
+                why = self.limits.day_is_spent(spend, one.credits_estimated or 0.0)
+                if why and not one.approved:
                     picks.day_is_spent = why
                     continue
-            if stage is Stage.SUBMIT:
                 probes.begin(one)
                 spend = Spend(spend.submissions + 1, spend.credits + (one.credits_estimated or 0.0))
                 self._first = self._after(one.inbox)
@@ -227,7 +225,7 @@ class Picker:
             chosen.append((stage, one))
         jobs = self._journal.load([one.id for _, one in chosen] + [one.id for one, _ in too_dear])
         picks.stages += [(stage, jobs[one.id]) for stage, one in chosen]
-        picks.parked += [(jobs[one.id], Held.BUDGET, why) for one, why in too_dear]
+        picks.held += [(jobs[one.id], Held.BUDGET, why) for one, why in too_dear]
 
     def _is_too_dear(self, one: Candidate) -> str:
         limits = self.limits
@@ -256,7 +254,7 @@ class Picker:
                 if one.id not in self._in_flight and one.clip_id not in retiring
             ]
             for name in self.inboxes
-            if not self.is_paused(name) and name not in self.unseen and self.lets(name)
+            if not self.is_paused(name) and name not in self.unseen and self.allows(name)
         }
 
     def _after(self, inbox: str) -> str:
@@ -264,7 +262,7 @@ class Picker:
         return names[(names.index(inbox) + 1) % len(names)]
 
     def _shares(self, retiring: Mapping[str, str]) -> Counter[tuple[str, Lane]]:
-        """Count what each inbox has of each lane, but for polls, which touch no folder."""
+        """Count what each inbox has of each lane, without polls, which touch no folder."""
         shares: Counter[tuple[str, Lane]] = Counter()
         for flying in self._in_flight.values():
             if flying.stage is not Stage.POLL:
@@ -274,7 +272,7 @@ class Picker:
         return shares
 
     def _share(self, shares: Counter[tuple[str, Lane]], inbox: str, stage: Stage) -> int:
-        """Say how much more of a stage an inbox may have, so that its dead file server never fills a lane."""
+        """Return how much more of a stage an inbox may have, so that its dead file server fills no lane."""
         room = self._workers.room(stage)
         if len(self.inboxes) == 1:
             return room

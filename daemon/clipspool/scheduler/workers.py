@@ -1,4 +1,4 @@
-"""The workers: lanes of threads, each running one stage of one job at a time and saying what happened."""
+"""The workers: lanes of threads, each running one stage of one job at a time and reporting its event."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import structlog
 
@@ -24,31 +24,31 @@ LANES: dict[str, tuple[int, frozenset[Stage]]] = {
     "fetches": (6, frozenset({Stage.FETCH})),
     "disk": (6, frozenset({Stage.PREPARE, Stage.DELIVER})),
 }
-"""Threads of each lane, and the stages it runs; retiring runs in `disk` too. What is slow in one lane, a
-download or an upload, never keeps another from its work."""
+"""Threads of each lane, and the stages it runs; retiring runs in `disk` too. A slow download or upload in one
+lane never blocks another."""
 _AHEAD = 4
-"""How many pieces of work a thread may have before it, so that none idles between two turns."""
+"""How many pieces of work may queue for a thread, so that none idles between two turns."""
 
 
 class Workshop(Protocol):
     """What workers do; each call runs in a lane's thread and may raise OSError for a fault of the disk."""
 
     def work(self, stage: Stage, job: Job, clip: Clip, gate: Callable[[], bool]) -> Event:
-        """Run one stage of one job and say what happened."""
+        """Run one stage of one job and return its event."""
 
     def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
-        """Say how a clip's source differs from what was sent; empty where it does not."""
+        """Return how a clip's source differs from what was sent; empty where it does not."""
 
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
-        """Move a clip's source to where it ends, and say where that is."""
+        """Move a clip's source out of its work folder, and return the clip with its new place."""
 
     def sweep(self, clip: Clip) -> None:
-        """Remove what a retired clip left in its work folder."""
+        """Remove a retired clip's work folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A worker finished a stage; `event` is None when something unforeseen ended it."""
+    """A worker finished a stage; `event` is None where a bug or a disk fault ended it."""
 
     job_id: str
     event: Event | None
@@ -81,26 +81,29 @@ class Swept:
     clip_ids: tuple[str, ...]
 
 
+Report: TypeAlias = Done | Ready | Retirement | Swept
+
+
 class Lane:
     """A bounded number of threads, started as they are first needed."""
 
     def __init__(self, name: str, size: int) -> None:
-        """Take a name for the threads and how many there may be, at least 1."""
+        """`name` is the prefix of the threads' names; `size`, at least 1, limits how many there are."""
         self.size = size
         self.busy = 0
-        """Pieces of work handed out and not yet heard of; kept by the scheduler's thread alone."""
+        """Pieces of work handed out and not reported yet; for the scheduler's thread alone."""
         self._name = name
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = 0
 
     def hand_out(self, work: Callable[[], None]) -> None:
-        """Give a piece of work, which must not raise."""
+        """Queue a piece of work, which must not raise."""
         self.busy += 1
         self._work.put(work)
         self.staff()
 
     def staff(self) -> bool:
-        """Begin the threads that the work asks for; False where the system refuses one: the work waits."""
+        """Start the threads that the work needs; False where the system refuses one: the work waits."""
         while self._threads < min(self.busy, self.size):
             if start_thread(self._run, f"{self._name}-{self._threads + 1}") is None:
                 return False
@@ -112,7 +115,7 @@ class Lane:
             work()
 
     def stop(self) -> None:
-        """Let the threads end after what they are doing."""
+        """Stop the threads after the work in their queue."""
         for _ in range(self._threads):
             self._work.put(None)
 
@@ -120,44 +123,46 @@ class Lane:
 class Workers:
     """All lanes. All but the work itself belongs to the scheduler's thread."""
 
-    def __init__(self, workshop: Workshop, hear: Callable[[Done | Ready | Retirement | Swept], None]) -> None:
+    def __init__(
+        self, workshop: Workshop, report: Callable[[Done | Ready | Retirement | Swept], None]
+    ) -> None:
         """Take what does the work, and whom to tell."""
         self.lanes = {name: Lane(name, size) for name, (size, _) in LANES.items()}
         self.disk = self.lanes["disk"]
         self._lanes = {stage: self.lanes[name] for name, (_, stages) in LANES.items() for stage in stages}
         self._workshop = workshop
-        self._hear = hear
+        self._report = report
         self._stages: Counter[Stage] = Counter()
         self._is_refused = False
 
     def staff(self) -> None:
-        """Begin threads that were refused before, where they may be begun now; says once that they were."""
+        """Start threads that the system refused before; the refusal is logged once."""
         before = self._is_refused
         self._is_refused = not all(lane.staff() for lane in self.lanes.values())
         if self._is_refused and not before:
             log.warning("thread_refused", why="a limit of the system is reached; work waits")
 
     def room(self, stage: Stage) -> int:
-        """How many more of a stage may be handed out now."""
+        """Return how many more of a stage may be handed out now."""
         lane = self._lanes[stage]
-        # A submission holds its place in the provider's queue from its connection on: none waits in line.
+        # A submission counts against `running_max` from its connection on: none waits for a thread.
         ahead = 1 if stage is Stage.SUBMIT else _AHEAD
         return max(lane.size * ahead - lane.busy, 0)
 
     def room_to_retire(self) -> int:
-        """How many more clips may be retired now; half of what the disk lane takes."""
+        """Return how many more clips may be retired now: half of what the disk lane takes."""
         return max(self.disk.size * _AHEAD // 2 - self.disk.busy, 0)
 
     def under_way(self, stage: Stage) -> int:
-        """How many of a stage are under way."""
+        """Return how many of a stage are under way."""
         return self._stages[stage]
 
     def lane(self, stage: Stage) -> Lane:
-        """Give the lane that a stage runs in."""
+        """Return the lane that a stage runs in."""
         return self._lanes[stage]
 
     def loads(self) -> list[dict[str, Any]]:
-        """Tell of each lane how much it has been given, and of which stages, for `status`."""
+        """Return each lane's load, by stage, for `status`."""
         return [
             {
                 "name": name,
@@ -169,54 +174,54 @@ class Workers:
         ]
 
     def start(self, stage: Stage, job: Job, clip: Clip) -> None:
-        """Hand out a stage of a job; the caller hears `Done`, and before that perhaps `Ready`."""
+        """Hand out a stage of a job; it reports `Done`, and before that perhaps `Ready`."""
         self._stages[stage] += 1
         self._lanes[stage].hand_out(lambda: self._run(stage, job, clip))
 
-    def heard(self, stage: Stage) -> None:
-        """Note that a stage handed out is done."""
+    def finished(self, stage: Stage) -> None:
+        """Count a stage as done."""
         self._stages[stage] -= 1
         self._lanes[stage].busy -= 1
 
     def _run(self, stage: Stage, job: Job, clip: Clip) -> None:
-        """Run in a worker's thread. The one broad `except` for stages is here: a bug ends one try, loudly."""
+        """Run a stage in a worker's thread. The one broad `except` for stages: a bug ends one attempt."""
         is_out = False
 
         def gate() -> bool:
             nonlocal is_out
             opened: Future[bool] = Future()
-            self._hear(Ready(job.id, opened))
+            self._report(Ready(job.id, opened))
             is_out = opened.result()
             return is_out
 
         try:
-            self._hear(Done(job.id, self._workshop.work(stage, job, clip, gate)))
+            self._report(Done(job.id, self._workshop.work(stage, job, clip, gate)))
         except OSError as error:
             held = Held.OUTBOX if stage is Stage.DELIVER else Held.DISK
             event = None if is_out else StageFailed("DISK", in_words(error), held=held)
-            self._hear(Done(job.id, event, in_words(error)))
+            self._report(Done(job.id, event, in_words(error)))
         except Exception as error:
             log.exception("bug", job=job.id, stage=stage.value)
             message = f"clipspool made a mistake ({type(error).__name__}); the log has the details"
-            self._hear(Done(job.id, None, message))
+            self._report(Done(job.id, None, message))
 
     def start_retirement(self, clip: Clip, jobs: Sequence[Job], attempts: int) -> None:
-        """Hand out a clip's retirement; the caller hears `Retirement`."""
+        """Hand out a clip's retirement; it reports `Retirement`."""
 
         def work() -> None:
             try:
                 change = self._workshop.change_of(clip, jobs)
-                self._hear(Retirement(self._workshop.retire(clip, jobs), attempts, change=change))
+                self._report(Retirement(self._workshop.retire(clip, jobs), attempts, change=change))
             except OSError as error:
-                self._hear(Retirement(clip, attempts, in_words(error)))
+                self._report(Retirement(clip, attempts, in_words(error)))
             except Exception as error:
                 log.exception("bug", clip=clip.path, inbox=clip.inbox)
-                self._hear(Retirement(clip, attempts, type(error).__name__))
+                self._report(Retirement(clip, attempts, type(error).__name__))
 
         self.disk.hand_out(work)
 
     def start_sweep(self, clips: Sequence[Clip]) -> None:
-        """Hand out the removal of work folders; the caller hears `Swept`."""
+        """Hand out the removal of work folders; it reports `Swept`."""
 
         def work() -> None:
             for clip in clips:
@@ -225,16 +230,16 @@ class Workers:
                 except OSError as error:
                     # The next start removes it.
                     log.warning("sweep_failed", clip=clip.path, inbox=clip.inbox, why=in_words(error))
-            self._hear(Swept(tuple(clip.id for clip in clips)))
+            self._report(Swept(tuple(clip.id for clip in clips)))
 
         self.disk.hand_out(work)
 
     def stop(self) -> None:
-        """Let the threads end after what they are doing."""
-        for lane in set(self._lanes.values()):
+        """Stop all threads after the work in their queues."""
+        for lane in self.lanes.values():
             lane.stop()
 
 
 def in_words(error: OSError) -> str:
-    """Say what the disk said, and about which file."""
+    """Return the system's message, and the file it is about."""
     return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")

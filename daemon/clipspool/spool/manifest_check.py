@@ -1,7 +1,7 @@
-"""Says whether a manifest found in an inbox can be one of ours: whoever drops clips there can write it too.
+"""Checks whether a manifest in an inbox can be one of ours: whoever drops clips there can write one too.
 
 What passes leads nowhere outside its folders and fits the journal; so a work folder that was tampered with,
-or that a sick disk returned, harms itself alone.
+or damaged on its disk, harms no other clip.
 """
 
 from __future__ import annotations
@@ -22,28 +22,19 @@ _JOBS_MAX = 5000
 _NUMBER_MAX = 1 << 63
 _TEXT_MAX = 65_536
 _KINDS: dict[str, type | tuple[type, ...]] = {
-    "prompt": str,
-    "model": str,
-    "seed": int,
+    **dict.fromkeys(("prompt", "model", "long_clips", "finish", "finish_size"), str),
+    **dict.fromkeys(("keep_untouched", "again", "was_put_back", "ratio_is_chosen"), bool),
+    **dict.fromkeys(("content_moderation", "extra"), dict),
+    **dict.fromkeys(("seed", "priority"), int),
     "ratio": (str, type(None)),
     "references": tuple,
-    "content_moderation": dict,
-    "extra": dict,
-    "priority": int,
     "not_before": (int, float, type(None)),
-    "long_clips": str,
     "start_seconds": (int, float),
-    "finish": str,
-    "finish_size": str,
-    "keep_untouched": bool,
-    "again": bool,
-    "was_put_back": bool,
-    "ratio_is_chosen": bool,
 }
 
 
 def vet(name: str, clip: Clip, jobs: tuple[Job, ...]) -> None:
-    """Raise ValueError, saying why, when this cannot have been accepted as the work folder `name`."""
+    """Raise ValueError, with the reason, where this cannot have been accepted as the work folder `name`."""
     for trouble in (*_of_clip(name, clip), *_of_jobs(clip, jobs)):
         raise ValueError(f"the manifest of {name} is not one of ours: {trouble}")
 
@@ -62,25 +53,25 @@ def _of_clip(name: str, clip: Any) -> Iterator[str]:
     if not isinstance(clip.source, str) or not _SOURCE.fullmatch(clip.source):
         yield "its clip has another name"
     if not (_is_whole(clip.size) and _is_whole(clip.mtime_ns) and _is_moment(clip.accepted_at)):
-        yield "a figure is none"
+        yield "a figure is no number"
     if not (isinstance(clip.inbox, str) and isinstance(clip.media, dict)):
         yield "a field is of the wrong type"
     if any(one is not None for one in (clip.sha256, clip.lies_at, clip.sidecar_lies_at, clip.retired_at)):
-        yield "it tells of what came later"
+        yield "it has facts from after its acceptance"
 
 
 def _of_jobs(clip: Clip, jobs: Any) -> Iterator[str]:
     if not 0 < len(jobs) <= _JOBS_MAX:
         yield f"it has {len(jobs)} jobs"
     if len({job.id for job in jobs}) < len(jobs):
-        yield "two jobs are one"
+        yield "two jobs have one id"
     for job in jobs:
         if not (isinstance(job.variant, str) and _VARIANT.fullmatch(job.variant)):
-            yield "a variant is none"
+            yield "a variant is invalid"
         elif job.id != job_id(clip.id, job.variant):
             yield "a job is another clip's"
         if not (_is_whole(job.priority) and _is_moment(job.due_at)):
-            yield "a figure is none"
+            yield "a figure is no number"
         yield from _of_request(job.request)
 
 
@@ -93,15 +84,10 @@ def _of_request(request: Any) -> Iterator[str]:
             return
     if request.not_before is not None and not _is_moment(request.not_before):
         yield "`not_before` of a request has no date"
-    for reference in request.references:
-        if not _is_reference(reference):
+    for one in request.references:
+        is_text = all(isinstance(text, str) for text in (one.uri, one.name, one.file))
+        if not is_text or (one.file and not _COPY.fullmatch(one.file)):
             yield "a reference leads elsewhere"
-
-
-def _is_reference(reference: Any) -> bool:
-    if not all(isinstance(one, str) for one in (reference.uri, reference.name, reference.file)):
-        return False
-    return not reference.file or _COPY.fullmatch(reference.file) is not None
 
 
 def _is_place(rel: str) -> bool:

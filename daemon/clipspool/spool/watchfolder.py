@@ -66,7 +66,7 @@ def fold(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Bay:
+class Folders:
     """The folders of one inbox and how its results and sources are handled."""
 
     name: str

@@ -1,6 +1,6 @@
-"""Compares a clip's source with what was sent of it, and tells its editor where they differ.
+"""Compares a clip's source with what was sent of it, and writes a note where they differ.
 
-Whoever has a file open when it is accepted can write on: in its work folder, and in `_done`.
+A program that has a file open when it is accepted can write on: in its work folder, and in `_done`.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ import os
 from collections.abc import Sequence
 
 from clipspool.jobs.model import Clip, Job, Paid
+from clipspool.jobs.text import text
 from clipspool.spool.root import Root
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import changed_note_of, folder_of
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, sha256_of
 
 _NOTE_BYTES_MAX = 64 << 10
 
 
-def change_of(clip: Clip, jobs: Sequence[Job], bay: Bay) -> str:
-    """Describe how a source differs from what was sent; empty where it does not. Raises OSError."""
+def change_of(clip: Clip, jobs: Sequence[Job], folders: Folders) -> str:
+    """Return how a source differs from what was sent; empty where it does not. Raises OSError."""
     if clip.sha256 is None or not any(job.paid is not Paid.NO for job in jobs):
         return ""
     for rel in (join(folder_of(clip.id), clip.source), clip.lies_at):
-        if rel is not None and bay.inbox.exists(rel):
-            return _compare(bay.inbox, rel, clip)
+        if rel is not None and folders.inbox.exists(rel):
+            return _compare(folders.inbox, rel, clip)
     return ""
 
 
@@ -47,10 +48,9 @@ def _compare(root: Root, rel: Rel, clip: Clip) -> str:
 
 
 def write_note(root: Root, rel: Rel, clip: Clip, change: str) -> None:
-    """Put a note beside the place where a changed source is about to lie. Raises OSError."""
-    name = name_of(clip.path).encode("utf-8", "backslashreplace").decode()
+    """Write a note beside the place where a changed source is about to be moved. Raises OSError."""
     lines = (
-        f"{name}: {change}.",
+        f"{text(name_of(clip.path))}: {change}.",
         "",
         "To render it as it is now, drop it again with its sidecar; that is charged again.",
         f"(clip {clip.id}, SHA-256 of what was sent: {clip.sha256})",
@@ -59,7 +59,7 @@ def write_note(root: Root, rel: Rel, clip: Clip, change: str) -> None:
 
 
 def has_note(root: Root, rel: Rel, clip: Clip) -> bool:
-    """Say whether our note beside a source says that it is this clip's, changed."""
+    """Whether a note of ours beside a source is about this clip, changed."""
     try:
         return f"(clip {clip.id}," in root.read(changed_note_of(rel), _NOTE_BYTES_MAX).decode()
     except (FileNotFoundError, NotRegular, ValueError):

@@ -1,4 +1,4 @@
-"""Publish results: provenance first, then the clip, each whole and durable under a name nobody has."""
+"""Publishes results: provenance first, then the film, each whole and durable under a free name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clipspool.jobs.model import Clip, Job, Result, utc
 from clipspool.jobs.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.space import lacking
-from clipspool.spool.watchfolder import Bay, fold
+from clipspool.spool.watchfolder import Folders, fold
 from clipspool.spool.workfolder import folder_of
 from clipspool.stages.payload import Sent, read_sent
 from clipspool.stages.provenance import is_ours, provenance
@@ -24,55 +24,55 @@ from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, part
 from clipspool.system.failpoint import reach
 
 UNTOUCHED = "_untouched"
-"""Ends the name of the provider's own file, kept beside the one that was made ready for the timeline."""
+"""The end of the name of the provider's own file, kept beside the one that was finished for the timeline."""
 _PAPER_BYTES_MAX = 256 << 10
 _REFUSED_NAME = frozenset({errno.EINVAL, errno.EILSEQ, errno.ENOENT, errno.ENAMETOOLONG})
-"""How file systems refuse a name; exFAT in user space does as if there were no such folder."""
+"""How file systems refuse a name; exFAT in user space reports that the folder does not exist."""
 _SHORT_BYTES_MAX = 110
 """Of the 143 that the encrypted folders of a NAS allow, with room for a number and both suffixes."""
 PAPER = ".toml"
 """Behind a result's name: its provenance."""
 _ROOM_MIN = 24
-"""UTF-16 units for a name and its provenance: with fewer no name says which clip it is from."""
+"""UTF-16 units for a name and its provenance: with fewer no name shows which clip it is from."""
 
 log = structlog.get_logger()
 
 
-def deliver(job: Job, clip: Clip, bay: Bay, now: float) -> Event:
+def deliver(job: Job, clip: Clip, folders: Folders, now: float) -> Event:
     """Publish every result of a job into the outbox; done again after a crash it changes nothing.
 
     Raises OSError (full, read-only, Unavailable); what is published by then stays and is found again.
     """
     delivered: list[Result] = []
     gone = ""
-    sent = read_sent(bay.inbox, clip, job)
+    sent = read_sent(folders.inbox, clip, job)
     number = 0
     for result in job.results:
         number += not result.is_untouched
         tail = (f"_{number}" if number > 1 else "") + (UNTOUCHED if result.is_untouched else "")
-        if result.name and _holds(bay, result.name, result):  # before another one was found to be gone
+        if result.name and _holds(folders, result.name, result):  # delivered before another was found gone
             delivered.append(result)
             continue
         try:
-            name = _Publishing(job, clip, bay, sent, now).run(result, tail)
+            name = _Publishing(job, clip, folders, sent, now).run(result, tail)
         except BaseException as trouble:
-            bay.outbox_names.forget()
+            folders.outbox_names.forget()
             if isinstance(trouble, _Gone):
                 gone = result.file
                 continue
-            if isinstance(trouble, OSError) and (why := _why_not(bay, result, trouble)):
+            if isinstance(trouble, OSError) and (why := _why_not(folders, result, trouble)):
                 raise OSError(trouble.errno, why) from trouble
             raise
         delivered.append(replace(result, name=name))
-    # One that has to be fetched again keeps none of the others back.
+    # One that has to be fetched again does not hold the others back.
     return ResultGone(gone, tuple(delivered)) if gone else Delivered(tuple(delivered))
 
 
-def _why_not(bay: Bay, result: Result, trouble: OSError) -> str:
-    """Say how much is missing where an outbox is full; empty for any other trouble."""
+def _why_not(folders: Folders, result: Result, trouble: OSError) -> str:
+    """Return how much room is missing in a full outbox; empty for any other fault."""
     if isinstance(trouble, Unavailable):
         return ""
-    why = lacking(bay.outbox, result.size)
+    why = lacking(folders.outbox, result.size)
     return f"{why} ({trouble.strerror})" if why else ""
 
 
@@ -84,16 +84,16 @@ class _Gone(Exception):
 class _Publishing:
     job: Job
     clip: Clip
-    bay: Bay
+    folders: Folders
     sent: Sent | None
     now: float
 
     def run(self, result: Result, tail: str) -> Rel:
-        """Publish one result, and give its name: the clip's, as far as the outbox's file system allows it."""
+        """Publish one result, and return its name: the clip's, as far as the outbox allows it."""
         folder = parent(self.clip.path)
-        base = base_name(self.job, self.clip, self.bay.result_name, self.now)
+        base = base_name(self.job, self.clip, self.folders.result_name, self.now)
         try:
-            if self.bay.is_portable:
+            if self.folders.is_portable:
                 return self._publish_portably(result, tail, folder, base)
             return self._publish(result, tail, folder, base)
         except OSError as error:
@@ -103,8 +103,8 @@ class _Publishing:
         return self._publish(result, tail, folder, portable(base, _SHORT_BYTES_MAX))
 
     def _original(self, name: str, suffix: str, tail: str) -> str:
-        """Give the name that a result would have had, where it got one that was shortened or spelled anew."""
-        plain = base_name(self.job, self.clip, self.bay.result_name, self.now) + tail
+        """Return a result's unchanged name where it was shortened or made portable; else an empty text."""
+        plain = base_name(self.job, self.clip, self.folders.result_name, self.now) + tail
         rest = name.removesuffix(suffix)
         is_plain = rest == plain or (
             rest.startswith(f"{plain}-") and rest.removeprefix(f"{plain}-").isdigit()
@@ -113,48 +113,50 @@ class _Publishing:
 
     def _publish_portably(self, result: Result, tail: str, folder: Rel, base: str) -> Rel:
         """Publish a result under a path that Windows and macOS open, counted as editors see it."""
-        bay = self.bay
-        folder = _portable_folder(bay.outbox, folder)
-        there = bay.places.path(join(str(bay.outbox.path), folder))
+        folders = self.folders
+        folder = _portable_folder(folders.outbox, folder)
+        there = folders.places.path(join(str(folders.outbox.path), folder))
         room = PATH_UNITS_MAX - units(there) - 1
         if room < _ROOM_MIN:
             log.warning(
-                "path_not_portable", inbox=bay.name, folder=there.encode("utf-8", "backslashreplace").decode()
+                "path_not_portable",
+                inbox=folders.name,
+                folder=there.encode("utf-8", "backslashreplace").decode(),
             )
         return self._publish(result, tail, folder, portable(base), max(room, _ROOM_MIN))
 
     def _publish(
         self, result: Result, tail: str, folder: Rel, base: str, room_units: int | None = None
     ) -> Rel:
-        job, clip, bay = self.job, self.clip, self.bay
-        bay.outbox.make_folders(folder)
+        job, clip, folders = self.job, self.clip, self.folders
+        folders.outbox.make_folders(folder)
         file = join(folder_of(clip.id), result.file)
         for name in names(base, result.suffix, tail, room_units):
             rel, paper = join(folder, name), join(folder, name + PAPER)
-            is_free = bay.outbox_names.reserve(bay.outbox, folder, (name, name + PAPER), self.now)
+            is_free = folders.outbox_names.reserve(folders.outbox, folder, (name, name + PAPER), self.now)
             if is_free:
                 original = self._original(name, result.suffix, tail)
                 try:
-                    told = provenance(job, clip, result, name, self.now, self.sent, original)
-                    bay.outbox.create(paper, told, is_last=False)
+                    data = provenance(job, clip, result, name, self.now, self.sent, original)
+                    folders.outbox.create(paper, data, is_last=False)
                     reach("paper")
                 except FileExistsError:  # it came after the names were listed
                     is_free = False
             if not is_free:
-                if not _wrote(bay, paper, job, result):
+                if not _wrote(folders, paper, job, result):
                     continue
                 # Our own provenance from before a crash, or from the machine that had the job until `recover`
-                # took it over: the clip beside it is ours, or not there yet.
-                if _holds(bay, rel, result):
-                    bay.inbox.remove(file)
+                # took it over: the film beside it is ours, or not there yet.
+                if _holds(folders, rel, result):
+                    folders.inbox.remove(file)
                     return rel
             try:
-                _place(bay, file, rel)
+                _place(folders, file, rel)
             except FileExistsError:
-                if _holds(bay, rel, result):
-                    bay.inbox.remove(file)
+                if _holds(folders, rel, result):
+                    folders.inbox.remove(file)
                     return rel
-                bay.outbox.remove(paper)
+                folders.outbox.remove(paper)
                 continue
             reach("placed")
             return rel
@@ -162,7 +164,7 @@ class _Publishing:
 
 
 def _portable_folder(root: Root, folder: Rel) -> Rel:
-    """Spell a folder so that every machine opens it; one that is there in another letter case serves."""
+    """Return a folder's path that every machine opens; one that exists in another letter case is used."""
     made: Rel = ""
     for part in parts(folder):
         name = portable(part)
@@ -174,28 +176,28 @@ def _portable_folder(root: Root, folder: Rel) -> Rel:
     return made
 
 
-def _place(bay: Bay, file: Rel, rel: Rel) -> None:
-    if not bay.inbox.exists(file):
+def _place(folders: Folders, file: Rel, rel: Rel) -> None:
+    if not folders.inbox.exists(file):
         raise _Gone
-    bay.inbox.publish(file, bay.outbox, rel)
+    folders.inbox.publish(file, folders.outbox, rel)
 
 
-def _wrote(bay: Bay, paper: Rel, job: Job, result: Result) -> bool:
+def _wrote(folders: Folders, paper: Rel, job: Job, result: Result) -> bool:
     with suppress(OSError, ValueError, RecursionError):
-        return is_ours(tomllib.loads(bay.outbox.read(paper, _PAPER_BYTES_MAX).decode()), job, result)
+        return is_ours(tomllib.loads(folders.outbox.read(paper, _PAPER_BYTES_MAX).decode()), job, result)
     return False
 
 
-def _holds(bay: Bay, rel: Rel, result: Result) -> bool:
+def _holds(folders: Folders, rel: Rel, result: Result) -> bool:
     try:
-        with bay.outbox.open(rel) as file:
+        with folders.outbox.open(rel) as file:
             return os.fstat(file.fileno()).st_size == result.size and sha256_of(file) == result.sha256
     except (FileNotFoundError, NotRegular):
         return False
 
 
 def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
-    """Fill in `result_name`; what it gives can be no path."""
+    """Fill in `result_name`; the result is never a path."""
     stem, _ = split_suffix(name_of(clip.path))
     filled = template.format(
         stem=stem,
@@ -209,7 +211,7 @@ def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
 
 
 def names(base: str, suffix: str, tail: str = "", room_units: int | None = None) -> Iterator[str]:
-    """Give the names to try, in order: `base`, `base-2`, …; `tail` as `_2`, `_3` of a task's later outputs.
+    """Return the names to try, in order: `base`, `base-2`, …; `tail` is `_2`, `_3` for later outputs.
 
     With `.toml` behind it each still fits what file systems allow, and into `room_units` UTF-16 units.
     """

@@ -1,11 +1,10 @@
-"""Bring the results home: fresh addresses, streamed, resumed, and looked into before they count."""
+"""Downloads results: from fresh addresses, streamed, resumed, and probed before they count."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 
@@ -16,36 +15,36 @@ from clipspool.jobs.outputs import ZIP, missing_in_words
 from clipspool.media.facts import Probe
 from clipspool.provider.protocol import Cut, Look, Provider, TaskStatus
 from clipspool.spool.root import Root
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
 from clipspool.stages.poll import error_of, task_id_of
-from clipspool.system.atomic import Rel, join, rename_new, sync_and_close, write_all
+from clipspool.system.atomic import Rel, join, rename_new, sync_and_close, unlink, write_all
 from clipspool.system.failpoint import reach
 
 CUTS_MAX = 8
 OUTPUTS_MAX = 32
 _SPARE_BYTES = 64 << 20
 _TRIES = 12
-"""Of an output of several, before the others are delivered without it: some ten minutes."""
+"""Attempts for one of several outputs before the others are delivered without it: some ten minutes."""
 _GONE_TRIES = 5
-"""The same where the provider says each time that it is gone, or serves something unusable: some seconds."""
+"""The same where the provider says each time that it is gone, or serves an unusable file: some seconds."""
 _FILM_TRIES = 10
 _COMPANIONS = frozenset({".json"})
-"""What is nothing by itself: the provider's error messages look so, too."""
+"""No result by itself: the provider's error messages have the same form."""
 _NO_ROOM = "INBOX.FULL"
 _GONE = frozenset({"RESULT.EXPIRED", "RESULT.UNREADABLE", "RESULT.FORBIDDEN_ADDRESS", "RESULT.TOO_LARGE"})
 _LOOK_BYTES = 16 << 20
-"""After so many bytes of a result that did not say its size, the room for it is looked at again."""
+"""After so many bytes of a result of unknown size, the free room is checked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a look into a file found: its suffix by content, or why it is no result."""
+    """What a probe of a file found: its suffix by content, or why it is no result."""
 
     suffix: str
     trouble: str = ""
     film: Probe | None = None
-    """What is in it, where it is a film."""
+    """The probe, where it is a film."""
     credentials: str = ""
     """`kept` where the provider signed content credentials into it."""
 
@@ -54,7 +53,7 @@ LookInto = Callable[[FileIO], Seen]
 
 
 class _Stopped(Exception):
-    """The daemon drains; what is whole stays, the part of an output that came is thrown away."""
+    """The daemon stops: whole outputs are kept, the part of one that came is removed."""
 
     def __init__(self, results: tuple[Result, ...] = ()) -> None:
         super().__init__()
@@ -63,7 +62,7 @@ class _Stopped(Exception):
 
 def fetch(
     job: Job,
-    bay: Bay,
+    folders: Folders,
     provider: Provider,
     look_into: LookInto,
     stopping: Callable[[], bool],
@@ -71,11 +70,11 @@ def fetch(
 ) -> Event:
     """Download every output of a finished task into the work folder. Raises OSError, Unavailable among them.
 
-    An address dies within a day or two [PROVIDER 2.6], so each try begins with a fresh look at the task, or
-    with the `look` of a moment ago.
+    An address expires within a day or two [PROVIDER 2.6], so each attempt begins with a fresh poll of the
+    task, or with the `look` of a moment ago.
     """
     if job.cancel_by and job.results:
-        # What is here was paid for: it goes to the outbox before the job ends, and nothing more is fetched.
+        # What is here was paid for: it is delivered before the job ends, and nothing more is fetched.
         return Fetched(job.results, missing=job.missing)
     seen = provider.look(task_id_of(job)) if look is None else look
     if isinstance(seen, Fault):
@@ -89,54 +88,54 @@ def fetch(
     if seen.status is not TaskStatus.SUCCEEDED or not seen.outputs:
         message = f"the provider says {seen.word} but names no result yet"
         return StageFailed("RESULT.NO_ADDRESS", message, held=Held.RESULT)
-    bay.inbox.make_folders(folder_of(job.clip_id))
+    folders.inbox.make_folders(folder_of(job.clip_id))
     try:
-        got = _fetch_all(job, bay, provider, look_into, stopping, seen.outputs[:OUTPUTS_MAX])
+        got = _fetch_all(job, folders, provider, look_into, stopping, seen.outputs[:OUTPUTS_MAX])
     except _Stopped as stopped:
         if stopped.results:
             return PartlyFetched(stopped.results, "the daemon stops", is_fault=False)
         return Postponed("the daemon stops", 0.0)
-    return _told(job, got, len(seen.outputs))
+    return _event_of(job, got, len(seen.outputs))
 
 
 def _fetch_all(
     job: Job,
-    bay: Bay,
+    folders: Folders,
     provider: Provider,
     look_into: LookInto,
     stopping: Callable[[], bool],
     outputs: Sequence[str],
 ) -> list[Result | tuple[int, StageFailed]]:
-    """Fetch what is not here yet; one output that cannot be had keeps none of the others back."""
+    """Fetch what is not here yet; one output that cannot be fetched does not hold the others back."""
     home = folder_of(job.clip_id)
-    kept = {one.number: one for one in job.results if _is_here(one, bay, home)}
+    kept = {one.number: one for one in job.results if _is_here(one, folders, home)}
     got: list[Result | tuple[int, StageFailed]] = []
     for number, url in enumerate(outputs, start=1):
         if number in kept:
             got.append(kept[number])
             continue
         try:
-            fetched = _Fetch(job, bay.inbox, home, number, provider, stopping).run(url, look_into)
+            fetched = _Fetch(job, folders.inbox, home, number, provider, stopping).run(url, look_into)
         except _Stopped:
             raise _Stopped(tuple(one for one in got if isinstance(one, Result))) from None
         got.append((number, fetched) if isinstance(fetched, StageFailed) else fetched)
     return got
 
 
-def _is_here(result: Result, bay: Bay, home: Rel) -> bool:
-    """Tell whether an output need not be fetched again: it is whole in the work folder, or delivered."""
+def _is_here(result: Result, folders: Folders, home: Rel) -> bool:
+    """Whether an output need not be fetched again: it is whole in the work folder, or delivered."""
     if not result.number or result.is_untouched:
         return False
     if result.name:
         return True
     try:
-        return bay.inbox.stat(join(home, result.file)).st_size == result.size
+        return folders.inbox.stat(join(home, result.file)).st_size == result.size
     except FileNotFoundError:
         return False
 
 
-def _told(job: Job, got: Sequence[Result | tuple[int, StageFailed]], outputs: int) -> Event:
-    """Say what came of a try: all of it, some of it, or nothing."""
+def _event_of(job: Job, got: Sequence[Result | tuple[int, StageFailed]], outputs: int) -> Event:
+    """Return the event of an attempt that fetched all, some or none of the outputs."""
     here = tuple(one for one in got if isinstance(one, Result))
     failed = [one for one in got if not isinstance(one, Result)]
     warning = ""
@@ -163,11 +162,11 @@ def _nothing_of_use(here: Sequence[Result]) -> StageFailed:
 
 
 def _is_given_up(job: Job, here: Sequence[Result], failed: Sequence[tuple[int, StageFailed]]) -> bool:
-    """Tell whether what is here is delivered without the rest.
+    """Whether what is here is delivered without the rest.
 
-    What somebody waits for is the film: it is given up only where the provider says again and again that it
-    is gone, the rest once it was tried for some minutes. Without a film, or pictures in an archive, nothing
-    is given up for trouble of the moment.
+    The film matters most: it is given up only where the provider says again and again that it is gone, the
+    rest once it was tried for some minutes. Without a film, or pictures in an archive, nothing is given up
+    for a temporary fault.
     """
     has_film = any(one.is_film or one.suffix == ZIP for one in here)
     is_gone = all(fault.code in _GONE for _, fault in failed)
@@ -191,8 +190,7 @@ class _Fetch:
 
     def run(self, url: str, look_into: LookInto) -> Result | StageFailed:
         with self.root.folder(self.home) as folder:
-            with suppress(FileNotFoundError):
-                os.unlink(self.partial, dir_fd=folder)
+            unlink(self.partial, folder)
             try:
                 with self.root.create_in(self.partial, folder) as file:
                     sha256 = self._download(url, file)
@@ -201,11 +199,10 @@ class _Fetch:
                     sync_and_close(file)
                 return self._accept(folder, look_into, sha256)
             finally:
-                with suppress(FileNotFoundError):
-                    os.unlink(self.partial, dir_fd=folder)
+                unlink(self.partial, folder)
 
     def _download(self, url: str, file: FileIO) -> str | StageFailed:
-        """Fill the file and give its hash; a cut is resumed where a strong ETag allows, else begun anew."""
+        """Fill the file and return its hash; a cut is resumed where a strong ETag allows, else begun anew."""
         digest = hashlib.sha256()
         etag = ""
         message = ""
@@ -258,9 +255,8 @@ class _Fetch:
                 message = f"what the provider serves as the result is unusable: {seen.trouble}"
                 return StageFailed("RESULT.UNREADABLE", message, held=Held.RESULT)
         name = f"{self.job.id}-{self.number}{seen.suffix}"
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=folder)
-        # A name lost in a power cut is fetched again; the bytes are on the disk before anybody sees them.
+        unlink(name, folder)
+        # A name lost in a power cut is fetched again; the bytes are on the disk before the name is.
         rename_new(self.partial, folder, name, folder)
         reach("fetched")
         return _result_of(seen, name, size, sha256, self.number)

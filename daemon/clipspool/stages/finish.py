@@ -1,4 +1,4 @@
-"""Makes fetched results fit the place of their source in a timeline; no result is ever lost here."""
+"""Checks fetched results, and makes them fit their source's place in a timeline; none is ever lost here."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from clipspool.jobs.model import Clip, Held, Job, Result
 from clipspool.jobs.outputs import ZIP
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
+from clipspool.media.lengths import Length, is_far_from
 from clipspool.media.timeline import FinishPlan, finish_plan
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, open_source
 from clipspool.stages.fit import make_file
-from clipspool.stages.payload import part_sent, read_sent
+from clipspool.stages.payload import length_sent, part_sent, read_sent
 from clipspool.system.atomic import join
 
 log = structlog.get_logger()
 
 
-def finish(job: Job, clip: Clip, bay: Bay, fetched: Fetched, decoder: Decoder) -> Event:
+def finish(job: Job, clip: Clip, folders: Folders, fetched: Fetched, decoder: Decoder) -> Event:
     """Finish what was fetched, where that is asked for. A result that cannot be finished is delivered as is.
 
     Done again after a crash it does the same. Raises OSError, Unavailable among them.
@@ -35,7 +36,7 @@ def finish(job: Job, clip: Clip, bay: Bay, fetched: Fetched, decoder: Decoder) -
         if result.finished or result.is_untouched:  # before one of them was lost, and fetched again
             results.append(result)
             continue
-        finished = _Finishing(job, bay, clip, decoder).run(result)
+        finished = _Finishing(job, folders, clip, decoder).run(result)
         if isinstance(finished, Postponed | StageFailed):
             # What was fetched stays recorded: only the finishing is tried again.
             if isinstance(finished, Postponed):
@@ -51,7 +52,7 @@ def finish(job: Job, clip: Clip, bay: Bay, fetched: Fetched, decoder: Decoder) -
 @dataclass(frozen=True, slots=True)
 class _Finishing:
     job: Job
-    bay: Bay
+    folders: Folders
     clip: Clip
     decoder: Decoder
 
@@ -63,15 +64,15 @@ class _Finishing:
             return _as_it_came(result, "it is no video")
         home = folder_of(self.clip.id)
         try:
-            source = open_source(self.bay.inbox, self.clip)
+            source = open_source(self.folders.inbox, self.clip)
         except FileNotFoundError:
             return _as_it_came(result, "its source is gone")
-        with source, self.bay.inbox.open(join(home, result.file)) as file:
+        with source, self.folders.inbox.open(join(home, result.file)) as file:
             plan = self._plan(file, source)
             if isinstance(plan, MediaFault):
                 return _faulted(result, plan)
             if plan.is_nothing:
-                # Putting it into a container anew would change its bytes, and lose what is signed in them.
+                # A new container would change its bytes, and lose the signature in them.
                 return replace(result, finished=("it lay in the timeline as it came",))
             return self._make(result, plan, file, source)
 
@@ -81,7 +82,7 @@ class _Finishing:
             return seen
         if isinstance(origin, MediaFault):
             return origin
-        start, seconds = part_sent(read_sent(self.bay.inbox, self.clip, self.job))
+        start, seconds = part_sent(read_sent(self.folders.inbox, self.clip, self.job))
         is_sized = self.job.request.finish_size == "source"
         return finish_plan(seen, origin, start_seconds=start, seconds=seconds, dimensions=is_sized)
 
@@ -90,7 +91,7 @@ class _Finishing:
     ) -> Result | Postponed | StageFailed:
         name = f"{result.file.removesuffix(result.suffix)}.timeline.{plan.container}"
         made = make_file(
-            self.bay.inbox,
+            self.folders.inbox,
             join(folder_of(self.clip.id), name),
             lambda target: self.decoder.finish(file.fileno(), source.fileno(), target.fileno(), plan),
         )
@@ -124,3 +125,30 @@ def _faulted(result: Result, fault: MediaFault) -> Result | Postponed | StageFai
     if fault.code == "MEDIA.NO_SPACE":
         return StageFailed("INBOX.FULL", fault.message, held=Held.DISK)
     return _as_it_came(result, fault.message)
+
+
+def judge(job: Job, clip: Clip, folders: Folders, fetched: Fetched, seconds_max: float | None) -> Fetched:
+    """Compare the first film with what was sent; `seconds_max` is how much of a clip the model uses.
+
+    A film that is far shorter or longer waits for a person: nobody watches every result of a night.
+    """
+    sent = read_sent(folders.inbox, clip, job)
+    hashes = {clip.sha256, sent.source.sha256 if sent else None}
+    results = tuple(_noticed(one, hashes) for one in fetched.results)
+    expected = length_sent(clip, sent)
+    first = next((one for one in results if one.is_film and one.seconds is not None), None)
+    if first is None or first.seconds is None or expected is None:
+        return replace(fetched, results=results)
+    length, expected = Length(first.seconds, first.frames, first.fps), expected.at_most(seconds_max)
+    if not is_far_from(length, expected):
+        return replace(fetched, results=results)
+    why = f"the result lasts {length.in_words()}, and {expected.in_words()} were sent"
+    results = tuple(replace(one, noticed=(*one.noticed, why)) if one is first else one for one in results)
+    orders = "`clipspool approve` delivers it as it is, `clipspool retry` pays for another one"
+    return replace(fetched, results=results, doubt=f"{why}; {orders}")
+
+
+def _noticed(result: Result, hashes: set[str | None]) -> Result:
+    if result.sha256 not in hashes:
+        return result
+    return replace(result, noticed=(*result.noticed, "the result is the file that was sent, byte for byte"))

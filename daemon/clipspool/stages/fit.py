@@ -16,7 +16,7 @@ from clipspool.media.facts import MediaFault, Picture, Probe
 from clipspool.media.plan import AsIs, Conform, Limits, Refuse, plan
 from clipspool.provider.transport import Choice, Parcel, Way, choose
 from clipspool.spool.root import Root
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
 from clipspool.stages.payload import SentFile
 from clipspool.system.atomic import Rel, join, name_of, sha256_of, split_suffix
@@ -118,7 +118,7 @@ def make_file(
 class Workbench:
     """Makes files in a job's work folder, each whole under its name or not there; one that fits is kept."""
 
-    bay: Bay
+    folders: Folders
     clip: Clip
     job: Job
     decoder: Decoder
@@ -146,7 +146,7 @@ class Workbench:
     ) -> SentFile | Trouble:
         """Prepare a reference image: as it is, or scaled. Raises OSError."""
         try:
-            opened = self.bay.inbox.open(join(folder_of(self.clip.id), reference.file))
+            opened = self.folders.inbox.open(join(folder_of(self.clip.id), reference.file))
         except FileNotFoundError:
             message = f"clipspool's copy of the reference image {reference.name} is gone"
             what_to_do = "Put the image into the inbox, at the path that the sidecar names."
@@ -209,7 +209,7 @@ class Workbench:
             message = f"it became {size} bytes, and {room} is the most"
             return MediaFault("MEDIA.CANNOT_FIT", message, "Drop a shorter clip.")
 
-        made = make_file(self.bay.inbox, join(folder_of(self.clip.id), name), fitting)
+        made = make_file(self.folders.inbox, join(folder_of(self.clip.id), name), fitting)
         if isinstance(made, MediaFault):
             return media_trouble(made)
         changes, sha256, here = made
@@ -220,14 +220,14 @@ class Workbench:
         """Return what was made before by the same plan from the same file, if it is unchanged."""
         if known is None or known.of != sha256 or _plain(known.made) != _plain(made):
             return None
-        return known if is_unchanged(self.bay, self.clip, known) else None
+        return known if is_unchanged(self.folders, self.clip, known) else None
 
 
-def parcel_of(bay: Bay, clip: Clip, job: Job, number: int | None, file: SentFile) -> Parcel:
+def parcel_of(folders: Folders, clip: Clip, job: Job, number: int | None, file: SentFile) -> Parcel:
     """Return a file of a job as the transport takes it; `number` counts references, None is the clip."""
     suffix = next((s for s, t in CONTENT_TYPES.items() if t == file.content_type), ".mp4")
     name = f"{job.id}-{'clip' if number is None else f'ref{number}'}"
-    opened = partial(open_same, bay, clip, file)
+    opened = partial(open_same, folders, clip, file)
     return Parcel(clip.id, name, opened, file.size, file.sha256, file.content_type, suffix)
 
 
@@ -235,9 +235,9 @@ class ClipChanged(OSError):
     """What would be sent is not what was hashed."""
 
 
-def open_same(bay: Bay, clip: Clip, file: SentFile) -> FileIO:
+def open_same(folders: Folders, clip: Clip, file: SentFile) -> FileIO:
     """Open a file if it still is the one that was hashed; raises ClipChanged, OSError."""
-    opened = bay.inbox.open(join(folder_of(clip.id), file.file))
+    opened = folders.inbox.open(join(folder_of(clip.id), file.file))
     here = os.fstat(opened.fileno())
     if (here.st_size, here.st_mtime_ns) != (file.size, file.mtime_ns):
         opened.close()
@@ -245,10 +245,10 @@ def open_same(bay: Bay, clip: Clip, file: SentFile) -> FileIO:
     return opened
 
 
-def is_unchanged(bay: Bay, clip: Clip, file: SentFile) -> bool:
+def is_unchanged(folders: Folders, clip: Clip, file: SentFile) -> bool:
     """Whether a file still is the one that was hashed. Raises OSError."""
     try:
-        open_same(bay, clip, file).close()
+        open_same(folders, clip, file).close()
     except (ClipChanged, FileNotFoundError):
         return False
     return True

@@ -1,7 +1,7 @@
-"""What is sent for a job, where that is not the clip itself in the request: a paper in the work folder.
+"""Records in the work folder what is sent for a job, where that is not the clip itself in the request.
 
-Absent for a clip that goes byte for byte into the request. It outlives the daemon and the journal, so a crash
-or a wait of days in the queue neither loses what was made nor does it twice; no address ever stands in it.
+There is none for a clip that is sent byte for byte in the request. It outlives the daemon and the journal, so
+a crash or a wait of days in the queue neither loses what was made nor makes it twice; it has no addresses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PAPER_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class SentFile:
-    """A file in the work folder that is sent, and on which way."""
+    """A file in the work folder that is sent, and how."""
 
     file: str
     """Its name in the work folder."""
@@ -39,33 +39,33 @@ class SentFile:
     put_at: float = 0.0
     """Unix seconds."""
     made: dict[str, Any] = field(default_factory=dict)
-    """By what plan it was made, from `of`; empty where it is as it came."""
+    """The plan it was made by, from `of`; empty where it is unchanged."""
     of: str = ""
     """SHA-256 of what it was made from."""
     changes: tuple[str, ...] = ()
-    """In words."""
+    """What was changed, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """Everything that is sent for a job: its clip, and those of its references that are files, in order."""
+    """Everything that is sent for a job: its clip, and its references that are files, in order."""
 
     source: SentFile
     references: tuple[SentFile, ...] = ()
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing has to be remembered of it."""
+        """Whether nothing of it has to be recorded."""
         return not any(one.made or one.way != "inline" for one in (self.source, *self.references))
 
 
 def paper_of(clip: Clip, job: Job) -> Rel:
-    """Name a job's paper."""
+    """Return the path of a job's record."""
     return join(folder_of(clip.id), f"{job.id}.sent.toml")
 
 
 def read_sent(root: Root, clip: Clip, job: Job) -> Sent | None:
-    """Read what was made ready for a job; None when there is nothing to remember, or it is damaged."""
+    """Read a job's record; None where there is none, or it is damaged."""
     try:
         body = tomllib.loads(root.read(paper_of(clip, job), _PAPER_BYTES_MAX).decode())
         return Sent(_read(body["source"]), tuple(_read(one) for one in body.get("reference", [])))
@@ -74,7 +74,7 @@ def read_sent(root: Root, clip: Clip, job: Job) -> Sent | None:
 
 
 def write_sent(root: Root, clip: Clip, job: Job, sent: Sent) -> None:
-    """Remember what was made ready for a job, where there is something to remember. Raises OSError."""
+    """Write a job's record, where there is something to record. Raises OSError."""
     if sent.is_plain:
         root.remove(paper_of(clip, job))
         return
@@ -85,7 +85,7 @@ def write_sent(root: Root, clip: Clip, job: Job, sent: Sent) -> None:
 
 
 def part_sent(sent: Sent | None) -> tuple[float, float | None]:
-    """Give the part of the clip that was sent: its start, and its length where it is not the whole."""
+    """Return the part of the clip that was sent: its start, and its length where it is not the whole."""
     made = sent.source.made if sent else {}
     if not made:
         return 0.0, None
@@ -93,7 +93,7 @@ def part_sent(sent: Sent | None) -> tuple[float, float | None]:
 
 
 def length_sent(clip: Clip, sent: Sent | None) -> Length | None:
-    """Give how long that lasts which was sent: the clip, or what was made of it; None where nobody knows."""
+    """Return the length of what was sent: the clip, or what was made of it; None where it is not known."""
     made = sent.source.made if sent else {}
     if made:
         fps = Fraction(made["fps"])
@@ -108,7 +108,7 @@ def length_sent(clip: Clip, sent: Sent | None) -> Length | None:
 
 
 def files_of(sent: Sent | None) -> Sequence[SentFile]:
-    """Give every file of a paper."""
+    """Return every file of a record."""
     return () if sent is None else (sent.source, *sent.references)
 
 

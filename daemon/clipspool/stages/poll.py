@@ -1,4 +1,4 @@
-"""What one look at a task means, and how the provider is told to stop."""
+"""Turns a poll of a task into an event, and asks the provider to cancel a task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clipspool.provider.protocol import Look, Provider, TaskStatus
 
 
 def poll(look: Look | Fault) -> Event:
-    """Say what a look at a task showed; a fault of the look says nothing about the task."""
+    """Return the event for a poll's answer; a fault of the poll says nothing about the task."""
     if isinstance(look, Fault):
         trouble = look if look.code.startswith("ACCOUNT.KEY_") else None
         return StageFailed(look.code, look.message, look.retry_after_seconds, trouble=trouble)
@@ -53,7 +53,7 @@ def error_of(look: Look) -> Error:
 
 
 def tell_cancel(job: Job, provider: Provider) -> Event:
-    """Ask the provider to stop, where it can; ours ends either way, and the words say which."""
+    """Cancel the task at the provider, where that is possible; the job ends either way."""
     fault = provider.cancel(task_id_of(job))
     by = job.cancel_by
     if fault is None:
@@ -62,7 +62,7 @@ def tell_cancel(job: Job, provider: Provider) -> Event:
 
 
 def task_id_of(job: Job) -> str:
-    """Give the id of the task that a job follows; raises ValueError when it has none."""
+    """Return the id of a job's task; raises ValueError where it has none."""
     if job.task is None or job.task.task_id is None:
         raise ValueError(f"job {job.id} is {job.state} and has no task")
     return job.task.task_id

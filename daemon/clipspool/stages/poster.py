@@ -1,4 +1,4 @@
-"""For each result a small picture of source and result side by side, made once all is delivered."""
+"""Draws a poster for each delivered result: a small picture of source and result side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clipspool.jobs.model import Clip, Job, Result, State
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.spool.layout import POSTERS
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import open_source
 from clipspool.system.atomic import Rel, join, name_of, temporary_name, unlink
 
@@ -22,43 +22,43 @@ log = structlog.get_logger()
 POSTERS_MAX = 2000
 """Beyond it the oldest go: ids sort by time."""
 _DRAWN_BETWEEN = 32
-"""Posters drawn between two looks for older ones, about: a list of all costs a fifth of drawing one."""
+"""Posters drawn between two removals of older ones, about: listing all costs a fifth of drawing one."""
 
 
-def draw_posters(clip: Clip, jobs: Sequence[Job], bay: Bay, decoder: Decoder) -> None:
-    """Picture the clip beside each of its results. Nothing fails for the want of a picture."""
+def draw_posters(clip: Clip, jobs: Sequence[Job], folders: Folders, decoder: Decoder) -> None:
+    """Draw the posters of a clip's delivered results; one that cannot be drawn is logged and left out."""
     for job in jobs:
         if job.state is not State.DELIVERED:
             continue
         for number, result in enumerate((r for r in job.results if not r.is_untouched), start=1):
             try:
-                _picture(job, clip, bay, result, number, decoder)
+                _picture(job, clip, folders, result, number, decoder)
             except OSError as error:
                 log.info("poster_not_made", job=job.id, why=error.strerror or str(error))
 
 
-def _picture(job: Job, clip: Clip, bay: Bay, result: Result, number: int, decoder: Decoder) -> None:
+def _picture(job: Job, clip: Clip, folders: Folders, result: Result, number: int, decoder: Decoder) -> None:
     name = name_of(poster_of(job, number))
-    if not result.is_film or bay.inbox.exists(poster_of(job, number)):
+    if not result.is_film or folders.inbox.exists(poster_of(job, number)):
         return
     with (
-        open_source(bay.inbox, clip) as source,
-        bay.outbox.open(result.name) as file,
-        bay.inbox.folder(POSTERS, make=True) as folder,
+        open_source(folders.inbox, clip) as source,
+        folders.outbox.open(result.name) as file,
+        folders.inbox.folder(POSTERS, make=True) as folder,
     ):
-        fault = _draw(source, file, name, folder, bay, decoder)
+        fault = _draw(source, file, name, folder, folders, decoder)
         if crc32(name.encode()) % _DRAWN_BETWEEN == 0:
-            _forget_oldest(bay, folder)
+            _forget_oldest(folders, folder)
     if fault is not None:
         log.info("poster_not_made", job=job.id, why=fault.message)
 
 
 def _draw(
-    clip: FileIO, file: FileIO, name: str, folder: int, bay: Bay, decoder: Decoder
+    clip: FileIO, file: FileIO, name: str, folder: int, folders: Folders, decoder: Decoder
 ) -> MediaFault | None:
     temporary = temporary_name()
     try:
-        with bay.inbox.create_in(temporary, folder, to_read=True) as target:
+        with folders.inbox.create_in(temporary, folder, to_read=True) as target:
             drawn = decoder.poster(clip.fileno(), file.fileno(), target.fileno())
         if isinstance(drawn, MediaFault):
             return drawn
@@ -68,12 +68,12 @@ def _draw(
     return None
 
 
-def _forget_oldest(bay: Bay, folder: int) -> None:
-    names = sorted(name for name in bay.inbox.names(POSTERS) if name.endswith(".jpg"))
+def _forget_oldest(folders: Folders, folder: int) -> None:
+    names = sorted(name for name in folders.inbox.names(POSTERS) if name.endswith(".jpg"))
     for name in names[:-POSTERS_MAX]:
         unlink(name, folder)
 
 
 def poster_of(job: Job, number: int = 1) -> Rel:
-    """Say where the poster of one of a job's results lies, relative to its inbox; counted from 1."""
+    """Return the path of the poster of a job's result, relative to its inbox; counted from 1."""
     return join(POSTERS, f"{job.id}.jpg" if number == 1 else f"{job.id}-{number}.jpg")

@@ -1,4 +1,4 @@
-"""Make ready what is sent, before anything is spent: the clip is read whole, made to fit, put on its way."""
+"""Prepares what is sent, before anything is spent: reads the clip whole, makes it fit, uploads it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clipspool.media.decoder import Decoder
 from clipspool.media.facts import EXPORT_AGAIN, MediaFault, Probe
 from clipspool.media.plan import AsIs, Conform, Limits, Refuse
 from clipspool.provider.transport import Depot
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import bring_back, folder_of
 from clipspool.stages.fit import Trouble, Workbench, choose_for, media_trouble, parcel_of, type_of_clip
 from clipspool.stages.payload import Sent, SentFile, files_of, read_sent, write_sent
@@ -26,28 +26,28 @@ from clipspool.system.atomic import CHUNK, TIME_NS_MAX, NotRegular, join, sha256
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """What prepare works with."""
+    """The tools of the prepare stage."""
 
     decoder: Decoder
     depot: Depot
     limits: Callable[[Request], Limits | None]
-    """What the request's model takes; None for a model that is not in the catalogue any more."""
+    """The limits of the request's model; None for a model that is not in the catalogue any more."""
     estimate: Callable[[Request, float | None], float | None]
-    """Credits of a request for a clip of so many seconds; None when they cannot be told."""
+    """Credits of a request for a clip of so many seconds; None where they are not known."""
     now: Callable[[], float]
     stopping: Callable[[], bool] = lambda: False
-    """Whether the daemon drains: a long read is given up, and begun anew at the next start."""
+    """Whether the daemon stops: a long read is given up, and begun anew at the next start."""
 
 
-def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
-    """Hash the clip, looking before and after whether somebody still writes to it; then make it fit.
+def prepare(job: Job, clip: Clip, folders: Folders, kit: Kit) -> Event:
+    """Hash the clip, checking before and after whether somebody still writes to it; then make it fit.
 
-    A clip that had retired is brought back from where it lies. Costs no money; done again after a crash it
-    makes anew only what is not whole. Raises OSError, Unavailable among them.
+    A retired clip is moved back into its work folder. Costs no money; done again after a crash it makes anew
+    only what is not whole. Raises OSError, Unavailable among them.
     """
     try:
-        bring_back(bay.inbox, clip, job, bay.journal)
-        file = bay.inbox.open(join(folder_of(clip.id), clip.source))
+        bring_back(folders.inbox, clip, job, folders.journal)
+        file = folders.inbox.open(join(folder_of(clip.id), clip.source))
     except NotRegular:
         return Failed(
             Error(
@@ -57,7 +57,9 @@ def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
             )
         )
     except FileNotFoundError as error:
-        if any(bay.inbox.exists(rel) for rel in (join(folder_of(clip.id), clip.source), clip.lies_at) if rel):
+        if any(
+            folders.inbox.exists(rel) for rel in (join(folder_of(clip.id), clip.source), clip.lies_at) if rel
+        ):
             return StageFailed("DISK", f"its work folder was removed while it was being filled: {error}")
         return Failed(
             Error(
@@ -73,16 +75,16 @@ def prepare(job: Job, clip: Clip, bay: Bay, kit: Kit) -> Event:
         if abs(read.mtime_ns) >= TIME_NS_MAX:
             return Failed(Error("CLIP.DATE", "its date lies beyond the year 2262", "Set the clip's date."))
         if (read.size, read.mtime_ns) == (clip.size, clip.mtime_ns):
-            return _make_ready(job, read, file, bay, kit)
+            return _make_ready(job, read, file, folders, kit)
         looked = _look_anew(read, file, kit)
         if not isinstance(looked, Clip):
             return looked
-        ready = _make_ready(job, looked, file, bay, kit)
+        ready = _make_ready(job, looked, file, folders, kit)
         return replace(ready, media=looked.media) if isinstance(ready, Prepared) else ready
 
 
 def _read(file: FileIO, clip: Clip, stopping: Callable[[], bool]) -> Clip | Changed | Postponed:
-    """Hash the clip, and give it as it is now."""
+    """Hash the clip, and return it as it is now."""
     before = os.fstat(file.fileno())
     sha256 = clip.sha256
     if sha256 is None or (before.st_size, before.st_mtime_ns) != (clip.size, clip.mtime_ns):
@@ -92,7 +94,7 @@ def _read(file: FileIO, clip: Clip, stopping: Callable[[], bool]) -> Clip | Chan
             if stopping():
                 return Postponed("the daemon stops", 0.0)
         sha256 = digest.hexdigest()
-        # Whoever copied it here may not have synced it: what is paid for is there after a power cut too.
+        # The program that copied it here may not have synced it: a paid clip must survive a power cut.
         os.fsync(file.fileno())
     after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or after.st_size == 0:
@@ -101,7 +103,7 @@ def _read(file: FileIO, clip: Clip, stopping: Callable[[], bool]) -> Clip | Chan
 
 
 def _look_anew(clip: Clip, file: FileIO, kit: Kit) -> Clip | Trouble:
-    """Look into a clip that somebody wrote to after it was accepted: its price and fit may be others now."""
+    """Probe a clip that somebody wrote to after it was accepted: its price and fit may have changed."""
     state = completeness(file, clip.size)
     if not isinstance(state, Complete):
         return Failed(
@@ -111,9 +113,9 @@ def _look_anew(clip: Clip, file: FileIO, kit: Kit) -> Clip | Trouble:
     return media_trouble(seen) if isinstance(seen, MediaFault) else replace(clip, media=seen.to_dict())
 
 
-def _make_ready(job: Job, clip: Clip, file: FileIO, bay: Bay, kit: Kit) -> Event:
-    known = read_sent(bay.inbox, clip, job)
-    bench = Workbench(bay, clip, job, kit.decoder)
+def _make_ready(job: Job, clip: Clip, file: FileIO, folders: Folders, kit: Kit) -> Event:
+    known = read_sent(folders.inbox, clip, job)
+    bench = Workbench(folders, clip, job, kit.decoder)
     source = _source(job, clip, file, kit, bench, known)
     if not isinstance(source, SentFile):
         return source
@@ -127,13 +129,13 @@ def _make_ready(job: Job, clip: Clip, file: FileIO, bay: Bay, kit: Kit) -> Event
     placed: list[SentFile] = []
     for number, one in enumerate(files):
         at = kit.now()
-        fault = kit.depot.put(one.way, parcel_of(bay, clip, job, number - 1 if number else None, one))
+        fault = kit.depot.put(one.way, parcel_of(folders, clip, job, number - 1 if number else None, one))
         if fault is not None:
             return _not_put(fault)
         placed.append(replace(one, put_at=0.0 if one.way == "inline" else at))
     sent = Sent(placed[0], tuple(placed[1:]))
-    write_sent(bay.inbox, clip, job, sent)
-    images = _images(job, clip, bay)
+    write_sent(folders.inbox, clip, job, sent)
+    images = _images(job, clip, folders)
     return replace(
         _prepared(job, clip, sent, kit),
         fingerprint=fingerprint(job.request, clip.sha256 or "", images),
@@ -141,12 +143,12 @@ def _make_ready(job: Job, clip: Clip, file: FileIO, bay: Bay, kit: Kit) -> Event
     )
 
 
-def _images(job: Job, clip: Clip, bay: Bay) -> list[str]:
+def _images(job: Job, clip: Clip, folders: Folders) -> list[str]:
     """Hash the reference files, in their order."""
     images = []
     for reference in job.request.references:
         if reference.file:
-            with bay.inbox.open(join(folder_of(clip.id), reference.file)) as file:
+            with folders.inbox.open(join(folder_of(clip.id), reference.file)) as file:
                 images.append(sha256_of(file))
     return images
 
@@ -154,7 +156,7 @@ def _images(job: Job, clip: Clip, bay: Bay) -> list[str]:
 def _source(
     job: Job, clip: Clip, file: FileIO, kit: Kit, bench: Workbench, known: Sent | None
 ) -> SentFile | Trouble:
-    """Give the clip as it is sent: itself, or a version of it that fits."""
+    """Return the clip as it is sent: itself, or a version that fits."""
     limits = kit.limits(job.request)
     if limits is None:
         message = f"the model {job.request.model} is not in the catalogue any more"
@@ -192,6 +194,6 @@ def _prepared(job: Job, clip: Clip, sent: Sent, kit: Kit) -> Prepared:
 
 
 def _not_put(fault: Fault) -> StageFailed:
-    """Nothing was spent, so it is tried again whatever it was; the reason tells a person what to do."""
+    """Return a fault that is tried again, since nothing was spent; the reason says what to do."""
     message = f"{fault.message}. {fault.what_to_do}".strip() if fault.what_to_do else fault.message
     return StageFailed(fault.code, message, fault.retry_after_seconds)

@@ -10,7 +10,7 @@ from clipspool.jobs.model import Clip, Job, State
 from clipspool.jobs.naming import numbered
 from clipspool.spool.layout import DONE, FAILED, SIDECAR
 from clipspool.spool.root import Root
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import (
     PROMPT,
     changed_note_of,
@@ -30,19 +30,19 @@ _SIDECAR_BYTES = len(".toml")
 _NOTE_BYTES_MAX = 1 << 20
 
 
-def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
-    """Move the source, and say where it lies now; done again after a crash it changes nothing.
+def retire(clip: Clip, jobs: Sequence[Job], folders: Folders) -> Clip:
+    """Move the source, and return the clip with its new place; done again after a crash it changes nothing.
 
-    Only after every result is durable in the outbox and the journal says so. The work folder stays: `sweep`
-    removes it once the journal has the new place. Raises OSError, Unavailable among them.
+    Only after every result is durable in the outbox and the journal has recorded that. The work folder stays:
+    `sweep` removes it once the journal has the new place. Raises OSError, Unavailable among them.
     """
-    root = bay.inbox
+    root = folders.inbox
     is_done = all(job.state is State.DELIVERED for job in jobs)
-    change = change_of(clip, jobs, bay)
+    change = change_of(clip, jobs, folders)
     source = _where(root, join(folder_of(clip.id), clip.source), clip.lies_at)
     sidecar = _where(root, join(folder_of(clip.id), SIDECAR), clip.sidecar_lies_at)
-    # What changed after it was sent is not what the result was made of, and may be the only copy: it is kept.
-    if is_done and not bay.keeps_sources and not change:
+    # A source that changed after it was sent is not what the result shows, and may be the only copy: kept.
+    if is_done and not folders.keeps_sources and not change:
         for rel in (source, sidecar, _where(root, join(folder_of(clip.id), PROMPT), None)):
             if rel is not None:
                 root.remove(rel)
@@ -54,17 +54,17 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
         rel = join(home, name)
         beside = _sidecar_name(clip, rel)
         sidecar = _unmoved(root, sidecar, beside, trace_of(clip.id, SIDECAR))
-        # It goes first: while it is here, the same file over there is a link of somebody's.
+        # The sidecar is moved first: while it is here, the same clip over there is somebody's link.
         if sidecar is None:
             source = _unmoved(root, source, rel, trace_of(clip.id, clip.source))
         if source is None and not root.exists(rel):
-            # Somebody emptied the work folder, and there is nothing left to move.
+            # Somebody emptied the work folder: there is nothing left to move.
             return replace(clip, lies_at=None, sidecar_lies_at=None)
         if source is None and (_is_same(root, rel, clip) or has_note(root, rel, clip)):
             # It was moved just before a crash.
             return replace(clip, lies_at=rel, sidecar_lies_at=beside)
-        note = b"" if is_done else error_note(clip, jobs, bay.places)
-        # A sidecar that is not in the work folder was moved just before a crash: what lies there is ours.
+        note = b"" if is_done else error_note(clip, jobs, folders.places)
+        # A sidecar that is not in the work folder was moved just before a crash: the one over there is ours.
         if source is None or _is_taken(root, rel, beside if sidecar is not None else None, note):
             continue
         _write_notes(root, rel, clip, note, change)
@@ -84,7 +84,7 @@ def retire(clip: Clip, jobs: Sequence[Job], bay: Bay) -> Clip:
 
 
 def _write_notes(root: Root, rel: Rel, clip: Clip, note: bytes, change: str) -> None:
-    """Put beside the place where a source is about to lie what its editor has to know of it."""
+    """Write what the editor has to know beside the place where a source is about to be moved."""
     if note:
         root.replace(error_note_of(rel), note)
     if change:
@@ -92,7 +92,7 @@ def _write_notes(root: Root, rel: Rel, clip: Clip, note: bytes, change: str) -> 
 
 
 def _move_prompt(root: Root, clip: Clip, rel: Rel) -> None:
-    """Put the `.txt` that held the prompt beside the source, under a free name."""
+    """Move the `.txt` that held the prompt beside the source, under a free name."""
     source, trace = join(folder_of(clip.id), PROMPT), trace_of(clip.id, PROMPT)
     if not root.exists(source):
         return
@@ -105,7 +105,7 @@ def _move_prompt(root: Root, clip: Clip, rel: Rel) -> None:
 
 
 def _unmoved(root: Root, rel: Rel | None, to_rel: Rel | None, trace: Rel) -> Rel | None:
-    """Give what is still to be moved: nothing where only the end of a move was cut."""
+    """Return what is still to be moved: nothing where only the end of a move was cut."""
     return None if rel and to_rel and root.finish_move(rel, to_rel, trace=trace) else rel
 
 
@@ -125,16 +125,16 @@ def _is_same(root: Root, rel: Rel, clip: Clip) -> bool:
     return (there.st_size, there.st_mtime_ns) == (clip.size, clip.mtime_ns)
 
 
-def sweep(clip: Clip, bay: Bay) -> None:
-    """Remove the work folder of a clip that has retired; a source that is still in it is kept.
+def sweep(clip: Clip, folders: Folders) -> None:
+    """Remove the work folder of a retired clip; a source that is still in it is kept.
 
-    A clip that failed may be run again, and its reference images with it: their copies are kept.
+    A failed clip may be run again, with its reference images: their copies are kept.
     """
     home = folder_of(clip.id)
-    if not bay.inbox.exists(join(home, clip.source)):
+    if not folders.inbox.exists(join(home, clip.source)):
         if clip.lies_at is not None and clip.lies_at.startswith(f"{FAILED}/"):
-            keep_references(bay.inbox, clip)
-        clear_away(bay.inbox, clip.id)
+            keep_references(folders.inbox, clip)
+        clear_away(folders.inbox, clip.id)
 
 
 def _where(root: Root, in_work: Rel, retired_to: Rel | None) -> Rel | None:
@@ -145,9 +145,32 @@ def _where(root: Root, in_work: Rel, retired_to: Rel | None) -> Rel | None:
 
 
 def _sidecar_name(clip: Clip, rel: Rel) -> Rel | None:
-    """Name the sidecar after the name its clip got, in the style it came with."""
+    """Return the sidecar's path for the name that its clip got, in the style of its own name."""
     if clip.sidecar is None:
         return None
     if name_of(clip.sidecar) == name_of(clip.path) + ".toml":
         return rel + ".toml"
     return split_suffix(rel)[0] + ".toml"
+
+
+def keep_results(clip: Clip, jobs: Sequence[Job], folders: Folders) -> None:
+    """Move fetched results that were not delivered to `_failed`, `shot.result.mp4` for one of `shot.mp4`.
+
+    They were paid for, and the work folder is about to be removed. Done again after a crash it moves the
+    rest. Raises OSError, Unavailable among them.
+    """
+    root = folders.inbox
+    for job in jobs:
+        if job.state is State.DELIVERED:
+            continue
+        for result in job.results:
+            file = join(folder_of(clip.id), result.file)
+            if result.name or not root.exists(file):
+                continue
+            folder = join(FAILED, parent(clip.path))
+            root.make_folders(folder)
+            stem, _ = split_suffix(name_of(clip.path))
+            for name in numbered(stem, result.suffix, between=f"{job.variant}.result"):
+                with suppress(FileExistsError):
+                    root.move(file, root, join(folder, name))
+                    break

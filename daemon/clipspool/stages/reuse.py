@@ -1,4 +1,4 @@
-"""Take over what an earlier job delivered for the same request: copied, compared, never paid for twice."""
+"""Takes over an earlier job's results for the same request: copied and verified, without paying."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from dataclasses import replace
 from clipspool.jobs.events import Event, JobHeld, Reused
 from clipspool.jobs.model import Clip, Held, Job, Result, Reuse
 from clipspool.spool.ledger import note
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
 from clipspool.system.atomic import NotRegular, join
 from clipspool.system.failpoint import reach
 
 
-def reuse(job: Job, clip: Clip, bays: Mapping[str, Bay], given: Reuse) -> Event:
+def reuse(job: Job, clip: Clip, folders_of: Mapping[str, Folders], given: Reuse) -> Event:
     """Copy each result into the work folder; done again after a crash it copies anew.
 
-    A result that is not what was delivered, or not there, sets the job aside for a person. Raises OSError.
+    Where a result is gone or changed, the job is held for a person. Raises OSError.
     """
-    earlier = bays.get(given.inbox)
+    earlier = folders_of.get(given.inbox)
     if earlier is None:
         return _not_reused(given, f"the inbox {given.inbox} is not configured any more")
     home = folder_of(clip.id)
-    bay = bays[job.inbox]
-    bay.inbox.make_folders(home)
+    folders = folders_of[job.inbox]
+    folders.inbox.make_folders(home)
     results: list[Result] = []
     for number, result in enumerate(given.results, start=1):
         file = f"{job.id}-{number}{result.suffix}"
-        if trouble := _bring(result, earlier, bay, join(home, file)):
+        if trouble := _bring(result, earlier, folders, join(home, file)):
             return _not_reused(given, trouble)
         results.append(replace(result, file=file, name=""))
-    # Should the journal be lost, the work folder tells that this clip is not to be paid for.
-    note(bay.inbox, clip.id, job.id, "reused", from_job=given.job_id)
+    # If the journal is lost, the work folder records that this clip is not to be paid for.
+    note(folders.inbox, clip.id, job.id, "reused", from_job=given.job_id)
     reach("reused")
     return Reused(tuple(results), given.job_id)
 
 
-def _bring(result: Result, earlier: Bay, bay: Bay, rel: str) -> str:
-    """Copy a result; say why it cannot serve, nothing when it does."""
-    bay.inbox.remove(rel)
+def _bring(result: Result, earlier: Folders, folders: Folders, rel: str) -> str:
+    """Copy a result; return why it cannot be used, empty where it can."""
+    folders.inbox.remove(rel)
     changed = f"its result {result.name} is not what was delivered"
     try:
         if earlier.outbox.stat(result.name).st_size != result.size:
             return changed
-        sha256 = earlier.outbox.copy(result.name, bay.inbox, rel)
+        sha256 = earlier.outbox.copy(result.name, folders.inbox, rel)
     except (FileNotFoundError, NotADirectoryError):
         return f"its result {result.name} is not in the outbox any more"
     except NotRegular:
         return changed
     if sha256 != result.sha256:
-        bay.inbox.remove(rel)
+        folders.inbox.remove(rel)
         return changed
     return ""
 

@@ -1,4 +1,4 @@
-"""Where stages get their tools: folders, provider, decoders, ways and catalogue, by the job they are for."""
+"""Runs stages with their tools: folders, provider, decoder, transports and catalogue, by the job."""
 
 from __future__ import annotations
 
@@ -25,18 +25,16 @@ from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.peers import host_of
 from clipspool.spool.root import Root
 from clipspool.spool.send_marks import SendMarks
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.stages.changed import change_of
 from clipspool.stages.deliver import deliver
 from clipspool.stages.fetch import Seen, fetch
-from clipspool.stages.finish import finish
+from clipspool.stages.finish import finish, judge
 from clipspool.stages.fit import choose_for, type_by
-from clipspool.stages.judge import judge
-from clipspool.stages.keep import keep_results
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.prepare import Kit, prepare
-from clipspool.stages.retire import retire, sweep
+from clipspool.stages.retire import keep_results, retire, sweep
 from clipspool.stages.reuse import reuse
 from clipspool.stages.submit import Desk, submit
 
@@ -45,24 +43,24 @@ _CLIP_BYTES_MAX = 200 << 30
 _HOLES_BYTES_MIN = 16 << 20
 """Smaller files may be compressed by their file system."""
 _UNSURE = frozenset({"MEDIA.CRASHED", "MEDIA.TIMEOUT", "MEDIA.STOPPED"})
-"""Want of memory or of time may be the cause as well as the file."""
+"""Lack of memory or time may be the cause as well as the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the operator's settings make of the tools; replaced as a whole by a reload."""
+    """The tools that follow from the settings; replaced as a whole by a reload."""
 
-    bays: Mapping[str, Bay]
+    folders_of: Mapping[str, Folders]
     provider: Provider
     catalog: Catalog
     depot: Depot
     follow: Callable[[str], Provider | None]
-    """Gives the provider for a task's profile; None where this key must not be shown to that address."""
+    """Returns the provider for a task's profile; None where this key must not be sent to that address."""
 
 
 @dataclass(slots=True)
 class Shop:
-    """The workshop of a running daemon. Its methods may be called from any thread."""
+    """Runs the stages of a running daemon. Its methods may be called from any thread."""
 
     tools: Tools
     decoder: Decoder
@@ -70,11 +68,11 @@ class Shop:
     now: Callable[[], float]
     stopping: Callable[[], bool] = field(default=lambda: False)
     mark: Callable[[str, Root], None] = field(default=lambda _inbox, _root: None)
-    """Marks in an inbox how far the journal has come."""
+    """Writes into an inbox how far the journal has come."""
     copied: Callable[[Root], str] = field(default=lambda _root: "")
-    """Says where another daemon serves a copy of this journal; empty where none does."""
+    """Returns where another daemon serves a copy of this journal; empty where none does."""
     _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
-    """By task id, what the poll saw that found it ended: its addresses are fresh, and kept nowhere else."""
+    """By task id, the poll that found it ended: its addresses are fresh, and kept nowhere else."""
 
     def equip(self, tools: Tools) -> None:
         """Replace the tools, after a reload; stages under way keep theirs."""
@@ -85,19 +83,21 @@ class Shop:
         tools = self.tools
         if stage in {Stage.POLL, Stage.TELL_CANCEL}:
             return self._follow(stage, job, tools)
-        bay = tools.bays[job.inbox]
-        with bay.held():
-            return self._handle(stage, job, clip, bay, gate)
+        folders = tools.folders_of[job.inbox]
+        with folders.held():
+            return self._handle(stage, job, clip, folders, gate)
 
-    def _handle(self, stage: Stage, job: Job, clip: Clip, bay: Bay, gate: Callable[[], bool]) -> Event:
+    def _handle(
+        self, stage: Stage, job: Job, clip: Clip, folders: Folders, gate: Callable[[], bool]
+    ) -> Event:
         tools = self.tools
-        if taker := taker_of(bay.inbox, clip.id, bay.journal):
-            return TakenOver(taker, host_of(bay.inbox, taker))
+        if taker := taker_of(folders.inbox, clip.id, folders.journal):
+            return TakenOver(taker, host_of(folders.inbox, taker))
         match stage:
             case Stage.PREPARE if job.reuse is not None:
-                return reuse(job, clip, tools.bays, job.reuse)
+                return reuse(job, clip, tools.folders_of, job.reuse)
             case Stage.PREPARE:
-                return prepare(job, clip, bay, self._kit(tools))
+                return prepare(job, clip, folders, self._kit(tools))
             case Stage.SUBMIT:
                 desk = Desk(
                     tools.provider,
@@ -109,11 +109,11 @@ class Shop:
                     self.complete,
                     tools.catalog.retirement,
                 )
-                return submit(job, clip, bay, desk, gate)
+                return submit(job, clip, folders, desk, gate)
             case Stage.FETCH:
-                return self._fetch(job, clip, bay, tools)
+                return self._fetch(job, clip, folders, tools)
             case Stage.DELIVER:
-                return deliver(job, clip, bay, self.now())
+                return deliver(job, clip, folders, self.now())
             case Stage.POLL | Stage.TELL_CANCEL:
                 raise ValueError(stage)
             case never:
@@ -146,39 +146,39 @@ class Shop:
             self._ended_looks[task_id] = (self.now(), seen)
         return poll(seen)
 
-    def _fetch(self, job: Job, clip: Clip, bay: Bay, tools: Tools) -> Event:
+    def _fetch(self, job: Job, clip: Clip, folders: Folders, tools: Tools) -> Event:
         provider = self._provider_of(job, tools)
         if isinstance(provider, StageFailed):
             return provider
         seen_at, look = self._ended_looks.pop(task_id_of(job), (0.0, None))
         if self.now() - seen_at > _FRESH_SECONDS:
             look = None
-        event = fetch(job, bay, provider, self._look_into, self.stopping, look)
+        event = fetch(job, folders, provider, self._look_into, self.stopping, look)
         if not isinstance(event, Fetched):
             return event
         limits = self._kit(tools).limits(job.request)
-        # By then it would be the finished film that is compared, which always has its source's length.
-        judged = judge(job, clip, bay, event, limits.seconds_max if limits else None)
-        return finish(job, clip, bay, judged, self.decoder)
+        # Before it is finished: the finished film always has its source's length.
+        judged = judge(job, clip, folders, event, limits.seconds_max if limits else None)
+        return finish(job, clip, folders, judged, self.decoder)
 
     def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
-        """Say how a clip's source differs from what was sent; raises OSError."""
-        return change_of(clip, jobs, self.tools.bays[clip.inbox])
+        """Return how a clip's source differs from what was sent; raises OSError."""
+        return change_of(clip, jobs, self.tools.folders_of[clip.inbox])
 
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
-        """Picture the results, and move the clip's source to where it ends; raises OSError."""
-        bay = self.tools.bays[clip.inbox]
-        if taker_of(bay.inbox, clip.id, bay.journal):
+        """Draw posters, and move the clip's source out of its work folder; raises OSError."""
+        folders = self.tools.folders_of[clip.inbox]
+        if taker_of(folders.inbox, clip.id, folders.journal):
             return replace(clip, lies_at=None, sidecar_lies_at=None)
-        draw_posters(clip, jobs, bay, self.decoder)
-        with bay.held():
-            keep_results(clip, jobs, bay)
-            return retire(clip, jobs, bay)
+        draw_posters(clip, jobs, folders, self.decoder)
+        with folders.held():
+            keep_results(clip, jobs, folders)
+            return retire(clip, jobs, folders)
 
     def sweep(self, clip: Clip) -> None:
-        """Remove a retired clip's work folder, and what was put up for it; raises OSError."""
+        """Remove a retired clip's work folder, and what was uploaded for it; raises OSError."""
         self.tools.depot.remove(clip.id)
-        sweep(clip, self.tools.bays[clip.inbox])
+        sweep(clip, self.tools.folders_of[clip.inbox])
 
     def _compose(
         self, request: Request, source: Inline | str, references: Sequence[Inline | str]
@@ -198,7 +198,7 @@ class Shop:
         return Seen(boxes.suffix_for(kind), film=film, credentials="kept" if is_signed else "")
 
     def _look_into_other(self, file: FileIO) -> Seen:
-        """Look into an output that is no film: a picture, facts about the film, or nothing of use."""
+        """Probe an output that is no film: a picture, facts about the film, or nothing of use."""
         suffix = other_kind(file)
         if not suffix:
             return Seen("", "it is no video")
@@ -207,11 +207,11 @@ class Shop:
         return Seen(suffix)
 
     def complete(self, request: Request, media: Mapping[str, Any]) -> Request:
-        """Fill in what the model always wants and nobody named."""
+        """Return a request with the fields that its model always needs."""
         return self.tools.catalog.completed(request, media)
 
     def check(self, request: Request, media: Mapping[str, Any]) -> list[Problem]:
-        """Say what keeps a request for a clip from being sent: the model's limits, or the clip itself."""
+        """Return what keeps a request for a clip from being sent: the model's limits, or the clip itself."""
         tools = self.tools
         if found := tools.catalog.problems(request):
             return found
@@ -226,9 +226,9 @@ class Shop:
                 return []
 
     def inspect(self, file: int) -> tuple[dict[str, Any], list[Problem]]:
-        """Look into a clip that lies in an inbox: what it holds, and why it is no clip at all.
+        """Probe a clip in an inbox: return its media facts, and why it is no clip at all.
 
-        Raises Unsure when the decoder gave up, which may not be the clip's fault.
+        Raises Unsure where the decoder gave up, which may not be the clip's fault.
         """
         there = os.fstat(file)
         if there.st_size > _CLIP_BYTES_MAX:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clipspool.jobs.conditions import Conditions
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class House:
     """What `status --json` prints, and what holds jobs back, once the scheduler comes to it."""
     command: Callable[[str, Mapping[str, Any]], Any]
     """Carries out an operator's command, as the command line does; raises what it raises."""
-    bays: Callable[[], Mapping[str, Bay]]
+    bays: Callable[[], Mapping[str, Folders]]
     """The folders of each inbox, by name."""
     now: Callable[[], float]
     """Unix seconds."""

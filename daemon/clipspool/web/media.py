@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from clipspool.jobs.model import Clip, Job, Result
 from clipspool.journal import Lookup
-from clipspool.spool.watchfolder import Bay
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import open_source
 from clipspool.stages.poster import poster_of
 from clipspool.system.atomic import split_suffix
@@ -53,7 +53,7 @@ class Films:
         """Serve the picture of a job's source beside one of its results."""
         number: int = request.path_params["number"]
 
-        def open_it(job: Job, _clip: Clip, bay: Bay) -> tuple[FileIO, str]:
+        def open_it(job: Job, _clip: Clip, bay: Folders) -> tuple[FileIO, str]:
             return bay.inbox.open(poster_of(job, number)), ".jpg"
 
         answer = await self._serve(request, open_it)
@@ -65,7 +65,7 @@ class Films:
     async def source(self, request: Request) -> Response:
         """Serve a job's clip, from its work folder or where it retired to."""
 
-        def open_it(_job: Job, clip: Clip, bay: Bay) -> tuple[FileIO, str]:
+        def open_it(_job: Job, clip: Clip, bay: Folders) -> tuple[FileIO, str]:
             return open_source(bay.inbox, clip), split_suffix(clip.source)[1]
 
         return await self._serve(request, open_it)
@@ -74,7 +74,7 @@ class Films:
         """Serve one of a job's results from the outbox."""
         number: int = request.path_params["number"]
 
-        def open_it(job: Job, _clip: Clip, bay: Bay) -> tuple[FileIO, str]:
+        def open_it(job: Job, _clip: Clip, bay: Folders) -> tuple[FileIO, str]:
             results = delivered(job)
             if not 1 <= number <= len(results):
                 raise FileNotFoundError
@@ -84,7 +84,7 @@ class Films:
         return await self._serve(request, open_it)
 
     async def _serve(
-        self, request: Request, open_it: Callable[[Job, Clip, Bay], tuple[FileIO, str]]
+        self, request: Request, open_it: Callable[[Job, Clip, Folders], tuple[FileIO, str]]
     ) -> Response:
         job_id: str = request.path_params["job"]
 
