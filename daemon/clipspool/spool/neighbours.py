@@ -88,7 +88,7 @@ class Neighbours:
         self._taken_stamp: tuple[int, ...] = ()
         self._is_settled = False
         self._taken: set[str] = set()
-        """Clips that were taken over, and of which nothing is open here."""
+        """Clips that were taken over; nothing of them is open here."""
         self._reported: set[str] = set()
         """Journals that were reported as lost."""
 
