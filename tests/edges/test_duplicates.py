@@ -39,6 +39,24 @@ def test_the_same_clip_and_request_again_is_held_and_points_to_the_first(desk):
     assert desk.scheduler.is_idle
 
 
+def test_a_duplicate_that_is_cancelled_says_what_makes_it_run_after_all(desk):
+    """Moved back as it is it would be held once more."""
+    drop(desk, "clip1")
+    desk.until(S.DELIVERED)
+    drop(desk, "clip2")
+    desk.turns(5, 60.0)
+    assert desk.job("clip2").held is Held.DUPLICATE
+    desk.order(operator.cancel, ["clip2"], "ann")
+    desk.until(S.CANCELLED, "clip2")
+    advice = desk.job("clip2").error.what_to_do
+    assert "write `again = true` into its sidecar, then move the clip and its sidecar" in advice
+    drop(desk, "clip3", request=PUT_BACK)
+    desk.turns(5, 60.0)
+    assert desk.job("clip3").held is Held.DUPLICATE
+    drop(desk, "clip4", request=replace(PUT_BACK, again=True))
+    desk.until(S.DELIVERED, "clip4")
+
+
 def test_of_two_that_come_at_once_exactly_one_runs(desk):
     drop(desk, "clip1", "clip2")
     desk.turns(10, 60.0)

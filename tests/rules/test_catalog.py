@@ -122,6 +122,13 @@ def test_extra_carries_what_the_model_has_no_key_for(extra):
     assert CATALOG.problems(request(model="aleph2", extra=extra)) == []
 
 
+def test_an_empty_list_of_references_in_extra_is_told_to_be_left_out():
+    (problem,) = CATALOG.problems(request(extra={"references": []}))
+    assert problem.message.endswith(
+        "leave it out: where a model requires the list, an empty one is sent anyway"
+    )
+
+
 def test_the_body_holds_everything_in_the_forms_of_the_api():
     clip = Inline(open=lambda: None, size=10, content_type="video/mp4")
     full = request(

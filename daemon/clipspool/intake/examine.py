@@ -262,6 +262,8 @@ class Examination:
         inside = wanted.below(str(self._root.path))
         if inside:
             return f"a path of the server; write it from this inbox on: `{readable(inside)}`"
+        if (like := self._images.find(wanted.tails())) is not None:
+            return f"which is not inside this inbox; did you mean `{readable(like)}`?"
         return (
             f"which is not inside this inbox; put the image into `{readable(home)}` and write its name alone"
         )

@@ -286,18 +286,20 @@ def _with_results(job: Job, event: ResultEvent, now: float, pace: Pace) -> Job:
 # --- how a job ends ---------------------------------------------------------------------------------------
 
 
-def _failed(job: Job, error: Error) -> Job:
-    what_to_do = f"{error.what_to_do} {_how_to_run_again(job, error)}".strip()
+def _failed(job: Job, error: Error, *, is_duplicate: bool = False) -> Job:
+    what_to_do = f"{error.what_to_do} {_how_to_run_again(job, error, is_duplicate=is_duplicate)}".strip()
     return replace(job, error=replace(error, what_to_do=what_to_do, paid=job.paid))
 
 
-def _how_to_run_again(job: Job, error: Error) -> str:
+def _how_to_run_again(job: Job, error: Error, *, is_duplicate: bool) -> str:
     """Return what an editor does to run it again; `scheduler/dedup.py` has to let exactly that pass."""
     if job.variant:
         return f"The operator can run only this variant again: `clipspool retry {job.id}`."
     begin = "To run it again" if error.retryable else "Then"
     move = "move the clip and its sidecar from `_failed` back into the inbox"
     match job.paid:
+        case Paid.NO if is_duplicate:
+            return f"To run and pay for it all the same, write `again = true` into its sidecar, then {move}."
         case Paid.NO:
             return f"{begin}, {move}."
         case Paid.UNKNOWN:
@@ -360,7 +362,9 @@ def _attached(job: Job, event: on.Attached, now: float) -> Job:
 
 def _cancelled(job: Job, event: on.Cancelled) -> Job:
     words = f"cancelled by {event.by}" + (f" ({event.why})" if event.why else "")
-    ended = _failed(job, Error("CANCELLED", event.message or words, retryable=True))
+    ended = _failed(
+        job, Error("CANCELLED", event.message or words, retryable=True), is_duplicate=event.is_duplicate
+    )
     if ended.error is not None and any(one.name == "" for one in job.results):
         kept = "The downloaded result is kept beside it in `_failed`, with `.result` in its name."
         ended = replace(ended, error=replace(ended.error, what_to_do=f"{kept} {ended.error.what_to_do}"))

@@ -251,6 +251,8 @@ class Cancelled:
     by: str
     message: str = ""
     why: str = ""
+    is_duplicate: bool = False
+    """It was held because it asks for the same as an earlier job."""
 
 
 TAKEN_OVER = "TAKEN_OVER"

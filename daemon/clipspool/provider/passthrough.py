@@ -27,6 +27,8 @@ def extra_problems(extra: Mapping[str, Any], ours: Mapping[str, str]) -> Iterato
     for key, value in extra.items():
         if key in ours:
             instead = f"use the key `{ours[key]}`" if ours[key] else "it is the clip itself"
+            if value == []:
+                instead = "leave it out: where a model requires the list, an empty one is sent anyway"
             yield Problem(f"cannot be set through [extra]: {instead}", f"extra.{key}")
         elif wrong := no_json(value):
             yield Problem(f"cannot be sent as JSON: {wrong}", f"extra.{key}")

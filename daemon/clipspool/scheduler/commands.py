@@ -101,7 +101,9 @@ def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> 
             or (flying is not None and flying.stage is not Stage.POLL)
             or (has_to_deliver(job) and is_served)
         )
-        return CancelAsked(by, why) if waits else Cancelled(by, why=why)
+        return (
+            CancelAsked(by, why) if waits else Cancelled(by, why=why, is_duplicate=job.held is Held.DUPLICATE)
+        )
 
     answers = _each(scheduler, ids, one)
     for answer in answers:

@@ -46,6 +46,12 @@ class Wanted:
                 found += [path.removeprefix(top) for path in places.meant(one) if path.startswith(top)]
         return tuple(path for path in dict.fromkeys(found) if is_inside(path))
 
+    def tails(self) -> tuple[Rel, ...]:
+        """Return the ends of a path whose beginning is unknown, the longest first."""
+        parts = spellings(self.entry)[0].strip("/").split("/")
+        ends = ["/".join(parts[begin:]) for begin in range(1, len(parts))]
+        return tuple(one for end in ends if is_inside(end) for one in (join(self.folder, end), end))
+
     def below(self, home: str) -> Rel:
         """Return its path from the inbox on if it was written as on this machine; empty otherwise."""
         path = spellings(self.entry)[0]
