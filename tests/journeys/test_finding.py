@@ -54,6 +54,28 @@ def without_journal(bay):
     return bay
 
 
+def test_a_broken_file_keeps_nobody_from_pausing_the_daemon_that_read_it_before(derived):
+    bay = derived
+    bay.start(**bay.state)
+    good = bay.config.read_text()
+    for bad in (good.replace("[provider]", "[provider"), good + "[models.x]\nnonsense = 1\n"):
+        bay.config.write_text(bad)
+        for command, is_on in (("pause", True), ("resume", False)):
+            done = bay.call(command)
+            assert done.returncode == 0, done.stderr
+            assert "config.toml" in done.stderr
+            assert "The running daemon goes on with what it read before." in done.stderr
+            assert len(done.stderr.strip().splitlines()) == 1
+            assert bool(bay.query("SELECT 1 FROM facts WHERE name = 'paused' AND value != '[]'")) is is_on
+        assert "there is no inbox other" in bay.call("pause", "other").stderr
+        assert bay.told("status")["daemon"]["running"]
+    bay.config.write_text(good.replace("[provider]", "[provider"))
+    assert "The running daemon goes on" in bay.call("status").stderr
+    assert bay.stop() == 0
+    assert bay.call("pause").returncode == 78
+    bay.config.write_text(good)
+
+
 def test_a_pause_is_heard_by_the_daemon_that_has_its_journal_elsewhere(derived):
     bay = derived
     bay.start(**bay.state)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import EXIT_FAILED, Context, command, consent, fail, say
+from clipspool.cli.group import EXIT_FAILED, Context, StillServed, command, consent, fail, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clipspool.app.settings import Settings
     from clipspool.cli.client import Desk
     from clipspool.jobs.model import Job
@@ -278,7 +280,12 @@ def _say_when(desk: Desk) -> None:
 
 
 def _change(context: Context, name: str, inbox: str | None, done: str) -> None:
-    settings = context.settings("write")
+    try:
+        settings = context.settings("write", asks_daemon=True)
+    except StillServed as served:
+        _ask(served.journal, name, inbox=inbox)
+        say(done)
+        return
     if inbox is not None and inbox not in settings.inbox_names:
         fail(f"There is no inbox {inbox}; configured: {', '.join(settings.inbox_names)}.")
     from clipspool.cli.client import Desk
@@ -287,6 +294,18 @@ def _change(context: Context, name: str, inbox: str | None, done: str) -> None:
         desk.do(name, inbox=inbox)
         say(done)
         _say_when(desk)
+
+
+def _ask(journal: Path, name: str, **arguments: Any) -> None:
+    """Have a running daemon do something, without knowing its settings."""
+    from clipspool.app import control
+
+    try:
+        control.ask(journal, name, **arguments)
+    except control.NoDaemon:
+        fail("The daemon does not answer.")
+    except control.Failed as error:
+        fail(str(error))
 
 
 def _report(desk: Desk, answers: Sequence[dict[str, Any]]) -> None:

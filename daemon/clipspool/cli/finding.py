@@ -6,6 +6,7 @@ Nothing is made here. Where there is no journal, or it may not be read, the comm
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -54,6 +55,16 @@ def served_journal(config: Path | None) -> Path | None:
         return None
     _expect(one.journal)
     return one.journal
+
+
+def why_broken(config: Path | None) -> str:
+    """Say why the configuration file is not TOML, without the settings' own checks; empty if it is."""
+    file = file_of(config)
+    try:
+        tomllib.loads("" if file is None else file.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        return f"{file}: is not TOML: {error}"
+    return ""
 
 
 def running(config: Path) -> Serving | None:

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 78
+BROKEN = "{}. The running daemon goes on with what it read before."
+
+
+class StillServed(Exception):
+    """The configuration cannot be used, and a daemon runs that read it before it was broken."""
+
+    def __init__(self, journal: Path) -> None:
+        """Take the daemon's journal."""
+        super().__init__(str(journal))
+        self.journal = journal
 
 
 class Context:
@@ -35,12 +45,14 @@ class Context:
         looks: bool = False,
         needs: Needs = "none",
         env: Mapping[str, str] = os.environ,
+        asks_daemon: bool = False,
     ) -> Settings:
         """Read the configuration, or end with exit code 78 and one clear sentence.
 
         `journal`: what the command does with it; it ends with exit code 1 where that cannot be. `looks`: see
         that the folders are apart; else none is touched, so that a file server that hangs holds up no
         command. `needs`: which secrets have to be there. `env`: the environment of the one that is to run.
+        `asks_daemon`: raises StillServed where a daemon that runs can do without the configuration.
         """
         from clipspool.app.settings import SettingsError, load
         from clipspool.cli import finding
@@ -48,7 +60,11 @@ class Context:
         try:
             settings = load(self.config, env, looks=looks, needs=needs)
         except SettingsError as error:
-            refuse(str(error))
+            served = finding.served_journal(self.config) if asks_daemon else None
+            if served is None:
+                refuse(str(error))
+            say(BROKEN.format(error), err=True)
+            raise StillServed(served) from None
         if journal == "read":  # what only reads logs nothing, and structlog takes 0.1 s to load
             from clipspool.system.redaction import register_secret
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipspool.cli.act import commands_for
-from clipspool.cli.group import Context, command, fail, print_json
+from clipspool.cli.group import BROKEN, Context, command, fail, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,10 +40,13 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
     # With --watch the first look may come before the daemon has ever run.
     need: Need = "find" if watch else "read"
     from clipspool.app import control
-    from clipspool.cli.finding import served_journal
+    from clipspool.cli.finding import served_journal, why_broken
     from clipspool.cli.watch import CannotLook, Looker, keep_drawing, print_once
 
-    looker = Looker(lambda: context.settings(need), served=served_journal(context.config))
+    served = served_journal(context.config)
+    if served is not None and (why := why_broken(context.config)):
+        say(BROKEN.format(why), err=True)
+    looker = Looker(lambda: context.settings(need), served=served)
     try:
         if as_json:
             print_json(looker.ask("status"))
