@@ -108,6 +108,13 @@ def test_what_is_put_into_a_bucket_is_read_through_its_address_and_removed(s3, b
     assert keys_in(s3) == []
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_proxy_of_the_environment_is_not_used_for_a_bucket(s3, bucket, parcel, monkeypatch, host):
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert bucket(endpoint=s3.replace("127.0.0.1", host)).put(parcel()) is None
+
+
 def test_a_clips_objects_go_together_and_no_others(s3, bucket, parcel):
     requests.put(f"{s3}/shared", timeout=10).raise_for_status()
     way = bucket(bucket="shared")

@@ -21,6 +21,8 @@ _PART_BYTES = 8 << 20
 _PARTS_AT_ONCE = 2
 """Memory is these two multiplied, whatever the size of the clip."""
 _WHY_LENGTH_MAX = 200
+_NO_PROXY = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "*,0.0.0.0/0,::/0"}
+"""A proxy that is used for no address: where none is named, obstore would follow HTTPS_PROXY."""
 _DEEPEST = re.compile(r'(?:message|error): "([^"]+)"')
 
 
@@ -67,7 +69,7 @@ class Bucket:
                 "allow_http": (self.endpoint or "").startswith("http://"),
                 "timeout": "300s",
                 "connect_timeout": "10s",
-                **({} if self.proxy is None else {"proxy_url": self.proxy}),
+                **(_NO_PROXY if self.proxy is None else {"proxy_url": self.proxy}),
             },
             "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
         }
