@@ -21,7 +21,7 @@ from faults import kill
 from faults.power import PLACES, PowerBench, open_disk, telling_points
 
 KINDS = ("kill", "error", "power")
-ERRORS = ("EIO", "ENOSPC", "EACCES", "ESTALE", "ENOENT", "EMFILE", "EROFS", "ENOMEM")
+ERRORS = ("EIO", "ENOSPC", "EACCES", "ESTALE", "ENOENT", "EMFILE", "EROFS", "ENOMEM", "EDQUOT", "EPERM")
 COMMON = {"pwrite64", "newfstatat", "close", "read", "fstat"}
 RARE = (
     "connect",

@@ -16,6 +16,7 @@ from clipspool.system.failpoint import EXIT_CODE
 from faults.kill import TRACE, is_traceable
 from faults.oracle import Oracle
 from faults.test_ends import SEED, settle_doubts
+from journeys.bay import beside, journal_id
 from patience import patient
 
 QUICK_ONCE = ("accepted", "sent", "paper")
@@ -273,6 +274,38 @@ def test_jobs_of_an_older_version_in_every_state_go_on_and_none_is_paid_for_agai
         else:
             assert {row[:4] for row in rows[table]} <= {row[:4] for row in kept}
     assert bay.paid == 0
+
+
+@pytest.mark.parametrize(
+    "first", ["the taker", *(pytest.param(one, marks=pytest.mark.heavy) for one in ("the owner", "adopted"))]
+)
+def test_a_take_over_that_is_killed_between_its_claim_and_the_manifest_is_finished_by_the_taker(
+    open_bays, first
+):
+    with open_bays() as bay:
+        bay.is_checked = False  # half of the story is in the other journal
+        one, two = bay, beside(bay)
+        for each in (one, two):
+            each.configure()
+        one.drop()
+        assert one.run_until_idle(60, CLIPSPOOL_FAILPOINT="created:exit", CLIPSPOOL_TESTING="1") == EXIT_CODE
+        two.start(CLIPSPOOL_FAILPOINT="taking-over:exit", CLIPSPOOL_TESTING="1")
+        assert two.call("recover", "--from", journal_id(one), "--yes").returncode == 1
+        assert two.daemon.wait(patient(20)) == EXIT_CODE
+        two.daemon = None
+        if first == "the owner":
+            assert one.run_until_idle() == 0
+        if first == "adopted":
+            assert (
+                two.run_until_idle(60, CLIPSPOOL_FAILPOINT="adopted:exit", CLIPSPOOL_TESTING="1") == EXIT_CODE
+            )
+        for each in (two, one, two):
+            assert each.run_until_idle() == 0
+        (theirs,) = one.jobs().values()
+        (ours,) = two.jobs().values()
+        # The request left, and its answer was lost with the process: whoever has the clip is in doubt.
+        assert (theirs, ours) == ("cancelled", "in_doubt")
+        assert bay.paid == 1
 
 
 def test_a_failpoint_without_the_flag_is_refused_before_anything_is_touched(bay):

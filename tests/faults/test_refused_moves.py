@@ -10,7 +10,7 @@ from faults.kill import is_traceable, open_bench
 from faults.oracle import Oracle
 
 SEED = int(os.environ.get("CLIPSPOOL_TEST_SEED") or random.Random().randrange(1 << 30))
-ERRORS = ("EIO", "ENOSYS", "EPERM", "EOPNOTSUPP", "EINVAL", "EXDEV", "EACCES", "ENOTTY")
+ERRORS = ("EIO", "ENOSYS", "EPERM", "EOPNOTSUPP", "EINVAL", "EXDEV", "EACCES", "ENOTTY", "EDQUOT")
 MOVES = ("rename", "renameat", "renameat2", "link", "linkat")
 POINTS = 4
 
@@ -64,6 +64,21 @@ def test_where_no_file_can_be_renamed_from_folder_to_folder_all_moves_copy(bench
         assert bench.traced(bay, refused)["code"] == 0
         ended(bay, state)
         assert f"{home}/in/{bay.home.name}.mp4" in bay.lying()
+
+
+@pytest.mark.parametrize("error", ["EDQUOT", "ENOSPC"])
+def test_a_quota_of_the_outbox_that_is_used_up_holds_the_clip_back_before_anything_is_paid(bench, error):
+    """The file system's own figures show no quota: only the attempt to reserve the room does."""
+    bench.life = "plain"
+    bay = bench.new_bay()
+    bench.drop(bay)
+    paid = bay.paid
+    assert bench.traced(bay, f"fallocate={error}")["code"] == 0
+    assert bay.paid == paid
+    assert bay.job()["held"] == "outbox"
+    assert "no room for a result of" in bay.job()["reason"]
+    bench.try_again(bay)
+    ended(bay, "delivered")
 
 
 @pytest.mark.parametrize("error", sampled("EPERM"))
