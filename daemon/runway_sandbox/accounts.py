@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from runway_sandbox import answers
-from runway_sandbox.options import Options
+from runway_sandbox.options import MODELS, Options
 from runway_sandbox.wire import Answer, Request
 
 API_VERSION: Final = "2024-11-06"
@@ -96,8 +96,8 @@ class Accounts:
         used = {"dailyGenerations": len(self._made[account.fingerprint])}
         body = {
             "creditBalance": self._credits[account.fingerprint],
-            "tier": {"maxMonthlyCreditSpend": 10_000, "models": dict.fromkeys(self.options.models, limit)},
-            "usage": {"models": dict.fromkeys(self.options.models, used)},
+            "tier": {"maxMonthlyCreditSpend": 10_000, "models": dict.fromkeys(MODELS, limit)},
+            "usage": {"models": dict.fromkeys(MODELS, used)},
         }
         return Answer.of_json(200, body)
 

@@ -18,11 +18,11 @@ from runway_sandbox import answers, results, uploads
 from runway_sandbox.accounts import Account, Accounts
 from runway_sandbox.ledger import CreateRecord, Ledger
 from runway_sandbox.misbehave import Deck, Misbehaviour
-from runway_sandbox.options import Options, Render, Style
+from runway_sandbox.options import MODELS, Options, Render, Style
 from runway_sandbox.sources import AssetError, Clip, Sources
 from runway_sandbox.studio import Studio
 from runway_sandbox.tasks import Failure, Status, Task
-from runway_sandbox.validation import Create, Issue, check_create
+from runway_sandbox.validation import DATA_URI_BYTES_MAX, Create, Issue, check_create
 from runway_sandbox.wire import Answer, Exchange, Request
 
 _FAILURES: Final = {
@@ -56,10 +56,8 @@ class Api:
         options = self.options
         self.accounts = Accounts(options)
         self.signer = results.Signer(options.url_seconds)
-        self.uploads = uploads.Uploads(self.folder, options.upload_bytes_max)
-        self._sources = Sources(
-            self.folder, self.studio.canned, options.fetch_sources, options.url_bytes_max, self.uploads.find
-        )
+        self.uploads = uploads.Uploads(self.folder)
+        self._sources = Sources(self.folder, self.uploads.find)
         self._reading = ThreadPoolExecutor(1, "sandbox-read")
         self._random = random.Random(options.seed)  # noqa: S311  # repeatable on purpose
 
@@ -104,12 +102,12 @@ class Api:
         except (ValueError, RecursionError):
             return answers.error(account.shape, 400, "invalid_request", "The request body is not valid JSON.")
         if not isinstance(given, dict) or not isinstance(given.get("model"), str):
-            values = ("values", list(self.options.models))
+            values = ("values", list(MODELS))
             return self._invalid(account, (Issue("invalid_union", "Invalid input", ("model",), (values,)),))
-        if given["model"] not in self.options.models:
+        if given["model"] not in MODELS:
             return self._no_model(account, given["model"])
         by_page = self.options.strict and not account.is_official
-        create = check_create(given, self.options.data_uri_bytes_max, by_page=by_page)
+        create = check_create(given, DATA_URI_BYTES_MAX, by_page=by_page)
         if isinstance(create, tuple):
             return self._invalid(account, create)
         try:

@@ -217,17 +217,14 @@ class Deck:
     def listing(self) -> list[dict[str, Any]]:
         """Return each with the number of requests that matched and of those that it changed."""
         with self._lock:
-            return [
-                {"on": one.misbehaviour.on, "what": one.misbehaviour.what, "seen": one.seen, "done": one.done}
-                for one in self._entries
-            ]
+            every = [(entry, entry.misbehaviour) for entry in self._entries]
+            return [{"on": m.on, "what": m.what, "seen": e.seen, "done": e.done} for e, m in every]
 
     def is_filtered(self, on: str) -> bool:
         """Return whether any misbehaviour of an operation depends on the prompt."""
         with self._lock:
-            return any(
-                one.misbehaviour.on == on and one.misbehaviour.prompt is not None for one in self._entries
-            )
+            every = (entry.misbehaviour for entry in self._entries)
+            return any(one.on == on and one.prompt is not None for one in every)
 
     def draw(self, on: str, prompt: str | None = None) -> Misbehaviour | None:
         """Choose for one request of an operation.

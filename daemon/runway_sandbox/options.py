@@ -9,6 +9,7 @@ from pathlib import Path
 from runway_sandbox.misbehave import Misbehaviour
 
 MIB = 1024 * 1024
+MODELS = ("gen4_aleph", "aleph2")
 
 
 class Style(StrEnum):
@@ -62,7 +63,6 @@ class Options:
     """Refuse what the API's page would refuse, above all a body without a field that it marks required."""
     api_keys: tuple[str, ...] = ()
     """The keys that are accepted; empty accepts any that is not empty."""
-    models: tuple[str, ...] = ("gen4_aleph", "aleph2")
 
     render: Render = Render.REAL
     render_seconds: float = 4.0
@@ -86,14 +86,6 @@ class Options:
 
     body_bytes_max: int = 64 * MIB
     """A longer request body is answered 413."""
-    data_uri_bytes_max: int = 5 * MIB
-    """Length of the *encoded* data URI [PROVIDER 2.4]."""
-    url_bytes_max: int = 32 * MIB
-    upload_bytes_max: int = 200 * MIB
-    fetch_sources: bool = True
-    """Fetch a source given as a URL, as the provider does; False uses a canned clip instead.
-    Plain http is accepted from loopback only."""
-
     tasks_max: int = 50_000
     """More ended tasks are deleted, oldest first, with their files."""
     ledger: Path | None = None
@@ -106,8 +98,7 @@ class Options:
         for name in ("render_seconds", "pending_seconds", "visible_after", "url_seconds"):
             if not 0 <= getattr(self, name) <= 10_000_000:  # noqa: PLR2004  # some four months
                 raise ValueError(f"{name} must be 0 to 10000000 seconds")
-        limits = ("body", "data_uri", "url", "upload")
-        for name in (*(f"{limit}_bytes_max" for limit in limits), "tasks_max"):
+        for name in ("body_bytes_max", "tasks_max"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
         if self.concurrency is not None and self.concurrency < 1:

@@ -22,6 +22,7 @@ CLIP_SECONDS_MAX: Final = {"aleph2": 30.0}
 CREDITS_PER_SECOND: Final = {"gen4_aleph": 15, "aleph2": 28}
 CREDITS_MIN: Final = {"aleph2": 56}
 """[PROVIDER 2.10]."""
+URL_BYTES_MAX: Final = 32 * 1024 * 1024
 _PIECE: Final = 1024 * 1024
 
 
@@ -52,9 +53,6 @@ class Sources:
     """Stores the `videoUri` of a checked request as a file. Blocks: for a worker thread."""
 
     folder: Path
-    canned: Path
-    is_fetching: bool
-    url_bytes_max: int
     upload: Callable[[str], Path | None]
     """Returns the file of a runway:// URI."""
 
@@ -82,10 +80,8 @@ class Sources:
             if uploaded is None:
                 raise AssetError("videoUri: The upload does not exist or has expired.")
             shutil.copyfile(uploaded, path)
-        elif self.is_fetching:
-            fetch(uri, path, self.url_bytes_max)
         else:
-            shutil.copyfile(self.canned, path)
+            _fetch(uri, path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -101,7 +97,7 @@ def _facts(path: Path, model: str) -> render.Facts:
     return facts
 
 
-def fetch(url: str, path: Path, bytes_max: int) -> None:
+def _fetch(url: str, path: Path) -> None:
     """Fetch as strictly as the provider: HEAD first, no redirect, a length, a type [PROVIDER 2.4].
 
     Raises AssetError with a sentence like the provider's.
@@ -114,9 +110,9 @@ def fetch(url: str, path: Path, bytes_max: int) -> None:
         for method in ("HEAD", "GET"):
             link.request(method, target, headers={"User-Agent": "RunwayML API/1.0"})
             answer = link.getresponse()
-            _check_head(answer, bytes_max)
+            _check_head(answer)
             if method == "GET":
-                _copy(answer, path, bytes_max)
+                _copy(answer, path)
             else:
                 answer.read()
     except (OSError, http.client.HTTPException) as error:
@@ -125,7 +121,7 @@ def fetch(url: str, path: Path, bytes_max: int) -> None:
         link.close()
 
 
-def _check_head(answer: http.client.HTTPResponse, bytes_max: int) -> None:
+def _check_head(answer: http.client.HTTPResponse) -> None:
     if answer.status != http.client.OK:
         raise AssetError(f"videoUri: Failed to fetch the asset: status {answer.status}.")
     given = (answer.getheader("Content-Type") or "").partition(";")[0].strip().lower()
@@ -134,15 +130,15 @@ def _check_head(answer: http.client.HTTPResponse, bytes_max: int) -> None:
     length = answer.getheader("Content-Length") or ""
     if not length.isdecimal():
         raise AssetError("videoUri: Missing Content-Length response header.")
-    if int(length) > bytes_max:
-        raise AssetError(f"videoUri: The asset is too large: {length} bytes, at most {bytes_max}.")
+    if int(length) > URL_BYTES_MAX:
+        raise AssetError(f"videoUri: The asset is too large: {length} bytes, at most {URL_BYTES_MAX}.")
 
 
-def _copy(answer: http.client.HTTPResponse, path: Path, bytes_max: int) -> None:
+def _copy(answer: http.client.HTTPResponse, path: Path) -> None:
     copied = 0
     with path.open("wb") as file:
         while piece := answer.read(_PIECE):
             copied += len(piece)
-            if copied > bytes_max:
+            if copied > URL_BYTES_MAX:
                 raise AssetError("videoUri: The asset is larger than announced.")
             file.write(piece)

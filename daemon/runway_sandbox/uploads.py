@@ -15,6 +15,7 @@ from runway_sandbox.wire import Answer, BodyTooLongError, Exchange
 PREFIX: Final = "/_storage/"
 LIFE_SECONDS: Final = 86_400.0
 FILE_BYTES_MIN: Final = 512
+FILE_BYTES_MAX: Final = 200 * 1024 * 1024
 """[PROVIDER 2.4]; an upload may be used for 24 hours [PROVIDER 2.5]."""
 _FORM_BYTES_EXTRA: Final = 1024 * 1024
 _BOUNDARY = re.compile(r'multipart/form-data\s*;.*boundary="?([^";]+)"?', re.IGNORECASE)
@@ -34,7 +35,6 @@ class Uploads:
     """The uploads of the last day."""
 
     folder: Path
-    bytes_max: int
     _by_id: dict[str, _Upload] = field(default_factory=dict)
 
     def place(self, base: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Uploads:
             with spool.open("wb") as file:
                 async for part in exchange.chunks():
                     file.write(part)
-                    if exchange.bytes_in > self.bytes_max + _FORM_BYTES_EXTRA:
+                    if exchange.bytes_in > FILE_BYTES_MAX + _FORM_BYTES_EXTRA:
                         raise BodyTooLongError
             return self._take(upload, spool, match[1].encode("latin-1"))
         finally:
@@ -82,8 +82,8 @@ class Uploads:
             if fields.get("policy") != upload.policy.encode():
                 return _refusal(403, "AccessDenied")
             _, start, stop = parts[-1]
-            if not FILE_BYTES_MIN <= stop - start <= self.bytes_max:
-                return _refusal(400, "EntityTooLarge" if stop - start > self.bytes_max else "EntityTooSmall")
+            if not FILE_BYTES_MIN <= stop - start <= FILE_BYTES_MAX:
+                return _refusal(400, "EntityTooLarge" if stop - start > FILE_BYTES_MAX else "EntityTooSmall")
             with upload.path.open("wb") as target:
                 target.write(memoryview(form[start:stop]))
         upload.is_stored = True

@@ -14,6 +14,8 @@ SEED_MAX: Final = 4_294_967_295
 PROMPT_UNITS_MAX: Final = 1000
 KEYFRAMES_MAX: Final = 5
 URL_CHARACTERS_MAX: Final = 2048
+DATA_URI_BYTES_MAX: Final = 5 * 1024 * 1024
+"""Length of the *encoded* data URI [PROVIDER 2.4]."""
 
 _RATIOS: Final = (
     "1280:720", "720:1280", "1104:832", "960:960", "832:1104", "1584:672", "848:480", "640:480",

@@ -98,7 +98,7 @@ def test_what_is_exchanged_while_the_work_folder_is_made_is_not_taken_for_what_w
 
 
 def test_a_sidecar_that_goes_after_its_clip_was_taken_does_not_undo_the_claim(bench, monkeypatch):
-    real = claims.take
+    real = claims.rename_to_own
 
     def vanish(name, *rest):
         real(name, *rest)
@@ -112,7 +112,7 @@ def test_a_sidecar_that_goes_after_its_clip_was_taken_does_not_undo_the_claim(be
 
 @pytest.mark.parametrize("trouble", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE])
 def test_trouble_of_the_disk_leaves_the_clip_where_it_was_and_is_tried_again(bench, monkeypatch, trouble):
-    real = claims.take
+    real = claims.rename_to_own
 
     def refuse(*_args):
         raise OSError(trouble, "trouble")
@@ -300,7 +300,7 @@ def test_a_hidden_name_is_short_enough_tells_its_clip_and_is_no_business_of_inta
 
 
 def test_a_sidecar_that_cannot_be_moved_does_not_undo_the_claim_of_its_clip(bench, monkeypatch):
-    real = claims.take
+    real = claims.rename_to_own
 
     def refuse(name, *rest):
         if name.endswith(".toml"):

@@ -20,10 +20,10 @@ def die(start):
 
     def die(clip, look="look", *, apart=False, **how):
         deaths = start(**how)
-        blocks.append(deaths.over(clip, look))
+        blocks.append(deaths.examining(clip, look))
         blocks[-1].__enter__()
         if apart:
-            blocks.append(deaths.apart())
+            blocks.append(deaths.paused())
             blocks[-1].__enter__()
 
     return die
@@ -52,7 +52,7 @@ def test_one_that_is_examined_while_the_process_lives_is_cleared(start, die):
     for _ in range(2):
         die(ONE)
     deaths = start()
-    with deaths.over(ONE, "look"):
+    with deaths.examining(ONE, "look"):
         pass
     deaths.survive(ONE)
     die(ONE)
@@ -62,7 +62,7 @@ def test_one_that_is_examined_while_the_process_lives_is_cleared(start, die):
 def test_what_waits_to_be_looked_into_counts_on(start, die):
     for _ in range(2):
         die(ONE)
-        with start().over(ONE, "look"):
+        with start().examining(ONE, "look"):
             pass
     die(ONE)
     assert start().is_set_aside(ONE, "look")
@@ -77,7 +77,7 @@ def test_while_another_process_works_on_it_nobody_is_to_blame(start, die):
 def test_what_is_set_aside_stays_so_until_it_is_forgiven(start, die):
     for _ in range(3):
         die(ONE)
-    with start().over(TWO, "look"):
+    with start().examining(TWO, "look"):
         pass
     assert start().is_set_aside(ONE, "look")
     start().forgive()
@@ -100,6 +100,6 @@ def test_a_damaged_file_is_as_good_as_none(start, tmp_path, data):
 
 def test_without_a_place_for_the_file_all_goes_on(tmp_path):
     deaths = Deaths(tmp_path / "nowhere" / "deaths")
-    with deaths.over(ONE, "look"):
+    with deaths.examining(ONE, "look"):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -282,7 +282,7 @@ def test_an_image_that_no_clip_refers_to_is_asked_about_and_one_that_a_clip_uses
     b.write("refs/summer.png", b"x")
     for path in b.path.rglob("*.png"):
         os.utime(path)
-    b.inbox._now = b.inbox._stays._now = lambda: path.stat().st_ctime + b.seconds
+    b.inbox._now = b.inbox._waiting_files._now = lambda: path.stat().st_ctime + b.seconds
     b.look()
     b.look(119.0)
     assert notes(b) == []

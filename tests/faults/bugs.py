@@ -193,8 +193,11 @@ BUGS = {
         (
             (
                 "intake/watch.py",
-                "    FileMovedEvent,\n    FileClosedEvent,\n    FileDeletedEvent,\n    DirCreatedEvent,\n    DirMovedEvent,\n    DirDeletedEvent,\n]",
-                "]",
+                (
+                    ", events.FileMovedEvent, events.FileClosedEvent, events.FileDeletedEvent),\n"
+                    "    *(events.DirCreatedEvent, events.DirMovedEvent, events.DirDeletedEvent),\n]"
+                ),
+                ",)]",
             ),
             (
                 "intake/inbox.py",

@@ -40,12 +40,12 @@ def test_a_clip_that_kills_the_daemon_is_set_aside_and_the_rest_goes_on(bay):
 KILLS_INTAKE = """\
 import os
 from clipspool.intake import examine
-real = examine.Examination._look_inside
-def look_inside(self, pairing, now):
+real = examine.Examination._inspect
+def inspect(self, pairing, now):
     if "killer" in pairing.clip:
         os.kill(os.getpid(), 9)
     return real(self, pairing, now)
-examine.Examination._look_inside = look_inside
+examine.Examination._inspect = inspect
 """
 KILLS_RETIRING = """\
 import os

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.intake.sidecar.decoding import decode
+from clipspool.intake.sidecar.parse import decode
 from clipspool.jobs.model import Problem
 
 PROMPT = 'prompt = "Zürich 冬 🎬"\nseed = 1\n'

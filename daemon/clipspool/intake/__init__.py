@@ -1,5 +1,6 @@
-"""From a file in an inbox to a claimed clip: sightings settle, clips are paired, what is whole is accepted.
+"""From a file in an inbox to a claimed clip: files settle, clips are paired, complete ones are accepted.
 
-`watch` hears hints and `scan` looks; `settle`, `names` and `pair` decide which clip is ready; `sidecar` and
-`layers` say what it asks for; `notes` tells the editor what is wrong; `inbox` is the thread that does it all.
+`watch` collects hints, `tree` and `scan` check folders; `settle`, `names` and `pair` decide which clip is
+ready, `whole` and `examine` whether it is complete and right; `sidecar` reads what it asks for; `accept`
+claims it; `notes` tells its editor what is wrong; `inbox` is the thread that runs all this.
 """

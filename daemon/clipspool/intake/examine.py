@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from clipspool.intake.names import TXT, readable
+from clipspool.intake.notes import sentence
 from clipspool.intake.pair import Entry, Waits
 from clipspool.intake.poison import WHY, Deaths
 from clipspool.intake.settle import MTIME_NS, Stamp, stamp_of
@@ -29,6 +30,8 @@ Check = Callable[[Request, dict[str, Any]], list[Problem]]
 """Compares a request and the media facts of its clip with the model, and returns what is wrong."""
 Inspect = Callable[[int], tuple[dict[str, Any], list[Problem]]]
 """Inspects an open clip: media facts, and why it is not a usable clip. May raise Unsure."""
+
+_Inspected = tuple[dict[str, Any], tuple[Problem, ...]]
 
 IMAGE_BYTES_MAX = 256 << 20
 """8,000 x 8,000 incompressible pixels; each image is copied while the inbox's other clips wait."""
@@ -77,13 +80,6 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
-    """A clip that its editor must fix."""
-
-    problems: tuple[Problem, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Unsure:
     stamp: Stamp
     at: float
@@ -115,26 +111,25 @@ class Examination:
         self._root = root
         self._rules = rules
         self._inspection = inspection
-        self._verdicts: dict[Rel, tuple[Stamp, Wrong | dict[str, Any]]] = {}
+        self._inspected: dict[Rel, tuple[Stamp, _Inspected]] = {}
         self._unsure: dict[Rel, _Unsure] = {}
         self._wholeness = Wholeness(rules, root.path)
 
-    def examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Wrong | Waits:
+    def examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Waits:
         """Judge a pairing at `now` (monotonic seconds). Raises Changed and OSError."""
         look = repr(tuple(pairing.stamps.values()))
         if self._deaths.is_set_aside(pairing.clip, look):
-            return Wrong((Problem(WHY),))
-        with self._deaths.over(pairing.clip, look):
+            return _wrong(pairing.clip, [Problem(WHY)])
+        with self._deaths.examining(pairing.clip, look):
             answer = self._examine(pairing, defaults, now)
-        if not isinstance(answer, Waits):
+        if isinstance(answer, Ready) or answer.found:
             self._deaths.survive(pairing.clip)
         return answer
 
-    def _examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Wrong | Waits:
+    def _examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Waits:
         if abs(pairing.stamp[MTIME_NS]) >= TIME_NS_MAX:
-            return Wrong(
-                (Problem("its date lies beyond the year 2262; copy the clip, or set its date anew"),)
-            )
+            far = Problem("its date is after the year 2262; copy the clip, or set a new date")
+            return _wrong(pairing.clip, [far])
         own = []  # the sidecar last: a prompt in it wins over that of a text file beside it
         for path in filter(None, (pairing.prompt, pairing.sidecar)):
             layer = self.read_layer(path, pairing.stamps[path], is_own=True)
@@ -144,27 +139,27 @@ class Examination:
         if pairing.prompt_blocked and not any(_has_prompt(layer) for layer in own):
             due = pairing.since + self._rules.sidecar_wait_seconds
             return Waits.until(pairing.clip, pairing.prompt_blocked, due, now)
-        media = self._inspect(pairing, now)
-        if isinstance(media, Waits):
-            return media
+        inspected = self._inspect(pairing, now)
+        if isinstance(inspected, Waits):
+            return inspected
+        facts, problems = inspected[0], [*inspected[1]]
         layers = [*defaults, *own]
-        made, wrong = drafts(layers[: len(layers) - bool(own)], own[-1] if own else None)
-        problems = [*(media.problems if isinstance(media, Wrong) else ()), *wrong]
-        wrong_so_far = len(problems)
+        made, mistakes = drafts(layers[: len(layers) - bool(own)], own[-1] if own else None)
+        problems += mistakes
+        count = len(problems)
         found = self._find_references(pairing, made, problems, now)
         if isinstance(found, Waits):
             return found
         requests = []
-        for draft in made if len(problems) == wrong_so_far else ():
-            facts = media if isinstance(media, dict) else {}
+        for draft in made if len(problems) == count else ():
             request = draft.request(secrets.randbelow(SEED_MAX + 1), found)
             request = self._inspection.complete(request, facts)
             problems += [located(p, layers, draft.variant) for p in self._inspection.check(request, facts)]
             requests.append((draft.variant, request))
-        if problems or isinstance(media, Wrong):
-            return Wrong(tuple(dict.fromkeys(problems)))
+        if problems:
+            return _wrong(pairing.clip, problems)
         copies = {reference.name: reference.file for reference in found.values()}
-        return Ready(pairing, tuple(requests), tuple(copies.items()), media)
+        return Ready(pairing, tuple(requests), tuple(copies.items()), facts)
 
     def read_layer(self, path: Rel, stamp: Stamp, *, is_own: bool) -> Layer | None:
         """Read a settled sidecar or defaults file; None if it changed since. Raises OSError."""
@@ -176,8 +171,9 @@ class Examination:
                 return None
         return parse_prompt(data, path) if path.lower().endswith(TXT) else parse(data, path, is_own=is_own)
 
-    def _inspect(self, pairing: Pairing, now: float) -> dict[str, Any] | Wrong | Waits:
-        known = self._verdicts.get(pairing.clip)
+    def _inspect(self, pairing: Pairing, now: float) -> _Inspected | Waits:
+        """Return media facts, or why it is not a usable clip."""
+        known = self._inspected.get(pairing.clip)
         if known is not None and known[0] == pairing.stamp:
             return known[1]
         unsure = self._unsure.get(pairing.clip)
@@ -200,7 +196,7 @@ class Examination:
                     problems.append(Problem("it is a ZIP archive, not a video"))
                 case Complete():
                     try:
-                        with self._deaths.apart():  # another process does that, and may take long
+                        with self._deaths.paused():  # another process does that, and may take long
                             facts, problems = self._inspection.inspect(file.fileno())
                     except Unsure as unsure:
                         return self._postpone(pairing, now, str(unsure))
@@ -208,9 +204,9 @@ class Examination:
                     assert_never(verdict)
             if _stamp(file.fileno()) != pairing.stamp:
                 raise Changed(pairing.clip)
-        answer = Wrong(tuple(problems)) if problems else facts
-        self._verdicts[pairing.clip] = (pairing.stamp, answer)
-        return answer
+        inspected = ({}, tuple(problems)) if problems else (facts, ())
+        self._inspected[pairing.clip] = (pairing.stamp, inspected)
+        return inspected
 
     def _postpone(self, pairing: Pairing, now: float, reason: str) -> Waits:
         """Try a clip that could not be inspected again later, after a longer pause each time."""
@@ -224,7 +220,7 @@ class Examination:
 
     def forget(self, path: Rel) -> None:
         """Drop what is known about a clip that is gone or accepted."""
-        self._verdicts.pop(path, None)
+        self._inspected.pop(path, None)
         self._unsure.pop(path, None)
         self._wholeness.forget(path)
 
@@ -272,6 +268,13 @@ class Examination:
 def _has_prompt(layer: Layer) -> bool:
     """Return whether a clip's own file holds its prompt, or a mistake that must be reported first."""
     return bool(layer.problems) or any("prompt" in table for table in (layer.keys, *layer.variants))
+
+
+def _wrong(clip: Rel, problems: Sequence[Problem]) -> Waits:
+    """Return a wait for a clip that its editor must fix."""
+    each = tuple(dict.fromkeys(problems))
+    reason = "; ".join(sentence(problem) for problem in each[:3])
+    return Waits(clip, reason, found=each, is_stuck=any(problem.key == "references" for problem in each))
 
 
 def _unusable(image: Entry | None) -> str:

@@ -13,7 +13,7 @@ import structlog
 
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Examination, Inspection
-from clipspool.intake.notes import Notes, Stays
+from clipspool.intake.notes import Notes, WaitingFiles
 from clipspool.intake.poison import Deaths
 from clipspool.intake.tree import Images, Tree
 from clipspool.intake.triage import CLAIMS_MAX, Judge
@@ -94,16 +94,16 @@ class Inbox:
         self._acceptance.use_rules(rules)
         self._notes.use_places(rules.places)
         self._tree = Tree(self._root, rules, self._follow)
-        self._stays = Stays(self._root, self._tree, self._notes, self._now)
+        self._waiting_files = WaitingFiles(self._root, self._tree, self._notes, self._now)
         images = Images(self._tree)
-        self._unknown = UnknownFiles(self._root, rules, self._tree, self._stays, images.is_used)
+        self._unknown = UnknownFiles(self._root, rules, self._tree, self._waiting_files, images.is_used)
         self._judge = Judge(
             self._root,
             rules,
             self._tree,
             Examination(self._root, rules, images, self._deaths, self._inspection),
             self._acceptance,
-            self._stays,
+            self._waiting_files,
             on_accepted=self._outgoing.append,
             now=self._now,
         )
@@ -200,13 +200,13 @@ class Inbox:
                 self._write_notes()
         except OSError as error:  # errors of single files were handled there
             self._go_offline(error, now)
-        if (waiting := self._stays.take_waiting()) is not None:
+        if (waiting := self._waiting_files.take_waiting()) is not None:
             self.waiting = waiting
         self._send_messages()
         if self.state != "watching":
             self.is_idle = True
             return self._bind_at
-        if self._tree.affected or self._stays.notes_due:
+        if self._tree.affected or self._waiting_files.notes_due:
             self.is_idle = False
             return now
         next_look = self._tree.next_look(now)
@@ -306,8 +306,8 @@ class Inbox:
         self._tree.walk(now)
         self._tree.take_images_changed()
         self._judge.affect_stuck()
-        self._stays.record_closed()
-        self._stays.clear_strays()
+        self._waiting_files.record_closed()
+        self._waiting_files.clear_strays()
         self._unknown.review_images(now)
         for folder in self._tree.folders.values():
             self._acceptance.settle_strays(folder.rel, tuple(folder.claimed))
@@ -328,5 +328,5 @@ class Inbox:
     def _write_notes(self) -> None:
         """Write notes for a short time: clips that are ready go first."""
         until = self._monotonic() + _NOTES_SECONDS
-        while self._stays.notes_due and not self._stopping.is_set() and self._monotonic() <= until:
-            self._stays.write_note()
+        while self._waiting_files.notes_due and not self._stopping.is_set() and self._monotonic() <= until:
+            self._waiting_files.write_note()

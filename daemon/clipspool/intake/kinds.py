@@ -170,7 +170,7 @@ def card_in(rel: str) -> str | None:
 # --- names that other programs give: partial files, recycle bins, snapshots ------------------------------
 
 PARTIAL_SUFFIXES = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
-"""Files with these suffixes are never looked at, whatever stands before the suffix."""
+"""Files with these suffixes are never examined, whatever their name."""
 # Control files beside a clip that has its final name already; browsers and download managers (two lines);
 # file sharing and synchronising; copying and transfer tools in general (two lines).
 _PARTNER_SUFFIXES = frozenset(PARTIAL_SUFFIXES) | words(

@@ -49,7 +49,7 @@ def text_of(name: str, problems: Sequence[Problem]) -> str:
     if len(problems) > _PROBLEMS_MAX:
         lines.append("  - and more")
     fix = "Fix this and save; it is checked again automatically, and this note goes."
-    keep = "If it only lies here, nothing has to be done: this note goes when the file goes."
+    keep = "If it is only kept here, nothing has to be done: this note goes when the file goes."
     lines += ["", keep if is_harmless else fix]
     return "\n".join(lines) + "\n"
 
@@ -201,7 +201,7 @@ class Notes:
         self._is_writable = False
 
 
-class Stays:
+class WaitingFiles:
     """The files that wait in one inbox, and their notes."""
 
     def __init__(self, root: Root, tree: Tree, notes: Notes, now: Callable[[], float]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,24 +53,22 @@ class Deaths:
         """Return whether a clip must not be examined while its fingerprint is `look`."""
         return self._crashes.count(clip, look) >= CRASHES_MAX
 
-    @contextmanager
-    def over(self, clip: Rel, look: str) -> Iterator[None]:
+    def examining(self, clip: Rel, look: str) -> AbstractContextManager[None]:
         """Record that a clip is examined in the block; if the process dies there, it counts."""
-        self._record((clip, look))
-        try:
-            yield
-        finally:
-            self._record(None)
+        return self._recorded((clip, look))
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Record no clip in the block: another process does the work, so a crash here has other causes."""
+        return self._recorded(None)
 
     @contextmanager
-    def apart(self) -> Iterator[None]:
-        """Record no clip in the block: another process does the work, so a crash here has other causes."""
-        clip = self._now
-        self._record(None)
+    def _recorded(self, now: tuple[Rel, str] | None) -> Iterator[None]:
+        before = self._now
+        self._record(now)
         try:
             yield
         finally:
-            self._record(clip)
+            self._record(before)
 
     def survive(self, clip: Rel) -> None:
         """Clear a clip: it was examined, and the process lives."""

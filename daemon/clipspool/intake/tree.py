@@ -26,7 +26,7 @@ _IMAGES_COMPARED_MAX = 500
 
 PASSED_BY = (
     "this folder is not looked into: at the top of an inbox, names that begin with @ or # belong to the NAS; "
-    "rename it if its clips are meant"
+    "rename it if its clips should be accepted"
 )
 
 Group = tuple[Rel, str]

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import heappop, heappush
 from math import inf
-from typing import TypeVar, assert_never
+from typing import TypeVar
 
 import structlog
 
 from clipspool.intake.accept import Acceptance
-from clipspool.intake.examine import Changed, Examination, Pairing, Ready, Wrong
+from clipspool.intake.examine import Changed, Examination, Pairing, Ready
 from clipspool.intake.kinds import card_in
 from clipspool.intake.names import readable
-from clipspool.intake.notes import Stays, in_words, local_time, sentence
+from clipspool.intake.notes import WaitingFiles, in_words, local_time
 from clipspool.intake.pair import STILL_CHANGING, Matched, Waits, pair
 from clipspool.intake.scan import Folder
 from clipspool.intake.sidecar.defaults import Chain, Defaults
@@ -50,7 +50,7 @@ class _Judged:
     """Result for a group."""
 
     group: Group
-    stays: dict[Rel, Waits] = field(default_factory=dict)
+    waits: dict[Rel, Waits] = field(default_factory=dict)
     claims: list[_Claim] = field(default_factory=list)
 
 
@@ -64,7 +64,7 @@ class Judge:
         tree: Tree,
         examination: Examination,
         acceptance: Acceptance,
-        stays: Stays,
+        waiting_files: WaitingFiles,
         *,
         on_accepted: Callable[[Accepted], None],
         now: Callable[[], float],
@@ -77,7 +77,7 @@ class Judge:
         self._tree = tree
         self._examination = examination
         self._acceptance = acceptance
-        self._stays = stays
+        self._waiting_files = waiting_files
         self._on_accepted = on_accepted
         self._now = now
         self._defaults = Defaults(rules, partial(examination.read_layer, is_own=False))
@@ -162,35 +162,23 @@ class Judge:
             are_pictures=lambda name: self._tree.has_pictures(join(folder.rel, name)),
         ):
             if isinstance(answer, Waits):
-                judged.stays[join(folder.rel, answer.name)] = answer
+                judged.waits[join(folder.rel, answer.name)] = answer
             elif isinstance(outcome := self._try(folder, answer, chain, now), _Claim):
                 judged.claims.append(outcome)
             else:
-                judged.stays[outcome.name] = outcome
+                judged.waits[outcome.name] = outcome
         return judged
 
     def _try(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Waits | _Claim:
-        """Examine a pairing; return the claim of a clip that passed, or why it stays."""
+        """Examine a pairing; return the claim of a clip that passed, or why it waits."""
         path = join(folder.rel, match.clip)
         try:
             outcome = self._examine(folder, match, chain, now)
         except (Changed, OSError) as trouble:
-            return self._stay_after(trouble, folder, match, now)
-        match outcome:
-            case Waits():
-                return replace(outcome, is_stuck=True)
-            case Wrong(problems=problems):
-                reason = "; ".join(sentence(problem) for problem in problems[:3])
-                is_stuck = any(problem.key == "references" for problem in problems)
-                return Waits(path, reason, found=problems, is_stuck=is_stuck)
-            case Ready():
-                return (
-                    self._paused(folder, path)
-                    or self._held(folder, match, now)
-                    or _Claim(folder, match, outcome)
-                )
-            case _:
-                assert_never(outcome)
+            return self._wait_after(trouble, folder, match, now)
+        if isinstance(outcome, Waits):
+            return outcome if outcome.found else replace(outcome, is_stuck=True)
+        return self._paused(folder, path) or self._held(folder, match, now) or _Claim(folder, match, outcome)
 
     def _paused(self, folder: Folder, path: Rel) -> Waits | None:
         """Let a clip wait in the inbox while there is a `_pause` in its folder or above it."""
@@ -220,11 +208,11 @@ class Judge:
             try:
                 self._clean_up(claim, claim.outcome.result())
             except (Changed, OSError) as trouble:
-                stay = self._stay_after(trouble, claim.folder, claim.match, now)
-                judged.stays[stay.name] = stay
-        self._record(judged.group, judged.stays)
+                wait = self._wait_after(trouble, claim.folder, claim.match, now)
+                judged.waits[wait.name] = wait
+        self._record(judged.group, judged.waits)
 
-    def _stay_after(self, trouble: Changed | OSError, folder: Folder, match: Matched, now: float) -> Waits:
+    def _wait_after(self, trouble: Changed | OSError, folder: Folder, match: Matched, now: float) -> Waits:
         if isinstance(trouble, Unavailable):
             raise trouble
         path = join(folder.rel, match.clip)
@@ -235,7 +223,7 @@ class Judge:
         self._tree.check_files(folder.rel, names, now)
         return Waits(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
 
-    def _examine(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Ready | Wrong | Waits:
+    def _examine(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Ready | Waits:
         path = join(folder.rel, match.clip)
         if chain.blocked:
             due = max(chain.since, folder.since(match.clip)) + self._rules.sidecar_wait_seconds
@@ -257,25 +245,25 @@ class Judge:
         )
         return self._examination.examine(pairing, chain.layers, now)
 
-    def _record(self, group: Group, stays: Mapping[Rel, Waits]) -> None:
+    def _record(self, group: Group, waits: Mapping[Rel, Waits]) -> None:
         """Replace what is known about a group."""
-        paths = tuple(stays)
+        paths = tuple(waits)
         for path in self._paths.get(group, ()):
             if path not in paths:
                 self._examination.forget(path)
-                self._stays.remove(path)
+                self._waiting_files.remove(path)
         self._paths[group] = paths
         if not paths:
             del self._paths[group]
-        for path, stay in stays.items():
-            if stay.is_stuck:
+        for path, wait in waits.items():
+            if wait.is_stuck:
                 self._stuck.add(group)
-            if stay.goes_on:
+            if wait.goes_on:
                 self.delayed.add(group)
-            if stay.look_at < self._timer_of.get(group, inf):
-                self._timer_of[group] = stay.look_at
-                heappush(self._timers, (stay.look_at, group))
-            self._stays.put(path, stay)
+            if wait.look_at < self._timer_of.get(group, inf):
+                self._timer_of[group] = wait.look_at
+                heappush(self._timers, (wait.look_at, group))
+            self._waiting_files.put(path, wait)
 
     def _clean_up(self, claim: _Claim, accepted: Accepted) -> None:
         """Forget a clip that was accepted, and remove its notes."""
@@ -285,7 +273,7 @@ class Judge:
         for name in names:
             folder.forget(name)
         for name in names:
-            self._stays.clear_note(join(folder.rel, name))
+            self._waiting_files.clear_note(join(folder.rel, name))
 
 
 def _subject(trouble: OSError, match: Matched) -> str:

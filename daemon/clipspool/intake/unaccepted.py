@@ -21,7 +21,7 @@ from clipspool.intake.kinds import (
 )
 from clipspool.intake.names import Kind
 from clipspool.intake.near import DEFAULTS, meant_as_settings
-from clipspool.intake.notes import Stays, note_name
+from clipspool.intake.notes import WaitingFiles, note_name
 from clipspool.intake.pair import Waits
 from clipspool.intake.scan import Folder
 from clipspool.intake.tree import Tree
@@ -59,14 +59,19 @@ class UnknownFiles:
     """Writes the notes for the files of one inbox that clipspool cannot use."""
 
     def __init__(
-        self, root: Root, rules: Rules, tree: Tree, stays: Stays, is_used: Callable[[Rel], bool]
+        self,
+        root: Root,
+        rules: Rules,
+        tree: Tree,
+        waiting_files: WaitingFiles,
+        is_used: Callable[[Rel], bool],
     ) -> None:
         """`is_used` returns whether a clip refers to an image."""
         self._root = root
         self._wait = rules.sidecar_wait_seconds
         self._accepted = tuple(sorted(rules.extensions))
         self._tree = tree
-        self._stays = stays
+        self._waiting_files = waiting_files
         self._is_used = is_used
         self._seen: dict[Rel, _Seen] = {}
         self._films: dict[Rel, tuple[str, str]] = {}
@@ -113,9 +118,9 @@ class UnknownFiles:
 
     def _replace(self, rel: Rel, seen: _Seen, notes: dict[Rel, Problem]) -> None:
         for path in seen.noted - notes.keys():
-            self._stays.remove(path)
+            self._waiting_files.remove(path)
         for path, problem in notes.items():
-            self._stays.put(path, Waits(path, problem.message, found=(problem,)))
+            self._waiting_files.put(path, Waits(path, problem.message, found=(problem,)))
         seen.noted = frozenset(notes)
         if not notes:
             self._films = {path: film for path, film in self._films.items() if parent(path) != rel}
@@ -129,9 +134,9 @@ class UnknownFiles:
         names = [*folder.loose, *folder.images, *folder.bundles] if folder.notes else []
         paths = [join(folder.rel, name) for name in names if note_name(name) in folder.notes]
         for path in [*paths, *([folder.rel] if self._has_note(folder.rel) else [])]:
-            kept = (self._stays.waiting, self._stays.notes_due, seen.noted)
+            kept = (self._waiting_files.waiting, self._waiting_files.notes_due, seen.noted)
             if not any(path in those for those in kept):
-                self._stays.clear_note(path)
+                self._waiting_files.clear_note(path)
 
     # --- findings ---------------------------------------------------------------------------------------
 
@@ -170,7 +175,7 @@ class UnknownFiles:
             return
         if any(self._is_used(join(folder.rel, name)) for name in names):
             return
-        if not any(self._stays.is_fresh(stamp) for name in names if (stamp := folder.settled(name))):
+        if not any(self._waiting_files.is_fresh(stamp) for name in names if (stamp := folder.settled(name))):
             return  # old images are kept for later clips
         since = max(folder.known_since(name) for name in names)
         yield (
@@ -201,7 +206,7 @@ class UnknownFiles:
             each = [[name] for name in names] if len(names) <= _EACH_MAX else [names]
             for some in each:
                 found = self._found(folder, sort, some)
-                # A text that no clip may have meant is somebody's notes, perhaps.
+                # A text without a similar clip may be somebody's notes.
                 is_harmless = sort is Sort.TEXT and not found.similar
                 problem = Problem(advice.about_files(found, self._accepted), is_harmless=is_harmless)
                 yield join(folder.rel, some[0]), problem, folder.loose[some[0]]

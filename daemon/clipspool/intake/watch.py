@@ -14,17 +14,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
+from watchdog import events
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
@@ -32,14 +22,9 @@ from clipspool.system import mounts
 
 FOLDERS_MAX = 24
 """Each watched folder costs a thread; above this many, one watch covers all, our own actions included."""
-_EVENTS: list[type[FileSystemEvent]] = [
-    FileCreatedEvent,
-    FileMovedEvent,
-    FileClosedEvent,
-    FileDeletedEvent,
-    DirCreatedEvent,
-    DirMovedEvent,
-    DirDeletedEvent,
+_EVENTS: list[type[events.FileSystemEvent]] = [
+    *(events.FileCreatedEvent, events.FileMovedEvent, events.FileClosedEvent, events.FileDeletedEvent),
+    *(events.DirCreatedEvent, events.DirMovedEvent, events.DirDeletedEvent),
 ]
 
 
@@ -62,12 +47,12 @@ def _hurry_moves() -> None:
             getattr(import_module(f"watchdog.observers.{module}"), holder).delay = 0.0
 
 
-class _Handler(FileSystemEventHandler):
+class _Handler(events.FileSystemEventHandler):
     def __init__(self, hints: set[str], bell: threading.Event) -> None:
         self._hints = hints
         self._bell = bell
 
-    def dispatch(self, event: FileSystemEvent) -> None:
+    def dispatch(self, event: events.FileSystemEvent) -> None:
         """Note the paths and no more: an exception here would end the delivery of events for good."""
         self._hints.add(os.fsdecode(event.src_path))
         if event.dest_path:

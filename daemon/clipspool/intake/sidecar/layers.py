@@ -37,13 +37,13 @@ class Wanted:
         from a Mac may be decomposed (NFD), typed ones hardly ever are.
         """
         found: list[Rel] = []
+        top = home.rstrip("/") + "/"
         for entry in spellings(self.entry):
             for one in (entry, normalize("NFC", entry), normalize("NFD", entry)):
-                if not is_absolute(one):
+                if is_absolute(one):
+                    found += [path.removeprefix(top) for path in places.meant(one) if path.startswith(top)]
+                else:
                     found += [join(self.folder, one), one]
-                    continue
-                top = home.rstrip("/") + "/"
-                found += [path.removeprefix(top) for path in places.meant(one) if path.startswith(top)]
         return tuple(path for path in dict.fromkeys(found) if is_inside(path))
 
     def tails(self) -> tuple[Rel, ...]:
@@ -70,7 +70,7 @@ class Draft:
 
     def request(self, seed: int, found: Mapping[Wanted, Reference]) -> Request:
         """Return the request; `seed` is used if none was written, `found` are the reference files."""
-        given = {key: value for key, value in self.keys.items() if key not in {"references", "result"}}
+        given = dict(self.keys)
         if "not_before" in given:
             given["not_before"] = given["not_before"].timestamp()
         if "start_seconds" in given:
@@ -137,13 +137,6 @@ def _laid_over(below: Any, above: Any) -> Any:
 
 
 def _missing(keys: Mapping[str, Any], last: Layer, variant: str) -> tuple[Problem, ...]:
-    return tuple(
-        Problem(
-            f"is missing{f' for variant {variant[2:]}' if variant else ''}: "
-            "neither the sidecar nor any defaults have it",
-            key=key,
-            file=last.file,
-        )
-        for key in ("prompt", "model")
-        if key not in keys
-    )
+    which = f" for variant {variant[2:]}" if variant else ""
+    message = f"is missing{which}: neither the sidecar nor any defaults have it"
+    return tuple(Problem(message, key=key, file=last.file) for key in ("prompt", "model") if key not in keys)
