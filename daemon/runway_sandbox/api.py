@@ -264,7 +264,7 @@ def _failure(fault: Misbehaviour) -> Failure:
 def _spoil(task: Task, fault: Misbehaviour) -> None:
     match fault.what:
         case "failure":
-            task.doom = _failure(fault)
+            task.coming_failure = _failure(fault)
         case "cancelled":
             task.status = Status.CANCELLED
         case "stuck":

@@ -65,11 +65,11 @@ def _seconds(container: Any, stream: Any) -> float:
     return float(container.duration or 0) / av.time_base
 
 
-def winter(source: Path, target: Path, seconds_max: float | None, goes_on: Callable[[], bool]) -> None:
+def winter(source: Path, target: Path, seconds_max: float | None, may_continue: Callable[[], bool]) -> None:
     """Write the clip in cold, snowy colours as H.264 MP4: same size and frame rate, no sound.
 
-    At most `seconds_max` of it, and only while `goes_on()` is true, at each frame. Raises NotAVideoError if a
-    frame cannot be decoded.
+    At most `seconds_max` of it, and only while `may_continue()`, asked at each frame, is true. Raises
+    NotAVideoError if a frame cannot be decoded.
     """
     try:
         with av.open(str(source)) as clip, av.open(str(target), "w", format="mp4") as result:
@@ -81,7 +81,7 @@ def winter(source: Path, target: Path, seconds_max: float | None, goes_on: Calla
             made.time_base = 1 / rate
             frames = None if seconds_max is None else max(1, round(seconds_max * rate))
             for place, frame in enumerate(_filtered(clip, taken, made)):
-                if place == frames or not goes_on():
+                if place == frames or not may_continue():
                     break
                 frame.pts, frame.time_base = place, 1 / rate
                 result.mux(made.encode(frame))

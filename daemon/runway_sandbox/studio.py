@@ -55,7 +55,7 @@ class Studio:
             self._timer = asyncio.get_running_loop().call_later(max(0.001, due - time.time()), self.turn)
 
     def _start(self, task: Task) -> None:
-        if task.doom is not None:
+        if task.coming_failure is not None:
             self.table.rendered(task, (), time.time())
         elif self.options.render is Render.REAL or task.content != "mp4":
             job = asyncio.get_running_loop().create_task(self._render(task))

@@ -71,7 +71,7 @@ class Task:
     outputs: tuple[Output, ...] | None = None
     """None until they are rendered."""
     failure: Failure | None = None
-    doom: Failure | None = None
+    coming_failure: Failure | None = None
     """The failure with which it will end when its time is over."""
     is_stuck: bool = False
     is_invisible: bool = False
@@ -143,8 +143,8 @@ class Table:
             self._finish_when_rendered(task, now)
 
     def _finish_when_rendered(self, task: Task, at: float) -> None:
-        if task.doom is not None:
-            self.fail(task, task.doom, at)
+        if task.coming_failure is not None:
+            self.fail(task, task.coming_failure, at)
         elif task.outputs is not None:
             self._end(task, Status.SUCCEEDED, at)
 

@@ -302,7 +302,11 @@ def test_tasks_beyond_the_concurrency_are_throttled_and_start_in_order(tmp_path)
 
 
 def test_a_doomed_task_fails_when_its_time_has_come_and_a_stuck_one_never_ends():
-    tasks, doomed, stuck = table(), task("a", doom=Failure("INTERNAL", "x")), task("b", is_stuck=True)
+    tasks, doomed, stuck = (
+        table(),
+        task("a", coming_failure=Failure("INTERNAL", "x")),
+        task("b", is_stuck=True),
+    )
     tasks.add(doomed)
     tasks.add(stuck)
     tasks.advance(0.0)

@@ -241,7 +241,7 @@ class Examination:
                 due = image.since + self._rules.sidecar_wait_seconds
                 trouble = "empty" if image.is_empty else "still changing"
                 reason = f"its reference image `{readable(path)}` is {trouble}"
-                return Waits.until(pairing.clip, reason, due, now, goes_on=not image.is_empty)
+                return Waits.until(pairing.clip, reason, due, now, proceeds=not image.is_empty)
             else:
                 file = files.setdefault(path, f"{REFERENCE}{len(files)}{path[path.rindex('.') :].lower()}")
                 found[wanted] = Reference(name=path, file=file)
@@ -274,7 +274,7 @@ def _wrong(clip: Rel, problems: Sequence[Problem]) -> Waits:
     """Return a wait for a clip that its editor must fix."""
     each = tuple(dict.fromkeys(problems))
     reason = "; ".join(sentence(problem) for problem in each[:3])
-    return Waits(clip, reason, found=each, is_stuck=any(problem.key == "references" for problem in each))
+    return Waits(clip, reason, found=each, needs_others=any(problem.key == "references" for problem in each))
 
 
 def _unusable(image: Entry | None) -> str:

@@ -287,7 +287,7 @@ class Inbox:
             self._tree.follow_hints(hints, now)
             self._tree.check_unsettled(now)
             if self._tree.take_images_changed():
-                self._judge.affect_stuck()
+                self._judge.affect_dependent()
         if (file := self._tree.pause_in() or "") != self.paused_by:
             self.paused_by = file
             # Before any other message: what is accepted or queued must not be sent meanwhile.
@@ -305,7 +305,7 @@ class Inbox:
             self._try_watch(partial(self._watch.begin, ()))
         self._tree.walk(now)
         self._tree.take_images_changed()
-        self._judge.affect_stuck()
+        self._judge.affect_dependent()
         self._waiting_files.record_closed()
         self._waiting_files.clear_strays()
         self._unknown.review_images(now)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from clipspool.intake.advice import did_you_mean, example_for, in_a_row, near_miss, what_would_serve
 from clipspool.intake.kinds import Sort, is_conflict_copy, sort_of, stem, suffix_of
@@ -65,9 +66,9 @@ class Waits:
     """Whether its editor must act."""
     look_at: float = inf
     """Monotonic seconds at which it must be judged again if nothing changes before."""
-    goes_on: bool = False
+    proceeds: bool = False
     """Whether it will be accepted then without anybody's action."""
-    is_stuck: bool = False
+    needs_others: bool = False
     """Whether it depends on files of other names too, and is judged again at each rescan."""
     advice: str = ""
     """What to do, at length, for the note: lines of text."""
@@ -83,11 +84,9 @@ class Waits:
         return self.found or ((described,) if self.is_problem else ())
 
     @classmethod
-    def until(
-        cls, name: str, reason: str, due: float, now: float, *, goes_on: bool = False, is_stuck: bool = False
-    ) -> Waits:
-        """Return a wait that becomes a problem at `due`."""
-        return cls(name, reason, now >= due, inf if now >= due else due, goes_on, is_stuck)
+    def until(cls, name: str, reason: str, due: float, now: float, **more: Any) -> Waits:
+        """Return a wait that becomes a problem at `due`; `more` are other fields."""
+        return cls(name, reason, now >= due, inf if now >= due else due, **more)
 
 
 Similar = Callable[[Kind, bool], Sequence[str]]
@@ -110,7 +109,7 @@ def pair(
     """
     table = _Table(entries, now, rules, defaults_serve, similar, are_pictures)
     answers: list[Matched | Waits] = [table.judge_clip(clip) for clip in table.clips]
-    answers += [table.judge_orphan(sidecar) for sidecar in table.sidecars.free]
+    answers += [table.judge_orphan(sidecar) for sidecar in table.sidecars.unmatched]
     return answers
 
 
@@ -131,8 +130,8 @@ class _Companions:
         self._by_stem = {target: one for target, one in self._by_target.items() if target not in own}
         self.shared = {one for target, one in self._by_stem.items() if claimants[target] > 1}
         self._respelled = self._find_respelled(clips, files)
-        spoken_for = {self.of(clip) for clip in clips}
-        self.free = [one for one in files if one not in spoken_for and one not in self.shared]
+        matched = {self.of(clip) for clip in clips}
+        self.unmatched = [one for one in files if one not in matched and one not in self.shared]
         """Files without a clip."""
 
     def of(self, clip: Entry) -> Entry | None:
@@ -152,8 +151,8 @@ class _Companions:
 
     def _find_respelled(self, clips: Sequence[Entry], files: Sequence[Entry]) -> dict[str, Entry]:
         left = [clip for clip in clips if self._spelled_like(clip) is None]
-        spoken_for = {self._spelled_like(clip) for clip in clips}
-        free = [file for file in files if file not in spoken_for]
+        matched = {self._spelled_like(clip) for clip in clips}
+        free = [file for file in files if file not in matched]
         if len(left) != 1 or len(free) != 1:
             return {}
         names = {folded(left[0].name), folded(stem(left[0].name))}
@@ -176,7 +175,7 @@ class _Table:
         self.sidecars = _Companions(self.clips, of[Kind.SIDECAR], TOML)
         self._prompts = _Companions(self.clips, of[Kind.PROMPT], TXT)
         self._temporaries = of[Kind.TEMPORARY]
-        self._near = [*of[Kind.NEAR], *self.sidecars.free, *self._prompts.free]
+        self._near = [*of[Kind.NEAR], *self.sidecars.unmatched, *self._prompts.unmatched]
         self._others = [
             entry for entry in (*of[Kind.OTHER], *of[Kind.IMAGE]) if sort_of(entry.name) is not Sort.SILENT
         ]
@@ -240,20 +239,20 @@ class _Table:
         # Where defaults serve, a sidecar under a nearly right name would be ignored, and the wrong request
         # paid for: its clip waits.
         if near := self._nearly_its_sidecar(clip):
-            return self._wait(clip, f"it has no sidecar yet; {near}", is_stuck=True)
+            return self._wait(clip, f"it has no sidecar yet; {near}", needs_others=True)
         if self._defaults_serve:
             due = clip.since + self._rules.optional_wait_seconds
             if self._now >= due:
                 return Matched(clip.name, None)
             soon = "it has no sidecar yet; the defaults will be used soon"
-            return Waits(clip.name, soon, look_at=due, goes_on=True)
+            return Waits(clip.name, soon, look_at=due, proceeds=True)
         reason = "it has no sidecar, and the defaults have no prompt"
         if self._rules.sidecar_required:
             # The folder's prompt does not serve: the sidecar may still be on its way, and say something else.
             though = ", and this inbox requires one for each clip" if self._defaults_hold_prompt else ""
             reason = f"it has no sidecar yet{though}"
-        waits = self._wait(clip, f"{reason}; {what_would_serve(clip.name)}")
-        return replace(waits, advice=example_for(clip.name))
+        reason += f"; {what_would_serve(clip.name)}"
+        return self._wait(clip, reason, advice=example_for(clip.name))
 
     def _nearly_its_sidecar(self, clip: Entry) -> str:
         """Return advice on a file that may be meant as a clip's sidecar; empty for none."""
@@ -281,7 +280,7 @@ class _Table:
                 sidecar,
                 f"picture sequences are not accepted yet: make a clip of the pictures in `{folder}`, and put "
                 f"it here, for example as `{folder}.mp4`",
-                is_stuck=True,
+                needs_others=True,
             )
         if right := meant_as_settings(sidecar.name):
             return self._wait(sidecar, near_miss(sidecar.name, right))
@@ -290,15 +289,15 @@ class _Table:
         if clips := clips or [*self._similar(Kind.CLIP, self._is_due(sidecar))]:
             right = f"{readable(stem(clips[0]))}{TOML}"
             reason += f"; did you mean `{readable(clips[0])}`? Then rename this file to `{right}`"
-        return self._wait(sidecar, reason, is_stuck=bool(clips))
+        return self._wait(sidecar, reason, needs_others=bool(clips))
 
     def _is_due(self, entry: Entry) -> bool:
         return self._now >= entry.since + self._rules.sidecar_wait_seconds
 
-    def _wait(self, entry: Entry, reason: str, name: str | None = None, *, is_stuck: bool = False) -> Waits:
+    def _wait(self, entry: Entry, reason: str, name: str = "", **more: Any) -> Waits:
         """Return a wait that becomes a problem after `sidecar_wait_seconds`."""
         due = entry.since + self._rules.sidecar_wait_seconds
-        return Waits.until(name or entry.name, reason, due, self._now, is_stuck=is_stuck)
+        return Waits.until(name or entry.name, reason, due, self._now, **more)
 
 
 def _problem(clip: Entry, reason: str) -> Waits:

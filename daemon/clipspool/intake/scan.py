@@ -333,16 +333,16 @@ def with_clips(root: Root, folders: Iterable[Rel], names: Names) -> Iterator[Rel
 
 
 def _holds_clip(root: Root, rel: Rel, names: Names) -> bool:
-    left, open_ends = _ENTRIES_TRIED_MAX, [rel]
-    while open_ends:
-        rel = open_ends.pop()
+    left, pending = _ENTRIES_TRIED_MAX, [rel]
+    while pending:
+        rel = pending.pop()
         with root.folder(rel) as fd, os.scandir(fd) as entries:
             for entry in entries:
                 left -= 1
                 if left < 0:
                     return False
                 if entry.is_dir(follow_symlinks=False):
-                    open_ends += [join(rel, entry.name)] if names.enters(entry.name, rel) else []
+                    pending += [join(rel, entry.name)] if names.enters(entry.name, rel) else []
                 elif names.kind(entry.name, rel) is Kind.CLIP:
                     return True
     return False

@@ -142,9 +142,9 @@ class Tree:
 
     def _scan(self, rel: Rel, now: float, *, deep: bool = False) -> None:
         """Scan a folder, and those in it: only new ones, or all with `deep`."""
-        open_ends = [rel]
-        while open_ends:
-            rel = open_ends.pop()
+        pending = [rel]
+        while pending:
+            rel = pending.pop()
             folder = self.folders.get(rel)
             if folder is None:
                 folder = self.folders[rel] = Folder(rel, self._names, self._rules.settle_seconds)
@@ -158,7 +158,7 @@ class Tree:
                 self._forget(join(rel, name))
             if not _is_deepest(rel):
                 children = (join(rel, name) for name in sorted(folder.below))
-                open_ends += [child for child in children if deep or child not in self.folders]
+                pending += [child for child in children if deep or child not in self.folders]
 
     def check_files(self, rel: Rel, names: Iterable[str], now: float) -> None:
         """Check some files of a folder. Raises Unavailable."""

@@ -87,7 +87,7 @@ class Judge:
         self._paths: dict[Group, tuple[Rel, ...]] = {}
         self._timers: list[tuple[float, Group]] = []
         self._timer_of: dict[Group, float] = {}
-        self._stuck: set[Group] = set()
+        self._dependent: set[Group] = set()
 
     def next_timer(self) -> float:
         """Return when, in monotonic seconds, a group must be judged again though nothing changed."""
@@ -101,9 +101,9 @@ class Judge:
                 del self._timer_of[group]
                 self._tree.affected[group] = None
 
-    def affect_stuck(self) -> None:
+    def affect_dependent(self) -> None:
         """Mark the groups to be judged that depend on other files: a reference, a file that did not open."""
-        self._tree.affected.update(dict.fromkeys(self._stuck))
+        self._tree.affected.update(dict.fromkeys(self._dependent))
 
     def judge(self, groups: Sequence[Group], now: float) -> None:
         """Judge groups at `now`, monotonic seconds, and claim what passed. Raises Unavailable.
@@ -140,11 +140,11 @@ class Judge:
             raise
         except Exception:
             log.exception("judging_broken", inbox=self._rules.name, clip=readable("/".join(group)))
-            self._stuck.add(group)
+            self._dependent.add(group)
             return None
 
     def _judge(self, group: Group, now: float) -> _Judged:
-        self._stuck.discard(group)
+        self._dependent.discard(group)
         self.delayed.discard(group)
         self._timer_of.pop(group, None)
         judged = _Judged(group)
@@ -177,7 +177,7 @@ class Judge:
         except (Changed, OSError) as trouble:
             return self._wait_after(trouble, folder, match, now)
         if isinstance(outcome, Waits):
-            return outcome if outcome.found else replace(outcome, is_stuck=True)
+            return outcome if outcome.found else replace(outcome, needs_others=True)
         return self._paused(folder, path) or self._held(folder, match, now) or _Claim(folder, match, outcome)
 
     def _paused(self, folder: Folder, path: Rel) -> Waits | None:
@@ -194,7 +194,7 @@ class Judge:
             return None
         until = local_time(self._now() + due - now)
         reason = f"all is well; it is accepted at {until}. Remove it before then to take it back"
-        return Waits(join(folder.rel, match.clip), reason, look_at=due, goes_on=True, is_well=True)
+        return Waits(join(folder.rel, match.clip), reason, look_at=due, proceeds=True, is_well=True)
 
     def _claim(self, claim: _Claim) -> None:
         try:
@@ -218,16 +218,16 @@ class Judge:
         path = join(folder.rel, match.clip)
         if isinstance(trouble, OSError):
             reason = in_words(trouble, _subject(trouble, match))
-            return Waits(path, reason, is_problem=True, is_stuck=True)
+            return Waits(path, reason, is_problem=True, needs_others=True)
         names = (match.clip, *match.companions, *folder.controls(match.clip))
         self._tree.check_files(folder.rel, names, now)
-        return Waits(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, goes_on=True)
+        return Waits(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, proceeds=True)
 
     def _examine(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Ready | Waits:
         path = join(folder.rel, match.clip)
         if chain.blocked:
             due = max(chain.since, folder.since(match.clip)) + self._rules.sidecar_wait_seconds
-            return Waits.until(path, chain.blocked, due, now, is_stuck=True)
+            return Waits.until(path, chain.blocked, due, now, needs_others=True)
         stamps = {name: folder.settled(name) for name in (match.clip, *match.companions)}
         settled = {join(folder.rel, name): stamp for name, stamp in stamps.items() if stamp is not None}
         if len(settled) < len(stamps):
@@ -256,9 +256,9 @@ class Judge:
         if not paths:
             del self._paths[group]
         for path, wait in waits.items():
-            if wait.is_stuck:
-                self._stuck.add(group)
-            if wait.goes_on:
+            if wait.needs_others:
+                self._dependent.add(group)
+            if wait.proceeds:
                 self.delayed.add(group)
             if wait.look_at < self._timer_of.get(group, inf):
                 self._timer_of[group] = wait.look_at

@@ -150,7 +150,7 @@ class UnknownFiles:
                 return
         for name in sorted(folder.bundles):
             yield join(rel, name), Problem(advice.about_bundle(name)), seen.since
-        runs = self._runs(folder)
+        runs = [r for r in folder.picture_runs() if not any(self._is_used(join(rel, name)) for name in r)]
         if runs:
             since = max(folder.known_since(names[0]) for names in runs)
             yield rel or runs[0][0], Problem(advice.about_pictures(runs)), since
@@ -162,11 +162,6 @@ class UnknownFiles:
                 problem = Problem(advice.near_miss(join(rel, name), right))
                 yield join(rel, name), problem, folder.loose[name]
         yield from self._files(folder, numbered_names, now)
-
-    def _runs(self, folder: Folder) -> list[list[str]]:
-        """Return the pictures that are numbered alike, if they are enough for a film."""
-        runs = folder.picture_runs()
-        return [names for names in runs if not any(self._is_used(join(folder.rel, name)) for name in names)]
 
     def _images(self, folder: Folder, seen: _Seen, besides: set[str]) -> Iterator[tuple[Rel, Problem, float]]:
         names = sorted(folder.images - besides)

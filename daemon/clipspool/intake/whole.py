@@ -79,7 +79,7 @@ class Wholeness:
             if gap is not None and gap.is_certain:
                 return Waits.until(path, gap.reason, due, now)
             if verdict.doubt and now < due:
-                return Waits(path, verdict.doubt, look_at=due, goes_on=True)
+                return Waits(path, verdict.doubt, look_at=due, proceeds=True)
             known.verdict = verdict
             known.doubt = verdict.open_end or (gap.reason if gap is not None else "")
         if known.doubt:
@@ -95,7 +95,7 @@ class Wholeness:
             return None
         is_problem = now >= since + self._rules.sidecar_wait_seconds
         look_at = min(until, now + _WRITER_SECONDS)
-        return Waits(path, _UNTIL_CLOSED, is_problem, look_at=look_at, goes_on=True)
+        return Waits(path, _UNTIL_CLOSED, is_problem, look_at=look_at, proceeds=True)
 
     def _wait_for_end(
         self, file: FileIO, path: Rel, doubt: str, since: float, pause: float, now: float
@@ -115,7 +115,7 @@ class Wholeness:
         why = f"it goes on by itself when it has not changed for {_in_words(seconds)}"
         reason = f"{doubt}: more may come; {_UNTIL_CLOSED if has_writer else why}"
         look_at = now + min(_LOOK_SECONDS, left if left > 0 else inf)
-        return Waits(path, reason, is_problem, look_at=look_at, goes_on=True)
+        return Waits(path, reason, is_problem, look_at=look_at, proceeds=True)
 
 
 def _in_words(seconds: float) -> str:

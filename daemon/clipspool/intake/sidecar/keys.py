@@ -188,15 +188,15 @@ def _content_moderation(table: Mapping[str, Any]) -> Iterator[Found]:
 
 def _extra(table: Mapping[str, Any]) -> Iterator[Found]:
     """Accept what JSON can hold, to a depth; without recursion, since the depth is the editor's choice."""
-    open_ends: list[tuple[str, Any, int]] = [(key, value, 1) for key, value in table.items()]
-    while open_ends:
-        path, value, depth = open_ends.pop()
+    pending: list[tuple[str, Any, int]] = [(key, value, 1) for key, value in table.items()]
+    while pending:
+        path, value, depth = pending.pop()
         if depth > _DEPTH_MAX:
             yield path, f"is nested more than {_DEPTH_MAX} deep"
         elif isinstance(value, dict):
-            open_ends += [(f"{path}.{key}", below, depth + 1) for key, below in value.items()]
+            pending += [(f"{path}.{key}", below, depth + 1) for key, below in value.items()]
         elif isinstance(value, list):
-            open_ends += [(path, below, depth + 1) for below in value]
+            pending += [(path, below, depth + 1) for below in value]
         elif isinstance(value, str) and is_redacted(value):
             yield path, "contained a secret or a signed address that was removed; write it again"
         elif isinstance(value, float) and not math.isfinite(value):

@@ -56,18 +56,19 @@ class _Line:
                 self._step()
         return "".join(self._made), self._fence, self._depth
 
-    def _take(self, count: int = 1) -> None:
-        self._made.append(self._line[self._at : self._at + count])
-        self._at += count
+    def _take(self, end: int | None = None) -> None:
+        end = len(self._line) if end is None else end
+        self._made.append(self._line[self._at : end])
+        self._at = end
 
     def _leave_fence(self) -> None:
         for found in _TRIPLE.finditer(self._line, self._at):
             if _STRAIGHT.get(found[0][0], found[0][0]) == self._fence:
-                self._take(found.start() - self._at)
+                self._take(found.start())
                 self._put_fence()
                 self._fence = ""
                 return
-        self._take(len(self._line) - self._at)
+        self._take()
 
     def _put_fence(self) -> None:
         self._made.append(self._fence * 3)
@@ -77,7 +78,7 @@ class _Line:
         letter = self._line[self._at]
         quote = _STRAIGHT.get(letter, letter)
         if letter == "#":
-            self._take(len(self._line) - self._at)
+            self._take()
         elif quote in _CLOSES:
             self._quoted(letter, quote)
         else:
@@ -85,7 +86,7 @@ class _Line:
                 self._is_value = True
             if self._is_value:
                 self._depth = max(0, self._depth + (letter in "[{") - (letter in "]}"))
-            self._take()
+            self._take(self._at + 1)
 
     def _quoted(self, opening: str, quote: str) -> None:
         if (triple := _TRIPLE.match(self._line, self._at)) and self._is_value:
@@ -94,7 +95,7 @@ class _Line:
             return
         end = self._end_of(opening, quote)
         if end is None:
-            self._take(len(self._line) - self._at if self._is_value else 1)
+            self._take(None if self._is_value else self._at + 1)
             return
         inside = self._line[self._at + 1 : end]
         self._made += [quote, inside, quote]
@@ -102,8 +103,8 @@ class _Line:
 
     def _end_of(self, opening: str, quote: str) -> int | None:
         """Return the position of the quote that ends the text which begins here; None if unclear."""
-        if opening == quote and (end := _end_of_straight(self._line, self._at, quote)) is not None:
-            return end
+        if opening == quote and (straight := _STRAIGHT_TEXT[quote].match(self._line, self._at)):
+            return straight.end() - 1
         tails = [_IN_A_LIST] if self._depth else [_AT_THE_END, _ALMOST_AT_THE_END]
         for tail in tails if self._is_value else [_AT_A_KEY]:
             for position in range(self._at + 1, len(self._line)):
@@ -112,11 +113,6 @@ class _Line:
                 if is_end and _is_balanced(inside, opening):
                     return position
         return None
-
-
-def _end_of_straight(line: str, at: int, quote: str) -> int | None:
-    found = _STRAIGHT_TEXT[quote].match(line, at)
-    return None if found is None else found.end() - 1
 
 
 def _is_balanced(inside: str, opening: str) -> bool:
