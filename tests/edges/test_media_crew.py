@@ -12,7 +12,7 @@ FOR_EVER = 60.0
 
 class Hand:
     def __init__(self):
-        self.lives = False
+        self.is_running = False
 
 
 class Crewed:
@@ -21,9 +21,9 @@ class Crewed:
     def __init__(self, size, patience_seconds):
         self.crew = Crew([Hand() for _ in range(size)], patience_seconds)
 
-    def take(self, *, is_long=False):
-        hand = self.crew.take(is_long=is_long)
-        hand.lives = True
+    def borrow(self, *, is_long=False):
+        hand = self.crew.borrow(is_long=is_long)
+        hand.is_running = True
         return hand
 
     def give_back(self, hand, *, is_long=False):
@@ -37,7 +37,7 @@ def later():
 
     def begin(crewed, *, is_long=False):
         before = len(crewed.crew._queue)
-        future = pool.submit(crewed.take, is_long=is_long)
+        future = pool.submit(crewed.borrow, is_long=is_long)
         while len(crewed.crew._queue) == before and not future.done():
             threading.Event().wait(0.001)
         return future
@@ -50,7 +50,7 @@ def test_calls_one_after_the_other_all_go_to_one():
     crewed = Crewed(3, FOR_EVER)
     hands = set()
     for is_long in (False, True, False):
-        hand = crewed.take(is_long=is_long)
+        hand = crewed.borrow(is_long=is_long)
         hands.add(hand)
         crewed.give_back(hand, is_long=is_long)
     assert len(hands) == 1
@@ -58,7 +58,7 @@ def test_calls_one_after_the_other_all_go_to_one():
 
 def test_a_short_wait_begins_no_other(later):
     crewed = Crewed(3, FOR_EVER)
-    first = crewed.take()
+    first = crewed.borrow()
     waiting = later(crewed)
     assert not waiting.done()
     crewed.give_back(first)
@@ -67,12 +67,12 @@ def test_a_short_wait_begins_no_other(later):
 
 def test_who_has_waited_for_long_gets_another():
     crewed = Crewed(3, 0.001)
-    assert len({crewed.take(), crewed.take(), crewed.take()}) == 3
+    assert len({crewed.borrow(), crewed.borrow(), crewed.borrow()}) == 3
 
 
 def test_who_waited_for_another_and_found_none_gets_the_first_that_is_free(later):
     crewed = Crewed(1, 0.001)
-    first = crewed.take()
+    first = crewed.borrow()
     waiting = later(crewed)
     crewed.give_back(first)
     assert waiting.result(FOR_EVER) is first
@@ -80,9 +80,9 @@ def test_who_waited_for_another_and_found_none_gets_the_first_that_is_free(later
 
 def test_what_takes_long_leaves_one_to_what_is_short(later):
     crewed = Crewed(3, 0.001)
-    long = [crewed.take(is_long=True) for _ in range(2)]
+    long = [crewed.borrow(is_long=True) for _ in range(2)]
     third = later(crewed, is_long=True)
-    short = crewed.take()
+    short = crewed.borrow()
     assert short not in long
     crewed.give_back(short)
     assert not third.done()
@@ -92,14 +92,14 @@ def test_what_takes_long_leaves_one_to_what_is_short(later):
 
 def test_a_single_one_does_what_takes_long_too():
     crewed = Crewed(1, FOR_EVER)
-    hand = crewed.take(is_long=True)
+    hand = crewed.borrow(is_long=True)
     crewed.give_back(hand, is_long=True)
-    assert crewed.take(is_long=True) is hand
+    assert crewed.borrow(is_long=True) is hand
 
 
 def test_who_came_first_is_served_first(later):
     crewed = Crewed(1, FOR_EVER)
-    hand = crewed.take()
+    hand = crewed.borrow()
     waiting = [later(crewed) for _ in range(3)]
     for number, future in enumerate(waiting, start=1):
         crewed.give_back(hand)
@@ -109,17 +109,17 @@ def test_who_came_first_is_served_first(later):
 
 def test_one_that_died_at_its_work_is_begun_again_by_the_next():
     crewed = Crewed(2, FOR_EVER)
-    hand = crewed.take()
-    hand.lives = False
+    hand = crewed.borrow()
+    hand.is_running = False
     crewed.give_back(hand)
-    assert crewed.take() is hand
+    assert crewed.borrow() is hand
 
 
 def test_one_is_begun_ahead_only_where_none_lives():
     crewed = Crewed(2, FOR_EVER)
-    first = crewed.crew.take_first()
-    assert crewed.crew.take_first() is None  # it is being begun
-    first.lives = True
+    first = crewed.crew.borrow_first()
+    assert crewed.crew.borrow_first() is None  # it is being begun
+    first.is_running = True
     crewed.give_back(first)
-    assert crewed.crew.take_first() is None
-    assert crewed.take() is first
+    assert crewed.crew.borrow_first() is None
+    assert crewed.borrow() is first

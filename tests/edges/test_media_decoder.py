@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import socket
 import struct
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from clipspool.media import confine
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder, MediaFault, Probe
 from media_clips import clip, ffprobe, run
@@ -360,7 +362,7 @@ def test_looks_one_after_the_other_begin_one_process_alone(clips):
     decoder = Decoder(children=3)
     for _ in range(4):
         assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
-    assert [child.lives for child in decoder._children].count(True) == 1
+    assert [child.is_running for child in decoder._children].count(True) == 1
     decoder.close()
 
 
@@ -461,6 +463,32 @@ def test_the_process_can_change_no_files_rights_and_no_other_process(tmp_path):
     assert ended.stdout.splitlines() == ["refused"] * 10 + ["a thread"]
     assert ended.returncode == -signal.SIGABRT
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def numbers_in(header):
+    """Read the kernel's own list: `#define __NR_read 0`, of the 64-bit names where a call has two."""
+    if not header.exists():
+        pytest.skip(f"no {header} here")
+    found = re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", header.read_text())
+    return {name.removeprefix("3264_"): int(number) for name, number in found}
+
+
+@pytest.mark.parametrize(
+    ("place", "header"), [(0, "x86_64-linux-gnu/asm/unistd_64.h"), (1, "asm-generic/unistd.h")]
+)
+def test_each_call_that_the_filter_allows_has_the_number_of_the_kernels_headers(place, header):
+    known = numbers_in(Path("/usr/include") / header)
+    ours = {name: numbers[place] for name, numbers in confine.NUMBERS.items() if numbers[place] is not None}
+    aliases = {"newfstatat": "fstatat"}
+    assert ours == {name: known.get(name, known.get(aliases.get(name))) for name in ours}
+
+
+@pytest.mark.parametrize("machine", confine.ARCHITECTURES)
+def test_a_filter_can_be_made_for_every_machine_that_has_numbers(machine):
+    program = confine._filter(machine, 1)
+    assert len(program) < 4096
+    jumps = [(at, skips) for at, (step, *skips, _) in enumerate(program) if step != confine.BPF_RETURN]
+    assert all(at + 1 + skip < len(program) for at, skips in jumps for skip in skips)
 
 
 def test_a_sample_is_a_real_clip(decoder, tmp_path):

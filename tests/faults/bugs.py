@@ -139,9 +139,9 @@ BUGS = {
         (
             (
                 "provider/runway/post.py",
-                "            said = describe(error)\n            return Unclear(",
+                "            why = describe(error)\n            return Unclear(",
                 (
-                    "            said = describe(error)\n"
+                    "            why = describe(error)\n"
                     "            if isinstance(error, TimeoutError):\n"
                     "                return NotSent(wire_fault(error))\n"
                     "            return Unclear("

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.media.boxes import Complete, Incomplete, Unrecognised, completeness, container, suffix_for
+from clipspool.media.boxes import Complete, Incomplete, Unrecognised, completeness, container
 
 
 def box(kind, content=b"", *, long=False):
@@ -46,7 +46,6 @@ SEGMENT = bytes.fromhex("18538067")
 def test_a_whole_file_is_complete_and_its_container_is_known_by_content(film, name):
     assert look(film) == Complete(name)
     assert container(io.BytesIO(film)) == name
-    assert suffix_for(name) == f".{name}"
 
 
 @given(st.data())

@@ -168,7 +168,7 @@ def test_an_index_that_names_a_cluster_behind_the_end_or_where_none_is_is_seen()
 
 def test_a_part_that_the_list_of_parts_places_behind_the_end_is_missed():
     seek = element(0x114D9B74, element(0x4DBB, element(0x53AB, b"\x1c\x53\xbb\x6b"), number(0x53AC, 90_000)))
-    assert "behind its end" in look(matroska(seek, *FRONT, cluster(0), length=0)).reason
+    assert "after its end" in look(matroska(seek, *FRONT, cluster(0), length=0)).reason
 
 
 def test_zeros_among_the_elements_are_a_part_that_was_not_copied():

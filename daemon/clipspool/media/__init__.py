@@ -1,5 +1,5 @@
-"""What clipspool knows about pictures: is a clip whole, what is in it, and how it is made to fit.
+"""Media files: whether a clip is whole, what it holds, and how it is made to fit.
 
-The daemon's own process reads headers (boxes) and reckons (plan); every decoder runs in a child with limits
-(decoder is the parent's side of it, child the other), so that a hostile file can hurt nothing but itself.
+The daemon's own process reads headers (boxes) and plans (plan); all decoding happens in a child process with
+limits (decoder is the parent's side, child the other), so that a hostile file harms only its own job.
 """

@@ -1,4 +1,4 @@
-"""Tells from headers and indexes alone which container a file is, and whether all of it is there."""
+"""Recognises a file's container and checks that all of it is there, from headers and indexes only."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import BinaryIO, Final, Literal
 
 from clipspool.media import ebml
 from clipspool.media.fragments import Fragments, index_end
-from clipspool.media.tables import Box, Movie, read_at, read_movie
+from clipspool.media.tables import Box, Movie, box_header, read_at, read_movie
 
 Container = Literal["mp4", "mov", "webm", "mkv", "zip"]
 
-BOXES_MAX = 100_000  # a day of one-second fragments; more is not a film but an attack on our patience
+BOXES_MAX = 100_000  # a day of one-second fragments; a file with more is no film
 OPENING_BYTES = 4096
 SHORTEST_OPENING_BYTES = 12
 ZERO_TAIL_BYTES_MAX = 4 << 20
 ZIP_END_BYTES_MAX = 65_535 + 22  # the end record and the longest comment that may follow it
 
 REACHED_SECONDS = 0.5
-"""So close to the length that it announces a recording has reached it."""
+"""A recording that is this close to its announced length has reached it."""
 NO_END = "which does not say where it ends"
 COPYING = "(it is probably still being copied)"
 WHOLE_FILM = frozenset({b"moov", b"mdat"})
@@ -30,14 +30,13 @@ MP4_FIRST_BOXES = frozenset({b"ftyp", b"styp", b"sidx", b"moof"})
 
 TAKES = "clipspool takes MP4, MOV, WebM and MKV"
 ONLY_NAMES = "which only names other files; drop the video file itself"
-FOREIGN_BEGINNINGS: Final = (
+BEGINNINGS: Final = (
     (b"RIFF", f"it is an AVI or WAV file; {TAKES}"),
     (b"\x06\x0e\x2b\x34", f"it is an MXF file; {TAKES}"),
     (b"\xff\xd8\xff", "it is a still image, not a video"),
     (b"\x89PNG", "it is a still image, not a video"),
     (b"GIF8", "it is a GIF image, not a video"),
-)
-TEXT_BEGINNINGS: Final = (
+    # text, compared in lower case
     (b"#extm3u", f"it is a playlist (m3u8), {ONLY_NAMES}"),
     (b"ffconcat", f"it is a list of files to join, {ONLY_NAMES}"),
     (b"<!doctype html", "it is a web page, not a video"),
@@ -48,18 +47,18 @@ TEXT_BEGINNINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """All that the container announces lies within the file."""
+    """All that the container announces is in the file."""
 
     container: Container
     doubt: str = ""
-    """Why something may be on its way all the same, if it may: behind a whole film lies a part of a box."""
+    """Why more may follow all the same, if it may: after a whole film there is a part of a box."""
     open_end: str = ""
-    """Why more may come at any time, if it may: nothing in the file says where it ends."""
+    """Why more may follow at any time, if it may: nothing in the file says where it ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """The file has the right beginning and not yet, or no longer, all of its parts."""
+    """The file begins rightly, but some of its parts are not there yet, or no longer."""
 
     reason: str
 
@@ -72,30 +71,23 @@ class Unrecognised:
 
 
 def container(file: BinaryIO) -> Container | None:
-    """Name the container that the first bytes announce, whatever the file's name; None for anything else."""
+    """Return the container of the first bytes, whatever the file's name; None for anything else."""
     return _container_of(read_at(file, 0, OPENING_BYTES))
 
 
-def suffix_for(name: Container) -> str:
-    """Give the file name's suffix for a container, with its dot."""
-    return f".{name}"
-
-
 def completeness(file: BinaryIO, size: int) -> Complete | Incomplete | Unrecognised:
-    """Say whether a clip of `size` bytes is whole, reading headers and indexes only.
+    """Check that a clip of `size` bytes is whole, reading headers and indexes only.
 
     Complete means for MP4 and MOV that `moov` and the media data (`mdat`, or fragments) fit the file and that
-    every sample an index names lies in it; for WebM and Matroska that every element does; for a ZIP that its
-    end record is there. A file can pass and still hold damaged pictures: that is for `Decoder.verify`, and
-    holes and zeros are for `gaps`. Moves the file's position.
+    it holds every sample an index names; for WebM and Matroska every element; for a ZIP its end record. A
+    complete file can still have damaged pictures, which `Decoder.verify` finds, and holes and zeros, which
+    `gaps` finds. Moves the file's position.
     """
     if size == 0:
         return Incomplete("the file is empty")
     opening = read_at(file, 0, min(size, OPENING_BYTES))
     if not opening.strip(b"\0"):
-        return Incomplete(
-            "the file begins with nothing but zeros (room was set aside for it, and the copy has not begun)"
-        )
+        return Incomplete("the file begins with zeros only (space is reserved, and the copy has not begun)")
     match _container_of(opening):
         case ("mp4" | "mov") as name:
             return _walk_boxes(file, size, name)
@@ -127,24 +119,24 @@ def _container_of(opening: bytes) -> Container | None:
 
 @dataclass(slots=True)
 class Boxes:
-    """The boxes at the top of an MP4 or MOV file, as far as they are whole."""
+    """The top boxes of an MP4 or MOV file, as far as they are whole."""
 
     seen: set[bytes] = field(default_factory=set)
     last: Box = field(default_factory=lambda: Box(b"", 0, 0))
     moov: Box | None = None
     fragments: list[tuple[int, Box]] = field(default_factory=list)
-    """Where each `moof` begins, and its content."""
+    """The begin of each `moof`, and its content."""
     indexes: list[Box] = field(default_factory=list)
-    """Those (`sidx`) that stand before the first fragment."""
+    """Those (`sidx`) before the first fragment."""
     ends_in_index: bool = False
-    """Whether `mfra` lies behind the last fragment: a writer that came to its end put it there."""
+    """Whether `mfra` follows the last fragment: the writer puts it there when it has finished."""
     doubt: str = ""
     wrong: Incomplete | Unrecognised | None = None
-    """What keeps the file from being whole."""
+    """Why the file is not whole."""
 
 
 def read_boxes(file: BinaryIO, size: int) -> Boxes:
-    """Walk the boxes at the top of a file, up to its end or to what is wrong."""
+    """Read the headers of a file's top boxes, up to its end or the first that is wrong."""
     boxes = Boxes()
     for _ in range(BOXES_MAX):
         begin = boxes.last.end
@@ -153,7 +145,7 @@ def read_boxes(file: BinaryIO, size: int) -> Boxes:
         found = _box_at(file, begin, size)
         if not isinstance(found, Box) or found.end > size:
             if boxes.seen >= WHOLE_FILM and _is_stray(found, boxes):
-                # players pass over what a recorder or a transfer tool left behind a film, and so do we
+                # players ignore what a recorder or a transfer tool appended to a film, and so do we
                 boxes.doubt = f"what lies behind the film, from byte {begin} on, is not whole {COPYING}"
             else:
                 boxes.wrong = _cut(found, size) if isinstance(found, Box) else found
@@ -186,12 +178,10 @@ def _walk_boxes(file: BinaryIO, size: int, name: Container) -> Complete | Incomp
         return Incomplete(f"the file ends before the data of its last fragment {COPYING}")
     movie = Movie() if boxes.moov is None else read_movie(file, boxes.moov)
     if movie.end > size:
-        return Incomplete(
-            f"its index names pictures or sound up to byte {movie.end:,}, and the file has {size:,} {COPYING}"
-        )
+        return _short_of("its index names pictures or sound", movie.end, size)
     if boxes.fragments or movie.is_fragmented:
         return _of_fragments(file, size, name, boxes, movie)
-    # Where no table says whose bytes the last ones are, zeros there may be room that a copy has yet to fill.
+    # Where no table names the last bytes, zeros there may be space that a copy has yet to fill.
     last = boxes.last
     if not movie.has_samples and last.kind == b"mdat" and _tail_is_zero(file, last.data, last.end):
         return Incomplete(f"the end of its picture data is nothing but zeros {COPYING}")
@@ -206,17 +196,13 @@ def _of_fragments(
     for begin, moof in boxes.fragments:
         fragments.read(file, moof, begin)
     if fragments.end > size:
-        return Incomplete(
-            f"a fragment names data up to byte {fragments.end:,}, and the file has {size:,} {COPYING}"
-        )
+        return _short_of("a fragment names data", fragments.end, size)
     if fragments.is_one_missing:
         return Incomplete("a fragment in the middle is missing: the time jumps, and a number is left out")
-    told = index_end(file, boxes.indexes[0]) if len(boxes.indexes) == 1 else None
-    if told is not None and told > size:
-        return Incomplete(
-            f"its index names fragments up to byte {told:,}, and the file has {size:,} {COPYING}"
-        )
-    if boxes.ends_in_index or told is not None:
+    end = index_end(file, boxes.indexes[0]) if len(boxes.indexes) == 1 else None
+    if end is not None and end > size:
+        return _short_of("its index names fragments", end, size)
+    if boxes.ends_in_index or end is not None:
         return Complete(name, boxes.doubt)
     if (seconds := movie.seconds) is not None:
         reached = fragments.seconds
@@ -226,53 +212,47 @@ def _of_fragments(
     return Complete(name, boxes.doubt, f"it is a fragmented {name.upper()}, {NO_END}")
 
 
+def _cut(box: Box, size: int) -> Incomplete:
+    return Incomplete(f"{box.end - size:,} bytes are missing at the end of the file {COPYING}")
+
+
+def _short_of(what: str, end: int, size: int) -> Incomplete:
+    return Incomplete(f"{what} up to byte {end:,}, and the file has {size:,} {COPYING}")
+
+
 def _box_at(file: BinaryIO, position: int, size: int) -> Box | Incomplete | Unrecognised:
-    header = read_at(file, position, 16)
-    kind, length, header_length = header[4:8], int.from_bytes(header[:4], "big"), 8
-    if not header.strip(b"\0"):
+    if not read_at(file, position, 16).strip(b"\0"):
         return Incomplete(f"from byte {position} on there are only zeros {COPYING}")
-    if len(header) < 8:  # noqa: PLR2004  a box's length and type
+    box = box_header(file, position, size)
+    if box is None:
         return Incomplete(f"the file ends in the middle of a box header {COPYING}")
-    if not all(0x20 <= byte < 0x7F or byte == 0xA9 for byte in kind):  # noqa: PLR2004  ASCII, and Apple's (c)
+    if not all(0x20 <= byte < 0x7F or byte == 0xA9 for byte in box.kind):  # noqa: PLR2004  ASCII, Apple's (c)
         return Unrecognised(f"at byte {position} there is no box of an MP4 or MOV file: it is damaged")
-    has_length = length != 0
-    quoted = f"`{kind.decode('latin-1')}`"
-    if length == 1:
-        if len(header) < 16:  # noqa: PLR2004  and its long length
-            return Incomplete(f"the file ends in the header of its {quoted} box {COPYING}")
-        length, header_length = int.from_bytes(header[8:16], "big"), 16
-    elif length == 0:
-        length = size - position
-    if length < header_length:
+    if box.end < box.data:
+        name, length = box.kind.decode("latin-1"), box.end - position
         return Unrecognised(
-            f"its {quoted} box says it is {length} bytes long, which cannot be: it is damaged"
+            f"its `{name}` box has a length of {length} bytes, which cannot be: it is damaged"
         )
-    return Box(kind, position + header_length, position + length, has_length)
+    return box
 
 
 def _is_stray(found: Box | Incomplete | Unrecognised, boxes: Boxes) -> bool:
-    """Tell what may lie behind a whole film from a part of it; behind a fragment another may be to come."""
+    """Whether this may follow a whole film and is no part of it; after a fragment another may follow."""
     if isinstance(found, Box):
         return found.kind not in FILM_BOXES
     return not boxes.fragments or boxes.ends_in_index
 
 
-def _cut(box: Box, size: int) -> Incomplete:
-    return Incomplete(f"{box.end - size:,} bytes are missing at the end of the file {COPYING}")
-
-
-def _missing_boxes(seen: set[bytes]) -> str | None:
+def _missing_boxes(seen: set[bytes]) -> str:
     if b"moov" not in seen:
-        return (
-            "the file has no index yet, its `moov` box, often written last (it is probably still on its way)"
-        )
+        return "the file has no index yet, its `moov` box, often written last (it is probably incomplete)"
     if b"mdat" not in seen:
         return "there are no pictures in the file, no `mdat` box (it is probably still being written)"
-    return None
+    return ""
 
 
 def _tail_is_zero(file: BinaryIO, start: int, end: int) -> bool:
-    """Look backwards from the end, at most half of the data: silence in PCM may end a film with zeros."""
+    """Check backwards from the end, at most half of the data: silence in PCM may end a film with zeros."""
     stop = max(start + (end - start) // 2, end - ZERO_TAIL_BYTES_MAX)
     step = 16
     while end > stop:
@@ -290,9 +270,7 @@ def _walk_ebml(file: BinaryIO, size: int, name: Container) -> Complete | Incompl
     if found.missing:
         return Incomplete(f"{found.missing} {COPYING}")
     what = "WebM" if name == "webm" else "Matroska"
-    return Complete(
-        name, open_end="" if found.is_end_told else f"it is a {what} file without a length, {NO_END}"
-    )
+    return Complete(name, "", "" if found.has_end else f"it is a {what} file without a length, {NO_END}")
 
 
 def _zip_end(file: BinaryIO, size: int) -> Complete | Incomplete:
@@ -303,16 +281,13 @@ def _zip_end(file: BinaryIO, size: int) -> Complete | Incomplete:
 
 
 def _what_it_is_instead(opening: bytes) -> str:
-    for begins, what in FOREIGN_BEGINNINGS:
-        if opening.startswith(begins):
-            return what
+    text = opening.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if opening[:1] == b"G" and opening[188:189] == b"G":
         return f"it is an MPEG transport stream; {TAKES}"
-    text = opening.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if b"<mpd" in text[:1024]:
         return f"it is a DASH manifest, {ONLY_NAMES}"
-    for begins, what in TEXT_BEGINNINGS:
-        if text.startswith(begins):
+    for begins, what in BEGINNINGS:
+        if opening.startswith(begins) or text.startswith(begins):
             return what
     if all(byte >= 0x20 or byte in b"\t\r\n" for byte in opening[:512]):  # noqa: PLR2004  no control bytes
         return "it is a text file, not a video"

@@ -1,4 +1,4 @@
-"""The decoding process: receives one call at a time with its files, answers, and forgets."""
+"""The decoding process: receives one call at a time with its files, answers it, and keeps nothing."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import av
 import av.logging
 
 from clipspool.media import confine, conforming, images, reading, samples
-from clipspool.media.facts import MediaError
+from clipspool.media.facts import CALL_BYTES_MAX, FILES_MAX, MediaError, Value
 from clipspool.media.plan import Conform
 from clipspool.media.timeline import FinishPlan
-from clipspool.media.wire import CALL_BYTES_MAX, FILES_MAX
 from clipspool.system.process import return_freed_memory
 
 LARGE_BYTES = 128 << 10
-"""A picture is large: each clip has others, and what is kept of them does for no other."""
+"""A picture's memory is returned at once: the next clip has pictures of another size."""
 
 
 def main() -> None:
-    """Serve the socket named by the first argument until the daemon goes, or asks nothing for long."""
+    """Serve the socket of the first argument until the daemon closes it, or makes no call for long."""
     descriptor, memory_bytes_max, idle_seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     daemon = socket.socket(fileno=descriptor)
     return_freed_memory(LARGE_BYTES)
@@ -50,21 +50,21 @@ def main() -> None:
         finally:
             for file in files:
                 os.close(file)
-            # PyAV's containers and codecs lie in cycles: until they are found they hold their pictures.
+            # PyAV's containers and codecs are in reference cycles, which hold their pictures until collected.
             gc.collect()
 
 
 def _import_all_of_av() -> None:
-    """Import what PyAV would import at its first use, while files can still be opened."""
+    """Import the modules that PyAV imports at first use, while files can still be opened."""
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if not module.name.endswith(("__main__", ".datasets")):
             importlib.import_module(module.name)
 
 
 def _end_with_the_daemon(daemon: socket.socket) -> None:
-    """Wait for the other end to close, also in the middle of a call.
+    """End this process when the daemon's end of the socket closes, also in the middle of a call.
 
-    PR_SET_PDEATHSIG would not do: it fires when the thread that began this process ends, not the daemon.
+    PR_SET_PDEATHSIG would not do: it fires when the thread that started this process ends, not the daemon.
     """
     poll = select.poll()
     poll.register(daemon, select.POLLRDHUP)
@@ -73,37 +73,27 @@ def _end_with_the_daemon(daemon: socket.socket) -> None:
 
 
 def _answer(call: dict[str, Any], files: list[int]) -> dict[str, Any]:
-    """Give {"value": …}, {"fault": …} or, for a mistake in this program, {"bug": traceback}."""
+    """Return {"value": …}, {"fault": …} or, for a bug of this program, {"bug": traceback}."""
     confine.allow_cpu_seconds(call["seconds_max"])
     try:
         with reading.foreign_errors("reading the file"):
-            return {"value": _call(call["name"], files, call["arguments"]).to_dict()}
+            return {"value": _CALLS[call["name"]](*files, **call["arguments"]).to_dict()}
     except MediaError as error:
         return {"fault": error.fault.to_dict()}
     except Exception:  # noqa: BLE001  the daemon raises it, with this traceback
         return {"bug": traceback.format_exc()[-8000:]}
 
 
-def _call(name: str, files: list[int], arguments: dict[str, Any]) -> Any:
-    match name:
-        case "probe":
-            return reading.probe(files[0])
-        case "verify":
-            return reading.verify(files[0])
-        case "conform":
-            return conforming.conform(files[0], files[1], files[2], Conform.from_dict(arguments))
-        case "finish":
-            return conforming.finish(files[0], files[1], files[2], FinishPlan.from_dict(arguments))
-        case "poster":
-            return images.poster(*files)
-        case "image_facts":
-            return images.image_facts(files[0])
-        case "scale_image":
-            return images.scale_image(files[0], files[1], **arguments)
-        case "sample":
-            return samples.make_sample(files[0], **arguments)
-        case _:
-            raise ValueError(f"no such call: {name}")
+_CALLS: dict[str, Callable[..., Value]] = {
+    "probe": reading.probe,
+    "verify": reading.verify,
+    "conform": lambda one, two, to, **plan: conforming.conform(one, two, to, Conform.from_dict(plan)),
+    "finish": lambda one, two, to, **plan: conforming.finish(one, two, to, FinishPlan.from_dict(plan)),
+    "poster": images.poster,
+    "image_facts": images.image_facts,
+    "scale_image": images.scale_image,
+    "sample": samples.make_sample,
+}
 
 
 if __name__ == "__main__":

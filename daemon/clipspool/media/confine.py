@@ -1,4 +1,4 @@
-"""Takes from the decoding process what it does not need: files, network, programs, memory without end."""
+"""Confines the decoding process: no files, network, programs or other processes, and bounded memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import platform
 import resource
 import signal
 import struct
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 CPU_SECONDS_OVER = 5
@@ -23,6 +22,7 @@ LANDLOCK_TCP_SINCE: Final = 4
 LANDLOCK_SCOPE_SINCE: Final = 6
 LANDLOCK_BOTH: Final = 0b11  # bind and connect; abstract sockets and signals
 
+PR_SET_NAME: Final = 15
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_SET_SECCOMP: Final = 22
 SECCOMP_MODE_FILTER: Final = 2
@@ -32,55 +32,46 @@ SECCOMP_EPERM: Final = 0x00050001
 SECCOMP_ENOSYS: Final = 0x00050026
 BPF_LOAD_WORD: Final = 0x20
 BPF_JUMP_IF_EQUAL: Final = 0x15
+BPF_JUMP_IF_GREATER: Final = 0x25
 BPF_JUMP_IF_SET: Final = 0x45
 BPF_RETURN: Final = 0x06
 SECCOMP_DATA_NUMBER: Final = 0
 SECCOMP_DATA_ARCH: Final = 4
 SECCOMP_DATA_FIRST_ARGUMENT: Final = 16
-CLONE3: Final = 435
 CLONE_THREAD: Final = 0x10000
 
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What seccomp needs to know of an architecture: its number, and those of calls."""
-
-    architecture: int
-    clone: int
-    prlimit: int
-    tgkill: int
-    forbidden: tuple[int, ...]
-
-
-# In this order: socket connect socketpair io_uring_setup; execve execveat (fork vfork); kill tkill
-# rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal pidfd_getfd ptrace process_vm_readv process_vm_writev
-# setpriority; (chmod) fchmod fchmodat fchmodat2 (chown lchown) fchown fchownat (utime utimes futimesat)
-# utimensat and the six that change extended attributes, for Landlock knows none of these; unshare mount
-# add_key request_key keyctl bpf perf_event_open userfaultfd.
-MACHINES: Final = {
-    "x86_64": Machine(
-        0xC000003E,
-        56,
-        302,
-        234,
-        (
-            *(41, 42, 53, 425, 59, 322, 57, 58, 62, 200, 129, 297, 424, 438, 101, 310, 311, 141),
-            *(90, 91, 268, 452, 92, 94, 93, 260, 132, 235, 261, 280, 188, 189, 190, 197, 198, 199),
-            *(272, 165, 248, 249, 250, 321, 298, 323),
-        ),
-    ),
-    "aarch64": Machine(
-        0xC00000B7,
-        220,
-        261,
-        131,
-        (
-            *(198, 203, 199, 425, 221, 281, 129, 130, 138, 240, 424, 438, 117, 270, 271, 140),
-            *(52, 53, 452, 55, 54, 88, 5, 6, 7, 14, 15, 16),
-            *(97, 40, 217, 218, 219, 280, 241, 282),
-        ),
-    ),
+ARCHITECTURES: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+# fmt: off
+NUMBERS: Final = {
+    # system call: its number on x86_64, on aarch64 (None where it has none); the frequent ones first
+    "futex": (202, 98), "read": (0, 63), "pread64": (17, 67), "lseek": (8, 62), "write": (1, 64),
+    "mmap": (9, 222), "munmap": (11, 215), "madvise": (28, 233), "mprotect": (10, 226),
+    "mremap": (25, 216), "brk": (12, 214),
+    # descriptors that are open
+    "readv": (19, 65), "preadv": (295, 69), "writev": (20, 66), "pwrite64": (18, 68),
+    "pwritev": (296, 70), "fstat": (5, 80), "newfstatat": (262, 79), "statx": (332, 291),
+    "ftruncate": (77, 46), "fsync": (74, 82), "fdatasync": (75, 83), "close": (3, 57),
+    "dup": (32, 23), "dup3": (292, 24), "fcntl": (72, 25), "ioctl": (16, 29),
+    # the daemon's socket
+    "recvmsg": (47, 212), "recvfrom": (45, 207), "sendmsg": (46, 211), "sendto": (44, 206),
+    "poll": (7, None), "ppoll": (271, 73), "select": (23, None), "pselect6": (270, 72),
+    # threads and signals of its own
+    "clone": (56, 220), "clone3": (435, 435), "tgkill": (234, 131), "prctl": (157, 167),
+    "set_robust_list": (273, 99), "rseq": (334, 293), "membarrier": (324, 283), "exit": (60, 93),
+    "exit_group": (231, 94), "sched_yield": (24, 124), "sched_getaffinity": (204, 123),
+    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
+    "sigaltstack": (131, 132), "restart_syscall": (219, 128),
+    # facts about itself and the clock
+    "getpid": (39, 172), "gettid": (186, 178), "getppid": (110, 173), "getuid": (102, 174),
+    "geteuid": (107, 175), "getgid": (104, 176), "getegid": (108, 177), "getcpu": (309, 168),
+    "getrusage": (98, 165), "prlimit64": (302, 261), "sysinfo": (99, 179), "uname": (63, 160),
+    "clock_gettime": (228, 113), "clock_getres": (229, 114), "clock_nanosleep": (230, 115),
+    "nanosleep": (35, 101), "gettimeofday": (96, 169), "times": (100, 153), "getrandom": (318, 278),
 }
+# fmt: on
+"""All calls that the decoder may make, some of them under a condition: see `_filter`."""
+LAST_KNOWN: Final = 451
+"""Later calls, whatever they are, are answered as by a kernel that does not have them."""
 
 
 def limit_resources(memory_bytes_max: int) -> None:
@@ -91,7 +82,7 @@ def limit_resources(memory_bytes_max: int) -> None:
 
 
 def bound_stacks() -> None:
-    """Let each thread of FFmpeg's have a small stack: by default all take as much as the main one may.
+    """Set a small stack for each thread of FFmpeg: the default is as much as the main thread may have.
 
     Stacks count as address space, used or not. A C library without that call has small ones anyway.
     """
@@ -149,43 +140,52 @@ def _landlock(libc: ctypes.CDLL) -> None:
 
 
 _Step: TypeAlias = tuple[int, int, int, int]
-"""An instruction, how many it skips if so and if not, and its operand."""
-
-
-def _answered(number: int, answer: int) -> list[_Step]:
-    """Give one answer to a call."""
-    return [(BPF_JUMP_IF_EQUAL, 0, 1, number), (BPF_RETURN, 0, 0, answer)]
-
-
-def _allowed_if(number: int, test: int, value: int) -> list[_Step]:
-    """Allow a call where its first argument passes a test, and refuse it else."""
-    return [
-        (BPF_JUMP_IF_EQUAL, 0, 4, number),
-        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_FIRST_ARGUMENT),
-        (test, 0, 1, value),
-        (BPF_RETURN, 0, 0, SECCOMP_ALLOW),
-        (BPF_RETURN, 0, 0, SECCOMP_EPERM),
-    ]
+"""An instruction, how many it skips if its test is true and if not, and its operand."""
 
 
 def _seccomp(libc: ctypes.CDLL) -> None:
-    machine = MACHINES.get(platform.machine())
-    if machine is None:
+    if platform.machine() not in ARCHITECTURES:
         return
-    program = [
-        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_ARCH),
-        (BPF_JUMP_IF_EQUAL, 1, 0, machine.architecture),
-        (BPF_RETURN, 0, 0, SECCOMP_KILL),
-        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_NUMBER),
-        # Where its flags lie no filter can look; without it the C library takes clone.
-        *_answered(CLONE3, SECCOMP_ENOSYS),
-        *_allowed_if(machine.clone, BPF_JUMP_IF_SET, CLONE_THREAD),  # threads, but no processes
-        *_allowed_if(machine.prlimit, BPF_JUMP_IF_EQUAL, 0),  # its own limits, but not the daemon's
-        *_allowed_if(machine.tgkill, BPF_JUMP_IF_EQUAL, os.getpid()),  # abort needs it
-    ]
-    for number in machine.forbidden:
-        program += _answered(number, SECCOMP_EPERM)
-    program.append((BPF_RETURN, 0, 0, SECCOMP_ALLOW))
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
+    program = _filter(platform.machine(), os.getpid())
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))
     header = struct.pack("@HP", len(program), ctypes.addressof(code))
     libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0)
+
+
+def _filter(machine: str, pid: int) -> list[_Step]:
+    """Compose the filter: the calls of `NUMBERS` are allowed, all others answered with an error."""
+    conditions = {
+        "clone": (BPF_JUMP_IF_SET, CLONE_THREAD),  # threads, but no processes
+        "prlimit64": (BPF_JUMP_IF_EQUAL, 0),  # its own limits, but not the daemon's
+        "tgkill": (BPF_JUMP_IF_EQUAL, pid),  # abort needs it
+        "prctl": (BPF_JUMP_IF_EQUAL, PR_SET_NAME),  # names of threads
+    }
+    program = [
+        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_ARCH),
+        (BPF_JUMP_IF_EQUAL, 1, 0, ARCHITECTURES[machine]),
+        (BPF_RETURN, 0, 0, SECCOMP_KILL),
+        (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_NUMBER),
+    ]
+    for name, numbers in NUMBERS.items():
+        number = numbers[list(ARCHITECTURES).index(machine)]
+        if number is None:
+            continue
+        if name in conditions:
+            test, value = conditions[name]
+            program += [
+                (BPF_JUMP_IF_EQUAL, 0, 4, number),
+                (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_FIRST_ARGUMENT),
+                (test, 0, 1, value),
+                (BPF_RETURN, 0, 0, SECCOMP_ALLOW),
+                (BPF_RETURN, 0, 0, SECCOMP_EPERM),
+            ]
+            continue
+        # No filter can read the flags of clone3; without it the C library takes clone.
+        answer = SECCOMP_ENOSYS if name == "clone3" else SECCOMP_ALLOW
+        program += [(BPF_JUMP_IF_EQUAL, 0, 1, number), (BPF_RETURN, 0, 0, answer)]
+    return [
+        *program,
+        (BPF_JUMP_IF_GREATER, 0, 1, LAST_KNOWN),
+        (BPF_RETURN, 0, 0, SECCOMP_ENOSYS),
+        (BPF_RETURN, 0, 0, SECCOMP_EPERM),
+    ]

@@ -1,4 +1,4 @@
-"""Makes a clip fit, as a plan says, and a result fit for the timeline."""
+"""Converts a clip by its plan so that it fits, and a result so that it fits the timeline."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ ONE_AFTER_THE_OTHER = {
     "x264-params": "mbtree=0:sync-lookahead=0",
 }
 SMALLER = "Export the clip with smaller pictures."
-# which flavour of ProRes it is, and whether Apple's players find HEVC's parameters
+# they name the kind of ProRes, and where Apple's players find HEVC's parameters
 KEPT_TAGS = frozenset({"avc1", "hvc1", "hev1", "apco", "apcs", "apcn", "apch", "ap4h", "ap4x"})
 PRORES_OPTIONS = {"profile": "hq", "vendor": "apl0"}
 
 
 def conform(file: int, file_again: int, destination: int, plan: Conform) -> Conformed:
-    """Write what the plan says to an empty descriptor open for reading and writing; raises MediaError.
+    """Write the planned clip to an empty descriptor open for reading and writing; raises MediaError.
 
     The clip comes in two descriptors with positions of their own, one for the pictures and one for the sound.
     A result above the byte limit is made again at a lower rate, up to four times.
@@ -61,15 +61,12 @@ def conform(file: int, file_again: int, destination: int, plan: Conform) -> Conf
         rate = int((attempt_plan.bits_per_second or 0) * ratio * LOWER_AGAIN)
         attempt_plan = replace(attempt_plan, bits_per_second=rate)
     os.ftruncate(destination, 0)
-    raise MediaError(
-        "MEDIA.CANNOT_FIT",
-        f"the clip could not be made to fit {plan.bytes_max:,} bytes",
-        "Drop a shorter clip, or configure another transport.",
-    )
+    why = f"the clip could not be made to fit {plan.bytes_max:,} bytes"
+    raise MediaError("MEDIA.CANNOT_FIT", why, "Drop a shorter clip, or configure another transport.")
 
 
 def finish(result: int, source: int, destination: int, plan: FinishPlan) -> Finished:
-    """Write a result that lies in the timeline as its source did; raises MediaError."""
+    """Write a result that replaces its source in the timeline; raises MediaError."""
     with (
         opened(result, container_of(result)) as made,
         opened(source, container_of(source)) as original,
@@ -87,7 +84,7 @@ def finish(result: int, source: int, destination: int, plan: FinishPlan) -> Fini
 
 
 def _conform_once(file: int, file_again: int, destination: int, plan: Conform) -> int:
-    """Write one attempt, up to a little above the limit; give the bytes that it would at least have had."""
+    """Write one attempt, up to a little above the limit; return the least size it would have had."""
     fps = Fraction(plan.fps)
     shape = Shape(
         width=plan.width,
@@ -119,7 +116,7 @@ def _conform_once(file: int, file_again: int, destination: int, plan: Conform) -
 
 
 def _conformed(destination: int, plan: Conform, attempts: int) -> Conformed:
-    """Look at what was written as the provider will, and say what it is."""
+    """Read the facts of the written clip, as the provider will."""
     with opened(destination, container_of(destination)) as target:
         facts = facts_of(target, "mp4", os.fstat(destination).st_size)
     return Conformed(facts, attempts, plan.changes)
@@ -150,13 +147,13 @@ def _copied(
 ) -> Iterator[Packet]:
     stream = video_stream(made)
     copy = target.add_stream_from_template(stream)
-    copy.codec_context.framerate = Fraction(plan.fps)  # without it there would be no timecode track
+    copy.codec_context.framerate = Fraction(plan.fps)  # the timecode track needs it
     if stream.codec_context.codec_tag in KEPT_TAGS:
         copy.codec_context.codec_tag = stream.codec_context.codec_tag
     if plan.timecode:
         copy.metadata["timecode"] = plan.timecode
     origin = stream.start_time or 0
-    # Only the label of a result changes whose pictures lie one by one on the source's.
+    # Where each picture of the result replaces one of the source, only the rate it is labelled with changes.
     scale = Fraction(stream.average_rate or 1) / Fraction(plan.fps) if plan.by_frame else Fraction(1)
 
     def packets() -> Iterator[Packet]:
@@ -183,9 +180,9 @@ def _encoded(
     left: int,
     timecode: str | None = None,
 ) -> Iterator[Packet]:
-    """Add a video stream for pictures of one kind, and give its packets; the first picture is waited for.
+    """Add a video stream for pictures of one kind and return its packets; waits for the first picture.
 
-    `left` is how many bytes of memory it may take.
+    `left` is the memory it may use, in bytes.
     """
     first = next(shown)
     share = memory.coder(first.width * first.height, memory.processors(), left)
@@ -197,10 +194,8 @@ def _encoded(
     stream.width, stream.height, stream.pix_fmt = first.width, first.height, first.format.name
     context = stream.codec_context
     context.time_base, context.sample_aspect_ratio = 1 / fps, Fraction(1)
-    context.thread_count, context.thread_type = (
-        share.threads,
-        "FRAME",
-    )  # slices would cost quality at the same rate
+    context.thread_count = share.threads
+    context.thread_type = "FRAME"  # slices would cost quality at the same rate
     context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
     context.colorspace, context.color_range = first.colorspace, first.color_range
     if timecode:
@@ -213,10 +208,9 @@ def _encoded(
                 for picture in shown:
                     yield from stream.encode(picture)
                 yield from stream.encode(None)
-            except av.error.ExternalError as error:  # x264 has no other word for it
-                raise MediaError(
-                    "MEDIA.TOO_LARGE", "coding its pictures needs more memory than is allowed", SMALLER
-                ) from error
+            except av.error.ExternalError as error:  # x264's only error
+                why = "coding its pictures needs more memory than is allowed"
+                raise MediaError("MEDIA.TOO_LARGE", why, SMALLER) from error
 
     return packets()
 
@@ -224,13 +218,9 @@ def _encoded(
 def _mux(target: av.container.OutputContainer, streams: list[Iterator[Packet]], bytes_max: int | None) -> int:
     """Write packets in the order of their times, so that none has to be kept; stop above the limit."""
     written = 0
-    for packet in heapq.merge(*streams, key=_time):
+    for packet in heapq.merge(*streams, key=lambda packet: (packet.dts or 0) * (packet.time_base or 1)):
         written += packet.size
         if bytes_max is not None and written > bytes_max:
             break
         target.mux(packet)
     return written
-
-
-def _time(packet: Packet) -> Fraction:
-    return (packet.dts or 0) * (packet.time_base or Fraction(1))

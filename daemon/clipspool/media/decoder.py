@@ -1,4 +1,4 @@
-"""The daemon's handle to the process that decodes: timed calls, faults as values, begun anew when it dies."""
+"""The daemon's side of the decoding processes: timed calls, faults as values, a new process after a crash."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from clipspool.media.facts import Conformed, Finished, MediaFault, Picture, Probe, Sample
+from clipspool.media.facts import (
+    CALL_BYTES_MAX,
+    Conformed,
+    Finished,
+    MediaFault,
+    Picture,
+    Probe,
+    Sample,
+    Value,
+)
 from clipspool.media.pool import Crew
-from clipspool.media.wire import CALL_BYTES_MAX
 from clipspool.system.process import start_thread
 
 if TYPE_CHECKING:
@@ -31,36 +39,30 @@ __all__ = ["Conformed", "Decoder", "Finished", "MediaFault", "Picture", "Probe",
 
 END_SECONDS = 2.0
 _SHORT = frozenset({"probe", "verify", "image_facts"})
-"""Looks, for which somebody waits; the others make something of a clip."""
+"""Calls that only read, and that a job waits for; the others write something."""
+
+V = TypeVar("V", bound=Value)
 
 
 @dataclass(frozen=True, slots=True)
-class _Gone:
-    """The child ended without an answer; `status` as subprocess gives it, negative for a signal."""
+class _NoAnswer:
+    """Why a call has no answer: its child ended, was killed after its time, or the decoder was closed."""
 
-    status: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Late:
-    """The child gave no answer in time and was killed."""
+    why: Literal["ended", "late", "closed"]
+    status: int = 0
+    """The exit status as subprocess has it, negative for a signal."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stopped:
-    """The decoder was closed."""
-
-
-_Answer = dict[str, Any] | _Gone | _Late | _Stopped
+_Answer = dict[str, Any] | _NoAnswer
 
 
 class Decoder:
-    """All work with PyAV, in up to `children` processes of at most `memory_bytes_max` of address space each.
+    """Runs all work with PyAV in up to `children` processes of at most `memory_bytes_max` address space each.
 
-    A child is begun with the first call, another when a call has waited for a while; it ends by itself after
-    `idle_seconds` without one, and never outlives the daemon. Calls may come from any thread; one that finds
-    every child busy waits for its turn, and that wait does not count as its time. What takes long leaves a
-    child to what is short, if there may be several.
+    The first call starts a child, a call that has waited for a while another; a child ends by itself after
+    `idle_seconds` without a call, and never outlives the daemon. Calls may come from any thread; one that
+    finds all children busy waits, which does not count as its time. Of several children, long calls leave
+    one to short calls.
     """
 
     def __init__(
@@ -70,27 +72,25 @@ class Decoder:
         self._crew = Crew(self._children)
 
     def warm(self) -> None:
-        """Begin a child, where none lives and a call is likely soon, without waiting: it takes 0.1 s."""
-        child = self._crew.take_first()
+        """Start a child if none is running and a call is likely soon, without waiting: it takes 0.1 s."""
+        child = self._crew.borrow_first()
         if child is not None:
             try:
-                with suppress(OSError):  # the call that comes says so
-                    child.begin()
+                with suppress(OSError):  # the next call reports it
+                    child.start()
             finally:
                 self._crew.give_back(child)
 
     def probe(self, file: int, *, seconds_max: float = 30) -> Probe | MediaFault:
-        """Read what a clip holds from an open, readable descriptor; a ZIP is named and not looked into."""
-        value = self._ask("probe", [_reopened(file)], {}, seconds_max)
-        return value if isinstance(value, MediaFault) else Probe.from_dict(value)
+        """Read a clip's facts from an open, readable descriptor; of a ZIP only its kind."""
+        return self._call(Probe, "probe", [_reopened(file)], {}, seconds_max)
 
     def verify(self, file: int, *, seconds_max: float = 60) -> Probe | MediaFault:
-        """Make sure that a clip can be used: whole, its first picture decodes, its last packet is there.
+        """Check that a clip is whole, its first picture decodes and its last packet can be read.
 
-        A ZIP is unpacked to nowhere, its checksums compared.
+        A ZIP is unpacked without keeping anything, and its checksums compared.
         """
-        value = self._ask("verify", [_reopened(file)], {}, seconds_max)
-        return value if isinstance(value, MediaFault) else Probe.from_dict(value)
+        return self._call(Probe, "verify", [_reopened(file)], {}, seconds_max)
 
     def sample(
         self,
@@ -104,40 +104,35 @@ class Decoder:
     ) -> Sample | MediaFault:
         """Write a moving test picture (H.264 MP4, no sound) to a descriptor open for reading and writing."""
         arguments = {"seconds": seconds, "width": width, "height": height, "fps": fps}
-        value = self._ask("sample", [os.dup(destination)], arguments, seconds_max)
-        return value if isinstance(value, MediaFault) else Sample.from_dict(value)
+        return self._call(Sample, "sample", [os.dup(destination)], arguments, seconds_max)
 
     def conform(
         self, source: int, destination: int, plan: Conform, *, seconds_max: float = 900
     ) -> Conformed | MediaFault:
-        """Make a clip fit as planned, never above the plan's bytes.
+        """Convert a clip as planned, never above the plan's bytes.
 
         `destination` is open for reading and writing; after a fault it holds nothing of use.
         """
         files = [_reopened(source), _reopened(source), os.dup(destination)]
-        value = self._ask("conform", files, plan.to_dict(), seconds_max)
-        return value if isinstance(value, MediaFault) else Conformed.from_dict(value)
+        return self._call(Conformed, "conform", files, plan.to_dict(), seconds_max)
 
     def finish(
         self, result: int, source: int, destination: int, plan: FinishPlan, *, seconds_max: float = 900
     ) -> Finished | MediaFault:
-        """Make a result lie in the timeline as its source did; `destination` is open to read and write."""
+        """Convert a result to replace its source in the timeline; `destination` is open to read and write."""
         files = [_reopened(result), _reopened(source), os.dup(destination)]
-        value = self._ask("finish", files, plan.to_dict(), seconds_max)
-        return value if isinstance(value, MediaFault) else Finished.from_dict(value)
+        return self._call(Finished, "finish", files, plan.to_dict(), seconds_max)
 
     def poster(
         self, source: int, result: int, destination: int, *, seconds_max: float = 60
     ) -> Picture | MediaFault:
         """Write a JPEG of 640x180 pixels: a picture of the source, and beside it one of its result."""
         files = [_reopened(source), _reopened(result), os.dup(destination)]
-        value = self._ask("poster", files, {}, seconds_max)
-        return value if isinstance(value, MediaFault) else Picture.from_dict(value)
+        return self._call(Picture, "poster", files, {}, seconds_max)
 
     def image_facts(self, file: int, *, seconds_max: float = 30) -> Picture | MediaFault:
-        """Give the size of a JPEG, PNG or WebP image as it is shown, for checks of its aspect."""
-        value = self._ask("image_facts", [_reopened(file)], {}, seconds_max)
-        return value if isinstance(value, MediaFault) else Picture.from_dict(value)
+        """Read the size at which a JPEG, PNG or WebP image is shown, to check its aspect."""
+        return self._call(Picture, "image_facts", [_reopened(file)], {}, seconds_max)
 
     def scale_image(
         self,
@@ -152,24 +147,23 @@ class Decoder:
         """Write an image within the limits: PNG where it is transparent, JPEG otherwise."""
         arguments = {"width_max": width_max, "height_max": height_max, "bytes_max": bytes_max}
         files = [_reopened(source), os.dup(destination)]
-        value = self._ask("scale_image", files, arguments, seconds_max)
-        return value if isinstance(value, MediaFault) else Picture.from_dict(value)
+        return self._call(Picture, "scale_image", files, arguments, seconds_max)
 
     def close(self) -> None:
-        """End the children for good; a call under way or to come ends with a fault (MEDIA.STOPPED)."""
+        """End the children for good; current and later calls end with a fault (MEDIA.STOPPED)."""
         for child in self._children:
             child.stop()
-        self._crew.wait_for_all()  # each comes back when its call has ended
+        self._crew.wait_for_all()  # each is given back when its call has ended
         for child in self._children:
             child.end()
 
-    def _ask(
-        self, name: str, files: Sequence[int], arguments: dict[str, Any], seconds_max: float
-    ) -> dict[str, Any] | MediaFault:
-        """Make one call in a free child; closes `files`, which are ours."""
+    def _call(
+        self, kind: type[V], name: str, files: Sequence[int], arguments: dict[str, Any], seconds_max: float
+    ) -> V | MediaFault:
+        """Make one call in a free child and read its value; closes `files`, which are ours."""
         is_long = name not in _SHORT
         try:
-            child = self._crew.take(is_long=is_long)
+            child = self._crew.borrow(is_long=is_long)
             try:
                 call = {"name": name, "arguments": arguments, "seconds_max": seconds_max}
                 answer = child.call(json.dumps(call).encode(), files, seconds_max)
@@ -179,41 +173,35 @@ class Decoder:
             for file in files:
                 os.close(file)
         match answer:
-            case _Stopped():
-                return MediaFault(
-                    "MEDIA.STOPPED", "clipspool is stopping", "Nothing: it goes on at the next start."
-                )
-            case _Late():
-                return MediaFault(
-                    "MEDIA.TIMEOUT",
-                    f"the clip could not be dealt with in {seconds_max:.0f} seconds",
-                    "Check that the clip plays; a shorter or smaller one may do.",
-                )
-            case _Gone(status=status) if status <= 0:
-                return MediaFault(
-                    "MEDIA.CRASHED",
-                    "the decoder crashed on this file",
-                    "Export the clip again, best as H.264 or ProRes; the file may be damaged.",
-                )
-            case _Gone(status=status):
-                # It never looked at the file, for want of memory, threads or descriptors; that may pass.
-                raise OSError(errno.EAGAIN, f"the decoder could not begin (status {status})", name)
+            case {"value": value}:
+                return kind.from_dict(value)
+            case {"fault": fault}:
+                return MediaFault.from_dict(fault)
             case dict():
-                return _read_answer(name, answer)
-            case _:
-                assert_never(answer)
+                raise RuntimeError(f"the decoding process failed at {name}:\n{answer['bug']}")
+            case _NoAnswer("ended", status) if status > 0:
+                # It never opened the file, for want of memory, threads or descriptors; that may pass.
+                raise OSError(errno.EAGAIN, f"the decoder could not begin (status {status})", name)
+            case _NoAnswer():
+                return _fault_of(answer, seconds_max)
 
 
-def _read_answer(name: str, answer: dict[str, Any]) -> dict[str, Any] | MediaFault:
-    if "value" in answer:
-        return dict(answer["value"])
-    if "fault" in answer:
-        return MediaFault.from_dict(answer["fault"])
-    raise RuntimeError(f"the decoding process failed at {name}:\n{answer['bug']}")
+def _fault_of(answer: _NoAnswer, seconds_max: float) -> MediaFault:
+    match answer.why:
+        case "closed":
+            todo = "Nothing: it goes on at the next start."
+            return MediaFault("MEDIA.STOPPED", "clipspool is stopping", todo)
+        case "late":
+            why = f"the clip could not be dealt with in {seconds_max:.0f} seconds"
+            todo = "Check that the clip plays; a shorter or smaller one may do."
+            return MediaFault("MEDIA.TIMEOUT", why, todo)
+        case "ended":
+            todo = "Export the clip again, best as H.264 or ProRes; the file may be damaged."
+            return MediaFault("MEDIA.CRASHED", "the decoder crashed on this file", todo)
 
 
 class _Child:
-    """One decoding process and its socket; used by one thread at a time, ended from any."""
+    """One decoding process and its socket; used by one thread at a time, stopped from any."""
 
     def __init__(self, memory_bytes_max: int, idle_seconds: float) -> None:
         self._memory_bytes_max = memory_bytes_max
@@ -225,33 +213,35 @@ class _Child:
         self._was_used = False
 
     @property
-    def lives(self) -> bool:
-        """Whether a call finds its process there."""
+    def is_running(self) -> bool:
+        """Whether its process is there."""
         process = self._process
         return process is not None and process.poll() is None
 
     def call(self, data: bytes, files: Sequence[int], seconds_max: float) -> _Answer:
-        """Send one call and wait for its answer, with a new child if there is none."""
+        """Send one call and wait for its answer; starts the process if there is none."""
         deadline = time.monotonic() + seconds_max
-        while (ours := self.begin()) is not None:
+        while (ours := self.start()) is not None:
             was_used, self._was_used = self._was_used, True
             answer = self._exchange(ours, data, files, deadline)
-            if self._is_closed and isinstance(answer, _Gone):
-                return _Stopped()
-            if not (isinstance(answer, _Gone) and was_used and answer.status <= 0):
+            if not isinstance(answer, _NoAnswer) or answer.why != "ended":
                 return answer
-            # It was idle for too long just as the call came, or fell over something earlier: what happens in
-            # a new one is this file's own.
-        return _Stopped()
+            if self._is_closed:
+                break
+            if not was_used or answer.status > 0:
+                return answer
+            # It ended idle just as the call came, or an earlier file broke it. What happens in a new one is
+            # this file's own.
+        return _NoAnswer("closed")
 
-    def begin(self) -> socket.socket | None:
-        """Give the socket of a living process, begun if there is none; None when stopped."""
+    def start(self) -> socket.socket | None:
+        """Return the socket of the process, which is started if there is none; None when stopped."""
         with self._lock:
             if self._is_closed:
                 return None
-            if self._socket is not None and self._process is not None and self._process.poll() is None:
-                return self._socket
             if self._socket is not None:
+                if self.is_running:
+                    return self._socket
                 self._socket.close()
             self._was_used = False
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -276,17 +266,17 @@ class _Child:
             poll.register(ours, select.POLLIN)
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 self.end(wait_seconds=0)
-                return _Late()
+                return _NoAnswer("late")
             answer = ours.recv(CALL_BYTES_MAX)
         except OSError:
             answer = b""
         if answer:
             return dict(json.loads(answer))
         status = self.end()
-        return _Late() if status == -signal.SIGXCPU else _Gone(status)
+        return _NoAnswer("late" if status == -signal.SIGXCPU else "ended", status)
 
     def end(self, wait_seconds: float = END_SECONDS) -> int:
-        """End the process, if there is one, and give its status."""
+        """End the process, if there is one, and return its status."""
         with self._lock:
             process, self._process = self._process, None
             self._hang_up()
@@ -302,7 +292,7 @@ class _Child:
                 return process.wait()
 
     def stop(self) -> None:
-        """Let the call under way end, from any thread, and begin no other process."""
+        """End the current call, from any thread, and start no process any more."""
         with self._lock:
             self._is_closed = True
             self._hang_up()
@@ -314,14 +304,14 @@ class _Child:
 
 
 def _environment() -> dict[str, str]:
-    """Give the child what the interpreter needs, and no secret of the daemon."""
+    """Return the variables that the interpreter needs, and no secret of the daemon."""
     needed = ("PYTHON", "LD_", "LC_", "LANG")
     return {name: value for name, value in os.environ.items() if name.startswith(needed)}
 
 
 def _reopened(file: int) -> int:
-    """Give a descriptor of the same file with a position of its own: the daemon's stays where it is."""
+    """Open the same file again, with a position of its own: the daemon's stays where it is."""
     try:
         return os.open(f"/proc/self/fd/{file}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return os.dup(file)  # no /proc, or the mode changed since: shares its position, and works
+        return os.dup(file)  # without /proc, or after a change of its mode: shares the position, and works

@@ -1,4 +1,4 @@
-"""Walks a Matroska or WebM file by its elements: is all of it there, and can its end be told."""
+"""Reads the elements of a Matroska or WebM file: whether all of it is there, and whether it has an end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 from clipspool.media.tables import read_at
 
 ELEMENTS_MAX = 200_000
-"""An hour of pictures and sound; beyond it a file is taken by the elements that were seen."""
+"""An hour of pictures and sound; a longer file is judged by its first elements."""
 TOP_ELEMENTS_MAX = 64
 SMALL_BYTES_MAX = 1 << 20
 REACHED_SECONDS = 1.0
@@ -23,7 +23,7 @@ _SEEK_HEAD, _INFO, _TRACKS, _CLUSTER, _CUES = 0x114D9B74, 0x1549A966, 0x1654AE6B
 _PARTS: Final = frozenset(
     {_SEEK_HEAD, _INFO, _TRACKS, _CLUSTER, _CUES, 0x1043A770, 0x1254C367, 0x1941A469, 0xEC, 0xBF}
 )
-"""What a Segment is made of: those, chapters, tags, attachments, padding and checksums."""
+"""The parts of a Segment: those, chapters, tags, attachments, padding and checksums."""
 _IN_CLUSTER: Final = frozenset({0xE7, 0xA3, 0xA0, 0xA7, 0xAB, 0x5854, 0xAF, 0xEC, 0xBF})
 _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK = 0xE7, 0xA3, 0xA0, 0xA1
 _TIMESTAMP_SCALE, _DURATION = 0x2AD7B1, 0x4489
@@ -34,7 +34,7 @@ VIDEO, SOUND = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element as its header announces it; `end` is None where it does not say its length."""
+    """An element as announced by its header; `end` is None where it has no length."""
 
     identity: int
     data: int
@@ -43,7 +43,7 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One track, and where its blocks lie."""
+    """One track, and the places of its blocks."""
 
     kind: int
     codec: str
@@ -51,15 +51,16 @@ class Stream:
 
 
 class Walk:
-    """What was found in a file: what is missing, whether its end is told, and where its samples lie."""
+    """Reads a file: what is missing, whether it has an end, and where its samples are."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         """Read the elements of a file of `size` bytes, up to the end of its first Segment."""
         self.missing = ""
-        """What is not there of what is announced; empty where nothing is known to be missing."""
+        """What is announced and not there; empty where nothing is known to be missing."""
         self.damage = ""
         """Why it is no Matroska file after all."""
-        self.is_end_told = False
+        self.has_end = False
+        """Whether the file says where it ends, and it ends there."""
         self.streams: dict[int, Stream] = {}
         """The tracks by their numbers."""
         self._file = file
@@ -81,9 +82,7 @@ class Walk:
                 if position + _HEADER_BYTES_MAX > size:
                     self.missing = "the file ends before its Segment begins"
                 else:
-                    self.damage = (
-                        f"what stands at byte {position} is not an element of a Matroska or WebM file"
-                    )
+                    self.damage = f"at byte {position} there is no element of a Matroska or WebM file"
                 return
             if element.identity == SEGMENT:
                 self._walk_segment(element)
@@ -108,13 +107,13 @@ class Walk:
             self._left -= 1
             part = _element_at(self._file, position)
             if part is None or part.identity not in _PARTS:
-                self._look_at_stray(part, position, end, "the file ends in the middle of an element")
+                self._judge_unknown(part, position, end, "the file ends in the middle of an element")
                 break
             if part.end is not None and part.end > end:
                 self.missing = f"its last part is cut: {part.end - end:,} bytes of it are missing"
                 break
             if part.identity == _CLUSTER:
-                self._has_cues = False  # an index that stands before the pictures tells no end
+                self._has_cues = False  # an index before the pictures does not show that it has an end
                 position = self._walk_cluster(part, end)
             elif part.end is not None:
                 self._read_part(part, segment.data)
@@ -126,45 +125,44 @@ class Walk:
         self._judge_end(segment, is_over=position >= end)
 
     def _judge_end(self, segment: Element, *, is_over: bool) -> None:
-        """Say whether a Segment's end is told: by its length, by an index behind it, or its duration."""
-        self.is_end_told = segment.end is not None or (is_over and self._has_cues)
-        if self.is_end_told or self.missing or not is_over or self._duration <= 0:
+        """Find out whether a Segment has an end: by its length, an index after it, or its duration."""
+        self.has_end = segment.end is not None or (is_over and self._has_cues)
+        if self.has_end or self.missing or not is_over or self._duration <= 0:
             return
-        slack = max(REACHED_SECONDS, 2 * self._longest_seconds)  # the last picture may stand as long as any
-        self.is_end_told = self._last_seconds + slack >= self._duration
-        if not self.is_end_told:
-            there, told = f"{self._last_seconds:.1f} s", f"{self._duration:.1f} s"
-            self.missing = f"{there} of the {told} that it announces are there"
+        slack = max(REACHED_SECONDS, 2 * self._longest_seconds)  # the last picture may last as long as any
+        self.has_end = self._last_seconds + slack >= self._duration
+        if not self.has_end:
+            there, announced = f"{self._last_seconds:.1f} s", f"{self._duration:.1f} s"
+            self.missing = f"{there} of the {announced} that it announces are there"
 
-    def _look_at_stray(self, element: Element | None, position: int, end: int, cut: str) -> None:
-        """Say what is missing where no known element stands; the decoder judges the rest."""
+    def _judge_unknown(self, element: Element | None, position: int, end: int, cut: str) -> None:
+        """Find out whether an unknown element means that a part is missing; the decoder judges the rest."""
         if not read_at(self._file, position, 16).strip(b"\0"):
             self.missing = f"from byte {position} on there are only zeros"
         elif element is None and end - position < _HEADER_BYTES_MAX:
             self.missing = cut
 
     def _read_part(self, part: Element, origin: int) -> None:
-        """Read what counts of one part of the Segment, whose content begins at `origin`."""
+        """Read what is needed of one part of the Segment, whose content begins at `origin`."""
         if part.identity == _INFO:
             self._read_info(part)
         elif part.identity == _TRACKS:
             self._read_tracks(part)
         elif part.identity == _CUES:
             self._has_cues = True
-            last = origin + max(
-                _numbers(self._file, part, (_CUE_POINT, _CUE_POSITIONS, _CUE_CLUSTER)), default=0
-            )
+            places = _numbers(self._file, part, (_CUE_POINT, _CUE_POSITIONS, _CUE_CLUSTER))
+            last = origin + max(places, default=0)
             if last + 4 > self._size:
-                self.missing = f"its index names pictures at byte {last:,}, behind its end"
-            elif last > origin and not _is_cluster(self._file, last):
+                self.missing = f"its index names pictures at byte {last:,}, after its end"
+            elif last > origin and int.from_bytes(read_at(self._file, last, 4), "big") != _CLUSTER:
                 self.missing = f"its index names pictures at byte {last:,}, and there are none"
         elif part.identity == _SEEK_HEAD:
             last = origin + max(_numbers(self._file, part, (_SEEK, _SEEK_POSITION)), default=0)
             if last >= self._size:
-                self.missing = f"it names a part at byte {last:,}, behind its end"
+                self.missing = f"it names a part at byte {last:,}, after its end"
 
     def _walk_cluster(self, cluster: Element, end: int) -> int:
-        """Read the headers of a cluster's blocks; give where it ends."""
+        """Read the headers of a cluster's blocks; return its end."""
         position, upto = cluster.data, end if cluster.end is None else cluster.end
         while position < upto and self._left > 0:
             self._left -= 1
@@ -172,7 +170,7 @@ class Walk:
             if element is None or element.identity not in _IN_CLUSTER or element.end is None:
                 if cluster.end is None and element is not None and element.identity in _PARTS:
                     return position
-                self._look_at_stray(element, position, upto, "its last block is cut")
+                self._judge_unknown(element, position, upto, "its last block is cut")
                 return upto
             if element.end > upto:
                 self.missing = f"its last block is cut: {element.end - upto:,} bytes of it are missing"
@@ -202,50 +200,38 @@ class Walk:
             stream.spans.append((begin, max(block.end - begin, 0)))
 
     def _read_info(self, info: Element) -> None:
-        units = 0.0
-        for element in _elements(self._file, info):
-            if element.identity == _TIMESTAMP_SCALE:
-                self._scale = _unsigned(self._file, element) or 1_000_000
-            elif element.identity == _DURATION and element.end is not None:
-                data = read_at(self._file, element.data, min(element.end - element.data, 8))
-                kinds = {4: ">f", 8: ">d"}
-                units = struct.unpack(kinds[len(data)], data)[0] if len(data) in kinds else 0.0
-        self._duration = units * self._scale / 1e9
+        fields = self._fields(info)
+        self._scale = int.from_bytes(fields.get(_TIMESTAMP_SCALE, b"")[:8], "big") or 1_000_000
+        data = fields.get(_DURATION, b"")
+        form = {4: ">f", 8: ">d"}.get(len(data))
+        self._duration = struct.unpack(form, data)[0] * self._scale / 1e9 if form else 0.0
 
     def _read_tracks(self, tracks: Element) -> None:
         for entry in _elements(self._file, tracks):
-            number = kind = 0
-            codec = b""
-            for element in _elements(self._file, entry) if entry.identity == _TRACK_ENTRY else ():
-                if element.identity == _TRACK_NUMBER:
-                    number = _unsigned(self._file, element)
-                elif element.identity == _TRACK_TYPE:
-                    kind = _unsigned(self._file, element)
-                elif element.identity == _CODEC and element.end is not None:
-                    codec = read_at(self._file, element.data, min(element.end - element.data, 32))
-            if number:
-                self.streams[number] = Stream(kind, codec.rstrip(b"\0").decode("latin-1"))
+            fields = self._fields(entry) if entry.identity == _TRACK_ENTRY else {}
+            if number := int.from_bytes(fields.get(_TRACK_NUMBER, b"")[:8], "big"):
+                kind = int.from_bytes(fields.get(_TRACK_TYPE, b"")[:8], "big")
+                codec = fields.get(_CODEC, b"").rstrip(b"\0").decode("latin-1")
+                self.streams[number] = Stream(kind, codec)
+
+    def _fields(self, within: Element) -> dict[int, bytes]:
+        """Read the first 32 bytes of each element in a small one."""
+        return {
+            one.identity: read_at(self._file, one.data, min((one.end or one.data) - one.data, 32))
+            for one in _elements(self._file, within)
+        }
 
 
 def _numbers(file: BinaryIO, within: Element, path: tuple[int, ...]) -> list[int]:
-    """Give the numbers of all elements at a path."""
-    numbers: list[int] = []
-    open_ends = [(within, path)]
-    while open_ends:
-        element, left = open_ends.pop()
-        if not left:
-            numbers.append(_unsigned(file, element))
-            continue
-        open_ends += [(e, left[1:]) for e in _elements(file, element) if e.identity == left[0]]
-    return numbers
-
-
-def _is_cluster(file: BinaryIO, position: int) -> bool:
-    return int.from_bytes(read_at(file, position, 4), "big") == _CLUSTER
+    """Return the numbers of all elements at a path."""
+    found = [within]
+    for identity in path:
+        found = [inner for one in found for inner in _elements(file, one) if inner.identity == identity]
+    return [_unsigned(file, element) for element in found]
 
 
 def _elements(file: BinaryIO, within: Element) -> Iterator[Element]:
-    """Give the elements of a small one, up to what is none."""
+    """Yield the elements in a small one, up to the first that is damaged or cut."""
     end = within.end
     if end is None or end - within.data > SMALL_BYTES_MAX:
         return
@@ -273,7 +259,7 @@ def _unsigned(file: BinaryIO, element: Element) -> int:
 
 
 def _number(data: bytes, *, keep_marker: bool) -> tuple[int | None, int]:
-    """Read a variable-length number: (value, bytes taken); (None, n) for "unknown", (None, 0) for none."""
+    """Read a variable-length number: (value, its length); (None, n) for "unknown", (None, 0) for none."""
     if not data or data[0] == 0:
         return None, 0
     length = 9 - data[0].bit_length()
@@ -287,7 +273,7 @@ def _number(data: bytes, *, keep_marker: bool) -> tuple[int | None, int]:
 
 
 def doctype(opening: bytes) -> str | None:
-    """Give the DocType that the first bytes name; `matroska` where they do not, as the standard has it."""
+    """Return the DocType of the first bytes; `matroska` is the standard's default."""
     header_length, taken = _number(opening[4:], keep_marker=False)
     if header_length is None:
         return None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass
 from fractions import Fraction
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
+CALL_BYTES_MAX = 1 << 16
+FILES_MAX = 3
+"""Of one message between the daemon and its decoding process: one for a call, one for its answer."""
 EXPORT_AGAIN = "Export or copy the clip again, and check that it plays to its end."
 
 FaultCode = Literal[
@@ -22,26 +26,43 @@ FaultCode = Literal[
 ]
 
 
+class Value:
+    """A dataclass that goes to another process, or into JSON or TOML, as a dict."""
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    inner: ClassVar[Mapping[str, type[Value]]] = {}
+    """The fields that are such values themselves."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields; those that are None are left out, since TOML has no null."""
+        return asdict(
+            self, dict_factory=lambda pairs: {key: value for key, value in pairs if value is not None}
+        )
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Read the result of `to_dict`; keys of a later version are skipped."""
+        known: dict[str, Any] = {}
+        for key, value in fields.items():
+            if key in cls.inner and value:
+                known[key] = cls.inner[key].from_dict(value)
+            elif key in cls.__dataclass_fields__:
+                known[key] = tuple(value) if isinstance(value, list) else value
+        return cls(**known)
+
+
 @dataclass(frozen=True, slots=True)
-class MediaFault:
+class MediaFault(Value):
     """Why a file could not be used, in words for an editor; a fault of the world, so a value."""
 
     code: FaultCode
     message: str
     what_to_do: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON and TOML can hold them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
-        return cls(**fields)
-
 
 class MediaError(Exception):
-    """A fault of the file in hand, on its way to the answer; it never leaves the decoding process."""
+    """Carries a fault of the file in hand to the answer; it never leaves the decoding process."""
 
     def __init__(self, code: FaultCode, message: str, what_to_do: str) -> None:
         super().__init__(message)
@@ -49,7 +70,7 @@ class MediaError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Audio:
+class Audio(Value):
     """The first track of sound; `streams` counts all, `codecs` names those that can be decoded, in order."""
 
     codec: str
@@ -60,7 +81,7 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Value):
     """What a clip holds. Where a container does not say, the field has its empty value ("", 0, None).
 
     `width` and `height` are those of the shown picture in square pixels, rotation applied; `coded_width` and
@@ -69,6 +90,8 @@ class Probe:
     ratios as "num/den": `fps` is the average where the rate varies, and `fps_base` then the lowest rate that
     shows every picture. A ZIP of images has container "zip" and no more facts.
     """
+
+    inner: ClassVar[Mapping[str, type[Value]]] = {"audio": Audio}
 
     container: str
     size_bytes: int
@@ -105,92 +128,40 @@ class Probe:
         """Whether the picture is coded for HDR screens (PQ or HLG)."""
         return self.transfer in {"smpte2084", "arib-std-b67"}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON and TOML can hold them; what is None is left out, TOML has no null."""
-        return {
-            key: {inner: known for inner, known in value.items() if known is not None}
-            if isinstance(value, dict)
-            else value
-            for key, value in asdict(self).items()
-            if value is not None
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Read what `to_dict` wrote; keys of a later version are passed over."""
-        known = {key: value for key, value in fields.items() if key in cls.__dataclass_fields__}
-        if audio := known.get("audio"):
-            known["audio"] = Audio(**audio | {"codecs": tuple(audio.get("codecs", ()))})
-        return cls(**known)
-
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Value):
     """A test clip that was written."""
 
     size_bytes: int
     frames: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON can hold them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
-        return cls(**fields)
-
 
 @dataclass(frozen=True, slots=True)
-class Conformed:
-    """A clip that was made to fit: what it is now, how often it was coded, and what was changed, in words."""
+class Conformed(Value):
+    """A clip that was made to fit: its facts now, how often it was coded, and the changes, in words."""
+
+    inner: ClassVar[Mapping[str, type[Value]]] = {"facts": Probe}
 
     facts: Probe
     attempts: int
     changes: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON can hold them."""
-        return {"facts": self.facts.to_dict(), "attempts": self.attempts, "changes": list(self.changes)}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
-        return cls(Probe.from_dict(fields["facts"]), fields["attempts"], tuple(fields["changes"]))
-
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """A result that was made ready for the timeline, and what was done, in words."""
+class Finished(Value):
+    """A result that was made ready for the timeline, and the changes, in words."""
 
     size_bytes: int
     frames: int
     changes: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON can hold them."""
-        return {"size_bytes": self.size_bytes, "frames": self.frames, "changes": list(self.changes)}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
-        return cls(fields["size_bytes"], fields["frames"], tuple(fields["changes"]))
-
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Value):
     """A still image that was written."""
 
     format: Literal["jpeg", "png"]
     width: int
     height: int
     size_bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON can hold them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
-        return cls(**fields)

@@ -1,4 +1,4 @@
-"""Reads the fragments (`moof`) of an MP4: where their samples lie, and which time they cover."""
+"""Reads the fragments (`moof`) of an MP4: where their samples are, and which time they cover."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from clipspool.media.tables import Box, Movie, Track, children, read_at
 RUN_BYTES_MAX = 1 << 20
 """Of one `trun`: some 65,000 samples in one fragment."""
 GAP_SECONDS = 0.5
-"""Less than this between two fragments is rounding, or a picture that stood still."""
+"""Less than this between two fragments is rounding, or a picture that was held."""
 REFERENCES_MIN = 2
-"""An index (`sidx`) of one segment stands before each segment of a live recording: it tells no end."""
+"""An index (`sidx`) of one segment precedes each segment of a live recording: it gives no end."""
 
 
 @dataclass(slots=True)
 class Fragments:
-    """What was read of a file's fragments, one after the other."""
+    """The fragments of a file, read one after the other."""
 
     movie: Movie
     end: int = 0
-    """Where the last sample ends that a fragment names."""
+    """The end of the last sample that a fragment names."""
     is_one_missing: bool = False
-    """Whether the time jumps and a number of the sequence is left out."""
+    """Whether the time jumps and a number of the sequence is missing."""
     spans: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    """Offset and size of the samples of each video track, where they are asked for."""
+    """Offset and size of the samples of each video track, if they are kept."""
     _next: dict[int, int] = field(default_factory=dict)
     _sequence: int = 0
 
     @property
     def seconds(self) -> float:
-        """How far the longest track reaches."""
+        """The end of the longest track."""
         scales = {track.id: track.timescale for track in self.movie.tracks}
         return max((upto / scales.get(track, 1) for track, upto in self._next.items()), default=0.0)
 
     def read(self, file: BinaryIO, moof: Box, start: int, keep_spans: int = 0) -> None:
-        """Read one more fragment, whose header begins at `start`; keep so many spans of each track."""
+        """Read the next fragment, whose header begins at `start`; keep so many spans of each track."""
         sequence, is_jump = self._sequence, False
         for box in children(file, moof.data, moof.end):
             if box.kind == b"mfhd":
@@ -49,7 +49,7 @@ class Fragments:
         self._sequence = sequence
 
     def _read_track(self, file: BinaryIO, traf: Box, start: int, keep_spans: int) -> bool:
-        """Read one track's part; say whether the time jumps before it."""
+        """Read one track's part; return whether the time jumps before it."""
         track, base, after = Track(), start, start
         duration = size = 0
         is_jump = False
@@ -79,22 +79,12 @@ class Fragments:
     def _defaults(self, body: bytes, start: int) -> tuple[Track, int, int, int]:
         flags, track_id = int.from_bytes(body[1:4], "big"), int.from_bytes(body[4:8], "big")
         track = next((one for one in self.movie.tracks if one.id == track_id), Track(id=track_id))
-        base, duration, size, at = start, track.default_duration, track.default_size, 8
+        found, at = {0x01: start, 0x08: track.default_duration, 0x10: track.default_size}, 8
         for flag, width in ((0x01, 8), (0x02, 4), (0x08, 4), (0x10, 4)):
-            if not flags & flag:
-                continue
-            number = int.from_bytes(body[at : at + width], "big")
-            at += width
-            match flag:
-                case 0x01:
-                    base = number
-                case 0x08:
-                    duration = number
-                case 0x10:
-                    size = number
-                case _:
-                    pass
-        return track, base, duration, size
+            if flags & flag:
+                found[flag] = int.from_bytes(body[at : at + width], "big")
+                at += width
+        return track, found[0x01], found[0x08], found[0x10]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +134,7 @@ def _column(body: bytes, at: int, width: int, fields: list[int], flag: int, rows
 
 
 def index_end(file: BinaryIO, sidx: Box) -> int | None:
-    """Give where the segments end that an index (`sidx`) names; None where it names one alone, or others."""
+    """Return the end of the segments of an index (`sidx`); None where it has only one, or other indexes."""
     body = read_at(file, sidx.data, min(sidx.end - sidx.data, RUN_BYTES_MAX))
     begin, at = (20, 28) if body[:1] == b"\1" else (16, 20)
     first = int.from_bytes(body[begin:at], "big")

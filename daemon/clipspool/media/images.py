@@ -13,6 +13,7 @@ import av.error
 import av.filter
 
 from clipspool.media.facts import MediaError, Picture
+from clipspool.media.pictures import turns
 from clipspool.media.reading import (
     check_dimensions,
     container_of,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import av.container
+    import av.filter.context
     import av.video
 
 POSTER_WIDTH = 320
@@ -43,7 +45,7 @@ DEMUXERS: Final = ((b"\xff\xd8\xff", "jpeg_pipe"), (b"\x89PNG\r\n\x1a\n", "png_p
 
 
 def image_facts(file: int) -> Picture:
-    """Give an image's own format and the size at which it is shown; raises MediaError."""
+    """Read an image's own format and the size at which it is shown; raises MediaError."""
     with _opened_image(file) as source:
         picture = first_picture(source, video_stream(source))
         width, height = _shown_size(picture)
@@ -77,10 +79,7 @@ def poster(source: int, result: int, destination: int) -> Picture:
         graph = _graph()
         both = graph.add("hstack")
         for index, half in enumerate(halves):
-            base = Fraction(1, 25)
-            entry = graph.add_buffer(width=half.width, height=half.height, format=half.format, time_base=base)
-            entry.link_to(both, 0, index)
-            half.pts, half.time_base = 0, base
+            _buffer(graph, half).link_to(both, 0, index)
         both.link_to(graph.add("buffersink"))
         graph.configure()
         for index, half in enumerate(halves):
@@ -92,7 +91,7 @@ def poster(source: int, result: int, destination: int) -> Picture:
 
 
 def _poster_half(file: int) -> av.VideoFrame:
-    """Take the picture in the middle, scaled and padded to its half of the poster."""
+    """Read the picture in the middle, scaled and padded to its half of the poster."""
     with opened(file, container_of(file)) as clip:
         stream = video_stream(clip)
         codec = stream.codec_context
@@ -109,19 +108,18 @@ def _poster_half(file: int) -> av.VideoFrame:
         pad = f"w={POSTER_WIDTH}:h={POSTER_HEIGHT}:x=-1:y=-1"
         with foreign_errors("making the poster"):
             chain = [("scale", square)] if sar != 1 else []
-            chain += [*_turns(rotation, mirrored=mirrored), ("scale", fit), ("format", "pix_fmts=yuvj420p")]
+            chain += [*turns(rotation, mirrored=mirrored), ("scale", fit), ("format", "pix_fmts=yuvj420p")]
             return _through(picture, [*chain, ("pad", pad), ("setsar", "1")])
 
 
 def _middle_picture(clip: av.container.InputContainer, stream: av.video.VideoStream) -> av.VideoFrame:
-    """Decode from the key picture before the middle on; where that is far off, stop on the way."""
+    """Decode from the key picture before the middle on; where the middle is far from it, stop earlier."""
     middle = (stream.start_time or 0) + (stream.duration or 0) // 2
+    picture = None
     with foreign_errors("reading a picture for the poster"):
         clip.seek(middle, stream=stream)
-        picture = None
-        for each in islice(clip.decode(stream), POSTER_PICTURES_MAX):
-            picture = each
-            if each.pts is None or each.pts >= middle:
+        for picture in islice(clip.decode(stream), POSTER_PICTURES_MAX):
+            if picture.pts is None or picture.pts >= middle:
                 break
     if picture is None:
         clip.seek(0)
@@ -159,41 +157,28 @@ def _turned(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
     before = (height, width) if rotation in {90, 270} else (width, height)
     wanted = "rgba" if _has_alpha(picture) else "yuvj420p"
     scale = f"w={before[0]}:h={before[1]}:flags=lanczos:out_range=pc"
-    chain = [("scale", scale), ("format", f"pix_fmts={wanted}"), *_turns(rotation, mirrored=mirrored)]
+    chain = [("scale", scale), ("format", f"pix_fmts={wanted}"), *turns(rotation, mirrored=mirrored)]
     return _through(picture, [*chain, ("setsar", "1")])
 
 
-def _turns(rotation: int, *, mirrored: bool) -> list[tuple[str, str]]:
-    flips = [("hflip", "")] if mirrored else []
-    match rotation:
-        case 90:
-            return [*flips, ("transpose", "dir=clock")]
-        case 180:
-            return [*flips, ("hflip", ""), ("vflip", "")]
-        case 270:
-            return [*flips, ("transpose", "dir=cclock")]
-        case _:
-            return flips
-
-
 def _graph() -> av.filter.Graph:
-    """Give a graph for one picture: threads for it would cost more than the picture."""
+    """Make a graph for one picture: threads for it would cost more than the picture."""
     graph = av.filter.Graph()
     graph.threads = 1
     return graph
 
 
+def _buffer(graph: av.filter.Graph, picture: av.VideoFrame) -> av.filter.context.FilterContext:
+    picture.pts, picture.time_base = 0, Fraction(1, 25)
+    return graph.add_buffer(
+        width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
+    )
+
+
 def _through(picture: av.VideoFrame, chain: list[tuple[str, str]]) -> av.VideoFrame:
     graph = _graph()
-    base = Fraction(1, 25)
-    last = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=base)
-    for name, arguments in chain:
-        following = graph.add(name, arguments)
-        last.link_to(following)
-        last = following
-    last.link_to(graph.add("buffersink"))
-    graph.configure()
-    picture.pts, picture.time_base = 0, base
+    filters = [graph.add(name, arguments) for name, arguments in [*chain, ("buffersink", "")]]
+    graph.link_nodes(_buffer(graph, picture), *filters).configure()
     graph.vpush(picture)
     graph.vpush(None)
     return graph.vpull()
@@ -227,7 +212,6 @@ def _coded(picture: av.VideoFrame, name: Literal["jpeg", "png"], quality: int = 
 
 
 def _write(destination: int, data: bytes) -> None:
-    os.ftruncate(destination, 0)
-    position = 0
-    while position < len(data):
-        position += os.pwrite(destination, data[position:], position)
+    with open(destination, "r+b", closefd=False) as file:
+        file.truncate(0)
+        file.write(data)

@@ -1,10 +1,12 @@
-"""Tells what an output is that is no film, by its bytes, and whether something is signed into one that is."""
+"""Recognises an output that is no film by its bytes, and content credentials in one that is."""
 
 from __future__ import annotations
 
 import json
 import os
 from typing import BinaryIO, Final
+
+from clipspool.media.tables import box_header, read_at
 
 _JSON_BYTES_MAX = 16 << 20
 _BEGINNINGS: Final = (
@@ -21,18 +23,18 @@ _BEGINNINGS: Final = (
 )
 _RIFF: Final = {b"WEBP": ".webp", b"WAVE": ".wav"}
 _ERRORS = frozenset({"error", "errors", "code", "message", "detail"})
-"""What an error of a server has for keys, where it answers with 200 all the same."""
+"""Keys of a server's error that was answered with status 200."""
 C2PA_UUID: Final = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _BOXES_MAX = 10_000
 _ENDS_BYTES = 1 << 20
 
 
 def other_kind(file: BinaryIO) -> str:
-    """Give the suffix of an output that is no film, from its bytes; empty where it is nothing of use.
+    """Return the suffix of an output that is no film, from its bytes; empty where it is of no use.
 
-    A picture counts by its beginning, JSON only if it can be read and is no server's error.
+    A picture is recognised by its beginning, JSON only if it can be parsed and is no server's error.
     """
-    head = _at(file, 0, 16)
+    head = read_at(file, 0, 16)
     if head[:4] == b"RIFF":
         return _RIFF.get(head[8:12], "")
     for begins, suffix in _BEGINNINGS:
@@ -46,38 +48,27 @@ def _is_json(file: BinaryIO) -> bool:
     if size > _JSON_BYTES_MAX:
         return False
     try:
-        body = json.loads(_at(file, 0, size))
+        body = json.loads(read_at(file, 0, size))
     except (ValueError, RecursionError):
         return False
     return not (isinstance(body, dict) and _ERRORS & body.keys())
 
 
 def has_credentials(file: BinaryIO) -> bool:
-    """Tell whether a film holds content credentials (C2PA): a `uuid` box of theirs, or what looks so."""
+    """Whether a film holds content credentials (C2PA): their `uuid` box, or bytes that look like them."""
     size = file.seek(0, os.SEEK_END)
     position = 0
     for _ in range(_BOXES_MAX):
-        header = _at(file, position, 32)
-        if len(header) < 8:  # noqa: PLR2004  a box's length and type
+        header = box_header(file, position)
+        if header is None:
             break
-        length, begin = int.from_bytes(header[:4], "big"), 8
-        if length == 1:
-            length, begin = int.from_bytes(header[8:16], "big"), 16
-        if header[4:8] == b"uuid" and header[begin : begin + 16] == C2PA_UUID:
+        if header.kind == b"uuid" and read_at(file, header.data, 16) == C2PA_UUID:
             return True
-        if length < begin or not header[4:8].isalnum():
+        if header.end < header.data or not header.kind.isalnum():
             break
-        position += length
+        position = header.end
         if position >= size:
             return False
-    # Not in boxes: Matroska has them as an attachment, near its beginning or its end.
-    ends = _at(file, 0, _ENDS_BYTES) + _at(file, max(size - _ENDS_BYTES, 0), _ENDS_BYTES)
+    # Matroska has no boxes: there they are an attachment, near its beginning or its end.
+    ends = read_at(file, 0, _ENDS_BYTES) + read_at(file, max(size - _ENDS_BYTES, 0), _ENDS_BYTES)
     return b"application/c2pa" in ends or (b"jumb" in ends and b"c2pa" in ends)
-
-
-def _at(file: BinaryIO, position: int, count: int) -> bytes:
-    file.seek(position)
-    data = file.read(count) or b""
-    while 0 < len(data) < count and (more := file.read(count - len(data))):
-        data += more
-    return data

@@ -1,4 +1,4 @@
-"""Compares how long a result lasts with how long what was sent lasts; pure."""
+"""Compares the length of a result with the length of the clip that was sent; pure."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _FRAMES = 2
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long a film lasts; `frames` None and `fps` empty where that is not known."""
+    """The length of a film; `frames` is None and `fps` empty where they are not known."""
 
     seconds: float
     frames: int | None = None
     fps: str = ""
 
     def in_words(self) -> str:
-        """Say it: `5 s (120 frames at 24 frames a second)`."""
+        """Write it out: `5 s (120 frames at 24 frames a second)`."""
         if self.frames is None:
             return f"{self.seconds:.3g} s"
         rate = f" at {float(Fraction(self.fps)):.5g} frames a second" if self.fps else ""
         return f"{self.seconds:.3g} s ({self.frames} frames{rate})"
 
     def at_most(self, seconds_max: float | None) -> Length:
-        """Give what a model makes of it that uses so much of a clip."""
+        """Return the length of what a model uses of it."""
         if seconds_max is None or self.seconds <= seconds_max:
             return self
         frames = round(seconds_max * Fraction(self.fps)) if self.fps else None
@@ -36,10 +36,10 @@ class Length:
 
 
 def is_far_from(result: Length, sent: Length) -> bool:
-    """Tell whether a result is far shorter or longer than what was sent.
+    """Whether a result is much shorter or longer than the clip that was sent.
 
     A tenth may be missing, or half a second, or of a clip below two seconds a quarter: models round to whole
-    frames, and to rates of their own. As many frames under another rate are the same film.
+    frames, and to rates of their own. The same frames at another rate are the same film.
     """
     allowed = max(min(_SECONDS, _SHARE_OF_SHORT * sent.seconds), _SHARE * sent.seconds)
     if abs(result.seconds - sent.seconds) <= allowed:

@@ -1,15 +1,15 @@
-"""Turns the coded pictures of a clip into pictures of the wanted size, rate and colour, one at a time."""
+"""Decodes a clip into pictures of the wanted size, rate and colour, one at a time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import av
 import av.error
 import av.filter
-import av.filter.context
 
 from clipspool.media import memory, tonemap
 from clipspool.media.facts import EXPORT_AGAIN, MediaError
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     import av.container
     import av.video
 
-# What a filter does not hear of it takes for BT.601, and makes the pictures so: colours would shift.
+# Filters take an unnamed matrix for BT.601 and convert to it: colours would shift.
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
-TONE_MAP_FORMAT = "rgb48le"  # haldclut takes the colours of planar formats for one another
+TONE_MAP_FORMAT = "rgb48le"  # haldclut confuses the colours of planar formats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What every picture shall be: even pixels, `fps` pictures a second, exactly `frames` of them.
+    """What the pictures have to be: even sides, `fps` pictures a second, exactly `frames` of them.
 
-    `start_seconds` counts from the clip's first picture. A clip that ends early has its last picture held.
+    `start_seconds` counts from the clip's first picture. If a clip ends early, its last picture is held.
     """
 
     width: int
@@ -44,37 +44,32 @@ class Shape:
     tone_map: bool = False
     pixel_format: str = "yuv420p"
     is_every_picture: bool = False
-    """Each picture of the clip is given once, whatever its time."""
+    """Yield each picture of the clip once, whatever its time."""
 
 
 def pictures(
     source: av.container.InputContainer, stream: av.video.VideoStream, shape: Shape
 ) -> Iterator[av.VideoFrame]:
-    """Decode a clip and give exactly `shape.frames` pictures, their times counted in frames from 0.
+    """Decode a clip and yield exactly `shape.frames` pictures, their times counted in frames from 0.
 
-    Raises MediaError when there is no picture at all. Data that cannot be decoded is passed over: the picture
-    before it stands in, as in a player.
+    Raises MediaError when there is no picture at all. Data that cannot be decoded is skipped: the picture
+    before it is held, as in a player.
     """
     origin = _seek(source, stream, shape.start_seconds)
-    line = _Line(shape, origin)
     last: av.VideoFrame | None = None
     count = 0
-    for picture in _filtered(source, stream, line):
+    for picture in islice(_filtered(source, stream, _Line(shape, origin)), shape.frames):
         last = _timed(picture, count, shape.fps)
         count += 1
         yield last
-        if count == shape.frames:
-            return
     if last is None:
         raise MediaError("MEDIA.UNREADABLE", "no picture can be decoded from the part wanted", EXPORT_AGAIN)
-    while count < shape.frames:
-        last = _timed(last, count, shape.fps)
-        count += 1
-        yield last
+    for place in range(count, shape.frames):
+        yield _timed(last, place, shape.fps)
 
 
 class _Line:
-    """The chain of filters, built anew when the coded pictures change their size or format on the way."""
+    """The chain of filters, rebuilt when the coded pictures change their size or format."""
 
     def __init__(self, shape: Shape, origin: float) -> None:
         self._shape = shape
@@ -110,32 +105,29 @@ class _Line:
         graph = av.filter.Graph()
         graph.threads = memory.filter_threads()
         start = self._origin + self._shape.start_seconds + float(self._given / self._shape.fps)
-        last = graph.add_buffer(
-            width=picture.width, height=picture.height, format=picture.format, time_base=stream.time_base
-        )
-        colours: av.filter.context.FilterContext | None = None
+        base = stream.time_base
+        filters = [
+            graph.add_buffer(
+                width=picture.width, height=picture.height, format=picture.format, time_base=base
+            )
+        ]
+        cube = _cube(picture) if self._shape.tone_map else None
         for name, arguments in _chain(self._shape, picture, start):
-            following = graph.add(name, arguments)
-            last.link_to(following)
-            last = following
-            if name == "haldclut":
-                colours = graph.add_buffer(
-                    width=tonemap.SIDE,
-                    height=tonemap.SIDE,
-                    format=av.VideoFormat(TONE_MAP_FORMAT),
-                    time_base=stream.time_base,
+            filters.append(graph.add(name, arguments))
+            if name == "haldclut" and cube is not None:
+                entry = graph.add_buffer(
+                    width=cube.width, height=cube.height, format=cube.format, time_base=base
                 )
-                colours.link_to(following, 0, 1)
-        last.link_to(graph.add("buffersink"))
-        graph.configure()
-        if colours is not None:
-            graph.vpush(_cube(picture), 1)
+                entry.link_to(filters[-1], 0, 1)
+        graph.link_nodes(*filters, graph.add("buffersink")).configure()
+        if cube is not None:
+            graph.vpush(cube, 1)
             graph.vpush(None, 1)
         return graph
 
 
 def _chain(shape: Shape, picture: av.VideoFrame, start: float) -> Iterator[tuple[str, str]]:
-    """Name the filters in order: fewer pictures before smaller ones, and turned when they are small."""
+    """Yield the filters in order: first fewer pictures, then smaller ones, turned when they are small."""
     if shape.deinterlace:
         yield "bwdif", "mode=send_frame:deint=interlaced"
     if not shape.is_every_picture:
@@ -154,18 +146,18 @@ def _chain(shape: Shape, picture: av.VideoFrame, start: float) -> Iterator[tuple
     yield "scale", f"{size}:out_range=tv" + (f":out_color_matrix={matrix}" if matrix else "")
     yield "setsar", "1"
     yield "format", f"pix_fmts={shape.pixel_format}"
-    if shape.mirrored:
-        yield "hflip", ""
-    match shape.rotation:
-        case 90:
-            yield "transpose", "dir=clock"
-        case 180:
-            yield "hflip", ""
-            yield "vflip", ""
-        case 270:
-            yield "transpose", "dir=cclock"
-        case _:
-            pass
+    yield from turns(shape.rotation, mirrored=shape.mirrored)
+
+
+def turns(rotation: int, *, mirrored: bool) -> list[tuple[str, str]]:
+    """Return the filters that show a stored picture upright."""
+    flips = [("hflip", "")] if mirrored else []
+    turned = {
+        90: [("transpose", "dir=clock")],
+        180: [("hflip", ""), ("vflip", "")],
+        270: [("transpose", "dir=cclock")],
+    }
+    return flips + turned.get(rotation, [])
 
 
 def _cube(picture: av.VideoFrame) -> av.VideoFrame:
@@ -179,7 +171,7 @@ def _cube(picture: av.VideoFrame) -> av.VideoFrame:
 
 
 def _seek(source: av.container.InputContainer, stream: av.video.VideoStream, start_seconds: float) -> float:
-    """Go to the last key picture before the start; give the time of the clip's first picture in seconds."""
+    """Seek the last key picture before the start; return the time of the clip's first picture in seconds."""
     base = stream.time_base or Fraction(1, 1_000_000)
     origin = stream.start_time or 0
     if start_seconds > 0:

@@ -1,16 +1,15 @@
-"""Decides whether a clip is sent as it is, made to fit, or refused, and says every change in words."""
+"""Decides whether a clip is sent unchanged, made to fit, or refused, and names every change in words."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Literal
 
-if TYPE_CHECKING:
-    from clipspool.media.facts import Probe
+from clipspool.media.facts import Probe, Value
 
-LongClips = Literal["refuse", "trim"]  # "split" will answer with several Conforms, one a part
+LongClips = Literal["refuse", "trim"]
 
 COMMON_RATES = tuple(
     Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "48", "50", "60000/1001", "60")
@@ -59,18 +58,18 @@ class AsIs:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The clip cannot be used; `reason` says how it is and what would fit, `what_to_do` how to mend it."""
+    """The clip cannot be used; `reason` says why and what would fit, `what_to_do` how to fix it."""
 
     reason: str
     what_to_do: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conform:
-    """How a clip is turned into an H.264 MP4 of 8-bit 4:2:0 that fits.
+class Conform(Value):
+    """How a clip is converted to an H.264 MP4 of 8-bit 4:2:0 that fits.
 
     `width` and `height` are even; `fps` is the exact constant rate as "num/den"; `start_seconds` and
-    `seconds` the part that is taken; `bytes_max` the size that the result never exceeds, None for no limit;
+    `seconds` the part that is used; `bytes_max` the size that the result never exceeds, None for no limit;
     `bits_per_second` the video's share of it.
     """
 
@@ -87,15 +86,6 @@ class Conform:
     bytes_max: int | None = None
     bits_per_second: int | None = None
     changes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON and TOML can hold them."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
-        return cls(**fields | {"changes": tuple(fields.get("changes", ()))})
 
 
 def plan(
@@ -141,10 +131,10 @@ def plan(
 
 
 def constant_rate(probe: Probe) -> Fraction:
-    """Give the frame rate that a clip has, or a common one that stands for it where it varies.
+    """Return a clip's frame rate; where it varies, a common rate instead.
 
-    The one nearest to the average is taken if it is common, then the one that shows every picture, then the
-    next above the average.
+    That is the common rate near the average, else the one that shows every picture, else the next above the
+    average.
     """
     own = Fraction(probe.fps) if probe.fps else DEFAULT_RATE
     if not probe.variable_frame_rate:
@@ -158,9 +148,9 @@ def constant_rate(probe: Probe) -> Fraction:
 
 
 def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = None) -> tuple[int, int]:
-    """Give the even sides nearest to a picture's own within the limits, its aspect kept within one pixel.
+    """Return the even sides nearest to a picture's own within the limits; its aspect is kept within a pixel.
 
-    Of pictures up to four pixels narrower the first within half a pixel is taken, else the best.
+    Of sizes up to four pixels narrower, the first within half a pixel is chosen, else the best.
     """
     scale = min(1.0, limits.width_max / width, limits.height_max / height)
     if pixels_max is not None:
@@ -185,7 +175,7 @@ def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = N
 
 
 def video_bits_per_second(bytes_max: int, seconds: float, frames: float, *, audio: bool) -> int:
-    """Give the video's rate that keeps a clip within `bytes_max`, what the coder may overdraw taken off."""
+    """Return the video's rate that keeps a clip within `bytes_max`, less what the coder may overdraw."""
     room = bytes_max * BYTES_MARGIN - CONTAINER_BYTES - CONTAINER_BYTES_PER_FRAME * frames
     if audio:
         room -= (AUDIO_BITS_PER_SECOND / 8) * (seconds + 1)
@@ -193,12 +183,12 @@ def video_bits_per_second(bytes_max: int, seconds: float, frames: float, *, audi
 
 
 def buffer_seconds(seconds: float) -> float:
-    """Give how many seconds at its rate the coder may overdraw in a clip of this length."""
+    """Return how many seconds at its rate the coder may overdraw in a clip of this length."""
     return min(1.0, seconds / 4)
 
 
 def _length(probe: Probe, limits: Limits, long_clips: LongClips, start_seconds: float) -> Conform | Refuse:
-    """Choose the part of the clip; the rest of the plan is filled in later."""
+    """Choose the part of the clip; the rest of the plan follows later."""
     whole = Conform(width=2, height=2, fps="1/1", start_seconds=0.0, seconds=probe.seconds)
     frame = 1 / probe.frames_per_second if probe.fps else 0.0
     if limits.seconds_min is not None and probe.seconds < limits.seconds_min - frame / 2:
@@ -258,7 +248,7 @@ def _fits(probe: Probe, limits: Limits, bytes_max: int | None) -> bool:
 
 
 def _has_usual_colour(probe: Probe) -> bool:
-    """Tell whether decoders in general take the codec in this colour: 4:2:0, but for ProRes that never is."""
+    """Whether most decoders read the codec in this colour format: 4:2:0, which ProRes never has."""
     if probe.video_codec == "prores":
         return True
     return "420p" in probe.pixel_format and (probe.video_codec != "h264" or probe.bit_depth <= PLAIN_BITS)
@@ -320,7 +310,7 @@ def _changes(probe: Probe, limits: Limits, conform: Conform, fps_change: str | N
 
 
 def has_alpha(pixel_format: str) -> bool:
-    """Tell by its name whether a pixel format has transparency."""
+    """Whether a pixel format has transparency, by its name."""
     return pixel_format.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya"))
 
 

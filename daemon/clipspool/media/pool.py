@@ -1,4 +1,4 @@
-"""Lends decoding processes to calls: which one, in what order, and when another is worth its beginning."""
+"""Lends decoding processes to calls: which one, in what order, and when another one is started."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
 PATIENCE_SECONDS: Final = 0.25
-"""What a call waits before another is begun: that takes 0.1 s and 20 MB, where most calls take 10 ms."""
+"""What a call waits before another is started: that takes 0.1 s and 20 MB, where most calls take 10 ms."""
 
 
 class Member(Protocol):
-    """One who works when asked, and is begun by the first call it gets."""
+    """A process, or what starts one at its first call."""
 
     @property
-    def lives(self) -> bool:
-        """Whether it is there already, so that a call need not wait for its beginning."""
+    def is_running(self) -> bool:
+        """Whether it is started, so that a call need not wait for that."""
 
 
 M = TypeVar("M", bound=Member)
@@ -29,18 +29,18 @@ class _Place(Generic[M]):
 
     is_long: bool
     is_patient: bool = True
-    given: queue.SimpleQueue[M] = field(default_factory=queue.SimpleQueue)
+    lent: queue.SimpleQueue[M] = field(default_factory=queue.SimpleQueue)
 
 
 class Crew(Generic[M]):
-    """Some members, of whom few live while there is little to do; its methods may be called from any thread.
+    """A pool of members, few of them running while there is little to do; for any thread.
 
-    What takes long is with all but one of them at most, so that what is short never waits for its end. First
-    come, first served, but for that.
+    Long calls get all members but one at most, so that short calls never wait for their end; apart from that,
+    first come, first served.
     """
 
     def __init__(self, members: Sequence[M], patience_seconds: float = PATIENCE_SECONDS) -> None:
-        """Take at least one; with a single one, what is short has to wait for what takes long."""
+        """Take at least one member; with only one, short calls wait for long ones."""
         self._free = list(members)
         self._size = len(members)
         self._long_left = max(1, len(members) - 1)
@@ -48,27 +48,27 @@ class Crew(Generic[M]):
         self._queue: list[_Place[M]] = []
         self._changed = threading.Condition()
 
-    def take(self, *, is_long: bool) -> M:
-        """Wait for one of one's own, to be given back; it may have to be begun."""
+    def borrow(self, *, is_long: bool) -> M:
+        """Wait for a member and borrow it until `give_back`; it may have to be started."""
         place = _Place[M](is_long)
         with self._changed:
             self._queue.append(place)
             self._serve()
         try:
-            return place.given.get(timeout=self._patience_seconds)
+            return place.lent.get(timeout=self._patience_seconds)
         except queue.Empty:
             with self._changed:
                 place.is_patient = False
                 self._serve()
-            return place.given.get()
+            return place.lent.get()
 
-    def take_first(self) -> M | None:
-        """Take one if all are asleep, to begin it before a call comes; None otherwise."""
+    def borrow_first(self) -> M | None:
+        """Borrow a member if none is running, to start it before a call comes; None otherwise."""
         with self._changed:
-            return self._free.pop() if self._all_asleep() else None
+            return self._free.pop() if self._none_runs() else None
 
     def give_back(self, member: M, *, is_long: bool = False) -> None:
-        """End what `take` began."""
+        """Return a borrowed member."""
         with self._changed:
             self._free.append(member)
             self._long_left += is_long
@@ -76,7 +76,7 @@ class Crew(Generic[M]):
             self._changed.notify_all()
 
     def wait_for_all(self) -> None:
-        """Wait until every member was given back."""
+        """Wait until all members are given back."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._free) == self._size)
 
@@ -87,16 +87,16 @@ class Crew(Generic[M]):
                 self._free.remove(member)
                 self._long_left -= place.is_long
                 self._queue.remove(place)
-                place.given.put(member)
+                place.lent.put(member)
 
     def _member_for(self, place: _Place[M]) -> M | None:
         if not self._free or (place.is_long and not self._long_left):
             return None
-        # The one that worked last: the others may end for want of work.
-        living = next((member for member in reversed(self._free) if member.lives), None)
-        if living is None and (not place.is_patient or self._all_asleep()):
+        # The one that worked last: the others may end for lack of work.
+        running = next((member for member in reversed(self._free) if member.is_running), None)
+        if running is None and (not place.is_patient or self._none_runs()):
             return self._free[-1]
-        return living
+        return running
 
-    def _all_asleep(self) -> bool:
-        return len(self._free) == self._size and not any(member.lives for member in self._free)
+    def _none_runs(self) -> bool:
+        return len(self._free) == self._size and not any(member.is_running for member in self._free)

@@ -1,4 +1,4 @@
-"""Opens a clip in the decoding process, and reads from it what it holds."""
+"""Opens a clip in the decoding process and reads its facts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,17 @@ import av.video
 from av.sidedata.sidedata import Type
 
 from clipspool.media.archives import verify_archive
-from clipspool.media.boxes import COPYING, Complete, Container, Incomplete, Unrecognised, completeness
+from clipspool.media.boxes import (
+    COPYING,
+    Complete,
+    Container,
+    Incomplete,
+    Unrecognised,
+    completeness,
+    read_boxes,
+)
 from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
-from clipspool.media.references import refuse_foreign_pictures
+from clipspool.media.tables import read_movie
 from clipspool.media.timing import rate_of, seconds_of
 
 if TYPE_CHECKING:
@@ -39,7 +47,7 @@ _BLACK_MAX = 24
 _BLACK_PICTURES_MAX = 300
 BLACK = "the pictures that were looked at are all black"
 _MAY_BE_ZEROS = frozenset({"rawvideo", "r210", "r10k", "avrp", "v408", "v410", "v308", "ayuv", "yuv4"})
-"""Pictures that nothing compresses: a black one is nothing else."""
+"""Uncompressed pictures: a black one is all zeros."""
 
 TRANSFERS: Final = {
     1: "bt709",
@@ -68,29 +76,24 @@ def foreign_errors(doing: str) -> Iterator[None]:
             f"{doing} needs more memory than is allowed, or the file has more than {STREAMS_MAX} streams",
             "Export the clip with smaller pictures, one video stream and few audio streams.",
         ) from error
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise MediaError(
-                "MEDIA.NO_SPACE", "there is no space left for the converted clip", "Free some space."
-            ) from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        if getattr(error, "errno", 0) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            why = "there is no space left for the converted clip"
+            raise MediaError("MEDIA.NO_SPACE", why, "Free some space.") from error
         if isinstance(error, PermissionError) and not isinstance(error, av.error.FFmpegError):
-            raise  # our own confinement: a mistake in this program, and not of the file
-        raise MediaError(
-            "MEDIA.UNREADABLE", f"{doing} failed: {error.strerror or 'unusable data'}", EXPORT_AGAIN
-        ) from error
-    except (av.error.FFmpegError, ValueError, UnicodeError) as error:
+            raise  # by our own confinement: a bug of this program, and not the file's
         reason = getattr(error, "strerror", None) or "unusable data"
         raise MediaError("MEDIA.UNREADABLE", f"{doing} failed: {reason}", EXPORT_AGAIN) from error
 
 
 def container_of(file: int) -> Container:
-    """Give the container of a whole clip, or raise MediaError for one that is cut or something else."""
+    """Return the container of a whole clip, or raise MediaError for one that is cut or something else."""
     with open(file, "rb", buffering=0, closefd=False) as reader:
         match completeness(reader, os.fstat(file).st_size):
             case Complete(container=name):
                 return name
             case Incomplete(reason=reason):
-                # Nobody is copying a file that lies in a work folder.
+                # A file in a work folder is not being copied.
                 said = f"the file is not whole: {reason.removesuffix(COPYING).rstrip()}"
                 raise MediaError("MEDIA.INCOMPLETE", said, "Copy the clip again.")
             case Unrecognised(reason=reason):
@@ -101,21 +104,32 @@ def container_of(file: int) -> Container:
 
 @contextmanager
 def opened(file: int, name: Container) -> Iterator[av.container.InputContainer]:
-    """Open a clip with the demuxer that its first bytes name and no protocol but its own descriptor.
+    """Open a clip with the demuxer of its first bytes and no protocol but its own descriptor.
 
-    The descriptor's own protocol reads in C, and the whitelist refuses every other: there is no path or
-    address that a manifest, an external `dref` or an attachment could make FFmpeg open (FAULTS.md 1.11).
+    The whitelist refuses every other protocol: a manifest, an external `dref` or an attachment cannot make
+    FFmpeg open any path or address (FAULTS.md 1.11).
     """
     os.lseek(file, 0, os.SEEK_SET)
     demuxer = {"mp4": "mov", "mov": "mov", "webm": "matroska", "mkv": "matroska", "zip": ""}[name]
     options = {"fd": str(file), "protocol_whitelist": "fd", "max_streams": str(STREAMS_MAX + 1)}
     if demuxer == "mov":
         options |= {"enable_drefs": "0", "use_absolute_path": "0"}
-        refuse_foreign_pictures(file)
+        _refuse_foreign_pictures(file)
     with foreign_errors("reading the file's headers"):
         source = av.open("fd:", "r", format=demuxer, options=options, metadata_errors="replace")
     with source:
         yield source
+
+
+def _refuse_foreign_pictures(file: int) -> None:
+    """Raise MediaError when a video track refers to media outside the file (an external `dref`)."""
+    with open(file, "rb", buffering=0, closefd=False) as reader:
+        moov = read_boxes(reader, os.fstat(file).st_size).moov
+        tracks = () if moov is None else read_movie(reader, moov).tracks
+    if any(track.handler == b"vide" and not track.is_here for track in tracks):
+        why = "its pictures lie in another file, to which it only refers"
+        raise MediaError("MEDIA.UNREADABLE", why, "Export it as a self-contained movie.")
+    os.lseek(file, 0, os.SEEK_SET)
 
 
 def probe(file: int) -> Probe:
@@ -125,13 +139,14 @@ def probe(file: int) -> Probe:
         return Probe(container="zip", size_bytes=os.fstat(file).st_size)
     with opened(file, name) as source:
         facts = facts_of(source, name, os.fstat(file).st_size)
-        if _ends_in_zeros(file, facts.size_bytes):  # room set aside by a copy that pauses, or silence
+        # It ends in zeros: space reserved by a copy that pauses, or silence.
+        if not os.pread(file, _TAIL_BYTES, max(facts.size_bytes - _TAIL_BYTES, 0)).strip(b"\0"):
             _reach_last_packet(source, video_stream(source), facts)
         return facts
 
 
 def verify(file: int) -> Probe:
-    """Read a clip's facts and make sure of its first picture and its last packet; raises MediaError."""
+    """Read a clip's facts and check its first picture and its last packet; raises MediaError."""
     name = container_of(file)
     if name == "zip":
         return verify_archive(file)
@@ -143,20 +158,16 @@ def verify(file: int) -> Probe:
 
 
 def _is_black(source: av.container.InputContainer, stream: av.video.VideoStream) -> bool:
-    """Tell whether all pictures are black, of a long film the first ten seconds or so.
+    """Whether all pictures are black, of a long film the first ten seconds or so.
 
-    One picture that is not is enough; most films are done with the first. What cannot be decoded is not
-    judged here.
+    The first picture decides for most films. A film that cannot be decoded is not judged here.
     """
-    try:
+    with suppress(av.error.FFmpegError, ValueError):
         source.seek(0)
-        for picture in islice(source.decode(stream), _BLACK_PICTURES_MAX):
-            gray = picture.reformat(width=64, height=36, format="gray")
-            if max(bytes(gray.planes[0])) > _BLACK_MAX:
-                return False
-    except (av.error.FFmpegError, ValueError):
-        return False
-    return True
+        shown = islice(source.decode(stream), _BLACK_PICTURES_MAX)
+        grays = (picture.reformat(width=64, height=36, format="gray") for picture in shown)
+        return all(max(bytes(gray.planes[0])) <= _BLACK_MAX for gray in grays)
+    return False
 
 
 def video_stream(source: av.container.InputContainer) -> av.video.VideoStream:
@@ -169,27 +180,22 @@ def video_stream(source: av.container.InputContainer) -> av.video.VideoStream:
     stream = next((each for each in candidates if best and each.index == best.index), candidates[0])
     if not _has_decoder(stream):
         tag = "".join(each if each.isprintable() else "?" for each in getattr(stream, "codec_tag", ""))
-        raise MediaError(
-            "MEDIA.UNSUPPORTED",
-            f"its video is coded in a way that clipspool cannot read ({tag})",
-            "Export the clip as H.264, HEVC or ProRes.",
-        )
+        why = f"its video is coded in a way that clipspool cannot read ({tag})"
+        raise MediaError("MEDIA.UNSUPPORTED", why, "Export the clip as H.264, HEVC or ProRes.")
     return stream
 
 
 def _has_decoder(stream: av.stream.Stream) -> bool:
-    codec: object = stream.codec_context  # PyAV's types do not say that it may be None
+    codec: object = stream.codec_context  # it may be None, against PyAV's types
     return codec is not None
 
 
 def facts_of(source: av.container.InputContainer, name: Container, size_bytes: int) -> Probe:
-    """Gather the facts of an opened clip, its first picture decoded; raises MediaError."""
+    """Read the facts of an opened clip, decoding its first picture; raises MediaError."""
     if len(source.streams) > STREAMS_MAX:
-        raise MediaError(
-            "MEDIA.TOO_LARGE",
-            f"the file has {len(source.streams)} streams, more than {STREAMS_MAX}",
-            "Export the clip with one video stream and few audio streams.",
-        )
+        why = f"the file has {len(source.streams)} streams, more than {STREAMS_MAX}"
+        todo = "Export the clip with one video stream and few audio streams."
+        raise MediaError("MEDIA.TOO_LARGE", why, todo)
     stream = video_stream(source)
     codec = stream.codec_context
     check_dimensions(codec.width, codec.height)
@@ -234,7 +240,7 @@ def facts_of(source: av.container.InputContainer, name: Container, size_bytes: i
 
 
 def first_picture(source: av.container.InputContainer, stream: av.video.VideoStream) -> av.VideoFrame:
-    """Decode up to the first picture, passing over what cannot be decoded before it; raises MediaError."""
+    """Decode up to the first picture, skipping what cannot be decoded before it; raises MediaError."""
     with foreign_errors("reading the first pictures"):
         for packet in islice(source.demux(stream), FIRST_PICTURE_PACKETS_MAX):
             try:
@@ -248,10 +254,10 @@ def first_picture(source: av.container.InputContainer, stream: av.video.VideoStr
 
 
 def orientation(picture: av.VideoFrame) -> tuple[int, bool]:
-    """Give (degrees clockwise to turn the stored picture, whether to mirror it left to right first)."""
+    """Return (degrees clockwise to turn the stored picture, whether to mirror it left to right first)."""
     try:
         side = cast("SideDataContainer", picture.side_data)[Type.DISPLAYMATRIX]
-    except (KeyError, ValueError):  # none, or beside it one of a kind that PyAV has no name for
+    except (KeyError, ValueError):  # none, or side data of a kind that PyAV has no name for
         return -picture.rotation % 360 // 90 * 90, False
     a, b, _, c, d = struct.unpack("=5i", bytes(side)[:20])
     mirrored = a * d - b * c < 0
@@ -263,19 +269,17 @@ def orientation(picture: av.VideoFrame) -> tuple[int, bool]:
 
 
 def check_dimensions(width: int, height: int) -> None:
-    """Raise MediaError for pictures that would cost more memory than any use of them is worth."""
+    """Raise MediaError for pictures that need more memory than any use of them is worth."""
     if width <= 0 or height <= 0:
         raise MediaError("MEDIA.NO_VIDEO", "the video says no dimensions", EXPORT_AGAIN)
     if max(width, height) > SIDE_PIXELS_MAX or width * height > PICTURE_PIXELS_MAX:
-        raise MediaError(
-            "MEDIA.TOO_LARGE",
-            f"its pictures are {width}x{height} pixels, more than clipspool decodes",
-            f"Export the clip with at most {PICTURE_PIXELS_MAX // 1_000_000} million pixels a picture.",
-        )
+        why = f"its pictures are {width}x{height} pixels, more than clipspool decodes"
+        todo = f"Export the clip with at most {PICTURE_PIXELS_MAX // 1_000_000} million pixels a picture."
+        raise MediaError("MEDIA.TOO_LARGE", why, todo)
 
 
 def audio_streams(source: av.container.InputContainer) -> list[av.audio.AudioStream]:
-    """Give the tracks of sound that can be decoded: some phones add one of a secret kind beside it."""
+    """Return the tracks of sound that can be decoded: some phones add one of an undocumented kind."""
     return [stream for stream in source.streams.audio if _has_decoder(stream)]
 
 
@@ -289,16 +293,15 @@ def _audio(source: av.container.InputContainer) -> Audio | None:
 
 
 def _timecode(source: av.container.InputContainer) -> str | None:
-    for metadata in (*(stream.metadata for stream in source.streams), source.metadata):
-        if timecode := metadata.get("timecode") or metadata.get("TIMECODE"):
-            return timecode
-    return None
+    tags = (*(stream.metadata for stream in source.streams), source.metadata)
+    found = (tag.get("timecode") or tag.get("TIMECODE") for tag in tags)
+    return next(filter(None, found), None)
 
 
 def _reach_last_packet(
     source: av.container.InputContainer, stream: av.video.VideoStream, facts: Probe
 ) -> None:
-    """Read the last packet of the video, which a file cut within its data does not have."""
+    """Read the last packet of the video, which is missing from a file that is cut within its data."""
     cut = MediaError("MEDIA.INCOMPLETE", "the end of its picture data cannot be read", EXPORT_AGAIN)
     blank = MediaError("MEDIA.INCOMPLETE", "the end of its picture data is nothing but zeros", EXPORT_AGAIN)
     if stream.duration is not None:
@@ -323,8 +326,3 @@ def _reach_last_packet(
         raise blank
     if last.pos is not None and last.pos + last.size > facts.size_bytes:
         raise cut
-
-
-def _ends_in_zeros(file: int, size: int) -> bool:
-    tail = os.pread(file, _TAIL_BYTES, max(size - _TAIL_BYTES, 0))
-    return not tail.strip(b"\0")

@@ -43,11 +43,7 @@ def make_sample(destination: int, *, seconds: float, width: int, height: int, fp
 def _moving_picture(seconds: float, width: int, height: int, fps: int) -> Iterator[av.VideoFrame]:
     graph = av.filter.Graph()
     source = graph.add("testsrc2", f"size={width}x{height}:rate={fps}:duration={seconds}")
-    plain = graph.add("format", "pix_fmts=yuv420p")
-    sink = graph.add("buffersink")
-    source.link_to(plain)
-    plain.link_to(sink)
-    graph.configure()
+    graph.link_nodes(source, graph.add("format", "pix_fmts=yuv420p"), graph.add("buffersink")).configure()
     with suppress(av.error.EOFError):
         while True:
             picture = graph.vpull()

@@ -1,4 +1,4 @@
-"""Takes the sound of a clip over into another: as it is, as PCM, or as AAC, every track of it."""
+"""Copies the sound of a clip to another, every track of it: unchanged, as PCM, or as AAC."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KEPT_NAMES = ("language", "title", "handler_name")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The wanted part: seconds from the clip's first picture on; None goes on to the end of the sound."""
+    """The wanted part: seconds from the clip's first picture on; None: to the end of the sound."""
 
     start_seconds: float
     seconds: float | None
@@ -45,7 +45,7 @@ class Part:
 def for_model(
     source: av.container.InputContainer, target: av.container.OutputContainer, part: Part
 ) -> Iterator[Packet]:
-    """Give the first track as AAC, mono or stereo at 48 kHz, the wanted part to the sample."""
+    """Code the first track as AAC, mono or stereo at 48 kHz, the wanted part exact to the sample."""
     stream = next(iter(audio_streams(source)), None)
     if stream is None:
         raise MediaError("MEDIA.UNREADABLE", "its sound cannot be read", EXPORT_AGAIN)
@@ -61,9 +61,9 @@ def for_timeline(
     sounds: Sequence[Sound],
     part: Part,
 ) -> Iterator[Packet]:
-    """Give the packets of every track, timed from the part's start; the target's streams are added at once.
+    """Yield the packets of every track, timed from the part's start; the target's streams are added at once.
 
-    `sounds` says for each track that can be decoded, in the order of the file, what becomes of it.
+    `sounds` says how each track that can be decoded is copied, in the order of the file.
     """
     begin = picture_origin(source) + Fraction(part.start_seconds)
     tracks: dict[int, _Copied | _Coded] = {}
@@ -79,7 +79,7 @@ def for_timeline(
                 if sound == "aac":
                     bits = FINISH_BITS_PER_CHANNEL * context.channels
                     made = target.add_stream("aac", rate=SAMPLES_PER_SECOND, layout=layout, bit_rate=bits)
-                elif context.format.name in SMALL_SAMPLES:
+                elif context.format.name in SMALL_SAMPLES:  # PyAV's types want the codec's name spelled out
                     made = target.add_stream("pcm_s16le", rate=context.sample_rate, layout=layout)
                 else:
                     made = target.add_stream("pcm_s24le", rate=context.sample_rate, layout=layout)
@@ -91,7 +91,7 @@ def for_timeline(
 
 
 def picture_origin(source: av.container.InputContainer) -> Fraction:
-    """Give the time of a clip's first picture in seconds: its sound is placed against it."""
+    """Return the time of a clip's first picture in seconds, from which its sound is timed."""
     stream = video_stream(source)
     if stream.start_time is not None and stream.time_base is not None:
         return stream.start_time * stream.time_base
@@ -105,7 +105,7 @@ def _packets(
     streams = [track.stream for track in tracks.values()]
     open_tracks = dict(tracks)
     late = None if part.seconds is None else begin + Fraction(part.seconds) + APART_SECONDS_MAX
-    with foreign_errors("taking the sound over"):
+    with foreign_errors("copying the sound"):
         if part.start_seconds > 0:
             source.seek(int(begin * av.time_base))
         for packet in source.demux(streams):
@@ -113,19 +113,19 @@ def _packets(
             if packet.pts is None or packet.dts is None or packet.size == 0:
                 continue
             if late is not None and packet.pts * packet.time_base > late:
-                break  # a track with nothing there is not looked for to the end of a long file
+                break  # do not search a long file to its end for a track that has nothing there
             if track is not None and track.end is not None and packet.pts >= track.end:
                 del open_tracks[packet.stream_index]
                 if not open_tracks:
                     break
             elif track is not None:
-                yield from track.take(packet)
+                yield from track.add(packet)
         for track in tracks.values():
             yield from track.rest()
 
 
 class _Copied:
-    """A track whose packets are taken over as they are."""
+    """A track whose packets are copied unchanged."""
 
     def __init__(
         self, stream: av.audio.AudioStream, made: av.audio.AudioStream, begin: Fraction, part: Part
@@ -137,7 +137,7 @@ class _Copied:
         self._is_cut = part.start_seconds > 0
         self.end = None if part.seconds is None else self._begin + round(Fraction(part.seconds) / base)
 
-    def take(self, packet: Packet) -> Iterator[Packet]:
+    def add(self, packet: Packet) -> Iterator[Packet]:
         if packet.pts is None or packet.dts is None:
             return
         if self._is_cut and packet.pts + (packet.duration or 0) <= self._begin:
@@ -152,7 +152,7 @@ class _Copied:
 
 
 class _Coded:
-    """A track that is coded anew, the wanted part to the sample."""
+    """A track that is coded again, the wanted part exact to the sample."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class _Coded:
         graph.configure()
         graph.set_audio_frame_size(AAC_FRAME_SAMPLES)
 
-    def take(self, packet: Packet) -> Iterator[Packet]:
+    def add(self, packet: Packet) -> Iterator[Packet]:
         with suppress(av.error.InvalidDataError):
             for frame in self.stream.decode(packet):
                 self._graph.push(frame)

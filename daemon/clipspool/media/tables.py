@@ -1,8 +1,7 @@
-"""Reads the sample tables of an MP4 or MOV file: where each track's samples lie, without reading a sample."""
+"""Reads the boxes and sample tables of an MP4 or MOV file: where its samples are, without reading any."""
 
 from __future__ import annotations
 
-import os
 import sys
 from array import array
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ _UNKNOWN_DURATIONS = frozenset({0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF})
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box as its header announces it: its content may reach beyond the file."""
+    """A box as announced by its header: its content may reach beyond the file."""
 
     kind: bytes
     data: int
@@ -33,7 +32,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """What a track's tables say: its chunks, and the size of each sample in them."""
+    """A track by its tables: its chunks, and the size of each sample in them."""
 
     id: int = 0
     handler: bytes = b""
@@ -41,7 +40,7 @@ class Track:
     codec: bytes = b""
     timescale: int = 1
     is_here: bool = True
-    """Whether its samples lie in this file; a reference movie names others."""
+    """Whether its samples are in this file; a reference movie names others."""
     chunks: array[int] = field(default_factory=lambda: array("Q"))
     """Where each chunk begins."""
     counts: array[int] = field(default_factory=lambda: array("I"))
@@ -52,16 +51,16 @@ class Track:
     """Of every sample, where all have the same."""
     default_duration: int = 0
     default_size: int = 0
-    """What a fragment takes that does not say how long or large its samples are."""
+    """For fragments that do not say how long or large their samples are."""
 
     @property
     def end(self) -> int:
-        """Where the last of its bytes lies, plus one; 0 where it has none."""
+        """The end of its last byte; 0 where it has none."""
         return max((begin + length for begin, length in self.chunk_spans()), default=0)
 
     def chunk_spans(self) -> Iterator[tuple[int, int]]:
-        """Give offset and length of each chunk; 1 where its samples have no size that can be told."""
-        # QuickTime counts compressed sound by the sample: then 1 is no size, and only a begin is known.
+        """Yield offset and length of each chunk; the length is 1 where the samples' size is not known."""
+        # QuickTime counts compressed sound by the sample: then 1 is no size, and only the begin is known.
         size = self.size if self.size > 1 or self.handler != b"soun" else 0
         ends = list(accumulate(self.sizes, initial=0))
         first = 0
@@ -73,7 +72,7 @@ class Track:
             first = upto
 
     def spans(self) -> Iterator[tuple[int, int]]:
-        """Give offset and size of each sample, or of each chunk where all samples have one size."""
+        """Yield offset and size of each sample, or of each chunk where all samples have one size."""
         first = 0
         for begin, count in zip(self.chunks, self.counts, strict=False):
             if not self.sizes:
@@ -88,20 +87,20 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Movie:
-    """What `moov` says of the whole."""
+    """A film by its `moov` box."""
 
     tracks: tuple[Track, ...] = ()
     is_fragmented: bool = False
     """Whether fragments may follow (`mvex`)."""
     timescale: int = 1
     duration: int = 0
-    """In units of the timescale; 0 where it does not say."""
+    """In units of the timescale; 0 where it is not given."""
     fragments_duration: int = 0
-    """Of all fragments together, where `mehd` says it."""
+    """Of all fragments together, where `mehd` gives it."""
 
     @property
     def end(self) -> int:
-        """Where the last sample ends that an index names; 0 where it names none."""
+        """The end of the last sample that an index names; 0 where it names none."""
         return max((track.end for track in self.tracks if track.is_here), default=0)
 
     @property
@@ -111,30 +110,38 @@ class Movie:
 
     @property
     def seconds(self) -> float | None:
-        """How long the fragments announce to be; None where nothing says so."""
-        told = self.fragments_duration or (0 if self.has_samples else self.duration)
-        return told / self.timescale if told and self.timescale else None
+        """The announced duration of the fragments; None where there is none."""
+        duration = self.fragments_duration or (0 if self.has_samples else self.duration)
+        return duration / self.timescale if duration and self.timescale else None
+
+
+def box_header(file: BinaryIO, start: int, upto: int = 0) -> Box | None:
+    """Read the header of a box, which ends at `upto` where it has no length; None where the header is cut.
+
+    Where the length is less than the header's own, the box ends before its data.
+    """
+    header = read_at(file, start, 16)
+    length, header_length = int.from_bytes(header[:4], "big"), 8
+    if length == 1:
+        length, header_length = int.from_bytes(header[8:], "big"), 16
+    if len(header) < header_length:
+        return None
+    end = start + length if length else upto
+    return Box(header[4:8], start + header_length, end, has_length=length != 0)
 
 
 def children(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """Give the boxes between two positions, up to the first that is none."""
+    """Yield the boxes between two positions, up to the first that is damaged or cut."""
     for _ in range(CHILDREN_MAX):
-        header = read_at(file, start, 16)
-        if end - start < 8 or len(header) < 8:  # noqa: PLR2004  a box's length and type
+        box = box_header(file, start, end)
+        if box is None or not box.data <= box.end <= end:
             return
-        length, kind, header_length = int.from_bytes(header[:4], "big"), header[4:8], 8
-        if length == 1 and len(header) == 16:  # noqa: PLR2004  and its long length
-            length, header_length = int.from_bytes(header[8:16], "big"), 16
-        elif length == 0:
-            length = end - start
-        if length < header_length or start + length > end:
-            return
-        yield Box(kind, start + header_length, start + length)
-        start += length
+        yield box
+        start = box.end
 
 
 def read_movie(file: BinaryIO, moov: Box) -> Movie:
-    """Read what `moov` says; what it does not say, or says in a way that cannot be, is left out."""
+    """Read `moov`; what is missing or impossible in it is left out."""
     timescale, duration, fragments_duration, is_fragmented = 1, 0, 0, False
     if moov.end - moov.data > MOOV_BYTES_MAX:
         return Movie()
@@ -153,28 +160,17 @@ def read_movie(file: BinaryIO, moov: Box) -> Movie:
                     fragments_duration = _known(_number(body, 4, 8 if body[:1] == b"\1" else 4))
                 elif part.kind == b"trex":
                     defaults[_number(body, 4)] = (_number(body, 12), _number(body, 16))
-    none = (0, 0)
-    completed = tuple(
-        replace(
-            track,
-            default_duration=defaults.get(track.id, none)[0],
-            default_size=defaults.get(track.id, none)[1],
-        )
-        for track in tracks
-    )
-    return Movie(completed, is_fragmented, timescale, duration, fragments_duration)
+    completed = []
+    for track in tracks:
+        track_duration, size = defaults.get(track.id, (0, 0))
+        completed.append(replace(track, default_duration=track_duration, default_size=size))
+    return Movie(tuple(completed), is_fragmented, timescale, duration, fragments_duration)
 
 
 def _track(file: BinaryIO, trak: Box) -> Track:
-    found: dict[bytes, Box] = {}
-    for path in (
-        (),
-        (b"mdia",),
-        (b"mdia", b"minf"),
-        (b"mdia", b"minf", b"dinf"),
-        (b"mdia", b"minf", b"stbl"),
-    ):
-        within = found.get(path[-1]) if path else trak
+    found = {b"trak": trak}
+    for parent in (b"trak", b"mdia", b"minf", b"dinf", b"stbl"):
+        within = found.get(parent)
         for box in children(file, within.data, within.end) if within is not None else ():
             found.setdefault(box.kind, box)
     head = _head(file, found.get(b"tkhd"), 24)
@@ -197,7 +193,7 @@ def _track(file: BinaryIO, trak: Box) -> Track:
 
 
 def _sizes(file: BinaryIO, found: dict[bytes, Box]) -> tuple[int, array[int], int]:
-    """Give the size that all samples have, or the size of each; and how many there are."""
+    """Return the size of all samples, or the size of each; and how many there are."""
     if box := found.get(b"stsz"):
         head = _head(file, box, 12)
         size, count = _number(head, 4), _number(head, 8)
@@ -206,13 +202,12 @@ def _sizes(file: BinaryIO, found: dict[bytes, Box]) -> tuple[int, array[int], in
         head = _head(file, box, 12)
         bits, count = _number(head, 7, 1), _number(head, 8)
         data = read_at(file, box.data + 12, min(count * bits // 8 + 1, TABLE_BYTES_MAX, box.end - box.data))
-        if bits == 16:  # noqa: PLR2004
-            wide = array("H", data[: len(data) // 2 * 2])
-            _to_native(wide)
-            return 0, array("I", wide[:count]), count
-        if bits == 8:  # noqa: PLR2004
-            return 0, array("I", data[:count]), count
-        return 0, array("I", [half for byte in data for half in (byte >> 4, byte & 15)][:count]), count
+        sizes = {
+            16: lambda: _native(array("H", data[: len(data) // 2 * 2])),
+            8: lambda: array("I", data),
+            4: lambda: array("I", [half for byte in data for half in (byte >> 4, byte & 15)]),
+        }
+        return 0, array("I", sizes.get(bits, sizes[4])()[:count]), count
     return 0, array("I"), 0
 
 
@@ -238,25 +233,25 @@ def _table(file: BinaryIO, box: Box | None, kind: str, width: int, skip: int, fi
         return table
     data = read_at(file, box.data + skip + 4, length)
     table.frombytes(data[: len(data) // width * width])
-    _to_native(table)
+    return _native(table)
+
+
+def _native(table: array[int]) -> array[int]:
+    if sys.byteorder == "little":
+        table.byteswap()
     return table
 
 
-def _to_native(table: array[int]) -> None:
-    if sys.byteorder == "little":
-        table.byteswap()
-
-
 def _is_here(file: BinaryIO, dref: Box | None) -> bool:
-    """Say whether all data references mean this very file: flag 1 of each."""
+    """Whether all data references mean this file: flag 1 of each."""
     if dref is None:
         return True
     entries = list(children(file, dref.data + 8, dref.end))
-    return all(read_at(file, entry.data, 4)[3:4] == b"\1" for entry in entries)
+    return all(_number(read_at(file, entry.data, 4), 0) & 1 for entry in entries)
 
 
 def _times(body: bytes) -> tuple[int, int]:
-    """Give timescale and duration of `mvhd` or `mdhd`; 0 for a duration that is not known."""
+    """Return timescale and duration of `mvhd` or `mdhd`; 0 for an unknown duration."""
     if body[:1] == b"\1":
         return _number(body, 20), _known(_number(body, 24, 8))
     return _number(body, 12), _known(_number(body, 16))
@@ -275,12 +270,9 @@ def _number(data: bytes, at: int, width: int = 4) -> int:
 
 
 def read_at(file: BinaryIO, position: int, count: int) -> bytes:
-    """Read up to `count` bytes; an unbuffered file may give them in parts."""
-    file.seek(position, os.SEEK_SET)
+    """Read up to `count` bytes; an unbuffered file may return them in parts."""
+    file.seek(position)
     data = file.read(count) or b""
-    while 0 < len(data) < count:
-        more = file.read(count - len(data))
-        if not more:
-            break
+    while 0 < len(data) < count and (more := file.read(count - len(data))):
         data += more
     return data

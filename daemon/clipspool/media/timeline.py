@@ -1,38 +1,34 @@
-"""Decides what a result needs to lie in the timeline exactly where its source lay."""
+"""Decides what a result needs to replace its source in the timeline exactly."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Literal
 
+from clipspool.media.facts import Probe, Value
 from clipspool.media.plan import constant_rate
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from clipspool.media.facts import Probe
-
-# what each container carries as it stands; anything else becomes AAC
+# what each container can hold unchanged; anything else becomes AAC
 MP4_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
 MOV_AUDIO = MP4_AUDIO - {"opus"}
 LOSSLESS_AUDIO = frozenset({"flac", "truehd", "mlp", "wavpack", "tta", "ape"})
 COPIED_VIDEO = frozenset({"h264", "hevc", "prores"})
 DROP_FRAMES_A_MINUTE = {30: 2, 60: 4}
 _FRAMES_TO_TELL = 12
-"""With fewer, two clips may have as many frames by chance."""
-AS_AAC = "as AAC (it was {})"
+"""With fewer, two clips may have the same number by chance."""
 
 Sound = Literal["copy", "pcm", "aac"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinishPlan:
+class FinishPlan(Value):
     """How a result is made to match its source.
 
     `frames` is the exact length at `fps` ("num/den"); `width` and `height` even pixels; `audio` what becomes
-    of each track of the source's sound, taken from `audio_start_seconds` on, and to its own end unless
-    `is_part`; `copy_video` that the result's pictures are taken over as they are.
+    of each track of the source's sound, from `audio_start_seconds` on, and to its own end unless `is_part`;
+    `copy_video` that the result's pictures are copied unchanged.
     """
 
     container: Literal["mp4", "mov"]
@@ -46,20 +42,10 @@ class FinishPlan:
     is_part: bool = False
     timecode: str | None = None
     by_frame: bool = False
-    """Whether the pictures are placed one by one on the source's, whatever rate they are labelled with."""
+    """Whether each picture replaces one of the source, whatever rate the result is labelled with."""
     is_nothing: bool = False
-    """Whether the result lies in the timeline already, and nothing of it has to be written anew."""
+    """Whether the result fits the timeline already, and nothing has to be written."""
     changes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON and TOML can hold them."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
-        listed = {name: tuple(fields.get(name, ())) for name in ("audio", "changes")}
-        return cls(**fields | listed)
 
 
 def finish_plan(
@@ -70,10 +56,10 @@ def finish_plan(
     seconds: float | None = None,
     dimensions: bool = False,
 ) -> FinishPlan:
-    """Compare a result with its source (or with the part of it that was sent) and say what is to be done.
+    """Compare a result with its source, or the part of it that was sent, and plan how to finish it.
 
-    A source whose sound only MOV carries (PCM, or what becomes PCM because it is lossless) makes the result
-    a MOV, so that the sound stays identical.
+    A source whose sound needs MOV (PCM, or lossless, which becomes PCM) makes the result a MOV, so that the
+    sound stays identical.
     """
     fps = constant_rate(source if source.fps else result)
     frames = _frames(source, fps, start_seconds, seconds)
@@ -112,7 +98,7 @@ def finish_plan(
 
 
 def _is_mislabelled(result: Probe, fps: Fraction, frames: int) -> bool:
-    """Tell whether a result has a picture for each of the source's, and another rate on its label.
+    """Whether a result has as many pictures as the source, but is labelled with another rate.
 
     Placed by time, each would come later than its source's picture, and the last ones would be cut off.
     """
@@ -122,7 +108,7 @@ def _is_mislabelled(result: Probe, fps: Fraction, frames: int) -> bool:
 
 
 def later_timecode(timecode: str, frames: int, fps: Fraction) -> str:
-    """Give the timecode `frames` later, drop-frame where it is written with `;`; unreadable ones stay."""
+    """Return the timecode `frames` later, drop-frame where it is written with `;`; unreadable ones stay."""
     parts = timecode.replace(";", ":").replace(".", ":").split(":")
     nominal = round(fps)
     if len(parts) != 4 or not all(part.isdecimal() for part in parts) or nominal == 0:  # noqa: PLR2004
@@ -190,8 +176,8 @@ def _sounds_said(source: Probe, plan: FinishPlan) -> Iterator[str]:
     if audio is None:
         return
     codecs = audio.codecs or (audio.codec,)
-    for sound, become in (("copy", "as it was ({})"), ("pcm", "as PCM (it was {})"), ("aac", AS_AAC)):
+    for sound, how in (("copy", "as it was ("), ("pcm", "as PCM (it was "), ("aac", "as AAC (it was ")):
         of = [codec for codec, each in zip(codecs, plan.audio, strict=False) if each == sound]
         if of:
             tracks = "" if len(codecs) == 1 else f" ({len(of)} of {len(codecs)} tracks)"
-            yield f"sound of the source added{tracks}, {become.format(', '.join(dict.fromkeys(of)))}"
+            yield f"sound of the source added{tracks}, {how}{', '.join(dict.fromkeys(of))})"

@@ -1,9 +1,10 @@
-"""Finds out how long a clip's pictures last, and how many it has a second."""
+"""Measures a clip's duration and frame rate."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from fractions import Fraction
+from functools import reduce
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
@@ -24,63 +25,55 @@ RATE_MAX = 1000
 def seconds_of(
     source: av.container.InputContainer, stream: av.video.VideoStream, *, varies: bool | None
 ) -> float:
-    """Give the video's own duration; where the container does not say it, the file is read to its end.
+    """Return the video's own duration; where the container has none, the file is read to its end.
 
-    Where pictures come at varying times and are shown in another order than they are coded in, what FFmpeg
-    takes from an MP4 is the time of decoding: the last picture may be shown later than that.
+    Where pictures come at varying times and are shown in another order than they are coded in, FFmpeg reads
+    the time of decoding from an MP4: the last picture may be shown later than that.
     """
     if stream.duration is not None and stream.time_base is not None:
         seconds = float(stream.duration * stream.time_base)
         if varies and stream.base_rate:
-            seconds = max(
-                seconds, _to_the_last_picture(source, stream, last_seconds=1 / float(stream.base_rate))
-            )
+            seconds = max(seconds, _to_the_last_picture(source, stream, 1 / float(stream.base_rate)))
     else:
         seconds = _to_the_last_picture(source, stream)
     if seconds > DURATION_SECONDS_MAX:
-        raise MediaError(
-            "MEDIA.TOO_LARGE",
-            f"the clip says it lasts {seconds / 3600:.0f} hours",
-            "Cut the part that is meant.",
-        )
+        why = f"the clip says it lasts {seconds / 3600:.0f} hours"
+        raise MediaError("MEDIA.TOO_LARGE", why, "Cut the part that is meant.")
     return round(max(seconds, 0.0), 6)
 
 
 def _clock_seconds(clock: str) -> float:
-    seconds = 0.0
-    for part in clock.split(":"):
-        try:
-            seconds = seconds * 60 + float(part)
-        except ValueError:
-            return 0.0
-    return seconds
+    try:
+        return reduce(lambda seconds, part: seconds * 60 + float(part), clock.split(":"), 0.0)
+    except ValueError:
+        return 0.0
 
 
 def _to_the_last_picture(
     source: av.container.InputContainer, stream: av.video.VideoStream, last_seconds: float | None = None
 ) -> float:
-    """Measure from the first picture to the end of the last: Matroska says when all has ended.
+    """Measure from the first picture to the end of the last; Matroska's own duration is that of all tracks.
 
-    `last_seconds` is how long the last one is shown, where what its packet says is not to be trusted.
+    `last_seconds` is how long the last one is shown, where its packet cannot be trusted.
     """
     clock = stream.metadata.get("DURATION")
-    said = _clock_seconds(clock) if clock else (source.duration or 0) / 1_000_000
+    announced = _clock_seconds(clock) if clock else (source.duration or 0) / 1_000_000
     if stream.duration is not None and stream.time_base is not None:
-        said = float(stream.duration * stream.time_base)
-    if said > TAIL_SECONDS and stream.time_base:
+        announced = float(stream.duration * stream.time_base)
+    if announced > TAIL_SECONDS and stream.time_base:
         with suppress(av.error.PermissionError, av.error.InvalidDataError):  # no index to seek by
-            source.seek(int((said - TAIL_SECONDS) / stream.time_base), stream=stream)
+            source.seek(int((announced - TAIL_SECONDS) / stream.time_base), stream=stream)
     first, end = _span(source, stream, last_seconds)
     source.seek(0)
     if stream.start_time is not None and stream.time_base is not None:
         first = float(stream.start_time * stream.time_base)
-    return end - first if end > first else said
+    return end - first if end > first else announced
 
 
 def _span(
     source: av.container.InputContainer, stream: av.video.VideoStream, last_seconds: float | None
 ) -> tuple[float, float]:
-    """Read from here to the end of the file; give when its first picture begins and its last one ends."""
+    """Read on to the end of the file; return when its first picture begins and its last one ends."""
     first, last, length = 0.0, -1.0, 0.0
     usual = 1 / float(stream.average_rate) if stream.average_rate else 0.0
     for packet in source.demux(stream):
@@ -94,7 +87,7 @@ def _span(
 
 
 def rate_of(stream: av.video.VideoStream) -> tuple[Fraction | None, bool | None]:
-    """Give the rate (the average where it varies), and whether it varies; None where nothing tells."""
+    """Return the rate (the average where it varies), and whether it varies; None where that is unknown."""
     average, base = stream.average_rate, stream.base_rate
     times = [entry.timestamp for entry in islice(iter(stream.index_entries), TIMING_ENTRIES_MAX)]
     steps = [later - earlier for earlier, later in pairwise(sorted(times))]

@@ -1,15 +1,15 @@
 """Maps HDR colours (PQ and HLG, BT.2020) to those of an SDR screen, as a colour cube for FFmpeg's haldclut.
 
-FFmpeg's own scaler either clips what is brighter than paper white or dims the whole picture, and the zscale
-filter is not in PyAV's wheels. The curves are those of SMPTE ST 2084, ITU-R BT.2100 (HLG, 1000 cd/m2) and
-BT.1886; what is darker than `KNEE` of reference white (203 cd/m2, BT.2408) keeps its brightness, what is
-brighter is rolled off.
+FFmpeg's own scaler either clips all that is brighter than paper white or dims the whole picture, and PyAV's
+wheels lack the zscale filter. The curves are those of SMPTE ST 2084, ITU-R BT.2100 (HLG, 1000 cd/m2) and
+BT.1886; below `KNEE` of reference white (203 cd/m2, BT.2408) brightness is kept, above it is rolled off.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
+from itertools import product
 from typing import Final
 
 LEVEL = 6
@@ -32,14 +32,12 @@ BT2020_TO_BT709: Final = (
 
 
 def cube(transfer: str) -> bytes:
-    """Give the cube for "smpte2084" (PQ) or "arib-std-b67" (HLG) as a square of SIDE pixels of 16-bit RGB."""
+    """Return the cube for "smpte2084" (PQ) or "arib-std-b67" (HLG): a square of SIDE pixels of 16-bit RGB."""
     light = _hlg if transfer == "arib-std-b67" else _pq
     steps = [light(node / (NODES - 1)) for node in range(NODES)]
     values = array("H")
-    for blue in steps:
-        for green in steps:
-            for red in steps:
-                values.extend(_shown(red, green, blue, is_hlg=light is _hlg))
+    for blue, green, red in product(steps, repeat=3):
+        values.extend(_shown(red, green, blue, is_hlg=light is _hlg))
     return values.tobytes()
 
 
@@ -61,14 +59,14 @@ def _rolled_off(value: float) -> float:
 
 
 def _pq(signal: float) -> float:
-    """Give light relative to reference white (ST 2084's EOTF)."""
+    """Return light relative to reference white (ST 2084's EOTF)."""
     root = signal ** (1 / 78.84375)
     fraction = max(root - 0.8359375, 0.0) / (18.8515625 - 18.6875 * root)
     return 10_000 / REFERENCE_WHITE * math.pow(fraction, 1 / 0.1593017578125)
 
 
 def _hlg(signal: float) -> float:
-    """Give scene light from 0 to 1 (the inverse of BT.2100's OETF)."""
+    """Return scene light from 0 to 1 (the inverse of BT.2100's OETF)."""
     if signal <= 0.5:  # noqa: PLR2004  where the two parts of the curve meet
         return signal * signal / 3
     return (math.exp((signal - 0.55991073) / 0.17883277) + 0.28466892) / 12

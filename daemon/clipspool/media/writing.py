@@ -1,4 +1,4 @@
-"""Opens a clip for writing in the decoding process, to a descriptor that the daemon gave."""
+"""Opens a clip for writing in the decoding process, to a descriptor of the daemon."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IO_BYTES = 1 << 20
 def output(destination: int, name: Literal["mp4", "mov"]) -> Iterator[av.container.OutputContainer]:
     """Write a clip from the descriptor's first byte on, its index in front so that it can be streamed.
 
-    `destination` must be readable too: the index is moved to the front by reading the file back.
+    `destination` must be readable too: the file is read back to move the index to the front.
     """
     os.ftruncate(destination, 0)
     os.lseek(destination, 0, os.SEEK_SET)
@@ -45,7 +45,7 @@ def output(destination: int, name: Literal["mp4", "mov"]) -> Iterator[av.contain
 
 
 class _Target(io.FileIO):
-    """The file being written; it keeps the fault that FFmpeg would only call an error in a callback."""
+    """The file being written; it keeps its fault, which FFmpeg reports only as an error in a callback."""
 
     def __init__(self, file: int) -> None:
         super().__init__(file, "r+b", closefd=False)
@@ -64,7 +64,7 @@ class _Target(io.FileIO):
 
 
 class _ReadBack(io.FileIO):
-    """A second position in the same file; a path could not be opened again in this process."""
+    """The same file with a second position; this process cannot open a path."""
 
     def __init__(self, file: int) -> None:
         super().__init__(file, "rb", closefd=False)

@@ -1,1 +1,1 @@
-"""What leaves this machine toward the provider: its protocol, the catalogue, Runway's API, transports."""
+"""All that is sent to the provider: its protocol, the catalogue of models, Runway's API, transports."""

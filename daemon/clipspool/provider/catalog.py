@@ -1,4 +1,4 @@
-"""What each model takes and what it costs: requests are checked, built and priced here before any is sent."""
+"""What each model accepts and costs: requests are checked, built and priced here before they are sent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -31,13 +31,13 @@ _UNSET: Mapping[str, Any] = {
     "references": [],
     "contentModeration": {"publicFigureThreshold": "auto"},
 }
-"""What is sent of a field that is always sent and that the request does not set."""
+"""The value of a field that is always sent and that the request does not set."""
 _AS_NEAR = 0.01
-"""Shapes that differ by a hundredth are the same to the eye: 848:480 and 1280:720."""
+"""Shapes that differ by a hundredth look the same: 848:480 and 1280:720."""
 
 
 DEFAULT_MODEL = "gen4_aleph"
-"""What a request asks for that names no model [PROVIDER 1.1]."""
+"""The model of a request that names none [PROVIDER 1.1]."""
 
 
 @cache
@@ -46,14 +46,14 @@ def _shipped() -> Mapping[str, Mapping[str, Any]]:
 
 
 class Catalog:
-    """The models by name; pure but for one reading of the shipped table."""
+    """The models by name; pure except for reading the shipped table once."""
 
     def __init__(self, models: Mapping[str, Model]) -> None:
         self.models = dict(models)
 
     @classmethod
     def load(cls, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Catalog:
-        """Take the shipped models, with single keys changed and models added. Raises BadModel."""
+        """Load the shipped models, with single keys changed and models added. Raises BadModel."""
         tables = {name: dict(table) for name, table in _shipped().items()}
         for name, table in (overrides or {}).items():
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}", name):
@@ -64,30 +64,25 @@ class Catalog:
         return cls({name: read_model(name, table) for name, table in tables.items()})
 
     def problems(self, request: Request) -> list[Problem]:
-        """Say what the model does not take, in words for the editor; empty when it can be sent."""
+        """List what the model does not accept, in words for the editor; empty when it can be sent."""
         model = self.models.get(request.model)
         if model is None:
-            return [
-                Problem(f"names the unknown model `{request.model}`{self._meant(request.model)}", "model")
-            ]
+            unknown = f"names the unknown model `{request.model}`{self._meant(request.model)}"
+            return [Problem(unknown, "model")]
         found = [
             *_prompt_problems(model, request),
             *_ratio_problems(model, request),
             *_moderation_problems(model, request),
             *_extra_problems(model, request),
         ]
-        if len(request.references) > model.references_max:
+        if (count := len(request.references)) > model.references_max:
             limit = f"at most {model.references_max}" if model.references_max else "no reference images"
-            found.append(
-                Problem(
-                    f"does not fit: `{request.model}` takes {limit}, here are {len(request.references)}",
-                    "references",
-                )
-            )
+            wrong = f"does not fit: `{request.model}` takes {limit}, here are {count}"
+            found.append(Problem(wrong, "references"))
         return found
 
     def limits(self, name: str) -> Limits:
-        """Give what a model takes as the media plan wants it; raises KeyError for one that is not known."""
+        """Return a model's limits for the media plan; raises KeyError for an unknown model."""
         model = self.models[name]
         least, most = model.short_side_pixels_min or 2, model.side_pixels_max or _SIDE_MAX
         return Limits(
@@ -111,10 +106,10 @@ class Catalog:
     def body(
         self, request: Request, source: Inline | str, references: Sequence[Inline | str] = ()
     ) -> dict[str, Any]:
-        """Build the JSON body for a request without problems; what is not set is absent [PROVIDER 1.1, 2.2].
+        """Build the JSON body for a request without problems; unset fields are absent [PROVIDER 1.1, 2.2].
 
-        `references` are what the request's references became, in their order. Raises KeyError for a model
-        that is not in the catalogue (any more).
+        `references` are the request's references as they are sent, in their order. Raises KeyError for a
+        model that is not in the catalogue (any more).
         """
         model = self.models[request.model]
         body: dict[str, Any] = {
@@ -137,9 +132,9 @@ class Catalog:
         return {**request.extra, **body}
 
     def completed(self, request: Request, media: Mapping[str, Any]) -> Request:
-        """Fill in what the model always wants and nobody named: the ratio nearest to the clip's shape.
+        """Fill in the ratio nearest to the clip's shape, where the model needs one and the request has none.
 
-        `media` is what the probe saw of the clip: `width` and `height` of the shown picture.
+        `media` has the probe's `width` and `height` of the shown picture.
         """
         model = self.models.get(request.model)
         if model is None or request.ratio is not None or not {"ratio"} <= {*model.always} & {*model.fields}:
@@ -147,7 +142,7 @@ class Catalog:
         return replace(request, ratio=_nearest(model.ratios, media), ratio_is_chosen=True)
 
     def retirement(self, name: str) -> str:
-        """Say since when a model is retired, and what its successor is; empty for one that is not."""
+        """Describe since when a model is retired, and its successor; empty for one that is not."""
         model = self.models.get(name)
         if model is None or not model.retired_since:
             return ""
@@ -157,7 +152,7 @@ class Catalog:
     def credits(self, request: Request, seconds: float | None) -> float | None:
         """Estimate the price of a clip of `seconds`; None where length or price is not known.
 
-        A cautious estimate, by the started second (a frame's length forgiven). The one bill that was measured
+        A cautious estimate, by each started second (with a frame's tolerance). The one bill that was measured
         counted whole seconds only: 812 credits for 29.9 s of aleph2, 29 times 28 [PROVIDER 2.10].
         """
         model = self.models.get(request.model)
@@ -180,7 +175,7 @@ class Catalog:
 
 
 def _nearest(ratios: Sequence[str], media: Mapping[str, Any]) -> str:
-    """Choose the ratio nearest to a clip's shape; of those as near, one that is not smaller than the clip."""
+    """Choose the ratio nearest to a clip's shape; of those as near, one not smaller than the clip."""
     width, height = media.get("width") or 0, media.get("height") or 0
     if not ratios:
         return f"{width}:{height}" if width and height else _USUAL_RATIO
@@ -209,67 +204,49 @@ def utf16_units(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _prompt_problems(model: Model, request: Request) -> list[Problem]:
+def _prompt_problems(model: Model, request: Request) -> Iterator[Problem]:
+    units, most = utf16_units(request.prompt), model.prompt_utf16_max
     if not request.prompt.strip():
-        return [Problem("is empty: say what should become of the clip", "prompt")]
-    units = utf16_units(request.prompt)
-    if units > model.prompt_utf16_max:
-        return [
-            Problem(
-                f"has {units} UTF-16 units, `{request.model}` takes {model.prompt_utf16_max} "
-                f"(an emoji counts twice): shorten it by {units - model.prompt_utf16_max}",
-                "prompt",
-            )
-        ]
-    return []
+        yield Problem("is empty: say what should become of the clip", "prompt")
+    elif units > most:
+        too_long = f"has {units} UTF-16 units, `{request.model}` takes {most} (an emoji counts twice)"
+        yield Problem(f"{too_long}: shorten it by {units - most}", "prompt")
 
 
-def _ratio_problems(model: Model, request: Request) -> list[Problem]:
-    if request.ratio is None:
-        return []
+def _ratio_problems(model: Model, request: Request) -> Iterator[Problem]:
+    ratio = request.ratio
+    if ratio is None:
+        return
     if "ratio" not in model.fields:
-        return [Problem(f"has no place here, `{request.model}` takes no ratio: leave the key out", "ratio")]
-    accepted = (
-        f"`{request.model}` takes {', '.join(model.ratios)}" if model.ratios else "write it like 1280:720"
-    )
-    if not RATIO.fullmatch(request.ratio):
-        almost = _ALMOST_RATIO.fullmatch(request.ratio)
+        yield Problem(f"has no place here, `{request.model}` takes no ratio: leave the key out", "ratio")
+        return
+    known = ", ".join(model.ratios)
+    accepted = f"`{request.model}` takes {known}" if known else "write it like 1280:720"
+    if not RATIO.fullmatch(ratio):
+        almost = _ALMOST_RATIO.fullmatch(ratio)
         meant = f"{almost[1]}:{almost[2]}" if almost else ""
-        if meant and (not model.ratios or meant in model.ratios):
-            return [Problem(f"is written with a colon: `{meant}`", "ratio")]
-        return [Problem(f"is no ratio: {accepted}", "ratio")]
-    if model.ratios and request.ratio not in model.ratios:
-        return [Problem(f"is {request.ratio}, which is not accepted: {accepted}", "ratio")]
-    return []
-
-
-def _moderation_problems(model: Model, request: Request) -> list[Problem]:
-    moderation = request.content_moderation
-    if not moderation:
-        return []
-    if "contentModeration" not in model.fields:
-        return [
-            Problem(f"has no place here, `{request.model}` takes none: leave it out", "content_moderation")
-        ]
-    found = [
-        Problem("unknown key, only `public_figure_threshold` is known", f"content_moderation.{key}")
-        for key in moderation
-        if key != "public_figure_threshold"
-    ]
-    if moderation.get("public_figure_threshold", "auto") not in _THRESHOLDS:
-        found.append(
-            Problem('must be "auto" or "low"', "content_moderation.public_figure_threshold"),
+        is_accepted = meant and (not known or meant in model.ratios)
+        yield Problem(
+            f"is written with a colon: `{meant}`" if is_accepted else f"is no ratio: {accepted}", "ratio"
         )
-    return found
+    elif known and ratio not in model.ratios:
+        yield Problem(f"is {ratio}, which is not accepted: {accepted}", "ratio")
 
 
-def _extra_problems(model: Model, request: Request) -> list[Problem]:
-    keys = {
-        "seed": "seed",
-        "ratio": "ratio",
-        "references": "references",
-        "contentModeration": "content_moderation",
-    }
+def _moderation_problems(model: Model, request: Request) -> Iterator[Problem]:
+    key, inner = "content_moderation", "public_figure_threshold"
+    if request.content_moderation and "contentModeration" not in model.fields:
+        yield Problem(f"has no place here, `{request.model}` takes none: leave it out", key)
+        return
+    for name in request.content_moderation:
+        if name != inner:
+            yield Problem(f"unknown key, only `{inner}` is known", f"{key}.{name}")
+    if request.content_moderation.get(inner, "auto") not in _THRESHOLDS:
+        yield Problem('must be "auto" or "low"', f"{key}.{inner}")
+
+
+def _extra_problems(model: Model, request: Request) -> Iterator[Problem]:
     ours = {"model": "model", model.source_field: "", model.prompt_field: "prompt"}
-    ours |= {name: key for name, key in keys.items() if name in model.fields}
-    return list(extra_problems(request.extra, ours))
+    for name in model.fields:
+        ours[name] = "content_moderation" if name == "contentModeration" else name
+    return extra_problems(request.extra, ours)

@@ -1,4 +1,4 @@
-"""What is known of one model: its address, fields, limits and price."""
+"""One model of the catalogue: its address, fields, limits and price."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OptionalField = Literal["seed", "ratio", "references", "contentModeration"]
 
 def _no_truth(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - pydantic hears ValueError only
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - pydantic reads ValueError only
     return value
 
 
@@ -32,12 +32,12 @@ class BadModel(Exception):
     def __init__(self, loc: tuple[int | str, ...], message: str) -> None:
         super().__init__(message)
         self.loc = loc
-        """The way to the key, from the model's name on."""
+        """The path to the key, beginning with the model's name."""
         self.message = message
 
 
 class Model(BaseModel):
-    """One model. Limits that are None are not known, and are not checked.
+    """One model. Limits that are None are unknown and not checked.
 
     Sources: gen4_aleph PROVIDER 2.2, aleph2 2.3, both 2.4 and 2.10.
     """
@@ -52,14 +52,14 @@ class Model(BaseModel):
     """`videoUri`, or `promptVideo` for the seedance family."""
     prompt_field: _Name = "promptText"
     fields: tuple[OptionalField, ...] = ("seed",)
-    """Which of the optional fields exist; bodies with an unknown one are refused upstream."""
+    """The optional fields that exist; the provider refuses a body with an unknown one."""
     always: tuple[OptionalField, ...] = ()
-    """Which of them are sent in any case, as the API's page marks them required [PROVIDER 8]: the ratio
+    """Those of them that are always sent, since the API's page marks them required [PROVIDER 8]: the ratio
     nearest to the clip's shape, an empty list of references, moderation `auto`."""
     retired_since: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
-    """The day on which the model left its vendor's own interface; gateways may offer it longer."""
+    """The day on which the vendor's own interface dropped the model; gateways may offer it longer."""
     successor: Annotated[str, Field(max_length=100)] = ""
-    """The model that its vendor names in its place."""
+    """The model that its vendor recommends instead."""
     ratios: tuple[Annotated[str, Field(pattern=rf"^{RATIO.pattern}$")], ...] = ()
     """Accepted ratios; empty for any `W:H`. Sent only when the request gives one."""
     prompt_utf16_max: Annotated[_Count, Field(ge=1)] = 1000
@@ -68,12 +68,12 @@ class Model(BaseModel):
     seconds_min: _Amount = 0.0
     seconds_max: _Positive | None = None
     cuts_longer_clips: bool = False
-    """The provider reads only the first `seconds_max` of a longer clip, instead of refusing it."""
+    """The provider reads only the first `seconds_max` of a longer clip and does not refuse it."""
     credits_per_second: _Amount | None = None
     """One credit is 0.01 USD; None when the price is not known."""
     credits_min: _Amount = 0.0
     other_output_credits_per_second: _Amount = 0.0
-    """Added, at most, when `outputFormat` in `[extra]` asks for another container than MP4."""
+    """Added at most, when `outputFormat` in `[extra]` names another container than MP4."""
     outputs: tuple[Literal["mp4", "mov", "webm", "zip"], ...] = ("mp4",)
     side_pixels_max: Annotated[_Count, Field(ge=16)] | None = None
     short_side_pixels_min: _Count | None = None
@@ -83,13 +83,13 @@ class Model(BaseModel):
     frames_per_second_max: _Positive | None = None
     frames_per_second_min: _Positive | None = None
     containers: tuple[Literal["mp4", "mov", "webm", "mkv"], ...] = ("mp4", "mov", "webm")
-    """Containers and codecs that are sent as they are; a clip in any other is made to fit [PROVIDER 2.4]."""
+    """Containers and codecs that are sent unchanged; a clip in any other is converted [PROVIDER 2.4]."""
     codecs: tuple[_Name, ...] = ("h264", "hevc", "vp8", "vp9", "av1", "prores")
     bit_depth_max: Annotated[_Count, Field(ge=8, le=16)] = 10
     takes_hdr: bool = False
-    """Whether HDR (PQ, HLG) is sent as it is; otherwise it is tone-mapped."""
+    """Whether HDR (PQ, HLG) is sent unchanged; otherwise it is tone-mapped."""
     uses_audio: bool = False
-    """Whether the model listens; otherwise a clip that is made to fit goes without its sound."""
+    """Whether the model uses sound; otherwise a converted clip has none."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

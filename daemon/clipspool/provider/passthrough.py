@@ -1,4 +1,4 @@
-"""Checks `[extra]`, which is sent as it stands: what JSON cannot hold, and what names a local file; pure."""
+"""Checks `[extra]`, which is sent unchanged: values that JSON cannot hold, and names of local files; pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN_MAX = 80
 
 
 def extra_problems(extra: Mapping[str, Any], ours: Mapping[str, str]) -> Iterator[Problem]:
-    """Say what keeps `[extra]` from being sent; `ours` names the API's fields that have keys of their own."""
+    """Yield why `[extra]` cannot be sent; `ours` has the API's fields that have keys of their own."""
     for key, value in extra.items():
         if key in ours:
             instead = f"use the key `{ours[key]}`" if ours[key] else "it is the clip itself"
@@ -37,7 +37,7 @@ def extra_problems(extra: Mapping[str, Any], ours: Mapping[str, str]) -> Iterato
 
 
 def _addresses(value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
-    """Find what the API would have to fetch and cannot: a file's name, a path, plain http."""
+    """Find values that the API would have to fetch and cannot: a file's name, a path, plain http."""
     match value:
         case dict():
             for key, inner in value.items():
@@ -64,7 +64,7 @@ def _wrong(value: str, key: str) -> str:
 
 
 def no_json(value: Any, depth: int = 0) -> str:
-    """Say why a TOML value has no form in JSON; empty when it has."""
+    """Return why a TOML value cannot be written as JSON; empty when it can."""
     if depth > _DEPTH_MAX:
         return "nested too deep"
     match value:
@@ -72,13 +72,8 @@ def no_json(value: Any, depth: int = 0) -> str:
             return ""
         case float():
             return "" if math.isfinite(value) else "not a finite number"
-        case dict():
-            return _first(no_json(inner, depth + 1) for inner in value.values())
-        case list() | tuple():
-            return _first(no_json(inner, depth + 1) for inner in value)
+        case dict() | list() | tuple():
+            inner = value.values() if isinstance(value, dict) else value
+            return next((wrong for one in inner if (wrong := no_json(one, depth + 1))), "")
         case _:
             return "a date or time: write it as text in quotes"
-
-
-def _first(found: Iterator[str]) -> str:
-    return next((wrong for wrong in found if wrong), "")

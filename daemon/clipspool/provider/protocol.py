@@ -1,4 +1,4 @@
-"""What we need from any provider: its calls, its answers and its faults."""
+"""The interface of any provider: its calls, its answers and its faults."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from clipspool.jobs.records import Balance
 
 @dataclass(frozen=True, slots=True)
 class Inline:
-    """A file that goes into the request's JSON as a data URI, read only while it is sent."""
+    """A file that is sent in the request's JSON as a data URI, and read only while it is sent."""
 
     open: Callable[[], BinaryIO]
-    """Opens it for reading; each call anew. Raises OSError when it is gone or has changed."""
+    """Opens it again for reading. Raises OSError when it is gone or has changed."""
     size: int
-    """Bytes of the file. The encoded URI has `encoded_length(size, content_type)` characters."""
+    """In bytes; the encoded URI has `encoded_length(size, content_type)` characters."""
     content_type: str
     """`video/mp4`, `video/quicktime`, `image/png`, …; never octet-stream [PROVIDER trap 14]."""
 
 
 def encoded_length(size: int, content_type: str) -> int:
-    """Count the characters of the data URI of a file of `size` bytes."""
+    """Return the length of the data URI of a file of `size` bytes."""
     return len(f"data:{content_type};base64,") + (size + 2) // 3 * 4
 
 
@@ -35,7 +35,7 @@ class Call:
     endpoint: str
     """Path below the base URL: `video_to_video`."""
     body: Mapping[str, Any]
-    """The JSON body; an `Inline` may stand wherever a string may."""
+    """The JSON body; any string in it may be an `Inline` instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Surely no task was made: no byte of the request left, or the gate was closed."""
+    """No task was made for sure: no byte of the request left, or the gate was closed."""
 
     fault: Fault
 
@@ -62,7 +62,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """Bytes left, and no clear answer came: a task may exist and cost money."""
+    """Bytes left and no clear answer came: a task may exist and cost money."""
 
     message: str
     evidence: dict[str, Any] = field(default_factory=dict)
@@ -82,14 +82,14 @@ class TaskStatus(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     MISSING = "missing"
-    """`task_not_exist` or 404: patience while it is fresh."""
+    """`task_not_exist` or 404; a new task may not be visible yet."""
     UNKNOWN = "unknown"
-    """A word not in the table: open, never an end."""
+    """A word not in the table: the task is open, it has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look at a task showed."""
+    """The state of a task at one look."""
 
     status: TaskStatus
     word: str
@@ -97,37 +97,37 @@ class Look:
     progress: float | None = None
     """0 to 1."""
     outputs: tuple[str, ...] = ()
-    """Result addresses, as given, without repeats; only with SUCCEEDED. Signed: never logged or stored."""
+    """Result addresses without repeats; only with SUCCEEDED. Signed: never logged or stored."""
     credits: float | None = None
-    """Charged (when ended) or estimated by the provider; None when it does not say."""
+    """Charged (when ended) or estimated by the provider; None where it is not given."""
     charged: float | None = None
-    """What an ended task cost, in whatever unit: above 0 or 0; None when the provider does not say."""
+    """The cost of an ended task, in any unit: above 0 or 0; None where it is not given."""
     failure: Fault | None = None
-    """Only with FAILED; `of` is CLIP where the request must change, MOMENT where a later try may do."""
+    """Only with FAILED; `of` is CLIP where the request must change, MOMENT where a retry may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A result's bytes on their way."""
+    """A result that is being downloaded."""
 
     chunks: Iterator[bytes]
-    """Identity encoding; raises `Cut` when the wire ends early, stalls, drips or gives too much."""
+    """Identity encoding; raises `Cut` when the connection ends early, stalls, drips or sends too much."""
     offset: int
-    """Where in the file the first chunk belongs: the offset asked for, or 0 when the server began anew."""
+    """The first chunk's place in the file: the requested offset, or 0 when the server began again."""
     size: int | None
-    """Whole size in bytes where the server said; the caller checks it."""
+    """Whole size in bytes where the server gives it; the caller checks it."""
     etag: str
-    """Strong ETag, or empty: then a later resume is not possible."""
+    """Strong ETag, or empty: then the download cannot be resumed later."""
 
 
 class Cut(Exception):
-    """The download ended before its end; what came so far is good if it can be resumed."""
+    """The download ended early; the bytes so far are good if it can be resumed."""
 
 
 Gate = Callable[[Callable[[], bool]], bool]
-"""Stands before a paid request: `gate(is_usable)` blocks until the intent is durable; False: do not send.
+"""Holds a paid request back: `gate(is_usable)` blocks until the intent is durable; False: do not send.
 
-`is_usable` tells whether the connection still is: asked last, before it is written down that bytes leave.
+`is_usable` returns whether the connection still is: called last, before it is noted that bytes leave.
 """
 
 
@@ -136,25 +136,25 @@ class Provider(Protocol):
 
     @property
     def profile(self) -> str:
-        """Name what made a task: base URL and a fingerprint of the key; no secret."""
+        """The account that makes tasks: base URL and a fingerprint of the key; no secret."""
 
     def submit(self, call: Call, gate: Gate) -> SubmitAnswer:
         """Connect (TLS included), wait for `gate`, then send once: never twice, never redirected."""
 
     def look(self, task_id: str) -> Look | Fault:
-        """Look at a task. A Fault never says anything about the task itself."""
+        """Read a task's state. A Fault says nothing about the task itself."""
 
     def cancel(self, task_id: str) -> Fault | None:
-        """Tell the provider to stop; a Fault where it has no such call."""
+        """Ask the provider to stop a task; a Fault where it has no such call."""
 
     def download(self, url: str, offset: int, etag: str) -> Download | Fault:
         """Open a result. The key goes to the API's host only; each hop must be a public https address."""
 
     def ask_account(self) -> dict[str, Any] | Fault:
-        """Ask whether the key is good, spending nothing: balance and limits where the provider tells them."""
+        """Check the key at no cost; read balance and limits where the provider has them."""
 
     def ask_balance(self) -> Balance | None:
-        """Ask what the account has left, within seconds; None where the provider does not tell."""
+        """Read the account's balance, within seconds; None where the provider does not give it."""
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""

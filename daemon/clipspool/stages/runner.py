@@ -195,7 +195,7 @@ class Shop:
             return Seen("", seen.message)
         is_signed = has_credentials(file)
         film = None if kind == "zip" else seen
-        return Seen(boxes.suffix_for(kind), film=film, credentials="kept" if is_signed else "")
+        return Seen(f".{kind}", film=film, credentials="kept" if is_signed else "")
 
     def _look_into_other(self, file: FileIO) -> Seen:
         """Probe an output that is no film: a picture, facts about the film, or nothing of use."""

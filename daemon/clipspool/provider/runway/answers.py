@@ -1,8 +1,8 @@
-"""Turn the API's raw answers into a task, a refusal, or doubt; pure.
+"""Decides whether an API's answer means a task, a refusal or doubt; pure.
 
-The rule behind every choice here: an answer to a paid POST that is not surely a no is `Unclear`, and an
-answer to a look that is not surely an end leaves the task open. So nothing is paid twice and no paid
-task is forgotten; the price is that a person looks at some answers that were harmless.
+An answer to a paid POST that is not a sure refusal is `Unclear`, and an answer to a look that is not a sure
+end leaves the task open. So nothing is paid twice and no paid task is forgotten; the cost is that a person
+has to check some answers that were harmless.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.provider.protocol import Created, Look, Refused, TaskStatus, Unclear
-from clipspool.provider.runway.failures import explained, failure_fault
+from clipspool.provider.runway.failures import explained, failure_fault, words_of
 from clipspool.provider.runway.ids import OFFERED_MAX, denial, is_task_id, named_tasks, offered
 from clipspool.provider.runway.refusals import account_fault, create_fault, is_after_the_fact
 from clipspool.system.http.quoting import Own, is_own
@@ -25,7 +25,7 @@ from clipspool.system.redaction import redact_line
 OUTPUTS_MAX = 100
 URL_LENGTH_MAX = 8192
 CREDITS_MAX = 1e9
-"""More than a task can cost: two such figures and a day's sum is infinite, for the budget and the page."""
+"""More than a task can cost; larger figures would make the budget's and the page's sums infinite."""
 
 _STATUS_OF_WORD = {
     word: status
@@ -51,17 +51,16 @@ _FIGURE = re.compile(r"\s*([0-9]{1,6}(?:\.[0-9]{1,9})?)\s*(%?)\s*")
 def read_create(
     status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None, own: Own | None = None
 ) -> Created | Refused | Unclear:
-    """Say what the answer to a paid POST means. `body` must be whole; never raises.
+    """Decide what the answer to a paid POST means. `body` must be whole; never raises.
 
-    - 2xx with a task id and nothing that speaks of a failure: `Created`. The id is looked for in `task_id`,
-      `taskId`, `id`, the same in `data`, then `data` itself as a string [PROVIDER 1.2]. Without a usable id,
-      or where a code, an error or a status beside it denies the success, it is `Unclear`: neither half of
-      such an answer is a fact.
+    - 2xx with a task id and no sign of a failure: `Created`. The id is searched in `task_id`, `taskId`, `id`,
+      the same in `data`, then `data` itself as a string [PROVIDER 1.2]. Without a usable id, or where a code,
+      an error or a status beside it denies the success, it is `Unclear`: neither half is a fact.
     - Any other status whose body names a task is `Unclear`: refused tasks have no id.
-    - Everything else: see `refusals.create_fault`; where that knows no clear refusal, `Unclear`.
+    - Everything else: see `refusals.create_fault`; where that finds no clear refusal, `Unclear`.
 
-    `own` is what the request said: its words are none of the answer's. `now` serves to read a Retry-After
-    given as a date; the answer's own Date goes first.
+    `own` is what the request said, which does not count as the answer's words. `now` is for a Retry-After
+    that is a date, unless the answer has a Date of its own.
     """
     own = own or Own()
     reply = read_reply(status, headers, body, now or datetime.now(UTC), own)
@@ -77,9 +76,8 @@ def read_create(
             return Created(task_id, _credits(list(_layers(tree)), is_ended=False))
         if task_id:
             evidence["maybe_task_ids"] = list(dict.fromkeys([task_id, *found]))[:OFFERED_MAX]
-            return Unclear(
-                f"HTTP {status} with a task id, yet the answer tells of a failure ({denied})", evidence
-            )
+            denied = f"HTTP {status} with a task id, yet the answer tells of a failure ({denied})"
+            return Unclear(denied, evidence)
         return Unclear(f"HTTP {status} without a usable task id", evidence)
     if _refused_id(tree, own) or named_tasks(reply.tree, own):
         return Unclear(f"HTTP {status}, yet the answer names a task", evidence)
@@ -88,22 +86,21 @@ def read_create(
         return Refused(fault)
     if _is_shedding(reply, evidence):
         evidence["is_shedding"] = True
-    said = f": {explained(reply.message)}" if reply.message and not reply.is_html else ""
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        said += " (a redirect, which is never followed: check base_url)"
-    return Unclear(f"HTTP {status}{said}", evidence)
+    is_redirect = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+    note = " (a redirect, which is never followed: check base_url)" if is_redirect else ""
+    return Unclear(f"HTTP {status}{words_of(reply)}{note}", evidence)
 
 
 def read_task(
     status: int, headers: Mapping[str, str], body: bytes, task_id: str, now: datetime | None = None
 ) -> Look | Fault:
-    """Say what the answer to a look at `task_id` means; never raises.
+    """Decide what the answer to a look at `task_id` means; never raises.
 
     Both shapes and their mixes are read [PROVIDER 1.3, 1.4]: an envelope's own status is no task's, the
-    outer task beats the raw one inside it, unlisted words stay open. `task_not_exist` counts at any HTTP
-    status, a plain 404 too; but a web page or a refused path is a Fault, which says nothing about the task.
-    An answer about another task is a Fault as well.
-    One that names no task ends none as failed or cancelled: it may be an error of the call.
+    outer task wins over the raw one inside it, unknown words leave it open. `task_not_exist` counts at any
+    HTTP status, a plain 404 too; but a web page or a refused path is a Fault, which says nothing about the
+    task, and so is an answer about another task. An answer that names no task ends none as failed or
+    cancelled: it may be an error of the call.
     """
     reply = read_reply(status, headers, body, now or datetime.now(UTC))
     if is_missing(reply):
@@ -113,20 +110,19 @@ def read_task(
     if reply.tree is None:
         return Fault(FaultOf.MOMENT, "PROVIDER.UNREADABLE", f"HTTP {status}, but no readable JSON")
     layers = list(_layers(reply.tree))
-    ids = {
-        value for layer in layers for key in _ID_KEYS if isinstance(value := layer.get(key), str) and value
-    }
+    named = [layer.get(key) for layer in layers for key in _ID_KEYS]
+    ids = {value for value in named if isinstance(value, str) and value}
     if ids and task_id not in ids:
         return Fault(FaultOf.MOMENT, "PROVIDER.OTHER_TASK", "The answer is about another task")
     if not any(layer.get("status") for layer in layers) and not ids and not _is_empty_success(reply.tree):
-        said = explained(reply.message) or "an answer without a task"
-        return Fault(FaultOf.MOMENT, "PROVIDER.UNREADABLE", f"HTTP {status}: {said}")
-    seen = _look(layers)
-    is_named = bool(ids) or any(str(layer.get(key)) == task_id for layer in layers for key in _ID_KEYS)
-    if not is_named and seen.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
-        said = explained(reply.message) or f"{seen.word}, and not of which task"
-        return Fault(FaultOf.MOMENT, "PROVIDER.NAMELESS", f"HTTP {status}: {said}")
-    return seen
+        why = explained(reply.message) or "an answer without a task"
+        return Fault(FaultOf.MOMENT, "PROVIDER.UNREADABLE", f"HTTP {status}: {why}")
+    look = _look(layers)
+    is_named = bool(ids) or task_id in map(str, named)
+    if not is_named and look.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
+        why = explained(reply.message) or f"{look.word}, and not of which task"
+        return Fault(FaultOf.MOMENT, "PROVIDER.NAMELESS", f"HTTP {status}: {why}")
+    return look
 
 
 def is_missing(reply: Reply) -> bool:
@@ -138,29 +134,28 @@ def is_missing(reply: Reply) -> bool:
 
 
 def _is_shedding(reply: Reply, evidence: Mapping[str, Any]) -> bool:
-    """Tell whether an answer reads as the API's own refusal of load: 502 or 503, a pause, JSON, no id at all.
+    """Whether an answer looks like the API's own refusal of load: 502 or 503, a pause, JSON, no id at all.
 
-    That alone ends no doubt. The vendor documents these as refused [PROVIDER 2.7], but a gateway that tries
-    several channels answers so after one of them took the task, in the very same words: sent again, it would
-    be paid twice. It only says that the account's balance is worth a look: see `scheduler/balance`.
+    That alone does not end a doubt. The vendor documents these as refused [PROVIDER 2.7], but a gateway that
+    tries several channels answers so after one of them accepted the task, in the same words: sent again, it
+    would be paid twice. It only means that the account's balance is worth a check: see `scheduler/balance`.
     """
-    is_said = reply.status in _SHED and reply.retry_after_seconds is not None and reply.tree is not None
-    return is_said and "maybe_task_ids" not in evidence and not is_after_the_fact(reply)
+    is_shed = reply.status in _SHED and reply.retry_after_seconds is not None and reply.tree is not None
+    return is_shed and "maybe_task_ids" not in evidence and not is_after_the_fact(reply)
 
 
-def _created_id(tree: Mapping[str, Any], keys: tuple[str, ...] = _ID_KEYS) -> str:
+def _created_id(tree: Mapping[str, Any]) -> str:
     data = tree.get("data")
-    inner = data if isinstance(data, dict) else {}
-    for layer in (tree, inner):
-        for key in keys:
+    for layer in (tree, data if isinstance(data, dict) else {}):
+        for key in _ID_KEYS:
             if is_task_id(layer.get(key)):
                 return str(layer[key])
     is_good = tree.get("code") in ("success", 200, 0)  # no set: the code may be a list
-    return str(data) if keys is _ID_KEYS and is_good and is_task_id(data) else ""
+    return str(data) if is_good and is_task_id(data) else ""
 
 
 def _refused_id(tree: Mapping[str, Any], own: Own) -> str:
-    """Give the id beside a status that is no success, but for one that names the call itself."""
+    """Return the id beside a status that is no success, unless it names the call itself."""
     found = _created_id(tree)
     is_of_call = found.lower().startswith(("req", "err", "trace")) or is_own(own, found)
     return "" if is_of_call else found
@@ -170,7 +165,7 @@ def _layers(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the task from the outside in, without the envelope around it.
 
     The outermost object is an envelope when it has no id of its own and a `data` object: its `status` or
-    `code` speak of the call, not of the task.
+    `code` are those of the call, not of the task.
     """
     is_first = True
     for _ in range(_LAYERS_MAX):
@@ -188,7 +183,8 @@ def _layers(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _look(layers: list[dict[str, Any]]) -> Look:
     words = [word for layer in layers if (word := text_at(layer, "status"))]
     known = [(_STATUS_OF_WORD.get(word.strip().upper(), TaskStatus.UNKNOWN), word) for word in words]
-    # The outer word wins; only where it says nothing ("UNKNOWN", a new word) the raw one inside may.
+    progress = (_fraction(layer.get("progress")) for layer in reversed(layers))
+    # The outer word wins; only if it is unknown ("UNKNOWN", a new word) the raw one inside counts.
     status, word = next(
         (pair for pair in known if pair[0] is not TaskStatus.UNKNOWN),
         (TaskStatus.UNKNOWN, words[0] if words else ""),
@@ -196,7 +192,7 @@ def _look(layers: list[dict[str, Any]]) -> Look:
     return Look(
         status=status,
         word=redact_line(word, 60),
-        progress=_progress([layer.get("progress") for layer in reversed(layers)]),
+        progress=next((known for known in progress if known is not None), None),
         outputs=_outputs(layers) if status is TaskStatus.SUCCEEDED else (),
         credits=_credits(layers, is_ended=status in _ENDED),
         charged=_charged(layers) if status in _ENDED else None,
@@ -204,24 +200,14 @@ def _look(layers: list[dict[str, Any]]) -> Look:
     )
 
 
-def _progress(values: list[object]) -> float | None:
-    """Return the first that can be read as a fraction: "30%", 0.3 or 45 [PROVIDER trap 7]."""
-    return next((known for value in values if (known := _fraction(value)) is not None), None)
-
-
 def _fraction(value: object) -> float | None:
-    """Clamp to 0 to 1. What carries no percent sign and is at most 1 is a fraction already."""
-    if isinstance(value, str):
-        found = _FIGURE.fullmatch(value)
-        if found is None:
-            return None
-        value = float(found.group(1)) / (100 if found.group(2) else 1)
-        if found.group(2):
-            return min(value, 1.0)
-    known = number(value)
+    """Read progress as a fraction from 0 to 1: "30%", 0.3 or 45; None for anything else [PROVIDER trap 7]."""
+    found = _FIGURE.fullmatch(value) if isinstance(value, str) else None
+    known = float(found[1]) if found else number(value)
     if known is None:
         return None
-    return min(max(known if known <= 1 else known / 100, 0.0), 1.0)
+    is_percent = bool(found and found[2]) or known > 1
+    return min(max(known / 100 if is_percent else known, 0.0), 1.0)
 
 
 def _outputs(layers: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -229,14 +215,11 @@ def _outputs(layers: list[dict[str, Any]]) -> tuple[str, ...]:
 
     Only http(s) counts: a gateway puts failure texts into `result_url`, and addresses into `fail_reason`.
     """
-    for layer in reversed(layers):
-        if urls := _urls(layer.get("output")):
-            return urls
-    for key in ("result_url", "fail_reason", "video_url", "url"):
-        for layer in layers:
-            if urls := _urls(layer.get(key)):
-                return urls
-    return ()
+    places = [layer.get("output") for layer in reversed(layers)]
+    places += [
+        layer.get(key) for key in ("result_url", "fail_reason", "video_url", "url") for layer in layers
+    ]
+    return next(filter(None, map(_urls, places)), ())
 
 
 def _urls(value: object) -> tuple[str, ...]:
@@ -254,7 +237,7 @@ def _is_address(url: str) -> bool:
 def _credits(layers: list[dict[str, Any]], *, is_ended: bool) -> float | None:
     """Read `cost.credits` of an ended task, of others `estimatedCost.credits` [PROVIDER 2.6].
 
-    An estimate is the most that may be charged, and says nothing about what was.
+    An estimate is the most that may be charged; it does not show what was charged.
     """
     for key in ("cost",) if is_ended else ("estimatedCost", "cost"):
         for layer in reversed(layers):
@@ -266,13 +249,13 @@ def _credits(layers: list[dict[str, Any]], *, is_ended: bool) -> float | None:
 
 
 def _charged(layers: list[dict[str, Any]]) -> float | None:
-    """Read what an ended task cost: its cost, or what a gateway took for it and gave back [PROVIDER 1.8]."""
+    """Read the cost of an ended task, or what a gateway charged and refunded for it [PROVIDER 1.8]."""
     if (cost := _credits(layers, is_ended=True)) is not None:
         return cost
     for layer in reversed(layers):
-        taken, returned = _amount(layer.get("point")), _amount(layer.get("refund"))
-        if taken is not None and returned is not None:
-            return max(taken - returned, 0.0)
+        charged, refunded = _amount(layer.get("point")), _amount(layer.get("refund"))
+        if charged is not None and refunded is not None:
+            return max(charged - refunded, 0.0)
     return None
 
 
@@ -284,25 +267,22 @@ def _amount(value: object) -> float | None:
 
 
 def _failure(layers: list[dict[str, Any]]) -> Fault:
-    """Read why a task failed: the raw task inside knows more than the gateway around it [PROVIDER 2.9]."""
-    code = next((c for layer in reversed(layers) if (c := text_at(layer, "failureCode", "failure_code"))), "")
-    reasons = [
-        text_at(layer, key)
-        for layer in reversed(layers)
-        for key in ("failure", "fail_reason", "error", "message")
-    ]
-    said = redact_line("; ".join(dict.fromkeys(reason for reason in reasons if reason)), 300)
-    return failure_fault(code, said)
+    """Read why a task failed; the raw task inside has more than the gateway around it [PROVIDER 2.9]."""
+    inward = layers[::-1]
+    code = next((code for layer in inward if (code := text_at(layer, "failureCode", "failure_code"))), "")
+    keys = ("failure", "fail_reason", "error", "message")
+    reasons = [reason for layer in inward for key in keys if (reason := text_at(layer, key))]
+    return failure_fault(code, redact_line("; ".join(dict.fromkeys(reasons)), 300))
 
 
 def _is_empty_success(tree: Mapping[str, Any]) -> bool:
-    """Whether the gateway had nothing to say, which it says as success with null [PROVIDER 1.3]."""
+    """Whether the gateway has no state of the task, which it answers as success with null [PROVIDER 1.3]."""
     return tree.get("code") == "success" and "data" in tree and not tree["data"]
 
 
 def busy_fault(reply: Reply) -> Fault:
-    """Take an answer as passing: a look's trouble never ends a job."""
-    said = f": {explained(reply.message)}" if reply.message and not reply.is_html else ""
+    """Return a passing fault: an error of a look never ends a job."""
     is_busy = reply.status == HTTPStatus.TOO_MANY_REQUESTS
     code = "PROVIDER.BUSY" if is_busy else f"HTTP.{reply.status}"
-    return Fault(FaultOf.MOMENT, code, f"HTTP {reply.status}{said}", "", reply.retry_after_seconds)
+    message = f"HTTP {reply.status}{words_of(reply)}"
+    return Fault(FaultOf.MOMENT, code, message, "", reply.retry_after_seconds)

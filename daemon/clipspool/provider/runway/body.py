@@ -1,4 +1,4 @@
-"""A request's JSON body as a stream of known length, files in it read only while it is sent."""
+"""Streams a request's JSON body of known length; its files are read only while it is sent."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _PIECE_BYTES = 4 << 16  # as many in base64
 
 
 class FileChanged(Exception):
-    """A file is not as long as it was said to be."""
+    """A file does not have its announced length."""
 
 
 class NotJson(ValueError):
-    """The body holds a value that JSON has no word for: NaN, a date."""
+    """The body holds a value that JSON cannot hold: NaN, a date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Body:
         self._parts = parts
         self._files = files
         self.length = sum(_length(part) for part in parts)
-        """Exact number of bytes that iterating gives."""
+        """The exact number of bytes that iterating yields."""
 
     def __enter__(self) -> Self:
         return self
@@ -47,9 +47,9 @@ class Body:
         self._files.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give the body in pieces of 256 KiB and little more, text together with the file beside it.
+        """Yield the body in pieces of 256 KiB and little more, text together with the next file.
 
-        So a small body is one piece and leaves in one call. Raises OSError or FileChanged, midway.
+        So a small body is one piece and is sent in one call. Raises OSError or FileChanged, midway.
         """
         held = b""
         for part in self._parts:
@@ -63,17 +63,17 @@ class Body:
 
 
 def open_body(tree: Mapping[str, Any]) -> Body:
-    """Open every file of the body and look that it is as long as it was.
+    """Open every file of the body and check its length.
 
-    Keys whose value is None are left out: the API refuses nulls and keys it does not know [PROVIDER trap 13].
-    Raises OSError (a file cannot be read), FileChanged, NotJson; nothing stays open then.
+    Keys whose value is None are left out: the API refuses nulls and unknown keys [PROVIDER trap 13].
+    Raises OSError (a file cannot be read), FileChanged, NotJson; then nothing stays open.
     """
     inlines: list[Inline] = []
-    mark = secrets.token_hex(16)  # no text of a request can hold it
+    mark = secrets.token_hex(16)  # no text of a request can contain it
 
     def stand_in(value: object) -> str:
         if not isinstance(value, Inline):
-            raise TypeError(f"JSON has no word for {type(value).__name__}")
+            raise TypeError(f"JSON cannot hold a {type(value).__name__}")
         inlines.append(value)
         return mark
 

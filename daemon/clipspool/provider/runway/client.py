@@ -1,4 +1,4 @@
-"""Speak to a Runway-style API, CometAPI by default: create paid tasks, look at them, bring results home."""
+"""Calls a Runway-style API, CometAPI by default: creates paid tasks, polls them, downloads results."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ from clipspool.system.http.guard import Forbidden, guard_for
 from clipspool.system.http.pace import Limits
 from clipspool.system.http.proxy import Proxy
 from clipspool.system.http.quoting import own_of
-from clipspool.system.http.reply import Reply, decoded, excerpt, number, read_reply, read_whole
+from clipspool.system.http.reply import Reply, excerpt, number, read_reply
 
 COMET_HOST = "api.cometapi.com"
 COMET_BALANCE_URL = "https://query.cometapi.com/user/quota"
 
 _SUCCESS = range(200, 300)
 _BRIEF = Limits(connect_seconds=5.0, silence_seconds=5.0, total_seconds=10.0)
-"""For questions that nobody waits for."""
+"""For calls whose answer nobody waits for."""
 _KEY_TODO = "Set CLIPSPOOL_PROVIDER__API_KEY, a systemd credential, or api_key_file."
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long and how much of everything is borne; all seconds and bytes above 0."""
+    """The limits of all calls; all seconds and bytes above 0."""
 
     connect_seconds: float = 10.0
     """Name, TCP and TLS together."""
     read_seconds: float = 60.0
     """Silence of the server, also before its answer."""
     submit_seconds_max: float = 300.0
-    """A paid request and its answer, apart from what a slow uplink needs for the body."""
+    """A paid request and its answer, without the time of a slow uplink for the body."""
     upload_bytes_per_second_min: float = 65_536.0
-    """The slowest uplink a body may need; it lengthens both limits above."""
+    """The slowest uplink for a body; its time is added to both limits above."""
     early_answer_seconds: float = 2.0
-    """How long to look for an answer after the server stopped reading midway."""
+    """How long to wait for an answer after the server stopped reading midway."""
     download_seconds_max: float = 14_400.0
     download_bytes_per_second_min: float = 1024.0
-    """Slower than this over `drip_seconds` of waiting, a download is cut."""
+    """A download slower than this over `drip_seconds` of waiting is cut."""
     drip_seconds: float = 60.0
     result_bytes_max: int = 20_000_000_000
 
@@ -72,9 +72,9 @@ class Runway:
         ca_file: str | None = None,
         proxy: Proxy | None = None,
     ) -> None:
-        """Take `base_url` up to and including `/v1`; `api_key` is asked before each call, so it may change.
+        """`base_url` ends with `/v1`; `api_key` is called before each request, so the key may change.
 
-        Raises ValueError for an address that is not fit for an API, OSError for an unreadable `ca_file`.
+        Raises ValueError for an address that no API can have, OSError for an unreadable `ca_file`.
         """
         guard = guard_for(base_url)
         self._base_url = base_url.rstrip("/")
@@ -92,20 +92,17 @@ class Runway:
 
     @property
     def profile(self) -> str:
-        """Name what made a task: base URL and a fingerprint of the key; no secret."""
+        """The account that makes tasks: base URL and a fingerprint of the key; no secret."""
         key = self._key()
-        print_ = (
-            "no-key"
-            if isinstance(key, Fault)
-            else hashlib.sha256(b"clipspool " + key.encode()).hexdigest()[:12]
-        )
-        return f"{self._base_url}#{print_}"
+        if isinstance(key, Fault):
+            return f"{self._base_url}#no-key"
+        return f"{self._base_url}#{hashlib.sha256(b'clipspool ' + key.encode()).hexdigest()[:12]}"
 
     def submit(self, call: Call, gate: Gate) -> SubmitAnswer:
         """Connect (TLS included), wait for `gate`, then send once: never twice, never redirected.
 
-        No `Expect: 100-continue`: gateways and CDNs answer it by chance, and headers that have left are
-        already doubt. A proxy is passed through by a tunnel: what reaches the API is what the witness saw.
+        No `Expect: 100-continue`: gateways and CDNs answer it at random, and headers that have left are
+        already a doubt. Through a proxy there is a tunnel: the API gets exactly what the witness sent.
         """
         key = self._key()
         if isinstance(key, Fault):
@@ -113,9 +110,8 @@ class Runway:
         try:
             body = open_body(call.body)
         except NotJson as error:
-            return NotSent(
-                Fault(FaultOf.CLIP, "REQUEST.NOT_JSON", f"The request cannot be written as JSON: {error}")
-            )
+            message = f"The request cannot be written as JSON: {error}"
+            return NotSent(Fault(FaultOf.CLIP, "REQUEST.NOT_JSON", message))
         except (OSError, FileChanged) as error:
             return NotSent(file_fault(error))
         with body:
@@ -126,32 +122,32 @@ class Runway:
             answer = post.send(gate)
         if isinstance(answer, NotSent | Unclear):
             return answer
-        body_said = _without(key, answer.body)
+        text = _without(key, answer.body)
         own = own_of(call.body)
-        heard = read_create(answer.status, answer.headers, body_said, datetime.now(UTC), own)
-        # JSON says itself where it ends, so a task is named for sure; a no has to be whole.
-        if answer.cut and not isinstance(heard, Created):
-            said = {"http_status": answer.status, "answer": excerpt(body_said), "error": answer.cut}
-            if found := offered(None, answer.headers, body_said, own):
-                said["maybe_task_ids"] = found
+        outcome = read_create(answer.status, answer.headers, text, datetime.now(UTC), own)
+        # JSON has its own end, so a task in a cut answer is named for sure; a refusal has to be whole.
+        if answer.cut and not isinstance(outcome, Created):
+            seen = {"http_status": answer.status, "answer": excerpt(text), "error": answer.cut}
+            if found := offered(None, answer.headers, text, own):
+                seen["maybe_task_ids"] = found
             message = f"The request left, but no whole answer came: {answer.cut}"
-            return Unclear(message, answer.evidence | said)
-        if isinstance(heard, Unclear):
-            return Unclear(heard.message, answer.evidence | heard.evidence)
-        return heard
+            return Unclear(message, answer.evidence | seen)
+        if isinstance(outcome, Unclear):
+            return Unclear(outcome.message, answer.evidence | outcome.evidence)
+        return outcome
 
     def look(self, task_id: str) -> Look | Fault:
-        """Look at a task. A Fault never says anything about the task itself."""
-        heard = self._ask("GET", self._task_url(task_id))
-        if isinstance(heard, Fault):
-            return heard
-        status, headers, body = heard
+        """Read a task's state. A Fault says nothing about the task itself."""
+        answer = self._ask("GET", self._task_url(task_id))
+        if isinstance(answer, Fault):
+            return answer
+        status, headers, body = answer
         return read_task(status, headers, body, task_id, datetime.now(UTC))
 
     def cancel(self, task_id: str) -> Fault | None:
-        """Tell the provider to stop; a Fault where it has no such call [PROVIDER 1.1, 2.6].
+        """Ask the provider to stop a task; a Fault where it has no such call [PROVIDER 1.1, 2.6].
 
-        A task that is already gone is as good as stopped.
+        A task that no longer exists counts as stopped.
         """
         reply = self._reply("DELETE", self._task_url(task_id))
         if isinstance(reply, Fault):
@@ -163,12 +159,9 @@ class Runway:
             return fault
         if _is_passing(reply):
             return busy_fault(reply)
-        return Fault(
-            FaultOf.CLIP,
-            "PROVIDER.NO_CANCEL",
-            f"The provider has no call to cancel a task (HTTP {reply.status})",
-            "The task runs on at the provider, and may be charged.",
-        )
+        message = f"The provider has no call to cancel a task (HTTP {reply.status})"
+        todo = "The task runs on at the provider, and may be charged."
+        return Fault(FaultOf.CLIP, "PROVIDER.NO_CANCEL", message, todo)
 
     def download(self, url: str, offset: int, etag: str) -> Download | Fault:
         """Open a result. The key goes to the API's host only; each hop must be a public https address."""
@@ -177,18 +170,18 @@ class Runway:
         return opener.open(url, offset, etag)
 
     def ask_account(self) -> dict[str, Any] | Fault:
-        """Ask whether the key is good, spending nothing.
+        """Check the key at no cost.
 
-        Returns `key` ("accepted") and, where the provider tells, `credits`, `balance_usd` and `limits`.
-        Where it has no call for that, looking at a task that cannot exist tells a good key from a bad one
+        Returns `key` ("accepted") and, where the provider has them, `credits`, `balance_usd` and `limits`.
+        Where it has no call for that, a look at a task that cannot exist shows whether the key is good
         [PROVIDER 1.5, 1.7, 2.8].
         """
         if not self._is_comet:
             organization = self._reply("GET", f"{self._base_url}/organization")
             if isinstance(organization, Fault):
                 return organization
-            if (told := _organization(organization)) is not None:
-                return told
+            if (account := _organization(organization)) is not None:
+                return account
         reply = self._reply("GET", self._task_url(str(uuid.uuid4())))
         if isinstance(reply, Fault):
             return reply
@@ -199,26 +192,25 @@ class Runway:
         return {"key": "accepted", **(self._comet_balance(self._questions) if self._is_comet else {})}
 
     def ask_balance(self) -> Balance | None:
-        """Ask what the account has left, within 10 s [PROVIDER 1.7, 2.8]; None where nobody tells."""
+        """Read the account's balance, within 10 s [PROVIDER 1.7, 2.8]; None where it is not given."""
         if self._is_comet:
-            told = self._comet_balance(self._asides)
-            return Balance(told["balance_usd"], "USD") if told else None
+            found = self._comet_balance(self._asides)
+            return Balance(found["balance_usd"], "USD") if found else None
         reply = self._reply("GET", f"{self._base_url}/organization", self._asides)
-        found = None if isinstance(reply, Fault) else _organization(reply)
-        return Balance(found["credits"], "credits") if isinstance(found, dict) else None
+        account = None if isinstance(reply, Fault) else _organization(reply)
+        return Balance(account["credits"], "credits") if isinstance(account, dict) else None
 
     def close(self) -> None:
-        """Give back the connections."""
-        self._questions.close()
-        self._asides.close()
-        self._results.close()
+        """Close the connections."""
+        for adapter in (self._questions, self._asides, self._results):
+            adapter.close()
 
     @property
     def _is_comet(self) -> bool:
         return self._origin[1] == COMET_HOST
 
     def _comet_balance(self, adapter: FreeAdapter) -> dict[str, Any]:
-        """Ask for the balance; the key stands in the query there, so this address is never shown."""
+        """Ask for the balance; the query has the key, so this address is never shown."""
         key = self._key()
         if isinstance(key, Fault):
             return {}
@@ -231,15 +223,13 @@ class Runway:
         try:
             key = self._api_key().strip()
         except OSError as error:
-            return Fault(
-                FaultOf.ACCOUNT, "ACCOUNT.KEY_UNREADABLE", f"The API key cannot be read: {error.strerror}"
-            )
+            message = f"The API key cannot be read: {error.strerror}"
+            return Fault(FaultOf.ACCOUNT, "ACCOUNT.KEY_UNREADABLE", message)
         if not key:
             return Fault(FaultOf.ACCOUNT, "ACCOUNT.KEY_MISSING", "There is no API key", _KEY_TODO)
         if not (key.isascii() and key.isprintable() and " " not in key):
-            return Fault(
-                FaultOf.ACCOUNT, "ACCOUNT.KEY_MALFORMED", "The API key holds spaces or odd letters", _KEY_TODO
-            )
+            message = "The API key holds spaces or odd letters"
+            return Fault(FaultOf.ACCOUNT, "ACCOUNT.KEY_MALFORMED", message, _KEY_TODO)
         return key
 
     def _auth(self, key: str | Fault) -> KeyFor:
@@ -267,8 +257,8 @@ class Runway:
         )
 
     def _reply(self, method: str, url: str, adapter: FreeAdapter | None = None) -> Reply | Fault:
-        heard = self._ask(method, url, adapter)
-        return heard if isinstance(heard, Fault) else read_reply(*heard, datetime.now(UTC))
+        answer = self._ask(method, url, adapter)
+        return answer if isinstance(answer, Fault) else read_reply(*answer, datetime.now(UTC))
 
     def _ask(
         self, method: str, url: str, adapter: FreeAdapter | None = None
@@ -278,23 +268,16 @@ class Runway:
         if isinstance(key, Fault):
             return key
         try:
-            response = (adapter or self._questions).call(method, url, self._headers, self._auth(key))
-            try:
-                body = read_whole(lambda count: response.raw.read(count, decode_content=False))
-            finally:
-                response.close()
+            status, headers, body = (adapter or self._questions).exchange(
+                method, url, self._headers, self._auth(key)
+            )
         except WireTrouble as error:
             return wire_fault(error)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return (
-            response.status_code,
-            headers,
-            _without(key, decoded(body, headers.get("content-encoding", ""))),
-        )
+        return status, headers, _without(key, body)
 
 
 def _without(key: str, body: bytes) -> bytes:
-    """Take the key out of what the server says, should it repeat it."""
+    """Remove the key from an answer that repeats it."""
     return body.replace(key.encode("ascii"), b"[key]")
 
 
@@ -310,8 +293,8 @@ def _organization(reply: Reply) -> dict[str, Any] | Fault | None:
 
 
 def _is_passing(reply: Reply) -> bool:
-    is_server_trouble = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    is_passing = is_server_trouble and reply.status != HTTPStatus.NOT_IMPLEMENTED
+    is_server_error = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    is_passing = is_server_error and reply.status != HTTPStatus.NOT_IMPLEMENTED
     return is_passing or reply.status == HTTPStatus.TOO_MANY_REQUESTS
 
 

@@ -1,4 +1,4 @@
-"""Open a result and bring its bytes, resumed where that is safe, within limits of size and time."""
+"""Downloads a result, resumed where that is safe, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _CHUNK_BYTES_MIN = 1 << 18
 _UNPACKED_BYTES_MIN = 16 << 20
 _UNPACKED_TIMES_MAX = 8
-"""Film hardly shrinks; beyond this and the room above, a few bytes are meant to fill our disk."""
+"""Film hardly compresses; beyond this and the bytes above, the sender wants to fill our disk."""
 
 
 class KeyFor(AuthBase):
-    """Shows the key to one origin, and to nobody else; also keeps requests from asking a .netrc."""
+    """Sends the key to one origin only; also keeps requests from reading a .netrc."""
 
     def __init__(self, guard: Guard, origin: tuple[str, str, int], key: str) -> None:
         self._guard = guard
@@ -43,7 +43,7 @@ class KeyFor(AuthBase):
         self._key = key
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header where it belongs; raises Forbidden for an address that is not reached."""
+        """Add the header for the API's origin; raises Forbidden for an address that may not be reached."""
         is_ours = self._guard.target(request.url or "").origin == self._origin
         if is_ours and self._key:
             request.headers["Authorization"] = f"Bearer {self._key}"
@@ -56,30 +56,25 @@ class Downloader:
 
     adapter: FreeAdapter
     auth: AuthBase
-    """Shows the key to the API's own origin, to nobody else."""
+    """Sends the key to the API's own origin only."""
     headers: Mapping[str, str]
     bytes_max: int
-    """A larger result is refused, or cut when it did not say its size."""
+    """A larger result is refused, or cut where its size is not announced."""
 
     def open(self, url: str, offset: int, etag: str) -> Download | Fault:
-        """Open a result at `offset`, which needs the strong ETag that the first part came with.
+        """Open a result at `offset`, which needs the strong ETag of the first part.
 
-        Without one, or when the server's answer does not fit (another offset, several ranges, 416), it is
-        begun anew from 0. Where the server tells no length, the end of the wire is taken for the end of the
-        file: only the caller can see whether the container is whole [FAULTS 1.8].
+        Without one, or when the server's answer does not fit (another offset, several ranges, 416), the
+        download begins again at 0. Without a length, the end of the connection counts as the end of the
+        file: only the caller can check whether the container is whole [FAULTS 1.8].
         """
         may_resume = offset > 0 and _STRONG_ETAG.fullmatch(etag) is not None
-        if may_resume:
-            resumed = self._open(url, offset, etag)
-            if resumed is not None:
-                return resumed
-        begun = self._open(url, 0, "")
-        return begun or Fault(
-            FaultOf.MOMENT, "RESULT.REFUSED", "The server sent a part of the result unasked"
-        )
+        found = self._open(url, offset, etag) if may_resume else None
+        unasked = Fault(FaultOf.MOMENT, "RESULT.REFUSED", "The server sent a part of the result unasked")
+        return found or self._open(url, 0, "") or unasked
 
     def _open(self, url: str, offset: int, etag: str) -> Download | Fault | None:
-        """Open once; None when a part came that cannot be used."""
+        """Open once; None for a part that cannot be used."""
         ranged = {"Range": f"bytes={offset}-", "If-Range": etag} if offset else {}
         try:
             response = self._follow(url, {**self.headers, **ranged})
@@ -109,9 +104,8 @@ class Downloader:
             response.close()
             # Header bytes come as Latin-1; the address in them is ASCII, or UTF-8 from a careless server.
             url = urljoin(url, location.encode("latin-1", "replace").decode("utf-8", "replace"))
-        return Fault(
-            FaultOf.MOMENT, "RESULT.REDIRECTS", f"The result's address leads on {REDIRECTS_MAX} times"
-        )
+        message = f"The result's address redirects more than {REDIRECTS_MAX} times"
+        return Fault(FaultOf.MOMENT, "RESULT.REDIRECTS", message)
 
     def _judge(self, response: requests.Response, offset: int, etag: str) -> Download | Fault | None:
         status = response.status_code
@@ -121,14 +115,13 @@ class Downloader:
             return _refusal(response)
         packed = encodings(response.headers.get("content-encoding", ""))
         if packed not in ([], ["gzip"]):
-            said = (
-                f"The result came compressed ({redact_line(', '.join(packed), 40)}), which was not asked for"
-            )
-            return Fault(FaultOf.MOMENT, "RESULT.ENCODED", said)
+            codings = redact_line(", ".join(packed), 40)
+            message = f"The result came compressed ({codings}), which was not asked for"
+            return Fault(FaultOf.MOMENT, "RESULT.ENCODED", message)
         if packed:
-            # Not asked for, but it is what was paid for. Ranges count packed bytes, so none is resumed.
+            # Not asked for, but paid for. Ranges count packed bytes, so it cannot be resumed.
             is_whole = status == HTTPStatus.OK
-            return self._taken(_Unpacked(response.raw), response, 0, None, "") if is_whole else None
+            return self._begun(_Unpacked(response.raw), response, 0, None, "") if is_whole else None
         length = response.raw.length_remaining
         size: int | None = length
         tag = _strong(response.headers.get("etag", ""))
@@ -140,11 +133,11 @@ class Downloader:
         else:
             offset = 0
         if size is not None and size > self.bytes_max:
-            said = f"The result has {size} bytes, more than {self.bytes_max} are not taken"
-            return Fault(FaultOf.CLIP, "RESULT.TOO_LARGE", said)
-        return self._taken(response.raw, response, offset, size, tag)
+            message = f"The result has {size} bytes, more than {self.bytes_max} are not taken"
+            return Fault(FaultOf.CLIP, "RESULT.TOO_LARGE", message)
+        return self._begun(response.raw, response, offset, size, tag)
 
-    def _taken(
+    def _begun(
         self, source: _Source, response: requests.Response, offset: int, size: int | None, tag: str
     ) -> Download:
         chunks = _chunks(source, response, self.bytes_max - offset)
@@ -157,7 +150,7 @@ class _Source(Protocol):
 
 
 class _Unpacked:
-    """What a gzip stream holds, whole and with its checksum right, or a Cut that says why not."""
+    """Unpacks a gzip stream; raises Cut where it is not whole or its checksum is wrong."""
 
     def __init__(self, packed: _Source) -> None:
         self._packed = packed
@@ -165,7 +158,7 @@ class _Unpacked:
         self._room = _UNPACKED_BYTES_MIN
 
     def read1(self, amt: int, *, decode_content: bool) -> bytes:
-        """Give up to `amt` bytes, none at the end."""
+        """Return up to `amt` bytes, none at the end."""
         while not self._inflater.eof:
             packed = self._inflater.unconsumed_tail
             if not packed:
@@ -176,10 +169,10 @@ class _Unpacked:
             try:
                 piece = self._inflater.decompress(packed, amt)
             except zlib.error:
-                raise Cut("what came compressed is damaged") from None
+                raise Cut("the compressed result is damaged") from None
             self._room -= len(piece)
             if self._room < 0:
-                raise Cut("what came compressed is no film: it unpacks to far too much")
+                raise Cut("the compressed result is no film: it unpacks to far too much")
             if piece:
                 return piece
         return b""
@@ -187,9 +180,8 @@ class _Unpacked:
 
 def _not_reached(why: str) -> Fault:
     todo = "Tell the provider: results must be served over https from a public address."
-    return Fault(
-        FaultOf.CLIP, "RESULT.FORBIDDEN_ADDRESS", f"The result's address is not reached: {why}", todo
-    )
+    message = f"The result's address is not reached: {why}"
+    return Fault(FaultOf.CLIP, "RESULT.FORBIDDEN_ADDRESS", message, todo)
 
 
 def _strong(etag: str) -> str:
@@ -210,26 +202,23 @@ def _whole_size(content_range: str, offset: int, length: int | None) -> int | No
 def _chunks(source: _Source, response: requests.Response, bytes_max: int) -> Iterator[bytes]:
     """Yield the body in chunks of 256 KiB or more; the first item is empty.
 
-    Whoever makes this takes that first one, so that from then on closing it gives the connection back.
+    The maker of this generator reads that first item, so that from then on closing it closes the response.
     """
     pending: list[bytes] = []
-    held = taken = 0
+    held = received = 0
     cut: Cut | None = None
     try:
         yield b""
-        while True:
+        while cut is None:
             try:
                 piece = source.read1(READ_BYTES, decode_content=False)
-            except Cut as trouble:
-                cut = trouble
-                break
-            except WireTrouble as error:
-                cut = Cut(describe(error))
+            except (Cut, *WireTrouble) as error:
+                cut = error if isinstance(error, Cut) else Cut(describe(error))
                 break
             if not piece:
                 break
-            taken += len(piece)
-            if taken > bytes_max:
+            received += len(piece)
+            if received > bytes_max:
                 cut = Cut("the result is larger than results may be")
                 break
             pending.append(piece)
@@ -248,7 +237,6 @@ def _chunks(source: _Source, response: requests.Response, bytes_max: int) -> Ite
 def _refusal(response: requests.Response) -> Fault:
     status = response.status_code
     if status in _GONE:
-        return Fault(
-            FaultOf.MOMENT, "RESULT.EXPIRED", f"The result's address is no longer good (HTTP {status})"
-        )
+        message = f"The result's address is no longer good (HTTP {status})"
+        return Fault(FaultOf.MOMENT, "RESULT.EXPIRED", message)
     return Fault(FaultOf.MOMENT, "RESULT.REFUSED", f"The result is not given out (HTTP {status})")

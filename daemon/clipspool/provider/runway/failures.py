@@ -1,10 +1,11 @@
-"""What the provider's failure codes and refusals mean, in an editor's words."""
+"""Explains the provider's failure codes and messages in an editor's words."""
 
 from __future__ import annotations
 
 import re
 
 from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.system.http.reply import Reply
 
 UNEXPLAINED = "FAILURE.UNEXPLAINED"
 
@@ -14,25 +15,21 @@ _CODE_LENGTH_MAX = 100
 
 _SATURATED = "饱和"
 
+_NEVER_AGAIN = (
+    "Do not send it again unchanged: Runway charges moderated tasks too, and repeats suspend the account."
+)
 _MODERATED = (
     "Change the prompt, or use another clip: nudity, violence, real people or protected works are usual "
-    "reasons. Do not send it again unchanged: Runway charges moderated tasks too, and repeats suspend the "
-    "account."
+    f"reasons. {_NEVER_AGAIN}"
 )
-_MODERATED_TEXT = (
-    "Change the prompt: a word in it was moderated. Do not send it again unchanged: Runway charges moderated "
-    "tasks too, and repeats suspend the account."
-)
-_MODERATED_IMAGE = (
-    "Use another clip or reference image: what it shows was moderated. Do not send it again unchanged: "
-    "Runway charges moderated tasks too, and repeats suspend the account."
-)
+_MODERATED_TEXT = f"Change the prompt: a word in it was moderated. {_NEVER_AGAIN}"
+_MODERATED_IMAGE = f"Use another clip or reference image: what it shows was moderated. {_NEVER_AGAIN}"
 _LATER = "Nothing is wrong with the clip; it may succeed later."
 _UNEXPLAINED = (
     "The provider gave no reason; most often it is the content filter. Change the prompt or the clip."
 )
 _BY_PREFIX: tuple[tuple[str, FaultOf, str], ...] = (
-    # The first prefix that fits wins, so the longer one stands first [PROVIDER 2.9].
+    # The first prefix that fits counts, so the longer one is first [PROVIDER 2.9].
     ("SAFETY.INPUT.TEXT", FaultOf.CLIP, _MODERATED_TEXT),
     ("SAFETY.INPUT.IMAGE", FaultOf.CLIP, _MODERATED_IMAGE),
     ("SAFETY.INPUT.VIDEO", FaultOf.CLIP, _MODERATED_IMAGE),
@@ -57,27 +54,32 @@ _BY_PREFIX: tuple[tuple[str, FaultOf, str], ...] = (
 def failure_fault(code: str, message: str) -> Fault:
     """Turn the failureCode of a failed task into a fault.
 
-    Matched by dotted prefix, for the set of codes is open; any SAFETY segment means never again unchanged.
-    Without a code, or with one nobody knows, it is the clip's: a blind second try would be paid, and a
-    failure without detail is most often the content filter [PROVIDER 2.9, 4].
+    Matched by dotted prefix, since the set of codes is open; any SAFETY segment means never again unchanged.
+    Without a code, or with an unknown one, it is the clip's: a blind retry would be paid, and a failure
+    without detail is most often the content filter [PROVIDER 2.9, 4].
     """
     code = code.strip().upper()
     if len(code) > _CODE_LENGTH_MAX or not _CODE_WHOLE.fullmatch(code):
         code = ""
     code = code or code_in(message) or UNEXPLAINED
     of, what_to_do = _meaning(code)
-    said = message.strip() or "the provider gave no reason"
-    return Fault(of, code, explained(f"The provider could not render it: {said}"), what_to_do)
+    reason = message.strip() or "the provider gave no reason"
+    return Fault(of, code, explained(f"The provider could not render it: {reason}"), what_to_do)
 
 
 def code_in(text: str) -> str:
-    """Find a failure code inside a sentence; empty when there is none."""
+    """Find a failure code in a sentence; empty when there is none."""
     found = _CODE.search(text)
     return found.group() if found and ("." in found.group() or found.group() == text.strip()) else ""
 
 
+def words_of(reply: Reply) -> str:
+    """Return an answer's message after a colon, to follow a sentence of ours; empty where it has none."""
+    return f": {explained(reply.message)}" if reply.message and not reply.is_html else ""
+
+
 def explained(message: str) -> str:
-    """Put an English explanation beside the gateway's own Chinese sentences.
+    """Add an English explanation to the gateway's own Chinese sentences.
 
     The gateway replaces any message that contains "post", "dial" or "http" by one of them, so a refusal
     that quoted an address has lost its reason [PROVIDER 1.6].
@@ -99,7 +101,4 @@ def _meaning(code: str) -> tuple[FaultOf, str]:
         return FaultOf.CLIP, _MODERATED
     if code == UNEXPLAINED:
         return FaultOf.CLIP, _UNEXPLAINED
-    return (
-        FaultOf.CLIP,
-        "Look the code up in the provider's documentation, and change what it names.",
-    )
+    return FaultOf.CLIP, "Look the code up in the provider's documentation, and change what it names."

@@ -1,4 +1,4 @@
-"""Finds what may be a task's id in an unclear answer, and where an answer's parts deny each other; pure."""
+"""Finds possible task ids in an unclear answer, and contradictions within an answer; pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clipspool.system.http.quoting import Own, is_own
+from clipspool.system.http.quoting import Own, folded, is_own
 from clipspool.system.http.reply import number, read_json, text_at
 from clipspool.system.redaction import redact_line
 
@@ -17,7 +17,7 @@ _TASK_KEYS = frozenset({"taskid", "task", "taskuuid", "generationid", "jobid", "
 _ID_KEYS = frozenset({"id", "uuid", "data", "result", "output"})
 _MESSAGE_KEYS = frozenset({"error", "message", "msg", "detail", "reason"})
 _OF_CALL = re.compile(r"request|trace|error|log|user|account|channel|organi[sz]ation|req", re.IGNORECASE)
-"""An id below such a key, or one that begins so, names a call or a person and no task."""
+"""An id below such a key, or one that begins so, is that of a call or a person, not of a task."""
 _FORM = re.compile(
     r"(?<![\w-])(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|task_[A-Za-z0-9]{16,64})(?![\w-])",
     re.IGNORECASE,
@@ -27,7 +27,6 @@ _REQUEST_ID = re.compile(
 )
 _PAIR = re.compile(r"\"(?:task_?id|id)\"\s*:\s*\"([^\"\\]{1,200})\"", re.IGNORECASE)
 _IN_ADDRESS = re.compile(r"/tasks/([^/?#\s]{1,200})")
-_LOOSE_MIN = 6
 _NODES_MAX = 2000
 _DEPTH_MAX = 8
 
@@ -41,30 +40,25 @@ _ERROR_CODE_MIN = 300
 
 
 def is_task_id(value: object) -> bool:
-    """Tell whether it can name a task: 1 to 200 printable characters, no `.` or `..`.
+    """Whether it can be a task's id: 1 to 200 printable characters, no `.` or `..`.
 
-    Those two would climb the path. Never a UUID check: gateways use their own form [PROVIDER trap 21].
-    Slashes are harmless, callers escape.
+    Those two would change the path. Never a UUID check: gateways use their own form [PROVIDER trap 21].
+    Slashes are harmless, since callers escape them.
     """
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= TASK_ID_LENGTH_MAX
-        and value.isprintable()
-        and bool(value.strip())
-        and value not in {".", ".."}
-    )
+    is_text = isinstance(value, str) and 0 < len(value) <= TASK_ID_LENGTH_MAX and value.isprintable()
+    return is_text and str(value).strip() not in {"", ".", ".."}
 
 
 def denial(tree: Mapping[str, Any]) -> str:
-    """Say what in an answer tells of a failure beside a status of success; empty where nothing does."""
+    """Return the part of an answer that means a failure despite a status of success; empty without one."""
     layer: Any = tree
     for _ in range(_DEPTH_MAX):
         if isinstance(layer, str) and layer.lstrip().startswith("{"):
             layer = read_json(layer)
         if not isinstance(layer, dict):
             return ""
-        if said := _denial(layer):
-            return said
+        if found := _denial(layer):
+            return found
         layer = layer.get("data")
     return ""
 
@@ -90,18 +84,13 @@ def _denial(layer: Mapping[str, Any]) -> str:
 
 
 def named_tasks(tree: Mapping[str, Any] | None, own: Own) -> list[str]:
-    """Give what stands under a key that names a task, at any depth, without what the request itself said."""
-    return list(
-        dict.fromkeys(
-            value
-            for path, value in _strings(tree or {})
-            if path and _folded(path[-1]) == "taskid" and is_task_id(value) and not is_own(own, value)
-        )
-    )
+    """Return the ids under a `task_id` key at any depth, without the request's own strings."""
+    ids = (value for path, value in _strings(tree or {}) if path and folded(path[-1]) == "taskid")
+    return list(dict.fromkeys(one for one in ids if is_task_id(one) and not is_own(own, one)))
 
 
 def offered(tree: Mapping[str, Any] | None, headers: Mapping[str, str], body: bytes, own: Own) -> list[str]:
-    """Give at most three ids that may be the task's, the likeliest first, for a person to look up."""
+    """Return at most three ids that may be the task's, the likeliest first, for a person to look up."""
     best: list[str] = []
     likely: list[str] = []
     loose: list[str] = []
@@ -109,18 +98,16 @@ def offered(tree: Mapping[str, Any] | None, headers: Mapping[str, str], body: by
         if any(_OF_CALL.search(key) for key in path):
             loose += _in_text(value) if path[-1] in _MESSAGE_KEYS else ()
             continue
-        key = _folded(path[-1]) if path else ""
+        key = folded(path[-1]) if path else ""
         if key in _TASK_KEYS and " " not in value:
             best.append(value)
-        elif (
-            key in _ID_KEYS and " " not in value and "://" not in value and not value.lstrip().startswith("{")
-        ):
+        elif key in _ID_KEYS and not re.match(r"\s*\{|.*( |://)", value, re.DOTALL):
             likely.append(value)
         loose += _in_text(value)
     for name, value in headers.items():
         if name.lower() == "location":
             best += _IN_ADDRESS.findall(value)
-        elif _folded(name) in {"xtaskid", "taskid"}:
+        elif folded(name) in {"xtaskid", "taskid"}:
             best.append(value.strip())
     if tree is None:
         text = body[:8000].decode("utf-8", "replace")
@@ -133,7 +120,7 @@ def offered(tree: Mapping[str, Any] | None, headers: Mapping[str, str], body: by
 def _may_be_offered(value: str, own: Own) -> bool:
     is_usual = value.lower() in {"success", "ok", "null", "none", "error", "image", "video"}
     is_of_call = re.match(r"req|err|trace", value, re.IGNORECASE) is not None
-    # What would be redacted must not be offered, nor what the request itself said.
+    # Neither what would be redacted nor the request's own strings may be offered.
     is_plain = redact_line(value, TASK_ID_LENGTH_MAX) == value
     return is_task_id(value) and is_plain and not is_usual and not is_of_call and not is_own(own, value)
 
@@ -164,7 +151,3 @@ def _strings(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
                 yield path, str(node)[:TASK_ID_LENGTH_MAX]
             case str():
                 yield path, node
-
-
-def _folded(name: str) -> str:
-    return name.replace("_", "").replace("-", "").lower()

@@ -1,4 +1,4 @@
-"""Send a paid request once: connect, ask the gate, write, read; and know how far it came."""
+"""Sends a paid request once: connects, asks the gate, writes, reads; and knows how much of it left."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from clipspool.system.http.reply import decoded, read_whole
 
 @dataclass(frozen=True, slots=True)
 class PaidAnswer:
-    """An answer to a paid request, which itself may have been cut short by it; its head is whole."""
+    """An answer to a paid request, which it may have cut short; its head is whole."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     evidence: dict[str, Any]
     cut: str = ""
-    """What broke its body off, if anything did."""
+    """Why its body is cut, if it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class PaidPost:
     body: Body
     limits: Limits
     early_answer_seconds: float
-    """How long to look for an answer after the server stopped reading midway."""
+    """How long to wait for an answer after the server stopped reading midway."""
 
     def send(self, gate: Gate) -> PaidAnswer | NotSent | Unclear:
-        """Send it, or say why nothing left; raises what `gate` raises, and then nothing left."""
+        """Send it, or return why nothing left; raises what `gate` raises, and then nothing left."""
         try:
             pieces = iter(self.body)
             first = next(pieces)
@@ -68,7 +68,7 @@ class PaidPost:
         try:
             trouble = self._write(pieces)
         except (OSError, FileChanged) as error:
-            # A file of ours failed midway. What left can't be taken back, but it is cut, never completed.
+            # A file of ours failed midway. The bytes that left cannot be undone, but the request never ends.
             self.witness.abort()
             evidence |= self._count() | {"error": file_fault(error).message}
             return Unclear("The clip could not be read to its end while it was sent", evidence)
@@ -93,7 +93,7 @@ class PaidPost:
         return Fault(FaultOf.MOMENT, "SUBMIT.STOPPED", "Nothing was sent: submitting was stopped")
 
     def _compose_head(self) -> Exception | None:
-        """Make the head ready, before the gate: behind it every moment is one in which an end means doubt."""
+        """Prepare the head before the gate: after the gate, an end at any moment means doubt."""
         self.witness.held = bytearray()
         try:
             self.witness.putrequest("POST", self.path, skip_accept_encoding=True)
@@ -106,7 +106,7 @@ class PaidPost:
         return None
 
     def _write(self, pieces: Iterator[bytes]) -> Exception | None:
-        """Write head and body; return the wire's trouble, raise a file's."""
+        """Write head and body; return an error of the connection, raise one of a file."""
         self.witness.pace = Pace(self.limits)
         for piece in pieces:
             try:
@@ -121,7 +121,7 @@ class PaidPost:
             with self.witness.answer(pace) as response:
 
                 def read(count: int) -> bytes:
-                    kept.append(response.read1(count))  # as it comes: what breaks off takes none of it away
+                    kept.append(response.read1(count))  # as it comes: a break loses nothing that came before
                     return kept[-1]
 
                 try:
@@ -131,8 +131,8 @@ class PaidPost:
                 else:
                     cut = "the answer ended early" if response.length else ""
         except WireTrouble as error:
-            said = describe(error)
-            return Unclear(f"The request left, but no whole answer came: {said}", evidence | {"error": said})
+            why = describe(error)
+            return Unclear(f"The request left, but no whole answer came: {why}", evidence | {"error": why})
         headers = {name.lower(): value for name, value in response.getheaders()}
         body = decoded(b"".join(kept), headers.get("content-encoding", ""))
         return PaidAnswer(response.status, headers, body, evidence, cut)
@@ -143,9 +143,9 @@ class PaidPost:
 
 
 def file_fault(error: Exception) -> Fault:
-    """Say why a file of the request could not be read; a share may be back later, a changed file not.
+    """Return the fault of a file that could not be read; a share may return later, a changed file does not.
 
-    Either is this clip's own trouble: what another clip sends lies elsewhere.
+    Either is this clip's own fault: other clips have other files.
     """
     if isinstance(error, FileChanged):
         return Fault(FaultOf.CLIP, "FILE.CHANGED", str(error).capitalize(), "Wait until the clip is whole.")

@@ -1,4 +1,4 @@
-"""Which answers surely refuse a request, and whose trouble each of them is; pure."""
+"""Decides which answers refuse a request for sure, and whose fault each of them is; pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from http import HTTPStatus
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.provider.runway.failures import code_in, explained, failure_fault
+from clipspool.provider.runway.failures import code_in, failure_fault, words_of
 from clipspool.system.http.reply import Reply
 
 WRONG_ADDRESS = "PROVIDER.WRONG_ADDRESS"
@@ -26,7 +26,7 @@ _MODERATION_CODE = re.compile(
     r"(?:input_preprocessing\.)?safety\b|(?:content_)?moderat|content_(?:policy|filter)"
 )
 _DOCUMENTED = {
-    # Whole sentences that the API is known to say; a quotation is never a whole sentence [PROVIDER 1.6, 2.7].
+    # Whole sentences of the API; a quotation is never a whole sentence [PROVIDER 1.6, 2.7].
     "ACCOUNT.NO_CREDITS": re.compile(r"you do(?: not|n't) have enough credits(?: to run this task)?"),
     "ACCOUNT.DAILY_QUOTA": re.compile(r"you(?: have|'ve)? reached your daily \w+ limit"),
     "MODEL.NOT_AVAILABLE": re.compile(r"model variant \S+ is not available"),
@@ -54,12 +54,12 @@ _VALIDATED = re.compile(
 _WRONG_PATH = re.compile(
     r"invalid url \(|no route|page not found|cannot (?:get|post|delete) /", re.IGNORECASE
 )
-# Codes that the gateway gives after the upstream may have taken the task [PROVIDER 1.5, 1.6].
+# Codes of the gateway after the upstream may have accepted the task [PROVIDER 1.5, 1.6].
 _AFTER_THE_FACT = frozenset({"insert_task_failed", "do_request_failed"})
 _ELSEWHERE = frozenset({301, 302, 307, 308})
 _INVALID = frozenset({400, 403, 413, 422})
 _NO_SUCH_PATH = frozenset({404, 405, 410})
-# A server that takes no request of this form says so and does nothing of it [RFC 9110 15.5, RFC 6585].
+# A server that accepts no request of this form answers so and does nothing [RFC 9110 15.5, RFC 6585].
 _NOT_TAKEN = frozenset({411, 414, 415, 417, 421, 426, 428, 431})
 _UNDECIDED = frozenset({408, 409})
 
@@ -69,13 +69,13 @@ def create_fault(reply: Reply) -> Fault | None:
 
     Clear: 400, 401, 402, 403, 404, 405, 410, 413, 422, 429, and those that refuse the form of a request (411,
     414, 415, 417, 421, 426, 428, 431); 500 with code `invalid_request`; and at any status a quota code or a
-    missing route to the model, for the gateway decides those before it calls anyone.
+    missing route to the model, since the gateway decides those before it calls anyone.
 
-    None: `insert_task_failed` and its like at any status; 408, 409, every redirect (what stands before the
-    API may have let the request through) and every status not named; any other
-    5xx, 502 and 503 too. The vendor says those may be sent again, but a gateway that tries several channels
-    by itself answers with the last one's trouble while an earlier one may be rendering [PROVIDER 1.6, 2.9].
-    At 5xx only codes count, no words: an error may quote the prompt.
+    None: `insert_task_failed` and the like at any status; 408, 409, every redirect (a server in front of the
+    API may have passed the request on) and every status not named; any other 5xx, 502 and 503 too. The vendor
+    says those may be sent again, but a gateway that tries several channels answers with the last one's error
+    while an earlier one may be rendering [PROVIDER 1.6, 2.9]. At 5xx only codes count, no words: an error may
+    quote the prompt.
     """
     if reply.status in _ELSEWHERE or is_after_the_fact(reply):
         return None
@@ -85,7 +85,7 @@ def create_fault(reply: Reply) -> Fault | None:
     if reply.status in _NO_SUCH_PATH and not is_field:
         return _wrong_address(reply)
     if reply.status in _NOT_TAKEN and not is_field:
-        todo = "Check base_url, and whatever stands between clipspool and the API: a proxy, a firewall."
+        todo = "Check base_url, and anything between clipspool and the API: a proxy, a firewall."
         return _fault(FaultOf.ACCOUNT, "PROVIDER.NOT_TAKEN", "No request of this form is taken", reply, todo)
     if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
         return _fault(FaultOf.MOMENT, "PROVIDER.BUSY", "Too many requests", reply)
@@ -95,7 +95,7 @@ def create_fault(reply: Reply) -> Fault | None:
 
 
 def is_after_the_fact(reply: Reply) -> bool:
-    """Tell whether the gateway failed when the upstream may have had the task already."""
+    """Whether the gateway failed when the upstream may have had the task already."""
     text = reply.text.lower()
     return bool(reply.codes & _AFTER_THE_FACT) or any(code in text for code in _AFTER_THE_FACT)
 
@@ -104,12 +104,12 @@ def account_fault(reply: Reply) -> Fault | None:
     """Return the fault of an answer about the key, the credits, the address or a model; None for others.
 
     By status, then by code, then by the fields it names, and only then by words: an answer that names a
-    field of the request, or says by its code that the request is invalid, is about that request and about
-    no other clip, whatever words stand in it.
+    field of the request, or whose code means an invalid request, is about that request and no other clip,
+    whatever its words are.
 
-    - A missing model holds back the clips of that model only: "Model variant X is not available" (403) ends
-      this clip, a gateway without a channel for it (503) may find one again.
-    - 429 is the account's when its words tell of a daily quota or of credits: seconds cannot cure it.
+    - A missing model holds the clips of that model only: "Model variant X is not available" (403) ends this
+      clip, a gateway without a channel for it (503) may find one again.
+    - 429 is the account's when its words name a daily quota or credits: waiting seconds does not help.
     - A web page as 403 is the account's: a firewall blocks us, not the clip.
     """
     if reply.status in _ELSEWHERE or (reply.status in _NO_SUCH_PATH and _is_wrong_path(reply)):
@@ -124,20 +124,19 @@ def account_fault(reply: Reply) -> Fault | None:
         return _fault(FaultOf.ACCOUNT, "ACCOUNT.NO_CREDITS", "Not enough credits", reply, todo)
     if _is_not_routed(reply):
         todo = "Choose another model, or ask the provider whether this one is retired."
-        return _fault(
-            FaultOf.MODEL, "MODEL.NOT_ROUTED", "The provider has no route to this model", reply, todo
-        )
+        what = "The provider has no route to this model"
+        return _fault(FaultOf.MODEL, "MODEL.NOT_ROUTED", what, reply, todo)
     if reply.status == HTTPStatus.TOO_MANY_REQUESTS and _says(reply, "ACCOUNT.DAILY_QUOTA", _DAILY):
         todo = "Wait until tomorrow, or raise the account's tier."
         return _fault(FaultOf.ACCOUNT, "ACCOUNT.DAILY_QUOTA", "The daily quota is used up", reply, todo)
     if reply.status == HTTPStatus.FORBIDDEN and not _is_about_request(reply):
-        todo = "Check the key's rights, its quota and the account's standing."
+        todo = "Check the key's rights, its quota and whether the account is blocked."
         return _fault(FaultOf.ACCOUNT, "ACCOUNT.FORBIDDEN", "The account may not do this", reply, todo)
     return None
 
 
 def _request_fault(reply: Reply) -> Fault:
-    """Say what the clip's request did wrong, with the provider's own words and keys."""
+    """Return the fault of the clip's request, with the provider's own words and keys."""
     if (code := _moderation(reply)) is not None:
         fault = failure_fault(code, "")
         return _fault(FaultOf.CLIP, fault.code, "The request was moderated", reply, fault.what_to_do)
@@ -154,14 +153,12 @@ def _request_fault(reply: Reply) -> Fault:
 
 
 def _moderation(reply: Reply) -> str | None:
-    """Give the failure code of a moderated request; None where nothing but a quoted word says so.
+    """Return the failure code of a moderated request; None where only a quoted word means that.
 
-    A code says so by itself. Words do only in an answer that names no field and speaks of no validation:
-    "contentModeration is not a known key" is no moderation.
+    A code suffices. Words count only in an answer that names no field and no validation: "contentModeration
+    is not a known key" is no moderation.
     """
-    if (
-        code := next((code for code in sorted(reply.codes) if _MODERATION_CODE.match(code)), None)
-    ) is not None:
+    for code in sorted(filter(_MODERATION_CODE.match, reply.codes)):
         return code.upper() if "safety" in code else "SAFETY.INPUT"
     if _is_validation(reply) or _VALIDATED.search(reply.text):
         return None
@@ -176,17 +173,17 @@ def _wrong_address(reply: Reply) -> Fault:
 
 
 def _fault(of: FaultOf, code: str, summary: str, reply: Reply, what_to_do: str = "") -> Fault:
-    said = f": {explained(reply.message)}" if reply.message and not reply.is_html else ""
-    return Fault(of, code, f"{summary} (HTTP {reply.status}){said}", what_to_do, reply.retry_after_seconds)
+    message = f"{summary} (HTTP {reply.status}){words_of(reply)}"
+    return Fault(of, code, message, what_to_do, reply.retry_after_seconds)
 
 
 def _is_validation(reply: Reply) -> bool:
-    """Tell whether an answer names a field of the request, or says by a code that the request is invalid."""
+    """Whether an answer names a field of the request, or has a code of an invalid request."""
     return bool(reply.fields) or any(_VALIDATION_CODE.match(code) for code in reply.codes - _KEY_CODES)
 
 
 def _says(reply: Reply, sentence: str, words: re.Pattern[str]) -> bool:
-    """Tell whether an answer says something in words of its own, about no field of the request."""
+    """Whether an answer says something in words of its own, about no field of the request."""
     if _is_validation(reply):
         return False
     is_documented = any(_DOCUMENTED[sentence].fullmatch(one) for one in reply.sentences)
@@ -194,7 +191,7 @@ def _says(reply: Reply, sentence: str, words: re.Pattern[str]) -> bool:
 
 
 def _may_say_so(reply: Reply) -> bool:
-    """Tell whether this status is a no by itself, so that its words only tell which."""
+    """Whether this status is a refusal by itself, so that its words only say which."""
     is_refusal = HTTPStatus.BAD_REQUEST <= reply.status < HTTPStatus.INTERNAL_SERVER_ERROR
     return is_refusal and reply.status not in _UNDECIDED
 
@@ -211,8 +208,8 @@ def _is_out_of_credits(reply: Reply) -> bool:
 def _is_not_routed(reply: Reply) -> bool:
     if reply.codes & _MODEL_CODES:
         return True
-    is_told = _may_say_so(reply) or reply.status == HTTPStatus.SERVICE_UNAVAILABLE
-    return is_told and _says(reply, "MODEL.NOT_ROUTED", _NOT_ROUTED)
+    may_say_so = _may_say_so(reply) or reply.status == HTTPStatus.SERVICE_UNAVAILABLE
+    return may_say_so and _says(reply, "MODEL.NOT_ROUTED", _NOT_ROUTED)
 
 
 def _is_model_gone(reply: Reply) -> bool:

@@ -1,7 +1,7 @@
-"""How a file becomes something that the provider can read: in the request itself, or at an address.
+"""Makes files readable for the provider: in the request itself, or at an address.
 
-`way` says what every way can do, `depot` holds those that are configured and chooses; `inline`, `bucket`,
-`folder` and `upload` are the ways; `trial` tries one as the provider would.
+`way` defines what every way can do, `depot` has the configured ones and chooses; `inline`, `bucket`, `folder`
+and `upload` are the ways; `trial` tests one as the provider would use it.
 """
 
 from clipspool.provider.transport.depot import Choice, Depot, choose

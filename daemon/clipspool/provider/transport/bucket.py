@@ -1,25 +1,26 @@
-"""A bucket of any S3-compatible store: put there in parts, read through an address signed for a while."""
+"""Puts files into a bucket of any S3-compatible store, to be read at an address signed for a while."""
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
+from itertools import chain
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.provider.transport.way import ADDRESS_LENGTH_MAX, STRAY_SECONDS, Names, Parcel
+from clipspool.provider.transport.way import ADDRESS_LENGTH_MAX, STRAY_SECONDS, Names, Parcel, Way
 from clipspool.system.redaction import redact_line
 
 NOT_INSTALLED = "buckets need the package obstore: install clipspool[bucket]"
 _PART_BYTES = 8 << 20
 _PARTS_AT_ONCE = 2
-"""Memory is these two multiplied, whatever the size of the clip."""
+"""The memory for a clip of any size is the product of these two."""
 _WHY_LENGTH_MAX = 200
 _NO_PROXY = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "*,0.0.0.0/0,::/0"}
 """A proxy that is used for no address: where none is named, obstore would follow HTTPS_PROXY."""
@@ -31,7 +32,7 @@ class NoObstore(Exception):
 
 
 def obstore() -> ModuleType:
-    """Give the optional package, loaded when it is first needed; raises NoObstore."""
+    """Import the optional package when it is first needed; raises NoObstore."""
     try:
         importlib.import_module("obstore.store")
         return importlib.import_module("obstore")
@@ -40,12 +41,12 @@ def obstore() -> ModuleType:
 
 
 @dataclass(frozen=True)
-class Bucket:
-    """A bucket. The store's own credentials chain serves where no key is given (AWS_*, instance roles)."""
+class Bucket(Way):
+    """A bucket. Without a key the store's own credentials are used (AWS_*, instance roles)."""
 
     bucket: str
     prefix: str
-    """Before every key of ours; ends with a slash, or is empty."""
+    """Begins every key of ours; ends with a slash, or is empty."""
     bytes_max: int
     names: Names
     region: str
@@ -56,7 +57,7 @@ class Bucket:
     secret_access_key: str = field(default="", repr=False)
     url_seconds: float = 86_400.0
     public_url: str | None = None
-    """A prefix under which the bucket is served openly; then nothing is signed but the names."""
+    """The address at which the bucket is public; then only the names are signed."""
     name: str = "bucket"
     proxy: str | None = None
 
@@ -81,11 +82,11 @@ class Bucket:
         return obstore().store.S3Store(self.bucket, **options)
 
     def room(self, content_type: str) -> int:  # noqa: ARG002 - the same for all
-        """Say how many bytes the provider fetches from an address."""
+        """Return the largest size that the provider fetches from an address."""
         return self.bytes_max
 
     def put(self, parcel: Parcel) -> Fault | None:
-        """Stream the file there in parts, with its type: the provider refuses octet-stream [PROVIDER 2.4]."""
+        """Upload the file in parts, with its type: the provider refuses octet-stream [PROVIDER 2.4]."""
         try:
             with parcel.open() as file:
                 obstore().put(
@@ -96,9 +97,7 @@ class Bucket:
                     chunk_size=_PART_BYTES,
                     max_concurrency=_PARTS_AT_ONCE,
                 )
-        except NoObstore as error:
-            return _fault(str(error))
-        except self._troubles() as error:
+        except self._errors() as error:
             return self._refused("takes no file", error)
         return None
 
@@ -109,7 +108,7 @@ class Bucket:
             return f"{self.public_url.rstrip('/')}/{quote(key)}"
         try:
             url = obstore().sign(self._store, "GET", key, timedelta(seconds=self.url_seconds))
-        except self._troubles():
+        except self._errors():
             return None
         return str(url) if len(url) <= ADDRESS_LENGTH_MAX else None
 
@@ -118,43 +117,41 @@ class Bucket:
         return self._remove(f"{self.prefix}{clip_id}/", lambda _: True)
 
     def tidy(self, now: float) -> Fault | None:
-        """Remove what lies under our prefix for too long."""
+        """Remove objects under our prefix that are too old."""
         before = now - STRAY_SECONDS
         return self._remove(self.prefix, lambda meta: meta["last_modified"].timestamp() < before)
-
-    def close(self) -> None:
-        """Do nothing: the store gives back its connections by itself."""
 
     def _key(self, parcel: Parcel) -> str:
         return f"{self.prefix}{parcel.clip_id}/{self.names.of(parcel)}"
 
     def _remove(self, prefix: str, is_due: Callable[[Any], bool]) -> Fault | None:
         try:
-            keys = [meta["path"] for meta in _each(obstore().list(self._store, prefix)) if is_due(meta)]
-            for key in keys:
+            objects = chain.from_iterable(obstore().list(self._store, prefix))
+            for key in [meta["path"] for meta in objects if is_due(meta)]:
                 obstore().delete(self._store, key)
-        except NoObstore as error:
-            return _fault(str(error))
         except FileNotFoundError:
             return None
-        except self._troubles() as error:
+        except self._errors() as error:
             return self._refused("does not let its objects be removed", error)
         return None
 
-    def _troubles(self) -> tuple[type[Exception], ...]:
-        """Name what obstore raises for a fault of the store, besides the built-in kinds."""
+    def _errors(self) -> tuple[type[Exception], ...]:
+        """Return the exceptions of obstore for a fault of the store, and NoObstore."""
         try:
             base: type[Exception] = obstore().exceptions.BaseError
         except NoObstore:
             return (NoObstore,)
-        return (base, NoObstore, ValueError, PermissionError, FileNotFoundError)
+        return (base, ValueError, PermissionError, FileNotFoundError)
 
     def _refused(self, what: str, error: Exception) -> Fault:
-        return _fault(f"the bucket {self.bucket} {what}: {_why(error)}")
+        is_there = not isinstance(error, NoObstore)
+        message = f"the bucket {self.bucket} {what}: {_why(error)}" if is_there else str(error)
+        todo = "Look at [transport.bucket], its key and its rights; `clipspool check` tries it."
+        return Fault(FaultOf.MOMENT, "TRANSPORT.BUCKET", message, todo)
 
 
 def _why(error: Exception) -> str:
-    """Say what went wrong without the object's address, which obstore puts into every message."""
+    """Describe an error without the object's address, which obstore puts into every message."""
     kind = type(error).__name__
     if isinstance(error, FileNotFoundError) or kind == "NotFoundError":
         return "there is no such bucket"
@@ -164,13 +161,3 @@ def _why(error: Exception) -> str:
     first, _, details = text.partition("\n")
     deepest = _DEEPEST.findall(details)
     return redact_line(deepest[-1] if deepest else first.rpartition(" - ")[2], _WHY_LENGTH_MAX)
-
-
-def _each(chunks: Iterable[Any]) -> Iterator[Any]:
-    for chunk in chunks:
-        yield from chunk
-
-
-def _fault(message: str) -> Fault:
-    todo = "Look at [transport.bucket], its key and its rights; `clipspool check` tries it."
-    return Fault(FaultOf.MOMENT, "TRANSPORT.BUCKET", message, todo)

@@ -1,10 +1,11 @@
-"""The ways that are configured: which of them a file takes, and what becomes of it there."""
+"""The configured ways: chooses one for a file, and puts, addresses and removes files on it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
@@ -23,7 +24,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[Made]):
-    """A way, and what has to be made of a file so that it fits there."""
+    """A way, and how a file has to be converted to fit there."""
 
     way: str
     verdict: AsIs | Made | Refuse
@@ -32,9 +33,10 @@ class Choice(Generic[Made]):
 def choose(
     ways: Sequence[Way], content_type: str, judge: Callable[[int], AsIs | Made | Refuse]
 ) -> Choice[Made]:
-    """Take the first way that carries a file as it is, else the roomiest for which it can be made to fit.
+    """Choose the first way that carries a file unchanged, else the largest for which it can be made to fit.
 
-    `judge` says what has to be made of the file for so many bytes. Where all refuse, the roomiest speaks.
+    `judge` returns how the file has to be converted for so many bytes. Where all refuse, the refusal of the
+    largest is returned.
     """
     judged = [(way, judge(way.room(content_type))) for way in ways]
     for way, verdict in judged:
@@ -50,48 +52,44 @@ class Depot:
     def __init__(self, ways: Sequence[Way], now: Callable[[], float]) -> None:
         """Take at least one way; `now` is Unix time in seconds."""
         self.ways = tuple(ways)
+        self._by_name = {way.name: way for way in ways}
         self._now = now
-        self._tidied_at = now() - _TIDY_SECONDS + 60.0  # soon after the start, not in its rush
+        self._tidied_at = now() - _TIDY_SECONDS + 60.0  # soon after the start, but not during it
         self._lock = threading.Lock()
 
     def put(self, way: str, parcel: Parcel) -> Fault | None:
-        """Put a parcel on its way; raises OSError, and KeyError for a way that is not configured."""
-        return self._way(way).put(parcel)
+        """Put a parcel on a way; raises OSError, and KeyError for a way that is not configured."""
+        return self._by_name[way].put(parcel)
 
     def address(self, way: str, parcel: Parcel, put_at: float) -> Inline | str | None:
-        """Give what stands for the parcel in a request; None when it has to be put up (again).
+        """Return the parcel's value in a request; None when it has to be put there (again).
 
-        `put_at` is when it was put there: what lies there for too long may be gone while it is waited for.
+        `put_at` is when it was put there: an old file may be deleted while the request waits.
         """
-        known = next((one for one in self.ways if one.name == way), None)
-        if known is None:
+        if way not in self._by_name:
             return None
-        address = known.address(parcel)
-        if isinstance(address, str) and self._now() - put_at > LIFE_SECONDS:
-            return None
-        return address
+        address = self._by_name[way].address(parcel)
+        is_old = isinstance(address, str) and self._now() - put_at > LIFE_SECONDS
+        return None if is_old else address
 
     def remove(self, clip_id: str) -> None:
-        """Remove every file of a clip from everywhere; what fails is said, and tidied up later."""
+        """Remove every file of a clip from all ways; failures are logged, and tidied up later."""
         now = self._now()
         with self._lock:
             is_time = now - self._tidied_at >= _TIDY_SECONDS
             if is_time:
                 self._tidied_at = now
         for way in self.ways:
-            for work in (lambda w=way: w.remove(clip_id), lambda w=way: w.tidy(now) if is_time else None):
+            for work in (partial(way.remove, clip_id), *([partial(way.tidy, now)] if is_time else ())):
                 try:
-                    fault = work()  # type: ignore[no-untyped-call]
+                    fault = work()
+                    why = fault and fault.message
                 except OSError as error:
-                    log.warning("transport_not_tidied", way=way.name, why=error.strerror or str(error))
-                    continue
-                if fault is not None:
-                    log.warning("transport_not_tidied", way=way.name, why=fault.message)
+                    why = error.strerror or str(error)
+                if why:
+                    log.warning("transport_not_tidied", way=way.name, why=why)
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close connections."""
         for way in self.ways:
             way.close()
-
-    def _way(self, name: str) -> Way:
-        return next(way for way in self.ways if way.name == name)

@@ -1,26 +1,25 @@
-"""A folder of ours that a web server already serves: a copy goes there under a name nobody guesses."""
+"""Copies files to a folder that a web server serves, under names that nobody can guess."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from clipspool.jobs.faults import Fault
-from clipspool.provider.transport.way import STRAY_SECONDS, Names, Parcel
+from clipspool.provider.transport.way import STRAY_SECONDS, Names, Parcel, Way
 from clipspool.spool.root import Root
-from clipspool.system.atomic import CHUNK, rename_new, sync_and_close, temporary_name, write_all
+from clipspool.system.atomic import copy_bytes, rename_new, sync_and_close, temporary_name, unlink
 
 MARK = "clipspool-"
-"""Begins every name of ours there; nothing else in that folder is ever touched."""
+"""Begins every name of ours there; no other file in that folder is ever touched."""
 _FILE_MODE = 0o644  # the web server is another user
 
 
-@dataclass(frozen=True, slots=True)
-class ServedFolder:
-    """The folder, the address under which it is served, and how much the provider fetches."""
+@dataclass(frozen=True)
+class ServedFolder(Way):
+    """The folder, its web address, and how much the provider fetches."""
 
     root: Root
     prefix: str
@@ -31,34 +30,32 @@ class ServedFolder:
 
     @classmethod
     def at(cls, root: Root, prefix: str, bytes_max: int, names: Names) -> ServedFolder:
-        """Make one whose files the web server can read."""
+        """Make one with files that the web server can read."""
         return cls(Root(root.path, file_mode=_FILE_MODE), prefix.rstrip("/"), bytes_max, names)
 
     def room(self, content_type: str) -> int:  # noqa: ARG002 - the same for all
-        """Say how many bytes the provider fetches from an address."""
+        """Return the largest size that the provider fetches from an address."""
         return self.bytes_max
 
     def put(self, parcel: Parcel) -> Fault | None:
-        """Copy the file there, whole and under its final name at once. Raises OSError."""
+        """Copy the file there; it gets its final name when it is whole. Raises OSError."""
         name = self._name(parcel)
         temporary = f".{MARK}{temporary_name()}"
         with self.root.folder() as folder:
             try:
                 with parcel.open() as source, self.root.create_in(temporary, folder) as target:
-                    while chunk := source.read(CHUNK):
-                        write_all(target, chunk)
+                    copy_bytes(source, target)
                     sync_and_close(target)
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=folder)
+                unlink(name, folder)
                 rename_new(temporary, folder, name, folder)
             except BaseException:
                 with suppress(OSError):
-                    os.unlink(temporary, dir_fd=folder)
+                    unlink(temporary, folder)
                 raise
         return None
 
     def address(self, parcel: Parcel) -> str | None:
-        """Give its address; None when it does not lie there."""
+        """Return its address; None when it is not there."""
         name = self._name(parcel)
         return f"{self.prefix}/{quote(name)}" if self.root.exists(name) else None
 
@@ -68,12 +65,9 @@ class ServedFolder:
         return None
 
     def tidy(self, now: float) -> Fault | None:
-        """Remove what lies there for too long. Raises OSError."""
+        """Remove files of ours that are too old. Raises OSError."""
         self._remove(lambda name, age: name.lstrip(".").startswith(MARK) and age > STRAY_SECONDS, now)
         return None
-
-    def close(self) -> None:
-        """Do nothing: no connection is held."""
 
     def _name(self, parcel: Parcel) -> str:
         return f"{MARK}{parcel.clip_id}-{self.names.of(parcel)}"

@@ -1,4 +1,4 @@
-"""Tries a way for real: puts a small file there, reads its address as the provider would, takes it away."""
+"""Tests a way: puts a small file there, reads its address as the provider would, and removes it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,25 @@ from http import HTTPStatus
 from typing import cast
 from urllib.parse import urlsplit
 
-import requests
-
 from clipspool.jobs.faults import Fault
 from clipspool.provider.transport.way import ADDRESS_LENGTH_MAX, Parcel, Way
 from clipspool.system.http.client import FreeAdapter, Wire
 from clipspool.system.http.faults import WireTrouble, describe
 from clipspool.system.http.guard import Guard
 from clipspool.system.http.pace import Limits
-from clipspool.system.http.reply import read_whole
 
 _BYTES = 4096
 _CONTENT_TYPE = "video/mp4"
 _FETCH_SECONDS = 10.0
-"""The provider gives an address about so long [PROVIDER 2.4]."""
+"""About the provider's own limit for an address [PROVIDER 2.4]."""
 _HEADERS = {"User-Agent": "RunwayML API/1.0", "Accept-Encoding": "identity"}
 
 Verdict = tuple[str, str]
-"""Empty, `look` or `bad`, and why."""
+"""Empty, `look` (check it) or `bad`, and why."""
 
 
 def try_out(way: Way, ca_file: str | None = None) -> Verdict:
-    """Try a way; gives what is wrong with it in words that hold no signed address."""
+    """Test a way; return what is wrong with it, in words without a signed address."""
     data = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + secrets.token_bytes(_BYTES - 24)
     parcel = Parcel(
         clip_id=f"check{secrets.token_hex(4)}",
@@ -65,7 +62,7 @@ def _tried(way: Way, parcel: Parcel, data: bytes, ca_file: str | None) -> Verdic
 
 
 def look_at(address: str, data: bytes, ca_file: str | None = None) -> Verdict:
-    """Read an address as the provider does [PROVIDER 2.4] and compare what comes."""
+    """Read an address as the provider does [PROVIDER 2.4] and compare the file."""
     host = urlsplit(address).hostname or ""
     is_here = host in {"localhost", "127.0.0.1", "::1"}
     if len(address) > ADDRESS_LENGTH_MAX:
@@ -75,10 +72,10 @@ def look_at(address: str, data: bytes, ca_file: str | None = None) -> Verdict:
         Limits(_FETCH_SECONDS, _FETCH_SECONDS, _FETCH_SECONDS),
     )
     try:
-        got = _ask(adapter, "GET", address)
-        if (wrong := _wrong(got[0], got[1], len(data))) or got[2] != data:
+        status, headers, body = adapter.exchange("GET", address, _HEADERS)
+        if (wrong := _wrong(status, headers, len(data))) or body != data:
             return "bad", wrong or "what comes back is not what was put there"
-        status, headers, _ = _ask(adapter, "HEAD", address)
+        status, headers, _ = adapter.exchange("HEAD", address, _HEADERS)
     except WireTrouble as error:
         return "bad", f"{host} cannot be read: {describe(error)}"
     finally:
@@ -90,23 +87,14 @@ def look_at(address: str, data: bytes, ca_file: str | None = None) -> Verdict:
     return "", ""
 
 
-def _ask(adapter: FreeAdapter, method: str, address: str) -> tuple[int, Mapping[str, str], bytes]:
-    response: requests.Response = adapter.call(method, address, _HEADERS)
-    try:
-        body = read_whole(lambda count: response.raw.read(count, decode_content=False))
-    finally:
-        response.close()
-    return response.status_code, response.headers, body
-
-
 def _wrong(status: int, headers: Mapping[str, str], size: int) -> str:
     if status in range(300, 400):
         return "it redirects, which the provider does not follow"
     if status != HTTPStatus.OK:
         return f"it answers HTTP {status}"
-    given = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    given = headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != _CONTENT_TYPE:
         return f"it gives the type {given or 'none'} where {_CONTENT_TYPE} is right"
-    if headers.get("Content-Length") != str(size):
+    if headers.get("content-length") != str(size):
         return "it does not give the right Content-Length"
     return ""

@@ -1,4 +1,4 @@
-"""The provider's own ephemeral upload: a placeholder, then a form with the file, good for a day."""
+"""Uses the provider's own ephemeral uploads: a placeholder, then a form with the file, valid for a day."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.provider.runway.download import KeyFor
 from clipspool.provider.runway.refusals import account_fault
-from clipspool.provider.transport.way import LIFE_SECONDS, Parcel
+from clipspool.provider.transport.way import LIFE_SECONDS, Parcel, Way
 from clipspool.system.atomic import CHUNK
 from clipspool.system.http.client import FreeAdapter, Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
 from clipspool.system.http.guard import guard_for
 from clipspool.system.http.pace import Limits
 from clipspool.system.http.proxy import Proxy
-from clipspool.system.http.reply import Reply, decoded, read_reply, read_whole
+from clipspool.system.http.reply import Reply, read_reply
 
 BYTES_MAX = 200_000_000
 """[PROVIDER 2.4]."""
@@ -52,8 +52,8 @@ class _Form:
         yield self.tail
 
 
-class Uploads:
-    """Uploads to one provider. What it gave is remembered by this process only, never on a disk."""
+class Uploads(Way):
+    """Uploads to one provider. Their addresses are kept in memory only, never on a disk."""
 
     name = "upload"
 
@@ -83,11 +83,11 @@ class Uploads:
         self._lock = threading.Lock()
 
     def room(self, content_type: str) -> int:  # noqa: ARG002 - the same for all
-        """Say how many bytes an upload may have."""
+        """Return the largest size of an upload."""
         return BYTES_MAX
 
     def put(self, parcel: Parcel) -> Fault | None:
-        """Upload a file, unless that was done already and it still lives. Raises OSError."""
+        """Upload a file, unless a valid upload of it exists. Raises OSError."""
         if self.address(parcel) is not None:
             return None
         placeholder = self._place(parcel)
@@ -103,23 +103,19 @@ class Uploads:
         return None
 
     def address(self, parcel: Parcel) -> str | None:
-        """Give the `runway://` address of an upload; None when it is none or too old."""
+        """Return the `runway://` address of an upload; None when there is none or it is too old."""
         with self._lock:
             uri, at = self._given.get(_key(parcel), ("", 0.0))
         return uri if uri and self._now() - at < LIFE_SECONDS else None
 
     def remove(self, clip_id: str) -> Fault | None:
-        """Forget a clip's uploads; there is no call to remove them, they end by themselves."""
+        """Forget a clip's uploads; there is no call to remove them, they expire by themselves."""
         with self._lock:
             self._given = {key: value for key, value in self._given.items() if key[0] != clip_id}
         return None
 
-    def tidy(self, now: float) -> Fault | None:  # noqa: ARG002
-        """Do nothing: they end by themselves."""
-        return None
-
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._adapter.close()
 
     def _place(self, parcel: Parcel) -> tuple[str, Mapping[str, str], str] | Fault:
@@ -142,7 +138,7 @@ class Uploads:
         return str(url), dict(fields or {}), str(uri)
 
     def _store(self, url: str, fields: Mapping[str, str], parcel: Parcel) -> Fault | None:
-        """Send the form to where the placeholder says; the key is not shown there."""
+        """Send the form to the placeholder's address; the key is not sent there."""
         boundary = f"clipspool{secrets.token_hex(16)}"
         with ExitStack() as stack:
             form = _Form(
@@ -163,16 +159,10 @@ class Uploads:
         self, url: str, headers: Mapping[str, str], body: bytes | _Form, auth: KeyFor | None
     ) -> Reply | Fault:
         try:
-            response = self._adapter.call("POST", url, headers, auth, body)
-            try:
-                answer = read_whole(lambda count: response.raw.read(count, decode_content=False))
-            finally:
-                response.close()
+            answer = self._adapter.exchange("POST", url, headers, auth, body)
         except WireTrouble as error:
             return wire_fault(error)
-        told = {name.lower(): value for name, value in response.headers.items()}
-        answer = decoded(answer, told.get("content-encoding", ""))
-        return read_reply(response.status_code, told, answer, datetime.now(UTC))
+        return read_reply(*answer, datetime.now(UTC))
 
 
 def _key(parcel: Parcel) -> tuple[str, str, str]:
