@@ -728,7 +728,7 @@ def drips_on(line):
     [
         (cut_short, 700_000, "early"),
         (cut_chunk, 700_000, "early"),
-        (stalls, 700_000, "silent"),
+        (stalls, 700_000, "stopped answering"),
         (resets, 700_000, "cut"),
         (drips_on, 100, "slower"),
     ],
