@@ -5,14 +5,14 @@ import pytest
 from clipspool.jobs.events import Failed, TaskSeen
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Error, State
-from clipspool.reporting.canonical_line import Endings
+from clipspool.reporting.canonical_line import EndingLog
 from clipspool.scheduler import commands as operator
 from fakes import Desk
 
 
 def listening(desk):
     lines = []
-    desk.scheduler.subscribe(Endings(desk.journal, lines.append).hear)
+    desk.scheduler.subscribe(EndingLog(desk.journal, lines.append).hear)
     return lines
 
 
@@ -77,7 +77,7 @@ def test_a_job_that_is_run_again_has_a_second_line_with_all_its_time(desk):
 
 
 def test_nothing_is_remembered_of_jobs_that_ended(desk):
-    endings = Endings(desk.journal, lambda _: None)
+    endings = EndingLog(desk.journal, lambda _: None)
     desk.scheduler.subscribe(endings.hear)
     for name in ("clip1", "clip2"):
         desk.drop(name)

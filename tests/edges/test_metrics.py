@@ -25,7 +25,7 @@ from clipspool.provider.protocol import (
 )
 from clipspool.reporting.metered import Measured
 from clipspool.reporting.metrics import Metrics
-from clipspool.reporting.snapshot import standing_of
+from clipspool.reporting.snapshot import snapshot_of
 from fakes import BUSY, NO_CREDITS, Clock, Desk, Film, Shelf, Studio
 from patience import patient
 
@@ -55,7 +55,7 @@ def read(metrics):
 
 
 def pictured(desk):
-    desk.metrics.standing = standing_of(desk.scheduler)
+    desk.metrics.keep(snapshot_of(desk.scheduler))
     return read(desk.metrics)
 
 

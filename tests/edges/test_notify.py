@@ -21,10 +21,10 @@ from clipspool.jobs.model import State
 from clipspool.jobs.records import Tally
 from clipspool.reporting.metrics import Metrics
 from clipspool.reporting.notify import courier as couriers
-from clipspool.reporting.notify.courier import Courier, NotDelivered, Taste
+from clipspool.reporting.notify.courier import Courier, Interests, NotDelivered
 from clipspool.reporting.notify.digest import Message
 from clipspool.reporting.notify.notes import Note
-from clipspool.reporting.notify.notices import Notices
+from clipspool.reporting.notify.notices import Notifications
 from clipspool.reporting.notify.service import NoService, Service
 from clipspool.reporting.notify.signing import read_secret
 from clipspool.reporting.notify.topics import Topic
@@ -66,7 +66,7 @@ def open_courier():
     """Give a way to open couriers that count; they are ended with the test."""
     opened = []
 
-    def open_courier(sender, *, digest_seconds=300.0, taste=None, pauses=(0.001, 0.002)):
+    def open_courier(sender, *, digest_seconds=300.0, interests=None, pauses=(0.001, 0.002)):
         counts = Counter()
         numbers = itertools.count(1)
 
@@ -75,7 +75,7 @@ def open_courier():
 
         one = Courier(
             sender,
-            taste or Taste(),
+            interests or Interests(),
             digest_seconds,
             count=count,
             new_id=lambda: f"msg_{next(numbers)}",
@@ -183,10 +183,10 @@ def test_no_proxy_of_the_environment_is_used(monkeypatch):
 def test_the_first_goes_at_once_and_a_burst_becomes_one_digest(open_courier):
     with Receiver() as receiver:
         one = open_courier(a_webhook(receiver), digest_seconds=1.0)
-        one.hear(a_note(0))
+        one.add(a_note(0))
         until(lambda: receiver.got)
         for number in range(1, 500):
-            one.hear(a_note(number))
+            one.add(a_note(number))
         until(lambda: len(receiver.got) == 2)
         time.sleep(0.1)
         assert [body["type"] for body in receiver.bodies] == ["failed", "digest"]
@@ -198,7 +198,7 @@ def test_the_first_goes_at_once_and_a_burst_becomes_one_digest(open_courier):
 def test_a_refused_message_is_tried_again_under_the_same_id_and_signed_anew(open_courier):
     with Receiver(500, 503, 200) as receiver:
         one = open_courier(a_webhook(receiver))
-        one.hear(a_note())
+        one.add(a_note())
         until(lambda: one.counts["sent"])
         assert one.counts == {"tried_again": 2, "sent": 1}
         assert {headers["webhook-id"] for headers, _ in receiver.got} == {"msg_1"}
@@ -210,12 +210,12 @@ def test_what_nobody_takes_is_dropped_in_the_end_counted_and_said(open_courier, 
     logs.configure(format="json")
     with Receiver(500) as receiver:
         one = open_courier(a_webhook(receiver))
-        one.hear(a_note())
+        one.add(a_note())
         until(lambda: one.counts["dropped"])
         assert one.counts == {"tried_again": couriers.TRIES_MAX - 1, "dropped": 1}
         assert len(receiver.got) == couriers.TRIES_MAX
         receiver.answers = [200]
-        one.hear(a_note(2, Topic.HELD))
+        one.add(a_note(2, Topic.HELD))
         until(lambda: one.counts["sent"])
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     (dropped,) = [line for line in said if line["event"] == "notification_dropped"]
@@ -231,10 +231,10 @@ def test_what_nobody_takes_is_dropped_in_the_end_counted_and_said(open_courier, 
 def test_a_receiver_that_is_gone_for_good_is_not_asked_again(open_courier):
     with Receiver(410) as receiver:
         one = open_courier(a_webhook(receiver))
-        one.hear(a_note())
+        one.add(a_note())
         until(lambda: one.counts["dropped"])
         one._thread.join(patient(5))
-        one.hear(a_note(2, Topic.HELD))
+        one.add(a_note(2, Topic.HELD))
         time.sleep(0.05)
         assert len(receiver.got) == 1
 
@@ -243,13 +243,13 @@ def test_telling_takes_no_time_while_a_receiver_hangs_and_the_other_gets_all(ope
     with Receiver("hang") as deaf, Receiver() as receiver:
         hung = open_courier(a_webhook(deaf, limits=Limits(silence_seconds=30.0)))
         one = open_courier(a_webhook(receiver))
-        hung.hear(a_note())
+        hung.add(a_note())
         until(lambda: deaf.got)
         begun = time.perf_counter()
         for number in range(20_000):
-            hung.hear(a_note(number))
+            hung.add(a_note(number))
         assert time.perf_counter() - begun < patient(5.0)
-        one.hear(a_note())
+        one.add(a_note())
         until(lambda: receiver.got)
         assert len(hung._digest._notes) == 100
         hung.stop()
@@ -261,22 +261,22 @@ def test_telling_takes_no_time_while_a_receiver_hangs_and_the_other_gets_all(ope
 def test_at_the_end_what_waits_is_said_once(open_courier):
     with Receiver() as receiver:
         one = open_courier(a_webhook(receiver))
-        one.hear(a_note(1))
+        one.add(a_note(1))
         until(lambda: receiver.got)
-        one.hear(a_note(2))
-        one.hear(a_note(3))
+        one.add(a_note(2))
+        one.add(a_note(3))
         one.stop()
         one.join(patient(5))
         assert not one._thread.is_alive()
         assert [body["type"] for body in receiver.bodies] == ["failed", "digest"]
-        one.hear(a_note(4))
+        one.add(a_note(4))
         assert len(receiver.got) == 2
 
 
 def test_stopping_does_not_wait_for_the_pause_between_two_tries(open_courier):
     with Receiver(500) as receiver:
         one = open_courier(a_webhook(receiver), pauses=(600.0, 600.0))
-        one.hear(a_note())
+        one.add(a_note())
         until(lambda: one.counts["tried_again"])
         one.stop()
         one.join(patient(5))
@@ -286,12 +286,12 @@ def test_stopping_does_not_wait_for_the_pause_between_two_tries(open_courier):
 
 def test_a_receiver_hears_only_what_it_chose(open_courier):
     with Receiver() as receiver:
-        taste = Taste(frozenset({Topic.FAILED}), frozenset({"bay"}))
-        one = open_courier(a_webhook(receiver), taste=taste)
-        one.hear(a_note(1, inbox="far"))
-        one.hear(a_note(2, Topic.HELD))
+        interests = Interests(frozenset({Topic.FAILED}), frozenset({"bay"}))
+        one = open_courier(a_webhook(receiver), interests=interests)
+        one.add(a_note(1, inbox="far"))
+        one.add(a_note(2, Topic.HELD))
         assert one._thread is None
-        one.hear(a_note(3))
+        one.add(a_note(3))
         until(lambda: receiver.got)
         assert receiver.bodies[0]["data"]["job"] == "j3"
 
@@ -310,9 +310,9 @@ def test_a_mistake_of_ours_with_one_message_does_not_silence_the_next(open_couri
 
     odd = Odd()
     one = open_courier(odd)
-    one.hear(a_note())
+    one.add(a_note())
     until(lambda: one.counts["dropped"])
-    one.hear(a_note(2, Topic.HELD))
+    one.add(a_note(2, Topic.HELD))
     until(lambda: one.counts["sent"])
     assert len(odd.got) == 2
 
@@ -368,7 +368,7 @@ def test_a_service_that_hangs_is_given_up():
 def test_a_service_runs_in_its_couriers_thread_alone(open_courier):
     with Receiver() as receiver:
         one = open_courier(a_service(receiver))
-        one.hear(a_note())
+        one.add(a_note())
         until(lambda: one.counts["sent"])
         assert not [t for t in threading.enumerate() if "ThreadPool" in t.name]
 
@@ -523,8 +523,8 @@ def test_all_couriers_hear_and_the_end_tells_of_the_batch():
     before = a_job(state=State.FETCHED)
     delivered = Happened(before, replace(before, state=State.DELIVERED), Delivered(()))
     first, second = Heard(), Heard()
-    notices = Notices([first], [Tally("bay", State.RUNNING, None, False, False, 1)], Clock())
-    notices.hear(delivered)
+    notices = Notifications([first], [Tally("bay", State.RUNNING, None, False, False, 1)], Clock())
+    notices.on_news(delivered)
     notices.tick()
     notices.replace([second])
     assert first.stopped == [True]

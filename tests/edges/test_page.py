@@ -29,11 +29,11 @@ from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
 from clipspool.system.atomic import OURS
 from clipspool.web import connections as callers
-from clipspool.web import event_stream as pulse
+from clipspool.web import event_stream as changes
 from clipspool.web import snapshot
-from clipspool.web.context import Entrance, House
+from clipspool.web.context import AccessRules, DaemonHandle
 from clipspool.web.event_stream import REST_SECONDS
-from clipspool.web.listen import CannotListen, Door
+from clipspool.web.listen import CannotListen, PageSocket
 from clipspool.web.server import Page
 from fakes import NOON, RESULT, a_clip, a_job, a_request, a_task
 
@@ -133,21 +133,21 @@ class Stage:
         self.wrong_tokens += 1
 
     @contextmanager
-    def open(self, entrance=None, *, listen="127.0.0.1:0", **house):
-        door = Door(listen)
-        given = House(
+    def open(self, access=None, *, listen="127.0.0.1:0", **daemon):
+        server_socket = PageSocket(listen)
+        given = DaemonHandle(
             self.home / "journal.db",
             self.state,
             self.command,
             lambda: {"bay": self.bay},
             lambda: self.now,
             count_wrong_token=self.count_wrong_token,
-            **house,
+            **daemon,
         )
-        self.page = Page(door, given, entrance or Entrance(TOKEN))
+        self.page = Page(server_socket, given, access or AccessRules(TOKEN))
         self.page.start()
         try:
-            yield Client(door.socket.getsockname())
+            yield Client(server_socket.socket.getsockname())
         finally:
             self.page.stop()
 
@@ -385,7 +385,7 @@ def test_a_form_of_two_lengths_brings_no_second_request_with_it(stage, web):
 
 def test_without_a_token_set_nothing_can_be_changed_by_anybody(stage):
     stage.add(state=State.IN_DOUBT, held=Held.IN_DOUBT)
-    with stage.open(Entrance()) as web:
+    with stage.open(AccessRules()) as web:
         for headers in (SAME, {"Authorization": "Bearer "}, {"Authorization": "Bearer None"}):
             assert web.post("/jobs/clip1/retry", headers).status in {401, 403}
             assert web.post("/login", SAME | headers, token="").status in {401, 403}
@@ -409,9 +409,9 @@ def test_another_site_can_embed_nothing_but_may_link_to_it(stage, web, path):
 
 def test_beyond_this_machine_strangers_see_nothing_but_the_log_in(stage):
     stage.deliver()
-    entrance = Entrance(TOKEN, is_near=False, must_log_in=True, hosts=("clips.example.com",))
+    access = AccessRules(TOKEN, is_near=False, must_log_in=True, hosts=("clips.example.com",))
     facts = {"inboxes": {"bay": {"why": "/mnt/bay is not the inbox it was"}}}
-    with stage.open(entrance, health=lambda: (False, facts), metrics=lambda: b"x 1\n") as web:
+    with stage.open(access, health=lambda: (False, facts), metrics=lambda: b"x 1\n") as web:
         for path in ("/", "/jobs", "/jobs/clip1", "/jobs/clip1/source", "/jobs/clip1/result/1", "/events"):
             assert web.get(path).status == 401
         assert web.get("/jobs/clip1", Accept="text/html").getheader("Location") == "/login?to=/jobs/clip1"
@@ -574,7 +574,7 @@ def test_a_result_whose_name_leads_away_is_not_served(stage, web):
         assert web.get(f"/jobs/bad{number}/result/1").status == 404
 
 
-# --- films ----------------------------------------------------------------------------------------------
+# --- media ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -767,18 +767,18 @@ def until(stream, words):
 
 def test_news_reaches_open_pages_and_a_thousand_at_once_are_few(stage, web):
     line, stream = listen(web.address)
-    before, begun = stage.page.pulse.version, time.monotonic()
+    before, begun = stage.page.changes.version, time.monotonic()
     for _ in range(1000):
         stage.page.listener(ProviderUnblocked())
         time.sleep(0.001)
     until(stream, b"event: change")
-    assert 1 <= stage.page.pulse.version - before <= 2 + (time.monotonic() - begun) / REST_SECONDS
+    assert 1 <= stage.page.changes.version - before <= 2 + (time.monotonic() - begun) / REST_SECONDS
     stream.close()
     line.close()
 
 
 def test_what_no_news_tells_reaches_open_pages_too(stage, web, monkeypatch):
-    monkeypatch.setattr(pulse, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(changes, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(snapshot, "FRESH_SECONDS", 0.0)
     stage.page.listener(ProviderUnblocked())  # the old pause ends
     line, stream = listen(web.address)
@@ -898,9 +898,9 @@ def test_a_port_that_is_taken_is_said_in_one_sentence(web):
     with pytest.raises(
         CannotListen, match=rf"^The page cannot listen on {host}:{port} \(`web.listen`\): another"
     ):
-        Door(f"{host}:{port}")
+        PageSocket(f"{host}:{port}")
     with pytest.raises(CannotListen, match="no such address"):
-        Door("192.0.2.1:0")
+        PageSocket("192.0.2.1:0")
 
 
 def test_a_unix_socket_is_for_user_and_group_and_goes_with_the_daemon(stage):
@@ -912,7 +912,7 @@ def test_a_unix_socket_is_for_user_and_group_and_goes_with_the_daemon(stage):
             line.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert line.makefile("rb").readline().startswith(b"HTTP/1.1 200")
         with pytest.raises(CannotListen, match="another program"):
-            Door(f"unix:{path}")
+            PageSocket(f"unix:{path}")
     assert not path.exists()
 
 
@@ -920,13 +920,13 @@ def test_a_socket_left_by_a_crash_is_replaced_and_nothing_else_is(stage):
     path = stage.home / "web.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    Door(f"unix:{path}").close()
+    PageSocket(f"unix:{path}").close()
     path.write_text("precious")
     with pytest.raises(CannotListen, match="no socket"):
-        Door(f"unix:{path}")
+        PageSocket(f"unix:{path}")
     assert path.read_text() == "precious"
     with pytest.raises(CannotListen, match="folder is not there"):
-        Door(f"unix:{stage.home}/nowhere/web.sock")
+        PageSocket(f"unix:{stage.home}/nowhere/web.sock")
 
 
 def test_clips_that_a_dead_machine_left_stand_first_with_what_to_type(stage, web):

@@ -92,6 +92,6 @@ def test_log_notice_and_history_tell_of_it(tmp_path):
     with capture_logs() as lines:
         log_line(news)
     assert [line["event"] for line in lines] == ["retired", "source_changed"]
-    (note,) = Reporter().hear(news, 0.0)
+    (note,) = Reporter().notes_for(news, 0.0)
     assert (note.topic, note.text) == (Topic.SOURCE_CHANGED, "day/shot.mp4: it went on changing")
-    assert Reporter().hear(Retired(news.clip), 0.0) == []
+    assert Reporter().notes_for(Retired(news.clip), 0.0) == []

@@ -55,7 +55,7 @@ class Scene:
 
     def look(self, seconds=WRITE_SECONDS):
         self.desk.clock.passes(seconds)
-        return self.file.look()
+        return self.file.refresh()
 
 
 @pytest.fixture
@@ -66,16 +66,16 @@ def scene(tmp_path):
 
 
 def test_it_follows_a_clip_to_its_end(scene):
-    scene.look()
+    scene.refresh()
     assert "No clips accepted yet" in scene.text
     scene.desk.drop()
     scene.desk.turn()
-    scene.file.hear()
-    assert scene.look()
+    scene.file.mark_stale()
+    assert scene.refresh()
     assert "UNDER WAY (1)" in scene.text
     scene.desk.until(State.DELIVERED)
-    scene.file.hear()
-    assert scene.look()
+    scene.file.mark_stale()
+    assert scene.refresh()
     assert "DELIVERED (1 in 3 days)" in scene.text
     assert scene.names == [".clipspool", "_status.txt"]
 
@@ -84,19 +84,19 @@ def test_a_failed_clip_is_told_with_its_reason(scene):
     scene.desk.shop.say[Stage.POLL].append(Failed(Error("INTERNAL", "it broke", "Drop it again.")))
     scene.desk.drop()
     scene.desk.until(State.FAILED)
-    scene.look()
+    scene.refresh()
     assert "it broke" in scene.text
     assert "Drop it again." in scene.text
 
 
 def test_it_is_written_only_when_something_changed_and_at_most_every_five_seconds(scene):
-    assert scene.look()
-    scene.file.hear()
-    assert not scene.look()  # heard of something, and it makes no difference
+    assert scene.refresh()
+    scene.file.mark_stale()
+    assert not scene.refresh()  # heard of something, and it makes no difference
     scene.desk.drop()
     scene.desk.turn()
-    scene.file.hear()
-    assert scene.look()
+    scene.file.mark_stale()
+    assert scene.refresh()
     scene.inbox.waiting = (Waiting("a.mp4", "no sidecar", 0.0, problem=True),)
     assert not scene.look(1.0)
     assert scene.look(WRITE_SECONDS)
@@ -110,8 +110,8 @@ def test_it_is_written_only_when_something_changed_and_at_most_every_five_second
 def test_what_is_not_ours_is_never_touched(scene, make):
     make(scene.path)
     before = scene.path.lstat()
-    assert not scene.look()
-    assert not scene.look()
+    assert not scene.refresh()
+    assert not scene.refresh()
     scene.file.remove()
     after = scene.path.lstat()
     assert [after.st_ino, after.st_mtime_ns] == [before.st_ino, before.st_mtime_ns]
@@ -121,23 +121,23 @@ def test_a_link_to_a_file_of_ours_is_not_followed(scene, tmp_path):
     elsewhere = tmp_path / "elsewhere.txt"
     elsewhere.write_text("This file is kept by clipspool: or so it says\n")
     scene.path.symlink_to(elsewhere)
-    assert not scene.look()
+    assert not scene.refresh()
     assert scene.path.is_symlink()
     assert elsewhere.read_text().endswith("or so it says\n")
 
 
 def test_two_that_share_an_inbox_keep_a_file_each(scene, tmp_path):
-    scene.look()
+    scene.refresh()
     (tmp_path / "second").mkdir()
     other = Desk(tmp_path / "second")
     second = StatusFile("bay", scene.kept, tmp_path / "second/journal.db", other.clock)
-    assert second.look()
+    assert second.refresh()
     identity = str(other.journal.fact("id"))[:6]
     assert scene.names == [".clipspool", f"_status-{identity}.txt", "_status.txt"]
     scene.desk.drop()
     scene.desk.turn()
-    scene.file.hear()
-    assert scene.look()
+    scene.file.mark_stale()
+    assert scene.refresh()
     assert "UNDER WAY (1)" in scene.text
     second.remove()
     assert scene.names == [".clipspool", "_status.txt"]
@@ -151,30 +151,30 @@ def second_daemon(scene, tmp_path):
 
 
 def test_who_is_left_alone_has_the_plain_name_again(scene, tmp_path):
-    scene.look()
+    scene.refresh()
     other, second = second_daemon(scene, tmp_path)
-    assert second.look()
+    assert second.refresh()
     assert len(scene.names) == 3
     scene.file.remove()
     other.drop()
     other.turn()
-    second.hear()
+    second.mark_stale()
     other.clock.passes(WRITE_SECONDS)
-    assert second.look()
+    assert second.refresh()
     assert scene.names == [".clipspool", "_status.txt"]
     assert "UNDER WAY (1)" in scene.text
     other.close()
 
 
 def test_a_new_journal_in_the_place_of_a_lost_one_has_its_file_at_once(scene):
-    scene.look()
+    scene.refresh()
     first = scene.text
     scene.desk.close()
     for file in scene.journal.parent.glob("journal.db*"):
         file.unlink()
     scene.desk = Desk(scene.journal.parent)
     second = StatusFile("bay", scene.kept, scene.journal, scene.desk.clock)
-    assert second.look()
+    assert second.refresh()
     assert scene.names == [".clipspool", "_status.txt"]
     assert scene.text.splitlines()[0] != first.splitlines()[0]
 
@@ -185,13 +185,13 @@ def test_a_file_of_a_journal_that_left_no_sign_of_life_goes_when_it_is_old(scene
     foreign = scene.folder / "_status-notes.txt"
     foreign.write_text("shopping list\n")
     os.utime(foreign, (1, 1))
-    assert scene.look()
+    assert scene.refresh()
     assert old.exists()
     os.utime(old, (1, 1))
     scene.desk.drop()
     scene.desk.turn()
-    scene.file.hear()
-    assert scene.look()
+    scene.file.mark_stale()
+    assert scene.refresh()
     assert scene.names == [".clipspool", "_status-notes.txt", "_status.txt"]
 
 
@@ -201,7 +201,7 @@ def test_a_file_of_a_daemon_that_has_left_a_sign_of_life_stays_however_old_it_is
     os.utime(old, (1, 1))
     (scene.folder / ".clipspool/daemons").mkdir(parents=True)
     (scene.folder / ".clipspool/daemons/abc123def.toml").write_text("")
-    assert scene.look()
+    assert scene.refresh()
     assert old.exists()
 
 
@@ -210,7 +210,7 @@ def test_a_link_named_as_a_status_file_is_not_followed_when_old_ones_are_removed
     elsewhere.write_text("This file is kept by clipspool (abc123): or so it says\n")
     os.utime(elsewhere, (1, 1))
     (scene.folder / "_status-abc123.txt").symlink_to(elsewhere)
-    assert scene.look()
+    assert scene.refresh()
     assert (scene.folder / "_status-abc123.txt").is_symlink()
     assert elsewhere.exists()
 
@@ -220,68 +220,68 @@ def test_a_failed_source_is_told_of_once_it_has_moved(scene):
     gate = scene.desk.shop.hold("retire")
     scene.desk.drop()
     scene.desk.until(State.FAILED)
-    scene.look()
+    scene.refresh()
     assert "it broke" in scene.text
     assert "The source is in" not in scene.text
     scene.desk.release(gate)
     scene.desk.turns(3)
-    scene.file.hear()
-    assert scene.look()
+    scene.file.mark_stale()
+    assert scene.refresh()
     assert "The source is in _done/day/shot.mp4" in scene.text
 
 
 def test_once_the_other_file_is_gone_ours_comes(scene):
     scene.path.write_text("shopping list\n")
-    scene.look()
+    scene.refresh()
     scene.path.unlink()
-    assert scene.look()
+    assert scene.refresh()
     assert scene.text.startswith("This file is kept by clipspool")
 
 
 def test_nothing_is_written_while_the_inbox_is_offline(scene):
     scene.inbox.state = "offline"
-    assert not scene.look()
+    assert not scene.refresh()
     assert scene.names == []
     scene.inbox.state = "watching"
-    assert scene.look()
+    assert scene.refresh()
 
 
 def test_nothing_is_written_into_an_empty_mount_point(scene):
-    scene.look()
+    scene.refresh()
     moved = scene.folder.rename(scene.folder.with_name("unmounted"))
     scene.folder.mkdir()
-    scene.file.hear()
+    scene.file.mark_stale()
     scene.desk.drop()
     scene.desk.turn()
-    assert not scene.look()
+    assert not scene.refresh()
     assert scene.names == []
     scene.folder.rmdir()
     moved.rename(scene.folder)
-    assert scene.look()
+    assert scene.refresh()
 
 
 def test_an_editor_who_deletes_it_gets_it_back_with_the_next_news(scene):
-    scene.look()
+    scene.refresh()
     scene.path.unlink()
     scene.desk.drop()
     scene.desk.turn()
-    scene.file.hear()
-    assert scene.look()
+    scene.file.mark_stale()
+    assert scene.refresh()
     assert scene.path.exists()
 
 
 def test_the_end_is_said_also_when_it_comes_before_the_first_look(scene):
     scene.inbox.state = "offline"
-    scene.file.say_stopped()
+    scene.file.write_stopped()
     assert scene.names == []
     scene.inbox.state = "watching"
-    scene.file.say_stopped()
+    scene.file.write_stopped()
     assert "clipspool is stopped" in scene.text
 
 
 def test_turned_off_by_a_reload_it_is_removed_and_others_stay(scene):
     files = StatusFiles(scene.journal, scene.desk.clock)
-    scene.look()
+    scene.refresh()
     files.keep({"bay": scene.kept})
     (file,) = files._files.values()
     files.keep({"bay": replace(scene.kept)})
@@ -302,7 +302,7 @@ def test_the_journal_tells_what_is_under_way_nearest_to_its_end_first(scene):
     desk.drop("other", inbox="other")
     desk.turn()
     desk.until(State.DELIVERED, "clip2")
-    with Window(scene.journal).look() as journal:
+    with Window(scene.journal).refresh() as journal:
         told = journal.open_jobs("bay")
         assert told.by_state.total() == len(journal.jobs_under_way(10, "bay"))
         assert journal.open_jobs().by_state.total() == told.by_state.total() + 1

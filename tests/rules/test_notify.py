@@ -34,7 +34,7 @@ from clipspool.jobs.messages import (
 )
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.records import Life, Peer
-from clipspool.reporting.notify.courier import Taste
+from clipspool.reporting.notify.courier import Interests
 from clipspool.reporting.notify.digest import NOTES_MAX, Digest, Message
 from clipspool.reporting.notify.notes import MOMENT_SECONDS, QUIET_SECONDS, Note, Reporter
 from clipspool.reporting.notify.signing import headers_of, read_secret
@@ -68,7 +68,7 @@ def a_note(topic=Topic.FAILED, at=NOON, words="shot.mp4 failed", **changes):
 
 
 def test_a_failure_says_of_which_clip_why_and_what_to_do():
-    (note,) = Reporter().hear(failed(), NOON)
+    (note,) = Reporter().notes_for(failed(), NOON)
     assert note.topic is Topic.FAILED
     assert note.text == "day/shot.mp4 in bay failed: it was moderated. Change the prompt."
     assert (note.facts["job"], note.facts["code"], note.facts["paid"]) == ("clip1", "SAFETY.INPUT", "no")
@@ -77,20 +77,20 @@ def test_a_failure_says_of_which_clip_why_and_what_to_do():
 
 def test_a_lost_answer_says_that_money_may_be_spent():
     news = moved(S.SUBMITTING, S.IN_DOUBT, AnswerLost("no answer came", {}), held=Held.IN_DOUBT)
-    (note,) = Reporter().hear(news, NOON)
+    (note,) = Reporter().notes_for(news, NOON)
     assert note.topic is Topic.IN_DOUBT
     assert "may have been charged" in note.text
 
 
 def test_a_clip_that_a_crash_left_in_doubt_is_told_when_it_is_found():
     job = a_job(state=S.IN_DOUBT, held=Held.IN_DOUBT)
-    assert topics(Reporter().hear(Accepted(a_clip(), (job,)), NOON)) == [Topic.IN_DOUBT]
+    assert topics(Reporter().notes_for(Accepted(a_clip(), (job,)), NOON)) == [Topic.IN_DOUBT]
 
 
 @pytest.mark.parametrize(("held", "topic"), [(Held.BUDGET, Topic.BUDGET), (Held.DUPLICATE, Topic.HELD)])
 def test_a_job_that_is_set_aside_says_how_it_goes_on(held, topic):
     news = moved(S.QUEUED, S.QUEUED, JobHeld(held, "why"), held=held, reason="it costs too much")
-    (note,) = Reporter().hear(news, NOON)
+    (note,) = Reporter().notes_for(news, NOON)
     assert note.topic is topic
     assert "clipspool approve clip1" in note.text
 
@@ -99,8 +99,8 @@ def test_an_overdue_task_is_told_once():
     reporter, event = Reporter(), TaskSeen("RUNNING", rendering=True)
     job = a_job(state=S.RUNNING)
     overdue = replace(job, held=Held.OVERDUE)
-    assert topics(reporter.hear(Happened(job, overdue, event), NOON)) == [Topic.HELD]
-    assert reporter.hear(Happened(overdue, overdue, event), NOON) == []
+    assert topics(reporter.notes_for(Happened(job, overdue, event), NOON)) == [Topic.HELD]
+    assert reporter.notes_for(Happened(overdue, overdue, event), NOON) == []
 
 
 def test_a_stage_that_fails_is_told_only_once_it_has_gone_on():
@@ -110,7 +110,7 @@ def test_a_stage_that_fails_is_told_only_once_it_has_gone_on():
     told = []
     for attempts in range(1, 8):
         after = replace(job, held=Held.OUTBOX, attempts=attempts)
-        told += [attempts] * len(reporter.hear(Happened(job, after, event), NOON))
+        told += [attempts] * len(reporter.notes_for(Happened(job, after, event), NOON))
         job = after
     assert told == [3]
 
@@ -119,7 +119,7 @@ def test_a_full_outbox_is_told_once_for_all_clips_that_wait_for_it_and_again_aft
     reporter, waits = Reporter(), StageFailed("OUTBOX.FULL", "no room", held=Held.OUTBOX)
     jobs = [a_job(f"clip{number}", held=Held.OUTBOX, attempts=2) for number in range(3)]
     held = [replace(job, attempts=3) for job in jobs]
-    hear = lambda before, after, event: reporter.hear(Happened(before, after, event), NOON)  # noqa: E731
+    hear = lambda before, after, event: reporter.notes_for(Happened(before, after, event), NOON)  # noqa: E731
     notes = [note for job, after in zip(jobs, held, strict=True) for note in hear(job, after, waits)]
     assert topics(notes) == [Topic.HELD]
     assert "Free space there" in notes[0].text
@@ -138,45 +138,47 @@ def test_ordinary_progress_is_worth_no_note():
         InboxChanged("bay", "watching", "", "events"),
         ProviderUnblocked(),
     ):
-        assert reporter.hear(news, NOON) == []
+        assert reporter.notes_for(news, NOON) == []
 
 
 def test_trouble_of_the_account_is_told_at_once_and_once_and_so_is_its_end():
     reporter = Reporter()
-    told = [reporter.hear(ProviderBlocked(NO_CREDITS, NOON + 60, is_new=True), NOON + n) for n in range(3)]
+    told = [
+        reporter.notes_for(ProviderBlocked(NO_CREDITS, NOON + 60, is_new=True), NOON + n) for n in range(3)
+    ]
     assert [topics(notes) for notes in told] == [[Topic.PROVIDER_BLOCKED], [], []]
     assert "Buy credits." in told[0][0].text
-    assert topics(reporter.hear(ProviderUnblocked(), NOON + 9)) == [Topic.PROVIDER_BACK]
-    assert reporter.hear(ProviderUnblocked(), NOON + 10) == []
+    assert topics(reporter.notes_for(ProviderUnblocked(), NOON + 9)) == [Topic.PROVIDER_BACK]
+    assert reporter.notes_for(ProviderUnblocked(), NOON + 10) == []
 
 
 def test_trouble_of_the_moment_is_told_once_it_has_gone_on_and_not_when_it_passes():
     reporter = Reporter()
-    assert reporter.hear(ProviderBlocked(BUSY, NOON + 20, is_new=True), NOON) == []
+    assert reporter.notes_for(ProviderBlocked(BUSY, NOON + 20, is_new=True), NOON) == []
     assert reporter.tick(NOON + MOMENT_SECONDS - 1) == []
-    assert reporter.hear(ProviderUnblocked(), NOON + MOMENT_SECONDS - 1) == []
+    assert reporter.notes_for(ProviderUnblocked(), NOON + MOMENT_SECONDS - 1) == []
     assert reporter.tick(NOON + 2 * MOMENT_SECONDS) == []
     later = NOON + 3 * MOMENT_SECONDS
-    reporter.hear(ProviderBlocked(BUSY, later + 20, is_new=True), later)
-    reporter.hear(ProviderBlocked(BUSY, later + 500, is_new=False), later + 300)
+    reporter.notes_for(ProviderBlocked(BUSY, later + 20, is_new=True), later)
+    reporter.notes_for(ProviderBlocked(BUSY, later + 500, is_new=False), later + 300)
     assert topics(reporter.tick(later + MOMENT_SECONDS)) == [Topic.PROVIDER_BLOCKED]
     assert reporter.tick(later + MOMENT_SECONDS + 1) == []
-    assert topics(reporter.hear(ProviderUnblocked(), later + 700)) == [Topic.PROVIDER_BACK]
+    assert topics(reporter.notes_for(ProviderUnblocked(), later + 700)) == [Topic.PROVIDER_BACK]
 
 
 def test_an_inbox_is_told_offline_once_and_back_once():
     reporter = Reporter()
     gone = InboxChanged("bay", "offline", "the mount is gone", "events")
-    notes = [reporter.hear(gone, NOON), reporter.hear(replace(gone, reason="stale handle"), NOON)]
+    notes = [reporter.notes_for(gone, NOON), reporter.notes_for(replace(gone, reason="stale handle"), NOON)]
     assert [topics(n) for n in notes] == [[Topic.INBOX_OFFLINE], []]
     assert "the mount is gone" in notes[0][0].text
     back = InboxChanged("bay", "watching", "", "rescan")
-    assert topics(reporter.hear(back, NOON)) == [Topic.INBOX_BACK]
-    assert reporter.hear(replace(back, detect="events"), NOON) == []
+    assert topics(reporter.notes_for(back, NOON)) == [Topic.INBOX_BACK]
+    assert reporter.notes_for(replace(back, detect="events"), NOON) == []
 
 
 def test_a_spent_day_is_told():
-    (note,) = Reporter().hear(DailyLimitReached("today's 20 credits are used up (15 spent)"), NOON)
+    (note,) = Reporter().notes_for(DailyLimitReached("today's 20 credits are used up (15 spent)"), NOON)
     assert note.topic is Topic.BUDGET
     assert "today's 20 credits are used up" in note.text
 
@@ -188,12 +190,12 @@ def end(reporter, job_id, state=S.DELIVERED, at=NOON, inbox="bay"):
     before = a_job(job_id, state=S.FETCHED, inbox=inbox)
     event = Delivered(()) if state is S.DELIVERED else Failed(ERROR)
     error = ERROR if state is S.FAILED else None
-    return reporter.hear(Happened(before, replace(before, state=state, error=error), event), at)
+    return reporter.notes_for(Happened(before, replace(before, state=state, error=error), event), at)
 
 
 def accept(reporter, *job_ids, inbox="bay"):
     for job_id in job_ids:
-        reporter.hear(Accepted(a_clip(job_id, inbox=inbox), (a_job(job_id, inbox=inbox),)), NOON)
+        reporter.notes_for(Accepted(a_clip(job_id, inbox=inbox), (a_job(job_id, inbox=inbox),)), NOON)
 
 
 def batches(reporter, now):
@@ -229,7 +231,7 @@ def test_a_job_that_waits_for_a_person_does_not_keep_a_batch_open():
     accept(reporter, "a", "b")
     doubt = a_job("b", state=S.SUBMITTING)
     lost = replace(doubt, state=S.IN_DOUBT, held=Held.IN_DOUBT)
-    reporter.hear(Happened(doubt, lost, AnswerLost("", {})), NOON)
+    reporter.notes_for(Happened(doubt, lost, AnswerLost("", {})), NOON)
     end(reporter, "a")
     assert batches(reporter, NOON + 60) == [
         {"inbox": "bay", "delivered": 1, "failed": 0, "cancelled": 0, "waiting": 1}
@@ -257,7 +259,7 @@ def test_a_failed_job_that_is_retried_has_not_failed():
     accept(reporter, "a")
     end(reporter, "a", S.FAILED)
     job = a_job("a", state=S.FAILED, error=ERROR)
-    reporter.hear(Happened(job, replace(job, state=S.QUEUED, error=None), Retried("me")), NOON)
+    reporter.notes_for(Happened(job, replace(job, state=S.QUEUED, error=None), Retried("me")), NOON)
     end(reporter, "a")
     assert batches(reporter, NOON + 60) == [
         {"inbox": "bay", "delivered": 1, "failed": 0, "cancelled": 0, "waiting": 0}
@@ -355,12 +357,12 @@ def test_a_flood_is_counted_and_not_kept():
 
 
 def test_a_receiver_gets_what_it_chose_and_what_is_about_no_single_inbox():
-    taste = Taste(frozenset({Topic.FAILED, Topic.PROVIDER_BLOCKED}), frozenset({"bay"}))
-    assert taste.wants(a_note())
-    assert not taste.wants(a_note(inbox="far"))
-    assert not taste.wants(a_note(Topic.HELD))
-    assert taste.wants(a_note(Topic.PROVIDER_BLOCKED, inbox=""))
-    assert all(Taste().wants(a_note(topic, inbox=inbox)) for topic in Topic for inbox in ("", "x"))
+    interests = Interests(frozenset({Topic.FAILED, Topic.PROVIDER_BLOCKED}), frozenset({"bay"}))
+    assert interests.wants(a_note())
+    assert not interests.wants(a_note(inbox="far"))
+    assert not interests.wants(a_note(Topic.HELD))
+    assert interests.wants(a_note(Topic.PROVIDER_BLOCKED, inbox=""))
+    assert all(Interests().wants(a_note(topic, inbox=inbox)) for topic in Topic for inbox in ("", "x"))
 
 
 # --- in which words ---------------------------------------------------------------------------------------
@@ -373,7 +375,7 @@ def message_of(*notes, more=0):
 
 
 def test_one_note_is_named_in_the_title_and_many_are_counted():
-    (note,) = Reporter().hear(failed(), NOON)
+    (note,) = Reporter().notes_for(failed(), NOON)
     assert title_of(message_of(note)) == "clipspool: failed: day/shot.mp4"
     many = message_of(note, note, a_note(Topic.IN_DOUBT))
     assert title_of(many) == "clipspool: 2 failed, 1 in doubt"
@@ -400,7 +402,7 @@ def test_what_must_not_be_read_is_in_no_message():
     fault = replace(
         ERROR, message=f"cannot read {AT_SECRET}", what_to_do="Authorization: Bearer abcdefgh12345678"
     )
-    (note,) = Reporter().hear(failed(error=fault), NOON)
+    (note,) = Reporter().notes_for(failed(error=fault), NOON)
     message = message_of(note)
     sent = title_of(message) + body_of(message, "x") + json.dumps(payload_of(message, "x", NOON))
     assert "c0ffee" not in sent
@@ -409,7 +411,7 @@ def test_what_must_not_be_read_is_in_no_message():
 
 
 def test_a_webhook_gets_the_note_itself_or_a_digest():
-    (note,) = Reporter().hear(failed(), NOON)
+    (note,) = Reporter().notes_for(failed(), NOON)
     one = payload_of(message_of(note), "render-1", NOON + 5)
     assert (one["type"], one["timestamp"]) == ("failed", "2027-01-15T12:00:00Z")
     assert one["data"]["job"] == "clip1"
@@ -448,7 +450,7 @@ def test_a_secret_that_is_none_is_refused_without_being_repeated(secret):
 
 def test_clips_that_a_dead_machine_left_are_told_with_what_to_type():
     peer = Peer("bay", "aa01", "edit-9", Life.ENDED, 29, NOON - 60)
-    (note,) = Reporter().hear(PeerLost(peer, "it has ended"), NOON)
+    (note,) = Reporter().notes_for(PeerLost(peer, "it has ended"), NOON)
     assert note.topic is Topic.PEER_LOST
     assert (note.inbox, note.facts["clips"], note.facts["journal"]) == ("bay", 29, "aa01")
     for said in ("edit-9", "29 accepted clips", "it has ended", "clipspool recover --from aa01"):

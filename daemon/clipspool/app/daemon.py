@@ -41,7 +41,7 @@ from clipspool.journal.looks import Window
 from clipspool.media.decoder import Decoder
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Provider
-from clipspool.reporting.canonical_line import Endings, log_ending
+from clipspool.reporting.canonical_line import EndingLog, log_ending
 from clipspool.reporting.headline import headline_of
 from clipspool.reporting.status_file import StatusFiles
 from clipspool.scheduler import commands
@@ -108,9 +108,9 @@ class Daemon:
         self.scheduler.subscribe(self._durations.on_news)
         self._configure_scheduler()
         self.signs.subscribe_to(self.scheduler)
-        self.scheduler.subscribe(Endings(self.journal, log_ending).hear)
+        self.scheduler.subscribe(EndingLog(self.journal, log_ending).on_news)
         self._status_files = StatusFiles(settings.journal.path, now)
-        self.scheduler.subscribe(self._status_files.hear)
+        self.scheduler.subscribe(self._status_files.on_news)
         self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self._answering = Answering(

@@ -13,12 +13,12 @@ from clipspool.provider.protocol import Provider
 from clipspool.reporting.health import Health, Trial
 from clipspool.reporting.metered import Measured
 from clipspool.reporting.metrics import Metrics
-from clipspool.reporting.notify.notices import Notices
-from clipspool.reporting.snapshot import standing_of
+from clipspool.reporting.notify.notices import Notifications
+from clipspool.reporting.snapshot import snapshot_of
 from clipspool.scheduler.loop import Scheduler
 
-_STANDING_SECONDS = 2.0
-_STANDING_REST = 100.0
+_SNAPSHOT_SECONDS = 2.0
+_SNAPSHOT_REST = 100.0
 """The pause between two snapshots, as a multiple of the time that one takes."""
 _LAST_WORDS_SECONDS = 3.0
 
@@ -38,10 +38,12 @@ class Signs:
         self.health = Health(
             Trial(settings.journal.path).look, lambda: self.metrics.turn_age_seconds, inboxes, now
         )
-        self._notices = Notices(couriers_of(settings, self.metrics.noticed), journal.tallies(now()), now)
+        self._notices = Notifications(
+            couriers_of(settings, self.metrics.noticed), journal.tallies(now()), now
+        )
         journal.committed = self.metrics.committed
         self._settings = settings
-        self._picture_due = 0.0
+        self._snapshot_due = 0.0
 
     def measured(self, provider: Provider) -> Provider:
         """Return a provider whose calls are timed."""
@@ -50,18 +52,18 @@ class Signs:
     def subscribe_to(self, scheduler: Scheduler) -> None:
         """Subscribe metrics and notifications to the scheduler's news."""
         self.metrics.expect(scheduler.picker.inboxes)
-        scheduler.subscribe(self.metrics.hear)
-        scheduler.subscribe(self._notices.hear)
+        scheduler.subscribe(self.metrics.on_news)
+        scheduler.subscribe(self._notices.on_news)
 
     def turned(self, scheduler: Scheduler) -> None:
         """Record the end of a turn, in the scheduler's thread."""
         self.metrics.turned()
         self._notices.tick()
         begun = time.monotonic()
-        if begun >= self._picture_due:
-            self.metrics.standing = standing_of(scheduler)
+        if begun >= self._snapshot_due:
+            self.metrics.keep(snapshot_of(scheduler))
             ended = time.monotonic()
-            self._picture_due = ended + max(_STANDING_SECONDS, _STANDING_REST * (ended - begun))
+            self._snapshot_due = ended + max(_SNAPSHOT_SECONDS, _SNAPSHOT_REST * (ended - begun))
 
     def apply(self, settings: Settings) -> None:
         """Replace the receivers of notifications where they changed; waiting digests are sent first."""

@@ -15,8 +15,8 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.scheduler.commands import conditions_of
 from clipspool.scheduler.loop import Command, Scheduler
 from clipspool.spool.watchfolder import Folders
-from clipspool.web.context import Entrance, House
-from clipspool.web.listen import CannotListen, Door
+from clipspool.web.context import AccessRules, DaemonHandle
+from clipspool.web.listen import CannotListen, PageSocket
 
 if TYPE_CHECKING:
     from clipspool.web.server import Page
@@ -35,7 +35,7 @@ class Hosting:
         """Bind nothing before `open`."""
         self._settings = settings
         self._monotonic = monotonic
-        self._make: Callable[[Door], Page] | None = None
+        self._make: Callable[[PageSocket], Page] | None = None
         self._page: Page | None = None
         self._tried_at = 0.0
         self._why = ""
@@ -66,8 +66,8 @@ class Hosting:
 
         web = self._settings.web
         token = None if web.token is None else web.token.get_secret_value()
-        entrance = Entrance(token, is_near=web.is_near, must_log_in=web.must_log_in, hosts=web.hosts)
-        house = House(
+        access = AccessRules(token, is_near=web.is_near, must_log_in=web.must_log_in, hosts=web.hosts)
+        daemon = DaemonHandle(
             self._settings.journal.path,
             state,
             command,
@@ -78,8 +78,8 @@ class Hosting:
             count_wrong_token=signs.metrics.token_refused,
         )
 
-        def make(door: Door) -> Page:
-            page = Page(door, house, entrance)
+        def make(server_socket: PageSocket) -> Page:
+            page = Page(server_socket, daemon, access)
             scheduler.subscribe(page.listener)
             return page
 
@@ -97,14 +97,14 @@ class Hosting:
             return
         self._tried_at = self._monotonic()
         try:
-            door = Door(listen)
+            server_socket = PageSocket(listen)
         except CannotListen as error:
             if str(error) != self._why:
                 log.warning("page_not_served", why=str(error), tried_again_every_seconds=_AGAIN_SECONDS)
             self._why = str(error)
             return
         self._why = ""
-        self._page = self._make(door)
+        self._page = self._make(server_socket)
         self._page.start()
 
     def close(self) -> None:

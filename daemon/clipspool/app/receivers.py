@@ -10,7 +10,7 @@ import structlog
 
 from clipspool import __version__
 from clipspool.app.settings import Settings
-from clipspool.reporting.notify.courier import Count, Courier, Sender, Taste
+from clipspool.reporting.notify.courier import Count, Courier, Interests, Sender
 from clipspool.reporting.notify.service import NoService, Service
 from clipspool.reporting.notify.signing import read_secret
 from clipspool.reporting.notify.topics import Topic
@@ -28,8 +28,8 @@ def couriers_of(settings: Settings, count: Count) -> list[Courier]:
         if isinstance(sender, str):
             log.error("notification_unavailable", why=sender)
             continue
-        taste = Taste(topics, inboxes or frozenset(notify.inboxes))
-        couriers.append(Courier(sender, taste, notify.digest_seconds, count=count, new_id=new_id))
+        interests = Interests(topics, inboxes or frozenset(notify.inboxes))
+        couriers.append(Courier(sender, interests, notify.digest_seconds, count=count, new_id=new_id))
     return couriers
 
 

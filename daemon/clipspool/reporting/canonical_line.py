@@ -1,4 +1,4 @@
-"""The one line at a job's end: how long it took by state, what went in and out, what it cost."""
+"""Writes the log line at a job's end: seconds by state, bytes in and out, cost."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def log_ending(facts: dict[str, Any]) -> None:
 
 @dataclass(slots=True)
 class _Open:
-    """What is remembered of an open job that was accepted in this run."""
+    """Figures of an open job that was accepted in this run."""
 
     size: int
     since: float
     spent: dict[State, float] = field(default_factory=dict)
 
 
-class Endings:
-    """Listens to the scheduler's news, and writes `job_ended` for each job that ends.
+class EndingLog:
+    """Subscribes to the scheduler's news, and writes `job_ended` for each job that ends.
 
-    Jobs that were accepted in this run are timed from memory; those open at the start, and those run again,
-    from the journal's history, one query a job.
+    Jobs accepted in this run are timed from memory; those open at the start, and those run again, from the
+    journal's history, by one query a job.
     """
 
     def __init__(self, journal: Journal, write: Callable[[dict[str, Any]], object]) -> None:
-        """Take the journal, asked in the scheduler's thread only, and what writes a line's facts."""
+        """`journal` is read in the scheduler's thread only; `write` gets a line's facts."""
         self._journal = journal
         self._write = write
         self._open: dict[str, _Open] = {}
 
-    def hear(self, news: News) -> None:
-        """Take one piece of news."""
+    def on_news(self, news: News) -> None:
+        """Take a piece of news."""
         match news:
             case Accepted(clip=clip, jobs=jobs):
                 fresh = (job for job in jobs if not job.state.is_terminal)

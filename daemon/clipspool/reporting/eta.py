@@ -1,4 +1,4 @@
-"""How long a job will still take, from how long the last jobs of its model took."""
+"""Estimates how long a job will still take, by the last jobs of its model."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from clipspool.jobs.model import Job, State
 from clipspool.journal import Look
 
 _LOOK_BACK = 300
-"""Delivered jobs that are looked at, of all models together."""
+"""Delivered jobs that are read, of all models together."""
 _OF_A_MODEL = 50
 _FRESH_SECONDS = 60.0
 _FEWEST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """What is left of a task, by its model's history."""
+class TimeLeft:
+    """The time left of a task, by its model's history."""
 
     seconds: float
-    """Below 0: it takes longer than usual by so many seconds."""
+    """Below 0: it takes that many seconds longer than usual."""
     usual_seconds: float
     of: int
     """How many earlier tasks this rests on."""
 
 
 class Timing:
-    """The median time from task to result, by model; looked up at most once a minute."""
+    """The median time from task to result, by model; read at most once a minute."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Start without figures."""
         self._usual: Mapping[str, tuple[float, int]] = {}
         self._at: float | None = None
         self._lock = threading.Lock()
 
     def refresh(self, look: Look) -> None:
-        """Look again if the last look is old."""
+        """Read the figures again if they are old."""
         now = time.monotonic()
         with self._lock:
             if self._at is not None and now - self._at < _FRESH_SECONDS:
@@ -56,11 +56,11 @@ class Timing:
             if len(all_) >= _FEWEST
         }
 
-    def left(self, job: Job, now: float) -> Left | None:
-        """Say what is left of a job's task; None when it is not at the provider, or nothing is known."""
+    def left(self, job: Job, now: float) -> TimeLeft | None:
+        """Return the time left of a job's task; None when it is not at the provider, or nothing is known."""
         if job.state is not State.RUNNING or job.task is None or job.task.created_at is None:
             return None
         usual = self._usual.get(job.request.model)
         if usual is None:
             return None
-        return Left(job.task.created_at + usual[0] - now, *usual)
+        return TimeLeft(job.task.created_at + usual[0] - now, *usual)

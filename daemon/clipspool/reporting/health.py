@@ -1,7 +1,7 @@
-"""Whether the daemon gets on: fresh turns, inboxes freshly looked through, live events, a writable journal.
+"""Checks the daemon's health: recent turns, recent scans, living event threads, a writable journal.
 
-Nothing is taken on trust: a thread that is alive may hang, and a file system that took the last commit may be
-full or read-only now.
+Each is tried: a living thread may hang, and a file system that took the last commit may be full or read-only
+now.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ TURN_SECONDS_MAX = 30.0
 SCAN_SECONDS_MIN = 120.0
 """A scan is fresh for three times `rescan_seconds`, and for no less than this."""
 _PROBE_SECONDS = 10.0
-"""For so long one trial of the journal's disk serves all who ask."""
+"""One trial of the journal's disk serves all callers for this long."""
 _HANGS_SECONDS = 5.0
 _PROBE_BYTES = 4096
 
 
 class Health:
-    """Answers from any thread, within some `_HANGS_SECONDS` even when the disk hangs."""
+    """Answers from any thread, within about `_HANGS_SECONDS` even when the disk hangs."""
 
     def __init__(
         self,
@@ -38,14 +38,14 @@ class Health:
         inboxes: Callable[[], Mapping[str, Inbox]],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`trial` is the journal's, such as `Trial.look`; the others give what is to be looked at."""
+        """`trial` is the journal's, such as `Trial.look`; the others return what is checked."""
         self._trial = trial
         self._turn_age_seconds = turn_age_seconds
         self._inboxes = inboxes
         self._now = now
 
     def look(self) -> tuple[bool, dict[str, Any]]:
-        """Say whether all is well, and of each part `ok`, `why` not, and `since` when (ISO 8601, or None)."""
+        """Return whether all is well, and of each part `ok`, `why` not, and `since` when (ISO 8601)."""
         age = self._turn_age_seconds()
         is_fresh = age <= TURN_SECONDS_MAX
         why = "" if is_fresh else f"the scheduler ended no turn for {age:.0f} s"
@@ -69,11 +69,11 @@ class Health:
         if inbox.state == "offline":
             why = f"offline: {inbox.reason}"
         elif age is None:
-            why = "not looked through yet"
+            why = "not scanned yet"
         elif age > max(SCAN_SECONDS_MIN, 3 * inbox.rescan_seconds):
-            why = f"not looked through for {age:.0f} s"
+            why = f"not scanned for {age:.0f} s"
         elif alive < wanted:
-            why = f"{wanted - alive} of {wanted} threads that hear of events are dead"
+            why = f"{wanted - alive} of {wanted} threads that receive events have died"
         return {
             **self._part(why, age),
             "state": inbox.state,
@@ -85,7 +85,7 @@ class Health:
 
 
 class Trial:
-    """Tries whether the journal could be written now, without going near its connection.
+    """Tries whether the journal could be written now, without using its connection.
 
     It writes and syncs a small file beside the journal. The journal's own file is not opened: closing it
     again would drop the locks that SQLite holds on it (POSIX locks belong to a process and a file).
@@ -99,7 +99,7 @@ class Trial:
         write: Callable[[Path], object] | None = None,
         hangs_seconds: float = _HANGS_SECONDS,
     ) -> None:
-        """Remember which file the journal is; `write` tries its disk and raises OSError."""
+        """`write` tries the journal's disk and raises OSError."""
         self._journal = journal
         self._write = write or _write_beside
         self._hangs_seconds = hangs_seconds
@@ -112,7 +112,7 @@ class Trial:
         self._trouble_since: float | None = None
 
     def look(self) -> tuple[str, float | None]:
-        """Say what is wrong, empty when nothing is, and for how many seconds it has been."""
+        """Return what is wrong, empty when nothing is, and for how many seconds it has been."""
         with self._lock:
             thread = self._thread
             if (thread is None or not thread.is_alive()) and self._is_old():
@@ -120,12 +120,12 @@ class Trial:
                 # Daemon: one that hangs in a sync must not keep the process from ending.
                 thread = self._thread = start_thread(self._try, "health")
                 if thread is None:
-                    return "no thread can be begun: a limit of the system is reached", 0.0
+                    return "no thread can be started: a limit of the system is reached", 0.0
         if thread is not None:
             thread.join(max(self._began + self._hangs_seconds - self._monotonic(), 0.0))
             if thread.is_alive():
                 for_seconds = self._monotonic() - self._began
-                return f"a write to the journal's disk hangs for {for_seconds:.0f} s", for_seconds
+                return f"a write to the journal's disk has been hanging for {for_seconds:.0f} s", for_seconds
         since = self._trouble_since
         return self._trouble, None if since is None else self._monotonic() - since
 
@@ -136,13 +136,13 @@ class Trial:
         trouble = ""
         try:
             if _identity(self._journal) != self._identity:
-                trouble = "the journal's file was put away or replaced while it was in use"
+                trouble = "the journal's file was moved or replaced while it was in use"
             elif not os.access(self._journal, os.R_OK | os.W_OK):
-                trouble = "the journal's file may not be written"
+                trouble = "the journal's file is not writable"
             else:
                 self._write(self._journal)
         except OSError as error:
-            trouble = f"the journal's folder takes nothing: {error.strerror or error}"
+            trouble = f"the journal's folder cannot be written: {error.strerror or error}"
         if trouble and not self._trouble:
             self._trouble_since = self._began
         elif not trouble:
@@ -156,7 +156,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _write_beside(journal: Path) -> None:
-    """Write a small file for good and remove it; raises OSError."""
+    """Write a small file, sync it and remove it; raises OSError."""
     trial = journal.with_name(f"{journal.name}.trial")
     fd = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

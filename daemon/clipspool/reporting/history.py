@@ -1,4 +1,4 @@
-"""Spells a job's history in words: what happened, who did it, how long the job was in each state; pure."""
+"""Describes a job's history in words: what happened, who did it, how long each state lasted; pure."""
 
 from __future__ import annotations
 

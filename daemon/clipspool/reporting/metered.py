@@ -1,4 +1,4 @@
-"""A provider as it is, with the time and outcome of each of its calls told to an observer."""
+"""Wraps a provider, and reports the time and outcome of each call to an observer."""
 
 from __future__ import annotations
 
@@ -31,36 +31,36 @@ _T = TypeVar("_T")
 
 
 class Observer(Protocol):
-    """Who is told; from any thread, and it must neither raise nor wait."""
+    """Receives the reports, from any thread; must neither raise nor block."""
 
     def call_ended(self, call: CallName, outcome: str, seconds: float) -> None:
-        """Hear of one call: `outcome` is one of a few words, `seconds` does not count waiting at the gate."""
+        """Take one call: `outcome` is one of a few words, `seconds` is without the wait at the gate."""
 
     def download_cut(self) -> None:
-        """Hear that the wire ended before a result did."""
+        """Take a connection that ended before the result did."""
 
     def bytes_moved(self, direction: Direction, count: int) -> None:
-        """Hear of files' bytes on their way: with a request that left, or of a result as it comes."""
+        """Take bytes of files: sent with a request, or received of a result."""
 
 
 class Measured:
-    """Passes every call on; raises and answers what the provider does."""
+    """Passes every call on, and what the provider returns or raises."""
 
     def __init__(
         self, provider: Provider, observer: Observer, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        """Take the provider and who is told; `clock` gives seconds that only go forward."""
+        """`clock` returns seconds that only go forward."""
         self._provider = provider
         self._observer = observer
         self._clock = clock
 
     @property
     def profile(self) -> str:
-        """Name what made a task."""
+        """Identify the account that makes tasks."""
         return self._provider.profile
 
     def submit(self, call: Call, gate: Gate) -> SubmitAnswer:
-        """Send once; the time at the gate is our own journal's and does not count."""
+        """Send once; the time at the gate belongs to the journal and is not counted."""
         at_gate = 0.0
 
         def timed_gate(is_usable: Callable[[], bool]) -> bool:
@@ -83,28 +83,28 @@ class Measured:
         return answer
 
     def look(self, task_id: str) -> Look | Fault:
-        """Look at a task."""
+        """Ask about a task."""
         return self._timed("look", lambda: self._provider.look(task_id))
 
     def cancel(self, task_id: str) -> Fault | None:
-        """Tell the provider to stop."""
+        """Ask the provider to cancel a task."""
         return self._timed("cancel", lambda: self._provider.cancel(task_id))
 
     def download(self, url: str, offset: int, etag: str) -> Download | Fault:
-        """Open a result; its time ends with the answer's head, its bytes are counted as they come."""
+        """Open a result; its time ends with the answer's head, its bytes are counted as they arrive."""
         opened = self._timed("download", lambda: self._provider.download(url, offset, etag))
         return opened if isinstance(opened, Fault) else replace(opened, chunks=self._counted(opened.chunks))
 
     def ask_account(self) -> dict[str, Any] | Fault:
-        """Ask whether the key is good."""
+        """Ask whether the key is accepted."""
         return self._timed("ask_account", self._provider.ask_account)
 
     def ask_balance(self) -> Balance | None:
-        """Ask what the account has."""
+        """Ask for the account's balance."""
         return self._timed("ask_balance", self._provider.ask_balance)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._provider.close()
 
     def _timed(self, call: CallName, ask: Callable[[], _T]) -> _T:

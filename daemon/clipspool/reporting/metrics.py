@@ -1,6 +1,6 @@
-"""What Prometheus is told: counters kept as news comes, and how things stand at the moment of the scrape.
+"""Metrics for Prometheus: counters kept as news arrives, and gauges of the moment of the scrape.
 
-A scrape runs in any thread. It reads counters, the last `Standing` and what inboxes show of themselves; it
+A scrape runs in any thread. It reads counters, the last `StateSnapshot` and the inboxes' public state; it
 never asks the scheduler and never touches the journal.
 """
 
@@ -22,27 +22,27 @@ from clipspool.jobs.events import Connected, Delivered, Failed, Fetched, Prepare
 from clipspool.jobs.messages import Accepted, Happened, News
 from clipspool.jobs.model import TERMINAL, State
 from clipspool.reporting.metered import CallName, Direction
-from clipspool.reporting.snapshot import LaneLoad, Standing
+from clipspool.reporting.snapshot import LaneLoad, StateSnapshot
 
-# Else each counter has a second series, that nobody asks for.
+# Otherwise each counter has a second series of no use.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 _TASK_SECONDS = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
 _FAMILIES_MAX = 40
-"""Failure codes are the provider's words too: beyond so many first words they count as OTHER."""
+"""Failure codes may be the provider's words: beyond this many first words they count as OTHER."""
 
 _Key = TypeVar("_Key", bound=tuple[str, ...])
 Inboxes = Callable[[], Mapping[str, Inbox]]
 
 
 class Metrics:
-    """All that is measured; each instance has a registry of its own. Any thread may use it."""
+    """All metrics; each instance has a registry of its own. Any thread may use it."""
 
     def __init__(self, inboxes: Inboxes, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """`inboxes` gives those that are watched now, by name."""
-        self.standing = Standing()
+        """`inboxes` returns those that are watched now, by name."""
+        self._snapshot = StateSnapshot()
         self._monotonic = monotonic
         self._turned_at = monotonic()
         self._families: set[str] = set()
@@ -80,7 +80,7 @@ class Metrics:
         registry.register(_Gauges(self, inboxes))
 
     def text(self) -> bytes:
-        """Give everything in the text format; its content type is `CONTENT_TYPE`."""
+        """Return all metrics in the text format; its content type is `CONTENT_TYPE`."""
         return generate_latest(self._registry)
 
     @property
@@ -89,7 +89,7 @@ class Metrics:
         return max(self._monotonic() - self._turned_at, 0.0)
 
     def expect(self, inboxes: Iterable[str]) -> None:
-        """Let counters begin at 0: Prometheus does not see the first event of one that begins at 1."""
+        """Start counters at 0: Prometheus misses the first event of one that begins at 1."""
         for inbox in inboxes:
             self._accepted.labels(inbox)
             self._doubts.labels(inbox)
@@ -97,17 +97,26 @@ class Metrics:
                 self._ended.labels(inbox, state.value)
 
     def token_refused(self) -> None:
-        """Count a wrong token that was sent to the page; any thread may."""
+        """Count a wrong token that was sent to the page."""
         self._wrong_tokens.inc()
 
-    # --- told by the scheduler's thread ------------------------------------------------------------------
+    # --- called in the scheduler's thread ------------------------------------------------------------------
 
     def turned(self) -> None:
-        """Note that a turn ended."""
+        """Record the end of a turn."""
         self._turned_at = self._monotonic()
 
-    def hear(self, news: News) -> None:
-        """Count a piece of news, as a listener of the scheduler."""
+    @property
+    def snapshot(self) -> StateSnapshot:
+        """The last snapshot that the scheduler's thread took."""
+        return self._snapshot
+
+    def keep(self, snapshot: StateSnapshot) -> None:
+        """Replace the snapshot that a scrape shows."""
+        self._snapshot = snapshot
+
+    def on_news(self, news: News) -> None:
+        """Count a piece of news."""
         if isinstance(news, Accepted):
             self._accepted.labels(news.clip.inbox).inc()
             self._bytes.labels(news.clip.inbox, "accepted").inc(news.clip.size)
@@ -115,7 +124,7 @@ class Metrics:
             self._happened(news)
 
     def committed(self, seconds: float) -> None:
-        """Hear how long a commit took."""
+        """Record how long a commit took."""
         self._commit_seconds.observe(seconds)
 
     def _happened(self, news: Happened) -> None:
@@ -156,7 +165,7 @@ class Metrics:
         self._families.add(family)
         return family
 
-    # --- told by any thread ------------------------------------------------------------------------------
+    # --- called in any thread ------------------------------------------------------------------------------
 
     def call_ended(self, call: CallName, outcome: str, seconds: float) -> None:
         """Count a call to the provider."""
@@ -164,7 +173,7 @@ class Metrics:
         self._call_seconds.labels(call).observe(max(seconds, 0.0))
 
     def download_cut(self) -> None:
-        """Count a download whose wire ended early."""
+        """Count a download whose connection ended early."""
         self._calls.labels("download", "cut").inc()
 
     def bytes_moved(self, direction: Direction, count: int) -> None:
@@ -177,18 +186,18 @@ class Metrics:
 
 
 class _Gauges(Collector):
-    """What is, made anew for each scrape: an inbox that is gone leaves nothing behind."""
+    """Gauges, made anew for each scrape: an inbox that is removed leaves nothing behind."""
 
     def __init__(self, metrics: Metrics, inboxes: Inboxes) -> None:
         self._metrics = metrics
         self._inboxes = inboxes
 
     def collect(self) -> Iterator[Metric]:
-        standing = self._metrics.standing
+        snapshot = self._metrics.snapshot
         yield InfoMetricFamily("clipspool_build", "The version", value={"version": __version__})
         yield _gauge("turn_age_seconds", "Time since the last turn", self._metrics.turn_age_seconds)
-        yield from _of_jobs(standing)
-        yield from _of_pace(standing)
+        yield from _of_jobs(snapshot)
+        yield from _of_pace(snapshot)
         yield from _of_inboxes(dict(self._inboxes()))
 
 
@@ -210,23 +219,23 @@ def _gauges(name: str, text: str, labels: list[str], values: Mapping[_Key, float
     return family
 
 
-def _of_jobs(standing: Standing) -> Iterator[Metric]:
-    jobs = {(state.value,): float(count) for state, count in standing.jobs.items()}
+def _of_jobs(snapshot: StateSnapshot) -> Iterator[Metric]:
+    jobs = {(state.value,): float(count) for state, count in snapshot.jobs.items()}
     yield _gauges("jobs", "Jobs by state", ["state"], jobs)
-    waiting = {key: float(count) for key, count in standing.waiting.items()}
+    waiting = {key: float(count) for key, count in snapshot.waiting.items()}
     yield _gauges("jobs_waiting", "Accepted jobs that wait, by reason", ["inbox", "reason"], waiting)
     for name, text, measure in _LANES:
-        loads = {(lane,): float(measure(load)) for lane, load in standing.lanes.items()}
+        loads = {(lane,): float(measure(load)) for lane, load in snapshot.lanes.items()}
         yield _gauges(name, text, ["lane"], loads)
 
 
-def _of_pace(standing: Standing) -> Iterator[Metric]:
-    spend, limits = standing.spend, standing.limits
-    blocked = {(of,): float(standing.blocked_by == of) for of in ("account", "moment")}
+def _of_pace(snapshot: StateSnapshot) -> Iterator[Metric]:
+    spend, limits = snapshot.spend, snapshot.limits
+    blocked = {(of,): float(snapshot.blocked_by == of) for of in ("account", "moment")}
     yield _gauges("provider_blocked", "1 while nothing is submitted, by whose trouble", ["of"], blocked)
-    yield _gauge("poll_budget_per_second", "Looks at tasks a second", standing.polls_per_second_max)
-    yield _gauge("poll_budget_left", "Looks that may begin at once", standing.polls_left)
-    yield _gauge("poll_lag_seconds", "Lateness of the look that waits the longest", standing.poll_lag_seconds)
+    yield _gauge("poll_budget_per_second", "Looks at tasks a second", snapshot.polls_per_second_max)
+    yield _gauge("poll_budget_left", "Looks that may begin at once", snapshot.polls_left)
+    yield _gauge("poll_lag_seconds", "Lateness of the look that waits the longest", snapshot.poll_lag_seconds)
     yield _gauge("day_submissions", "Submissions since midnight, UTC", float(spend.submissions))
     yield _gauge("day_submissions_max", "What may be submitted in a day", float(limits.submissions_per_day))
     yield _gauge("day_credits", "Credits since midnight, UTC, settled or estimated", spend.credits)

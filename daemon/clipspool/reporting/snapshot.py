@@ -1,8 +1,8 @@
-"""How things stand, taken by the scheduler's thread between two turns for others to read at any time.
+"""A snapshot of the scheduler's state, taken by its thread between two turns, for other threads to read.
 
-Whoever serves a page or a scrape must neither touch the journal's one connection nor wait for the scheduler:
-a scrape matters most when the scheduler hangs. So the owner of it all puts down an unchangeable picture from
-time to time, and everybody else reads the last one.
+A scrape must neither touch the journal's one connection nor wait for the scheduler: it matters most when the
+scheduler hangs. So the scheduler's thread makes an immutable snapshot from time to time, and others read the
+last one.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from clipspool.scheduler.workers import LANES
 
 @dataclass(frozen=True, slots=True)
 class LaneLoad:
-    """What one lane of workers has before it."""
+    """The work of one lane of workers."""
 
     threads: int
     busy: int
-    """Pieces of work handed out and not yet heard of."""
+    """Pieces of work that are handed out and not done."""
 
     @property
     def queued(self) -> int:
@@ -33,8 +33,8 @@ class LaneLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """One picture."""
+class StateSnapshot:
+    """One snapshot."""
 
     jobs: Mapping[State, int] = field(default_factory=dict)
     waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -43,20 +43,20 @@ class Standing:
     spend: Spend = field(default_factory=Spend)
     limits: Limits = field(default_factory=Limits)
     blocked_by: str = ""
-    """Whose trouble holds submissions back, `account` or `moment`; empty when none does."""
+    """What kind of fault holds submissions back, `account` or `moment`; empty when none does."""
     polls_left: float = 0.0
-    """Looks that may begin at once."""
+    """Polls that may begin at once."""
     polls_per_second_max: float = 0.0
     poll_lag_seconds: float = 0.0
-    """How long the task that is due the longest has waited to be looked at."""
+    """How long the task that is due the longest has waited for its poll."""
 
 
-def standing_of(scheduler: Scheduler) -> Standing:
-    """Take the picture; in the scheduler's thread only. Some 0.4 ms, and 22 ms with 10,000 open jobs."""
+def snapshot_of(scheduler: Scheduler) -> StateSnapshot:
+    """Take a snapshot; in the scheduler's thread only. 0.4 ms, and 22 ms with 10,000 open jobs."""
     journal, picker, now = scheduler.journal, scheduler.picker, scheduler.now()
     due = journal.next_due(State.RUNNING, 0.0)
     fault = scheduler.brake.fault
-    return Standing(
+    return StateSnapshot(
         jobs={state: journal.counts[state] for state in State},
         waiting=_waiting(scheduler, journal.tallies(now)),
         lanes={name: LaneLoad(LANES[name][0], lane.busy) for name, lane in scheduler.workers.lanes.items()},
@@ -70,7 +70,7 @@ def standing_of(scheduler: Scheduler) -> Standing:
 
 
 def _waiting(scheduler: Scheduler, tallies: list[Tally]) -> Mapping[tuple[str, str], int]:
-    """Say by what jobs are kept; of what holds all jobs of an inbox back, the first that does."""
+    """Count waiting jobs by inbox and reason; of several reasons for a whole inbox the first counts."""
     found: Counter[tuple[str, str]] = Counter()
     for tally in tallies:
         if tally.held is not None:

@@ -49,8 +49,8 @@ _BUTTONS = {
 }
 
 
-class Acts:
-    """Handles log-in and every request that changes something."""
+class ActionRoutes:
+    """Answers log-in and every request that changes something."""
 
     def __init__(self, views: Views, sessions: Sessions) -> None:
         """Keep `views`, which draws the pages."""
@@ -174,8 +174,8 @@ class Acts:
 
     def _done(self, request: Request, act: str, arguments: dict[str, Any], back: str) -> Response:
         try:
-            answer = self._views.house.command(act, arguments)
-        except Exception as error:  # noqa: BLE001  (told to the one who asked; the daemon lives on)
+            answer = self._views.daemon.command(act, arguments)
+        except Exception as error:  # noqa: BLE001  (shown to the caller; the daemon goes on)
             return self._refused(request, act, str(error) or type(error).__name__, back)
         log.info("command", do=act, by=_BY, of=arguments.get("ids") or arguments.get("job_id") or "inbox")
         refusals = [one["why"] for one in answer if not one["done"]] if isinstance(answer, list) else []
@@ -216,7 +216,7 @@ class Acts:
             max_age=int(SESSION_SECONDS),
             httponly=True,
             samesite="strict",
-            # The browser's own word; a proxy's could be anybody's.
+            # By the browser's own header: a proxy's could be forged.
             secure=request.headers.get("origin", "").startswith("https://"),
         )
         return answer
@@ -230,18 +230,18 @@ class Acts:
 
 
 def _ids(text: str) -> list[str]:
-    """Read the ids of jobs, each once; none where one of them cannot be an id."""
+    """Read job ids, each once; none where one of them is malformed."""
     ids = list(dict.fromkeys(text.split(",")))
     return ids if len(ids) <= _SEVERAL_MAX and all(_ID.fullmatch(one) for one in ids) else []
 
 
 def _within(path: str) -> str:
-    """Give a path of this page, where to go on after the log-in; the overview for anything else."""
+    """Return a path of this page to open after the log-in; the overview for anything else."""
     return path if _PATH.fullmatch(path) else "/"
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """Read a small form; fields that come twice count once."""
+    """Read a small form; of a repeated field the first counts."""
     body = bytearray()
     try:
         async for chunk in request.stream():

@@ -1,7 +1,7 @@
-"""Connections to the page: so many and no more, and each has to ask within a time.
+"""Limits the connections to the page: their number, and the time until each sends a request.
 
-A stranger who connects and says nothing would otherwise keep descriptors until the daemon has none for its
-clips, its journal and its log.
+Otherwise silent connections of a stranger could use up the descriptors that the daemon needs for its clips,
+its journal and its log.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Final
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 BACKLOG: Final = 128
-"""Accepted at one go, before any of them is counted."""
+"""Connections that the system accepts before they are counted."""
 ASK_SECONDS = 20.0
 """From a connection's beginning, or its last answer, to the last byte of a request."""
 _CALLERS_MAX: Final = 1000
 _DESCRIPTORS_EACH: Final = 3
-"""One for the line and one for the film that it is sent; the third is the daemon's."""
+"""One for the connection and one for the video that is sent; the third is the daemon's."""
 
 
 def callers_max() -> int:
-    """Say how many connections may be open, so that enough of this process's descriptors are left."""
+    """Return how many connections may be open, so that enough of this process's descriptors are left."""
     return min(_CALLERS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _DESCRIPTORS_EACH)
 
 
-class Caller(H11Protocol):
-    """One connection; hangs up on one too many, and on one that takes too long to ask."""
+class PageConnection(H11Protocol):
+    """One connection; closed where there are too many, or where a request takes too long."""
 
     _too_late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Start waiting for a request."""
         super().connection_made(transport)
         if len(self.connections) > callers_max():
             transport.abort()
@@ -40,7 +40,7 @@ class Caller(H11Protocol):
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         if self._too_late is not None:
             self._too_late.cancel()
         super().connection_lost(exc)

@@ -1,4 +1,4 @@
-"""What the page is given of the daemon: a few callables and the way to the journal, nothing else."""
+"""What the page gets from the daemon: a few functions and the journal's path, nothing else."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from clipspool.spool.watchfolder import Folders
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """The daemon, as the page sees it; every callable serves any thread."""
+class DaemonHandle:
+    """The daemon as the page uses it; every function may be called from any thread."""
 
     journal: Path
-    """Read through connections of the page's own."""
+    """Its path; the page reads it through connections of its own."""
     state: Callable[[], Future[tuple[Mapping[str, Any], Conditions]]]
-    """What `status --json` prints, and what holds jobs back, once the scheduler comes to it."""
+    """Asks the scheduler for what `status --json` prints, and for what holds jobs back."""
     command: Callable[[str, Mapping[str, Any]], Any]
-    """Carries out an operator's command, as the command line does; raises what it raises."""
+    """Carries out an operator's command as the command line does; raises what the command raises."""
     bays: Callable[[], Mapping[str, Folders]]
     """The folders of each inbox, by name."""
     now: Callable[[], float]
     """Unix seconds."""
     metrics: Callable[[], bytes] | None = None
-    """The text of `/metrics`; None: there is no such address."""
+    """Returns the text of `/metrics`; None: that address does not exist."""
     health: Callable[[], tuple[bool, Mapping[str, Any]]] | None = None
-    """Whether all is well, and the facts of `/healthz`; None: there is no such address."""
+    """Returns whether all is well, and the facts of `/healthz`; None: that address does not exist."""
     count_wrong_token: Callable[[], None] = lambda: None
     """Called for each log-in or request with a wrong token."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entrance:
-    """Who may come in."""
+class AccessRules:
+    """Who may see the page, and who may change something."""
 
     token: str | None = None
     """None: nothing can be changed from the page."""
     is_near: bool = True
     """Whether it listens on loopback or a Unix socket."""
     must_log_in: bool = False
-    """Whether looking needs the token too."""
+    """Whether viewing needs the token too."""
     hosts: tuple[str, ...] = ()
     """Host names besides `localhost` and addresses, in lower case."""

@@ -1,4 +1,4 @@
-"""Tells open pages that something changed: at most once in `REST_SECONDS`, however much happened."""
+"""Notifies open pages of changes: at most once in `REST_SECONDS`, however many happened."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ import anyio.to_thread
 
 REST_SECONDS = 0.7
 LOOK_SECONDS = 5.0
-"""How often it looks for what no news tells: what lies in the inboxes."""
+"""How often it checks for changes that are no news, such as files in the inboxes."""
 STREAMS_MAX = 500
 _ALIVE_SECONDS = 15.0
 
 
-class Pulse:
-    """A number that grows with every change, and the streams that carry it."""
+class ChangeStream:
+    """A version number that grows with every change, and the streams that send it."""
 
     def __init__(self, fingerprint: Callable[[], str]) -> None:
-        """Take what tells, called in a worker thread, whether something changed that is no news."""
+        """`fingerprint`, called in a worker thread, differs when something changed that is no news."""
         self.version = 0
         self._fingerprint = fingerprint
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._heard = asyncio.Event()
-        self._beat = asyncio.Event()
-        self._has_heard = False
+        self._changed = asyncio.Event()
+        self._published = asyncio.Event()
+        self._is_changed = False
         self._is_over = False
         self.streams = 0
 
-    def note(self, _news: Any) -> None:
-        """Hear of a change, in any thread; waits for nothing and never raises."""
+    def on_news(self, _news: Any) -> None:
+        """Record a change, from any thread; never blocks and never raises."""
         loop = self._loop
-        if self._has_heard or loop is None:
+        if self._is_changed or loop is None:
             return
-        self._has_heard = True
+        self._is_changed = True
         try:
-            loop.call_soon_threadsafe(self._heard.set)
+            loop.call_soon_threadsafe(self._changed.set)
         except RuntimeError:  # the server's loop has ended
             self._loop = None
 
     async def run(self) -> None:
-        """Beat until `end`, in the server's loop."""
+        """Notify the streams until `end`, in the server's loop."""
         self._loop = asyncio.get_running_loop()
         seen = ""
         while not self._is_over:
             try:
-                await asyncio.wait_for(self._heard.wait(), LOOK_SECONDS)
+                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
             except TimeoutError:
                 if not self.streams:
                     continue
@@ -55,24 +55,24 @@ class Pulse:
                 if now == seen:
                     continue
                 seen = now
-            self._heard.clear()
-            self._has_heard = False
-            self._tell()
+            self._changed.clear()
+            self._is_changed = False
+            self._publish()
             await asyncio.sleep(REST_SECONDS)
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         self.version += 1
-        beat, self._beat = self._beat, asyncio.Event()
-        beat.set()
+        published, self._published = self._published, asyncio.Event()
+        published.set()
 
     def end(self) -> None:
         """End all streams; in the server's loop."""
         self._is_over = True
-        self._heard.set()
-        self._beat.set()
+        self._changed.set()
+        self._published.set()
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Give the lines of one event stream, until the reader leaves or the server ends."""
+        """Yield the lines of one event stream, until the reader leaves or the server ends."""
         self.streams += 1
         try:
             sent = self.version
@@ -80,7 +80,7 @@ class Pulse:
             while not self._is_over:
                 try:
                     if sent == self.version:
-                        await asyncio.wait_for(self._beat.wait(), _ALIVE_SECONDS)
+                        await asyncio.wait_for(self._published.wait(), _ALIVE_SECONDS)
                 except TimeoutError:
                     yield b": still here\n\n"
                 else:

@@ -1,4 +1,4 @@
-"""The socket that the page listens on: bound before anything else starts; a busy port is said at once."""
+"""Opens the socket that the page listens on, and removes it at the end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SOCKET_MODE = 0o660
 
 
 class CannotListen(Exception):
-    """The address is taken or not ours; the message is one sentence that names `web.listen`."""
+    """The address is in use or cannot be used; the message is one sentence that names `web.listen`."""
 
 
-class Door:
-    """A listening socket, and the file it leaves behind where it has one."""
+class PageSocket:
+    """A listening socket, and its file where it is a Unix socket."""
 
     def __init__(self, listen: str) -> None:
         """Listen on `ADDRESS:PORT` or `unix:PATH`; raises CannotListen."""
@@ -37,14 +37,14 @@ class Door:
 
     @property
     def address(self) -> str:
-        """Where the page is, for people."""
+        """The page's address, for people."""
         if self._path is not None:
             return f"unix:{self._path}"
         host, port = self.socket.getsockname()[:2]
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self.socket.close()
         if self._path is not None:
             with suppress(OSError):
@@ -54,13 +54,13 @@ class Door:
 def _why(error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:
-            return "another program listens there already"
+            return "another program already listens there"
         case errno.EADDRNOTAVAIL:
             return "this machine has no such address"
         case errno.EACCES:
-            return "that is not allowed to this user; ports below 1024 are root's"
+            return "this user may not; ports below 1024 are for root"
         case errno.ENOENT:
-            return "its folder is not there"
+            return "its folder does not exist"
         case _:
             return error.strerror or str(error)
 
@@ -94,13 +94,13 @@ def _listen_at(path: Path) -> socket.socket:
 
 
 def _clear(path: Path) -> None:
-    """Remove a socket that nobody listens on any more, and nothing else."""
+    """Remove a socket that no process listens on any more, and nothing else."""
     try:
         there = os.lstat(path)
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(there.st_mode):
-        raise FileExistsError(errno.EEXIST, "a file that is no socket has that name")
+        raise FileExistsError(errno.EEXIST, "a file of that name exists, and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.settimeout(_CONNECT_SECONDS)
         try:

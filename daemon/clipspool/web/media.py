@@ -1,6 +1,6 @@
-"""Serves posters, sources and results: named by job and number, never by a path; opened beneath their root.
+"""Serves posters, sources and results, addressed by job and number, never by path; opened beneath their root.
 
-Reads happen in a few threads of their own: a share that hangs takes no thread from the pages.
+Reads happen in threads of their own, so that a share that hangs takes no thread from the pages.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import open_source
 from clipspool.stages.poster import poster_of
 from clipspool.system.atomic import split_suffix
-from clipspool.web.context import House
+from clipspool.web.context import DaemonHandle
 
 _THREADS = 8
 _CHUNK_BYTES = 256 * 1024
 _TYPES = {
     ".mp4": "video/mp4",
     ".m4v": "video/mp4",
-    ".mov": "video/mp4",  # browsers play what is in it when it is called this
+    ".mov": "video/mp4",  # browsers play it under this type
     ".webm": "video/webm",
     ".mkv": "video/webm",
     ".jpg": "image/jpeg",
 }
 _NO_PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="9"/>'
-"""The script knows it by its width, and asks again when something changed."""
+"""The script recognizes it by its width, and asks again when something changed."""
 _MISSING = 404
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 
-class Films:
-    """The three addresses of media."""
+class MediaRoutes:
+    """Answers the three addresses of media."""
 
-    def __init__(self, house: House, lookup: Lookup) -> None:
+    def __init__(self, daemon: DaemonHandle, lookup: Lookup) -> None:
         """Open nothing yet."""
-        self._house = house
+        self._daemon = daemon
         self._lookup = lookup
         self._limiter: anyio.CapacityLimiter | None = None
 
@@ -58,7 +58,7 @@ class Films:
 
         answer = await self._serve(request, open_it)
         if answer.status_code == _MISSING:
-            # It is drawn soon after the delivery, and the oldest go: no error for a browser to complain of.
+            # It is drawn soon after the delivery, and old ones are removed: not an error for browsers.
             return Response(_NO_PICTURE, media_type="image/svg+xml")
         return answer
 
@@ -92,7 +92,7 @@ class Films:
             with self._lookup.look() as look:
                 job = look.job(job_id)
                 clip = None if job is None else look.clip(job.clip_id)
-            bay = None if job is None else self._house.bays().get(job.inbox)
+            bay = None if job is None else self._daemon.bays().get(job.inbox)
             if job is None or clip is None or bay is None:
                 return None
             try:
@@ -103,7 +103,7 @@ class Films:
 
         found = await anyio.to_thread.run_sync(find, limiter=self._threads())
         if found is None:
-            return PlainTextResponse("It is not there (any more).\n", 404)
+            return PlainTextResponse("This file does not exist (any more).\n", 404)
         file, suffix, there = found
         return self._answer(request, file, there, _TYPES.get(suffix, "application/octet-stream"))
 
@@ -125,7 +125,7 @@ class Films:
         if part is None:
             file.close()
             headers["Content-Range"] = f"bytes */{there.st_size}"
-            return PlainTextResponse("There is no such part of it.\n", 416, headers)
+            return PlainTextResponse("The file has no such part.\n", 416, headers)
         headers["Content-Length"] = str(part.length)
         if part.is_part:
             headers["Content-Range"] = f"bytes {part.begin}-{part.begin + part.length - 1}/{there.st_size}"
@@ -150,7 +150,7 @@ class Part:
 
 
 def range_of(header: str, size: int) -> Part | None:
-    """Read a Range header: one range of bytes; all there is for anything else; None where it has no byte."""
+    """Read a Range header with one range; anything else means the whole file, None a range without bytes."""
     whole = Part(0, size, is_part=False)
     found = _RANGE.fullmatch(header.strip())
     if found is None or not any(found.groups()):
@@ -187,7 +187,7 @@ async def _chunks(file: FileIO, part: Part, limiter: anyio.CapacityLimiter) -> A
         chunk = await anyio.to_thread.run_sync(
             os.pread, file.fileno(), min(left, _CHUNK_BYTES), at, limiter=limiter
         )
-        if not chunk:  # it was cut short meanwhile: the reader sees that the length is not reached
+        if not chunk:  # it was cut short meanwhile: the reader sees a wrong length
             return
         at += len(chunk)
         left -= len(chunk)
@@ -195,5 +195,5 @@ async def _chunks(file: FileIO, part: Part, limiter: anyio.CapacityLimiter) -> A
 
 
 def delivered(job: Job) -> list[Result]:
-    """Give a job's results that lie in the outbox, in the order of their numbers from 1."""
+    """Return a job's results in the outbox, in the order of their numbers from 1."""
     return [result for result in job.results if result.name]

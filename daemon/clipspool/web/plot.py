@@ -14,27 +14,27 @@ from clipspool.journal import DaySpent, Look
 
 DAYS = 30
 _SETTLED = 2
-"""So many days may still change often: today, and yesterday whose tasks are ending."""
+"""Days whose figures still change: today, and yesterday, whose tasks are ending."""
 _RECENT_SECONDS = 5.0
 _OLD_SECONDS = 600.0
 _DAY_SECONDS = 86_400
 COLOURS = 6
-"""The style sheet has so many; further inboxes share the last one."""
+"""Of the style sheet; further inboxes share the last one."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 4, 10, 22
 _GAP = 3
 
 
 class Ledger:
-    """What was spent in the last days: old days are added up seldom, the newest ones often."""
+    """Caches what was spent in the last days: old days are read seldom, the newest ones often."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Start empty."""
         self._old: tuple[int, float, list[DaySpent]] | None = None
         self._recent: tuple[int, float, list[DaySpent]] | None = None
         self._lock = threading.Lock()
 
     def spent(self, look: Look, now: float) -> list[DaySpent]:
-        """Give what was spent in each of the last `DAYS` days (UTC), inbox by inbox."""
+        """Return what was spent in each of the last `DAYS` days (UTC), by inbox."""
         today = int(now // _DAY_SECONDS)
         since, split = today - DAYS + 1, today - _SETTLED + 1
         at = time.monotonic()
@@ -76,13 +76,13 @@ class Plot:
     days: tuple[Tick, ...]
     levels: tuple[Tick, ...]
     limit_at: float | None
-    """Where the day's budget lies; None when there is none."""
+    """Height of the day's budget; None when there is none."""
     limit_says: str
     legend: tuple[tuple[int, str], ...]
     rows: tuple[tuple[str, str, int, float], ...]
     """Day, inbox, submissions, credits; newest first."""
     says: str
-    """The picture in a sentence, for those who do not see it."""
+    """The picture in a sentence, for screen readers."""
     width: int
     height: int
     left: int
@@ -112,7 +112,7 @@ def plot(
     for (day, _), amount in figure.items():
         totals[day] += amount
     most = max(totals.values(), default=0.0)
-    # A limit far above all that was spent would press the bars flat: it is said in words then.
+    # A limit far above all that was spent would flatten the bars: it is shown in words only.
     shown_limit = limit if limit is not None and limit <= max(most * 4, 1.0) else None
     top = _round_up(max(most, shown_limit or 0.0, 1.0))
     inboxes = sorted({one.inbox for one in spent})
@@ -173,6 +173,6 @@ def _day(day: int) -> str:
 
 
 def _round_up(value: float) -> float:
-    """Give the next of 1, 2, 4, 5, 10 times a power of ten, so that half of it is a round number too."""
+    """Round up to 1, 2, 4, 5, 6, 8 or 10 times a power of ten: half of it is a round number too."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 4, 5, 6, 8, 10) if step * power >= value)

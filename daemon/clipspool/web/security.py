@@ -1,8 +1,8 @@
-"""Stands before every address: foreign hosts, pages of others, strangers and large bodies get no further.
+"""Checks every request: foreign hosts, other sites' pages, strangers and large bodies are refused.
 
-What each rule is against: the Host list against DNS rebinding; Origin, Sec-Fetch-Site and SameSite=Strict
-against pages of others that post or embed; the content policy against script in a name or a prompt; the
-token against everybody else. GET changes nothing.
+The Host list is against DNS rebinding; Origin, Sec-Fetch-Site and SameSite=Strict are against other sites
+that post or embed; the content policy is against scripts in a name or a prompt; the token is against all
+others. GET changes nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clipspool.web.context import Entrance
+from clipspool.web.context import AccessRules
 from clipspool.web.sessions import Sessions
 
 BODY_BYTES_MAX = 16_384
 _OPEN_TO_ALL = ("/login", "/static/", "/healthz")
-"""Addresses that tell strangers nothing but that it lives; `/metrics` takes the token as a header."""
+"""Addresses that show strangers only that the daemon runs; `/metrics` takes the token as a header."""
 _SAFE_SITES = {None, "same-origin", "none"}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
@@ -39,13 +39,13 @@ _HEADERS = {
 }
 
 
-class Porter:
-    """ASGI middleware: lets a request pass, with `scope["clipspool_is_known"]` set, or answers it."""
+class AccessControl:
+    """ASGI middleware: passes a request on, with `scope["clipspool_is_known"]` set, or refuses it."""
 
-    def __init__(self, app: ASGIApp, entrance: Entrance, sessions: Sessions) -> None:
+    def __init__(self, app: ASGIApp, access: AccessRules, sessions: Sessions) -> None:
         """Guard `app`."""
         self._app = app
-        self._entrance = entrance
+        self._access = access
         self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,25 +70,26 @@ class Porter:
         headers = Headers(scope=scope)
         if not self.is_our_host(headers.get("host", "")):
             return _said(
-                421, "This is not a name the page is known under: add it to `hosts` of [web] if it is yours."
+                421,
+                "The page does not know this host name: if it is yours, add it to `hosts` of [web].",
             )
         if "transfer-encoding" in headers:
-            # A proxy may see its end elsewhere than we do: what follows would count as another's request.
-            return _said(411, "A form says its length here.", {"Connection": "close"})
+            # A proxy may see its end elsewhere: what follows would pass for another caller's request.
+            return _said(411, "A Content-Length is required.", {"Connection": "close"})
         method = scope["method"]
         if method not in {"GET", "HEAD", "POST"}:
-            return _said(405, "Only GET and POST are known here.")
+            return _said(405, "Only GET and POST are supported.")
         bearer = self._bearer(headers, caller_of(scope))
         if bearer is False:
-            return too_many_tries() if self._sessions.is_guessed_at else _said(401, "That is not the token.")
+            return too_many_tries() if self._sessions.is_guessed_at else _said(401, "Wrong token.")
         is_known = bearer is True or self._sessions.is_known(session_of(headers, self._sessions.cookie))
         scope["clipspool_is_known"] = is_known
         path: str = scope["path"]
         if method == "POST":
             return self._refusal_of_post(headers, path, is_known=is_known, has_header=bearer is True)
         if not _is_from_us(headers):
-            return _said(403, "This can only be fetched by the page itself.")
-        if self._entrance.must_log_in and not is_known and not path.startswith(_OPEN_TO_ALL):
+            return _said(403, "Only the page itself may fetch this.")
+        if self._access.must_log_in and not is_known and not path.startswith(_OPEN_TO_ALL):
             wants_page = "text/html" in headers.get("accept", "")
             there = quote(path, safe="/")
             return RedirectResponse(f"/login?to={there}", 303) if wants_page else _said(401, "Log in first.")
@@ -99,15 +100,15 @@ class Porter:
     ) -> Response | None:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
-            return _said(415, "A form is expected here.")
+            return _said(415, "A form is expected.")
         length = headers.get("content-length", "")
         if not length.isascii() or not length.isdigit() or int(length) > BODY_BYTES_MAX:
-            return _said(413, f"A form of at most {BODY_BYTES_MAX} bytes is expected here.")
+            return _said(413, f"A form of at most {BODY_BYTES_MAX} bytes is expected.")
         if not has_header and not _is_our_form(headers):
             return _said(403, "This was not sent by a form of this page.")
         if not self._sessions.is_possible:
             return _said(
-                403, "Nothing can be changed from here: no token is set (`clipspool check` says how)."
+                403, "The page is read-only: no token is set (`clipspool check` shows how to set one)."
             )
         if not is_known and path != "/login":
             return _said(401, "Log in first, or send the token as `Authorization: Bearer`.")
@@ -116,7 +117,7 @@ class Porter:
     def _bearer(self, headers: Headers, caller: str) -> bool | None:
         """Whether a bearer token is right; None when there is none.
 
-        Any other scheme is somebody else's: a web server in front with a log-in of its own passes `Basic` on.
+        Other schemes are ignored: a proxy with a log-in of its own passes `Basic` on.
         """
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -124,30 +125,30 @@ class Porter:
         return self._sessions.is_token(token.strip(), caller)
 
     def is_our_host(self, host: str) -> bool:
-        """Whether a Host header names us: a name in the list, `localhost`, or an address."""
+        """Whether a Host header is a configured name, `localhost`, or an address."""
         try:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
         except ValueError:
             return False
-        if name == "localhost" or name in self._entrance.hosts:
+        if name == "localhost" or name in self._access.hosts:
             return True
         try:
             address = ipaddress.ip_address(name)
         except ValueError:
             return False
-        # An address cannot be rebound; beyond loopback any of ours may be used.
-        return address.is_loopback if self._entrance.is_near else True
+        # An address cannot be rebound; beyond loopback any of this machine's may be used.
+        return address.is_loopback if self._access.is_near else True
 
 
 def _is_from_us(headers: Headers) -> bool:
-    """Whether a GET comes from our own page, from no page, or is a plain visit by a link."""
+    """Whether a GET comes from this page, from no page, or from following a link."""
     if headers.get("sec-fetch-site") in _SAFE_SITES:
         return True
     return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
 
 
 def _is_our_form(headers: Headers) -> bool:
-    """Whether a POST was sent by a form of ours: a browser says so in at least one of two headers."""
+    """Whether a POST was sent by a form of this page, by the browser's headers."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if origin is None and site is None:
         return False
@@ -169,24 +170,24 @@ def _authority(origin: str) -> tuple[str, int | None] | None:
 
 
 def session_of(headers: Headers, cookie: str) -> str:
-    """Give the session that a request's cookie names; empty when there is none."""
-    # Starlette's parser passes over odd cookies of other programs on the host; `http.cookies` stops there.
+    """Return the session that a request's cookie names; empty when there is none."""
+    # Starlette's parser skips odd cookies of other programs on the host; `http.cookies` stops there.
     return cookie_parser(headers.get("cookie", "")).get(cookie, "")
 
 
 def caller_of(scope: Scope) -> str:
-    """Name who asks, for the log: an address, or the Unix socket."""
+    """Return the caller for the log: an address, or the Unix socket."""
     client = scope.get("client")
     return str(client[0]) if client and client[0] else "unix socket"
 
 
 def is_known(request: Request) -> bool:
-    """Whether the one who asks has shown the token."""
+    """Whether the caller has shown the token."""
     return bool(request.scope.get("clipspool_is_known"))
 
 
 def too_many_tries() -> Response:
-    """Answer a wrong token after many others; the right one is let in all the same."""
+    """Answer a wrong token after many others; the right one is still accepted."""
     return PlainTextResponse("Too many wrong tokens; wait a minute.\n", 429, {"Retry-After": "60"})
 
 

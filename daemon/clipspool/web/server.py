@@ -1,4 +1,4 @@
-"""The page's thread: an asyncio loop with uvicorn in it, begun and ended by the composition root."""
+"""Runs the page in a thread: an asyncio loop with uvicorn, started and stopped by the composition root."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from starlette.types import ASGIApp
 
 from clipspool.jobs.messages import Listener, News
 from clipspool.journal import Lookup
-from clipspool.web.actions import Acts
-from clipspool.web.connections import BACKLOG, Caller
-from clipspool.web.context import Entrance, House
-from clipspool.web.event_stream import STREAMS_MAX, Pulse
-from clipspool.web.listen import Door
-from clipspool.web.media import Films
-from clipspool.web.security import Porter, is_known
+from clipspool.web.actions import ActionRoutes
+from clipspool.web.connections import BACKLOG, PageConnection
+from clipspool.web.context import AccessRules, DaemonHandle
+from clipspool.web.event_stream import STREAMS_MAX, ChangeStream
+from clipspool.web.listen import PageSocket
+from clipspool.web.media import MediaRoutes
+from clipspool.web.security import AccessControl, is_known
 from clipspool.web.sessions import Sessions
-from clipspool.web.snapshot import Waiting
+from clipspool.web.snapshot import WaitingJobs
 from clipspool.web.views import Views
 
 log = structlog.get_logger()
@@ -40,23 +40,23 @@ _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 class Page:
     """Serves the page in a thread of its own."""
 
-    def __init__(self, door: Door, house: House, entrance: Entrance) -> None:
-        """Take the open door; nothing is answered before `start`."""
-        self._door = door
-        self._waiting = Waiting()
-        self._lookup = Lookup(house.journal)
-        self._views = Views(house, entrance, self._lookup, self._waiting, lambda: self.pulse.version)
-        self.pulse = Pulse(self._views.fingerprint)
-        sessions = Sessions(entrance.token, house.now, str(house.journal), house.count_wrong_token)
-        app = self._app(house, entrance, sessions)
+    def __init__(self, server_socket: PageSocket, daemon: DaemonHandle, access: AccessRules) -> None:
+        """`server_socket` listens already; nothing is answered before `start`."""
+        self._socket = server_socket
+        self._waiting = WaitingJobs()
+        self._lookup = Lookup(daemon.journal)
+        self._views = Views(daemon, access, self._lookup, self._waiting, lambda: self.changes.version)
+        self.changes = ChangeStream(self._views.fingerprint)
+        sessions = Sessions(access.token, daemon.now, str(daemon.journal), daemon.count_wrong_token)
+        app = self._app(daemon, access, sessions)
         config = uvicorn.Config(
-            Porter(app, entrance, sessions),
+            AccessControl(app, access, sessions),
             loop="asyncio",
-            http=Caller,
+            http=PageConnection,
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="error",  # its warnings tell what any stranger may send, a line for each
+            log_level="error",  # its warnings are a line for each odd request of a stranger
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -68,17 +68,17 @@ class Page:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
 
-    def _app(self, house: House, entrance: Entrance, sessions: Sessions) -> ASGIApp:
-        views, films = self._views, Films(house, self._lookup)
-        acts = Acts(views, sessions)
+    def _app(self, daemon: DaemonHandle, access: AccessRules, sessions: Sessions) -> ASGIApp:
+        views, media = self._views, MediaRoutes(daemon, self._lookup)
+        acts = ActionRoutes(views, sessions)
         routes = [
             Route("/", views.overview),
             Route("/jobs", views.jobs),
             Route("/jobs/{job}", views.job),
             Route("/jobs/{job}/compare/{number:int}", views.compare),
-            Route("/jobs/{job}/poster/{number:int}", films.poster),
-            Route("/jobs/{job}/source", films.source),
-            Route("/jobs/{job}/result/{number:int}", films.result),
+            Route("/jobs/{job}/poster/{number:int}", media.poster),
+            Route("/jobs/{job}/source", media.source),
+            Route("/jobs/{job}/result/{number:int}", media.result),
             Route("/jobs/{job}/{act}", acts.do, methods=["POST"]),
             Route("/jobs/{job}/{act}", acts.confirm),
             Route("/all/{act}", acts.do_all, methods=["POST"]),
@@ -91,29 +91,29 @@ class Page:
             Route("/events", self._events),
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
         ]
-        if (metrics := house.metrics) is not None:
+        if (metrics := daemon.metrics) is not None:
 
-            def tell_metrics(_request: Request) -> Response:
+            def show_metrics(_request: Request) -> Response:
                 return Response(metrics(), headers={"Content-Type": _PROMETHEUS})
 
-            routes.append(Route("/metrics", tell_metrics))
-        if (health := house.health) is not None:
+            routes.append(Route("/metrics", show_metrics))
+        if (health := daemon.health) is not None:
 
-            def tell_health(request: Request) -> Response:
+            def show_health(request: Request) -> Response:
                 is_well, facts = health()
-                if entrance.must_log_in and not is_known(request):
-                    facts = {}  # names of inboxes and folders are nobody's business
+                if access.must_log_in and not is_known(request):
+                    facts = {}  # strangers learn no names of inboxes and folders
                 body = json.dumps({**facts, "ok": is_well}, default=str)
                 return Response(body, 200 if is_well else 503, media_type="application/json")
 
-            routes.append(Route("/healthz", tell_health))
+            routes.append(Route("/healthz", show_health))
         handlers = {404: self._missing, TimeoutError: _too_late, Exception: _broken}
         return Starlette(routes=routes, exception_handlers=handlers)
 
     async def _events(self, _request: Request) -> Response:
-        if self.pulse.streams >= STREAMS_MAX:
+        if self.changes.streams >= STREAMS_MAX:
             return PlainTextResponse("Too many pages are open.\n", 503)
-        return StreamingResponse(self.pulse.stream(), media_type="text/event-stream")
+        return StreamingResponse(self.changes.stream(), media_type="text/event-stream")
 
     def _missing(self, request: Request, _error: Exception) -> Response:
         return self._views.missing(request)
@@ -122,29 +122,29 @@ class Page:
 
     @property
     def listener(self) -> Listener:
-        """What the scheduler tells its news; quick, in its thread."""
+        """Takes the scheduler's news, in its thread."""
 
-        def hear(news: News) -> None:
-            self._waiting.note(news)
-            self.pulse.note(news)
+        def on_news(news: News) -> None:
+            self._waiting.on_news(news)
+            self.changes.on_news(news)
 
-        return hear
+        return on_news
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start answering."""
         self._thread.start()
-        log.info("page_served", at=self._door.address)
+        log.info("page_served", at=self._socket.address)
 
     def stop(self) -> None:
-        """End: streams first, then what is being answered, within some seconds."""
+        """Stop: streams first, then requests under way, within a few seconds."""
         self._server.should_exit = True
         self._views.snapshot.end()
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended already
-                self._loop.call_soon_threadsafe(self.pulse.end)
+                self._loop.call_soon_threadsafe(self.changes.end)
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
-        self._door.close()
+        self._socket.close()
 
     def _run(self) -> None:
         try:
@@ -154,14 +154,14 @@ class Page:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        beating = asyncio.create_task(self.pulse.run())
+        notifying = asyncio.create_task(self.changes.run())
         try:
-            await self._server.serve(sockets=[self._door.socket])
+            await self._server.serve(sockets=[self._socket.socket])
         finally:
-            self.pulse.end()
-            beating.cancel()
+            self.changes.end()
+            notifying.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await beating
+                await notifying
 
 
 def _too_late(_request: Request, _error: Exception) -> Response:

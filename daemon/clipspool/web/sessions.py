@@ -1,7 +1,7 @@
 """Log-in: one token, compared in constant time, and sessions that live in memory and end with the daemon.
 
-The right token always counts, however many wrong ones came before: a limit on looking would let any stranger
-lock the operator out. What keeps guesses out is the token's length; that they come is logged and counted.
+The right token is always accepted, however many wrong ones came before: a limit would let any stranger lock
+the operator out. The token's length makes guessing hopeless; wrong tokens are logged and counted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TOKEN_CHARACTERS_MAX = 4096
 
 
 class Sessions:
-    """Who has shown the token. Serves any thread."""
+    """Sessions of callers who have shown the token; for any thread."""
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class Sessions:
         of: str,
         count_wrong: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the token, None when nobody can log in, a clock in seconds, and what tells daemons apart.
+        """Start without sessions. Without a `token` nobody can log in; `now` returns seconds.
 
-        Browsers share cookies between the ports of a host: each daemon has a name of its own.
+        `of` names the cookie: browsers share cookies between a host's ports, so each daemon needs its own.
         `count_wrong` is called for each wrong token.
         """
         self.cookie = f"clipspool_{hashlib.sha256(of.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
@@ -54,7 +54,7 @@ class Sessions:
 
     @property
     def is_possible(self) -> bool:
-        """Whether there is a token at all."""
+        """Whether a token is set."""
         return self._token is not None
 
     def is_token(self, given: str, caller: str) -> bool:
@@ -83,12 +83,12 @@ class Sessions:
 
     @property
     def is_guessed_at(self) -> bool:
-        """Whether wrong tokens come so often that their senders are asked to wait."""
+        """Whether there were so many wrong tokens that their senders are asked to wait."""
         with self._lock:
             return len(self._wrong) == _TRIES_MAX and self._now() - self._wrong[0] < _TRIES_SECONDS
 
     def begin(self) -> str:
-        """Make a session for one who has shown the token; gives the cookie's value."""
+        """Begin a session for a caller who has shown the token; returns the cookie's value."""
         name = secrets.token_urlsafe(32)
         with self._lock:
             self._until[name] = self._now() + SESSION_SECONDS

@@ -1,4 +1,4 @@
-"""What the page knows of the daemon at a moment: asked for once, however many pages are open."""
+"""Caches the daemon's state and drawn pages: asked for once, however many pages are open."""
 
 from __future__ import annotations
 
@@ -14,61 +14,61 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Job, State
 from clipspool.journal import Lookup
-from clipspool.web.context import House
+from clipspool.web.context import DaemonHandle
 
 FRESH_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
-"""How long it waits for the scheduler before it gives what it last knew."""
+"""How long it waits for the scheduler before it returns what it knew last."""
 _SLICE_SECONDS = 0.2
 _PAGES_MAX = 64
 _REFILL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the daemon last said."""
+class DaemonAnswer:
+    """The daemon's last answer."""
 
     status: Mapping[str, Any]
     conditions: Conditions
     is_late: bool = False
-    """Whether the daemon did not answer just now; this is older then."""
+    """Whether the daemon did not answer just now, and this is older."""
 
 
-class Snapshot:
-    """Keeps what the daemon last said, and asks again when it is older than `FRESH_SECONDS` or news came."""
+class DaemonState:
+    """Keeps the daemon's last answer; asks again when something changed or after `FRESH_SECONDS`."""
 
-    def __init__(self, house: House, version: Callable[[], int]) -> None:
+    def __init__(self, daemon: DaemonHandle, version: Callable[[], int]) -> None:
         """Ask nothing yet; `version` grows with every change."""
-        self._house = house
+        self._daemon = daemon
         self._version = version
         self._lock = threading.Lock()
-        self._seen: Seen | None = None
+        self._seen: DaemonAnswer | None = None
         self._of = (-1, 0.0)
         self._is_over = False
 
     def end(self) -> None:
-        """Wait for nothing any more: nobody will answer."""
+        """Stop waiting for answers: the daemon ends."""
         self._is_over = True
 
     def _answer(self) -> tuple[Mapping[str, Any], Conditions]:
-        asked = self._house.state()
+        asked = self._daemon.state()
         until = time.monotonic() + ANSWER_SECONDS
         while not self._is_over and time.monotonic() < until:
             with suppress(TimeoutError):
                 return asked.result(_SLICE_SECONDS)
         raise TimeoutError
 
-    def get(self) -> Seen:
-        """Give what the daemon says; raises TimeoutError when it never said anything yet."""
+    def get(self) -> DaemonAnswer:
+        """Return the daemon's state; raises TimeoutError when it never answered yet."""
         version = self._version()
         known, at = self._of
         if self._seen is not None and known == version and time.monotonic() - at < FRESH_SECONDS:
             return self._seen
-        # While one asks, the others are served with what is there.
+        # While one caller asks, the others get the last answer.
         if not self._lock.acquire(blocking=self._seen is None):
             return self._seen  # type: ignore[return-value]  # it is set for good once it was set
         try:
-            self._seen = Seen(*self._answer())
+            self._seen = DaemonAnswer(*self._answer())
         except TimeoutError:
             if self._seen is None:
                 raise
@@ -79,17 +79,17 @@ class Snapshot:
         return self._seen
 
 
-class Waiting:
+class WaitingJobs:
     """The ids of jobs that wait for a person, kept up to date by news; the journal has no index of them."""
 
     def __init__(self) -> None:
-        """Know nothing yet: `fill` looks."""
+        """Start empty; `ids` reads the journal."""
         self._ids: set[str] = set()
         self._lock = threading.Lock()
         self._filled_at: float | None = None
 
-    def note(self, news: Any) -> None:
-        """Hear of a change, in the scheduler's thread."""
+    def on_news(self, news: Any) -> None:
+        """Take a piece of news, in the scheduler's thread."""
         if isinstance(news, Happened):
             with self._lock:
                 if waits(news.after):
@@ -98,9 +98,9 @@ class Waiting:
                     self._ids.discard(news.after.id)
 
     def ids(self, lookup: Lookup) -> list[str]:
-        """Give them, newest first; one that waits no more may still be among them."""
+        """Return the ids, newest first; some may not wait any more."""
         now = time.monotonic()
-        # Again now and then: what `clipspool recover` takes on is no news.
+        # Again now and then: `clipspool recover` adds jobs without news.
         if self._filled_at is None or now - self._filled_at > _REFILL_SECONDS:
             self._filled_at = now
             with lookup.look() as look:
@@ -112,7 +112,7 @@ class Waiting:
         return sorted(ids, reverse=True)
 
     def forget(self, job_id: str) -> None:
-        """Take one out that was found to wait no more."""
+        """Remove a job that does not wait any more."""
         with self._lock:
             self._ids.discard(job_id)
 
@@ -134,19 +134,19 @@ class Pages:
     """Pages as they were drawn last: many readers of one view cost one drawing."""
 
     def __init__(self, version: Callable[[], int]) -> None:
-        """Keep nothing yet; `version` grows with every change."""
+        """Start empty; `version` grows with every change."""
         self._version = version
         self._kept: OrderedDict[object, _Kept] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: object, draw: Callable[[], str]) -> str:
-        """Give the page, drawn again when something changed or it is older than `FRESH_SECONDS`."""
+        """Return the page, drawn again when something changed or it is older than `FRESH_SECONDS`."""
         with self._lock:
             kept = self._kept.setdefault(key, _Kept())
             self._kept.move_to_end(key)
             while len(self._kept) > _PAGES_MAX:
                 self._kept.popitem(last=False)
-        with kept.lock:  # who comes meanwhile waits, and takes what was drawn
+        with kept.lock:  # concurrent callers wait, and take the same drawing
             version = self._version()
             if kept.version != version or time.monotonic() - kept.at > FRESH_SECONDS:
                 kept.text = draw()

@@ -1,4 +1,4 @@
-"""How figures, times, names and facts are spelled for people, and the templates that use it."""
+"""Formats figures, times, names and facts for people, and sets up the templates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TICKED = re.compile(r"`([^`]{1,200})`")
 
 
 def environment() -> jinja2.Environment:
-    """Set the templates up: everything is escaped, a name that is not there raises."""
+    """Set up the templates: everything is escaped, an undefined name raises."""
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -73,7 +73,7 @@ def size(count: int) -> str:
 
 
 def flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Spell nested facts as dotted names and plain words."""
+    """Return nested facts as dotted names and plain words."""
     found: list[tuple[str, str]] = []
     for name, value in facts.items():
         if isinstance(value, Mapping):
@@ -90,21 +90,21 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def _name_of(one: Mapping[str, Any]) -> str:
-    """Give what names an entry of a list: a result's file, a reference's address."""
+    """Return the name of a list's entry: a result's file, a reference's address."""
     named = next((one[key] for key in ("name", "file", "uri") if one.get(key)), None)
     return str(named) if named is not None else ", ".join(f"{key}: {value}" for key, value in one.items())
 
 
 def film(media: Mapping[str, Any]) -> str:
-    """Say what a clip is, in a line: size, `24 fps, 3 s, prores in mov`."""
-    said = []
+    """Describe a clip in a line: size, `24 fps, 3 s, prores in mov`."""
+    parts = []
     if media.get("width") and media.get("height"):
-        said.append(f"{media['width']} \N{MULTIPLICATION SIGN} {media['height']}")
+        parts.append(f"{media['width']} \N{MULTIPLICATION SIGN} {media['height']}")
     if rate := str(media.get("fps") or ""):
         above, _, below = rate.partition("/")
         with suppress(ValueError, ZeroDivisionError):
-            said.append(f"{float(above) / float(below or 1):.5g} fps")
+            parts.append(f"{float(above) / float(below or 1):.5g} fps")
     if isinstance(seconds := media.get("seconds"), int | float):
-        said.append(f"{seconds:.4g} s")
-    said += [str(media["video_codec"])] if media.get("video_codec") else []
-    return ", ".join(said) + (f" in {media['container']}" if media.get("container") else "")
+        parts.append(f"{seconds:.4g} s")
+    parts += [str(media["video_codec"])] if media.get("video_codec") else []
+    return ", ".join(parts) + (f" in {media['container']}" if media.get("container") else "")

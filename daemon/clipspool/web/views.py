@@ -1,4 +1,4 @@
-"""The pages that show: the overview, the list of jobs, one job, and source and result side by side."""
+"""Draws the pages: the overview, the list of jobs, one job, and source and result side by side."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from clipspool.reporting.eta import Timing
 from clipspool.reporting.history import story_json
 from clipspool.stages.provenance import as_sent
 from clipspool.system.redaction import redact_value
-from clipspool.web.context import Entrance, House
+from clipspool.web.context import AccessRules, DaemonHandle
 from clipspool.web.plot import DAYS, Ledger, plot
 from clipspool.web.rows import row_of
 from clipspool.web.security import is_known
-from clipspool.web.snapshot import Pages, Seen, Snapshot, Waiting, waits
+from clipspool.web.snapshot import DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
 from clipspool.web.templates_env import environment, film, flat
 
 PAGE_SIZE = 50
@@ -47,17 +47,22 @@ _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
 class Views:
-    """Draws pages from the journal and from what the daemon says. Its methods serve worker threads."""
+    """Draws pages from the journal and the daemon's state, in worker threads."""
 
     def __init__(
-        self, house: House, entrance: Entrance, lookup: Lookup, waiting: Waiting, version: Callable[[], int]
+        self,
+        daemon: DaemonHandle,
+        access: AccessRules,
+        lookup: Lookup,
+        waiting: WaitingJobs,
+        version: Callable[[], int],
     ) -> None:
-        """Read nothing yet."""
-        self.house = house
+        """Start without reading anything."""
+        self.daemon = daemon
         self.lookup = lookup
-        self.snapshot = Snapshot(house, version)
+        self.snapshot = DaemonState(daemon, version)
         self._waiting = waiting
-        self._entrance = entrance
+        self._access = access
         self._pages = Pages(version)
         self._timing = Timing()
         self._ledger = Ledger()
@@ -66,32 +71,32 @@ class Views:
     # --- drawing --------------------------------------------------------------------------------------
 
     def draw(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
-        """Draw a page that is not kept."""
+        """Draw a page that is not cached."""
         return HTMLResponse(self._text(request, name, **values), status)
 
     def draw_bare(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
-        """Draw a page that says nothing about the daemon."""
+        """Draw a page without any facts about the daemon."""
         text = self._env.get_template(name).render(path=request.url.path, **values)
         return HTMLResponse(text, status)
 
     def _text(self, asked: Request, name: str, /, **values: Any) -> str:
         try:
-            seen: Seen | None = self.snapshot.get()
+            seen: DaemonAnswer | None = self.snapshot.get()
         except TimeoutError:
             seen = None
         return self._env.get_template(name).render(
             seen=seen,
             daemon=self._state(seen),
             is_known=is_known(asked),
-            has_token=self._entrance.token is not None,
+            has_token=self._access.token is not None,
             path=asked.url.path,
-            now=self.house.now(),
+            now=self.daemon.now(),
             iso=iso,
             **values,
         )
 
-    def _state(self, seen: Seen | None) -> tuple[str, str]:
-        """Give the daemon's state as a tone and a few words."""
+    def _state(self, seen: DaemonAnswer | None) -> tuple[str, str]:
+        """Return the daemon's state as a tone and a few words."""
         if seen is None or seen.is_late:
             return "warn", "the daemon is slow to answer"
         if seen.status["provider"]["blocked"]:
@@ -103,7 +108,7 @@ class Views:
         return "good", "running"
 
     def _kept(self, request: Request, name: str, gather: Callable[[], dict[str, Any]]) -> Response:
-        """Draw a page that many may look at, once for all of them."""
+        """Draw a page once for all who view it."""
         key = (request.url.path, request.url.query, is_known(request))
         return HTMLResponse(self._pages.get(key, lambda: self._text(request, name, **gather())))
 
@@ -116,7 +121,7 @@ class Views:
     # --- pages ----------------------------------------------------------------------------------------
 
     def overview(self, request: Request) -> Response:
-        """Show inboxes, what needs a person, what is under way, what came home, and what it cost."""
+        """Show inboxes, what needs attention, what is under way, what was delivered, and what it cost."""
 
         def gather() -> dict[str, Any]:
             seen = self.snapshot.get()
@@ -203,7 +208,7 @@ class Views:
                 "word": word,
                 "state": state,
                 "inbox": inbox,
-                "choices": [("open", "open"), ("under_way", "under way"), ("held", "waits for a person")]
+                "choices": [("open", "open"), ("under_way", "under way"), ("held", "needs attention")]
                 + [(one.value, one.value.replace("_", " ")) for one in State],
                 "inbox_names": [one["name"] for one in self.snapshot.get().status["inboxes"]],
             }
@@ -264,12 +269,12 @@ class Views:
             "clip_size": clip.size if clip else None,
             "lies_at": readable(clip.lies_at) if clip and clip.lies_at else None,
             "others": [self._row(one, conditions) for one in others],
-            "history": [_entry(told) for told in story_json(history[-_HISTORY_SHOWN:])],
+            "history": [_entry(one) for one in story_json(history[-_HISTORY_SHOWN:])],
             "history_more": max(len(history) - _HISTORY_SHOWN, 0),
         }
 
     def find(self, request: Request) -> Job | None:
-        """Give the job that an address names."""
+        """Return the job that an address names."""
         job_id = request.path_params["job"]
         if not _ID.fullmatch(job_id):
             return None
@@ -277,20 +282,20 @@ class Views:
             return look.job(job_id)
 
     def missing(self, request: Request) -> Response:
-        """Say that there is nothing at this address."""
-        if self._entrance.must_log_in and not is_known(request):
-            return PlainTextResponse("There is nothing here.\n", 404)
+        """Answer that nothing exists at this address."""
+        if self._access.must_log_in and not is_known(request):
+            return PlainTextResponse("Not found.\n", 404)
         return self.draw(
             request,
             "said.html",
             status=404,
             title="Not found",
-            said=["There is nothing here (any more)."],
+            said=["This address does not exist (any more)."],
             back="/jobs",
         )
 
     def fingerprint(self) -> str:
-        """Tell apart what no news tells: what the daemon says of its inboxes."""
+        """Return a text that differs when the state of inboxes or provider differs."""
         try:
             status = self.snapshot.get().status
         except TimeoutError:
@@ -298,5 +303,5 @@ class Views:
         return repr((status["inboxes"], status["provider"], status["jobs"]))
 
 
-def _entry(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {**told, "facts": flat(told["facts"])}
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {**entry, "facts": flat(entry["facts"])}

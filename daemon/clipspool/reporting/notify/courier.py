@@ -1,6 +1,6 @@
-"""Brings notes to one receiver, in a thread of its own.
+"""Delivers notes to one receiver, in a thread of its own.
 
-Whoever tells never waits, and one receiver that hangs keeps no other from its messages.
+Callers never wait, and a receiver that hangs delays no other.
 """
 
 from __future__ import annotations
@@ -24,56 +24,56 @@ from clipspool.system.process import start_thread
 log = structlog.get_logger()
 
 TRIES_MAX = 8
-"""Some five to ten minutes with the pauses between them; then a message is dropped, and said to be."""
+"""Five to ten minutes with the pauses between them; then a message is dropped, and logged."""
 _PAUSE_SECONDS = (5.0, 300.0)
 
 
 class NotDelivered(Exception):
-    """A receiver did not take a message; the text says why, and holds no address and no secret."""
+    """A receiver did not take a message; the text says why, without address and secrets."""
 
     def __init__(self, why: str, *, is_final: bool = False) -> None:
         super().__init__(why)
         self.is_final = is_final
-        """Whether the receiver never wants another one."""
+        """Whether the receiver refuses all further messages."""
 
 
 class Sender(Protocol):
-    """Speaks to one receiver; every call must end by itself within a minute or so."""
+    """Sends to one receiver; every call must end within about a minute."""
 
     @property
     def name(self) -> str:
-        """Name the receiver in logs and metrics, without what is secret in its address."""
+        """Name the receiver in logs and metrics, without the secrets of its address."""
 
     def send(self, message: Message, message_id: str) -> None:
-        """Hand a message over; raises NotDelivered. Another try of the same message has the same id."""
+        """Send a message; raises NotDelivered. Another attempt of the same message has the same id."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taste:
-    """What a receiver wants to hear of."""
+class Interests:
+    """The notes that a receiver gets."""
 
     topics: frozenset[Topic] = frozenset(Topic)
     inboxes: frozenset[str] = frozenset()
-    """Empty for all; what is about no single inbox is for everybody."""
+    """Empty for all; notes about no single inbox go to every receiver."""
 
     def wants(self, note: Note) -> bool:
-        """Say whether a note is for this receiver."""
+        """Whether a note is for this receiver."""
         if note.topic not in self.topics:
             return False
         return not self.inboxes or not note.inbox or note.inbox in self.inboxes
 
 
 Count = Callable[[str, str, int], object]
-"""Is told (receiver, `sent` | `tried_again` | `dropped` | `left_out`, how many)."""
+"""Called with the receiver, `sent` | `tried_again` | `dropped` | `left_out`, and how many."""
 
 
 class Courier:
-    """One receiver and what waits for it."""
+    """One receiver and the notes that wait for it."""
 
     def __init__(
         self,
         sender: Sender,
-        taste: Taste,
+        interests: Interests,
         digest_seconds: float,
         *,
         count: Count = lambda _receiver, _outcome, _count: None,
@@ -81,9 +81,9 @@ class Courier:
         clock: Callable[[], float] = time.monotonic,
         pause_seconds: tuple[float, float] = _PAUSE_SECONDS,
     ) -> None:
-        """Start nothing yet: the thread begins with the first note."""
+        """Start no thread before the first note."""
         self._sender = sender
-        self._taste = taste
+        self._interests = interests
         self._digest = Digest(digest_seconds)
         self._count = count
         self._new_id = new_id
@@ -99,9 +99,9 @@ class Courier:
         """Name the receiver."""
         return self._sender.name
 
-    def hear(self, note: Note) -> None:
-        """Take a note, from any thread; waits for nothing but the few lines below."""
-        if not self._taste.wants(note):
+    def add(self, note: Note) -> None:
+        """Add a note, from any thread; never blocks for long."""
+        if not self._interests.wants(note):
             return
         if self._is_unwanted:
             self._count(self.name, "dropped", 1)
@@ -116,13 +116,13 @@ class Courier:
             self._changed.notify()
 
     def stop(self) -> None:
-        """Let it say what waits, each message tried once, and end; `join` waits for that."""
+        """Send what waits, each message tried once, and end; `join` waits for that."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify()
 
     def join(self, seconds: float) -> None:
-        """Wait for the end, at most so long; what was not said by then is lost, and the log says so."""
+        """Wait for the end, at most `seconds`; what was not sent by then is lost, and logged."""
         thread = self._thread
         if thread is None:
             return
@@ -137,7 +137,7 @@ class Courier:
                 self._count(self.name, "left_out", message.left_out)
             try:
                 self._deliver(message)
-            except Exception as error:  # a mistake of ours with one message must not silence the rest
+            except Exception as error:  # a bug with one message must not stop the others
                 log.exception("notification_broken", receiver=self.name)
                 self._drop(message, type(error).__name__)
 

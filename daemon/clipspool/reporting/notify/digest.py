@@ -1,4 +1,4 @@
-"""When a message goes: the first note of a kind at once, the next of that kind together with all else later.
+"""Decides when a message goes: the first note of a kind at once, later ones of that kind with all others.
 
 Each message closes its topics for `digest_seconds`; a note goes at once while its topic is open. So at most
 one message a topic leaves in that time, whatever happens, and only a bounded number of notes is kept.
@@ -15,12 +15,12 @@ from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.topics import Topic
 
 NOTES_MAX = 100
-"""Notes told one by one in a message; more are counted."""
+"""Notes listed in a message; more are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a receiver gets at one time."""
+    """One message to a receiver."""
 
     notes: tuple[Note, ...]
     """Oldest first."""
@@ -40,7 +40,7 @@ class Message:
 
 
 class Digest:
-    """What waits for one receiver. Times are seconds of a clock that only goes forward."""
+    """Notes that wait for one receiver. Times are seconds of a clock that only goes forward."""
 
     def __init__(self, digest_seconds: float) -> None:
         """Begin with every topic open."""
@@ -49,17 +49,17 @@ class Digest:
         self._notes: list[Note] = []
         self._counts: Counter[Topic] = Counter()
         self.due = inf
-        """When the next message goes; infinite while there is nothing to say."""
+        """When the next message goes; infinite while nothing waits."""
 
     def add(self, note: Note, now: float) -> None:
-        """Take a note."""
+        """Add a note."""
         self._counts[note.topic] += 1
         if len(self._notes) < NOTES_MAX:
             self._notes.append(note)
         self.due = min(self.due, max(now, self._open_at.get(note.topic, -inf)))
 
     def take(self, now: float) -> Message | None:
-        """Give the message that is due, of all that waits; None when none is."""
+        """Return the message that is due, with all that waits; None when none is due."""
         if now < self.due:
             return None
         message = Message(tuple(self._notes), dict(self._counts))

@@ -48,7 +48,7 @@ class Note:
 
 
 @dataclass(slots=True)
-class Crowd:
+class JobCounts:
     """Counts an inbox's open jobs, and those that ended since it last had none."""
 
     moving: int = 0
@@ -62,21 +62,21 @@ class Crowd:
 class Reporter:
     """Turns news into notes. It has no clock: call `tick` about once a second."""
 
-    def __init__(self, crowds: Mapping[str, tuple[int, int]] | None = None) -> None:
-        """`crowds`: of each inbox, the open jobs that continue automatically and those that wait."""
-        self._crowds: defaultdict[str, Crowd] = defaultdict(Crowd)
-        for inbox, (moving, stuck) in (crowds or {}).items():
-            self._crowds[inbox] = Crowd(moving, stuck)
+    def __init__(self, counts_by_inbox: Mapping[str, tuple[int, int]] | None = None) -> None:
+        """`counts_by_inbox`: of each inbox, the open jobs that continue automatically and those that wait."""
+        self._counts: defaultdict[str, JobCounts] = defaultdict(JobCounts)
+        for inbox, (moving, stuck) in (counts_by_inbox or {}).items():
+            self._counts[inbox] = JobCounts(moving, stuck)
         self._offline: set[str] = set()
-        self._told_of_disk: set[tuple[str, Held]] = set()
+        self._notified_disks: set[tuple[str, Held]] = set()
         self._blocked_since: float | None = None
         self._fault: Fault | None = None
-        self._told: str = ""
+        self._notified: str = ""
         """The code of the trouble that was notified."""
         self._models: dict[str, str] = {}
         """The same by model, where only its clips wait."""
 
-    def hear(self, news: News, now: float) -> list[Note]:
+    def notes_for(self, news: News, now: float) -> list[Note]:
         """Return the notes for a piece of news, mostly none."""
         match news:
             case Happened(before=before, after=after):
@@ -104,67 +104,67 @@ class Reporter:
                 return []
 
     def _is_first(self, before: Job, after: Job) -> bool:
-        """Tell whether a folder's trouble is new: it is notified once, not for each waiting clip."""
+        """Whether a folder's trouble is new: it is notified once, not for each waiting clip."""
         if before.held in STILL_TRIED and after.held is None:
-            self._told_of_disk.discard((after.inbox, before.held))
+            self._notified_disks.discard((after.inbox, before.held))
         if after.held not in STILL_TRIED or after.attempts != HELD_ATTEMPTS:
             return True
-        is_first = (after.inbox, after.held) not in self._told_of_disk
-        self._told_of_disk.add((after.inbox, after.held))
+        is_first = (after.inbox, after.held) not in self._notified_disks
+        self._notified_disks.add((after.inbox, after.held))
         return is_first
 
     def tick(self, now: float) -> list[Note]:
         """Return the notes that are due at `now`."""
         notes: list[Note] = []
         fault, since = self._fault, self._blocked_since
-        if fault is not None and since is not None and not self._told and now - since >= MOMENT_SECONDS:
-            self._told = fault.code
+        if fault is not None and since is not None and not self._notified and now - since >= MOMENT_SECONDS:
+            self._notified = fault.code
             notes.append(_blocked_note(fault, now))
-        for inbox, crowd in self._crowds.items():
-            if crowd.still_since is not None and now - crowd.still_since >= QUIET_SECONDS:
-                notes.append(_batch_note(inbox, crowd, now))
-                crowd.still_since = None
-                crowd.ended.clear()
+        for inbox, counts in self._counts.items():
+            if counts.still_since is not None and now - counts.still_since >= QUIET_SECONDS:
+                notes.append(_batch_note(inbox, counts, now))
+                counts.still_since = None
+                counts.ended.clear()
         return notes
 
     def finish(self, now: float) -> list[Note]:
         """Return the notes that wait for a quiet time, because the daemon stops."""
-        stills = [crowd for crowd in self._crowds.values() if crowd.still_since is not None]
-        for crowd in stills:
-            crowd.still_since = now - QUIET_SECONDS
+        stills = [counts for counts in self._counts.values() if counts.still_since is not None]
+        for counts in stills:
+            counts.still_since = now - QUIET_SECONDS
         return self.tick(now)
 
     def _count(self, before: Job | None, after: Job, now: float) -> None:
-        crowd = self._crowds[after.inbox]
+        counts = self._counts[after.inbox]
         was_moving, was_stuck = _standing(before)
         is_moving, is_stuck = _standing(after)
-        crowd.moving = max(crowd.moving + is_moving - was_moving, 0)
-        crowd.stuck = max(crowd.stuck + is_stuck - was_stuck, 0)
+        counts.moving = max(counts.moving + is_moving - was_moving, 0)
+        counts.stuck = max(counts.stuck + is_stuck - was_stuck, 0)
         has_ended = before is not None and before.state.is_terminal
         if after.state.is_terminal and not has_ended:
-            crowd.ended[after.state] += 1
+            counts.ended[after.state] += 1
         elif before is not None and has_ended and not after.state.is_terminal:
-            crowd.ended[before.state] = max(crowd.ended[before.state] - 1, 0)
-        if crowd.moving or not crowd.ended.total():
-            crowd.still_since = None
-        elif crowd.still_since is None and (was_moving or was_stuck):
-            crowd.still_since = now
+            counts.ended[before.state] = max(counts.ended[before.state] - 1, 0)
+        if counts.moving or not counts.ended.total():
+            counts.still_since = None
+        elif counts.still_since is None and (was_moving or was_stuck):
+            counts.still_since = now
 
     def _blocked(self, fault: Fault, now: float) -> list[Note]:
         self._fault = fault
         if self._blocked_since is None:
             self._blocked_since = now
-        if fault.of is FaultOf.ACCOUNT and self._told != fault.code:
-            self._told = fault.code
+        if fault.of is FaultOf.ACCOUNT and self._notified != fault.code:
+            self._notified = fault.code
             return [_blocked_note(fault, now)]
         return []
 
     def _unblocked(self, now: float) -> list[Note]:
-        told, self._told = self._told, ""
+        code, self._notified = self._notified, ""
         self._fault = self._blocked_since = None
-        if not told:
+        if not code:
             return []
-        return [Note(Topic.PROVIDER_BACK, now, "the provider accepts clips again", facts={"code": told})]
+        return [Note(Topic.PROVIDER_BACK, now, "the provider accepts clips again", facts={"code": code})]
 
     def _model_blocked(self, fault: Fault, model: str, now: float) -> list[Note]:
         if self._models.get(model) == fault.code:
@@ -173,10 +173,10 @@ class Reporter:
         return [_blocked_note(fault, now, model)]
 
     def _model_unblocked(self, model: str, now: float) -> list[Note]:
-        told = self._models.pop(model, "")
+        code = self._models.pop(model, "")
         words = f"the provider accepts clips for {model} again"
-        facts = {"code": told, "model": model}
-        return [Note(Topic.PROVIDER_BACK, now, words, facts=facts)] if told else []
+        facts = {"code": code, "model": model}
+        return [Note(Topic.PROVIDER_BACK, now, words, facts=facts)] if code else []
 
     def _changed(self, news: InboxChanged, now: float) -> list[Note]:
         name = news.name
@@ -306,10 +306,10 @@ def _peer_note(news: PeerLost, now: float) -> Note:
     return Note(Topic.PEER_LOST, now, words, peer.inbox, facts)
 
 
-def _batch_note(inbox: str, crowd: Crowd, now: float) -> Note:
-    counts = {state.value: crowd.ended[state] for state in (State.DELIVERED, State.FAILED, State.CANCELLED)}
-    said = [f"{count} {state}" for state, count in counts.items() if count]
-    if crowd.stuck:
-        said.append(f"{crowd.stuck} waiting for the operator")
+def _batch_note(inbox: str, counts: JobCounts, now: float) -> Note:
+    numbers = {state.value: counts.ended[state] for state in (State.DELIVERED, State.FAILED, State.CANCELLED)}
+    said = [f"{count} {state}" for state, count in numbers.items() if count]
+    if counts.stuck:
+        said.append(f"{counts.stuck} waiting for the operator")
     words = f"all jobs in {inbox} are finished: {', '.join(said)}"
-    return Note(Topic.BATCH_FINISHED, now, words, inbox, {"inbox": inbox, **counts, "waiting": crowd.stuck})
+    return Note(Topic.BATCH_FINISHED, now, words, inbox, {"inbox": inbox, **numbers, "waiting": counts.stuck})

@@ -1,4 +1,4 @@
-"""All that people are told: the one listener that makes notes of news, and the couriers that bring them."""
+"""Makes notes of the scheduler's news, and passes them to the couriers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from clipspool.reporting.notify.notes import Note, Reporter
 log = structlog.get_logger()
 
 
-class Notices:
-    """Its methods belong to the scheduler's thread; none of them waits, but for `close`."""
+class Notifications:
+    """For the scheduler's thread; no method blocks, except `close`."""
 
     def __init__(
         self, couriers: Sequence[Courier], tallies: Sequence[Tally], now: Callable[[], float] = time.time
@@ -27,45 +27,45 @@ class Notices:
         self._reporter = Reporter(_crowds_of(tallies))
         self._now = now
 
-    def hear(self, news: News) -> None:
-        """Hear a piece of news."""
+    def on_news(self, news: News) -> None:
+        """Take a piece of news."""
         try:
-            self._tell(self._reporter.hear(news, self._now()))
-        except Exception:  # a mistake of ours in what people are told must not end the daemon
+            self._send(self._reporter.notes_for(news, self._now()))
+        except Exception:  # a bug in notifications must not end the daemon
             log.exception("notification_broken")
 
     def tick(self) -> None:
-        """Let time bring its notes; once a second is enough."""
-        self._tell(self._reporter.tick(self._now()))
+        """Send the notes that are due by time; once a second is enough."""
+        self._send(self._reporter.tick(self._now()))
 
     def replace(self, couriers: Sequence[Courier]) -> None:
-        """Go on with other couriers; the old ones say what they have."""
+        """Replace the couriers; the old ones send what they have."""
         old, self._couriers = self._couriers, tuple(couriers)
         for courier in old:
             courier.stop()
 
     def close(self, seconds: float) -> None:
-        """Say what waits to be said; gives up after so many seconds in all."""
-        self._tell(self._reporter.finish(self._now()))
+        """Send what waits; gives up after `seconds` in all."""
+        self._send(self._reporter.finish(self._now()))
         until = time.monotonic() + seconds
         for courier in self._couriers:
             courier.stop()
         for courier in self._couriers:
             courier.join(max(until - time.monotonic(), 0.0))
 
-    def _tell(self, notes: Sequence[Note]) -> None:
+    def _send(self, notes: Sequence[Note]) -> None:
         for note in notes:
             for courier in self._couriers:
-                courier.hear(note)
+                courier.add(note)
 
 
 def _crowds_of(tallies: Sequence[Tally]) -> Mapping[str, tuple[int, int]]:
-    crowds: dict[str, tuple[int, int]] = {}
+    counts_by_inbox: dict[str, tuple[int, int]] = {}
     for tally in tallies:
-        moving, stuck = crowds.get(tally.inbox, (0, 0))
+        moving, stuck = counts_by_inbox.get(tally.inbox, (0, 0))
         if tally.held is None and tally.state is not State.IN_DOUBT:
             moving += tally.count
         else:
             stuck += tally.count
-        crowds[tally.inbox] = (moving, stuck)
-    return crowds
+        counts_by_inbox[tally.inbox] = (moving, stuck)
+    return counts_by_inbox

@@ -1,4 +1,4 @@
-"""Hands messages to services that apprise knows by their address, from mail and Slack to ntfy."""
+"""Sends messages through apprise to services such as mail, Slack or ntfy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Service:
             import apprise  # noqa: PLC0415  (an extra, and 0.2 s)
         except ImportError:
             raise NoService("apprise is not installed; `pip install 'clipspool[notify]'`") from None
-        # It says by itself what went wrong, and addresses with it; what it says to us is enough.
+        # Its own log lines contain addresses; its answer to us is enough.
         logging.getLogger("apprise").propagate = False
         asset = apprise.AppriseAsset(
             app_id="clipspool",
@@ -42,10 +42,10 @@ class Service:
             secure_logging=True,
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it loads all its plugins now, and some use what will go
+            warnings.simplefilter("ignore")  # its plugins use deprecated features
             service = apprise.Apprise.instantiate(url, asset=asset)
         if service is None:
-            raise NoService("it is no address that apprise knows, or lacks a part")
+            raise NoService("apprise does not know this address, or a part of it is missing")
         self.name = f"{urlsplit(url).scheme.lower()} {number}"
         self._secrets = _parts_of(url)
         self._origin = origin
@@ -53,7 +53,7 @@ class Service:
         self._types = apprise.NotifyType
 
     def send(self, message: Message, message_id: str) -> None:  # noqa: ARG002  (no service takes an id)
-        """Hand it over; raises NotDelivered with what apprise said, less the parts of the address."""
+        """Send a message; raises NotDelivered with apprise's words, without the parts of the address."""
         types = self._types
         is_alarming = bool(_ALARMING & message.counts.keys()) and not message.is_test
         result = self._apprise.notify(
@@ -64,7 +64,7 @@ class Service:
         )
         if not result:
             said = " ".join(entry.message for entry in result.logs())
-            raise NotDelivered(self._without_secrets(said)[:_WHY_MAX] or "apprise could not hand it over")
+            raise NotDelivered(self._without_secrets(said)[:_WHY_MAX] or "apprise could not send it")
 
     def _without_secrets(self, said: str) -> str:
         for part in self._secrets:
@@ -73,7 +73,7 @@ class Service:
 
 
 def _parts_of(url: str) -> list[str]:
-    """Give every part of an address that may be secret, longest first: each service has its own places."""
+    """Return every part of an address that may be secret, longest first: services differ in their places."""
     _, _, rest = url.partition("://")
     pieces = {rest, *re.split(r"[/?&=:@#,;]+", rest)}
     pieces |= {unquote(piece) for piece in pieces}

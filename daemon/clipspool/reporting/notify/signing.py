@@ -1,4 +1,4 @@
-"""Signs a webhook as standardwebhooks.com has it: HMAC-SHA256 over id, time and body."""
+"""Signs a webhook by standardwebhooks.com: HMAC-SHA256 over id, time and body."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_secret(secret: str) -> bytes:
 
 
 def headers_of(key: bytes, message_id: str, at: int, body: bytes) -> dict[str, str]:
-    """Give the three headers of a try made `at` Unix seconds; each try is signed anew under the same id."""
+    """Return the three headers of an attempt `at` Unix seconds; each attempt is signed anew."""
     signed = hmac.new(key, f"{message_id}.{at}.".encode() + body, hashlib.sha256).digest()
     return {
         "webhook-id": message_id,

@@ -1,4 +1,4 @@
-"""What people can be told of."""
+"""The topics of notifications."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Topic(StrEnum):
     PROVIDER_BLOCKED = "provider_blocked"
     """Nothing is submitted: the account's trouble at once, trouble of the moment once it goes on."""
     PROVIDER_BACK = "provider_back"
-    """Submissions go on after it was said that they do not."""
+    """Submissions go on after a notified block."""
     INBOX_OFFLINE = "inbox_offline"
-    """An inbox takes nothing: its folder is gone, or another one."""
+    """An inbox is offline: its folder is missing, or another one."""
     INBOX_BACK = "inbox_back"
     """It is watched again."""
     SOURCE_CHANGED = "source_changed"
@@ -31,4 +31,4 @@ class Topic(StrEnum):
     INCOMPLETE = "incomplete"
     """A job was delivered without an output of its task, or with a result that looks odd."""
     BATCH_FINISHED = "batch_finished"
-    """Nothing of an inbox is under way any more."""
+    """All jobs of an inbox have ended or wait."""

@@ -1,7 +1,7 @@
-"""Posts messages to an operator's own address, signed as standardwebhooks.com has it.
+"""Posts messages to an operator's own address, signed by standardwebhooks.com.
 
-It goes over the same wire as everything else here: every step has a deadline, no redirect is followed, and no
-proxy, netrc or cookie is used. Of the answer nothing but its status is read.
+It uses the same client as all other requests: every step has a deadline, no redirect is followed, and no
+proxy, netrc or cookie is used. Only the status of the answer is read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LIMITS = Limits(connect_seconds=5.0, silence_seconds=10.0, total_seconds=20.0)
 
 @dataclass(frozen=True, slots=True)
 class Anywhere(Guard):
-    """Admits every address of the host, private ones too: an operator chose it, and nobody else can."""
+    """Admits every address of the host, private ones too: only an operator can choose it."""
 
     def admits(self, address: str, scheme: str) -> bool:  # noqa: ARG002
         """Whether a connection to this IP address may be made."""
@@ -48,7 +48,7 @@ class Webhook:
         now: Callable[[], float] = time.time,
         limits: Limits = LIMITS,
     ) -> None:
-        """Take the address and the signing key; `origin` is the machine that messages say they come from."""
+        """`key` signs; `origin` is the machine that messages name as their sender."""
         self._url = url
         self._key = key
         self._origin = origin

@@ -1,6 +1,6 @@
-"""`_status.txt` in an inbox: how things stand with its clips, in words that an editor understands.
+"""`_status.txt` in an inbox: the status of its clips, in words that an editor understands.
 
-`text` writes the words, `own` finds out whose file is whose, `keeper` keeps ours, in a thread for each inbox.
+`text` writes the text, `own` finds out which file is ours, `keeper` keeps it, in a thread for each inbox.
 """
 
 from clipspool.jobs.text import STATUS_NAME

@@ -1,6 +1,6 @@
-"""Keeps `_status.txt` in inboxes up to date: looks at the journal, and writes where something changed.
+"""Keeps `_status.txt` in inboxes up to date: reads the journal, and writes where something changed.
 
-A thread an inbox, never the scheduler's: a slow share holds up its own file and nothing else.
+One thread an inbox, never the scheduler's: a slow share delays only its own file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WRITE_SECONDS = 5.0
 """The file is written no more often than this."""
 _LOOK_SECONDS = 1.0
 _ANEW_SECONDS = 60.0
-"""Looked at this often without any news: midnight comes, days pass, pauses end."""
+"""Read this often without news: days pass, and pauses end."""
 _STOP_SECONDS = 2.0
 
 log = structlog.get_logger()
@@ -49,18 +49,18 @@ class Kept:
     places: Places
     limits: Limits
     inbox: Inbox
-    """Asked for its state and what waits; never touched otherwise."""
+    """Only its state and its waiting files are read."""
 
 
 class StatusFile:
-    """The status file of one inbox. `hear` may be called from any thread, the rest from one at a time.
+    """The status file of one inbox. `mark_stale` may be called from any thread, the rest from one at a time.
 
-    Where several clipspools share an inbox, the first to come has `_status.txt`, the others each a file that
-    has the beginning of their journal's identity in its name. The last one that is left has `_status.txt`.
+    Where several clipspools share an inbox, the first has `_status.txt`, each other a file with the beginning
+    of its journal's identity in the name. The last one left has `_status.txt`.
     """
 
     def __init__(self, name: str, kept: Kept, journal: Path, now: Callable[[], float] = time.time) -> None:
-        """Take the inbox, the journal's path and the clock, Unix seconds."""
+        """`now` returns Unix seconds."""
         self.kept = kept
         self._name = name
         self._window = Window(journal)
@@ -76,17 +76,17 @@ class StatusFile:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def hear(self) -> None:
-        """Note that something happened in this inbox."""
+    def mark_stale(self) -> None:
+        """Record that something happened in this inbox."""
         self._is_stale.set()
 
     def start(self, after: threading.Thread | None = None) -> None:
-        """Begin the thread, which first waits for the end of another that kept this file."""
+        """Start the thread, which first waits for the end of another that kept this file."""
         # A daemon thread: one that hangs on a dead share must not keep the process from ending.
         self._thread = start_thread(self._run, f"status-{self._name}", after)
 
     def stop(self) -> threading.Thread | None:
-        """Have the thread end; gives it, to be waited for."""
+        """Stop the thread; returns it, to be waited for."""
         self._stopping.set()
         return self._thread
 
@@ -95,12 +95,12 @@ class StatusFile:
             after.join()
         while not self._stopping.wait(_LOOK_SECONDS):
             try:
-                self.look()
+                self.refresh()
             except Exception:
                 log.exception("bug", inbox=self._name)
                 self._stopping.wait(_ANEW_SECONDS)
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         """Write the file if something changed and it is time; True when it was written."""
         now = self._now()
         inbox = self.kept.inbox
@@ -115,14 +115,14 @@ class StatusFile:
             self._seen, self._looked_at = seen, now
         return is_written
 
-    def say_stopped(self) -> None:
-        """Write how things stand at the end, and let go of the journal."""
+    def write_stopped(self) -> None:
+        """Write the last status, and close the journal."""
         if self.kept.inbox.state == "watching":
             self._write(self._now(), has_stopped=True)
         self._window.close()
 
     def remove(self) -> None:
-        """Take the file back, and let go of the journal; what is not ours stays."""
+        """Remove the file if it is ours, and close the journal."""
         try:
             with self._window.look() as journal:
                 self._identity = identity_of(journal)
@@ -157,7 +157,7 @@ class StatusFile:
             for file, keeper in own.remove_leftovers(name):
                 log.info("status_file_removed", inbox=self._name, file=file, kept_by=keeper)
         except (OSError, JournalError) as error:
-            # The folder is away, the share is full, an editor has the file open: it is tried again.
+            # The folder is offline, the share is full, an editor has the file open: it is tried again.
             if self._failed(why := _in_words(error)):
                 log.warning("status_file_not_written", inbox=self._name, why=why)
             return False
@@ -168,7 +168,7 @@ class StatusFile:
         return Own(self.kept.root, Keeper(self._identity, self._place_id))
 
     def _failed(self, why: str) -> bool:
-        """Note that it has to be tried again; True when that is news."""
+        """Have it tried again; True when the reason is new."""
         self._is_stale.set()
         self._wrote_at = self._now()
         before, self._trouble = self._trouble, why
@@ -201,7 +201,7 @@ class StatusFile:
 
 
 def identity_of(journal: Journal) -> str:
-    """Give what tells this clipspool from another that shares the inbox."""
+    """Return what distinguishes this clipspool from another that shares the inbox."""
     return str(journal.fact("id"))[:6]
 
 
@@ -213,7 +213,7 @@ class StatusFiles:
     """The status files of all inboxes that keep one."""
 
     def __init__(self, journal: Path, now: Callable[[], float] = time.time) -> None:
-        """Take the path of the journal that tells how jobs stand."""
+        """Start without files."""
         self._journal = journal
         self._now = now
         self._files: Mapping[str, StatusFile] = {}
@@ -236,8 +236,8 @@ class StatusFiles:
             if name not in after and (thread := start_thread(_leave, f"status-{name}", one, one.stop()))
         ]
 
-    def hear(self, news: News) -> None:
-        """Take a piece of news, in the scheduler's thread: it only leaves a mark."""
+    def on_news(self, news: News) -> None:
+        """Take a piece of news, in the scheduler's thread: it only marks a file as stale."""
         match news:
             case Happened(after=job):
                 inbox = job.inbox
@@ -247,17 +247,17 @@ class StatusFiles:
                 inbox = name
             case _:
                 for one in self._files.values():
-                    one.hear()
+                    one.mark_stale()
                 return
         if (file := self._files.get(inbox)) is not None:
-            file.hear()
+            file.mark_stale()
 
     def stop(self) -> None:
-        """Say in each file that nothing moves any more, and end; waits for 2 s at the most."""
+        """Write into each file that clipspool has stopped; waits for 2 s at most."""
         files = list(self._files.values())
         self._files = {}
         _wait_for(files)
-        last = [start_thread(one.say_stopped, "status-last") for one in files]
+        last = [start_thread(one.write_stopped, "status-last") for one in files]
         _join([thread for thread in last if thread is not None])
 
 

@@ -1,4 +1,4 @@
-"""Tells which status file in an inbox is ours, which is another clipspool's, and which nobody keeps."""
+"""Finds which status file in an inbox is ours, which is another clipspool's, and which is abandoned."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from clipspool.system.atomic import OURS, NotRegular
 _BEGIN_BYTES = 200
 _LEFTOVER_SECONDS = 86_400.0
 _DAEMONS = f"{OURS}/daemons"
-"""Where each clipspool that serves an inbox keeps its sign of life, by its journal's identity."""
+"""Where each clipspool that serves an inbox keeps its mark, by its journal's identity."""
 _NAMES = re.compile(r"_status(?:-[0-9A-Za-z_-]{1,64})?\.txt")
 _MARK = re.compile(rf"{STATUS_BEGINS} \(([0-9A-Za-z_-]+)\)[^\n]*?(?:\[([0-9a-f]{{16}})\])?(?:\n|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """Who writes a status file."""
+    """The clipspool that writes a status file."""
 
     identity: str
     """The beginning of the journal's identity."""
@@ -32,7 +32,7 @@ class Keeper:
 
 
 def keeper_of(content: bytes) -> Keeper | None:
-    """Read from its beginning who keeps a status file; None where it is none."""
+    """Read from its first line which clipspool keeps a status file; None where it is no status file."""
     found = _MARK.match(content.decode("utf-8", "replace"))
     return Keeper(found[1], found[2] or "") if found else None
 
@@ -45,7 +45,7 @@ class Own:
     keeper: Keeper
 
     def place(self) -> tuple[str, bool]:
-        """Give the name that the file has, and whether it is there; no name where it is somebody else's.
+        """Return the file's name, and whether it exists; no name where another program's file has it.
 
         Raises OSError.
         """
@@ -64,11 +64,10 @@ class Own:
         return "", True
 
     def remove_leftovers(self, name: str) -> list[tuple[str, str]]:
-        """Remove what is out of date: our file of when another had `_status.txt`, and what nobody keeps.
+        """Remove our file from when another clipspool had `_status.txt`, and abandoned files of others.
 
-        `name` is ours, written just now; gives each name that is gone, and who kept it. Whoever shares the
-        inbox leaves a mark there, by which it is known whether it lives: only what nobody with a mark keeps
-        is removed here, and not before it is old. Raises OSError.
+        `name` is ours, just written; returns each name removed, and which clipspool kept it. A file counts as
+        abandoned when it is old and its keeper has no mark in the inbox. Raises OSError.
         """
         removed = []
         server_now = self.root.stat(name).st_mtime  # both dates are by the file server's clock
@@ -92,22 +91,22 @@ class Own:
             return file.read(_BEGIN_BYTES) or b""
 
     def _is_ours(self, other: Keeper) -> bool:
-        """Tell whether a file is ours, or of a journal that had our journal's place: that one is no more.
+        """Whether a file is ours, or of a journal that had our journal's path before: that one is gone.
 
-        A journal's path is locked by whoever uses it, so that no two are ever used there at once.
+        A journal's path is locked while it is used, so that two are never used there at once.
         """
         own = self.keeper
         return other.identity == own.identity or bool(other.place and other.place == own.place)
 
     def _has_mark(self, identity: str) -> bool:
-        """Tell whether a clipspool has left its sign of life in the inbox, whatever it says."""
+        """Whether a clipspool has a mark in the inbox, living or not."""
         with suppress(FileNotFoundError, NotADirectoryError):
             return any(name.startswith(identity) for name in self.root.names(_DAEMONS))
         return False
 
 
 def place_of(journal: Path) -> str:
-    """Give what is equal for all journals that were ever kept at this path of this machine, hashed."""
+    """Return a hash that is equal for all journals ever kept at this path of this machine."""
     machine, folder = "", (0, 0)
     with suppress(OSError):
         machine = Path("/etc/machine-id").read_text().strip()
