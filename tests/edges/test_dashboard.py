@@ -14,7 +14,7 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, State
 from clipspool.reporting.metrics import Metrics
-from clipspool.reporting.snapshot import standing_of
+from clipspool.reporting.snapshot import snapshot_of
 from fakes import Desk, Shelf
 
 MONITORING = Path(__file__).parents[2] / "docs/monitoring.md"
@@ -37,7 +37,7 @@ def exported(tmp_path_factory):
     desk = Desk(tmp_path_factory.mktemp("desk"), credits_per_day=1000.0)
     metrics = Metrics(lambda: {"bay": Shelf(waiting=(Waiting("a.mp4", "why", 0.0, True),))})
     desk.journal.committed = metrics.committed
-    desk.scheduler.subscribe(metrics.hear)
+    desk.scheduler.subscribe(metrics.on_news)
     desk.drop("clip1")
     desk.until(State.DELIVERED)
     desk.shop.say[Stage.SUBMIT].append(lambda _: AnswerLost("no answer came", {}))
@@ -50,8 +50,8 @@ def exported(tmp_path_factory):
     metrics.call_ended("look", "answered", 0.1)
     metrics.bytes_moved("received", 5)
     metrics.noticed("webhook host", "sent", 1)
-    metrics.standing = standing_of(desk.scheduler)
-    assert isinstance(metrics.standing.limits, Limits)
+    metrics.keep(snapshot_of(desk.scheduler))
+    assert isinstance(metrics.snapshot.limits, Limits)
     desk.close()
     labels = {}
     for line in metrics.text().decode().splitlines():

@@ -12,7 +12,7 @@ from fakes import Desk
 
 def listening(desk):
     lines = []
-    desk.scheduler.subscribe(EndingLog(desk.journal, lines.append).hear)
+    desk.scheduler.subscribe(EndingLog(desk.journal, lines.append).on_news)
     return lines
 
 
@@ -78,7 +78,7 @@ def test_a_job_that_is_run_again_has_a_second_line_with_all_its_time(desk):
 
 def test_nothing_is_remembered_of_jobs_that_ended(desk):
     endings = EndingLog(desk.journal, lambda _: None)
-    desk.scheduler.subscribe(endings.hear)
+    desk.scheduler.subscribe(endings.on_news)
     for name in ("clip1", "clip2"):
         desk.drop(name)
         desk.until(State.DELIVERED, name)

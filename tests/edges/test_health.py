@@ -52,9 +52,9 @@ def test_a_scheduler_that_hangs_is_said_with_since_when(journal):
     ("shelf", "why"),
     [
         (Shelf(state="offline", reason="the folder is gone"), "offline: the folder is gone"),
-        (Shelf(state="starting", scan_age_seconds=None), "not looked through yet"),
-        (Shelf(scan_age_seconds=200.0), "not looked through for 200 s"),
-        (Shelf(emitters=(1, 3)), "2 of 3 threads that hear of events are dead"),
+        (Shelf(state="starting", scan_age_seconds=None), "not scanned yet"),
+        (Shelf(scan_age_seconds=200.0), "not scanned for 200 s"),
+        (Shelf(emitters=(1, 3)), "2 of 3 threads that receive events have died"),
     ],
 )
 def test_one_inbox_that_is_not_well_is_named_and_the_others_are_well(journal, shelf, why):
@@ -83,7 +83,7 @@ def test_a_journal_that_was_put_away_or_replaced_is_not_well(journal):
     trial = Trial(aside, fresh)
     shutil.copy(aside, journal.with_name("copy"))
     journal.with_name("copy").rename(aside)
-    assert trial.look()[0] == "the journal's file was put away or replaced while it was in use"
+    assert trial.look()[0] == "the journal's file was moved or replaced while it was in use"
 
 
 def test_a_trial_serves_for_a_time_and_says_since_when_there_is_trouble(journal):
@@ -116,12 +116,12 @@ def test_a_full_disk_and_a_read_only_one_are_seen_though_nothing_was_to_be_writt
         with pytest.raises(OSError, match="No space"):
             (place / "filler").write_bytes(b"x" * (2 << 20))
         clock.passes(11.0)
-        assert trial.look()[0] == "the journal's folder takes nothing: No space left on device"
+        assert trial.look()[0] == "the journal's folder cannot be written: No space left on device"
         (place / "filler").unlink()
         journal.close()
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
         clock.passes(11.0)
-        assert "Read-only" in trial.look()[0] or "may not be written" in trial.look()[0]
+        assert "Read-only" in trial.look()[0] or "not writable" in trial.look()[0]
     finally:
         subprocess.run(["umount", "-l", place], check=False)
 

@@ -37,7 +37,7 @@ def desk(tmp_path):
     desk = Desk(tmp_path)
     desk.metrics = Metrics(dict)
     desk.journal.committed = desk.metrics.committed
-    desk.scheduler.subscribe(desk.metrics.hear)
+    desk.scheduler.subscribe(desk.metrics.on_news)
     yield desk
     desk.close()
 

@@ -509,7 +509,7 @@ class Heard:
         self.notes = []
         self.stopped = []
 
-    def hear(self, note):
+    def add(self, note):
         self.notes.append(note.topic)
 
     def stop(self):

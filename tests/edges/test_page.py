@@ -925,7 +925,7 @@ def test_a_socket_left_by_a_crash_is_replaced_and_nothing_else_is(stage):
     with pytest.raises(CannotListen, match="no socket"):
         PageSocket(f"unix:{path}")
     assert path.read_text() == "precious"
-    with pytest.raises(CannotListen, match="folder is not there"):
+    with pytest.raises(CannotListen, match="folder does not exist"):
         PageSocket(f"unix:{stage.home}/nowhere/web.sock")
 
 

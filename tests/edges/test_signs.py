@@ -33,7 +33,7 @@ def daemon(settings):
 
 def turn(daemon):
     daemon.scheduler.turn()
-    daemon._say_alive()
+    daemon._report_alive()
 
 
 def test_a_daemon_that_was_just_built_is_not_well_until_its_inboxes_were_looked_through(daemon):
@@ -41,7 +41,7 @@ def test_a_daemon_that_was_just_built_is_not_well_until_its_inboxes_were_looked_
     is_well, parts = daemon.signs.health.look()
     assert not is_well
     assert (parts["turn"]["ok"], parts["journal"]["ok"]) == (True, True)
-    assert parts["inboxes"]["bay"]["why"] == "not looked through yet"
+    assert parts["inboxes"]["bay"]["why"] == "not scanned yet"
     daemon._inboxes["bay"].run_pass(time.monotonic())
     assert daemon.signs.health.look()[0]
 

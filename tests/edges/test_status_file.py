@@ -53,7 +53,7 @@ class Scene:
     def text(self):
         return self.path.read_text()
 
-    def look(self, seconds=WRITE_SECONDS):
+    def refresh(self, seconds=WRITE_SECONDS):
         self.desk.clock.passes(seconds)
         return self.file.refresh()
 
@@ -98,11 +98,11 @@ def test_it_is_written_only_when_something_changed_and_at_most_every_five_second
     scene.file.mark_stale()
     assert scene.refresh()
     scene.inbox.waiting = (Waiting("a.mp4", "no sidecar", 0.0, problem=True),)
-    assert not scene.look(1.0)
-    assert scene.look(WRITE_SECONDS)
+    assert not scene.refresh(1.0)
+    assert scene.refresh(WRITE_SECONDS)
     assert "NEEDS YOU (1)" in scene.text
     before = scene.path.stat().st_ino
-    assert not scene.look(30.0)
+    assert not scene.refresh(30.0)
     assert scene.path.stat().st_ino == before
 
 
@@ -302,7 +302,7 @@ def test_the_journal_tells_what_is_under_way_nearest_to_its_end_first(scene):
     desk.drop("other", inbox="other")
     desk.turn()
     desk.until(State.DELIVERED, "clip2")
-    with Window(scene.journal).refresh() as journal:
+    with Window(scene.journal).look() as journal:
         told = journal.open_jobs("bay")
         assert told.by_state.total() == len(journal.jobs_under_way(10, "bay"))
         assert journal.open_jobs().by_state.total() == told.by_state.total() + 1

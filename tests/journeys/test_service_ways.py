@@ -39,7 +39,7 @@ def test_a_page_at_an_address_that_this_machine_has_not_stops_no_work(bay):
     bay.start()
     bay.drop("shot.mp4")
     bay.until_retired()
-    assert "its folder is not there" in bay.told("status")["daemon"]["troubles"][0]
+    assert "its folder does not exist" in bay.told("status")["daemon"]["troubles"][0]
 
 
 def test_a_reload_says_what_came_of_it(bay):

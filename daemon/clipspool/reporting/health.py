@@ -125,7 +125,7 @@ class Trial:
             thread.join(max(self._began + self._hangs_seconds - self._monotonic(), 0.0))
             if thread.is_alive():
                 for_seconds = self._monotonic() - self._began
-                return f"a write to the journal's disk has been hanging for {for_seconds:.0f} s", for_seconds
+                return f"a write to the journal's disk hangs: no answer for {for_seconds:.0f} s", for_seconds
         since = self._trouble_since
         return self._trouble, None if since is None else self._monotonic() - since
 

@@ -100,7 +100,7 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(there.st_mode):
-        raise FileExistsError(errno.EEXIST, "a file of that name exists, and is not a socket")
+        raise FileExistsError(errno.EEXIST, "a file of that name is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.settimeout(_CONNECT_SECONDS)
         try:
