@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import structlog
 
+from journals import DRIVERS
+
 
 @pytest.fixture(autouse=True)
 def _logs_as_before(monkeypatch):
@@ -33,3 +35,9 @@ def open_path():
     with tempfile.TemporaryDirectory(prefix="clipspool-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
+
+
+@pytest.fixture(params=DRIVERS.values(), ids=DRIVERS.keys())
+def driver(request, tmp_path):
+    """Give a place for a journal, in each database in turn."""
+    return request.param(tmp_path)

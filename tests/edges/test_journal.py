@@ -1,13 +1,12 @@
 """What every journal promises, whichever database it is in: each test runs on each driver.
 
-A driver is a class as `InFile`, in `DRIVERS`. What SQLite alone can show is in `test_journal_file.py`.
+Drivers are in `journals.py`, answers to questions in `test_journal_answers.py`. What SQLite alone can show is
+in `test_journal_file.py`.
 """
 
 import signal
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,44 +29,12 @@ from clipspool.jobs.lifecycle import advance, may
 from clipspool.jobs.model import Error, Held, Missing, Paid, Reference, Result, Reuse, State
 from clipspool.jobs.records import Spend
 from clipspool.jobs.render_times import Seen
-from clipspool.journal import Journal, JournalError
+from clipspool.journal import JournalError
 from fakes import BUSY, NOON, PACE, PROFILE, RESULT, a_clip, a_job, a_request, a_task
+from journals import DRIVERS, accept, happen
 
 ODD = "caf\udce9/sh\udcf6t.mp4"
 ERROR = Error("SAFETY.INPUT", "it was moderated", "Change it.", retryable=True, paid=Paid.YES)
-
-
-class InFile:
-    """A journal in SQLite."""
-
-    opens = "Journal.open(Path(sys.argv[2]))"
-
-    def __init__(self, folder):
-        self.place = folder / "journal.db"
-
-    def open(self):
-        return Journal.open(self.place)
-
-    def read(self):
-        return Journal.read(self.place)
-
-    def run(self, sql, *rows):
-        """Run a statement beside the journal, for each row."""
-        with closing(sqlite3.connect(self.place)) as beside, beside:
-            beside.executemany(sql, rows)
-
-    def ask(self, sql):
-        """Ask beside the journal."""
-        with closing(sqlite3.connect(self.place)) as beside:
-            return beside.execute(sql).fetchall()
-
-
-DRIVERS = {"sqlite": InFile}
-
-
-@pytest.fixture(params=DRIVERS.values(), ids=DRIVERS.keys())
-def driver(request, tmp_path):
-    return request.param(tmp_path)
 
 
 @pytest.fixture
@@ -75,20 +42,6 @@ def journal(driver):
     one = driver.open()
     yield one
     one.close()
-
-
-def accept(journal, job=None, clip=None):
-    job = job or a_job()
-    with journal.turn():
-        journal.accept(clip or a_clip(job.clip_id, inbox=job.inbox), [job])
-    return job
-
-
-def happen(journal, job, event, now=NOON):
-    after = advance(job, event, now, PACE)
-    with journal.turn():
-        journal.record(job, after, event)
-    return after
 
 
 def test_a_reader_cannot_write(journal, driver):

@@ -15,6 +15,7 @@ import pytest
 from clipspool.jobs.model import State
 from clipspool.journal import Journal, JournalError, Lock, database, migrations
 from fakes import a_clip, a_job, a_request
+from journals import accept
 
 OF_0001 = Path(__file__).parents[1] / "faults/journal_0001.sql"
 """Written by clipspool 0.1 at schema 0001."""
@@ -31,13 +32,6 @@ def journal(path):
     one = Journal.open(path)
     yield one
     one.close()
-
-
-def accept(journal, job=None):
-    job = job or a_job()
-    with journal.turn():
-        journal.accept(a_clip(job.clip_id, inbox=job.inbox), [job])
-    return job
 
 
 # --- statements by name ---------------------------------------------------------------------------------
