@@ -1,5 +1,6 @@
 """A journal in a file of SQLite: settings, damage, locks, full disks, and journals of other versions."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -192,6 +193,27 @@ def test_a_disk_that_is_full_raises_and_what_was_acknowledged_stays(tmp_path):
     assert again.counts[State.QUEUED] == accepted
     assert again.job(f"clip{accepted}") is None
     again.close()
+
+
+def test_a_turn_in_which_a_full_disk_was_overlooked_does_not_count(journal):
+    """A command's error is its answer, and the turn goes on: what it recorded before would be lost."""
+    accept(journal)
+    execute = journal._database._connection.execute
+
+    def lacks_room():
+        with journal.turn():
+            journal.set_fact("intent", 1)
+            execute("PRAGMA max_page_count = 1").fetchone()
+            with contextlib.suppress(JournalError):
+                journal.set_fact("large", "x" * 100_000)
+            execute("PRAGMA max_page_count = 4294967294").fetchone()
+            journal.set_fact("after", 1)
+
+    with pytest.raises(JournalError, match="cannot be written"):
+        lacks_room()
+    assert [journal.fact(name) for name in ("intent", "large", "after")] == [None] * 3
+    accept(journal, a_job("clip2"))
+    assert journal.fact("id")
 
 
 # --- one owner ----------------------------------------------------------------------------------------------

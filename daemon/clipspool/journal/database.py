@@ -10,15 +10,17 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, Self, TypeAlias
+from typing import Any, ParamSpec, Self, TypeAlias, TypeVar
 
 from clipspool.journal.files import Identity, JournalError, Lock, make_home
 from clipspool.journal.migrations import HEAD, migrate, version_of
 
 Row: TypeAlias = Mapping[str, Any]
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _WRITER: dict[str, str | int] = {
     "journal_mode": "wal",
@@ -55,6 +57,8 @@ class Database:
         self._connection = connection
         self._is_reader = is_reader
         self._identity = Identity()
+        self.in_transaction = False
+        """Whether a change was begun, and neither committed nor rolled back."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -110,20 +114,17 @@ class Database:
 
     def run_many(self, name: str, rows: Sequence[Row]) -> None:
         """Run a statement once for each row."""
-        try:
-            self._connection.executemany(_STATEMENTS[name], rows)
-        except sqlite3.DatabaseError as error:
-            self._fail(error)
+        self._call(self._connection.executemany, _STATEMENTS[name], rows)
 
     def rows(self, name: str, /, **values: Any) -> list[Row]:
         """Return all rows of an answer."""
         cursor = self._execute(name, values)
         columns = [column[0] for column in cursor.description]
-        return [dict(zip(columns, row, strict=True)) for row in self._fetch(cursor)]
+        return [dict(zip(columns, row, strict=True)) for row in self._call(cursor.fetchall)]
 
     def column(self, name: str, /, **values: Any) -> list[Any]:
         """Return the first value of each row."""
-        return [row[0] for row in self._fetch(self._execute(name, values))]
+        return [row[0] for row in self._call(self._execute(name, values).fetchall)]
 
     def value(self, name: str, /, **values: Any) -> Any:
         """Return the first value of the only row, None without one."""
@@ -132,52 +133,42 @@ class Database:
 
     def _execute(self, name: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
         bound = {key: to_json(value) if isinstance(value, list) else value for key, value in values.items()}
-        try:
-            if self._is_reader and not self._connection.in_transaction:
-                self._connection.execute("BEGIN")  # all answers are of one moment, until `rollback`
-            return self._connection.execute(_STATEMENTS[name], bound)
-        except sqlite3.DatabaseError as error:
-            self._fail(error)
+        if self._is_reader and not self._connection.in_transaction:
+            self._call(self._connection.execute, "BEGIN")  # all answers are of one moment, until `rollback`
+        return self._call(self._connection.execute, _STATEMENTS[name], bound)
 
-    def _fetch(self, cursor: sqlite3.Cursor) -> list[Any]:
-        try:
-            return cursor.fetchall()
-        except sqlite3.DatabaseError as error:
-            self._fail(error)
-
-    def _fail(self, error: sqlite3.DatabaseError) -> NoReturn:
+    def _call(self, act: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
         """Raise JournalError for a fault of the world; a bug in a statement or its values stays a bug."""
-        if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)):
-            raise error
-        if self._is_reader:
-            raise _unreadable(self.path, error) from error
-        raise JournalError(f"The journal cannot be written ({error}).") from error
+        # A full or failing disk makes SQLite undo the whole transaction. Where a caller swallowed that error,
+        # nothing may be written without what came before: an intent would be lost, and its gate would open.
+        if self.in_transaction and not self._connection.in_transaction:
+            raise JournalError("The journal cannot be written (SQLite undid the transaction).")
+        try:
+            return act(*arguments, **options)
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError):
+            raise
+        except sqlite3.DatabaseError as error:
+            if self._is_reader:
+                raise _unreadable(self.path, error) from error
+            raise JournalError(f"The journal cannot be written ({error}).") from error
 
     # --- transactions ---------------------------------------------------------------------------------------
 
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction is open."""
-        return self._connection.in_transaction
-
     def begin(self) -> None:
         """Begin to write; from here on nobody else can."""
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.DatabaseError as error:
-            self._fail(error)
+        self._call(self._connection.execute, "BEGIN IMMEDIATE")
+        self.in_transaction = True
 
     def commit(self) -> None:
-        """Make the transaction durable; raises JournalError where the journal's files were taken away."""
-        try:
-            self._connection.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            self._fail(error)
+        """Make the transaction durable; raises JournalError where the journal's files were removed."""
+        self._call(self._connection.execute, "COMMIT")
+        self.in_transaction = False
         self._identity.make_sure()
 
     def rollback(self) -> None:
         """Undo the open transaction, if there is one; what a reader asks next is answered as of then."""
         self._connection.rollback()
+        self.in_transaction = False
 
     def _know_files(self) -> None:
         """Remember the files that each commit has to find again: the journal, its log and its lock.
