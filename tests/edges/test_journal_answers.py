@@ -279,6 +279,22 @@ def test_a_source_that_moves_once_more_stays_retired(driver, journal):
     beside.close()
 
 
+def test_a_prepared_clip_lies_in_its_work_folder_and_keeps_what_is_known_of_it(driver, journal):
+    clip = replace(retire(journal, "clip1"), lies_at="_done/a.mp4", sidecar_lies_at="_done/a.toml")
+    with journal.turn():
+        journal.hash_clip("clip1", "aa" * 32, 9, 7, {"seconds": 2})
+        journal.retired(clip, NOON)
+    with journal.turn():
+        journal.bring_back("clip1")
+        journal.hash_clip("clip1", "bb" * 32, 10, 8)
+    beside = driver.read()
+    found = beside.clip("clip1")
+    beside.close()
+    assert (found.lies_at, found.sidecar_lies_at, found.retired_at) == (None, None, None)
+    assert (found.sha256, found.size, found.mtime_ns, found.media) == ("bb" * 32, 10, 8, {"seconds": 2})
+    assert found == journal.clip("clip1")
+
+
 # --- the clock was set ----------------------------------------------------------------------------------
 
 
