@@ -1,5 +1,6 @@
 """After the render: results come home whole, and appear in the outbox under names that nobody had."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -176,6 +177,41 @@ def test_trouble_of_the_moment_is_waited_out_for_longer_and_a_full_disk_for_ever
     job = replace(RENDERED, attempts=99, results=event.results)
     studio.finish("task-1", Film(MOVIE), Film(MOVIE))
     assert isinstance(fetch(job, bench.bay, studio, look_into, lambda: False), PartlyFetched)
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.ENOSPC])
+def test_a_quota_that_is_used_up_while_a_result_comes_raises_and_the_next_try_brings_it(
+    bench, studio, monkeypatch, number
+):
+    def full(*_args):
+        raise OSError(number, os.strerror(number))
+
+    studio.finish("task-1", Film(MOVIE))
+    monkeypatch.setattr("clipspool.stages.fetch.write_all", full)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        bring(bench, studio)
+    assert (bench.work / "clip.mp4").read_bytes() == b"some clip"
+    monkeypatch.undo()
+    assert isinstance(bring(bench, studio), Fetched)
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.ENOSPC])
+def test_a_quota_of_the_outbox_that_is_used_up_raises_and_leaves_the_result_at_home(
+    bench, monkeypatch, number
+):
+    def full(*_args, **_more):
+        raise OSError(number, os.strerror(number))
+
+    job = fetched(bench)
+    for call in ("rename_new", "copy_bytes"):
+        monkeypatch.setattr(moves, call, full)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        publish(bench, job)
+    assert films(bench) == {}
+    assert in_work(bench) == {"clip1-1.mp4": MOVIE}
+    monkeypatch.undo()
+    assert publish(bench, job) == ["day/shot.mp4"]
+    assert films(bench) == {"day/shot.mp4": MOVIE}
 
 
 def test_a_film_is_not_given_up_for_a_picture_beside_it_while_it_may_come(bench, studio):

@@ -21,6 +21,7 @@ from clipspool.spool.workfolder import Manifest, folder_of, read_manifest
 from clipspool.stages import poster
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.retire import retire, sweep
+from clipspool.system import moves
 from disks import REFUSALS, Crash, Disk
 from fakes import PROFILE, RESULT, Bench, a_clip, a_job, a_task, lying
 
@@ -87,6 +88,26 @@ def test_a_source_whose_results_are_delivered_lies_in_done_with_its_sidecar(benc
         "_done/day/shot.toml": b'prompt = "deep winter"\n',
     }
     assert (clip.lies_at, clip.sidecar_lies_at) == ("_done/day/shot.mp4", "_done/day/shot.toml")
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.ENOSPC])
+@pytest.mark.parametrize("jobs", [(DONE,), (FAILED,)], ids=["done", "failed"])
+def test_a_quota_that_is_used_up_where_a_source_is_to_lie_keeps_it_in_work_until_there_is_room(
+    bench, monkeypatch, number, jobs
+):
+    def full(*_args, **_more):
+        raise OSError(number, os.strerror(number))
+
+    for call in ("rename_new", "copy_bytes"):
+        monkeypatch.setattr(moves, call, full)
+    for _ in range(2):
+        with pytest.raises(OSError, match=os.strerror(number)):
+            end(bench, *jobs)
+        assert (bench.work / "clip.mp4").read_bytes() == b"some clip"
+    monkeypatch.undo()
+    lies_at = end(bench, *jobs).lies_at
+    assert (bench.path / lies_at).read_bytes() == b"some clip"
+    assert not (bench.work / "clip.mp4").exists()
 
 
 def test_a_source_that_failed_lies_in_failed_and_a_note_says_why(bench):
