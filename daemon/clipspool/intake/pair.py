@@ -121,42 +121,33 @@ class _Companions:
     """
 
     def __init__(self, clips: Sequence[Entry], files: Sequence[Entry], suffix: str) -> None:
-        self._suffix = suffix
-        self._by_target: dict[str, Entry] = {}
+        by_target: dict[str, Entry] = {}
         for file in files:
-            self._by_target.setdefault(self._target(file), file)
-        claimants = Counter(stem(clip.name) for clip in clips if clip.name not in self._by_target)
-        own = {clip.name for clip in clips}
-        self._by_stem = {target: one for target, one in self._by_target.items() if target not in own}
-        self.shared = {one for target, one in self._by_stem.items() if claimants[target] > 1}
-        self._respelled = self._find_respelled(clips, files)
-        matched = {self.of(clip) for clip in clips}
-        self.unmatched = [one for one in files if one not in matched and one not in self.shared]
+            by_target.setdefault(file.name[: -len(suffix)], file)
+        names = {clip.name for clip in clips}
+        self._by_stem = {target: file for target, file in by_target.items() if target not in names}
+        claimants = Counter(stem(name) for name in names - by_target.keys())
+        self.shared = {file for target, file in self._by_stem.items() if claimants[target] > 1}
+        files_of = {name: by_target.get(name) or self._by_stem.get(stem(name)) for name in names}
+        self._of = {name: file for name, file in files_of.items() if file is not None}
+        clips_left = names - self._of.keys()
+        files_left = [file for file in files if file not in self._of.values()]
+        if len(clips_left) == len(files_left) == 1:
+            name, file = min(clips_left), files_left[0]
+            if folded(file.name[: -len(suffix)]) in {folded(name), folded(stem(name))}:
+                self._of[name] = file
+        matched = self.shared | set(self._of.values())
+        self.unmatched = [file for file in files if file not in matched]
         """Files without a clip."""
 
     def of(self, clip: Entry) -> Entry | None:
         """Return the file for a clip."""
-        return self._spelled_like(clip) or self._respelled.get(clip.name)
+        return self._of.get(clip.name)
 
     def overlooked(self, clip: Entry) -> Entry | None:
         """Return the file named after the stem of a clip that also has one with its full name."""
         other = self._by_stem.get(stem(clip.name))
         return other if other != self.of(clip) else None
-
-    def _target(self, file: Entry) -> str:
-        return file.name[: -len(self._suffix)]
-
-    def _spelled_like(self, clip: Entry) -> Entry | None:
-        return self._by_target.get(clip.name) or self._by_stem.get(stem(clip.name))
-
-    def _find_respelled(self, clips: Sequence[Entry], files: Sequence[Entry]) -> dict[str, Entry]:
-        left = [clip for clip in clips if self._spelled_like(clip) is None]
-        matched = {self._spelled_like(clip) for clip in clips}
-        free = [file for file in files if file not in matched]
-        if len(left) != 1 or len(free) != 1:
-            return {}
-        names = {folded(left[0].name), folded(stem(left[0].name))}
-        return {left[0].name: free[0]} if folded(self._target(free[0])) in names else {}
 
 
 class _Table:
