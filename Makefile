@@ -8,7 +8,7 @@ PYTEST ?=
 # Every journey starts processes: without compiled modules each of them takes half a second longer.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick slow lint docs man format faults mutants bench service nas clean
+.PHONY: demo test quick slow lint docs man format faults mutants bench service nas wheel packages clean
 
 demo: $(VENV)/run
 	@$(BIN)/clipspool demo
@@ -41,6 +41,16 @@ docs: $(VENV)/dev
 man: $(VENV)/dev
 	$(BIN)/python docs/man.py build/man
 
+# What is published, in dist/. Every file inside gets this time, so that the same sources give the same bytes.
+DIST ?= dist
+SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),1767225600)
+export SOURCE_DATE_EPOCH
+
+# Wheel and sdist, with manual pages and documentation; a few seconds.
+wheel: man $(VENV)/release
+	rm -f $(DIST)/clipspool-*.whl $(DIST)/clipspool-*.tar.gz
+	$(BIN)/python -m hatchling build -d $(DIST)
+
 # The fault bench: faults, planted bugs, and kill -9, power cuts and errors at the calls of a clip's life.
 # It fits itself into the time: FAULTS="--minutes 15" draws points and bugs by lot, FAULTS="--seed N" repeats.
 FAULTS ?=
@@ -66,6 +76,10 @@ mutants: $(VENV)/programs $(VENV)/dev
 # the first time.
 nas: $(VENV)/dev
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/nas
+
+# Wheel and sdist, each really built and installed, by pip and uv from an index of its own. Some 5 minutes.
+packages: $(VENV)/release
+	$(BIN)/pytest -m ground $(GROUND) tests/ground/packages
 
 # Against what people use instead, some 90 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
 # of them so often.
@@ -101,6 +115,15 @@ ifdef UV
 	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group dev --group docs
 else
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev --group docs
+endif
+	@touch $@
+
+# What builds a release, and what its tests install with.
+$(VENV)/release: | $(VENV)/dev
+ifdef UV
+	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group release
+else
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group release
 endif
 	@touch $@
 
