@@ -68,8 +68,6 @@ def words(text: str, before: str = "") -> frozenset[str]:
 
 
 SORTS = {suffix: sort for sort, names in _SUFFIXES.items() for suffix in words(names, ".")}
-
-
 PLAIN_TEXT = words(f"txt toml text md markdown {_SUFFIXES[Sort.SETTINGS]}", ".")
 """Suffixes of plain text: renaming the file is enough."""
 TEXT_DISGUISES = PLAIN_TEXT | words("rtf rtfd doc docx odt pages html htm", ".")
@@ -192,21 +190,18 @@ _LABELS_MAX = 2
 CONTROL_SUFFIXES = (".aria2", ".lftp-pget-status", ".st", ".part", ".crdownload", ".!sync")
 """Checked right before a clip is claimed: they may have appeared since the folder was last listed."""
 
-_FOLDERS = frozenset(
-    {
-        # recycle bins
-        *("#recycle", "@recycle", "#synorecycle", "$recycle.bin", "recycler", "recycled", "recycle bin"),
-        *("recyclebin", "trashbox", "network trash folder", "files_trashbin"),
-        # snapshots and earlier versions
-        *("#snapshot", "@recently-snapshot", "@snapshot", "@sharesnap", "files_versions"),
-        *("system volume information", "windowsimagebackup", "dfsrprivate"),
-        # indexes, thumbnails and work folders of NAS makers
-        *("@eadir", "@__thumb", "@tmp", "@sharebin", "@synologydrive", "@img_bkp_cache", "@transcode"),
-        # desktops and file systems
-        *("lost+found", "$extend", "config.msi", "msocache", "temporary items", "cleanup at startup"),
-        *("thevolumesettingsfolder", "thefindbycontentfolder"),
-    }
-)
+# Recycle bins; snapshots and earlier versions; indexes and work folders of NAS makers; desktops and
+# file systems; at the end the names with spaces.
+_FOLDERS = words(
+    """
+        #recycle @recycle #synorecycle $recycle.bin recycler recycled recyclebin trashbox files_trashbin
+        #snapshot @recently-snapshot @snapshot @sharesnap files_versions windowsimagebackup dfsrprivate
+        @eadir @__thumb @tmp @sharebin @synologydrive @img_bkp_cache @transcode
+        lost+found $extend config.msi msocache thevolumesettingsfolder thefindbycontentfolder"""
+) | {
+    *("recycle bin", "network trash folder", "system volume information", "temporary items"),
+    "cleanup at startup",
+}
 """As `enters` compares them: in lower case."""
 _FOLDER_PATTERN = re.compile(r"[@#]syno.*|found\.\d{3}")
 _FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})

@@ -135,7 +135,6 @@ class Watch:
     def hints(self) -> list[str]:
         """Return and remove the paths noted so far, relative to the inbox."""
         prefix = self._path.rstrip("/") + "/"
-        paths = [
-            self._hints.pop() for _ in range(len(self._hints))
-        ]  # more may come meanwhile; they set the bell
+        # More may come meanwhile; they set the bell again.
+        paths = [self._hints.pop() for _ in range(len(self._hints))]
         return [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
