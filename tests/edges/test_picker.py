@@ -113,7 +113,7 @@ def test_a_job_that_is_too_dear_is_parked_and_an_approved_one_is_not(table):
     table.add("dear", **PREPARED)
     table.add("approved", approved=True, **PREPARED)
     picks = table.pick()
-    assert [(job.id, held) for job, held, _ in picks.parked] == [("dear", Held.BUDGET)]
+    assert [(job.id, held) for job, held, _ in picks.held] == [("dear", Held.BUDGET)]
     assert [job.id for _, job in picks.stages] == ["approved"]
 
 

@@ -33,12 +33,11 @@ def start(tmp_path, inbox):
         desk = Desk(tmp_path, clock=clock, inboxes=("bay", "other"))
         desks.append(desk)
         desk.scheduler.begin()
-        desk.scheduler.restore_guard.accepts = accepts
         # What an inbox's thread asks is done at once here, for want of another thread.
         desk.scheduler.call = desk.order
         desk.marks = Marks(desk.scheduler, "j1", {"bay": (inbox, inbox)})
         desk.shop.mark = lambda name: desk.marks.before_sending(name, inbox)
-        desk.scheduler.restore_guard.begin(["bay"])
+        desk.scheduler.restore_guard.begin(["bay"], accepts=accepts)
         return desk
 
     yield start

@@ -58,13 +58,13 @@ BUGS = {
     ),
     "mark-not-first": Bug(
         "no mark is written before a request leaves",
-        (("stages/submit.py", "            self._desk.mark(self._folders.name, self._folders.inbox)\n", ""),),
+        (("stages/submit.py", "            self.desk.mark(self.folders.name, self.folders.inbox)\n", ""),),
         "journeys/test_restored.py"
         "::test_an_older_journal_from_the_first_minute_of_a_run_is_known_though_the_daemon_was_killed",
     ),
     "leaving-not-noted": Bug(
         "it is not noted that a request leaves",
-        (("stages/submit.py", "            self._send_mark.set_sending()\n", ""),),
+        (("stages/submit.py", "            self.send_mark.set_sending()\n", ""),),
         f"{PROMISES}::test_killed_while_the_request_is_on_its_way_it_is_in_doubt_and_never_sent_again",
     ),
     "gate-before-commit": Bug(
@@ -72,7 +72,7 @@ BUGS = {
         (
             (
                 "scheduler/loop.py",
-                "self._later(lambda: ready.gate.set_result(True))",
+                "self._defer(lambda: ready.gate.set_result(True))",
                 "ready.gate.set_result(True)",
             ),
         ),
@@ -176,9 +176,9 @@ BUGS = {
         (
             (
                 "stages/runner.py",
-                "                return deliver(job, clip, bay, self.now())\n",
+                "                return deliver(job, clip, folders, self.now())\n",
                 (
-                    "                event = deliver(job, clip, bay, self.now())\n"
+                    "                event = deliver(job, clip, folders, self.now())\n"
                     "                from dataclasses import replace\n"
                     "                from clipspool.jobs.model import State\n"
                     "                retire(clip, [replace(job, state=State.DELIVERED)], bay)\n"

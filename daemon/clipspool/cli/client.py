@@ -163,12 +163,10 @@ class Desk:
             fail(str(error))
         self._close += [lock.release, journal.close]
         profile = provider_of(self._settings).profile
-        scheduler = Scheduler(
-            journal, _NoWork(), profile=profile, pace=pace_of(self._settings), now=time.time
-        )
-        scheduler.allow(self._settings.inbox_names, self._settings.limits)
         # No work may be handed out here: a turn only records.
-        scheduler.is_draining = True
+        pace = pace_of(self._settings)
+        scheduler = Scheduler(journal, _NoWork(), profile=profile, pace=pace, now=time.time, is_draining=True)
+        scheduler.allow(self._settings.inbox_names, self._settings.limits)
         scheduler.begin(inboxes=scheduler.picker.inboxes)
         cut_short = self._what_came_of_cut_short(scheduler)
         scheduler.call_soon(lambda scheduler: scheduler.settle_interrupted(cut_short))

@@ -16,8 +16,9 @@ from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Job, job_id, new_id
 from clipspool.spool import claims
 from clipspool.spool.claims import claim
+from clipspool.spool.layout import source_name
 from clipspool.spool.root import Root, Unavailable
-from clipspool.spool.workfolder import Manifest, folder_of, settle_in, source_name, was_put_back
+from clipspool.spool.workfolder import Manifest, folder_of, settle_in, was_put_back
 from clipspool.system.atomic import Rel, is_present, join, name_of, parent, sync_folder
 from clipspool.system.moves import Unsteady
 

@@ -95,6 +95,7 @@ class Scheduler:
         pace: Pace,
         now: Callable[[], float],
         passed: Callable[[], float] = seconds_since_boot,
+        is_draining: bool = False,
     ) -> None:
         """`profile` names the provider and key that new tasks are made with.
 
@@ -107,17 +108,18 @@ class Scheduler:
         self._passed = passed
         self.in_flight: dict[str, InFlight] = {}
         self.workers = Workers(workshop, self.enqueue)
-        self.picker = Picker(journal, self.workers, self.in_flight)
-        self.picker.paused = frozenset(journal.fact("paused") or ())
-        self.picker.pause_files = dict(journal.fact("pause_files") or {})
+        self.restore_guard = RestoreGuard(journal)
+        self.picker = Picker(journal, self.workers, self.in_flight, self.restore_guard.allows)
+        self.picker.pause(journal.fact("paused") or ())
+        for inbox, file in dict(journal.fact("pause_files") or {}).items():
+            self.picker.set_pause_file(inbox, file)
         self.comparison = Comparison(journal)
         self.suspects = Suspects(journal)
-        self.restore_guard = RestoreGuard(journal)
-        self.picker.allows = self.restore_guard.allows
         self.brake = read_brake(journal.fact("brake"))
         self.retiring = Retiring(journal, self.workers, self._defer)
         self.spending = Spending(journal, now)
-        self.is_draining = False
+        self.is_draining = is_draining
+        """Nothing is handed out or sent any more."""
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._pending: list[Message] = []
         self._owners = TaskOwners(journal.open_tasks())
@@ -131,8 +133,7 @@ class Scheduler:
 
     def allow(self, inboxes: Sequence[str], limits: Limits) -> None:
         """Set the inboxes that are worked on and the operator's limits."""
-        self.picker.inboxes = tuple(inboxes)
-        self.picker.limits = limits
+        self.picker.allow(inboxes, limits)
 
     def configure(self, profile: str, pace: Pace, duplicates: Mapping[str, Duplicates]) -> None:
         """Set the provider's profile, the pace, and what happens to duplicates of each inbox."""
@@ -141,9 +142,8 @@ class Scheduler:
 
     def guard(self, inboxes: Collection[str], *, accepts_restored: bool) -> None:
         """Submit nothing from an inbox before its mark and its pause file were read."""
-        self.restore_guard.begin(inboxes)
-        self.restore_guard.accepts = accepts_restored
-        self.picker.unseen = set(inboxes)
+        self.restore_guard.begin(inboxes, accepts=accepts_restored)
+        self.picker.await_scans(inboxes)
 
     def subscribe(self, listener: Listener) -> None:
         """Call a listener with all news, in this thread, once it is durable; it must not raise or block."""
@@ -368,8 +368,8 @@ class Scheduler:
             self.journal.flush()
 
     def _pick(self, now: float) -> None:
-        self.picker.polls_per_second_max = self.pace.poll.per_second_max
-        picks = self.picker.pick(now, self.brake, self.spending.today, self.retiring.inboxes)
+        polls = self.pace.poll.per_second_max
+        picks = self.picker.pick(now, self.brake, self.spending.today, self.retiring.inboxes, polls)
         if picks.day_is_spent and self.spending.is_first_today():
             self.publish(DailyLimitReached(picks.day_is_spent))
         for job, held, why in picks.held:
@@ -500,13 +500,8 @@ class Scheduler:
 
     def set_pause_file(self, inbox: str, file: str) -> None:
         """Record the `_pause` file that intake found in an inbox; empty for none."""
-        self.picker.unseen.discard(inbox)
-        files = {name: known for name, known in self.picker.pause_files.items() if name != inbox}
-        if file:
-            files[inbox] = file
-        if files != self.picker.pause_files:
-            self.picker.pause_files = files
-            self.journal.set_fact("pause_files", files)
+        if self.picker.set_pause_file(inbox, file):
+            self.journal.set_fact("pause_files", self.picker.pause_files)
             if file:
                 log.info("inbox_paused", inbox=inbox, file=file)
             else:
@@ -514,7 +509,7 @@ class Scheduler:
 
     def set_paused(self, paused: frozenset[str]) -> None:
         """Record which inboxes submit nothing; `*` is all of them."""
-        self.picker.paused = paused
+        self.picker.pause(paused)
         self.journal.set_fact("paused", sorted(paused))
 
     def set_brake(self, brake: Brake) -> None:

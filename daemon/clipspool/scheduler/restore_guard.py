@@ -39,12 +39,13 @@ class RestoreGuard:
         """How far the journal had come when it last allowed a request. Any thread may read it."""
         self._unproven: dict[str, int] = dict(journal.fact(_UNPROVEN) or {})
 
-    def begin(self, inboxes: Collection[str]) -> None:
+    def begin(self, inboxes: Collection[str], *, accepts: bool = False) -> None:
         """Record, beyond this run, how far the journal had come while an inbox's mark was not read.
 
         An inbox that stays offline for a run keeps its mark, while the journal counts on with the events of
         others: compared with the later count, an older journal would pass for the newest.
         """
+        self.accepts = accepts
         before = self._unproven
         self._unproven = before | {
             name: min(before.get(name, self.begun_at), self.begun_at) for name in inboxes
@@ -55,6 +56,10 @@ class RestoreGuard:
     def reached_before(self, inbox: str) -> int:
         """Return how far the journal had come when the mark of an inbox could last be compared."""
         return self._unproven.get(inbox, self.begun_at)
+
+    def require_marks(self) -> None:
+        """Allow nothing from an inbox before its mark was read."""
+        self.proven = set()
 
     def prove(self, inbox: str) -> None:
         """Record that the mark of an inbox was read."""

@@ -35,7 +35,7 @@ class Marks:
         self._roots = roots
         self._scheduler = scheduler
         self._guard = scheduler.restore_guard
-        self._guard.proven = set()
+        self._guard.require_marks()
         self._prefix = f"journal-{journal_id}."
         self._kept: dict[str, tuple[float, int]] = {}
         self._writing: dict[str, threading.Thread] = {}

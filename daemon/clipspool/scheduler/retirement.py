@@ -60,7 +60,7 @@ class Retiring:
 
     def moved(self, retirement: Retirement, now: float, random: Random) -> News | None:
         """Record that a source was moved, or when it is tried again."""
-        self._workers.disk.busy -= 1
+        self._workers.finished_disk()
         clip = retirement.clip
         self.moving.discard(clip.id)
         if clip.id in self._wanted_again and self._journal.has_open_job(clip.id):
@@ -87,7 +87,7 @@ class Retiring:
 
     def swept(self, done: Swept) -> None:
         """Forget clips whose work folders were removed."""
-        self._workers.disk.busy -= 1
+        self._workers.finished_disk()
         self._is_sweeping = False
         for clip_id in done.clip_ids:
             self._inboxes.pop(clip_id, None)

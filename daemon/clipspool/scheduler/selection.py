@@ -103,7 +103,14 @@ def _shut_models(brake: Brake, now: float) -> list[str]:
 class Picker:
     """Reads from the journal what is due, and chooses. It changes nothing."""
 
-    def __init__(self, journal: Journal, workers: Workers, in_flight: Mapping[str, InFlight]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        workers: Workers,
+        in_flight: Mapping[str, InFlight],
+        allows: Callable[[str], bool] = lambda _inbox: True,
+    ) -> None:
+        """Select for a scheduler; `allows` says whether anything may be submitted from an inbox."""
         self.inboxes: tuple[str, ...] = ()
         self.limits = Limits()
         self.paused: frozenset[str] = frozenset()
@@ -112,18 +119,43 @@ class Picker:
         """By inbox, the `_pause` file with which an editor paused it."""
         self.unseen: set[str] = set()
         """Inboxes that were not scanned yet: a `_pause` file may have come there while no daemon ran."""
-        self.allows: Callable[[str], bool] = lambda _inbox: True
-        """Whether the restore guard allows submissions from an inbox."""
-        self._journal = journal
-        self._workers = workers
-        self._in_flight = in_flight
+        self._journal, self._workers, self._in_flight, self._allows = journal, workers, in_flight, allows
         self.polls_per_second_max = 20.0
         self.polls = PollBudget()
         self._first: str | None = None
         self._turns = 0
 
-    def pick(self, now: float, brake: Brake, spend: Spend, retiring: Mapping[str, str]) -> Picks:
+    def allow(self, inboxes: Sequence[str], limits: Limits) -> None:
+        """Set the inboxes that are worked on and the operator's limits."""
+        self.inboxes, self.limits = tuple(inboxes), limits
+
+    def pause(self, paused: Iterable[str]) -> None:
+        """Set the inboxes that the operator paused; `*` is all of them."""
+        self.paused = frozenset(paused)
+
+    def await_scans(self, inboxes: Iterable[str]) -> None:
+        """Submit nothing from inboxes that were not scanned for a pause file yet."""
+        self.unseen = set(inboxes)
+
+    def set_pause_file(self, inbox: str, file: str) -> bool:
+        """Set the `_pause` file of an inbox that was scanned, empty for none; return whether that is new."""
+        self.unseen.discard(inbox)
+        before = self.pause_files
+        self.pause_files = {name: known for name, known in before.items() if name != inbox}
+        if file:
+            self.pause_files[inbox] = file
+        return self.pause_files != before
+
+    def pick(
+        self,
+        now: float,
+        brake: Brake,
+        spend: Spend,
+        retiring: Mapping[str, str],
+        polls_per_second_max: float = 20.0,
+    ) -> Picks:
         """Choose what starts now; `retiring` has the inbox of each clip that is being retired."""
+        self.polls_per_second_max = polls_per_second_max
         picks = Picks()
         shares = self._shares(retiring)
         budget = self.polls.room(now, self.polls_per_second_max)
@@ -254,7 +286,7 @@ class Picker:
                 if one.id not in self._in_flight and one.clip_id not in retiring
             ]
             for name in self.inboxes
-            if not self.is_paused(name) and name not in self.unseen and self.allows(name)
+            if not self.is_paused(name) and name not in self.unseen and self._allows(name)
         }
 
     def _after(self, inbox: str) -> str:

@@ -183,6 +183,10 @@ class Workers:
         self._stages[stage] -= 1
         self._lanes[stage].busy -= 1
 
+    def finished_disk(self) -> None:
+        """Count a retirement or a removal of work folders as done."""
+        self.disk.busy -= 1
+
     def _run(self, stage: Stage, job: Job, clip: Clip) -> None:
         """Run a stage in a worker's thread. The one broad `except` for stages: a bug ends one attempt."""
         is_out = False

@@ -6,9 +6,9 @@ and only then reads the ledger and writes the manifest anew.
 
 from __future__ import annotations
 
-from clipspool.spool.layout import MANIFEST, TAKEN
+from clipspool.spool.layout import MANIFEST, TAKEN, claimed_manifest
 from clipspool.spool.root import Root
-from clipspool.spool.workfolder import MANIFEST_BYTES_MAX, Manifest, claimed_manifest, folder_of
+from clipspool.spool.workfolder import MANIFEST_BYTES_MAX, Manifest, folder_of
 from clipspool.system.atomic import join, rename_new, rename_to_own, sync_folder
 
 

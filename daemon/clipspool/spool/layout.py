@@ -1,36 +1,44 @@
-"""Where things lie in an inbox: the names of our folders and files, in one place."""
+"""The names of our folders and files in an inbox, in one place."""
 
 from __future__ import annotations
 
-from clipspool.system.atomic import OURS
+import re
+from pathlib import PurePosixPath
 
+from clipspool.system.atomic import OURS, Rel
+
+DONE = "_done"
+FAILED = "_failed"
+POSTERS = f"{OURS}/posters"
 WORK = f"{OURS}/work"
-
 REFERENCES = f"{OURS}/references"
 """Copies of the reference images of clips that may be run again, by the clip's id."""
-
 TAKEN = f"{OURS}/taken"
-"""Clips that `recover` took from another journal, by the clip's id: whoever had them has to let go."""
+"""Clips that `recover` took from another journal, by the clip's id: their previous owner gives them up."""
 
 MANIFEST = "manifest.toml"
-
+CLAIMED_MANIFEST = re.compile(r"manifest-([0-9A-Za-z_-]{1,64})\.toml")
+"""The manifest while a journal takes its clip over from another."""
 LEDGER = "ledger.jsonl"
-
 SIDECAR = "sidecar.toml"
-
-FAILED = "_failed"
-
+PROMPT = "prompt.txt"
 SOURCE = "clip"
 """Begins the name of the clip itself."""
-
 REFERENCE = "ref-"
 """Begins the names of the copies of reference images."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 ERROR_NOTE = ".error.toml"
 """Behind the name of a source in `_failed`."""
+CHANGED_NOTE = ".changed.txt"
+"""Behind the name of a source that is not what was sent any more."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
-POSTERS = f"{OURS}/posters"
+def source_name(path: Rel) -> str:
+    """Return the clip's name inside its work folder: plain, with its own suffix."""
+    return SOURCE + PurePosixPath(path).suffix.lower()
 
-DONE = "_done"
+
+def claimed_manifest(journal: str) -> str:
+    """Return the manifest's name in a work folder that a journal is about to take over."""
+    return f"manifest-{journal}.toml"

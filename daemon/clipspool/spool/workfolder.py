@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import FileIO
-from pathlib import PurePosixPath
 from typing import Any
 
 import tomli_w
@@ -23,14 +21,18 @@ import tomli_w
 from clipspool.jobs.model import Clip, Job, Request
 from clipspool.jobs.naming import fitted
 from clipspool.spool.layout import (
+    CHANGED_NOTE,
+    CLAIMED_MANIFEST,
     ERROR_NOTE,
     FAILED,
     MANIFEST,
+    PROMPT,
     REFERENCE,
     REFERENCES,
     SIDECAR,
     SOURCE,
     WORK,
+    claimed_manifest,
 )
 from clipspool.spool.manifest_check import vet
 from clipspool.spool.root import Root, Unavailable
@@ -38,11 +40,6 @@ from clipspool.system.atomic import Rel, join, name_of, parent
 
 KEPT_MAX = 500
 """Clips whose images are kept; beyond it the oldest go: ids sort by time."""
-CLAIMED_MANIFEST = re.compile(r"manifest-([0-9A-Za-z_-]{1,64})\.toml")
-"""The manifest while a journal takes its clip over from another."""
-PROMPT = "prompt.txt"
-CHANGED_NOTE = ".changed.txt"
-"""Behind the name of a source that is not what was sent any more."""
 MANIFEST_BYTES_MAX = 4 << 20
 _OF_JOB = ("id", "variant", "priority", "due_at")
 
@@ -60,11 +57,6 @@ def error_note_of(rel: Rel) -> Rel:
 def changed_note_of(rel: Rel) -> Rel:
     """Return the path of the note beside a source that changed after it was sent."""
     return join(parent(rel), fitted(name_of(rel), CHANGED_NOTE))
-
-
-def source_name(path: Rel) -> str:
-    """Return the clip's name inside its work folder: plain, with its own suffix."""
-    return SOURCE + PurePosixPath(path).suffix.lower()
 
 
 def trace_of(clip_id: str, name: str) -> Rel:
@@ -279,11 +271,6 @@ def read_manifest(root: Root, clip_id: str) -> Manifest:
     except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"the manifest of {clip_id} is damaged: {error}") from error
     return manifest
-
-
-def claimed_manifest(journal: str) -> str:
-    """Return the manifest's name in a work folder that a journal is about to take over."""
-    return f"manifest-{journal}.toml"
 
 
 def claimant_of(root: Root, clip_id: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 
 from clipspool.jobs.events import Event, Failed, Fetched, PartlyFetched, Postponed, StageFailed
@@ -90,48 +90,13 @@ def fetch(
         return StageFailed("RESULT.NO_ADDRESS", message, held=Held.RESULT)
     folders.inbox.make_folders(folder_of(job.clip_id))
     try:
-        got = _fetch_all(job, folders, provider, look_into, stopping, seen.outputs[:OUTPUTS_MAX])
+        fetching = _Fetching(job, folders.inbox, provider, look_into, stopping)
+        got = fetching.run(seen.outputs[:OUTPUTS_MAX])
     except _Stopped as stopped:
         if stopped.results:
             return PartlyFetched(stopped.results, "the daemon stops", is_fault=False)
         return Postponed("the daemon stops", 0.0)
     return _event_of(job, got, len(seen.outputs))
-
-
-def _fetch_all(
-    job: Job,
-    folders: Folders,
-    provider: Provider,
-    look_into: LookInto,
-    stopping: Callable[[], bool],
-    outputs: Sequence[str],
-) -> list[Result | tuple[int, StageFailed]]:
-    """Fetch what is not here yet; one output that cannot be fetched does not hold the others back."""
-    home = folder_of(job.clip_id)
-    kept = {one.number: one for one in job.results if _is_here(one, folders, home)}
-    got: list[Result | tuple[int, StageFailed]] = []
-    for number, url in enumerate(outputs, start=1):
-        if number in kept:
-            got.append(kept[number])
-            continue
-        try:
-            fetched = _Fetch(job, folders.inbox, home, number, provider, stopping).run(url, look_into)
-        except _Stopped:
-            raise _Stopped(tuple(one for one in got if isinstance(one, Result))) from None
-        got.append((number, fetched) if isinstance(fetched, StageFailed) else fetched)
-    return got
-
-
-def _is_here(result: Result, folders: Folders, home: Rel) -> bool:
-    """Whether an output need not be fetched again: it is whole in the work folder, or delivered."""
-    if not result.number or result.is_untouched:
-        return False
-    if result.name:
-        return True
-    try:
-        return folders.inbox.stat(join(home, result.file)).st_size == result.size
-    except FileNotFoundError:
-        return False
 
 
 def _event_of(job: Job, got: Sequence[Result | tuple[int, StageFailed]], outputs: int) -> Event:
@@ -176,30 +141,56 @@ def _is_given_up(job: Job, here: Sequence[Result], failed: Sequence[tuple[int, S
 
 
 @dataclass(frozen=True, slots=True)
-class _Fetch:
+class _Fetching:
     job: Job
     root: Root
-    home: Rel
-    number: int
     provider: Provider
+    look_into: LookInto
     stopping: Callable[[], bool]
 
     @property
-    def partial(self) -> str:
-        return f"{self.job.id}-{self.number}.part"
+    def home(self) -> Rel:
+        return folder_of(self.job.clip_id)
 
-    def run(self, url: str, look_into: LookInto) -> Result | StageFailed:
-        with self.root.folder(self.home) as folder:
-            unlink(self.partial, folder)
+    def run(self, outputs: Sequence[str]) -> list[Result | tuple[int, StageFailed]]:
+        """Fetch what is not here yet; one output that cannot be fetched does not hold the others back."""
+        kept = {one.number: one for one in self.job.results if self._is_here(one)}
+        got: list[Result | tuple[int, StageFailed]] = []
+        for number, url in enumerate(outputs, start=1):
+            if number in kept:
+                got.append(kept[number])
+                continue
             try:
-                with self.root.create_in(self.partial, folder) as file:
+                fetched = self._fetch(number, url)
+            except _Stopped:
+                raise _Stopped(tuple(one for one in got if isinstance(one, Result))) from None
+            got.append((number, fetched) if isinstance(fetched, StageFailed) else fetched)
+        return got
+
+    def _is_here(self, result: Result) -> bool:
+        """Whether an output need not be fetched again: it is whole in the work folder, or delivered."""
+        if not result.number or result.is_untouched:
+            return False
+        if result.name:
+            return True
+        try:
+            return self.root.stat(join(self.home, result.file)).st_size == result.size
+        except FileNotFoundError:
+            return False
+
+    def _fetch(self, number: int, url: str) -> Result | StageFailed:
+        partial = f"{self.job.id}-{number}.part"
+        with self.root.folder(self.home) as folder:
+            unlink(partial, folder)
+            try:
+                with self.root.create_in(partial, folder) as file:
                     sha256 = self._download(url, file)
                     if isinstance(sha256, StageFailed):
                         return sha256
                     sync_and_close(file)
-                return self._accept(folder, look_into, sha256)
+                return self._accept(number, partial, folder, sha256)
             finally:
-                unlink(self.partial, folder)
+                unlink(partial, folder)
 
     def _download(self, url: str, file: FileIO) -> str | StageFailed:
         """Fill the file and return its hash; a cut is resumed where a strong ETag allows, else begun anew."""
@@ -247,32 +238,20 @@ class _Fetch:
         message = f"{self.root.path} has no room for a result of {size}"
         return StageFailed(_NO_ROOM, message, held=Held.DISK)
 
-    def _accept(self, folder: int, look_into: LookInto, sha256: str) -> Result | StageFailed:
-        with self.root.open(join(self.home, self.partial)) as file:
+    def _accept(self, number: int, partial: str, folder: int, sha256: str) -> Result | StageFailed:
+        with self.root.open(join(self.home, partial)) as file:
             size = os.fstat(file.fileno()).st_size
-            seen = look_into(file)
-            if seen.trouble:
-                message = f"what the provider serves as the result is unusable: {seen.trouble}"
-                return StageFailed("RESULT.UNREADABLE", message, held=Held.RESULT)
-        name = f"{self.job.id}-{self.number}{seen.suffix}"
+            seen = self.look_into(file)
+        if seen.trouble:
+            message = f"what the provider serves as the result is unusable: {seen.trouble}"
+            return StageFailed("RESULT.UNREADABLE", message, held=Held.RESULT)
+        name = f"{self.job.id}-{number}{seen.suffix}"
         unlink(name, folder)
         # A name lost in a power cut is fetched again; the bytes are on the disk before the name is.
-        rename_new(self.partial, folder, name, folder)
+        rename_new(partial, folder, name, folder)
         reach("fetched")
-        return _result_of(seen, name, size, sha256, self.number)
-
-
-def _result_of(seen: Seen, file: str, size: int, sha256: str, number: int) -> Result:
-    film = seen.film
-    return Result(
-        file,
-        seen.suffix,
-        size,
-        sha256,
-        number=number,
-        seconds=film.seconds if film else None,
-        frames=film.frames if film else None,
-        fps=film.fps if film else "",
-        credentials=seen.credentials,
-        noticed=(film.noticed,) if film and film.noticed else (),
-    )
+        result = Result(name, seen.suffix, size, sha256, number=number, credentials=seen.credentials)
+        if (film := seen.film) is None:
+            return result
+        noticed = (film.noticed,) if film.noticed else ()
+        return replace(result, seconds=film.seconds, frames=film.frames, fps=film.fps, noticed=noticed)

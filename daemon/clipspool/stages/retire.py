@@ -8,11 +8,10 @@ from dataclasses import replace
 
 from clipspool.jobs.model import Clip, Job, State
 from clipspool.jobs.naming import numbered
-from clipspool.spool.layout import DONE, FAILED, SIDECAR
+from clipspool.spool.layout import DONE, FAILED, PROMPT, SIDECAR
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import (
-    PROMPT,
     changed_note_of,
     clear_away,
     error_note_of,

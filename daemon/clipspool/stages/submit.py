@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Self, assert_never
 
@@ -147,6 +147,7 @@ def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
             assert_never(never)
 
 
+@dataclass(slots=True)
 class _Gate:
     """Between the connection and the first byte: writes the intent into the journal, then into the ledger.
 
@@ -157,20 +158,17 @@ class _Gate:
     one whose line is first in the ledger sends; the other's job is in doubt.
     """
 
-    def __init__(
-        self, job: Job, folders: Folders, desk: Desk, gate: Callable[[], bool], send_mark: SendMark
-    ) -> None:
-        self.was_withdrawn = False
-        self.fault: Fault | None = None
-        self.beyond = 0
-        """The number of a submission that the ledger has and this journal has not."""
-        self._job, self._folders, self._profile, self._gate = job, folders, desk.provider.profile, gate
-        self._desk = desk
-        self._send_mark = send_mark
-        # Also where no send_marks are noted: a copy of this journal may add a line that is the same else.
-        self._token = send_mark.token or secrets.token_hex(8)
-        self._ledger: Ledger | None = None
-        self._opened = ExitStack()
+    job: Job
+    folders: Folders
+    desk: Desk
+    gate: Callable[[], bool]
+    send_mark: SendMark
+    was_withdrawn: bool = False
+    fault: Fault | None = None
+    beyond: int = 0
+    """The number of a submission that the ledger has and this journal has not."""
+    _ledger: Ledger | None = None
+    _opened: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
         return self
@@ -180,27 +178,31 @@ class _Gate:
             self._opened.close()
 
     def pass_through(self, is_usable: Callable[[], bool]) -> bool:
-        if self._is_taken() or not self._gate():
+        if self._is_taken() or not self.gate():
             self.was_withdrawn = True
             return False
         reach("intent")
+        # Also where no send marks are kept: a copy of this journal may add a line that is otherwise equal.
+        token = self.send_mark.token or secrets.token_hex(8)
         try:
             # The mark first: once the clip is delivered and its work folder gone, nothing else shows that a
             # journal was restored from before this request.
-            self._desk.mark(self._folders.name, self._folders.inbox)
-            ledger = self._opened.enter_context(ledger_of(self._folders.inbox, self._job.clip_id))
-            known = self._job.task.number if self._job.task else 0
+            self.desk.mark(self.folders.name, self.folders.inbox)
+            ledger = self._opened.enter_context(ledger_of(self.folders.inbox, self.job.clip_id))
+            known = self.job.task.number if self.job.task else 0
             if self._is_anothers(known) or not is_usable():
                 return False
             self._ledger = ledger
             begun = monotonic()
-            ledger.note(self._job.id, "intent", profile=self._profile, number=known + 1, token=self._token)
+            ledger.note(
+                self.job.id, "intent", profile=self.desk.provider.profile, number=known + 1, token=token
+            )
             reach("noted")
-            if self._is_taken() or self._is_anothers(known, self._token):
+            if self._is_taken() or self._is_anothers(known, token):
                 return False
             if monotonic() - begun > _LINE_SECONDS and not is_usable():
                 return False
-            self._send_mark.set_sending()
+            self.send_mark.set_sending()
         except OSError as error:
             # A fault of this clip's folder, so that the others go on.
             self.fault = Fault(
@@ -211,13 +213,13 @@ class _Gate:
         return True
 
     def _is_taken(self) -> bool:
-        return bool(taker_of(self._folders.inbox, self._job.clip_id, self._folders.journal))
+        return bool(taker_of(self.folders.inbox, self.job.clip_id, self.folders.journal))
 
     def _is_anothers(self, known: int, before: str = "") -> bool:
         """Whether a daemon with a copy of this journal sends, or has sent, this job's request."""
-        root, job = self._folders.inbox, self._job
+        root, job = self.folders.inbox, self.job
         self.beyond = submissions_beyond(root, job.clip_id, job.id, known, before)
-        if not self.beyond and (copied := self._desk.copied(root)):
+        if not self.beyond and (copied := self.desk.copied(root)):
             self.fault = Fault(FaultOf.CLIP, "WORK.COPIED", copied)
         return bool(self.beyond or self.fault)
 
@@ -226,9 +228,9 @@ class _Gate:
         if self._ledger is None:
             return
         try:
-            self._ledger.note(self._job.id, what, profile=self._profile, **facts)
+            self._ledger.note(self.job.id, what, profile=self.desk.provider.profile, **facts)
         except OSError as error:
-            log.warning("ledger_not_written", job=self._job.id, inbox=self._folders.name, why=str(error))
+            log.warning("ledger_not_written", job=self.job.id, inbox=self.folders.name, why=str(error))
 
 
 def _call(job: Job, clip: Clip, folders: Folders, depot: Depot, compose: Compose) -> Call | Changed:
