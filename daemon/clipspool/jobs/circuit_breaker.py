@@ -6,16 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from clipspool.jobs.events import (
-    AnswerLost,
-    Event,
-    Failed,
-    NotSubmitted,
-    StageFailed,
-    TaskCreated,
-    TaskSeen,
-    TaskSucceeded,
-)
+from clipspool.jobs import events as on
+from clipspool.jobs.events import Event
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Job, State
 from clipspool.jobs.pacing import Random, backoff_seconds
@@ -87,7 +79,7 @@ class Brake:
 
     def blames(self, job: Job, event: Event) -> bool:
         """Whether a refusal that seems to concern all clips is this job's own."""
-        is_shared = isinstance(event, NotSubmitted) and event.fault.of in {FaultOf.ACCOUNT, FaultOf.MODEL}
+        is_shared = isinstance(event, on.NotSubmitted) and event.fault.of in {FaultOf.ACCOUNT, FaultOf.MODEL}
         return is_shared and job.id in self.suspects
 
     def pressed(
@@ -142,26 +134,26 @@ class Brake:
         A poll that finds the key refused sets it too; the task of another key says nothing.
         """
         match event:
-            case TaskCreated():
+            case on.TaskCreated():
                 return self._after_success(job)
-            case NotSubmitted() if self.blames(job, event):
+            case on.NotSubmitted() if self.blames(job, event):
                 return replace(self, suspects=tuple(one for one in self.suspects if one != job.id))
-            case NotSubmitted(fault=Fault(of=FaultOf.MODEL) as fault):
+            case on.NotSubmitted(fault=Fault(of=FaultOf.MODEL) as fault):
                 model = job.request.model
                 pressed = self.models.get(model, Brake()).pressed(fault, now, random, job=job)
                 return replace(self._answered(), models={**self.models, model: pressed})
-            case Failed() if job.state is State.SUBMITTING:
+            case on.Failed() if job.state is State.SUBMITTING:
                 return self._answered()
-            case NotSubmitted(fault=fault) if fault.of is not FaultOf.CLIP:
+            case on.NotSubmitted(fault=fault) if fault.of is not FaultOf.CLIP:
                 return self.pressed(fault, now, random, job=job)
-            case AnswerLost(message=message, evidence=evidence):
+            case on.AnswerLost(message=message, evidence=evidence):
                 pause = evidence.get("retry_after_seconds")
                 pause = pause if isinstance(pause, float) else None
                 fault = Fault(FaultOf.MOMENT, "PROVIDER.NO_ANSWER", message, retry_after_seconds=pause)
                 return self.pressed(fault, now, random, is_doubt=True)
-            case TaskSeen() | TaskSucceeded() if self.is_by_look:
+            case on.TaskSeen() | on.TaskSucceeded() if self.is_by_look:
                 return Brake(suspects=self.suspects, models=self.models)
-            case StageFailed(trouble=Fault() as trouble) if job.task and job.task.profile == profile:
+            case on.StageFailed(trouble=Fault() as trouble) if job.task and job.task.profile == profile:
                 return self.pressed(trouble, now, random, is_by_look=True)
             case _:
                 return self

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from clipspool.jobs import events as on
 from clipspool.jobs.conditions import Conditions
-from clipspool.jobs.events import (
-    Approved,
-    Attached,
-    CancelAsked,
-    Cancelled,
-    Event,
-    JobHeld,
-    Retried,
-    TakenOver,
-)
+from clipspool.jobs.events import Event
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import ALL
 from clipspool.jobs.model import Held, Job, State
@@ -55,14 +47,14 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
 
     def one(job: Job) -> Event:
         if job.held is Held.POISON:
-            return Approved(by, why)
+            return on.Approved(by, why)
         if is_taken_over(job) and job.error is not None:
             raise Refused(f"it was {job.error.message}. {job.error.what_to_do}".rstrip("."))
         if not may_retry(job):
             raise Refused(
                 f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"
             )
-        return Retried(by, why)
+        return on.Retried(by, why)
 
     answers = _each(scheduler, ids, one)
     return [
@@ -83,7 +75,7 @@ def _held_for_its_clip(scheduler: Scheduler, job_id: str) -> dict[str, Any]:
     why = scheduler.picker.limits.is_clip_too_dear(cost, job.credits_estimated)
     if not why:
         return {}
-    scheduler.decide(job, JobHeld(Held.BUDGET, why))
+    scheduler.decide(job, on.JobHeld(Held.BUDGET, why))
     scheduler.journal.flush()
     return {"held": Held.BUDGET.value, "reason": why}
 
@@ -102,7 +94,9 @@ def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> 
             or (has_to_deliver(job) and is_served)
         )
         return (
-            CancelAsked(by, why) if waits else Cancelled(by, why=why, is_duplicate=job.held is Held.DUPLICATE)
+            on.CancelAsked(by, why)
+            if waits
+            else on.Cancelled(by, why=why, is_duplicate=job.held is Held.DUPLICATE)
         )
 
     answers = _each(scheduler, ids, one)
@@ -126,7 +120,7 @@ def attach(
         owner = scheduler.journal.follower(task_id, but=job.id)
         if owner is not None:
             raise Refused(f"job {owner} has that task; cancel it first if the task is this job's")
-        return Attached(by, task_id, job.task.profile if job.task else scheduler.profile, why, is_seen)
+        return on.Attached(by, task_id, job.task.profile if job.task else scheduler.profile, why, is_seen)
 
     return _each(scheduler, [job_id], one)
 
@@ -140,7 +134,7 @@ def approve(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") ->
                 f"it is {job.state}, and only queued jobs, those held as poison, and those whose result is "
                 "held for its length can be approved"
             )
-        return Approved(by, why)
+        return on.Approved(by, why)
 
     return _each(scheduler, ids, one)
 
@@ -203,7 +197,7 @@ def open_clips(scheduler: Scheduler, ids: Collection[str]) -> Collection[str]:
     return {clip_id for clip_id in scheduler.journal.known(ids) if scheduler.journal.has_open_job(clip_id)}
 
 
-def give_up(scheduler: Scheduler, takers: Mapping[str, TakenOver]) -> None:
+def give_up(scheduler: Scheduler, takers: Mapping[str, on.TakenOver]) -> None:
     """End the jobs of clips that other journals took over, by the clip's id."""
     for clip_id, event in takers.items():
         for known in scheduler.journal.jobs_of(clip_id):

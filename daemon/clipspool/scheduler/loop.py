@@ -18,18 +18,9 @@ from typing import Any, TypeAlias, assert_never
 
 import structlog
 
+from clipspool.jobs import events as on
 from clipspool.jobs.circuit_breaker import Brake, read_brake
-from clipspool.jobs.events import (
-    AnswerLost,
-    Cancelled,
-    Connected,
-    Delivered,
-    Event,
-    Interrupted,
-    JobHeld,
-    Prepared,
-    StageFailed,
-)
+from clipspool.jobs.events import Event
 from clipspool.jobs.lifecycle import Stage, advance, may
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import (
@@ -187,12 +178,12 @@ class Scheduler:
                 if job.inbox in inboxes:
                     self._unsettled.add(job.id)
                 else:
-                    self.happen(job, Interrupted())
+                    self.happen(job, on.Interrupted())
             self._unsettled_until = now + SETTLE_SECONDS
             self.journal.flush()
             for one, why in self.suspects.begin():
                 if isinstance(one, Job):
-                    self.happen(one, JobHeld(Held.POISON, why))
+                    self.happen(one, on.JobHeld(Held.POISON, why))
                 else:
                     self.journal.set_aside(one, now, why)
                     self.publish(NotRetired(one, why))
@@ -207,7 +198,7 @@ class Scheduler:
                 continue
             moved = self._cancel_if_asked(self.happen(job, self._owners.checked(job.id, events[job.id])))
             if why := self.suspects.verdict(moved):
-                self.happen(moved, JobHeld(Held.POISON, why))
+                self.happen(moved, on.JobHeld(Held.POISON, why))
 
     def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
         """Run turns until `stopping` is set, or until `each_turn` returns true."""
@@ -286,7 +277,7 @@ class Scheduler:
                 for one in messages:
                     self._handle(one, now)
                 if self._unsettled and now >= self._unsettled_until:
-                    self.settle_interrupted(dict.fromkeys(self._unsettled, Interrupted()))
+                    self.settle_interrupted(dict.fromkeys(self._unsettled, on.Interrupted()))
                 self.retiring.record_ends(now)
                 self.journal.flush()
                 self._compare()
@@ -373,7 +364,7 @@ class Scheduler:
         if picks.day_is_spent and self.spending.is_first_today():
             self.publish(DailyLimitReached(picks.day_is_spent))
         for job, held, why in picks.held:
-            self.happen(job, JobHeld(held, why))
+            self.happen(job, on.JobHeld(held, why))
         self.suspects.choose(picks, self.in_flight, self.retiring.moving)
         for stage, job in picks.stages:
             clip = self.journal.clip(job.clip_id)
@@ -391,7 +382,7 @@ class Scheduler:
         open_tasks = max(self.journal.counts[State.RUNNING], 1)
         moved = advance(job, event, now, self.pace, open_tasks=open_tasks)
         self.journal.record(job, moved, event)
-        if isinstance(event, Delivered):
+        if isinstance(event, on.Delivered):
             self.comparison.add_delivered(moved)
         self.retiring.on_change(job, moved)
         if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
@@ -447,16 +438,16 @@ class Scheduler:
         job, event = flying.job, done.event
         if event is None:
             is_out = job.state is State.SUBMITTING
-            event = AnswerLost(done.trouble, {}) if is_out else StageFailed("BUG", done.trouble)
+            event = on.AnswerLost(done.trouble, {}) if is_out else on.StageFailed("BUG", done.trouble)
         event = self._owners.checked(job.id, event)
-        if isinstance(event, Prepared):
+        if isinstance(event, on.Prepared):
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns, event.media)
             self.comparison.add(job, event)
         is_own = self.brake.blames(job, event)
-        moved = self._cancel_if_asked(self.happen(job, event), is_failed=isinstance(event, StageFailed))
-        if is_own and may(moved, JobHeld):
+        moved = self._cancel_if_asked(self.happen(job, event), is_failed=isinstance(event, on.StageFailed))
+        if is_own and may(moved, on.JobHeld):
             self.happen(
-                moved, JobHeld(Held.REFUSED, f"{moved.reason}; the provider took another clip meanwhile")
+                moved, on.JobHeld(Held.REFUSED, f"{moved.reason}; the provider took another clip meanwhile")
             )
 
     def _cancel_if_asked(self, job: Job, *, is_failed: bool = False) -> Job:
@@ -464,10 +455,10 @@ class Scheduler:
 
         Where that fails it ends all the same: what was fetched is kept beside its source then.
         """
-        if job.cancel_by and job.state is not State.RUNNING and may(job, Cancelled):
+        if job.cancel_by and job.state is not State.RUNNING and may(job, on.Cancelled):
             if has_to_deliver(job) and not is_failed:
                 return job
-            return self.happen(job, Cancelled(job.cancel_by))
+            return self.happen(job, on.Cancelled(job.cancel_by))
         return job
 
     def _open_gate(self, ready: Ready) -> None:
@@ -477,7 +468,7 @@ class Scheduler:
         if self.is_draining or flying.job.cancel_by or flying.is_stale or not is_trusted or is_paused:
             self._defer(lambda: ready.gate.set_result(False))
             return
-        flying.job = self.happen(flying.job, Connected(self.profile))
+        flying.job = self.happen(flying.job, on.Connected(self.profile))
         self.spending.add(flying.job.credits_estimated or 0.0)
         self._defer(self.restore_guard.note_send)
         self._defer(lambda: ready.gate.set_result(True))

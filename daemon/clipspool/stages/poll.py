@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from clipspool.jobs.events import (
-    Cancelled,
-    Event,
-    Failed,
-    StageFailed,
-    TaskCancelled,
-    TaskMissing,
-    TaskSeen,
-    TaskSucceeded,
-)
+from clipspool.jobs import events as on
+from clipspool.jobs.events import Event
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Error, Job
 from clipspool.provider.protocol import Look, Provider, TaskStatus
@@ -23,20 +15,20 @@ def poll(look: Look | Fault) -> Event:
     """Return the event for a poll's answer; a fault of the poll says nothing about the task."""
     if isinstance(look, Fault):
         trouble = look if look.code.startswith("ACCOUNT.KEY_") else None
-        return StageFailed(look.code, look.message, look.retry_after_seconds, trouble=trouble)
+        return on.StageFailed(look.code, look.message, look.retry_after_seconds, trouble=trouble)
     match look.status:
         case TaskStatus.QUEUED:
-            return TaskSeen(look.word, rendering=False, progress=look.progress, credits=look.credits)
+            return on.TaskSeen(look.word, rendering=False, progress=look.progress, credits=look.credits)
         case TaskStatus.RUNNING | TaskStatus.UNKNOWN:
-            return TaskSeen(look.word, rendering=True, progress=look.progress, credits=look.credits)
+            return on.TaskSeen(look.word, rendering=True, progress=look.progress, credits=look.credits)
         case TaskStatus.MISSING:
-            return TaskMissing(look.word)
+            return on.TaskMissing(look.word)
         case TaskStatus.SUCCEEDED:
-            return TaskSucceeded(look.credits, look.charged)
+            return on.TaskSucceeded(look.credits, look.charged)
         case TaskStatus.CANCELLED:
-            return TaskCancelled(look.word, look.charged)
+            return on.TaskCancelled(look.word, look.charged)
         case TaskStatus.FAILED:
-            return Failed(error_of(look), look.credits, look.charged, is_of_task=True)
+            return on.Failed(error_of(look), look.credits, look.charged, is_of_task=True)
         case never:
             assert_never(never)
 
@@ -57,8 +49,8 @@ def tell_cancel(job: Job, provider: Provider) -> Event:
     fault = provider.cancel(task_id_of(job))
     by = job.cancel_by
     if fault is None:
-        return Cancelled(by, f"cancelled by {by}, at the provider too")
-    return Cancelled(by, f"cancelled by {by}, but not at the provider ({fault.message})")
+        return on.Cancelled(by, f"cancelled by {by}, at the provider too")
+    return on.Cancelled(by, f"cancelled by {by}, but not at the provider ({fault.message})")
 
 
 def task_id_of(job: Job) -> str:

@@ -12,17 +12,8 @@ from typing import Any, Self, assert_never
 
 import structlog
 
-from clipspool.jobs.events import (
-    AnswerLost,
-    Changed,
-    Event,
-    Failed,
-    InDoubt,
-    NotSubmitted,
-    Postponed,
-    StageFailed,
-    TaskCreated,
-)
+from clipspool.jobs import events as on
+from clipspool.jobs.events import Event
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Clip, Error, Held, Job, Request
 from clipspool.provider.protocol import Call, Created, Inline, NotSent, Provider, Refused, Unclear
@@ -77,19 +68,19 @@ def submit(job: Job, clip: Clip, folders: Folders, desk: Desk, gate: Callable[[]
     """
     known = job.task.number if job.task else 0
     if beyond := submissions_beyond(folders.inbox, clip.id, job.id, known):
-        return InDoubt(beyond, desk.provider.profile)
+        return on.InDoubt(beyond, desk.provider.profile)
     if full := _no_room(folders, clip.size + SPARE_BYTES):
         return full
     try:
         here = folders.inbox.stat(join(folder_of(clip.id), clip.source))
     except FileNotFoundError:
         # The prepare stage says what to do.
-        return Changed("the clip is gone from its work folder", is_settled=True)
+        return on.Changed("the clip is gone from its work folder", is_settled=True)
     if (here.st_size, here.st_mtime_ns) != (clip.size, clip.mtime_ns):
-        return Changed()
+        return on.Changed()
     request = desk.complete(job.request, clip.media)
     call = _call(replace(job, request=request), clip, folders, desk.depot, desk.compose)
-    if isinstance(call, Changed):
+    if isinstance(call, on.Changed):
         return call
     with (
         desk.send_marks.mark() as send_mark,
@@ -98,17 +89,17 @@ def submit(job: Job, clip: Clip, folders: Folders, desk: Desk, gate: Callable[[]
         return _named(_send_once(call, desk.provider, gated), desk.retirement(job.request.model))
 
 
-def _no_room(folders: Folders, size: int) -> StageFailed | None:
+def _no_room(folders: Folders, size: int) -> on.StageFailed | None:
     """Return what would keep a result from being fetched or delivered, before anything is spent."""
     if why := lacking(folders.inbox, size):
-        return StageFailed("DISK.FULL", f"{why}; nothing was sent", held=Held.DISK)
+        return on.StageFailed("DISK.FULL", f"{why}; nothing was sent", held=Held.DISK)
     try:
         why = lacking(folders.outbox, size, tries=True)
     except Unavailable as error:
         why = error.strerror or str(error)
     except OSError as error:  # not even the outbox's own mark can be made: no inode is left, perhaps
         why = f"no file can be made in {folders.outbox.path}: {os.strerror(error.errno or 0)}"
-    return StageFailed("OUTBOX.FULL", f"{why}; nothing was sent", held=Held.OUTBOX) if why else None
+    return on.StageFailed("OUTBOX.FULL", f"{why}; nothing was sent", held=Held.OUTBOX) if why else None
 
 
 def _named(event: Event, retirement: str) -> Event:
@@ -116,12 +107,12 @@ def _named(event: Event, retirement: str) -> Event:
     if not retirement:
         return event
     match event:
-        case Failed(error=error) if error.code.startswith("MODEL."):
+        case on.Failed(error=error) if error.code.startswith("MODEL."):
             what_to_do = f"{error.what_to_do} {retirement}.".strip()
             return replace(event, error=replace(error, what_to_do=what_to_do))
-        case NotSubmitted(fault=fault) if fault.of is FaultOf.MODEL:
+        case on.NotSubmitted(fault=fault) if fault.of is FaultOf.MODEL:
             what_to_do = f"{fault.what_to_do} {retirement}.".strip()
-            return NotSubmitted(replace(fault, what_to_do=what_to_do))
+            return on.NotSubmitted(replace(fault, what_to_do=what_to_do))
         case _:
             return event
 
@@ -133,16 +124,16 @@ def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
             reach("created")
             gated.note("task", task_id=answer.task_id)
             reach("task-noted")
-            return TaskCreated(answer.task_id, answer.credits)
+            return on.TaskCreated(answer.task_id, answer.credits)
         case NotSent() if gated.was_withdrawn:
-            return Postponed("withdrawn before anything was sent", 0.0)
+            return on.Postponed("withdrawn before anything was sent", 0.0)
         case NotSent() if gated.beyond:
-            return InDoubt(gated.beyond, provider.profile)
+            return on.InDoubt(gated.beyond, provider.profile)
         case NotSent() | Refused():
             gated.note("not_submitted")
             return _refused(gated.fault or answer.fault)
         case Unclear():
-            return AnswerLost(answer.message, answer.evidence)
+            return on.AnswerLost(answer.message, answer.evidence)
         case never:
             assert_never(never)
 
@@ -233,7 +224,7 @@ class _Gate:
             log.warning("ledger_not_written", job=self.job.id, inbox=self.folders.name, why=str(error))
 
 
-def _call(job: Job, clip: Clip, folders: Folders, depot: Depot, compose: Compose) -> Call | Changed:
+def _call(job: Job, clip: Clip, folders: Folders, depot: Depot, compose: Compose) -> Call | on.Changed:
     """Compose the request; every address in it is made at this moment."""
     sent = read_sent(folders.inbox, clip, job) or _as_it_came(job, clip, folders)
     files = iter(enumerate(sent.references))
@@ -244,7 +235,7 @@ def _call(job: Job, clip: Clip, folders: Folders, depot: Depot, compose: Compose
     ]
     whole = [one for one in references if one is not None]
     if source is None or len(whole) < len(references):
-        return Changed("its upload is gone or too old, and is made again", is_settled=True)
+        return on.Changed("its upload is gone or too old, and is made again", is_settled=True)
     endpoint, body = compose(job.request, source, whole)
     return Call(endpoint, body)
 
@@ -275,8 +266,8 @@ def _as_it_came(job: Job, clip: Clip, folders: Folders) -> Sent:
 def _refused(fault: Fault) -> Event:
     match fault.of:
         case FaultOf.CLIP if fault.code.startswith("WORK.") or fault.code == "FILE.UNREADABLE":
-            return NotSubmitted(fault)  # its folder may come back
+            return on.NotSubmitted(fault)  # its folder may come back
         case FaultOf.CLIP:
-            return Failed(Error(fault.code, fault.message, fault.what_to_do))
+            return on.Failed(Error(fault.code, fault.message, fault.what_to_do))
         case FaultOf.MOMENT | FaultOf.MODEL | FaultOf.ACCOUNT:
-            return NotSubmitted(fault)
+            return on.NotSubmitted(fault)
