@@ -13,7 +13,7 @@ from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Created, Inline
 from clipspool.provider.transport import Depot, Names
 from clipspool.provider.transport.folder import ServedFolder
-from clipspool.provider.transport.inline import InRequest
+from clipspool.provider.transport.way import InRequest
 from clipspool.spool import workfolder as work
 from clipspool.spool.claims import claim
 from clipspool.spool.recovery import survey

@@ -30,7 +30,7 @@ from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Created, Inline, Look, NotSent, Refused, TaskStatus, Unclear
 from clipspool.provider.runway.post import file_fault
 from clipspool.provider.transport import Depot
-from clipspool.provider.transport.inline import InRequest
+from clipspool.provider.transport.way import InRequest
 from clipspool.spool.handover import take_over
 from clipspool.spool.ledger import Ledger, note, notes
 from clipspool.stages.payload import Sent, SentFile, write_sent

@@ -23,9 +23,9 @@ from clipspool.provider.protocol import Inline
 from clipspool.provider.transport import LIFE_SECONDS, Depot, Names, Parcel
 from clipspool.provider.transport.bucket import NOT_INSTALLED, Bucket
 from clipspool.provider.transport.folder import ServedFolder
-from clipspool.provider.transport.inline import InRequest
 from clipspool.provider.transport.trial import look_at, try_out
 from clipspool.provider.transport.upload import Uploads
+from clipspool.provider.transport.way import InRequest
 from clipspool.spool.root import Root
 from runway_sandbox import Options, Render, serve
 

@@ -240,7 +240,7 @@ def test_a_rate_that_varies_becomes_a_common_one_there_and_back(fps, base, rate)
 def test_nothing_is_said_that_was_not_changed():
     mirrored = plan(replace(CLIP, mirrored=True), MODEL, 3_700_000)
     assert isinstance(mirrored, Conform)
-    assert mirrored.changes == ("coded anew as H.264 MP4", "mirrored, as players show it")
+    assert mirrored.changes == ("coded again as H.264 MP4", "mirrored, as players show it")
     clear = plan(replace(CLIP, pixel_format="yuva444p12le", bit_depth=12), MODEL, None)
     assert isinstance(clear, Conform)
     assert "transparency left out" in clear.changes

@@ -12,7 +12,7 @@ from clipspool.media.plan import AsIs, Conform, Refuse
 from clipspool.provider.catalog import BadModel, Catalog
 from clipspool.provider.protocol import encoded_length
 from clipspool.provider.transport import Names, Parcel
-from clipspool.provider.transport.inline import InRequest
+from clipspool.provider.transport.way import InRequest
 from clipspool.stages.fit import choose_for, content_type_of
 from clipspool.stages.payload import Sent, SentFile, part_sent
 

@@ -11,8 +11,8 @@ from clipspool.app.settings import BucketSettings, PublicUrlSettings, Settings
 from clipspool.provider.transport import Depot, Names, Way
 from clipspool.provider.transport.bucket import Bucket
 from clipspool.provider.transport.folder import ServedFolder
-from clipspool.provider.transport.inline import InRequest
 from clipspool.provider.transport.upload import Uploads
+from clipspool.provider.transport.way import InRequest
 from clipspool.spool.root import Root
 from clipspool.system.http.proxy import Proxy
 

@@ -187,17 +187,15 @@ class Decoder:
 
 
 def _fault_of(answer: _NoAnswer, seconds_max: float) -> MediaFault:
-    match answer.why:
-        case "closed":
-            todo = "Nothing: it goes on at the next start."
-            return MediaFault("MEDIA.STOPPED", "clipspool is stopping", todo)
-        case "late":
-            why = f"the clip could not be dealt with in {seconds_max:.0f} seconds"
-            todo = "Check that the clip plays; a shorter or smaller one may do."
-            return MediaFault("MEDIA.TIMEOUT", why, todo)
-        case "ended":
-            todo = "Export the clip again, best as H.264 or ProRes; the file may be damaged."
-            return MediaFault("MEDIA.CRASHED", "the decoder crashed on this file", todo)
+    if answer.why == "closed":
+        todo = "Nothing: it goes on at the next start."
+        return MediaFault("MEDIA.STOPPED", "clipspool is stopping", todo)
+    if answer.why == "late":
+        why = f"the clip could not be dealt with in {seconds_max:.0f} seconds"
+        todo = "Check that the clip plays; a shorter or smaller one may do."
+        return MediaFault("MEDIA.TIMEOUT", why, todo)
+    todo = "Export the clip again, best as H.264 or ProRes; the file may be damaged."
+    return MediaFault("MEDIA.CRASHED", "the decoder crashed on this file", todo)
 
 
 class _Child:

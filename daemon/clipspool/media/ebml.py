@@ -188,14 +188,14 @@ class Walk:
 
     def _read_block(self, block: Element) -> None:
         head = read_at(self._file, block.data, 12)
-        track, taken = _number(head, keep_marker=False)
-        if track is None or block.end is None or len(head) < taken + 3:
+        track, width = _number(head, keep_marker=False)
+        if track is None or block.end is None or len(head) < width + 3:
             return
-        at = self._cluster_at + int.from_bytes(head[taken : taken + 2], "big", signed=True)
+        at = self._cluster_at + int.from_bytes(head[width : width + 2], "big", signed=True)
         seconds = at * self._scale / 1e9
         self._longest_seconds = max(self._longest_seconds, seconds - self._last_seconds)
         self._last_seconds = max(self._last_seconds, seconds)
-        begin = block.data + taken + 3
+        begin = block.data + width + 3
         if stream := self.streams.get(track):
             stream.spans.append((begin, max(block.end - begin, 0)))
 
@@ -246,11 +246,11 @@ def _elements(file: BinaryIO, within: Element) -> Iterator[Element]:
 
 def _element_at(file: BinaryIO, position: int) -> Element | None:
     header = read_at(file, position, _HEADER_BYTES_MAX)
-    identity, taken = _number(header, keep_marker=True)
-    length, width = _number(header[taken:], keep_marker=False)
+    identity, first = _number(header, keep_marker=True)
+    length, width = _number(header[first:], keep_marker=False)
     if identity is None or width == 0:
         return None
-    data = position + taken + width
+    data = position + first + width
     return Element(identity, data, None if length is None else data + length)
 
 
@@ -274,10 +274,10 @@ def _number(data: bytes, *, keep_marker: bool) -> tuple[int | None, int]:
 
 def doctype(opening: bytes) -> str | None:
     """Return the DocType of the first bytes; `matroska` is the standard's default."""
-    header_length, taken = _number(opening[4:], keep_marker=False)
+    header_length, width = _number(opening[4:], keep_marker=False)
     if header_length is None:
         return None
-    position, end = 4 + taken, min(len(opening), 4 + taken + header_length)
+    position, end = 4 + width, min(len(opening), 4 + width + header_length)
     while position < end:
         identity, identity_length = _number(opening[position:end], keep_marker=True)
         length, length_length = _number(opening[position + identity_length : end], keep_marker=False)

@@ -1,11 +1,16 @@
-"""Recognises an output that is no film by its bytes, and content credentials in one that is."""
+"""Recognises outputs that are no film by their bytes, checks archives, and finds content credentials."""
 
 from __future__ import annotations
 
+import encodings.cp437  # noqa: F401  zipfile imports it later, when no file can be opened any more
 import json
+import lzma
 import os
+import zipfile
+import zlib
 from typing import BinaryIO, Final
 
+from clipspool.media.facts import MediaError, Probe
 from clipspool.media.tables import box_header, read_at
 
 _JSON_BYTES_MAX = 16 << 20
@@ -26,6 +31,9 @@ _ERRORS = frozenset({"error", "errors", "code", "message", "detail"})
 """Keys of a server's error that was answered with status 200."""
 C2PA_UUID: Final = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _BOXES_MAX = 10_000
+ZIP_ENTRIES_MAX = 100_000
+ZIP_BYTES_MAX = 1 << 38
+ZIP_CHUNK_BYTES = 1 << 18
 _ENDS_BYTES = 1 << 20
 
 
@@ -72,3 +80,23 @@ def has_credentials(file: BinaryIO) -> bool:
     # Matroska has no boxes: there they are an attachment, near its beginning or its end.
     ends = read_at(file, 0, _ENDS_BYTES) + read_at(file, max(size - _ENDS_BYTES, 0), _ENDS_BYTES)
     return b"application/c2pa" in ends or (b"jumb" in ends and b"c2pa" in ends)
+
+
+def verify_archive(file: int) -> Probe:
+    """Unpack a ZIP without keeping anything, and compare its checksums; raises MediaError."""
+    try:
+        with open(file, "rb", closefd=False) as reader, zipfile.ZipFile(reader) as archive:
+            entries = archive.infolist()
+            bytes_unpacked = sum(entry.file_size for entry in entries)
+            if not bytes_unpacked:
+                raise MediaError("MEDIA.UNREADABLE", "the archive is empty", "Fetch it again.")
+            if len(entries) > ZIP_ENTRIES_MAX or bytes_unpacked > ZIP_BYTES_MAX:
+                why = "the archive unpacks to more than is allowed"
+                raise MediaError("MEDIA.TOO_LARGE", why, "Look at it by hand.")
+            for entry in entries:
+                with archive.open(entry) as member:
+                    while member.read(ZIP_CHUNK_BYTES):
+                        pass
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError) as error:
+        raise MediaError("MEDIA.UNREADABLE", "the archive is damaged", "Fetch it again.") from error
+    return Probe(container="zip", size_bytes=os.fstat(file).st_size)

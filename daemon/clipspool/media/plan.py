@@ -101,17 +101,17 @@ def plan(
     `bytes_max` is what the transport carries (for a data URI the bytes before encoding). `start_seconds`
     picks the part of a clip that is cut to length; it matters with `long_clips="trim"` only.
     """
-    taken = _length(probe, limits, long_clips, start_seconds)
-    if isinstance(taken, Refuse):
-        return taken
+    part = _length(probe, limits, long_clips, start_seconds)
+    if isinstance(part, Refuse):
+        return part
     if refused := _refusal(probe, limits):
         return refused
-    if _fits(probe, limits, bytes_max) and not taken.changes:
+    if _fits(probe, limits, bytes_max) and not part.changes:
         return AsIs()
     fps, fps_change = _rate(probe, limits)
     width, height = fitted(probe.width, probe.height, limits, H264_PIXELS_MAX)
     conform = replace(
-        taken,
+        part,
         width=width,
         height=height,
         fps=f"{fps.numerator}/{fps.denominator}",
@@ -127,7 +127,7 @@ def plan(
         if isinstance(budgeted, Refuse):
             return budgeted
         conform = budgeted
-    return replace(conform, changes=(*taken.changes, *_changes(probe, limits, conform, fps_change)))
+    return replace(conform, changes=(*part.changes, *_changes(probe, limits, conform, fps_change)))
 
 
 def constant_rate(probe: Probe) -> Fraction:
@@ -283,30 +283,25 @@ def _within_bytes(conform: Conform, limits: Limits, bytes_max: int) -> Conform |
 
 def _changes(probe: Probe, limits: Limits, conform: Conform, fps_change: str | None) -> tuple[str, ...]:
     was = f"{probe.video_codec} in {probe.container.upper()}"
-    said = ["coded anew as H.264 MP4" if was == "h264 in MP4" else f"converted to H.264 MP4 (it was {was})"]
-    if (conform.width, conform.height) != (probe.width, probe.height):
-        said.append(f"{conform.width}x{conform.height} pixels (it was {probe.width}x{probe.height})")
-    if Fraction(probe.sar) != 1:
-        said.append(f"square pixels (they were {probe.sar.replace('/', ':')})")
-    if probe.rotation:
-        said.append(f"rotation of {probe.rotation} degrees applied")
-    if probe.mirrored:
-        said.append("mirrored, as players show it")
-    if fps_change:
-        said.append(fps_change)
-    if probe.interlaced:
-        said.append("deinterlaced")
-    if probe.is_hdr:
-        said.append("tone-mapped from HDR to SDR (BT.709)")
-    if probe.bit_depth > PLAIN_BITS or not probe.pixel_format.startswith("yuv420"):
-        said.append(f"8-bit 4:2:0 colour (it was {probe.pixel_format})")
-    if has_alpha(probe.pixel_format):
-        said.append("transparency left out")
-    if conform.bytes_max is not None and probe.size_bytes > conform.bytes_max:
-        said.append(f"at most {conform.bytes_max:,} bytes (it was {probe.size_bytes:,})")
-    if probe.audio is not None and not limits.audio_used:
-        said.append("sound left out, the model does not use it")
-    return tuple(said)
+    size, old = (conform.width, conform.height), (probe.width, probe.height)
+    is_plain = probe.bit_depth <= PLAIN_BITS and probe.pixel_format.startswith("yuv420")
+    is_over = conform.bytes_max is not None and probe.size_bytes > conform.bytes_max
+    changes = (
+        (was == "h264 in MP4", "coded again as H.264 MP4"),
+        (was != "h264 in MP4", f"converted to H.264 MP4 (it was {was})"),
+        (size != old, f"{size[0]}x{size[1]} pixels (it was {old[0]}x{old[1]})"),
+        (Fraction(probe.sar) != 1, f"square pixels (they were {probe.sar.replace('/', ':')})"),
+        (probe.rotation, f"rotation of {probe.rotation} degrees applied"),
+        (probe.mirrored, "mirrored, as players show it"),
+        (fps_change, fps_change or ""),
+        (probe.interlaced, "deinterlaced"),
+        (probe.is_hdr, "tone-mapped from HDR to SDR (BT.709)"),
+        (not is_plain, f"8-bit 4:2:0 colour (it was {probe.pixel_format})"),
+        (has_alpha(probe.pixel_format), "transparency left out"),
+        (is_over, f"at most {conform.bytes_max or 0:,} bytes (it was {probe.size_bytes:,})"),
+        (probe.audio and not limits.audio_used, "sound left out, the model does not use it"),
+    )
+    return tuple(text for is_made, text in changes if is_made)
 
 
 def has_alpha(pixel_format: str) -> bool:

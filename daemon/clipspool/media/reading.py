@@ -19,7 +19,6 @@ import av.stream
 import av.video
 from av.sidedata.sidedata import Type
 
-from clipspool.media.archives import verify_archive
 from clipspool.media.boxes import (
     COPYING,
     Complete,
@@ -30,6 +29,7 @@ from clipspool.media.boxes import (
     read_boxes,
 )
 from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
+from clipspool.media.kinds import verify_archive
 from clipspool.media.tables import read_movie
 from clipspool.media.timing import rate_of, seconds_of
 
@@ -127,7 +127,7 @@ def _refuse_foreign_pictures(file: int) -> None:
         moov = read_boxes(reader, os.fstat(file).st_size).moov
         tracks = () if moov is None else read_movie(reader, moov).tracks
     if any(track.handler == b"vide" and not track.is_here for track in tracks):
-        why = "its pictures lie in another file, to which it only refers"
+        why = "its pictures are in another file, to which it only refers"
         raise MediaError("MEDIA.UNREADABLE", why, "Export it as a self-contained movie.")
     os.lseek(file, 0, os.SEEK_SET)
 

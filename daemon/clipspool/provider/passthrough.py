@@ -58,8 +58,8 @@ def _wrong(value: str, key: str) -> str:
     if not is_address and not is_file:
         return ""
     return (
-        f"is `{shown}`, which the provider cannot read: what stands in [extra] is sent as it is, and no file "
-        "goes with it. Put the file on a web server and write its https:// address here"
+        f"is `{shown}`, which the provider cannot read: [extra] is sent unchanged, and no file goes with "
+        "it. Put the file on a web server and write its https:// address here"
     )
 
 

@@ -37,7 +37,7 @@ Rel = str
 
 
 class NotRegular(OSError):
-    """A link, FIFO, socket, device or folder stands where a regular file should."""
+    """A link, FIFO, socket, device or folder has the name of a regular file."""
 
 
 def parts(rel: Rel) -> list[str]:

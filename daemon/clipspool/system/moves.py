@@ -48,7 +48,7 @@ class How:
     is_moved: bool = False
     """Remove the original in the end, unless a program wrote to it."""
     keeps_rights: bool = False
-    """Give the copy the original's date, owner and mode where possible, instead of a new file's."""
+    """Set on the copy the original's date, owner and mode where possible, instead of a new file's."""
     is_alone: bool = False
     """Only we use the new name, so a plain rename gives it."""
     trace: Callable[[int], object] = idle

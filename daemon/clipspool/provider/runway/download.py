@@ -133,7 +133,7 @@ class Downloader:
         else:
             offset = 0
         if size is not None and size > self.bytes_max:
-            message = f"The result has {size} bytes, more than {self.bytes_max} are not taken"
+            message = f"The result has {size} bytes, and at most {self.bytes_max} are accepted"
             return Fault(FaultOf.CLIP, "RESULT.TOO_LARGE", message)
         return self._begun(response.raw, response, offset, size, tag)
 

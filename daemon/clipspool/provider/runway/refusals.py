@@ -86,7 +86,9 @@ def create_fault(reply: Reply) -> Fault | None:
         return _wrong_address(reply)
     if reply.status in _NOT_TAKEN and not is_field:
         todo = "Check base_url, and anything between clipspool and the API: a proxy, a firewall."
-        return _fault(FaultOf.ACCOUNT, "PROVIDER.NOT_TAKEN", "No request of this form is taken", reply, todo)
+        return _fault(
+            FaultOf.ACCOUNT, "PROVIDER.NOT_TAKEN", "Requests of this form are not accepted", reply, todo
+        )
     if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
         return _fault(FaultOf.MOMENT, "PROVIDER.BUSY", "Too many requests", reply)
     is_invalid = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and "invalid_request" in reply.codes

@@ -1,7 +1,7 @@
 """Makes files readable for the provider: in the request itself, or at an address.
 
-`way` defines what every way can do, `depot` has the configured ones and chooses; `inline`, `bucket`, `folder`
-and `upload` are the ways; `trial` tests one as the provider would use it.
+`way` defines what every way can do, and has the simplest; `depot` has the configured ones and chooses;
+`bucket`, `folder` and `upload` are the others; `trial` tests one as the provider would use it.
 """
 
 from clipspool.provider.transport.depot import Choice, Depot, choose

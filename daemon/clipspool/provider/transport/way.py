@@ -1,4 +1,4 @@
-"""The interface of every way to the provider, and the names of the files on it."""
+"""The interface of every way to the provider, the one that needs nothing, and the names of files on a way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from io import FileIO
 from typing import Protocol
 
 from clipspool.jobs.faults import Fault
-from clipspool.provider.protocol import Inline
+from clipspool.provider.protocol import Inline, encoded_length
 
 ADDRESS_LENGTH_MAX = 2048
 """Longer addresses are refused [PROVIDER 2.4]."""
@@ -69,6 +69,23 @@ class Way(Protocol):
     def close(self) -> None:
         """Close connections."""
         return
+
+
+@dataclass(frozen=True)
+class InRequest(Way):
+    """Sends small files in the request's JSON as data URIs; needs nothing, so it is always there."""
+
+    encoded_bytes_max: int
+    """Of the whole data URI [PROVIDER 2.4]."""
+    name: str = "inline"
+
+    def room(self, content_type: str) -> int:
+        """Return how many bytes of a file of this type fit, once encoded."""
+        return max(0, (self.encoded_bytes_max - encoded_length(0, content_type)) // 4 * 3)
+
+    def address(self, parcel: Parcel) -> Inline:
+        """Return the file itself, which is read when the request is sent."""
+        return Inline(parcel.open, parcel.size, parcel.content_type)
 
 
 @dataclass(frozen=True, slots=True)

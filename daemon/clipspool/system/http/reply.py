@@ -13,9 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import Enum, auto
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from clipspool.system.http.quoting import Own, is_own, without
 from clipspool.system.redaction import redact_line
@@ -97,7 +96,7 @@ def read_reply(
 ) -> Reply:
     """Parse an answer; never raises, whatever the bytes.
 
-    JSON must be an object of at most 1 MiB and 64 levels. A key that stands twice with two values makes the
+    JSON must be an object of at most 1 MiB and 64 levels. A key that occurs twice with two values makes the
     answer unreadable: neither value is a fact. `own` is what the request said: none of it serves as a word
     of the answer.
     """
@@ -107,22 +106,22 @@ def read_reply(
     for kind, piece in _pieces(tree) if tree is not None else ():
         if piece.strip():
             found[kind].append(piece)
-    messages = found[_Kind.MESSAGE]
+    messages = found["message"]
     is_html = _HTML.match(body[:1024]) is not None
     if tree is None and not is_html:
         messages = [body[:2000].decode("utf-8", "replace")]
     cut = [without(own, message) for message in messages]
-    fields = [*found[_Kind.FIELD], *("(in words)" for _, is_named in cut if is_named)]
+    fields = [*found["field"], *("(in words)" for _, is_named in cut if is_named)]
     return Reply(
         status=status,
         tree=tree,
         is_html=is_html,
-        codes=frozenset(code.strip().lower() for code in found[_Kind.CODE]),
+        codes=frozenset(code.strip().lower() for code in found["code"]),
         fields=tuple(dict.fromkeys(fields)),
         text=" ; ".join(text for text, _ in cut),
         sentences=tuple(_sentence(message) for message in messages if not is_own(own, message)),
         # The text of an issue is shown to people; its meaning is in its code and the field it names.
-        message=redact_line("; ".join(dict.fromkeys(messages + found[_Kind.ISSUE])), 300),
+        message=redact_line("; ".join(dict.fromkeys(messages + found["issue"])), 300),
         excerpt=excerpt(body),
         retry_after_seconds=_retry_after(headers, now),
     )
@@ -161,7 +160,7 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     layer: dict[str, Any] = {}
     for key, value in pairs:
         if key in layer and layer[key] != value:
-            raise ValueError("a key stands twice with two values")
+            raise ValueError("a key occurs twice with two values")
         layer[key] = value
     return layer
 
@@ -176,13 +175,7 @@ def _is_deeper(tree: object, levels: int) -> bool:
     return True
 
 
-class _Kind(Enum):
-    """The kinds of pieces that an error has."""
-
-    CODE = auto()
-    FIELD = auto()
-    ISSUE = auto()
-    MESSAGE = auto()
+_Kind = Literal["code", "field", "issue", "message"]
 
 
 def _pieces(tree: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[_Kind, str]]:
@@ -192,19 +185,19 @@ def _pieces(tree: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[_Kind, st
     """
     for key in ("code", "type", "failureCode", "failure_code"):
         if isinstance(value := tree.get(key), str):
-            yield _Kind.CODE, value[:200]
+            yield "code", value[:200]
     for key in ("param", "field"):
         if isinstance(value := tree.get(key), str):
-            yield _Kind.FIELD, value[:_FIELD_MAX]
+            yield "field", value[:_FIELD_MAX]
     for key in ("error", "message", "msg", "detail", "failure", "reason"):
         match tree.get(key):
             case str(value) if depth < _DEPTH_MAX and (inner := _embedded(value)) is not None:
                 around, found = inner
                 yield from _pieces(found, depth + 1)
                 if around:
-                    yield _Kind.MESSAGE, around
+                    yield "message", around
             case str(value):
-                yield _Kind.MESSAGE, value[:2000]
+                yield "message", value[:2000]
             case dict(value) if depth < _DEPTH_MAX:
                 yield from _pieces(value, depth + 1)
     for key in ("issues", "errors", "detail", "details"):
@@ -243,11 +236,11 @@ def _issue(issue: Mapping[str, Any]) -> Iterator[tuple[_Kind, str]]:
     if named:
         message += f" ({', '.join(named)})"
     if code:
-        yield _Kind.CODE, code
+        yield "code", code
     for field in (path, *named) if path or named else ("(body)",):
         if field:
-            yield _Kind.FIELD, field
-    yield _Kind.ISSUE, f"{path}: {message}" if path else message
+            yield "field", field
+    yield "issue", f"{path}: {message}" if path else message
 
 
 def _sentence(message: str) -> str:
