@@ -8,23 +8,26 @@ PYTEST ?=
 # Every journey starts processes: without compiled modules each of them takes half a second longer.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick slow lint docs man format faults mutants bench service nas wheel packages clean
+.PHONY: help demo test quick slow lint docs man format faults mutants bench service nas wheel packages clean
 
-demo: $(VENV)/run
+help:  ## this list
+	@sed -nE 's/^([a-z]+):.*  ## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/run  ## one clip through everything on this machine, at no cost
 	@$(BIN)/clipspool demo
 
-test: $(VENV)/programs $(VENV)/dev $(VENV)/sdk/4.18 $(VENV)/sdk/5.24
+test: $(VENV)/programs $(VENV)/dev $(VENV)/sdk/4.18 $(VENV)/sdk/5.24  ## all tests but the slow ones
 	$(BIN)/pytest -n 4 --dist worksteal $(PYTEST)
 
 # The rules alone: within a minute, for the inner loop.
-quick: $(VENV)/dev
+quick: $(VENV)/dev  ## the rules alone, within a minute
 	$(BIN)/pytest -q -n 2 tests/rules $(PYTEST)
 
 # What `make test` leaves out because each test takes more than ten seconds: some five minutes.
-slow: $(VENV)/programs $(VENV)/dev
+slow: $(VENV)/programs $(VENV)/dev  ## the tests that take more than ten seconds each
 	$(BIN)/pytest -n 4 --dist worksteal -m slow $(PYTEST)
 
-lint: $(VENV)/dev
+lint: $(VENV)/dev  ## ruff, mypy, the arrows between the rooms, dead code, the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -33,12 +36,12 @@ lint: $(VENV)/dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The documentation in the browser, written anew at every change.
-docs: $(VENV)/dev
+docs: $(VENV)/dev  ## the documentation in the browser
 	$(BIN)/python docs/made.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 # Manual pages into build/man: `man -l build/man/clipspool.1`.
-man: $(VENV)/dev
+man: $(VENV)/dev  ## manual pages into build/man
 	$(BIN)/python docs/man.py build/man
 
 # What is published, in dist/. Every file inside gets this time, so that the same sources give the same bytes.
@@ -47,14 +50,14 @@ SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),176722560
 export SOURCE_DATE_EPOCH
 
 # Wheel and sdist, with manual pages and documentation; a few seconds.
-wheel: man $(VENV)/release
+wheel: man $(VENV)/release  ## wheel and sdist, in dist/
 	rm -f $(DIST)/clipspool-*.whl $(DIST)/clipspool-*.tar.gz
 	$(BIN)/python -m hatchling build -d $(DIST)
 
 # The fault bench: faults, planted bugs, and kill -9, power cuts and errors at the calls of a clip's life.
 # It fits itself into the time: FAULTS="--minutes 15" draws points and bugs by lot, FAULTS="--seed N" repeats.
 FAULTS ?=
-faults: $(VENV)/dev
+faults: $(VENV)/dev  ## the fault bench
 	$(BIN)/python tests/faults/bench.py $(FAULTS)
 
 # The ground tiers, each on a real system of its own; they need root, and keep what is slow to make in
@@ -63,36 +66,36 @@ GROUND ?=
 
 # systemd as PID 1 in a container: install, journeys, every command, reload, watchdog, kill, remove. Some 8 minutes,
 # and 5 more the first time.
-service: $(VENV)/dev
+service: $(VENV)/dev  ## a real systemd in a container (root)
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/service
 
 # One-line mutations of the paid path, drawn by lot; a survivor is a missing test. 60 of them take some 45 minutes.
 MUTANTS ?=
-mutants: $(VENV)/programs $(VENV)/dev
+mutants: $(VENV)/programs $(VENV)/dev  ## one-line mutations of the paid path
 	$(BIN)/python tests/faults/mutants.py $(MUTANTS)
 
 # A kernel's NFS 3, NFS 4.2 and SMB 3.1.1 with two clients each, in a virtual machine without KVM: claims, journeys of
 # two daemons, take-over, kill -9. GROUND="-k nfs42" takes one protocol. Some 40 minutes, and 3 more
 # the first time.
-nas: $(VENV)/dev
+nas: $(VENV)/dev  ## a kernel's NFS and SMB in a virtual machine (root)
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/nas
 
 # Wheel and sdist, each really built and installed, by pip and uv from an index of its own. Some 5 minutes.
-packages: $(VENV)/release
+packages: $(VENV)/release  ## packages for Debian and others
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/packages
 
 # Against what people use instead, some 90 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
 # of them so often.
 BENCH ?=
 NODE_RED := $(VENV)/node-red/node_modules/.package-lock.json
-bench: $(VENV)/bench-programs $(VENV)/dev $(VENV)/peers $(NODE_RED)
+bench: $(VENV)/bench-programs $(VENV)/dev $(VENV)/peers $(NODE_RED)  ## the benchmarks
 	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
-format: $(VENV)/dev
+format: $(VENV)/dev  ## ruff's formatter
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:
+clean:  ## remove what make made
 	rm -rf $(VENV)
 
 $(VENV)/run: pyproject.toml constraints.txt
