@@ -36,7 +36,7 @@ RENDERS = TaskSeen("RUNNING", rendering=True, progress=0.5)
 def desk(tmp_path):
     desk = Desk(tmp_path)
     desk.metrics = Metrics(dict)
-    desk.journal.committed = desk.metrics.committed
+    desk.journal.on_commit(desk.metrics.committed)
     desk.scheduler.subscribe(desk.metrics.on_news)
     yield desk
     desk.close()

@@ -38,18 +38,18 @@ def turn(daemon):
 
 def test_a_daemon_that_was_just_built_is_not_well_until_its_inboxes_were_looked_through(daemon):
     turn(daemon)
-    is_well, parts = daemon.signs.health.look()
+    is_well, parts = daemon.monitoring.health.look()
     assert not is_well
     assert (parts["turn"]["ok"], parts["journal"]["ok"]) == (True, True)
     assert parts["inboxes"]["bay"]["why"] == "not scanned yet"
     daemon._inboxes["bay"].run_pass(time.monotonic())
-    assert daemon.signs.health.look()[0]
+    assert daemon.monitoring.health.look()[0]
 
 
 def test_its_metrics_show_its_inboxes_and_its_commits(daemon):
     daemon.scheduler.call_soon(lambda scheduler: scheduler.set_paused(frozenset({"bay"})))
     turn(daemon)
-    text = daemon.signs.metrics.text().decode()
+    text = daemon.monitoring.metrics.text().decode()
     assert 'clipspool_inbox_watching{inbox="bay"} 0.0' in text
     assert 'clipspool_jobs{state="queued"} 0.0' in text
     assert 'clipspool_doubts_total{inbox="bay"} 0.0' in text
@@ -59,14 +59,14 @@ def test_its_metrics_show_its_inboxes_and_its_commits(daemon):
 
 def test_the_provider_is_measured(daemon):
     daemon._provider.cancel("bad id \n")
-    assert 'clipspool_provider_calls_total{call="cancel"' in daemon.signs.metrics.text().decode()
+    assert 'clipspool_provider_calls_total{call="cancel"' in daemon.monitoring.metrics.text().decode()
 
 
 def test_other_settings_change_who_is_told(daemon, settings):
     with Receiver() as receiver:
         daemon._apply(settings(f'webhook_url = "{receiver.url}"'))
-        (courier,) = daemon.signs._notices._couriers
+        (courier,) = daemon.monitoring._notices._couriers
         daemon._apply(settings(f'webhook_url = "{receiver.url}"'))
-        assert daemon.signs._notices._couriers == (courier,)
+        assert daemon.monitoring._notices._couriers == (courier,)
         daemon._apply(settings())
-        assert daemon.signs._notices._couriers == ()
+        assert daemon.monitoring._notices._couriers == ()

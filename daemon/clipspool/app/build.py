@@ -166,11 +166,13 @@ def has_portable_names(settings: Settings, inbox: InboxSettings) -> bool:
     return places_of(settings, inbox).are_windows
 
 
-def kept_of(settings: Settings, bays: Mapping[str, Folders], inboxes: Mapping[str, Inbox]) -> dict[str, Kept]:
+def kept_of(
+    settings: Settings, folders: Mapping[str, Folders], inboxes: Mapping[str, Inbox]
+) -> dict[str, Kept]:
     """Return the inboxes that keep a status file, by name."""
     return {
         inbox.name: Kept(
-            bays[inbox.name].inbox,
+            folders[inbox.name].inbox,
             inbox.outbox,
             places_of(settings, inbox),
             settings.limits,

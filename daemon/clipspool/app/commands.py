@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from clipspool.app import attaching
-from clipspool.app.folders import Bays
+from clipspool.app.folders import InboxFolders
 from clipspool.intake.inbox import Inbox
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Accepted, Happened, News, NotRetired, Retired
@@ -32,7 +32,7 @@ _CHANGED_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class DaemonCalls:
     """Functions of the daemon that answers need."""
 
     reload: Callable[[], Future[str]]
@@ -42,23 +42,23 @@ class Doors:
     follow: attaching.Follow
 
 
-class Answering:
+class Answers:
     """Answers commands; any thread may ask."""
 
     def __init__(
         self,
         scheduler: Scheduler,
-        bays: Bays,
+        folders: InboxFolders,
         inboxes: Mapping[str, Inbox],
         window: Window,
         limits: Callable[[], Limits],
         now: Callable[[], float],
-        doors: Doors,
+        calls: DaemonCalls,
     ) -> None:
         """`window` is closed by `close`; `inboxes` changes with a reload."""
-        self._scheduler, self._bays, self._inboxes = scheduler, bays, inboxes
+        self._scheduler, self._folders, self._inboxes = scheduler, folders, inboxes
         self._window, self._looks = window, threading.Lock()
-        self._limits, self._now, self._doors = limits, now, doors
+        self._limits, self._now, self._calls = limits, now, calls
         self._started_at = now()
         self._not_put_away: dict[str, tuple[str, dict[str, Any]]] = {}
         self._changed: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -99,7 +99,7 @@ class Answering:
         if do == "reload":
             return self._reread()
         if do == "attach":
-            return attaching.attach(self._scheduler.call, self._doors.follow, **arguments)
+            return attaching.attach(self._scheduler.call, self._calls.follow, **arguments)
         command = commands.COMMANDS.get(do)
         if command is None:
             raise commands.Refused(f"this daemon knows no command `{do}`")
@@ -115,7 +115,7 @@ class Answering:
             "running": True,
             "pid": os.getpid(),
             "since": iso(self._started_at),
-            "troubles": list(self._doors.troubles()),
+            "troubles": list(self._calls.troubles()),
         }
         lanes = scheduler.workers.loads()
         return status_json(scheduler.journal.counts, commands.conditions_of(scheduler), views, daemon, lanes)
@@ -136,12 +136,12 @@ class Answering:
         if inbox is None:
             for one in self._inboxes.values():
                 one.forgive()
-        elif inbox in self._bays.roots:
-            self._bays.accept(inbox)
+        elif inbox in self._folders.roots:
+            self._folders.accept(inbox)
             self._inboxes[inbox].forgive()
 
     def _reread(self) -> None:
-        reply = self._doors.reload()
+        reply = self._calls.reload()
         self._scheduler.call_soon(lambda _: None)  # wakes it
         try:
             why = reply.result(_RELOAD_SECONDS)
@@ -155,10 +155,10 @@ class Answering:
 
     def _others(self) -> list[Peer]:
         """Find other daemons whose clips lie in the inboxes."""
-        own = self._bays.mark
+        own = self._folders.mark
         return [
             peer
-            for name, (root, _) in self._bays.roots.items()
+            for name, (root, _) in self._folders.roots.items()
             for peer in others_in(name, root, own, self._known(name))
         ]
 
@@ -171,8 +171,8 @@ class Answering:
         except Refused as error:
             raise commands.Refused(str(error)) from error
         found: list[Accepted] = []
-        for name, (root, _) in self._bays.roots.items():
-            found += adoptable(name, root, self._bays.journal_id, self._known(name), entered, journals)
+        for name, (root, _) in self._folders.roots.items():
+            found += adoptable(name, root, self._folders.journal_id, self._known(name), entered, journals)
         return int(self._scheduler.call(lambda scheduler: scheduler.accept(found)))
 
 

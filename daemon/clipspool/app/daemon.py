@@ -22,11 +22,11 @@ from clipspool.app.build import (
     rules_of,
     take_over,
 )
-from clipspool.app.commands import Answering, Doors
+from clipspool.app.commands import Answers, DaemonCalls
 from clipspool.app.control import Listener, socket_of
-from clipspool.app.folders import Bays
-from clipspool.app.monitoring import Signs
-from clipspool.app.page import Hosting
+from clipspool.app.folders import InboxFolders
+from clipspool.app.monitoring import Monitoring
+from clipspool.app.page import PageHost
 from clipspool.app.reload import CannotReload, Reloads, reread
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.app.shipping import depot_of
@@ -76,16 +76,16 @@ class Daemon:
         self._stopping = self._signals.stopping
         self._reloads = Reloads()
         self.journal, self._lock, self._announcement = take_over(settings)
-        self._hosting = Hosting(settings)
-        self._bays = Bays(self.journal, settings.journal.path, self._next_turn)
-        self._journal_id = self._bays.journal_id
+        self._page = PageHost(settings)
+        self._folders = InboxFolders(self.journal, settings.journal.path, self._next_turn)
+        self._journal_id = self._folders.journal_id
         self._decoder = Decoder(children=_DECODERS)
         self._secret = name_secret_of(self.journal)
         self._service = Service()
         self._inboxes: dict[str, Inbox] = {}
         self._bindings: dict[str, Binding] = {}
-        self.signs = Signs(settings, self.journal, lambda: self._inboxes, now)
-        self._provider = self.signs.measured(provider_of(settings))
+        self.monitoring = Monitoring(settings, self.journal, lambda: self._inboxes, now)
+        self._provider = self.monitoring.measured(provider_of(settings))
         self._durations = Durations(self.journal.durations())
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
         self._send_marks = open_send_marks(settings.journal.path)
@@ -96,7 +96,7 @@ class Daemon:
             now,
             self._stopping.is_set,
             mark=lambda inbox, root: self._marks.before_sending(inbox, root),  # noqa: PLW0108 - made below
-            copied=partial(copy_served, own=self._bays.mark, now=now),
+            copied=partial(copy_served, own=self._folders.mark, now=now),
         )
         self.scheduler = Scheduler(
             self.journal,
@@ -107,23 +107,23 @@ class Daemon:
         )
         self.scheduler.subscribe(self._durations.on_news)
         self._configure_scheduler()
-        self.signs.subscribe_to(self.scheduler)
+        self.monitoring.subscribe_to(self.scheduler)
         self.scheduler.subscribe(EndingLog(self.journal, log_ending).on_news)
         self._status_files = StatusFiles(settings.journal.path, now)
         self.scheduler.subscribe(self._status_files.on_news)
-        self._marks = Marks(self.scheduler, self._journal_id, self._bays.roots)
+        self._marks = Marks(self.scheduler, self._journal_id, self._folders.roots)
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
-        self._answering = Answering(
+        self._answers = Answers(
             self.scheduler,
-            self._bays,
+            self._folders,
             self._inboxes,
             Window(settings.journal.path),
             lambda: self.settings.limits,
             now,
             # Looked up at each call: a reload replaces the tools.
-            Doors(self._reloads.ask, lambda: self._troubles, lambda it: self._shop.tools.follow(it)),  # noqa: PLW0108
+            DaemonCalls(self._reloads.ask, lambda: self._troubles, lambda it: self._shop.tools.follow(it)),  # noqa: PLW0108
         )
-        self._control = Listener(socket_of(settings.journal.path), self._answering.answer)
+        self._control = Listener(socket_of(settings.journal.path), self._answers.answer)
         self._status_at = 0.0
         # Looked up at each call: a reload replaces the provider.
         self._balance_reader = BalanceReader(
@@ -145,11 +145,11 @@ class Daemon:
             address = older_address(profile, self._provider.profile)
             if not address:
                 return self._provider if address is not None else None
-            return older.setdefault(address, self.signs.measured(provider_of(settings, address)))
+            return older.setdefault(address, self.monitoring.measured(provider_of(settings, address)))
 
         catalog = Catalog.load(settings.models)
-        bays = self._bays.of(settings)
-        return Tools(bays, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
+        folders = self._folders.of(settings)
+        return Tools(folders, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
 
     def _configure_scheduler(self) -> None:
         settings = self.settings
@@ -159,7 +159,7 @@ class Daemon:
 
     @property
     def _troubles(self) -> list[str]:
-        return [*self.settings.troubles, *self._hosting.troubles]
+        return [*self.settings.troubles, *self._page.troubles]
 
     def _next_turn(self, command: Callable[[Scheduler], None]) -> None:
         self.scheduler.call_soon(command)
@@ -171,7 +171,7 @@ class Daemon:
             self.scheduler,
             self._marks,
             self._send_marks.waiting,
-            self._bays.mark,
+            self._folders.mark,
             cut_short=[job for job in self._cut_short if job.inbox == inbox.name],
             known=self.journal.folders(inbox.name),
             now=self._now,
@@ -212,12 +212,12 @@ class Daemon:
             self.scheduler.call_soon(commands.accept_restored)
         self._control.start()
         self._balance_reader.start()
-        self._hosting.open(
+        self._page.open(
             self.scheduler,
-            self._answering.status,
-            self._answering.answer,
+            self._answers.status,
+            self._answers.answer,
             lambda: self._shop.tools.folders_of,
-            self.signs,
+            self.monitoring,
         )
         for inbox in self._inboxes.values():
             inbox.start()
@@ -247,14 +247,14 @@ class Daemon:
 
     def close(self) -> None:
         """Stop and close all parts, the last started first."""
-        self._hosting.close()
+        self._page.close()
         self._control.stop()
         self._balance_reader.stop()
-        self._answering.close()
+        self._answers.close()
         self._status_files.stop()
         # Before the process ends: otherwise their files stay half-written.
         self._end_inboxes([thread for one in self._bindings.values() for thread in one.end()])
-        self.signs.close()
+        self.monitoring.close()
         self._decoder.close()
         self._shop.tools.depot.close()
         self._provider.close()
@@ -280,7 +280,7 @@ class Daemon:
         if self._signals.wants_reload() | self._reloads.is_asked:
             self._reloads.answer(self._reload)
         self._marks.keep()
-        self._hosting.retry_if_due()
+        self._page.retry_if_due()
         now = self._now()
         if now - self._status_at >= _STATUS_SECONDS:
             self._status_at = now
@@ -291,7 +291,7 @@ class Daemon:
 
     def _report_alive(self) -> None:
         self._service.watchdog()
-        self.signs.turned(self.scheduler)
+        self.monitoring.turned(self.scheduler)
 
     def _warn_of_orphans(self) -> None:
         """Log which inboxes have open jobs and are not configured any more: they deliver nothing."""
@@ -322,8 +322,8 @@ class Daemon:
         self.settings = new
         logs.configure(format=new.logs.format, level=new.logs.level, secrets=new.secrets)
         old_profile = self._provider.profile
-        self._provider = self.signs.measured(provider_of(new))
-        self.signs.apply(new)
+        self._provider = self.monitoring.measured(provider_of(new))
+        self.monitoring.apply(new)
         # The former ways to the provider are not closed: a worker may be using one.
         self._shop.equip(self._tools())
         self._configure_scheduler()
@@ -338,7 +338,7 @@ class Daemon:
         for name in old_names - {inbox.name for inbox in new.inbox}:
             self._inboxes.pop(name).stop()
             self._bindings.pop(name).end()
-            self._bays.forget(name)
+            self._folders.forget(name)
         self._keep_status_files()
 
     def _keep_status_files(self) -> None:

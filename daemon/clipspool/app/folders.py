@@ -21,7 +21,7 @@ log = structlog.get_logger()
 _FOLDERS = "folders"
 
 
-class Bays:
+class InboxFolders:
     """Holds each inbox's two roots across reloads; the journal keeps the folders' identities."""
 
     def __init__(

@@ -23,7 +23,7 @@ _SNAPSHOT_REST = 100.0
 _LAST_WORDS_SECONDS = 3.0
 
 
-class Signs:
+class Monitoring:
     """Built before the scheduler, so that the provider can be measured; then subscribed to the scheduler."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Signs:
         self._notices = Notifications(
             couriers_of(settings, self.metrics.noticed), journal.tallies(now()), now
         )
-        journal.committed = self.metrics.committed
+        journal.on_commit(self.metrics.committed)
         self._settings = settings
         self._snapshot_due = 0.0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from clipspool.app.monitoring import Signs
+from clipspool.app.monitoring import Monitoring
 from clipspool.app.settings import Settings
 from clipspool.jobs.conditions import Conditions
 from clipspool.scheduler.commands import conditions_of
@@ -28,7 +28,7 @@ _AGAIN_SECONDS = 10.0
 State = tuple[Mapping[str, Any], Conditions]
 
 
-class Hosting:
+class PageHost:
     """Starts and stops the page, if one is configured; for the scheduler's thread only."""
 
     def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -51,7 +51,7 @@ class Hosting:
         status: Callable[[Scheduler], Mapping[str, Any]],
         command: Callable[[str, Mapping[str, Any]], Any],
         bays: Callable[[], Mapping[str, Folders]],
-        signs: Signs,
+        monitoring: Monitoring,
     ) -> None:
         """Start the page, subscribed to the scheduler's news; `status` runs in the scheduler's thread."""
         if self._settings.web.listen is None:
@@ -73,9 +73,9 @@ class Hosting:
             command,
             bays,
             scheduler.now,
-            metrics=signs.metrics.text,
-            health=signs.health.look,
-            count_wrong_token=signs.metrics.token_refused,
+            metrics=monitoring.metrics.text,
+            health=monitoring.health.look,
+            count_wrong_token=monitoring.metrics.token_refused,
         )
 
         def make(server_socket: PageSocket) -> Page:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from clipspool import __version__
-from clipspool.app.settings import BucketSettings, PublicUrlSettings, Settings
+from clipspool.app.settings import BucketSettings, Settings
 from clipspool.provider.transport import Depot, Names, Way
 from clipspool.provider.transport.bucket import Bucket
 from clipspool.provider.transport.folder import ServedFolder
@@ -34,7 +34,8 @@ def ways_of(settings: Settings, names: Names, now: Callable[[], float] = time.ti
     if transport.bucket is not None and mode in {"auto", "bucket"}:
         yield bucket_of(transport.bucket, transport.url_bytes_max, names, provider.proxy)
     if transport.public_url is not None and mode in {"auto", "public_url"}:
-        yield _folder_of(transport.public_url, transport.url_bytes_max, names)
+        served = transport.public_url
+        yield ServedFolder.at(Root(served.folder), served.url, transport.url_bytes_max, names)
     is_vendor = urlsplit(provider.base_url).hostname in VENDOR_HOSTS
     if mode == "upload" or (mode == "auto" and is_vendor):
         yield _uploads_of(settings, now)
@@ -57,10 +58,6 @@ def bucket_of(bucket: BucketSettings, bytes_max: int, names: Names, proxy: str |
         public_url=bucket.public_url,
         proxy=proxy,
     )
-
-
-def _folder_of(served: PublicUrlSettings, bytes_max: int, names: Names) -> ServedFolder:
-    return ServedFolder.at(Root(served.folder), served.url, bytes_max, names)
 
 
 def _uploads_of(settings: Settings, now: Callable[[], float]) -> Uploads:

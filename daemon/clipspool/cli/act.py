@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clipspool.app.settings import Settings
-    from clipspool.cli.client import Desk
+    from clipspool.cli.client import OperatorCommands
     from clipspool.jobs.model import Job
     from clipspool.journal import Journal
 
@@ -134,20 +134,20 @@ def attach(context: Context, job: str, task_id: str, *, force: bool, why: str, y
     settings = context.settings("write")
     question = f"Attach task {task_id} to job {job}? Its result will be delivered as this clip's."
     consent(question, yes=yes)
-    from clipspool.cli.client import Desk, operator_name
+    from clipspool.cli.client import OperatorCommands, operator_name
 
     arguments = {"job_id": job, "task_id": task_id, "by": operator_name(), "why": why, "force": force}
-    with Desk(settings) as desk:
-        answers = desk.attach(**arguments)
+    with OperatorCommands(settings) as operator:
+        answers = operator.attach(**arguments)
         is_unasked = bool(answers) and answers[0].get("check") == "unasked"
         if not is_unasked:
-            _report(desk, answers)
+            _report(operator, answers)
     if is_unasked:
         why_not = str(answers[0]["why"])
         say(f"{why_not[:1].upper()}{why_not[1:]}.", err=True)
         consent("Attach it anyway? It stays under NEEDS YOU until the provider shows it.", yes=yes)
-        with Desk(settings) as desk:
-            _report(desk, desk.attach(**arguments, unasked=True))
+        with OperatorCommands(settings) as operator:
+            _report(operator, operator.attach(**arguments, unasked=True))
 
 
 @command()
@@ -253,12 +253,12 @@ def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
         "Submit the jobs that this restored journal shows as not sent? Some may have been charged already.",
         yes=yes,
     )
-    from clipspool.cli.client import Desk
+    from clipspool.cli.client import OperatorCommands
 
-    with Desk(settings) as desk:
-        was_held = desk.do("accept_restored")
+    with OperatorCommands(settings) as operator:
+        was_held = operator.do("accept_restored")
         if was_held:
-            _say_when(desk)
+            _say_when(operator)
     if was_held:
         say("Submitting is resumed with the restored journal.")
     else:
@@ -267,15 +267,15 @@ def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
 
 def _act(settings: Settings, name: str, question: str, *, yes: bool, **arguments: Any) -> None:
     consent(question, yes=yes)
-    from clipspool.cli.client import Desk, operator_name
+    from clipspool.cli.client import OperatorCommands, operator_name
 
-    with Desk(settings) as desk:
-        _report(desk, desk.do(name, **arguments, by=operator_name()))
+    with OperatorCommands(settings) as operator:
+        _report(operator, operator.do(name, **arguments, by=operator_name()))
 
 
-def _say_when(desk: Desk) -> None:
+def _say_when(operator: OperatorCommands) -> None:
     """Print that a change takes effect at the next start, where no daemon is running."""
-    if not desk.is_running:
+    if not operator.is_running:
         say("No daemon is running: this takes effect when it starts.")
 
 
@@ -288,12 +288,12 @@ def _change(context: Context, name: str, inbox: str | None, done: str) -> None:
         return
     if inbox is not None and inbox not in settings.inbox_names:
         fail(f"There is no inbox {inbox}; configured: {', '.join(settings.inbox_names)}.")
-    from clipspool.cli.client import Desk
+    from clipspool.cli.client import OperatorCommands
 
-    with Desk(settings) as desk:
-        desk.do(name, inbox=inbox)
+    with OperatorCommands(settings) as operator:
+        operator.do(name, inbox=inbox)
         say(done)
-        _say_when(desk)
+        _say_when(operator)
 
 
 def _ask(journal: Path, name: str, **arguments: Any) -> None:
@@ -308,7 +308,7 @@ def _ask(journal: Path, name: str, **arguments: Any) -> None:
         fail(str(error))
 
 
-def _report(desk: Desk, answers: Sequence[dict[str, Any]]) -> None:
+def _report(operator: OperatorCommands, answers: Sequence[dict[str, Any]]) -> None:
     for answer in answers:
         if answer["done"]:
             reason = answer.get("reason")
@@ -318,6 +318,6 @@ def _report(desk: Desk, answers: Sequence[dict[str, Any]]) -> None:
         else:
             say(f"{answer['id']}: not done: {answer['why']}.", err=True)
     if any(answer["done"] for answer in answers):
-        _say_when(desk)
+        _say_when(operator)
     if not all(answer["done"] for answer in answers):
         sys.exit(EXIT_FAILED)

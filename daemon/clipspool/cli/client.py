@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clipspool.spool.root import Root
 
 
-class Desk:
+class OperatorCommands:
     """Carries out commands; ends the process with a sentence when one cannot be carried out."""
 
     def __init__(self, settings: Settings) -> None:
@@ -33,7 +33,7 @@ class Desk:
         self._scheduler: Any = None
 
     def __enter__(self) -> Self:
-        """Return the desk."""
+        """Return the operator."""
         return self
 
     def __exit__(

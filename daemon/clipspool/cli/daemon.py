@@ -103,11 +103,11 @@ def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
     settings = context.settings("find")
     import time
 
-    from clipspool.cli.client import Desk
+    from clipspool.cli.client import OperatorCommands
     from clipspool.spool.takeover import Refused, chosen, listed
 
-    with Desk(settings) as desk:
-        others = desk.others()
+    with OperatorCommands(settings) as operator:
+        others = operator.others()
         try:
             journals = chosen(others, wanted, time.time())
         except Refused as error:
@@ -126,5 +126,5 @@ def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
                 "them up.",
                 yes=yes,
             )
-        taken = desk.recover(journals)
+        taken = operator.recover(journals)
     say(f"{taken:,} clip{'s' * (taken != 1)} taken over." if taken else "No clips to take over.")

@@ -55,7 +55,7 @@ class Journal(Questions):
         # What was last read or written, since one thread makes every change.
         self._clips_kept: OrderedDict[str, Clip] = OrderedDict()
         self._jobs_kept: OrderedDict[str, Job] = OrderedDict()
-        self.committed: Callable[[float], object] = lambda _seconds: None
+        self._on_commit: Callable[[float], object] = lambda _seconds: None
         """Called with the seconds that each commit took."""
 
     @classmethod
@@ -104,12 +104,16 @@ class Journal(Questions):
             if self._database.in_transaction:
                 begun = time.perf_counter()
                 self._database.commit()
-                self.committed(time.perf_counter() - begun)
+                self._on_commit(time.perf_counter() - begun)
         except BaseException:
             for gathered in self._gathered:
                 gathered.clear()
             self.rest()
             raise
+
+    def on_commit(self, listener: Callable[[float], object]) -> None:
+        """Call `listener` with the seconds that each commit takes."""
+        self._on_commit = listener
 
     def rest(self) -> None:
         """End a look: later questions are answered by the journal as it is then."""

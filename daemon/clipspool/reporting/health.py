@@ -115,7 +115,9 @@ class Trial:
         """Return what is wrong, empty when nothing is, and for how many seconds it has been."""
         with self._lock:
             thread = self._thread
-            if (thread is None or not thread.is_alive()) and self._is_old():
+            if (
+                thread is None or not thread.is_alive()
+            ) and self._monotonic() - self._began >= _PROBE_SECONDS:
                 self._began = self._monotonic()
                 # Daemon: one that hangs in a sync must not keep the process from ending.
                 thread = self._thread = start_thread(self._try, "health")
@@ -128,9 +130,6 @@ class Trial:
                 return f"a write to the journal's disk hangs: no answer for {for_seconds:.0f} s", for_seconds
         since = self._trouble_since
         return self._trouble, None if since is None else self._monotonic() - since
-
-    def _is_old(self) -> bool:
-        return self._monotonic() - self._began >= _PROBE_SECONDS
 
     def _try(self) -> None:
         trouble = ""

@@ -256,7 +256,7 @@ class StatusFiles:
         """Write into each file that clipspool has stopped; waits for 2 s at most."""
         files = list(self._files.values())
         self._files = {}
-        _wait_for(files)
+        _join([thread for one in files if (thread := one.stop()) is not None])
         last = [start_thread(one.write_stopped, "status-last") for one in files]
         _join([thread for thread in last if thread is not None])
 
@@ -265,10 +265,6 @@ def _leave(file: StatusFile, thread: threading.Thread | None) -> None:
     if thread is not None:
         thread.join()
     file.remove()
-
-
-def _wait_for(files: Sequence[StatusFile]) -> None:
-    _join([thread for one in files if (thread := one.stop()) is not None])
 
 
 def _join(threads: Sequence[threading.Thread]) -> None:
