@@ -112,7 +112,7 @@ def _cannot_open(path: Path, error: OSError) -> str:
 
 
 def open_send_marks(journal: Path) -> SendMarks:
-    """Take over what tells which requests had not left yet; that memory being full stops nobody."""
+    """Open the marks of requests that were not sent yet; a full shared memory does not stop the start."""
     try:
         return SendMarks(send_marks_file(journal))
     except OSError as error:

@@ -25,16 +25,16 @@ class InboxFolders:
     """Holds each inbox's two roots across reloads; the journal keeps the folders' identities."""
 
     def __init__(
-        self, journal: Journal, path: Path, tell: Callable[[Callable[[Scheduler], None]], None]
+        self, journal: Journal, path: Path, next_turn: Callable[[Callable[[Scheduler], None]], None]
     ) -> None:
-        """`tell` runs a function in the scheduler's next turn."""
+        """`next_turn` runs a function in the scheduler's next turn."""
         self.roots: dict[str, tuple[Root, Root]] = {}
         """Inbox and outbox, by the inbox's name."""
         self.journal_id = str(journal.fact("id"))
         self.mark = own_mark(self.journal_id, path)
         """Identifies this daemon in each inbox."""
         self._identities: dict[str, str] = dict(journal.fact(_FOLDERS) or {})
-        self._tell = tell
+        self._next_turn = next_turn
 
     def of(self, settings: Settings) -> Mapping[str, Folders]:
         """Return the bay of each inbox by the settings."""
@@ -88,4 +88,4 @@ class InboxFolders:
             self._identities[name] = identity
             scheduler.journal.set_fact(_FOLDERS, self._identities)
 
-        self._tell(command)
+        self._next_turn(command)

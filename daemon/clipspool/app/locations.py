@@ -1,8 +1,8 @@
 """Finds the configuration's file, and the journal of a configuration that does not name one.
 
-The answer must not depend on the environment of whoever types a command, which is not the daemon's. So the
-daemon leaves a note beside its configuration where it may write; a service's journal lies in the state folder
-that its unit names. Nothing here reads the configuration itself: commands start fast.
+The answer must not depend on the caller's environment, which is not the daemon's. So the daemon leaves a note
+beside its configuration where it may write; a service's journal lies in the state folder that its unit names.
+Nothing here reads the configuration itself: commands start fast.
 """
 
 from __future__ import annotations

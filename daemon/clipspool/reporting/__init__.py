@@ -1,4 +1,4 @@
-"""What people, scripts and monitors are told: status, metrics, health, notifications, `_status.txt`.
+"""Reports to people, scripts and monitors: status, metrics, health, notifications, `_status.txt`.
 
 Nothing here changes a job.
 """

@@ -57,8 +57,8 @@ def by(entry: Entry) -> str:
 def words(entry: Entry) -> str:
     """Describe an entry in one line."""
     facts = entry.facts
-    tell = _WORDS.get(entry.event)
-    return tell(facts, entry) if tell else entry.event.replace("_", " ")
+    describe = _WORDS.get(entry.event)
+    return describe(facts, entry) if describe else entry.event.replace("_", " ")
 
 
 def size_in_words(size: float) -> str:
@@ -96,7 +96,7 @@ def story_json(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
 # --- a sentence for each event --------------------------------------------------------------------------
 
 
-def _said(facts: Facts, key: str, before: str = ": ") -> str:
+def _with(facts: Facts, key: str, before: str = ": ") -> str:
     return f"{before}{facts[key]}" if facts.get(key) else ""
 
 
@@ -105,13 +105,13 @@ def _credits(facts: Facts, key: str = "credits") -> str:
 
 
 def _prepared(facts: Facts, _entry: Entry) -> str:
-    told = "clip read and checked"
+    sentence = "clip read and checked"
     if changes := facts.get("changes"):
-        told += f", converted: {'; '.join(map(str, changes))}"
+        sentence += f", converted: {'; '.join(map(str, changes))}"
     if isinstance(facts.get("sent_size"), int):
-        told += f" ({size_in_words(facts['sent_size'])})"
-    told += f"; uploaded through {facts['way']}" if facts.get("way") else ""
-    return told + (
+        sentence += f" ({size_in_words(facts['sent_size'])})"
+    sentence += f"; uploaded through {facts['way']}" if facts.get("way") else ""
+    return sentence + (
         f"; about{_credits(facts, 'credits_estimated')[1:]}" if "credits_estimated" in facts else ""
     )
 
@@ -122,9 +122,9 @@ def _not_submitted(facts: Facts, _entry: Entry) -> str:
 
 
 def _task_seen(facts: Facts, _entry: Entry) -> str:
-    told = f"the provider says {facts.get('status', 'nothing')}"
+    sentence = f"the provider says {facts.get('status', 'nothing')}"
     progress = facts.get("progress")
-    return told + (f", {progress:.0%}" if isinstance(progress, float) and progress > 0 else "")
+    return sentence + (f", {progress:.0%}" if isinstance(progress, float) and progress > 0 else "")
 
 
 def _failed(facts: Facts, _entry: Entry) -> str:
@@ -139,8 +139,8 @@ def _files(facts: Facts, key: str) -> str:
 
 def _fetched(facts: Facts, _entry: Entry) -> str:
     size = sum(one.get("size", 0) for one in facts.get("results") or ())
-    told = f"result downloaded and verified, {size_in_words(size)}{_said(facts, 'warning', '; ')}"
-    return told + _missing(facts)
+    sentence = f"result downloaded and verified, {size_in_words(size)}{_with(facts, 'warning', '; ')}"
+    return sentence + _missing(facts)
 
 
 def _missing(facts: Facts) -> str:
@@ -155,7 +155,7 @@ def _stage_failed(facts: Facts, entry: Entry) -> str:
         State.RENDERED: "the download",
         State.FETCHED: "the delivery",
     }.get(State(entry.from_state) if entry.from_state else State.QUEUED, "a step")
-    return f"{doing} failed and will be tried again{_said(facts, 'message')}"
+    return f"{doing} failed and will be tried again{_with(facts, 'message')}"
 
 
 def _balance_seen(facts: Facts, _entry: Entry) -> str:
@@ -172,12 +172,12 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     ),
     "reused": lambda f, _: f"the result of job {f.get('from_job', '?')} was reused; nothing was charged",
     "balance_seen": _balance_seen,
-    "not_charged": lambda f, _: f"the request was not charged, it will be sent again{_said(f, 'message')}",
-    "changed": lambda f, _: f"has to be prepared again{_said(f, 'reason')}",
-    "postponed": lambda f, _: f"postponed by {span(f.get('seconds', 0.0))}{_said(f, 'reason')}",
+    "not_charged": lambda f, _: f"the request was not charged, it will be sent again{_with(f, 'message')}",
+    "changed": lambda f, _: f"has to be prepared again{_with(f, 'reason')}",
+    "postponed": lambda f, _: f"postponed by {span(f.get('seconds', 0.0))}{_with(f, 'reason')}",
     "connected": lambda _f, _e: "sending the request (may be charged from here on)",
     "not_submitted": _not_submitted,
-    "answer_lost": lambda f, _: f"no answer arrived, the request may have been charged{_said(f, 'message')}",
+    "answer_lost": lambda f, _: f"no answer arrived, the request may have been charged{_with(f, 'message')}",
     "in_doubt": lambda f, _: (
         f"the work folder records {f.get('submissions', 1)} submissions that the journal does not have"
     ),
@@ -185,10 +185,10 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "not_sent": lambda _f, _e: "clipspool ended before the request was sent; nothing was charged",
     "task_created": lambda f, _: f"the provider accepted it as task {f.get('task_id', '?')}{_credits(f)}",
     "task_seen": _task_seen,
-    "task_missing": lambda f, _: f"the provider does not know the task{_said(f, 'message')}",
+    "task_missing": lambda f, _: f"the provider does not know the task{_with(f, 'message')}",
     "stage_failed": _stage_failed,
     "task_succeeded": lambda f, _: f"rendered{_credits(f)}",
-    "task_cancelled": lambda f, _: f"the task was cancelled at the provider{_said(f, 'message')}",
+    "task_cancelled": lambda f, _: f"the task was cancelled at the provider{_with(f, 'message')}",
     "failed": _failed,
     "fetched": _fetched,
     "partly_fetched": lambda f, _: str(
@@ -198,14 +198,14 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
         f"{f.get('file', 'the result')} is missing in the work folder; downloading it again"
     ),
     "delivered": lambda f, _: f"delivered as {_files(f, 'name') or '?'}",
-    "held": lambda f, _: f"held for the operator ({f.get('held', '?')}){_said(f, 'reason')}",
-    "cancelled": lambda f, _: f"cancelled{_said(f, 'message')}",
+    "held": lambda f, _: f"held for the operator ({f.get('held', '?')}){_with(f, 'reason')}",
+    "cancelled": lambda f, _: f"cancelled{_with(f, 'message')}",
     "taken_over": lambda f, _: f"taken over by {f.get('host') or f.get('journal', '?')} with `recover`",
     "cancel_asked": lambda _f, _e: "asked to cancel it",
     "retried": lambda _f, _e: "started a retry",
     "attached": lambda f, _: f"attached task {f.get('task_id', '?')} to this job",
     "approved": lambda _f, _e: "approved it",
-    "set_aside": lambda f, _: f"the source file stays where it is{_said(f, 'reason')}",
+    "set_aside": lambda f, _: f"the source file stays where it is{_with(f, 'reason')}",
     "retired": lambda f, _: _retired(f),
 }
 

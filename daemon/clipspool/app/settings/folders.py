@@ -67,7 +67,7 @@ def _look_at_all(places: Sequence[tuple[Loc, Path]]) -> list[_Folder]:
     def look(loc: Loc, path: Path) -> None:
         seen[loc] = _look(loc, path)
 
-    # Threads that nobody has to wait for: a file server may hang for good.
+    # Daemon threads: a file server may hang for good.
     threads = [threading.Thread(target=look, args=place, daemon=True) for place in places]
     for thread in threads:
         thread.start()

@@ -1,4 +1,4 @@
-"""Tries what a folder's file system can do: write, sync, rename, link, and tell letter case apart."""
+"""Tries what a folder's file system can do: write, sync, rename, link, and distinguish letter case."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Picture:
     """Its folder, absolute, as this machine calls it."""
     tally: OpenJobs
     kept_by: str = ""
-    """The beginning of the identity of the journal that it is taken from."""
+    """The beginning of the identity of the journal that it shows."""
     place: str = ""
     """Equal for all journals that were ever kept at the same path of the same machine."""
     waiting: Sequence[Waiting] = ()
@@ -78,11 +78,11 @@ def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
     lines: list[str] = [f"Results appear in {readable(picture.places.path(picture.outbox))}"]
     if file := picture.conditions.pause_files.get(picture.inbox):
         lines += ["", f"PAUSED: this folder contains `{readable(file)}`; remove it to continue sending"]
-    for title, count, told in _sections(picture, zone):
+    for title, count, entries in _sections(picture, zone):
         if not count:
             continue
         lines += ["", title]
-        shown = list(told)
+        shown = list(entries)
         lines += [line for one in shown for line in one]
         if count > len(shown):
             lines.append(f"  and {count - len(shown):,} more")
@@ -111,31 +111,31 @@ _Section = tuple[str, int, Iterator[list[str]]]
 def _sections(picture: Picture, zone: tzinfo) -> Iterator[_Section]:
     places = picture.places
     yours = [one for one in picture.waiting if one.problem]
-    told = (_problem(one, n, places) for n, one in enumerate(yours[:NAMED_MOST]))
-    yield f"NEEDS YOU ({len(yours):,}): fix these; they are checked again automatically", len(yours), told
+    entries = (_problem(one, n, places) for n, one in enumerate(yours[:NAMED_MOST]))
+    yield f"NEEDS YOU ({len(yours):,}): fix these; they are checked again automatically", len(yours), entries
     count = picture.tally.held.total()
-    told = (_entry(_job(job), [_held(job, places)]) for job in picture.held)
-    yield f"NEEDS THE OPERATOR ({count:,}): there is nothing for you to do", count, told
+    entries = (_entry(_job(job), [_held(job, places)]) for job in picture.held)
+    yield f"NEEDS THE OPERATOR ({count:,}): there is nothing for you to do", count, entries
     lost = [peer for peer in picture.peers if peer.clips and not peer.is_living]
-    told = (_left_behind(peer) for peer in lost)
-    yield f"NEEDS THE OPERATOR ({len(lost):,}): another machine's clips", len(lost), told
+    entries = (_left_behind(peer) for peer in lost)
+    yield f"NEEDS THE OPERATOR ({len(lost):,}): another machine's clips", len(lost), entries
     count = picture.tally.by_state.total()
-    told = (_row(_clip(job), _under_way(job, picture.conditions, zone)) for job in picture.under_way)
-    yield f"UNDER WAY ({count:,})", count, told
+    entries = (_row(_clip(job), _under_way(job, picture.conditions, zone)) for job in picture.under_way)
+    yield f"UNDER WAY ({count:,})", count, entries
     coming = [one for one in picture.waiting if not one.problem]
-    told = (_row(readable(text(one.path)), _said(one.reason, places)) for one in coming[:MOST])
-    yield f"ARRIVING ({len(coming):,}): not accepted yet", len(coming), told
-    told = (_failed(one, places) for one in picture.failed)
-    yield f"FAILED ({_lately(len(picture.failed))})", len(picture.failed), told
-    told = (_row(_clip(job), _delivered(job, zone)) for job in picture.delivered)
-    yield f"DELIVERED ({_lately(len(picture.delivered))})", len(picture.delivered), told
+    entries = (_row(readable(text(one.path)), _readable(one.reason, places)) for one in coming[:MOST])
+    yield f"ARRIVING ({len(coming):,}): not accepted yet", len(coming), entries
+    entries = (_failed(one, places) for one in picture.failed)
+    yield f"FAILED ({_period(len(picture.failed))})", len(picture.failed), entries
+    entries = (_row(_clip(job), _delivered(job, zone)) for job in picture.delivered)
+    yield f"DELIVERED ({_period(len(picture.delivered))})", len(picture.delivered), entries
 
 
 def _problem(waiting: Waiting, number: int, places: Places) -> list[str]:
     """Describe a file that needs its editor: the first with their reasons, the others by name."""
     name = readable(text(waiting.path))
     if number < MOST:
-        return _entry(name, [_said(waiting.reason, places)])
+        return _entry(name, [_readable(waiting.reason, places)])
     return [f"  {name}: see the note beside it"]
 
 
@@ -147,7 +147,7 @@ def _left_behind(peer: Peer) -> list[str]:
     return _entry(f"{readable(peer.name)} {why}", [said, peer.command])
 
 
-def _lately(count: int) -> str:
+def _period(count: int) -> str:
     return f"the last {count}" if count >= ENDED_MOST else f"{count} in {DAYS} days"
 
 
@@ -155,7 +155,7 @@ def _failed(seen: Seen, places: Places) -> list[str]:
     job = seen.job
     said = []
     if job.error is not None:
-        said = [_said(job.error.message, places), _said(job.error.what_to_do, places)]
+        said = [_readable(job.error.message, places), _readable(job.error.what_to_do, places)]
     if seen.lies_at:
         said.append(f"The source is in {readable(text(seen.lies_at))}, with a note beside it.")
     return _entry(_job(job), said)
@@ -215,7 +215,7 @@ def _queued(job: Job, conditions: Conditions, zone: tzinfo) -> str:
 
 
 def _held(job: Job, places: Places) -> str:
-    reason = _said(job.reason, places)
+    reason = _readable(job.reason, places)
     match job.held:
         case Held.IN_DOUBT:
             return "It was sent, but no answer arrived. The operator checks whether the provider accepted it."
@@ -266,7 +266,7 @@ def _clip(job: Job) -> str:
     return f"{name} ({job.variant.lstrip('_')})" if job.variant else name
 
 
-def _said(message: str, places: Places) -> str:
+def _readable(message: str, places: Places) -> str:
     return readable(redact(places.text(message)))
 
 
