@@ -157,7 +157,7 @@ def as_stranger(bay, *words, home="/root"):
     """Run a command as a user who has no part in it; this Python may lie where that user cannot go."""
     script = (
         "import os, sys; sys.path[:0] = sys.argv[1].split(':'); import difflib, importlib; "
-        "import clipspool.app.daemon; "
+        "import clipspool.app.daemon, pydantic_settings.exceptions; "
         "import rich.console, rich.table, rich.live, rich.progress, clipspool.cli.check, clipspool.cli.demo; "
         "[importlib.import_module(f'clipspool.cli.{n}') for n in 'client finding offline watch'.split()]; "
         "import clipspool.cli.watch; "
