@@ -81,7 +81,7 @@ nas: $(VENV)/dev  ## a kernel's NFS and SMB in a virtual machine (root)
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/nas
 
 # Wheel and sdist, each really built and installed, by pip and uv from an index of its own. Some 5 minutes.
-packages: $(VENV)/release  ## packages for Debian and others
+packages: $(VENV)/release  ## wheel and sdist, installed by pip and uv as a user would
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/packages
 
 # Against what people use instead, some 90 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
