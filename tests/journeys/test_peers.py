@@ -78,7 +78,7 @@ def test_what_a_living_daemon_has_stays_with_it(open_bays):
         try:
             refused = two.call("recover", "--from", journal_id(one), "--yes")
             assert refused.returncode == 1
-            assert "lives" in refused.stderr
+            assert "is running" in refused.stderr
             assert len(refused.stderr.strip().splitlines()) == 1
             alone = two.call("recover", "--yes")
             assert alone.stdout.splitlines()[-1] == "No clips to take over."
