@@ -8,7 +8,8 @@ PYTEST ?=
 # Every journey starts processes: without compiled modules each of them takes half a second longer.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test quick slow lint docs man format faults mutants bench service nas wheel packages clean
+.PHONY: help demo test quick slow lint docs man format faults mutants bench service nas wheel deb image release \
+	packages clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -54,6 +55,22 @@ wheel: man $(VENV)/release  ## wheel and sdist, in dist/
 	rm -f $(DIST)/clipspool-*.whl $(DIST)/clipspool-*.tar.gz
 	$(BIN)/python -m hatchling build -d $(DIST)
 
+# A package for Debian, with its own environment in /opt/clipspool; a minute. DEBIAN=13 makes one for trixie.
+DEBIAN ?= 12
+deb: wheel  ## the Debian package, in dist/
+	rm -f $(DIST)/clipspool_*.deb
+	$(BIN)/python packaging/deb.py --debian $(DEBIAN) $(DIST)
+
+# A container image as an OCI archive, made by mmdebstrap (root); two minutes.
+image: wheel  ## the container image, in dist/ (root)
+	rm -f $(DIST)/clipspool-*.oci.tar
+	$(BIN)/python packaging/image.py --debian $(DEBIAN) $(DIST)
+
+# All that is published: the packages, constraints.txt, a bill of materials and checksums.
+release: deb image  ## all that is published, in dist/ (root)
+	rm -f $(DIST)/*.cdx.json
+	$(BIN)/python packaging/release.py $(DIST)
+
 # The fault bench: faults, planted bugs, and kill -9, power cuts and errors at the calls of a clip's life.
 # It fits itself into the time: FAULTS="--minutes 15" draws points and bugs by lot, FAULTS="--seed N" repeats.
 FAULTS ?=
@@ -80,8 +97,9 @@ mutants: $(VENV)/programs $(VENV)/dev  ## one-line mutations of the paid path
 nas: $(VENV)/dev  ## a kernel's NFS and SMB in a virtual machine (root)
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/nas
 
-# Wheel and sdist, each really built and installed, by pip and uv from an index of its own. Some 5 minutes.
-packages: $(VENV)/release  ## wheel and sdist, installed by pip and uv as a user would
+# All of them really built, compared and installed: by pip and uv, on a Debian with systemd, by crun. Some 15 minutes, and
+# 5 more the first time.
+packages: $(VENV)/release  ## what is published, built, compared and installed (root)
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/packages
 
 # Against what people use instead, some 90 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
