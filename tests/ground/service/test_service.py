@@ -121,7 +121,7 @@ def test_every_command_finds_the_services_journal(box, user, is_running):
         assert done.code == (0 if may else 1), f"{order}\n{done}"
         assert "Traceback" not in done.err
         if not may:
-            assert "run this as clipspool" in done.err
+            assert "run this as its owner, clipspool" in done.err
         elif order == "pause":
             assert ("takes effect when it starts" in done.out) is not is_running
     assert box.run("find / -xdev -name 'journal.sqlite3' -not -path '/proc/*'").out.split() == [
@@ -190,7 +190,7 @@ def test_root_does_not_take_the_services_place(box):
     box.ok("systemctl stop clipspool")
     done = box.run("clipspool run", CLIPSPOOL_PROVIDER__API_KEY="sk-other")
     assert done.code == 1
-    assert "`systemctl start clipspool` starts it" in done.err
+    assert "Start it with `systemctl start clipspool`." in done.err
     box.ok("systemctl start clipspool")
 
 
@@ -301,7 +301,7 @@ def test_a_second_configuration_gets_a_unit_a_journal_and_a_user_of_its_own(box)
     [
         ("--uid 1", "is that of the user"),
         ("--user clipspool --uid 4321", "has the id"),
-        ("-c /etc/clipspool/relative.toml", "lies beneath /etc"),
+        ("-c /etc/clipspool/relative.toml", "which lies in /etc"),
         ("-c /etc/clipspool/nowhere.toml", "There is no /etc/clipspool/nowhere.toml"),
         ("-c /srv/clips/config.toml", "gets a unit of its own"),
     ],
