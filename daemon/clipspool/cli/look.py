@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +16,7 @@ from clipspool.cli.group import BROKEN, Context, command, fail, print_json, say
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from clipspool.app.settings import Settings
     from clipspool.cli.finding import Need
 
 _PAGE_JOBS = 500
@@ -39,28 +42,39 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
         raise click.UsageError("--watch needs a terminal; in scripts use --json")
     # With --watch the first look may come before the daemon has ever run.
     need: Need = "find" if watch else "read"
-    from clipspool.app import control
     from clipspool.cli.finding import served_journal, why_broken
-    from clipspool.cli.watch import CannotLook, Looker, keep_drawing, print_once
 
     served = served_journal(context.config)
     if served is not None and (why := why_broken(context.config)):
         say(BROKEN.format(why), err=True)
+    if as_json:
+        print_json(_status(lambda: context.settings(need), served))
+        return
+    from clipspool.cli.watch import CannotLook, Looker, keep_drawing, print_once
+
     looker = Looker(lambda: context.settings(need), served=served)
     try:
-        if as_json:
-            print_json(looker.ask("status"))
-        else:
-            (keep_drawing if watch else print_once)(looker)
-    except control.NoDaemon:
-        from clipspool.cli.offline import without_daemon
-        from clipspool.journal import JournalError
+        (keep_drawing if watch else print_once)(looker)
+    except CannotLook as error:
+        fail(str(error))
 
-        try:
-            print_json(without_daemon(context.settings(need)))
-        except JournalError as error:
-            fail(str(error))
-    except (CannotLook, control.Failed) as error:
+
+def _status(settings: Callable[[], Settings], served: Path | None) -> Mapping[str, Any]:
+    """Ask the daemon; where none runs, read the journal and the folders. Loads nothing that draws."""
+    from clipspool.app import control
+
+    try:
+        return dict(control.ask(served or settings().journal.path, "status"))
+    except control.NoDaemon:
+        pass
+    except control.Failed as error:
+        fail(str(error))
+    from clipspool.cli.offline import without_daemon
+    from clipspool.journal import JournalError
+
+    try:
+        return without_daemon(settings())
+    except JournalError as error:
         fail(str(error))
 
 

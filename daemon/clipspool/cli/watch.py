@@ -53,19 +53,15 @@ class Looker:
         if self._offline is not None:
             self._offline.close()
 
-    def ask(self, do: str, **arguments: Any) -> Any:
-        """Ask the daemon; raises NoDaemon or Failed."""
-        if self._journal is None:
-            self._journal = self._settings().journal.path
-        return control.ask(self._journal, do, **arguments)
-
     def look(self, most: int) -> View:
         """Return what is to be drawn, at most `most` jobs of each kind; trouble is part of it.
 
         Raises CannotLook when the first look at the journal fails.
         """
+        if self._journal is None:
+            self._journal = self._settings().journal.path
         try:
-            answer = self.ask("look", most=most)
+            answer = control.ask(self._journal, "look", most=most)
         except control.NoDaemon:
             return self._look_offline(most, "")
         except control.Failed as error:
