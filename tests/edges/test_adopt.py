@@ -6,7 +6,7 @@ from clipspool.jobs.events import Interrupted, NotSent, TaskCreated
 from clipspool.jobs.model import State
 from clipspool.spool import recovery as adopt
 from clipspool.spool.handover import taker_of
-from clipspool.spool.ledger import note
+from clipspool.spool.ledger import note, submissions_beyond
 from clipspool.spool.recovery import adoptable, what_came_of
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import read_manifest
@@ -86,6 +86,18 @@ def test_a_ledger_with_a_line_that_cannot_be_read_proves_nothing(bench, damage):
     with (bench.work / "ledger.jsonl").open("ab") as ledger:
         ledger.write(damage)
     assert told(bench) == Interrupted()
+
+
+def test_a_ledger_longer_than_any_clips_proves_nothing(bench):
+    (bench.work / "ledger.jsonl").write_bytes(b"\n" * (16 << 20))
+    assert told(bench, INTENT, TASK) == Interrupted()
+
+
+def test_a_number_that_no_journal_counts_to_is_no_submission(bench):
+    for number, beyond in ((1_000_000, 0), (999_999, 999_999)):
+        (bench.work / "ledger.jsonl").unlink(missing_ok=True)
+        told(bench, INTENT | {"number": number})
+        assert submissions_beyond(bench.bay.inbox, "clip1", "clip1", 1) == beyond
 
 
 def test_a_ledger_that_is_not_there_proves_nothing(bench, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from clipspool.intake.names import Kind, Names
 from clipspool.spool import claims
-from clipspool.spool.claims import clip_id_of
+from clipspool.spool.claims import clip_id_of, settle_stray
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import Manifest, read_manifest
 from clipspool.system import moves
@@ -289,6 +289,29 @@ def test_what_another_daemon_is_about_to_copy_is_left_to_it(bench):
     for _ in range(3):
         bench.look(100.0)
     assert bench.lying() == [claimed_name(clip.id, "a.mp4")]
+
+
+@pytest.mark.parametrize("is_in_work", [True, False])
+def test_what_is_left_of_a_claim_of_ours_goes_once_its_clip_is_in_work(bench, is_in_work):
+    clip = a_clip("0123456789ab", path="a.mp4", sidecar=None)
+    work, hidden = f".clipspool/work/{clip.id}", claimed_name(clip.id, "a.mp4")
+    bench.root.create(f"{work}/manifest.toml", Manifest(clip, (a_job(clip.id),), "j1").to_toml())
+    (bench.path / hidden).write_bytes(CLIP)
+    if is_in_work:
+        (bench.path / work / clip.source).write_bytes(CLIP)
+    settle_stray(bench.root, "", hidden, "j1", 0.0)
+    assert bench.lying() == ([] if is_in_work else ["a.mp4"])
+
+
+def test_what_a_newer_clipspool_is_about_to_copy_is_left_to_it_for_a_day(bench):
+    hidden = claimed_name("0123456789ab", "a.mp4")
+    bench.root.create(".clipspool/work/0123456789ab/manifest.toml", b"unknown = [")
+    (bench.path / hidden).write_bytes(CLIP)
+    changed = (bench.path / hidden).stat().st_ctime
+    settle_stray(bench.root, "", hidden, "j1", changed + 86_300)
+    assert bench.lying() == [hidden]
+    settle_stray(bench.root, "", hidden, "j1", changed + 86_500)
+    assert bench.lying() == ["a.mp4"]
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov.mp4.toml", "." * 40 + "b.mp4", "ü" * 120 + ".mov"])

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -10,7 +11,7 @@ import pytest
 
 from clipspool.app.build import open_send_marks
 from clipspool.spool import send_marks
-from clipspool.spool.send_marks import SendMarks, send_marks_file, still_waiting
+from clipspool.spool.send_marks import SendMarks, left_waiting, send_marks_file, still_waiting
 
 DIES = """
 import os, sys
@@ -195,3 +196,13 @@ def test_marks_that_another_user_left_prove_nothing(path):
     assert still_waiting(path) == frozenset()
     assert still_waiting(path, 12345) == {waited}
     assert SendMarks(path).waiting == set()
+
+
+def test_a_command_reads_the_marks_of_a_service_in_its_runtime_directory(tmp_path):
+    journal = tmp_path / "journal.sqlite3"
+    journal.touch()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        env = {"RUNTIME_DIRECTORY": memory}
+        waited = die(send_marks_file(journal, env))
+        assert left_waiting(journal, env) == {waited}
+    assert left_waiting(journal, {}) == frozenset()

@@ -409,6 +409,7 @@ def test_a_finished_task_is_paid_for_and_what_was_paid_before_stays_so():
     made = in_state(S.RUNNING, paid=Paid.UNKNOWN)
     assert after(made, TaskSucceeded(15.0, 15.0)).paid is Paid.YES
     assert after(made, TaskSucceeded()).paid is Paid.YES
+    assert after(made, Failed(ERROR, 0.0, 0.5, is_of_task=True)).paid is Paid.YES, "half a credit is a charge"
     second = in_state(S.RUNNING, paid=Paid.YES, task=a_task(2))
     assert after(second, Failed(ERROR, 0.0, 0.0, is_of_task=True)).paid is Paid.YES
     doubted = in_state(S.RUNNING, paid=Paid.UNKNOWN, doubts=1)

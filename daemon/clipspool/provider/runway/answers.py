@@ -18,12 +18,12 @@ from clipspool.provider.protocol import Created, Look, Refused, TaskStatus, Uncl
 from clipspool.provider.runway.failures import explained, failure_fault, words_of
 from clipspool.provider.runway.ids import OFFERED_MAX, denial, is_task_id, named_tasks, offered
 from clipspool.provider.runway.refusals import account_fault, create_fault, is_after_the_fact
+from clipspool.system.http.guard import URL_LENGTH_MAX
 from clipspool.system.http.quoting import Own, is_own
 from clipspool.system.http.reply import Reply, number, read_json, read_reply, text_at
 from clipspool.system.redaction import redact_line
 
 OUTPUTS_MAX = 100
-URL_LENGTH_MAX = 8192
 CREDITS_MAX = 1e9
 """More than a task can cost; larger figures would make the budget's and the page's sums infinite."""
 
