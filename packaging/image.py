@@ -21,7 +21,11 @@ from typing import Any
 import staging
 
 HERE = Path(__file__).parent / "image"
-PACKAGES = ("ca-certificates", "libpython{0}-stdlib", "python{0}-minimal", "tzdata", "usr-is-merged")
+# What PyAV's libraries want of the system is libstdc++ and zlib.
+PACKAGES = (
+    *("ca-certificates", "libpython{0}-stdlib", "libstdc++6", "python{0}-minimal", "tzdata", "usr-is-merged"),
+    "zlib1g",
+)
 UNUSED = ("doc", "man", "info", "locale", "bash-completion", "lintian", "bug")
 ENVIRONMENT = {
     "PATH": "/opt/clipspool/bin:/usr/local/bin:/usr/bin:/bin",
