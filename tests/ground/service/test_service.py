@@ -244,7 +244,7 @@ def test_an_inbox_that_is_away_is_told_of(box):
 
 def test_a_daemon_that_is_killed_or_hangs_is_started_again_and_pays_nothing_twice(box):
     before = paid(box)
-    quick = box.root / "etc/systemd/system/clipspool.system.systemd.d/quick.conf"
+    quick = box.root / "etc/systemd/system/clipspool.service.d/quick.conf"
     quick.write_text("[Service]\nWatchdogSec=8\nRestartSec=1\n")
     box.ok("systemctl daemon-reload && systemctl restart clipspool")
     for number, name in ((9, "five"), (19, "six")):
