@@ -884,6 +884,39 @@ def test_a_lost_task_is_held_and_can_be_made_again(desk):
     assert desk.shop.paid == ["clip1", "clip1"]
 
 
+@pytest.mark.parametrize("said", [RENDERS, Failed(Error("X", "the old task failed"), is_of_task=True)])
+def test_what_is_seen_of_a_lost_task_does_not_count_for_the_job_that_is_made_again(desk, said):
+    desk.shop.say[Stage.POLL].extend([TaskMissing("task_not_exist")] * 40)
+    desk.drop()
+    desk.turns(39, 60.0)
+    assert desk.job().held is Held.LOST
+    desk.shop.say[Stage.POLL].clear()
+    poll_hangs = desk.shop.hold(Stage.POLL)
+    desk.turns(2, 3600.0)
+    assert desk.shop.waiting[poll_hangs] == 1
+    assert desk.order(operator.retry, ["clip1"], "ann")[0]["done"]
+    assert desk.order(operator.approve, ["clip1"], "ann")[0]["done"]  # a second order, and the same state
+    desk.shop.say[Stage.POLL].append(said)
+    desk.release(poll_hangs)
+    desk.until(S.DELIVERED)
+    assert desk.shop.paid == ["clip1", "clip1"]
+
+
+def test_what_is_seen_of_a_lost_task_does_not_count_for_the_one_that_is_attached(desk):
+    desk.shop.say[Stage.POLL].extend([TaskMissing("task_not_exist")] * 40)
+    desk.drop()
+    desk.turns(39, 60.0)
+    desk.shop.say[Stage.POLL].clear()
+    poll_hangs = desk.shop.hold(Stage.POLL)
+    desk.turns(2, 3600.0)
+    assert desk.shop.waiting[poll_hangs] == 1
+    assert desk.order(operator.attach, "clip1", "task-found", "ann")[0]["done"]
+    desk.shop.say[Stage.POLL].extend([Failed(Error("X", "the old task failed"), is_of_task=True), RENDERS])
+    desk.release(poll_hangs)
+    desk.turns(2, 60.0)
+    assert (desk.state(), desk.job().task.task_id) == (S.RUNNING, "task-found")
+
+
 def test_a_job_that_its_work_folder_holds_back_can_be_let_go_by_the_operator(desk):
     desk.shop.say[Stage.SUBMIT].append(InDoubt(1, "https://api.test/v1#5eed"))
     desk.drop()

@@ -396,7 +396,9 @@ class Scheduler:
         moved = self.happen(job, event)
         flying = self.in_flight.get(job.id)
         if flying is not None:
-            flying.is_stale = moved.state is not job.state
+            # Once stale, always stale: what a worker reports of the former state or task says nothing of this one.
+            is_other_task = isinstance(event, on.Attached)
+            flying.is_stale = flying.is_stale or is_other_task or moved.state is not job.state
             flying.job = moved
         return moved
 
