@@ -1110,3 +1110,18 @@ def test_a_task_that_was_given_to_another_job_already_is_doubted_and_its_result_
     job = desk.until(S.IN_DOUBT, "clip2")
     assert "clip1" in job.reason
     assert desk.state("clip1") is S.RUNNING
+
+
+def test_a_task_that_was_attached_to_another_job_before_its_answer_came_is_doubted(desk):
+    in_doubt(desk)
+    answer = desk.shop.hold(Stage.SUBMIT)
+    desk.shop.say[Stage.SUBMIT].append(after_gate(TaskCreated("task-of-clip2", 15.0)))
+    desk.drop("clip2")
+    desk.until(S.SUBMITTING, "clip2")
+    desk.shop.say[Stage.POLL].extend([RENDERS] * 1000)
+    desk.turn()
+    assert desk.order(operator.attach, "clip1", "task-of-clip2", "ann")[0]["done"]  # the wrong one of two
+    desk.release(answer)
+    job = desk.until(S.IN_DOUBT, "clip2")
+    assert "clip1" in job.reason
+    assert job.task.evidence["task_id"] == "task-of-clip2"

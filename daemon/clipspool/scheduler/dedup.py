@@ -101,6 +101,10 @@ class TaskOwners:
     def __init__(self, known: Mapping[str, str]) -> None:
         self._job_of = OrderedDict(known)
 
+    def add(self, task_id: str, job_id: str) -> None:
+        """Record that a person attached a task to a job: an answer that names it is doubted."""
+        self._job_of[task_id] = job_id
+
     def checked(self, job_id: str, event: Event) -> Event:
         """Return the event, or `AnswerLost` in its place where its task is another job's."""
         if not isinstance(event, TaskCreated):

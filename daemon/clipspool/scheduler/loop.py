@@ -384,6 +384,8 @@ class Scheduler:
         self.journal.record(job, moved, event)
         if isinstance(event, on.Delivered):
             self.comparison.add_delivered(moved)
+        elif isinstance(event, on.Attached):
+            self._owners.add(event.task_id, job.id)
         self.retiring.on_change(job, moved)
         if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
             self.spending.recount()
@@ -396,7 +398,8 @@ class Scheduler:
         moved = self.happen(job, event)
         flying = self.in_flight.get(job.id)
         if flying is not None:
-            # Once stale, always stale: what a worker reports of the former state or task says nothing of this one.
+            # It stays stale, also where a second order changes nothing: what the worker reports is of the
+            # former state, or of the task that another took the place of.
             is_other_task = isinstance(event, on.Attached)
             flying.is_stale = flying.is_stale or is_other_task or moved.state is not job.state
             flying.job = moved
