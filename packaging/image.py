@@ -96,7 +96,7 @@ def _file_system(place: Path, dist: Path, debian: str) -> bytes:
 
 def _pack(layer: bytes, file: Path) -> None:
     """Write the archive: an OCI layout, with the index that older Dockers read beside it."""
-    packed = staging.packed(layer)
+    packed = staging.packed(layer, level=6)
     created = datetime.fromtimestamp(staging.epoch(), UTC).isoformat().replace("+00:00", "Z")
     name = f"clipspool:{staging.version()}"
     config = {

@@ -123,10 +123,10 @@ def settle(root: Path) -> None:
         os.utime(path, (epoch(), epoch()), follow_symlinks=False)
 
 
-def packed(data: bytes) -> bytes:
+def packed(data: bytes, level: int = 9) -> bytes:
     """Compress for `man` and for layers, without a time or name inside."""
     stream = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as file:
+    with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=level) as file:
         file.write(data)
     return stream.getvalue()
 

@@ -37,7 +37,7 @@ def make(folder, target, dist):
 
 
 def built(target):
-    """Give the folder that a target leaves; built once for these sources."""
+    """Give the folder that a target leaves, kept beside the sources that it was built from."""
     kept = cache() / f"built-{target}-{_key()}"
     with alone(f"built-{target}"):
         if not kept.exists():
@@ -46,9 +46,8 @@ def built(target):
             work = cache() / f"building-{target}"
             shutil.rmtree(work, ignore_errors=True)
             make(sources(work / "sources"), target, work / "dist")
-            (work / "dist").rename(kept)
-            shutil.rmtree(work)
-    return kept
+            work.rename(kept)
+    return kept / "dist"
 
 
 def built_wheel():
