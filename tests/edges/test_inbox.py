@@ -326,6 +326,10 @@ def test_a_text_file_adds_the_prompt_to_a_sidecar_that_has_none(bench):
     [
         ('prompt = "snow"\nseed = 5\n', "rename it to `a.toml`"),
         ("[[variant]]\n", "rename it to `a.toml`"),
+        ('{"prompt": "snow"}', "rename it to `a.toml`"),
+        ('{\n  "text": "snow"\n}\n', "rename it to `a.toml`"),
+        ("---\nprompt: snow\nseed: 5\n", "rename it to `a.toml`"),
+        ("Prompt = snow", "rename it to `a.toml`"),
         ("x" * 1001, "1"),
         (" \n\n", "empty"),
         ("{\\rtf1\\ansi snow}", "rich text"),
@@ -339,6 +343,25 @@ def test_a_text_file_that_is_no_prompt_is_a_problem_and_never_sent(bench, text, 
     b.settle()
     assert b.accepted == []
     assert said in b.note("a.mp4")
+
+
+def test_settings_in_a_folders_prompt_belong_in_its_defaults(bench):
+    b = bench(sidecar_required=False, layers=MODEL)
+    b.write("day/_prompt.txt", 'prompt = "snow"\nseed = 5\n')
+    b.drop("day/a.mp4", sidecar=None)
+    b.settle()
+    b.look(10.0)
+    assert b.accepted == []
+    assert "rename it to `_defaults.toml`" in b.note("day/a.mp4")
+
+
+def test_a_prompt_with_dashes_braces_or_a_keys_word_in_it_is_a_prompt(bench):
+    b = bench(layers=MODEL)
+    text = "- make it snow\n- a model train, at dusk: blue\n{soft light}"
+    b.write("a.txt", text)
+    b.drop("a.mp4", sidecar=None)
+    b.settle()
+    assert [one.jobs[0].request.prompt for one in b.accepted] == [text.replace("\n", " ")]
 
 
 def test_a_text_file_whose_clip_comes_later_serves_it_then(bench):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipspool.intake.kinds import PLAIN_TEXT, Sort, numbered, stem, suffix_of
+from clipspool.intake.kinds import PLAIN_TEXT, Sort, numbered, sort_of, stem, suffix_of
 from clipspool.intake.names import TOML, TXT, fits, readable
 from clipspool.intake.near import FOLDER_PROMPT, meant_as_sidecar
 
@@ -18,7 +18,9 @@ _NAMED_MAX = 3
 
 def did_you_mean(name: str, clip: str) -> str:
     """Return advice on a file that may be a clip's sidecar under a wrong name."""
-    suffix = TXT if suffix_of(meant_as_sidecar(name) or name) != TOML else TOML
+    # A file of keys (`shot.json`, `shot.tml`) must not become a prompt: its text would be sent as it stands.
+    has_keys = suffix_of(meant_as_sidecar(name) or name) == TOML or sort_of(name) is Sort.SETTINGS
+    suffix = TOML if has_keys else TXT
     return (
         f"did you mean `{readable(name)}`? It is not read under that name: "
         f"{_how_to_name(name.rstrip(' .'))} `{readable(stem(clip))}{suffix}`"

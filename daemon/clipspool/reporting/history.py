@@ -177,7 +177,9 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "postponed": lambda f, _: f"postponed by {span(f.get('seconds', 0.0))}{_with(f, 'reason')}",
     "connected": lambda _f, _e: "sending the request (may be charged from here on)",
     "not_submitted": _not_submitted,
-    "answer_lost": lambda f, _: f"no answer arrived, the request may have been charged{_with(f, 'message')}",
+    "answer_lost": lambda f, _: (
+        f"no clear answer arrived, the request may have been charged{_with(f, 'message')}"
+    ),
     "in_doubt": lambda f, _: (
         f"the work folder records {f.get('submissions', 1)} submissions that the journal does not have"
     ),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clipspool.intake.kinds import stem
+from clipspool.intake.near import DEFAULTS, FOLDER_PROMPT, folded
 from clipspool.intake.sidecar.keys import KEYS, VARIANTS_MAX, kind_of, problems_in
 from clipspool.intake.sidecar.mistakes import explain, placed
 from clipspool.intake.sidecar.quotes import straighten
@@ -46,7 +47,13 @@ _DEEP_KEY = re.compile(
 )
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 _PROBLEMS_MAX = 20
-_SETTING = re.compile(rf"(?:{'|'.join(sorted(KEYS))})[ \t]*=|\[\[?(?:variant|result|extra|matrix)\]\]?")
+_SETTING = re.compile(
+    rf"""[{{,\s-]*(["']?)(?:{"|".join(sorted(KEYS))})\1[ \t]*[=:]
+       | \[\[?(?:variant|result|extra|matrix)\]\]?
+       | \{{[ \t]*(?:["']|$)                                                # JSON with keys of its own""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""How a line begins that is TOML, JSON or YAML instead of a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,8 @@ def parse_prompt(data: bytes, file: Rel) -> Layer:
     lines = [line.strip() for line in text.splitlines()]
     for number, line in enumerate(lines, 1):
         if setting := _SETTING.match(line):  # it would be sent, and paid for, as if it were the prompt
-            right = stem(name_of(file)) + ".toml"
+            name = name_of(file)
+            right = DEFAULTS if folded(name) == FOLDER_PROMPT else stem(name) + ".toml"
             reason = (
                 f"`{setting[0].strip()} …` is a setting, and a `.txt` file holds only the prompt: rename it "
                 f"to `{right}` if all of it is settings, else leave only the prompt in it"
