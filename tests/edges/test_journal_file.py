@@ -195,6 +195,40 @@ def test_a_disk_that_is_full_raises_and_what_was_acknowledged_stays(tmp_path):
     again.close()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize(("is_old", "trouble"), [(False, "full"), (True, "full"), (True, "ro")])
+def test_a_sound_journal_that_its_disk_keeps_from_being_opened_is_to_stay_where_it_is(
+    tmp_path, is_old, trouble
+):
+    """Moved aside it would forget what was paid for."""
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", small], check=True)
+    try:
+        path = small / "journal.db"
+        if is_old:
+            with closing(sqlite3.connect(path)) as old:
+                old.executescript("PRAGMA journal_mode = wal;" + OF_0001.read_text())
+        else:
+            Journal.open(path).close()
+        if trouble == "ro":
+            subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+        else:
+            with (small / "fill").open("wb", 0) as fill, contextlib.suppress(OSError):
+                while True:
+                    fill.write(bytes(4096))
+        message = refused(path)
+        assert "leave it where it is" in message
+        assert "recover" not in message
+        if trouble == "ro":
+            subprocess.run(["mount", "-o", "remount,rw", small], check=True)
+        else:
+            (small / "fill").unlink()
+        Journal.open(path).close()
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
 def test_a_turn_in_which_a_full_disk_was_overlooked_does_not_count(journal):
     """A command's error is its answer, and the turn goes on: what it recorded before would be lost."""
     accept(journal)

@@ -31,6 +31,16 @@ _WRITER: dict[str, str | int] = {
     "trusted_schema": 0,
 }
 _READER: dict[str, str | int] = {"busy_timeout": 5000, "trusted_schema": 0, "query_only": 1}
+_OF_THE_DISK = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+}
 _ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
 
@@ -73,11 +83,8 @@ class Database:
                 migrate(connection, path)
                 database = cls(path, connection, is_reader=False)
                 database._know_files()
-        except sqlite3.DatabaseError as error:
-            raise JournalError(
-                f"The journal {path} cannot be used ({error}). Keep the file, move it aside and run "
-                "`clipspool recover`."
-            ) from error
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise JournalError(f"The journal {path} cannot be used ({error}). {_advice(error)}") from error
         return database
 
     @classmethod
@@ -199,6 +206,19 @@ def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connect
     except BaseException:
         connection.close()
         raise
+
+
+def _advice(error: Exception) -> str:
+    """Return what to do about a journal that cannot be opened.
+
+    A journal that is set aside forgets what was paid for, so nothing but damage is a reason for it.
+    """
+    if isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK:
+        return (
+            "That need not be the file: leave it where it is, see to the disk it lies on (free room, rights, "
+            "mount), and start clipspool again."
+        )
+    return "Keep the file, move it aside and run `clipspool recover`."
 
 
 def _set(connection: sqlite3.Connection, pragmas: Mapping[str, str | int]) -> None:
