@@ -51,6 +51,16 @@ def test_a_source_that_grew_on_goes_to_done_with_a_note_even_where_sources_are_d
     assert "drop it again" in note
 
 
+def test_a_source_that_grew_after_an_earlier_result_was_reused_for_it_is_not_deleted(tmp_path):
+    bench = Bench(tmp_path, keeps_sources=False)
+    clip = sent(bench)
+    write_on(bench)
+    reused = a_job(state=State.DELIVERED, paid=Paid.NO)
+    assert "now has 24 bytes" in change_of(clip, [reused], bench.bay)
+    assert retire(clip, [reused], bench.bay).lies_at == "_done/day/shot.mp4"
+    assert lying(bench.path)["_done/day/shot.mp4"] == b"some clip and more of it"
+
+
 def test_bytes_changed_at_equal_length_are_seen_and_a_new_date_alone_is_not(tmp_path):
     bench = Bench(tmp_path)
     clip, source = sent(bench), bench.work / "clip.mp4"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from clipspool.jobs.model import Clip, Job, Paid
+from clipspool.jobs.model import Clip, Job, Paid, State
 from clipspool.jobs.text import text
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
@@ -20,7 +20,10 @@ _NOTE_BYTES_MAX = 64 << 10
 
 def change_of(clip: Clip, jobs: Sequence[Job], folders: Folders) -> str:
     """Return how a source differs from what was sent; empty where it does not. Raises OSError."""
-    if clip.sha256 is None or not any(job.paid is not Paid.NO for job in jobs):
+    # A reused result cost nothing, but the source may be deleted for it all the same.
+    if clip.sha256 is None or not any(
+        job.paid is not Paid.NO or job.state is State.DELIVERED for job in jobs
+    ):
         return ""
     for rel in (join(folder_of(clip.id), clip.source), clip.lies_at):
         if rel is not None and folders.inbox.exists(rel):
