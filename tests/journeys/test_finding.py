@@ -20,6 +20,7 @@ COMMANDS = (
     ("pause",),
     ("resume",),
     ("retry", "--failed", "--yes"),
+    ("recover", "--yes"),
     ("cancel", "some", "--yes"),
     ("approve", "some", "--yes"),
     ("attach", "some", "task", "--yes"),

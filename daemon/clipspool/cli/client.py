@@ -133,6 +133,17 @@ class OperatorCommands:
             for peer in others_in(inbox.name, self._root(inbox), own, scheduler.journal.folders(inbox.name))
         ]
 
+    def _hold_clips(self) -> bool:
+        """Whether clips of any journal are in the inboxes' work folders, or may be."""
+        from clipspool.spool.peers import own_mark
+        from clipspool.spool.takeover import others_in
+
+        own = own_mark("", self._settings.journal.path)
+        try:
+            return any(others_in(inbox.name, self._root(inbox), own, set()) for inbox in self._settings.inbox)
+        except OSError:
+            return True
+
     def _root(self, inbox: InboxSettings) -> Root:
         from clipspool.spool.root import Root
 
@@ -157,6 +168,8 @@ class OperatorCommands:
         from clipspool.scheduler import commands
         from clipspool.scheduler.loop import Scheduler
 
+        # One is made only for clips: made as another user, it would hide that the right one was not found.
+        makes = makes and self._hold_clips()
         try:
             journal, lock = open_journal(self._settings, makes=makes, gives_away=True)
         except CannotStart as error:
