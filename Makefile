@@ -118,12 +118,18 @@ clean:  ## remove what make made
 
 $(VENV)/run: pyproject.toml constraints.txt
 ifdef UV
-	$(UV) venv --quiet --allow-existing --python '>=3.11' $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e .
+	@echo "Installing clipspool and its libraries into $(VENV), once (170 MB)."
+	@$(UV) venv --quiet --allow-existing --python '>=3.11' $(VENV)
+	@$(UV) pip install --python $(BIN)/python -c constraints.txt -e .
 else
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; another one: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "Python's venv is missing. On Debian and Ubuntu: apt-get install -y python3-venv"; exit 1; }
+	@echo "Installing clipspool and its libraries into $(VENV), once (170 MB; a minute or two)."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install -c constraints.txt -e .
 endif
 	@touch $@
 

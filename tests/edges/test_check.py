@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import subprocess
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from clipspool.cli.check.folders import in_time
 from clipspool.cli.check.probe import abilities_of
 from clipspool.cli.check.setup import look_at_journal, look_at_process
 from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.journal import Journal
 from clipspool.system import mounts
 from disks import REFUSALS, Disk
 
@@ -66,6 +68,27 @@ def test_all_is_well(settings, tmp_path):
     assert account.asked == ["account"]
     assert CANARY not in repr(found)
     assert list((tmp_path / "in").iterdir()) == list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_is_not_the_one_the_journal_knows_is_bad(settings, tmp_path):
+    here = settings()
+    here.journal.path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(Journal.open(here.journal.path)) as journal, journal.turn():
+        journal.set_fact("folders", {"inbox:in": "a" * 16, "outbox:in": "b" * 16})
+    (tmp_path / "out").rmdir()
+    inbox, outbox = worst(look(here), "inbox in") + worst(look(here), "outbox of in")
+    assert inbox.level == outbox.level == "bad"
+    assert inbox.why == f"{tmp_path / 'in'} is not the inbox it was: it has no .clipspool/inbox.toml"
+    assert outbox.why == f"{tmp_path / 'out'} is missing, and was there before"
+    assert "clipspool resume in" in inbox.what_to_do
+    assert "clipspool resume in" in outbox.what_to_do
+    assert names_in(tmp_path / "in") == []
+
+
+def test_root_is_sent_to_the_services_user_only_where_there_is_a_service(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    (found,) = look_at_process()
+    assert found.what_to_do == "run the check as the user that will run the daemon"
 
 
 def test_the_example_is_accepted_offline(tmp_path):

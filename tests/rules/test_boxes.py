@@ -64,7 +64,8 @@ def test_a_film_into_preallocated_room_is_never_complete_before_most_of_it_is_th
 
 def test_what_is_missing_is_said_in_words():
     assert look(FILM[:-10]).reason == (
-        "10 bytes are missing at the end of the file (it is probably still being copied)"
+        "10 bytes are missing at the end of the file "
+        "(it is probably still being copied; if not, copy it here again)"
     )
     assert "`moov`" in look(FTYP + MDAT).reason
     assert "`mdat`" in look(FTYP + MOOV).reason

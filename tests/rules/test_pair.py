@@ -157,7 +157,10 @@ def test_a_sidecar_without_its_clip_waits_likewise():
     assert not waits(entry("a.toml", since=0.0), now=59.0).is_problem
     late = waits(entry("a.toml", since=0.0), now=61.0)
     assert late.is_problem
-    assert late.reason == "no matching clip: no clip named `a` yet"
+    assert late.reason == (
+        "no matching clip: no clip named `a` yet; "
+        "put the clip beside it, or give this file the name of its clip"
+    )
 
 
 def test_defaults_serve_after_ten_seconds_where_a_sidecar_is_optional():

@@ -21,6 +21,11 @@ log = structlog.get_logger()
 _FOLDERS = "folders"
 
 
+def known_folders(journal: Journal) -> dict[str, str]:
+    """Return the identities of the folders that a journal knows, by `inbox:NAME` and `outbox:NAME`."""
+    return dict(journal.fact(_FOLDERS) or {})
+
+
 class InboxFolders:
     """Holds each inbox's two roots across reloads; the journal keeps the folders' identities."""
 
@@ -33,7 +38,7 @@ class InboxFolders:
         self.journal_id = str(journal.fact("id"))
         self.mark = own_mark(self.journal_id, path)
         """Identifies this daemon in each inbox."""
-        self._identities: dict[str, str] = dict(journal.fact(_FOLDERS) or {})
+        self._identities = known_folders(journal)
         self._next_turn = next_turn
 
     def of(self, settings: Settings) -> Mapping[str, Folders]:

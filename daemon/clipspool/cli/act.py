@@ -80,7 +80,8 @@ def retry(
     if estimates:
         question += f" This may cost about {sum(estimates):,.10g} credits."
     if paid:
-        question += f" {len(paid)} of them may have been charged already, and would be charged again."
+        which = "It" if len(names) == 1 else f"{len(paid)} of them"
+        question += f" {which} may have been charged already, and would be charged again."
     _act(settings, "retry", question, yes=yes, ids=names, why=why)
 
 

@@ -33,9 +33,12 @@ submissions_per_day = 100       # paid requests per day at most
 model = "gen4_aleph"
 
 [[inbox]]
-path = {inbox}        # editors drop clips and sidecars here
-outbox = {outbox}     # results appear here
-status_file = true              # keeps _status.txt in the inbox: what editors' clips are doing
+# Editors drop clips and sidecars here.
+path = {inbox}
+# Results appear here.
+outbox = {outbox}
+# Keeps _status.txt in the inbox: how editors' clips stand.
+status_file = true
 """
 
 _SIDECAR = """\

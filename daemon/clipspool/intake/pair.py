@@ -181,7 +181,7 @@ class _Table:
         if not clip.is_regular:
             return _problem(clip, "it is not a file but a link or a device; put the file itself here")
         if clip.is_empty:
-            return self._wait(clip, "it is empty (0 bytes)")
+            return self._wait(clip, "it is empty (0 bytes); if it is not being copied, copy it here again")
         if not clip.is_settled:
             return Waits(clip.name, STILL_CHANGING)
         if trouble := self._not_whole_by_name(clip):
@@ -280,6 +280,8 @@ class _Table:
         if clips := clips or [*self._similar(Kind.CLIP, self._is_due(sidecar))]:
             right = f"{readable(stem(clips[0]))}{TOML}"
             reason += f"; did you mean `{readable(clips[0])}`? Then rename this file to `{right}`"
+        else:
+            reason += "; put the clip beside it, or give this file the name of its clip"
         return self._wait(sidecar, reason, needs_others=bool(clips))
 
     def _is_due(self, entry: Entry) -> bool:

@@ -20,7 +20,7 @@ ZIP_END_BYTES_MAX = 65_535 + 22  # the end record and the longest comment that m
 REACHED_SECONDS = 0.5
 """A recording that is this close to its announced length has reached it."""
 NO_END = "which does not say where it ends"
-COPYING = "(it is probably still being copied)"
+COPYING = "(it is probably still being copied; if not, copy it here again)"
 WHOLE_FILM = frozenset({b"moov", b"mdat"})
 FILM_BOXES = frozenset({b"moov", b"mdat", b"moof", b"mfra"})
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from clipspool.app.settings import Settings
 from clipspool.cli.check.dropin import missing_folders, systemd_drop_in
 from clipspool.cli.check.finding import Finding, Level, is_fit
-from clipspool.cli.check.folders import look_at_events, look_at_inbox
+from clipspool.cli.check.folders import known_to, look_at_events, look_at_inbox
 from clipspool.cli.check.notify import look_at_notify
 from clipspool.cli.check.page import look_at_page
 from clipspool.cli.check.setup import (
@@ -46,8 +46,9 @@ def look(
     if settings.provider.api_key is None and unit is not None and "provider_api_key" in unit.credentials:
         provider = None
     yield from look_at_journal(settings.journal.path)
+    known = known_to(settings.journal.path)
     for inbox in settings.inbox:
-        yield from look_at_inbox(inbox)
+        yield from look_at_inbox(inbox, known)
     yield from look_at_events(settings)
     yield from look_at_notify(settings, sends=notifies)
     yield from look_at_page(settings)

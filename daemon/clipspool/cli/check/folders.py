@@ -6,17 +6,22 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
+from clipspool.app.folders import known_folders
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.cli.check.finding import Finding, why_of
 from clipspool.cli.check.probe import Abilities, abilities_of
 from clipspool.cli.check.trials import try_moves
 from clipspool.intake.names import readable
 from clipspool.intake.unwatched import passed_by
+from clipspool.journal import Journal, JournalError
+from clipspool.spool.root import Guard, Unavailable
 from clipspool.system import mounts
+from clipspool.system.atomic import opened
 
 _POOLS = frozenset(
     {"fuse.mergerfs", "fuse.shfs", "fuse.unionfs", "fuse.unionfs-fuse", "fuse.mhddfs", "overlay"}
@@ -29,14 +34,28 @@ _FREE_FILES_WARN = 1000
 _FOLDERS_COUNTED_MAX = 20_000
 
 
-def look_at_inbox(inbox: InboxSettings) -> Iterator[Finding]:
-    """Look at an inbox and its outbox."""
+def known_to(path: Path) -> Mapping[str, str]:
+    """Return the folders that the journal knows; none where it cannot be read (reported elsewhere)."""
+    try:
+        journal = Journal.read(path)
+    except (JournalError, OSError):
+        return {}
+    if journal is None:
+        return {}
+    try:
+        return known_folders(journal)
+    finally:
+        journal.close()
+
+
+def look_at_inbox(inbox: InboxSettings, known: Mapping[str, str] = MappingProxyType({})) -> Iterator[Finding]:
+    """Look at an inbox and its outbox; `known`: the folders that the journal knows."""
     usable = []
     for what, folder, kind in (
         (f"inbox {inbox.name}", inbox.path, "inbox"),
         (f"outbox of {inbox.name}", inbox.outbox, "outbox"),
     ):
-        found = in_time(what, partial(_folder, what, folder, kind, inbox))
+        found = in_time(what, partial(_folder, what, folder, kind, inbox, known.get(f"{kind}:{inbox.name}")))
         usable.append(folder.is_dir() and not any("cannot be used" in one.why for one in found))
         yield from found
     if usable[0]:
@@ -73,11 +92,14 @@ def in_time(
     return found
 
 
-def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings) -> Iterator[Finding]:
+def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings, known: str | None) -> Iterator[Finding]:
     try:
         here = folder.stat()
     except FileNotFoundError:
-        if folder.parent.is_dir():
+        if known is not None:
+            todo = f"mount it again, or create it and type `clipspool resume {inbox.name}`"
+            yield Finding("bad", what, f"{folder} is missing, and was there before", todo)
+        elif folder.parent.is_dir():
             yield Finding(
                 "warn", what, f"{folder} does not exist yet", "create it, or let `clipspool init` create it"
             )
@@ -91,6 +113,11 @@ def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings) -> Iterato
         return
     if not stat.S_ISDIR(here.st_mode):
         yield Finding("bad", what, f"{folder} is not a folder", "configure a folder")
+        return
+    if known is not None and (other := _not_the_known(folder, kind, known)):
+        yield Finding(
+            "bad", what, other, f"mount it again, or `clipspool resume {inbox.name}` if you replaced it"
+        )
         return
     mount = mounts.filesystem_of(folder)
     try:
@@ -117,6 +144,18 @@ def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings) -> Iterato
     if kind == "inbox":
         yield from _passed_by(what, inbox)
     yield from look_at_space(what, folder)
+
+
+def _not_the_known(folder: Path, kind: str, known: str) -> str:
+    """Return why the daemon would keep the folder offline; empty where the journal knows it."""
+    try:
+        with opened(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+            Guard(kind, known, lambda _found: None).check(fd, folder)
+    except Unavailable as error:
+        return str(error.strerror).partition("; ")[0]
+    except OSError:
+        pass  # the next try of the folder reports it
+    return ""
 
 
 def _passed_by(what: str, inbox: InboxSettings) -> Iterator[Finding]:

@@ -35,12 +35,13 @@ def look_at_process(now: Callable[[], float] = time.time, *, unit: Unit | None =
             "set the clock; the times of tasks and results depend on it",
         )
     if os.geteuid() == 0:
-        user = "clipspool" if unit is None else unit.user
         yield Finding(
             "warn",
             "user",
-            "running as root; the service's user may have fewer permissions",
-            f"run the check as the service does: runuser -u {user} -- clipspool check",
+            "running as root; the daemon's user may have fewer permissions",
+            "run the check as the user that will run the daemon"
+            if unit is None
+            else f"run the check as the service does: runuser -u {unit.user} -- clipspool check",
         )
     elif unit is not None and unit.user != (me := user_name(os.geteuid())):
         yield Finding(

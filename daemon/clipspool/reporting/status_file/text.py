@@ -249,7 +249,7 @@ def _held_by_disk(job: Job, reason: str) -> str:
     if job.held is Held.DISK:
         return f"This folder's disk cannot be used now: {reason}. It will be tried again."
     if job.state is State.QUEUED:
-        return f"The result could not be stored, so it is not sent yet: {reason}. It will be tried again."
+        return f"Not sent yet, because its result could not be stored: {reason}. It will be tried again."
     return f"Rendered, but the result cannot be delivered: {reason}. It will be tried again."
 
 
