@@ -63,6 +63,7 @@ def test_of_two_that_come_at_once_exactly_one_runs(desk):
     assert len(desk.shop.paid) == 1
     held = desk.job("clip2" if desk.shop.paid == ["clip1"] else "clip1")
     assert held.held is Held.DUPLICATE
+    assert " when this one was found; " in held.reason
 
 
 def test_of_a_hundred_that_come_at_once_exactly_one_runs(desk):

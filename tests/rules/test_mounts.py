@@ -2,7 +2,8 @@
 
 import pytest
 
-from clipspool.system.mounts import Kind, mount_of, parse
+from clipspool.system import mounts as system_mounts
+from clipspool.system.mounts import Kind, missing_proc, mount_of, parse
 
 TEXT = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,discard
@@ -64,3 +65,9 @@ def test_what_is_no_mountinfo_gives_no_mounts(text):
 )
 def test_what_other_machines_write_to_is_a_network(type_):
     assert parse(b"1 1 0:1 / /x rw - " + type_.encode() + b" src rw")[0].kind is Kind.NETWORK
+
+
+def test_a_bare_chroot_is_sent_to_mount_proc(monkeypatch, tmp_path):
+    assert missing_proc() == ""
+    monkeypatch.setattr(system_mounts, "Path", lambda _path: tmp_path / "proc")
+    assert missing_proc() == "/proc is not mounted, and clipspool needs it: mount -t proc proc /proc"

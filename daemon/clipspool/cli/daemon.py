@@ -35,11 +35,13 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     from clipspool.app.daemon import Daemon
     from clipspool.app.settings.wording import KEY_PLACES
     from clipspool.journal import JournalError
-    from clipspool.system import failpoint
+    from clipspool.system import failpoint, mounts
     from clipspool.system.logs import drop_closed_streams
     from clipspool.system.process import return_freed_memory
 
     log = structlog.get_logger()
+    if why := mounts.missing_proc():
+        fail(why)
     _refuse_another_user(settings)
     if settings.provider.api_key is None:
         say(f"No API key: {KEY_PLACES}", err=True)

@@ -18,6 +18,7 @@ from clipspool.journal import Journal
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.reporting.status import job_json
+from clipspool.system import mounts
 from runway_sandbox import Options, Render, serve
 
 _WAIT_SECONDS = 90.0
@@ -36,6 +37,8 @@ def run_demo(folder: Path | None, render_seconds: float, say: Say) -> None:
 
     `folder` is kept; None makes a temporary one, which is kept too so that the result can be viewed.
     """
+    if why := mounts.missing_proc():
+        raise DemoFailed(why)
     home = Path(tempfile.mkdtemp(prefix="clipspool-demo-")) if folder is None else folder.absolute()
     inbox, outbox = home / "bay-1", home / "bay-1-results"
     for made in (inbox, outbox):

@@ -57,7 +57,7 @@ class State(StrEnum):
     SUBMITTING = "submitting"
     """The intent is on disk; the request may be in flight. A crash here leads to `in_doubt`."""
     IN_DOUBT = "in_doubt"
-    """The request was sent, but no answer arrived. Only the operator moves it on."""
+    """The request was sent, but no clear answer arrived. Only the operator moves it on."""
     RUNNING = "running"
     """The provider gave a task id. Followed until it ends, across restarts."""
     RENDERED = "rendered"

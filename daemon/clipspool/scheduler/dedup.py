@@ -83,6 +83,9 @@ def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> JobHeld | Dupl
     state = first.state.value.replace("_", " ")
     if first.state is State.FAILED:
         state = "paid, and failed" if first.paid is Paid.YES else "perhaps paid, and failed"
+    elif not first.state.is_terminal:
+        # The reason stays as it is written here, while the other job goes on.
+        state = f"which was {state} when this one was found"
     reason = (
         f"the same clip with the same request is job {first.id} ({first.path}), {state}; "
         "`clipspool approve` pays for it again, `clipspool cancel` ends this one "

@@ -98,6 +98,13 @@ def _is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
+def missing_proc() -> str:
+    """Return a sentence where /proc is missing, as in a bare chroot; empty where it is there."""
+    if Path("/proc/self/fd").is_dir():
+        return ""
+    return "/proc is not mounted, and clipspool needs it: mount -t proc proc /proc"
+
+
 def read() -> tuple[Mount, ...]:
     """Read this process's mounts; empty without /proc."""
     try:

@@ -218,7 +218,7 @@ def _held(job: Job, places: Places) -> str:
     reason = _readable(job.reason, places)
     match job.held:
         case Held.IN_DOUBT:
-            return "It was sent, but no answer arrived. The operator checks whether the provider accepted it."
+            return "It was sent, but no clear answer arrived. The operator checks whether it was accepted."
         case Held.BUDGET:
             return f"The operator has to approve its price: {reason}."
         case Held.DUPLICATE:
