@@ -78,7 +78,7 @@ def test_the_environment_alone_can_serve(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("CLIPSPOOL_PROVIDER__RUNNING_MAX", CANARY, "`provider.running_max` must be a valid integer"),
+        ("CLIPSPOOL_PROVIDER__RUNNING_MAX", CANARY, "`provider.running_max` must be a whole number"),
         ("CLIPSPOOL_PROVIDER__RUNING_MAX", CANARY, "did you mean `running_max`?"),
         ("CLIPSPOOL_PROVIDR__RUNNING_MAX", CANARY, "did you mean `provider`?"),
         ("CLIPSPOOL_PROVIDER__API_KEY", CANARY + " ", "printable ASCII"),
@@ -86,7 +86,7 @@ def test_the_environment_alone_can_serve(tmp_path, monkeypatch):
         (
             "CLIPSPOOL_INBOX",
             f'[{{"path": "a", "outbox": "{CANARY}", "priority": "{CANARY}"}}]',
-            "valid integer",
+            "must be a whole number",
         ),
         ("CLIPSPOOL_PROVIDER", CANARY, "must be JSON"),
         ("CLIPSPOOL_MODELS__GEN4_ALEPH__CREDITS_PER_SECND", CANARY, "did you mean `credits_per_second`?"),

@@ -57,7 +57,8 @@ def keys_in_file(written: Mapping[str, Any]) -> Iterator[Mistake]:
     for loc in (*((name,) for name in written), *named):
         if loc[-1].lower().replace("-", "_") in _KEY_NAMES:
             yield Mistake(
-                loc, f"must not stand in the file: {KEY_PLACES}; and change the key, it has been seen"
+                loc,
+                f"must not stand in the file: {KEY_PLACES}; get a new key: others may have read this one",
             )
 
 

@@ -22,6 +22,15 @@ KEY_PLACES = (
     "or name a file in `provider.api_key_file`"
 )
 
+_MUST_BE = {
+    "path_type": "a path in quotes",
+    "string_type": "text in quotes",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number, without quotes"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number, without quotes"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false, without quotes"),
+}
+"""What a value must be, by pydantic's name of the mistake."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
@@ -114,8 +123,8 @@ def translate(error: ValidationError, root: type[BaseModel], prefix: Loc = ()) -
                 yield Mistake(
                     loc, "is written [[inbox]], with two brackets" if is_inbox else "must be a list"
                 )
-            case "path_type":
-                yield Mistake(loc, "must be a path in quotes")
+            case kind if kind in _MUST_BE:
+                yield Mistake(loc, f"must be {_MUST_BE[kind]}")
             case "value_error":
                 yield Mistake(loc, entry["msg"].removeprefix("Value error, "))
             case _:
