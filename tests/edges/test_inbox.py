@@ -133,7 +133,7 @@ def test_a_film_with_a_part_of_a_box_behind_it_is_waited_for_longer_and_then_tak
     b.look()
     b.look(3.0)
     assert b.paths == []
-    assert "behind the film" in b.waiting()["slow.mp4"].reason
+    assert "what follows the film" in b.waiting()["slow.mp4"].reason
     assert not b.inbox.is_idle
     slow.write_bytes(whole)
     b.look()
