@@ -146,7 +146,9 @@ def read_boxes(file: BinaryIO, size: int) -> Boxes:
         if not isinstance(found, Box) or found.end > size:
             if boxes.seen >= WHOLE_FILM and _is_stray(found, boxes):
                 # players ignore what a recorder or a transfer tool appended to a film, and so do we
-                boxes.doubt = f"what follows the film, from byte {begin} on, is not whole (it is probably still being copied)"
+                boxes.doubt = (
+                    f"what follows the film, from byte {begin} on, is not whole (probably still being copied)"
+                )
             else:
                 boxes.wrong = _cut(found, size) if isinstance(found, Box) else found
             return boxes
