@@ -58,7 +58,7 @@ def served_journal(config: Path | None) -> Path | None:
 
 
 def why_broken(config: Path | None) -> str:
-    """Say why the configuration file is not TOML, without the settings' own checks; empty if it is."""
+    """Return why the configuration file is not TOML, without the settings' own checks; empty if it is."""
     file = file_of(config)
     try:
         tomllib.loads("" if file is None else file.read_text("utf-8-sig"))

@@ -362,9 +362,8 @@ def _attached(job: Job, event: on.Attached, now: float) -> Job:
 
 def _cancelled(job: Job, event: on.Cancelled) -> Job:
     words = f"cancelled by {event.by}" + (f" ({event.why})" if event.why else "")
-    ended = _failed(
-        job, Error("CANCELLED", event.message or words, retryable=True), is_duplicate=event.is_duplicate
-    )
+    error = Error("CANCELLED", event.message or words, retryable=True)
+    ended = _failed(job, error, is_duplicate=bool(event.is_duplicate))
     if ended.error is not None and any(one.name == "" for one in job.results):
         kept = "The downloaded result is kept beside it in `_failed`, with `.result` in its name."
         ended = replace(ended, error=replace(ended.error, what_to_do=f"{kept} {ended.error.what_to_do}"))

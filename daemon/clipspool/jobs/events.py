@@ -251,8 +251,8 @@ class Cancelled:
     by: str
     message: str = ""
     why: str = ""
-    is_duplicate: bool = False
-    """It was held because it asks for the same as an earlier job."""
+    is_duplicate: bool | None = None
+    """It was held because it asks for the same as an earlier job; None leaves it out of the history."""
 
 
 TAKEN_OVER = "TAKEN_OVER"

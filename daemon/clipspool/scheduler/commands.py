@@ -96,7 +96,7 @@ def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> 
         return (
             on.CancelAsked(by, why)
             if waits
-            else on.Cancelled(by, why=why, is_duplicate=job.held is Held.DUPLICATE)
+            else on.Cancelled(by, why=why, is_duplicate=job.held is Held.DUPLICATE or None)
         )
 
     answers = _each(scheduler, ids, one)
