@@ -150,6 +150,9 @@ def test_a_key_in_the_file_refuses_the_start_and_says_where_it_belongs(refused, 
 def test_a_key_file_that_cannot_be_used_is_named(refused, tmp_path):
     text = INBOX + '[provider]\napi_key_file = "key"\n'
     assert "config.toml, line 5: `provider.api_key_file` names a file that cannot be read" in refused(text)
+    (tmp_path / "key").mkdir()
+    assert "config.toml, line 5: `provider.api_key_file` names a file that cannot be read" in refused(text)
+    (tmp_path / "key").rmdir()
     (tmp_path / "key").write_text(f"{CANARY} and more\n")
     assert "`provider.api_key` must be 4 to 4096 printable ASCII" in refused(text)
     (tmp_path / "key").write_bytes(b"\xff\xfe\x00")
@@ -198,6 +201,8 @@ def test_a_file_that_is_missing_or_no_file_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(SettingsError, match="no regular file"):
         load(tmp_path / "fifo", {})
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        load(tmp_path, {})
     with pytest.raises(SettingsError, match=r"gone.toml: cannot be read"):
         load(None, {"CLIPSPOOL_CONFIG": str(tmp_path / "gone.toml"), "CLIPSPOOL_INBOX": "[]"})
 

@@ -74,13 +74,12 @@ def _names_journal(values: Mapping[str, Any]) -> bool:
 
 def _text_of(file: Path) -> str:
     try:
-        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(file, "rb", opener=_without_waiting) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise SettingsError(f"{file}: is no regular file")
+            data = stream.read(_FILE_BYTES_MAX + 1)
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read: {os.strerror(error.errno or 0)}") from None
-    with os.fdopen(fd, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise SettingsError(f"{file}: is no regular file")
-        data = stream.read(_FILE_BYTES_MAX + 1)
     if len(data) > _FILE_BYTES_MAX:
         raise SettingsError(f"{file}: is larger than {_FILE_BYTES_MAX} bytes")
     try:
@@ -88,6 +87,10 @@ def _text_of(file: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SettingsError(f"{file}, line {line}: is not UTF-8") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _toml(file: Path, text: str) -> dict[str, Any]:
