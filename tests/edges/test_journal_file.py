@@ -280,6 +280,26 @@ def test_a_journal_has_one_owner_and_the_lock_dies_with_its_process(path):
         assert Lock(path).holder() is None
 
 
+def test_an_owner_whose_journal_could_not_be_written_leaves_that_to_the_next_one(path):
+    first = Lock(path)
+    assert first.take()
+    first.release()
+    second = Lock(path)
+    assert second.take()
+    assert not second.was_excused  # it ended, or it was killed
+    second.excuse()
+    second.release()
+    third = Lock(path)
+    assert third.take()
+    assert third.was_excused
+    third.pass_excuse_on()
+    third.release()
+    fourth = Lock(path)
+    assert fourth.take()
+    assert fourth.was_excused
+    fourth.release()
+
+
 def test_whoever_holds_the_journal_for_a_moment_only_is_waited_for(path):
     other = Lock(path)
     assert other.take()

@@ -20,10 +20,10 @@ def start(tmp_path, monkeypatch):
     desks = []
     clock = Clock()
 
-    def start(*, boot="one boot", asked=()):
+    def start(*, boot="one boot", asked=(), is_excused=False):
         monkeypatch.setattr(suspects.Suspects.__init__, "__defaults__", (lambda: boot,))
         desks.append(Desk(tmp_path, clock=clock))
-        desks[-1].scheduler.begin(asked)
+        desks[-1].scheduler.begin(asked, is_excused=is_excused)
         if asked:  # nothing of it has left
             desks[-1].scheduler.call_soon(
                 lambda scheduler: scheduler.settle_interrupted({"clip1": NotSent()})
@@ -51,6 +51,14 @@ def die(start, stage, *drops, **how):
 
 def begun(desk, stage):
     return [job_id for at, job_id in desk.shop.done if at is stage]
+
+
+def test_a_process_that_ended_because_its_journal_could_not_be_written_blames_no_clip(start):
+    die(start, Stage.FETCH, "clip1")
+    for _ in range(3):
+        die(start, Stage.FETCH, is_excused=True)
+    desk = start(is_excused=True)
+    assert desk.until(S.DELIVERED).held is None
 
 
 @pytest.mark.parametrize("stage", [Stage.PREPARE, Stage.FETCH, Stage.DELIVER])

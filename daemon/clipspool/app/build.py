@@ -67,6 +67,7 @@ def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = F
     try:
         journal = Journal.open(path)
     except JournalError as error:
+        lock.pass_excuse_on()
         lock.release()
         raise CannotStart(str(error)) from error
     return journal, lock

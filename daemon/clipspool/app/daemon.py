@@ -205,7 +205,11 @@ class Daemon:
         journal cannot be written: nothing is spent that is not recorded.
         """
         self._signals.install()
-        self.scheduler.begin(inboxes=self._inboxes)
+        try:
+            self.scheduler.begin(self._inboxes, is_excused=self._lock.was_excused)
+        except JournalError:
+            self._lock.pass_excuse_on()
+            raise
         self.scheduler.guard(self._inboxes, accepts_restored=accept_restored)
         self._cut_short.clear()
         if accept_restored:
@@ -238,6 +242,7 @@ class Daemon:
             self.scheduler.drain(DRAIN_SECONDS, each_turn=self._report_alive)
             self._marks.keep(is_end=True)
         except JournalError:
+            self._lock.excuse()
             drained = 0.0 if draining_at is None else time.monotonic() - draining_at
             self.scheduler.await_answers(DRAIN_SECONDS - drained, each_turn=self._service.watchdog)
             raise

@@ -180,7 +180,7 @@ class OperatorCommands:
         pace = pace_of(self._settings)
         scheduler = Scheduler(journal, _NoWork(), profile=profile, pace=pace, now=time.time, is_draining=True)
         scheduler.allow(self._settings.inbox_names, self._settings.limits)
-        scheduler.begin(inboxes=scheduler.picker.inboxes)
+        scheduler.begin(scheduler.picker.inboxes, is_excused=lock.was_excused)
         cut_short = self._what_came_of_cut_short(scheduler)
         scheduler.call_soon(lambda scheduler: scheduler.settle_interrupted(cut_short))
         # Clips that another machine took over must not be reported as queued here.

@@ -45,6 +45,8 @@ class Lock:
     def __init__(self, journal: Path) -> None:
         """Name the lock file beside the journal; `take` locks it."""
         self.path = journal.with_name(journal.name + ".lock")
+        self.was_excused = False
+        """Whether the last owner ended because the journal could not be written, and not over a clip."""
         self._fd: int | None = None
 
     def take(self, wait_seconds: float = 0.0) -> bool:
@@ -63,10 +65,25 @@ class Lock:
         except BlockingIOError:
             os.close(fd)
             return False
+        self.was_excused = os.fstat(fd).st_size == 0
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd
         return True
+
+    def excuse(self) -> None:
+        """Leave for the next owner that no clip is to blame for this end: an empty file.
+
+        To empty a file takes no room, so it works where the disk is full and the journal cannot record it.
+        """
+        if self._fd is not None:
+            with suppress(OSError):
+                os.ftruncate(self._fd, 0)
+
+    def pass_excuse_on(self) -> None:
+        """Leave what the last owner left, where this one did not come so far as to read the journal."""
+        if self.was_excused:
+            self.excuse()
 
     def holder(self) -> int | None:
         """Return the process id of the holder, None when nobody holds the lock."""

@@ -163,10 +163,11 @@ class Scheduler:
 
     # --- turns ----------------------------------------------------------------------------------------
 
-    def begin(self, inboxes: Collection[str] = ()) -> None:
+    def begin(self, inboxes: Collection[str] = (), *, is_excused: bool = False) -> None:
         """Settle what the last end left behind: a request that may have been in flight is in doubt.
 
         In `inboxes` the work folders are read first, and `settle_interrupted` gets what they show.
+        `is_excused`: the last end was the journal's fault, and no clip's.
         """
         self._turned_at = now = self.now()
         self._passed_at = self._passed()
@@ -181,7 +182,7 @@ class Scheduler:
                     self.happen(job, on.Interrupted())
             self._unsettled_until = now + SETTLE_SECONDS
             self.journal.flush()
-            for one, why in self.suspects.begin():
+            for one, why in self.suspects.begin(is_excused=is_excused):
                 if isinstance(one, Job):
                     self.happen(one, on.JobHeld(Held.POISON, why))
                 else:

@@ -40,13 +40,13 @@ class Suspects:
         kept = dict(journal.fact(_COUNTED) or {})
         self._crashes = CrashCounter((job_id, stage, count) for job_id, (stage, count) in kept.items())
 
-    def begin(self) -> Iterator[tuple[Job | Clip, str]]:
-        """Count the last process's crash; yield what to set aside, each with the reason."""
+    def begin(self, *, is_excused: bool = False) -> Iterator[tuple[Job | Clip, str]]:
+        """Count the last process's crash unless it is excused; yield what to set aside, with the reason."""
         left = self._journal.fact(_NOTED) or {}
         if not left.get("jobs"):
             return
         self._journal.forget_fact(_NOTED)
-        if left.get("boot") != self._boot:
+        if is_excused or left.get("boot") != self._boot:
             return
         for job_id, stage in left["jobs"].items():
             self._crashes.add(job_id, stage)
