@@ -17,7 +17,7 @@ from clipspool.spool.layout import WORK
 from clipspool.spool.ledger import note, notes
 from clipspool.spool.recovery import adoptable, survey, tidy
 from clipspool.spool.root import Root
-from clipspool.spool.workfolder import Manifest, folder_of, read_manifest
+from clipspool.spool.workfolder import Manifest, folder_of, forget_failure, read_manifest, was_put_back
 from clipspool.stages import poster
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.retire import retire, sweep
@@ -251,6 +251,22 @@ def test_a_clip_and_what_belongs_to_it_stay_together_whatever_crash_came_between
     notes_there = {f"{home}.mp4.error.toml"} if jobs == [FAILED] else set()
     assert set(lying(bench.path)) == {f"{home}.mp4", f"{home}.toml", *notes_there}
     assert (clip.lies_at, clip.sidecar_lies_at) == (f"{home}.mp4", f"{home}.toml")
+
+
+def test_failed_clips_with_names_alike_for_244_bytes_have_each_a_note_of_their_own(tmp_path):
+    long = "x" * 250
+    bench = Bench(tmp_path, name=long + "a.mp4", sidecar=None)
+    clips = [bench.clip, *(bench.drop(f"clip{n}", long + "a.mp4", b"%d" % n, sidecar=None) for n in (2, 3))]
+    for clip in clips:
+        error = Error("X", f"refused: {clip.id}")
+        retire(clip, [replace(FAILED, id=clip.id, clip_id=clip.id, error=error)], bench.bay)
+    there = lying(bench.path / "_failed")
+    notes = [tomllib.loads(body.decode())["message"] for name, body in there.items() if ".error" in name]
+    assert sorted(notes) == ["refused: clip1", "refused: clip2", "refused: clip3"]
+    # None of these is a sign that an editor moved another clip back, to be paid for once more.
+    assert not was_put_back(bench.bay.inbox, long + "b.mp4")
+    forget_failure(bench.bay.inbox, long + "b.mp4")
+    assert len(lying(bench.path / "_failed")) == len(there)
 
 
 @pytest.mark.parametrize("jobs", [[DONE], [FAILED]], ids=["done", "failed"])

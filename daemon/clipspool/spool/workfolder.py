@@ -19,7 +19,7 @@ from typing import Any
 import tomli_w
 
 from clipspool.jobs.model import Clip, Job, Request
-from clipspool.jobs.naming import fitted
+from clipspool.jobs.naming import marked
 from clipspool.spool.layout import (
     CHANGED_NOTE,
     CLAIMED_MANIFEST,
@@ -50,13 +50,16 @@ def folder_of(clip_id: str) -> Rel:
 
 
 def error_note_of(rel: Rel) -> Rel:
-    """Return the path of the note beside a source in `_failed`, shortened to what file systems allow."""
-    return join(parent(rel), fitted(name_of(rel), ERROR_NOTE))
+    """Return the path of the note beside a source in `_failed`; each long name has one of its own.
+
+    It also proves that a clip was moved back, so that of another clip must not be taken for it.
+    """
+    return join(parent(rel), marked(name_of(rel), ERROR_NOTE))
 
 
 def changed_note_of(rel: Rel) -> Rel:
     """Return the path of the note beside a source that changed after it was sent."""
-    return join(parent(rel), fitted(name_of(rel), CHANGED_NOTE))
+    return join(parent(rel), marked(name_of(rel), CHANGED_NOTE))
 
 
 def trace_of(clip_id: str, name: str) -> Rel:
