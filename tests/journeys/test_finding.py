@@ -128,6 +128,7 @@ def test_where_there_is_no_journal_every_command_says_so_and_makes_none(derived)
         done = derived.call(*words)
         assert done.returncode == 1, words
         assert "There is no journal at" in done.stderr
+        assert ("No inbox holds clips to take over." in done.stderr) == (words[0] == "recover")
         assert len(done.stderr.strip().splitlines()) == 1
     assert sorted(derived.home.rglob("*")) == before
 

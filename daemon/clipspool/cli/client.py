@@ -169,11 +169,12 @@ class OperatorCommands:
         from clipspool.scheduler.loop import Scheduler
 
         # One is made only for clips: made as another user, it would hide that the right one was not found.
-        makes = makes and self._hold_clips()
+        has_clips = makes and self._hold_clips()
         try:
-            journal, lock = open_journal(self._settings, makes=makes, gives_away=True)
+            journal, lock = open_journal(self._settings, makes=has_clips, gives_away=True)
         except CannotStart as error:
-            fail(str(error))
+            no_clips = "No inbox holds clips to take over. " if makes and not has_clips else ""
+            fail(f"{no_clips}{error}")
         self._close += [lock.release, journal.close]
         profile = provider_of(self._settings).profile
         # No work may be handed out here: a turn only records.
