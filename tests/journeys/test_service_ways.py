@@ -26,7 +26,7 @@ def test_a_taken_port_stops_no_work_and_the_page_is_served_once_it_is_free(bay):
         bay.drop("shot.mp4")
         bay.until_retired()
         (trouble,) = bay.told("status")["daemon"]["troubles"]
-        assert "another program listens there" in trouble
+        assert "another program already listens there" in trouble
         assert trouble.split(" (")[0] in bay.call("status").stdout
         assert len(bay.events("page_not_served")) == 1
     bay.until(lambda: bay.events("page_served"), 20, "the page is served")
