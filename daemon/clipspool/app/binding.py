@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -11,6 +12,7 @@ from functools import partial
 from clipspool.jobs.messages import PeerLost
 from clipspool.jobs.model import Job
 from clipspool.jobs.records import Peer
+from clipspool.journal import JournalError
 from clipspool.scheduler import commands
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
@@ -61,7 +63,13 @@ class Binding:
         self._scheduler.call_soon(lambda scheduler: scheduler.publish(PeerLost(peer, silence)))
 
     def __call__(self) -> Sequence[Peer]:
-        """Check the inbox; raises OSError."""
+        """Check the inbox; raises OSError, also where the journal cannot be asked: the daemon is ending."""
+        try:
+            return self._check()
+        except JournalError as error:
+            raise Unavailable(errno.EIO, str(error)) from error
+
+    def _check(self) -> Sequence[Peer]:
         root = self._bay.inbox
         if self._cut_short:
             outcomes = {
