@@ -146,14 +146,14 @@ class ProviderSettings(Part):
     api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "2024-11-06"
     """Sent as `X-Runway-Version` [PROVIDER 1.1]."""
     api_key: Annotated[SecretStr, AfterValidator(secret)] | None = None
-    """From the environment, a systemd credential or `api_key_file`; None when there is none."""
+    """Never in this file: from the environment, a systemd credential or `api_key_file`."""
     api_key_file: AnyPath | None = None
     ca_file: AnyPath | None = None
     """PEM certificates to trust besides the system's."""
     proxy: Annotated[str, AfterValidator(_proxy)] | None = None
     """`http://HOST:PORT`: an HTTP proxy to the provider. What the environment names is never taken."""
     proxy_login: Annotated[SecretStr, AfterValidator(_login)] | None = None
-    """`user:password` for the proxy: from the environment, a systemd credential or `proxy_login_file`."""
+    """`user:password` for the proxy, never in this file: environment, credential or `proxy_login_file`."""
     proxy_login_file: AnyPath | None = None
     running_max: Annotated[int, Field(ge=1, le=10_000), Number] = 5
     poll_seconds_min: Annotated[float, Field(ge=0.01, le=YEAR_SECONDS, allow_inf_nan=False), Number] = 5.0

@@ -69,10 +69,11 @@ class NotifySettings(Part):
     """Empty for all; messages about no single inbox are always sent."""
     digest_seconds: Seconds = 300.0
     urls: Annotated[SecretStr, AfterValidator(_urls)] | None = None
-    """Addresses that apprise knows, one a line."""
+    """Addresses for apprise, one a line. Never in this file: environment, credential or `urls_file`."""
     urls_file: AnyPath | None = None
     webhook_url: Annotated[str, Field(max_length=2000), AfterValidator(_webhook_url)] | None = None
     webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
+    """Never in this file: from the environment, a systemd credential or `webhook_secret_file`."""
     webhook_secret_file: AnyPath | None = None
 
     @model_validator(mode="after")

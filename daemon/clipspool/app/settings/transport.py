@@ -39,7 +39,9 @@ class BucketSettings(Part):
     public_url: Annotated[str, AfterValidator(_served)] | None = None
     """A prefix under which everyone can read the bucket: then addresses are not signed."""
     access_key_id: Annotated[SecretStr, AfterValidator(secret)] | None = None
+    """Never in this file: from the environment or a systemd credential."""
     secret_access_key: Annotated[SecretStr, AfterValidator(secret)] | None = None
+    """Likewise."""
 
     @field_validator("url_seconds")
     @classmethod

@@ -65,7 +65,7 @@ class WebSettings(Part):
     listen: Annotated[str, AfterValidator(_listen)] | None = None
     """`ADDRESS:PORT`, or `unix:PATH`; beyond loopback only with a token."""
     token: Annotated[SecretStr, AfterValidator(_token)] | None = None
-    """From the environment, a systemd credential or `token_file`; None when there is none."""
+    """Never in this file: from the environment, a systemd credential or `token_file`."""
     token_file: AnyPath | None = None
     hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(_few)] = Field(
         default=()
