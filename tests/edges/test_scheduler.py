@@ -27,7 +27,7 @@ from clipspool.journal import Journal
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.loop import SETTLE_SECONDS
 from clipspool.stages.poll import poll
-from fakes import BUSY, NO_CREDITS, NOON, RESULT, Clock, Desk, a_request
+from fakes import BUSY, NO_CREDITS, NOON, RESULT, Clock, Desk, a_request, a_task
 
 S = State
 RENDERS = TaskSeen("RUNNING", rendering=True, progress=0.5)
@@ -1092,6 +1092,19 @@ def test_a_clock_that_is_set_forward_cuts_no_end_short(desk):
     desk.release(held)
     desk.scheduler.drain(10.0, each_turn=lambda: desk.clock.is_set(86_400))
     assert (desk.state(), desk.shop.paid) == (S.RUNNING, ["clip1"])
+
+
+def test_what_comes_from_its_work_folder_is_done_at_once_when_the_clock_was_set_back_since(desk):
+    later = NOON + 2 * 86_400
+    task = a_task(task_id="task-paid", created_at=later)
+    times = {"created_at": later, "due_at": later}
+    desk.drop("clip1", state=S.RUNNING, task=task, prepared=True, paid=Paid.UNKNOWN, **times)
+    desk.drop("clip2", **times)
+    desk.drop("clip3", request=a_request(not_before=NOON + 7200), **times)
+    desk.turns(12, 60.0)
+    assert (desk.state("clip1"), desk.state("clip2")) == (S.DELIVERED, S.DELIVERED)
+    assert (desk.state("clip3"), desk.job("clip3").due_at) == (S.QUEUED, NOON + 7200)
+    assert desk.shop.paid == ["clip2"]
 
 
 def test_what_its_editor_wants_later_stays_for_later_when_the_clock_was_set_back(desk):

@@ -431,6 +431,9 @@ class Scheduler:
         for clip_id in self.journal.known(new) if new else ():
             del new[clip_id]
         for one in new.values():
+            if one.clip.accepted_at - self._turned_at > _CLOCK_SET_SECONDS:
+                # It comes from its work folder, and the clock was set back since: its task may be paid for.
+                one = replace(one, jobs=tuple(_due_by(job, self._turned_at) for job in one.jobs))  # noqa: PLW2901
             self.journal.accept(one.clip, one.jobs)
             self.publish(one)
         return len(new)
@@ -539,3 +542,12 @@ def _shifted(job: Job, by: float) -> Job:
         return job
     task = replace(task, created_at=None if task.created_at is None else task.created_at + by)
     return replace(job, task=task, rendering_since=None if since is None else since + by)
+
+
+def _due_by(job: Job, now: float) -> Job:
+    """Return a job that is due now, or when its editor wants it: its times are those of a clock since set."""
+    not_before = job.request.not_before if job.state is State.QUEUED else None
+    task = job.task
+    if task is not None and task.created_at is not None:
+        task = replace(task, created_at=min(task.created_at, now))
+    return replace(job, task=task, due_at=min(job.due_at, max(now, not_before or 0.0)))
