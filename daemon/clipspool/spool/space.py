@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections import defaultdict
+from threading import Lock
 
 from clipspool.spool.root import Root
 from clipspool.system.atomic import temporary_name, unlink
@@ -12,6 +14,8 @@ from clipspool.system.atomic import temporary_name, unlink
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, from linux/falloc.h
 _TRIED_BYTES = 64 << 10
+_TURNS: defaultdict[int, Lock] = defaultdict(Lock)
+"""By device: what one thread reserves for a moment must not be missing for another."""
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
@@ -21,7 +25,7 @@ def lacking(root: Root, size: int, *, tries: bool = False) -> str:
 
     `tries` makes a file for a moment: the system's figures do not show quotas and rights.
     """
-    with root.folder() as fd:
+    with root.folder() as fd, _TURNS[os.fstat(fd).st_dev]:
         free = os.fstatvfs(fd)
         if free.f_flag & os.ST_RDONLY:
             return f"mounted read-only: {root.path}"
