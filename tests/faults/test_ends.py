@@ -20,7 +20,11 @@ SEED = int(os.environ.get("CLIPSPOOL_TEST_SEED") or random.Random().randrange(1 
 
 
 def settle_doubts(bay):
-    """Be the operator: attach what the ledger of the stand-in knows, run the rest again."""
+    """Be the operator: attach what the ledger of the stand-in knows, run the rest again, an hour later."""
+    an_hour_ago = time.time() - 3700
+    for root in (bay.inbox, bay.outbox):
+        for path in root.rglob(".*.tmp"):  # another thread was writing; after an hour it is cleared away
+            os.utime(path, (an_hour_ago, an_hour_ago))
     for _ in range(4):
         bay.run_until_idle(60)
         jobs = bay.query("SELECT * FROM jobs")
