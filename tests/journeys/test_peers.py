@@ -112,6 +112,7 @@ def test_a_doubt_of_a_node_that_comes_back_is_the_takers_and_not_its_own(open_ba
         one.drop("a.mp4")
         one.drop("b.mp4")
         one.until_states("submitting", "submitting")
+        one.until(lambda: one.paid == 2, what="the provider has both requests")
         one.stop(signal.SIGKILL)
         two.start()
         try:
