@@ -22,9 +22,9 @@ from clipspool.spool.send_marks import SendMarks
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import Manifest
 from clipspool.stages.payload import read_sent
-from clipspool.stages.prepare import Kit, prepare
+from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.retire import retire, sweep
-from clipspool.stages.submit import Desk, submit
+from clipspool.stages.submit import SubmitTools, submit
 from media_clips import clip as media_clip
 
 SMALL = Catalog.load({"gen4_aleph": {"side_pixels_max": 160}})
@@ -79,8 +79,8 @@ class Place:
 
     def prepare(self):
         limits = lambda request: self.catalog.limits(request.model)  # noqa: E731
-        kit = Kit(self.decoder, self.depot, limits, self.catalog.credits, lambda: self.seconds)
-        done = prepare(self.job, self.clip, self.bay, kit)
+        tools = PrepareTools(self.decoder, self.depot, limits, self.catalog.credits, lambda: self.seconds)
+        done = prepare(self.job, self.clip, self.bay, tools)
         if isinstance(done, Prepared):
             fields = {"sha256": done.sha256, "size": done.size, "mtime_ns": done.mtime_ns}
             self.clip = type(self.clip)(**{**{k: getattr(self.clip, k) for k in Clip.__slots__}, **fields})
@@ -96,8 +96,8 @@ class Place:
             self.asked.append(call)
             return Created("task-1") if gate(lambda: True) else None
         compose = lambda _request, source, references: ("v", {"source": source, "more": list(references)})  # noqa: E731
-        desk = Desk(self, self.depot, compose, self.send_marks)
-        return submit(self.job, self.clip, self.bay, desk, lambda: True)
+        tools = SubmitTools(self, self.depot, compose, self.send_marks)
+        return submit(self.job, self.clip, self.bay, tools, lambda: True)
 
 
 @pytest.fixture

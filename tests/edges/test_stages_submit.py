@@ -35,9 +35,9 @@ from clipspool.spool.handover import take_over
 from clipspool.spool.ledger import Ledger, note, notes
 from clipspool.stages.payload import Sent, SentFile, write_sent
 from clipspool.stages.poll import poll, tell_cancel
-from clipspool.stages.prepare import Kit, prepare
+from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.retire import retire, sweep
-from clipspool.stages.submit import Desk, submit
+from clipspool.stages.submit import SubmitTools, submit
 from fakes import BUSY, NO_CREDITS, PROFILE, Bench, Studio, a_job, a_request, a_task, lying
 
 DEPOT = Depot([InRequest(5_000_000)], time.time)
@@ -68,8 +68,10 @@ def studio():
 
 def read(bench, clip=None, estimate=lambda _request, _seconds: 15.0):
     clip = clip or bench.clip
-    kit = Kit(Decoder(), DEPOT, lambda request: Catalog.load().limits(request.model), estimate, time.time)
-    return prepare(bench.job, replace(clip, media=FACTS | clip.media), bench.bay, kit)
+    tools = PrepareTools(
+        Decoder(), DEPOT, lambda request: Catalog.load().limits(request.model), estimate, time.time
+    )
+    return prepare(bench.job, replace(clip, media=FACTS | clip.media), bench.bay, tools)
 
 
 def compose(request, source, references):
@@ -77,8 +79,8 @@ def compose(request, source, references):
 
 
 def send(bench, studio, gate=lambda: True, job=None):
-    desk = Desk(studio, DEPOT, compose, bench.send_marks)
-    return submit(job or bench.job, bench.clip, bench.bay, desk, gate)
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks)
+    return submit(job or bench.job, bench.clip, bench.bay, tools, gate)
 
 
 def said(bench):
@@ -168,13 +170,13 @@ def test_the_journal_knows_first_then_the_ledger_then_a_byte_leaves(bench, studi
 def test_the_inbox_is_marked_after_the_journal_knows_and_before_the_ledger_does(bench, studio):
     told = []
     ledger = bench.work / "ledger.jsonl"
-    desk = Desk(studio, DEPOT, compose, bench.send_marks, lambda *_: told.append(ledger.read_text()))
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, lambda *_: told.append(ledger.read_text()))
 
     def gate():
         told.append("gate")
         return True
 
-    assert isinstance(submit(bench.job, bench.clip, bench.bay, desk, gate), TaskCreated)
+    assert isinstance(submit(bench.job, bench.clip, bench.bay, tools, gate), TaskCreated)
     assert told == ["gate", ""]
 
 
@@ -182,8 +184,8 @@ def test_where_the_inbox_cannot_be_marked_nothing_is_sent(bench, studio):
     def mark(_inbox, _root):
         raise OSError(30, "Read-only file system")
 
-    desk = Desk(studio, DEPOT, compose, bench.send_marks, mark)
-    event = submit(bench.job, bench.clip, bench.bay, desk, lambda: True)
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, mark)
+    event = submit(bench.job, bench.clip, bench.bay, tools, lambda: True)
     assert isinstance(event, NotSubmitted)
     assert "Read-only" in event.fault.message
     assert studio.sent == []
@@ -281,8 +283,8 @@ def test_a_copy_of_the_journal_that_has_just_begun_elsewhere_holds_the_clip_back
         seen.append(said(bench))
         return "another clipspool serves a copy" if len(seen) == looks else ""
 
-    desk = Desk(studio, DEPOT, compose, bench.send_marks, copied=copied)
-    event = submit(bench.job, bench.clip, bench.bay, desk, lambda: True)
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, copied=copied)
+    event = submit(bench.job, bench.clip, bench.bay, tools, lambda: True)
     assert isinstance(event, NotSubmitted)
     assert (event.fault.code, event.fault.of) == ("WORK.COPIED", FaultOf.CLIP)
     assert "another clipspool serves a copy" in event.fault.message
@@ -415,8 +417,8 @@ def test_a_ledger_that_takes_no_notes_stops_the_submission_before_a_byte_leaves(
 def test_an_error_about_a_retired_model_names_its_successor(bench, studio, of, code):
     told = Catalog.load().retirement
     studio.answer = Refused(Fault(of, code, "the model is gone", "Choose another."))
-    desk = Desk(studio, DEPOT, compose, bench.send_marks, retirement=told)
-    event = submit(bench.job, bench.clip, bench.bay, desk, lambda: True)
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, retirement=told)
+    event = submit(bench.job, bench.clip, bench.bay, tools, lambda: True)
     said = event.error if isinstance(event, Failed) else event.fault
     assert "its successor is aleph2" in said.what_to_do
 
@@ -484,8 +486,8 @@ def test_a_whole_request_is_what_the_catalogue_makes_of_it(bench, studio):
     def from_catalog(request, source, references):
         return catalog.models[request.model].endpoint, catalog.body(request, source, references)
 
-    desk = Desk(studio, DEPOT, from_catalog, bench.send_marks)
-    submit(bench.job, bench.clip, bench.bay, desk, lambda: True)
+    tools = SubmitTools(studio, DEPOT, from_catalog, bench.send_marks)
+    submit(bench.job, bench.clip, bench.bay, tools, lambda: True)
     body = studio.sent[0]["body"]
     assert (body["promptText"], body["model"], body["seed"]) == ("deep winter", "gen4_aleph", 42)
 

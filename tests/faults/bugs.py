@@ -58,7 +58,7 @@ BUGS = {
     ),
     "mark-not-first": Bug(
         "no mark is written before a request leaves",
-        (("stages/submit.py", "            self.desk.mark(self.folders.name, self.folders.inbox)\n", ""),),
+        (("stages/submit.py", "            self.tools.mark(self.folders.name, self.folders.inbox)\n", ""),),
         "journeys/test_restored.py"
         "::test_an_older_journal_from_the_first_minute_of_a_run_is_known_though_the_daemon_was_killed",
     ),

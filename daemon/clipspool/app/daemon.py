@@ -49,7 +49,7 @@ from clipspool.scheduler.balance import BalanceReader
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
 from clipspool.spool.peers import copy_served
-from clipspool.stages.runner import Shop, Tools
+from clipspool.stages.runner import StageRunner, Tools
 from clipspool.system import logs
 from clipspool.system.signals import Signals
 from clipspool.system.systemd import Service
@@ -89,7 +89,7 @@ class Daemon:
         self._durations = Durations(self.journal.durations())
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
         self._send_marks = open_send_marks(settings.journal.path)
-        self._shop = Shop(
+        self._stages = StageRunner(
             self._tools(),
             self._decoder,
             self._send_marks,
@@ -100,7 +100,7 @@ class Daemon:
         )
         self.scheduler = Scheduler(
             self.journal,
-            self._shop,
+            self._stages,
             profile=self._provider.profile,
             pace=pace_of(settings, self._durations),
             now=now,
@@ -121,7 +121,7 @@ class Daemon:
             lambda: self.settings.limits,
             now,
             # Looked up at each call: a reload replaces the tools.
-            DaemonCalls(self._reloads.ask, lambda: self._troubles, lambda it: self._shop.tools.follow(it)),  # noqa: PLW0108
+            DaemonCalls(self._reloads.ask, lambda: self._troubles, lambda it: self._stages.tools.follow(it)),  # noqa: PLW0108
         )
         self._control = Listener(socket_of(settings.journal.path), self._answers.answer)
         self._status_at = 0.0
@@ -165,9 +165,9 @@ class Daemon:
         self.scheduler.call_soon(command)
 
     def _inbox(self, inbox: InboxSettings) -> Inbox:
-        bay = self._shop.tools.folders_of[inbox.name]
+        folders = self._stages.tools.folders_of[inbox.name]
         binding = Binding(
-            bay,
+            folders,
             self.scheduler,
             self._marks,
             self._send_marks.waiting,
@@ -178,11 +178,11 @@ class Daemon:
         )
         self._bindings[inbox.name] = binding
         return Inbox(
-            bay.inbox,
+            folders.inbox,
             rules_of(self.settings, inbox, self._journal_id),
             bind=binding,
             inspection=Inspection(
-                self._shop.check, self._shop.inspect, self._shop.decoder.warm, self._shop.complete
+                self._stages.check, self._stages.inspect, self._stages.decoder.warm, self._stages.complete
             ),
             on_message=self._from_inbox,
             now=self._now,
@@ -220,7 +220,7 @@ class Daemon:
             self.scheduler,
             self._answers.status,
             self._answers.answer,
-            lambda: self._shop.tools.folders_of,
+            lambda: self._stages.tools.folders_of,
             self.monitoring,
         )
         for inbox in self._inboxes.values():
@@ -261,7 +261,7 @@ class Daemon:
         self._end_inboxes([thread for one in self._bindings.values() for thread in one.end()])
         self.monitoring.close()
         self._decoder.close()
-        self._shop.tools.depot.close()
+        self._stages.tools.depot.close()
         self._provider.close()
         if not self.scheduler.in_flight:
             self._send_marks.remove()
@@ -330,7 +330,7 @@ class Daemon:
         self._provider = self.monitoring.measured(provider_of(new))
         self.monitoring.apply(new)
         # The former ways to the provider are not closed: a worker may be using one.
-        self._shop.equip(self._tools())
+        self._stages.equip(self._tools())
         self._configure_scheduler()
         if self._provider.profile != old_profile:
             self.scheduler.call_soon(lambda scheduler: scheduler.release_brake())
@@ -347,4 +347,4 @@ class Daemon:
         self._keep_status_files()
 
     def _keep_status_files(self) -> None:
-        self._status_files.keep(kept_of(self.settings, self._shop.tools.folders_of, self._inboxes))
+        self._status_files.keep(kept_of(self.settings, self._stages.tools.folders_of, self._inboxes))

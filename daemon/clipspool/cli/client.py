@@ -219,7 +219,7 @@ class OperatorCommands:
 
 
 class _NoWork:
-    """Stands for the workshop; no work is handed out to it."""
+    """Stands for the stages; no work is handed out to it."""
 
     def work(self, *_: Any) -> Any:
         raise NotImplementedError

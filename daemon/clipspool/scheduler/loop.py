@@ -44,7 +44,7 @@ from clipspool.scheduler.poison import Suspects
 from clipspool.scheduler.restore_guard import RestoreGuard
 from clipspool.scheduler.retirement import Retiring
 from clipspool.scheduler.selection import InFlight, Picker
-from clipspool.scheduler.workers import Done, Ready, Retirement, Swept, Workers, Workshop
+from clipspool.scheduler.workers import Done, Ready, Retirement, Stages, Swept, Workers
 from clipspool.system.failpoint import reach
 from clipspool.system.process import seconds_since_boot
 
@@ -80,7 +80,7 @@ class Scheduler:
     def __init__(
         self,
         journal: Journal,
-        workshop: Workshop,
+        stages: Stages,
         *,
         profile: str,
         pace: Pace,
@@ -98,7 +98,7 @@ class Scheduler:
         self.now = now
         self._passed = passed
         self.in_flight: dict[str, InFlight] = {}
-        self.workers = Workers(workshop, self.enqueue)
+        self.workers = Workers(stages, self.enqueue)
         self.restore_guard = RestoreGuard(journal)
         self.picker = Picker(journal, self.workers, self.in_flight, self.restore_guard.allows)
         self.picker.pause(journal.fact("paused") or ())

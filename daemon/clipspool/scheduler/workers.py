@@ -30,7 +30,7 @@ _AHEAD = 4
 """How many pieces of work may queue for a thread, so that none idles between two turns."""
 
 
-class Workshop(Protocol):
+class Stages(Protocol):
     """What workers do; each call runs in a lane's thread and may raise OSError for a fault of the disk."""
 
     def work(self, stage: Stage, job: Job, clip: Clip, gate: Callable[[], bool]) -> Event:
@@ -123,14 +123,12 @@ class Lane:
 class Workers:
     """All lanes. All but the work itself belongs to the scheduler's thread."""
 
-    def __init__(
-        self, workshop: Workshop, report: Callable[[Done | Ready | Retirement | Swept], None]
-    ) -> None:
+    def __init__(self, stages: Stages, report: Callable[[Done | Ready | Retirement | Swept], None]) -> None:
         """Take what does the work, and whom to tell."""
         self.lanes = {name: Lane(name, size) for name, (size, _) in LANES.items()}
         self.disk = self.lanes["disk"]
         self._lanes = {stage: self.lanes[name] for name, (_, stages) in LANES.items() for stage in stages}
-        self._workshop = workshop
+        self._runner = stages
         self._report = report
         self._stages: Counter[Stage] = Counter()
         self._is_refused = False
@@ -199,7 +197,7 @@ class Workers:
             return is_out
 
         try:
-            self._report(Done(job.id, self._workshop.work(stage, job, clip, gate)))
+            self._report(Done(job.id, self._runner.work(stage, job, clip, gate)))
         except OSError as error:
             held = Held.OUTBOX if stage is Stage.DELIVER else Held.DISK
             event = None if is_out else StageFailed("DISK", in_words(error), held=held)
@@ -214,8 +212,8 @@ class Workers:
 
         def work() -> None:
             try:
-                change = self._workshop.change_of(clip, jobs)
-                self._report(Retirement(self._workshop.retire(clip, jobs), attempts, change=change))
+                change = self._runner.change_of(clip, jobs)
+                self._report(Retirement(self._runner.retire(clip, jobs), attempts, change=change))
             except OSError as error:
                 self._report(Retirement(clip, attempts, in_words(error)))
             except Exception as error:
@@ -230,7 +228,7 @@ class Workers:
         def work() -> None:
             for clip in clips:
                 try:
-                    self._workshop.sweep(clip)
+                    self._runner.sweep(clip)
                 except OSError as error:
                     # The next start removes it.
                     log.warning("sweep_failed", clip=clip.path, inbox=clip.inbox, why=in_words(error))

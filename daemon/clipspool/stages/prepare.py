@@ -25,7 +25,7 @@ from clipspool.system.atomic import CHUNK, TIME_NS_MAX, NotRegular, join, sha256
 
 
 @dataclass(frozen=True, slots=True)
-class Kit:
+class PrepareTools:
     """The tools of the prepare stage."""
 
     decoder: Decoder
@@ -39,7 +39,7 @@ class Kit:
     """Whether the daemon stops: a long read is given up, and begun anew at the next start."""
 
 
-def prepare(job: Job, clip: Clip, folders: Folders, kit: Kit) -> Event:
+def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools) -> Event:
     """Hash the clip, checking before and after whether somebody still writes to it; then make it fit.
 
     A retired clip is moved back into its work folder. Costs no money; done again after a crash it makes anew
@@ -69,17 +69,17 @@ def prepare(job: Job, clip: Clip, folders: Folders, kit: Kit) -> Event:
             )
         )
     with file:
-        read = _read(file, clip, kit.stopping)
+        read = _read(file, clip, tools.stopping)
         if not isinstance(read, Clip):
             return read
         if abs(read.mtime_ns) >= TIME_NS_MAX:
             return Failed(Error("CLIP.DATE", "its date lies beyond the year 2262", "Set the clip's date."))
         if (read.size, read.mtime_ns) == (clip.size, clip.mtime_ns):
-            return _make_ready(job, read, file, folders, kit)
-        looked = _look_anew(read, file, kit)
+            return _make_ready(job, read, file, folders, tools)
+        looked = _look_anew(read, file, tools)
         if not isinstance(looked, Clip):
             return looked
-        ready = _make_ready(job, looked, file, folders, kit)
+        ready = _make_ready(job, looked, file, folders, tools)
         return replace(ready, media=looked.media) if isinstance(ready, Prepared) else ready
 
 
@@ -102,34 +102,34 @@ def _read(file: FileIO, clip: Clip, stopping: Callable[[], bool]) -> Clip | Chan
     return replace(clip, sha256=sha256, size=after.st_size, mtime_ns=after.st_mtime_ns)
 
 
-def _look_anew(clip: Clip, file: FileIO, kit: Kit) -> Clip | Trouble:
+def _look_anew(clip: Clip, file: FileIO, tools: PrepareTools) -> Clip | Trouble:
     """Probe a clip that somebody wrote to after it was accepted: its price and fit may have changed."""
     state = completeness(file, clip.size)
     if not isinstance(state, Complete):
         return Failed(
             Error("MEDIA.INCOMPLETE", f"it changed after it was taken: {state.reason}", EXPORT_AGAIN)
         )
-    seen = kit.decoder.probe(file.fileno())
+    seen = tools.decoder.probe(file.fileno())
     return media_trouble(seen) if isinstance(seen, MediaFault) else replace(clip, media=seen.to_dict())
 
 
-def _make_ready(job: Job, clip: Clip, file: FileIO, folders: Folders, kit: Kit) -> Event:
+def _make_ready(job: Job, clip: Clip, file: FileIO, folders: Folders, tools: PrepareTools) -> Event:
     known = read_sent(folders.inbox, clip, job)
-    bench = Workbench(folders, clip, job, kit.decoder)
-    source = _source(job, clip, file, kit, bench, known)
+    bench = Workbench(folders, clip, job, tools.decoder)
+    source = _source(job, clip, file, tools, bench, known)
     if not isinstance(source, SentFile):
         return source
     files = [source]
     for number, reference in enumerate(r for r in job.request.references if r.file):
         before = known.references[number] if known and number < len(known.references) else None
-        image = bench.image(number, reference, kit.depot.ways, before)
+        image = bench.image(number, reference, tools.depot.ways, before)
         if not isinstance(image, SentFile):
             return image
         files.append(image)
     placed: list[SentFile] = []
     for number, one in enumerate(files):
-        at = kit.now()
-        fault = kit.depot.put(one.way, parcel_of(folders, clip, job, number - 1 if number else None, one))
+        at = tools.now()
+        fault = tools.depot.put(one.way, parcel_of(folders, clip, job, number - 1 if number else None, one))
         if fault is not None:
             return _not_put(fault)
         placed.append(replace(one, put_at=0.0 if one.way == "inline" else at))
@@ -137,7 +137,7 @@ def _make_ready(job: Job, clip: Clip, file: FileIO, folders: Folders, kit: Kit) 
     write_sent(folders.inbox, clip, job, sent)
     images = _images(job, clip, folders)
     return replace(
-        _prepared(job, clip, sent, kit),
+        _prepared(job, clip, sent, tools),
         fingerprint=fingerprint(job.request, clip.sha256 or "", images),
         alike=fingerprints_alike(job.request, clip.sha256 or "", images),
     )
@@ -154,18 +154,18 @@ def _images(job: Job, clip: Clip, folders: Folders) -> list[str]:
 
 
 def _source(
-    job: Job, clip: Clip, file: FileIO, kit: Kit, bench: Workbench, known: Sent | None
+    job: Job, clip: Clip, file: FileIO, tools: PrepareTools, bench: Workbench, known: Sent | None
 ) -> SentFile | Trouble:
     """Return the clip as it is sent: itself, or a version that fits."""
-    limits = kit.limits(job.request)
+    limits = tools.limits(job.request)
     if limits is None:
         message = f"the model {job.request.model} is not in the catalogue any more"
         return Failed(Error("MODEL.UNKNOWN", message, "Describe it in [models.NAME], and retry."))
-    probe = Probe.from_dict(clip.media) if clip.media.get("container") else kit.decoder.probe(file.fileno())
+    probe = Probe.from_dict(clip.media) if clip.media.get("container") else tools.decoder.probe(file.fileno())
     if isinstance(probe, MediaFault):
         return media_trouble(probe)
     content_type = type_of_clip(clip)
-    choice = choose_for(job.request, probe, limits, kit.depot.ways, content_type)
+    choice = choose_for(job.request, probe, limits, tools.depot.ways, content_type)
     match choice.verdict:
         case Refuse(reason=reason, what_to_do=what_to_do):
             return Failed(Error("CLIP.DOES_NOT_FIT", reason, what_to_do))
@@ -177,7 +177,7 @@ def _source(
             return SentFile(clip.source, *stamp, clip.sha256 or "", content_type, choice.way)
 
 
-def _prepared(job: Job, clip: Clip, sent: Sent, kit: Kit) -> Prepared:
+def _prepared(job: Job, clip: Clip, sent: Sent, tools: PrepareTools) -> Prepared:
     source = sent.source
     is_made = bool(source.made)
     seconds = source.made.get("seconds") if is_made else clip.media.get("seconds")
@@ -185,7 +185,7 @@ def _prepared(job: Job, clip: Clip, sent: Sent, kit: Kit) -> Prepared:
         clip.sha256 or "",
         clip.size,
         clip.mtime_ns,
-        kit.estimate(job.request, None if seconds is None else float(seconds)),
+        tools.estimate(job.request, None if seconds is None else float(seconds)),
         way="" if source.way == "inline" else source.way,
         sent_sha256=source.sha256 if is_made else "",
         sent_size=source.size if is_made else None,

@@ -33,10 +33,10 @@ from clipspool.stages.finish import finish, judge
 from clipspool.stages.fit import choose_for, type_by
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.poster import draw_posters
-from clipspool.stages.prepare import Kit, prepare
+from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.retire import keep_results, retire, sweep
 from clipspool.stages.reuse import reuse
-from clipspool.stages.submit import Desk, submit
+from clipspool.stages.submit import SubmitTools, submit
 
 _FRESH_SECONDS = 30.0
 _CLIP_BYTES_MAX = 200 << 30
@@ -59,7 +59,7 @@ class Tools:
 
 
 @dataclass(slots=True)
-class Shop:
+class StageRunner:
     """Runs the stages of a running daemon. Its methods may be called from any thread."""
 
     tools: Tools
@@ -97,9 +97,9 @@ class Shop:
             case Stage.PREPARE if job.reuse is not None:
                 return reuse(job, clip, tools.folders_of, job.reuse)
             case Stage.PREPARE:
-                return prepare(job, clip, folders, self._kit(tools))
+                return prepare(job, clip, folders, self._prepare_tools(tools))
             case Stage.SUBMIT:
-                desk = Desk(
+                submit_tools = SubmitTools(
                     tools.provider,
                     tools.depot,
                     self._compose,
@@ -109,7 +109,7 @@ class Shop:
                     self.complete,
                     tools.catalog.retirement,
                 )
-                return submit(job, clip, folders, desk, gate)
+                return submit(job, clip, folders, submit_tools, gate)
             case Stage.FETCH:
                 return self._fetch(job, clip, folders, tools)
             case Stage.DELIVER:
@@ -119,11 +119,11 @@ class Shop:
             case never:
                 assert_never(never)
 
-    def _kit(self, tools: Tools) -> Kit:
+    def _prepare_tools(self, tools: Tools) -> PrepareTools:
         def limits(request: Request) -> Limits | None:
             return tools.catalog.limits(request.model) if request.model in tools.catalog.models else None
 
-        return Kit(self.decoder, tools.depot, limits, tools.catalog.credits, self.now, self.stopping)
+        return PrepareTools(self.decoder, tools.depot, limits, tools.catalog.credits, self.now, self.stopping)
 
     def _provider_of(self, job: Job, tools: Tools) -> Provider | StageFailed:
         profile = job.task.profile if job.task else ""
@@ -156,7 +156,7 @@ class Shop:
         event = fetch(job, folders, provider, self._look_into, self.stopping, look)
         if not isinstance(event, Fetched):
             return event
-        limits = self._kit(tools).limits(job.request)
+        limits = self._prepare_tools(tools).limits(job.request)
         # Before it is finished: the finished film always has its source's length.
         judged = judge(job, clip, folders, event, limits.seconds_max if limits else None)
         return finish(job, clip, folders, judged, self.decoder)

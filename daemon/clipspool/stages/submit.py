@@ -42,7 +42,7 @@ SPARE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class SubmitTools:
     """The tools of the submit stage."""
 
     provider: Provider
@@ -59,7 +59,7 @@ class Desk:
     """Returns since when a model is retired, and its successor."""
 
 
-def submit(job: Job, clip: Clip, folders: Folders, desk: Desk, gate: Callable[[], bool]) -> Event:
+def submit(job: Job, clip: Clip, folders: Folders, tools: SubmitTools, gate: Callable[[], bool]) -> Event:
     """Submit a prepared job once. `gate` blocks until the intent is durable; False withdraws it.
 
     The intent is in the journal before it is in the work folder, and in both before a byte is sent; so a work
@@ -68,7 +68,7 @@ def submit(job: Job, clip: Clip, folders: Folders, desk: Desk, gate: Callable[[]
     """
     known = job.task.number if job.task else 0
     if beyond := submissions_beyond(folders.inbox, clip.id, job.id, known):
-        return on.InDoubt(beyond, desk.provider.profile)
+        return on.InDoubt(beyond, tools.provider.profile)
     if full := _no_room(folders, clip.size + SPARE_BYTES):
         return full
     try:
@@ -78,15 +78,15 @@ def submit(job: Job, clip: Clip, folders: Folders, desk: Desk, gate: Callable[[]
         return on.Changed("the clip is gone from its work folder", is_settled=True)
     if (here.st_size, here.st_mtime_ns) != (clip.size, clip.mtime_ns):
         return on.Changed()
-    request = desk.complete(job.request, clip.media)
-    call = _call(replace(job, request=request), clip, folders, desk.depot, desk.compose)
+    request = tools.complete(job.request, clip.media)
+    call = _call(replace(job, request=request), clip, folders, tools.depot, tools.compose)
     if isinstance(call, on.Changed):
         return call
     with (
-        desk.send_marks.mark() as send_mark,
-        _Gate(job, folders, desk, gate, send_mark) as gated,
+        tools.send_marks.mark() as send_mark,
+        _Gate(job, folders, tools, gate, send_mark) as gated,
     ):
-        return _named(_send_once(call, desk.provider, gated), desk.retirement(job.request.model))
+        return _named(_send_once(call, tools.provider, gated), tools.retirement(job.request.model))
 
 
 def _no_room(folders: Folders, size: int) -> on.StageFailed | None:
@@ -151,7 +151,7 @@ class _Gate:
 
     job: Job
     folders: Folders
-    desk: Desk
+    tools: SubmitTools
     gate: Callable[[], bool]
     send_mark: SendMark
     was_withdrawn: bool = False
@@ -178,7 +178,7 @@ class _Gate:
         try:
             # The mark first: once the clip is delivered and its work folder gone, nothing else shows that a
             # journal was restored from before this request.
-            self.desk.mark(self.folders.name, self.folders.inbox)
+            self.tools.mark(self.folders.name, self.folders.inbox)
             ledger = self._opened.enter_context(ledger_of(self.folders.inbox, self.job.clip_id))
             known = self.job.task.number if self.job.task else 0
             if self._is_anothers(known) or not is_usable():
@@ -186,7 +186,7 @@ class _Gate:
             self._ledger = ledger
             begun = monotonic()
             ledger.note(
-                self.job.id, "intent", profile=self.desk.provider.profile, number=known + 1, token=token
+                self.job.id, "intent", profile=self.tools.provider.profile, number=known + 1, token=token
             )
             reach("noted")
             if self._is_taken() or self._is_anothers(known, token):
@@ -210,7 +210,7 @@ class _Gate:
         """Whether a daemon with a copy of this journal sends, or has sent, this job's request."""
         root, job = self.folders.inbox, self.job
         self.beyond = submissions_beyond(root, job.clip_id, job.id, known, before)
-        if not self.beyond and (copied := self.desk.copied(root)):
+        if not self.beyond and (copied := self.tools.copied(root)):
             self.fault = Fault(FaultOf.CLIP, "WORK.COPIED", copied)
         return bool(self.beyond or self.fault)
 
@@ -219,7 +219,7 @@ class _Gate:
         if self._ledger is None:
             return
         try:
-            self._ledger.note(self.job.id, what, profile=self.desk.provider.profile, **facts)
+            self._ledger.note(self.job.id, what, profile=self.tools.provider.profile, **facts)
         except OSError as error:
             log.warning("ledger_not_written", job=self.job.id, inbox=self.folders.name, why=str(error))
 
