@@ -20,6 +20,7 @@ import structlog
 
 from clipspool.jobs import events as on
 from clipspool.jobs.circuit_breaker import Brake, read_brake
+from clipspool.jobs.clock import CLOCK_SET_SECONDS, due_by, shifted
 from clipspool.jobs.events import Event
 from clipspool.jobs.lifecycle import Stage, advance, may
 from clipspool.jobs.limits import Limits
@@ -59,8 +60,6 @@ _REST_SECONDS = (0.004, 0.05)
 messages, which share one transaction and one sync."""
 _MESSAGES_MAX = 500
 _DUE_STATES = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
-_CLOCK_SET_SECONDS = 60.0
-"""A clock that differs by more from the time that passed was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +172,7 @@ class Scheduler:
         self._passed_at = self._passed()
         with self.journal.turn():
             ahead = (self.journal.last_written() or now) - now
-            if ahead > _CLOCK_SET_SECONDS:
+            if ahead > CLOCK_SET_SECONDS:
                 self._clock_was_set(now, -ahead)
             for job in list(self.journal.find(states=(State.SUBMITTING,))):
                 if job.inbox in inboxes:
@@ -272,7 +271,7 @@ class Scheduler:
         begun = set(self.in_flight)
         try:
             with self.journal.turn():
-                if abs(set_by) > _CLOCK_SET_SECONDS:
+                if abs(set_by) > CLOCK_SET_SECONDS:
                     self._clock_was_set(now, set_by)
                 self.accept([one for one in messages if isinstance(one, Accepted)])
                 for one in messages:
@@ -326,7 +325,7 @@ class Scheduler:
         log.warning("clock_was_set", by_seconds=round(by))
         self.journal.shift_open_tasks(by)
         for flying in self.in_flight.values():
-            flying.job = _shifted(flying.job, by)
+            flying.job = shifted(flying.job, by)
         if by < 0:
             self.journal.bring_forward(now)
         if self.brake != Brake():
@@ -431,9 +430,9 @@ class Scheduler:
         for clip_id in self.journal.known(new) if new else ():
             del new[clip_id]
         for one in new.values():
-            if one.clip.accepted_at - self._turned_at > _CLOCK_SET_SECONDS:
+            if one.clip.accepted_at - self._turned_at > CLOCK_SET_SECONDS:
                 # It comes from its work folder, and the clock was set back since: its task may be paid for.
-                one = replace(one, jobs=tuple(_due_by(job, self._turned_at) for job in one.jobs))  # noqa: PLW2901
+                one = replace(one, jobs=tuple(due_by(job, self._turned_at) for job in one.jobs))  # noqa: PLW2901
             self.journal.accept(one.clip, one.jobs)
             self.publish(one)
         return len(new)
@@ -533,21 +532,3 @@ class Scheduler:
         elif (fault, brake.until) != (before.fault, before.until):
             is_new = before.fault is None or before.fault.code != fault.code
             self.publish(ProviderBlocked(fault, brake.until, is_new, model))
-
-
-def _shifted(job: Job, by: float) -> Job:
-    """Return a job whose open task counts its age from shifted times: the clock was set by `by` seconds."""
-    task, since = job.task, job.rendering_since
-    if job.state is not State.RUNNING or task is None:
-        return job
-    task = replace(task, created_at=None if task.created_at is None else task.created_at + by)
-    return replace(job, task=task, rendering_since=None if since is None else since + by)
-
-
-def _due_by(job: Job, now: float) -> Job:
-    """Return a job that is due now, or when its editor wants it: its times are those of a clock since set."""
-    not_before = job.request.not_before if job.state is State.QUEUED else None
-    task = job.task
-    if task is not None and task.created_at is not None:
-        task = replace(task, created_at=min(task.created_at, now))
-    return replace(job, task=task, due_at=min(job.due_at, max(now, not_before or 0.0)))
