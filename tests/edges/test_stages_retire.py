@@ -17,7 +17,14 @@ from clipspool.spool.layout import WORK
 from clipspool.spool.ledger import note, notes
 from clipspool.spool.recovery import adoptable, survey, tidy
 from clipspool.spool.root import Root
-from clipspool.spool.workfolder import Manifest, folder_of, forget_failure, read_manifest, was_put_back
+from clipspool.spool.workfolder import (
+    Manifest,
+    bring_back,
+    folder_of,
+    forget_failure,
+    read_manifest,
+    was_put_back,
+)
 from clipspool.stages import poster
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.retire import retire, sweep
@@ -275,6 +282,22 @@ def test_a_name_of_255_bytes_can_retire(tmp_path, jobs):
     (bench.path / "_done").mkdir()
     (bench.path / "_done" / bench.clip.path).write_bytes(b"precious")
     assert end(bench, *jobs).lies_at is not None
+
+
+def test_each_variant_that_is_retried_is_named_in_the_manifest_of_the_work_folder(bench):
+    clip, second = end(bench, FAILED), replace(FAILED, id="clip1-v2", variant="_v2")
+    sweep(clip, bench.bay)
+    for job in (FAILED, second, second):
+        bring_back(bench.bay.inbox, clip, job, "journal")
+    assert [job.id for job in read_manifest(bench.bay.inbox, "clip1").jobs] == ["clip1", "clip1-v2"]
+
+
+def test_a_retried_variant_leaves_the_manifest_of_a_taker_alone(bench):
+    clip, second = end(bench, FAILED), replace(FAILED, id="clip1-v2", variant="_v2")
+    sweep(clip, bench.bay)
+    bring_back(bench.bay.inbox, clip, FAILED, "taker")
+    bring_back(bench.bay.inbox, clip, second, "journal")
+    assert [job.id for job in read_manifest(bench.bay.inbox, "clip1").jobs] == ["clip1"]
 
 
 # --- sweep ----------------------------------------------------------------------------------------------

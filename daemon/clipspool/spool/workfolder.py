@@ -1,6 +1,6 @@
 """A clip's work folder: its names, its manifest, and how files get in and out.
 
-`.clipspool/work/CLIP/` holds `manifest.toml` (written once, before the clip is moved in), `ledger.jsonl` (a
+`.clipspool/work/CLIP/` holds `manifest.toml` (written before the clip is moved in), `ledger.jsonl` (a
 synced line for all that matters for money or names), the clip and its sidecar under plain names, copies of
 reference images, and results until they are delivered.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -36,12 +37,13 @@ from clipspool.spool.layout import (
 )
 from clipspool.spool.manifest_check import vet
 from clipspool.spool.root import Root, Unavailable
-from clipspool.system.atomic import Rel, join, name_of, parent
+from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent
 
 KEPT_MAX = 500
 """Clips whose images are kept; beyond it the oldest go: ids sort by time."""
 MANIFEST_BYTES_MAX = 4 << 20
 _OF_JOB = ("id", "variant", "priority", "due_at")
+_MANIFESTS = threading.Lock()
 
 
 def folder_of(clip_id: str) -> Rel:
@@ -179,6 +181,7 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
     source, sidecar = join(home, clip.source), join(home, SIDECAR)
     if root.exists(source):
         if clip.lies_at is not None:
+            _add_to_manifest(root, clip, job, journal)
             root.finish_move(clip.lies_at, source, trace=trace_of(clip.id, clip.source))
             if not root.exists(clip.lies_at):
                 root.remove(error_note_of(clip.lies_at))
@@ -187,8 +190,7 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
         raise FileNotFoundError(clip.path)
     root.make_folders(home)
     _move_all(root, join(REFERENCES, clip.id), home)
-    if not root.exists(join(home, MANIFEST)):
-        root.create(join(home, MANIFEST), Manifest(clip, (job,), journal).to_toml())
+    _add_to_manifest(root, clip, job, journal)
     if clip.sidecar_lies_at is not None and root.exists(clip.sidecar_lies_at):
         trace = trace_of(clip.id, SIDECAR)
         if not root.finish_move(clip.sidecar_lies_at, sidecar, trace=trace) and not root.exists(sidecar):
@@ -196,6 +198,24 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
     root.move(clip.lies_at, root, source, trace=trace_of(clip.id, clip.source))
     root.remove(error_note_of(clip.lies_at))
     root.remove(changed_note_of(clip.lies_at))
+
+
+def _add_to_manifest(root: Root, clip: Clip, job: Job, journal: str) -> None:
+    """Name a retried job in its clip's manifest, made where it is missing.
+
+    Without it `recover` would forget the job, and what was paid for it. Variants come back side by side.
+    """
+    path = join(folder_of(clip.id), MANIFEST)
+    with _MANIFESTS:
+        try:
+            there = read_manifest(root, clip.id)
+        except FileNotFoundError:
+            root.create(path, Manifest(clip, (job,), journal).to_toml())
+            return
+        except (ValueError, NotRegular):
+            return
+        if there.journal == journal and all(one.id != job.id for one in there.jobs):
+            root.replace(path, Manifest(clip, (*there.jobs, job), journal).to_toml())
 
 
 def was_put_back(root: Root, path: Rel) -> bool:
