@@ -5,9 +5,9 @@ set -eu
 
 # program:package - ffmpeg makes clips, strace breaks the disk, systemd judges the units, openssl makes keys,
 # promtool judges the alerts, chromium opens the page,
-# fuse3 is a file server that lies, acl sets what a result's rights come from.
+# fuse3 is a file server that lies, postgresql keeps a journal, acl sets what a result's rights come from.
 wanted="ffmpeg:ffmpeg strace:strace systemd-analyze:systemd openssl:openssl promtool:prometheus fusermount3:fuse3
-  setfacl:acl chromium:chromium chromedriver:chromium-driver"
+  setfacl:acl psql:postgresql chromium:chromium chromedriver:chromium-driver"
 # What people use instead: a script of inotifywait, curl and jq, and a flow of Node-RED; ffprobe looks at results.
 [ "${1:-tests}" != bench ] || wanted="inotifywait:inotify-tools curl:curl jq:jq ffprobe:ffmpeg node:nodejs npm:npm"
 missing=""
