@@ -10,6 +10,8 @@ from clipspool.intake.names import Kind, Names
 from clipspool.intake.types import EXTENSIONS, Waiting
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.hours import read_hours
+from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.records import Life, Peer
@@ -96,6 +98,13 @@ def test_what_holds_all_clips_back_is_said_of_each_without_commands(conditions, 
     text = told(under_way(a_job(), conditions=conditions))
     assert words in text
     assert "clipspool resume" not in text
+
+
+def test_outside_its_hours_an_inbox_says_when_its_clips_are_sent():
+    limits = Limits(hours={"bay": read_hours(("UTC Mon-Fri 19:00-07:00",))})
+    text = told(under_way(a_job(), conditions=Conditions(NOON, limits=limits)))
+    assert "Clips are sent UTC Mon-Fri 19:00-07:00; sending continues at 2027-01-15 19:00" in text
+    assert "waiting for this folder's hours; it is sent from 2027-01-15 19:00 on" in text
 
 
 def test_the_file_is_not_written_anew_for_every_percent():

@@ -6,6 +6,7 @@ import pytest
 
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.jobs.records import Entry, Spend
@@ -68,6 +69,14 @@ def test_an_entry_of_history_is_shown_whole():
 
 
 # --- why a job waits ------------------------------------------------------------------------------------
+
+
+def test_status_says_when_an_inbox_continues_sending():
+    limits = Limits(hours={"bay": read_hours(("UTC Mon-Fri 19:00-07:00",))})
+    (bay,) = shown(Conditions(NOON, limits=limits), [InboxView("bay", "watching", "events")])["inboxes"]
+    assert bay["hours"] == {"times": ["UTC Mon-Fri 19:00-07:00"], "opens_at": "2027-01-15T19:00:00Z"}
+    assert bay["reason"].startswith("outside its hours")
+
 
 BLOCKED = Brake(1, NOON + 60, NO_CREDITS)
 MOVED = Limits(inboxes=frozenset({"hall"}))
@@ -132,6 +141,7 @@ def test_status_has_the_keys_that_scripts_rely_on():
             "state": "watching",
             "detect": "events",
             "reason": "",
+            "hours": None,
             "waiting": [],
             "waiting_count": 0,
             "peers": [],

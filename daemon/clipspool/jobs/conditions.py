@@ -40,6 +40,15 @@ class Conditions:
         file = self.pause_files.get(inbox)
         return f"it contains `{file}`; remove that to continue sending" if file else ""
 
+    def why_closed(self, inbox: str) -> str:
+        """Return until when an inbox sends nothing for its hours, in words; empty within them."""
+        opens_at = self.limits.opens_at(inbox, self.now)
+        if opens_at <= self.now:
+            return ""
+        return (
+            f"outside its hours ({self.limits.hours[inbox].in_words()}); sending continues at {iso(opens_at)}"
+        )
+
     def _pause_in_words(self, inbox: str) -> str:
         if self.paused & {ALL, inbox}:
             return "submitting is paused; `clipspool resume` continues it"
@@ -53,6 +62,9 @@ class Conditions:
             return "inbox", f"the inbox {job.inbox} is not configured any more: add it again under that name"
         if job.state is not State.QUEUED:
             return None, job.reason
+        return self._why_queued(job)
+
+    def _why_queued(self, job: Job) -> tuple[str | None, str]:
         if self.is_restored:
             return "restored", WHY
         if self.is_paused(job.inbox):
@@ -61,6 +73,8 @@ class Conditions:
             is_wanted = (job.request.not_before or 0.0) > self.now or not (job.attempts or job.reason)
             retry = f"{job.reason or 'the last try failed'}; next retry due {iso(job.due_at)}"
             return ("not_before", f"not before {iso(job.due_at)}") if is_wanted else ("retry", retry)
+        if not job.approved and (why := self.why_closed(job.inbox)):
+            return "hours", f"{why}, or after `clipspool approve`"
         if not job.approved and (why := self.limits.day_is_spent(self.spend, job.credits_estimated or 0.0)):
             return Held.BUDGET.value, f"{why}; it continues tomorrow (UTC), or after `clipspool approve`"
         if self.brake.fault is not None:

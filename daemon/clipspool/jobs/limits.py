@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from clipspool.jobs.hours import Hours
 from clipspool.jobs.records import ClipCost, Spend
 
 ALL = "*"
@@ -22,6 +24,18 @@ class Limits:
     """What all jobs of a clip may cost together; as much as one job unless set."""
     inboxes: frozenset[str] | None = None
     """Those that are configured; None where that is not known."""
+    hours: Mapping[str, Hours] = field(default_factory=dict)
+    """By inbox: when its clips may be sent; those that are not named send at any time."""
+
+    def may_send(self, inbox: str, now: float) -> bool:
+        """Whether it is within an inbox's hours."""
+        hours = self.hours.get(inbox)
+        return hours is None or hours.is_open(now)
+
+    def opens_at(self, inbox: str, now: float) -> float:
+        """Return from when on an inbox may send, both in Unix seconds: `now` where it may already."""
+        hours = self.hours.get(inbox)
+        return now if hours is None else hours.opens_at(now)
 
     def serves(self, inbox: str) -> bool:
         """Whether an inbox of that name is configured; an accepted clip may outlive its own."""

@@ -81,6 +81,8 @@ def _waiting(scheduler: Scheduler, tallies: list[Tally]) -> Mapping[tuple[str, s
             reason = "paused"
         elif tally.is_later:
             reason = "retry" if tally.is_tried_again else "not_before"
+        elif not scheduler.picker.limits.may_send(tally.inbox, scheduler.now()):
+            reason = "hours"
         elif scheduler.picker.limits.day_is_spent(scheduler.spending.today):
             reason = "budget"
         elif scheduler.brake.fault is not None:

@@ -138,6 +138,15 @@ def _peer_json(peer: Peer, now: float) -> dict[str, Any]:
     }
 
 
+def hours_json(inbox: str, conditions: Conditions) -> dict[str, Any] | None:
+    """Return an inbox's hours and when it goes on sending (None: it does now); None without hours."""
+    hours = conditions.limits.hours.get(inbox)
+    if hours is None:
+        return None
+    opens_at = hours.opens_at(conditions.now)
+    return {"times": list(hours.written), "opens_at": iso(opens_at) if opens_at > conditions.now else None}
+
+
 def status_json(
     counts: Mapping[State, int],
     conditions: Conditions,
@@ -173,7 +182,8 @@ def status_json(
                 if conditions.is_paused(view.name) and view.state != "offline"
                 else view.state,
                 "detect": view.detect,
-                "reason": view.reason or conditions.why_paused(view.name),
+                "reason": view.reason or conditions.why_paused(view.name) or conditions.why_closed(view.name),
+                "hours": hours_json(view.name, conditions),
                 "waiting": [{**w, "reason": redact(w["reason"])} for w in view.waiting],
                 "waiting_count": len(view.waiting) if view.waiting_count is None else view.waiting_count,
                 "peers": [_peer_json(peer, conditions.now) for peer in view.peers],

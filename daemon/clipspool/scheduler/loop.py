@@ -472,8 +472,8 @@ class Scheduler:
     def _open_gate(self, ready: Ready) -> None:
         flying = self.in_flight[ready.job_id]
         is_trusted = self.restore_guard.allows(flying.job.inbox)
-        is_paused = self.picker.is_paused(flying.job.inbox)
-        if self.is_draining or flying.job.cancel_by or flying.is_stale or not is_trusted or is_paused:
+        may_send = is_trusted and self.picker.may_send(flying.job, self._turned_at)
+        if self.is_draining or flying.job.cancel_by or flying.is_stale or not may_send:
             self._defer(lambda: ready.gate.set_result(False))
             return
         flying.job = self.happen(flying.job, on.Connected(self.profile))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.lifecycle import Stage, stage_of
@@ -279,15 +280,29 @@ class Picker:
         return {
             name: [
                 one
-                for one in self._journal.queue(
-                    name, now, most, approved_only=approved_only, but_models=but_models
-                )
+                for one in self._queue(name, now, most, approved_only, but_models)
                 # A clip that is being retired is brought back only once that is over.
                 if one.id not in self._in_flight and one.clip_id not in retiring
             ]
             for name in self.inboxes
             if not self.is_paused(name) and name not in self.unseen and self._allows(name)
         }
+
+    def _queue(
+        self, inbox: str, now: float, most: int, approved_only: bool, but_models: Collection[str]
+    ) -> list[Candidate]:
+        """Return what of an inbox may go next; outside its hours what is approved, and what is to prepare."""
+        find = partial(self._journal.queue, inbox, now, most, but_models=but_models)
+        if self.limits.may_send(inbox, now):
+            return find(approved_only=approved_only)
+        # Two questions, so that none of the many that wait hides one that is urgent.
+        ahead = [] if approved_only else [one for one in find() if not (one.approved or one.prepared)]
+        return sorted([*find(approved_only=True), *ahead], key=lambda one: -one.priority)
+
+    def may_send(self, job: Job, now: float) -> bool:
+        """Whether a job may be sent from its inbox now: neither paused nor outside its hours."""
+        is_open = job.approved or self.limits.may_send(job.inbox, now)
+        return is_open and not self.is_paused(job.inbox)
 
     def _after(self, inbox: str) -> str:
         names = sorted(self.inboxes)

@@ -128,7 +128,7 @@ def acts_of(job: Job, conditions: Conditions) -> list[str]:
         and (
             held in {"poison", "refused"}
             or may_deliver_as_it_is(job)
-            or (held in {"budget", "duplicate"} and not job.approved)
+            or (held in {"budget", "duplicate", "hours"} and not job.approved)
         ),
         "attach": may_attach(job),
         "retry": may_retry(job),

@@ -32,6 +32,7 @@ from clipspool.app.settings.parts import (
 )
 from clipspool.app.settings.transport import TransportSettings
 from clipspool.app.settings.web import WebSettings
+from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 
 RESULT_NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
@@ -101,6 +102,12 @@ def _inbox_name(value: str) -> str:
     if not re.fullmatch(r"\w[\w.-]{0,63}", value):
         raise ValueError("must be 1 to 64 letters, digits, `.`, `_` or `-`, and begin with no `.` or `-`")
     return unicodedata.normalize("NFC", value)
+
+
+def _hours(value: tuple[str, ...]) -> tuple[str, ...]:
+    for one in value:
+        read_hours((one,))
+    return value
 
 
 def _lower(value: Any) -> Any:
@@ -217,6 +224,8 @@ class InboxSettings(Part):
     priority: Annotated[int, Field(ge=-100, le=100), Number] = 0
     source: Literal["archive", "delete"] = "archive"
     duplicates: Literal["hold", "run", "reuse"] = "hold"
+    hours: Annotated[tuple[str, ...], _few, AfterValidator(_hours)] = ()
+    """When clips are sent; at any time unless set."""
     extensions: Annotated[tuple[Annotated[str, AfterValidator(_extension)], ...], _some] = CLIP_EXTENSIONS
     ignore: Annotated[tuple[Annotated[str, AfterValidator(_glob)], ...], _few] = ()
     defaults: Keys = Field(default_factory=dict)
@@ -292,6 +301,7 @@ class Settings(Part):
         return Limits(
             running_max=self.provider.running_max,
             inboxes=frozenset(self.inbox_names),
+            hours={one.name: hours for one in self.inbox if (hours := read_hours(one.hours))},
             **dict(self.budget),
         )
 

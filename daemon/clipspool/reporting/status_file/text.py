@@ -78,6 +78,8 @@ def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
     lines: list[str] = [f"Results appear in {readable(picture.places.path(picture.outbox))}"]
     if file := picture.conditions.pause_files.get(picture.inbox):
         lines += ["", f"PAUSED: this folder contains `{readable(file)}`; remove it to continue sending"]
+    lines += _hours(picture, zone)
+    head = len(lines)
     for title, count, entries in _sections(picture, zone):
         if not count:
             continue
@@ -91,9 +93,19 @@ def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
         # Each daemon writes only about its own clips: one file alone leaves out most of a shared folder.
         names = ", ".join(sorted({readable(peer.host or peer.journal) for peer in others}))
         lines += ["", f"{names} also takes clips from this folder: see the other _status files for those."]
-    if len(lines) == 1:
+    if len(lines) == head:
         lines += ["", "No clips accepted yet. Drop a clip and its sidecar here to begin."]
     return lines
+
+
+def _hours(picture: Picture, zone: tzinfo) -> Iterator[str]:
+    """Describe the inbox's hours, where it has any: what arrives outside them is sent later."""
+    limits, now = picture.conditions.limits, picture.conditions.now
+    hours = limits.hours.get(picture.inbox)
+    if hours is not None:
+        opens_at = hours.opens_at(now)
+        goes_on = f"; sending continues at {_time(opens_at, zone)}" if opens_at > now else ""
+        yield f"Clips are sent {hours.in_words()}{goes_on}"
 
 
 def _head(picture: Picture, at: float, zone: tzinfo) -> Iterator[str]:
@@ -204,6 +216,9 @@ def _queued(job: Job, conditions: Conditions, zone: tzinfo) -> str:
             return f"will be tried again automatically at {_time(job.due_at, zone)}" + (
                 f": {job.reason}" if job.reason else ""
             )
+        case "hours":
+            opens_at = conditions.limits.opens_at(job.inbox, conditions.now)
+            return f"waiting for this folder's hours; it is sent from {_time(opens_at, zone)} on"
         case "budget":
             return "waiting: today's budget is used up; it continues tomorrow"
         case "model":
