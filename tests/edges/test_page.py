@@ -31,7 +31,7 @@ from clipspool.system.atomic import OURS
 from clipspool.web import connections as callers
 from clipspool.web import event_stream as changes
 from clipspool.web import snapshot
-from clipspool.web.context import AccessRules, DaemonHandle
+from clipspool.web.context import AccessRules, DaemonHandle, Right, Token
 from clipspool.web.event_stream import REST_SECONDS
 from clipspool.web.listen import CannotListen, PageSocket
 from clipspool.web.server import Page
@@ -144,7 +144,7 @@ class Stage:
             count_wrong_token=self.count_wrong_token,
             **daemon,
         )
-        self.page = Page(server_socket, given, access or AccessRules(TOKEN))
+        self.page = Page(server_socket, given, access or AccessRules((Token(TOKEN),)))
         self.page.start()
         try:
             yield Client(server_socket.socket.getsockname())
@@ -238,6 +238,61 @@ def test_a_command_that_is_not_known_is_not_given(stage, web):
     assert web.post("/jobs/clip1/recover").status == 404
     assert web.post("/inboxes/bay/status").status == 404
     assert stage.commands == []
+
+
+EDITOR, GUEST = "the-token-of-an-editor", "the-token-of-a-guest-"
+SEVERAL = (
+    Token(TOKEN),
+    Token(EDITOR, "edit", frozenset({Right.LOOK, Right.ADD})),
+    Token(GUEST, "guest", frozenset({Right.LOOK})),
+)
+
+
+@pytest.mark.parametrize("token", [EDITOR, GUEST])
+def test_a_token_decides_nothing_without_the_right_to(stage, token):
+    stage.add(state=State.IN_DOUBT, held=Held.IN_DOUBT, paid=Paid.UNKNOWN)
+    with stage.open(AccessRules(SEVERAL, is_near=False, must_log_in=True)) as web:
+        session = web.post("/login", SAME, token=token).getheader("Set-Cookie").partition(";")[0]
+        for who in ({"Authorization": f"Bearer {token}"}, SAME | {"Cookie": session}):
+            page = web("GET", "/", who)
+            assert page.status == 200
+            assert "/jobs/clip1/retry" not in page.text
+            answers = [
+                web.post(f"/jobs/clip1/{act}", who) for act in ("retry", "cancel", "attach", "approve")
+            ]
+            answers += [web.post("/inboxes/bay/pause", who), web.post("/all/retry", who, ids="clip1")]
+            assert {answer.status for answer in answers} == {403}
+            assert answers[0].text == "This token does not have the right `decide`.\n"
+    assert stage.commands == []
+
+
+def test_what_a_token_with_a_name_decides_is_recorded_with_its_name(stage):
+    stage.add()
+    tokens = (Token(TOKEN), Token(EDITOR, "night"))
+    with stage.open(AccessRules(tokens)) as web:
+        web.post("/jobs/clip1/cancel", {"Authorization": f"Bearer {EDITOR}"})
+        session = web.post("/login", SAME, token=EDITOR).getheader("Set-Cookie").partition(";")[0]
+        web.post("/jobs/clip1/retry", SAME | {"Cookie": session})
+        web.post("/jobs/clip1/approve")
+    names = [arguments["by"] for _, arguments in stage.commands]
+    assert names == ["the page (night)", "the page (night)", "the page"]
+
+
+def test_a_token_without_the_right_to_look_sees_nothing_where_looking_needs_one(stage):
+    stage.deliver()
+    adder = Token(EDITOR, "script", frozenset({Right.ADD}))
+    with stage.open(AccessRules((adder,), is_near=False, must_log_in=True), metrics=lambda: b"x 1\n") as web:
+        for path in ("/", "/jobs", "/jobs/clip1", "/jobs/clip1/source", "/events", "/metrics", "/nothing"):
+            answer = web("GET", path, {"Authorization": f"Bearer {EDITOR}"})
+            assert answer.status in {403, 404}
+            assert "shot" not in answer.text
+
+
+def test_every_address_says_which_right_it_needs(stage):
+    with stage.open(AccessRules(SEVERAL)):
+        routes = stage.page.routes
+    free = {route.path for route in routes if not hasattr(getattr(route, "endpoint", None), "right")}
+    assert free == {"/login", "/logout", "/static", "/healthz"} & {route.path for route in routes}
 
 
 def test_what_the_daemon_refuses_is_said(stage, web):
@@ -409,7 +464,7 @@ def test_another_site_can_embed_nothing_but_may_link_to_it(stage, web, path):
 
 def test_beyond_this_machine_strangers_see_nothing_but_the_log_in(stage):
     stage.deliver()
-    access = AccessRules(TOKEN, is_near=False, must_log_in=True, hosts=("clips.example.com",))
+    access = AccessRules((Token(TOKEN),), is_near=False, must_log_in=True, hosts=("clips.example.com",))
     facts = {"inboxes": {"bay": {"why": "/mnt/bay is not the inbox it was"}}}
     with stage.open(access, health=lambda: (False, facts), metrics=lambda: b"x 1\n") as web:
         for path in ("/", "/jobs", "/jobs/clip1", "/jobs/clip1/source", "/jobs/clip1/result/1", "/events"):

@@ -356,6 +356,7 @@ def test_what_the_example_shows_in_comments_is_accepted(tmp_path):
     key_file.with_name("webhook_secret").write_text("whsec_" + "A" * 32)
     key_file.with_name("proxy_login").write_text("studio:password\n")
     key_file.with_name("web_token").write_text("some-token-of-16-characters\n")
+    key_file.with_name("edit_token").write_text("another-token-of-16-characters\n")
     settings = load(tmp_path / "config.toml", {"HOME": str(tmp_path)})
     assert settings.inbox[0].folder_mode == 0o2775
     assert settings.models["gen4_aleph"] == {
@@ -390,6 +391,50 @@ def test_the_token_of_the_page_comes_from_environment_credential_or_file_and_nev
     assert "the-token" not in str(no.value)
     with pytest.raises(SettingsError, match=r"`web.token_file` names a file that cannot be read"):
         read(plain.replace('"token"', '"nowhere"'))
+
+
+NAMED = """[web]
+token_file = "token"
+[web.tokens.edit]
+rights = ["look", "add"]
+token_file = "token-of-edit"
+[web.tokens.night]
+[[inbox]]
+path = "bay-1"
+outbox = "bay-1-results"
+"""
+
+
+def test_a_token_with_a_name_comes_from_environment_credential_or_file(read, tmp_path):
+    for name in ("token", "token-of-edit", "web_token_night"):
+        (tmp_path / name).write_text(f"the-{name}-of-some-length\n")
+    credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    web = read(NAMED, **credentials).web
+    assert {name: token.get_secret_value() for name, token in web.secrets.items()} == {
+        "": "the-token-of-some-length",
+        "edit": "the-token-of-edit-of-some-length",
+        "night": "the-web_token_night-of-some-length",
+    }
+    assert web.tokens["edit"].rights == ("look", "add")
+    assert web.tokens["night"].rights == ("look", "add", "decide")
+    web = read(NAMED, **credentials, CLIPSPOOL_WEB__TOKENS__NIGHT__TOKEN="of-the-environment").web
+    assert web.secrets["night"].get_secret_value() == "of-the-environment"
+    with pytest.raises(SettingsError, match=r"`web.tokens.edit.token` must not stand in the file") as no:
+        read(NAMED.replace('token_file = "token-of', 'token = "token-of'))
+    assert "token-of-edit" not in str(no.value)
+
+
+def test_a_token_with_a_name_that_is_set_nowhere_stops_the_daemon_and_no_command(read, tmp_path):
+    (tmp_path / "token").write_text("the-token-of-some-length\n")
+    (tmp_path / "token-of-edit").write_text("the-token-of-some-length-for-edit\n")
+    missing = "`web.tokens.night` has no token: set CLIPSPOOL_WEB__TOKENS__NIGHT__TOKEN, or give a systemd"
+    with pytest.raises(SettingsError, match=missing):
+        read(NAMED)
+    file = tmp_path / "config.toml"
+    file.write_text(NAMED)
+    settings = load(file, {"HOME": str(tmp_path)}, needs="none")
+    assert list(settings.web.tokens) == ["edit"]
+    assert missing in settings.troubles[0]
 
 
 FAR = '[web]\nlisten = "0.0.0.0:8765"\n[notify]\nwebhook_url = "https://tools.example.com/x"\n'

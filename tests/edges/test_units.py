@@ -145,6 +145,11 @@ def test_the_page_gets_its_token_and_the_folder_of_its_socket(tmp_path):
     assert "RuntimeDirectory=clipspool\n" in ours
     assert token not in ours
     assert 'ReadWritePaths="/run/other"\n' in drop_in(listen="unix:/run/other/web.sock")
+    op = {"token": f"{token}-2", "token_file": "/home/op/t"}
+    named = drop_in(tokens={"edit": {"token": token}, "op": op})
+    assert "LoadCredential=web_token_edit:/etc/clipspool/web_token_edit\n" in named
+    assert "web_token_op" not in named
+    assert 'BindReadOnlyPaths="/home/op/t"' in named
     plain = drop_in(listen="127.0.0.1:8765", token=token, token_file="/home/op/token")
     assert "LoadCredential" not in plain
     assert 'BindReadOnlyPaths="/home/op/token"' in plain

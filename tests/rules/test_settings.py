@@ -282,6 +282,31 @@ def test_the_page_listens_beyond_this_machine_only_with_a_token_and_then_asks_al
     assert (web.is_near, web.must_log_in) == (False, True)
 
 
+def test_a_token_with_a_name_is_a_token_as_any_other():
+    tokens = {"edit": {"token": WEB_TOKEN, "rights": ["look", "add"]}}
+    settings = made(web={"listen": "0.0.0.0:8765", "tokens": tokens})
+    assert settings.web.must_log_in
+    assert settings.secrets == [WEB_TOKEN]
+    assert WEB_TOKEN not in repr(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        ({"edit": {"token": WEB_TOKEN, "rights": ["delete"]}}, "look"),
+        ({"edit": {"token": WEB_TOKEN, "rights": []}}, "at least 1"),
+        ({"Edit Bay": {"token": WEB_TOKEN}}, "small letters, figures and _"),
+        ({"a__b": {"token": WEB_TOKEN}}, "small letters, figures and _"),
+        ({"a": {"token": WEB_TOKEN}, "b": {"token": WEB_TOKEN}}, "the same token under two names"),
+        ({"a": {"token": "short"}}, "16 to 4096 printable"),
+    ],
+)
+def test_a_token_with_a_name_is_checked(tokens, words):
+    sentence = said(web={"tokens": tokens})
+    assert words in sentence
+    assert WEB_TOKEN not in sentence
+
+
 def test_the_page_behind_a_proxy_asks_all_for_the_token():
     values = {"listen": "unix:/run/clipspool/web.sock", "hosts": ["Clips.Example.com"]}
     assert said(web=values).startswith("`web` names `hosts`, and there is no token")

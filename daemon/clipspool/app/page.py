@@ -15,7 +15,7 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.scheduler.commands import conditions_of
 from clipspool.scheduler.loop import Command, Scheduler
 from clipspool.spool.watchfolder import Folders
-from clipspool.web.context import AccessRules, DaemonHandle
+from clipspool.web.context import AccessRules, DaemonHandle, Right, Token
 from clipspool.web.listen import CannotListen, PageSocket
 
 if TYPE_CHECKING:
@@ -65,8 +65,12 @@ class PageHost:
             return reply
 
         web = self._settings.web
-        token = None if web.token is None else web.token.get_secret_value()
-        access = AccessRules(token, is_near=web.is_near, must_log_in=web.must_log_in, hosts=web.hosts)
+        rights = {name: frozenset(map(Right, one.rights)) for name, one in web.tokens.items()}
+        tokens = tuple(
+            Token(secret.get_secret_value(), name, rights.get(name, frozenset(Right)))
+            for name, secret in web.secrets.items()
+        )
+        access = AccessRules(tokens, is_near=web.is_near, must_log_in=web.must_log_in, hosts=web.hosts)
         daemon = DaemonHandle(
             self._settings.journal.path,
             state,

@@ -109,7 +109,10 @@ def handed_over(config: Path, env: Mapping[str, str] = os.environ) -> dict[str, 
     Only root can read them all; those that cannot be read, or that the environment has, are left out.
     """
     found: dict[str, str] = {}
-    for name, variable in _CREDENTIALS.items():
+    prefix = credential_file(config, "web_token_").name
+    tokens = [path.name.removeprefix(prefix) for path in CONFIGURATIONS.glob(f"{prefix}*")]
+    named = {f"web_token_{name}": f"CLIPSPOOL_WEB__TOKENS__{name.upper()}__TOKEN" for name in tokens}
+    for name, variable in (_CREDENTIALS | named).items():
         with suppress(OSError):
             text = credential_file(config, name).read_text("utf-8", "replace").strip()
             if text and not env.get(variable):

@@ -14,13 +14,12 @@ from starlette.responses import RedirectResponse, Response
 from clipspool.jobs.model import State
 from clipspool.reporting.eta import Timing
 from clipspool.web.rows import acts_of, row_of, warning_of, warning_of_all
-from clipspool.web.security import BODY_BYTES_MAX, caller_of, is_known, session_of, too_many_tries
+from clipspool.web.security import BODY_BYTES_MAX, caller_of, name_of, session_of, token_of, too_many_tries
 from clipspool.web.sessions import SESSION_SECONDS, Sessions
 from clipspool.web.views import Views
 
 log = structlog.get_logger()
 
-_BY = "the page"
 _ALL = "all"
 _FIELDS_MAX = 20
 _FOR_SEVERAL = {
@@ -83,9 +82,13 @@ class ActionRoutes:
         form = await _form(request)
         match act:
             case "retry" | "cancel" | "approve":
-                arguments: dict[str, Any] = {"ids": [job_id], "by": _BY}
+                arguments: dict[str, Any] = {"ids": [job_id], "by": name_of(request)}
             case "attach":
-                arguments = {"job_id": job_id, "task_id": form.get("task_id", "").strip(), "by": _BY}
+                arguments = {
+                    "job_id": job_id,
+                    "task_id": form.get("task_id", "").strip(),
+                    "by": name_of(request),
+                }
                 if form.get("force"):
                     arguments["force"] = True
             case _:
@@ -123,7 +126,7 @@ class ActionRoutes:
         act, ids = request.path_params["act"], _ids((await _form(request)).get("ids", ""))
         if act not in _FOR_SEVERAL or not ids:
             return await run_in_threadpool(self._views.missing, request)
-        return await run_in_threadpool(self._done, request, act, {"ids": ids, "by": _BY}, "/")
+        return await run_in_threadpool(self._done, request, act, {"ids": ids, "by": name_of(request)}, "/")
 
     # --- inboxes --------------------------------------------------------------------------------------
 
@@ -177,7 +180,12 @@ class ActionRoutes:
             answer = self._views.daemon.command(act, arguments)
         except Exception as error:  # noqa: BLE001  (shown to the caller; the daemon goes on)
             return self._refused(request, act, str(error) or type(error).__name__, back)
-        log.info("command", do=act, by=_BY, of=arguments.get("ids") or arguments.get("job_id") or "inbox")
+        log.info(
+            "command",
+            do=act,
+            by=name_of(request),
+            of=arguments.get("ids") or arguments.get("job_id") or "inbox",
+        )
         refusals = [one["why"] for one in answer if not one["done"]] if isinstance(answer, list) else []
         if refusals:
             return self._refused(request, act, "; ".join(refusals), back)
@@ -192,7 +200,7 @@ class ActionRoutes:
     def login(self, request: Request) -> Response:
         """Show the log-in form."""
         to = _within(request.query_params.get("to", ""))
-        if is_known(request):
+        if token_of(request) is not None:
             return RedirectResponse(to, 303)
         return self._views.draw_bare(
             request, "login.html", to=to, wrong=False, is_possible=self._sessions.is_possible
@@ -202,7 +210,8 @@ class ActionRoutes:
         """Start a session if the form holds the token."""
         form = await _form(request)
         to = _within(form.get("to", ""))
-        if not self._sessions.is_token(form.get("token", "").strip(), caller_of(request.scope)):
+        token = self._sessions.token_of(form.get("token", "").strip(), caller_of(request.scope))
+        if token is None:
             if self._sessions.is_guessed_at:
                 return too_many_tries()
             draw = self._views.draw_bare
@@ -212,7 +221,7 @@ class ActionRoutes:
         answer = RedirectResponse(to, 303)
         answer.set_cookie(
             self._sessions.cookie,
-            self._sessions.begin(),
+            self._sessions.begin(token),
             max_age=int(SESSION_SECONDS),
             httponly=True,
             samesite="strict",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,33 @@ class DaemonHandle:
     """Called for each log-in or request with a wrong token."""
 
 
+class Right(StrEnum):
+    """What a token allows."""
+
+    LOOK = "look"
+    """See jobs, inboxes and films, where looking needs a log-in."""
+    ADD = "add"
+    """Put clips into inboxes, and mend their sidecars: what an editor does."""
+    DECIDE = "decide"
+    """Retry, cancel, attach, approve, pause and resume: what an operator does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token, and who has it."""
+
+    secret: str
+    name: str = ""
+    """Empty for the one of `web.token`."""
+    rights: frozenset[Right] = frozenset(Right)
+
+
 @dataclass(frozen=True, slots=True)
 class AccessRules:
     """Who may see the page, and who may change something."""
 
-    token: str | None = None
-    """None: nothing can be changed from the page."""
+    tokens: tuple[Token, ...] = ()
+    """Without one nothing can be changed from the page."""
     is_near: bool = True
     """Whether it listens on loopback or a Unix socket."""
     must_log_in: bool = False

@@ -1,14 +1,16 @@
 """Checks every request: foreign hosts, other sites' pages, strangers and large bodies are refused.
 
 The Host list is against DNS rebinding; Origin, Sec-Fetch-Site and SameSite=Strict are against other sites
-that post or embed; the content policy is against scripts in a name or a prompt; the token is against all
-others. GET changes nothing.
+that post or embed; the content policy is against scripts in a name or a prompt; a token is against all
+others, and `needs` says at each route which of its rights are asked for. GET changes nothing.
 """
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,7 +18,7 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clipspool.web.context import AccessRules
+from clipspool.web.context import AccessRules, Right, Token
 from clipspool.web.sessions import Sessions
 
 BODY_BYTES_MAX = 16_384
@@ -40,7 +42,7 @@ _HEADERS = {
 
 
 class AccessControl:
-    """ASGI middleware: passes a request on, with `scope["clipspool_is_known"]` set, or refuses it."""
+    """ASGI middleware: passes a request on, with `scope["clipspool_token"]` set, or refuses it."""
 
     def __init__(self, app: ASGIApp, access: AccessRules, sessions: Sessions) -> None:
         """Guard `app`."""
@@ -79,14 +81,18 @@ class AccessControl:
         method = scope["method"]
         if method not in {"GET", "HEAD", "POST"}:
             return _said(405, "Only GET and POST are supported.")
-        bearer = self._bearer(headers, caller_of(scope))
-        if bearer is False:
-            return too_many_tries() if self._sessions.is_guessed_at else _said(401, "Wrong token.")
-        is_known = bearer is True or self._sessions.is_known(session_of(headers, self._sessions.cookie))
-        scope["clipspool_is_known"] = is_known
+        given = _bearer(headers)
+        if given is None:
+            token = self._sessions.token_behind(session_of(headers, self._sessions.cookie))
+        else:
+            token = self._sessions.token_of(given, caller_of(scope))
+            if token is None:
+                return too_many_tries() if self._sessions.is_guessed_at else _said(401, "Wrong token.")
+        scope["clipspool_token"] = token
         path: str = scope["path"]
+        is_known = token is not None
         if method == "POST":
-            return self._refusal_of_post(headers, path, is_known=is_known, has_header=bearer is True)
+            return self._refusal_of_post(headers, path, is_known=is_known, has_header=given is not None)
         if not _is_from_us(headers):
             return _said(403, "Only the page itself may fetch this.")
         if self._access.must_log_in and not is_known and not path.startswith(_OPEN_TO_ALL):
@@ -114,16 +120,6 @@ class AccessControl:
             return _said(401, "Log in first, or send the token as `Authorization: Bearer`.")
         return None
 
-    def _bearer(self, headers: Headers, caller: str) -> bool | None:
-        """Whether a bearer token is right; None when there is none.
-
-        Other schemes are ignored: a proxy with a log-in of its own passes `Basic` on.
-        """
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        return self._sessions.is_token(token.strip(), caller)
-
     def is_our_host(self, host: str) -> bool:
         """Whether a Host header is a configured name, `localhost`, or an address."""
         try:
@@ -138,6 +134,15 @@ class AccessControl:
             return False
         # An address cannot be rebound; beyond loopback any of this machine's may be used.
         return address.is_loopback if self._access.is_near else True
+
+
+def _bearer(headers: Headers) -> str | None:
+    """Return the bearer token; None when there is none.
+
+    Other schemes are ignored: a proxy with a log-in of its own passes `Basic` on.
+    """
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _is_from_us(headers: Headers) -> bool:
@@ -181,9 +186,47 @@ def caller_of(scope: Scope) -> str:
     return str(client[0]) if client and client[0] else "unix socket"
 
 
-def is_known(request: Request) -> bool:
-    """Whether the caller has shown the token."""
-    return bool(request.scope.get("clipspool_is_known"))
+def token_of(request: Request) -> Token | None:
+    """Return the token that the caller has shown."""
+    token: Token | None = request.scope.get("clipspool_token")
+    return token
+
+
+def may(request: Request, right: Right) -> bool:
+    """Whether the caller's token has a right."""
+    token = token_of(request)
+    return token is not None and right in token.rights
+
+
+def name_of(request: Request) -> str:
+    """Return who a change is recorded for: the page, and the name of the token."""
+    token = token_of(request)
+    return f"the page ({token.name})" if token is not None and token.name else "the page"
+
+
+def needs(right: Right, access: AccessRules, endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an endpoint that refuses callers without a right; looking is free where no log-in is needed."""
+
+    def refusal(request: Request) -> Response | None:
+        if (right is Right.LOOK and not access.must_log_in) or may(request, right):
+            return None
+        if token_of(request) is None:
+            return _said(401, "Log in first, or send the token as `Authorization: Bearer`.")
+        return _said(403, f"This token does not have the right `{right}`.")
+
+    if inspect.iscoroutinefunction(endpoint):
+
+        async def guarded(request: Request) -> Response:
+            return refusal(request) or await endpoint(request)
+
+        guarded.right = right  # type: ignore[attr-defined]
+        return guarded
+
+    def guarded_in_thread(request: Request) -> Response:
+        return refusal(request) or endpoint(request)
+
+    guarded_in_thread.right = right  # type: ignore[attr-defined]
+    return guarded_in_thread
 
 
 def too_many_tries() -> Response:

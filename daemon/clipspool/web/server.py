@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -21,11 +23,11 @@ from clipspool.jobs.messages import Listener, News
 from clipspool.journal import Lookup
 from clipspool.web.actions import ActionRoutes
 from clipspool.web.connections import BACKLOG, PageConnection
-from clipspool.web.context import AccessRules, DaemonHandle
+from clipspool.web.context import AccessRules, DaemonHandle, Right
 from clipspool.web.event_stream import STREAMS_MAX, ChangeStream
 from clipspool.web.listen import PageSocket
 from clipspool.web.media import MediaRoutes
-from clipspool.web.security import AccessControl, is_known
+from clipspool.web.security import AccessControl, may, needs
 from clipspool.web.sessions import Sessions
 from clipspool.web.snapshot import WaitingJobs
 from clipspool.web.views import Views
@@ -47,7 +49,7 @@ class Page:
         self._lookup = Lookup(daemon.journal)
         self._views = Views(daemon, access, self._lookup, self._waiting, lambda: self.changes.version)
         self.changes = ChangeStream(self._views.fingerprint)
-        sessions = Sessions(access.token, daemon.now, str(daemon.journal), daemon.count_wrong_token)
+        sessions = Sessions(access.tokens, daemon.now, str(daemon.journal), daemon.count_wrong_token)
         app = self._app(daemon, access, sessions)
         config = uvicorn.Config(
             AccessControl(app, access, sessions),
@@ -71,24 +73,31 @@ class Page:
     def _app(self, daemon: DaemonHandle, access: AccessRules, sessions: Sessions) -> ASGIApp:
         views, media = self._views, MediaRoutes(daemon, self._lookup)
         acts = ActionRoutes(views, sessions)
-        routes = [
-            Route("/", views.overview),
-            Route("/jobs", views.jobs),
-            Route("/jobs/{job}", views.job),
-            Route("/jobs/{job}/compare/{number:int}", views.compare),
-            Route("/jobs/{job}/poster/{number:int}", media.poster),
-            Route("/jobs/{job}/source", media.source),
-            Route("/jobs/{job}/result/{number:int}", media.result),
-            Route("/jobs/{job}/{act}", acts.do, methods=["POST"]),
-            Route("/jobs/{job}/{act}", acts.confirm),
-            Route("/all/{act}", acts.do_all, methods=["POST"]),
-            Route("/all/{act}", acts.confirm_all),
-            Route("/inboxes/{inbox}/{act}", acts.do_inbox, methods=["POST"]),
-            Route("/inboxes/{inbox}/{act}", acts.confirm_inbox),
+
+        def look(path: str, endpoint: Callable[..., Any]) -> Route:
+            return Route(path, needs(Right.LOOK, access, endpoint), methods=["GET"])
+
+        def decide(path: str, endpoint: Callable[..., Any]) -> Route:
+            return Route(path, needs(Right.DECIDE, access, endpoint), methods=["POST"])
+
+        routes: list[BaseRoute] = [
+            look("/", views.overview),
+            look("/jobs", views.jobs),
+            look("/jobs/{job}", views.job),
+            look("/jobs/{job}/compare/{number:int}", views.compare),
+            look("/jobs/{job}/poster/{number:int}", media.poster),
+            look("/jobs/{job}/source", media.source),
+            look("/jobs/{job}/result/{number:int}", media.result),
+            decide("/jobs/{job}/{act}", acts.do),
+            look("/jobs/{job}/{act}", acts.confirm),
+            decide("/all/{act}", acts.do_all),
+            look("/all/{act}", acts.confirm_all),
+            decide("/inboxes/{inbox}/{act}", acts.do_inbox),
+            look("/inboxes/{inbox}/{act}", acts.confirm_inbox),
             Route("/login", acts.log_in, methods=["POST"]),
             Route("/login", acts.login),
             Route("/logout", acts.log_out, methods=["POST"]),
-            Route("/events", self._events),
+            look("/events", self._events),
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
         ]
         if (metrics := daemon.metrics) is not None:
@@ -96,17 +105,18 @@ class Page:
             def show_metrics(_request: Request) -> Response:
                 return Response(metrics(), headers={"Content-Type": _PROMETHEUS})
 
-            routes.append(Route("/metrics", show_metrics))
+            routes.append(look("/metrics", show_metrics))
         if (health := daemon.health) is not None:
 
             def show_health(request: Request) -> Response:
                 is_well, facts = health()
-                if access.must_log_in and not is_known(request):
+                if access.must_log_in and not may(request, Right.LOOK):
                     facts = {}  # strangers learn no names of inboxes and folders
                 body = json.dumps({**facts, "ok": is_well}, default=str)
                 return Response(body, 200 if is_well else 503, media_type="application/json")
 
             routes.append(Route("/healthz", show_health))
+        self.routes = routes
         handlers = {404: self._missing, TimeoutError: _too_late, Exception: _broken}
         return Starlette(routes=routes, exception_handlers=handlers)
 

@@ -1,6 +1,6 @@
-"""Log-in: one token, compared in constant time, and sessions that live in memory and end with the daemon.
+"""Log-in: tokens, compared in constant time, and sessions that live in memory and end with the daemon.
 
-The right token is always accepted, however many wrong ones came before: a limit would let any stranger lock
+A right token is always accepted, however many wrong ones came before: a limit would let any stranger lock
 the operator out. The token's length makes guessing hopeless; wrong tokens are logged and counted.
 """
 
@@ -11,10 +11,12 @@ import hmac
 import secrets
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 import structlog
+
+from clipspool.web.context import Token
 
 log = structlog.get_logger()
 
@@ -28,24 +30,24 @@ _TOKEN_CHARACTERS_MAX = 4096
 
 
 class Sessions:
-    """Sessions of callers who have shown the token; for any thread."""
+    """Sessions of callers who have shown a token; for any thread."""
 
     def __init__(
         self,
-        token: str | None,
+        tokens: Sequence[Token],
         now: Callable[[], float],
         of: str,
         count_wrong: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start without sessions. Without a `token` nobody can log in; `now` returns seconds.
+        """Start without sessions. Without `tokens` nobody can log in; `now` returns seconds.
 
         `of` names the cookie: browsers share cookies between a host's ports, so each daemon needs its own.
         `count_wrong` is called for each wrong token.
         """
         self.cookie = f"clipspool_{hashlib.sha256(of.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
-        self._token = token
+        self._tokens = tuple(tokens)
         self._now = now
-        self._until: OrderedDict[str, float] = OrderedDict()
+        self._open: OrderedDict[str, tuple[float, Token]] = OrderedDict()
         self._wrong: deque[float] = deque(maxlen=_TRIES_MAX)
         self._count_wrong = count_wrong
         self._unlogged = 0
@@ -55,18 +57,19 @@ class Sessions:
     @property
     def is_possible(self) -> bool:
         """Whether a token is set."""
-        return self._token is not None
+        return bool(self._tokens)
 
-    def is_token(self, given: str, caller: str) -> bool:
-        """Compare with the token; a wrong one is counted, and logged with its caller's address."""
-        if self._token is None:
-            return False
-        is_right = len(given) <= _TOKEN_CHARACTERS_MAX and hmac.compare_digest(
-            given.encode("utf-8", "replace"), self._token.encode()
-        )
-        if not is_right:
+    def token_of(self, given: str, caller: str) -> Token | None:
+        """Return the token that was given; a wrong one is counted, and logged with its caller's address."""
+        if not self._tokens:
+            return None
+        data = given.encode("utf-8", "replace") if len(given) <= _TOKEN_CHARACTERS_MAX else b""
+        # All are compared: the time shows not which one is nearly right.
+        right = [token for token in self._tokens if hmac.compare_digest(data, token.secret.encode())]
+        if not right:
             self._note_wrong(caller)
-        return is_right
+            return None
+        return right[0]
 
     def _note_wrong(self, caller: str) -> None:
         now = self._now()
@@ -87,25 +90,25 @@ class Sessions:
         with self._lock:
             return len(self._wrong) == _TRIES_MAX and self._now() - self._wrong[0] < _TRIES_SECONDS
 
-    def begin(self) -> str:
-        """Begin a session for a caller who has shown the token; returns the cookie's value."""
+    def begin(self, token: Token) -> str:
+        """Begin a session for a caller who has shown a token; returns the cookie's value."""
         name = secrets.token_urlsafe(32)
         with self._lock:
-            self._until[name] = self._now() + SESSION_SECONDS
-            if len(self._until) > _SESSIONS_MAX:
-                self._until.popitem(last=False)
+            self._open[name] = self._now() + SESSION_SECONDS, token
+            if len(self._open) > _SESSIONS_MAX:
+                self._open.popitem(last=False)
         return name
 
-    def is_known(self, name: str) -> bool:
-        """Whether a cookie's value is a session that has not ended."""
+    def token_behind(self, name: str) -> Token | None:
+        """Return the token of a session by the cookie's value; None where it has ended."""
         with self._lock:
-            until = self._until.get(name, 0.0)
+            until, token = self._open.get(name, (0.0, None))
             if until <= self._now():
-                self._until.pop(name, None)
-                return False
-            return True
+                self._open.pop(name, None)
+                return None
+            return token
 
     def end(self, name: str) -> None:
         """Log out."""
         with self._lock:
-            self._until.pop(name, None)
+            self._open.pop(name, None)

@@ -19,10 +19,10 @@ from clipspool.reporting.eta import Timing
 from clipspool.reporting.history import story_json
 from clipspool.stages.provenance import as_sent
 from clipspool.system.redaction import redact_value
-from clipspool.web.context import AccessRules, DaemonHandle
+from clipspool.web.context import AccessRules, DaemonHandle, Right
 from clipspool.web.plot import DAYS, Ledger, plot
 from clipspool.web.rows import row_of
-from clipspool.web.security import is_known
+from clipspool.web.security import may, token_of
 from clipspool.web.snapshot import DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
 from clipspool.web.templates_env import environment, film, flat
 
@@ -87,8 +87,10 @@ class Views:
         return self._env.get_template(name).render(
             seen=seen,
             daemon=self._state(seen),
-            is_known=is_known(asked),
-            has_token=self._access.token is not None,
+            is_known=token_of(asked) is not None,
+            can_decide=may(asked, Right.DECIDE),
+            can_add=may(asked, Right.ADD),
+            has_token=bool(self._access.tokens),
             path=asked.url.path,
             now=self.daemon.now(),
             iso=iso,
@@ -108,8 +110,9 @@ class Views:
         return "good", "running"
 
     def _kept(self, request: Request, name: str, gather: Callable[[], dict[str, Any]]) -> Response:
-        """Draw a page once for all who view it."""
-        key = (request.url.path, request.url.query, is_known(request))
+        """Draw a page once for all who view it with the same rights."""
+        token = token_of(request)
+        key = (request.url.path, request.url.query, None if token is None else token.rights)
         return HTMLResponse(self._pages.get(key, lambda: self._text(request, name, **gather())))
 
     def _conditions(self) -> Conditions:
@@ -283,7 +286,7 @@ class Views:
 
     def missing(self, request: Request) -> Response:
         """Answer that nothing exists at this address."""
-        if self._access.must_log_in and not is_known(request):
+        if self._access.must_log_in and token_of(request) is None:
             return PlainTextResponse("Not found.\n", 404)
         return self.draw(
             request,

@@ -313,6 +313,7 @@ class Settings(Part):
     def secrets(self) -> list[str]:
         """Every secret that is set, for redaction in logs."""
         bucket = self.transport.bucket
-        held = [self.provider.api_key, self.provider.proxy_login, self.web.token, *self.notify.secrets]
+        held = [self.provider.api_key, self.provider.proxy_login, *self.notify.secrets]
+        held += self.web.secrets.values()
         held += [bucket.access_key_id, bucket.secret_access_key] if bucket is not None else []
         return [one.get_secret_value() for one in held if one is not None]

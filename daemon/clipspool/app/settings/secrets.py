@@ -52,6 +52,11 @@ def keys_in_file(written: Mapping[str, Any]) -> Iterator[Mistake]:
             table = table.get(name) if isinstance(table, dict) else None
         if isinstance(table, dict) and loc[-1] in table:
             yield Mistake(loc, f"must not stand in the file: {instead}")
+    web = written.get("web")
+    tokens = web.get("tokens") if isinstance(web, dict) else None
+    for name, table in tokens.items() if isinstance(tokens, dict) else ():
+        if isinstance(table, dict) and "token" in table:
+            yield Mistake(("web", "tokens", name, "token"), f"must not stand in the file: {_places_of(name)}")
     provider = written.get("provider")
     named = [("provider", name) for name in provider] if isinstance(provider, dict) else []
     for loc in (*((name,) for name in written), *named):
@@ -78,14 +83,52 @@ def with_secrets(
             if needs == "all" or (needs == "paid" and place[0] == "provider"):
                 raise
             unread.append(Mistake(*error.args))
+    values, missing = _with_named_tokens(values, env)
+    if missing and needs == "all":
+        raise ValueError(missing[0].loc, missing[0].message)
+    unread += missing
     for (section, name), keys in _USELESS_WITHOUT.items():
         is_unread = any(mistake.loc == (section, f"{name}_file") for mistake in unread)
         table = values.get(section)
-        if not isinstance(table, dict) or name in table or (section == "web" and _is_open_to_look(table)):
+        if not isinstance(table, dict) or name in table:
+            continue
+        if section == "web" and (table.get("tokens") or _is_open_to_look(table)):
             continue
         if needs == "none" or is_unread:
             values = {**values, section: {key: value for key, value in table.items() if key not in keys}}
     return _with_bucket_key(values, env), unread
+
+
+def _places_of(name: str) -> str:
+    return (
+        f"set CLIPSPOOL_WEB__TOKENS__{name.upper()}__TOKEN, or give a systemd credential named "
+        f"web_token_{name}, or name a file in `web.tokens.{name}.token_file`"
+    )
+
+
+def _with_named_tokens(
+    values: dict[str, Any], env: Mapping[str, str]
+) -> tuple[dict[str, Any], list[Mistake]]:
+    """Fill in the tokens of `[web.tokens]`; those without one are left out, and returned as mistakes."""
+    web = values.get("web")
+    tokens = web.get("tokens") if isinstance(web, dict) else None
+    if not isinstance(web, dict) or not isinstance(tokens, dict):
+        return values, []
+    found, missing = {}, []
+    for name, table in tokens.items():
+        loc = ("web", "tokens", name)
+        if not isinstance(table, dict):
+            found[name] = table
+            continue
+        try:
+            found[name] = _filled(table, env, (*loc, "token"), (f"web_token_{name}",))
+        except ValueError as error:
+            missing.append(Mistake(*error.args))
+            continue
+        if "token" not in found[name]:
+            del found[name]
+            missing.append(Mistake(loc, f"has no token: {_places_of(name)}"))
+    return {**values, "web": {**web, "tokens": found}}, missing
 
 
 def _is_open_to_look(web: Mapping[str, Any]) -> bool:
@@ -98,10 +141,20 @@ def _with_secret(
     values: dict[str, Any], env: Mapping[str, str], place: tuple[str, str], credentials: tuple[str, ...]
 ) -> dict[str, Any]:
     """Fill in a secret that the environment did not give: from a credential, else the file named for it."""
-    section, name = place
-    table = values.get(section, {})
-    if not isinstance(table, dict) or name in table:
+    table = values.get(place[0], {})
+    if not isinstance(table, dict):
         return values
+    filled = _filled(table, env, place, credentials)
+    return values if filled is table else {**values, place[0]: filled}
+
+
+def _filled(
+    table: dict[str, Any], env: Mapping[str, str], place: tuple[str, ...], credentials: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return a table with the secret named by `place`; raises ValueError where its file is unreadable."""
+    *above, name = place
+    if name in table:
+        return table
     found = _credential(env, credentials)
     file = table.get(f"{name}_file")
     if found is None and isinstance(file, str):
@@ -109,8 +162,8 @@ def _with_secret(
             found = _first_word(Path(file))
         except OSError as error:
             message = f"names a file that cannot be read: {os.strerror(error.errno or 0)}"
-            raise ValueError((section, f"{name}_file"), message) from None
-    return values if found is None else {**values, section: {**table, name: found}}
+            raise ValueError((*above, f"{name}_file"), message) from None
+    return table if found is None else {**table, name: found}
 
 
 def _with_bucket_key(values: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:

@@ -168,6 +168,13 @@ def _anchored(values: dict[str, Any], folder: Path, env: Mapping[str, str]) -> d
     if isinstance(transport, dict) and "public_url" in transport:
         served = within(transport["public_url"], ("folder",), "transport", "public_url")
         anchored["transport"] = {**transport, "public_url": served}
+    web = values.get("web")
+    if isinstance(web, dict) and isinstance(web.get("tokens"), dict):
+        tokens = {
+            name: within(table, ("token_file",), "web", "tokens", name)
+            for name, table in web["tokens"].items()
+        }
+        anchored["web"] = {**anchored["web"], "tokens": tokens}
     if isinstance(values.get("inbox"), list):
         anchored["inbox"] = [
             within(table, ("path", "outbox"), "inbox", index) for index, table in enumerate(values["inbox"])

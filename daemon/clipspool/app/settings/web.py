@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
@@ -11,6 +12,7 @@ from clipspool.app.settings.parts import AnyPath, Part, nearness
 
 _SOCKET_PATH_BYTES_MAX = 107
 _HOSTS_MAX = 50
+_TOKENS_MAX = 100
 _PORT_MAX = 65_535
 _EXAMPLE = 'such as "127.0.0.1:8765", "[::1]:8765" or "unix:/run/clipspool/web.sock"'
 
@@ -33,6 +35,16 @@ def _listen(value: str) -> str:
 def _token(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]{16,4096}", value.get_secret_value()):
         raise ValueError("must be 16 to 4096 printable ASCII characters without spaces")
+    return value
+
+
+def _token_names(value: Mapping[str, TokenSettings]) -> Mapping[str, TokenSettings]:
+    if len(value) > _TOKENS_MAX:
+        raise ValueError(f"has more than {_TOKENS_MAX} entries")
+    for name in value:
+        # In lower case, and without `__`: a variable of the environment has to be able to name it.
+        if not re.fullmatch(r"(?!.*__)[a-z0-9][a-z0-9_]{0,31}", name):
+            raise ValueError("must have names of small letters, figures and _, such as [web.tokens.edit]")
     return value
 
 
@@ -59,6 +71,18 @@ HOW_TO_GIVE_IT = (
 )
 
 
+Right = Literal["look", "add", "decide"]
+
+
+class TokenSettings(Part):
+    """`[web.tokens.NAME]`: a token with some of the rights."""
+
+    rights: Annotated[tuple[Right, ...], Field(min_length=1)] = ("look", "add", "decide")
+    token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    """Never in this file: from the environment, a systemd credential or `token_file`."""
+    token_file: AnyPath | None = None
+
+
 class WebSettings(Part):
     """`[web]`: off unless `listen` is set."""
 
@@ -67,6 +91,8 @@ class WebSettings(Part):
     token: Annotated[SecretStr, AfterValidator(_token)] | None = None
     """Never in this file: from the environment, a systemd credential or `token_file`."""
     token_file: AnyPath | None = None
+    tokens: Annotated[Mapping[str, TokenSettings], AfterValidator(_token_names)] = Field(default_factory=dict)
+    """More tokens by name, each with the rights that it gives."""
     hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(_few)] = Field(
         default=()
     )
@@ -82,9 +108,18 @@ class WebSettings(Part):
         """Whether others may reach it, directly or through a proxy: then viewing needs the token too."""
         return bool(self.hosts) or not self.is_near
 
+    @property
+    def secrets(self) -> Mapping[str, SecretStr]:
+        """Every token that is set, by its name; the one without a name by an empty one."""
+        named = {name: one.token for name, one in self.tokens.items()}
+        return {name: token for name, token in {"": self.token, **named}.items() if token is not None}
+
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
-        if self.listen is not None and self.must_log_in and self.token is None:
+        # One token with two sets of rights would give those of whichever is found first.
+        if len({token.get_secret_value() for token in self.secrets.values()}) < len(self.secrets):
+            raise ValueError("has the same token under two names: each needs its own")
+        if self.listen is not None and self.must_log_in and not self.secrets:
             why = "names `hosts`" if self.hosts else "listens beyond this machine"
             raise ValueError(f"{why}, and there is no token: {HOW_TO_GIVE_IT}")
         return self

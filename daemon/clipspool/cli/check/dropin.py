@@ -32,6 +32,7 @@ def systemd_drop_in(settings: Settings) -> str:
         notify.urls_file,
         notify.webhook_secret_file,
         settings.web.token_file,
+        *(one.token_file for one in settings.web.tokens.values()),
     )
     files = [file for file in (settings.file, *named) if file]
     unit = [f"RequiresMountsFor={quoted(path)}" for path in folders]
@@ -55,6 +56,11 @@ def systemd_drop_in(settings: Settings) -> str:
         service.append(_credential(settings, "webhook_secret"))
     if settings.web.token is not None and settings.web.token_file is None:
         service.append(_credential(settings, "web_token"))
+    service += [
+        _credential(settings, f"web_token_{name}")
+        for name, one in settings.web.tokens.items()
+        if one.token_file is None
+    ]
     service += _socket_folder(settings)
     lines = ["# Made by `clipspool check --systemd`; make it again when a folder changes."]
     return "\n".join([*lines, "[Unit]", *unit, "", "[Service]", *service, ""])

@@ -26,9 +26,11 @@ def look_at_page(settings: Settings) -> Iterator[Finding]:
         return
     seen = "log-in required" if web.must_log_in else "everyone on this machine can view it"
     yield _address(web.listen, serving(settings.file), seen)
-    if web.token is None:
+    if not web.secrets:
         yield Finding("warn", "page's token", "not set: the page is read-only", HOW_TO_GIVE_IT)
     yield from look_at_file("web.token_file", web.token_file)
+    for name, one in web.tokens.items():
+        yield from look_at_file(f"web.tokens.{name}.token_file", one.token_file)
     if web.listen.startswith("unix:"):
         folder = Path(web.listen.removeprefix("unix:")).parent
         if not folder.is_dir():
