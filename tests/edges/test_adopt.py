@@ -50,6 +50,12 @@ def told(bench, *lines, number=1, waiting=()):
         ((INTENT, REFUSED, INTENT | {"number": 2}), 2, Interrupted()),
         ((INTENT, INTENT | {"number": 2}, TASK), 2, TaskCreated("task-1")),
         (({**INTENT, "job": "clip1-v1"}, {**TASK, "job": "clip1-v1"}), 1, NotSent()),
+        # What a daemon that was frozen adds late is of its own submission, whatever came since.
+        ((INTENT, INTENT | {"number": 2}, REFUSED | {"number": 1}), 2, Interrupted()),
+        ((INTENT, INTENT | {"number": 2}, REFUSED | {"number": 2}), 2, NotSent()),
+        ((INTENT, INTENT | {"number": 2}, TASK | {"number": 1}), 2, Interrupted()),
+        ((INTENT, INTENT | {"number": 2}, TASK | {"number": 2}), 2, TaskCreated("task-1")),
+        ((INTENT | {"number": 2}, INTENT), 2, Interrupted()),
     ],
 )
 def test_the_ledger_tells_how_far_it_came(bench, lines, number, event):

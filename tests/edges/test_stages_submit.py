@@ -234,6 +234,14 @@ def test_a_clip_that_recover_takes_over_while_its_intent_is_recorded_is_not_sent
     assert (studio.sent, said(bench)) == ([], ["intent", "not_submitted"])
 
 
+def test_a_daemon_that_lost_its_lead_after_its_line_sends_nothing_and_notes_no_refusal(bench, studio):
+    """Whoever leads since has read that line, and must not find it withdrawn after its own."""
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, may_send=lambda: said(bench) != ["intent"])
+    event = submit(bench.job, bench.clip, bench.bay, tools, lambda: True)
+    assert isinstance(event, AnswerLost)
+    assert (studio.sent, said(bench)) == ([], ["intent"])
+
+
 @pytest.mark.parametrize("when", ["before its line", "with its line"])
 def test_of_two_daemons_with_copies_of_one_journal_the_first_in_the_ledger_sends(
     bench, studio, monkeypatch, when

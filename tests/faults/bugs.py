@@ -149,7 +149,7 @@ BUGS = {
             ),
             (
                 "stages/submit.py",
-                '            gated.note("not_submitted")',
+                '            gated.note("not_submitted", number=gated.number)',
                 "            pass",
             ),
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import structlog
@@ -98,6 +98,13 @@ def _note_journal(settings: Settings) -> None:
         why = "what is under way in the one before is not known here"
         log.warning("journal_changed", before=str(before), now=str(settings.journal.path), why=why)
     leave_note(settings.file, settings.journal.path)
+
+
+def warn_of_orphans(journal: Journal, inboxes: Collection[str]) -> None:
+    """Log which inboxes have open jobs and are not configured any more: they deliver nothing."""
+    for name, number in journal.open_by_inbox().items():
+        if name not in inboxes:
+            log.warning("inbox_not_configured", inbox=name, jobs=number)
 
 
 def _cannot_open(path: Path, error: OSError) -> str:

@@ -16,11 +16,10 @@ from clipspool.app.build import (
     kept_of,
     name_secret_of,
     older_address,
-    open_send_marks,
     pace_of,
     provider_of,
     rules_of,
-    take_over,
+    warn_of_orphans,
 )
 from clipspool.app.commands import Answers, DaemonCalls
 from clipspool.app.control import Listener, socket_of
@@ -30,6 +29,7 @@ from clipspool.app.page import PageHost
 from clipspool.app.reload import CannotReload, Reloads, reread
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.app.shipping import depot_of
+from clipspool.app.term import Term, alone
 from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.types import InboxPaused
@@ -56,9 +56,6 @@ from clipspool.system.systemd import Service
 
 log = structlog.get_logger()
 
-DRAIN_SECONDS = 35.0
-"""Within the 60 s that SIGTERM may take (promise 12): all other waits at the end add up to 22 s, where
-folders, decoders, the page and a receiver of notifications hang at once."""
 _DECODERS = 3
 """Two for conversions, and one for checks."""
 _STATUS_SECONDS = 5.0
@@ -66,16 +63,19 @@ _END_SECONDS = 2.0
 
 
 class Daemon:
-    """All parts of a running daemon; built and run by one thread."""
+    """All parts of a running daemon, for one term; built and run by one thread."""
 
-    def __init__(self, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
-        """Build every part and touch no inbox yet; raises CannotStart."""
+    def __init__(
+        self, settings: Settings, term: Term | None = None, *, now: Callable[[], float] = time.time
+    ) -> None:
+        """Build every part and touch no inbox yet; raises CannotStart. Without a term it is alone."""
         self.settings = settings
         self._now = now
-        self._signals = Signals(lambda: self.scheduler.call_soon(lambda _: None))
-        self._stopping = self._signals.stopping
+        self._term = term = term or alone(settings, Signals(self.wake))
+        self._signals = term.signals
+        self._stopping = threading.Event()
         self._reloads = Reloads()
-        self.journal, self._lock, self._announcement = take_over(settings)
+        self.journal = term.journal
         self._page = PageHost(settings)
         self._folders = InboxFolders(self.journal, settings.journal.path, self._next_turn)
         self._journal_id = self._folders.journal_id
@@ -88,13 +88,13 @@ class Daemon:
         self._provider = self.monitoring.measured(provider_of(settings))
         self._durations = Durations(self.journal.durations())
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
-        self._send_marks = open_send_marks(settings.journal.path)
         self._stages = StageRunner(
             self._tools(),
             self._decoder,
-            self._send_marks,
+            term.send_marks,
             now,
-            self._stopping.is_set,
+            lambda: self._stopping.is_set() or self._signals.stopping.is_set(),
+            may_send=term.may_send,
             mark=lambda inbox, root: self._marks.before_sending(inbox, root),  # noqa: PLW0108 - made below
             copied=partial(copy_served, own=self._folders.mark, now=now),
         )
@@ -170,7 +170,7 @@ class Daemon:
             folders,
             self.scheduler,
             self._marks,
-            self._send_marks.waiting,
+            self._term.send_marks.waiting,
             self._folders.mark,
             cut_short=[job for job in self._cut_short if job.inbox == inbox.name],
             known=self.journal.folders(inbox.name),
@@ -206,9 +206,9 @@ class Daemon:
         """
         self._signals.install()
         try:
-            self.scheduler.begin(self._inboxes, is_excused=self._lock.was_excused)
+            self.scheduler.begin(self._inboxes, is_excused=self._term.is_excused)
         except JournalError:
-            self._lock.pass_excuse_on()
+            self._term.pass_excuse_on()
             raise
         self.scheduler.guard(self._inboxes, accepts_restored=accept_restored)
         self._cut_short.clear()
@@ -227,24 +227,26 @@ class Daemon:
             inbox.start()
         self._keep_status_files()
         log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
-        self._warn_of_orphans()
+        warn_of_orphans(self.journal, self.settings.inbox_names)
         for trouble in self.settings.troubles:
             log.warning("secret_not_read", why=trouble)
         self._service.ready()
         draining_at: float | None = None
         try:
-            self.scheduler.run(self._stopping, each_turn=lambda: self._each_turn(until_idle=until_idle))
+            ends = self._signals.stopping
+            self.scheduler.run(ends, each_turn=lambda: self._each_turn(until_idle=until_idle))
             self._service.stopping("finishing what is under way")
             self._stopping.set()
             self._reloads.refuse("the daemon ends")
             self._end_inboxes()
             draining_at = time.monotonic()
-            self.scheduler.drain(DRAIN_SECONDS, each_turn=self._report_alive)
+            self.scheduler.drain(self._term.drain_seconds(), each_turn=self._report_alive)
             self._marks.keep(is_end=True)
         except JournalError:
-            self._lock.excuse()
+            self._term.excuse()
             drained = 0.0 if draining_at is None else time.monotonic() - draining_at
-            self.scheduler.await_answers(DRAIN_SECONDS - drained, each_turn=self._service.watchdog)
+            most = self._term.drain_seconds() - drained
+            self.scheduler.await_answers(most, each_turn=self._service.watchdog)
             raise
         finally:
             self.close()
@@ -263,11 +265,12 @@ class Daemon:
         self._decoder.close()
         self._stages.tools.depot.close()
         self._provider.close()
-        if not self.scheduler.in_flight:
-            self._send_marks.remove()
         self.journal.close()
-        self._lock.release()
-        self._announcement.close()
+        self._term.close(bool(self.scheduler.in_flight))
+
+    def wake(self) -> None:
+        """Start a turn of the scheduler."""
+        self.scheduler.call_soon(lambda _: None)
 
     def _end_inboxes(self, others: Sequence[threading.Thread] = ()) -> None:
         """Wait for the inboxes' threads and others, two seconds for all of them, as a folder may hang."""
@@ -290,6 +293,8 @@ class Daemon:
         if now - self._status_at >= _STATUS_SECONDS:
             self._status_at = now
             self._service.status(headline_of(self.scheduler, self._inboxes, self._troubles))
+        if self._term.is_over():
+            return True
         return (
             until_idle and all(inbox.is_idle for inbox in self._inboxes.values()) and self.scheduler.is_idle
         )
@@ -297,12 +302,6 @@ class Daemon:
     def _report_alive(self) -> None:
         self._service.watchdog()
         self.monitoring.turned(self.scheduler)
-
-    def _warn_of_orphans(self) -> None:
-        """Log which inboxes have open jobs and are not configured any more: they deliver nothing."""
-        for name, number in self.journal.open_by_inbox().items():
-            if name not in self.settings.inbox_names:
-                log.warning("inbox_not_configured", inbox=name, jobs=number)
 
     # --- changes --------------------------------------------------------------------------------------
 
@@ -317,7 +316,7 @@ class Daemon:
         else:
             self._apply(new)
             log.info("reloaded", changed=list(changed))
-            self._warn_of_orphans()
+            warn_of_orphans(self.journal, self.settings.inbox_names)
             return ""
         finally:
             self._service.ready()

@@ -85,8 +85,9 @@ def submissions_beyond(root: Root, clip_id: str, job_id: str, known: int, before
             break
         if line.get("job") == job_id and line.get("what") == "intent":
             number = line.get("number", known + 1)
-            is_open = isinstance(number, int) and known < number < _SUBMISSIONS_MAX
-            newest = number if is_open else newest
+            if isinstance(number, int) and max(known, newest - 1) < number < _SUBMISSIONS_MAX:
+                newest, is_open = number, True
         elif line.get("job") == job_id and line.get("what") == "not_submitted":
-            is_open = False
+            # A daemon that was frozen may note its refusal after another one's intent.
+            is_open = is_open and line.get("number", newest) != newest
     return newest if is_open else 0

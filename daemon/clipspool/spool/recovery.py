@@ -176,6 +176,7 @@ def _forget_taken(root: Root, now: float) -> None:
 def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
     """Return a job as its ledger says: with its task, in doubt after an intent alone, held, or queued."""
     number, at = 0, job.created_at
+    last: Any = None
     task: Task | None = None
     earlier = ""
     for line in lines:
@@ -185,10 +186,11 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
         match line.get("what"):
             case "intent":
                 number += 1
+                last = line.get("number")
                 task = Task(number, profile, intent_at=at)
             case "reused":
                 earlier = str(line.get("from_job", ""))
-            case "not_submitted":
+            case "not_submitted" if line.get("number", last) == last:
                 task = None
             case "task" if isinstance(task_id, str):
                 task = Task(max(number, 1), profile, intent_at=at, task_id=task_id, created_at=at)
@@ -215,24 +217,25 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str
         return Interrupted()
     event: Event = NotSent()
     token = None
-    is_shared = False
+    is_shared = is_ours = False
     for line in lines:
         if line.get("job") != job.id:
             continue
         number = line.get("number")
         match line.get("what"):
             case "intent" if isinstance(number, int) and number < ours:
-                event = NotSent()
+                # A daemon that was frozen may add its earlier intent after this one, and then sends nothing.
+                event = event if is_ours else NotSent()
             case "intent":
                 # Two lines with one number: a daemon with a copy of this journal may have sent it.
-                is_shared = isinstance(event, Interrupted)
+                is_shared, is_ours = isinstance(event, Interrupted), number == ours
                 event, token = Interrupted(), line.get("token")
                 if number != ours:
                     return event
-            case "not_submitted":
+            case "not_submitted" if line.get("number", ours) == ours:
                 event = NotSent()
-            case "task" if isinstance(line.get("task_id"), str) and isinstance(event, Interrupted):
-                event = TaskCreated(line["task_id"])
+            case "task" if line.get("number", ours) == ours and isinstance(line.get("task_id"), str):
+                event = TaskCreated(line["task_id"]) if isinstance(event, Interrupted) else event
     is_waiting = isinstance(token, str) and token in waiting and not is_shared
     return NotSent() if isinstance(event, Interrupted) and is_waiting else event
 

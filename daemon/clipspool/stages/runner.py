@@ -67,6 +67,8 @@ class StageRunner:
     send_marks: SendMarks
     now: Callable[[], float]
     stopping: Callable[[], bool] = field(default=lambda: False)
+    may_send: Callable[[], bool] = field(default=lambda: True)
+    """Whether this daemon may still send a paid request; asked right before the first byte."""
     mark: Callable[[str, Root], None] = field(default=lambda _inbox, _root: None)
     """Writes into an inbox how far the journal has come."""
     copied: Callable[[Root], str] = field(default=lambda _root: "")
@@ -108,6 +110,7 @@ class StageRunner:
                     self.copied,
                     self.complete,
                     tools.catalog.retirement,
+                    self.may_send,
                 )
                 return submit(job, clip, folders, submit_tools, gate)
             case Stage.FETCH:

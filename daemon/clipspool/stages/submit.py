@@ -57,6 +57,8 @@ class SubmitTools:
     """Adds the fields that the model always needs; a job that an earlier version accepted may lack them."""
     retirement: Callable[[str], str] = lambda _model: ""
     """Returns since when a model is retired, and its successor."""
+    may_send: Callable[[], bool] = lambda: True
+    """Whether this daemon may still send a paid request: a leader that was frozen may lead no more."""
 
 
 def submit(job: Job, clip: Clip, folders: Folders, tools: SubmitTools, gate: Callable[[], bool]) -> Event:
@@ -122,15 +124,18 @@ def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
     match answer:
         case Created():
             reach("created")
-            gated.note("task", task_id=answer.task_id)
+            gated.note("task", task_id=answer.task_id, number=gated.number)
             reach("task-noted")
             return on.TaskCreated(answer.task_id, answer.credits)
         case NotSent() if gated.was_withdrawn:
             return on.Postponed("withdrawn before anything was sent", 0.0)
         case NotSent() if gated.beyond:
             return on.InDoubt(gated.beyond, provider.profile)
+        case NotSent() if gated.is_lost:
+            # Nothing is noted: whoever leads now has read the ledger, and decides by what was in it.
+            return on.AnswerLost("the lead of the farm was lost before anything was sent", {})
         case NotSent() | Refused():
-            gated.note("not_submitted")
+            gated.note("not_submitted", number=gated.number)
             return _refused(gated.fault or answer.fault)
         case Unclear():
             return on.AnswerLost(answer.message, answer.evidence)
@@ -158,6 +163,8 @@ class _Gate:
     fault: Fault | None = None
     beyond: int = 0
     """The number of a submission that the ledger has and this journal has not."""
+    is_lost: bool = False
+    """Whether this daemon may not send any more."""
     _ledger: Ledger | None = None
     _opened: ExitStack = field(default_factory=ExitStack)
 
@@ -180,18 +187,23 @@ class _Gate:
             # journal was restored from before this request.
             self.tools.mark(self.folders.name, self.folders.inbox)
             ledger = self._opened.enter_context(ledger_of(self.folders.inbox, self.job.clip_id))
-            known = self.job.task.number if self.job.task else 0
+            known = self.number - 1
             if self._is_anothers(known) or not is_usable():
                 return False
             self._ledger = ledger
             begun = monotonic()
             ledger.note(
-                self.job.id, "intent", profile=self.tools.provider.profile, number=known + 1, token=token
+                self.job.id, "intent", profile=self.tools.provider.profile, number=self.number, token=token
             )
             reach("noted")
             if self._is_taken() or self._is_anothers(known, token):
                 return False
             if monotonic() - begun > _LINE_SECONDS and not is_usable():
+                return False
+            # Last of all: what this process was frozen over comes before it, and the line is in the ledger,
+            # where whoever leads next finds it.
+            if not self.tools.may_send():
+                self.is_lost = True
                 return False
             self.send_mark.set_sending()
         except OSError as error:
@@ -214,7 +226,12 @@ class _Gate:
             self.fault = Fault(FaultOf.CLIP, "WORK.COPIED", copied)
         return bool(self.beyond or self.fault)
 
-    def note(self, what: str, **facts: str) -> None:
+    @property
+    def number(self) -> int:
+        """The number of this submission."""
+        return (self.job.task.number if self.job.task else 0) + 1
+
+    def note(self, what: str, **facts: Any) -> None:
         """Add a line that the journal will have too: the ledger is read where a journal is lost."""
         if self._ledger is None:
             return
