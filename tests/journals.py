@@ -1,5 +1,7 @@
 """Journals in each database that clipspool can keep them in, for tests that run on all of them."""
 
+import itertools
+import os
 import sqlite3
 from contextlib import closing
 
@@ -36,7 +38,41 @@ class InFile:
             return beside.execute(sql).fetchall()
 
 
-DRIVERS = {"sqlite": InFile}
+class InServer:
+    """A journal in a schema of the session's PostgreSQL."""
+
+    opens = "Journal.open(Address(sys.argv[2]))"
+    _numbers = itertools.count()
+
+    def __init__(self, _folder):
+        import postgres  # noqa: PLC0415 - most tests need none
+
+        self.schema = f"journal_{os.getpid()}_{next(self._numbers)}"
+        self.address = postgres.shared().schema(self.schema)
+        self.place = self.address.url
+        self._connect = postgres.shared().connect
+
+    def open(self):
+        return Journal.open(self.address)
+
+    def read(self):
+        return Journal.read(self.address)
+
+    def look(self):
+        return Lookup(self.address).look()
+
+    def run(self, sql, *rows):
+        """Run a statement beside the journal, for each row."""
+        with self._connect(self.schema) as beside:
+            beside.cursor().executemany(sql.replace("?", "%s"), rows)
+
+    def ask(self, sql):
+        """Ask beside the journal."""
+        with self._connect(self.schema) as beside:
+            return beside.execute(sql).fetchall()
+
+
+DRIVERS = {"sqlite": InFile, "postgres": InServer}
 
 
 def accept(journal, job=None, clip=None):

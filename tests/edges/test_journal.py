@@ -371,7 +371,7 @@ def test_what_was_acknowledged_is_there_after_a_kill(driver):
         "sys.path.insert(0, sys.argv[1])\n"
         "from fakes import a_clip, a_job\n"
         "from pathlib import Path\n"
-        "from clipspool.journal import Journal\n"
+        "from clipspool.journal import Address, Journal\n"
         f"journal = {driver.opens}\n"
         "for number in range(10_000):\n"
         "    with journal.turn():\n"

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from clipspool.jobs.model import State
-from clipspool.journal import Journal, JournalError, Lock, database, migrations
+from clipspool.journal import Journal, JournalError, Lock, migrations, sqlite
+from clipspool.journal.database import read_statements
 from fakes import a_clip, a_job, a_request
 from journals import accept
 
 OF_0001 = Path(__file__).parents[1] / "faults/journal_0001.sql"
 """Written by clipspool 0.1 at schema 0001."""
-SOURCES = Path(database.__file__).parent
+SOURCES = Path(sqlite.__file__).parent
 
 
 @pytest.fixture
@@ -37,13 +38,23 @@ def journal(path):
 
 # --- statements by name ---------------------------------------------------------------------------------
 
-STATEMENTS = database.read_statements((SOURCES / "sqlite.sql").read_text())
+STATEMENTS = read_statements(SOURCES / "sqlite.sql")
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_each_statement_fits_the_tables(journal, name):
     values = dict.fromkeys(re.findall(r":(\w+)", STATEMENTS[name]))
     journal._database._connection.execute(f"EXPLAIN {STATEMENTS[name]}", values)
+
+
+def test_both_databases_have_the_same_statements_and_parameters():
+    def asked(file):
+        return {
+            name: set(re.findall(r"(?<!:):([a-z]\w*)", statement)) - {"rows"}
+            for name, statement in read_statements(SOURCES / file).items()
+        }
+
+    assert asked("postgres.sql") == asked("sqlite.sql")
 
 
 def test_each_statement_is_used_and_each_that_is_used_is_there():
@@ -78,8 +89,8 @@ def test_the_writers_settings_are_fit_for_a_power_cut(journal):
 
 
 def test_a_setting_that_is_not_taken_is_refused(path, monkeypatch):
-    monkeypatch.setitem(database._WRITER, "journal_mode", "off")
-    monkeypatch.setitem(database._WRITER, "synchronous", 17)
+    monkeypatch.setitem(sqlite._WRITER, "journal_mode", "off")
+    monkeypatch.setitem(sqlite._WRITER, "synchronous", 17)
     with pytest.raises(JournalError, match="does not allow"):
         Journal.open(path)
 

@@ -80,7 +80,7 @@ BUGS = {
     ),
     "synchronous-normal": Bug(
         "the journal is written with synchronous=NORMAL",
-        (("journal/database.py", '"synchronous": 2,', '"synchronous": 1,'),),
+        (("journal/sqlite.py", '"synchronous": 2,', '"synchronous": 1,'),),
         f"{PROMISES}::test_what_was_about_to_be_paid_for_is_in_the_journal_after_the_power_was_cut",
     ),
     "no-file-sync": Bug(

@@ -1,19 +1,22 @@
 """The journal: jobs as they are now, and everything that ever happened to them.
 
-`journal.py` writes, `questions.py` answers, `looks.py` and `lookup.py` read beside the daemon; `database.py`
-runs the statements of `sqlite.sql` by name, `rows.py` turns jobs into rows and back, `migrations/` makes and
-changes the tables, and `files.py` has the lock.
+`journal.py` writes, `questions.py` answers, `looks.py` and `lookup.py` read beside the daemon; `place.py`
+opens one of the two databases that `database.py` describes, `sqlite.py` and `postgres.py`, which run the
+statements of `sqlite.sql` and `postgres.sql` by name; `rows.py` turns jobs into rows and back, `migrations/`
+makes and changes the tables, and `files.py` has the lock.
 """
 
 from clipspool.jobs.records import ClipCost, Entry, Spend, Tally
-from clipspool.journal.files import JournalError, Lock
+from clipspool.journal.files import JournalError, JournalUnreachable, Lock
 from clipspool.journal.journal import Journal
 from clipspool.journal.lookup import UNDER_WAY, DaySpent, Filter, Look, Lookup, Page
+from clipspool.journal.place import Address, Place
 from clipspool.journal.questions import OpenJobs
 from clipspool.journal.rows import Candidate
 
 __all__ = [
     "UNDER_WAY",
+    "Address",
     "Candidate",
     "ClipCost",
     "DaySpent",
@@ -21,11 +24,13 @@ __all__ = [
     "Filter",
     "Journal",
     "JournalError",
+    "JournalUnreachable",
     "Lock",
     "Look",
     "Lookup",
     "OpenJobs",
     "Page",
+    "Place",
     "Spend",
     "Tally",
 ]

@@ -1,46 +1,18 @@
-"""Runs the statements of `sqlite.sql` by name on one connection, with settings fit for a power cut.
+"""What a journal needs of a database, whichever it is: statements by name, and transactions.
 
-WAL with synchronous=FULL is the one setting of SQLite under which nothing acknowledged was lost when the
-power went; it is set and read back. SQLite's errors become JournalError here, where they arise.
+`sqlite.py` and `postgres.py` are the two that there are. `sqlite.sql` and `postgres.sql` hold the same
+statements with the same parameters, each in its dialect.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, Self, TypeAlias, TypeVar
-
-from clipspool.journal.files import Identity, JournalError, Lock, make_home
-from clipspool.journal.migrations import HEAD, migrate, version_of
+from typing import Any, Protocol, TypeAlias
 
 Row: TypeAlias = Mapping[str, Any]
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-_WRITER: dict[str, str | int] = {
-    "journal_mode": "wal",
-    "synchronous": 2,
-    "busy_timeout": 5000,
-    "journal_size_limit": 64 << 20,  # to which the log is cut after a slow reader made it grow
-    "foreign_keys": 1,
-    "trusted_schema": 0,
-}
-_READER: dict[str, str | int] = {"busy_timeout": 5000, "trusted_schema": 0, "query_only": 1}
-_OF_THE_DISK = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-}
 _ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
 
@@ -49,205 +21,45 @@ def to_json(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
-def read_statements(text: str) -> dict[str, str]:
-    """Split SQL at its lines `-- name: ...` into statements by name."""
-    blocks = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)[1:]
+def read_statements(file: Path) -> dict[str, str]:
+    """Read a file of SQL, split at its lines `-- name: ...`, into statements by name."""
+    blocks = re.split(r"^-- name: (\w+)$", file.read_text("utf-8"), flags=re.MULTILINE)[1:]
     return dict(zip(blocks[::2], blocks[1::2], strict=True))
 
 
-_STATEMENTS = read_statements(Path(__file__).with_name("sqlite.sql").read_text("utf-8"))
+class Database(Protocol):
+    """A connection for one thread at a time. Values are plain Python.
 
+    What the world does to it is raised as JournalError; a bug in a statement or its values stays a bug. A
+    reader's answers are all of one moment, until `rollback`.
+    """
 
-class Database:
-    """A connection for one thread at a time. Values are plain Python; a list is passed as JSON."""
-
-    def __init__(self, path: Path, connection: sqlite3.Connection, *, is_reader: bool) -> None:
-        """Take an open connection; `open` and `read` make one."""
-        self.path = path
-        self._connection = connection
-        self._is_reader = is_reader
-        self._identity = Identity()
-        self.in_transaction = False
-        """Whether a change was begun, and neither committed nor rolled back."""
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open a journal for writing, checked, and made or migrated where needed; raises JournalError."""
-        make_home(path)
-        is_new = not path.exists()
-        try:
-            with _closed_on_error(_connect(path, {"mode": "rwc"})) as connection:
-                _set(connection, _WRITER)
-                if not is_new:
-                    _check_integrity(connection, path)
-                migrate(connection, path)
-                database = cls(path, connection, is_reader=False)
-                database._know_files()
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise JournalError(f"The journal {path} cannot be used ({error}). {_advice(error)}") from error
-        return database
-
-    @classmethod
-    def read(cls, path: Path) -> Self | None:
-        """Open a journal for reading beside its daemon; None where there is none. Raises JournalError."""
-        if not path.exists():
-            return None
-        how = {"mode": "ro", "immutable": "1"} if _is_at_rest(path) else {"mode": "ro"}
-        try:
-            with _closed_on_error(_connect(path, how)) as connection:
-                _set(connection, _READER)
-                version = version_of(connection)
-                if version is not None and version != HEAD:
-                    raise JournalError(
-                        f"The journal {path} belongs to another version of clipspool (schema {version}, and "
-                        f"this one reads {HEAD}); an older one is taken over by `clipspool run`."
-                    )
-        except sqlite3.DatabaseError as error:
-            raise _unreadable(path, error) from error
-        if version is None:
-            connection.close()
-            return None
-        return cls(path, connection, is_reader=True)
+    in_transaction: bool
+    """Whether a change was begun, and neither committed nor rolled back."""
 
     def close(self) -> None:
         """Close the connection; what is not committed is lost."""
-        self._connection.close()
-
-    # --- statements by name -------------------------------------------------------------------------------
 
     def run(self, name: str, /, **values: Any) -> None:
-        """Run a statement for its effect."""
-        self._execute(name, values)
+        """Run a statement for its effect; `rows` are a table's rows, in the order of `rows.py`."""
 
     def run_many(self, name: str, rows: Sequence[Row]) -> None:
         """Run a statement once for each row."""
-        self._call(self._connection.executemany, _STATEMENTS[name], rows)
 
     def rows(self, name: str, /, **values: Any) -> list[Row]:
         """Return all rows of an answer."""
-        cursor = self._execute(name, values)
-        columns = [column[0] for column in cursor.description]
-        return [dict(zip(columns, row, strict=True)) for row in self._call(cursor.fetchall)]
 
     def column(self, name: str, /, **values: Any) -> list[Any]:
         """Return the first value of each row."""
-        return [row[0] for row in self._call(self._execute(name, values).fetchall)]
 
     def value(self, name: str, /, **values: Any) -> Any:
         """Return the first value of the only row, None without one."""
-        found = self.column(name, **values)
-        return found[0] if found else None
-
-    def _execute(self, name: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
-        bound = {key: to_json(value) if isinstance(value, list) else value for key, value in values.items()}
-        if self._is_reader and not self._connection.in_transaction:
-            self._call(self._connection.execute, "BEGIN")  # all answers are of one moment, until `rollback`
-        return self._call(self._connection.execute, _STATEMENTS[name], bound)
-
-    def _call(self, act: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
-        """Raise JournalError for a fault of the world; a bug in a statement or its values stays a bug."""
-        # A full or failing disk makes SQLite undo the whole transaction. Where a caller swallowed that error,
-        # nothing may be written without what came before: an intent would be lost, and its gate would open.
-        if self.in_transaction and not self._connection.in_transaction:
-            raise JournalError("The journal cannot be written (SQLite undid the transaction).")
-        try:
-            return act(*arguments, **options)
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError):
-            raise
-        except sqlite3.DatabaseError as error:
-            if self._is_reader:
-                raise _unreadable(self.path, error) from error
-            raise JournalError(f"The journal cannot be written ({error}).") from error
-
-    # --- transactions ---------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Begin to write; from here on nobody else can."""
-        self._call(self._connection.execute, "BEGIN IMMEDIATE")
-        self.in_transaction = True
 
     def commit(self) -> None:
-        """Make the transaction durable; raises JournalError where the journal's files were removed."""
-        self._call(self._connection.execute, "COMMIT")
-        self.in_transaction = False
-        self._identity.make_sure()
+        """Make the transaction durable."""
 
     def rollback(self) -> None:
         """Undo the open transaction, if there is one; what a reader asks next is answered as of then."""
-        self._connection.rollback()
-        self.in_transaction = False
-
-    def _know_files(self) -> None:
-        """Remember the files that each commit has to find again: the journal, its log and its lock.
-
-        Whoever removes the lock as a leftover lets a second daemon at the same jobs.
-        """
-        real = self.path.resolve()  # SQLite follows a link, and writes beside the file itself
-        lock = Lock(self.path).path
-        for path in (self.path, real.with_name(f"{real.name}-wal"), *([lock] if lock.exists() else [])):
-            self._identity.know(path)
-
-
-def _connect(path: Path, how: Mapping[str, str]) -> sqlite3.Connection:
-    quoted = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    query = "&".join(f"{key}={value}" for key, value in how.items())
-    return sqlite3.connect(
-        f"file:{quoted}?{query}",
-        uri=True,
-        isolation_level=None,  # Python begins no transaction of its own
-        check_same_thread=False,
-    )
-
-
-@contextmanager
-def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    try:
-        yield connection
-    except BaseException:
-        connection.close()
-        raise
-
-
-def _advice(error: Exception) -> str:
-    """Return what to do about a journal that cannot be opened.
-
-    A journal that is set aside forgets what was paid for, so nothing but damage is a reason for it.
-    """
-    if isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK:
-        return (
-            "That need not be the file: leave it where it is, see to the disk it lies on (free room, rights, "
-            "mount), and start clipspool again."
-        )
-    return "Keep the file, move it aside and run `clipspool recover`."
-
-
-def _set(connection: sqlite3.Connection, pragmas: Mapping[str, str | int]) -> None:
-    """Set what SQLite is to do, and read it back; raises JournalError where the file system refuses."""
-    for name, value in pragmas.items():
-        connection.execute(f"PRAGMA {name} = {value}").fetchall()
-        (got,) = connection.execute(f"PRAGMA {name}").fetchone()
-        if got != value:
-            raise JournalError(f"The journal's file system does not allow {name} = {value} (got {got}).")
-
-
-def _check_integrity(connection: sqlite3.Connection, path: Path) -> None:
-    """Read the whole file; raises JournalError where it is damaged."""
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise JournalError(
-            f"The journal {path} is damaged ({' '.join(str(found).split())}). Keep the file, "
-            "move it aside and run `clipspool recover`."
-        )
-
-
-def _is_at_rest(path: Path) -> bool:
-    """Whether nobody writes a journal, and its folder takes no file that SQLite would make for a reader."""
-    real = path.resolve()
-    return not real.with_name(f"{real.name}-wal").exists() and not os.access(real.parent, os.W_OK)
-
-
-def _unreadable(path: Path, error: sqlite3.DatabaseError) -> JournalError:
-    """Name what keeps a reader out; a change that a crash cut short is ended by whoever may write."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
-        return JournalError(f"The journal {path} was cut short in a change; `clipspool run` puts it right.")
-    return JournalError(f"The journal {path} cannot be read ({error}).")

@@ -15,6 +15,10 @@ class JournalError(Exception):
     """The journal cannot be used: damaged, of another version, removed, or its disk is full or fails."""
 
 
+class JournalUnreachable(JournalError):
+    """The database does not answer, for now; whether the last commit was kept is not known."""
+
+
 def make_home(journal: Path) -> None:
     """Make a journal's folder where there is none, closed to all but user and group.
 

@@ -12,12 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Self
 
 from clipspool.jobs.events import Event, Order, name_of
 from clipspool.jobs.model import STILL_TRIED, Clip, Job, State, Task, plain
 from clipspool.journal.database import Database, to_json
+from clipspool.journal.place import Place, open_database, read_database
 from clipspool.journal.questions import OPEN, Questions
 from clipspool.journal.rows import clip_row, job_change, job_row, path_bytes, task_row
 
@@ -59,9 +59,9 @@ class Journal(Questions):
         """Called with the seconds that each commit took."""
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, place: Place) -> Self:
         """Open for writing, made or migrated where needed; raises JournalError with one sentence."""
-        journal = cls(Database.open(path))
+        journal = cls(open_database(place))
         try:
             with journal.turn():
                 if journal.fact("id") is None:
@@ -73,9 +73,9 @@ class Journal(Questions):
         return journal
 
     @classmethod
-    def read(cls, path: Path) -> Self | None:
+    def read(cls, place: Place) -> Self | None:
         """Open for reading beside a running daemon; None where there is none yet. Raises JournalError."""
-        database = Database.read(path)
+        database = read_database(place)
         if database is None:
             return None
         journal = cls(database)

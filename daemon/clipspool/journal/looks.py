@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clipspool.journal.files import JournalError
 from clipspool.journal.journal import Journal
+from clipspool.journal.place import Place
 
 
 class NoJournal(JournalError):
@@ -17,9 +18,9 @@ class NoJournal(JournalError):
 class Window:
     """A connection that is kept between looks; for one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        """Take the journal's path; nothing is opened before the first look."""
-        self.path = path
+    def __init__(self, place: Place) -> None:
+        """Take the journal's place; nothing is opened before the first look."""
+        self.place = place
         self._journal: Journal | None = None
         self._identity: tuple[int, int] | None = None
 
@@ -43,15 +44,22 @@ class Window:
         self._journal = None
 
     def _open(self) -> Journal:
-        try:
-            here = self.path.stat()
-        except OSError:
-            here = None
-        identity = None if here is None else (here.st_dev, here.st_ino)
+        identity = _identity(self.place)
         if self._journal is None or identity != self._identity:  # moved aside, and another one begun
             self.close()
-            self._journal = Journal.read(self.path)
+            self._journal = Journal.read(self.place)
             self._identity = identity
         if self._journal is None:
-            raise NoJournal(f"There is no journal at {self.path} yet; `clipspool run` creates it.")
+            raise NoJournal(f"There is no journal at {self.place} yet; `clipspool run` creates it.")
         return self._journal
+
+
+def _identity(place: Place) -> tuple[int, int] | None:
+    """Return which file it is; None without one, and for a journal in PostgreSQL."""
+    if not isinstance(place, Path):
+        return None
+    try:
+        here = place.stat()
+    except OSError:
+        return None
+    return here.st_dev, here.st_ino

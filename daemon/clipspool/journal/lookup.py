@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from clipspool.jobs.model import Job, State
-from clipspool.journal.database import Database
 from clipspool.journal.looks import NoJournal
+from clipspool.journal.place import Place, read_database
 from clipspool.journal.questions import OPEN, Questions
 
 SCAN_MAX = 20_000
@@ -61,16 +60,16 @@ class DaySpent:
 class Lookup:
     """Opens the journal for reading, for any number of threads at once."""
 
-    def __init__(self, path: Path) -> None:
-        """Take the path of a journal that is there; each look is a connection of its own."""
-        self._path = path
+    def __init__(self, place: Place) -> None:
+        """Take the place of a journal that is there; each look is a connection of its own."""
+        self._place = place
 
     @contextmanager
     def look(self) -> Iterator[Look]:
         """Open the journal as it is at one moment."""
-        database = Database.read(self._path)
+        database = read_database(self._place)
         if database is None:
-            raise NoJournal(f"There is no journal at {self._path}.")
+            raise NoJournal(f"There is no journal at {self._place}.")
         try:
             yield Look(database)
         finally:

@@ -1,0 +1,312 @@
+"""Runs the statements of `postgres.sql` by name on one connection, for a journal that several machines share.
+
+A connection that is lost ends what was gathered: the journal is opened again and read anew. psycopg's errors
+become JournalError and JournalUnreachable here, where they arise.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+from psycopg.types.string import StrDumperUnknown
+
+from clipspool.journal.database import Row, read_statements
+from clipspool.journal.files import JournalError, JournalUnreachable
+from clipspool.journal.migrations.postgres import HEAD, SCRIPTS
+from clipspool.journal.place import Address
+
+VERSION_MIN = 14
+_CONNECTION: Mapping[str, str | int] = {
+    "client_encoding": "UTF8",
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+"""What a url may say otherwise; without these a cut connection would be waited for during hours."""
+_SESSION: Mapping[str, str] = {
+    # The server notices within 11 s that this machine is gone, and gives up its locks.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+}
+_WRITER: Mapping[str, str] = {
+    # A turn takes milliseconds. A writer that froze must not keep its locks for long.
+    "idle_in_transaction_session_timeout": "10s",
+    "statement_timeout": "10s",
+    "lock_timeout": "5s",
+}
+_READER: Mapping[str, str] = {
+    "idle_in_transaction_session_timeout": "60s",
+    "statement_timeout": "60s",
+    "default_transaction_read_only": "on",
+}
+_DURABLE = (
+    b"SELECT set_config('synchronous_commit', 'on', false) "
+    b"WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+)
+"""A commit that was acknowledged must outlive a crash: it may have let a request go."""
+_OWNERSHIP = b"SELECT pg_try_advisory_lock(hashtext('clipspool writes'), hashtext(current_schema()))"
+_MIGRATING = b"SELECT pg_advisory_xact_lock(hashtext('clipspool migrates'), hashtext(current_schema()))"
+_OWNERSHIP_SECONDS = 12.0
+"""Longer than the server takes to notice that the last owner's machine is gone."""
+_LOOK_AGAIN_SECONDS = 0.2
+
+
+def _in_psycopgs_words(statement: str) -> bytes:
+    """Turn `:name` into psycopg's `%(name)s`; `::TYPE` stays."""
+    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", statement).encode()
+
+
+_STATEMENTS = {
+    name: _in_psycopgs_words(statement)
+    for name, statement in read_statements(Path(__file__).with_name("postgres.sql")).items()
+}
+
+
+class _Text(StrDumperUnknown):
+    """Writes a string, and what PostgreSQL can't hold in one as an escape: NUL, halves of surrogate pairs."""
+
+    def dump(self, obj: str) -> Any:
+        try:
+            return super().dump(obj)
+        except (psycopg.DataError, UnicodeEncodeError):
+            escaped = obj.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+            return super().dump(escaped)
+
+
+class PostgresDatabase:
+    """A connection for one thread at a time; see `Database`."""
+
+    def __init__(self, address: Address, connection: psycopg.Connection, *, is_reader: bool) -> None:
+        """Take an open connection; `open` and `read` make one."""
+        self._address = address
+        self._connection = connection
+        self._is_reader = is_reader
+        self.in_transaction = False
+        """Whether a change was begun, and neither committed nor rolled back."""
+
+    @classmethod
+    def open(cls, address: Address) -> Self:
+        """Open a journal for writing, made or migrated where needed, while nobody else writes it.
+
+        Raises JournalUnreachable where the server does not answer, and JournalError.
+        """
+        connection = _connect(address, {**_SESSION, **_WRITER}, target="read-write")
+        with _translated(address), _closed_on_error(connection):
+            _refuse_unfit(address, connection)
+            connection.execute(_DURABLE)
+            _become_owner(address, connection)
+            _migrate(address, connection)
+        return cls(address, connection, is_reader=False)
+
+    @classmethod
+    def read(cls, address: Address) -> Self | None:
+        """Open a journal for reading; None where there is none.
+
+        Raises JournalUnreachable where the server does not answer, and JournalError.
+        """
+        connection = _connect(address, {**_SESSION, **_READER}, target="any")
+        with _translated(address), _closed_on_error(connection):
+            number = number_of(connection)
+            if number is not None and number != HEAD:
+                raise _of_another_version(address, number)
+        if number is None:
+            connection.close()
+            return None
+        return cls(address, connection, is_reader=True)
+
+    def close(self) -> None:
+        """Close the connection; what is not committed is lost."""
+        self._connection.close()
+
+    # --- statements by name -------------------------------------------------------------------------------
+
+    def run(self, name: str, /, **values: Any) -> None:
+        """Run a statement for its effect; with `rows`, once for each of them, in one step."""
+        if "rows" in values:
+            self.run_many(name, [{str(at): one for at, one in enumerate(row)} for row in values["rows"]])
+        else:
+            self._execute(name, values)
+
+    def run_many(self, name: str, rows: Sequence[Row]) -> None:
+        """Run a statement once for each row, in one step."""
+        with _translated(self._address):
+            self._connection.cursor().executemany(_STATEMENTS[name], rows)
+
+    def rows(self, name: str, /, **values: Any) -> list[Row]:
+        """Return all rows of an answer."""
+        cursor = self._execute(name, values)
+        columns = [column.name for column in cursor.description or ()]
+        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+    def column(self, name: str, /, **values: Any) -> list[Any]:
+        """Return the first value of each row."""
+        return [row[0] for row in self._execute(name, values).fetchall()]
+
+    def value(self, name: str, /, **values: Any) -> Any:
+        """Return the first value of the only row, None without one."""
+        row = self._execute(name, values).fetchone()
+        return None if row is None else row[0]
+
+    def _execute(self, name: str, values: Mapping[str, Any]) -> psycopg.Cursor[tuple[Any, ...]]:
+        with _translated(self._address):
+            if self._is_reader and self._connection.info.transaction_status is TransactionStatus.IDLE:
+                self._connection.execute(
+                    b"BEGIN ISOLATION LEVEL REPEATABLE READ"
+                )  # all answers of one moment
+            return self._connection.execute(_STATEMENTS[name], values)
+
+    # --- transactions ---------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin to write; raises JournalError where a newer clipspool has changed the tables meanwhile."""
+        with _translated(self._address):
+            cursor = self._connection.execute(b"BEGIN; SELECT number FROM journal_schema")
+            cursor.nextset()
+            ((number,),) = cursor.fetchall()
+        self.in_transaction = True
+        if number != HEAD:
+            raise _of_another_version(self._address, number)
+
+    def commit(self) -> None:
+        """Make the transaction durable.
+
+        Raises JournalUnreachable where the server's answer did not come: then it may be durable or not.
+        """
+        with _translated(self._address):
+            ended = self._connection.execute(b"COMMIT").statusmessage
+        self.in_transaction = False
+        # A transaction in which a statement failed ends with ROLLBACK, whatever is asked. Where a caller
+        # swallowed that error, an intent would be lost and its gate would open.
+        if ended != "COMMIT":
+            raise JournalError(f"The journal in {self._address} undid the change ({ended}).")
+
+    def rollback(self) -> None:
+        """Undo the open transaction, if there is one; what a reader asks next is answered as of then."""
+        self.in_transaction = False
+        if self._connection.info.transaction_status is not TransactionStatus.IDLE:
+            with suppress(psycopg.OperationalError):  # then there is none any more
+                self._connection.execute(b"ROLLBACK")
+
+
+def await_server(address: Address) -> str:
+    """Try to connect once; return why it failed, empty where it did not. Raises JournalError."""
+    try:
+        _connect(address, {}, target="read-write").close()
+    except JournalUnreachable as error:
+        return str(error)
+    return ""
+
+
+def number_of(connection: psycopg.Connection) -> str | None:
+    """Return the number of a journal's schema; None in a database that holds none."""
+    if connection.execute(b"SELECT to_regclass('journal_schema')").fetchone() == (None,):
+        return None
+    found = connection.execute(b"SELECT number FROM journal_schema").fetchone()
+    return None if found is None else str(found[0])
+
+
+def _connect(address: Address, session: Mapping[str, str], *, target: str) -> psycopg.Connection:
+    """`target`: `read-write` finds the primary where a url names several servers."""
+    name = f"clipspool on {socket.gethostname()}"[:63]
+    try:
+        given = conninfo_to_dict(address.url)
+    except psycopg.ProgrammingError as error:
+        raise JournalError(f"The journal's url {address} cannot be used ({_line(error)}).") from None
+    secret = {} if address.password is None else {"password": address.password}
+    defaults = {**_CONNECTION, "application_name": name, "target_session_attrs": target}
+    with _translated(address):
+        connection = psycopg.connect(make_conninfo("", **{**defaults, **given, **secret}), autocommit=True)
+        with _closed_on_error(connection):
+            connection.adapters.register_dumper(str, _Text)
+            connection.prepare_threshold = 2
+            settings = [(key, value, False) for key, value in session.items()]
+            connection.cursor().executemany(b"SELECT set_config(%s, %s, %s)", settings)
+    return connection
+
+
+def _refuse_unfit(address: Address, connection: psycopg.Connection) -> None:
+    """Raise JournalError for a server that is too old, or a database that cannot hold every name."""
+    version = connection.info.server_version
+    if version < VERSION_MIN * 10_000:
+        raise JournalError(
+            f"The journal's server {address} is PostgreSQL {version // 10_000}, and clipspool needs "
+            f"{VERSION_MIN} or newer."
+        )
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise JournalError(
+            f"The database {address} is in {encoding}, which cannot hold every name; make one with "
+            "`createdb --template=template0 --encoding=UTF8`."
+        )
+
+
+def _become_owner(address: Address, connection: psycopg.Connection) -> None:
+    """Keep other writers away as long as the connection lasts; raises JournalError where there is one."""
+    until = time.monotonic() + _OWNERSHIP_SECONDS
+    while connection.execute(_OWNERSHIP).fetchone() != (True,):
+        if time.monotonic() >= until:
+            raise JournalError(f"Another clipspool writes the journal in {address}: stop it first.")
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _migrate(address: Address, connection: psycopg.Connection) -> None:
+    """Make a new journal's tables, or change an older one's, in one transaction."""
+    if number_of(connection) == HEAD:
+        return
+    with connection.transaction():
+        connection.execute(b"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+        connection.execute(_MIGRATING)
+        number = number_of(connection)
+        if number is not None and number > HEAD:
+            raise _of_another_version(address, number)
+        for one, script in SCRIPTS.items():
+            if number is None or one > number:
+                connection.execute(script)
+
+
+def _of_another_version(address: Address, number: str) -> JournalError:
+    if number > HEAD:
+        return JournalError(
+            f"The journal in {address} belongs to a newer clipspool (schema {number}, this one knows "
+            f"{HEAD}); all nodes have to be of one version."
+        )
+    return JournalError(
+        f"The journal in {address} belongs to an older clipspool (schema {number}, this one reads {HEAD}); "
+        "`clipspool run` takes it over."
+    )
+
+
+@contextmanager
+def _translated(address: Address) -> Iterator[None]:
+    """Raise what the world did as JournalError; a bug in a statement or its values stays a bug."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise JournalError(f"The journal in {address} cannot be used ({_line(error)}).") from error
+    except (psycopg.OperationalError, psycopg.InternalError) as error:
+        raise JournalUnreachable(f"The journal in {address} does not answer ({_line(error)}).") from error
+
+
+@contextmanager
+def _closed_on_error(connection: psycopg.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -1,0 +1,380 @@
+-- Every statement of the journal in PostgreSQL's dialect, by name: those of `sqlite.sql`, with the same parameters.
+--
+-- Where `sqlite.sql` has `:rows`, a statement here is run once for each row, all in one step, and `:0`, `:1` are the
+-- row's values in the order of `rows.py`. Lists are arrays. A parameter that is only compared with NULL needs a type.
+
+
+-- --- what a turn writes ----------------------------------------------------------------------------------
+
+-- name: insert_clips
+INSERT INTO clips (id, inbox, path, sidecar, source, size, mtime_ns, accepted_at, sha256, media, lies_at,
+    sidecar_lies_at, retired_at)
+VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :sha256, :media, :lies_at,
+    :sidecar_lies_at, :retired_at);
+
+-- name: insert_jobs
+INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
+    doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
+    clip_id, inbox, variant, node, request, created_at)
+VALUES (:0, :1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, :16, :17, :18, :19, :20, :21,
+    :22, :23, :24, :25, :26);
+
+-- name: update_jobs
+UPDATE jobs SET
+    state = :1,
+    priority = :2,
+    due_at = :3,
+    held = :4,
+    reason = :5,
+    updated_at = :6,
+    prepared = :7,
+    approved = :8,
+    cancel_by = :9,
+    attempts = :10,
+    doubts = :11,
+    progress = :12,
+    rendering_since = :13,
+    task_number = :14,
+    credits_estimated = :15,
+    error = :16,
+    results = :17,
+    paid = :18,
+    fingerprint = :19,
+    reuse = :20
+WHERE id = :0;
+
+-- name: upsert_tasks
+INSERT INTO tasks (job_id, number, segment, profile, intent_at, task_id, created_at, credits, credits_reserved,
+    succeeded, evidence)
+VALUES (:0, :1, :2, :3, :4, :5, :6, :7, :8, :9, :10)
+ON CONFLICT (job_id, number, segment) DO UPDATE SET
+    profile = excluded.profile, intent_at = excluded.intent_at, task_id = excluded.task_id,
+    created_at = excluded.created_at, credits = excluded.credits, credits_reserved = excluded.credits_reserved,
+    succeeded = excluded.succeeded, evidence = excluded.evidence;
+
+-- name: insert_events
+INSERT INTO events (at, clip_id, job_id, event, from_state, to_state, facts)
+VALUES (:0, :1, :2, :3, :4, :5, :6);
+
+-- name: update_prepared_clips
+-- A prepared clip lies in its work folder.
+UPDATE clips SET
+    sha256 = :1,
+    size = :2,
+    mtime_ns = :3,
+    media = coalesce(:4, media),
+    lies_at = NULL,
+    sidecar_lies_at = NULL
+WHERE id = :0;
+
+-- name: update_moved_clips
+UPDATE clips SET lies_at = :lies_at, sidecar_lies_at = :sidecar_lies_at, retire_due = NULL,
+    retired_at = coalesce(:retired_at, retired_at)
+WHERE id = :id;
+
+-- name: retire_ended_clips
+UPDATE clips SET retire_due = :now, retire_attempts = 0
+WHERE id = ANY (:ids::TEXT[]) AND NOT EXISTS (
+    SELECT 1 FROM jobs WHERE clip_id = clips.id AND state = ANY (:open::TEXT[])
+);
+
+-- name: retire_clips_again
+UPDATE clips SET retire_due = :now
+WHERE retired_at IS NULL AND retire_due IS NULL AND (:inbox::TEXT IS NULL OR inbox = :inbox) AND NOT EXISTS (
+    SELECT 1 FROM jobs WHERE clip_id = clips.id AND state = ANY (:open::TEXT[])
+);
+
+-- name: retire_clip_later
+UPDATE clips SET retire_due = :due_at, retire_attempts = :attempts WHERE id = :id;
+
+-- name: set_clip_aside
+UPDATE clips SET retire_due = NULL WHERE id = :id;
+
+-- name: bring_clip_back
+UPDATE clips SET retired_at = NULL, retire_due = NULL WHERE id = :id;
+
+-- name: set_fact
+INSERT INTO facts (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- name: delete_fact
+DELETE FROM facts WHERE name = :name;
+
+
+-- --- when the clock was set ------------------------------------------------------------------------------
+
+-- name: bring_jobs_forward
+-- A `not_before` is the editor's wish, and stays.
+UPDATE jobs SET due_at = :now
+WHERE state = ANY (:states::TEXT[]) AND due_at > :now AND strpos(request, '"not_before"') = 0;
+
+-- name: bring_clips_forward
+UPDATE clips SET retire_due = :now WHERE retire_due > :now;
+
+-- name: shift_tasks
+UPDATE tasks SET created_at = created_at + :seconds
+WHERE job_id IN (SELECT id FROM jobs WHERE state = :state);
+
+-- name: shift_jobs
+UPDATE jobs SET rendering_since = rendering_since + :seconds WHERE state = :state;
+
+
+-- --- jobs and clips --------------------------------------------------------------------------------------
+
+-- name: jobs
+-- Whole jobs, each with its clip's path and its current task.
+SELECT jobs.*, clips.path, tasks.profile AS task_profile, tasks.intent_at AS task_intent_at,
+    tasks.task_id AS task_task_id, tasks.created_at AS task_created_at, tasks.credits AS task_credits,
+    tasks.succeeded AS task_succeeded, tasks.evidence AS task_evidence
+FROM jobs
+JOIN clips ON clips.id = jobs.clip_id
+LEFT JOIN tasks ON tasks.job_id = jobs.id AND tasks.number = jobs.task_number AND tasks.segment = 0
+WHERE jobs.id = ANY (:ids::TEXT[]);
+
+-- name: clips
+SELECT * FROM clips WHERE id = ANY (:ids::TEXT[]);
+
+-- name: known_clips
+SELECT id FROM clips WHERE id = ANY (:ids::TEXT[]);
+
+-- name: clips_not_retired
+SELECT id FROM clips WHERE inbox = :inbox AND retired_at IS NULL;
+
+-- name: jobs_of_clips
+SELECT id FROM jobs WHERE clip_id = ANY (:ids::TEXT[]) ORDER BY id;
+
+-- name: open_jobs_of_clip
+SELECT count(*) FROM jobs WHERE clip_id = :clip_id AND state = ANY (:open::TEXT[]);
+
+-- name: newest_jobs
+SELECT id FROM jobs WHERE :inbox::TEXT IS NULL OR inbox = :inbox ORDER BY created_at DESC, id LIMIT :most;
+
+-- name: newest_jobs_in
+SELECT id FROM jobs
+WHERE state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR inbox = :inbox)
+ORDER BY created_at DESC, id LIMIT :most;
+
+-- name: same_request
+-- A refused or cancelled job costs nothing, and is no reason to hold another.
+SELECT id FROM jobs
+WHERE fingerprint = :fingerprint AND clip_id != :clip_id AND id != ALL (:apart_from::TEXT[])
+    AND (held IS NULL OR held != 'duplicate') AND state != 'cancelled' AND (state != 'failed' OR paid != 'no')
+ORDER BY created_at, id LIMIT :most;
+
+-- name: duplicates
+SELECT id FROM jobs
+WHERE fingerprint = :fingerprint AND clip_id != :clip_id AND state = 'queued' AND held = 'duplicate';
+
+-- name: shared_fingerprints
+SELECT fingerprint FROM jobs WHERE fingerprint = ANY (:fingerprints::TEXT[])
+GROUP BY fingerprint HAVING count(DISTINCT clip_id) > 1;
+
+
+-- --- what is due -----------------------------------------------------------------------------------------
+
+-- name: due
+SELECT string_agg(id, ',' ORDER BY due_at) FROM (
+    SELECT id, due_at FROM jobs WHERE state = :state AND due_at <= :now AND (:inbox::TEXT IS NULL OR inbox = :inbox)
+    ORDER BY due_at LIMIT :most
+) AS chosen;
+
+-- name: next_due
+SELECT min(due_at) FROM jobs WHERE state = :state AND due_at > :now;
+
+-- name: queue
+-- The first line of the condition is that of the index `jobs_in_queue`.
+SELECT id, clip_id, inbox, priority, prepared, approved, credits_estimated, model
+FROM jobs
+WHERE state = 'queued' AND held IS NULL
+    AND inbox = :inbox AND due_at <= :now AND approved >= :approved
+    AND model != ALL (:but_models::TEXT[])
+ORDER BY priority DESC, created_at, id LIMIT :most;
+
+-- name: queue_for_disk
+-- Jobs that wait for a disk are few, so the index of what is due serves; the queue may be thousands long.
+SELECT id, clip_id, inbox, priority, prepared, approved, credits_estimated, model
+FROM jobs
+WHERE state = 'queued' AND held = ANY (:held::TEXT[])
+    AND inbox = :inbox AND due_at <= :now AND approved >= :approved
+    AND model != ALL (:but_models::TEXT[])
+ORDER BY due_at LIMIT :most;
+
+-- name: count_for_disk
+SELECT count(*) FROM jobs WHERE state = 'queued' AND held = ANY (:held::TEXT[]);
+
+-- name: due_to_retire
+SELECT string_agg(id, ',' ORDER BY retire_due) FROM (
+    SELECT id, retire_due FROM clips WHERE retire_due IS NOT NULL AND retire_due <= :now AND inbox = :inbox
+    ORDER BY retire_due LIMIT :most
+) AS chosen;
+
+-- name: next_retirement
+SELECT min(retire_due) FROM clips WHERE retire_due > :now;
+
+
+-- --- counts and tasks ------------------------------------------------------------------------------------
+
+-- name: count_by_state
+SELECT state, count(*) AS number FROM jobs GROUP BY state;
+
+-- name: count_open_alike
+SELECT inbox, state, held, due_at > :now AS is_later, attempts > 0 OR reason != '' AS is_tried_again,
+    count(*) AS number
+FROM jobs WHERE state = ANY (:open::TEXT[])
+GROUP BY 1, 2, 3, 4, 5;
+
+-- name: count_open
+SELECT inbox, state, held, count(*) AS number FROM jobs
+WHERE state = ANY (:open::TEXT[])
+GROUP BY inbox, state, held;
+
+-- name: followed_tasks
+SELECT tasks.task_id, tasks.job_id FROM tasks JOIN jobs ON jobs.id = tasks.job_id
+WHERE jobs.state IN ('running', 'rendered', 'fetched') AND tasks.task_id IS NOT NULL;
+
+-- name: follower
+SELECT jobs.id FROM jobs JOIN tasks ON tasks.job_id = jobs.id AND tasks.number = jobs.task_number
+WHERE tasks.task_id = :task_id AND tasks.segment = 0 AND jobs.id != :but
+    AND jobs.state IN ('running', 'rendered', 'fetched', 'delivered')
+LIMIT 1;
+
+-- name: render_times
+-- Of each of the last tasks: its model, when it was made, last seen open, and seen done.
+SELECT tasks.profile, jobs.model, tasks.created_at, done.at AS done_at, (
+        SELECT max(open.at) FROM events AS open
+        WHERE open.job_id = jobs.id AND open.event = 'task_seen' AND open.at < done.at
+    ) AS open_at
+FROM events AS done
+JOIN jobs ON jobs.id = done.job_id
+JOIN tasks ON tasks.job_id = jobs.id AND tasks.number = jobs.task_number
+WHERE done.event = 'task_succeeded' AND done.id > (SELECT max(id) FROM events) - :events_max
+    AND tasks.created_at BETWEEN tasks.intent_at AND tasks.intent_at + 600 AND done.at > tasks.created_at
+ORDER BY done.id DESC LIMIT :most;
+
+
+-- --- money -----------------------------------------------------------------------------------------------
+
+-- A task counts as spent once it was made, or may have been, or its request is on the way. What it cost is what
+-- was charged or, until that is known, what was estimated. The three statements have to agree.
+
+-- name: spent
+SELECT count(*) AS submissions, coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0) AS credits
+FROM tasks JOIN jobs ON jobs.id = tasks.job_id
+WHERE tasks.intent_at >= :since
+    AND (tasks.task_id IS NOT NULL OR jobs.paid != 'no' OR jobs.state = 'submitting');
+
+-- name: spent_on_clip
+SELECT coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0)
+FROM tasks JOIN jobs ON jobs.id = tasks.job_id
+WHERE jobs.clip_id = :clip_id
+    AND (tasks.task_id IS NOT NULL OR jobs.paid != 'no' OR jobs.state = 'submitting');
+
+-- name: spent_by_day
+SELECT floor(tasks.intent_at / 86400)::BIGINT AS day, jobs.inbox, count(*) AS submissions,
+    coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0) AS credits
+FROM tasks JOIN jobs ON jobs.id = tasks.job_id
+WHERE tasks.intent_at >= :since AND tasks.intent_at < :until
+    AND (tasks.task_id IS NOT NULL OR jobs.paid != 'no' OR jobs.state = 'submitting')
+GROUP BY day, jobs.inbox;
+
+-- name: estimates_of_clip
+-- A duplicate that is held, or served by another's result, costs nothing yet.
+SELECT credits_estimated FROM jobs
+WHERE clip_id = :clip_id AND state = 'queued' AND reuse IS NULL AND (held IS NULL OR held != 'duplicate');
+
+-- name: money_moved
+SELECT count(*) FROM (
+    SELECT 1 FROM jobs WHERE updated_at >= :since AND id != :but AND task_number IS NOT NULL LIMIT 1
+) AS found;
+
+
+-- --- history and facts -----------------------------------------------------------------------------------
+
+-- name: history
+SELECT at, job_id, event, from_state, to_state, facts FROM events
+WHERE job_id = :job_id OR (clip_id = :clip_id AND job_id IS NULL)
+ORDER BY id;
+
+-- name: last_event
+SELECT id, at FROM events ORDER BY id DESC LIMIT 1;
+
+-- name: fact
+SELECT value FROM facts WHERE name = :name;
+
+
+-- --- what status, status files and the page show ---------------------------------------------------------
+
+-- name: held_jobs
+SELECT id FROM jobs
+WHERE state = ANY (:open::TEXT[]) AND held IS NOT NULL AND (:inbox::TEXT IS NULL OR inbox = :inbox)
+ORDER BY created_at, id LIMIT :most;
+
+-- name: jobs_under_way
+-- `:states` stand in the order of a job's life: the nearest to the end comes first.
+SELECT jobs.id FROM jobs
+WHERE jobs.state = ANY (:states::TEXT[]) AND jobs.held IS NULL AND (:inbox::TEXT IS NULL OR jobs.inbox = :inbox)
+ORDER BY array_position(:states::TEXT[], jobs.state) DESC, jobs.progress DESC NULLS LAST, jobs.priority DESC,
+    jobs.created_at, jobs.id
+LIMIT :most;
+
+-- name: failed_jobs
+SELECT id FROM jobs
+WHERE state = 'failed' AND updated_at >= :since AND created_at >= :accepted_since
+    AND (:inbox::TEXT IS NULL OR inbox = :inbox)
+ORDER BY updated_at DESC LIMIT :most;
+
+-- name: ended_jobs
+-- Of all that was ever delivered the newest are found by going back by age.
+SELECT id FROM jobs
+WHERE state = :state AND updated_at >= :since AND created_at >= :accepted_since
+    AND (:inbox::TEXT IS NULL OR inbox = :inbox)
+ORDER BY created_at DESC LIMIT :most;
+
+-- name: count_in_states
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = ANY (:states::TEXT[]) LIMIT :most) AS found;
+
+-- name: page_in_states
+SELECT id FROM jobs
+WHERE state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR inbox = :inbox) AND id < :before
+ORDER BY id DESC LIMIT :most;
+
+-- name: page_floor
+SELECT id FROM jobs WHERE id < :before ORDER BY id DESC LIMIT 1 OFFSET :scan;
+
+-- name: page
+SELECT id FROM jobs
+WHERE id < :before AND id >= :floor
+    AND state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR inbox = :inbox)
+ORDER BY id DESC LIMIT :most;
+
+-- name: page_with_word
+-- A path may be in any encoding: both sides are compared by their bytes, each as a character of LATIN1.
+SELECT jobs.id FROM jobs
+JOIN clips ON clips.id = jobs.clip_id
+LEFT JOIN tasks ON tasks.job_id = jobs.id AND tasks.number = jobs.task_number AND tasks.segment = 0
+WHERE jobs.id < :before AND jobs.id >= :floor
+    AND jobs.state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR jobs.inbox = :inbox)
+    AND (strpos(
+            lower(convert_from(clips.path, 'LATIN1') COLLATE "C"),
+            convert_from(convert_to(:word, 'UTF8'), 'LATIN1')
+        ) > 0
+        OR strpos(lower(json_text(jobs.request, 'prompt') COLLATE "C"), :word) > 0
+        OR strpos(jobs.id, :word) > 0
+        OR strpos(lower(tasks.task_id COLLATE "C"), :word) > 0
+        OR strpos(lower(json_text(jobs.error, 'code')), :word) > 0)
+ORDER BY jobs.id DESC LIMIT :most;
+
+-- name: ended_last
+-- An ended job's `due_at` is when it ended.
+SELECT id FROM jobs WHERE state = :state ORDER BY due_at DESC LIMIT :most;
+
+-- name: held_ids
+SELECT id FROM jobs
+WHERE state = ANY (:open::TEXT[]) AND held IS NOT NULL;
+
+-- name: seconds_to_result
+SELECT done.model, events.at - tasks.created_at AS seconds
+FROM (SELECT id, model, task_number FROM jobs WHERE state = 'delivered' ORDER BY due_at DESC LIMIT :most) AS done
+JOIN tasks ON tasks.job_id = done.id AND tasks.number = done.task_number AND tasks.segment = 0
+JOIN events ON events.job_id = done.id AND events.event = 'task_succeeded'
+WHERE events.at > tasks.created_at;
