@@ -39,6 +39,7 @@ def conditions_of(scheduler: Scheduler) -> Conditions:
         picker.limits,
         is_restored=bool(scheduler.restore_guard.restored),
         pause_files=dict(picker.pause_files),
+        running=dict(scheduler.journal.running),
     )
 
 

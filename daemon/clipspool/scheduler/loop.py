@@ -361,8 +361,9 @@ class Scheduler:
     def _pick(self, now: float) -> None:
         polls = self.pace.poll.per_second_max
         picks = self.picker.pick(now, self.brake, self.spending.today, self.retiring.inboxes, polls)
-        if picks.day_is_spent and self.spending.is_first_today():
-            self.publish(DailyLimitReached(picks.day_is_spent))
+        for whose, why in picks.spent.items():
+            if self.spending.is_first_today(whose):
+                self.publish(DailyLimitReached(why))
         for job, held, why in picks.held:
             self.happen(job, on.JobHeld(held, why))
         self.suspects.choose(picks, self.in_flight, self.retiring.moving)
@@ -477,7 +478,7 @@ class Scheduler:
             self._defer(lambda: ready.gate.set_result(False))
             return
         flying.job = self.happen(flying.job, on.Connected(self.profile))
-        self.spending.add(flying.job.credits_estimated or 0.0)
+        self.spending.add(flying.job)
         self._defer(self.restore_guard.note_send)
         self._defer(lambda: ready.gate.set_result(True))
 

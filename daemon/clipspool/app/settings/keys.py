@@ -34,6 +34,7 @@ from clipspool.app.settings.transport import TransportSettings
 from clipspool.app.settings.web import WebSettings
 from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
+from clipspool.jobs.shares import Share, Shares
 
 RESULT_NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
 """What `result_name` may hold in braces."""
@@ -108,6 +109,11 @@ def _hours(value: tuple[str, ...]) -> tuple[str, ...]:
     for one in value:
         read_hours((one,))
     return value
+
+
+def _shares(limited: Mapping[str, Any]) -> Mapping[str, Share]:
+    found = {name: Share(one.running_max, one.credits_per_day) for name, one in limited.items()}
+    return {name: share for name, share in found.items() if share}
 
 
 def _lower(value: Any) -> Any:
@@ -224,6 +230,12 @@ class InboxSettings(Part):
     priority: Annotated[int, Field(ge=-100, le=100), Number] = 0
     source: Literal["archive", "delete"] = "archive"
     duplicates: Literal["hold", "run", "reuse"] = "hold"
+    weight: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False), Number] = 1.0
+    """Of two inboxes with clips of one priority, one of weight 3 sends three while another sends one."""
+    running_max: Annotated[int, Field(ge=1, le=10_000), Number] | None = None
+    """Of this inbox's tasks; `[provider] running_max` counts for all together."""
+    credits_per_day: Credits | None = None
+    """Of this inbox; `[budget] credits_per_day` counts for all together."""
     hours: Annotated[tuple[str, ...], _few, AfterValidator(_hours)] = ()
     """When clips are sent; at any time unless set."""
     extensions: Annotated[tuple[Annotated[str, AfterValidator(_extension)], ...], _some] = CLIP_EXTENSIONS
@@ -301,9 +313,18 @@ class Settings(Part):
         return Limits(
             running_max=self.provider.running_max,
             inboxes=frozenset(self.inbox_names),
+            shares=Shares(_shares({one.name: one for one in self.inbox}), self._model_shares()),
+            weights={one.name: one.weight for one in self.inbox},
             hours={one.name: hours for one in self.inbox if (hours := read_hours(one.hours))},
             **dict(self.budget),
         )
+
+    def _model_shares(self) -> Mapping[str, Share]:
+        if not self.models:
+            return {}
+        from clipspool.provider.catalog import Catalog  # noqa: PLC0415 - few change a model
+
+        return _shares(Catalog.load(self.models).models)
 
     def with_journal(self, path: Path) -> Self:
         """Return the same settings with the journal at another place."""
