@@ -217,6 +217,9 @@ SELECT min(retire_due) FROM clips WHERE retire_due > :now;
 -- name: count_by_state
 SELECT state, count(*) AS number FROM jobs GROUP BY state;
 
+-- name: count_at_provider
+SELECT inbox, model, count(*) AS number FROM jobs WHERE state IN ('submitting', 'running') GROUP BY 1, 2;
+
 -- name: count_open_alike
 SELECT inbox, state, held, due_at > :now AS is_later, attempts > 0 OR reason != '' AS is_tried_again,
     count(*) AS number
@@ -258,10 +261,12 @@ ORDER BY done.id DESC LIMIT :most;
 -- was charged or, until that is known, what was estimated. The three statements have to agree.
 
 -- name: spent
-SELECT count(*) AS submissions, coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0) AS credits
+SELECT jobs.inbox, jobs.model, count(*) AS submissions,
+    coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0) AS credits
 FROM tasks JOIN jobs ON jobs.id = tasks.job_id
 WHERE tasks.intent_at >= :since
-    AND (tasks.task_id IS NOT NULL OR jobs.paid != 'no' OR jobs.state = 'submitting');
+    AND (tasks.task_id IS NOT NULL OR jobs.paid != 'no' OR jobs.state = 'submitting')
+GROUP BY 1, 2;
 
 -- name: spent_on_clip
 SELECT coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0)
