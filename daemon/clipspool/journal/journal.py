@@ -157,6 +157,10 @@ class Journal(Questions):
         self._begin()
         self._database.run(statement, **values)
 
+    def _write_rows(self, statement: str, rows: list[list[Any]]) -> None:
+        self._begin()
+        self._database.run(statement, rows=rows)
+
     # --- jobs -------------------------------------------------------------------------------------------
 
     def known(self, clip_ids: Collection[str]) -> set[str]:
@@ -181,6 +185,14 @@ class Journal(Questions):
             self._add_event(
                 clip.accepted_at, clip.id, job.id, "accepted", None, job.state, {"size": clip.size}
             )
+
+    def add_job(self, job: Job) -> None:
+        """Enter one more job of a clip that is known, in the queue; a retired clip is wanted again."""
+        self.flush()
+        self._write_rows("insert_jobs", [job_row(job)])
+        _keep(self._jobs_kept, job.id, job)
+        self.counts[job.state] += 1
+        self.bring_back(job.clip_id)
 
     def record(self, before: Job, after: Job, happened: Event) -> None:
         """Record what an event made of a job; a look with nothing new leaves no history."""

@@ -15,9 +15,9 @@ VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :
 -- name: insert_jobs
 INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
     doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
-    clip_id, inbox, variant, node, request, created_at)
+    version, clip_id, inbox, variant, node, request, created_at)
 VALUES (:0, :1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, :16, :17, :18, :19, :20, :21,
-    :22, :23, :24, :25, :26);
+    :22, :23, :24, :25, :26, :27);
 
 -- name: update_jobs
 UPDATE jobs SET
@@ -40,7 +40,8 @@ UPDATE jobs SET
     results = :17,
     paid = :18,
     fingerprint = :19,
-    reuse = :20
+    reuse = :20,
+    version = :21
 WHERE id = :0;
 
 -- name: upsert_tasks
@@ -89,6 +90,16 @@ UPDATE clips SET retire_due = :due_at, retire_attempts = :attempts WHERE id = :i
 
 -- name: set_clip_aside
 UPDATE clips SET retire_due = NULL WHERE id = :id;
+
+-- name: newest_version
+-- Of one name of an inbox and its variant, as long as the clip is the same film. Of other drops of it those that
+-- failed, were cancelled or were served by another's result left nothing under a name of their own.
+SELECT coalesce(max(version), 0) AS version FROM jobs
+WHERE clip_id IN (
+    SELECT id FROM clips WHERE sha256 = :sha256 AND inbox = :inbox AND path = :path
+    UNION SELECT CAST(:clip_id AS TEXT)
+) AND variant = :variant AND id != :but
+    AND (clip_id = :clip_id OR (state NOT IN ('failed', 'cancelled') AND reuse IS NULL));
 
 -- name: bring_clip_back
 UPDATE clips SET retired_at = NULL, retire_due = NULL WHERE id = :id;

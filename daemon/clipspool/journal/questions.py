@@ -6,6 +6,7 @@ Most statements choose ids, and one reads the jobs with these ids.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -82,6 +83,19 @@ class Questions:
     def jobs_of(self, clip_id: str) -> list[Job]:
         """Return all jobs of a clip, in the order of their variants."""
         return self._chosen("jobs_of_clips", ids=[clip_id])
+
+    def newest_version(self, clip: Clip, variant: str, but: str = "") -> int:
+        """Return the newest version of a clip's variant under its name, job `but` left out; 0 for none."""
+        found: int = self._database.value(
+            "newest_version",
+            clip_id=clip.id,
+            sha256=clip.sha256,
+            inbox=clip.inbox,
+            path=os.fsencode(clip.path),
+            variant=variant,
+            but=but,
+        )
+        return found
 
     def ids(
         self, *, states: Collection[State] = (), inbox: str | None = None, most: int | None = None

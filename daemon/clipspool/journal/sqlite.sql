@@ -16,7 +16,7 @@ VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :
 -- name: insert_jobs
 INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
     doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
-    clip_id, inbox, variant, node, request, created_at)
+    version, clip_id, inbox, variant, node, request, created_at)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
     json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
     json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]'),
@@ -25,7 +25,8 @@ SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(va
     json_extract(value, '$[15]'), json_extract(value, '$[16]'), json_extract(value, '$[17]'),
     json_extract(value, '$[18]'), json_extract(value, '$[19]'), json_extract(value, '$[20]'),
     json_extract(value, '$[21]'), json_extract(value, '$[22]'), json_extract(value, '$[23]'),
-    json_extract(value, '$[24]'), json_extract(value, '$[25]'), json_extract(value, '$[26]')
+    json_extract(value, '$[24]'), json_extract(value, '$[25]'), json_extract(value, '$[26]'),
+    json_extract(value, '$[27]')
 FROM json_each(:rows);
 
 -- name: update_jobs
@@ -49,7 +50,8 @@ UPDATE jobs SET
     results = json_extract(value, '$[17]'),
     paid = json_extract(value, '$[18]'),
     fingerprint = json_extract(value, '$[19]'),
-    reuse = json_extract(value, '$[20]')
+    reuse = json_extract(value, '$[20]'),
+    version = json_extract(value, '$[21]')
 FROM json_each(:rows)
 WHERE jobs.id = json_extract(value, '$[0]');
 
@@ -108,6 +110,15 @@ UPDATE clips SET retire_due = :due_at, retire_attempts = :attempts WHERE id = :i
 
 -- name: set_clip_aside
 UPDATE clips SET retire_due = NULL WHERE id = :id;
+
+-- name: newest_version
+-- Of one name of an inbox and its variant, as long as the clip is the same film. Of other drops of it those that
+-- failed, were cancelled or were served by another's result left nothing under a name of their own.
+SELECT coalesce(max(version), 0) AS version FROM jobs
+WHERE clip_id IN (
+    SELECT id FROM clips WHERE sha256 = :sha256 AND inbox = :inbox AND path = :path UNION SELECT :clip_id
+) AND variant = :variant AND id != :but
+    AND (clip_id = :clip_id OR (state NOT IN ('failed', 'cancelled') AND reuse IS NULL));
 
 -- name: bring_clip_back
 UPDATE clips SET retired_at = NULL, retire_due = NULL WHERE id = :id;

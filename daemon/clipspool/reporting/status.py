@@ -34,6 +34,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "inbox": job.inbox,
         "clip": text(job.path),
         "variant": job.variant.lstrip("_"),
+        "version": job.version,
         "state": job.state.value,
         "held": held,
         "reason": redact(reason),

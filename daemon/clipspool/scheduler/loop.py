@@ -394,6 +394,12 @@ class Scheduler:
         self.publish(Happened(job, moved, event))
         return moved
 
+    def run_again(self, job: Job, event: on.Again) -> Job:
+        """Enter a new job of a known clip, queued; its source is brought back when it is prepared."""
+        self.journal.add_job(job)
+        self.retiring.want_again(job.clip_id)
+        return self.happen(job, event)
+
     def decide(self, job: Job, event: Event) -> Job:
         """Apply an operator's event, also to a job that a worker has."""
         moved = self.happen(job, event)
@@ -450,6 +456,7 @@ class Scheduler:
             event = on.AnswerLost(done.trouble, {}) if is_out else on.StageFailed("BUG", done.trouble)
         event = self._owners.checked(job.id, event)
         if isinstance(event, on.Prepared):
+            event = self.comparison.numbered(job, event, self.journal.clip(job.clip_id))
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns, event.media)
             self.comparison.add(job, event)
         is_own = self.brake.blames(job, event)

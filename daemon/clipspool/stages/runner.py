@@ -57,6 +57,11 @@ class Tools:
     follow: Callable[[str], Provider | None]
     """Returns the provider for a task's profile; None where this key must not be sent to that address."""
 
+    @property
+    def quoting(self) -> Quoting:
+        """Completes, checks and prices requests."""
+        return Quoting(self.catalog, self.depot.ways)
+
 
 @dataclass(slots=True)
 class StageRunner:
@@ -209,18 +214,13 @@ class StageRunner:
             return Seen("", fault.message)
         return Seen(suffix)
 
-    @property
-    def quoting(self) -> Quoting:
-        """What completes, checks and prices requests now."""
-        return Quoting(self.tools.catalog, self.tools.depot.ways)
-
     def complete(self, request: Request, media: Mapping[str, Any]) -> Request:
         """Return a request with the fields that its model always needs."""
-        return self.quoting.complete(request, media)
+        return self.tools.quoting.complete(request, media)
 
     def check(self, request: Request, media: Mapping[str, Any]) -> list[Problem]:
         """Return what keeps a request for a clip from being sent: the model's limits, or the clip itself."""
-        return self.quoting.check(request, media)
+        return self.tools.quoting.check(request, media)
 
     def inspect(self, file: int) -> tuple[dict[str, Any], list[Problem]]:
         """Probe a clip in an inbox: return its media facts, and why it is no clip at all.

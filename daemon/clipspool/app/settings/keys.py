@@ -36,7 +36,7 @@ from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.shares import Share, Shares
 
-RESULT_NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
+RESULT_NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date", "version")
 """What `result_name` may hold in braces."""
 CLIP_EXTENSIONS = (".mp4", ".m4v", ".mov", ".webm", ".mkv")
 _TEXT_MAX = 200
