@@ -213,7 +213,8 @@ class Workshop:
         self.held[stage] = threading.Event()
         return self.held[stage]
 
-    def work(self, stage, job, clip, gate):
+    def work(self, given, gate):
+        stage, job, clip = given.stage, given.job, given.clip
         self.done.append((stage, job.id))
         if stage is Stage.SUBMIT and self.say[stage] and not callable(self.say[stage][0]):
             return self._said(stage, job)
@@ -227,7 +228,7 @@ class Workshop:
             return self._said(stage, job)
         match stage:
             case Stage.PREPARE:
-                return Prepared("ab" * 32, clip.size, clip.mtime_ns, 15.0)
+                return Prepared("ab" * 32, clip.size, clip.mtime_ns, 15.0, attempt=given.attempt)
             case Stage.SUBMIT:
                 return TaskCreated(f"task-{job.id}-{job.task.number if job.task else 0}", 15.0)
             case Stage.POLL:
@@ -289,13 +290,13 @@ class Desk:
         workers = self.scheduler.workers
         workers._report = self._report
         for lane in {workers.lane(stage) for stage in Stage}:
-            lane.hand_out = self._counted(lane.hand_out)
+            lane.begin = self._counted(lane.begin)
         self.shop.tell_held = lambda: self._signs.put(None)
 
-    def _counted(self, hand_out):
+    def _counted(self, begin):
         def counted(work):
             self._owed += 1
-            hand_out(work)
+            begin(work)
 
         return counted
 

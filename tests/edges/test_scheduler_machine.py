@@ -101,7 +101,8 @@ class World(Workshop):
             found = journal.execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return found and found[0]
 
-    def work(self, stage, job, clip, gate):
+    def work(self, given, gate):
+        stage, job, clip = given.stage, given.job, given.clip
         plan = self.plans[stage].popleft() if self.plans[stage] else None
         if stage is Stage.SUBMIT:
             return self._submit(job, plan, gate)

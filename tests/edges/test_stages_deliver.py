@@ -58,8 +58,8 @@ def look_into(file):
 RENDERED = a_job(state=State.RENDERED, task=a_task())
 
 
-def bring(bench, studio, *, stopping=lambda: False, look=None):
-    return fetch(RENDERED, bench.bay, studio, look_into, stopping, look)
+def bring(bench, studio, *, job=RENDERED, attempt="a1", stopping=lambda: False, look=None):
+    return fetch(job, bench.bay, studio, look_into, stopping, look, attempt=attempt)
 
 
 def in_work(bench):
@@ -73,13 +73,15 @@ def test_a_result_comes_home_whole_hashed_and_named_by_its_content(bench, studio
     studio.finish("task-1", Film(MOVIE + b"qt"))
     event = bring(bench, studio)
     digest = hashlib.sha256(MOVIE + b"qt").hexdigest()
-    assert event == Fetched((Result("clip1-1.mov", ".mov", len(MOVIE) + 2, digest, number=1),))
+    assert event == Fetched((Result("clip1.a1-1.mov", ".mov", len(MOVIE) + 2, digest, number=1),))
     assert in_work(bench) == {"clip1-1.mov": MOVIE + b"qt"}
 
 
 def test_each_output_of_a_task_is_a_result(bench, studio):
     studio.finish("task-1", Film(b"one"), Film(b"two"), Film(b"two"))
-    assert [result.file for result in bring(bench, studio).results] == [f"clip1-{n}.mp4" for n in (1, 2, 3)]
+    assert [result.file for result in bring(bench, studio).results] == [
+        f"clip1.a1-{n}.mp4" for n in (1, 2, 3)
+    ]
 
 
 def test_more_outputs_than_can_be_meant_are_cut_off_and_told_of(bench, studio):
@@ -98,14 +100,14 @@ def test_a_cut_download_is_resumed_where_the_server_can(bench, studio):
 def test_without_a_strong_etag_a_cut_download_begins_anew(bench, studio):
     studio.finish("task-1", Film(MOVIE, cuts=[4, 5]))
     bring(bench, studio)
-    assert in_work(bench) == {"clip1-1.mp4": MOVIE}
+    assert in_work(bench) == {"clip1.a1-1.mp4": MOVIE}
     assert [offset for _, offset, _ in studio.asked] == [0, 0, 0]
 
 
 def test_a_server_that_answers_a_range_from_the_start_is_believed(bench, studio):
     studio.finish("task-1", Film(MOVIE, cuts=[4], etag='"v1"', takes_ranges=False))
     bring(bench, studio)
-    assert in_work(bench) == {"clip1-1.mp4": MOVIE}
+    assert in_work(bench) == {"clip1.a1-1.mp4": MOVIE}
 
 
 def test_a_film_that_is_shorter_than_announced_is_begun_anew_and_never_counts(bench, studio):
@@ -158,7 +160,7 @@ def test_an_output_that_cannot_be_had_keeps_no_other_back_and_nothing_is_fetched
     studio.finish("task-1", Film(MOVIE), GONE, Film(MOVIE + b"qt"))
     job, events = RENDERED, []
     for attempts in range(5):
-        events.append(fetch(replace(job, attempts=attempts), bench.bay, studio, look_into, lambda: False))
+        events.append(bring(bench, studio, job=replace(job, attempts=attempts)))
         job = replace(job, results=events[-1].results)
     assert [type(event) for event in events] == [PartlyFetched] * 4 + [Fetched]
     assert [one.number for one in events[-1].results] == [1, 3]
@@ -171,12 +173,14 @@ def test_an_output_that_cannot_be_had_keeps_no_other_back_and_nothing_is_fetched
 def test_trouble_of_the_moment_is_waited_out_for_longer_and_a_full_disk_for_ever(bench, studio, monkeypatch):
     studio.finish("task-1", Film(MOVIE), BUSY)
     for attempts, is_over in ((8, False), (11, True)):
-        event = fetch(replace(RENDERED, attempts=attempts), bench.bay, studio, look_into, lambda: False)
+        event = fetch(
+            replace(RENDERED, attempts=attempts), bench.bay, studio, look_into, lambda: False, attempt="a1"
+        )
         assert isinstance(event, Fetched) == is_over
     monkeypatch.setattr(Root, "space", lambda _root: 0)
     job = replace(RENDERED, attempts=99, results=event.results)
     studio.finish("task-1", Film(MOVIE), Film(MOVIE))
-    assert isinstance(fetch(job, bench.bay, studio, look_into, lambda: False), PartlyFetched)
+    assert isinstance(bring(bench, studio, job=job), PartlyFetched)
 
 
 @pytest.mark.parametrize("number", [errno.EDQUOT, errno.ENOSPC])
@@ -216,11 +220,11 @@ def test_a_quota_of_the_outbox_that_is_used_up_raises_and_leaves_the_result_at_h
 
 def test_a_film_is_not_given_up_for_a_picture_beside_it_while_it_may_come(bench, studio):
     studio.finish("task-1", BUSY, Film(b"JPEG"))
-    event = fetch(replace(RENDERED, attempts=99), bench.bay, studio, look_into, lambda: False)
+    event = fetch(replace(RENDERED, attempts=99), bench.bay, studio, look_into, lambda: False, attempt="a1")
     assert isinstance(event, PartlyFetched)
     assert [one.suffix for one in event.results] == [".jpg"]
     studio.finish("task-1", GONE, Film(b"JPEG"))
-    event = fetch(replace(RENDERED, attempts=9), bench.bay, studio, look_into, lambda: False)
+    event = fetch(replace(RENDERED, attempts=9), bench.bay, studio, look_into, lambda: False, attempt="a1")
     assert isinstance(event, Fetched), "where it is gone for good, what can be had is delivered"
 
 
@@ -234,7 +238,7 @@ def test_a_text_alone_is_no_result_and_beside_a_film_it_is_one(bench, studio):
 def test_a_job_that_is_to_end_fetches_nothing_more_and_gives_what_is_here(bench, studio):
     here = (Result("clip1-1.mp4", ".mp4", 1, "", number=1),)
     job = replace(RENDERED, cancel_by="ann", results=here, missing=(Missing(2, "HTTP 404"),))
-    assert fetch(job, bench.bay, studio, look_into, lambda: False) == Fetched(here, missing=job.missing)
+    assert bring(bench, studio, job=job) == Fetched(here, missing=job.missing)
     assert studio.asked == []
 
 
@@ -252,11 +256,31 @@ def test_a_daemon_that_stops_does_not_wait_for_a_download(bench, studio):
 
 
 def test_what_an_earlier_try_left_is_begun_anew(bench, studio):
-    (bench.work / "clip1-1.part").write_bytes(b"half")
-    (bench.work / "clip1-1.mp4").write_bytes(b"another")
+    (bench.work / "clip1.a1-1.part").write_bytes(b"half")
+    (bench.work / "clip1.a1-1.mp4").write_bytes(b"another")
     studio.finish("task-1", Film(MOVIE))
     bring(bench, studio)
-    assert in_work(bench) == {"clip1-1.mp4": MOVIE}
+    assert in_work(bench) == {"clip1.a1-1.mp4": MOVIE}
+
+
+def test_a_machine_that_was_frozen_and_goes_on_writes_into_no_file_of_its_heir(bench, studio):
+    """It thaws in the middle of its download, when the heir has fetched all: only the heir's is delivered."""
+    heir = []
+
+    def frozen():
+        if not heir:
+            heir.append(())
+            heir[0] = bring(bench, studio, attempt="b2")
+        return False
+
+    studio.finish("task-1", Film(MOVIE))
+    late = bring(bench, studio, attempt="a1", stopping=frozen)
+    (fetched,) = heir
+    assert [one.file for one in (*late.results, *fetched.results)] == ["clip1.a1-1.mp4", "clip1.b2-1.mp4"]
+    (bench.work / "clip1.a1-1.mp4").write_bytes(b"written late, by whoever was thought dead")
+    job = a_job(state=State.FETCHED, task=a_task(), results=fetched.results)
+    assert isinstance(deliver(job, bench.clip, bench.bay, NOON), Delivered)
+    assert (bench.results / "day/shot.mp4").read_bytes() == MOVIE
 
 
 @pytest.mark.parametrize(

@@ -77,11 +77,12 @@ class Place:
         names = Names(b"n" * 32)
         self.ways = [ServedFolder.at(Root(self.served), "https://m.example.com", 9_000_000, names)]
 
-    def prepare(self):
+    def prepare(self, attempt="a1"):
         limits = lambda request: self.catalog.limits(request.model)  # noqa: E731
         tools = PrepareTools(self.decoder, self.depot, limits, self.catalog.credits, lambda: self.seconds)
-        done = prepare(self.job, self.clip, self.bay, tools)
+        done = prepare(self.job, self.clip, self.bay, tools, attempt=attempt)
         if isinstance(done, Prepared):
+            self.job = replace(self.job, prepared_by=done.attempt)
             fields = {"sha256": done.sha256, "size": done.size, "mtime_ns": done.mtime_ns}
             self.clip = type(self.clip)(**{**{k: getattr(self.clip, k) for k in Clip.__slots__}, **fields})
         return done
@@ -166,9 +167,9 @@ def test_a_clip_that_does_not_fit_is_made_to_once(place):
     done = one.prepare()
     assert done.sent_sha256 != done.sha256
     assert any("160x90" in change for change in done.changes)
-    made = (one.work / "clip1.sent.mp4").stat()
-    assert one.prepare() == done
-    assert (one.work / "clip1.sent.mp4").stat().st_ino == made.st_ino
+    made = (one.work / "clip1.a1.sent.mp4").stat()
+    assert one.prepare("b2") == replace(done, attempt="b2")
+    assert not (one.work / "clip1.b2.sent.mp4").exists()
     one.submit()
     assert one.asked[0].body["source"].size == made.st_size == done.sent_size
 
@@ -176,12 +177,44 @@ def test_a_clip_that_does_not_fit_is_made_to_once(place):
 def test_what_was_made_and_then_harmed_is_made_again(place):
     one = place("plain.mp4")
     done = one.prepare()
-    (one.work / "clip1.sent.mp4").write_bytes(b"half")
-    (one.work / "clip1.sent.mp4.part").write_bytes(b"left by a crash")
+    (one.work / "clip1.a1.sent.mp4").write_bytes(b"half")
+    (one.work / "clip1.a1.sent.mp4.part").write_bytes(b"left by a crash")
     assert isinstance(one.submit(), Changed)
     assert one.asked == []
     assert one.prepare().sent_size == done.sent_size
-    assert not (one.work / "clip1.sent.mp4.part").exists()
+    assert not (one.work / "clip1.a1.sent.mp4.part").exists()
+
+
+def test_what_a_machine_made_that_was_given_up_is_neither_sent_nor_in_its_heirs_way(place):
+    """It thaws when its heir's attempt is in the journal, and writes all of its files once more."""
+    one = place("plain.mp4")
+    accepted, clip = one.job, one.clip
+    done = one.prepare("b2")
+    heir = (one.work / "clip1.b2.sent.mp4").read_bytes()
+    prepared = one.job
+    one.job, one.clip = accepted, clip
+    one.prepare("a1")
+    (one.work / "clip1.a1.sent.mp4").write_bytes(b"half of a film")
+    one.job = prepared
+    assert read_sent(one.bay.inbox, one.clip, one.job).source.file == "clip1.b2.sent.mp4"
+    one.submit()
+    with one.asked[0].body["source"].open() as file:
+        assert file.read() == heir
+    assert len(heir) == done.sent_size
+
+
+def test_a_journal_that_is_lost_finds_again_which_attempts_files_were_sent(place):
+    one = place("plain.mp4")
+    one.prepare("b2")
+    one.submit()
+    (found,) = survey("bay", one.bay.inbox, "another journal", set()).foreign
+    (job,) = found.jobs
+    assert job.task.task_id == "task-1"
+    assert read_sent(one.bay.inbox, one.clip, job) == read_sent(one.bay.inbox, one.clip, one.job)
+    ledger = one.work / "ledger.jsonl"
+    ledger.write_text(ledger.read_text().replace('"b2"', '"../../clip2/x"'))
+    (found,) = survey("bay", one.bay.inbox, "another journal", set()).foreign
+    assert found.jobs[0].prepared_by == ""
 
 
 def test_what_is_put_up_is_put_up_again_when_it_got_old_or_lost(place):

@@ -27,7 +27,7 @@ def bench(tmp_path):
 
 
 def take_over(bench, given=GIVEN):
-    return reuse(bench.job, bench.clip, {"bay": bench.bay}, given)
+    return reuse(bench.job, bench.clip, {"bay": bench.bay}, given, attempt="a1")
 
 
 def test_the_result_is_copied_compared_and_delivered_with_word_of_where_it_is_from(bench):

@@ -71,7 +71,7 @@ def read(bench, clip=None, estimate=lambda _request, _seconds: 15.0):
     tools = PrepareTools(
         Decoder(), DEPOT, lambda request: Catalog.load().limits(request.model), estimate, time.time
     )
-    return prepare(bench.job, replace(clip, media=FACTS | clip.media), bench.bay, tools)
+    return prepare(bench.job, replace(clip, media=FACTS | clip.media), bench.bay, tools, attempt="a1")
 
 
 def compose(request, source, references):
@@ -365,7 +365,7 @@ def test_a_request_is_not_sent_with_fewer_references_than_were_asked_for(bench, 
     source = SentFile("clip.mp4", bench.clip.size, bench.clip.mtime_ns, "", "video/mp4", "inline")
     made = {"side_max": 1}  # so that there is something to remember
     reference = SentFile("ref-1.png", there.st_size, there.st_mtime_ns, "", "image/png", "inline", made=made)
-    write_sent(bench.bay.inbox, bench.clip, bench.job, Sent(source, (reference,)))
+    write_sent(bench.bay.inbox, bench.clip, bench.job, bench.job.prepared_by, Sent(source, (reference,)))
     image.write_bytes(b"quite another image") if becomes == "another" else image.unlink()
     event = send(bench, studio)
     assert isinstance(event, Changed)

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, assert_never
 import structlog
 
 from clipspool.jobs import events as on
+from clipspool.jobs.assignments import Assignment, new_attempt
 from clipspool.jobs.circuit_breaker import Brake, read_brake
 from clipspool.jobs.clock import CLOCK_SET_SECONDS, due_by, shifted
 from clipspool.jobs.events import Event
@@ -209,8 +210,10 @@ class Scheduler:
             self.wait()
 
     def drain(self, seconds: float, *, each_turn: Callable[[], object]) -> None:
-        """Hand out nothing more, and wait for what is under way, for at most so many seconds."""
+        """Hand out nothing more, and wait for what is under way here, for at most so many seconds."""
         self.is_draining = True
+        for job_id in [job_id for job_id, flying in self.in_flight.items() if flying.is_elsewhere]:
+            del self.in_flight[job_id]  # it may run twice: whoever leads next hands it out anew
         until = self._passed() + seconds
         while (self.in_flight or self.retiring.inboxes) and self._passed() < until:
             self.turn()
@@ -231,8 +234,9 @@ class Scheduler:
             each_turn()
             with suppress(queue.Empty):
                 match self._messages.get(timeout=_REST_SECONDS[1]):
-                    case Done(job_id=job_id):
-                        self.in_flight.pop(job_id, None)
+                    case Done(job_id=job_id, attempt=attempt):
+                        if (flying := self.in_flight.get(job_id)) and flying.attempt == attempt:
+                            del self.in_flight[job_id]
                     case Ready(gate=gate):
                         gate.set_result(False)
                     case Command(reply=reply):
@@ -361,9 +365,8 @@ class Scheduler:
     def _pick(self, now: float) -> None:
         polls = self.pace.poll.per_second_max
         picks = self.picker.pick(now, self.brake, self.spending.today, self.retiring.inboxes, polls)
-        for whose, why in picks.spent.items():
-            if self.spending.is_first_today(whose):
-                self.publish(DailyLimitReached(why))
+        if picks.day_is_spent and self.spending.is_first_today():
+            self.publish(DailyLimitReached(picks.day_is_spent))
         for job, held, why in picks.held:
             self.happen(job, on.JobHeld(held, why))
         self.suspects.choose(picks, self.in_flight, self.retiring.moving)
@@ -371,8 +374,12 @@ class Scheduler:
             clip = self.journal.clip(job.clip_id)
             if clip is None:
                 raise LookupError(f"job {job.id} has no clip {job.clip_id}")
-            self.in_flight[job.id] = InFlight(stage, job)
-            self._defer(lambda s=stage, j=job, c=clip: self.workers.start(s, j, c))  # type: ignore[misc]
+            given = Assignment(stage, job, clip, new_attempt())
+            is_elsewhere = self.workers.place(
+                stage, job, clip, partial(self.picker.is_full, job.inbox, stage)
+            )
+            self.in_flight[job.id] = InFlight(stage, job, given.attempt, is_elsewhere)
+            self._defer(partial(self.workers.start, given, is_elsewhere=is_elsewhere))
         self.retiring.begin(picks.retirements)
 
     # --- recording ------------------------------------------------------------------------------------
@@ -393,12 +400,6 @@ class Scheduler:
         self.set_brake(self.brake.after(job, event, now, self.pace.random, self.profile))
         self.publish(Happened(job, moved, event))
         return moved
-
-    def run_again(self, job: Job, event: on.Again) -> Job:
-        """Enter a new job of a known clip, queued; its source is brought back when it is prepared."""
-        self.journal.add_job(job)
-        self.retiring.want_again(job.clip_id)
-        return self.happen(job, event)
 
     def decide(self, job: Job, event: Event) -> Job:
         """Apply an operator's event, also to a job that a worker has."""
@@ -445,8 +446,11 @@ class Scheduler:
         return len(new)
 
     def _handle_done(self, done: Done) -> None:
-        flying = self.in_flight.pop(done.job_id)
-        self.workers.finished(flying.stage)
+        flying = self.in_flight.get(done.job_id)
+        if flying is None or flying.attempt != done.attempt:
+            return  # a machine that was given up goes on, or a leader before this one gave it the work
+        del self.in_flight[done.job_id]
+        self.workers.finished(flying.stage, is_elsewhere=flying.is_elsewhere)
         self.suspects.clear(done.job_id)
         if flying.is_stale:
             return
@@ -456,7 +460,6 @@ class Scheduler:
             event = on.AnswerLost(done.trouble, {}) if is_out else on.StageFailed("BUG", done.trouble)
         event = self._owners.checked(job.id, event)
         if isinstance(event, on.Prepared):
-            event = self.comparison.numbered(job, event, self.journal.clip(job.clip_id))
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns, event.media)
             self.comparison.add(job, event)
         is_own = self.brake.blames(job, event)
@@ -485,7 +488,7 @@ class Scheduler:
             self._defer(lambda: ready.gate.set_result(False))
             return
         flying.job = self.happen(flying.job, on.Connected(self.profile))
-        self.spending.add(flying.job)
+        self.spending.add(flying.job.credits_estimated or 0.0)
         self._defer(self.restore_guard.note_send)
         self._defer(lambda: ready.gate.set_result(True))
 

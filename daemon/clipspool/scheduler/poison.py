@@ -109,7 +109,12 @@ class Suspects:
 
 
 def _working(in_flight: Mapping[str, InFlight]) -> Iterator[tuple[str, InFlight]]:
-    return ((job_id, flying) for job_id, flying in in_flight.items() if flying.stage not in _HARMLESS)
+    """Return what this process works on: what is elsewhere does not crash it."""
+    return (
+        (job_id, flying)
+        for job_id, flying in in_flight.items()
+        if flying.stage not in _HARMLESS and not flying.is_elsewhere
+    )
 
 
 _RETIRE_REASON = (

@@ -6,11 +6,12 @@ import queue
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import structlog
 
+from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.events import Event, StageFailed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Held, Job
@@ -30,10 +31,24 @@ _AHEAD = 4
 """How many pieces of work may queue for a thread, so that none idles between two turns."""
 
 
+_ELSEWHERE = frozenset({Stage.PREPARE, Stage.FETCH})
+"""What may run twice without harm. All else spends, publishes or moves a source, here alone."""
+
+
+class Elsewhere(Protocol):
+    """Workers on other machines. Its methods serve the scheduler's thread, and never block it."""
+
+    def capacity(self, stage: Stage, inbox: str) -> int:
+        """Return how many of a stage those machines run at once that see this inbox."""
+
+    def hand_out(self, given: Assignment) -> None:
+        """Pass an assignment on; `Done` is reported once, also where its machine is lost."""
+
+
 class Stages(Protocol):
     """What workers do; each call runs in a lane's thread and may raise OSError for a fault of the disk."""
 
-    def work(self, stage: Stage, job: Job, clip: Clip, gate: Callable[[], bool]) -> Event:
+    def work(self, given: Assignment, gate: Callable[[], bool]) -> Event:
         """Run one stage of one job and return its event."""
 
     def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
@@ -52,6 +67,8 @@ class Done:
 
     job_id: str
     event: Event | None
+    attempt: str
+    """Which attempt it was: what an earlier one reports is ignored."""
     trouble: str = ""
 
 
@@ -99,7 +116,12 @@ class Lane:
     def hand_out(self, work: Callable[[], None]) -> None:
         """Queue a piece of work, which must not raise."""
         self.busy += 1
+        self.begin(work)
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Queue a piece of work that is counted already."""
         self._work.put(work)
+        self.staff()
         self.staff()
 
     def staff(self) -> bool:
@@ -125,12 +147,15 @@ class Workers:
 
     def __init__(self, stages: Stages, report: Callable[[Done | Ready | Retirement | Swept], None]) -> None:
         """Take what does the work, and whom to tell."""
+        self.elsewhere: Elsewhere | None = None
+        """The workers of other machines, where there are any."""
         self.lanes = {name: Lane(name, size) for name, (size, _) in LANES.items()}
         self.disk = self.lanes["disk"]
         self._lanes = {stage: self.lanes[name] for name, (_, stages) in LANES.items() for stage in stages}
         self._runner = stages
         self._report = report
         self._stages: Counter[Stage] = Counter()
+        self._stages_elsewhere: Counter[Stage] = Counter()
         self._is_refused = False
 
     def staff(self) -> None:
@@ -140,12 +165,22 @@ class Workers:
         if self._is_refused and not before:
             log.warning("thread_refused", why="a limit of the system is reached; work waits")
 
-    def room(self, stage: Stage) -> int:
-        """Return how many more of a stage may be handed out now."""
+    def room(self, stage: Stage, inbox: str) -> int:
+        """Return how many more of a stage the lane takes now for an inbox."""
         lane = self._lanes[stage]
         # A submission counts against `running_max` from its connection on: none waits for a thread.
-        ahead = 1 if stage is Stage.SUBMIT else _AHEAD
+        # Nor does what another machine could begin at once.
+        ahead = 1 if stage is Stage.SUBMIT or self._capacity_elsewhere(stage, inbox) else _AHEAD
         return max(lane.size * ahead - lane.busy, 0)
+
+    def room_elsewhere(self, stage: Stage, inbox: str) -> int:
+        """Return how many more of a stage other machines take now."""
+        return max(self._capacity_elsewhere(stage, inbox) - self._stages_elsewhere[stage], 0)
+
+    def _capacity_elsewhere(self, stage: Stage, inbox: str) -> int:
+        if self.elsewhere is None or stage not in _ELSEWHERE:
+            return 0
+        return self.elsewhere.capacity(stage, inbox)
 
     def room_to_retire(self) -> int:
         """Return how many more clips may be retired now: half of what the disk lane takes."""
@@ -171,41 +206,52 @@ class Workers:
             for name, (size, stages) in LANES.items()
         ]
 
-    def start(self, stage: Stage, job: Job, clip: Clip) -> None:
-        """Hand out a stage of a job; it reports `Done`, and before that perhaps `Ready`."""
-        self._stages[stage] += 1
-        self._lanes[stage].hand_out(lambda: self._run(stage, job, clip))
+    def place(self, stage: Stage, job: Job, clip: Clip, is_full: Callable[[], bool]) -> bool:
+        """Count a stage as under way; return whether another machine is to run it, since `is_full` here.
 
-    def finished(self, stage: Stage) -> None:
+        Moving a retired source back, and taking over an earlier result, write what this process alone may.
+        """
+        self._stages[stage] += 1
+        may_go = job.reuse is None and clip.lies_at is None and self.room_elsewhere(stage, job.inbox) > 0
+        if may_go and is_full():
+            self._stages_elsewhere[stage] += 1
+            return True
+        self._lanes[stage].busy += 1
+        return False
+
+    def start(self, given: Assignment, *, is_elsewhere: bool) -> None:
+        """Hand out what was placed; it reports `Done`, and before that perhaps `Ready`."""
+        if is_elsewhere and self.elsewhere is not None:
+            self.elsewhere.hand_out(given)
+        else:
+            self._lanes[given.stage].begin(lambda: self._run(given))
+
+    def finished(self, stage: Stage, *, is_elsewhere: bool) -> None:
         """Count a stage as done."""
         self._stages[stage] -= 1
-        self._lanes[stage].busy -= 1
+        if is_elsewhere:
+            self._stages_elsewhere[stage] -= 1
+        else:
+            self._lanes[stage].busy -= 1
 
     def finished_disk(self) -> None:
         """Count a retirement or a removal of work folders as done."""
         self.disk.busy -= 1
 
-    def _run(self, stage: Stage, job: Job, clip: Clip) -> None:
-        """Run a stage in a worker's thread. The one broad `except` for stages: a bug ends one attempt."""
+    def _run(self, given: Assignment) -> None:
+        """Run a stage in a worker's thread."""
         is_out = False
 
         def gate() -> bool:
             nonlocal is_out
             opened: Future[bool] = Future()
-            self._report(Ready(job.id, opened))
+            self._report(Ready(given.job.id, opened))
             is_out = opened.result()
             return is_out
 
-        try:
-            self._report(Done(job.id, self._runner.work(stage, job, clip, gate)))
-        except OSError as error:
-            held = Held.OUTBOX if stage is Stage.DELIVER else Held.DISK
-            event = None if is_out else StageFailed("DISK", in_words(error), held=held)
-            self._report(Done(job.id, event, in_words(error)))
-        except Exception as error:
-            log.exception("bug", job=job.id, stage=stage.value)
-            message = f"clipspool made a mistake ({type(error).__name__}); the log has the details"
-            self._report(Done(job.id, None, message))
+        done = outcome(given, lambda: self._runner.work(given, gate))
+        # A fault of the disk behind the gate says nothing of the request.
+        self._report(replace(done, event=None) if is_out and done.trouble else done)
 
     def start_retirement(self, clip: Clip, jobs: Sequence[Job], attempts: int) -> None:
         """Hand out a clip's retirement; it reports `Retirement`."""
@@ -240,6 +286,20 @@ class Workers:
         """Stop all threads after the work in their queues."""
         for lane in self.lanes.values():
             lane.stop()
+
+
+def outcome(given: Assignment, work: Callable[[], Event]) -> Done:
+    """Run a stage and return its outcome. The one broad `except` for stages: a bug ends one attempt."""
+    job_id, attempt = given.job.id, given.attempt
+    try:
+        return Done(job_id, work(), attempt)
+    except OSError as error:
+        held = Held.OUTBOX if given.stage is Stage.DELIVER else Held.DISK
+        return Done(job_id, StageFailed("DISK", in_words(error), held=held), attempt, in_words(error))
+    except Exception as error:
+        log.exception("bug", job=job_id, stage=given.stage.value)
+        message = f"clipspool made a mistake ({type(error).__name__}); the log has the details"
+        return Done(job_id, None, attempt, message)
 
 
 def in_words(error: OSError) -> str:

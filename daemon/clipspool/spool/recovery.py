@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,9 +17,8 @@ from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Held, Job, Task
 from clipspool.spool.claims import finish_claim, is_claimed, is_in_work, put_back
 from clipspool.spool.handover import claim_manifest, finish_take_over, take_over, taker_of
-from clipspool.spool.layout import DONE, FAILED, POSTERS, SOURCE, TAKEN, WORK
+from clipspool.spool.layout import FAILED, POSTERS, SOURCE, TAKEN, WORK
 from clipspool.spool.ledger import notes, whole_notes
-from clipspool.spool.manifest_check import VERSION_MAX
 from clipspool.spool.peers import host_of
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.workfolder import (
@@ -34,6 +34,7 @@ from clipspool.system.failpoint import reach
 
 log = structlog.get_logger()
 
+_ATTEMPT = re.compile(r"[0-9a-f]{1,32}")
 _TAKEN_SECONDS = 30 * 86_400.0
 
 
@@ -113,7 +114,7 @@ def _clear_unclaimed(root: Root, clip: Clip) -> None:
     # A clip with a hidden name was never entered in the journal, so nothing was sent for it.
     if is_claimed(root, clip) and not _is_put_back(root, clip):
         return
-    if any(root.exists(join(folder, clip.path)) for folder in (DONE, FAILED)):
+    if root.exists(join(FAILED, clip.path)):
         keep_references(root, clip)  # a crash came before its work folder was swept
     clear_away(root, clip.id)
 
@@ -178,7 +179,6 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
     """Return a job as its ledger says: with its task, in doubt after an intent alone, held, or queued."""
     number, at = 0, job.created_at
     last: Any = None
-    version: object = job.version
     task: Task | None = None
     earlier = ""
     for line in lines:
@@ -190,19 +190,23 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
                 number += 1
                 last = line.get("number")
                 task = Task(number, profile, intent_at=at)
-                version = line.get("version", version)
+                job = replace(job, prepared_by=_attempt_of(line))
             case "reused":
                 earlier = str(line.get("from_job", ""))
             case "not_submitted" if line.get("number", last) == last:
                 task = None
             case "task" if isinstance(task_id, str):
                 task = Task(max(number, 1), profile, intent_at=at, task_id=task_id, created_at=at)
-    if isinstance(version, int) and 0 < version <= VERSION_MAX:  # known only once the clip had been read
-        job = replace(job, version=version)
     if task is None and earlier:
         reason = f"job {earlier} delivered the same already; `clipspool approve` pays for it again"
         return replace(job, held=Held.DUPLICATE, reason=reason)
     return job if task is None else recovered(job, task)
+
+
+def _attempt_of(line: Mapping[str, Any]) -> str:
+    """Return the attempt whose files were sent; anybody may have written the line, and it becomes a name."""
+    attempt = line.get("attempt")
+    return attempt if isinstance(attempt, str) and _ATTEMPT.fullmatch(attempt) else ""
 
 
 def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str = "") -> Event:

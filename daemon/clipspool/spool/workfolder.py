@@ -42,13 +42,21 @@ from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent
 KEPT_MAX = 500
 """Clips whose images are kept; beyond it the oldest go: ids sort by time."""
 MANIFEST_BYTES_MAX = 4 << 20
-_OF_JOB = ("id", "variant", "version", "priority", "due_at")
+_OF_JOB = ("id", "variant", "priority", "due_at")
 _MANIFESTS = threading.Lock()
 
 
 def folder_of(clip_id: str) -> Rel:
     """Return a clip's work folder, relative to its inbox."""
     return f"{WORK}/{clip_id}"
+
+
+def made_name(job: Job, attempt: str, rest: str) -> str:
+    """Return the name of a file that an attempt makes for a job in its work folder.
+
+    No two attempts make files of one name: a machine that was frozen may go on with one that was given up.
+    """
+    return f"{job.id}.{attempt}{rest}" if attempt else job.id + rest
 
 
 def error_note_of(rel: Rel) -> Rel:
@@ -130,7 +138,7 @@ class Manifest:
                 request=Request.from_dict(one["request"]),
                 created_at=clip.accepted_at,
                 updated_at=clip.accepted_at,
-                **{name: one[name] for name in _OF_JOB if name in one},  # 0.1 wrote no versions
+                **{name: one[name] for name in _OF_JOB},
             )
             for one in body["job"]
         )
@@ -180,9 +188,8 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
     home = folder_of(clip.id)
     source, sidecar = join(home, clip.source), join(home, SIDECAR)
     if root.exists(source):
-        if clip.lies_at is not None or job.is_again:
-            _add_to_manifest(root, clip, job, journal)
         if clip.lies_at is not None:
+            _add_to_manifest(root, clip, job, journal)
             root.finish_move(clip.lies_at, source, trace=trace_of(clip.id, clip.source))
             if not root.exists(clip.lies_at):
                 root.remove(error_note_of(clip.lies_at))
@@ -202,7 +209,7 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
 
 
 def _add_to_manifest(root: Root, clip: Clip, job: Job, journal: str) -> None:
-    """Name a job that is run again in its clip's manifest, made where it is missing.
+    """Name a retried job in its clip's manifest, made where it is missing.
 
     Without it `recover` would forget the job, and what was paid for it. Variants come back side by side.
     """

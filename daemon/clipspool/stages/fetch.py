@@ -16,7 +16,7 @@ from clipspool.media.facts import Probe
 from clipspool.provider.protocol import Cut, Look, Provider, TaskStatus
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
-from clipspool.spool.workfolder import folder_of
+from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.stages.poll import error_of, task_id_of
 from clipspool.system.atomic import Rel, join, rename_new, sync_and_close, unlink, write_all
 from clipspool.system.failpoint import reach
@@ -67,6 +67,8 @@ def fetch(
     look_into: LookInto,
     stopping: Callable[[], bool],
     look: Look | None = None,
+    *,
+    attempt: str,
 ) -> Event:
     """Download every output of a finished task into the work folder. Raises OSError, Unavailable among them.
 
@@ -90,7 +92,7 @@ def fetch(
         return StageFailed("RESULT.NO_ADDRESS", message, held=Held.RESULT)
     folders.inbox.make_folders(folder_of(job.clip_id))
     try:
-        fetching = _Fetching(job, folders.inbox, provider, look_into, stopping)
+        fetching = _Fetching(job, attempt, folders.inbox, provider, look_into, stopping)
         got = fetching.run(seen.outputs[:OUTPUTS_MAX])
     except _Stopped as stopped:
         if stopped.results:
@@ -143,6 +145,7 @@ def _is_given_up(job: Job, here: Sequence[Result], failed: Sequence[tuple[int, S
 @dataclass(frozen=True, slots=True)
 class _Fetching:
     job: Job
+    attempt: str
     root: Root
     provider: Provider
     look_into: LookInto
@@ -179,7 +182,7 @@ class _Fetching:
             return False
 
     def _fetch(self, number: int, url: str) -> Result | StageFailed:
-        partial = f"{self.job.id}-{number}.part"
+        partial = made_name(self.job, self.attempt, f"-{number}.part")
         with self.root.folder(self.home) as folder:
             unlink(partial, folder)
             try:
@@ -245,7 +248,7 @@ class _Fetching:
         if seen.trouble:
             message = f"what the provider serves as the result is unusable: {seen.trouble}"
             return StageFailed("RESULT.UNREADABLE", message, held=Held.RESULT)
-        name = f"{self.job.id}-{number}{seen.suffix}"
+        name = made_name(self.job, self.attempt, f"-{number}{seen.suffix}")
         unlink(name, folder)
         # A name lost in a power cut is fetched again; the bytes are on the disk before the name is.
         rename_new(partial, folder, name, folder)

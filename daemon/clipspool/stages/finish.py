@@ -16,7 +16,7 @@ from clipspool.media.facts import MediaFault
 from clipspool.media.lengths import Length, is_far_from
 from clipspool.media.timeline import FinishPlan, finish_plan
 from clipspool.spool.watchfolder import Folders
-from clipspool.spool.workfolder import folder_of, open_source
+from clipspool.spool.workfolder import folder_of, made_name, open_source
 from clipspool.stages.fit import make_file
 from clipspool.stages.payload import length_sent, part_sent, read_sent
 from clipspool.system.atomic import join
@@ -24,7 +24,9 @@ from clipspool.system.atomic import join
 log = structlog.get_logger()
 
 
-def finish(job: Job, clip: Clip, folders: Folders, fetched: Fetched, decoder: Decoder) -> Event:
+def finish(
+    job: Job, clip: Clip, folders: Folders, fetched: Fetched, decoder: Decoder, *, attempt: str
+) -> Event:
     """Finish what was fetched, where that is asked for. A result that cannot be finished is delivered as is.
 
     Done again after a crash it does the same. Raises OSError, Unavailable among them.
@@ -36,7 +38,7 @@ def finish(job: Job, clip: Clip, folders: Folders, fetched: Fetched, decoder: De
         if result.finished or result.is_untouched:  # before one of them was lost, and fetched again
             results.append(result)
             continue
-        finished = _Finishing(job, folders, clip, decoder).run(result)
+        finished = _Finishing(job, attempt, folders, clip, decoder).run(result)
         if isinstance(finished, Postponed | StageFailed):
             # What was fetched stays recorded: only the finishing is tried again.
             if isinstance(finished, Postponed):
@@ -52,6 +54,7 @@ def finish(job: Job, clip: Clip, folders: Folders, fetched: Fetched, decoder: De
 @dataclass(frozen=True, slots=True)
 class _Finishing:
     job: Job
+    attempt: str
     folders: Folders
     clip: Clip
     decoder: Decoder
@@ -89,7 +92,9 @@ class _Finishing:
     def _make(
         self, result: Result, plan: FinishPlan, file: FileIO, source: FileIO
     ) -> Result | Postponed | StageFailed:
-        name = f"{result.file.removesuffix(result.suffix)}.timeline.{plan.container}"
+        # What was fetched may be of an earlier attempt, so that its name does not do.
+        _, _, number = result.file.removesuffix(result.suffix).rpartition("-")
+        name = made_name(self.job, self.attempt, f"-{number}.timeline.{plan.container}")
         made = make_file(
             self.folders.inbox,
             join(folder_of(self.clip.id), name),

@@ -17,7 +17,7 @@ from clipspool.media.plan import AsIs, Conform, Limits, Refuse, plan
 from clipspool.provider.transport import Choice, Parcel, Way, choose
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
-from clipspool.spool.workfolder import folder_of
+from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.stages.payload import SentFile
 from clipspool.system.atomic import Rel, join, name_of, sha256_of, split_suffix
 
@@ -121,6 +121,7 @@ class Workbench:
     folders: Folders
     clip: Clip
     job: Job
+    attempt: str
     decoder: Decoder
 
     def conformed(
@@ -139,7 +140,7 @@ class Workbench:
             return done if isinstance(done, MediaFault) else done.changes
 
         room = conform.bytes_max
-        return self._make(f"{self.job.id}.sent.mp4", "video/mp4", choice.way, (sha256, made, room), make)
+        return self._make(".sent.mp4", "video/mp4", choice.way, (sha256, made, room), make)
 
     def image(
         self, number: int, reference: Reference, ways: Sequence[Way], known: SentFile | None
@@ -187,12 +188,12 @@ class Workbench:
             content_type = f"image/{done.format}"
             return (f"reference image {number + 1} scaled to {done.width}x{done.height}",)
 
-        made = self._make(f"{self.job.id}.sent-{number}.image", content_type, way, origin, make)
+        made = self._make(f".sent-{number}.image", content_type, way, origin, make)
         return replace(made, content_type=content_type) if isinstance(made, SentFile) else made
 
     def _make(
         self,
-        name: str,
+        rest: str,
         content_type: str,
         way: str,
         origin: tuple[str, dict[str, Any], int | None],
@@ -209,6 +210,7 @@ class Workbench:
             message = f"it became {size} bytes, and {room} is the most"
             return MediaFault("MEDIA.CANNOT_FIT", message, "Drop a shorter clip.")
 
+        name = made_name(self.job, self.attempt, rest)
         made = make_file(self.folders.inbox, join(folder_of(self.clip.id), name), fitting)
         if isinstance(made, MediaFault):
             return media_trouble(made)

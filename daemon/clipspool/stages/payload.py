@@ -18,7 +18,7 @@ from clipspool.jobs.model import Clip, Job
 from clipspool.media.facts import Probe
 from clipspool.media.lengths import Length
 from clipspool.spool.root import Root
-from clipspool.spool.workfolder import folder_of
+from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.system.atomic import Rel, join
 
 _PAPER_BYTES_MAX = 1 << 20
@@ -59,29 +59,29 @@ class Sent:
         return not any(one.made or one.way != "inline" for one in (self.source, *self.references))
 
 
-def paper_of(clip: Clip, job: Job) -> Rel:
-    """Return the path of a job's record."""
-    return join(folder_of(clip.id), f"{job.id}.sent.toml")
+def paper_of(clip: Clip, job: Job, attempt: str) -> Rel:
+    """Return the path of the record that an attempt wrote for a job."""
+    return join(folder_of(clip.id), made_name(job, attempt, ".sent.toml"))
 
 
 def read_sent(root: Root, clip: Clip, job: Job) -> Sent | None:
-    """Read a job's record; None where there is none, or it is damaged."""
+    """Read the record of the attempt that prepared a job; None where there is none, or it is damaged."""
     try:
-        body = tomllib.loads(root.read(paper_of(clip, job), _PAPER_BYTES_MAX).decode())
+        body = tomllib.loads(root.read(paper_of(clip, job, job.prepared_by), _PAPER_BYTES_MAX).decode())
         return Sent(_read(body["source"]), tuple(_read(one) for one in body.get("reference", [])))
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def write_sent(root: Root, clip: Clip, job: Job, sent: Sent) -> None:
-    """Write a job's record, where there is something to record. Raises OSError."""
+def write_sent(root: Root, clip: Clip, job: Job, attempt: str, sent: Sent) -> None:
+    """Write the record of an attempt, where there is something to record. Raises OSError."""
     if sent.is_plain:
-        root.remove(paper_of(clip, job))
+        root.remove(paper_of(clip, job, attempt))
         return
     body: dict[str, Any] = {"source": asdict(sent.source)}
     if sent.references:
         body["reference"] = [asdict(one) for one in sent.references]
-    root.replace(paper_of(clip, job), tomli_w.dumps(body).encode())
+    root.replace(paper_of(clip, job, attempt), tomli_w.dumps(body).encode())
 
 
 def part_sent(sent: Sent | None) -> tuple[float, float | None]:

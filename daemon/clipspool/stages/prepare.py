@@ -39,7 +39,7 @@ class PrepareTools:
     """Whether the daemon stops: a long read is given up, and begun anew at the next start."""
 
 
-def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools) -> Event:
+def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, attempt: str) -> Event:
     """Hash the clip, checking before and after whether somebody still writes to it; then make it fit.
 
     A retired clip is moved back into its work folder. Costs no money; done again after a crash it makes anew
@@ -75,11 +75,11 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools) -> Even
         if abs(read.mtime_ns) >= TIME_NS_MAX:
             return Failed(Error("CLIP.DATE", "its date lies beyond the year 2262", "Set the clip's date."))
         if (read.size, read.mtime_ns) == (clip.size, clip.mtime_ns):
-            return _make_ready(job, read, file, folders, tools)
+            return _make_ready(job, read, file, folders, tools, attempt)
         looked = _look_anew(read, file, tools)
         if not isinstance(looked, Clip):
             return looked
-        ready = _make_ready(job, looked, file, folders, tools)
+        ready = _make_ready(job, looked, file, folders, tools, attempt)
         return replace(ready, media=looked.media) if isinstance(ready, Prepared) else ready
 
 
@@ -113,9 +113,11 @@ def _look_anew(clip: Clip, file: FileIO, tools: PrepareTools) -> Clip | Trouble:
     return media_trouble(seen) if isinstance(seen, MediaFault) else replace(clip, media=seen.to_dict())
 
 
-def _make_ready(job: Job, clip: Clip, file: FileIO, folders: Folders, tools: PrepareTools) -> Event:
+def _make_ready(
+    job: Job, clip: Clip, file: FileIO, folders: Folders, tools: PrepareTools, attempt: str
+) -> Event:
     known = read_sent(folders.inbox, clip, job)
-    bench = Workbench(folders, clip, job, tools.decoder)
+    bench = Workbench(folders, clip, job, attempt, tools.decoder)
     source = _source(job, clip, file, tools, bench, known)
     if not isinstance(source, SentFile):
         return source
@@ -134,12 +136,13 @@ def _make_ready(job: Job, clip: Clip, file: FileIO, folders: Folders, tools: Pre
             return _not_put(fault)
         placed.append(replace(one, put_at=0.0 if one.way == "inline" else at))
     sent = Sent(placed[0], tuple(placed[1:]))
-    write_sent(folders.inbox, clip, job, sent)
+    write_sent(folders.inbox, clip, job, attempt, sent)
     images = _images(job, clip, folders)
     return replace(
         _prepared(job, clip, sent, tools),
         fingerprint=fingerprint(job.request, clip.sha256 or "", images),
         alike=fingerprints_alike(job.request, clip.sha256 or "", images),
+        attempt=attempt,
     )
 
 

@@ -9,12 +9,12 @@ from clipspool.jobs.events import Event, JobHeld, Reused
 from clipspool.jobs.model import Clip, Held, Job, Result, Reuse
 from clipspool.spool.ledger import note
 from clipspool.spool.watchfolder import Folders
-from clipspool.spool.workfolder import folder_of
+from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.system.atomic import NotRegular, join
 from clipspool.system.failpoint import reach
 
 
-def reuse(job: Job, clip: Clip, folders_of: Mapping[str, Folders], given: Reuse) -> Event:
+def reuse(job: Job, clip: Clip, folders_of: Mapping[str, Folders], given: Reuse, *, attempt: str) -> Event:
     """Copy each result into the work folder; done again after a crash it copies anew.
 
     Where a result is gone or changed, the job is held for a person. Raises OSError.
@@ -27,7 +27,7 @@ def reuse(job: Job, clip: Clip, folders_of: Mapping[str, Folders], given: Reuse)
     folders.inbox.make_folders(home)
     results: list[Result] = []
     for number, result in enumerate(given.results, start=1):
-        file = f"{job.id}-{number}{result.suffix}"
+        file = made_name(job, attempt, f"-{number}{result.suffix}")
         if trouble := _bring(result, earlier, folders, join(home, file)):
             return _not_reused(given, trouble)
         results.append(replace(result, file=file, name=""))

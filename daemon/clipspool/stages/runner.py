@@ -8,15 +8,16 @@ from dataclasses import dataclass, field, replace
 from io import FileIO
 from typing import Any, assert_never
 
+from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.events import Event, Fetched, StageFailed, TakenOver
 from clipspool.jobs.faults import Unsure
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Job, Problem, Request
 from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
-from clipspool.media.facts import MediaFault
+from clipspool.media.facts import MediaFault, Probe
 from clipspool.media.kinds import has_credentials, other_kind
-from clipspool.media.plan import Limits
+from clipspool.media.plan import Limits, Refuse
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Inline, Look, Provider, TaskStatus
 from clipspool.provider.transport import Depot
@@ -30,10 +31,10 @@ from clipspool.stages.changed import change_of
 from clipspool.stages.deliver import deliver
 from clipspool.stages.fetch import Seen, fetch
 from clipspool.stages.finish import finish, judge
+from clipspool.stages.fit import choose_for, type_by
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.prepare import PrepareTools, prepare
-from clipspool.stages.quoting import Quoting
 from clipspool.stages.retire import keep_results, retire, sweep
 from clipspool.stages.reuse import reuse
 from clipspool.stages.submit import SubmitTools, submit
@@ -56,11 +57,6 @@ class Tools:
     depot: Depot
     follow: Callable[[str], Provider | None]
     """Returns the provider for a task's profile; None where this key must not be sent to that address."""
-
-    @property
-    def quoting(self) -> Quoting:
-        """Completes, checks and prices requests."""
-        return Quoting(self.catalog, self.depot.ways)
 
 
 @dataclass(slots=True)
@@ -85,26 +81,24 @@ class StageRunner:
         """Replace the tools, after a reload; stages under way keep theirs."""
         self.tools = tools
 
-    def work(self, stage: Stage, job: Job, clip: Clip, gate: Callable[[], bool]) -> Event:
+    def work(self, given: Assignment, gate: Callable[[], bool]) -> Event:
         """Run one stage of one job; raises OSError for a fault of the disk."""
         tools = self.tools
-        if stage in {Stage.POLL, Stage.TELL_CANCEL}:
-            return self._follow(stage, job, tools)
-        folders = tools.folders_of[job.inbox]
+        if given.stage in {Stage.POLL, Stage.TELL_CANCEL}:
+            return self._follow(given.stage, given.job, tools)
+        folders = tools.folders_of[given.job.inbox]
         with folders.held():
-            return self._handle(stage, job, clip, folders, gate)
+            return self._handle(given, folders, gate)
 
-    def _handle(
-        self, stage: Stage, job: Job, clip: Clip, folders: Folders, gate: Callable[[], bool]
-    ) -> Event:
-        tools = self.tools
+    def _handle(self, given: Assignment, folders: Folders, gate: Callable[[], bool]) -> Event:
+        tools, job, clip = self.tools, given.job, given.clip
         if taker := taker_of(folders.inbox, clip.id, folders.journal):
             return TakenOver(taker, host_of(folders.inbox, taker))
-        match stage:
+        match given.stage:
             case Stage.PREPARE if job.reuse is not None:
-                return reuse(job, clip, tools.folders_of, job.reuse)
+                return reuse(job, clip, tools.folders_of, job.reuse, attempt=given.attempt)
             case Stage.PREPARE:
-                return prepare(job, clip, folders, self._prepare_tools(tools))
+                return prepare(job, clip, folders, self._prepare_tools(tools), attempt=given.attempt)
             case Stage.SUBMIT:
                 submit_tools = SubmitTools(
                     tools.provider,
@@ -119,11 +113,11 @@ class StageRunner:
                 )
                 return submit(job, clip, folders, submit_tools, gate)
             case Stage.FETCH:
-                return self._fetch(job, clip, folders, tools)
+                return self._fetch(given, folders, tools)
             case Stage.DELIVER:
                 return deliver(job, clip, folders, self.now())
             case Stage.POLL | Stage.TELL_CANCEL:
-                raise ValueError(stage)
+                raise ValueError(given.stage)
             case never:
                 assert_never(never)
 
@@ -154,20 +148,21 @@ class StageRunner:
             self._ended_looks[task_id] = (self.now(), seen)
         return poll(seen)
 
-    def _fetch(self, job: Job, clip: Clip, folders: Folders, tools: Tools) -> Event:
+    def _fetch(self, given: Assignment, folders: Folders, tools: Tools) -> Event:
+        job, clip, attempt = given.job, given.clip, given.attempt
         provider = self._provider_of(job, tools)
         if isinstance(provider, StageFailed):
             return provider
         seen_at, look = self._ended_looks.pop(task_id_of(job), (0.0, None))
         if self.now() - seen_at > _FRESH_SECONDS:
             look = None
-        event = fetch(job, folders, provider, self._look_into, self.stopping, look)
+        event = fetch(job, folders, provider, self._look_into, self.stopping, look, attempt=attempt)
         if not isinstance(event, Fetched):
             return event
         limits = self._prepare_tools(tools).limits(job.request)
         # Before it is finished: the finished film always has its source's length.
         judged = judge(job, clip, folders, event, limits.seconds_max if limits else None)
-        return finish(job, clip, folders, judged, self.decoder)
+        return finish(job, clip, folders, judged, self.decoder, attempt=attempt)
 
     def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
         """Return how a clip's source differs from what was sent; raises OSError."""
@@ -216,11 +211,22 @@ class StageRunner:
 
     def complete(self, request: Request, media: Mapping[str, Any]) -> Request:
         """Return a request with the fields that its model always needs."""
-        return self.tools.quoting.complete(request, media)
+        return self.tools.catalog.completed(request, media)
 
     def check(self, request: Request, media: Mapping[str, Any]) -> list[Problem]:
         """Return what keeps a request for a clip from being sent: the model's limits, or the clip itself."""
-        return self.tools.quoting.check(request, media)
+        tools = self.tools
+        if found := tools.catalog.problems(request):
+            return found
+        if not media.get("container"):
+            return []
+        limits, content_type = tools.catalog.limits(request.model), type_by(media, "")
+        choice = choose_for(request, Probe.from_dict(dict(media)), limits, tools.depot.ways, content_type)
+        match choice.verdict:
+            case Refuse(reason=reason, what_to_do=what_to_do):
+                return [Problem(f"{reason}. {what_to_do}")]
+            case _:
+                return []
 
     def inspect(self, file: int) -> tuple[dict[str, Any], list[Problem]]:
         """Probe a clip in an inbox: return its media facts, and why it is no clip at all.

@@ -192,10 +192,14 @@ class _Gate:
                 return False
             self._ledger = ledger
             begun = monotonic()
-            profile, job = self.tools.provider.profile, self.job
-            facts = {"number": self.number, "token": token}
-            facts |= {"version": job.version} if job.version > 1 else {}
-            ledger.note(job.id, "intent", profile=profile, **facts)
+            ledger.note(
+                self.job.id,
+                "intent",
+                profile=self.tools.provider.profile,
+                number=self.number,
+                token=token,
+                attempt=self.job.prepared_by,
+            )
             reach("noted")
             if self._is_taken() or self._is_anothers(known, token):
                 return False

@@ -1,0 +1,137 @@
+"""Stages that other machines run: when they are given away, and what becomes of what they report."""
+
+from collections import deque
+from dataclasses import replace
+
+import pytest
+
+from clipspool.jobs.events import Fetched, Postponed, Prepared
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import Reuse, State
+from clipspool.scheduler import commands as operator
+from clipspool.scheduler.workers import LANES, Done
+from fakes import RESULT, Desk, a_clip, a_job
+
+S = State
+SHA256 = "ab" * 32
+THREADS = LANES["disk"][0]
+
+
+class Others:
+    """Other machines that see the inbox `bay`, and do nothing until they are asked to."""
+
+    def __init__(self, desk, capacity):
+        self.desk, self.seats, self.given = desk, capacity, deque()
+
+    def capacity(self, _stage, inbox):
+        return self.seats if inbox == "bay" else 0
+
+    def hand_out(self, given):
+        self.given.append(given)
+
+    def report(self, given, event):
+        self.desk.scheduler.enqueue(Done(given.job.id, event, given.attempt))
+        self.desk.turn()
+
+
+@pytest.fixture
+def desk(tmp_path):
+    desk = Desk(tmp_path, inboxes=("bay", "far"), running_max=50)
+    desk.others = desk.scheduler.workers.elsewhere = Others(desk, 4)
+    yield desk
+    desk.close()
+
+
+def crowd(desk, count, inbox="bay"):
+    """Drop clips while each thread here is held in its stage."""
+    held = desk.shop.hold(Stage.PREPARE)
+    for number in range(count):
+        desk.drop(f"clip{number}", inbox=inbox)
+    desk.turns(2)
+    return held
+
+
+def here(desk):
+    return [flying for flying in desk.scheduler.in_flight.values() if not flying.is_elsewhere]
+
+
+def prepared(given):
+    return Prepared(SHA256, given.clip.size, given.clip.mtime_ns, 15.0, attempt=given.attempt)
+
+
+def test_what_finds_no_thread_here_goes_elsewhere_and_no_more_than_is_taken_there(desk):
+    held = crowd(desk, 20)
+    assert {given.stage for given in desk.others.given} == {Stage.PREPARE}
+    assert len(desk.others.given) == 4
+    # Two inboxes share the threads of the lane.
+    assert len(here(desk)) == THREADS // 2
+    desk.release(held)
+    given = desk.others.given.popleft()
+    desk.others.report(given, prepared(given))
+    assert desk.job(given.job.id).prepared_by == given.attempt
+
+
+def test_an_inbox_that_no_other_machine_sees_is_worked_on_here_alone(desk):
+    desk.release(crowd(desk, 20, inbox="far"))
+    assert not desk.others.given
+
+
+def test_what_spends_or_publishes_stays_here(desk):
+    desk.others.seats = 99
+    held = crowd(desk, 12)
+    desk.release(held)
+    while desk.others.given:
+        given = desk.others.given.popleft()
+        event = prepared(given) if given.stage is Stage.PREPARE else Fetched((RESULT,))
+        desk.others.report(given, event)
+        desk.turns(3, 60.0)
+    assert {desk.state(f"clip{number}") for number in range(12)} == {S.DELIVERED}
+    assert len(desk.shop.paid) == 12
+
+
+def test_what_a_machine_reports_that_was_given_up_is_ignored(desk):
+    held = crowd(desk, 10)
+    first, desk.others.seats = desk.others.given.popleft(), 0
+    desk.others.report(first, Postponed("its machine does not answer", 0.0))
+    desk.release(held)
+    desk.turns(2)
+    job = desk.job(first.job.id)
+    assert job.prepared_by not in {"", first.attempt}
+    desk.others.report(first, Prepared("cd" * 32, 1, 1, attempt=first.attempt))
+    desk.others.report(first, prepared(first))
+    assert desk.job(first.job.id).prepared_by == job.prepared_by
+    assert desk.journal.clip(first.clip.id).sha256 == SHA256
+
+
+def test_the_operator_is_stronger_than_what_is_elsewhere(desk):
+    held = crowd(desk, 10)
+    given = desk.others.given.popleft()
+    desk.order(operator.cancel, [given.job.id], "ann")
+    desk.others.report(given, prepared(given))
+    desk.release(held)
+    assert desk.state(given.job.id) is S.CANCELLED
+
+
+def test_what_takes_over_an_earlier_result_or_comes_back_from_the_archive_stays_here(desk):
+    """Both write into the ledger or the manifest, or move a source."""
+    workers = desk.scheduler.workers
+    clip = a_clip()
+    assert workers.place(Stage.PREPARE, a_job(), clip, lambda: True)
+    assert not workers.place(Stage.PREPARE, a_job(), clip, lambda: False)
+    assert not workers.place(Stage.PREPARE, a_job(reuse=Reuse("clip0", "bay", ())), clip, lambda: True)
+    assert not workers.place(Stage.PREPARE, a_job(), replace(clip, lies_at="_failed/shot.mp4"), lambda: True)
+    assert not workers.place(Stage.DELIVER, a_job(), clip, lambda: True)
+
+
+def test_a_crash_here_is_not_blamed_on_what_was_elsewhere(desk):
+    held = crowd(desk, 10)
+    noted = desk.journal.fact("in_flight")["jobs"]
+    assert not {given.job.id for given in desk.others.given} & set(noted)
+    desk.release(held)
+
+
+def test_a_daemon_that_ends_does_not_wait_for_other_machines(desk):
+    desk.release(crowd(desk, 10))
+    assert desk.others.given
+    desk.scheduler.drain(5.0, each_turn=lambda: None)
+    assert not desk.scheduler.in_flight
