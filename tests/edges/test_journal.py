@@ -275,6 +275,16 @@ def test_money_is_counted_from_the_intents_of_the_day(journal):
     assert journal.spent(NOON + 6) == Spend(0, 0.0)
 
 
+def test_money_and_tasks_under_way_are_counted_by_inbox_and_model(journal):
+    for name, inbox, model in [("a", "bay", "gen4_aleph"), ("b", "bay", "aleph2"), ("c", "hall", "aleph2")]:
+        job = a_job(name, inbox=inbox, credits_estimated=10.0, request=a_request(model=model))
+        job = happen(journal, accept(journal, job), Connected(PROFILE))
+        happen(journal, job, TaskCreated(f"task-{name}"))
+    shares = {("bay", "gen4_aleph"): 10.0, ("bay", "aleph2"): 10.0, ("hall", "aleph2"): 10.0}
+    assert journal.spent(NOON).by == shares
+    assert journal.count_running() == journal.running == dict.fromkeys(shares, 1)
+
+
 def test_a_refused_submission_costs_nothing_and_a_lost_answer_may_have(journal):
     job = happen(journal, accept(journal, a_job(credits_estimated=10.0)), Connected(PROFILE))
     refused = happen(journal, job, NotSubmitted(BUSY))

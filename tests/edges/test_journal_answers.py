@@ -389,3 +389,41 @@ def test_the_jobs_that_ended_last_come_first(driver, journal):
     with driver.look() as look:
         assert ids(look.newest(State.DELIVERED, 2)) == ["b", "c"]
         assert ids(look.load(["c", "none", "a"]).values()) == ["c", "a"]
+
+
+@pytest.mark.parametrize(
+    ("clip", "job", "newest"),
+    [
+        ({}, {}, 4),
+        ({}, {"state": State.FAILED}, 2),
+        ({}, {"state": State.CANCELLED}, 2),
+        ({}, {"reuse": Reuse("clip0", "bay", ())}, 2),
+        ({}, {"variant": "_v1"}, 2),
+        ({"path": "day/other.mp4"}, {}, 2),
+        ({"inbox": "other"}, {"inbox": "other"}, 2),
+        ({"sha256": "cd" * 32}, {}, 2),
+    ],
+)
+def test_the_newest_version_is_of_one_film_under_one_name_and_variant(journal, clip, job, newest):
+    film = {"sha256": "ab" * 32}
+    accept(journal, a_job(state=State.DELIVERED), a_clip(**film))
+    with journal.turn():
+        # A clip's own versions count, however they ended.
+        journal.add_job(a_job("clip1-r2", clip_id="clip1", version=2, state=State.FAILED))
+    accept(journal, a_job("clip2", version=4, **job), a_clip("clip2", **{**film, **clip}))
+    assert journal.newest_version(a_clip(**film), "") == newest
+    assert journal.newest_version(a_clip("clip9", **film), "", but="clip2") == 1
+    assert journal.job("clip1-r2").version == 2
+
+
+def test_one_more_job_of_a_retired_clip_brings_it_back(journal):
+    accept(journal, a_job(state=State.DELIVERED), a_clip())
+    with journal.turn():
+        journal.retired(a_clip(lies_at="_done/day/shot.mp4"), NOON)
+    assert journal.folders("bay") == set()
+    with journal.turn():
+        journal.add_job(a_job("clip1-r2", version=2))
+    assert journal.folders("bay") == {"clip1"}
+    assert journal.clip("clip1").lies_at == "_done/day/shot.mp4"
+    assert [job.id for job in journal.jobs_of("clip1")] == ["clip1", "clip1-r2"]
+    assert journal.counts[State.QUEUED] == 1

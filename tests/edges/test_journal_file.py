@@ -412,7 +412,8 @@ def of_0001(written):
     with sqlite3.connect(written) as beside:
         beside.executescript(
             "DROP INDEX jobs_by_fingerprint; ALTER TABLE jobs DROP COLUMN fingerprint;"
-            "ALTER TABLE jobs DROP COLUMN reuse; ALTER TABLE jobs DROP COLUMN prepared_by;"
+            "ALTER TABLE jobs DROP COLUMN reuse; ALTER TABLE jobs DROP COLUMN version;"
+            "ALTER TABLE jobs DROP COLUMN prepared_by;"
             "UPDATE alembic_version SET version_num = '0001';"
         )
     beside.close()

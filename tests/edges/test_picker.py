@@ -1,16 +1,20 @@
 """Who is chosen, asked of a real journal; no worker runs."""
 
+from dataclasses import replace
+
 import pytest
 
 from clipspool.jobs.circuit_breaker import Brake
+from clipspool.jobs.events import TaskSucceeded
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Held, State
 from clipspool.jobs.records import Spend
+from clipspool.jobs.shares import Share, Shares
 from clipspool.journal import Journal
 from clipspool.scheduler.selection import InFlight, Picker
 from clipspool.scheduler.workers import Workers
-from fakes import BUSY, NOON, RESULT, Workshop, a_clip, a_job, a_task
+from fakes import BUSY, NOON, RESULT, Workshop, a_clip, a_job, a_request, a_task
 
 RUNNING = {"state": State.RUNNING, "task": a_task()}
 RENDERED = {"state": State.RENDERED, "task": a_task()}
@@ -157,3 +161,65 @@ def test_a_job_of_an_inbox_that_is_not_configured_waits(table):
         table.add(name, inbox="gone", **state)
     table.add("runs", inbox="gone", **RUNNING)
     assert [job.id for _, job in table.pick().stages] == ["runs"]
+
+
+# --- limits of single inboxes and models ------------------------------------------------------------------
+
+
+def limit(table, inboxes=None, models=None, **limits):
+    table.picker.allow(("a", "b"), Limits(shares=Shares(inboxes or {}, models or {}), **limits))
+
+
+def test_an_inbox_has_no_more_tasks_than_it_may_connections_included(table):
+    limit(table, {"a": Share(running_max=3)}, running_max=50)
+    table.add("runs", **RUNNING)
+    for number in range(6):
+        table.add(f"a{number}", **PREPARED)
+        table.add(f"b{number}", inbox="b", **PREPARED)
+    table.in_flight["a0"] = InFlight(Stage.SUBMIT, table.journal.job("a0"))
+    chosen = table.chosen(Stage.SUBMIT)
+    assert [job for job in chosen if job.startswith("a")] == ["a1"]
+    assert len([job for job in chosen if job.startswith("b")]) == 6
+
+
+def test_a_model_that_has_its_tasks_hides_none_of_another_model_behind_it(table):
+    limit(table, models={"aleph2": Share(running_max=1)})
+    for number in range(40):
+        table.add(f"a{number}", request=a_request(model="aleph2"), priority=1, **PREPARED)
+    table.add("other", **PREPARED)
+    assert table.chosen(Stage.SUBMIT) == ["a0"]
+    table.add("runs", request=a_request(model="aleph2"), **RUNNING)
+    assert table.chosen(Stage.SUBMIT) == ["other"]
+
+
+def test_a_model_whose_credits_of_the_day_are_spent_hides_neither_others_nor_what_is_approved(table):
+    limit(table, models={"aleph2": Share(credits_per_day=100.0)}, running_max=50)
+    for number in range(60):
+        table.add(f"a{number}", request=a_request(model="aleph2"), priority=1, **PREPARED)
+    table.add("approved", request=a_request(model="aleph2"), approved=True, **PREPARED)
+    table.add("other", **PREPARED)
+    spend = Spend(6, 90.0, {("a", "aleph2"): 90.0})
+    picks = table.pick(spend=spend)
+    assert {job.id for stage, job in picks.stages if stage is Stage.SUBMIT} == {"approved", "other"}
+    assert picks.spent == {"model aleph2": "today's 100 credits of aleph2 are used up (90 spent)"}
+
+
+def test_the_credits_of_an_inbox_are_counted_within_a_turn(table):
+    limit(table, {"a": Share(credits_per_day=40.0)}, running_max=50)
+    for number in range(6):
+        table.add(f"a{number}", **PREPARED)
+        table.add(f"b{number}", inbox="b", **PREPARED)
+    chosen = table.chosen(Stage.SUBMIT)
+    assert len([job for job in chosen if job.startswith("a")]) == 2
+    assert len([job for job in chosen if job.startswith("b")]) == 6
+
+
+def test_tasks_under_way_are_counted_by_inbox_and_model_as_they_begin_and_end(table):
+    table.add("runs", **RUNNING)
+    table.add("asks", state=State.SUBMITTING, task=a_task(), inbox="b")
+    table.add("ready", **PREPARED)
+    with table.journal.turn():
+        job = table.journal.job("runs")
+        table.journal.record(job, replace(job, state=State.RENDERED), TaskSucceeded())
+    assert +table.journal.running == {("b", "gen4_aleph"): 1}
+    assert table.journal.count_running() == {("b", "gen4_aleph"): 1}

@@ -152,7 +152,9 @@ def test_ended_in_a_migration_the_journal_is_as_it_was_and_is_migrated_at_the_ne
     with sqlite3.connect(bay.journal) as journal:
         journal.executescript(
             "DROP INDEX jobs_by_fingerprint; ALTER TABLE jobs DROP COLUMN fingerprint;"
-            "ALTER TABLE jobs DROP COLUMN reuse; UPDATE alembic_version SET version_num = '0001';"
+            "ALTER TABLE jobs DROP COLUMN reuse; ALTER TABLE jobs DROP COLUMN version;"
+            "ALTER TABLE jobs DROP COLUMN prepared_by;"
+            "UPDATE alembic_version SET version_num = '0001';"
         )
     journal.close()
     assert end_at(bay, f"{place}:exit")

@@ -64,7 +64,7 @@ def test_a_source_with_its_provenance_repeats_with_again_and_is_held_without(bay
     (bay.inbox / "_done/a.mp4").rename(bay.inbox / "a.mp4")
     bay.until_retired(2)
     assert bay.paid == 2
-    assert (bay.outbox / "a-2.mp4").exists()
+    assert (bay.outbox / "a_v002.mp4").exists()
     seeds = {job["request"]["seed"] for job in bay.told("jobs")}
     assert len(seeds) == 1, "the very request, its drawn seed included"
 

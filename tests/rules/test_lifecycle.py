@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from clipspool.jobs.events import (
+    Again,
     AnswerLost,
     Approved,
     Attached,
@@ -87,6 +88,7 @@ EXAMPLES = {
     CancelAsked: CancelAsked("ann"),
     Retried: Retried("ann"),
     Attached: Attached("ann", "task-9", PROFILE),
+    Again: Again("ann", "clip1", 2),
     Approved: Approved("ann"),
 }
 # Written out a second time, from the user's page: whoever changes the table has to mean it.
@@ -96,7 +98,7 @@ LEGAL = {
             [Prepared, Changed, Postponed, StageFailed, JobHeld, Approved, DuplicateFound], State.QUEUED
         ),
         Reused: State.FETCHED,
-        **dict.fromkeys([NotSubmitted, CancelAsked], State.QUEUED),
+        **dict.fromkeys([Again, NotSubmitted, CancelAsked], State.QUEUED),
         Connected: State.SUBMITTING,
         InDoubt: State.IN_DOUBT,
         Failed: State.FAILED,

@@ -134,6 +134,7 @@ def test_status_has_the_keys_that_scripts_rely_on():
         "submissions": 3,
         "credits_per_day": None,
         "submissions_per_day": 500,
+        "models": {},
     }
     assert status["inboxes"] == [
         {
@@ -142,6 +143,7 @@ def test_status_has_the_keys_that_scripts_rely_on():
             "detect": "events",
             "reason": "",
             "hours": None,
+            "limits": None,
             "waiting": [],
             "waiting_count": 0,
             "peers": [],

@@ -121,7 +121,7 @@ class Daemon:
             lambda: self.settings.limits,
             now,
             # Looked up at each call: a reload replaces the tools.
-            DaemonCalls(self._reloads.ask, lambda: self._troubles, lambda it: self._stages.tools.follow(it)),  # noqa: PLW0108
+            DaemonCalls(self._reloads.ask, lambda: self._troubles, lambda: self._stages.tools),
         )
         self._control = Listener(socket_of(settings.journal.path), self._answers.answer)
         self._status_at = 0.0

@@ -69,6 +69,27 @@ class OperatorCommands:
 
         return list(self._carry_out("attach", command, arguments))
 
+    def again(self, **arguments: Any) -> list[dict[str, Any]]:
+        """Run clips once more, changed; with `dry_run` only say what that would be, and cost."""
+
+        def command(scheduler: Any) -> Any:
+            from clipspool.app.again import Tools, again
+            from clipspool.app.build import places_of
+            from clipspool.app.shipping import depot_of
+            from clipspool.provider.catalog import Catalog
+            from clipspool.stages.quoting import Quoting
+
+            inboxes = {inbox.name: inbox for inbox in self._settings.inbox}
+
+            def place(name: str) -> Any:
+                inbox = inboxes.get(name)
+                return None if inbox is None else (self._root(inbox), places_of(self._settings, inbox))
+
+            quoting = Quoting(Catalog.load(self._settings.models), depot_of(self._settings, b"").ways)
+            return again(Tools(lambda do: do(scheduler), quoting, place), **arguments)
+
+        return list(self._carry_out("again", command, arguments))
+
     def others(self) -> list[Any]:
         """Return the other daemons that have clips in the inboxes."""
         from clipspool.jobs.model import plain

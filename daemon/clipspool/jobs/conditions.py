@@ -30,6 +30,8 @@ class Conditions:
     """The journal was restored from a backup."""
     pause_files: Mapping[str, str] = field(default_factory=dict)
     """By inbox, the file with which an editor paused it."""
+    running: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Tasks under way by inbox and model."""
 
     def is_paused(self, inbox: str) -> bool:
         """Whether an operator or an editor paused an inbox."""
@@ -75,12 +77,14 @@ class Conditions:
             return ("not_before", f"not before {iso(job.due_at)}") if is_wanted else ("retry", retry)
         if not job.approved and (why := self.why_closed(job.inbox)):
             return "hours", f"{why}, or after `clipspool approve`"
-        if not job.approved and (why := self.limits.day_is_spent(self.spend, job.credits_estimated or 0.0)):
+        model, price = job.request.model, job.credits_estimated or 0.0
+        if not job.approved and (why := self.limits.why_spent(self.spend, job.inbox, model, price)):
             return Held.BUDGET.value, f"{why}; it continues tomorrow (UTC), or after `clipspool approve`"
         if self.brake.fault is not None:
             return "provider", f"{self.brake.fault.message}; next retry due {iso(self.brake.until)}"
-        of_model = self.brake.models.get(job.request.model)
+        of_model = self.brake.models.get(model)
         if of_model is not None and of_model.fault is not None:
             why = f"{of_model.fault.message} {of_model.fault.what_to_do}".strip()
             return "model", f"{why} Next retry due {iso(of_model.until)}"
-        return None, job.reason or "waits for its turn"
+        full = self.limits.shares.why_full(self.running, job.inbox, model)
+        return None, full or job.reason or "waits for its turn"

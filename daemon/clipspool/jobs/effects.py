@@ -67,12 +67,15 @@ def _in_queue(job: Job, event: QueueEvent, now: float, pace: Pace) -> Job:
                 reason=_what_is_sent(event) if job.held is None else job.reason,
                 credits_estimated=event.credits_estimated,
                 fingerprint=event.fingerprint or job.fingerprint,
+                version=event.version or job.version,
                 prepared_by=event.attempt,
             )
         case on.DuplicateFound():
             # The prepare stage brings the earlier result, instead of what would be sent.
             reason = f"job {event.reuse.job_id} delivered the same already"
-            return replace(job, prepared=False, reuse=event.reuse, held=None, reason=reason, due_at=now)
+            # What is delivered is the earlier version, not one of its own.
+            reused = replace(job, prepared=False, reuse=event.reuse, version=1)
+            return replace(reused, held=None, reason=reason, due_at=now)
         case on.Reused():
             return replace(job, results=event.results, reason=f"taken over from job {event.from_job}")
         case on.Changed():
@@ -294,6 +297,8 @@ def _failed(job: Job, error: Error, *, is_duplicate: bool = False) -> Job:
 
 def _how_to_run_again(job: Job, error: Error, *, is_duplicate: bool) -> str:
     """Return what an editor does to run it again; `scheduler/dedup.py` has to let exactly that pass."""
+    if job.is_again:  # its sidecar is that of the version before
+        return f"The operator can run this version again: `clipspool retry {job.id}`."
     if job.variant:
         return f"The operator can run only this variant again: `clipspool retry {job.id}`."
     begin = "To run it again" if error.retryable else "Then"
@@ -328,6 +333,8 @@ def _taken_over(job: Job, event: on.TakenOver) -> Job:
 
 def _ordered(job: Job, event: Order, now: float) -> Job:
     match event:
+        case on.Again():
+            return replace(job, reason=f"version {event.version}, made from job {event.from_job}")
         case on.Approved():
             return _approved(job, now)
         case on.Attached():

@@ -32,6 +32,8 @@ class Prepared:
     """Fingerprints of requests that name a seed or ratio which this one leaves open, and the reverse."""
     media: dict[str, Any] = field(default_factory=dict)
     """The clip's probe, where it changed after it was accepted."""
+    version: int | None = None
+    """Which version of its clip it is, where the journal knows earlier ones."""
     attempt: str = ""
     """Which attempt it was: its name is part of its files' names."""
 
@@ -288,6 +290,16 @@ class Retried:
 
 
 @dataclass(frozen=True, slots=True)
+class Again:
+    """The operator wants an ended job's clip run once more, changed: this is the new job."""
+
+    by: str
+    from_job: str
+    version: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Attached:
     """The operator named the task of an in-doubt job."""
 
@@ -313,7 +325,7 @@ DoubtEvent = BalanceSeen | NotCharged
 TaskEvent = TaskSeen | TaskMissing | TaskSucceeded | TaskCancelled
 ResultEvent = Fetched | PartlyFetched | ResultGone | Delivered
 AnyTimeEvent = Postponed | StageFailed | JobHeld | Failed | TakenOver
-Order = Approved | Attached | CancelAsked | Cancelled | Retried
+Order = Again | Approved | Attached | CancelAsked | Cancelled | Retried
 """What a person ordered: the history keeps each, even one that changed nothing."""
 Event = QueueEvent | SubmitEvent | DoubtEvent | TaskEvent | ResultEvent | AnyTimeEvent | Order
 

@@ -48,6 +48,7 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
     S.QUEUED: {
         **dict.fromkeys((on.Prepared, on.DuplicateFound, on.Changed, on.NotSubmitted), S.QUEUED),
         **dict.fromkeys((on.Postponed, on.StageFailed, on.JobHeld, on.Approved, on.CancelAsked), S.QUEUED),
+        on.Again: S.QUEUED,
         on.Reused: S.FETCHED,
         # The only way to spend: the connection is open, and this is on disk before the first byte is sent.
         on.Connected: S.SUBMITTING,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from clipspool.jobs.hours import Hours
 from clipspool.jobs.records import ClipCost, Spend
+from clipspool.jobs.shares import Shares
 
 ALL = "*"
 """In the set of paused inboxes: all of them."""
@@ -26,6 +27,11 @@ class Limits:
     """Those that are configured; None where that is not known."""
     hours: Mapping[str, Hours] = field(default_factory=dict)
     """By inbox: when its clips may be sent; those that are not named send at any time."""
+
+    shares: Shares = field(default_factory=Shares)
+    """What single inboxes and models may have of all that."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """By inbox: how many clips it sends while another sends one; 1 unless named."""
 
     def may_send(self, inbox: str, now: float) -> bool:
         """Whether it is within an inbox's hours."""
@@ -48,6 +54,12 @@ class Limits:
         if self.credits_per_day is not None and spend.credits + credits_more > self.credits_per_day:
             return f"today's {self.credits_per_day:,.10g} credits are used up ({spend.credits:,.10g} spent)"
         return ""
+
+    def why_spent(self, spend: Spend, inbox: str, model: str, credits_more: float = 0.0) -> str:
+        """Return which limit of the day one more submission would break, the inbox's and model's included."""
+        return self.day_is_spent(spend, credits_more) or self.shares.why_spent(
+            spend, inbox, model, credits_more
+        )
 
     def is_too_dear(self, credits_estimated: float | None) -> str:
         """Return why one job needs an approval first; empty where it does not."""

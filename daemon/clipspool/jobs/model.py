@@ -295,10 +295,26 @@ class Job:
     """What the provider would be asked for, clip included, as a hash; empty until it is prepared."""
     reuse: Reuse | None = None
     """Set where an earlier result is delivered again; then nothing is submitted."""
+    version: int = 1
+    """From 1: how often this clip's variant was asked for under its name. It is part of results' names."""
+
     prepared_by: str = ""
     """The attempt that prepared it, whose files are sent; empty before, and for one that 0.1 prepared."""
 
+    @property
+    def is_again(self) -> bool:
+        """Whether an operator ordered it with `again`, for a clip that had been accepted before."""
+        return self.id != job_id(self.clip_id, self.variant)
 
-def job_id(clip_id: str, variant: str) -> str:
-    """Return a job's id: its clip's, `k3m9…`, with `-v2` for the second variant."""
-    return clip_id + variant.replace("_", "-")
+
+def newest(jobs: Iterable[Job]) -> list[Job]:
+    """Return the newest version of each variant: one that failed and was run again is settled by that."""
+    return list({job.variant: job for job in sorted(jobs, key=lambda one: one.version)}.values())
+
+
+def job_id(clip_id: str, variant: str, version: int = 1) -> str:
+    """Return a job's id: its clip's, `k3m9…`, with `-v2` for the second variant.
+
+    A job made by `again` has its version behind that: `k3m9…-v2-r3`.
+    """
+    return clip_id + variant.replace("_", "-") + (f"-r{version}" if version > 1 else "")

@@ -18,6 +18,11 @@ def may_retry(job: Job) -> bool:
     return may(job, Retried) and (job.state.is_terminal or job.state is State.IN_DOUBT or is_astray)
 
 
+def may_run_again(job: Job) -> bool:
+    """Whether its clip may be run once more as the next version: it ended, and is this journal's."""
+    return job.state.is_terminal and not is_taken_over(job)
+
+
 def is_taken_over(job: Job) -> bool:
     """Whether another journal has the clip: an order here would have no effect."""
     return job.error is not None and job.error.code == TAKEN_OVER

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -28,6 +28,13 @@ class Spend:
 
     submissions: int = 0
     credits: float = 0.0
+    by: Mapping[tuple[str, str], float] = field(default_factory=dict, compare=False)
+    """The credits by inbox and model."""
+
+    def plus(self, inbox: str, model: str, credits_more: float) -> Spend:
+        """Return it with one submission more."""
+        by = {**self.by, (inbox, model): self.by.get((inbox, model), 0.0) + credits_more}
+        return Spend(self.submissions + 1, self.credits + credits_more, by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +26,11 @@ _KEPT_MAX = 1000
 
 def _waits_for_disk(job: Job) -> bool:
     return job.state is State.QUEUED and job.held in STILL_TRIED
+
+
+def _count_running(running: Counter[tuple[str, str]], job: Job, number: int) -> None:
+    if job.state in {State.SUBMITTING, State.RUNNING}:
+        running[job.inbox, job.request.model] += number
 
 
 def _keep(kept: OrderedDict[str, Any], name: str, value: Any) -> None:
@@ -152,6 +157,10 @@ class Journal(Questions):
         self._begin()
         self._database.run(statement, **values)
 
+    def _write_rows(self, statement: str, rows: list[list[Any]]) -> None:
+        self._begin()
+        self._database.run(statement, rows=rows)
+
     # --- jobs -------------------------------------------------------------------------------------------
 
     def known(self, clip_ids: Collection[str]) -> set[str]:
@@ -170,11 +179,20 @@ class Journal(Questions):
         for job in accepted:
             _keep(self._jobs_kept, job.id, replace(job, path=clip.path))
             self.counts[job.state] += 1
+            _count_running(self.running, job, 1)
             if job.task is not None:
                 self._tasks[job.id, job.task.number] = (job, job.task)
             self._add_event(
                 clip.accepted_at, clip.id, job.id, "accepted", None, job.state, {"size": clip.size}
             )
+
+    def add_job(self, job: Job) -> None:
+        """Enter one more job of a clip that is known, in the queue; a retired clip is wanted again."""
+        self.flush()
+        self._write_rows("insert_jobs", [job_row(job)])
+        _keep(self._jobs_kept, job.id, job)
+        self.counts[job.state] += 1
+        self.bring_back(job.clip_id)
 
     def record(self, before: Job, after: Job, happened: Event) -> None:
         """Record what an event made of a job; a look with nothing new leaves no history."""
@@ -184,6 +202,8 @@ class Journal(Questions):
             self._tasks[after.id, after.task.number] = (after, after.task)
         self.counts[before.state] -= 1
         self.counts[after.state] += 1
+        _count_running(self.running, before, -1)
+        _count_running(self.running, after, 1)
         self.for_disk += _waits_for_disk(after) - _waits_for_disk(before)
         is_seen = (before.state, before.held, before.reason) != (after.state, after.held, after.reason)
         if is_seen or isinstance(happened, Order):

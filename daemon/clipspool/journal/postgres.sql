@@ -15,9 +15,9 @@ VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :
 -- name: insert_jobs
 INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
     doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
-    prepared_by, clip_id, inbox, variant, node, request, created_at)
+    version, prepared_by, clip_id, inbox, variant, node, request, created_at)
 VALUES (:0, :1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, :16, :17, :18, :19, :20, :21,
-    :22, :23, :24, :25, :26, :27);
+    :22, :23, :24, :25, :26, :27, :28);
 
 -- name: update_jobs
 UPDATE jobs SET
@@ -41,7 +41,8 @@ UPDATE jobs SET
     paid = :18,
     fingerprint = :19,
     reuse = :20,
-    prepared_by = :21
+    version = :21,
+    prepared_by = :22
 WHERE id = :0;
 
 -- name: upsert_tasks
@@ -90,6 +91,16 @@ UPDATE clips SET retire_due = :due_at, retire_attempts = :attempts WHERE id = :i
 
 -- name: set_clip_aside
 UPDATE clips SET retire_due = NULL WHERE id = :id;
+
+-- name: newest_version
+-- Of one name of an inbox and its variant, as long as the clip is the same film. Of other drops of it those that
+-- failed, were cancelled or were served by another's result left nothing under a name of their own.
+SELECT coalesce(max(version), 0) AS version FROM jobs
+WHERE clip_id IN (
+    SELECT id FROM clips WHERE sha256 = :sha256 AND inbox = :inbox AND path = :path
+    UNION SELECT CAST(:clip_id AS TEXT)
+) AND variant = :variant AND id != :but
+    AND (clip_id = :clip_id OR (state NOT IN ('failed', 'cancelled') AND reuse IS NULL));
 
 -- name: bring_clip_back
 UPDATE clips SET retired_at = NULL, retire_due = NULL WHERE id = :id;
@@ -218,6 +229,9 @@ SELECT min(retire_due) FROM clips WHERE retire_due > :now;
 -- name: count_by_state
 SELECT state, count(*) AS number FROM jobs GROUP BY state;
 
+-- name: count_at_provider
+SELECT inbox, model, count(*) AS number FROM jobs WHERE state IN ('submitting', 'running') GROUP BY 1, 2;
+
 -- name: count_open_alike
 SELECT inbox, state, held, due_at > :now AS is_later, attempts > 0 OR reason != '' AS is_tried_again,
     count(*) AS number
@@ -259,10 +273,12 @@ ORDER BY done.id DESC LIMIT :most;
 -- was charged or, until that is known, what was estimated. The three statements have to agree.
 
 -- name: spent
-SELECT count(*) AS submissions, coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0) AS credits
+SELECT jobs.inbox, jobs.model, count(*) AS submissions,
+    coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0) AS credits
 FROM tasks JOIN jobs ON jobs.id = tasks.job_id
 WHERE tasks.intent_at >= :since
-    AND (tasks.task_id IS NOT NULL OR jobs.paid != 'no' OR jobs.state = 'submitting');
+    AND (tasks.task_id IS NOT NULL OR jobs.paid != 'no' OR jobs.state = 'submitting')
+GROUP BY 1, 2;
 
 -- name: spent_on_clip
 SELECT coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0)

@@ -6,6 +6,7 @@ Most statements choose ids, and one reads the jobs with these ids.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -44,12 +45,15 @@ class Questions:
         """Take a database that is open."""
         self._database = database
         self.counts: Counter[State] = Counter()
+        self.running: Counter[tuple[str, str]] = Counter()
+        """Tasks under way by inbox and model, those included whose request is on its way."""
         self.for_disk = 0
         """Queued jobs that wait for a disk."""
 
     def count_jobs(self) -> None:
-        """Fill `counts` and `for_disk` from the journal."""
+        """Fill `counts`, `running` and `for_disk` from the journal."""
         self.counts = self.count()
+        self.running = self.count_running()
         self.for_disk = self._database.value("count_for_disk", held=_FOR_DISK)
 
     # --- jobs and clips -------------------------------------------------------------------------------------
@@ -79,6 +83,19 @@ class Questions:
     def jobs_of(self, clip_id: str) -> list[Job]:
         """Return all jobs of a clip, in the order of their variants."""
         return self._chosen("jobs_of_clips", ids=[clip_id])
+
+    def newest_version(self, clip: Clip, variant: str, but: str = "") -> int:
+        """Return the newest version of a clip's variant under its name, job `but` left out; 0 for none."""
+        found: int = self._database.value(
+            "newest_version",
+            clip_id=clip.id,
+            sha256=clip.sha256,
+            inbox=clip.inbox,
+            path=os.fsencode(clip.path),
+            variant=variant,
+            but=but,
+        )
+        return found
 
     def ids(
         self, *, states: Collection[State] = (), inbox: str | None = None, most: int | None = None
@@ -180,6 +197,11 @@ class Questions:
         rows = self._database.rows("count_by_state")
         return Counter({State(row["state"]): row["number"] for row in rows})
 
+    def count_running(self) -> Counter[tuple[str, str]]:
+        """Count the tasks under way by inbox and model."""
+        rows = self._database.rows("count_at_provider")
+        return Counter({(row["inbox"], row["model"]): row["number"] for row in rows})
+
     def tallies(self, now: float) -> list[Tally]:
         """Count the open jobs that stand alike."""
         return [
@@ -242,8 +264,9 @@ class Questions:
 
     def spent(self, since: float) -> Spend:
         """Add up what was submitted since a moment, lost answers included: they may have been paid."""
-        (row,) = self._database.rows("spent", since=since)
-        return Spend(row["submissions"], row["credits"])
+        rows = self._database.rows("spent", since=since)
+        by = {(row["inbox"], row["model"]): row["credits"] for row in rows}
+        return Spend(sum(row["submissions"] for row in rows), sum(by.values(), 0.0), by)
 
     def clip_cost(self, clip_id: str) -> ClipCost:
         """Add up what a clip's jobs cost."""

@@ -76,6 +76,7 @@ def job_change(job: Job) -> list[Any]:
         job.paid.value,
         job.fingerprint or None,
         None if job.reuse is None else _write_reuse(job.reuse),
+        job.version,
         job.prepared_by,
     ]
 
@@ -156,6 +157,7 @@ def read_job(row: Row) -> Job:
         paid=Paid(row["paid"]),
         fingerprint=row["fingerprint"] or "",
         reuse=None if row["reuse"] is None else _read_reuse(row["reuse"]),
+        version=row["version"],
         prepared_by=row["prepared_by"],
     )
 

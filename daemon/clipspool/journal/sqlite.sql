@@ -16,7 +16,7 @@ VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :
 -- name: insert_jobs
 INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
     doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
-    prepared_by, clip_id, inbox, variant, node, request, created_at)
+    version, prepared_by, clip_id, inbox, variant, node, request, created_at)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
     json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
     json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]'),
@@ -26,7 +26,7 @@ SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(va
     json_extract(value, '$[18]'), json_extract(value, '$[19]'), json_extract(value, '$[20]'),
     json_extract(value, '$[21]'), json_extract(value, '$[22]'), json_extract(value, '$[23]'),
     json_extract(value, '$[24]'), json_extract(value, '$[25]'), json_extract(value, '$[26]'),
-    json_extract(value, '$[27]')
+    json_extract(value, '$[27]'), json_extract(value, '$[28]')
 FROM json_each(:rows);
 
 -- name: update_jobs
@@ -51,7 +51,8 @@ UPDATE jobs SET
     paid = json_extract(value, '$[18]'),
     fingerprint = json_extract(value, '$[19]'),
     reuse = json_extract(value, '$[20]'),
-    prepared_by = json_extract(value, '$[21]')
+    version = json_extract(value, '$[21]'),
+    prepared_by = json_extract(value, '$[22]')
 FROM json_each(:rows)
 WHERE jobs.id = json_extract(value, '$[0]');
 
@@ -110,6 +111,15 @@ UPDATE clips SET retire_due = :due_at, retire_attempts = :attempts WHERE id = :i
 
 -- name: set_clip_aside
 UPDATE clips SET retire_due = NULL WHERE id = :id;
+
+-- name: newest_version
+-- Of one name of an inbox and its variant, as long as the clip is the same film. Of other drops of it those that
+-- failed, were cancelled or were served by another's result left nothing under a name of their own.
+SELECT coalesce(max(version), 0) AS version FROM jobs
+WHERE clip_id IN (
+    SELECT id FROM clips WHERE sha256 = :sha256 AND inbox = :inbox AND path = :path UNION SELECT :clip_id
+) AND variant = :variant AND id != :but
+    AND (clip_id = :clip_id OR (state NOT IN ('failed', 'cancelled') AND reuse IS NULL));
 
 -- name: bring_clip_back
 UPDATE clips SET retired_at = NULL, retire_due = NULL WHERE id = :id;
@@ -241,6 +251,10 @@ SELECT min(retire_due) FROM clips WHERE retire_due > :now;
 -- name: count_by_state
 SELECT state, count(*) AS number FROM jobs GROUP BY state;
 
+-- name: count_at_provider
+SELECT inbox, json_extract(request, '$.model') AS model, count(*) AS number FROM jobs
+WHERE state IN ('submitting', 'running') GROUP BY 1, 2;
+
 -- name: count_open_alike
 SELECT inbox, state, held, due_at > :now AS is_later, attempts > 0 OR reason != '' AS is_tried_again,
     count(*) AS number
@@ -282,10 +296,12 @@ ORDER BY done.id DESC LIMIT :most;
 -- was charged or, until that is known, what was estimated. The three statements have to agree.
 
 -- name: spent
-SELECT count(*) AS submissions, coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0) AS credits
+SELECT jobs.inbox, json_extract(jobs.request, '$.model') AS model, count(*) AS submissions,
+    coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0) AS credits
 FROM tasks JOIN jobs ON jobs.id = tasks.job_id
 WHERE tasks.intent_at >= :since
-    AND (tasks.task_id IS NOT NULL OR jobs.paid != 'no' OR jobs.state = 'submitting');
+    AND (tasks.task_id IS NOT NULL OR jobs.paid != 'no' OR jobs.state = 'submitting')
+GROUP BY 1, 2;
 
 -- name: spent_on_clip
 SELECT coalesce(sum(coalesce(tasks.credits, tasks.credits_reserved)), 0.0)

@@ -90,6 +90,10 @@ class Model(BaseModel):
     """Whether HDR (PQ, HLG) is sent unchanged; otherwise it is tone-mapped."""
     uses_audio: bool = False
     """Whether the model uses sound; otherwise a converted clip has none."""
+    running_max: Annotated[_Count, Field(ge=1)] | None = None
+    """The operator's limit on its tasks under way at one time; none of its own unless set."""
+    credits_per_day: _Amount | None = None
+    """The operator's limit on what it may cost in a day (UTC)."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -165,6 +165,9 @@ def _balance_seen(facts: Facts, _entry: Entry) -> str:
 
 
 _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
+    "again": lambda f, _: (
+        f"ordered as version {f.get('version', '?')}, made from job {f.get('from_job', '?')}"
+    ),
     "accepted": lambda f, _: f"accepted: moved out of the inbox, {size_in_words(f.get('size', 0))}",
     "prepared": _prepared,
     "duplicate_found": lambda f, _: (

@@ -26,6 +26,7 @@ def conditions_in(journal: Journal, limits: Limits, now: float) -> Conditions:
         limits=limits,
         is_restored=bool(journal.fact("restored")),
         pause_files=dict(journal.fact("pause_files") or {}),
+        running=journal.count_running(),
     )
 
 

@@ -83,7 +83,7 @@ def _waiting(scheduler: Scheduler, tallies: list[Tally]) -> Mapping[tuple[str, s
             reason = "retry" if tally.is_tried_again else "not_before"
         elif not scheduler.picker.limits.may_send(tally.inbox, scheduler.now()):
             reason = "hours"
-        elif scheduler.picker.limits.day_is_spent(scheduler.spending.today):
+        elif scheduler.picker.limits.why_spent(scheduler.spending.today, tally.inbox, ""):
             reason = "budget"
         elif scheduler.brake.fault is not None:
             reason = "provider"

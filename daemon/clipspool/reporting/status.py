@@ -10,6 +10,7 @@ from typing import Any
 from clipspool.jobs.conditions import WHY, Conditions
 from clipspool.jobs.model import Job, State, utc
 from clipspool.jobs.records import Entry, Peer
+from clipspool.jobs.shares import shown
 from clipspool.jobs.text import iso, text
 from clipspool.reporting.history import balance_in_words
 from clipspool.spool.peers import silence
@@ -33,6 +34,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "inbox": job.inbox,
         "clip": text(job.path),
         "variant": job.variant.lstrip("_"),
+        "version": job.version,
         "state": job.state.value,
         "held": held,
         "reason": redact(reason),
@@ -155,7 +157,8 @@ def status_json(
     lanes: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return what `status --json` prints; `lanes` come from the running daemon's workers."""
-    brake = conditions.brake
+    brake, shares = conditions.brake, conditions.limits.shares
+    limits = shown(shares.inboxes, conditions.running, conditions.spend, of=0)
     return {
         "daemon": dict(daemon),
         "provider": {
@@ -184,6 +187,7 @@ def status_json(
                 "detect": view.detect,
                 "reason": view.reason or conditions.why_paused(view.name) or conditions.why_closed(view.name),
                 "hours": hours_json(view.name, conditions),
+                "limits": limits.get(view.name),
                 "waiting": [{**w, "reason": redact(w["reason"])} for w in view.waiting],
                 "waiting_count": len(view.waiting) if view.waiting_count is None else view.waiting_count,
                 "peers": [_peer_json(peer, conditions.now) for peer in view.peers],
@@ -197,6 +201,7 @@ def status_json(
             "submissions": conditions.spend.submissions,
             "credits_per_day": conditions.limits.credits_per_day,
             "submissions_per_day": conditions.limits.submissions_per_day,
+            "models": shown(shares.models, conditions.running, conditions.spend, of=1),
         },
         "lanes": [dict(lane) for lane in lanes],
     }

@@ -10,7 +10,8 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.events import Event
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import ALL
-from clipspool.jobs.model import Held, Job, State
+from clipspool.jobs.model import Clip, Held, Job, Request, State
+from clipspool.jobs.model import job_id as make_job_id
 from clipspool.jobs.permissions import (
     has_to_deliver,
     is_taken_over,
@@ -18,6 +19,7 @@ from clipspool.jobs.permissions import (
     may_attach,
     may_cancel,
     may_retry,
+    may_run_again,
 )
 from clipspool.scheduler.loop import Scheduler
 
@@ -39,6 +41,7 @@ def conditions_of(scheduler: Scheduler) -> Conditions:
         picker.limits,
         is_restored=bool(scheduler.restore_guard.restored),
         pause_files=dict(picker.pause_files),
+        running=dict(scheduler.journal.running),
     )
 
 
@@ -63,8 +66,51 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
     ]
 
 
+def next_version(scheduler: Scheduler, job_id: str) -> tuple[Job, Clip, int]:
+    """Return an ended job, its clip, and the version that one more run of it would be. Raises Refused."""
+    flying = scheduler.in_flight.get(job_id)
+    job = flying.job if flying is not None else scheduler.journal.job(job_id)
+    clip = scheduler.journal.clip(job.clip_id) if job is not None else None
+    if job is None or clip is None:
+        raise Refused("there is no such job")
+    if is_taken_over(job) and job.error is not None:
+        raise Refused(f"it was {job.error.message}. {job.error.what_to_do}".rstrip("."))
+    if not may_run_again(job):
+        raise Refused(f"it is {job.state}, and only a job that has ended can be run once more")
+    return job, clip, scheduler.journal.newest_version(clip, job.variant) + 1
+
+
+def again(
+    scheduler: Scheduler, job_id: str, request: Request, price: float | None, by: str, why: str = ""
+) -> dict[str, Any]:
+    """Run an ended job's clip once more with another request, as its next version; the old one is kept.
+
+    The limits on what a job and a clip may cost hold: nobody approved it by ordering it. Raises Refused.
+    """
+    job, clip, version = next_version(scheduler, job_id)
+    now = scheduler.now()
+    new = Job(
+        id=make_job_id(clip.id, job.variant, version),
+        clip_id=clip.id,
+        inbox=clip.inbox,
+        variant=job.variant,
+        request=request,
+        created_at=now,
+        updated_at=now,
+        priority=request.priority + job.priority - job.request.priority,
+        due_at=max(now, request.not_before or 0.0),
+        credits_estimated=price,
+        path=clip.path,
+        version=version,
+    )
+    scheduler.run_again(new, on.Again(by, job.id, version, why))
+    scheduler.journal.flush()
+    answer = {"id": job.id, "done": True, "new": new.id, "version": version, "state": new.state.value}
+    return {**answer, **_held_for_its_clip(scheduler, new.id)}
+
+
 def _held_for_its_clip(scheduler: Scheduler, job_id: str) -> dict[str, Any]:
-    """Hold a retried job whose clip costs more in all, what was paid before included, than a clip may.
+    """Hold a job that is run again where its clip costs more in all, what was paid included, than it may.
 
     The order to run it again was about one job; the limit is on the clip.
     """

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from clipspool.jobs.events import AnswerLost, DuplicateFound, Event, JobHeld, Prepared, TaskCreated
 from clipspool.jobs.fingerprint import is_sent_alike
-from clipspool.jobs.model import Duplicates, Held, Job, Paid, Reuse, State
+from clipspool.jobs.model import Clip, Duplicates, Held, Job, Paid, Reuse, State
 from clipspool.journal import Journal
 
 _KEPT_MAX = 100_000
@@ -27,6 +27,14 @@ class Comparison:
         self._fresh: dict[str, tuple[str, ...]] = {}
         """Jobs to compare, each with the fingerprints it would have with seed or ratio left open or named."""
         self._delivered: list[Job] = []
+
+    def numbered(self, job: Job, event: Prepared, clip: Clip | None) -> Prepared:
+        """Return the event with its job's version: the next one where its clip was dropped before."""
+        is_new = bool(event.fingerprint) and event.fingerprint != job.fingerprint
+        if clip is None or not is_new or job.is_again:
+            return event
+        earlier = self._journal.newest_version(replace(clip, sha256=event.sha256), job.variant, but=job.id)
+        return replace(event, version=earlier + 1) if earlier else event
 
     def add(self, before: Job, event: Prepared) -> None:
         """Compare a job in this turn, unless that was done, or a person wants to pay for it."""

@@ -365,8 +365,9 @@ class Scheduler:
     def _pick(self, now: float) -> None:
         polls = self.pace.poll.per_second_max
         picks = self.picker.pick(now, self.brake, self.spending.today, self.retiring.inboxes, polls)
-        if picks.day_is_spent and self.spending.is_first_today():
-            self.publish(DailyLimitReached(picks.day_is_spent))
+        for whose, why in picks.spent.items():
+            if self.spending.is_first_today(whose):
+                self.publish(DailyLimitReached(why))
         for job, held, why in picks.held:
             self.happen(job, on.JobHeld(held, why))
         self.suspects.choose(picks, self.in_flight, self.retiring.moving)
@@ -400,6 +401,12 @@ class Scheduler:
         self.set_brake(self.brake.after(job, event, now, self.pace.random, self.profile))
         self.publish(Happened(job, moved, event))
         return moved
+
+    def run_again(self, job: Job, event: on.Again) -> Job:
+        """Enter a new job of a known clip, queued; its source is brought back when it is prepared."""
+        self.journal.add_job(job)
+        self.retiring.want_again(job.clip_id)
+        return self.happen(job, event)
 
     def decide(self, job: Job, event: Event) -> Job:
         """Apply an operator's event, also to a job that a worker has."""
@@ -460,6 +467,7 @@ class Scheduler:
             event = on.AnswerLost(done.trouble, {}) if is_out else on.StageFailed("BUG", done.trouble)
         event = self._owners.checked(job.id, event)
         if isinstance(event, on.Prepared):
+            event = self.comparison.numbered(job, event, self.journal.clip(job.clip_id))
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns, event.media)
             self.comparison.add(job, event)
         is_own = self.brake.blames(job, event)
@@ -488,7 +496,7 @@ class Scheduler:
             self._defer(lambda: ready.gate.set_result(False))
             return
         flying.job = self.happen(flying.job, on.Connected(self.profile))
-        self.spending.add(flying.job.credits_estimated or 0.0)
+        self.spending.add(flying.job)
         self._defer(self.restore_guard.note_send)
         self._defer(lambda: ready.gate.set_result(True))
 

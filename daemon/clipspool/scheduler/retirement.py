@@ -29,7 +29,8 @@ class Retiring:
         self._inboxes: dict[str, str] = {}
         self._ended: set[str] = set()
         self._wanted_again: set[str] = set()
-        """Clips of which an ended job was retried: only those can have an open job while they are retired."""
+        """Clips with an ended job that was retried, or run again: only those can have an open job while they
+        are retired."""
         self._to_sweep: list[Clip] = []
         self._is_sweeping = False
 
@@ -44,7 +45,11 @@ class Retiring:
             self._ended.add(job.clip_id)
         if job.state.is_terminal and not moved.state.is_terminal:
             self._journal.bring_back(job.clip_id)
-            self._wanted_again.add(job.clip_id)
+            self.want_again(job.clip_id)
+
+    def want_again(self, clip_id: str) -> None:
+        """Note that a clip of which all jobs had ended has an open one again."""
+        self._wanted_again.add(clip_id)
 
     def record_ends(self, now: float) -> None:
         """Retire the clips of this turn whose jobs have all ended."""
@@ -64,7 +69,7 @@ class Retiring:
         clip = retirement.clip
         self.moving.discard(clip.id)
         if clip.id in self._wanted_again and self._journal.has_open_job(clip.id):
-            # A job of it was retried meanwhile: it is needed again, from where it is now.
+            # A job of it was retried or run again meanwhile: it is needed again, from where it is now.
             self._journal.relocate(clip)
             self._inboxes.pop(clip.id, None)
             return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,6 +14,8 @@ from clipspool.jobs.model import Clip, Held, Job, State
 from clipspool.jobs.pacing import PollBudget
 from clipspool.jobs.records import Spend
 from clipspool.journal import Candidate, Journal
+from clipspool.scheduler.allowance import Probes, Shut, Used, shut_models
+from clipspool.scheduler.turns import Turns
 from clipspool.scheduler.workers import Lane, Workers
 
 AHEAD = 8
@@ -43,65 +45,8 @@ class Picks:
     stages: list[tuple[Stage, Job]] = field(default_factory=list)
     held: list[tuple[Job, Held, str]] = field(default_factory=list)
     retirements: list[tuple[Clip, list[Job], int]] = field(default_factory=list)
-    day_is_spent: str = ""
-    """Which of the day's limits holds a job back."""
-
-
-def take_turns(queues: Mapping[str, Sequence[Candidate]], first: str | None) -> Iterator[Candidate]:
-    """Merge the inboxes' queues: highest priority first; among equals in turn, `first` before others.
-
-    Each queue is sorted by priority, then age.
-    """
-    names = sorted(queues)
-    if first in names:
-        start = names.index(first)
-        names = names[start:] + names[:start]
-    waiting = {name: deque(queues[name]) for name in names if queues[name]}
-    while waiting:
-        highest = max(queue[0].priority for queue in waiting.values())
-        name = next(n for n in names if n in waiting and waiting[n][0].priority == highest)
-        yield waiting[name].popleft()
-        if not waiting[name]:
-            del waiting[name]
-        names = [n for n in names if n != name] + [name]
-
-
-class _Probes:
-    """Decides which submissions a brake allows: all, or one at a time, those not refused yet first."""
-
-    def __init__(self, brake: Brake, now: float, under_way: Sequence[Job]) -> None:
-        self._brake, self._now = brake, now
-        self._submitting = len(under_way)
-        self._of_model = Counter(job.request.model for job in under_way)
-
-    @property
-    def may_begin(self) -> bool:
-        """Whether any submission may begin now."""
-        return self._brake.room(self._now, 1, self._submitting) > 0
-
-    def in_order(self, found: Iterable[Candidate]) -> Iterable[Candidate]:
-        """Return candidates with those that were refused last."""
-        brakes = (self._brake, *self._brake.models.values())
-        if not any(one.refused for one in brakes):
-            return found
-        return sorted(found, key=lambda one: max(brake.rank(one.id) for brake in brakes))
-
-    def allows(self, one: Candidate) -> bool:
-        """Whether this one may begin now."""
-        of_model = self._brake.models.get(one.model, Brake())
-        is_let = self._brake.room(self._now, 1, self._submitting, is_fresh=not self._brake.rank(one.id))
-        is_fresh = not of_model.rank(one.id)
-        return bool(is_let and of_model.room(self._now, 1, self._of_model[one.model], is_fresh=is_fresh))
-
-    def begin(self, one: Candidate) -> None:
-        """Count one that begins."""
-        self._submitting += 1
-        self._of_model[one.model] += 1
-
-
-def _shut_models(brake: Brake, now: float) -> list[str]:
-    """Return the models for which nothing may be sent yet: their clips must not hide those after them."""
-    return [model for model, one in brake.models.items() if not one.room(now, 1, 0)]
+    spent: dict[str, str] = field(default_factory=dict)
+    """Which of the day's limits hold jobs back: the day's own by an empty name, others by inbox or model."""
 
 
 class Picker:
@@ -126,12 +71,13 @@ class Picker:
         self._journal, self._workers, self._in_flight, self._allows = journal, workers, in_flight, allows
         self.polls_per_second_max = 20.0
         self.polls = PollBudget()
-        self._first: str | None = None
+        self._order = Turns()
         self._turns = 0
 
     def allow(self, inboxes: Sequence[str], limits: Limits) -> None:
         """Set the inboxes that are worked on and the operator's limits."""
         self.inboxes, self.limits = tuple(inboxes), limits
+        self._order.weights = limits.weights
 
     def pause(self, paused: Iterable[str]) -> None:
         """Set the inboxes that the operator paused; `*` is all of them."""
@@ -221,13 +167,12 @@ class Picker:
         picks: Picks,
     ) -> None:
         counts = self._journal.counts
-        connecting = sum(
-            1 for f in self._in_flight.values() if f.stage is Stage.SUBMIT and f.job.state is State.QUEUED
-        )
-        slots = max(
-            self.limits.running_max - counts[State.RUNNING] - counts[State.SUBMITTING] - connecting, 0
-        )
-        probes = _Probes(brake, now, [f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT])
+        connecting = [
+            f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT and f.job.state is State.QUEUED
+        ]
+        at_provider = counts[State.RUNNING] + counts[State.SUBMITTING] + len(connecting)
+        slots = max(self.limits.running_max - at_provider, 0)
+        probes = Probes(brake, now, [f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT])
         room = {
             Stage.SUBMIT: min(slots, self._workers.room(Stage.SUBMIT, "")) if probes.may_begin else 0,
             Stage.PREPARE: min(
@@ -238,26 +183,28 @@ class Picker:
             return
         chosen: list[tuple[Stage, Candidate]] = []
         too_dear: list[tuple[Candidate, str]] = []
-        picks.day_is_spent = self.limits.day_is_spent(spend)
+        if why := self.limits.day_is_spent(spend):
+            picks.spent[""] = why
+        used = Used(self.limits, spend, self._journal.running, connecting)
         wanted = sum(room.values()) + sum(len(one.refused) for one in (brake, *brake.models.values()))
-        queues = self._queues(now, wanted, retiring, bool(picks.day_is_spent), _shut_models(brake, now))
-        for one in probes.in_order(take_turns(queues, self._first)):
+        shut = Shut(bool(why), shut_models(brake, now) + used.full_models())
+        queues = self._queues(now, wanted, retiring, shut, used)
+        for one in probes.in_order(self._order.merge(queues)):
             stage = Stage.SUBMIT if one.prepared else Stage.PREPARE
             if room[stage] <= 0 or not self._share(shares, one.inbox, stage):
                 continue
             if stage is Stage.SUBMIT:
-                if not probes.allows(one):
+                if not probes.allows(one) or used.why_full(one):
                     continue
                 if not one.approved and (why := self._is_too_dear(one)):
                     too_dear.append((one, why))
                     continue
-                why = self.limits.day_is_spent(spend, one.credits_estimated or 0.0)
-                if why and not one.approved:
-                    picks.day_is_spent = why
+                if not one.approved and (spent := used.why_spent(one)):
+                    picks.spent.update(spent)
                     continue
                 probes.begin(one)
-                spend = Spend(spend.submissions + 1, spend.credits + (one.credits_estimated or 0.0))
-                self._first = self._after(one.inbox)
+                used.begin(one)
+                self._order.took(one.inbox)
             room[stage] -= 1
             shares[one.inbox, self._workers.lane(stage)] += 1
             chosen.append((stage, one))
@@ -273,19 +220,14 @@ class Picker:
         return why or limits.is_clip_too_dear(self._journal.clip_cost(one.clip_id), one.credits_estimated)
 
     def _queues(
-        self,
-        now: float,
-        wanted: int,
-        retiring: Mapping[str, str],
-        approved_only: bool,
-        but_models: Collection[str],
+        self, now: float, wanted: int, retiring: Mapping[str, str], shut: Shut, used: Used
     ) -> dict[str, list[Candidate]]:
         busy = self._workers.under_way(Stage.PREPARE) + self._workers.under_way(Stage.SUBMIT)
         most = wanted + busy + AHEAD + len(retiring)
         return {
             name: [
                 one
-                for one in self._queue(name, now, most, approved_only, but_models)
+                for one in self._queue(name, now, most, shut, used)
                 # A clip that is being retired is brought back only once that is over.
                 if one.id not in self._in_flight and one.clip_id not in retiring
             ]
@@ -293,25 +235,26 @@ class Picker:
             if not self.is_paused(name) and name not in self.unseen and self._allows(name)
         }
 
-    def _queue(
-        self, inbox: str, now: float, most: int, approved_only: bool, but_models: Collection[str]
-    ) -> list[Candidate]:
-        """Return what of an inbox may go next; outside its hours what is approved, and what is to prepare."""
-        find = partial(self._journal.queue, inbox, now, most, but_models=but_models)
-        if self.limits.may_send(inbox, now):
-            return find(approved_only=approved_only)
-        # Two questions, so that none of the many that wait hides one that is urgent.
-        ahead = [] if approved_only else [one for one in find() if not (one.approved or one.prepared)]
-        return sorted([*find(approved_only=True), *ahead], key=lambda one: -one.priority)
+    def _queue(self, inbox: str, now: float, most: int, shut: Shut, used: Used) -> list[Candidate]:
+        """Return what of an inbox may go next. Where many wait, none of them hides one that may go."""
+        find = partial(self._journal.queue, inbox, now, most)
+        if shut.approved_only:
+            return find(approved_only=True, but_models=shut.models)
+        found = find(but_models=shut.models)
+        if not self.limits.may_send(inbox, now):
+            ahead = [one for one in found if not (one.approved or one.prepared)]
+        elif spent := {one.model for one in found if not one.approved and used.why_model_spent(one)}:
+            others = find(but_models=[*shut.models, *spent])
+            ahead = [one for one in [*found, *others] if not one.approved]
+        else:
+            return found
+        every = {one.id: one for one in [*find(approved_only=True, but_models=shut.models), *ahead]}
+        return sorted(every.values(), key=lambda one: -one.priority)
 
     def may_send(self, job: Job, now: float) -> bool:
         """Whether a job may be sent from its inbox now: neither paused nor outside its hours."""
         is_open = job.approved or self.limits.may_send(job.inbox, now)
         return is_open and not self.is_paused(job.inbox)
-
-    def _after(self, inbox: str) -> str:
-        names = sorted(self.inboxes)
-        return names[(names.index(inbox) + 1) % len(names)]
 
     def _shares(self, retiring: Mapping[str, str]) -> Counter[tuple[str, Lane]]:
         """Count what each inbox has of each lane, without polls, which touch no folder."""

@@ -19,6 +19,7 @@ _VARIANT = re.compile(r"(_v[0-9]{1,4})?")
 _SOURCE = re.compile(r"clip(\.[^/\0]*)?")
 _COPY = re.compile(r"ref-[0-9]{1,4}\.[0-9a-z]{1,8}")
 _JOBS_MAX = 5000
+VERSION_MAX = 1_000_000
 _NUMBER_MAX = 1 << 63
 _TEXT_MAX = 65_536
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -68,7 +69,9 @@ def _of_jobs(clip: Clip, jobs: Any) -> Iterator[str]:
     for job in jobs:
         if not (isinstance(job.variant, str) and _VARIANT.fullmatch(job.variant)):
             yield "a variant is invalid"
-        elif job.id != job_id(clip.id, job.variant):
+        elif not (_is_whole(job.version) and 0 < job.version <= VERSION_MAX):
+            yield "a version is invalid"
+        elif job.id not in {job_id(clip.id, job.variant), job_id(clip.id, job.variant, job.version)}:
             yield "a job is another clip's"
         if not (_is_whole(job.priority) and _is_moment(job.due_at)):
             yield "a figure is no number"

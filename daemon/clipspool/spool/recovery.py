@@ -17,8 +17,9 @@ from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Held, Job, Task
 from clipspool.spool.claims import finish_claim, is_claimed, is_in_work, put_back
 from clipspool.spool.handover import claim_manifest, finish_take_over, take_over, taker_of
-from clipspool.spool.layout import FAILED, POSTERS, SOURCE, TAKEN, WORK
+from clipspool.spool.layout import DONE, FAILED, POSTERS, SOURCE, TAKEN, WORK
 from clipspool.spool.ledger import notes, whole_notes
+from clipspool.spool.manifest_check import VERSION_MAX
 from clipspool.spool.peers import host_of
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.workfolder import (
@@ -114,7 +115,7 @@ def _clear_unclaimed(root: Root, clip: Clip) -> None:
     # A clip with a hidden name was never entered in the journal, so nothing was sent for it.
     if is_claimed(root, clip) and not _is_put_back(root, clip):
         return
-    if root.exists(join(FAILED, clip.path)):
+    if any(root.exists(join(folder, clip.path)) for folder in (DONE, FAILED)):
         keep_references(root, clip)  # a crash came before its work folder was swept
     clear_away(root, clip.id)
 
@@ -179,6 +180,7 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
     """Return a job as its ledger says: with its task, in doubt after an intent alone, held, or queued."""
     number, at = 0, job.created_at
     last: Any = None
+    version: object = job.version
     task: Task | None = None
     earlier = ""
     for line in lines:
@@ -190,6 +192,7 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
                 number += 1
                 last = line.get("number")
                 task = Task(number, profile, intent_at=at)
+                version = line.get("version", version)
                 job = replace(job, prepared_by=_attempt_of(line))
             case "reused":
                 earlier = str(line.get("from_job", ""))
@@ -197,6 +200,8 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
                 task = None
             case "task" if isinstance(task_id, str):
                 task = Task(max(number, 1), profile, intent_at=at, task_id=task_id, created_at=at)
+    if isinstance(version, int) and 0 < version <= VERSION_MAX:  # known only once the clip had been read
+        job = replace(job, version=version)
     if task is None and earlier:
         reason = f"job {earlier} delivered the same already; `clipspool approve` pays for it again"
         return replace(job, held=Held.DUPLICATE, reason=reason)

@@ -42,7 +42,7 @@ from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent
 KEPT_MAX = 500
 """Clips whose images are kept; beyond it the oldest go: ids sort by time."""
 MANIFEST_BYTES_MAX = 4 << 20
-_OF_JOB = ("id", "variant", "priority", "due_at")
+_OF_JOB = ("id", "variant", "version", "priority", "due_at")
 _MANIFESTS = threading.Lock()
 
 
@@ -138,7 +138,7 @@ class Manifest:
                 request=Request.from_dict(one["request"]),
                 created_at=clip.accepted_at,
                 updated_at=clip.accepted_at,
-                **{name: one[name] for name in _OF_JOB},
+                **{name: one[name] for name in _OF_JOB if name in one},  # 0.1 wrote no versions
             )
             for one in body["job"]
         )
@@ -188,8 +188,9 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
     home = folder_of(clip.id)
     source, sidecar = join(home, clip.source), join(home, SIDECAR)
     if root.exists(source):
-        if clip.lies_at is not None:
+        if clip.lies_at is not None or job.is_again:
             _add_to_manifest(root, clip, job, journal)
+        if clip.lies_at is not None:
             root.finish_move(clip.lies_at, source, trace=trace_of(clip.id, clip.source))
             if not root.exists(clip.lies_at):
                 root.remove(error_note_of(clip.lies_at))
@@ -209,7 +210,7 @@ def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
 
 
 def _add_to_manifest(root: Root, clip: Clip, job: Job, journal: str) -> None:
-    """Name a retried job in its clip's manifest, made where it is missing.
+    """Name a job that is run again in its clip's manifest, made where it is missing.
 
     Without it `recover` would forget the job, and what was paid for it. Variants come back side by side.
     """

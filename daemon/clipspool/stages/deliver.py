@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from string import Formatter
 
 import structlog
 
@@ -197,8 +198,11 @@ def _holds(folders: Folders, rel: Rel, result: Result) -> bool:
 
 
 def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
-    """Fill in `result_name`; the result is never a path."""
+    """Fill in `result_name`, with the version behind it from the second on; the result is never a path."""
     stem, _ = split_suffix(name_of(clip.path))
+    version = f"v{job.version:03}"
+    if job.version > 1 and not any(field == "version" for _, field, _, _ in Formatter().parse(template)):
+        template += "_{version}"
     filled = template.format(
         stem=stem,
         variant=job.variant,
@@ -206,6 +210,7 @@ def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
         seed=job.request.seed,
         job=job.id,
         date=utc(now).strftime("%Y-%m-%d"),
+        version=version,
     )
     return filled.replace("/", "_").replace("\0", "_").lstrip(".") or job.id
 

@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 
 from clipspool import __version__
-from clipspool.jobs.model import Clip, Error, Job, Paid, Request, Result, State, utc
+from clipspool.jobs.model import Clip, Error, Job, Paid, Request, Result, State, newest, utc
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.jobs.text import text
 from clipspool.stages.payload import Sent, files_of, length_sent
@@ -53,6 +53,8 @@ def provenance(
         facts["missing"] = [redact(one.in_words()) for one in job.missing]
     if job.variant:
         facts["variant"] = job.variant.lstrip("_")
+    if job.version > 1:
+        facts["version"] = job.version
     if job.task is not None:
         facts["task"] = job.task.task_id or ""
         facts["provider"] = job.task.profile
@@ -123,7 +125,7 @@ def error_note(clip: Clip, jobs: Sequence[Job], places: Places = AS_THEY_ARE) ->
     `places` are the editors' names of our folders.
     """
     facts = {job.id: _facts(job, places) for job in jobs}
-    first = next(job for job in jobs if job.state is not State.DELIVERED)
+    first = next(job for job in newest(jobs) if job.state is not State.DELIVERED)
     body = {"clip": text(clip.path), **facts[first.id]}
     body["paid"] = max((job.paid for job in jobs), key=_WORST.index).value
     if len(jobs) > 1:

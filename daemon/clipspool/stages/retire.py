@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from clipspool.jobs.model import Clip, Job, State
+from clipspool.jobs.model import Clip, Job, State, newest
 from clipspool.jobs.naming import numbered
 from clipspool.spool.layout import DONE, FAILED, PROMPT, SIDECAR
 from clipspool.spool.root import Root
@@ -36,7 +36,7 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders) -> Clip:
     `sweep` removes it once the journal has the new place. Raises OSError, Unavailable among them.
     """
     root = folders.inbox
-    is_done = all(job.state is State.DELIVERED for job in jobs)
+    is_done = all(job.state is State.DELIVERED for job in newest(jobs))
     change = change_of(clip, jobs, folders)
     source = _where(root, join(folder_of(clip.id), clip.source), clip.lies_at)
     sidecar = _where(root, join(folder_of(clip.id), SIDECAR), clip.sidecar_lies_at)
@@ -127,11 +127,11 @@ def _is_same(root: Root, rel: Rel, clip: Clip) -> bool:
 def sweep(clip: Clip, folders: Folders) -> None:
     """Remove the work folder of a retired clip; a source that is still in it is kept.
 
-    A failed clip may be run again, with its reference images: their copies are kept.
+    A clip may be run again, with its reference images: their copies are kept.
     """
     home = folder_of(clip.id)
     if not folders.inbox.exists(join(home, clip.source)):
-        if clip.lies_at is not None and clip.lies_at.startswith(f"{FAILED}/"):
+        if clip.lies_at is not None:
             keep_references(folders.inbox, clip)
         clear_away(folders.inbox, clip.id)
 

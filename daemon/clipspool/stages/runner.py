@@ -15,9 +15,9 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Job, Problem, Request
 from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
-from clipspool.media.facts import MediaFault, Probe
+from clipspool.media.facts import MediaFault
 from clipspool.media.kinds import has_credentials, other_kind
-from clipspool.media.plan import Limits, Refuse
+from clipspool.media.plan import Limits
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Inline, Look, Provider, TaskStatus
 from clipspool.provider.transport import Depot
@@ -31,10 +31,10 @@ from clipspool.stages.changed import change_of
 from clipspool.stages.deliver import deliver
 from clipspool.stages.fetch import Seen, fetch
 from clipspool.stages.finish import finish, judge
-from clipspool.stages.fit import choose_for, type_by
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.prepare import PrepareTools, prepare
+from clipspool.stages.quoting import Quoting
 from clipspool.stages.retire import keep_results, retire, sweep
 from clipspool.stages.reuse import reuse
 from clipspool.stages.submit import SubmitTools, submit
@@ -57,6 +57,11 @@ class Tools:
     depot: Depot
     follow: Callable[[str], Provider | None]
     """Returns the provider for a task's profile; None where this key must not be sent to that address."""
+
+    @property
+    def quoting(self) -> Quoting:
+        """Completes, checks and prices requests."""
+        return Quoting(self.catalog, self.depot.ways)
 
 
 @dataclass(slots=True)
@@ -211,22 +216,11 @@ class StageRunner:
 
     def complete(self, request: Request, media: Mapping[str, Any]) -> Request:
         """Return a request with the fields that its model always needs."""
-        return self.tools.catalog.completed(request, media)
+        return self.tools.quoting.complete(request, media)
 
     def check(self, request: Request, media: Mapping[str, Any]) -> list[Problem]:
         """Return what keeps a request for a clip from being sent: the model's limits, or the clip itself."""
-        tools = self.tools
-        if found := tools.catalog.problems(request):
-            return found
-        if not media.get("container"):
-            return []
-        limits, content_type = tools.catalog.limits(request.model), type_by(media, "")
-        choice = choose_for(request, Probe.from_dict(dict(media)), limits, tools.depot.ways, content_type)
-        match choice.verdict:
-            case Refuse(reason=reason, what_to_do=what_to_do):
-                return [Problem(f"{reason}. {what_to_do}")]
-            case _:
-                return []
+        return self.tools.quoting.check(request, media)
 
     def inspect(self, file: int) -> tuple[dict[str, Any], list[Problem]]:
         """Probe a clip in an inbox: return its media facts, and why it is no clip at all.

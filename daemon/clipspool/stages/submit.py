@@ -192,14 +192,10 @@ class _Gate:
                 return False
             self._ledger = ledger
             begun = monotonic()
-            ledger.note(
-                self.job.id,
-                "intent",
-                profile=self.tools.provider.profile,
-                number=self.number,
-                token=token,
-                attempt=self.job.prepared_by,
-            )
+            profile, job = self.tools.provider.profile, self.job
+            facts = {"number": self.number, "token": token, "attempt": self.job.prepared_by}
+            facts |= {"version": job.version} if job.version > 1 else {}
+            ledger.note(job.id, "intent", profile=profile, **facts)
             reach("noted")
             if self._is_taken() or self._is_anothers(known, token):
                 return False

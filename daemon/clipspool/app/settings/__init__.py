@@ -1,14 +1,14 @@
 """What an operator can set: the keys, where they come from, and what is wrong with them in plain words.
 
-`keys` holds the model, `sources` reads file, environment and credentials, `folders` compares the configured
-folders with each other, `wording` turns every finding into a sentence, `reload` compares two readings.
+`keys` and `inbox` hold the model, `sources` reads file, environment and credentials, `folders` compares the
+configured folders with each other, `wording` turns every finding into a sentence, `reload` compares two
+readings.
 """
 
 from clipspool.app.locations import SettingsError, file_of, leave_note, noted_journal, places
+from clipspool.app.settings.inbox import RESULT_NAME_FIELDS, InboxSettings
 from clipspool.app.settings.keys import (
-    RESULT_NAME_FIELDS,
     BudgetSettings,
-    InboxSettings,
     JournalSettings,
     LogSettings,
     ProviderSettings,

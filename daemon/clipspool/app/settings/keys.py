@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import string
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,112 +15,35 @@ from pydantic import (
     model_validator,
 )
 
+from clipspool.app.settings.inbox import InboxSettings
 from clipspool.app.settings.notify import NotifySettings
 from clipspool.app.settings.parts import (
     YEAR_SECONDS,
     AnyPath,
     Credits,
+    Keys,
     Number,
     Part,
     PathMap,
     Seconds,
     public_address,
     secret,
+    some,
 )
 from clipspool.app.settings.transport import TransportSettings
 from clipspool.app.settings.web import WebSettings
 from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
-
-RESULT_NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date")
-"""What `result_name` may hold in braces."""
-CLIP_EXTENSIONS = (".mp4", ".m4v", ".mov", ".webm", ".mkv")
-_TEXT_MAX = 200
-_LIST_MAX = 200
+from clipspool.jobs.shares import Share, Shares
 
 
-def _octal(value: Any) -> Any:
-    """Read a mode from text: a bare 664 in TOML is decimal, and a trap."""
-    if value is None:
-        return None
-    if not isinstance(value, str) or not re.fullmatch(r"(0o)?[0-7]{3,5}", value):
-        raise ValueError('must be octal digits in quotes, such as "0664"')
-    return int(value, 8)
-
-
-def _file_mode(mode: int) -> int:
-    if mode & 0o600 != 0o600 or mode > 0o777:  # noqa: PLR2004 - modes are read best as they are
-        raise ValueError('must let the owner read and write, and set no special bit, such as "0664"')
-    return mode
-
-
-def _folder_mode(mode: int) -> int:
-    if mode & 0o700 != 0o700 or mode > 0o3777:  # noqa: PLR2004
-        raise ValueError('must let the owner read, write and enter, such as "0775" or "2775"')
-    return mode
-
-
-def _result_name(value: str) -> str:
-    try:
-        pieces = list(string.Formatter().parse(value))
-    except ValueError:
-        raise ValueError("has a brace without its partner; write {{ or }} for a plain brace") from None
-    for _, name, form, conversion in pieces:
-        if name is not None and name not in RESULT_NAME_FIELDS:
-            raise ValueError(f"may hold {{{'}, {'.join(RESULT_NAME_FIELDS)}}} and no other field")
-        if form or conversion:
-            raise ValueError("takes its fields plain, without `:` or `!`")
-    literal = "".join(piece[0] for piece in pieces)
-    if "/" in literal or not literal.isprintable():
-        raise ValueError("must be one file name, without `/` or control characters")
-    if not value or value[0] in "._~" or len(value) > _TEXT_MAX:
-        raise ValueError(f"must be 1 to {_TEXT_MAX} characters and not begin with `.`, `_` or `~`")
-    return value
-
-
-def _extension(value: str) -> str:
-    lower = value.lower()
-    if re.fullmatch(r"[a-z0-9]{1,10}", lower):
-        raise ValueError(f'must begin with a dot: ".{lower}"')
-    if not re.fullmatch(r"\.[a-z0-9]{1,10}", lower):
-        raise ValueError('must be a dot and letters or digits, such as ".mp4"')
-    if lower in {".toml", ".txt", ".part", ".tmp", ".partial", ".crdownload", ".filepart"}:
-        raise ValueError("is a sidecar, a note or a file on its way, never a clip")
-    return lower
-
-
-def _glob(value: str) -> str:
-    if not value or len(value) > _TEXT_MAX or "\0" in value:
-        raise ValueError(f"must be a pattern of 1 to {_TEXT_MAX} characters, such as '*_proxy.mov'")
-    return value
-
-
-def _inbox_name(value: str) -> str:
-    if not re.fullmatch(r"\w[\w.-]{0,63}", value):
-        raise ValueError("must be 1 to 64 letters, digits, `.`, `_` or `-`, and begin with no `.` or `-`")
-    return unicodedata.normalize("NFC", value)
-
-
-def _hours(value: tuple[str, ...]) -> tuple[str, ...]:
-    for one in value:
-        read_hours((one,))
-    return value
+def _shares(limited: Mapping[str, Any]) -> Mapping[str, Share]:
+    found = {name: Share(one.running_max, one.credits_per_day) for name, one in limited.items()}
+    return {name: share for name, share in found.items() if share}
 
 
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
-
-
-def _at_most(value: Any) -> Any:
-    if isinstance(value, list | tuple) and len(value) > _LIST_MAX:
-        raise ValueError(f"has more than {_LIST_MAX} entries")
-    return value
-
-
-def _at_least_one(value: Any) -> Any:
-    if value in ([], ()):
-        raise ValueError("must have at least one entry")
-    return value
 
 
 def _proxy(value: str) -> str:
@@ -137,12 +57,6 @@ def _login(value: SecretStr) -> SecretStr:
     if ":" not in secret(value).get_secret_value():
         raise ValueError("must be `user:password`")
     return value
-
-
-# Checked before the entries: pydantic would count a wrong entry as a missing one.
-_few = BeforeValidator(_at_most)
-_some = BeforeValidator(lambda value: _at_least_one(_at_most(value)))
-Keys = Mapping[str, Any]
 
 
 class ProviderSettings(Part):
@@ -205,46 +119,6 @@ class LogSettings(Part):
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
 
 
-class InboxSettings(Part):
-    """`[[inbox]]`: one watched folder and its outbox."""
-
-    name: Annotated[str, AfterValidator(_inbox_name)]
-    """The folder's name where it is not set."""
-    path: AnyPath
-    outbox: AnyPath
-    sidecar: Literal["required", "optional"] = "required"
-    detect: Literal["auto", "events", "rescan"] = "auto"
-    settle_seconds: Seconds = 3.0
-    unsure_seconds: Seconds = 300.0
-    rescan_seconds: Seconds = 30.0
-    hold_seconds: Annotated[float, Field(ge=0, le=YEAR_SECONDS, allow_inf_nan=False), Number] = 0.0
-    result_name: Annotated[str, AfterValidator(_result_name)] = "{stem}{variant}"
-    names: Literal["as_is", "portable"] | None = None
-    """Of results; "portable" by itself where `path_map` names a drive or a share."""
-    priority: Annotated[int, Field(ge=-100, le=100), Number] = 0
-    source: Literal["archive", "delete"] = "archive"
-    duplicates: Literal["hold", "run", "reuse"] = "hold"
-    hours: Annotated[tuple[str, ...], _few, AfterValidator(_hours)] = ()
-    """When clips are sent; at any time unless set."""
-    extensions: Annotated[tuple[Annotated[str, AfterValidator(_extension)], ...], _some] = CLIP_EXTENSIONS
-    ignore: Annotated[tuple[Annotated[str, AfterValidator(_glob)], ...], _few] = ()
-    defaults: Keys = Field(default_factory=dict)
-    file_mode: Annotated[int, BeforeValidator(_octal), AfterValidator(_file_mode)] | None = None
-    folder_mode: Annotated[int, BeforeValidator(_octal), AfterValidator(_folder_mode)] | None = None
-    status_file: bool = False
-    """Whether `_status.txt` in the inbox shows its editors the status of their clips."""
-    path_map: PathMap = Field(default_factory=dict)
-    """Used before the one at the top."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named_after_folder(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "name" not in values:
-            folder = unicodedata.normalize("NFC", Path(str(values.get("path", ""))).name)
-            return {**values, "name": re.sub(r"[^\w.-]+", "-", folder).strip("-.")[:64] or "inbox"}
-        return values
-
-
 class Settings(Part):
     """Everything an operator set, checked and never changed; made by `load`."""
 
@@ -257,7 +131,7 @@ class Settings(Part):
     transport: TransportSettings = TransportSettings()
     notify: NotifySettings = NotifySettings()
     web: WebSettings = WebSettings()
-    inbox: Annotated[tuple[InboxSettings, ...], _some]
+    inbox: Annotated[tuple[InboxSettings, ...], some]
     models: Mapping[str, Keys] = Field(default_factory=dict)
     """What `Catalog.load` takes."""
     path_map: PathMap = Field(default_factory=dict)
@@ -301,9 +175,18 @@ class Settings(Part):
         return Limits(
             running_max=self.provider.running_max,
             inboxes=frozenset(self.inbox_names),
+            shares=Shares(_shares({one.name: one for one in self.inbox}), self._model_shares()),
+            weights={one.name: one.weight for one in self.inbox},
             hours={one.name: hours for one in self.inbox if (hours := read_hours(one.hours))},
             **dict(self.budget),
         )
+
+    def _model_shares(self) -> Mapping[str, Share]:
+        if not self.models:
+            return {}
+        from clipspool.provider.catalog import Catalog  # noqa: PLC0415 - few change a model
+
+        return _shares(Catalog.load(self.models).models)
 
     def with_journal(self, path: Path) -> Self:
         """Return the same settings with the journal at another place."""

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 YEAR_SECONDS = 366 * 86400.0
 _MAPPED_MAX = 200
 _PATH_MAX = 1000
+_LIST_MAX = 200
 
 
 def no_truth(value: Any) -> Any:
@@ -77,10 +78,26 @@ def secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _at_most(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(value) > _LIST_MAX:
+        raise ValueError(f"has more than {_LIST_MAX} entries")
+    return value
+
+
+def _at_least_one(value: Any) -> Any:
+    if value in ([], ()):
+        raise ValueError("must have at least one entry")
+    return value
+
+
 Number = BeforeValidator(no_truth)
 Seconds = Annotated[float, Field(gt=0, le=YEAR_SECONDS, allow_inf_nan=False), Number]
 Credits = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), Number]
 AnyPath = Annotated[Path, AfterValidator(path)]
+# Checked before the entries: pydantic would count a wrong entry as a missing one.
+few = BeforeValidator(_at_most)
+some = BeforeValidator(lambda value: _at_least_one(_at_most(value)))
+Keys = Mapping[str, Any]
 
 
 class Part(BaseModel):

@@ -1,4 +1,4 @@
--- Jobs know which attempt prepared them: it is part of the names of the files that are sent.
+-- Jobs know which version of their clip they are.
 
-ALTER TABLE jobs ADD COLUMN prepared_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN version INTEGER DEFAULT '1' NOT NULL;
 UPDATE alembic_version SET version_num = '0003';

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clipspool.jobs.events import StageFailed
+from clipspool.jobs.events import Again, StageFailed
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.messages import (
     Accepted,
@@ -79,8 +79,8 @@ class Reporter:
     def notes_for(self, news: News, now: float) -> list[Note]:
         """Return the notes for a piece of news, mostly none."""
         match news:
-            case Happened(before=before, after=after):
-                self._count(before, after, now)
+            case Happened(before=before, after=after, event=event):
+                self._count(None if isinstance(event, Again) else before, after, now)
                 return list(_of_job(news, now)) if self._is_first(before, after) else []
             case Accepted(jobs=jobs):
                 for job in jobs:

@@ -1,0 +1,200 @@
+"""Runs an ended job's clip once more, changed: makes the new request as intake would, checks and prices it.
+
+The new job is the next version of its clip. Nothing is entered that cannot be sent, and with `dry_run`
+nothing is entered at all: the price is known before the order.
+"""
+
+from __future__ import annotations
+
+import secrets
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from clipspool.intake.examine import IMAGE_BYTES_MAX
+from clipspool.intake.notes import sentence
+from clipspool.intake.sidecar.keys import SEED_MAX
+from clipspool.intake.sidecar.layers import Wanted, drafts
+from clipspool.intake.sidecar.parse import Layer, layer_of
+from clipspool.jobs.model import Clip, Job, Problem, Reference, Request
+from clipspool.jobs.path_map import Places
+from clipspool.scheduler import commands
+from clipspool.scheduler.commands import Refused
+from clipspool.scheduler.loop import Scheduler
+from clipspool.spool.layout import REFERENCE, REFERENCES
+from clipspool.spool.root import Root
+from clipspool.spool.workfolder import folder_of
+from clipspool.stages.provenance import as_sent
+from clipspool.stages.quoting import Quoting
+from clipspool.system.atomic import Rel, join
+
+Ask = Callable[[Callable[[Scheduler], Any]], Any]
+"""Runs a function in a turn of the scheduler and returns its answer."""
+_SENTENCES_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a daemon, or a command without one, brings along."""
+
+    ask: Ask
+    quoting: Quoting
+    folder: Callable[[str], tuple[Root, Places] | None]
+    """Returns an inbox by its name, and what its editors call our folders; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be different, and whether that is only asked about."""
+
+    by: str
+    why: str = ""
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    """Sidecar keys; None takes back what the earlier request named, so that a seed is drawn anew."""
+    is_dry: bool = False
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Change:
+        """Read the command's arguments. Raises Refused."""
+        keys = dict(given.get("set") or {})
+        if given.get("prompt") is not None:
+            keys["prompt"] = given["prompt"]
+        if isinstance(keys.get("not_before"), str):
+            with suppress(ValueError):  # what is no date is a problem of the key, and told as one
+                keys["not_before"] = datetime.fromisoformat(keys["not_before"])
+        return cls(str(given["by"]), str(given.get("why") or ""), keys, bool(given.get("dry_run")))
+
+
+def again(tools: Tools, **given: Any) -> list[dict[str, Any]]:
+    """Run each of the jobs `ids` once more, changed by `prompt` and `set`; return an answer for each."""
+    change = Change.of(given)
+    answers = []
+    for job_id in given["ids"]:
+        try:
+            answers.append(_again(tools, str(job_id), change))
+        except Refused as refused:
+            answers.append({"id": job_id, "done": False, "why": str(refused)})
+        except OSError as error:
+            answers.append({"id": job_id, "done": False, "why": f"its inbox cannot be read: {error}"})
+    return answers
+
+
+def _again(tools: Tools, job_id: str, change: Change) -> dict[str, Any]:
+    job, clip, version = tools.ask(lambda scheduler: commands.next_version(scheduler, job_id))
+    place = tools.folder(clip.inbox)
+    if place is None:
+        raise Refused(f"the inbox {clip.inbox} is not configured any more")
+    references = _References(*place, clip)
+    if not references.has_source():
+        raise Refused(f"its source {clip.path} is gone: drop the clip again, with what is to be different")
+    request = _request(job, clip, change, references, tools.quoting)
+    credits_estimated = tools.quoting.price(request, clip.media)
+    facts = {"version": version, "credits_estimated": credits_estimated, "request": as_sent(request)}
+    if change.is_dry:
+        return {"id": job.id, "done": True, "new": None, **facts}
+    references.bring()
+    entered: dict[str, Any] = tools.ask(
+        lambda scheduler: commands.again(scheduler, job_id, request, credits_estimated, change.by, change.why)
+    )
+    return {**facts, **entered}
+
+
+def _request(job: Job, clip: Clip, change: Change, references: _References, quoting: Quoting) -> Request:
+    """Lay the change over the earlier request, as a sidecar is laid over defaults. Raises Refused."""
+    dropped = {key for key, value in change.keys.items() if value is None}
+    wanted = {key: value for key, value in change.keys.items() if value is not None}
+    earlier = Layer(keys={key: value for key, value in keys_of(job.request).items() if key not in dropped})
+    changed = layer_of(wanted, "", is_own=True)
+    if changed.variants:
+        raise Refused("a job is run again as one: order it once for each variant")
+    made, problems = drafts([earlier], changed)
+    if not problems:
+        found, problems = references.find(made[0].references, job.request.references)
+    if not problems:
+        request = made[0].request(secrets.randbelow(SEED_MAX + 1), found)
+        request = quoting.complete(replace(request, again=True), clip.media)
+        problems = tuple(quoting.check(request, clip.media))
+    if problems:
+        raise Refused("; ".join(sentence(one) for one in problems[:_SENTENCES_MAX]))
+    return request
+
+
+def keys_of(request: Request) -> dict[str, Any]:
+    """Return a request in a sidecar's keys, without what was drawn or chosen by itself or was for once."""
+    keys: dict[str, Any] = {
+        "prompt": request.prompt,
+        "model": request.model,
+        "seed": None if request.seed_is_drawn else request.seed,
+        "ratio": None if request.ratio_is_chosen else request.ratio,
+        "references": [one.uri or one.name for one in request.references],
+        "content_moderation": dict(request.content_moderation),
+        "extra": dict(request.extra),
+        "priority": request.priority,
+        **request.media_keys(),
+    }
+    return {key: value for key, value in keys.items() if value not in (None, [], {})}
+
+
+class _References:
+    """The reference images of a clip that is run again: copies from before, and images in the inbox."""
+
+    def __init__(self, root: Root, places: Places, clip: Clip) -> None:
+        self._root, self._places, self._clip = root, places, clip
+        self._home = folder_of(clip.id)
+        self._kept = join(REFERENCES, clip.id)
+        self._to_copy: dict[Rel, str] = {}
+
+    def has_source(self) -> bool:
+        """Whether the clip lies in its work folder, or where it retired to. Raises OSError."""
+        places = (join(self._home, self._clip.source), self._clip.lies_at)
+        return any(self._root.exists(place) for place in places if place)
+
+    def find(
+        self, wanted: Sequence[Wanted], before: Sequence[Reference]
+    ) -> tuple[dict[Wanted, Reference], tuple[Problem, ...]]:
+        """Find each image: the copy that was made before, else the file in the inbox. Raises OSError."""
+        copies = {one.name: one for one in before if one.file and self._is_kept(one.file)}
+        found: dict[Wanted, Reference] = {}
+        for one in wanted:
+            if one.is_address:
+                continue
+            if one.entry in copies:
+                found[one] = copies[one.entry]
+                continue
+            paths = one.paths(self._places, str(self._root.path))
+            path = next(filter(self._is_image, paths), "")
+            if not path:
+                why = f"names `{one.entry}`, which is not in the inbox, or is no file of up to "
+                return {}, (Problem(f"{why}{IMAGE_BYTES_MAX >> 20} MB", "references"),)
+            self._to_copy.setdefault(path, self._free_name(path))
+            found[one] = Reference(name=path, file=self._to_copy[path])
+        return found, ()
+
+    def bring(self) -> None:
+        """Copy the images that have no copy yet to where the clip's are. Raises OSError."""
+        is_in_work = self._root.exists(join(self._home, self._clip.source))
+        folder = self._home if is_in_work else self._kept
+        for path, name in self._to_copy.items():
+            self._root.make_folders(folder)
+            self._root.copy(path, self._root, join(folder, name))
+
+    def _is_kept(self, file: str) -> bool:
+        return any(self._root.exists(join(folder, file)) for folder in (self._home, self._kept))
+
+    def _is_image(self, path: Rel) -> bool:
+        try:
+            there = self._root.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return stat.S_ISREG(there.st_mode) and 0 < there.st_size <= IMAGE_BYTES_MAX
+
+    def _free_name(self, path: Rel) -> str:
+        taken = {name.partition(".")[0] for name in self._to_copy.values()}
+        for folder in (self._home, self._kept):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                taken |= {name.partition(".")[0] for name in self._root.names(folder)}
+        number = next(count for count in range(len(taken) + 1) if f"{REFERENCE}{count}" not in taken)
+        return f"{REFERENCE}{number}{path[path.rindex('.') :].lower()}"

@@ -1,0 +1,121 @@
+"""The commands about versions: `again` runs a clip once more, changed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from clipspool.cli.act import why_option, yes_option
+from clipspool.cli.group import EXIT_FAILED, Context, command, consent, say
+
+
+@command()
+@click.argument("jobs", nargs=-1, required=True)
+@click.option("--prompt", metavar="TEXT", help="Another prompt.")
+@click.option(
+    "--set",
+    "assignments",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Another value of a sidecar's key, as in `--set seed=7`; `--set seed=` draws a new one. May be "
+    "given several times.",
+)
+@why_option
+@yes_option
+def again(
+    context: Context,
+    jobs: Sequence[str],
+    *,
+    prompt: str | None,
+    assignments: Sequence[str],
+    why: str,
+    yes: bool,
+) -> None:
+    """Run clips of ended jobs once more, changed: each gives the next version.
+
+    What you do not name stays as it was; a seed that nobody chose is drawn anew. The results so far are kept,
+    and the new one gets `_v002` behind its name. Costs as much as a new clip: the price is shown first.
+    """
+    keys = _keys(assignments)
+    settings = context.settings("write")
+    from clipspool.cli.client import OperatorCommands, operator_name
+
+    given: dict[str, Any] = {
+        "ids": list(jobs),
+        "prompt": prompt,
+        "set": keys,
+        "by": operator_name(),
+        "why": why,
+    }
+    with OperatorCommands(settings) as operator:
+        quoted = operator.again(**given, dry_run=True)
+    _report(quoted, doing=False)
+    is_changed = prompt is not None or bool(keys)
+    consent(_question(quoted, is_changed=is_changed), yes=yes)
+    with OperatorCommands(settings) as operator:
+        _report(operator.again(**given), doing=True)
+        if not operator.is_running:
+            say("No daemon is running: this takes effect when it starts.")
+
+
+def _keys(assignments: Sequence[str]) -> dict[str, Any]:
+    """Read KEY=VALUE as a sidecar's line, or as text where the value is none of TOML's."""
+    import tomllib
+
+    keys: dict[str, Any] = {}
+    for one in assignments:
+        key, equals, value = (part.strip() for part in one.partition("="))
+        if not equals or not key:
+            raise click.UsageError(f"--set takes KEY=VALUE, as in seed=7; it was `{one}`")
+        first, *below = key.split(".")
+        if not value:
+            keys[first] = None
+            continue
+        try:
+            table: Any = tomllib.loads(f"value = {value}")["value"]
+        except ValueError:
+            table = value
+        table = table.isoformat() if hasattr(table, "isoformat") else table
+        for name in reversed(below):
+            table = {name: table}
+        is_deeper = isinstance(keys.get(first), dict) and isinstance(table, dict)
+        keys[first] = {**keys[first], **table} if is_deeper else table
+    return keys
+
+
+def _question(quoted: Sequence[Mapping[str, Any]], *, is_changed: bool) -> str:
+    prices = [one["credits_estimated"] for one in quoted]
+    known = [price for price in prices if price is not None]
+    one = quoted[0]
+    question = (
+        f"Run {one['id']} again, as version {one['version']}?"
+        if len(quoted) == 1
+        else f"Run {len(quoted)} clips again, each as its next version?"
+    )
+    if known:
+        question += f" This may cost about {sum(known):,.10g} credits."
+    if len(known) < len(prices):
+        question += (
+            " The price is not known." if not known else f" {len(prices) - len(known)} prices are not known."
+        )
+    if not is_changed:
+        question += " Nothing is changed but a seed that nobody chose."
+    return question
+
+
+def _report(answers: Sequence[Mapping[str, Any]], *, doing: bool) -> None:
+    """Print what was ordered, and what cannot be; ends the process with 1 where any cannot."""
+    for answer in answers:
+        if not answer["done"]:
+            say(f"{answer['id']}: not done: {answer['why']}.".replace("..", "."), err=True)
+        elif doing:
+            reason = answer.get("reason")
+            held = f", and held: {reason} (`clipspool approve` releases it)" if "held" in answer else ""
+            say(f"{answer['new']} is version {answer['version']} of {answer['id']}, {answer['state']}{held}.")
+    if not all(answer["done"] for answer in answers):
+        if not doing and any(answer["done"] for answer in answers):
+            say("Nothing was ordered.", err=True)
+        sys.exit(EXIT_FAILED)

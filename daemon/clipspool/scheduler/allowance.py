@@ -1,0 +1,100 @@
+"""What one pick may still begin: by the brake's probes, and by the limits of day, inboxes and models."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from clipspool.jobs.circuit_breaker import Brake
+from clipspool.jobs.limits import Limits
+from clipspool.jobs.model import Job
+from clipspool.jobs.records import Spend
+from clipspool.jobs.shares import Key
+from clipspool.journal import Candidate
+
+
+class Probes:
+    """Decides which submissions a brake allows: all, or one at a time, those not refused yet first."""
+
+    def __init__(self, brake: Brake, now: float, under_way: Sequence[Job]) -> None:
+        self._brake, self._now = brake, now
+        self._submitting = len(under_way)
+        self._of_model = Counter(job.request.model for job in under_way)
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether any submission may begin now."""
+        return self._brake.room(self._now, 1, self._submitting) > 0
+
+    def in_order(self, found: Iterable[Candidate]) -> Iterable[Candidate]:
+        """Return candidates with those that were refused last."""
+        brakes = (self._brake, *self._brake.models.values())
+        if not any(one.refused for one in brakes):
+            return found
+        return sorted(found, key=lambda one: max(brake.rank(one.id) for brake in brakes))
+
+    def allows(self, one: Candidate) -> bool:
+        """Whether this one may begin now."""
+        of_model = self._brake.models.get(one.model, Brake())
+        is_let = self._brake.room(self._now, 1, self._submitting, is_fresh=not self._brake.rank(one.id))
+        is_fresh = not of_model.rank(one.id)
+        return bool(is_let and of_model.room(self._now, 1, self._of_model[one.model], is_fresh=is_fresh))
+
+    def begin(self, one: Candidate) -> None:
+        """Count one that begins."""
+        self._submitting += 1
+        self._of_model[one.model] += 1
+
+
+class Used:
+    """What is used of the day's limits and of the shares of inboxes and models, in one pick."""
+
+    def __init__(
+        self, limits: Limits, spend: Spend, running: Mapping[Key, int], connecting: Iterable[Job]
+    ) -> None:
+        self._limits, self._spend = limits, spend
+        self._running = Counter(running)
+        self._running.update((job.inbox, job.request.model) for job in connecting)
+
+    def full_models(self) -> list[str]:
+        """Return the models of which as many tasks as may be are under way."""
+        shares = self._limits.shares
+        return [model for model in shares.models if shares.why_model_full(self._running, model)]
+
+    def why_full(self, one: Candidate) -> str:
+        """Return why one more task of this inbox and model has to wait for another to end; empty if not."""
+        return self._limits.shares.why_full(self._running, one.inbox, one.model)
+
+    def why_model_spent(self, one: Candidate) -> str:
+        """Return which limit of its model's day a candidate would break; empty for none."""
+        return self._limits.shares.why_model_spent(self._spend, one.model, one.credits_estimated or 0.0)
+
+    def why_spent(self, one: Candidate) -> dict[str, str]:
+        """Return the limit of the day that a candidate would break, by the inbox or model that has it."""
+        price, shares = one.credits_estimated or 0.0, self._limits.shares
+        found = {
+            "": self._limits.day_is_spent(self._spend, price),
+            f"inbox {one.inbox}": shares.why_inbox_spent(self._spend, one.inbox, price),
+            f"model {one.model}": self.why_model_spent(one),
+        }
+        return {whose: why for whose, why in found.items() if why}
+
+    def begin(self, one: Candidate) -> None:
+        """Count one that begins."""
+        self._running[one.inbox, one.model] += 1
+        self._spend = self._spend.plus(one.inbox, one.model, one.credits_estimated or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """What must not be asked the journal for: it would hide those after it."""
+
+    approved_only: bool
+    """The day's limit is reached."""
+    models: Collection[str]
+
+
+def shut_models(brake: Brake, now: float) -> list[str]:
+    """Return the models for which nothing may be sent yet: their clips must not hide those after them."""
+    return [model for model, one in brake.models.items() if not one.room(now, 1, 0)]

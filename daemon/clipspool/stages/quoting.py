@@ -1,0 +1,65 @@
+"""Completes, checks and prices a request for a clip before anything is sent; intake and `again` agree.
+
+Nothing here is written, uploaded or asked of the provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clipspool.jobs.model import Problem, Request
+from clipspool.media.facts import Probe
+from clipspool.media.plan import Conform, Refuse
+from clipspool.provider.catalog import Catalog
+from clipspool.provider.transport import Choice, Way
+from clipspool.stages.fit import choose_for, type_by
+
+
+@dataclass(frozen=True, slots=True)
+class Quoting:
+    """What the models accept and cost, and which ways lead to the provider."""
+
+    catalog: Catalog
+    ways: Sequence[Way]
+
+    def complete(self, request: Request, media: Mapping[str, Any]) -> Request:
+        """Return a request with the fields that its model always needs; `media` is the clip's probe."""
+        return self.catalog.completed(request, media)
+
+    def check(self, request: Request, media: Mapping[str, Any]) -> list[Problem]:
+        """Return what keeps a request for a clip from being sent: the model's limits, or the clip itself."""
+        if found := self.catalog.problems(request):
+            return found
+        match self._choice(request, media):
+            case Choice(verdict=Refuse(reason=reason, what_to_do=what_to_do)):
+                return [Problem(f"{reason}. {what_to_do}")]
+            case _:
+                return []
+
+    def price(self, request: Request, media: Mapping[str, Any]) -> float | None:
+        """Return the credits that a request for a clip costs, by the seconds as sent; None if not known."""
+        if request.model not in self.catalog.models:
+            return None
+        seconds = media.get("seconds")
+        match self._choice(request, media):
+            case Choice(verdict=Conform(seconds=cut)):
+                seconds = cut
+            case _:
+                pass
+        return self.catalog.credits(request, None if seconds is None else float(seconds))
+
+    def changes(self, request: Request, media: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return what is changed of a clip so that it can be sent, in words; empty for nothing."""
+        match self._choice(request, media):
+            case Choice(verdict=Conform(changes=changes)):
+                return changes
+            case _:
+                return ()
+
+    def _choice(self, request: Request, media: Mapping[str, Any]) -> Choice[Conform] | None:
+        if not media.get("container") or request.model not in self.catalog.models:
+            return None
+        limits = self.catalog.limits(request.model)
+        return choose_for(request, Probe.from_dict(dict(media)), limits, self.ways, type_by(media, ""))
