@@ -7,12 +7,15 @@ import fcntl
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
+from psycopg.rows import dict_row
 
 from clipspool.journal import Address
 
@@ -77,14 +80,35 @@ class Server:
         )
 
     def url(self, schema="public"):
-        """Give the address of a schema."""
-        return f"postgresql://clipspool@/postgres?host={self.folder}&options=-csearch_path%3D{schema}" + (
-            f"&port={self.port}" if self.port else ""
-        )
+        """Give the address of a schema; its connections have its name."""
+        words = f"host={self.folder}&options=-csearch_path%3D{schema}&application_name={schema}"
+        return f"postgresql://clipspool@/postgres?{words}" + (f"&port={self.port}" if self.port else "")
 
     def connect(self, schema="public"):
         """Connect to it beside all that is tested."""
         return psycopg.connect(self.url(schema), autocommit=True)
+
+    def end_connections(self, schema):
+        """End all connections that use a schema."""
+        with self.connect() as beside:
+            ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+            return beside.execute(ended, [schema]).rowcount
+
+    def kill(self):
+        """End the postmaster by kill -9, and wait until its children are gone."""
+        number = self.postmaster
+        children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+        os.kill(number, signal.SIGKILL)
+        while any(Path("/proc", child).exists() for child in children):
+            time.sleep(0.02)
+
+    def query(self, schema, statement, values=()):
+        """Ask for rows as dictionaries; none where the tables are not there yet, or nothing answers."""
+        try:
+            with self.connect(schema) as connection:
+                return connection.cursor(row_factory=dict_row).execute(statement, values).fetchall()
+        except (psycopg.errors.UndefinedTable, psycopg.OperationalError):
+            return []
 
     def schema(self, name):
         """Make a schema, empty, and give its address."""
@@ -98,7 +122,7 @@ class _Shared:
     """The server of this session, and the lock that each worker shares while it uses it."""
 
     server = None
-    lock = None
+    using = None
 
 
 def shared():
@@ -106,23 +130,33 @@ def shared():
     if _Shared.server is None:
         name = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
         server = Server(Path(tempfile.gettempdir(), f"clipspool-pg-{name[:12]}"))
-        _Shared.lock = Path(f"{server.folder}.lock").open("w")  # noqa: SIM115 - it is held until `release`
-        fcntl.flock(_Shared.lock, fcntl.LOCK_EX)
-        if server.postmaster is None:
-            shutil.rmtree(server.folder, ignore_errors=True)
-            server.make()
-            server.start()
-        fcntl.flock(_Shared.lock, fcntl.LOCK_SH)
+        with _alone(server):
+            if server.postmaster is None:
+                shutil.rmtree(server.folder, ignore_errors=True)
+                server.make()
+                server.start()
+            _Shared.using = Path(f"{server.folder}.using").open("w")  # noqa: SIM115 - held until `release`
+            fcntl.flock(_Shared.using, fcntl.LOCK_SH)
         _Shared.server = server
     return _Shared.server
 
 
 def release():
     """Stop the session's server, unless another worker still uses it."""
-    if _Shared.server is None:
+    server = _Shared.server
+    if server is None:
         return
-    with suppress(BlockingIOError), _Shared.lock as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _Shared.server.stop()
-        shutil.rmtree(_Shared.server.folder)
-        Path(lock.name).unlink()
+    with _alone(server) as starting, suppress(BlockingIOError), _Shared.using as using:
+        fcntl.flock(using, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        server.stop()
+        shutil.rmtree(server.folder)
+        for lock in (using, starting):
+            Path(lock.name).unlink()
+
+
+@contextmanager
+def _alone(server):
+    """Start or stop a server while no other worker does."""
+    with Path(f"{server.folder}.starting").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+import postgres
 from clipspool.app.settings import load
 from clipspool.cli.check import Finding, is_fit, look
+from clipspool.cli.check.database import look_at_database
 from clipspool.cli.check.folders import in_time
 from clipspool.cli.check.probe import abilities_of
 from clipspool.cli.check.setup import look_at_journal, look_at_process
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.journal import Journal
+from clipspool.journal import Address, Journal
+from clipspool.journal.server import Condition
 from clipspool.system import mounts
 from disks import REFUSALS, Disk
 
@@ -255,6 +258,41 @@ def test_a_journal_on_a_network_file_system_is_refused():
     (found,) = look_at_journal(Path("/srv/journal.sqlite3"), lambda _path: nas)
     assert found.level == "bad"
     assert "network file system (nfs4)" in found.why
+
+
+def test_a_journal_in_postgresql_is_asked_what_it_does_for_durability(settings, tmp_path):
+    """The tests' own server does not sync."""
+    server = postgres.shared()
+    server.schema("checked")
+    more = f'[journal]\npath = "j/journal.sqlite3"\nurl = "{server.url("checked")}"\n'
+    found = [one for one in look(settings(more)) if one.what == "journal"]
+    assert [one.level for one in found] == ["ok", "bad", "bad", "warn"]
+    assert "its tables are created at the first run" in found[0].why
+    assert "a paid request may be forgotten, and paid again" in found[1].why
+    assert [one.what_to_do for one in found[1:]] == [
+        "set fsync = on",
+        "set full_page_writes = on",
+        "set synchronous_commit = on",
+    ]
+    Journal.open(tmp_path / "j/journal.sqlite3").close()
+    (state,) = worst(look(settings(more)), "this machine's state")
+    assert "is a journal of SQLite: copy it with `clipspool farm import`" in state.why
+
+
+def test_replicas_that_are_not_waited_for_are_told(monkeypatch):
+    on = dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit"), "on")
+    told = Condition("15.1", {**on, "synchronous_standby_names": ""}, 2, "0002")
+    monkeypatch.setattr("clipspool.journal.server.condition_of", lambda _address: told)
+    fine, replicas = look_at_database(Address("postgresql://db/farm"))
+    assert (fine.level, fine.why) == ("ok", "postgresql://db/farm, PostgreSQL 15.1")
+    assert replicas.level == "warn"
+    assert "2 replicas and no synchronous standby" in replicas.why
+
+
+def test_a_server_that_does_not_answer_is_bad():
+    (found,) = look_at_database(Address("postgresql:///farm?host=/nowhere"))
+    assert found.level == "bad"
+    assert "does not answer" in found.why
 
 
 def test_a_clock_before_our_time_is_said():

@@ -7,8 +7,10 @@ from contextlib import suppress
 import psycopg
 import pytest
 
+import postgres
 from clipspool.jobs.model import State
 from clipspool.journal import Address, Filter, Journal, JournalError, JournalUnreachable
+from clipspool.journal.files import mark_node
 from clipspool.journal.looks import NoJournal, Window
 from fakes import a_clip, a_job
 from journals import InServer, accept
@@ -26,16 +28,6 @@ def journal(driver):
     one.close()
 
 
-def end_sessions(driver):
-    """End all other connections to this test's schema, as a restart of the server would."""
-    with driver._connect(driver.schema) as beside:
-        beside.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks "
-            "WHERE locktype = 'advisory' AND pid != pg_backend_pid()"
-            " AND objid = hashtext(current_schema())::BIT(32)::BIGINT"
-        )
-
-
 def test_a_lost_connection_undoes_the_turn_and_the_journal_opens_again(driver, journal):
     accept(journal)
 
@@ -43,7 +35,7 @@ def test_a_lost_connection_undoes_the_turn_and_the_journal_opens_again(driver, j
         with journal.turn():
             journal.accept(a_clip("clip2"), [a_job("clip2")])
             journal.flush()
-            end_sessions(driver)
+            postgres.shared().end_connections(driver.schema)
 
     with pytest.raises(JournalUnreachable, match="does not answer"):
         change()
@@ -95,7 +87,7 @@ def test_a_journal_has_one_writer(driver, journal, monkeypatch):
 
 @pytest.mark.usefixtures("journal")
 def test_the_next_writer_waits_until_the_server_has_noticed_that_the_last_one_is_gone(driver):
-    end_sessions(driver)
+    postgres.shared().end_connections(driver.schema)
     driver.open().close()
 
 
@@ -148,9 +140,24 @@ def test_the_writer_waits_for_the_disk_whatever_the_server_is_set_to(journal):
 
 def test_a_server_that_is_not_there_is_named_without_its_password():
     address = Address("postgresql://ann@/farm?host=/nowhere", "hunter2")
-    with pytest.raises(JournalUnreachable, match="postgresql://ann@/farm does not answer") as told:
+    with pytest.raises(JournalUnreachable, match="postgresql:///farm does not answer") as told:
         Journal.open(address)
     assert "hunter2" not in f"{told.value} {address} {address!r}"
+
+
+def test_a_file_of_sqlite_and_a_journal_in_postgresql_do_not_pass_for_each_other(tmp_path):
+    path = tmp_path / "journal.db"
+    mark_node(path, "postgresql://db/farm")
+    mark_node(path, "postgresql://db/farm")
+    for opens in (Journal.open, Journal.read):
+        with pytest.raises(
+            JournalError, match=r"is in postgresql://db/farm: name that with `url` in \[journal\]"
+        ):
+            opens(path)
+    path.unlink()
+    Journal.open(path).close()
+    with pytest.raises(JournalError, match=r"is a journal of SQLite.*`clipspool farm import`"):
+        mark_node(path, "postgresql://db/farm")
 
 
 def test_psycopg_is_loaded_for_a_journal_in_postgresql_alone():

@@ -147,6 +147,25 @@ def test_a_key_in_the_file_refuses_the_start_and_says_where_it_belongs(refused, 
     assert "\n" not in sentence
 
 
+def test_the_journals_password_comes_from_environment_or_credential_and_stands_in_no_file(
+    read, refused, tmp_path
+):
+    url = '[journal]\nurl = "postgresql://ann@db/farm"\n'
+
+    def password(**env):
+        return read(url + INBOX, **env).journal.place.password
+
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/journal_password").write_text("the-credentials\n")
+    assert password() is None
+    assert password(CREDENTIALS_DIRECTORY=str(tmp_path / "credentials")) == "the-credentials"
+    assert password(CLIPSPOOL_JOURNAL__PASSWORD="the-environments") == "the-environments"
+    sentence = refused(f'{url}password = "{CANARY}"\n{INBOX}')
+    assert "`journal.password` must not stand in the file" in sentence
+    assert "PGPASSFILE" in sentence
+    assert CANARY not in sentence
+
+
 def test_a_key_file_that_cannot_be_used_is_named(refused, tmp_path):
     text = INBOX + '[provider]\napi_key_file = "key"\n'
     assert "config.toml, line 5: `provider.api_key_file` names a file that cannot be read" in refused(text)
@@ -331,7 +350,7 @@ def test_the_example_lists_every_key():
             continue
         table = example[section][0] if section == "inbox" else example[section]
         model = field.annotation.__args__[0] if section == "inbox" else field.annotation
-        secrets = {"api_key", "proxy_login", "urls", "webhook_secret", "token"}
+        secrets = {"api_key", "proxy_login", "urls", "webhook_secret", "token", "password"}
         assert set(table) == set(model.model_fields) - secrets, section
 
 

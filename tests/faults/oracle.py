@@ -109,6 +109,14 @@ class Oracle:
         return found
 
     def _journal(self):
+        if self.bay.database is not None:
+            clips = {row["id"]: row for row in self.bay.query("SELECT * FROM clips")}
+            return (
+                self.bay.query("SELECT * FROM jobs"),
+                clips,
+                self.bay.query("SELECT * FROM tasks"),
+                self.bay.query("SELECT * FROM events ORDER BY id"),
+            )
         path = self.bay.journal
         if not path.exists():
             return [], {}, [], []

@@ -33,6 +33,7 @@ poll_seconds_max = 0.2
 
 [journal]
 path = "{journal}"
+{url}
 
 [logs]
 format = "json"
@@ -69,6 +70,8 @@ class Bay:
         self.inbox, self.outbox = home / "bay", home / "results"
         self.journal = home / "state" / "journal.sqlite3"
         self.config = home / "config.toml"
+        self.database = None
+        """The server and schema of the PostgreSQL that the journal is in; None: it is in its file."""
         self.log = home / "daemon.log"
         self.base_url = box.base_url
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("CLIPSPOOL_")}
@@ -90,7 +93,8 @@ class Bay:
     def configure(self, *, provider="", top="", keys="", **places):
         named = {"base_url": self.base_url, "journal": self.journal, "inbox": self.inbox} | places
         named.setdefault("outbox", self.outbox)
-        self.config.write_text(CONFIG.format(provider=provider, top=top, keys=keys, **named))
+        url = "" if self.database is None else f'url = "{self.database[0].url(self.database[1])}"'
+        self.config.write_text(CONFIG.format(url=url, provider=provider, top=top, keys=keys, **named))
 
     # --- what an editor does ----------------------------------------------------------------------------
 
@@ -187,7 +191,16 @@ class Bay:
         files = "\n".join(sorted(str(p.relative_to(self.home)) for p in self.home.rglob("*")))
         return f"{self.jobs()}\n{log}\n{files}"
 
+    def move_to(self, server, schema):
+        """Keep the journal in an empty schema of a PostgreSQL."""
+        server.schema(schema)
+        self.database = (server, schema)
+        self.configure()
+
     def query(self, statement, *values):
+        if self.database is not None:
+            server, schema = self.database
+            return server.query(schema, statement.replace("?", "%s"), values)
         if not self.journal.exists():
             return []
         with contextlib.closing(sqlite3.connect(f"file:{self.journal}?mode=ro", uri=True)) as journal:

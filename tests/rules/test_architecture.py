@@ -27,7 +27,7 @@ HOMES = {
     "markupsafe": {"clipspool/web/"},
     "obstore": {"clipspool/provider/transport/"},
     "prometheus_client": {"clipspool/reporting/metrics.py"},
-    "psycopg": {"clipspool/journal/postgres.py"},
+    "psycopg": {"clipspool/journal/"},
     "pybase64": {"clipspool/provider/runway/body.py"},
     "pydantic": {"clipspool/app/settings/", "clipspool/provider/catalog.py", "clipspool/provider/model.py"},
     "pydantic_settings": {"clipspool/app/settings/"},

@@ -1,5 +1,7 @@
 """The keys, their limits, and the sentences about what is wrong with them."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr, ValidationError
 
@@ -237,6 +239,35 @@ def test_no_form_of_settings_shows_the_key():
     assert settings.provider.api_key == SecretStr(CANARY)
     for text in (repr(settings), str(settings), settings.model_dump_json(), repr(settings.model_dump())):
         assert CANARY not in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://ann:{CANARY}@db/farm",
+        f"postgres://db/farm?user=ann&password={CANARY}",
+        f"mysql://db/{CANARY}",
+        f"host=db password={CANARY}",
+        f"postgresql://db/{CANARY} {CANARY}",
+    ],
+)
+def test_an_address_of_the_journal_with_a_password_or_of_another_kind_is_refused_and_never_repeated(url):
+    with pytest.raises(
+        ValidationError, match=r"must hold no password: .*PGPASSFILE|must be an address"
+    ) as no:
+        made(journal={**JOURNAL, "url": url})
+    assert CANARY not in str(no.value)
+
+
+def test_a_journal_in_postgresql_has_its_password_from_elsewhere_and_never_shows_it():
+    settings = made(
+        journal={**JOURNAL, "url": "postgresql://ann@db:5433/farm?sslmode=require", "password": CANARY}
+    )
+    place = settings.journal.place
+    assert (str(place), place.password) == ("postgresql://db:5433/farm", CANARY)
+    assert CANARY in settings.secrets
+    assert CANARY not in f"{place!r} {settings!r} {settings.model_dump_json()}"
+    assert made().journal.place == Path(JOURNAL["path"])
 
 
 def test_a_reload_tells_what_changed_and_what_needs_a_restart():

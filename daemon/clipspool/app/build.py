@@ -19,8 +19,8 @@ from clipspool.intake.types import Rules
 from clipspool.jobs.pacing import Pace, PollPace
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.render_times import Durations
-from clipspool.journal import Journal, JournalError, Lock
-from clipspool.journal.files import make_for_owner, make_home
+from clipspool.journal import Address, Journal, JournalError, JournalUnreachable, Lock, Place
+from clipspool.journal.files import make_for_owner, make_home, mark_node
 from clipspool.provider.catalog import DEFAULT_MODEL
 from clipspool.provider.runway import Patience, Runway
 from clipspool.reporting.status_file import Kept
@@ -46,10 +46,10 @@ def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = F
     Without `makes` a missing one is not created. `gives_away`: files that root creates are given to the
     folder's owner, whose daemon could not open them otherwise.
     """
-    path = settings.journal.path
+    path, place = settings.journal.path, settings.journal.place
     try:
-        if not makes and not path.exists():
-            raise CannotStart(f"There is no journal at {path} yet; `clipspool run` creates it.")
+        if not makes and not _is_there(place):
+            raise CannotStart(f"There is no journal at {place} yet; `clipspool run` creates it.")
         make_home(path)
         mount = mounts.filesystem_of(path.parent)
         if mount.kind is mounts.Kind.NETWORK:
@@ -65,12 +65,25 @@ def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = F
     except OSError as error:
         raise CannotStart(_cannot_open(path, error)) from error
     try:
-        journal = Journal.open(path)
+        if isinstance(place, Address):
+            mark_node(path, str(place))
+        journal = Journal.open(place)
     except JournalError as error:
         lock.pass_excuse_on()
         lock.release()
+        if isinstance(error, JournalUnreachable):
+            raise
         raise CannotStart(str(error)) from error
     return journal, lock
+
+
+def _is_there(place: Place) -> bool:
+    if isinstance(place, Path):
+        return place.exists()
+    journal = Journal.read(place)
+    if journal is not None:
+        journal.close()
+    return journal is not None
 
 
 def take_over(settings: Settings) -> tuple[Journal, Lock, Announcement]:

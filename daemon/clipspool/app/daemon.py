@@ -109,7 +109,7 @@ class Daemon:
         self._configure_scheduler()
         self.monitoring.subscribe_to(self.scheduler)
         self.scheduler.subscribe(EndingLog(self.journal, log_ending).on_news)
-        self._status_files = StatusFiles(settings.journal.path, now)
+        self._status_files = StatusFiles(settings.journal.path, now, settings.journal.place)
         self.scheduler.subscribe(self._status_files.on_news)
         self._marks = Marks(self.scheduler, self._journal_id, self._folders.roots)
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
@@ -117,7 +117,7 @@ class Daemon:
             self.scheduler,
             self._folders,
             self._inboxes,
-            Window(settings.journal.path),
+            Window(settings.journal.place),
             lambda: self.settings.limits,
             now,
             # Looked up at each call: a reload replaces the tools.
@@ -226,7 +226,7 @@ class Daemon:
         for inbox in self._inboxes.values():
             inbox.start()
         self._keep_status_files()
-        log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.path))
+        log.info("started", version=__version__, pid=os.getpid(), journal=str(self.settings.journal.place))
         warn_of_orphans(self.journal, self.settings.inbox_names)
         for trouble in self.settings.troubles:
             log.warning("secret_not_read", why=trouble)

@@ -72,7 +72,7 @@ class PageHost:
         )
         access = AccessRules(tokens, is_near=web.is_near, must_log_in=web.must_log_in, hosts=web.hosts)
         daemon = DaemonHandle(
-            self._settings.journal.path,
+            self._settings.journal.place,
             state,
             command,
             bays,

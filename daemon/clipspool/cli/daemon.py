@@ -31,8 +31,8 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     settings = context.settings("none", logged=True, looks=True, needs="paid")
     import structlog
 
+    from clipspool.app import node
     from clipspool.app.build import CannotStart
-    from clipspool.app.daemon import Daemon
     from clipspool.app.settings.wording import KEY_PLACES
     from clipspool.journal import JournalError
     from clipspool.system import failpoint, mounts
@@ -52,12 +52,10 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         refuse(str(error))
     return_freed_memory(LARGE_BYTES)
     try:
-        daemon = Daemon(settings)
-    except (CannotStart, JournalError) as error:
-        fail(str(error))
-    try:
-        daemon.run(until_idle=until_idle, accept_restored=accept_restored)
+        node.run(settings, until_idle=until_idle, accept_restored=accept_restored)
         drop_closed_streams()
+    except CannotStart as error:
+        fail(str(error))
     except JournalError as error:
         log.error("stopped_by_trouble", why=str(error))  # noqa: TRY400 - a full disk needs no trace
         sys.exit(EXIT_FAILED)

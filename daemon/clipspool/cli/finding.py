@@ -34,7 +34,7 @@ def found(settings: Settings, need: Need) -> Settings:
                 f"not trusted. If that is right, run this as {user_name(one.user)}."
             )
         settings = _of_the_daemon(settings, one, need)
-    if need != "find":
+    if need != "find" and settings.journal.url is None:
         _expect(settings.journal.path)
     return settings
 

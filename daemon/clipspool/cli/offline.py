@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 def open_to_read(settings: Settings) -> Iterator[Journal]:
     """Open the journal for reading; ends the process with a sentence when there is none."""
     try:
-        journal = Journal.read(settings.journal.path)
+        journal = Journal.read(settings.journal.place)
     except (JournalError, OSError) as error:
         fail(str(error))
     if journal is None:
-        fail(f"There is no journal at {settings.journal.path} yet; `clipspool run` creates it.")
+        fail(f"There is no journal at {settings.journal.place} yet; `clipspool run` creates it.")
     try:
         yield journal
     finally:
@@ -59,7 +59,7 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
         inboxes.append(InboxView(inbox.name, "unwatched", "none", "no daemon runs", waiting, len(lying)))
     holder = Lock(settings.journal.path).holder()
     daemon: dict[str, Any] = {"running": False, "pid": holder, "since": None, "troubles": []}
-    journal = Journal.read(settings.journal.path)
+    journal = Journal.read(settings.journal.place)
     if journal is None:
         return status_json({}, Conditions(time.time()), inboxes, daemon)
     try:
@@ -76,7 +76,7 @@ class Offline:
     def __init__(self, settings: Settings) -> None:
         """Open nothing before the first look."""
         self._settings = settings
-        self._window = Window(settings.journal.path)
+        self._window = Window(settings.journal.place)
 
     def close(self) -> None:
         """Close the journal."""

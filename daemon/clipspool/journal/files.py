@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 _LOOK_AGAIN_SECONDS = 0.05
+_NODE_MARK = "clipspool: the journal is in "
+_SQLITE = b"SQLite format 3\0"
 
 
 class JournalError(Exception):
@@ -41,6 +43,34 @@ def make_for_owner(journal: Path) -> None:
                 os.fchown(fd, folder.st_uid, folder.st_gid)
             finally:
                 os.close(fd)
+
+
+def mark_node(path: Path, shown: str) -> None:
+    """Leave a line at the journal's path that says which PostgreSQL the journal is in.
+
+    Without the `url` nobody begins an empty journal there; and a journal of SQLite there is not forgotten.
+    Raises JournalError and OSError.
+    """
+    line = f"{_NODE_MARK}{shown}\n".encode()
+    try:
+        found = path.read_bytes()[: len(_SQLITE)]
+    except FileNotFoundError:
+        found = b""
+    if found.startswith(_SQLITE):
+        raise JournalError(
+            f"{path} is a journal of SQLite, and what is under way in it is not known in {shown}: copy it "
+            "with `clipspool farm import`, or move it aside once all of its jobs have ended."
+        )
+    path.write_bytes(line)
+
+
+def refuse_mark(path: Path) -> None:
+    """Raise JournalError where the journal that was at a path is in PostgreSQL."""
+    with suppress(OSError), path.open("rb") as file:
+        line = file.read(4096).decode("utf-8", "replace").partition("\n")[0]
+        if line.startswith(_NODE_MARK):
+            where = line.removeprefix(_NODE_MARK)
+            raise JournalError(f"The journal of {path} is in {where}: name that with `url` in [journal].")
 
 
 class Lock:

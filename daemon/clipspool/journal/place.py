@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from clipspool.journal.database import Database
-from clipspool.journal.files import JournalError
+from clipspool.journal.files import JournalError, JournalUnreachable
 from clipspool.journal.sqlite import SQLiteDatabase
-
-if TYPE_CHECKING:
-    from clipspool.journal.postgres import PostgresDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +24,9 @@ class Address:
     """None: libpq looks for one in `$PGPASSFILE` and `$PGPASSWORD`."""
 
     def __str__(self) -> str:
-        """Show where it is, for messages and logs; parameters after `?` are left out."""
-        return self.url.partition("?")[0]
+        """Show where it is, for messages and logs, without user and parameters."""
+        scheme, _, rest = self.url.partition("?")[0].partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 Place: TypeAlias = Path | Address
@@ -40,7 +38,10 @@ def open_database(place: Place) -> Database:
         case Path():
             return SQLiteDatabase.open(place)
         case Address():
-            return _postgres().open(place)
+            require_driver()
+            from clipspool.journal.postgres import PostgresDatabase  # noqa: PLC0415
+
+            return PostgresDatabase.open(place)
 
 
 def read_database(place: Place) -> Database | None:
@@ -49,16 +50,32 @@ def read_database(place: Place) -> Database | None:
         case Path():
             return SQLiteDatabase.read(place)
         case Address():
-            return _postgres().read(place)
+            require_driver()
+            from clipspool.journal.postgres import PostgresDatabase  # noqa: PLC0415
+
+            return PostgresDatabase.read(place)
 
 
-def _postgres() -> type[PostgresDatabase]:
-    """Load the driver, which only a journal in PostgreSQL needs."""
+def why_unreachable(place: Place) -> str:
+    """Return why a journal's server does not answer now; empty where it does. Raises JournalError."""
+    if isinstance(place, Path):
+        return ""
+    require_driver()
+    from clipspool.journal.server import connect  # noqa: PLC0415
+
     try:
-        from clipspool.journal.postgres import PostgresDatabase  # noqa: PLC0415
+        connect(place).close()
+    except JournalUnreachable as error:
+        return str(error)
+    return ""
+
+
+def require_driver() -> None:
+    """Raise JournalError where the driver is missing, which only a journal in PostgreSQL needs."""
+    try:
+        import psycopg  # noqa: F401, PLC0415
     except ImportError as error:
         raise JournalError(
             f"A journal in PostgreSQL needs psycopg, which cannot be loaded ({error}): "
             "`pip install 'clipspool[farm]'`, in the environment that clipspool runs in."
         ) from error
-    return PostgresDatabase

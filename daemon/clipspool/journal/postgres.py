@@ -1,45 +1,26 @@
 """Runs the statements of `postgres.sql` by name on one connection, for a journal that several machines share.
 
-A connection that is lost ends what was gathered: the journal is opened again and read anew. psycopg's errors
-become JournalError and JournalUnreachable here, where they arise.
+A connection that is lost ends what was gathered: the journal is opened again and read anew.
 """
 
 from __future__ import annotations
 
 import re
-import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
-from psycopg.types.string import StrDumperUnknown
 
 from clipspool.journal.database import Row, read_statements
-from clipspool.journal.files import JournalError, JournalUnreachable
+from clipspool.journal.files import JournalError
 from clipspool.journal.migrations.postgres import HEAD, SCRIPTS
 from clipspool.journal.place import Address
+from clipspool.journal.server import closed_on_error, connect, number_of, refuse_unfit, translated
 
-VERSION_MIN = 14
-_CONNECTION: Mapping[str, str | int] = {
-    "client_encoding": "UTF8",
-    "connect_timeout": 5,
-    "tcp_user_timeout": 10_000,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-}
-"""What a url may say otherwise; without these a cut connection would be waited for during hours."""
-_SESSION: Mapping[str, str] = {
-    # The server notices within 11 s that this machine is gone, and gives up its locks.
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-}
 _WRITER: Mapping[str, str] = {
     # A turn takes milliseconds. A writer that froze must not keep its locks for long.
     "idle_in_transaction_session_timeout": "10s",
@@ -74,17 +55,6 @@ _STATEMENTS = {
 }
 
 
-class _Text(StrDumperUnknown):
-    """Writes a string, and what PostgreSQL can't hold in one as an escape: NUL, halves of surrogate pairs."""
-
-    def dump(self, obj: str) -> Any:
-        try:
-            return super().dump(obj)
-        except (psycopg.DataError, UnicodeEncodeError):
-            escaped = obj.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
-            return super().dump(escaped)
-
-
 class PostgresDatabase:
     """A connection for one thread at a time; see `Database`."""
 
@@ -102,9 +72,9 @@ class PostgresDatabase:
 
         Raises JournalUnreachable where the server does not answer, and JournalError.
         """
-        connection = _connect(address, {**_SESSION, **_WRITER}, target="read-write")
-        with _translated(address), _closed_on_error(connection):
-            _refuse_unfit(address, connection)
+        connection = connect(address, _WRITER)
+        with translated(address), closed_on_error(connection):
+            refuse_unfit(address, connection)
             connection.execute(_DURABLE)
             _become_owner(address, connection)
             _migrate(address, connection)
@@ -116,8 +86,8 @@ class PostgresDatabase:
 
         Raises JournalUnreachable where the server does not answer, and JournalError.
         """
-        connection = _connect(address, {**_SESSION, **_READER}, target="any")
-        with _translated(address), _closed_on_error(connection):
+        connection = connect(address, _READER, target="any")
+        with translated(address), closed_on_error(connection):
             number = number_of(connection)
             if number is not None and number != HEAD:
                 raise _of_another_version(address, number)
@@ -141,7 +111,7 @@ class PostgresDatabase:
 
     def run_many(self, name: str, rows: Sequence[Row]) -> None:
         """Run a statement once for each row, in one step."""
-        with _translated(self._address):
+        with translated(self._address):
             self._connection.cursor().executemany(_STATEMENTS[name], rows)
 
     def rows(self, name: str, /, **values: Any) -> list[Row]:
@@ -160,7 +130,7 @@ class PostgresDatabase:
         return None if row is None else row[0]
 
     def _execute(self, name: str, values: Mapping[str, Any]) -> psycopg.Cursor[tuple[Any, ...]]:
-        with _translated(self._address):
+        with translated(self._address):
             if self._is_reader and self._connection.info.transaction_status is TransactionStatus.IDLE:
                 self._connection.execute(
                     b"BEGIN ISOLATION LEVEL REPEATABLE READ"
@@ -171,7 +141,7 @@ class PostgresDatabase:
 
     def begin(self) -> None:
         """Begin to write; raises JournalError where a newer clipspool has changed the tables meanwhile."""
-        with _translated(self._address):
+        with translated(self._address):
             cursor = self._connection.execute(b"BEGIN; SELECT number FROM journal_schema")
             cursor.nextset()
             ((number,),) = cursor.fetchall()
@@ -184,7 +154,7 @@ class PostgresDatabase:
 
         Raises JournalUnreachable where the server's answer did not come: then it may be durable or not.
         """
-        with _translated(self._address):
+        with translated(self._address):
             ended = self._connection.execute(b"COMMIT").statusmessage
         self.in_transaction = False
         # A transaction in which a statement failed ends with ROLLBACK, whatever is asked. Where a caller
@@ -198,58 +168,6 @@ class PostgresDatabase:
         if self._connection.info.transaction_status is not TransactionStatus.IDLE:
             with suppress(psycopg.OperationalError):  # then there is none any more
                 self._connection.execute(b"ROLLBACK")
-
-
-def await_server(address: Address) -> str:
-    """Try to connect once; return why it failed, empty where it did not. Raises JournalError."""
-    try:
-        _connect(address, {}, target="read-write").close()
-    except JournalUnreachable as error:
-        return str(error)
-    return ""
-
-
-def number_of(connection: psycopg.Connection) -> str | None:
-    """Return the number of a journal's schema; None in a database that holds none."""
-    if connection.execute(b"SELECT to_regclass('journal_schema')").fetchone() == (None,):
-        return None
-    found = connection.execute(b"SELECT number FROM journal_schema").fetchone()
-    return None if found is None else str(found[0])
-
-
-def _connect(address: Address, session: Mapping[str, str], *, target: str) -> psycopg.Connection:
-    """`target`: `read-write` finds the primary where a url names several servers."""
-    name = f"clipspool on {socket.gethostname()}"[:63]
-    try:
-        given = conninfo_to_dict(address.url)
-    except psycopg.ProgrammingError as error:
-        raise JournalError(f"The journal's url {address} cannot be used ({_line(error)}).") from None
-    secret = {} if address.password is None else {"password": address.password}
-    defaults = {**_CONNECTION, "application_name": name, "target_session_attrs": target}
-    with _translated(address):
-        connection = psycopg.connect(make_conninfo("", **{**defaults, **given, **secret}), autocommit=True)
-        with _closed_on_error(connection):
-            connection.adapters.register_dumper(str, _Text)
-            connection.prepare_threshold = 2
-            settings = [(key, value, False) for key, value in session.items()]
-            connection.cursor().executemany(b"SELECT set_config(%s, %s, %s)", settings)
-    return connection
-
-
-def _refuse_unfit(address: Address, connection: psycopg.Connection) -> None:
-    """Raise JournalError for a server that is too old, or a database that cannot hold every name."""
-    version = connection.info.server_version
-    if version < VERSION_MIN * 10_000:
-        raise JournalError(
-            f"The journal's server {address} is PostgreSQL {version // 10_000}, and clipspool needs "
-            f"{VERSION_MIN} or newer."
-        )
-    encoding = connection.info.parameter_status("server_encoding")
-    if encoding != "UTF8":
-        raise JournalError(
-            f"The database {address} is in {encoding}, which cannot hold every name; make one with "
-            "`createdb --template=template0 --encoding=UTF8`."
-        )
 
 
 def _become_owner(address: Address, connection: psycopg.Connection) -> None:
@@ -286,27 +204,3 @@ def _of_another_version(address: Address, number: str) -> JournalError:
         f"The journal in {address} belongs to an older clipspool (schema {number}, this one reads {HEAD}); "
         "`clipspool run` takes it over."
     )
-
-
-@contextmanager
-def _translated(address: Address) -> Iterator[None]:
-    """Raise what the world did as JournalError; a bug in a statement or its values stays a bug."""
-    try:
-        yield
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise JournalError(f"The journal in {address} cannot be used ({_line(error)}).") from error
-    except (psycopg.OperationalError, psycopg.InternalError) as error:
-        raise JournalUnreachable(f"The journal in {address} does not answer ({_line(error)}).") from error
-
-
-@contextmanager
-def _closed_on_error(connection: psycopg.Connection) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        connection.close()
-        raise
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

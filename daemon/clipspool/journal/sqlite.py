@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
 from clipspool.journal.database import Row, read_statements, to_json
-from clipspool.journal.files import Identity, JournalError, Lock, make_home
+from clipspool.journal.files import Identity, JournalError, Lock, make_home, refuse_mark
 from clipspool.journal.migrations import HEAD, migrate, version_of
 
 _P = ParamSpec("_P")
@@ -68,6 +68,7 @@ class SQLiteDatabase:
                 database = cls(path, connection, is_reader=False)
                 database._know_files()
         except (sqlite3.DatabaseError, OSError) as error:
+            refuse_mark(path)
             raise JournalError(f"The journal {path} cannot be used ({error}). {_advice(error)}") from error
         return database
 
@@ -87,6 +88,7 @@ class SQLiteDatabase:
                         f"this one reads {HEAD}); an older one is taken over by `clipspool run`."
                     )
         except sqlite3.DatabaseError as error:
+            refuse_mark(path)
             raise _unreadable(path, error) from error
         if version is None:
             connection.close()

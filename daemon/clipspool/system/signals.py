@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 _HANGS_UP_SECONDS = 5.0
 """A shell sends the hang-up while its terminal is still open; the terminal is gone within this time."""
@@ -24,14 +25,19 @@ class Signals:
         self._hup = threading.Event()
         self._had_terminal = _has_terminal()
         self._hung_up_until = 0.0
+        self._before: dict[int, Any] = {}
 
     def install(self) -> None:
         """Install the handlers, in the main thread. Under `nohup` a closed terminal changes nothing."""
         if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
             self._had_terminal = False
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
-        signal.signal(signal.SIGHUP, self._hang_up)
+        acts = {signal.SIGTERM: self._stop, signal.SIGINT: self._stop, signal.SIGHUP: self._hang_up}
+        self._before = {number: signal.signal(number, act) for number, act in acts.items()}
+
+    def remove(self) -> None:
+        """Put the handlers back that were there before."""
+        for number, act in self._before.items():
+            signal.signal(number, act)
 
     def wants_reload(self) -> bool:
         """Whether to read the configuration again; called each turn."""

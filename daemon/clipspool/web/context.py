@@ -1,4 +1,4 @@
-"""What the page gets from the daemon: a few functions and the journal's path, nothing else."""
+"""What the page gets from the daemon: a few functions and the journal's place, nothing else."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from clipspool.jobs.conditions import Conditions
+from clipspool.journal import Place
 from clipspool.spool.watchfolder import Folders
 
 
@@ -17,8 +17,8 @@ from clipspool.spool.watchfolder import Folders
 class DaemonHandle:
     """The daemon as the page uses it; every function may be called from any thread."""
 
-    journal: Path
-    """Its path; the page reads it through connections of its own."""
+    journal: Place
+    """Where it is; the page reads it through connections of its own."""
     state: Callable[[], Future[tuple[Mapping[str, Any], Conditions]]]
     """Asks the scheduler for what `status --json` prints, and for what holds jobs back."""
     command: Callable[[str, Mapping[str, Any]], Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +26,7 @@ from clipspool.app.settings.parts import (
     Part,
     PathMap,
     Seconds,
+    database_address,
     public_address,
     secret,
     some,
@@ -35,6 +36,9 @@ from clipspool.app.settings.web import WebSettings
 from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.shares import Share, Shares
+
+if TYPE_CHECKING:
+    from clipspool.journal.place import Place
 
 
 def _shares(limited: Mapping[str, Any]) -> Mapping[str, Share]:
@@ -100,6 +104,18 @@ class JournalSettings(Part):
 
     path: AnyPath
     """On a local disk; in `$STATE_DIRECTORY`, else `~/.local/state/clipspool`, named journal.sqlite3."""
+    url: Annotated[str, AfterValidator(database_address)] | None = None
+    password: Annotated[SecretStr, AfterValidator(secret)] | None = None
+    """Never in this file: from `$PGPASSFILE`, the environment or the systemd credential journal_password."""
+
+    @property
+    def place(self) -> Place:
+        """The file, or the PostgreSQL that `url` names; `path` is only this machine's state then."""
+        from clipspool.journal.place import Address  # noqa: PLC0415 - some commands need no journal
+
+        if self.url is None:
+            return self.path
+        return Address(self.url, None if self.password is None else self.password.get_secret_value())
 
 
 class BudgetSettings(Part):
@@ -196,7 +212,7 @@ class Settings(Part):
     def secrets(self) -> list[str]:
         """Every secret that is set, for redaction in logs."""
         bucket = self.transport.bucket
-        held = [self.provider.api_key, self.provider.proxy_login, *self.notify.secrets]
+        held = [self.provider.api_key, self.provider.proxy_login, self.journal.password, *self.notify.secrets]
         held += self.web.secrets.values()
         held += [bucket.access_key_id, bucket.secret_access_key] if bucket is not None else []
         return [one.get_secret_value() for one in held if one is not None]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -52,6 +52,29 @@ def public_address(
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback):
         raise ValueError("must begin with https:// (http:// is for loopback)")
     return value.rstrip("/")
+
+
+JOURNAL_KEY_PLACES = (
+    "name a file of passwords in PGPASSFILE, set CLIPSPOOL_JOURNAL__PASSWORD, or give a systemd credential "
+    "named journal_password"
+)
+
+
+def database_address(value: str) -> str:
+    """Check the address of a PostgreSQL without ever repeating it: it may hold a password."""
+    example = "postgresql://clipspool@db.example/clipspool"
+    try:
+        url = urlsplit(value)
+        has_password = url.password is not None or "password" in parse_qs(url.query)
+    except ValueError:
+        raise ValueError(f"must be an address such as {example}") from None
+    if has_password:
+        raise ValueError(
+            f"must hold no password: {JOURNAL_KEY_PLACES}; and change it: others may have read it"
+        )
+    if url.scheme not in {"postgresql", "postgres"} or not is_plain(value):
+        raise ValueError(f"must be an address such as {example}")
+    return value
 
 
 def is_plain(address: str) -> bool:

@@ -9,7 +9,18 @@ from pydantic import BaseModel
 
 from clipspool.app.settings.keys import Settings
 
-_RESTART = frozenset({"journal.path", "web.listen", "web.token", "web.token_file", "web.tokens", "web.hosts"})
+_RESTART = frozenset(
+    {
+        "journal.path",
+        "journal.url",
+        "journal.password",
+        "web.listen",
+        "web.token",
+        "web.token_file",
+        "web.tokens",
+        "web.hosts",
+    }
+)
 _RESTART_OF_INBOX = frozenset({"path", "outbox"})
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from clipspool.app.locations import SettingsError
 from clipspool.app.settings.notify import SECRET_NAMES
+from clipspool.app.settings.parts import JOURNAL_KEY_PLACES
 from clipspool.app.settings.web import HOW_TO_GIVE_IT, is_near
 from clipspool.app.settings.wording import KEY_PLACES, Mistake
 
@@ -17,6 +18,7 @@ Needs = Literal["all", "paid", "none"]
 _PLACES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("provider", "api_key"): ("provider_api_key", "api_key"),
     ("provider", "proxy_login"): ("proxy_login",),
+    ("journal", "password"): ("journal_password",),
     ("web", "token"): ("web_token",),
     **{("notify", name): (credential,) for name, credential in SECRET_NAMES.items()},
 }
@@ -39,6 +41,7 @@ _INSTEAD: Mapping[tuple[str, ...], str] = {
         for section, name in (*(("notify", name) for name in SECRET_NAMES), ("provider", "proxy_login"))
     },
     ("web", "token"): HOW_TO_GIVE_IT,
+    ("journal", "password"): f"{JOURNAL_KEY_PLACES}; and change it",
 }
 """Secrets that must not stand in the file, by their keys, and where they belong."""
 _KEY_NAMES = frozenset({"api_key", "apikey", "key", "provider_api_key", "token", "secret"})

@@ -1,6 +1,7 @@
 """`clipspool check`: checks everything needed to run, and suggests fixes.
 
 Each check yields findings and never raises for what it finds. `setup` checks settings, key and journal,
+`database` asks the PostgreSQL that the journal may be in,
 `folders` tries the inboxes and outboxes for real, `transport` the ways to the provider, `notify` checks the
 receivers of notifications, `dropin` writes the systemd drop-in.
 """
@@ -8,11 +9,13 @@ receivers of notifications, `dropin` writes the systemd drop-in.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from clipspool.app.settings import Settings
+from clipspool.cli.check.database import look_at_database
 from clipspool.cli.check.dropin import missing_folders, systemd_drop_in
 from clipspool.cli.check.finding import Finding, Level, is_fit
-from clipspool.cli.check.folders import known_to, look_at_events, look_at_inbox
+from clipspool.cli.check.folders import in_time, known_to, look_at_events, look_at_inbox
 from clipspool.cli.check.notify import look_at_notify
 from clipspool.cli.check.page import look_at_page
 from clipspool.cli.check.setup import (
@@ -24,6 +27,7 @@ from clipspool.cli.check.setup import (
     look_at_proxy,
 )
 from clipspool.cli.check.transport import look_at_transports
+from clipspool.journal import Address
 from clipspool.provider.protocol import Provider
 from clipspool.system.units import unit_of
 
@@ -45,8 +49,10 @@ def look(
     yield from look_at_key(settings, is_needed=provider is not None, unit=unit)
     if settings.provider.api_key is None and unit is not None and "provider_api_key" in unit.credentials:
         provider = None
-    yield from look_at_journal(settings.journal.path)
-    known = known_to(settings.journal.path)
+    yield from look_at_journal(settings.journal.path, is_elsewhere=settings.journal.url is not None)
+    if isinstance(settings.journal.place, Address):
+        yield from in_time("journal", partial(look_at_database, settings.journal.place))
+    known = known_to(settings.journal.place)
     for inbox in settings.inbox:
         yield from look_at_inbox(inbox, known)
     yield from look_at_events(settings)

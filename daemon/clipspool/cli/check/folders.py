@@ -18,7 +18,7 @@ from clipspool.cli.check.probe import Abilities, abilities_of
 from clipspool.cli.check.trials import try_moves
 from clipspool.intake.names import readable
 from clipspool.intake.unwatched import passed_by
-from clipspool.journal import Journal, JournalError
+from clipspool.journal import Journal, JournalError, Place
 from clipspool.spool.root import Guard, Unavailable
 from clipspool.system import mounts
 from clipspool.system.atomic import opened
@@ -34,10 +34,10 @@ _FREE_FILES_WARN = 1000
 _FOLDERS_COUNTED_MAX = 20_000
 
 
-def known_to(path: Path) -> Mapping[str, str]:
+def known_to(place: Place) -> Mapping[str, str]:
     """Return the folders that the journal knows; none where it cannot be read (reported elsewhere)."""
     try:
-        journal = Journal.read(path)
+        journal = Journal.read(place)
     except (JournalError, OSError):
         return {}
     if journal is None:

@@ -125,10 +125,16 @@ def _handed_over(file: Path, unit: Unit) -> Finding:
 
 
 def look_at_journal(
-    path: Path, filesystem_of: Callable[[Path], mounts.Mount] = mounts.filesystem_of
+    path: Path,
+    filesystem_of: Callable[[Path], mounts.Mount] = mounts.filesystem_of,
+    *,
+    is_elsewhere: bool = False,
 ) -> Iterator[Finding]:
-    """Check that the journal is on a local disk and can be opened."""
-    what = "journal"
+    """Check that the journal is on a local disk and can be opened.
+
+    `is_elsewhere`: it is in PostgreSQL, and only this machine's state is at the path.
+    """
+    what = "this machine's state" if is_elsewhere else "journal"
     mount = filesystem_of(path)
     if mount.kind is mounts.Kind.NETWORK:
         yield Finding(
@@ -147,7 +153,7 @@ def look_at_journal(
         )
     folder = next((parent for parent in path.parents if parent.is_dir()), Path("/"))
     try:
-        trouble = _journal_trouble(path, folder)
+        trouble = _journal_trouble(path, folder, is_elsewhere=is_elsewhere)
     except OSError as error:
         trouble = why_of(error)
     if trouble:
@@ -161,7 +167,7 @@ def look_at_journal(
     yield from look_at_space(what, folder)
 
 
-def _journal_trouble(path: Path, folder: Path) -> str:
+def _journal_trouble(path: Path, folder: Path, *, is_elsewhere: bool) -> str:
     if path.exists():
         if not path.is_file():
             return "is not a file"
@@ -169,7 +175,9 @@ def _journal_trouble(path: Path, folder: Path) -> str:
             return "may not be read and written by this user"
         with path.open("rb") as file:
             head = file.read(len(_SQLITE_MAGIC))
-        if head not in {b"", _SQLITE_MAGIC}:
+        if is_elsewhere and head == _SQLITE_MAGIC:
+            return "is a journal of SQLite: copy it with `clipspool farm import`, or move it aside"
+        if not is_elsewhere and head not in {b"", _SQLITE_MAGIC}:
             return "is not a journal: some other file has its name"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"this user cannot write in {folder}"

@@ -21,7 +21,7 @@ from clipspool.jobs.messages import Accepted, Happened, InboxChanged, News, NotR
 from clipspool.jobs.model import State
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME
-from clipspool.journal import Journal, JournalError
+from clipspool.journal import Journal, JournalError, Place
 from clipspool.journal.looks import Window
 from clipspool.reporting.looking import DAY_SECONDS, conditions_in
 from clipspool.reporting.status_file.own import Keeper, Own, place_of
@@ -59,11 +59,18 @@ class StatusFile:
     of its journal's identity in the name. The last one left has `_status.txt`.
     """
 
-    def __init__(self, name: str, kept: Kept, journal: Path, now: Callable[[], float] = time.time) -> None:
-        """`now` returns Unix seconds."""
+    def __init__(
+        self,
+        name: str,
+        kept: Kept,
+        journal: Path,
+        now: Callable[[], float] = time.time,
+        place: Place | None = None,
+    ) -> None:
+        """`now` returns Unix seconds; `place` is where the journal is, unless it is the file itself."""
         self.kept = kept
         self._name = name
-        self._window = Window(journal)
+        self._window = Window(place or journal)
         self._now = now
         self._is_stale = threading.Event()
         self._is_stale.set()
@@ -212,9 +219,11 @@ def _in_words(error: OSError | JournalError) -> str:
 class StatusFiles:
     """The status files of all inboxes that keep one."""
 
-    def __init__(self, journal: Path, now: Callable[[], float] = time.time) -> None:
-        """Start without files."""
-        self._journal = journal
+    def __init__(
+        self, journal: Path, now: Callable[[], float] = time.time, place: Place | None = None
+    ) -> None:
+        """Start without files; `place` is where the journal is, unless it is the file itself."""
+        self._journal, self._place = journal, place
         self._now = now
         self._files: Mapping[str, StatusFile] = {}
         self._leaving: Sequence[threading.Thread] = ()
@@ -227,7 +236,7 @@ class StatusFiles:
             if known is not None and known.kept == kept:
                 after[name] = known
                 continue
-            after[name] = StatusFile(name, kept, self._journal, self._now)
+            after[name] = StatusFile(name, kept, self._journal, self._now, self._place)
             after[name].start(known.stop() if known is not None else None)
         self._files = after
         self._leaving = [
