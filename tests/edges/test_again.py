@@ -10,7 +10,6 @@ from clipspool.jobs.events import Failed, Prepared
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Error, Held, Reference, State
-from clipspool.jobs.path_map import AS_THEY_ARE
 from clipspool.media.facts import Probe
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.transport.way import InRequest
@@ -205,7 +204,7 @@ def bay(tmp_path, desk):
         tools = Tools(
             lambda do: ask(desk, do),
             Quoting(Catalog.load(), (InRequest(5_000_000),)),
-            lambda name: (bench.bay.inbox, AS_THEY_ARE) if name == "bay" else None,
+            {"bay": bench.bay}.get,
         )
         (answer,) = again(tools, ids=[job.id], by="ann", **given)
         return answer

@@ -154,6 +154,7 @@ def test_ended_in_a_migration_the_journal_is_as_it_was_and_is_migrated_at_the_ne
             "DROP INDEX jobs_by_fingerprint; ALTER TABLE jobs DROP COLUMN fingerprint;"
             "ALTER TABLE jobs DROP COLUMN reuse; ALTER TABLE jobs DROP COLUMN version;"
             "ALTER TABLE jobs DROP COLUMN prepared_by;"
+            "DROP INDEX jobs_chosen; ALTER TABLE jobs DROP COLUMN chosen;"
             "UPDATE alembic_version SET version_num = '0001';"
         )
     journal.close()

@@ -14,6 +14,7 @@ LINES_MAX = 350
 LONGER = {
     "clipspool/spool/root.py": "all that may be done beneath a folder, side by side",
     "clipspool/jobs/effects.py": "what each event changes, side by side",
+    "clipspool/jobs/events.py": "all that may happen to a job, side by side",
     "clipspool/scheduler/loop.py": "the one thread, from hearing to handing out",
 }
 HOMES = {

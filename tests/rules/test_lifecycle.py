@@ -20,6 +20,7 @@ from clipspool.jobs.events import (
     CancelAsked,
     Cancelled,
     Changed,
+    Chosen,
     Connected,
     Delivered,
     DuplicateFound,
@@ -45,6 +46,7 @@ from clipspool.jobs.events import (
     TaskMissing,
     TaskSeen,
     TaskSucceeded,
+    Unchosen,
 )
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import TABLE, IllegalTransition, Stage, advance, may, stage_of, targets
@@ -89,6 +91,8 @@ EXAMPLES = {
     Retried: Retried("ann"),
     Attached: Attached("ann", "task-9", PROFILE),
     Again: Again("ann", "clip1", 2),
+    Chosen: Chosen("ann", ("_chosen/shot.mp4",)),
+    Unchosen: Unchosen("ann"),
     Approved: Approved("ann"),
 }
 # Written out a second time, from the user's page: whoever changes the table has to mean it.
@@ -152,7 +156,7 @@ LEGAL = {
         Cancelled: State.CANCELLED,
         TakenOver: State.CANCELLED,
     },
-    State.DELIVERED: {},
+    State.DELIVERED: {Chosen: State.DELIVERED, Unchosen: State.DELIVERED},
     State.FAILED: {Retried: State.QUEUED},
     State.CANCELLED: {Retried: State.QUEUED},
 }
@@ -223,8 +227,9 @@ def test_every_event_in_every_state_leads_only_where_the_table_says_whatever_the
 
 def test_every_state_has_a_row_and_only_a_person_leads_out_of_an_end():
     assert set(TABLE) == set(State)
-    assert TABLE[S.DELIVERED] == {}
-    assert all(set(TABLE[state]) <= {Retried} for state in State if state.is_terminal)
+    assert set(TABLE[S.DELIVERED].values()) == {S.DELIVERED}
+    orders = {Retried, Chosen, Unchosen}
+    assert all(set(TABLE[state]) <= orders for state in State if state.is_terminal)
 
 
 def test_no_other_module_gives_a_job_another_state():

@@ -26,6 +26,7 @@ from clipspool.scheduler.commands import Refused
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.layout import REFERENCE, REFERENCES
 from clipspool.spool.root import Root
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
 from clipspool.stages.provenance import as_sent
 from clipspool.stages.quoting import Quoting
@@ -42,8 +43,8 @@ class Tools:
 
     ask: Ask
     quoting: Quoting
-    folder: Callable[[str], tuple[Root, Places] | None]
-    """Returns an inbox by its name, and what its editors call our folders; None where there is none."""
+    folders: Callable[[str], Folders | None]
+    """Returns an inbox with its outbox by its name; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,10 @@ def again(tools: Tools, **given: Any) -> list[dict[str, Any]]:
 
 def _again(tools: Tools, job_id: str, change: Change) -> dict[str, Any]:
     job, clip, version = tools.ask(lambda scheduler: commands.next_version(scheduler, job_id))
-    place = tools.folder(clip.inbox)
-    if place is None:
+    folders = tools.folders(clip.inbox)
+    if folders is None:
         raise Refused(f"the inbox {clip.inbox} is not configured any more")
-    references = _References(*place, clip)
+    references = _References(folders.inbox, folders.places, clip)
     if not references.has_source():
         raise Refused(f"its source {clip.path} is gone: drop the clip again, with what is to be different")
     request = _request(job, clip, change, references, tools.quoting)

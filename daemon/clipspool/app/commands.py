@@ -13,12 +13,12 @@ from typing import Any
 from clipspool.app import attaching
 from clipspool.app.again import Tools as AgainTools
 from clipspool.app.again import again
+from clipspool.app.choosing import choose
 from clipspool.app.folders import InboxFolders
 from clipspool.intake.inbox import Inbox
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Accepted, Happened, News, NotRetired, Retired
 from clipspool.jobs.model import plain
-from clipspool.jobs.path_map import Places
 from clipspool.jobs.records import Peer
 from clipspool.jobs.text import iso, text
 from clipspool.journal.looks import Window
@@ -27,7 +27,6 @@ from clipspool.reporting.status import InboxView, status_json
 from clipspool.scheduler import commands
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.recovery import adoptable
-from clipspool.spool.root import Root
 from clipspool.spool.takeover import Refused, others_in, refuse_living
 from clipspool.stages.runner import Tools
 
@@ -107,9 +106,10 @@ class Answers:
         if do == "attach":
             return attaching.attach(self._scheduler.call, self._calls.tools().follow, **arguments)
         if do == "again":
-            return again(
-                AgainTools(self._scheduler.call, self._calls.tools().quoting, self._place), **arguments
-            )
+            tools = self._calls.tools()
+            return again(AgainTools(self._scheduler.call, tools.quoting, tools.folders_of.get), **arguments)
+        if do == "choose":
+            return choose(self._scheduler.call, self._calls.tools().folders_of.get, **arguments)
         command = commands.COMMANDS.get(do)
         if command is None:
             raise commands.Refused(f"this daemon knows no command `{do}`")
@@ -159,10 +159,6 @@ class Answers:
             why = "the daemon is busy; its log shows whether the change was applied"
         if why:
             raise commands.Refused(why)
-
-    def _place(self, inbox: str) -> tuple[Root, Places] | None:
-        folders = self._calls.tools().folders_of.get(inbox)
-        return None if folders is None else (folders.inbox, folders.places)
 
     def _known(self, inbox: str) -> set[str]:
         return set(self._scheduler.call(lambda scheduler: scheduler.journal.folders(inbox)))

@@ -1,4 +1,4 @@
-"""The commands about versions: `again` runs a clip once more, changed."""
+"""The commands about versions: `again` runs a clip once more, changed, `choose` marks the one to use."""
 
 from __future__ import annotations
 
@@ -59,6 +59,34 @@ def again(
         _report(operator.again(**given), doing=True)
         if not operator.is_running:
             say("No daemon is running: this takes effect when it starts.")
+
+
+@command()
+@click.argument("jobs", nargs=-1, required=True)
+@click.option("--undo", is_flag=True, help="Take the mark back.")
+@why_option
+@click.option("--yes", is_flag=True, hidden=True)
+def choose(context: Context, jobs: Sequence[str], *, undo: bool, why: str, yes: bool) -> None:
+    """Mark delivered jobs as the ones to use, of all versions and variants of their clips.
+
+    Their results also appear in `_chosen` in the outbox, under the same names; the others stay where they
+    are. Choosing another version of a clip takes the mark from the one before.
+    """
+    del yes
+    settings = context.settings("write")
+    from clipspool.cli.client import OperatorCommands, operator_name
+
+    with OperatorCommands(settings) as operator:
+        answers = operator.choose(ids=list(jobs), by=operator_name(), why=why, undo=undo)
+    for answer in answers:
+        if not answer["done"]:
+            say(f"{answer['id']}: not done: {answer['why']}.", err=True)
+        elif undo:
+            say(f"{answer['id']} is not chosen any more.")
+        else:
+            say(f"{answer['id']} is chosen: {', '.join(answer['names'])}")
+    if not all(answer["done"] for answer in answers):
+        sys.exit(EXIT_FAILED)
 
 
 def _keys(assignments: Sequence[str]) -> dict[str, Any]:

@@ -74,21 +74,24 @@ class OperatorCommands:
 
         def command(scheduler: Any) -> Any:
             from clipspool.app.again import Tools, again
-            from clipspool.app.build import places_of
             from clipspool.app.shipping import depot_of
             from clipspool.provider.catalog import Catalog
             from clipspool.stages.quoting import Quoting
 
-            inboxes = {inbox.name: inbox for inbox in self._settings.inbox}
-
-            def place(name: str) -> Any:
-                inbox = inboxes.get(name)
-                return None if inbox is None else (self._root(inbox), places_of(self._settings, inbox))
-
             quoting = Quoting(Catalog.load(self._settings.models), depot_of(self._settings, b"").ways)
-            return again(Tools(lambda do: do(scheduler), quoting, place), **arguments)
+            return again(Tools(lambda do: do(scheduler), quoting, self._folders), **arguments)
 
         return list(self._carry_out("again", command, arguments))
+
+    def choose(self, **arguments: Any) -> list[dict[str, Any]]:
+        """Mark delivered jobs as the chosen version of their clips, or take that back."""
+
+        def command(scheduler: Any) -> Any:
+            from clipspool.app.choosing import choose
+
+            return choose(lambda do: do(scheduler), self._folders, **arguments)
+
+        return list(self._carry_out("choose", command, arguments))
 
     def others(self) -> list[Any]:
         """Return the other daemons that have clips in the inboxes."""
@@ -169,6 +172,17 @@ class OperatorCommands:
         from clipspool.spool.root import Root
 
         return Root(inbox.path, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
+
+    def _folders(self, name: str) -> Any:
+        from clipspool.app.build import places_of
+        from clipspool.spool.root import Root
+        from clipspool.spool.watchfolder import Folders
+
+        for inbox in self._settings.inbox:
+            if inbox.name == name:
+                outbox = Root(inbox.outbox, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
+                return Folders(name, self._root(inbox), outbox, places=places_of(self._settings, inbox))
+        return None
 
     def _by_ourselves(self, command: Callable[[Any], Any], *, makes: bool) -> Any:
         if self._scheduler is None:

@@ -341,6 +341,10 @@ def _ordered(job: Job, event: Order, now: float) -> Job:
             return _attached(job, event, now)
         case on.CancelAsked():
             return replace(job, cancel_by=event.by, due_at=now)
+        case on.Chosen():
+            return replace(job, chosen=event.names)
+        case on.Unchosen():
+            return replace(job, chosen=())
         case on.Cancelled():
             return _cancelled(job, event)
         case on.Retried():

@@ -300,6 +300,24 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """A person marked its results as the ones to use, of all versions and variants of its clip."""
+
+    by: str
+    names: tuple[str, ...]
+    """Where they lie besides: paths relative to the outbox."""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unchosen:
+    """A person took that mark back, or chose another version."""
+
+    by: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Attached:
     """The operator named the task of an in-doubt job."""
 
@@ -325,7 +343,7 @@ DoubtEvent = BalanceSeen | NotCharged
 TaskEvent = TaskSeen | TaskMissing | TaskSucceeded | TaskCancelled
 ResultEvent = Fetched | PartlyFetched | ResultGone | Delivered
 AnyTimeEvent = Postponed | StageFailed | JobHeld | Failed | TakenOver
-Order = Again | Approved | Attached | CancelAsked | Cancelled | Retried
+Order = Again | Approved | Attached | CancelAsked | Cancelled | Chosen | Retried | Unchosen
 """What a person ordered: the history keeps each, even one that changed nothing."""
 Event = QueueEvent | SubmitEvent | DoubtEvent | TaskEvent | ResultEvent | AnyTimeEvent | Order
 

@@ -113,7 +113,8 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
         # Held because it is far too short or long, and the operator pays for another.
         on.Retried: S.QUEUED,
     },
-    S.DELIVERED: {},
+    # Which of several results is used is no step of a job's life.
+    S.DELIVERED: {on.Chosen: S.DELIVERED, on.Unchosen: S.DELIVERED},
     S.FAILED: {on.Retried: S.QUEUED},
     S.CANCELLED: {on.Retried: If(_has_paid_result, S.RENDERED, otherwise=S.QUEUED)},
 }

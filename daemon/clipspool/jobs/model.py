@@ -297,6 +297,8 @@ class Job:
     """Set where an earlier result is delivered again; then nothing is submitted."""
     version: int = 1
     """From 1: how often this clip's variant was asked for under its name. It is part of results' names."""
+    chosen: tuple[str, ...] = ()
+    """Paths relative to the outbox under which its results also lie, as the chosen version of its clip."""
 
     prepared_by: str = ""
     """The attempt that prepared it, whose files are sent; empty before, and for one that 0.1 prepared."""

@@ -15,9 +15,9 @@ VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :
 -- name: insert_jobs
 INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
     doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
-    version, prepared_by, clip_id, inbox, variant, node, request, created_at)
+    version, prepared_by, chosen, clip_id, inbox, variant, node, request, created_at)
 VALUES (:0, :1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, :16, :17, :18, :19, :20, :21,
-    :22, :23, :24, :25, :26, :27, :28);
+    :22, :23, :24, :25, :26, :27, :28, :29);
 
 -- name: update_jobs
 UPDATE jobs SET
@@ -42,7 +42,8 @@ UPDATE jobs SET
     fingerprint = :19,
     reuse = :20,
     version = :21,
-    prepared_by = :22
+    prepared_by = :22,
+    chosen = :23
 WHERE id = :0;
 
 -- name: upsert_tasks
@@ -91,6 +92,11 @@ UPDATE clips SET retire_due = :due_at, retire_attempts = :attempts WHERE id = :i
 
 -- name: set_clip_aside
 UPDATE clips SET retire_due = NULL WHERE id = :id;
+
+-- name: chosen_jobs
+-- Of one name of an inbox.
+SELECT jobs.id FROM jobs JOIN clips ON clips.id = jobs.clip_id
+WHERE jobs.chosen IS NOT NULL AND clips.inbox = :inbox AND clips.path = :path;
 
 -- name: newest_version
 -- Of one name of an inbox and its variant, as long as the clip is the same film. Of other drops of it those that

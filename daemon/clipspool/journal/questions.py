@@ -84,6 +84,10 @@ class Questions:
         """Return all jobs of a clip, in the order of their variants."""
         return self._chosen("jobs_of_clips", ids=[clip_id])
 
+    def chosen(self, clip: Clip) -> list[Job]:
+        """Return the jobs whose results are marked as chosen, of all clips with this clip's name."""
+        return self._chosen("chosen_jobs", inbox=clip.inbox, path=os.fsencode(clip.path))
+
     def newest_version(self, clip: Clip, variant: str, but: str = "") -> int:
         """Return the newest version of a clip's variant under its name, job `but` left out; 0 for none."""
         found: int = self._database.value(

@@ -78,6 +78,7 @@ def job_change(job: Job) -> list[Any]:
         None if job.reuse is None else _write_reuse(job.reuse),
         job.version,
         job.prepared_by,
+        to_json([os.fsencode(name).hex() for name in job.chosen]) if job.chosen else None,
     ]
 
 
@@ -159,6 +160,7 @@ def read_job(row: Row) -> Job:
         reuse=None if row["reuse"] is None else _read_reuse(row["reuse"]),
         version=row["version"],
         prepared_by=row["prepared_by"],
+        chosen=tuple(os.fsdecode(bytes.fromhex(name)) for name in json.loads(row["chosen"] or "[]")),
     )
 
 

@@ -16,7 +16,7 @@ VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :
 -- name: insert_jobs
 INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
     doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
-    version, prepared_by, clip_id, inbox, variant, node, request, created_at)
+    version, prepared_by, chosen, clip_id, inbox, variant, node, request, created_at)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
     json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
     json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]'),
@@ -26,7 +26,8 @@ SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(va
     json_extract(value, '$[18]'), json_extract(value, '$[19]'), json_extract(value, '$[20]'),
     json_extract(value, '$[21]'), json_extract(value, '$[22]'), json_extract(value, '$[23]'),
     json_extract(value, '$[24]'), json_extract(value, '$[25]'), json_extract(value, '$[26]'),
-    json_extract(value, '$[27]'), json_extract(value, '$[28]')
+    json_extract(value, '$[27]'), json_extract(value, '$[28]'),
+    json_extract(value, '$[29]')
 FROM json_each(:rows);
 
 -- name: update_jobs
@@ -52,7 +53,8 @@ UPDATE jobs SET
     fingerprint = json_extract(value, '$[19]'),
     reuse = json_extract(value, '$[20]'),
     version = json_extract(value, '$[21]'),
-    prepared_by = json_extract(value, '$[22]')
+    prepared_by = json_extract(value, '$[22]'),
+    chosen = json_extract(value, '$[23]')
 FROM json_each(:rows)
 WHERE jobs.id = json_extract(value, '$[0]');
 
@@ -111,6 +113,11 @@ UPDATE clips SET retire_due = :due_at, retire_attempts = :attempts WHERE id = :i
 
 -- name: set_clip_aside
 UPDATE clips SET retire_due = NULL WHERE id = :id;
+
+-- name: chosen_jobs
+-- Of one name of an inbox.
+SELECT jobs.id FROM jobs JOIN clips ON clips.id = jobs.clip_id
+WHERE jobs.chosen IS NOT NULL AND clips.inbox = :inbox AND clips.path = :path;
 
 -- name: newest_version
 -- Of one name of an inbox and its variant, as long as the clip is the same film. Of other drops of it those that

@@ -168,6 +168,8 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "again": lambda f, _: (
         f"ordered as version {f.get('version', '?')}, made from job {f.get('from_job', '?')}"
     ),
+    "chosen": lambda f, _: f"chosen: it also lies at {', '.join(f.get('names') or ())}",
+    "unchosen": lambda _f, _e: "not the chosen version any more",
     "accepted": lambda f, _: f"accepted: moved out of the inbox, {size_in_words(f.get('size', 0))}",
     "prepared": _prepared,
     "duplicate_found": lambda f, _: (

@@ -35,6 +35,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "clip": text(job.path),
         "variant": job.variant.lstrip("_"),
         "version": job.version,
+        "chosen": bool(job.chosen),
         "state": job.state.value,
         "held": held,
         "reason": redact(reason),

@@ -109,6 +109,25 @@ def again(
     return {**answer, **_held_for_its_clip(scheduler, new.id)}
 
 
+def choice(scheduler: Scheduler, job_id: str) -> tuple[Job, list[Job]]:
+    """Return a delivered job, and what is chosen now of its clip's versions and variants. Raises Refused."""
+    job = scheduler.journal.job(job_id)
+    clip = scheduler.journal.clip(job.clip_id) if job is not None else None
+    if job is None or clip is None:
+        raise Refused("there is no such job")
+    if job.state is not State.DELIVERED:
+        raise Refused(f"it is {job.state}, and only a delivered job has a result to choose")
+    return job, scheduler.journal.chosen(clip)
+
+
+def mark(scheduler: Scheduler, job_id: str, event: on.Chosen | on.Unchosen) -> None:
+    """Record that a delivered job's results are chosen, or are not any more."""
+    job = scheduler.journal.job(job_id)
+    if job is not None and job.state is State.DELIVERED:
+        scheduler.decide(job, event)
+        scheduler.journal.flush()
+
+
 def _held_for_its_clip(scheduler: Scheduler, job_id: str) -> dict[str, Any]:
     """Hold a job that is run again where its clip costs more in all, what was paid included, than it may.
 

@@ -401,6 +401,11 @@ class Root:
         ):
             return moves.copy(name_of(rel), source, name_of(to_rel), target, to.create_in)
 
+    def link(self, rel: Rel, to_rel: Rel) -> None:
+        """Give a file a second name, durably, or copy it; raises FileExistsError, NotRegular."""
+        with self.folder(parent(rel)) as source, self.folder(parent(to_rel), make=True) as target:
+            moves.link(name_of(rel), source, name_of(to_rel), target, self.create_in)
+
     def clear_temporaries(self, rel: Rel, names: Collection[str], now: float) -> None:
         """Remove half-written files of ours that a crash left in a folder, an hour old or more."""
         for name in names:

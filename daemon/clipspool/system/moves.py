@@ -86,6 +86,22 @@ def publish(name: str, folder: int, to_name: str, to_folder: int, create: Create
         _copy_instead(name, folder, to_name, to_folder, create, How(is_moved=True), refused)
 
 
+def link(name: str, folder: int, to_name: str, to_folder: int, create: Create) -> None:
+    """Give a regular file a second name, or copy it where the file system has no links between the two.
+
+    Raises FileExistsError where the name is in use, NotRegular for what is no file.
+    """
+    open_regular(name, folder).close()
+    try:
+        os.link(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        copy(name, folder, to_name, to_folder, create)
+    else:
+        sync_folder(to_folder)
+
+
 def _copy_instead(
     name: str, folder: int, to_name: str, to_folder: int, create: Create, how: How, refused: OSError
 ) -> None:

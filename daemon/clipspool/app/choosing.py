@@ -1,0 +1,120 @@
+"""Marks a delivered job's results as the chosen ones of its clip: they also lie in `_chosen/` in the outbox.
+
+Only one version or variant of a clip is chosen at a time. Nothing is overwritten, and the results themselves
+stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from clipspool.jobs.events import Chosen, Unchosen
+from clipspool.jobs.model import Job, Result
+from clipspool.jobs.naming import numbered
+from clipspool.scheduler import commands
+from clipspool.scheduler.commands import Refused
+from clipspool.scheduler.loop import Scheduler
+from clipspool.spool.root import Root
+from clipspool.spool.watchfolder import Folders
+from clipspool.stages.deliver import PAPER
+from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, sha256_of, split_suffix
+
+CHOSEN = "_chosen"
+"""The folder in an outbox."""
+Ask = Callable[[Callable[[Scheduler], Any]], Any]
+"""Runs a function in a turn of the scheduler and returns its answer."""
+
+
+def choose(
+    ask: Ask,
+    folders_of: Callable[[str], Folders | None],
+    ids: Sequence[str],
+    by: str,
+    why: str = "",
+    *,
+    undo: bool = False,
+) -> list[dict[str, Any]]:
+    """Choose each of these jobs, or take that back with `undo`; return an answer for each."""
+    answers = []
+    for job_id in ids:
+        try:
+            names = _choose(ask, folders_of, job_id, by, why, undo=undo)
+            answers.append({"id": job_id, "done": True, "state": "delivered", "names": names})
+        except Refused as refused:
+            answers.append({"id": job_id, "done": False, "why": str(refused)})
+        except OSError as error:
+            answers.append({"id": job_id, "done": False, "why": f"its outbox cannot be used: {error}"})
+    return answers
+
+
+def _choose(
+    ask: Ask,
+    folders_of: Callable[[str], Folders | None],
+    job_id: str,
+    by: str,
+    why: str,
+    *,
+    undo: bool,
+) -> list[str]:
+    job: Job
+    chosen: list[Job]
+    job, chosen = ask(lambda scheduler: commands.choice(scheduler, job_id))
+    folders = folders_of(job.inbox)
+    if folders is None:
+        raise Refused(f"the inbox {job.inbox} is not configured any more")
+    if undo and not job.chosen:
+        raise Refused("it is not chosen")
+    outbox = folders.outbox
+    names: tuple[Rel, ...] = ()
+    if not undo:
+        # Linked before it is recorded: after a crash between the two, the same order finds the link.
+        names = tuple(_link(outbox, result) for result in job.results if result.name)
+        if not names:
+            raise Refused("it has no result in the outbox")
+    for one in [job] if undo else [other for other in chosen if other.id != job.id]:
+        for name in one.chosen:
+            _remove(outbox, name, one.results)
+        ask(partial(commands.mark, job_id=one.id, event=Unchosen(by, why)))
+    if names and names != job.chosen:
+        ask(partial(commands.mark, job_id=job_id, event=Chosen(by, names, why)))
+    return list(names)
+
+
+def _link(outbox: Root, result: Result) -> Rel:
+    """Give a result and its provenance a second name below `_chosen/`. Raises Refused, OSError."""
+    if not _is_there(outbox, result.name, result):
+        raise Refused(f"its result {result.name} is not in the outbox any more, or is not what was delivered")
+    folder = join(CHOSEN, parent(result.name))
+    for free in numbered(*split_suffix(name_of(result.name)), spare=len(PAPER)):
+        name = join(folder, free)
+        try:
+            outbox.link(result.name, name)
+        except FileExistsError:
+            if not _is_there(outbox, name, result):
+                continue
+        # Its provenance may be there already, or taken away from beside the result.
+        with suppress(FileExistsError, FileNotFoundError, NotRegular):
+            outbox.link(result.name + PAPER, name + PAPER)
+        return name
+    raise Refused(f"there is no free name for {result.name} in {CHOSEN}")
+
+
+def _remove(outbox: Root, name: Rel, results: Sequence[Result]) -> None:
+    """Remove a second name, unless somebody put another file in its place. Raises OSError."""
+    if any(_is_there(outbox, name, result) for result in results):
+        outbox.remove(name + PAPER)
+        outbox.remove(name)
+
+
+def _is_there(outbox: Root, name: Rel, result: Result) -> bool:
+    """Whether a name is a result's, by its bytes. Raises OSError."""
+    try:
+        if outbox.stat(name).st_size != result.size:
+            return False
+        with outbox.open(name) as file:
+            return sha256_of(file) == result.sha256
+    except (FileNotFoundError, NotADirectoryError, NotRegular):
+        return False
