@@ -465,6 +465,35 @@ def test_the_process_can_change_no_files_rights_and_no_other_process(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+SCRATCH = """
+import os, sys
+from clipspool.media import confine
+scratch, other = sys.argv[1:]
+print(confine.forbid_files_and_network(scratch))
+os.rename(open(f"{scratch}/a", "wb").name, f"{scratch}/b")
+for attempt in (
+    lambda: open(other),
+    lambda: open(f"{other}.new", "wb"),
+    lambda: os.rename(f"{scratch}/b", f"{other}.new"),
+    lambda: open("/proc/self/mem", "rb"),
+):
+    try:
+        attempt()
+    except OSError:
+        print("refused")
+"""
+
+
+def test_the_process_opens_files_in_its_own_folder_only(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "clip").touch()
+    printed = run([sys.executable, "-c", SCRATCH, str(tmp_path / "scratch"), str(tmp_path / "clip")]).split()
+    if printed[:1] == ["False"]:
+        pytest.skip("this kernel has no Landlock")
+    assert printed == ["True", *["refused"] * 4]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["b", "clip", "scratch"]
+
+
 def numbers_in(header):
     """Read the kernel's own list: `#define __NR_read 0`, of the 64-bit names where a call has two."""
     if not header.exists():
@@ -478,7 +507,8 @@ def numbers_in(header):
 )
 def test_each_call_that_the_filter_allows_has_the_number_of_the_kernels_headers(place, header):
     known = numbers_in(Path("/usr/include") / header)
-    ours = {name: numbers[place] for name, numbers in confine.NUMBERS.items() if numbers[place] is not None}
+    every = confine.NUMBERS | confine.SCRATCH_NUMBERS
+    ours = {name: numbers[place] for name, numbers in every.items() if numbers[place] is not None}
     aliases = {"newfstatat": "fstatat"}
     assert ours == {name: known.get(name, known.get(aliases.get(name))) for name in ours}
 

@@ -18,7 +18,7 @@ from typing import Any
 import av
 import av.logging
 
-from clipspool.media import confine, conforming, images, reading, samples
+from clipspool.media import coding, confine, conforming, finishing, images, reading, samples
 from clipspool.media.facts import CALL_BYTES_MAX, FILES_MAX, MediaError, Value
 from clipspool.media.plan import Conform
 from clipspool.media.timeline import FinishPlan
@@ -29,8 +29,12 @@ LARGE_BYTES = 128 << 10
 
 
 def main() -> None:
-    """Serve the socket of the first argument until the daemon closes it, or makes no call for long."""
+    """Serve the socket of the first argument until the daemon closes it, or makes no call for long.
+
+    The others are the memory in bytes, the seconds without a call, and a folder for passing files, if any.
+    """
     descriptor, memory_bytes_max, idle_seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    scratch = sys.argv[4] if len(sys.argv) > 4 else ""  # noqa: PLR2004
     daemon = socket.socket(fileno=descriptor)
     return_freed_memory(LARGE_BYTES)
     av.logging.set_level(None)
@@ -38,7 +42,8 @@ def main() -> None:
     confine.limit_resources(memory_bytes_max)
     confine.bound_stacks()
     _import_all_of_av()
-    confine.forbid_files_and_network()
+    if confine.forbid_files_and_network(scratch):
+        coding.allow_two_passes(scratch)
     gc.freeze()
     threading.Thread(target=_end_with_the_daemon, args=(daemon,), daemon=True).start()
     while select.select([daemon], [], [], idle_seconds)[0]:
@@ -88,7 +93,7 @@ _CALLS: dict[str, Callable[..., Value]] = {
     "probe": reading.probe,
     "verify": reading.verify,
     "conform": lambda one, two, to, **plan: conforming.conform(one, two, to, Conform.from_dict(plan)),
-    "finish": lambda one, two, to, **plan: conforming.finish(one, two, to, FinishPlan.from_dict(plan)),
+    "finish": lambda one, two, to, **plan: finishing.finish(one, two, to, FinishPlan.from_dict(plan)),
     "poster": images.poster,
     "image_facts": images.image_facts,
     "scale_image": images.scale_image,

@@ -14,8 +14,12 @@ CPU_SECONDS_OVER = 5
 STACK_BYTES: Final = 2 << 20
 PTHREAD_ATTRIBUTES_BYTES: Final = 128  # more than any machine's pthread_attr_t
 
-LANDLOCK_CREATE_RULESET: Final = 444  # these two numbers are the same on every architecture
+LANDLOCK_CREATE_RULESET: Final = 444  # these numbers are the same on every architecture
+LANDLOCK_ADD_RULE: Final = 445
 LANDLOCK_RESTRICT_SELF: Final = 446
+LANDLOCK_RULE_PATH_BENEATH: Final = 1
+LANDLOCK_SCRATCH_RIGHTS: Final = {1: 0x12E, 3: 0x412E}
+"""To write, read, list, remove and make files, from version 3 on also to shorten them."""
 LANDLOCK_VERSION: Final = 1
 LANDLOCK_FILE_RIGHTS: Final = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # how many bits each version knows
 LANDLOCK_TCP_SINCE: Final = 4
@@ -70,6 +74,8 @@ NUMBERS: Final = {
 }
 # fmt: on
 """All calls that the decoder may make, some of them under a condition: see `_filter`."""
+SCRATCH_NUMBERS: Final = {"openat": (257, 56), "rename": (82, None), "renameat": (264, 38)}
+"""Calls by which x264 keeps what its first pass found out."""
 LAST_KNOWN: Final = 451
 """Later calls, whatever they are, are answered as by a kernel that does not have them."""
 
@@ -109,23 +115,27 @@ def ignore_stop_signals() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def forbid_files_and_network() -> None:
+def forbid_files_and_network(scratch: str = "") -> bool:
     """Forbid paths, sockets, programs and other processes from here on, as far as this kernel can.
+
+    Files may be made in the folder `scratch`, if Landlock can confine them to it; returned is whether.
 
     Call it when all imports are done. A kernel without Landlock or seccomp leaves the process as it is: the
     demuxer is pinned and knows no protocol but a descriptor, so this is the second wall and not the first.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        return
-    _landlock(libc)
-    _seccomp(libc)
+        return False
+    is_scratch_confined = _landlock(libc, scratch) and bool(scratch)
+    _seccomp(libc, may_open=is_scratch_confined)
+    return is_scratch_confined
 
 
-def _landlock(libc: ctypes.CDLL) -> None:
+def _landlock(libc: ctypes.CDLL, scratch: str) -> bool:
+    """Forbid all paths but those beneath `scratch`, if it names a folder; return whether that is in force."""
     version = libc.syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_VERSION)
     if version < 1:
-        return
+        return False
     rights = LANDLOCK_FILE_RIGHTS[min(version, max(LANDLOCK_FILE_RIGHTS))]
     attributes = struct.pack("=Q", (1 << rights) - 1)
     if version >= LANDLOCK_TCP_SINCE:
@@ -134,26 +144,37 @@ def _landlock(libc: ctypes.CDLL) -> None:
         attributes += struct.pack("=Q", LANDLOCK_BOTH)
     ruleset = libc.syscall(LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
     if ruleset < 0:
-        return
-    libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0)
+        return False
+    is_allowed = True
+    if scratch:
+        folder = os.open(scratch, os.O_PATH | os.O_DIRECTORY)
+        allowed = LANDLOCK_SCRATCH_RIGHTS[max(v for v in LANDLOCK_SCRATCH_RIGHTS if v <= version)]
+        rule = struct.pack("=Qi", allowed, folder)
+        is_allowed = libc.syscall(LANDLOCK_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, rule, 0) == 0
+        os.close(folder)
+    is_confined = libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0
     os.close(ruleset)
+    return is_confined and is_allowed
 
 
 _Step: TypeAlias = tuple[int, int, int, int]
 """An instruction, how many it skips if its test is true and if not, and its operand."""
 
 
-def _seccomp(libc: ctypes.CDLL) -> None:
+def _seccomp(libc: ctypes.CDLL, *, may_open: bool) -> None:
     if platform.machine() not in ARCHITECTURES:
         return
-    program = _filter(platform.machine(), os.getpid())
+    program = _filter(platform.machine(), os.getpid(), may_open=may_open)
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))
     header = struct.pack("@HP", len(program), ctypes.addressof(code))
     libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0)
 
 
-def _filter(machine: str, pid: int) -> list[_Step]:
-    """Compose the filter: the calls of `NUMBERS` are allowed, all others answered with an error."""
+def _filter(machine: str, pid: int, *, may_open: bool = False) -> list[_Step]:
+    """Compose the filter: the calls of `NUMBERS` are allowed, all others answered with an error.
+
+    Those of `SCRATCH_NUMBERS` are allowed as well if `may_open`, which is for Landlock to confine.
+    """
     conditions = {
         "clone": (BPF_JUMP_IF_SET, CLONE_THREAD),  # threads, but no processes
         "prlimit64": (BPF_JUMP_IF_EQUAL, 0),  # its own limits, but not the daemon's
@@ -166,7 +187,7 @@ def _filter(machine: str, pid: int) -> list[_Step]:
         (BPF_RETURN, 0, 0, SECCOMP_KILL),
         (BPF_LOAD_WORD, 0, 0, SECCOMP_DATA_NUMBER),
     ]
-    for name, numbers in NUMBERS.items():
+    for name, numbers in (NUMBERS | (SCRATCH_NUMBERS if may_open else {})).items():
         number = numbers[list(ARCHITECTURES).index(machine)]
         if number is None:
             continue

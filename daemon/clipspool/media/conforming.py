@@ -1,226 +1,178 @@
-"""Converts a clip by its plan so that it fits, and a result so that it fits the timeline."""
+"""Converts a clip by its plan so that it fits its model, its quality as good as the byte limit lets it be."""
 
 from __future__ import annotations
 
-import heapq
+import math
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import av
-import av.error
-
 from clipspool.media import memory, sound
-from clipspool.media.facts import Conformed, Finished, MediaError
+from clipspool.media.coding import encoded, mux, pass_options, quantizer_of
+from clipspool.media.facts import Conformed, MediaError
 from clipspool.media.pictures import Shape, pictures
-from clipspool.media.plan import buffer_seconds
-from clipspool.media.reading import container_of, facts_of, foreign_errors, opened, video_stream
+from clipspool.media.reading import container_of, facts_of, opened, video_stream
+from clipspool.media.sizes import is_smaller_better
 from clipspool.media.writing import output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
+    import av
     import av.container
 
     from clipspool.media.plan import Conform
-    from clipspool.media.timeline import FinishPlan
 
     Packet = av.Packet[Any]
 
-ATTEMPTS_MAX = 4
-LOWER_AGAIN = 0.92
-CONFORM_OPTIONS = {"preset": "fast", "crf": "18", "profile": "high"}
-FINISH_OPTIONS = {"preset": "fast", "crf": "14"}
-ONE_AFTER_THE_OTHER = {
-    "rc-lookahead": "0",
-    "bf": "0",
-    "refs": "1",
-    "x264-params": "mbtree=0:sync-lookahead=0",
-}
-SMALLER = "Export the clip with smaller pictures."
-# they name the kind of ProRes, and where Apple's players find HEVC's parameters
-KEPT_TAGS = frozenset({"avc1", "hvc1", "hev1", "apco", "apcs", "apcn", "apch", "ap4h", "ap4x"})
-PRORES_OPTIONS = {"profile": "hq", "vendor": "apl0"}
+ATTEMPTS_MAX = 5
+X264 = {"preset": "fast", "profile": "high"}
+GOOD_ENOUGH = {"crf": "18"}
+GOOD_QUANTIZER = 17.0
+"""A mean quantizer below it means that the byte limit allows more than `GOOD_ENOUGH` needs."""
+ROOMY_BITS_PER_PIXEL = 0.3
+"""With so much room the first attempt is at `GOOD_ENOUGH`, and mostly the last."""
+AIM = 0.983
+USED_MIN = 0.97
+"""Shares of the byte limit: what is aimed at, and below what a second attempt is made."""
+CORRECTIONS_MAX = 3
+"""From this attempt on, one that fits is good enough."""
+FAR_OVER = 2
+"""An attempt is given up at so many times the limit."""
 
 
 def conform(file: int, file_again: int, destination: int, plan: Conform) -> Conformed:
     """Write the planned clip to an empty descriptor open for reading and writing; raises MediaError.
 
     The clip comes in two descriptors with positions of their own, one for the pictures and one for the sound.
-    A result above the byte limit is made again at a lower rate, up to four times.
+    Where the byte limit allows less than good quality, it is coded in two passes that use the limit up, in
+    smaller pictures only if a trial shows that they look better.
     """
-    attempt_plan = plan
+    work = _Conforming(file, file_again, destination, plan)
+    size, bytes_max, rate = work.plan, plan.bytes_max, plan.bits_per_second
+    if bytes_max is None or rate is None:
+        work.attempt(GOOD_ENOUGH)
+        return work.done(1)
+    pixels_per_second = size.width * size.height * float(Fraction(plan.fps))
+    is_tried = rate > ROOMY_BITS_PER_PIXEL * pixels_per_second
+    if is_tried and work.fits(GOOD_ENOUGH):
+        return work.done(1)
+    work.choose_size()
+    if work.survey(rate) < GOOD_QUANTIZER and not is_tried and work.fits(GOOD_ENOUGH):
+        return work.done(1)
+    points: list[tuple[float, float]] = []
+    aim = rate * AIM
     for attempt in range(1, ATTEMPTS_MAX + 1):
-        written = _conform_once(file, file_again, destination, attempt_plan)
-        size = os.fstat(destination).st_size
-        if plan.bytes_max is None or size <= plan.bytes_max:
-            return _conformed(destination, plan, attempt)
-        ratio = plan.bytes_max / max(size, written)
-        rate = int((attempt_plan.bits_per_second or 0) * ratio * LOWER_AGAIN)
-        attempt_plan = replace(attempt_plan, bits_per_second=rate)
+        used = work.attempt({"b": str(int(aim)), **pass_options(2)}) / bytes_max
+        if used <= 1 and (used >= USED_MIN or attempt >= CORRECTIONS_MAX):
+            return work.done(attempt)
+        points.append((aim, used))
+        aim = _next_aim(points)
     os.ftruncate(destination, 0)
-    why = f"the clip could not be made to fit {plan.bytes_max:,} bytes"
+    why = f"the clip could not be made to fit {bytes_max:,} bytes"
     raise MediaError("MEDIA.CANNOT_FIT", why, "Drop a shorter clip, or configure another transport.")
 
 
-def finish(result: int, source: int, destination: int, plan: FinishPlan) -> Finished:
-    """Write a result that replaces its source in the timeline; raises MediaError."""
-    with (
-        opened(result, container_of(result)) as made,
-        opened(source, container_of(source)) as original,
-        output(destination, plan.container) as target,
-    ):
-        fps = Fraction(plan.fps)
-        seconds = float(plan.frames / fps)
-        video = _finished_video(made, target, plan, fps)
-        streams = [video]
-        if plan.audio:
-            part = sound.Part(plan.audio_start_seconds, seconds if plan.is_part else None)
-            streams.append(sound.for_timeline(original, target, plan.audio, part))
-        _mux(target, streams, bytes_max=None)
-    return Finished(os.fstat(destination).st_size, plan.frames, plan.changes)
+def _next_aim(points: list[tuple[float, float]]) -> float:
+    """Return the rate to try next, from those that were tried and the share of the limit that each used."""
+    aim, used = points[-1]
+    exponent = 1.0
+    if len(points) > 1 and points[-2][1] != used and points[-2][0] != aim:
+        exponent = math.log(aim / points[-2][0]) / math.log(used / points[-2][1])
+    return aim * math.pow(AIM / used, min(max(exponent, 0.5), 2.0))
 
 
-def _conform_once(file: int, file_again: int, destination: int, plan: Conform) -> int:
-    """Write one attempt, up to a little above the limit; return the least size it would have had."""
-    fps = Fraction(plan.fps)
-    shape = Shape(
-        width=plan.width,
-        height=plan.height,
-        fps=fps,
-        frames=max(1, round(plan.seconds * fps)),
-        start_seconds=plan.start_seconds,
-        rotation=plan.rotation,
-        mirrored=plan.mirrored,
-        deinterlace=plan.deinterlace,
-        tone_map=plan.tone_map,
-    )
-    options = dict(CONFORM_OPTIONS)
-    if plan.bits_per_second is not None:
-        buffer = max(1, int(plan.bits_per_second * buffer_seconds(plan.seconds)))
-        options |= {"maxrate": str(plan.bits_per_second), "bufsize": str(buffer)}
-    name = container_of(file)
-    with (
-        opened(file, name) as source,
-        opened(file_again, name) as again,
-        output(destination, "mp4") as target,
-    ):
+class _Conforming:
+    """The attempts at one clip."""
+
+    def __init__(self, file: int, file_again: int, destination: int, plan: Conform) -> None:
+        self.plan = plan
+        self._file = file
+        self._file_again = file_again
+        self._destination = destination
+        self._container = container_of(file)
+
+    def shape(self, start_share: float = 0.0, frames: int | None = None) -> Shape:
+        """Describe the pictures of the plan, or `frames` of them from a share of the part on."""
+        plan, fps = self.plan, Fraction(self.plan.fps)
+        count = max(1, round(plan.seconds * fps))
+        return Shape(
+            width=plan.width,
+            height=plan.height,
+            fps=fps,
+            frames=count if frames is None else min(frames, count),
+            start_seconds=plan.start_seconds + float(round(start_share * count) / fps),
+            rotation=plan.rotation,
+            mirrored=plan.mirrored,
+            deinterlace=plan.deinterlace,
+            tone_map=plan.tone_map,
+        )
+
+    def choose_size(self) -> None:
+        """Make the pictures smaller if the plan has a smaller size and a trial shows that it is better."""
+        plan = self.plan
+        if not plan.smaller_width or plan.bits_per_second is None:
+            return
+        smaller = plan.smaller_width, plan.smaller_height
+        count = self.shape().frames
+        run = memory.trial_frames(plan.width * plan.height, count)
+
+        def samples() -> Iterator[list[av.VideoFrame]]:
+            for share in (0.25, 0.7):
+                with opened(self._file, self._container) as source:
+                    stream = video_stream(source)
+                    memory.spread(stream)
+                    yield list(pictures(source, stream, self.shape(share, run)))
+
+        bytes_a_frame = plan.bits_per_second / 8 / float(Fraction(plan.fps))
+        if is_smaller_better(samples(), smaller, bytes_a_frame, count):
+            change = f"{smaller[0]}x{smaller[1]} pixels to fit (coarser ones of {plan.width}x{plan.height}"
+            change += " would have looked worse)"
+            changes = (*plan.changes, change)
+            self.plan = replace(plan, width=smaller[0], height=smaller[1], changes=changes)
+
+    def survey(self, rate: int) -> float:
+        """Code the pictures in a quick first pass for the second; return the mean quantizer."""
+        if not pass_options(1):
+            return GOOD_QUANTIZER
+        with opened(self._file, self._container) as source, output(self._destination, "mp4") as target:
+            packets = self._pictures(source, target, {"b": str(rate), **pass_options(1)})
+            quantizers = [quantizer_of(packet) for packet in packets]
+        return sum(quantizers) / max(1, len(quantizers))
+
+    def fits(self, options: dict[str, str]) -> bool:
+        """Make an attempt, and return whether it is within the byte limit."""
+        return self.attempt(options) <= (self.plan.bytes_max or 0)
+
+    def attempt(self, options: dict[str, str]) -> int:
+        """Write one attempt; return its size, or the least that it would have had above the limit."""
+        plan = self.plan
+        with (
+            opened(self._file, self._container) as source,
+            opened(self._file_again, self._container) as again,
+            output(self._destination, "mp4") as target,
+        ):
+            streams = [self._pictures(source, target, options)]
+            if plan.audio:
+                streams.append(sound.for_model(again, target, sound.Part(plan.start_seconds, plan.seconds)))
+            written = mux(target, streams, plan.bytes_max and plan.bytes_max * FAR_OVER)
+        return max(written, os.fstat(self._destination).st_size)
+
+    def done(self, attempts: int) -> Conformed:
+        """Read the facts of the written clip, as the provider will."""
+        with opened(self._destination, container_of(self._destination)) as target:
+            facts = facts_of(target, "mp4", os.fstat(self._destination).st_size)
+        return Conformed(facts, attempts, self.plan.changes)
+
+    def _pictures(
+        self,
+        source: av.container.InputContainer,
+        target: av.container.OutputContainer,
+        options: dict[str, str],
+    ) -> Iterator[Packet]:
         stream = video_stream(source)
         left = memory.spread(stream)
-        streams = [_encoded(target, pictures(source, stream, shape), fps, "libx264", options, left)]
-        if plan.audio:
-            streams.append(sound.for_model(again, target, sound.Part(plan.start_seconds, plan.seconds)))
-        return _mux(target, streams, plan.bytes_max)
-
-
-def _conformed(destination: int, plan: Conform, attempts: int) -> Conformed:
-    """Read the facts of the written clip, as the provider will."""
-    with opened(destination, container_of(destination)) as target:
-        facts = facts_of(target, "mp4", os.fstat(destination).st_size)
-    return Conformed(facts, attempts, plan.changes)
-
-
-def _finished_video(
-    made: av.container.InputContainer, target: av.container.OutputContainer, plan: FinishPlan, fps: Fraction
-) -> Iterator[Packet]:
-    stream = video_stream(made)
-    if plan.copy_video:
-        return _copied(made, target, plan)
-    is_prores = stream.codec_context.name == "prores" and plan.container == "mov"
-    shape = Shape(
-        width=plan.width,
-        height=plan.height,
-        fps=fps,
-        frames=plan.frames,
-        is_every_picture=plan.by_frame,
-        pixel_format="yuv422p10le" if is_prores else "yuv420p",
-    )
-    codec, options = ("prores_ks", PRORES_OPTIONS) if is_prores else ("libx264", FINISH_OPTIONS)
-    left = memory.spread(stream)
-    return _encoded(target, pictures(made, stream, shape), fps, codec, options, left, plan.timecode)
-
-
-def _copied(
-    made: av.container.InputContainer, target: av.container.OutputContainer, plan: FinishPlan
-) -> Iterator[Packet]:
-    stream = video_stream(made)
-    copy = target.add_stream_from_template(stream)
-    copy.codec_context.framerate = Fraction(plan.fps)  # the timecode track needs it
-    if stream.codec_context.codec_tag in KEPT_TAGS:
-        copy.codec_context.codec_tag = stream.codec_context.codec_tag
-    if plan.timecode:
-        copy.metadata["timecode"] = plan.timecode
-    origin = stream.start_time or 0
-    # Where each picture of the result replaces one of the source, only the rate it is labelled with changes.
-    scale = Fraction(stream.average_rate or 1) / Fraction(plan.fps) if plan.by_frame else Fraction(1)
-
-    def packets() -> Iterator[Packet]:
-        with foreign_errors("copying the pictures"):
-            for packet in made.demux(stream):
-                if packet.dts is None or packet.pts is None or packet.size == 0:
-                    continue
-                packet.pts -= origin
-                packet.dts -= origin
-                if plan.by_frame and packet.time_base:
-                    packet.time_base *= scale
-                packet.stream = copy
-                yield packet
-
-    return packets()
-
-
-def _encoded(
-    target: av.container.OutputContainer,
-    shown: Iterator[av.VideoFrame],
-    fps: Fraction,
-    codec: str,
-    options: dict[str, str],
-    left: int,
-    timecode: str | None = None,
-) -> Iterator[Packet]:
-    """Add a video stream for pictures of one kind and return its packets; waits for the first picture.
-
-    `left` is the memory it may use, in bytes.
-    """
-    first = next(shown)
-    share = memory.coder(first.width * first.height, memory.processors(), left)
-    if codec == "libx264":
-        options = options | ({"rc-lookahead": str(share.ahead)} if share.ahead else ONE_AFTER_THE_OTHER)
-    stream = target.add_stream(codec, rate=fps, options=options)
-    if not isinstance(stream, av.VideoStream):
-        raise TypeError(f"{codec} is no video codec")
-    stream.width, stream.height, stream.pix_fmt = first.width, first.height, first.format.name
-    context = stream.codec_context
-    context.time_base, context.sample_aspect_ratio = 1 / fps, Fraction(1)
-    context.thread_count = share.threads
-    context.thread_type = "FRAME"  # slices would cost quality at the same rate
-    context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
-    context.colorspace, context.color_range = first.colorspace, first.color_range
-    if timecode:
-        stream.metadata["timecode"] = timecode
-
-    def packets() -> Iterator[Packet]:
-        with foreign_errors("coding the pictures"):
-            try:
-                yield from stream.encode(first)
-                for picture in shown:
-                    yield from stream.encode(picture)
-                yield from stream.encode(None)
-            except av.error.ExternalError as error:  # x264's only error
-                why = "coding its pictures needs more memory than is allowed"
-                raise MediaError("MEDIA.TOO_LARGE", why, SMALLER) from error
-
-    return packets()
-
-
-def _mux(target: av.container.OutputContainer, streams: list[Iterator[Packet]], bytes_max: int | None) -> int:
-    """Write packets in the order of their times, so that none has to be kept; stop above the limit."""
-    written = 0
-    for packet in heapq.merge(*streams, key=lambda packet: (packet.dts or 0) * (packet.time_base or 1)):
-        written += packet.size
-        if bytes_max is not None and written > bytes_max:
-            break
-        target.mux(packet)
-    return written
+        shown = pictures(source, stream, self.shape())
+        return encoded(target, shown, Fraction(self.plan.fps), "libx264", X264 | options, left)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -207,6 +208,7 @@ class _Child:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._is_closed = False
         self._was_used = False
 
@@ -244,7 +246,8 @@ class _Child:
             self._was_used = False
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
-                arguments = [str(theirs.fileno()), str(self._memory_bytes_max), str(self._idle_seconds)]
+                numbers = (theirs.fileno(), self._memory_bytes_max, self._idle_seconds)
+                arguments = [*map(str, numbers), self._folder()]
                 self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
                     [sys.executable, "-P", "-m", "clipspool.media.child", *arguments],
                     pass_fds=[theirs.fileno()],
@@ -256,6 +259,14 @@ class _Child:
             start_thread(self._process.wait, "media-reaper")
             self._socket = ours
             return ours
+
+    def _folder(self) -> str:
+        """Return the folder of this process, in which x264 keeps what its first pass found out."""
+        try:
+            self._scratch = self._scratch or tempfile.TemporaryDirectory(prefix="clipspool-decoder-")
+        except OSError:
+            return ""  # without one it codes in one pass
+        return self._scratch.name
 
     def _exchange(self, ours: socket.socket, data: bytes, files: Sequence[int], deadline: float) -> _Answer:
         try:
@@ -277,17 +288,15 @@ class _Child:
         """End the process, if there is one, and return its status."""
         with self._lock:
             process, self._process = self._process, None
+            scratch, self._scratch = self._scratch, None
             self._hang_up()
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
-            if process is None:
-                return 0
-            try:
-                return process.wait(wait_seconds)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                return process.wait()
+            status = 0 if process is None else _wait_for(process, wait_seconds)
+            if scratch is not None:
+                scratch.cleanup()
+            return status
 
     def stop(self) -> None:
         """End the current call, from any thread, and start no process any more."""
@@ -299,6 +308,15 @@ class _Child:
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _wait_for(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Wait for the end of a process, or end it after so many seconds; return its status."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _environment() -> dict[str, str]:

@@ -29,6 +29,8 @@ AHEAD_MIN: Final = 1
 AHEAD_GOOD: Final = 10
 FILTER_THREADS_MAX: Final = 8
 PIXEL_BITS: Final = 24
+TRIAL_SHARE: Final = 0.1
+TRIAL_FRAMES: Final = (4, 18)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +92,9 @@ def spread(stream: av.video.VideoStream) -> int:
     else:
         stream.thread_type, codec.thread_count = "SLICE", min(count, DECODER_THREADS_MAX)
     return all_of_it - picture * (held + threads)
+
+
+def trial_frames(pixels: int, count: int) -> int:
+    """Return how many pictures a trial sample has, of a clip of `count` pictures of so many pixels."""
+    fitting = int(room() * TRIAL_SHARE / max(1, pixels * PIXEL_BITS // 16))
+    return max(TRIAL_FRAMES[0], min(TRIAL_FRAMES[1], count // 12, fitting))

@@ -135,6 +135,8 @@ def _chain(shape: Shape, picture: av.VideoFrame, start: float) -> Iterator[tuple
     width, height = shape.width, shape.height
     if shape.rotation in {90, 270}:
         width, height = height, width
+    if (picture.width - width, picture.height - height) in {(1, 0), (0, 1), (1, 1)}:
+        yield "crop", f"w={width}:h={height}:x=0:y=0"  # to scale a picture by so little would only blur it
     size = f"w={width}:h={height}:flags=bicubic"
     if shape.tone_map:
         yield "scale", size

@@ -19,12 +19,12 @@ SAME_RATE_TOLERANCE = 0.0005
 DEFAULT_RATE = Fraction(25)
 AUDIO_BITS_PER_SECOND = 128_000
 BITS_PER_SECOND_MIN = 40_000
-BITS_PER_PIXEL_MIN = 0.04  # below it a smaller picture looks better than a coarser one
+BITS_PER_PIXEL_LOW = 0.04  # below it a smaller picture may look better than a coarser one
+SCALE_MAX = 0.98  # a picture is made smaller by at least 2 %: less would only blur it
 H264_PIXELS_MAX = 36_864 * 16 * 16  # level 5.2: what decoders of H.264 take everywhere
 PLAIN_BITS = 8
 CONTAINER_BYTES = 6_000  # the index and headers of an MP4, to which each frame adds
 CONTAINER_BYTES_PER_FRAME = 24
-BYTES_MARGIN = 0.97
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,8 @@ class Conform(Value):
 
     `width` and `height` are even; `fps` is the exact constant rate as "num/den"; `start_seconds` and
     `seconds` the part that is used; `bytes_max` the size that the result never exceeds, None for no limit;
-    `bits_per_second` the video's share of it.
+    `bits_per_second` the video's share of it. `smaller_width` and `smaller_height` are what is tried as well
+    where that share is low for pictures of this size; 0 where it is not.
     """
 
     width: int
@@ -85,6 +86,8 @@ class Conform(Value):
     audio: bool = False
     bytes_max: int | None = None
     bits_per_second: int | None = None
+    smaller_width: int = 0
+    smaller_height: int = 0
     changes: tuple[str, ...] = ()
 
 
@@ -150,12 +153,15 @@ def constant_rate(probe: Probe) -> Fraction:
 def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = None) -> tuple[int, int]:
     """Return the even sides nearest to a picture's own within the limits; its aspect is kept within a pixel.
 
-    Of sizes up to four pixels narrower, the first within half a pixel is chosen, else the best.
+    A picture that need not be smaller loses at most a column and a row. Of sizes up to four pixels narrower,
+    the first within half a pixel is chosen, else the best.
     """
     scale = min(1.0, limits.width_max / width, limits.height_max / height)
     if pixels_max is not None:
         scale = min(scale, (pixels_max / (width * height)) ** 0.5)
     scale = max(scale, limits.width_min / width, limits.height_min / height)
+    if scale == 1.0:
+        return max(2, width - width % 2), max(2, height - height % 2)
     fitted_width = 2 * (floor if scale <= 1 else ceil)(round(width * scale / 2, 6))
     while True:
         fitted_height = max(2, 2 * round(fitted_width * height / width / 2))
@@ -175,16 +181,11 @@ def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = N
 
 
 def video_bits_per_second(bytes_max: int, seconds: float, frames: float, *, audio: bool) -> int:
-    """Return the video's rate that keeps a clip within `bytes_max`, less what the coder may overdraw."""
-    room = bytes_max * BYTES_MARGIN - CONTAINER_BYTES - CONTAINER_BYTES_PER_FRAME * frames
+    """Return the video's rate at which a clip has `bytes_max`."""
+    room = bytes_max - CONTAINER_BYTES - CONTAINER_BYTES_PER_FRAME * frames
     if audio:
         room -= (AUDIO_BITS_PER_SECOND / 8) * (seconds + 1)
-    return int(room * 8 / (seconds + buffer_seconds(seconds)))
-
-
-def buffer_seconds(seconds: float) -> float:
-    """Return how many seconds at its rate the coder may overdraw in a clip of this length."""
-    return min(1.0, seconds / 4)
+    return int(room * 8 / seconds)
 
 
 def _length(probe: Probe, limits: Limits, long_clips: LongClips, start_seconds: float) -> Conform | Refuse:
@@ -269,7 +270,7 @@ def _rate(probe: Probe, limits: Limits) -> tuple[Fraction, str | None]:
 
 
 def _within_bytes(conform: Conform, limits: Limits, bytes_max: int) -> Conform | Refuse:
-    """Choose the bit rate, and a smaller picture where it would not do for this one."""
+    """Choose the bit rate, and a smaller picture to try where it is low for this one."""
     fps = float(Fraction(conform.fps))
     rate = video_bits_per_second(bytes_max, conform.seconds, conform.seconds * fps, audio=conform.audio)
     if rate < BITS_PER_SECOND_MIN:
@@ -277,8 +278,11 @@ def _within_bytes(conform: Conform, limits: Limits, bytes_max: int) -> Conform |
             f"{conform.seconds:g} s of video cannot be made to fit {bytes_max:,} bytes",
             "Drop a shorter clip, or configure another transport.",
         )
-    width, height = fitted(conform.width, conform.height, limits, rate / fps / BITS_PER_PIXEL_MIN)
-    return replace(conform, bits_per_second=rate, width=width, height=height)
+    planned = replace(conform, bits_per_second=rate)
+    width, height = fitted(conform.width, conform.height, limits, rate / fps / BITS_PER_PIXEL_LOW)
+    if width > conform.width * SCALE_MAX:
+        return planned
+    return replace(planned, smaller_width=width, smaller_height=height)
 
 
 def _changes(probe: Probe, limits: Limits, conform: Conform, fps_change: str | None) -> tuple[str, ...]:
