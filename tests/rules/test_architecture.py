@@ -31,6 +31,7 @@ HOMES = {
     "psycopg": {"clipspool/journal/"},
     "pybase64": {"clipspool/provider/runway/body.py"},
     "pydantic": {"clipspool/app/settings/", "clipspool/provider/catalog.py", "clipspool/provider/model.py"},
+    "python_multipart": {"clipspool/web/form_stream.py"},
     "pydantic_settings": {"clipspool/app/settings/"},
     "requests": {"clipspool/system/http/", "clipspool/provider/"},
     "rich": {"clipspool/cli/"},

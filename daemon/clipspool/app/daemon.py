@@ -216,13 +216,7 @@ class Daemon:
             self.scheduler.call_soon(commands.accept_restored)
         self._control.start()
         self._balance_reader.start()
-        self._page.open(
-            self.scheduler,
-            self._answers.status,
-            self._answers.answer,
-            lambda: self._stages.tools.folders_of,
-            self.monitoring,
-        )
+        self._page.open(self.scheduler, self._answers, self._stages, lambda: self.settings, self.monitoring)
         for inbox in self._inboxes.values():
             inbox.start()
         self._keep_status_files()

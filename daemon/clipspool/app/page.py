@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from io import FileIO
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from clipspool.app.build import rules_of
+from clipspool.app.commands import Answers
 from clipspool.app.monitoring import Monitoring
+from clipspool.app.quoting import Quoter
 from clipspool.app.settings import Settings
+from clipspool.intake.types import Rules
 from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.quote import Quote
 from clipspool.scheduler.commands import conditions_of
 from clipspool.scheduler.loop import Command, Scheduler
-from clipspool.spool.watchfolder import Folders
-from clipspool.web.context import AccessRules, DaemonHandle, Right, Token
+from clipspool.stages.runner import StageRunner
+from clipspool.system.atomic import Rel
+from clipspool.web.context import AccessRules, ClipDoors, DaemonHandle, Right, Token
 from clipspool.web.listen import CannotListen, PageSocket
 
 if TYPE_CHECKING:
@@ -26,6 +33,26 @@ log = structlog.get_logger()
 _AGAIN_SECONDS = 10.0
 
 State = tuple[Mapping[str, Any], Conditions]
+
+
+def _clip_doors(stages: StageRunner, settings: Callable[[], Settings]) -> ClipDoors:
+    quoter = Quoter(lambda: stages.tools.quoting, stages.inspect)
+
+    def rules() -> Mapping[str, Rules]:
+        known, folders = settings(), stages.tools.folders_of
+        return {one.name: rules_of(known, one, folders[one.name].journal) for one in known.inbox}
+
+    def quote(inbox: str, path: Rel, sidecar: bytes, file: FileIO | None, images: Sequence[str]) -> Quote:
+        root = stages.tools.folders_of[inbox].inbox
+        return quoter.quote(root, rules()[inbox], path, sidecar, file, images)
+
+    def models() -> Sequence[Mapping[str, Any]]:
+        return [
+            {"name": name, **model.model_dump(mode="json")}
+            for name, model in stages.tools.catalog.models.items()
+        ]
+
+    return ClipDoors(rules, quote, models)
 
 
 class PageHost:
@@ -48,12 +75,12 @@ class PageHost:
     def open(
         self,
         scheduler: Scheduler,
-        status: Callable[[Scheduler], Mapping[str, Any]],
-        command: Callable[[str, Mapping[str, Any]], Any],
-        bays: Callable[[], Mapping[str, Folders]],
+        answers: Answers,
+        stages: StageRunner,
+        settings: Callable[[], Settings],
         monitoring: Monitoring,
     ) -> None:
-        """Start the page, subscribed to the scheduler's news; `status` runs in the scheduler's thread."""
+        """Start the page, subscribed to the scheduler's news; `settings` returns those of the last reload."""
         if self._settings.web.listen is None:
             return
         # Late: it takes a quarter of a second, and most daemons have none.
@@ -61,7 +88,7 @@ class PageHost:
 
         def state() -> Future[State]:
             reply: Future[State] = Future()
-            scheduler.enqueue(Command(lambda one: (status(one), conditions_of(one)), reply))
+            scheduler.enqueue(Command(lambda one: (answers.status(one), conditions_of(one)), reply))
             return reply
 
         web = self._settings.web
@@ -74,11 +101,12 @@ class PageHost:
         daemon = DaemonHandle(
             self._settings.journal.place,
             state,
-            command,
-            bays,
+            answers.answer,
+            lambda: stages.tools.folders_of,
             scheduler.now,
             metrics=monitoring.metrics.text,
             health=monitoring.health.look,
+            clips=_clip_doors(stages, settings),
             count_wrong_token=monitoring.metrics.token_refused,
         )
 

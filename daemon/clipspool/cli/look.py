@@ -122,20 +122,14 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
     """Show everything about one job, its history included."""
     settings = context.settings("read")
     from clipspool.cli.offline import job_in, open_to_read
-    from clipspool.jobs.text import iso
     from clipspool.reporting.looking import conditions_in
-    from clipspool.reporting.status import entry_json, job_json
-    from clipspool.system.redaction import redact_value
+    from clipspool.reporting.status import about_json
 
     with open_to_read(settings) as journal:
         found = job_in(journal, job)
-        clip = journal.clip(found.clip_id)
-        shown = job_json(found, conditions_in(journal, settings.limits, time.time()))
-        shown["media"] = clip.media if clip else {}
-        shown["submitted_at"] = iso(found.task.intent_at) if found.task else None
-        shown["evidence"] = redact_value(found.task.evidence) if found.task else {}
         history = journal.history(found)
-        shown["history"] = [entry_json(entry) for entry in history]
+        conditions = conditions_in(journal, settings.limits, time.time())
+        shown = about_json(found, journal.clip(found.clip_id), history, conditions)
     if as_json:
         print_json(shown)
         return

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipspool.jobs.conditions import WHY, Conditions
-from clipspool.jobs.model import Job, State, utc
+from clipspool.jobs.model import Clip, Job, State, utc
 from clipspool.jobs.records import Entry, Peer
 from clipspool.jobs.shares import shown
 from clipspool.jobs.text import iso, text
@@ -58,6 +58,19 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         ],
         "missing": [{"output": one.number, "why": redact(one.why)} for one in job.missing],
         "error": error,
+    }
+
+
+def about_json(
+    job: Job, clip: Clip | None, history: Sequence[Entry], conditions: Conditions
+) -> dict[str, Any]:
+    """Return all about a job in the stable form of `show --json`, its history oldest first."""
+    return {
+        **job_json(job, conditions),
+        "media": clip.media if clip else {},
+        "submitted_at": iso(job.task.intent_at) if job.task else None,
+        "evidence": redact_value(job.task.evidence) if job.task else {},
+        "history": [entry_json(entry) for entry in history],
     }
 
 

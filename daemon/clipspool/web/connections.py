@@ -16,6 +16,10 @@ BACKLOG: Final = 128
 """Connections that the system accepts before they are counted."""
 ASK_SECONDS = 20.0
 """From a connection's beginning, or its last answer, to the last byte of a request."""
+STALL_SECONDS = 60.0
+"""How long a film that is sent may stand still; it may take hours in all."""
+UPLOADS = "clipspool_takes_film"
+"""Set in the scope of a request whose body may be a film: only once its token has the right."""
 _CALLERS_MAX: Final = 1000
 _DESCRIPTORS_EACH: Final = 3
 """One for the connection and one for the video that is sent; the third is the daemon's."""
@@ -30,6 +34,7 @@ class PageConnection(H11Protocol):
     """One connection; closed where there are too many, or where a request takes too long."""
 
     _too_late: asyncio.TimerHandle | None = None
+    _heard_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for a request."""
@@ -38,6 +43,11 @@ class PageConnection(H11Protocol):
             transport.abort()
             return
         self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Remember when the last bytes came."""
+        self._heard_at = self.loop.time()
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
@@ -57,5 +67,9 @@ class PageConnection(H11Protocol):
 
     def _look(self) -> None:
         asked: RequestResponseCycle | None = self.cycle
+        is_film = asked is not None and asked.scope.get(UPLOADS) and not asked.response_complete
+        if is_film and self.loop.time() - self._heard_at < STALL_SECONDS:
+            self._wait()
+            return
         if asked is None or asked.response_complete or asked.more_body:
             self.transport.abort()

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
+from io import FileIO
 from typing import Any
 
+from clipspool.intake.types import Rules
 from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.quote import Quote
 from clipspool.journal import Place
 from clipspool.spool.watchfolder import Folders
+from clipspool.system.atomic import Rel
+
+
+@dataclass(frozen=True, slots=True)
+class ClipDoors:
+    """What taking clips needs of the daemon; every function may be called from any thread."""
+
+    rules: Callable[[], Mapping[str, Rules]]
+    """Intake's rules of each inbox, by name."""
+    quote: Callable[[str, Rel, bytes, FileIO | None, Sequence[str]], Quote]
+    """Quotes a clip by inbox, path, sidecar, its open file, and names of images that would lie beside it."""
+    models: Callable[[], Sequence[Mapping[str, Any]]]
+    """The models of the catalogue: names, fields, limits and prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +47,8 @@ class DaemonHandle:
     """Returns the text of `/metrics`; None: that address does not exist."""
     health: Callable[[], tuple[bool, Mapping[str, Any]]] | None = None
     """Returns whether all is well, and the facts of `/healthz`; None: that address does not exist."""
+    clips: ClipDoors | None = None
+    """None: no clips are taken."""
     count_wrong_token: Callable[[], None] = lambda: None
     """Called for each log-in or request with a wrong token."""
 

@@ -15,13 +15,17 @@ from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clipspool.web.context import AccessRules, Right, Token
 from clipspool.web.sessions import Sessions
 
+API = "/api/v1"
 BODY_BYTES_MAX = 16_384
+_JSON_BYTES_MAX = 131_072
+_LARGE_BODIES = (f"{API}/clips", f"{API}/uploads/")
+"""Addresses that take films: each limits what it takes itself."""
 _OPEN_TO_ALL = ("/login", "/static/", "/healthz")
 """Addresses that show strangers only that the daemon runs; `/metrics` takes the token as a header."""
 _SAFE_SITES = {None, "same-origin", "none"}
@@ -65,6 +69,9 @@ class AccessControl:
             await send(message)
 
         refusal = self._refusal(scope)
+        if isinstance(refusal, PlainTextResponse) and scope["path"].startswith(f"{API}/"):
+            text = bytes(refusal.body).decode().strip()
+            refusal = refused(refusal.status_code, text, headers=dict(refusal.headers))
         app: ASGIApp = self._app if refusal is None else refusal
         await app(scope, receive, send_guarded)
 
@@ -78,9 +85,10 @@ class AccessControl:
         if "transfer-encoding" in headers:
             # A proxy may see its end elsewhere: what follows would pass for another caller's request.
             return _said(411, "A Content-Length is required.", {"Connection": "close"})
-        method = scope["method"]
-        if method not in {"GET", "HEAD", "POST"}:
-            return _said(405, "Only GET and POST are supported.")
+        method, path = scope["method"], scope["path"]
+        is_api = path.startswith(f"{API}/")
+        if method not in ({"GET", "HEAD", "POST", "PUT", "DELETE"} if is_api else {"GET", "HEAD", "POST"}):
+            return _said(405, "This method is not supported.", {"Allow": "GET, HEAD, POST"})
         given = _bearer(headers)
         if given is None:
             token = self._sessions.token_behind(session_of(headers, self._sessions.cookie))
@@ -89,10 +97,12 @@ class AccessControl:
             if token is None:
                 return too_many_tries() if self._sessions.is_guessed_at else _said(401, "Wrong token.")
         scope["clipspool_token"] = token
-        path: str = scope["path"]
         is_known = token is not None
-        if method == "POST":
-            return self._refusal_of_post(headers, path, is_known=is_known, has_header=given is not None)
+        if method not in {"GET", "HEAD"}:
+            refusal = _refusal_of_api_body(headers, path) if is_api else _refusal_of_form(headers)
+            return refusal or self._refusal_of_change(
+                headers, path, is_known=is_known, has_header=given is not None
+            )
         if not _is_from_us(headers):
             return _said(403, "Only the page itself may fetch this.")
         if self._access.must_log_in and not is_known and not path.startswith(_OPEN_TO_ALL):
@@ -101,15 +111,9 @@ class AccessControl:
             return RedirectResponse(f"/login?to={there}", 303) if wants_page else _said(401, "Log in first.")
         return None
 
-    def _refusal_of_post(
+    def _refusal_of_change(
         self, headers: Headers, path: str, *, is_known: bool, has_header: bool
     ) -> Response | None:
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/x-www-form-urlencoded":
-            return _said(415, "A form is expected.")
-        length = headers.get("content-length", "")
-        if not length.isascii() or not length.isdigit() or int(length) > BODY_BYTES_MAX:
-            return _said(413, f"A form of at most {BODY_BYTES_MAX} bytes is expected.")
         if not has_header and not _is_our_form(headers):
             return _said(403, "This was not sent by a form of this page.")
         if not self._sessions.is_possible:
@@ -134,6 +138,25 @@ class AccessControl:
             return False
         # An address cannot be rebound; beyond loopback any of this machine's may be used.
         return address.is_loopback if self._access.is_near else True
+
+
+def _refusal_of_form(headers: Headers) -> Response | None:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        return _said(415, "A form is expected.")
+    length = headers.get("content-length", "")
+    if not length.isascii() or not length.isdigit() or int(length) > BODY_BYTES_MAX:
+        return _said(413, f"A form of at most {BODY_BYTES_MAX} bytes is expected.")
+    return None
+
+
+def _refusal_of_api_body(headers: Headers, path: str) -> Response | None:
+    length = headers.get("content-length", "0")
+    if not length.isascii() or not length.isdigit():
+        return _said(400, "The Content-Length is no number.")
+    if int(length) > _JSON_BYTES_MAX and not path.startswith(_LARGE_BODIES):
+        return _said(413, f"A body of at most {_JSON_BYTES_MAX} bytes is expected.")
+    return None
 
 
 def _bearer(headers: Headers) -> str | None:
@@ -210,9 +233,10 @@ def needs(right: Right, access: AccessRules, endpoint: Callable[..., Any]) -> Ca
     def refusal(request: Request) -> Response | None:
         if (right is Right.LOOK and not access.must_log_in) or may(request, right):
             return None
+        status, why = 403, f"This token does not have the right `{right}`."
         if token_of(request) is None:
-            return _said(401, "Log in first, or send the token as `Authorization: Bearer`.")
-        return _said(403, f"This token does not have the right `{right}`.")
+            status, why = 401, "Log in first, or send the token as `Authorization: Bearer`."
+        return refused(status, why) if request.url.path.startswith(f"{API}/") else _said(status, why)
 
     if inspect.iscoroutinefunction(endpoint):
 
@@ -232,6 +256,23 @@ def needs(right: Right, access: AccessRules, endpoint: Callable[..., Any]) -> Ca
 def too_many_tries() -> Response:
     """Answer a wrong token after many others; the right one is still accepted."""
     return PlainTextResponse("Too many wrong tokens; wait a minute.\n", 429, {"Retry-After": "60"})
+
+
+def refused(
+    status: int,
+    message: str,
+    *,
+    code: str = "",
+    facts: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a refusal of the JSON interface: a code for programs and a sentence for people."""
+    error = {"code": code or f"HTTP.{status}", "message": message, **(facts or {})}
+    kept = {name: value for name, value in (headers or {}).items() if name.lower() not in _OF_THE_BODY}
+    return JSONResponse({"error": error}, status, kept)
+
+
+_OF_THE_BODY = frozenset({"content-length", "content-type"})
 
 
 def _said(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:

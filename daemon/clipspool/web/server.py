@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
@@ -22,14 +23,19 @@ from starlette.types import ASGIApp
 from clipspool.jobs.messages import Listener, News
 from clipspool.journal import Lookup
 from clipspool.web.actions import ActionRoutes
+from clipspool.web.api.acts import Acts
+from clipspool.web.api.films import Films
+from clipspool.web.api.jobs import EventStream, JobAnswers
+from clipspool.web.api.routes import act_operations, clip_operations, document_operation, job_operations
 from clipspool.web.connections import BACKLOG, PageConnection
 from clipspool.web.context import AccessRules, DaemonHandle, Right
 from clipspool.web.event_stream import STREAMS_MAX, ChangeStream
 from clipspool.web.listen import PageSocket
 from clipspool.web.media import MediaRoutes
-from clipspool.web.security import AccessControl, may, needs
+from clipspool.web.security import API, AccessControl, may, needs, refused
 from clipspool.web.sessions import Sessions
 from clipspool.web.snapshot import WaitingJobs
+from clipspool.web.uploads import Uploads
 from clipspool.web.views import Views
 
 log = structlog.get_logger()
@@ -49,6 +55,7 @@ class Page:
         self._lookup = Lookup(daemon.journal)
         self._views = Views(daemon, access, self._lookup, self._waiting, lambda: self.changes.version)
         self.changes = ChangeStream(self._views.fingerprint)
+        self.events = EventStream()
         sessions = Sessions(access.tokens, daemon.now, str(daemon.journal), daemon.count_wrong_token)
         app = self._app(daemon, access, sessions)
         config = uvicorn.Config(
@@ -98,6 +105,7 @@ class Page:
             Route("/login", acts.login),
             Route("/logout", acts.log_out, methods=["POST"]),
             look("/events", self._events),
+            *self._api(daemon, access),
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
         ]
         if (metrics := daemon.metrics) is not None:
@@ -117,8 +125,17 @@ class Page:
 
             routes.append(Route("/healthz", show_health))
         self.routes = routes
-        handlers = {404: self._missing, TimeoutError: _too_late, Exception: _broken}
+        handlers = {404: self._missing, 405: _not_so, TimeoutError: _too_late, Exception: _broken}
         return Starlette(routes=routes, exception_handlers=handlers)
+
+    def _api(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:
+        jobs = JobAnswers(self._lookup, self._views.snapshot)
+        operations = [*job_operations(jobs, self.events), *act_operations(Acts(daemon))]
+        if daemon.clips is not None:
+            films = Films(Uploads(daemon.bays, daemon.clips.rules, daemon.now), daemon.clips)
+            operations += clip_operations(films, self._lookup, self._views.snapshot)
+        operations.append(document_operation(operations))
+        return [operation.route(access) for operation in operations]
 
     async def _events(self, _request: Request) -> Response:
         if self.changes.streams >= STREAMS_MAX:
@@ -126,6 +143,8 @@ class Page:
         return StreamingResponse(self.changes.stream(), media_type="text/event-stream")
 
     def _missing(self, request: Request, _error: Exception) -> Response:
+        if request.url.path.startswith(f"{API}/"):
+            return refused(404, "There is no such address; `openapi.json` lists them.")
         return self._views.missing(request)
 
     # --- running --------------------------------------------------------------------------------------
@@ -137,6 +156,7 @@ class Page:
         def on_news(news: News) -> None:
             self._waiting.on_news(news)
             self.changes.on_news(news)
+            self.events.on_news(news)
 
         return on_news
 
@@ -149,6 +169,7 @@ class Page:
         """Stop: streams first, then requests under way, within a few seconds."""
         self._server.should_exit = True
         self._views.snapshot.end()
+        self.events.end()
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended already
                 self._loop.call_soon_threadsafe(self.changes.end)
@@ -172,6 +193,13 @@ class Page:
             notifying.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await notifying
+
+
+def _not_so(request: Request, error: Exception) -> Response:
+    headers = error.headers if isinstance(error, HTTPException) else None
+    if request.url.path.startswith(f"{API}/"):
+        return refused(405, "This address does not know the method.", headers=headers)
+    return PlainTextResponse("This method is not supported.\n", 405, headers)
 
 
 def _too_late(_request: Request, _error: Exception) -> Response:

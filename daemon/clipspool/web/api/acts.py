@@ -1,0 +1,81 @@
+"""Carries out what programs decide about jobs, as the command line does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from clipspool.web.api.jobs import job_id_of
+from clipspool.web.api.operations import read_json
+from clipspool.web.context import DaemonHandle
+from clipspool.web.security import name_of
+from clipspool.web.uploads import NotTaken
+
+log = structlog.get_logger()
+
+_WHY_MAX = 500
+_NO_JOB = "there is no such job"
+
+
+class Acts:
+    """Answers `POST jobs/ID/…`."""
+
+    def __init__(self, daemon: DaemonHandle) -> None:
+        """Keep the door to the daemon's commands."""
+        self._daemon = daemon
+
+    async def retry(self, request: Request) -> Any:
+        """Run a job again."""
+        return await self._several(request, "retry")
+
+    async def cancel(self, request: Request) -> Any:
+        """Cancel a job."""
+        return await self._several(request, "cancel")
+
+    async def approve(self, request: Request) -> Any:
+        """Release a job that is held."""
+        return await self._several(request, "approve")
+
+    async def attach(self, request: Request) -> Any:
+        """Attach a task that was found at the provider."""
+        given = await read_json(request)
+        task_id, force = given.get("task_id"), given.get("force", False)
+        if not isinstance(task_id, str) or not task_id.strip():
+            raise NotTaken(422, "REQUEST.TASK", "`task_id` is missing: the task's id at the provider.")
+        if not isinstance(force, bool):
+            raise NotTaken(422, "REQUEST.FORCE", "`force` must be true or false.")
+        arguments: dict[str, Any] = {"job_id": job_id_of(request), "task_id": task_id.strip()}
+        arguments["by"] = name_of(request)
+        if force:
+            arguments["force"] = True
+        return await self._done(request, "attach", arguments | _why(given))
+
+    async def _several(self, request: Request, act: str) -> Any:
+        given = _why(await read_json(request) if int(request.headers.get("content-length", "0")) else {})
+        return await self._done(request, act, {"ids": [job_id_of(request)], "by": name_of(request), **given})
+
+    async def _done(self, request: Request, act: str, arguments: dict[str, Any]) -> Any:
+        try:
+            made = await run_in_threadpool(self._daemon.command, act, arguments)
+        except TimeoutError:
+            raise
+        except Exception as error:
+            raise NotTaken(409, "JOB.REFUSED", f"Not done: {str(error) or type(error).__name__}.") from error
+        log.info("command", do=act, by=arguments["by"], of=job_id_of(request))
+        answer: dict[str, Any] = made[0] if isinstance(made, list) and made else {"done": True}
+        if not answer.get("done"):
+            why = str(answer.get("why", "it cannot be done now"))
+            is_missing = why == _NO_JOB
+            code = "JOB.UNKNOWN" if is_missing else "JOB.REFUSED"
+            raise NotTaken(404 if is_missing else 409, code, f"Not done: {why}.")
+        return {"id": job_id_of(request), **answer}
+
+
+def _why(given: dict[str, Any]) -> dict[str, str]:
+    why = given.get("why", "")
+    if not isinstance(why, str) or len(why) > _WHY_MAX:
+        raise NotTaken(422, "REQUEST.WHY", f"`why` must be a text of at most {_WHY_MAX} letters.")
+    return {"why": why} if why else {}

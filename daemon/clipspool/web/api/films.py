@@ -1,0 +1,106 @@
+"""Receives films: in threads of its own, so many at once, and with a quote of what came."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from io import FileIO
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+
+from clipspool.intake.notes import sentence
+from clipspool.jobs.model import Problem
+from clipspool.jobs.quote import Quote
+from clipspool.stages.provenance import as_sent
+from clipspool.web.connections import UPLOADS
+from clipspool.web.context import ClipDoors
+from clipspool.web.uploads import NotTaken, Upload, Uploads, is_upload_id
+
+AT_ONCE: Final = 16
+PIECE_BYTES: Final = 1 << 20
+"""So much is written at once."""
+
+
+class Films:
+    """Receives films in threads of its own, so that a slow disk takes none from the pages."""
+
+    def __init__(self, uploads: Uploads, doors: ClipDoors) -> None:
+        """Open nothing yet."""
+        self.uploads, self.doors = uploads, doors
+        self._under_way = 0
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def in_thread(self, run: Callable[..., Any], *given: Any) -> Any:
+        """Run a function that touches a disk."""
+        if self._limiter is None:  # it belongs to the loop that runs
+            self._limiter = anyio.CapacityLimiter(AT_ONCE)
+        return await anyio.to_thread.run_sync(run, *given, limiter=self._limiter)
+
+    @asynccontextmanager
+    async def sending(self, request: Request) -> AsyncIterator[None]:
+        """Let a request send a film for as long as bytes come; raises NotTaken where too many do."""
+        if self._under_way >= AT_ONCE:
+            raise NotTaken(503, "UPLOAD.MANY", "Too many clips are being sent at once; try again.")
+        self._under_way += 1
+        request.scope[UPLOADS] = True
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            request.scope[UPLOADS] = False
+
+    @asynccontextmanager
+    async def opened(self, upload: Upload) -> AsyncIterator[FileIO]:
+        """Open an upload's bytes to add to them; they are synced in the end, however that comes."""
+        context: AbstractContextManager[FileIO] = self.uploads.open_part(upload)
+        file: FileIO = await self.in_thread(context.__enter__)
+        try:
+            yield file
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.in_thread(context.__exit__, None, None, None)
+
+    async def known(self, upload_id: str) -> Upload:
+        """Return an upload; raises NotTaken where there is none."""
+        upload = await self.in_thread(self.uploads.find, upload_id) if is_upload_id(upload_id) else None
+        if not isinstance(upload, Upload):
+            raise NotTaken(404, "UPLOAD.UNKNOWN", "There is no such upload (any more).")
+        return upload
+
+    async def quote(self, upload: Upload, sidecar: bytes, images: Sequence[str]) -> Quote | None:
+        """Return the quote of an upload; None for one that is placed already."""
+
+        def run() -> Quote:
+            is_whole = upload.size is None or self.uploads.received(upload) == upload.size
+            with self.uploads.open_part(upload) as file:
+                film = file if is_whole else None
+                return self.doors.quote(upload.inbox, upload.path, sidecar, film, images)
+
+        try:
+            made: Quote = await self.in_thread(run)
+        except FileNotFoundError:
+            return None
+        return made
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """Return a problem as it is answered."""
+    return {"message": sentence(problem), "key": problem.key, "line": problem.line}
+
+
+def quote_json(quote: Quote) -> dict[str, Any]:
+    """Return a quote as it is answered."""
+    jobs = [
+        {
+            "variant": job.variant.lstrip("_"),
+            "request": as_sent(job.request),
+            "credits": job.credits,
+            "changes": list(job.changes),
+        }
+        for job in quote.jobs
+    ]
+    problems = [problem_json(problem) for problem in quote.problems]
+    return {"problems": problems, "jobs": jobs, "credits": quote.credits, "media": dict(quote.media)}

@@ -1,0 +1,168 @@
+"""Answers what programs ask about jobs, inboxes and models, and streams what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from itertools import count
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.messages import Happened, News
+from clipspool.jobs.model import Job, State
+from clipspool.jobs.text import text
+from clipspool.journal import Filter, Lookup
+from clipspool.reporting.status import about_json, job_json
+from clipspool.web.snapshot import DaemonState
+from clipspool.web.uploads import NotTaken
+
+PAGE_MAX = 200
+WORD_MAX = 200
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_KEPT_EVENTS = 2000
+_REST_SECONDS = 0.2
+_ALIVE_SECONDS = 15.0
+STREAMS_MAX = 100
+
+
+class JobAnswers:
+    """Answers `GET` requests about jobs, in worker threads."""
+
+    def __init__(self, lookup: Lookup, snapshot: DaemonState) -> None:
+        """`snapshot` caches the daemon's state."""
+        self._lookup, self._snapshot = lookup, snapshot
+
+    def conditions(self) -> Conditions:
+        """Return what holds jobs back now; raises TimeoutError."""
+        return self._snapshot.get().conditions
+
+    def status(self, _request: Request) -> Mapping[str, Any]:
+        """Return what `status --json` prints."""
+        return self._snapshot.get().status
+
+    def several(self, request: Request) -> dict[str, Any]:
+        """Return a page of jobs, newest first."""
+        asked = request.query_params
+        wanted = Filter(
+            tuple(_state(one) for one in asked.getlist("state")),
+            asked.get("inbox") or None,
+            asked.get("q", "").strip()[:WORD_MAX],
+        )
+        before, limit = asked.get("before", ""), asked.get("limit", "50")
+        if before and not _ID.fullmatch(before):
+            raise NotTaken(422, "REQUEST.BEFORE", "`before` is what the page before returned.")
+        if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= PAGE_MAX:
+            raise NotTaken(422, "REQUEST.LIMIT", f"`limit` is a number from 1 to {PAGE_MAX}.")
+        with self._lookup.look() as look:
+            page = look.page(wanted, before or None, int(limit))
+        conditions = self.conditions()
+        return {
+            "jobs": [job_json(job, conditions) for job in page.jobs],
+            "before": page.before,
+            "is_partial": page.is_partial,
+        }
+
+    def one(self, request: Request) -> dict[str, Any]:
+        """Return all about one job, as `show --json` does."""
+        conditions = self.conditions()
+        with self._lookup.look() as look:
+            job = look.job(job_id_of(request))
+            if job is None:
+                raise no_job(request)
+            return about_json(job, look.clip(job.clip_id), look.history(job), conditions)
+
+
+def job_id_of(request: Request) -> str:
+    """Return the job's id in an address; raises NotTaken where it cannot be one."""
+    job_id = str(request.path_params["job"])
+    if not _ID.fullmatch(job_id):
+        raise no_job(request)
+    return job_id
+
+
+def no_job(request: Request) -> NotTaken:
+    """Return the refusal for a job that does not exist."""
+    return NotTaken(404, "JOB.UNKNOWN", f"There is no job {str(request.path_params['job'])[:64]!a}.")
+
+
+def _state(word: str) -> State:
+    try:
+        return State(word)
+    except ValueError:
+        known = ", ".join(state.value for state in State)
+        raise NotTaken(422, "REQUEST.STATE", f"There is no such state; the states are {known}.") from None
+
+
+class EventStream:
+    """What happened to jobs lately, for streams that programs follow; survives a short loss of connection."""
+
+    def __init__(self) -> None:
+        """Start without events; their numbers begin anew with each start of the daemon."""
+        self._kept: deque[tuple[int, bytes]] = deque(maxlen=_KEPT_EVENTS)
+        self._numbers = count(1)
+        self._last = 0
+        self._is_over = False
+        self._streams = 0
+
+    def on_news(self, news: News) -> None:
+        """Take a piece of news, in the scheduler's thread; never blocks."""
+        if isinstance(news, Happened):
+            number = next(self._numbers)
+            data = json.dumps(_event_of(news.after)).encode()
+            self._kept.append((number, b"id: %d\nevent: job\ndata: %b\n\n" % (number, data)))
+            self._last = number
+
+    def end(self) -> None:
+        """End all streams."""
+        self._is_over = True
+
+    async def answer(self, request: Request) -> Response:
+        """Answer `GET events`."""
+        if self._streams >= STREAMS_MAX:
+            raise NotTaken(503, "EVENTS.MANY", "Too many streams are open.")
+        last = request.headers.get("last-event-id", "")
+        is_known = last.isascii() and last.isdigit() and len(last) < 16 and int(last) <= self._last  # noqa: PLR2004
+        stream = self._stream(int(last) if is_known else self._last, is_lost=bool(last) and not is_known)
+        return StreamingResponse(stream, media_type="text/event-stream")
+
+    async def _stream(self, seen: int, *, is_lost: bool) -> AsyncIterator[bytes]:
+        self._streams += 1
+        try:
+            yield b"retry: 3000\n\n"
+            quiet = 0.0
+            while not self._is_over:
+                found = [one for one in list(self._kept) if one[0] > seen]
+                if is_lost or (found and found[0][0] > seen + 1):
+                    # More happened than is kept: the reader has to list the jobs again.
+                    yield b"event: missed\ndata: {}\n\n"
+                    is_lost = False
+                if found:
+                    seen, quiet = found[-1][0], 0.0
+                    yield b"".join(line for _, line in found)
+                elif quiet >= _ALIVE_SECONDS:
+                    quiet = 0.0
+                    yield b": still here\n\n"
+                await asyncio.sleep(_REST_SECONDS)
+                quiet += _REST_SECONDS
+        finally:
+            self._streams -= 1
+
+
+def _event_of(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "inbox": job.inbox,
+        "clip": text(job.path),
+        "state": job.state.value,
+        "held": None if job.held is None else job.held.value,
+        "progress": job.progress,
+    }
+
+
+Listener = Callable[[News], None]

@@ -1,0 +1,171 @@
+"""All addresses of the JSON interface: routes and `openapi.json` are made from this one list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.requests import Request
+
+from clipspool.jobs.model import State
+from clipspool.journal import Lookup
+from clipspool.web.api.acts import Acts
+from clipspool.web.api.clips import ClipRoutes
+from clipspool.web.api.films import Films
+from clipspool.web.api.jobs import PAGE_MAX, EventStream, JobAnswers
+from clipspool.web.api.operations import Operation, Parameter, Schema, document
+from clipspool.web.api.pieces import PieceRoutes
+from clipspool.web.api.schemas import COUNT, SCHEMAS, TEXT, TRUTH, fields, listed
+from clipspool.web.api.sidecars import SidecarRoutes
+from clipspool.web.context import Right
+from clipspool.web.snapshot import DaemonState
+
+_JOB = Parameter("job", "The job's id.", place="path")
+_UPLOAD = Parameter("upload", "The upload's id.", place="path")
+_INBOX = Parameter("inbox", "The inbox's name.", is_required=True)
+_PATH = Parameter("path", "The clip's path in the inbox.", is_required=True)
+_KEY = Parameter(
+    "Idempotency-Key",
+    "Any text of yours for this clip: sent again, also after a restart, it is answered as before.",
+    {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
+    place="header",
+)
+_FILE: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
+_CLIP_FORM = fields(
+    "inbox",
+    inbox={**TEXT, "description": "Before the file."},
+    folder={**TEXT, "description": "A folder in the inbox, made where it is missing; before the file."},
+    name={**TEXT, "description": "The clip's name, where it is not the file's."},
+    sidecar={**TEXT, "description": "The sidecar, as TOML."},
+    prompt={**TEXT, "description": "Instead of a sidecar: the prompt alone."},
+    reference={**listed(_FILE), "description": "Images that the sidecar's `references` names."},
+    upload={**TEXT, "description": "Instead of `file`: the id of an upload that is complete."},
+    file={**_FILE, "description": "The clip itself."},
+)
+_WHY = {"application/json": fields("", why={**TEXT, "maxLength": 500, "description": "Kept in the history."})}
+_WHOLE: Schema = {"type": "integer", "minimum": 1}
+
+
+def job_operations(jobs: JobAnswers, events: EventStream) -> list[Operation]:
+    """Return the addresses that only look."""
+    look = Right.LOOK
+    filters = (
+        Parameter(
+            "state",
+            "Only jobs in these states.",
+            listed({"type": "string", "enum": [state.value for state in State]}),
+        ),
+        Parameter("inbox", "Only jobs of this inbox."),
+        Parameter("q", "Looked for in clip, prompt, error's code, and ids of job and task."),
+        Parameter("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX}),
+        Parameter(
+            "before",
+            "`before` of the page before.",
+            {"type": "string", "pattern": "^[0-9A-Za-z_-]{1,64}$"},
+        ),
+    )
+    return [
+        Operation("GET", "/status", look, "status", "What the daemon does", jobs.status, "Status"),
+        Operation(
+            "GET", "/jobs", look, "jobs", "Jobs, newest first", jobs.several, "Jobs", parameters=filters,
+            refusals=(422,),
+        ),
+        Operation(
+            "GET", "/jobs/{job}", look, "job", "All about one job", jobs.one, "JobWithHistory",
+            parameters=(_JOB,), refusals=(404,),
+        ),
+        Operation(
+            "GET", "/events", look, "events", "What happens to jobs, as server-sent events", events.answer,
+            kind="text/event-stream",
+        ),
+    ]  # fmt: skip
+
+
+def act_operations(acts: Acts) -> list[Operation]:
+    """Return the addresses that decide."""
+
+    def act(name: str, says: str, run: object, body: Schema) -> Operation:
+        return Operation(
+            "POST", f"/jobs/{{job}}/{name}", Right.DECIDE, name, says, run, "Done",  # type: ignore[arg-type]
+            parameters=(_JOB,), body={"application/json": body}, refusals=(404, 409),
+            is_body_required=name == "attach",
+        )  # fmt: skip
+
+    task = fields(
+        "task_id",
+        task_id={**TEXT, "minLength": 1, "maxLength": 200},
+        force={**TRUTH, "description": "Also where the provider does not know it."},
+        why=TEXT,
+    )
+    why = _WHY["application/json"]
+    return [
+        act("retry", "Run a failed, cancelled or in-doubt job again; this may cost", acts.retry, why),
+        act("cancel", "Cancel a job", acts.cancel, why),
+        act("approve", "Release a job that is held", acts.approve, why),
+        act("attach", "Attach the task of an in-doubt job that was found at the provider", acts.attach, task),
+    ]
+
+
+def clip_operations(films: Films, lookup: Lookup, snapshot: DaemonState) -> list[Operation]:
+    """Return the addresses that take clips."""
+    add = Right.ADD
+    clips, pieces = ClipRoutes(films, lookup, snapshot), PieceRoutes(films)
+    sidecars = SidecarRoutes(films, snapshot)
+    begin = fields("inbox name size", inbox=TEXT, folder=TEXT, name=TEXT, size=_WHOLE)
+    wish = fields("sidecar", sidecar=TEXT, references={**listed(TEXT), "description": "Names of images."})
+    text = fields("inbox path text version", inbox=TEXT, path=TEXT, text=TEXT, version=TEXT)
+    offset = Parameter("offset", "How many bytes were sent before.", COUNT, is_required=True)
+    clip = Parameter("clip", "The clip's id.", place="path")
+    return [
+        Operation(
+            "POST", "/clips", add, "send_clip", "Send a clip with its sidecar", clips.post, "Clip", 201,
+            parameters=(_KEY,), body={"multipart/form-data": _CLIP_FORM}, refusals=(404, 409, 429, 507),
+        ),
+        Operation(
+            "GET", "/clips/{clip}", add, "clip", "What became of a clip", clips.clip, "Clip",
+            parameters=(clip,), refusals=(404,),
+        ),
+        Operation(
+            "POST", "/uploads", add, "begin_upload", "Begin to send a clip in pieces", pieces.begin,
+            "Upload", 201, body={"application/json": begin}, refusals=(404, 429, 507),
+        ),
+        Operation(
+            "GET", "/uploads/{upload}", add, "upload", "How much is here", pieces.look, "Upload",
+            parameters=(_UPLOAD,), refusals=(404,),
+        ),
+        Operation(
+            "PUT", "/uploads/{upload}", add, "continue_upload", "Send the next piece", pieces.put, "Upload",
+            parameters=(_UPLOAD, offset), body={"application/octet-stream": {}}, refusals=(404, 409, 507),
+        ),
+        Operation(
+            "DELETE", "/uploads/{upload}", add, "drop_upload", "Give an upload up", pieces.drop, status=204,
+            parameters=(_UPLOAD,), refusals=(404, 409),
+        ),
+        Operation(
+            "POST", "/uploads/{upload}/quote", add, "quote", "What would be sent and what it would cost",
+            pieces.quote, "Quote", parameters=(_UPLOAD,), body={"application/json": wish}, refusals=(404,),
+        ),
+        Operation(
+            "GET", "/sidecar", add, "sidecar", "The sidecar of a clip that waits", sidecars.look, "Sidecar",
+            parameters=(_INBOX, _PATH), refusals=(404, 422),
+        ),
+        Operation(
+            "PUT", "/sidecar", add, "mend_sidecar", "Save the sidecar of a clip that waits", sidecars.save,
+            "Sidecar", body={"application/json": text}, refusals=(404, 409),
+        ),
+        Operation(
+            "GET", "/models", Right.LOOK, "models", "The models, their fields and prices",
+            sidecars.models, "Models",
+        ),
+    ]  # fmt: skip
+
+
+def document_operation(operations: Sequence[Operation]) -> Operation:
+    """Return the address of the document that describes all others."""
+    made: list[dict[str, object]] = []
+
+    def show(_request: Request) -> dict[str, object]:
+        return made[0]
+
+    own = Operation("GET", "/openapi.json", Right.LOOK, "openapi", "This document", show, "Document")
+    made.append(document([*operations, own], SCHEMAS))
+    return own

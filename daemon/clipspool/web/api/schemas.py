@@ -1,0 +1,174 @@
+"""The JSON schemas of what is answered: the same jobs, quotes and statuses as the command line's `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clipspool.jobs.model import Paid, State
+
+Schema = Mapping[str, Any]
+
+
+def fields(required: str, **properties: Any) -> dict[str, Any]:
+    """Return an object's schema; `required` names those of its properties that are always there."""
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+def maybe(schema: Schema) -> dict[str, Any]:
+    """Return the schema of a value that may be null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def listed(schema: Schema) -> dict[str, Any]:
+    """Return the schema of a list."""
+    return {"type": "array", "items": schema}
+
+
+def ref(name: str) -> dict[str, Any]:
+    """Return a reference to one of `SCHEMAS`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+TEXT: Schema = {"type": "string"}
+TRUTH: Schema = {"type": "boolean"}
+NUMBER: Schema = {"type": "number"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+FREE: Schema = {"type": "object"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+_STATE: Schema = {"type": "string", "enum": [state.value for state in State]}
+_JOB = fields(
+    "id inbox clip variant state held reason task_id attempts progress request credits_estimated created_at "
+    "updated_at results error paid",
+    id=TEXT,
+    inbox=TEXT,
+    clip={**TEXT, "description": "Its path in the inbox."},
+    variant={**TEXT, "description": "`v1`, `v2`, …; empty without variants."},
+    version={"type": "integer", "minimum": 1, "description": "Which one of the clip's versions."},
+    state=_STATE,
+    held=maybe({**TEXT, "description": "Why it waits, in a word."}),
+    reason={**TEXT, "description": "Why it waits, in a sentence."},
+    task_id=maybe(TEXT),
+    maybe_task_ids=listed(TEXT),
+    attempts=COUNT,
+    progress=maybe({"type": "number", "minimum": 0, "maximum": 1}),
+    rendering_since=maybe(TIME),
+    request=FREE,
+    credits_estimated=maybe(NUMBER),
+    credits=maybe(NUMBER),
+    paid={"type": "string", "enum": [paid.value for paid in Paid]},
+    reused_from=maybe(TEXT),
+    created_at=TIME,
+    updated_at=TIME,
+    results=listed(fields("name size sha256", name=TEXT, size=COUNT, sha256=TEXT)),
+    missing=listed(FREE),
+    error=maybe(fields("code message retryable", code=TEXT, message=TEXT, what_to_do=TEXT, retryable=TRUTH)),
+)
+_ABOUT = {
+    "type": "object",
+    "allOf": [
+        ref("Job"),
+        fields(
+            "media submitted_at evidence history",
+            media=FREE,
+            submitted_at=maybe(TIME),
+            evidence=FREE,
+            history=listed(
+                {
+                    "type": "object",
+                    "required": ["at", "event"],
+                    "properties": {
+                        "at": TIME,
+                        "event": TEXT,
+                        "from": maybe(TEXT),
+                        "to": maybe(TEXT),
+                        "facts": FREE,
+                    },
+                }
+            ),
+        ),
+    ],
+}
+_PROBLEM = fields(
+    "message",
+    message={**TEXT, "description": "One sentence: where, what, and what would be right."},
+    key=TEXT,
+    line=maybe(COUNT),
+)
+SCHEMAS: Mapping[str, Schema] = {
+    "Job": _JOB,
+    "JobWithHistory": _ABOUT,
+    "Jobs": fields(
+        "jobs before is_partial",
+        jobs=listed(ref("Job")),
+        before=maybe({**TEXT, "description": "Send it as `before` for the next page; null on the last."}),
+        is_partial={
+            **TRUTH,
+            "description": "The search stopped early: the page may be short, go on with `before`.",
+        },
+    ),
+    "Done": fields(
+        "id done",
+        id=TEXT,
+        done=TRUTH,
+        state=TEXT,
+        why={**TEXT, "description": "Why it was not done."},
+    ),
+    "Problem": _PROBLEM,
+    "Quote": fields(
+        "problems jobs credits media",
+        problems=listed(ref("Problem")),
+        jobs=listed(
+            fields(
+                "variant request credits changes",
+                variant=TEXT,
+                request=FREE,
+                credits=maybe(NUMBER),
+                changes=listed(TEXT),
+            )
+        ),
+        credits=maybe({**NUMBER, "description": "Of all jobs together; null where it is not known."}),
+        media=FREE,
+    ),
+    "Upload": fields(
+        "id inbox folder name received size state path",
+        id=TEXT,
+        inbox=TEXT,
+        folder=TEXT,
+        name=TEXT,
+        size=maybe(COUNT),
+        received={**COUNT, "description": "Bytes that are here: the offset of the next piece."},
+        state={"type": "string", "enum": ["receiving", "placed"]},
+        path=maybe({**TEXT, "description": "Where it lies in the inbox."}),
+    ),
+    "Clip": fields(
+        "id inbox path state reason jobs",
+        id={**TEXT, "description": "Of its upload."},
+        inbox=TEXT,
+        path=TEXT,
+        state={
+            "type": "string",
+            "enum": ["waiting", "problem", "accepted"],
+            "description": "`problem`: it waits until its editor mends what `reason` says.",
+        },
+        reason=TEXT,
+        jobs=listed(ref("Job")),
+    ),
+    "Sidecar": fields(
+        "path text version",
+        path={**TEXT, "description": "The sidecar's path in the inbox."},
+        text=TEXT,
+        version={**TEXT, "description": "Send it back when saving; empty where there is no sidecar yet."},
+    ),
+    "Models": fields("models", models=listed(FREE)),
+    "Status": FREE,
+    "Document": FREE,
+    "Refusal": fields(
+        "error",
+        error={
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {"code": TEXT, "message": {**TEXT, "description": "A sentence for people."}},
+        },
+    ),
+}

@@ -1,0 +1,127 @@
+"""Shows and saves the sidecar of a clip that waits, so that a mistake is mended where it is shown."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import structlog
+import tomli_w
+from starlette.requests import Request
+
+from clipspool.intake.names import TOML, Kind, Names, readable
+from clipspool.intake.sidecar.parse import BYTES_MAX, decode
+from clipspool.jobs.quote import Quote
+from clipspool.jobs.text import text
+from clipspool.system.atomic import Rel, join, name_of, parent
+from clipspool.web.api.films import Films, problem_json
+from clipspool.web.api.operations import read_json
+from clipspool.web.security import name_of as name_of_caller
+from clipspool.web.snapshot import DaemonState
+from clipspool.web.uploads import NotTaken
+
+log = structlog.get_logger()
+
+_EXAMPLE = 'prompt = "Turn the street into deep winter at dusk"\n'
+
+
+class SidecarRoutes:
+    """Answers the addresses of sidecars and models."""
+
+    def __init__(self, films: Films, snapshot: DaemonState) -> None:
+        """Open nothing yet."""
+        self._films, self._snapshot = films, snapshot
+
+    def models(self, _request: Request) -> dict[str, Any]:
+        """Return the models of the catalogue."""
+        return {"models": [dict(one) for one in self._films.doors.models()]}
+
+    async def look(self, request: Request) -> Any:
+        """Return the sidecar of a clip that waits; an example where it has none."""
+        inbox, path = request.query_params.get("inbox", ""), request.query_params.get("path", "")
+        return await self._films.in_thread(self.sidecar, inbox, path)
+
+    def sidecar(self, inbox: str, path: str) -> dict[str, Any]:
+        """Return the sidecar's path, text and version; raises NotTaken where no such clip waits."""
+        at, data = self._found(inbox, self._waiting(inbox, path))
+        shown = _EXAMPLE if data is None else decode(data)
+        version = "" if data is None else _version(data)
+        return {"path": text(at), "text": shown if isinstance(shown, str) else "", "version": version}
+
+    async def save(self, request: Request) -> Any:
+        """Save a sidecar, unless it still has a problem or somebody else saved it meanwhile."""
+        given = await read_json(request)
+        asked = [given.get(name, "") for name in ("inbox", "path", "text", "version")]
+        if not all(isinstance(one, str) for one in asked):
+            raise NotTaken(422, "REQUEST.TEXT", "`inbox`, `path`, `text` and `version` must be texts.")
+        return await self._films.in_thread(self.write, *asked, name_of_caller(request))
+
+    def write(self, inbox: str, path: str, wanted: str, version: str, by: str) -> dict[str, Any]:
+        """Save a sidecar; raises NotTaken."""
+        clip = self._waiting(inbox, path)
+        at, before = self._found(inbox, clip)
+        if version != ("" if before is None else _version(before)):
+            raise NotTaken(409, "SIDECAR.CHANGED", "The sidecar was changed meanwhile: look at it again.")
+        data = wanted.replace("\r\n", "\n").encode("utf-8", "replace")
+        if len(data) > BYTES_MAX:
+            raise NotTaken(413, "SIDECAR.SIZE", f"A sidecar has at most {BYTES_MAX >> 10} KiB.")
+        quote = self._quote(inbox, clip, at, data)
+        if quote.problems:
+            problems = [problem_json(problem) for problem in quote.problems]
+            why = "; ".join(one["message"] for one in problems[:3])
+            raise NotTaken(422, "SIDECAR.PROBLEM", f"It is not saved: {why}", problems=problems)
+        root = self._films.uploads.root(inbox)
+        try:
+            (root.create if before is None else root.replace)(at, data)
+        except FileExistsError:
+            raise NotTaken(409, "SIDECAR.CHANGED", "The sidecar was made meanwhile: look at it.") from None
+        log.info("sidecar_saved", inbox=inbox, path=at, by=by)
+        return {"path": text(at), "text": wanted, "version": _version(data)}
+
+    def _quote(self, inbox: str, clip: Rel, at: Rel, data: bytes) -> Quote:
+        quote = self._films.doors.quote
+        if at != f"{clip}{TOML}" and not at.lower().endswith(TOML):
+            data = b"prompt = " + _quoted(data.decode("utf-8", "replace"))
+        try:
+            with self._films.uploads.root(inbox).open(clip) as file:
+                return quote(inbox, clip, data, file, ())
+        except FileNotFoundError:
+            raise NotTaken(404, "CLIP.UNKNOWN", "The clip does not lie in the inbox any more.") from None
+
+    def _waiting(self, inbox: str, path: str) -> Rel:
+        """Return the path of a clip that waits in an inbox: no other file is shown or written."""
+        self._films.uploads.root(inbox)
+        names = Names(self._films.doors.rules()[inbox].extensions)
+        for one in self._snapshot.get().status["inboxes"]:
+            if (
+                one["name"] == inbox
+                and any(w["path"] == path for w in one["waiting"])
+                and names.is_clip(path)
+            ):
+                return path
+        raise NotTaken(404, "CLIP.UNKNOWN", f"No clip {readable(path)[:200]!a} waits in the inbox {inbox}.")
+
+    def _found(self, inbox: str, clip: Rel) -> tuple[Rel, bytes | None]:
+        """Return the sidecar, or the prompt, that is used for a clip, and its bytes; None without one."""
+        root, names = self._films.uploads.root(inbox), Names(self._films.doors.rules()[inbox].extensions)
+        folder, name = parent(clip), name_of(clip)
+        beside = [other for other in root.names(folder) if names.base(other) == names.base(name)]
+        clips = [other for other in beside if names.kind(other, folder) is Kind.CLIP]
+        found: dict[Kind, str] = {}
+        for other in sorted(beside, key=lambda one: not one.lower().startswith(f"{name.lower()}.")):
+            kind = names.kind(other, folder)
+            is_its = other.lower().startswith(f"{name.lower()}.") or len(clips) == 1
+            if kind in {Kind.SIDECAR, Kind.PROMPT} and is_its:
+                found.setdefault(kind, other)
+        used = found.get(Kind.SIDECAR) or found.get(Kind.PROMPT)
+        if used is None:
+            return f"{clip}{TOML}", None
+        return join(folder, used), root.read(join(folder, used), 4 * BYTES_MAX)
+
+
+def _version(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _quoted(prompt: str) -> bytes:
+    return tomli_w.dumps({"prompt": " ".join(prompt.split())}).removeprefix("prompt = ").encode()

@@ -1,0 +1,323 @@
+"""Receives clips into an inbox: hidden until they are whole, then beside their sidecar, and only once.
+
+An upload is two files: the bytes so far, under a hidden name in the folder where the clip is to lie (so that
+one rename completes it, and it has the owner and mode of a file made there by hand), and a record in
+`.clipspool/uploads`. The record names the clip before it is placed: after a crash the same request goes on
+where it was, and never places it twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from io import FileIO
+from typing import Any
+
+from clipspool.intake.names import TOML, Kind, Names, readable
+from clipspool.intake.types import Rules
+from clipspool.jobs.naming import numbered
+from clipspool.spool.layout import SUFFIXES
+from clipspool.spool.root import Root
+from clipspool.spool.watchfolder import Folders, fold
+from clipspool.system.atomic import OURS, NotRegular, Rel, join, split_suffix
+
+SIZE_MAX = 200 << 30
+_RECORDS = f"{OURS}/uploads"
+_ID = re.compile(r"[0-9a-f]{32}")
+_RECORD_BYTES_MAX = 16_384
+_NAME_BYTES_MAX = 200
+"""Leaves room for a number, and for what sidecars and notes add to a clip's name."""
+_DEPTH_MAX = 16
+_SPARE_BYTES = 256 << 20
+"""Left free for others: the journal, notes and what is made to fit."""
+_OPEN_MAX = 200
+"""Uploads of one inbox that are not complete."""
+_KEPT_SECONDS = 7 * 86_400.0
+"""How long the same request is answered as before, and how long an unfinished one can be resumed."""
+_SWEEP_SECONDS = 600.0
+
+
+class NotTaken(Exception):
+    """An upload is refused; the message is a sentence for whoever sent it."""
+
+    def __init__(self, status: int, code: str, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status."""
+        self.code = code
+        self.facts = facts
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One clip that is being received, or was."""
+
+    id: str
+    inbox: str
+    folder: Rel
+    name: str
+    """As it was sent; the placed one may have a number."""
+    size: int | None
+    """In bytes; None where the sender has not said."""
+    begun_at: float
+    """Unix seconds."""
+    placing: str = ""
+    """The name it is about to get; set before anything is placed."""
+    placed_at: float | None = None
+    """Unix seconds; None while it does not lie in the inbox."""
+    sent: str = ""
+    """Identifies what was sent with it, so that one key is not used for two clips."""
+
+    @property
+    def part(self) -> Rel:
+        """The hidden file with its bytes so far; no tool and no scan picks it up."""
+        return join(self.folder, f".{self.id}.upload")
+
+    @property
+    def path(self) -> Rel:
+        """Where it lies in the inbox, or is about to."""
+        return join(self.folder, self.placing or self.name)
+
+
+def is_upload_id(text: str) -> bool:
+    """Whether a text may be an upload's id."""
+    return _ID.fullmatch(text) is not None
+
+
+class Uploads:
+    """The uploads of all inboxes; for any thread. Every method may raise OSError, Unavailable among them."""
+
+    def __init__(
+        self,
+        folders: Callable[[], Mapping[str, Folders]],
+        rules: Callable[[], Mapping[str, Rules]],
+        now: Callable[[], float],
+    ) -> None:
+        """Touch no folder yet; `now` returns Unix seconds."""
+        self._folders, self._rules, self._now = folders, rules, now
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()
+        self._swept_at: dict[str, float] = {}
+
+    def root(self, inbox: str) -> Root:
+        """Return an inbox's folder; raises NotTaken where there is none."""
+        found = self._folders().get(inbox)
+        if found is None:
+            known = ", ".join(sorted(self._folders()))
+            raise NotTaken(
+                404, "INBOX.UNKNOWN", f"There is no inbox {readable(inbox)[:80]} (known: {known})."
+            )
+        return found.inbox
+
+    @contextmanager
+    def alone(self, upload_id: str) -> Iterator[None]:
+        """Keep other requests from the same upload; raises NotTaken where one is under way."""
+        with self._lock:
+            if upload_id in self._busy:
+                raise NotTaken(409, "UPLOAD.BUSY", "The same upload is under way in another request.")
+            self._busy.add(upload_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy.discard(upload_id)
+
+    # --- beginning ------------------------------------------------------------------------------------
+
+    def begin(
+        self, inbox: str, folder: str, name: str, size: int | None, upload_id: str = "", room: int = 0
+    ) -> Upload:
+        """Begin an upload, or anew one of the same id that was not placed; raises NotTaken.
+
+        `room` is how many bytes it may have where its size is not known yet.
+        """
+        root = self.root(inbox)
+        folder, name = self._checked(inbox, folder, name)
+        self._has_room(root, room if size is None else size)
+        if time.monotonic() - self._swept_at.get(inbox, -_SWEEP_SECONDS) >= _SWEEP_SECONDS:
+            self._swept_at[inbox] = time.monotonic()
+            self._sweep(inbox, root)
+        upload = Upload(upload_id or secrets.token_hex(16), inbox, folder, name, size, self._now())
+        self._keep(root, upload)
+        with root.folder(folder, make=True) as fd:
+            with suppress(FileNotFoundError):
+                os.unlink(f".{upload.id}.upload", dir_fd=fd)
+            root.create_in(f".{upload.id}.upload", fd).close()
+        return upload
+
+    def _checked(self, inbox: str, folder: str, name: str) -> tuple[Rel, str]:
+        """Return folder and name as they are used; raises NotTaken with what is wrong."""
+        names = Names(self._rules()[inbox].extensions, self._rules()[inbox].ignore)
+        folder, name = composed(folder).strip("/"), composed(name)
+        shown = readable(name)[:120]
+        if not is_plain_name(name):
+            raise NotTaken(
+                422,
+                "CLIP.NAME",
+                "A clip's name is a plain file name, without folders and control characters.",
+            )
+        if len(os.fsencode(name)) > _NAME_BYTES_MAX:
+            raise NotTaken(422, "CLIP.NAME", f"`{shown}` is too long: {_NAME_BYTES_MAX} bytes is the most.")
+        parts = folder.split("/") if folder else []
+        if len(parts) > _DEPTH_MAX or not all(is_plain_name(part) for part in parts):
+            raise NotTaken(
+                422, "CLIP.FOLDER", "A folder is a plain path inside the inbox, such as `day-1/scene-2`."
+            )
+        for depth, part in enumerate(parts):
+            if len(os.fsencode(part)) > _NAME_BYTES_MAX or not names.enters(part, "/".join(parts[:depth])):
+                why = f"Clips in a folder named `{readable(part)[:120]}` are not looked for; choose another."
+                raise NotTaken(422, "CLIP.FOLDER", why)
+        if names.kind(name, folder) is not Kind.CLIP:
+            kinds = ", ".join(sorted(self._rules()[inbox].extensions))
+            raise NotTaken(415, "CLIP.KIND", f"`{shown}` is no clip that the inbox {inbox} takes ({kinds}).")
+        return folder, name
+
+    def _has_room(self, root: Root, size: int) -> None:
+        if not 0 < size <= SIZE_MAX:
+            raise NotTaken(
+                413, "CLIP.SIZE", f"A clip has 1 byte to {SIZE_MAX >> 30} GB; this one has {size:,}."
+            )
+        missing = size + _SPARE_BYTES - root.space()
+        if missing > 0:
+            raise NotTaken(
+                507, "INBOX.FULL", f"The inbox's disk has no room for it: {missing:,} bytes are missing."
+            )
+
+    # --- receiving ------------------------------------------------------------------------------------
+
+    def find(self, upload_id: str) -> Upload | None:
+        """Return an upload by its id, in whichever inbox."""
+        if not is_upload_id(upload_id):
+            return None
+        for folders in self._folders().values():
+            with suppress(FileNotFoundError, NotADirectoryError, NotRegular, ValueError, TypeError):
+                data = folders.inbox.read(f"{_RECORDS}/{upload_id}.json", _RECORD_BYTES_MAX)
+                return Upload(**json.loads(data))
+        return None
+
+    def received(self, upload: Upload) -> int:
+        """Return how many bytes of it are here."""
+        try:
+            return self.root(upload.inbox).stat(upload.part).st_size
+        except FileNotFoundError:
+            return 0
+
+    @contextmanager
+    def open_part(self, upload: Upload) -> Iterator[FileIO]:
+        """Open its bytes so far, to read them or to add to the end; synced when the block ends well."""
+        root = self.root(upload.inbox)
+        with root.folder(upload.folder) as fd:
+            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = FileIO(os.open(f".{upload.id}.upload", flags, dir_fd=fd), "rb+")
+        with file:
+            file.seek(0, os.SEEK_END)
+            yield file
+            os.fsync(file.fileno())
+
+    def drop(self, upload: Upload) -> None:
+        """Remove an upload that is not placed, with its bytes."""
+        root = self.root(upload.inbox)
+        root.remove(upload.part)
+        root.remove(f"{_RECORDS}/{upload.id}.json")
+
+    # --- placing --------------------------------------------------------------------------------------
+
+    def place(
+        self, upload: Upload, sidecar: bytes, images: Sequence[tuple[str, bytes]] = (), sent: str = ""
+    ) -> Upload:
+        """Put a whole clip into its inbox: images first, then the sidecar, then the clip by one rename.
+
+        Nothing is replaced: where the clip's name is in use it gets a number. `sent` identifies what was
+        sent. Raises NotTaken.
+        """
+        root = self.root(upload.inbox)
+        for name, data in images:
+            self._add_image(root, upload.folder, name, data)
+        while upload.placed_at is None:
+            if not upload.placing:
+                upload = self._keep(root, replace(upload, placing=self._free_name(root, upload), sent=sent))
+            upload = self._place(root, upload, sidecar)
+        return upload
+
+    def _place(self, root: Root, upload: Upload, sidecar: bytes) -> Upload:
+        beside = f"{upload.path}{TOML}"
+        if root.exists(upload.part):
+            try:
+                if sidecar and not self._is_there(root, beside, sidecar):
+                    root.create(beside, sidecar)
+                root.move(upload.part, root, upload.path)
+            except FileExistsError:  # somebody was quicker with the name: take another
+                if sidecar and self._is_there(root, beside, sidecar):
+                    root.remove(beside)
+                return replace(upload, placing="")
+        # Without its bytes it was placed before a crash: only this rename takes them away.
+        return self._keep(root, replace(upload, placed_at=self._now()))
+
+    def _free_name(self, root: Root, upload: Upload) -> str:
+        used = {fold(name) for name in root.names(upload.folder)}
+        stem, suffix = split_suffix(upload.name)
+        for name in numbered(stem, suffix):
+            if not {fold(name), fold(f"{name}{TOML}")} & used:
+                return name
+        raise NotTaken(409, "CLIP.NAME", f"There are too many clips named `{readable(upload.name)}` already.")
+
+    def _add_image(self, root: Root, folder: Rel, name: str, data: bytes) -> None:
+        name = composed(name)
+        if not is_plain_name(name) or not name.lower().endswith(SUFFIXES) or name.startswith((".", "_")):
+            kinds = ", ".join(SUFFIXES)
+            raise NotTaken(
+                415, "REFERENCE.KIND", f"`{readable(name)[:120]}` is no reference image ({kinds})."
+            )
+        try:
+            root.create(join(folder, name), data)
+        except FileExistsError:
+            if not self._is_there(root, join(folder, name), data):
+                message = f"Another image `{readable(name)}` lies in that folder; give this one another name."
+                raise NotTaken(409, "REFERENCE.NAME", message) from None
+
+    def _is_there(self, root: Root, rel: Rel, data: bytes) -> bool:
+        with suppress(OSError, ValueError):
+            return root.read(rel, len(data)) == data
+        return False
+
+    # --- records --------------------------------------------------------------------------------------
+
+    def _keep(self, root: Root, upload: Upload) -> Upload:
+        root.replace(f"{_RECORDS}/{upload.id}.json", json.dumps(asdict(upload)).encode())
+        return upload
+
+    def _sweep(self, inbox: str, root: Root) -> None:
+        """Remove what nobody finished, and records that are old; raises NotTaken where too many are open."""
+        unfinished = 0
+        with suppress(FileNotFoundError):
+            for name in root.names(_RECORDS):
+                upload = self.find(name.removesuffix(".json"))
+                if upload is None or upload.inbox != inbox:
+                    continue
+                if self._now() - (upload.placed_at or upload.begun_at) > _KEPT_SECONDS:
+                    self.drop(upload)
+                else:
+                    unfinished += upload.placed_at is None
+        if unfinished > _OPEN_MAX:
+            raise NotTaken(
+                429, "UPLOAD.MANY", f"{unfinished} uploads to {inbox} are not complete; finish those."
+            )
+
+
+def composed(name: str) -> str:
+    """Return a name with its accents composed, as most programs write them; letter case stays."""
+    return unicodedata.normalize("NFC", name)
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a text is one name of a path that every tool can show."""
+    is_whole = name not in {"", ".", ".."} and not set(name) & {"/", "\\", "\0"}
+    return is_whole and name.isprintable() and name == name.strip()

@@ -1,0 +1,592 @@
+"""The JSON interface over real HTTP: what it answers, what it takes, and what attackers get."""
+
+import json
+import os
+import socket
+import time
+from dataclasses import replace
+
+import jsonschema
+import openapi_spec_validator
+import pytest
+
+from clipspool.app.quoting import Quoter
+from clipspool.intake.names import Kind, Names
+from clipspool.intake.types import Rules
+from clipspool.jobs.messages import Happened
+from clipspool.jobs.model import Held, Paid, State
+from clipspool.provider.catalog import Catalog
+from clipspool.stages.quoting import Quoting
+from clipspool.web import connections, snapshot, uploads
+from clipspool.web.context import AccessRules, ClipDoors, Right, Token
+from films import film
+from pages import SAME, TOKEN, Stage
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
+CLIP = film()
+WINTER = 'prompt = "Turn the street into deep winter"\n'
+FACTS = {
+    "container": "mp4",
+    "size_bytes": len(CLIP),
+    "video_codec": "h264",
+    "width": 1280,
+    "height": 720,
+    "coded_width": 1280,
+    "coded_height": 720,
+    "fps": "24/1",
+    "variable_frame_rate": False,
+    "seconds": 4.0,
+    "frames": 96,
+    "pixel_format": "yuv420p",
+    "bit_depth": 8,
+}
+EDITOR, GUEST = "the-token-of-an-editor", "the-token-of-a-guest-"
+BOUNDARY = "----boundary"
+
+
+class Way:
+    name = "inline"
+
+    def room(self, _content_type):
+        return 5_000_000
+
+
+def form(*parts):
+    """Encode a multipart form: pairs of a name and a text, or of a name, a file's name and its bytes."""
+    body = b""
+    for name, *rest in parts:
+        body += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'.encode()
+        if len(rest) == 2:
+            body += b'; filename="' + os.fsencode(rest[0]) + b'"'
+        content = rest[-1]
+        body += b"\r\n\r\n" + (content if isinstance(content, bytes) else content.encode()) + b"\r\n"
+    return body + f"--{BOUNDARY}--\r\n".encode()
+
+
+class Api:
+    """A program that uses the interface."""
+
+    def __init__(self, web, token=TOKEN):
+        self.web, self.headers = web, {"Authorization": f"Bearer {token}"}
+
+    def __call__(self, method, path, body=None, headers=None, kind="application/json"):
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        sent = {**self.headers, **({"Content-Type": kind} if data is not None else {}), **(headers or {})}
+        sent.setdefault("Content-Length", str(len(data or b"")))
+        answer = self.web(method, f"/api/v1/{path}", sent, data)
+        answer.json = json.loads(answer.body) if answer.body else None
+        return answer
+
+    def send(self, *parts, key=None):
+        parts = parts or (("inbox", "bay"), ("sidecar", WINTER), ("file", "shot.mp4", CLIP))
+        headers = {"Idempotency-Key": key} if key else {}
+        return self("POST", "clips", form(*parts), headers, f"multipart/form-data; boundary={BOUNDARY}")
+
+
+@pytest.fixture
+def stage(tmp_path):
+    one = Stage(tmp_path)
+    yield one
+    one.journal.close()
+
+
+def doors(stage, **rules):
+    quoting = Quoting(Catalog.load(), [Way()])
+    quoter = Quoter(lambda: quoting, lambda _fd: (FACTS, []))
+    known = Rules("bay", **rules)
+
+    def quote(_inbox, path, sidecar, file, images):
+        return quoter.quote(stage.bay.inbox, known, path, sidecar, file, images)
+
+    return ClipDoors(
+        lambda: {"bay": replace(known, layers={"defaults": {"model": "gen4_aleph"}})}, quote, list
+    )
+
+
+@pytest.fixture
+def api(stage):
+    layers = {"defaults": {"model": "gen4_aleph"}}
+    with stage.open(clips=doors(stage, layers=layers)) as web:
+        yield Api(web)
+
+
+def lying(stage, folder=""):
+    """Return the files in the inbox that are not hidden, with those in folders, and their bytes."""
+    home = stage.home / "bay" / folder
+    found = (path for path in home.rglob("*") if path.is_file() and ".clipspool" not in path.parts)
+    return {str(path.relative_to(home)): path.read_bytes() for path in found}
+
+
+# --- looking --------------------------------------------------------------------------------------------
+
+
+def test_jobs_are_listed_as_on_the_command_line_a_page_at_a_time(stage, api):
+    for number in range(5):
+        stage.add(f"clip{number}", path=f"day/shot{number}.mp4", state=State.FAILED)
+    first = api("GET", "jobs?limit=2&state=failed&inbox=bay").json
+    assert [job["id"] for job in first["jobs"]] == ["clip4", "clip3"]
+    assert first["jobs"][0]["clip"] == "day/shot4.mp4"
+    rest = api("GET", f"jobs?limit=200&before={first['before']}").json
+    assert [job["id"] for job in rest["jobs"]] == ["clip2", "clip1", "clip0"]
+    assert rest["before"] is None
+    assert [job["id"] for job in api("GET", "jobs?q=shot3").json["jobs"]] == ["clip3"]
+    assert api("GET", "jobs?state=delivered").json["jobs"] == []
+    about = api("GET", "jobs/clip1").json
+    assert (about["id"], about["media"], about["evidence"]) == ("clip1", {}, {})
+    assert about["history"][0]["event"]
+
+
+@pytest.mark.parametrize(
+    "path", ["jobs?state=nothing", "jobs?limit=0", "jobs?limit=ten", "jobs?before=a/b", "jobs?limit=100000"]
+)
+def test_a_question_that_cannot_be_is_refused_with_a_sentence(api, path):
+    answer = api("GET", path)
+    assert answer.status == 422
+    assert answer.json["error"]["message"].endswith(".")
+
+
+def test_what_is_not_there_is_answered_as_json(api):
+    for path in ("jobs/nothing", "jobs/a%2Fb", "nothing", "clips/nothing", f"uploads/{'0' * 32}"):
+        answer = api("GET", path)
+        assert (answer.status, set(answer.json)) == (404, {"error"}), path
+    assert api("PUT", "jobs").status == 405
+    assert api("PUT", "jobs").json["error"]["code"] == "HTTP.405"
+
+
+def test_events_tell_what_happens_to_jobs_and_go_on_after_a_lost_connection(stage, api):
+    before = stage.add()
+    line = socket.create_connection(api.web.address, timeout=10)
+    line.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 0\r\n\r\n")
+    after = replace(before, state=State.FAILED)
+    stage.page.listener(Happened(before, after, None))
+    seen = b""
+    while b"data:" not in seen:
+        seen += line.recv(4096)
+    line.close()
+    data = json.loads(seen.split(b"data: ")[1].split(b"\n")[0])
+    assert (data["id"], data["state"], data["clip"]) == ("clip1", "failed", "day/shot.mp4")
+    assert b"id: 1\nevent: job\n" in seen
+
+
+# --- deciding -------------------------------------------------------------------------------------------
+
+
+def test_what_a_program_decides_is_done_as_the_command_line_does_it(stage, api):
+    stage.answer = lambda _do, _given: [{"id": "clip1", "done": True, "state": "queued"}]
+    stage.add(state=State.FAILED)
+    assert api("POST", "jobs/clip1/retry").json == {"id": "clip1", "done": True, "state": "queued"}
+    api("POST", "jobs/clip1/cancel", {"why": "wrong take"})
+    api("POST", "jobs/clip1/approve", {})
+    api("POST", "jobs/clip1/attach", {"task_id": " task-9 ", "force": True})
+    assert stage.commands == [
+        ("retry", {"ids": ["clip1"], "by": "the page"}),
+        ("cancel", {"ids": ["clip1"], "by": "the page", "why": "wrong take"}),
+        ("approve", {"ids": ["clip1"], "by": "the page"}),
+        ("attach", {"job_id": "clip1", "task_id": "task-9", "by": "the page", "force": True}),
+    ]
+    stage.answer = lambda _do, _given: [{"id": "clip1", "done": False, "why": "it is delivered"}]
+    answer = api("POST", "jobs/clip1/retry")
+    assert (answer.status, answer.json["error"]["message"]) == (409, "Not done: it is delivered.")
+    for body in ({"task_id": ""}, {"task_id": 5}, {}, {"task_id": "a", "force": 1}):
+        assert api("POST", "jobs/clip1/attach", body).status == 422
+
+
+def test_each_right_opens_its_own_doors_alone(stage):
+    stage.add(state=State.IN_DOUBT, held=Held.IN_DOUBT, paid=Paid.UNKNOWN)
+    tokens = (
+        Token(EDITOR, "edit", frozenset({Right.ADD})),
+        Token(GUEST, "guest", frozenset({Right.LOOK})),
+    )
+    access = AccessRules(tokens, is_near=False, must_log_in=True)
+    with stage.open(access, clips=doors(stage)) as web:
+        editor, guest, stranger = Api(web, EDITOR), Api(web, GUEST), Api(web, "a-token-that-is-not-known")
+        paths = {"look": "jobs", "document": "openapi.json", "add": f"clips/{'0' * 32}"}
+        assert [editor("GET", path).status for path in paths.values()] == [403, 403, 404]
+        assert [guest("GET", path).status for path in paths.values()] == [200, 200, 403]
+        assert [stranger("GET", path).status for path in paths.values()] == [401, 401, 401]
+        for one in (editor, guest, stranger):
+            assert one("POST", "jobs/clip1/retry").status in {401, 403}
+        for one in (guest, stranger):
+            answer = one.send()
+            assert (answer.status in {401, 403}, set(answer.json)) == (True, {"error"})
+        assert editor.send().status == 422  # its defaults name no model: it got as far as that
+    assert stage.commands == []
+
+
+def test_a_page_of_another_site_sends_nothing_with_the_session_of_this_one(stage, api):
+    session = {"Cookie": api.web.log_in()}
+    api.headers = session
+    assert api("POST", "jobs/clip1/retry").status == 403
+    assert api.send().status == 403
+    assert api("PUT", f"uploads/{'0' * 32}?offset=0", b"x", {"Sec-Fetch-Site": "cross-site"}).status == 403
+    assert lying(stage) == {}
+    api.headers = session | SAME
+    assert api.send().status == 201
+
+
+# --- taking clips ---------------------------------------------------------------------------------------
+
+
+def test_a_clip_lies_in_the_inbox_whole_with_its_sidecar_as_if_made_there_by_hand(stage, api):
+    answer = api.send(
+        ("inbox", "bay"), ("folder", "day/scene-2"), ("sidecar", WINTER), ("file", "shot.mp4", CLIP)
+    )
+    assert (answer.status, answer.json["path"], answer.json["state"]) == (
+        201,
+        "day/scene-2/shot.mp4",
+        "waiting",
+    )
+    assert lying(stage, "day") == {"scene-2/shot.mp4": CLIP, "scene-2/shot.mp4.toml": WINTER.encode()}
+    assert answer.json["credits_estimated"] == 60.0
+    by_hand = stage.home / "bay/day/by-hand.mp4"
+    by_hand.write_bytes(b"")
+    for path in (stage.home / "bay/day/scene-2").iterdir():
+        ours, theirs = path.stat(), by_hand.stat()
+        assert (ours.st_uid, ours.st_gid, ours.st_mode) == (theirs.st_uid, theirs.st_gid, theirs.st_mode)
+
+
+def test_the_sidecar_is_there_before_its_clip(stage, api, monkeypatch):
+    seen = []
+    move = type(stage.bay.inbox).move
+
+    def look_then_move(self, rel, *given, **more):
+        seen.extend(lying(stage))
+        return move(self, rel, *given, **more)
+
+    monkeypatch.setattr(type(stage.bay.inbox), "move", look_then_move)
+    sent = api.send().json
+    assert set(seen) == {"shot.mp4.toml", f".{sent['id']}.upload"}
+
+
+def test_a_prompt_is_enough_and_images_lie_beside(stage, api):
+    parts = (("inbox", "bay"), ("prompt", 'a "quoted" winter'), ("file", "Größe.mov", CLIP))
+    assert api.send(*parts).json["path"] == "Größe.mov"
+    assert lying(stage)["Größe.mov.toml"] == b'prompt = "a \\"quoted\\" winter"\n'
+    sidecar = f'{WINTER}references = ["look.png"]\n'
+    parts = (("inbox", "bay"), ("sidecar", sidecar), ("reference", "look.png", PNG), ("file", "b.mp4", CLIP))
+    assert api.send(*parts).status == 201
+    assert lying(stage)["look.png"] == PNG
+    other = (
+        ("inbox", "bay"),
+        ("sidecar", sidecar),
+        ("reference", "look.png", PNG * 2),
+        ("file", "c.mp4", CLIP),
+    )
+    assert api.send(*other).json["error"]["code"] == "REFERENCE.NAME"
+    assert "c.mp4" not in lying(stage)
+
+
+def test_nothing_is_replaced_and_a_taken_name_gets_a_number(stage, api):
+    (stage.home / "bay/SHOT.mp4").write_bytes(b"an editor's own")
+    (stage.home / "bay/shot-2.mp4.toml").write_bytes(b"another's")
+    assert api.send().json["path"] == "shot-3.mp4"
+    assert lying(stage)["SHOT.mp4"] == b"an editor's own"
+
+
+def test_the_same_request_once_more_is_answered_as_before_also_after_a_restart(stage, api):
+    first = api.send(key="take-7").json
+    assert api.send(key="take-7").json["id"] == first["id"]
+    (stage.home / "bay/shot.mp4").unlink()  # accepted meanwhile
+    (stage.home / "bay/shot.mp4.toml").unlink()
+    with stage.open(clips=doors(stage, layers={"defaults": {"model": "gen4_aleph"}})) as web:
+        again = Api(web).send(key="take-7")
+        assert (again.status, again.json["id"], again.json["state"]) == (201, first["id"], "accepted")
+        other = Api(web).send(("inbox", "bay"), ("sidecar", WINTER), ("file", "b.mp4", CLIP), key="take-7")
+        assert (other.status, other.json["error"]["code"]) == (422, "REQUEST.KEY")
+    assert lying(stage) == {}
+
+
+@pytest.mark.parametrize("step", ["placing", "sidecar", "clip"])
+def test_a_crash_while_a_clip_is_placed_is_finished_by_the_same_request(stage, api, monkeypatch, step):
+    def crash(*_given, **_more):
+        raise OSError(5, "the daemon dies here")
+
+    keep = uploads.Uploads._keep
+
+    def keep_placing(self, root, upload):
+        if upload.placed_at is not None:
+            crash()
+        return keep(self, root, upload)
+
+    with monkeypatch.context() as patch:
+        if step == "clip":
+            patch.setattr(uploads.Uploads, "_keep", keep_placing)
+        else:
+            patch.setattr(type(stage.bay.inbox), "create" if step == "placing" else "move", crash)
+        assert api.send(key="k").status == 503
+    answer = api.send(key="k")
+    assert (answer.status, answer.json["path"]) == (201, "shot.mp4")
+    assert lying(stage) == {"shot.mp4": CLIP, "shot.mp4.toml": WINTER.encode()}
+
+
+def test_what_became_of_a_clip_is_told_by_its_id(stage, api, monkeypatch):
+    monkeypatch.setattr(snapshot, "FRESH_SECONDS", 0.0)
+    sent = api.send().json
+    assert api("GET", f"clips/{sent['id']}").json["state"] == "waiting"
+    stage.waiting = [{"path": "shot.mp4", "reason": "it is still changing", "since": "x", "problem": True}]
+    told = api("GET", f"clips/{sent['id']}").json
+    assert (told["state"], told["reason"]) == ("problem", "it is still changing")
+    stage.waiting = []
+    stage.add("job1", path="shot.mp4", created_at=stage.now)
+    (stage.home / "bay/shot.mp4").unlink()
+    told = api("GET", f"clips/{sent['id']}").json
+    assert (told["state"], [job["id"] for job in told["jobs"]]) == ("accepted", ["job1"])
+
+
+WRONG_FORMS = [
+    ((("inbox", "bay"), ("sidecar", WINTER)), 422, "REQUEST.FILE"),
+    ((("sidecar", WINTER), ("file", "shot.mp4", CLIP)), 422, "REQUEST.ORDER"),
+    ((("inbox", "nowhere"), ("file", "shot.mp4", CLIP)), 404, "INBOX.UNKNOWN"),
+    ((("inbox", "bay"), ("file", "shot.txt", CLIP)), 415, "CLIP.KIND"),
+    ((("inbox", "bay"), ("file", "shot.mp4", b"")), 422, "CLIP.PROBLEM"),
+    ((("inbox", "bay"), ("sidecar", WINTER), ("file", "shot.mp4", CLIP[:-9])), 422, "CLIP.PROBLEM"),
+    ((("inbox", "bay"), ("sidecar", "promt = 1"), ("file", "shot.mp4", CLIP)), 422, "CLIP.PROBLEM"),
+    ((("inbox", "bay"), ("file", "shot.mp4", CLIP)), 422, "CLIP.PROBLEM"),
+    ((("inbox", "bay"), ("inbox", "bay"), ("file", "a.mp4", CLIP)), 422, "REQUEST.FIELD"),
+    ((("inbox", "bay"), ("token", "x"), ("file", "a.mp4", CLIP)), 422, "REQUEST.FIELD"),
+    ((("inbox", "bay"), ("file", "a.mp4", CLIP), ("file", "b.mp4", CLIP)), 400, "REQUEST.FORM"),
+    ((("inbox", "bay"), ("sidecar", "x" * 70_000), ("file", "a.mp4", CLIP)), 413, "REQUEST.SIZE"),
+    ((("inbox", "bay"), ("prompt", b"\xff"), ("file", "a.mp4", CLIP)), 422, "REQUEST.TEXT"),
+    (
+        (("inbox", "bay"), ("prompt", "x"), ("file", "a.mp4", CLIP), ("reference", "a.exe", PNG)),
+        415,
+        "REFERENCE.KIND",
+    ),
+    (
+        (("inbox", "bay"), ("prompt", "x"), ("file", "a.mp4", CLIP), ("reference", "../a.png", PNG)),
+        415,
+        "REFERENCE.KIND",
+    ),
+    (tuple(("inbox", "bay") for _ in range(60)), 400, "REQUEST.FORM"),
+]
+
+
+def test_a_form_that_is_wrong_is_refused_and_leaves_nothing(stage, api):
+    for parts, status, code in WRONG_FORMS:
+        answer = api.send(*parts)
+        assert (answer.status, answer.json["error"]["code"]) == (status, code), parts
+        assert [path for path in (stage.home / "bay").rglob("*") if path.is_file()] == []
+
+
+HIDDEN = ("../evil.mp4", "/etc/evil.mp4", "..", ".hidden.mp4", "_x.mp4", "a\x01.mp4", "a\u202e.mp4", " a.mp4")
+
+
+def test_a_name_that_leads_elsewhere_or_hides_is_refused(stage, api):
+    for name in (*HIDDEN, "x" * 300 + ".mp4"):
+        answer = api.send(("inbox", "bay"), ("prompt", "x"), ("name", name), ("file", "a.mp4", CLIP))
+        assert answer.status in {415, 422}, name
+    assert lying(stage) == {}
+
+
+FOLDERS = (
+    "../out",
+    "a/../../b",
+    "_done",
+    ".clipspool/work",
+    "a//b",
+    "a\\b",
+    "@eaDir",
+    "x/" * 40 + "y",
+    "a\0b",
+)
+
+
+def test_a_folder_that_leads_elsewhere_or_is_not_looked_into_is_refused(stage, api):
+    for folder in FOLDERS:
+        answer = api.send(("inbox", "bay"), ("folder", folder), ("prompt", "x"), ("file", "a.mp4", CLIP))
+        assert (answer.status, answer.json["error"]["code"]) == (422, "CLIP.FOLDER"), folder
+    assert lying(stage) == {}
+
+
+def test_a_link_in_the_inbox_leads_nowhere(stage, api):
+    (stage.home / "bay/out").symlink_to(stage.home / "private")
+    answer = api.send(("inbox", "bay"), ("folder", "out"), ("prompt", "x"), ("file", "a.mp4", CLIP))
+    assert answer.status >= 400
+    assert [path.name for path in (stage.home / "private").iterdir()] == ["film.mp4"]
+
+
+def test_a_form_that_ends_early_leaves_nothing(stage, api):
+    body = form(("inbox", "bay"), ("prompt", "x"), ("file", "a.mp4", CLIP))
+    kind = f"multipart/form-data; boundary={BOUNDARY}"
+    for cut, said in ((body[:-30], 400), (b"nonsense", 400), (b"", 400)):
+        assert api("POST", "clips", cut, None, kind).status == said
+    head = f"POST /api/v1/clips HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+    head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(api.web.address, timeout=10) as line:
+        line.sendall(head.encode() + body[: len(body) // 2])
+    until = time.monotonic() + 10
+    while any(path.is_file() for path in (stage.home / "bay").rglob("*")) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert [path for path in (stage.home / "bay").rglob("*") if path.is_file()] == []
+
+
+def test_a_clip_that_the_disk_cannot_hold_is_refused_before_it_is_sent(stage, api, monkeypatch):
+    monkeypatch.setattr(type(stage.bay.inbox), "space", lambda _self: 300 << 20)
+    given = {"inbox": "bay", "name": "a.mp4", "size": 100 << 20}
+    answer = api("POST", "uploads", given)
+    assert (answer.status, answer.json["error"]["code"]) == (507, "INBOX.FULL")
+    assert api("POST", "uploads", given | {"size": 1 << 50}).json["error"]["code"] == "CLIP.SIZE"
+    assert api("POST", "uploads", given | {"size": 1000}).status == 201
+
+
+# --- in pieces ------------------------------------------------------------------------------------------
+
+
+def test_a_large_clip_is_sent_in_pieces_quoted_and_then_placed(stage, api):
+    begun = api("POST", "uploads", {"inbox": "bay", "folder": "day", "name": "shot.mp4", "size": len(CLIP)})
+    assert begun.status == 201
+    at = f"uploads/{begun.json['id']}"
+    octets = "application/octet-stream"
+    assert api("PUT", f"{at}?offset=0", CLIP[:100], None, octets).json["received"] == 100
+    wrong = api("PUT", f"{at}?offset=50", CLIP[50:], None, octets)
+    assert (wrong.status, wrong.json["error"]["received"]) == (409, 100)
+    assert api.send(("upload", begun.json["id"]), ("sidecar", WINTER)).json["error"]["received"] == 100
+    early = api("POST", f"{at}/quote", {"sidecar": WINTER}).json
+    assert (early["problems"], early["credits"]) == ([], None)
+    assert lying(stage, "day") == {f".{begun.json['id']}.upload": CLIP[:100]}
+    assert api("PUT", f"{at}?offset=100", CLIP[100:] + b"x", None, octets).status == 413
+    assert api("PUT", f"{at}?offset=100", CLIP[100:], None, octets).json["received"] == len(CLIP)
+    quote = api(
+        "POST", f"{at}/quote", {"sidecar": WINTER + "[[variant]]\nseed=1\n[[variant]]\nseed=2\n"}
+    ).json
+    assert (quote["credits"], [job["variant"] for job in quote["jobs"]]) == (120.0, ["v1", "v2"])
+    assert quote["media"]["seconds"] == 4.0
+    problem = api("POST", f"{at}/quote", {"sidecar": "promt = 1"}).json["problems"][0]
+    assert "did you mean `prompt`?" in problem["message"]
+    sent = api.send(("upload", begun.json["id"]), ("sidecar", WINTER))
+    assert (sent.status, sent.json["path"]) == (201, "day/shot.mp4")
+    assert api.send(("upload", begun.json["id"]), ("sidecar", WINTER)).json["path"] == "day/shot.mp4"
+    assert lying(stage, "day") == {"shot.mp4": CLIP, "shot.mp4.toml": WINTER.encode()}
+    assert api("DELETE", at).status == 409
+    assert api("PUT", f"{at}?offset=0", CLIP, None, octets).status == 409
+
+
+def test_a_lost_connection_loses_nothing_of_what_was_sent(api):
+    data = bytes(3 << 20)
+    begun = api("POST", "uploads", {"inbox": "bay", "name": "shot.mp4", "size": len(data)}).json
+    head = f"PUT /api/v1/uploads/{begun['id']}?offset=0 HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Authorization: Bearer {TOKEN}\r\nContent-Length: {len(data)}\r\n\r\n"
+    with socket.create_connection(api.web.address, timeout=10) as line:
+        line.sendall(head.encode() + data[: 2 << 20])
+        time.sleep(0.2)
+    until = time.monotonic() + 10
+    here = 2 << 20
+    octets = "application/octet-stream"
+    # Until the server has seen that the connection is lost, the upload is busy with it.
+    while (
+        rest := api("PUT", f"uploads/{begun['id']}?offset={here}", data[here:], None, octets)
+    ).status == 409:
+        assert time.monotonic() < until, rest.json
+        time.sleep(0.02)
+    assert rest.json["received"] == len(data)
+
+
+def test_an_upload_is_given_up_and_old_ones_go_by_themselves(stage, api):
+    given = {"inbox": "bay", "name": "a.mp4", "size": 10}
+    first, second = (api("POST", "uploads", given).json["id"] for _ in range(2))
+    assert api("DELETE", f"uploads/{first}").status == 204
+    assert api("GET", f"uploads/{first}").status == 404
+    stage.now += 8 * 86_400
+    stage_uploads = uploads.Uploads(
+        lambda: {"bay": stage.bay}, lambda: {"bay": Rules("bay")}, lambda: stage.now
+    )
+    third = stage_uploads.begin("bay", "", "a.mp4", 10)
+    assert set(lying(stage)) == {f".{third.id}.upload"}
+    assert stage_uploads.find(second) is None
+
+
+def test_a_hidden_upload_is_no_clip_and_nobodys_control_file():
+    names = Names({".mp4"})
+    assert names.kind(f".{'0a' * 16}.upload") is Kind.IGNORED
+
+
+def test_a_film_may_take_as_long_as_bytes_come_and_a_silent_one_ends(api, monkeypatch):
+    seconds = 0.4
+    monkeypatch.setattr(connections, "ASK_SECONDS", seconds)
+    monkeypatch.setattr(connections, "STALL_SECONDS", seconds)
+    size = 4
+    begun = api("POST", "uploads", {"inbox": "bay", "name": "a.mp4", "size": size}).json
+    head = f"PUT /api/v1/uploads/{begun['id']}?offset=0 HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Authorization: Bearer {TOKEN}\r\nContent-Length: {size}\r\n\r\n"
+    with socket.create_connection(api.web.address, timeout=10) as line:
+        line.sendall(head.encode())
+        for _ in range(size):
+            time.sleep(seconds / 2)
+            line.sendall(b"x")
+        assert line.recv(4096).startswith(b"HTTP/1.1 200")
+    silent = api("POST", "uploads", {"inbox": "bay", "name": "b.mp4", "size": size}).json
+    with socket.create_connection(api.web.address, timeout=10) as line:
+        line.sendall(head.replace(begun["id"], silent["id"]).encode() + b"x")
+        assert line.recv(4096) == b""
+
+
+# --- sidecars -------------------------------------------------------------------------------------------
+
+
+def test_the_sidecar_of_a_waiting_clip_is_mended_where_it_is_shown(stage, api):
+    bay = stage.home / "bay"
+    (bay / "shot.mp4").write_bytes(CLIP)
+    (bay / "shot.toml").write_text('promt = "winter"\n')
+    (bay / "other.toml").write_text(WINTER)
+    stage.waiting = [{"path": "shot.mp4", "reason": "unknown key", "since": "x", "problem": True}]
+    shown = api("GET", "sidecar?inbox=bay&path=shot.mp4").json
+    assert (shown["path"], shown["text"]) == ("shot.toml", 'promt = "winter"\n')
+    save = {"inbox": "bay", "path": "shot.mp4", "version": shown["version"]}
+    wrong = api("PUT", "sidecar", save | {"text": "pompt = 1"})
+    assert (wrong.status, wrong.json["error"]["problems"][0]["line"]) == (422, 1)
+    assert (bay / "shot.toml").read_text() == 'promt = "winter"\n'
+    assert api("PUT", "sidecar", save | {"text": WINTER}).status == 200
+    assert (bay / "shot.toml").read_text() == WINTER
+    assert api("PUT", "sidecar", save | {"text": WINTER}).json["error"]["code"] == "SIDECAR.CHANGED"
+    for path in ("other.toml", "../results/x", "other.mp4", "shot.toml"):
+        assert api("GET", f"sidecar?inbox=bay&path={path}").status == 404
+        assert api("PUT", "sidecar", save | {"path": path, "text": WINTER}).status == 404
+
+
+def test_a_waiting_clip_without_a_sidecar_gets_one(stage, api):
+    (stage.home / "bay/shot.mp4").write_bytes(CLIP)
+    stage.waiting = [{"path": "shot.mp4", "reason": "waits for its sidecar", "since": "x", "problem": True}]
+    shown = api("GET", "sidecar?inbox=bay&path=shot.mp4").json
+    assert (shown["path"], shown["version"]) == ("shot.mp4.toml", "")
+    given = {"inbox": "bay", "path": "shot.mp4", "version": "", "text": WINTER}
+    assert api("PUT", "sidecar", given).status == 200
+    assert (stage.home / "bay/shot.mp4.toml").read_text() == WINTER
+
+
+# --- the document ---------------------------------------------------------------------------------------
+
+
+def test_the_document_is_valid_and_names_every_address(stage, api):
+    document = api("GET", "openapi.json").json
+    openapi_spec_validator.validate(document)
+    described = {
+        (method.upper(), path.removeprefix("/api/v1"))
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    routed = {
+        (method, route.path.removeprefix("/api/v1"))
+        for route in stage.page.routes
+        if route.path.startswith("/api/v1")
+        for method in route.methods - {"HEAD"}
+    }
+    assert described == routed
+
+
+def test_what_is_answered_is_what_the_document_says(stage, api):
+    stage.deliver()
+    stage.add("clip2", state=State.IN_DOUBT, held=Held.IN_DOUBT, paid=Paid.UNKNOWN)
+    schemas = api("GET", "openapi.json").json["components"]["schemas"]
+
+    def is_as_described(answer, name):
+        whole = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}
+        jsonschema.Draft202012Validator(whole).validate(answer.json)
+
+    is_as_described(api("GET", "jobs"), "Jobs")
+    is_as_described(api("GET", "jobs/clip2"), "JobWithHistory")
+    sent = api.send()
+    is_as_described(sent, "Clip")
+    is_as_described(api("GET", "models"), "Models")
+    is_as_described(api("GET", "nothing"), "Refusal")
+    for name, job in (("Job", api("GET", "jobs").json["jobs"][0]),):
+        assert set(job) == set(schemas[name]["properties"]), "a field is not described"
