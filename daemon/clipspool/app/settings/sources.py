@@ -16,8 +16,7 @@ from clipspool.app.locations import PREFIX, NowhereError, SettingsError, expande
 from clipspool.app.settings.folders import overlaps
 from clipspool.app.settings.keys import Settings
 from clipspool.app.settings.secrets import Needs, keys_in_file, with_secrets
-from clipspool.app.settings.wording import Mistake, Source, translate, unknown
-from clipspool.intake.sidecar.parse import layer_of
+from clipspool.app.settings.wording import Loc, Mistake, Source, translate, unknown
 
 _FILE_BYTES_MAX = 1 << 20
 _PATHS = {
@@ -223,12 +222,19 @@ def _across(settings: Settings, *, looks: bool) -> Iterator[Mistake]:
         yield from overlaps(settings)
     if settings.models:
         yield from _in_models(settings.models)
-    tables: list[tuple[tuple[int | str, ...], Mapping[str, Any]]] = [(("defaults",), settings.defaults)]
-    tables += [(("inbox", index, "defaults"), inbox.defaults) for index, inbox in enumerate(settings.inbox)]
-    for loc, table in tables:
-        for problem in layer_of(table, "").problems if table else ():
-            keys = problem.key.split(".") if problem.key else []
-            yield Mistake((*loc, *keys), problem.message)
+    yield from _in_defaults(("defaults",), settings.defaults)
+    for index, inbox in enumerate(settings.inbox):
+        yield from _in_defaults(("inbox", index, "defaults"), inbox.defaults)
+
+
+def _in_defaults(loc: Loc, table: Mapping[str, Any]) -> Iterator[Mistake]:
+    if not table:
+        return
+    from clipspool.intake.sidecar.parse import layer_of  # noqa: PLC0415 - few configurations have defaults
+
+    for problem in layer_of(table, "").problems:
+        keys = problem.key.split(".") if problem.key else []
+        yield Mistake((*loc, *keys), problem.message)
 
 
 def _in_models(models: Mapping[str, Any]) -> Iterator[Mistake]:
