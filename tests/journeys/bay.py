@@ -9,6 +9,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import tomli_w
 
 from clipspool.spool.peers import SILENT_SECONDS
+from journeys.preforked import Preforked
 from patience import patient
 from runway_sandbox import Options, Render, serve
 from runway_sandbox.render import sample
@@ -56,6 +58,11 @@ def make_clip(path, name):
         sample(path, seconds=0.25, width=160, height=90)
     body = name.encode("utf-8", "surrogateescape")
     return path.read_bytes() + struct.pack(">I4s", 8 + len(body), b"free") + body
+
+
+def only_settings(env):
+    """Whether a variable of these means something before the command begins."""
+    return all(name.startswith("CLIPSPOOL_") for name in env)
 
 
 class TooLateError(AssertionError):
@@ -121,14 +128,13 @@ class Bay:
 
     def start(self, *arguments, wait=True, before=(), **env):
         begun = self.log.stat().st_size if self.log.exists() else 0
+        words = ["run", "-c", str(self.config), *arguments]
         with self.log.open("ab") as log:
-            self.daemon = subprocess.Popen(
-                [*before, *COMMAND, "run", "-c", str(self.config), *arguments],
-                env=self.env | env,
-                stdout=log,
-                stderr=log,
-                cwd=self.home,
-            )
+            places = {"env": self.env | env, "stdout": log, "stderr": log, "cwd": self.home}
+            if before or not only_settings(env):
+                self.daemon = subprocess.Popen([*before, *COMMAND, *words], **places)
+            else:
+                self.daemon = Preforked(words, **places)
         if wait:
             self.until(lambda: b'"event": "started"' in self.log.read_bytes()[begun:], 20, "it starts")
         return self.daemon
@@ -155,16 +161,20 @@ class Bay:
     def call(self, *arguments, config=True, **env):
         """Run a command to its end."""
         name, *rest = arguments
-        place = ["-c", str(self.config)] if config else []
-        return subprocess.run(
-            [*COMMAND, name, *place, *rest],
-            env=self.env | env,
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-            timeout=patient(60),
-            check=False,
-        )
+        words = [name, *(["-c", str(self.config)] if config else []), *rest]
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            places = {"env": self.env | env, "stdout": out, "stderr": err, "cwd": self.home}
+            if only_settings(env):
+                process = Preforked(words, **places)
+            else:
+                process = subprocess.Popen([*COMMAND, *words], stdin=subprocess.DEVNULL, **places)
+            try:
+                process.wait(patient(60))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            told = [one.seek(0) or one.read().decode() for one in (out, err)]
+        return subprocess.CompletedProcess(words, process.returncode, *told)
 
     def told(self, *arguments):
         """Run a command with --json and read what it says."""

@@ -35,6 +35,13 @@ def shortened(name: str, bytes_max: int) -> str:
     return text
 
 
+def ending(name: str, bytes_max: int) -> str:
+    """Cut a name to so many bytes from its beginning, between two letters: its suffix stays."""
+    while len(os.fsencode(name)) > bytes_max:
+        name = name[1:]
+    return name
+
+
 def fitted(name: str, end: str, spare: int = 0) -> str:
     """Return a name with an end, the name shortened where both and `spare` bytes more are too long."""
     return shortened(name, NAME_BYTES_MAX - spare - len(os.fsencode(end))) + end

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 
+from clipspool.jobs.naming import NAME_BYTES_MAX, ending
+
 OURS = ".clipspool"
 CHUNK = 1 << 20
 TIME_NS_MAX = 1 << 63
@@ -29,7 +31,6 @@ _RESERVED_SECONDS = 60.0
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 CLAIMED = re.compile(r"\.claimed-([0-9a-zA-Z]+)-(.+)", re.DOTALL)
 """The hidden name of a clip or sidecar on its way into its work folder: the clip's id, and its own name."""
-_NAME_BYTES_MAX = 255
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Rel = str
@@ -116,9 +117,7 @@ def is_temporary(name: str) -> bool:
 def claimed_name(clip_id: str, name: str) -> str:
     """Return the name of a claimed file in its own folder; a long name keeps its end, with the suffix."""
     begin = f".claimed-{clip_id}-"
-    while len(os.fsencode(begin + name)) > _NAME_BYTES_MAX:
-        name = name[1:]
-    return begin + name
+    return begin + ending(name, NAME_BYTES_MAX - len(begin))
 
 
 def is_claimed_name(name: str) -> bool:
