@@ -1,7 +1,7 @@
 """Learns how long each model takes: quantiles of its last tasks say when a task is best polled.
 
-A poll shows only that a task ended since the poll before. Its end is taken to lie in the middle of that time,
-and at most half a pause before the poll that showed it.
+A poll shows only that a task ended since the poll before. Its end is taken to be the mean of the middle of
+that time and of all ends known before that lie in it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from clipspool.jobs.model import Task
 
 _REMEMBERED = 50
 """Tasks of a model: what was longer ago says little, as a provider gets faster, or busier."""
-_FIRST, _MOST = 0.05, 0.9
+_FIRST, _MOST = 0.08, 0.9
 """The shares of tasks by which the first and most of them have ended."""
 _GAP = 2.0
 """Pauses in which no task ended before: so long is waited without a poll."""
@@ -40,13 +40,17 @@ class Durations:
     """When the last tasks of all models at all providers ended. Used by one thread."""
 
     def __init__(self, seen: Iterable[Seen] = ()) -> None:
-        self._seen: defaultdict[tuple[str, str], deque[Seen]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
+        self._ends: defaultdict[tuple[str, str], deque[float]]
+        self._ends = defaultdict(lambda: deque(maxlen=_REMEMBERED))
         for one in seen:
             self.learn(one)
 
     def learn(self, seen: Seen) -> None:
         """Remember when a task ended."""
-        self._seen[seen.profile, seen.model].append(seen)
+        ends, begin, done = self._ends[seen.profile, seen.model], seen.open_seconds, seen.done_seconds
+        within = [end for end in ends if begin < end <= done]
+        middle = (max(begin, done / 2) + done) / 2
+        ends.append((sum(within) + middle) / (len(within) + 1))
 
     def next_look(
         self, task: Task, model: str, age_seconds: float, pause_seconds: float, random: Callable[[], float]
@@ -57,10 +61,7 @@ class Durations:
         Else it is after one pause, or when the first end where none did for long. Now and then it is when
         half have ended: how early a task ends is not learned otherwise.
         """
-        seen = self._seen.get((task.profile, model), ())
-        ends = sorted(
-            one.done_seconds - min(one.done_seconds - one.open_seconds, pause_seconds) / 2 for one in seen
-        )
+        ends = sorted(self._ends.get((task.profile, model), ()))
         later = ends[bisect_right(ends, age_seconds) :]
         if not later:
             return None
