@@ -184,6 +184,18 @@ def test_what_a_program_decides_is_done_as_the_command_line_does_it(stage, api):
         ("approve", {"ids": ["clip1"], "by": "the page"}),
         ("attach", {"job_id": "clip1", "task_id": "task-9", "by": "the page", "force": True}),
     ]
+    stage.commands.clear()
+    api("POST", "jobs/clip1/again", {"prompt": "summer", "set": {"seed": 7}, "dry_run": True})
+    api("POST", "jobs/clip1/choose", {"undo": True})
+    assert stage.commands == [
+        (
+            "again",
+            {"ids": ["clip1"], "by": "the page", "prompt": "summer", "set": {"seed": 7}, "dry_run": True},
+        ),
+        ("choose", {"ids": ["clip1"], "by": "the page", "undo": True}),
+    ]
+    for body in ({"prompt": 5}, {"set": []}, {"dry_run": "no"}):
+        assert api("POST", "jobs/clip1/again", body).status == 422
     stage.answer = lambda _do, _given: [{"id": "clip1", "done": False, "why": "it is delivered"}]
     answer = api("POST", "jobs/clip1/retry")
     assert (answer.status, answer.json["error"]["message"]) == (409, "Not done: it is delivered.")

@@ -39,6 +39,26 @@ class Acts:
         """Release a job that is held."""
         return await self._several(request, "approve")
 
+    async def choose(self, request: Request) -> Any:
+        """Mark a delivered job as the one to use, or take that back."""
+        given = await read_json(request)
+        undo = given.get("undo", False)
+        if not isinstance(undo, bool):
+            raise NotTaken(422, "REQUEST.UNDO", "`undo` must be true or false.")
+        arguments = {"ids": [job_id_of(request)], "by": name_of(request), "undo": undo}
+        return await self._done(request, "choose", arguments | _why(given))
+
+    async def again(self, request: Request) -> Any:
+        """Run a clip once more, changed, as its next version."""
+        given = await read_json(request)
+        prompt, keys, dry = given.get("prompt"), given.get("set", {}), given.get("dry_run", False)
+        if not (prompt is None or isinstance(prompt, str)) or not isinstance(dry, bool):
+            raise NotTaken(422, "REQUEST.TEXT", "`prompt` must be a text, and `dry_run` true or false.")
+        if not isinstance(keys, dict):
+            raise NotTaken(422, "REQUEST.SET", "`set` must be an object with keys of a sidecar.")
+        arguments = {"ids": [job_id_of(request)], "by": name_of(request), "prompt": prompt, "set": keys}
+        return await self._done(request, "again", {**arguments, "dry_run": dry, **_why(given)})
+
     async def attach(self, request: Request) -> Any:
         """Attach a task that was found at the provider."""
         given = await read_json(request)

@@ -14,7 +14,7 @@ from clipspool.web.api.films import Films
 from clipspool.web.api.jobs import PAGE_MAX, EventStream, JobAnswers
 from clipspool.web.api.operations import Operation, Parameter, Schema, document
 from clipspool.web.api.pieces import PieceRoutes
-from clipspool.web.api.schemas import COUNT, SCHEMAS, TEXT, TRUTH, fields, listed
+from clipspool.web.api.schemas import COUNT, SCHEMAS, TEXT, TRUTH, fields, listed, maybe
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import Right
 from clipspool.web.snapshot import DaemonState
@@ -97,10 +97,20 @@ def act_operations(acts: Acts) -> list[Operation]:
         why=TEXT,
     )
     why = _WHY["application/json"]
+    change = fields(
+        "",
+        prompt=maybe(TEXT),
+        set={"type": "object", "description": "Keys of a sidecar that are to be different; null drops one."},
+        dry_run={**TRUTH, "description": "Only say what it would be, and cost."},
+        why={**TEXT, "maxLength": 500},
+    )
+    undo = fields("", undo={**TRUTH, "description": "Take the mark back."}, why={**TEXT, "maxLength": 500})
     return [
         act("retry", "Run a failed, cancelled or in-doubt job again; this may cost", acts.retry, why),
         act("cancel", "Cancel a job", acts.cancel, why),
         act("approve", "Release a job that is held", acts.approve, why),
+        act("again", "Run a clip once more, changed, as its next version; this costs", acts.again, change),
+        act("choose", "Mark a delivered job as the one to use", acts.choose, undo),
         act("attach", "Attach the task of an in-doubt job that was found at the provider", acts.attach, task),
     ]
 
