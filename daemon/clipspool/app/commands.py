@@ -15,8 +15,9 @@ from clipspool.app.again import Tools as AgainTools
 from clipspool.app.again import again
 from clipspool.app.choosing import choose
 from clipspool.app.folders import InboxFolders
+from clipspool.app.housekeeping import DailyHousekeeping
+from clipspool.app.settings import Settings
 from clipspool.intake.inbox import Inbox
-from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Accepted, Happened, News, NotRetired, Retired
 from clipspool.jobs.model import plain
 from clipspool.jobs.records import Peer
@@ -25,8 +26,10 @@ from clipspool.journal.looks import Window
 from clipspool.reporting.looking import jobs_in_view
 from clipspool.reporting.status import InboxView, status_json
 from clipspool.scheduler import commands
+from clipspool.scheduler.housekeeping import Housekeeping
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.recovery import adoptable
+from clipspool.spool.root import Root
 from clipspool.spool.takeover import Refused, others_in, refuse_living
 from clipspool.stages.runner import Tools
 
@@ -56,18 +59,23 @@ class Answers:
         folders: InboxFolders,
         inboxes: Mapping[str, Inbox],
         window: Window,
-        limits: Callable[[], Limits],
+        settings: Callable[[], Settings],
         now: Callable[[], float],
         calls: DaemonCalls,
     ) -> None:
         """`window` is closed by `close`; `inboxes` changes with a reload."""
         self._scheduler, self._folders, self._inboxes = scheduler, folders, inboxes
         self._window, self._looks = window, threading.Lock()
-        self._limits, self._now, self._calls = limits, now, calls
+        self._settings, self._now, self._calls = settings, now, calls
         self._started_at = now()
         self._not_put_away: dict[str, tuple[str, dict[str, Any]]] = {}
         self._changed: dict[str, tuple[str, dict[str, Any]]] = {}
         scheduler.subscribe(self._keep_stuck)
+        house = Housekeeping(scheduler.call, Window(settings().journal.place).look, now)
+        self.housekeeping = DailyHousekeeping(scheduler, house, settings, self._inbox_roots)
+
+    def _inbox_roots(self) -> Mapping[str, Root]:
+        return {name: root for name, (root, _) in self._folders.roots.items()}
 
     def _keep_stuck(self, news: News) -> None:
         """Remember which clips have ended and still lie in their work folders, in the scheduler's thread."""
@@ -101,6 +109,8 @@ class Answers:
             return [plain(peer) for peer in self._others()]
         if do == "recover":
             return self._recover(arguments["journals"])
+        if do == "prune":
+            return self.housekeeping.prune(**arguments)
         if do == "reload":
             return self._reread()
         if do == "attach":
@@ -139,7 +149,10 @@ class Answers:
         """Return all that `status` draws, so that the command itself need not load a database."""
         status = self._scheduler.call(partial(self.status, most=most))
         with self._looks, self._window.look() as journal:
-            return {"status": status, "jobs": jobs_in_view(journal, self._limits(), self._now(), most)}
+            return {
+                "status": status,
+                "jobs": jobs_in_view(journal, self._settings().limits, self._now(), most),
+            }
 
     def _let_in(self, inbox: str | None) -> None:
         """Accept an inbox's folders as they are, and check again what was set aside there."""

@@ -118,7 +118,7 @@ class Daemon:
             self._folders,
             self._inboxes,
             Window(settings.journal.place),
-            lambda: self.settings.limits,
+            lambda: self.settings,
             now,
             # Looked up at each call: a reload replaces the tools.
             DaemonCalls(self._reloads.ask, lambda: self._troubles, lambda: self._stages.tools),
@@ -282,6 +282,7 @@ class Daemon:
         if self._signals.wants_reload() | self._reloads.is_asked:
             self._reloads.answer(self._reload)
         self._marks.keep()
+        self._answers.housekeeping.start_if_due()
         self._page.retry_if_due()
         now = self._now()
         if now - self._status_at >= _STATUS_SECONDS:

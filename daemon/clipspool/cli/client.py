@@ -121,6 +121,26 @@ class OperatorCommands:
 
         return int(self._carry_out("recover", command, {"journals": list(journals)}, makes=True))
 
+    def prune(self, *, dry_run: bool) -> dict[str, Any]:
+        """Remove what `[retention]` does not keep, or count it."""
+        try:
+            return dict(control.ask(self._settings.journal.path, "prune", dry_run=dry_run))
+        except control.NoDaemon:
+            pass
+        except control.Failed as error:
+            fail(str(error))
+        from clipspool.app.housekeeping import report_json, retention_of
+        from clipspool.journal.looks import Window
+        from clipspool.scheduler.housekeeping import Housekeeping
+
+        window = Window(self._settings.journal.place)
+        self._close.append(window.close)
+        # Each step is a turn of its own: what is to be removed is recorded first.
+        house = Housekeeping(partial(self._by_ourselves, makes=False), window.look, time.time)
+        roots = {inbox.name: self._root(inbox) for inbox in self._settings.inbox}
+        reports = house.run(retention_of(self._settings), roots, dry_run=dry_run)
+        return report_json(reports, dry_run=dry_run)
+
     def _carry_out(
         self, name: str, command: Callable[[Any], Any], arguments: Mapping[str, Any], *, makes: bool = False
     ) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,11 +26,6 @@ _KEPT_MAX = 1000
 
 def _waits_for_disk(job: Job) -> bool:
     return job.state is State.QUEUED and job.held in STILL_TRIED
-
-
-def _count_running(running: Counter[tuple[str, str]], job: Job, number: int) -> None:
-    if job.state in {State.SUBMITTING, State.RUNNING}:
-        running[job.inbox, job.request.model] += number
 
 
 def _keep(kept: OrderedDict[str, Any], name: str, value: Any) -> None:
@@ -179,7 +174,7 @@ class Journal(Questions):
         for job in accepted:
             _keep(self._jobs_kept, job.id, replace(job, path=clip.path))
             self.counts[job.state] += 1
-            _count_running(self.running, job, 1)
+            self._count_task(job, 1)
             if job.task is not None:
                 self._tasks[job.id, job.task.number] = (job, job.task)
             self._add_event(
@@ -202,8 +197,8 @@ class Journal(Questions):
             self._tasks[after.id, after.task.number] = (after, after.task)
         self.counts[before.state] -= 1
         self.counts[after.state] += 1
-        _count_running(self.running, before, -1)
-        _count_running(self.running, after, 1)
+        self._count_task(before, -1)
+        self._count_task(after, 1)
         self.for_disk += _waits_for_disk(after) - _waits_for_disk(before)
         is_seen = (before.state, before.held, before.reason) != (after.state, after.held, after.reason)
         if is_seen or isinstance(happened, Order):
@@ -270,6 +265,30 @@ class Journal(Questions):
         self._move(clip, now)
         facts = {"to": clip.lies_at or "", "change": change}
         self._add_event(now, clip.id, None, "retired", None, None, facts)
+
+    def pruned(self, clip: Clip, now: float, size: int) -> None:
+        """Record that a retired clip's source is removed from the inbox, with all that lay beside it."""
+        self._move(replace(clip, lies_at=None, sidecar_lies_at=None), None)
+        self._add_event(now, clip.id, None, "pruned", None, None, {"from": clip.lies_at, "size": size})
+
+    def forget(self, clip_ids: Collection[str]) -> list[str]:
+        """Remove the history of ended clips, and altogether those for which nothing was ever submitted.
+
+        Jobs that were submitted stay, with their tasks: duplicates and spending are known by them. Returns
+        the clips that are gone.
+        """
+        self.flush()
+        ids = list(clip_ids)
+        self._write("delete_history", ids=ids)
+        gone: list[str] = self._database.column("clips_never_submitted", ids=ids)
+        for job in self._chosen("jobs_of_clips", ids=gone):
+            self.counts[job.state] -= 1
+            self._jobs_kept.pop(job.id, None)
+        self._write("delete_jobs", ids=gone)
+        self._write("delete_clips", ids=gone)
+        for clip_id in gone:
+            self._clips_kept.pop(clip_id, None)
+        return gone
 
     def _move(self, clip: Clip, retired_at: float | None) -> None:
         places = {"lies_at": clip.lies_at, "sidecar_lies_at": clip.sidecar_lies_at}

@@ -108,6 +108,16 @@ WHERE clip_id IN (
 ) AND variant = :variant AND id != :but
     AND (clip_id = :clip_id OR (state NOT IN ('failed', 'cancelled') AND reuse IS NULL));
 
+-- name: delete_history
+-- The newest event stays: its number says how far the journal has come, and must not go back.
+DELETE FROM events WHERE clip_id = ANY (:ids::TEXT[]) AND id < (SELECT max(id) FROM events);
+
+-- name: delete_jobs
+DELETE FROM jobs WHERE clip_id = ANY (:ids::TEXT[]);
+
+-- name: delete_clips
+DELETE FROM clips WHERE id = ANY (:ids::TEXT[]);
+
 -- name: bring_clip_back
 UPDATE clips SET retired_at = NULL, retire_due = NULL WHERE id = :id;
 
@@ -157,6 +167,26 @@ SELECT id FROM clips WHERE id = ANY (:ids::TEXT[]);
 
 -- name: clips_not_retired
 SELECT id FROM clips WHERE inbox = :inbox AND retired_at IS NULL;
+
+-- name: clips_with_sources
+SELECT id FROM clips
+WHERE inbox = :inbox AND retired_at <= :until AND lies_at IS NOT NULL AND id > :after ORDER BY id LIMIT :most;
+
+-- name: clips_with_history
+SELECT id FROM clips
+WHERE inbox = :inbox AND retired_at <= :until AND id > :after AND (
+    EXISTS (SELECT 1 FROM events WHERE clip_id = clips.id AND id < (SELECT max(id) FROM events))
+    OR lies_at IS NULL AND NOT EXISTS (
+        SELECT 1 FROM jobs WHERE clip_id = clips.id AND (paid != 'no' OR task_number IS NOT NULL)
+    )
+)
+ORDER BY id LIMIT :most;
+
+-- name: clips_never_submitted
+-- Nothing was sent for them, and nothing of theirs lies in an inbox: nothing depends on what they were.
+SELECT id FROM clips WHERE id = ANY (:ids::TEXT[]) AND lies_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM jobs WHERE clip_id = clips.id AND (paid != 'no' OR task_number IS NOT NULL)
+);
 
 -- name: jobs_of_clips
 SELECT id FROM jobs WHERE clip_id = ANY (:ids::TEXT[]) ORDER BY id;

@@ -122,6 +122,13 @@ class Questions:
         """Return the ids of an inbox's clips that have not retired: those with a work folder."""
         return set(self._database.column("clips_not_retired", inbox=inbox))
 
+    def retired_before(self, which: str, inbox: str, until: float, after: str, most: int) -> list[str]:
+        """Return ids of an inbox's clips that retired by a moment, in their order, from behind `after` on.
+
+        `which` is `clips_with_sources` for those whose source lies in the inbox, or `clips_with_history`.
+        """
+        return self._database.column(which, inbox=inbox, until=until, after=after, most=most)
+
     def shared(self, fingerprints: Collection[str]) -> set[str]:
         """Return those of the fingerprints that jobs of several clips have."""
         return set(self._database.column("shared_fingerprints", fingerprints=list(fingerprints)))
@@ -200,6 +207,10 @@ class Questions:
         """Count the jobs by state."""
         rows = self._database.rows("count_by_state")
         return Counter({State(row["state"]): row["number"] for row in rows})
+
+    def _count_task(self, job: Job, number: int) -> None:
+        if job.state in {State.SUBMITTING, State.RUNNING}:
+            self.running[job.inbox, job.request.model] += number
 
     def count_running(self) -> Counter[tuple[str, str]]:
         """Count the tasks under way by inbox and model."""

@@ -213,6 +213,9 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "attached": lambda f, _: f"attached task {f.get('task_id', '?')} to this job",
     "approved": lambda _f, _e: "approved it",
     "set_aside": lambda f, _: f"the source file stays where it is{_with(f, 'reason')}",
+    "pruned": lambda f, _: (
+        f"removed from {f.get('from', '?')}, as [retention] says, {size_in_words(f.get('size', 0))}"
+    ),
     "retired": lambda f, _: _retired(f),
 }
 

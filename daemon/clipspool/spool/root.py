@@ -421,6 +421,17 @@ class Root:
         with suppress(FileNotFoundError), self.folder(parent(rel)) as fd:
             os.unlink(name_of(rel), dir_fd=fd)
 
+    def remove_if_empty(self, rel: Rel) -> bool:
+        """Remove a folder that nothing is in; return whether it is gone."""
+        try:
+            with self.folder(parent(rel)) as fd:
+                os.rmdir(name_of(rel), dir_fd=fd)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
     def remove_folder(self, rel: Rel, *, but: str | None = None) -> None:
         """Remove a folder of ours with all that is in it, never following a link; gone already is fine.
 

@@ -21,6 +21,7 @@ from clipspool.app.settings.parts import (
     YEAR_SECONDS,
     AnyPath,
     Credits,
+    Days,
     Keys,
     Number,
     Part,
@@ -128,6 +129,19 @@ class BudgetSettings(Part):
     submissions_per_day: Annotated[int, Field(ge=1, le=10_000_000), Number] = 500
 
 
+class RetentionSettings(Part):
+    """`[retention]`: days after a clip ended; None keeps for ever."""
+
+    done_days: Days | None = None
+    """Of sources in `_done`, with their sidecars."""
+    failed_days: Days | None = None
+    """Of sources in `_failed`, with their sidecars and notes."""
+    journal_days: Days | None = None
+    """Of the history of jobs."""
+    posters_days: Days | None = None
+    """Of the small pictures on the page."""
+
+
 class LogSettings(Part):
     """`[logs]`."""
 
@@ -141,6 +155,7 @@ class Settings(Part):
     provider: ProviderSettings = ProviderSettings()
     journal: JournalSettings
     budget: BudgetSettings = BudgetSettings()
+    retention: RetentionSettings = RetentionSettings()
     logs: LogSettings = LogSettings()
     defaults: Keys = Field(default_factory=dict)
     """Sidecar keys below every inbox's own."""

@@ -115,6 +115,7 @@ def _at_least_one(value: Any) -> Any:
 
 Number = BeforeValidator(no_truth)
 Seconds = Annotated[float, Field(gt=0, le=YEAR_SECONDS, allow_inf_nan=False), Number]
+Days = Annotated[float, Field(ge=0, le=36_600, allow_inf_nan=False), Number]
 Credits = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), Number]
 AnyPath = Annotated[Path, AfterValidator(path)]
 # Checked before the entries: pydantic would count a wrong entry as a missing one.

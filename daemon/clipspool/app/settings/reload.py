@@ -52,7 +52,7 @@ def changes(old: Settings, new: Settings) -> Change:
 
 
 def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
-    for section in ("provider", "journal", "budget", "logs", "transport", "notify", "web"):
+    for section in ("provider", "journal", "budget", "retention", "logs", "transport", "notify", "web"):
         for key in _unequal(getattr(old, section), getattr(new, section)):
             yield f"{section}.{key}", f"{section}.{key}" in _RESTART
     for section in ("defaults", "models", "path_map"):

@@ -1,0 +1,78 @@
+"""Runs the housekeeping of `[retention]` once a day in a thread of its own, and when a command asks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from clipspool.app.settings import Settings
+from clipspool.scheduler.housekeeping import PRUNED_AT, Housekeeping, Report, Retention
+from clipspool.scheduler.loop import Scheduler
+from clipspool.spool.root import Root
+from clipspool.system.process import start_thread
+
+log = structlog.get_logger()
+
+_DAY_SECONDS = 86_400.0
+_FIRST_SECONDS = 600.0
+"""After a start there is more urgent work."""
+
+
+def retention_of(settings: Settings) -> Retention:
+    """Return how long things are kept, by the settings."""
+    return Retention(**dict(settings.retention))
+
+
+def report_json(reports: Mapping[str, Report], *, dry_run: bool) -> dict[str, Any]:
+    """Return what `clipspool prune --json` prints."""
+    inboxes = [{"name": name, **report.to_json()} for name, report in reports.items()]
+    return {"dry_run": dry_run, "inboxes": inboxes}
+
+
+class DailyHousekeeping:
+    """Knows when the next run is due. `start_if_due` is for the scheduler's thread, `prune` for any."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        housekeeping: Housekeeping,
+        settings: Callable[[], Settings],
+        roots: Callable[[], Mapping[str, Root]],
+    ) -> None:
+        """`roots` are the inboxes by name, as they are configured now."""
+        self._scheduler, self._housekeeping = scheduler, housekeeping
+        self._settings, self._roots = settings, roots
+        self._is_under_way = threading.Lock()
+        last = float(scheduler.journal.fact(PRUNED_AT) or 0.0)
+        self._due_at = max(last + _DAY_SECONDS, scheduler.now() + _FIRST_SECONDS)
+
+    def start_if_due(self) -> None:
+        """Start a run where the last one was a day ago."""
+        now = self._scheduler.now()
+        # A clock that was set back must not put it off for long.
+        if min(self._due_at, now + _DAY_SECONDS) > now:
+            self._due_at = min(self._due_at, now + _DAY_SECONDS)
+            return
+        self._due_at = now + _DAY_SECONDS
+        if retention_of(self._settings()):
+            start_thread(self._run, "housekeeping")
+
+    def _run(self) -> None:
+        try:
+            done = self.prune(dry_run=False)
+        except Exception:  # a bug here must not end the process, and the next run is tomorrow
+            log.exception("bug", doing="housekeeping")
+            return
+        for one in done["inboxes"]:
+            removed = {kind: one[kind] for kind in ("done", "failed", "posters") if one[kind]["files"]}
+            if removed or one["histories"]:
+                log.info("pruned", inbox=one["name"], histories=one["histories"], **removed)
+
+    def prune(self, *, dry_run: bool) -> dict[str, Any]:
+        """Remove what is not kept, or count it, and return `prune --json`; one at a time."""
+        with self._is_under_way:
+            reports = self._housekeeping.run(retention_of(self._settings()), self._roots(), dry_run=dry_run)
+        return report_json(reports, dry_run=dry_run)

@@ -1,0 +1,287 @@
+"""What `[retention]` removes, on real folders and a real journal, through weeks of simulated time."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from clipspool.jobs.events import Failed
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.messages import Accepted
+from clipspool.jobs.model import Error, State
+from clipspool.journal.looks import Window
+from clipspool.scheduler import commands as operator
+from clipspool.scheduler.housekeeping import Housekeeping, Retention
+from clipspool.spool.claims import claim
+from clipspool.spool.root import Root
+from clipspool.spool.watchfolder import Folders
+from clipspool.spool.workfolder import Manifest
+from clipspool.stages import retire as retiring
+from fakes import NOON, Desk, Workshop, a_clip, a_job
+
+DAY = 86_400.0
+ALL = Retention(done_days=10.0, failed_days=20.0, journal_days=30.0, posters_days=5.0)
+REFUSED = Failed(Error("X", "refused"))
+
+
+class Archive(Workshop):
+    """A workshop that really moves sources to `_done` and `_failed`."""
+
+    def __init__(self, folders):
+        super().__init__()
+        self.folders = folders
+
+    def retire(self, clip, jobs):
+        super().retire(clip, jobs)
+        return retiring.retire(clip, jobs, self.folders)
+
+    def sweep(self, clip):
+        retiring.sweep(clip, self.folders)
+
+
+class House:
+    """An inbox with its archive, a scheduler turned by hand, and the housekeeping."""
+
+    def __init__(self, path):
+        self.path = path / "bay"
+        self.path.mkdir()
+        (path / "out").mkdir()
+        self.root = Root(self.path)
+        self.folders = Folders("bay", self.root, Root(path / "out"), "5eed", "{stem}", keeps_sources=True)
+        self.desk = Desk(path, shop=Archive(self.folders))
+        self.window = Window(path / "journal.db")
+        self.house = Housekeeping(self.call, self.window.look, self.desk.clock)
+        self.desk.turn()
+
+    def call(self, command):
+        return self.desk.order(command)
+
+    def accept(self, clip_id, name, data=b"film", sidecar=b'prompt = "deep winter"\n'):
+        """Drop a clip and claim it as intake does."""
+        file = self.path / name
+        file.parent.mkdir(exist_ok=True, parents=True)
+        file.write_bytes(data)
+        file.with_suffix(".toml").write_bytes(sidecar)
+        there = file.stat()
+        clip = a_clip(
+            clip_id,
+            path=name,
+            sidecar=str(Path(name).with_suffix(".toml")),
+            source="clip.mp4",
+            size=there.st_size,
+            mtime_ns=there.st_mtime_ns,
+            accepted_at=self.desk.clock.now,
+        )
+        job = a_job(clip_id, created_at=clip.accepted_at)
+        claim(self.root, Manifest(clip, (job,), "5eed"))
+        self.desk.scheduler.enqueue(Accepted(clip, (job,)))
+
+    def passes(self, days):
+        self.desk.turn(days * DAY)
+
+    def prune(self, retention=ALL, **options):
+        return self.house.run(retention, {"bay": self.root}, **options)["bay"]
+
+    def files(self):
+        return sorted(str(one.relative_to(self.path)) for one in self.path.rglob("*") if one.is_file())
+
+
+@pytest.fixture
+def house(tmp_path):
+    house = House(tmp_path)
+    yield house
+    house.window.close()
+    house.desk.close()
+
+
+def ended(house, clip_id, name, *, fails=False, **how):
+    if fails:
+        house.desk.shop.say[Stage.PREPARE].append(REFUSED)
+    house.accept(clip_id, name, **how)
+    house.desk.turns(12, 60.0)
+    assert house.desk.state(clip_id) is (State.FAILED if fails else State.DELIVERED)
+    house.desk.turns(3)
+
+
+def test_sources_go_when_they_are_old_enough_with_what_lies_beside_them(house):
+    ended(house, "done00000001", "day/shot.mp4")
+    ended(house, "fail00000001", "day/other.mp4", fails=True)
+    assert house.files() == [
+        "_done/day/shot.mp4",
+        "_done/day/shot.toml",
+        "_failed/day/other.mp4",
+        "_failed/day/other.mp4.error.toml",
+        "_failed/day/other.toml",
+    ]
+    house.passes(9)
+    assert (house.prune().done.files, len(house.files())) == (0, 5)
+    house.passes(2)
+    report = house.prune()
+    assert (report.done.files, report.done.bytes) == (2, 4 + len(b'prompt = "deep winter"\n'))
+    assert house.files() == [
+        f"_failed/day/{name}" for name in ("other.mp4", "other.mp4.error.toml", "other.toml")
+    ]
+    assert not (house.path / "_done/day").exists()
+    assert (house.path / "_done").is_dir()
+    house.passes(10)
+    assert house.prune().failed.files == 3
+    assert house.files() == []
+    assert [entry.event for entry in house.desk.journal.history(house.desk.job("done00000001"))][
+        -1
+    ] == "pruned"
+
+
+def test_nothing_is_removed_that_is_not_set(house):
+    ended(house, "done00000001", "shot.mp4")
+    ended(house, "fail00000001", "other.mp4", fails=True)
+    house.passes(1000)
+    before = house.files()
+    house.prune(Retention(failed_days=1.0, journal_days=1e4))
+    assert house.files() == [name for name in before if name.startswith("_done")]
+    house.prune(Retention())
+    assert house.files() == ["_done/shot.mp4", "_done/shot.toml"]
+
+
+def test_a_dry_run_counts_the_same_and_removes_nothing(house):
+    ended(house, "done00000001", "shot.mp4")
+    house.passes(40)
+    before = house.files()
+    counted = house.prune(dry_run=True)
+    assert house.files() == before
+    assert [entry.event for entry in house.desk.journal.history(house.desk.job("done00000001"))][
+        -1
+    ] == "retired"
+    assert counted == house.prune()
+    assert counted.done.files == 2
+
+
+def test_what_others_put_there_stays(house):
+    ended(house, "done00000001", "day/shot.mp4")
+    theirs = ["_done/day/own.mp4", "_done/day/notes.txt", "_done/shot.txt", "_failed/x/keep.mov"]
+    for name in theirs:
+        (house.path / name).parent.mkdir(exist_ok=True, parents=True)
+        (house.path / name).write_text("mine")
+    house.passes(100)
+    house.prune()
+    assert house.files() == sorted(theirs)
+
+
+@pytest.mark.parametrize("change", ["replaced", "touched", "linked", "folder"])
+def test_a_source_that_is_not_what_was_put_there_stays_and_is_reported(house, change, tmp_path):
+    ended(house, "done00000001", "shot.mp4")
+    file = house.path / "_done/shot.mp4"
+    match change:
+        case "replaced":
+            file.write_bytes(b"another film")
+        case "touched":
+            os.utime(file, (NOON, NOON))
+        case "linked":
+            file.rename(tmp_path / "precious.mp4")
+            file.symlink_to(tmp_path / "precious.mp4")
+        case "folder":
+            file.unlink()
+            file.mkdir()
+    house.passes(100)
+    report = house.prune()
+    assert report.left == ["_done/shot.mp4"]
+    assert os.path.lexists(file)
+    assert (house.path / "_done/shot.toml").exists()
+
+
+def test_a_prompt_file_goes_with_its_clip_if_it_holds_that_prompt(house):
+    ended(house, "done00000001", "shot.mp4")
+    (house.path / "_done/shot.txt").write_text("deep winter\n")
+    house.passes(100)
+    assert house.prune().done.files == 3
+    assert house.files() == []
+
+
+def test_a_job_that_is_retried_meanwhile_keeps_its_source(house):
+    ended(house, "fail00000001", "shot.mp4", fails=True)
+    house.passes(100)
+    call = house.call
+
+    def retried_first(command):
+        house.house._call = call
+        house.desk.order(operator.retry, ["fail00000001"], "ann")
+        return call(command)
+
+    house.house._call = retried_first
+    assert house.prune(Retention(failed_days=1.0)).failed.files == 0
+    assert (house.path / "_failed/shot.mp4").exists()
+
+
+def test_a_crash_between_the_record_and_the_removal_leaves_nothing_behind(house, monkeypatch):
+    ended(house, "done00000001", "shot.mp4")
+    house.passes(100)
+    monkeypatch.setattr(
+        "clipspool.scheduler.housekeeping.remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        house.prune()
+    assert house.files() == ["_done/shot.mp4", "_done/shot.toml"]
+    monkeypatch.undo()
+    house.prune()
+    assert house.files() == []
+
+
+def test_history_goes_and_what_money_depends_on_stays(house):
+    ended(house, "paid00000001", "shot.mp4")
+    ended(house, "free00000001", "other.mp4", fails=True)
+    desk = house.desk
+    before = desk.journal.last_event()
+    spent = desk.journal.spent(0.0)
+    house.passes(31)
+    assert house.prune().histories == 2
+    assert desk.journal.last_event() >= before
+    assert desk.journal.spent(0.0) == spent
+    kept = desk.job("paid00000001")
+    assert (kept.state, kept.task.task_id) == (State.DELIVERED, "task-paid00000001-0")
+    assert desk.job("free00000001") is None
+    assert desk.journal.counts == desk.journal.count()
+    assert house.prune().histories == 0
+
+
+def test_a_failed_clip_whose_source_still_lies_there_is_not_forgotten(house):
+    ended(house, "free00000001", "other.mp4", fails=True)
+    house.passes(100)
+    house.prune(Retention(journal_days=1.0))
+    assert house.desk.job("free00000001").state is State.FAILED
+    house.prune(Retention(failed_days=1.0))
+    assert house.files() == []
+
+
+def test_posters_go_by_their_jobs_and_those_of_others_stay(house):
+    ended(house, "done00000001", "shot.mp4")
+    posters = house.path / ".clipspool/posters"
+    posters.mkdir(parents=True)
+    for name in ("done00000001.jpg", "done00000001-2.jpg", "0ther0000001.jpg", "own.jpg"):
+        (posters / name).write_bytes(b"jpeg")
+    house.passes(4)
+    assert house.prune().posters.files == 0
+    house.passes(2)
+    assert house.prune().posters.files == 2
+    assert sorted(one.name for one in posters.iterdir()) == ["0ther0000001.jpg", "own.jpg"]
+
+
+def test_an_inbox_that_is_offline_loses_nothing_and_says_so(house):
+    ended(house, "done00000001", "shot.mp4")
+    house.passes(100)
+    house.path.rename(house.path.with_name("away"))
+    report = house.prune()
+    assert "No such file" in report.trouble
+    assert house.desk.journal.clip("done00000001").lies_at == "_done/shot.mp4"
+
+
+def test_through_a_season_of_days_each_thing_goes_on_its_day(house):
+    gone = {}
+    for day in range(14):
+        if day < 3:
+            ended(house, f"done0000000{day}", f"shot{day}.mp4")
+        house.passes(1)
+        house.prune()
+        lying = {name for name in house.files() if name.endswith(".mp4")}
+        for clip in range(min(day + 1, 3)):
+            if f"_done/shot{clip}.mp4" not in lying:
+                gone.setdefault(clip, day)
+    assert gone == {0: 9, 1: 10, 2: 11}
