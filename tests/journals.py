@@ -6,8 +6,9 @@ import sqlite3
 from contextlib import closing
 
 from clipspool.jobs.lifecycle import advance
+from clipspool.jobs.model import Error, Held, Missing, Paid, Reference, Result, Reuse, State
 from clipspool.journal import Journal, Lookup
-from fakes import NOON, PACE, a_clip, a_job
+from fakes import NOON, PACE, RESULT, a_clip, a_job, a_request, a_task
 
 
 class InFile:
@@ -73,6 +74,41 @@ class InServer:
 
 
 DRIVERS = {"sqlite": InFile, "postgres": InServer}
+
+ODD = "caf\udce9/sh\udcf6t.mp4"
+ERROR = Error("SAFETY.INPUT", "it was moderated", "Change it.", retryable=True, paid=Paid.YES)
+CLIP = a_clip(path=ODD, sidecar=None, media={"seconds": 2.5}, sha256="cd" * 32, size=3 << 32, lies_at=None)
+FULL = a_job(
+    request=a_request(
+        ratio="1280:720",
+        references=(Reference("https://images.test/w.png"), Reference(name="w.png", file="ref-1.png")),
+        content_moderation={"public_figure_threshold": "low"},
+        extra={"deep": [1, {"er": None}]},
+        priority=3,
+        not_before=NOON + 60,
+    ),
+    variant="_v2",
+    state=State.FETCHED,
+    priority=13,
+    held=Held.OUTBOX,
+    reason="No space left",
+    prepared=True,
+    approved=True,
+    cancel_by="ann",
+    attempts=3,
+    doubts=1,
+    progress=0.5,
+    rendering_since=NOON,
+    task=a_task(2, credits=14.0, succeeded=True, evidence={"message": "x"}),
+    credits_estimated=15.0,
+    error=ERROR,
+    results=(Result("clip1-1.mp4", ".mp4", 6, "ab" * 32, ODD), RESULT),
+    missing=(Missing(2, "it was not there"),),
+    path=ODD,
+    paid=Paid.YES,
+    fingerprint="ef" * 32,
+    reuse=Reuse("clip0", "bay", (RESULT,)),
+)
 
 
 def accept(journal, job=None, clip=None):

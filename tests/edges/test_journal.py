@@ -26,15 +26,12 @@ from clipspool.jobs.events import (
     TaskSucceeded,
 )
 from clipspool.jobs.lifecycle import advance, may
-from clipspool.jobs.model import Error, Held, Missing, Paid, Reference, Result, Reuse, State
+from clipspool.jobs.model import Held, Paid, State
 from clipspool.jobs.records import Spend
 from clipspool.jobs.render_times import Seen
 from clipspool.journal import JournalError
-from fakes import BUSY, NOON, PACE, PROFILE, RESULT, a_clip, a_job, a_request, a_task
-from journals import DRIVERS, accept, happen
-
-ODD = "caf\udce9/sh\udcf6t.mp4"
-ERROR = Error("SAFETY.INPUT", "it was moderated", "Change it.", retryable=True, paid=Paid.YES)
+from fakes import BUSY, NOON, PACE, PROFILE, a_clip, a_job, a_request, a_task
+from journals import CLIP, DRIVERS, ERROR, FULL, ODD, accept, happen
 
 
 @pytest.fixture
@@ -62,40 +59,6 @@ def test_a_journal_keeps_its_identity(driver):
     again = driver.open()
     assert again.fact("id") == identity
     again.close()
-
-
-CLIP = a_clip(path=ODD, sidecar=None, media={"seconds": 2.5}, sha256="cd" * 32, size=3 << 32, lies_at=None)
-FULL = a_job(
-    request=a_request(
-        ratio="1280:720",
-        references=(Reference("https://images.test/w.png"), Reference(name="w.png", file="ref-1.png")),
-        content_moderation={"public_figure_threshold": "low"},
-        extra={"deep": [1, {"er": None}]},
-        priority=3,
-        not_before=NOON + 60,
-    ),
-    variant="_v2",
-    state=State.FETCHED,
-    priority=13,
-    held=Held.OUTBOX,
-    reason="No space left",
-    prepared=True,
-    approved=True,
-    cancel_by="ann",
-    attempts=3,
-    doubts=1,
-    progress=0.5,
-    rendering_since=NOON,
-    task=a_task(2, credits=14.0, succeeded=True, evidence={"message": "x"}),
-    credits_estimated=15.0,
-    error=ERROR,
-    results=(Result("clip1-1.mp4", ".mp4", 6, "ab" * 32, ODD), RESULT),
-    missing=(Missing(2, "it was not there"),),
-    path=ODD,
-    paid=Paid.YES,
-    fingerprint="ef" * 32,
-    reuse=Reuse("clip0", "bay", (RESULT,)),
-)
 
 
 def test_a_clip_and_its_job_come_back_as_they_went_in(driver, journal):

@@ -95,8 +95,10 @@ def clipspool(context: click.Context, config: Path | None) -> None:
     context.obj = Context(config)
 
 
-def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Command]:
-    """Add a command to the group; `-c` is accepted after its name too."""
+def command(
+    name: str | None = None, group: click.Group | None = None
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Add a command to a group, the main one unless another is given; `-c` is accepted after its name too."""
 
     def remember(context: click.Context, _parameter: click.Parameter, config: Path | None) -> None:
         if config is not None:
@@ -111,7 +113,7 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
             callback=remember,
             help="Configuration file.",
         )
-        return clipspool.command(name)(click.pass_obj(option(function)))
+        return (group or clipspool).command(name)(click.pass_obj(option(function)))
 
     return add
 

@@ -72,13 +72,7 @@ class PostgresDatabase:
 
         Raises JournalUnreachable where the server does not answer, and JournalError.
         """
-        connection = connect(address, _WRITER)
-        with translated(address), closed_on_error(connection):
-            refuse_unfit(address, connection)
-            connection.execute(_DURABLE)
-            _become_owner(address, connection)
-            _migrate(address, connection)
-        return cls(address, connection, is_reader=False)
+        return cls(address, connect_to_write(address), is_reader=False)
 
     @classmethod
     def read(cls, address: Address) -> Self | None:
@@ -168,6 +162,20 @@ class PostgresDatabase:
         if self._connection.info.transaction_status is not TransactionStatus.IDLE:
             with suppress(psycopg.OperationalError):  # then there is none any more
                 self._connection.execute(b"ROLLBACK")
+
+
+def connect_to_write(address: Address) -> psycopg.Connection:
+    """Connect as the one writer of a journal, whose tables are made or changed where needed.
+
+    Raises JournalUnreachable where the server does not answer, and JournalError.
+    """
+    connection = connect(address, _WRITER)
+    with translated(address), closed_on_error(connection):
+        refuse_unfit(address, connection)
+        connection.execute(_DURABLE)
+        _become_owner(address, connection)
+        _migrate(address, connection)
+    return connection
 
 
 def _become_owner(address: Address, connection: psycopg.Connection) -> None:
