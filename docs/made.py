@@ -24,7 +24,7 @@ _BEGIN, _END = "<!-- made by made.py: states -->", "<!-- end of what is made -->
 _KEY = re.compile(r"#?([a-z_]+) = (.*)")
 _TITLE = re.compile(r"#?\[+([a-z0-9_.]+)\]+$")
 # Their keys are the operator's own words: names of models, folders, sidecar keys.
-_OPEN = {"defaults", "models", "path_map", "inbox.defaults", "models.gen4_aleph"}
+_OPEN = {"defaults", "models", "path_map", "inbox.defaults", "models.gen4_aleph", "presets"}
 
 _ENDLESS = 31_000_000  # a limit beyond this many seconds, bytes or credits is there for typing errors alone
 

@@ -308,3 +308,72 @@ def test_no_bytes_ever_raise(data):
 def test_no_text_that_looks_like_toml_ever_raises(text):
     layer = parse(text.encode(), "x.toml")
     drafts([layer_of({"model": "m"}, "c")], layer)
+
+
+# --- a matrix of values, and presets --------------------------------------------------------------------
+
+
+def test_a_matrix_gives_a_draft_for_each_combination_the_last_key_changing_first():
+    made = ask('prompt = "x"\n[matrix]\nseed = [1, 2]\nratio = ["1280:720", "720:1280"]\n')
+    assert [(d.variant, d.keys["seed"], d.keys["ratio"]) for d in made] == [
+        ("_v1", 1, "1280:720"),
+        ("_v2", 1, "720:1280"),
+        ("_v3", 2, "1280:720"),
+        ("_v4", 2, "720:1280"),
+    ]
+
+
+def test_each_variant_is_combined_with_the_whole_matrix():
+    made = ask('[[variant]]\nprompt = "a"\n[[variant]]\nprompt = "b"\n[matrix]\nseed = [1, 2]\n')
+    assert [(d.keys["prompt"], d.keys["seed"]) for d in made] == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "why"),
+    [
+        ("seed = 1", "has to be a list of values, as in [1, 2, 3]; it is the number 1"),
+        ("seed = []", "has to be a list of values"),
+        ("seed = [1, -2]", "has to be a whole number from 0 to"),
+        ("sed = [1]", "unknown key `sed`, did you mean `seed`?"),
+        ("extra = [1]", "unknown key `extra`"),
+    ],
+)
+def test_a_mistake_in_a_matrix_is_told_with_its_line(matrix, why):
+    problem = only(f'prompt = "x"\n[matrix]\n{matrix}\n')
+    assert why in problem.message
+    assert problem.line == 3
+
+
+def test_a_matrix_of_too_many_results_says_how_many_it_makes():
+    seeds, priorities = list(range(20)), list(range(6))
+    problem = only(f'prompt = "x"\n[matrix]\nseed = {seeds}\npriority = {priorities}\n')
+    assert problem.message == "makes 20 x 6 = 120 results of one clip; 100 is the most"
+    assert problem.key == "matrix"
+
+
+def test_a_matrix_has_no_place_in_defaults():
+    (problem,) = parse(b"[matrix]\nseed = [1]\n", "_defaults.toml", is_own=False).problems
+    assert "belongs in the sidecar of a clip" in problem.message
+
+
+def test_a_problem_of_a_combination_is_found_in_the_matrix():
+    layer = read('prompt = "x"\n[matrix]\nseed = [1, 2]\nratio = ["1280:720", "1:1"]\n')
+    found = located(Problem("is not accepted", key="ratio"), [layer], "_v2")
+    assert (found.line, found.text) == (4, 'ratio = ["1280:720", "1:1"]')
+
+
+def test_a_variant_may_name_a_preset_of_its_own_and_an_empty_name_none():
+    presets = {"warm": {"seed": 1}, "cold": {"seed": 2}}
+    text = (
+        'preset = "warm"\nprompt = "x"\n[[variant]]\n[[variant]]\npreset = "cold"\n[[variant]]\npreset = ""\n'
+    )
+    made, problems = drafts(
+        [layer_of({"model": "m"}, "c")], read(text), find=lambda name: layer_of(presets[name], name)
+    )
+    assert problems == ()
+    assert [draft.keys.get("seed") for draft in made] == [1, 2, None]
+
+
+@pytest.mark.parametrize("name", ['"../x"', '"a/b"', '".hidden"', "3", '"_x"'])
+def test_a_preset_is_named_without_folder_and_suffix(name):
+    assert "preset" in only(f'prompt = "x"\npreset = {name}\n').key

@@ -17,8 +17,9 @@ from typing import Any
 from clipspool.intake.examine import IMAGE_BYTES_MAX
 from clipspool.intake.notes import sentence
 from clipspool.intake.sidecar.keys import SEED_MAX
-from clipspool.intake.sidecar.layers import Wanted, drafts
+from clipspool.intake.sidecar.layers import Find, Wanted, drafts
 from clipspool.intake.sidecar.parse import Layer, layer_of
+from clipspool.intake.sidecar.presets import Configured, finder
 from clipspool.jobs.model import Clip, Job, Problem, Reference, Request
 from clipspool.jobs.path_map import Places
 from clipspool.scheduler import commands
@@ -45,6 +46,8 @@ class Tools:
     quoting: Quoting
     folders: Callable[[str], Folders | None]
     """Returns an inbox with its outbox by its name; None where there is none."""
+    presets: Configured = field(default_factory=dict)
+    """Those of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Change:
         keys = dict(given.get("set") or {})
         if given.get("prompt") is not None:
             keys["prompt"] = given["prompt"]
+        if given.get("preset") is not None:
+            keys["preset"] = given["preset"]
         if isinstance(keys.get("not_before"), str):
             with suppress(ValueError):  # what is no date is a problem of the key, and told as one
                 keys["not_before"] = datetime.fromisoformat(keys["not_before"])
@@ -70,7 +75,7 @@ class Change:
 
 
 def again(tools: Tools, **given: Any) -> list[dict[str, Any]]:
-    """Run each of the jobs `ids` once more, changed by `prompt` and `set`; return an answer for each."""
+    """Run each of the jobs `ids` once more, changed by `prompt`, `preset`, `set`; return all answers."""
     change = Change.of(given)
     answers = []
     for job_id in given["ids"]:
@@ -91,7 +96,8 @@ def _again(tools: Tools, job_id: str, change: Change) -> dict[str, Any]:
     references = _References(folders.inbox, folders.places, clip)
     if not references.has_source():
         raise Refused(f"its source {clip.path} is gone: drop the clip again, with what is to be different")
-    request = _request(job, clip, change, references, tools.quoting)
+    find = finder(folders.inbox, tools.presets)
+    request = _request(job, clip, change, references, tools.quoting, find)
     credits_estimated = tools.quoting.price(request, clip.media)
     facts = {"version": version, "credits_estimated": credits_estimated, "request": as_sent(request)}
     if change.is_dry:
@@ -103,7 +109,9 @@ def _again(tools: Tools, job_id: str, change: Change) -> dict[str, Any]:
     return {**facts, **entered}
 
 
-def _request(job: Job, clip: Clip, change: Change, references: _References, quoting: Quoting) -> Request:
+def _request(
+    job: Job, clip: Clip, change: Change, references: _References, quoting: Quoting, find: Find
+) -> Request:
     """Lay the change over the earlier request, as a sidecar is laid over defaults. Raises Refused."""
     dropped = {key for key, value in change.keys.items() if value is None}
     wanted = {key: value for key, value in change.keys.items() if value is not None}
@@ -111,7 +119,7 @@ def _request(job: Job, clip: Clip, change: Change, references: _References, quot
     changed = layer_of(wanted, "", is_own=True)
     if changed.variants:
         raise Refused("a job is run again as one: order it once for each variant")
-    made, problems = drafts([earlier], changed)
+    made, problems = drafts([earlier], changed, find=find)
     if not problems:
         found, problems = references.find(made[0].references, job.request.references)
     if not problems:

@@ -169,6 +169,7 @@ def rules_of(settings: Settings, inbox: InboxSettings, journal_id: str) -> Rules
             "[defaults] of the configuration": settings.defaults,
             f"`defaults` of the inbox {inbox.name}": inbox.defaults,
         },
+        presets=settings.presets,
         journal=journal_id,
         deaths_file=settings.journal.path.with_name(f"{settings.journal.path.name}.intake-{inbox.name}"),
         places=places_of(settings, inbox),

@@ -18,6 +18,7 @@ from clipspool.app.folders import InboxFolders
 from clipspool.app.housekeeping import DailyHousekeeping
 from clipspool.app.settings import Settings
 from clipspool.intake.inbox import Inbox
+from clipspool.intake.sidecar.presets import listed
 from clipspool.jobs.messages import Accepted, Happened, News, NotRetired, Retired
 from clipspool.jobs.model import plain
 from clipspool.jobs.records import Peer
@@ -74,6 +75,25 @@ class Answers:
         house = Housekeeping(scheduler.call, Window(settings().journal.place).look, now)
         self.housekeeping = DailyHousekeeping(scheduler, house, settings, self._inbox_roots)
 
+        self._doors: Mapping[str, Callable[..., Any]] = {
+            "status": lambda waiting_max=None: scheduler.call(partial(self.status, most=waiting_max)),
+            "look": self._view_of_all,
+            "others": lambda: [plain(peer) for peer in self._others()],
+            "recover": self._recover,
+            "prune": self.housekeeping.prune,
+            "reload": self._reread,
+            "attach": lambda **given: attaching.attach(scheduler.call, calls.tools().follow, **given),
+            "again": lambda **given: again(self._again_tools(), **given),
+            "choose": lambda **given: choose(scheduler.call, calls.tools().folders_of.get, **given),
+            "presets": self._presets,
+        }
+        """Commands that need more than the scheduler, by name."""
+
+    def _again_tools(self) -> AgainTools:
+        tools = self._calls.tools()
+        presets = self._settings().presets
+        return AgainTools(self._scheduler.call, tools.quoting, tools.folders_of.get, presets)
+
     def _inbox_roots(self) -> Mapping[str, Root]:
         return {name: root for name, (root, _) in self._folders.roots.items()}
 
@@ -99,27 +119,10 @@ class Answers:
 
     def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
         """Carry out a command and return its answer; raises Refused, and what the command raises."""
-        if do == "status":
-            return self._scheduler.call(partial(self.status, most=arguments.get("waiting_max")))
-        if do == "look":
-            return self._view_of_all(arguments["most"])
         if do == "resume":
             self._let_in(arguments.get("inbox"))
-        if do == "others":
-            return [plain(peer) for peer in self._others()]
-        if do == "recover":
-            return self._recover(arguments["journals"])
-        if do == "prune":
-            return self.housekeeping.prune(**arguments)
-        if do == "reload":
-            return self._reread()
-        if do == "attach":
-            return attaching.attach(self._scheduler.call, self._calls.tools().follow, **arguments)
-        if do == "again":
-            tools = self._calls.tools()
-            return again(AgainTools(self._scheduler.call, tools.quoting, tools.folders_of.get), **arguments)
-        if do == "choose":
-            return choose(self._scheduler.call, self._calls.tools().folders_of.get, **arguments)
+        if (door := self._doors.get(do)) is not None:
+            return door(**arguments)
         command = commands.COMMANDS.get(do)
         if command is None:
             raise commands.Refused(f"this daemon knows no command `{do}`")
@@ -172,6 +175,12 @@ class Answers:
             why = "the daemon is busy; its log shows whether the change was applied"
         if why:
             raise commands.Refused(why)
+
+    def _presets(self, inbox: str) -> list[dict[str, Any]]:
+        folders = self._calls.tools().folders_of.get(inbox)
+        if folders is None:
+            raise commands.Refused(f"there is no inbox {inbox}")
+        return [preset.to_dict() for preset in listed(folders.inbox, self._settings().presets)]
 
     def _known(self, inbox: str) -> set[str]:
         return set(self._scheduler.call(lambda scheduler: scheduler.journal.folders(inbox)))

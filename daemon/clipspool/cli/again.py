@@ -15,6 +15,7 @@ from clipspool.cli.group import EXIT_FAILED, Context, command, consent, say
 @command()
 @click.argument("jobs", nargs=-1, required=True)
 @click.option("--prompt", metavar="TEXT", help="Another prompt.")
+@click.option("--preset", metavar="NAME", help="The keys of this preset, over what there was.")
 @click.option(
     "--set",
     "assignments",
@@ -30,6 +31,7 @@ def again(
     jobs: Sequence[str],
     *,
     prompt: str | None,
+    preset: str | None,
     assignments: Sequence[str],
     why: str,
     yes: bool,
@@ -46,6 +48,7 @@ def again(
     given: dict[str, Any] = {
         "ids": list(jobs),
         "prompt": prompt,
+        "preset": preset,
         "set": keys,
         "by": operator_name(),
         "why": why,
@@ -53,7 +56,7 @@ def again(
     with OperatorCommands(settings) as operator:
         quoted = operator.again(**given, dry_run=True)
     _report(quoted, doing=False)
-    is_changed = prompt is not None or bool(keys)
+    is_changed = prompt is not None or preset is not None or bool(keys)
     consent(_question(quoted, is_changed=is_changed), yes=yes)
     with OperatorCommands(settings) as operator:
         _report(operator.again(**given), doing=True)

@@ -79,7 +79,9 @@ class OperatorCommands:
             from clipspool.stages.quoting import Quoting
 
             quoting = Quoting(Catalog.load(self._settings.models), depot_of(self._settings, b"").ways)
-            return again(Tools(lambda do: do(scheduler), quoting, self._folders), **arguments)
+            return again(
+                Tools(lambda do: do(scheduler), quoting, self._folders, self._settings.presets), **arguments
+            )
 
         return list(self._carry_out("again", command, arguments))
 

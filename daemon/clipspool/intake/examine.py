@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, assert_never
 
 from clipspool.intake.names import TXT, readable
@@ -16,6 +17,7 @@ from clipspool.intake.settle import MTIME_NS, Stamp, stamp_of
 from clipspool.intake.sidecar.keys import SEED_MAX
 from clipspool.intake.sidecar.layers import Draft, Wanted, drafts, located
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, parse, parse_prompt
+from clipspool.intake.sidecar.presets import Presets, Unready
 from clipspool.intake.tree import Images
 from clipspool.intake.types import Rules
 from clipspool.intake.whole import Wholeness
@@ -114,6 +116,8 @@ class Examination:
         self._inspected: dict[Rel, tuple[Stamp, _Inspected]] = {}
         self._unsure: dict[Rel, _Unsure] = {}
         self._wholeness = Wholeness(rules, root.path)
+        read = partial(self.read_layer, is_own=False)
+        self._presets = Presets(root, rules.presets, rules.settle_seconds, read)
 
     def examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Waits:
         """Judge a pairing at `now` (monotonic seconds). Raises Changed and OSError."""
@@ -143,8 +147,14 @@ class Examination:
         if isinstance(inspected, Waits):
             return inspected
         facts, problems = inspected[0], [*inspected[1]]
-        layers = [*defaults, *own]
-        made, mistakes = drafts(layers[: len(layers) - bool(own)], own[-1] if own else None)
+        prompt = own[0] if len(own) > 1 else None
+        try:
+            find = self._presets.finder(now)
+            made, mistakes = drafts(defaults, own[-1] if own else None, prompt=prompt, find=find)
+        except Unready as unready:
+            due = pairing.since + self._rules.sidecar_wait_seconds
+            wait = Waits.until(pairing.clip, str(unready), due, now, needs_others=True)
+            return replace(wait, look_at=min(wait.look_at, now + self._rules.settle_seconds))
         problems += mistakes
         count = len(problems)
         found = self._find_references(pairing, made, problems, now)
@@ -154,7 +164,9 @@ class Examination:
         for draft in made if len(problems) == count else ():
             request = draft.request(secrets.randbelow(SEED_MAX + 1), found)
             request = self._inspection.complete(request, facts)
-            problems += [located(p, layers, draft.variant) for p in self._inspection.check(request, facts)]
+            problems += [
+                located(p, draft.layers, draft.variant) for p in self._inspection.check(request, facts)
+            ]
             requests.append((draft.variant, request))
         if problems:
             return _wrong(pairing.clip, problems)
@@ -234,6 +246,8 @@ class Examination:
             paths = wanted.paths(self._rules.places, str(self._root.path))
             path = self._images.find(paths) or ""
             image = self._images.entry(path) if path else None
+            if image is None:
+                path, image = self._presets.image(paths, now)
             if trouble := self._trouble_with(image, paths) if paths else self._elsewhere(wanted):
                 named = readable(path or wanted.entry)
                 problems.append(Problem(f"names `{named}`, {trouble}", key="references", file=wanted.file))
@@ -267,14 +281,21 @@ class Examination:
 
 def _has_prompt(layer: Layer) -> bool:
     """Return whether a clip's own file holds its prompt, or a mistake that must be reported first."""
-    return bool(layer.problems) or any("prompt" in table for table in (layer.keys, *layer.variants))
+    return bool(layer.problems) or any(
+        table.keys() & {"prompt", "preset"} for table in (layer.keys, *layer.variants)
+    )
 
 
 def _wrong(clip: Rel, problems: Sequence[Problem]) -> Waits:
     """Return a wait for a clip that its editor must fix."""
     each = tuple(dict.fromkeys(problems))
     reason = "; ".join(sentence(problem) for problem in each[:3])
-    return Waits(clip, reason, found=each, needs_others=any(problem.key == "references" for problem in each))
+    return Waits(
+        clip,
+        reason,
+        found=each,
+        needs_others=any(problem.key in {"references", "preset"} for problem in each),
+    )
 
 
 def _unusable(image: Entry | None) -> str:

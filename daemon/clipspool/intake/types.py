@@ -31,6 +31,8 @@ class Rules:
     """How long a complete clip waits before it is accepted; until then its editor may remove it."""
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings for all clips, by the part of the configuration (in words); later ones win."""
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The configuration's presets, by name."""
     journal: str = ""
     """Identity of the journal that records accepted clips."""
     sidecar_wait_seconds: float = 60.0

@@ -168,6 +168,8 @@ class Request:
     """Nobody asked for this ratio: it is the model's nearest to the clip's shape."""
     again: bool = False
     """The editor wants the same request once more, and pays for it."""
+    preset: str = ""
+    """The preset that it was made with; its keys are among the others."""
     was_put_back: bool = False
     """It failed before, and somebody moved it from `_failed` back into the inbox."""
 

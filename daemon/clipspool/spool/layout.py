@@ -9,6 +9,8 @@ from clipspool.system.atomic import OURS, Rel
 
 DONE = "_done"
 FAILED = "_failed"
+PRESETS = "_presets"
+"""Holds the presets of an inbox, which its editors write."""
 POSTERS = f"{OURS}/posters"
 WORK = f"{OURS}/work"
 REFERENCES = f"{OURS}/references"

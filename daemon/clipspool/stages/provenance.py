@@ -53,6 +53,8 @@ def provenance(
         facts["missing"] = [redact(one.in_words()) for one in job.missing]
     if job.variant:
         facts["variant"] = job.variant.lstrip("_")
+    if job.request.preset:
+        facts["preset"] = text(job.request.preset)
     if job.version > 1:
         facts["version"] = job.version
     if job.task is not None:

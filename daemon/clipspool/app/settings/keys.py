@@ -159,6 +159,8 @@ class Settings(Part):
     logs: LogSettings = LogSettings()
     defaults: Keys = Field(default_factory=dict)
     """Sidecar keys below every inbox's own."""
+    presets: Mapping[str, Keys] = Field(default_factory=dict)
+    """Sidecar keys by a name, that `preset` in a sidecar asks for."""
     transport: TransportSettings = TransportSettings()
     notify: NotifySettings = NotifySettings()
     web: WebSettings = WebSettings()

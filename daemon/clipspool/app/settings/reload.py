@@ -55,7 +55,7 @@ def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
     for section in ("provider", "journal", "budget", "retention", "logs", "transport", "notify", "web"):
         for key in _unequal(getattr(old, section), getattr(new, section)):
             yield f"{section}.{key}", f"{section}.{key}" in _RESTART
-    for section in ("defaults", "models", "path_map"):
+    for section in ("defaults", "presets", "models", "path_map"):
         if getattr(old, section) != getattr(new, section):
             yield section, False
     before = {inbox.name: inbox for inbox in old.inbox}

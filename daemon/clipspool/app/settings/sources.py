@@ -129,7 +129,7 @@ def _environment(env: Mapping[str, str]) -> dict[str, Any]:
     except EnvError as error:
         field = str(error).split('"')[1] if '"' in str(error) else ""
         raise SettingsError(f"environment, {PREFIX}{field.upper()}: must be JSON") from None
-    for name in ("defaults", "models"):
+    for name in ("defaults", "models", "presets"):
         if name in values:
             values[name] = _decoded(values[name])
     return values
@@ -225,6 +225,10 @@ def _across(settings: Settings, *, looks: bool) -> Iterator[Mistake]:
     yield from _in_defaults(("defaults",), settings.defaults)
     for index, inbox in enumerate(settings.inbox):
         yield from _in_defaults(("inbox", index, "defaults"), inbox.defaults)
+    for name, table in settings.presets.items():
+        yield from _in_defaults(("presets", name), table)
+        if "preset" in table:
+            yield Mistake(("presets", name, "preset"), "has no place here: no preset is made of another")
 
 
 def _in_defaults(loc: Loc, table: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -35,9 +35,9 @@ class Chain:
 
     @property
     def hold_prompt(self) -> bool:
-        """Whether they contain a prompt, or a file with a mistake that may contain one."""
+        """Whether they contain a prompt or a preset, or a file with a mistake that may contain one."""
         return bool(self.blocked or self.prompt_blocked) or any(
-            "prompt" in layer.keys or layer.problems for layer in self.layers
+            layer.keys.keys() & {"prompt", "preset"} or layer.problems for layer in self.layers
         )
 
 

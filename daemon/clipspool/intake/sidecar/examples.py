@@ -58,6 +58,7 @@ _BETWEEN_NAMES = re.compile(r"(?<=\.png|\.jpg|jpeg|webp)\s+", re.IGNORECASE)
 
 EXAMPLES: dict[str, str] = {
     "prompt": '"Make it winter"',
+    "preset": '"winter"',
     "model": '"gen4_aleph"',
     "seed": "42",
     "ratio": '"1280:720"',
@@ -77,13 +78,14 @@ _TABLES = {
     "content_moderation": '[content_moderation]\npublic_figure_threshold = "low"',
     "extra": "[extra]",
     "variant": "[[variant]]",
+    "matrix": "[matrix]",
 }
 
 
 def known_key(word: str) -> str | None:
     """Return the key that a word means: with another letter case or separator, or nearly that key."""
     plain = re.sub(r"[\s\u2010-\u2015-]+", "_", word.strip().strip(QUOTES).lower())
-    known = [*KEYS, *SUB_KEYS, "variant"]
+    known = [*KEYS, *SUB_KEYS, "variant", "matrix"]
     if plain in known:
         return plain
     close = difflib.get_close_matches(plain[:60], known, n=1, cutoff=0.75)

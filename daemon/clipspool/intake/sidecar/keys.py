@@ -142,6 +142,14 @@ def _name(value: Any) -> Trouble:
     return None
 
 
+def _preset(value: Any) -> Trouble:
+    if not isinstance(value, str):
+        return f"has to be a name in quotes; it is {kind_of(value)}"
+    if len(value) > _TEXT_MAX or not value.isprintable() or "/" in value or value.startswith((".", "_", "~")):
+        return 'has to be the name of a preset, as in "winter", without folder and suffix'
+    return None
+
+
 def _references(value: Any) -> Trouble:
     if not isinstance(value, list):
         return f'has to be a list, as in ["winter.png"]; it is {kind_of(value)}'
@@ -213,6 +221,7 @@ SUB_KEYS = {"public_figure_threshold": _one_of("auto", "low")}
 
 KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "prompt": _prompt,
+    "preset": _preset,
     "model": _name,
     "seed": _in_range("a whole number", {int}, 0, SEED_MAX),
     "ratio": _checked(
@@ -231,7 +240,23 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "extra": _Table(_extra),
 }
 """Each key with its check. A new key needs a line here and a field in `Request`."""
-_NAMES = dict.fromkeys((*KEYS, "variant"))
+_NAMES = dict.fromkeys((*KEYS, "variant", "matrix"))
+
+
+def problems_in_matrix(table: Any) -> Iterator[Found]:
+    """Check a `[matrix]`: for each key a list of values, every one of which the key accepts."""
+    if not isinstance(table, dict):
+        yield "", f"has to be a table, headed `[matrix]`; it is {kind_of(table)}"
+        return
+    for key, values in table.items():
+        if key not in KEYS or isinstance(KEYS[key], _Table):
+            one_valued = {name: None for name, check in KEYS.items() if not isinstance(check, _Table)}
+            yield key, unknown(key, one_valued)
+        elif not isinstance(values, list) or not values:
+            yield key, f"has to be a list of values, as in [1, 2, 3]; it is {kind_of(values)}"
+        else:
+            for value in values:
+                yield from problems_in({key: value})
 
 
 def accepts(key: str, value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from unicodedata import normalize
@@ -14,6 +14,9 @@ from clipspool.intake.sidecar.references import is_absolute, is_address, is_insi
 from clipspool.jobs.model import Problem, Reference, Request
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.system.atomic import Rel, join
+
+Find = Callable[[str], Layer]
+"""Returns a preset by its name; one with a problem where there is none of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Draft:
     """Empty, or `_v1`, `_v2`, …"""
     keys: Mapping[str, Any]
     references: tuple[Wanted, ...]
+    layers: tuple[Layer, ...] = ()
+    """What it was made of, later ones winning, to find where a key was written."""
 
     def request(self, seed: int, found: Mapping[Wanted, Reference]) -> Request:
         """Return the request; `seed` is used if none was written, `found` are the reference files."""
@@ -79,28 +84,42 @@ class Draft:
         return Request(**{"seed": seed, "seed_is_drawn": "seed" not in given, **given}, references=references)
 
 
-def drafts(defaults: Sequence[Layer], sidecar: Layer | None) -> tuple[tuple[Draft, ...], tuple[Problem, ...]]:
+def drafts(
+    defaults: Sequence[Layer], sidecar: Layer | None, *, prompt: Layer | None = None, find: Find | None = None
+) -> tuple[tuple[Draft, ...], tuple[Problem, ...]]:
     """Lay the layers over each other, later ones winning; return a draft for each job, or the problems.
 
-    Tables (`extra`, `content_moderation`) are merged key by key, anything else is replaced.
+    `prompt` is a clip's text file, below its sidecar; `find` returns presets, which are above all defaults
+    and below both. Tables (`extra`, `content_moderation`) are merged key by key, anything else is replaced.
     """
-    layers = [*defaults, sidecar] if sidecar is not None else list(defaults)
+    own = [layer for layer in (prompt, sidecar) if layer is not None]
+    layers = [*defaults, *own]
     problems = tuple(problem for layer in layers for problem in layer.problems)
     if problems:
         return (), problems
     last = layers[-1] if layers else Layer()
-    common: dict[str, Any] = {}
-    for layer in layers:
-        _lay_over(common, layer.keys, layer)
-    variants = [(v, f"_v{n}") for n, v in enumerate(last.variants, 1)] or [({}, "")]
     made = []
-    for keys, variant in variants:
-        effective = dict(common)
+    for keys, variant in [(v, f"_v{n}") for n, v in enumerate(last.variants, 1)] or [({}, "")]:
+        laid = layers
+        if name := _preset_of(keys, layers):
+            preset = find(name) if find is not None else Layer()
+            if preset.problems:
+                return (), tuple(located(problem, layers, variant) for problem in preset.problems)
+            laid = [*defaults, preset, *own]
+        effective: dict[str, Any] = {}
+        for layer in laid:
+            _lay_over(effective, layer.keys, layer)
         _lay_over(effective, keys, last)
         if missing := _missing(effective, last, variant):
             return (), missing
-        made.append(Draft(variant, effective, tuple(effective.pop("references", ()))))
+        made.append(Draft(variant, effective, tuple(effective.pop("references", ())), tuple(laid)))
     return tuple(made), ()
+
+
+def _preset_of(variant: Mapping[str, Any], layers: Sequence[Layer]) -> str:
+    """Return the preset that is named last; empty for none."""
+    tables = [*(layer.keys for layer in layers), variant]
+    return str(next((table["preset"] for table in reversed(tables) if "preset" in table), ""))
 
 
 def located(problem: Problem, layers: Sequence[Layer], variant: str) -> Problem:
@@ -117,6 +136,8 @@ def located(problem: Problem, layers: Sequence[Layer], variant: str) -> Problem:
         else:
             continue
         line = line_of(layer.text, path)
+        if line is None and path.startswith("variant."):  # it may be one of a matrix
+            line = line_of(layer.text, f"matrix.{problem.key}")
         text = problem.text or ("" if line is None else shorten(layer.text.split("\n")[line - 1]))
         return replace(problem, key=path, file=layer.file, line=line, text=text)
     return replace(problem, file=layers[-1].file if layers else "")

@@ -31,7 +31,7 @@ _SHOWN_MAX = 90
 _LINES_MAX = 500
 _STATEMENT_MAX = 1500
 """Characters of a statement that are examined: patterns take far longer for more; a prompt has 1,000."""
-_SECTIONS = frozenset({"content_moderation", "extra", "result"})
+_SECTIONS = frozenset({"content_moderation", "extra", "matrix", "result"})
 _REPEATED = ("variant", "keyframe")
 _HEADER = re.compile(r"\s*[\[({<]+\s*([\w .-]+?)\s*[\])}>]*\s*:?\s*$")
 _SEPARATED = re.compile(

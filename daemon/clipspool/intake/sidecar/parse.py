@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
+from math import prod
 from typing import Any
 
 from clipspool.intake.kinds import stem
 from clipspool.intake.near import DEFAULTS, FOLDER_PROMPT, folded
-from clipspool.intake.sidecar.keys import KEYS, VARIANTS_MAX, kind_of, problems_in
+from clipspool.intake.sidecar.keys import KEYS, VARIANTS_MAX, kind_of, problems_in, problems_in_matrix
 from clipspool.intake.sidecar.mistakes import explain, placed
 from clipspool.intake.sidecar.quotes import straighten
 from clipspool.jobs.model import Problem
@@ -113,8 +115,9 @@ def parse_prompt(data: bytes, file: Rel) -> Layer:
 
 def layer_of(body: Mapping[str, Any], file: Rel, *, is_own: bool = False, text: str = "") -> Layer:
     """Check a table that was read from a file or is the configuration's `[defaults]`."""
-    keys = {key: value for key, value in body.items() if key not in {"result", "variant"}}
+    keys = {key: value for key, value in body.items() if key not in {"result", "variant", "matrix"}}
     variants = body.get("variant", [])
+    matrix = body.get("matrix", {})
     found = list(problems_in(keys))
     if keys.get("again") and not is_own:
         # Written once for many clips, it would pay for every clip that comes a second time.
@@ -130,9 +133,31 @@ def layer_of(body: Mapping[str, Any], file: Rel, *, is_own: bool = False, text: 
         found.append(("variant", f"there are {len(variants)} variants; {VARIANTS_MAX} is the most"))
     for number, table in enumerate(variants[:VARIANTS_MAX], 1):
         found += problems_in(table, prefix=f"variant.{number}.")
+    if matrix and not is_own:
+        found.append(("matrix", "belongs in the sidecar of a clip, not in the defaults of many"))
+    found += [(f"matrix{'.' if key else ''}{key}", message) for key, message in problems_in_matrix(matrix)]
+    if matrix and not found:
+        variants, trouble = _multiplied(variants, matrix)
+        found += [("matrix", trouble)] if trouble else []
     problems = tuple(replace(placed(text, key, message), file=file) for key, message in found[:_PROBLEMS_MAX])
     folder = parent(file) if text else ""
     return Layer(file, folder, {} if problems else keys, () if problems else tuple(variants), problems, text)
+
+
+def _multiplied(
+    variants: Sequence[Mapping[str, Any]], matrix: Mapping[str, Sequence[Any]]
+) -> tuple[list[dict[str, Any]], str]:
+    """Return a variant for each combination: the last key of `[matrix]` changes first; or what is too much.
+
+    With `[[variant]]` tables each of them is combined with the whole matrix, one table after the other.
+    """
+    counts = [*([len(variants)] if variants else []), *map(len, matrix.values())]
+    total = prod(counts)
+    if total > VARIANTS_MAX:
+        sum_ = " x ".join(map(str, counts))
+        return [], f"makes {sum_} = {total:,} results of one clip; {VARIANTS_MAX} is the most"
+    combined = [dict(zip(matrix, values, strict=True)) for values in product(*matrix.values())]
+    return [{**variant, **one} for variant in variants or [{}] for one in combined], ""
 
 
 class _Unreadable(Exception):

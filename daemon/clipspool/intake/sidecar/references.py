@@ -6,7 +6,7 @@ import ipaddress
 import re
 from urllib.parse import unquote, urlsplit
 
-from clipspool.spool.layout import SUFFIXES
+from clipspool.spool.layout import PRESETS, SUFFIXES
 from clipspool.system.redaction import is_redacted
 
 _ADDRESS_MAX = 2048
@@ -56,10 +56,9 @@ def is_absolute(path: str) -> bool:
 
 
 def is_inside(path: str) -> bool:
-    """Return whether a path is plain, relative and not in a folder of ours at the top of an inbox."""
-    return (
-        bool(path) and path[0] not in "._/" and not any(part in {"", ".", ".."} for part in path.split("/"))
-    )
+    """Return whether a path is plain, relative and not in a folder of ours, `_presets` apart."""
+    own = path.removeprefix(f"{PRESETS}/")
+    return bool(own) and own[0] not in "._/" and not any(part in {"", ".", ".."} for part in own.split("/"))
 
 
 def trouble_with(entry: str) -> str | None:

@@ -1,0 +1,201 @@
+"""Finds presets: sidecar keys by a name, in the configuration or as `_presets/NAME.toml` in an inbox.
+
+A file in the inbox wins over the configuration. Letter case does not matter in a preset's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from difflib import get_close_matches
+from functools import partial
+from stat import S_ISREG
+from typing import Any
+
+from clipspool.intake.names import Kind, readable
+from clipspool.intake.near import folded
+from clipspool.intake.notes import sentence
+from clipspool.intake.pair import Entry
+from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
+from clipspool.intake.sidecar.layers import Find
+from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, layer_of, parse, wrong_layer
+from clipspool.jobs.model import Problem
+from clipspool.spool.layout import PRESETS, SUFFIXES
+from clipspool.spool.root import Root, Unavailable
+from clipspool.system.atomic import NotRegular, Rel, join, name_of, split_suffix
+from clipspool.system.redaction import redact_value
+
+_SUFFIX = ".toml"
+Configured = Mapping[str, Mapping[str, Any]]
+"""The configuration's presets by name."""
+
+
+class Unready(Exception):
+    """A preset's file is still changing, or cannot be read now; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A preset, as people choose it."""
+
+    name: str
+    layer: Layer
+    is_of_inbox: bool
+    picture: Rel | None = None
+    """A sample beside its file, such as `_presets/winter.jpg`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON holds it: dates as text, secrets removed."""
+        keys = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in self.layer.keys.items()}
+        return {
+            "name": self.name,
+            "keys": redact_value(keys),
+            "from": "inbox" if self.is_of_inbox else "configuration",
+            "picture": self.picture,
+            "problem": "; ".join(sentence(problem) for problem in self.layer.problems),
+        }
+
+
+def listed(root: Root, configured: Configured) -> list[Preset]:
+    """Return every preset of an inbox as it is now, by name. Raises Unavailable."""
+    names = _names(root)
+    pictures = {folded(stem): join(PRESETS, name) for name, stem in _with(names, SUFFIXES)}
+    found = {folded(name): Preset(name, _of_configuration(name, configured), False) for name in configured}
+    for name, stem in _with(names, (_SUFFIX,)):
+        found[folded(stem)] = Preset(stem, _read_now(root, join(PRESETS, name)), True)
+    return [replace(found[key], picture=pictures.get(key)) for key in sorted(found)]
+
+
+def finder(root: Root, configured: Configured) -> Find:
+    """Return what finds presets as they are now, for those who show a request that is not accepted yet."""
+    return partial(_find, configured, lambda: _names(root), partial(_read_now, root))
+
+
+def no_presets(name: str) -> Layer:
+    """Find no preset: there are none."""
+    return _unknown(name, ())
+
+
+class Presets:
+    """The presets of one inbox for clips that are about to be accepted: a file counts once it has settled."""
+
+    def __init__(
+        self,
+        root: Root,
+        configured: Configured,
+        settle_seconds: float,
+        read: Callable[[Rel, Stamp], Layer | None],
+    ) -> None:
+        """`read` reads a file with this stamp, None if it changed meanwhile; it may raise OSError."""
+        self._root, self._configured, self._read = root, configured, read
+        self._settling = Settling(settle_seconds)
+        self._known: dict[Rel, tuple[Stamp, Layer]] = {}
+
+    def finder(self, now: float) -> Find:
+        """Return what finds presets at `now` (monotonic seconds); it raises Unready and Unavailable."""
+        settled = partial(self._settled, now=now)
+        return partial(_find, self._configured, lambda: _names(self._root), settled)
+
+    def image(self, paths: Sequence[Rel], now: float) -> tuple[Rel, Entry | None]:
+        """Return the first of these paths with an image beside the presets, and the image. Raises OSError."""
+        for path in paths:
+            if path.startswith(f"{PRESETS}/") and (stamp := self._stamp(path, now)) is not None:
+                is_settled = self._settling.settled(path) is not None
+                since = self._settling.since(path)
+                return path, Entry(name_of(path), Kind.IMAGE, since, is_settled, stamp[SIZE])
+        return "", None
+
+    def _settled(self, path: Rel, *, now: float) -> Layer:
+        stamp = self._stamp(path, now)
+        known = self._known.get(path)
+        if stamp is not None and known is not None and known[0] == stamp:
+            return known[1]
+        try:
+            layer = None
+            if self._settling.settled(path) is not None and stamp is not None:
+                layer = self._read(path, stamp)
+        except Unavailable:
+            raise
+        except OSError as error:
+            why = (error.strerror or "unknown error").lower()
+            return wrong_layer(path, f"cannot be read: {why}")
+        if layer is None or stamp is None:
+            raise Unready(f"its preset `{readable(path)}` is still changing, or empty")
+        self._known[path] = (stamp, _as_preset(layer))
+        return self._known[path][1]
+
+    def _stamp(self, path: Rel, now: float) -> Stamp | None:
+        """Return a regular file's stamp, and let it settle."""
+        seen = None
+        with suppress(FileNotFoundError, NotADirectoryError):
+            there = self._root.stat(path)
+            seen = stamp_of(there) if S_ISREG(there.st_mode) else None
+        self._settling.see(path, seen, now)
+        return seen
+
+
+def _find(
+    configured: Configured, names: Callable[[], Sequence[str]], read: Callable[[Rel], Layer], name: str
+) -> Layer:
+    present = names()
+    files = {folded(stem): file for file, stem in _with(present, (_SUFFIX,))}
+    if (file := files.get(folded(name))) is not None:
+        return read(join(PRESETS, file))
+    own = {folded(one): one for one in configured}
+    if (key := own.get(folded(name))) is not None:
+        return _of_configuration(key, configured)
+    return _unknown(name, [*configured, *(stem for _, stem in _with(present, (_SUFFIX,)))])
+
+
+def _unknown(name: str, known: Sequence[str]) -> Layer:
+    close = get_close_matches(folded(name), list(map(folded, known)), n=1)
+    meant = next((one for one in known if close and folded(one) == close[0]), None)
+    if meant is not None:
+        hint = f"did you mean `{readable(meant)}`?"
+    elif known:
+        hint = f"known are {', '.join(f'`{readable(one)}`' for one in sorted(set(known)))}"
+    else:
+        hint = f"there are no presets; one is made as `{PRESETS}/NAME.toml` in the inbox"
+    return Layer(problems=(Problem(f"names the unknown preset `{readable(name)}`, {hint}", key="preset"),))
+
+
+def _of_configuration(name: str, configured: Configured) -> Layer:
+    return _as_preset(layer_of(configured[name], f"[presets.{name}] of the configuration"))
+
+
+def _as_preset(layer: Layer) -> Layer:
+    if "preset" in layer.keys:
+        return wrong_layer(layer.file, "names a preset: a preset cannot be made of another")
+    return layer
+
+
+def _read_now(root: Root, path: Rel) -> Layer:
+    try:
+        with root.open(path) as file:
+            data = file.read(BYTES_MAX + 1)
+    except Unavailable:
+        raise
+    except NotRegular:
+        return wrong_layer(path, "is a link or device instead of a file")
+    except OSError as error:
+        return wrong_layer(path, f"cannot be read: {(error.strerror or 'unknown error').lower()}")
+    return _as_preset(parse(data, path, is_own=False))
+
+
+def _names(root: Root) -> list[str]:
+    try:
+        return sorted(root.names(PRESETS))
+    except Unavailable:
+        raise
+    except OSError:  # there is none, or it is no folder
+        return []
+
+
+def _with(names: Sequence[str], suffixes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the names with one of the suffixes, each with its stem; hidden ones are left out."""
+    for name in names:
+        stem, suffix = split_suffix(name)
+        if suffix.lower() in suffixes and not name.startswith((".", "_", "~")):
+            yield name, stem
