@@ -105,7 +105,7 @@ def test_a_film_that_is_cut_in_a_box_behind_it_may_still_be_on_its_way(missing):
         (b"<!DOCTYPE html><html><body>502", "web page"),
         (b'<?xml version="1.0"?><project/>', "XML"),
         (b"these are only words in a file", "text"),
-        (b"RIFF\x10\x00\x00\x00AVI LIST........", "AVI"),
+        (b"RIFF\x10\x00\x00\x00WAVEfmt ........", "WAV"),
         (b"\x89PNG\r\n\x1a\n........", "still image"),
         (b"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0e", "first bytes"),
         (FTYP + b"\0\0\0\3moov" + MDAT, "damaged"),

@@ -90,13 +90,13 @@ _FILM_STARTS = (
     (4, b"moov", ".mov", ""),
     (4, b"wide", ".mov", ""),
     (0, b"\x1aE\xdf\xa3", ".mkv", ""),
-    (0, b"\x06\x0e+4", "", "MXF"),
-    (8, b"AVI ", "", "AVI"),
+    (0, b"\x06\x0e+4", ".mxf", ""),
+    (8, b"AVI ", ".avi", ""),
     (0, b"FLV\x01", "", "Flash video"),
     (0, b"OggS", "", "Ogg"),
     (0, b"\x30\x26\xb2\x75", "", "Windows Media"),
-    (0, b"\x00\x00\x01\xba", "", "MPEG"),
-    (0, b"GIF8", "", "GIF"),
+    (0, b"\x00\x00\x01\xba", ".mpg", ""),
+    (0, b"GIF8", ".gif", ""),
 )
 """Offset and bytes that begin a film; the right suffix, or the kind in words."""
 _PACKET_BYTES = 188
@@ -132,7 +132,7 @@ def film_in(start: bytes) -> tuple[str, str]:
         if start.startswith(mark, offset):
             return suffix, words
     packets = start[: 2 * _PACKET_BYTES + 1 : _PACKET_BYTES]
-    return "", "an MPEG transport stream" if packets == b"GGG" else ""
+    return ".ts" if packets == b"GGG" else "", ""
 
 
 def numbered(name: str) -> tuple[str, str, str] | None:

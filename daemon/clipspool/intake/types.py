@@ -11,7 +11,9 @@ from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.system.atomic import Rel
 
 Detect = Literal["auto", "events", "rescan"]
-EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv"})
+EXTENSIONS = frozenset(
+    (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mxf", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".gif")
+)
 
 
 @dataclass(frozen=True, slots=True)

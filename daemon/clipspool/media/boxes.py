@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, Literal
 
-from clipspool.media import ebml
+from clipspool.media import ebml, recorders
 from clipspool.media.fragments import Fragments, index_end
 from clipspool.media.tables import Box, Movie, box_header, read_at, read_movie
 
-Container = Literal["mp4", "mov", "webm", "mkv", "zip"]
+Container = Literal["mp4", "mov", "webm", "mkv", "zip", "mxf", "avi", "ts", "mpg", "gif"]
 
 BOXES_MAX = 100_000  # a day of one-second fragments; a file with more is no film
 OPENING_BYTES = 4096
@@ -28,14 +28,12 @@ QUICKTIME_FIRST_BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", 
 MP4_FIRST_BOXES = frozenset({b"ftyp", b"styp", b"sidx", b"moof"})
 
 
-TAKES = "clipspool takes MP4, MOV, WebM and MKV"
+TAKES = "clipspool takes MP4, MOV, WebM, MKV, MXF, AVI, TS, MPG and GIF"
 ONLY_NAMES = "which only names other files; drop the video file itself"
 BEGINNINGS: Final = (
-    (b"RIFF", f"it is an AVI or WAV file; {TAKES}"),
-    (b"\x06\x0e\x2b\x34", f"it is an MXF file; {TAKES}"),
+    (b"RIFF", f"it is a WAV or another RIFF file; {TAKES}"),
     (b"\xff\xd8\xff", "it is a still image, not a video"),
     (b"\x89PNG", "it is a still image, not a video"),
-    (b"GIF8", "it is a GIF image, not a video"),
     # text, compared in lower case
     (b"#extm3u", f"it is a playlist (m3u8), {ONLY_NAMES}"),
     (b"ffconcat", f"it is a list of files to join, {ONLY_NAMES}"),
@@ -95,6 +93,11 @@ def completeness(file: BinaryIO, size: int) -> Complete | Incomplete | Unrecogni
             return _walk_ebml(file, size, name)
         case "zip":
             return _zip_end(file, size)
+        case ("mxf" | "avi" | "ts" | "mpg" | "gif") as name:
+            end = recorders.end_of(file, size, name)
+            if end.missing:
+                return Incomplete(f"{end.missing} {COPYING}")
+            return Complete(name, "", f"it is {end.no_end}, {NO_END}" if end.no_end else "")
         case None if size < SHORTEST_OPENING_BYTES or opening.startswith(ebml.MAGIC[:size]):
             return Incomplete(f"the file ends in its header, it has only {size} bytes {COPYING}")
         case None:
@@ -114,7 +117,7 @@ def _container_of(opening: bytes) -> Container | None:
         return names.get(ebml.doctype(opening))
     if opening.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
-    return None
+    return recorders.recorder_of(opening)
 
 
 @dataclass(slots=True)
@@ -284,8 +287,6 @@ def _zip_end(file: BinaryIO, size: int) -> Complete | Incomplete:
 
 def _what_it_is_instead(opening: bytes) -> str:
     text = opening.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if opening[:1] == b"G" and opening[188:189] == b"G":
-        return f"it is an MPEG transport stream; {TAKES}"
     if b"<mpd" in text[:1024]:
         return f"it is a DASH manifest, {ONLY_NAMES}"
     for begins, what in BEGINNINGS:

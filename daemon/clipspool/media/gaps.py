@@ -19,6 +19,7 @@ from typing import BinaryIO, Final
 from clipspool.media import ebml
 from clipspool.media.boxes import Container, read_boxes
 from clipspool.media.fragments import Fragments
+from clipspool.media.recorders import RECORDERS
 from clipspool.media.tables import Movie, read_at, read_movie
 
 HOLES_MAX = 1000
@@ -94,6 +95,9 @@ def holes_in(descriptor: int, size: int) -> tuple[Span, ...]:
 
 def gap_in(file: BinaryIO, size: int, name: Container, holes: Sequence[Span]) -> Gap | None:
     """Find a missing part of a clip whose boxes are all there; None where there is none."""
+    if name in RECORDERS:
+        # What fills MXF and AVI up is all zeros, and may have become a hole; the others have nothing like it.
+        return _first_of(holes, is_certain=name not in {"mxf", "avi"})
     lanes, vital = _lanes(file, size, name)
     doubt: Gap | None = None
     for begin, end in holes:
@@ -108,6 +112,12 @@ def gap_in(file: BinaryIO, size: int, name: Container, holes: Sequence[Span]) ->
             )
             return Gap(why, is_certain=True)
     return doubt
+
+
+def _first_of(holes: Sequence[Span], *, is_certain: bool) -> Gap | None:
+    if not holes:
+        return None
+    return Gap(f"a part of it was never written, bytes {holes[0][0]:,} to {holes[0][1]:,}", is_certain)
 
 
 def _judge_hole(begin: int, end: int, lanes: Sequence[_Lane], vital: Sequence[Span]) -> Gap | None:

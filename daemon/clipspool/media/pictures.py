@@ -195,6 +195,8 @@ def _filtered(
             except (av.error.InvalidDataError, av.error.EOFError):
                 continue
             for picture in decoded:
+                if picture.pts is None:
+                    picture.pts = picture.dts  # an AVI says only when a picture is decoded
                 if picture.pts is not None:
                     yield from line.push(picture, stream)
         yield from line.flush()

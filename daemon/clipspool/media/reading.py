@@ -26,11 +26,10 @@ from clipspool.media.boxes import (
     Incomplete,
     Unrecognised,
     completeness,
-    read_boxes,
 )
 from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
 from clipspool.media.kinds import verify_archive
-from clipspool.media.tables import read_movie
+from clipspool.media.refusals import refuse_what_cannot_be_used
 from clipspool.media.timing import rate_of, seconds_of
 
 if TYPE_CHECKING:
@@ -42,6 +41,18 @@ STREAMS_MAX = 64
 SIDE_PIXELS_MAX = 16_384
 PICTURE_PIXELS_MAX = 8192 * 8192
 FIRST_PICTURE_PACKETS_MAX = 2000
+DEMUXERS: Final = {
+    "mp4": "mov",
+    "mov": "mov",
+    "webm": "matroska",
+    "mkv": "matroska",
+    "zip": "",
+    "mxf": "mxf",
+    "avi": "avi",
+    "ts": "mpegts",
+    "mpg": "mpeg",
+    "gif": "gif",
+}
 _TAIL_BYTES = 16
 _BLACK_MAX = 24
 _BLACK_PICTURES_MAX = 300
@@ -110,26 +121,15 @@ def opened(file: int, name: Container) -> Iterator[av.container.InputContainer]:
     FFmpeg open any path or address (FAULTS.md 1.11).
     """
     os.lseek(file, 0, os.SEEK_SET)
-    demuxer = {"mp4": "mov", "mov": "mov", "webm": "matroska", "mkv": "matroska", "zip": ""}[name]
+    demuxer = DEMUXERS[name]
     options = {"fd": str(file), "protocol_whitelist": "fd", "max_streams": str(STREAMS_MAX + 1)}
     if demuxer == "mov":
         options |= {"enable_drefs": "0", "use_absolute_path": "0"}
-        _refuse_foreign_pictures(file)
+    refuse_what_cannot_be_used(file, name)
     with foreign_errors("reading the file's headers"):
         source = av.open("fd:", "r", format=demuxer, options=options, metadata_errors="replace")
     with source:
         yield source
-
-
-def _refuse_foreign_pictures(file: int) -> None:
-    """Raise MediaError when a video track refers to media outside the file (an external `dref`)."""
-    with open(file, "rb", buffering=0, closefd=False) as reader:
-        moov = read_boxes(reader, os.fstat(file).st_size).moov
-        tracks = () if moov is None else read_movie(reader, moov).tracks
-    if any(track.handler == b"vide" and not track.is_here for track in tracks):
-        why = "its pictures are in another file, to which it only refers"
-        raise MediaError("MEDIA.UNREADABLE", why, "Export it as a self-contained movie.")
-    os.lseek(file, 0, os.SEEK_SET)
 
 
 def probe(file: int) -> Probe:

@@ -26,7 +26,10 @@ from clipspool.jobs.hours import read_hours
 
 RESULT_NAME_FIELDS = ("stem", "variant", "model", "seed", "job", "date", "version")
 """What `result_name` may hold in braces."""
-CLIP_EXTENSIONS = (".mp4", ".m4v", ".mov", ".webm", ".mkv")
+CLIP_EXTENSIONS = (
+    *(".mp4", ".m4v", ".mov", ".webm", ".mkv"),
+    *(".mxf", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".gif"),  # made to fit
+)
 _TEXT_MAX = 200
 
 
