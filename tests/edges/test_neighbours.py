@@ -185,6 +185,36 @@ def test_whoever_served_a_journal_before_keeps_nobody_from_it_once_it_has_ended(
     assert marks_in(bench.bay.inbox)[own.journal].mark == own
 
 
+def test_a_node_that_leads_a_farm_takes_over_the_inbox_of_the_one_before_it_at_once(bench, two, own):
+    found, _, _ = two
+    found._own = replace(own, epoch=7)
+    leave(bench.bay.inbox, replace(FAR, journal=own.journal, epoch=6))
+    found.serve_alone()
+    assert marks_in(bench.bay.inbox)[own.journal].mark.epoch == 7
+
+
+@pytest.mark.parametrize("epoch", [7, 8])
+def test_a_node_that_finds_its_own_epoch_or_a_later_one_in_an_inbox_sends_nothing_from_it(
+    bench, two, own, epoch
+):
+    """Another database, a copy of this one, leads there; or this node was replaced and does not know."""
+    found, _, _ = two
+    found._own = replace(own, epoch=7)
+    leave(bench.bay.inbox, replace(FAR, journal=own.journal, epoch=epoch))
+    with pytest.raises(Unavailable, match=r"edit-9: both would pay"):
+        found.serve_alone()
+
+
+def test_a_node_that_was_replaced_leaves_the_mark_of_the_one_that_leads_now(bench, two, own):
+    found, _, _ = two
+    found._own = replace(own, epoch=7)
+    found.serve_alone()
+    other = replace(FAR, journal=own.journal, epoch=8)
+    leave(bench.bay.inbox, other)
+    found.end()
+    assert marks_in(bench.bay.inbox)[own.journal].mark == other
+
+
 def test_a_disk_that_takes_no_file_does_not_keep_a_daemon_from_its_own_journal(bench, two, own, monkeypatch):
     found, _, _ = two
     leave(bench.bay.inbox, replace(own, pid=ended_process(), begun="1"))

@@ -272,6 +272,50 @@ def test_where_work_folders_are_asked_they_tell_what_came_of_it(open_desk, told,
     held.set()
 
 
+def in_doubt_of_a_frozen_node(open_desk, event=Interrupted()):  # noqa: B008 - it is frozen
+    """Give a desk that leads after the node east, which has a request in its hands."""
+    first = open_desk()
+    held = first.shop.hold(Stage.SUBMIT)
+    first.drop()
+    first.until(S.SUBMITTING)
+    first.journal.close()
+    second = open_desk()
+    second.shop.hold(Stage.POLL)
+    second.shop.hold(Stage.SUBMIT)
+    second.scheduler.begin(inboxes=["bay"], lost_lead=("east", 70.0))
+    second.order(lambda scheduler: scheduler.settle_interrupted({"clip1": event}))
+    held.set()
+    return second
+
+
+def test_a_doubt_names_the_node_that_lost_its_lead_and_is_retried_only_once_that_may_have_answered(open_desk):
+    desk = in_doubt_of_a_frozen_node(open_desk)
+    assert "the node east lost its lead" in desk.job().reason
+    (answer,) = desk.order(lambda scheduler: operator.retry(scheduler, ["clip1"], "ann"))
+    assert not answer["done"]
+    assert "the node east lost its lead while it had the request, and may still send it" in answer["why"]
+    assert "retry in 70 s" in answer["why"]
+    desk.turn(71)
+    (answer,) = desk.order(lambda scheduler: operator.retry(scheduler, ["clip1"], "ann"))
+    assert answer["done"]
+
+
+def test_an_answer_that_a_frozen_node_notes_late_ends_the_doubt(open_desk):
+    desk = in_doubt_of_a_frozen_node(open_desk)
+    found = desk.order(lambda scheduler: operator.doubts_of_lost_leads(scheduler, "bay"))
+    assert [job.id for job in found] == ["clip1"]
+    desk.order(lambda scheduler: scheduler.end_doubts({"clip1": TaskCreated("task-7")}))
+    job = desk.job()
+    assert (job.state, job.task.task_id, job.held) == (S.RUNNING, "task-7", None)
+    desk.order(lambda scheduler: scheduler.end_doubts({"clip1": TaskCreated("task-8")}))
+    assert desk.job().task.task_id == "task-7"
+
+
+def test_a_request_that_a_lost_node_never_sent_is_sent_at_once(open_desk):
+    desk = in_doubt_of_a_frozen_node(open_desk, NotSent())
+    assert desk.state() is S.QUEUED
+
+
 def test_a_work_folder_that_does_not_tell_in_time_leaves_doubt(open_desk):
     first = open_desk()
     held = first.shop.hold(Stage.SUBMIT)

@@ -29,7 +29,7 @@ HOMES = {
     "markupsafe": {"clipspool/web/"},
     "obstore": {"clipspool/provider/transport/"},
     "prometheus_client": {"clipspool/reporting/metrics.py"},
-    "psycopg": {"clipspool/journal/"},
+    "psycopg": {"clipspool/journal/", "clipspool/farm/"},
     "pybase64": {"clipspool/provider/runway/body.py"},
     "pydantic": {"clipspool/app/settings/", "clipspool/provider/catalog.py", "clipspool/provider/model.py"},
     "python_multipart": {"clipspool/web/form_stream.py"},

@@ -123,6 +123,7 @@ LEGAL = {
     State.IN_DOUBT: {
         NotCharged: State.QUEUED,
         BalanceSeen: State.IN_DOUBT,
+        TaskCreated: State.RUNNING,
         Attached: State.RUNNING,
         Retried: State.QUEUED,
         Cancelled: State.CANCELLED,
@@ -253,8 +254,9 @@ def test_the_only_way_to_spend_is_a_connection():
     assert ways - {(S.SUBMITTING, CancelAsked)} == {(S.QUEUED, Connected)}
 
 
-def test_only_a_person_leads_out_of_doubt_or_a_balance_that_proves_that_nothing_was_paid():
+def test_only_a_person_leads_out_of_doubt_or_the_answer_or_a_balance_that_proves_that_nothing_was_paid():
     assert {event for event, to in LEGAL[S.IN_DOUBT].items() if to is not S.IN_DOUBT} == {
+        TaskCreated,
         NotCharged,
         Attached,
         Retried,

@@ -19,12 +19,14 @@ from clipspool.scheduler.restore_marks import Marks
 from clipspool.spool.layout import TAKEN
 from clipspool.spool.neighbours import Journal, Neighbours
 from clipspool.spool.peers import Mark
-from clipspool.spool.recovery import left_behind, tidy, what_came_of
+from clipspool.spool.recovery import late_answer, left_behind, tidy, what_came_of
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.watchfolder import Folders
 from clipspool.system.process import start_thread
 
 _ASK_SECONDS = 5.0
+_LATE_SECONDS = 5.0
+"""How often the ledgers are read for answers that a former leader of the farm noted late."""
 
 
 class Binding:
@@ -46,6 +48,8 @@ class Binding:
 
         `waiting`: tokens of requests that were certainly not sent.
         """
+        # In a farm a former leader may still note answers in the ledgers.
+        self._may_be_late, self._late_at = own.epoch > 0, 0.0
         self._bay, self._scheduler, self._marks = bay, scheduler, marks
         self._waiting, self._cut_short, self._known, self._now = waiting, list(cut_short), known, now
         self._is_surveyed = False
@@ -83,7 +87,20 @@ class Binding:
         self._marks.prove(self._bay.name, root)
         if not self._is_surveyed:
             self._survey(root)
+        if self._may_be_late:
+            self._read_late_answers(root)
         return self._neighbours.refresh()
+
+    def _read_late_answers(self, root: Root) -> None:
+        """End the doubts whose answer a former leader noted after it had lost its lead."""
+        if time.monotonic() - self._late_at < _LATE_SECONDS:
+            return
+        self._late_at = time.monotonic()
+        ask = partial(commands.doubts_of_lost_leads, inbox=self._bay.name)
+        doubts = self._scheduler.call(ask, _ASK_SECONDS)
+        answers = {job.id: answer for job in doubts if (answer := late_answer(root, job)) is not None}
+        if answers:
+            self._scheduler.call_soon(lambda scheduler: scheduler.end_doubts(answers))
 
     def _survey(self, root: Root) -> None:
         # The outbox is marked at once: an unmounted mount point at the first result would pass for it.

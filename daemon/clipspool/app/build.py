@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import structlog
@@ -22,6 +22,7 @@ from clipspool.jobs.render_times import Durations
 from clipspool.journal import Address, Journal, JournalError, JournalUnreachable, Lock, Place
 from clipspool.journal.files import make_for_owner, make_home, mark_node
 from clipspool.provider.catalog import DEFAULT_MODEL
+from clipspool.provider.protocol import Provider
 from clipspool.provider.runway import Patience, Runway
 from clipspool.reporting.status_file import Kept
 from clipspool.spool.send_marks import SendMarks, send_marks_file
@@ -46,10 +47,24 @@ def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = F
     Without `makes` a missing one is not created. `gives_away`: files that root creates are given to the
     folder's owner, whose daemon could not open them otherwise.
     """
+    if not makes and not is_there(settings.journal.place):
+        raise CannotStart(f"There is no journal at {settings.journal.place} yet; `clipspool run` creates it.")
+    lock = lock_journal(settings, gives_away=gives_away)
+    try:
+        journal = Journal.open(settings.journal.place)
+    except JournalError as error:
+        lock.pass_excuse_on()
+        lock.release()
+        if isinstance(error, JournalUnreachable):
+            raise
+        raise CannotStart(str(error)) from error
+    return journal, lock
+
+
+def lock_journal(settings: Settings, *, gives_away: bool = False) -> Lock:
+    """Keep other processes of this machine from the journal; raises CannotStart where one has it."""
     path, place = settings.journal.path, settings.journal.place
     try:
-        if not makes and not _is_there(place):
-            raise CannotStart(f"There is no journal at {place} yet; `clipspool run` creates it.")
         make_home(path)
         mount = mounts.filesystem_of(path.parent)
         if mount.kind is mounts.Kind.NETWORK:
@@ -67,17 +82,16 @@ def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = F
     try:
         if isinstance(place, Address):
             mark_node(path, str(place))
-        journal = Journal.open(place)
     except JournalError as error:
-        lock.pass_excuse_on()
         lock.release()
         if isinstance(error, JournalUnreachable):
             raise
         raise CannotStart(str(error)) from error
-    return journal, lock
+    return lock
 
 
-def _is_there(place: Place) -> bool:
+def is_there(place: Place) -> bool:
+    """Whether there is a journal; raises JournalError."""
     if isinstance(place, Path):
         return place.exists()
     journal = Journal.read(place)
@@ -86,13 +100,18 @@ def _is_there(place: Place) -> bool:
     return journal is not None
 
 
-def take_over(settings: Settings) -> tuple[Journal, Lock, Announcement]:
-    """Announce this daemon for the configuration and open the journal; raises CannotStart."""
+def announce(settings: Settings) -> Announcement:
+    """Announce this process as the daemon of the configuration; raises CannotStart."""
     folders = [inbox.path / OURS for inbox in settings.inbox]
     try:
-        announcement = Announcement(settings.file, settings.journal.path, folders)
+        return Announcement(settings.file, settings.journal.path, folders)
     except AlreadyServed as error:
         raise CannotStart(str(error)) from error
+
+
+def take_over(settings: Settings) -> tuple[Journal, Lock, Announcement]:
+    """Announce this daemon for the configuration and open the journal; raises CannotStart."""
+    announcement = announce(settings)
     try:
         journal, lock = open_journal(settings)
     except BaseException:
@@ -229,6 +248,23 @@ def older_address(profile: str, current: str) -> str | None:
     if address == ours:
         return ""
     return address if print_ == our_print else None
+
+
+def follows(
+    current: Callable[[], Provider], make: Callable[[str], Provider]
+) -> Callable[[str], Provider | None]:
+    """Return what finds the provider for a task's profile: the current one, or one made for its address."""
+    older: dict[str, Provider] = {}
+
+    def follow(profile: str) -> Provider | None:
+        address = older_address(profile, current().profile)
+        if not address:
+            return current() if address is not None else None
+        if address not in older:
+            older[address] = make(address)
+        return older[address]
+
+    return follow
 
 
 def provider_of(settings: Settings, base_url: str | None = None) -> Runway:

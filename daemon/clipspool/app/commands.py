@@ -49,6 +49,10 @@ class DaemonCalls:
     """What is wrong with the daemon itself, in sentences."""
     tools: Callable[[], Tools]
     """Returns the tools of the stages as they are now: a reload replaces them."""
+    node: str = ""
+    """This node's name in a farm."""
+    nodes: Callable[[], Sequence[Mapping[str, Any]]] | None = None
+    """The farm's nodes; None where there is no farm."""
 
 
 class Answers:
@@ -141,7 +145,11 @@ class Answers:
             "troubles": list(self._calls.troubles()),
         }
         lanes = scheduler.workers.loads()
-        return status_json(scheduler.journal.counts, commands.conditions_of(scheduler), views, daemon, lanes)
+        conditions = commands.conditions_of(scheduler)
+        status = status_json(scheduler.journal.counts, conditions, views, daemon, lanes)
+        if self._calls.nodes is None:
+            return status
+        return {**status, "daemon": {**daemon, "node": self._calls.node}, "nodes": list(self._calls.nodes())}
 
     def close(self) -> None:
         """Close the journal's reader."""

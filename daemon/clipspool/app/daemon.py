@@ -13,9 +13,9 @@ import structlog
 from clipspool import __version__
 from clipspool.app.binding import Binding
 from clipspool.app.build import (
+    follows,
     kept_of,
     name_secret_of,
-    older_address,
     pace_of,
     provider_of,
     rules_of,
@@ -40,7 +40,6 @@ from clipspool.journal import JournalError
 from clipspool.journal.looks import Window
 from clipspool.media.decoder import Decoder
 from clipspool.provider.catalog import Catalog
-from clipspool.provider.protocol import Provider
 from clipspool.reporting.canonical_line import EndingLog, log_ending
 from clipspool.reporting.headline import headline_of
 from clipspool.reporting.status_file import StatusFiles
@@ -77,14 +76,14 @@ class Daemon:
         self._reloads = Reloads()
         self.journal = term.journal
         self._page = PageHost(settings)
-        self._folders = InboxFolders(self.journal, settings.journal.path, self._next_turn)
+        self._folders = InboxFolders(self.journal, settings.journal.path, self._next_turn, term.epoch)
         self._journal_id = self._folders.journal_id
         self._decoder = Decoder(children=_DECODERS)
         self._secret = name_secret_of(self.journal)
         self._service = Service()
         self._inboxes: dict[str, Inbox] = {}
         self._bindings: dict[str, Binding] = {}
-        self.monitoring = Monitoring(settings, self.journal, lambda: self._inboxes, now)
+        self.monitoring = Monitoring(settings, self.journal, lambda: self._inboxes, now, term.node)
         self._provider = self.monitoring.measured(provider_of(settings))
         self._durations = Durations(self.journal.durations())
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
@@ -113,7 +112,7 @@ class Daemon:
         self.scheduler.subscribe(self._status_files.on_news)
         self._marks = Marks(self.scheduler, self._journal_id, self._folders.roots)
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
-        self._answers = Answers(
+        self.answers = Answers(
             self.scheduler,
             self._folders,
             self._inboxes,
@@ -121,9 +120,11 @@ class Daemon:
             lambda: self.settings,
             now,
             # Looked up at each call: a reload replaces the tools.
-            DaemonCalls(self._reloads.ask, lambda: self._troubles, lambda: self._stages.tools),
+            DaemonCalls(
+                self._reloads.ask, lambda: self._troubles, lambda: self._stages.tools, term.node, term.nodes
+            ),
         )
-        self._control = Listener(socket_of(settings.journal.path), self._answers.answer)
+        self._control = Listener(socket_of(settings.journal.path), self.answers.answer)
         self._status_at = 0.0
         # Looked up at each call: a reload replaces the provider.
         self._balance_reader = BalanceReader(
@@ -137,16 +138,9 @@ class Daemon:
 
     def _tools(self) -> Tools:
         settings = self.settings
-        older: dict[str, Provider] = {}
-
-        def follow(profile: str) -> Provider | None:
-            if profile == self._provider.profile:
-                return self._provider
-            address = older_address(profile, self._provider.profile)
-            if not address:
-                return self._provider if address is not None else None
-            return older.setdefault(address, self.monitoring.measured(provider_of(settings, address)))
-
+        follow = follows(
+            lambda: self._provider, lambda address: self.monitoring.measured(provider_of(settings, address))
+        )
         catalog = Catalog.load(settings.models)
         folders = self._folders.of(settings)
         return Tools(folders, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
@@ -206,7 +200,9 @@ class Daemon:
         """
         self._signals.install()
         try:
-            self.scheduler.begin(self._inboxes, is_excused=self._term.is_excused)
+            self.scheduler.begin(
+                self._inboxes, is_excused=self._term.is_excused, lost_lead=self._term.lost_lead
+            )
         except JournalError:
             self._term.pass_excuse_on()
             raise
@@ -216,7 +212,7 @@ class Daemon:
             self.scheduler.call_soon(commands.accept_restored)
         self._control.start()
         self._balance_reader.start()
-        self._page.open(self.scheduler, self._answers, self._stages, lambda: self.settings, self.monitoring)
+        self._page.open(self.scheduler, self.answers, self._stages, lambda: self.settings, self.monitoring)
         for inbox in self._inboxes.values():
             inbox.start()
         self._keep_status_files()
@@ -251,7 +247,7 @@ class Daemon:
         self._page.close()
         self._control.stop()
         self._balance_reader.stop()
-        self._answers.close()
+        self.answers.close()
         self._status_files.stop()
         # Before the process ends: otherwise their files stay half-written.
         self._end_inboxes([thread for one in self._bindings.values() for thread in one.end()])
@@ -288,6 +284,7 @@ class Daemon:
         if now - self._status_at >= _STATUS_SECONDS:
             self._status_at = now
             self._service.status(headline_of(self.scheduler, self._inboxes, self._troubles))
+        self._term.each_turn()
         if self._term.is_over():
             return True
         return (

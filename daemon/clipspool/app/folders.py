@@ -30,13 +30,17 @@ class InboxFolders:
     """Holds each inbox's two roots across reloads; the journal keeps the folders' identities."""
 
     def __init__(
-        self, journal: Journal, path: Path, next_turn: Callable[[Callable[[Scheduler], None]], None]
+        self,
+        journal: Journal,
+        path: Path,
+        next_turn: Callable[[Callable[[Scheduler], None]], None],
+        epoch: int = 0,
     ) -> None:
-        """`next_turn` runs a function in the scheduler's next turn."""
+        """`next_turn` runs a function in the scheduler's next turn; `epoch` is that of the lead in a farm."""
         self.roots: dict[str, tuple[Root, Root]] = {}
         """Inbox and outbox, by the inbox's name."""
         self.journal_id = str(journal.fact("id"))
-        self.mark = own_mark(self.journal_id, path)
+        self.mark = own_mark(self.journal_id, path, epoch)
         """Identifies this daemon in each inbox."""
         self._identities = known_folders(journal)
         self._next_turn = next_turn

@@ -32,9 +32,11 @@ class Monitoring:
         journal: Journal,
         inboxes: Callable[[], Mapping[str, Inbox]],
         now: Callable[[], float] = time.time,
+        node: str = "",
     ) -> None:
-        """`inboxes` returns those that are watched now."""
-        self.metrics = Metrics(inboxes)
+        """`inboxes` returns those that are watched now; `node` is this one's name in the farm it leads."""
+        self.metrics = Metrics(inboxes, node=node)
+        self.metrics.leads = bool(node)
         self.health = Health(
             Trial(settings.journal.path).look, lambda: self.metrics.turn_age_seconds, inboxes, now
         )

@@ -17,6 +17,7 @@ from clipspool.app.quoting import Quoter
 from clipspool.app.settings import Settings
 from clipspool.intake.types import Rules
 from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.messages import Listener
 from clipspool.jobs.quote import Quote
 from clipspool.scheduler.commands import conditions_of
 from clipspool.scheduler.loop import Command, Scheduler
@@ -83,22 +84,13 @@ class PageHost:
         """Start the page, subscribed to the scheduler's news; `settings` returns those of the last reload."""
         if self._settings.web.listen is None:
             return
-        # Late: it takes a quarter of a second, and most daemons have none.
-        from clipspool.web.server import Page  # noqa: PLC0415
 
         def state() -> Future[State]:
             reply: Future[State] = Future()
             scheduler.enqueue(Command(lambda one: (answers.status(one), conditions_of(one)), reply))
             return reply
 
-        web = self._settings.web
-        rights = {name: frozenset(map(Right, one.rights)) for name, one in web.tokens.items()}
-        tokens = tuple(
-            Token(secret.get_secret_value(), name, rights.get(name, frozenset(Right)))
-            for name, secret in web.secrets.items()
-        )
-        access = AccessRules(tokens, is_near=web.is_near, must_log_in=web.must_log_in, hosts=web.hosts)
-        daemon = DaemonHandle(
+        handle = DaemonHandle(
             self._settings.journal.place,
             state,
             answers.answer,
@@ -109,10 +101,28 @@ class PageHost:
             clips=_clip_doors(stages, settings),
             count_wrong_token=monitoring.metrics.token_refused,
         )
+        self.serve(handle, scheduler.subscribe)
+
+    def serve(
+        self, daemon: DaemonHandle, subscribe: Callable[[Listener], None] = lambda _listener: None
+    ) -> None:
+        """Start the page for a daemon; `subscribe` has a listener called with all news."""
+        if self._settings.web.listen is None:
+            return
+        # Late: it takes a quarter of a second, and most daemons have none.
+        from clipspool.web.server import Page  # noqa: PLC0415
+
+        web = self._settings.web
+        rights = {name: frozenset(map(Right, one.rights)) for name, one in web.tokens.items()}
+        tokens = tuple(
+            Token(secret.get_secret_value(), name, rights.get(name, frozenset(Right)))
+            for name, secret in web.secrets.items()
+        )
+        access = AccessRules(tokens, is_near=web.is_near, must_log_in=web.must_log_in, hosts=web.hosts)
 
         def make(server_socket: PageSocket) -> Page:
             page = Page(server_socket, daemon, access)
-            scheduler.subscribe(page.listener)
+            subscribe(page.listener)
             return page
 
         self._make = make

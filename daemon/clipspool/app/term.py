@@ -5,7 +5,7 @@ On a machine alone a term lasts as long as the process. In a farm it lasts while
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,16 @@ class Term:
     """Records that no clip is to blame for this term's end."""
     pass_excuse_on: Callable[[], None] = _nothing
     """Called where the term did not come so far as to read what the last one left."""
+    lost_lead: tuple[str, float] | None = None
+    """The node that lost its lead of the farm, and the seconds within which its requests are answered."""
+    node: str = ""
+    """This node's name in a farm."""
+    epoch: int = 0
+    """Of its lead in a farm."""
+    nodes: Callable[[], Sequence[Mapping[str, Any]]] | None = None
+    """Returns the farm's nodes for `status`; None where there is no farm."""
+    each_turn: Callable[[], None] = _nothing
+    """Called in each turn."""
     close: Callable[[bool], None] = _nothing
     """Ends the term, its journal closed; told whether requests are still under way."""
 

@@ -18,6 +18,7 @@ from clipspool.app.settings import InboxSettings, Settings
 from clipspool.cli.group import fail
 
 if TYPE_CHECKING:
+    from clipspool.journal import Journal, Lock
     from clipspool.spool.root import Root
 
 
@@ -156,6 +157,9 @@ class OperatorCommands:
         else:
             self.is_running = True
             return answer
+        if (led := self._ask_leader(name, arguments)) is not None:
+            self.is_running = True
+            return led[0]
         from clipspool.scheduler.commands import Refused
         from clipspool.spool.takeover import Refused as RefusedTakeover
 
@@ -167,6 +171,28 @@ class OperatorCommands:
             if not makes:
                 raise
             fail(f"an inbox cannot be read: {error}")
+
+    def _ask_leader(self, name: str, arguments: Mapping[str, Any]) -> tuple[Any] | None:
+        """Have the farm's leader carry it out; None where there is no farm, or no node leads."""
+        from clipspool.journal import Address, JournalError
+        from clipspool.journal.place import require_driver
+
+        place = self._settings.journal.place
+        if not isinstance(place, Address):
+            return None
+        try:
+            require_driver()
+            from clipspool.app import farm_client
+            from clipspool.farm.orders import NotAnswered
+
+            if not farm_client.leader(place):
+                return None
+            try:
+                return (farm_client.order(self._settings, place, name, arguments),)
+            except NotAnswered as error:
+                fail(str(error))
+        except JournalError as error:
+            fail(str(error))
 
     def _others(self, scheduler: Any) -> list[Any]:
         from clipspool.spool.peers import own_mark
@@ -221,30 +247,46 @@ class OperatorCommands:
 
     def _own_scheduler(self, *, makes: bool) -> Any:
         """Open the journal, and record what happened to it since a daemon ran."""
-        from clipspool.app.build import CannotStart, open_journal, pace_of, provider_of
+        from clipspool.app.build import CannotStart, pace_of, provider_of
         from clipspool.scheduler import commands
         from clipspool.scheduler.loop import Scheduler
 
         # One is made only for clips: made as another user, it would hide that the right one was not found.
         has_clips = makes and self._hold_clips()
         try:
-            journal, lock = open_journal(self._settings, makes=has_clips, gives_away=True)
+            journal, lock, lost_lead = self._open_journal(makes=has_clips)
         except CannotStart as error:
             no_clips = "No inbox holds clips to take over. " if makes and not has_clips else ""
             fail(f"{no_clips}{error}")
-        self._close += [lock.release, journal.close]
         profile = provider_of(self._settings).profile
         # No work may be handed out here: a turn only records.
         pace = pace_of(self._settings)
         scheduler = Scheduler(journal, _NoWork(), profile=profile, pace=pace, now=time.time, is_draining=True)
         scheduler.allow(self._settings.inbox_names, self._settings.limits)
-        scheduler.begin(scheduler.picker.inboxes, is_excused=lock.was_excused)
+        scheduler.begin(scheduler.picker.inboxes, is_excused=lock.was_excused, lost_lead=lost_lead)
         cut_short = self._what_came_of_cut_short(scheduler)
         scheduler.call_soon(lambda scheduler: scheduler.settle_interrupted(cut_short))
         # Clips that another machine took over must not be reported as queued here.
         scheduler.call_soon(lambda scheduler: commands.give_up(scheduler, self._taken_over(scheduler)))
         scheduler.turn()
         return scheduler
+
+    def _open_journal(self, *, makes: bool) -> tuple[Journal, Lock, tuple[str, float] | None]:
+        """Open the journal for a command; in a farm this process leads until the command is done."""
+        from clipspool.app.build import open_journal
+        from clipspool.journal import Address
+
+        place = self._settings.journal.place
+        if not isinstance(place, Address):
+            journal, lock = open_journal(self._settings, makes=makes, gives_away=True)
+            self._close += [lock.release, journal.close]
+            return journal, lock, None
+        from clipspool.app.farm_client import BriefLead
+        from clipspool.app.node import lost_lead
+
+        lead = BriefLead(self._settings, place, makes=makes)
+        self._close += [lead.close, lead.journal.close]
+        return lead.journal, lead.lock, lost_lead(lead.lease, self._settings)
 
     def _taken_over(self, scheduler: Any) -> dict[str, Any]:
         from clipspool.scheduler import commands

@@ -1,10 +1,105 @@
-"""`clipspool farm`: several machines with one journal in PostgreSQL."""
+"""`clipspool farm`: the nodes, who leads, what each does, and an order to one of them to finish."""
 
 from __future__ import annotations
 
-from clipspool.cli.group import clipspool
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clipspool.cli.group import Context, clipspool, command, fail, print_json, refuse, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from clipspool.app.settings import Settings
+    from clipspool.farm.nodes import Member
 
 
-@clipspool.group()
-def farm() -> None:
-    """Commands about a journal in PostgreSQL, which several machines can share."""
+@clipspool.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def farm(context: click.Context, *, as_json: bool) -> None:
+    """Show the nodes of the farm: who leads, and what each does."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = context.obj.settings("read")
+    from clipspool.farm.nodes import leader_of, members, node_json
+
+    with _database(settings) as connection:
+        found = members(connection)
+    leader = leader_of(found)
+    if as_json:
+        print_json(
+            {
+                "leader": None if leader is None else leader.name,
+                "epoch": found[0].epoch if found else 0,
+                "nodes": [node_json(one) for one in found],
+            }
+        )
+        return
+    from rich.console import Console
+
+    Console().print(_table(found) if found else "No node has joined the farm yet; `clipspool run` does.")
+    if found and leader is None:
+        say("No node leads now: nothing is sent, and nothing is delivered.")
+
+
+@command(group=farm)
+@click.argument("node")
+@click.option("--undo", is_flag=True, help="Let the node take part again.")
+def drain(context: Context, *, node: str, undo: bool) -> None:
+    """Have NODE finish what it does, hand over, and take nothing more until it is started again."""
+    settings = context.settings("read")
+    from clipspool.farm.lease import ask
+    from clipspool.farm.nodes import members
+
+    with _database(settings) as connection:
+        if not ask(connection, "drain", {"name": node, "is_drained": not undo}):
+            known = ", ".join(one.name for one in members(connection)) or "none"
+            fail(f"There is no node {node} in this farm (known: {known}).")
+    if undo:
+        say(f"{node} takes part again.")
+    else:
+        say(f"{node} finishes what it does and hands over; `clipspool farm` shows when it is drained.")
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[Any]:
+    """Connect to the farm's database; ends the process with a sentence where that is not possible."""
+    from clipspool.journal import Address, Journal, JournalError
+    from clipspool.journal.place import require_driver
+
+    place = settings.journal.place
+    if not isinstance(place, Address):
+        refuse("There is no farm: `url` in [journal] names the PostgreSQL that its nodes share.")
+    try:
+        require_driver()
+        from clipspool.journal.postgres import connect_beside
+
+        journal = Journal.read(place)
+        if journal is None:
+            fail(f"There is no journal at {place} yet; `clipspool run` creates it.")
+        journal.close()
+        connection = connect_beside(place)
+    except JournalError as error:
+        fail(str(error))
+    with closing(connection):
+        yield connection
+
+
+def _table(found: list[Member]) -> Table:
+    from rich.table import Table
+
+    from clipspool.farm.nodes import last_seen
+    from clipspool.jobs.text import text
+
+    table = Table(
+        "node", "state", "seen", "host", "sees", "does", box=None, header_style="bold", pad_edge=False
+    )
+    for one in found:
+        state = f"leads (epoch {one.epoch})" if one.state == "leads" else one.state
+        sees = ", ".join(sorted(one.sees)) or "no inbox"
+        table.add_row(one.name, state, last_seen(one), text(one.host), sees, text(one.doing))
+    return table

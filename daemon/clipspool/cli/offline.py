@@ -49,6 +49,8 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
 
     Raises JournalError.
     """
+    if (of_farm := _of_farm(settings)) is not None:
+        return of_farm
     inboxes = []
     for inbox in settings.inbox:
         lying = list(clips_in(inbox.path, frozenset(inbox.extensions), inbox.ignore))
@@ -68,6 +70,20 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
         )
     finally:
         journal.close()
+
+
+def _of_farm(settings: Settings) -> dict[str, Any] | None:
+    """Return what the node that leads keeps for others; None where there is no farm, or none leads."""
+    from clipspool.journal import Address
+    from clipspool.journal.place import require_driver
+
+    place = settings.journal.place
+    if not isinstance(place, Address):
+        return None
+    require_driver()
+    from clipspool.app import farm_client
+
+    return farm_client.status(settings, place) if farm_client.leader(place) else None
 
 
 class Offline:

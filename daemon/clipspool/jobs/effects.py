@@ -135,7 +135,10 @@ def _submitting(job: Job, event: SubmitEvent, now: float, pace: Pace, open_tasks
             return replace(job, task=task, paid=_at_least_unknown(job), held=Held.IN_DOUBT, reason=reason)
         case on.Interrupted():
             message = "clipspool ended while the request may have been on its way"
-            return _answer_lost(job, on.AnswerLost(message, {}), now, pace)
+            if event.node:
+                message = f"the node {event.node} lost its lead while its request may have been on its way"
+            evidence = {"node": event.node} if event.node else {}
+            return _answer_lost(job, on.AnswerLost(message, evidence), now, pace)
         case on.NotSent():
             return replace(job, reason="clipspool ended before anything of it was sent")
         case on.TaskCreated():

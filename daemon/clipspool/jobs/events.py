@@ -103,7 +103,10 @@ class InDoubt:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The daemon ended while the request may have been in flight."""
+    """The daemon ended, or lost its lead, while the request may have been in flight."""
+
+    node: str = ""
+    """The node of a farm that lost its lead: it may only be frozen, and send the request when it goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
         # Refused for load, and the balance is the same before and after: nothing was charged.
         on.NotCharged: S.QUEUED,
         on.Attached: S.RUNNING,
+        # A farm's former leader was frozen, and noted the answer in the ledger when it went on.
+        on.TaskCreated: S.RUNNING,
         on.Retried: S.QUEUED,
         on.Cancelled: S.CANCELLED,
         on.TakenOver: S.CANCELLED,

@@ -17,7 +17,7 @@ from typing import Any, Self
 from clipspool.jobs.events import Event, Order, name_of
 from clipspool.jobs.model import STILL_TRIED, Clip, Job, State, Task, plain
 from clipspool.journal.database import Database, to_json
-from clipspool.journal.place import Place, open_database, read_database
+from clipspool.journal.place import Fence, Place, open_database, read_database
 from clipspool.journal.questions import OPEN, Questions
 from clipspool.journal.rows import clip_row, job_change, job_row, path_bytes, task_row
 
@@ -59,9 +59,9 @@ class Journal(Questions):
         """Called with the seconds that each commit took."""
 
     @classmethod
-    def open(cls, place: Place) -> Self:
+    def open(cls, place: Place, fence: Fence | None = None) -> Self:
         """Open for writing, made or migrated where needed; raises JournalError with one sentence."""
-        journal = cls(open_database(place))
+        journal = cls(open_database(place, fence))
         try:
             with journal.turn():
                 if journal.fact("id") is None:

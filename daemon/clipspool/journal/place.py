@@ -5,9 +5,10 @@ Everything that opens a journal comes through here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from clipspool.journal.database import Database
 from clipspool.journal.files import JournalError, JournalUnreachable
@@ -29,11 +30,24 @@ class Address:
         return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What begins each transaction of a writer that may be replaced by another one."""
+
+    check: Callable[[Any], None]
+    """Given the connection; raises JournalError where this one may write no more."""
+    seconds: float
+    """How long a statement, or the rest between two, may take: a frozen writer must not keep its locks."""
+
+
 Place: TypeAlias = Path | Address
 
 
-def open_database(place: Place) -> Database:
-    """Open a journal for writing, checked, and made or migrated where needed; raises JournalError."""
+def open_database(place: Place, fence: Fence | None = None) -> Database:
+    """Open a journal for writing, checked, and made or migrated where needed; raises JournalError.
+
+    `fence` begins each transaction in a PostgreSQL that several machines share.
+    """
     match place:
         case Path():
             return SQLiteDatabase.open(place)
@@ -41,7 +55,7 @@ def open_database(place: Place) -> Database:
             require_driver()
             from clipspool.journal.postgres import PostgresDatabase  # noqa: PLC0415
 
-            return PostgresDatabase.open(place)
+            return PostgresDatabase.open(place, fence)
 
 
 def read_database(place: Place) -> Database | None:

@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 from clipspool.journal.database import Row, read_statements
 from clipspool.journal.files import JournalError
 from clipspool.journal.migrations.postgres import HEAD, SCRIPTS
-from clipspool.journal.place import Address
+from clipspool.journal.place import Address, Fence
 from clipspool.journal.server import closed_on_error, connect, number_of, refuse_unfit, translated
 
 _WRITER: Mapping[str, str] = {
@@ -38,10 +38,16 @@ _DURABLE = (
 )
 """A commit that was acknowledged must outlive a crash: it may have let a request go."""
 _OWNERSHIP = b"SELECT pg_try_advisory_lock(hashtext('clipspool writes'), hashtext(current_schema()))"
+_OWNERSHIP_TOGETHER = _OWNERSHIP.replace(b"lock(", b"lock_shared(")
 _MIGRATING = b"SELECT pg_advisory_xact_lock(hashtext('clipspool migrates'), hashtext(current_schema()))"
 _OWNERSHIP_SECONDS = 12.0
 """Longer than the server takes to notice that the last owner's machine is gone."""
+_LIVE_NODES = (
+    b"SELECT string_agg(name, ', ' ORDER BY name) FROM nodes "
+    b"WHERE stopped_at IS NULL AND seen_at > now() - make_interval(secs => lease_seconds)"
+)
 _LOOK_AGAIN_SECONDS = 0.2
+_FENCED_SECONDS_MAX = 10.0
 
 
 def _in_psycopgs_words(statement: str) -> bytes:
@@ -58,21 +64,26 @@ _STATEMENTS = {
 class PostgresDatabase:
     """A connection for one thread at a time; see `Database`."""
 
-    def __init__(self, address: Address, connection: psycopg.Connection, *, is_reader: bool) -> None:
+    def __init__(
+        self, address: Address, connection: psycopg.Connection, *, is_reader: bool, fence: Fence | None = None
+    ) -> None:
         """Take an open connection; `open` and `read` make one."""
         self._address = address
         self._connection = connection
         self._is_reader = is_reader
+        self._fence = fence
         self.in_transaction = False
         """Whether a change was begun, and neither committed nor rolled back."""
 
     @classmethod
-    def open(cls, address: Address) -> Self:
+    def open(cls, address: Address, fence: Fence | None = None) -> Self:
         """Open a journal for writing, made or migrated where needed, while nobody else writes it.
 
-        Raises JournalUnreachable where the server does not answer, and JournalError.
+        `fence` begins each transaction, and raises where this process may write no more; without one a lock
+        of the session keeps others away. Raises JournalUnreachable where the server does not answer, and
+        JournalError.
         """
-        return cls(address, connect_to_write(address), is_reader=False)
+        return cls(address, connect_to_write(address, fence), is_reader=False, fence=fence)
 
     @classmethod
     def read(cls, address: Address) -> Self | None:
@@ -142,6 +153,9 @@ class PostgresDatabase:
         self.in_transaction = True
         if number != HEAD:
             raise _of_another_version(self._address, number)
+        if self._fence is not None:
+            with translated(self._address):
+                self._fence.check(self._connection)
 
     def commit(self) -> None:
         """Make the transaction durable.
@@ -164,24 +178,51 @@ class PostgresDatabase:
                 self._connection.execute(b"ROLLBACK")
 
 
-def connect_to_write(address: Address) -> psycopg.Connection:
+def connect_to_write(address: Address, fence: Fence | None = None) -> psycopg.Connection:
     """Connect as the one writer of a journal, whose tables are made or changed where needed.
 
-    Raises JournalUnreachable where the server does not answer, and JournalError.
+    With a fence there may be a former writer, which the fence stops. Raises JournalUnreachable where the server
+    does not answer, and JournalError.
     """
     connection = connect(address, _WRITER)
     with translated(address), closed_on_error(connection):
         refuse_unfit(address, connection)
         connection.execute(_DURABLE)
-        _become_owner(address, connection)
+        _become_owner(address, connection, is_fenced=fence is not None)
+        if fence is not None:
+            within = f"{min(fence.seconds, _FENCED_SECONDS_MAX) * 1000:.0f}ms"
+            for key in ("idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout"):
+                connection.execute(b"SELECT set_config(%s, %s, false)", (key, within))
         _migrate(address, connection)
     return connection
 
 
-def _become_owner(address: Address, connection: psycopg.Connection) -> None:
-    """Keep other writers away as long as the connection lasts; raises JournalError where there is one."""
+def connect_beside(address: Address) -> psycopg.Connection:
+    """Connect beside the journal's writer, for statements that are a transaction each.
+
+    Raises JournalUnreachable where the server does not answer, and JournalError.
+    """
+    return connect(address, _WRITER)
+
+
+def make_schema(address: Address) -> None:
+    """Make a new journal's tables, or change an older one's, before anybody leads.
+
+    Raises JournalUnreachable where the server does not answer, and JournalError.
+    """
+    with connect_beside(address) as connection, translated(address):
+        refuse_unfit(address, connection)
+        _migrate(address, connection)
+
+
+def _become_owner(address: Address, connection: psycopg.Connection, *, is_fenced: bool) -> None:
+    """Keep other writers away as long as the connection lasts; raises JournalError where there is one.
+
+    Fenced writers keep each other away by their fences, and together those that have none.
+    """
+    wanted = _OWNERSHIP_TOGETHER if is_fenced else _OWNERSHIP
     until = time.monotonic() + _OWNERSHIP_SECONDS
-    while connection.execute(_OWNERSHIP).fetchone() != (True,):
+    while connection.execute(wanted).fetchone() != (True,):
         if time.monotonic() >= until:
             raise JournalError(f"Another clipspool writes the journal in {address}: stop it first.")
         time.sleep(_LOOK_AGAIN_SECONDS)
@@ -197,9 +238,23 @@ def _migrate(address: Address, connection: psycopg.Connection) -> None:
         number = number_of(connection)
         if number is not None and number > HEAD:
             raise _of_another_version(address, number)
+        if number is not None:
+            _refuse_older_nodes(address, connection, number)
         for one, script in SCRIPTS.items():
             if number is None or one > number:
                 connection.execute(script)
+
+
+def _refuse_older_nodes(address: Address, connection: psycopg.Connection, number: str) -> None:
+    """Raise JournalError where nodes of an older version still run: they could not write any more."""
+    if connection.execute(b"SELECT to_regclass('nodes')").fetchone() == (None,):
+        return
+    live = connection.execute(_LIVE_NODES).fetchone()
+    if live is not None and live[0]:
+        raise JournalError(
+            f"The journal in {address} is in use by an older clipspool (schema {number}, this has {HEAD}) "
+            f"on {live[0]}: stop those nodes first, and install the same version on all."
+        )
 
 
 def _of_another_version(address: Address, number: str) -> JournalError:

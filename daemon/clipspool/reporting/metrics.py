@@ -40,8 +40,11 @@ Inboxes = Callable[[], Mapping[str, Inbox]]
 class Metrics:
     """All metrics; each instance has a registry of its own. Any thread may use it."""
 
-    def __init__(self, inboxes: Inboxes, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """`inboxes` returns those that are watched now, by name."""
+    def __init__(
+        self, inboxes: Inboxes, monotonic: Callable[[], float] = time.monotonic, *, node: str = ""
+    ) -> None:
+        """`inboxes` returns those that are watched now, by name; `node` is this one's name in a farm."""
+        self.node, self.leads = node, False
         self._snapshot = StateSnapshot()
         self._monotonic = monotonic
         self._turned_at = monotonic()
@@ -195,6 +198,9 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[Metric]:
         snapshot = self._metrics.snapshot
         yield InfoMetricFamily("clipspool_build", "The version", value={"version": __version__})
+        if self._metrics.node:
+            leads = {(self._metrics.node,): float(self._metrics.leads)}
+            yield _gauges("node_leads", "Whether this node leads the farm", ["node"], leads)
         yield _gauge("turn_age_seconds", "Time since the last turn", self._metrics.turn_age_seconds)
         yield from _of_jobs(snapshot)
         yield from _of_pace(snapshot)

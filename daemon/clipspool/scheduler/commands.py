@@ -57,6 +57,8 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
             raise Refused(
                 f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"
             )
+        if waits := _may_still_be_sent(scheduler, job):
+            raise Refused(waits)
         return on.Retried(by, why)
 
     answers = _each(scheduler, ids, one)
@@ -64,6 +66,20 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
         {**answer, **(_held_for_its_clip(scheduler, answer["id"]) if answer["done"] else {})}
         for answer in answers
     ]
+
+
+def _may_still_be_sent(scheduler: Scheduler, job: Job) -> str:
+    """Return why a doubt may not be retried yet: the node that had the request may be sending it just now."""
+    lost = scheduler.lost_lead
+    if lost is None or job.state is not State.IN_DOUBT or job.task is None:
+        return ""
+    left = lost.answered_by - scheduler.seconds_since_boot
+    if left <= 0 or job.task.evidence.get("node") != lost.node:
+        return ""
+    return (
+        f"the node {lost.node} lost its lead while it had the request, and may still send it: see whether "
+        f"that node runs, and retry in {left:.0f} s if it is still in doubt then"
+    )
 
 
 def next_version(scheduler: Scheduler, job_id: str) -> tuple[Job, Clip, int]:
@@ -260,6 +276,15 @@ def _known(scheduler: Scheduler, inbox: str | None) -> None:
 def open_clips(scheduler: Scheduler, ids: Collection[str]) -> Collection[str]:
     """Return those clips that have a job which has not ended."""
     return {clip_id for clip_id in scheduler.journal.known(ids) if scheduler.journal.has_open_job(clip_id)}
+
+
+def doubts_of_lost_leads(scheduler: Scheduler, inbox: str) -> Sequence[Job]:
+    """Return the jobs of an inbox in doubt whose request a former leader of the farm had."""
+    return [
+        job
+        for job in scheduler.journal.find(states=(State.IN_DOUBT,))
+        if job.inbox == inbox and job.task is not None and "node" in job.task.evidence
+    ]
 
 
 def give_up(scheduler: Scheduler, takers: Mapping[str, on.TakenOver]) -> None:

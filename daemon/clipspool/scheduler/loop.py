@@ -64,6 +64,15 @@ _DUE_STATES = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
 
 
 @dataclass(frozen=True, slots=True)
+class LostLead:
+    """The node that led the farm before, and lost its lead: it may be frozen with a request in its hands."""
+
+    node: str
+    answered_by: float
+    """By when its requests are sent and answered, unless it is frozen; by the clock that cannot be set."""
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """An operator's command: run inside a turn, answered after its commit."""
 
@@ -117,6 +126,7 @@ class Scheduler:
         self._unsettled: set[str] = set()
         """Jobs whose request the last end cut short, and whose work folder was not read yet."""
         self._unsettled_until = 0.0
+        self.lost_lead: LostLead | None = None
         self._deferred: list[Callable[[], object]] = []
         self._subscribers: list[Listener] = [log_line]
         self._turned_at, self._passed_at = now(), passed()
@@ -163,12 +173,22 @@ class Scheduler:
 
     # --- turns ----------------------------------------------------------------------------------------
 
-    def begin(self, inboxes: Collection[str] = (), *, is_excused: bool = False) -> None:
+    def begin(
+        self,
+        inboxes: Collection[str] = (),
+        *,
+        is_excused: bool = False,
+        lost_lead: tuple[str, float] | None = None,
+    ) -> None:
         """Settle what the last end left behind: a request that may have been in flight is in doubt.
 
         In `inboxes` the work folders are read first, and `settle_interrupted` gets what they show.
-        `is_excused`: the last end was the journal's fault, and no clip's.
+        `is_excused`: the last end was the journal's fault, and no clip's. `lost_lead`: the node that lost its
+        lead of the farm, and the seconds within which its requests are sent and answered.
         """
+        if lost_lead is not None:
+            node, seconds = lost_lead
+            self.lost_lead = LostLead(node, self._passed() + seconds)
         self._turned_at = now = self.now()
         self._passed_at = self._passed()
         with self.journal.turn():
@@ -179,7 +199,7 @@ class Scheduler:
                 if job.inbox in inboxes:
                     self._unsettled.add(job.id)
                 else:
-                    self.happen(job, on.Interrupted())
+                    self.happen(job, self._interrupted)
             self._unsettled_until = now + SETTLE_SECONDS
             self.journal.flush()
             for one, why in self.suspects.begin(is_excused=is_excused):
@@ -191,15 +211,34 @@ class Scheduler:
         reach("begun")
         self._run_deferred()
 
+    @property
+    def _interrupted(self) -> on.Interrupted:
+        return on.Interrupted("" if self.lost_lead is None else self.lost_lead.node)
+
+    @property
+    def seconds_since_boot(self) -> float:
+        """The clock that cannot be set, by which `lost_lead` counts."""
+        return self._passed()
+
     def settle_interrupted(self, events: Mapping[str, Event]) -> None:
         """Record what became of requests that the last end cut short, by their jobs' ids."""
         self._unsettled -= events.keys()
         for job in self.journal.load(events).values():
             if job.state is not State.SUBMITTING or job.id in self.in_flight:
                 continue
-            moved = self._cancel_if_asked(self.happen(job, self._owners.checked(job.id, events[job.id])))
+            event = self._owners.checked(job.id, events[job.id])
+            event = self._interrupted if isinstance(event, on.Interrupted) else event
+            moved = self._cancel_if_asked(self.happen(job, event))
             if why := self.suspects.verdict(moved):
                 self.happen(moved, on.JobHeld(Held.POISON, why))
+
+    def end_doubts(self, created: Mapping[str, on.TaskCreated]) -> None:
+        """Record answers that a former leader noted in a ledger after it lost its lead, by the job's id."""
+        for job in self.journal.load(created).values():
+            if job.state is State.IN_DOUBT:
+                event = self._owners.checked(job.id, created[job.id])
+                if isinstance(event, on.TaskCreated):
+                    self._cancel_if_asked(self.happen(job, event))
 
     def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
         """Run turns until `stopping` is set, or until `each_turn` returns true."""
@@ -281,7 +320,7 @@ class Scheduler:
                 for one in messages:
                     self._handle(one, now)
                 if self._unsettled and now >= self._unsettled_until:
-                    self.settle_interrupted(dict.fromkeys(self._unsettled, on.Interrupted()))
+                    self.settle_interrupted(dict.fromkeys(self._unsettled, self._interrupted))
                 self.retiring.record_ends(now)
                 self.journal.flush()
                 self._compare()

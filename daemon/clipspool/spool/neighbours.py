@@ -31,6 +31,7 @@ from clipspool.spool.peers import (
     is_journal,
     life_of,
     mark_name,
+    mark_of,
     marks_in,
     peer_of,
     silence,
@@ -119,7 +120,9 @@ class Neighbours:
 
     def end(self) -> None:
         """Record in the mark that this daemon has stopped. Raises OSError."""
-        if self._marked_at > -inf:
+        seen = mark_of(self._root, self._own.journal)
+        is_anothers = seen is not None and seen.mark.epoch > self._own.epoch  # it leads the farm now
+        if self._marked_at > -inf and not is_anothers:
             self._root.replace(mark_name(self._own.journal), replace(self._own, is_stopped=True).to_toml())
 
     def _read_takers(self) -> None:

@@ -55,10 +55,15 @@ class Mark:
     begun: str = ""
     """When its process began, as the kernel counts: process numbers are used again."""
     is_stopped: bool = False
+    epoch: int = 0
+    """Of the farm's leader, whose nodes share one journal; 0 where one daemon has it alone."""
 
     def to_toml(self) -> bytes:
-        """Return it as TOML."""
-        return tomli_w.dumps(asdict(self)).encode()
+        """Return it as TOML; without an epoch of 0, which earlier versions do not know."""
+        body = asdict(self)
+        if not self.epoch:
+            del body["epoch"]
+        return tomli_w.dumps(body).encode()
 
     @classmethod
     def from_toml(cls, data: bytes) -> Mark:
@@ -90,8 +95,8 @@ def is_journal(text: str) -> bool:
     return _JOURNAL.fullmatch(text) is not None
 
 
-def own_mark(journal_id: str, journal: Path) -> Mark:
-    """Return the mark of this process as the daemon of a journal."""
+def own_mark(journal_id: str, journal: Path, epoch: int = 0) -> Mark:
+    """Return the mark of this process as the daemon of a journal; `epoch` is its lead's, in a farm."""
     machine = ""
     with suppress(OSError):
         machine = Path("/etc/machine-id").read_text().strip()
@@ -110,6 +115,7 @@ def own_mark(journal_id: str, journal: Path) -> Mark:
         pids=_process_numbers(),
         pid=os.getpid(),
         begun=_begun(os.getpid()),
+        epoch=epoch,
     )
 
 
@@ -149,7 +155,7 @@ def copy_served(root: Root, own: Mark, now: Callable[[], float] = time.time) -> 
     Both write the same mark. `now` is used where the file server's time is not known. Raises Unavailable.
     """
     seen = mark_of(root, own.journal)
-    if seen is None or _is_process(seen.mark, own):
+    if seen is None or _is_process(seen.mark, own) or _led_before(seen.mark, own):
         return ""
     try:
         server_now = server_time(root)
@@ -164,7 +170,15 @@ def copy_served(root: Root, own: Mark, now: Callable[[], float] = time.time) -> 
 
 def _is_process(mark: Mark, own: Mark) -> bool:
     """Whether a mark is of this very process."""
-    return replace(mark, host=own.host, is_stopped=own.is_stopped) == own
+    return replace(mark, host=own.host, is_stopped=own.is_stopped, epoch=own.epoch) == own
+
+
+def _led_before(mark: Mark, own: Mark) -> bool:
+    """Whether a mark is of a node that led the same farm before this one.
+
+    Two leaders with one epoch use copies of one database, and one with a later epoch has replaced this one.
+    """
+    return 0 < mark.epoch < own.epoch
 
 
 def host_of(root: Root, journal_id: str) -> str:

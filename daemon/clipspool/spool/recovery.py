@@ -254,6 +254,12 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str
     return NotSent() if isinstance(event, Interrupted) and is_waiting else event
 
 
+def late_answer(root: Root, job: Job) -> TaskCreated | None:
+    """Return the task that a former leader noted for a job in doubt; None where its ledger shows none."""
+    event = what_came_of(root, job, ())
+    return event if isinstance(event, TaskCreated) else None
+
+
 def adoptable(
     inbox: str,
     root: Root,

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from clipspool.app.settings.farm import FarmSettings
 from clipspool.app.settings.inbox import InboxSettings
 from clipspool.app.settings.notify import NotifySettings
 from clipspool.app.settings.parts import (
@@ -154,6 +155,7 @@ class Settings(Part):
 
     provider: ProviderSettings = ProviderSettings()
     journal: JournalSettings
+    farm: FarmSettings = FarmSettings()
     budget: BudgetSettings = BudgetSettings()
     retention: RetentionSettings = RetentionSettings()
     logs: LogSettings = LogSettings()

@@ -14,6 +14,9 @@ _RESTART = frozenset(
         "journal.path",
         "journal.url",
         "journal.password",
+        "farm.node",
+        "farm.lease_seconds",
+        "farm.stages",
         "web.listen",
         "web.token",
         "web.token_file",
@@ -52,7 +55,10 @@ def changes(old: Settings, new: Settings) -> Change:
 
 
 def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
-    for section in ("provider", "journal", "budget", "retention", "logs", "transport", "notify", "web"):
+    for section in (
+        *("provider", "journal", "farm", "budget", "retention"),
+        *("logs", "transport", "notify", "web"),
+    ):
         for key in _unequal(getattr(old, section), getattr(new, section)):
             yield f"{section}.{key}", f"{section}.{key}" in _RESTART
     for section in ("defaults", "presets", "models", "path_map"):

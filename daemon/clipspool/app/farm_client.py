@@ -1,0 +1,81 @@
+"""What a command does with a farm where no node runs here: it asks who leads, or leads for a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+from clipspool.app.build import CannotStart, is_there, lock_journal
+from clipspool.app.follower import farm_status
+from clipspool.app.node import identity_of
+from clipspool.app.settings import Settings
+from clipspool.farm.lease import Lease
+from clipspool.farm.membership import Membership
+from clipspool.farm.nodes import leader_of, members
+from clipspool.farm.orders import ANSWER_SECONDS, LONG_SECONDS, give
+from clipspool.journal import Address, Journal, JournalError, Lock
+from clipspool.journal.postgres import connect_beside, make_schema
+
+_SPARE_SECONDS = 5.0
+
+
+def leader(address: Address) -> str:
+    """Return the name of the node that leads now, empty where none does; raises JournalError."""
+    if not is_there(address):
+        return ""
+    with closing(connect_beside(address)) as connection:
+        found = leader_of(members(connection))
+    return "" if found is None else found.name
+
+
+def order(settings: Settings, address: Address, command: str, arguments: Mapping[str, Any]) -> Any:
+    """Have the node that leads carry out a command; raises NotAnswered and JournalError."""
+    seconds = LONG_SECONDS.get(command, ANSWER_SECONDS)
+    return give(partial(connect_beside, address), settings.farm.name, command, arguments, seconds)
+
+
+def status(settings: Settings, address: Address) -> dict[str, Any]:
+    """Return what `status --json` prints where no node runs on this machine; raises JournalError."""
+    daemon: dict[str, Any] = {"running": False, "pid": None, "since": None, "troubles": []}
+    return farm_status(settings, partial(connect_beside, address), daemon)
+
+
+class BriefLead:
+    """The lead of a farm for one command, while no node leads; raises CannotStart where it cannot be had."""
+
+    def __init__(self, settings: Settings, address: Address, *, makes: bool) -> None:
+        """Wait for the lead: a former leader may still be at work for one lease.
+
+        Without `makes` a missing journal is not created.
+        """
+        if not makes and not is_there(address):
+            raise CannotStart(f"There is no journal at {address} yet; `clipspool run` creates it.")
+        self._lock = lock_journal(settings, gives_away=True)
+        seconds = settings.farm.lease_seconds
+        self._membership = Membership(partial(connect_beside, address), identity_of(settings), seconds)
+        try:
+            make_schema(address)
+            self._membership.start()
+            self.lease = self._await_lead(seconds + _SPARE_SECONDS)
+            self.journal = Journal.open(address, self.lease.as_fence)
+        except (CannotStart, JournalError) as error:
+            self.close()
+            raise CannotStart(str(error)) from error
+
+    def _await_lead(self, seconds: float) -> Lease:
+        lease = self._membership.await_lead(seconds)
+        if lease is None:
+            raise CannotStart("Another node leads the farm, or its database does not answer: try again.")
+        return lease
+
+    @property
+    def lock(self) -> Lock:
+        """The lock on this machine's state."""
+        return self._lock
+
+    def close(self) -> None:
+        """Give the lead back; the journal is closed by then."""
+        self._membership.stop()
+        self._lock.release()

@@ -1,0 +1,169 @@
+"""Answers for a node that does not lead: what the leader keeps for all nodes, and orders to it.
+
+The page, the commands and `/healthz` of every node show the whole farm. What changes something is given to
+the leader as an order.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import closing
+from typing import Any
+
+import structlog
+
+from clipspool.app.control import Listener, socket_of
+from clipspool.app.folders import InboxFolders
+from clipspool.app.page import PageHost
+from clipspool.app.reload import CannotReload, Reloads, reread
+from clipspool.app.settings import Settings
+from clipspool.farm.lease import ask
+from clipspool.farm.membership import Connect, Membership
+from clipspool.farm.nodes import leader_of, members, node_json
+from clipspool.farm.orders import ANSWER_SECONDS, LONG_SECONDS, give
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.text import iso, span
+from clipspool.journal import Journal, JournalError
+from clipspool.journal.looks import Window
+from clipspool.reporting.looking import conditions_in, jobs_in_view
+from clipspool.reporting.metrics import Metrics
+from clipspool.reporting.status import status_json
+from clipspool.spool.watchfolder import Folders
+from clipspool.system import logs
+from clipspool.web.context import DaemonHandle
+
+log = structlog.get_logger()
+
+_STALE_SECONDS = 15.0
+
+
+def farm_status(settings: Settings, connect: Connect, daemon: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `status --json` prints on a node that does not lead. Raises JournalError.
+
+    The leader keeps it, so it is some seconds old; `daemon` is this node's own.
+    """
+    with closing(connect()) as connection:
+        kept, found = ask(connection, "snapshot"), members(connection)
+    troubles = list(daemon["troubles"])
+    if leader_of(found) is None:
+        troubles.append("no node of the farm leads now")
+    if kept and kept[0]["age_seconds"] > _STALE_SECONDS and leader_of(found) is None:
+        troubles.append(f"inboxes and lanes are shown as they were {span(kept[0]['age_seconds'])} ago")
+    body = kept[0]["body"] if kept else status_json({}, Conditions(time.time()), (), daemon)
+    shown = {**body, "daemon": {**daemon, "troubles": troubles}, "nodes": [node_json(one) for one in found]}
+    journal = Journal.read(settings.journal.place)
+    if journal is None:
+        return shown
+    try:
+        conditions = conditions_in(journal, settings.limits, time.time())
+        fresh = status_json(journal.counts, conditions, (), daemon)
+    finally:
+        journal.close()
+    return {**shown, **{key: fresh[key] for key in ("jobs", "spend", "provider", "journal")}}
+
+
+class Follower:
+    """What a node answers while it does not lead."""
+
+    def __init__(self, settings: Settings, membership: Membership, connect: Connect) -> None:
+        """Open nothing before `start`."""
+        self.settings, self._membership, self._connect = settings, membership, connect
+        self.reloads = Reloads()
+        self._since = time.time()
+        self._window = Window(settings.journal.place)
+        self._page = PageHost(settings)
+        self._metrics = Metrics(dict, node=membership.identity.name)
+        self._control = Listener(socket_of(settings.journal.path), self.answer)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._control.start()
+        handle = DaemonHandle(
+            self.settings.journal.place,
+            self._state,
+            self.answer,
+            self._folders,
+            time.time,
+            metrics=self._metrics.text,
+            health=self.health,
+            count_wrong_token=self._metrics.token_refused,
+        )
+        self._page.serve(handle)
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self._page.close()
+        self._control.stop()
+
+    @property
+    def headline(self) -> str:
+        """What this node does, in a line."""
+        trouble = self._membership.trouble
+        if trouble:
+            return f"follows; the database is not reached: {trouble}"
+        return "drained: it takes nothing more" if self._membership.is_drained else "follows"
+
+    def reload(self) -> str:
+        """Read the settings again, for the next term; returns why not, where they cannot be used."""
+        try:
+            new, changed = reread(self.settings)
+        except CannotReload as error:
+            log.warning("reload_refused", why=str(error))
+            return str(error)
+        self.settings = new
+        logs.configure(format=new.logs.format, level=new.logs.level, secrets=new.secrets)
+        log.info("reloaded", changed=list(changed))
+        return ""
+
+    def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
+        """Answer a command: from what the leader keeps, or as an order to it; raises why it cannot be."""
+        if do == "status":
+            return self.status()
+        if do == "look":
+            with closing(Window(self.settings.journal.place)) as window, window.look() as journal:
+                most = arguments["most"]
+                jobs = jobs_in_view(journal, self.settings.limits, time.time(), most)
+            return {"status": self.status(), "jobs": jobs}
+        if do == "reload":
+            why = self.reloads.ask().result(ANSWER_SECONDS)
+            if why:
+                raise CannotReload(why)
+            return None
+        seconds = LONG_SECONDS.get(do, ANSWER_SECONDS)
+        return give(self._connect, self._membership.identity.name, do, arguments, seconds)
+
+    def status(self) -> dict[str, Any]:
+        """Return what `status --json` prints."""
+        trouble = self._membership.trouble
+        daemon = {
+            "running": True,
+            "pid": os.getpid(),
+            "since": iso(self._since),
+            "troubles": [*([trouble] if trouble else []), *self.settings.troubles, *self._page.troubles],
+            "node": self._membership.identity.name,
+        }
+        return farm_status(self.settings, self._connect, daemon)
+
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """Return whether this node is of use to the farm, and what is not well."""
+        trouble = self._membership.trouble
+        node = {"ok": not trouble, "why": trouble, "name": self._membership.identity.name, "leads": False}
+        return not trouble, {"ok": not trouble, "node": node}
+
+    def _state(self) -> Future[tuple[Mapping[str, Any], Conditions]]:
+        reply: Future[tuple[Mapping[str, Any], Conditions]] = Future()
+        try:
+            with closing(Window(self.settings.journal.place)) as window, window.look() as journal:
+                conditions = conditions_in(journal, self.settings.limits, time.time())
+            reply.set_result((self.status(), conditions))
+        except JournalError as error:
+            reply.set_exception(error)
+        return reply
+
+    def _folders(self) -> Mapping[str, Folders]:
+        """Return the folders of each inbox, with the identities that the journal knows."""
+        with closing(Window(self.settings.journal.place)) as window, window.look() as journal:
+            return InboxFolders(journal, self.settings.journal.path, lambda _: None).of(self.settings)

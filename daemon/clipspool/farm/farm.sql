@@ -1,0 +1,109 @@
+-- Statements of the farm, by name. Only the database's clock counts: nodes' clocks may be wrong.
+
+-- --- who leads -------------------------------------------------------------------------------------------
+
+-- name: fence
+-- The first statement of each transaction of the leader. FOR SHARE: a take-over waits until that transaction has
+-- ended, and one that came first is seen here.
+SELECT 1 FROM leader
+WHERE node = %(node)s AND epoch = %(epoch)s AND until > clock_timestamp() + make_interval(secs => %(spare)s)
+FOR SHARE;
+
+-- name: renew
+UPDATE leader SET until = now() + make_interval(secs => %(seconds)s)
+WHERE node = %(node)s AND epoch = %(epoch)s AND until > now()
+RETURNING epoch;
+
+-- name: leader
+SELECT node, epoch, place, heir, extract(epoch FROM until - clock_timestamp())::float8 AS left_seconds FROM leader;
+
+-- name: take_over
+-- One statement, so one transaction: of two nodes that try, the second waits and then finds another epoch.
+UPDATE leader SET node = %(node)s, epoch = epoch + 1, until = now() + make_interval(secs => %(seconds)s),
+    place = %(place)s, heir = '', taken_at = now(),
+    lost = CASE WHEN node = '' OR place = %(place)s THEN lost ELSE node END,
+    lost_at = CASE WHEN node = '' OR place = %(place)s THEN lost_at ELSE now() END
+WHERE epoch = %(epoch)s AND (node = '' OR place = %(place)s OR until < now())
+RETURNING epoch, lost, extract(epoch FROM now() - lost_at)::float8 AS lost_seconds;
+
+-- name: release
+UPDATE leader SET node = '', place = '', until = now(), heir = %(heir)s
+WHERE node = %(node)s AND epoch = %(epoch)s;
+
+
+-- --- nodes -----------------------------------------------------------------------------------------------
+
+-- name: register
+-- The same process that begins again (its number and place are the same) stays drained.
+INSERT INTO nodes AS known (name, instance, place, host, pid, version, stages, lease_seconds)
+VALUES (%(name)s, %(instance)s, %(place)s, %(host)s, %(pid)s, %(version)s, %(stages)s, %(seconds)s)
+ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, place = excluded.place, host = excluded.host,
+    pid = excluded.pid, version = excluded.version, stages = excluded.stages,
+    lease_seconds = excluded.lease_seconds, begun_at = now(), seen_at = now(), stopped_at = NULL, sees = '[]',
+    is_drained = known.is_drained AND known.place = excluded.place AND known.pid = excluded.pid;
+
+-- name: beat
+UPDATE nodes SET seen_at = now(), sees = %(sees)s, doing = %(doing)s
+WHERE name = %(name)s AND instance = %(instance)s
+RETURNING is_drained;
+
+-- name: namesake
+SELECT instance, place, host, pid FROM nodes WHERE name = %(name)s;
+
+-- name: stop
+UPDATE nodes SET stopped_at = now(), doing = '' WHERE name = %(name)s AND instance = %(instance)s;
+
+-- name: nodes
+SELECT nodes.*, leader.epoch, (leader.node = nodes.name AND leader.until > now()) AS leads,
+    extract(epoch FROM clock_timestamp() - nodes.seen_at)::float8 AS silent_seconds,
+    extract(epoch FROM nodes.seen_at)::float8 AS seen_at_unix,
+    extract(epoch FROM nodes.begun_at)::float8 AS begun_at_unix
+FROM nodes, leader ORDER BY nodes.name;
+
+-- name: drain
+UPDATE nodes SET is_drained = %(is_drained)s WHERE name = %(name)s RETURNING stopped_at IS NULL;
+
+-- name: forget_nodes
+DELETE FROM nodes WHERE seen_at < now() - interval '30 days';
+
+
+-- --- orders ----------------------------------------------------------------------------------------------
+
+-- name: give_order
+INSERT INTO orders (node, command, arguments) VALUES (%(node)s, %(command)s, %(arguments)s) RETURNING id;
+
+-- name: take_orders
+-- An order is taken once: what became of one whose leader ended is looked at by a person, and never tried again.
+UPDATE orders SET taken_by = %(epoch)s
+WHERE taken_by IS NULL AND answered_at IS NULL AND at > now() - make_interval(secs => %(old)s)
+RETURNING id, node, command, arguments;
+
+-- name: expire_orders
+UPDATE orders SET answered_at = now(), trouble = CASE WHEN taken_by IS NULL THEN %(late)s ELSE %(lost)s END
+WHERE answered_at IS NULL
+    AND (taken_by < %(epoch)s OR (taken_by IS NULL AND at < now() - make_interval(secs => %(old)s)));
+
+-- name: answer_order
+UPDATE orders SET answered_at = now(), answer = %(answer)s, trouble = %(trouble)s
+WHERE id = %(id)s AND answered_at IS NULL;
+
+-- name: look_at_order
+SELECT answered_at IS NOT NULL AS is_answered, answer, trouble, taken_by FROM orders WHERE id = %(id)s;
+
+-- name: withdraw_order
+UPDATE orders SET answered_at = now(), trouble = 'withdrawn'
+WHERE id = %(id)s AND taken_by IS NULL AND answered_at IS NULL RETURNING id;
+
+-- name: forget_orders
+DELETE FROM orders WHERE at < now() - interval '1 day';
+
+
+-- --- what only the leader knows ------------------------------------------------------------------------------
+
+-- name: keep_snapshot
+INSERT INTO snapshot (id, epoch, body) VALUES (1, %(epoch)s, %(body)s)
+ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, body = excluded.body, at = now()
+WHERE snapshot.epoch <= excluded.epoch;
+
+-- name: snapshot
+SELECT body, extract(epoch FROM now() - at)::float8 AS age_seconds FROM snapshot;

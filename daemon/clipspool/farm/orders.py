@@ -1,0 +1,133 @@
+"""Orders from any node to the leader: a row each, taken up once, answered in the row.
+
+An order is never carried out twice: what became of one whose leader ended meanwhile, a person looks up.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg.types.json import Jsonb
+
+from clipspool.farm.lease import Lease, ask
+from clipspool.farm.membership import Connect
+from clipspool.journal.files import JournalError
+from clipspool.system.process import start_thread
+
+log = structlog.get_logger()
+
+ANSWER_SECONDS = 30.0
+LONG_SECONDS = {"others": 600.0, "recover": 3600.0}
+"""Orders whose leader reads every accepted clip of an inbox from the file server."""
+_CHANNEL = b"clipspool_orders"
+_LOOK_SECONDS = 2.0
+_OLD_SECONDS = 60.0
+"""An order that nobody took for so long is not carried out any more: who gave it has gone on."""
+_REST_SECONDS = (0.05, 0.5)
+_LATE = "no node that leads took it up in time; nothing was done"
+_LOST = (
+    "the node that took it up leads no more, and may have carried it out or not: look at the jobs before you "
+    "give it again"
+)
+
+
+class NotAnswered(Exception):
+    """An order was not carried out, or nobody knows; the message says which."""
+
+
+def give(connect: Connect, node: str, command: str, arguments: Mapping[str, Any], seconds: float) -> Any:
+    """Have the leader carry out a command, and return its answer; raises NotAnswered, JournalError."""
+    try:
+        with connect() as connection:
+            row = {"node": node, "command": command, "arguments": Jsonb(dict(arguments))}
+            (given,) = ask(connection, "give_order", row)
+            connection.execute(b"NOTIFY " + _CHANNEL)
+            return _await(connection, given["id"], seconds)
+    except psycopg.Error as error:
+        raise NotAnswered(f"the farm's database cannot be asked ({' '.join(str(error).split())})") from error
+
+
+def _await(connection: psycopg.Connection[Any], order: int, seconds: float) -> Any:
+    until, rest = time.monotonic() + seconds, _REST_SECONDS[0]
+    while True:
+        (row,) = ask(connection, "look_at_order", {"id": order})
+        if row["is_answered"]:
+            if row["trouble"]:
+                raise NotAnswered(row["trouble"])
+            return row["answer"]
+        if time.monotonic() >= until:
+            break
+        time.sleep(rest)
+        rest = min(rest * 1.5, _REST_SECONDS[1])
+    if ask(connection, "withdraw_order", {"id": order}):
+        raise NotAnswered("no node of the farm leads now, so nothing was done (`clipspool farm` shows them)")
+    raise NotAnswered("the node that leads has not answered yet; it may still carry it out")
+
+
+class OrderDesk:
+    """Takes up orders for the leader, for one term, in a thread with a connection of its own."""
+
+    def __init__(
+        self, connect: Connect, lease: Lease, answer: Callable[[str, Mapping[str, Any]], Any]
+    ) -> None:
+        """`answer` carries out a command; what it raises is the order's answer."""
+        self.snapshot: Mapping[str, Any] = {}
+        """What only the leader knows, kept for the other nodes whenever it changed."""
+        self._kept: Mapping[str, Any] = {}
+        self._connect, self._lease, self._answer = connect, lease, answer
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Begin to take orders."""
+        start_thread(self._run, "orders")
+
+    def stop(self) -> None:
+        """Take no more."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set() and not self._lease.is_ended:
+            try:
+                with self._connect() as connection:
+                    connection.execute(b"LISTEN " + _CHANNEL)
+                    self._serve(connection)
+            except (psycopg.Error, JournalError):
+                self._stopping.wait(_LOOK_SECONDS)
+
+    def _serve(self, connection: psycopg.Connection[Any]) -> None:
+        ask(connection, "forget_orders")
+        while not self._stopping.is_set() and not self._lease.is_ended:
+            self.look(connection)
+            if self.snapshot != self._kept:
+                self._kept = self.snapshot
+                row = {"epoch": self._lease.epoch, "body": Jsonb(dict(self._kept))}
+                ask(connection, "keep_snapshot", row)
+            # A notice is a hint: one may be lost, so it looks now and then in any case.
+            for _ in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
+                pass
+
+    def look(self, connection: psycopg.Connection[Any]) -> None:
+        """Take up what is there, each order in a thread of its own.
+
+        One may ask a provider or a file server.
+        """
+        limits = {"epoch": self._lease.epoch, "old": _OLD_SECONDS, "late": _LATE, "lost": _LOST}
+        ask(connection, "expire_orders", limits)
+        for order in ask(connection, "take_orders", limits):
+            start_thread(self._carry_out, "order-1", order)
+
+    def _carry_out(self, order: Mapping[str, Any]) -> None:
+        trouble, answer = None, None
+        try:
+            answer = self._answer(order["command"], order["arguments"])
+        except Exception as error:  # noqa: BLE001 - it is the answer; the leader goes on
+            trouble = str(error) or type(error).__name__
+        with suppress(psycopg.Error, JournalError), self._connect() as connection:
+            row = {"id": order["id"], "answer": Jsonb(answer), "trouble": trouble}
+            ask(connection, "answer_order", row)

@@ -1,0 +1,57 @@
+"""Looks which inboxes this node can reach, each in a thread of its own: a file server may hang for minutes.
+
+The leader alone scans the inboxes. This look is one call to the file server, so that ten nodes cost it
+little.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from clipspool.system.process import start_thread
+
+_LOOK_SECONDS = 5.0
+_HANGS_SECONDS = 10.0
+"""A look that takes longer counts as none."""
+
+
+class Sight:
+    """The inboxes that this node can reach now. `names` serves any thread."""
+
+    def __init__(
+        self, looks: Mapping[str, Callable[[], object]], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take a function for each inbox, by its name; it raises OSError where the inbox is not there."""
+        self._looks, self._monotonic = dict(looks), monotonic
+        self._seen_at: dict[str, float] = {}
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Begin to look."""
+        for name, look in self._looks.items():
+            start_thread(self._run, f"sight-{name}", name, look)
+
+    def stop(self) -> None:
+        """Look no more; a look under way is not waited for."""
+        self._stopping.set()
+
+    def names(self) -> frozenset[str]:
+        """Return the inboxes that were reached a moment ago."""
+        now = self._monotonic()
+        return frozenset(name for name, at in dict(self._seen_at).items() if now - at < _HANGS_SECONDS)
+
+    def look(self, name: str) -> None:
+        """Look once; what is not there is not seen from now on."""
+        with suppress(OSError):
+            self._looks[name]()
+            self._seen_at[name] = self._monotonic()
+            return
+        self._seen_at.pop(name, None)
+
+    def _run(self, name: str, _look: Callable[[], object]) -> None:
+        while not self._stopping.is_set():
+            self.look(name)
+            self._stopping.wait(_LOOK_SECONDS)

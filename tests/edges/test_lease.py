@@ -1,0 +1,436 @@
+"""One node leads: the lease, its fence in each transaction, take-over, and what a frozen leader may do."""
+
+import itertools
+import os
+import threading
+import time
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+import postgres
+from clipspool.farm.lease import LeaseLost
+from clipspool.farm.membership import Membership
+from clipspool.farm.nodes import Identity, leader_of, members
+from clipspool.journal import Journal, JournalError
+from clipspool.journal.postgres import connect_beside, make_schema
+
+SECONDS = 30.0
+_NUMBERS = itertools.count()
+
+
+class Clock:
+    """Seconds since boot of one machine, moved by hand."""
+
+    def __init__(self):
+        self.at = 1000.0
+
+    def __call__(self):
+        return self.at
+
+
+class Farm:
+    """Nodes on one schema of a real PostgreSQL, beaten by hand."""
+
+    def __init__(self, address):
+        self.address = address
+        make_schema(address)
+        self.nodes = []
+        self.is_reached = True
+
+    def connect(self):
+        if not self.is_reached:
+            raise JournalError("the database is not reached")
+        return connect_beside(self.address)
+
+    def node(self, name, place="", **more):
+        identity = Identity(
+            name, f"{name}-{next(_NUMBERS)}", place or f"place-{name}", f"host-{name}", 1, "0.2.0"
+        )
+        made = Membership(self.connect, identity, SECONDS, passed=(clock := Clock()), **more)
+        made.clock = clock
+        self.nodes.append(made)
+        made._wants_lead.set()
+        return made
+
+    def in_contact(self, *nodes):
+        """Beat once, and let the nodes have been in contact for longer than a lease."""
+        for node in nodes:
+            node.beat()
+            node.clock.at += SECONDS + 1
+
+    def expire(self):
+        """Let the lease run out, by the database's clock."""
+        self.ask("UPDATE leader SET until = now() - interval '0.1 seconds'")
+
+    def ask(self, sql):
+        with connect_beside(self.address) as beside:
+            cursor = beside.execute(sql)
+            return cursor.fetchall() if cursor.description else []
+
+    def members(self):
+        with connect_beside(self.address) as beside:
+            return members(beside)
+
+    def open(self, lease):
+        return Journal.open(self.address, lease.as_fence)
+
+
+@pytest.fixture
+def farm():
+    made = Farm(postgres.shared().schema(f"lease_{os.getpid()}_{next(_NUMBERS)}"))
+    yield made
+    for node in made.nodes:
+        node._stopping.set()
+        node._wake.set()
+        if node._thread.is_alive():
+            node._thread.join()
+        if node._connection is not None:
+            node._connection.close()
+
+
+def write(journal):
+    with journal.turn():
+        journal.set_fact("paused", ["*"])
+
+
+def test_the_first_node_leads_and_the_second_follows(farm):
+    a, b = farm.node("a"), farm.node("b")
+    farm.in_contact(a, b)
+    a.beat()
+    b.beat()
+    assert (a.lease.epoch, a.lease.lost_node, b.lease) == (1, "", None)
+    assert {one.name: one.state for one in farm.members()} == {"a": "leads", "b": "follows"}
+
+
+def test_another_node_takes_over_once_the_lease_has_run_out_with_the_next_epoch(farm):
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    farm.in_contact(b)
+    b.beat()
+    assert b.lease is None
+    farm.expire()
+    b.beat()
+    assert (b.lease.epoch, b.lease.lost_node) == (2, "a")
+    assert leader_of(farm.members()).name == "b"
+    a.beat()
+    assert a.lease.is_ended
+
+
+def test_what_a_replaced_leader_gathered_is_dropped_with_its_turn(farm):
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    journal = farm.open(a.lease)
+    write(journal)
+    farm.in_contact(b)
+    farm.expire()
+    b.beat()
+    with pytest.raises(LeaseLost, match="The node a leads the farm no more"), journal.turn():
+        journal.set_fact("paused", ["bay"])
+    assert journal.fact("paused") == ["*"]
+    journal.close()
+
+
+def test_a_leader_with_too_little_time_left_begins_no_transaction(farm):
+    a = farm.node("a")
+    a.beat()
+    journal = farm.open(a.lease)
+    farm.ask(f"UPDATE leader SET until = clock_timestamp() + interval '{SECONDS * 0.1} seconds'")
+    with pytest.raises(LeaseLost):
+        write(journal)
+    journal.close()
+
+
+def test_a_take_over_waits_for_a_transaction_of_the_leader_that_has_begun(farm, monkeypatch):
+    monkeypatch.setattr("clipspool.farm.lease._SPARE", 0.0)
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    farm.in_contact(b)
+    journal = farm.open(a.lease)
+    farm.ask("UPDATE leader SET until = clock_timestamp() + interval '1 second'")
+    taken = threading.Thread(target=b.beat)
+    with journal.turn():
+        journal.set_fact("paused", ["*"])
+        while farm.ask("SELECT until > clock_timestamp() FROM leader") == [(True,)]:
+            time.sleep(0.05)
+        taken.start()
+        taken.join(0.5)
+        assert b.lease is None
+    taken.join()
+    assert b.lease.epoch == 2
+    reader = Journal.read(farm.address)
+    assert reader.fact("paused") == ["*"]
+    reader.close()
+    journal.close()
+
+
+def test_a_leader_that_froze_in_a_transaction_keeps_no_take_over_waiting_for_long(farm):
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    farm.in_contact(b)
+    journal = farm.open(a.lease)
+    journal._database._connection.execute("SET idle_in_transaction_session_timeout = '200ms'")
+    with pytest.raises(JournalError), journal.turn():  # noqa: PT012 - it is one turn
+        journal.set_fact("paused", ["*"])
+        time.sleep(0.5)  # it is frozen: the server ends its session
+        farm.expire()
+        b.beat()
+        assert b.lease.epoch == 2
+        journal.set_fact("brake", {})
+    journal.close()
+
+
+@pytest.mark.parametrize(("lease", "within"), [(30.0, "10s"), (6.0, "4s")])
+def test_no_transaction_of_a_leader_may_take_as_long_as_its_lease(farm, lease, within):
+    a = farm.node("a")
+    a._seconds = lease
+    a.beat()
+    journal = farm.open(a.lease)
+    for name in ("idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout"):
+        assert journal._database._connection.execute(f"SHOW {name}").fetchone() == (within,)
+    journal.close()
+
+
+def test_a_frozen_leader_that_thaws_sends_nothing_by_its_own_clock(farm):
+    a = farm.node("a")
+    a.beat()
+    assert a.lease.may_send()
+    a.clock.at += SECONDS * 0.85
+    assert a.lease.may_send()
+    a.clock.at += SECONDS * 0.1  # it was frozen, and nobody may have taken over yet
+    assert not a.lease.may_send()
+
+
+def test_the_time_that_a_renewal_took_is_not_counted_as_lease(farm):
+    """The deadline counts from before it was sent: the database may have read its clock right then."""
+    a = farm.node("a")
+    a.beat()
+    slow = a._connect
+
+    def late():
+        a.clock.at += SECONDS / 2
+        return slow()
+
+    a._connect, a._connection = late, (a._connection.close(), None)[1]
+    a.beat()
+    assert a.lease.left_seconds == SECONDS
+    lease, asked = a.lease, a.clock.at
+    real = lease.renewed
+    lease.renewed = lambda at: (setattr(a.clock, "at", a.clock.at + SECONDS), real(at))
+    a.beat()
+    assert lease.left_seconds == asked - a.clock.at + SECONDS == 0.0
+
+
+def test_the_clock_counts_the_sleep_of_the_machine(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "clipspool.system.process.time.clock_gettime", lambda clock: asked.append(clock) or 1.0
+    )
+    from clipspool.farm.lease import Lease  # noqa: PLC0415
+
+    Lease("a", 1, SECONDS, 0.0).may_send()
+    assert asked == [time.CLOCK_BOOTTIME]
+
+
+def test_a_nodes_clock_changes_nothing_of_who_leads(farm):
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    farm.in_contact(b)
+    b.clock.at += 1e6
+    b.beat()
+    assert b.lease is None
+    a.clock.at -= 900
+    a.beat()
+    assert leader_of(farm.members()).name == "a"
+
+
+def test_after_an_outage_nobody_takes_over_for_one_lease_but_the_former_leader_goes_on(farm):
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    farm.in_contact(b)
+    farm.is_reached = False
+    for node in (a, b):
+        node._connection.close()
+        with pytest.raises((psycopg.Error, JournalError)) as raised:
+            node.beat()
+        node._lose_contact(raised.value)
+    farm.expire()
+    farm.is_reached = True
+    b.beat()
+    b.clock.at += SECONDS - 0.1
+    b.beat()
+    assert b.lease is None
+    a.beat()
+    assert a.lease.is_ended
+    a.beat()
+    assert (a.lease.epoch, a.lease.lost_node, a.lease.is_ended) == (2, "", False)
+
+
+def test_after_an_outage_of_one_lease_another_node_takes_over(farm):
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    b.beat()
+    farm.expire()
+    b._lose_contact(OSError("cut"))
+    b.beat()
+    b.clock.at += SECONDS + 0.1
+    b.beat()
+    assert (b.lease.epoch, b.lease.lost_node) == (2, "a")
+
+
+def test_a_leader_that_gives_its_lease_back_is_followed_at_once_and_nobody_doubts_it(farm):
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    b.beat()
+    a.give_back()
+    assert not a.lease.may_send()
+    b.beat()
+    assert (b.lease.epoch, b.lease.lost_node) == (2, "")
+    a.beat()
+    assert a.lease.is_ended
+
+
+def test_who_lost_the_lead_is_known_to_the_next_ones_too(farm):
+    """One that leads for a command alone must not make its doubt forgotten."""
+    a, b, c = farm.node("a"), farm.node("b"), farm.node("c")
+    a.beat()
+    farm.in_contact(b)
+    farm.expire()
+    b.beat()
+    b.give_back()
+    farm.ask("UPDATE leader SET lost_at = lost_at - interval '40 seconds'")
+    c.beat()
+    assert (c.lease.epoch, c.lease.lost_node) == (3, "a")
+    assert 40 < c.lease.lost_seconds < 60
+
+
+def test_a_lease_that_was_given_back_to_one_node_waits_for_it_a_moment(farm):
+    a, b, c = farm.node("a"), farm.node("b"), farm.node("c")
+    for node in (a, b, c):
+        node.beat()
+    a.give_back(heir="c")
+    b.beat()
+    assert b.lease is None
+    c.beat()
+    assert c.lease.epoch == 2
+
+
+def test_an_heir_that_does_not_come_is_not_waited_for(farm):
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    b.beat()
+    a.give_back(heir="c")
+    farm.ask("UPDATE leader SET until = now() - interval '6 seconds'")
+    b.beat()
+    assert b.lease.epoch == 2
+
+
+def test_the_next_process_with_the_same_lock_need_not_wait_for_the_last_ones_lease(farm):
+    a = farm.node("a", place="here")
+    a.beat()
+    again = farm.node("a", place="here")
+    again.beat()
+    assert (again.lease.epoch, again.lease.lost_node) == (2, "")
+
+
+def test_of_two_nodes_with_one_name_the_older_is_fenced_and_told_and_the_lease_is_not_taken_from_it(farm):
+    old, new = farm.node("a", place="here"), farm.node("a", place="there")
+    old.beat()
+    farm.in_contact(new)
+    new.beat()
+    assert new.lease is None
+    old.beat()
+    assert old.lease.is_ended
+    assert old.replaced_by == "process 1 on host-a"
+    assert old.await_lead(0.0) is None
+    farm.expire()
+    new.beat()
+    assert (new.lease.epoch, new.replaced_by) == (2, "")
+
+
+def test_a_node_that_a_restored_database_does_not_know_enters_itself_again(farm):
+    a = farm.node("a")
+    a.beat()
+    farm.ask("DELETE FROM nodes")
+    a.beat()
+    assert [one.name for one in farm.members()] == ["a"]
+    assert a.replaced_by == ""
+
+
+def test_a_drained_node_takes_no_lead_until_another_process_begins(farm):
+    a = farm.node("a")
+    a._wants_lead.clear()
+    a.beat()
+    farm.ask("UPDATE nodes SET is_drained = true")
+    a._wants_lead.set()
+    a.beat()
+    assert (a.is_drained, a.lease) == (True, None)
+    assert farm.members()[0].state == "drained"
+    a.identity = replace(a.identity, instance="a-again")  # the same process, begun anew
+    a._is_registered = False
+    a._connection.close()
+    a.beat()
+    assert a.is_drained
+    b = farm.node("a", place="place-a")
+    b.identity = replace(b.identity, pid=2)
+    b.beat()
+    assert not b.is_drained
+
+
+def test_a_leader_that_lacks_an_inbox_which_another_node_sees_learns_its_heir(farm):
+    a = farm.node("a", sees=lambda: seen)
+    b = farm.node("b", sees=lambda: {"bay-1", "bay-2"})
+    seen = {"bay-1", "bay-2"}
+    a.beat()
+    b.beat()
+    a.beat()
+    seen = {"bay-2"}
+    a.beat()
+    assert a.heir == ""  # it may be for a moment alone
+    a.beat()
+    assert a.heir == "b"
+
+
+def test_a_node_that_sees_less_lets_the_other_go_first(farm):
+    a, b = farm.node("a", sees=lambda: {"bay-1"}), farm.node("b", sees=lambda: {"bay-1", "bay-2"})
+    c = farm.node("c")
+    c.beat()
+    a.beat()
+    b.beat()
+    c.give_back()
+    a.beat()
+    assert a.lease is None
+    b.beat()
+    assert b.lease.epoch == 2
+
+
+def test_a_scheduler_that_turns_no_more_lets_its_lease_run_out(farm):
+    a = farm.node("a", leads_on=lambda: False)
+    a.beat()
+    (before,) = farm.ask("SELECT until FROM leader")
+    a.beat()
+    assert farm.ask("SELECT until FROM leader") == [before]
+
+
+def test_a_newer_version_does_not_change_the_tables_under_running_nodes(farm):
+    farm.node("a").beat()
+    farm.ask("UPDATE journal_schema SET number = '0002'")
+    with pytest.raises(JournalError, match=r"in use by an older clipspool .* on a: stop those nodes first"):
+        make_schema(farm.address)
+
+
+def test_a_thread_beats_by_itself_and_tells_who_waits_for_the_lead(farm):
+    a = farm.node("a")
+    a._passed = time.monotonic
+    a.start()
+    lease = a.await_lead(30.0)
+    assert lease.epoch == 1
+    b = farm.node("b")
+    b._passed = time.monotonic
+    b.start()
+    assert b.await_lead(0.2) is None
+    a.stop()
+    assert b.await_lead(30.0).epoch == 2
+    b.stop()
+    assert {one.state for one in farm.members()} == {"stopped"}

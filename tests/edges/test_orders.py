@@ -1,0 +1,142 @@
+"""Orders from any node to the leader: taken up once, answered in their row; which inboxes a node reaches."""
+
+import itertools
+import os
+import threading
+import time
+from functools import partial
+
+import pytest
+
+import postgres
+from clipspool.farm.lease import Lease
+from clipspool.farm.orders import NotAnswered, OrderDesk, give
+from clipspool.farm.sight import Sight
+from clipspool.journal.postgres import connect_beside, make_schema
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def opened():
+    address = postgres.shared().schema(f"orders_{os.getpid()}_{next(_NUMBERS)}")
+    make_schema(address)
+    return partial(connect_beside, address)
+
+
+@pytest.fixture
+def leader(opened):
+    """Gives a desk that looks at once, and what it was asked."""
+    desks = []
+
+    def make(answer, epoch=1):
+        desk = OrderDesk(opened, Lease("a", epoch, 30.0, time.monotonic(), passed=time.monotonic), answer)
+        desks.append(desk)
+        return desk
+
+    yield make
+    for desk in desks:
+        desk.stop()
+
+
+def rows(opened, sql="SELECT taken_by, answered_at IS NOT NULL, trouble FROM orders ORDER BY id"):
+    with opened() as beside:
+        return beside.execute(sql).fetchall()
+
+
+def test_an_order_of_another_node_is_carried_out_and_answered_soon(opened, leader):
+    asked = []
+    desk = leader(lambda command, arguments: asked.append((command, arguments)) or ["done"])
+    desk.start()
+    begun = time.monotonic()
+    assert give(opened, "b", "retry", {"ids": ["j1"], "by": "ann"}, 30.0) == ["done"]
+    assert time.monotonic() - begun < 10.0
+    assert asked == [("retry", {"ids": ["j1"], "by": "ann"})]
+
+
+def test_what_the_leader_refuses_is_said_to_who_gave_the_order(opened, leader):
+    def refuse(_command, _arguments):
+        raise ValueError("there is no inbox bay-9")
+
+    leader(refuse).start()
+    with pytest.raises(NotAnswered, match="there is no inbox bay-9"):
+        give(opened, "b", "pause", {"inbox": "bay-9"}, 30.0)
+
+
+def test_an_order_that_nobody_takes_is_withdrawn_and_never_carried_out_later(opened, leader):
+    with pytest.raises(NotAnswered, match="no node of the farm leads now, so nothing was done"):
+        give(opened, "b", "retry", {"ids": ["j1"]}, 0.2)
+    asked = []
+    with opened() as connection:
+        leader(lambda *order: asked.append(order)).look(connection)
+    assert (asked, rows(opened)) == ([], [(None, True, "withdrawn")])
+
+
+def test_an_order_whose_leader_ended_is_not_carried_out_a_second_time(opened, leader):
+    """It may have made a job run again, and be charged: a person looks before it is given once more."""
+    taken, ended = threading.Event(), threading.Event()
+
+    def answer_never(*_):
+        taken.set()
+        ended.wait(30.0)
+        raise OSError("the process ended")
+
+    first, asked = leader(answer_never), []
+    giver = threading.Thread(
+        target=lambda: asked.append(outcome(partial(give, opened, "b", "retry", {}, 30.0)))
+    )
+    giver.start()
+    with opened() as connection:
+        while not taken.is_set():
+            first.look(connection)
+            time.sleep(0.05)
+        leader(lambda *order: asked.append(order), epoch=2).look(connection)
+    giver.join()
+    ended.set()
+    (said,) = asked
+    assert "may have carried it out or not: look at the jobs before you give it again" in said
+
+
+def outcome(act):
+    try:
+        return act()
+    except NotAnswered as error:
+        return str(error)
+
+
+def test_an_order_that_is_a_minute_old_is_not_carried_out(opened, leader):
+    with opened() as connection:
+        connection.execute(
+            "INSERT INTO orders (at, node, command, arguments) "
+            "VALUES (now() - interval '61 seconds', 'b', 'retry', '{}')"
+        )
+        asked = []
+        leader(lambda *order: asked.append(order)).look(connection)
+    assert asked == []
+    assert rows(opened) == [(None, True, "no node that leads took it up in time; nothing was done")]
+
+
+def test_an_inbox_that_cannot_be_reached_or_does_not_answer_is_not_seen():
+    now, is_there = [0.0], [True]
+
+    def look():
+        if not is_there[0]:
+            raise FileNotFoundError
+
+    sight = Sight({"bay": look, "far": lambda: None}, monotonic=lambda: now[0])
+    sight.look("bay")
+    sight.look("far")
+    assert sight.names() == {"bay", "far"}
+    is_there[0] = False
+    sight.look("bay")
+    assert sight.names() == {"far"}
+    now[0] = 11.0  # the look at it hangs
+    assert sight.names() == frozenset()
+
+
+def test_a_thread_for_each_inbox_looks_by_itself():
+    looked = threading.Event()
+    sight = Sight({"bay": looked.set})
+    sight.start()
+    assert looked.wait(30.0)
+    sight.stop()
