@@ -212,7 +212,10 @@ class Node:
             desk.start()
             daemon.run(until_idle=until_idle, accept_restored=accept_restored)
         except JournalError as error:
-            log.warning("term_ended", node=lease.node, epoch=lease.epoch, why=str(error))
+            if isinstance(error, JournalUnreachable):
+                log.warning("journal_lost", node=lease.node, why=str(error))
+            else:
+                log.warning("term_ended", node=lease.node, epoch=lease.epoch, why=str(error))
             return self._signals.stopping.is_set()
         finally:
             self._daemon = None
