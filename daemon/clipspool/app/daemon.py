@@ -278,7 +278,7 @@ class Daemon:
         if self._signals.wants_reload() | self._reloads.is_asked:
             self._reloads.answer(self._reload)
         self._marks.keep()
-        self._answers.housekeeping.start_if_due()
+        self.answers.housekeeping.start_if_due()
         self._page.retry_if_due()
         now = self._now()
         if now - self._status_at >= _STATUS_SECONDS:

@@ -181,8 +181,8 @@ class PostgresDatabase:
 def connect_to_write(address: Address, fence: Fence | None = None) -> psycopg.Connection:
     """Connect as the one writer of a journal, whose tables are made or changed where needed.
 
-    With a fence there may be a former writer, which the fence stops. Raises JournalUnreachable where the server
-    does not answer, and JournalError.
+    With a fence there may be a former writer, which the fence stops. Raises JournalUnreachable where the
+    server does not answer, and JournalError.
     """
     connection = connect(address, _WRITER)
     with translated(address), closed_on_error(connection):
