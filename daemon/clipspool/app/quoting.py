@@ -13,6 +13,7 @@ from typing import Any
 from clipspool.intake.names import TOML, Kind, Names, readable
 from clipspool.intake.sidecar.layers import Draft, Wanted, drafts, located
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, layer_of, parse, parse_prompt, wrong_layer
+from clipspool.intake.sidecar.presets import finder
 from clipspool.intake.tree import up_to
 from clipspool.intake.types import Rules
 from clipspool.jobs.faults import Unsure
@@ -44,21 +45,25 @@ class Quoter:
         sidecar: bytes,
         file: FileIO | None = None,
         images: Sequence[str] = (),
+        *,
+        sidecar_name: Rel = "",
+        prompt: Layer | None = None,
     ) -> Quote:
         """Quote a clip that is, or would be, at `path` in an inbox, with the text of its sidecar.
 
         Without `file` nothing is known about the clip, its length included. `images` are the names of
-        reference images that would lie beside it. Raises OSError, Unavailable among them.
+        reference images that would lie beside it, `prompt` is its text file, `sidecar_name` its sidecar's
+        path if that is not the clip's with `.toml`. Raises OSError, Unavailable among them.
         """
         media, found = self._facts(file) if file is not None else ({}, ())
         problems = list(found)
-        own = parse(sidecar, f"{path}{TOML}") if sidecar else None
+        own = parse(sidecar, sidecar_name or f"{path}{TOML}") if sidecar else None
         layers = [*_configured(rules), *_layers(root, rules, path.rpartition("/")[0])]
-        made, mistakes = drafts(layers, own)
+        below, own = (prompt, own) if own is not None else (None, prompt)
+        made, mistakes = drafts(layers, own, prompt=below, find=finder(root, rules.presets))
         problems += mistakes
         references = dict(_references(root, rules, made, path, images, problems))
-        every = [*layers, own] if own is not None else layers
-        jobs = [] if problems else [self._job(draft, references, media, every, problems) for draft in made]
+        jobs = [] if problems else [self._job(draft, references, media, problems) for draft in made]
         return Quote(() if problems else tuple(jobs), tuple(dict.fromkeys(problems)), media)
 
     def _job(
@@ -66,12 +71,13 @@ class Quoter:
         draft: Draft,
         references: Mapping[Wanted, Reference],
         media: Mapping[str, Any],
-        layers: Sequence[Layer],
         problems: list[Problem],
     ) -> QuotedJob:
         quoting = self._quoting()
         request = quoting.complete(draft.request(0, references), media)
-        problems += [located(problem, layers, draft.variant) for problem in quoting.check(request, media)]
+        problems += [
+            located(problem, draft.layers, draft.variant) for problem in quoting.check(request, media)
+        ]
         price, changes = quoting.price(request, media), quoting.changes(request, media)
         return QuotedJob(draft.variant, request, price, changes)
 
@@ -120,6 +126,11 @@ def _layer(root: Root, path: Rel, *, is_prompt: bool) -> Layer:
     except NotRegular:
         return wrong_layer(path, "is a link or device instead of a file")
     return parse_prompt(data, path) if is_prompt else parse(data, path, is_own=False)
+
+
+def read_prompt(root: Root, path: Rel) -> Layer:
+    """Read a clip's text file. Raises OSError."""
+    return _layer(root, path, is_prompt=True)
 
 
 def _references(

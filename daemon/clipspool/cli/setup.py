@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,12 +83,30 @@ def init(folder: Path) -> None:
 
 
 @command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@click.option("--inbox", metavar="N", help="With FILE: the inbox whose rules hold for a file elsewhere.")
 @click.option("--offline", is_flag=True, help="Do not contact the provider.")
 @click.option("--notify", is_flag=True, help="Send a test message to each receiver of notifications.")
 @click.option("--systemd", is_flag=True, help="Print the systemd drop-in that the configured folders need.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
-def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_json: bool) -> None:
-    """Check everything needed to run, and suggest fixes. Spends nothing."""
+def check(
+    context: Context,
+    files: Sequence[Path],
+    *,
+    inbox: str | None,
+    offline: bool,
+    notify: bool,
+    systemd: bool,
+    as_json: bool,
+) -> None:
+    """Check everything needed to run, and suggest fixes. Spends nothing.
+
+    With FILE, a clip, a sidecar or a file of settings: show what would be sent of it, what it would cost, and
+    what is wrong, as the inbox in which it lies would judge it. Neither daemon nor provider is needed.
+    """
+    if files:
+        _check_files(context, files, inbox, as_json=as_json)
+        return
     from clipspool.cli.check import is_fit, look
 
     if systemd:
@@ -105,6 +124,38 @@ def check(context: Context, *, offline: bool, notify: bool, systemd: bool, as_js
         else:
             _print(finding)
     if not is_fit(findings):
+        sys.exit(EXIT_FAILED)
+
+
+def _check_files(context: Context, files: Sequence[Path], name: str | None, *, as_json: bool) -> None:
+    settings = context.settings("none")
+    from clipspool.cli.check.files import FileChecker, lines, total
+
+    inbox = next((one for one in settings.inbox if one.name == name), None)
+    if name is not None and inbox is None:
+        fail(f"There is no inbox {name}; configured: {', '.join(settings.inbox_names)}.")
+    checker = FileChecker(settings, inbox)
+    every = []
+    try:
+        for file in files:
+            try:
+                found = checker.check(file)
+            except OSError as error:
+                fail(f"{file} cannot be read: {error.strerror or error}.")
+            every.append(found)
+            if as_json:
+                print_json(found.to_dict())
+                continue
+            mark, color = _MARKS["bad" if found.quote.problems else "warn" if found.held else "ok"]
+            first, *more = lines(found)
+            say(f"{click.style(mark, fg=color)}  {found.file}: {first}")
+            for line in more:
+                say(f"    {line}")
+    finally:
+        checker.close()
+    if not as_json and (sum_ := total(every)):
+        say(sum_)
+    if any(found.quote.problems for found in every):
         sys.exit(EXIT_FAILED)
 
 

@@ -223,18 +223,23 @@ class StageRunner:
         return self.tools.quoting.check(request, media)
 
     def inspect(self, file: int) -> tuple[dict[str, Any], list[Problem]]:
-        """Probe a clip in an inbox: return its media facts, and why it is no clip at all.
+        """Probe a clip in an inbox: return its media facts, and why it is no clip at all. Raises Unsure."""
+        return inspect(self.decoder, file)
 
-        Raises Unsure where the decoder gave up, which may not be the clip's fault.
-        """
-        there = os.fstat(file)
-        if there.st_size > _CLIP_BYTES_MAX:
-            return {}, [Problem(f"the clip is larger than {_CLIP_BYTES_MAX >> 30} GB. Export it smaller.")]
-        if there.st_size > _HOLES_BYTES_MIN and there.st_blocks * 512 < there.st_size // 2:
-            return {}, [Problem("most of the file is not there yet: it has holes. Copy or export it again.")]
-        seen = self.decoder.probe(file)
-        if isinstance(seen, MediaFault) and seen.code in _UNSURE:
-            raise Unsure(f"{seen.message}. {seen.what_to_do}")
-        if isinstance(seen, MediaFault):
-            return {}, [Problem(f"{seen.message}. {seen.what_to_do}".removesuffix(". "))]
-        return seen.to_dict(), []
+
+def inspect(decoder: Decoder, file: int) -> tuple[dict[str, Any], list[Problem]]:
+    """Probe an open clip: return its media facts, and why it is no clip at all.
+
+    Raises Unsure where the decoder gave up, which may not be the clip's fault.
+    """
+    there = os.fstat(file)
+    if there.st_size > _CLIP_BYTES_MAX:
+        return {}, [Problem(f"the clip is larger than {_CLIP_BYTES_MAX >> 30} GB. Export it smaller.")]
+    if there.st_size > _HOLES_BYTES_MIN and there.st_blocks * 512 < there.st_size // 2:
+        return {}, [Problem("most of the file is not there yet: it has holes. Copy or export it again.")]
+    seen = decoder.probe(file)
+    if isinstance(seen, MediaFault) and seen.code in _UNSURE:
+        raise Unsure(f"{seen.message}. {seen.what_to_do}")
+    if isinstance(seen, MediaFault):
+        return {}, [Problem(f"{seen.message}. {seen.what_to_do}".removesuffix(". "))]
+    return seen.to_dict(), []

@@ -55,6 +55,7 @@ _JOB = fields(
     progress=maybe({"type": "number", "minimum": 0, "maximum": 1}),
     rendering_since=maybe(TIME),
     request=FREE,
+    preset=maybe({**TEXT, "description": "The preset that its request was made with."}),
     credits_estimated=maybe(NUMBER),
     credits=maybe(NUMBER),
     paid={"type": "string", "enum": [paid.value for paid in Paid]},

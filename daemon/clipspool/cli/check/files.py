@@ -1,0 +1,232 @@
+"""`clipspool check FILE…`: what would be sent of clips and sidecars, what it costs, and what is wrong.
+
+By the rules of the inbox in which a file lies; of one that lies elsewhere, by those of an inbox that is
+named. Nothing is sent, written or asked of anybody.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from clipspool.app.build import rules_of
+from clipspool.app.quoting import Quoter, read_prompt
+from clipspool.app.settings import InboxSettings, Settings
+from clipspool.app.shipping import depot_of
+from clipspool.intake.names import Kind, Names, readable
+from clipspool.intake.near import meant_as_settings, meant_as_sidecar
+from clipspool.intake.notes import sentence
+from clipspool.intake.sidecar.parse import BYTES_MAX, parse, parse_prompt
+from clipspool.intake.types import Rules
+from clipspool.jobs.model import Problem
+from clipspool.jobs.quote import Quote, QuotedJob
+from clipspool.jobs.records import ClipCost
+from clipspool.media.decoder import Decoder
+from clipspool.provider.catalog import Catalog
+from clipspool.spool.layout import PRESETS
+from clipspool.spool.root import Root
+from clipspool.stages.provenance import as_sent
+from clipspool.stages.quoting import Quoting
+from clipspool.stages.runner import inspect
+from clipspool.system.atomic import join, split_suffix
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found out about one file."""
+
+    file: str
+    inbox: str
+    quote: Quote
+    clip: str = ""
+    """The clip that a sidecar is for; empty where there is none, so that the price depends on its length."""
+    is_settings: bool = False
+    """Whether it holds settings for many clips, of which nothing is sent by itself."""
+    held: str = ""
+    """Why it would wait for an approval."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        return {
+            "file": self.file,
+            "inbox": self.inbox,
+            "clip": self.clip,
+            "problems": [sentence(problem) for problem in self.quote.problems],
+            "jobs": [
+                {
+                    "variant": job.variant.lstrip("_"),
+                    "request": _request_of(job),
+                    "preset": job.request.preset or None,
+                    "seed_is_drawn": job.request.seed_is_drawn,
+                    "changes": list(job.changes),
+                    "credits_estimated": job.credits,
+                }
+                for job in self.quote.jobs
+            ],
+            "credits_estimated": self.quote.credits,
+            "held": self.held,
+        }
+
+
+class FileChecker:
+    """Checks files one after another; closes its decoder at the end."""
+
+    def __init__(self, settings: Settings, inbox: InboxSettings | None) -> None:
+        """`inbox`: whose rules hold for files outside of all inboxes; the first one unless given."""
+        self._settings, self._inbox = settings, inbox
+        self._decoder = Decoder()
+        quoting = Quoting(Catalog.load(settings.models), depot_of(settings, b"").ways)
+        self._quoter = Quoter(lambda: quoting, lambda file: inspect(self._decoder, file))
+
+    def close(self) -> None:
+        """End the decoder."""
+        self._decoder.close()
+
+    def check(self, path: Path) -> Checked:
+        """Check a clip, a sidecar, a prompt or a file of settings. Raises OSError."""
+        real = Path(os.path.realpath(path.parent)) / path.name
+        inbox, root, rel = self._place(real)
+        rules = rules_of(self._settings, inbox, "")
+        if trouble := _trouble(real):
+            return Checked(str(path), inbox.name, Quote(problems=(Problem(trouble),)))
+        names = Names(rules.extensions, rules.ignore)
+        folder, _, name = rel.rpartition("/")
+        kind = names.kind(name, folder)
+        if kind in {Kind.DEFAULTS, Kind.FOLDER_PROMPT} or folder.split("/")[0] == PRESETS:
+            return Checked(str(path), inbox.name, _settings_in(root, rel, kind), is_settings=True)
+        if kind not in {Kind.CLIP, Kind.SIDECAR, Kind.PROMPT}:
+            meant = meant_as_sidecar(name) or meant_as_settings(name)
+            if meant is not None:
+                why = f"it is not read under this name: rename it to `{readable(meant)}`"
+                return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
+            why = f"it is neither a clip ({', '.join(sorted(rules.extensions))}) nor a sidecar (.toml, .txt)"
+            return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
+        beside = [one for one in root.names(folder) if names.base(one) == names.base(name)]
+        clips = [one for one in sorted(beside) if names.kind(one, folder) is Kind.CLIP]
+        clip = name if kind is Kind.CLIP else next(iter(clips), "")
+        named = clip or f"{split_suffix(name)[0]}.mp4"
+        quote = self._quote(root, rules, folder, named, beside, has_clip=bool(clip))
+        return Checked(str(path), inbox.name, quote, clip, held=self._held(quote))
+
+    def _place(self, real: Path) -> tuple[InboxSettings, Root, str]:
+        for inbox in self._settings.inbox:
+            home = Path(os.path.realpath(inbox.path))
+            if home in real.parents:
+                return inbox, Root(home), str(real.relative_to(home))
+        return self._inbox or self._settings.inbox[0], Root(real.parent), real.name
+
+    def _quote(
+        self, root: Root, rules: Rules, folder: str, clip: str, beside: Sequence[str], *, has_clip: bool
+    ) -> Quote:
+        names = Names(rules.extensions, rules.ignore)
+        sidecars = sorted((n for n in beside if names.kind(n, folder) is Kind.SIDECAR), key=len, reverse=True)
+        prompts = sorted((n for n in beside if names.kind(n, folder) is Kind.PROMPT), key=len, reverse=True)
+        with ExitStack() as opened:
+            file: FileIO | None = opened.enter_context(root.open(join(folder, clip))) if has_clip else None
+            sidecar, text = b"", next(iter(prompts), "")
+            if sidecars:
+                with root.open(join(folder, sidecars[0])) as own:
+                    sidecar = own.read(BYTES_MAX + 1)
+            elif not prompts and rules.sidecar_required:
+                needed = f"has no sidecar: this inbox requires `{clip}.toml` or `{clip}.txt` beside it"
+                return Quote(problems=(Problem(needed, file=join(folder, clip)),))
+            return self._quoter.quote(
+                root,
+                rules,
+                join(folder, clip),
+                sidecar,
+                file,
+                sidecar_name=join(folder, sidecars[0]) if sidecars else "",
+                prompt=read_prompt(root, join(folder, text)) if text else None,
+            )
+
+    def _held(self, quote: Quote) -> str:
+        """Return why the clip would wait for an approval; empty where it would not."""
+        limits = self._settings.limits
+        for job in quote.jobs:
+            if why := limits.is_too_dear(job.credits):
+                return why
+        prices = tuple(job.credits for job in quote.jobs)
+        return limits.is_clip_too_dear(ClipCost(0.0, prices), next(iter(prices), None)) if prices else ""
+
+
+def _trouble(real: Path) -> str:
+    if real.is_symlink():
+        return "it is a link, and links are never opened: put the file itself there"
+    if not real.exists():
+        return "there is no such file"
+    return "" if real.is_file() else "it is no file"
+
+
+def _settings_in(root: Root, rel: str, kind: Kind) -> Quote:
+    with root.open(rel) as file:
+        data = file.read(BYTES_MAX + 1)
+    is_prompt = kind is Kind.FOLDER_PROMPT
+    layer = parse_prompt(data, rel) if is_prompt else parse(data, rel, is_own=False)
+    return Quote(problems=layer.problems)
+
+
+def lines(checked: Checked) -> Iterator[str]:
+    """Yield what is printed for a file, without the first mark."""
+    quote = checked.quote
+    if quote.problems:
+        for problem in quote.problems:
+            yield sentence(problem)
+        return
+    if checked.is_settings:
+        yield "it can be used for the clips that it is meant for"
+        return
+    yield _heading(checked)
+    for job in quote.jobs:
+        yield from _of_job(job, has_clip=bool(checked.clip))
+    if len(quote.jobs) > 1 and quote.credits is not None:
+        yield f"  {len(quote.jobs)} results, about {quote.credits:,.10g} credits in total"
+    if checked.held:
+        yield f"  it would be held until somebody approves it: {checked.held}"
+
+
+def _heading(checked: Checked) -> str:
+    media = checked.quote.media
+    if not checked.clip:
+        return "no clip lies beside it yet"
+    if not media.get("seconds"):
+        return checked.clip
+    return f"{checked.clip}, {media['seconds']:.4g} s, {media['width']}x{media['height']}"
+
+
+def _of_job(job: QuotedJob, *, has_clip: bool) -> Iterator[str]:
+    request = job.request
+    seed = "drawn at random" if request.seed_is_drawn else str(request.seed)
+    facts = [f"model {request.model}", f"seed {seed}"]
+    facts += [f"ratio {request.ratio}"] if request.ratio and (has_clip or not request.ratio_is_chosen) else []
+    facts += [f"preset {request.preset}"] if request.preset else []
+    facts += [f"reference {one.uri or one.name}" for one in request.references]
+    price = "price not known" if has_clip else "price by its clip's length"
+    price = price if job.credits is None else f"about {job.credits:,.10g} credits"
+    name = f"{job.variant.lstrip('_')}: " if job.variant else ""
+    yield f"  {name}{price}; {', '.join(facts)}"
+    yield f'      "{as_sent(request)["prompt"]}"'
+    for change in job.changes:
+        yield f"      made to fit: {change}"
+
+
+def _request_of(job: QuotedJob) -> dict[str, Any]:
+    """Return what would be sent; a seed that nobody named is drawn only when the clip is accepted."""
+    sent = as_sent(job.request)
+    return {key: value for key, value in sent.items() if key != "seed" or not job.request.seed_is_drawn}
+
+
+def total(all_checked: Sequence[Checked]) -> str:
+    """Return the sum over several files; empty for one."""
+    clips = [one for one in all_checked if one.clip and one.quote.jobs]
+    if len(clips) < 2:  # noqa: PLR2004 - a sum of one is that one
+        return ""
+    known = [one.quote.credits for one in clips if one.quote.credits is not None]
+    more = f", and {len(clips) - len(known)} whose price is not known" if len(known) < len(clips) else ""
+    jobs = sum(len(one.quote.jobs) for one in clips)
+    return f"{len(clips)} clips, {jobs} results: about {sum(known):,.10g} credits in total{more}"

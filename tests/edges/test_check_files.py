@@ -1,0 +1,136 @@
+"""`clipspool check FILE`: what would be sent of it, at what price, and what is wrong with it."""
+
+import pytest
+
+from clipspool.app.settings import load
+from clipspool.cli.check.files import FileChecker, lines, total
+from runway_sandbox.render import sample
+
+CONFIG = """
+[budget]
+credits_per_clip_max = 100.0
+
+[presets.winter]
+prompt = "the house's winter"
+
+[[inbox]]
+path = "{home}/bay"
+outbox = "{home}/results"
+
+[[inbox]]
+path = "{home}/open"
+outbox = "{home}/open-results"
+sidecar = "optional"
+defaults = {{ prompt = "of this inbox" }}
+"""
+
+
+DEAR = "the 2 jobs of this clip would cost about 120 credits in all, and a clip may cost 100"
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    sample(path, seconds=3.5, width=160, height=90)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def home(tmp_path):
+    for name in ("bay", "open"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "config.toml").write_text(CONFIG.format(home=tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def check(home):
+    settings = load(home / "config.toml", {"CLIPSPOOL_JOURNAL__PATH": str(home / "j.sqlite3")})
+    checkers = []
+
+    def check(name, text=None, inbox=None):
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if text is not None:
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        known = next((one for one in settings.inbox if one.name == inbox), None)
+        checkers.append(FileChecker(settings, known))
+        return checkers[-1].check(path)
+
+    yield check
+    for one in checkers:
+        one.close()
+
+
+def test_a_clip_with_its_sidecar_is_priced_with_all_its_results(home, check, film):
+    (home / "bay/shot.toml").write_text('preset = "winter"\n[matrix]\nseed = [1, 2]\n')
+    found = check("bay/shot.mp4", film)
+    assert list(lines(found)) == [
+        "shot.mp4, 3.5 s, 160x90",
+        "  v1: about 60 credits; model gen4_aleph, seed 1, ratio 1280:720, preset winter",
+        '      "the house\'s winter"',
+        "  v2: about 60 credits; model gen4_aleph, seed 2, ratio 1280:720, preset winter",
+        '      "the house\'s winter"',
+        "  2 results, about 120 credits in total",
+        f"  it would be held until somebody approves it: {DEAR}",
+    ]
+    assert total([found, found]) == "2 clips, 4 results: about 240 credits in total"
+    shown = check("bay/shot.toml").to_dict()
+    assert (shown["clip"], shown["credits_estimated"]) == ("shot.mp4", 120.0)
+    assert (home / "bay").stat().st_nlink == 2, "nothing was made there"
+
+
+def test_a_sidecar_without_its_clip_is_judged_but_not_priced(check):
+    found = check("bay/shot.toml", 'prompt = "x"\n')
+    assert list(lines(found)) == [
+        "no clip lies beside it yet",
+        "  price by its clip's length; model gen4_aleph, seed drawn at random",
+        '      "x"',
+    ]
+    assert "seed" not in found.to_dict()["jobs"][0]["request"]
+
+
+def test_a_text_file_is_the_prompt_below_a_sidecar(home, check):
+    (home / "bay/shot.toml").write_text("seed = 4\n")
+    (job,) = check("bay/shot.txt", "in my own words").quote.jobs
+    assert (job.request.prompt, job.request.seed) == ("in my own words", 4)
+
+
+def test_a_file_elsewhere_is_judged_by_the_inbox_that_is_named(check):
+    (job,) = check("desk/shot.toml", "seed = 1\n", inbox="open").quote.jobs
+    assert job.request.prompt == "of this inbox"
+    assert "`prompt` is missing" in next(lines(check("desk/shot.toml")))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("bay/a.toml", 'promt = "x"\n', "a.toml, line 1: unknown key `promt`, did you mean `prompt`?"),
+        ("bay/a.toml", 'prompt = "x"\npreset = "wintr"\n', "did you mean `winter`?"),
+        ("bay/a.toml", 'prompt = "x"\nreferences = ["no.png"]\n', "`no.png`, which is not in the inbox"),
+        ("bay/_presets/own.toml", "seed = -1\n", "_presets/own.toml, line 1: `seed` has to be"),
+        ("bay/day/_defaults.toml", "again = true\n", "belongs in the sidecar of a clip"),
+        ("bay/_default.toml", "seed = 1\n", "rename it to `_defaults.toml`"),
+        ("bay/a.toml.txt", 'prompt = "x"\n', "rename it to `a.toml`"),
+        ("bay/a.mp4", "no film", "a.mp4: `a.mp4` has no sidecar"),
+        ("open/a.mp4", "no film", "it is"),
+        ("bay/a.xyz", "what", "it is neither a clip"),
+        ("bay/none.mp4", None, "there is no such file"),
+        ("bay", None, "it is no file"),
+    ],
+)
+def test_what_is_wrong_is_told_as_intake_would(check, name, text, why):
+    found = check(name, text)
+    assert found.quote.problems
+    assert why in "\n".join(lines(found)) or name == "bay/a.mp4"
+
+
+@pytest.mark.parametrize("name", ["bay/_presets/own.toml", "bay/day/_defaults.toml", "bay/_prompt.txt"])
+def test_settings_for_many_clips_are_judged_by_themselves(check, name):
+    text = "a plain prompt" if name.endswith(".txt") else "seed = 1\n"
+    assert list(lines(check(name, text))) == ["it can be used for the clips that it is meant for"]
+
+
+def test_a_link_is_never_followed(home, check):
+    (home / "bay/a.toml").symlink_to("/etc/passwd")
+    assert "it is a link" in next(lines(check("bay/a.toml")))
