@@ -4,18 +4,24 @@ import pytest
 
 from clipspool.jobs.model import Held, State
 from clipspool.journal import Filter, Journal, Lookup, lookup
+from clipspool.journal.importing import import_journal
 from fakes import NOON
+from journals import DRIVERS, InFile, InServer
 from many import DAY, fill
 
 COUNT = 3000
 OPEN = tuple(state for state in State if not state.is_terminal)
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
+@pytest.fixture(scope="module", params=DRIVERS.values(), ids=DRIVERS.keys())
+def many(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("journal") / "journal.db"
     fill(path, COUNT, NOON, queued=300)
-    return Lookup(path)
+    if request.param is InFile:
+        return Lookup(path)
+    server = InServer(path)
+    import_journal(path, server.address, lambda *_: None)
+    return Lookup(server.address)
 
 
 def walk(many, wanted, size=37):

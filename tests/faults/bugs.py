@@ -83,6 +83,23 @@ BUGS = {
         (("journal/sqlite.py", '"synchronous": 2,', '"synchronous": 1,'),),
         f"{PROMISES}::test_what_was_about_to_be_paid_for_is_in_the_journal_after_the_power_was_cut",
     ),
+    "postgres-undone": Bug(
+        "a turn that PostgreSQL undid counts as committed",
+        (("journal/postgres.py", 'if ended != "COMMIT":', "if ended is None:"),),
+        "edges/test_journal_postgres.py::test_a_transaction_in_which_a_statement_failed_is_no_commit",
+    ),
+    "postgres-unknown-commit": Bug(
+        "a commit whose answer did not come counts as committed",
+        (
+            (
+                "journal/postgres.py",
+                "        with translated(self._address):\n            ended = ",
+                '        ended = "COMMIT"\n        with suppress(psycopg.OperationalError):\n            ended = ',
+            ),
+        ),
+        "edges/test_journal_postgres.py::test_a_commit_whose_answer_does_not_come_is_no_commit_until_the_journal_"
+        "is_read_anew",
+    ),
     "no-file-sync": Bug(
         "files are not synced before they get their name",
         (

@@ -147,6 +147,7 @@ def become(request, files):
     os.umask(request["umask"])
     os.chdir(request["cwd"])
     sys.argv[:] = ["clipspool", *request["arguments"]]
+    sys.orig_argv[:] = [sys.executable, "-m", *sys.argv]  # a daemon that lost its database begins anew by it
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """A daemon whose journal is in PostgreSQL: every command, and a database that is lost under it."""
 
+import contextlib
 import os
+import socket
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -58,6 +61,56 @@ def test_a_daemon_that_waits_for_its_database_ends_at_sigterm(bay):
     assert bay.stop() == 0
 
 
+class Cutter:
+    """Stands between a daemon and its server; swallows the answer to a COMMIT, and cuts that connection."""
+
+    def __init__(self, folder, server):
+        self.folder, self._server = folder, server
+        self.commits_left = None
+        """How many COMMITs are still answered; None: all."""
+        self.cuts = 0
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(folder / ".s.PGSQL.5432"))
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self, schema):
+        return self._server.url(schema).replace(str(self._server.folder), str(self.folder))
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(str(self._server.folder / ".s.PGSQL.5432"))
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(*ends, far), daemon=True).start()
+
+    def _carry(self, source, target, server):
+        with source:
+            with contextlib.suppress(OSError):
+                while data := source.recv(65_536):
+                    if source is server and b"COMMIT\0" in data and self._is_cut():
+                        break
+                    target.sendall(data)
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_RDWR)
+
+    def _is_cut(self):
+        if self.commits_left is None:
+            return False
+        self.commits_left -= 1
+        if self.commits_left >= 0:
+            return False
+        self.commits_left = None
+        self.cuts += 1
+        return True
+
+
 @pytest.fixture
 def own_server():
     """Give a server that a test may end as it likes."""
@@ -98,3 +151,22 @@ def test_a_database_that_ends_under_a_daemon_costs_no_clip_and_no_second_payment
     bay.until_retired(len(NAMES), seconds=40)
     assert set(bay.jobs().values()) == {"delivered"}
     assert bay.paid == len(NAMES)
+
+
+@pytest.mark.slow
+def test_a_commit_whose_answer_is_lost_costs_no_clip_and_no_second_payment(own_server, bay):
+    cutter = Cutter(own_server.folder.parent, own_server)
+    bay.move_to(own_server, "journal")
+    bay.config.write_text(bay.config.read_text().replace(own_server.url("journal"), cutter.url("journal")))
+    bay.start()
+    for number, commits in enumerate((0, 1, 2, 3, 5, 8)):
+        for name in NAMES[number::6]:
+            bay.drop(name)
+        cutter.commits_left = commits
+        bay.until(lambda number=number: len(bay.events("started")) == number + 2, seconds=40)
+    assert cutter.cuts == len(bay.events("journal_lost")) == 6
+    bay.until_retired(len(NAMES), seconds=40)
+    assert set(bay.jobs().values()) == {"delivered"}
+    assert bay.paid == len(NAMES)
+    assert bay.stop() == 0
+    cutter.close()
