@@ -9,9 +9,10 @@ import pytest
 from clipspool.media.decoder import Decoder, MediaFault
 from clipspool.media.facts import Conformed, Finished, Picture
 from clipspool.media.plan import Conform, Limits, plan
-from clipspool.media.timeline import finish_plan
+from clipspool.media.timeline import Bars, finish_plan
 from media_clips import clip, ffprobe, run
 
+LOSSLESS = ["-c:v", "libx264", "-qp", "1", "-pix_fmt", "yuv420p"]
 MODEL = Limits(width_max=240, height_max=240, fps_max=30, seconds_max=5)
 
 
@@ -219,6 +220,55 @@ def finished(decoder, result, source, folder, **choices):
         target = folder / f"finished.{wanted.container}"
         with target.open("w+b") as destination:
             return target, decoder.finish(made.fileno(), original.fileno(), destination.fileno(), wanted)
+
+
+@pytest.mark.parametrize("start", [1.0, 1.019, 1.021])
+def test_pictures_and_sound_stay_in_step_wherever_a_part_begins(decoder, tmp_path, start):
+    source, sent = tmp_path / "clicks.mov", tmp_path / "sent.mp4"
+    flashes = "color=black:s=64x64:r=25:d=4,geq=lum='if(eq(mod(N,25),0),235,16)':cb=128:cr=128"
+    clicks = "aevalsrc='if(lt(mod(t,1),0.02),0.8*sin(2*PI*1000*t),0)':d=4:s=48000"
+    inputs = ["-f", "lavfi", "-i", flashes, "-f", "lavfi", "-i", clicks]
+    pcm = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "pcm_s16le"]
+    run(["ffmpeg", "-v", "error", *inputs, *pcm, str(source)])
+    limits = Limits(seconds_max=2.5)
+    probe, made, _ = conformed(decoder, source, sent, limits, long_clips="trim", start_seconds=start)
+    target, _ = finished(
+        decoder, sent, source, tmp_path, start_seconds=made.start_seconds, seconds=made.seconds
+    )
+    pictures = ["-vf", "scale=1:1", "-f", "rawvideo", "-pix_fmt", "gray", "-"]
+    sound = ["-map", "0:a", "-f", "s16le", "-"]
+    shown, heard = (
+        subprocess.run(
+            ["ffmpeg", "-v", "error", "-i", str(target), *out], check=True, capture_output=True
+        ).stdout
+        for out in (pictures, sound)
+    )
+    flash = next(number for number, level in enumerate(shown) if level > 128 and number > 5)
+    samples = memoryview(heard).cast("h")
+    click = next(number for number, level in enumerate(samples) if abs(level) > 3000 and number > 9600)
+    assert abs(flash / 25 - click / 48000) < 0.002, (start, probe.fps)
+
+
+def test_scope_is_sent_with_black_bars_and_comes_back_without(decoder, tmp_path):
+    source, sent, home = tmp_path / "scope.mkv", tmp_path / "sent.mp4", tmp_path / "home.mp4"
+    run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=480x200:r=24:d=1", *LOSSLESS, str(source)])
+    _, made, _ = conformed(decoder, source, sent, Limits(seconds_min=2.0), 900_000)
+    assert ffprobe(sent, "stream=width,height,nb_frames") == {
+        "width": "480",
+        "height": "240",
+        "nb_frames": "48",
+    }
+    with sent.open("rb") as result, home.open("w+b") as target:
+        seen = decoder.probe(result.fileno())
+        bars = Bars(made.width, made.height, made.picture_aspect)
+        wanted = finish_plan(seen, seen, seconds=made.own_seconds, bars=bars)
+        assert isinstance(decoder.finish(result.fileno(), result.fileno(), target.fileno(), wanted), Finished)
+    assert ffprobe(home, "stream=width,height,nb_frames") == {
+        "width": "480",
+        "height": "200",
+        "nb_frames": "24",
+    }
+    assert same_picture(source, "null", home, "null") > 0.97
 
 
 def packets_of_sound(path):

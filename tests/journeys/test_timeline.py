@@ -123,6 +123,37 @@ def test_a_long_master_arrives_within_limits_and_comes_back_for_the_timeline(ope
         assert bay.stop() == 0
 
 
+def test_scope_of_a_second_goes_to_aleph2_with_bars_and_held_and_comes_back_as_it_was(open_bays, tmp_path):
+    scope = tmp_path / "scope.mp4"
+    run(
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=960x400:r=24:d=1",
+            "-c:v",
+            "libx264",
+            str(scope),
+        ]
+    )
+    with open_bays(render=Render.ECHO) as bay:
+        bay.start()
+        drop(bay, scope, name="scope.mp4", sidecar='prompt = "deep winter"\nmodel = "aleph2"\n')
+        bay.until_retired(seconds=60)
+        seen = ffprobe(bay.outbox / "scope.mp4", "stream=width,height,nb_frames")
+        assert seen == {"width": "960", "height": "400", "nb_frames": "24"}
+        told = tomllib.loads((bay.outbox / "scope.mp4.toml").read_text())["result"]
+        assert "last picture held to 2 s, the model's least (it is 1 s)" in told["conformed"]
+        assert "black bars to the aspect that the model takes" in told["conformed"]
+        assert "black bars cut off again (960x400 pixels are left)" in told["finished"]
+        assert "24 frames cut off to the source's length" in told["finished"]
+        assert is_kept(bay, scope, "scope.mp4")
+        assert bay.stop() == 0
+
+
 def test_a_long_clip_that_may_not_be_cut_gets_a_note_that_says_how_long_it_is(bay, tmp_path):
     long = tmp_path / "long.mp4"
     sample(long, seconds=12, width=160, height=90)

@@ -8,8 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from clipspool.media.facts import Audio, Probe
-from clipspool.media.plan import AsIs, Conform, Limits, Refuse, constant_rate, fitted, plan
-from clipspool.media.timeline import FinishPlan, finish_plan, later_timecode
+from clipspool.media.plan import AsIs, Conform, Limits, Refuse, constant_rate, fitted, inside, plan
+from clipspool.media.timeline import Bars, FinishPlan, finish_plan, later_timecode
 
 CLIP = Probe(
     container="mp4",
@@ -138,11 +138,55 @@ def test_a_clip_one_frame_over_the_limit_is_not_long():
     assert plan(replace(CLIP, seconds=5.01), MODEL, None) == AsIs()
 
 
-def test_a_clip_too_short_or_too_wide_is_refused():
-    assert isinstance(plan(CLIP, replace(MODEL, seconds_min=6.0), None), Refuse)
-    wide = plan(replace(CLIP, width=1720, height=720), MODEL, None)
-    assert isinstance(wide, Refuse)
-    assert "1720x720" in wide.reason
+def test_a_clip_below_the_least_length_has_its_last_picture_held_and_a_single_picture_is_refused():
+    short = plan(CLIP, replace(MODEL, seconds_min=6.02), None)
+    assert isinstance(short, Conform)
+    assert (short.seconds, short.own_seconds) == (145 / 24, 4.0), "whole frames, and not fewer than the least"
+    assert "last picture held to 6.02 s, the model's least (it is 4 s)" in short.changes
+    still = replace(CLIP, seconds=1 / 24, frames=1)
+    assert isinstance(plan(still, replace(MODEL, seconds_min=6.0), None), Refuse)
+
+
+@pytest.mark.parametrize(
+    ("size", "frame", "picture"),
+    [
+        ((1720, 720), (1720, 860), (1720, 720)),
+        ((4096, 1716), (1920, 960), (1920, 804)),
+        ((640, 1600), (800, 1600), (640, 1600)),
+    ],
+)
+def test_pictures_of_an_aspect_that_the_model_does_not_take_get_black_bars(size, frame, picture):
+    made = plan(replace(CLIP, width=size[0], height=size[1]), MODEL, None)
+    assert isinstance(made, Conform)
+    assert (made.width, made.height) == pytest.approx(frame, abs=2)
+    assert inside(made.width, made.height, made.picture_aspect) == pytest.approx(picture, abs=2)
+    assert "black bars to the aspect that the model takes" in made.changes
+
+
+def test_black_bars_and_held_pictures_come_off_the_result():
+    bars = Bars(1720, 860, "1720/720")
+    result = replace(CLIP, width=1280, height=640, coded_width=1280, coded_height=640)
+    made = finish_plan(result, result, seconds=3.0, bars=bars)
+    assert (made.crop_width, made.crop_height, made.width, made.height) == (1280, 536, 1280, 536)
+    assert made.frames == 72
+    assert made.changes == (
+        "black bars cut off again (1280x536 pixels are left)",
+        "24 frames cut off to the source's length",
+        "pictures coded again as H.264",
+    )
+    other = finish_plan(CLIP, CLIP, bars=bars)
+    assert other.crop_width == 0, "the result is 16:9, and what was sent was 2:1"
+    assert "black bars left in it: the result has another shape than what was sent" in other.changes
+
+
+def test_a_start_between_two_frames_is_moved_to_the_nearest_one_and_it_is_said():
+    clip = replace(CLIP, fps="25/1", seconds=8.0, frames=200, container="mkv")
+    made = plan(clip, MODEL, None, long_clips="trim", start_seconds=1.021)
+    assert made.start_seconds == 1.04
+    assert "cut to 5 s from 1.04 s on, frame 26 (it was 8 s)" in made.changes
+    ntsc = replace(clip, fps="24000/1001", seconds=400.0)
+    start = plan(ntsc, MODEL, None, long_clips="trim", start_seconds=301.3).start_seconds
+    assert start * 24000 / 1001 == pytest.approx(round(start * 24000 / 1001), abs=1e-6)
 
 
 def test_few_bytes_keep_the_picture_and_name_a_smaller_one_to_try_and_too_few_are_refused():

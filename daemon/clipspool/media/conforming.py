@@ -13,6 +13,7 @@ from clipspool.media import memory, sound
 from clipspool.media.coding import encoded, mux, pass_options, quantizer_of
 from clipspool.media.facts import Conformed, MediaError
 from clipspool.media.pictures import Shape, pictures
+from clipspool.media.plan import inside
 from clipspool.media.reading import container_of, facts_of, opened, video_stream
 from clipspool.media.sizes import is_smaller_better
 from clipspool.media.writing import output
@@ -98,6 +99,7 @@ class _Conforming:
         """Describe the pictures of the plan, or `frames` of them from a share of the part on."""
         plan, fps = self.plan, Fraction(self.plan.fps)
         count = max(1, round(plan.seconds * fps))
+        frame = (plan.width, plan.height)
         return Shape(
             width=plan.width,
             height=plan.height,
@@ -108,6 +110,7 @@ class _Conforming:
             mirrored=plan.mirrored,
             deinterlace=plan.deinterlace,
             tone_map=plan.tone_map,
+            picture=inside(*frame, plan.picture_aspect) if plan.picture_aspect else None,
         )
 
     def choose_size(self) -> None:

@@ -62,6 +62,7 @@ def _finished_video(
         fps=fps,
         frames=plan.frames,
         is_every_picture=plan.by_frame,
+        crop=(plan.crop_width, plan.crop_height) if plan.crop_width else None,
         pixel_format="yuv422p10le" if is_prores else "yuv420p",
     )
     codec, options = ("prores_ks", PRORES_OPTIONS) if is_prores else ("libx264", FINISH_OPTIONS)

@@ -45,6 +45,10 @@ class Shape:
     pixel_format: str = "yuv420p"
     is_every_picture: bool = False
     """Yield each picture of the clip once, whatever its time."""
+    picture: tuple[int, int] | None = None
+    """Even sides of the picture where black bars surround it."""
+    crop: tuple[int, int] | None = None
+    """Even sides of what is kept of a coded picture, from its middle."""
 
 
 def pictures(
@@ -132,7 +136,9 @@ def _chain(shape: Shape, picture: av.VideoFrame, start: float) -> Iterator[tuple
         yield "bwdif", "mode=send_frame:deint=interlaced"
     if not shape.is_every_picture:
         yield "fps", f"fps={shape.fps.numerator}/{shape.fps.denominator}:start_time={start:.6f}:round=near"
-    width, height = shape.width, shape.height
+    if shape.crop is not None:
+        yield "crop", _middle(*shape.crop, picture.width, picture.height)
+    width, height = shape.picture or (shape.width, shape.height)
     if shape.rotation in {90, 270}:
         width, height = height, width
     if (picture.width - width, picture.height - height) in {(1, 0), (0, 1), (1, 1)}:
@@ -149,6 +155,17 @@ def _chain(shape: Shape, picture: av.VideoFrame, start: float) -> Iterator[tuple
     yield "setsar", "1"
     yield "format", f"pix_fmts={shape.pixel_format}"
     yield from turns(shape.rotation, mirrored=shape.mirrored)
+    if shape.picture is not None:
+        yield "pad", f"w={shape.width}:h={shape.height}:{_corner(*shape.picture, shape.width, shape.height)}"
+
+
+def _middle(width: int, height: int, of_width: int, of_height: int) -> str:
+    return f"w={width}:h={height}:{_corner(width, height, of_width, of_height)}"
+
+
+def _corner(width: int, height: int, of_width: int, of_height: int) -> str:
+    """Return where a picture begins in the middle of a frame, on an even column and row."""
+    return f"x={max(0, of_width - width) // 4 * 2}:y={max(0, of_height - height) // 4 * 2}"
 
 
 def turns(rotation: int, *, mirrored: bool) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ AUDIO_BITS_PER_SECOND = 128_000
 BITS_PER_SECOND_MIN = 40_000
 BITS_PER_PIXEL_LOW = 0.04  # below it a smaller picture may look better than a coarser one
 SCALE_MAX = 0.98  # a picture is made smaller by at least 2 %: less would only blur it
+FRAMES_MIN = 1.5  # fewer are a still picture
 H264_PIXELS_MAX = 36_864 * 16 * 16  # level 5.2: what decoders of H.264 take everywhere
 PLAIN_BITS = 8
 CONTAINER_BYTES = 6_000  # the index and headers of an MP4, to which each frame adds
@@ -71,7 +72,8 @@ class Conform(Value):
     `width` and `height` are even; `fps` is the exact constant rate as "num/den"; `start_seconds` and
     `seconds` the part that is used; `bytes_max` the size that the result never exceeds, None for no limit;
     `bits_per_second` the video's share of it. `smaller_width` and `smaller_height` are what is tried as well
-    where that share is low for pictures of this size; 0 where it is not.
+    where that share is low for pictures of this size; 0 where it is not. `picture_aspect` is "num/den" where
+    black bars surround the picture, and `own_seconds` the clip's own length where its last picture is held.
     """
 
     width: int
@@ -88,6 +90,8 @@ class Conform(Value):
     bits_per_second: int | None = None
     smaller_width: int = 0
     smaller_height: int = 0
+    picture_aspect: str = ""
+    own_seconds: float | None = None
     changes: tuple[str, ...] = ()
 
 
@@ -107,14 +111,18 @@ def plan(
     part = _length(probe, limits, long_clips, start_seconds)
     if isinstance(part, Refuse):
         return part
-    if refused := _refusal(probe, limits):
-        return refused
+    if probe.width <= 0 or probe.height <= 0:
+        return Refuse("its pictures have no size", "Export the clip again.")
     if _fits(probe, limits, bytes_max) and not part.changes:
         return AsIs()
     fps, fps_change = _rate(probe, limits)
-    width, height = fitted(probe.width, probe.height, limits, H264_PIXELS_MAX)
+    shape = _padded(probe, limits)
+    width, height = fitted(*shape, limits, H264_PIXELS_MAX)
+    if part.own_seconds is not None:
+        part = replace(part, seconds=float(ceil(Fraction(part.seconds) * fps) / fps))
     conform = replace(
         part,
+        picture_aspect="" if shape == (probe.width, probe.height) else f"{probe.width}/{probe.height}",
         width=width,
         height=height,
         fps=f"{fps.numerator}/{fps.denominator}",
@@ -180,6 +188,25 @@ def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = N
     return next((sides for sides, off in found.items() if off <= 0.5), min(found, key=found.__getitem__))  # noqa: PLR2004
 
 
+def inside(width: int, height: int, aspect: str) -> tuple[int, int]:
+    """Return the even sides of a picture of an aspect ("num/den") between black bars in a frame."""
+    wanted = Fraction(aspect)
+    if wanted * height > width:
+        return width, min(height, 2 * round(width / wanted / 2))
+    return min(width, 2 * round(height * wanted / 2)), height
+
+
+def _padded(probe: Probe, limits: Limits) -> tuple[int, int]:
+    """Return the sides of a clip's pictures, with black bars where the model does not take their aspect."""
+    width, height = probe.width, probe.height
+    slack = 1 / height  # one pixel either way
+    if width / height > limits.aspect_max + slack:
+        return width, 2 * ceil(width / limits.aspect_max / 2)
+    if width / height < limits.aspect_min - slack:
+        return 2 * ceil(height * limits.aspect_min / 2), height
+    return width, height
+
+
 def video_bits_per_second(bytes_max: int, seconds: float, frames: float, *, audio: bool) -> int:
     """Return the video's rate at which a clip has `bytes_max`."""
     room = bytes_max - CONTAINER_BYTES - CONTAINER_BYTES_PER_FRAME * frames
@@ -193,10 +220,12 @@ def _length(probe: Probe, limits: Limits, long_clips: LongClips, start_seconds: 
     whole = Conform(width=2, height=2, fps="1/1", start_seconds=0.0, seconds=probe.seconds)
     frame = 1 / probe.frames_per_second if probe.fps else 0.0
     if limits.seconds_min is not None and probe.seconds < limits.seconds_min - frame / 2:
-        return Refuse(
-            f"the clip is {probe.seconds:g} s long and the model takes no less than {limits.seconds_min:g} s",
-            "Drop a longer clip.",
+        if probe.seconds < frame * FRAMES_MIN or not frame:
+            return Refuse("it is a single picture, not a video", "Drop a clip of several pictures.")
+        change = (
+            f"last picture held to {limits.seconds_min:g} s, the model's least (it is {probe.seconds:g} s)"
         )
+        return replace(whole, seconds=limits.seconds_min, own_seconds=probe.seconds, changes=(change,))
     if limits.seconds_max is None or probe.seconds <= limits.seconds_max + frame / 2:
         return whole
     if long_clips == "refuse":
@@ -204,26 +233,18 @@ def _length(probe: Probe, limits: Limits, long_clips: LongClips, start_seconds: 
             f"the clip is {probe.seconds:g} s long and the model takes at most {limits.seconds_max:g} s",
             f'Cut it to {limits.seconds_max:g} s, or set `long_clips = "trim"` to have that done here.',
         )
+    # Once, and here: pictures, sound and timecode begin at the same instant, whatever each rounds to.
+    rate = constant_rate(probe)
+    wanted, start_seconds = start_seconds, float(round(Fraction(start_seconds) * rate) / rate)
     seconds = min(limits.seconds_max, probe.seconds - start_seconds)
     if start_seconds < 0 or seconds < max(limits.seconds_min or 0.0, frame):
         return Refuse(
-            f"`start_seconds = {start_seconds:g}` leaves too little of a clip of {probe.seconds:g} s",
+            f"`start_seconds = {wanted:g}` leaves too little of a clip of {probe.seconds:g} s",
             f"Choose a start between 0 and {max(0.0, probe.seconds - limits.seconds_max):g}.",
         )
-    change = f"cut to {seconds:g} s from {start_seconds:g} s on (it was {probe.seconds:g} s)"
+    frame_of = f", frame {round(start_seconds * rate)}" if start_seconds != wanted else ""
+    change = f"cut to {seconds:g} s from {start_seconds:g} s on{frame_of} (it was {probe.seconds:g} s)"
     return replace(whole, start_seconds=start_seconds, seconds=seconds, changes=(change,))
-
-
-def _refusal(probe: Probe, limits: Limits) -> Refuse | None:
-    aspect = probe.width / probe.height if probe.height else 0.0
-    slack = 1 / max(probe.height, 1)  # one pixel either way
-    if not limits.aspect_min - slack <= aspect <= limits.aspect_max + slack:
-        return Refuse(
-            f"its pictures are {probe.width}x{probe.height}, {aspect:.2f} times as wide as high, and the"
-            f" model takes {limits.aspect_min:g} to {limits.aspect_max:g}",
-            "Crop or pad the clip to an aspect the model takes.",
-        )
-    return None
 
 
 def _fits(probe: Probe, limits: Limits, bytes_max: int | None) -> bool:
@@ -294,6 +315,7 @@ def _changes(probe: Probe, limits: Limits, conform: Conform, fps_change: str | N
         (was == "h264 in MP4", "coded again as H.264 MP4"),
         (was != "h264 in MP4", f"converted to H.264 MP4 (it was {was})"),
         (size != old, f"{size[0]}x{size[1]} pixels (it was {old[0]}x{old[1]})"),
+        (conform.picture_aspect, "black bars to the aspect that the model takes"),
         (Fraction(probe.sar) != 1, f"square pixels (they were {probe.sar.replace('/', ':')})"),
         (probe.rotation, f"rotation of {probe.rotation} degrees applied"),
         (probe.mirrored, "mirrored, as players show it"),

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from clipspool.media.facts import Probe, Value
-from clipspool.media.plan import constant_rate
+from clipspool.media.plan import constant_rate, inside
 
 # what each container can hold unchanged; anything else becomes AAC
 MP4_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
@@ -16,6 +16,8 @@ MOV_AUDIO = MP4_AUDIO - {"opus"}
 LOSSLESS_AUDIO = frozenset({"flac", "truehd", "mlp", "wavpack", "tta", "ape"})
 COPIED_VIDEO = frozenset({"h264", "hevc", "prores"})
 DROP_FRAMES_A_MINUTE = {30: 2, 60: 4}
+SHAPE_TOLERANCE = 0.01
+"""A result's aspect may differ by so much from what was sent: sides are rounded to whole blocks."""
 _FRAMES_TO_TELL = 12
 """With fewer, two clips may have the same number by chance."""
 
@@ -41,6 +43,9 @@ class FinishPlan(Value):
     audio_start_seconds: float = 0.0
     is_part: bool = False
     timecode: str | None = None
+    crop_width: int = 0
+    crop_height: int = 0
+    """What is kept of the result's pictures where black bars were sent; 0: all."""
     by_frame: bool = False
     """Whether each picture replaces one of the source, whatever rate the result is labelled with."""
     is_nothing: bool = False
@@ -55,8 +60,12 @@ def finish_plan(
     start_seconds: float = 0.0,
     seconds: float | None = None,
     dimensions: bool = False,
+    bars: Bars | None = None,
 ) -> FinishPlan:
     """Compare a result with its source, or the part of it that was sent, and plan how to finish it.
+
+    `bars` were put around the source's pictures before they were sent. A result is its own source where it
+    only has to lose what was added.
 
     A source whose sound needs MOV (PCM, or lossless, which becomes PCM) makes the result a MOV, so that the
     sound stays identical.
@@ -66,7 +75,9 @@ def finish_plan(
     codecs = (source.audio.codecs or (source.audio.codec,)) if source.audio else ()
     is_mov = result.container == "mov" or any(_is_pcm(codec) or codec in LOSSLESS_AUDIO for codec in codecs)
     container: Literal["mp4", "mov"] = "mov" if is_mov else "mp4"
-    width, height = (source.width, source.height) if dimensions else (result.width, result.height)
+    crop = bars.kept_of(result) if bars else (0, 0)
+    shown = crop if any(crop) else (result.width, result.height)
+    width, height = (source.width, source.height) if dimensions else shown
     width, height = width - width % 2, height - height % 2
     by_frame = _is_mislabelled(result, fps, frames)
     copy_video = (
@@ -91,10 +102,33 @@ def finish_plan(
         is_part=start_seconds > 0 or frames < _frames(source, fps, 0.0, None),
         timecode=timecode,
         by_frame=by_frame,
+        crop_width=crop[0],
+        crop_height=crop[1],
     )
-    changes = _changes(result, source, bare)
+    changes = _changes(result, source, bare, bars)
     is_nothing = not changes and copy_video and container == result.container
     return replace(bare, changes=changes, is_nothing=is_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The black bars of what was sent: the frame's sides, and the aspect ("num/den") of the picture in it."""
+
+    width: int
+    height: int
+    picture_aspect: str
+
+    def kept_of(self, result: Probe) -> tuple[int, int]:
+        """Return what is kept of a result; (0, 0) where it has another shape than what was sent."""
+        is_alike = (
+            result.height
+            and abs(result.width * self.height - result.height * self.width)
+            <= SHAPE_TOLERANCE * result.height * self.width
+        )
+        is_plain = result.rotation == 0 and Fraction(result.sar) == 1
+        if not (is_alike and is_plain):
+            return 0, 0
+        return inside(result.width - result.width % 2, result.height - result.height % 2, self.picture_aspect)
 
 
 def _is_mislabelled(result: Probe, fps: Fraction, frames: int) -> bool:
@@ -144,10 +178,15 @@ def _frames(source: Probe, fps: Fraction, start_seconds: float, seconds: float |
     return max(1, counted if seconds is None else min(counted, round(seconds * fps)))
 
 
-def _changes(result: Probe, source: Probe, plan: FinishPlan) -> tuple[str, ...]:
-    said = list(_sounds_said(source, plan))
+def _changes(result: Probe, source: Probe, plan: FinishPlan, bars: Bars | None) -> tuple[str, ...]:
+    is_own = source is result
+    said = [] if is_own else list(_sounds_said(source, plan))
+    if plan.crop_width:
+        said.append(f"black bars cut off again ({plan.crop_width}x{plan.crop_height} pixels are left)")
+    elif bars:
+        said.append("black bars left in it: the result has another shape than what was sent")
     fps = Fraction(plan.fps)
-    if plan.timecode:
+    if plan.timecode and not is_own:
         said.append(f"start timecode {plan.timecode}")
     if plan.by_frame:
         said.append(
@@ -161,9 +200,10 @@ def _changes(result: Probe, source: Probe, plan: FinishPlan) -> tuple[str, ...]:
         said.append(f"last frame held for {difference} frames to the source's length")
     elif difference < 0:
         said.append(f"{-difference} frames cut off to the source's length")
-    if (plan.width, plan.height) != (result.width, result.height):
+    shown = (plan.crop_width, plan.crop_height) if plan.crop_width else (result.width, result.height)
+    if (plan.width, plan.height) != shown:
         said.append(f"scaled to {plan.width}x{plan.height} (the result was {result.width}x{result.height})")
-    if result.audio is not None:
+    if result.audio is not None and not is_own:
         said.append("the result's own sound left out")
     if not plan.copy_video and result.video_codec:
         is_prores = result.video_codec == "prores" and plan.container == "mov"

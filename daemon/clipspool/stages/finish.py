@@ -18,7 +18,7 @@ from clipspool.media.timeline import FinishPlan, finish_plan
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name, open_source
 from clipspool.stages.fit import make_file
-from clipspool.stages.payload import length_sent, part_sent, read_sent
+from clipspool.stages.payload import Sent, bars_sent, length_sent, part_sent, read_sent, was_extended
 from clipspool.system.atomic import join
 
 log = structlog.get_logger()
@@ -29,16 +29,18 @@ def finish(
 ) -> Event:
     """Finish what was fetched, where that is asked for. A result that cannot be finished is delivered as is.
 
-    Done again after a crash it does the same. Raises OSError, Unavailable among them.
+    In any case a result loses what was added to its clip before it was sent: black bars, a held picture. Done
+    again after a crash it does the same. Raises OSError, Unavailable among them.
     """
-    if job.request.finish == "as_is":
+    sent = read_sent(folders.inbox, clip, job)
+    if job.request.finish == "as_is" and not was_extended(sent):
         return fetched
     results: list[Result] = []
     for result in fetched.results:
         if result.finished or result.is_untouched:  # before one of them was lost, and fetched again
             results.append(result)
             continue
-        finished = _Finishing(job, attempt, folders, clip, decoder).run(result)
+        finished = _Finishing(job, attempt, folders, clip, decoder, sent).run(result)
         if isinstance(finished, Postponed | StageFailed):
             # What was fetched stays recorded: only the finishing is tried again.
             if isinstance(finished, Postponed):
@@ -58,6 +60,7 @@ class _Finishing:
     folders: Folders
     clip: Clip
     decoder: Decoder
+    sent: Sent | None
 
     def run(self, result: Result) -> Result | Postponed | StageFailed:
         """Finish one result; the provider's own file stays beside it."""
@@ -65,12 +68,15 @@ class _Finishing:
             return _as_it_came(result, "an archive of images has no timeline")
         if not result.is_film:
             return _as_it_came(result, "it is no video")
-        home = folder_of(self.clip.id)
+        made = join(folder_of(self.clip.id), result.file)
+        is_timeline = self.job.request.finish != "as_is"
         try:
-            source = open_source(self.folders.inbox, self.clip)
+            source = (
+                open_source(self.folders.inbox, self.clip) if is_timeline else self.folders.inbox.open(made)
+            )
         except FileNotFoundError:
             return _as_it_came(result, "its source is gone")
-        with source, self.folders.inbox.open(join(home, result.file)) as file:
+        with source, self.folders.inbox.open(made) as file:
             plan = self._plan(file, source)
             if isinstance(plan, MediaFault):
                 return _faulted(result, plan)
@@ -80,14 +86,18 @@ class _Finishing:
             return self._make(result, plan, file, source)
 
     def _plan(self, file: FileIO, source: FileIO) -> FinishPlan | MediaFault:
-        seen, origin = self.decoder.probe(file.fileno()), self.decoder.probe(source.fileno())
+        start, seconds = part_sent(self.sent)
+        bars = bars_sent(self.sent)
+        seen = self.decoder.probe(file.fileno())
         if isinstance(seen, MediaFault):
             return seen
+        if self.job.request.finish == "as_is":
+            return finish_plan(seen, seen, seconds=seconds, bars=bars)
+        origin = self.decoder.probe(source.fileno())
         if isinstance(origin, MediaFault):
             return origin
-        start, seconds = part_sent(read_sent(self.folders.inbox, self.clip, self.job))
         is_sized = self.job.request.finish_size == "source"
-        return finish_plan(seen, origin, start_seconds=start, seconds=seconds, dimensions=is_sized)
+        return finish_plan(seen, origin, start_seconds=start, seconds=seconds, dimensions=is_sized, bars=bars)
 
     def _make(
         self, result: Result, plan: FinishPlan, file: FileIO, source: FileIO

@@ -17,6 +17,7 @@ import tomli_w
 from clipspool.jobs.model import Clip, Job
 from clipspool.media.facts import Probe
 from clipspool.media.lengths import Length
+from clipspool.media.timeline import Bars
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.system.atomic import Rel, join
@@ -89,7 +90,20 @@ def part_sent(sent: Sent | None) -> tuple[float, float | None]:
     made = sent.source.made if sent else {}
     if not made:
         return 0.0, None
-    return float(made.get("start_seconds", 0.0)), float(made["seconds"])
+    return float(made.get("start_seconds", 0.0)), float(made.get("own_seconds") or made["seconds"])
+
+
+def bars_sent(sent: Sent | None) -> Bars | None:
+    """Return the black bars around the pictures that were sent; None where there were none."""
+    made = sent.source.made if sent else {}
+    aspect = str(made.get("picture_aspect", ""))
+    return Bars(int(made["width"]), int(made["height"]), aspect) if aspect else None
+
+
+def was_extended(sent: Sent | None) -> bool:
+    """Whether something was added to the clip that has to come off its result: bars, or held pictures."""
+    made = sent.source.made if sent else {}
+    return bool(made.get("picture_aspect") or made.get("own_seconds"))
 
 
 def length_sent(clip: Clip, sent: Sent | None) -> Length | None:
