@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, clipspool, command, fail, print_json, refuse, say
+from clipspool.cli.group import Context, clipspool, command, config_option, fail, print_json, refuse, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @clipspool.group(invoke_without_command=True)
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def farm(context: click.Context, *, as_json: bool) -> None:

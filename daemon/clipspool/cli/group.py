@@ -95,25 +95,28 @@ def clipspool(context: click.Context, config: Path | None) -> None:
     context.obj = Context(config)
 
 
+def _remember(context: click.Context, _parameter: click.Parameter, config: Path | None) -> None:
+    if config is not None:
+        context.obj.config = config
+
+
+config_option = click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    expose_value=False,
+    callback=_remember,
+    help="Configuration file.",
+)
+
+
 def command(
     name: str | None = None, group: click.Group | None = None
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Add a command to a group, the main one unless another is given; `-c` is accepted after its name too."""
 
-    def remember(context: click.Context, _parameter: click.Parameter, config: Path | None) -> None:
-        if config is not None:
-            context.obj.config = config
-
     def add(function: Callable[..., None]) -> click.Command:
-        option = click.option(
-            "-c",
-            "--config",
-            type=click.Path(path_type=Path, dir_okay=False),
-            expose_value=False,
-            callback=remember,
-            help="Configuration file.",
-        )
-        return (group or clipspool).command(name)(click.pass_obj(option(function)))
+        return (group or clipspool).command(name)(click.pass_obj(config_option(function)))
 
     return add
 

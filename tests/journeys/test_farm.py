@@ -1,0 +1,398 @@
+"""A farm as its users have it: nodes on one inbox, one journal in PostgreSQL, and what may happen to them."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import postgres
+from faults.oracle import Oracle
+from journeys.bay import beside
+from patience import FACTOR, patient
+
+LEASE = 5.0
+RUNNING_MAX = 4
+
+
+class Farm:
+    """Nodes beside a bay, each with a configuration and a state folder of its own."""
+
+    def __init__(self, bay, names, *, lease=LEASE, url=None, keys=""):
+        self.bay, self.nodes = bay, {}
+        bay.is_checked = False  # it is checked at the end, from one node's side
+        for name in names:
+            node = beside(bay, name)
+            node.configure(
+                provider=f"running_max = {RUNNING_MAX}",
+                top=f'[farm]\nnode = "{name}"\nlease_seconds = {lease}',
+                keys=keys,
+            )
+            if url is not None:
+                node.config.write_text(
+                    node.config.read_text().replace(self.bay.database[0].url(self.schema), url(name))
+                )
+            self.nodes[name] = node
+
+    @property
+    def schema(self):
+        return self.bay.database[1]
+
+    def start(self, *names):
+        """Start nodes, the first of which leads."""
+        for name in names or self.nodes:
+            node = self.nodes[name]
+            node.start(wait=False, before=("env",))
+            node.until(lambda node=node: node.events("leads") or node.events("follows"), 30, f"{name} joins")
+
+    @property
+    def leader(self):
+        rows = self.bay.query("SELECT node FROM leader WHERE until > now()")
+        return rows[0]["node"] if rows else ""
+
+    def until_led_by_another(self, before, seconds=30):
+        end = time.monotonic() + patient(seconds)
+        while self.leader in {"", before}:
+            assert time.monotonic() < end, self.lately()
+            time.sleep(0.05)
+        return self.nodes[self.leader]
+
+    def until(self, is_so, seconds=30):
+        end = time.monotonic() + patient(seconds)
+        while not is_so():
+            assert time.monotonic() < end, self.lately()
+            time.sleep(0.05)
+
+    def until_retired(self, count, seconds=60):
+        retired = "SELECT 1 FROM clips WHERE retired_at IS NOT NULL"
+        self.until(lambda: len(self.bay.query(retired)) == count, seconds)
+
+    def lately(self):
+        return "\n\n".join(node.lately() for node in self.nodes.values())
+
+    def drop(self, count, prefix="s"):
+        for number in range(count):
+            self.bay.drop(f"{prefix}{number:03}.mp4")
+
+    def live_tasks_max(self, render_seconds):
+        """Give how many tasks there were at once, by the provider's own record; each takes as long as all."""
+        starts = [create.at for create in self.bay.box.ledger.creates]
+        return max(sum(at <= other < at + render_seconds for at in starts) for other in starts)
+
+    def check(self, name):
+        """Nothing was paid twice and nothing is lost, as the journal and the folders show."""
+        assert Oracle(self.nodes[name]).violations() == [], self.lately()
+
+
+@contextlib.contextmanager
+def opened(open_bays, names=("a", "b", "c"), server=None, render_seconds=0.3, **how):
+    with open_bays(render_seconds=render_seconds) as bay:
+        bay.move_to(server or postgres.shared(), f"farm_{os.getpid()}_{time.monotonic_ns()}")
+        farm = Farm(bay, names, **how)
+        try:
+            yield farm
+        finally:
+            for node in farm.nodes.values():
+                if node.daemon is not None and node.daemon.poll() is None:
+                    node.daemon.send_signal(signal.SIGCONT)
+                    node.daemon.kill()
+                    node.daemon.wait()
+
+
+def test_every_node_answers_for_all_and_hands_over_at_sigterm_and_when_it_is_drained(open_bays):
+    with opened(open_bays, ("a", "b")) as farm:
+        a, b = farm.nodes.values()
+        farm.start()
+        assert farm.leader == "a"
+        assert b.call("pause").returncode == 0
+        farm.drop(2)
+        farm.until(lambda: len(farm.bay.jobs()) == 2)
+        assert [job["held"] for job in b.told("jobs")] == ["paused", "paused"]
+        farm.until(lambda: b.told("status")["inboxes"][0]["state"] == "paused")
+        status = b.told("status")
+        assert [(one["name"], one["state"]) for one in status["nodes"]] == [("a", "leads"), ("b", "follows")]
+        assert status["daemon"]["node"] == "b"
+        assert b.call("resume").returncode == 0
+        farm.until_retired(2)
+        assert a.call("farm", "drain", "nobody").returncode == 1
+        assert b.call("farm", "drain", "a").returncode == 0
+        drained = time.monotonic()
+        farm.until_led_by_another("a")
+        assert time.monotonic() - drained < patient(LEASE)
+        farm.until(lambda: {one["name"]: one["state"] for one in b.told("farm")["nodes"]}["a"] == "drained")
+        assert b.told("farm")["leader"] == "b"
+        assert "leads (epoch 2)" in a.call("farm").stdout
+        assert a.call("farm", "drain", "a", "--undo").returncode == 0
+        assert b.stop() == 0
+        farm.until_led_by_another("b")
+        farm.drop(1, "t")
+        farm.until_retired(3)
+        assert a.stop() == 0
+        assert farm.bay.paid == 3
+        # Without any node a command leads for a moment.
+        assert "only failed, cancelled" in b.call("retry", b.told("jobs")[0]["id"], "--yes").stderr
+        assert {one["state"] for one in b.told("farm")["nodes"]} == {"stopped"}
+        farm.check("b")
+
+
+@pytest.mark.slow
+def test_a_leader_that_is_killed_half_way_costs_nothing_and_no_time_of_a_person(open_bays):
+    render = 1.0
+    with opened(open_bays, lease=15.0, render_seconds=render) as farm:
+        farm.start()
+        farm.drop(24)
+        farm.until(lambda: farm.bay.paid >= 10)
+        followed = {
+            row["task_id"] for row in farm.bay.query("SELECT task_id FROM tasks WHERE task_id IS NOT NULL")
+        }
+        farm.nodes["a"].daemon.kill()
+        killed = time.monotonic()
+        heir = farm.until_led_by_another("a", 20)
+        farm.until(lambda: heir.events("started"))
+        adopted = time.monotonic() - killed
+        held = "SELECT 1 FROM jobs WHERE state = 'in_doubt'"
+        farm.until(
+            lambda: (
+                len(farm.bay.query("SELECT 1 FROM clips WHERE retired_at IS NOT NULL"))
+                + len(farm.bay.query(held))
+                == 24
+            )
+        )
+        took = time.monotonic() - killed
+        assert len(farm.bay.query(held)) <= RUNNING_MAX
+        assert farm.bay.paid + len(farm.bay.query(held)) >= 24
+        assert farm.live_tasks_max(render) <= RUNNING_MAX
+        assert followed
+        slower = FACTOR / 4
+        assert adopted < 20 * slower
+        assert took < 30 * slower + 24 / RUNNING_MAX * render
+        if not farm.bay.query(held):
+            farm.check(heir.config.stem)
+
+
+@pytest.mark.slow
+def test_a_leader_that_is_frozen_longer_than_its_lease_sends_nothing_when_it_goes_on(open_bays):
+    with opened(open_bays, ("a", "b"), render_seconds=0.5) as farm:
+        a = farm.nodes["a"]
+        farm.start()
+        for turn in range(3):
+            before = farm.leader
+            farm.drop(8, f"s{turn}-")
+            farm.until(lambda turn=turn: farm.bay.paid > 8 * turn)
+            farm.nodes[before].daemon.send_signal(signal.SIGSTOP)
+            farm.until_led_by_another(before)
+            farm.nodes[before].daemon.send_signal(signal.SIGCONT)
+            farm.until(
+                lambda before=before: (
+                    farm.nodes[before].events()[-1]["event"] == "follows"
+                    or farm.nodes[before].events("follows")
+                ),
+            )
+            farm.until(
+                lambda turn=turn: (
+                    sum(state in {"delivered", "in_doubt"} for state in farm.bay.jobs().values())
+                    == 8 * turn + 8
+                )
+            )
+        assert farm.live_tasks_max(0.5) <= RUNNING_MAX
+        prompts = [create.sha256 for create in farm.bay.box.ledger.creates]
+        assert len(prompts) == len(set(prompts)), "none was paid twice"
+        assert a.daemon.poll() is None
+
+
+@pytest.fixture
+def own_server():
+    """Give a server of one's own, which also listens on a port."""
+    with tempfile.TemporaryDirectory(prefix="clipspool-") as folder, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        Path(folder).chmod(0o755)
+        server = postgres.Server(Path(folder) / "server", port=port)
+        server.make()
+        server.start()
+        yield server
+        if server.postmaster is not None:
+            server.stop()
+
+
+@pytest.mark.slow
+def test_a_database_that_restarts_changes_no_leader_and_nothing_is_paid_twice(open_bays, own_server):
+    with opened(open_bays, ("a", "b"), server=own_server) as farm:
+        farm.start()
+        farm.drop(12)
+        farm.until(lambda: farm.bay.paid >= 3)
+        own_server.stop("immediate")
+        paid = farm.bay.paid
+        time.sleep(2.0)
+        assert farm.bay.paid - paid <= RUNNING_MAX
+        own_server.start()
+        back = time.monotonic()
+        farm.until(lambda: len(farm.nodes["a"].events("started")) == 2)
+        assert time.monotonic() - back < patient(5)
+        farm.until_retired(12)
+        assert farm.leader == "a"
+        assert farm.bay.paid == 12
+        assert farm.nodes["b"].events("leads") == []
+        farm.check("a")
+
+
+class Wire:
+    """A way to the database for one node, which can be cut."""
+
+    def __init__(self, port):
+        self.to, self.is_cut, self.open = port, False, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                if self.is_cut:
+                    near.close()
+                    continue
+                far = socket.create_connection(("127.0.0.1", self.to))
+                self.open += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _carry(one, other):
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        for end in (one, other):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def cut(self):
+        self.is_cut = True
+        for end in self.open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.cut()
+        self.listener.close()
+
+
+@pytest.mark.slow
+def test_a_leader_that_is_cut_off_from_the_database_sends_nothing_new_and_follows_when_it_is_back(
+    open_bays, own_server
+):
+    wire = Wire(own_server.port)
+
+    def url(name):
+        port = wire.port if name == "a" else own_server.port
+        return f"postgresql://clipspool@127.0.0.1:{port}/postgres?options=-csearch_path%3D{farm_schema[0]}"
+
+    farm_schema = []
+    with open_bays(render_seconds=0.3) as bay, contextlib.closing(wire):
+        bay.move_to(own_server, "cut")
+        farm_schema.append("cut")
+        farm = Farm(bay, ("a", "b"), url=url)
+        try:
+            farm.start()
+            farm.drop(12)
+            farm.until(lambda: bay.paid >= 3)
+            wire.cut()
+            heir = farm.until_led_by_another("a")
+            at = heir.events("leads")[0]["time"]
+            farm.until(lambda: sum(state in {"delivered", "in_doubt"} for state in bay.jobs().values()) == 12)
+            assert len({create.sha256 for create in bay.box.ledger.creates}) == bay.paid
+            wire.is_cut = False
+            a = farm.nodes["a"]
+            farm.until(lambda: [one for one in a.events("follows") if one["time"] > at])
+            assert set(bay.jobs().values()) <= {"delivered", "in_doubt"}
+        finally:
+            for node in farm.nodes.values():
+                if node.daemon is not None:
+                    node.daemon.kill()
+                    node.daemon.wait()
+
+
+@pytest.mark.slow
+def test_of_two_nodes_with_one_name_the_older_ends_with_a_sentence(open_bays):
+    with opened(open_bays, ("a", "b")) as farm:
+        a, b = farm.nodes.values()
+        b.config.write_text(b.config.read_text().replace('node = "b"', 'node = "a"'))
+        farm.start("a")
+        b.start(wait=False, before=("env",))
+        assert a.daemon.wait(patient(30)) == 78
+        assert "Another clipspool runs as the node a of this farm (process" in a.log.read_text()
+        a.daemon = None
+        farm.until(lambda: b.events("leads"))
+        farm.drop(2)
+        farm.until_retired(2)
+        assert farm.bay.paid == 2
+
+
+@pytest.mark.slow
+def test_a_leader_that_cannot_reach_an_inbox_hands_over_to_a_node_that_can(open_bays):
+    with opened(open_bays, ("a", "b")) as farm:
+        for name, node in farm.nodes.items():
+            way = farm.bay.home / f"way-{name}"
+            way.symlink_to(farm.bay.inbox)
+            node.config.write_text(node.config.read_text().replace(f'"{farm.bay.inbox}"', f'"{way}"'))
+        farm.start()
+        farm.drop(2)
+        farm.until_retired(2)
+        for node in farm.nodes.values():  # the folder's identity is known from the next start on
+            assert node.stop() == 0
+        farm.start()
+        before = farm.leader
+        farm.until(lambda: all(one["sees"] for one in farm.bay.query("SELECT sees FROM nodes")))
+        (farm.bay.home / f"way-{before}").unlink()
+        lost = time.monotonic()
+        heir = farm.until_led_by_another(before)
+        assert time.monotonic() - lost < patient(30)
+        farm.drop(2, "t")
+        farm.until_retired(4)
+        assert farm.leader == heir.config.stem
+        assert farm.bay.paid == 4
+
+
+@pytest.mark.slow
+def test_a_database_that_forgot_what_was_sent_is_known_by_the_inbox_and_nothing_is_sent(
+    open_bays, own_server
+):
+    with opened(open_bays, ("a",), server=own_server) as farm:
+        a = farm.nodes["a"]
+        farm.start()
+        a.call("pause")
+        farm.drop(3)
+        farm.until(lambda: len(farm.bay.jobs()) == 3)
+        schema, words = (
+            farm.schema,
+            ("-h", str(own_server.folder), "-p", str(own_server.port), "-U", "clipspool"),
+        )
+        copy = subprocess.run(
+            [postgres.BIN / "pg_dump", *words, "-n", schema, "postgres"], check=True, capture_output=True
+        ).stdout
+        a.call("resume")
+        farm.until_retired(3)
+        a.daemon.kill()
+        a.daemon.wait()
+        with own_server.connect() as beside_it:
+            beside_it.execute(f"DROP SCHEMA {schema} CASCADE")
+        subprocess.run(
+            [postgres.BIN / "psql", *words, "-q", "postgres"], input=copy, check=True, capture_output=True
+        )
+        farm.start()
+        a.call("resume")
+        farm.drop(1, "t")
+        farm.until(lambda: {job["held"] for job in a.told("jobs")} == {"restored"})
+        assert a.told("status")["journal"]["restored"] is True
+        assert farm.bay.paid == 3
+        assert a.call("resume", "--accept-restored", "--yes").returncode == 0
+        farm.until(lambda: farm.bay.paid == 4)
+        time.sleep(1.0)
+        assert farm.bay.paid == 4, "what its folders prove is in doubt, or failed"
