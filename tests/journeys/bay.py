@@ -4,12 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import tomli_w
 
 from clipspool.spool.peers import SILENT_SECONDS
+from journeys import preforked
 from journeys.preforked import Preforked
 from patience import patient
 from runway_sandbox import Options, Render, serve
@@ -60,9 +61,11 @@ def make_clip(path, name):
     return path.read_bytes() + struct.pack(">I4s", 8 + len(body), b"free") + body
 
 
-def only_settings(env):
-    """Whether a variable of these means something before the command begins."""
-    return all(name.startswith("CLIPSPOOL_") for name in env)
+def is_heard_late(env):
+    """Whether these variables mean something to the command alone, and not to Python before it begins."""
+    return all(
+        re.fullmatch(r"CLIPSPOOL_.*|HOME|XDG_.*|.*_DIRECTORY|NOTIFY_SOCKET|WATCHDOG_.*", name) for name in env
+    )
 
 
 class TooLateError(AssertionError):
@@ -131,7 +134,7 @@ class Bay:
         words = ["run", "-c", str(self.config), *arguments]
         with self.log.open("ab") as log:
             places = {"env": self.env | env, "stdout": log, "stderr": log, "cwd": self.home}
-            if before or not only_settings(env):
+            if before or not is_heard_late(env):
                 self.daemon = subprocess.Popen([*before, *COMMAND, *words], **places)
             else:
                 self.daemon = Preforked(words, **places)
@@ -162,19 +165,9 @@ class Bay:
         """Run a command to its end."""
         name, *rest = arguments
         words = [name, *(["-c", str(self.config)] if config else []), *rest]
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            places = {"env": self.env | env, "stdout": out, "stderr": err, "cwd": self.home}
-            if only_settings(env):
-                process = Preforked(words, **places)
-            else:
-                process = subprocess.Popen([*COMMAND, *words], stdin=subprocess.DEVNULL, **places)
-            try:
-                process.wait(patient(60))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-            told = [one.seek(0) or one.read().decode() for one in (out, err)]
-        return subprocess.CompletedProcess(words, process.returncode, *told)
+        begin = Preforked if is_heard_late(env) else subprocess.Popen
+        words = words if begin is Preforked else [*COMMAND, *words]
+        return preforked.run(words, patient(60), begin=begin, env=self.env | env, cwd=self.home)
 
     def told(self, *arguments):
         """Run a command with --json and read what it says."""

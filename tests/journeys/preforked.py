@@ -16,6 +16,7 @@ import selectors
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -23,16 +24,27 @@ import clipspool
 
 REQUEST_BYTES_MAX = 1 << 20
 NOT_LOADED = ("clipspool.media.", "clipspool.__main__", "clipspool.cli.demo", "clipspool.cli.check.trials")
-LATE = ("pydantic_settings", "pydantic_settings.exceptions", "rich.table", "rich.live", "zoneinfo")
-"""What functions import, besides our own modules."""
+LATE = (
+    *("pydantic_settings", "pydantic_settings.exceptions", "difflib", "rich.table", "rich.live", "zoneinfo"),
+    *(
+        "rich.progress",
+        "encodings.utf_8_sig",
+        "encodings.utf_16",
+        "encodings.utf_16_be",
+        "encodings.utf_16_le",
+    ),
+)
+"""What functions import, besides our own modules; this Python may lie where another user cannot go."""
 
 
 class Preforked:
     """A running command, with what journeys use of `subprocess.Popen`."""
 
-    def __init__(self, arguments, *, env, cwd, stdout, stderr):
+    def __init__(self, arguments, *, env, cwd, stdout, stderr, user=None):
+        """Begin; only root can begin as another user."""
         self.args, self.returncode = ["clipspool", *arguments], None
-        request = json.dumps({"arguments": arguments, "env": env, "cwd": str(cwd), "umask": umask()}).encode()
+        about = {"arguments": arguments, "env": env, "cwd": str(cwd), "umask": umask(), "user": user}
+        request = json.dumps(about).encode()
         self._answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, Path(os.devnull).open() as nothing:
             files = [theirs.fileno(), nothing.fileno(), stdout.fileno(), stderr.fileno()]
@@ -67,6 +79,20 @@ class Preforked:
                 return None
             self._answers.close()
         return self.returncode
+
+
+def run(arguments, seconds_max, *, begin=Preforked, **how):
+    """Run a command to its end, as `subprocess.run` does."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = begin(arguments, stdout=out, stderr=err, **how)
+        try:
+            process.wait(seconds_max)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        told = [one.seek(0) or one.read().decode() for one in (out, err)]
+    return subprocess.CompletedProcess(arguments, process.returncode, *told)
 
 
 def umask():
@@ -146,6 +172,10 @@ def become(request, files):
     os.environ.update(request["env"])
     os.umask(request["umask"])
     os.chdir(request["cwd"])
+    if request["user"] is not None:
+        os.setgroups([])
+        os.setgid(request["user"])
+        os.setuid(request["user"])
     sys.argv[:] = ["clipspool", *request["arguments"]]
     sys.orig_argv[:] = [sys.executable, "-m", *sys.argv]  # a daemon that lost its database begins anew by it
 

@@ -2,14 +2,14 @@
 
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from journeys import preforked
 from journeys.bay import open_bay
+from patience import patient
 
 COMMANDS = (
     ("status",),
@@ -156,27 +156,9 @@ def test_a_second_daemon_on_the_configuration_is_refused_in_one_sentence(derived
 
 
 def as_stranger(bay, *words, home="/root"):
-    """Run a command as a user who has no part in it; this Python may lie where that user cannot go."""
-    script = (
-        "import os, sys; sys.path[:0] = sys.argv[1].split(':'); import difflib, importlib; "
-        "import clipspool.app.daemon, pydantic_settings.exceptions; "
-        "import rich.console, rich.table, rich.live, rich.progress, clipspool.cli.check, clipspool.cli.demo; "
-        "[importlib.import_module(f'clipspool.cli.{n}') for n in 'client finding offline watch'.split()]; "
-        "import clipspool.cli.watch; "
-        "[importlib.import_module(f'encodings.utf_{n}') for n in '8_sig 16 16_be 16_le'.split()]; "
-        "from clipspool.__main__ import main; "
-        f"os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER}); "
-        "sys.argv[:2] = ['clipspool']; sys.argv[:1] = ['clipspool']; main()"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", script, ":".join(filter(None, sys.path)), *words],
-        env=bay.env | {"HOME": home},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """Run a command as a user who has no part in it."""
+    env = bay.env | {"HOME": home}
+    return preforked.run(list(words), patient(60), env=env, cwd="/", user=STRANGER)
 
 
 @as_root
