@@ -55,9 +55,10 @@ class Preforked:
         return self._ended(socket.MSG_DONTWAIT)
 
     def wait(self, timeout=None):
-        self._answers.settimeout(timeout)
-        if self._ended(0) is None:
-            raise subprocess.TimeoutExpired(self.args, timeout)
+        if self.returncode is None:
+            self._answers.settimeout(timeout)
+            if self._ended(0) is None:
+                raise subprocess.TimeoutExpired(self.args, timeout)
         return self.returncode
 
     def send_signal(self, number):
@@ -149,6 +150,7 @@ def serve(control):
                     os._exit(0)
                 pid = os.fork()
                 if pid == 0:
+                    leave(watched)
                     return become(json.loads(request), files)
                 answers = socket.socket(fileno=files[0])
                 answers.send(str(pid).encode())
@@ -162,6 +164,16 @@ def serve(control):
                 _, status = os.waitpid(pid, 0)
                 with answers, contextlib.suppress(OSError):  # nobody may wait for it any more
                     answers.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def leave(watched):
+    """Let go of the server's own files: an object that goes later would close another file of its number."""
+    for key in watched.get_map().values():
+        if key.data is None:
+            key.fileobj.detach()
+        else:
+            key.data[1].detach()
+    watched.close()
 
 
 def become(request, files):
@@ -181,8 +193,6 @@ def become(request, files):
 
 
 if __name__ == "__main__":
-    channel = socket.socket(fileno=int(sys.argv[1]))
     load()
-    serve(channel)
-    channel.detach()
+    serve(socket.socket(fileno=int(sys.argv[1])))
     importlib.import_module("clipspool.cli").main()
