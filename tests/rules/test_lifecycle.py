@@ -47,6 +47,7 @@ from clipspool.jobs.events import (
     TaskSeen,
     TaskSucceeded,
     Unchosen,
+    Vetted,
 )
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import TABLE, IllegalTransition, Stage, advance, may, stage_of, targets
@@ -64,6 +65,7 @@ EXAMPLES = {
     DuplicateFound: DuplicateFound(REUSE),
     Reused: Reused((RESULT,), "clip0"),
     Changed: Changed(),
+    Vetted: Vetted(0.1, "fine"),
     Postponed: Postponed("the daemon stops", 4.0),
     Connected: Connected(PROFILE),
     NotSubmitted: NotSubmitted(BUSY),
@@ -99,7 +101,8 @@ EXAMPLES = {
 LEGAL = {
     State.QUEUED: {
         **dict.fromkeys(
-            [Prepared, Changed, Postponed, StageFailed, JobHeld, Approved, DuplicateFound], State.QUEUED
+            [Prepared, Changed, Vetted, Postponed, StageFailed, JobHeld, Approved, DuplicateFound],
+            State.QUEUED,
         ),
         Reused: State.FETCHED,
         **dict.fromkeys([Again, NotSubmitted, CancelAsked], State.QUEUED),

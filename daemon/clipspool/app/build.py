@@ -7,6 +7,7 @@ import random
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -16,6 +17,8 @@ from clipspool.app.settings import InboxSettings, Settings, leave_note, noted_jo
 from clipspool.app.shipping import proxy_of
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.types import Rules
+from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.model import Job
 from clipspool.jobs.pacing import Pace, PollPace
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.render_times import Durations
@@ -24,9 +27,11 @@ from clipspool.journal.files import make_for_owner, make_home, mark_node
 from clipspool.provider.catalog import DEFAULT_MODEL
 from clipspool.provider.protocol import Provider
 from clipspool.provider.runway import Patience, Runway
+from clipspool.reporting.status import job_json
 from clipspool.reporting.status_file import Kept
 from clipspool.spool.send_marks import SendMarks, send_marks_file
 from clipspool.spool.watchfolder import Folders
+from clipspool.stages.hooks import HookTools
 from clipspool.system import mounts
 from clipspool.system.atomic import OURS
 
@@ -280,3 +285,13 @@ def provider_of(settings: Settings, base_url: str | None = None) -> Runway:
         ca_file=None if provider.ca_file is None else str(provider.ca_file),
         proxy=proxy_of(settings),
     )
+
+
+def hooks_of(settings: Settings, now: Callable[[], float]) -> HookTools:
+    """Return the operator's hooks; they run where the configuration lies."""
+    folder = "/" if settings.file is None else str(settings.file.parent)
+
+    def describe(job: Job) -> dict[str, Any]:
+        return job_json(job, Conditions(now()))
+
+    return HookTools(settings.hooks.commands, settings.hooks.seconds_max, folder, describe)

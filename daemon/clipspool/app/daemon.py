@@ -14,6 +14,7 @@ from clipspool import __version__
 from clipspool.app.binding import Binding
 from clipspool.app.build import (
     follows,
+    hooks_of,
     kept_of,
     name_secret_of,
     pace_of,
@@ -141,13 +142,19 @@ class Daemon:
         follow = follows(
             lambda: self._provider, lambda address: self.monitoring.measured(provider_of(settings, address))
         )
-        catalog = Catalog.load(settings.models)
-        folders = self._folders.of(settings)
-        return Tools(folders, self._provider, catalog, depot_of(settings, self._secret, self._now), follow)
+        return Tools(
+            self._folders.of(settings),
+            self._provider,
+            Catalog.load(settings.models),
+            depot_of(settings, self._secret, self._now),
+            follow,
+            hooks_of(settings, self._now),
+        )
 
     def _configure_scheduler(self) -> None:
         settings = self.settings
         self.scheduler.allow(settings.inbox_names, settings.limits)
+        self.scheduler.hooks.use(settings.hooks.commands)
         duplicates = {inbox.name: inbox.duplicates for inbox in settings.inbox}
         self.scheduler.configure(self._provider.profile, pace_of(settings, self._durations), duplicates)
 

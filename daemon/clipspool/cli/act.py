@@ -29,6 +29,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "duplicate": ("approve {id}", "cancel {id}"),
     "poison": ("approve {id}", "cancel {id}"),
     "refused": ("approve {id}", "cancel {id}"),
+    "veto": ("approve {id}", "cancel {id}"),
     "overdue": ("show {id}", "cancel {id}"),
     "outbox": ("check --offline", "show {id}"),
     "disk": ("check --offline", "show {id}"),

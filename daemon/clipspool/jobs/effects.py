@@ -81,6 +81,8 @@ def _in_queue(job: Job, event: QueueEvent, now: float, pace: Pace) -> Job:
         case on.Changed():
             due_at = now if event.is_settled else now + max(pace.settle_seconds, 0.1)
             return replace(job, prepared=False, due_at=due_at, reason=event.reason)
+        case on.Vetted():
+            return replace(job, attempts=0, due_at=now)
         case on.Connected():
             number = job.task.number + 1 if job.task else 1
             return replace(job, task=Task(number, event.profile, intent_at=now))
@@ -359,8 +361,9 @@ def _ordered(job: Job, event: Order, now: float) -> Job:
 
 def _approved(job: Job, now: float) -> Job:
     free = replace(job, held=None, reason="", due_at=min(job.due_at, now))
-    # A job that was set aside for crashes, or that was refused, was not held for money.
-    is_of_money = job.state is State.QUEUED and job.held not in {Held.POISON, Held.REFUSED, *STILL_TRIED}
+    # A job that was set aside for crashes, or that the provider or a hook refused, was not held for money.
+    others = {Held.POISON, Held.REFUSED, Held.VETO, *STILL_TRIED}
+    is_of_money = job.state is State.QUEUED and job.held not in others
     return replace(free, approved=True, reuse=None) if is_of_money else free
 
 

@@ -71,6 +71,14 @@ class Postponed:
 
 
 @dataclass(frozen=True, slots=True)
+class Vetted:
+    """The `before_submit` hook let it pass; it is sent when its turn comes."""
+
+    seconds: float
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """The connection to the provider is open; once this event is durable the request may be sent."""
 
@@ -340,7 +348,7 @@ class Approved:
     why: str = ""
 
 
-QueueEvent = Prepared | DuplicateFound | Reused | Changed | Connected
+QueueEvent = Prepared | DuplicateFound | Reused | Changed | Vetted | Connected
 SubmitEvent = NotSubmitted | AnswerLost | InDoubt | Interrupted | NotSent | TaskCreated
 DoubtEvent = BalanceSeen | NotCharged
 TaskEvent = TaskSeen | TaskMissing | TaskSucceeded | TaskCancelled

@@ -46,7 +46,7 @@ def _has_paid_result(job: Job, _: Pace) -> bool:
 
 TABLE: dict[State, dict[type[Event], State | If]] = {
     S.QUEUED: {
-        **dict.fromkeys((on.Prepared, on.DuplicateFound, on.Changed, on.NotSubmitted), S.QUEUED),
+        **dict.fromkeys((on.Prepared, on.DuplicateFound, on.Changed, on.Vetted, on.NotSubmitted), S.QUEUED),
         **dict.fromkeys((on.Postponed, on.StageFailed, on.JobHeld, on.Approved, on.CancelAsked), S.QUEUED),
         on.Again: S.QUEUED,
         on.Reused: S.FETCHED,
@@ -126,6 +126,8 @@ class Stage(StrEnum):
     """What can be done next for a job."""
 
     PREPARE = "prepare"
+    VET = "vet"
+    """The `before_submit` hook is asked, where there is one."""
     SUBMIT = "submit"
     POLL = "poll"
     FETCH = "fetch"

@@ -99,6 +99,8 @@ class Held(StrEnum):
     """It crashed clipspool's own process three times: approve or cancel."""
     REFUSED = "refused"
     """The provider refuses this one as if for all, but accepts others: approve tries it again."""
+    VETO = "veto"
+    """The `before_submit` hook refused it: approve or cancel."""
     OUTBOX = "outbox"
     """The outbox cannot be written to: full, read-only or gone; still tried."""
     DISK = "disk"

@@ -38,6 +38,20 @@ class Spend:
 
 
 @dataclass(frozen=True, slots=True)
+class HookRun:
+    """How a hook of the operator's ended that ran after a job's end."""
+
+    hook: str
+    seconds: float = 0.0
+    output: str = ""
+    """The beginning of what it wrote, in one line."""
+    trouble: str = ""
+    """Why it failed; empty where it did not."""
+    was_stopped: bool = False
+    """It was ended because clipspool itself ended; it is run again."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClipCost:
     """What the jobs of one clip cost together, in credits."""
 

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
 
-from clipspool.jobs.events import Event, Order, name_of
+from clipspool.jobs.events import Event, Order, Vetted, name_of
 from clipspool.jobs.model import STILL_TRIED, Clip, Job, State, Task, plain
+from clipspool.jobs.records import HookRun
 from clipspool.journal.database import Database, to_json
 from clipspool.journal.place import Fence, Place, open_database, read_database
 from clipspool.journal.questions import OPEN, Questions
@@ -201,7 +202,7 @@ class Journal(Questions):
         self._count_task(after, 1)
         self.for_disk += _waits_for_disk(after) - _waits_for_disk(before)
         is_seen = (before.state, before.held, before.reason) != (after.state, after.held, after.reason)
-        if is_seen or isinstance(happened, Order):
+        if is_seen or isinstance(happened, Order | Vetted):
             self._add_event(
                 *(after.updated_at, after.clip_id, after.id, name_of(type(happened))),
                 *(before.state, after.state, plain(happened)),
@@ -340,6 +341,10 @@ class Journal(Questions):
     def _change_kept(self, clip_id: str, **changes: Any) -> None:
         if clip_id in self._clips_kept:
             self._clips_kept[clip_id] = replace(self._clips_kept[clip_id], **changes)
+
+    def hook_ran(self, job: Job, run: HookRun, now: float) -> None:
+        """Record in a job's history how a hook ended that ran after the job's own end."""
+        self._add_event(now, job.clip_id, job.id, "hook_ran", job.state, job.state, plain(run))
 
     # --- facts, and a clock that was set ----------------------------------------------------------------
 

@@ -315,6 +315,10 @@ class Questions:
         text = self._database.value("fact", name=name)
         return None if text is None else json.loads(text)
 
+    def facts_below(self, prefix: str) -> list[str]:
+        """Return the names of all facts that begin with `prefix`, in their order."""
+        return self._database.column("facts_below", prefix=prefix, until=prefix + chr(0x7F))
+
     # --- what status and status files show ------------------------------------------------------------------
 
     def held_jobs(self, most: int, inbox: str | None = None) -> list[Job]:

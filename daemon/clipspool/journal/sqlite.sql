@@ -375,6 +375,9 @@ ORDER BY id;
 -- name: last_event
 SELECT id, at FROM events ORDER BY id DESC LIMIT 1;
 
+-- name: facts_below
+SELECT name FROM facts WHERE name >= :prefix AND name < :until ORDER BY name;
+
 -- name: fact
 SELECT value FROM facts WHERE name = :name;
 

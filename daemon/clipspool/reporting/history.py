@@ -180,6 +180,13 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "not_charged": lambda f, _: f"the request was not charged, it will be sent again{_with(f, 'message')}",
     "changed": lambda f, _: f"has to be prepared again{_with(f, 'reason')}",
     "postponed": lambda f, _: f"postponed by {span(f.get('seconds', 0.0))}{_with(f, 'reason')}",
+    "vetted": lambda f, _: (
+        f"the before_submit hook let it pass, {span(f.get('seconds', 0.0))}{_with(f, 'output')}"
+    ),
+    "hook_ran": lambda f, _: (
+        f"the {f.get('hook', '?')} hook {'failed: ' + str(f['trouble']) if f.get('trouble') else 'ran'}, "
+        f"{span(f.get('seconds', 0.0))}{_with(f, 'output')}"
+    ),
     "connected": lambda _f, _e: "sending the request (may be charged from here on)",
     "not_submitted": _not_submitted,
     "answer_lost": lambda f, _: (

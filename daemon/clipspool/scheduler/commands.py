@@ -215,6 +215,8 @@ def approve(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") ->
                 f"it is {job.state}, and only queued jobs, those held as poison, and those whose result is "
                 "held for its length can be approved"
             )
+        if job.held is Held.VETO:
+            scheduler.hooks.pass_over(job.id)
         return on.Approved(by, why)
 
     return _each(scheduler, ids, one)

@@ -41,12 +41,13 @@ from clipspool.jobs.permissions import has_to_deliver
 from clipspool.journal import Journal, JournalError
 from clipspool.scheduler.budget import Spending
 from clipspool.scheduler.dedup import Comparison, TaskOwners
+from clipspool.scheduler.hooks import Hooks
 from clipspool.scheduler.log_lines import log_line
 from clipspool.scheduler.poison import Suspects
 from clipspool.scheduler.restore_guard import RestoreGuard
 from clipspool.scheduler.retirement import Retiring
 from clipspool.scheduler.selection import InFlight, Picker
-from clipspool.scheduler.workers import Done, Ready, Retirement, Stages, Swept, Workers
+from clipspool.scheduler.workers import Done, HookDone, Ready, Retirement, Stages, Swept, Workers
 from clipspool.system.failpoint import reach
 from clipspool.system.process import seconds_since_boot
 
@@ -80,7 +81,7 @@ class Command:
     reply: Future[Any]
 
 
-Message: TypeAlias = Accepted | Done | Ready | Retirement | Swept | Command
+Message: TypeAlias = Accepted | Done | Ready | Retirement | Swept | HookDone | Command
 
 
 class Scheduler:
@@ -109,7 +110,10 @@ class Scheduler:
         self.in_flight: dict[str, InFlight] = {}
         self.workers = Workers(stages, self.enqueue)
         self.restore_guard = RestoreGuard(journal)
-        self.picker = Picker(journal, self.workers, self.in_flight, self.restore_guard.allows)
+        self.hooks = Hooks(journal, self.workers, self._defer)
+        self.picker = Picker(
+            journal, self.workers, self.in_flight, self.restore_guard.allows, self.hooks.must_ask
+        )
         self.picker.pause(journal.fact("paused") or ())
         for inbox, file in dict(journal.fact("pause_files") or {}).items():
             self.picker.set_pause_file(inbox, file)
@@ -286,7 +290,7 @@ class Scheduler:
         """Whether nothing is under way and every open job waits for a person."""
         if self.in_flight or self.retiring.inboxes:
             return False
-        if self._pending or not self._messages.empty():
+        if self._pending or not self._messages.empty() or not self.hooks.is_idle:
             return False
         open_states = (State.SUBMITTING, *_DUE_STATES)
         if not any(self.journal.counts[state] for state in open_states):
@@ -421,6 +425,7 @@ class Scheduler:
             self.in_flight[job.id] = InFlight(stage, job, given.attempt, is_elsewhere)
             self._defer(partial(self.workers.start, given, is_elsewhere=is_elsewhere))
         self.retiring.begin(picks.retirements)
+        self.hooks.start()
 
     # --- recording ------------------------------------------------------------------------------------
 
@@ -435,6 +440,7 @@ class Scheduler:
         elif isinstance(event, on.Attached):
             self._owners.add(event.task_id, job.id)
         self.retiring.on_change(job, moved)
+        self.hooks.on_change(job, moved, event, now)
         if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
             self.spending.recount()
         self.set_brake(self.brake.after(job, event, now, self.pace.random, self.profile))
@@ -473,6 +479,8 @@ class Scheduler:
                     self.publish(news)
             case Swept():
                 self.retiring.swept(message)
+            case HookDone():
+                self.hooks.ran(message.job_id, message.run, now)
             case Command():
                 self._answer(message)
             case never:

@@ -58,8 +58,13 @@ class Picker:
         workers: Workers,
         in_flight: Mapping[str, InFlight],
         allows: Callable[[str], bool] = lambda _inbox: True,
+        must_ask: Callable[[str], bool] = lambda _job: False,
     ) -> None:
-        """Select for a scheduler; `allows` says whether anything may be submitted from an inbox."""
+        """Select for a scheduler; `allows` says whether anything may be submitted from an inbox.
+
+        `must_ask` says whether a hook has to pass a job first, by its id.
+        """
+        self._must_ask = must_ask
         self.inboxes: tuple[str, ...] = ()
         self.limits = Limits()
         self.paused: frozenset[str] = frozenset()
@@ -175,6 +180,9 @@ class Picker:
         probes = Probes(brake, now, [f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT])
         room = {
             Stage.SUBMIT: min(slots, self._workers.room(Stage.SUBMIT, "")) if probes.may_begin else 0,
+            Stage.VET: self._workers.room(Stage.VET, "")
+            if slots and probes.may_begin and self._must_ask("")
+            else 0,
             Stage.PREPARE: min(
                 max((self._room(Stage.PREPARE, inbox) for inbox in self.inboxes), default=0), slots + AHEAD
             ),
@@ -191,9 +199,11 @@ class Picker:
         queues = self._queues(now, wanted, retiring, shut, used)
         for one in probes.in_order(self._order.merge(queues)):
             stage = Stage.SUBMIT if one.prepared else Stage.PREPARE
+            if one.prepared and self._must_ask(one.id):
+                stage = Stage.VET
             if room[stage] <= 0 or not self._share(shares, one.inbox, stage):
                 continue
-            if stage is Stage.SUBMIT:
+            if stage is not Stage.PREPARE:
                 if not probes.allows(one) or used.why_full(one):
                     continue
                 if not one.approved and (why := self._is_too_dear(one)):
@@ -202,6 +212,7 @@ class Picker:
                 if not one.approved and (spent := used.why_spent(one)):
                     picks.spent.update(spent)
                     continue
+            if stage is Stage.SUBMIT:
                 probes.begin(one)
                 used.begin(one)
                 self._order.took(one.inbox)
@@ -222,7 +233,7 @@ class Picker:
     def _queues(
         self, now: float, wanted: int, retiring: Mapping[str, str], shut: Shut, used: Used
     ) -> dict[str, list[Candidate]]:
-        busy = self._workers.under_way(Stage.PREPARE) + self._workers.under_way(Stage.SUBMIT)
+        busy = sum(map(self._workers.under_way, (Stage.PREPARE, Stage.VET, Stage.SUBMIT)))
         most = wanted + busy + AHEAD + len(retiring)
         return {
             name: [

@@ -15,18 +15,22 @@ from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.events import Event, StageFailed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Held, Job
+from clipspool.jobs.records import HookRun
 from clipspool.system.process import start_thread
 
 log = structlog.get_logger()
 
 LANES: dict[str, tuple[int, frozenset[Stage]]] = {
     "polls": (12, frozenset({Stage.POLL, Stage.TELL_CANCEL})),
+    "hooks": (16, frozenset({Stage.VET})),
     "submits": (16, frozenset({Stage.SUBMIT})),
     "fetches": (6, frozenset({Stage.FETCH})),
     "disk": (6, frozenset({Stage.PREPARE, Stage.DELIVER})),
 }
 """Threads of each lane, and the stages it runs; retiring runs in `disk` too. A slow download or upload in one
 lane never blocks another."""
+_AFTER_HOOKS = 4
+"""Hooks after an end that run at one time; nothing waits for them."""
 _AHEAD = 4
 """How many pieces of work may queue for a thread, so that none idles between two turns."""
 
@@ -50,6 +54,9 @@ class Stages(Protocol):
 
     def work(self, given: Assignment, gate: Callable[[], bool]) -> Event:
         """Run one stage of one job and return its event."""
+
+    def run_hook(self, name: str, job: Job, clip: Clip) -> HookRun:
+        """Run a hook after a job's end."""
 
     def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
         """Return how a clip's source differs from what was sent; empty where it does not."""
@@ -98,7 +105,15 @@ class Swept:
     clip_ids: tuple[str, ...]
 
 
-Report: TypeAlias = Done | Ready | Retirement | Swept
+@dataclass(frozen=True, slots=True)
+class HookDone:
+    """A hook ran that was due after a job's end."""
+
+    job_id: str
+    run: HookRun
+
+
+Report: TypeAlias = Done | Ready | Retirement | Swept | HookDone
 
 
 class Lane:
@@ -145,12 +160,13 @@ class Lane:
 class Workers:
     """All lanes. All but the work itself belongs to the scheduler's thread."""
 
-    def __init__(self, stages: Stages, report: Callable[[Done | Ready | Retirement | Swept], None]) -> None:
+    def __init__(self, stages: Stages, report: Callable[[Report], None]) -> None:
         """Take what does the work, and whom to tell."""
         self.elsewhere: Elsewhere | None = None
         """The workers of other machines, where there are any."""
         self.lanes = {name: Lane(name, size) for name, (size, _) in LANES.items()}
         self.disk = self.lanes["disk"]
+        self.after_hooks = Lane("after-hooks", _AFTER_HOOKS)
         self._lanes = {stage: self.lanes[name] for name, (_, stages) in LANES.items() for stage in stages}
         self._runner = stages
         self._report = report
@@ -161,7 +177,7 @@ class Workers:
     def staff(self) -> None:
         """Start threads that the system refused before; the refusal is logged once."""
         before = self._is_refused
-        self._is_refused = not all(lane.staff() for lane in self.lanes.values())
+        self._is_refused = not all(lane.staff() for lane in (*self.lanes.values(), self.after_hooks))
         if self._is_refused and not before:
             log.warning("thread_refused", why="a limit of the system is reached; work waits")
 
@@ -170,7 +186,8 @@ class Workers:
         lane = self._lanes[stage]
         # A submission counts against `running_max` from its connection on: none waits for a thread.
         # Nor does what another machine could begin at once.
-        ahead = 1 if stage is Stage.SUBMIT or self._capacity_elsewhere(stage, inbox) else _AHEAD
+        # And a hook that hangs must hold nothing that could be asked now.
+        ahead = 1 if stage in {Stage.VET, Stage.SUBMIT} or self._capacity_elsewhere(stage, inbox) else _AHEAD
         return max(lane.size * ahead - lane.busy, 0)
 
     def room_elsewhere(self, stage: Stage, inbox: str) -> int:
@@ -268,6 +285,19 @@ class Workers:
 
         self.disk.hand_out(work)
 
+    def start_hook(self, name: str, job: Job, clip: Clip) -> None:
+        """Hand out a hook that is due after a job's end, and counted already; it reports `HookDone`."""
+
+        def work() -> None:
+            try:
+                run = self._runner.run_hook(name, job, clip)
+            except Exception as error:
+                log.exception("bug", job=job.id, hook=name)
+                run = HookRun(name, trouble=type(error).__name__)
+            self._report(HookDone(job.id, run))
+
+        self.after_hooks.begin(work)
+
     def start_sweep(self, clips: Sequence[Clip]) -> None:
         """Hand out the removal of work folders; it reports `Swept`."""
 
@@ -284,7 +314,7 @@ class Workers:
 
     def stop(self) -> None:
         """Stop all threads after the work in their queues."""
-        for lane in self.lanes.values():
+        for lane in (*self.lanes.values(), self.after_hooks):
             lane.stop()
 
 

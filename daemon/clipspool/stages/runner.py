@@ -13,6 +13,7 @@ from clipspool.jobs.events import Event, Fetched, StageFailed, TakenOver
 from clipspool.jobs.faults import Unsure
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Job, Problem, Request
+from clipspool.jobs.records import HookRun
 from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
@@ -31,6 +32,7 @@ from clipspool.stages.changed import change_of
 from clipspool.stages.deliver import deliver
 from clipspool.stages.fetch import Seen, fetch
 from clipspool.stages.finish import finish, judge
+from clipspool.stages.hooks import HookTools, after, vet
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.prepare import PrepareTools, prepare
@@ -57,6 +59,8 @@ class Tools:
     depot: Depot
     follow: Callable[[str], Provider | None]
     """Returns the provider for a task's profile; None where this key must not be sent to that address."""
+
+    hooks: HookTools = field(default_factory=HookTools)
 
     @property
     def quoting(self) -> Quoting:
@@ -104,6 +108,8 @@ class StageRunner:
                 return reuse(job, clip, tools.folders_of, job.reuse, attempt=given.attempt)
             case Stage.PREPARE:
                 return prepare(job, clip, folders, self._prepare_tools(tools), attempt=given.attempt)
+            case Stage.VET:
+                return vet(job, clip, folders, tools.hooks, self.stopping)
             case Stage.SUBMIT:
                 submit_tools = SubmitTools(
                     tools.provider,
@@ -168,6 +174,14 @@ class StageRunner:
         # Before it is finished: the finished film always has its source's length.
         judged = judge(job, clip, folders, event, limits.seconds_max if limits else None)
         return finish(job, clip, folders, judged, self.decoder, attempt=attempt)
+
+    def run_hook(self, name: str, job: Job, clip: Clip) -> HookRun:
+        """Run a hook after a job's end."""
+        tools = self.tools
+        folders = tools.folders_of.get(job.inbox)
+        if folders is None:
+            return HookRun(name, trouble="its inbox is not configured any more")
+        return after(name, job, clip, folders, tools.hooks, self.stopping)
 
     def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
         """Return how a clip's source differs from what was sent; raises OSError."""

@@ -38,6 +38,7 @@ _ADVICE: Mapping[str, str] = {
     "It is not processed again until you approve it.",
     "refused": "The provider refuses this clip with a message about the account, but accepts others. "
     "Check its prompt, model and price; approve to try again.",
+    "veto": "The before_submit hook refused it. Approve to send it all the same.",
     "overdue": "It has been rendering for longer than `task_seconds_max`; it is still followed.",
     "lost": "The provider no longer knows the task; it is still asked from time to time.",
     "result": "The result could not be downloaded completely, or is not a video; it will be tried again.",
@@ -126,7 +127,7 @@ def acts_of(job: Job, conditions: Conditions) -> list[str]:
     acts = {
         "approve": may_approve(job)
         and (
-            held in {"poison", "refused"}
+            held in {"poison", "refused", "veto"}
             or may_deliver_as_it_is(job)
             or (held in {"budget", "duplicate", "hours"} and not job.approved)
         ),

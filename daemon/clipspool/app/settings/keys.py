@@ -28,7 +28,9 @@ from clipspool.app.settings.parts import (
     Part,
     PathMap,
     Seconds,
+    Word,
     database_address,
+    few,
     public_address,
     secret,
     some,
@@ -130,6 +132,22 @@ class BudgetSettings(Part):
     submissions_per_day: Annotated[int, Field(ge=1, le=10_000_000), Number] = 500
 
 
+class HooksSettings(Part):
+    """`[hooks]`: commands, each a list of words that no shell reads, with the job as JSON on their input."""
+
+    before_submit: Annotated[tuple[Word, ...], few] = ()
+    """Exit 1 is a veto: the job is held, and what it wrote to standard error is the reason."""
+    after_delivery: Annotated[tuple[Word, ...], few] = ()
+    on_failure: Annotated[tuple[Word, ...], few] = ()
+    seconds_max: Seconds = 30.0
+    """After this time a hook is killed, with all that it started."""
+
+    @property
+    def commands(self) -> dict[str, tuple[str, ...]]:
+        """The hooks that are configured, by name."""
+        return {name: words for name, words in self if isinstance(words, tuple) and words}
+
+
 class RetentionSettings(Part):
     """`[retention]`: days after a clip ended; None keeps for ever."""
 
@@ -157,6 +175,7 @@ class Settings(Part):
     journal: JournalSettings
     farm: FarmSettings = FarmSettings()
     budget: BudgetSettings = BudgetSettings()
+    hooks: HooksSettings = HooksSettings()
     retention: RetentionSettings = RetentionSettings()
     logs: LogSettings = LogSettings()
     defaults: Keys = Field(default_factory=dict)

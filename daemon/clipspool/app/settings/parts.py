@@ -101,6 +101,12 @@ def secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _word(value: str) -> str:
+    if not value or "\0" in value or len(value) > _PATH_MAX:
+        raise ValueError(f"must be a word of a command, 1 to {_PATH_MAX} characters")
+    return value
+
+
 def _at_most(value: Any) -> Any:
     if isinstance(value, list | tuple) and len(value) > _LIST_MAX:
         raise ValueError(f"has more than {_LIST_MAX} entries")
@@ -117,6 +123,7 @@ Number = BeforeValidator(no_truth)
 Seconds = Annotated[float, Field(gt=0, le=YEAR_SECONDS, allow_inf_nan=False), Number]
 Days = Annotated[float, Field(ge=0, le=36_600, allow_inf_nan=False), Number]
 Credits = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), Number]
+Word = Annotated[str, AfterValidator(_word)]
 AnyPath = Annotated[Path, AfterValidator(path)]
 # Checked before the entries: pydantic would count a wrong entry as a missing one.
 few = BeforeValidator(_at_most)

@@ -244,12 +244,10 @@ def _held(job: Job, places: Places) -> str:
             return (
                 f"The provider refuses this clip but accepts others; the operator has to check it: {reason}."
             )
-        case Held.OVERDUE:
-            return "Rendering takes longer than usual. clipspool keeps waiting for it."
-        case Held.LOST:
-            return (
-                "The provider cannot find the render any more. clipspool keeps asking; the operator decides."
-            )
+        case Held.VETO:
+            return f"A check of the operator's stopped it: {reason}."
+        case Held.OVERDUE | Held.LOST:
+            return _OF_TASKS[job.held]
         case Held.RESULT:
             return _held_result(job, reason)
         case Held.OUTBOX | Held.DISK:
@@ -258,6 +256,12 @@ def _held(job: Job, places: Places) -> str:
             return reason
         case never:
             assert_never(never)
+
+
+_OF_TASKS = {
+    Held.OVERDUE: "Rendering takes longer than usual. clipspool keeps waiting for it.",
+    Held.LOST: "The provider cannot find the render any more. clipspool keeps asking; the operator decides.",
+}
 
 
 def _held_by_disk(job: Job, reason: str) -> str:

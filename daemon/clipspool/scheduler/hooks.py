@@ -1,0 +1,103 @@
+"""Which hooks are due: `before_submit` for a job that may be sent, the others once each after a job's end.
+
+What is due after an end is written into the journal in the turn that records the end, so that no crash
+forgets it. That a job passed `before_submit` is known in memory alone: after a crash it is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import structlog
+
+from clipspool.jobs.events import Event, Vetted
+from clipspool.jobs.model import Job, State
+from clipspool.jobs.records import HookRun
+from clipspool.journal import Journal
+from clipspool.scheduler.workers import Workers
+
+log = structlog.get_logger()
+
+_PREFIX = "hook:"
+_OF_ENDS = {State.DELIVERED: "after_delivery", State.FAILED: "on_failure"}
+_BEFORE = "before_submit"
+_DUE_MAX = 5000
+
+
+class Hooks:
+    """For the scheduler's thread."""
+
+    def __init__(
+        self, journal: Journal, workers: Workers, later: Callable[[Callable[[], object]], object]
+    ) -> None:
+        """`later` does something once this turn is durable."""
+        self._journal, self._workers, self._later = journal, workers, later
+        self._names: frozenset[str] = frozenset()
+        self._passed: set[str] = set()
+        self._under_way: set[str] = set()
+        self._due = dict.fromkeys(journal.facts_below(_PREFIX))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no hook is due or runs."""
+        return not self._due
+
+    def use(self, names: Collection[str]) -> None:
+        """Set which hooks are configured."""
+        self._names = frozenset(names)
+
+    def must_ask(self, job_id: str) -> bool:
+        """Whether `before_submit` has to pass a job before it is sent."""
+        return _BEFORE in self._names and job_id not in self._passed
+
+    def pass_over(self, job_id: str) -> None:
+        """Let a job go that the hook refused: the operator approved it."""
+        self._passed.add(job_id)
+
+    def on_change(self, before: Job, after: Job, event: Event, now: float) -> None:
+        """Note that a job passed, is another one now, or has ended."""
+        if isinstance(event, Vetted):
+            self._passed.add(after.id)
+        elif after.state not in {State.QUEUED, State.SUBMITTING} or not after.prepared:
+            self._passed.discard(after.id)
+        name = _OF_ENDS.get(after.state, "")
+        if after.state is before.state or name not in self._names:
+            return
+        if len(self._due) >= _DUE_MAX:
+            log.warning("hook_dropped", hook=name, job=after.id, why=f"{_DUE_MAX} are waiting")
+            return
+        key = f"{_PREFIX}{name}:{after.id}"
+        self._due[key] = None
+        self._journal.set_fact(key, now)
+
+    def start(self) -> None:
+        """Hand out what is due, as many as the lane takes at once."""
+        lane = self._workers.after_hooks
+        for key in [one for one in self._due if one not in self._under_way][: max(lane.size - lane.busy, 0)]:
+            _, name, job_id = key.split(":", 2)
+            job = self._journal.load([job_id]).get(job_id)
+            clip = None if job is None else self._journal.clip(job.clip_id)
+            if job is None or clip is None:
+                self._forget(key)
+                continue
+            self._under_way.add(key)
+            lane.busy += 1
+            self._later(lambda n=name, j=job, c=clip: self._workers.start_hook(n, j, c))  # type: ignore[misc]
+
+    def ran(self, job_id: str, run: HookRun, now: float) -> None:
+        """Record how a hook ended; one that clipspool's own end cut short is run again."""
+        self._workers.after_hooks.busy -= 1
+        key = f"{_PREFIX}{run.hook}:{job_id}"
+        if run.was_stopped:
+            return  # it stays under way for the rest of this run, and due for the next
+        self._under_way.discard(key)
+        self._forget(key)
+        job = self._journal.load([job_id]).get(job_id)
+        if job is not None:
+            self._journal.hook_ran(job, run, now)
+        if run.trouble:
+            log.warning("hook_failed", hook=run.hook, job=job_id, why=run.trouble, output=run.output)
+
+    def _forget(self, key: str) -> None:
+        self._due.pop(key, None)
+        self._journal.forget_fact(key)

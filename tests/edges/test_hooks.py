@@ -1,0 +1,183 @@
+"""Hooks in the scheduler, turned by hand: beside the paid path, and never in it."""
+
+import pytest
+
+from clipspool.jobs.events import Failed, JobHeld, NotSubmitted, StageFailed, Vetted
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.model import Error, Held, State
+from clipspool.jobs.records import HookRun
+from clipspool.scheduler import commands as operator
+from fakes import NO_CREDITS, Desk, Workshop
+
+
+class Hooked(Workshop):
+    """A workshop whose hooks say what they are told to, else that all is well."""
+
+    def __init__(self):
+        super().__init__()
+        self.ran = []
+        self.runs = []
+
+    def work(self, given, gate):
+        if given.stage is Stage.VET and not self.say[Stage.VET] and Stage.VET not in self.held:
+            self.done.append((given.stage, given.job.id))
+            return Vetted(0.1, "fine")
+        return super().work(given, gate)
+
+    def run_hook(self, name, job, _clip):
+        self.ran.append((name, job.id, job.state))
+        return self.runs.pop(0) if self.runs else HookRun(name, 0.1, "tagged")
+
+
+@pytest.fixture
+def open_desk(tmp_path):
+    desks = []
+
+    def open_desk():
+        desk = Desk(tmp_path, shop=Hooked())
+        desk.scheduler.hooks.use(["before_submit", "after_delivery", "on_failure"])
+        lane = desk.scheduler.workers.after_hooks
+        begin = lane.begin
+        lane.begin = lambda work: (setattr(desk, "_owed", desk._owed + 1), begin(work))
+        desks.append(desk)
+        return desk
+
+    yield open_desk
+    for desk in desks:
+        desk.close()
+
+
+@pytest.fixture
+def desk(open_desk):
+    return open_desk()
+
+
+def events(desk, job_id="clip1"):
+    return [entry.event for entry in desk.journal.history(desk.job(job_id))]
+
+
+def test_before_submit_is_asked_once_before_anything_of_the_request_begins(desk):
+    desk.drop()
+    desk.until(State.DELIVERED)
+    stages = [stage for stage, _ in desk.shop.done]
+    assert stages[:3] == [Stage.PREPARE, Stage.VET, Stage.SUBMIT]
+    assert desk.shop.paid == ["clip1"]
+    assert events(desk).index("vetted") < events(desk).index("connected")
+
+
+def test_a_veto_holds_its_clip_with_the_hooks_words_and_nothing_is_paid(desk):
+    desk.shop.say[Stage.VET].append(JobHeld(Held.VETO, "no faces in this project"))
+    desk.drop()
+    desk.drop("clip2")
+    desk.until(State.DELIVERED, "clip2")
+    job = desk.job()
+    assert (job.held, job.reason, job.task) == (Held.VETO, "no faces in this project", None)
+    assert desk.shop.paid == ["clip2"]
+    assert desk.order(operator.approve, ["clip1"], "ann")[0]["done"]
+    desk.until(State.DELIVERED)
+    assert [stage for stage, job in desk.shop.done if job == "clip1"].count(Stage.VET) == 1
+    assert desk.job().approved is False, "who approves against a hook approves no price"
+
+
+def test_a_hook_that_fails_is_asked_again_later_and_holds_nobody_else(desk):
+    desk.shop.say[Stage.VET].append(StageFailed("HOOK", "the before_submit hook failed: exit 127"))
+    desk.drop()
+    desk.drop("clip2")
+    desk.until(State.DELIVERED)
+    desk.until(State.DELIVERED, "clip2")
+    assert [e for one in ("clip1", "clip2") for e in events(desk, one) if e == "stage_failed"] == [
+        "stage_failed"
+    ]
+    assert sorted(desk.shop.paid) == ["clip1", "clip2"]
+
+
+def test_hooks_that_hang_hold_only_their_own_clips(desk):
+    held = desk.shop.hold(Stage.VET)
+    for number in range(5):
+        desk.drop(f"hangs{number}")
+    desk.turns(3)
+    del desk.shop.held[Stage.VET]
+    desk.drop("clip1")
+    desk.until(State.DELIVERED)
+    assert desk.shop.paid == ["clip1"]
+    desk.shop.say[Stage.VET].extend([StageFailed("HOOK", "it took longer than 30 s")] * 5)
+    desk.release(held)
+    desk.turns(2)
+    assert desk.state("hangs0") is State.QUEUED
+
+
+def test_no_slot_of_the_provider_is_taken_while_a_hook_runs(desk):
+    held = desk.shop.hold(Stage.VET)
+    desk.drop()
+    desk.turns(3)
+    assert desk.journal.counts[State.SUBMITTING] == 0
+    assert desk.scheduler.spending.today.submissions == 0
+    desk.release(held)
+
+
+def test_a_crash_between_the_hook_and_the_request_asks_again(open_desk):
+    desk = open_desk()
+    desk.drop()
+    while Stage.VET not in {stage for stage, _ in desk.shop.done}:
+        desk.turn()
+    desk.scheduler.is_draining = True
+    desk.turn()
+    desk.close()
+    again = open_desk()
+    again.until(State.DELIVERED)
+    assert [stage for stage, _ in again.shop.done][:2] == [Stage.VET, Stage.SUBMIT]
+    assert again.shop.paid == ["clip1"]
+
+
+def test_a_job_that_ended_has_its_hook_once_with_its_words_in_the_history(desk):
+    desk.drop()
+    desk.shop.say[Stage.PREPARE].append(Failed(Error("X", "refused")))
+    desk.drop("bad")
+    desk.turns(15, 60.0)
+    assert sorted(desk.shop.ran) == [
+        ("after_delivery", "clip1", State.DELIVERED),
+        ("on_failure", "bad", State.FAILED),
+    ] or sorted(desk.shop.ran) == [
+        ("after_delivery", "bad", State.DELIVERED),
+        ("on_failure", "clip1", State.FAILED),
+    ]
+    job_id = next(job_id for name, job_id, _ in desk.shop.ran if name == "after_delivery")
+    assert events(desk, job_id)[-1] in {"hook_ran", "retired"}
+    (entry,) = [e for e in desk.journal.history(desk.job(job_id)) if e.event == "hook_ran"]
+    assert (entry.facts["hook"], entry.facts["output"]) == ("after_delivery", "tagged")
+    assert desk.scheduler.is_idle
+
+
+def test_a_hook_after_an_end_that_a_crash_cut_short_is_run_again(open_desk):
+    desk = open_desk()
+    desk.shop.runs.append(HookRun("after_delivery", was_stopped=True))
+    desk.drop()
+    desk.until(State.DELIVERED)
+    desk.turns(2)
+    assert len(desk.shop.ran) == 1
+    assert not desk.scheduler.is_idle
+    desk.close()
+    again = open_desk()
+    again.turns(3)
+    assert [name for name, _, _ in again.shop.ran] == ["after_delivery"]
+    assert again.scheduler.is_idle
+
+
+def test_a_hook_that_is_configured_no_more_is_not_waited_for(open_desk):
+    desk = open_desk()
+    desk.scheduler.hooks.use([])
+    desk.drop()
+    desk.until(State.DELIVERED)
+    desk.turns(3)
+    assert desk.shop.ran == []
+    assert Stage.VET not in {stage for stage, _ in desk.shop.done}
+
+
+def test_while_the_provider_is_blocked_no_hook_is_asked(desk):
+    desk.shop.say[Stage.SUBMIT].append(NotSubmitted(NO_CREDITS))
+    desk.drop()
+    desk.turns(6)
+    asked = [stage for stage, _ in desk.shop.done].count(Stage.VET)
+    desk.drop("clip2")
+    desk.turns(4)
+    assert [stage for stage, _ in desk.shop.done].count(Stage.VET) == asked
