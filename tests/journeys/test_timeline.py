@@ -15,6 +15,13 @@ from media_clips import ffprobe, run
 from runway_sandbox import Render
 from runway_sandbox.render import sample
 
+GUIDED = """\
+prompt = "deep winter"
+model = "aleph2"
+[[keyframe]]
+at = "first"
+image = "look.png"
+"""
 PIECES = """\
 prompt = "deep winter"
 long_clips = "trim"
@@ -141,7 +148,21 @@ def test_scope_of_a_second_goes_to_aleph2_with_bars_and_held_and_comes_back_as_i
     )
     with open_bays(render=Render.ECHO) as bay:
         bay.start()
-        drop(bay, scope, name="scope.mp4", sidecar='prompt = "deep winter"\nmodel = "aleph2"\n')
+        run(
+            [
+                "ffmpeg",
+                "-v",
+                "error",
+                "-i",
+                str(scope),
+                "-frames:v",
+                "1",
+                "-vf",
+                "scale=640:400",
+                str(bay.inbox / "look.png"),
+            ]
+        )
+        drop(bay, scope, name="scope.mp4", sidecar=GUIDED)
         bay.until_retired(seconds=60)
         seen = ffprobe(bay.outbox / "scope.mp4", "stream=width,height,nb_frames")
         assert seen == {"width": "960", "height": "400", "nb_frames": "24"}
@@ -150,6 +171,9 @@ def test_scope_of_a_second_goes_to_aleph2_with_bars_and_held_and_comes_back_as_i
         assert "black bars to the aspect that the model takes" in told["conformed"]
         assert "black bars cut off again (960x400 pixels are left)" in told["finished"]
         assert "24 frames cut off to the source's length" in told["finished"]
+        again = tomllib.loads((bay.outbox / "scope.mp4.toml").read_text())
+        assert again["keyframe"] == [{"at": "first", "image": "look.png"}]
+        assert (bay.inbox / "look.png").exists(), "other clips may use it too"
         assert is_kept(bay, scope, "scope.mp4")
         assert bay.stop() == 0
 

@@ -1,6 +1,7 @@
 """What models take, the body that is sent, and what it costs."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from clipspool.jobs.model import Reference, Request
 from clipspool.provider.catalog import BadModel, Catalog, utf16_units
 from clipspool.provider.protocol import Inline
+from clipspool.provider.transport.way import InRequest
+from clipspool.stages.quoting import Quoting
 
 CATALOG = Catalog.load()
 
@@ -301,3 +304,65 @@ def test_what_is_wrong_with_a_key_reads_on_from_its_name():
     said = [problem.message.split()[0] for one in wrong for problem in CATALOG.problems(one)]
     assert len(said) == len(wrong) + 1
     assert set(said) <= {"names", "is", "has", "does", "must", "unknown", "cannot"}
+
+
+def test_keyframes_aspect_and_format_go_out_in_the_forms_of_the_api():
+    images = (
+        Reference(name="a.png", file="ref-0.png", at="first"),
+        Reference(uri="https://a.example/b.png", at="1.5"),
+        Reference(name="c.png", file="ref-1.png", at="last"),
+    )
+    asked = request(model="aleph2", references=images, target_aspect="21:9", output_format="prores")
+    assert CATALOG.problems(asked) == []
+    body = CATALOG.body(asked, "https://a.example/clip.mp4", ["A", "B", "C"])
+    assert body["keyframes"] == [
+        {"seconds": 0.0, "uri": "A"},
+        {"seconds": 1.5, "uri": "B"},
+        {"at": 1.0, "uri": "C"},
+    ]
+    assert (body["targetAspectRatio"], body["outputFormat"]) == ("21:9", "prores")
+    assert "references" not in body
+    assert CATALOG.credits(asked, 10) == 680.0
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "words"),
+    [
+        (
+            {"references": (Reference(uri="https://a.example/b.png", at="first"),) * 6},
+            "keyframe",
+            "at most 5",
+        ),
+        ({"target_aspect": "5:4"}, "target_aspect", "it takes 16:9"),
+        ({"output_format": "gif"}, "output_format", "png_sequence"),
+    ],
+)
+def test_what_a_model_cannot_make_of_a_result_is_said_by_its_key(keys, key, words):
+    (problem,) = CATALOG.problems(request(model="aleph2", **keys))
+    assert problem.key == key
+    assert words in problem.message
+    (other,) = CATALOG.problems(request(**keys))
+    assert other.key == key
+
+
+def test_a_bare_file_among_the_keyframes_of_extra_is_told_the_key_for_it():
+    (problem,) = CATALOG.problems(request(model="aleph2", extra={"keyframes": [{"uri": "winter.png"}]}))
+    assert "[[keyframe]]" in problem.message
+
+
+def test_a_keyframe_behind_the_end_of_what_is_sent_is_told_of():
+    late = request(model="aleph2", references=(Reference(uri="https://a.example/b.png", at="9.0"),))
+    media = {
+        "container": "mp4",
+        "size_bytes": 1000,
+        "seconds": 4.0,
+        "width": 1280,
+        "height": 720,
+        "fps": "24/1",
+    }
+    media |= {"video_codec": "h264", "pixel_format": "yuv420p", "bit_depth": 8}
+    way = InRequest(5_000_000)
+    (problem,) = Quoting(CATALOG, [way]).check(late, media)
+    assert (problem.key, problem.message) == ("keyframe", "is at 9 s, and 4 s of the clip are sent")
+    early = replace(late, references=(replace(late.references[0], at="3.9"),))
+    assert Quoting(CATALOG, [way]).check(early, media) == []

@@ -97,3 +97,11 @@ def test_no_fingerprint_is_looked_for_twice():
             request = a_request(seed_is_drawn=seed, **ratio)
             alike = fingerprints_alike(request, CLIP, ())
             assert len({*alike, fingerprint(request, CLIP, ())}) == len(alike) + 1
+
+
+def test_the_same_image_at_another_time_is_another_request():
+    at = [
+        a_request(references=(Reference(uri="https://example.com/a.png", at=at),)) for at in ("first", "2.0")
+    ]
+    plain = a_request(references=(Reference(uri="https://example.com/a.png"),))
+    assert len({fingerprint(one, CLIP, ()) for one in (*at, plain)}) == 3

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clipspool.intake.sidecar.layers import drafts, located
 from clipspool.intake.sidecar.parse import BYTES_MAX, layer_of, parse
 from clipspool.intake.sidecar.references import trouble_with
-from clipspool.jobs.model import Problem, Reference
+from clipspool.jobs.model import Problem, Reference, Request
 from clipspool.stages.provenance import as_sent
 
 
@@ -377,3 +377,51 @@ def test_a_variant_may_name_a_preset_of_its_own_and_an_empty_name_none():
 @pytest.mark.parametrize("name", ['"../x"', '"a/b"', '".hidden"', "3", '"_x"'])
 def test_a_preset_is_named_without_folder_and_suffix(name):
     assert "preset" in only(f'prompt = "x"\npreset = {name}\n').key
+
+
+KEYFRAMES = b"""
+prompt = "winter"
+model = "aleph2"
+target_aspect = "21:9"
+[[keyframe]]
+at = "first"
+image = "look.png"
+[[keyframe]]
+at = 1.5
+image = "https://example.com/b.png"
+"""
+
+
+def test_keyframes_are_images_with_a_time_and_a_provenance_asks_for_them_again():
+    (draft,) = drafts([], parse(KEYFRAMES, "day/a.toml"))[0]
+    first, second = draft.references
+    assert (first.paths(), first.at, second.at) == (("day/look.png", "look.png"), "first", "1.5")
+    request = draft.request(7, {first: Reference(name="day/look.png", file="ref-0.png")})
+    assert request.references == (
+        Reference(name="day/look.png", file="ref-0.png", at="first"),
+        Reference(uri="https://example.com/b.png", at="1.5"),
+    )
+    assert Request.from_dict(request.to_dict()) == request
+    again = as_sent(request)
+    assert again["keyframe"] == [
+        {"at": "first", "image": "day/look.png"},
+        {"at": 1.5, "image": "https://example.com/b.png"},
+    ]
+    assert "references" not in again
+    assert parse(tomli_w.dumps(again).encode(), "a.toml").problems == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[keyframe]\nat = 1\nimage = "a.png"', "double brackets"),
+        ('[[keyframe]]\nimage = "a.png"', "has no `at`"),
+        ('[[keyframe]]\nat = "middle"\nimage = "a.png"', '"first", "last" or seconds'),
+        ('[[keyframe]]\nat = -1\nimage = "a.png"', '"first", "last" or seconds'),
+        ('[[keyframe]]\nat = 1\nimage = "../a.png"', "plain path inside the inbox"),
+        ('[[keyframe]]\nat = 1\nimage = "a.png"\nrange = 3', "unknown key `range`"),
+    ],
+)
+def test_a_wrong_keyframe_is_told_of(text, words):
+    (problem,) = parse(f'prompt = "x"\n{text}\n'.encode(), "a.toml").problems
+    assert words in problem.message

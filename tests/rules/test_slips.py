@@ -336,4 +336,4 @@ def test_a_text_made_to_be_slow_is_told_of_in_no_time(text):
 
 
 def test_every_key_that_holds_no_table_has_an_example():
-    assert {*KEYS, *SUB_KEYS} - {*EXAMPLES} == {"content_moderation", "extra"}
+    assert {*KEYS, *SUB_KEYS} - {*EXAMPLES} == {"content_moderation", "extra", "keyframe"}

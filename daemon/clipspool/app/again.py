@@ -29,7 +29,7 @@ from clipspool.spool.layout import REFERENCE, REFERENCES
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
-from clipspool.stages.provenance import as_sent
+from clipspool.stages.provenance import as_sent, image_keys
 from clipspool.stages.quoting import Quoting
 from clipspool.system.atomic import Rel, join
 
@@ -138,7 +138,7 @@ def keys_of(request: Request) -> dict[str, Any]:
         "model": request.model,
         "seed": None if request.seed_is_drawn else request.seed,
         "ratio": None if request.ratio_is_chosen else request.ratio,
-        "references": [one.uri or one.name for one in request.references],
+        **image_keys(request, lambda one: one.uri or one.name),
         "content_moderation": dict(request.content_moderation),
         "extra": dict(request.extra),
         "priority": request.priority,

@@ -148,6 +148,6 @@ def _references(
         found = next((one for one in paths if one in given or root.exists(one)), None)
         if found is None:
             named = f"names `{readable(wanted.entry)}`, which is not in the inbox (yet)"
-            problems.append(Problem(named, key="references", file=wanted.file))
+            problems.append(Problem(named, key=wanted.key, file=wanted.file))
         else:
             yield wanted, Reference(name=found, file=name_of(found))

@@ -250,7 +250,7 @@ class Examination:
                 path, image = self._presets.image(paths, now)
             if trouble := self._trouble_with(image, paths) if paths else self._elsewhere(wanted):
                 named = readable(path or wanted.entry)
-                problems.append(Problem(f"names `{named}`, {trouble}", key="references", file=wanted.file))
+                problems.append(Problem(f"names `{named}`, {trouble}", key=wanted.key, file=wanted.file))
             elif image is not None and not image.is_settled:
                 due = image.since + self._rules.sidecar_wait_seconds
                 trouble = "empty" if image.is_empty else "still changing"
@@ -294,7 +294,7 @@ def _wrong(clip: Rel, problems: Sequence[Problem]) -> Waits:
         clip,
         reason,
         found=each,
-        needs_others=any(problem.key in {"references", "preset"} for problem in each),
+        needs_others=any(problem.key in {"references", "keyframe", "preset"} for problem in each),
     )
 
 

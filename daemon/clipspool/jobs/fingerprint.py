@@ -48,6 +48,9 @@ def fingerprint(request: Request, source_sha256: str, images: Sequence[str]) -> 
     if request.ratio_is_chosen:
         del asked["ratio"]
     files = iter(images)
-    asked["references"] = [one.uri or next(files) for one in request.references]
+    asked["references"] = [
+        f"{one.at} {one.uri or next(files)}" if one.at else one.uri or next(files)
+        for one in request.references
+    ]
     asked["source"] = source_sha256
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -127,9 +127,12 @@ FinishSize = Literal["result", "source"]
 """Whose dimensions a result has that is made ready for the timeline."""
 
 
+KEYFRAME_WORDS = frozenset({"first", "last"})
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference image: an https address, or a file copied into the work folder at acceptance."""
+    """A reference image or keyframe: an https address, or a file copied into the work folder."""
 
     uri: str = ""
     """The address, or empty where `file` is set."""
@@ -137,10 +140,18 @@ class Reference:
     """The path inside the inbox as the sidecar gave it."""
     file: str = ""
     """The copy's path inside the clip's work folder."""
+    at: str = ""
+    """Where a keyframe guides the result: `first`, `last`, or seconds; empty for a reference image."""
 
     def to_dict(self) -> dict[str, str]:
         """Return the fields that are set."""
-        return {k: v for k, v in (("uri", self.uri), ("name", self.name), ("file", self.file)) if v}
+        fields = (("uri", self.uri), ("name", self.name), ("file", self.file), ("at", self.at))
+        return {k: v for k, v in fields if v}
+
+    @property
+    def position(self) -> str | float:
+        """Where a keyframe guides the result, as a sidecar has it: `first`, `last`, or seconds."""
+        return self.at if self.at in KEYFRAME_WORDS else float(self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +175,10 @@ class Request:
     finish_size: FinishSize = "result"
     keep_untouched: bool = False
     """With `finish = "timeline"`: the provider's own file is delivered too."""
+    target_aspect: str = ""
+    """The shape that the result shall have, as `16:9`; empty: the clip's."""
+    output_format: str = ""
+    """What the provider makes: `mp4`, `prores`, …; empty: what the model usually makes."""
     seed_is_drawn: bool = False
     """Nobody asked for this seed: any other serves as well."""
     ratio_is_chosen: bool = False
@@ -185,7 +200,12 @@ class Request:
 
     def media_keys(self) -> dict[str, Any]:
         """Return the sidecar keys about the pictures themselves, without defaults."""
-        return self._set(("long_clips", "start_seconds", "finish", "finish_size", "keep_untouched"))
+        return self._set(
+            (
+                *("long_clips", "start_seconds", "finish", "finish_size", "keep_untouched"),
+                *("target_aspect", "output_format"),
+            )
+        )
 
     def _set(self, names: Iterable[str]) -> dict[str, Any]:
         usual = Request(self.prompt, self.model, self.seed)

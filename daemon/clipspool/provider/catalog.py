@@ -32,6 +32,9 @@ _UNSET: Mapping[str, Any] = {
     "contentModeration": {"publicFigureThreshold": "auto"},
 }
 """The value of a field that is always sent and that the request does not set."""
+_WITH_KEYS = frozenset({"keyframes", "targetAspectRatio", "outputFormat"})
+"""Fields that `[extra]` may set as well: it had to before they had keys, and a keyframe's range has none."""
+_MP4 = "mp4"
 _AS_NEAR = 0.01
 """Shapes that differ by a hundredth look the same: 848:480 and 1280:720."""
 
@@ -75,11 +78,7 @@ class Catalog:
             *_moderation_problems(model, request),
             *_extra_problems(model, request),
         ]
-        if (count := len(request.references)) > model.references_max:
-            limit = f"at most {model.references_max}" if model.references_max else "no reference images"
-            wrong = f"does not fit: `{request.model}` takes {limit}, here are {count}"
-            found.append(Problem(wrong, "references"))
-        return found
+        return [*found, *_image_problems(model, request), *_output_problems(model, request)]
 
     def limits(self, name: str) -> Limits:
         """Return a model's limits for the media plan; raises KeyError for an unknown model."""
@@ -121,8 +120,16 @@ class Catalog:
             body["seed"] = request.seed
         if request.ratio is not None and "ratio" in model.fields:
             body["ratio"] = request.ratio
-        if references and "references" in model.fields:
-            body["references"] = [{"type": "image", "uri": uri} for uri in references]
+        images = list(zip(request.references, references, strict=True))
+        plain = [{"type": "image", "uri": uri} for one, uri in images if not one.at]
+        frames = [{**_time_of(one.position), "uri": uri} for one, uri in images if one.at]
+        given = {
+            "references": plain,
+            "keyframes": frames,
+            "targetAspectRatio": request.target_aspect,
+            "outputFormat": request.output_format,
+        }
+        body |= {name: value for name, value in given.items() if value and name in model.fields}
         threshold = request.content_moderation.get("public_figure_threshold")
         if threshold is not None and "contentModeration" in model.fields:
             body["contentModeration"] = {"publicFigureThreshold": threshold}
@@ -161,7 +168,7 @@ class Catalog:
         if not math.isfinite(seconds) or seconds <= 0:
             return None
         rate = model.credits_per_second
-        if request.extra.get("outputFormat", "mp4") != "mp4":
+        if (request.output_format or request.extra.get("outputFormat", _MP4)) != _MP4:
             rate += model.other_output_credits_per_second
         counted = min(seconds, model.seconds_max or seconds)
         return max(
@@ -233,6 +240,38 @@ def _ratio_problems(model: Model, request: Request) -> Iterator[Problem]:
         yield Problem(f"is {ratio}, which is not accepted: {accepted}", "ratio")
 
 
+def _image_problems(model: Model, request: Request) -> Iterator[Problem]:
+    frames = sum(bool(one.at) for one in request.references)
+    for key, what, count, most in (
+        ("references", "reference images", len(request.references) - frames, model.references_max),
+        ("keyframe", "keyframes", frames, model.keyframes_max),
+    ):
+        if count > most:
+            limit = f"at most {most}" if most else f"no {what}"
+            yield Problem(f"does not fit: `{request.model}` takes {limit}, here are {count}", key)
+
+
+def _output_problems(model: Model, request: Request) -> Iterator[Problem]:
+    for key, value, known in (
+        ("target_aspect", request.target_aspect, model.target_aspects),
+        ("output_format", request.output_format, model.output_formats),
+    ):
+        if value and value not in known:
+            accepted = f"it takes {', '.join(known)}" if known else "leave the key out"
+            yield Problem(f"is {value}, which `{request.model}` does not take: {accepted}", key)
+
+
+def _time_of(position: str | float) -> dict[str, float]:
+    """Return a keyframe's place in the API's form: seconds, or a share of the whole length."""
+    match position:
+        case "last":
+            return {"at": 1.0}
+        case "first":
+            return {"seconds": 0.0}
+        case _:
+            return {"seconds": float(position)}
+
+
 def _moderation_problems(model: Model, request: Request) -> Iterator[Problem]:
     key, inner = "content_moderation", "public_figure_threshold"
     if request.content_moderation and "contentModeration" not in model.fields:
@@ -248,5 +287,6 @@ def _moderation_problems(model: Model, request: Request) -> Iterator[Problem]:
 def _extra_problems(model: Model, request: Request) -> Iterator[Problem]:
     ours = {"model": "model", model.source_field: "", model.prompt_field: "prompt"}
     for name in model.fields:
-        ours[name] = "content_moderation" if name == "contentModeration" else name
+        if name not in _WITH_KEYS:
+            ours[name] = "content_moderation" if name == "contentModeration" else name
     return extra_problems(request.extra, ours)

@@ -11,7 +11,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 RATIO = re.compile(r"[1-9]\d{0,4}:[1-9]\d{0,4}")
 
-OptionalField = Literal["seed", "ratio", "references", "contentModeration"]
+AlwaysField = Literal["seed", "ratio", "references", "contentModeration"]
+OptionalField = Literal[
+    "seed",
+    "ratio",
+    "references",
+    "contentModeration",
+    "keyframes",
+    "targetAspectRatio",
+    "outputFormat",
+]
 
 
 def _no_truth(value: Any) -> Any:
@@ -53,7 +62,7 @@ class Model(BaseModel):
     prompt_field: _Name = "promptText"
     fields: tuple[OptionalField, ...] = ("seed",)
     """The optional fields that exist; the provider refuses a body with an unknown one."""
-    always: tuple[OptionalField, ...] = ()
+    always: tuple[AlwaysField, ...] = ()
     """Those of them that are always sent, since the API's page marks them required [PROVIDER 8]: the ratio
     nearest to the clip's shape, an empty list of references, moderation `auto`."""
     retired_since: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
@@ -65,6 +74,11 @@ class Model(BaseModel):
     prompt_utf16_max: Annotated[_Count, Field(ge=1)] = 1000
     """In UTF-16 units: an emoji counts twice."""
     references_max: _Count = 0
+    keyframes_max: _Count = 0
+    target_aspects: tuple[Annotated[str, Field(pattern=rf"^{RATIO.pattern}$")], ...] = ()
+    """Shapes that a result can be given."""
+    output_formats: tuple[_Name, ...] = ()
+    """What the provider can make instead of an MP4."""
     seconds_min: _Amount = 0.0
     seconds_max: _Positive | None = None
     cuts_longer_clips: bool = False
@@ -73,7 +87,7 @@ class Model(BaseModel):
     """One credit is 0.01 USD; None when the price is not known."""
     credits_min: _Amount = 0.0
     other_output_credits_per_second: _Amount = 0.0
-    """Added at most, when `outputFormat` in `[extra]` names another container than MP4."""
+    """Added at most, when `output_format` names another than `mp4`."""
     outputs: tuple[Literal["mp4", "mov", "webm", "zip"], ...] = ("mp4",)
     side_pixels_max: Annotated[_Count, Field(ge=16)] | None = None
     short_side_pixels_min: _Count | None = None

@@ -45,11 +45,13 @@ def _addresses(value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
         case list() | tuple():
             for place, inner in enumerate(value):
                 yield from _addresses(inner, (*path[:-1], f"{path[-1]}[{place}]"))
-        case str() if wrong := _wrong(value, path[-1].partition("[")[0]):
+        case str() if wrong := _wrong(
+            value, path[-1].partition("[")[0], is_keyframe=path[0].startswith("keyframes")
+        ):
             yield Problem(wrong, f"extra.{'.'.join(path)}")
 
 
-def _wrong(value: str, key: str) -> str:
+def _wrong(value: str, key: str, *, is_keyframe: bool) -> str:
     shown = value[:_SHOWN_MAX]
     if _ADDRESS.fullmatch(value.strip()):
         return ""
@@ -57,6 +59,11 @@ def _wrong(value: str, key: str) -> str:
     is_file = not _TEXT_KEY.fullmatch(key) and (_PATH.fullmatch(value) or _SUFFIX.fullmatch(value))
     if not is_address and not is_file:
         return ""
+    if is_keyframe:
+        return (
+            f"is `{shown}`, which the provider cannot read: write a [[keyframe]] table instead, with "
+            'at = "first" (or seconds) and image = "look.png", which is sent; or write an https:// address'
+        )
     return (
         f"is `{shown}`, which the provider cannot read: [extra] is sent unchanged, and no file goes with "
         "it. Put the file on a web server and write its https:// address here"

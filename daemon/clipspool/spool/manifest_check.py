@@ -24,6 +24,7 @@ _NUMBER_MAX = 1 << 63
 _TEXT_MAX = 65_536
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("prompt", "preset", "model", "long_clips", "finish", "finish_size"), str),
+    **dict.fromkeys(("target_aspect", "output_format"), str),
     **dict.fromkeys(("keep_untouched", "again", "was_put_back", "ratio_is_chosen"), bool),
     **dict.fromkeys(("content_moderation", "extra"), dict),
     **dict.fromkeys(("seed", "priority"), int),
@@ -88,7 +89,7 @@ def _of_request(request: Any) -> Iterator[str]:
     if request.not_before is not None and not _is_moment(request.not_before):
         yield "`not_before` of a request has no date"
     for one in request.references:
-        is_text = all(isinstance(text, str) for text in (one.uri, one.name, one.file))
+        is_text = all(isinstance(text, str) for text in (one.uri, one.name, one.file, one.at))
         if not is_text or (one.file and not _COPY.fullmatch(one.file)):
             yield "a reference leads elsewhere"
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
 import tomli_w
 
 from clipspool import __version__
-from clipspool.jobs.model import Clip, Error, Job, Paid, Request, Result, State, newest, utc
+from clipspool.jobs.model import Clip, Error, Job, Paid, Reference, Request, Result, State, newest, utc
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.jobs.text import text
 from clipspool.stages.payload import Sent, files_of, length_sent
@@ -101,7 +101,7 @@ def as_sent(request: Request) -> dict[str, Any]:
     """Return a request in a sidecar's keys, as it may be shown: without signed addresses and API keys."""
     keys = {
         "ratio": request.ratio,
-        "references": [redact(one.uri) or text(one.name) for one in request.references],
+        **image_keys(request, lambda one: redact(one.uri) or text(one.name)),
         "priority": request.priority,
         **request.media_keys(),
         "content_moderation": redact_value(request.content_moderation),
@@ -110,6 +110,12 @@ def as_sent(request: Request) -> dict[str, Any]:
     prompt = redact_words(request.prompt)
     asked = {key: value for key, value in keys.items() if value}
     return {"prompt": prompt, "model": request.model, "seed": request.seed, **asked}
+
+
+def image_keys(request: Request, named: Callable[[Reference], str]) -> dict[str, Any]:
+    """Return the sidecar keys about images, each image `named` so."""
+    frames = [{"at": one.position, "image": named(one)} for one in request.references if one.at]
+    return {"references": [named(one) for one in request.references if not one.at], "keyframe": frames}
 
 
 def is_ours(provenance: dict[str, Any], job: Job, result: Result) -> bool:

@@ -35,8 +35,10 @@ class Quoting:
         match self._choice(request, media):
             case Choice(verdict=Refuse(reason=reason, what_to_do=what_to_do)):
                 return [Problem(f"{reason}. {what_to_do}")]
+            case Choice(verdict=Conform(seconds=seconds, own_seconds=own)):
+                return _late_keyframes(request, own or seconds)
             case _:
-                return []
+                return _late_keyframes(request, media.get("seconds"))
 
     def price(self, request: Request, media: Mapping[str, Any]) -> float | None:
         """Return the credits that a request for a clip costs, by the seconds as sent; None if not known."""
@@ -63,3 +65,12 @@ class Quoting:
             return None
         limits = self.catalog.limits(request.model)
         return choose_for(request, Probe.from_dict(dict(media)), limits, self.ways, type_by(media, ""))
+
+
+def _late_keyframes(request: Request, seconds: float | None) -> list[Problem]:
+    """Return a problem for the first keyframe whose time is after the end of what is sent."""
+    times = [one.position for one in request.references if one.at]
+    late = next((at for at in times if not isinstance(at, str) and seconds and at > seconds), None)
+    if late is None:
+        return []
+    return [Problem(f"is at {late:g} s, and {seconds:.4g} s of the clip are sent", "keyframe")]

@@ -71,6 +71,8 @@ EXAMPLES: dict[str, str] = {
     "finish_size": '"source"',
     "keep_untouched": "true",
     "again": "true",
+    "target_aspect": '"16:9"',
+    "output_format": '"prores"',
     "public_figure_threshold": '"low"',
 }
 """An example of each key, for values that cannot be understood."""
@@ -79,6 +81,7 @@ _TABLES = {
     "extra": "[extra]",
     "variant": "[[variant]]",
     "matrix": "[matrix]",
+    "keyframe": '[[keyframe]]\nat = "first"\nimage = "look.png"',
 }
 
 

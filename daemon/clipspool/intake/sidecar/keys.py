@@ -12,7 +12,7 @@ from datetime import date, datetime, time
 from typing import Any, get_args
 
 from clipspool.intake.sidecar.references import trouble_with
-from clipspool.jobs.model import Finish, FinishSize, LongClips, has_date
+from clipspool.jobs.model import KEYFRAME_WORDS, Finish, FinishSize, LongClips, has_date
 from clipspool.system.redaction import is_redacted
 
 PROMPT_UNITS_MAX = 1000
@@ -163,6 +163,30 @@ def _references(value: Any) -> Trouble:
     return None
 
 
+def _keyframes(value: Any) -> Trouble:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        return f"has to be tables, each headed `[[keyframe]]` with double brackets; it is {kind_of(value)}"
+    if len(value) > REFERENCES_MAX:
+        return f"there are {len(value)} keyframes; {REFERENCES_MAX} is the most"
+    for one in value:
+        if odd := next((key for key in one if key not in _KEYFRAME_KEYS), None):
+            return unknown(odd, _KEYFRAME_KEYS)
+        if missing := next((key for key in _KEYFRAME_KEYS if key not in one), None):
+            return f'has no `{missing}`: write at = "first" (or seconds) and image = "look.png"'
+        at, image = one["at"], one["image"]
+        is_time = type(at) in {int, float} and 0 <= at <= START_SECONDS_MAX
+        if not is_time and at not in KEYFRAME_WORDS:
+            return f'has `at`, which has to be "first", "last" or seconds; it is {kind_of(at)}'
+        if not isinstance(image, str):
+            return f"has `image`, which has to be a text in quotes; it is {kind_of(image)}"
+        if trouble := trouble_with(image):
+            return f"has an image that {trouble}"
+    return None
+
+
+_KEYFRAME_KEYS = {"at": None, "image": None}
+
+
 def _not_before(value: Any) -> Trouble:
     right = "a date and time with its zone and without quotes, as in 2026-12-01T22:00:00Z or …T22:00:00+01:00"
     if not isinstance(value, datetime):
@@ -228,6 +252,11 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
         'two numbers in quotes, as in "1280:720"', lambda v: isinstance(v, str) and _RATIO.fullmatch(v)
     ),
     "references": _references,
+    "keyframe": _keyframes,
+    "target_aspect": _checked(
+        'two numbers in quotes, as in "16:9"', lambda v: isinstance(v, str) and _RATIO.fullmatch(v)
+    ),
+    "output_format": _name,
     "priority": _in_range("a whole number", {int}, -PRIORITY_MAX, PRIORITY_MAX),
     "not_before": _not_before,
     "long_clips": _one_of(*get_args(LongClips)),

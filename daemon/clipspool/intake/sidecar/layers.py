@@ -27,6 +27,13 @@ class Wanted:
     folder: Rel
     """Folder of the file with this entry."""
     file: Rel
+    at: str = ""
+    """Where a keyframe guides the result; empty for an entry of `references`."""
+
+    @property
+    def key(self) -> str:
+        """The key that it was written under."""
+        return "keyframe" if self.at else "references"
 
     @property
     def is_address(self) -> bool:
@@ -80,7 +87,9 @@ class Draft:
             given["not_before"] = given["not_before"].timestamp()
         if "start_seconds" in given:
             given["start_seconds"] = float(given["start_seconds"])
-        references = tuple(Reference(uri=w.entry) if w.is_address else found[w] for w in self.references)
+        references = tuple(
+            replace(Reference(uri=w.entry) if w.is_address else found[w], at=w.at) for w in self.references
+        )
         return Request(**{"seed": seed, "seed_is_drawn": "seed" not in given, **given}, references=references)
 
 
@@ -112,8 +121,13 @@ def drafts(
         _lay_over(effective, keys, last)
         if missing := _missing(effective, last, variant):
             return (), missing
-        made.append(Draft(variant, effective, tuple(effective.pop("references", ())), tuple(laid)))
+        made.append(Draft(variant, effective, _images(effective), tuple(laid)))
     return tuple(made), ()
+
+
+def _images(effective: dict[str, Any]) -> tuple[Wanted, ...]:
+    """Take the reference images and the keyframes out of the settings."""
+    return (*effective.pop("references", ()), *effective.pop("keyframe", ()))
 
 
 def _preset_of(variant: Mapping[str, Any], layers: Sequence[Layer]) -> str:
@@ -147,6 +161,10 @@ def _lay_over(below: dict[str, Any], above: Mapping[str, Any], layer: Layer) -> 
     for key, value in above.items():
         if key == "references":
             below[key] = tuple(Wanted(entry, layer.folder, layer.file) for entry in value)
+        elif key == "keyframe":
+            below[key] = tuple(
+                Wanted(one["image"], layer.folder, layer.file, str(one["at"])) for one in value
+            )
         else:
             below[key] = _laid_over(below.get(key), value)
 

@@ -51,7 +51,7 @@ _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 _PROBLEMS_MAX = 20
 _SETTING = re.compile(
     rf"""[{{,\s-]*(["']?)(?:{"|".join(sorted(KEYS))})\1[ \t]*[=:]
-       | \[\[?(?:variant|result|extra|matrix)\]\]?
+       | \[\[?(?:variant|result|extra|matrix|keyframe)\]\]?
        | \{{[ \t]*(?:["']|$)                                                # JSON with keys of its own""",
     re.IGNORECASE | re.VERBOSE,
 )
