@@ -19,6 +19,7 @@ def test_a_dropped_clip_comes_back_with_its_provenance_and_its_source_is_put_awa
     assert (told["prompt"], told["seed"], told["model"]) == ("deep winter", 7, "gen4_aleph")
     assert told["result"]["task"] == bay.box.ledger.creates[0].task_id
     assert bay.lying() == ["_done/shot.mp4", "_done/shot.toml"]
+    assert not (bay.inbox / ".clipspool/posters").exists()  # nobody can see them: the page is off
     assert bay.paid == 1
     assert bay.stop() == 0
 

@@ -79,6 +79,7 @@ def sound_of(path, *cut):
 @pytest.mark.slow
 def test_a_long_master_arrives_within_limits_and_comes_back_for_the_timeline(open_bays, master):
     with open_bays(render=Render.ECHO) as bay:
+        bay.configure(top='[web]\nlisten = "127.0.0.1:0"')
         bay.start()
         drop(bay, master)
         bay.until_retired(seconds=90)

@@ -149,6 +149,7 @@ class Daemon:
             depot_of(settings, self._secret, self._now),
             follow,
             hooks_of(settings, self._now),
+            draws_posters=settings.web.listen is not None,
         )
 
     def _configure_scheduler(self) -> None:

@@ -59,8 +59,9 @@ class Tools:
     depot: Depot
     follow: Callable[[str], Provider | None]
     """Returns the provider for a task's profile; None where this key must not be sent to that address."""
-
     hooks: HookTools = field(default_factory=HookTools)
+    draws_posters: bool = True
+    """Whether anybody can see them: drawing one takes half of what the decoder does for a clip."""
 
     @property
     def quoting(self) -> Quoting:
@@ -192,7 +193,8 @@ class StageRunner:
         folders = self.tools.folders_of[clip.inbox]
         if taker_of(folders.inbox, clip.id, folders.journal):
             return replace(clip, lies_at=None, sidecar_lies_at=None)
-        draw_posters(clip, jobs, folders, self.decoder)
+        if self.tools.draws_posters:
+            draw_posters(clip, jobs, folders, self.decoder)
         with folders.held():
             keep_results(clip, jobs, folders)
             return retire(clip, jobs, folders)
