@@ -7,14 +7,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from urllib.parse import urlencode
 
+from clipspool.app.quoting import Quoter
+from clipspool.intake.types import Rules
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Paid, State
 from clipspool.journal import Journal
+from clipspool.provider.catalog import Catalog
 from clipspool.reporting.status import InboxView, status_json
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
-from clipspool.web.context import AccessRules, DaemonHandle, Token
+from clipspool.stages.quoting import Quoting
+from clipspool.web.context import AccessRules, ClipDoors, DaemonHandle, Token
 from clipspool.web.listen import PageSocket
 from clipspool.web.server import Page
 from fakes import NOON, RESULT, a_clip, a_job, a_task
@@ -25,6 +29,22 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SAME = {"Sec-Fetch-Site": "same-origin"}
 FILM = bytes(range(256)) * 40
 PRIVATE = b"nobody may read this"
+LAYERS = {"defaults": {"model": "gen4_aleph"}}
+FACTS = {
+    "container": "mp4",
+    "size_bytes": 2000,
+    "video_codec": "h264",
+    "width": 1280,
+    "height": 720,
+    "coded_width": 1280,
+    "coded_height": 720,
+    "fps": "24/1",
+    "variable_frame_rate": False,
+    "seconds": 4.0,
+    "frames": 96,
+    "pixel_format": "yuv420p",
+    "bit_depth": 8,
+}
 
 
 class Client:
@@ -130,3 +150,22 @@ class Stage:
             yield Client(server_socket.socket.getsockname())
         finally:
             self.page.stop()
+
+
+class Way:
+    name = "inline"
+
+    def room(self, _content_type):
+        return 5_000_000
+
+
+def clip_doors(stage, layers=LAYERS):
+    """Return doors that quote by the real rules, for a clip whose facts are always the same."""
+    quoting = Quoting(Catalog.load(), [Way()])
+    quoter = Quoter(lambda: quoting, lambda _fd: (FACTS, []))
+    rules = Rules("bay", layers=layers)
+
+    def quote(_inbox, path, sidecar, file, images, sidecar_at):
+        return quoter.quote(stage.bay.inbox, rules, path, sidecar, file, images, sidecar_name=sidecar_at)
+
+    return ClipDoors(lambda: {"bay": rules}, quote, list)

@@ -10,45 +10,20 @@ import jsonschema
 import openapi_spec_validator
 import pytest
 
-from clipspool.app.quoting import Quoter
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Held, Paid, State
-from clipspool.provider.catalog import Catalog
-from clipspool.stages.quoting import Quoting
 from clipspool.web import connections, snapshot, uploads
-from clipspool.web.context import AccessRules, ClipDoors, Right, Token
+from clipspool.web.context import AccessRules, Right, Token
 from films import film
-from pages import SAME, TOKEN, Stage
+from pages import SAME, TOKEN, Stage, clip_doors
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 CLIP = film()
 WINTER = 'prompt = "Turn the street into deep winter"\n'
-FACTS = {
-    "container": "mp4",
-    "size_bytes": len(CLIP),
-    "video_codec": "h264",
-    "width": 1280,
-    "height": 720,
-    "coded_width": 1280,
-    "coded_height": 720,
-    "fps": "24/1",
-    "variable_frame_rate": False,
-    "seconds": 4.0,
-    "frames": 96,
-    "pixel_format": "yuv420p",
-    "bit_depth": 8,
-}
 EDITOR, GUEST = "the-token-of-an-editor", "the-token-of-a-guest-"
 BOUNDARY = "----boundary"
-
-
-class Way:
-    name = "inline"
-
-    def room(self, _content_type):
-        return 5_000_000
 
 
 def form(*parts):
@@ -90,23 +65,9 @@ def stage(tmp_path):
     one.journal.close()
 
 
-def doors(stage, **rules):
-    quoting = Quoting(Catalog.load(), [Way()])
-    quoter = Quoter(lambda: quoting, lambda _fd: (FACTS, []))
-    known = Rules("bay", **rules)
-
-    def quote(_inbox, path, sidecar, file, images):
-        return quoter.quote(stage.bay.inbox, known, path, sidecar, file, images)
-
-    return ClipDoors(
-        lambda: {"bay": replace(known, layers={"defaults": {"model": "gen4_aleph"}})}, quote, list
-    )
-
-
 @pytest.fixture
 def api(stage):
-    layers = {"defaults": {"model": "gen4_aleph"}}
-    with stage.open(clips=doors(stage, layers=layers)) as web:
+    with stage.open(clips=clip_doors(stage)) as web:
         yield Api(web)
 
 
@@ -210,7 +171,7 @@ def test_each_right_opens_its_own_doors_alone(stage):
         Token(GUEST, "guest", frozenset({Right.LOOK})),
     )
     access = AccessRules(tokens, is_near=False, must_log_in=True)
-    with stage.open(access, clips=doors(stage)) as web:
+    with stage.open(access, clips=clip_doors(stage, layers={})) as web:
         editor, guest, stranger = Api(web, EDITOR), Api(web, GUEST), Api(web, "a-token-that-is-not-known")
         paths = {"look": "jobs", "document": "openapi.json", "add": f"clips/{'0' * 32}"}
         assert [editor("GET", path).status for path in paths.values()] == [403, 403, 404]
@@ -300,7 +261,7 @@ def test_the_same_request_once_more_is_answered_as_before_also_after_a_restart(s
     assert api.send(key="take-7").json["id"] == first["id"]
     (stage.home / "bay/shot.mp4").unlink()  # accepted meanwhile
     (stage.home / "bay/shot.mp4.toml").unlink()
-    with stage.open(clips=doors(stage, layers={"defaults": {"model": "gen4_aleph"}})) as web:
+    with stage.open(clips=clip_doors(stage)) as web:
         again = Api(web).send(key="take-7")
         assert (again.status, again.json["id"], again.json["state"]) == (201, first["id"], "accepted")
         other = Api(web).send(("inbox", "bay"), ("sidecar", WINTER), ("file", "b.mp4", CLIP), key="take-7")

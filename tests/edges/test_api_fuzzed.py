@@ -7,8 +7,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from clipspool.web import sessions
 from clipspool.web.context import AccessRules, Token
-from edges.test_api import doors
-from pages import BEARER, TOKEN, Stage
+from pages import BEARER, TOKEN, Stage, clip_doors
 
 pytestmark = pytest.mark.slow
 WITHOUT_END = "/events"
@@ -28,7 +27,7 @@ def served(tmp_path_factory):
     stage.deliver("clip1")
     stage.answer = lambda _do, _given: [{"id": "clip1", "done": True}]
     access = AccessRules((Token(TOKEN),), is_near=False, must_log_in=True)
-    with stage.open(access, clips=doors(stage, layers={"defaults": {"model": "gen4_aleph"}})) as web:
+    with stage.open(access, clips=clip_doors(stage)) as web:
         yield stage, "http://{}:{}".format(*web.address)
     stage.journal.close()
     sessions._TRIES_MAX = before

@@ -1,11 +1,15 @@
 """The page over real HTTP: what it shows, whom it lets in, and what attackers get."""
 
+import html
+import http.client
 import json
 import os
+import re
 import socket
 import stat
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +20,7 @@ from structlog.testing import capture_logs
 
 from clipspool.jobs.messages import ProviderUnblocked
 from clipspool.jobs.model import Error, Held, Paid, State
+from clipspool.jobs.path_map import Places
 from clipspool.jobs.records import Life, Peer
 from clipspool.scheduler.commands import Refused
 from clipspool.spool.workfolder import folder_of
@@ -27,7 +32,8 @@ from clipspool.web.context import AccessRules, Right, Token
 from clipspool.web.event_stream import REST_SECONDS
 from clipspool.web.listen import CannotListen, PageSocket
 from fakes import NOON, RESULT, a_clip, a_job, a_request, a_task
-from pages import BEARER, FILM, FORM, PRIVATE, SAME, TOKEN, Stage
+from films import film
+from pages import BEARER, FILM, FORM, PRIVATE, SAME, TOKEN, Stage, clip_doors
 
 ODD = "caf\udce9/sh\udcf6t.mp4"
 SCRIPT = "<script>alert('x')</script>"
@@ -872,3 +878,134 @@ def test_clips_that_a_dead_machine_left_stand_first_with_what_to_type(stage, web
     assert "clipspool recover --from aa01" in page
     assert "<b>edit-9" not in page
     assert page.index("recover --from") < page.index('id="tiles"')
+
+
+# --- the editors' page ----------------------------------------------------------------------------------
+
+
+def waits(path):
+    return {"path": path, "reason": "no prompt", "since": "2027-01-15T12:00:00Z", "problem": True}
+
+
+def test_an_inbox_has_a_page_of_its_own_without_what_only_operators_decide(stage):
+    stage.deliver("done1", path="day/done.mp4")
+    stage.add("doubt1", path="doubt.mp4", state=State.IN_DOUBT, held=Held.IN_DOUBT, paid=Paid.UNKNOWN)
+    stage.waiting = [waits(f"bad{number}.mp4") for number in range(40)]
+    with stage.open(clips=clip_doors(stage)) as web:
+        page = web("GET", "/inbox/bay", BEARER).text
+        assert "bad39.mp4" in page
+        assert "The operator checks whether it was accepted." in page
+        assert "/jobs/doubt1/retry" not in page
+        assert "credits today" not in page
+        assert 'href="/jobs/done1"' in page
+        assert 'id="send"' not in web.get("/inbox/bay").text
+        assert web.get("/inbox/nowhere").status == 404
+        assert web("GET", "/add", BEARER).getheader("Location") == "/inbox/bay"
+        overview = web("GET", "/", BEARER).text
+        assert ">and 36 more</a>" in overview
+        assert "bad4.mp4" not in overview
+
+
+def mend(web, who=BEARER, **fields):
+    return web("POST", "/inbox/bay/mend", FORM | who, urlencode(fields).encode())
+
+
+def test_a_sidecar_is_mended_by_a_plain_form(stage):
+    sidecar = stage.home / "bay/shot.toml"
+    sidecar.write_text('promt = "winter <b>"\n')
+    (stage.home / "bay/shot.mp4").write_bytes(film())
+    stage.waiting = [waits("shot.mp4")]
+    with stage.open(clips=clip_doors(stage)) as web:
+        shown = web("GET", "/inbox/bay?mend=shot.mp4", BEARER).text
+        assert "promt = &#34;winter &lt;b&gt;&#34;" in shown
+        (version,) = re.findall(r'name="version" value="(\w+)"', shown)
+        fields = {"path": "shot.mp4", "version": version}
+        wrong = mend(web, **fields, text="pompt = 1")
+        assert wrong.status == 409
+        assert "It is not saved: shot.toml" in html.unescape(wrong.text)
+        assert ">pompt = 1</textarea>" in wrong.text
+        saved = mend(web, **fields, text='prompt = "winter"\r\n')
+        assert saved.getheader("Location").startswith("/inbox/bay?saved=shot.mp4")
+        assert sidecar.read_text() == 'prompt = "winter"\n'
+        assert "changed meanwhile" in mend(web, **fields, text='prompt = "x"').text
+        assert mend(web, SAME, **fields, text="x").status == 401
+        assert mend(web, path="../private/film.mp4", version="", text="x").status == 409
+    assert (stage.home / "private/film.mp4").read_bytes() == PRIVATE
+
+
+# --- an operator with many jobs -------------------------------------------------------------------------
+
+
+def test_each_open_job_is_counted_in_one_tile_alone(stage, web):
+    stage.add("queued1")
+    stage.add("dear1", held=Held.BUDGET)
+    stage.add("doubt1", state=State.IN_DOUBT, held=Held.IN_DOUBT, paid=Paid.UNKNOWN)
+    stage.add("run1", state=State.RUNNING, task=a_task())
+    stage.add("lost1", state=State.RUNNING, held=Held.LOST, task=a_task())
+    stage.add("failed1", state=State.FAILED, error=Error("X.Y", "it was refused", "Change the prompt."))
+    page = web.get("/").text
+    tiles = re.findall(r'class="tile( hot)?"><b>(\d+)(?:<small> / (\d+)</small>)?</b><span>([\w ]+)<', page)
+    assert [(label, count) for _, count, _, label in tiles[:5]] == [
+        ("need you", "3"), ("failed in a day", "1"), ("queued", "1"), ("under way", "1"), ("delivered", "0"),
+    ]  # fmt: skip
+    assert [label for hot, _, _, label in tiles if hot] == ["need you", "failed in a day"]
+    assert page.index("it was refused") < page.index('id="inboxes"')
+
+
+def test_several_chosen_jobs_are_decided_at_once(stage):
+    for number in range(3):
+        stage.add(f"dear{number}", held=Held.BUDGET, credits_estimated=150.0)
+    stage.answer = lambda _do, given: [{"id": one, "done": True} for one in given["ids"]]
+    with stage.open() as web:
+        page = web("GET", "/jobs", BEARER).text
+        assert page.count('type="checkbox" name="ids"') == 3
+        assert 'type="checkbox" name="ids"' not in web.get("/jobs").text
+        asked = web("GET", "/all/approve?ids=dear0&ids=dear2", BEARER)
+        assert "2 jobs will be sent and charged: about 300 credits." in asked.text
+        web.post("/all/approve", ids="dear0,dear2")
+    assert stage.commands == [("approve", {"ids": ["dear0", "dear2"], "by": "the page"})]
+
+
+def test_jobs_are_grouped_by_folder(stage, web):
+    for number, path in enumerate(("b/1.mp4", "a/2.mp4", "b/3.mp4", "4.mp4")):
+        stage.add(f"clip{number}", path=path)
+    page = web.get("/jobs?group=folder").text
+    headings = re.findall(r'scope="colgroup">([^<]+) <span class="count">(\d)', page)
+    assert headings == [("top of the inbox", "1"), ("a", "1"), ("b", "2")]
+
+
+def test_a_result_is_downloaded_under_its_name_and_found_by_its_path(stage, tmp_path):
+    stage.bay = replace(stage.bay, places=Places({str(tmp_path / "results"): "Z:\\out"}))
+    stage.deliver(name="shöt.mp4")
+    with stage.open() as web:
+        answer = web.get("/jobs/clip1/result/1?download=1")
+        assert answer.getheader("Content-Disposition") == "attachment; filename*=UTF-8''sh%C3%B6t.mp4"
+        assert web.get("/jobs/clip1/result/1").getheader("Content-Disposition") == "inline"
+        assert "Z:\\out\\shöt.mp4" in web.get("/jobs/clip1").text
+
+
+def test_a_result_that_is_higher_than_wide_has_room(stage, web):
+    stage.deliver(request=a_request(ratio="720:1280"))
+    assert '<li id="done-clip1" class="tall">' in web.get("/").text
+
+
+@pytest.mark.slow
+def test_ten_thousand_wrong_tokens_lock_nobody_out_and_open_nothing(stage):
+    stage.add()
+    with stage.open(AccessRules(SEVERAL)) as web, capture_logs() as logged:
+        line = http.client.HTTPConnection(*web.address, timeout=20)
+        answers = Counter()
+        for number in range(10_000):
+            line.request(
+                "POST", "/api/v1/jobs/clip1/retry", headers={"Authorization": f"Bearer wrong-{number:012}"}
+            )
+            answer = line.getresponse()
+            answer.read()
+            answers[answer.status] += 1
+        line.close()
+        assert set(answers) == {401, 429}
+        assert answers[429] > 9_900
+        assert web("GET", "/api/v1/jobs", {"Authorization": f"Bearer {GUEST}"}).status == 200
+    assert stage.wrong_tokens == 10_000
+    assert len(logged) < 60
+    assert stage.commands == []

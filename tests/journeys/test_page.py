@@ -1,8 +1,11 @@
 """The page in a real browser: it keeps itself up to date, resolves what waits, and plays films in step."""
 
+import hashlib
+
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from journeys.bay import make_clip
 from journeys.browser import DESK, PHONE, Browser, needs_chromium
 from runway_sandbox import Render
 from runway_sandbox.render import sample
@@ -154,6 +157,111 @@ def test_script_in_a_name_or_a_prompt_does_nothing(bay, fresh):
     assert "<img src=x" in fresh.go(f"{home}jobs/{job_id}").text("h1")
 
 
+def chosen(tmp_path, bay, *names):
+    """Write clips of an editor's machine, and return what a file dialog would."""
+    paths = []
+    for name in names:
+        path = tmp_path / name
+        path.write_bytes(make_clip(bay.template, name))
+        bay.dropped[hashlib.sha256(path.read_bytes()).hexdigest()] = name
+        paths.append(str(path))
+    return "\n".join(paths)
+
+
+def test_an_editor_sends_clips_after_seeing_their_price_and_mends_what_waits(bay, fresh, tmp_path):
+    home = serve(bay)
+    log_in(fresh, home)
+    fresh.find("nav a")[2].click()
+    fresh.until(lambda: fresh.find("#send"), what="the inbox's page")
+    fresh.one("#clips").send_keys(chosen(tmp_path, bay, "one.mp4", "two.mp4"))
+    fresh.until(lambda: "has to be put right" in fresh.text("#total"), what="it says what is missing")
+    assert "prompt" in fresh.text("#chosen .problem")
+    assert not any(bay.inbox.glob("*.mp4"))
+    fresh.one("textarea[name=prompt]").send_keys('"deep" winter')
+    fresh.one("input[name=folder]").send_keys("day/night")
+    fresh.until(lambda: "2 clips, about 30 credits in all" in fresh.text("#total"), what="the price of both")
+    assert bay.paid == 0
+    fresh.one("#put").click()
+    fresh.until(lambda: "2 clips lie in the inbox" in fresh.text("#total"), what="they lie there")
+    fresh.until(lambda: fresh.text("#done").count("day/night/") == 2, what="both are delivered")
+    assert {path.name for path in (bay.outbox / "day/night").glob("*.mp4")} == {"one.mp4", "two.mp4"}
+    bay.drop("typo.mp4", 'promt = "winter"\n')
+    fresh.until(lambda: "did you mean" in fresh.text("#waiting"), what="the mistake is shown")
+    fresh.one("#waiting .button").click()
+    fresh.until(lambda: fresh.find("#mend textarea"), what="the sidecar is shown in place")
+    fresh.run("document.querySelector('#mend textarea').value = 'prompt = \"winter\"\\n'")
+    fresh.one("#mend button").click()
+    fresh.until(lambda: "typo.mp4" in fresh.text("#done"), what="it is delivered without more ado")
+
+
+@pytest.mark.slow
+def test_a_large_clip_goes_on_after_a_lost_connection_and_a_closed_page(bay, browser, tmp_path):
+    browser.driver.delete_all_cookies()
+    home = serve(bay)
+    log_in(browser, home)
+    browser.go(f"{home}inbox/bay")
+    film, size = tmp_path / "long.mp4", 120 << 20
+    film.write_bytes(make_clip(bay.template, "long") + size.to_bytes(4, "big") + b"free" + bytes(size - 8))
+    watched = """
+        const put = XMLHttpRequest.prototype.send; window.pieces = [];
+        XMLHttpRequest.prototype.send = function (body) {
+          window.pieces.push(body.size);
+          if (window.pieces.length === 3) setTimeout(() => this.abort(), 5);
+          return put.call(this, body);
+        };"""
+    browser.run(watched)
+    browser.one("#clips").send_keys(str(film))
+    browser.until(lambda: len(browser.run("return window.pieces")) > 4, what="it goes on after the loss")
+    browser.go(f"{home}inbox/bay")
+    browser.run(watched)
+    browser.one("#clips").send_keys(str(film))
+    browser.one("textarea[name=prompt]").send_keys("winter")
+    ready = "return !document.getElementById('put').disabled"
+    browser.until(lambda: browser.run(ready), 60, what="all of it is there")
+    assert sum(browser.run("return window.pieces")) < film.stat().st_size - (32 << 20), "it began anew"
+    browser.one("#chosen .link").click()
+    browser.until(lambda: not any(bay.inbox.glob(".*.upload")), what="it is given up")
+    browser.go("about:blank")
+    browser.said()
+
+
+def test_many_held_jobs_are_approved_with_one_decision(bay, fresh):
+    bay.secrets.append(TOKEN)
+    bay.configure(top='[web]\nlisten = "127.0.0.1:0"\n[budget]\ncredits_per_job_max = 1.0\n')
+    bay.start(CLIPSPOOL_WEB__TOKEN=TOKEN)
+    home = bay.events("page_served")[-1]["at"]
+    for number in range(4):
+        bay.drop(f"dear{number}.mp4")
+    bay.until(lambda: [job["held"] for job in bay.told("jobs")] == ["budget"] * 4, what="all are held")
+    log_in(fresh, home)
+    fresh.go(f"{home}jobs?state=held")
+    fresh.one("input.all").click()
+    fresh.find("input[name=ids]")[0].click()
+    assert "the 3 chosen" in fresh.text("#picked")
+    fresh.one("button[formaction='/all/approve']").click()
+    fresh.until(
+        lambda: "3 jobs will be sent and charged: about 45 credits" in fresh.text("#confirm"), what="it asks"
+    )
+    fresh.one("#confirm button").click()
+    bay.until(
+        lambda: sorted(job["state"] for job in bay.told("jobs")) == ["delivered"] * 3 + ["queued"],
+        what="3 run",
+    )
+    assert bay.paid == 3
+
+
+def test_a_table_is_sorted_by_its_headings(pages, browser):
+    home, _ = pages
+    browser.go(f"{home}jobs")
+    names = "return [...document.querySelectorAll('tbody .clip a:not(.thumb)')].map((one) => one.textContent)"
+    shown = browser.run(names)
+    browser.find("th .sort")[0].click()
+    assert browser.run(names) == sorted(shown, key=str.lower)
+    browser.find("th .sort")[0].click()
+    assert browser.run(names) == sorted(shown, key=str.lower, reverse=True)
+    assert browser.find("th[aria-sort=descending]")
+
+
 EVIL = """<!doctype html><body><form method=post action="{home}jobs/{job}/cancel" target=frame>
 <input name=a></form><iframe name=frame></iframe><iframe src="{home}"></iframe>
 <img src="{home}jobs/{job}/poster/1"><video src="{home}jobs/{job}/source"></video>
@@ -224,6 +332,8 @@ def pages(tmp_path_factory, template):
             "attach": f"jobs/{ids['doubt.mp4']}/attach",
             "compare": f"jobs/{ids[LONG]}/compare/1",
             "missing": "jobs/nothing",
+            "inbox": "inbox/bay",
+            "mend": "inbox/bay?mend=typo.mp4",
             "login": "login",
         }
         yield at, paths

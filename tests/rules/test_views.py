@@ -11,7 +11,14 @@ from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.jobs.records import Entry, Spend
 from clipspool.jobs.text import iso, text
-from clipspool.reporting.status import InboxView, entry_json, evidence_lines, job_json, status_json
+from clipspool.reporting.status import (
+    InboxView,
+    balance_lines,
+    entry_json,
+    evidence_lines,
+    job_json,
+    status_json,
+)
 from fakes import NO_CREDITS, NOON, RESULT, a_job, a_request, a_task
 
 NOW = Conditions(NOON)
@@ -217,3 +224,41 @@ def test_a_balance_is_told_to_the_last_digit_for_one_task_is_little_of_it(amount
         evidence_lines(None, {"balance_after": look}, "clip1")[-1]
         == f"account balance now: {words} (2026-11-22T10:00:04Z)"
     )
+
+
+def doubt(before, after, *, others=0, other_credits=0.0, price=45.0):
+    balance = {"at": "2027-01-15T12:00:00Z", "unit": "credits"}
+    evidence = {
+        "balance_before": balance | {"amount": before},
+        "balance_after": balance | {"amount": after},
+        "other_submissions": others,
+        "other_credits": other_credits,
+    }
+    task = a_task(evidence=evidence)
+    return balance_lines(a_job(state=State.IN_DOUBT, task=task, credits_estimated=price))
+
+
+def test_what_the_balance_says_of_a_lost_answer_is_said_with_the_sum_done():
+    (said,) = doubt(1000, 865, others=2, other_credits=90.0)
+    assert said == (
+        "The account's balance fell by 135 credits between the readings before and after it; "
+        "2 other requests explain about 90. This one, about 45, was probably charged."
+    )
+    assert doubt(1000, 910, others=1, other_credits=90.0)[0].endswith("was probably not charged.")
+    assert "did not fall" in doubt(1000, 1000)[0]
+    assert doubt(1000, 1000)[0].endswith("was probably not charged.")
+
+
+@pytest.mark.parametrize(
+    ("fell", "others", "known"), [(135, 2, 30.0), (12, 2, 30.0), (20, 0, 0.0), (67, 1, 45.0)]
+)
+def test_a_sum_that_does_not_add_up_calls_nothing_free(fell, others, known):
+    assert (
+        "do not tell whether it was charged"
+        in doubt(1000, 1000 - fell, others=others, other_credits=known)[0]
+    )
+
+
+def test_without_two_readings_nothing_is_said_of_the_balance():
+    assert balance_lines(a_job(state=State.IN_DOUBT, task=a_task(evidence={}))) == []
+    assert balance_lines(a_job()) == []

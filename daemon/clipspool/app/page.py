@@ -43,9 +43,16 @@ def _clip_doors(stages: StageRunner, settings: Callable[[], Settings]) -> ClipDo
         known, folders = settings(), stages.tools.folders_of
         return {one.name: rules_of(known, one, folders[one.name].journal) for one in known.inbox}
 
-    def quote(inbox: str, path: Rel, sidecar: bytes, file: FileIO | None, images: Sequence[str]) -> Quote:
+    def quote(
+        inbox: str,
+        path: Rel,
+        sidecar: bytes,
+        file: FileIO | None,
+        images: Sequence[str],
+        at: Rel,
+    ) -> Quote:
         root = stages.tools.folders_of[inbox].inbox
-        return quoter.quote(root, rules()[inbox], path, sidecar, file, images)
+        return quoter.quote(root, rules()[inbox], path, sidecar, file, images, sidecar_name=at)
 
     def models() -> Sequence[Mapping[str, Any]]:
         return [

@@ -10,7 +10,7 @@ from io import FileIO
 from threading import Lock
 from typing import Any
 
-from clipspool.intake.names import TOML, Kind, Names, readable
+from clipspool.intake.names import TOML, TXT, Kind, Names, readable
 from clipspool.intake.sidecar.layers import Draft, Wanted, drafts, located
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, layer_of, parse, parse_prompt, wrong_layer
 from clipspool.intake.sidecar.presets import finder
@@ -52,12 +52,14 @@ class Quoter:
         """Quote a clip that is, or would be, at `path` in an inbox, with the text of its sidecar.
 
         Without `file` nothing is known about the clip, its length included. `images` are the names of
-        reference images that would lie beside it, `prompt` is its text file, `sidecar_name` its sidecar's
-        path if that is not the clip's with `.toml`. Raises OSError, Unavailable among them.
+        reference images that would lie beside it, `prompt` is its text file, `sidecar_name` the path of its
+        sidecar, or of a `.txt` instead, if that is not the clip's with `.toml`. Raises OSError, Unavailable
+        among them.
         """
         media, found = self._facts(file) if file is not None else ({}, ())
         problems = list(found)
-        own = parse(sidecar, sidecar_name or f"{path}{TOML}") if sidecar else None
+        at = sidecar_name or f"{path}{TOML}"
+        own = (parse_prompt if at.lower().endswith(TXT) else parse)(sidecar, at) if sidecar else None
         layers = [*_configured(rules), *_layers(root, rules, path.rpartition("/")[0])]
         below, own = (prompt, own) if own is not None else (None, prompt)
         made, mistakes = drafts(layers, own, prompt=below, find=finder(root, rules.presets))

@@ -170,7 +170,8 @@ def _in_doubt(job: Job, event: DoubtEvent) -> Job:
         raise IllegalTransition(f"job {job.id} has a balance for a request it never sent")
     match event:
         case on.BalanceSeen():
-            seen = {"balance_after": dict(event.after), "other_submissions": event.other_submissions}
+            others = {"other_submissions": event.other_submissions, "other_credits": event.other_credits}
+            seen = {"balance_after": dict(event.after), **others}
             if event.before is not None:
                 seen["balance_before"] = dict(event.before)
             return replace(job, task=replace(job.task, evidence={**job.task.evidence, **seen}))

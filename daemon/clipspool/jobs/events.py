@@ -250,6 +250,8 @@ class BalanceSeen:
     after: Mapping[str, Any]
     other_submissions: int
     """How many other requests were sent between the two."""
+    other_credits: float = 0.0
+    """What those are estimated to cost."""
 
 
 @dataclass(frozen=True, slots=True)

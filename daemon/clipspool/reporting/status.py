@@ -62,6 +62,10 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
     }
 
 
+_AS_NEAR = 0.25
+"""An estimate is by the started second: a bill may be so much lower."""
+
+
 def about_json(
     job: Job, clip: Clip | None, history: Sequence[Entry], conditions: Conditions
 ) -> dict[str, Any]:
@@ -117,6 +121,35 @@ def evidence_lines(submitted_at: str | None, evidence: Mapping[str, Any], job_id
         beside = f"; {others} other submissions in between" if others else ""
         lines.append(f"account balance {'after' if before else 'now'}: {_amount(after)}{beside}")
     return lines
+
+
+def balance_lines(job: Job) -> list[str]:
+    """Return sentences on what the account's balance says of a lost answer; none where it says nothing.
+
+    They help a person to decide, and decide nothing: a refund of another task may hide a charge.
+    """
+    evidence = job.task.evidence if job.task is not None and job.state is State.IN_DOUBT else {}
+    before, after = evidence.get("balance_before"), evidence.get("balance_after")
+    if not before or not after or before["unit"] != after["unit"]:
+        return []
+    unit = str(after["unit"])
+    fell = float(before["amount"]) - float(after["amount"])
+    moved = f"fell by {fell:,.10g} {unit}" if fell > 0 else "did not fall"
+    others = int(evidence.get("other_submissions") or 0)
+    line = f"The account's balance {moved} between the readings before and after it."
+    price, known = job.credits_estimated, float(evidence.get("other_credits") or 0.0)
+    if unit != "credits" or price is None:
+        return [line]
+    if others:
+        several = "another request explains" if others == 1 else f"{others} other requests explain"
+        line = f"{line[:-1]}; {several} about {known:,.10g}."
+    left, near = fell - known, max(_AS_NEAR * price, 1.0)
+    if abs(left - price) <= near:
+        return [f"{line} This one, about {price:,.10g}, was probably charged."]
+    if abs(left) <= near < price:
+        return [f"{line} This one, about {price:,.10g}, was probably not charged."]
+    # A wrong "not charged" would be paid for twice: figures that do not add up are said to be such.
+    return [f"{line} This one costs about {price:,.10g}: the figures do not tell whether it was charged."]
 
 
 def _count(number: object) -> str:

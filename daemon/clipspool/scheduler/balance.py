@@ -178,8 +178,10 @@ def _seen(scheduler: Scheduler, job: Job, looks: list[dict[str, Any]], after: di
     sent_at = job.task.intent_at if job.task else 0.0
     before = _before(job, looks, after)
     since = sent_at if before is None else before["at"]
-    others = max(scheduler.journal.spent(since).submissions - 1, 0)
-    return BalanceSeen(None if before is None else _shown(before), _shown(after), others)
+    spent = scheduler.journal.spent(since)
+    others = max(spent.submissions - 1, 0)
+    cost = max(spent.credits - (job.credits_estimated or 0.0), 0.0) if others else 0.0
+    return BalanceSeen(None if before is None else _shown(before), _shown(after), others, cost)
 
 
 def _shown(look: dict[str, Any]) -> dict[str, Any]:

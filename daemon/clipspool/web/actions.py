@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import parse_qs
 
 import structlog
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from clipspool.jobs.model import State
 from clipspool.reporting.eta import Timing
+from clipspool.web.forms import read_form
 from clipspool.web.rows import acts_of, row_of, warning_of, warning_of_all
-from clipspool.web.security import BODY_BYTES_MAX, caller_of, name_of, session_of, token_of, too_many_tries
+from clipspool.web.security import caller_of, name_of, session_of, token_of, too_many_tries
 from clipspool.web.sessions import SESSION_SECONDS, Sessions
 from clipspool.web.views import Views
 
 log = structlog.get_logger()
 
 _ALL = "all"
-_FIELDS_MAX = 20
 _FOR_SEVERAL = {
     "retry": "Run these again?",
     "cancel": "Cancel these jobs?",
@@ -79,7 +78,7 @@ class ActionRoutes:
     async def do(self, request: Request) -> Response:
         """Do it."""
         act, job_id = request.path_params["act"], request.path_params["job"]
-        form = await _form(request)
+        form = await read_form(request)
         match act:
             case "retry" | "cancel" | "approve":
                 arguments: dict[str, Any] = {"ids": [job_id], "by": name_of(request)}
@@ -100,7 +99,7 @@ class ActionRoutes:
     def confirm_all(self, request: Request) -> Response:
         """Show the confirmation of an action on several jobs; jobs in doubt are decided one at a time."""
         act = request.path_params["act"]
-        ids = _ids(request.query_params.get("ids", ""))
+        ids = _ids(",".join(request.query_params.getlist("ids")))
         if act not in _FOR_SEVERAL or not ids:
             return self._views.missing(request)
         conditions = self._views.snapshot.get().conditions
@@ -123,7 +122,7 @@ class ActionRoutes:
 
     async def do_all(self, request: Request) -> Response:
         """Do it."""
-        act, ids = request.path_params["act"], _ids((await _form(request)).get("ids", ""))
+        act, ids = request.path_params["act"], _ids((await read_form(request)).get("ids", ""))
         if act not in _FOR_SEVERAL or not ids:
             return await run_in_threadpool(self._views.missing, request)
         return await run_in_threadpool(self._done, request, act, {"ids": ids, "by": name_of(request)}, "/")
@@ -208,7 +207,7 @@ class ActionRoutes:
 
     async def log_in(self, request: Request) -> Response:
         """Start a session if the form holds the token."""
-        form = await _form(request)
+        form = await read_form(request)
         to = _within(form.get("to", ""))
         token = self._sessions.token_of(form.get("token", "").strip(), caller_of(request.scope))
         if token is None:
@@ -247,20 +246,3 @@ def _ids(text: str) -> list[str]:
 def _within(path: str) -> str:
     """Return a path of this page to open after the log-in; the overview for anything else."""
     return path if _PATH.fullmatch(path) else "/"
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """Read a small form; of a repeated field the first counts."""
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_BYTES_MAX:
-                return {}
-    except ClientDisconnect:
-        return {}
-    try:
-        fields = parse_qs(body.decode("ascii"), max_num_fields=_FIELDS_MAX)
-    except ValueError:
-        return {}
-    return {name: values[0] for name, values in fields.items()}

@@ -23,8 +23,9 @@ class ClipDoors:
 
     rules: Callable[[], Mapping[str, Rules]]
     """Intake's rules of each inbox, by name."""
-    quote: Callable[[str, Rel, bytes, FileIO | None, Sequence[str]], Quote]
-    """Quotes a clip by inbox, path, sidecar, its open file, and names of images that would lie beside it."""
+    quote: Callable[[str, Rel, bytes, FileIO | None, Sequence[str], Rel], Quote]
+    """Quotes a clip by inbox, path, sidecar, its open file, names of images that would lie beside it, and the
+    path of the sidecar, empty for the usual one."""
     models: Callable[[], Sequence[Mapping[str, Any]]]
     """The models of the catalogue: names, fields, limits and prices."""
 

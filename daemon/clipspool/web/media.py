@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from io import FileIO
+from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
@@ -17,11 +18,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from clipspool.jobs.model import Clip, Job, Result
+from clipspool.jobs.text import text
 from clipspool.journal import Lookup
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import open_source
 from clipspool.stages.poster import poster_of
-from clipspool.system.atomic import split_suffix
+from clipspool.system.atomic import name_of, split_suffix
 from clipspool.web.context import DaemonHandle
 
 _THREADS = 8
@@ -54,7 +56,7 @@ class MediaRoutes:
         number: int = request.path_params["number"]
 
         def open_it(job: Job, _clip: Clip, bay: Folders) -> tuple[FileIO, str]:
-            return bay.inbox.open(poster_of(job, number)), ".jpg"
+            return bay.inbox.open(poster_of(job, number)), "poster.jpg"
 
         answer = await self._serve(request, open_it)
         if answer.status_code == _MISSING:
@@ -66,7 +68,7 @@ class MediaRoutes:
         """Serve a job's clip, from its work folder or where it retired to."""
 
         def open_it(_job: Job, clip: Clip, bay: Folders) -> tuple[FileIO, str]:
-            return open_source(bay.inbox, clip), split_suffix(clip.source)[1]
+            return open_source(bay.inbox, clip), name_of(clip.path)
 
         return await self._serve(request, open_it)
 
@@ -79,7 +81,7 @@ class MediaRoutes:
             if not 1 <= number <= len(results):
                 raise FileNotFoundError
             name = results[number - 1].name
-            return bay.outbox.open(name), split_suffix(name)[1].lower()
+            return bay.outbox.open(name), name_of(name)
 
         return await self._serve(request, open_it)
 
@@ -96,24 +98,25 @@ class MediaRoutes:
             if job is None or clip is None or bay is None:
                 return None
             try:
-                file, suffix = open_it(job, clip, bay)
-                return file, suffix, os.fstat(file.fileno())
+                file, name = open_it(job, clip, bay)
+                return file, name, os.fstat(file.fileno())
             except (OSError, ValueError):
                 return None
 
         found = await anyio.to_thread.run_sync(find, limiter=self._threads())
         if found is None:
             return PlainTextResponse("This file does not exist (any more).\n", 404)
-        file, suffix, there = found
-        return self._answer(request, file, there, _TYPES.get(suffix, "application/octet-stream"))
+        file, name, there = found
+        return self._answer(request, file, there, name)
 
-    def _answer(self, request: Request, file: FileIO, there: os.stat_result, kind: str) -> Response:
+    def _answer(self, request: Request, file: FileIO, there: os.stat_result, name: str) -> Response:
+        kind = _TYPES.get(split_suffix(name)[1].lower(), "application/octet-stream")
         tag = f'"{there.st_size:x}-{there.st_mtime_ns:x}"'
         headers = {
             "Accept-Ranges": "bytes",
             "ETag": tag,
             "Cache-Control": "private, no-cache",
-            "Content-Disposition": "inline",
+            "Content-Disposition": _saved_as(name) if "download" in request.query_params else "inline",
         }
         if request.headers.get("if-none-match") == tag:
             file.close()
@@ -138,6 +141,11 @@ class MediaRoutes:
         if self._limiter is None:  # it belongs to the loop that runs
             self._limiter = anyio.CapacityLimiter(_THREADS)
         return self._limiter
+
+
+def _saved_as(name: str) -> str:
+    """Return the header that has a browser save a file under its name."""
+    return "attachment; filename*=UTF-8''" + quote(text(name), safe="")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from clipspool.jobs.permissions import (
     may_deliver_as_it_is,
     may_retry,
 )
+from clipspool.journal import UNDER_WAY, OpenJobs
 from clipspool.reporting.eta import Timing
-from clipspool.reporting.status import job_json, maybe_task_ids
+from clipspool.reporting.status import balance_lines, job_json, maybe_task_ids
 from clipspool.web.media import delivered
 from clipspool.web.snapshot import waits
 
@@ -92,9 +93,16 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         "cost_is_known": credits_ is not None and job.state not in _NOT_SETTLED,
         "results": results,
         "has_poster": any(result["poster"] for result in results),
+        "is_tall": _is_tall(job),
         "acts": acts_of(job, conditions),
         "cancel_by": job.cancel_by,
     }
+
+
+def _is_tall(job: Job) -> bool:
+    """Whether its result is higher than wide, by the ratio that was asked for."""
+    across, _, down = (job.request.ratio or "").partition(":")
+    return across.isdigit() and down.isdigit() and int(across) < int(down)
 
 
 def _evidence(job: Job) -> str:
@@ -112,7 +120,8 @@ def _evidence(job: Job) -> str:
         said.append(f"answered with HTTP {status}")
     if found := maybe_task_ids(job):
         said.append(f"the answer contains the id {found[0]}")
-    return ", ".join(said)
+    told = ", ".join(said)
+    return " ".join(filter(None, (f"{told[:1].upper()}{told[1:]}." if told else "", *balance_lines(job))))
 
 
 def _why(job: Job, shown: Mapping[str, Any]) -> str:
@@ -136,6 +145,37 @@ def acts_of(job: Job, conditions: Conditions) -> list[str]:
         "cancel": may_cancel(job) and not job.cancel_by,
     }
     return [act for act, is_possible in acts.items() if is_possible]
+
+
+def tiles_of(counts: OpenJobs, failed: int, ended: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return the figures above the page; each open job is counted in one of them."""
+    of, held = counts.by_state, counts.held.total()
+    under_way = sum(of[state] for state in UNDER_WAY)
+    doubts = of[State.IN_DOUBT]
+    return [
+        {"label": "need you", "count": held + doubts, "link": "/jobs?state=held", "hot": held + doubts > 0},
+        {
+            "label": "failed in a day",
+            "count": failed,
+            "link": "/jobs?state=failed",
+            "hot": failed > 0,
+            "of": ended["failed"],
+        },
+        {"label": "queued", "count": of[State.QUEUED], "link": "/jobs?state=queued", "hot": False},
+        {"label": "under way", "count": under_way, "link": "/jobs?state=under_way", "hot": False},
+        {"label": "delivered", "count": ended["delivered"], "link": "/jobs?state=delivered", "hot": False},
+    ]
+
+
+def by_folder(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort rows by inbox and folder, the first of each with the folder as its heading."""
+    folders: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        folders.setdefault((row["inbox"], row["clip"].rpartition("/")[0]), []).append(row)
+    found = []
+    for (_, folder), several in sorted(folders.items()):
+        found += [{**several[0], "heading": folder, "heading_count": len(several)}, *several[1:]]
+    return found
 
 
 def price_of(job: Job) -> str:

@@ -23,6 +23,8 @@ from clipspool.web.sessions import Sessions
 
 API = "/api/v1"
 BODY_BYTES_MAX = 16_384
+SIDECAR_FORM_BYTES_MAX = 262_144
+"""A sidecar of 64 KiB, as a form encodes it."""
 _JSON_BYTES_MAX = 131_072
 _LARGE_BODIES = (f"{API}/clips", f"{API}/uploads/")
 """Addresses that take films: each limits what it takes itself."""
@@ -99,7 +101,7 @@ class AccessControl:
         scope["clipspool_token"] = token
         is_known = token is not None
         if method not in {"GET", "HEAD"}:
-            refusal = _refusal_of_api_body(headers, path) if is_api else _refusal_of_form(headers)
+            refusal = _refusal_of_api_body(headers, path) if is_api else _refusal_of_form(headers, path)
             return refusal or self._refusal_of_change(
                 headers, path, is_known=is_known, has_header=given is not None
             )
@@ -140,13 +142,14 @@ class AccessControl:
         return address.is_loopback if self._access.is_near else True
 
 
-def _refusal_of_form(headers: Headers) -> Response | None:
+def _refusal_of_form(headers: Headers, path: str) -> Response | None:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         return _said(415, "A form is expected.")
     length = headers.get("content-length", "")
-    if not length.isascii() or not length.isdigit() or int(length) > BODY_BYTES_MAX:
-        return _said(413, f"A form of at most {BODY_BYTES_MAX} bytes is expected.")
+    most = SIDECAR_FORM_BYTES_MAX if path.startswith("/inbox/") else BODY_BYTES_MAX
+    if not length.isascii() or not length.isdigit() or int(length) > most:
+        return _said(413, f"A form of at most {most} bytes is expected.")
     return None
 
 

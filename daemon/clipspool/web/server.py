@@ -27,9 +27,11 @@ from clipspool.web.api.acts import Acts
 from clipspool.web.api.films import Films
 from clipspool.web.api.jobs import EventStream, JobAnswers
 from clipspool.web.api.routes import act_operations, clip_operations, document_operation, job_operations
+from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.connections import BACKLOG, PageConnection
 from clipspool.web.context import AccessRules, DaemonHandle, Right
 from clipspool.web.event_stream import STREAMS_MAX, ChangeStream
+from clipspool.web.inbox_pages import InboxPages
 from clipspool.web.listen import PageSocket
 from clipspool.web.media import MediaRoutes
 from clipspool.web.security import API, AccessControl, may, needs, refused
@@ -56,6 +58,9 @@ class Page:
         self._views = Views(daemon, access, self._lookup, self._waiting, lambda: self.changes.version)
         self.changes = ChangeStream(self._views.fingerprint)
         self.events = EventStream()
+        self._films: Films | None = None
+        if daemon.clips is not None:
+            self._films = Films(Uploads(daemon.bays, daemon.clips.rules, daemon.now), daemon.clips)
         sessions = Sessions(access.tokens, daemon.now, str(daemon.journal), daemon.count_wrong_token)
         app = self._app(daemon, access, sessions)
         config = uvicorn.Config(
@@ -105,6 +110,7 @@ class Page:
             Route("/login", acts.login),
             Route("/logout", acts.log_out, methods=["POST"]),
             look("/events", self._events),
+            *self._editors_pages(daemon, access),
             *self._api(daemon, access),
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
         ]
@@ -128,12 +134,21 @@ class Page:
         handlers = {404: self._missing, 405: _not_so, TimeoutError: _too_late, Exception: _broken}
         return Starlette(routes=routes, exception_handlers=handlers)
 
+    def _editors_pages(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:
+        if self._films is None or daemon.clips is None:
+            return []
+        pages = InboxPages(self._views, daemon.clips, SidecarRoutes(self._films, self._views.snapshot))
+        return [
+            Route("/add", needs(Right.LOOK, access, pages.choose), methods=["GET"]),
+            Route("/inbox/{inbox}", needs(Right.LOOK, access, pages.inbox), methods=["GET"]),
+            Route("/inbox/{inbox}/mend", needs(Right.ADD, access, pages.mend), methods=["POST"]),
+        ]
+
     def _api(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:
         jobs = JobAnswers(self._lookup, self._views.snapshot)
         operations = [*job_operations(jobs, self.events), *act_operations(Acts(daemon))]
-        if daemon.clips is not None:
-            films = Films(Uploads(daemon.bays, daemon.clips.rules, daemon.now), daemon.clips)
-            operations += clip_operations(films, self._lookup, self._views.snapshot)
+        if self._films is not None:
+            operations += clip_operations(self._films, self._lookup, self._views.snapshot)
         operations.append(document_operation(operations))
         return [operation.route(access) for operation in operations]
 

@@ -222,6 +222,21 @@ class Uploads:
             yield file
             os.fsync(file.fileno())
 
+    def path_in(self, upload: Upload, folder: str) -> Rel:
+        """Return where an upload would lie in another folder; raises NotTaken."""
+        return join(*self._checked(upload.inbox, folder, upload.name))
+
+    def into(self, upload: Upload, folder: str) -> Upload:
+        """Move an upload that is not placed into another folder of its inbox; raises NotTaken."""
+        folder, _ = self._checked(upload.inbox, folder, upload.name)
+        if folder == upload.folder or upload.placing:
+            return upload
+        root = self.root(upload.inbox)
+        moved = replace(upload, folder=folder)
+        root.make_folders(folder)
+        root.move(upload.part, root, moved.part)
+        return self._keep(root, moved)
+
     def drop(self, upload: Upload) -> None:
         """Remove an upload that is not placed, with its bytes."""
         root = self.root(upload.inbox)

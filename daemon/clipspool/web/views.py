@@ -13,15 +13,18 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from clipspool.intake.names import readable
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import TERMINAL, Job, State
-from clipspool.jobs.text import iso
+from clipspool.jobs.text import iso, text
 from clipspool.journal import UNDER_WAY, Filter, Look, Lookup
 from clipspool.reporting.eta import Timing
 from clipspool.reporting.history import story_json
+from clipspool.reporting.looking import DAY_SECONDS
+from clipspool.reporting.status import balance_lines
 from clipspool.stages.provenance import as_sent
 from clipspool.system.redaction import redact_value
 from clipspool.web.context import AccessRules, DaemonHandle, Right
+from clipspool.web.media import delivered
 from clipspool.web.plot import DAYS, Ledger, plot
-from clipspool.web.rows import row_of
+from clipspool.web.rows import by_folder, row_of, tiles_of
 from clipspool.web.security import may, token_of
 from clipspool.web.snapshot import DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
 from clipspool.web.templates_env import environment, film, flat
@@ -30,7 +33,9 @@ PAGE_SIZE = 50
 _WAITING_SHOWN = 12
 _UNDER_WAY_SHOWN = 30
 _DONE_SHOWN = 8
-_LYING_SHOWN = 10
+_LYING_SHOWN = 4
+_FAILED_SHOWN = 50
+_FAILED_COUNTED = 200
 _HELD_LOOKED_AT = 2000
 _HISTORY_SHOWN = 200
 _WORD_MAX = 200
@@ -109,7 +114,7 @@ class Views:
             return "warn", "paused"
         return "good", "running"
 
-    def _kept(self, request: Request, name: str, gather: Callable[[], dict[str, Any]]) -> Response:
+    def keep(self, request: Request, name: str, gather: Callable[[], dict[str, Any]]) -> Response:
         """Draw a page once for all who view it with the same rights."""
         token = token_of(request)
         key = (request.url.path, request.url.query, None if token is None else token.rights)
@@ -118,8 +123,15 @@ class Views:
     def _conditions(self) -> Conditions:
         return self.snapshot.get().conditions
 
-    def _row(self, job: Job, conditions: Conditions) -> dict[str, Any]:
-        return row_of(job, conditions, self._timing)
+    def row(self, job: Job, conditions: Conditions | None = None) -> dict[str, Any]:
+        """Return what a row about a job shows."""
+        row = row_of(job, conditions or self._conditions(), self._timing)
+        folders = self.daemon.bays().get(job.inbox)
+        for result, known in zip(row["results"], delivered(job), strict=True):
+            outbox = "" if folders is None else f"{folders.outbox.path}/"
+            where = outbox + text(known.name)
+            result["where"] = where if folders is None else folders.places.path(where)
+        return row
 
     # --- pages ----------------------------------------------------------------------------------------
 
@@ -133,22 +145,29 @@ class Views:
             with self.lookup.look() as look:
                 self._timing.refresh(look)
                 held = self._held(look, ids[:_WAITING_SHOWN])
+                counts = look.open_jobs()
+                since = conditions.now - DAY_SECONDS
+                failed_lately = look.ended_jobs(State.FAILED, since, _FAILED_COUNTED + 1)
                 under_way = look.under_way(_UNDER_WAY_SHOWN)
                 done = look.newest(State.DELIVERED, _DONE_SHOWN)
                 failed = look.newest(State.FAILED, 1)
                 spent = self._ledger.spent(look, conditions.now)
             limits = conditions.limits
-            waiting = [self._row(job, conditions) for job in held]
+            waiting = [self.row(job, conditions) for job in held]
             kinds = sorted({row["kind"] for row in waiting}, key=lambda kind: (kind != "in doubt", kind))
             return {
                 "inboxes": [self._inbox(inbox) for inbox in status["inboxes"]],
                 "is_paused": "*" in conditions.paused,
                 "held": waiting,
                 "held_by_kind": [(kind, [row for row in waiting if row["kind"] == kind]) for kind in kinds],
-                "held_count": len(ids),
-                "under_way": [self._row(job, conditions) for job in under_way if not waits(job)],
-                "done": [self._row(job, conditions) for job in done],
-                "last_failed": self._row(failed[0], conditions) if failed else None,
+                "held_count": counts.held.total(),
+                "tiles": tiles_of(counts, len(failed_lately), status["jobs"]),
+                "failed": [self.row(job, conditions) for job in failed_lately[:_FAILED_SHOWN]],
+                "failed_count": min(len(failed_lately), _FAILED_COUNTED),
+                "failed_more": len(failed_lately) > _FAILED_COUNTED,
+                "under_way": [self.row(job, conditions) for job in under_way if not waits(job)],
+                "done": [self.row(job, conditions) for job in done],
+                "last_failed": self.row(failed[0], conditions) if failed else None,
                 "plots": [
                     (
                         kind,
@@ -162,7 +181,7 @@ class Views:
                 "day_is_spent": limits.day_is_spent(conditions.spend),
             }
 
-        return self._kept(request, "overview.html", gather)
+        return self.keep(request, "overview.html", gather)
 
     def _held(self, look: Look, ids: list[str]) -> list[Job]:
         found = look.load(ids).values()
@@ -188,7 +207,7 @@ class Views:
         state = asked.get("state", "")
         inbox = asked.get("inbox", "")
         word = asked.get("q", "").strip()[:_WORD_MAX]
-        before = asked.get("before", "")
+        before, group = asked.get("before", ""), asked.get("group", "")
         if (state and state not in {*_CHOICES, "held"}) or (before and not _ID.fullmatch(before)):
             return PlainTextResponse("There is no such list.\n", 400)
 
@@ -202,9 +221,12 @@ class Views:
                     wanted = Filter(_CHOICES.get(state, ()), inbox or None, word)
                     page = look.page(wanted, before or None, PAGE_SIZE)
                     found, after, is_partial = list(page.jobs), page.before, page.is_partial
-            kept = {key: value for key, value in (("q", word), ("state", state), ("inbox", inbox)) if value}
+            asked_for = (("q", word), ("state", state), ("inbox", inbox), ("group", group))
+            kept = {key: value for key, value in asked_for if value}
+            rows = [self.row(job, conditions) for job in found]
             return {
-                "rows": [self._row(job, conditions) for job in found],
+                "rows": by_folder(rows) if group == "folder" else rows,
+                "group": group,
                 "older": None if after is None else "/jobs?" + urlencode({**kept, "before": after}),
                 "newest": "/jobs?" + urlencode(kept) if before else None,
                 "is_partial": is_partial,
@@ -216,7 +238,7 @@ class Views:
                 "inbox_names": [one["name"] for one in self.snapshot.get().status["inboxes"]],
             }
 
-        return self._kept(request, "jobs.html", gather)
+        return self.keep(request, "jobs.html", gather)
 
     def _held_page(
         self, look: Look, before: str, inbox: str, word: str
@@ -238,7 +260,7 @@ class Views:
         found = self.find(request)
         if found is None:
             return self.missing(request)
-        return self._kept(request, "job.html", lambda: self._about(found))
+        return self.keep(request, "job.html", lambda: self._about(found))
 
     def compare(self, request: Request) -> Response:
         """Show source and result side by side, playing in step."""
@@ -246,7 +268,7 @@ class Views:
         number = request.path_params["number"]
         if found is None:
             return self.missing(request)
-        row = self._row(found, self._conditions())
+        row = self.row(found, self._conditions())
         result = next((one for one in row["results"] if one["number"] == number), None)
         if result is None or not result["is_video"]:
             return self.missing(request)
@@ -263,15 +285,16 @@ class Views:
             others = [one for one in look.jobs_of(job.clip_id) if one.id != job.id]
             history = look.history(fresh)
         return {
-            "job": self._row(fresh, conditions),
+            "job": self.row(fresh, conditions),
             "request": flat(as_sent(fresh.request)),
+            "doubt": balance_lines(fresh),
             "evidence": flat(redact_value(fresh.task.evidence) if fresh.task else {}),
             "sent_at": fresh.task.intent_at if fresh.task else None,
             "film": film(clip.media if clip else {}),
             "media": flat(clip.media if clip else {}),
             "clip_size": clip.size if clip else None,
             "lies_at": readable(clip.lies_at) if clip and clip.lies_at else None,
-            "others": [self._row(one, conditions) for one in others],
+            "others": [self.row(one, conditions) for one in others],
             "history": [_entry(one) for one in story_json(history[-_HISTORY_SHOWN:])],
             "history_more": max(len(history) - _HISTORY_SHOWN, 0),
         }

@@ -201,6 +201,18 @@ def _under_way(job: Job, conditions: Conditions, zone: tzinfo) -> str:
             assert_never(never)
 
 
+def for_editors(job: Job, conditions: Conditions, places: Places, zone: tzinfo = UTC) -> str:
+    """Return how a job stands in words for its clip's editor: nothing that only an operator can act on."""
+    if job.error is not None and job.state is State.FAILED:
+        what_to_do = _readable(job.error.what_to_do, places)
+        return f"{_readable(job.error.message, places)} {what_to_do}".strip()
+    if job.state is State.DELIVERED:
+        return _delivered(job, zone).partition("  ")[2]
+    if job.held is not None or job.state is State.IN_DOUBT:
+        return _held(job, places)
+    return _under_way(job, conditions, zone)
+
+
 def _queued(job: Job, conditions: Conditions, zone: tzinfo) -> str:
     why, reason = conditions.why_waiting(job)
     match why:

@@ -86,6 +86,8 @@ class ClipRoutes:
             if not upload.placing and here != upload.size:
                 message = f"The upload is not complete: {here:,} of {upload.size or 0:,} bytes are here."
                 raise NotTaken(409, "UPLOAD.INCOMPLETE", message, received=here)
+            if "folder" in form.fields:
+                upload = await self._films.in_thread(self._uploads.into, upload, form.text("folder"))
             quote = await self._films.quote(upload, form.sidecar, [name for name, _ in form.images])
             return await self._place(request, upload, form, quote)
 

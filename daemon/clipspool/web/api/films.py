@@ -15,6 +15,7 @@ from clipspool.intake.notes import sentence
 from clipspool.jobs.model import Problem
 from clipspool.jobs.quote import Quote
 from clipspool.stages.provenance import as_sent
+from clipspool.system.atomic import Rel
 from clipspool.web.connections import UPLOADS
 from clipspool.web.context import ClipDoors
 from clipspool.web.uploads import NotTaken, Upload, Uploads, is_upload_id
@@ -70,14 +71,16 @@ class Films:
             raise NotTaken(404, "UPLOAD.UNKNOWN", "There is no such upload (any more).")
         return upload
 
-    async def quote(self, upload: Upload, sidecar: bytes, images: Sequence[str]) -> Quote | None:
-        """Return the quote of an upload; None for one that is placed already."""
+    async def quote(
+        self, upload: Upload, sidecar: bytes, images: Sequence[str], path: Rel = ""
+    ) -> Quote | None:
+        """Return the quote of an upload, at another `path` where one is given; None once it is placed."""
 
         def run() -> Quote:
             is_whole = upload.size is None or self.uploads.received(upload) == upload.size
             with self.uploads.open_part(upload) as file:
                 film = file if is_whole else None
-                return self.doors.quote(upload.inbox, upload.path, sidecar, film, images)
+                return self.doors.quote(upload.inbox, path or upload.path, sidecar, film, images, "")
 
         try:
             made: Quote = await self.in_thread(run)

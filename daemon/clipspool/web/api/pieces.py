@@ -93,7 +93,12 @@ class PieceRoutes:
         if not isinstance(images, list) or not all(isinstance(one, str) for one in images[: IMAGES_MAX + 1]):
             raise NotTaken(422, "REQUEST.REFERENCES", "`references` must be a list of names.")
         upload = await self._films.known(request.path_params["upload"])
-        quote = await self._films.quote(upload, sidecar.encode("utf-8", "replace"), images[:IMAGES_MAX])
+        folder = given.get("folder", upload.folder)
+        if not isinstance(folder, str):
+            raise NotTaken(422, "REQUEST.FOLDER", "`folder` must be a text.")
+        wished = await self._films.in_thread(self._uploads.path_in, upload, folder)
+        sent = sidecar.encode("utf-8", "replace")
+        quote = await self._films.quote(upload, sent, images[:IMAGES_MAX], wished)
         return quote_json(quote or Quote())
 
 

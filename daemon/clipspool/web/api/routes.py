@@ -38,7 +38,10 @@ _CLIP_FORM = fields(
     sidecar={**TEXT, "description": "The sidecar, as TOML."},
     prompt={**TEXT, "description": "Instead of a sidecar: the prompt alone."},
     reference={**listed(_FILE), "description": "Images that the sidecar's `references` names."},
-    upload={**TEXT, "description": "Instead of `file`: the id of an upload that is complete."},
+    upload={
+        **TEXT,
+        "description": "Instead of `file`: the id of an upload that is complete. `folder` moves it.",
+    },
     file={**_FILE, "description": "The clip itself."},
 )
 _WHY = {"application/json": fields("", why={**TEXT, "maxLength": 500, "description": "Kept in the history."})}
@@ -121,7 +124,9 @@ def clip_operations(films: Films, lookup: Lookup, snapshot: DaemonState) -> list
     clips, pieces = ClipRoutes(films, lookup, snapshot), PieceRoutes(films)
     sidecars = SidecarRoutes(films, snapshot)
     begin = fields("inbox name size", inbox=TEXT, folder=TEXT, name=TEXT, size=_WHOLE)
-    wish = fields("sidecar", sidecar=TEXT, references={**listed(TEXT), "description": "Names of images."})
+    wish = fields(
+        "sidecar", sidecar=TEXT, folder=TEXT, references={**listed(TEXT), "description": "Names of images."}
+    )
     text = fields("inbox path text version", inbox=TEXT, path=TEXT, text=TEXT, version=TEXT)
     offset = Parameter("offset", "How many bytes were sent before.", COUNT, is_required=True)
     clip = Parameter("clip", "The clip's id.", place="path")

@@ -6,7 +6,6 @@ import hashlib
 from typing import Any
 
 import structlog
-import tomli_w
 from starlette.requests import Request
 
 from clipspool.intake.names import TOML, Kind, Names, readable
@@ -80,11 +79,9 @@ class SidecarRoutes:
 
     def _quote(self, inbox: str, clip: Rel, at: Rel, data: bytes) -> Quote:
         quote = self._films.doors.quote
-        if at != f"{clip}{TOML}" and not at.lower().endswith(TOML):
-            data = b"prompt = " + _quoted(data.decode("utf-8", "replace"))
         try:
             with self._films.uploads.root(inbox).open(clip) as file:
-                return quote(inbox, clip, data, file, ())
+                return quote(inbox, clip, data, file, (), at)
         except FileNotFoundError:
             raise NotTaken(404, "CLIP.UNKNOWN", "The clip does not lie in the inbox any more.") from None
 
@@ -121,7 +118,3 @@ class SidecarRoutes:
 
 def _version(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
-
-
-def _quoted(prompt: str) -> bytes:
-    return tomli_w.dumps({"prompt": " ".join(prompt.split())}).removeprefix("prompt = ").encode()

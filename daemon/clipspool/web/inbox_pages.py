@@ -1,0 +1,159 @@
+"""The page of one inbox, for its editors: send clips, mend what waits, see what became of the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from clipspool.intake.names import readable
+from clipspool.jobs.model import TERMINAL, Job, State
+from clipspool.journal import Filter, Look
+from clipspool.reporting.status_file.text import for_editors
+from clipspool.web.api.sidecars import SidecarRoutes
+from clipspool.web.context import ClipDoors, Right
+from clipspool.web.forms import read_form
+from clipspool.web.security import SIDECAR_FORM_BYTES_MAX, may, name_of
+from clipspool.web.uploads import NotTaken
+from clipspool.web.views import Views
+
+_WAITING_SHOWN = 200
+_UNDER_WAY_SHOWN = 50
+_ENDED_SHOWN = 24
+_FOLDERS_SHOWN = 200
+_OPEN = tuple(state for state in State if state not in TERMINAL)
+
+
+class InboxPages:
+    """Draws the editors' pages."""
+
+    def __init__(self, views: Views, doors: ClipDoors, sidecars: SidecarRoutes) -> None:
+        """Keep `views`, which draws."""
+        self._views, self._doors, self._sidecars = views, doors, sidecars
+
+    def choose(self, request: Request) -> Response:
+        """Lead to the only inbox, or show all of them to choose from."""
+        inboxes = self._views.snapshot.get().status["inboxes"]
+        if len(inboxes) == 1:
+            return RedirectResponse(f"/inbox/{quote(inboxes[0]['name'])}", 303)
+        return self._views.draw(request, "choose.html", inboxes=inboxes)
+
+    def inbox(self, request: Request) -> Response:
+        """Show one inbox: a form for clips, what waits, what is under way, and what ended lately."""
+        known = self._known(request)
+        if known is None:
+            return self._views.missing(request)
+        mend = request.query_params.get("mend", "")
+        if not mend:
+            return self._views.keep(request, "inbox.html", lambda: self._about(known))
+        found, why = self._mendable(known["name"], mend)
+        about = self._about(known)
+        return self._views.draw(request, "inbox.html", **{**about, "mending": found, "why": why})
+
+    def _known(self, request: Request) -> Mapping[str, Any] | None:
+        name = request.path_params["inbox"]
+        inboxes = self._views.snapshot.get().status["inboxes"]
+        return next((one for one in inboxes if one["name"] == name), None)
+
+    def _mendable(self, inbox: str, path: str) -> tuple[dict[str, Any] | None, str]:
+        try:
+            return {"clip": path, **self._sidecars.sidecar(inbox, path)}, ""
+        except (NotTaken, OSError) as error:
+            return None, str(error)
+
+    def _about(self, inbox: Mapping[str, Any]) -> dict[str, Any]:
+        name = inbox["name"]
+        with self._views.lookup.look() as look:
+            under_way = look.page(Filter(_OPEN, name), None, _UNDER_WAY_SHOWN)
+            done = look.page(Filter((State.DELIVERED,), name), None, _ENDED_SHOWN)
+            failed = look.page(Filter((State.FAILED,), name), None, _ENDED_SHOWN)
+            folders = _folders(look, name)
+        rules = self._doors.rules().get(name)
+        waiting = inbox["waiting"][:_WAITING_SHOWN]
+        return {
+            "inbox": inbox,
+            "waiting": [{**one, "shown": readable(one["path"])} for one in waiting],
+            "waiting_more": max(inbox["waiting_count"] - len(waiting), 0),
+            "problems": sum(bool(one.get("problem")) for one in inbox["waiting"]),
+            "under_way": [self._row(job) for job in under_way.jobs],
+            "under_way_more": under_way.before is not None,
+            "done": [self._row(job) for job in done.jobs],
+            "failed": [self._row(job) for job in failed.jobs],
+            "folders": folders,
+            "models": [_model(one) for one in self._doors.models()],
+            "presets": self._presets(name),
+            "accepts": ",".join(sorted(rules.extensions)) if rules else "",
+            "mending": None,
+            "why": "",
+        }
+
+    def _row(self, job: Job) -> dict[str, Any]:
+        folders = self._views.daemon.bays().get(job.inbox)
+        conditions = self._views.snapshot.get().conditions
+        row = self._views.row(job)
+        if folders is not None:
+            row["reason"] = for_editors(job, conditions, folders.places)
+        return {**row, "acts": []}
+
+    def _presets(self, inbox: str) -> list[Mapping[str, Any]]:
+        with suppress(Exception):  # a daemon that has none
+            found = self._views.daemon.command("presets", {"inbox": inbox})
+            return [one for one in found if not one.get("problem")]
+        return []
+
+    async def mend(self, request: Request) -> Response:
+        """Save the sidecar of a clip that waits; with a mistake in it the form is shown again."""
+        form = await read_form(request, SIDECAR_FORM_BYTES_MAX)
+        return await run_in_threadpool(self._save, request, form)
+
+    def _save(self, request: Request, form: Mapping[str, str]) -> Response:
+        known = self._known(request)
+        if known is None or not form.get("path"):
+            return self._views.missing(request)
+        name, path, text = known["name"], form["path"], form.get("text", "")
+        try:
+            self._sidecars.write(name, path, text, form.get("version", ""), name_of(request))
+        except (NotTaken, OSError) as error:
+            found = {
+                "clip": path,
+                "path": form.get("sidecar", ""),
+                "text": text,
+                "version": form.get("version", ""),
+            }
+            about = {**self._about(known), "mending": found, "why": str(error)}
+            return self._views.draw(request, "inbox.html", status=409, **about)
+        back = f"/inbox/{quote(name)}?{urlencode({'saved': path})}"
+        return RedirectResponse(f"{back}#waiting", 303)
+
+
+def may_add(request: Request) -> bool:
+    """Whether a caller may send clips."""
+    return may(request, Right.ADD)
+
+
+def _folders(look: Look, inbox: str) -> list[str]:
+    """Return the folders that clips of an inbox came from lately."""
+    jobs = look.page(Filter((), inbox), None, _FOLDERS_SHOWN).jobs
+    return sorted(
+        {folder for job in jobs if (folder := job.path.rpartition("/")[0]) and folder.isprintable()}
+    )
+
+
+def _model(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the form needs of a model, as text for an attribute."""
+    kept = (
+        "name",
+        "fields",
+        "ratios",
+        "prompt_utf16_max",
+        "references_max",
+        "seconds_max",
+        "credits_per_second",
+    )
+    return {"name": model["name"], "json": json.dumps({key: model.get(key) for key in kept})}
