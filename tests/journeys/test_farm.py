@@ -120,6 +120,9 @@ def test_every_node_answers_for_all_and_hands_over_at_sigterm_and_when_it_is_dra
         assert status["daemon"]["node"] == "b"
         assert b.call("resume").returncode == 0
         farm.until_retired(2)
+        assert {job["node"] for job in b.told("jobs")} == {"a"}
+        assert 'node = "a"' in (farm.bay.outbox / "s000.mp4.toml").read_text()
+        assert {one["node"] for one in a.events()} == {"a"}
         assert a.call("farm", "drain", "nobody").returncode == 1
         assert b.call("farm", "drain", "a").returncode == 0
         drained = time.monotonic()
@@ -348,6 +351,7 @@ def test_a_leader_that_cannot_reach_an_inbox_hands_over_to_a_node_that_can(open_
         for node in farm.nodes.values():  # the folder's identity is known from the next start on
             assert node.stop() == 0
         farm.start()
+        farm.until(lambda: farm.leader)
         before = farm.leader
         farm.until(lambda: all(one["sees"] for one in farm.bay.query("SELECT sees FROM nodes")))
         (farm.bay.home / f"way-{before}").unlink()

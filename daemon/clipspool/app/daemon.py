@@ -104,6 +104,7 @@ class Daemon:
             profile=self._provider.profile,
             pace=pace_of(settings, self._durations),
             now=now,
+            node=term.node,
         )
         self.scheduler.subscribe(self._durations.on_news)
         self._configure_scheduler()

@@ -33,6 +33,7 @@ from clipspool.journal.place import require_driver
 from clipspool.reporting.headline import headline_of
 from clipspool.reporting.health import TURN_SECONDS_MAX
 from clipspool.spool.root import Guard, Root
+from clipspool.system import logs
 from clipspool.system.atomic import OURS
 from clipspool.system.process import boot_id
 from clipspool.system.signals import Signals
@@ -73,6 +74,7 @@ def run(settings: Settings, *, until_idle: bool = False, accept_restored: bool =
     except JournalError as error:
         raise CannotStart(str(error)) from error
     node = Node(settings, place)
+    logs.name_node(settings.farm.name)
     try:
         is_over = node.run(until_idle=until_idle, accept_restored=accept_restored)
     finally:

@@ -56,6 +56,8 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     try:
         node.run(settings, until_idle=until_idle, accept_restored=accept_restored)
         drop_closed_streams()
+    except node.Replaced as error:
+        refuse(str(error))  # to start it again would only take the name back
     except CannotStart as error:
         fail(str(error))
     except JournalError as error:

@@ -326,6 +326,8 @@ class Job:
 
     prepared_by: str = ""
     """The attempt that prepared it, whose files are sent; empty before, and for one that 0.1 prepared."""
+    node: str = ""
+    """The node of a farm that led when something last happened to it; empty where there is no farm."""
 
     @property
     def is_again(self) -> bool:

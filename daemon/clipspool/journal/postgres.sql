@@ -15,7 +15,7 @@ VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :
 -- name: insert_jobs
 INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
     doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
-    version, prepared_by, chosen, clip_id, inbox, variant, node, request, created_at)
+    version, prepared_by, chosen, node, clip_id, inbox, variant, request, created_at)
 VALUES (:0, :1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, :16, :17, :18, :19, :20, :21,
     :22, :23, :24, :25, :26, :27, :28, :29);
 
@@ -43,7 +43,8 @@ UPDATE jobs SET
     reuse = :20,
     version = :21,
     prepared_by = :22,
-    chosen = :23
+    chosen = :23,
+    node = :24
 WHERE id = :0;
 
 -- name: upsert_tasks

@@ -48,7 +48,7 @@ class Candidate:
 def job_row(job: Job) -> list[Any]:
     """Return the values of a new job for `insert_jobs`."""
     request = to_json(job.request.to_dict())
-    return [*job_change(job), job.clip_id, job.inbox, job.variant, NODE, request, job.created_at]
+    return [*job_change(job), job.clip_id, job.inbox, job.variant, request, job.created_at]
 
 
 def job_change(job: Job) -> list[Any]:
@@ -79,6 +79,7 @@ def job_change(job: Job) -> list[Any]:
         job.version,
         job.prepared_by,
         to_json([os.fsencode(name).hex() for name in job.chosen]) if job.chosen else None,
+        job.node or NODE,
     ]
 
 
@@ -160,6 +161,7 @@ def read_job(row: Row) -> Job:
         reuse=None if row["reuse"] is None else _read_reuse(row["reuse"]),
         version=row["version"],
         prepared_by=row["prepared_by"],
+        node="" if row["node"] == NODE else row["node"],
         chosen=tuple(os.fsdecode(bytes.fromhex(name)) for name in json.loads(row["chosen"] or "[]")),
     )
 

@@ -16,7 +16,7 @@ VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :
 -- name: insert_jobs
 INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
     doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
-    version, prepared_by, chosen, clip_id, inbox, variant, node, request, created_at)
+    version, prepared_by, chosen, node, clip_id, inbox, variant, request, created_at)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
     json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
     json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]'),
@@ -54,7 +54,8 @@ UPDATE jobs SET
     reuse = json_extract(value, '$[20]'),
     version = json_extract(value, '$[21]'),
     prepared_by = json_extract(value, '$[22]'),
-    chosen = json_extract(value, '$[23]')
+    chosen = json_extract(value, '$[23]'),
+    node = json_extract(value, '$[24]')
 FROM json_each(:rows)
 WHERE jobs.id = json_extract(value, '$[0]');
 

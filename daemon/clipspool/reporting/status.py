@@ -42,6 +42,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "task_id": job.task.task_id if job.task else None,
         "maybe_task_ids": maybe_task_ids(job),
         "attempts": job.task.number if job.task else 0,
+        "node": job.node,
         "progress": job.progress,
         "rendering_since": None if job.rendering_since is None else iso(job.rendering_since),
         "request": as_sent(job.request),

@@ -97,13 +97,15 @@ class Scheduler:
         now: Callable[[], float],
         passed: Callable[[], float] = seconds_since_boot,
         is_draining: bool = False,
+        node: str = "",
     ) -> None:
-        """`profile` names the provider and key that new tasks are made with.
+        """`profile` names the provider and key that new tasks are made with, `node` this one in a farm.
 
         `now` is Unix time; `passed` counts seconds on a clock that cannot be set.
         """
         self.journal = journal
         self.profile = profile
+        self.node = node
         self.pace = pace
         self.now = now
         self._passed = passed
@@ -434,6 +436,8 @@ class Scheduler:
         now = self._turned_at
         open_tasks = max(self.journal.counts[State.RUNNING], 1)
         moved = advance(job, event, now, self.pace, open_tasks=open_tasks)
+        if self.node != moved.node:
+            moved = replace(moved, node=self.node)
         self.journal.record(job, moved, event)
         if isinstance(event, on.Delivered):
             self.comparison.add_delivered(moved)

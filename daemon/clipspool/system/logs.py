@@ -136,6 +136,8 @@ class _Output:
         self._lock = threading.Lock()
         self.stream: TextIO | None = None
         self.has_priorities = False
+        self.node = ""
+        """This one's name in a farm."""
 
     def msg(self, line: str, level: str = "info") -> None:
         stream = self.stream or sys.stderr
@@ -196,6 +198,15 @@ class _Bridge(logging.Handler):
         emit(method, message, {"logger": record.name, **trace})
 
 
+def name_node(node: str) -> None:
+    """Have every line say which node of a farm wrote it."""
+    _output.node = node
+
+
+def _named(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    return {**event, "node": event.get("node", _output.node)} if _output.node else event
+
+
 def configure(
     *,
     format: Format = "auto",  # noqa: A002 - the setting's own name
@@ -220,6 +231,7 @@ def configure(
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         _redacted,
+        _named,
         _stamped,
         _as_json if as_json else _Console(colors=is_terminal and "NO_COLOR" not in os.environ),
     ]
