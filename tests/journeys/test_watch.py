@@ -111,7 +111,7 @@ def test_a_daemon_that_stops_meanwhile_is_said_and_one_that_comes_back_too(bay, 
     bay.drop("shot.mp4")
     bay.until_states("in_doubt")
     terminal = terminals(bay, "status", "--watch", columns=160)
-    terminal.until("clipspool running since", "NEEDS YOU (1)", f"clipspool attach {bay.job()['id']} TASK_ID")
+    terminal.until("clipspool running since", "NEEDS YOU (1)", f"attach {bay.job()['id']} TASK_ID")
     assert bay.stop() == 0
     terminal.until("clipspool is not running", "NEEDS YOU (1)")
     bay.start()

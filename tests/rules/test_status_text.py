@@ -17,7 +17,7 @@ from clipspool.jobs.path_map import Places
 from clipspool.jobs.records import Life, Peer
 from clipspool.journal import OpenJobs
 from clipspool.reporting.status_file import STATUS_NAME, Picture, Seen, text_of
-from clipspool.reporting.status_file.text import ENDED_MOST, MOST, body_of
+from clipspool.reporting.status_file.text import ENDED_MOST, MOST, body_of, without_commands
 from fakes import NO_CREDITS, NOON, RESULT, a_job
 
 EMPTY = Picture(
@@ -122,6 +122,22 @@ def test_what_is_held_says_that_the_operator_is_at_it(why):
     assert "  day/shot.mp4, job clip1\n      " in text
 
 
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ("it is a; `clipspool approve` pays, `clipspool cancel` ends it (`again = true` says so)", "it is a"),
+        ("the day is over; it continues tomorrow (UTC), or after `clipspool approve`", None),
+        ("The operator can run only this variant again: `clipspool retry k3-v2`.", None),
+        ("folder `_pause`; remove it", "folder `_pause`; remove it"),
+    ],
+)
+def test_editors_read_no_commands_of_operators(words, left):
+    shown = without_commands(words)
+    assert "clipspool " not in shown
+    assert shown == (left or shown)
+    assert shown[-1] in "a).t"
+
+
 def test_a_failed_clip_says_why_what_to_do_and_where_it_lies():
     job = a_job(state=State.FAILED, error=Error("INTERNAL", "it broke", "Drop it again."))
     text = told(replace(EMPTY, failed=[Seen(job, "_failed/day/shot.mp4")]))
@@ -178,11 +194,11 @@ def test_a_clipspool_that_has_stopped_says_so():
     assert "clipspool is stopped" not in told(EMPTY)
 
 
-def test_each_file_says_whose_it_is_and_what_a_dead_machine_left_with_the_command_on_a_line_of_its_own():
+def test_each_file_says_whose_it_is_and_what_a_dead_machine_left_without_the_operators_command():
     gone = Peer("bay", "a195a9d65434f284", "edit-9", Life.SILENT, 29, 0.0)
     lives = Peer("bay", "bb02", "edit-2", Life.LIVING, 5, 0.0)
     lines = told(replace(EMPTY, host="edit-1", peers=(gone, lives))).splitlines()
     assert any("by clipspool on edit-1" in line for line in lines)
-    assert "      clipspool recover --from a195a9d65434f284" in lines
+    assert not any("clipspool recover" in line for line in lines)
     assert any("edit-9" in line and "not running" in line for line in lines)
     assert any("edit-2 also takes clips" in line for line in lines)

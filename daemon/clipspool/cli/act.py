@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,31 +20,6 @@ if TYPE_CHECKING:
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 why_option = click.option("--why", metavar="TEXT", default="", help="The reason, kept in the history.")
-_COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "in_doubt": ("attach {id} TASK_ID", "retry {id}", "cancel {id}"),
-    "lost": ("attach {id} TASK_ID", "retry {id}", "cancel {id}"),
-    "result": ("retry {id}", "cancel {id}"),
-    "budget": ("approve {id}", "cancel {id}"),
-    "duplicate": ("approve {id}", "cancel {id}"),
-    "poison": ("approve {id}", "cancel {id}"),
-    "refused": ("approve {id}", "cancel {id}"),
-    "veto": ("approve {id}", "cancel {id}"),
-    "overdue": ("show {id}", "cancel {id}"),
-    "outbox": ("check --offline", "show {id}"),
-    "disk": ("check --offline", "show {id}"),
-}
-"""Commands offered for a job, by what holds it."""
-
-
-def commands_for(job: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the commands for a job that waits for the operator or failed; empty for others."""
-    if job["state"] == "failed":
-        return (f"clipspool show {job['id']}", f"clipspool retry {job['id']}")
-    task_id = next(iter(job.get("maybe_task_ids", ())), "TASK_ID")
-    if job["held"] == "result" and job["state"] == "fetched":
-        return tuple(f"clipspool {act} {job['id']}" for act in ("approve", "retry", "cancel"))
-    typed = (one.format(id=job["id"]) for one in _COMMANDS.get(job["held"] or "", ()))
-    return tuple(f"clipspool {one.replace('TASK_ID', shlex.quote(task_id))}" for one in typed)
 
 
 @command()
@@ -67,7 +41,8 @@ def retry(
         raise click.UsageError("name jobs, or use --failed (with --code PREFIX to select some of them)")
     settings = context.settings("write")
     from clipspool.cli.offline import open_to_read
-    from clipspool.jobs.model import Paid, State
+    from clipspool.jobs.model import Held, Paid, State
+    from clipspool.jobs.permissions import may_retry
 
     with open_to_read(settings) as journal:
         chosen = list(journal.find(states=(State.FAILED,), code=code)) if failed else _named(journal, jobs)
@@ -75,13 +50,16 @@ def retry(
     if not names:
         say("No failed jobs." if not code else f"No failed jobs with a code that begins with {code}.")
         return
+    chosen = [job for job in chosen if may_retry(job) or job.held is Held.POISON]
+    if not chosen:  # nothing to ask about: the command says of each why it cannot be done
+        yes = True
     paid = [job for job in chosen if job.paid is not Paid.NO]
     estimates = [job.credits_estimated for job in chosen if job.credits_estimated is not None]
-    question = f"Run {len(names)} job{'s' * (len(names) != 1)} again?"
+    question = f"Run {len(chosen)} job{'s' * (len(chosen) != 1)} again?"
     if estimates:
         question += f" This may cost about {sum(estimates):,.10g} credits."
     if paid:
-        which = "It" if len(names) == 1 else f"{len(paid)} of them"
+        which = "It" if len(chosen) == 1 else f"{len(paid)} of them"
         question += f" {which} may have been charged already, and would be charged again."
     _act(settings, "retry", question, yes=yes, ids=names, why=why)
 
@@ -169,9 +147,10 @@ def approve(
     if bool(jobs) == bool(inbox) or (folder and not inbox):
         raise click.UsageError("name jobs, or use --inbox N (with --folder F to select some of its jobs)")
     settings = context.settings("write")
-    from clipspool.cli.offline import open_to_read
+    from clipspool.cli.offline import expect_inbox, open_to_read
 
     with open_to_read(settings) as journal:
+        expect_inbox(settings, journal, inbox)
         chosen = _held_in(journal, inbox, folder) if inbox else _named(journal, jobs)
         question = _approval(chosen, journal)
     names = [job.id for job in chosen] if inbox else list(jobs)

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, clipspool, command, config_option, fail, print_json, refuse, say
+from clipspool.cli.group import (
+    Context,
+    clipspool,
+    command,
+    config_option,
+    console,
+    fail,
+    print_json,
+    refuse,
+    say,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,9 +50,7 @@ def farm(context: click.Context, *, as_json: bool) -> None:
             }
         )
         return
-    from rich.console import Console
-
-    Console().print(_table(found) if found else "No node has joined the farm yet; `clipspool run` does.")
+    console().print(_table(found) if found else "No node has joined the farm yet; `clipspool run` does.")
     if found and leader is None:
         say("No node leads now: nothing is sent, and nothing is delivered.")
 

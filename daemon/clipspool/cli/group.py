@@ -13,9 +13,12 @@ import click
 from clipspool import __version__
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from clipspool.app.settings import Needs, Settings
     from clipspool.cli.finding import Need
 
+PIPED_WIDTH = 200
 EXIT_FAILED = 1
 EXIT_CONFIG = 78
 BROKEN = "{}. The running daemon goes on with what it read before."
@@ -148,6 +151,14 @@ def consent(question: str, *, yes: bool) -> None:
         fail(f"{question}\nAborted. Use --yes to skip this question.")
     if not click.confirm(question, default=False):
         fail("Aborted.")
+
+
+def console() -> Console:
+    """Return what output is laid out for: the terminal, or a pipe or file, which has room for long lines."""
+    from rich.console import Console
+
+    is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console() if is_known else Console(width=PIPED_WIDTH)
 
 
 def print_json(value: Any) -> None:

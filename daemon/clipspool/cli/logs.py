@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, command, print_json, say
+from clipspool.cli.group import Context, command, console, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from clipspool.jobs.model import State
 
+_TABLE_WIDTH_MIN = 110
+"""With fewer columns an entry has lines of its own."""
 _TROUBLE = frozenset(
     {"answer_lost", "in_doubt", "failed", "interrupted", "held", "stage_failed", "task_missing"}
 )
@@ -38,20 +41,21 @@ def logs(context: Context, job: str, *, as_json: bool) -> None:
         for line in lines:
             print_json(line)
         return
-    from rich.console import Console
-
     say(f"{readable(found.path)} in {found.inbox}, job {found.id}: {found.state}")
-    Console().print(story(lines))
+    out = console()
+    out.print(story(lines, out.width))
     say(summary(seconds_by_state(entries, time.time()), is_open=not found.state.is_terminal))
 
 
-def story(lines: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Lay out a history for a terminal; each day's date stands above its entries."""
+def story(lines: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
+    """Lay out a history for a terminal of a width; each day's date stands above its entries."""
+    dated = list(_dated(lines))
+    return _table(dated) if width >= _TABLE_WIDTH_MIN else _list(dated)
+
+
+def _table(lines: Sequence[Mapping[str, Any]]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
-
-    from clipspool.intake.names import readable
-    from clipspool.jobs.text import span
 
     table = Table("UTC", "after", "who", "what", "now", box=None, pad_edge=False, header_style="dim")
     for column in (0, 1, 2, 4):
@@ -59,22 +63,54 @@ def story(lines: Sequence[Mapping[str, Any]]) -> RenderableType:
     table.columns[1].justify = "right"
     table.columns[3].ratio = 1
     table.columns[3].overflow = "fold"  # a task's id is to be copied whole
+    for one in lines:
+        if one["day"]:
+            table.add_row(Text(one["day"], "bold"))
+        table.add_row(*_cells(one))
+    return table
+
+
+def _list(lines: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Lay out each entry on lines of its own: beside four columns a task's id would be broken."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    rows: list[RenderableType] = []
+    for one in lines:
+        if one["day"]:
+            rows.append(Text(one["day"], "bold"))
+        clock, after, who, what, now = _cells(one)
+        rows.append(Text("  ").join(part for part in (clock, after, who, now) if part.plain))
+        what.overflow = "fold"
+        rows.append(Padding(what, (0, 0, 0, 4)))
+    return Group(*rows)
+
+
+def _cells(one: Mapping[str, Any]) -> tuple[Text, Text, Text, Text, Text]:
+    from rich.text import Text
+
+    from clipspool.intake.names import readable
+    from clipspool.jobs.text import span
+
+    after = "" if one["seconds"] is None else f"+{span(max(one['seconds'], 0.0))}"
+    is_new = one["to"] is not None and one["to"] != one["from"]
+    return (
+        Text(one["clock"]),
+        Text(after, "dim"),
+        Text(readable(one["by"])),
+        Text(readable(one["words"]), "red" if one["event"] in _TROUBLE else ""),
+        Text(one["to"] if is_new else "", "cyan"),
+    )
+
+
+def _dated(lines: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield entries with their time of day, and with the date where a day begins."""
     day = ""
     for one in lines:
         date, _, clock = one["at"].rstrip("Z").partition("T")
-        if date != day:
-            day = date
-            table.add_row(Text(date, "bold"))
-        after = "" if one["seconds"] is None else f"+{span(max(one['seconds'], 0.0))}"
-        is_new = one["to"] is not None and one["to"] != one["from"]
-        table.add_row(
-            Text(clock),
-            Text(after, "dim"),
-            Text(readable(one["by"])),
-            Text(readable(one["words"]), "red" if one["event"] in _TROUBLE else ""),
-            Text(one["to"] if is_new else "", "cyan"),
-        )
-    return table
+        yield {**one, "clock": clock, "day": "" if date == day else date}
+        day = date
 
 
 def summary(spent: Mapping[State, float], *, is_open: bool) -> str:

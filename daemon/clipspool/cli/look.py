@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.act import commands_for
-from clipspool.cli.group import BROKEN, Context, command, fail, print_json, say
+from clipspool.cli.group import BROKEN, Context, command, console, fail, print_json, say
+from clipspool.cli.suggestions import commands_for, program
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,7 +52,7 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
         return
     from clipspool.cli.watch import CannotLook, Looker, keep_drawing, print_once
 
-    looker = Looker(lambda: context.settings(need), served=served)
+    looker = Looker(lambda: context.settings(need), served=served, program=program(context.config))
     try:
         (keep_drawing if watch else print_once)(looker)
     except CannotLook as error:
@@ -88,12 +88,13 @@ def jobs(
 ) -> None:
     """List jobs, newest first, with the reason why each waits."""
     settings = context.settings("read")
-    from clipspool.cli.offline import open_to_read
+    from clipspool.cli.offline import expect_inbox, open_to_read
     from clipspool.jobs.model import State
     from clipspool.reporting.looking import conditions_in
     from clipspool.reporting.status import job_json
 
     with open_to_read(settings) as journal:
+        expect_inbox(settings, journal, inbox)
         conditions = conditions_in(journal, settings.limits, time.time())
         ids = journal.ids(states=[State(s) for s in states], inbox=inbox, most=limit)
         rows = []
@@ -110,9 +111,7 @@ def jobs(
                 rows += shown
         if as_json:
             return
-    from rich.console import Console
-
-    Console().print(_jobs(rows) if rows else "No jobs.")
+    console().print(_jobs(rows) if rows else "No jobs.")
 
 
 @command()
@@ -133,11 +132,11 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
     if as_json:
         print_json(shown)
         return
-    from rich.console import Console
-
     from clipspool.reporting.history import story_json
 
-    Console().print(_job(shown, list(story_json(history))))
+    out = console()
+    typed = commands_for(shown, program(context.config))
+    out.print(_job(shown, list(story_json(history)), out.width, typed))
 
 
 _STYLES = {
@@ -179,32 +178,100 @@ def _jobs(rows: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def _job(shown: dict[str, Any], history: list[dict[str, Any]]) -> RenderableType:
+def _job(
+    shown: dict[str, Any], history: list[dict[str, Any]], width: int, typed: Sequence[str]
+) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     from clipspool.cli.logs import story
     from clipspool.intake.names import readable
-    from clipspool.reporting.status import evidence_lines
 
     facts = Table(box=None, show_header=False, pad_edge=False)
-    hidden = {"history", "request", "error", "results", "missing", "media", "evidence"}
-    for name, value in shown.items():
-        if name in hidden or value in (None, "", []):
-            continue
-        facts.add_row(Text(name, "dim"), Text(readable(str(value))))
-    for line in evidence_lines(shown["submitted_at"], shown["evidence"], shown["id"]):
-        facts.add_row(Text("evidence", "bold"), Text(readable(line)))
-    for name in ("request", "error", "media"):
-        for key, value in (shown[name] or {}).items():
-            facts.add_row(Text(f"{name}.{key}", "dim"), Text(readable(str(value))))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _facts(shown):
+        facts.add_row(Text(name, "bold" if name in _LOUD else "dim"), Text(readable(value)))
+    for number, one in enumerate(one for one in typed if " show " not in one):
+        facts.add_row(Text("" if number else "what you can do", "dim"), Text(one))
+    return Group(facts, Text(), story(history, width))
+
+
+_LOUD = frozenset({"what is known", "missing output"})
+_MEDIA = ("container", "video_codec", "width", "height", "fps", "seconds")
+
+
+def _facts(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a job, each fact under a name in words."""
+    from clipspool.reporting.status import evidence_lines
+
+    error, request = shown["error"] or {}, dict(shown["request"])
+    number = f"; the provider's task is attempt {shown['attempts']}" if shown["attempts"] > 1 else ""
+    progress = "" if shown["progress"] is None else f", {shown['progress']:.0%}"
+    rows: list[tuple[str, Any]] = [
+        ("job", shown["id"]),
+        ("inbox", shown["inbox"]),
+        ("clip", shown["clip"]),
+        ("variant", shown["variant"]),
+        ("version", f"{shown['version']}{', chosen' * shown['chosen']}"),
+        ("state", f"{shown['state'].replace('_', ' ')}{progress}"),
+        ("held for", (shown["held"] or "").replace("_", " ")),
+        ("reason", shown["reason"]),
+        ("error", f"{error['code']}: {error['message']}" if error else ""),
+        ("what to do", error.get("what_to_do")),
+        ("task", f"{shown['task_id']}{number}" if shown["task_id"] else ""),
+        ("perhaps its task", ", ".join(shown["maybe_task_ids"])),
+        ("prompt", request.pop("prompt")),
+        ("preset", shown["preset"]),
+        *((name.replace("_", " "), _words(value)) for name, value in request.items()),
+        ("price", _price(shown)),
+        ("paid", shown["paid"]),
+        ("reused from job", shown["reused_from"]),
+        ("film", _film(shown["media"])),
+        ("accepted", _moment(shown["created_at"])),
+        ("sent", _moment(shown["submitted_at"])),
+        ("last change", _moment(shown["updated_at"])),
+    ]
+    lines = evidence_lines(shown["submitted_at"], shown["evidence"], shown["id"])
+    rows += [("what is known", line) for line in lines]
     for result in shown["results"]:
         length = f", {result['seconds']:g} s" if "seconds" in result else ""
-        said = f"{readable(result['name'])} ({result['size']:,} bytes{length})"
-        facts.add_row(Text("result", "dim"), Text(said))
-    for one in shown["missing"]:
-        facts.add_row(Text("missing", "bold"), Text(readable(f"output {one['output']}: {one['why']}")))
-    for number, typed in enumerate(one for one in commands_for(shown) if " show " not in one):
-        facts.add_row(Text("" if number else "what you can do", "dim"), Text(typed))
-    return Group(facts, Text(), story(history))
+        rows.append(("result", f"{result['name']} ({result['size']:,} bytes{length})"))
+    rows += [("missing output", f"{one['output']}: {one['why']}") for one in shown["missing"]]
+    yield from ((name, str(value)) for name, value in rows if value not in (None, "", [], {}))
+
+
+def _words(value: Any) -> str:
+    match value:
+        case list():
+            return ", ".join(map(_words, value))
+        case dict():
+            return ", ".join(f"{key} = {_words(inner)}" for key, inner in value.items())
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(value)
+
+
+def _price(shown: Mapping[str, Any]) -> str:
+    if shown["credits"] is not None:
+        return f"{shown['credits']:,.10g} credits"
+    known = shown["credits_estimated"]
+    return "" if known is None else f"about {known:,.10g} credits"
+
+
+def _film(media: Mapping[str, Any]) -> str:
+    """Return the facts of a clip that a person looks for."""
+    if not all(media.get(name) for name in _MEDIA):
+        return ""
+    numerator, _, denominator = str(media["fps"]).partition("/")
+    fps = float(numerator) / float(denominator or 1)
+    return (
+        f"{media['container']}, {media['video_codec']}, {media['width']}x{media['height']}, "
+        f"{fps:.5g} frames a second, {media['seconds']:.5g} s"
+    )
+
+
+def _moment(at: str | None) -> str:
+    return "" if at is None else f"{at.replace('T', ' ').removesuffix('Z')} UTC"

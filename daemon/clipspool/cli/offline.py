@@ -36,6 +36,12 @@ def open_to_read(settings: Settings) -> Iterator[Journal]:
         journal.close()
 
 
+def expect_inbox(settings: Settings, journal: Journal, inbox: str | None) -> None:
+    """End the process with a sentence where an inbox is neither configured nor has jobs in the journal."""
+    if inbox is not None and inbox not in settings.inbox_names and not journal.ids(inbox=inbox, most=1):
+        fail(f"There is no inbox {inbox}; configured: {', '.join(settings.inbox_names)}.")
+
+
 def job_in(journal: Journal, job_id: str) -> Job:
     """Return a job, or end the process with a sentence when there is none of that id."""
     job = journal.job(job_id)

@@ -6,19 +6,19 @@ The values are those of `status --json` and `jobs --json`. Every line fits the w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
-from clipspool.cli.act import commands_for
+from clipspool.cli.names import cut, cut_apart
+from clipspool.cli.sections import Section, fitted
+from clipspool.cli.suggestions import commands_for
 from clipspool.intake.names import readable
 from clipspool.jobs.text import span
 
-BLOCKS_MAX = 20
-"""Blocks shown of each section where no height is given."""
 _REASON_MIN = 24
 """Cells that a reason needs beside a name; with fewer it stands below."""
 _PROGRESS_MIN = 0.02
@@ -54,63 +54,22 @@ class View:
     """Those of the last day, the newest first."""
     trouble: str = ""
     """Why the values may be out of date; empty when they are current."""
-
-
-@dataclass(slots=True)
-class _Section:
-    title: str
-    count: int | None
-    """Stands behind the title; None where there is nothing to count."""
-    blocks: list[list[Text]] = field(default_factory=list)
-    style: str = "bold"
-    total: int | None = None
-    """Of all blocks, where that is not the count."""
-
-    def left_out(self, shown: int) -> int:
-        return max((self.count or 0 if self.total is None else self.total) - shown, 0)
-
-    def lines(self, shown: int) -> int:
-        """Return its number of lines: an empty one, the title, what is shown, and one for the rest."""
-        return 2 + sum(map(len, self.blocks[:shown])) + bool(self.left_out(shown))
+    program: str = "clipspool"
+    """How the commands begin that are suggested."""
 
 
 def draw(view: View, width: int, height: int | None = None, *, ascii_only: bool = False) -> list[Text]:
     """Return the lines: no wider than `width` cells, and at most `height` of them where given."""
-    pen = _Pen(width, ascii_only=ascii_only)
+    pen = _Pen(width, view, ascii_only=ascii_only)
     head = pen.head(view)
     sections = [one for one in pen.sections(view) if one.blocks or one.count]
     room = None if height is None else height - len(head)
-    lines = head + _fitted(sections, room)
+    lines = head + fitted(sections, room)
     for line in lines:
         line.plain = pen.shown(line.plain)
         line.truncate(width, overflow="crop" if ascii_only else "ellipsis")
         line.no_wrap = True
     return lines if height is None else lines[:height]
-
-
-def _fitted(sections: Sequence[_Section], room: int | None) -> list[Text]:
-    """Share the room among the sections, and end each with the number of blocks left out."""
-    shown = [0] * len(sections)
-    if room is None:
-        shown = [min(len(section.blocks), BLOCKS_MAX) for section in sections]
-    is_growing = room is not None
-    while is_growing:
-        is_growing = False
-        for place, section in enumerate(sections):
-            shown[place] += 1
-            sizes = [one.lines(count) for one, count in zip(sections, shown, strict=True)]
-            if shown[place] <= len(section.blocks) and sum(sizes) <= (room or 0):
-                is_growing = True
-            else:
-                shown[place] -= 1
-    lines: list[Text] = []
-    for section, count in zip(sections, shown, strict=True):
-        title = section.title if section.count is None else f"{section.title} ({section.count:,})"
-        lines += [Text(), Text(title, section.style)]
-        lines += [line for block in section.blocks[:count] for line in block]
-        if left_out := section.left_out(count):
-            lines.append(Text(f"  and {left_out:,} more", "dim"))
-    return lines
 
 
 def seconds_left(job: Mapping[str, Any], at: float) -> float | None:
@@ -123,11 +82,17 @@ def seconds_left(job: Mapping[str, Any], at: float) -> float | None:
 
 
 class _Pen:
-    def __init__(self, width: int, *, ascii_only: bool) -> None:
+    def __init__(self, width: int, view: View, *, ascii_only: bool) -> None:
         self.width = width
         self.is_ascii = ascii_only
         self.name = max(16, min(52, width * 3 // 10))
         self.inbox = max(6, min(16, width // 8))
+        self._mark = ".." if ascii_only else "…"
+        self._program = view.program
+        jobs = (*view.held, *view.running, *view.queued, *view.failed)
+        self._names = cut_apart(map(_name_of, jobs), self.name - 2, self._mark)
+        files = (readable(one["path"]) for inbox in view.status["inboxes"] for one in inbox["waiting"])
+        self._files = cut_apart(files, self.name - 4, self._mark)
 
     # --- the head ---------------------------------------------------------------------------------------
 
@@ -202,25 +167,26 @@ class _Pen:
 
     # --- the sections -----------------------------------------------------------------------------------
 
-    def sections(self, view: View) -> Iterable[_Section]:
-        yield _Section("NEEDS YOU", view.held_count, [self._held(job) for job in view.held], "bold red")
+    def sections(self, view: View) -> Iterable[Section]:
+        held = [self._held(job) for job in view.held]
+        yield Section("NEEDS YOU", view.held_count, held, "bold red", is_urgent=True)
         peers = [(one["name"], peer) for one in view.status["inboxes"] for peer in one.get("peers", ())]
         blocks = [self._left_behind(inbox, peer) for inbox, peer in peers if peer["command"]]
-        yield _Section("LEFT BEHIND by another clipspool", len(blocks), blocks, "bold red")
+        yield Section("LEFT BEHIND by another clipspool", len(blocks), blocks, "bold red", is_urgent=True)
         is_followed = view.status["daemon"]["running"] or view.trouble
         title = "RUNNING" if is_followed else "RUNNING, not followed until clipspool starts"
-        yield _Section(title, view.running_count, [self._running(job, view.at) for job in view.running])
-        yield _Section("QUEUED", view.queued_count, [self._queued(job) for job in view.queued])
+        yield Section(title, view.running_count, [self._running(job, view.at) for job in view.running])
+        yield Section("QUEUED", view.queued_count, [self._queued(job) for job in view.queued])
         if lanes := view.status.get("lanes"):
-            yield _Section("LANES", None, [[self._lanes(lanes)]])
+            yield Section("LANES", None, [[self._lanes(lanes)]])
         yield self._inboxes(view.status["inboxes"], view.at)
         failed = [self._failed(job) for job in view.failed]
-        yield _Section("FAILED in the last day", len(failed), failed, "bold red")
+        yield Section("FAILED in the last day", len(failed), failed, "bold red", is_urgent=True)
 
     def _held(self, job: Mapping[str, Any]) -> list[Text]:
         line = self._job(job)
         line.append(f"{(job['held'] or '').replace('_', ' ')}: ", "red")
-        return [*self._with(line, job["reason"] or "", ""), self._typed(commands_for(job))]
+        return [*self._with(line, job["reason"] or "", ""), *self._typed(commands_for(job, self._program))]
 
     def _left_behind(self, inbox: str, peer: Mapping[str, Any]) -> list[Text]:
         who = peer["host"] or f"journal {peer['journal']}"
@@ -228,23 +194,24 @@ class _Pen:
         line = Text("  ").append(self._cut(who, self.name - 2)).append(" ")
         line.append(self._cut(inbox, self.inbox, "dim")).append(" ")
         lines = self._with(line, f"{clips}; {peer['reason']}", "red")
-        return [*lines, self._typed(["start it again there", peer["command"]])]
+        return [*lines, *self._typed(["start it again there", peer["command"]])]
 
     def _failed(self, job: Mapping[str, Any]) -> list[Text]:
         error = job["error"] or {"code": "", "message": job["reason"] or "", "retryable": False}
         line = self._job(job)
         line.append(f"{error['code']} ", "red")
-        return [*self._with(line, error["message"], ""), self._typed(commands_for(job))]
+        return [*self._with(line, error["message"], ""), *self._typed(commands_for(job, self._program))]
 
-    def _typed(self, commands: Sequence[str]) -> Text:
-        """Return a line of commands; one that does not fit whole is left out."""
-        line = ""
+    def _typed(self, commands: Sequence[str]) -> list[Text]:
+        """Return lines of commands, each whole and on one line where the width allows that."""
+        lines = [""]
         for command in commands:
-            longer = f"{line}  |  {command}" if line else f"    {command}"
-            if line and cell_len(longer) > self.width:
-                break
-            line = longer
-        return Text(line, "dim")
+            longer = f"{lines[-1]}  |  {command}" if lines[-1] else f"    {command}"
+            if lines[-1] and cell_len(longer) > self.width:
+                lines.append(f"    {command}")
+            else:
+                lines[-1] = longer
+        return [Text(line, "dim") for line in lines if line]
 
     def _running(self, job: Mapping[str, Any], at: float) -> list[Text]:
         line = self._job(job)
@@ -279,7 +246,7 @@ class _Pen:
             line.append(f" ({at_work})" if at_work and self.width >= 100 else "", "dim")  # noqa: PLR2004
         return line
 
-    def _inboxes(self, inboxes: Sequence[Mapping[str, Any]], at: float) -> _Section:
+    def _inboxes(self, inboxes: Sequence[Mapping[str, Any]], at: float) -> Section:
         blocks: list[list[Text]] = []
         left_out = 0
         for inbox in inboxes:
@@ -300,10 +267,13 @@ class _Pen:
             blocks.append(self._with(line, why, style if state == "offline" else "dim"))
             first = sorted(waiting, key=lambda one: not one.get("problem"))
             blocks += [self._waiting(one, at) for one in first]
-        return _Section("INBOXES", len(inboxes), blocks, total=len(blocks) + left_out)
+        is_urgent = any(one["state"] == "offline" for one in inboxes)
+        return Section("INBOXES", len(inboxes), blocks, total=len(blocks) + left_out, is_urgent=is_urgent)
 
     def _waiting(self, one: Mapping[str, Any], at: float) -> list[Text]:
-        line = Text("    ").append(self._cut(one["path"], self.name - 4)).append(" ")
+        line = (
+            Text("    ").append(self._padded(self._files[readable(one["path"])], self.name - 4)).append(" ")
+        )
         waits = span(max(at - _seconds(one["since"]), 0.0))
         line.append(f"{waits:>7} ", "dim")
         return self._with(line, one["reason"], "yellow" if one.get("problem") else "dim")
@@ -311,24 +281,26 @@ class _Pen:
     # --- pieces -----------------------------------------------------------------------------------------
 
     def _job(self, job: Mapping[str, Any]) -> Text:
-        name = f"{job['clip']} {job['variant']}".rstrip()
-        line = Text("  ").append(self._cut(name, self.name - 2)).append(" ")
+        line = Text("  ").append(self._padded(self._names[_name_of(job)], self.name - 2)).append(" ")
         return line.append(self._cut(job["inbox"], self.inbox, "dim")).append(" ")
 
     def _cut(self, name: str, width: int, style: str = "") -> Text:
-        """Cut a name to a width; of a path the end is kept, which says more."""
-        shown = readable(name)
-        if cell_len(shown) > width:
-            mark = ".." if self.is_ascii else "…"
-            while cell_len(shown) + len(mark) > width:
-                shown = shown[1:]
-            shown = mark + shown
-        return Text(shown + " " * (width - cell_len(shown)), style)
+        return Text(self._padded(cut(readable(name), width, self._mark), width), style)
+
+    def _padded(self, shown: str, width: int) -> str:
+        return shown + " " * max(width - cell_len(shown), 0)
 
     def _bar(self, share: float, width: int, style: str) -> Text:
         full, empty = ("#", "-") if self.is_ascii else ("━", "─")
         done = round(max(0.0, min(share, 1.0)) * width)
         return Text(full * done, style).append(empty * (width - done), "dim")
+
+
+def _name_of(job: Mapping[str, Any]) -> str:
+    """Return a job's name for people: its clip's, its variant, and its version from the second on."""
+    version = job.get("version", 1)
+    parts = (job["clip"], job["variant"], f"v{version:03}" if version > 1 else "")
+    return readable(" ".join(part for part in parts if part))
 
 
 def _seconds(iso: str) -> float:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, Group
 
 from clipspool.app import control
-from clipspool.cli.screen import BLOCKS_MAX, View, draw
+from clipspool.cli.group import console
+from clipspool.cli.screen import View, draw
+from clipspool.cli.sections import BLOCKS_MAX
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings
@@ -36,14 +38,17 @@ class Looker:
         now: Callable[[], float] = time.time,
         *,
         served: Path | None = None,
+        program: str = "clipspool",
     ) -> None:
         """Load nothing yet: settings and the journal's driver take long, and a daemon may answer.
 
-        `served` is the journal of the daemon that runs, which can be asked without the settings.
+        `served` is the journal of the daemon that runs, which can be asked without the settings; `program` is
+        how the commands begin that are suggested.
         """
         self._settings = settings
         self._now = now
         self._journal = served
+        self._program = program
         self._offline: Offline | None = None
         self._status: Mapping[str, Any] = {}
         self._walked_at = 0.0
@@ -67,7 +72,7 @@ class Looker:
         except control.Failed as error:
             return self._look_offline(most, str(error))
         self._status = answer["status"]
-        return View(answer["status"], self._now(), **answer["jobs"])
+        return View(answer["status"], self._now(), program=self._program, **answer["jobs"])
 
     def _look_offline(self, most: int, trouble: str) -> View:
         """Look without a daemon, or beside one that is in trouble."""
@@ -85,27 +90,28 @@ class Looker:
             self._walked_at = now
             self._status, trouble = status or known, trouble or unreadable
         jobs, unreadable = self._offline.jobs(now, most)
-        return View(self._status, now, trouble=trouble or unreadable, **jobs)
+        trouble = trouble or unreadable
+        return View(self._status, now, trouble=trouble, program=self._program, **jobs)
 
 
 def print_once(looker: Looker) -> None:
     """Draw the status once, in full length."""
-    console = Console()
+    out = console()
     view = looker.look(BLOCKS_MAX)
-    console.print(Group(*draw(view, console.width, ascii_only=console.options.ascii_only)))
+    out.print(Group(*draw(view, out.width, ascii_only=out.options.ascii_only)))
 
 
 def keep_drawing(looker: Looker) -> None:
     """Draw the status every second until Ctrl-C or SIGTERM; then the terminal is restored."""
     from rich.live import Live
 
-    console = Console()
+    terminal = Console()
     with _ended_by_signals():
         try:
-            with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+            with Live(console=terminal, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
                 while True:
-                    width, height = console.size
-                    lines = draw(looker.look(height), width, height, ascii_only=console.options.ascii_only)
+                    width, height = terminal.size
+                    lines = draw(looker.look(height), width, height, ascii_only=terminal.options.ascii_only)
                     live.update(Group(*lines), refresh=True)
                     time.sleep(_SECONDS)
         except KeyboardInterrupt:

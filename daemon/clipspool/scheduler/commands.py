@@ -56,6 +56,7 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
         if not may_retry(job):
             raise Refused(
                 f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"
+                + ("; `clipspool again` runs it once more" if job.state is State.DELIVERED else "")
             )
         if waits := _may_still_be_sent(scheduler, job):
             raise Refused(waits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ NAMED_MOST = 500
 """Named of the files that need their editor; beyond `MOST` without their reasons."""
 ENDED_MOST = 20
 """Shown of the failed and of the delivered jobs."""
+
+_COMMAND = "`clipspool "
+_AT_THE_END = re.compile(r"(?:,? or (?:after )?|: ?)`clipspool [^`]*`")
+"""How a sentence goes on with a command: `…: `clipspool retry ID``, `…, or after `clipspool approve``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +160,8 @@ def _left_behind(peer: Peer) -> list[str]:
     clips = f"{peer.clips:,} clips" if peer.clips != 1 else "1 clip"
     # No seconds here: each change would be a write to the share.
     why = "may not be running" if peer.life is Life.UNKNOWN else "is not running"
-    said = f"its {clips} wait until it runs again, or until the operator takes them over:"
-    return _entry(f"{readable(peer.name)} {why}", [said, peer.command])
+    said = f"its {clips} wait until it runs again, or until the operator takes them over."
+    return _entry(f"{readable(peer.name)} {why}", [said])
 
 
 def _period(count: int) -> str:
@@ -238,7 +243,7 @@ def _queued(job: Job, conditions: Conditions, zone: tzinfo) -> str:
         case "provider":
             return "waiting: the provider is not accepting clips now; it continues automatically"
         case _:
-            return reason
+            return without_commands(reason)
 
 
 def _held(job: Job, places: Places) -> str:
@@ -249,7 +254,8 @@ def _held(job: Job, places: Places) -> str:
         case Held.BUDGET:
             return f"The operator has to approve its price: {reason}."
         case Held.DUPLICATE:
-            return f"Looks like a duplicate; waiting for the operator: {reason}."
+            meant = "`again = true` in its sidecar would have said that it is meant"
+            return f"Looks like a duplicate; waiting for the operator: {reason} ({meant})."
         case Held.POISON:
             return f"It is set aside; the operator has to look into it: {reason}."
         case Held.REFUSED:
@@ -298,7 +304,13 @@ def _clip(job: Job) -> str:
 
 
 def _readable(message: str, places: Places) -> str:
-    return readable(redact(places.text(message)))
+    return readable(redact(places.text(without_commands(message))))
+
+
+def without_commands(words: str) -> str:
+    """Leave out what only an operator can type: the file is for editors."""
+    clauses = [one for one in words.split("; ") if not one.startswith(_COMMAND)]
+    return _AT_THE_END.sub("", "; ".join(clauses))
 
 
 def _job(job: Job) -> str:
