@@ -22,7 +22,7 @@ from bench import table
 
 ROWS = (
     *("clips", "faults", "news", "open_tasks", "first_byte", "submission", "result"),
-    *("rescan", "start", "idle", "commands", "growth"),
+    *("rescan", "start", "idle", "commands", "growth", "postgres_clips"),
 )
 RESULTS = Path("bench-results.md")
 SINGLES = Path("bench-results.jsonl")
