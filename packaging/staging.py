@@ -21,7 +21,7 @@ DEBIAN_PYTHON = {"12": "3.11", "13": "3.13"}
 DEBIAN_SUITE = {"12": "bookworm", "13": "trixie"}
 DEBIAN_GLIBC = {"12": 36, "13": 41}
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-EXTRAS = "bucket,notify"
+EXTRAS = "bucket,farm,notify"
 """A package's folder is not for pip, so the extras come with it."""
 PLACE = "opt/clipspool"
 

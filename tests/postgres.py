@@ -110,6 +110,28 @@ class Server:
         except (psycopg.errors.UndefinedTable, psycopg.OperationalError):
             return []
 
+    def dump(self, schema):
+        """Back a schema up."""
+        command = [BIN / "pg_dump", "-h", self.folder, "-U", "clipspool", "-n", schema, "postgres"]
+        return subprocess.run(command, check=True, capture_output=True).stdout
+
+    def restore(self, schema, dump):
+        """Put a backup in a schema's place."""
+        with self.connect() as connection:
+            connection.execute(f"DROP SCHEMA {schema} CASCADE")
+        command = [
+            BIN / "psql",
+            "-h",
+            self.folder,
+            "-U",
+            "clipspool",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "postgres",
+        ]
+        subprocess.run(command, input=dump, check=True, stdout=subprocess.DEVNULL)
+
     def schema(self, name):
         """Make a schema, empty, and give its address."""
         with self.connect() as connection:

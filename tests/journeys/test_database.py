@@ -170,3 +170,27 @@ def test_a_commit_whose_answer_is_lost_costs_no_clip_and_no_second_payment(own_s
     assert bay.paid == len(NAMES)
     assert bay.stop() == 0
     cutter.close()
+
+
+@pytest.mark.slow
+def test_an_older_copy_of_the_database_submits_nothing_until_it_is_accepted(bay, schema):
+    bay.is_checked = False  # the oracle knows one journal, and this is its past
+    server = bay.database[0]
+    bay.start()
+    bay.call("pause")
+    bay.drop("one.mp4")
+    bay.until_states("queued")
+    backup = server.dump(schema)
+    bay.call("resume")
+    bay.until_retired()
+    assert bay.stop() == 0
+    server.restore(schema, backup)
+    bay.start()
+    bay.call("resume")
+    bay.drop("two.mp4")
+    bay.until(lambda: len(bay.jobs()) == 2)
+    assert {job["held"] for job in bay.told("jobs")} == {"restored"}
+    assert bay.paid == 1
+    assert bay.call("resume", "--accept-restored", "--yes").returncode == 0
+    bay.until_retired(2)
+    assert bay.paid == 2
