@@ -169,6 +169,7 @@ child.main()
 """
 
 
+@pytest.mark.slow
 def test_work_fits_into_its_memory_on_a_machine_of_many_processors(clips, tmp_path, monkeypatch):
     clip, begin = clips("full_hd.mov"), subprocess.Popen
 

@@ -304,6 +304,7 @@ def test_a_process_can_be_begun_before_it_is_needed_and_knows_no_secret(clips, m
     decoder.close()
 
 
+@pytest.mark.slow
 def test_many_calls_leave_no_memory_behind(tmp_path):
     decoder = Decoder()
     path = tmp_path / "clip.mp4"

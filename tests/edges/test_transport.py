@@ -13,7 +13,6 @@ from io import FileIO
 
 import pytest
 import requests
-from moto.server import ThreadedMotoServer
 
 from clipspool.app.settings import load
 from clipspool.app.shipping import depot_of
@@ -37,6 +36,8 @@ DAYS = 86_400.0
 @pytest.fixture(scope="module")
 def s3():
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - each of pytest's processes would load it
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -9,7 +9,6 @@ import tomllib
 
 import pytest
 import requests
-from moto.server import ThreadedMotoServer
 
 from media_clips import ffprobe, run
 from runway_sandbox import Render
@@ -212,6 +211,8 @@ def test_a_crash_in_the_middle_of_conforming_costs_nothing_but_time(bay, master,
 @pytest.fixture
 def s3():
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - each of pytest's processes would load it
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -5,6 +5,7 @@ Which room may import which is said in pyproject.toml, and `make lint` checks it
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -78,17 +79,17 @@ FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "core", "base", "misc",
 SOURCES = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
 
 
-def imports(path):
+@cache
+def imports(name):
     """Every module that a file imports, wherever in it, dotted: `clipspool.jobs.events`, `requests.auth`."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    found = set()
+    for node in ast.walk(ast.parse(SOURCES[name].read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            yield node.module
-
-
-IMPORTS = {name: set(imports(path)) for name, path in SOURCES.items()}
+            assert node.level == 0, f"{name} imports relatively"
+            found.add(node.module)
+    return found
 
 
 def within(name, rooms):
@@ -101,21 +102,19 @@ def test_there_is_something_to_look_at():
 
 @pytest.mark.parametrize("library", HOMES)
 def test_each_outside_library_has_one_home(library):
-    users = {name for name, found in IMPORTS.items() if any(m.split(".")[0] == library for m in found)}
+    users = {name for name in SOURCES if any(m.split(".")[0] == library for m in imports(name))}
     assert {name for name in users if not within(name, HOMES[library])} == set()
 
 
 def test_every_outside_library_is_known_here():
     allowed = {*sys.stdlib_module_names, *HOMES, *EVERYWHERE}
-    found = {
-        (name, m) for name, modules in IMPORTS.items() for m in modules if m.split(".")[0] not in allowed
-    }
+    found = {(name, m) for name in SOURCES for m in imports(name) if m.split(".")[0] not in allowed}
     assert found == set()
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if within(name, PURE)])
 def test_pure_modules_touch_no_file_clock_thread_or_network(name):
-    modules = {module.split(".")[0] for module in IMPORTS[name]}
+    modules = {module.split(".")[0] for module in imports(name)}
     assert {module for module in modules & OUTSIDE if (name, module) not in EXCUSED} == set()
     calls = {
         node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
