@@ -64,7 +64,8 @@ def make_clip(path, name):
 def is_heard_late(env):
     """Whether these variables mean something to the command alone, and not to Python before it begins."""
     return all(
-        re.fullmatch(r"CLIPSPOOL_.*|HOME|XDG_.*|.*_DIRECTORY|NOTIFY_SOCKET|WATCHDOG_.*", name) for name in env
+        re.fullmatch(r"CLIPSPOOL_.*|HOME|PYTHONPATH|XDG_.*|.*_DIRECTORY|NOTIFY_SOCKET|WATCHDOG_.*", name)
+        for name in env
     )
 
 

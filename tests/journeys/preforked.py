@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import pkgutil
+import runpy
 import selectors
 import socket
 import subprocess
@@ -182,6 +183,8 @@ def become(request, files):
     os.closerange(3, 1024)
     os.environ.clear()
     os.environ.update(request["env"])
+    if (at_start := Path(request["env"].get("PYTHONPATH", ""), "sitecustomize.py")).exists():
+        runpy.run_path(str(at_start))
     os.umask(request["umask"])
     os.chdir(request["cwd"])
     if request["user"] is not None:
