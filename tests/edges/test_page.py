@@ -933,6 +933,50 @@ def test_a_sidecar_is_mended_by_a_plain_form(stage):
     assert (stage.home / "private/film.mp4").read_bytes() == PRIVATE
 
 
+# --- versions -------------------------------------------------------------------------------------------
+
+
+def test_a_clip_is_run_again_changed_once_its_price_was_seen(stage):
+    stage.deliver(request=a_request(prompt="deep winter", seed=7))
+    quoted = {"id": "clip1", "done": True, "version": 2, "credits_estimated": 60.0}
+
+    def answer(do, given):
+        return [] if do == "presets" else [quoted | {"new": None if given["dry_run"] else "clip1"}]
+
+    stage.answer = answer
+    with stage.open(clips=clip_doors(stage)) as web:
+        form = web("GET", "/jobs/clip1/again", BEARER).text
+        assert ">deep winter</textarea>" in form
+        asked = web.post("/jobs/clip1/again", prompt="summer", seed="")
+        assert "This will be version 2. It may cost about 60 credits." in asked.text
+        assert ">summer</textarea>" in asked.text
+        web.post("/jobs/clip1/again", prompt="summer", seed="9", model="aleph2", sure="1")
+        orders = [given for do, given in stage.commands if do == "again"]
+        assert [(one["dry_run"], one["set"], one["prompt"]) for one in orders] == [
+            (True, {"seed": None}, "summer"),
+            (False, {"seed": 9, "model": "aleph2", "ratio": None}, "summer"),
+        ]
+        stage.answer = lambda do, _given: (
+            [] if do == "presets" else [{"id": "clip1", "done": False, "why": "no <b>"}]
+        )
+        refused = web.post("/jobs/clip1/again", prompt="summer", sure="1")
+        assert (refused.status, "no &lt;b&gt;" in refused.text) == (409, True)
+
+
+def test_versions_stand_side_by_side_and_one_is_chosen(stage):
+    stage.deliver(request=a_request(prompt="deep winter", seed=7))
+    stage.answer = lambda _do, _given: [{"id": "clip1", "done": True}]
+    with stage.open(clips=clip_doors(stage)) as web:
+        sheet = web("GET", "/jobs/clip1/versions", BEARER).text
+        assert "deep winter" in sheet
+        assert "seed 7" in sheet
+        assert web.post("/jobs/clip1/choose").getheader("Location") == "/jobs/clip1/versions"
+        web.post("/jobs/clip1/choose", undo="1")
+        assert [given["undo"] for do, given in stage.commands if do == "choose"] == [False, True]
+        assert "Choose two versions" in web.get("/jobs/clip1/versions/compare?pick=clip1").text
+        assert web.get("/jobs/nothing/versions").status == 404
+
+
 # --- an operator with many jobs -------------------------------------------------------------------------
 
 

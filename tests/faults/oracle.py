@@ -256,10 +256,15 @@ class Oracle:
             if job is None:
                 continue
             before, after = event["from_state"], event["to_state"]
+            if event["event"] == "again":  # a version begins with it
+                last.setdefault(job, before)
             if last.get(job) != before:
                 self._say("I6", f"{job} was {last.get(job)}, and {event['event']} says from {before}")
-            # A hook after a job's end is told of in its history, and changes nothing.
-            if after not in LEGAL[before] and not (event["event"] == "hook_ran" and after == before):
+            # A hook after a job's end, and a choice, are told of in its history, and change nothing.
+            changes_nothing = (
+                event["event"] in {"hook_ran", "chosen", "unchosen", "again"} and after == before
+            )
+            if after not in LEGAL[before] and not changes_nothing:
                 self._say("I6", f"{job} went from {before} to {after} by {event['event']}")
             last[job] = after
         for job in jobs:

@@ -225,6 +225,41 @@ def test_a_large_clip_goes_on_after_a_lost_connection_and_a_closed_page(bay, bro
     browser.said()
 
 
+def test_a_clip_is_run_again_compared_and_chosen(bay, fresh):
+    bay.consents = 1
+    home = serve(bay)
+    bay.drop("shot.mp4")
+    bay.until_retired()
+    (job_id,) = bay.jobs()
+    log_in(fresh, home)
+    fresh.go(f"{home}jobs/{job_id}")
+    next(one for one in fresh.find(".acts a") if "again" in one.text).click()
+    fresh.until(lambda: fresh.find("#again"), what="the form")
+    fresh.run("document.querySelector('textarea').value = 'bright summer'")
+    fresh.one("#again .main").click()
+    fresh.until(
+        lambda: "This will be version 2. It may cost about 15" in fresh.text("#price"), what="the price"
+    )
+    assert bay.paid == 1
+    fresh.one("#again .main").click()
+    fresh.until(lambda: "delivered" in fresh.text(".head"), what="the second version")
+    assert bay.paid == 2
+    next(one for one in fresh.find(".acts a") if "Versions" in one.text).click()
+    fresh.until(lambda: fresh.text("#pick").count("Version ") == 2, what="both stand side by side")
+    assert "bright summer" in fresh.text("#pick")
+    for box in fresh.find("input[name=pick]"):
+        box.click()
+    fresh.keep_picture("versions")
+    fresh.find("#pick > .line .button")[0].click()
+    loaded = "return [...document.querySelectorAll('video')].map((one) => one.readyState)"
+    fresh.until(lambda: fresh.run(loaded) == [4, 4], what="both are loaded")
+    fresh.go(f"{home}jobs/{job_id}/versions")
+    fresh.find(".sheet .button")[1].click()
+    fresh.until(lambda: fresh.find(".is-chosen"), what="it is chosen")
+    assert [path.name for path in (bay.outbox / "_chosen").glob("*.mp4")] == ["shot_v002.mp4"]
+    assert fresh.barriers() == []
+
+
 def test_many_held_jobs_are_approved_with_one_decision(bay, fresh):
     bay.secrets.append(TOKEN)
     bay.configure(top='[web]\nlisten = "127.0.0.1:0"\n[budget]\ncredits_per_job_max = 1.0\n')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,6 +20,7 @@ from clipspool.web.context import ClipDoors, Right
 from clipspool.web.forms import read_form
 from clipspool.web.security import SIDECAR_FORM_BYTES_MAX, may, name_of
 from clipspool.web.uploads import NotTaken
+from clipspool.web.versions import presets_of
 from clipspool.web.views import Views
 
 _WAITING_SHOWN = 200
@@ -87,7 +87,7 @@ class InboxPages:
             "failed": [self._row(job) for job in failed.jobs],
             "folders": folders,
             "models": [_model(one) for one in self._doors.models()],
-            "presets": self._presets(name),
+            "presets": presets_of(self._views, name),
             "accepts": ",".join(sorted(rules.extensions)) if rules else "",
             "mending": None,
             "why": "",
@@ -100,12 +100,6 @@ class InboxPages:
         if folders is not None:
             row["reason"] = for_editors(job, conditions, folders.places)
         return {**row, "acts": []}
-
-    def _presets(self, inbox: str) -> list[Mapping[str, Any]]:
-        with suppress(Exception):  # a daemon that has none
-            found = self._views.daemon.command("presets", {"inbox": inbox})
-            return [one for one in found if not one.get("problem")]
-        return []
 
     async def mend(self, request: Request) -> Response:
         """Save the sidecar of a clip that waits; with a mistake in it the form is shown again."""

@@ -94,6 +94,7 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         "results": results,
         "has_poster": any(result["poster"] for result in results),
         "is_tall": _is_tall(job),
+        "ended": job.state.is_terminal,
         "acts": acts_of(job, conditions),
         "cancel_by": job.cancel_by,
     }
@@ -180,9 +181,12 @@ def by_folder(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def price_of(job: Job) -> str:
     """Describe what one more submission may cost."""
-    if job.credits_estimated is None:
-        return "Its cost is unknown."
-    return f"It may cost about {job.credits_estimated:,.10g} credits."
+    return credits_in_words(job.credits_estimated)
+
+
+def credits_in_words(credits_: float | None) -> str:
+    """Describe what something may cost, in a sentence."""
+    return "Its cost is unknown." if credits_ is None else f"It may cost about {credits_:,.10g} credits."
 
 
 def warning_of(job: Job, act: str) -> list[str]:

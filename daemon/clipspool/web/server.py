@@ -38,6 +38,7 @@ from clipspool.web.security import API, AccessControl, may, needs, refused
 from clipspool.web.sessions import Sessions
 from clipspool.web.snapshot import WaitingJobs
 from clipspool.web.uploads import Uploads
+from clipspool.web.versions import VersionPages
 from clipspool.web.views import Views
 
 log = structlog.get_logger()
@@ -93,6 +94,7 @@ class Page:
             return Route(path, needs(Right.DECIDE, access, endpoint), methods=["POST"])
 
         routes: list[BaseRoute] = [
+            *self._editors_pages(daemon, access),
             look("/", views.overview),
             look("/jobs", views.jobs),
             look("/jobs/{job}", views.job),
@@ -110,7 +112,6 @@ class Page:
             Route("/login", acts.login),
             Route("/logout", acts.log_out, methods=["POST"]),
             look("/events", self._events),
-            *self._editors_pages(daemon, access),
             *self._api(daemon, access),
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
         ]
@@ -138,10 +139,23 @@ class Page:
         if self._films is None or daemon.clips is None:
             return []
         pages = InboxPages(self._views, daemon.clips, SidecarRoutes(self._films, self._views.snapshot))
+        versions = VersionPages(self._views, daemon.clips)
+
+        def look(path: str, endpoint: Callable[..., Any]) -> Route:
+            return Route(path, needs(Right.LOOK, access, endpoint), methods=["GET"])
+
+        def add(path: str, endpoint: Callable[..., Any]) -> Route:
+            return Route(path, needs(Right.ADD, access, endpoint), methods=["POST"])
+
         return [
-            Route("/add", needs(Right.LOOK, access, pages.choose), methods=["GET"]),
-            Route("/inbox/{inbox}", needs(Right.LOOK, access, pages.inbox), methods=["GET"]),
-            Route("/inbox/{inbox}/mend", needs(Right.ADD, access, pages.mend), methods=["POST"]),
+            look("/jobs/{job}/versions", versions.sheet),
+            look("/jobs/{job}/versions/compare", versions.compare),
+            look("/jobs/{job}/again", versions.ask_again),
+            add("/jobs/{job}/again", versions.again),
+            add("/jobs/{job}/choose", versions.choose),
+            look("/add", pages.choose),
+            look("/inbox/{inbox}", pages.inbox),
+            add("/inbox/{inbox}/mend", pages.mend),
         ]
 
     def _api(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:

@@ -86,9 +86,9 @@ def job_operations(jobs: JobAnswers, events: EventStream) -> list[Operation]:
 def act_operations(acts: Acts) -> list[Operation]:
     """Return the addresses that decide."""
 
-    def act(name: str, says: str, run: object, body: Schema) -> Operation:
+    def act(name: str, says: str, run: object, body: Schema, right: Right = Right.DECIDE) -> Operation:
         return Operation(
-            "POST", f"/jobs/{{job}}/{name}", Right.DECIDE, name, says, run, "Done",  # type: ignore[arg-type]
+            "POST", f"/jobs/{{job}}/{name}", right, name, says, run, "Done",  # type: ignore[arg-type]
             parameters=(_JOB,), body={"application/json": body}, refusals=(404, 409),
             is_body_required=name == "attach",
         )  # fmt: skip
@@ -112,8 +112,14 @@ def act_operations(acts: Acts) -> list[Operation]:
         act("retry", "Run a failed, cancelled or in-doubt job again; this may cost", acts.retry, why),
         act("cancel", "Cancel a job", acts.cancel, why),
         act("approve", "Release a job that is held", acts.approve, why),
-        act("again", "Run a clip once more, changed, as its next version; this costs", acts.again, change),
-        act("choose", "Mark a delivered job as the one to use", acts.choose, undo),
+        act(
+            "again",
+            "Run a clip once more, changed, as its next version; this costs",
+            acts.again,
+            change,
+            Right.ADD,
+        ),
+        act("choose", "Mark a delivered job as the one to use", acts.choose, undo, Right.ADD),
         act("attach", "Attach the task of an in-doubt job that was found at the provider", acts.attach, task),
     ]
 

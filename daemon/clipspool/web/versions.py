@@ -1,0 +1,155 @@
+"""A clip's versions and variants side by side: run it again changed, play any two in step, choose one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from clipspool.jobs.model import Job
+from clipspool.web.context import ClipDoors
+from clipspool.web.forms import read_form
+from clipspool.web.rows import credits_in_words
+from clipspool.web.security import name_of
+from clipspool.web.views import Views
+
+log = structlog.get_logger()
+
+_TWO = 2
+
+
+class VersionPages:
+    """Draws and carries out what concerns the versions of one clip."""
+
+    def __init__(self, views: Views, doors: ClipDoors) -> None:
+        """Keep `views`, which draws."""
+        self._views, self._doors = views, doors
+
+    def sheet(self, request: Request) -> Response:
+        """Show all versions and variants of a job's clip, with prompt, seed and price."""
+        found = self._views.find(request)
+        if found is None:
+            return self._views.missing(request)
+        return self._views.keep(request, "versions.html", lambda: self._about(found))
+
+    def _about(self, job: Job) -> dict[str, Any]:
+        with self._views.lookup.look() as look:
+            jobs = look.jobs_of(job.clip_id)
+        rows = sorted(
+            (self._views.row(one) for one in jobs), key=lambda row: (row["version"], row["variant"])
+        )
+        charged = [row["cost"] for row in rows if row["cost"] is not None]
+        return {"job": self._views.row(job), "rows": rows, "credits": sum(charged)}
+
+    def compare(self, request: Request) -> Response:
+        """Play two results of one clip in step."""
+        ids = request.query_params.getlist("pick")
+        found = self._views.find(request)
+        with self._views.lookup.look() as look:
+            picked = look.load(ids[:_TWO]) if found is not None else {}
+        rows = [self._views.row(job) for job in picked.values() if found and job.clip_id == found.clip_id]
+        films = [(row, next((one for one in row["results"] if one["is_video"]), None)) for row in rows]
+        films = [(row, one) for row, one in films if one is not None]
+        if found is None or len(films) < _TWO:
+            said = ["Choose two versions that have a film as their result."]
+            back = f"/jobs/{request.path_params['job']}/versions"
+            return self._views.draw(request, "said.html", status=409, title="Compare", said=said, back=back)
+        return self._views.draw(request, "compare_two.html", job=self._views.row(found), films=films)
+
+    # --- once more, changed -----------------------------------------------------------------------------
+
+    def ask_again(self, request: Request) -> Response:
+        """Show the form in which a clip is run once more."""
+        job = self._views.find(request)
+        if job is None:
+            return self._views.missing(request)
+        return self._draw_again(request, job, {"prompt": job.request.prompt}, {}, "")
+
+    async def again(self, request: Request) -> Response:
+        """Show what the next version would cost; order it once that was seen."""
+        form = await read_form(request)
+        return await run_in_threadpool(self._again, request, form)
+
+    def _again(self, request: Request, form: Mapping[str, str]) -> Response:
+        job = self._views.find(request)
+        if job is None:
+            return self._views.missing(request)
+        is_dry = form.get("sure") != "1"
+        arguments: dict[str, Any] = {
+            "ids": [job.id],
+            "by": name_of(request),
+            "dry_run": is_dry,
+            "set": _keys(job, form),
+            "prompt": form.get("prompt", ""),
+            "preset": form.get("preset") or None,
+        }
+        try:
+            (answer,) = self._views.daemon.command("again", arguments)
+        except Exception as error:  # noqa: BLE001  (shown to the caller; the daemon goes on)
+            return self._draw_again(request, job, form, {}, str(error) or type(error).__name__)
+        if not answer["done"]:
+            return self._draw_again(request, job, form, {}, str(answer["why"]))
+        if is_dry:
+            return self._draw_again(request, job, form, answer, "")
+        log.info("command", do="again", by=name_of(request), of=[job.id])
+        return RedirectResponse(f"/jobs/{answer['new']}", 303)
+
+    def _draw_again(
+        self, request: Request, job: Job, form: Mapping[str, str], answer: Mapping[str, Any], why: str
+    ) -> Response:
+        price = credits_in_words(answer.get("credits_estimated")) if answer else ""
+        return self._views.draw(
+            request,
+            "again.html",
+            status=409 if why else 200,
+            job=self._views.row(job),
+            form=form,
+            answer=answer,
+            price=price,
+            why=why,
+            models=[str(one["name"]) for one in self._doors.models()],
+            presets=presets_of(self._views, job.inbox),
+        )
+
+    # --- choosing ---------------------------------------------------------------------------------------
+
+    async def choose(self, request: Request) -> Response:
+        """Mark a version as the one to use, or take that back; neither costs anything."""
+        form = await read_form(request)
+        return await run_in_threadpool(self._choose, request, undo=form.get("undo") == "1")
+
+    def _choose(self, request: Request, *, undo: bool) -> Response:
+        job_id = str(request.path_params["job"])
+        back = f"/jobs/{job_id}/versions"
+        arguments = {"ids": [job_id], "by": name_of(request), "undo": undo}
+        try:
+            (answer,) = self._views.daemon.command("choose", arguments)
+            why = "" if answer["done"] else str(answer["why"])
+        except Exception as error:  # noqa: BLE001  (shown to the caller; the daemon goes on)
+            why = str(error) or type(error).__name__
+        if why:
+            said = [f"Not done: {why}."]
+            return self._views.draw(request, "said.html", status=409, title="Choose", said=said, back=back)
+        log.info("command", do="choose", by=name_of(request), of=[job_id])
+        return RedirectResponse(back, 303)
+
+
+def presets_of(views: Views, inbox: str) -> list[Mapping[str, Any]]:
+    """Return the presets of an inbox that can be used."""
+    with suppress(Exception):  # its folder cannot be read now: the form goes without them
+        return [one for one in views.daemon.command("presets", {"inbox": inbox}) if not one["problem"]]
+    return []
+
+
+def _keys(job: Job, form: Mapping[str, str]) -> dict[str, Any]:
+    """Return the sidecar keys that the form changes; without a seed another one is drawn."""
+    seed, model = form.get("seed", "").strip(), form.get("model", "")
+    keys: dict[str, Any] = {"seed": int(seed) if seed.isascii() and seed.isdigit() else seed or None}
+    if model and model != job.request.model:
+        keys |= {"model": model, "ratio": None}
+    return keys
