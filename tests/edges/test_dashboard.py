@@ -35,7 +35,8 @@ def expressions():
 def exported(tmp_path_factory):
     """Give each name with its labels and their values, of a daemon that saw a little of everything."""
     desk = Desk(tmp_path_factory.mktemp("desk"), credits_per_day=1000.0)
-    metrics = Metrics(lambda: {"bay": Shelf(waiting=(Waiting("a.mp4", "why", 0.0, True),))})
+    inboxes = {"bay": Shelf(waiting=(Waiting("a.mp4", "why", 0.0, True),))}
+    metrics = Metrics(lambda: inboxes, node="one")
     desk.journal.on_commit(metrics.committed)
     desk.scheduler.subscribe(metrics.on_news)
     desk.drop("clip1")

@@ -59,10 +59,11 @@ def test_both_databases_have_the_same_statements_and_parameters():
 
 def test_each_statement_is_used_and_each_that_is_used_is_there():
     words = {word for file in SOURCES.glob("*.py") for word in re.findall(r'"(\w+)"', file.read_text())}
-    assert STATEMENTS.keys() <= words
+    chosen = {"clips_with_sources", "clips_with_history"}  # by name, by whoever prunes
+    assert STATEMENTS.keys() - chosen <= words
     calls = r'(?:run|run_many|rows|column|value|_chosen|_write|_change_clip)\(\s*"(\w+)"'
     used = {name for file in SOURCES.glob("*.py") for name in re.findall(calls, file.read_text())}
-    assert used == STATEMENTS.keys()
+    assert used == STATEMENTS.keys() - chosen
 
 
 def test_the_queue_is_read_by_its_own_index(journal):

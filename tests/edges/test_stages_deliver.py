@@ -74,7 +74,7 @@ def test_a_result_comes_home_whole_hashed_and_named_by_its_content(bench, studio
     event = bring(bench, studio)
     digest = hashlib.sha256(MOVIE + b"qt").hexdigest()
     assert event == Fetched((Result("clip1.a1-1.mov", ".mov", len(MOVIE) + 2, digest, number=1),))
-    assert in_work(bench) == {"clip1-1.mov": MOVIE + b"qt"}
+    assert in_work(bench) == {"clip1.a1-1.mov": MOVIE + b"qt"}
 
 
 def test_each_output_of_a_task_is_a_result(bench, studio):

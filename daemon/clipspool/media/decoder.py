@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Conformed", "Decoder", "Finished", "MediaFault", "Picture", "Probe", "Sample"]
 
 END_SECONDS = 2.0
+_MEMORY = "/dev/shm"  # noqa: S108  (a folder of its own is made in it)
 _SHORT = frozenset({"probe", "verify", "image_facts"})
 """Calls that only read, and that a job waits for; the others write something."""
 
@@ -261,9 +262,15 @@ class _Child:
             return ours
 
     def _folder(self) -> str:
-        """Return the folder of this process, in which x264 keeps what its first pass found out."""
+        """Return the folder of this process, in which x264 keeps what its first pass found out.
+
+        It lies in memory where it can: nothing is written outside the configured folders then.
+        """
+        memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
         try:
-            self._scratch = self._scratch or tempfile.TemporaryDirectory(prefix="clipspool-decoder-")
+            self._scratch = self._scratch or tempfile.TemporaryDirectory(
+                prefix="clipspool-decoder-", dir=memory
+            )
         except OSError:
             return ""  # without one it codes in one pass
         return self._scratch.name
