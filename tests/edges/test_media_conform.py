@@ -410,3 +410,71 @@ def test_a_reference_is_made_smaller_until_it_fits_its_bytes(decoder, clips, tmp
     with clips("plain.mp4").open("rb") as source, path.open("w+b") as out:
         found = decoder.scale_image(source.fileno(), out.fileno(), width_max=9, height_max=9, bytes_max=9000)
     assert found.code == "MEDIA.UNREADABLE"
+
+
+TAGS = """;FFMETADATA1
+title=Scene 12
+make=Sony
+[CHAPTER]
+TIMEBASE=1/1000
+START=0
+END=1000
+title=one
+[CHAPTER]
+TIMEBASE=1/1000
+START=1000
+END=2000
+title=two
+"""
+
+
+def test_reel_name_chapters_and_tags_come_along_and_what_is_lost_is_said(decoder, clips, tmp_path):
+    tags, captions, source = tmp_path / "tags.txt", tmp_path / "captions.srt", tmp_path / "source.mov"
+    tags.write_text(TAGS)
+    captions.write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n")
+    inputs = ["-i", str(clips("two_seconds.mp4")), "-i", str(tags), "-i", str(captions)]
+    named = ["-timecode", "10:00:00:00", "-metadata:s:v:0", "reel_name=A001C003"]
+    maps = ["-map", "0:v", "-map", "2:s", "-map_metadata", "1", "-map_chapters", "1", "-c:s", "mov_text"]
+    run(["ffmpeg", "-v", "error", *inputs, *maps, "-c:v", "copy", *named, str(source)])
+    target, found = finished(decoder, clips("two_seconds.mp4"), source, tmp_path)
+    assert target.suffix == ".mov"
+    assert ffprobe(target, "stream_tags=timecode,reel_name", "d:0") == {
+        "TAG:timecode": "10:00:00:00",
+        "TAG:reel_name": "A001C003",
+    }
+    seen = run(["ffprobe", "-v", "error", "-show_chapters", "-show_entries", "format_tags", str(target)])
+    assert "TAG:title=Scene 12" in seen
+    assert "TAG:make=Sony" in seen
+    assert "TAG:title=one" in seen
+    assert "TAG:title=two" in seen
+    (kept,) = [change for change in found.changes if change.startswith("kept from the source: ")]
+    assert "reel name A001C003, 2 chapters" in kept
+    assert "title" in kept
+
+
+def test_captions_and_tags_that_the_container_does_not_take_are_said_to_be_lost(decoder, clips, tmp_path):
+    captions, source = tmp_path / "captions.srt", tmp_path / "source.mkv"
+    captions.write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n")
+    inputs = ["-i", str(clips("two_seconds.mp4")), "-i", str(captions)]
+    run(["ffmpeg", "-v", "error", *inputs, "-c:v", "copy", "-metadata", "SHOTLOG=B-roll", str(source)])
+    _, found = finished(decoder, clips("two_seconds.mp4"), source, tmp_path)
+    (lost,) = [change for change in found.changes if change.startswith("lost from the source: ")]
+    assert "captions (" in lost
+    assert "SHOTLOG" in lost
+
+
+@pytest.mark.parametrize(("codec", "name"), [("prores", "prores"), ("dnxhr", "dnxhd")])
+def test_a_result_becomes_a_codec_for_editing_when_asked(decoder, clips, tmp_path, codec, name):
+    target, _ = finished(decoder, clips("two_seconds.mp4"), clips("two_seconds.mp4"), tmp_path, codec=codec)
+    seen = ffprobe(target, "stream=codec_name,pix_fmt,nb_frames")
+    assert seen == {"codec_name": name, "pix_fmt": "yuv422p10le", "nb_frames": "48"}
+
+
+def test_the_layout_of_six_channels_comes_along(decoder, clips, tmp_path):
+    source = tmp_path / "surround.mov"
+    sound = ["-f", "lavfi", "-i", "sine=r=48000:d=2", "-af", "aformat=channel_layouts=5.1(side)"]
+    pcm = ["-c:v", "copy", "-c:a", "pcm_s24le"]
+    run(["ffmpeg", "-v", "error", "-i", str(clips("two_seconds.mp4")), *sound, *pcm, str(source)])
+    target, _ = finished(decoder, clips("two_seconds.mp4"), source, tmp_path)
+    entries = "stream=channels,channel_layout"
+    assert ffprobe(target, entries, "a") == ffprobe(source, entries, "a")

@@ -173,6 +173,7 @@ def test_black_bars_and_held_pictures_come_off_the_result():
         "black bars cut off again (1280x536 pixels are left)",
         "24 frames cut off to the source's length",
         "pictures coded again as H.264",
+        "it is progressive, SDR, 8 bit",
     )
     other = finish_plan(CLIP, CLIP, bars=bars)
     assert other.crop_width == 0, "the result is 16:9, and what was sent was 2:1"
@@ -317,3 +318,28 @@ def test_a_result_of_another_length_is_held_or_cut_and_that_is_said():
 )
 def test_a_timecode_moves_on_by_frames(timecode, frames, fps, later):
     assert later_timecode(timecode, frames, fps) == later
+
+
+def test_what_the_pictures_are_is_said_in_one_sentence_with_what_the_source_was():
+    source = replace(CLIP, bit_depth=10, transfer="arib-std-b67", primaries="bt2020", interlaced=True)
+    said = "it is progressive, SDR, 8 bit; its source is interlaced, HDR (HLG) in BT.2020, 10 bit"
+    assert finish_plan(CLIP, source).changes[-1] == said
+    lost = finish_plan(CLIP, replace(CLIP, captions=True, pixel_format="yuva420p")).changes
+    assert "the closed captions in the source's pictures are lost" in lost
+    assert "the source's transparency is lost" in lost
+
+
+@pytest.mark.parametrize(("codec", "said"), [("prores", "ProRes 422 HQ"), ("dnxhr", "DNxHR HQX")])
+def test_a_codec_for_editing_makes_a_mov_and_a_reel_name_too(codec, said):
+    made = finish_plan(CLIP, CLIP, codec=codec)
+    assert (made.container, made.copy_video, made.codec) == ("mov", False, codec)
+    assert f"pictures coded again as {said}" in made.changes
+    reel = replace(CLIP, timecode="01:00:00:00", reel="A001")
+    assert finish_plan(CLIP, reel).container == "mov"
+    assert finish_plan(replace(CLIP, video_codec="prores", container="mov"), CLIP, codec="prores").copy_video
+
+
+def test_transparency_beside_the_pictures_makes_a_clip_be_converted_and_it_is_said():
+    made = plan(replace(CLIP, container="webm", video_codec="vp9", pixel_format="yuva420p"), MODEL, None)
+    assert isinstance(made, Conform)
+    assert "transparency left out" in made.changes

@@ -123,6 +123,7 @@ Duplicates = Literal["hold", "run", "reuse"]
 """What happens with a clip that asks for what was asked for already."""
 Finish = Literal["as_is", "timeline"]
 """Whether a result is delivered as the provider made it, or made to fit its source's place in a timeline."""
+FinishCodec = Literal["", "prores", "dnxhr"]
 FinishSize = Literal["result", "source"]
 """Whose dimensions a result has that is made ready for the timeline."""
 
@@ -173,6 +174,7 @@ class Request:
     """Where the part begins that is sent of a clip cut to length."""
     finish: Finish = "as_is"
     finish_size: FinishSize = "result"
+    finish_codec: FinishCodec = ""
     keep_untouched: bool = False
     """With `finish = "timeline"`: the provider's own file is delivered too."""
     target_aspect: str = ""
@@ -203,7 +205,7 @@ class Request:
         return self._set(
             (
                 *("long_clips", "start_seconds", "finish", "finish_size", "keep_untouched"),
-                *("target_aspect", "output_format"),
+                *("target_aspect", "output_format", "finish_codec"),
             )
         )
 

@@ -58,11 +58,11 @@ def encoded(
     codec: str,
     options: dict[str, str],
     left: int,
-    timecode: str | None = None,
+    tags: dict[str, str] | None = None,
 ) -> Iterator[Packet]:
     """Add a video stream for pictures of one kind and return its packets; waits for the first picture.
 
-    `left` is the memory it may use, in bytes.
+    `left` is the memory it may use, in bytes; `tags` are the stream's.
     """
     first = next(shown)
     share = memory.coder(first.width * first.height, memory.processors(), left)
@@ -78,8 +78,7 @@ def encoded(
     context.thread_type = "FRAME"  # slices would cost quality at the same rate
     context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
     context.colorspace, context.color_range = first.colorspace, first.color_range
-    if timecode:
-        stream.metadata["timecode"] = timecode
+    stream.metadata.update(tags or {})
 
     def packets() -> Iterator[Packet]:
         with foreign_errors("coding the pictures"):

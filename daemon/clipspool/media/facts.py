@@ -115,6 +115,9 @@ class Probe(Value):
     interlaced: bool = False
     audio: Audio | None = None
     timecode: str | None = None
+    reel: str | None = None
+    captions: bool = False
+    """Whether closed captions are in its pictures."""
     noticed: str | None = None
     """What is odd about its pictures, in words."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from clipspool.media import memory, sound
+from clipspool.media import belongings, memory, sound
 from clipspool.media.coding import encoded, mux
 from clipspool.media.facts import Finished
 from clipspool.media.pictures import Shape, pictures
@@ -21,32 +21,45 @@ if TYPE_CHECKING:
 
     import av.container
 
-    from clipspool.media.timeline import FinishPlan
+    from clipspool.media.timeline import FinishCodec, FinishPlan
 
     Packet = av.Packet[Any]
 
 FINISH_OPTIONS = {"preset": "fast", "crf": "14"}
 # they name the kind of ProRes, and where Apple's players find HEVC's parameters
 KEPT_TAGS = frozenset({"avc1", "hvc1", "hev1", "apco", "apcs", "apcn", "apch", "ap4h", "ap4x"})
-PRORES_OPTIONS = {"profile": "hq", "vendor": "apl0"}
+CODERS: dict[FinishCodec, tuple[str, dict[str, str]]] = {
+    "h264": ("libx264", FINISH_OPTIONS),
+    "prores": ("prores_ks", {"profile": "hq", "vendor": "apl0"}),
+    "dnxhr": ("dnxhd", {"profile": "dnxhr_hqx"}),
+}
 
 
 def finish(result: int, source: int, destination: int, plan: FinishPlan) -> Finished:
     """Write a result that replaces its source in the timeline; raises MediaError."""
+    fps = Fraction(plan.fps)
+    seconds = float(plan.frames / fps)
+    whole = belongings.Part(plan.audio_start_seconds, seconds)
+    with opened(source, container_of(source)) as original:
+        has_free_tags = belongings.has_free_tags(original)
     with (
         opened(result, container_of(result)) as made,
         opened(source, container_of(source)) as original,
-        output(destination, plan.container) as target,
+        output(destination, plan.container, has_free_tags=has_free_tags) as target,
     ):
-        fps = Fraction(plan.fps)
-        seconds = float(plan.frames / fps)
+        belongings.bring(original, target, whole)
         video = _finished_video(made, target, plan, fps)
         streams = [video]
         if plan.audio:
             part = sound.Part(plan.audio_start_seconds, seconds if plan.is_part else None)
             streams.append(sound.for_timeline(original, target, plan.audio, part))
         mux(target, streams, bytes_max=None)
-    return Finished(os.fstat(destination).st_size, plan.frames, plan.changes)
+    with (
+        opened(source, container_of(source)) as original,
+        opened(destination, container_of(destination)) as target_again,
+    ):
+        told = tuple(belongings.told(original, target_again, whole, plan.reel))
+    return Finished(os.fstat(destination).st_size, plan.frames, (*plan.changes, *told))
 
 
 def _finished_video(
@@ -55,7 +68,6 @@ def _finished_video(
     stream = video_stream(made)
     if plan.copy_video:
         return _copied(made, target, plan)
-    is_prores = stream.codec_context.name == "prores" and plan.container == "mov"
     shape = Shape(
         width=plan.width,
         height=plan.height,
@@ -63,11 +75,17 @@ def _finished_video(
         frames=plan.frames,
         is_every_picture=plan.by_frame,
         crop=(plan.crop_width, plan.crop_height) if plan.crop_width else None,
-        pixel_format="yuv422p10le" if is_prores else "yuv420p",
+        pixel_format="yuv420p" if plan.codec == "h264" else "yuv422p10le",
     )
-    codec, options = ("prores_ks", PRORES_OPTIONS) if is_prores else ("libx264", FINISH_OPTIONS)
+    codec, options = CODERS[plan.codec]
     left = memory.spread(stream)
-    return encoded(target, pictures(made, stream, shape), fps, codec, options, left, plan.timecode)
+    return encoded(target, pictures(made, stream, shape), fps, codec, options, left, _tags(plan))
+
+
+def _tags(plan: FinishPlan) -> dict[str, str]:
+    """Return the tags by which the container gets a track of timecode, with the reel's name."""
+    tags = {"timecode": plan.timecode, "reel_name": plan.reel if plan.timecode else None}
+    return {name: value for name, value in tags.items() if value}
 
 
 def _copied(
@@ -78,8 +96,7 @@ def _copied(
     copy.codec_context.framerate = Fraction(plan.fps)  # the timecode track needs it
     if stream.codec_context.codec_tag in KEPT_TAGS:
         copy.codec_context.codec_tag = stream.codec_context.codec_tag
-    if plan.timecode:
-        copy.metadata["timecode"] = plan.timecode
+    copy.metadata.update(_tags(plan))
     origin = stream.start_time or 0
     # Where each picture of the result replaces one of the source, only the rate it is labelled with changes.
     scale = Fraction(stream.average_rate or 1) / Fraction(plan.fps) if plan.by_frame else Fraction(1)

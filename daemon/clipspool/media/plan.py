@@ -271,6 +271,8 @@ def _fits(probe: Probe, limits: Limits, bytes_max: int | None) -> bool:
 
 def _has_usual_colour(probe: Probe) -> bool:
     """Whether most decoders read the codec in this colour format: 4:2:0, which ProRes never has."""
+    if has_alpha(probe.pixel_format):
+        return False
     if probe.video_codec == "prores":
         return True
     return "420p" in probe.pixel_format and (probe.video_codec != "h264" or probe.bit_depth <= PLAIN_BITS)

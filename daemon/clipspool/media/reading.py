@@ -19,6 +19,7 @@ import av.stream
 import av.video
 from av.sidedata.sidedata import Type
 
+from clipspool.media.belongings import reel_of
 from clipspool.media.boxes import (
     COPYING,
     Complete,
@@ -229,14 +230,29 @@ def facts_of(source: av.container.InputContainer, name: Container, size_bytes: i
         variable_frame_rate=varies,
         seconds=seconds,
         frames=stream.frames or None,
-        pixel_format=picture.format.name,
+        pixel_format=_pixel_format(picture, stream),
         bit_depth=picture.format.components[0].bits,
         transfer=TRANSFERS.get(transfer, ""),
         primaries=PRIMARIES.get(primaries, ""),
         interlaced=picture.interlaced_frame,
         audio=_audio(source),
         timecode=_timecode(source),
+        reel=reel_of(source),
+        captions=_has_captions(picture),
     )
+
+
+def _pixel_format(picture: av.VideoFrame, stream: av.video.VideoStream) -> str:
+    """Return a picture's format; the transparency of VP8 and VP9 is a stream beside the pictures."""
+    name = picture.format.name
+    return name.replace("yuv", "yuva", 1) if stream.metadata.get("alpha_mode") == "1" else name
+
+
+def _has_captions(picture: av.VideoFrame) -> bool:
+    try:
+        return cast("SideDataContainer", picture.side_data).get(Type.A53_CC) is not None
+    except ValueError:  # side data of a kind that PyAV has no name for
+        return False
 
 
 def first_picture(source: av.container.InputContainer, stream: av.video.VideoStream) -> av.VideoFrame:

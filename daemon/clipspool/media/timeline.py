@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from clipspool.media.facts import Probe, Value
-from clipspool.media.plan import constant_rate, inside
+from clipspool.media.plan import constant_rate, has_alpha, inside
 
 # what each container can hold unchanged; anything else becomes AAC
 MP4_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
@@ -22,6 +22,8 @@ _FRAMES_TO_TELL = 12
 """With fewer, two clips may have the same number by chance."""
 
 Sound = Literal["copy", "pcm", "aac"]
+FinishCodec = Literal["h264", "prores", "dnxhr"]
+CODECS_SAID: dict[FinishCodec, str] = {"h264": "H.264", "prores": "ProRes 422 HQ", "dnxhr": "DNxHR HQX"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,11 @@ class FinishPlan(Value):
     audio_start_seconds: float = 0.0
     is_part: bool = False
     timecode: str | None = None
+    reel: str | None = None
+    codec: FinishCodec = "h264"
+    """What the pictures become where they are not copied."""
+    kind: str = ""
+    """What the result is, in words: progressive, SDR, 8 bit."""
     crop_width: int = 0
     crop_height: int = 0
     """What is kept of the result's pictures where black bars were sent; 0: all."""
@@ -61,11 +68,14 @@ def finish_plan(
     seconds: float | None = None,
     dimensions: bool = False,
     bars: Bars | None = None,
+    codec: FinishCodec | None = None,
 ) -> FinishPlan:
     """Compare a result with its source, or the part of it that was sent, and plan how to finish it.
 
     `bars` were put around the source's pictures before they were sent. A result is its own source where it
-    only has to lose what was added.
+    only has to lose what was added. `codec` is asked for; else pictures stay as they are where they can.
+
+    A reel name makes the result a MOV too.
 
     A source whose sound needs MOV (PCM, or lossless, which becomes PCM) makes the result a MOV, so that the
     sound stays identical.
@@ -73,8 +83,10 @@ def finish_plan(
     fps = constant_rate(source if source.fps else result)
     frames = _frames(source, fps, start_seconds, seconds)
     codecs = (source.audio.codecs or (source.audio.codec,)) if source.audio else ()
-    is_mov = result.container == "mov" or any(_is_pcm(codec) or codec in LOSSLESS_AUDIO for codec in codecs)
+    is_mov = result.container == "mov" or any(_is_pcm(each) or each in LOSSLESS_AUDIO for each in codecs)
+    is_mov = is_mov or bool(source.reel and source.timecode) or codec in {"prores", "dnxhr"}
     container: Literal["mp4", "mov"] = "mov" if is_mov else "mp4"
+    kept: FinishCodec = "prores" if result.video_codec == "prores" and is_mov else "h264"
     crop = bars.kept_of(result) if bars else (0, 0)
     shown = crop if any(crop) else (result.width, result.height)
     width, height = (source.width, source.height) if dimensions else shown
@@ -82,6 +94,7 @@ def finish_plan(
     by_frame = _is_mislabelled(result, fps, frames)
     copy_video = (
         result.video_codec in COPIED_VIDEO
+        and codec in {None, result.video_codec}
         and (result.video_codec != "prores" or container == "mov")
         and (width, height) == (result.coded_width, result.coded_height)
         and result.rotation == 0
@@ -97,17 +110,20 @@ def finish_plan(
         width=width,
         height=height,
         copy_video=copy_video,
-        audio=tuple(_sound(codec, container) for codec in codecs),
+        audio=tuple(_sound(each, container) for each in codecs),
         audio_start_seconds=start_seconds,
         is_part=start_seconds > 0 or frames < _frames(source, fps, 0.0, None),
         timecode=timecode,
+        reel=source.reel,
+        codec=codec or kept,
         by_frame=by_frame,
         crop_width=crop[0],
         crop_height=crop[1],
     )
     changes = _changes(result, source, bare, bars)
     is_nothing = not changes and copy_video and container == result.container
-    return replace(bare, changes=changes, is_nothing=is_nothing)
+    kind = _kind_said(result, source, bare)
+    return replace(bare, changes=(*changes, kind), is_nothing=is_nothing, kind=kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +222,26 @@ def _changes(result: Probe, source: Probe, plan: FinishPlan, bars: Bars | None) 
     if result.audio is not None and not is_own:
         said.append("the result's own sound left out")
     if not plan.copy_video and result.video_codec:
-        is_prores = result.video_codec == "prores" and plan.container == "mov"
-        said.append(f"pictures coded again as {'ProRes' if is_prores else 'H.264'}")
+        said.append(f"pictures coded again as {CODECS_SAID[plan.codec]}")
+    if source.captions and not result.captions:
+        said.append("the closed captions in the source's pictures are lost")
+    if has_alpha(source.pixel_format) and not has_alpha(result.pixel_format):
+        said.append("the source's transparency is lost")
     return tuple(said)
+
+
+def _kind_said(result: Probe, source: Probe, plan: FinishPlan) -> str:
+    """Write what the pictures are, and what those of the source are where that is something else."""
+    bits = result.bit_depth if plan.copy_video else min(result.bit_depth, 8 if plan.codec == "h264" else 10)
+    made = _kind(replace(result, bit_depth=bits))
+    own = _kind(source)
+    return f"it is {made}" + ("" if own == made else f"; its source is {own}")
+
+
+def _kind(probe: Probe) -> str:
+    colours = {"smpte2084": "HDR (PQ)", "arib-std-b67": "HDR (HLG)"}.get(probe.transfer, "SDR")
+    gamut = {"bt2020": " in BT.2020", "smpte431": " in P3", "smpte432": " in P3"}.get(probe.primaries, "")
+    return f"{'interlaced' if probe.interlaced else 'progressive'}, {colours}{gamut}, {probe.bit_depth} bit"
 
 
 def _sounds_said(source: Probe, plan: FinishPlan) -> Iterator[str]:

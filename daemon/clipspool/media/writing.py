@@ -20,9 +20,12 @@ IO_BYTES = 1 << 20
 
 
 @contextmanager
-def output(destination: int, name: Literal["mp4", "mov"]) -> Iterator[av.container.OutputContainer]:
+def output(
+    destination: int, name: Literal["mp4", "mov"], *, has_free_tags: bool = False
+) -> Iterator[av.container.OutputContainer]:
     """Write a clip from the descriptor's first byte on, its index in front so that it can be streamed.
 
+    `has_free_tags` writes all tags by their names, also those that are not of the container's own few.
     `destination` must be readable too: the file is read back to move the index to the front.
     """
     os.ftruncate(destination, 0)
@@ -32,7 +35,7 @@ def output(destination: int, name: Literal["mp4", "mov"]) -> Iterator[av.contain
         return _ReadBack(destination)
 
     with _Target(destination) as file:
-        options = {"movflags": "+faststart"}
+        options = {"movflags": "+faststart" + ("+use_metadata_tags" if has_free_tags else "")}
         try:
             with av.open(
                 file, "w", format=name, options=options, buffer_size=IO_BYTES, io_open=read_back

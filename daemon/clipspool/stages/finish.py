@@ -82,7 +82,7 @@ class _Finishing:
                 return _faulted(result, plan)
             if plan.is_nothing:
                 # A new container would change its bytes, and lose the signature in them.
-                return replace(result, finished=("it lay in the timeline as it came",))
+                return replace(result, finished=("it lay in the timeline as it came", plan.kind))
             return self._make(result, plan, file, source)
 
     def _plan(self, file: FileIO, source: FileIO) -> FinishPlan | MediaFault:
@@ -96,8 +96,17 @@ class _Finishing:
         origin = self.decoder.probe(source.fileno())
         if isinstance(origin, MediaFault):
             return origin
+        codec = self.job.request.finish_codec or None
         is_sized = self.job.request.finish_size == "source"
-        return finish_plan(seen, origin, start_seconds=start, seconds=seconds, dimensions=is_sized, bars=bars)
+        return finish_plan(
+            seen,
+            origin,
+            start_seconds=start,
+            seconds=seconds,
+            dimensions=is_sized,
+            bars=bars,
+            codec=codec,
+        )
 
     def _make(
         self, result: Result, plan: FinishPlan, file: FileIO, source: FileIO

@@ -69,6 +69,7 @@ EXAMPLES: dict[str, str] = {
     "start_seconds": "1.5",
     "finish": '"timeline"',
     "finish_size": '"source"',
+    "finish_codec": '"prores"',
     "keep_untouched": "true",
     "again": "true",
     "target_aspect": '"16:9"',

@@ -263,6 +263,7 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "start_seconds": _in_range("a number", {int, float}, 0, START_SECONDS_MAX),
     "finish": _one_of(*get_args(Finish)),
     "finish_size": _one_of(*get_args(FinishSize)),
+    "finish_codec": _one_of("prores", "dnxhr"),
     "keep_untouched": _TRUTH,
     "again": _TRUTH,
     "content_moderation": _Table(_content_moderation),
