@@ -23,6 +23,7 @@ from clipspool.reporting.metrics import Metrics
 from clipspool.reporting.notify import courier as couriers
 from clipspool.reporting.notify.courier import Courier, Interests, NotDelivered
 from clipspool.reporting.notify.digest import Message
+from clipspool.reporting.notify.heartbeat import Heartbeat
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.notices import Notifications
 from clipspool.reporting.notify.service import NoService, Service
@@ -536,3 +537,55 @@ def test_messages_are_counted_in_the_metrics():
     metrics = Metrics(dict)
     metrics.noticed("webhook host", "dropped", 2)
     assert b'notifications_total{outcome="dropped",receiver="webhook host"} 2.0' in metrics.text()
+
+
+# --- the heartbeat ----------------------------------------------------------------------------------------
+
+
+def a_heartbeat(is_healthy=lambda: True):
+    return Heartbeat(is_healthy, user_agent="clipspool/test", seconds=0.02)
+
+
+def test_the_heartbeat_asks_again_and_again_while_all_is_well_and_only_then():
+    is_well = threading.Event()
+    is_well.set()
+    with Receiver() as receiver:
+        heartbeat = a_heartbeat(is_well.is_set)
+        heartbeat.use(f"{receiver.url}/{PATH_SECRET}")
+        until(lambda: len(receiver.got) >= 3)
+        is_well.clear()
+        time.sleep(0.1)
+        count = len(receiver.got)
+        time.sleep(0.2)
+        assert len(receiver.got) == count
+        is_well.set()
+        until(lambda: len(receiver.got) > count)
+        heartbeat.stop()
+    headers, body = receiver.got[0]
+    assert (headers["user-agent"], body) == ("clipspool/test", b"")
+
+
+def test_a_heartbeat_that_fails_is_logged_once_without_its_address_and_goes_on(capsys):
+    with Receiver(500, 302, 200) as receiver:
+        heartbeat = a_heartbeat()
+        heartbeat.use(f"{receiver.url}/{PATH_SECRET}")
+        until(lambda: len(receiver.got) >= 5)
+        heartbeat.stop()
+    said = capsys.readouterr().out
+    assert said.count("heartbeat_failed") == 2
+    assert "it answered 500" in said
+    assert PATH_SECRET not in said
+
+
+def test_a_reload_changes_the_heartbeats_address_or_ends_it():
+    with Receiver() as first, Receiver() as second:
+        heartbeat = a_heartbeat()
+        heartbeat.use(first.url)
+        until(lambda: first.got)
+        heartbeat.use(second.url)
+        until(lambda: second.got)
+        time.sleep(0.1)
+        count = len(first.got)
+        heartbeat.use(None)
+        time.sleep(0.1)
+        assert len(first.got) == count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from clipspool import __version__
 from clipspool.app.receivers import couriers_of
 from clipspool.app.settings import Settings, changes
 from clipspool.intake.inbox import Inbox
@@ -13,6 +14,7 @@ from clipspool.provider.protocol import Provider
 from clipspool.reporting.health import Health, Trial
 from clipspool.reporting.metered import Measured
 from clipspool.reporting.metrics import Metrics
+from clipspool.reporting.notify.heartbeat import Heartbeat
 from clipspool.reporting.notify.notices import Notifications
 from clipspool.reporting.snapshot import snapshot_of
 from clipspool.scheduler.loop import Scheduler
@@ -43,6 +45,7 @@ class Monitoring:
         self._notices = Notifications(
             couriers_of(settings, self.metrics.noticed), journal.tallies(now()), now
         )
+        self._heartbeat = Heartbeat(lambda: self.health.look()[0], user_agent=f"clipspool/{__version__}")
         journal.on_commit(self.metrics.committed)
         self._settings = settings
         self._snapshot_due = 0.0
@@ -56,6 +59,7 @@ class Monitoring:
         self.metrics.expect(scheduler.picker.inboxes)
         scheduler.subscribe(self.metrics.on_news)
         scheduler.subscribe(self._notices.on_news)
+        self._use_heartbeat(self._settings)
 
     def turned(self, scheduler: Scheduler) -> None:
         """Record the end of a turn, in the scheduler's thread."""
@@ -72,8 +76,14 @@ class Monitoring:
         self.metrics.expect(inbox.name for inbox in settings.inbox)
         if changes(self._settings, settings).touches("notify"):
             self._notices.replace(couriers_of(settings, self.metrics.noticed))
+            self._use_heartbeat(settings)
         self._settings = settings
+
+    def _use_heartbeat(self, settings: Settings) -> None:
+        ca_file = settings.provider.ca_file
+        self._heartbeat.use(settings.notify.heartbeat_url, None if ca_file is None else str(ca_file))
 
     def close(self) -> None:
         """Send what waits to be sent, for a few seconds at most."""
+        self._heartbeat.stop()
         self._notices.close(_LAST_WORDS_SECONDS)

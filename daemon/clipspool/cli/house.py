@@ -1,13 +1,17 @@
-"""`clipspool prune`: removes what `[retention]` does not keep."""
+"""`prune` removes what `[retention]` does not keep; `backup` and `restore` copy the journal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, command, consent, print_json, say
+from clipspool.cli.group import Context, command, consent, fail, print_json, say
+
+if TYPE_CHECKING:
+    from clipspool.app.settings import Settings
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -68,3 +72,73 @@ def _parts(inbox: Mapping[str, Any]) -> Iterator[str]:
             yield f"{files:,} {what} ({size_in_words(inbox[kind]['bytes'])})"
     if histories := inbox["histories"]:
         yield f"the history of {histories:,} clip{'s' * (histories != 1)}"
+
+
+@command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def backup(context: Context, file: Path) -> None:
+    """Copy the journal into FILE as it is at this moment, also while the daemon runs.
+
+    FILE.sha256 gets its checksum. Neither may be there yet.
+    """
+    settings = context.settings("read")
+    _refuse_postgres(settings, "back it up with `pg_dump`")
+    from clipspool.journal import JournalError
+    from clipspool.journal.backup import back_up
+    from clipspool.reporting.history import size_in_words
+
+    _refuse_inboxes(settings, file)
+    try:
+        copied = back_up(settings.journal.path, file)
+    except FileExistsError as error:
+        fail(f"{error} is there already, and no backup is overwritten: choose another name.")
+    except JournalError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{file} cannot be written: {error.strerror or error}")
+    say(f"{file}: {size_in_words(copied.bytes)}, checked; its checksum is in {file.name}.sha256.")
+
+
+@command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@yes_option
+def restore(context: Context, file: Path, *, yes: bool) -> None:
+    """Put a backup of the journal back; the daemon has to be stopped.
+
+    The present journal is kept beside it. What happened since the backup is not known to it, so nothing is
+    sent before `clipspool resume --accept-restored`.
+    """
+    settings = context.settings("find")
+    _refuse_postgres(settings, "restore it with `pg_restore`")
+    from clipspool.journal import JournalError, backup
+
+    journal = settings.journal.path
+    try:
+        backup.examine(file)
+        consent(f"Replace the journal {journal} by {file}? The present one is kept beside it.", yes=yes)
+        aside = backup.restore(file, journal)
+        is_held = backup.is_held(journal)
+    except JournalError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or journal}: {error.strerror or error}")
+    say(f"{journal} is now {file}." + (f" The former one is {aside}." if aside is not None else ""))
+    if is_held:
+        say(
+            "It may lack what was sent since: nothing is submitted until you compared its queued jobs and "
+            "typed `clipspool resume --accept-restored`."
+        )
+
+
+def _refuse_postgres(settings: Settings, how: str) -> None:
+    if settings.journal.url is not None:
+        fail(f"The journal is in PostgreSQL ({settings.journal.place}): {how}.")
+
+
+def _refuse_inboxes(settings: Settings, file: Path) -> None:
+    """Refuse a place where the copy would be taken for a clip's neighbour or a result."""
+    folder = file.absolute().parent.resolve()
+    for inbox in settings.inbox:
+        for place in (inbox.path, inbox.outbox):
+            if folder.is_relative_to(place):
+                fail(f"{file} would lie in {place}, which is an inbox or outbox: choose another folder.")

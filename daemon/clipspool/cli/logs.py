@@ -1,21 +1,25 @@
-"""`clipspool logs JOB`: shows a job's history from the journal, with or without a daemon."""
+"""`clipspool logs`: shows a job's history, or that of all, from the journal, with or without a daemon."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, command, console, print_json, say
+from clipspool.cli.group import Context, command, console, fail, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
+    from clipspool.app.settings import Settings
     from clipspool.jobs.model import State
 
+_NEWEST = 50
 _TABLE_WIDTH_MIN = 110
 """With fewer columns an entry has lines of its own."""
 _TROUBLE = frozenset(
@@ -24,11 +28,21 @@ _TROUBLE = frozenset(
 
 
 @command()
-@click.argument("job")
+@click.argument("job", required=False)
+@click.option("--since", metavar="WHEN", help="All jobs since 2026-11-30, 2026-11-30T12:00Z, 36h or 7d.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def logs(context: Context, job: str, *, as_json: bool) -> None:
-    """Show a job's history: what happened when, how long it took, and who did it."""
+def logs(context: Context, job: str | None, *, since: str | None, as_json: bool) -> None:
+    """Show a job's history: what happened when, how long it took, and who did it.
+
+    Without a job, what happened to all: since WHEN, else the newest.
+    """
+    if job is not None and since is not None:
+        raise click.UsageError("--since is about all jobs: name no job, or leave it out")
+    moment = None if since is None else _moment(since)
     settings = context.settings("read")
+    if job is None:
+        _of_all(settings, moment, as_json=as_json)
+        return
     from clipspool.cli.offline import job_in, open_to_read
     from clipspool.intake.names import readable
     from clipspool.reporting.history import seconds_by_state, story_json
@@ -45,6 +59,40 @@ def logs(context: Context, job: str, *, as_json: bool) -> None:
     out = console()
     out.print(story(lines, out.width))
     say(summary(seconds_by_state(entries, time.time()), is_open=not found.state.is_terminal))
+
+
+def _of_all(settings: Settings, since: float | None, *, as_json: bool) -> None:
+    from clipspool.intake.names import readable
+    from clipspool.jobs.text import text
+    from clipspool.journal import JournalError, Lookup
+    from clipspool.reporting.history import story_json
+
+    try:
+        with Lookup(settings.journal.place).look() as look:
+            for entry, clip_id, inbox, path in look.story(since, _NEWEST):
+                (line,) = story_json([entry])
+                del line["seconds"]
+                line |= {"job": entry.job_id, "clip_id": clip_id, "inbox": inbox, "clip": text(path)}
+                if as_json:
+                    print_json(line)
+                    continue
+                at, clip = line["at"][:19].replace("T", " "), readable(line["clip"])
+                who = f"{clip}, {entry.job_id or clip_id}"
+                say(f"{at}  {who}: {readable(line['words'])} ({readable(line['by'])})")
+    except JournalError as error:
+        fail(str(error))
+
+
+def _moment(when: str) -> float:
+    """Return the Unix seconds of a date, a time or an age; a time without a zone is this machine's."""
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", when):
+        return time.time() - float(match[1]) * {"m": 60, "h": 3600, "d": 86_400}[match[2]]
+    try:
+        return datetime.fromisoformat(when).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise click.UsageError(
+            f"--since {when} is no date, time or age: 2026-11-30, 2026-11-30T12:00Z, 36h or 7d"
+        ) from None
 
 
 def story(lines: Sequence[Mapping[str, Any]], width: int) -> RenderableType:

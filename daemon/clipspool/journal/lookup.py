@@ -6,11 +6,14 @@ from where to go on, so that no question costs more with a larger journal.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from clipspool.jobs.model import Job, State
+from clipspool.jobs.records import Entry, current_name
 from clipspool.journal.looks import NoJournal
 from clipspool.journal.place import Place, read_database
 from clipspool.journal.questions import OPEN, Questions
@@ -20,6 +23,7 @@ SCAN_MAX = 20_000
 _FEW = 2_000
 """So many jobs in a state are sorted at once; more are walked by age."""
 _DAY_SECONDS = 86_400
+_PAGE = 500
 UNDER_WAY = (State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
 _TOP = "~"
 """Sorts behind every id."""
@@ -121,6 +125,22 @@ class Look(Questions):
         """Return model and seconds from task to result for the jobs delivered last, newest first."""
         rows = self._database.rows("seconds_to_result", most=most)
         return [(str(row["model"]), row["seconds"]) for row in rows]
+
+    def story(self, since: float | None, most: int) -> Iterator[tuple[Entry, str, str, str]]:
+        """Iterate over what happened to all clips, oldest first: since a moment, or the last `most` entries.
+
+        Each entry comes with its clip's id, inbox and path; the last two are empty where it is forgotten.
+        """
+        after = 0
+        if since is None:
+            after = min(self._database.column("newest_events", most=most), default=1) - 1
+        while rows := self._database.rows("events_from", after=after, since=since or 0.0, most=_PAGE):
+            for row in rows:
+                fields = {name: row[name] for name in ("at", "job_id", "from_state", "to_state")}
+                entry = Entry(event=current_name(row["event"]), facts=json.loads(row["facts"]), **fields)
+                path = "" if row["path"] is None else os.fsdecode(bytes(row["path"]))
+                yield entry, row["clip_id"], row["inbox"] or "", path
+            after = rows[-1]["id"]
 
     def spent_by_day(self, since: int, until: int) -> list[DaySpent]:
         """Add up what was submitted in the days from `since` to before `until` (days since 1970)."""

@@ -373,6 +373,15 @@ SELECT at, job_id, event, from_state, to_state, facts FROM events
 WHERE job_id = :job_id OR (clip_id = :clip_id AND job_id IS NULL)
 ORDER BY id;
 
+-- name: newest_events
+SELECT id FROM events ORDER BY id DESC LIMIT :most;
+
+-- name: events_from
+SELECT events.id, events.at, events.clip_id, events.job_id, events.event, events.from_state, events.to_state,
+    events.facts, clips.inbox, clips.path
+FROM events LEFT JOIN clips ON clips.id = events.clip_id
+WHERE events.id > :after AND events.at >= :since ORDER BY events.id LIMIT :most;
+
 -- name: last_event
 SELECT id, at FROM events ORDER BY id DESC LIMIT 1;
 

@@ -76,6 +76,9 @@ class NotifySettings(Part):
     """Never in this file: from the environment, a systemd credential or `webhook_secret_file`."""
     webhook_secret_file: AnyPath | None = None
 
+    heartbeat_url: Annotated[str, Field(max_length=2000), AfterValidator(_webhook_url)] | None = None
+    """Asked once a minute while all is well; who is asked notices when it stops."""
+
     @model_validator(mode="after")
     def _is_signed(self) -> Self:
         if self.webhook_url is not None and self.webhook_secret is None:
@@ -94,6 +97,6 @@ class NotifySettings(Part):
     def secrets(self) -> list[SecretStr | None]:
         """Every secret in here, for redaction in logs."""
         addresses = [url for _, url in self.receivers]
-        if self.webhook_url is not None and len(urlsplit(self.webhook_url).path) > 1:
-            addresses.append(self.webhook_url)
+        ours = [url for url in (self.webhook_url, self.heartbeat_url) if url is not None]
+        addresses += [url for url in ours if len(urlsplit(url).path) > 1]
         return [self.webhook_secret, *map(SecretStr, addresses)]

@@ -1,0 +1,195 @@
+"""Copies a journal while its daemon writes it, and puts a copy back; for journals in SQLite alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sqlite3
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipspool.journal.files import JournalError, Lock, make_home
+from clipspool.journal.migrations import HEAD, version_of
+
+_CHUNK = 1 << 20
+_SUFFIXES = ("", "-wal", "-shm")
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A journal in a file: how large it is, how far it has come, and whose it is."""
+
+    bytes: int
+    sha256: str
+    reached: int
+    """The number of its last event, with what a restored journal was advanced by."""
+    identity: str
+
+
+def back_up(journal: Path, target: Path) -> Copied:
+    """Copy a journal as it is at one moment into a new file, checked, readable by its owner alone.
+
+    Its daemon may write meanwhile: SQLite's backup reads one snapshot. `TARGET.sha256` holds the checksum as
+    `sha256sum -c` reads it. Raises FileExistsError, JournalError and OSError.
+    """
+    if not journal.exists():
+        raise JournalError(f"There is no journal at {journal} yet; `clipspool run` creates it.")
+    sums = _sums_of(target)
+    for path in (target, sums):
+        if path.exists():
+            raise FileExistsError(str(path))
+    part = target.with_name(f".{target.name}.part")
+    with suppress(FileNotFoundError):
+        part.unlink()  # what a crash left
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    try:
+        with closing(_open(journal, "ro")) as source, closing(_open(part, "rw")) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = delete").fetchall()  # one file, whole by itself
+        copied = examine(part)
+        _sync(part)
+        _write_new(sums, f"{copied.sha256}  {target.name}\n".encode())
+        os.link(part, target)  # never over a file that came there meanwhile
+    except sqlite3.DatabaseError as error:
+        raise JournalError(f"The journal {journal} cannot be copied ({error}).") from error
+    finally:
+        part.unlink(missing_ok=True)
+    _sync(target.parent)
+    return copied
+
+
+def examine(file: Path) -> Copied:
+    """Check a copy: its checksum where there is one, its pages, and its schema; raises JournalError."""
+    digest = _digest(file)
+    with suppress(FileNotFoundError):
+        match = re.match(r"[0-9a-f]{64}", _sums_of(file).read_text("ascii", "replace"))
+        if match is None or match[0] != digest:
+            raise JournalError(
+                f"{file} is not what was backed up: its checksum differs from {_sums_of(file).name}."
+            )
+    try:
+        with closing(_open(file, "ro&immutable=1")) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            version = version_of(connection)
+            if found != "ok" or version is None:
+                raise JournalError(f"{file} is damaged, or no journal of clipspool.")
+            if version > HEAD:
+                raise JournalError(
+                    f"{file} was written by a newer clipspool (schema {version}, here {HEAD})."
+                )
+            (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
+            facts = dict(connection.execute("SELECT name, value FROM facts").fetchall())
+    except sqlite3.DatabaseError as error:
+        raise JournalError(f"{file} is damaged, or no journal of clipspool ({error}).") from error
+    offset = int(facts.get("mark_offset", 0))
+    return Copied(file.stat().st_size, digest, last + offset, str(facts.get("id", "")).strip('"'))
+
+
+def restore(file: Path, journal: Path) -> Path | None:
+    """Put a copy in a journal's place, and return where the former one lies now; None where there was none.
+
+    Nothing is submitted from it before a person accepts it, unless the former journal is readable, has the
+    same identity and has come no further: what the copy lacks may have been paid for. Raises JournalError
+    and OSError.
+    """
+    make_home(journal)
+    lock = Lock(journal)
+    if not lock.take():
+        raise JournalError(f"A daemon (process {lock.holder()}) uses the journal {journal}: stop it first.")
+    try:
+        copied = examine(file)
+        new = journal.with_name(f"{journal.name}.restoring")
+        new.unlink(missing_ok=True)
+        _copy(file, new, journal)
+        former = _reached(journal)
+        if former != (copied.identity, copied.reached):
+            mark = max(copied.reached, former[1] if former else 0) + 1
+            with closing(_open(new, "rw")) as connection, connection:
+                connection.execute("REPLACE INTO facts (name, value) VALUES ('restored', ?)", (str(mark),))
+        _sync(new)
+        aside = _move_aside(journal)
+        new.replace(journal)
+        _sync(journal.parent)
+    finally:
+        lock.release()
+    return aside
+
+
+def is_held(journal: Path) -> bool:
+    """Whether a journal that was put back waits for a person."""
+    with closing(_open(journal, "ro")) as connection:
+        return connection.execute("SELECT 1 FROM facts WHERE name = 'restored'").fetchone() is not None
+
+
+def _reached(journal: Path) -> tuple[str, int] | None:
+    """Return whose a journal is and how far it has come; None where that cannot be read."""
+    if not journal.exists():
+        return None
+    try:
+        with closing(_open(journal, "rw")) as connection:  # what its log holds counts, and is written back
+            connection.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
+        found = examine(journal)
+    except (JournalError, sqlite3.DatabaseError, OSError):
+        return None
+    return found.identity, found.reached
+
+
+def _move_aside(journal: Path) -> Path | None:
+    if not journal.exists():
+        return None
+    aside = journal.with_name(
+        f"{journal.name}.before-restore-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+    )
+    # The log goes with its journal, and first: beside another journal it must not be taken for that one's.
+    for suffix in reversed(_SUFFIXES):
+        path = journal.with_name(journal.name + suffix)
+        if path.exists():
+            path.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def _copy(file: Path, new: Path, journal: Path) -> None:
+    """Copy a backup beside a journal, with the rights and the owner that the journal's daemon needs."""
+    model = journal if journal.exists() else journal.parent
+    there = model.stat()
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as target, file.open("rb") as source:
+        shutil.copyfileobj(source, target, _CHUNK)
+        if model is journal:
+            os.fchmod(target.fileno(), there.st_mode & 0o777)
+        if os.geteuid() == 0:
+            os.fchown(target.fileno(), there.st_uid, there.st_gid)
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    quoted = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return sqlite3.connect(f"file:{quoted}?mode={mode}", uri=True, timeout=5.0)
+
+
+def _sums_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.sha256")
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,73 @@
+"""Asks an address once a minute while the daemon is healthy, so that somebody else notices its silence."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+
+import structlog
+
+from clipspool.reporting.notify.webhook import LIMITS, Anywhere
+from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.faults import WireTrouble, wire_fault
+from clipspool.system.http.pace import Limits
+from clipspool.system.process import start_thread
+
+log = structlog.get_logger()
+
+BEAT_SECONDS = 60.0
+
+
+class Heartbeat:
+    """Asks in a thread of its own. While the daemon is not healthy nothing is asked: that is the message."""
+
+    def __init__(
+        self,
+        is_healthy: Callable[[], bool],
+        *,
+        user_agent: str,
+        seconds: float = BEAT_SECONDS,
+        limits: Limits = LIMITS,
+    ) -> None:
+        """`is_healthy` may take a few seconds."""
+        self._is_healthy, self._user_agent = is_healthy, user_agent
+        self._seconds, self._limits = seconds, limits
+        self._stopping = threading.Event()
+
+    def use(self, url: str | None, ca_file: str | None = None) -> None:
+        """Ask this address from now on, or none."""
+        self._stopping.set()
+        self._stopping = threading.Event()
+        if url is not None:
+            start_thread(self._run, "heartbeat", url, ca_file, self._stopping)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stopping.set()
+
+    def _run(self, url: str, ca_file: str | None, stopping: threading.Event) -> None:
+        adapter: FreeAdapter | None = None
+        before = ""
+        while not stopping.is_set():
+            try:
+                if self._is_healthy():
+                    if adapter is None:
+                        adapter = FreeAdapter(Wire(Anywhere(allows_loopback=True), ca_file), self._limits)
+                    trouble = self._beat(adapter, url)
+                    if trouble and trouble != before:
+                        log.warning("heartbeat_failed", why=trouble)
+                    before = trouble
+            except Exception:
+                log.exception("bug", doing="heartbeat")
+            stopping.wait(self._seconds)
+
+    def _beat(self, adapter: FreeAdapter, url: str) -> str:
+        """Ask once; returns what went wrong, without the address, which may be a secret."""
+        try:
+            answer = adapter.call("GET", url, {"User-Agent": self._user_agent, "Connection": "close"})
+        except WireTrouble as error:
+            return wire_fault(error).message
+        answer.close()
+        status = answer.status_code
+        return "" if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES else f"it answered {status}"

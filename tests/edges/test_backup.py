@@ -1,0 +1,159 @@
+"""Copies of a journal, taken while it is written, and put back without a risk for money."""
+
+import sqlite3
+import stat
+import threading
+
+import pytest
+
+from clipspool.jobs.events import Connected, TaskCreated
+from clipspool.journal import Journal, JournalError, Lock
+from clipspool.journal.backup import back_up, examine, is_held, restore
+from clipspool.scheduler.restore_guard import RestoreGuard
+from fakes import PROFILE, a_job
+from journals import accept, happen
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal.open(tmp_path / "journal.sqlite3")
+    yield journal
+    journal.close()
+
+
+def grow(journal, job_id):
+    happen(journal, happen(journal, accept(journal, a_job(job_id)), Connected(PROFILE)), TaskCreated("t"))
+
+
+def test_a_backup_is_whole_and_private_and_its_checksum_is_what_sha256sum_reads(journal, tmp_path):
+    grow(journal, "clip1")
+    target = tmp_path / "copy"
+    copied = back_up(tmp_path / "journal.sqlite3", target)
+    assert (tmp_path / "copy.sha256").read_text() == f"{copied.sha256}  copy\n"
+    for path in (target, tmp_path / "copy.sha256"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    copy = Journal.read(target)
+    assert copy.job("clip1") == journal.job("clip1")
+    assert copy.last_event() == journal.last_event() == copied.reached
+    copy.close()
+    assert not list(tmp_path.glob(".copy*"))
+
+
+def test_a_backup_taken_while_the_journal_is_written_is_of_one_moment(journal, tmp_path):
+    stopping = threading.Event()
+
+    def write():
+        number = 0
+        while not stopping.is_set():
+            grow(journal, f"clip{number}")
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(5):
+            back_up(tmp_path / "journal.sqlite3", tmp_path / f"copy{number}")
+    finally:
+        stopping.set()
+        writer.join()
+    for number in range(5):
+        with sqlite3.connect(tmp_path / f"copy{number}") as copy:
+            jobs, tasks, accepted, created = (
+                copy.execute(f"SELECT count(*) FROM {what}").fetchone()[0]
+                for what in (
+                    "jobs",
+                    "tasks WHERE task_id IS NOT NULL",
+                    "events WHERE event = 'accepted'",
+                    "events WHERE event = 'task_created'",
+                )
+            )
+        assert (jobs, tasks) == (accepted, created)
+
+
+@pytest.mark.usefixtures("journal")
+def test_no_file_is_overwritten_by_a_backup(tmp_path):
+    (tmp_path / "copy").write_text("precious")
+    with pytest.raises(FileExistsError):
+        back_up(tmp_path / "journal.sqlite3", tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "precious"
+
+
+def test_an_older_copy_that_is_put_back_is_held_for_a_person_even_where_no_mark_is_left(journal, tmp_path):
+    path = tmp_path / "journal.sqlite3"
+    back_up(path, tmp_path / "copy")
+    grow(journal, "clip1")
+    reached = journal.last_event()
+    journal.close()
+    aside = restore(tmp_path / "copy", path)
+    assert is_held(path)
+    former = Journal.read(aside)
+    assert former.last_event() == reached
+    former.close()
+    restored = Journal.open(path)
+    guard = RestoreGuard(restored)
+    assert not guard.allows("bay")
+    assert restored.job("clip1") is None
+    with restored.turn():
+        guard.accept()
+    assert guard.allows("bay")
+    assert guard.reached() > reached
+    restored.close()
+
+
+def test_a_copy_that_lacks_nothing_is_not_held(journal, tmp_path):
+    grow(journal, "clip1")
+    path = tmp_path / "journal.sqlite3"
+    journal.close()
+    back_up(path, tmp_path / "copy")
+    restore(tmp_path / "copy", path)
+    assert not is_held(path)
+
+
+@pytest.mark.parametrize("former", ["missing", "damaged", "another"])
+def test_a_copy_is_held_where_what_it_lacks_cannot_be_told(journal, tmp_path, former):
+    path = tmp_path / "journal.sqlite3"
+    grow(journal, "clip1")
+    journal.close()
+    back_up(path, tmp_path / "copy")
+    path.unlink()
+    match former:
+        case "damaged":
+            path.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
+        case "another":
+            Journal.open(path).close()
+    aside = restore(tmp_path / "copy", path)
+    assert is_held(path)
+    assert (aside is None) == (former == "missing")
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_journal_in_use_is_not_replaced(tmp_path):
+    path = tmp_path / "journal.sqlite3"
+    back_up(path, tmp_path / "copy")
+    lock = Lock(path)
+    assert lock.take()
+    with pytest.raises(JournalError, match="stop it first"):
+        restore(tmp_path / "copy", path)
+    lock.release()
+    assert not list(tmp_path.glob("*.before-restore*"))
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "text"])
+def test_a_copy_that_is_not_what_was_backed_up_is_refused_and_changes_nothing(journal, tmp_path, damage):
+    path, copy = tmp_path / "journal.sqlite3", tmp_path / "copy"
+    grow(journal, "clip1")
+    back_up(path, copy)
+    data = copy.read_bytes()
+    match damage:
+        case "changed":
+            copy.write_bytes(data[:-100] + b"x" * 100)
+        case "cut":
+            (tmp_path / "copy.sha256").unlink()
+            copy.write_bytes(data[: len(data) // 2])
+        case "text":
+            (tmp_path / "copy.sha256").unlink()
+            copy.write_text("no journal")
+    journal.close()
+    with pytest.raises(JournalError):
+        restore(copy, path)
+    assert examine(path).reached >= 3
