@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from clipspool.jobs.assignments import Assignment, new_attempt
 from clipspool.jobs.events import Fetched, Postponed, Prepared
 from clipspool.jobs.lifecycle import Stage
-from clipspool.jobs.model import Reuse, State
+from clipspool.jobs.model import Held, Reuse, State
 from clipspool.scheduler import commands as operator
+from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.workers import LANES, Done
-from fakes import RESULT, Desk, a_clip, a_job
+from fakes import PACE, PROFILE, RESULT, Desk, a_clip, a_job, a_task
 
 S = State
 SHA256 = "ab" * 32
@@ -20,17 +22,25 @@ THREADS = LANES["disk"][0]
 class Others:
     """Other machines that see the inbox `bay`, and do nothing until they are asked to."""
 
+    left = ()
+
     def __init__(self, desk, capacity):
-        self.desk, self.seats, self.given = desk, capacity, deque()
+        self.desk, self.seats, self.given, self.refused = desk, capacity, deque(), set()
 
     def capacity(self, _stage, inbox):
         return self.seats if inbox == "bay" else 0
 
+    def start(self, _report):
+        return self.left
+
+    def takes(self, given):
+        return given.job.id not in self.refused
+
     def hand_out(self, given):
         self.given.append(given)
 
-    def report(self, given, event):
-        self.desk.scheduler.enqueue(Done(given.job.id, event, given.attempt))
+    def report(self, given, event, **how):
+        self.desk.scheduler.enqueue(Done(given.job.id, event, given.attempt, **how))
         self.desk.turn()
 
 
@@ -115,12 +125,19 @@ def test_the_operator_is_stronger_than_what_is_elsewhere(desk):
 def test_what_takes_over_an_earlier_result_or_comes_back_from_the_archive_stays_here(desk):
     """Both write into the ledger or the manifest, or move a source."""
     workers = desk.scheduler.workers
-    clip = a_clip()
-    assert workers.place(Stage.PREPARE, a_job(), clip, lambda: True)
-    assert not workers.place(Stage.PREPARE, a_job(), clip, lambda: False)
-    assert not workers.place(Stage.PREPARE, a_job(reuse=Reuse("clip0", "bay", ())), clip, lambda: True)
-    assert not workers.place(Stage.PREPARE, a_job(), replace(clip, lies_at="_failed/shot.mp4"), lambda: True)
-    assert not workers.place(Stage.DELIVER, a_job(), clip, lambda: True)
+
+    def goes(job, clip, stage=Stage.PREPARE, *, is_full=True):
+        return workers.place(Assignment(stage, job, clip, new_attempt()), lambda: is_full)
+
+    assert goes(a_job(), a_clip())
+    assert not goes(a_job(), a_clip(), is_full=False)
+    assert not goes(a_job(reuse=Reuse("clip0", "bay", ())), a_clip())
+    assert not goes(a_job(prepared_by="a1"), a_clip())
+    assert goes(a_job(prepared_by="a1"), a_clip(), Stage.FETCH)
+    assert not goes(a_job(), a_clip(lies_at="_failed/shot.mp4"))
+    assert not goes(a_job(), a_clip(), Stage.DELIVER)
+    desk.others.refused.add("clip1")
+    assert not goes(a_job(), a_clip()), "none of them is allowed it"
 
 
 def test_a_crash_here_is_not_blamed_on_what_was_elsewhere(desk):
@@ -135,3 +152,39 @@ def test_a_daemon_that_ends_does_not_wait_for_other_machines(desk):
     assert desk.others.given
     desk.scheduler.drain(5.0, each_turn=lambda: None)
     assert not desk.scheduler.in_flight
+
+
+def test_a_clip_over_which_three_machines_were_lost_is_set_aside(desk):
+    """Its film may be what ends them; one that was switched off is forgotten with the next that works."""
+    held = crowd(desk, 10)
+    job_id = desk.others.given[0].job.id
+    for count in range(3):
+        assert desk.job(job_id).held is None, count
+        (given,) = [one for one in desk.others.given if one.job.id == job_id]
+        desk.others.given.remove(given)
+        desk.others.report(given, Postponed("its machine does not answer", 0.0), is_lost=True)
+    assert desk.job(job_id).held is Held.POISON
+    desk.release(held)
+    desk.order(operator.approve, [job_id], "ann")
+    desk.until(S.DELIVERED, job_id)
+
+
+def test_the_next_leader_waits_for_what_other_machines_still_have(desk):
+    held = crowd(desk, 10)
+    given = list(desk.others.given)
+    other_task = replace(given[1], job=replace(given[1].job, task=a_task()))
+    desk.scheduler.drain(0.0, each_turn=lambda: None)
+    desk.release(held)
+    scheduler = Scheduler(
+        desk.journal, desk.shop, profile=PROFILE, pace=PACE, now=desk.clock, passed=lambda: desk.clock.passed
+    )
+    desk.others.left = [given[0], other_task, replace(given[2], stage=Stage.FETCH)]
+    scheduler.work_elsewhere(desk.others)
+    scheduler.begin()
+    assert [(job_id, flying.attempt) for job_id, flying in scheduler.in_flight.items()] == [
+        (given[0].job.id, given[0].attempt)
+    ]
+    assert scheduler.workers.under_way(Stage.PREPARE) == 1
+    scheduler.enqueue(Done(given[0].job.id, prepared(given[0]), given[0].attempt))
+    scheduler.turn()
+    assert desk.job(given[0].job.id).prepared_by == given[0].attempt

@@ -13,7 +13,7 @@ from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Created, Inline
 from clipspool.provider.transport import Depot, Names
 from clipspool.provider.transport.folder import ServedFolder
-from clipspool.provider.transport.way import InRequest
+from clipspool.provider.transport.way import InRequest, PutLater
 from clipspool.spool import workfolder as work
 from clipspool.spool.claims import claim
 from clipspool.spool.recovery import survey
@@ -215,6 +215,24 @@ def test_a_journal_that_is_lost_finds_again_which_attempts_files_were_sent(place
     ledger.write_text(ledger.read_text().replace('"b2"', '"../../clip2/x"'))
     (found,) = survey("bay", one.bay.inbox, "another journal", set()).foreign
     assert found.jobs[0].prepared_by == ""
+
+
+def test_what_another_machine_made_for_an_upload_is_uploaded_by_the_one_that_submits(place):
+    """Only who uploaded a file knows its address, so the film alone is made there, and made once."""
+    one = place("plain.mp4")
+    one.serve()
+    (served,) = one.ways
+    one.ways = [PutLater(served)]
+    done = one.prepare("a1")
+    assert (done.way, list(one.served.iterdir())) == ("public_url", [])
+    one.ways = [served]
+    again = one.submit()
+    assert isinstance(again, Changed)
+    assert again.is_settled
+    assert one.prepare("b2") == replace(done, attempt="b2")
+    assert not (one.work / "clip1.b2.sent.mp4").exists()
+    one.submit()
+    assert one.asked[0].body["source"].startswith("https://m.example.com/")
 
 
 def test_what_is_put_up_is_put_up_again_when_it_got_old_or_lost(place):

@@ -6,7 +6,7 @@ import pytest
 
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import State
-from clipspool.scheduler.workers import Lane
+from clipspool.scheduler.lane import Lane
 from clipspool.system.process import start_thread
 from fakes import Desk
 from patience import patient

@@ -309,6 +309,29 @@ BUGS = {
         (("provider/runway/download.py", "if is_ours and self._key:", "if self._key:"),),
         "edges/test_runway.py::test_the_key_goes_to_the_apis_own_host_only",
     ),
+    "stage-files-without-attempt": Bug(
+        "two attempts at a stage write files of the same names",
+        (
+            (
+                "spool/workfolder.py",
+                'return f"{job.id}.{attempt}{rest}" if attempt else job.id + rest',
+                "return job.id + rest",
+            ),
+        ),
+        "edges/test_stages_prepare.py::"
+        "test_what_a_machine_made_that_was_given_up_is_neither_sent_nor_in_its_heirs_way",
+    ),
+    "late-results-count": Bug(
+        "what an attempt reports that was given up counts as its heir's",
+        (
+            (
+                "scheduler/loop.py",
+                "if flying is None or flying.attempt != done.attempt:",
+                "if flying is None:",
+            ),
+        ),
+        "edges/test_elsewhere.py::test_what_a_machine_reports_that_was_given_up_is_ignored",
+    ),
 }
 
 

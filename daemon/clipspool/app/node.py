@@ -112,6 +112,7 @@ class Node:
     def run(self, *, until_idle: bool, accept_restored: bool) -> bool:
         """Run until the process has to end; False where it has to begin anew. Raises CannotStart."""
         # A daemon that is alone needs no driver.
+        from clipspool.app.node_stages import NodeStages  # noqa: PLC0415
         from clipspool.farm.membership import Membership  # noqa: PLC0415
         from clipspool.journal.postgres import connect_beside  # noqa: PLC0415
 
@@ -125,16 +126,21 @@ class Node:
             identity_of(self.settings),
             self.settings.farm.lease_seconds,
             sees=self._sight.names,
-            doing=lambda: self._doing,
+            doing=lambda: self._doing or self._stages.doing,
             leads_on=self._turns,
         )
         self._doing = ""
+        self._stages = NodeStages(
+            self.settings, self._address, self._membership, self._sight.names, self._signals.stopping.is_set
+        )
         self._sight.start()
         self._membership.start()
+        self._stages.start()
         lease = self._follow()
         is_over = True
         if lease is not None:
             is_over = self._lead(lease, until_idle=until_idle, accept_restored=accept_restored)
+        self._stages.stop(_HAND_OVER_SECONDS)
         self._sight.stop()
         if is_over:
             self._membership.stop()
@@ -194,6 +200,7 @@ class Node:
                 if self._signals.wants_reload() | follower.reloads.is_asked:
                     follower.reloads.answer(follower.reload)
                     self.settings = follower.settings
+                    self._stages.use(self.settings)
                 if (lease := membership.await_lead(_STEP_SECONDS)) is not None:
                     return lease
         finally:
@@ -210,6 +217,7 @@ class Node:
         try:
             journal = Journal.open(self._address, lease.as_fence)
             self._daemon = daemon = Daemon(self.settings, self._term(lease, journal))
+            daemon.scheduler.work_elsewhere(self._stages.elsewhere())
             self._desk = desk = OrderDesk(self._connect, lease, daemon.answers.answer)
             desk.start()
             daemon.run(until_idle=until_idle, accept_restored=accept_restored)

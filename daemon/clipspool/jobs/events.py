@@ -36,6 +36,8 @@ class Prepared:
     """Which version of its clip it is, where the journal knows earlier ones."""
     attempt: str = ""
     """Which attempt it was: its name is part of its files' names."""
+    node: str = ""
+    """The node of a farm that did it; empty for the one that leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,8 @@ class Fetched:
     """Outputs that were given up after many tries."""
     doubt: str = ""
     """Why a person has to look before it is delivered: it is far shorter or longer than what was sent."""
+    node: str = ""
+    """The node of a farm that did it; empty for the one that leads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,23 @@ def connect(
 ) -> psycopg.Connection:
     """Connect, every statement a transaction of its own; raises JournalUnreachable and JournalError.
 
-    `session` holds settings of the server for this connection; `target` is libpq's `target_session_attrs`,
-    which finds the primary where a url names several servers.
+    `session` holds settings of the server for this connection.
+    """
+    conninfo = conninfo_of(address, target=target)
+    with translated(address):
+        connection = psycopg.connect(conninfo, autocommit=True)
+        with closed_on_error(connection):
+            connection.adapters.register_dumper(str, _Text)
+            connection.prepare_threshold = 2
+            settings = [(key, value, False) for key, value in {**_SESSION, **session}.items()]
+            connection.cursor().executemany(b"SELECT set_config(%s, %s, %s)", settings)
+    return connection
+
+
+def conninfo_of(address: Address, *, target: str = "read-write") -> str:
+    """Return an address as libpq takes it, its password in it; raises JournalError.
+
+    `target` is libpq's `target_session_attrs`, which finds the primary where a url names several servers.
     """
     name = f"clipspool on {socket.gethostname()}"[:63]
     try:
@@ -63,14 +78,7 @@ def connect(
         raise JournalError(f"The journal's url {address} cannot be used ({_line(error)}).") from None
     secret = {} if address.password is None else {"password": address.password}
     defaults = {**_CONNECTION, "application_name": name, "target_session_attrs": target}
-    with translated(address):
-        connection = psycopg.connect(make_conninfo("", **{**defaults, **given, **secret}), autocommit=True)
-        with closed_on_error(connection):
-            connection.adapters.register_dumper(str, _Text)
-            connection.prepare_threshold = 2
-            settings = [(key, value, False) for key, value in {**_SESSION, **session}.items()]
-            connection.cursor().executemany(b"SELECT set_config(%s, %s, %s)", settings)
-    return connection
+    return make_conninfo("", **{**defaults, **given, **secret})
 
 
 def why_unreachable(address: Address) -> str:

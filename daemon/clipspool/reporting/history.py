@@ -105,7 +105,7 @@ def _credits(facts: Facts, key: str = "credits") -> str:
 
 
 def _prepared(facts: Facts, _entry: Entry) -> str:
-    sentence = "clip read and checked"
+    sentence = f"clip read and checked{_with(facts, 'node', ' on ')}"
     if changes := facts.get("changes"):
         sentence += f", converted: {'; '.join(map(str, changes))}"
     if isinstance(facts.get("sent_size"), int):
@@ -139,8 +139,8 @@ def _files(facts: Facts, key: str) -> str:
 
 def _fetched(facts: Facts, _entry: Entry) -> str:
     size = sum(one.get("size", 0) for one in facts.get("results") or ())
-    sentence = f"result downloaded and verified, {size_in_words(size)}{_with(facts, 'warning', '; ')}"
-    return sentence + _missing(facts)
+    sentence = f"result downloaded and verified{_with(facts, 'node', ' on ')}, {size_in_words(size)}"
+    return sentence + _with(facts, "warning", "; ") + _missing(facts)
 
 
 def _missing(facts: Facts) -> str:

@@ -23,7 +23,7 @@ from clipspool.jobs.assignments import Assignment, new_attempt
 from clipspool.jobs.circuit_breaker import Brake, read_brake
 from clipspool.jobs.clock import CLOCK_SET_SECONDS, due_by, shifted
 from clipspool.jobs.events import Event
-from clipspool.jobs.lifecycle import Stage, advance, may
+from clipspool.jobs.lifecycle import Stage, advance, may, stage_of
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import (
     Accepted,
@@ -47,7 +47,7 @@ from clipspool.scheduler.poison import Suspects
 from clipspool.scheduler.restore_guard import RestoreGuard
 from clipspool.scheduler.retirement import Retiring
 from clipspool.scheduler.selection import InFlight, Picker
-from clipspool.scheduler.workers import Done, HookDone, Ready, Retirement, Stages, Swept, Workers
+from clipspool.scheduler.workers import Done, Elsewhere, HookDone, Ready, Retirement, Stages, Swept, Workers
 from clipspool.system.failpoint import reach
 from clipspool.system.process import seconds_since_boot
 
@@ -216,6 +216,8 @@ class Scheduler:
                     self.publish(NotRetired(one, why))
         reach("begun")
         self._run_deferred()
+        if self.workers.elsewhere is not None:
+            self._adopt(self.workers.elsewhere)
 
     @property
     def _interrupted(self) -> on.Interrupted:
@@ -225,6 +227,21 @@ class Scheduler:
     def seconds_since_boot(self) -> float:
         """The clock that cannot be set, by which `lost_lead` counts."""
         return self._passed()
+
+    def work_elsewhere(self, elsewhere: Elsewhere) -> None:
+        """Give stages to other machines too; call it before `begin`."""
+        self.workers.elsewhere = elsewhere
+
+    def _adopt(self, elsewhere: Elsewhere) -> None:
+        """Count as under way what other machines have of an earlier leader, where it is still wanted.
+
+        All else is given out anew, and its result ignored. Raises JournalError.
+        """
+        for one in elsewhere.start(self.enqueue):
+            job = self.journal.job(one.job.id)
+            if job is not None and stage_of(job) is one.stage and job.task == one.job.task:
+                self.workers.count_elsewhere(one.stage)
+                self.in_flight[job.id] = InFlight(one.stage, job, one.attempt, is_elsewhere=True)
 
     def settle_interrupted(self, events: Mapping[str, Event]) -> None:
         """Record what became of requests that the last end cut short, by their jobs' ids."""
@@ -421,9 +438,7 @@ class Scheduler:
             if clip is None:
                 raise LookupError(f"job {job.id} has no clip {job.clip_id}")
             given = Assignment(stage, job, clip, new_attempt())
-            is_elsewhere = self.workers.place(
-                stage, job, clip, partial(self.picker.is_full, job.inbox, stage)
-            )
+            is_elsewhere = self.workers.place(given, partial(self.picker.is_full, job.inbox, stage))
             self.in_flight[job.id] = InFlight(stage, job, given.attempt, is_elsewhere)
             self._defer(partial(self.workers.start, given, is_elsewhere=is_elsewhere))
         self.retiring.begin(picks.retirements)
@@ -509,7 +524,9 @@ class Scheduler:
             return  # a machine that was given up goes on, or a leader before this one gave it the work
         del self.in_flight[done.job_id]
         self.workers.finished(flying.stage, is_elsewhere=flying.is_elsewhere)
-        self.suspects.clear(done.job_id)
+        set_aside = self.suspects.lost(flying.job, flying.stage) if done.is_lost else ""
+        if not done.is_lost:
+            self.suspects.clear(done.job_id)
         if flying.is_stale:
             return
         job, event = flying.job, done.event
@@ -522,6 +539,8 @@ class Scheduler:
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns, event.media)
             self.comparison.add(job, event)
         is_own = self.brake.blames(job, event)
+        if set_aside:
+            event = on.JobHeld(Held.POISON, set_aside)
         moved = self._cancel_if_asked(self.happen(job, event), is_failed=isinstance(event, on.StageFailed))
         if is_own and may(moved, on.JobHeld):
             self.happen(

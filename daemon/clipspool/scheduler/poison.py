@@ -37,6 +37,7 @@ class Suspects:
         self._journal = journal
         self._boot = boot()
         self._noted: dict[str, str] = {}
+        self._lost = CrashCounter()
         kept = dict(journal.fact(_COUNTED) or {})
         self._crashes = CrashCounter((job_id, stage, count) for job_id, (stage, count) in kept.items())
 
@@ -76,6 +77,14 @@ class Suspects:
         self.clear(job.id)
         return _reason(stage, job) if job.state in _CAN_WAIT else ""
 
+    def lost(self, job: Job, stage: Stage) -> str:
+        """Count a machine that was lost in a stage of a job; return why the job is set aside, empty for not.
+
+        It is counted for this term alone, and such a job need not run alone: this process is not at risk.
+        """
+        self._lost.add(job.id, stage.value)
+        return _reason(stage.value, job) if self._lost.count(job.id) >= CRASHES_MAX else ""
+
     def note(self, in_flight: Mapping[str, InFlight], retiring: Collection[str] = ()) -> None:
         """Record what workers have, and are about to be given."""
         now = dict.fromkeys(retiring, _RETIRE)
@@ -86,6 +95,7 @@ class Suspects:
 
     def clear(self, job_id: str) -> None:
         """Clear a job: its stage ended without a crash."""
+        self._lost.clear(job_id)
         if self._crashes.clear(job_id):
             self._remember()
 

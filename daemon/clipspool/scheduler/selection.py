@@ -15,8 +15,9 @@ from clipspool.jobs.pacing import PollBudget
 from clipspool.jobs.records import Spend
 from clipspool.journal import Candidate, Journal
 from clipspool.scheduler.allowance import Probes, Shut, Used, shut_models
+from clipspool.scheduler.lane import Lane
 from clipspool.scheduler.turns import Turns
-from clipspool.scheduler.workers import Lane, Workers
+from clipspool.scheduler.workers import Workers
 
 AHEAD = 8
 """Clips prepared beyond those that can be submitted at once."""

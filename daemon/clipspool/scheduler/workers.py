@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -16,7 +15,7 @@ from clipspool.jobs.events import Event, StageFailed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Held, Job
 from clipspool.jobs.records import HookRun
-from clipspool.system.process import start_thread
+from clipspool.scheduler.lane import Lane
 
 log = structlog.get_logger()
 
@@ -44,6 +43,15 @@ class Elsewhere(Protocol):
 
     def capacity(self, stage: Stage, inbox: str) -> int:
         """Return how many of a stage those machines run at once that see this inbox."""
+
+    def takes(self, given: Assignment) -> bool:
+        """Whether one of them is allowed this very assignment."""
+
+    def start(self, report: Callable[[Done], None]) -> Sequence[Assignment]:
+        """Begin; return what they still have of an earlier leader. May wait; raises JournalError."""
+
+    def stop(self) -> None:
+        """Report nothing more."""
 
     def hand_out(self, given: Assignment) -> None:
         """Pass an assignment on; `Done` is reported once, also where its machine is lost."""
@@ -77,6 +85,8 @@ class Done:
     attempt: str
     """Which attempt it was: what an earlier one reports is ignored."""
     trouble: str = ""
+    is_lost: bool = False
+    """Another machine had it and is gone: perhaps the clip is what ended it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,47 +124,6 @@ class HookDone:
 
 
 Report: TypeAlias = Done | Ready | Retirement | Swept | HookDone
-
-
-class Lane:
-    """A bounded number of threads, started as they are first needed."""
-
-    def __init__(self, name: str, size: int) -> None:
-        """`name` is the prefix of the threads' names; `size`, at least 1, limits how many there are."""
-        self.size = size
-        self.busy = 0
-        """Pieces of work handed out and not reported yet; for the scheduler's thread alone."""
-        self._name = name
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._threads = 0
-
-    def hand_out(self, work: Callable[[], None]) -> None:
-        """Queue a piece of work, which must not raise."""
-        self.busy += 1
-        self.begin(work)
-
-    def begin(self, work: Callable[[], None]) -> None:
-        """Queue a piece of work that is counted already."""
-        self._work.put(work)
-        self.staff()
-        self.staff()
-
-    def staff(self) -> bool:
-        """Start the threads that the work needs; False where the system refuses one: the work waits."""
-        while self._threads < min(self.busy, self.size):
-            if start_thread(self._run, f"{self._name}-{self._threads + 1}") is None:
-                return False
-            self._threads += 1
-        return True
-
-    def _run(self) -> None:
-        while (work := self._work.get()) is not None:
-            work()
-
-    def stop(self) -> None:
-        """Stop the threads after the work in their queue."""
-        for _ in range(self._threads):
-            self._work.put(None)
 
 
 class Workers:
@@ -223,18 +192,27 @@ class Workers:
             for name, (size, stages) in LANES.items()
         ]
 
-    def place(self, stage: Stage, job: Job, clip: Clip, is_full: Callable[[], bool]) -> bool:
+    def place(self, given: Assignment, is_full: Callable[[], bool]) -> bool:
         """Count a stage as under way; return whether another machine is to run it, since `is_full` here.
 
         Moving a retired source back, and taking over an earlier result, write what this process alone may.
+        What was prepared before is only completed: what was made of the clip is there.
         """
-        self._stages[stage] += 1
-        may_go = job.reuse is None and clip.lies_at is None and self.room_elsewhere(stage, job.inbox) > 0
-        if may_go and is_full():
-            self._stages_elsewhere[stage] += 1
+        job, others = given.job, self.elsewhere
+        is_new = given.stage is not Stage.PREPARE or not job.prepared_by
+        may_go = is_new and job.reuse is None and given.clip.lies_at is None
+        has_room = may_go and self.room_elsewhere(given.stage, job.inbox) > 0
+        if has_room and is_full() and others is not None and others.takes(given):
+            self.count_elsewhere(given.stage)
             return True
-        self._lanes[stage].busy += 1
+        self._stages[given.stage] += 1
+        self._lanes[given.stage].busy += 1
         return False
+
+    def count_elsewhere(self, stage: Stage) -> None:
+        """Count a stage that another machine has."""
+        self._stages[stage] += 1
+        self._stages_elsewhere[stage] += 1
 
     def start(self, given: Assignment, *, is_elsewhere: bool) -> None:
         """Hand out what was placed; it reports `Done`, and before that perhaps `Ready`."""

@@ -143,8 +143,9 @@ def test_it_does_not_run_as_root(bundle, mounts):
     assert "must not be 0" in log.read_text()
 
 
-def test_the_compose_file_names_what_the_image_has(bundle):
-    text = (Path(__file__).parents[3] / "packaging/compose.nas.yaml").read_text()
+@pytest.mark.parametrize("name", ["compose.nas.yaml", "compose.farm.yaml"])
+def test_a_compose_file_names_what_the_image_has(bundle, name):
+    text = (Path(__file__).parents[3] / "packaging" / name).read_text()
     for folder in ("config", "state", "clips"):
         assert f":/{folder}" in text
         assert (bundle / "rootfs" / folder).is_dir()

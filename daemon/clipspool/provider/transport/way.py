@@ -88,6 +88,25 @@ class InRequest(Way):
         return Inline(parcel.open, parcel.size, parcel.content_type)
 
 
+@dataclass(frozen=True)
+class PutLater(Way):
+    """Chooses as a way does, and puts nothing there: another process does, which alone knows the address."""
+
+    way: Way
+
+    @property
+    def name(self) -> str:
+        """That of the way."""
+        return self.way.name
+
+    def room(self, content_type: str) -> int:
+        """Return the size of the largest file of this type that the way carries."""
+        return self.way.room(content_type)
+
+    def address(self, parcel: Parcel) -> None:
+        """Return None: it has to be put there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """Makes names that nobody can guess and that are the same each time, so that a crash leaves one file."""

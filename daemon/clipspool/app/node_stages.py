@@ -1,0 +1,124 @@
+"""The stages that a node runs for the one that leads: with its own folders, decoder and transports."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from contextlib import closing
+from functools import partial
+
+from clipspool.app.build import follows, name_secret_of, provider_of
+from clipspool.app.folders import InboxFolders
+from clipspool.app.settings import Settings
+from clipspool.app.shipping import ways_of
+from clipspool.farm.dispatch import Dispatch
+from clipspool.farm.membership import Membership
+from clipspool.farm.nodes import Member
+from clipspool.farm.queue import beat_seconds, queues_of, stalled_seconds
+from clipspool.farm.worker import StageWorker
+from clipspool.jobs.assignments import Assignment
+from clipspool.jobs.events import Event
+from clipspool.journal import Address, Journal
+from clipspool.journal.server import conninfo_of
+from clipspool.media.decoder import Decoder
+from clipspool.provider.catalog import Catalog
+from clipspool.provider.transport import Depot, Names
+from clipspool.provider.transport.way import PutLater
+from clipspool.spool.send_marks import SendMarks
+from clipspool.stages.runner import StageRunner, Tools
+
+_DECODERS = 2
+
+
+class NodeStages:
+    """This node's part in the work of the farm, for as long as the process lives."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        address: Address,
+        membership: Membership,
+        sees: Callable[[], Collection[str]],
+        stopping: Callable[[], bool],
+    ) -> None:
+        """`sees` returns the inboxes that this node reaches now."""
+        self._settings, self._address = settings, address
+        self._membership, self._sees, self._stopping = membership, sees, stopping
+        self._decoder = Decoder(children=_DECODERS)
+        self._runner: StageRunner | None = None
+        self._lock = threading.Lock()
+        name = membership.identity.name
+        beat = beat_seconds(settings.farm.lease_seconds)
+        self._worker = StageWorker(conninfo_of(address), name, self._work, self._queues, beat)
+
+    def start(self) -> None:
+        """Begin to take stages."""
+        self._worker.start()
+
+    def stop(self, seconds: float) -> None:
+        """Take nothing more, and wait for what is under way."""
+        self._worker.stop(seconds)
+        self._decoder.close()
+
+    def use(self, settings: Settings) -> None:
+        """Use other settings from the next stage on."""
+        with self._lock:
+            self._settings, self._runner = settings, None
+
+    def elsewhere(self) -> Dispatch:
+        """Return the other nodes' part, for a term in which this one leads."""
+        membership = self._membership
+
+        def others() -> list[Member]:
+            return [one for one in membership.members if one.is_live and one.name != membership.identity.name]
+
+        return Dispatch(
+            conninfo_of(self._address), others, stalled_seconds(self._settings.farm.lease_seconds)
+        )
+
+    @property
+    def doing(self) -> str:
+        """What is under way here, in a line for people; empty for nothing."""
+        under_way = self._worker.under_way
+        return ", ".join(sorted(f"{given.stage.value} {given.job.id}" for given in under_way))
+
+    def _queues(self) -> list[str]:
+        """Return what this node takes now: nothing while it leads, when its threads are the daemon's own."""
+        membership = self._membership
+        is_free = not (
+            membership.leads or membership.is_drained or membership.replaced_by or self._stopping()
+        )
+        return queues_of(membership.identity.stages, self._sees()) if is_free else []
+
+    def _work(self, given: Assignment) -> Event:
+        return self._tools_at_hand().work(given, _never)
+
+    def _tools_at_hand(self) -> StageRunner:
+        with self._lock:
+            if self._runner is None:
+                self._runner = self._built(self._settings)
+            return self._runner
+
+    def _built(self, settings: Settings) -> StageRunner:
+        """Build what runs stages, with what the journal knows of the folders. Raises JournalError."""
+        journal = Journal.read(self._address)
+        if journal is None:
+            raise LookupError(f"there is no journal in {self._address}")
+        with closing(journal):
+            # What this node finds out of a folder is not recorded: the leader does that.
+            folders = InboxFolders(journal, settings.journal.path, lambda _: None)
+            secret = name_secret_of(journal)
+        provider = provider_of(settings)
+        follow = follows(lambda: provider, partial(provider_of, settings))
+        catalog = Catalog.load(settings.models)
+        # The address of an upload is kept in the memory of who uploaded, which has to be who submits.
+        ways = [PutLater(way) if way.name == "upload" else way for way in ways_of(settings, Names(secret))]
+        depot = Depot(ways, time.time)
+        tools = Tools(folders.of(settings), provider, catalog, depot, follow)
+        return StageRunner(tools, self._decoder, SendMarks(None), time.time, self._stopping)
+
+
+def _never() -> bool:
+    """Keep the gate shut: what is paid for is sent by the node that leads."""
+    return False

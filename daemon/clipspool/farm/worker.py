@@ -1,0 +1,158 @@
+"""Runs stages that the leader gave away, on a node that follows: a thread with an event loop, and a pool."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+
+import structlog
+from procrastinate.worker import Worker
+
+from clipspool.farm.queue import (
+    CHANNEL,
+    POLL_SECONDS,
+    STALLED_SECONDS_MAX,
+    TROUBLES,
+    application,
+    in_words,
+    make_tables,
+)
+from clipspool.jobs.assignments import Assignment, event_to_text
+from clipspool.jobs.events import Event, Fetched, Postponed, Prepared
+from clipspool.scheduler.workers import LANES, Done, outcome
+from clipspool.spool.root import Unavailable
+from clipspool.system.process import start_thread
+
+log = structlog.get_logger()
+
+THREADS = LANES["fetches"][0] + LANES["disk"][0]
+"""As many as the leader has for these stages; it hands out no more of one than a lane of its own takes."""
+_LOOK_SECONDS = 1.0
+_PAUSE_SECONDS = 2.0
+_GIVE_BACK_SECONDS = 1.0
+_REPORT_TRIES = 30
+_RESULT = """
+WITH result AS (
+    INSERT INTO stage_results (attempt, job_id, node, event, trouble)
+    VALUES (%(attempt)s, %(job_id)s, %(node)s, %(event)s, %(trouble)s)
+    ON CONFLICT (attempt) DO NOTHING
+)
+SELECT pg_notify(%(channel)s, '')
+"""
+
+
+class StageWorker:
+    """The stages that this node runs for another one. `start` once; everything serves any thread."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        node: str,
+        work: Callable[[Assignment], Event],
+        queues: Callable[[], Collection[str]],
+        beat_seconds: float = STALLED_SECONDS_MAX / 4,
+    ) -> None:
+        """`work` runs a stage and may raise OSError.
+
+        `queues` returns which stages of which inboxes this node takes now; none while it leads or is drained.
+        """
+        self._conninfo, self._node, self._work, self._queues = conninfo, node, work, queues
+        self._beat_seconds = beat_seconds
+        self._under_way: dict[str, Assignment] = {}
+        self._threads = ThreadPoolExecutor(THREADS, "stage")
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to take stages."""
+        self._thread = start_thread(lambda: asyncio.run(self._serve()), "stages")
+
+    def stop(self, seconds: float) -> None:
+        """Take nothing more, and wait for what is under way, at most so many seconds."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(seconds)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def under_way(self) -> list[Assignment]:
+        """The stages that run here."""
+        return list(self._under_way.values())
+
+    async def _serve(self) -> None:
+        """Work until it is stopped; begin anew where the database was lost."""
+        while not self._stopping.is_set():
+            if self._queues():
+                try:
+                    await self._serve_once()
+                except TROUBLES as error:
+                    log.warning("stages_interrupted", why=in_words(error))
+            await self._rest(_PAUSE_SECONDS)
+
+    async def _serve_once(self) -> None:
+        await asyncio.to_thread(make_tables, self._conninfo)
+        app = application(self._conninfo, self._run)
+        async with app.open_async():
+            worker = Worker(
+                app,
+                queues=self._queues(),
+                name=self._node,
+                concurrency=THREADS,
+                fetch_job_polling_interval=POLL_SECONDS,
+                update_heartbeat_interval=self._beat_seconds,
+                stalled_worker_timeout=STALLED_SECONDS_MAX * 10,
+                delete_jobs="always",
+                install_signal_handlers=False,
+            )
+            self._connector = app.connector
+            running = asyncio.create_task(worker.run())  # type: ignore[no-untyped-call]
+            while not running.done() and not self._stopping.is_set():
+                await asyncio.wait([running], timeout=_LOOK_SECONDS)
+                # It is read at each look for a stage. A worker that is stopped beats no more while it ends
+                # what it has, and would be given up: so none is stopped because its queues change.
+                worker.queues = self._queues()
+            worker.stop()  # type: ignore[no-untyped-call]
+            await running
+
+    async def _rest(self, seconds: float) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._stopping.wait, seconds)
+
+    async def _run(self, text: str) -> None:
+        given = Assignment.from_text(text)
+        self._under_way[given.attempt] = given
+        try:
+            loop = asyncio.get_running_loop()
+            done = await loop.run_in_executor(self._threads, outcome, given, lambda: self._event(given))
+            await self._report(done)
+        finally:
+            del self._under_way[given.attempt]
+
+    def _event(self, given: Assignment) -> Event:
+        log.info("stage_begun", job=given.job.id, stage=given.stage.value, attempt=given.attempt)
+        try:
+            event = self._work(given)
+        except Unavailable as error:
+            # It says nothing of the clip: another node may reach the inbox.
+            return Postponed(f"the node {self._node} does not reach it: {error}", _GIVE_BACK_SECONDS)
+        return replace(event, node=self._node) if isinstance(event, Prepared | Fetched) else event
+
+    async def _report(self, done: Done) -> None:
+        """Make the result known; while the database is out of reach it is kept and tried again."""
+        row = {
+            "attempt": done.attempt,
+            "job_id": done.job_id,
+            "node": self._node,
+            "event": None if done.event is None else event_to_text(done.event),
+            "trouble": done.trouble,
+            "channel": CHANNEL,
+        }
+        for _ in range(_REPORT_TRIES):
+            with suppress(*TROUBLES):
+                await self._connector.execute_query_async(_RESULT, **row)
+                return
+            await self._rest(_PAUSE_SECONDS)
+        log.warning("stage_not_reported", job=done.job_id, attempt=done.attempt)
