@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from bench.clips import clip_bytes, number_of, write_film
 from bench.provider import provide
+from repository import SDK
 
-SDK = Path(__file__).resolve().parents[2] / ".venv/sdk/4.18"
+OLDEST = SDK / "4.18"
 JOURNEY = """
 import sys
 import runwayml
@@ -50,13 +50,13 @@ def fetch(provider, task, **headers):
 
 
 def test_the_official_sdk_finds_nothing_strange_in_it(film):
-    if not (SDK / "runwayml").is_dir():
+    if not (OLDEST / "runwayml").is_dir():
         pytest.fail("the runwayml SDK is not installed in .venv/sdk: run `make test`")
     with provide(film, "--seconds", 0.2) as provider:
         done = subprocess.run(
             [sys.executable, "-c", JOURNEY, provider.origin],
             input=base64.b64encode(clip_bytes("clip1", 3_500_000)).decode(),
-            env={**os.environ, "PYTHONPATH": str(SDK)},
+            env={**os.environ, "PYTHONPATH": str(OLDEST)},
             capture_output=True,
             text=True,
             timeout=60,

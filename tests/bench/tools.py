@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench import clips
+from repository import PEERS as LIBRARIES
 
 PEERS = Path(__file__).with_name("peers")
-LIBRARIES = Path(__file__).resolve().parents[2] / ".venv/peers"
 NODE_RED = LIBRARIES.with_name("node-red")
 POLL_SECONDS = 5.0
 SETTLE_SECONDS = 0.2

@@ -23,8 +23,8 @@ from clipspool.journal import Address, Journal
 from clipspool.journal.server import Condition
 from clipspool.system import mounts
 from disks import REFUSALS, Disk
+from repository import EXAMPLE
 
-ROOT = Path(__file__).parents[2]
 CANARY = "canary-5up3r-s3cr3t"
 
 
@@ -95,7 +95,7 @@ def test_root_is_sent_to_the_services_user_only_where_there_is_a_service(monkeyp
 
 
 def test_the_example_is_accepted_offline(tmp_path):
-    shutil.copy(ROOT / "config.example.toml", tmp_path / "config.toml")
+    shutil.copy(EXAMPLE, tmp_path / "config.toml")
     found = list(look(load(tmp_path / "config.toml", {"HOME": str(tmp_path)})))
     assert is_fit(found)
     assert [f.why.rpartition("/")[2] for f in worst(found) if "box" in f.what] == [

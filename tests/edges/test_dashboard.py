@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -16,9 +15,9 @@ from clipspool.jobs.model import Error, State
 from clipspool.reporting.metrics import Metrics
 from clipspool.reporting.snapshot import snapshot_of
 from fakes import Desk, Shelf
+from repository import DOCS, SYSTEMD
 
-MONITORING = Path(__file__).parents[2] / "docs/monitoring.md"
-SYSTEMD = Path(__file__).parents[2] / "systemd"
+MONITORING = DOCS / "monitoring.md"
 DASHBOARD = json.loads((SYSTEMD / "grafana-dashboard.json").read_text("utf-8"))
 RULES = SYSTEMD / "prometheus-rules.yml"
 

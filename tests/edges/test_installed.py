@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from clipspool.system.units import instance_of, state_of, unit_of
-
-ROOT = Path(__file__).parents[2]
+from repository import SYSTEMD
 
 
 @pytest.fixture
@@ -15,7 +14,7 @@ def units(tmp_path):
     folder = tmp_path / "system"
     folder.mkdir()
     for name in ("clipspool.service", "clipspool@.service"):
-        shutil.copy(ROOT / "systemd" / name, folder)
+        shutil.copy(SYSTEMD / name, folder)
     return folder
 
 

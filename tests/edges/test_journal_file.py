@@ -18,8 +18,8 @@ from clipspool.journal import Journal, JournalError, Lock, migrations, sqlite
 from clipspool.journal.database import read_statements
 from fakes import a_clip, a_job, a_request
 from journals import accept
+from repository import JOURNAL_0001
 
-OF_0001 = Path(__file__).parents[1] / "faults/journal_0001.sql"
 """Written by clipspool 0.1 at schema 0001."""
 SOURCES = Path(sqlite.__file__).parent
 
@@ -120,7 +120,7 @@ def schema_of(path):
 def test_a_journal_of_0001_becomes_what_a_new_journal_is(path, tmp_path):
     old = tmp_path / "old.db"
     with closing(sqlite3.connect(old)) as base:
-        base.executescript(OF_0001.read_text())
+        base.executescript(JOURNAL_0001.read_text())
         assert schema_of(old)[0] == [("0001",)]
     Journal.open(old).close()
     Journal.open(path).close()
@@ -220,7 +220,7 @@ def test_a_sound_journal_that_its_disk_keeps_from_being_opened_is_to_stay_where_
         path = small / "journal.db"
         if is_old:
             with closing(sqlite3.connect(path)) as old:
-                old.executescript("PRAGMA journal_mode = wal;" + OF_0001.read_text())
+                old.executescript("PRAGMA journal_mode = wal;" + JOURNAL_0001.read_text())
         else:
             Journal.open(path).close()
         if trouble == "ro":

@@ -3,7 +3,6 @@
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -14,8 +13,8 @@ from clipspool.journal import Address, Journal, JournalError, Lock
 from clipspool.journal.importing import import_journal
 from fakes import NOON, PROFILE, a_clip, a_job
 from journals import CLIP, FULL, InServer, accept, happen
+from repository import JOURNAL_0001
 
-OF_0001 = Path(__file__).parents[1] / "faults/journal_0001.sql"
 TABLES = ("clips", "jobs", "tasks", "events", "facts")
 
 
@@ -72,7 +71,7 @@ def test_all_that_is_in_a_journal_is_in_its_copy_and_goes_on_there(path, server)
 def test_a_journal_of_an_older_version_is_copied_too(tmp_path, server):
     path = tmp_path / "old.db"
     with closing(sqlite3.connect(path)) as base:
-        base.executescript(OF_0001.read_text())
+        base.executescript(JOURNAL_0001.read_text())
     with closing(Journal.open(path)) as journal:
         before = journal.count()
     import_journal(path, server.address, lambda *_: None)

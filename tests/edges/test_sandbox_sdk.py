@@ -5,14 +5,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from patience import patient
+from repository import SDK
 from runway_sandbox import Options, Render, render, serve
-
-SDK = Path(__file__).resolve().parents[2] / ".venv" / "sdk"
 
 JOURNEY = """
 import json, sys

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from clipspool.app.settings import Settings, SettingsError, load, places
+from repository import EXAMPLE
 
-ROOT = Path(__file__).parents[2]
 CANARY = "canary-5up3r-s3cr3t"
 INBOX = '[[inbox]]\npath = "bay 1"\noutbox = "out"\n'
 
@@ -337,7 +337,7 @@ def test_a_bind_into_an_inbox_is_seen_through(refused, bound):
 
 def keys_in_example():
     """Uncomment the keys that are not set by default; every other comment is prose."""
-    lines = (ROOT / "config.example.toml").read_text("utf-8").splitlines()
+    lines = EXAMPLE.read_text("utf-8").splitlines()
     shown = [line[1:] if line.startswith("#") and line[1:2] not in {" ", ""} else line for line in lines]
     return tomllib.loads("\n".join(shown))
 
@@ -355,14 +355,14 @@ def test_the_example_lists_every_key():
 
 
 def test_what_the_example_sets_is_the_real_default(read, tmp_path):
-    shutil.copy(ROOT / "config.example.toml", tmp_path / "example.toml")
+    shutil.copy(EXAMPLE, tmp_path / "example.toml")
     example = load(tmp_path / "example.toml", {"HOME": str(tmp_path / "home")})
     bare = read('[[inbox]]\npath = "bay-1"\noutbox = "bay-1-results"\n')
     assert example.model_dump() == bare.model_dump()
 
 
 def test_what_the_example_shows_in_comments_is_accepted(tmp_path):
-    text = (ROOT / "config.example.toml").read_text("utf-8")
+    text = EXAMPLE.read_text("utf-8")
     shown = [
         line[1:] if line.startswith("#") and line[1:2] not in {" ", ""} else line
         for line in text.splitlines()

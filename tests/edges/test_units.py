@@ -10,8 +10,8 @@ import pytest
 from clipspool.app.settings import WebSettings, load
 from clipspool.cli.check.dropin import quoted, systemd_drop_in
 from patience import patient
+from repository import SYSTEMD
 
-ROOT = Path(__file__).parents[2]
 UNITS = ("clipspool.service", "clipspool@.service")
 ODD = (
     "plain",
@@ -44,7 +44,7 @@ def analyze(*arguments, **options):
 
 def installed(unit, folder):
     """Copy a unit as if its program were there: verify looks for the file."""
-    text = (ROOT / "systemd" / unit).read_text()
+    text = (SYSTEMD / unit).read_text()
     program = folder / "clipspool"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -63,14 +63,14 @@ def test_systemd_has_nothing_to_say_about_a_unit(unit, tmp_path):
 @needs_systemd
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_unit_is_hardened(unit):
-    done = analyze("security", "--offline=true", "--no-pager", ROOT / "systemd" / unit)
+    done = analyze("security", "--offline=true", "--no-pager", SYSTEMD / unit)
     exposure = float(re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)[1])
     assert exposure <= 1.5
 
 
 def test_the_template_differs_from_the_unit_in_its_instance_only():
     def settings_of(unit):
-        lines = (ROOT / "systemd" / unit).read_text().splitlines()
+        lines = (SYSTEMD / unit).read_text().splitlines()
         return [line for line in lines if line and not line.startswith("#")]
 
     single, template = (settings_of(unit) for unit in UNITS)
@@ -82,7 +82,7 @@ def test_the_template_differs_from_the_unit_in_its_instance_only():
 
 
 def test_the_unit_keeps_what_the_contract_says():
-    text = (ROOT / "systemd/clipspool.service").read_text()
+    text = (SYSTEMD / "clipspool.service").read_text()
     for line in (
         "Type=notify", "NotifyAccess=main", "Restart=on-failure", "RestartPreventExitStatus=78",
         "TimeoutStopSec=90", "User=clipspool", "Group=clipspool", "StateDirectory=clipspool",

@@ -5,7 +5,6 @@ import random
 import shutil
 import sqlite3
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from faults.oracle import Oracle
 from faults.test_ends import SEED, settle_doubts
 from journeys.bay import beside, journal_id
 from patience import patient
+from repository import JOURNAL_0001 as OLD
 
 QUICK_ONCE = ("accepted", "sent", "paper")
 LONG_ONCE = (
@@ -172,7 +172,6 @@ def test_ended_in_a_migration_the_journal_is_as_it_was_and_is_migrated_at_the_ne
     beside.close()
 
 
-OLD = Path(__file__).with_name("journal_0001.sql")
 """Written by clipspool at schema 0001: a job in each state, with its history."""
 STATES = {
     "clip0cancelled": "cancelled",

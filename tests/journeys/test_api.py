@@ -5,13 +5,13 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import requests
 
 from journeys.bay import make_clip
+from repository import DOCS
 
-DOCUMENT = Path(__file__).parents[2] / "docs/api.md"
+DOCUMENT = DOCS / "api.md"
 TOKEN = "a-token-of-some-length"
 
 

@@ -6,11 +6,11 @@ Which room may import which is said in pyproject.toml, and `make lint` checks it
 import ast
 import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2] / "daemon"
+from repository import DAEMON
+
 LINES_MAX = 350
 LONGER = {
     "clipspool/spool/root.py": "all that may be done beneath a folder, side by side",
@@ -78,7 +78,7 @@ EXCUSED = {
     ("clipspool/jobs/text.py", "os"): "for os.fsencode alone: names are bytes to the system",
 }
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "core", "base", "misc", "ports", "adapters"}
-SOURCES = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
+SOURCES = {str(path.relative_to(DAEMON)): path for path in sorted(DAEMON.rglob("*.py"))}
 
 
 @cache

@@ -1,13 +1,12 @@
 """Failpoints are for tests, and cost nothing elsewhere."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from clipspool.system import failpoint
+from repository import PACKAGE
 
-ROOT = Path(__file__).parents[2] / "daemon/clipspool"
 TESTING = {"CLIPSPOOL_TESTING": "1"}
 
 
@@ -19,7 +18,9 @@ def disarmed(monkeypatch):
 
 def test_every_failpoint_has_its_place_and_every_place_a_name():
     found = [
-        name for path in ROOT.rglob("*.py") for name in re.findall(r'\breach\("([\w-]+)"\)', path.read_text())
+        name
+        for path in PACKAGE.rglob("*.py")
+        for name in re.findall(r'\breach\("([\w-]+)"\)', path.read_text())
     ]
     assert sorted(found) == sorted(failpoint.NAMES)
 

@@ -3,7 +3,6 @@
 import ast
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -54,9 +53,9 @@ from clipspool.jobs.lifecycle import TABLE, IllegalTransition, Stage, advance, m
 from clipspool.jobs.model import Error, Held, Missing, Paid, Reuse, State
 from clipspool.jobs.permissions import may_retry
 from fakes import BUSY, NO_CREDITS, NOON, PACE, PROFILE, RESULT, a_job, a_task
+from repository import PACKAGE
 
 S = State
-SOURCES = Path(__file__).parents[2] / "daemon" / "clipspool"
 ERROR = Error("SAFETY.INPUT.TEXT", "the prompt was moderated", "Change the prompt.")
 RESUBMITS = replace(PACE, resubmits_max=1)
 REUSE = Reuse("clip0", "bay", (replace(RESULT, name="shot.mp4"),))
@@ -239,16 +238,16 @@ def test_every_state_has_a_row_and_only_a_person_leads_out_of_an_end():
 def test_no_other_module_gives_a_job_another_state():
     """Only `lifecycle` names a state for a job; the journal reads back the one it recorded."""
     found = set()
-    for path in SOURCES.rglob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(
                     func=ast.Name(id="Job" | "replace") | ast.Attribute(attr="replace" | "__replace__")
                 ):
                     if any(one.arg == "state" for one in node.keywords):
-                        found.add(str(path.relative_to(SOURCES)))
+                        found.add(str(path.relative_to(PACKAGE)))
                 case ast.Attribute(attr="__setattr__", value=ast.Name(id="object")):
-                    found.add(str(path.relative_to(SOURCES)))
+                    found.add(str(path.relative_to(PACKAGE)))
     assert found == {"jobs/lifecycle.py", "journal/rows.py"}
 
 

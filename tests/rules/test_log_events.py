@@ -2,15 +2,14 @@
 
 import ast
 import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from clipspool.jobs.events import Event, name_of
+from repository import DOCS, PACKAGE
 
-ROOT = Path(__file__).parents[2]
-SOURCES = sorted((ROOT / "daemon/clipspool").rglob("*.py"))
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 NAME = re.compile(r"[a-z]+(_[a-z]+)*")
 
@@ -62,7 +61,7 @@ def in_code():
 
 @pytest.fixture(scope="module")
 def in_table():
-    section = (ROOT / "docs/monitoring.md").read_text().partition("## Logs")[2].partition("\n#")[0]
+    section = (DOCS / "monitoring.md").read_text().partition("## Logs")[2].partition("\n#")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     return [name for cell in rows for name in re.findall(r"`(\w+)`", cell)]
 

@@ -2,7 +2,6 @@
 
 import re
 import runpy
-from pathlib import Path
 
 import click
 import pytest
@@ -10,8 +9,8 @@ import pytest
 from clipspool.app.settings import Settings
 from clipspool.cli import clipspool
 from clipspool.jobs.model import Held, State
+from repository import DOCS, ROOT
 
-ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 COMMANDS = sorted(clipspool.list_commands(click.Context(clipspool)))
 
@@ -24,12 +23,12 @@ def readme():
 
 @pytest.fixture(scope="module")
 def architecture():
-    return (ROOT / "docs/architecture.md").read_text()
+    return (DOCS / "architecture.md").read_text()
 
 
 @pytest.fixture(scope="module")
 def made():
-    return runpy.run_path(str(ROOT / "docs/made.py"))
+    return runpy.run_path(str(DOCS / "made.py"))
 
 
 def test_the_readme_is_short(readme):
@@ -38,11 +37,11 @@ def test_the_readme_is_short(readme):
 
 @pytest.mark.parametrize("name", ["configuration", "architecture"])
 def test_what_is_made_from_the_code_is_up_to_date(made, name):
-    assert (ROOT / f"docs/{name}.md").read_text() == made[name](), "run `python docs/made.py`"
+    assert (DOCS / f"{name}.md").read_text() == made[name](), "run `python docs/made.py`"
 
 
 def test_every_key_stands_in_the_documentation_of_the_configuration():
-    sections = re.split(r"^## ", (ROOT / "docs/configuration.md").read_text(), flags=re.MULTILINE)
+    sections = re.split(r"^## ", (DOCS / "configuration.md").read_text(), flags=re.MULTILINE)
     tables = {section.partition("`\n")[0].strip("`[]"): section for section in sections}
     assert set(Settings.model_fields) - set(tables) == {"models"}, "its table is named for a model"
     for title, field in Settings.model_fields.items():
@@ -54,7 +53,7 @@ def test_every_key_stands_in_the_documentation_of_the_configuration():
 
 @pytest.mark.parametrize("held", Held)
 def test_the_runbook_has_a_row_for_every_reason_to_hold_a_job(held):
-    rows = [row for row in (ROOT / "docs/operating.md").read_text().splitlines() if row.startswith("| `")]
+    rows = [row for row in (DOCS / "operating.md").read_text().splitlines() if row.startswith("| `")]
     assert any(f"`{held.value}`" in row.split("|")[1] for row in rows), f"no row for `{held.value}`"
 
 
@@ -72,7 +71,7 @@ def test_the_table_has_no_state_that_there_is_not(architecture):
 
 
 def test_the_manual_pages_name_every_command_key_of_an_inbox_and_key_of_a_sidecar():
-    pages = runpy.run_path(str(ROOT / "docs/man.py"))["pages"]()
+    pages = runpy.run_path(str(DOCS / "man.py"))["pages"]()
     assert [name for name in COMMANDS if f"\n.SS {name}" not in pages["clipspool.1"]] == []
     keys = Settings.model_fields["inbox"].annotation.__args__[0].model_fields.keys() - {"defaults"}
     assert [key for key in keys if f"\\fB{key}\\fR" not in pages["clipspool.toml.5"]] == []
