@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from typing import Any, Self
 
 from clipspool.jobs.events import Event, Order, Vetted, name_of
@@ -56,6 +57,8 @@ class Journal(Questions):
         # What was last read or written, since one thread makes every change.
         self._clips_kept: OrderedDict[str, Clip] = OrderedDict()
         self._jobs_kept: OrderedDict[str, Job] = OrderedDict()
+        self._soonest: float | None = None
+        """When the first clip is due to retire, infinity where none is; None: it has to be asked."""
         self._on_commit: Callable[[float], object] = lambda _seconds: None
         """Called with the seconds that each commit took."""
 
@@ -120,6 +123,7 @@ class Journal(Questions):
         """End a look: later questions are answered by the journal as it is then."""
         self._clips_kept.clear()
         self._jobs_kept.clear()
+        self._soonest = None
         self._database.rollback()
 
     def flush(self) -> None:
@@ -146,6 +150,7 @@ class Journal(Questions):
 
     def _begin(self) -> None:
         """Begin the transaction with the first write, so that a turn without one holds no lock."""
+        self._soonest = None
         if not self._database.in_transaction:
             self._database.begin()
 
@@ -304,6 +309,23 @@ class Journal(Questions):
         """Record that a retired clip is wanted again; its source still lies where it retired to."""
         self._change_clip("bring_clip_back", clip_id)
         self._change_kept(clip_id, retired_at=None)
+
+    def to_retire(
+        self, inbox: str, now: float, most: int, *, but: Collection[str] = ()
+    ) -> list[tuple[Clip, list[Job], int]]:
+        """Return an inbox's clips that are due to retire; nothing is asked where none is, in any inbox."""
+        return [] if self._first_retirement() > now else super().to_retire(inbox, now, most, but=but)
+
+    def next_retire(self, now: float) -> float | None:
+        """Return when the next clip is due to retire, after `now`."""
+        first = self._first_retirement()
+        return super().next_retire(now) if first <= now else None if first == inf else first
+
+    def _first_retirement(self) -> float:
+        if self._soonest is None:
+            due_at = self._database.value("soonest_retirement")
+            self._soonest = inf if due_at is None else due_at
+        return self._soonest
 
     def retire_ended(self, clip_ids: Collection[str], now: float) -> None:
         """Let those of the clips retire that have no open job left."""

@@ -257,6 +257,9 @@ SELECT string_agg(id, ',' ORDER BY retire_due) FROM (
     ORDER BY retire_due LIMIT :most
 ) AS chosen;
 
+-- name: soonest_retirement
+SELECT min(retire_due) FROM clips WHERE retire_due IS NOT NULL;
+
 -- name: next_retirement
 SELECT min(retire_due) FROM clips WHERE retire_due > :now;
 

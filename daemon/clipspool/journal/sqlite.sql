@@ -280,6 +280,9 @@ SELECT group_concat(id) FROM (
     ORDER BY retire_due LIMIT :most
 );
 
+-- name: soonest_retirement
+SELECT min(retire_due) FROM clips WHERE retire_due IS NOT NULL;
+
 -- name: next_retirement
 SELECT min(retire_due) FROM clips WHERE retire_due > :now;
 
