@@ -271,10 +271,12 @@ class Workshop:
 class Desk:
     """A scheduler on a real journal with a fake workshop, turned by hand: after a turn all answers are in."""
 
-    def __init__(self, path, *, inboxes=("bay",), pace=PACE, clock=None, shop=None, **limits):
+    def __init__(
+        self, path, *, inboxes=("bay",), pace=PACE, clock=None, shop=None, opens=Journal.open, **limits
+    ):
         self.clock = clock or Clock()
         self.shop = shop or Workshop()
-        self.journal = Journal.open(path / "journal.db")
+        self.journal = opens(path / "journal.db")
         self.scheduler = Scheduler(
             self.journal,
             self.shop,

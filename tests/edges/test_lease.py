@@ -1,5 +1,6 @@
 """One node leads: the lease, its fence in each transaction, take-over, and what a frozen leader may do."""
 
+import contextlib
 import itertools
 import os
 import threading
@@ -128,7 +129,28 @@ def test_what_a_replaced_leader_gathered_is_dropped_with_its_turn(farm):
     b.beat()
     with pytest.raises(LeaseLost, match="The node a leads the farm no more"), journal.turn():
         journal.set_fact("paused", ["bay"])
-    assert journal.fact("paused") == ["*"]
+    reader = Journal.read(farm.address)
+    assert reader.fact("paused") == ["*"]
+    reader.close()
+    journal.close()
+
+
+def test_a_turn_that_swallows_the_loss_of_the_lease_still_writes_nothing(farm):
+    """The scheduler answers a command with what it raised, and goes on with the turn's other messages."""
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    journal = farm.open(a.lease)
+    write(journal)
+    farm.in_contact(b)
+    farm.expire()
+    b.beat()
+    with pytest.raises(JournalError), journal.turn():  # noqa: PT012 - it is one turn
+        with contextlib.suppress(LeaseLost):
+            journal.set_fact("paused", ["bay"])
+        journal.set_fact("brake", {"failures": 1})
+    reader = Journal.read(farm.address)
+    assert (reader.fact("paused"), reader.fact("brake")) == (["*"], None)
+    reader.close()
     journal.close()
 
 

@@ -145,16 +145,19 @@ class PostgresDatabase:
     # --- transactions ---------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Begin to write; raises JournalError where a newer clipspool has changed the tables meanwhile."""
-        with translated(self._address):
+        """Begin to write; raises JournalError where a newer clipspool has changed the tables meanwhile.
+
+        Also where the fence says that this process may write no more. Then nothing can be written any more: a
+        caller may swallow the error, as the scheduler does for an operator's command, and go on in its turn.
+        """
+        with translated(self._address), closed_on_error(self._connection):
             cursor = self._connection.execute(b"BEGIN; SELECT number FROM journal_schema")
             cursor.nextset()
             ((number,),) = cursor.fetchall()
-        self.in_transaction = True
-        if number != HEAD:
-            raise _of_another_version(self._address, number)
-        if self._fence is not None:
-            with translated(self._address):
+            self.in_transaction = True
+            if number != HEAD:
+                raise _of_another_version(self._address, number)
+            if self._fence is not None:
                 self._fence.check(self._connection)
 
     def commit(self) -> None:

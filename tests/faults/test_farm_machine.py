@@ -1,0 +1,418 @@
+"""Hypothesis against a farm: nodes die, freeze at every step of a paid request, and lose commits' answers.
+
+The journal is in a real PostgreSQL, the ledgers lie in a real folder; leases, schedulers and the submit stage
+are real. The provider and the nodes' clocks are fakes. Whatever happens, a job's request is sent at most
+once, and once more for each retry that a person ordered; and a node that was replaced writes nothing.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+import postgres
+from clipspool.farm.lease import LeaseLost
+from clipspool.farm.membership import Membership
+from clipspool.farm.nodes import Identity
+from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.messages import Accepted
+from clipspool.jobs.model import State
+from clipspool.journal import Journal, JournalUnreachable
+from clipspool.journal.postgres import connect_beside, make_schema
+from clipspool.provider.protocol import Created, NotSent
+from clipspool.provider.transport import Depot
+from clipspool.provider.transport.way import InRequest
+from clipspool.scheduler import commands as operator
+from clipspool.scheduler.workers import Ready
+from clipspool.spool.recovery import late_answer, what_came_of
+from clipspool.stages.submit import SubmitTools, submit
+from fakes import PROFILE, Bench, Clock, Desk, Workshop, a_job
+
+SECONDS = 1000.0
+EXAMPLES = int(os.environ.get("CLIPSPOOL_TEST_EXAMPLES", "12"))
+DEPOT = Depot([InRequest(5_000_000)], time.time)
+NAMES = ("a", "b", "c")
+POINTS = (
+    "before the gate",
+    "after the commit",
+    "before its line",
+    "after its line",
+    "before the first byte",
+    "sent",
+)
+PHASES = [
+    phase for phase in Phase if phase is not Phase.shrink or "CLIPSPOOL_TEST_AS_FOUND" not in os.environ
+]
+
+
+class Ended(Exception):
+    """The process is no more: nothing that this thread would have done happens."""
+
+
+def compose(request, source, references):
+    return "video_to_video", {"prompt": request.prompt, "videoUri": source, "references": list(references)}
+
+
+class Process(Workshop):
+    """The stages of one process: it submits as the real one does, and may freeze at each step of that."""
+
+    def __init__(self, world, lease):
+        super().__init__()
+        self.world, self.lease, self.is_dead = world, lease, False
+
+    def reach(self, point):
+        if point in self.held:
+            self._wait(point)
+        if self.is_dead:
+            raise Ended
+
+    def work(self, given, gate):
+        if given.stage is not Stage.SUBMIT:
+            return super().work(given, gate)
+
+        def gated():
+            self.reach("before the gate")
+            is_open = gate()
+            self.reach("after the commit")
+            return is_open
+
+        def may_send():
+            self.reach("after its line")
+            return self.lease.may_send()
+
+        tools = SubmitTools(
+            Provider(self, given.job.id),
+            DEPOT,
+            compose,
+            self.world.bench.send_marks,
+            mark=lambda *_: self.reach("before its line"),
+            may_send=may_send,
+        )
+        return submit(given.job, given.clip, self.world.bench.bay, tools, gated)
+
+
+class Provider:
+    profile = PROFILE
+
+    def __init__(self, process, job_id):
+        self.process, self.job_id = process, job_id
+
+    def submit(self, _call, gate):
+        if not gate(lambda: True):
+            return NotSent(self.process.world.fault)
+        self.process.reach("before the first byte")
+        sent = self.process.world.sent
+        sent[self.job_id] += 1
+        task_id = f"task-{self.job_id}-{sent[self.job_id]}"
+        self.process.reach("sent")
+        return Created(task_id, 15.0)
+
+
+class LeadersDesk(Desk):
+    """A scheduler as the daemon of a term runs it."""
+
+    def __init__(self, world, lease, clock):
+        super().__init__(
+            world.home,
+            shop=Process(world, lease),
+            clock=clock,
+            opens=lambda _path: Journal.open(world.address, lease.as_fence),
+            running_max=6,
+        )
+
+
+class Node:
+    """One process of the farm, and after its end the next one in its place."""
+
+    def __init__(self, world, name):
+        self.world, self.name, self.clock = world, name, Clock()
+        self.desk, self.is_frozen, self.number = None, False, 0
+        self.begin()
+
+    def begin(self):
+        self.number += 1
+        identity = Identity(
+            self.name, f"{self.name}{self.number}", f"place-{self.name}", self.name, 1, "0.2.0"
+        )
+        self.member = Membership(
+            lambda: connect_beside(self.world.address), identity, SECONDS, passed=lambda: self.clock.passed
+        )
+        self.member._wants_lead.set()
+
+    @property
+    def leads(self):
+        return self.desk is not None
+
+    def beat(self):
+        self.member.beat()
+        if self.leads and self.member.lease.is_ended:
+            self.end()
+        elif self.member.leads and not self.leads:
+            self.lead()
+
+    def lead(self):
+        lease = self.member.lease
+        try:
+            self.desk = LeadersDesk(self.world, lease, self.clock)
+        except LeaseLost:
+            return
+        scheduler = self.desk.scheduler
+        self.cut_short = list(self.desk.journal.find(states=(State.SUBMITTING,)))
+        lost = (lease.lost_node, 70.0) if lease.lost_node else None
+        if self.careful(lambda: scheduler.begin(["bay"], lost_lead=lost)):
+            self.settle()
+
+    def settle(self):
+        root = self.world.bench.bay.inbox
+        outcomes = {job.id: what_came_of(root, job, ()) for job in self.cut_short}
+        self.careful(lambda: self.desk.order(lambda scheduler: scheduler.settle_interrupted(outcomes)))
+
+    def careful(self, act):
+        """Do something in the term, which may end over it."""
+        try:
+            act()
+        except (LeaseLost, JournalUnreachable):
+            self.end()
+            return False
+        return True
+
+    def end(self, *, gives_back=False):
+        """End the process as it stands: its threads do nothing more."""
+        desk, self.desk, self.is_frozen = self.desk, None, False
+        if desk is not None:
+            desk.shop.is_dead = True
+            scheduler = desk.scheduler
+            heard = [*scheduler._pending]
+            while not scheduler._messages.empty():
+                heard.append(scheduler._messages.get_nowait())
+            for one in heard:
+                if isinstance(one, Ready) and not one.gate.done():
+                    one.gate.set_result(False)
+            for event in desk.shop.held.values():
+                event.set()
+            scheduler.workers.stop()
+            desk.journal.close()
+        if gives_back:
+            self.member.give_back()
+        if self.member._connection is not None:
+            self.member._connection.close()
+        self.begin()
+
+
+class Farm(RuleBasedStateMachine):
+    @initialize()
+    def begin(self):
+        self.home = Path(tempfile.mkdtemp())
+        self.address = address()
+        self.bench = Bench(self.home)
+        self.fault = None
+        self.sent, self.consents, self.jobs = Counter(), Counter(), []
+        self.nodes = {name: Node(self, name) for name in NAMES}
+
+    def teardown(self):
+        if not hasattr(self, "nodes"):
+            return
+        try:
+            self._finish()
+        finally:
+            for node in self.nodes.values():
+                node.end()
+                if node.member._connection is not None:
+                    node.member._connection.close()
+            shutil.rmtree(self.home)
+
+    @property
+    def leader(self):
+        """The node that runs a scheduler and is not frozen; a frozen one may run another beside it."""
+        return next((one for one in self.nodes.values() if one.leads and not one.is_frozen), None)
+
+    # --- what happens -----------------------------------------------------------------------------------
+
+    @rule(name=st.sampled_from(NAMES))
+    def beat(self, name):
+        if not self.nodes[name].is_frozen:
+            self.nodes[name].beat()
+
+    @precondition(lambda self: self.leader)
+    @rule()
+    def drop(self):
+        name = f"clip{len(self.jobs) + 2}"
+        clip = self.bench.drop(name, f"{name}.mp4", b"some clip")
+        self.jobs.append(name)
+        job = a_job(name, path=clip.path)
+        self.leader.desk.scheduler.enqueue(Accepted(clip, (job,)))
+        self.turn(0.0)
+
+    @precondition(lambda self: self.leader)
+    @rule(seconds=st.sampled_from([0.0, 0.0, 1.0, 71.0]))
+    def turn(self, seconds):
+        leader = self.leader
+        leader.careful(lambda: leader.desk.turn(seconds))
+
+    @precondition(lambda self: self.leader)
+    @rule(point=st.sampled_from(POINTS), turns=st.integers(1, 4))
+    def freeze(self, point, turns):
+        """Stop the whole process once a request has come to a point, or wherever it is after some turns."""
+        leader = self.leader
+        leader.desk.shop.hold(point)
+        self.drop()
+        for _ in range(turns):
+            if leader.desk is None or any(leader.desk.shop.waiting.values()):
+                break
+            leader.careful(lambda: leader.desk.turn(1.0))
+        leader.is_frozen = leader.leads
+
+    @rule(name=st.sampled_from(NAMES), asks=st.booleans())
+    def thaw(self, name, asks=False):
+        """Go on; a command may wait too, or an inbox that asks what is open."""
+        node = self.nodes[name]
+        if node.is_frozen:
+            node.is_frozen = False
+            before = self._written()
+            for event in list(node.desk.shop.held.values()):
+                node.desk.release(event)
+            if asks:
+                node.desk.scheduler.call_soon(lambda scheduler: operator.open_clips(scheduler, ["clip1"]))
+            was_replaced = before[:2] != (node.name, node.member.lease.epoch)
+            node.careful(lambda: node.desk.turn(0.0))
+            assert not was_replaced or self._written() == before, f"{name} wrote, and leads no more"
+
+    def _written(self):
+        """Give who leads, and all that the journal says."""
+        with connect_beside(self.address) as beside:
+            ((node, epoch),) = beside.execute("SELECT node, epoch FROM leader")
+            jobs = beside.execute(
+                "SELECT id, state, updated_at, task_number FROM jobs ORDER BY id"
+            ).fetchall()
+            (events,) = beside.execute("SELECT max(id) FROM events")
+        return node, epoch, jobs, events
+
+    @rule(name=st.sampled_from(NAMES))
+    def kill(self, name):
+        self.nodes[name].end()
+
+    @rule(name=st.sampled_from(NAMES))
+    def give_back(self, name):
+        """End in good order, with nothing under way."""
+        node = self.nodes[name]
+        if not node.is_frozen and not (node.leads and node.desk.scheduler.in_flight):
+            node.end(gives_back=True)
+
+    @precondition(lambda self: self.leader is None)
+    @rule(heir=st.sampled_from(NAMES))
+    def lease_runs_out(self, heir="a"):
+        """Nobody renews it: the time passes on all machines, and frozen ones count it too."""
+        for node in self.nodes.values():
+            node.clock.passes(SECONDS + 1)
+        with connect_beside(self.address) as beside:
+            beside.execute("UPDATE leader SET until = now() - interval '1 second' WHERE node <> ''")
+        self.beat(heir)
+
+    @precondition(lambda self: self.leader)
+    @rule()
+    def commit_whose_answer_is_lost(self):
+        leader = self.leader
+        database = leader.desk.journal._database
+        commit = database.commit
+
+        def lose():
+            commit()
+            raise JournalUnreachable("the connection was lost")
+
+        database.commit = lose
+        leader.careful(lambda: leader.desk.turn(1.0))
+        if leader.desk is not None:
+            database.commit = commit
+
+    @precondition(lambda self: self.leader)
+    @rule()
+    def late_answers(self):
+        leader, root = self.leader, self.bench.bay.inbox
+
+        def end(scheduler):
+            doubts = operator.doubts_of_lost_leads(scheduler, "bay")
+            found = {job.id: late_answer(root, job) for job in doubts}
+            scheduler.end_doubts({job_id: answer for job_id, answer in found.items() if answer})
+
+        leader.careful(lambda: leader.desk.order(end))
+
+    @precondition(lambda self: self.leader and self.jobs)
+    @rule(number=st.integers(0, 9))
+    def retry(self, number):
+        leader, job_id = self.leader, self.jobs[number % len(self.jobs)]
+        before = self.state(job_id)
+        answers = []
+        leader.careful(
+            lambda: answers.extend(
+                leader.desk.order(lambda scheduler: operator.retry(scheduler, [job_id], "ann"))
+            )
+        )
+        # Where the commit's answer was lost the order may have been carried out.
+        if before == "in_doubt" and (not answers or answers[0]["done"]):
+            self.consents[job_id] += 1
+
+    def state(self, job_id):
+        with connect_beside(self.address) as beside:
+            found = beside.execute("SELECT state FROM jobs WHERE id = %s", [job_id]).fetchone()
+        return found and found[0]
+
+    # --- what must hold ---------------------------------------------------------------------------------
+
+    @invariant()
+    def a_request_is_sent_once_and_once_more_a_retry(self):
+        if hasattr(self, "sent"):
+            for job_id, count in self.sent.items():
+                assert count <= 1 + self.consents[job_id], f"{job_id} was sent {count} times"
+
+    def _finish(self):
+        """In the end one node leads, all requests have an outcome, and no accepted job is forgotten."""
+        for name in NAMES:
+            self.thaw(name)
+        if self.leader is None:
+            self.lease_runs_out()
+        for _ in range(3):
+            for node in self.nodes.values():
+                node.beat()
+        assert self.leader is not None
+        for _ in range(12):
+            if self.leader is not None:
+                self.turn(71.0)
+            for node in self.nodes.values():
+                node.beat()
+        self.a_request_is_sent_once_and_once_more_a_retry()
+        states = {job_id: self.state(job_id) for job_id in self.jobs}
+        assert not {state for state in states.values() if state in {"submitting", "running", "rendered"}}, (
+            states
+        )
+
+
+def address():
+    """Give an empty journal of one schema, which all examples share: to make one takes a while."""
+    if not hasattr(address, "made"):
+        address.made = postgres.shared().schema(f"machine_{os.getpid()}")
+        make_schema(address.made)
+    with connect_beside(address.made) as beside:
+        beside.execute("TRUNCATE clips, jobs, tasks, events, facts, nodes, orders CASCADE")
+        beside.execute(
+            "UPDATE leader SET node = '', epoch = 0, until = 'epoch', place = '', lost = '', heir = '', "
+            "lost_at = 'epoch'"
+        )
+    return address.made
+
+
+FarmTest = Farm.TestCase
+FarmTest.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=40,
+    deadline=None,
+    phases=PHASES,
+    suppress_health_check=list(HealthCheck),
+)
+FarmTest = pytest.mark.slow(FarmTest)
