@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 
 from clipspool.app.again import Tools, again
+from clipspool.cli.act import balance_in_words
+from clipspool.cli.client import OperatorCommands
 from clipspool.jobs.events import Failed, Prepared
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.messages import Accepted
@@ -286,3 +288,21 @@ def test_the_reference_images_of_a_delivered_clip_are_kept_for_its_next_version(
     sweep(retired, bench.bay)
     bring_back(bench.bay.inbox, retired, a_job("clip1-r2", version=2), "j1")
     assert Root(bench.path).read(".clipspool/work/clip1/ref-0.png", 99) == b"as it was"
+
+
+# --- what the account has left ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("balance", "words"),
+    [
+        (None, ""),
+        ({"amount": 985.0, "unit": "credits"}, " The account has 985 credits."),
+        ({"amount": 44.9, "unit": "credits"}, " The account has 44.9 credits, which is less than that."),
+        ({"amount": 0.5, "unit": "USD"}, " The account has 0.5 USD."),
+        ({"amount": 0.25, "unit": "USD"}, " The account has 0.25 USD, which is less than that."),
+    ],
+)
+def test_a_batch_says_whether_the_account_covers_it(monkeypatch, balance, words):
+    monkeypatch.setattr(OperatorCommands, "balance", lambda _: balance)
+    assert balance_in_words(None, 45.0) == words

@@ -260,18 +260,16 @@ def test_a_clip_that_is_held_is_taken_back_by_removing_it_and_else_goes_on_by_it
     assert bay.paid == 1
 
 
-def test_three_variants_do_not_pass_a_limit_that_one_of_them_keeps_and_a_folder_is_approved_at_once(bay):
+def test_a_matrix_does_not_pass_a_limit_that_each_of_it_keeps_and_a_folder_is_approved_at_once(bay):
     bay.configure(top="[budget]\ncredits_per_job_max = 20\n")  # about 15 credits each
     bay.start()
-    bay.drop(
-        "day/shot.mp4", 'prompt = "x"\n[[variant]]\nseed = 1\n[[variant]]\nseed = 2\n[[variant]]\nseed = 3\n'
-    )
+    bay.drop("day/shot.mp4", 'prompt = "x"\n[matrix]\nseed = [1, 2, 3]\n')
     bay.drop("alone.mp4")
     bay.until(lambda: [job["held"] for job in bay.told("jobs")].count("budget") == 3)
     bay.until_retired(1)
     assert bay.paid == 1
     asked = bay.call("approve", "--inbox", "bay", "--folder", "day")
-    assert "Approve 3 jobs? This costs about 45 credits in total." in asked.stderr
+    assert "Approve 3 jobs? This costs about 45 credits in total. The account has " in asked.stderr
     nothing = bay.call("approve", "--inbox", "bay", "--folder", "elsewhere", "--yes").stdout
     assert nothing.startswith("No jobs are held")
     assert bay.call("approve", "--inbox", "bay", "--folder", "day", "--yes").returncode == 0

@@ -165,7 +165,7 @@ def test_a_job_outside_the_hours_says_when_it_continues_and_how_it_goes_at_once(
     held, reason = Conditions(NOON, limits=limits).why_waiting(a_job())
     assert held == "hours"
     assert reason == (
-        "outside its hours (UTC Mon-Fri 19:00-07:00); sending continues at 2027-01-15T19:00:00Z, "
+        "outside its hours (UTC Mon-Fri 19:00-07:00); sending continues at 2027-01-15 19:00:00 UTC, "
         "or after `clipspool approve`"
     )
     assert Conditions(NOON, limits=limits).why_waiting(a_job(approved=True))[0] is None

@@ -10,7 +10,7 @@ from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.jobs.records import Entry, Spend
-from clipspool.jobs.text import iso, text
+from clipspool.jobs.text import iso, local_time, text
 from clipspool.reporting.status import (
     InboxView,
     balance_lines,
@@ -99,7 +99,7 @@ SPENT = {"spend": Spend(500, 10.0), "limits": Limits()}
         (a_job(), Conditions(NOON, paused=frozenset({"*"})), "paused", "`clipspool resume`"),
         (a_job(), Conditions(NOON, paused=frozenset({"bay"})), "paused", "`clipspool resume`"),
         (a_job(), Conditions(NOON, paused=frozenset({"other"})), None, "waits for its turn"),
-        (a_job(due_at=NOON + 60), NOW, "not_before", "not before 2027-01-15T12:01:00Z"),
+        (a_job(due_at=NOON + 60), NOW, "not_before", f"scheduled: not before {local_time(NOON + 60)}"),
         (a_job(), Conditions(NOON, **SPENT), "budget", "continues tomorrow"),
         (a_job(approved=True), Conditions(NOON, **SPENT), None, "waits for its turn"),
         (a_job(), Conditions(NOON, brake=BLOCKED), "provider", "Not enough credits; next retry"),

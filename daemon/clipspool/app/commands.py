@@ -21,7 +21,7 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.sidecar.presets import listed
 from clipspool.jobs.messages import Accepted, Happened, News, NotRetired, Retired
 from clipspool.jobs.model import plain
-from clipspool.jobs.records import Peer
+from clipspool.jobs.records import Peer, balance_json
 from clipspool.jobs.text import iso, text
 from clipspool.journal.looks import Window
 from clipspool.reporting.looking import jobs_in_view
@@ -90,6 +90,7 @@ class Answers:
             "again": lambda **given: again(self._again_tools(), **given),
             "choose": lambda **given: choose(scheduler.call, calls.tools().folders_of.get, **given),
             "presets": self._presets,
+            "balance": lambda: balance_json(calls.tools().provider.ask_balance()),
         }
         """Commands that need more than the scheduler, by name."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import EXIT_FAILED, Context, StillServed, command, consent, fail, say
+from clipspool.cli.group import EXIT_FAILED, Context, StillServed, command, consent, ended, fail, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from clipspool.journal import Journal
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+_CREDITS = {"USD": 100.0}
+"""What a unit of a balance is worth in credits; one credit is 0.01 USD."""
 why_option = click.option("--why", metavar="TEXT", default="", help="The reason, kept in the history.")
 
 
@@ -157,6 +159,8 @@ def approve(
     if not names:
         say(f"No jobs are held for their price or as duplicates in {folder or inbox}.")
         return
+    if len(chosen) > 1 and not yes:
+        question += balance_in_words(settings, sum(job.credits_estimated or 0.0 for job in chosen))
     _act(settings, "approve", question, yes=yes, ids=names, why=why)
 
 
@@ -195,6 +199,19 @@ def _approval(chosen: Sequence[Job], journal: Journal) -> str:
     if spent:
         question += f" About {spent:,.10g} credits were already spent on the same clips."
     return question
+
+
+def balance_in_words(settings: Settings, price: float) -> str:
+    """Ask for the account's balance, and say whether it covers a price; empty where it is not told."""
+    from clipspool.cli.client import OperatorCommands
+
+    with OperatorCommands(settings) as operator:
+        balance = operator.balance()
+    if balance is None:
+        return ""
+    credits_left = balance["amount"] * _CREDITS.get(balance["unit"], 1.0)
+    short = ", which is less than that" if price > credits_left else ""
+    return f" The account has {balance['amount']:,.10g} {balance['unit']}{short}."
 
 
 @command()
@@ -297,7 +314,7 @@ def _report(operator: OperatorCommands, answers: Sequence[dict[str, Any]]) -> No
             ends = " and ends once its downloaded results are delivered" if answer.get("delivers") else ""
             say(f"{answer['id']} is now {answer['state']}{held}{ends}.")
         else:
-            say(f"{answer['id']}: not done: {answer['why']}.", err=True)
+            say(f"{answer['id']}: not done: {ended(answer['why'])}", err=True)
     if any(answer["done"] for answer in answers):
         _say_when(operator)
     if not all(answer["done"] for answer in answers):

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from clipspool.cli.act import why_option, yes_option
-from clipspool.cli.group import EXIT_FAILED, Context, command, consent, say
+from clipspool.cli.act import balance_in_words, why_option, yes_option
+from clipspool.cli.group import EXIT_FAILED, Context, command, consent, ended, say
 
 
 @command()
@@ -57,7 +57,10 @@ def again(
         quoted = operator.again(**given, dry_run=True)
     _report(quoted, doing=False)
     is_changed = prompt is not None or preset is not None or bool(keys)
-    consent(_question(quoted, is_changed=is_changed), yes=yes)
+    question = _question(quoted, is_changed=is_changed)
+    if len(quoted) > 1 and not yes:
+        question += balance_in_words(settings, sum(one["credits_estimated"] or 0.0 for one in quoted))
+    consent(question, yes=yes)
     with OperatorCommands(settings) as operator:
         _report(operator.again(**given), doing=True)
         if not operator.is_running:
@@ -83,7 +86,7 @@ def choose(context: Context, jobs: Sequence[str], *, undo: bool, why: str, yes: 
         answers = operator.choose(ids=list(jobs), by=operator_name(), why=why, undo=undo)
     for answer in answers:
         if not answer["done"]:
-            say(f"{answer['id']}: not done: {answer['why']}.", err=True)
+            say(f"{answer['id']}: not done: {ended(answer['why'])}", err=True)
         elif undo:
             say(f"{answer['id']} is not chosen any more.")
         else:
@@ -141,7 +144,7 @@ def _report(answers: Sequence[Mapping[str, Any]], *, doing: bool) -> None:
     """Print what was ordered, and what cannot be; ends the process with 1 where any cannot."""
     for answer in answers:
         if not answer["done"]:
-            say(f"{answer['id']}: not done: {answer['why']}.".replace("..", "."), err=True)
+            say(f"{answer['id']}: not done: {ended(answer['why'])}", err=True)
         elif doing:
             reason = answer.get("reason")
             held = f", and held: {reason} (`clipspool approve` releases it)" if "held" in answer else ""

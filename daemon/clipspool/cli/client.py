@@ -96,6 +96,18 @@ class OperatorCommands:
 
         return list(self._carry_out("choose", command, arguments))
 
+    def balance(self) -> Mapping[str, Any] | None:
+        """Ask the provider what the account has left, for 10 s at most; None where it does not tell."""
+
+        def command(_scheduler: Any) -> Any:
+            from clipspool.app.build import provider_of
+            from clipspool.jobs.records import balance_json
+
+            return balance_json(provider_of(self._settings).ask_balance())
+
+        found: Mapping[str, Any] | None = self._carry_out("balance", command, {})
+        return found
+
     def others(self) -> list[Any]:
         """Return the other daemons that have clips in the inboxes."""
         from clipspool.jobs.model import plain

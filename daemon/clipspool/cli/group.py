@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from clipspool.cli.finding import Need
 
 PIPED_WIDTH = 200
+WIDE = 110
+"""From so many columns on a table has room for a reason beside its other columns."""
 EXIT_FAILED = 1
 EXIT_CONFIG = 78
 BROKEN = "{}. The running daemon goes on with what it read before."
@@ -129,6 +131,11 @@ def say(text: str = "", *, err: bool = False, end: str = "\n") -> None:
     from clipspool.system.redaction import redact_words
 
     click.echo(redact_words(text).encode("utf-8", "backslashreplace").decode() + end, err=err, nl=False)
+
+
+def ended(sentence: str) -> str:
+    """Return a sentence with its full stop, unless it ends with a sign already."""
+    return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
 
 
 def refuse(message: str) -> NoReturn:

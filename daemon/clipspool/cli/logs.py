@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, command, console, fail, print_json, say
+from clipspool.cli.group import WIDE, Context, command, console, fail, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from clipspool.jobs.model import State
 
 _NEWEST = 50
-_TABLE_WIDTH_MIN = 110
-"""With fewer columns an entry has lines of its own."""
 _TROUBLE = frozenset(
     {"answer_lost", "in_doubt", "failed", "interrupted", "held", "stage_failed", "task_missing"}
 )
@@ -98,7 +96,7 @@ def _moment(when: str) -> float:
 def story(lines: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
     """Lay out a history for a terminal of a width; each day's date stands above its entries."""
     dated = list(_dated(lines))
-    return _table(dated) if width >= _TABLE_WIDTH_MIN else _list(dated)
+    return _table(dated) if width >= WIDE else _list(dated)
 
 
 def _table(lines: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import BROKEN, Context, command, console, fail, print_json, say
+from clipspool.cli.group import BROKEN, WIDE, Context, command, console, fail, print_json, say
 from clipspool.cli.suggestions import commands_for, program
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def jobs(
                 rows += shown
         if as_json:
             return
-    console().print(_jobs(rows) if rows else "No jobs.")
+    out = console()
+    out.print(_jobs(rows, out.width) if rows else "No jobs.")
 
 
 @command()
@@ -148,34 +149,47 @@ _STYLES = {
 }
 
 
-def _jobs(rows: list[dict[str, Any]]) -> RenderableType:
+def _jobs(rows: list[dict[str, Any]], width: int) -> RenderableType:
+    """Lay out a line for each job; where the terminal is narrow its reason stands below it."""
+    from rich.console import Group
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
+    from clipspool.cli.names import cut_apart
     from clipspool.intake.names import readable
 
-    table = Table(
-        "job", "inbox", "clip", "state", "held", "why", box=None, pad_edge=False, header_style="dim"
-    )
-    table.columns[0].no_wrap = True
-    table.columns[5].ratio = 1
+    is_wide = width >= WIDE
+    shares = {"inbox": width // 8, "clip": width * 3 // 10}
+    names = {key: cut_apart((readable(row[key]) for row in rows), share) for key, share in shares.items()}
+    heads = ("job", "inbox", "clip", "state", "held", "why")[: 6 if is_wide else 5]
+    table = Table(*heads, box=None, pad_edge=False, header_style="dim")
+    for column in table.columns[:5]:
+        column.no_wrap = True
+    lines: list[RenderableType] = []
     for row in rows:
-        state = row["state"]
-        if state == "running" and row["progress"] is not None:
-            state = f"{state} {row['progress']:.0%}"
-        why = row["error"]["message"] if row["error"] else row["reason"]
-        if row["state"] == "delivered":
-            why = ", ".join(result["name"] for result in row["results"])
-            why += f" (but {row['reason']})" if row["missing"] else ""
-        cells = (row["inbox"], row["clip"], state, row["held"] or "", why)
-        table.add_row(
-            row["id"],
-            *(
-                Text(readable(cell or ""), _STYLES.get(row["state"], "") if cell is state else "")
-                for cell in cells
-            ),
-        )
-    return table
+        state = row["state"] + _progress(row)
+        cells = [row["id"], *(names[key][readable(row[key])] for key in shares), state, row["held"] or ""]
+        styled = [Text(cell, _STYLES.get(row["state"], "") if cell is state else "") for cell in cells]
+        why = Text(readable(_why(row)), overflow="fold")
+        if is_wide:
+            table.add_row(*styled, why)
+            continue
+        lines.append(Text("  ").join(cell for cell in styled if cell.plain))
+        lines += [Padding(why, (0, 0, 0, 4))] if why.plain else []
+    return table if is_wide else Group(*lines)
+
+
+def _progress(row: Mapping[str, Any]) -> str:
+    return f" {row['progress']:.0%}" if row["state"] == "running" and row["progress"] is not None else ""
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    """Return why a job waits or failed, or what it delivered."""
+    if row["state"] == "delivered":
+        names = ", ".join(result["name"] for result in row["results"])
+        return names + (f" (but {row['reason']})" if row["missing"] else "")
+    return str(row["error"]["message"] if row["error"] else row["reason"])
 
 
 def _job(

@@ -6,7 +6,6 @@ import errno
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import structlog
 
@@ -95,11 +94,6 @@ def in_words(error: OSError, what: str = "it") -> str:
             "make its folder and the inbox writable for clipspool, or move it into the inbox itself"
         )
     return f"{what} cannot be accepted: {(error.strerror or 'unknown error').lower()}; it will be tried again"
-
-
-def local_time(seconds: float) -> str:
-    """Return a moment, Unix seconds, in this machine's time zone, with the zone's name."""
-    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 class Notes:

@@ -16,13 +16,14 @@ from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready
 from clipspool.intake.kinds import card_in
 from clipspool.intake.names import readable
-from clipspool.intake.notes import WaitingFiles, in_words, local_time
+from clipspool.intake.notes import WaitingFiles, in_words
 from clipspool.intake.pair import STILL_CHANGING, Matched, Waits, pair
 from clipspool.intake.scan import Folder
 from clipspool.intake.sidecar.defaults import Chain, Defaults
 from clipspool.intake.tree import Group, Tree
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
+from clipspool.jobs.text import local_time
 from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root, Unavailable
 from clipspool.system.atomic import Rel, join, name_of

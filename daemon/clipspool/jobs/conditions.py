@@ -9,7 +9,7 @@ from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.limits import ALL, Limits
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.records import Spend
-from clipspool.jobs.text import iso
+from clipspool.jobs.text import iso, local_time
 
 WHY = (
     "the journal is an older copy, restored from a backup: jobs it shows as not sent may have been charged. "
@@ -47,9 +47,8 @@ class Conditions:
         opens_at = self.limits.opens_at(inbox, self.now)
         if opens_at <= self.now:
             return ""
-        return (
-            f"outside its hours ({self.limits.hours[inbox].in_words()}); sending continues at {iso(opens_at)}"
-        )
+        hours = self.limits.hours[inbox].in_words()
+        return f"outside its hours ({hours}); sending continues at {local_time(opens_at)}"
 
     def _pause_in_words(self, inbox: str) -> str:
         if self.paused & {ALL, inbox}:
@@ -74,7 +73,11 @@ class Conditions:
         if job.due_at > self.now:
             is_wanted = (job.request.not_before or 0.0) > self.now or not (job.attempts or job.reason)
             retry = f"{job.reason or 'the last try failed'}; next retry due {iso(job.due_at)}"
-            return ("not_before", f"not before {iso(job.due_at)}") if is_wanted else ("retry", retry)
+            return (
+                ("not_before", f"scheduled: not before {local_time(job.due_at)}")
+                if is_wanted
+                else ("retry", retry)
+            )
         if not job.approved and (why := self.why_closed(job.inbox)):
             return "hours", f"{why}, or after `clipspool approve`"
         model, price = job.request.model, job.credits_estimated or 0.0

@@ -95,6 +95,11 @@ class Balance:
     """`credits` or `USD`."""
 
 
+def balance_json(balance: Balance | None) -> dict[str, Any] | None:
+    """Return a balance as commands hand it on; None where the provider does not tell it."""
+    return None if balance is None else {"amount": balance.amount, "unit": balance.unit}
+
+
 class Life(StrEnum):
     """Whether another daemon runs, as far as that is known."""
 

@@ -17,6 +17,11 @@ def text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def local_time(seconds: float) -> str:
+    """Return a moment, Unix seconds, in this machine's time zone, with the zone's name."""
+    return f"{utc(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
 _DAY_SECONDS = 86_400.0
 
 
