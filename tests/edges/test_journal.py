@@ -18,6 +18,7 @@ from clipspool.jobs.events import (
     Cancelled,
     Connected,
     Failed,
+    FellBack,
     NotSubmitted,
     Prepared,
     Retried,
@@ -257,6 +258,30 @@ def test_a_refused_submission_costs_nothing_and_a_lost_answer_may_have(journal):
         lost = replace(job, state=State.IN_DOUBT, paid=Paid.UNKNOWN)
         journal.record(job, lost, Failed(ERROR))
     assert journal.spent(NOON).submissions >= 1
+
+
+def test_a_job_that_fell_back_asks_for_another_model_from_then_on(journal):
+    job = accept(journal, a_job(request=a_request(ratio="1280:720")))
+    assert journal.queued_of("gen4_aleph", 5) == ["clip1"]
+    moved = happen(journal, job, FellBack("aleph2", "gen4_aleph"))
+    journal.rest()
+    assert journal.job("clip1") == moved
+    assert (moved.request.model, moved.request.ratio, moved.request.instead_of) == (
+        "aleph2",
+        None,
+        "gen4_aleph",
+    )
+    assert journal.queued_of("gen4_aleph", 5) == []
+    assert journal.queued_of("aleph2", 5) == ["clip1"]
+    (candidate,) = journal.queue("bay", NOON, 5)
+    assert (candidate.model, candidate.prepared) == ("aleph2", False)
+
+
+def test_facts_are_found_by_the_beginning_of_their_names(journal):
+    with journal.turn():
+        for name in ("hook:a:1", "hook:b:2", "hool", "hoo", "id2"):
+            journal.set_fact(name, 1)
+    assert journal.facts_below("hook:") == ["hook:a:1", "hook:b:2"]
 
 
 def test_every_task_of_a_job_stays_in_the_journal(journal, driver):

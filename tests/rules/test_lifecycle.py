@@ -25,6 +25,7 @@ from clipspool.jobs.events import (
     DuplicateFound,
     Event,
     Failed,
+    FellBack,
     Fetched,
     InDoubt,
     Interrupted,
@@ -65,6 +66,7 @@ EXAMPLES = {
     Reused: Reused((RESULT,), "clip0"),
     Changed: Changed(),
     Vetted: Vetted(0.1, "fine"),
+    FellBack: FellBack("aleph2", "gen4_aleph"),
     Postponed: Postponed("the daemon stops", 4.0),
     Connected: Connected(PROFILE),
     NotSubmitted: NotSubmitted(BUSY),
@@ -100,7 +102,7 @@ EXAMPLES = {
 LEGAL = {
     State.QUEUED: {
         **dict.fromkeys(
-            [Prepared, Changed, Vetted, Postponed, StageFailed, JobHeld, Approved, DuplicateFound],
+            [Prepared, Changed, Vetted, FellBack, Postponed, StageFailed, JobHeld, Approved, DuplicateFound],
             State.QUEUED,
         ),
         Reused: State.FETCHED,

@@ -56,8 +56,7 @@ from clipspool.system.systemd import Service
 
 log = structlog.get_logger()
 
-_DECODERS = 3
-"""Two for conversions, and one for checks."""
+_DECODERS = 3  # two for conversions, and one for checks
 _STATUS_SECONDS = 5.0
 _END_SECONDS = 2.0
 
@@ -157,8 +156,9 @@ class Daemon:
         settings = self.settings
         self.scheduler.allow(settings.inbox_names, settings.limits)
         self.scheduler.hooks.use(settings.hooks.commands)
-        duplicates = {inbox.name: inbox.duplicates for inbox in settings.inbox}
-        self.scheduler.configure(self._provider.profile, pace_of(settings, self._durations), duplicates)
+        self.scheduler.fallbacks.use(self._stages.tools.quoting.fallback)
+        pace = pace_of(settings, self._durations)
+        self.scheduler.configure(self._provider.profile, pace, settings.duplicates)
 
     @property
     def _troubles(self) -> list[str]:

@@ -81,6 +81,8 @@ def _in_queue(job: Job, event: QueueEvent, now: float, pace: Pace) -> Job:
         case on.Changed():
             due_at = now if event.is_settled else now + max(pace.settle_seconds, 0.1)
             return replace(job, prepared=False, due_at=due_at, reason=event.reason)
+        case on.FellBack():
+            return _fallen_back(job, event, now)
         case on.Vetted():
             return replace(job, attempts=0, due_at=now)
         case on.Connected():
@@ -88,6 +90,20 @@ def _in_queue(job: Job, event: QueueEvent, now: float, pace: Pace) -> Job:
             return replace(job, task=Task(number, event.profile, intent_at=now))
         case never:
             assert_never(never)
+
+
+def _fallen_back(job: Job, event: on.FellBack, now: float) -> Job:
+    request = replace(
+        job.request,
+        model=event.model,
+        ratio=event.ratio,
+        ratio_is_chosen=event.ratio_is_chosen,
+        instead_of=job.request.instead_of or event.instead_of,
+    )
+    # It is made to fit and priced anew, and compared with others as what it asks for now.
+    anew = replace(job, request=request, prepared=False, fingerprint="", credits_estimated=None)
+    reason = f"{event.instead_of} is not offered now: {event.model} is used instead"
+    return replace(anew, attempts=0, due_at=now, reason=reason)
 
 
 def _what_is_sent(event: on.Prepared) -> str:

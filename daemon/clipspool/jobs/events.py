@@ -81,6 +81,16 @@ class Vetted:
 
 
 @dataclass(frozen=True, slots=True)
+class FellBack:
+    """The provider does not offer its model any more, and another serves instead; nothing was paid."""
+
+    model: str
+    instead_of: str
+    ratio: str | None = None
+    ratio_is_chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """The connection to the provider is open; once this event is durable the request may be sent."""
 
@@ -354,7 +364,7 @@ class Approved:
     why: str = ""
 
 
-QueueEvent = Prepared | DuplicateFound | Reused | Changed | Vetted | Connected
+QueueEvent = Prepared | DuplicateFound | Reused | Changed | Vetted | FellBack | Connected
 SubmitEvent = NotSubmitted | AnswerLost | InDoubt | Interrupted | NotSent | TaskCreated
 DoubtEvent = BalanceSeen | NotCharged
 TaskEvent = TaskSeen | TaskMissing | TaskSucceeded | TaskCancelled

@@ -46,7 +46,9 @@ def _has_paid_result(job: Job, _: Pace) -> bool:
 
 TABLE: dict[State, dict[type[Event], State | If]] = {
     S.QUEUED: {
-        **dict.fromkeys((on.Prepared, on.DuplicateFound, on.Changed, on.Vetted, on.NotSubmitted), S.QUEUED),
+        **dict.fromkeys(
+            (on.Prepared, on.DuplicateFound, on.Changed, on.Vetted, on.FellBack, on.NotSubmitted), S.QUEUED
+        ),
         **dict.fromkeys((on.Postponed, on.StageFailed, on.JobHeld, on.Approved, on.CancelAsked), S.QUEUED),
         on.Again: S.QUEUED,
         on.Reused: S.FETCHED,

@@ -183,12 +183,12 @@ class Request:
     """What the provider makes: `mp4`, `prores`, …; empty: what the model usually makes."""
     seed_is_drawn: bool = False
     """Nobody asked for this seed: any other serves as well."""
-    ratio_is_chosen: bool = False
-    """Nobody asked for this ratio: it is the model's nearest to the clip's shape."""
+    ratio_is_chosen: bool = False  # nobody asked for it: it is the model's nearest to the clip's shape
     again: bool = False
     """The editor wants the same request once more, and pays for it."""
     preset: str = ""
     """The preset that it was made with; its keys are among the others."""
+    instead_of: str = ""  # the model that was asked for, where a fallback is used
     was_put_back: bool = False
     """It failed before, and somebody moved it from `_failed` back into the inbox."""
 

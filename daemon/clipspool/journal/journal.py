@@ -46,12 +46,13 @@ class Journal(Questions):
         self._new_clips: dict[str, dict[str, Any]] = {}
         self._new_jobs: list[list[Any]] = []
         self._changed: dict[str, Job] = {}
+        self._requests: dict[str, dict[str, Any]] = {}
         self._tasks: dict[tuple[str, int], tuple[Job, Task]] = {}
         self._prepared_clips: dict[str, list[Any]] = {}
         self._moved_clips: dict[str, dict[str, Any]] = {}
         self._events: list[list[Any]] = []
         self._gathered = (
-            *(self._new_clips, self._new_jobs, self._changed, self._tasks),
+            *(self._new_clips, self._new_jobs, self._changed, self._requests, self._tasks),
             *(self._prepared_clips, self._moved_clips, self._events),
         )
         # What was last read or written, since one thread makes every change.
@@ -137,6 +138,8 @@ class Journal(Questions):
             database.run("insert_jobs", rows=self._new_jobs)
         if self._changed:
             database.run("update_jobs", rows=[job_change(job) for job in self._changed.values()])
+        if self._requests:
+            database.run_many("update_requests", list(self._requests.values()))
         if self._tasks:
             database.run("upsert_tasks", rows=[task_row(job, task) for job, task in self._tasks.values()])
         if self._prepared_clips:
@@ -198,6 +201,8 @@ class Journal(Questions):
     def record(self, before: Job, after: Job, happened: Event) -> None:
         """Record what an event made of a job; a look with nothing new leaves no history."""
         self._changed[after.id] = after
+        if after.request is not before.request:
+            self._requests[after.id] = {"id": after.id, "request": to_json(after.request.to_dict())}
         _keep(self._jobs_kept, after.id, after)
         if after.task is not None and after.task is not before.task:
             self._tasks[after.id, after.task.number] = (after, after.task)

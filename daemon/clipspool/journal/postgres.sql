@@ -47,6 +47,9 @@ UPDATE jobs SET
     node = :24
 WHERE id = :0;
 
+-- name: update_requests
+UPDATE jobs SET request = :request WHERE id = :id;
+
 -- name: upsert_tasks
 INSERT INTO tasks (job_id, number, segment, profile, intent_at, task_id, created_at, credits, credits_reserved,
     succeeded, evidence)
@@ -237,6 +240,10 @@ FROM jobs
 WHERE state = 'queued' AND held IS NULL
     AND inbox = :inbox AND due_at <= :now AND approved >= :approved
     AND model != ALL (:but_models::TEXT[])
+ORDER BY priority DESC, created_at, id LIMIT :most;
+
+-- name: queued_of_model
+SELECT id FROM jobs WHERE state = 'queued' AND held IS NULL AND model = :model
 ORDER BY priority DESC, created_at, id LIMIT :most;
 
 -- name: queue_for_disk

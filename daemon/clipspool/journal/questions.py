@@ -168,6 +168,10 @@ class Questions:
             found.sort(key=lambda one: -one.priority)
         return found
 
+    def queued_of(self, model: str, most: int) -> list[str]:
+        """Return the ids of queued jobs that ask for a model and that nothing holds, in their order."""
+        return self._database.column("queued_of_model", model=model, most=most)
+
     def due(self, state: State, now: float, most: int, inbox: str | None = None) -> list[str]:
         """Return the ids of jobs in a state that are due, longest due first; of one inbox, or of all."""
         if not self.counts[state]:

@@ -59,6 +59,9 @@ UPDATE jobs SET
 FROM json_each(:rows)
 WHERE jobs.id = json_extract(value, '$[0]');
 
+-- name: update_requests
+UPDATE jobs SET request = :request WHERE id = :id;
+
 -- name: upsert_tasks
 INSERT INTO tasks (job_id, number, segment, profile, intent_at, task_id, created_at, credits, credits_reserved,
     succeeded, evidence)
@@ -259,6 +262,10 @@ FROM jobs
 WHERE state = 'queued' AND held IS NULL
     AND inbox = :inbox AND +due_at <= :now AND approved >= :approved
     AND json_extract(request, '$.model') NOT IN (SELECT value FROM json_each(:but_models))
+ORDER BY priority DESC, created_at, id LIMIT :most;
+
+-- name: queued_of_model
+SELECT id FROM jobs WHERE state = 'queued' AND held IS NULL AND json_extract(request, '$.model') = :model
 ORDER BY priority DESC, created_at, id LIMIT :most;
 
 -- name: queue_for_disk

@@ -69,6 +69,8 @@ class Model(BaseModel):
     """The day on which the vendor's own interface dropped the model; gateways may offer it longer."""
     successor: Annotated[str, Field(max_length=100)] = ""
     """The model that its vendor recommends instead."""
+    fallback: tuple[Annotated[str, Field(max_length=100)], ...] = ()
+    """The operator's order: models that serve instead, the first that fits, while this one is not offered."""
     ratios: tuple[Annotated[str, Field(pattern=rf"^{RATIO.pattern}$")], ...] = ()
     """Accepted ratios; empty for any `W:H`. Sent only when the request gives one."""
     prompt_utf16_max: Annotated[_Count, Field(ge=1)] = 1000

@@ -46,6 +46,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "progress": job.progress,
         "rendering_since": None if job.rendering_since is None else iso(job.rendering_since),
         "request": as_sent(job.request),
+        "instead_of": job.request.instead_of or None,
         "preset": job.request.preset or None,
         "credits_estimated": job.credits_estimated,
         "credits": job.task.credits if job.task else None,

@@ -41,6 +41,7 @@ from clipspool.jobs.permissions import has_to_deliver
 from clipspool.journal import Journal, JournalError
 from clipspool.scheduler.budget import Spending
 from clipspool.scheduler.dedup import Comparison, TaskOwners
+from clipspool.scheduler.fallback import Fallbacks
 from clipspool.scheduler.hooks import Hooks
 from clipspool.scheduler.log_lines import log_line
 from clipspool.scheduler.poison import Suspects
@@ -112,6 +113,7 @@ class Scheduler:
         self.in_flight: dict[str, InFlight] = {}
         self.workers = Workers(stages, self.enqueue)
         self.restore_guard = RestoreGuard(journal)
+        self.fallbacks = Fallbacks(journal)
         self.hooks = Hooks(journal, self.workers, self._defer)
         self.picker = Picker(
             journal, self.workers, self.in_flight, self.restore_guard.allows, self.hooks.must_ask
@@ -424,7 +426,14 @@ class Scheduler:
         if is_any:
             self.journal.flush()
 
+    def _fall_back(self) -> None:
+        changed = [self.happen(job, event) for job, event in self.fallbacks.due(self.brake, self.in_flight)]
+        if changed:
+            self.journal.flush()
+
     def _pick(self, now: float) -> None:
+        if self.brake.models:
+            self._fall_back()
         polls = self.pace.poll.per_second_max
         picks = self.picker.pick(now, self.brake, self.spending.today, self.retiring.inboxes, polls)
         for whose, why in picks.spent.items():

@@ -23,7 +23,7 @@ VERSION_MAX = 1_000_000
 _NUMBER_MAX = 1 << 63
 _TEXT_MAX = 65_536
 _KINDS: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("prompt", "preset", "model", "long_clips", "finish", "finish_size"), str),
+    **dict.fromkeys(("prompt", "preset", "model", "instead_of", "long_clips", "finish", "finish_size"), str),
     **dict.fromkeys(("target_aspect", "output_format", "finish_codec"), str),
     **dict.fromkeys(("keep_untouched", "again", "was_put_back", "ratio_is_chosen"), bool),
     **dict.fromkeys(("content_moderation", "extra"), dict),

@@ -55,6 +55,8 @@ def provenance(
         facts["variant"] = job.variant.lstrip("_")
     if job.request.preset:
         facts["preset"] = text(job.request.preset)
+    if job.request.instead_of:
+        facts["instead_of"] = job.request.instead_of
     if job.node:
         facts["node"] = job.node
     if job.version > 1:

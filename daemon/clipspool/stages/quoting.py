@@ -5,10 +5,11 @@ Nothing here is written, uploaded or asked of the provider.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from clipspool.jobs.events import FellBack
 from clipspool.jobs.model import Problem, Request
 from clipspool.media.facts import Probe
 from clipspool.media.plan import Conform, Refuse
@@ -39,6 +40,22 @@ class Quoting:
                 return _late_keyframes(request, own or seconds)
             case _:
                 return _late_keyframes(request, media.get("seconds"))
+
+    def fallback(self, request: Request, media: Mapping[str, Any], shut: Collection[str]) -> FellBack | None:
+        """Return the first fallback of a request's model that takes it for this clip; None for none.
+
+        `shut` are models that are not offered now. A ratio that nobody asked for is chosen anew.
+        """
+        model = self.catalog.models.get(request.model)
+        for name in model.fallback if model else ():
+            if name in shut or name not in self.catalog.models or name == request.model:
+                continue
+            ratio = None if request.ratio_is_chosen else request.ratio
+            tried = replace(request, model=name, ratio=ratio, ratio_is_chosen=False)
+            tried = self.complete(tried, media)
+            if not self.check(tried, media):
+                return FellBack(name, request.model, tried.ratio, tried.ratio_is_chosen)
+        return None
 
     def price(self, request: Request, media: Mapping[str, Any]) -> float | None:
         """Return the credits that a request for a clip costs, by the seconds as sent; None if not known."""

@@ -39,6 +39,7 @@ from clipspool.app.settings.transport import TransportSettings
 from clipspool.app.settings.web import WebSettings
 from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
+from clipspool.jobs.model import Duplicates
 from clipspool.jobs.shares import Share, Shares
 
 if TYPE_CHECKING:
@@ -222,6 +223,11 @@ class Settings(Part):
     def inbox_names(self) -> list[str]:
         """The names of the inboxes, in the order of the file."""
         return [inbox.name for inbox in self.inbox]
+
+    @property
+    def duplicates(self) -> Mapping[str, Duplicates]:
+        """What happens to duplicates, by inbox."""
+        return {inbox.name: inbox.duplicates for inbox in self.inbox}
 
     @property
     def limits(self) -> Limits:

@@ -37,6 +37,10 @@ SYNONYMS = {
 }
 """Other names of some keys; only for advice, none of them is accepted."""
 
+_NO_CHAINS = (
+    "`then` is not supported: the one further step known of the provider, upscale_v1, was withdrawn by its "
+    "vendor on 2026-01-17. Delete the line, and upscale the result yourself"
+)
 Trouble = str | None
 """What is wrong and what would be right, or None."""
 Found = tuple[str, str]
@@ -58,6 +62,8 @@ def problems_in(body: Mapping[str, Any], *, prefix: str = "") -> Iterator[Found]
 
 def unknown(key: str, known: Mapping[str, Any]) -> str:
     """Return that a key is unknown, and which one may be meant."""
+    if key == "then":
+        return _NO_CHAINS
     close = difflib.get_close_matches(key.lower()[:_TEXT_MAX], known, n=1)
     if (meant := SYNONYMS.get(key.lower().replace("-", "_"))) in known:
         close = [meant]
