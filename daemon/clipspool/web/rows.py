@@ -168,6 +168,20 @@ def tiles_of(counts: OpenJobs, failed: int, ended: Mapping[str, int]) -> list[di
     ]
 
 
+_AT_WORK = {
+    "prepare": "prepared",
+    "submit": "sent",
+    "fetch": "downloaded",
+    "deliver": "delivered",
+}
+
+
+def at_work(lanes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what the daemon's workers do at this moment, by kind: `2 downloaded`."""
+    stages = {stage: count for lane in lanes for stage, count in lane["stages"].items()}
+    return [f"{stages[stage]} {word}" for stage, word in _AT_WORK.items() if stages.get(stage)]
+
+
 def by_folder(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Sort rows by inbox and folder, the first of each with the folder as its heading."""
     folders: dict[tuple[str, str], list[dict[str, Any]]] = {}

@@ -24,7 +24,7 @@ from clipspool.system.redaction import redact_value
 from clipspool.web.context import AccessRules, DaemonHandle, Right
 from clipspool.web.media import delivered
 from clipspool.web.plot import DAYS, Ledger, plot
-from clipspool.web.rows import by_folder, row_of, tiles_of
+from clipspool.web.rows import at_work, by_folder, row_of, tiles_of
 from clipspool.web.security import may, token_of
 from clipspool.web.snapshot import DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
 from clipspool.web.templates_env import environment, film, flat
@@ -161,6 +161,7 @@ class Views:
                 "held": waiting,
                 "held_by_kind": [(kind, [row for row in waiting if row["kind"] == kind]) for kind in kinds],
                 "held_count": counts.held.total(),
+                "at_work": at_work(status["lanes"]),
                 "tiles": tiles_of(counts, len(failed_lately), status["jobs"]),
                 "failed": [self.row(job, conditions) for job in failed_lately[:_FAILED_SHOWN]],
                 "failed_count": min(len(failed_lately), _FAILED_COUNTED),

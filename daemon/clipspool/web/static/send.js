@@ -155,6 +155,7 @@
     else if (answer.data.problems.length) say(clip, answer.data.problems.map((one) => one.message).join("; "), true);
     else {
       const { media, jobs, credits } = answer.data;
+      if (jobs[0].request.model !== usual) { usual = jobs[0].request.model; ratios(); }
       const said = [media.seconds ? `${Number(media.seconds.toFixed(2))} s` : "", media.width ? `${media.width} × ${media.height}` : ""];
       const changes = [...new Set(jobs.flatMap((job) => job.changes))];
       said.push(changes.length ? `will be changed: ${changes.join(", ")}` : "sent as it is");
@@ -166,17 +167,27 @@
 
   let waiting = 0;
   function changed() {
-    const model = JSON.parse(form.elements.model.selectedOptions[0].dataset.model);
-    part("letters").textContent = field("prompt") ? `${field("prompt").length} of ${model.prompt_utf16_max ?? 1000}` : "";
-    for (const one of form.querySelectorAll("[data-field]")) one.hidden = Boolean(model.fields) && one.dataset.field !== "seed" && !model.fields.includes(one.dataset.field);
+    const { fields, prompt_utf16_max: most } = model();
+    part("letters").textContent = field("prompt") ? `${field("prompt").length} of ${most ?? 1000}` : "";
+    for (const one of form.querySelectorAll("[data-field]")) one.hidden = Boolean(fields) && one.dataset.field !== "seed" && !fields.includes(one.dataset.field);
     clearTimeout(waiting);
     waiting = setTimeout(() => { for (const clip of clips) if (clip.state === "here") price(clip); }, 400);
   }
 
+  // Where no model is chosen, the last quote says which one the inbox's defaults lead to.
+  let usual = "";
+  function model() {
+    const chosen = form.elements.model;
+    const option = chosen.value ? chosen.selectedOptions[0] : [...chosen.options].find((one) => one.value === usual) ?? chosen.options[0];
+    return JSON.parse(option.dataset.model);
+  }
+
   function ratios() {
-    const model = JSON.parse(form.elements.model.selectedOptions[0].dataset.model);
+    const { ratios: known } = model();
     const chosen = form.elements.ratio;
-    chosen.replaceChildren(chosen.options[0], ...(model.ratios ?? []).map((one) => new Option(one, one)));
+    const before = chosen.value;
+    chosen.replaceChildren(chosen.options[0], ...(known ?? []).map((one) => new Option(one, one)));
+    chosen.value = (known ?? []).includes(before) ? before : "";
   }
 
   function total() {
