@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 
 import psycopg
@@ -12,6 +13,7 @@ from clipspool.jobs.model import State
 from clipspool.journal import Address, Filter, Journal, JournalError, JournalUnreachable
 from clipspool.journal.files import mark_node
 from clipspool.journal.looks import NoJournal, Window
+from clipspool.journal.postgres import make_schema
 from fakes import a_clip, a_job
 from journals import InServer, accept
 
@@ -108,6 +110,24 @@ def test_a_newer_journal_is_not_opened(driver):
     driver.run("UPDATE journal_schema SET number = '9999'", ())
     with pytest.raises(JournalError, match=r"newer clipspool .*all nodes have to be of one version"):
         driver.open()
+
+
+def test_nodes_that_start_together_on_an_empty_database_make_its_tables_once(driver):
+    start, failed = threading.Barrier(4), []
+
+    def begin():
+        start.wait()
+        try:
+            make_schema(driver.address)
+        except Exception as error:  # noqa: BLE001  (the threads tell the test)
+            failed.append(error)
+
+    nodes = [threading.Thread(target=begin) for _ in range(4)]
+    for node in nodes:
+        node.start()
+    for node in nodes:
+        node.join()
+    assert failed == []
 
 
 def test_a_database_without_a_journal_has_none_to_read(driver):

@@ -137,9 +137,15 @@ def refuse_unfit(address: Address, connection: psycopg.Connection) -> None:
         )
 
 
+_HAS_JOURNAL = b"""SELECT FROM pg_catalog.pg_class
+WHERE relname = 'journal_schema' AND relnamespace = current_schema()::regnamespace"""
+
+
 def number_of(connection: psycopg.Connection) -> str | None:
     """Return the number of a journal's schema; None in a database that holds none."""
-    if connection.execute(b"SELECT to_regclass('journal_schema')").fetchone() == (None,):
+    # `to_regclass` answers from a cache that a wait for an advisory lock does not renew: a node that waited
+    # while another made the tables would make them again.
+    if connection.execute(_HAS_JOURNAL).fetchone() is None:
         return None
     found = connection.execute(b"SELECT number FROM journal_schema").fetchone()
     return None if found is None else str(found[0])
