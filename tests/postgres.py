@@ -20,6 +20,7 @@ from psycopg.rows import dict_row
 from clipspool.journal import Address
 
 BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
+REPLICATED = {"wal_level": "replica", "max_wal_senders": "4", "hot_standby": "on"}
 QUICK = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -46,6 +47,17 @@ class Server:
         if self.user:
             shutil.chown(self.folder, *(pwd.getpwnam("postgres")[2:4]))
         self._run("initdb", "--no-sync", "--no-locale", "-E", "UTF8", "-A", "trust", "-U", "clipspool")
+
+    def make_of(self, primary):
+        """Make a replica of a server that runs."""
+        self.folder.mkdir(0o755, parents=True, exist_ok=True)
+        if self.user:
+            shutil.chown(self.folder, *(pwd.getpwnam("postgres")[2:4]))
+        self._run("pg_basebackup", "-h", str(primary.folder), "-U", "clipspool", "-c", "fast", "-R", "-N")
+
+    def promote(self):
+        """Make a replica the primary."""
+        self._run("pg_ctl", "promote", "-w", "-s")
 
     def start(self):
         """Start the server, and wait until it answers."""

@@ -274,6 +274,18 @@ def test_a_journal_in_postgresql_is_asked_what_it_does_for_durability(settings, 
         "set full_page_writes = on",
         "set synchronous_commit = on",
     ]
+    with server.connect("checked") as beside:
+        beside.execute("CREATE TABLE journal_schema AS SELECT '9999' AS number")
+        beside.execute("CREATE ROLE reader LOGIN")
+        beside.execute("GRANT USAGE ON SCHEMA checked TO reader")
+        beside.execute("GRANT SELECT ON journal_schema TO reader")
+    of_reader = more.replace("clipspool@", "reader@")
+    newer, reads = [one for one in look(settings(of_reader)) if one.what == "journal"][1:3]
+    assert (newer.level, "belongs to a newer clipspool" in newer.why) == ("bad", True)
+    assert (reads.level, reads.what_to_do) == ("bad", "make the user the owner of the database")
+    with server.connect() as beside:
+        beside.execute("DROP SCHEMA checked CASCADE")
+        beside.execute("DROP ROLE reader")
     Journal.open(tmp_path / "j/journal.sqlite3").close()
     (state,) = worst(look(settings(more)), "this machine's state")
     assert "is a journal of SQLite: copy it with `clipspool farm import`" in state.why

@@ -101,6 +101,8 @@ class Condition:
     """How many servers follow this one now."""
     schema: str | None
     """The number of the journal's schema; None where there is no journal yet."""
+    may_create: bool = True
+    """Whether this user may make tables."""
 
 
 SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
@@ -115,9 +117,14 @@ def condition_of(address: Address) -> Condition:
             b"SELECT name, setting FROM pg_settings WHERE name = ANY (%s)", [list(SETTINGS)]
         )
         ((replicas,),) = connection.execute(b"SELECT count(*) FROM pg_stat_replication").fetchall()
+        may_create = connection.execute(b"SELECT has_schema_privilege(current_schema(), 'CREATE')").fetchone()
         version = connection.info.server_version
         return Condition(
-            f"{version // 10_000}.{version % 10_000}", dict(rows.fetchall()), replicas, number_of(connection)
+            f"{version // 10_000}.{version % 10_000}",
+            dict(rows.fetchall()),
+            replicas,
+            number_of(connection),
+            may_create == (True,),
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from clipspool.cli.check.finding import Finding
 from clipspool.journal import Address, JournalError, JournalUnreachable
+from clipspool.journal.migrations.postgres import HEAD
 from clipspool.journal.place import require_driver
 
 _WHAT = "journal"
@@ -27,6 +28,13 @@ def look_at_database(address: Address) -> Iterator[Finding]:
         return
     made = "" if found.schema else " (its tables are created at the first run)"
     yield Finding("ok", _WHAT, f"{address}, PostgreSQL {found.version}{made}")
+    if found.schema is not None and found.schema > HEAD:
+        why = f"it belongs to a newer clipspool (schema {found.schema}, this one knows {HEAD})"
+        yield Finding("bad", _WHAT, why, "install the same version on all nodes")
+    if not found.may_create:
+        yield Finding(
+            "bad", _WHAT, "this user may not make tables in it", "make the user the owner of the database"
+        )
     for name, does in (
         ("fsync", f"does not wait for its disk: after a power cut {_LOSES}, or the journal is damaged"),
         ("full_page_writes", "may be damaged by a power cut"),
