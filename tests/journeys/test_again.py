@@ -54,3 +54,46 @@ def test_again_without_a_daemon_takes_effect_when_one_starts(bay):
     assert "shot_v002.mp4" in bay.results()
     request = bay.told("show", f"{first['id']}-r2")["request"]
     assert (request["seed"], request["ratio"]) == (8, "720:1280")
+
+
+@pytest.mark.slow
+def test_a_version_that_was_paid_for_is_followed_although_daemon_and_journal_are_lost(open_bays):
+    with open_bays(render_seconds=3.0) as bay:
+        bay.drop("shot.mp4", WINTER)
+        assert bay.run_until_idle() == 0
+        (first,) = bay.told("jobs")
+        assert bay.call("again", first["id"], "--set", "seed=8", "--yes").returncode == 0
+        bay.start()
+        bay.until(lambda: "running" in bay.jobs().values())
+        bay.daemon.kill()
+        bay.daemon.wait()
+        bay.daemon = None
+        for file in bay.journal.parent.glob("journal.sqlite3*"):
+            file.unlink()
+        done = bay.call("recover", "--yes")
+        assert done.returncode == 0, done.stderr
+        (found,) = bay.told("jobs")
+        assert (found["id"], found["version"], found["state"]) == (f"{first['id']}-r2", 2, "running")
+        assert bay.run_until_idle() == 0
+        assert {"shot.mp4", "shot_v002.mp4"} <= set(bay.results())
+        assert bay.paid == 2
+        assert bay.lying() == ["_done/shot.mp4", "_done/shot.toml"]
+
+
+@pytest.mark.slow
+def test_a_daemon_that_is_killed_right_after_the_order_pays_for_the_version_once(open_bays):
+    with open_bays(render_seconds=1.0) as bay:
+        bay.start()
+        bay.drop("shot.mp4", WINTER)
+        bay.until_retired()
+        (first,) = bay.told("jobs")
+        assert bay.call("again", first["id"], "--set", "seed=8", "--yes").returncode == 0
+        bay.daemon.kill()
+        bay.daemon.wait()
+        bay.daemon = None
+        assert bay.run_until_idle() == 0
+        states = bay.jobs()
+        # Killed while the request was on its way it is in doubt, and never sent again by itself.
+        assert states[f"{first['id']}-r2"] in {"delivered", "in_doubt"}
+        assert bay.paid <= 2
+        assert len(bay.query("SELECT 1 FROM tasks WHERE job_id = ?", f"{first['id']}-r2")) == 1

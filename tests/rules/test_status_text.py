@@ -107,6 +107,19 @@ def test_outside_its_hours_an_inbox_says_when_its_clips_are_sent():
     assert "waiting for this folder's hours; it is sent from 2027-01-15 19:00 on" in text
 
 
+@pytest.mark.parametrize(
+    ("job", "name"),
+    [
+        (a_job(), "day/shot.mp4 "),
+        (a_job(variant="_v2"), "day/shot.mp4 (v2) "),
+        (a_job(version=3), "day/shot.mp4 (version 3) "),
+        (a_job(variant="_v2", version=3), "day/shot.mp4 (v2, version 3) "),
+    ],
+)
+def test_a_clip_is_named_with_its_variant_and_its_version(job, name):
+    assert f"  {name}" in told(under_way(job))
+
+
 def test_the_file_is_not_written_anew_for_every_percent():
     shown = {
         tuple(body_of(under_way(a_job(state=State.RUNNING, rendering_since=NOON, progress=n / 100))))

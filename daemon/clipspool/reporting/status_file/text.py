@@ -299,8 +299,10 @@ def _held_result(job: Job, reason: str) -> str:
 
 
 def _clip(job: Job) -> str:
+    said = [job.variant.lstrip("_")] if job.variant else []
+    said += [f"version {job.version}"] if job.version > 1 else []
     name = readable(text(job.path))
-    return f"{name} ({job.variant.lstrip('_')})" if job.variant else name
+    return f"{name} ({', '.join(said)})" if said else name
 
 
 def _readable(message: str, places: Places) -> str:
