@@ -50,6 +50,33 @@ def end(bench, *jobs):
     return retire(bench.clip, jobs, bench.bay)
 
 
+def test_with_dates_a_delivered_source_lies_below_the_day_on_which_its_last_job_ended(bench, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        dated = replace(bench.bay, has_dated_archive=True)
+        evening = 1_800_054_000.0  # 2027-01-16 00:00 in Berlin
+        first = replace(DONE, updated_at=evening - 7200)
+        retired = retire(bench.clip, [first, replace(DONE, updated_at=evening)], dated)
+        assert retired.lies_at == "_done/2027-01-16/day/shot.mp4"
+        assert retired.sidecar_lies_at == "_done/2027-01-16/day/shot.toml"
+        assert (bench.path / retired.lies_at).exists()
+        # Done again after a crash, days later: it is found where it was moved.
+        assert (
+            retire(bench.clip, [first, replace(DONE, updated_at=evening)], dated).lies_at == retired.lies_at
+        )
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_failed_source_has_no_date_in_its_path(bench):
+    assert (
+        retire(bench.clip, [FAILED], replace(bench.bay, has_dated_archive=True)).lies_at
+        == "_failed/day/shot.mp4"
+    )
+
+
 def test_of_the_posters_the_newest_are_kept(bench, monkeypatch):
     monkeypatch.setattr(poster, "POSTERS_MAX", 3)
     posters = bench.path / ".clipspool/posters"

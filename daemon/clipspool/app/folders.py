@@ -75,6 +75,7 @@ class InboxFolders:
             outbox=target,
             journal=self.journal_id,
             result_name=inbox.result_name,
+            has_dated_archive=inbox.archive_dates,
             keeps_sources=inbox.source == "archive",
             places=places_of(settings, inbox),
             is_portable=has_portable_names(settings, inbox),

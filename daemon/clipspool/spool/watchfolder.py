@@ -77,6 +77,8 @@ class Folders:
     result_name: str = "{stem}{variant}"
     keeps_sources: bool = True
     """False: a source is deleted once its results are durable (`source = "delete"`)."""
+    has_dated_archive: bool = False
+    """Whether `_done` has a folder for each day that clips ended on."""
     places: Places = AS_THEY_ARE
     """The editors' names of our folders."""
     is_portable: bool = False

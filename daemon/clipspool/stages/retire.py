@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from clipspool.jobs.model import Clip, Job, State, newest
 from clipspool.jobs.naming import numbered
@@ -46,7 +47,8 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders) -> Clip:
             if rel is not None:
                 root.remove(rel)
         return replace(clip, lies_at=None, sidecar_lies_at=None)
-    home = join(DONE if is_done else FAILED, parent(clip.path))
+    archive = _archive(jobs, is_dated=folders.has_dated_archive) if is_done else FAILED
+    home = join(archive, parent(clip.path))
     root.make_folders(home)
     # `.toml` behind it makes its sidecar's name.
     for name in numbered(*split_suffix(name_of(clip.path)), spare=_SIDECAR_BYTES):
@@ -80,6 +82,17 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders) -> Clip:
             root.remove(changed_note_of(clip.lies_at))
         return replace(clip, lies_at=rel, sidecar_lies_at=beside)
     raise FileExistsError(f"no free name in {home} for {clip.path}")
+
+
+def _archive(jobs: Sequence[Job], *, is_dated: bool) -> Rel:
+    """Return the folder of delivered sources: with a date, that of the day on which their last job ended.
+
+    Not today's: after a crash just before midnight the source has to be looked for where it was moved.
+    """
+    if not is_dated:
+        return DONE
+    ended_at = max(job.updated_at for job in jobs)
+    return join(DONE, datetime.fromtimestamp(ended_at, UTC).astimezone().strftime("%Y-%m-%d"))
 
 
 def _write_notes(root: Root, rel: Rel, clip: Clip, note: bytes, change: str) -> None:

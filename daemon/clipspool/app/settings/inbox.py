@@ -119,6 +119,8 @@ class InboxSettings(Part):
     """Of results; "portable" by itself where `path_map` names a drive or a share."""
     priority: Annotated[int, Field(ge=-100, le=100), Number] = 0
     source: Literal["archive", "delete"] = "archive"
+    archive_dates: bool = False
+    """Whether delivered sources go to a folder of `_done` for each day."""
     duplicates: Literal["hold", "run", "reuse"] = "hold"
     weight: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False), Number] = 1.0
     """Of two inboxes with clips of one priority, one of weight 3 sends three while another sends one."""
