@@ -15,7 +15,7 @@ from clipspool.media.facts import Conformed, MediaError
 from clipspool.media.pictures import Shape, pictures
 from clipspool.media.plan import inside
 from clipspool.media.reading import container_of, facts_of, opened, video_stream
-from clipspool.media.sizes import is_smaller_better
+from clipspool.media.sizes import compare
 from clipspool.media.writing import output
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ GOOD_QUANTIZER = 17.0
 """A mean quantizer below it means that the byte limit allows more than `GOOD_ENOUGH` needs."""
 ROOMY_BITS_PER_PIXEL = 0.3
 """With so much room the first attempt is at `GOOD_ENOUGH`, and mostly the last."""
+ROOM_FOR_GOOD = 4.0
+"""With so many times the bytes of a trial, `GOOD_ENOUGH` fits for all that is known."""
 AIM = 0.983
 USED_MIN = 0.97
 """Shares of the byte limit: what is aimed at, and below what a second attempt is made."""
@@ -60,7 +62,10 @@ def conform(file: int, file_again: int, destination: int, plan: Conform) -> Conf
     is_tried = rate > ROOMY_BITS_PER_PIXEL * pixels_per_second
     if is_tried and work.fits(GOOD_ENOUGH):
         return work.done(1)
-    work.choose_size()
+    if not is_tried and work.choose_size() > ROOM_FOR_GOOD:
+        is_tried = True
+        if work.fits(GOOD_ENOUGH):
+            return work.done(1)
     if work.survey(rate) < GOOD_QUANTIZER and not is_tried and work.fits(GOOD_ENOUGH):
         return work.done(1)
     points: list[tuple[float, float]] = []
@@ -113,11 +118,14 @@ class _Conforming:
             picture=inside(*frame, plan.picture_aspect) if plan.picture_aspect else None,
         )
 
-    def choose_size(self) -> None:
-        """Make the pictures smaller if the plan has a smaller size and a trial shows that it is better."""
+    def choose_size(self) -> float:
+        """Make the pictures smaller if the plan has a smaller size and a trial shows that it is better.
+
+        Returned is how many times the bytes that a good quality needs are allowed; 0 without a trial.
+        """
         plan = self.plan
         if not plan.smaller_width or plan.bits_per_second is None:
-            return
+            return 0.0
         smaller = plan.smaller_width, plan.smaller_height
         count = self.shape().frames
         run = memory.trial_frames(plan.width * plan.height, count)
@@ -130,11 +138,13 @@ class _Conforming:
                     yield list(pictures(source, stream, self.shape(share, run)))
 
         bytes_a_frame = plan.bits_per_second / 8 / float(Fraction(plan.fps))
-        if is_smaller_better(samples(), smaller, bytes_a_frame, count):
+        trial = compare(samples(), smaller, bytes_a_frame, count)
+        if trial.is_smaller_better:
             change = f"{smaller[0]}x{smaller[1]} pixels to fit (coarser ones of {plan.width}x{plan.height}"
             change += " would have looked worse)"
             changes = (*plan.changes, change)
             self.plan = replace(plan, width=smaller[0], height=smaller[1], changes=changes)
+        return trial.room
 
     def survey(self, rate: int) -> float:
         """Code the pictures in a quick first pass for the second; return the mean quantizer."""
@@ -147,10 +157,10 @@ class _Conforming:
 
     def fits(self, options: dict[str, str]) -> bool:
         """Make an attempt, and return whether it is within the byte limit."""
-        return self.attempt(options) <= (self.plan.bytes_max or 0)
+        return self.attempt(options, over=1) <= (self.plan.bytes_max or 0)
 
-    def attempt(self, options: dict[str, str]) -> int:
-        """Write one attempt; return its size, or the least that it would have had above the limit."""
+    def attempt(self, options: dict[str, str], over: int = FAR_OVER) -> int:
+        """Write one attempt, up to `over` times the limit; return its size, or at least how large it was."""
         plan = self.plan
         with (
             opened(self._file, self._container) as source,
@@ -160,7 +170,7 @@ class _Conforming:
             streams = [self._pictures(source, target, options)]
             if plan.audio:
                 streams.append(sound.for_model(again, target, sound.Part(plan.start_seconds, plan.seconds)))
-            written = mux(target, streams, plan.bytes_max and plan.bytes_max * FAR_OVER)
+            written = mux(target, streams, plan.bytes_max and plan.bytes_max * over)
         return max(written, os.fstat(self._destination).st_size)
 
     def done(self, attempts: int) -> Conformed:

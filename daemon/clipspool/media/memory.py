@@ -30,7 +30,7 @@ AHEAD_GOOD: Final = 10
 FILTER_THREADS_MAX: Final = 8
 PIXEL_BITS: Final = 24
 TRIAL_SHARE: Final = 0.1
-TRIAL_FRAMES: Final = (4, 18)
+TRIAL_FRAMES: Final = (4, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +97,4 @@ def spread(stream: av.video.VideoStream) -> int:
 def trial_frames(pixels: int, count: int) -> int:
     """Return how many pictures a trial sample has, of a clip of `count` pictures of so many pixels."""
     fitting = int(room() * TRIAL_SHARE / max(1, pixels * PIXEL_BITS // 16))
-    return max(TRIAL_FRAMES[0], min(TRIAL_FRAMES[1], count // 12, fitting))
+    return max(TRIAL_FRAMES[0], min(TRIAL_FRAMES[1], count // 14, fitting))

@@ -33,26 +33,36 @@ class _Point:
     decibels: float
 
 
-def is_smaller_better(
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a trial showed."""
+
+    is_smaller_better: bool
+    room: float
+    """How many times the bytes that whole pictures need at good quality are allowed."""
+
+
+def compare(
     samples: Iterable[list[av.VideoFrame]], smaller: tuple[int, int], bytes_a_frame: float, frames: int
-) -> bool:
+) -> Trial:
     """Code samples of a clip whole and at a smaller size, and compare both with the clip at equal bytes.
 
     `smaller` is width and height in pixels. The samples are yuv420p, of one size, each of pictures that
     follow one another; `frames` is how many the clip has.
     """
     group = min(frames, GROUP_FRAMES)
-    gains = []
+    gains, rooms = [], []
     for sample in samples:
         whole = (sample[0].width, sample[0].height)
         first = _attempt(sample, whole, GOOD_QUALITY, group)
+        rooms.append(bytes_a_frame / first.bytes_a_frame)
         if first.bytes_a_frame <= bytes_a_frame:
             gains.append(0.0)
             continue
         begin = _attempt(sample, smaller, GOOD_QUALITY, group)
         better = _decibels(sample, smaller, bytes_a_frame, group, begin)
         gains.append(better - _decibels(sample, whole, bytes_a_frame, group, first))
-    return sum(gains) > BETTER_DECIBELS * len(gains)
+    return Trial(sum(gains) > BETTER_DECIBELS * len(gains), min(rooms))
 
 
 def _decibels(
