@@ -21,7 +21,6 @@ import structlog
 from clipspool.jobs import events as on
 from clipspool.jobs.assignments import Assignment, new_attempt
 from clipspool.jobs.circuit_breaker import Brake, read_brake
-from clipspool.jobs.clock import CLOCK_SET_SECONDS, due_by, shifted
 from clipspool.jobs.events import Event
 from clipspool.jobs.lifecycle import Stage, advance, may, stage_of
 from clipspool.jobs.limits import Limits
@@ -36,7 +35,7 @@ from clipspool.jobs.messages import (
     ProviderUnblocked,
 )
 from clipspool.jobs.model import Duplicates, Held, Job, State
-from clipspool.jobs.pacing import Pace
+from clipspool.jobs.pacing import CLOCK_SET_SECONDS, Pace, due_by, shifted
 from clipspool.jobs.permissions import has_to_deliver
 from clipspool.journal import Journal, JournalError
 from clipspool.scheduler.budget import Spending
