@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import threading
 import time
 from dataclasses import replace
 
@@ -154,6 +153,36 @@ def test_a_turn_that_swallows_the_loss_of_the_lease_still_writes_nothing(farm):
     journal.close()
 
 
+def test_a_former_term_of_the_same_node_writes_nothing_either(farm):
+    """Its process may be frozen while the next one with its name, on another machine, leads."""
+    old = farm.node("a", place="here")
+    old.beat()
+    journal = farm.open(old.lease)
+    write(journal)
+    new = farm.node("a", place="there")
+    farm.in_contact(new)
+    farm.expire()
+    new.beat()
+    assert new.lease.epoch == 2
+    with pytest.raises(LeaseLost), journal.turn():
+        journal.set_fact("paused", ["bay"])
+    journal.close()
+
+
+def test_of_two_nodes_that_see_a_lease_run_out_at_once_one_takes_it(farm):
+    a, b, c = farm.node("a"), farm.node("b"), farm.node("c")
+    a.beat()
+    farm.in_contact(b, c)
+    farm.expire()
+    connection = c._open()  # it has read that the lease of epoch 1 has run out
+    b.beat()
+    c._take_over(connection, 1, "a")
+    assert (b.lease.epoch, c.lease) == (2, None)
+    farm.expire()
+    c._take_over(connection, 1, "a")
+    assert c.lease is None, "what it read is of another lease"
+
+
 def test_a_leader_with_too_little_time_left_begins_no_transaction(farm):
     a = farm.node("a")
     a.beat()
@@ -164,22 +193,20 @@ def test_a_leader_with_too_little_time_left_begins_no_transaction(farm):
     journal.close()
 
 
-def test_a_take_over_waits_for_a_transaction_of_the_leader_that_has_begun(farm, monkeypatch):
+def test_there_is_no_take_over_within_a_transaction_of_the_leader_that_has_begun(farm, monkeypatch):
     monkeypatch.setattr("clipspool.farm.lease._SPARE", 0.0)
     a, b = farm.node("a"), farm.node("b")
     a.beat()
     farm.in_contact(b)
     journal = farm.open(a.lease)
     farm.ask("UPDATE leader SET until = clock_timestamp() + interval '1 second'")
-    taken = threading.Thread(target=b.beat)
     with journal.turn():
         journal.set_fact("paused", ["*"])
         while farm.ask("SELECT until > clock_timestamp() FROM leader") == [(True,)]:
             time.sleep(0.05)
-        taken.start()
-        taken.join(0.5)
+        b.beat()
         assert b.lease is None
-    taken.join()
+    b.beat()
     assert b.lease.epoch == 2
     reader = Journal.read(farm.address)
     assert reader.fact("paused") == ["*"]
@@ -197,6 +224,30 @@ def test_a_leader_that_froze_in_a_transaction_keeps_no_take_over_waiting_for_lon
         journal.set_fact("paused", ["*"])
         time.sleep(0.5)  # it is frozen: the server ends its session
         farm.expire()
+        b.beat()
+        assert b.lease.epoch == 2
+        journal.set_fact("brake", {})
+    journal.close()
+
+
+def test_a_leader_that_froze_between_two_messages_of_a_step_keeps_no_take_over_waiting(farm, monkeypatch):
+    """No timeout of the server runs there, so whoever takes over ends its transaction."""
+    monkeypatch.setattr("clipspool.farm.lease._SPARE", 0.0)
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    farm.in_contact(b)
+    journal = farm.open(a.lease)
+    journal._database._connection.execute("SET idle_in_transaction_session_timeout = 0")
+    monkeypatch.setattr("clipspool.farm.membership._LATE", 0.01)
+    farm.ask("UPDATE leader SET until = clock_timestamp() + interval '1 second'")
+    with pytest.raises(JournalError), journal.turn():  # noqa: PT012 - it is one turn
+        journal.set_fact("paused", ["*"])
+        b.beat()
+        assert b.lease is None
+        assert journal.fact("paused") == ["*"], "before it has run out nobody ends it"
+        late = f"SELECT until + interval '{SECONDS * 0.1 / 10} seconds' > clock_timestamp() FROM leader"
+        while farm.ask(late) == [(True,)]:
+            time.sleep(0.05)
         b.beat()
         assert b.lease.epoch == 2
         journal.set_fact("brake", {})

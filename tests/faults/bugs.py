@@ -16,6 +16,7 @@ from pathlib import Path
 TREE = Path(__file__).resolve().parents[2]
 PACKAGE = TREE / "daemon" / "clipspool"
 SECONDS_MAX = 300
+LEASE = "edges/test_lease.py"
 PROMISES, NAS, MACHINE = "faults/test_promises.py", "faults/test_nas.py", "edges/test_scheduler_machine.py"
 
 
@@ -36,7 +37,8 @@ class Bug:
             if source.count(text) != 1:
                 raise ValueError(f"{file} holds this {source.count(text)} times, not once:\n{text}")
             path.write_text(source.replace(text, instead))
-            compile(path.read_text(), str(path), "exec")
+            if path.suffix == ".py":
+                compile(path.read_text(), str(path), "exec")
 
 
 BUGS = {
@@ -331,6 +333,66 @@ BUGS = {
             ),
         ),
         "edges/test_elsewhere.py::test_what_a_machine_reports_that_was_given_up_is_ignored",
+    ),
+    "fence-without-epoch": Bug(
+        "a write of the leader asks for its name, and not for its epoch",
+        (
+            (
+                "farm/farm.sql",
+                "SELECT 1 FROM leader\nWHERE node = %(node)s AND epoch = %(epoch)s AND until",
+                "SELECT 1 FROM leader\nWHERE node = %(node)s AND until",
+            ),
+        ),
+        f"{LEASE}::test_a_former_term_of_the_same_node_writes_nothing_either",
+    ),
+    "fence-swallowed": Bug(
+        "a turn goes on to write after its fence failed",
+        (
+            (
+                "journal/postgres.py",
+                "        with translated(self._address), closed_on_error(self._connection):\n            cursor",
+                "        with translated(self._address):\n            cursor",
+            ),
+        ),
+        f"{LEASE}::test_a_turn_that_swallows_the_loss_of_the_lease_still_writes_nothing",
+    ),
+    "fence-unlocked": Bug(
+        "there is a take-over within the leader's transaction",
+        (("farm/farm.sql", "\nFOR SHARE;", ";"),),
+        f"{LEASE}::test_there_is_no_take_over_within_a_transaction_of_the_leader_that_has_begun",
+    ),
+    "clock-that-sleeps": Bug(
+        "the lease is counted by a clock that stops while the machine sleeps",
+        (("system/process.py", "time.CLOCK_BOOTTIME", "time.CLOCK_MONOTONIC"),),
+        f"{LEASE}::test_the_clock_counts_the_sleep_of_the_machine",
+    ),
+    "sent-after-the-lease": Bug(
+        "a request whose intent is recorded is sent without a look at the lease",
+        (("stages/submit.py", "            if not self.tools.may_send():", "            if False:"),),
+        "edges/test_stages_submit.py"
+        "::test_a_daemon_that_lost_its_lead_after_its_line_sends_nothing_and_notes_no_refusal",
+    ),
+    "doubt-made-ready": Bug(
+        "what a leader that died may have sent is queued by the next one",
+        (
+            (
+                "scheduler/loop.py",
+                "            event = self._interrupted if isinstance(event, on.Interrupted) else event\n",
+                "            event = on.NotSent() if isinstance(event, on.Interrupted) else event\n",
+            ),
+        ),
+        "faults/test_farm_machine.py",
+    ),
+    "take-over-in-two-steps": Bug(
+        "the lead is taken from whoever has it by then",
+        (
+            (
+                "farm/farm.sql",
+                "    AND epoch = %(epoch)s AND (node = '' OR place = %(place)s OR until < now())\n",
+                "",
+            ),
+        ),
+        f"{LEASE}::test_of_two_nodes_that_see_a_lease_run_out_at_once_one_takes_it",
     ),
 }
 

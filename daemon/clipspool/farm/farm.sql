@@ -3,7 +3,7 @@
 -- --- who leads -------------------------------------------------------------------------------------------
 
 -- name: fence
--- The first statement of each transaction of the leader. FOR SHARE: a take-over waits until that transaction has
+-- The first statement of each transaction of the leader. FOR SHARE: there is no take-over before that transaction has
 -- ended, and one that came first is seen here.
 SELECT 1 FROM leader
 WHERE node = %(node)s AND epoch = %(epoch)s AND until > clock_timestamp() + make_interval(secs => %(spare)s)
@@ -18,13 +18,25 @@ RETURNING epoch;
 SELECT node, epoch, place, heir, extract(epoch FROM until - clock_timestamp())::float8 AS left_seconds FROM leader;
 
 -- name: take_over
--- One statement, so one transaction: of two nodes that try, the second waits and then finds another epoch.
+-- One statement, so one transaction: of two nodes that try, one finds the row locked, or another epoch in it. A
+-- transaction of the leader that has begun is not waited for here, but passed over until the next heartbeat.
 UPDATE leader SET node = %(node)s, epoch = epoch + 1, until = now() + make_interval(secs => %(seconds)s),
     place = %(place)s, heir = '', taken_at = now(),
     lost = CASE WHEN node = '' OR place = %(place)s THEN lost ELSE node END,
     lost_at = CASE WHEN node = '' OR place = %(place)s THEN lost_at ELSE now() END
-WHERE epoch = %(epoch)s AND (node = '' OR place = %(place)s OR until < now())
+WHERE id IN (SELECT id FROM leader FOR UPDATE SKIP LOCKED)
+    AND epoch = %(epoch)s AND (node = '' OR place = %(place)s OR until < now())
 RETURNING epoch, lost, extract(epoch FROM now() - lost_at)::float8 AS lost_seconds;
+
+-- name: end_transactions_of_former_leader
+-- A process that froze between two messages of one step has no timeout of the server running against it, and would
+-- keep the row for as long as it is frozen. Whoever still has it FOR SHARE now began before the lease ran out.
+SELECT pg_terminate_backend(pid) FROM pg_locks
+WHERE locktype = 'relation' AND relation = 'leader'::regclass AND mode = 'RowShareLock' AND pid <> pg_backend_pid()
+    AND EXISTS (
+        SELECT 1 FROM leader
+        WHERE epoch = %(epoch)s AND until < now() - make_interval(secs => %(seconds)s)
+    );
 
 -- name: release
 UPDATE leader SET node = '', place = '', until = now(), heir = %(heir)s

@@ -31,6 +31,9 @@ _BEAT_SECONDS_MAX = 3.0
 _HEIR_SECONDS = 5.0
 """How long the lease that was given back to one node waits for that one."""
 _STEP_SECONDS = 0.05
+_AGAIN_SECONDS = 0.5
+_LATE = 0.1
+"""The part of a lease by which a transaction of the former leader may outlast it."""
 _HAND_OVER_BEATS = 2
 """Heartbeats in a row in which another node has to see more, before a leader hands over."""
 
@@ -236,6 +239,7 @@ class Membership:
             and not self._defers(connection, row["left_seconds"])
         ):
             self._take_over(connection, row["epoch"], row["node"])
+            return self._beat_seconds if self.leads else min(_AGAIN_SECONDS, self._beat_seconds)
         return self._beat_seconds
 
     def _seconds_to_expiry(self, left_seconds: float) -> float:
@@ -250,6 +254,8 @@ class Membership:
         )
 
     def _take_over(self, connection: psycopg.Connection[Any], epoch: int, before: str) -> None:
+        late = {"epoch": epoch, "seconds": self._seconds * _LATE}
+        ask(connection, "end_transactions_of_former_leader", late)
         name, asked_at = self.identity.name, self._passed()
         taken = ask(
             connection,
