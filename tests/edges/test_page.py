@@ -911,6 +911,31 @@ def mend(web, who=BEARER, **fields):
     return web("POST", "/inbox/bay/mend", FORM | who, urlencode(fields).encode())
 
 
+def test_presets_are_offered_with_their_sample_pictures(stage):
+    (stage.home / "bay/_presets").mkdir()
+    (stage.home / "bay/_presets/winter.png").write_bytes(b"a picture")
+    (stage.home / "bay/_presets/evil.png").symlink_to(stage.home / "private/film.mp4")
+    names = ("winter", "evil", "plain", "broken")
+    presets = [{"name": name, "picture": f"_presets/{name}.png", "problem": ""} for name in names]
+    presets[2]["picture"], presets[3]["problem"] = None, "unknown key"
+    stage.answer = lambda _do, _given: presets
+    with stage.open(clips=clip_doors(stage)) as web:
+        page = web("GET", "/inbox/bay", BEARER).text
+        assert re.findall(r"<option(?: data-picture=\"[^\"]+\")?>(\w+)</option>", page) == [
+            "winter",
+            "evil",
+            "plain",
+        ]
+        answer = web.get("/inbox/bay/presets/winter")
+        assert (answer.status, answer.getheader("Content-Type"), answer.body) == (
+            200,
+            "image/png",
+            b"a picture",
+        )
+        for name in ("evil", "plain", "nothing", "..%2f..%2fprivate%2ffilm.mp4"):
+            assert web.get(f"/inbox/bay/presets/{name}").status == 404
+
+
 def test_a_sidecar_is_mended_by_a_plain_form(stage):
     sidecar = stage.home / "bay/shot.toml"
     sidecar.write_text('promt = "winter <b>"\n')

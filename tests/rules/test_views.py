@@ -1,6 +1,7 @@
 """What people and scripts are shown: stable JSON, and for each job that waits a reason."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, Paid, State
-from clipspool.jobs.records import Entry, Spend
+from clipspool.jobs.records import Entry, Spend, Tally
 from clipspool.jobs.text import iso, local_time, text
 from clipspool.reporting.status import (
     InboxView,
@@ -262,3 +263,26 @@ def test_a_sum_that_does_not_add_up_calls_nothing_free(fell, others, known):
 def test_without_two_readings_nothing_is_said_of_the_balance():
     assert balance_lines(a_job(state=State.IN_DOUBT, task=a_task(evidence={}))) == []
     assert balance_lines(a_job()) == []
+
+
+REFUSING = Conditions(NOON, Brake(fault=NO_CREDITS, until=NOON + 9))
+SITUATIONS = {
+    "held": (NOW, {"held": Held.BUDGET}),
+    "restored": (Conditions(NOON, is_restored=True, paused=frozenset({"bay-1"})), {}),
+    "paused": (Conditions(NOON, paused=frozenset({"bay-1"})), {"due_at": NOON + 60}),
+    "later": (REFUSING, {"due_at": NOON + 60}),
+    "tried again": (NOW, {"due_at": NOON + 60, "attempts": 1, "reason": "busy"}),
+    "spent": (replace(REFUSING, spend=Spend(submissions=9), limits=Limits(submissions_per_day=9)), {}),
+    "blocked": (REFUSING, {}),
+    "turn": (NOW, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_several_jobs_wait_for_the_reason_that_each_of_them_has(name):
+    conditions, changes = SITUATIONS[name]
+    job = a_job(inbox="bay-1", due_at=changes.pop("due_at", NOON), **changes)
+    conditions = replace(conditions, limits=replace(conditions.limits, inboxes=frozenset({"bay-1"})))
+    held = None if job.held is None else job.held.value
+    tally = Tally("bay-1", job.state, held, job.due_at > NOON, bool(job.attempts), 3)
+    assert conditions.why_several_wait(tally) == (conditions.why_waiting(job)[0] or "turn")

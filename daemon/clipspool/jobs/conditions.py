@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.limits import ALL, Limits
 from clipspool.jobs.model import Held, Job, State
-from clipspool.jobs.records import Spend
+from clipspool.jobs.records import Spend, Tally
 from clipspool.jobs.text import iso, local_time
 
 WHY = (
@@ -64,6 +64,25 @@ class Conditions:
         if job.state is not State.QUEUED:
             return None, job.reason
         return self._why_queued(job)
+
+    def why_several_wait(self, tally: Tally) -> str:
+        """Return in a word what holds several jobs in the same situation; `turn` for nothing but the others.
+
+        The order is that of a single job, below; what only single jobs show, their model, is left out.
+        """
+        if tally.held is not None:
+            return tally.held
+        if self.is_restored:
+            return "restored"
+        if self.is_paused(tally.inbox):
+            return "paused"
+        if tally.is_later:
+            return "retry" if tally.is_tried_again else "not_before"
+        if self.why_closed(tally.inbox):
+            return "hours"
+        if self.limits.why_spent(self.spend, tally.inbox, ""):
+            return Held.BUDGET.value
+        return "provider" if self.brake.fault is not None else "turn"
 
     def _why_queued(self, job: Job) -> tuple[str | None, str]:
         if self.is_restored:

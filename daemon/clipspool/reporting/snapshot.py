@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import State
 from clipspool.jobs.records import Spend, Tally
+from clipspool.scheduler.commands import conditions_of
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.workers import LANES
 
@@ -58,7 +60,7 @@ def snapshot_of(scheduler: Scheduler) -> StateSnapshot:
     fault = scheduler.brake.fault
     return StateSnapshot(
         jobs={state: journal.counts[state] for state in State},
-        waiting=_waiting(scheduler, journal.tallies(now)),
+        waiting=_waiting(conditions_of(scheduler), journal.tallies(now)),
         lanes={name: LaneLoad(LANES[name][0], lane.busy) for name, lane in scheduler.workers.lanes.items()},
         spend=scheduler.spending.today,
         limits=picker.limits,
@@ -69,25 +71,10 @@ def snapshot_of(scheduler: Scheduler) -> StateSnapshot:
     )
 
 
-def _waiting(scheduler: Scheduler, tallies: list[Tally]) -> Mapping[tuple[str, str], int]:
+def _waiting(conditions: Conditions, tallies: list[Tally]) -> Mapping[tuple[str, str], int]:
     """Count waiting jobs by inbox and reason; of several reasons for a whole inbox the first counts."""
     found: Counter[tuple[str, str]] = Counter()
     for tally in tallies:
-        if tally.held is not None:
-            reason = tally.held
-        elif tally.state is not State.QUEUED:
-            continue
-        elif scheduler.picker.is_paused(tally.inbox):
-            reason = "paused"
-        elif tally.is_later:
-            reason = "retry" if tally.is_tried_again else "not_before"
-        elif not scheduler.picker.limits.may_send(tally.inbox, scheduler.now()):
-            reason = "hours"
-        elif scheduler.picker.limits.why_spent(scheduler.spending.today, tally.inbox, ""):
-            reason = "budget"
-        elif scheduler.brake.fault is not None:
-            reason = "provider"
-        else:
-            reason = "turn"
-        found[tally.inbox, reason] += tally.count
+        if tally.held is not None or tally.state is State.QUEUED:
+            found[tally.inbox, conditions.why_several_wait(tally)] += tally.count
     return found

@@ -35,6 +35,9 @@ _TYPES = {
     ".webm": "video/webm",
     ".mkv": "video/webm",
     ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
 }
 _NO_PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="9"/>'
 """The script recognizes it by its width, and asks again when something changed."""
@@ -43,7 +46,7 @@ _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 
 class MediaRoutes:
-    """Answers the three addresses of media."""
+    """Answers the addresses of media."""
 
     def __init__(self, daemon: DaemonHandle, lookup: Lookup) -> None:
         """Open nothing yet."""
@@ -84,6 +87,26 @@ class MediaRoutes:
             return bay.outbox.open(name), name_of(name)
 
         return await self._serve(request, open_it)
+
+    async def preset(self, request: Request) -> Response:
+        """Serve the sample picture of a preset in an inbox."""
+        inbox, name = request.path_params["inbox"], request.path_params["name"]
+
+        def find() -> tuple[FileIO, str, os.stat_result] | None:
+            folders = self._daemon.bays().get(inbox)
+            try:
+                known = self._daemon.command("presets", {"inbox": inbox})
+                path = next(one["picture"] for one in known if one["name"] == name and one["picture"])
+                file = None if folders is None else folders.inbox.open(path)
+            except Exception:  # noqa: BLE001  (a picture that is not shown is no fault)
+                return None
+            return None if file is None else (file, name_of(path), os.fstat(file.fileno()))
+
+        found = await anyio.to_thread.run_sync(find, limiter=self._threads())
+        if found is None:
+            return PlainTextResponse("This file does not exist (any more).\n", 404)
+        file, shown, there = found
+        return self._answer(request, file, there, shown)
 
     async def _serve(
         self, request: Request, open_it: Callable[[Job, Clip, Folders], tuple[FileIO, str]]

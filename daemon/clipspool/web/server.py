@@ -155,6 +155,7 @@ class Page:
             add("/jobs/{job}/choose", versions.choose),
             look("/add", pages.choose),
             look("/inbox/{inbox}", pages.inbox),
+            look("/inbox/{inbox}/presets/{name}", MediaRoutes(daemon, self._lookup).preset),
             add("/inbox/{inbox}/mend", pages.mend),
         ]
 

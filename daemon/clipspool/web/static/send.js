@@ -170,6 +170,12 @@
     const { fields, prompt_utf16_max: most } = model();
     part("letters").textContent = field("prompt") ? `${field("prompt").length} of ${most ?? 1000}` : "";
     for (const one of form.querySelectorAll("[data-field]")) one.hidden = Boolean(fields) && one.dataset.field !== "seed" && !fields.includes(one.dataset.field);
+    const picture = part("preset-picture"), sample = form.elements.preset?.selectedOptions[0].dataset.picture;
+    if (picture) {
+      picture.hidden = !sample;
+      if (sample && picture.getAttribute("src") !== sample) picture.src = sample;
+      picture.alt = sample ? `Sample of ${field("preset")}` : "";
+    }
     clearTimeout(waiting);
     waiting = setTimeout(() => { for (const clip of clips) if (clip.state === "here") price(clip); }, 400);
   }
