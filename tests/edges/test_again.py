@@ -240,6 +240,13 @@ def test_a_seed_that_was_named_stays_unless_it_is_taken_back(bay):
     assert run(named, set={"seed": 7}, dry_run=True)["request"]["seed"] == 7
 
 
+def test_the_model_that_was_asked_for_is_tried_again_after_a_fallback(bay):
+    _, _, run = bay
+    request = a_request(model="aleph2", instead_of="gen4_aleph")
+    answer = run(a_job(state=S.DELIVERED, request=request), dry_run=True)
+    assert answer["request"]["model"] == "gen4_aleph"
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [

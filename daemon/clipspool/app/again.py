@@ -132,10 +132,10 @@ def _request(
 
 
 def keys_of(request: Request) -> dict[str, Any]:
-    """Return a request in a sidecar's keys, without what was drawn or chosen by itself or was for once."""
+    """Return what was asked for in a sidecar's keys, without what was drawn, chosen, or for once."""
     keys: dict[str, Any] = {
         "prompt": request.prompt,
-        "model": request.model,
+        "model": request.instead_of or request.model,
         "seed": None if request.seed_is_drawn else request.seed,
         "ratio": None if request.ratio_is_chosen else request.ratio,
         **image_keys(request, lambda one: one.uri or one.name),
