@@ -2,6 +2,8 @@
 
 import pytest
 
+from clipspool.app.settings import load
+from clipspool.cli.check.setup import look_at_hooks
 from clipspool.jobs.events import Failed, JobHeld, NotSubmitted, StageFailed, Vetted
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Error, Held, State
@@ -181,3 +183,18 @@ def test_while_the_provider_is_blocked_no_hook_is_asked(desk):
     desk.drop("clip2")
     desk.turns(4)
     assert [stage for stage, _ in desk.shop.done].count(Stage.VET) == asked
+
+
+def test_check_names_a_hook_whose_program_is_missing_and_runs_none(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "own.sh").write_text("#!/bin/sh\ntouch was-run\n")
+    (tmp_path / "own.sh").chmod(0o755)
+    file = tmp_path / "config.toml"
+    hooks = (
+        'before_submit = ["/nowhere/python3", "x.py"]\nafter_delivery = ["sh"]\non_failure = ["./own.sh"]\n'
+    )
+    file.write_text(f'[hooks]\n{hooks}[[inbox]]\npath = "in"\noutbox = "out"\n')
+    (found,) = look_at_hooks(load(file, {"HOME": str(tmp_path)}))
+    assert (found.level, found.what) == ("bad", "hooks.before_submit")
+    assert "/nowhere/python3 is no program that can be run; nothing would be sent" in found.why
+    assert not (tmp_path / "was-run").exists()

@@ -427,3 +427,58 @@ def test_one_more_job_of_a_retired_clip_brings_it_back(journal):
     assert journal.clip("clip1").lies_at == "_done/day/shot.mp4"
     assert [job.id for job in journal.jobs_of("clip1")] == ["clip1", "clip1-r2"]
     assert journal.counts[State.QUEUED] == 1
+
+
+# --- what is kept, and the story of all -------------------------------------------------------------------
+
+
+def retired(journal, job, at, lies_at="_done/shot.mp4"):
+    clip = a_clip(job.clip_id, inbox=job.inbox, path="day/caf\udce9.mp4")
+    accept(journal, job, clip)
+    with journal.turn():
+        journal.retired(replace(clip, lies_at=lies_at), at)
+
+
+def test_clips_that_retired_by_a_moment_are_found_page_by_page(journal):
+    for number in range(5):
+        retired(journal, a_job(f"clip{number}", state=State.DELIVERED), NOON + number)
+    retired(journal, a_job("hall1", inbox="hall", state=State.DELIVERED), NOON)
+    retired(journal, a_job("empty", state=State.DELIVERED), NOON, lies_at=None)
+    accept(journal, a_job("open1"))
+    find = journal.retired_before
+    assert find("clips_with_sources", "bay", NOON + 3, "", 2) == ["clip0", "clip1"]
+    assert find("clips_with_sources", "bay", NOON + 3, "clip1", 9) == ["clip2", "clip3"]
+    assert find("clips_with_history", "bay", NOON + 9, "clip3", 9) == ["clip4", "empty"]
+
+
+def test_of_forgotten_clips_only_what_was_submitted_stays_and_the_newest_event(journal):
+    paid = a_job("paid1", state=State.DELIVERED, paid=Paid.YES, task=a_task(credits=5.0), fingerprint="f1")
+    retired(journal, paid, NOON, lies_at=None)
+    retired(journal, a_job("lies1", state=State.FAILED), NOON)
+    retired(journal, a_job("free1", state=State.FAILED), NOON, lies_at=None)
+    last, spent = journal.last_event(), journal.spent(0.0)
+    with journal.turn():
+        gone = journal.forget(["paid1", "lies1", "free1"])
+    journal.rest()
+    assert gone == ["free1"]
+    assert (journal.job("free1"), journal.clip("free1")) == (None, None)
+    assert journal.clip("lies1").lies_at == "_done/shot.mp4"
+    assert (journal.last_event(), journal.spent(0.0)) == (last, spent)
+    kept = journal.job("paid1")
+    assert (kept.fingerprint, kept.task.task_id) == ("f1", "task-1")
+    assert [entry.event for entry in journal.history(kept)] == []
+    assert journal.counts == journal.count()
+    assert journal.retired_before("clips_with_history", "bay", NOON + 9, "", 9) == []
+
+
+def test_the_story_of_all_is_told_from_a_moment_on_or_from_the_last_entries(driver, journal):
+    for number in range(4):
+        retired(journal, a_job(f"clip{number}", state=State.DELIVERED), NOON + number)
+    with driver.look() as look:
+        every = list(look.story(0.0, 2))
+        assert [entry.event for entry, *_ in every] == ["accepted", "retired"] * 4
+        assert every[0][1:] == ("clip0", "bay", "day/caf\udce9.mp4")
+        assert every[1][0].facts == {"to": "_done/shot.mp4"}
+        assert [clip for _, clip, *_ in look.story(NOON + 3, 2)] == ["clip3"]
+        assert [clip for _, clip, *_ in look.story(None, 3)] == ["clip2", "clip3", "clip3"]
+        assert list(look.story(NOON + 99, 2)) == []

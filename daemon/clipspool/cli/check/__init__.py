@@ -20,6 +20,7 @@ from clipspool.cli.check.notify import look_at_notify
 from clipspool.cli.check.page import look_at_page
 from clipspool.cli.check.setup import (
     look_at_defaults,
+    look_at_hooks,
     look_at_journal,
     look_at_key,
     look_at_process,
@@ -46,6 +47,7 @@ def look(
     yield from look_at_process(unit=unit)
     yield from look_at_defaults(settings)
     yield from look_at_proxy(settings)
+    yield from look_at_hooks(settings)
     yield from look_at_key(settings, is_needed=provider is not None, unit=unit)
     if settings.provider.api_key is None and unit is not None and "provider_api_key" in unit.credentials:
         provider = None

@@ -1,8 +1,9 @@
-"""Checks clock, user, proxy, defaults, API key, journal and provider."""
+"""Checks clock, user, proxy, hooks, defaults, API key, journal and provider."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -62,6 +63,21 @@ def look_at_proxy(settings: Settings, env: Mapping[str, str] = os.environ) -> It
             f"${named[0]} is set, and clipspool does not use it",
             "if this machine reaches the provider only through a proxy, set `proxy` in [provider]",
         )
+
+
+def look_at_hooks(settings: Settings) -> Iterator[Finding]:
+    """Check that the program of each hook is there; none is run."""
+    folder = Path("/") if settings.file is None else settings.file.parent
+    for name, words in settings.hooks.commands.items():
+        # A path is looked for where hooks run, a plain name on $PATH.
+        program = str(folder / words[0]) if "/" in words[0] else words[0]
+        if shutil.which(program) is None:
+            is_needed = name == "before_submit"
+            why = f"{words[0]} is no program that can be run" + (
+                "; nothing would be sent" if is_needed else ""
+            )
+            todo = "correct its first word, or leave the key out"
+            yield Finding("bad" if is_needed else "warn", f"hooks.{name}", why, todo)
 
 
 def look_at_defaults(settings: Settings) -> Iterator[Finding]:
