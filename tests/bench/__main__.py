@@ -23,6 +23,7 @@ from bench import table
 ROWS = (
     *("clips", "faults", "news", "open_tasks", "first_byte", "submission", "result"),
     *("rescan", "start", "idle", "commands", "growth", "postgres_clips"),
+    *("farm_conform", "farm_idle", "farm_failover"),
 )
 RESULTS = Path("bench-results.md")
 SINGLES = Path("bench-results.jsonl")
