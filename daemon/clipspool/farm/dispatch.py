@@ -171,10 +171,16 @@ class Dispatch:
     async def _pass_on(self, app: procrastinate.App) -> None:
         with self._lock:
             given, self._given = self._given, []
+        if not given:
+            return
         self._outstanding |= {one.attempt: one for one in given}
-        for one in given:
-            queued = app.configure_task(TASK, queue=queue_of(one), priority=one.job.priority)
-            await queued.defer_async(work=one.to_text())
+        queued = [
+            app.configure_task(TASK, queue=queue_of(one), priority=one.job.priority).make_new_job(
+                work=one.to_text()
+            )
+            for one in given
+        ]
+        await app.job_manager.batch_defer_jobs_async(queued)  # one transaction, however many
 
     async def _bring_back(self, app: procrastinate.App) -> None:
         """Report what has ended; what is not reported because this process ends is run again."""
