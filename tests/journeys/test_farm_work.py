@@ -8,7 +8,7 @@ import pytest
 
 from journeys.nodes import begin, move_to_postgres, node, prepared_by
 
-MANY = [f"shot{number:02}.mp4" for number in range(14)]
+MANY = [f"shot{number:02}.mp4" for number in range(20)]
 
 
 @pytest.fixture
@@ -56,9 +56,14 @@ def has_work(bay):
 def test_all_nodes_make_clips_fit_and_fetch_and_one_node_pays(bay, farm):
     farm("one", "started")
     two = farm("two", farm='stages = ["prepare"]')
-    drop_many(bay)
-    bay.until_retired(len(MANY), seconds=60)
-    assert is_paid_once(bay)
+    dropped = 0
+    while not begun(two):  # a slow machine takes clips in one by one, and its threads are enough
+        assert dropped < 60, "no clip goes to the other node"
+        for number in range(dropped, dropped + 12):
+            bay.drop(f"shot{number:02}.mp4")
+        dropped += 12
+        bay.until_retired(dropped, seconds=60)
+    assert bay.paid == len(fingerprints(bay)) == dropped
     assert set(prepared_by(bay).values()) == {"", "two"}
     assert {line["stage"] for line in two.events("stage_begun")} == {"prepare"}
     shown = bay.call("logs", next(job for job, name in prepared_by(bay).items() if name == "two")).stdout

@@ -101,8 +101,9 @@ class Membership:
 
     def await_lead(self, seconds: float) -> Lease | None:
         """Wait at most so many seconds for the lead; None where it did not come, or is not to be had."""
-        self._wants_lead.set()
-        self._wake.set()
+        if not self._wants_lead.is_set():
+            self._wants_lead.set()
+            self._wake.set()
         with self._changed:
             self._changed.wait_for(lambda: self.leads or bool(self.replaced_by), seconds)
         return self.lease if self.leads else None

@@ -21,11 +21,10 @@ TASK = "stage"
 """The name of the queue's only task: run an assignment."""
 CHANNEL = "clipspool_stages"
 """Where a notice says that a stage has ended; the row in `stage_results` is what counts."""
-STALLED_SECONDS_MAX = 12.0
-"""With the leader's looks for it, what a lost node had begins elsewhere within 20 s."""
-_STALLED = 0.8
-_BEATS = 4
-POLL_SECONDS = 5.0
+STALLED_SECONDS_MAX = 15.0
+"""With the leader's looks for it, what a lost node had begins elsewhere within 25 s."""
+_BEATS = 3
+POLL_SECONDS = 15.0
 """How often a worker looks for stages without a notice of one."""
 TROUBLES = (psycopg.Error, PoolTimeout, ProcrastinateException, OSError)
 """What is raised where the database cannot be asked."""
@@ -56,11 +55,11 @@ KINDS = ("prepare", "fetch", "finish")
 
 def stalled_seconds(lease_seconds: float) -> float:
     """Return after how long without a sign a worker is given up, and its stages go elsewhere."""
-    return min(lease_seconds * _STALLED, STALLED_SECONDS_MAX)
+    return min(lease_seconds, STALLED_SECONDS_MAX)
 
 
 def beat_seconds(lease_seconds: float) -> float:
-    """Return how often a worker gives a sign: three of them may be lost."""
+    """Return how often a worker gives a sign: two of them may be lost."""
     return stalled_seconds(lease_seconds) / _BEATS
 
 

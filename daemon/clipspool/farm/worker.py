@@ -54,7 +54,7 @@ class StageWorker:
         node: str,
         work: Callable[[Assignment], Event],
         queues: Callable[[], Collection[str]],
-        beat_seconds: float = STALLED_SECONDS_MAX / 4,
+        beat_seconds: float = STALLED_SECONDS_MAX / 3,
     ) -> None:
         """`work` runs a stage and may raise OSError.
 
@@ -115,6 +115,8 @@ class StageWorker:
                 # It is read at each look for a stage. A worker that is stopped beats no more while it ends
                 # what it has, and would be given up: so none is stopped because its queues change.
                 worker.queues = self._queues()
+                if not (worker.queues or self._under_way):
+                    break  # this node leads, or is drained: it need not ask for stages
             worker.stop()  # type: ignore[no-untyped-call]
             await running
 
