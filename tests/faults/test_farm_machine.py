@@ -215,6 +215,8 @@ class Farm(RuleBasedStateMachine):
         self.fault = None
         self.sent, self.consents, self.jobs = Counter(), Counter(), []
         self.nodes = {name: Node(self, name) for name in NAMES}
+        for node in self.nodes.values():
+            node.beat()
 
     def teardown(self):
         if not hasattr(self, "nodes"):
