@@ -90,7 +90,7 @@ def test_a_result_far_too_short_is_held_and_delivered_by_approval(bay, film):
         assert "the result lasts 0.25 s" in job["reason"]
         assert "3 s" in job["reason"]
         assert "a.mp4" not in bay.results()
-        assert f"approve {job['id']}" in bay.call("status").stdout
+        assert f"approve {job['id']}" in bay.call("status", COLUMNS="300").stdout  # -c is long here
         assert bay.call("approve", job["id"], "--yes").returncode == 0
         bay.until_retired()
         result = tomllib.loads((bay.outbox / "a.mp4.toml").read_text())["result"]
