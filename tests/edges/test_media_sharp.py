@@ -1,6 +1,8 @@
 """What a clip looks like once it has been made to fit a byte limit, measured with ffmpeg."""
 
+import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -106,3 +108,20 @@ def test_no_clip_looks_worse_than_two_passes_of_ffmpeg_at_either_size(decoder, t
     for size in sizes if planned.smaller_width else sizes[:1]:
         other = two_passes(path, size, probe, used)
         assert ours >= decibels(other, path, probe) - 0.3, (size, used, other.stat().st_size)
+
+
+def test_the_folder_of_the_passes_may_go_while_the_process_runs_and_goes_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("clipspool.media.pool.MEMORY", str(tmp_path))
+    old = tmp_path / "clipspool-decoder-killed"
+    old.mkdir()
+    os.utime(old, (1, 1))
+    decoder = Decoder()
+    path = made_of(tmp_path, "testsrc2=160x90:r=25:d=1,noise=alls=20:allf=t")
+    fitted_to(decoder, path, 40_000)
+    (folder,) = tmp_path.glob("clipspool-decoder-*")
+    assert folder != old, "what a killed daemon left is removed"
+    assert {file.name: file.stat().st_size for file in folder.iterdir()} == {"stats": 0, "stats.mbtree": 0}
+    shutil.rmtree(folder)
+    fitted_to(decoder, path, 40_000)
+    decoder.close()
+    assert not list(tmp_path.glob("clipspool-decoder-*"))

@@ -82,7 +82,9 @@ def told(
     kept = [f"reel name {reel}"] if reel and reel_of(made) == reel else []
     lost = [f"reel name {reel}"] if reel and not kept else []
     if chapters:
-        (kept if len(made.chapters()) >= chapters else lost).append(f"{chapters} chapters")
+        (kept if len(made.chapters()) >= chapters else lost).append(
+            f"{chapters} chapter{'s' * (chapters > 1)}"
+        )
     if has := [name for name in wanted if name.lower() in there]:
         kept.append(_listed(has))
     if gone := [name for name in wanted if name.lower() not in there]:

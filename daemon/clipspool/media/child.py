@@ -51,12 +51,13 @@ def main() -> None:
         if not data:
             return
         try:
-            daemon.send(json.dumps(_answer(json.loads(data), files)).encode())
+            answer = _answer(json.loads(data), files)
         finally:
             for file in files:
                 os.close(file)
-            # PyAV's containers and codecs are in reference cycles, which hold their pictures until collected.
-            gc.collect()
+        daemon.send(json.dumps(answer).encode())
+        # PyAV's containers and codecs are in reference cycles, which hold their pictures until collected.
+        gc.collect()
 
 
 def _import_all_of_av() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import os
 import sys
+from contextlib import suppress
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -40,7 +42,17 @@ def allow_two_passes(folder: str) -> None:
 
 def pass_options(number: int) -> dict[str, str]:
     """Return the options of the first or second pass; none where there is no folder for what they share."""
-    return {"flags": f"+pass{number}", "stats": f"{_scratch[0]}/stats"} if _scratch else {}
+    # It may be gone: systems remove old folders from where temporary ones are.
+    if not _scratch or not os.path.isdir(_scratch[0]):  # noqa: PTH112  pathlib imports modules too late
+        return {}
+    return {"flags": f"+pass{number}", "stats": f"{_scratch[0]}/stats"}
+
+
+def forget_passes() -> None:
+    """Empty what the first pass left; of a long clip it is tens of megabytes."""
+    for name in ("stats", "stats.mbtree") if _scratch else ():
+        with suppress(OSError), open(f"{_scratch[0]}/{name}", "r+b") as file:  # noqa: PTH123
+            file.truncate()
 
 
 def quantizer_of(packet: Packet) -> float:

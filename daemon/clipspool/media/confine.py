@@ -146,7 +146,9 @@ def _landlock(libc: ctypes.CDLL, scratch: str) -> bool:
     if ruleset < 0:
         return False
     is_allowed = True
-    if scratch:
+    if scratch and not os.path.isdir(scratch):  # noqa: PTH112
+        is_allowed = False
+    elif scratch:
         folder = os.open(scratch, os.O_PATH | os.O_DIRECTORY)
         allowed = LANDLOCK_SCRATCH_RIGHTS[max(v for v in LANDLOCK_SCRATCH_RIGHTS if v <= version)]
         rule = struct.pack("=Qi", allowed, folder)

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from clipspool.media import memory, sound
-from clipspool.media.coding import encoded, mux, pass_options, quantizer_of
+from clipspool.media.coding import encoded, forget_passes, mux, pass_options, quantizer_of
 from clipspool.media.facts import Conformed, MediaError
 from clipspool.media.pictures import Shape, pictures
 from clipspool.media.plan import inside
@@ -53,7 +53,14 @@ def conform(file: int, file_again: int, destination: int, plan: Conform) -> Conf
     Where the byte limit allows less than good quality, it is coded in two passes that use the limit up, in
     smaller pictures only if a trial shows that they look better.
     """
-    work = _Conforming(file, file_again, destination, plan)
+    try:
+        return _conformed(_Conforming(file, file_again, destination, plan), destination)
+    finally:
+        forget_passes()
+
+
+def _conformed(work: _Conforming, destination: int) -> Conformed:
+    plan = work.plan
     size, bytes_max, rate = work.plan, plan.bytes_max, plan.bits_per_second
     if bytes_max is None or rate is None:
         work.attempt(GOOD_ENOUGH)

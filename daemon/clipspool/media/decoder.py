@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -27,7 +26,7 @@ from clipspool.media.facts import (
     Sample,
     Value,
 )
-from clipspool.media.pool import Crew
+from clipspool.media.pool import Crew, Scratch, scratch_folder
 from clipspool.system.process import start_thread
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Conformed", "Decoder", "Finished", "MediaFault", "Picture", "Probe", "Sample"]
 
 END_SECONDS = 2.0
-_MEMORY = "/dev/shm"  # noqa: S108  (a folder of its own is made in it)
 _SHORT = frozenset({"probe", "verify", "image_facts"})
 """Calls that only read, and that a job waits for; the others write something."""
 
@@ -209,7 +207,7 @@ class _Child:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: Scratch | None = None
         self._is_closed = False
         self._was_used = False
 
@@ -247,8 +245,10 @@ class _Child:
             self._was_used = False
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
+                self._scratch = scratch_folder(self._scratch)
+                folder = "" if self._scratch is None else self._scratch.name
                 numbers = (theirs.fileno(), self._memory_bytes_max, self._idle_seconds)
-                arguments = [*map(str, numbers), self._folder()]
+                arguments = [*map(str, numbers), folder]
                 self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
                     [sys.executable, "-P", "-m", "clipspool.media.child", *arguments],
                     pass_fds=[theirs.fileno()],
@@ -260,20 +260,6 @@ class _Child:
             start_thread(self._process.wait, "media-reaper")
             self._socket = ours
             return ours
-
-    def _folder(self) -> str:
-        """Return the folder of this process, in which x264 keeps what its first pass found out.
-
-        It lies in memory where it can: nothing is written outside the configured folders then.
-        """
-        memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-        try:
-            self._scratch = self._scratch or tempfile.TemporaryDirectory(
-                prefix="clipspool-decoder-", dir=memory
-            )
-        except OSError:
-            return ""  # without one it codes in one pass
-        return self._scratch.name
 
     def _exchange(self, ours: socket.socket, data: bytes, files: Sequence[int], deadline: float) -> _Answer:
         try:

@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import shutil
+import tempfile
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Generic, Protocol, TypeVar
 
 PATIENCE_SECONDS: Final = 0.25
 """What a call waits before another is started: that takes 0.1 s and 20 MB, where most calls take 10 ms."""
+
+SCRATCH: Final = "clipspool-decoder-"
+SCRATCH_SECONDS: Final = 24 * 3600
+MEMORY: Final = "/dev/shm"  # noqa: S108  (a folder of its own is made in it)
+
+Scratch = tempfile.TemporaryDirectory[str]
+
+
+def scratch_folder(known: Scratch | None) -> Scratch | None:
+    """Return a process's folder, in which x264 keeps what its first pass found out; made where it is gone.
+
+    It lies in memory where it can: nothing is written outside the configured folders then. Without one, x264
+    codes in one pass.
+    """
+    if known is not None and Path(known.name).is_dir():
+        return known
+    home = MEMORY if os.access(MEMORY, os.W_OK) else tempfile.gettempdir()
+    try:
+        _sweep(Path(home))
+        return tempfile.TemporaryDirectory(prefix=SCRATCH, dir=home, ignore_cleanup_errors=True)
+    except OSError:
+        return None
+
+
+def _sweep(home: Path) -> None:
+    """Remove the folders of daemons that were killed, after a day."""
+    for folder in home.glob(f"{SCRATCH}*"):
+        with suppress(OSError):
+            there = folder.lstat()
+            if there.st_uid == os.geteuid() and there.st_mtime < time.time() - SCRATCH_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class Member(Protocol):
