@@ -281,7 +281,9 @@ def test_a_reference_image_is_the_copy_from_before_else_copied_from_the_inbox(ba
     request = a_request(references=(Reference(name="winter.png", file="ref-0.png"),))
     job = a_job("clip1", state=S.DELIVERED, request=request)
     run(job, set={"seed": 1})
-    assert desk.job("clip1-r2").request.references == request.references
+    ordered = desk.job("clip1-r2").request
+    assert ordered.references == request.references
+    assert ordered.again, "an order is meant: it is never held as a duplicate"
     run(job, set={"references": ["look.png"]})
     (reference,) = desk.job("clip1-r3").request.references
     assert bench.bay.inbox.read(f".clipspool/work/clip1/{reference.file}", 99) == b"another"
