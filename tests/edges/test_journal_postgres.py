@@ -1,5 +1,6 @@
 """A journal in PostgreSQL: lost connections, commits of unknown end, other writers and other versions."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -207,3 +208,35 @@ def test_a_search_finds_letters_of_every_encoding_in_a_path_and_nothing_in_odd_r
 
     assert (found("CAF\u00c9"), found("at"), found("zebra")) == (["clip1"], ["clip1"], [])
     assert {one.id for one in journal.queue("bay", 1e12, 9)} == {"clip1", "clip2"}
+
+
+@pytest.mark.slow
+def test_a_password_is_taken_from_the_settings_or_from_pgpassfile_and_is_in_no_message(
+    open_path, monkeypatch
+):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = postgres.Server(open_path / "server", port=port)
+    server.make()
+    server.start()
+    try:
+        with server.connect() as beside:
+            beside.execute("CREATE ROLE ann LOGIN PASSWORD 'hunter2-hunter2'")
+            beside.execute("CREATE SCHEMA anns AUTHORIZATION ann")
+            (server.data / "pg_hba.conf").write_text(
+                "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+            )
+            beside.execute("SELECT pg_reload_conf()")
+        url = f"postgresql://ann@127.0.0.1:{port}/postgres?options=-csearch_path%3Danns"
+        Journal.open(Address(url, "hunter2-hunter2")).close()
+        for wrong in (None, "hunter3-hunter3"):
+            with pytest.raises(JournalUnreachable, match="password") as no:
+                Journal.open(Address(url, wrong))
+            assert "hunter" not in str(no.value)
+        file = open_path / "passwords"
+        file.write_text(f"127.0.0.1:{port}:postgres:ann:hunter2-hunter2\n")
+        file.chmod(0o600)
+        monkeypatch.setenv("PGPASSFILE", str(file))
+        Journal.open(Address(url)).close()
+    finally:
+        server.stop()
