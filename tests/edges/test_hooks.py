@@ -108,6 +108,15 @@ def test_hooks_that_hang_hold_only_their_own_clips(desk):
     assert desk.state("hangs0") is State.QUEUED
 
 
+def test_a_job_that_is_run_again_is_asked_again(desk):
+    desk.shop.say[Stage.SUBMIT].append(lambda _job: Failed(Error("X", "refused")))
+    desk.drop()
+    desk.until(State.FAILED)
+    desk.order(operator.retry, ["clip1"], "ann")
+    desk.until(State.DELIVERED)
+    assert [stage for stage, _ in desk.shop.done].count(Stage.VET) == 2
+
+
 def test_no_slot_of_the_provider_is_taken_while_a_hook_runs(desk):
     held = desk.shop.hold(Stage.VET)
     desk.drop()

@@ -13,6 +13,7 @@ from clipspool.journal.looks import Window
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.housekeeping import Housekeeping, Retention
 from clipspool.spool.claims import claim
+from clipspool.spool.pruning import files_of, remove
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import Manifest
@@ -285,3 +286,25 @@ def test_through_a_season_of_days_each_thing_goes_on_its_day(house):
             if f"_done/shot{clip}.mp4" not in lying:
                 gone.setdefault(clip, day)
     assert gone == {0: 9, 1: 10, 2: 11}
+
+
+def test_a_file_that_came_under_the_name_of_another_meanwhile_stays(house):
+    ended(house, "done00000001", "shot.mp4")
+    clip = house.desk.journal.clip("done00000001")
+    found = files_of(house.root, clip, ["deep winter"])
+    (house.path / "_done/shot.toml").write_text("# an editor's own")
+    remove(house.root, found)
+    assert house.files() == ["_done/shot.toml"]
+
+
+def test_a_clip_whose_work_folder_is_still_there_is_not_forgotten(house):
+    ended(house, "free00000001", "shot.mp4", fails=True)
+    (house.path / "_failed/shot.mp4").unlink()
+    left = house.path / ".clipspool/work/free00000001"
+    left.mkdir(parents=True)
+    house.passes(100)
+    assert house.prune().histories == 0
+    assert house.desk.job("free00000001").state is State.FAILED
+    left.rmdir()
+    assert house.prune().histories == 1
+    assert house.desk.job("free00000001") is None
