@@ -29,7 +29,7 @@ from faults.bugs import PACKAGE, TREE, copied
 PATH = {
     "clipspool.stages.submit": ("stages_submit", "scheduler"),
     "clipspool.provider.runway.post": ("runway", "wire"),
-    "clipspool.provider.runway.refusals": ("whose_fault", "runway"),
+    "clipspool.provider.runway.refusals": ("whose_fault", "answers", "runway"),
     "clipspool.provider.runway.answers": ("answers", "runway"),
     "clipspool.spool.ledger": ("send_marks", "stages_submit", "adopt", "stages_retire"),
     "clipspool.spool.send_marks": ("send_marks", "stages_submit"),
