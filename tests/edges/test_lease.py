@@ -12,7 +12,7 @@ import pytest
 import postgres
 from clipspool.farm.lease import LeaseLost
 from clipspool.farm.membership import Membership
-from clipspool.farm.nodes import Identity, leader_of, members
+from clipspool.farm.nodes import Identity, last_seen, leader_of, members
 from clipspool.journal import Journal, JournalError
 from clipspool.journal.postgres import connect_beside, make_schema
 
@@ -429,6 +429,18 @@ def test_a_node_that_a_restored_database_does_not_know_enters_itself_again(farm)
     a.beat()
     assert [one.name for one in farm.members()] == ["a"]
     assert a.replaced_by == ""
+
+
+def test_a_node_without_a_sign_of_life_for_one_lease_is_silent_and_what_it_did_is_not_shown(farm):
+    a = farm.node("a", doing=lambda: "3 running")
+    a.beat()
+    a.beat()
+    (one,) = farm.members()
+    assert (one.state, one.doing, one.is_live) == ("leads", "3 running", True)
+    farm.ask(f"UPDATE nodes SET seen_at = now() - interval '{SECONDS + 1} seconds'")
+    (one,) = farm.members()
+    assert (one.state, one.doing, one.is_live) == ("silent", "", False)
+    assert last_seen(one) == "31 s ago"
 
 
 def test_a_drained_node_takes_no_lead_until_another_process_begins(farm):

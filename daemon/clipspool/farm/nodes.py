@@ -12,6 +12,9 @@ from clipspool.farm.lease import ask
 from clipspool.jobs.text import iso, span
 
 
+_AWAY = frozenset({"silent", "stopped"})
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What a node enters about itself."""
@@ -60,9 +63,10 @@ def members(connection: psycopg.Connection[Any]) -> list[Member]:
 
 
 def _member(row: Mapping[str, Any]) -> Member:
+    state = _state(row)
     return Member(
         name=row["name"],
-        state=_state(row),
+        state=state,
         host=row["host"],
         pid=row["pid"],
         version=row["version"],
@@ -70,7 +74,7 @@ def _member(row: Mapping[str, Any]) -> Member:
         seen_at=row["seen_at_unix"],
         silent_seconds=row["silent_seconds"],
         begun_at=row["begun_at_unix"],
-        doing=row["doing"],
+        doing="" if state in _AWAY else row["doing"],  # what one did that died is no news of now
         sees=frozenset(row["sees"]),
         stages=tuple(row["stages"]),
     )
@@ -116,5 +120,4 @@ def node_json(one: Member) -> dict[str, Any]:
 
 def last_seen(one: Member) -> str:
     """Return when a node was last seen, in words."""
-    is_away = one.state in {"silent", "stopped"}
-    return f"{span(max(one.silent_seconds, 1.0))} ago" if is_away else "now"
+    return f"{span(max(one.silent_seconds, 1.0))} ago" if one.state in _AWAY else "now"
