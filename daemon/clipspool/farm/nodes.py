@@ -11,7 +11,6 @@ import psycopg
 from clipspool.farm.lease import ask
 from clipspool.jobs.text import iso, span
 
-
 _AWAY = frozenset({"silent", "stopped"})
 
 
