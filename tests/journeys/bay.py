@@ -247,7 +247,8 @@ class Bay:
         return sorted(found)
 
     def events(self, name=None):
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        written = self.log.read_text(errors="replace") if self.log.exists() else ""
+        lines = written.rpartition("\n")[0].splitlines()  # the last line may still be on its way
         told = [json.loads(line) for line in lines if line.startswith("{")]
         return [one for one in told if name is None or one["event"] == name]
 
