@@ -105,9 +105,13 @@ def test_secrets_that_systemd_hands_over_stand_in_for_the_environments(monkeypat
     monkeypatch.setattr("clipspool.system.units.CONFIGURATIONS", tmp_path)
     (tmp_path / "provider_api_key").write_text("sk-1\n")
     (tmp_path / "web_token").write_text("token-of-some-length")
+    (tmp_path / "web_token_edit").write_text("token-of-an-editor")
+    (tmp_path / "journal_password").write_text("of-the-database")
     config = tmp_path / "config.toml"
     assert handed_over(config, {}) == {
         "CLIPSPOOL_PROVIDER__API_KEY": "sk-1",
         "CLIPSPOOL_WEB__TOKEN": "token-of-some-length",
+        "CLIPSPOOL_WEB__TOKENS__EDIT__TOKEN": "token-of-an-editor",
+        "CLIPSPOOL_JOURNAL__PASSWORD": "of-the-database",
     }
     assert "CLIPSPOOL_WEB__TOKEN" not in handed_over(config, {"CLIPSPOOL_WEB__TOKEN": "mine"})

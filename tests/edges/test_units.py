@@ -155,6 +155,31 @@ def test_the_page_gets_its_token_and_the_folder_of_its_socket(tmp_path):
     assert 'BindReadOnlyPaths="/home/op/token"' in plain
 
 
+STATE = {"STATE_DIRECTORY": "/var/lib/clipspool"}
+INBOX = '[[inbox]]\npath = "/srv/bay"\noutbox = "/srv/bay-results"\n'
+
+
+def test_the_password_of_the_journal_comes_as_a_credential(tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(f'{INBOX}[journal]\nurl = "postgresql://clipspool@db.example/clipspool"\n')
+    drop_in = systemd_drop_in(load(config, STATE | {"CLIPSPOOL_JOURNAL__PASSWORD": "of-the-database"}))
+    assert "LoadCredential=journal_password:/etc/clipspool/journal_password\n" in drop_in
+    assert "of-the-database" not in drop_in
+    assert "LoadCredential" not in systemd_drop_in(load(config, STATE))
+
+
+def test_hooks_that_lie_in_a_home_are_let_in(tmp_path, monkeypatch):
+    monkeypatch.setattr("clipspool.cli.check.dropin._HOMES", (tmp_path,))
+    monkeypatch.setattr("clipspool.cli.check.dropin._TEMPORARY", ())
+    (tmp_path / "check.py").touch()
+    config = tmp_path / "config.toml"
+    config.write_text(f'{INBOX}[hooks]\nbefore_submit = ["/usr/bin/python3", "check.py", "--strict"]\n')
+    drop_in = systemd_drop_in(load(config, STATE))
+    assert "ProtectHome=tmpfs\n" in drop_in
+    assert f'BindReadOnlyPaths="{tmp_path}/check.py"\n' in drop_in
+    assert "strict" not in drop_in
+
+
 def test_a_path_that_no_unit_can_hold_is_refused():
     for name in ("/srv/new\nline", "/srv/\udcff"):
         with pytest.raises(ValueError, match="cannot hold"):

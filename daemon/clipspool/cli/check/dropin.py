@@ -34,7 +34,7 @@ def systemd_drop_in(settings: Settings) -> str:
         settings.web.token_file,
         *(one.token_file for one in settings.web.tokens.values()),
     )
-    files = [file for file in (settings.file, *named) if file]
+    files = [file for file in (settings.file, *named) if file] + _files_of_hooks(settings)
     unit = [f"RequiresMountsFor={quoted(path)}" for path in folders]
     service = [f"ReadWritePaths={quoted(path)}" for path in folders]
     at_home = [path for path in folders if _is_within(path, _HOMES)]
@@ -50,6 +50,8 @@ def systemd_drop_in(settings: Settings) -> str:
         service += [_credential(settings, name) for name in _BUCKET_CREDENTIALS]
     if provider.proxy_login is not None and provider.proxy_login_file is None:
         service.append(_credential(settings, "proxy_login"))
+    if settings.journal.password is not None:
+        service.append(_credential(settings, "journal_password"))
     if notify.urls is not None and notify.urls_file is None:
         service.append(_credential(settings, "notify_urls"))
     if notify.webhook_secret is not None and notify.webhook_secret_file is None:
@@ -64,6 +66,13 @@ def systemd_drop_in(settings: Settings) -> str:
     service += _socket_folder(settings)
     lines = ["# Made by `clipspool check --systemd`; make it again when a folder changes."]
     return "\n".join([*lines, "[Unit]", *unit, "", "[Service]", *service, ""])
+
+
+def _files_of_hooks(settings: Settings) -> list[Path]:
+    """Return the files that hooks' words name, programs and scripts; a word is looked for where hooks run."""
+    folder = Path("/") if settings.file is None else settings.file.parent
+    words = dict.fromkeys(word for command in settings.hooks.commands.values() for word in command)
+    return [path for path in (folder / word for word in words) if path.is_file()]
 
 
 def _socket_folder(settings: Settings) -> list[str]:
