@@ -3,7 +3,9 @@
 import json
 import os
 import socket
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import jsonschema
@@ -290,6 +292,39 @@ def test_a_crash_while_a_clip_is_placed_is_finished_by_the_same_request(stage, a
     answer = api.send(key="k")
     assert (answer.status, answer.json["path"]) == (201, "shot.mp4")
     assert lying(stage) == {"shot.mp4": CLIP, "shot.mp4.toml": WINTER.encode()}
+
+
+def test_two_clips_of_one_name_and_prompt_sent_at_once_each_keep_their_sidecar(stage, api, monkeypatch):
+    bay, begun, answers = stage.bay.inbox, threading.Barrier(2), []
+    move = type(bay).move
+
+    def both_are_about_to_move(self, rel, *given, **more):
+        if rel.endswith(".upload"):
+            with suppress(threading.BrokenBarrierError):
+                begun.wait(0.3)
+        return move(self, rel, *given, **more)
+
+    monkeypatch.setattr(type(bay), "move", both_are_about_to_move)
+    senders = [threading.Thread(target=lambda: answers.append(api.send().json["path"])) for _ in range(2)]
+    for one in senders:
+        one.start()
+    for one in senders:
+        one.join()
+    assert sorted(answers) == ["shot-2.mp4", "shot.mp4"]
+    assert sorted(lying(stage)) == ["shot-2.mp4", "shot-2.mp4.toml", "shot.mp4", "shot.mp4.toml"]
+
+
+def test_a_clip_that_came_by_hand_meanwhile_gets_no_sidecar_of_ours(stage, api, monkeypatch):
+    create = type(stage.bay.inbox).create
+
+    def somebody_is_quicker(self, rel, data, *given, **more):
+        create(self, rel, data, *given, **more)
+        if rel == "shot.mp4.toml":
+            (stage.home / "bay/shot.mp4").write_bytes(b"an editor's own")
+
+    monkeypatch.setattr(type(stage.bay.inbox), "create", somebody_is_quicker)
+    assert api.send().json["path"] == "shot-2.mp4"
+    assert sorted(lying(stage)) == ["shot-2.mp4", "shot-2.mp4.toml", "shot.mp4"]
 
 
 def test_what_became_of_a_clip_is_told_by_its_id(stage, api, monkeypatch):

@@ -105,6 +105,7 @@ class Uploads:
         self._folders, self._rules, self._now = folders, rules, now
         self._busy: set[str] = set()
         self._lock = threading.Lock()
+        self._placing: dict[str, threading.Lock] = {}
         self._swept_at: dict[str, float] = {}
 
     def root(self, inbox: str) -> Root:
@@ -254,23 +255,30 @@ class Uploads:
         sent. Raises NotTaken.
         """
         root = self.root(upload.inbox)
-        for name, data in images:
-            self._add_image(root, upload.folder, name, data)
-        while upload.placed_at is None:
-            if not upload.placing:
-                upload = self._keep(root, replace(upload, placing=self._free_name(root, upload), sent=sent))
-            upload = self._place(root, upload, sidecar)
+        with self._lock:
+            one_at_a_time = self._placing.setdefault(upload.inbox, threading.Lock())
+        with one_at_a_time:  # two of one name would take each other's sidecar
+            for name, data in images:
+                self._add_image(root, upload.folder, name, data)
+            while upload.placed_at is None:
+                if not upload.placing:
+                    free = self._free_name(root, upload)
+                    upload = self._keep(root, replace(upload, placing=free, sent=sent))
+                upload = self._place(root, upload, sidecar)
         return upload
 
     def _place(self, root: Root, upload: Upload, sidecar: bytes) -> Upload:
         beside = f"{upload.path}{TOML}"
         if root.exists(upload.part):
+            is_made = False
             try:
                 if sidecar and not self._is_there(root, beside, sidecar):
                     root.create(beside, sidecar)
+                    is_made = True
                 root.move(upload.part, root, upload.path)
             except FileExistsError:  # somebody was quicker with the name: take another
-                if sidecar and self._is_there(root, beside, sidecar):
+                # Only the one made just now: the same text may be the sidecar of that other clip.
+                if is_made and self._is_there(root, beside, sidecar):
                     root.remove(beside)
                 return replace(upload, placing="")
         # Without its bytes it was placed before a crash: only this rename takes them away.
