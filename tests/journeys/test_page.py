@@ -7,6 +7,7 @@ from selenium.webdriver.common.keys import Keys
 
 from journeys.bay import make_clip
 from journeys.browser import DESK, PHONE, Browser, needs_chromium
+from journeys.test_notes import picture
 from runway_sandbox import Render
 from runway_sandbox.render import sample
 from stub import Stub, answer
@@ -192,6 +193,50 @@ def test_an_editor_sends_clips_after_seeing_their_price_and_mends_what_waits(bay
     fresh.run("document.querySelector('#mend textarea').value = 'prompt = \"winter\"\\n'")
     fresh.one("#mend button").click()
     fresh.until(lambda: "typo.mp4" in fresh.text("#done"), what="it is delivered without more ado")
+
+
+def test_dropped_folders_keyframes_and_a_matrix_are_priced_and_sent_as_one(bay, fresh, tmp_path):
+    folder = tmp_path / "day 2" / "scene"
+    folder.mkdir(parents=True)
+    sample(folder / "shot.mp4", seconds=2.0, width=848, height=480)
+    bay.dropped[hashlib.sha256((folder / "shot.mp4").read_bytes()).hexdigest()] = "shot.mp4"
+    (folder / "notes.txt").write_text("for later")
+    (tmp_path / "dusk.png").write_bytes(picture())
+    (tmp_path / "dawn.png").write_bytes(picture())
+    home = serve(bay)
+    log_in(fresh, home)
+    fresh.go(f"{home}inbox/bay")
+    fresh.drag_in("#drop", tmp_path / "day 2")
+    fresh.until(lambda: "day 2/scene/shot.mp4" in fresh.text("#chosen"), what="the folder's clip")
+    fresh.until(lambda: "1 other file was left out" in fresh.text("#left-out"), what="it says the rest")
+    fresh.run("document.querySelector('#send details').open = true")
+    fresh.one("select[name=model] option[value=aleph2]").click()
+    assert not fresh.one("#drop-images").is_displayed()
+    fresh.one("select[name=target_aspect] option[value='16:9']").click()
+    fresh.one("select[name=finish] option[value=as_is]").click()
+    fresh.one("select[name=finish_codec] option[value=prores]").click()
+    fresh.one("input[name=seed]").send_keys("1, 2")
+    fresh.one("input[name=per_line]").click()
+    fresh.one("textarea[name=prompt]").send_keys("at dusk", Keys.ENTER, "at dawn")
+    fresh.drag_in("#drop-keyframes", tmp_path / "dusk.png", tmp_path / "dawn.png")
+    fresh.until(lambda: len(fresh.find("#keyframes li")) == 2, what="both keyframes")
+    fresh.until(lambda: "4 results" in fresh.text("#chosen"), what="all combinations are counted")
+    fresh.until(lambda: "about 224 credits in all" in fresh.text("#total"), what="the price of all")
+    fresh.keep_picture("send")
+    bay.consents = 4
+    fresh.one("#put").click()
+    bay.until(lambda: len(bay.jobs()) == 4, what="all are accepted")
+    requests = [job["request"] for job in bay.told("jobs")]
+    assert {(one["prompt"], one["seed"]) for one in requests} == {
+        (prompt, seed) for prompt in ("at dusk", "at dawn") for seed in (1, 2)
+    }
+    assert {(one["target_aspect"], one["finish_codec"]) for one in requests} == {("16:9", "prores")}
+    assert requests[0]["keyframe"] == [
+        {"at": "first", "image": "day 2/scene/dusk.png"},
+        {"at": "last", "image": "day 2/scene/dawn.png"},
+    ]
+    assert {job["clip"] for job in bay.told("jobs")} == {"day 2/scene/shot.mp4"}
+    bay.until_retired(4)
 
 
 @pytest.mark.slow

@@ -145,6 +145,8 @@ def _model(model: Mapping[str, Any]) -> dict[str, Any]:
         "name",
         "fields",
         "ratios",
+        "target_aspects",
+        "output_formats",
         "prompt_utf16_max",
         "references_max",
         "seconds_max",

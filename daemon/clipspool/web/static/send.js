@@ -7,9 +7,10 @@
   const API = "/api/v1", PIECE = 16 * 1024 * 1024, AT_ONCE = 2, WAIT_MS = 30000;
   const inbox = form.dataset.inbox;
   const part = (id) => document.getElementById(id);
-  const field = (name) => form.elements[name]?.value.trim() ?? "";
+  // What the model does not have is hidden, and counts as not filled in.
+  const field = (name) => form.elements[name]?.closest("[hidden]") ? "" : form.elements[name]?.value.trim() ?? "";
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-  const clips = [], images = [];
+  const clips = [], images = [], keyframes = [];
   let sending = 0, isPlacing = false;
 
   // --- asking the daemon ---------------------------------------------------------------------------------
@@ -35,13 +36,14 @@
 
   // --- one clip -------------------------------------------------------------------------------------------
 
-  const keyOf = (file) => `clipspool ${inbox} ${file.name} ${file.size} ${file.lastModified}`;
+  const keyOf = ({ file, folder }) => `clipspool ${inbox} ${folder ? folder + "/" : ""}${file.name} ${file.size} ${file.lastModified}`;
+  const folderOf = (clip) => [field("folder"), clip.folder].filter(Boolean).join("/");
   const size = (count) => count < 1e6 ? `${(count / 1e3).toFixed(0)} kB` : count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(2)} GB`;
 
-  function add(file) {
-    if (clips.some((one) => keyOf(one.file) === keyOf(file) && one.state !== "gone")) return;
+  function add(file, folder = "") {
+    if (clips.some((one) => keyOf(one) === keyOf({ file, folder }) && one.state !== "gone")) return;
     const node = document.createElement("li");
-    const name = Object.assign(document.createElement("span"), { className: "file", textContent: file.name });
+    const name = Object.assign(document.createElement("span"), { className: "file", textContent: folder ? `${folder}/${file.name}` : file.name });
     const bar = Object.assign(document.createElement("progress"), { max: file.size || 1, value: 0 });
     bar.setAttribute("aria-label", `${file.name}, sent`);
     const says = Object.assign(document.createElement("span"), { className: "quiet says" });
@@ -49,7 +51,7 @@
     remove.setAttribute("aria-label", `Remove ${file.name}`);
     node.append(name, bar, says, remove);
     part("chosen").append(node);
-    const clip = { file, node, bar, says, remove, state: "waiting", id: "", quote: null };
+    const clip = { file, folder, node, bar, says, remove, state: "waiting", id: "", quote: null };
     remove.addEventListener("click", () => drop(clip));
     clips.push(clip);
     show(clip, 0);
@@ -60,7 +62,7 @@
     clip.state = "gone";
     clip.request?.abort();
     if (clip.id) ask("DELETE", `/uploads/${clip.id}`).catch(() => {});
-    localStorage.removeItem(keyOf(clip.file));
+    localStorage.removeItem(keyOf(clip));
     clip.node.remove();
     total();
   }
@@ -93,7 +95,7 @@
   }
 
   async function begin(clip) {
-    const known = localStorage.getItem(keyOf(clip.file));
+    const known = localStorage.getItem(keyOf(clip));
     if (known) {
       const { status, data } = await ask("GET", `/uploads/${known}`);
       if (status === 200 && data.state === "receiving" && data.size === clip.file.size) {
@@ -104,7 +106,7 @@
     const { status, data, why } = await ask("POST", "/uploads", { inbox, folder: "", name: clip.file.name, size: clip.file.size });
     if (status !== 201) { fail(clip, why); return -1; }
     clip.id = data.id;
-    localStorage.setItem(keyOf(clip.file), data.id);
+    localStorage.setItem(keyOf(clip), data.id);
     return 0;
   }
 
@@ -131,20 +133,33 @@
   // --- what would be sent -----------------------------------------------------------------------------------
 
   function sidecar() {
-    const lines = [];
+    const lines = [], matrix = [];
     const text = (key, value) => { if (value) lines.push(`${key} = ${JSON.stringify(value)}`); };
-    for (const key of ["prompt", "preset", "model", "ratio", "long_clips"]) text(key, field(key));
-    if (field("seed")) lines.push(`seed = ${Number(field("seed"))}`);
+    const either = (key, values) => {
+      if (values.length > 1) matrix.push(`${key} = ${JSON.stringify(values)}`);
+      else if (values.length) lines.push(`${key} = ${JSON.stringify(values[0])}`);
+    };
+    either("prompt", prompts());
+    for (const key of ["preset", "model", "ratio", "target_aspect", "output_format", "long_clips", "finish", "finish_codec"]) text(key, field(key));
+    either("seed", seeds());
     if (field("start_seconds")) lines.push(`start_seconds = ${Number(field("start_seconds"))}`);
-    if (images.length) lines.push(`references = [${images.map((one) => JSON.stringify(one.name)).join(", ")}]`);
+    if (shown(images).length) lines.push(`references = ${JSON.stringify(images.map((one) => one.file.name))}`);
     if (field("threshold")) lines.push("", "[content_moderation]", `public_figure_threshold = ${JSON.stringify(field("threshold"))}`);
-    const results = Number(field("variants")) || 1;
+    for (const one of shown(keyframes)) lines.push("", "[[keyframe]]", `at = ${one.at()}`, `image = ${JSON.stringify(one.file.name)}`);
+    if (matrix.length) lines.push("", "[matrix]", ...matrix);
+    const results = form.elements.variants.disabled ? 1 : Number(field("variants")) || 1;
     for (let number = 0; number < results && results > 1; number += 1) lines.push("", "[[variant]]");
     return lines.length ? lines.join("\n") + "\n" : "";
   }
 
+  const prompts = () => form.elements.per_line.checked ? field("prompt").split("\n").map((one) => one.trim()).filter(Boolean) : [field("prompt")].filter(Boolean);
+  // What is no number stays as it was written: the daemon says what is wrong with it.
+  const seeds = () => field("seed").split(/[\s,;]+/).filter(Boolean).map((one) => /^\d{1,15}$/.test(one) ? Number(one) : one);
+  const shown = (list) => list.filter((one) => !one.node.closest("[hidden]"));
+  const beside = () => [...new Map([...shown(images), ...shown(keyframes)].map((one) => [one.file.name, one.file])).values()];
+
   async function price(clip) {
-    const wish = { sidecar: sidecar(), folder: field("folder"), references: images.map((one) => one.name) };
+    const wish = { sidecar: sidecar(), folder: folderOf(clip), references: beside().map((one) => one.name) };
     const asked = clip.asked = (clip.asked ?? 0) + 1;
     let answer;
     try { answer = await ask("POST", `/uploads/${clip.id}/quote`, wish); } catch { answer = { status: 0, why: "The daemon does not answer." }; }
@@ -155,10 +170,11 @@
     else if (answer.data.problems.length) say(clip, answer.data.problems.map((one) => one.message).join("; "), true);
     else {
       const { media, jobs, credits } = answer.data;
-      if (jobs[0].request.model !== usual) { usual = jobs[0].request.model; ratios(); }
+      if (jobs[0].request.model !== usual) { usual = jobs[0].request.model; fit(); }
       const said = [media.seconds ? `${Number(media.seconds.toFixed(2))} s` : "", media.width ? `${media.width} × ${media.height}` : ""];
       const changes = [...new Set(jobs.flatMap((job) => job.changes))];
       said.push(changes.length ? `will be changed: ${changes.join(", ")}` : "sent as it is");
+      if (jobs.length > 1) said.push(`${jobs.length} results`);
       said.push(credits === null ? "price not known" : `about ${credits} credits`);
       say(clip, said.filter(Boolean).join(" · "));
     }
@@ -167,9 +183,9 @@
 
   let waiting = 0;
   function changed() {
-    const { fields, prompt_utf16_max: most } = model();
-    part("letters").textContent = field("prompt") ? `${field("prompt").length} of ${most ?? 1000}` : "";
-    for (const one of form.querySelectorAll("[data-field]")) one.hidden = Boolean(fields) && one.dataset.field !== "seed" && !fields.includes(one.dataset.field);
+    const longest = Math.max(0, ...prompts().map((one) => one.length));
+    part("letters").textContent = longest ? `${longest} of ${model().prompt_utf16_max ?? 1000}${prompts().length > 1 ? `, ${prompts().length} prompts` : ""}` : "";
+    form.elements.variants.disabled = seeds().length > 1;  // each seed is a result of its own
     const picture = part("preset-picture"), sample = form.elements.preset?.selectedOptions[0].dataset.picture;
     if (picture) {
       picture.hidden = !sample;
@@ -188,12 +204,14 @@
     return JSON.parse(option.dataset.model);
   }
 
-  function ratios() {
-    const { ratios: known } = model();
-    const chosen = form.elements.ratio;
-    const before = chosen.value;
-    chosen.replaceChildren(chosen.options[0], ...(known ?? []).map((one) => new Option(one, one)));
-    chosen.value = (known ?? []).includes(before) ? before : "";
+  function fit() {
+    const known = model();
+    for (const one of form.querySelectorAll("[data-field]")) one.hidden = Boolean(known.fields) && one.dataset.field !== "seed" && !known.fields.includes(one.dataset.field);
+    for (const [name, values] of [["ratio", known.ratios], ["target_aspect", known.target_aspects], ["output_format", known.output_formats]]) {
+      const chosen = form.elements[name], before = chosen.value;
+      chosen.replaceChildren(chosen.options[0], ...(values ?? []).map((one) => new Option(one, one)));
+      chosen.value = (values ?? []).includes(before) ? before : "";
+    }
   }
 
   function total() {
@@ -220,15 +238,15 @@
     for (const clip of clips.filter((one) => one.state === "here")) {
       const body = new FormData();
       body.append("upload", clip.id);
-      body.append("folder", field("folder"));
+      body.append("folder", folderOf(clip));
       body.append("sidecar", sidecar());
-      for (const image of images) body.append("reference", image, image.name);
+      for (const image of beside()) body.append("reference", image, image.name);
       let answer;
       try { answer = await ask("POST", "/clips", body); } catch { answer = { status: 0, why: "The connection was lost; send again, nothing is sent twice." }; }
       if (answer.status !== 201) { say(clip, answer.why, true); continue; }
       clip.state = "placed";
       placed += 1;
-      localStorage.removeItem(keyOf(clip.file));
+      localStorage.removeItem(keyOf(clip));
       clip.remove.remove();
       say(clip, `lies in the inbox as ${answer.data.path}`);
       clip.node.classList.add("done");
@@ -241,16 +259,51 @@
 
   // --- choosing and dropping ------------------------------------------------------------------------------------
 
-  function addImage(file) {
-    if (images.some((one) => one.name === file.name)) return;
-    images.push(file);
-    const node = document.createElement("li");
+  function addImage(list, place, file) {
+    if (list.some((one) => one.file.name === file.name)) return null;
+    const one = { file, node: document.createElement("li") };
     const remove = Object.assign(document.createElement("button"), { type: "button", className: "link", textContent: "Remove" });
     remove.setAttribute("aria-label", `Remove ${file.name}`);
-    remove.addEventListener("click", () => { images.splice(images.indexOf(file), 1); node.remove(); changed(); });
-    node.append(file.name, " ", remove);
-    part("references").append(node);
+    remove.addEventListener("click", () => { list.splice(list.indexOf(one), 1); one.node.remove(); changed(); });
+    one.node.append(file.name, " ", remove);
+    list.push(one);
+    part(place).append(one.node);
     changed();
+    return one;
+  }
+
+  function addKeyframe(file) {
+    const one = addImage(keyframes, "keyframes", file);
+    if (!one) return;
+    const at = document.createElement("select"), seconds = Object.assign(document.createElement("input"), { type: "number", min: 0, step: 0.1, value: 0 });
+    for (const [value, word] of [["first", "first frame"], ["last", "last frame"], ["seconds", "at second"]]) at.append(new Option(word, value));
+    at.value = ["first", "last"][keyframes.length - 1] ?? "seconds";
+    at.setAttribute("aria-label", `Place of ${file.name}`);
+    seconds.setAttribute("aria-label", `Second of ${file.name}`);
+    const hide = () => { seconds.hidden = at.value !== "seconds"; };
+    at.addEventListener("change", hide);
+    hide();
+    one.at = () => at.value === "seconds" ? Number(seconds.value) || 0 : JSON.stringify(at.value);
+    one.node.insertBefore(at, one.node.lastChild);
+    one.node.insertBefore(seconds, one.node.lastChild);
+    changed();
+  }
+
+  let leftOut = 0;
+  // A folder's clips keep their place in it; what is no clip is left out.
+  async function unfold(entry, folder, take) {
+    if (entry.isFile) {
+      const file = await new Promise((done, lost) => entry.file(done, lost));
+      if (part("clips").accept.split(",").some((suffix) => file.name.toLowerCase().endsWith(suffix))) take(file, folder);
+      else part("left-out").textContent = `Of folders only clips are sent: ${leftOut += 1} other ${leftOut === 1 ? "file was" : "files were"} left out.`;
+      return;
+    }
+    const reader = entry.createReader(), inside = folder ? `${folder}/${entry.name}` : entry.name;
+    for (;;) {  // a reader hands out a part at a time
+      const entries = await new Promise((done, lost) => reader.readEntries(done, lost));
+      if (!entries.length) return;
+      for (const one of entries) if (!one.name.startsWith(".")) await unfold(one, inside, take);
+    }
   }
 
   function receive(area, input, take) {
@@ -260,16 +313,22 @@
     area.addEventListener("drop", (event) => {
       event.preventDefault();
       area.classList.remove("over");
-      for (const file of event.dataTransfer.files) take(file);
+      const items = [...event.dataTransfer.items].filter((one) => one.kind === "file");
+      for (const item of items) {  // an item is empty once this event is over
+        const entry = item.webkitGetAsEntry(), file = item.getAsFile();
+        if (entry?.isDirectory) unfold(entry, "", take).catch(() => { part("total").textContent = `The folder ${entry.name} could not be read.`; });
+        else if (file) take(file);
+      }
     });
   }
 
   receive(part("drop"), part("clips"), add);
-  receive(part("drop-images"), part("images"), addImage);
+  receive(part("drop-images"), part("images"), (file) => addImage(images, "references", file));
+  receive(part("drop-keyframes"), part("keyframe-images"), addKeyframe);
   // A clip that is dropped beside the area must not take the place of the page.
   for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
   form.addEventListener("input", changed);
-  form.elements.model.addEventListener("change", () => { ratios(); changed(); });
+  form.elements.model.addEventListener("change", () => { fit(); changed(); });
   form.addEventListener("submit", place);
   window.addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(); });
 })();
