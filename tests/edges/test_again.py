@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from clipspool.app import again as app_again
 from clipspool.app.again import Tools, again
 from clipspool.cli.act import balance_in_words
 from clipspool.cli.client import OperatorCommands
@@ -225,6 +226,30 @@ def test_a_dry_run_says_what_it_would_be_and_orders_nothing(bay):
     assert answer["credits_estimated"] == 45.0
     assert answer["request"]["prompt"] == "deep summer"
     assert desk.journal.counts[S.QUEUED] == 0
+
+
+def test_the_same_order_twice_is_carried_out_once(bay):
+    desk, _, run = bay
+    shown = {DONE.id: run(prompt="deep summer", dry_run=True)["version"]}
+    assert run(prompt="deep summer", versions=shown)["version"] == 2
+    second = run(prompt="deep summer", versions=shown)
+    assert (second["done"], "version 2 was ordered meanwhile" in second["why"]) == (False, True)
+    assert desk.journal.newest_version(desk.journal.clip(DONE.clip_id), "") == 2
+    assert run(prompt="deep autumn", versions={DONE.id: 3})["version"] == 3
+
+
+def test_of_two_orders_at_the_same_moment_one_is_carried_out(bay, monkeypatch):
+    desk, _, run = bay
+    bring = app_again._References.bring
+
+    def other_is_quicker(references):
+        monkeypatch.setattr(app_again._References, "bring", bring)
+        assert run(prompt="deep summer")["done"]
+        bring(references)
+
+    monkeypatch.setattr(app_again._References, "bring", other_is_quicker)
+    assert run(prompt="deep summer")["done"] is False
+    assert desk.journal.counts[S.QUEUED] <= 1
 
 
 def test_a_seed_that_nobody_chose_is_drawn_anew(bay):

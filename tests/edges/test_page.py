@@ -975,13 +975,15 @@ def test_a_clip_is_run_again_changed_once_its_price_was_seen(stage):
         assert ">deep winter</textarea>" in form
         asked = web.post("/jobs/clip1/again", prompt="summer", seed="")
         assert "This will be version 2. It may cost about 60 credits." in asked.text
+        assert 'name="version" value="2"' in asked.text
         assert ">summer</textarea>" in asked.text
-        web.post("/jobs/clip1/again", prompt="summer", seed="9", model="aleph2", sure="1")
+        web.post("/jobs/clip1/again", prompt="summer", seed="9", model="aleph2", sure="1", version="2")
         orders = [given for do, given in stage.commands if do == "again"]
         assert [(one["dry_run"], one["set"], one["prompt"]) for one in orders] == [
             (True, {"seed": None}, "summer"),
             (False, {"seed": 9, "model": "aleph2", "ratio": None}, "summer"),
         ]
+        assert [one.get("versions") for one in orders] == [None, {"clip1": 2}]
         stage.answer = lambda do, _given: (
             [] if do == "presets" else [{"id": "clip1", "done": False, "why": "no <b>"}]
         )

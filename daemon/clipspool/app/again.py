@@ -75,12 +75,15 @@ class Change:
 
 
 def again(tools: Tools, **given: Any) -> list[dict[str, Any]]:
-    """Run each of the jobs `ids` once more, changed by `prompt`, `preset`, `set`; return all answers."""
-    change = Change.of(given)
+    """Run each of the jobs `ids` once more, changed by `prompt`, `preset`, `set`; return all answers.
+
+    `versions` says which version each was shown to become: an order that came twice is carried out once.
+    """
+    change, versions = Change.of(given), given.get("versions") or {}
     answers = []
     for job_id in given["ids"]:
         try:
-            answers.append(_again(tools, str(job_id), change))
+            answers.append(_again(tools, str(job_id), change, versions.get(job_id)))
         except Refused as refused:
             answers.append({"id": job_id, "done": False, "why": str(refused)})
         except OSError as error:
@@ -88,8 +91,8 @@ def again(tools: Tools, **given: Any) -> list[dict[str, Any]]:
     return answers
 
 
-def _again(tools: Tools, job_id: str, change: Change) -> dict[str, Any]:
-    job, clip, version = tools.ask(lambda scheduler: commands.next_version(scheduler, job_id))
+def _again(tools: Tools, job_id: str, change: Change, shown: int | None) -> dict[str, Any]:
+    job, clip, version = tools.ask(lambda scheduler: commands.next_version(scheduler, job_id, shown))
     folders = tools.folders(clip.inbox)
     if folders is None:
         raise Refused(f"the inbox {clip.inbox} is not configured any more")
@@ -104,7 +107,9 @@ def _again(tools: Tools, job_id: str, change: Change) -> dict[str, Any]:
         return {"id": job.id, "done": True, "new": None, **facts}
     references.bring()
     entered: dict[str, Any] = tools.ask(
-        lambda scheduler: commands.again(scheduler, job_id, request, credits_estimated, change.by, change.why)
+        lambda scheduler: commands.again(
+            scheduler, job_id, request, credits_estimated, change.by, change.why, version
+        )
     )
     return {**facts, **entered}
 

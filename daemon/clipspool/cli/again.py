@@ -62,7 +62,8 @@ def again(
         question += balance_in_words(settings, sum(one["credits_estimated"] or 0.0 for one in quoted))
     consent(question, yes=yes)
     with OperatorCommands(settings) as operator:
-        _report(operator.again(**given), doing=True)
+        versions = {one["id"]: one["version"] for one in quoted}
+        _report(operator.again(**given, versions=versions), doing=True)
         if not operator.is_running:
             say("No daemon is running: this takes effect when it starts.")
 

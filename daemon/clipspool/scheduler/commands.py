@@ -83,8 +83,11 @@ def _may_still_be_sent(scheduler: Scheduler, job: Job) -> str:
     )
 
 
-def next_version(scheduler: Scheduler, job_id: str) -> tuple[Job, Clip, int]:
-    """Return an ended job, its clip, and the version that one more run of it would be. Raises Refused."""
+def next_version(scheduler: Scheduler, job_id: str, shown: int | None = None) -> tuple[Job, Clip, int]:
+    """Return an ended job, its clip, and the version that one more run of it would be. Raises Refused.
+
+    `shown` is the version that whoever orders it was told.
+    """
     flying = scheduler.in_flight.get(job_id)
     job = flying.job if flying is not None else scheduler.journal.job(job_id)
     clip = scheduler.journal.clip(job.clip_id) if job is not None else None
@@ -94,17 +97,29 @@ def next_version(scheduler: Scheduler, job_id: str) -> tuple[Job, Clip, int]:
         raise Refused(f"it was {job.error.message}. {job.error.what_to_do}".rstrip("."))
     if not may_run_again(job):
         raise Refused(f"it is {job.state}, and only a job that has ended can be run once more")
-    return job, clip, scheduler.journal.newest_version(clip, job.variant) + 1
+    version = scheduler.journal.newest_version(clip, job.variant) + 1
+    if shown is not None and shown != version:
+        raise Refused(
+            f"version {shown} was ordered meanwhile, perhaps by this very order: look at it before you order "
+            f"version {version}"
+        )
+    return job, clip, version
 
 
 def again(
-    scheduler: Scheduler, job_id: str, request: Request, price: float | None, by: str, why: str = ""
+    scheduler: Scheduler,
+    job_id: str,
+    request: Request,
+    price: float | None,
+    by: str,
+    why: str = "",
+    shown: int | None = None,
 ) -> dict[str, Any]:
     """Run an ended job's clip once more with another request, as its next version; the old one is kept.
 
     The limits on what a job and a clip may cost hold: nobody approved it by ordering it. Raises Refused.
     """
-    job, clip, version = next_version(scheduler, job_id)
+    job, clip, version = next_version(scheduler, job_id, shown)
     now = scheduler.now()
     new = Job(
         id=make_job_id(clip.id, job.variant, version),

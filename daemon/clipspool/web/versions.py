@@ -88,6 +88,8 @@ class VersionPages:
             "prompt": form.get("prompt", ""),
             "preset": form.get("preset") or None,
         }
+        if not is_dry and form.get("version", "").isdecimal():
+            arguments["versions"] = {job.id: int(form["version"])}  # a second click orders nothing more
         try:
             (answer,) = self._views.daemon.command("again", arguments)
         except Exception as error:  # noqa: BLE001  (shown to the caller; the daemon goes on)

@@ -54,9 +54,14 @@ class Acts:
         prompt, keys, dry = given.get("prompt"), given.get("set", {}), given.get("dry_run", False)
         if not (prompt is None or isinstance(prompt, str)) or not isinstance(dry, bool):
             raise NotTaken(422, "REQUEST.TEXT", "`prompt` must be a text, and `dry_run` true or false.")
+        version = given.get("version")
+        if not (version is None or (isinstance(version, int) and not isinstance(version, bool))):
+            raise NotTaken(422, "REQUEST.VERSION", "`version` must be a whole number: the one that is meant.")
         if not isinstance(keys, dict):
             raise NotTaken(422, "REQUEST.SET", "`set` must be an object with keys of a sidecar.")
         arguments = {"ids": [job_id_of(request)], "by": name_of(request), "prompt": prompt, "set": keys}
+        if version is not None:
+            arguments["versions"] = {job_id_of(request): version}
         return await self._done(request, "again", {**arguments, "dry_run": dry, **_why(given)})
 
     async def attach(self, request: Request) -> Any:

@@ -104,6 +104,13 @@ def act_operations(acts: Acts) -> list[Operation]:
         "",
         prompt=maybe(TEXT),
         set={"type": "object", "description": "Keys of a sidecar that are to be different; null drops one."},
+        version=maybe(
+            {
+                "type": "integer",
+                "minimum": 1,
+                "description": "The version it is to become, as a dry run answered: sent twice, one is made.",
+            }
+        ),
         dry_run={**TRUTH, "description": "Only say what it would be, and cost."},
         why={**TEXT, "maxLength": 500},
     )
