@@ -17,6 +17,7 @@ from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Held, Paid, State
 from clipspool.web import connections, snapshot, uploads
+from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import AccessRules, Right, Token
 from films import film
 from pages import SAME, TOKEN, Stage, clip_doors
@@ -549,6 +550,31 @@ def test_the_sidecar_of_a_waiting_clip_is_mended_where_it_is_shown(stage, api):
     for path in ("other.toml", "../results/x", "other.mp4", "shot.toml"):
         assert api("GET", f"sidecar?inbox=bay&path={path}").status == 404
         assert api("PUT", "sidecar", save | {"path": path, "text": WINTER}).status == 404
+
+
+@pytest.mark.parametrize("moment", ["quoted", "replaced"])
+def test_a_sidecar_that_is_saved_as_its_clip_is_accepted_does_not_stay_behind(
+    stage, api, monkeypatch, moment
+):
+    bay = stage.home / "bay"
+    (bay / "shot.mp4").write_bytes(CLIP)
+    (bay / "shot.toml").write_text('promt = "winter"\n')
+    stage.waiting = [{"path": "shot.mp4", "reason": "unknown key", "since": "x", "problem": True}]
+    version = api("GET", "sidecar?inbox=bay&path=shot.mp4").json["version"]
+
+    def accept():
+        for name in ("shot.mp4", "shot.toml"):
+            (bay / name).unlink()
+
+    quote, replaced = SidecarRoutes._quote, type(stage.bay.inbox).replace
+    if moment == "quoted":
+        monkeypatch.setattr(SidecarRoutes, "_quote", lambda *given: (quote(*given), accept())[0])
+    else:
+        monkeypatch.setattr(type(stage.bay.inbox), "replace", lambda *given: (accept(), replaced(*given))[1])
+    given = {"inbox": "bay", "path": "shot.mp4", "version": version, "text": WINTER}
+    answer = api("PUT", "sidecar", given)
+    assert (answer.status, answer.json["error"]["code"]) == (409, "CLIP.ACCEPTED")
+    assert lying(stage) == {}
 
 
 def test_a_waiting_clip_without_a_sidecar_gets_one(stage, api):

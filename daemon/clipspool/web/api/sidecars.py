@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from clipspool.intake.names import TOML, Kind, Names, readable
 from clipspool.intake.sidecar.parse import BYTES_MAX, decode
 from clipspool.jobs.quote import Quote
 from clipspool.jobs.text import text
-from clipspool.system.atomic import Rel, join, name_of, parent
+from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent
 from clipspool.web.api.films import Films, problem_json
 from clipspool.web.api.operations import read_json
 from clipspool.web.security import name_of as name_of_caller
@@ -70,10 +71,25 @@ class SidecarRoutes:
             why = "; ".join(one["message"] for one in problems[:3])
             raise NotTaken(422, "SIDECAR.PROBLEM", f"It is not saved: {why}", problems=problems)
         root = self._films.uploads.root(inbox)
+        accepted = NotTaken(
+            409, "CLIP.ACCEPTED", "The clip was accepted meanwhile, with the sidecar as it was: not saved."
+        )
+        if not root.exists(clip):  # the clip was read for its quote, and that took its time
+            raise accepted
         try:
+            if before is not None and root.read(at, 4 * BYTES_MAX) != before:
+                raise NotTaken(409, "SIDECAR.CHANGED", "The sidecar was changed meanwhile: look at it again.")
             (root.create if before is None else root.replace)(at, data)
         except FileExistsError:
             raise NotTaken(409, "SIDECAR.CHANGED", "The sidecar was made meanwhile: look at it.") from None
+        except FileNotFoundError:
+            raise accepted from None
+        if not root.exists(clip):
+            # Left alone it would be taken for the sidecar of the next clip of that name.
+            with suppress(FileNotFoundError, NotRegular, ValueError):
+                if root.read(at, BYTES_MAX) == data:
+                    root.remove(at)
+            raise accepted
         log.info("sidecar_saved", inbox=inbox, path=at, by=by)
         return {"path": text(at), "text": wanted, "version": _version(data)}
 
