@@ -49,7 +49,7 @@ class House:
         (path / "out").mkdir()
         self.root = Root(self.path)
         self.folders = Folders("bay", self.root, Root(path / "out"), "5eed", "{stem}", keeps_sources=True)
-        self.desk = Desk(path, shop=Archive(self.folders))
+        self.desk = Desk(path, inboxes=("bay", "other"), shop=Archive(self.folders))
         self.window = Window(path / "journal.db")
         self.house = Housekeeping(self.call, self.window.look, self.desk.clock)
         self.desk.turn()
@@ -57,7 +57,7 @@ class House:
     def call(self, command):
         return self.desk.order(command)
 
-    def accept(self, clip_id, name, data=b"film", sidecar=b'prompt = "deep winter"\n'):
+    def accept(self, clip_id, name, data=b"film", sidecar=b'prompt = "deep winter"\n', inbox="bay"):
         """Drop a clip and claim it as intake does."""
         file = self.path / name
         file.parent.mkdir(exist_ok=True, parents=True)
@@ -66,6 +66,7 @@ class House:
         there = file.stat()
         clip = a_clip(
             clip_id,
+            inbox=inbox,
             path=name,
             sidecar=str(Path(name).with_suffix(".toml")),
             source="clip.mp4",
@@ -73,7 +74,7 @@ class House:
             mtime_ns=there.st_mtime_ns,
             accepted_at=self.desk.clock.now,
         )
-        job = a_job(clip_id, created_at=clip.accepted_at)
+        job = a_job(clip_id, inbox=inbox, created_at=clip.accepted_at)
         claim(self.root, Manifest(clip, (job,), "5eed"))
         self.desk.scheduler.enqueue(Accepted(clip, (job,)))
 
@@ -223,6 +224,27 @@ def test_a_crash_between_the_record_and_the_removal_leaves_nothing_behind(house,
     assert house.files() == ["_done/shot.mp4", "_done/shot.toml"]
     monkeypatch.undo()
     house.prune()
+    assert house.files() == []
+
+
+def test_what_one_inbox_could_not_remove_goes_later_also_where_another_was_pruned_meanwhile(
+    house, monkeypatch
+):
+    ended(house, "done00000001", "shot.mp4")
+    ended(house, "done00000002", "other.mp4", inbox="other")
+    house.passes(100)
+    refuse = [OSError(5, "the NAS is gone")]
+
+    def fails_once(*given):
+        if refuse:
+            raise refuse.pop()
+        remove(*given)
+
+    monkeypatch.setattr("clipspool.scheduler.housekeeping.remove", fails_once)
+    both = {"bay": house.root, "other": house.root}
+    assert house.house.run(ALL, both)["bay"].trouble == "the NAS is gone"
+    assert house.files() == ["_done/shot.mp4", "_done/shot.toml"]
+    house.house.run(ALL, both)
     assert house.files() == []
 
 

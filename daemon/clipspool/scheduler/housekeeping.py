@@ -27,7 +27,8 @@ log = structlog.get_logger()
 
 PRUNED_AT = "pruned_at"
 """The fact with the time of the last run, in Unix seconds."""
-_PRUNING = "pruning"
+_PRUNING = "pruning:"
+"""The facts, by inbox, with the files that are being removed."""
 _DAY_SECONDS = 86_400.0
 _PAGE = 100
 """Clips that are looked at, and forgotten, in one step: a turn of the scheduler stays short."""
@@ -141,7 +142,7 @@ class Housekeeping:
                 allowed = self._call(partial(_begin, inbox=name, found=found))
                 found = {clip_id: one for clip_id, one in found.items() if clip_id in allowed}
                 remove(root, [one for _, files in found.values() for one in files])
-                self._call(lambda scheduler: scheduler.journal.forget_fact(_PRUNING))
+                self._call(lambda scheduler: scheduler.journal.forget_fact(_PRUNING + name))
             for clip, files in found.values():
                 count = report.done if str(clip.lies_at).startswith(f"{DONE}/") else report.failed
                 count.add(files)
@@ -149,10 +150,10 @@ class Housekeeping:
     def _finish(self, name: str, root: Root) -> None:
         """Remove what a crash left between the record and the removal."""
         with self._look() as journal:
-            begun = journal.fact(_PRUNING)
-        if begun is not None and begun["inbox"] == name:
-            remove(root, [File.from_json(one) for one in begun["files"]])
-            self._call(lambda scheduler: scheduler.journal.forget_fact(_PRUNING))
+            begun = journal.fact(_PRUNING + name)
+        if begun is not None:
+            remove(root, [File.from_json(one) for one in begun])
+            self._call(lambda scheduler: scheduler.journal.forget_fact(_PRUNING + name))
 
     def _pages(self, which: str, inbox: str, days: float) -> Iterator[list[tuple[Clip, set[str]]]]:
         """Iterate over clips of an inbox that ended so many days ago, each with its jobs' prompts."""
@@ -219,7 +220,7 @@ def _begin(scheduler: Scheduler, inbox: str, found: Mapping[str, tuple[Clip, lis
             journal.pruned(clip, scheduler.now(), sum(one.size for one in files))
             allowed.add(clip_id)
     removed = [one.to_json() for clip_id in allowed for one in found[clip_id][1]]
-    journal.set_fact(_PRUNING, {"inbox": inbox, "files": removed})
+    journal.set_fact(_PRUNING + inbox, removed)
     return allowed
 
 
