@@ -346,9 +346,9 @@ def test_the_provenance_is_there_before_the_film(bench, monkeypatch):
     seen = []
     real = Root.publish
 
-    def move(self, rel, to, to_rel):
+    def move(self, rel, to, to_rel, may):
         seen.append(set(lying(bench.results)))
-        real(self, rel, to, to_rel)
+        real(self, rel, to, to_rel, may)
 
     monkeypatch.setattr(Root, "publish", move)
     publish(bench, fetched(bench))
@@ -407,15 +407,48 @@ def test_what_another_machine_publishes_at_the_same_moment_keeps_its_provenance(
     job = fetched(bench)
     place = stages_deliver._place
 
-    def at_the_same_moment(bay, file, rel):
+    def at_the_same_moment(bay, file, rel, may):
         monkeypatch.setattr(stages_deliver, "_place", place)
         assert isinstance(deliver(job, bench.clip, theirs, NOON), Delivered)
         fetched(bench)
-        place(bay, file, rel)
+        place(bay, file, rel, may)
 
     monkeypatch.setattr(stages_deliver, "_place", at_the_same_moment)
     assert publish(bench, job) == ["day/shot.mp4"]
     assert set(lying(bench.results)) == {"day/shot.mp4", "day/shot.mp4.toml"}
+
+
+@pytest.mark.parametrize("asked", [1, 2])
+def test_a_leader_that_lost_its_lead_publishes_nothing_more_and_its_heir_publishes_once(bench, asked):
+    job = fetched(bench)
+    answers = iter([True] * (asked - 1) + [False])
+    event = deliver(job, bench.clip, bench.bay, NOON, lambda: next(answers))
+    assert isinstance(event, Postponed)
+    assert films(bench) == {}
+    assert deliver(job, bench.clip, another_machine(bench), NOON).results[0].name == "day/shot.mp4"
+    assert films(bench) == {"day/shot.mp4": MOVIE}
+
+
+def test_a_leader_frozen_while_it_copies_a_result_to_another_file_system_does_not_name_it(bench, monkeypatch):
+    def elsewhere(*_args):
+        raise OSError(errno.EXDEV, "another file system")
+
+    monkeypatch.setattr(moves, "rename_new", elsewhere)
+    answers = iter([True, True, False])
+    assert isinstance(deliver(fetched(bench), bench.clip, bench.bay, NOON, lambda: next(answers)), Postponed)
+    assert films(bench) == {}
+    assert in_work(bench) == {"clip1-1.mp4": MOVIE}
+    assert set(lying(bench.results)) == {"day/shot.mp4.toml"}
+
+
+def test_a_result_that_was_published_under_the_name_of_yesterday_is_found_and_not_fetched_again(bench):
+    job = fetched(bench)
+    bench.bay = replace(bench.bay, result_name="{stem}_{date}")
+    (first,) = publish(bench, job)
+    event = deliver(job, bench.clip, bench.bay, NOON + 86_400)
+    assert isinstance(event, Delivered)
+    assert [result.name for result in event.results] == [first]
+    assert list(films(bench)) == [first]
 
 
 def test_numbers_go_on_until_a_name_is_free(bench):
@@ -442,10 +475,10 @@ def test_whatever_has_the_name_keeps_it(bench, tmp_path, taken):
 def test_somebody_who_takes_the_name_at_the_last_instant_keeps_it(bench, monkeypatch):
     real, late = Root.publish, ["day/shot.mp4", "day/shot-2.mp4"]
 
-    def move(self, rel, to, to_rel):
+    def move(self, rel, to, to_rel, may):
         if late:
             (bench.results / late.pop(0)).write_bytes(b"precious")
-        real(self, rel, to, to_rel)
+        real(self, rel, to, to_rel, may)
 
     monkeypatch.setattr(Root, "publish", move)
     assert publish(bench, fetched(bench)) == ["day/shot-3.mp4"]

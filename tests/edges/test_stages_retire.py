@@ -50,6 +50,14 @@ def end(bench, *jobs):
     return retire(bench.clip, jobs, bench.bay)
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_leader_that_lost_its_lead_moves_and_removes_no_source(bench, keeps):
+    before = lying(bench.path)
+    with pytest.raises(OSError, match="lead of the farm was lost"):
+        retire(bench.clip, [DONE], replace(bench.bay, keeps_sources=keeps), lambda: False)
+    assert lying(bench.path) == before
+
+
 def test_with_dates_a_delivered_source_lies_below_the_day_on_which_its_last_job_ended(bench, monkeypatch):
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()

@@ -34,7 +34,8 @@ class Term:
     is_excused: bool = False
     """Whether the last term ended for a fault of the journal, and no clip is to blame."""
     may_send: Callable[[], bool] = field(default=lambda: True)
-    """Asked after a request's line is in the ledger, right before its first byte; any thread."""
+    """Asked after a request's line is in the ledger, right before its first byte, and right before a result
+    gets its name or a source is moved; any thread."""
     is_over: Callable[[], bool] = field(default=lambda: False)
     """Asked each turn: whether to finish what is under way and end this term."""
     drain_seconds: Callable[[], float] = field(default=lambda: DRAIN_SECONDS)

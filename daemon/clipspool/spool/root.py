@@ -345,17 +345,18 @@ class Root:
         if is_left and trace is not None:
             self.remove(trace)
 
-    def publish(self, rel: Rel, to: Root, to_rel: Rel) -> None:
+    def publish(self, rel: Rel, to: Root, to_rel: Rel, may: Callable[[], bool] = lambda: True) -> None:
         """Move a result into an outbox, durably, without ever replacing a file or showing less than all.
 
-        It has the rights of a file made there. Raises FileExistsError where the name is in use, and Refused.
+        It has the rights of a file made there. Raises FileExistsError where the name is in use, Refused, and
+        Withdrawn where it may not be named any more.
         """
         with (
             _refusals(rel, to, to_rel),
             self.folder(parent(rel)) as source,
             to.folder(parent(to_rel), make=True) as target,
         ):
-            moves.publish(name_of(rel), source, name_of(to_rel), target, to.create_in)
+            moves.publish(name_of(rel), source, name_of(to_rel), target, to.create_in, may)
             sync_folder(target)
 
     def finish_move(self, rel: Rel, to_rel: Rel, *, trace: Rel | None = None) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from string import Formatter
 
 import structlog
 
-from clipspool.jobs.events import Delivered, Event, ResultGone
+from clipspool.jobs.events import Delivered, Event, Postponed, ResultGone
 from clipspool.jobs.model import Clip, Job, Result, utc
 from clipspool.jobs.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
 from clipspool.spool.root import Root, Unavailable
@@ -23,6 +23,7 @@ from clipspool.stages.payload import Sent, read_sent
 from clipspool.stages.provenance import is_ours, provenance
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, parts, sha256_of, split_suffix
 from clipspool.system.failpoint import reach
+from clipspool.system.moves import Withdrawn
 
 UNTOUCHED = "_untouched"
 """The end of the name of the provider's own file, kept beside the one that was finished for the timeline."""
@@ -39,9 +40,12 @@ _ROOM_MIN = 24
 log = structlog.get_logger()
 
 
-def deliver(job: Job, clip: Clip, folders: Folders, now: float) -> Event:
+def deliver(
+    job: Job, clip: Clip, folders: Folders, now: float, may_publish: Callable[[], bool] = lambda: True
+) -> Event:
     """Publish every result of a job into the outbox; done again after a crash it changes nothing.
 
+    `may_publish` is asked right before each name: a machine that was frozen may have an heir that delivered.
     Raises OSError (full, read-only, Unavailable); what is published by then stays and is found again.
     """
     delivered: list[Result] = []
@@ -55,9 +59,14 @@ def deliver(job: Job, clip: Clip, folders: Folders, now: float) -> Event:
             delivered.append(result)
             continue
         try:
-            name = _Publishing(job, clip, folders, sent, now).run(result, tail)
+            name = _Publishing(job, clip, folders, sent, now, may_publish).run(result, tail)
         except BaseException as trouble:
             folders.outbox_names.forget()
+            if isinstance(trouble, Withdrawn):
+                return Postponed("the lead of the farm was lost before it was published", 0.0)
+            if isinstance(trouble, _Gone) and (name := _published(job, clip, folders, result)):
+                delivered.append(replace(result, name=name))
+                continue
             if isinstance(trouble, _Gone):
                 gone = result.file
                 continue
@@ -88,6 +97,7 @@ class _Publishing:
     folders: Folders
     sent: Sent | None
     now: float
+    may_publish: Callable[[], bool]
 
     def run(self, result: Result, tail: str) -> Rel:
         """Publish one result, and return its name: the clip's, as far as the outbox allows it."""
@@ -137,6 +147,8 @@ class _Publishing:
             is_free = folders.outbox_names.reserve(folders.outbox, folder, (name, name + PAPER), self.now)
             if is_free:
                 original = self._original(name, result.suffix, tail)
+                if not self.may_publish():
+                    raise Withdrawn
                 try:
                     data = provenance(job, clip, result, name, self.now, self.sent, original)
                     folders.outbox.create(paper, data, is_last=False)
@@ -152,7 +164,7 @@ class _Publishing:
                     folders.inbox.remove(file)
                     return rel
             try:
-                _place(folders, file, rel)
+                _place(folders, file, rel, self.may_publish)
             except FileExistsError:
                 if _holds(folders, rel, result):
                     folders.inbox.remove(file)
@@ -177,10 +189,25 @@ def _portable_folder(root: Root, folder: Rel) -> Rel:
     return made
 
 
-def _place(folders: Folders, file: Rel, rel: Rel) -> None:
+def _place(folders: Folders, file: Rel, rel: Rel, may_publish: Callable[[], bool]) -> None:
     if not folders.inbox.exists(file):
         raise _Gone
-    folders.inbox.publish(file, folders.outbox, rel)
+    folders.inbox.publish(file, folders.outbox, rel, may_publish)
+
+
+def _published(job: Job, clip: Clip, folders: Folders, result: Result) -> Rel:
+    """Return where a result that is gone from the work folder lies in the outbox; empty where it does not.
+
+    It was published just before a crash or by another machine, under the name of that day or of the
+    configuration of then, and is found by its provenance.
+    """
+    folder = parent(clip.path)
+    with suppress(FileNotFoundError):
+        for paper in sorted(name for name in folders.outbox.names(folder) if name.endswith(PAPER)):
+            rel = join(folder, paper)
+            if _wrote(folders, rel, job, result) and _holds(folders, rel.removesuffix(PAPER), result):
+                return rel.removesuffix(PAPER)
+    return ""
 
 
 def _wrote(folders: Folders, paper: Rel, job: Job, result: Result) -> bool:

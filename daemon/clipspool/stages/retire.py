@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,8 +31,13 @@ _SIDECAR_BYTES = len(".toml")
 _NOTE_BYTES_MAX = 1 << 20
 
 
-def retire(clip: Clip, jobs: Sequence[Job], folders: Folders) -> Clip:
+def retire(
+    clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable[[], bool] = lambda: True
+) -> Clip:
     """Move the source, and return the clip with its new place; done again after a crash it changes nothing.
+
+    `may_move` is asked right before anything is moved: a machine that was frozen may have an heir, and the
+    clip may be needed again by a job that was retried there. Raises OSError where it is not so.
 
     Only after every result is durable in the outbox and the journal has recorded that. The work folder stays:
     `sweep` removes it once the journal has the new place. Raises OSError, Unavailable among them.
@@ -43,6 +49,7 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders) -> Clip:
     sidecar = _where(root, join(folder_of(clip.id), SIDECAR), clip.sidecar_lies_at)
     # A source that changed after it was sent is not what the result shows, and may be the only copy: kept.
     if is_done and not folders.keeps_sources and not change:
+        _ask(may_move)
         for rel in (source, sidecar, _where(root, join(folder_of(clip.id), PROMPT), None)):
             if rel is not None:
                 root.remove(rel)
@@ -68,6 +75,7 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders) -> Clip:
         # A sidecar that is not in the work folder was moved just before a crash: the one over there is ours.
         if source is None or _is_taken(root, rel, beside if sidecar is not None else None, note):
             continue
+        _ask(may_move)
         _write_notes(root, rel, clip, note, change)
         try:
             if sidecar is not None and beside is not None:
@@ -82,6 +90,11 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders) -> Clip:
             root.remove(changed_note_of(clip.lies_at))
         return replace(clip, lies_at=rel, sidecar_lies_at=beside)
     raise FileExistsError(f"no free name in {home} for {clip.path}")
+
+
+def _ask(may_move: Callable[[], bool]) -> None:
+    if not may_move():
+        raise OSError(errno.EBUSY, "the lead of the farm was lost before the source was moved")
 
 
 def _archive(jobs: Sequence[Job], *, is_dated: bool) -> Rel:

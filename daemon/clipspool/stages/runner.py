@@ -79,7 +79,7 @@ class StageRunner:
     now: Callable[[], float]
     stopping: Callable[[], bool] = field(default=lambda: False)
     may_send: Callable[[], bool] = field(default=lambda: True)
-    """Whether this daemon may still send a paid request; asked right before the first byte."""
+    """Whether this daemon may still spend, publish and move sources; asked right before each."""
     mark: Callable[[str, Root], None] = field(default=lambda _inbox, _root: None)
     """Writes into an inbox how far the journal has come."""
     copied: Callable[[Root], str] = field(default=lambda _root: "")
@@ -127,7 +127,7 @@ class StageRunner:
             case Stage.FETCH:
                 return self._fetch(given, folders, tools)
             case Stage.DELIVER:
-                return deliver(job, clip, folders, self.now())
+                return deliver(job, clip, folders, self.now(), self.may_send)
             case Stage.POLL | Stage.TELL_CANCEL:
                 raise ValueError(given.stage)
             case never:
@@ -197,7 +197,7 @@ class StageRunner:
             draw_posters(clip, jobs, folders, self.decoder)
         with folders.held():
             keep_results(clip, jobs, folders)
-            return retire(clip, jobs, folders)
+            return retire(clip, jobs, folders, self.may_send)
 
     def sweep(self, clip: Clip) -> None:
         """Remove a retired clip's work folder, and what was uploaded for it; raises OSError."""

@@ -33,6 +33,10 @@ class Unsteady(OSError):
     """A file changed while it was copied: a program still writes to it."""
 
 
+class Withdrawn(Exception):
+    """Whoever asked for it may not do it any more; nothing was named."""
+
+
 class Refused(OSError):
     """Neither a rename nor a copy works there; the text names each call and its error."""
 
@@ -77,13 +81,31 @@ def move(
         _copy_instead(name, folder, to_name, to_folder, create, how, refused)
 
 
-def publish(name: str, folder: int, to_name: str, to_folder: int, create: Create) -> None:
-    """Move a file of ours to a folder of others, with the rights of a file made there; raises as `move`."""
+def publish(
+    name: str,
+    folder: int,
+    to_name: str,
+    to_folder: int,
+    create: Create,
+    may: Callable[[], bool] = lambda: True,
+) -> None:
+    """Move a file of ours to a folder of others, with the rights of a file made there; raises as `move`.
+
+    `may` is asked right before the new name is given; Withdrawn is raised where it is not so.
+    """
+
+    def ask(*_: object) -> None:
+        if not may():
+            raise Withdrawn
+
     try:
         dress(name, folder, to_folder, create)
+        ask()
         rename_new(name, folder, to_name, to_folder)
     except OSError as refused:
-        _copy_instead(name, folder, to_name, to_folder, create, How(is_moved=True), refused)
+        # A copy takes long: it is asked once more in its end.
+        how = How(is_moved=True, trace=ask)
+        _copy_instead(name, folder, to_name, to_folder, create, how, refused)
 
 
 def link(name: str, folder: int, to_name: str, to_folder: int, create: Create) -> None:
