@@ -195,7 +195,7 @@ BUGS = {
         (
             (
                 "stages/runner.py",
-                "                return deliver(job, clip, folders, self.now())\n",
+                "                return deliver(job, clip, folders, self.now(), self.may_send)\n",
                 (
                     "                event = deliver(job, clip, folders, self.now())\n"
                     "                from dataclasses import replace\n"
