@@ -88,6 +88,7 @@ def test_the_unit_keeps_what_the_contract_says():
         "TimeoutStopSec=90", "User=clipspool", "Group=clipspool", "StateDirectory=clipspool",
         "RuntimeDirectory=clipspool", "RuntimeDirectoryPreserve=restart",
         "LoadCredential=provider_api_key:/etc/clipspool/provider_api_key",
+        "SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
     ):  # fmt: skip
         assert f"\n{line}\n" in text
 
