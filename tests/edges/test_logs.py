@@ -2,6 +2,7 @@
 
 import base64
 import html
+import importlib
 import io
 import json
 import logging
@@ -264,6 +265,13 @@ def test_the_standard_library_goes_the_same_way(written):
     assert [(line["event"], line["logger"], line["level"]) for line in lines] == [
         ("hello you", "some.library", "warning")
     ]
+
+
+def test_a_pool_of_connections_does_not_report_an_outage_a_second_time(written):
+    pytest.importorskip("procrastinate")
+    importlib.import_module("clipspool.farm.queue")
+    logging.getLogger("psycopg.pool").warning("error connecting in %r: %s", "pool-1", "connection refused")
+    assert written() == []
 
 
 def test_an_exception_nobody_caught_is_a_line_without_local_variables():

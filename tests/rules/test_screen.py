@@ -1,17 +1,21 @@
 """What `status` draws: every line fits, the top is shown, and the rest is counted."""
 
+import io
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console
 
 from clipspool.cli.names import cut_apart
 from clipspool.cli.screen import View, draw, seconds_left
 from clipspool.cli.suggestions import program
+from clipspool.cli.watch import print_once
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.limits import Limits
@@ -86,7 +90,8 @@ def text(view, width=100, height=None, **how):
 @pytest.mark.parametrize("height", [1, 5, 24, 40, 100, None])
 def test_every_line_fits_the_width_and_all_of_them_the_height(width, height):
     lines = draw(BUSY, width, height)
-    assert max(cell_len(line.plain) for line in lines) <= width
+    commands = [line for line in lines if height is None and line.plain.startswith("    clipspool ")]
+    assert max(cell_len(line.plain) for line in lines if line not in commands) <= width
     assert "\n" not in "".join(line.plain for line in lines)
     assert height is None or len(lines) <= height
 
@@ -111,6 +116,19 @@ def test_on_24_lines_what_needs_a_person_is_shown_first_with_its_commands():
     assert drawn[at + 3] == "    clipspool cancel clip1"
     titles = [line.partition(" (")[0] for line in drawn[at:] if line[:1].isupper()]
     assert titles == ["NEEDS YOU", "RUNNING", "QUEUED", "INBOXES", "FAILED in the last day"]
+
+
+def test_a_printed_command_is_whole_also_where_it_is_wider_than_the_output():
+    program = "clipspool -c /srv/productions/a-long-name-of-a-production/settings/config.toml"
+    doubt = shown(state=State.IN_DOUBT, held=Held.IN_DOUBT, reason="no clear answer came")
+    view = replace(BUSY, held=[doubt], held_count=1, program=program)
+    out = io.StringIO()
+    looker = SimpleNamespace(look=lambda _most: view)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clipspool.cli.watch.console", lambda: Console(file=out, width=80))
+        print_once(looker)
+    assert f"    {program} attach clip1 TASK_ID\n" in out.getvalue()
+    assert max(map(cell_len, text(view, 80, 24).splitlines())) <= 80
 
 
 def test_a_section_whose_last_line_fits_is_shown_whole():

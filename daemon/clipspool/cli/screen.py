@@ -1,6 +1,6 @@
 """Draws `status` and `status --watch`: values in, lines out; pure.
 
-The values are those of `status --json` and `jobs --json`. Every line fits the width; reasons are wrapped.
+The values are those of `status --json` and `jobs --json`. Lines fit the width; reasons are wrapped.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class View:
 
 
 def draw(view: View, width: int, height: int | None = None, *, ascii_only: bool = False) -> list[Text]:
-    """Return the lines: no wider than `width` cells, and at most `height` of them where given."""
+    """Return the lines: no wider than `width` cells, and at most `height` of them where given.
+
+    Without a height, what is printed stays to be copied: commands are then whole, also where they are wider.
+    """
     pen = _Pen(width, view, ascii_only=ascii_only)
     head = pen.head(view)
     sections = [one for one in pen.sections(view) if one.blocks or one.count]
@@ -67,7 +70,8 @@ def draw(view: View, width: int, height: int | None = None, *, ascii_only: bool 
     lines = head + fitted(sections, room)
     for line in lines:
         line.plain = pen.shown(line.plain)
-        line.truncate(width, overflow="crop" if ascii_only else "ellipsis")
+        if height is not None or line.overflow != "ignore":
+            line.truncate(width, overflow="crop" if ascii_only else "ellipsis")
         line.no_wrap = True
     return lines if height is None else lines[:height]
 
@@ -203,7 +207,7 @@ class _Pen:
         return [*self._with(line, error["message"], ""), *self._typed(commands_for(job, self._program))]
 
     def _typed(self, commands: Sequence[str]) -> list[Text]:
-        """Return lines of commands, each whole and on one line where the width allows that."""
+        """Return lines of commands, each command on one line; `overflow` marks them as not to be cut."""
         lines = [""]
         for command in commands:
             longer = f"{lines[-1]}  |  {command}" if lines[-1] else f"    {command}"
@@ -211,7 +215,7 @@ class _Pen:
                 lines.append(f"    {command}")
             else:
                 lines[-1] = longer
-        return [Text(line, "dim") for line in lines if line]
+        return [Text(line, "dim", overflow="ignore") for line in lines if line]
 
     def _running(self, job: Mapping[str, Any], at: float) -> list[Text]:
         line = self._job(job)

@@ -98,7 +98,7 @@ def print_once(looker: Looker) -> None:
     """Draw the status once, in full length."""
     out = console()
     view = looker.look(BLOCKS_MAX)
-    out.print(Group(*draw(view, out.width, ascii_only=out.options.ascii_only)))
+    out.print(Group(*draw(view, out.width, ascii_only=out.options.ascii_only)), crop=False)
 
 
 def keep_drawing(looker: Looker) -> None:

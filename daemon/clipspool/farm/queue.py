@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Collection, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.lifecycle import Stage
 
+logging.getLogger("psycopg.pool").setLevel(
+    logging.CRITICAL
+)  # `journal_awaited` reports an outage, once a minute
 TASK = "stage"
 """The name of the queue's only task: run an assignment."""
 CHANNEL = "clipspool_stages"
