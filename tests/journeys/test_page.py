@@ -236,7 +236,7 @@ def test_dropped_folders_keyframes_and_a_matrix_are_priced_and_sent_as_one(bay, 
         {"at": "last", "image": "day 2/scene/dawn.png"},
     ]
     assert {job["clip"] for job in bay.told("jobs")} == {"day 2/scene/shot.mp4"}
-    bay.until_retired(4)
+    bay.until_retired()
 
 
 @pytest.mark.slow
