@@ -61,12 +61,12 @@ def film(sizes=(40, 50, 60), *, missing=0, codec=b"avc1", handler=b"vide", fill=
     return head + box(b"mdat", data[: len(data) - missing])
 
 
-def fragment(sequence, at, sizes=(30, 40), *, duration=100):
+def fragment(sequence, at, sizes=(30, 40), *, duration=100, track=1):
     """One `moof` with its `mdat`: the samples follow each other."""
 
     def moof(offset):
         run = struct.pack(">II", len(sizes), offset) + b"".join(struct.pack(">I", size) for size in sizes)
-        tfhd = full(b"tfhd", struct.pack(">II", 1, duration), flags=0x020008)
+        tfhd = full(b"tfhd", struct.pack(">II", track, duration), flags=0x020008)
         tfdt = full(b"tfdt", struct.pack(">I", at))
         return box(
             b"moof",

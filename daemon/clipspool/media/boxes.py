@@ -18,7 +18,9 @@ ZERO_TAIL_BYTES_MAX = 4 << 20
 ZIP_END_BYTES_MAX = 65_535 + 22  # the end record and the longest comment that may follow it
 
 REACHED_SECONDS = 0.5
-"""A recording that is this close to its announced length has reached it."""
+"""So much less than the announced length may be rounding, or the last pictures that are still to come."""
+TICKS = 2
+"""Of the film's clock, by which an announced length is rounded."""
 NO_END = "which does not say where it ends"
 COPYING = "(it is probably still being copied; if not, copy it here again)"
 WHOLE_FILM = frozenset({b"moov", b"mdat"})
@@ -210,10 +212,13 @@ def _of_fragments(
     if boxes.ends_in_index or end is not None:
         return Complete(name, boxes.doubt)
     if (seconds := movie.seconds) is not None:
-        reached = fragments.seconds
-        if reached + REACHED_SECONDS >= seconds:
+        # The track that ends first counts: a fragment of sound may come before that of its pictures.
+        reached, rounding = fragments.seconds, TICKS / movie.timescale
+        if min(reached.values(), default=0) + rounding >= seconds:
             return Complete(name, boxes.doubt)
-        return Incomplete(f"{reached:.1f} s of the {seconds:.1f} s that it announces are there {COPYING}")
+        longest = max(reached.values(), default=0)
+        if longest + REACHED_SECONDS < seconds:
+            return Incomplete(f"{longest:.1f} s of the {seconds:.1f} s that it announces are there {COPYING}")
     return Complete(name, boxes.doubt, f"it is a fragmented {name.upper()}, {NO_END}")
 
 

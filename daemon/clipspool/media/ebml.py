@@ -14,6 +14,9 @@ ELEMENTS_MAX = 200_000
 TOP_ELEMENTS_MAX = 64
 SMALL_BYTES_MAX = 1 << 20
 REACHED_SECONDS = 1.0
+"""So much less than the announced length may be rounding, or the last pictures that are still to come."""
+TICKS = 2
+"""Of the film's clock, by which times and the announced length are rounded."""
 _HEADER_BYTES_MAX = 12
 
 MAGIC: Final = b"\x1a\x45\xdf\xa3"
@@ -41,13 +44,24 @@ class Element:
     end: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stream:
     """One track, and the places of its blocks."""
 
     kind: int
     codec: str
     spans: list[tuple[int, int]] = field(default_factory=list)
+    last: int = 0
+    """The latest time of a block, in ticks of the film's clock."""
+    step: int = 0
+    """The shortest time between two blocks that follow each other; 0 before the second."""
+    _before: int | None = None
+
+    def pass_to(self, at: int) -> None:
+        """Count a block at this time; blocks may lie in the order of coding, not of time."""
+        step = 0 if self._before is None else abs(at - self._before)
+        self.step = min(self.step or step, step or self.step)
+        self.last, self._before = max(self.last, at), at
 
 
 class Walk:
@@ -129,9 +143,16 @@ class Walk:
         self.has_end = segment.end is not None or (is_over and self._has_cues)
         if self.has_end or self.missing or not is_over or self._duration <= 0:
             return
+        tick = self._scale / 1e9
+        # The track that ends first counts, with its shortest step: a copy may have stopped between two blocks.
+        ends = [
+            (stream.last + stream.step + TICKS) * tick
+            for stream in self.streams.values()
+            if stream.kind in {VIDEO, SOUND}
+        ]
+        self.has_end = min(ends, default=0) >= self._duration
         slack = max(REACHED_SECONDS, 2 * self._longest_seconds)  # the last picture may last as long as any
-        self.has_end = self._last_seconds + slack >= self._duration
-        if not self.has_end:
+        if not self.has_end and self._last_seconds + slack < self._duration:
             there, announced = f"{self._last_seconds:.1f} s", f"{self._duration:.1f} s"
             self.missing = f"{there} of the {announced} that it announces are there"
 
@@ -197,6 +218,7 @@ class Walk:
         self._last_seconds = max(self._last_seconds, seconds)
         begin = block.data + width + 3
         if stream := self.streams.get(track):
+            stream.pass_to(at)
             stream.spans.append((begin, max(block.end - begin, 0)))
 
     def _read_info(self, info: Element) -> None:

@@ -31,10 +31,13 @@ class Fragments:
     _sequence: int = 0
 
     @property
-    def seconds(self) -> float:
-        """The end of the longest track."""
-        scales = {track.id: track.timescale for track in self.movie.tracks}
-        return max((upto / scales.get(track, 1) for track, upto in self._next.items()), default=0.0)
+    def seconds(self) -> dict[int, float]:
+        """The end of each track of pictures or sound by its number, in seconds; 0 where none has come."""
+        return {
+            track.id: self._next.get(track.id, 0) / track.timescale
+            for track in self.movie.tracks
+            if track.handler in {b"vide", b"soun"}
+        }
 
     def read(self, file: BinaryIO, moof: Box, start: int, keep_spans: int = 0) -> None:
         """Read the next fragment, whose header begins at `start`; keep so many spans of each track."""
