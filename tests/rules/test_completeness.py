@@ -177,6 +177,19 @@ def test_zeros_among_the_elements_are_a_part_that_was_not_copied():
     assert "only zeros" in look(data.replace(part, bytes(len(part)))).reason
 
 
+# --- GIF ------------------------------------------------------------------------------------------------
+
+
+def test_a_gif_is_whole_at_its_end_mark_and_not_at_a_byte_of_a_picture_that_looks_like_one():
+    head = b"GIF89a" + struct.pack("<HHBBB", 2, 2, 0x80, 0, 0) + bytes(6)
+    control = b"!\xf9\x04" + bytes(4) + b"\0"
+    picture = b"," + struct.pack("<HHHHB", 0, 0, 2, 2, 0x81) + b"c" * 12 + b"\x02\x05;;;;;\x02;;\0"
+    whole = head + control + picture + control + picture + b";"
+    assert look(whole) == look(whole + bytes(30)) == Complete("gif")
+    for cut in range(12, len(whole)):
+        assert isinstance(look(whole[:cut]), Incomplete), cut
+
+
 # --- gaps -----------------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,9 @@ _INDEX_OF_PARTITIONS: Final = bytes.fromhex("060e2b34020501010d010201011101")
 _KEY_BYTES = 16
 _BER_LONG = 0x80
 _NO_LENGTH = frozenset({0, 0xFFFFFFFF})
+_GIF_HEAD_BYTES = 13
+_GIF_PICTURE_BYTES = 10
+"""The description of one picture, before its colours."""
 _PROGRAM_END: Final = b"\0\0\x01\xb9"
 _ENCRYPTED: Final = bytes.fromhex("060e2b34020401070d010301027e01")
 """Begins the key of an encrypted part of an MXF file."""
@@ -75,8 +78,7 @@ def end_of(file: BinaryIO, size: int, name: Recorder) -> End:
         case "mpg":
             return _program_stream(file, size)
         case "gif":
-            tail = read_at(file, max(0, size - _TAIL_BYTES), _TAIL_BYTES).rstrip(b"\0")
-            return End() if tail.endswith(b";") else End("the GIF has no end mark")
+            return _gif(file, size)
 
 
 def is_encrypted(file: BinaryIO, size: int, name: str) -> bool:
@@ -89,6 +91,39 @@ def is_encrypted(file: BinaryIO, size: int, name: str) -> bool:
         heads = (read_at(file, number * length + offset, 4) for number in range(min(size // length, 2000)))
         return any(len(head) > 3 and head[3] & 0xC0 for head in heads)  # noqa: PLR2004  scrambling control
     return name == "mxf" and _ENCRYPTED in read_at(file, 0, 1 << 20)
+
+
+def _gif(file: BinaryIO, size: int) -> End:
+    """Walk through the blocks of a GIF to its end mark, which as a byte of a picture means nothing."""
+    if not read_at(file, max(0, size - _TAIL_BYTES), _TAIL_BYTES).rstrip(b"\0").endswith(b";"):
+        return End("the GIF has no end mark")
+    position = _GIF_HEAD_BYTES + _colours(read_at(file, 10, 1))
+    for _ in range(ITEMS_MAX):
+        match read_at(file, position, 1):
+            case b";":
+                return End()
+            case b"!":
+                position += 2
+            case b",":
+                position += _GIF_PICTURE_BYTES + _colours(read_at(file, position + 9, 1)) + 1
+            case b"":
+                break
+            case _:
+                return End(_not_there(position))
+        while length := read_at(file, position, 1):
+            position += 1 + length[0]
+            if not length[0]:
+                break
+        if position > size:
+            break
+    else:
+        return End(no_end=f"a GIF of more than {ITEMS_MAX:,} pictures")
+    return End("the GIF has no end mark")
+
+
+def _colours(flags: bytes) -> int:
+    """Return the bytes of a table of colours, by the flags that announce it; 0 where there is none."""
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
 
 
 def _mxf(file: BinaryIO, size: int) -> End:
