@@ -144,7 +144,7 @@ class Walk:
         if self.has_end or self.missing or not is_over or self._duration <= 0:
             return
         tick = self._scale / 1e9
-        # The track that ends first counts, with its shortest step: a copy may have stopped between two blocks.
+        # The track that ends first counts, with its shortest step: a copy may stop between two blocks.
         ends = [
             (stream.last + stream.step + TICKS) * tick
             for stream in self.streams.values()
