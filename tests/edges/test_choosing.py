@@ -57,6 +57,23 @@ def room(tmp_path):
     room.desk.close()
 
 
+def test_of_two_versions_chosen_at_the_same_moment_one_is(room, monkeypatch):
+    ask, asked = room.ask, []
+
+    def other_is_quicker(command):
+        asked.append(command)
+        answer = ask(command)
+        if len(asked) == 1:
+            monkeypatch.setattr(room, "ask", ask)
+            assert room.choose("clip1-r2")["done"]
+        return answer
+
+    monkeypatch.setattr(room, "ask", other_is_quicker)
+    room.choose("clip1")
+    assert set(room.chosen().values()) == {b"winter", b"how"}
+    assert [job_id for job_id in FILMS if room.desk.job(job_id).chosen] == ["clip1"]
+
+
 def test_a_chosen_result_and_its_provenance_have_a_second_name(room):
     assert room.choose()["names"] == ["_chosen/day/clip1.mp4"]
     assert room.chosen() == {"_chosen/day/clip1.mp4": b"winter", "_chosen/day/clip1.mp4.toml": b"how"}

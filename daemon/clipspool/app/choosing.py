@@ -74,12 +74,14 @@ def _choose(
         names = tuple(_link(outbox, result) for result in job.results if result.name)
         if not names:
             raise Refused("it has no result in the outbox")
+    if names and names != job.chosen:
+        ask(partial(commands.mark, job_id=job_id, event=Chosen(by, names, why)))
+        # Asked again after the mark: of two orders at one moment the later takes the mark from the other.
+        _, chosen = ask(lambda scheduler: commands.choice(scheduler, job_id))
     for one in [job] if undo else [other for other in chosen if other.id != job.id]:
         for name in one.chosen:
             _remove(outbox, name, one.results)
         ask(partial(commands.mark, job_id=one.id, event=Unchosen(by, why)))
-    if names and names != job.chosen:
-        ask(partial(commands.mark, job_id=job_id, event=Chosen(by, names, why)))
     return list(names)
 
 
