@@ -125,3 +125,17 @@ def test_the_folder_of_the_passes_may_go_while_the_process_runs_and_goes_with_it
     fitted_to(decoder, path, 40_000)
     decoder.close()
     assert not list(tmp_path.glob("clipspool-decoder-*"))
+
+
+def test_a_clip_is_made_to_fit_also_where_the_folder_of_the_passes_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr("clipspool.media.pool.MEMORY", str(tmp_path))
+    path = made_of(tmp_path, "testsrc2=480x270:r=25:d=2,noise=alls=20:allf=t")
+    shared = Decoder()
+    try:
+        with path.open("rb") as source:
+            shared.probe(source.fileno())
+        (folder,) = tmp_path.glob("clipspool-decoder-*")
+        (folder / "stats.temp").mkdir()  # x264 cannot make its file there, as on a full disk
+        fitted_to(shared, path, 100_000)
+    finally:
+        shared.close()

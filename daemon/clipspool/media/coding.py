@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,17 @@ def pass_options(number: int) -> dict[str, str]:
     if not _scratch or not os.path.isdir(_scratch[0]):  # noqa: PTH112  pathlib imports modules too late
         return {}
     return {"flags": f"+pass{number}", "stats": f"{_scratch[0]}/stats"}
+
+
+@contextmanager
+def one_pass() -> Iterator[None]:
+    """Let the passes share nothing while the block runs: each is coded by itself."""
+    folder = _scratch.copy()
+    _scratch.clear()
+    try:
+        yield
+    finally:
+        _scratch[:] = folder
 
 
 def forget_passes() -> None:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from clipspool.media import memory, sound
-from clipspool.media.coding import encoded, forget_passes, mux, pass_options, quantizer_of
+from clipspool.media.coding import encoded, forget_passes, mux, one_pass, pass_options, quantizer_of
 from clipspool.media.facts import Conformed, MediaError
 from clipspool.media.pictures import Shape, pictures
 from clipspool.media.plan import inside
@@ -55,6 +55,12 @@ def conform(file: int, file_again: int, destination: int, plan: Conform) -> Conf
     """
     try:
         return _conformed(_Conforming(file, file_again, destination, plan), destination)
+    except MediaError as error:
+        if error.fault.code != "MEDIA.TOO_LARGE" or not pass_options(1):
+            raise
+        # x264 says the same where the folder that the passes share is full: without it, only quality is lost.
+        with one_pass():
+            return _conformed(_Conforming(file, file_again, destination, plan), destination)
     finally:
         forget_passes()
 
