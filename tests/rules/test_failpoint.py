@@ -1,6 +1,8 @@
 """Failpoints are for tests, and cost nothing elsewhere."""
 
+import os
 import re
+import signal
 
 import pytest
 
@@ -45,6 +47,15 @@ def test_it_ends_the_process_the_nth_time_it_is_reached(monkeypatch):
     assert ends == []
     failpoint.reach("sent")
     assert ends == [failpoint.EXIT_CODE]
+
+
+def test_it_freezes_the_process_as_sigstop_does(monkeypatch):
+    sent = []
+    monkeypatch.setattr(failpoint.os, "kill", lambda pid, number: sent.append((pid, number)))
+    failpoint.arm({"CLIPSPOOL_FAILPOINT": "sent:stop", **TESTING})
+    failpoint.reach("sent")
+    failpoint.reach("sent")
+    assert sent == [(os.getpid(), signal.SIGSTOP)]
 
 
 def test_unset_it_does_nothing():

@@ -1,11 +1,13 @@
-"""Ends the process at a named place, as kill -9 would: for tests only, and refused without their flag.
+"""Ends or freezes the process at a named place: for tests only, and refused without their flag.
 
-`CLIPSPOOL_FAILPOINT=NAME:exit` ends it when the place is reached, `NAME:exit:3` the third time.
+`CLIPSPOOL_FAILPOINT=NAME:exit` ends it when the place is reached, `NAME:exit:3` the third time. `NAME:stop`
+freezes it, as SIGSTOP would.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Mapping
 
@@ -24,6 +26,7 @@ _PLACE, _FLAG = "CLIPSPOOL_FAILPOINT", "CLIPSPOOL_TESTING"
 
 _name = ""
 _left = 0
+_is_end = True
 _lock = threading.Lock()
 
 
@@ -33,24 +36,26 @@ class Refused(Exception):
 
 def arm(env: Mapping[str, str] = os.environ) -> None:
     """Arm the failpoint that the environment names; raises Refused with one sentence."""
-    global _name, _left
+    global _name, _left, _is_end
     asked = env.get(_PLACE, "")
     if not asked:
         return
     if env.get(_FLAG) != "1":
         raise Refused(f"{_PLACE} is set, which is for tests alone: unset it, or set {_FLAG}=1.")
     name, action, count = [*asked.split(":", 2), "", ""][:3]
-    if name not in NAMES or action != "exit" or not (count or "1").isdecimal():
-        raise Refused(f"{_PLACE}={asked} names no failpoint: NAME:exit or NAME:exit:COUNT.")
-    _name, _left = name, int(count or "1")
+    if name not in NAMES or action not in {"exit", "stop"} or not (count or "1").isdecimal():
+        raise Refused(f"{_PLACE}={asked} names no failpoint: NAME:exit or NAME:stop, and :COUNT.")
+    _name, _left, _is_end = name, int(count or "1"), action == "exit"
 
 
 def reach(name: str) -> None:
-    """End the process if this is the armed place, reached for the armed time."""
+    """End or freeze the process if this is the armed place, reached for the armed time."""
     global _left  # noqa: PLW0603
     if name != _name:
         return
     with _lock:
         _left -= 1
-        if _left == 0:
+        if _left == 0 and _is_end:
             os._exit(EXIT_CODE)
+        elif _left == 0:
+            os.kill(os.getpid(), signal.SIGSTOP)
