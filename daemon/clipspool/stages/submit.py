@@ -180,6 +180,10 @@ class _Gate:
             self.was_withdrawn = True
             return False
         reach("intent")
+        if not self.tools.may_send():
+            # Where an heir has sent or delivered it, a line would make it doubtful, or its work folder anew.
+            self.was_withdrawn = True
+            return False
         # Also where no send marks are kept: a copy of this journal may add a line that is otherwise equal.
         token = self.send_mark.token or secrets.token_hex(8)
         try:
