@@ -237,7 +237,7 @@ def test_a_clip_that_recover_takes_over_while_its_intent_is_recorded_is_not_sent
 def test_a_daemon_that_lost_its_lead_before_its_line_writes_and_sends_nothing(bench, studio):
     """Its heir may have delivered the clip: a line would bring the work folder back."""
     tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, may_send=lambda: False)
-    assert isinstance(submit(bench.job, bench.clip, bench.bay, tools, lambda: True), Postponed)
+    assert isinstance(submit(bench.job, bench.clip, bench.bay, tools, lambda: True), AnswerLost)
     assert (studio.sent, said(bench)) == ([], [])
 
 

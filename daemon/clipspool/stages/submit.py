@@ -182,7 +182,7 @@ class _Gate:
         reach("intent")
         if not self.tools.may_send():
             # Where an heir has sent or delivered it, a line would make it doubtful, or its work folder anew.
-            self.was_withdrawn = True
+            self.is_lost = True
             return False
         # Also where no send marks are kept: a copy of this journal may add a line that is otherwise equal.
         token = self.send_mark.token or secrets.token_hex(8)
