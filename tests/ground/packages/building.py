@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ground.debian import REPOSITORY, alone, cache
+from ground.debian import REPOSITORY, alone, cache, need
 
 EPOCH = "1767225600"
 """The time that every file gets, so that a rebuild can be compared."""
@@ -43,6 +43,8 @@ def built(target):
         if not kept.exists():
             for older in cache().glob(f"built-{target}-*"):
                 shutil.rmtree(older)
+            if target == "release":
+                need(mmdebstrap="mmdebstrap", strip="binutils")
             work = cache() / f"building-{target}"
             shutil.rmtree(work, ignore_errors=True)
             make(sources(work / "sources"), target, work / "dist")

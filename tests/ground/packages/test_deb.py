@@ -93,6 +93,10 @@ def test_installed_it_starts_nothing(box):
     assert state(box) == ["inactive", "disabled"]
     assert box.ok("id -u clipspool").strip() == "860"
     assert box.ok("clipspool --version").startswith("clipspool")
+    # psycopg brings libpq itself, which wants nothing that a small Debian lacks.
+    assert int(
+        box.ok("/opt/clipspool/bin/python -c 'import procrastinate, psycopg; print(psycopg.pq.version())'")
+    )
     assert not (box.root / JOURNAL).exists()
 
 

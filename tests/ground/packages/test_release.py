@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from ground.debian import cache, need
+from ground.debian import cache
 from ground.packages.building import built, make
 from ground.service.container import is_possible
 
@@ -17,7 +17,6 @@ KINDS = (".whl", ".tar.gz", ".deb", ".oci.tar", ".cdx.json", "constraints.txt", 
 
 @pytest.fixture(scope="module")
 def release():
-    need(mmdebstrap="mmdebstrap", strip="binutils")
     return built("release")
 
 

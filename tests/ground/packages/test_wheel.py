@@ -45,6 +45,34 @@ def test_pip_installs_it_by_name_with_manual_pages_and_documentation(index, tmp_
     assert (place / "share/doc/clipspool/docs/install.md").is_file()
 
 
+def test_with_its_extra_farm_it_speaks_to_a_postgresql(index, tmp_path):
+    place = tmp_path / "venv"
+    run(sys.executable, "-m", "venv", place)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[journal]\npath = "{tmp_path}/j"\nurl = "postgresql://127.0.0.1:1/none"\n'
+        f'[[inbox]]\npath = "{tmp_path}/in"\noutbox = "{tmp_path}/out"\n'
+    )
+
+    def check(extra):
+        constraints = REPOSITORY / "constraints.txt"
+        run(
+            place / "bin/pip",
+            "install",
+            "-c",
+            constraints,
+            f"clipspool{extra}",
+            env=bare(index),
+            cwd=tmp_path,
+        )
+        command = [place / "bin/clipspool", "check", "--offline", "-c", config]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        return done.stdout + done.stderr
+
+    assert "pip install 'clipspool[farm]'" in check("")
+    assert "Connection refused" in check("[farm]")
+
+
 def test_uv_installs_it_as_a_tool_and_the_demo_delivers(index, tmp_path):
     uv = [sys.executable, "-m", "uv"]
     home = {

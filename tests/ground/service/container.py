@@ -85,6 +85,8 @@ def booted(folder):
 def _nspawn(root, console):
     # A network of its own: only a loopback, so nothing that runs here can disturb it.
     command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network"]
+    # nspawn's own filter lacks the calls by which the decoder confines itself.
+    command += ["--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self"]
     # These two would share a machine id and host name with every other container.
     command += ["--machine=clipspool-ground", "--link-journal=no", "-D", root, "-b"]
     with console.open("wb") as log:
@@ -138,11 +140,11 @@ def _put_sources(root):
 
 
 def wheels():
-    """Give a folder with all that `pip install .` asks for; made once for each set of requirements."""
+    """Give a folder with all that `pip install .[farm]` asks for; made once for each set of requirements."""
     assert sys.version_info[:2] == (3, 11), "Debian bookworm has Python 3.11, and wheels are made for it"
     files = [REPOSITORY / "pyproject.toml", REPOSITORY / "constraints.txt"]
     key = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    folder = cache() / f"wheels-{key}"
+    folder = cache() / f"wheels-farm-{key}"
     with alone("wheels"):
         if not folder.exists():
             part = folder.with_name(f"{folder.name}.part")
@@ -151,7 +153,9 @@ def wheels():
             if not maker.exists():
                 subprocess.run([sys.executable, "-m", "venv", maker], check=True)
             pip = [maker / "bin/python", "-m", "pip", "wheel", "--quiet", "--wheel-dir", part]
-            subprocess.run([*pip, "-c", "constraints.txt", "hatchling", "."], cwd=REPOSITORY, check=True)
+            subprocess.run(
+                [*pip, "-c", "constraints.txt", "hatchling", ".[farm]"], cwd=REPOSITORY, check=True
+            )
             for ours in part.glob("clipspool-*.whl"):
                 ours.unlink()
             part.rename(folder)

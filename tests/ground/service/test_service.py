@@ -149,7 +149,10 @@ def test_check_finds_nothing_wrong_as_root_and_as_the_services_user(box, user):
     assert "/var/lib/clipspool/journal.sqlite3" in done.out
 
 
-def test_a_journal_that_root_recovers_is_the_services(box):
+def test_a_journal_that_root_recovers_is_the_services_and_its_clips_go_on(box):
+    box.ok("systemctl start clipspool && clipspool pause")
+    drop(box, "waiting")
+    box.until(lambda: status(box)["jobs"]["queued"] == 1, 30, "it is accepted")
     box.ok("systemctl stop clipspool && mkdir /root/lost && mv /var/lib/clipspool/journal* /root/lost/")
     done = box.run("clipspool jobs")
     assert done.code == 1
@@ -157,9 +160,9 @@ def test_a_journal_that_root_recovers_is_the_services(box):
     assert box.ok("ls -A /var/lib/clipspool") == ""
     box.ok("clipspool recover --yes")
     assert box.ok("stat -c %U /var/lib/clipspool/journal.sqlite3").strip() == "clipspool"
-    box.ok("systemctl start clipspool && systemctl stop clipspool && rm /var/lib/clipspool/journal*")
-    box.ok("mv /root/lost/journal* /var/lib/clipspool/ && systemctl start clipspool")
-    assert status(box)["jobs"]["delivered"] == 1
+    box.ok("systemctl start clipspool")
+    delivered(box, "waiting")
+    assert paid(box) == 2
 
 
 def test_a_pause_by_root_is_heard_and_a_start_later_too(box):
@@ -169,13 +172,14 @@ def test_a_pause_by_root_is_heard_and_a_start_later_too(box):
         20,
         "STATUS= tells of the pause",
     )
+    before = paid(box)
     drop(box, "two")
     box.until(lambda: status(box)["jobs"]["queued"] == 1, 30, "it is accepted")
     time.sleep(2)
-    assert paid(box) == 1
+    assert paid(box) == before
     box.ok("systemctl stop clipspool && clipspool resume && systemctl start clipspool")
     delivered(box, "two")
-    assert paid(box) == 2
+    assert paid(box) == before + 1
 
 
 def test_a_second_daemon_is_refused(box):
@@ -240,6 +244,84 @@ def test_an_inbox_that_is_away_is_told_of(box):
     assert "inbox bay-1 offline" in text
     box.ok("chmod 2775 /srv/clips/bay-1")
     box.until(lambda: "offline" not in box.ok("systemctl show -p StatusText clipspool"), 90, "it comes back")
+
+
+def test_the_decoder_may_write_what_two_passes_share_and_nothing_else(box):
+    (box.root / "srv/trial.py").write_text(
+        "from clipspool.media import confine, pool\n"
+        "scratch = pool.scratch_folder(None)\nfolder = scratch.name\n"
+        "print(folder, confine.forbid_files_and_network(folder))\n"
+        "open(f'{folder}/stats', 'w').close()\n"
+        "try:\n    open('/dev/shm/other', 'w')\n"
+        "except OSError as error:\n    print('elsewhere', error.strerror, flush=True)\n"
+    )
+    unit = (REPOSITORY / "systemd/clipspool.service").read_text()
+    for old, new in (
+        (r"ExecStart=.*", "ExecStart=/opt/clipspool/bin/python /srv/trial.py"),
+        (r"Type=.*|WatchdogSec=.*|ExecReload=.*|Restart=.*", ""),
+        (r"(State|Runtime)Directory=.*", ""),
+    ):
+        unit = re.sub(rf"^(?:{old})$", new, unit, flags=re.MULTILINE)
+    (box.root / "etc/systemd/system/trial.service").write_text(f"{unit}[Service]\nType=oneshot\n")
+    done = box.run("systemctl daemon-reload && systemctl start trial; journalctl -u trial -o cat --no-pager")
+    assert re.search(r"^/dev/shm/clipspool-decoder-\w+ True$", done.out, re.MULTILINE), done
+    assert "elsewhere Permission denied" in done.out
+    box.ok("rm /etc/systemd/system/trial.service /srv/trial.py && systemctl daemon-reload")
+
+
+def test_hooks_are_confined_and_a_token_of_a_name_comes_as_a_credential(box):
+    good = box.ok(f"cat {CONFIG}")
+    (box.root / "srv/hook.sh").write_text(
+        "cat > /srv/clips/bay-1-results/told.json; touch /etc/mine; ls /home | wc -l; id -un\n"
+    )
+    hooks = '\n[hooks]\nafter_delivery = ["/bin/sh", "/srv/hook.sh"]\n'
+    (box.root / CONFIG[1:]).write_text(f'{good}{hooks}[web]\nlisten = "127.0.0.1:8766"\n[web.tokens.op]\n')
+    done = box.run("clipspool check --offline")
+    assert done.code != 0
+    assert "web_token_op" in done.out + done.err
+    box.ok("umask 077 && echo a-token-of-some-length > /etc/clipspool/web_token_op")
+    box.ok("clipspool service install --yes && systemctl restart clipspool")
+    drop(box, "hooked")
+    delivered(box, "hooked")
+    assert json.loads(box.ok("cat /srv/clips/bay-1-results/told.json"))["hook"] == "after_delivery"
+    job = json.loads(box.ok("cat /srv/clips/bay-1-results/told.json"))["id"]
+    told = box.until(
+        lambda: (
+            (text := box.ok(f"clipspool logs {job}", user="op")) and "Read-only file system" in text and text
+        ),
+        20,
+        "the hook's words are in the history",
+    )
+    assert "0 clipspool" in told
+    pause = (
+        "import sys, urllib.request as u\n"
+        "r = u.Request('http://127.0.0.1:8766/api/v1/jobs', headers={'Authorization': sys.argv[1]})\n"
+        "print(u.urlopen(r).status)\n"
+    )
+    (box.root / "srv/ask.py").write_text(pause)
+    assert box.ok("python3 /srv/ask.py 'Bearer a-token-of-some-length'").strip() == "200"
+    assert "HTTP Error 401" in box.run("python3 /srv/ask.py 'Bearer another-token-of-length'").err
+    (box.root / CONFIG[1:]).write_text(good)
+    box.ok("rm /etc/clipspool/web_token_op && clipspool service install --yes && systemctl restart clipspool")
+
+
+def test_the_services_group_backs_up_looks_at_what_is_due_and_runs_a_clip_again(box):
+    good = box.ok(f"cat {CONFIG}")
+    (box.root / CONFIG[1:]).write_text(good + "\n[retention]\ndone_days = 30\n")
+    box.ok("systemctl reload clipspool")
+    jobs = box.ok("clipspool jobs --json").splitlines()
+    (job,) = [one["id"] for one in map(json.loads, jobs) if "two.mp4" in json.dumps(one)]
+    for user in (None, "clipspool", "op"):
+        place = f"$(mktemp -d)/journal-{user}.sqlite3"
+        assert "checked" in box.ok(f"clipspool backup {place}", user=user)
+        assert "nothing is due" in box.ok("clipspool prune --dry-run", user=user)
+        assert "nothing is due" in box.ok("clipspool prune --yes", user=user)
+    before = paid(box)
+    box.ok(f"clipspool again {job} --set seed=7 --yes", user="op")
+    box.until((box.root / "srv/clips/bay-1-results/two_v002.mp4").exists, 90, "the next version is delivered")
+    assert paid(box) == before + 1
+    (box.root / CONFIG[1:]).write_text(good)
+    box.ok("systemctl reload clipspool")
 
 
 def test_a_daemon_that_is_killed_or_hangs_is_started_again_and_pays_nothing_twice(box):
