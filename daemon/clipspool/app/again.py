@@ -47,7 +47,7 @@ class Tools:
     folders: Callable[[str], Folders | None]
     """Returns an inbox with its outbox by its name; None where there is none."""
     presets: Configured = field(default_factory=dict)
-    """Those of the configuration."""
+    """The presets of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,9 +50,9 @@ class DailyHousekeeping:
         self._due_at = max(last + _DAY_SECONDS, scheduler.now() + _FIRST_SECONDS)
 
     def start_if_due(self) -> None:
-        """Start a run where the last one was a day ago."""
+        """Start a run when the last one is a day old."""
         now = self._scheduler.now()
-        # A clock that was set back must not put it off for long.
+        # A clock that was set back must not delay the next run for long.
         if min(self._due_at, now + _DAY_SECONDS) > now:
             self._due_at = min(self._due_at, now + _DAY_SECONDS)
             return

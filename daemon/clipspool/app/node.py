@@ -285,7 +285,7 @@ def lost_lead(lease: Lease, settings: Settings) -> tuple[str, float] | None:
 
 
 def sight_of(settings: Settings, address: Address) -> Sight:
-    """Return what looks which inboxes this node can reach, each known by what the journal knows of it."""
+    """Return the object that checks which inboxes this node can reach; the journal identifies each folder."""
     from clipspool.farm.sight import Sight  # noqa: PLC0415
 
     known: dict[str, str] = {}

@@ -16,7 +16,7 @@ from clipspool.jobs.messages import Happened, News
 from clipspool.jobs.model import Task
 
 _REMEMBERED = 50
-"""Tasks of a model: what was longer ago says little, as a provider gets faster, or busier."""
+"""How many of a model's last tasks count: older ones say little, since providers become faster or busier."""
 _FIRST, _MOST = 0.08, 0.9
 """The shares of tasks by which the first and most of them have ended."""
 _GAP = 2.0

@@ -35,7 +35,7 @@ class Fence:
     """What begins each transaction of a writer that may be replaced by another one."""
 
     check: Callable[[Any], None]
-    """Given the connection; raises JournalError where this one may write no more."""
+    """Checks, on the connection, that this writer may still write. Raises JournalError if not."""
     seconds: float
     """How long a statement, or the rest between two, may take: a frozen writer must not keep its locks."""
 

@@ -174,7 +174,7 @@ class PostgresDatabase:
             raise JournalError(f"The journal in {self._address} undid the change ({ended}).")
 
     def rollback(self) -> None:
-        """Undo the open transaction, if there is one; what a reader asks next is answered as of then."""
+        """Roll back the open transaction, if there is one; the next query sees the journal as it is then."""
         self.in_transaction = False
         if self._connection.info.transaction_status is not TransactionStatus.IDLE:
             with suppress(psycopg.OperationalError):  # then there is none any more

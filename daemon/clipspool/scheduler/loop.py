@@ -70,7 +70,7 @@ class LostLead:
 
     node: str
     answered_by: float
-    """By when its requests are sent and answered, unless it is frozen; by the clock that cannot be set."""
+    """When all its requests are answered, unless it is frozen; by the clock that cannot be set."""
 
 
 @dataclass(frozen=True, slots=True)

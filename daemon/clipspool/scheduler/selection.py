@@ -248,7 +248,7 @@ class Picker:
         }
 
     def _queue(self, inbox: str, now: float, most: int, shut: Shut, used: Used) -> list[Candidate]:
-        """Return what of an inbox may go next. Where many wait, none of them hides one that may go."""
+        """Return the jobs of an inbox that may be sent next, however many others wait before them."""
         find = partial(self._journal.queue, inbox, now, most)
         if shut.approved_only:
             return find(approved_only=True, but_models=shut.models)

@@ -205,7 +205,7 @@ class Uploads:
         return None
 
     def received(self, upload: Upload) -> int:
-        """Return how many bytes of it are here."""
+        """Return how many bytes of an upload have arrived."""
         try:
             return self.root(upload.inbox).stat(upload.part).st_size
         except FileNotFoundError:

@@ -20,7 +20,7 @@ BEAT_SECONDS = 60.0
 
 
 class Heartbeat:
-    """Asks in a thread of its own. While the daemon is not healthy nothing is asked: that is the message."""
+    """Sends heartbeats in a thread of its own, and none while the daemon is not healthy."""
 
     def __init__(
         self,
