@@ -1,4 +1,4 @@
-"""A virtual machine with a file server and two clients of it: Debian's kernel in qemu, with no need of KVM.
+"""A virtual machine with a file server and three clients of it: Debian's kernel in qemu, with no need of KVM.
 
 Its disk is made once and kept; what is tried comes in through a shared folder, and so do results go out.
 """
@@ -19,7 +19,7 @@ from ground.debian import REPOSITORY, alone, cache, need, root_folder
 GUEST = Path(__file__).parent / "guest"
 PACKAGES = (
     *("linux-image-amd64", "nfs-kernel-server", "nfs-common", "rpcbind", "cifs-utils", "samba"),
-    *("kmod", "iproute2", "procps", "python3", "python3-venv"),
+    *("kmod", "iproute2", "procps", "python3", "python3-venv", "postgresql"),
 )
 MEMORY_MB, CORES = 1536, 2
 DISK = "5G"
@@ -41,7 +41,11 @@ def disk():
     """Give the folder of the machine's disk, kernel and initrd; made once for these dependencies."""
     assert sys.version_info[:2] == (3, 11), "Debian bookworm has Python 3.11, and wheels are made for it"
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], (REPOSITORY / "constraints.txt").read_text()]
+    wanted = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["farm"],
+        (REPOSITORY / "constraints.txt").read_text(),
+    ]
     key = hashlib.sha256("\n".join([INIT, DISK, *PACKAGES, *wanted]).encode()).hexdigest()[:12]
     home = cache() / f"nas-disk-{key}"
     need(qemu_system_x86_64="qemu-system-x86", mke2fs="e2fsprogs")
@@ -64,11 +68,11 @@ def _make(base, home):
     wheels = root / "wheels"
     # Wheels are fetched out here, where pip knows its index; in there they are only unpacked.
     fetch = ["pip", "wheel", "-q", "-w", str(wheels), "-c", str(REPOSITORY / "constraints.txt")]
-    subprocess.run([sys.executable, "-m", *fetch, str(REPOSITORY)], check=True)
+    subprocess.run([sys.executable, "-m", *fetch, f"{REPOSITORY}[farm]"], check=True)
     enter = ["chroot", str(root), "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
     subprocess.run([*enter, "python3", "-m", "venv", "/opt/clipspool"], check=True)
     install = ["/opt/clipspool/bin/pip", "install", "-q", "--no-index", "--find-links", "/wheels"]
-    subprocess.run([*enter, *install, "clipspool"], check=True)
+    subprocess.run([*enter, *install, "clipspool[farm]"], check=True)
     shutil.rmtree(wheels)
     init = root / "my-init"
     init.write_text(INIT)
@@ -87,6 +91,7 @@ def run(asked, seconds):
     with tempfile.TemporaryDirectory(prefix="clipspool-nas-") as place:
         host = Path(place)
         shutil.copytree(GUEST, host / "guest")
+        shutil.copy(REPOSITORY / "tests/postgres.py", host / "guest")
         tried = Path(os.environ.get(TRIED) or REPOSITORY / "daemon")
         for package in tried.iterdir():
             if (package / "__init__.py").exists():

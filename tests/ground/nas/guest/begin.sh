@@ -2,7 +2,7 @@
 set -x
 ip link set lo up
 hostname nas
-mkdir -p /srv /mnt/a /mnt/b /var/lib/nfs/v4recovery /run/rpcbind
+mkdir -p /srv /mnt/a /mnt/b /mnt/c /var/lib/nfs/v4recovery /run/rpcbind
 mkdir -p /srv/nas
 modprobe -a nfsd nfs nfsv3 nfsv4 cifs
 mount -t nfsd nfsd /proc/fs/nfsd

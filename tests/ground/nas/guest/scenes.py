@@ -23,10 +23,11 @@ CONFIG = """\
 base_url = "{base_url}"
 poll_seconds_min = 0.5
 poll_seconds_max = 2
-running_max = 30
+running_max = {running_max}
 {provider}
 [journal]
 path = "{journal}"
+{farm}
 [logs]
 format = "json"
 [[inbox]]
@@ -129,9 +130,9 @@ def _claim(root, manifest, look_last):
 
 
 class Node:
-    """A daemon with a journal of its own, on one of the two clients."""
+    """A daemon with a journal of its own, on one of the clients."""
 
-    def __init__(self, client, name, base_url, provider=""):
+    def __init__(self, client, name, base_url, provider="", *, farm="", running_max=30):
         self.home = Path(f"/tmp/{name}-{client}")
         self.home.mkdir()
         self.journal, self.config = self.home / "j.db", self.home / "c.toml"
@@ -144,17 +145,20 @@ class Node:
                 inbox=self.inbox,
                 outbox=self.outbox,
                 provider=provider,
+                farm=farm,
+                running_max=running_max,
             )
         )
         self.env = os.environ | {"CLIPSPOOL_PROVIDER__API_KEY": "sk-x"}
         self.log = self.home / "log"
         self.daemon = None
 
-    def start(self):
+    def start(self, *, is_awaited=True):
         with self.log.open("ab") as log:
             command = [*SPOOL, "run", "-c", str(self.config)]
             self.daemon = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
-        until(lambda: b'"event": "started"' in self.log.read_bytes(), 240, "it starts")
+        if is_awaited:
+            until(lambda: b'"event": "started"' in self.log.read_bytes(), 240, "it starts")
 
     def call(self, *arguments):
         name, *rest = arguments
