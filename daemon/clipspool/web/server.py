@@ -136,13 +136,13 @@ class Page:
         return Starlette(routes=routes, exception_handlers=handlers)
 
     def _editors_pages(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:
-        if self._films is None or daemon.clips is None:
-            return []
-        pages = InboxPages(self._views, daemon.clips, SidecarRoutes(self._films, self._views.snapshot))
-        versions = VersionPages(self._views, daemon.clips)
-
         def look(path: str, endpoint: Callable[..., Any]) -> Route:
             return Route(path, needs(Right.LOOK, access, endpoint), methods=["GET"])
+
+        if self._films is None or daemon.clips is None:
+            return [look("/add", self._taken_elsewhere), look("/inbox/{inbox}", self._taken_elsewhere)]
+        pages = InboxPages(self._views, daemon.clips, SidecarRoutes(self._films, self._views.snapshot))
+        versions = VersionPages(self._views, daemon.clips)
 
         def add(path: str, endpoint: Callable[..., Any]) -> Route:
             return Route(path, needs(Right.ADD, access, endpoint), methods=["POST"])
@@ -171,6 +171,14 @@ class Page:
         if self.changes.streams >= STREAMS_MAX:
             return PlainTextResponse("Too many pages are open.\n", 503)
         return StreamingResponse(self.changes.stream(), media_type="text/event-stream")
+
+    def _taken_elsewhere(self, request: Request) -> Response:
+        said = [
+            "This node of the farm follows. Clips are taken by the page of the node that leads.",
+            "`clipspool farm` names it. Clips that are put into the inbox's folder are taken as ever.",
+        ]
+        draw = self._views.draw
+        return draw(request, "said.html", status=409, title="Clips are taken elsewhere", said=said, back="/")
 
     def _missing(self, request: Request, _error: Exception) -> Response:
         if request.url.path.startswith(f"{API}/"):
