@@ -125,7 +125,7 @@ def pause_one(scheduler):
 
 
 def block(scheduler):
-    scheduler.set_brake(scheduler.brake.pressed(NO_CREDITS, scheduler.now(), lambda: 0.5))
+    scheduler.braking.set(scheduler.brake.pressed(NO_CREDITS, scheduler.now(), lambda: 0.5))
 
 
 def leave_it(_scheduler):
@@ -186,7 +186,7 @@ def test_lanes_show_what_lies_before_their_threads(desk):
 
 
 def test_a_blocked_provider_is_a_gauge_by_whose_trouble_it_is(desk):
-    desk.scheduler.set_brake(desk.scheduler.brake.pressed(BUSY, desk.clock.now, lambda: 0.5))
+    desk.scheduler.braking.set(desk.scheduler.brake.pressed(BUSY, desk.clock.now, lambda: 0.5))
     seen = pictured(desk)
     assert (seen["provider_blocked", "moment"], seen["provider_blocked", "account"]) == (1, 0)
 

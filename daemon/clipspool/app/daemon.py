@@ -333,7 +333,7 @@ class Daemon:
         self._stages.equip(self._tools())
         self._configure_scheduler()
         if self._provider.profile != old_profile:
-            self.scheduler.call_soon(lambda scheduler: scheduler.release_brake())
+            self.scheduler.call_soon(lambda scheduler: scheduler.braking.release())
         for inbox in new.inbox:
             if inbox.name in self._inboxes:
                 self._inboxes[inbox.name].use_rules(rules_of(new, inbox, self._journal_id))

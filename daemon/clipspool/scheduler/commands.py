@@ -269,7 +269,7 @@ def resume(scheduler: Scheduler, inbox: str | None) -> str:
     _known(scheduler, inbox)
     if inbox is None:
         scheduler.set_paused(frozenset())
-        scheduler.release_brake()
+        scheduler.braking.release()
     else:
         paused = scheduler.picker.paused
         if not paused & {ALL, inbox} and (file := scheduler.picker.pause_files.get(inbox)):

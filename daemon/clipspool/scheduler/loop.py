@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, assert_never
 
@@ -20,7 +20,7 @@ import structlog
 
 from clipspool.jobs import events as on
 from clipspool.jobs.assignments import Assignment, new_attempt
-from clipspool.jobs.circuit_breaker import Brake, read_brake
+from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.events import Event
 from clipspool.jobs.lifecycle import Stage, advance, may, stage_of
 from clipspool.jobs.limits import Limits
@@ -31,13 +31,12 @@ from clipspool.jobs.messages import (
     Listener,
     News,
     NotRetired,
-    ProviderBlocked,
-    ProviderUnblocked,
 )
 from clipspool.jobs.model import Duplicates, Held, Job, State
 from clipspool.jobs.pacing import CLOCK_SET_SECONDS, Pace, due_by, shifted
 from clipspool.jobs.permissions import has_to_deliver
 from clipspool.journal import Journal, JournalError
+from clipspool.scheduler.braking import Braking
 from clipspool.scheduler.budget import Spending
 from clipspool.scheduler.dedup import Comparison, TaskOwners
 from clipspool.scheduler.fallback import Fallbacks
@@ -122,7 +121,7 @@ class Scheduler:
             self.picker.set_pause_file(inbox, file)
         self.comparison = Comparison(journal)
         self.suspects = Suspects(journal)
-        self.brake = read_brake(journal.fact("brake"))
+        self.braking = Braking(journal, self.publish)
         self.retiring = Retiring(journal, self.workers, self._defer)
         self.spending = Spending(journal, now)
         self.is_draining = is_draining
@@ -138,6 +137,11 @@ class Scheduler:
         self._subscribers: list[Listener] = [log_line]
         self._turned_at, self._passed_at = now(), passed()
         self._took_seconds = 0.0
+
+    @property
+    def brake(self) -> Brake:
+        """What holds submissions back, of all models and of single ones."""
+        return self.braking.brake
 
     def allow(self, inboxes: Sequence[str], limits: Limits) -> None:
         """Set the inboxes that are worked on and the operator's limits."""
@@ -396,7 +400,7 @@ class Scheduler:
         if by < 0:
             self.journal.bring_forward(now)
         if self.brake != Brake():
-            self.set_brake(self.brake.brought_forward(now))
+            self.braking.set(self.brake.brought_forward(now))
 
     def _receive(self) -> list[Message]:
         messages, self._pending = self._pending, []
@@ -470,7 +474,7 @@ class Scheduler:
         self.hooks.on_change(job, moved, event, now)
         if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
             self.spending.recount()
-        self.set_brake(self.brake.after(job, event, now, self.pace.random, self.profile))
+        self.braking.set(self.brake.after(job, event, now, self.pace.random, self.profile))
         self.publish(Happened(job, moved, event))
         return moved
 
@@ -590,10 +594,6 @@ class Scheduler:
 
     # --- what holds all jobs back -----------------------------------------------------------------------
 
-    def release_brake(self) -> None:
-        """Let submissions go on at once: the operator says that the fault is over."""
-        self.set_brake(Brake())
-
     def set_pause_file(self, inbox: str, file: str) -> None:
         """Record the `_pause` file that intake found in an inbox; empty for none."""
         if self.picker.set_pause_file(inbox, file):
@@ -607,25 +607,3 @@ class Scheduler:
         """Record which inboxes submit nothing; `*` is all of them."""
         self.picker.pause(paused)
         self.journal.set_fact("paused", sorted(paused))
-
-    def set_brake(self, brake: Brake) -> None:
-        """Record what holds submissions back, and publish what changed."""
-        if brake == self.brake:
-            return
-        before, self.brake = self.brake, brake
-        if brake == Brake():
-            self.journal.forget_fact("brake")
-        else:
-            self.journal.set_fact("brake", asdict(brake))
-        self._publish_brake("", before, brake)
-        for model in before.models.keys() | brake.models.keys():
-            self._publish_brake(model, before.models.get(model, Brake()), brake.models.get(model, Brake()))
-
-    def _publish_brake(self, model: str, before: Brake, brake: Brake) -> None:
-        fault = brake.fault
-        if fault is None:
-            if before.is_on:
-                self.publish(ProviderUnblocked(model))
-        elif (fault, brake.until) != (before.fault, before.until):
-            is_new = before.fault is None or before.fault.code != fault.code
-            self.publish(ProviderBlocked(fault, brake.until, is_new, model))
