@@ -4,12 +4,16 @@ import logging
 import sys
 import tempfile
 import threading
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 import structlog
 
+from clipspool.media.decoder import Decoder
 from journals import DRIVERS
+from media_clips import clip
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +45,16 @@ def open_path():
 def driver(request, tmp_path):
     """Give a place for a journal, in each database in turn."""
     return request.param(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    """Give a decoder for the tests of a module."""
+    with closing(Decoder()) as shared:
+        yield shared
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    """Give a way to a clip by its name, which is made once."""
+    return partial(clip, tmp_path_factory.getbasetemp() / "clips")

@@ -10,23 +10,10 @@ from clipspool.media.decoder import Decoder, MediaFault
 from clipspool.media.facts import Conformed, Finished, Picture
 from clipspool.media.plan import Conform, Limits, plan
 from clipspool.media.timeline import Bars, finish_plan
-from media_clips import clip, ffprobe, run
+from media_clips import ffprobe, run
 
 LOSSLESS = ["-c:v", "libx264", "-qp", "1", "-pix_fmt", "yuv420p"]
 MODEL = Limits(width_max=240, height_max=240, fps_max=30, seconds_max=5)
-
-
-@pytest.fixture(scope="session")
-def clips(tmp_path_factory):
-    folder = tmp_path_factory.getbasetemp() / "clips"
-    return lambda name: clip(folder, name)
-
-
-@pytest.fixture(scope="module")
-def decoder():
-    shared = Decoder()
-    yield shared
-    shared.close()
 
 
 def conformed(decoder, path, target, limits=MODEL, bytes_max=200_000, **choices):

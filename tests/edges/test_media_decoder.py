@@ -18,21 +18,8 @@ import pytest
 from clipspool.media import confine
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder, MediaFault, Probe
-from media_clips import clip, ffprobe, run
+from media_clips import ffprobe, run
 from patience import patient
-
-
-@pytest.fixture(scope="session")
-def clips(tmp_path_factory):
-    folder = tmp_path_factory.getbasetemp() / "clips"
-    return lambda name: clip(folder, name)
-
-
-@pytest.fixture(scope="module")
-def decoder():
-    shared = Decoder()
-    yield shared
-    shared.close()
 
 
 @pytest.fixture

@@ -6,11 +6,10 @@ import struct
 import pytest
 
 from clipspool.media.boxes import Complete, Incomplete, completeness
-from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Conformed, Finished, Probe
 from clipspool.media.plan import Conform, Limits, plan
 from clipspool.media.timeline import finish_plan
-from media_clips import clip, ffprobe, run
+from media_clips import ffprobe, run
 
 KINDS = {
     "xdcam.mxf": ("mxf", "mpeg2video", 25, 25),
@@ -24,19 +23,6 @@ KINDS = {
 }
 WITHOUT_END = {"camera.ts", "camera.mts", "dvd.mpg"}
 """Nothing in a stream says where it ends; FFmpeg writes no end code into an MPG."""
-
-
-@pytest.fixture(scope="session")
-def clips(tmp_path_factory):
-    folder = tmp_path_factory.getbasetemp() / "clips"
-    return lambda name: clip(folder, name)
-
-
-@pytest.fixture(scope="module")
-def decoder():
-    shared = Decoder()
-    yield shared
-    shared.close()
 
 
 @pytest.mark.parametrize("name", KINDS)

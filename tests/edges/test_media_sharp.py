@@ -19,13 +19,6 @@ GRAPHICS = "mandelbrot=s=1280x720:r=25,trim=duration=6,drawgrid=w=40:h=40:t=1:c=
 NOISE = "testsrc2=854x480:r=30:d=8,noise=alls=12:allf=t"
 
 
-@pytest.fixture(scope="module")
-def decoder():
-    shared = Decoder()
-    yield shared
-    shared.close()
-
-
 def made_of(folder, recipe):
     path = folder / "source.mkv"
     run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", recipe, *LOSSLESS, str(path)])

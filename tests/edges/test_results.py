@@ -7,7 +7,6 @@ import pytest
 
 from clipspool.jobs.events import Fetched
 from clipspool.jobs.model import Error, Result, State
-from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Finished
 from clipspool.media.kinds import C2PA_UUID, has_credentials, other_kind
 from clipspool.media.reading import BLACK
@@ -25,13 +24,6 @@ CANCELLED = replace(FETCHED, state=State.CANCELLED, error=Error("CANCELLED", "by
 @pytest.fixture
 def bench(tmp_path):
     return Bench(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def decoder():
-    one = Decoder()
-    yield one
-    one.close()
 
 
 def film(path, *, source="testsrc2", rate=25, seconds=3, extra=()):

@@ -8,7 +8,6 @@ import pytest
 from clipspool.jobs.events import Changed, Failed, Prepared, StageFailed
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Clip, Error, Job, Reference, Request, State
-from clipspool.media.decoder import Decoder
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Created, Inline
 from clipspool.provider.transport import Depot, Names
@@ -33,13 +32,6 @@ SMALL = Catalog.load({"gen4_aleph": {"side_pixels_max": 160}})
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
     return tmp_path_factory.mktemp("clips")
-
-
-@pytest.fixture(scope="module")
-def decoder():
-    one = Decoder()
-    yield one
-    one.close()
 
 
 class Place:
