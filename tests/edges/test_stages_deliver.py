@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.events import (
     Delivered,
     Failed,
@@ -19,6 +20,7 @@ from clipspool.jobs.events import (
     StageFailed,
 )
 from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, Missing, Result, State
 from clipspool.jobs.path_map import Places
 from clipspool.provider.protocol import Download, Look, TaskStatus
@@ -27,6 +29,7 @@ from clipspool.spool.watchfolder import Folders
 from clipspool.stages import deliver as stages_deliver
 from clipspool.stages.deliver import base_name, deliver, names
 from clipspool.stages.fetch import CUTS_MAX, OUTPUTS_MAX, Seen, fetch
+from clipspool.stages.runner import StageRunner, Tools
 from clipspool.system import atomic as files
 from clipspool.system import moves
 from fakes import BUSY, NOON, Bench, Film, Studio, a_clip, a_job, a_request, a_task, lying
@@ -427,6 +430,19 @@ def test_a_leader_that_lost_its_lead_publishes_nothing_more_and_its_heir_publish
     assert films(bench) == {}
     assert deliver(job, bench.clip, another_machine(bench), NOON).results[0].name == "day/shot.mp4"
     assert films(bench) == {"day/shot.mp4": MOVIE}
+
+
+def test_the_stages_of_a_daemon_that_lost_its_lead_publish_and_move_nothing(bench):
+    tools = Tools({bench.bay.name: bench.bay}, None, None, None, lambda _: None, draws_posters=False)
+    runner = StageRunner(tools, None, None, lambda: NOON, lambda: False)
+    job = replace(fetched(bench), inbox=bench.bay.name)
+    clip = replace(bench.clip, inbox=bench.bay.name)
+    event = runner.work(Assignment(Stage.DELIVER, job, clip, "a1"), lambda: True)
+    assert isinstance(event, Postponed)
+    assert films(bench) == {}
+    with pytest.raises(OSError, match="lead"):
+        runner.retire(clip, [replace(job, state=State.DELIVERED)])
+    assert bench.work.joinpath(clip.source).exists()
 
 
 def test_a_leader_frozen_while_it_copies_a_result_to_another_file_system_does_not_name_it(bench, monkeypatch):

@@ -92,8 +92,8 @@ class Daemon:
             self._decoder,
             term.send_marks,
             now,
-            lambda: self._stopping.is_set() or self._signals.stopping.is_set(),
-            may_send=term.may_send,
+            term.may_send,
+            stopping=lambda: self._stopping.is_set() or self._signals.stopping.is_set(),
             mark=lambda inbox, root: self._marks.before_sending(inbox, root),  # noqa: PLW0108 - made below
             copied=partial(copy_served, own=self._folders.mark, now=now),
         )

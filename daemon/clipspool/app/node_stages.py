@@ -116,7 +116,10 @@ class NodeStages:
         ways = [PutLater(way) if way.name == "upload" else way for way in ways_of(settings, Names(secret))]
         depot = Depot(ways, time.time)
         tools = Tools(folders.of(settings), provider, catalog, depot, follow)
-        return StageRunner(tools, self._decoder, SendMarks(None), time.time, self._stopping)
+        # What spends, publishes or moves a source is the leader's alone.
+        return StageRunner(
+            tools, self._decoder, SendMarks(None), time.time, may_send=lambda: False, stopping=self._stopping
+        )
 
 
 def _never() -> bool:

@@ -77,9 +77,12 @@ class StageRunner:
     decoder: Decoder
     send_marks: SendMarks
     now: Callable[[], float]
+    may_send: Callable[[], bool]
+    """Whether this daemon may still spend, publish and move sources; asked right before each.
+
+    Without a default: who forgets it would let a leader that was frozen pay for what its heir pays for.
+    """
     stopping: Callable[[], bool] = field(default=lambda: False)
-    may_send: Callable[[], bool] = field(default=lambda: True)
-    """Whether this daemon may still spend, publish and move sources; asked right before each."""
     mark: Callable[[str, Root], None] = field(default=lambda _inbox, _root: None)
     """Writes into an inbox how far the journal has come."""
     copied: Callable[[Root], str] = field(default=lambda _root: "")
