@@ -25,7 +25,7 @@ from clipspool.jobs.model import Error, Held, Missing, Paid, State
 from clipspool.jobs.records import Spend
 from clipspool.journal import Journal
 from clipspool.scheduler import commands as operator
-from clipspool.scheduler.loop import SETTLE_SECONDS
+from clipspool.scheduler.cut_short import SETTLE_SECONDS
 from clipspool.stages.poll import poll
 from fakes import BUSY, NO_CREDITS, NOON, RESULT, Clock, Desk, a_request, a_task
 
@@ -263,10 +263,10 @@ def test_where_work_folders_are_asked_they_tell_what_came_of_it(open_desk, told,
     assert not second.scheduler.is_idle
     second.shop.hold(Stage.SUBMIT)
     second.shop.hold(Stage.POLL)
-    second.order(lambda scheduler: scheduler.settle_interrupted({"clip1": told}))
+    second.order(lambda scheduler: scheduler.cut_short.settle({"clip1": told}))
     job = second.job()
     assert (job.state, job.paid) == (state, paid)
-    second.order(lambda scheduler: scheduler.settle_interrupted({"clip1": Interrupted()}))
+    second.order(lambda scheduler: scheduler.cut_short.settle({"clip1": Interrupted()}))
     # What is under way now is no news of then.
     assert (second.state() is S.IN_DOUBT) == (state is S.IN_DOUBT)
     held.set()
@@ -283,7 +283,7 @@ def in_doubt_of_a_frozen_node(open_desk, event=Interrupted()):  # noqa: B008 - i
     second.shop.hold(Stage.POLL)
     second.shop.hold(Stage.SUBMIT)
     second.scheduler.begin(inboxes=["bay"], lost_lead=("east", 70.0))
-    second.order(lambda scheduler: scheduler.settle_interrupted({"clip1": event}))
+    second.order(lambda scheduler: scheduler.cut_short.settle({"clip1": event}))
     held.set()
     return second
 
@@ -304,10 +304,10 @@ def test_an_answer_that_a_frozen_node_notes_late_ends_the_doubt(open_desk):
     desk = in_doubt_of_a_frozen_node(open_desk)
     found = desk.order(lambda scheduler: operator.doubts_of_lost_leads(scheduler, "bay"))
     assert [job.id for job in found] == ["clip1"]
-    desk.order(lambda scheduler: scheduler.end_doubts({"clip1": TaskCreated("task-7")}))
+    desk.order(lambda scheduler: scheduler.cut_short.end_doubts({"clip1": TaskCreated("task-7")}))
     job = desk.job()
     assert (job.state, job.task.task_id, job.held) == (S.RUNNING, "task-7", None)
-    desk.order(lambda scheduler: scheduler.end_doubts({"clip1": TaskCreated("task-8")}))
+    desk.order(lambda scheduler: scheduler.cut_short.end_doubts({"clip1": TaskCreated("task-8")}))
     assert desk.job().task.task_id == "task-7"
 
 
@@ -328,7 +328,7 @@ def test_a_work_folder_that_does_not_tell_in_time_leaves_doubt(open_desk):
     assert second.state() is S.SUBMITTING
     second.turn(2)
     assert second.state() is S.IN_DOUBT
-    second.order(lambda scheduler: scheduler.settle_interrupted({"clip1": NotSent()}))
+    second.order(lambda scheduler: scheduler.cut_short.settle({"clip1": NotSent()}))
     assert second.state() is S.IN_DOUBT
     held.set()
 

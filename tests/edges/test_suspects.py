@@ -25,9 +25,7 @@ def start(tmp_path, monkeypatch):
         desks.append(Desk(tmp_path, clock=clock))
         desks[-1].scheduler.begin(asked, is_excused=is_excused)
         if asked:  # nothing of it has left
-            desks[-1].scheduler.call_soon(
-                lambda scheduler: scheduler.settle_interrupted({"clip1": NotSent()})
-            )
+            desks[-1].scheduler.call_soon(lambda scheduler: scheduler.cut_short.settle({"clip1": NotSent()}))
         return desks[-1]
 
     yield start
@@ -132,7 +130,7 @@ def test_what_may_have_been_sent_is_not_forgotten_among_the_deaths(start):
     for _ in range(3):
         die(start, Stage.SUBMIT, *([] if _ else ["clip1"]), asked=["bay"])
     desk = start(asked=["bay"])
-    desk.order(lambda scheduler: scheduler.settle_interrupted({"clip1": NotSent()}))
+    desk.order(lambda scheduler: scheduler.cut_short.settle({"clip1": NotSent()}))
     assert desk.job().held is Held.POISON
 
 

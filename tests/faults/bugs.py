@@ -376,7 +376,7 @@ BUGS = {
         "what a leader that died may have sent is queued by the next one",
         (
             (
-                "scheduler/loop.py",
+                "scheduler/cut_short.py",
                 "            event = self._interrupted if isinstance(event, on.Interrupted) else event\n",
                 "            event = on.NotSent() if isinstance(event, on.Interrupted) else event\n",
             ),

@@ -172,7 +172,7 @@ class Node:
     def settle(self):
         root = self.world.bench.bay.inbox
         outcomes = {job.id: what_came_of(root, job, ()) for job in self.cut_short}
-        self.careful(lambda: self.desk.order(lambda scheduler: scheduler.settle_interrupted(outcomes)))
+        self.careful(lambda: self.desk.order(lambda scheduler: scheduler.cut_short.settle(outcomes)))
 
     def careful(self, act):
         """Do something in the term, which may end over it."""
@@ -341,7 +341,7 @@ class Farm(RuleBasedStateMachine):
         def end(scheduler):
             doubts = operator.doubts_of_lost_leads(scheduler, "bay")
             found = {job.id: late_answer(root, job) for job in doubts}
-            scheduler.end_doubts({job_id: answer for job_id, answer in found.items() if answer})
+            scheduler.cut_short.end_doubts({job_id: answer for job_id, answer in found.items() if answer})
 
         leader.careful(lambda: leader.desk.order(end))
 

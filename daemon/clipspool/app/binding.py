@@ -79,7 +79,7 @@ class Binding:
             outcomes = {
                 job.id: what_came_of(root, job, self._waiting, self._bay.journal) for job in self._cut_short
             }
-            self._scheduler.call_soon(lambda scheduler: scheduler.settle_interrupted(outcomes))
+            self._scheduler.call_soon(lambda scheduler: scheduler.cut_short.settle(outcomes))
             self._cut_short.clear()
         root.bind()
         # Before anything may be submitted from here.
@@ -100,7 +100,7 @@ class Binding:
         doubts = self._scheduler.call(ask, _ASK_SECONDS)
         answers = {job.id: answer for job in doubts if (answer := late_answer(root, job)) is not None}
         if answers:
-            self._scheduler.call_soon(lambda scheduler: scheduler.end_doubts(answers))
+            self._scheduler.call_soon(lambda scheduler: scheduler.cut_short.end_doubts(answers))
 
     def _survey(self, root: Root) -> None:
         # The outbox is marked at once: an unmounted mount point at the first result would pass for it.

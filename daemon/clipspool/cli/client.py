@@ -277,7 +277,7 @@ class OperatorCommands:
         scheduler.allow(self._settings.inbox_names, self._settings.limits)
         scheduler.begin(scheduler.picker.inboxes, is_excused=lock.was_excused, lost_lead=lost_lead)
         cut_short = self._what_came_of_cut_short(scheduler)
-        scheduler.call_soon(lambda scheduler: scheduler.settle_interrupted(cut_short))
+        scheduler.call_soon(lambda scheduler: scheduler.cut_short.settle(cut_short))
         # Clips that another machine took over must not be reported as queued here.
         scheduler.call_soon(lambda scheduler: commands.give_up(scheduler, self._taken_over(scheduler)))
         scheduler.turn()

@@ -71,7 +71,7 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
 
 def _may_still_be_sent(scheduler: Scheduler, job: Job) -> str:
     """Return why a doubt may not be retried yet: the node that had the request may be sending it just now."""
-    lost = scheduler.lost_lead
+    lost = scheduler.cut_short.lost_lead
     if lost is None or job.state is not State.IN_DOUBT or job.task is None:
         return ""
     left = lost.answered_by - scheduler.seconds_since_boot

@@ -38,6 +38,7 @@ from clipspool.jobs.permissions import has_to_deliver
 from clipspool.journal import Journal, JournalError
 from clipspool.scheduler.braking import Braking
 from clipspool.scheduler.budget import Spending
+from clipspool.scheduler.cut_short import CutShort, LostLead
 from clipspool.scheduler.dedup import Comparison, TaskOwners
 from clipspool.scheduler.fallback import Fallbacks
 from clipspool.scheduler.hooks import Hooks
@@ -54,22 +55,11 @@ log = structlog.get_logger()
 
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
-SETTLE_SECONDS = 30.0
-"""How long a work folder may take to show what became of a request: a file server may hang."""
 _REST_SECONDS = (0.004, 0.05)
 """The rest between two turns, as long as the last turn took, within these: under load a turn receives more
 messages, which share one transaction and one sync."""
 _MESSAGES_MAX = 500
 _DUE_STATES = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
-
-
-@dataclass(frozen=True, slots=True)
-class LostLead:
-    """The node that led the farm before, and lost its lead: it may be frozen with a request in its hands."""
-
-    node: str
-    answered_by: float
-    """When all its requests are answered, unless it is frozen; by the clock that cannot be set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +119,9 @@ class Scheduler:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._pending: list[Message] = []
         self._owners = TaskOwners(journal.open_tasks())
-        self._unsettled: set[str] = set()
-        """Jobs whose request the last end cut short, and whose work folder was not read yet."""
-        self._unsettled_until = 0.0
-        self.lost_lead: LostLead | None = None
+        self.cut_short = CutShort(
+            journal, self._owners, self.suspects, self.in_flight.__contains__, self._record_and_cancel
+        )
         self._deferred: list[Callable[[], object]] = []
         self._subscribers: list[Listener] = [log_line]
         self._turned_at, self._passed_at = now(), passed()
@@ -193,25 +182,20 @@ class Scheduler:
     ) -> None:
         """Settle what the last end left behind: a request that may have been in flight is in doubt.
 
-        In `inboxes` the work folders are read first, and `settle_interrupted` gets what they show.
+        In `inboxes` the work folders are read first, and `cut_short.settle` gets what they show.
         `is_excused`: the last end was the journal's fault, and no clip's. `lost_lead`: the node that lost its
         lead of the farm, and the seconds within which its requests are sent and answered.
         """
         if lost_lead is not None:
             node, seconds = lost_lead
-            self.lost_lead = LostLead(node, self._passed() + seconds)
+            self.cut_short.lost_lead = LostLead(node, self._passed() + seconds)
         self._turned_at = now = self.now()
         self._passed_at = self._passed()
         with self.journal.turn():
             ahead = (self.journal.last_written() or now) - now
             if ahead > CLOCK_SET_SECONDS:
                 self._clock_was_set(now, -ahead)
-            for job in list(self.journal.find(states=(State.SUBMITTING,))):
-                if job.inbox in inboxes:
-                    self._unsettled.add(job.id)
-                else:
-                    self.happen(job, self._interrupted)
-            self._unsettled_until = now + SETTLE_SECONDS
+            self.cut_short.begin(inboxes, now)
             self.journal.flush()
             for one, why in self.suspects.begin(is_excused=is_excused):
                 if isinstance(one, Job):
@@ -223,10 +207,6 @@ class Scheduler:
         self._run_deferred()
         if self.workers.elsewhere is not None:
             self._adopt(self.workers.elsewhere)
-
-    @property
-    def _interrupted(self) -> on.Interrupted:
-        return on.Interrupted("" if self.lost_lead is None else self.lost_lead.node)
 
     @property
     def seconds_since_boot(self) -> float:
@@ -247,26 +227,6 @@ class Scheduler:
             if job is not None and stage_of(job) is one.stage and job.task == one.job.task:
                 self.workers.count_elsewhere(one.stage)
                 self.in_flight[job.id] = InFlight(one.stage, job, one.attempt, is_elsewhere=True)
-
-    def settle_interrupted(self, events: Mapping[str, Event]) -> None:
-        """Record what became of requests that the last end cut short, by their jobs' ids."""
-        self._unsettled -= events.keys()
-        for job in self.journal.load(events).values():
-            if job.state is not State.SUBMITTING or job.id in self.in_flight:
-                continue
-            event = self._owners.checked(job.id, events[job.id])
-            event = self._interrupted if isinstance(event, on.Interrupted) else event
-            moved = self._cancel_if_asked(self.happen(job, event))
-            if why := self.suspects.verdict(moved):
-                self.happen(moved, on.JobHeld(Held.POISON, why))
-
-    def end_doubts(self, created: Mapping[str, on.TaskCreated]) -> None:
-        """Record answers that a former leader noted in a ledger after it lost its lead, by the job's id."""
-        for job in self.journal.load(created).values():
-            if job.state is State.IN_DOUBT:
-                event = self._owners.checked(job.id, created[job.id])
-                if isinstance(event, on.TaskCreated):
-                    self._cancel_if_asked(self.happen(job, event))
 
     def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
         """Run turns until `stopping` is set, or until `each_turn` returns true."""
@@ -347,8 +307,7 @@ class Scheduler:
                 self.accept([one for one in messages if isinstance(one, Accepted)])
                 for one in messages:
                     self._handle(one, now)
-                if self._unsettled and now >= self._unsettled_until:
-                    self.settle_interrupted(dict.fromkeys(self._unsettled, self._interrupted))
+                self.cut_short.settle_late(now)
                 self.retiring.record_ends(now)
                 self.journal.flush()
                 self._compare()
@@ -558,6 +517,9 @@ class Scheduler:
             self.happen(
                 moved, on.JobHeld(Held.REFUSED, f"{moved.reason}; the provider took another clip meanwhile")
             )
+
+    def _record_and_cancel(self, job: Job, event: Event) -> Job:
+        return self._cancel_if_asked(self.happen(job, event))
 
     def _cancel_if_asked(self, job: Job, *, is_failed: bool = False) -> Job:
         """Cancel a job whose end was ordered while a worker had it; what it has fetched is delivered first.
