@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import EXIT_FAILED, Context, StillServed, command, consent, ended, fail, say
+from clipspool.cli.group import Context, StillServed, command
+from clipspool.cli.output import EXIT_FAILED, consent, ended, fail, say
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from clipspool.cli.act import balance_in_words, why_option, yes_option
-from clipspool.cli.group import EXIT_FAILED, Context, command, consent, ended, say
+from clipspool.cli.group import Context, command
+from clipspool.cli.output import EXIT_FAILED, consent, ended, say
 
 
 @command()

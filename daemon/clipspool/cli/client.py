@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from clipspool.app import control
 from clipspool.app.settings import InboxSettings, Settings
-from clipspool.cli.group import fail
+from clipspool.cli.output import fail
 
 if TYPE_CHECKING:
     from clipspool.journal import Journal, Lock

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipspool.cli.group import EXIT_CONFIG, EXIT_FAILED, Context, command, consent, fail, refuse, say
+from clipspool.cli.group import Context, command
+from clipspool.cli.output import EXIT_CONFIG, EXIT_FAILED, consent, fail, refuse, say
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings

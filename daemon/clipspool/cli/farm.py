@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import (
-    Context,
-    clipspool,
-    command,
-    config_option,
-    console,
-    fail,
-    print_json,
-    refuse,
-    say,
-)
+from clipspool.cli.group import Context, clipspool, command, config_option
+from clipspool.cli.output import console, fail, print_json, refuse, say
 
 if TYPE_CHECKING:
     from rich.table import Table

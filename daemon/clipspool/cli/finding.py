@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clipspool.app.locations import SettingsError, file_of
 from clipspool.app.serving import Serving, is_trusted, serving, user_name
-from clipspool.cli.group import fail, refuse, say
+from clipspool.cli.output import fail, refuse, say
 from clipspool.system.atomic import OURS
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The command group, and what all commands share: configuration, exit codes, questions, output."""
+"""The command group, and the configuration that its commands read."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 from clipspool import __version__
+from clipspool.cli.output import EXIT_FAILED, fail, refuse, say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from clipspool.app.settings import Needs, Settings
     from clipspool.cli.finding import Need
 
-PIPED_WIDTH = 200
-WIDE = 110
-"""From so many columns on a table has room for a reason beside its other columns."""
-EXIT_FAILED = 1
-EXIT_CONFIG = 78
 BROKEN = "{}. The running daemon goes on with what it read before."
 
 
@@ -124,55 +118,6 @@ def command(
         return (group or clipspool).command(name)(click.pass_obj(config_option(function)))
 
     return add
-
-
-def say(text: str = "", *, err: bool = False, end: str = "\n") -> None:
-    """Print a line with secrets redacted; names that are not UTF-8 are escaped."""
-    from clipspool.system.redaction import redact_words
-
-    click.echo(redact_words(text).encode("utf-8", "backslashreplace").decode() + end, err=err, nl=False)
-
-
-def ended(sentence: str) -> str:
-    """Return a sentence with its full stop, unless it ends with a sign already."""
-    return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
-
-
-def refuse(message: str) -> NoReturn:
-    """Print why the configuration cannot be used, and exit with 78."""
-    say(message, err=True)
-    sys.exit(EXIT_CONFIG)
-
-
-def fail(message: str) -> NoReturn:
-    """Print why the command failed, and exit with 1."""
-    say(message, err=True)
-    sys.exit(EXIT_FAILED)
-
-
-def consent(question: str, *, yes: bool) -> None:
-    """Ask before an action that may cost money or lose work; without a terminal `--yes` is required."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        fail(f"{question}\nAborted. Use --yes to skip this question.")
-    if not click.confirm(question, default=False):
-        fail("Aborted.")
-
-
-def console() -> Console:
-    """Return what output is laid out for: the terminal, or a pipe or file, which has room for long lines."""
-    from rich.console import Console
-
-    is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console() if is_known else Console(width=PIPED_WIDTH)
-
-
-def print_json(value: Any) -> None:
-    """Print JSON in ASCII, one value a line."""
-    import json
-
-    say(json.dumps(value, ensure_ascii=True))
 
 
 def main() -> None:

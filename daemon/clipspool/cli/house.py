@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, command, consent, fail, print_json, say
+from clipspool.cli.group import Context, command
+from clipspool.cli.output import consent, fail, print_json, say
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings

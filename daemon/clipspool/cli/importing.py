@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from clipspool.cli.farm import farm
-from clipspool.cli.group import Context, command, fail, refuse, say
+from clipspool.cli.group import Context, command
+from clipspool.cli.output import fail, refuse, say
 
 
 @command("import", group=farm)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import WIDE, Context, command, console, fail, print_json, say
+from clipspool.cli.group import Context, command
+from clipspool.cli.output import WIDE, console, fail, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import BROKEN, WIDE, Context, command, console, fail, print_json, say
+from clipspool.cli.group import BROKEN, Context, command
+from clipspool.cli.output import WIDE, console, fail, print_json, say
 from clipspool.cli.suggestions import commands_for, program
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from clipspool.app.settings import Settings
-from clipspool.cli.group import fail
+from clipspool.cli.output import fail
 from clipspool.intake.unwatched import clips_in
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.text import iso, text

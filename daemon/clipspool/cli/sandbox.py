@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from clipspool.cli.group import Context, clipspool, fail, say
+from clipspool.cli.group import Context, clipspool
+from clipspool.cli.output import fail, say
 
 
 @clipspool.command()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipspool.cli.group import EXIT_FAILED, Context, clipspool, consent, fail, refuse, say
+from clipspool.cli.group import Context, clipspool
+from clipspool.cli.output import EXIT_FAILED, consent, fail, refuse, say
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipspool.cli.group import EXIT_FAILED, Context, clipspool, command, fail, print_json, refuse, say
+from clipspool.cli.group import Context, clipspool, command
+from clipspool.cli.output import EXIT_FAILED, fail, print_json, refuse, say
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Needs

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, Group
 
 from clipspool.app import control
-from clipspool.cli.group import console
+from clipspool.cli.output import console
 from clipspool.cli.screen import View, draw
 from clipspool.cli.sections import BLOCKS_MAX
 

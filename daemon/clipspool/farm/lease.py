@@ -16,9 +16,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from clipspool.journal.database import read_statements
+from clipspool.journal.database import Fence, read_statements
 from clipspool.journal.files import JournalError
-from clipspool.journal.place import Fence
 from clipspool.system.process import seconds_since_boot
 
 _SPARE = 0.2

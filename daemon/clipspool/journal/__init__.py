@@ -7,10 +7,10 @@ makes and changes the tables, and `files.py` has the lock.
 """
 
 from clipspool.jobs.records import ClipCost, Entry, Spend, Tally
+from clipspool.journal.database import Address, Place
 from clipspool.journal.files import JournalError, JournalUnreachable, Lock
 from clipspool.journal.journal import Journal
 from clipspool.journal.lookup import UNDER_WAY, DaySpent, Filter, Look, Lookup, Page
-from clipspool.journal.place import Address, Place
 from clipspool.journal.questions import OpenJobs
 from clipspool.journal.rows import Candidate
 

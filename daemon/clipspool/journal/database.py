@@ -1,4 +1,4 @@
-"""What a journal needs of a database, whichever it is: statements by name, and transactions.
+"""What a journal needs of a database, whichever it is: a place, statements by name, and transactions.
 
 `sqlite.py` and `postgres.py` are the two that there are. `sqlite.sql` and `postgres.sql` hold the same
 statements with the same parameters, each in its dialect.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -25,6 +26,34 @@ def read_statements(file: Path) -> dict[str, str]:
     """Read a file of SQL, split at its lines `-- name: ...`, into statements by name."""
     blocks = re.split(r"^-- name: (\w+)$", file.read_text("utf-8"), flags=re.MULTILINE)[1:]
     return dict(zip(blocks[::2], blocks[1::2], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A journal in PostgreSQL; shown without its password."""
+
+    url: str
+    """`postgresql://USER@HOST/DATABASE`, as libpq takes it, without a password."""
+    password: str | None = field(default=None, repr=False)
+    """None: libpq looks for one in `$PGPASSFILE` and `$PGPASSWORD`."""
+
+    def __str__(self) -> str:
+        """Show where it is, for messages and logs, without user and parameters."""
+        scheme, _, rest = self.url.partition("?")[0].partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What begins each transaction of a writer that may be replaced by another one."""
+
+    check: Callable[[Any], None]
+    """Checks, on the connection, that this writer may still write. Raises JournalError if not."""
+    seconds: float
+    """How long a statement, or the rest between two, may take: a frozen writer must not keep its locks."""
+
+
+Place: TypeAlias = Path | Address
 
 
 class Database(Protocol):

@@ -11,8 +11,8 @@ from typing import Any
 
 from psycopg import Connection, sql
 
+from clipspool.journal.database import Address
 from clipspool.journal.files import JournalError
-from clipspool.journal.place import Address
 from clipspool.journal.postgres import connect_to_write
 from clipspool.journal.server import translated
 from clipspool.journal.sqlite import SQLiteDatabase

@@ -18,8 +18,8 @@ from typing import Any, Self
 from clipspool.jobs.events import Event, Order, Vetted, name_of
 from clipspool.jobs.model import STILL_TRIED, Clip, Job, State, Task, plain
 from clipspool.jobs.records import HookRun
-from clipspool.journal.database import Database, to_json
-from clipspool.journal.place import Fence, Place, open_database, read_database
+from clipspool.journal.database import Database, Fence, Place, to_json
+from clipspool.journal.place import open_database, read_database
 from clipspool.journal.questions import OPEN, Questions
 from clipspool.journal.rows import clip_row, job_change, job_row, path_bytes, task_row
 

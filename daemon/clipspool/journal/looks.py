@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clipspool.journal.database import Place
 from clipspool.journal.files import JournalError
 from clipspool.journal.journal import Journal
-from clipspool.journal.place import Place
 
 
 class NoJournal(JournalError):

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from clipspool.jobs.model import Job, State
 from clipspool.jobs.records import Entry, current_name
+from clipspool.journal.database import Place
 from clipspool.journal.looks import NoJournal
-from clipspool.journal.place import Place, read_database
+from clipspool.journal.place import read_database
 from clipspool.journal.questions import OPEN, Questions
 
 SCAN_MAX = 20_000

@@ -1,46 +1,15 @@
-"""Where a journal is: in a file of SQLite on this machine, or in a PostgreSQL that several share.
+"""Opens a journal where it is: a file of SQLite on this machine, or a PostgreSQL that several share.
 
 Everything that opens a journal comes through here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
 
-from clipspool.journal.database import Database
+from clipspool.journal.database import Address, Database, Fence, Place
 from clipspool.journal.files import JournalError, JournalUnreachable
 from clipspool.journal.sqlite import SQLiteDatabase
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A journal in PostgreSQL; shown without its password."""
-
-    url: str
-    """`postgresql://USER@HOST/DATABASE`, as libpq takes it, without a password."""
-    password: str | None = field(default=None, repr=False)
-    """None: libpq looks for one in `$PGPASSFILE` and `$PGPASSWORD`."""
-
-    def __str__(self) -> str:
-        """Show where it is, for messages and logs, without user and parameters."""
-        scheme, _, rest = self.url.partition("?")[0].partition("://")
-        return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """What begins each transaction of a writer that may be replaced by another one."""
-
-    check: Callable[[Any], None]
-    """Checks, on the connection, that this writer may still write. Raises JournalError if not."""
-    seconds: float
-    """How long a statement, or the rest between two, may take: a frozen writer must not keep its locks."""
-
-
-Place: TypeAlias = Path | Address
 
 
 def open_database(place: Place, fence: Fence | None = None) -> Database:

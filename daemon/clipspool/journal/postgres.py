@@ -15,10 +15,9 @@ from typing import Any, Self
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from clipspool.journal.database import Row, read_statements
+from clipspool.journal.database import Address, Fence, Row, read_statements
 from clipspool.journal.files import JournalError
 from clipspool.journal.migrations.postgres import HEAD, SCRIPTS
-from clipspool.journal.place import Address, Fence
 from clipspool.journal.server import closed_on_error, connect, number_of, refuse_unfit, translated
 
 _WRITER: Mapping[str, str] = {

@@ -16,8 +16,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import StrDumperUnknown
 
+from clipspool.journal.database import Address
 from clipspool.journal.files import JournalError, JournalUnreachable
-from clipspool.journal.place import Address
 
 VERSION_MIN = 14
 _CONNECTION: Mapping[str, str | int] = {

@@ -43,7 +43,7 @@ from clipspool.jobs.model import Duplicates
 from clipspool.jobs.shares import Share, Shares
 
 if TYPE_CHECKING:
-    from clipspool.journal.place import Place
+    from clipspool.journal.database import Place
 
 
 def _shares(limited: Mapping[str, Any]) -> Mapping[str, Share]:
@@ -116,7 +116,7 @@ class JournalSettings(Part):
     @property
     def place(self) -> Place:
         """The file, or the PostgreSQL that `url` names; `path` is only this machine's state then."""
-        from clipspool.journal.place import Address  # noqa: PLC0415 - some commands need no journal
+        from clipspool.journal.database import Address  # noqa: PLC0415 - some commands need no journal
 
         if self.url is None:
             return self.path
