@@ -25,7 +25,7 @@ from clipspool.spool.workfolder import bring_back, read_manifest
 from clipspool.stages.deliver import base_name
 from clipspool.stages.quoting import Quoting
 from clipspool.stages.retire import retire, sweep
-from fakes import NOON, PROFILE, Bench, Desk, a_clip, a_job, a_request, a_task, lying
+from fakes import NOON, PROFILE, Bench, Desk, a_clip, a_job, a_request, a_task, always, lying
 
 S = State
 DONE = a_job(state=S.DELIVERED, task=a_task(), request=a_request(seed_is_drawn=True))
@@ -156,7 +156,7 @@ def test_the_first_version_has_a_number_only_where_the_pattern_names_it():
 
 def test_a_source_comes_back_for_its_next_version_and_the_manifest_names_that_alone(tmp_path):
     bench = Bench(tmp_path)
-    retired = retire(bench.clip, [DONE], bench.bay)
+    retired = retire(bench.clip, [DONE], bench.bay, always)
     sweep(retired, bench.bay)
     second = a_job("clip1-r2", version=2)
     bring_back(bench.bay.inbox, retired, second, "j1")
@@ -181,11 +181,11 @@ def test_recover_knows_the_version_that_a_dropped_clip_was_sent_as(tmp_path):
 def test_a_clip_whose_newest_version_failed_goes_to_failed_and_back_once_it_is_delivered(tmp_path):
     bench = Bench(tmp_path)
     failed = a_job("clip1-r2", version=2, state=S.FAILED, error=Error("X", "refused"))
-    retired = retire(bench.clip, [DONE, failed], bench.bay)
+    retired = retire(bench.clip, [DONE, failed], bench.bay, always)
     assert retired.lies_at == "_failed/day/shot.mp4"
     bring_back(bench.bay.inbox, retired, a_job("clip1-r3", version=3), "j1")
     third = a_job("clip1-r3", version=3, state=S.DELIVERED, task=a_task())
-    retired = retire(replace(retired, lies_at=None), [DONE, failed, third], bench.bay)
+    retired = retire(replace(retired, lies_at=None), [DONE, failed, third], bench.bay, always)
     assert retired.lies_at == "_done/day/shot.mp4"
     assert "_failed/day/shot.mp4.error.toml" not in lying(bench.path)
 
@@ -318,7 +318,7 @@ def test_a_reference_image_is_the_copy_from_before_else_copied_from_the_inbox(ba
 def test_the_reference_images_of_a_delivered_clip_are_kept_for_its_next_version(tmp_path):
     bench = Bench(tmp_path)
     bench.bay.inbox.create(".clipspool/work/clip1/ref-0.png", b"as it was")
-    retired = retire(bench.clip, [DONE], bench.bay)
+    retired = retire(bench.clip, [DONE], bench.bay, always)
     sweep(retired, bench.bay)
     bring_back(bench.bay.inbox, retired, a_job("clip1-r2", version=2), "j1")
     assert Root(bench.path).read(".clipspool/work/clip1/ref-0.png", 99) == b"as it was"

@@ -18,7 +18,7 @@ from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import Manifest
 from clipspool.stages import retire as retiring
-from fakes import NOON, Desk, Workshop, a_clip, a_job
+from fakes import NOON, Desk, Workshop, a_clip, a_job, always
 
 DAY = 86_400.0
 ALL = Retention(done_days=10.0, failed_days=20.0, journal_days=30.0, posters_days=5.0)
@@ -34,7 +34,7 @@ class Archive(Workshop):
 
     def retire(self, clip, jobs):
         super().retire(clip, jobs)
-        return retiring.retire(clip, jobs, self.folders)
+        return retiring.retire(clip, jobs, self.folders, always)
 
     def sweep(self, clip):
         retiring.sweep(clip, self.folders)

@@ -16,7 +16,7 @@ from clipspool.spool.workfolder import bring_back
 from clipspool.stages.deliver import deliver
 from clipspool.stages.retire import retire, sweep
 from disks import REFUSALS, Crash, Disk
-from fakes import NOON, RESULT, Bench, a_job, a_task, lying
+from fakes import NOON, RESULT, Bench, a_job, a_task, always, lying
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to somebody else")
 needs_acl = pytest.mark.skipif(
@@ -61,7 +61,9 @@ def test_a_retirement_that_is_cut_anywhere_ends_under_one_name_with_what_belongs
     for step in count(1):
         bench = a_bench(tmp_path / str(step))
         clips = []
-        was_cut = until_done(step, refused, lambda b=bench, c=clips: c.append(retire(b.clip, [job], b.bay)))
+        was_cut = until_done(
+            step, refused, lambda b=bench, c=clips: c.append(retire(b.clip, [job], b.bay, always))
+        )
         clip = clips[-1]
         home = "_done/day/shot" if job is DONE else "_failed/day/shot"
         assert (clip.lies_at, clip.sidecar_lies_at) == (f"{home}.mp4", f"{home}.toml")
@@ -80,7 +82,7 @@ def test_a_retirement_that_is_cut_anywhere_ends_under_one_name_with_what_belongs
 def test_a_clip_that_is_brought_back_and_cut_anywhere_lies_in_its_work_folder(tmp_path, refused):
     for step in count(1):
         bench = a_bench(tmp_path / str(step))
-        clip = retire(bench.clip, [FAILED], bench.bay)
+        clip = retire(bench.clip, [FAILED], bench.bay, always)
         sweep(clip, bench.bay)
         was_cut = until_done(
             step, refused, lambda b=bench, c=clip: bring_back(b.bay.inbox, c, FAILED, "journal")
@@ -98,7 +100,7 @@ def test_a_result_that_is_cut_anywhere_is_published_once_and_never_partial(tmp_p
     for step in count(1):
         bench = a_bench(tmp_path / str(step))
         job = fetched(bench)
-        was_cut = until_done(step, refused, lambda b=bench, j=job: deliver(j, b.clip, b.bay, NOON))
+        was_cut = until_done(step, refused, lambda b=bench, j=job: deliver(j, b.clip, b.bay, NOON, always))
         found = {name for name in lying(bench.results) if not name.endswith(".tmp")}
         assert found == {"day/shot.mp4", "day/shot.mp4.toml"}
         assert whole(bench, b"a film") == ["day/shot.mp4"]
@@ -117,7 +119,7 @@ def fetched(bench):
 @pytest.mark.parametrize("refused", [0, errno.EXDEV])
 def test_the_like_of_a_clip_that_failed_later_under_its_name_is_not_taken_for_its_leavings(tmp_path, refused):
     bench = Bench(tmp_path)
-    clip = retire(bench.clip, [FAILED], bench.bay)
+    clip = retire(bench.clip, [FAILED], bench.bay, always)
     with Disk(0, refused).in_place():
         bring_back(bench.bay.inbox, clip, FAILED, "journal")
     twin = bench.path / "_failed/day/shot.mp4"
@@ -166,7 +168,7 @@ def test_a_result_has_the_rights_of_a_file_made_in_its_folder_by_hand(tmp_path, 
     (bench.work / "manifest.toml").touch()
     job = fetched(bench)
     with Disk(0, refused).in_place():
-        deliver(job, bench.clip, bench.bay, NOON)
+        deliver(job, bench.clip, bench.bay, NOON, always)
     wanted = by_hand(bench.results / "day")
     assert rights(bench.results / "day/shot.mp4") == wanted
     assert rights(bench.results / "day/shot.mp4.toml") == wanted
@@ -181,7 +183,7 @@ def test_modes_that_are_asked_for_come_before_those_of_the_folder_and_keep_its_g
     os.chown(bench.results, 0, 2)
     bench.results.chmod(0o2777)
     bench.bay = replace(bench.bay, outbox=Root(bench.results, file_mode=0o640, folder_mode=0o750))
-    deliver(fetched(bench), bench.clip, bench.bay, NOON)
+    deliver(fetched(bench), bench.clip, bench.bay, NOON, always)
     seen = {path.name: path.stat() for path in bench.results.rglob("*")}
     told = {name: (there.st_gid, oct(there.st_mode & 0o7777)) for name, there in seen.items()}
     assert told["day"] == (2, "0o2750")
@@ -201,7 +203,7 @@ def test_rights_that_may_not_be_given_are_those_of_a_copy(tmp_path, monkeypatch)
         raise PermissionError(errno.EPERM, "not yours to give")
 
     monkeypatch.setattr(os, "fchown", refuse)
-    deliver(job, bench.clip, bench.bay, NOON)
+    deliver(job, bench.clip, bench.bay, NOON, always)
     assert rights(bench.results / "day/shot.mp4") == by_hand(bench.results / "day")
     assert whole(bench, b"a film") == ["day/shot.mp4"]
 
@@ -216,6 +218,6 @@ def test_a_source_that_is_archived_by_copying_keeps_its_owner_mode_acl_and_date(
     subprocess.run(["setfacl", "-m", "u:3:rw", source], check=True)
     before = (*rights(source), source.stat().st_mtime_ns)
     with Disk(0, errno.EXDEV).in_place():
-        clip = retire(bench.clip, [DONE], bench.bay)
+        clip = retire(bench.clip, [DONE], bench.bay, always)
     there = bench.path / clip.lies_at
     assert (*rights(there), there.stat().st_mtime_ns) == before

@@ -16,7 +16,7 @@ from clipspool.spool.root import Root
 from clipspool.spool.workfolder import bring_back
 from clipspool.stages.changed import change_of
 from clipspool.stages.retire import retire
-from fakes import Bench, a_job, a_task, lying
+from fakes import Bench, a_job, a_task, always, lying
 
 DONE = a_job(state=State.DELIVERED, task=a_task(), paid=Paid.YES)
 
@@ -42,7 +42,7 @@ def test_a_source_that_grew_on_goes_to_done_with_a_note_even_where_sources_are_d
     clip = sent(bench)
     write_on(bench)
     assert "9 bytes were sent, it now has 24 bytes" in change_of(clip, [DONE], bench.bay)
-    moved = retire(clip, [DONE], bench.bay)
+    moved = retire(clip, [DONE], bench.bay, always)
     assert moved.lies_at == "_done/day/shot.mp4"
     there = lying(bench.path)
     assert there["_done/day/shot.mp4"] == b"some clip and more of it"
@@ -57,7 +57,7 @@ def test_a_source_that_grew_after_an_earlier_result_was_reused_for_it_is_not_del
     write_on(bench)
     reused = a_job(state=State.DELIVERED, paid=Paid.NO)
     assert "now has 24 bytes" in change_of(clip, [reused], bench.bay)
-    assert retire(clip, [reused], bench.bay).lies_at == "_done/day/shot.mp4"
+    assert retire(clip, [reused], bench.bay, always).lies_at == "_done/day/shot.mp4"
     assert lying(bench.path)["_done/day/shot.mp4"] == b"some clip and more of it"
 
 
@@ -83,8 +83,8 @@ def test_a_crash_right_after_the_move_finds_the_changed_source_again(tmp_path):
     bench = Bench(tmp_path)
     clip = sent(bench)
     write_on(bench)
-    retire(clip, [DONE], bench.bay)
-    again = retire(clip, [DONE], bench.bay)
+    retire(clip, [DONE], bench.bay, always)
+    again = retire(clip, [DONE], bench.bay, always)
     assert again.lies_at == "_done/day/shot.mp4"
 
 
@@ -92,7 +92,7 @@ def test_the_note_goes_when_the_clip_is_run_again(tmp_path):
     bench = Bench(tmp_path)
     clip = sent(bench)
     write_on(bench)
-    moved = retire(clip, [DONE], bench.bay)
+    moved = retire(clip, [DONE], bench.bay, always)
     bring_back(Root(bench.path), moved, DONE, "j1")
     assert not [name for name in lying(bench.path) if name.endswith(".changed.txt")]
 

@@ -32,7 +32,7 @@ from clipspool.stages.fetch import CUTS_MAX, OUTPUTS_MAX, Seen, fetch
 from clipspool.stages.runner import StageRunner, Tools
 from clipspool.system import atomic as files
 from clipspool.system import moves
-from fakes import BUSY, NOON, Bench, Film, Studio, a_clip, a_job, a_request, a_task, lying
+from fakes import BUSY, NOON, Bench, Film, Studio, a_clip, a_job, a_request, a_task, always, lying
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 MOVIE = b"some rendered film"
@@ -282,7 +282,7 @@ def test_a_machine_that_was_frozen_and_goes_on_writes_into_no_file_of_its_heir(b
     assert [one.file for one in (*late.results, *fetched.results)] == ["clip1.a1-1.mp4", "clip1.b2-1.mp4"]
     (bench.work / "clip1.a1-1.mp4").write_bytes(b"written late, by whoever was thought dead")
     job = a_job(state=State.FETCHED, task=a_task(), results=fetched.results)
-    assert isinstance(deliver(job, bench.clip, bench.bay, NOON), Delivered)
+    assert isinstance(deliver(job, bench.clip, bench.bay, NOON, always), Delivered)
     assert (bench.results / "day/shot.mp4").read_bytes() == MOVIE
 
 
@@ -328,7 +328,7 @@ def fetched(bench, *films, job=None, **changes):
 
 
 def publish(bench, job):
-    event = deliver(job, bench.clip, bench.bay, NOON)
+    event = deliver(job, bench.clip, bench.bay, NOON, always)
     assert isinstance(event, Delivered)
     return [result.name for result in event.results]
 
@@ -399,7 +399,7 @@ def test_what_another_machine_published_since_the_names_were_listed_is_not_publi
     assert publish(bench, job) == ["day/shot.mp4"]
     before = lying(bench.results)
     fetched(bench)
-    event = deliver(job, bench.clip, theirs, NOON)
+    event = deliver(job, bench.clip, theirs, NOON, always)
     assert [result.name for result in event.results] == ["day/shot.mp4"]
     assert lying(bench.results) == before
     assert not (bench.work / "clip1-1.mp4").exists()
@@ -412,7 +412,7 @@ def test_what_another_machine_publishes_at_the_same_moment_keeps_its_provenance(
 
     def at_the_same_moment(bay, file, rel, may):
         monkeypatch.setattr(stages_deliver, "_place", place)
-        assert isinstance(deliver(job, bench.clip, theirs, NOON), Delivered)
+        assert isinstance(deliver(job, bench.clip, theirs, NOON, always), Delivered)
         fetched(bench)
         place(bay, file, rel, may)
 
@@ -428,7 +428,7 @@ def test_a_leader_that_lost_its_lead_publishes_nothing_more_and_its_heir_publish
     event = deliver(job, bench.clip, bench.bay, NOON, lambda: next(answers))
     assert isinstance(event, Postponed)
     assert films(bench) == {}
-    assert deliver(job, bench.clip, another_machine(bench), NOON).results[0].name == "day/shot.mp4"
+    assert deliver(job, bench.clip, another_machine(bench), NOON, always).results[0].name == "day/shot.mp4"
     assert films(bench) == {"day/shot.mp4": MOVIE}
 
 
@@ -461,7 +461,7 @@ def test_a_result_that_was_published_under_the_name_of_yesterday_is_found_and_no
     job = fetched(bench)
     bench.bay = replace(bench.bay, result_name="{stem}_{date}")
     (first,) = publish(bench, job)
-    event = deliver(job, bench.clip, bench.bay, NOON + 86_400)
+    event = deliver(job, bench.clip, bench.bay, NOON + 86_400, always)
     assert isinstance(event, Delivered)
     assert [result.name for result in event.results] == [first]
     assert list(films(bench)) == [first]
@@ -603,7 +603,7 @@ def test_a_full_outbox_raises_and_leaves_the_result_at_home(bench):
 def test_a_result_that_is_gone_from_the_work_folder_is_told_of(bench):
     job = fetched(bench)
     (bench.work / "clip1-1.mp4").unlink()
-    assert deliver(job, bench.clip, bench.bay, NOON) == ResultGone("clip1-1.mp4")
+    assert deliver(job, bench.clip, bench.bay, NOON, always) == ResultGone("clip1-1.mp4")
     assert films(bench) == {}
 
 
@@ -623,7 +623,7 @@ def test_two_clips_of_one_name_get_a_name_each(tmp_path):
     other = bench.drop("clip2", "day/shot.mp4", b"another clip")
     (tmp_path / "bay/.clipspool/work/clip2/clip1-1.mp4").write_bytes(MOVIE)
     job = replace(first, id="clip2", clip_id="clip2")
-    event = deliver(job, other, bench.bay, NOON)
+    event = deliver(job, other, bench.bay, NOON, always)
     assert event.results[0].name == "day/shot-2.mp4"
 
 
@@ -635,7 +635,7 @@ def test_a_name_of_255_bytes_still_has_room_for_its_provenance_and_a_number(tmp_
     assert len(os.fsencode(first)) <= 250
     other = bench.drop("clip2", clip, b"another", sidecar=None)
     (tmp_path / "bay/.clipspool/work/clip2/clip1-1.mp4").write_bytes(MOVIE)
-    event = deliver(replace(fetched(bench), id="clip2", clip_id="clip2"), other, bench.bay, NOON)
+    event = deliver(replace(fetched(bench), id="clip2", clip_id="clip2"), other, bench.bay, NOON, always)
     assert event.results[0].name.endswith("-2.mp4")
     assert len(films(bench)) == 2
 

@@ -24,6 +24,7 @@ from clipspool.stages.payload import read_sent
 from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.retire import retire, sweep
 from clipspool.stages.submit import SubmitTools, submit
+from fakes import always
 from media_clips import clip as media_clip
 
 SMALL = Catalog.load({"gen4_aleph": {"side_pixels_max": 160}})
@@ -89,7 +90,7 @@ class Place:
             self.asked.append(call)
             return Created("task-1") if gate(lambda: True) else None
         compose = lambda _request, source, references: ("v", {"source": source, "more": list(references)})  # noqa: E731
-        tools = SubmitTools(self, self.depot, compose, self.send_marks)
+        tools = SubmitTools(self, self.depot, compose, self.send_marks, always)
         return submit(self.job, self.clip, self.bay, tools, lambda: True)
 
 
@@ -149,7 +150,7 @@ def test_what_was_exchanged_for_no_file_at_the_instant_it_was_taken_fails_and_is
     done = one.prepare()
     assert isinstance(done, Failed)
     assert done.error.code == "CLIP.NOT_A_FILE"
-    retired = retire(one.clip, [replace(one.job, state=State.FAILED, error=done.error)], one.bay)
+    retired = retire(one.clip, [replace(one.job, state=State.FAILED, error=done.error)], one.bay, always)
     assert retired.lies_at == "_failed/plain.mp4"
     assert precious.is_file()
 
@@ -269,7 +270,7 @@ def test_a_reference_image_too_large_is_scaled(place):
 def fails(one):
     """Let the clip retire to _failed, and its work folder go."""
     failed = replace(one.job, state=State.FAILED, error=Error("INTERNAL", "it broke"))
-    one.clip = retire(one.clip, [failed], one.bay)
+    one.clip = retire(one.clip, [failed], one.bay, always)
     sweep(one.clip, one.bay)
     assert not one.work.exists()
 
@@ -289,7 +290,7 @@ def test_images_of_a_clip_that_failed_are_kept_though_a_crash_came_before_the_sw
     one = place("plain.mp4", "photo.jpg", catalog=Catalog.load())
     before = one.prepare()
     failed = replace(one.job, state=State.FAILED, error=Error("X", "it failed"))
-    one.clip = retire(one.clip, [failed], one.bay)
+    one.clip = retire(one.clip, [failed], one.bay, always)
     one.bay.inbox.replace(f"{work.WORK}/clip1/{work.MANIFEST}", Manifest(one.clip, (one.job,), "j").to_toml())
     survey("bay", one.bay.inbox, "j", set())
     assert not one.work.exists()

@@ -30,7 +30,7 @@ from clipspool.stages.poster import draw_posters
 from clipspool.stages.retire import retire, sweep
 from clipspool.system import moves
 from disks import REFUSALS, Crash, Disk
-from fakes import PROFILE, RESULT, Bench, a_clip, a_job, a_task, lying
+from fakes import PROFILE, RESULT, Bench, a_clip, a_job, a_task, always, lying
 
 DONE = a_job(state=State.DELIVERED, task=a_task(), paid=Paid.YES)
 FAILED = a_job(
@@ -47,7 +47,7 @@ def bench(tmp_path):
 
 
 def end(bench, *jobs):
-    return retire(bench.clip, jobs, bench.bay)
+    return retire(bench.clip, jobs, bench.bay, always)
 
 
 @pytest.mark.parametrize("keeps", [True, False])
@@ -65,13 +65,14 @@ def test_with_dates_a_delivered_source_lies_below_the_day_on_which_its_last_job_
         dated = replace(bench.bay, has_dated_archive=True)
         evening = 1_800_054_000.0  # 2027-01-16 00:00 in Berlin
         first = replace(DONE, updated_at=evening - 7200)
-        retired = retire(bench.clip, [first, replace(DONE, updated_at=evening)], dated)
+        retired = retire(bench.clip, [first, replace(DONE, updated_at=evening)], dated, always)
         assert retired.lies_at == "_done/2027-01-16/day/shot.mp4"
         assert retired.sidecar_lies_at == "_done/2027-01-16/day/shot.toml"
         assert (bench.path / retired.lies_at).exists()
         # Done again after a crash, days later: it is found where it was moved.
         assert (
-            retire(bench.clip, [first, replace(DONE, updated_at=evening)], dated).lies_at == retired.lies_at
+            retire(bench.clip, [first, replace(DONE, updated_at=evening)], dated, always).lies_at
+            == retired.lies_at
         )
     finally:
         monkeypatch.undo()
@@ -80,7 +81,7 @@ def test_with_dates_a_delivered_source_lies_below_the_day_on_which_its_last_job_
 
 def test_a_failed_source_has_no_date_in_its_path(bench):
     assert (
-        retire(bench.clip, [FAILED], replace(bench.bay, has_dated_archive=True)).lies_at
+        retire(bench.clip, [FAILED], replace(bench.bay, has_dated_archive=True), always).lies_at
         == "_failed/day/shot.mp4"
     )
 
@@ -301,7 +302,7 @@ def test_failed_clips_with_names_alike_for_244_bytes_have_each_a_note_of_their_o
     clips = [bench.clip, *(bench.drop(f"clip{n}", long + "a.mp4", b"%d" % n, sidecar=None) for n in (2, 3))]
     for clip in clips:
         error = Error("X", f"refused: {clip.id}")
-        retire(clip, [replace(FAILED, id=clip.id, clip_id=clip.id, error=error)], bench.bay)
+        retire(clip, [replace(FAILED, id=clip.id, clip_id=clip.id, error=error)], bench.bay, always)
     there = lying(bench.path / "_failed")
     notes = [tomllib.loads(body.decode())["message"] for name, body in there.items() if ".error" in name]
     assert sorted(notes) == ["refused: clip1", "refused: clip2", "refused: clip3"]

@@ -11,7 +11,7 @@ from clipspool.jobs.model import Held, Result, Reuse, State
 from clipspool.spool.recovery import survey
 from clipspool.stages.deliver import deliver
 from clipspool.stages.reuse import reuse
-from fakes import NOON, Bench, lying
+from fakes import NOON, Bench, always, lying
 
 FILM = b"a film that was paid for"
 GIVEN = Reuse(
@@ -34,7 +34,7 @@ def test_the_result_is_copied_compared_and_delivered_with_word_of_where_it_is_fr
     event = take_over(bench)
     assert isinstance(event, Reused)
     job = replace(bench.job, results=event.results, reuse=GIVEN)
-    deliver(job, bench.clip, bench.bay, NOON)
+    deliver(job, bench.clip, bench.bay, NOON, always)
     found = lying(bench.results)
     assert found["day/shot.mp4"] == found["old.mp4"] == FILM
     paper = found["day/shot.mp4.toml"].decode()

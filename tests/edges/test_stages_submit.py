@@ -1,6 +1,7 @@
 """Before the money: the clip is read, and sent once, in an order that no crash makes expensive."""
 
 import os
+import shutil
 import time
 from dataclasses import replace
 
@@ -33,12 +34,13 @@ from clipspool.provider.transport import Depot
 from clipspool.provider.transport.way import InRequest
 from clipspool.spool.handover import take_over
 from clipspool.spool.ledger import Ledger, note, notes
+from clipspool.spool.workfolder import folder_of
 from clipspool.stages.payload import Sent, SentFile, write_sent
 from clipspool.stages.poll import poll, tell_cancel
 from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.retire import retire, sweep
 from clipspool.stages.submit import SubmitTools, submit
-from fakes import BUSY, NO_CREDITS, PROFILE, Bench, Studio, a_job, a_request, a_task, lying
+from fakes import BUSY, NO_CREDITS, PROFILE, Bench, Studio, a_job, a_request, a_task, always, lying
 
 DEPOT = Depot([InRequest(5_000_000)], time.time)
 FACTS = Probe(
@@ -79,7 +81,7 @@ def compose(request, source, references):
 
 
 def send(bench, studio, gate=lambda: True, job=None):
-    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks)
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, always)
     return submit(job or bench.job, bench.clip, bench.bay, tools, gate)
 
 
@@ -131,7 +133,7 @@ def test_a_clip_that_is_nowhere_fails_its_job(bench):
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_clip_that_had_retired_is_brought_back(bench, times):
     failed = a_job(state=State.FAILED, error=Error("X", "x"))
-    clip = retire(bench.clip, [failed], bench.bay)
+    clip = retire(bench.clip, [failed], bench.bay, always)
     sweep(clip, bench.bay)
     assert set(lying(bench.path)) == {
         "_failed/day/shot.mp4",
@@ -170,7 +172,9 @@ def test_the_journal_knows_first_then_the_ledger_then_a_byte_leaves(bench, studi
 def test_the_inbox_is_marked_after_the_journal_knows_and_before_the_ledger_does(bench, studio):
     told = []
     ledger = bench.work / "ledger.jsonl"
-    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, lambda *_: told.append(ledger.read_text()))
+    tools = SubmitTools(
+        studio, DEPOT, compose, bench.send_marks, always, lambda *_: told.append(ledger.read_text())
+    )
 
     def gate():
         told.append("gate")
@@ -184,7 +188,7 @@ def test_where_the_inbox_cannot_be_marked_nothing_is_sent(bench, studio):
     def mark(_inbox, _root):
         raise OSError(30, "Read-only file system")
 
-    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, mark)
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, always, mark)
     event = submit(bench.job, bench.clip, bench.bay, tools, lambda: True)
     assert isinstance(event, NotSubmitted)
     assert "Read-only" in event.fault.message
@@ -235,10 +239,18 @@ def test_a_clip_that_recover_takes_over_while_its_intent_is_recorded_is_not_sent
 
 
 def test_a_daemon_that_lost_its_lead_before_its_line_writes_and_sends_nothing(bench, studio):
-    """Its heir may have delivered the clip: a line would bring the work folder back."""
+    """Its heir may send the clip: a line would make that doubtful."""
     tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, may_send=lambda: False)
     assert isinstance(submit(bench.job, bench.clip, bench.bay, tools, lambda: True), AnswerLost)
     assert (studio.sent, said(bench)) == ([], [])
+
+
+def test_a_daemon_frozen_right_before_it_opens_the_ledger_does_not_make_the_work_folder_anew(bench, studio):
+    """Its heir has delivered the clip meanwhile, and removed the folder."""
+    home = bench.bay.inbox.path / folder_of("clip1")
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, always, lambda *_: shutil.rmtree(home))
+    assert isinstance(submit(bench.job, bench.clip, bench.bay, tools, lambda: True), NotSubmitted)
+    assert (studio.sent, home.exists()) == ([], False)
 
 
 def test_a_daemon_that_lost_its_lead_after_its_line_sends_nothing_and_notes_no_refusal(bench, studio):
@@ -298,7 +310,7 @@ def test_a_copy_of_the_journal_that_has_just_begun_elsewhere_holds_the_clip_back
         seen.append(said(bench))
         return "another clipspool serves a copy" if len(seen) == looks else ""
 
-    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, copied=copied)
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, always, copied=copied)
     event = submit(bench.job, bench.clip, bench.bay, tools, lambda: True)
     assert isinstance(event, NotSubmitted)
     assert (event.fault.code, event.fault.of) == ("WORK.COPIED", FaultOf.CLIP)
@@ -432,7 +444,7 @@ def test_a_ledger_that_takes_no_notes_stops_the_submission_before_a_byte_leaves(
 def test_an_error_about_a_retired_model_names_its_successor(bench, studio, of, code):
     told = Catalog.load().retirement
     studio.answer = Refused(Fault(of, code, "the model is gone", "Choose another."))
-    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, retirement=told)
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, always, retirement=told)
     event = submit(bench.job, bench.clip, bench.bay, tools, lambda: True)
     said = event.error if isinstance(event, Failed) else event.fault
     assert "its successor is aleph2" in said.what_to_do
@@ -501,7 +513,7 @@ def test_a_whole_request_is_what_the_catalogue_makes_of_it(bench, studio):
     def from_catalog(request, source, references):
         return catalog.models[request.model].endpoint, catalog.body(request, source, references)
 
-    tools = SubmitTools(studio, DEPOT, from_catalog, bench.send_marks)
+    tools = SubmitTools(studio, DEPOT, from_catalog, bench.send_marks, always)
     submit(bench.job, bench.clip, bench.bay, tools, lambda: True)
     body = studio.sent[0]["body"]
     assert (body["promptText"], body["model"], body["seed"]) == ("deep winter", "gen4_aleph", 42)

@@ -197,10 +197,10 @@ BUGS = {
                 "stages/runner.py",
                 "                return deliver(job, clip, folders, self.now(), self.may_send)\n",
                 (
-                    "                event = deliver(job, clip, folders, self.now())\n"
+                    "                event = deliver(job, clip, folders, self.now(), self.may_send)\n"
                     "                from dataclasses import replace\n"
                     "                from clipspool.jobs.model import State\n"
-                    "                retire(clip, [replace(job, state=State.DELIVERED)], bay)\n"
+                    "                retire(clip, [replace(job, state=State.DELIVERED)], folders, self.may_send)\n"
                     "                return event\n"
                 ),
             ),
@@ -368,7 +368,7 @@ BUGS = {
     ),
     "sent-after-the-lease": Bug(
         "a request whose intent is recorded is sent without a look at the lease",
-        (("stages/submit.py", "            if not self.tools.may_send():", "            if False:"),),
+        (("stages/submit.py", "            if not self._may_still_send():", "            if False:"),),
         "edges/test_stages_submit.py"
         "::test_a_daemon_that_lost_its_lead_after_its_line_sends_nothing_and_notes_no_refusal",
     ),

@@ -235,6 +235,11 @@ class Bay:
             f"{count} clips retired",
         )
 
+    def until_swept(self, seconds=20):
+        """Wait until no work folder is left; they go after the journal says that their clips are retired."""
+        work = self.inbox / ".clipspool" / "work"
+        self.until(lambda: not list(work.iterdir()), seconds, "all work folders are removed")
+
     def results(self):
         return sorted(str(p.relative_to(self.outbox)) for p in self.outbox.rglob("*") if p.is_file())
 

@@ -87,6 +87,7 @@ class Farm:
 
     def check(self, name):
         """Nothing was paid twice and nothing is lost, as the journal and the folders show."""
+        self.bay.until_swept()
         assert Oracle(self.nodes[name]).violations() == [], self.lately()
 
 

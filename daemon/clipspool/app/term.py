@@ -31,11 +31,11 @@ class Term:
     journal: Journal
     send_marks: SendMarks
     signals: Signals
-    is_excused: bool = False
-    """Whether the last term ended for a fault of the journal, and no clip is to blame."""
-    may_send: Callable[[], bool] = field(default=lambda: True)
+    may_send: Callable[[], bool]
     """Asked after a request's line is in the ledger, right before its first byte, and right before a result
     gets its name or a source is moved; any thread."""
+    is_excused: bool = False
+    """Whether the last term ended for a fault of the journal, and no clip is to blame."""
     is_over: Callable[[], bool] = field(default=lambda: False)
     """Asked each turn: whether to finish what is under way and end this term."""
     drain_seconds: Callable[[], float] = field(default=lambda: DRAIN_SECONDS)
@@ -73,6 +73,7 @@ def alone(settings: Settings, signals: Signals) -> Term:
         journal,
         marks,
         signals,
+        may_send=lambda: True,  # nobody else has this journal
         is_excused=lock.was_excused,
         excuse=lock.excuse,
         pass_excuse_on=lock.pass_excuse_on,

@@ -295,13 +295,13 @@ class Root:
         return FileIO(fd, "rb+" if to_read else "wb")
 
     @contextmanager
-    def appending(self, rel: Rel) -> Iterator[FileIO]:
+    def appending(self, rel: Rel, *, makes_folder: bool = True) -> Iterator[FileIO]:
         """Open a file of ours to add to its end, made durably where it is missing.
 
         A write is one call that writes and syncs: before it nothing is there, after it all is durable.
         Raises NotRegular, also where the file has other names: one of them may be anywhere.
         """
-        with self.folder(parent(rel), make=True) as folder:
+        with self.folder(parent(rel), make=makes_folder) as folder:
             try:
                 file = open_to_append(name_of(rel), folder)
             except FileNotFoundError:
@@ -345,7 +345,7 @@ class Root:
         if is_left and trace is not None:
             self.remove(trace)
 
-    def publish(self, rel: Rel, to: Root, to_rel: Rel, may: Callable[[], bool] = lambda: True) -> None:
+    def publish(self, rel: Rel, to: Root, to_rel: Rel, may: Callable[[], bool]) -> None:
         """Move a result into an outbox, durably, without ever replacing a file or showing less than all.
 
         It has the rights of a file made there. Raises FileExistsError where the name is in use, Refused, and

@@ -40,9 +40,7 @@ _ROOM_MIN = 24
 log = structlog.get_logger()
 
 
-def deliver(
-    job: Job, clip: Clip, folders: Folders, now: float, may_publish: Callable[[], bool] = lambda: True
-) -> Event:
+def deliver(job: Job, clip: Clip, folders: Folders, now: float, may_publish: Callable[[], bool]) -> Event:
     """Publish every result of a job into the outbox; done again after a crash it changes nothing.
 
     `may_publish` is asked right before each name: a machine that was frozen may have an heir that delivered.

@@ -31,9 +31,7 @@ _SIDECAR_BYTES = len(".toml")
 _NOTE_BYTES_MAX = 1 << 20
 
 
-def retire(
-    clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable[[], bool] = lambda: True
-) -> Clip:
+def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable[[], bool]) -> Clip:
     """Move the source, and return the clip with its new place; done again after a crash it changes nothing.
 
     `may_move` is asked right before anything is moved: a machine that was frozen may have an heir, and the

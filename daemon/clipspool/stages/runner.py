@@ -120,11 +120,11 @@ class StageRunner:
                     tools.depot,
                     self._compose,
                     self.send_marks,
+                    self.may_send,
                     self.mark,
                     self.copied,
                     self.complete,
                     tools.catalog.retirement,
-                    self.may_send,
                 )
                 return submit(job, clip, folders, submit_tools, gate)
             case Stage.FETCH:

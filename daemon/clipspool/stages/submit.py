@@ -49,6 +49,8 @@ class SubmitTools:
     depot: Depot
     compose: Compose
     send_marks: SendMarks
+    may_send: Callable[[], bool]
+    """Whether this daemon may still send a paid request: a leader that was frozen may lead no more."""
     mark: Callable[[str, Root], None] = lambda _inbox, _root: None
     """Writes into an inbox how far the journal has come, right before a request from there is sent."""
     copied: Callable[[Root], str] = lambda _root: ""
@@ -57,8 +59,6 @@ class SubmitTools:
     """Adds the fields that the model always needs; a job that an earlier version accepted may lack them."""
     retirement: Callable[[str], str] = lambda _model: ""
     """Returns since when a model is retired, and its successor."""
-    may_send: Callable[[], bool] = lambda: True
-    """Whether this daemon may still send a paid request: a leader that was frozen may lead no more."""
 
 
 def submit(job: Job, clip: Clip, folders: Folders, tools: SubmitTools, gate: Callable[[], bool]) -> Event:
@@ -180,10 +180,6 @@ class _Gate:
             self.was_withdrawn = True
             return False
         reach("intent")
-        if not self.tools.may_send():
-            # Where an heir has sent or delivered it, a line would make it doubtful, or its work folder anew.
-            self.is_lost = True
-            return False
         # Also where no send marks are kept: a copy of this journal may add a line that is otherwise equal.
         token = self.send_mark.token or secrets.token_hex(8)
         try:
@@ -192,7 +188,8 @@ class _Gate:
             self.tools.mark(self.folders.name, self.folders.inbox)
             ledger = self._opened.enter_context(ledger_of(self.folders.inbox, self.job.clip_id))
             known = self.number - 1
-            if self._is_anothers(known) or not is_usable():
+            # Where an heir follows this job now, a line would make it doubtful.
+            if self._is_anothers(known) or not is_usable() or not self._may_still_send():
                 return False
             self._ledger = ledger
             begun = monotonic()
@@ -207,8 +204,7 @@ class _Gate:
                 return False
             # Last of all: what this process was frozen over comes before it, and the line is in the ledger,
             # where whoever leads next finds it.
-            if not self.tools.may_send():
-                self.is_lost = True
+            if not self._may_still_send():
                 return False
             self.send_mark.set_sending()
         except OSError as error:
@@ -219,6 +215,10 @@ class _Gate:
             return False
         reach("leaving")
         return True
+
+    def _may_still_send(self) -> bool:
+        self.is_lost = not self.tools.may_send()
+        return not self.is_lost
 
     def _is_taken(self) -> bool:
         return bool(taker_of(self.folders.inbox, self.job.clip_id, self.folders.journal))

@@ -87,7 +87,7 @@ def publish(
     to_name: str,
     to_folder: int,
     create: Create,
-    may: Callable[[], bool] = lambda: True,
+    may: Callable[[], bool],
 ) -> None:
     """Move a file of ours to a folder of others, with the rights of a file made there; raises as `move`.
 
