@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -118,30 +118,12 @@ def plot(
     inboxes = sorted({one.inbox for one in spent})
     scale = (bottom - _TOP) / top
     step = (width - _LEFT - _RIGHT) / days
-    bars = []
-    for day in range(first, today + 1):
-        x, y = _LEFT + (day - first) * step, float(bottom)
-        for number, inbox in enumerate(inboxes):
-            amount = figure.get((day, inbox), 0)
-            if amount:
-                tall = max(amount * scale, 1.0)
-                y -= tall
-                says = f"{_day(day)}, {inbox}: {amount:,.10g} {unit}"
-                bars.append(
-                    Bar(
-                        round(x + _GAP / 2, 1),
-                        round(y, 1),
-                        round(step - _GAP, 1),
-                        round(tall, 1),
-                        _colour(number),
-                        says,
-                    )
-                )
-    weeks = [day for day in range(first, today + 1) if (today - day) % 7 == 0]
+    shown_days = range(first, today + 1)
+    weeks = [day for day in shown_days if (today - day) % 7 == 0]
     limit_words = "" if limit is None else f"{limit:,.10g} {unit} a day"
     return Plot(
         unit=unit,
-        bars=tuple(bars),
+        bars=tuple(_bars(figure, inboxes, shown_days, unit, step=step, scale=scale, bottom=float(bottom))),
         days=tuple(Tick(round(_LEFT + (d - first + 0.5) * step, 1), _day(d)[5:]) for d in weeks),
         levels=tuple(Tick(round(bottom - level * scale, 1), f"{level:,.10g}") for level in (top / 2, top)),
         limit_at=None if shown_limit is None else round(bottom - shown_limit * scale, 1),
@@ -162,6 +144,30 @@ def plot(
         right=width - _RIGHT,
         bottom=bottom,
     )
+
+
+def _bars(
+    figure: Mapping[tuple[int, str], float],
+    inboxes: Sequence[str],
+    days: range,
+    unit: str,
+    *,
+    step: float,
+    scale: float,
+    bottom: float,
+) -> Iterator[Bar]:
+    """Stack the inboxes' bars of each day; the amounts in `figure` are in `unit`."""
+    for day in days:
+        y = bottom
+        for number, inbox in enumerate(inboxes):
+            if not (amount := figure.get((day, inbox), 0)):
+                continue
+            tall = max(amount * scale, 1.0)
+            y -= tall
+            x = _LEFT + (day - days.start) * step + _GAP / 2
+            says = f"{_day(day)}, {inbox}: {amount:,.10g} {unit}"
+            width, height = round(step - _GAP, 1), round(tall, 1)
+            yield Bar(round(x, 1), round(y, 1), width, height, _colour(number), says)
 
 
 def _colour(number: int) -> int:
