@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from clipspool.media.facts import Audio, Probe
-from clipspool.media.plan import AsIs, Conform, Limits, Refuse, constant_rate, fitted, inside, plan
+from clipspool.media.plan import AsIs, Conform, Limits, Refuse, fitted, inside, plan
+from clipspool.media.rates import constant_rate
 from clipspool.media.timeline import Bars, FinishPlan, finish_plan, later_timecode
 
 CLIP = Probe(

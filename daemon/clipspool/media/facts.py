@@ -132,6 +132,31 @@ class Probe(Value):
         return self.transfer in {"smpte2084", "arib-std-b67"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipPart(Value):
+    """A part of a clip that is split, in frames of the clip's constant rate.
+
+    It begins with frame `start` (the first is 0) and has `frames` frames. Its first `overlap` are the last of
+    the part before as well: 0 for the first part, and where a scene begins.
+    """
+
+    start: int
+    frames: int
+    overlap: int = 0
+
+    @property
+    def end(self) -> int:
+        """The frame after its last one."""
+        return self.start + self.frames
+
+
+@dataclass(frozen=True, slots=True)
+class Scenes(Value):
+    """The frames at which another scene begins, counted as in `ClipPart`, in order; never the first."""
+
+    cuts: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Sample(Value):
     """A test clip that was written."""

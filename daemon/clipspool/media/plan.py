@@ -7,16 +7,11 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Literal
 
-from clipspool.media.facts import Probe, Value
+from clipspool.media.facts import ClipPart, Probe, Value
+from clipspool.media.rates import DEFAULT_RATE, constant_rate
 
-LongClips = Literal["refuse", "trim"]
+LongClips = Literal["refuse", "trim", "split"]
 
-COMMON_RATES = tuple(
-    Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "48", "50", "60000/1001", "60")
-)
-COMMON_RATE_TOLERANCE = 0.03
-SAME_RATE_TOLERANCE = 0.0005
-DEFAULT_RATE = Fraction(25)
 AUDIO_BITS_PER_SECOND = 128_000
 BITS_PER_SECOND_MIN = 40_000
 BITS_PER_PIXEL_LOW = 0.04  # below it a smaller picture may look better than a coarser one
@@ -102,26 +97,28 @@ def plan(
     *,
     long_clips: LongClips = "refuse",
     start_seconds: float = 0.0,
+    part: ClipPart | None = None,
 ) -> AsIs | Conform | Refuse:
     """Decide what is sent for a clip: itself, a version of it that fits, or nothing.
 
     `bytes_max` is what the transport carries (for a data URI the bytes before encoding). `start_seconds`
-    picks the part of a clip that is cut to length; it matters with `long_clips="trim"` only.
+    picks the part of a clip that is cut to length; it matters with `long_clips="trim"` only. `part` is a part
+    of a clip that is split.
     """
-    part = _length(probe, limits, long_clips, start_seconds)
-    if isinstance(part, Refuse):
-        return part
+    used = _length(probe, limits, long_clips, start_seconds) if part is None else _part(probe, part)
+    if isinstance(used, Refuse):
+        return used
     if probe.width <= 0 or probe.height <= 0:
         return Refuse("its pictures have no size", "Export the clip again.")
-    if _fits(probe, limits, bytes_max) and not part.changes:
+    if _fits(probe, limits, bytes_max) and not used.changes:
         return AsIs()
     fps, fps_change = _rate(probe, limits)
     shape = _padded(probe, limits)
     width, height = fitted(*shape, limits, H264_PIXELS_MAX)
-    if part.own_seconds is not None:
-        part = replace(part, seconds=float(ceil(Fraction(part.seconds) * fps) / fps))
+    if used.own_seconds is not None:
+        used = replace(used, seconds=float(ceil(Fraction(used.seconds) * fps) / fps))
     conform = replace(
-        part,
+        used,
         picture_aspect="" if shape == (probe.width, probe.height) else f"{probe.width}/{probe.height}",
         width=width,
         height=height,
@@ -138,24 +135,7 @@ def plan(
         if isinstance(budgeted, Refuse):
             return budgeted
         conform = budgeted
-    return replace(conform, changes=(*part.changes, *_changes(probe, limits, conform, fps_change)))
-
-
-def constant_rate(probe: Probe) -> Fraction:
-    """Return a clip's frame rate; where it varies, a common rate instead.
-
-    That is the common rate near the average, else the one that shows every picture, else the next above the
-    average.
-    """
-    own = Fraction(probe.fps) if probe.fps else DEFAULT_RATE
-    if not probe.variable_frame_rate:
-        return own
-    base = Fraction(probe.fps_base) if probe.fps_base else own
-    for wanted, tolerance in ((own, COMMON_RATE_TOLERANCE), (base, SAME_RATE_TOLERANCE)):
-        near = min(COMMON_RATES, key=lambda common: abs(common - wanted))
-        if abs(near - wanted) <= wanted * Fraction(tolerance):
-            return near
-    return next((common for common in COMMON_RATES if common >= own), own.limit_denominator(1001))
+    return replace(conform, changes=(*used.changes, *_changes(probe, limits, conform, fps_change)))
 
 
 def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = None) -> tuple[int, int]:
@@ -228,6 +208,8 @@ def _length(probe: Probe, limits: Limits, long_clips: LongClips, start_seconds: 
         return replace(whole, seconds=limits.seconds_min, own_seconds=probe.seconds, changes=(change,))
     if limits.seconds_max is None or probe.seconds <= limits.seconds_max + frame / 2:
         return whole
+    if long_clips == "split":
+        raise ValueError("a part of a clip that is split is planned, not the clip")
     if long_clips == "refuse":
         return Refuse(
             f"the clip is {probe.seconds:g} s long and the model takes at most {limits.seconds_max:g} s",
@@ -245,6 +227,14 @@ def _length(probe: Probe, limits: Limits, long_clips: LongClips, start_seconds: 
     frame_of = f", frame {round(start_seconds * rate)}" if start_seconds != wanted else ""
     change = f"cut to {seconds:g} s from {start_seconds:g} s on{frame_of} (it was {probe.seconds:g} s)"
     return replace(whole, start_seconds=start_seconds, seconds=seconds, changes=(change,))
+
+
+def _part(probe: Probe, part: ClipPart) -> Conform:
+    """Choose a part of a clip that is split; the rest of the plan follows later."""
+    rate = constant_rate(probe)
+    start, seconds = float(part.start / rate), float(part.frames / rate)
+    change = f"frames {part.start} to {part.end - 1} of it ({seconds:g} s from {start:g} s on)"
+    return Conform(width=2, height=2, fps="1/1", start_seconds=start, seconds=seconds, changes=(change,))
 
 
 def _fits(probe: Probe, limits: Limits, bytes_max: int | None) -> bool:

@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Literal
 
 from clipspool.media.facts import Probe, Value
-from clipspool.media.plan import constant_rate, has_alpha, inside
+from clipspool.media.plan import has_alpha, inside
+from clipspool.media.rates import constant_rate, frames_of
 
 # what each container can hold unchanged; anything else becomes AAC
 MP4_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
@@ -81,7 +82,7 @@ def finish_plan(
     sound stays identical.
     """
     fps = constant_rate(source if source.fps else result)
-    frames = _frames(source, fps, start_seconds, seconds)
+    frames = frames_of(source, fps, start_seconds, seconds)
     codecs = (source.audio.codecs or (source.audio.codec,)) if source.audio else ()
     is_mov = result.container == "mov" or any(_is_pcm(each) or each in LOSSLESS_AUDIO for each in codecs)
     is_mov = is_mov or bool(source.reel and source.timecode) or codec in {"prores", "dnxhr"}
@@ -112,7 +113,7 @@ def finish_plan(
         copy_video=copy_video,
         audio=tuple(_sound(each, container) for each in codecs),
         audio_start_seconds=start_seconds,
-        is_part=start_seconds > 0 or frames < _frames(source, fps, 0.0, None),
+        is_part=start_seconds > 0 or frames < frames_of(source, fps),
         timecode=timecode,
         reel=source.reel,
         codec=codec or kept,
@@ -187,11 +188,6 @@ def _sound(codec: str, container: Literal["mp4", "mov"]) -> Sound:
     if _is_pcm(codec) or codec in (MOV_AUDIO if container == "mov" else MP4_AUDIO):
         return "copy"
     return "pcm" if codec in LOSSLESS_AUDIO else "aac"
-
-
-def _frames(source: Probe, fps: Fraction, start_seconds: float, seconds: float | None) -> int:
-    counted = round(source.seconds * fps) - round(start_seconds * fps)
-    return max(1, counted if seconds is None else min(counted, round(seconds * fps)))
 
 
 def _changes(result: Probe, source: Probe, plan: FinishPlan, bars: Bars | None) -> tuple[str, ...]:
