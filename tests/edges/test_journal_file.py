@@ -415,7 +415,7 @@ def of_0001(written):
             "DROP INDEX jobs_by_fingerprint; ALTER TABLE jobs DROP COLUMN fingerprint;"
             "ALTER TABLE jobs DROP COLUMN reuse; ALTER TABLE jobs DROP COLUMN version;"
             "ALTER TABLE jobs DROP COLUMN prepared_by;"
-            "DROP INDEX jobs_chosen; ALTER TABLE jobs DROP COLUMN chosen;"
+            "DROP INDEX jobs_chosen; ALTER TABLE jobs DROP COLUMN chosen; DROP INDEX clips_by_folder;"
             "UPDATE alembic_version SET version_num = '0001';"
         )
     beside.close()

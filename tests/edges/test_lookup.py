@@ -1,11 +1,14 @@
 """What the page asks of the journal: every job once, page by page, and no dearer with a larger journal."""
 
+import itertools
+import random
+
 import pytest
 
 from clipspool.jobs.model import Held, State
-from clipspool.journal import Filter, Journal, Lookup, lookup
+from clipspool.journal import Filter, Journal, Lookup, Sort, lookup
 from clipspool.journal.importing import import_journal
-from fakes import NOON
+from fakes import NOON, a_clip, a_job
 from journals import DRIVERS, InFile, InServer
 from many import DAY, fill
 
@@ -72,6 +75,87 @@ def test_a_search_stops_after_so_many_jobs_and_says_where_to_go_on(many, monkeyp
     assert {77, 770, 779} <= set(found)
 
 
+IN_ORDER = [State.IN_DOUBT, *(state for state in State if state is not State.IN_DOUBT)]
+KEYS = {
+    Sort.CLIP: lambda job: job.path,
+    Sort.INBOX: lambda job: job.inbox,
+    Sort.STATE: lambda job: IN_ORDER.index(job.state),
+    Sort.CREDITS: lambda job: (job.credits_estimated is None, job.credits_estimated),
+    Sort.ACCEPTED: lambda job: job.id,
+    Sort.FOLDER: lambda job: (job.inbox, job.path),
+}
+
+
+def walk_sorted(many, wanted, by, size=401, **how):
+    found, has_more = [], True
+    while has_more:
+        with many.look() as look:
+            page = look.sorted_page(wanted, by, len(found), size, **how)
+        found += page.jobs
+        has_more = page.has_more
+        assert not page.is_partial
+    return found
+
+
+@pytest.mark.parametrize("by", Sort)
+@pytest.mark.parametrize("wanted", [Filter(), Filter((State.FAILED,), "bay-0"), Filter(word="take 12")])
+def test_the_whole_list_is_sorted_both_ways_and_the_newest_of_equals_comes_first(many, by, wanted):
+    jobs = walk(many, wanted, 500)
+    right = sorted(jobs, key=KEYS[by])
+    assert [job.id for job in walk_sorted(many, wanted, by)] == [job.id for job in right]
+    if by is not Sort.FOLDER:
+        right = sorted(jobs, key=KEYS[by], reverse=True)
+        if len({KEYS[by](job) for job in jobs}) < len(jobs):  # a stable sort keeps the newest first
+            right = sorted(jobs, key=lambda job: job.id, reverse=True)
+            right = sorted(right, key=KEYS[by], reverse=True)
+        assert [job.id for job in walk_sorted(many, wanted, by, is_down=True)] == [job.id for job in right]
+
+
+def test_only_those_that_wait_for_a_person_are_sorted_where_these_are_wanted(many):
+    right = {job.id for job in walk(many, Filter(OPEN), 400) if job.held or job.state is State.IN_DOUBT}
+    assert {job.id for job in walk_sorted(many, Filter(OPEN, waits=True), Sort.STATE)} == right
+    assert {job.id for job in walk_sorted(many, Filter(OPEN, waits=True), Sort.FOLDER)} == right
+
+
+def test_of_a_very_long_list_the_newest_are_sorted_and_it_says_so(many, monkeypatch):
+    monkeypatch.setattr(lookup, "SORTED_MAX", 100)
+    with many.look() as look:
+        page = look.sorted_page(Filter(), Sort.ACCEPTED, 0, 10)
+    assert page.is_partial
+    assert page.jobs[0].id == f"j{COUNT - 100:08d}"
+
+
+FOLDERS = ("", "a", "a/b", "a b", "a-b", "A", "\udcff", "z/" + "deep/" * 30 + "end")
+
+
+@pytest.mark.parametrize("driver", DRIVERS.values(), ids=DRIVERS.keys())
+def test_the_clips_of_a_folder_stand_together_however_they_are_called(driver, tmp_path, monkeypatch):
+    path = tmp_path / "j.db"
+    paths = [f"{folder}/{name}".lstrip("/") for folder in FOLDERS for name in ("0.mp4", "a.mp4", "zz.mp4")]
+    random.Random(7).shuffle(paths)
+    journal = Journal.open(path)
+    with journal.turn():
+        for number, one in enumerate(paths):
+            clip = f"c{number}"
+            journal.accept(a_clip(clip, path=one), [a_job(clip, path=one)])
+    journal.close()
+    if driver is InFile:
+        found = Lookup(path)
+    else:
+        server = driver(path)
+        import_journal(path, server.address, lambda *_: None)
+        found = Lookup(server.address)
+    for few in (lookup._FEW, 0):  # by sorting, and by the index
+        monkeypatch.setattr(lookup, "_FEW", few)
+        jobs = walk_sorted(found, Filter(), Sort.FOLDER, 5)
+        folders = [job.path.rpartition("/")[0] for job in jobs]
+        assert len(jobs) == len(paths)
+        assert sorted(folder for folder, _ in itertools.groupby(folders)) == sorted(FOLDERS)
+        with found.look() as look:
+            assert {look.count_in_folder(job, ()) for job in jobs} == {3}
+            assert look.count_in_folder(jobs[0], (State.DELIVERED,)) == 0
+
+
 @pytest.fixture(scope="module")
 def two_sizes(tmp_path_factory):
     home = tmp_path_factory.mktemp("journals")
@@ -104,6 +188,7 @@ def steps(path, ask):
         lambda look: look.under_way(30),
         lambda look: look.seconds_to_result(100),
         lambda look: look.held(),
+        lambda look: look.sorted_page(Filter(), Sort.FOLDER, 0, 50),
         lambda look: look.job("j00000500"),
     ],
 )

@@ -1053,6 +1053,39 @@ def test_jobs_are_grouped_by_folder(stage, web):
     assert headings == [("top of the inbox", "1"), ("a", "1"), ("b", "2")]
 
 
+def test_the_whole_list_is_sorted_by_a_column_page_by_page_without_any_script(stage, web):
+    for number in range(60):
+        stage.add(f"clip{number:02}", path=f"{number * 7 % 60:02}.mp4", credits_estimated=float(number % 5))
+
+    def names(page):
+        return re.findall(r"<a href=\"/jobs/clip\d\d\">([^<]+)</a>", page)
+
+    page = web.get("/jobs").text
+    assert 'aria-sort="descending"><a class="sort" href="/jobs?sort=accepted">Accepted' in page
+    (to,) = re.findall(r'href="([^"]+)">Clip</a>', page)
+    page = web.get(to).text
+    assert names(page) == [f"{number:02}.mp4" for number in range(50)]
+    assert 'aria-sort="ascending"><a class="sort" href="/jobs?sort=clip&amp;order=down">Clip' in page
+    (to,) = re.findall(r'href="([^"]+)" rel="next"', page)
+    page = web.get(to.replace("&amp;", "&")).text
+    assert names(page) == [f"{number:02}.mp4" for number in range(50, 60)]
+    assert 'href="/jobs?sort=clip" rel="prev">Back' in page
+    assert names(web.get("/jobs?sort=credits&order=down").text)[:2] == ["53.mp4", "18.mp4"]
+    assert len(names(web.get("/jobs?sort=clip&q=1.mp4").text)) == 6
+    assert names(web.get("/jobs?sort=accepted").text)[0] == "00.mp4"
+    for wrong in ("sort=prompt", "sort=clip&skip=-1", "sort=clip&skip=x", "sort=clip&skip=99999999"):
+        assert web.get(f"/jobs?{wrong}").status == 400
+
+
+def test_what_waits_for_a_person_is_sorted_and_grouped_too(stage, web):
+    for number, held in enumerate((Held.BUDGET, None, Held.DUPLICATE)):
+        stage.add(f"clip{number}", path=f"day{number}/{9 - number}.mp4", held=held)
+    page = web.get("/jobs?state=held&sort=clip").text
+    assert re.findall(r">(day\d)/", page) == ["day0", "day2"]
+    page = web.get("/jobs?state=held&group=folder").text
+    assert re.findall(r'scope="colgroup">([^<]+)</th>', page) == ["day0", "day2"]
+
+
 def test_a_result_is_downloaded_under_its_name_and_found_by_its_path(stage, tmp_path):
     stage.bay = replace(stage.bay, places=Places({str(tmp_path / "results"): "Z:\\out"}))
     stage.deliver(name="shöt.mp4")

@@ -335,11 +335,10 @@ def test_a_table_is_sorted_by_its_headings(pages, browser):
     browser.go(f"{home}jobs")
     names = "return [...document.querySelectorAll('tbody .clip a:not(.thumb)')].map((one) => one.textContent)"
     shown = browser.run(names)
-    click = "document.querySelector('th .sort').click();"  # at once: what lives on the page may be renewed
-    assert browser.run(click + names) == sorted(shown, key=str.lower)
-    browser.run(click)
-    assert browser.run(names) == sorted(shown, key=str.lower, reverse=True)
-    assert browser.find("th[aria-sort=descending]")
+    for order, is_down in (("ascending", False), ("descending", True)):
+        browser.one("th .sort").click()
+        browser.until(lambda order=order: browser.find(f"th[aria-sort={order}]"), what="it is sorted")
+        assert browser.run(names) == sorted(shown, key=str.lower, reverse=is_down)
 
 
 EVIL = """<!doctype html><body><form method=post action="{home}jobs/{job}/cancel" target=frame>

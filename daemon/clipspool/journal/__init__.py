@@ -10,11 +10,12 @@ from clipspool.jobs.records import ClipCost, Entry, Spend, Tally
 from clipspool.journal.database import Address, Place
 from clipspool.journal.files import JournalError, JournalUnreachable, Lock
 from clipspool.journal.journal import Journal
-from clipspool.journal.lookup import UNDER_WAY, DaySpent, Filter, Look, Lookup, Page
+from clipspool.journal.lookup import SORTED_MAX, UNDER_WAY, DaySpent, Filter, Look, Lookup, Page, Sort
 from clipspool.journal.questions import OpenJobs
 from clipspool.journal.rows import Candidate
 
 __all__ = [
+    "SORTED_MAX",
     "UNDER_WAY",
     "Address",
     "Candidate",
@@ -31,6 +32,7 @@ __all__ = [
     "OpenJobs",
     "Page",
     "Place",
+    "Sort",
     "Spend",
     "Tally",
 ]

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 
 from clipspool.jobs.model import Job, State
 from clipspool.jobs.records import Entry, current_name
@@ -21,11 +22,15 @@ from clipspool.journal.questions import OPEN, Questions
 
 SCAN_MAX = 20_000
 """Jobs looked through for one page of a search."""
+SORTED_MAX = 100_000
+"""Jobs that are sorted for one page; of more only the newest."""
+_FOLDER_COUNTED = 10_000
 _FEW = 2_000
 """So many jobs in a state are sorted at once; more are walked by age."""
 _DAY_SECONDS = 86_400
 _PAGE = 500
 UNDER_WAY = (State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
+_STATES_IN_ORDER = " ".join(sorted(State, key=lambda state: state is not State.IN_DOUBT))
 _TOP = "~"
 """Sorts behind every id."""
 
@@ -38,17 +43,35 @@ class Filter:
     inbox: str | None = None
     word: str = ""
     """Looked for in the clip's path, the prompt, the error's code, and the ids of job and task."""
+    waits: bool = False
+    """Whether only those are wanted that wait for a person; heeded by `sorted_page` alone."""
+
+
+class Sort(StrEnum):
+    """What a list of jobs can be sorted by."""
+
+    CLIP = "clip"
+    INBOX = "inbox"
+    STATE = "state"
+    """In the order of a job's life, doubts first."""
+    CREDITS = "credits"
+    """What was charged, or else the estimate; unknown comes last."""
+    ACCEPTED = "accepted"
+    FOLDER = "folder"
+    """By inbox, folder and name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, newest first."""
+    """Some jobs, newest first where they are not sorted otherwise."""
 
     jobs: tuple[Job, ...]
     before: str | None = None
-    """Where the next page begins; None when there is nothing more."""
+    """Where the next page begins; None when there is nothing more, or the list is sorted."""
     is_partial: bool = False
-    """Whether the search stopped after `SCAN_MAX` jobs, before the page was full."""
+    """Whether the search stopped after `SCAN_MAX` jobs, or only `SORTED_MAX` were sorted."""
+    has_more: bool = False
+    """Whether a sorted list goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +127,31 @@ class Look(Questions):
     def _page(self, ids: Sequence[str], size: int) -> Page:
         jobs = tuple(self.load(ids[:size]).values())
         return Page(jobs, ids[size - 1] if len(ids) > size else None)
+
+    def sorted_page(self, wanted: Filter, by: Sort, skip: int, size: int, *, is_down: bool = False) -> Page:
+        """Return jobs of the whole list in another order, the first `skip` of them left out."""
+        states = [state.value for state in wanted.states or State]
+        asked = {"states": states, "inbox": wanted.inbox, "skip": skip, "most": size + 1}
+        floor = None
+        if by is Sort.FOLDER and not wanted.word and not wanted.waits and not self._are_few(states):
+            ids = self._database.column("page_by_folder", **asked)
+        else:
+            floor = self._database.value("page_floor", before=_TOP, scan=SORTED_MAX - 1)
+            asked |= {"by": by.value, "down": is_down, "order": _STATES_IN_ORDER, "floor": floor or ""}
+            ids = self._database.column("page_sorted", waits=wanted.waits, word=wanted.word.lower(), **asked)
+        jobs = tuple(self.load(ids[:size]).values())
+        return Page(jobs, is_partial=bool(floor), has_more=len(ids) > size)
+
+    def count_in_folder(self, job: Job, states: Sequence[State]) -> int:
+        """Count the jobs in the states whose clips came from the same folder, up to `_FOLDER_COUNTED`."""
+        found: int = self._database.value(
+            "count_in_folder",
+            inbox=job.inbox,
+            path=os.fsencode(job.path),
+            states=[state.value for state in states or State],
+            most=_FOLDER_COUNTED,
+        )
+        return found
 
     def _are_few(self, states: list[str]) -> bool:
         return bool(self._database.value("count_in_states", states=states, most=_FEW + 1) <= _FEW)

@@ -440,6 +440,53 @@ WHERE jobs.id < :before AND jobs.id >= :floor
         OR strpos(lower(json_text(jobs.error, 'code')), :word) > 0)
 ORDER BY jobs.id DESC LIMIT :most;
 
+-- name: page_sorted
+-- The whole list is sorted at once, down to `:floor`; of the jobs that are alike the newest comes first.
+WITH found AS (
+    SELECT jobs.id AS id, clips.path AS path, CASE :by
+        WHEN 'clip' THEN lower(convert_from(clips.path, 'LATIN1') COLLATE "C")
+        WHEN 'inbox' THEN jobs.inbox
+        WHEN 'folder' THEN jobs.inbox || '/' || folder_of(clips.path)
+        WHEN 'accepted' THEN jobs.id END COLLATE "C" AS name, CASE :by
+        WHEN 'state' THEN strpos(:order, jobs.state)
+        WHEN 'credits' THEN coalesce(tasks.credits, jobs.credits_estimated) END AS number
+    FROM jobs
+    JOIN clips ON clips.id = jobs.clip_id
+    LEFT JOIN tasks ON tasks.job_id = jobs.id AND tasks.number = jobs.task_number AND tasks.segment = 0
+    WHERE jobs.id >= :floor AND jobs.state = ANY (:states::TEXT[])
+        AND (:inbox::TEXT IS NULL OR jobs.inbox = :inbox)
+        AND (NOT :waits OR jobs.held IS NOT NULL OR jobs.state = 'in_doubt')
+        AND (:word = '' OR strpos(
+                lower(convert_from(clips.path, 'LATIN1') COLLATE "C"),
+                convert_from(convert_to(:word, 'UTF8'), 'LATIN1')
+            ) > 0
+            OR strpos(lower(json_text(jobs.request, 'prompt') COLLATE "C"), :word) > 0
+            OR strpos(jobs.id, :word) > 0
+            OR strpos(lower(tasks.task_id COLLATE "C"), :word) > 0
+            OR strpos(lower(json_text(jobs.error, 'code')), :word) > 0)
+)
+SELECT id FROM found
+ORDER BY CASE WHEN NOT :down THEN name END, CASE WHEN NOT :down THEN number END NULLS LAST,
+    CASE WHEN :down THEN name END DESC NULLS LAST, CASE WHEN :down THEN number END DESC NULLS LAST,
+    CASE :by WHEN 'folder' THEN path END, id DESC
+LIMIT :most OFFSET :skip;
+
+-- name: page_by_folder
+-- Walks the clips in the order of the index; needs no sorting, however many there are.
+SELECT jobs.id FROM clips JOIN jobs ON jobs.clip_id = clips.id
+WHERE jobs.state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR clips.inbox = :inbox)
+ORDER BY clips.inbox, folder_of(clips.path), clips.path, jobs.id DESC
+LIMIT :most OFFSET :skip;
+
+-- name: count_in_folder
+-- In the folder of the clip at `:path`.
+SELECT count(*) FROM (
+    SELECT 1 FROM clips JOIN jobs ON jobs.clip_id = clips.id
+    WHERE clips.inbox = :inbox AND folder_of(clips.path) = folder_of(:path)
+        AND jobs.state = ANY (:states::TEXT[])
+    LIMIT :most
+) AS found;
+
 -- name: ended_last
 -- An ended job's `due_at` is when it ended.
 SELECT id FROM jobs WHERE state = :state ORDER BY due_at DESC LIMIT :most;

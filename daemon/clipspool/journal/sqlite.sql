@@ -458,6 +458,58 @@ WHERE jobs.id < :before AND jobs.id >= :floor
         OR instr(lower(json_extract(jobs.error, '$.code')), :word))
 ORDER BY jobs.id DESC LIMIT :most;
 
+-- name: page_sorted
+-- The whole list is sorted at once, down to `:floor`; of the jobs that are alike the newest comes first. Clips and
+-- tasks are read only where they are needed.
+WITH found AS (
+    SELECT id, CASE :by
+        WHEN 'clip' THEN (SELECT lower(CAST(path AS TEXT)) FROM clips WHERE clips.id = clip_id)
+        WHEN 'inbox' THEN inbox
+        WHEN 'state' THEN instr(:order, state)
+        WHEN 'credits' THEN coalesce((
+            SELECT credits FROM tasks WHERE job_id = jobs.id AND number = task_number AND segment = 0
+        ), credits_estimated)
+        WHEN 'folder' THEN inbox || '/' || (
+            SELECT rtrim(CAST(path AS TEXT), replace(CAST(path AS TEXT), '/', '')) FROM clips
+            WHERE clips.id = clip_id
+        )
+        ELSE id END AS key,
+        CASE :by WHEN 'folder' THEN (SELECT path FROM clips WHERE clips.id = clip_id) END AS path
+    FROM jobs
+    WHERE id >= :floor AND state IN (SELECT value FROM json_each(:states)) AND (:inbox IS NULL OR inbox = :inbox)
+        AND (NOT :waits OR held IS NOT NULL OR state = 'in_doubt')
+        AND (:word = '' OR instr(lower(json_extract(request, '$.prompt')), :word) OR instr(id, :word)
+            OR instr((SELECT lower(CAST(path AS TEXT)) FROM clips WHERE clips.id = clip_id), :word)
+            OR instr(lower(json_extract(error, '$.code')), :word)
+            OR instr((
+                SELECT lower(task_id) FROM tasks WHERE job_id = jobs.id AND number = task_number AND segment = 0
+            ), :word))
+)
+SELECT id FROM found
+ORDER BY CASE WHEN NOT :down THEN key END NULLS LAST, CASE WHEN :down THEN key END DESC NULLS LAST, path, id DESC
+LIMIT :most OFFSET :skip;
+
+-- name: page_by_folder
+-- Walks the clips in the order of the index; needs no sorting, however many there are.
+SELECT jobs.id FROM clips INDEXED BY clips_by_folder
+CROSS JOIN jobs INDEXED BY jobs_by_clip ON jobs.clip_id = clips.id
+WHERE +jobs.state IN (SELECT value FROM json_each(:states)) AND (:inbox IS NULL OR clips.inbox = :inbox)
+ORDER BY clips.inbox, rtrim(CAST(clips.path AS TEXT), replace(CAST(clips.path AS TEXT), '/', '')), clips.path,
+    jobs.id DESC
+LIMIT :most OFFSET :skip;
+
+-- name: count_in_folder
+-- In the folder of the clip at `:path`.
+SELECT count(*) FROM (
+    SELECT 1 FROM clips INDEXED BY clips_by_folder
+    CROSS JOIN jobs INDEXED BY jobs_by_clip ON jobs.clip_id = clips.id
+    WHERE clips.inbox = :inbox
+        AND rtrim(CAST(clips.path AS TEXT), replace(CAST(clips.path AS TEXT), '/', ''))
+            = rtrim(CAST(:path AS TEXT), replace(CAST(:path AS TEXT), '/', ''))
+        AND +jobs.state IN (SELECT value FROM json_each(:states))
+    LIMIT :most
+);
+
 -- name: ended_last
 -- An ended job's `due_at` is when it ended.
 SELECT id FROM jobs WHERE state = :state ORDER BY due_at DESC LIMIT :most;

@@ -182,17 +182,6 @@ def at_work(lanes: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{stages[stage]} {word}" for stage, word in _AT_WORK.items() if stages.get(stage)]
 
 
-def by_folder(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sort rows by inbox and folder, the first of each with the folder as its heading."""
-    folders: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        folders.setdefault((row["inbox"], row["clip"].rpartition("/")[0]), []).append(row)
-    found = []
-    for (_, folder), several in sorted(folders.items()):
-        found += [{**several[0], "heading": folder, "heading_count": len(several)}, *several[1:]]
-    return found
-
-
 def price_of(job: Job) -> str:
     """Describe what one more submission may cost."""
     return credits_in_words(job.credits_estimated)

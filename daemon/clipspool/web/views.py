@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from clipspool.intake.names import readable
 from clipspool.jobs.conditions import Conditions
-from clipspool.jobs.model import TERMINAL, Job, State
+from clipspool.jobs.model import Job, State
 from clipspool.jobs.text import iso, text
-from clipspool.journal import UNDER_WAY, Filter, Look, Lookup
+from clipspool.journal import SORTED_MAX, Look, Lookup, Page, Sort
 from clipspool.reporting.eta import Timing
 from clipspool.reporting.history import story_json
 from clipspool.reporting.looking import DAY_SECONDS
@@ -22,14 +21,14 @@ from clipspool.reporting.status import balance_lines
 from clipspool.stages.provenance import as_sent
 from clipspool.system.redaction import redact_value
 from clipspool.web.context import AccessRules, DaemonHandle, Right
+from clipspool.web.job_list import CHOICES, PAGE_SIZE, ListAsked
 from clipspool.web.media import delivered
 from clipspool.web.plot import DAYS, Ledger, plot
-from clipspool.web.rows import at_work, by_folder, row_of, tiles_of
+from clipspool.web.rows import at_work, row_of, tiles_of
 from clipspool.web.security import may, token_of
 from clipspool.web.snapshot import DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
 from clipspool.web.templates_env import environment, film, flat
 
-PAGE_SIZE = 50
 _WAITING_SHOWN = 12
 _UNDER_WAY_SHOWN = 30
 _DONE_SHOWN = 8
@@ -38,15 +37,9 @@ _FAILED_SHOWN = 50
 _FAILED_COUNTED = 200
 _HELD_LOOKED_AT = 2000
 _HISTORY_SHOWN = 200
-_WORD_MAX = 200
 _PLOTS: Mapping[str, Mapping[str, int]] = {
     "wide": {"days": DAYS, "width": 1000, "height": 170},
     "narrow": {"days": 14, "width": 360, "height": 170},
-}
-_CHOICES: Mapping[str, tuple[State, ...]] = {
-    "open": tuple(state for state in State if state not in TERMINAL),
-    "under_way": UNDER_WAY,
-    **{state.value: (state,) for state in State},
 }
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
@@ -203,47 +196,50 @@ class Views:
         }
 
     def jobs(self, request: Request) -> Response:
-        """List jobs, newest first, a page at a time."""
-        asked = request.query_params
-        state = asked.get("state", "")
-        inbox = asked.get("inbox", "")
-        word = asked.get("q", "").strip()[:_WORD_MAX]
-        before, group = asked.get("before", ""), asked.get("group", "")
-        if (state and state not in {*_CHOICES, "held"}) or (before and not _ID.fullmatch(before)):
+        """List jobs a page at a time: newest first, sorted by a column, or by folder."""
+        asked = ListAsked.read(request)
+        if asked is None:
             return PlainTextResponse("There is no such list.\n", 400)
 
         def gather() -> dict[str, Any]:
-            conditions = self._conditions()
             with self.lookup.look() as look:
                 self._timing.refresh(look)
-                if state == "held":
-                    found, after, is_partial = self._held_page(look, before, inbox, word.lower())
-                else:
-                    wanted = Filter(_CHOICES.get(state, ()), inbox or None, word)
-                    page = look.page(wanted, before or None, PAGE_SIZE)
-                    found, after, is_partial = list(page.jobs), page.before, page.is_partial
-            asked_for = (("q", word), ("state", state), ("inbox", inbox), ("group", group))
-            kept = {key: value for key, value in asked_for if value}
-            rows = [self.row(job, conditions) for job in found]
+                found = self._listed(look, asked)
+                rows = self._rows(look, found.jobs, asked)
+            newer, older = asked.pages(found)
             return {
-                "rows": by_folder(rows) if group == "folder" else rows,
-                "group": group,
-                "older": None if after is None else "/jobs?" + urlencode({**kept, "before": after}),
-                "newest": "/jobs?" + urlencode(kept) if before else None,
-                "is_partial": is_partial,
-                "word": word,
-                "state": state,
-                "inbox": inbox,
-                "choices": [("open", "open"), ("under_way", "under way"), ("held", "needs attention")]
-                + [(one.value, one.value.replace("_", " ")) for one in State],
+                "rows": rows,
+                "asked": asked,
+                "newer": newer,
+                "older": older,
+                "is_partial": found.is_partial,
+                "sorted_max": SORTED_MAX,
+                "choices": CHOICES,
                 "inbox_names": [one["name"] for one in self.snapshot.get().status["inboxes"]],
             }
 
         return self.keep(request, "jobs.html", gather)
 
-    def _held_page(
-        self, look: Look, before: str, inbox: str, word: str
-    ) -> tuple[list[Job], str | None, bool]:
+    def _listed(self, look: Look, asked: ListAsked) -> Page:
+        wanted = asked.filter
+        if asked.by is not None:
+            return look.sorted_page(wanted, asked.by, asked.skip, PAGE_SIZE, is_down=asked.is_down)
+        if wanted.waits:
+            return self._held_page(look, asked.before, asked.inbox, asked.word.lower())
+        return look.page(wanted, asked.before or None, PAGE_SIZE)
+
+    def _rows(self, look: Look, jobs: Sequence[Job], asked: ListAsked) -> list[dict[str, Any]]:
+        conditions = self._conditions()
+        rows = [self.row(job, conditions) for job in jobs]
+        folder = None
+        for job, row in zip(jobs, rows, strict=True) if asked.by is Sort.FOLDER else ():
+            if folder != (folder := (job.inbox, job.path.rpartition("/")[0])):
+                row["heading"] = row["clip"].rpartition("/")[0]
+                if not asked.word and not asked.filter.waits:
+                    row["heading_count"] = look.count_in_folder(job, asked.filter.states)
+        return rows
+
+    def _held_page(self, look: Look, before: str, inbox: str, word: str) -> Page:
         ids = [job_id for job_id in self._waiting.ids(self.lookup) if not before or job_id < before]
         found: list[Job] = []
         for begin in range(0, min(len(ids), _HELD_LOOKED_AT), PAGE_SIZE):
@@ -252,9 +248,9 @@ class Views:
                 if is_it and (not inbox or job.inbox == inbox):
                     found.append(job)
                     if len(found) == PAGE_SIZE:
-                        return found, (job.id if job.id != ids[-1] else None), False
+                        return Page(tuple(found), job.id if job.id != ids[-1] else None)
         is_partial = len(ids) > _HELD_LOOKED_AT
-        return found, (ids[_HELD_LOOKED_AT - 1] if is_partial else None), is_partial
+        return Page(tuple(found), ids[_HELD_LOOKED_AT - 1] if is_partial else None, is_partial)
 
     def job(self, request: Request) -> Response:
         """Show everything about one job."""

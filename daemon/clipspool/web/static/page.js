@@ -85,7 +85,6 @@ async function refresh() {
     }
     document.title = fresh.title;
     announce();
-    makeSortable();
     spellAll();
     for (const picture of document.images) {
       // Not drawn yet when it was asked for; another address, or the browser shows what it has.
@@ -198,44 +197,7 @@ function play(player) {
   requestAnimationFrame(tick);
 }
 
-// --- tables: sorted by a column, rows chosen together ---------------------------------------------------
-
-function valueOf(row, column) {
-  const cell = row.children[column];
-  const time = cell?.querySelector("time");
-  if (time) return time.dateTime;
-  const text = (cell?.querySelector("a:not(.thumb), .pill") ?? cell)?.textContent.trim() ?? "";
-  const number = Number(text.replace(/[~,]/g, ""));
-  return text !== "" && !Number.isNaN(number) ? number : text.toLowerCase();
-}
-
-function sort(table, column, isDown) {
-  const rows = [...table.tBodies[0].rows].filter((row) => !row.classList.contains("heading"));
-  for (const heading of table.querySelectorAll("tr.heading")) heading.remove();
-  rows.sort((one, other) => {
-    const [a, b] = [valueOf(one, column), valueOf(other, column)];
-    return (a < b ? -1 : a > b ? 1 : 0) * (isDown ? -1 : 1);
-  });
-  table.tBodies[0].append(...rows);
-}
-
-document.addEventListener("click", (event) => {
-  const head = event.target.closest("table[data-sort] thead th[scope=col]");
-  if (!head) return;
-  const isDown = head.getAttribute("aria-sort") === "ascending";
-  for (const one of head.parentElement.cells) one.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", isDown ? "descending" : "ascending");
-  const table = head.closest("table");
-  table.setAttribute("data-keep", "");  // a table that a person has sorted stays as it is
-  sort(table, head.cellIndex, isDown);
-});
-
-function makeSortable() {
-  for (const head of document.querySelectorAll("table[data-sort] thead th[scope=col]:not(:has(button))")) {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "sort", textContent: head.textContent });
-    head.replaceChildren(button);
-  }
-}
+// --- rows chosen together --------------------------------------------------------------------------------
 
 document.addEventListener("change", (event) => {
   const table = event.target.closest("table.pick");
@@ -250,7 +212,6 @@ document.addEventListener("change", (event) => {
 });
 
 announce();
-makeSortable();
 spellAll();
 setInterval(spellAll, 10000);
 const player = document.getElementById("player");
