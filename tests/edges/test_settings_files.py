@@ -350,7 +350,7 @@ def test_the_example_lists_every_key():
             continue
         table = example[section][0] if section == "inbox" else example[section]
         model = field.annotation.__args__[0] if section == "inbox" else field.annotation
-        secrets = {"api_key", "proxy_login", "urls", "webhook_secret", "token", "password"}
+        secrets = {"api_key", "proxy_login", "urls", "webhook_secret", "token", "password", "key"}
         assert set(table) == set(model.model_fields) - secrets, section
 
 
@@ -372,6 +372,7 @@ def test_what_the_example_shows_in_comments_is_accepted(tmp_path):
     key_file.parent.mkdir(parents=True)
     key_file.write_text("some-key\n")
     key_file.with_name("notify_urls").write_text("ntfys://ntfy.example.com/clips\n")
+    key_file.with_name("signing.key").write_text("-----BEGIN PRIVATE KEY-----\n")
     key_file.with_name("webhook_secret").write_text("whsec_" + "A" * 32)
     key_file.with_name("proxy_login").write_text("studio:password\n")
     key_file.with_name("web_token").write_text("some-token-of-16-characters\n")

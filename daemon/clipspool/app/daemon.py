@@ -29,7 +29,7 @@ from clipspool.app.monitoring import Monitoring
 from clipspool.app.page import PageHost
 from clipspool.app.reload import CannotReload, Reloads, reread
 from clipspool.app.settings import InboxSettings, Settings
-from clipspool.app.shipping import depot_of
+from clipspool.app.shipping import depot_of, signer_of
 from clipspool.app.term import Term, alone
 from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
@@ -77,7 +77,6 @@ class Daemon:
         self.journal = term.journal
         self._page = PageHost(settings)
         self._folders = InboxFolders(self.journal, settings.journal.path, self._next_turn, term.epoch)
-        self._journal_id = self._folders.journal_id
         self._decoder = Decoder(children=_DECODERS)
         self._secret = name_secret_of(self.journal)
         self._service = Service()
@@ -111,7 +110,7 @@ class Daemon:
         self.scheduler.subscribe(EndingLog(self.journal, log_ending).on_news)
         self._status_files = StatusFiles(settings.journal.path, now, settings.journal.place)
         self.scheduler.subscribe(self._status_files.on_news)
-        self._marks = Marks(self.scheduler, self._journal_id, self._folders.roots)
+        self._marks = Marks(self.scheduler, self._folders.journal_id, self._folders.roots)
         self._inboxes.update((inbox.name, self._inbox(inbox)) for inbox in settings.inbox)
         self.answers = Answers(
             self.scheduler,
@@ -149,6 +148,7 @@ class Daemon:
             depot_of(settings, self._secret, self._now),
             follow,
             hooks_of(settings, self._now),
+            signer=signer_of(settings),
             draws_posters=settings.web.listen is not None,
         )
 
@@ -162,7 +162,7 @@ class Daemon:
 
     @property
     def _troubles(self) -> list[str]:
-        return [*self.settings.troubles, *self._page.troubles]
+        return [*self.settings.troubles, *self._page.troubles, *self._stages.tools.troubles]
 
     def _next_turn(self, command: Callable[[Scheduler], None]) -> None:
         self.scheduler.call_soon(command)
@@ -182,7 +182,7 @@ class Daemon:
         self._bindings[inbox.name] = binding
         return Inbox(
             folders.inbox,
-            rules_of(self.settings, inbox, self._journal_id),
+            rules_of(self.settings, inbox, self._folders.journal_id),
             bind=binding,
             inspection=Inspection(
                 self._stages.check, self._stages.inspect, self._stages.decoder.warm, self._stages.complete
@@ -336,7 +336,7 @@ class Daemon:
             self.scheduler.call_soon(lambda scheduler: scheduler.braking.release())
         for inbox in new.inbox:
             if inbox.name in self._inboxes:
-                self._inboxes[inbox.name].use_rules(rules_of(new, inbox, self._journal_id))
+                self._inboxes[inbox.name].use_rules(rules_of(new, inbox, self._folders.journal_id))
             else:
                 self._inboxes[inbox.name] = self._inbox(inbox)
                 self._inboxes[inbox.name].start()

@@ -11,7 +11,7 @@ from functools import partial
 from clipspool.app.build import follows, name_secret_of, provider_of
 from clipspool.app.folders import InboxFolders
 from clipspool.app.settings import Settings
-from clipspool.app.shipping import ways_of
+from clipspool.app.shipping import signer_of, ways_of
 from clipspool.farm.dispatch import Dispatch
 from clipspool.farm.membership import Membership
 from clipspool.farm.nodes import Member
@@ -115,7 +115,7 @@ class NodeStages:
         # The address of an upload is kept in the memory of who uploaded, which has to be who submits.
         ways = [PutLater(way) if way.name == "upload" else way for way in ways_of(settings, Names(secret))]
         depot = Depot(ways, time.time)
-        tools = Tools(folders.of(settings), provider, catalog, depot, follow)
+        tools = Tools(folders.of(settings), provider, catalog, depot, follow, signer=signer_of(settings))
         # What spends, publishes or moves a source is the leader's alone.
         return StageRunner(
             tools, self._decoder, SendMarks(None), time.time, may_send=lambda: False, stopping=self._stopping

@@ -1,13 +1,18 @@
-"""Builds the ways to the provider from the settings, in the order in which they are tried."""
+"""Builds what leaves or marks films from the settings: the ways to the provider, and what signs results."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import urlsplit
+
+import structlog
 
 from clipspool import __version__
 from clipspool.app.settings import BucketSettings, Settings
+from clipspool.media.signing import Signer
 from clipspool.provider.transport import Depot, Names, Way
 from clipspool.provider.transport.bucket import Bucket
 from clipspool.provider.transport.folder import ServedFolder
@@ -18,6 +23,10 @@ from clipspool.system.http.proxy import Proxy
 
 VENDOR_HOSTS = frozenset({"api.dev.runwayml.com"})
 """Hosts known to accept uploads [PROVIDER 2.1, 2.5]; for others set `mode = "upload"`."""
+
+_CERTIFICATE_BYTES_MAX = 1 << 20
+
+log = structlog.get_logger()
 
 
 def depot_of(settings: Settings, secret: bytes, now: Callable[[], float] = time.time) -> Depot:
@@ -72,6 +81,20 @@ def _uploads_of(settings: Settings, now: Callable[[], float]) -> Uploads:
         ca_file=None if provider.ca_file is None else str(provider.ca_file),
         proxy=proxy_of(settings),
     )
+
+
+def signer_of(settings: Settings) -> Signer | None:
+    """Build what signs films that were coded anew; None where no certificate is configured."""
+    ours = settings.content_credentials
+    if ours.certificate is None or ours.key is None:
+        return None
+    chain = ""
+    with suppress(OSError), ours.certificate.open("rb") as file:
+        chain = file.read(_CERTIFICATE_BYTES_MAX).decode("utf-8", "replace")
+    signer = Signer(chain, ours.key.get_secret_value())
+    if why := signer.try_out():
+        log.error("cannot_sign", why=why)
+    return replace(signer, trouble=why)
 
 
 def proxy_of(settings: Settings) -> Proxy | None:

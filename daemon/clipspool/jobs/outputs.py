@@ -29,7 +29,8 @@ class Result:
     fps: str = ""
     """Its frames a second, as "num/den"."""
     credentials: str = ""
-    """Of the content credentials that the provider signed into it: `kept`, `gone`, or empty for none."""
+    """Of the content credentials that the provider signed into it: `kept`, `gone`, `signed` where this
+    machine signed what it made of it, or empty for none."""
     noticed: tuple[str, ...] = ()
     """What is odd about it, in words: all black, or byte for byte what was sent."""
 

@@ -11,21 +11,31 @@ import structlog
 from clipspool.jobs.events import Event, Fetched, PartlyFetched, Postponed, StageFailed
 from clipspool.jobs.model import Clip, Held, Job, Result
 from clipspool.jobs.outputs import ZIP
+from clipspool.jobs.text import text
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.lengths import Length, is_far_from
+from clipspool.media.signing import Ingredient
 from clipspool.media.timeline import FinishPlan, finish_plan
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name, open_source
 from clipspool.stages.fit import make_file
 from clipspool.stages.payload import Sent, bars_sent, length_sent, part_sent, read_sent, was_extended
-from clipspool.system.atomic import join
+from clipspool.stages.sign import UNSIGNED, Signing, sign
+from clipspool.system.atomic import join, name_of, split_suffix
 
 log = structlog.get_logger()
 
 
 def finish(
-    job: Job, clip: Clip, folders: Folders, fetched: Fetched, decoder: Decoder, *, attempt: str
+    job: Job,
+    clip: Clip,
+    folders: Folders,
+    fetched: Fetched,
+    decoder: Decoder,
+    *,
+    attempt: str,
+    signing: Signing = UNSIGNED,
 ) -> Event:
     """Finish what was fetched, where that is asked for. A result that cannot be finished is delivered as is.
 
@@ -40,7 +50,7 @@ def finish(
         if result.finished or result.is_untouched:  # before one of them was lost, and fetched again
             results.append(result)
             continue
-        finished = _Finishing(job, attempt, folders, clip, decoder, sent).run(result)
+        finished = _Finishing(job, attempt, folders, clip, decoder, signing, sent).run(result)
         if isinstance(finished, Postponed | StageFailed):
             # What was fetched stays recorded: only the finishing is tried again.
             if isinstance(finished, Postponed):
@@ -60,6 +70,7 @@ class _Finishing:
     folders: Folders
     clip: Clip
     decoder: Decoder
+    signing: Signing
     sent: Sent | None
 
     def run(self, result: Result) -> Result | Postponed | StageFailed:
@@ -122,21 +133,35 @@ class _Finishing:
         if isinstance(made, MediaFault):
             return _faulted(result, made)
         done, sha256, here = made
-        changes = done.changes
-        if result.credentials:
-            changes += ("the content credentials that the provider had signed into it are gone",)
-        return replace(
+        finished = replace(
             result,
             file=name,
             suffix=f".{plan.container}",
             size=here.st_size,
             sha256=sha256,
-            finished=changes,
+            finished=done.changes,
             seconds=float(plan.frames / Fraction(plan.fps)),
             frames=plan.frames,
             fps=plan.fps,
-            credentials="gone" if result.credentials else "",
         )
+        signed = sign(
+            finished,
+            self._ingredients(result, file, source),
+            self.job,
+            self.clip,
+            self.folders,
+            self.signing,
+        )
+        return _faulted(result, signed) if isinstance(signed, MediaFault) else signed
+
+    def _ingredients(self, result: Result, file: FileIO, source: FileIO) -> tuple[Ingredient, ...]:
+        """Return what the finished film is made of: the provider's, and the clip whose sound it has."""
+        made_by = f"{self.job.request.model}, task {self.job.task.task_id if self.job.task else ''}"
+        made = Ingredient(file, made_by, result.suffix, is_parent=True)
+        if self.job.request.finish == "as_is":
+            return (made,)
+        suffix = split_suffix(self.clip.source)[1].lower()
+        return (made, Ingredient(source, text(name_of(self.clip.path)), suffix, is_parent=False))
 
 
 def _as_it_came(result: Result, why: str) -> Result:

@@ -19,6 +19,7 @@ from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.kinds import has_credentials, other_kind
 from clipspool.media.plan import Limits
+from clipspool.media.signing import Signer
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Inline, Look, Provider, TaskStatus
 from clipspool.provider.transport import Depot
@@ -39,6 +40,7 @@ from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.quoting import Quoting
 from clipspool.stages.retire import keep_results, retire, sweep
 from clipspool.stages.reuse import reuse
+from clipspool.stages.sign import Signing
 from clipspool.stages.submit import SubmitTools, submit
 
 _FRESH_SECONDS = 30.0
@@ -60,8 +62,16 @@ class Tools:
     follow: Callable[[str], Provider | None]
     """Returns the provider for a task's profile; None where this key must not be sent to that address."""
     hooks: HookTools = field(default_factory=HookTools)
+    signer: Signer | None = None
+    """Signs films that were coded anew; None where no certificate is configured."""
     draws_posters: bool = True
     """Whether anybody can see them: drawing one takes half of what the decoder does for a clip."""
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong with them, for the operator."""
+        why = self.signer.trouble if self.signer is not None else ""
+        return [f"results are not signed: {why}"] if why else []
 
     @property
     def quoting(self) -> Quoting:
@@ -177,7 +187,15 @@ class StageRunner:
         limits = self._prepare_tools(tools).limits(job.request)
         # Before it is finished: the finished film always has its source's length.
         judged = judge(job, clip, folders, event, limits.seconds_max if limits else None)
-        return finish(job, clip, folders, judged, self.decoder, attempt=attempt)
+        return finish(
+            job,
+            clip,
+            folders,
+            judged,
+            self.decoder,
+            attempt=attempt,
+            signing=Signing(tools.signer, self.stopping),
+        )
 
     def run_hook(self, name: str, job: Job, clip: Clip) -> HookRun:
         """Run a hook after a job's end."""

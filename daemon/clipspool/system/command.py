@@ -1,4 +1,4 @@
-"""Runs an operator's command with limits: its time, its output, and everything that it starts in its group.
+"""Runs a command with limits: its time, its output, and everything that it starts in its group.
 
 Never through a shell. It gets no secret of ours: of the environment only what a program needs to run.
 """
@@ -47,10 +47,12 @@ def run(
     folder: str,
     extra: Mapping[str, str],
     stopping: Callable[[], bool],
+    files: Sequence[int] = (),
 ) -> Ran:
     """Run a command in a process group of its own, with `data` on its standard input, and wait for its end.
 
-    `extra` is added to the environment. What is left of the group at its end is killed.
+    `extra` is added to the environment; the command keeps the descriptors `files`. What is left of the group
+    at its end is killed.
     """
     begun = time.monotonic()
     environment = {
@@ -65,6 +67,7 @@ def run(
             start_new_session=True,
             cwd=folder,
             env={**environment, **extra},
+            pass_fds=files,
         )
     except (OSError, ValueError) as error:
         return Ran(None, 0.0, trouble=f"it cannot be started: {getattr(error, 'strerror', None) or error}")

@@ -26,6 +26,7 @@ _FILE_BYTES_MAX = 1 << 18
 _CREDENTIALS = {
     "provider_api_key": "CLIPSPOOL_PROVIDER__API_KEY",
     "proxy_login": "CLIPSPOOL_PROVIDER__PROXY_LOGIN",
+    "content_credentials_key": "CLIPSPOOL_CONTENT_CREDENTIALS__KEY",
     "journal_password": "CLIPSPOOL_JOURNAL__PASSWORD",
     "web_token": "CLIPSPOOL_WEB__TOKEN",
     "notify_urls": "CLIPSPOOL_NOTIFY__URLS",

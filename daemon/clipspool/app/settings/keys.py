@@ -68,6 +68,12 @@ def _login(value: SecretStr) -> SecretStr:
     return value
 
 
+def _pem(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith("-----BEGIN "):
+        raise ValueError("must be a private key in PEM, which begins with -----BEGIN")
+    return value
+
+
 class ProviderSettings(Part):
     """`[provider]`: where the API is, and how often it may be asked."""
 
@@ -133,6 +139,25 @@ class BudgetSettings(Part):
     submissions_per_day: Annotated[int, Field(ge=1, le=10_000_000), Number] = 500
 
 
+class ContentCredentialsSettings(Part):
+    """`[content_credentials]`: the certificate with which films are signed that were coded anew here."""
+
+    certificate: AnyPath | None = None
+    """PEM: the certificate, then those that lead to its authority. Unset: nothing is signed."""
+    key: Annotated[SecretStr, AfterValidator(_pem)] | None = None
+    """Never in this file: from the systemd credential content_credentials_key, or `key_file`."""
+    key_file: AnyPath | None = None
+
+    @model_validator(mode="after")
+    def _has_key(self) -> Self:
+        if self.certificate is not None and self.key is None:
+            raise ValueError(
+                "has a certificate and no key: name its file in `content_credentials.key_file`, or give a "
+                "systemd credential named content_credentials_key"
+            )
+        return self
+
+
 class HooksSettings(Part):
     """`[hooks]`: commands, each a list of words that no shell reads, with the job as JSON on their input."""
 
@@ -177,6 +202,7 @@ class Settings(Part):
     farm: FarmSettings = FarmSettings()
     budget: BudgetSettings = BudgetSettings()
     hooks: HooksSettings = HooksSettings()
+    content_credentials: ContentCredentialsSettings = ContentCredentialsSettings()
     retention: RetentionSettings = RetentionSettings()
     logs: LogSettings = LogSettings()
     defaults: Keys = Field(default_factory=dict)
@@ -257,6 +283,7 @@ class Settings(Part):
         """Every secret that is set, for redaction in logs."""
         bucket = self.transport.bucket
         held = [self.provider.api_key, self.provider.proxy_login, self.journal.password, *self.notify.secrets]
+        held.append(self.content_credentials.key)
         held += self.web.secrets.values()
         held += [bucket.access_key_id, bucket.secret_access_key] if bucket is not None else []
         return [one.get_secret_value() for one in held if one is not None]

@@ -56,7 +56,7 @@ def changes(old: Settings, new: Settings) -> Change:
 
 def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
     for section in (
-        *("provider", "journal", "farm", "budget", "hooks", "retention"),
+        *("provider", "journal", "farm", "budget", "hooks", "retention", "content_credentials"),
         *("logs", "transport", "notify", "web"),
     ):
         for key in _unequal(getattr(old, section), getattr(new, section)):

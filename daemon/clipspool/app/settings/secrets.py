@@ -20,12 +20,14 @@ _PLACES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("provider", "proxy_login"): ("proxy_login",),
     ("journal", "password"): ("journal_password",),
     ("web", "token"): ("web_token",),
+    ("content_credentials", "key"): ("content_credentials_key",),
     **{("notify", name): (credential,) for name, credential in SECRET_NAMES.items()},
 }
 """The credentials that may hold a secret, by its key."""
 _USELESS_WITHOUT: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("web", "token"): ("listen", "hosts"),
     ("notify", "webhook_secret"): ("webhook_url",),
+    ("content_credentials", "key"): ("certificate",),
 }
 """Keys that are left out where their secret is missing and not needed."""
 _BUCKET_SECRETS = ("access_key_id", "secret_access_key")
@@ -41,6 +43,8 @@ _INSTEAD: Mapping[tuple[str, ...], str] = {
         for section, name in (*(("notify", name) for name in SECRET_NAMES), ("provider", "proxy_login"))
     },
     ("web", "token"): HOW_TO_GIVE_IT,
+    ("content_credentials", "key"): "name a file in `content_credentials.key_file`, or give a systemd "
+    "credential named content_credentials_key",
     ("journal", "password"): f"{JOURNAL_KEY_PLACES}; and change it",
 }
 """Secrets that must not stand in the file, by their keys, and where they belong."""

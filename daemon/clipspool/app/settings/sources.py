@@ -24,6 +24,7 @@ _PATHS = {
     "journal": ("path",),
     "notify": ("urls_file", "webhook_secret_file"),
     "web": ("token_file",),
+    "content_credentials": ("certificate", "key_file"),
 }
 
 

@@ -19,6 +19,7 @@ from clipspool.cli.check.folders import in_time, known_to, look_at_events, look_
 from clipspool.cli.check.notify import look_at_notify
 from clipspool.cli.check.page import look_at_page
 from clipspool.cli.check.setup import (
+    look_at_credentials,
     look_at_defaults,
     look_at_hooks,
     look_at_journal,
@@ -48,6 +49,7 @@ def look(
     yield from look_at_defaults(settings)
     yield from look_at_proxy(settings)
     yield from look_at_hooks(settings)
+    yield from look_at_credentials(settings)
     yield from look_at_key(settings, is_needed=provider is not None, unit=unit)
     if settings.provider.api_key is None and unit is not None and "provider_api_key" in unit.credentials:
         provider = None

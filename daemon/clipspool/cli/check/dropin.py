@@ -31,6 +31,8 @@ def systemd_drop_in(settings: Settings) -> str:
         provider.proxy_login_file,
         notify.urls_file,
         notify.webhook_secret_file,
+        settings.content_credentials.certificate,
+        settings.content_credentials.key_file,
         settings.web.token_file,
         *(one.token_file for one in settings.web.tokens.values()),
     )
@@ -50,6 +52,8 @@ def systemd_drop_in(settings: Settings) -> str:
         service += [_credential(settings, name) for name in _BUCKET_CREDENTIALS]
     if provider.proxy_login is not None and provider.proxy_login_file is None:
         service.append(_credential(settings, "proxy_login"))
+    if settings.content_credentials.key is not None and settings.content_credentials.key_file is None:
+        service.append(_credential(settings, "content_credentials_key"))
     if settings.journal.password is not None:
         service.append(_credential(settings, "journal_password"))
     if notify.urls is not None and notify.urls_file is None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from clipspool.app.serving import user_name
 from clipspool.app.settings import Settings
 from clipspool.app.settings.wording import KEY_PLACES
+from clipspool.app.shipping import signer_of
 from clipspool.cli.check.finding import Finding, look_at_file, why_of
 from clipspool.cli.check.folders import look_at_space
 from clipspool.jobs.faults import Fault
@@ -78,6 +79,18 @@ def look_at_hooks(settings: Settings) -> Iterator[Finding]:
             )
             todo = "correct its first word, or leave the key out"
             yield Finding("bad" if is_needed else "warn", f"hooks.{name}", why, todo)
+
+
+def look_at_credentials(settings: Settings) -> Iterator[Finding]:
+    """Check the certificate that results are signed with, by signing a small picture."""
+    ours = settings.content_credentials
+    yield from look_at_file("content_credentials.certificate", ours.certificate, is_secret=False)
+    yield from look_at_file("content_credentials.key_file", ours.key_file)
+    if (signer := signer_of(settings)) is not None:
+        why = signer.trouble
+        todo = "renew or correct it; until then results are delivered unsigned, and say so"
+        good = Finding("ok", "content credentials", "a small picture was signed, and reads back valid")
+        yield Finding("bad", "content credentials", why, todo) if why else good
 
 
 def look_at_defaults(settings: Settings) -> Iterator[Finding]:
