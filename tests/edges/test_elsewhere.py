@@ -154,6 +154,30 @@ def test_a_daemon_that_ends_does_not_wait_for_other_machines(desk):
     assert not desk.scheduler.in_flight
 
 
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_a_leader_that_ends_leaves_a_stage_that_stalls_to_another_node(desk, is_alone):
+    """A paid request, or a stage of a daemon that is alone, is waited for as long as there is time."""
+    stalled = crowd(desk, 1)
+    if is_alone:
+        desk.scheduler.workers.elsewhere = None
+    begun = desk.clock.passed
+    desk.scheduler.drain(35.0, each_turn=lambda: desk.clock.passes(1.0))
+    assert 5.0 < desk.clock.passed - begun < 8.0 or is_alone
+    assert bool(desk.scheduler.in_flight) is is_alone
+    desk.release(stalled)
+
+
+def test_a_leader_that_ends_waits_for_the_answer_of_a_paid_request(desk):
+    asked = desk.shop.hold(Stage.SUBMIT)
+    desk.drop("clip1")
+    desk.turns(4)
+    begun = desk.clock.passed
+    desk.scheduler.drain(20.0, each_turn=lambda: desk.clock.passes(1.0))
+    assert desk.clock.passed - begun >= 20.0
+    assert [flying.stage for flying in desk.scheduler.in_flight.values()] == [Stage.SUBMIT]
+    desk.release(asked)
+
+
 def test_a_clip_over_which_three_machines_were_lost_is_set_aside(desk):
     """Its film may be what ends them; one that was switched off is forgotten with the next that works."""
     held = crowd(desk, 10)

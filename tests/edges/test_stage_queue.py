@@ -14,7 +14,7 @@ import pytest
 from procrastinate.schema import SchemaManager
 
 import postgres
-from clipspool.farm import dispatch
+from clipspool.farm import dispatch, worker
 from clipspool.farm.dispatch import Dispatch
 from clipspool.farm.queue import kinds_of, make_tables, queue_of, queues_of
 from clipspool.farm.worker import StageWorker
@@ -59,10 +59,10 @@ class Farm:
             assert self.changed.wait_for(lambda: len(self.done) >= count, patient(seconds)), self.done
         return self.done
 
-    def add(self, name, work, **node):
+    def add(self, name, work, is_ending=lambda: False, **node):
         other = Other(**node)
         queues = lambda: queues_of(other.stages, other.sees)  # noqa: E731
-        self.workers.append(StageWorker(self.conninfo, name, work, queues, 0.3))
+        self.workers.append(StageWorker(self.conninfo, name, work, queues, 0.3, is_ending=is_ending))
         self.workers[-1].start()
 
     def ask(self, statement):
@@ -80,7 +80,7 @@ class Farm:
     def close(self):
         self.dispatch.stop()
         for one in self.workers:
-            one.stop(2.0)
+            one.stop()
 
 
 @pytest.fixture
@@ -94,6 +94,23 @@ def farm(request):
 def given(number=1, stage=Stage.PREPARE, inbox="bay", **job):
     name = f"clip{number}"
     return Assignment(stage, a_job(name, inbox=inbox, **job), a_clip(name, inbox=inbox), new_attempt())
+
+
+@pytest.mark.parametrize("why", ["it is stopped", "it is drained"])
+def test_a_stage_that_does_not_end_with_its_node_is_given_back_and_not_lost(farm, monkeypatch, why):
+    monkeypatch.setattr(worker, "_END_SECONDS", 0.2)
+    begun, goes_on, is_drained = threading.Event(), threading.Event(), threading.Event()
+    farm.add("one", lambda _: begun.set() or goes_on.wait(60), is_ending=is_drained.is_set)
+    farm.dispatch.start(farm.hear)
+    farm.dispatch.hand_out(given())
+    assert begun.wait(patient(10))
+    is_drained.set() if why == "it is drained" else farm.workers[0].stop()
+    (done,) = farm.until(1)
+    assert isinstance(done.event, Postponed)
+    assert "the node one ends" in done.event.reason
+    assert not done.is_lost
+    farm.until_empty()
+    goes_on.set()
 
 
 def well(assignment):

@@ -29,7 +29,9 @@ def farm(bay):
             one.stop(signal.SIGKILL)
 
 
-def drop_many(bay):
+def drop_many(bay, rate=1_000):
+    """Drop clips whose downloads take so long that the leader's threads are not enough."""
+    bay.box.misbehave(f"download:drip:rate={rate}")
     for name in MANY:
         bay.drop(name)
 
@@ -49,8 +51,8 @@ def begun(one):
     return {line["attempt"] for line in one.events("stage_begun")}
 
 
-def has_work(bay):
-    return bay.query("SELECT 1 FROM procrastinate_jobs WHERE status = 'doing'")
+def has_begun(one, stage):
+    return any(line["stage"] == stage for line in one.events("stage_begun"))
 
 
 def test_all_nodes_make_clips_fit_and_fetch_and_one_node_pays(bay, farm):
@@ -78,19 +80,13 @@ def test_a_worker_that_dies_or_freezes_in_a_stage_costs_nothing_but_time(bay, fa
     one = farm("one", "started")
     two = farm("two")
     drop_many(bay)
-    while True:
-        bay.until(lambda: begun(two), 30, "the node has work")
-        two.daemon.send_signal(signal.SIGSTOP)
-        if has_work(bay):
-            break
-        assert not is_paid_once(bay), "the node was too fast to be caught at work"
-        two.daemon.send_signal(signal.SIGCONT)
-        time.sleep(0.1)
+    bay.until(lambda: has_begun(two, "fetch"), 60, "the node downloads")
+    two.daemon.send_signal(signal.SIGSTOP)
+    assert bay.query("SELECT 1 FROM procrastinate_jobs WHERE status = 'doing'"), "it is caught at work"
     if how is signal.SIGKILL:
         two.stop(how)
-    at = time.monotonic()
-    one.until(lambda: one.events("stage_given_up"), 30, "the leader gives it up")
-    assert time.monotonic() - at < 20
+    bay.box.behave()
+    one.until(lambda: one.events("stage_given_up"), 10, "the leader gives it up")
     bay.until_retired(len(MANY), seconds=60)
     assert is_paid_once(bay)
     if how is signal.SIGSTOP:
@@ -121,10 +117,30 @@ def test_a_leader_that_dies_leaves_the_work_of_its_nodes_to_the_next(bay, farm):
     one = farm("one", "started")
     two, three = farm("two"), farm("three")
     drop_many(bay)
-    bay.until(lambda: begun(two) or begun(three), 30, "a node has work")
+    bay.until(lambda: has_begun(two, "fetch") or has_begun(three, "fetch"), 60, "a node downloads")
     one.stop(signal.SIGKILL)
+    bay.box.behave()
     bay.until(lambda: two.events("started") or three.events("started"), 30, "another node leads")
     bay.until(lambda: not bay.query("SELECT 1 FROM jobs WHERE state NOT IN ('delivered', 'in_doubt')"), 90)
     doubts = len(bay.query("SELECT 1 FROM jobs WHERE state = 'in_doubt'"))
     assert len(fingerprints(bay)) == len(MANY) - doubts
     assert bay.paid <= len(MANY)
+
+
+@pytest.mark.slow
+def test_nodes_that_end_while_downloads_stall_give_them_back_and_wait_for_none(bay, farm):
+    """First one that follows, then the one that leads; each download takes a minute."""
+    one = farm("one", "started")
+    two, three = farm("two"), farm("three", farm="stages = []")
+    drop_many(bay, rate=150)
+    bay.until(lambda: has_begun(two, "fetch"), 60, "it downloads")
+    assert two.stop() == 0
+    assert two.events("stage_given_back")
+    assert one.stop() == 0
+    assert bay.query("SELECT node FROM leader")[0]["node"] != "one", "the lead is handed over"
+    bay.box.behave()
+    bay.until(lambda: three.events("started"), 30, "it leads")
+    bay.until_retired(len(MANY), seconds=60)
+    assert is_paid_once(bay)
+    given_up = one.events("stage_given_up") + three.events("stage_given_up")
+    assert not [line for line in given_up if "does not answer" in line["why"]], "none counts as lost"

@@ -140,7 +140,7 @@ class Node:
         is_over = True
         if lease is not None:
             is_over = self._lead(lease, until_idle=until_idle, accept_restored=accept_restored)
-        self._stages.stop(_HAND_OVER_SECONDS)
+        self._stages.stop()
         self._sight.stop()
         if is_over:
             self._membership.stop()

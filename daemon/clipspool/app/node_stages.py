@@ -12,6 +12,7 @@ from clipspool.app.build import follows, name_secret_of, provider_of
 from clipspool.app.folders import InboxFolders
 from clipspool.app.settings import Settings
 from clipspool.app.shipping import signer_of, ways_of
+from clipspool.app.term import DRAIN_SECONDS
 from clipspool.farm.dispatch import Dispatch
 from clipspool.farm.membership import Membership
 from clipspool.farm.nodes import Member
@@ -50,15 +51,17 @@ class NodeStages:
         self._lock = threading.Lock()
         name = membership.identity.name
         beat = beat_seconds(settings.farm.lease_seconds)
-        self._worker = StageWorker(conninfo_of(address), name, self._work, self._queues, beat)
+        self._worker = StageWorker(
+            conninfo_of(address), name, self._work, self._queues, beat, is_ending=self._is_ending
+        )
 
     def start(self) -> None:
         """Begin to take stages."""
         self._worker.start()
 
-    def stop(self, seconds: float) -> None:
-        """Take nothing more, and wait for what is under way."""
-        self._worker.stop(seconds)
+    def stop(self) -> None:
+        """Take nothing more; wait some seconds for what is under way, and give back the rest."""
+        self._worker.stop()
         self._decoder.close()
 
     def use(self, settings: Settings) -> None:
@@ -91,6 +94,10 @@ class NodeStages:
         )
         return queues_of(membership.identity.stages, self._sees()) if is_free else []
 
+    def _is_ending(self) -> bool:
+        """Whether what is under way has to end: one that is drained has some seconds for it."""
+        return self._stopping() or self._membership.drained_seconds > DRAIN_SECONDS
+
     def _work(self, given: Assignment) -> Event:
         return self._tools_at_hand().work(given, _never)
 
@@ -118,7 +125,7 @@ class NodeStages:
         tools = Tools(folders.of(settings), provider, catalog, depot, follow, signer=signer_of(settings))
         # What spends, publishes or moves a source is the leader's alone.
         return StageRunner(
-            tools, self._decoder, SendMarks(None), time.time, may_send=lambda: False, stopping=self._stopping
+            tools, self._decoder, SendMarks(None), time.time, may_send=lambda: False, stopping=self._is_ending
         )
 
 

@@ -60,8 +60,7 @@ class Membership:
         self.identity = identity
         self.lease: Lease | None = None
         """The lease that was taken last; it may have ended."""
-        self.is_drained = False
-        """Whether the operator wants this node to finish and take nothing more."""
+        self._drained_at: float | None = None
         self.replaced_by = ""
         """Who has taken this node's name, in words; empty while it is its own."""
         self.trouble = ""
@@ -93,6 +92,17 @@ class Membership:
     def leads(self) -> bool:
         """Whether this node leads, as far as it knows."""
         return self.lease is not None and not self.lease.is_ended
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether the operator wants this node to finish and take nothing more."""
+        return self._drained_at is not None
+
+    @property
+    def drained_seconds(self) -> float:
+        """The seconds since this node knows that; 0 while it is not drained."""
+        since = self._drained_at
+        return 0.0 if since is None else self._passed() - since
 
     @property
     def nodes(self) -> list[dict[str, Any]]:
@@ -153,7 +163,11 @@ class Membership:
         )
         if not rows and not self._register_again(connection):
             return self._beat_seconds
-        self.is_drained = bool(rows and rows[0]["is_drained"])
+        is_drained = bool(rows and rows[0]["is_drained"])
+        if not is_drained:
+            self._drained_at = None
+        elif self._drained_at is None:
+            self._drained_at = self._passed()
         if self._in_contact_since is None:
             self._in_contact_since = self._passed()
         self.trouble = ""

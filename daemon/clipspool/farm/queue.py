@@ -18,9 +18,10 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.lifecycle import Stage
 
-logging.getLogger("psycopg.pool").setLevel(
-    logging.CRITICAL
-)  # `journal_awaited` reports an outage, once a minute
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+"""`journal_awaited` reports an outage, once a minute."""
+logging.getLogger("procrastinate").setLevel(logging.WARNING)
+"""It would write each stage's whole request into the log; `stage_begun` says what matters."""
 TASK = "stage"
 """The name of the queue's only task: run an assignment."""
 CHANNEL = "clipspool_stages"

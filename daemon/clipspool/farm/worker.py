@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 
@@ -35,6 +36,8 @@ _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 2.0
 _GIVE_BACK_SECONDS = 1.0
 _REPORT_TRIES = 30
+_END_SECONDS = 5.0
+"""How long a stage may take to notice that it has to end; then another node is given it at once."""
 _RESULT = """
 WITH result AS (
     INSERT INTO stage_results (attempt, job_id, node, event, trouble)
@@ -55,15 +58,17 @@ class StageWorker:
         work: Callable[[Assignment], Event],
         queues: Callable[[], Collection[str]],
         beat_seconds: float = STALLED_SECONDS_MAX / 3,
+        *,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         """`work` runs a stage and may raise OSError.
 
         `queues` returns which stages of which inboxes this node takes now; none while it leads or is drained.
+        `is_ending`: whether what is under way has to end; what does not soon is given back.
         """
         self._conninfo, self._node, self._work, self._queues = conninfo, node, work, queues
-        self._beat_seconds = beat_seconds
+        self._beat_seconds, self._is_ending = beat_seconds, is_ending
         self._under_way: dict[str, Assignment] = {}
-        self._threads = ThreadPoolExecutor(THREADS, "stage")
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -71,12 +76,11 @@ class StageWorker:
         """Begin to take stages."""
         self._thread = start_thread(lambda: asyncio.run(self._serve()), "stages")
 
-    def stop(self, seconds: float) -> None:
-        """Take nothing more, and wait for what is under way, at most so many seconds."""
+    def stop(self) -> None:
+        """Take nothing more; wait some seconds for what is under way, and give back the rest."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(seconds)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+            self._thread.join(_END_SECONDS + 2 * _LOOK_SECONDS)
 
     @property
     def under_way(self) -> list[Assignment]:
@@ -110,13 +114,13 @@ class StageWorker:
             )
             self._connector = app.connector
             running = asyncio.create_task(worker.run())  # type: ignore[no-untyped-call]
-            while not running.done() and not self._stopping.is_set():
+            while not running.done():
                 await asyncio.wait([running], timeout=_LOOK_SECONDS)
                 # It is read at each look for a stage. A worker that is stopped beats no more while it ends
-                # what it has, and would be given up: so none is stopped because its queues change.
-                worker.queues = self._queues()
+                # what it has, and would be given up as lost: so none is stopped that has work.
+                worker.queues = [] if self._stopping.is_set() else self._queues()
                 if not (worker.queues or self._under_way):
-                    break  # this node leads, or is drained: it need not ask for stages
+                    break  # this node leads, ends, or is drained: it need not ask for stages
             worker.stop()  # type: ignore[no-untyped-call]
             await running
 
@@ -127,11 +131,36 @@ class StageWorker:
         given = Assignment.from_text(text)
         self._under_way[given.attempt] = given
         try:
-            loop = asyncio.get_running_loop()
-            done = await loop.run_in_executor(self._threads, outcome, given, lambda: self._event(given))
-            await self._report(done)
+            await self._report(await self._done(given))
         finally:
             del self._under_way[given.attempt]
+
+    async def _done(self, given: Assignment) -> Done:
+        """Run a stage in a thread; where this node ends, and the stage does not, it is given back.
+
+        A download may stall for minutes. Nothing is lost by leaving it: its files carry its attempt's name.
+        Python would wait for a pool's thread at the end of the process, so it has one of its own.
+        """
+        ended: Future[Done] = Future()
+        ended.set_running_or_notify_cancel()  # from here on only its thread ends it
+        name = f"stage-{given.stage.value}"
+        if start_thread(lambda: ended.set_result(outcome(given, lambda: self._event(given))), name) is None:
+            why = f"the system refuses the node {self._node} a thread"
+            return Done(given.job.id, Postponed(why, _GIVE_BACK_SECONDS), given.attempt)
+        waiting, ending_at = asyncio.wrap_future(ended), None
+        while True:
+            await asyncio.wait([waiting], timeout=_LOOK_SECONDS)
+            if waiting.done():
+                return waiting.result()
+            if not (self._stopping.is_set() or self._is_ending()):
+                ending_at = None
+                continue
+            ending_at = ending_at or time.monotonic()
+            if time.monotonic() - ending_at >= _END_SECONDS:
+                waiting.cancel()
+                log.info("stage_given_back", job=given.job.id, stage=given.stage.value, attempt=given.attempt)
+                why = f"the node {self._node} ends; it is run again"
+                return Done(given.job.id, Postponed(why, 0.0), given.attempt)
 
     def _event(self, given: Assignment) -> Event:
         log.info("stage_begun", job=given.job.id, stage=given.stage.value, attempt=given.attempt)

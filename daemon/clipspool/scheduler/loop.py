@@ -47,7 +47,17 @@ from clipspool.scheduler.poison import Suspects
 from clipspool.scheduler.restore_guard import RestoreGuard
 from clipspool.scheduler.retirement import Retiring
 from clipspool.scheduler.selection import InFlight, Picker
-from clipspool.scheduler.workers import Done, Elsewhere, HookDone, Ready, Retirement, Stages, Swept, Workers
+from clipspool.scheduler.workers import (
+    MAY_RUN_TWICE,
+    Done,
+    Elsewhere,
+    HookDone,
+    Ready,
+    Retirement,
+    Stages,
+    Swept,
+    Workers,
+)
 from clipspool.system.failpoint import reach
 from clipspool.system.process import seconds_since_boot
 
@@ -59,6 +69,8 @@ _REST_SECONDS = (0.004, 0.05)
 """The rest between two turns, as long as the last turn took, within these: under load a turn receives more
 messages, which share one transaction and one sync."""
 _MESSAGES_MAX = 500
+_REPEATED_SECONDS = 5.0
+"""How long the end of a farm's leader waits for what another node may do anew."""
 _DUE_STATES = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
 
 
@@ -239,17 +251,24 @@ class Scheduler:
     def drain(self, seconds: float, *, each_turn: Callable[[], object]) -> None:
         """Hand out nothing more, and wait for what is under way here, for at most so many seconds."""
         self.is_draining = True
-        for job_id in [job_id for job_id, flying in self.in_flight.items() if flying.is_elsewhere]:
-            del self.in_flight[job_id]  # it may run twice: whoever leads next hands it out anew
-        until = self._passed() + seconds
-        while (self.in_flight or self.retiring.inboxes) and self._passed() < until:
+        self._leave_to_heir(lambda flying: flying.is_elsewhere)
+        begun = self._passed()
+        while (self.in_flight or self.retiring.inboxes) and self._passed() - begun < seconds:
             self.turn()
             each_turn()
+            if self.workers.elsewhere is not None and self._passed() - begun > _REPEATED_SECONDS:
+                # A download may stall for minutes; the farm must not wait for it without a leader that sends.
+                self._leave_to_heir(lambda flying: flying.stage in MAY_RUN_TWICE)
             if self.in_flight or self.retiring.inboxes:
                 self.wait(0.2)
         with self.journal.turn():
             self.suspects.note({})
         self.workers.stop()
+
+    def _leave_to_heir(self, which: Callable[[InFlight], bool]) -> None:
+        """Wait no more for stages that may run twice: whoever leads next hands them out anew."""
+        for job_id in [job_id for job_id, flying in self.in_flight.items() if which(flying)]:
+            del self.in_flight[job_id]
 
     def await_answers(self, seconds: float, *, each_turn: Callable[[], object]) -> None:
         """Wait for answers to requests on their way where the journal cannot be written: ledgers record them.

@@ -34,7 +34,7 @@ _AHEAD = 4
 """How many pieces of work may queue for a thread, so that none idles between two turns."""
 
 
-_ELSEWHERE = frozenset({Stage.PREPARE, Stage.FETCH})
+MAY_RUN_TWICE = frozenset({Stage.PREPARE, Stage.FETCH})
 """What may run twice without harm. All else spends, publishes or moves a source, here alone."""
 
 
@@ -164,7 +164,7 @@ class Workers:
         return max(self._capacity_elsewhere(stage, inbox) - self._stages_elsewhere[stage], 0)
 
     def _capacity_elsewhere(self, stage: Stage, inbox: str) -> int:
-        if self.elsewhere is None or stage not in _ELSEWHERE:
+        if self.elsewhere is None or stage not in MAY_RUN_TWICE:
             return 0
         return self.elsewhere.capacity(stage, inbox)
 
