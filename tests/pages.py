@@ -96,6 +96,7 @@ class Stage:
         self.answer = lambda _do, _arguments: []
         self.waiting, self.peers = [], []
         self.is_busy = False
+        self.working = {}
         self.wrong_tokens = 0
         self.now = NOON
         self.page = None
@@ -119,7 +120,7 @@ class Stage:
     def state(self):
         future = Future()
         if not self.is_busy:
-            conditions = Conditions(self.now)
+            conditions = Conditions(self.now, working=self.working)
             inboxes = [InboxView("bay", "watching", "events", waiting=self.waiting, peers=self.peers)]
             daemon = {"running": True, "pid": 1, "since": None}
             future.set_result((status_json(self.journal.counts, conditions, inboxes, daemon), conditions))

@@ -117,6 +117,17 @@ def test_noise_never_goes_above_the_byte_limit(decoder, clips, tmp_path):
             assert found.code == "MEDIA.CANNOT_FIT"
 
 
+def test_coding_reports_its_runs_and_how_many_pictures_of_each_are_coded(decoder, clips, tmp_path):
+    told = []
+    with clips("noise.mp4").open("rb") as source, (tmp_path / "made.mp4").open("w+b") as target:
+        made = plan(decoder.verify(source.fileno()), MODEL, 30_000)
+        decoder.conform(source.fileno(), target.fileno(), made, on_share=lambda *one: told.append(one))
+    assert told
+    assert told == sorted(told)
+    assert max(run for run, _ in told) > 1
+    assert all(0 <= share <= 1 for _, share in told)
+
+
 def memory_of(decoder):
     status = Path(f"/proc/{decoder._children[0]._process.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
@@ -350,11 +361,14 @@ def test_a_result_is_scaled_to_its_source_when_asked(decoder, clips, tmp_path):
     assert ffprobe(target, "stream=width,height") == {"width": "320", "height": "180"}
 
 
-def test_a_poster_is_one_small_jpeg_of_both(decoder, clips, tmp_path):
+@pytest.mark.parametrize(
+    ("of", "sides"), [("prores.mov", ("640", "180")), ("rotated.mp4", ("360", "320"))], ids=["wide", "tall"]
+)
+def test_a_poster_is_one_small_jpeg_of_both_in_the_shape_of_the_result(decoder, clips, tmp_path, of, sides):
     path = tmp_path / "poster.jpg"
     with (
         clips("rotated.mp4").open("rb") as source,
-        clips("prores.mov").open("rb") as result,
+        clips(of).open("rb") as result,
         path.open("w+b") as out,
     ):
         found = decoder.poster(source.fileno(), result.fileno(), out.fileno())
@@ -362,8 +376,8 @@ def test_a_poster_is_one_small_jpeg_of_both(decoder, clips, tmp_path):
     assert path.stat().st_size == found.size_bytes < 50_000
     assert ffprobe(path, "stream=codec_name,width,height") == {
         "codec_name": "mjpeg",
-        "width": "640",
-        "height": "180",
+        "width": sides[0],
+        "height": sides[1],
     }
 
 

@@ -23,6 +23,7 @@ from clipspool.jobs.messages import ProviderUnblocked
 from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.records import Life, Peer
+from clipspool.jobs.working import Working
 from clipspool.scheduler.commands import Refused
 from clipspool.spool.workfolder import folder_of
 from clipspool.system.atomic import OURS
@@ -1075,6 +1076,32 @@ def test_the_whole_list_is_sorted_by_a_column_page_by_page_without_any_script(st
     assert names(web.get("/jobs?sort=accepted").text)[0] == "00.mp4"
     for wrong in ("sort=prompt", "sort=clip&skip=-1", "sort=clip&skip=x", "sort=clip&skip=99999999"):
         assert web.get(f"/jobs?{wrong}").status == 400
+
+
+def test_work_on_a_clip_shows_how_far_it_has_come(stage, web):
+    stage.add(state=State.RENDERED, task=a_task(), progress=1.0)
+    before = stage.page._views.fingerprint()
+    stage.working = {"clip1": Working("downloading the result", 0.4)}
+    time.sleep(snapshot.FRESH_SECONDS)  # what is known is asked for anew
+    assert stage.page._views.fingerprint() != before
+    for path in ("/jobs", "/jobs/clip1", "/"):
+        page = web.get(path).text
+        assert "downloading the result, 40%" in page
+        assert '<progress value="40" max="100"' in page
+    assert json.loads(web.get("/api/v1/jobs/clip1").text)["progress"] == 0.4
+
+
+def test_an_upright_film_has_an_upright_picture_whatever_ratio_was_asked_for(stage, web):
+    for number, is_tall in enumerate((True, False)):
+        result = replace(RESULT, name=f"{number}.mp4", is_tall=is_tall)
+        stage.add(f"clip{number}", state=State.DELIVERED, results=(result,), task=a_task())
+    page = web.get("/").text
+    assert re.findall(r'<li id="done-(clip\d)"( class="tall")?>', page) == [
+        ("clip1", ""),
+        ("clip0", ' class="tall"'),
+    ]
+    assert 'width="360" height="320"' in web.get("/jobs/clip0").text
+    assert 'width="640" height="180"' in web.get("/jobs/clip1").text
 
 
 def test_what_waits_for_a_person_is_sorted_and_grouped_too(stage, web):

@@ -23,6 +23,7 @@ from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, Missing, Result, State
 from clipspool.jobs.path_map import Places
+from clipspool.jobs.working import Working
 from clipspool.provider.protocol import Download, Look, TaskStatus
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
@@ -78,6 +79,18 @@ def test_a_result_comes_home_whole_hashed_and_named_by_its_content(bench, studio
     digest = hashlib.sha256(MOVIE + b"qt").hexdigest()
     assert event == Fetched((Result("clip1.a1-1.mov", ".mov", len(MOVIE) + 2, digest, number=1),))
     assert in_work(bench) == {"clip1.a1-1.mov": MOVIE + b"qt"}
+
+
+def test_a_download_reports_how_much_of_the_announced_size_is_here(bench, studio):
+    told = []
+    studio.finish("task-1", Film(b"0123456789", cuts=[4], etag='"v1"'), Film(b"ten more 10"))
+    fetch(RENDERED, bench.bay, studio, look_into, lambda: False, attempt="a1", report=told.append)
+    of = "downloading the result ({} of 2)"
+    assert told == [Working(of.format(1), 0.4), Working(of.format(1), 1.0), Working(of.format(2), 1.0)]
+    told.clear()
+    studio.finish("task-1", Film(b"0123456789", size=0))  # no length announced
+    fetch(RENDERED, bench.bay, studio, look_into, lambda: False, attempt="a1", report=told.append)
+    assert told == [Working("downloading the result", None)]
 
 
 def test_each_output_of_a_task_is_a_result(bench, studio):

@@ -1,6 +1,7 @@
 """What comes of a paid task, with the real command: outputs that cannot be had, and results of odd length."""
 
 import json
+import threading
 import tomllib
 import uuid
 
@@ -13,8 +14,11 @@ WINTER = 'prompt = "deep winter"\n'
 GONE = answer(404, {"error": "gone"})
 
 
-def provider(served):
-    """Script: take any request, end its task at once with these outputs, and serve them by their path."""
+def provider(served, hold=lambda: None):
+    """Script: take any request, end its task at once with these outputs, and serve them by their path.
+
+    `hold` is called before the second half of each.
+    """
 
     def script(line):
         while True:
@@ -28,7 +32,11 @@ def provider(served):
                 line.send(answer(200, body))
             else:
                 found = served.get(asked.path.lstrip("/"))
-                line.send(GONE if found is None else answer(200, found, Content_Type="video/mp4"))
+                whole = GONE if found is None else answer(200, found, Content_Type="video/mp4")
+                half = len(whole) - len(found or b"") // 2
+                line.send(whole[:half])
+                hold()
+                line.send(whole[half:])
 
     return script
 
@@ -51,6 +59,24 @@ def begin(bay, stub):
 
 def told(bay):
     return json.loads(bay.call("jobs", "--json").stdout.splitlines()[0])
+
+
+def test_a_download_shows_how_far_it_has_come_on_every_surface(bay, film):
+    is_seen = threading.Event()
+    data = film(2.0) + (8 << 20).to_bytes(4, "big") + b"free" + bytes((8 << 20) - 8)
+    with Stub(provider({"film.mp4": data}, lambda: is_seen.wait(60))) as stub:
+        begin(bay, stub)
+        bay.drop("a.mp4", WINTER, film(2.0))
+        job = bay.until(lambda: next((one for one in bay.told("jobs") if one["doing"]), None), 20)
+        bay.until(lambda: told(bay)["progress"] > 0.4, 20)
+        assert job["doing"] == "downloading the result"
+        share = f"{told(bay)['progress']:.0%}"
+        assert bay.told("show", job["id"])["progress"] == told(bay)["progress"] < 0.6
+        for command in (("status",), ("jobs",), ("show", job["id"])):
+            assert f"downloading the result, {share}" in bay.call(*command, COLUMNS="200").stdout
+        is_seen.set()
+        bay.until(lambda: "a.mp4" in bay.results(), 30)
+        assert told(bay)["doing"] is None
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.jobs.records import Entry, Spend, Tally
 from clipspool.jobs.text import iso, local_time, text
+from clipspool.jobs.working import Working
 from clipspool.reporting.status import (
     InboxView,
     balance_lines,
@@ -37,6 +38,19 @@ def test_a_job_is_shown_in_the_keys_that_scripts_rely_on():
     assert shown["created_at"] == "2027-01-15T12:00:00Z"
     assert shown["error"] is None
     assert json.loads(json.dumps(shown)) == shown
+
+
+def test_what_is_done_to_a_job_at_this_moment_is_its_reason_and_its_progress():
+    now = replace(NOW, working={"clip1": Working("converting the clip", 0.4)})
+    shown = job_json(a_job(), now)
+    assert (shown["doing"], shown["progress"]) == ("converting the clip", 0.4)
+    assert (shown["held"], shown["reason"]) == (None, "converting the clip, 40%")
+    shown = job_json(a_job(state=State.RENDERED, progress=1.0, task=a_task()), now)
+    assert (shown["progress"], shown["reason"]) == (0.4, "converting the clip, 40%")
+    assert job_json(a_job(), NOW)["doing"] is None
+    unknown = replace(NOW, working={"clip1": Working("downloading the result")})
+    shown = job_json(a_job(), unknown)
+    assert (shown["progress"], shown["reason"]) == (None, "downloading the result")
 
 
 def test_a_failed_job_says_what_to_do():

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from clipspool.app.housekeeping import DailyHousekeeping
 from clipspool.app.settings import Settings
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.sidecar.presets import listed
+from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.messages import Accepted, Happened, News, NotRetired, Retired
 from clipspool.jobs.model import plain
 from clipspool.jobs.records import Peer, balance_json
@@ -32,7 +33,7 @@ from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.recovery import adoptable
 from clipspool.spool.root import Root
 from clipspool.spool.takeover import Refused, others_in, refuse_living
-from clipspool.stages.runner import Tools
+from clipspool.stages.runner import StageRunner
 
 _RELOAD_SECONDS = 30.0
 _CHANGED_MAX = 100
@@ -47,8 +48,8 @@ class DaemonCalls:
     """Begins a reload; its result is why nothing was changed, empty where it was."""
     troubles: Callable[[], Sequence[str]]
     """What is wrong with the daemon itself, in sentences."""
-    tools: Callable[[], Tools]
-    """Returns the tools of the stages as they are now: a reload replaces them."""
+    stages: StageRunner
+    """Runs the stages; its tools are looked up at each call, since a reload replaces them."""
     node: str = ""
     """This node's name in a farm."""
     nodes: Callable[[], Sequence[Mapping[str, Any]]] | None = None
@@ -86,16 +87,17 @@ class Answers:
             "recover": self._recover,
             "prune": self.housekeeping.prune,
             "reload": self._reread,
-            "attach": lambda **given: attaching.attach(scheduler.call, calls.tools().follow, **given),
+            "attach": lambda **given: attaching.attach(scheduler.call, calls.stages.tools.follow, **given),
             "again": lambda **given: again(self._again_tools(), **given),
-            "choose": lambda **given: choose(scheduler.call, calls.tools().folders_of.get, **given),
+            "choose": lambda **given: choose(scheduler.call, calls.stages.tools.folders_of.get, **given),
             "presets": self._presets,
-            "balance": lambda: balance_json(calls.tools().provider.ask_balance()),
+            "working": lambda: {job_id: one.to_dict() for job_id, one in calls.stages.working().items()},
+            "balance": lambda: balance_json(calls.stages.tools.provider.ask_balance()),
         }
         """Commands that need more than the scheduler, by name."""
 
     def _again_tools(self) -> AgainTools:
-        tools = self._calls.tools()
+        tools = self._calls.stages.tools
         presets = self._settings().presets
         return AgainTools(self._scheduler.call, tools.quoting, tools.folders_of.get, presets)
 
@@ -146,11 +148,15 @@ class Answers:
             "troubles": list(self._calls.troubles()),
         }
         lanes = scheduler.workers.loads()
-        conditions = commands.conditions_of(scheduler)
+        conditions = self.conditions(scheduler)
         status = status_json(scheduler.journal.counts, conditions, views, daemon, lanes)
         if self._calls.nodes is None:
             return status
         return {**status, "daemon": {**daemon, "node": self._calls.node}, "nodes": list(self._calls.nodes())}
+
+    def conditions(self, scheduler: Scheduler) -> Conditions:
+        """Return what holds jobs back now, and what is done to them; in the scheduler's thread."""
+        return replace(commands.conditions_of(scheduler), working=self._calls.stages.working())
 
     def close(self) -> None:
         """Close the journal's reader."""
@@ -163,7 +169,9 @@ class Answers:
         with self._looks, self._window.look() as journal:
             return {
                 "status": status,
-                "jobs": jobs_in_view(journal, self._settings().limits, self._now(), most),
+                "jobs": jobs_in_view(
+                    journal, self._settings().limits, self._now(), most, self._calls.stages.working()
+                ),
             }
 
     def _let_in(self, inbox: str | None) -> None:
@@ -186,7 +194,7 @@ class Answers:
             raise commands.Refused(why)
 
     def _presets(self, inbox: str) -> list[dict[str, Any]]:
-        folders = self._calls.tools().folders_of.get(inbox)
+        folders = self._calls.stages.tools.folders_of.get(inbox)
         if folders is None:
             raise commands.Refused(f"there is no inbox {inbox}")
         return [preset.to_dict() for preset in listed(folders.inbox, self._settings().presets)]

@@ -19,8 +19,8 @@ from clipspool.system.process import start_thread
 _LINE_BYTES_MAX = 16 << 20
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 40.0
-_LONG_SECONDS = {"others": 600.0, "recover": 3600.0, "choose": 600.0, "prune": 3600.0}
-"""Commands that read or remove many files on the file server, or whole results."""
+_LONG_SECONDS = {"others": 600.0, "recover": 3600.0, "choose": 600.0, "prune": 3600.0, "working": 2.0}
+"""Commands that read or remove many files on the file server, or whole results; `working` may go without."""
 _CONNECTIONS_MAX = 16
 _REST_SECONDS = 0.2
 """After an accept that failed, for want of descriptors perhaps."""

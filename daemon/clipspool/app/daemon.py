@@ -119,10 +119,7 @@ class Daemon:
             Window(settings.journal.place),
             lambda: self.settings,
             now,
-            # Looked up at each call: a reload replaces the tools.
-            DaemonCalls(
-                self._reloads.ask, lambda: self._troubles, lambda: self._stages.tools, term.node, term.nodes
-            ),
+            DaemonCalls(self._reloads.ask, lambda: self._troubles, self._stages, term.node, term.nodes),
         )
         self._control = Listener(socket_of(settings.journal.path), self.answers.answer)
         self._status_at = 0.0

@@ -84,7 +84,14 @@ class NodeStages:
     def doing(self) -> str:
         """What is under way here, in a line for people; empty for nothing."""
         under_way = self._worker.under_way
-        return ", ".join(sorted(f"{given.stage.value} {given.job.id}" for given in under_way))
+        runner = self._runner
+        working = {} if runner is None else runner.working()
+
+        def line(given: Assignment) -> str:
+            share = working[given.job.id].share if given.job.id in working else None
+            return f"{given.stage.value} {given.job.id}" + ("" if share is None else f" {share:.0%}")
+
+        return ", ".join(sorted(map(line, under_way)))
 
     def _queues(self) -> list[str]:
         """Return what this node takes now: nothing while it leads, when its threads are the daemon's own."""

@@ -19,7 +19,6 @@ from clipspool.intake.types import Rules
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.messages import Listener
 from clipspool.jobs.quote import Quote
-from clipspool.scheduler.commands import conditions_of
 from clipspool.scheduler.loop import Command, Scheduler
 from clipspool.stages.runner import StageRunner
 from clipspool.system.atomic import Rel
@@ -94,7 +93,7 @@ class PageHost:
 
         def state() -> Future[State]:
             reply: Future[State] = Future()
-            scheduler.enqueue(Command(lambda one: (answers.status(one), conditions_of(one)), reply))
+            scheduler.enqueue(Command(lambda one: (answers.status(one), answers.conditions(one)), reply))
             return reply
 
         handle = DaemonHandle(

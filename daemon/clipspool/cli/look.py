@@ -89,14 +89,14 @@ def jobs(
 ) -> None:
     """List jobs, newest first, with the reason why each waits."""
     settings = context.settings("read")
-    from clipspool.cli.offline import expect_inbox, open_to_read
+    from clipspool.cli.offline import expect_inbox, open_to_read, working_now
     from clipspool.jobs.model import State
     from clipspool.reporting.looking import conditions_in
     from clipspool.reporting.status import job_json
 
     with open_to_read(settings) as journal:
         expect_inbox(settings, journal, inbox)
-        conditions = conditions_in(journal, settings.limits, time.time())
+        conditions = conditions_in(journal, settings.limits, time.time(), working_now(settings))
         ids = journal.ids(states=[State(s) for s in states], inbox=inbox, most=limit)
         rows = []
         for begin in range(0, len(ids), _PAGE_JOBS):
@@ -122,14 +122,14 @@ def jobs(
 def show(context: Context, job: str, *, as_json: bool) -> None:
     """Show everything about one job, its history included."""
     settings = context.settings("read")
-    from clipspool.cli.offline import job_in, open_to_read
+    from clipspool.cli.offline import job_in, open_to_read, working_now
     from clipspool.reporting.looking import conditions_in
     from clipspool.reporting.status import about_json
 
     with open_to_read(settings) as journal:
         found = job_in(journal, job)
         history = journal.history(found)
-        conditions = conditions_in(journal, settings.limits, time.time())
+        conditions = conditions_in(journal, settings.limits, time.time(), working_now(settings))
         shown = about_json(found, journal.clip(found.clip_id), history, conditions)
     if as_json:
         print_json(shown)
@@ -182,7 +182,8 @@ def _jobs(rows: list[dict[str, Any]], width: int) -> RenderableType:
 
 
 def _progress(row: Mapping[str, Any]) -> str:
-    return f" {row['progress']:.0%}" if row["state"] == "running" and row["progress"] is not None else ""
+    is_shown = row["doing"] or row["state"] == "running"
+    return f" {row['progress']:.0%}" if is_shown and row["progress"] is not None else ""
 
 
 def _why(row: Mapping[str, Any]) -> str:

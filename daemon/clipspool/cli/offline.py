@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from clipspool.app import control
 from clipspool.app.settings import Settings
 from clipspool.cli.output import fail
 from clipspool.intake.unwatched import clips_in
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.text import iso, text
+from clipspool.jobs.working import Working
 from clipspool.journal import Journal, JournalError, Lock
 from clipspool.journal.looks import NoJournal, Window
 from clipspool.reporting.looking import conditions_in, jobs_in_view
@@ -48,6 +50,14 @@ def job_in(journal: Journal, job_id: str) -> Job:
     if job is None:
         fail(f"There is no job {job_id}; `clipspool jobs` lists them.")
     return job
+
+
+def working_now(settings: Settings) -> dict[str, Working]:
+    """Ask the daemon what it does at this moment, by job; nothing where none answers."""
+    with suppress(control.NoDaemon, control.Failed):
+        answer = control.ask(settings.journal.path, "working")
+        return {job_id: Working.from_dict(one) for job_id, one in answer.items()}
+    return {}
 
 
 def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from clipspool.jobs.limits import ALL, Limits
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.records import Spend, Tally
 from clipspool.jobs.text import iso, local_time
+from clipspool.jobs.working import Working
 
 WHY = (
     "the journal is an older copy, restored from a backup: jobs it shows as not sent may have been charged. "
@@ -32,6 +33,8 @@ class Conditions:
     """By inbox, the file with which an editor paused it."""
     running: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Tasks under way by inbox and model."""
+    working: Mapping[str, Working] = field(default_factory=dict)
+    """By job, what is done to it at this moment, where this process or the daemon does it."""
 
     def is_paused(self, inbox: str) -> bool:
         """Whether an operator or an editor paused an inbox."""
@@ -59,6 +62,8 @@ class Conditions:
         """Return what holds a job, and the reason in words; (None, …) when nothing holds it."""
         if job.held is not None:
             return job.held.value, job.reason
+        if working := self.working.get(job.id):
+            return None, working.in_words()
         if not job.state.is_terminal and not self.limits.serves(job.inbox):
             return "inbox", f"the inbox {job.inbox} is not configured any more: add it again under that name"
         if job.state is not State.QUEUED:

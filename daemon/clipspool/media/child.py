@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import av
@@ -51,7 +52,7 @@ def main() -> None:
         if not data:
             return
         try:
-            answer = _answer(json.loads(data), files)
+            answer = _answer(json.loads(data), files, daemon)
         finally:
             for file in files:
                 os.close(file)
@@ -78,9 +79,13 @@ def _end_with_the_daemon(daemon: socket.socket) -> None:
     os._exit(0)
 
 
-def _answer(call: dict[str, Any], files: list[int]) -> dict[str, Any]:
-    """Return {"value": …}, {"fault": …} or, for a bug of this program, {"bug": traceback}."""
+def _answer(call: dict[str, Any], files: list[int], daemon: socket.socket) -> dict[str, Any]:
+    """Return {"value": …}, {"fault": …} or, for a bug of this program, {"bug": traceback}.
+
+    Before that {"run": …, "share": …} is sent now and then by the calls that code pictures.
+    """
     confine.allow_cpu_seconds(call["seconds_max"])
+    coding.progress.begin(lambda run, share: _send_share(daemon, run, share))
     try:
         with reading.foreign_errors("reading the file"):
             return {"value": _CALLS[call["name"]](*files, **call["arguments"]).to_dict()}
@@ -88,6 +93,11 @@ def _answer(call: dict[str, Any], files: list[int]) -> dict[str, Any]:
         return {"fault": error.fault.to_dict()}
     except Exception:  # noqa: BLE001  the daemon raises it, with this traceback
         return {"bug": traceback.format_exc()[-8000:]}
+
+
+def _send_share(daemon: socket.socket, run: int, share: float) -> None:
+    with suppress(OSError):  # the daemon is gone, and this process ends with it
+        daemon.send(json.dumps({"run": run, "share": share}).encode())
 
 
 _CALLS: dict[str, Callable[..., Value]] = {

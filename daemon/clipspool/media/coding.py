@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import sys
+import time
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from clipspool.media.facts import MediaError
 from clipspool.media.reading import foreign_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     import av.container
@@ -33,11 +34,38 @@ ONE_AFTER_THE_OTHER = {
 SMALLER = "Export the clip with smaller pictures."
 QUANTIZER_STEP = 118  # of FFmpeg's measure of quality (FF_QP2LAMBDA)
 _scratch: list[str] = []
+_REPORT_SECONDS = 0.5
 
 
 def allow_two_passes(folder: str) -> None:
     """Let x264 keep what its first pass found out for the second in a folder that it may write."""
     _scratch[:] = [folder]
+
+
+class Progress:
+    """Reports which run over the pictures of a call is under way, and how far it has come."""
+
+    def __init__(self) -> None:
+        self._report: Callable[[int, float], None] | None = None
+        self._run = 0
+        self._due = 0.0
+
+    def begin(self, report: Callable[[int, float], None]) -> None:
+        """Begin another call."""
+        self._report, self._run, self._due = report, 0, time.monotonic() + _REPORT_SECONDS
+
+    def of(self, shown: Iterator[av.VideoFrame], count: int) -> Iterator[av.VideoFrame]:
+        """Hand on the pictures of one run, `count` of them, and report how far it is, seldom."""
+        self._run += 1
+        for number, picture in enumerate(shown):
+            if self._report is not None and time.monotonic() >= self._due:
+                self._due = time.monotonic() + _REPORT_SECONDS
+                self._report(self._run, min(number / max(count, 1), 1.0))
+            yield picture
+
+
+progress = Progress()
+"""Of the call under way: a decoding process has one at a time."""
 
 
 def pass_options(number: int) -> dict[str, str]:

@@ -10,7 +10,15 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from clipspool.media import memory, sound
-from clipspool.media.coding import encoded, forget_passes, mux, one_pass, pass_options, quantizer_of
+from clipspool.media.coding import (
+    encoded,
+    forget_passes,
+    mux,
+    one_pass,
+    pass_options,
+    progress,
+    quantizer_of,
+)
 from clipspool.media.facts import Conformed, MediaError
 from clipspool.media.pictures import Shape, pictures
 from clipspool.media.plan import inside
@@ -200,5 +208,6 @@ class _Conforming:
     ) -> Iterator[Packet]:
         stream = video_stream(source)
         left = memory.spread(stream)
-        shown = pictures(source, stream, self.shape())
+        shape = self.shape()
+        shown = progress.of(pictures(source, stream, shape), shape.frames)
         return encoded(target, shown, Fraction(self.plan.fps), "libx264", X264 | options, left)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import av
 
 from clipspool.media import belongings, memory, sound
-from clipspool.media.coding import encoded, mux
+from clipspool.media.coding import encoded, mux, progress
 from clipspool.media.facts import Finished
 from clipspool.media.pictures import Shape, pictures
 from clipspool.media.reading import container_of, foreign_errors, opened, video_stream
@@ -79,7 +79,15 @@ def _finished_video(
     )
     codec, options = CODERS[plan.codec]
     left = memory.spread(stream)
-    return encoded(target, pictures(made, stream, shape), fps, codec, options, left, _tags(plan))
+    return encoded(
+        target,
+        progress.of(pictures(made, stream, shape), shape.frames),
+        fps,
+        codec,
+        options,
+        left,
+        _tags(plan),
+    )
 
 
 def _tags(plan: FinishPlan) -> dict[str, str]:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import av.filter.context
     import av.video
 
-POSTER_WIDTH = 320
-POSTER_HEIGHT = 180
+POSTER_SIDES = (320, 180)
+"""Width and height of each half of a poster; of a result that is higher than wide the other way round."""
 POSTER_QUALITY = 4
 POSTER_PICTURES_MAX = 300
 QUALITIES = (2, 4, 7, 11, 16)  # of JPEG as FFmpeg counts them, 2 is best
@@ -73,8 +73,15 @@ def scale_image(file: int, destination: int, width_max: int, height_max: int, by
 
 
 def poster(source: int, result: int, destination: int) -> Picture:
-    """Write a JPEG of 640x180 pixels with a picture of the source at the left, of its result at the right."""
-    halves = [_poster_half(source), _poster_half(result)]
+    """Write a JPEG with a picture of the source at the left, and of its result at the right.
+
+    It has 640x180 pixels, or 360x320 where the result is higher than wide.
+    """
+    pictures = [_poster_picture(source), _poster_picture(result)]
+    width, height = POSTER_SIDES
+    if (of_result := pictures[1]).height > of_result.width:
+        width, height = height, width
+    halves = [_padded(picture, width, height) for picture in pictures]
     with foreign_errors("making the poster"):
         graph = _graph()
         both = graph.add("hstack")
@@ -87,11 +94,11 @@ def poster(source: int, result: int, destination: int) -> Picture:
         graph.vpush(None)
         data = _coded(graph.vpull(), "jpeg", POSTER_QUALITY)
     _write(destination, data)
-    return Picture("jpeg", 2 * POSTER_WIDTH, POSTER_HEIGHT, len(data))
+    return Picture("jpeg", 2 * width, height, len(data))
 
 
-def _poster_half(file: int) -> av.VideoFrame:
-    """Read the picture in the middle, scaled and padded to its half of the poster."""
+def _poster_picture(file: int) -> av.VideoFrame:
+    """Read the picture in the middle, upright, in square pixels, and no larger than a poster needs."""
     with opened(file, container_of(file)) as clip:
         stream = video_stream(clip)
         codec = stream.codec_context
@@ -100,16 +107,25 @@ def _poster_half(file: int) -> av.VideoFrame:
         picture = _middle_picture(clip, stream)
         rotation, mirrored = orientation(picture)
         sar = stream.sample_aspect_ratio or Fraction(1)
-        fit = (
-            f"w={POSTER_WIDTH}:h={POSTER_HEIGHT}:force_original_aspect_ratio=decrease:force_divisible_by=2"
-            ":out_range=pc:out_color_matrix=bt601"
-        )
         square = f"w=ceil(iw*{sar.numerator}/{sar.denominator}):h=ih"
-        pad = f"w={POSTER_WIDTH}:h={POSTER_HEIGHT}:x=-1:y=-1"
+        side = max(POSTER_SIDES)
+        fit = f"{_within(side, side)}:out_range=pc:out_color_matrix=bt601"
         with foreign_errors("making the poster"):
             chain = [("scale", square)] if sar != 1 else []
             chain += [*turns(rotation, mirrored=mirrored), ("scale", fit), ("format", "pix_fmts=yuvj420p")]
-            return _through(picture, [*chain, ("pad", pad), ("setsar", "1")])
+            return _through(picture, [*chain, ("setsar", "1")])
+
+
+def _padded(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
+    """Scale a picture into a half of the poster, with black beside it."""
+    with foreign_errors("making the poster"):
+        pad = f"w={width}:h={height}:x=-1:y=-1"
+        return _through(picture, [("scale", _within(width, height)), ("pad", pad), ("setsar", "1")])
+
+
+def _within(width: int, height: int) -> str:
+    """Return options of FFmpeg's `scale` for the largest even sides within a frame."""
+    return f"w={width}:h={height}:force_original_aspect_ratio=decrease:force_divisible_by=2"
 
 
 def _middle_picture(clip: av.container.InputContainer, stream: av.video.VideoStream) -> av.VideoFrame:

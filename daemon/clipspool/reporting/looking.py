@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from clipspool.jobs.circuit_breaker import read_brake
@@ -9,6 +10,7 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import State
 from clipspool.jobs.text import midnight
+from clipspool.jobs.working import Working
 from clipspool.journal import Journal
 from clipspool.reporting.status import job_json
 
@@ -16,8 +18,13 @@ DAY_SECONDS = 86_400.0
 _ON_THE_WAY = (State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
 
 
-def conditions_in(journal: Journal, limits: Limits, now: float) -> Conditions:
-    """Return what holds jobs back, by the journal, at a moment (Unix seconds)."""
+def conditions_in(
+    journal: Journal, limits: Limits, now: float, working: Mapping[str, Working] | None = None
+) -> Conditions:
+    """Return what holds jobs back, by the journal, at a moment (Unix seconds).
+
+    `working` is what the daemon does at this moment, by job: no journal has that.
+    """
     return Conditions(
         now=now,
         brake=read_brake(journal.fact("brake")),
@@ -27,12 +34,15 @@ def conditions_in(journal: Journal, limits: Limits, now: float) -> Conditions:
         is_restored=bool(journal.fact("restored")),
         pause_files=dict(journal.fact("pause_files") or {}),
         running=journal.count_running(),
+        working=working or {},
     )
 
 
-def jobs_in_view(journal: Journal, limits: Limits, now: float, most: int) -> dict[str, Any]:
+def jobs_in_view(
+    journal: Journal, limits: Limits, now: float, most: int, working: Mapping[str, Working] | None = None
+) -> dict[str, Any]:
     """Return the jobs that `status` draws, at most `most` of each kind, as `jobs --json` has them."""
-    conditions = conditions_in(journal, limits, now)
+    conditions = conditions_in(journal, limits, now, working)
     counts = journal.open_jobs()
     shown = {
         "running": journal.jobs_under_way(most, states=_ON_THE_WAY),

@@ -21,6 +21,7 @@ from clipspool.system.redaction import redact, redact_value
 def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
     """Return a job in the stable form of `jobs --json` and `show --json`."""
     held, reason = conditions.why_waiting(job)
+    working = conditions.working.get(job.id)
     error = None
     if job.error is not None:
         error = {
@@ -43,7 +44,8 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "maybe_task_ids": maybe_task_ids(job),
         "attempts": job.task.number if job.task else 0,
         "node": job.node,
-        "progress": job.progress,
+        "progress": job.progress if working is None else working.share,
+        "doing": None if working is None else working.doing,
         "rendering_since": None if job.rendering_since is None else iso(job.rendering_since),
         "request": as_sent(job.request),
         "instead_of": job.request.instead_of or None,

@@ -12,6 +12,7 @@ from clipspool.jobs.events import Event, Failed, Fetched, PartlyFetched, Postpon
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.model import Held, Job, Missing, Result
 from clipspool.jobs.outputs import ZIP, missing_in_words
+from clipspool.jobs.working import Report, Working, keep_to_oneself, share_of
 from clipspool.media.facts import Probe
 from clipspool.provider.protocol import Cut, Look, Provider, TaskStatus
 from clipspool.spool.root import Root
@@ -69,6 +70,7 @@ def fetch(
     look: Look | None = None,
     *,
     attempt: str,
+    report: Report = keep_to_oneself,
 ) -> Event:
     """Download every output of a finished task into the work folder. Raises OSError, Unavailable among them.
 
@@ -92,7 +94,7 @@ def fetch(
         return StageFailed("RESULT.NO_ADDRESS", message, held=Held.RESULT)
     folders.inbox.make_folders(folder_of(job.clip_id))
     try:
-        fetching = _Fetching(job, attempt, folders.inbox, provider, look_into, stopping)
+        fetching = _Fetching(job, attempt, folders.inbox, provider, look_into, stopping, report)
         got = fetching.run(seen.outputs[:OUTPUTS_MAX])
     except _Stopped as stopped:
         if stopped.results:
@@ -143,6 +145,22 @@ def _is_given_up(job: Job, here: Sequence[Result], failed: Sequence[tuple[int, S
 
 
 @dataclass(frozen=True, slots=True)
+class _Download:
+    """Reports how far the download of one of several outputs has come."""
+
+    report: Report
+    number: int
+    count: int
+
+    def came(self, size: int, whole: int | None) -> None:
+        """Report that so many bytes of the whole are here; None where that is not announced."""
+        doing = "downloading the result"
+        if self.count > 1:
+            doing += f" ({self.number} of {self.count})"
+        self.report(Working(doing, None if whole is None else share_of(size, whole)))
+
+
+@dataclass(frozen=True, slots=True)
 class _Fetching:
     job: Job
     attempt: str
@@ -150,6 +168,7 @@ class _Fetching:
     provider: Provider
     look_into: LookInto
     stopping: Callable[[], bool]
+    report: Report
 
     @property
     def home(self) -> Rel:
@@ -164,7 +183,7 @@ class _Fetching:
                 got.append(kept[number])
                 continue
             try:
-                fetched = self._fetch(number, url)
+                fetched = self._fetch(number, url, len(outputs))
             except _Stopped:
                 raise _Stopped(tuple(one for one in got if isinstance(one, Result))) from None
             got.append((number, fetched) if isinstance(fetched, StageFailed) else fetched)
@@ -181,13 +200,13 @@ class _Fetching:
         except FileNotFoundError:
             return False
 
-    def _fetch(self, number: int, url: str) -> Result | StageFailed:
+    def _fetch(self, number: int, url: str, count: int) -> Result | StageFailed:
         partial = made_name(self.job, self.attempt, f"-{number}.part")
         with self.root.folder(self.home) as folder:
             unlink(partial, folder)
             try:
                 with self.root.create_in(partial, folder) as file:
-                    sha256 = self._download(url, file)
+                    sha256 = self._download(url, file, _Download(self.report, number, count))
                     if isinstance(sha256, StageFailed):
                         return sha256
                     sync_and_close(file)
@@ -195,7 +214,7 @@ class _Fetching:
             finally:
                 unlink(partial, folder)
 
-    def _download(self, url: str, file: FileIO) -> str | StageFailed:
+    def _download(self, url: str, file: FileIO, told: _Download) -> str | StageFailed:
         """Fill the file and return its hash; a cut is resumed where a strong ETag allows, else begun anew."""
         digest = hashlib.sha256()
         etag = ""
@@ -217,6 +236,7 @@ class _Fetching:
                 for chunk in opened.chunks:
                     digest.update(chunk)
                     write_all(file, chunk)
+                    told.came(file.tell(), opened.size)
                     if self.stopping():
                         raise _Stopped
                     if opened.size is None and file.tell() - looked_at >= _LOOK_BYTES:
@@ -257,4 +277,6 @@ class _Fetching:
         if (film := seen.film) is None:
             return result
         noticed = (film.noticed,) if film.noticed else ()
-        return replace(result, seconds=film.seconds, frames=film.frames, fps=film.fps, noticed=noticed)
+        is_tall = film.height > film.width
+        result = replace(result, is_tall=is_tall, noticed=noticed)
+        return replace(result, seconds=film.seconds, frames=film.frames, fps=film.fps)

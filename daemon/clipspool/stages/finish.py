@@ -12,6 +12,7 @@ from clipspool.jobs.events import Event, Fetched, PartlyFetched, Postponed, Stag
 from clipspool.jobs.model import Clip, Held, Job, Result
 from clipspool.jobs.outputs import ZIP
 from clipspool.jobs.text import text
+from clipspool.jobs.working import Report, Working, keep_to_oneself
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.lengths import Length, is_far_from
@@ -36,6 +37,7 @@ def finish(
     *,
     attempt: str,
     signing: Signing = UNSIGNED,
+    report: Report = keep_to_oneself,
 ) -> Event:
     """Finish what was fetched, where that is asked for. A result that cannot be finished is delivered as is.
 
@@ -50,7 +52,7 @@ def finish(
         if result.finished or result.is_untouched:  # before one of them was lost, and fetched again
             results.append(result)
             continue
-        finished = _Finishing(job, attempt, folders, clip, decoder, signing, sent).run(result)
+        finished = _Finishing(job, attempt, folders, clip, decoder, signing, sent, report).run(result)
         if isinstance(finished, Postponed | StageFailed):
             # What was fetched stays recorded: only the finishing is tried again.
             if isinstance(finished, Postponed):
@@ -72,6 +74,7 @@ class _Finishing:
     decoder: Decoder
     signing: Signing
     sent: Sent | None
+    report: Report
 
     def run(self, result: Result) -> Result | Postponed | StageFailed:
         """Finish one result; the provider's own file stays beside it."""
@@ -95,6 +98,9 @@ class _Finishing:
                 # A new container would change its bytes, and lose the signature in them.
                 return replace(result, finished=("it lay in the timeline as it came", plan.kind))
             return self._make(result, plan, file, source)
+
+    def _told(self, _run: int, share: float) -> None:
+        self.report(Working("finishing the result", share))
 
     def _plan(self, file: FileIO, source: FileIO) -> FinishPlan | MediaFault:
         start, seconds = part_sent(self.sent)
@@ -128,7 +134,9 @@ class _Finishing:
         made = make_file(
             self.folders.inbox,
             join(folder_of(self.clip.id), name),
-            lambda target: self.decoder.finish(file.fileno(), source.fileno(), target.fileno(), plan),
+            lambda target: self.decoder.finish(
+                file.fileno(), source.fileno(), target.fileno(), plan, on_share=self._told
+            ),
         )
         if isinstance(made, MediaFault):
             return _faulted(result, made)
@@ -143,6 +151,7 @@ class _Finishing:
             seconds=float(plan.frames / Fraction(plan.fps)),
             frames=plan.frames,
             fps=plan.fps,
+            is_tall=plan.height > plan.width,
         )
         signed = sign(
             finished,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from clipspool.jobs.events import Failed, Postponed, StageFailed
 from clipspool.jobs.model import Clip, Error, Job, Reference, Request
+from clipspool.jobs.working import Report, Working
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault, Picture, Probe
 from clipspool.media.plan import AsIs, Conform, Limits, Refuse, plan
@@ -123,6 +124,7 @@ class Workbench:
     job: Job
     attempt: str
     decoder: Decoder
+    report: Report
 
     def conformed(
         self, source: FileIO, sha256: str, choice: Choice[Conform], known: SentFile | None
@@ -136,11 +138,15 @@ class Workbench:
             return kept
 
         def make(target: FileIO) -> tuple[str, ...] | MediaFault:
-            done = self.decoder.conform(source.fileno(), target.fileno(), conform)
+            done = self.decoder.conform(source.fileno(), target.fileno(), conform, on_share=self._told)
             return done if isinstance(done, MediaFault) else done.changes
 
         room = conform.bytes_max
         return self._make(".sent.mp4", "video/mp4", choice.way, (sha256, made, room), make)
+
+    def _told(self, run: int, share: float) -> None:
+        # How many runs it takes to meet a byte limit shows only at the end.
+        self.report(Working("converting the clip" + (f", run {run}" if run > 1 else ""), share))
 
     def image(
         self, number: int, reference: Reference, ways: Sequence[Way], known: SentFile | None

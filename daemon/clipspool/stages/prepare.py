@@ -12,6 +12,7 @@ from clipspool.jobs.events import Changed, Event, Failed, Postponed, Prepared, S
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.fingerprint import fingerprint, fingerprints_alike
 from clipspool.jobs.model import Clip, Error, Job, Request
+from clipspool.jobs.working import Report, Working, keep_to_oneself, share_of
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import EXPORT_AGAIN, MediaFault, Probe
@@ -37,6 +38,7 @@ class PrepareTools:
     now: Callable[[], float]
     stopping: Callable[[], bool] = lambda: False
     """Whether the daemon stops: a long read is given up, and begun anew at the next start."""
+    report: Report = keep_to_oneself
 
 
 def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, attempt: str) -> Event:
@@ -69,7 +71,7 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
             )
         )
     with file:
-        read = _read(file, clip, tools.stopping)
+        read = _read(file, clip, tools)
         if not isinstance(read, Clip):
             return read
         if abs(read.mtime_ns) >= TIME_NS_MAX:
@@ -83,7 +85,7 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
         return replace(ready, media=looked.media) if isinstance(ready, Prepared) else ready
 
 
-def _read(file: FileIO, clip: Clip, stopping: Callable[[], bool]) -> Clip | Changed | Postponed:
+def _read(file: FileIO, clip: Clip, tools: PrepareTools) -> Clip | Changed | Postponed:
     """Hash the clip, and return it as it is now."""
     before = os.fstat(file.fileno())
     sha256 = clip.sha256
@@ -91,7 +93,8 @@ def _read(file: FileIO, clip: Clip, stopping: Callable[[], bool]) -> Clip | Chan
         digest = hashlib.sha256()
         while chunk := file.read(CHUNK):
             digest.update(chunk)
-            if stopping():
+            tools.report(Working("reading the clip", share_of(file.tell(), before.st_size)))
+            if tools.stopping():
                 return Postponed("the daemon stops", 0.0)
         sha256 = digest.hexdigest()
         # The program that copied it here may not have synced it: a paid clip must survive a power cut.
@@ -117,7 +120,7 @@ def _make_ready(
     job: Job, clip: Clip, file: FileIO, folders: Folders, tools: PrepareTools, attempt: str
 ) -> Event:
     known = read_sent(folders.inbox, clip, job)
-    bench = Workbench(folders, clip, job, attempt, tools.decoder)
+    bench = Workbench(folders, clip, job, attempt, tools.decoder, tools.report)
     source = _source(job, clip, file, tools, bench, known)
     if not isinstance(source, SentFile):
         return source
@@ -131,6 +134,8 @@ def _make_ready(
     placed: list[SentFile] = []
     for number, one in enumerate(files):
         at = tools.now()
+        if one.way != "inline":
+            tools.report(Working("uploading the clip" if one is source else "uploading a reference image"))
         fault = tools.depot.put(one.way, parcel_of(folders, clip, job, number - 1 if number else None, one))
         if fault is not None:
             return _not_put(fault)

@@ -14,6 +14,7 @@ from clipspool.jobs.faults import Unsure
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Job, Problem, Request
 from clipspool.jobs.records import HookRun
+from clipspool.jobs.working import Report, Working
 from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
@@ -67,6 +68,10 @@ class Tools:
     draws_posters: bool = True
     """Whether anybody can see them: drawing one takes half of what the decoder does for a clip."""
 
+    def limits(self, request: Request) -> Limits | None:
+        """Return the limits of a request's model; None for a model that is not in the catalogue any more."""
+        return self.catalog.limits(request.model) if request.model in self.catalog.models else None
+
     @property
     def troubles(self) -> list[str]:
         """What is wrong with them, for the operator."""
@@ -97,6 +102,8 @@ class StageRunner:
     """Writes into an inbox how far the journal has come."""
     copied: Callable[[Root], str] = field(default=lambda _root: "")
     """Returns where another daemon serves a copy of this journal; empty where none does."""
+    _working: dict[str, Working] = field(default_factory=dict)
+    """By job, how far a stage has come that is under way here."""
     _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
     """By task id, the poll that found it ended: its addresses are fresh, and kept nowhere else."""
 
@@ -110,8 +117,21 @@ class StageRunner:
         if given.stage in {Stage.POLL, Stage.TELL_CANCEL}:
             return self._follow(given.stage, given.job, tools)
         folders = tools.folders_of[given.job.inbox]
-        with folders.held():
-            return self._handle(given, folders, gate)
+        try:
+            with folders.held():
+                return self._handle(given, folders, gate)
+        finally:
+            self._working.pop(given.job.id, None)
+
+    def working(self) -> Mapping[str, Working]:
+        """Return what is done to jobs at this moment, by job, where it takes long enough to be told."""
+        return self._working.copy()
+
+    def _reports(self, job: Job) -> Report:
+        def report(working: Working) -> None:
+            self._working[job.id] = working
+
+        return report
 
     def _handle(self, given: Assignment, folders: Folders, gate: Callable[[], bool]) -> Event:
         tools, job, clip = self.tools, given.job, given.clip
@@ -121,7 +141,7 @@ class StageRunner:
             case Stage.PREPARE if job.reuse is not None:
                 return reuse(job, clip, tools.folders_of, job.reuse, attempt=given.attempt)
             case Stage.PREPARE:
-                return prepare(job, clip, folders, self._prepare_tools(tools), attempt=given.attempt)
+                return prepare(job, clip, folders, self._prepare_tools(tools, job), attempt=given.attempt)
             case Stage.VET:
                 return vet(job, clip, folders, tools.hooks, self.stopping)
             case Stage.SUBMIT:
@@ -146,11 +166,16 @@ class StageRunner:
             case never:
                 assert_never(never)
 
-    def _prepare_tools(self, tools: Tools) -> PrepareTools:
-        def limits(request: Request) -> Limits | None:
-            return tools.catalog.limits(request.model) if request.model in tools.catalog.models else None
-
-        return PrepareTools(self.decoder, tools.depot, limits, tools.catalog.credits, self.now, self.stopping)
+    def _prepare_tools(self, tools: Tools, job: Job) -> PrepareTools:
+        return PrepareTools(
+            self.decoder,
+            tools.depot,
+            tools.limits,
+            tools.catalog.credits,
+            self.now,
+            self.stopping,
+            self._reports(job),
+        )
 
     def _provider_of(self, job: Job, tools: Tools) -> Provider | StageFailed:
         profile = job.task.profile if job.task else ""
@@ -181,10 +206,13 @@ class StageRunner:
         seen_at, look = self._ended_looks.pop(task_id_of(job), (0.0, None))
         if self.now() - seen_at > _FRESH_SECONDS:
             look = None
-        event = fetch(job, folders, provider, self._look_into, self.stopping, look, attempt=attempt)
+        report = self._reports(job)
+        event = fetch(
+            job, folders, provider, self._look_into, self.stopping, look, attempt=attempt, report=report
+        )
         if not isinstance(event, Fetched):
             return event
-        limits = self._prepare_tools(tools).limits(job.request)
+        limits = tools.limits(job.request)
         # Before it is finished: the finished film always has its source's length.
         judged = judge(job, clip, folders, event, limits.seconds_max if limits else None)
         return finish(
@@ -194,6 +222,7 @@ class StageRunner:
             judged,
             self.decoder,
             attempt=attempt,
+            report=report,
             signing=Signing(tools.signer, self.stopping),
         )
 

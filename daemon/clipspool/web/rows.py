@@ -85,9 +85,7 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         "advice": _ADVICE.get("result here" if may_deliver_as_it_is(job) else kind, ""),
         "evidence": _evidence(job) if kind else "",
         "held_word": (shown["held"] or "").replace("_", " "),
-        "percent": None
-        if job.progress is None or job.state is not State.RUNNING
-        else round(job.progress * 100),
+        "percent": _percent(shown),
         "left": left,
         "cost": credits_ if credits_ is not None else job.credits_estimated,
         "cost_is_known": credits_ is not None and job.state not in _NOT_SETTLED,
@@ -100,8 +98,16 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
     }
 
 
+def _percent(shown: Mapping[str, Any]) -> int | None:
+    """Return how far it has come: at the provider, or in what clipspool does to it now."""
+    is_shown = shown["doing"] is not None or shown["state"] == State.RUNNING
+    return round(shown["progress"] * 100) if is_shown and shown["progress"] is not None else None
+
+
 def _is_tall(job: Job) -> bool:
-    """Whether its result is higher than wide, by the ratio that was asked for."""
+    """Whether its result is higher than wide: what was seen of it, or before that the ratio asked for."""
+    if film := next((one for one in job.results if one.is_film), None):
+        return film.is_tall
     across, _, down = (job.request.ratio or "").partition(":")
     return across.isdigit() and down.isdigit() and int(across) < int(down)
 

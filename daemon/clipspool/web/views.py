@@ -318,12 +318,15 @@ class Views:
         )
 
     def fingerprint(self) -> str:
-        """Return a text that differs when the state of inboxes or provider differs."""
+        """Return a text that differs when the state of inboxes or provider differs, or work has gone on."""
         try:
-            status = self.snapshot.get().status
+            seen = self.snapshot.get()
         except TimeoutError:
             return "late"
-        return repr((status["inboxes"], status["provider"], status["jobs"]))
+        status, working = seen.status, seen.conditions.working
+        return repr(
+            (status["inboxes"], status["provider"], status["jobs"], sorted(working.items(), key=repr))
+        )
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,15 @@ _JOB = fields(
     task_id=maybe(TEXT),
     maybe_task_ids=listed(TEXT),
     attempts=COUNT,
-    progress=maybe({"type": "number", "minimum": 0, "maximum": 1}),
+    progress=maybe(
+        {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "How far the provider has come, or what `doing` says.",
+        }
+    ),
+    doing=maybe({**TEXT, "description": "What clipspool does to it now, where that takes a while."}),
     rendering_since=maybe(TIME),
     request=FREE,
     instead_of=maybe({**TEXT, "description": "The model that was asked for, where a fallback is used."}),
