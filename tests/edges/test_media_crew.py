@@ -70,6 +70,23 @@ def test_who_has_waited_for_long_gets_another():
     assert len({crewed.borrow(), crewed.borrow(), crewed.borrow()}) == 3
 
 
+def test_a_queue_that_moves_on_begins_no_other(later):
+    crewed = Crewed(3, 0.5)
+    crewed.crew._moved_at = FOR_EVER * 1e9
+    first = crewed.borrow()
+    waiting = later(crewed)
+    threading.Event().wait(0.8)
+    assert not waiting.done()
+    crewed.give_back(first)
+    assert waiting.result(FOR_EVER) is first
+
+
+def test_who_waits_for_very_long_in_a_queue_that_moves_on_gets_another():
+    crewed = Crewed(3, 0.001)
+    crewed.crew._moved_at = FOR_EVER * 1e9
+    assert len({crewed.borrow(), crewed.borrow()}) == 2
+
+
 def test_who_waited_for_another_and_found_none_gets_the_first_that_is_free(later):
     crewed = Crewed(1, 0.001)
     first = crewed.borrow()

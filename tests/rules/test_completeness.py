@@ -194,8 +194,10 @@ def test_a_gif_is_whole_at_its_end_mark_and_not_at_a_byte_of_a_picture_that_look
 
 
 def gap(data, holes=(), name="mp4"):
-    assert isinstance(look(data), Complete)
-    return gap_in(io.BytesIO(data), len(data), name, holes)
+    whole = look(data)
+    assert isinstance(whole, Complete)
+    assert whole.container == name
+    return gap_in(io.BytesIO(data), len(data), whole, holes)
 
 
 def blanked(data, begin, length):
@@ -283,7 +285,7 @@ def test_no_change_of_bytes_makes_it_fail_or_take_long(data, changes):
     found = look(bytes(altered))
     assert isinstance(found, Complete | Incomplete | Unrecognised)
     if isinstance(found, Complete) and found.container != "zip":
-        gap_in(io.BytesIO(altered), len(altered), found.container, [(50, 60)])
+        gap_in(io.BytesIO(altered), len(altered), found, [(50, 60)])
     assert time.monotonic() - begun < 5
 
 

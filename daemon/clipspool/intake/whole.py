@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from math import inf
 from pathlib import Path
@@ -70,17 +70,18 @@ class Wholeness:
             known = self._known[path] = _Known(stamp, holes_in(file.fileno(), stamp[SIZE]))
         if known.verdict is None:
             due = since + self._rules.sidecar_wait_seconds
-            verdict = completeness(file, stamp[SIZE])
-            if isinstance(verdict, Incomplete):
-                return Waits.until(path, verdict.reason, due, now)
-            if isinstance(verdict, Unrecognised) or verdict.container == "zip":
-                return verdict
-            gap = gap_in(file, stamp[SIZE], verdict.container, known.holes)
+            with open(file.fileno(), "rb", closefd=False) as headers:  # buffered: they lie side by side
+                verdict = completeness(headers, stamp[SIZE])
+                if isinstance(verdict, Incomplete):
+                    return Waits.until(path, verdict.reason, due, now)
+                if isinstance(verdict, Unrecognised) or verdict.container == "zip":
+                    return verdict
+                gap = gap_in(headers, stamp[SIZE], verdict, known.holes)
             if gap is not None and gap.is_certain:
                 return Waits.until(path, gap.reason, due, now)
             if verdict.doubt and now < due:
                 return Waits(path, verdict.doubt, look_at=due, proceeds=True)
-            known.verdict = verdict
+            known.verdict = replace(verdict, film=None)  # it may wait for long
             known.doubt = verdict.open_end or (gap.reason if gap is not None else "")
         if known.doubt:
             return self._wait_for_end(file, path, known.doubt, since, pause, now) or known.verdict

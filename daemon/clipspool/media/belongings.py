@@ -66,6 +66,13 @@ def reel_of(source: av.container.InputContainer) -> str | None:
     return next(filter(None, found), None)
 
 
+def timecode_of(source: av.container.InputContainer) -> str | None:
+    """Return the timecode of a clip's first picture; None where no track or header has one."""
+    tags = (*(stream.metadata for stream in source.streams), source.metadata)
+    found = (tag.get("timecode") or tag.get("TIMECODE") for tag in tags)
+    return next(filter(None, found), None)
+
+
 def bring(source: av.container.InputContainer, target: av.container.OutputContainer, part: Part) -> None:
     """Set the target's tags and chapters, before anything is written to it."""
     target.metadata.update(tags_of(source))

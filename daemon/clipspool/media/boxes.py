@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Final, Literal
 
 from clipspool.media import ebml, recorders
@@ -54,6 +54,8 @@ class Complete:
     """Why more may follow all the same, if it may: after a whole film there is a part of a box."""
     open_end: str = ""
     """Why more may follow at any time, if it may: nothing in the file says where it ends."""
+    film: Film | None = field(default=None, compare=False, repr=False)
+    """Of an MP4 or MOV: its boxes and tables, for whoever looks into them next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,14 @@ def read_boxes(file: BinaryIO, size: int) -> Boxes:
     return boxes
 
 
+@dataclass(frozen=True, slots=True)
+class Film:
+    """The boxes and tables of an MP4 or MOV file."""
+
+    boxes: Boxes
+    movie: Movie
+
+
 def _walk_boxes(file: BinaryIO, size: int, name: Container) -> Complete | Incomplete | Unrecognised:
     boxes = read_boxes(file, size)
     if boxes.wrong is not None:
@@ -184,6 +194,13 @@ def _walk_boxes(file: BinaryIO, size: int, name: Container) -> Complete | Incomp
     if boxes.last.kind == b"moof":
         return Incomplete(f"the file ends before the data of its last fragment {COPYING}")
     movie = Movie() if boxes.moov is None else read_movie(file, boxes.moov)
+    found = _of_tables(file, size, name, boxes, movie)
+    return replace(found, film=Film(boxes, movie)) if isinstance(found, Complete) else found
+
+
+def _of_tables(
+    file: BinaryIO, size: int, name: Container, boxes: Boxes, movie: Movie
+) -> Complete | Incomplete:
     if movie.end > size:
         return _short_of("its index names pictures or sound", movie.end, size)
     if boxes.fragments or movie.is_fragmented:

@@ -197,7 +197,7 @@ class _Conforming:
     def done(self, attempts: int) -> Conformed:
         """Read the facts of the written clip, as the provider will."""
         with opened(self._destination, container_of(self._destination)) as target:
-            facts = facts_of(target, "mp4", os.fstat(self._destination).st_size)
+            facts, _ = facts_of(target, "mp4", os.fstat(self._destination).st_size)
         return Conformed(facts, attempts, self.plan.changes)
 
     def _pictures(

@@ -37,10 +37,10 @@ V = TypeVar("V", bound=Value)
 class Decoder:
     """Runs all work with PyAV in up to `children` processes of at most `memory_bytes_max` address space each.
 
-    The first call starts a child, a call that has waited for a while another; a child ends by itself after
-    `idle_seconds` without a call, and never outlives the daemon. Calls may come from any thread; one that
-    finds all children busy waits, which does not count as its time. Of several children, long calls leave
-    one to short calls.
+    The first call starts a child, a call that has waited for a while in which none ended another. A child
+    ends by itself after `idle_seconds` without a call, and never outlives the daemon. Calls may come from
+    any thread; one that finds all children busy waits, which does not count as its time. Of several children,
+    long calls leave one to short calls.
     """
 
     def __init__(

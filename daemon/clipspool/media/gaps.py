@@ -17,10 +17,10 @@ from itertools import islice
 from typing import BinaryIO, Final
 
 from clipspool.media import ebml
-from clipspool.media.boxes import Container, read_boxes
+from clipspool.media.boxes import Complete
 from clipspool.media.fragments import Fragments
 from clipspool.media.recorders import RECORDERS
-from clipspool.media.tables import Movie, read_at, read_movie
+from clipspool.media.tables import Movie, read_at
 
 HOLES_MAX = 1000
 SPANS_MAX = 300_000
@@ -93,12 +93,13 @@ def holes_in(descriptor: int, size: int) -> tuple[Span, ...]:
     return ()
 
 
-def gap_in(file: BinaryIO, size: int, name: Container, holes: Sequence[Span]) -> Gap | None:
+def gap_in(file: BinaryIO, size: int, whole: Complete, holes: Sequence[Span]) -> Gap | None:
     """Find a missing part of a clip whose boxes are all there; None where there is none."""
+    name = whole.container
     if name in RECORDERS:
         # What fills MXF and AVI up is all zeros, and may have become a hole; the others have nothing like it.
         return _first_of(holes, is_certain=name not in {"mxf", "avi"})
-    lanes, vital = _lanes(file, size, name)
+    lanes, vital = _lanes(file, size, whole)
     doubt: Gap | None = None
     for begin, end in holes:
         found = _judge_hole(begin, end, lanes, vital)
@@ -174,24 +175,23 @@ def _is_zero(file: BinaryIO, position: int, length: int) -> bool:
     return len(data) == length and not data.strip(b"\0")
 
 
-def _lanes(file: BinaryIO, size: int, name: Container) -> tuple[list[_Lane], list[Span]]:
+def _lanes(file: BinaryIO, size: int, whole: Complete) -> tuple[list[_Lane], list[Span]]:
     """Return the tracks of pictures and sound, and the parts without samples that must be there."""
-    if name in {"webm", "mkv"}:
+    if whole.container in {"webm", "mkv"}:
         walk = ebml.Walk(file, size)
         return [
             _Lane(_zeros_of(stream.codec, stream.kind == ebml.VIDEO), stream.spans.__iter__)
             for stream in walk.streams.values()
             if stream.kind in {ebml.VIDEO, ebml.SOUND}
         ], []
-    boxes = read_boxes(file, size)
-    if boxes.moov is None:
+    if whole.film is None or (moov := whole.film.boxes.moov) is None:
         return [], []
-    movie = read_movie(file, boxes.moov)
+    movie, moofs = whole.film.movie, whole.film.boxes.fragments
     fragments = Fragments(movie)
-    for begin, moof in boxes.fragments:
+    for begin, moof in moofs:
         fragments.read(file, moof, begin, SPANS_MAX)
-    vital = [(boxes.moov.data, boxes.moov.end - boxes.moov.data)]
-    vital += [(moof.data, moof.end - moof.data) for _, moof in boxes.fragments]
+    vital = [(moov.data, moov.end - moov.data)]
+    vital += [(moof.data, moof.end - moof.data) for _, moof in moofs]
     return list(_lanes_of(movie, fragments)), vital
 
 

@@ -19,7 +19,7 @@ import av.stream
 import av.video
 from av.sidedata.sidedata import Type
 
-from clipspool.media.belongings import reel_of
+from clipspool.media.belongings import reel_of, timecode_of
 from clipspool.media.boxes import (
     COPYING,
     Complete,
@@ -99,10 +99,13 @@ def foreign_errors(doing: str) -> Iterator[None]:
 
 
 def container_of(file: int) -> Container:
-    """Return the container of a whole clip, or raise MediaError for one that is cut or something else."""
-    with open(file, "rb", buffering=0, closefd=False) as reader:
-        match completeness(reader, os.fstat(file).st_size):
-            case Complete(container=name):
+    """Return the container of a whole clip; raise MediaError for one that is cut, useless or none."""
+    with open(file, "rb", closefd=False) as reader:  # buffered: the headers lie side by side
+        size = os.fstat(file).st_size
+        match completeness(reader, size):
+            case Complete(container=name) as whole:
+                if name != "zip":
+                    refuse_what_cannot_be_used(reader, size, whole)
                 return name
             case Incomplete(reason=reason):
                 # A file in a work folder is not being copied.
@@ -126,7 +129,6 @@ def opened(file: int, name: Container) -> Iterator[av.container.InputContainer]:
     options = {"fd": str(file), "protocol_whitelist": "fd", "max_streams": str(STREAMS_MAX + 1)}
     if demuxer == "mov":
         options |= {"enable_drefs": "0", "use_absolute_path": "0"}
-    refuse_what_cannot_be_used(file, name)
     with foreign_errors("reading the file's headers"):
         source = av.open("fd:", "r", format=demuxer, options=options, metadata_errors="replace")
     with source:
@@ -139,7 +141,7 @@ def probe(file: int) -> Probe:
     if name == "zip":
         return Probe(container="zip", size_bytes=os.fstat(file).st_size)
     with opened(file, name) as source:
-        facts = facts_of(source, name, os.fstat(file).st_size)
+        facts, _ = facts_of(source, name, os.fstat(file).st_size)
         # It ends in zeros: space reserved by a copy that pauses, or silence.
         if not os.pread(file, _TAIL_BYTES, max(facts.size_bytes - _TAIL_BYTES, 0)).strip(b"\0"):
             _reach_last_packet(source, video_stream(source), facts)
@@ -152,23 +154,30 @@ def verify(file: int) -> Probe:
     if name == "zip":
         return verify_archive(file)
     with opened(file, name) as source:
-        facts = facts_of(source, name, os.fstat(file).st_size)
-        _reach_last_packet(source, video_stream(source), facts)
-        is_black = _is_black(source, video_stream(source))
+        facts, picture = facts_of(source, name, os.fstat(file).st_size)
+        stream = video_stream(source)
+        _reach_last_packet(source, stream, facts)
+        is_black = _is_dark(picture) and _is_black(source, stream)
         return replace(facts, noticed=BLACK) if is_black else facts
 
 
 def _is_black(source: av.container.InputContainer, stream: av.video.VideoStream) -> bool:
     """Whether all pictures are black, of a long film the first ten seconds or so.
 
-    The first picture decides for most films. A film that cannot be decoded is not judged here.
+    A film that cannot be decoded is not judged here.
     """
     with suppress(av.error.FFmpegError, ValueError):
         source.seek(0)
-        shown = islice(source.decode(stream), _BLACK_PICTURES_MAX)
-        grays = (picture.reformat(width=64, height=36, format="gray") for picture in shown)
-        return all(max(bytes(gray.planes[0])) <= _BLACK_MAX for gray in grays)
+        return all(_is_dark(picture) for picture in islice(source.decode(stream), _BLACK_PICTURES_MAX))
     return False
+
+
+def _is_dark(picture: av.VideoFrame) -> bool:
+    try:
+        gray = picture.reformat(width=64, height=36, format="gray")
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return max(bytes(gray.planes[0])) <= _BLACK_MAX
 
 
 def video_stream(source: av.container.InputContainer) -> av.video.VideoStream:
@@ -191,8 +200,10 @@ def _has_decoder(stream: av.stream.Stream) -> bool:
     return codec is not None
 
 
-def facts_of(source: av.container.InputContainer, name: Container, size_bytes: int) -> Probe:
-    """Read the facts of an opened clip, decoding its first picture; raises MediaError."""
+def facts_of(
+    source: av.container.InputContainer, name: Container, size_bytes: int
+) -> tuple[Probe, av.VideoFrame]:
+    """Return the facts of an opened clip, and its first picture; raises MediaError."""
     if len(source.streams) > STREAMS_MAX:
         why = f"the file has {len(source.streams)} streams, more than {STREAMS_MAX}"
         todo = "Export the clip with one video stream and few audio streams."
@@ -214,7 +225,7 @@ def facts_of(source: av.container.InputContainer, name: Container, size_bytes: i
     base = stream.base_rate
     transfer = picture.color_trc if picture.color_trc in TRANSFERS else codec.color_trc
     primaries = picture.color_primaries if picture.color_primaries in PRIMARIES else codec.color_primaries
-    return Probe(
+    facts = Probe(
         container=name,
         size_bytes=size_bytes,
         video_codec=codec.codec.canonical_name,
@@ -236,10 +247,11 @@ def facts_of(source: av.container.InputContainer, name: Container, size_bytes: i
         primaries=PRIMARIES.get(primaries, ""),
         interlaced=picture.interlaced_frame,
         audio=_audio(source),
-        timecode=_timecode(source),
+        timecode=timecode_of(source),
         reel=reel_of(source),
         captions=_has_captions(picture),
     )
+    return facts, picture
 
 
 def _pixel_format(picture: av.VideoFrame, stream: av.video.VideoStream) -> str:
@@ -306,12 +318,6 @@ def _audio(source: av.container.InputContainer) -> Audio | None:
     codec = streams[0].codec_context
     codecs = tuple(each.codec_context.codec.canonical_name for each in streams)
     return Audio(codecs[0], codec.channels, codec.sample_rate, len(source.streams.audio), codecs)
-
-
-def _timecode(source: av.container.InputContainer) -> str | None:
-    tags = (*(stream.metadata for stream in source.streams), source.metadata)
-    found = (tag.get("timecode") or tag.get("TIMECODE") for tag in tags)
-    return next(filter(None, found), None)
 
 
 def _reach_last_packet(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import BinaryIO, Final
 
 from clipspool.media import recorders
-from clipspool.media.boxes import Container, read_boxes
+from clipspool.media.boxes import Complete, Film
 from clipspool.media.facts import MediaError
-from clipspool.media.tables import read_at, read_movie
+from clipspool.media.tables import read_at
 
 _SEARCHED_BYTES = 4 << 20
 _ENCRYPTED_TRACKS: Final = frozenset({b"encv", b"drmi", b"p601"})
@@ -22,30 +21,26 @@ _MATROSKA_ENCRYPTION: Final = b"\x50\x35"
 """The element `ContentEncryption`."""
 
 
-def refuse_what_cannot_be_used(file: int, name: Container) -> None:
+def refuse_what_cannot_be_used(reader: BinaryIO, size: int, whole: Complete) -> None:
     """Raise MediaError with the reason, if a clip of this container is of no use."""
-    with open(file, "rb", buffering=0, closefd=False) as reader:
-        size = os.fstat(file).st_size
-        match name:
-            case "mp4" | "mov":
-                _look_into_movie(reader, size)
-            case "mkv" | "webm":
-                head = read_at(reader, 0, _SEARCHED_BYTES // 16)
-                if _profile_in(head, is_matroska=True) == _WITHOUT_BASE:
-                    raise _dolby_vision()
-                if b"V_" in head and _MATROSKA_ENCRYPTION in head.partition(b"\x1f\x43\xb6\x75")[0]:
-                    raise _encrypted()
-            case _:
-                if recorders.is_encrypted(reader, size, name):
-                    raise _encrypted()
-    os.lseek(file, 0, os.SEEK_SET)
+    match whole.container:
+        case "mp4" | "mov":
+            _look_into_movie(reader, whole.film)
+        case "mkv" | "webm":
+            head = read_at(reader, 0, _SEARCHED_BYTES // 16)
+            if _profile_in(head, is_matroska=True) == _WITHOUT_BASE:
+                raise _dolby_vision()
+            if b"V_" in head and _MATROSKA_ENCRYPTION in head.partition(b"\x1f\x43\xb6\x75")[0]:
+                raise _encrypted()
+        case _:
+            if recorders.is_encrypted(reader, size, whole.container):
+                raise _encrypted()
 
 
-def _look_into_movie(reader: BinaryIO, size: int) -> None:
-    moov = read_boxes(reader, size).moov
-    if moov is None:
+def _look_into_movie(reader: BinaryIO, film: Film | None) -> None:
+    if film is None or (moov := film.boxes.moov) is None:
         return
-    pictures = [track for track in read_movie(reader, moov).tracks if track.handler == b"vide"]
+    pictures = [track for track in film.movie.tracks if track.handler == b"vide"]
     if any(not track.is_here for track in pictures):
         why = "its pictures are in another file, to which it only refers"
         raise MediaError("MEDIA.UNREADABLE", why, "Export it as a self-contained movie.")
