@@ -66,8 +66,12 @@ log = structlog.get_logger()
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
 _REST_SECONDS = (0.004, 0.05)
-"""The rest between two turns, as long as the last turn took, within these: under load a turn receives more
-messages, which share one transaction and one sync."""
+"""The rest between two turns, twice as long as the last turn took, within these: under load a turn receives
+more messages, which share one transaction and one sync."""
+_LEISURE_SECONDS = 0.05
+"""The rest before a turn for which nothing is urgent: what comes meanwhile shares it."""
+_LEISURELY = (on.TaskSeen, on.TaskSucceeded, on.Fetched, on.Delivered)
+"""Events of jobs that are sent: nobody notices that they are recorded some hundredths of a second later."""
 _MESSAGES_MAX = 500
 _REPEATED_SECONDS = 5.0
 """How long the end of a farm's leader waits for what another node may do anew."""
@@ -83,6 +87,16 @@ class Command:
 
 
 Message: TypeAlias = Accepted | Done | Ready | Retirement | Swept | HookDone | Command
+
+
+def _is_urgent(message: Message) -> bool:
+    match message:
+        case Retirement() | Swept() | HookDone():
+            return False
+        case Done(event=event):
+            return not isinstance(event, _LEISURELY)
+        case _:
+            return True
 
 
 class Scheduler:
@@ -129,6 +143,8 @@ class Scheduler:
         self.is_draining = is_draining
         """Nothing is handed out or sent any more."""
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._is_urgent = threading.Event()
+        """Set while a message waits on which a submission or a person waits."""
         self._pending: list[Message] = []
         self._owners = TaskOwners(journal.open_tasks())
         self.cut_short = CutShort(
@@ -172,6 +188,8 @@ class Scheduler:
     def enqueue(self, message: Message) -> None:
         """Put a message into the queue, which wakes the scheduler."""
         self._messages.put(message)
+        if _is_urgent(message):
+            self._is_urgent.set()
 
     def call(self, command: Callable[[Scheduler], Any], seconds: float = 30.0) -> Any:
         """Run a command in the next turn and return its answer; raises what the command raised."""
@@ -352,10 +370,11 @@ class Scheduler:
         self._took_seconds = time.monotonic() - began
 
     def wait(self, seconds: float = TURN_SECONDS_MAX) -> None:
-        """Rest a little, then sleep until a message comes or something is due."""
+        """Rest, longer where nothing is urgent; then sleep until a message comes or something is due."""
         now = self._turned_at  # what fell due since then was not picked yet
-        time.sleep(min(max(self._took_seconds, _REST_SECONDS[0]), _REST_SECONDS[1]))
-        if not self._messages.empty():
+        rest = min(max(2 * self._took_seconds, _REST_SECONDS[0]), _REST_SECONDS[1])
+        time.sleep(rest)
+        if self._is_urgent.wait(_LEISURE_SECONDS - rest) or not self._messages.empty():
             return
         due = [self.journal.next_due(state, now) for state in _DUE_STATES]
         due += [self.journal.next_retire(now), self.brake.wakes_at(now)]
@@ -387,6 +406,9 @@ class Scheduler:
                 messages.append(self._messages.get_nowait())
             except queue.Empty:
                 break
+        self._is_urgent.clear()
+        if not self._messages.empty():  # more than one turn takes, or what has just come: it may be urgent
+            self._is_urgent.set()
         return messages
 
     def _defer(self, act: Callable[[], object]) -> None:
