@@ -20,6 +20,7 @@ from clipspool.provider.runway.download import Downloader, KeyFor
 from clipspool.provider.runway.ids import offered
 from clipspool.provider.runway.post import PaidPost, file_fault
 from clipspool.provider.runway.refusals import WRONG_ADDRESS, account_fault
+from clipspool.system.http.asking import Asker
 from clipspool.system.http.client import FreeAdapter, Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
 from clipspool.system.http.guard import Forbidden, guard_for
@@ -84,10 +85,10 @@ class Runway:
         self._origin = guard.target(base_url).origin
         self._common = {"Accept-Encoding": "identity", "User-Agent": user_agent}
         self._headers = {**self._common, "Accept": "application/json", "X-Runway-Version": api_version}
-        self._questions = FreeAdapter(
+        self._questions = Asker(
             self._wire, Limits(patience.connect_seconds, patience.read_seconds, 2 * patience.read_seconds)
         )
-        self._asides = FreeAdapter(self._wire, _BRIEF)
+        self._asides = Asker(self._wire, _BRIEF)
         self._results = FreeAdapter(self._wire, _download_limits(patience))
 
     @property
@@ -202,19 +203,19 @@ class Runway:
 
     def close(self) -> None:
         """Close the connections."""
-        for adapter in (self._questions, self._asides, self._results):
-            adapter.close()
+        for way in (self._questions, self._asides, self._results):
+            way.close()
 
     @property
     def _is_comet(self) -> bool:
         return self._origin[1] == COMET_HOST
 
-    def _comet_balance(self, adapter: FreeAdapter) -> dict[str, Any]:
+    def _comet_balance(self, asker: Asker) -> dict[str, Any]:
         """Ask for the balance; the query has the key, so this address is never shown."""
         key = self._key()
         if isinstance(key, Fault):
             return {}
-        reply = self._reply("GET", f"{COMET_BALANCE_URL}?key={quote(key, safe='')}", adapter)
+        reply = self._reply("GET", f"{COMET_BALANCE_URL}?key={quote(key, safe='')}", asker)
         tree = reply.tree if isinstance(reply, Reply) and reply.status == HTTPStatus.OK else None
         balance = number((tree or {}).get("total_quota"))
         return {} if balance is None else {"balance_usd": balance}
@@ -256,21 +257,22 @@ class Runway:
             early_answer_seconds=patience.early_answer_seconds,
         )
 
-    def _reply(self, method: str, url: str, adapter: FreeAdapter | None = None) -> Reply | Fault:
-        answer = self._ask(method, url, adapter)
+    def _reply(self, method: str, url: str, asker: Asker | None = None) -> Reply | Fault:
+        answer = self._ask(method, url, asker)
         return answer if isinstance(answer, Fault) else read_reply(*answer, datetime.now(UTC))
 
     def _ask(
-        self, method: str, url: str, adapter: FreeAdapter | None = None
+        self, method: str, url: str, asker: Asker | None = None
     ) -> tuple[int, dict[str, str], bytes] | Fault:
         """Send a free request; return status, headers and the whole body."""
         key = self._key()
         if isinstance(key, Fault):
             return key
+        # The key goes to the API's own address only.
+        is_ours = url.startswith(f"{self._base_url}/")
+        asked = {**self._headers, "Authorization": f"Bearer {key}"} if is_ours else self._headers
         try:
-            status, headers, body = (adapter or self._questions).exchange(
-                method, url, self._headers, self._auth(key)
-            )
+            status, headers, body = (asker or self._questions).exchange(method, url, asked)
         except WireTrouble as error:
             return wire_fault(error)
         return status, headers, _without(key, body)

@@ -1,8 +1,9 @@
 """Makes HTTP requests within limits: which addresses are reached, how long each step takes, how much is read.
 
-`requests` sends the free calls and the downloads through `FreeAdapter`, without its Session on purpose: what
-a Session adds (redirects, cookies, .netrc, proxies of the environment) must not happen here. The paid POST
-uses the same connection class, `Witness`, directly, so that each of its steps is a line of ours.
+`requests` sends downloads and uploads through `FreeAdapter`, without its Session on purpose: what a Session
+adds (redirects, cookies, .netrc, proxies of the environment) must not happen here. The paid POST and polls
+(`asking`) use the same connection class, `Witness`, directly: the one so that each of its steps is a line of
+ours, the others for their processor time.
 """
 
 from __future__ import annotations
@@ -243,7 +244,7 @@ class Wire:
         self._tls = _tls_context(ca_file)
 
     def witness(self, target: Target, limits: Limits) -> Witness:
-        """Make a connection for one paid POST: not connected yet, and never reconnected by itself."""
+        """Make a connection that is not connected yet, and is never reconnected by itself."""
         kind = _WITNESS_OF[target.scheme]
         witness = kind(target.host, target.port, wire=self, limits=limits, scheme=target.scheme)
         witness.auto_open = 0

@@ -7,8 +7,13 @@ import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from clipspool.system.process import start_thread
+
+if TYPE_CHECKING:
+    from urllib3.util import Url
 
 URL_LENGTH_MAX = 8192
 
@@ -59,6 +64,19 @@ class Target:
         return self.scheme, self.host, self.port
 
 
+@lru_cache(maxsize=16)
+def _parsed(url: str) -> Url:
+    """Parse an address, which is asked for several times on its way out. Raises Forbidden."""
+    # Here, since commands import this module for its classes alone, and urllib3 takes 30 ms.
+    from urllib3.exceptions import LocationParseError  # noqa: PLC0415
+    from urllib3.util import parse_url  # noqa: PLC0415
+
+    try:
+        return parse_url(url)
+    except LocationParseError:
+        raise Forbidden("the address is malformed") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """Checks every address we connect to, from the configuration and from the API alike."""
@@ -67,16 +85,9 @@ class Guard:
 
     def target(self, url: str) -> Target:
         """Parse an address; raises Forbidden unless it is https (or loopback http) without userinfo."""
-        # Here, since commands import this module for its classes alone, and urllib3 takes 30 ms.
-        from urllib3.exceptions import LocationParseError  # noqa: PLC0415
-        from urllib3.util import parse_url  # noqa: PLC0415
-
         if len(url) > URL_LENGTH_MAX or not url.isprintable() or any(letter in url for letter in ' \\"<>'):
             raise Forbidden("the address is malformed")
-        try:
-            parts = parse_url(url)
-        except LocationParseError:
-            raise Forbidden("the address is malformed") from None
+        parts = _parsed(url)
         scheme, host = parts.scheme or "", (parts.host or "").strip("[]").rstrip(".")
         if scheme not in _PORT_OF or not host:
             raise Forbidden("only https addresses are reached")

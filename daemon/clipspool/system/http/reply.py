@@ -86,9 +86,13 @@ class Reply:
     """The same messages whole, in lower case, for comparison with the API's documented ones."""
     message: str
     """Its error message for people: redacted, at most 300 characters, may be empty."""
-    excerpt: str
-    """The raw body, redacted, at most 500 characters."""
+    body: bytes
     retry_after_seconds: float | None
+
+    @property
+    def excerpt(self) -> str:
+        """The raw body, redacted, at most 500 characters."""
+        return excerpt(self.body)
 
 
 def read_reply(
@@ -122,7 +126,7 @@ def read_reply(
         sentences=tuple(_sentence(message) for message in messages if not is_own(own, message)),
         # The text of an issue is shown to people; its meaning is in its code and the field it names.
         message=redact_line("; ".join(dict.fromkeys(messages + found["issue"])), 300),
-        excerpt=excerpt(body),
+        body=body,
         retry_after_seconds=_retry_after(headers, now),
     )
 
