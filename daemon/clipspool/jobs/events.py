@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from clipspool.jobs.faults import Fault
@@ -377,4 +378,9 @@ Event = QueueEvent | SubmitEvent | DoubtEvent | TaskEvent | ResultEvent | AnyTim
 
 def name_of(event: type[Event]) -> str:
     """Name an event in logs and history: `TaskCreated` is `task_created`, `JobHeld` is `held`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower().removeprefix("job_")
+    return _in_words(event.__name__)
+
+
+@cache
+def _in_words(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower().removeprefix("job_")

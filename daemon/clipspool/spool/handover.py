@@ -9,7 +9,9 @@ from __future__ import annotations
 from clipspool.spool.layout import MANIFEST, TAKEN, claimed_manifest
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import MANIFEST_BYTES_MAX, Manifest, folder_of
-from clipspool.system.atomic import join, rename_new, rename_to_own, sync_folder
+from clipspool.system.atomic import join, open_regular, rename_new, rename_to_own, sync_folder
+
+_NAME_BYTES_MAX = 100
 
 
 def claim_manifest(root: Root, clip_id: str, owner: str, journal: str) -> bool:
@@ -48,11 +50,13 @@ def taker_of(root: Root, clip_id: str, journal: str) -> str:
     The folder of these names is opened each time, and made where it is missing: what another machine writes
     there is visible at once then, and by the name alone only after half a minute.
     """
-    root.make_folders(TAKEN)
-    try:
-        taker = root.read(join(TAKEN, clip_id), 100).decode("ascii", "replace")
-    except FileNotFoundError:
-        return ""
+    with root.folder(TAKEN, make=True) as taken:
+        try:
+            file = open_regular(clip_id, taken)
+        except FileNotFoundError:
+            return ""
+        with file:
+            taker = file.read(_NAME_BYTES_MAX).decode("ascii", "replace")
     return "" if taker == journal else taker
 
 

@@ -221,7 +221,10 @@ class Root:
     def read(self, rel: Rel, size_max: int) -> bytes:
         """Read a small file whole; raises ValueError above `size_max` bytes."""
         with self.open(rel) as file:
-            data = file.read(size_max + 1)
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, size_max) + 1)  # memory for so much is taken at once
+            while size < len(data) <= size_max and (more := file.read(size_max + 1 - len(data))):
+                data += more
         if len(data) > size_max:
             raise ValueError(f"larger than {size_max} bytes")
         return data
