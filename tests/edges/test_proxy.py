@@ -8,8 +8,9 @@ import pytest
 
 from clipspool.app.settings import load
 from clipspool.cli.check.setup import look_at_proxy
-from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import wire_fault
+from clipspool.system.http.free import FreeAdapter
 from clipspool.system.http.guard import Forbidden, Guard, Unreachable
 from clipspool.system.http.pace import Limits
 from clipspool.system.http.proxy import Proxy

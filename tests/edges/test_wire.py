@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
+from clipspool.system.http.free import FreeAdapter
 from clipspool.system.http.guard import Forbidden, Guard, Unreachable, guard_for, is_public
 from clipspool.system.http.pace import Limits, Pace, TooSlow
 from clipspool.system.http.reply import decoded, read_whole

@@ -16,7 +16,6 @@ from clipspool.media.signing import Signer
 from clipspool.provider.transport import Depot, Names, Way
 from clipspool.provider.transport.bucket import Bucket
 from clipspool.provider.transport.folder import ServedFolder
-from clipspool.provider.transport.upload import Uploads
 from clipspool.provider.transport.way import InRequest
 from clipspool.spool.root import Root
 from clipspool.system.http.proxy import Proxy
@@ -69,7 +68,9 @@ def bucket_of(bucket: BucketSettings, bytes_max: int, names: Names, proxy: str |
     )
 
 
-def _uploads_of(settings: Settings, now: Callable[[], float]) -> Uploads:
+def _uploads_of(settings: Settings, now: Callable[[], float]) -> Way:
+    from clipspool.provider.transport.upload import Uploads  # noqa: PLC0415  (5 MB)
+
     provider = settings.provider
     key = provider.api_key
     return Uploads(

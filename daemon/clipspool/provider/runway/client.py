@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from clipspool.jobs.faults import Fault, FaultOf
@@ -16,18 +17,20 @@ from clipspool.jobs.records import Balance
 from clipspool.provider.protocol import Call, Created, Download, Gate, Look, NotSent, SubmitAnswer, Unclear
 from clipspool.provider.runway.answers import busy_fault, is_missing, read_create, read_task
 from clipspool.provider.runway.body import Body, FileChanged, NotJson, open_body
-from clipspool.provider.runway.download import Downloader, KeyFor
 from clipspool.provider.runway.ids import offered
 from clipspool.provider.runway.post import PaidPost, file_fault
 from clipspool.provider.runway.refusals import WRONG_ADDRESS, account_fault
 from clipspool.system.http.asking import Asker
-from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
 from clipspool.system.http.guard import Forbidden, guard_for
 from clipspool.system.http.pace import Limits
 from clipspool.system.http.proxy import Proxy
 from clipspool.system.http.quoting import own_of
 from clipspool.system.http.reply import Reply, excerpt, number, read_reply
+
+if TYPE_CHECKING:
+    from clipspool.system.http.free import FreeAdapter
 
 COMET_HOST = "api.cometapi.com"
 COMET_BALANCE_URL = "https://query.cometapi.com/user/quota"
@@ -89,7 +92,8 @@ class Runway:
             self._wire, Limits(patience.connect_seconds, patience.read_seconds, 2 * patience.read_seconds)
         )
         self._asides = Asker(self._wire, _BRIEF)
-        self._results = FreeAdapter(self._wire, _download_limits(patience))
+        self._downloading = threading.Lock()
+        self._results: FreeAdapter | None = None
 
     @property
     def profile(self) -> str:
@@ -166,9 +170,21 @@ class Runway:
 
     def download(self, url: str, offset: int, etag: str) -> Download | Fault:
         """Open a result. The key goes to the API's host only; each hop must be a public https address."""
+        from clipspool.provider.runway.download import Downloader, KeyFor  # noqa: PLC0415  (5 MB)
+
+        key = self._key()
+        auth = KeyFor(self._wire.guard, self._origin, "" if isinstance(key, Fault) else key)
         headers = {**self._common, "Accept": "*/*"}
-        opener = Downloader(self._results, self._auth(self._key()), headers, self._patience.result_bytes_max)
+        opener = Downloader(self._adapter(), auth, headers, self._patience.result_bytes_max)
         return opener.open(url, offset, etag)
+
+    def _adapter(self) -> FreeAdapter:
+        from clipspool.system.http.free import FreeAdapter  # noqa: PLC0415
+
+        with self._downloading:
+            if self._results is None:
+                self._results = FreeAdapter(self._wire, _download_limits(self._patience))
+            return self._results
 
     def ask_account(self) -> dict[str, Any] | Fault:
         """Check the key at no cost.
@@ -203,8 +219,10 @@ class Runway:
 
     def close(self) -> None:
         """Close the connections."""
-        for way in (self._questions, self._asides, self._results):
-            way.close()
+        self._questions.close()
+        self._asides.close()
+        if self._results is not None:
+            self._results.close()
 
     @property
     def _is_comet(self) -> bool:
@@ -232,9 +250,6 @@ class Runway:
             message = "The API key holds spaces or odd letters"
             return Fault(FaultOf.ACCOUNT, "ACCOUNT.KEY_MALFORMED", message, _KEY_TODO)
         return key
-
-    def _auth(self, key: str | Fault) -> KeyFor:
-        return KeyFor(self._wire.guard, self._origin, "" if isinstance(key, Fault) else key)
 
     def _task_url(self, task_id: str) -> str:
         return f"{self._base_url}/tasks/{quote(task_id, safe='')}"

@@ -15,8 +15,8 @@ from requests.auth import AuthBase
 
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.provider.protocol import Cut, Download
-from clipspool.system.http.client import FreeAdapter
 from clipspool.system.http.faults import WireTrouble, describe, wire_fault
+from clipspool.system.http.free import FreeAdapter
 from clipspool.system.http.guard import Forbidden, Guard
 from clipspool.system.http.pace import READ_BYTES
 from clipspool.system.http.reply import encodings

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from clipspool.jobs.faults import Fault
 from clipspool.provider.transport.way import ADDRESS_LENGTH_MAX, Parcel, Way
-from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, describe
+from clipspool.system.http.free import FreeAdapter
 from clipspool.system.http.guard import Guard
 from clipspool.system.http.pace import Limits
 

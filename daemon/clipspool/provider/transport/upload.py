@@ -18,8 +18,9 @@ from clipspool.provider.runway.download import KeyFor
 from clipspool.provider.runway.refusals import account_fault
 from clipspool.provider.transport.way import LIFE_SECONDS, Parcel, Way
 from clipspool.system.atomic import CHUNK
-from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
+from clipspool.system.http.free import FreeAdapter
 from clipspool.system.http.guard import guard_for
 from clipspool.system.http.pace import Limits
 from clipspool.system.http.proxy import Proxy

@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import structlog
 
 from clipspool.reporting.notify.webhook import LIMITS, Anywhere
-from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
 from clipspool.system.http.pace import Limits
 from clipspool.system.process import start_thread
+
+if TYPE_CHECKING:
+    from clipspool.system.http.free import FreeAdapter
 
 log = structlog.get_logger()
 
@@ -47,6 +51,8 @@ class Heartbeat:
         self._stopping.set()
 
     def _run(self, url: str, ca_file: str | None, stopping: threading.Event) -> None:
+        from clipspool.system.http.free import FreeAdapter  # noqa: PLC0415  (5 MB)
+
         adapter: FreeAdapter | None = None
         before = ""
         while not stopping.is_set():

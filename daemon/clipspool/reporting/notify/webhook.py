@@ -11,16 +11,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from clipspool.reporting.notify.courier import NotDelivered
 from clipspool.reporting.notify.digest import Message
 from clipspool.reporting.notify.signing import headers_of
 from clipspool.reporting.notify.wording import payload_of
-from clipspool.system.http.client import FreeAdapter, Wire
+from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
 from clipspool.system.http.guard import Guard
 from clipspool.system.http.pace import Limits
+
+if TYPE_CHECKING:
+    from clipspool.system.http.free import FreeAdapter
 
 LIMITS = Limits(connect_seconds=5.0, silence_seconds=10.0, total_seconds=20.0)
 
@@ -75,6 +79,8 @@ class Webhook:
         }
         try:
             if self._adapter is None:
+                from clipspool.system.http.free import FreeAdapter  # noqa: PLC0415  (5 MB)
+
                 self._adapter = FreeAdapter(Wire(Anywhere(allows_loopback=True), self._ca_file), self._limits)
             answer = self._adapter.call("POST", self._url, headers, body=body)
         except WireTrouble as error:

@@ -1,9 +1,7 @@
-"""Makes HTTP requests within limits: which addresses are reached, how long each step takes, how much is read.
+"""Makes HTTP connections within limits: which addresses are reached, how long each step takes, what has left.
 
-`requests` sends downloads and uploads through `FreeAdapter`, without its Session on purpose: what a Session
-adds (redirects, cookies, .netrc, proxies of the environment) must not happen here. The paid POST and polls
-(`asking`) use the same connection class, `Witness`, directly: the one so that each of its steps is a line of
-ours, the others for their processor time.
+The paid POST and polls (`asking`) use a connection directly: the one so that each of its steps is a line of
+ours, the others for their processor time. `free` sends all else through `requests`.
 """
 
 from __future__ import annotations
@@ -15,23 +13,17 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import certifi
-import requests
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection
-from urllib3.connectionpool import HTTPConnectionPool
 
 from clipspool.system.http.faults import reason
 from clipspool.system.http.guard import Guard, Target, Unreachable, resolve
 from clipspool.system.http.pace import Limits, Pace, PacedResponse, seconds_left
 from clipspool.system.http.proxy import Proxy
-from clipspool.system.http.reply import BODY_BYTES_MAX, decoded, read_whole
+from clipspool.system.http.reply import BODY_BYTES_MAX
 
 CONNECTIONS_KEPT = 16
 
@@ -166,72 +158,7 @@ class SecureWitness(Witness):
     default_port = 443  # type: ignore[misc]  # typeshed and urllib3 differ on whose variable it is
 
 
-_WITNESS_OF = {"http": Witness, "https": SecureWitness}
-
-
-class FreeAdapter(HTTPAdapter):
-    """Sends prepared requests of `requests` over kept witnesses; no retry, no redirect, no environment."""
-
-    def __init__(self, wire: Wire, limits: Limits) -> None:
-        self._wire = wire
-        self._limits = limits
-        super().__init__(pool_connections=8, pool_maxsize=CONNECTIONS_KEPT)
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Have every pool make witnesses; these do TLS, so one kind of pool serves both schemes."""
-        super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = {
-            scheme: cast("type[HTTPConnectionPool]", partial(self._pool, scheme))
-            for scheme in ("http", "https")
-        }
-
-    def cert_verify(self, *_: Any, **__: Any) -> None:
-        """Leave certificates to `Wire.connected`."""
-
-    def _pool(self, scheme: str, host: str, port: int, *, maxsize: int, **_: Any) -> HTTPConnectionPool:
-        pool = HTTPConnectionPool(host, port, maxsize=maxsize)
-        pool.ConnectionCls = cast(
-            "type[Witness]",
-            partial(_WITNESS_OF[scheme], wire=self._wire, limits=self._limits, scheme=scheme),
-        )
-        return pool
-
-    def call(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        auth: AuthBase | None = None,
-        body: bytes | Iterable[bytes] | None = None,
-    ) -> requests.Response:
-        """Send a request and return once the answer's head is read; a streamed body needs a `len`.
-
-        Raises WireTrouble: Forbidden for an address that the guard refuses, before or after `requests`
-        normalised it, InvalidURL where it cannot.
-        """
-        self._wire.guard.target(url)
-        request = requests.Request(method, url, headers=dict(headers), auth=auth, data=body).prepare()
-        self._wire.guard.target(request.url or "")
-        return self.send(
-            request, stream=True, timeout=(self._limits.connect_seconds, self._limits.silence_seconds)
-        )
-
-    def exchange(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        auth: AuthBase | None = None,
-        body: bytes | Iterable[bytes] | None = None,
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Send a request as `call`; return status, headers in lower case and the whole body, unpacked."""
-        response = self.call(method, url, headers, auth, body)
-        try:
-            answer = read_whole(lambda count: response.raw.read(count, decode_content=False))
-        finally:
-            response.close()
-        received = {name.lower(): value for name, value in response.headers.items()}
-        return response.status_code, received, decoded(answer, received.get("content-encoding", ""))
+WITNESS_OF = {"http": Witness, "https": SecureWitness}
 
 
 class Wire:
@@ -245,7 +172,7 @@ class Wire:
 
     def witness(self, target: Target, limits: Limits) -> Witness:
         """Make a connection that is not connected yet, and is never reconnected by itself."""
-        kind = _WITNESS_OF[target.scheme]
+        kind = WITNESS_OF[target.scheme]
         witness = kind(target.host, target.port, wire=self, limits=limits, scheme=target.scheme)
         witness.auto_open = 0
         return witness
