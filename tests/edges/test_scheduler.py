@@ -570,6 +570,24 @@ def test_a_clip_may_cost_more_than_a_job_where_the_operator_says_so(open_desk):
     assert desk.job("dear-v1").held is Held.BUDGET
 
 
+def test_the_clips_of_a_timeline_wait_for_a_person_where_they_cost_too_much_together(open_desk):
+    desk = open_desk(credits_per_clip_max=40.0)  # each is estimated at 15
+    request = a_request(timeline="t1", timeline_credits=45.0)
+    desk.drop("one", request=request)
+    desk.drop("two", request=request)
+    desk.drop("cheap", request=a_request(timeline="t2", timeline_credits=30.0))
+    desk.turns(8)
+    assert [desk.job(name).held for name in ("one", "two")] == [Held.BUDGET] * 2
+    assert (
+        "all clips of its timeline would cost about 45 credits, and a clip may cost 40"
+        in desk.job("one").reason
+    )
+    assert desk.shop.paid == ["cheap"]
+    desk.order(operator.approve, ["one", "two"], "ann")
+    desk.turns(5)
+    assert sorted(desk.shop.paid) == ["cheap", "one", "two"]
+
+
 def test_what_was_paid_before_a_retry_counts_for_the_clip(open_desk):
     desk = open_desk(credits_per_clip_max=20.0)
     desk.shop.say[Stage.POLL].append(Failed(Error("INTERNAL", "it fell over")))

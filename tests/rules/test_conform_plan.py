@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from clipspool.media.facts import Audio, Probe
-from clipspool.media.plan import AsIs, Conform, Limits, Refuse, fitted, inside, plan
+from clipspool.media.facts import Audio, Probe, inside
+from clipspool.media.plan import AsIs, Conform, Limits, Refuse, fitted, plan
 from clipspool.media.rates import constant_rate
 from clipspool.media.timeline import Bars, FinishPlan, finish_plan, later_timecode
 

@@ -26,6 +26,7 @@ ADDRESS = Reference(uri="https://example.com/winter.png")
         {"content_moderation": {"public_figure_threshold": "low"}},
         {"long_clips": "trim"},
         {"start_seconds": 2.0},
+        {"length_seconds": 2.0},
     ],
 )
 def test_whatever_the_provider_is_told_makes_another_request(changes):
@@ -37,6 +38,7 @@ def test_whatever_the_provider_is_told_makes_another_request(changes):
     [
         {"priority": 9},
         {"not_before": 1_800_000_000.0},
+        {"timeline": "abc123", "timeline_credits": 90.0},
         {"finish": "timeline", "finish_size": "source", "keep_untouched": True},
     ],
 )

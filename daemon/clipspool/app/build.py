@@ -15,6 +15,7 @@ from clipspool import __version__
 from clipspool.app.serving import AlreadyServed, Announcement, user_name
 from clipspool.app.settings import InboxSettings, Settings, leave_note, noted_journal
 from clipspool.app.shipping import proxy_of
+from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.types import Rules
 from clipspool.jobs.conditions import Conditions
@@ -32,6 +33,7 @@ from clipspool.reporting.status_file import Kept
 from clipspool.spool.send_marks import SendMarks, send_marks_file
 from clipspool.spool.watchfolder import Folders
 from clipspool.stages.hooks import HookTools
+from clipspool.stages.runner import StageRunner
 from clipspool.system import mounts
 from clipspool.system.atomic import OURS
 
@@ -285,6 +287,11 @@ def provider_of(settings: Settings, base_url: str | None = None) -> Runway:
         ca_file=None if provider.ca_file is None else str(provider.ca_file),
         proxy=proxy_of(settings),
     )
+
+
+def inspection_of(stages: StageRunner) -> Inspection:
+    """Build what intake asks of the catalogue and the decoder."""
+    return Inspection(stages.check, stages.inspect, stages.decoder.warm, stages.complete, stages.price)
 
 
 def hooks_of(settings: Settings, now: Callable[[], float]) -> HookTools:

@@ -15,6 +15,7 @@ from clipspool.app.binding import Binding
 from clipspool.app.build import (
     follows,
     hooks_of,
+    inspection_of,
     kept_of,
     name_secret_of,
     pace_of,
@@ -31,7 +32,6 @@ from clipspool.app.reload import CannotReload, Reloads, reread
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.app.shipping import depot_of, signer_of
 from clipspool.app.term import Term, alone
-from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.types import InboxPaused
 from clipspool.jobs.messages import Accepted, InboxChanged
@@ -181,9 +181,7 @@ class Daemon:
             folders.inbox,
             rules_of(self.settings, inbox, self._folders.journal_id),
             bind=binding,
-            inspection=Inspection(
-                self._stages.check, self._stages.inspect, self._stages.decoder.warm, self._stages.complete
-            ),
+            inspection=inspection_of(self._stages),
             on_message=self._from_inbox,
             now=self._now,
         )

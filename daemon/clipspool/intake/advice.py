@@ -132,7 +132,8 @@ _WORDS = {
     ),
     Sort.ARCHIVE: "it is an archive ({suffix}): unpack it, and put its clips here",
     Sort.PROJECT: "it is the project of a program ({suffix}), not a video: export the clips from there",
-    Sort.TIMELINE: "it is a timeline ({suffix}), which names clips but contains none: put the clips here",
+    Sort.TIMELINE: "it is a timeline of a kind that is not read ({suffix}): export it as OTIO, EDL, "
+    "FCP XML or FCPXML, and put it here with its clips",
     Sort.SHORTCUT: "it is a shortcut to a file elsewhere: copy that file itself here",
     Sort.DOCUMENT: (
         "it is a document ({suffix}), which is not used. A prompt must be a plain text file with the clip's "

@@ -61,6 +61,8 @@ class Pairing:
     """Control files that would mark the clip as incomplete if they existed."""
     pause: float = 0.0
     """Longest time in seconds between two growths of the clip."""
+    made: tuple[Layer, ...] = ()
+    """Settings that a timeline gives the clip, instead of files beside it."""
     prompt_blocked: str = ""
     """Why the clip must wait if it has no prompt of its own."""
 
@@ -100,6 +102,7 @@ class Inspection:
     """Called while files settle that are likely to be inspected soon."""
     complete: Callable[[Request, dict[str, Any]], Request] = lambda request, _: request
     """Fills in required keys that nobody wrote."""
+    price: Callable[[Request, Mapping[str, Any]], float | None] = lambda _request, _facts: None
 
 
 class Examination:
@@ -134,7 +137,7 @@ class Examination:
         if abs(pairing.stamp[MTIME_NS]) >= TIME_NS_MAX:
             far = Problem("its date is after the year 2262; copy the clip, or set a new date")
             return _wrong(pairing.clip, [far])
-        own = []  # the sidecar last: a prompt in it wins over that of a text file beside it
+        own = [*pairing.made]  # the sidecar last: a prompt in it wins over that of a text file beside it
         for path in filter(None, (pairing.prompt, pairing.sidecar)):
             layer = self.read_layer(path, pairing.stamps[path], is_own=True)
             if layer is None:
@@ -172,6 +175,21 @@ class Examination:
             return _wrong(pairing.clip, problems)
         copies = {reference.name: reference.file for reference in found.values()}
         return Ready(pairing, tuple(requests), tuple(copies.items()), facts)
+
+    def facts(self, pairing: Pairing, now: float) -> dict[str, Any] | Waits:
+        """Return a clip's media facts, or why it cannot be used (yet). Raises Changed and OSError."""
+        look = repr(tuple(pairing.stamps.values()))
+        if self._deaths.is_set_aside(pairing.clip, look):
+            return _wrong(pairing.clip, [Problem(WHY)])
+        with self._deaths.examining(pairing.clip, look):
+            inspected = self._inspect(pairing, now)
+        if isinstance(inspected, Waits):
+            return inspected
+        return _wrong(pairing.clip, inspected[1]) if inspected[1] else inspected[0]
+
+    def price(self, request: Request, facts: Mapping[str, Any]) -> float | None:
+        """Return the credits that a request costs; None where that is not known."""
+        return self._inspection.price(request, facts)
 
     def read_layer(self, path: Rel, stamp: Stamp, *, is_own: bool) -> Layer | None:
         """Read a settled sidecar or defaults file; None if it changed since. Raises OSError."""

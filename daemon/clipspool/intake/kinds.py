@@ -67,6 +67,8 @@ def words(text: str, before: str = "") -> frozenset[str]:
     return frozenset(f"{before}{word}" for word in text.split())
 
 
+TIMELINES = words("edl fcpxml otio xml", ".")
+"""Suffixes of the timelines that are read."""
 SORTS = {suffix: sort for sort, names in _SUFFIXES.items() for suffix in words(names, ".")}
 PLAIN_TEXT = words(f"txt toml text md markdown {_SUFFIXES[Sort.SETTINGS]}", ".")
 """Suffixes of plain text: renaming the file is enough."""

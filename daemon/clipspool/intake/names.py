@@ -12,11 +12,14 @@ from clipspool.intake.kinds import (
     CONTROL_SUFFIXES,
     PARTIAL_SUFFIXES,
     SORTS,
+    TIMELINES,
+    Sort,
     inner_names,
     is_bundle,
     is_foreign_file,
     is_foreign_folder,
     looks_foreign,
+    sort_of,
     stem,
     suffix_of,
 )
@@ -67,6 +70,8 @@ class Kind(IntEnum):  # its hash is faster than a plain Enum's
     """Made by a copying or downloading tool until its clip is complete."""
     IMAGE = auto()
     """A file that a sidecar may refer to."""
+    TIMELINE = auto()
+    """A timeline whose marked clips become jobs."""
     OTHER = auto()
     """A file that clipspool does not use; it gets a note."""
     IGNORED = auto()
@@ -102,7 +107,7 @@ class Names:
             return Kind.SIDECAR
         if lower.endswith(TXT):
             return Kind.PROMPT
-        return Kind.IMAGE if lower.endswith(SUFFIXES) else Kind.OTHER
+        return _other_kind(name)
 
     def enters(self, name: str, folder: str = "") -> bool:
         """Return whether a subfolder of `folder` is searched for clips."""
@@ -161,6 +166,13 @@ class Names:
         """Return what base names have in common that may be meant to be the same."""
         bare = uncopied(base)
         return loose(base if bare == base else self.base(bare))
+
+
+def _other_kind(name: str) -> Kind:
+    """Return the kind of a file that is neither ours nor a clip nor text."""
+    if suffix_of(name) in TIMELINES and sort_of(name) is Sort.TIMELINE:
+        return Kind.TIMELINE
+    return Kind.IMAGE if name.lower().endswith(SUFFIXES) else Kind.OTHER
 
 
 def _own_kind(name: str) -> Kind | None:

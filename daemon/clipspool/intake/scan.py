@@ -17,7 +17,7 @@ from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root, Unavailable
 from clipspool.system.atomic import Rel, is_claimed_name, is_temporary, join
 
-_STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.IMAGE})
+_STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.IMAGE, Kind.TIMELINE})
 _SETTINGS = frozenset({Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.NEAR_SETTINGS})
 _NOT_REGULAR: Stamp = (1, 0, 0, 0, 0)
 """Stands for a link, FIFO, socket or device: no file of ours has inode 0."""
@@ -55,7 +55,7 @@ class Folder:
         """Files that are neither clips nor sidecars, and since when (monotonic seconds) they are known."""
         self.bundles: set[str] = set()
         """Folders that some program treats as a single file; they are not searched."""
-        self.images: set[str] = set()
+        self.images, self.timelines = set[str](), set[str]()
         self.pauses: set[str] = set()
         """Files and folders named `_pause`, or nearly so."""
         self.groups = Groups(names)
@@ -211,8 +211,8 @@ class Folder:
     def _enroll_file(self, name: str, kind: Kind, now: float) -> bool:
         if kind in LOOSE or kind is Kind.NEAR_SETTINGS:
             self.loose[name] = now
-        elif kind is Kind.IMAGE:
-            self.images.add(name)
+        elif kind in {Kind.IMAGE, Kind.TIMELINE}:
+            (self.images if kind is Kind.IMAGE else self.timelines).add(name)
         self._changes.loose |= kind in LOOSE or kind in {Kind.NEAR_SETTINGS, Kind.IMAGE}
         matters = meant_as_settings(name) is not None
         if matters:
@@ -229,6 +229,7 @@ class Folder:
                 self.temporaries,
                 self.claimed,
                 self.images,
+                self.timelines,
                 self.pauses,
                 self._settings,
             ):

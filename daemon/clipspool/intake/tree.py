@@ -109,6 +109,10 @@ class Tree:
         folder = self.folders.get(rel)
         return folder is not None and bool(folder.picture_runs())
 
+    def base(self, name: str) -> str:
+        """Return the base name of a file: the group in which it is judged."""
+        return self._names.base(name)
+
     def entry(self, path: Rel) -> Entry | None:
         """Return one clip, sidecar or image, if it exists in a folder that is searched."""
         folder = self.folders.get(parent(path))

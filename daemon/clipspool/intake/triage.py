@@ -15,11 +15,13 @@ import structlog
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready
 from clipspool.intake.kinds import card_in
-from clipspool.intake.names import readable
+from clipspool.intake.names import Kind, readable
 from clipspool.intake.notes import WaitingFiles, in_words
-from clipspool.intake.pair import STILL_CHANGING, Matched, Waits, pair
+from clipspool.intake.pair import STILL_CHANGING, Entry, Matched, Waits, pair
 from clipspool.intake.scan import Folder
 from clipspool.intake.sidecar.defaults import Chain, Defaults
+from clipspool.intake.timeline_cuts import timelines_in
+from clipspool.intake.timelines import Timelines
 from clipspool.intake.tree import Group, Tree
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
@@ -82,6 +84,16 @@ class Judge:
         self._on_accepted = on_accepted
         self._now = now
         self._defaults = Defaults(rules, partial(examination.read_layer, is_own=False))
+        self._timelines = Timelines(
+            root,
+            rules,
+            tree,
+            examination,
+            acceptance,
+            waiting_files,
+            chain_of=lambda folder: self._defaults.chain(folder.rel, tree.folders),
+            on_accepted=on_accepted,
+        )
         # A camera's card holds proxies and takes that nobody asked for: only clips with a sidecar are
         # accepted, and one note covers the whole card.
         self._rules_on_a_card = replace(rules, sidecar_required=True, sidecar_wait_seconds=inf)
@@ -154,6 +166,7 @@ class Judge:
         if folder is None or not entries:
             return judged
         chain = self._defaults.chain(folder.rel, self._tree.folders)
+        entries = self._judge_timelines(folder, entries, judged, now)
         for answer in pair(
             entries,
             now=now,
@@ -162,13 +175,37 @@ class Judge:
             similar=lambda kind, typos: folder.groups.similar(group[1], kind, with_typos=typos),
             are_pictures=lambda name: self._tree.has_pictures(join(folder.rel, name)),
         ):
-            if isinstance(answer, Waits):
+            name = answer.name if isinstance(answer, Waits) else answer.clip
+            has_sidecar = isinstance(answer, Matched) and bool(answer.companions)
+            if wait := self._timelines.wants(join(folder.rel, name), now, has_sidecar=has_sidecar):
+                judged.waits[wait.name] = wait
+            elif isinstance(answer, Waits):
                 judged.waits[join(folder.rel, answer.name)] = answer
             elif isinstance(outcome := self._try(folder, answer, chain, now), _Claim):
                 judged.claims.append(outcome)
             else:
                 judged.waits[outcome.name] = outcome
         return judged
+
+    def _judge_timelines(
+        self, folder: Folder, entries: list[Entry], judged: _Judged, now: float
+    ) -> list[Entry]:
+        """Accept the timelines of a group, or note why they wait; return the group's other files."""
+        others = {entry.name: entry for entry in entries if entry.kind is not Kind.TIMELINE}
+        # A camera writes XML of its own on its card.
+        for entry, sidecar in () if card_in(folder.rel) is not None else list(timelines_in(entries)):
+            for used in filter(None, (entry, sidecar)):
+                others.pop(used.name, None)
+            try:
+                wait = self._timelines.judge(folder, entry, sidecar, now)
+            except Unavailable:
+                raise
+            except OSError as error:
+                path = join(folder.rel, entry.name)
+                wait = Waits(path, in_words(error), is_problem=True, needs_others=True)
+            if wait is not None:
+                judged.waits[wait.name] = wait
+        return list(others.values())
 
     def _try(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Waits | _Claim:
         """Examine a pairing; return the claim of a clip that passed, or why it waits."""
@@ -252,6 +289,7 @@ class Judge:
         for path in self._paths.get(group, ()):
             if path not in paths:
                 self._examination.forget(path)
+                self._timelines.forget(path)
                 self._waiting_files.remove(path)
         self._paths[group] = paths
         if not paths:

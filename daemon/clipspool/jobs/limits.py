@@ -68,6 +68,14 @@ class Limits:
             return ""
         return f"it would cost about {credits_estimated:,.10g} credits, and a job may cost {most:,.10g}"
 
+    def is_timeline_too_dear(self, credits_estimated: float | None) -> str:
+        """Return why a timeline needs an approval for what all its jobs cost; empty where it does not."""
+        most = self.credits_per_job_max if self.credits_per_clip_max is None else self.credits_per_clip_max
+        if most is None or credits_estimated is None or credits_estimated <= most:
+            return ""
+        price = f"about {credits_estimated:,.10g} credits"
+        return f"all clips of its timeline would cost {price}, and a clip may cost {most:,.10g}"
+
     def is_clip_too_dear(self, cost: ClipCost, credits_estimated: float | None) -> str:
         """Return why a clip needs an approval for what it costs in all; empty where it does not.
 

@@ -172,6 +172,7 @@ class Request:
     long_clips: LongClips = "refuse"
     start_seconds: float = 0.0
     """Where the part begins that is sent of a clip cut to length."""
+    length_seconds: float | None = None  # of a part of any clip; None: as much as the model takes
     finish: Finish = "as_is"
     finish_size: FinishSize = "result"
     finish_codec: FinishCodec = ""
@@ -184,13 +185,12 @@ class Request:
     seed_is_drawn: bool = False
     """Nobody asked for this seed: any other serves as well."""
     ratio_is_chosen: bool = False  # nobody asked for it: it is the model's nearest to the clip's shape
-    again: bool = False
-    """The editor wants the same request once more, and pays for it."""
-    preset: str = ""
-    """The preset that it was made with; its keys are among the others."""
+    again: bool = False  # the editor wants the same request once more, and pays for it
+    preset: str = ""  # its keys are among the others
     instead_of: str = ""  # the model that was asked for, where a fallback is used
-    was_put_back: bool = False
-    """It failed before, and somebody moved it from `_failed` back into the inbox."""
+    timeline: str = ""  # the id of the one that the clip came with, and that its result is linked into
+    timeline_credits: float | None = None  # what all jobs of that timeline were to cost together
+    was_put_back: bool = False  # it failed before, and somebody moved it from `_failed` into the inbox
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form that JSON and TOML hold, without what has its default."""
@@ -204,7 +204,7 @@ class Request:
         """Return the sidecar keys about the pictures themselves, without defaults."""
         return self._set(
             (
-                *("long_clips", "start_seconds", "finish", "finish_size", "keep_untouched"),
+                *("long_clips", "start_seconds", "length_seconds", "finish", "finish_size", "keep_untouched"),
                 *("target_aspect", "output_format", "finish_codec"),
             )
         )

@@ -19,9 +19,8 @@ from clipspool.media.coding import (
     progress,
     quantizer_of,
 )
-from clipspool.media.facts import Conformed, MediaError
+from clipspool.media.facts import Conformed, MediaError, inside
 from clipspool.media.pictures import Shape, pictures
-from clipspool.media.plan import inside
 from clipspool.media.reading import container_of, facts_of, opened, video_stream
 from clipspool.media.sizes import compare
 from clipspool.media.writing import output

@@ -193,3 +193,16 @@ class Picture(Value):
     width: int
     height: int
     size_bytes: int
+
+
+def has_alpha(pixel_format: str) -> bool:
+    """Whether a pixel format has transparency, by its name."""
+    return pixel_format.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya"))
+
+
+def inside(width: int, height: int, aspect: str) -> tuple[int, int]:
+    """Return the even sides of a picture of an aspect ("num/den") between black bars in a frame."""
+    wanted = Fraction(aspect)
+    if wanted * height > width:
+        return width, min(height, 2 * round(width / wanted / 2))
+    return min(width, 2 * round(height * wanted / 2)), height

@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Literal
 
-from clipspool.media.facts import ClipPart, Probe, Value
+from clipspool.media.facts import ClipPart, Probe, Value, has_alpha
 from clipspool.media.rates import DEFAULT_RATE, constant_rate
 
 LongClips = Literal["refuse", "trim", "split"]
@@ -97,15 +97,21 @@ def plan(
     *,
     long_clips: LongClips = "refuse",
     start_seconds: float = 0.0,
+    length_seconds: float | None = None,
     part: ClipPart | None = None,
 ) -> AsIs | Conform | Refuse:
     """Decide what is sent for a clip: itself, a version of it that fits, or nothing.
 
     `bytes_max` is what the transport carries (for a data URI the bytes before encoding). `start_seconds`
-    picks the part of a clip that is cut to length; it matters with `long_clips="trim"` only. `part` is a part
-    of a clip that is split.
+    picks the part of a clip that is cut to length; it matters with `long_clips="trim"`, and with
+    `length_seconds`, which picks a part of any clip. `part` is a part of a clip that is split.
     """
-    used = _length(probe, limits, long_clips, start_seconds) if part is None else _part(probe, part)
+    if part is not None:
+        used: Conform | Refuse = _part(probe, part)
+    elif length_seconds is not None:
+        used = _piece(probe, limits, start_seconds, length_seconds)
+    else:
+        used = _length(probe, limits, long_clips, start_seconds)
     if isinstance(used, Refuse):
         return used
     if probe.width <= 0 or probe.height <= 0:
@@ -168,14 +174,6 @@ def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = N
     return next((sides for sides, off in found.items() if off <= 0.5), min(found, key=found.__getitem__))  # noqa: PLR2004
 
 
-def inside(width: int, height: int, aspect: str) -> tuple[int, int]:
-    """Return the even sides of a picture of an aspect ("num/den") between black bars in a frame."""
-    wanted = Fraction(aspect)
-    if wanted * height > width:
-        return width, min(height, 2 * round(width / wanted / 2))
-    return min(width, 2 * round(height * wanted / 2)), height
-
-
 def _padded(probe: Probe, limits: Limits) -> tuple[int, int]:
     """Return the sides of a clip's pictures, with black bars where the model does not take their aspect."""
     width, height = probe.width, probe.height
@@ -227,6 +225,30 @@ def _length(probe: Probe, limits: Limits, long_clips: LongClips, start_seconds: 
     frame_of = f", frame {round(start_seconds * rate)}" if start_seconds != wanted else ""
     change = f"cut to {seconds:g} s from {start_seconds:g} s on{frame_of} (it was {probe.seconds:g} s)"
     return replace(whole, start_seconds=start_seconds, seconds=seconds, changes=(change,))
+
+
+def _piece(probe: Probe, limits: Limits, start_seconds: float, length_seconds: float) -> Conform | Refuse:
+    """Choose the part that is named by its start and length, to the frame; the rest of the plan follows."""
+    rate = constant_rate(probe)
+    first, frames = round(Fraction(start_seconds) * rate), round(Fraction(length_seconds) * rate)
+    start, seconds = float(first / rate), float(frames / rate)
+    if frames <= FRAMES_MIN or first < 0 or first + frames > round(Fraction(probe.seconds) * rate):
+        return Refuse(
+            f"`length_seconds = {length_seconds:g}` from `start_seconds = {start_seconds:g}` on is no "
+            f"part of a clip of {probe.seconds:g} s",
+            "Choose a part of at least two frames within the clip.",
+        )
+    if limits.seconds_max is not None and seconds > limits.seconds_max + float(1 / rate) / 2:
+        return Refuse(
+            f"a part of {seconds:g} s is wanted and the model takes at most {limits.seconds_max:g} s",
+            f"Choose `length_seconds` up to {limits.seconds_max:g}.",
+        )
+    change = f"cut to {seconds:g} s from {start:g} s on, frame {first} (it was {probe.seconds:g} s)"
+    whole = Conform(width=2, height=2, fps="1/1", start_seconds=start, seconds=seconds, changes=(change,))
+    if limits.seconds_min is None or seconds >= limits.seconds_min:
+        return whole
+    more = f"what follows it is sent too, up to {limits.seconds_min:g} s, the model's least"
+    return replace(whole, seconds=limits.seconds_min, own_seconds=seconds, changes=(change, more))
 
 
 def _part(probe: Probe, part: ClipPart) -> Conform:
@@ -320,11 +342,6 @@ def _changes(probe: Probe, limits: Limits, conform: Conform, fps_change: str | N
         (probe.audio and not limits.audio_used, "sound left out, the model does not use it"),
     )
     return tuple(text for is_made, text in changes if is_made)
-
-
-def has_alpha(pixel_format: str) -> bool:
-    """Whether a pixel format has transparency, by its name."""
-    return pixel_format.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya"))
 
 
 def _shown(rate: Fraction) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from clipspool.media.facts import Probe, Value
-from clipspool.media.plan import has_alpha, inside
+from clipspool.media.facts import Probe, Value, has_alpha, inside
 from clipspool.media.rates import constant_rate, frames_of
 
 # what each container can hold unchanged; anything else becomes AAC

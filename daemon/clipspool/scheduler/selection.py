@@ -228,8 +228,13 @@ class Picker:
         limits = self.limits
         if limits.credits_per_job_max is None and limits.credits_per_clip_max is None:
             return ""
-        why = limits.is_too_dear(one.credits_estimated)
+        why = limits.is_too_dear(one.credits_estimated) or self._is_timeline_too_dear(one)
         return why or limits.is_clip_too_dear(self._journal.clip_cost(one.clip_id), one.credits_estimated)
+
+    def _is_timeline_too_dear(self, one: Candidate) -> str:
+        """Return why a timeline needs an approval; its clips are held one by one, and so approved."""
+        request = self._journal.load([one.id])[one.id].request
+        return self.limits.is_timeline_too_dear(request.timeline_credits) if request.timeline else ""
 
     def _queues(
         self, now: float, wanted: int, retiring: Mapping[str, str], shut: Shut, used: Used

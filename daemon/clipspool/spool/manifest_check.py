@@ -32,6 +32,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "references": tuple,
     "not_before": (int, float, type(None)),
     "start_seconds": (int, float),
+    "timeline": str,
+    **dict.fromkeys(("length_seconds", "timeline_credits"), (int, float, type(None))),
 }
 
 

@@ -67,7 +67,14 @@ def choose_for(
     """Choose the transport for a clip, and what has to be made of it so that it fits model and transport."""
 
     def judge(room: int) -> AsIs | Conform | Refuse:
-        return plan(probe, limits, room, long_clips=request.long_clips, start_seconds=request.start_seconds)
+        return plan(
+            probe,
+            limits,
+            room,
+            long_clips=request.long_clips,
+            start_seconds=request.start_seconds,
+            length_seconds=request.length_seconds,
+        )
 
     return choose(ways, content_type, judge)
 

@@ -39,6 +39,7 @@ from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.quoting import Quoting
+from clipspool.stages.relink import note_ends
 from clipspool.stages.retire import keep_results, retire, sweep
 from clipspool.stages.reuse import reuse
 from clipspool.stages.sign import Signing
@@ -247,7 +248,9 @@ class StageRunner:
             draw_posters(clip, jobs, folders, self.decoder)
         with folders.held():
             keep_results(clip, jobs, folders)
-            return retire(clip, jobs, folders, self.may_send)
+            retired = retire(clip, jobs, folders, self.may_send)
+            note_ends(clip, jobs, folders, self.decoder, self.now(), self.may_send)
+            return retired
 
     def sweep(self, clip: Clip) -> None:
         """Remove a retired clip's work folder, and what was uploaded for it; raises OSError."""
@@ -287,6 +290,10 @@ class StageRunner:
     def check(self, request: Request, media: Mapping[str, Any]) -> list[Problem]:
         """Return what keeps a request for a clip from being sent: the model's limits, or the clip itself."""
         return self.tools.quoting.check(request, media)
+
+    def price(self, request: Request, media: Mapping[str, Any]) -> float | None:
+        """Return the credits that a request for a clip costs; None where that is not known."""
+        return self.tools.quoting.price(request, media)
 
     def inspect(self, file: int) -> tuple[dict[str, Any], list[Problem]]:
         """Probe a clip in an inbox: return its media facts, and why it is no clip at all. Raises Unsure."""

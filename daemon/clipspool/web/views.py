@@ -270,7 +270,7 @@ class Views:
         if result is None or not result["is_video"]:
             return self.missing(request)
         request_ = found.request
-        starts = request_.start_seconds if request_.long_clips == "trim" else 0.0
+        starts = request_.start_seconds if request_.long_clips == "trim" or request_.length_seconds else 0.0
         return self.draw(request, "compare.html", job=row, result=result, starts=starts)
 
     def _about(self, job: Job) -> dict[str, Any]:

@@ -67,6 +67,8 @@ EXAMPLES: dict[str, str] = {
     "not_before": "2026-12-01T22:00:00Z",
     "long_clips": '"trim"',
     "start_seconds": "1.5",
+    "length_seconds": "2.5",
+    "handle_frames": "12",
     "finish": '"timeline"',
     "finish_size": '"source"',
     "finish_codec": '"prores"',

@@ -20,6 +20,7 @@ SEED_MAX = 2**32 - 1
 PRIORITY_MAX = 100
 REFERENCES_MAX = 10
 START_SECONDS_MAX = 86_400
+HANDLE_FRAMES_MAX = 240
 VARIANTS_MAX = 100
 _TEXT_MAX = 200
 _DEPTH_MAX = 16
@@ -267,6 +268,8 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "not_before": _not_before,
     "long_clips": _one_of(*get_args(LongClips)),
     "start_seconds": _in_range("a number", {int, float}, 0, START_SECONDS_MAX),
+    "length_seconds": _in_range("a number", {int, float}, 0, START_SECONDS_MAX),
+    "handle_frames": _in_range("a whole number", {int}, 0, HANDLE_FRAMES_MAX),
     "finish": _one_of(*get_args(Finish)),
     "finish_size": _one_of(*get_args(FinishSize)),
     "finish_codec": _one_of("prores", "dnxhr"),

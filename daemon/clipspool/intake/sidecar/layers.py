@@ -85,8 +85,9 @@ class Draft:
         given = dict(self.keys)
         if "not_before" in given:
             given["not_before"] = given["not_before"].timestamp()
-        if "start_seconds" in given:
-            given["start_seconds"] = float(given["start_seconds"])
+        given.pop("handle_frames", None)  # for timelines, which make their requests' parts with it
+        for name in {"start_seconds", "length_seconds"} & given.keys():
+            given[name] = float(given[name])
         references = tuple(
             replace(Reference(uri=w.entry) if w.is_address else found[w], at=w.at) for w in self.references
         )

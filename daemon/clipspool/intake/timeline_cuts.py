@@ -1,0 +1,112 @@
+"""Places the cuts of a timeline in their media, frame by frame, and writes each as a job's settings; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from clipspool.intake.kinds import stem
+from clipspool.intake.names import TOML, Kind, readable
+from clipspool.intake.pair import Entry
+from clipspool.intake.sidecar.parse import Layer, layer_of
+from clipspool.intake.sidecar.references import spellings
+from clipspool.media.facts import Probe
+from clipspool.media.rates import constant_rate
+from clipspool.media.timelines import Cut
+from clipspool.media.timelines.model import frames_of_timecode
+from clipspool.spool.timelines import PlannedCut
+from clipspool.system.atomic import Rel
+
+HANDLE_FRAMES = 12
+NAMED_MAX = 8
+HOW_TO_MARK = (
+    "no clip in it is marked: put a marker on each clip that is meant, with the prompt as its comment "
+    "(EDL: a line `* LOC:` or `* COMMENT:` with the prompt below the event)"
+)
+
+
+def timelines_in(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Entry | None]]:
+    """Yield the timelines of a group with their sidecars: `cut.edl.toml`, or `cut.toml` if no clip has it."""
+    files = {entry.name: entry for entry in entries if entry.kind is Kind.SIDECAR}
+    has_clip = any(entry.kind in {Kind.CLIP, Kind.TEMPORARY} for entry in entries)
+    for entry in entries:
+        if entry.kind is Kind.TIMELINE:
+            beside = None if has_clip else files.get(f"{stem(entry.name)}{TOML}")
+            yield entry, files.get(f"{entry.name}{TOML}", beside)
+
+
+def why_missing(missing: Sequence[Cut]) -> str:
+    """Return which clips a timeline waits for; empty for none."""
+    paths = [spellings(cut.media[0])[-1] if cut.media else cut.name for cut in missing]
+    names = list(dict.fromkeys(path.rpartition("/")[2] for path in paths))
+    shown = ", ".join(f"`{readable(name)}`" for name in names[:NAMED_MAX])
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    lacks = f"clips that it shows are neither in its folder nor below it: {shown}{more}; put them there"
+    return lacks if names else ""
+
+
+def with_variants(cuts: Sequence[PlannedCut], *, less: bool) -> tuple[PlannedCut, ...]:
+    """Name the jobs of a medium as its variants; `less`: handles were left out."""
+    why = "without handles: with them it is longer than the model takes" if less else ""
+    names = [f"_v{number}" if len(cuts) > 1 else "" for number in range(1, len(cuts) + 1)]
+    return tuple(replace(cut, variant=name, why=why) for name, cut in zip(names, cuts, strict=True))
+
+
+def settings_of(timeline: Rel, marked: Sequence[Cut], cuts: Sequence[PlannedCut]) -> Layer:
+    """Return what the timeline says of a medium, as a sidecar would."""
+    tables: list[dict[str, Any]] = []
+    for cut, planned in zip(marked, cuts, strict=True):
+        fps = Fraction(planned.fps)
+        keys: dict[str, Any] = {
+            "start_seconds": float(planned.first / fps),
+            "length_seconds": float(planned.frames / fps),
+        }
+        tables.append({**keys, **({"prompt": cut.mark} if cut.mark else {})})
+    # Only a result with the frames of its source can take its place.
+    body: dict[str, Any] = {"finish": "timeline"}
+    body |= tables[0] if len(tables) == 1 else {"variant": tables}
+    return layer_of(body, timeline, is_own=True)
+
+
+def planned(cut: Cut, facts: dict[str, Any], handles: int, clip: Rel) -> PlannedCut | str:
+    """Place a cut in its media, frame by frame; returns what is wrong where it does not lie in it."""
+    probe = Probe.from_dict(dict(facts))
+    fps = constant_rate(probe)
+    total = round(Fraction(probe.seconds) * fps)
+    zero = frames_of_timecode(probe.timecode, fps) if probe.timecode else None
+    if cut.timecodes is not None:
+        times = [frames_of_timecode(one, fps) for one in cut.timecodes]
+        if times[0] is None or times[1] is None:
+            rate = f"{float(fps):.6g} frames a second"
+            return f"{cut.in_words}: its times cannot be read at {rate}, which its media has"
+        begin, frames = times[0], times[1] - times[0]
+    else:
+        begin, frames = round(cut.start * fps), round(cut.seconds * fps)
+    if cut.origin is not None:
+        origin = round(cut.origin * fps)
+    else:
+        origin = zero if zero is not None and begin >= zero else 0
+    first = begin - origin
+    if frames == total - first + 1:  # rounded up by a program that counts in another rate
+        frames -= 1
+    if frames < 1 or first < 0 or first + frames > total:
+        shown = f"it shows frames {first} to {first + frames - 1} of its media, which has {total}"
+        return f"{cut.in_words}: {shown}; is it the right file?"
+    before = min(first, max(handles, ceil(cut.before * fps)))
+    after = min(total - first - frames, max(handles, ceil(cut.after * fps)))
+    start = (cut.origin if cut.origin is not None else Fraction(origin) / fps) + (first - before) / fps
+    return PlannedCut(
+        number=cut.number,
+        name=cut.name,
+        clip=clip,
+        start=str(start),
+        first=first - before,
+        frames=before + frames + after,
+        before=before,
+        after=after,
+        fps=str(fps),
+        has_timecode=zero is not None and origin == zero,
+    )

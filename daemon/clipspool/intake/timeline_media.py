@@ -1,0 +1,105 @@
+"""A dropped timeline, and the clips in its inbox that it shows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clipspool.intake.examine import Ready
+from clipspool.intake.kinds import stem, suffix_of
+from clipspool.intake.names import Kind
+from clipspool.intake.near import folded
+from clipspool.intake.scan import Folder
+from clipspool.intake.settle import Stamp
+from clipspool.intake.sidecar.layers import Wanted
+from clipspool.intake.sidecar.parse import Layer
+from clipspool.intake.sidecar.references import spellings
+from clipspool.intake.tree import Tree
+from clipspool.intake.types import Rules
+from clipspool.media.timelines import Cut
+from clipspool.spool.root import Root
+from clipspool.spool.timelines import PlannedCut
+from clipspool.system.atomic import Rel, join
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """A clip in the inbox that the timeline shows, and the cuts of it."""
+
+    path: Rel
+    cuts: tuple[Cut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A settled timeline: its folder, itself, its sidecar, and what they hold."""
+
+    folder: Folder
+    path: Rel
+    stamp: Stamp
+    sidecar: Rel | None
+    document: bytes
+    settings: bytes
+    layer: Layer | None
+    cuts: Sequence[Cut]
+
+    @property
+    def id(self) -> str:
+        """The same at each look, and another one for the same file dropped again."""
+        which = repr((self.path, self.stamp)).encode("utf-8", "surrogateescape")
+        return hashlib.sha256(which).hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A medium that passed every check, and its cuts as they are planned."""
+
+    ready: Ready
+    cuts: tuple[PlannedCut, ...]
+
+
+class Media:
+    """Looks clips up as timelines name them: by a path of any machine, or by the file name alone."""
+
+    def __init__(self, root: Root, rules: Rules, tree: Tree) -> None:
+        self._root, self._rules, self._tree = root, rules, tree
+
+    def shown(self, cuts: Sequence[Cut], folder: Rel) -> tuple[list[Medium], list[Cut]]:
+        """Return the clips that a timeline in `folder` shows, and the marked cuts whose clip is not there."""
+        index = self._index(folder)
+        found: dict[Rel, list[Cut]] = defaultdict(list)
+        missing: list[Cut] = []
+        for cut in cuts:
+            path = self._find(cut, folder, index)
+            if path is not None:
+                found[path].append(cut)
+            elif cut.mark is not None and not cut.refusal:
+                missing.append(cut)
+        return [Medium(path, tuple(its)) for path, its in found.items()], missing
+
+    def _index(self, below: Rel) -> dict[str, Rel]:
+        """Return the clips in a folder and those below it by their names and stems; the nearest wins."""
+        index: dict[str, Rel] = {}
+        within = f"{below}/" if below else ""
+        folders = [folder for rel, folder in self._tree.folders.items() if f"{rel}/".startswith(within)]
+        for folder in sorted(folders, key=lambda one: (one.rel.count("/"), one.rel)):
+            for name in sorted(folder.judged_names()):
+                if folder.kind_of(name) is Kind.CLIP:
+                    index.setdefault(folded(name), join(folder.rel, name))
+                    index.setdefault(f"{folded(stem(name))}/", join(folder.rel, name))
+        return index
+
+    def _find(self, cut: Cut, folder: Rel, index: dict[str, Rel]) -> Rel | None:
+        """Return the clip that a cut shows: by its path, else by its file name, else by its name alone."""
+        for entry in cut.media:
+            for path in Wanted(entry, folder, "").paths(self._rules.places, str(self._root.path)):
+                seen = self._tree.entry(path)
+                if seen is not None and seen.kind is Kind.CLIP:
+                    return path
+        paths = [one for entry in cut.media for one in spellings(entry)]
+        names = [folded(one.rstrip("/").rpartition("/")[2]) for one in paths]
+        by_name = (index.get(name) for name in names)
+        by_stem = (index.get(f"{name}/") for name in names if suffix_of(name) not in self._rules.extensions)
+        return next(filter(None, (*by_name, *by_stem)), None)

@@ -1,0 +1,334 @@
+"""Accepts timelines: each marked clip becomes a job of its media, which is accepted as clips are.
+
+A timeline takes the place of its media's sidecars. Its plan is written down first, then its media are claimed
+one by one, and at last it leaves the inbox itself: after a crash it lies there still, and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from math import ceil
+
+import structlog
+
+from clipspool.intake.accept import Acceptance
+from clipspool.intake.examine import Changed, Examination, Pairing, Ready
+from clipspool.intake.kinds import card_in, suffix_of
+from clipspool.intake.names import readable
+from clipspool.intake.notes import WaitingFiles
+from clipspool.intake.pair import Entry, Matched, Waits, pair
+from clipspool.intake.scan import Folder
+from clipspool.intake.settle import Stamp, stamp_of
+from clipspool.intake.sidecar.defaults import Chain
+from clipspool.intake.sidecar.parse import BYTES_MAX, parse
+from clipspool.intake.timeline_cuts import (
+    HANDLE_FRAMES,
+    HOW_TO_MARK,
+    NAMED_MAX,
+    planned,
+    settings_of,
+    why_missing,
+    with_variants,
+)
+from clipspool.intake.timeline_media import Dropped, Made, Media, Medium
+from clipspool.intake.tree import Group, Tree, up_to
+from clipspool.intake.types import Rules
+from clipspool.jobs.messages import Accepted
+from clipspool.jobs.naming import numbered
+from clipspool.media import timelines
+from clipspool.media.timelines import Cut, NoTimeline
+from clipspool.spool.layout import DONE
+from clipspool.spool.root import Root
+from clipspool.spool.timelines import Plan, PlannedCut, claimed_of, keep, plan_of
+from clipspool.system.atomic import Rel, join, name_of, parent, split_suffix
+
+log = structlog.get_logger()
+
+
+class Timelines:
+    """The timelines of one inbox."""
+
+    def __init__(
+        self,
+        root: Root,
+        rules: Rules,
+        tree: Tree,
+        examination: Examination,
+        acceptance: Acceptance,
+        waiting_files: WaitingFiles,
+        *,
+        chain_of: Callable[[Folder], Chain],
+        on_accepted: Callable[[Accepted], None],
+    ) -> None:
+        """`chain_of` returns the defaults of a folder."""
+        self._root, self._rules, self._tree = root, rules, tree
+        self._examination, self._acceptance = examination, acceptance
+        self._waiting_files = waiting_files
+        self._media = Media(root, rules, tree)
+        self._chain_of, self._on_accepted = chain_of, on_accepted
+        self._read: dict[Rel, tuple[Stamp, Sequence[Cut] | str]] = {}
+        self._wanted: dict[Rel, frozenset[Rel]] = {}
+        """The media of each timeline that waits."""
+        self._judged: set[Rel] = set()
+        """The timelines whose media is known, or that are none."""
+
+    def wants(self, path: Rel, now: float, *, has_sidecar: bool) -> Waits | None:
+        """Return why a clip waits that a timeline in the inbox shows; None for any other clip.
+
+        Its group is judged when the timeline's media changes.
+        """
+        # Which clips it shows must be known before one of them is accepted for itself.
+        for above in up_to(parent(path)):
+            is_searched = above in self._tree.folders and card_in(above) is None
+            for name in self._tree.folders[above].timelines if is_searched else ():
+                if join(above, name) not in self._judged:
+                    why = f"the timeline `{readable(name)}` is read first"
+                    return Waits(path, why, look_at=now + self._rules.settle_seconds, proceeds=True)
+        timeline = next((name for name, media in self._wanted.items() if path in media), None)
+        if timeline is None:
+            return None
+        self._tree.affected[self._group_of(timeline)] = None
+        shown = f"the timeline `{readable(name_of(timeline))}` shows it"
+        if has_sidecar:
+            why = f"{shown}, and it has a sidecar of its own: remove one of the two"
+            return Waits(path, why, is_problem=True, needs_others=True)
+        return Waits(path, f"{shown}, and waits", needs_others=True)
+
+    def _group_of(self, timeline: Rel) -> Group:
+        return parent(timeline), self._tree.base(name_of(timeline))
+
+    def forget(self, path: Rel) -> None:
+        """Drop what is known of a timeline that is gone or accepted; its media are judged again."""
+        self._read.pop(path, None)
+        self._judged.discard(path)
+        self._expect(path, frozenset())
+
+    def _expect(self, timeline: Rel, media: frozenset[Rel]) -> None:
+        before = self._wanted.pop(timeline, frozenset())
+        if media:
+            self._wanted[timeline] = media
+        for path in before ^ media:
+            self._tree.affected[parent(path), self._tree.base(name_of(path))] = None
+
+    def judge(self, folder: Folder, entry: Entry, sidecar: Entry | None, now: float) -> Waits | None:
+        """Accept a timeline, or return why it waits. Raises Unavailable."""
+        path = join(folder.rel, entry.name)
+        try:
+            answer = self._judge(folder, entry, sidecar, now)
+        except Changed:
+            names = (entry.name, *(() if sidecar is None else (sidecar.name,)))
+            self._tree.check_files(folder.rel, names, now)
+            soon = now + self._rules.settle_seconds
+            return Waits(path, "it, or one of its clips, is still changing", look_at=soon, proceeds=True)
+        if answer is None:
+            self.forget(path)
+        return answer
+
+    def _judge(self, folder: Folder, entry: Entry, sidecar: Entry | None, now: float) -> Waits | None:
+        path = join(folder.rel, entry.name)
+        self._judged.add(path)
+        if not entry.is_regular or (sidecar is not None and not sidecar.is_regular):
+            return _problem(path, "it, or its sidecar, is a link or a device; put the file itself here")
+        if not entry.is_settled or (sidecar is not None and not sidecar.is_settled):
+            self._judged.discard(path)
+            return Waits(path, "it is still changing")
+        dropped = self._dropped(folder, entry, sidecar)
+        if isinstance(dropped, Waits):
+            self._expect(path, frozenset())
+            return dropped
+        known = plan_of(self._root, dropped.id)
+        claimed = claimed_of(self._root, known) if known else frozenset()
+        shown, missing = self._media.shown(dropped.cuts, folder.rel)
+        marked = [cut for cut in dropped.cuts if cut.mark is not None]
+        wanted = {medium.path: medium for medium in shown if any(c.mark is not None for c in medium.cuts)}
+        self._expect(path, frozenset(medium.path for medium in shown))
+        if not marked:
+            return _problem(path, HOW_TO_MARK)
+        if missing and not claimed:
+            # They may be on their way: like a clip that waits for its sidecar.
+            due = folder.since(entry.name) + self._rules.sidecar_wait_seconds
+            return Waits.until(path, why_missing(missing), due, now, needs_others=True)
+        made: list[Made] = []
+        for medium in wanted.values():
+            answer = self._made(dropped, medium, now)
+            if isinstance(answer, Waits):
+                return replace(answer, name=path, needs_others=True)
+            made.append(answer)
+        if not made and not claimed:
+            return _problem(path, "; ".join(f"{c.in_words}: {c.refusal}" for c in marked[:NAMED_MAX]))
+        if held := self._held(dropped, made, now):
+            return held
+        plan = self._plan(dropped, made, known, claimed)
+        self._accept(dropped, plan, made, [medium.path for medium in shown if medium.path not in wanted])
+        return None
+
+    def _held(self, dropped: Dropped, made: Sequence[Made], now: float) -> Waits | None:
+        if pause := self._tree.pause_in(dropped.folder.rel):
+            return Waits(
+                dropped.path, f"paused: the inbox contains `{readable(pause)}`; remove it to continue"
+            )
+        since = [dropped.folder.since(name_of(dropped.path)), *(one.ready.pairing.since for one in made)]
+        due = max(since) + self._rules.hold_seconds
+        if now >= due:
+            return None
+        seconds = ceil(due - now)
+        why = f"all is well; it is accepted in {seconds} s. Remove it before then to take it back"
+        return Waits(dropped.path, why, look_at=due, proceeds=True, is_well=True)
+
+    # --- the document and its media ---------------------------------------------------------------------
+
+    def _dropped(self, folder: Folder, entry: Entry, sidecar: Entry | None) -> Dropped | Waits:
+        path = join(folder.rel, entry.name)
+        stamp = folder.settled(entry.name)
+        beside = None if sidecar is None else join(folder.rel, sidecar.name)
+        if stamp is None:
+            raise Changed(path)
+        document = self._bytes(path, stamp, timelines.BYTES_MAX)
+        known = self._read.get(path)
+        if known is None or known[0] != stamp:
+            try:
+                cuts: Sequence[Cut] | str = timelines.read(document, suffix_of(entry.name))
+            except NoTimeline as error:
+                cuts = str(error)
+            known = self._read[path] = (stamp, cuts)
+        if isinstance(known[1], str):
+            return _problem(path, f"it cannot be read as a timeline: {known[1]}")
+        settings, layer = b"", None
+        if sidecar is not None and beside is not None:
+            its = folder.settled(sidecar.name)
+            if its is None:
+                raise Changed(beside)
+            settings = self._bytes(beside, its, BYTES_MAX)
+            layer = parse(settings, beside, is_own=False)
+            if layer.problems:
+                return Waits(path, "its sidecar has mistakes", found=layer.problems)
+        return Dropped(folder, path, stamp, beside, document, settings, layer, known[1])
+
+    def _bytes(self, path: Rel, stamp: Stamp, most: int) -> bytes:
+        with self._root.open(path) as file:
+            data = file.read(most + 1)
+        if stamp_of(self._root.stat(path)) != stamp:
+            raise Changed(path)
+        return data
+
+    # --- its jobs ---------------------------------------------------------------------------------------
+
+    def _made(self, dropped: Dropped, medium: Medium, now: float) -> Made | Waits:
+        """Examine a medium with the settings of its cuts; without handles where the model takes less."""
+        folder = self._tree.folders[parent(medium.path)]
+        pairing = self._pairing(folder, medium.path, now)
+        if isinstance(pairing, Waits):
+            return pairing
+        facts = self._examination.facts(pairing, now)
+        if isinstance(facts, Waits):
+            return replace(facts, reason=f"`{readable(medium.path)}`: {facts.reason}")
+        chain = self._chain_of(folder)
+        layers = (*chain.layers, *((dropped.layer,) if dropped.layer else ()))
+        said = (one.keys["handle_frames"] for one in reversed(layers) if "handle_frames" in one.keys)
+        handles = int(next(said, HANDLE_FRAMES))
+        marked = [cut for cut in medium.cuts if cut.mark is not None and not cut.refusal]
+        first: Waits | None = None
+        for wanted in dict.fromkeys((handles, 0)):
+            placed = [planned(cut, facts, wanted, medium.path) for cut in marked]
+            if troubles := [one for one in placed if isinstance(one, str)]:
+                return _problem(medium.path, "; ".join(troubles[:NAMED_MAX]))
+            good = [one for one in placed if isinstance(one, PlannedCut)]
+            cuts = with_variants(good, less=wanted < handles)
+            own = settings_of(dropped.path, marked, cuts)
+            made = tuple(filter(None, (dropped.layer, own)))
+            answer = self._examination.examine(replace(pairing, made=made), chain.layers, now)
+            if isinstance(answer, Ready):
+                return Made(answer, cuts)
+            first = first or answer
+            if not answer.found:
+                break
+        return first or _problem(medium.path, "nothing in it is marked")
+
+    def _pairing(self, folder: Folder, path: Rel, now: float) -> Pairing | Waits:
+        name = name_of(path)
+        rules = replace(self._rules, sidecar_required=False, optional_wait_seconds=0.0)
+        answers = pair(folder.entries(self._tree.base(name)), now=now, rules=rules, defaults_serve=True)
+        match = next((one for one in answers if isinstance(one, Matched) and one.clip == name), None)
+        if match is None:
+            why = next((one.reason for one in answers if isinstance(one, Waits) and one.name == name), "")
+            return Waits(path, f"`{readable(path)}`: {why or 'it is still changing'}")
+        if match.companions:
+            why = f"`{readable(path)}` has a sidecar of its own, `{readable(match.companions[0])}`"
+            return _problem(path, f"{why}: remove one of the two, or the timeline")
+        stamp = folder.settled(name)
+        if stamp is None:
+            raise Changed(path)
+        controls = tuple(join(folder.rel, one) for one in folder.controls(name))
+        return Pairing(path, {path: stamp}, folder.since(name), controls=controls, pause=folder.pause(name))
+
+    def _plan(
+        self, dropped: Dropped, made: Sequence[Made], known: Plan | None, claimed: Collection[Rel]
+    ) -> Plan:
+        """Return what is written down; `claimed` are media that a look before this one accepted."""
+        cuts = {cut.number: cut for cut in (known.cuts if known else ()) if cut.clip in claimed}
+        cuts |= {cut.number: cut for one in made for cut in one.cuts}
+        for cut in dropped.cuts:
+            if cut.mark is not None and cut.number not in cuts:
+                why = cut.refusal or "its media was removed before it was accepted"
+                cuts[cut.number] = PlannedCut(number=cut.number, name=cut.name, why=why)
+        prices = [self._examination.price(r, one.ready.media) for one in made for _, r in one.ready.requests]
+        total = None if None in prices else sum(price or 0.0 for price in prices)
+        return Plan(
+            id=dropped.id,
+            path=dropped.path,
+            sidecar=dropped.sidecar,
+            cuts=tuple(cuts[number] for number in sorted(cuts)),
+            unmarked=sum(cut.mark is None for cut in dropped.cuts),
+            credits=known.credits if known else total,
+        )
+
+    def _accept(self, dropped: Dropped, plan: Plan, made: Sequence[Made], unmarked: Sequence[Rel]) -> None:
+        """Claim its media, move away what it shows unmarked, and remove it from the inbox.
+
+        Done again after a crash or an error it goes on. Raises Changed and OSError.
+        """
+        # Written before the first claim: what is claimed must know which timeline waits for it.
+        keep(self._root, plan, dropped.document, dropped.settings)
+        for one in made:
+            requests = tuple(
+                (variant, replace(request, timeline=plan.id, timeline_credits=plan.credits))
+                for variant, request in one.ready.requests
+            )
+            self._on_accepted(self._acceptance.accept(replace(one.ready, requests=requests)))
+            self._gone(one.ready.pairing.clip)
+        for path in unmarked:
+            self._put_away(path)
+        log.info(
+            "timeline_accepted",
+            inbox=self._rules.name,
+            timeline=readable(dropped.path),
+            jobs=sum(bool(cut.clip) for cut in plan.cuts),
+            clips=len(plan.clips),
+            credits=plan.credits,
+        )
+        for path in filter(None, (dropped.path, dropped.sidecar)):
+            self._root.remove(path)
+            self._gone(path)
+
+    def _put_away(self, path: Rel) -> None:
+        """Move a clip that is shown, but not marked, to `_done`: it stays what the timeline links to."""
+        home = join(DONE, parent(path))
+        self._root.make_folders(home)
+        for name in numbered(*split_suffix(name_of(path))):
+            with suppress(FileExistsError):
+                self._root.move(path, self._root, join(home, name))
+                break
+        self._gone(path)
+
+    def _gone(self, path: Rel) -> None:
+        if (folder := self._tree.folders.get(parent(path))) is not None:
+            folder.forget(name_of(path))
+        self._examination.forget(path)
+        self._waiting_files.clear_note(path)
+        self._waiting_files.remove(path)
+
+
+def _problem(path: Rel, why: str) -> Waits:
+    return Waits(path, why, is_problem=True, needs_others=True)

@@ -1,0 +1,124 @@
+"""Reads and relinks an EDL (CMX 3600), line by line: what is not relinked stays byte for byte."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from clipspool.media.timeline import later_timecode
+from clipspool.media.timelines.model import CUTS_MAX, RETIMED, Cut, Link, NoTimeline, mark_of
+
+_TIME = r"\d\d[:;]\d\d[:;]\d\d[:;.]\d{2,3}"
+_EVENT = re.compile(
+    rf"(?P<head>\s*(?P<event>\d+)\s+(?P<reel>\S+)\s+(?P<track>\S+)\s+(?P<kind>[A-Z]\w*)(?:\s+\d+)?\s+)"
+    rf"(?P<src_in>{_TIME})(?P<gap>\s+)(?P<src_out>{_TIME})(?P<rest>\s+{_TIME}\s+{_TIME}.*)",
+    re.DOTALL,
+)
+_FROM = re.compile(r"(\*\s*FROM CLIP NAME:\s*)(.*)", re.IGNORECASE)
+_TO = re.compile(r"\*\s*TO CLIP NAME:", re.IGNORECASE)
+_FILE = re.compile(r"(\*\s*(?:SOURCE FILE|FROM CLIP|FROM FILE|MEDIA FILE):\s*)(.*)", re.IGNORECASE)
+_LOCATOR = re.compile(rf"\*\s*LOC:\s*{_TIME}\s+\S+\s*(.*)", re.IGNORECASE)
+_COMMENT = re.compile(r"\*\s*COMMENT:\s*(.*)", re.IGNORECASE)
+_SPEED = re.compile(r"M2\s", re.IGNORECASE)
+_TRANSITION = "it has a transition, which cannot be relinked in an EDL"
+
+
+@dataclass(slots=True)
+class _Event:
+    """An event of a picture track, and the numbers of its lines."""
+
+    found: re.Match[str]
+    line: int
+    comments: list[tuple[int, str]] = field(default_factory=list)
+
+    def texts(self, pattern: re.Pattern[str]) -> list[str]:
+        matches = (pattern.match(text) for _, text in self.comments)
+        return [match[match.re.groups].strip() for match in matches if match]
+
+    def has(self, pattern: re.Pattern[str]) -> bool:
+        return any(pattern.match(text) for _, text in self.comments)
+
+
+def read(data: bytes) -> list[Cut]:
+    """Return the cuts of the picture tracks. Raises NoTimeline."""
+    events = _events(_lines(data))
+    cuts: list[Cut] = []
+    for number, event in enumerate(events, 1):
+        is_cut = event.found["kind"] == "C"
+        mark, more = mark_of([*event.texts(_LOCATOR), *event.texts(_COMMENT)])
+        names = (*event.texts(_FILE), *event.texts(_FROM), event.found["reel"])
+        refusal = _TRANSITION if not is_cut or event.has(_TO) else RETIMED if event.has(_SPEED) else ""
+        if not is_cut and cuts:
+            cuts[-1] = replace(cuts[-1], refusal=cuts[-1].refusal or _TRANSITION)
+        cuts.append(
+            Cut(
+                number=number,
+                name=next(iter(event.texts(_FROM)), event.found["reel"]),
+                media=tuple(dict.fromkeys(name for name in names if name)),
+                timecodes=(event.found["src_in"], event.found["src_out"]),
+                mark=mark,
+                more_marks=more,
+                refusal=refusal,
+            )
+        )
+    if not cuts:
+        raise NoTimeline("it has no event of a picture track; export it as CMX 3600")
+    return cuts
+
+
+def relink(data: bytes, links: Mapping[int, Link]) -> bytes:
+    """Write the results' names in place of the media's; times are moved only where media had no timecode."""
+    lines = _lines(data)
+    for number, event in enumerate(_events(lines), 1):
+        if (link := links.get(number)) is None:
+            continue
+        end = _end_of(lines[event.line])
+        found = event.found
+        if not link.has_timecode:
+            back = -round(link.start * link.fps)
+            times = [later_timecode(found[name], back, link.fps) for name in ("src_in", "src_out")]
+            lines[event.line] = f"{found['head']}{times[0]}{found['gap']}{times[1]}{found['rest']}"
+        named = False
+        for at, text in event.comments:
+            for pattern in (_FROM, _FILE):
+                if match := pattern.match(text):
+                    lines[at] = f"{match[1]}{link.name}{_end_of(text)}"
+                    named |= pattern is _FROM
+        if not named:
+            lines[event.line] += f"* FROM CLIP NAME: {link.name}{end or chr(10)}"
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+
+
+def _end_of(line: str) -> str:
+    return line[len(line.rstrip("\r\n")) :]
+
+
+def _events(lines: list[str]) -> list[_Event]:
+    return list(_picture_events(lines))
+
+
+def _picture_events(lines: list[str]) -> Iterator[_Event]:
+    event: _Event | None = None
+    count = 0
+    for at, line in enumerate(lines):
+        if found := _EVENT.match(line):
+            if event is not None:
+                yield event
+            event = None
+            count += 1
+            if count > CUTS_MAX:
+                raise NoTimeline(f"it has more than {CUTS_MAX:,} events")
+            # `V`, `V2`, `B` (both) and `AA/V` hold pictures, `A`, `A2` and `NONE` none. Black has no media.
+            has_pictures = found["track"].upper().endswith("V") or found["track"].upper()[0] in "VB"
+            is_shown = found["src_in"] != found["src_out"] and found["reel"].upper() not in {"BL", "BLACK"}
+            if has_pictures and is_shown:
+                event = _Event(found, at)
+        elif event is not None and line.strip():
+            event.comments.append((at, line))
+    if event is not None:
+        yield event

@@ -1,0 +1,158 @@
+"""Reads and relinks Final Cut Pro's FCPXML, which Resolve writes too; changed in place."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+
+from clipspool.media.timelines.model import CUTS_MAX, RETIMED, SWITCHED_OFF, Cut, Link, NoTimeline, mark_of
+from clipspool.media.timelines.tree import Element, parse, write
+
+_SECONDS = re.compile(r"(-?\d{1,12}(?:\.\d{1,9})?)(?:/(\d{1,12}))?s")
+_CLIPS = frozenset({"asset-clip", "clip", "ref-clip", "sync-clip", "mc-clip"})
+"""What shows media; of these only the first names one asset, which can be exchanged."""
+_MARKERS = ("marker", "chapter-marker")
+
+
+def read(data: bytes) -> list[Cut]:
+    """Return the clips of all projects. Raises NoTimeline."""
+    root = parse(data)
+    assets = {asset.get("id", ""): asset for asset in root.iterfind("resources/asset")}
+    cuts = [
+        _cut(number, clip, assets.get(clip.get("ref", "")), reach)
+        for number, (clip, reach) in enumerate(_clips(root), 1)
+    ]
+    if not cuts:
+        raise NoTimeline("it has no project with clips; export the project, not an event")
+    return cuts
+
+
+def relink(data: bytes, links: Mapping[int, Link]) -> bytes:
+    """Give each linked clip an asset of its own, whose time begins where the result does."""
+    root = parse(data)
+    resources = root.find("resources")
+    assets = {asset.get("id", ""): asset for asset in root.iterfind("resources/asset")}
+    for number, (clip, _) in enumerate(list(_clips(root)), 1):
+        link, asset = links.get(number), assets.get(clip.get("ref", ""))
+        if link is None or asset is None or resources is None:
+            continue
+        made = _asset(asset, f"clipspool-{number}", link)
+        video = _format(root, asset, clip, f"clipspool-format-{number}", link)
+        for resource in (video, made):
+            resource.tail = asset.tail
+            resources.append(resource)
+        made.set("format", video.get("id", ""))
+        clip.set("ref", made.get("id", ""))
+        if clip.get("format") is not None:
+            clip.set("format", video.get("id", ""))
+        if clip.get("start") is None:  # it counted from the begin of the asset
+            clip.set("start", asset.get("start", "0s"))
+    return write(root, data)
+
+
+def _clips(root: Element) -> Iterator[tuple[Element, tuple[Fraction, Fraction]]]:
+    """Yield what shows media in every spine, connected clips included, and how far transitions reach."""
+    count = 0
+    for spine in root.iter("spine"):
+        children = [child for child in spine if not callable(child.tag)]  # a comment's tag is a function
+        for at, child in enumerate(children):
+            before = _reach(children[at - 1]) if at else Fraction(0)
+            after = _reach(children[at + 1]) if at + 1 < len(children) else Fraction(0)
+            # A connected clip is an element inside of the clip, or gap, that it is connected to.
+            connected = [below for below in child if below.get("lane") is not None]
+            bare = (Fraction(0), Fraction(0))
+            for clip, reach in ((child, (before, after)), *((below, bare) for below in connected)):
+                if clip.tag in _CLIPS:
+                    count += 1
+                    if count > CUTS_MAX:
+                        raise NoTimeline(f"it has more than {CUTS_MAX:,} clips")
+                    yield clip, reach
+
+
+def _reach(neighbour: Element) -> Fraction:
+    return _time(neighbour.get("duration")) / 2 if neighbour.tag == "transition" else Fraction(0)
+
+
+def _time(text: str | None) -> Fraction:
+    found = _SECONDS.fullmatch((text or "0s").strip())
+    if found is None or not int(found[2] or 1):
+        raise NoTimeline(f"it has a time that cannot be read: {(text or '')[:40]}")
+    return Fraction(found[1]) / int(found[2] or 1)
+
+
+def _written(time: Fraction) -> str:
+    return f"{time.numerator}s" if time.denominator == 1 else f"{time.numerator}/{time.denominator}s"
+
+
+def _cut(number: int, clip: Element, asset: Element | None, reach: tuple[Fraction, Fraction]) -> Cut:
+    origin = _time(asset.get("start")) if asset is not None else Fraction(0)
+    start = _time(clip.get("start")) if clip.get("start") is not None else origin
+    seconds = _time(clip.get("duration") or (asset.get("duration") if asset is not None else None))
+    refusal = ""
+    if clip.tag != "asset-clip" or asset is None:
+        refusal = "it is a compound, synchronised or multicam clip"
+    elif asset.get("hasVideo", "1") == "0" or clip.get("srcEnable") == "audio":
+        refusal = "it shows no pictures"
+    elif clip.get("enabled") == "0":
+        refusal = SWITCHED_OFF
+    elif clip.find("timeMap") is not None or clip.find("conform-rate") is not None:
+        refusal = RETIMED
+    media = [] if asset is None else [rep.get("src") for rep in asset.iterfind("media-rep")]
+    media += [] if asset is None else [asset.get("src"), asset.get("name")]
+    mark, more = mark_of(_marks(clip, start, start + seconds))
+    return Cut(
+        number=number,
+        name=clip.get("name") or (asset.get("name") if asset is not None else None) or "?",
+        media=tuple(dict.fromkeys(name for name in (*media, clip.get("name")) if name)),
+        start=start,
+        seconds=seconds,
+        origin=origin,
+        mark=mark,
+        more_marks=more,
+        refusal=refusal,
+        before=reach[0],
+        after=reach[1],
+    )
+
+
+def _marks(clip: Element, begin: Fraction, end: Fraction) -> Iterator[str | None]:
+    for marker in clip:
+        if marker.tag in _MARKERS and begin <= _time(marker.get("start")) < end:
+            note = marker.get("note")
+            yield note if (note or "").strip() else marker.get("value")
+    if (note := clip.findtext("note") or "").strip():
+        yield note
+
+
+def _asset(asset: Element, asset_id: str, link: Link) -> Element:
+    made = copy.deepcopy(asset)
+    for name in ("uid", "src"):
+        made.attrib.pop(name, None)
+    has_representation = made.find("media-rep") is not None
+    for child in list(made):
+        if child.tag in {"media-rep", "bookmark"}:
+            made.remove(child)
+    made.set("id", asset_id)
+    made.set("name", link.name)
+    made.set("start", _written(link.start))
+    made.set("duration", _written(link.seconds))
+    if has_representation:
+        made.insert(0, Element("media-rep", {"kind": "original-media", "src": link.url}))
+    else:
+        made.set("src", link.url)
+    return made
+
+
+def _format(root: Element, asset: Element, clip: Element, format_id: str, link: Link) -> Element:
+    """Return the format of a result: that of the media with the result's size and frames."""
+    wanted = asset.get("format") or clip.get("format")
+    known = next((one for one in root.iterfind("resources/format") if one.get("id") == wanted), None)
+    made = Element("format") if known is None else copy.deepcopy(known)
+    made.attrib.pop("name", None)  # it names a fixed size
+    made.set("id", format_id)
+    made.set("frameDuration", _written(1 / link.fps))
+    made.set("width", str(link.width))
+    made.set("height", str(link.height))
+    return made

@@ -1,0 +1,270 @@
+"""A timeline in an inbox: what it waits for, what it says, and what becomes of its media."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clipspool.intake.accept import Acceptance
+from clipspool.jobs.model import Problem
+from clipspool.spool.timelines import claimed_of, home_of, plan_of
+from inboxes import CLIP, Bench, box
+
+EDL = (Path(__file__).parents[1] / "timelines" / "resolve.edl").read_bytes()
+XML = (Path(__file__).parents[1] / "timelines" / "premiere.xml").read_bytes()
+FACTS = {"container": "mov", "size_bytes": 9, "seconds": 6.0, "frames": 150, "fps": "25/1"}
+
+
+def bench_in(path, **rules):
+    """Give an inbox in which every clip has 150 frames, those of A001_C003 from 01:00:00:00 on."""
+
+    def inspect(fd):
+        has_timecode = "C003" in Path(f"/proc/self/fd/{fd}").readlink().name
+        return FACTS | ({"timecode": "01:00:00:00"} if has_timecode else {}), []
+
+    return Bench(path, inspect=inspect, **{"layers": {"[defaults]": {"model": "gen4_aleph"}}, **rules})
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return bench_in(tmp_path / "bay")
+
+
+def unlike(name):
+    """Give a clip that differs from others."""
+    return CLIP + box(b"free", name.encode())
+
+
+def drop(bench, *media, edl=EDL, folder="day/"):
+    bench.write(f"{folder}cut.edl", edl)
+    for name in media or ("A001_C003.mov", "A001_C004.mov"):
+        bench.drop(f"{folder}{name}", unlike(name), sidecar=None)
+
+
+def cuts_of(bench):
+    """Give each job's clip, variant, and the first frame and number of frames that are sent."""
+    return sorted(
+        (
+            one.clip.path,
+            job.variant,
+            round(job.request.start_seconds * 25),
+            round(job.request.length_seconds * 25),
+        )
+        for one in bench.accepted
+        for job in one.jobs
+    )
+
+
+def test_each_marked_clip_becomes_a_job_of_its_media_with_handles(bench):
+    drop(bench)
+    bench.settle()
+    assert cuts_of(bench) == [
+        ("day/A001_C003.mov", "_v1", 13, 49),
+        ("day/A001_C003.mov", "_v2", 63, 49),
+        ("day/A001_C004.mov", "", 0, 42),
+    ]
+    requests = {job.variant: job.request for one in bench.accepted for job in one.jobs if job.variant}
+    assert [requests[name].prompt for name in ("_v1", "_v2")] == ["Deep winter at dusk", "fog"]
+    assert {one.finish for one in requests.values()} == {"timeline"}
+    assert bench.lying() == []
+    (timeline,) = {one.timeline for one in requests.values()}
+    plan = plan_of(bench.root, timeline)
+    assert (plan.path, plan.unmarked) == ("day/cut.edl", 1)
+    assert [cut.why for cut in plan.cuts if not cut.clip] == ["its speed is changed"]
+
+
+def test_the_sidecar_of_a_timeline_says_what_all_its_clips_have_in_common(bench):
+    drop(bench)
+    bench.write("day/cut.toml", "handle_frames = 0\nseed = 7\n")
+    bench.settle()
+    assert [cut[2:] for cut in cuts_of(bench)] == [(25, 25), (75, 25), (5, 25)]
+    assert {job.request.seed for one in bench.accepted for job in one.jobs} == {7}
+    assert bench.lying() == []
+
+
+def test_a_timeline_waits_for_its_media_and_names_them_and_media_wait_for_it(bench):
+    drop(bench, "A001_C003.mov")
+    bench.settle()
+    bench.look(1)
+    assert bench.note("day/cut.edl") is None  # they may be on their way
+    bench.look(60)
+    bench.look(1)
+    assert "neither in its folder nor below it: `A001_C004.mov`" in bench.note("day/cut.edl")
+    assert bench.accepted == []
+    assert bench.waiting()["day/A001_C003.mov"].reason == "the timeline `cut.edl` shows it, and waits"
+    assert bench.note("day/A001_C003.mov") is None
+    bench.drop("day/media/A001_C004.mov", unlike("4"), sidecar=None)
+    bench.settle()
+    bench.look(1)
+    assert len(cuts_of(bench)) == 3
+    assert bench.lying() == []
+
+
+def test_defaults_do_not_pay_for_media_that_a_timeline_shows(tmp_path):
+    bench = bench_in(
+        tmp_path / "bay", sidecar_required=False, layers={"[defaults]": {"model": "m", "prompt": "x"}}
+    )
+    drop(bench, "A001_C003.mov", "A001_C005.mov")
+    bench.settle()
+    for _ in range(3):
+        bench.look(30)
+    assert bench.accepted == []
+    bench.drop("day/A001_C004.mov", unlike("4"), sidecar=None)
+    bench.settle()
+    bench.look(1)
+    assert len(cuts_of(bench)) == 3
+    # What it shows without a mark is put away and not sent.
+    assert bench.lying() == ["_done/day/A001_C005.mov"]
+
+
+@pytest.mark.parametrize(
+    ("edl", "why"),
+    [
+        (EDL.replace(b"* LOC:", b"* X:").replace(b"* COMMENT:", b"* Y:"), "no clip in it is marked"),
+        (EDL.replace(b"01:00:03:00 01:00:04:00", b"01:00:08:00 01:00:09:00"), "it shows frames 200 to 224"),
+        (EDL.replace(b"01:00:03:00 01:00:04:00", b"01:00:03:27 01:00:04:27"), "cannot be read at 25 frames"),
+        (b"TITLE: x\n", "it cannot be read as a timeline"),
+        (EDL.replace(b"fog", b"f" * 1001), "is too long"),
+    ],
+)
+def test_what_is_wrong_with_a_timeline_is_said_and_costs_nothing(bench, edl, why):
+    drop(bench, edl=edl)
+    bench.settle()
+    bench.look(1)
+    assert why in bench.note("day/cut.edl")
+    assert bench.accepted == []
+    drop(bench)
+    bench.settle()
+    bench.look(1)
+    assert len(cuts_of(bench)) == 3
+    assert bench.note("day/cut.edl") is None
+
+
+def test_a_clip_with_a_sidecar_of_its_own_is_not_taken_for_the_timeline(bench):
+    drop(bench)
+    bench.write("day/A001_C003.toml", 'prompt = "mine"\n')
+    bench.settle()
+    bench.look(1)
+    assert "it has a sidecar of its own" in bench.note("day/A001_C003.mov")
+    assert "has a sidecar of its own, `A001_C003.toml`" in bench.note("day/cut.edl")
+    assert bench.accepted == []
+
+
+def test_what_the_model_does_not_take_with_handles_is_sent_without(tmp_path):
+    def check(request, _media):
+        return [Problem("too long")] if request.length_seconds > 1 else []
+
+    bench = bench_in(tmp_path / "bay", check=check)
+    drop(bench)
+    bench.settle()
+    assert [cut[2:] for cut in cuts_of(bench)] == [(25, 25), (75, 25), (5, 25)]
+    plan = plan_of(bench.root, bench.accepted[0].jobs[0].request.timeline)
+    assert plan.cuts[0].why.startswith("without handles")
+
+
+def test_paths_of_other_machines_lead_into_the_inbox_and_nowhere_else(tmp_path):
+    beyond = tmp_path / "beyond"
+    beyond.mkdir()
+    (beyond / "A001_C003.mov").write_bytes(CLIP)
+    bench = bench_in(tmp_path / "bay")
+    bench.write("day/cut.xml", XML.replace(b"file://localhost/Z%3a/media", f"file://{beyond}".encode()))
+    bench.settle()
+    bench.look(60)
+    bench.look(1)
+    assert "neither in its folder nor below it: `A001_C003.mov`" in bench.note("day/cut.xml")
+    bench.write("day/cut.xml", XML.replace(b"file://localhost/Z%3a/media", b"../../../beyond"))
+    bench.settle()
+    bench.look(1)
+    assert bench.accepted == []
+    bench.drop("day/A001_C003.mov", sidecar=None)
+    bench.settle()
+    bench.look(1)
+    assert bench.paths == ["day/A001_C003.mov"]
+
+
+def stop(_rel):
+    raise OSError("the machine stops here")
+
+
+@pytest.mark.parametrize("claims", [1, 2])
+def test_a_timeline_that_a_crash_cut_short_goes_on_and_claims_nothing_twice(bench, monkeypatch, claims):
+    real, made = Acceptance.accept, []
+
+    def cut_short(self, ready):
+        if len(made) == claims:
+            raise OSError("the machine stops here")
+        made.append(ready)
+        return real(self, ready)
+
+    monkeypatch.setattr(Acceptance, "accept", cut_short)
+    monkeypatch.setattr(bench.root, "remove", stop)
+    drop(bench)
+    bench.settle()
+    first = list(bench.accepted)
+    assert len(first) == claims
+    monkeypatch.undo()
+    bench.begin()  # another process
+    bench.settle()
+    bench.look(1)
+    assert len(bench.accepted) == 2
+    assert len(cuts_of(bench)) == 3
+    assert bench.lying() == []
+    (timeline,) = {job.request.timeline for one in bench.accepted for job in one.jobs}
+    plan = plan_of(bench.root, timeline)
+    assert claimed_of(bench.root, plan) == plan.clips == {"day/A001_C003.mov", "day/A001_C004.mov"}
+    assert [cut.number for cut in plan.cuts] == [1, 2, 3, 5]
+
+
+def test_media_that_went_after_a_crash_is_not_waited_for(bench, monkeypatch):
+    real, made = Acceptance.accept, []
+
+    def cut_short(self, ready):
+        if made:
+            raise OSError("the machine stops here")
+        made.append(ready)
+        return real(self, ready)
+
+    monkeypatch.setattr(Acceptance, "accept", cut_short)
+    drop(bench)
+    bench.settle()
+    monkeypatch.undo()
+    (left,) = [name for name in bench.lying() if name.endswith(".mov")]
+    (bench.path / left).unlink()
+    bench.begin()
+    bench.settle()
+    bench.look(1)
+    plan = plan_of(bench.root, bench.accepted[0].jobs[0].request.timeline)
+    assert len(plan.clips) == 1
+    assert any("removed before it was accepted" in cut.why for cut in plan.cuts)
+
+
+def test_a_plan_that_somebody_else_wrote_leads_nowhere(bench):
+    drop(bench)
+    bench.settle()
+    timeline = bench.accepted[0].jobs[0].request.timeline
+    file = bench.path / home_of(timeline) / "plan.json"
+    body = json.loads(file.read_text())
+    for path in ("../../beyond.edl", "/etc/x.edl", "", 5):
+        file.write_text(json.dumps(body | {"path": path}))
+        assert plan_of(bench.root, timeline) is None
+    assert plan_of(bench.root, "../work") is None
+
+
+def test_xml_on_a_cameras_card_is_the_cameras(bench):
+    bench.write("card/CONTENTS/CLIP/0001AB.XML", b"<P2Main/>")
+    bench.settle()
+    bench.look(100)
+    assert bench.note("card/CONTENTS/CLIP/0001AB.XML") is None
+
+
+def test_a_timeline_waits_like_a_clip_for_a_pause_and_for_its_time(tmp_path):
+    bench = bench_in(tmp_path / "bay", hold_seconds=60.0)
+    drop(bench)
+    bench.settle()
+    assert "all is well; it is accepted in" in bench.waiting()["day/cut.edl"].reason
+    bench.write("_pause", b"")
+    bench.look(100)
+    assert bench.accepted == []
+    (bench.path / "_pause").unlink()
+    bench.look(1)
+    assert len(cuts_of(bench)) == 3

@@ -1,0 +1,249 @@
+"""Timelines of four programs: what is read of them, and that linking changes nothing else."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from clipspool.media import timelines
+from clipspool.media.facts import Probe
+from clipspool.media.plan import Conform, Limits, Refuse, plan
+from clipspool.media.timelines import Link, NoTimeline
+from clipspool.media.timelines.model import frames_of_timecode, mark_of
+from clipspool.stages.relink import file_url
+
+HOME = Path(__file__).parents[1] / "timelines"
+SHAPES = ("resolve.edl", "premiere.xml", "finalcut.fcpxml", "cut.otio")
+
+
+def suffix_of(shape):
+    return Path(shape).suffix
+
+
+def read(shape, *changes):
+    """Read a shape in which texts are replaced."""
+    data = (HOME / shape).read_bytes()
+    for old, new in changes:
+        assert old.encode() in data
+        data = data.replace(old.encode(), new.encode())
+    return timelines.read(data, suffix_of(shape)), data
+
+
+def link(**changes):
+    facts = {
+        "name": "A001_C003.mov",
+        "url": "file:///Z:/results/A001_C003.mov",
+        "start": Fraction(13, 25),
+        "seconds": Fraction(49, 25),
+        "fps": Fraction(25),
+        "width": 1280,
+        "height": 720,
+        "timecode": "01:00:00:13",
+        "has_timecode": True,
+    }
+    return Link(**(facts | changes))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_marked_clip_is_read_with_its_prompt_its_media_and_what_it_shows(shape):
+    cut = read(shape)[0][0]
+    assert (cut.number, cut.mark, cut.refusal, cut.more_marks) == (1, "Deep winter at dusk", "", 0)
+    assert any("A001_C003" in name for name in cut.media)
+    if cut.timecodes is None:
+        assert (cut.start - cut.origin, cut.seconds) == (1, 1)
+    else:
+        assert cut.timecodes == ("01:00:01:00", "01:00:02:00")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_linking_nothing_changes_nothing_that_a_program_reads(shape):
+    cuts, data = read(shape)
+    assert timelines.read(timelines.relink(data, suffix_of(shape), {}), suffix_of(shape)) == cuts
+
+
+ON = '"enabled": true,\n                        "markers": [{'
+WARP = '"effects": [{"OTIO_SCHEMA": "LinearTimeWarp.1", "time_scalar": 2.0}], "enabled": true,\n'
+LOC = "* LOC: 01:00:00:10"
+
+
+@pytest.mark.parametrize(
+    ("shape", "old", "new", "why"),
+    [
+        ("premiere.xml", "<enabled>TRUE</enabled>", "<enabled>FALSE</enabled>", "it is switched off"),
+        ("premiere.xml", "<end>25</end>", "<end>75</end>", "its speed is changed"),
+        ("premiere.xml", "<out>50</out>", "<out>x</out>", "its in and out cannot be read"),
+        ("finalcut.fcpxml", "<adjust-transform", "<timeMap/><adjust-transform", "its speed is changed"),
+        ("finalcut.fcpxml", 'duration="1s" format', 'duration="1s" enabled="0" format', "it is switched off"),
+        ("finalcut.fcpxml", '<asset-clip ref="r2"', '<asset-clip ref="r77"', "it is a compound"),
+        ("cut.otio", ON, ON.replace("true", "false"), "it is switched off"),
+        ("cut.otio", '"effects": [], "enabled": true,\n', WARP, "its speed is changed"),
+        ("resolve.edl", LOC, f"M2   A001C003       050.0    01:00:01:00\n{LOC}", "its speed is changed"),
+        (
+            "resolve.edl",
+            "002  A001C004 V     C       ",
+            "002  A001C004 V     D    012",
+            "it has a transition",
+        ),
+    ],
+)
+def test_what_cannot_be_linked_says_why(shape, old, new, why):
+    assert why in read(shape, (old, new))[0][0].refusal
+
+
+@pytest.mark.parametrize(
+    ("texts", "mark"),
+    [
+        ([], (None, 0)),
+        ([""], ("", 0)),
+        (["Marker 1"], ("", 0)),
+        (["  deep\n winter "], ("deep winter", 0)),
+        (["Marker 2", "fog", "snow", "fog"], ("fog", 1)),
+    ],
+)
+def test_the_first_text_of_a_clips_marks_counts_and_a_markers_own_name_is_none(texts, mark):
+    assert mark_of(texts) == mark
+
+
+def test_a_marker_beyond_what_a_clip_shows_is_another_clips():
+    assert read("premiere.xml", ("<in>30</in><out>-1</out>", "<in>90</in><out>-1</out>"))[0][0].mark is None
+    assert read("finalcut.fcpxml", ('start="90040/25s"', 'start="3603s"'))[0][0].mark is None
+    assert read("cut.otio", ('"value": 90030.0', '"value": 90099.0'))[0][0].mark is None
+
+
+def test_notes_count_where_there_is_no_marker():
+    note = "<lognote></lognote>", "<lognote>rain</lognote>"
+    marker = (
+        "<marker><comment>Deep winter at dusk</comment><name>AI</name><in>30</in><out>-1</out></marker>",
+        "",
+    )
+    assert read("premiere.xml", note, marker)[0][0].mark == "rain"
+    assert (
+        read("finalcut.fcpxml", ('<adjust-transform scale="1.1 1.1"/>', "<note>rain</note>"))[0][0].more_marks
+        == 1
+    )
+    assert read("cut.otio", ('{"Link Group ID": 1}', '{"Comment": "rain"}'))[0][0].more_marks == 1
+
+
+@pytest.mark.parametrize(
+    ("timecode", "fps", "frames"),
+    [
+        ("01:00:00:00", Fraction(25), 90_000),
+        ("00:01:00;02", Fraction(30000, 1001), 1800),
+        ("01:00:00;00", Fraction(30000, 1001), 107_892),
+        ("01:00:00:00", Fraction(24000, 1001), 86_400),
+        ("00:00:00:30", Fraction(25), None),
+        ("1:2", Fraction(25), None),
+    ],
+)
+def test_a_timecode_is_counted_in_frames_dropped_ones_left_out(timecode, fps, frames):
+    assert frames_of_timecode(timecode, fps) == frames
+
+
+BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><xmeml>&b;</xmeml>'
+FILE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><fcpxml>&a;</fcpxml>'
+
+
+@pytest.mark.parametrize(
+    ("data", "suffix", "why"),
+    [
+        (BOMB, ".xml", "declares entities"),
+        (FILE, ".fcpxml", "declares entities"),
+        ("<xmeml>" + "<a>" * 300, ".xml", "nested too deep"),
+        ("<xmeml><sequence>", ".xml", "no whole XML"),
+        ("<note>hello</note>", ".xml", "neither FCP XML"),
+        ("<xmeml/>", ".xml", "no sequence"),
+        ("[" * 100_000, ".otio", "no whole JSON"),
+        ('{"OTIO_SCHEMA": "Clip.2"}', ".otio", "no timeline"),
+        ('{"OTIO_SCHEMA": "Timeline.1", "tracks": 5}', ".otio", "no clip"),
+        ("TITLE: x\n", ".edl", "no event"),
+        ("", ".edl", "no event"),
+        ("x" * (timelines.BYTES_MAX + 1), ".edl", "larger than 16 MB"),
+    ],
+)
+def test_what_is_no_timeline_or_would_harm_is_refused_in_words(data, suffix, why):
+    with pytest.raises(NoTimeline, match=why):
+        timelines.read(data.encode(), suffix)
+
+
+def test_an_edl_is_changed_in_its_names_alone_and_without_timecode_in_its_times():
+    data = (HOME / "resolve.edl").read_bytes()
+    plain = link(name="A001_C004.mp4", start=Fraction(0), has_timecode=False)
+    made = timelines.relink(data, ".edl", {1: link(), 2: plain})
+    changed = [(a, b) for a, b in zip(data.splitlines(), made.splitlines(), strict=True) if a != b]
+    assert changed == [(b"* FROM CLIP NAME: A001_C004.mov", b"* FROM CLIP NAME: A001_C004.mp4")]
+    moved = timelines.relink(data, ".edl", {2: link(start=Fraction(4, 25), has_timecode=False)}).decode()
+    assert "V     C        00:00:00:01 00:00:01:01 01:00:01:00 01:00:02:00" in moved
+
+
+def test_an_event_without_a_name_gets_one():
+    _, data = read("resolve.edl", ("* FROM CLIP NAME: A001_C003.mov\n* LOC", "* LOC"))
+    made = timelines.relink(data, ".edl", {1: link()}).decode()
+    assert "01:00:01:00\n* FROM CLIP NAME: A001_C003.mov\n* LOC: 01:00:00:10" in made
+
+
+def test_premieres_file_is_described_again_where_the_sound_needs_it():
+    data = (HOME / "premiere.xml").read_bytes()
+    made = timelines.relink(data, ".xml", {1: link()}).decode()
+    assert made.startswith('<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE xmeml>')
+    assert made.count('<file id="file-1">') == 1
+    assert made.index('<file id="clipspool-1">') < made.index('<file id="file-1">')
+    assert "<in>12</in><out>37</out>" in made
+    assert "pproTicksIn" not in made
+    assert timelines.read(made.encode(), ".xml")[0].mark == "Deep winter at dusk"
+
+
+def test_a_transition_asks_for_handles():
+    cuts = read("cut.otio")[0]
+    assert (cuts[0].after, cuts[1].before) == (Fraction(5, 25), Fraction(5, 25))
+    spine = '<transition name="Cross Dissolve" offset="90020/25s" duration="10/25s"/><asset-clip ref="r3"'
+    cuts = read("finalcut.fcpxml", ('<asset-clip ref="r3"', spine))[0]
+    assert (cuts[0].after, cuts[1].before) == (Fraction(5, 25), Fraction(5, 25))
+
+
+def test_an_old_otio_keeps_its_schema():
+    data = (HOME / "cut.otio").read_bytes()
+    body = json.loads(timelines.relink(data, ".otio", {2: link(start=Fraction(0))}))
+    clip = body["tracks"]["children"][0]["children"][2]
+    assert clip["OTIO_SCHEMA"] == "Clip.1"
+    assert clip["media_reference"]["target_url"] == "file:///Z:/results/A001_C003.mov"
+    assert clip["media_reference"]["available_range"]["duration"]["value"] == 49
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("Z:\\results\\A 1.mov", "file:///Z:/results/A%201.mov"),
+        ("\\\\nas\\results\\ä.mov", "file://nas/results/%C3%A4.mov"),
+        ("/Volumes/results/a.mov", "file:///Volumes/results/a.mov"),
+        ("smb://nas/results/a.mov", "smb://nas/results/a.mov"),
+    ],
+)
+def test_a_result_has_the_address_by_which_editors_know_it(path, url):
+    assert file_url(path) == url
+
+
+# --- a part of a clip -------------------------------------------------------------------------------------
+
+PROBE = Probe(container="mp4", size_bytes=9, seconds=6.0, frames=150, fps="25/1", width=640, height=360)
+
+
+def part(start, length, **limits):
+    return plan(PROBE, Limits(**limits), None, start_seconds=start, length_seconds=length)
+
+
+def test_a_part_is_cut_to_the_frame_also_of_a_clip_that_the_model_takes_whole():
+    made = part(0.519, 1.961, seconds_max=10.0)
+    assert isinstance(made, Conform)
+    assert (made.start_seconds, made.seconds, made.own_seconds) == (0.52, 1.96, None)
+    assert part(4.0, 2.0, seconds_max=10.0).seconds == 2.0
+
+
+@pytest.mark.parametrize(("start", "length"), [(0.0, 5.2), (5.0, 1.1), (-1.0, 1.0), (1.0, 0.03)])
+def test_a_part_that_is_not_there_or_longer_than_the_model_takes_is_refused(start, length):
+    assert isinstance(part(start, length, seconds_max=5.0), Refuse)
+
+
+def test_what_follows_a_short_part_is_sent_too_and_cut_off_again():
+    made = part(1.0, 0.4, seconds_min=2.0, seconds_max=5.0)
+    assert (made.start_seconds, made.seconds, made.own_seconds) == (1.0, 2.0, 0.4)
