@@ -65,7 +65,7 @@ def test_each_marked_clip_becomes_a_job_of_its_media_with_handles(bench):
     ]
     requests = {job.variant: job.request for one in bench.accepted for job in one.jobs if job.variant}
     assert [requests[name].prompt for name in ("_v1", "_v2")] == ["Deep winter at dusk", "fog"]
-    assert {one.finish for one in requests.values()} == {"timeline"}
+    assert {(one.finish, one.long_clips) for one in requests.values()} == {("timeline", "trim")}
     assert bench.lying() == []
     (timeline,) = {one.timeline for one in requests.values()}
     plan = plan_of(bench.root, timeline)

@@ -154,6 +154,7 @@ FILE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><fcpxml>&a;</fcpxm
         ("<note>hello</note>", ".xml", "neither FCP XML"),
         ("<xmeml/>", ".xml", "no sequence"),
         ("[" * 100_000, ".otio", "no whole JSON"),
+        ("[" * 300 + "]" * 300, ".otio", "nested too deep"),
         ('{"OTIO_SCHEMA": "Clip.2"}', ".otio", "no timeline"),
         ('{"OTIO_SCHEMA": "Timeline.1", "tracks": 5}', ".otio", "no clip"),
         ("TITLE: x\n", ".edl", "no event"),

@@ -65,8 +65,8 @@ def settings_of(timeline: Rel, marked: Sequence[Cut], cuts: Sequence[PlannedCut]
             "length_seconds": float(planned.frames / fps),
         }
         tables.append({**keys, **({"prompt": cut.mark} if cut.mark else {})})
-    # Only a result with the frames of its source can take its place.
-    body: dict[str, Any] = {"finish": "timeline"}
+    # Only a result with its source's frames can take its place, and nothing but these frames is paid for.
+    body: dict[str, Any] = {"finish": "timeline", "long_clips": "trim"}
     body |= tables[0] if len(tables) == 1 else {"variant": tables}
     return layer_of(body, timeline, is_own=True)
 

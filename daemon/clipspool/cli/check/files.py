@@ -104,6 +104,11 @@ class FileChecker:
             if meant is not None:
                 why = f"it is not read under this name: rename it to `{readable(meant)}`"
                 return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
+            if kind is Kind.TIMELINE:
+                why = (
+                    "a timeline is checked with its clips: put it into the inbox with them, under a `_pause`"
+                )
+                return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
             why = f"it is neither a clip ({', '.join(sorted(rules.extensions))}) nor a sidecar (.toml, .txt)"
             return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
         beside = [one for one in root.names(folder) if names.base(one) == names.base(name)]

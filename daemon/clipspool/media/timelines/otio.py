@@ -58,9 +58,21 @@ def _loaded(data: bytes) -> Table:
         body = json.loads(data)
     except (ValueError, RecursionError):
         raise NoTimeline("it is no whole JSON, as an OTIO file is; export it again") from None
+    if _is_deep(body):  # it could be read, and not be written again
+        raise NoTimeline("it is nested too deep")
     if not isinstance(body, dict) or not _is(body, "Timeline"):
         raise NoTimeline("it holds no timeline of OpenTimelineIO; export the timeline itself")
     return body
+
+
+def _is_deep(body: Any) -> bool:
+    level = [body]
+    for _ in range(_DEPTH_MAX):
+        tables = [one for one in level if isinstance(one, dict | list)]
+        if not tables:
+            return False
+        level = [below for one in tables for below in (one.values() if isinstance(one, dict) else one)]
+    return True
 
 
 def _is(table: Any, *kinds: str) -> bool:
