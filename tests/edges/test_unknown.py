@@ -398,3 +398,12 @@ def test_of_two_images_none_is_guessed_and_one_that_is_nearly_right_is_named(ben
     assert b.accepted == []
     assert "did you mean `W" in b.note("a.mp4")
     assert "did you mean `summer (1).png`?" in b.note("b.mp4")
+
+
+def test_the_package_of_a_timeline_names_the_file_in_it_that_is_read(bench):
+    b = bench()
+    b.write("day/Reel 3.fcpxmld/Info.fcpxml", b"<fcpxml/>")
+    b.look()
+    b.look(61.0)
+    b.look(1.0)
+    assert "put the file `Info.fcpxml` in it here instead" in b.note("day/Reel 3.fcpxmld")

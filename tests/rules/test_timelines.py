@@ -194,6 +194,17 @@ def test_premieres_file_is_described_again_where_the_sound_needs_it():
     assert timelines.read(made.encode(), ".xml")[0].mark == "Deep winter at dusk"
 
 
+def test_an_fcpxml_of_resolve_or_of_an_older_final_cut_names_its_media_in_the_asset():
+    rep = '<media-rep kind="original-media" sig="4F1A" src="file:///Volumes/Media/A001_C003.mov"/>'
+    asset = '<asset id="r2" ', '<asset id="r2" src="file:///Volumes/Media/A%201.mov" '
+    cuts, data = read("finalcut.fcpxml", (rep, ""), asset)
+    assert cuts[0].media[0] == "file:///Volumes/Media/A%201.mov"
+    made = timelines.relink(data, ".fcpxml", {1: link(start=Fraction(90013, 25))}).decode()
+    assert '<asset id="clipspool-1" name="A001_C003.mov" start="90013/25s" duration="49/25s"' in made
+    assert 'src="file:///Z:/results/A001_C003.mov"' in made
+    assert 'src="file:///Volumes/Media/A%201.mov"' in made  # the media stays for others
+
+
 def test_a_transition_asks_for_handles():
     cuts = read("cut.otio")[0]
     assert (cuts[0].after, cuts[1].before) == (Fraction(5, 25), Fraction(5, 25))

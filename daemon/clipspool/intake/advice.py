@@ -214,6 +214,12 @@ def about_card(markers: Sequence[str]) -> str:
 
 def about_bundle(name: str) -> str:
     """Return the note on a folder that some program treats as a single file."""
+    if suffix_of(name) in {".fcpxmld", ".otiod"}:
+        inner = "Info.fcpxml" if suffix_of(name) == ".fcpxmld" else "content.otio"
+        return (
+            f"it is a timeline's package, which is not read: put the file `{inner}` in it here instead, with "
+            "the clips that it shows (macOS: right-click, Show Package Contents)"
+        )
     return (
         f"it is a program's package ({suffix_of(name)}), which is not searched for clips: "
         "export the clips from that program, and put them here"
