@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clipspool.media.facts import ClipPart, Probe
-from clipspool.media.parts import PARTS_MAX, is_too_long, parts_of, seconds_of_parts
+from clipspool.media.facts import PARTS_MAX, ClipPart, Probe
+from clipspool.media.parts import is_too_long, parts_of, seconds_of_parts
 from clipspool.media.plan import Conform, Limits, Refuse, plan
 
 RATES = ("24000/1001", "24/1", "25/1", "30000/1001", "30/1", "50/1", "60000/1001", "8/1")

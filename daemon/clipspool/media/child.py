@@ -19,8 +19,9 @@ from typing import Any
 import av
 import av.logging
 
-from clipspool.media import coding, confine, conforming, finishing, images, reading, samples
+from clipspool.media import coding, confine, conforming, finishing, images, joining, reading, samples, scenes
 from clipspool.media.facts import CALL_BYTES_MAX, FILES_MAX, MediaError, Value
+from clipspool.media.joins import JoinPlan
 from clipspool.media.plan import Conform
 from clipspool.media.timeline import FinishPlan
 from clipspool.system.process import return_freed_memory
@@ -103,8 +104,10 @@ def _send_share(daemon: socket.socket, run: int, share: float) -> None:
 _CALLS: dict[str, Callable[..., Value]] = {
     "probe": reading.probe,
     "verify": reading.verify,
+    "scenes": scenes.scenes,
     "conform": lambda one, two, to, **plan: conforming.conform(one, two, to, Conform.from_dict(plan)),
     "finish": lambda one, two, to, **plan: finishing.finish(one, two, to, FinishPlan.from_dict(plan)),
+    "join": lambda one, to, *parts, **plan: joining.join(one, to, parts, JoinPlan.from_dict(plan)),
     "poster": images.poster,
     "image_facts": images.image_facts,
     "scale_image": images.scale_image,

@@ -10,7 +10,10 @@ import signal
 import struct
 from typing import Final, TypeAlias
 
+from clipspool.media.facts import FILES_MAX
+
 CPU_SECONDS_OVER = 5
+DESCRIPTORS_MAX: Final = FILES_MAX + 64
 STACK_BYTES: Final = 2 << 20
 PTHREAD_ATTRIBUTES_BYTES: Final = 128  # more than any machine's pthread_attr_t
 
@@ -84,7 +87,7 @@ def limit_resources(memory_bytes_max: int) -> None:
     """Bound this process: address space in bytes, no core dump, few descriptors."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes_max, memory_bytes_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS_MAX, DESCRIPTORS_MAX))
 
 
 def bound_stacks() -> None:

@@ -15,14 +15,17 @@ from clipspool.media.facts import (
     Picture,
     Probe,
     Sample,
+    Scenes,
     Value,
 )
 from clipspool.media.pool import Crew
 from clipspool.media.process import Child, NoAnswer, OnShare
+from clipspool.media.rates import constant_rate, frames_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clipspool.media.joins import JoinPlan
     from clipspool.media.plan import Conform
     from clipspool.media.timeline import FinishPlan
 
@@ -84,6 +87,14 @@ class Decoder:
         arguments = {"seconds": seconds, "width": width, "height": height, "fps": fps}
         return self._call(Sample, "sample", [os.dup(destination)], arguments, seconds_max)
 
+    def scenes(
+        self, file: int, probe: Probe, *, seconds_max: float = 3600, on_share: OnShare | None = None
+    ) -> Scenes | MediaFault:
+        """Find the frames of a clip at which another scene begins; reads all of its pictures."""
+        rate = constant_rate(probe)
+        arguments = {"fps": f"{rate.numerator}/{rate.denominator}", "frames": frames_of(probe, rate)}
+        return self._call(Scenes, "scenes", [_reopened(file)], arguments, seconds_max, on_share)
+
     def conform(
         self,
         source: int,
@@ -114,6 +125,20 @@ class Decoder:
         """Convert a result to replace its source in the timeline; `destination` is open to read and write."""
         files = [_reopened(result), _reopened(source), os.dup(destination)]
         return self._call(Finished, "finish", files, plan.to_dict(), seconds_max, on_share)
+
+    def join(
+        self,
+        results: Sequence[int],
+        source: int,
+        destination: int,
+        plan: JoinPlan,
+        *,
+        seconds_max: float = 7200,
+        on_share: OnShare | None = None,
+    ) -> Finished | MediaFault:
+        """Join the results of a clip's parts, in order; `destination` is open to read and write."""
+        files = [_reopened(source), os.dup(destination), *map(_reopened, results)]
+        return self._call(Finished, "join", files, plan.to_dict(), seconds_max, on_share)
 
     def poster(
         self, source: int, result: int, destination: int, *, seconds_max: float = 60

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, asdict, dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, Self
 
 CALL_BYTES_MAX = 1 << 16
-FILES_MAX = 3
-"""Of one message between the daemon and its decoding process: one for a call, one for its answer."""
+PARTS_MAX = 200
+"""Of one clip: all results are open while they are joined; and nobody pays for more by mistake."""
+FILES_MAX = PARTS_MAX + 2
+"""Bytes and files of a message between the daemon and its decoding process: a call, or its answer."""
 EXPORT_AGAIN = "Export or copy the clip again, and check that it plays to its end."
 
 FaultCode = Literal[
@@ -32,7 +34,7 @@ class Value:
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     inner: ClassVar[Mapping[str, type[Value]]] = {}
-    """The fields that are such values themselves."""
+    """The fields that are such values themselves, or several of them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields; those that are None are left out, since TOML has no null."""
@@ -46,7 +48,9 @@ class Value:
         known: dict[str, Any] = {}
         for key, value in fields.items():
             if key in cls.inner and value:
-                known[key] = cls.inner[key].from_dict(value)
+                inner = cls.inner[key]
+                many = isinstance(value, Sequence)
+                known[key] = tuple(map(inner.from_dict, value)) if many else inner.from_dict(value)
             elif key in cls.__dataclass_fields__:
                 known[key] = tuple(value) if isinstance(value, list) else value
         return cls(**known)

@@ -16,7 +16,7 @@ from clipspool.media.reading import container_of, foreign_errors, opened, video_
 from clipspool.media.writing import output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     import av.container
@@ -37,19 +37,30 @@ CODERS: dict[FinishCodec, tuple[str, dict[str, str]]] = {
 
 def finish(result: int, source: int, destination: int, plan: FinishPlan) -> Finished:
     """Write a result that replaces its source in the timeline; raises MediaError."""
-    fps = Fraction(plan.fps)
-    seconds = float(plan.frames / fps)
+    with opened(result, container_of(result)) as made:
+        return write_film(source, destination, plan, lambda target: _finished_video(made, target, plan))
+
+
+def write_film(
+    source: int,
+    destination: int,
+    plan: FinishPlan,
+    video: Callable[[av.container.OutputContainer], Iterator[Packet]],
+) -> Finished:
+    """Write a film of pictures, and of the sound and belongings of their source; raises MediaError.
+
+    `video` adds its stream to the film, and returns its packets.
+    """
+    seconds = float(plan.frames / Fraction(plan.fps))
     whole = belongings.Part(plan.audio_start_seconds, seconds)
     with opened(source, container_of(source)) as original:
         has_free_tags = belongings.has_free_tags(original)
     with (
-        opened(result, container_of(result)) as made,
         opened(source, container_of(source)) as original,
         output(destination, plan.container, has_free_tags=has_free_tags) as target,
     ):
         belongings.bring(original, target, whole)
-        video = _finished_video(made, target, plan, fps)
-        streams = [video]
+        streams = [video(target)]
         if plan.audio:
             part = sound.Part(plan.audio_start_seconds, seconds if plan.is_part else None)
             streams.append(sound.for_timeline(original, target, plan.audio, part))
@@ -63,11 +74,12 @@ def finish(result: int, source: int, destination: int, plan: FinishPlan) -> Fini
 
 
 def _finished_video(
-    made: av.container.InputContainer, target: av.container.OutputContainer, plan: FinishPlan, fps: Fraction
+    made: av.container.InputContainer, target: av.container.OutputContainer, plan: FinishPlan
 ) -> Iterator[Packet]:
     stream = video_stream(made)
     if plan.copy_video:
         return _copied(made, target, plan)
+    fps = Fraction(plan.fps)
     shape = Shape(
         width=plan.width,
         height=plan.height,
@@ -75,19 +87,23 @@ def _finished_video(
         frames=plan.frames,
         is_every_picture=plan.by_frame,
         crop=(plan.crop_width, plan.crop_height) if plan.crop_width else None,
-        pixel_format="yuv420p" if plan.codec == "h264" else "yuv422p10le",
+        pixel_format=pixel_format_of(plan),
     )
-    codec, options = CODERS[plan.codec]
     left = memory.spread(stream)
-    return encoded(
-        target,
-        progress.of(pictures(made, stream, shape), shape.frames),
-        fps,
-        codec,
-        options,
-        left,
-        _tags(plan),
-    )
+    return coded_video(target, progress.of(pictures(made, stream, shape), shape.frames), plan, left)
+
+
+def pixel_format_of(plan: FinishPlan) -> str:
+    """Return the format of the pictures that are coded."""
+    return "yuv420p" if plan.codec == "h264" else "yuv422p10le"
+
+
+def coded_video(
+    target: av.container.OutputContainer, shown: Iterator[av.VideoFrame], plan: FinishPlan, left: int
+) -> Iterator[Packet]:
+    """Add a video stream as planned and return its packets; `left` is the memory it may use, in bytes."""
+    codec, options = CODERS[plan.codec]
+    return encoded(target, shown, Fraction(plan.fps), codec, options, left, _tags(plan))
 
 
 def _tags(plan: FinishPlan) -> dict[str, str]:

@@ -78,20 +78,21 @@ def coder(pixels: int, most: int, left: int) -> Coder:
     return Coder(threads, 0 if ahead < AHEAD_MIN else min(ahead, AHEAD_MAX))
 
 
-def spread(stream: av.video.VideoStream) -> int:
+def spread(stream: av.video.VideoStream, decoders: int = 1) -> int:
     """Set as many threads for a decoder as fit into memory, and return the bytes that are left.
 
-    Where several pictures at a time would not fit, the slices of one are decoded in parallel.
+    Where several pictures at a time would not fit, the slices of one are decoded in parallel. `decoders` like
+    it share the memory, and what is left is so for all of them.
     """
     codec, all_of_it = stream.codec_context, room()
     picture, count = picture_bytes(stream), processors()
     held = HELD_PICTURES_INTRA if codec.codec.intra_only else HELD_PICTURES
-    threads = decoder_threads(picture, held, count + 1, all_of_it)
+    threads = decoder_threads(picture, held, count + 1, all_of_it // decoders)
     if threads > 1 or codec.name == "libdav1d":  # which decodes several pictures at a time in any case
         stream.thread_type, codec.thread_count = "AUTO", threads
     else:
         stream.thread_type, codec.thread_count = "SLICE", min(count, DECODER_THREADS_MAX)
-    return all_of_it - picture * (held + threads)
+    return all_of_it - picture * (held + threads) * decoders
 
 
 def trial_frames(pixels: int, count: int) -> int:

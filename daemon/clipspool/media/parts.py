@@ -13,12 +13,10 @@ from fractions import Fraction
 from itertools import pairwise
 from math import ceil, floor
 
-from clipspool.media.facts import ClipPart, Probe
+from clipspool.media.facts import PARTS_MAX, ClipPart, Probe
 from clipspool.media.plan import Limits, Refuse
 from clipspool.media.rates import constant_rate, frames_of
 
-PARTS_MAX = 200
-"""All results of a clip are open at once while they are joined; and nobody pays for more by mistake."""
 PART_SECONDS_MIN = 1.0
 """The least length of a part where the model has none: what is shorter says little about its scene."""
 _OVERLAP_SHARE = 4

@@ -18,7 +18,7 @@ COPIED_VIDEO = frozenset({"h264", "hevc", "prores"})
 DROP_FRAMES_A_MINUTE = {30: 2, 60: 4}
 SHAPE_TOLERANCE = 0.01
 """A result's aspect may differ by so much from what was sent: sides are rounded to whole blocks."""
-_FRAMES_TO_TELL = 12
+FRAMES_TO_TELL = 12
 """With fewer, two clips may have the same number by chance."""
 
 Sound = Literal["copy", "pcm", "aac"]
@@ -152,7 +152,7 @@ def _is_mislabelled(result: Probe, fps: Fraction, frames: int) -> bool:
 
     Placed by time, each would come later than its source's picture, and the last ones would be cut off.
     """
-    if not result.fps or result.variable_frame_rate or frames < _FRAMES_TO_TELL:
+    if not result.fps or result.variable_frame_rate or frames < FRAMES_TO_TELL:
         return False
     return result.frames == frames and Fraction(result.fps) != fps
 
