@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
+from math import floor
 from typing import ClassVar
 
 from clipspool.media.facts import ClipPart, Probe, Value
@@ -63,7 +64,7 @@ def join_plan(
     rate, own = constant_rate(source), _rate_of(results)
     by_frame = own is not None and own != rate and _are_relabelled(results, parts)
     grid = own if as_is and own is not None and not by_frame else rate
-    spans = [(round(part.start * grid / rate), round(part.end * grid / rate)) for part in parts]
+    spans = [(_on(grid / rate, part.start), _on(grid / rate, part.end)) for part in parts]
     crops = [bars.kept_of(result) if bars else (0, 0) for result in results]
     pieces = tuple(
         replace(piece, by_frame=by_frame, crop_width=crop[0], crop_height=crop[1])
@@ -97,6 +98,11 @@ def join_plan(
         finish=replace(finish, frames=total, changes=(*said, *finish.changes)),
         pieces=pieces,
     )
+
+
+def _on(scale: Fraction, frame: int) -> int:
+    """Return a frame's number at another rate; halves always go up, so that steps stay even."""
+    return floor(frame * scale + Fraction(1, 2))
 
 
 def _rate_of(results: Sequence[Probe]) -> Fraction | None:
