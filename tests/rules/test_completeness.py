@@ -56,6 +56,33 @@ def test_media_data_without_a_length_ends_where_the_index_says():
     assert "its index names" in look(data[:-1]).reason
 
 
+def test_the_last_chunk_is_measured_also_where_there_are_more_sizes_than_are_kept():
+    sizes = (1, 2) * 600_000
+    first = sum(sizes[:700_000])
+    head = FTYP + moov(two_chunks(sizes, 700_000, (1000, 1000 + first)))
+    begin = len(head) + 8
+    head = FTYP + moov(two_chunks(sizes, 700_000, (begin, begin + first)))
+    data = head + b"\0\0\0\0mdat" + b"p" * sum(sizes)
+    assert look(data) == Complete("mp4")
+    for missing in (1, sum(sizes) - first - 2):
+        assert "its index names" in look(data[:-missing]).reason
+
+
+def two_chunks(sizes, of_the_first, places):
+    """Give a track of two chunks, the first of which has so many samples."""
+    runs = struct.pack(">7I", 2, 1, of_the_first, 1, 2, len(sizes) - of_the_first, 1)
+    track = trak(1, b"vide", b"avc1", places, sizes)
+    one = full(b"stsc", struct.pack(">IIII", 1, 1, len(sizes), 1))
+    # Boxes of other lengths: their parents grow with the second run.
+    grown = track.replace(one, full(b"stsc", runs))
+    more = len(grown) - len(track)
+    for kind in (b"trak", b"mdia", b"minf", b"stbl"):
+        at = grown.index(kind) - 4
+        length = struct.unpack_from(">I", grown, at)[0] + more
+        grown = grown[:at] + struct.pack(">I", length) + grown[at + 4 :]
+    return grown
+
+
 def test_media_data_without_a_length_and_without_samples_has_no_end():
     assert look(FTYP + moov() + b"\0\0\0\0mdat" + b"to the end").open_end
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 MOOV_BYTES_MAX = 32 << 20
 TABLE_BYTES_MAX = 4 << 20
-"""Of one table: a million samples, four hours of pictures. A larger one is not read, for its memory."""
+"""Of one table: a million samples, four hours of pictures. A larger one is not kept, for its memory."""
 CHILDREN_MAX = 4096
 """Boxes within one box."""
 TRACKS_MAX = 64
@@ -49,6 +49,8 @@ class Track:
     """Of each sample; empty where all have the same."""
     size: int = 0
     """Of every sample, where all have the same."""
+    last_chunk_bytes: int = 0
+    """Of the chunk behind all others, where there are more sizes than are read."""
     default_duration: int = 0
     default_size: int = 0
     """For fragments that do not say how long or large their samples are."""
@@ -56,7 +58,8 @@ class Track:
     @property
     def end(self) -> int:
         """The end of its last byte; 0 where it has none."""
-        return max((begin + length for begin, length in self.chunk_spans()), default=0)
+        end = max((begin + length for begin, length in self.chunk_spans()), default=0)
+        return max(end, max(self.chunks, default=0) + self.last_chunk_bytes)
 
     def chunk_spans(self) -> Iterator[tuple[int, int]]:
         """Yield offset and length of each chunk; the length is 1 where the samples' size is not known."""
@@ -179,6 +182,8 @@ def _track(file: BinaryIO, trak: Box) -> Track:
     timescale, _ = _times(_head(file, found.get(b"mdhd"), 32))
     chunks = _table(file, found.get(b"stco"), "I", 4, 4) or _table(file, found.get(b"co64"), "Q", 8, 4)
     size, sizes, count = _sizes(file, found)
+    counts = _counts(_table(file, found.get(b"stsc"), "I", 4, 4, fields=3), len(chunks), count)
+    is_left_out = not (size or sizes) and count
     return Track(
         id=_number(head, 20 if head[:1] == b"\1" else 12),
         handler=handler,
@@ -186,9 +191,10 @@ def _track(file: BinaryIO, trak: Box) -> Track:
         timescale=max(timescale, 1),
         is_here=_is_here(file, found.get(b"dref")),
         chunks=array("Q", chunks),
-        counts=_counts(_table(file, found.get(b"stsc"), "I", 4, 4, fields=3), len(chunks), count),
+        counts=counts,
         sizes=sizes,
         size=size,
+        last_chunk_bytes=_last_chunk_bytes(file, found.get(b"stsz"), chunks, counts) if is_left_out else 0,
     )
 
 
@@ -209,6 +215,23 @@ def _sizes(file: BinaryIO, found: dict[bytes, Box]) -> tuple[int, array[int], in
         }
         return 0, array("I", sizes.get(bits, sizes[4])()[:count]), count
     return 0, array("I"), 0
+
+
+def _last_chunk_bytes(file: BinaryIO, stsz: Box | None, chunks: array[int], counts: array[int]) -> int:
+    """Add up the sizes of the samples in the chunk behind all others, a few at a time."""
+    known = min(len(chunks), len(counts))
+    if stsz is None or not known:
+        return 0
+    last = max(range(known), key=chunks.__getitem__)
+    at = stsz.data + 12 + 4 * sum(counts[:last])
+    upto, total = min(at + 4 * counts[last], stsz.end), 0
+    while at < upto:
+        data = read_at(file, at, min(TABLE_BYTES_MAX, upto - at))
+        if len(data) < 4:  # noqa: PLR2004  the file ends here
+            break
+        total += sum(_native(array("I", data[: len(data) // 4 * 4])))
+        at += TABLE_BYTES_MAX
+    return total
 
 
 def _counts(runs: array[int], chunks: int, samples: int) -> array[int]:
