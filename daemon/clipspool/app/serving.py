@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipspool.jobs.model import utc
 from clipspool.system.process import start_thread
 
 _ANSWER_SECONDS = 1.0
@@ -49,6 +48,8 @@ class Serving:
 
     def __str__(self) -> str:
         """Describe it for an operator."""
+        from clipspool.jobs.model import utc  # noqa: PLC0415  (15 ms, which most commands can do without)
+
         since = "" if self.since is None else f", since {utc(self.since):%Y-%m-%d %H:%M:%S} UTC"
         host = f" on {self.host}" if self.host else ""
         return f"process {self.pid} of user {user_name(self.user)}{host}{since}"

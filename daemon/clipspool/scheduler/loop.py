@@ -66,7 +66,7 @@ log = structlog.get_logger()
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
 _REST_SECONDS = (0.004, 0.05)
-"""The rest between two turns, twice as long as the last turn took, within these: under load a turn receives
+"""The rest between two turns, three times as long as the last turn took, within these: under load a turn receives
 more messages, which share one transaction and one sync."""
 _LEISURE_SECONDS = 0.05
 """The rest before a turn for which nothing is urgent: what comes meanwhile shares it."""
@@ -372,7 +372,7 @@ class Scheduler:
     def wait(self, seconds: float = TURN_SECONDS_MAX) -> None:
         """Rest, longer where nothing is urgent; then sleep until a message comes or something is due."""
         now = self._turned_at  # what fell due since then was not picked yet
-        rest = min(max(2 * self._took_seconds, _REST_SECONDS[0]), _REST_SECONDS[1])
+        rest = min(max(3 * self._took_seconds, _REST_SECONDS[0]), _REST_SECONDS[1])
         time.sleep(rest)
         if self._is_urgent.wait(_LEISURE_SECONDS - rest) or not self._messages.empty():
             return
