@@ -102,11 +102,11 @@ nas: $(VENV)/dev  ## a kernel's NFS and SMB in a virtual machine (root)
 packages: $(VENV)/release  ## what is published, built, compared and installed (root)
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/packages
 
-# Against what people use instead, some 90 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
+# Against what people use instead, some 55 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
 # of them so often.
 BENCH ?=
 NODE_RED := $(VENV)/node-red/node_modules/.package-lock.json
-bench: $(VENV)/bench-programs $(VENV)/dev $(VENV)/peers $(NODE_RED)  ## the benchmarks
+bench: $(VENV)/bench-programs $(VENV)/bench-group $(VENV)/peers $(NODE_RED)  ## the benchmarks
 	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
 format: $(VENV)/dev  ## ruff's formatter
@@ -151,6 +151,15 @@ ifdef UV
 	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group release
 else
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group release
+endif
+	@touch $@
+
+# What draws the bench's plots.
+$(VENV)/bench-group: | $(VENV)/dev
+ifdef UV
+	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group bench
+else
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
 endif
 	@touch $@
 

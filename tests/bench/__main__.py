@@ -4,7 +4,8 @@
     make bench BENCH="rescan start"    these rows
     BENCH_REPEATS=5 make bench         every measurement so often
 
-The table is also written to `bench-results.md`, and each single measurement to `bench-results.jsonl`.
+The table is also written to `bench-results.md`, its plots beside it, and each single measurement to
+`bench-results.jsonl`.
 """
 
 import argparse
@@ -18,10 +19,10 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import table
+from bench import plots, table
 
 ROWS = (
-    *("clips", "faults", "news", "open_tasks", "first_byte", "submission", "result"),
+    *("clips", "at_once", "faults", "news", "open_tasks", "first_byte", "submission", "result"),
     *("rescan", "start", "idle", "commands", "growth", "postgres_clips"),
     *("farm_conform", "farm_idle", "farm_failover"),
 )
@@ -104,6 +105,7 @@ def main():
     text = f"`make bench`, {when}, {os.cpu_count()} cores; medians, repeats: {repeated}\n\n"
     text += f"{table.markdown(lines)}\n"
     RESULTS.write_text(text)
+    plots.draw(text, Path())
     print(text)
     return 0 if is_whole else 1
 

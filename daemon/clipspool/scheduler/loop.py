@@ -66,8 +66,8 @@ log = structlog.get_logger()
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
 _REST_SECONDS = (0.004, 0.05)
-"""The rest between two turns, three times as long as the last turn took, within these: under load a turn receives
-more messages, which share one transaction and one sync."""
+"""The rest between two turns, three times as long as the last turn took, within these: under load a turn
+receives more messages, which share one transaction and one sync."""
 _LEISURE_SECONDS = 0.05
 """The rest before a turn for which nothing is urgent: what comes meanwhile shares it."""
 _LEISURELY = (on.TaskSeen, on.TaskSucceeded, on.Fetched, on.Delivered)

@@ -31,7 +31,7 @@ def measure(kit):
         )
     ours, python = found[OURS], found["python3"]["nothing"] * 1000
     lines = []
-    for name, what, more in (("help", "`clipspool --help`", 100), ("status", "`clipspool status`", 400)):
+    for name, what, more in (("help", "`clipspool --help`", 30), ("status", "`clipspool status`", 100)):
         ms = ours[name] * 1000
         goal = f"at most {more} ms more"
         lines.append(

@@ -26,7 +26,7 @@ def measure(kit):
     row = f"idle for {SECONDS:g} s: {INBOXES} inboxes, {ARCHIVED:,} archived files each"
     is_flat = found["last"] <= found["first"] + 1
     return [
-        table.below(row, "processor", found["share"] * 100, "% of a core", 0.5),
+        table.below(row, "processor", found["share"] * 100, "% of a core", 0.05),
         table.Line(row, "memory", found["last"], "MB", found["first"], "in the beginning", "flat", is_flat),
     ]
 

@@ -33,7 +33,7 @@ def measure(kit):
         server.start()
         try:
             contestants = {FILE: partial(race, kit, None), SERVER: partial(race, kit, server)}
-            found = kit.compare(contestants, f"{COUNT} clips", usual=3)
+            found = kit.compare(contestants, f"{COUNT} clips", usual=2)
         finally:
             server.stop()
     row = f"{COUNT} clips at once, the journal in PostgreSQL beside the daemon"

@@ -23,7 +23,7 @@ def measure(kit):
         found = kit.compare({OURS: partial(start, tool, provider, kept)})[OURS]
     row = f"start with {ENDED:,} ended and {OPEN:,} open jobs"
     return [
-        table.below(row, "start to the first look", found["first"], "s", 2.0),
+        table.below(row, "start to the first look", found["first"], "s", 1.0),
         table.Line(row, "start to a look at each", found["all"], "s"),
         table.Line(row, "peak memory", found["memory"], "MB"),
     ]
