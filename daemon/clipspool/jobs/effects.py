@@ -5,13 +5,13 @@ Every function here gets the job in the state that the table of `lifecycle` led 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import assert_never
 
 from clipspool.jobs import events as on
 from clipspool.jobs.events import DoubtEvent, Event, Order, QueueEvent, ResultEvent, SubmitEvent, TaskEvent
 from clipspool.jobs.faults import FaultOf
 from clipspool.jobs.model import STILL_TRIED, Error, Held, Job, Paid, State, Task
+from clipspool.jobs.nouns import replace
 from clipspool.jobs.outputs import missing_in_words
 from clipspool.jobs.pacing import Pace, retry_seconds
 

@@ -7,7 +7,7 @@ passes time and pace, and records the result.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
@@ -15,6 +15,7 @@ from clipspool.jobs import events as on
 from clipspool.jobs.effects import IllegalTransition, apply
 from clipspool.jobs.events import Event
 from clipspool.jobs.model import STILL_TRIED, Held, Job, Paid, State, Task
+from clipspool.jobs.nouns import replace
 from clipspool.jobs.pacing import Pace
 
 S = State

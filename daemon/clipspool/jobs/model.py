@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 # Nouns too, in modules of their own, found here as well.
 from clipspool.jobs.faults import Problem as Problem  # noqa: PLC0414
+from clipspool.jobs.nouns import plain as plain  # noqa: PLC0414
 from clipspool.jobs.outputs import Missing as Missing  # noqa: PLC0414
 from clipspool.jobs.outputs import Result as Result  # noqa: PLC0414
 from clipspool.jobs.outputs import Reuse as Reuse  # noqa: PLC0414
@@ -36,17 +37,6 @@ def has_date(seconds: float) -> bool:
 def utc(seconds: float) -> datetime:
     """Return Unix seconds as an aware time in UTC, to the millisecond."""
     return datetime.fromtimestamp(round(seconds, 3), UTC)
-
-
-def plain(noun: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON holds it; `dataclasses.asdict` copies deeply, at five times the cost."""
-    return {name: _plain(getattr(noun, name)) for name in noun.__dataclass_fields__}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(one) for one in value]
-    return plain(value) if hasattr(value, "__dataclass_fields__") else value
 
 
 class State(StrEnum):

@@ -11,12 +11,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from math import inf
 from typing import Any, Self
 
 from clipspool.jobs.events import Event, Order, Vetted, name_of
 from clipspool.jobs.model import STILL_TRIED, Clip, Job, State, Task, plain
+from clipspool.jobs.nouns import replace
 from clipspool.jobs.records import HookRun
 from clipspool.journal.database import Database, Fence, Place, to_json
 from clipspool.journal.place import open_database, read_database

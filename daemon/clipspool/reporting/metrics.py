@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -49,6 +49,7 @@ class Metrics:
         self._monotonic = monotonic
         self._turned_at = monotonic()
         self._families: set[str] = set()
+        self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Any] = {}
         registry = CollectorRegistry()
         self._registry = registry
 
@@ -121,8 +122,8 @@ class Metrics:
     def on_news(self, news: News) -> None:
         """Count a piece of news."""
         if isinstance(news, Accepted):
-            self._accepted.labels(news.clip.inbox).inc()
-            self._bytes.labels(news.clip.inbox, "accepted").inc(news.clip.size)
+            self._of(self._accepted, news.clip.inbox).inc()
+            self._of(self._bytes, news.clip.inbox, "accepted").inc(news.clip.size)
         elif isinstance(news, Happened):
             self._happened(news)
 
@@ -133,29 +134,29 @@ class Metrics:
     def _happened(self, news: Happened) -> None:
         before, after, event = news.before, news.after, news.event
         inbox, model = after.inbox, after.request.model
-        self._events.labels(name_of(type(event))).inc()
+        self._of(self._events, name_of(type(event))).inc()
         if after.doubts > before.doubts or (after.state is State.IN_DOUBT is not before.state):
-            self._doubts.labels(inbox).inc()
+            self._of(self._doubts, inbox).inc()
         if after.state.is_terminal and not before.state.is_terminal:
-            self._ended.labels(inbox, after.state.value).inc()
+            self._of(self._ended, inbox, after.state.value).inc()
             if after.error is not None and after.state is State.FAILED:
-                self._failed.labels(self._family(after.error.code)).inc()
+                self._of(self._failed, self._family(after.error.code)).inc()
         match event:
             case Connected():
-                self._estimated.labels(inbox, model).inc(after.credits_estimated or 0.0)
+                self._of(self._estimated, inbox, model).inc(after.credits_estimated or 0.0)
             case Prepared(size=size, sent_size=sent_size):
-                self._bytes.labels(inbox, "prepared").inc(size if sent_size is None else sent_size)
+                self._of(self._bytes, inbox, "prepared").inc(size if sent_size is None else sent_size)
             case TaskSucceeded():
                 task = after.task
-                self._settled.labels(inbox, model).inc(max((task and task.credits) or 0.0, 0.0))
+                self._of(self._settled, inbox, model).inc(max((task and task.credits) or 0.0, 0.0))
                 if task is not None and task.created_at is not None:
-                    self._task_seconds.labels(model).observe(max(after.updated_at - task.created_at, 0.0))
+                    self._of(self._task_seconds, model).observe(max(after.updated_at - task.created_at, 0.0))
             case Failed(credits=credits) if credits is not None:
-                self._settled.labels(inbox, model).inc(max(credits, 0.0))
+                self._of(self._settled, inbox, model).inc(max(credits, 0.0))
             case Fetched(results=results):
-                self._bytes.labels(inbox, "fetched").inc(sum(result.size for result in results))
+                self._of(self._bytes, inbox, "fetched").inc(sum(result.size for result in results))
             case Delivered(results=results):
-                self._bytes.labels(inbox, "delivered").inc(sum(result.size for result in results))
+                self._of(self._bytes, inbox, "delivered").inc(sum(result.size for result in results))
             case _:
                 pass
 
@@ -168,20 +169,28 @@ class Metrics:
         self._families.add(family)
         return family
 
+    def _of(self, family: Counter | Histogram, *labels: str) -> Any:
+        """Return the counter of these labels; prometheus_client checks and locks each time it is asked."""
+        key = family, labels
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = family.labels(*labels)
+        return child
+
     # --- called in any thread ------------------------------------------------------------------------------
 
     def call_ended(self, call: CallName, outcome: str, seconds: float) -> None:
         """Count a call to the provider."""
-        self._calls.labels(call, outcome).inc()
-        self._call_seconds.labels(call).observe(max(seconds, 0.0))
+        self._of(self._calls, call, outcome).inc()
+        self._of(self._call_seconds, call).observe(max(seconds, 0.0))
 
     def download_cut(self) -> None:
         """Count a download whose connection ended early."""
-        self._calls.labels("download", "cut").inc()
+        self._of(self._calls, "download", "cut").inc()
 
     def bytes_moved(self, direction: Direction, count: int) -> None:
         """Count bytes of files."""
-        self._wire_bytes.labels(direction).inc(count)
+        self._of(self._wire_bytes, direction).inc(count)
 
     def noticed(self, receiver: str, outcome: str, count: int) -> None:
         """Count messages to a receiver: `sent`, `tried_again`, `dropped`, and `left_out` for single notes."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, assert_never
 
@@ -33,6 +33,7 @@ from clipspool.jobs.messages import (
     NotRetired,
 )
 from clipspool.jobs.model import Duplicates, Held, Job, State
+from clipspool.jobs.nouns import replace
 from clipspool.jobs.pacing import CLOCK_SET_SECONDS, Pace, due_by, shifted
 from clipspool.jobs.permissions import has_to_deliver
 from clipspool.journal import Journal, JournalError

@@ -63,7 +63,10 @@ def _entries(items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
     cleaned = {}
     for key, value in items:
         name, is_sensitive = redact_name(key if isinstance(key, str) else _text_of(key))
-        cleaned[name] = HIDDEN if is_sensitive and value not in (None, "") else _clean(value, depth)
+        if is_sensitive and value not in (None, ""):
+            cleaned[name] = HIDDEN
+        else:
+            cleaned[name] = redact_cut(value) if type(value) is str else _clean(value, depth)
     return cleaned
 
 
@@ -85,7 +88,8 @@ def _redacted(_logger: Any, _method: str, event: EventDict) -> EventDict:
 def _stamped(_logger: Any, method: str, event: EventDict) -> EventDict:
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     head = {"time": now, "level": "error" if method == "exception" else method}
-    return {**head, **event, **head}  # in front, and ours even where the caller uses the same keys
+    node = {"node": event.get("node", _output.node)} if _output.node else {}
+    return {**head, **event, **node, **head}  # in front, and ours even where the caller uses the same keys
 
 
 def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
@@ -203,10 +207,6 @@ def name_node(node: str) -> None:
     _output.node = node
 
 
-def _named(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    return {**event, "node": event.get("node", _output.node)} if _output.node else event
-
-
 def configure(
     *,
     format: Format = "auto",  # noqa: A002 - the setting's own name
@@ -231,7 +231,6 @@ def configure(
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         _redacted,
-        _named,
         _stamped,
         _as_json if as_json else _Console(colors=is_terminal and "NO_COLOR" not in os.environ),
     ]
