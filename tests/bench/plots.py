@@ -14,9 +14,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 OURS, THEIRS, GOOD, BAD, GRID = "#0f766e", "#9a3412", "#0f766e", "#c2410c", "#d4d4d4"
-PANELS = (
+PANELS = (  # how the name of a figure ends, and how it is drawn
     ("all results are there", "all results are there", "s", "linear"),
-    ("drop to POST less the settle time, p50", "drop to POST, half of the clips", "s", "linear"),
+    ("p50", "drop to POST, half of the clips", "s", "linear"),
     ("processor time", "processor time", "s", "log"),
     ("peak memory", "peak memory", "MB", "log"),
 )
@@ -74,7 +74,7 @@ def by_clips(rows, size="0.25 MB"):
         found = [
             (int(match[1]), one)
             for one in rows
-            if one.what == what and (match := _CLIPS.fullmatch(one.row)) and match[2] == size
+            if one.what.endswith(what) and (match := _CLIPS.fullmatch(one.row)) and match[2] == size
         ]
         counts = [count for count, _ in found]
         axes.plot(

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from _typeshed import DataclassInstance
-
-N = TypeVar("N", bound="DataclassInstance")
+N = TypeVar("N")
 
 
 @cache
