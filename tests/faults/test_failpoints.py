@@ -61,6 +61,27 @@ def test_ended_at_a_failpoint_the_clip_is_whole_and_paid_once(bay, place):
     finish(bay)
 
 
+@pytest.mark.parametrize("place", ["copying", "remembered", "kept"])
+@pytest.mark.parametrize("is_lost", [False, pytest.param(True, marks=pytest.mark.heavy)])
+def test_a_claim_from_an_inbox_that_is_only_read_is_undone_or_carried_on_also_without_the_journal(
+    bay, place, is_lost
+):
+    bay.is_checked = False  # the oracle knows no copies
+    bay.configure(keys='source = "keep"')
+    bay.drop()
+    code = bay.run_until_idle(60, CLIPSPOOL_FAILPOINT=f"{place}:exit", CLIPSPOOL_TESTING="1")
+    assert code == EXIT_CODE
+    if is_lost:
+        for path in bay.journal.parent.glob("journal*"):
+            path.unlink()
+        assert bay.run_until_idle() == 0
+        bay.call("recover", "--yes")
+    assert bay.run_until_idle() == 0
+    assert bay.run_until_idle() == 0
+    assert list(bay.jobs().values()) == ["delivered"]
+    assert bay.paid == 1
+
+
 @pytest.mark.parametrize(
     ("place", "state"),
     [

@@ -21,12 +21,11 @@ from clipspool.intake.sidecar.layers import Find, Wanted, drafts
 from clipspool.intake.sidecar.parse import Layer, layer_of
 from clipspool.intake.sidecar.presets import Configured, finder
 from clipspool.jobs.model import Clip, Job, Problem, Reference, Request
-from clipspool.jobs.path_map import Places
 from clipspool.scheduler import commands
 from clipspool.scheduler.commands import Refused
 from clipspool.scheduler.loop import Scheduler
+from clipspool.spool.kept import is_unchanged
 from clipspool.spool.layout import REFERENCE, REFERENCES
-from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
 from clipspool.stages.provenance import as_sent, image_keys
@@ -96,10 +95,10 @@ def _again(tools: Tools, job_id: str, change: Change, shown: int | None) -> dict
     folders = tools.folders(clip.inbox)
     if folders is None:
         raise Refused(f"the inbox {clip.inbox} is not configured any more")
-    references = _References(folders.inbox, folders.places, clip)
+    references = _References(folders, clip)
     if not references.has_source():
         raise Refused(f"its source {clip.path} is gone: drop the clip again, with what is to be different")
-    find = finder(folders.inbox, tools.presets)
+    find = finder(folders.watched, tools.presets)
     request = _request(job, clip, change, references, tools.quoting, find)
     credits_estimated = tools.quoting.price(request, clip.media)
     facts = {"version": version, "credits_estimated": credits_estimated, "request": as_sent(request)}
@@ -155,16 +154,19 @@ def keys_of(request: Request) -> dict[str, Any]:
 class _References:
     """The reference images of a clip that is run again: copies from before, and images in the inbox."""
 
-    def __init__(self, root: Root, places: Places, clip: Clip) -> None:
-        self._root, self._places, self._clip = root, places, clip
+    def __init__(self, folders: Folders, clip: Clip) -> None:
+        self._root, self._watched, self._places = folders.inbox, folders.watched, folders.places
+        self._clip = clip
         self._home = folder_of(clip.id)
         self._kept = join(REFERENCES, clip.id)
         self._to_copy: dict[Rel, str] = {}
 
     def has_source(self) -> bool:
-        """Whether the clip lies in its work folder, or where it retired to. Raises OSError."""
+        """Whether the clip lies in its work folder, or where it retired to, or stayed. Raises OSError."""
         places = (join(self._home, self._clip.source), self._clip.lies_at)
-        return any(self._root.exists(place) for place in places if place)
+        if any(self._root.exists(place) for place in places if place):
+            return True
+        return self._watched is not self._root and is_unchanged(self._watched, self._clip)
 
     def find(
         self, wanted: Sequence[Wanted], before: Sequence[Reference]
@@ -178,7 +180,7 @@ class _References:
             if one.entry in copies:
                 found[one] = copies[one.entry]
                 continue
-            paths = one.paths(self._places, str(self._root.path))
+            paths = one.paths(self._places, str(self._watched.path))
             path = next(filter(self._is_image, paths), "")
             if not path:
                 why = f"names `{one.entry}`, which is not in the inbox, or is no file of up to "
@@ -193,14 +195,14 @@ class _References:
         folder = self._home if is_in_work else self._kept
         for path, name in self._to_copy.items():
             self._root.make_folders(folder)
-            self._root.copy(path, self._root, join(folder, name))
+            self._watched.copy(path, self._root, join(folder, name))
 
     def _is_kept(self, file: str) -> bool:
         return any(self._root.exists(join(folder, file)) for folder in (self._home, self._kept))
 
     def _is_image(self, path: Rel) -> bool:
         try:
-            there = self._root.stat(path)
+            there = self._watched.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return False
         return stat.S_ISREG(there.st_mode) and 0 < there.st_size <= IMAGE_BYTES_MAX

@@ -82,6 +82,8 @@ class Binding:
             self._scheduler.call_soon(lambda scheduler: scheduler.cut_short.settle(outcomes))
             self._cut_short.clear()
         root.bind()
+        if self._bay.origin is not None:
+            self._bay.origin.bind()
         # Before anything may be submitted from here.
         self._neighbours.serve_alone()
         self._marks.prove(self._bay.name, root)

@@ -109,7 +109,7 @@ def is_there(place: Place) -> bool:
 
 def announce(settings: Settings) -> Announcement:
     """Announce this process as the daemon of the configuration; raises CannotStart."""
-    folders = [inbox.path / OURS for inbox in settings.inbox]
+    folders = [inbox.home / OURS for inbox in settings.inbox]
     try:
         return Announcement(settings.file, settings.journal.path, folders)
     except AlreadyServed as error:

@@ -101,8 +101,8 @@ class Answers:
         presets = self._settings().presets
         return AgainTools(self._scheduler.call, tools.quoting, tools.folders_of.get, presets)
 
-    def _inbox_roots(self) -> Mapping[str, Root]:
-        return {name: root for name, (root, _) in self._folders.roots.items()}
+    def _inbox_roots(self) -> tuple[Mapping[str, Root], Mapping[str, Root]]:
+        return {name: root for name, (root, _) in self._folders.roots.items()}, self._folders.origins
 
     def _keep_stuck(self, news: News) -> None:
         """Remember which clips have ended and still lie in their work folders, in the scheduler's thread."""
@@ -197,7 +197,7 @@ class Answers:
         folders = self._calls.stages.tools.folders_of.get(inbox)
         if folders is None:
             raise commands.Refused(f"there is no inbox {inbox}")
-        return [preset.to_dict() for preset in listed(folders.inbox, self._settings().presets)]
+        return [preset.to_dict() for preset in listed(folders.watched, self._settings().presets)]
 
     def _known(self, inbox: str) -> set[str]:
         return set(self._scheduler.call(lambda scheduler: scheduler.journal.folders(inbox)))

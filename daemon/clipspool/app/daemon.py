@@ -77,6 +77,7 @@ class Daemon:
         self.journal = term.journal
         self._page = PageHost(settings)
         self._folders = InboxFolders(self.journal, settings.journal.path, self._next_turn, term.epoch)
+        self._folders.expect_settled(settings)
         self._decoder = Decoder(children=_DECODERS)
         self._secret = name_secret_of(self.journal)
         self._service = Service()
@@ -166,7 +167,7 @@ class Daemon:
 
     def _inbox(self, inbox: InboxSettings) -> Inbox:
         folders = self._stages.tools.folders_of[inbox.name]
-        binding = Binding(
+        binding = self._bindings[inbox.name] = Binding(
             folders,
             self.scheduler,
             self._marks,
@@ -176,10 +177,10 @@ class Daemon:
             known=self.journal.folders(inbox.name),
             now=self._now,
         )
-        self._bindings[inbox.name] = binding
         return Inbox(
-            folders.inbox,
+            folders.watched,
             rules_of(self.settings, inbox, self._folders.journal_id),
+            home=None if folders.origin is None else folders.inbox,
             bind=binding,
             inspection=inspection_of(self._stages),
             on_message=self._from_inbox,
@@ -305,7 +306,7 @@ class Daemon:
         """Read the settings again and apply them; returns why not, where they cannot be applied."""
         self._service.reloading()
         try:
-            new, changed = reread(self.settings)
+            new, changed = reread(self.settings, self._folders.refuse_moved)
         except CannotReload as error:
             log.warning("reload_refused", why=str(error))
             return str(error)

@@ -8,7 +8,9 @@ from typing import Any
 
 import structlog
 
+from clipspool.app.folders import known_folders, origin_of
 from clipspool.app.settings import Settings
+from clipspool.journal.looks import Window
 from clipspool.scheduler.housekeeping import PRUNED_AT, Housekeeping, Report, Retention
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.root import Root
@@ -26,6 +28,21 @@ def retention_of(settings: Settings) -> Retention:
     return Retention(**dict(settings.retention))
 
 
+def roots_of(settings: Settings, window: Window) -> tuple[dict[str, Root], dict[str, Root]]:
+    """Return where our things of each inbox lie, and the inboxes that are only read, for a command.
+
+    Those are recognised: one that is not mounted would pass for one whose clips are all gone.
+    """
+    roots = {
+        inbox.name: Root(inbox.home, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
+        for inbox in settings.inbox
+    }
+    with window.look() as journal:
+        known = known_folders(journal)
+    origins = {one.name: origin_of(one, settings, known) for one in settings.inbox if one.is_read_only}
+    return roots, origins
+
+
 def report_json(reports: Mapping[str, Report], *, dry_run: bool) -> dict[str, Any]:
     """Return what `clipspool prune --json` prints."""
     inboxes = [{"name": name, **report.to_json()} for name, report in reports.items()]
@@ -40,9 +57,9 @@ class DailyHousekeeping:
         scheduler: Scheduler,
         housekeeping: Housekeeping,
         settings: Callable[[], Settings],
-        roots: Callable[[], Mapping[str, Root]],
+        roots: Callable[[], tuple[Mapping[str, Root], Mapping[str, Root]]],
     ) -> None:
-        """`roots` are the inboxes by name, as they are configured now."""
+        """`roots` are where our things of each inbox lie, and the inboxes that are only read, as of now."""
         self._scheduler, self._housekeeping = scheduler, housekeeping
         self._settings, self._roots = settings, roots
         self._is_under_way = threading.Lock()
@@ -68,11 +85,14 @@ class DailyHousekeeping:
             return
         for one in done["inboxes"]:
             removed = {kind: one[kind] for kind in ("done", "failed", "posters") if one[kind]["files"]}
+            if one["remembered"]:
+                removed["remembered"] = one["remembered"]
             if removed or one["histories"]:
                 log.info("pruned", inbox=one["name"], histories=one["histories"], **removed)
 
     def prune(self, *, dry_run: bool) -> dict[str, Any]:
         """Remove what is not kept, or count it, and return `prune --json`; one at a time."""
         with self._is_under_way:
-            reports = self._housekeeping.run(retention_of(self._settings()), self._roots(), dry_run=dry_run)
+            retention = retention_of(self._settings())
+            reports = self._housekeeping.run(retention, *self._roots(), dry_run=dry_run)
         return report_json(reports, dry_run=dry_run)

@@ -296,12 +296,20 @@ def sight_of(settings: Settings, address: Address) -> Sight:
                 known = known_folders(journal)
 
     def look_of(inbox: InboxSettings) -> Callable[[], object]:
-        identity = known.get(f"inbox:{inbox.name}")
+        kind = "kept" if inbox.is_read_only else "inbox"
+        identity = known.get(f"{kind}:{inbox.name}")
         if identity is None:  # nobody has served it yet
             return partial(os.listdir, inbox.path)
-        return partial(Root(inbox.path, guard=Guard("inbox", identity, lambda _: None)).exists, OURS)
+        ours = Root(inbox.home, guard=Guard(kind, identity, lambda _: None))
+        return partial(_look_at, ours, inbox.path) if inbox.is_read_only else partial(ours.exists, OURS)
 
     return Sight({inbox.name: look_of(inbox) for inbox in settings.inbox})
+
+
+def _look_at(ours: Root, folder: Path) -> None:
+    ours.exists(OURS)
+    with os.scandir(folder) as entries:
+        next(entries, None)
 
 
 def identity_of(settings: Settings) -> Identity:

@@ -50,7 +50,7 @@ def _clip_doors(stages: StageRunner, settings: Callable[[], Settings]) -> ClipDo
         images: Sequence[str],
         at: Rel,
     ) -> Quote:
-        root = stages.tools.folders_of[inbox].inbox
+        root = stages.tools.folders_of[inbox].watched
         return quoter.quote(root, rules()[inbox], path, sidecar, file, images, sidecar_name=at)
 
     def models() -> Sequence[Mapping[str, Any]]:

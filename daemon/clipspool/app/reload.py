@@ -43,8 +43,13 @@ class Reloads:
         self.answer(lambda: why)
 
 
-def reread(settings: Settings) -> tuple[Settings, Sequence[str]]:
-    """Return the settings as they are written now, and the names of what changed; raises CannotReload."""
+def reread(
+    settings: Settings, refuse: Callable[[Settings], str] = lambda _new: ""
+) -> tuple[Settings, Sequence[str]]:
+    """Return the settings as they are written now, and the names of what changed; raises CannotReload.
+
+    `refuse` returns why they cannot be applied, empty where they can.
+    """
     try:
         new = load(settings.file)
     except SettingsError as error:
@@ -55,4 +60,6 @@ def reread(settings: Settings) -> tuple[Settings, Sequence[str]]:
     if change.restart:
         names = ", ".join(change.restart)
         raise CannotReload(f"a change of {names} needs a restart; nothing was changed")
+    if why := refuse(new):
+        raise CannotReload(why)
     return new, change.live

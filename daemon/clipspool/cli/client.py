@@ -144,7 +144,7 @@ class OperatorCommands:
             pass
         except control.Failed as error:
             fail(str(error))
-        from clipspool.app.housekeeping import report_json, retention_of
+        from clipspool.app.housekeeping import report_json, retention_of, roots_of
         from clipspool.journal.looks import Window
         from clipspool.scheduler.housekeeping import Housekeeping
 
@@ -152,8 +152,7 @@ class OperatorCommands:
         self._close.append(window.close)
         # Each step is a turn of its own: what is to be removed is recorded first.
         house = Housekeeping(partial(self._by_ourselves, makes=False), window.look, time.time)
-        roots = {inbox.name: self._root(inbox) for inbox in self._settings.inbox}
-        reports = house.run(retention_of(self._settings), roots, dry_run=dry_run)
+        reports = house.run(retention_of(self._settings), *roots_of(self._settings, window), dry_run=dry_run)
         return report_json(reports, dry_run=dry_run)
 
     def _carry_out(
@@ -231,7 +230,7 @@ class OperatorCommands:
     def _root(self, inbox: InboxSettings) -> Root:
         from clipspool.spool.root import Root
 
-        return Root(inbox.path, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
+        return Root(inbox.home, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
 
     def _folders(self, name: str) -> Any:
         from clipspool.app.build import places_of
@@ -241,7 +240,9 @@ class OperatorCommands:
         for inbox in self._settings.inbox:
             if inbox.name == name:
                 outbox = Root(inbox.outbox, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
-                return Folders(name, self._root(inbox), outbox, places=places_of(self._settings, inbox))
+                origin = Root(inbox.path) if inbox.is_read_only else None
+                places = places_of(self._settings, inbox)
+                return Folders(name, self._root(inbox), outbox, origin=origin, places=places)
         return None
 
     def _by_ourselves(self, command: Callable[[Any], Any], *, makes: bool) -> Any:

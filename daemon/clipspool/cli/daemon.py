@@ -79,7 +79,7 @@ def _refuse_another_user(settings: Settings) -> None:
     from clipspool.system.atomic import OURS
     from clipspool.system.units import unit_of
 
-    if served := refusal(settings.file, [inbox.path / OURS for inbox in settings.inbox]):
+    if served := refusal(settings.file, [inbox.home / OURS for inbox in settings.inbox]):
         fail(served)
     if settings.journal_named_by == "environment" or "STATE_DIRECTORY" in os.environ:
         return

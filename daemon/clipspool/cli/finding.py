@@ -28,7 +28,7 @@ def found(settings: Settings, need: Need) -> Settings:
         return settings
     one = serving(settings.file)
     if one is not None and settings.file is not None:
-        if not is_trusted(one, settings.file, [inbox.path / OURS for inbox in settings.inbox]):
+        if not is_trusted(one, settings.file, [inbox.home / OURS for inbox in settings.inbox]):
             fail(
                 f"{settings.file} is served by {one}, whose user owns neither it nor its inboxes, so it is "
                 f"not trusted. If that is right, run this as {user_name(one.user)}."

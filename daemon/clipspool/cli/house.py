@@ -47,7 +47,11 @@ def prune(context: Context, *, dry_run: bool, as_json: bool, yes: bool) -> None:
 
 
 def _is_any(inbox: Mapping[str, Any]) -> bool:
-    return bool(inbox["histories"] or any(inbox[kind]["files"] for kind in ("done", "failed", "posters")))
+    return bool(
+        inbox["histories"]
+        or inbox["remembered"]
+        or any(inbox[kind]["files"] for kind in ("done", "failed", "posters"))
+    )
 
 
 def _show(report: Mapping[str, Any], *, as_json: bool) -> None:
@@ -73,6 +77,8 @@ def _parts(inbox: Mapping[str, Any]) -> Iterator[str]:
             yield f"{files:,} {what} ({size_in_words(inbox[kind]['bytes'])})"
     if histories := inbox["histories"]:
         yield f"the history of {histories:,} clip{'s' * (histories != 1)}"
+    if remembered := inbox["remembered"]:
+        yield f"the memory of {remembered:,} clip{'s' * (remembered != 1)} that left the inbox"
 
 
 @command()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from clipspool.app import control
-from clipspool.app.settings import Settings
+from clipspool.app.settings import InboxSettings, Settings
 from clipspool.cli.output import fail
 from clipspool.intake.unwatched import clips_in
 from clipspool.jobs.conditions import Conditions
@@ -69,7 +70,7 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
         return of_farm
     inboxes = []
     for inbox in settings.inbox:
-        lying = list(clips_in(inbox.path, frozenset(inbox.extensions), inbox.ignore))
+        lying = list(clips_in(inbox.path, frozenset(inbox.extensions), inbox.ignore, _is_new_in(inbox)))
         waiting = [
             {"path": text(path), "reason": reason, "since": iso(since), "problem": problem}
             for path, reason, since, problem in lying[:most]
@@ -86,6 +87,19 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
         )
     finally:
         journal.close()
+
+
+def _is_new_in(inbox: InboxSettings) -> Callable[[str, os.stat_result], bool]:
+    """Return what tells the clips that are still to be accepted from those that stay in a read-only inbox."""
+    if not inbox.is_read_only:
+        return lambda _rel, _there: True
+    from clipspool.spool.kept import Memory
+    from clipspool.spool.root import Root
+
+    memory = Memory(Root(inbox.home))
+    with suppress(OSError):
+        memory.load(makes=False)
+    return lambda rel, there: not memory.holds(rel, {rel: (there.st_size, there.st_mtime_ns)})
 
 
 def _of_farm(settings: Settings) -> dict[str, Any] | None:

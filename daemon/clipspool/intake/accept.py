@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -16,9 +17,10 @@ from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Job, job_id, new_id
 from clipspool.spool import claims
 from clipspool.spool.claims import claim
-from clipspool.spool.layout import source_name
+from clipspool.spool.kept import Known, Memory, as_kept, claim_by_copy, kept_name
+from clipspool.spool.layout import FAILED, source_name
 from clipspool.spool.root import Root, Unavailable
-from clipspool.spool.workfolder import Manifest, folder_of, settle_in, was_put_back
+from clipspool.spool.workfolder import Manifest, error_note_of, folder_of, settle_in, was_put_back
 from clipspool.system.atomic import Rel, is_present, join, name_of, parent, sync_folder
 from clipspool.system.moves import Unsteady
 
@@ -32,9 +34,13 @@ _STRAY_SECONDS = 60.0
 class Acceptance:
     """Claims clips of one inbox."""
 
-    def __init__(self, root: Root, rules: Rules, now: Callable[[], float]) -> None:
-        """`now` is Unix time in seconds."""
-        self._root = root
+    def __init__(
+        self, root: Root, rules: Rules, now: Callable[[], float], origin: Root | None = None
+    ) -> None:
+        """`root` is where accepted clips lie, `origin` an inbox that is only read; `now` is Unix seconds."""
+        self._root, self._origin = root, origin
+        self.memory = None if origin is None else Memory(root)
+        """What was accepted from an inbox that is only read; None for any other."""
         self._now = now
         self._unsure: list[Manifest] = []
         """Claims that were cut short, so that it is unknown whether they went through."""
@@ -47,31 +53,54 @@ class Acceptance:
         self._rules = rules
 
     def accept(self, ready: Ready) -> Accepted:
-        """Claim a clip. Raises Changed, or OSError if it could not be claimed and is still in the inbox."""
+        """Claim a clip. Raises Changed, or OSError if it could not be claimed and is still in the inbox.
+
+        Raises Known for one that was accepted before, from an inbox that is only read.
+        """
         for _ in range(_IDS_TRIED_MAX):
             manifest = self._manifest(ready)
             self._unsure.append(manifest)
             try:
-                claim(self._root, manifest, ready.copies, claims.Way(lambda: self._expect_all(ready.pairing)))
+                self._claim(manifest, ready)
             except Unavailable:
                 raise  # `finish_claims` finds out, once the folder is back
             except FileExistsError:  # the id is another clip's, whose folder must not be touched
                 self._unsure.remove(manifest)
                 continue
-            except (Changed, OSError) as trouble:
+            except (Changed, Known, OSError) as trouble:
                 if not self._resolve(manifest):
+                    if isinstance(trouble, Known):
+                        self._remember(manifest)
+                        raise
                     raise self._seen_as(trouble, manifest.clip) from trouble
             self._unsure.remove(manifest)
             settle_in(self._root, manifest)
+            self._remember(manifest)
             return Accepted(manifest.clip, manifest.jobs)
         raise FileExistsError(f"no free name below {folder_of('')}")
+
+    def _claim(self, manifest: Manifest, ready: Ready) -> None:
+        look_last = partial(self._expect_all, ready.pairing)
+        if self._origin is None:
+            claim(self._root, manifest, ready.copies, claims.Way(look_last))
+        else:
+            claim_by_copy(self._origin, self._root, manifest, ready.copies, look_last)
+
+    def _remember(self, manifest: Manifest) -> None:
+        if self.memory is not None:
+            self.memory.add(manifest.kept)
+            with suppress(OSError):  # a stale note of an earlier try harms nobody
+                self._root.remove(error_note_of(join(FAILED, manifest.clip.path)))
 
     def _seen_as(self, trouble: Changed | OSError, clip: Clip) -> Changed | OSError:
         """Return Changed for a clip that another program moved or still writes to, else the error itself."""
         if isinstance(trouble, Unsteady):
             return Changed(clip.path)
         if isinstance(trouble, FileNotFoundError):
-            with suppress(FileNotFoundError, NotADirectoryError), self._root.folder(parent(clip.path)) as fd:
+            with (
+                suppress(FileNotFoundError, NotADirectoryError),
+                self._watched.folder(parent(clip.path)) as fd,
+            ):
                 return trouble if is_present(name_of(clip.path), fd) else Changed(clip.path)
         return trouble
 
@@ -97,8 +126,8 @@ class Acceptance:
         clip = manifest.clip
         home = folder_of(clip.id)
         if not claims.is_in_work(self._root, clip):
-            if claims.is_claimed(self._root, clip):
-                claims.put_back(self._root, clip)
+            if claims.is_claimed(self._root, clip, manifest.kept):
+                claims.put_back(self._root, clip, manifest.kept)
             self._root.remove_folder(home)
             self._unsure.remove(manifest)
             return False
@@ -110,6 +139,8 @@ class Acceptance:
 
     def settle_strays(self, folder: Rel, names: Collection[str]) -> None:
         """Put back files with a hidden name that nobody claims. Raises Unavailable."""
+        if self._origin is not None:
+            return
         busy = {manifest.clip.id for manifest in self._unsure}
         now = self._now()
         for name in names:
@@ -130,19 +161,23 @@ class Acceptance:
             why = error.strerror or str(error)
             log.warning("claim_not_settled", inbox=self._rules.name, clip=readable(path), why=why)
 
+    @property
+    def _watched(self) -> Root:
+        return self._origin or self._root
+
     def _expect_all(self, pairing: Pairing) -> None:
         # A control file may have come since the folder was listed: the clip beside it would be paid in part.
-        if any(self._root.exists(control) for control in pairing.controls):
+        if any(self._watched.exists(control) for control in pairing.controls):
             raise Changed(pairing.clip)
         for path, stamp in pairing.stamps.items():
             with suppress(FileNotFoundError, NotADirectoryError):
-                if stamp_of(self._root.stat(path)) == stamp:
+                if stamp_of(self._watched.stat(path)) == stamp:
                     continue
             raise Changed(path)
 
     def _manifest(self, ready: Ready) -> Manifest:
         now, pairing, rules = self._now(), ready.pairing, self._rules
-        is_back = was_put_back(self._root, pairing.clip)
+        is_back = self._origin is None and was_put_back(self._root, pairing.clip)
         clip = Clip(
             id=new_id(now),
             inbox=rules.name,
@@ -168,4 +203,7 @@ class Acceptance:
             )
             for variant, request in ready.requests
         )
-        return Manifest(clip, jobs, rules.journal, pairing.prompt)
+        manifest = Manifest(clip, jobs, rules.journal, pairing.prompt)
+        if self._origin is None:
+            return manifest
+        return as_kept(manifest, kept_name(pairing.clip, pairing.stamps))

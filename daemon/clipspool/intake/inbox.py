@@ -47,6 +47,7 @@ class Inbox:
         root: Root,
         rules: Rules,
         *,
+        home: Root | None = None,
         bind: Callable[[], Sequence[Peer] | None],
         inspection: Inspection,
         on_message: Callable[[Message], None],
@@ -55,8 +56,9 @@ class Inbox:
     ) -> None:
         """`bind` checks that the folder is still the same and returns its other users, or raises Unavailable.
 
-        `on_message` gets accepted clips and changes of state, in this inbox's thread. `now` is Unix time,
-        `monotonic` measures waiting; both in seconds.
+        `root` is the folder that is watched; where it is only read, `home` is where accepted clips and notes
+        are put. `on_message` gets accepted clips and changes of state, in this inbox's thread. `now` is Unix
+        time, `monotonic` measures waiting; both in seconds.
         """
         self.state: InboxState = "starting"
         self.reason = ""
@@ -69,6 +71,7 @@ class Inbox:
         """Name of the `_pause` in it, empty for none; None before the first pass."""
         self.peers: tuple[Peer, ...] = ()
         self._root, self._bind = root, bind
+        self._home = home or root
         self._inspection = inspection
         self._on_message = on_message
         self._now = now
@@ -77,10 +80,10 @@ class Inbox:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._watch = Watch(root.path, self._bell)
-        self._notes = Notes(root, rules.name)
+        self._notes = Notes(self._home, rules.name)
         self._new_rules: Rules | None = None
         self._outgoing: list[Message] = []
-        self._acceptance = Acceptance(root, rules, now)
+        self._acceptance = Acceptance(self._home, rules, now, None if home is None else root)
         self._deaths = Deaths(rules.deaths_file)
         self._is_forgiven = False
         self._wants_events = False
@@ -94,7 +97,8 @@ class Inbox:
         self._acceptance.use_rules(rules)
         self._notes.use_places(rules.places)
         self._tree = Tree(self._root, rules, self._follow)
-        self._waiting_files = WaitingFiles(self._root, self._tree, self._notes, self._now)
+        elsewhere = None if self._home is self._root else self._home
+        self._waiting_files = WaitingFiles(self._root, self._tree, self._notes, self._now, elsewhere)
         images = Images(self._tree)
         self._unknown = UnknownFiles(self._root, rules, self._tree, self._waiting_files, images.is_used)
         self._judge = Judge(
@@ -223,6 +227,8 @@ class Inbox:
         self.peers = tuple(self._bind() or ())
         self._bind_at = now + _BOUND_SECONDS
         self._outgoing += self._acceptance.finish_claims()
+        if (memory := self._acceptance.memory) is not None and memory.load():
+            self._tree.affect_all()
         if self.state != "watching":
             self._reset(self._rules)
             self._begin_watch()
@@ -317,7 +323,7 @@ class Inbox:
         """Judge affected groups for a limited time; each clip is reported as it is accepted."""
         until = self._monotonic() + _BATCH_SECONDS
         affected = self._tree.affected
-        with self._root.held():
+        with self._root.held(), self._home.held():
             while affected and not self._stopping.is_set() and self._monotonic() <= until:
                 groups = [affected.popitem(last=False)[0] for _ in range(min(len(affected), CLAIMS_MAX))]
                 try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import structlog
 
 from clipspool.intake.names import PROBLEM_NOTE, readable
 from clipspool.intake.pair import Waits
+from clipspool.intake.scan import Folder
 from clipspool.intake.settle import CTIME_NS, Stamp
 from clipspool.intake.tree import Tree
 from clipspool.intake.types import Waiting
@@ -26,6 +28,7 @@ _DAY_NS = 86_400e9
 _NOTE_BYTES_MAX = 256 << 10
 _REFUSED, _UNUSED = "clipspool cannot take {} yet:", "clipspool does not use {}:"
 _BEGINNINGS = tuple(text.partition("{")[0] for text in (_REFUSED, _UNUSED))
+_DEPTH_MAX = 64
 _PROBLEMS_MAX = 10
 _SHOWN_MAX = 5
 """For at most this many problems the line is shown as written and as it should be."""
@@ -198,8 +201,15 @@ class Notes:
 class WaitingFiles:
     """The files that wait in one inbox, and their notes."""
 
-    def __init__(self, root: Root, tree: Tree, notes: Notes, now: Callable[[], float]) -> None:
-        """`now` is Unix time in seconds."""
+    def __init__(
+        self,
+        root: Root,
+        tree: Tree,
+        notes: Notes,
+        now: Callable[[], float],
+        elsewhere: Root | None = None,
+    ) -> None:
+        """`elsewhere` is where notes lie that are not beside their files; `now` is Unix time in seconds."""
         self.waiting: dict[Rel, Waiting] = {}
         self.notes_due: OrderedDict[Rel, Sequence[Problem]] = OrderedDict()
         """Notes to write or, with no problems, to remove."""
@@ -209,6 +219,9 @@ class WaitingFiles:
         self._now = now
         self._closed: set[Rel] = set()
         self._has_changed = True
+        self._elsewhere = elsewhere
+        self._left: dict[Rel, set[str]] | None = None
+        """The notes elsewhere that an earlier run left, by folder; None until they were looked for."""
 
     def take_waiting(self) -> tuple[Waiting, ...] | None:
         """Return what waits, None if it is the same as at the last call."""
@@ -261,14 +274,53 @@ class WaitingFiles:
     def clear_note(self, path: Rel) -> None:
         """Remove the note of a file, if it has one. Raises Unavailable."""
         folder = self._tree.folders.get(parent(path))
-        self._notes.clear(path, folder.notes if folder is not None else ())
+        present = folder.notes if folder is not None and self._elsewhere is None else ()
+        self._notes.clear(path, (self._left or {}).get(parent(path), present))
 
     def clear_strays(self) -> None:
         """Remove notes without a file, and half-written files that a crash left. Raises Unavailable."""
+        if self._elsewhere is not None:
+            self._clear_strays_elsewhere(self._elsewhere)
+            return
         for folder in self._tree.folders.values():
             if folder.temporaries:
                 self._root.clear_temporaries(folder.rel, tuple(folder.temporaries), self._now())
             if fresh := folder.take_fresh_notes():
-                named = [note.removesuffix(PROBLEM_NOTE) for note in fresh]
-                known = [n for n in named if folder.has(n) or join(folder.rel, n) in self._closed]
-                self._notes.clear_strays(folder.rel, fresh, [*folder.judged_names(), *known])
+                self._clear_strays_in(folder, fresh)
+
+    def _clear_strays_in(self, folder: Folder, found: Collection[str]) -> None:
+        named = [note.removesuffix(PROBLEM_NOTE) for note in found]
+        known = [n for n in named if folder.has(n) or join(folder.rel, n) in self._closed]
+        self._notes.clear_strays(folder.rel, found, [*folder.judged_names(), *known])
+
+    def _clear_strays_elsewhere(self, root: Root) -> None:
+        """Look once for the notes of an earlier run, and remove those whose files are gone."""
+        if self._left is not None:
+            return
+        self._left = _notes_in(root)
+        for rel, found in self._left.items():
+            folder = self._tree.folders.get(rel)
+            if folder is None:
+                self._notes.clear_strays(rel, found, ())
+            else:
+                self._clear_strays_in(folder, found)
+
+
+def _notes_in(root: Root) -> dict[Rel, set[str]]:
+    """Find the notes beneath a folder, as far as it can be read. Raises Unavailable."""
+    found: dict[Rel, set[str]] = {}
+    pending: list[Rel] = [""]
+    while pending:
+        rel = pending.pop()
+        try:
+            with root.folder(rel) as fd, os.scandir(fd) as entries:
+                names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except Unavailable:
+            raise
+        except OSError:
+            continue
+        if notes := {name for name, is_folder in names if not is_folder and name.endswith(PROBLEM_NOTE)}:
+            found[rel] = notes
+        if rel.count("/") < _DEPTH_MAX:
+            pending += [join(rel, name) for name, is_folder in names if is_folder and name[0] not in "._"]
+    return found

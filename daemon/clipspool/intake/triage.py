@@ -26,12 +26,17 @@ from clipspool.intake.tree import Group, Tree
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.text import local_time
+from clipspool.spool.kept import Known
 from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root, Unavailable
 from clipspool.system.atomic import Rel, join, name_of
 from clipspool.system.process import start_thread
 
 T = TypeVar("T")
+NO_TIMELINES = (
+    "timelines are not taken from an inbox that is only read: write a sidecar for each of its clips, or drop it "
+    "with them into another inbox"
+)
 CLAIMS_MAX = 4
 """Clips claimed side by side."""
 
@@ -175,9 +180,9 @@ class Judge:
             similar=lambda kind, typos: folder.groups.similar(group[1], kind, with_typos=typos),
             are_pictures=lambda name: self._tree.has_pictures(join(folder.rel, name)),
         ):
-            name = answer.name if isinstance(answer, Waits) else answer.clip
-            has_sidecar = isinstance(answer, Matched) and bool(answer.companions)
-            if wait := self._timelines.wants(join(folder.rel, name), now, has_sidecar=has_sidecar):
+            if self._is_kept(folder, answer):
+                continue
+            if wait := self._wanted_by_timeline(folder, answer, now):
                 judged.waits[wait.name] = wait
             elif isinstance(answer, Waits):
                 judged.waits[join(folder.rel, answer.name)] = answer
@@ -192,10 +197,15 @@ class Judge:
     ) -> list[Entry]:
         """Accept the timelines of a group, or note why they wait; return the group's other files."""
         others = {entry.name: entry for entry in entries if entry.kind is not Kind.TIMELINE}
+        is_only_read = self._acceptance.memory is not None
         # A camera writes XML of its own on its card.
         for entry, sidecar in () if card_in(folder.rel) is not None else list(timelines_in(entries)):
             for used in filter(None, (entry, sidecar)):
                 others.pop(used.name, None)
+            if is_only_read:
+                path = join(folder.rel, entry.name)
+                judged.waits[path] = Waits(path, NO_TIMELINES, is_problem=True)
+                continue
             try:
                 wait = self._timelines.judge(folder, entry, sidecar, now)
             except Unavailable:
@@ -206,6 +216,24 @@ class Judge:
             if wait is not None:
                 judged.waits[wait.name] = wait
         return list(others.values())
+
+    def _wanted_by_timeline(self, folder: Folder, answer: Matched | Waits, now: float) -> Waits | None:
+        """Return why a clip waits that a timeline in the inbox shows; an inbox that is only read takes none."""
+        if self._acceptance.memory is not None:
+            return None
+        name = answer.name if isinstance(answer, Waits) else answer.clip
+        has_sidecar = isinstance(answer, Matched) and bool(answer.companions)
+        return self._timelines.wants(join(folder.rel, name), now, has_sidecar=has_sidecar)
+
+    def _is_kept(self, folder: Folder, answer: Matched | Waits) -> bool:
+        """Whether a clip was accepted as it is, and stays: in an inbox that is only read."""
+        memory = self._acceptance.memory
+        if memory is None:
+            return False
+        clip, beside = (answer.clip, answer.companions) if isinstance(answer, Matched) else (answer.name, ())
+        stamps = {join(folder.rel, name): folder.settled(name) for name in (clip, *beside)}
+        known = {path: stamp for path, stamp in stamps.items() if stamp is not None}
+        return len(known) == len(stamps) and memory.holds(join(folder.rel, clip), known)
 
     def _try(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Waits | _Claim:
         """Examine a pairing; return the claim of a clip that passed, or why it waits."""
@@ -245,6 +273,8 @@ class Judge:
         for claim in judged.claims:
             try:
                 self._clean_up(claim, claim.outcome.result())
+            except Known:
+                continue
             except (Changed, OSError) as trouble:
                 wait = self._wait_after(trouble, claim.folder, claim.match, now)
                 judged.waits[wait.name] = wait
@@ -309,7 +339,7 @@ class Judge:
         folder, path = claim.folder, accepted.clip.path
         self._examination.forget(path)
         names = (name_of(path), *claim.match.companions)
-        for name in names:
+        for name in names if self._acceptance.memory is None else ():
             folder.forget(name)
         for name in names:
             self._waiting_files.clear_note(join(folder.rel, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -16,13 +16,18 @@ _CLIPS_MAX = 1000
 
 
 def clips_in(
-    inbox: Path, extensions: Collection[str], ignore: Collection[str]
+    inbox: Path,
+    extensions: Collection[str],
+    ignore: Collection[str],
+    is_new: Callable[[Rel, os.stat_result], bool] = lambda _rel, _there: True,
 ) -> Iterator[tuple[Rel, str, float, bool]]:
     """Yield clips that are not accepted: path, reason, Unix seconds of last change, whether it has a note."""
-    return islice(_all_clips_in(inbox, Names(extensions, ignore)), _CLIPS_MAX)
+    return islice(_all_clips_in(inbox, Names(extensions, ignore), is_new), _CLIPS_MAX)
 
 
-def _all_clips_in(inbox: Path, names: Names) -> Iterator[tuple[Rel, str, float, bool]]:
+def _all_clips_in(
+    inbox: Path, names: Names, is_new: Callable[[Rel, os.stat_result], bool]
+) -> Iterator[tuple[Rel, str, float, bool]]:
     for folder, folders, files in os.walk(inbox):
         rel = str(Path(folder).relative_to(inbox)).removeprefix(".")
         folders[:] = [name for name in folders if names.enters(name, rel)]
@@ -30,9 +35,12 @@ def _all_clips_in(inbox: Path, names: Names) -> Iterator[tuple[Rel, str, float, 
             if names.kind(name, rel) is not Kind.CLIP:
                 continue
             try:
-                since = Path(folder, name).lstat().st_mtime
+                there = Path(folder, name).lstat()
             except OSError:
                 continue
+            if not is_new(join(rel, name), there):
+                continue
+            since = there.st_mtime
             has_note = f"{name}{PROBLEM_NOTE}" in files
             yield join(rel, name), "see the note beside it" if has_note else "no daemon runs", since, has_note
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ import structlog
 from clipspool.jobs.model import Clip
 from clipspool.journal import Journal
 from clipspool.scheduler.loop import Scheduler
+from clipspool.spool.kept import gone_since
 from clipspool.spool.layout import DONE
 from clipspool.spool.pruning import File, NotOurs, files_of, posters_of, remove
 from clipspool.spool.root import Root
@@ -72,6 +74,8 @@ class Report:
     posters: Count = field(default_factory=Count)
     histories: int = 0
     """Clips whose history was removed."""
+    remembered: int = 0
+    """Clips that are gone from an inbox that is only read, and are not remembered any more."""
     left: list[str] = field(default_factory=list)
     """Sources that stay because they are not what was put there, at most a hundred."""
     trouble: str = ""
@@ -83,6 +87,7 @@ class Report:
         return {
             **{kind: {"files": one.files, "bytes": one.bytes} for kind, one in counts.items()},
             "histories": self.histories,
+            "remembered": self.remembered,
             "left": [one.encode("utf-8", "backslashreplace").decode() for one in self.left],
             "trouble": self.trouble,
         }
@@ -101,9 +106,17 @@ class Housekeeping:
         self._call, self._look, self._now = call, look, now
 
     def run(
-        self, retention: Retention, roots: Mapping[str, Root], *, dry_run: bool = False
+        self,
+        retention: Retention,
+        roots: Mapping[str, Root],
+        origins: Mapping[str, Root] = MappingProxyType({}),
+        *,
+        dry_run: bool = False,
     ) -> dict[str, Report]:
-        """Look through all inboxes and remove what is not kept; `dry_run` only counts it."""
+        """Look through all inboxes and remove what is not kept; `dry_run` only counts it.
+
+        `roots` are where our things lie, `origins` the inboxes that are only read.
+        """
         reports: dict[str, Report] = {}
         for name, root in roots.items():
             report = reports[name] = Report()
@@ -114,6 +127,8 @@ class Housekeeping:
                 self._sources(name, root, retention, report, dry_run=dry_run)
                 self._posters(root, retention, report, dry_run=dry_run)
                 self._history(name, root, retention, report, dry_run=dry_run)
+                if name in origins:
+                    self._remembered(root, origins[name], retention, report, dry_run=dry_run)
             except OSError as error:
                 report.trouble = error.strerror or str(error)
                 log.warning("not_pruned", inbox=name, why=report.trouble)
@@ -201,6 +216,18 @@ class Housekeeping:
                 posters = posters_of(root) if gone and posters is None else posters or {}
                 remove(root, [f for job, files in posters.items() if job[:12] in gone for f in files])
             report.histories += len(ids)
+
+    # --- what is remembered of an inbox that is only read ---------------------------------------------------
+
+    def _remembered(
+        self, root: Root, origin: Root, retention: Retention, report: Report, *, dry_run: bool
+    ) -> None:
+        if retention.done_days is None:
+            return
+        files = list(gone_since(root, origin, self._now() - retention.done_days * _DAY_SECONDS))
+        if not dry_run:
+            remove(root, files)
+        report.remembered = len(files)
 
 
 def _is_at_rest(scheduler: Scheduler, clip: Clip | None) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from clipspool.jobs.model import Clip
 from clipspool.jobs.naming import numbered
+from clipspool.spool.kept import forget, is_cut
 from clipspool.spool.layout import LEDGER, MANIFEST, SIDECAR, WORK
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.workfolder import Manifest, clear_away, folder_of, read_manifest
@@ -134,8 +135,13 @@ def _rename_back(own: str, folder: int, name: str) -> None:
     raise FileExistsError(f"no free name like {name}")
 
 
-def is_claimed(root: Root, clip: Clip) -> bool:
-    """Whether a clip is under its hidden name: claimed, and not copied whole yet."""
+def is_claimed(root: Root, clip: Clip, kept: str = "") -> bool:
+    """Whether a clip is claimed and not in its work folder yet: under its hidden name, or only decided.
+
+    `kept` is the name in its manifest, of a clip from an inbox that is only read.
+    """
+    if kept:
+        return is_cut(root, clip, kept)
     with suppress(FileNotFoundError, NotADirectoryError), root.folder(parent(clip.path)) as folder:
         return is_present(claimed_name(clip.id, name_of(clip.path)), folder)
     return False
@@ -148,8 +154,11 @@ def is_in_work(root: Root, clip: Clip) -> bool:
     return False
 
 
-def put_back(root: Root, clip: Clip) -> None:
-    """Rename a clip whose claim was cut short to its name in the inbox again. Raises OSError."""
+def put_back(root: Root, clip: Clip, kept: str = "") -> None:
+    """Undo the claim of a clip that was cut short: it has its name in the inbox again. Raises OSError."""
+    if kept:
+        forget(root, kept)
+        return
     with root.folder(parent(clip.path)) as folder:
         _rename_back(claimed_name(clip.id, name_of(clip.path)), folder, name_of(clip.path))
         sync_folder(folder)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import tomli_w
 
+from clipspool.system import mounts
 from clipspool.system.atomic import (
     FOLDER_FLAGS,
     NEW_FLAGS,
@@ -33,11 +34,47 @@ class Unavailable(OSError):
     """The folder is not the one it was: unmounted, another disk, or gone."""
 
 
+class MountGuard:
+    """Recognises a folder in which nothing may be written, by its file system and its place there.
+
+    An empty mount point, or another disk or share in its place, is not the folder that it was.
+    """
+
+    def __init__(self, known: str | None, remember: Callable[[str], None]) -> None:
+        """`known` is what it was recognised by before (None: never seen)."""
+        self._known, self._remember = known, remember
+        self._lock = threading.Lock()
+
+    def check(self, folder: int, path: Path) -> None:
+        """Make sure that an open folder is the known one; the first becomes it. Raises Unavailable."""
+        found = mounts.identity_of(folder)
+        with self._lock:
+            if not found:
+                raise Unavailable(errno.ENODEV, f"{path} cannot be recognised: its mount is not known")
+            if self._known not in {None, found}:
+                todo = "mount it again, or `clipspool resume` with the inbox's name if you replaced it"
+                raise Unavailable(
+                    errno.ENODEV,
+                    f"{path} is not the inbox it was ({self._known}): it is {found}; {todo}",
+                )
+            if self._known is None:
+                self._known = found
+                self._remember(found)
+
+    def adopt(self) -> None:
+        """Accept the folder as it is now: the operator confirmed that it is the right one."""
+        with self._lock:
+            self._known = None
+
+
 class Guard:
     """Recognises a folder by a file of ours in it, and so distinguishes it from an empty mount point."""
 
     def __init__(self, kind: str, known: str | None, remember: Callable[[str], None]) -> None:
-        """`kind` is `inbox` or `outbox`; `known` is the identity it had (None: never seen)."""
+        """`kind` is `inbox`, `outbox`, or `kept` for an outbox in which all lies that is ours.
+
+        `known` is the identity it had (None: never seen).
+        """
         self._rel = (OURS, f"{kind}.toml")
         self._kind = kind
         self._known = known
@@ -57,7 +94,8 @@ class Guard:
             if found is None or self._known not in {None, found}:
                 what = f"has {'no' if found is None else 'another'} {'/'.join(self._rel)}"
                 todo = "mount it again, or `clipspool resume` with the inbox's name if you replaced it"
-                raise Unavailable(errno.ENODEV, f"{path} is not the {self._kind} it was: it {what}; {todo}")
+                kind = "outbox" if self._kind == "kept" else self._kind
+                raise Unavailable(errno.ENODEV, f"{path} is not the {kind} it was: it {what}; {todo}")
             if self._known is None:
                 self._known = found
                 self._remember(found)

@@ -20,6 +20,10 @@ REFERENCES = f"{OURS}/references"
 TAKEN = f"{OURS}/taken"
 """Clips that `recover` took from another journal, by the clip's id: their previous owner gives them up."""
 
+KEPT = f"{OURS}/kept"
+"""What was accepted from an inbox that is only read: a file for each clip, in its outbox."""
+KEPT_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
+
 MANIFEST = "manifest.toml"
 CLAIMED_MANIFEST = re.compile(r"manifest-([0-9A-Za-z_-]{1,64})\.toml")
 """The manifest while a journal takes its clip over from another."""
@@ -28,6 +32,10 @@ SIDECAR = "sidecar.toml"
 PROMPT = "prompt.txt"
 SOURCE = "clip"
 """Begins the name of the clip itself."""
+ARRIVED = ".arrived"
+"""The copy of a clip from an inbox that is only read, until the clip is accepted."""
+RETURNING = ".returning"
+"""The same, until it is whole, of a clip that was accepted before and is run again."""
 REFERENCE = "ref-"
 """Begins the names of the copies of reference images."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

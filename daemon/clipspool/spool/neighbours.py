@@ -210,7 +210,8 @@ class Neighbours:
         """Return whose a work folder is; empty without a clip in it or a manifest that can be read."""
         try:
             manifest = read_manifest(self._root, clip_id)
-            is_here = is_in_work(self._root, manifest.clip) or is_claimed(self._root, manifest.clip)
+            clip = manifest.clip
+            is_here = is_in_work(self._root, clip) or is_claimed(self._root, clip, manifest.kept)
         except Unavailable:
             raise
         except (OSError, ValueError):

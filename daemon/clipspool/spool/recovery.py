@@ -47,6 +47,8 @@ class Found:
     jobs: tuple[Job, ...]
     journal: str
     """Whose it is."""
+    kept: str = ""
+    """The name that remembers it, of a clip from an inbox that is only read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,9 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
         clip, is_ours = manifest.clip, manifest.journal == journal_id
         if not is_in_work(root, clip):
             if is_ours:
-                _clear_unclaimed(root, clip)
-            elif is_claimed(root, clip):
-                found.cut.append(Found(clip, manifest.jobs, manifest.journal))
+                _clear_unclaimed(root, clip, manifest.kept)
+            elif is_claimed(root, clip, manifest.kept):
+                found.cut.append(Found(clip, manifest.jobs, manifest.journal, manifest.kept))
             continue
         if is_ours and claimant_of(root, name) == journal_id:
             # The previous owner can see it before the ledger is read, and then does not submit the clip.
@@ -110,19 +112,19 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
     return found
 
 
-def _clear_unclaimed(root: Root, clip: Clip) -> None:
+def _clear_unclaimed(root: Root, clip: Clip, kept: str) -> None:
     """Remove a work folder of this journal that its clip never reached, or has left."""
     # A clip with a hidden name was never entered in the journal, so nothing was sent for it.
-    if is_claimed(root, clip) and not _is_put_back(root, clip):
+    if is_claimed(root, clip, kept) and not _is_put_back(root, clip, kept):
         return
     if any(root.exists(join(folder, clip.path)) for folder in (DONE, FAILED)):
         keep_references(root, clip)  # a crash came before its work folder was swept
     clear_away(root, clip.id)
 
 
-def _is_put_back(root: Root, clip: Clip) -> bool:
+def _is_put_back(root: Root, clip: Clip, kept: str) -> bool:
     try:
-        put_back(root, clip)
+        put_back(root, clip, kept)
     except Unavailable:
         raise
     except OSError as error:  # the rescan tries again
@@ -280,10 +282,11 @@ def adoptable(
             continue
         reach("taking-over")
         clip = wanted[clip_id].clip
-        if wanted[clip_id] in before.cut and is_claimed(root, clip):
+        kept = wanted[clip_id].kept
+        if wanted[clip_id] in before.cut and is_claimed(root, clip, kept):
             # Back in the inbox it is accepted anew; a daemon that still copies it finds it taken over.
             take_over(root, clip_id, journal_id)
-            if _is_put_back(root, clip):
+            if _is_put_back(root, clip, kept):
                 clear_away(root, clip_id)
     # Read once more, as they are now: each claim is finished before its ledger is read.
     found = survey(inbox, root, journal_id, known)

@@ -18,6 +18,7 @@ from io import FileIO
 from pathlib import Path
 
 from clipspool.spool.guard import Guard as Guard  # noqa: PLC0414
+from clipspool.spool.guard import MountGuard as MountGuard  # noqa: PLC0414
 from clipspool.spool.guard import Unavailable as Unavailable  # noqa: PLC0414
 from clipspool.system import moves
 from clipspool.system.atomic import (
@@ -79,7 +80,7 @@ class Root:
         self,
         path: Path,
         *,
-        guard: Guard | None = None,
+        guard: Guard | MountGuard | None = None,
         file_mode: int | None = None,
         folder_mode: int | None = None,
     ) -> None:

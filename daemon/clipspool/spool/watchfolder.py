@@ -71,10 +71,13 @@ class Folders:
 
     name: str
     inbox: Root
+    """Where accepted clips, notes and all else of ours lie; of an inbox that is only read its outbox."""
     outbox: Root
     journal: str = ""
     """The identity of the journal that has the clips accepted here."""
     result_name: str = "{stem}{variant}"
+    origin: Root | None = None
+    """The inbox where it is only read (`source = "keep"`): its clips are copied, and stay where they are."""
     keeps_sources: bool = True
     """False: a source is deleted once its results are durable (`source = "delete"`)."""
     has_dated_archive: bool = False
@@ -84,6 +87,11 @@ class Folders:
     is_portable: bool = False
     """Whether results get names that Windows and macOS open (`names = "portable"`)."""
     outbox_names: OutboxNames = field(default_factory=OutboxNames)
+
+    @property
+    def watched(self) -> Root:
+        """The folder into which editors put clips, images and presets."""
+        return self.origin or self.inbox
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import FileIO
@@ -26,6 +26,7 @@ from clipspool.spool.layout import (
     CLAIMED_MANIFEST,
     ERROR_NOTE,
     FAILED,
+    KEPT_NAME,
     MANIFEST,
     PROMPT,
     REFERENCE,
@@ -92,6 +93,8 @@ class Manifest:
     """The identity of the journal that has them: several machines can share an inbox."""
     prompt: Rel | None = None
     """The `.txt` that held the prompt: it is moved with the clip."""
+    kept: str = ""
+    """The name of the file that remembers the clip, where its inbox is only read."""
 
     def of_inbox(self, name: str) -> Manifest:
         """Return the same manifest in an inbox of that name."""
@@ -118,6 +121,8 @@ class Manifest:
             body["clip"]["sidecar"] = _spell(clip.sidecar)
         if self.prompt is not None:
             body["prompt_file"] = _spell(self.prompt)
+        if self.kept:
+            body["kept"] = self.kept
         return tomli_w.dumps(body).encode()
 
     @classmethod
@@ -143,7 +148,11 @@ class Manifest:
             for one in body["job"]
         )
         prompt = body.get("prompt_file")
-        return cls(clip, jobs, str(body["journal"]), None if prompt is None else _read(prompt))
+        prompt = None if prompt is None else _read(prompt)
+        kept = str(body.get("kept", ""))
+        if kept and not KEPT_NAME.fullmatch(kept):  # anybody may have written it, and it is used as a name
+            raise ValueError("`kept` is no name of ours")
+        return cls(clip, jobs, str(body["journal"]), prompt, kept)
 
 
 def _spell(rel: Rel) -> str:
@@ -180,26 +189,33 @@ def settle_in(root: Root, manifest: Manifest, *, is_ours: bool = True) -> None:
         forget_failure(root, manifest.clip.path)
 
 
-def bring_back(root: Root, clip: Clip, job: Job, journal: str) -> None:
+def bring_back(
+    root: Root, clip: Clip, job: Job, journal: str, copy: Callable[[], None] | None = None
+) -> None:
     """Move the source of a retired clip into its work folder again, unless it is there already.
 
-    Raises FileNotFoundError where it is in neither place.
+    `copy` brings that of an inbox that is only read. Raises FileNotFoundError where it is in neither place.
     """
     home = folder_of(clip.id)
     source, sidecar = join(home, clip.source), join(home, SIDECAR)
     if root.exists(source):
-        if clip.lies_at is not None or job.is_again:
+        if clip.lies_at is not None or copy is not None or job.is_again:
             _add_to_manifest(root, clip, job, journal)
         if clip.lies_at is not None:
             root.finish_move(clip.lies_at, source, trace=trace_of(clip.id, clip.source))
             if not root.exists(clip.lies_at):
                 root.remove(error_note_of(clip.lies_at))
         return
-    if clip.lies_at is None:
+    if clip.lies_at is None and copy is None:
         raise FileNotFoundError(clip.path)
     root.make_folders(home)
     _move_all(root, join(REFERENCES, clip.id), home)
     _add_to_manifest(root, clip, job, journal)
+    if clip.lies_at is None:
+        if copy is not None:
+            copy()
+            root.remove(error_note_of(join(FAILED, clip.path)))
+        return
     if clip.sidecar_lies_at is not None and root.exists(clip.sidecar_lies_at):
         trace = trace_of(clip.id, SIDECAR)
         if not root.finish_move(clip.sidecar_lies_at, sidecar, trace=trace) and not root.exists(sidecar):

@@ -75,8 +75,10 @@ def _trouble(ran: Ran) -> str:
 def _run(
     name: str, job: Job, clip: Clip, folders: Folders, tools: HookTools, stopping: Callable[[], bool]
 ) -> Ran:
-    inbox, outbox = folders.inbox.path, folders.outbox.path
+    inbox, outbox = folders.watched.path, folders.outbox.path
     source = clip.lies_at or join(folder_of(clip.id), clip.source)
+    if folders.origin is not None:
+        source = clip.path
     told = {
         **tools.describe(job),
         "hook": name,

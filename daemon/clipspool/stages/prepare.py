@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from io import FileIO
 
 from clipspool.jobs.events import Changed, Event, Failed, Postponed, Prepared, StageFailed
@@ -18,6 +19,7 @@ from clipspool.media.decoder import Decoder
 from clipspool.media.facts import EXPORT_AGAIN, MediaFault, Probe
 from clipspool.media.plan import AsIs, Conform, Limits, Refuse
 from clipspool.provider.transport import Depot
+from clipspool.spool.kept import return_copy
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import bring_back, folder_of
 from clipspool.stages.fit import Trouble, Workbench, choose_for, media_trouble, parcel_of, type_of_clip
@@ -48,7 +50,9 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
     only what is not whole. Raises OSError, Unavailable among them.
     """
     try:
-        bring_back(folders.inbox, clip, job, folders.journal)
+        origin = folders.origin
+        copy = None if origin is None else partial(return_copy, origin, folders.inbox, clip)
+        bring_back(folders.inbox, clip, job, folders.journal, copy)
         file = folders.inbox.open(join(folder_of(clip.id), clip.source))
     except NotRegular:
         return Failed(
@@ -66,7 +70,7 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
         return Failed(
             Error(
                 "CLIP.MISSING",
-                f"{clip.path} is missing: it is neither in its work folder nor in the archive",
+                f"{clip.path} is missing: it is neither in its work folder nor {_elsewhere(folders)}",
                 "Drop the clip again. With a restored journal, check `_done` and the outbox first.",
             )
         )
@@ -83,6 +87,10 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
             return looked
         ready = _make_ready(job, looked, file, folders, tools, attempt)
         return replace(ready, media=looked.media) if isinstance(ready, Prepared) else ready
+
+
+def _elsewhere(folders: Folders) -> str:
+    return "in the archive" if folders.origin is None else "in the inbox as it was accepted"
 
 
 def _read(file: FileIO, clip: Clip, tools: PrepareTools) -> Clip | Changed | Postponed:

@@ -43,6 +43,8 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable
     root = folders.inbox
     is_done = all(job.state is State.DELIVERED for job in newest(jobs))
     change = change_of(clip, jobs, folders)
+    if folders.origin is not None:
+        return _retire_copy(clip, jobs, folders, may_move, is_done=is_done)
     source = _where(root, join(folder_of(clip.id), clip.source), clip.lies_at)
     sidecar = _where(root, join(folder_of(clip.id), SIDECAR), clip.sidecar_lies_at)
     # A source that changed after it was sent is not what the result shows, and may be the only copy: kept.
@@ -88,6 +90,20 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable
             root.remove(changed_note_of(clip.lies_at))
         return replace(clip, lies_at=rel, sidecar_lies_at=beside)
     raise FileExistsError(f"no free name in {home} for {clip.path}")
+
+
+def _retire_copy(
+    clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable[[], bool], *, is_done: bool
+) -> Clip:
+    """Remove the copy of a clip from an inbox that is only read; of one that failed, leave the note."""
+    root = folders.inbox
+    _ask(may_move)
+    if not is_done:
+        note = error_note_of(join(FAILED, clip.path))
+        root.make_folders(parent(note))
+        root.replace(note, error_note(clip, jobs, folders.places))
+    root.remove(join(folder_of(clip.id), clip.source))
+    return replace(clip, lies_at=None, sidecar_lies_at=None)
 
 
 def _ask(may_move: Callable[[], bool]) -> None:
@@ -155,7 +171,7 @@ def sweep(clip: Clip, folders: Folders) -> None:
     """
     home = folder_of(clip.id)
     if not folders.inbox.exists(join(home, clip.source)):
-        if clip.lies_at is not None:
+        if clip.lies_at is not None or folders.origin is not None:
             keep_references(folders.inbox, clip)
         clear_away(folders.inbox, clip.id)
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 
 NAMES = (
     *("accepting", "claimed", "copied", "accepted"),  # work folder made, hidden name, copy whole, moved in
+    # Of an inbox that is only read: its copy begins, the file that decides is made, the copy has its name.
+    *("copying", "remembered", "kept"),
     "committed",  # a turn is durable, and nothing was handed out yet
     *("begun", "taking-over", "adopted"),  # in recovery; `taking-over`: our name is in another's manifest
     *("intent", "noted", "leaving"),  # in the journal, in the work folder, and the first byte is sent next

@@ -21,6 +21,8 @@ _NETWORK_FUSE = frozenset(
     "ceph cephfs curlftpfs davfs davfs2 gcsfuse glusterfs goofys juicefs moosefs mfs osxfs rclone s3fs "  # noqa: SIM905
     "seaweedfs smbnetfs sshfs vmhgfs-fuse".split()
 )
+_WITH_UUID = frozenset({"btrfs", "ext2", "ext3", "ext4", "zfs"})
+"""Types whose number, by statvfs, comes from the disk's UUID: names of devices change at a start."""
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
@@ -125,6 +127,34 @@ def filesystem_of(path: Path) -> Mount:
     return by_id or mount_of(real, mounts) or _NOWHERE
 
 
+def identity_of(folder: int) -> str:
+    """Return what tells an open folder from any other: type and source of its file system, its place there.
+
+    Empty where that cannot be found out. It is the same after a restart of the machine, and for every mount.
+    """
+    number = _mount_of_descriptor(folder)
+    mount = next((one for one in read() if one.id == number), None)
+    if mount is None:
+        return ""
+    try:
+        path = os.readlink(f"/proc/self/fd/{folder}")  # noqa: PTH115 - no path, but a descriptor's name
+    except OSError:
+        return ""
+    below = os.path.relpath(path, mount.point) if _is_within(path, mount.point) else path.lstrip("/")
+    number = os.fstatvfs(folder).f_fsid if mount.type in _WITH_UUID else 0
+    source = f"{number:016x}" if number else mount.source
+    return f"{mount.type} {source} {PurePosixPath(mount.root) / below}"
+
+
+def _mount_of_descriptor(fd: int) -> int | None:
+    try:
+        lines = Path(f"/proc/self/fdinfo/{fd}").read_text("ascii", "replace")
+    except OSError:
+        return None
+    found = re.search(r"^mnt_id:\s*(\d+)", lines, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
 def _mount_id(path: str) -> int | None:
     """Return the mount id of a path or of its nearest ancestor that exists."""
     for folder in (Path(path), *Path(path).parents):
@@ -133,13 +163,9 @@ def _mount_id(path: str) -> int | None:
         except (OSError, ValueError):
             continue
         try:
-            lines = Path(f"/proc/self/fdinfo/{fd}").read_text("ascii", "replace")
-        except OSError:
-            return None
+            return _mount_of_descriptor(fd)
         finally:
             os.close(fd)
-        found = re.search(r"^mnt_id:\s*(\d+)", lines, re.MULTILINE)
-        return int(found[1]) if found else None
     return None
 
 

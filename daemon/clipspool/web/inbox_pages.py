@@ -75,9 +75,11 @@ class InboxPages:
             failed = look.page(Filter((State.FAILED,), name), None, _ENDED_SHOWN)
             folders = _folders(look, name)
         rules = self._doors.rules().get(name)
+        folders_here = self._views.daemon.bays().get(name)
         waiting = inbox["waiting"][:_WAITING_SHOWN]
         return {
             "inbox": inbox,
+            "is_read_only": folders_here is not None and folders_here.origin is not None,
             "waiting": [{**one, "shown": readable(one["path"])} for one in waiting],
             "waiting_more": max(inbox["waiting_count"] - len(waiting), 0),
             "problems": sum(bool(one.get("problem")) for one in inbox["waiting"]),

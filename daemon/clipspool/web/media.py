@@ -20,8 +20,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from clipspool.jobs.model import Clip, Job, Result
 from clipspool.jobs.text import text
 from clipspool.journal import Lookup
+from clipspool.spool.kept import open_source_of
 from clipspool.spool.watchfolder import Folders
-from clipspool.spool.workfolder import open_source
 from clipspool.stages.poster import poster_of
 from clipspool.system.atomic import name_of, split_suffix
 from clipspool.web.context import DaemonHandle
@@ -71,7 +71,7 @@ class MediaRoutes:
         """Serve a job's clip, from its work folder or where it retired to."""
 
         def open_it(_job: Job, clip: Clip, bay: Folders) -> tuple[FileIO, str]:
-            return open_source(bay.inbox, clip), name_of(clip.path)
+            return open_source_of(bay, clip), name_of(clip.path)
 
         return await self._serve(request, open_it)
 
@@ -97,7 +97,7 @@ class MediaRoutes:
             try:
                 known = self._daemon.command("presets", {"inbox": inbox})
                 path = next(one["picture"] for one in known if one["name"] == name and one["picture"])
-                file = None if folders is None else folders.inbox.open(path)
+                file = None if folders is None else folders.watched.open(path)
             except Exception:  # noqa: BLE001  (a picture that is not shown is no fault)
                 return None
             return None if file is None else (file, name_of(path), os.fstat(file.fileno()))

@@ -109,13 +109,16 @@ class Uploads:
         self._swept_at: dict[str, float] = {}
 
     def root(self, inbox: str) -> Root:
-        """Return an inbox's folder; raises NotTaken where there is none."""
+        """Return an inbox's folder; raises NotTaken where there is none, or it is only read."""
         found = self._folders().get(inbox)
         if found is None:
             known = ", ".join(sorted(self._folders()))
             raise NotTaken(
                 404, "INBOX.UNKNOWN", f"There is no inbox {readable(inbox)[:80]} (known: {known})."
             )
+        if found.origin is not None:
+            why = f"Nothing is written into the inbox {inbox}, which is only read: use its folder."
+            raise NotTaken(409, "INBOX.READ_ONLY", why)
         return found.inbox
 
     @contextmanager

@@ -32,7 +32,10 @@ class _Folder:
 
 
 def overlaps(settings: Settings) -> Iterator[Mistake]:
-    """Find inboxes that share or hold each other, and in- and outboxes that do. Outboxes may be shared."""
+    """Find inboxes that share or hold each other, and in- and outboxes that do.
+
+    Outboxes may be shared, but not that of an inbox that is only read: its accepted clips lie there.
+    """
     places: list[tuple[Loc, Path]] = [
         (("inbox", index, key), path)
         for index, inbox in enumerate(settings.inbox)
@@ -44,9 +47,13 @@ def overlaps(settings: Settings) -> Iterator[Mistake]:
     *folders, journal = _look_at_all([*places, (("journal", "path"), settings.journal.path)])
     served = folders.pop() if public_url is not None else None
     for one, other in combinations(folders, 2):
-        if not (one.is_inbox or other.is_inbox):
-            continue
         words = _relation(one, other)
+        if not (one.is_inbox or other.is_inbox):
+            if words and any(settings.inbox[int(each.loc[1])].is_read_only for each in (one, other)):
+                whose = f"the outbox of number {int(one.loc[1]) + 1} ({one.path})"
+                needs = 'an inbox with source = "keep" needs an outbox of its own'
+                yield Mistake(other.loc, f"({other.path}) {words} {whose}; {needs}")
+            continue
         if words:
             whose = f"`{one.loc[-1]}` of number {int(one.loc[1]) + 1} ({one.path})"
             yield Mistake(other.loc, f"({other.path}) {words} {whose}")

@@ -118,7 +118,8 @@ class InboxSettings(Part):
     names: Literal["as_is", "portable"] | None = None
     """Of results; "portable" by itself where `path_map` names a drive or a share."""
     priority: Annotated[int, Field(ge=-100, le=100), Number] = 0
-    source: Literal["archive", "delete"] = "archive"
+    source: Literal["archive", "delete", "keep"] = "archive"
+    """Of what was delivered: to `_done`, removed, or kept where it is: then the inbox is only read."""
     archive_dates: bool = False
     """Whether delivered sources go to a folder of `_done` for each day."""
     duplicates: Literal["hold", "run", "reuse"] = "hold"
@@ -139,6 +140,16 @@ class InboxSettings(Part):
     """Whether `_status.txt` in the inbox shows its editors the status of their clips."""
     path_map: PathMap = Field(default_factory=dict)
     """Used before the one at the top."""
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing is ever written into the inbox."""
+        return self.source == "keep"
+
+    @property
+    def home(self) -> Path:
+        """Where accepted clips and notes lie: the inbox, or the outbox of one that is only read."""
+        return self.outbox if self.is_read_only else self.path
 
     @model_validator(mode="before")
     @classmethod

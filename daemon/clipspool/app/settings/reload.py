@@ -69,7 +69,8 @@ def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
     for name in before | after:
         if name in before and name in after:
             for key in _unequal(before[name], after[name]):
-                yield f"inbox.{name}.{key}", key in _RESTART_OF_INBOX
+                is_moved = key == "source" and before[name].home != after[name].home
+                yield f"inbox.{name}.{key}", is_moved or key in _RESTART_OF_INBOX
         else:
             yield f"inbox.{name}", False
 

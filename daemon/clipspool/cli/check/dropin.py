@@ -37,7 +37,9 @@ def systemd_drop_in(settings: Settings) -> str:
         *(one.token_file for one in settings.web.tokens.values()),
     )
     files = [file for file in (settings.file, *named) if file] + _files_of_hooks(settings)
-    unit = [f"RequiresMountsFor={quoted(path)}" for path in folders]
+    only_read = [inbox.path for inbox in settings.inbox if inbox.is_read_only]
+    files += only_read
+    unit = [f"RequiresMountsFor={quoted(path)}" for path in (*folders, *only_read)]
     service = [f"ReadWritePaths={quoted(path)}" for path in folders]
     at_home = [path for path in folders if _is_within(path, _HOMES)]
     read_at_home = [path for path in files if _is_within(path, _HOMES)]
@@ -96,7 +98,7 @@ def _credential(settings: Settings, name: str) -> str:
 
 def folders_of(settings: Settings) -> list[Path]:
     """Return the folders that the service writes in, and that must exist before systemd starts it."""
-    folders = [path for inbox in settings.inbox for path in (inbox.path, inbox.outbox)]
+    folders = [path for inbox in settings.inbox for path in (inbox.home, inbox.outbox)]
     if settings.transport.public_url is not None:
         folders.append(settings.transport.public_url.folder)
     return list(dict.fromkeys(folders))

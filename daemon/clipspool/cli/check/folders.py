@@ -19,7 +19,7 @@ from clipspool.cli.check.trials import try_moves
 from clipspool.intake.names import readable
 from clipspool.intake.unwatched import passed_by
 from clipspool.journal import Journal, JournalError, Place
-from clipspool.spool.root import Guard, Unavailable
+from clipspool.spool.root import Guard, MountGuard, Unavailable
 from clipspool.system import mounts
 from clipspool.system.atomic import opened
 
@@ -51,15 +51,18 @@ def known_to(place: Place) -> Mapping[str, str]:
 def look_at_inbox(inbox: InboxSettings, known: Mapping[str, str] = MappingProxyType({})) -> Iterator[Finding]:
     """Look at an inbox and its outbox; `known`: the folders that the journal knows."""
     usable = []
+    if inbox.is_read_only:
+        what, mount = f"inbox {inbox.name}", known.get(f"mount:{inbox.name}")
+        yield from in_time(what, partial(_read_only, what, inbox, mount))
     for what, folder, kind in (
-        (f"inbox {inbox.name}", inbox.path, "inbox"),
-        (f"outbox of {inbox.name}", inbox.outbox, "outbox"),
+        *(() if inbox.is_read_only else ((f"inbox {inbox.name}", inbox.path, "inbox"),)),
+        (f"outbox of {inbox.name}", inbox.outbox, "kept" if inbox.is_read_only else "outbox"),
     ):
         found = in_time(what, partial(_folder, what, folder, kind, inbox, known.get(f"{kind}:{inbox.name}")))
         usable.append(folder.is_dir() and not any("cannot be used" in one.why for one in found))
         yield from found
     if usable[0]:
-        yield from in_time(f"inbox {inbox.name}", partial(try_moves, inbox, has_outbox=usable[1]))
+        yield from in_time(f"inbox {inbox.name}", partial(try_moves, inbox, has_outbox=usable[-1]))
 
 
 def in_time(
@@ -90,6 +93,24 @@ def in_time(
             )
         ]
     return found
+
+
+def _read_only(what: str, inbox: InboxSettings, known: str | None) -> Iterator[Finding]:
+    """Look at an inbox into which nothing is written."""
+    try:
+        with opened(os.open(inbox.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+            os.close(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd))
+            MountGuard(known, lambda _found: None).check(fd, inbox.path)
+    except Unavailable as error:
+        why, _, todo = str(error.strerror).partition("; ")
+        yield Finding("bad", what, why, todo)
+        return
+    except OSError as error:
+        yield Finding("bad", what, f"{inbox.path}: {why_of(error)}", "mount it, or fix its permissions")
+        return
+    mount = mounts.filesystem_of(inbox.path)
+    yield Finding("ok", what, f"{inbox.path} on {mount.type}; it is only read, its clips are copied")
+    yield from _passed_by(what, inbox)
 
 
 def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings, known: str | None) -> Iterator[Finding]:

@@ -107,17 +107,17 @@ def try_moves(inbox: InboxSettings, *, has_outbox: bool = True) -> Iterator[Find
     try:
         yield from _try_all(inbox, has_outbox=has_outbox)
     except OSError as error:
-        what = f"no work folder can be created in {inbox.path}: {error.strerror or error}"
+        what = f"no work folder can be created in {inbox.home}: {error.strerror or error}"
         yield Finding("bad", f"inbox {inbox.name}", what, _TODO)
 
 
 def _try_all(inbox: InboxSettings, *, has_outbox: bool) -> Iterator[Finding]:
     root, outbox = (
         Root(path, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
-        for path in (inbox.path, inbox.outbox)
+        for path in (inbox.home, inbox.outbox)
     )
     with _work_folder(root) as rel, root.folder(rel) as work:
-        for place in _places(inbox.path, DONE, FAILED):
+        for place in () if inbox.is_read_only else _places(inbox.path, DONE, FAILED):
             is_archive = place.split("/")[0] in {DONE, FAILED}
             yield from _tried(inbox, root, work, root, place, is_archive=is_archive)
         if has_outbox:
