@@ -1,5 +1,6 @@
 """Copies of a journal, taken while it is written, and put back without a risk for money."""
 
+import os
 import sqlite3
 import stat
 import threading
@@ -7,6 +8,7 @@ import threading
 import pytest
 
 from clipspool.jobs.events import Connected, TaskCreated
+from clipspool.jobs.model import Held
 from clipspool.journal import Journal, JournalError, Lock
 from clipspool.journal.backup import back_up, examine, is_held, restore
 from clipspool.scheduler.restore_guard import RestoreGuard
@@ -90,7 +92,7 @@ def test_an_older_copy_that_is_put_back_is_held_for_a_person_even_where_no_mark_
     assert former.last_event() == reached
     former.close()
     restored = Journal.open(path)
-    guard = RestoreGuard(restored)
+    guard = RestoreGuard(restored, lambda *_: None)
     assert not guard.allows("bay")
     assert restored.job("clip1") is None
     with restored.turn():
@@ -157,3 +159,78 @@ def test_a_copy_that_is_not_what_was_backed_up_is_refused_and_changes_nothing(jo
     with pytest.raises(JournalError):
         restore(copy, path)
     assert examine(path).reached >= 3
+
+
+def test_each_job_that_was_queued_in_a_copy_is_held_once_and_again_after_the_next_restore(journal, tmp_path):
+    path, copy = tmp_path / "journal.sqlite3", tmp_path / "copy"
+    accept(journal, a_job("clip1"))
+    held = []
+
+    def begin():
+        restore(copy, path)
+        restored = Journal.open(path)
+        guard = RestoreGuard(restored, lambda job, event: held.append((job.id, event.held)))
+        guard.begin(())
+        guard.begin(())
+        return restored, guard
+
+    back_up(path, copy)
+    journal.close()
+    path.unlink()
+    restored, guard = begin()
+    assert held == [("clip1", Held.FROM_BACKUP)]
+    with restored.turn():
+        guard.accept()
+    restored.close()
+    copy.unlink()
+    copy.with_name("copy.sha256").unlink()
+    back_up(path, copy)  # of a journal that was restored before, and accepted
+    path.unlink()
+    restored, _ = begin()
+    assert held == [("clip1", Held.FROM_BACKUP)] * 2
+    restored.close()
+    copy.unlink()
+    copy.with_name("copy.sha256").unlink()
+    back_up(path, copy)  # of one that was not accepted
+    path.unlink()
+    begin()[0].close()
+    assert held == [("clip1", Held.FROM_BACKUP)] * 3
+
+
+def test_a_restore_that_is_cut_short_leaves_the_journal_that_there_was(journal, tmp_path, monkeypatch):
+    path = tmp_path / "journal.sqlite3"
+    back_up(path, tmp_path / "copy")
+    grow(journal, "clip1")
+    reached = journal.last_event()
+    journal.close()
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    for place, name in ((type(path), "replace"), (os, "link"), (os, "fsync")):
+        with monkeypatch.context() as cut:
+            cut.setattr(place, name, die)
+            with pytest.raises(KeyboardInterrupt):
+                restore(tmp_path / "copy", path)
+        kept = Journal.read(path)
+        assert kept is not None, name
+        assert kept.last_event() == reached
+        kept.close()
+    asides = [restore(tmp_path / "copy", path) for _ in range(2)]
+    assert is_held(path), "also the second time, where the former one is this very copy"
+    former = Journal.read(asides[0])
+    assert former.last_event() == reached, "the second restore of a second left it alone"
+    former.close()
+    assert not list(tmp_path.glob("*.restoring"))
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_checksum_that_a_killed_backup_left_is_no_hindrance_and_anothers_stays(tmp_path):
+    sums = tmp_path / "copy.sha256"
+    sums.write_text(f"{'0' * 64}  copy\n")
+    copied = back_up(tmp_path / "journal.sqlite3", tmp_path / "copy")
+    assert sums.read_text() == f"{copied.sha256}  copy\n"
+    (tmp_path / "copy").unlink()
+    sums.write_text(f"{'0' * 64}  copy\n{'1' * 64}  other\n")
+    with pytest.raises(FileExistsError, match=r"copy\.sha256"):
+        back_up(tmp_path / "journal.sqlite3", tmp_path / "copy")

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from clipspool.jobs.lifecycle import Stage
-from clipspool.jobs.model import State
+from clipspool.jobs.model import Held, State
 from clipspool.reporting.status import job_json, status_json
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.restore_marks import KEEP_SECONDS, Marks
@@ -113,10 +113,46 @@ def test_an_older_journal_submits_nothing_until_the_operator_says_so(restored, i
     assert desk.shop.paid == []
     assert desk.scheduler.is_idle
     conditions = operator.conditions_of(desk.scheduler)
-    assert job_json(desk.job(), conditions)["held"] == "restored"
+    assert job_json(desk.job(), conditions)["held"] == "from_backup"
     assert status_json({}, conditions, [], {})["journal"]["restored"] is True
     assert desk.order(operator.accept_restored) is True
+    desk.turns(5, 60.0)
+    assert desk.shop.paid == []
+    desk.order(operator.approve, ["clip1"], "ann")
     desk.until(S.DELIVERED)
+
+
+def test_what_was_queued_in_an_older_journal_is_approved_by_itself_and_what_comes_since_is_not_held(
+    restored, inbox
+):
+    desk = restored()
+    desk.marks.prove("bay", inbox)
+    desk.turn()
+    desk.drop("new1")
+    desk.turns(3, 60.0)
+    assert desk.shop.paid == []
+    assert desk.order(operator.accept_restored) is True
+    desk.until(S.DELIVERED, "new1")
+    held, why = operator.conditions_of(desk.scheduler).why_waiting(desk.job())
+    assert held == "from_backup"
+    assert "may have been sent and paid for since" in why
+    desk.order(operator.approve, ["clip1"], "ann")
+    desk.until(S.DELIVERED)
+    assert desk.shop.paid == ["new1", "clip1"]
+
+
+def test_a_job_of_an_older_journal_that_was_approved_is_not_held_anew_at_the_next_start(restored, inbox):
+    desk = restored()
+    desk.marks.prove("bay", inbox)
+    desk.turn()
+    desk.order(operator.approve, ["clip1"], "ann")
+    desk.turn()
+    desk.journal.close()
+    again = restored()
+    again.marks.prove("bay", inbox)
+    again.turns(2, 60.0)
+    assert again.order(operator.accept_restored) is True
+    again.until(S.DELIVERED)
 
 
 def test_it_stays_so_over_a_restart_and_marks_are_not_turned_back(restored, inbox):
@@ -133,7 +169,10 @@ def test_it_stays_so_over_a_restart_and_marks_are_not_turned_back(restored, inbo
 def test_the_operator_can_accept_it_at_the_start(restored, inbox):
     desk = restored(accepts=True)
     desk.marks.prove("bay", inbox)
-    desk.until(S.DELIVERED)
+    desk.drop("new1")
+    desk.until(S.DELIVERED, "new1")
+    assert desk.job().held is Held.FROM_BACKUP
+    assert desk.shop.paid == ["new1"]
 
 
 def test_once_accepted_it_is_trusted_at_the_next_start_and_a_second_restore_is_seen(

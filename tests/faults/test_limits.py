@@ -260,10 +260,13 @@ def test_an_older_journal_put_back_pays_nothing_again(open_bays):
         shutil.rmtree(bay.journal.parent)
         shutil.copytree(bay.home / "backup", bay.journal.parent)
         assert bay.run_until_idle() == 0
-        assert [job["held"] for job in bay.told("jobs")] == ["restored"]
+        assert [job["held"] for job in bay.told("jobs")] == ["from_backup"]
         bay.start("--until-idle", "--accept-restored", wait=False)
         assert bay.daemon.wait(patient(60)) == 0
         bay.daemon = None
+        assert [job["held"] for job in bay.told("jobs")] == ["from_backup"]
+        assert bay.call("approve", *bay.jobs(), "--yes").returncode == 0
+        assert bay.run_until_idle() == 0
         assert bay.paid == 1
         (job,) = bay.query("SELECT * FROM jobs")
         assert job["state"] == "failed"

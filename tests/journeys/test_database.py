@@ -189,8 +189,10 @@ def test_an_older_copy_of_the_database_submits_nothing_until_it_is_accepted(bay,
     bay.call("resume")
     bay.drop("two.mp4")
     bay.until(lambda: len(bay.jobs()) == 2)
-    assert {job["held"] for job in bay.told("jobs")} == {"restored"}
+    assert {job["held"] for job in bay.told("jobs")} == {"from_backup", "restored"}
     assert bay.paid == 1
     assert bay.call("resume", "--accept-restored", "--yes").returncode == 0
+    bay.until(lambda: bay.paid == 2, what="what came since is sent")
+    assert bay.call("approve", "--inbox", "bay", "--yes").returncode == 0
     bay.until_retired(2)
     assert bay.paid == 2

@@ -221,6 +221,7 @@ def put_back_an_older_journal(bay):
     bay.until(lambda: bay.told("status")["journal"]["restored"] or bay.paid > 1, 20, "the mark tells")
     # Whoever lets it submit all the same: the work folder still knows of the request.
     assert bay.call("resume", "--accept-restored", "--yes").returncode == 0
+    assert bay.call("approve", *bay.jobs(), "--yes").returncode == 0
     bay.until(lambda: bay.job()["held"] == "in_doubt" or bay.paid > 1, 20, "it is in doubt")
 
 

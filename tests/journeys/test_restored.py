@@ -8,11 +8,15 @@ import pytest
 
 
 def put_back_an_older_journal(bay):
-    """Back up a running daemon's journal, let it go on, and put the backup in the journal's place."""
+    """Back up the journal of a daemon with a job that waits, let it go on, and put the backup back."""
     bay.start()
     bay.call("pause")
     bay.drop("one.mp4")
     bay.until_states("queued")
+    go_on_and_put_back(bay)
+
+
+def go_on_and_put_back(bay):
     with sqlite3.connect(bay.journal) as journal, sqlite3.connect(bay.home / "backup") as copy:
         journal.backup(copy)
     journal.close()
@@ -32,18 +36,47 @@ def test_an_older_journal_submits_nothing_until_it_is_accepted(bay):
     bay.call("resume")  # of the pause that the backup remembers; not of this
     bay.drop("two.mp4")
     bay.until(lambda: len(bay.jobs()) == 2)
-    assert {job["held"] for job in bay.told("jobs")} == {"restored"}
+    assert {job["held"] for job in bay.told("jobs")} == {"from_backup", "restored"}
     assert bay.told("status")["journal"]["restored"] is True
     assert "older copy" in bay.call("status").stdout
     assert bay.paid == 1
     assert bay.call("resume", "--accept-restored").returncode == 1  # asked, and nobody answered
     assert bay.call("resume", "--accept-restored", "--yes").returncode == 0
+    bay.until(lambda: bay.paid == 2, what="what came since is sent")
+    bay.until(lambda: "delivered" in bay.jobs().values(), what="and delivered")
+    (held,) = [job for job in bay.told("jobs") if job["held"]]
+    assert held["held"] == "from_backup"
+    assert "may have been sent and paid for since" in held["reason"]
+    assert f"approve {held['id']}" in bay.call("status").stdout
+    asked = bay.call("approve", "--inbox", "bay")
+    assert "they may have been paid for since" in asked.stdout + asked.stderr
+    assert bay.call("approve", "--inbox", "bay", "--yes").returncode == 0
     bay.until_retired(2)
     assert bay.paid == 2
     assert sorted(bay.jobs().values()) == ["delivered", "failed"]
     assert bay.stop() == 0
     bay.start()
     assert bay.told("status")["journal"]["restored"] is False
+
+
+def test_a_version_that_was_queued_in_an_older_journal_is_not_paid_for_again(bay):
+    """Its source lies in `_done`, whether it was sent since or not."""
+    bay.is_checked = False
+    bay.start()
+    bay.drop("one.mp4")
+    bay.until_retired()
+    bay.call("pause")
+    assert bay.call("again", *bay.jobs(), "--prompt", "spring", "--yes").returncode == 0
+    bay.until_states("delivered", "queued")
+    go_on_and_put_back(bay)
+    assert bay.paid == 2
+    bay.start()
+    bay.call("resume")
+    assert bay.call("resume", "--accept-restored", "--yes").returncode == 0
+    bay.drop("new.mp4")
+    bay.until(lambda: "new.mp4" in bay.results(), what="what came since is delivered")
+    assert bay.paid == 3
+    assert [job["held"] for job in bay.told("jobs") if job["held"]] == ["from_backup"]
 
 
 def test_an_older_journal_can_be_accepted_at_the_start(bay):
@@ -54,6 +87,9 @@ def test_an_older_journal_can_be_accepted_at_the_start(bay):
     assert bay.run_until_idle() == 0
     assert bay.paid == 1
     bay.start("--accept-restored")
+    bay.until(lambda: "delivered" in bay.jobs().values(), what="what came since is delivered")
+    (held,) = [job for job in bay.told("jobs") if job["held"]]
+    assert bay.call("cancel", held["id"], "--yes").returncode == 0
     bay.until_retired(2)
     assert bay.paid == 2
 

@@ -310,6 +310,14 @@ def test_a_duplicate_that_is_approved_or_cannot_be_reused_asks_for_its_own_task(
 # --- the plain way --------------------------------------------------------------------------------------
 
 
+def test_a_job_from_an_older_journal_that_is_approved_is_sent_within_its_limits_and_reuses_what_it_may():
+    reuse = Reuse("clip0", "bay", (RESULT,))
+    held = after(in_state(S.QUEUED, reuse=reuse), JobHeld(Held.FROM_BACKUP, "older"))
+    assert stage_of(held) is None
+    approved = after(held, Approved("ann"))
+    assert (approved.held, approved.approved, approved.reuse) == (None, False, reuse)
+
+
 def test_a_clip_goes_from_the_queue_to_the_outbox():
     job = after(a_job(), EXAMPLES[Prepared])
     assert (job.state, job.prepared, job.credits_estimated) == (S.QUEUED, True, 15.0)

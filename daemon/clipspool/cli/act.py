@@ -135,14 +135,14 @@ def attach(context: Context, job: str, task_id: str, *, force: bool, why: str, y
 
 @command()
 @click.argument("jobs", nargs=-1)
-@click.option("--inbox", metavar="N", help="All jobs of this inbox held for their price or as duplicates.")
+@click.option("--inbox", metavar="N", help="All of this inbox held for price, as duplicate or from_backup.")
 @click.option("--folder", metavar="F", help="With --inbox: only clips dropped in this subfolder.")
 @why_option
 @yes_option
 def approve(
     context: Context, jobs: Sequence[str], *, inbox: str | None, folder: str | None, why: str, yes: bool
 ) -> None:
-    """Approve held jobs: held for price, a daily limit, as duplicate, poison or refused.
+    """Approve held jobs: held for price, a daily limit, as duplicate, poison, refused or from_backup.
 
     Shows the total cost and asks first. A result held because it is far shorter or longer than the clip is
     delivered as it is, at no further cost.
@@ -158,7 +158,7 @@ def approve(
         question = _approval(chosen, journal)
     names = [job.id for job in chosen] if inbox else list(jobs)
     if not names:
-        say(f"No jobs are held for their price or as duplicates in {folder or inbox}.")
+        say(f"No jobs are held for their price, as duplicates or from_backup in {folder or inbox}.")
         return
     if len(chosen) > 1 and not yes:
         question += balance_in_words(settings, sum(job.credits_estimated or 0.0 for job in chosen))
@@ -173,16 +173,18 @@ def _named(journal: Journal, ids: Sequence[str]) -> list[Job]:
 def _held_in(journal: Journal, inbox: str, folder: str | None) -> list[Job]:
     from clipspool.jobs.model import Held, State
 
+    kinds = {Held.BUDGET, Held.DUPLICATE, Held.FROM_BACKUP}
     within = f"{folder.strip('/')}/" if folder else ""
     return [
         job
         for job in journal.find(states=(State.QUEUED,))
-        if job.inbox == inbox and job.held in {Held.BUDGET, Held.DUPLICATE} and job.path.startswith(within)
+        if job.inbox == inbox and job.held in kinds and job.path.startswith(within)
     ]
 
 
 def _approval(chosen: Sequence[Job], journal: Journal) -> str:
     """Return the question before jobs are approved: what they cost, and what their clips cost so far."""
+    from clipspool.jobs.model import Held
     from clipspool.jobs.permissions import may_deliver_as_it_is
 
     here = [job for job in chosen if may_deliver_as_it_is(job)]
@@ -197,6 +199,8 @@ def _approval(chosen: Sequence[Job], journal: Journal) -> str:
     if len(known) < len(chosen):
         question += f" The price of {len(chosen) - len(known)} of them is unknown."
     spent = sum(journal.clip_cost(clip_id).spent for clip_id in {job.clip_id for job in chosen})
+    if older := sum(job.held is Held.FROM_BACKUP for job in chosen):
+        question += f" An older copy of the journal has {older} of them: they may have been paid for since."
     if spent:
         question += f" About {spent:,.10g} credits were already spent on the same clips."
     return question
@@ -249,7 +253,8 @@ def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
         raise click.UsageError("--accept-restored concerns the whole journal: do not name an inbox")
     settings = context.settings("write")
     consent(
-        "Submit the jobs that this restored journal shows as not sent? Some may have been charged already.",
+        "Go on with this restored journal? The jobs that were queued in it stay held until you approve them: "
+        "some may have been charged already.",
         yes=yes,
     )
     from clipspool.cli.client import OperatorCommands
@@ -259,7 +264,10 @@ def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
         if was_held:
             _say_when(operator)
     if was_held:
-        say("Submitting is resumed with the restored journal.")
+        say(
+            "Submitting is resumed with the restored journal. What was queued in it is held as from_backup: "
+            "`clipspool jobs --state queued` lists it."
+        )
     else:
         say("No jobs were held for that; to accept it at start: `clipspool run --accept-restored`.")
 

@@ -132,8 +132,8 @@ def restore(context: Context, file: Path, *, yes: bool) -> None:
     say(f"{journal} is now {file}." + (f" The former one is {aside}." if aside is not None else ""))
     if is_held:
         say(
-            "It may lack what was sent since: nothing is submitted until you compared its queued jobs and "
-            "typed `clipspool resume --accept-restored`."
+            "It may lack what was sent since: nothing is submitted before `clipspool resume "
+            "--accept-restored`, and what was queued in it only when you approve it."
         )
 
 

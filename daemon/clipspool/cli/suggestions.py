@@ -16,6 +16,7 @@ _BY_HOLD: Mapping[str, tuple[str, ...]] = {
     "poison": ("approve {id}", "cancel {id}"),
     "refused": ("approve {id}", "cancel {id}"),
     "veto": ("approve {id}", "cancel {id}"),
+    "from_backup": ("show {id}", "approve {id}", "cancel {id}"),
     "overdue": ("show {id}", "cancel {id}"),
     "outbox": ("check --offline", "show {id}"),
     "disk": ("check --offline", "show {id}"),

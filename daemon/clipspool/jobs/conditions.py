@@ -14,7 +14,8 @@ from clipspool.jobs.working import Working
 
 WHY = (
     "the journal is an older copy, restored from a backup: jobs it shows as not sent may have been charged. "
-    "Check its queued jobs, cancel those that are done, then `clipspool resume --accept-restored`"
+    "`clipspool resume --accept-restored` goes on with what came in since; what was queued in it waits until "
+    "you approve it"
 )
 
 

@@ -116,7 +116,7 @@ def _held(job: Job, event: on.JobHeld) -> Job:
     held = replace(job, held=event.held, reason=event.reason)
     if job.state is not State.QUEUED:
         return replace(held, due_at=NEVER)
-    return held if event.held in {Held.POISON, Held.REFUSED} else replace(held, reuse=None)
+    return held if event.held in {Held.POISON, Held.REFUSED, Held.FROM_BACKUP} else replace(held, reuse=None)
 
 
 def _stage_failed(job: Job, event: on.StageFailed, now: float, pace: Pace) -> Job:
@@ -378,8 +378,9 @@ def _ordered(job: Job, event: Order, now: float) -> Job:
 
 def _approved(job: Job, now: float) -> Job:
     free = replace(job, held=None, reason="", due_at=min(job.due_at, now))
-    # A job that was set aside for crashes, or that the provider or a hook refused, was not held for money.
-    others = {Held.POISON, Held.REFUSED, Held.VETO, *STILL_TRIED}
+    # A job that was set aside for crashes, that the provider or a hook refused, or that an older journal
+    # brought back was not held for a limit: limits still hold.
+    others = {Held.POISON, Held.REFUSED, Held.VETO, Held.FROM_BACKUP, *STILL_TRIED}
     is_of_money = job.state is State.QUEUED and job.held not in others
     return replace(free, approved=True, reuse=None) if is_of_money else free
 

@@ -91,6 +91,8 @@ class Held(StrEnum):
     """The provider refuses this one as if for all, but accepts others: approve tries it again."""
     VETO = "veto"
     """The `before_submit` hook refused it: approve or cancel."""
+    FROM_BACKUP = "from_backup"
+    """An older journal, put back, shows it as not sent; it may have been since: approve or cancel."""
     OUTBOX = "outbox"
     """The outbox cannot be written to: full, read-only or gone; still tried."""
     DISK = "disk"

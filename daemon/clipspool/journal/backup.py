@@ -16,7 +16,7 @@ from clipspool.journal.files import JournalError, Lock, make_home
 from clipspool.journal.migrations import HEAD, version_of
 
 _CHUNK = 1 << 20
-_SUFFIXES = ("", "-wal", "-shm")
+_LOGS = ("-shm", "-wal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Copied:
     reached: int
     """The number of its last event, with what a restored journal was advanced by."""
     identity: str
+    held_for: int = 0
+    """The mark that it is behind, where it was restored and is not accepted yet."""
 
 
 def back_up(journal: Path, target: Path) -> Copied:
@@ -39,6 +41,8 @@ def back_up(journal: Path, target: Path) -> Copied:
     if not journal.exists():
         raise JournalError(f"There is no journal at {journal} yet; `clipspool run` creates it.")
     sums = _sums_of(target)
+    if not target.exists():
+        _clear_left(sums, target.name)
     for path in (target, sums):
         if path.exists():
             raise FileExistsError(str(path))
@@ -60,6 +64,13 @@ def back_up(journal: Path, target: Path) -> Copied:
         part.unlink(missing_ok=True)
     _sync(target.parent)
     return copied
+
+
+def _clear_left(sums: Path, name: str) -> None:
+    """Remove the checksum of a backup that was killed before it got its name; any other file stays."""
+    with suppress(FileNotFoundError):
+        if re.fullmatch(rf"[0-9a-f]{{64}}  {re.escape(name)}\n", sums.read_text("utf-8", "surrogateescape")):
+            sums.unlink()
 
 
 def examine(file: Path) -> Copied:
@@ -86,15 +97,16 @@ def examine(file: Path) -> Copied:
     except sqlite3.DatabaseError as error:
         raise JournalError(f"{file} is damaged, or no journal of clipspool ({error}).") from error
     offset = int(facts.get("mark_offset", 0))
-    return Copied(file.stat().st_size, digest, last + offset, str(facts.get("id", "")).strip('"'))
+    identity = str(facts.get("id", "")).strip('"')
+    return Copied(file.stat().st_size, digest, last + offset, identity, int(facts.get("restored", 0)))
 
 
 def restore(file: Path, journal: Path) -> Path | None:
     """Put a copy in a journal's place, and return where the former one lies now; None where there was none.
 
     Nothing is submitted from it before a person accepts it, unless the former journal is readable, has the
-    same identity and has come no further: what the copy lacks may have been paid for. Raises JournalError
-    and OSError.
+    same identity, has come no further and waits for no person itself: what the copy lacks may have been paid
+    for. Raises JournalError and OSError.
     """
     make_home(journal)
     lock = Lock(journal)
@@ -106,13 +118,17 @@ def restore(file: Path, journal: Path) -> Path | None:
         new.unlink(missing_ok=True)
         _copy(file, new, journal)
         former = _reached(journal)
-        if former != (copied.identity, copied.reached):
-            mark = max(copied.reached, former[1] if former else 0) + 1
+        lacks_nothing = former and (former.identity, former.reached) == (copied.identity, copied.reached)
+        if former is None or not lacks_nothing or former.held_for:
+            reached, held_for = (former.reached, former.held_for) if former else (0, 0)
+            mark = max(copied.reached + 1, reached + 1, held_for)
             with closing(_open(new, "rw")) as connection, connection:
                 connection.execute("REPLACE INTO facts (name, value) VALUES ('restored', ?)", (str(mark),))
+                connection.execute("DELETE FROM facts WHERE name = 'restored_held'")
         _sync(new)
-        aside = _move_aside(journal)
-        new.replace(journal)
+        aside = _set_aside(journal)
+        _sync(journal.parent)
+        new.replace(journal)  # at once: a start in between would make a new journal, which knows of nothing
         _sync(journal.parent)
     finally:
         lock.release()
@@ -125,27 +141,35 @@ def is_held(journal: Path) -> bool:
         return connection.execute("SELECT 1 FROM facts WHERE name = 'restored'").fetchone() is not None
 
 
-def _reached(journal: Path) -> tuple[str, int] | None:
+def _reached(journal: Path) -> Copied | None:
     """Return whose a journal is and how far it has come; None where that cannot be read."""
     if not journal.exists():
         return None
     try:
         with closing(_open(journal, "rw")) as connection:  # what its log holds counts, and is written back
             connection.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
-        found = examine(journal)
+        return examine(journal)
     except (JournalError, sqlite3.DatabaseError, OSError):
         return None
-    return found.identity, found.reached
 
 
-def _move_aside(journal: Path) -> Path | None:
+def _set_aside(journal: Path) -> Path | None:
+    """Give a journal another name beside its own, which the copy is about to take; its log is moved.
+
+    Where the journal can be read, its log was written back, and is empty.
+    """
     if not journal.exists():
         return None
-    aside = journal.with_name(
-        f"{journal.name}.before-restore-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
-    )
-    # The log goes with its journal, and first: beside another journal it must not be taken for that one's.
-    for suffix in reversed(_SUFFIXES):
+    begin = f"{journal.name}.before-restore-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+    names = (begin, *(f"{begin}-{number}" for number in range(2, 100)))
+    aside = next(one for name in names if not (one := journal.with_name(name)).exists())
+    try:
+        os.link(journal, aside)
+    except OSError:  # no file system for links
+        _copy(journal, aside, journal)
+        _sync(aside)
+    # Beside another journal a log must not be taken for that one's.
+    for suffix in _LOGS:
         path = journal.with_name(journal.name + suffix)
         if path.exists():
             path.rename(aside.with_name(aside.name + suffix))

@@ -127,7 +127,7 @@ class Scheduler:
         self._passed = passed
         self.in_flight: dict[str, InFlight] = {}
         self.workers = Workers(stages, self.enqueue)
-        self.restore_guard = RestoreGuard(journal)
+        self.restore_guard = RestoreGuard(journal, self.decide)
         self.fallbacks = Fallbacks(journal)
         self.hooks = Hooks(journal, self.workers, self._defer)
         self.picker = Picker(

@@ -4,20 +4,33 @@ The number of the last event only grows. It is written into an inbox before each
 and now and then besides; a journal that has not reached that number is an older copy. Jobs that it shows as
 not sent may have been charged, so nothing is submitted until the operator says so; running tasks are followed
 and delivered all the same.
+
+Each job that was queued in it is held besides, until it is approved by itself. The source of most jobs that
+were delivered since is gone from the work folder; but that of a version which was ordered with `again`, and a
+clip of an inbox that is only read, would be found and paid for once more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import structlog
 
+from clipspool.jobs import events as on
 from clipspool.jobs.conditions import WHY
+from clipspool.jobs.events import Event
+from clipspool.jobs.model import STILL_TRIED, Held, Job, State
 from clipspool.journal import Journal
 
 log = structlog.get_logger()
 
+FROM_BACKUP = (
+    "it comes from an older copy of the journal, and may have been sent and paid for since: look for its "
+    "result; `clipspool approve` sends it, `clipspool cancel` ends it"
+)
 _RESTORED = "restored"
+_HELD = "restored_held"
+"""The fact that the jobs which were queued in a restored journal are held."""
 _OFFSET = "mark_offset"
 _UNPROVEN = "marks_not_seen"
 
@@ -25,15 +38,15 @@ _UNPROVEN = "marks_not_seen"
 class RestoreGuard:
     """Compares the journal with the marks. All but `recorded` is for the scheduler's thread."""
 
-    def __init__(self, journal: Journal) -> None:
-        """Read how far the journal has come, before anything is added."""
+    def __init__(self, journal: Journal, decide: Callable[[Job, Event], object]) -> None:
+        """Read how far the journal has come, before anything is added. `decide` records an event of a job."""
         self.restored = int(journal.fact(_RESTORED) or 0)
         """The mark that the journal has not reached; 0 for none."""
         self.accepts = False
         """The operator started with `--accept-restored`."""
         self.proven: set[str] | None = None
         """Inboxes whose mark was read; None where marks are not read at all."""
-        self._journal = journal
+        self._journal, self._decide = journal, decide
         self.begun_at = self.reached()
         self.recorded = self.begun_at
         """How far the journal had come when it last allowed a request. Any thread may read it."""
@@ -52,6 +65,8 @@ class RestoreGuard:
         }
         with self._journal.turn():
             self._journal.set_fact(_UNPROVEN, self._unproven)
+            if self.restored:
+                self._hold_queued()
 
     def reached_before(self, inbox: str) -> int:
         """Return how far the journal had come when the mark of an inbox could last be compared."""
@@ -80,12 +95,24 @@ class RestoreGuard:
 
     def hold(self, mark: int) -> None:
         """Submit nothing more: a mark is ahead of the journal."""
+        self._hold_queued()
         if self.accepts:
             self.accept(mark)
             return
         self.restored = max(self.restored, mark)
         self._journal.set_fact(_RESTORED, self.restored)
         log.error("journal_restored", reached=self.begun_at, mark=mark, why=WHY)
+
+    def _hold_queued(self) -> None:
+        """Hold each job that the older journal shows as not sent, once: what comes in since is new."""
+        if self._journal.fact(_HELD):
+            return
+        self._journal.set_fact(_HELD, True)
+        for job in list(self._journal.find(states=(State.QUEUED,))):
+            is_held = job.held is not None and job.held not in STILL_TRIED
+            held = job.held if is_held and job.held is not None else Held.FROM_BACKUP
+            reason = f"{job.reason}; {FROM_BACKUP}" if is_held else FROM_BACKUP
+            self._decide(job, on.JobHeld(held, reason))
 
     def accept(self, mark: int = 0) -> bool:
         """Continue with this journal, from beyond the marks; False where nothing was held for them."""
@@ -95,6 +122,7 @@ class RestoreGuard:
         offset = int(self._journal.fact(_OFFSET) or 0) + max(mark - self.reached(), 0) + 1
         self._journal.set_fact(_OFFSET, offset)
         self._journal.forget_fact(_RESTORED)
+        self._journal.forget_fact(_HELD)
         self._journal.forget_fact(_UNPROVEN)
         self._unproven.clear()
         self.restored = 0

@@ -40,6 +40,8 @@ _ADVICE: Mapping[str, str] = {
     "refused": "The provider refuses this clip with a message about the account, but accepts others. "
     "Check its prompt, model and price; approve to try again.",
     "veto": "The before_submit hook refused it. Approve to send it all the same.",
+    "from_backup": "An older copy of the journal was put back, and shows it as not sent. It may have been "
+    "sent and charged since: look for its result, then approve or cancel.",
     "overdue": "It has been rendering for longer than `task_seconds_max`; it is still followed.",
     "lost": "The provider no longer knows the task; it is still asked from time to time.",
     "result": "The result could not be downloaded completely, or is not a video; it will be tried again.",
@@ -143,7 +145,7 @@ def acts_of(job: Job, conditions: Conditions) -> list[str]:
     acts = {
         "approve": may_approve(job)
         and (
-            held in {"poison", "refused", "veto"}
+            held in {"poison", "refused", "veto", "from_backup"}
             or may_deliver_as_it_is(job)
             or (held in {"budget", "duplicate", "hours"} and not job.approved)
         ),

@@ -276,7 +276,7 @@ def _what_to_do(topic: Topic, job: Job) -> str:
             return "Free space there, or let clipspool write there; it then continues automatically."
         case _, Held.RESULT if job.state is State.FETCHED:
             return f"`clipspool approve {job.id}` delivers it, `clipspool retry {job.id}` pays for another."
-        case _, Held.DUPLICATE | Held.POISON | Held.REFUSED | Held.VETO:
+        case _, Held.DUPLICATE | Held.POISON | Held.REFUSED | Held.VETO | Held.FROM_BACKUP:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
         case _:
             return f"See `clipspool show {job.id}`."

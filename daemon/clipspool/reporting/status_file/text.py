@@ -264,7 +264,7 @@ def _held(job: Job, places: Places) -> str:
             )
         case Held.VETO:
             return f"A check of the operator's stopped it: {reason}."
-        case Held.OVERDUE | Held.LOST:
+        case Held.OVERDUE | Held.LOST | Held.FROM_BACKUP:
             return _OF_TASKS[job.held]
         case Held.RESULT:
             return _held_result(job, reason)
@@ -278,6 +278,7 @@ def _held(job: Job, places: Places) -> str:
 
 _OF_TASKS = {
     Held.OVERDUE: "Rendering takes longer than usual. clipspool keeps waiting for it.",
+    Held.FROM_BACKUP: "It may have been sent already: clipspool's records are older. The operator checks it.",
     Held.LOST: "The provider cannot find the render any more. clipspool keeps asking; the operator decides.",
 }
 
