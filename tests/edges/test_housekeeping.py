@@ -63,6 +63,7 @@ class House:
         file.parent.mkdir(exist_ok=True, parents=True)
         file.write_bytes(data)
         file.with_suffix(".toml").write_bytes(sidecar)
+        os.utime(file.with_suffix(".toml"), (self.desk.clock.now,) * 2)
         there = file.stat()
         clip = a_clip(
             clip_id,
@@ -131,6 +132,19 @@ def test_sources_go_when_they_are_old_enough_with_what_lies_beside_them(house):
     assert [entry.event for entry in house.desk.journal.history(house.desk.job("done00000001"))][
         -1
     ] == "pruned"
+
+
+def test_a_sidecar_that_was_edited_beside_its_source_stays_and_is_reported(house):
+    ended(house, "done00000001", "shot.mp4")
+    house.passes(11)
+    sidecar = house.path / "_done/shot.toml"
+    sidecar.write_text('prompt = "for the next try"\n')
+    os.utime(sidecar, (house.desk.clock.now,) * 2)
+    assert house.prune(dry_run=True).left == ["_done/shot.toml"]
+    report = house.prune()
+    assert (report.done.files, report.left) == (1, ["_done/shot.toml"])
+    assert house.files() == ["_done/shot.toml"]
+    assert house.prune().left == []
 
 
 def test_nothing_is_removed_that_is_not_set(house):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clipspool.app.settings import load
-from clipspool.cli.installing.steps import _not_mounted, _refuse_relative_folders
+from clipspool.cli.installing.steps import _not_mounted, _refuse_relative_folders, left_out
 from clipspool.cli.installing.unit import drop_in_text, unit_text
 from clipspool.cli.installing.user import account, to_make, trouble_in, trouble_reading
 from clipspool.cli.installing.wish import CannotInstall, Wish
@@ -55,6 +55,14 @@ def test_another_user_and_a_key_from_a_file_stand_in_the_drop_in(tmp_path):
     plain = drop_in_text(Wish(MAIN), settings_of(tmp_path), "clipspool")
     assert "User=" not in plain
     assert "LoadCredential" not in plain
+
+
+def test_a_token_by_name_without_its_secret_is_named_with_the_place_for_it(tmp_path):
+    page = '[web]\nlisten = "127.0.0.1:8765"\n[web.tokens.edit]\nrights = ["look"]'
+    first, last = left_out(Wish(INSTANCE), settings_of(tmp_path, page))
+    assert "`web.tokens.edit` has no token" in first
+    assert "/etc/clipspool/bay-1.web_token_NAME" in last
+    assert list(left_out(Wish(INSTANCE), settings_of(tmp_path))) == []
 
 
 def test_relative_folders_of_a_configuration_in_etc_are_refused_with_the_fix(tmp_path):

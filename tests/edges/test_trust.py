@@ -155,6 +155,24 @@ def test_a_job_of_an_older_journal_that_was_approved_is_not_held_anew_at_the_nex
     again.until(S.DELIVERED)
 
 
+def test_what_is_queued_in_a_backup_of_an_accepted_journal_is_held_as_well(restored, inbox, tmp_path):
+    first = restored(accepts=True)
+    first.marks.prove("bay", inbox)
+    first.order(operator.cancel, ["clip1"], "ann")
+    first.drop("new1", due_at=first.clock.now + 600)
+    first.turn()
+    first.marks.keep(is_end=True)
+    backup(first, tmp_path)
+    second = restored()
+    second.marks.prove("bay", inbox)
+    second.until(S.DELIVERED, "new1")
+    put_back(second, tmp_path)
+    last = restored()
+    last.marks.prove("bay", inbox)
+    last.turn()
+    assert last.job("new1").held is Held.FROM_BACKUP
+
+
 def test_it_stays_so_over_a_restart_and_marks_are_not_turned_back(restored, inbox):
     desk = restored()
     desk.marks.prove("bay", inbox)

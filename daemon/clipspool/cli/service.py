@@ -59,7 +59,7 @@ def install(
     Each step is shown first and must be confirmed. A second run does only what is missing.
     """
     _root_and_systemd()
-    from clipspool.cli.installing.steps import has_key, steps
+    from clipspool.cli.installing.steps import has_key, left_out, steps
     from clipspool.cli.installing.wish import Wish
 
     file = _config_of(context, config)
@@ -71,6 +71,8 @@ def install(
     wish = Wish(file, user, uid)
     settings = _settings(file, wish.state)
     count = _do(steps(wish, settings, lambda: _key(key_file, asks=not yes)), yes=yes)
+    for line in left_out(wish, settings):
+        say(line)
     if not has_key(wish, settings):
         say(
             "It has no API key yet and was not started. Put the key into "

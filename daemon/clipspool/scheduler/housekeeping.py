@@ -21,7 +21,7 @@ from clipspool.journal import Journal
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.kept import gone_since
 from clipspool.spool.layout import DONE
-from clipspool.spool.pruning import File, NotOurs, files_of, posters_of, remove
+from clipspool.spool.pruning import File, NotOurs, edited_sidecar, files_of, posters_of, remove
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import folder_of
 
@@ -149,10 +149,12 @@ class Housekeeping:
                 kept = retention.done_days if is_done else retention.failed_days
                 if kept is None or (clip.retired_at or 0.0) > self._now() - kept * _DAY_SECONDS:
                     continue
+                left = edited_sidecar(root, clip)
                 try:
                     found[clip.id] = (clip, files_of(root, clip, prompts))
                 except NotOurs:
-                    report.left += [str(clip.lies_at)] if len(report.left) < _LEFT_MAX else []
+                    left = clip.lies_at
+                report.left += [left] if left and len(report.left) < _LEFT_MAX else []
             if not dry_run and found:
                 allowed = self._call(partial(_begin, inbox=name, found=found))
                 found = {clip_id: one for clip_id, one in found.items() if clip_id in allowed}

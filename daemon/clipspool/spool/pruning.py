@@ -49,8 +49,8 @@ class NotOurs(Exception):
 def files_of(root: Root, clip: Clip, prompts: Collection[str]) -> list[File]:
     """Return what of a retired clip lies beneath an inbox: source, sidecar, prompt and notes, if any is left.
 
-    `prompts` are those of its jobs, by which the text file is known that held one. Raises NotOurs where the
-    source was replaced or changed, and OSError.
+    `prompts` are those of its jobs, by which the text file is known that held one. A sidecar that was edited
+    there is left out. Raises NotOurs where the source was replaced or changed, and OSError.
     """
     if clip.lies_at is None:
         return []
@@ -59,12 +59,21 @@ def files_of(root: Root, clip: Clip, prompts: Collection[str]) -> list[File]:
         raise NotOurs(clip.lies_at)
     if source is not None and (source.size, source.mtime_ns) != (clip.size, clip.mtime_ns):
         raise NotOurs(clip.lies_at)
-    beside = [clip.sidecar_lies_at, error_note_of(clip.lies_at), changed_note_of(clip.lies_at)]
+    sidecar = None if edited_sidecar(root, clip) else clip.sidecar_lies_at
+    beside = [sidecar, error_note_of(clip.lies_at), changed_note_of(clip.lies_at)]
     found = [source, *(_file(root, rel) for rel in beside if rel is not None)]
     text = split_suffix(clip.lies_at)[0] + ".txt"
     if _reads(root, text) in {prompt.strip() for prompt in prompts}:
         found.append(_file(root, text))
     return [one for one in found if one is not None]
+
+
+def edited_sidecar(root: Root, clip: Clip) -> Rel | None:
+    """Return the sidecar beside a retired source where somebody wrote to it after it was put there."""
+    found = None if clip.sidecar_lies_at is None else _file(root, clip.sidecar_lies_at)
+    if found is None or clip.retired_at is None or found.mtime_ns <= clip.retired_at * 1e9:
+        return None
+    return found.rel
 
 
 def remove(root: Root, files: Collection[File]) -> None:

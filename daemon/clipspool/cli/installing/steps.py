@@ -87,6 +87,15 @@ def has_key(wish: Wish, settings: Settings) -> bool:
     return settings.provider.api_key_file is not None or wish.credential("provider_api_key").is_file()
 
 
+def left_out(wish: Wish, settings: Settings) -> Iterator[str]:
+    """Yield what of the configuration has no effect since its secret is missing, and where to put that."""
+    for trouble in settings.troubles:
+        yield f"Left out: {trouble}"
+    if settings.troubles:
+        place = wish.credential("web_token_NAME")
+        yield f"For the service a token of [web.tokens.NAME] is {place}: root's alone (600); run this again."
+
+
 def _refuse_relative_folders(wish: Wish, settings: Settings) -> None:
     for folder in folders_of(settings):
         if Path("/etc") in folder.parents:
