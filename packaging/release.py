@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
 import staging
@@ -29,7 +30,7 @@ def main() -> None:
     (package,), (image,) = dist.glob("*.deb"), dist.glob("*.oci.tar")
     bill = json.loads(_libraries(package))
     bill["metadata"]["component"]["version"] = staging.version()
-    bill["components"] += _debian_packages(image)
+    bill["components"] += [*_optional_libraries(), *_debian_packages(image)]
     text = json.dumps(bill, indent=1, sort_keys=True) + "\n"
     (dist / f"clipspool-{staging.version()}.cdx.json").write_text(text, "utf-8")
     sums = dist / "SHA256SUMS"
@@ -48,6 +49,39 @@ def _libraries(package: Path) -> bytes:
     command = [sys.executable, "-m", "cyclonedx_py", "requirements", "--short-PURLs", "--output-reproducible"]
     command += ["--pyproject", str(staging.ROOT / "pyproject.toml"), "-"]
     return subprocess.run(command, input=wanted.encode(), capture_output=True, check=True).stdout
+
+
+def _optional_libraries() -> list[dict[str, str]]:
+    """Name what the extras bring that the Debian package and the image leave out."""
+    project = tomllib.loads((staging.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    left_out = sorted(extras.keys() - set(staging.EXTRAS.split(",")))
+    base = _versions(project["dependencies"])
+    found = {
+        name: (extra, version) for extra in left_out for name, version in _versions(extras[extra]).items()
+    }
+    return [
+        {
+            "type": "library",
+            "bom-ref": f"extra-{extra}-{name}",
+            "name": name,
+            "version": version,
+            "scope": "optional",
+            "description": f"only with the extra `{extra}`",
+            "purl": f"pkg:pypi/{name}@{version}",
+        }
+        for name, (extra, version) in sorted(found.items())
+        if name not in base
+    ]
+
+
+def _versions(requirements: list[str]) -> dict[str, str]:
+    """Return the libraries that requirements bring, by name, in the versions of constraints.txt."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+    command += ["--report", "-", "--only-binary", ":all:", "-c", str(staging.ROOT / "constraints.txt")]
+    report = subprocess.run([*command, *requirements], capture_output=True, check=True).stdout
+    named = [one["metadata"] for one in json.loads(report)["install"]]
+    return {one["name"].lower().replace("_", "-"): one["version"] for one in named}
 
 
 def _debian_packages(image: Path) -> list[dict[str, str]]:

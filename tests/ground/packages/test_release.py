@@ -33,6 +33,9 @@ def test_the_bill_of_materials_names_libraries_and_debian_packages(release):
     found = {one.get("purl", "").partition("@")[0] for one in bill["components"]}
     assert {"pkg:pypi/av", "pkg:pypi/requests", "pkg:deb/debian/libc6"} <= found
     assert bill["metadata"]["component"]["name"] == "clipspool"
+    optional = {one["purl"].partition("@")[0] for one in bill["components"] if one.get("scope") == "optional"}
+    assert {"pkg:pypi/c2pa-python", "pkg:pypi/cryptography"} <= optional
+    assert not {"pkg:pypi/requests", "pkg:pypi/obstore"} & optional
 
 
 def test_built_again_elsewhere_it_has_the_same_bytes(release):
