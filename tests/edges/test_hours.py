@@ -1,5 +1,8 @@
 """An inbox with hours, turned by hand through a week: only paid requests wait."""
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from clipspool.jobs.hours import read_hours
@@ -83,3 +86,23 @@ def test_through_a_week_nothing_is_sent_outside_the_hours_and_nothing_is_forgott
         assert len(desk.shop.paid) == before or NIGHTS.is_open(desk.clock.now)
     desk.turns(24, HOUR)
     assert len(desk.shop.paid) == len(set(desk.shop.paid)) == 34
+
+
+@pytest.mark.parametrize("begin", ["2026-03-25T12:00", "2026-10-21T12:00"])
+def test_in_a_week_in_which_the_clock_is_changed_clips_go_every_night_by_the_clock_on_the_wall(desk, begin):
+    """In Berlin the hour from two to three is skipped on 29 March, and comes twice on 25 October."""
+    zone = ZoneInfo("Europe/Berlin")
+    desk.clock.now = datetime.fromisoformat(begin).replace(tzinfo=zone).timestamp()
+    desk.scheduler.allow(["bay"], Limits(hours={"bay": read_hours(("Europe/Berlin Mon-Sun 01:30-03:30",))}))
+    nights = set()
+    for quarter in range(7 * 24 * 4):
+        if quarter % 32 == 0:
+            desk.drop(f"clip{quarter}", due_at=desk.clock.now)
+        before = len(desk.shop.paid)
+        desk.turn(HOUR / 4)
+        if len(desk.shop.paid) > before:
+            wall = datetime.fromtimestamp(desk.clock.now, zone)
+            assert (1, 30) <= (wall.hour, wall.minute) < (3, 30)
+            nights.add(wall.date())
+    assert len(nights) == 7
+    assert len(desk.shop.paid) == len(set(desk.shop.paid)) >= 20
