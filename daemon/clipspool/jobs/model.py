@@ -118,8 +118,6 @@ Finish = Literal["as_is", "timeline"]
 FinishCodec = Literal["", "prores", "dnxhr"]
 FinishSize = Literal["result", "source"]
 """Whose dimensions a result has that is made ready for the timeline."""
-
-
 KEYFRAME_WORDS = frozenset({"first", "last"})
 
 
