@@ -58,7 +58,7 @@ def test_what_failed_leaves_its_note_in_the_outbox_and_can_be_retried(bay):
     note = tomllib.loads((bay.outbox / "_failed/shot.mp4.error.toml").read_text())
     assert (note["code"], note["paid"]) == ("INTERNAL", "unknown")
     assert source.exists()
-    assert list((bay.outbox / ".clipspool/work").iterdir()) == []
+    bay.until(lambda: not list((bay.outbox / ".clipspool/work").iterdir()), what="its copy went")
     assert bay.call("retry", bay.job()["id"], "--yes").returncode == 0
     bay.until(lambda: films(bay) == ["shot.mp4"], what="it is delivered")
     bay.until(lambda: not (bay.outbox / "_failed/shot.mp4.error.toml").exists(), what="the note went")

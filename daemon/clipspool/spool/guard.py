@@ -51,7 +51,7 @@ class MountGuard:
         with self._lock:
             if not found:
                 raise Unavailable(errno.ENODEV, f"{path} cannot be recognised: its mount is not known")
-            if self._known not in {None, found}:
+            if self._known is not None and self._known != found:
                 todo = "mount it again, or `clipspool resume` with the inbox's name if you replaced it"
                 raise Unavailable(
                     errno.ENODEV,
