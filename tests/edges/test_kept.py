@@ -379,3 +379,17 @@ def test_trouble_right_after_the_decision_does_not_lose_the_clip(bench, monkeypa
     assert bench.paths == ["a.mp4"]
     assert len(bench.remembered) == 1
     assert bench.note("a.mp4") is None
+
+
+def test_a_timeline_in_an_inbox_that_is_only_read_is_not_taken_and_holds_back_no_clip(bench):
+    bench.write(
+        "cut.edl",
+        "TITLE: cut\n001  A001     V     C        01:00:00:00 01:00:02:00 01:00:00:00 01:00:02:00\n",
+    )
+    bench.drop("a.mp4")
+    before = bench.looked()
+    bench.settle()
+    bench.look(100.0)
+    assert bench.paths == ["a.mp4"]
+    assert "timelines are not taken from an inbox that is only read" in bench.note("cut.edl")
+    assert bench.looked() == before

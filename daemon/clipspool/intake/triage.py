@@ -33,10 +33,7 @@ from clipspool.system.atomic import Rel, join, name_of
 from clipspool.system.process import start_thread
 
 T = TypeVar("T")
-NO_TIMELINES = (
-    "timelines are not taken from an inbox that is only read: write a sidecar for each of its clips, or drop it "
-    "with them into another inbox"
-)
+NO_TIMELINES = "timelines are not taken from an inbox that is only read: write sidecars for its clips instead"
 CLAIMS_MAX = 4
 """Clips claimed side by side."""
 
@@ -200,7 +197,7 @@ class Judge:
         is_only_read = self._acceptance.memory is not None
         # A camera writes XML of its own on its card.
         for entry, sidecar in () if card_in(folder.rel) is not None else list(timelines_in(entries)):
-            for used in filter(None, (entry, sidecar)):
+            for used in filter(None, (entry, None if is_only_read else sidecar)):
                 others.pop(used.name, None)
             if is_only_read:
                 path = join(folder.rel, entry.name)
@@ -218,7 +215,7 @@ class Judge:
         return list(others.values())
 
     def _wanted_by_timeline(self, folder: Folder, answer: Matched | Waits, now: float) -> Waits | None:
-        """Return why a clip waits that a timeline in the inbox shows; an inbox that is only read takes none."""
+        """Return why a clip waits that a timeline shows; an inbox that is only read takes no timelines."""
         if self._acceptance.memory is not None:
             return None
         name = answer.name if isinstance(answer, Waits) else answer.clip
