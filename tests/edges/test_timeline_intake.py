@@ -82,6 +82,16 @@ def test_the_sidecar_of_a_timeline_says_what_all_its_clips_have_in_common(bench)
     assert bench.lying() == []
 
 
+def test_a_preset_may_say_how_long_handles_are_below_the_sidecar(bench):
+    drop(bench)
+    bench.write("_presets/tight.toml", "handle_frames = 1\n")
+    bench.write("day/_defaults.toml", 'preset = "tight"\nhandle_frames = 9\n')
+    bench.settle()
+    for _ in range(3):
+        bench.look(3)
+    assert [cut[2:] for cut in cuts_of(bench)] == [(24, 27), (74, 27), (4, 27)]
+
+
 def test_a_timeline_waits_for_its_media_and_names_them_and_media_wait_for_it(bench):
     drop(bench, "A001_C003.mov")
     bench.settle()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
@@ -15,7 +16,7 @@ from clipspool.intake.pair import Entry, Waits
 from clipspool.intake.poison import WHY, Deaths
 from clipspool.intake.settle import MTIME_NS, Stamp, stamp_of
 from clipspool.intake.sidecar.keys import SEED_MAX
-from clipspool.intake.sidecar.layers import Draft, Wanted, drafts, located
+from clipspool.intake.sidecar.layers import Draft, Wanted, drafts, located, preset_of
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, parse, parse_prompt
 from clipspool.intake.sidecar.presets import Presets, Unready
 from clipspool.intake.tree import Images
@@ -186,6 +187,13 @@ class Examination:
         if isinstance(inspected, Waits):
             return inspected
         return _wrong(pairing.clip, inspected[1]) if inspected[1] else inspected[0]
+
+    def preset(self, layers: Sequence[Layer], now: float) -> Layer:
+        """Return the preset that layers name; an empty one where there is none, or none that can be read."""
+        name = preset_of({}, layers)
+        with suppress(Unready):
+            return self._presets.finder(now)(name) if name else Layer()
+        return Layer()
 
     def price(self, request: Request, facts: Mapping[str, Any]) -> float | None:
         """Return the credits that a request costs; None where that is not known."""

@@ -225,7 +225,9 @@ class Timelines:
         if isinstance(facts, Waits):
             return replace(facts, reason=f"`{readable(medium.path)}`: {facts.reason}")
         chain = self._chain_of(folder)
-        layers = (*chain.layers, *((dropped.layer,) if dropped.layer else ()))
+        own = (dropped.layer,) if dropped.layer else ()
+        preset = self._examination.preset((*chain.layers, *own), now)
+        layers = (*chain.layers, preset, *own)
         said = (one.keys["handle_frames"] for one in reversed(layers) if "handle_frames" in one.keys)
         handles = int(next(said, HANDLE_FRAMES))
         marked = [cut for cut in medium.cuts if cut.mark is not None and not cut.refusal]
@@ -236,8 +238,7 @@ class Timelines:
                 return _problem(medium.path, "; ".join(troubles[:NAMED_MAX]))
             good = [one for one in placed if isinstance(one, PlannedCut)]
             cuts = with_variants(good, less=wanted < handles)
-            own = settings_of(dropped.path, marked, cuts)
-            made = tuple(filter(None, (dropped.layer, own)))
+            made = (*own, settings_of(dropped.path, marked, cuts))
             answer = self._examination.examine(replace(pairing, made=made), chain.layers, now)
             if isinstance(answer, Ready):
                 return Made(answer, cuts)

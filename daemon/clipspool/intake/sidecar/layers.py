@@ -111,7 +111,7 @@ def drafts(
     made = []
     for keys, variant in [(v, f"_v{n}") for n, v in enumerate(last.variants, 1)] or [({}, "")]:
         laid = layers
-        if name := _preset_of(keys, layers):
+        if name := preset_of(keys, layers):
             preset = find(name) if find is not None else Layer()
             if preset.problems:
                 return (), tuple(located(problem, layers, variant) for problem in preset.problems)
@@ -131,7 +131,7 @@ def _images(effective: dict[str, Any]) -> tuple[Wanted, ...]:
     return (*effective.pop("references", ()), *effective.pop("keyframe", ()))
 
 
-def _preset_of(variant: Mapping[str, Any], layers: Sequence[Layer]) -> str:
+def preset_of(variant: Mapping[str, Any], layers: Sequence[Layer]) -> str:
     """Return the preset that is named last; empty for none."""
     tables = [*(layer.keys for layer in layers), variant]
     return str(next((table["preset"] for table in reversed(tables) if "preset" in table), ""))
