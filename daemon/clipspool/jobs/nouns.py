@@ -25,11 +25,13 @@ def _fields_of(kind: type) -> tuple[Callable[[Any], tuple[Any, ...]], dict[str, 
 
 def replace(noun: N, /, **changes: Any) -> N:
     """Return a copy with other values; `noun` has at least two fields, all of them positional."""
-    values_of, places = _fields_of(type(noun))
+    kind: Any = type(noun)
+    values_of, places = _fields_of(kind)
     values = list(values_of(noun))
     for name, value in changes.items():
         values[places[name]] = value
-    return type(noun)(*values)
+    copy: N = kind(*values)
+    return copy
 
 
 _LEAVES = frozenset({str, int, float, bool})
