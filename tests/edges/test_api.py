@@ -14,13 +14,15 @@ import pytest
 
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.types import Rules
+from clipspool.jobs.events import Failed
 from clipspool.jobs.messages import Happened
-from clipspool.jobs.model import Held, Paid, State
+from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.web import connections, snapshot, uploads
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import AccessRules, Right, Token
 from films import film
 from pages import SAME, TOKEN, Stage, clip_doors
+from patience import patient
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 CLIP = film()
@@ -130,6 +132,30 @@ def test_events_tell_what_happens_to_jobs_and_go_on_after_a_lost_connection(stag
     data = json.loads(seen.split(b"data: ")[1].split(b"\n")[0])
     assert (data["id"], data["state"], data["clip"]) == ("clip1", "failed", "day/shot.mp4")
     assert b"id: 1\nevent: job\n" in seen
+
+
+def test_a_page_that_is_told_no_news_reads_the_journal_for_what_changed(stage):
+    with stage.open(publishes_news=False) as web:
+        line = socket.create_connection(web.address, timeout=20)
+        line.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        seen, number = b"", 0
+        line.settimeout(1.5)
+        while b"data:" not in seen:  # what came before it was followed is no news
+            number += 1
+            assert number < 20, seen
+            before = stage.add(f"clip{number}")
+            after = replace(before, state=State.FAILED)
+            with stage.journal.turn():
+                stage.journal.record(before, after, Failed(Error("A.CODE", "no", "none")))
+            with suppress(TimeoutError):
+                seen += line.recv(4096)
+        line.close()
+        assert b'"state": "failed"' in seen
+        stage.add("held", state=State.QUEUED, held=Held.DUPLICATE)
+        end = time.monotonic() + patient(10)
+        while b"/jobs/held" not in web.get("/").body:
+            assert time.monotonic() < end, "what waits for a person is read again soon"
+            time.sleep(0.5)
 
 
 # --- deciding -------------------------------------------------------------------------------------------
@@ -488,6 +514,41 @@ def test_a_lost_connection_loses_nothing_of_what_was_sent(api):
         assert time.monotonic() < until, rest.json
         time.sleep(0.02)
     assert rest.json["received"] == len(data)
+
+
+def test_an_upload_that_another_node_received_anew_is_its_own(stage):
+    """A sender whose connection was lost begins anew at another node, while the first one waits."""
+    given = (lambda: {"bay": stage.bay}, lambda: {"bay": Rules("bay")}, lambda: stage.now)
+    first, second = uploads.Uploads(*given, "a"), uploads.Uploads(*given, "b")
+    key = "0" * 32
+    of_first = first.begin("bay", "", "shot.mp4", None, key, 100)
+    of_second = second.begin("bay", "", "shot.mp4", None, key, 100)
+    with second.open_part(of_second) as file:
+        file.write(CLIP[:100])
+    with pytest.raises(uploads.NotTaken, match="at another node"):
+        first.place(of_first, b"")
+    first.drop(of_first)
+    with second.open_part(of_second) as file:
+        file.write(CLIP[100:])
+    assert second.place(of_second, b"").path == "shot.mp4"
+    assert lying(stage) == {"shot.mp4": CLIP}
+
+
+def test_an_upload_in_pieces_is_completed_or_given_up_at_any_node(stage):
+    names = {"inbox": "bay", "name": "shot.mp4", "size": len(CLIP)}
+    with (
+        stage.open(clips=replace(clip_doors(stage), node="a")) as one,
+        stage.open(clips=replace(clip_doors(stage), node="b")) as other,
+    ):
+        a, b = Api(one), Api(other)
+        begun, left = (a("POST", "uploads", names).json["id"] for _ in range(2))
+        half = len(CLIP) // 2
+        for api, offset, piece in ((a, 0, CLIP[:half]), (b, half, CLIP[half:])):
+            sent = api("PUT", f"uploads/{begun}?offset={offset}", piece, kind="application/octet-stream")
+            assert sent.status == 200
+        assert b.send(("inbox", "bay"), ("sidecar", WINTER), ("upload", begun)).status == 201
+        assert b("DELETE", f"uploads/{left}").status == 204
+    assert lying(stage) == {"shot.mp4": CLIP, "shot.mp4.toml": WINTER.encode()}
 
 
 def test_an_upload_is_given_up_and_old_ones_go_by_themselves(stage, api):

@@ -37,6 +37,16 @@ def walk(many, wanted, size=37):
     return found
 
 
+def test_jobs_that_changed_since_an_event_come_in_the_order_of_their_last_one(many):
+    with many.look() as look:
+        newest = look.last_event()
+        assert look.jobs_changed_since(newest, 10) == ()
+        every = look.jobs_changed_since(0, 10 * COUNT)
+        assert {job.id for job in every} <= {job.id for job in look.page(Filter(), None, COUNT).jobs}
+        assert look.jobs_changed_since(newest - 1, 10) == every[-1:]
+        assert look.jobs_changed_since(0, 10) == every[:10]
+
+
 def test_all_pages_together_hold_every_job_once_newest_first(many):
     ids = [job.id for job in walk(many, Filter(), 499)]
     assert ids == sorted(ids, reverse=True)

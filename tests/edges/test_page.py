@@ -908,13 +908,6 @@ def test_an_inbox_has_a_page_of_its_own_without_what_only_operators_decide(stage
         assert "bad4.mp4" not in overview
 
 
-@pytest.mark.parametrize("path", ["/add", "/inbox/bay"])
-def test_a_node_that_follows_says_which_node_takes_clips(web, path):
-    answered = web("GET", path, BEARER)
-    assert answered.status == 409
-    assert "Clips are taken by the page of the node that leads" in answered.text
-
-
 def mend(web, who=BEARER, **fields):
     return web("POST", "/inbox/bay/mend", FORM | who, urlencode(fields).encode())
 

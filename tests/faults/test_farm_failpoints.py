@@ -14,7 +14,7 @@ from patience import patient
 CLIPS = 3
 QUICK = ("leaving", "placed")
 LONG = (
-    *("accepting", "claimed", "copied", "accepted", "intent", "noted", "sent", "created", "task-noted"),
+    *("accepting", "accepted", "intent", "noted", "sent", "created", "task-noted"),
     *("fetched", "paper", "retired", *(f"committed:{number}" for number in range(1, 9))),
 )
 PLACES = (*QUICK, *LONG)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
@@ -16,14 +16,15 @@ from typing import Any
 import structlog
 
 from clipspool.app.control import Listener, socket_of
-from clipspool.app.folders import InboxFolders
-from clipspool.app.page import PageHost
+from clipspool.app.folders import InboxFolders, known_folders
+from clipspool.app.page import PageHost, clip_doors
 from clipspool.app.reload import CannotReload, Reloads, reread
 from clipspool.app.settings import Settings
 from clipspool.farm.lease import ask
 from clipspool.farm.membership import Connect, Membership
 from clipspool.farm.nodes import leader_of, members, node_json
 from clipspool.farm.orders import ANSWER_SECONDS, LONG_SECONDS, give
+from clipspool.intake.sidecar.presets import listed
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.text import iso, span
 from clipspool.journal import Journal, JournalError
@@ -32,12 +33,15 @@ from clipspool.reporting.looking import conditions_in, jobs_in_view
 from clipspool.reporting.metrics import Metrics
 from clipspool.reporting.status import status_json
 from clipspool.spool.watchfolder import Folders
+from clipspool.stages.runner import StageRunner
 from clipspool.system import logs
 from clipspool.web.context import DaemonHandle
 
 log = structlog.get_logger()
 
 _STALE_SECONDS = 15.0
+_FRESH_SECONDS = 2.0
+"""How long the folders' identities are kept; an operator may accept others."""
 
 
 def farm_status(settings: Settings, connect: Connect, daemon: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,9 +72,17 @@ def farm_status(settings: Settings, connect: Connect, daemon: Mapping[str, Any])
 class Follower:
     """What a node answers while it does not lead."""
 
-    def __init__(self, settings: Settings, membership: Membership, connect: Connect) -> None:
-        """Open nothing before `start`."""
+    def __init__(
+        self,
+        settings: Settings,
+        membership: Membership,
+        connect: Connect,
+        stages: Callable[[], StageRunner],
+    ) -> None:
+        """Open nothing before `start`. `stages` quotes the clips that this node's page takes."""
         self.settings, self._membership, self._connect = settings, membership, connect
+        self._stages = stages
+        self._known: tuple[float, Mapping[str, Folders]] = (-_FRESH_SECONDS, {})
         self.reloads = Reloads()
         self._since = time.time()
         self._window = Window(settings.journal.place)
@@ -89,7 +101,12 @@ class Follower:
             time.time,
             metrics=self._metrics.text,
             health=self.health,
+            # An inbox is on shared folders: a clip that this node puts there is taken like any other.
+            clips=clip_doors(
+                self._stages, self._folders, lambda: self.settings, self._membership.identity.name
+            ),
             count_wrong_token=self._metrics.token_refused,
+            publishes_news=False,
         )
         self._page.serve(handle)
 
@@ -132,6 +149,9 @@ class Follower:
             if why:
                 raise CannotReload(why)
             return None
+        if do == "presets":  # a form asks for them, and each node has them
+            folders = self._folders()[arguments["inbox"]]
+            return [preset.to_dict() for preset in listed(folders.inbox, self.settings.presets)]
         seconds = LONG_SECONDS.get(do, ANSWER_SECONDS)
         return give(self._connect, self._membership.identity.name, do, arguments, seconds)
 
@@ -164,6 +184,15 @@ class Follower:
         return reply
 
     def _folders(self) -> Mapping[str, Folders]:
-        """Return the folders of each inbox, with the identities that the journal knows."""
-        with closing(Window(self.settings.journal.place)) as window, window.look() as journal:
-            return InboxFolders(journal, self.settings.journal.path, lambda _: None).of(self.settings)
+        """Return the folders of each inbox with the identities that the journal knows, read a moment ago.
+
+        One that no leader has served yet is left out: it may be an empty mount point. Raises JournalError.
+        """
+        at, folders = self._known
+        if time.monotonic() - at >= _FRESH_SECONDS:
+            with closing(Window(self.settings.journal.place)) as window, window.look() as journal:
+                served = known_folders(journal)
+                found = InboxFolders(journal, self.settings.journal.path, lambda _: None).of(self.settings)
+            folders = {name: one for name, one in found.items() if f"inbox:{name}" in served}
+            self._known = (time.monotonic(), folders)
+        return folders

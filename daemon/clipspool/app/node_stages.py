@@ -106,9 +106,10 @@ class NodeStages:
         return self._stopping() or self._membership.drained_seconds > DRAIN_SECONDS
 
     def _work(self, given: Assignment) -> Event:
-        return self._tools_at_hand().work(given, _never)
+        return self.runner().work(given, _never)
 
-    def _tools_at_hand(self) -> StageRunner:
+    def runner(self) -> StageRunner:
+        """Return what runs stages and quotes clips here, built when first needed. Raises JournalError."""
         with self._lock:
             if self._runner is None:
                 self._runner = self._built(self._settings)

@@ -20,6 +20,7 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.messages import Listener
 from clipspool.jobs.quote import Quote
 from clipspool.scheduler.loop import Command, Scheduler
+from clipspool.spool.watchfolder import Folders
 from clipspool.stages.runner import StageRunner
 from clipspool.system.atomic import Rel
 from clipspool.web.context import AccessRules, ClipDoors, DaemonHandle, Right, Token
@@ -35,12 +36,19 @@ _AGAIN_SECONDS = 10.0
 State = tuple[Mapping[str, Any], Conditions]
 
 
-def _clip_doors(stages: StageRunner, settings: Callable[[], Settings]) -> ClipDoors:
-    quoter = Quoter(lambda: stages.tools.quoting, stages.inspect)
+def clip_doors(
+    stages: Callable[[], StageRunner],
+    folders_of: Callable[[], Mapping[str, Folders]],
+    settings: Callable[[], Settings],
+    node: str = "",
+) -> ClipDoors:
+    """Return what taking clips needs; each part is looked up at each call, as a reload replaces it."""
+    quoter = Quoter(lambda: stages().tools.quoting, lambda file: stages().inspect(file))
 
     def rules() -> Mapping[str, Rules]:
-        known, folders = settings(), stages.tools.folders_of
-        return {one.name: rules_of(known, one, folders[one.name].journal) for one in known.inbox}
+        folders = folders_of()
+        known = [one for one in settings().inbox if one.name in folders]
+        return {one.name: rules_of(settings(), one, folders[one.name].journal) for one in known}
 
     def quote(
         inbox: str,
@@ -50,16 +58,16 @@ def _clip_doors(stages: StageRunner, settings: Callable[[], Settings]) -> ClipDo
         images: Sequence[str],
         at: Rel,
     ) -> Quote:
-        root = stages.tools.folders_of[inbox].watched
+        root = folders_of()[inbox].watched
         return quoter.quote(root, rules()[inbox], path, sidecar, file, images, sidecar_name=at)
 
     def models() -> Sequence[Mapping[str, Any]]:
         return [
             {"name": name, **model.model_dump(mode="json")}
-            for name, model in stages.tools.catalog.models.items()
+            for name, model in stages().tools.catalog.models.items()
         ]
 
-    return ClipDoors(rules, quote, models)
+    return ClipDoors(rules, quote, models, node)
 
 
 class PageHost:
@@ -104,7 +112,7 @@ class PageHost:
             scheduler.now,
             metrics=monitoring.metrics.text,
             health=monitoring.health.look,
-            clips=_clip_doors(stages, settings),
+            clips=clip_doors(lambda: stages, lambda: stages.tools.folders_of, settings, scheduler.node),
             count_wrong_token=monitoring.metrics.token_refused,
         )
         self.serve(handle, scheduler.subscribe)

@@ -194,6 +194,17 @@ def fits(name: str) -> bool:
     return len(name.encode(errors="surrogateescape")) <= NAME_BYTES_MAX
 
 
+def composed(name: str) -> str:
+    """Return a name with its accents composed, as most programs write them; letter case stays."""
+    return unicodedata.normalize("NFC", name)
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a text is one name of a path that every tool can show."""
+    is_whole = name not in {"", ".", ".."} and not set(name) & {"/", "\\", "\0"}
+    return is_whole and name.isprintable() and name == name.strip()
+
+
 def readable(name: str) -> str:
     """Write a name or a sentence for people: misleading or invisible characters escaped, secrets removed."""
     name = redact_words(name)

@@ -191,6 +191,10 @@ class Look(Questions):
                 yield entry, row["clip_id"], row["inbox"] or "", path
             after = rows[-1]["id"]
 
+    def jobs_changed_since(self, after: int, most: int) -> tuple[Job, ...]:
+        """Return jobs of events above a number, as they are now, in the order of their last event."""
+        return tuple(self._chosen("jobs_changed_since", after=after, most=most))
+
     def spent_by_day(self, since: int, until: int) -> list[DaySpent]:
         """Add up what was submitted in the days from `since` to before `until` (days since 1970)."""
         asked = {"since": since * _DAY_SECONDS, "until": until * _DAY_SECONDS}

@@ -368,6 +368,10 @@ SELECT events.id, events.at, events.clip_id, events.job_id, events.event, events
 FROM events LEFT JOIN clips ON clips.id = events.clip_id
 WHERE events.id > :after AND events.at >= :since ORDER BY events.id LIMIT :most;
 
+-- name: jobs_changed_since
+SELECT job_id FROM events WHERE id > :after AND job_id IS NOT NULL
+GROUP BY job_id ORDER BY max(id) LIMIT :most;
+
 -- name: last_event
 SELECT id, at FROM events ORDER BY id DESC LIMIT 1;
 

@@ -28,6 +28,8 @@ class ClipDoors:
     path of the sidecar, empty for the usual one."""
     models: Callable[[], Sequence[Mapping[str, Any]]]
     """The models of the catalogue: names, fields, limits and prices."""
+    node: str = ""
+    """This node's name in a farm: several may take clips into one inbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class DaemonHandle:
     """Returns whether all is well, and the facts of `/healthz`; None: that address does not exist."""
     clips: ClipDoors | None = None
     """None: no clips are taken."""
+    publishes_news: bool = True
+    """Whether the page is told of each change; a node that follows reads the journal for them."""
     count_wrong_token: Callable[[], None] = lambda: None
     """Called for each log-in or request with a wrong token."""
 

@@ -31,6 +31,10 @@ class ChangeStream:
         self.streams = 0
 
     def on_news(self, _news: Any) -> None:
+        """Take a piece of news, from any thread; never blocks and never raises."""
+        self.note()
+
+    def note(self) -> None:
         """Record a change, from any thread; never blocks and never raises."""
         loop = self._loop
         if self._is_changed or loop is None:

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import structlog
 import uvicorn
 from starlette.applications import Starlette
@@ -21,7 +22,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from clipspool.jobs.messages import Listener, News
-from clipspool.journal import Lookup
+from clipspool.jobs.model import Job
+from clipspool.journal import JournalError, Lookup
 from clipspool.web.actions import ActionRoutes
 from clipspool.web.api.acts import Acts
 from clipspool.web.api.films import Films
@@ -44,6 +46,11 @@ from clipspool.web.views import Views
 log = structlog.get_logger()
 
 _STOP_SECONDS = 3.0
+_UNTOLD_SECONDS = 5.0
+"""How old the list of what waits for a person may be on a node that is not told of changes."""
+_READ_SECONDS = 1.0
+"""How often such a node reads the journal for changes, while somebody follows them."""
+_CHANGED_MAX = 1000
 _HEAD_BYTES_MAX = 32_768
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -54,14 +61,16 @@ class Page:
     def __init__(self, server_socket: PageSocket, daemon: DaemonHandle, access: AccessRules) -> None:
         """`server_socket` listens already; nothing is answered before `start`."""
         self._socket = server_socket
-        self._waiting = WaitingJobs()
+        self._publishes_news = daemon.publishes_news
+        self._waiting = WaitingJobs() if daemon.publishes_news else WaitingJobs(_UNTOLD_SECONDS)
         self._lookup = Lookup(daemon.journal)
         self._views = Views(daemon, access, self._lookup, self._waiting, lambda: self.changes.version)
         self.changes = ChangeStream(self._views.fingerprint)
         self.events = EventStream()
         self._films: Films | None = None
         if daemon.clips is not None:
-            self._films = Films(Uploads(daemon.bays, daemon.clips.rules, daemon.now), daemon.clips)
+            uploads = Uploads(daemon.bays, daemon.clips.rules, daemon.now, daemon.clips.node)
+            self._films = Films(uploads, daemon.clips)
         sessions = Sessions(access.tokens, daemon.now, str(daemon.journal), daemon.count_wrong_token)
         app = self._app(daemon, access, sessions)
         config = uvicorn.Config(
@@ -132,7 +141,13 @@ class Page:
 
             routes.append(Route("/healthz", show_health))
         self.routes = routes
-        handlers = {404: self._missing, 405: _not_so, TimeoutError: _too_late, Exception: _broken}
+        handlers = {
+            404: self._missing,
+            405: _not_so,
+            TimeoutError: _too_late,
+            JournalError: _no_journal,
+            Exception: _broken,
+        }
         return Starlette(routes=routes, exception_handlers=handlers)
 
     def _editors_pages(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:
@@ -140,7 +155,7 @@ class Page:
             return Route(path, needs(Right.LOOK, access, endpoint), methods=["GET"])
 
         if self._films is None or daemon.clips is None:
-            return [look("/add", self._taken_elsewhere), look("/inbox/{inbox}", self._taken_elsewhere)]
+            return []
         pages = InboxPages(self._views, daemon.clips, SidecarRoutes(self._films, self._views.snapshot))
         versions = VersionPages(self._views, daemon.clips)
 
@@ -171,14 +186,6 @@ class Page:
         if self.changes.streams >= STREAMS_MAX:
             return PlainTextResponse("Too many pages are open.\n", 503)
         return StreamingResponse(self.changes.stream(), media_type="text/event-stream")
-
-    def _taken_elsewhere(self, request: Request) -> Response:
-        said = [
-            "This node of the farm follows. Clips are taken by the page of the node that leads.",
-            "`clipspool farm` names it. Clips that are put into the inbox's folder are taken as ever.",
-        ]
-        draw = self._views.draw
-        return draw(request, "said.html", status=409, title="Clips are taken elsewhere", said=said, back="/")
 
     def _missing(self, request: Request, _error: Exception) -> Response:
         if request.url.path.startswith(f"{API}/"):
@@ -223,14 +230,39 @@ class Page:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        notifying = asyncio.create_task(self.changes.run())
+        tasks = [asyncio.create_task(self.changes.run())]
+        if not self._publishes_news:
+            tasks.append(asyncio.create_task(self._read_news()))
         try:
             await self._server.serve(sockets=[self._socket.socket])
         finally:
             self.changes.end()
-            notifying.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await notifying
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def _read_news(self) -> None:
+        """Read from the journal which jobs changed, while a page or a program follows that."""
+        last: int | None = None
+        while True:
+            await asyncio.sleep(_READ_SECONDS)
+            if not (self.changes.streams or self.events.streams):
+                last = None
+                continue
+            with contextlib.suppress(JournalError):
+                last, jobs = await anyio.to_thread.run_sync(self._changed_since, last)
+                for job in jobs:
+                    self._waiting.note(job)
+                    self.changes.note()
+                    self.events.add(job)
+
+    def _changed_since(self, last: int | None) -> tuple[int, Sequence[Job]]:
+        with self._lookup.look() as look:
+            newest = look.last_event()
+            if last is None or newest == last:
+                return newest, ()
+            return newest, look.jobs_changed_since(last, _CHANGED_MAX)
 
 
 def _not_so(request: Request, error: Exception) -> Response:
@@ -242,6 +274,11 @@ def _not_so(request: Request, error: Exception) -> Response:
 
 def _too_late(_request: Request, _error: Exception) -> Response:
     return PlainTextResponse("The daemon is busy and did not answer in time; try again.\n", 503)
+
+
+def _no_journal(request: Request, error: Exception) -> Response:
+    why = f"The journal cannot be read now: {error}"
+    return refused(503, why) if request.url.path.startswith(f"{API}/") else PlainTextResponse(f"{why}\n", 503)
 
 
 def _broken(_request: Request, _error: Exception) -> Response:

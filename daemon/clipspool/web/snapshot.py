@@ -82,26 +82,31 @@ class DaemonState:
 class WaitingJobs:
     """The ids of jobs that wait for a person, kept up to date by news; the journal has no index of them."""
 
-    def __init__(self) -> None:
-        """Start empty; `ids` reads the journal."""
+    def __init__(self, refill_seconds: float = _REFILL_SECONDS) -> None:
+        """Start empty; `ids` reads the journal, and again after `refill_seconds`."""
         self._ids: set[str] = set()
+        self._refill_seconds = refill_seconds
         self._lock = threading.Lock()
         self._filled_at: float | None = None
 
     def on_news(self, news: Any) -> None:
         """Take a piece of news, in the scheduler's thread."""
         if isinstance(news, Happened):
-            with self._lock:
-                if waits(news.after):
-                    self._ids.add(news.after.id)
-                else:
-                    self._ids.discard(news.after.id)
+            self.note(news.after)
+
+    def note(self, job: Job) -> None:
+        """Note a job that changed, from any thread."""
+        with self._lock:
+            if waits(job):
+                self._ids.add(job.id)
+            else:
+                self._ids.discard(job.id)
 
     def ids(self, lookup: Lookup) -> list[str]:
         """Return the ids, newest first; some may not wait any more."""
         now = time.monotonic()
         # Again now and then: `clipspool recover` adds jobs without news.
-        if self._filled_at is None or now - self._filled_at > _REFILL_SECONDS:
+        if self._filled_at is None or now - self._filled_at > self._refill_seconds:
             self._filled_at = now
             with lookup.look() as look:
                 found = look.held()

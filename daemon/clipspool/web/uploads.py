@@ -14,14 +14,13 @@ import re
 import secrets
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from io import FileIO
 from typing import Any
 
-from clipspool.intake.names import TOML, Kind, Names, readable
+from clipspool.intake.names import TOML, Kind, Names, composed, is_plain_name, readable
 from clipspool.intake.types import Rules
 from clipspool.jobs.naming import numbered
 from clipspool.spool.layout import SUFFIXES
@@ -75,6 +74,8 @@ class Upload:
     """Unix seconds; None while it does not lie in the inbox."""
     sent: str = ""
     """Identifies what was sent with it, so that one key is not used for two clips."""
+    node: str = ""
+    """The node of a farm that receives it; a sender may begin anew at another while this one still waits."""
 
     @property
     def part(self) -> Rel:
@@ -100,9 +101,10 @@ class Uploads:
         folders: Callable[[], Mapping[str, Folders]],
         rules: Callable[[], Mapping[str, Rules]],
         now: Callable[[], float],
+        node: str = "",
     ) -> None:
-        """Touch no folder yet; `now` returns Unix seconds."""
-        self._folders, self._rules, self._now = folders, rules, now
+        """Touch no folder yet; `now` returns Unix seconds, `node` names this one in a farm."""
+        self._folders, self._rules, self._now, self._node = folders, rules, now, node
         self._busy: set[str] = set()
         self._lock = threading.Lock()
         self._placing: dict[str, threading.Lock] = {}
@@ -149,7 +151,9 @@ class Uploads:
         if time.monotonic() - self._swept_at.get(inbox, -_SWEEP_SECONDS) >= _SWEEP_SECONDS:
             self._swept_at[inbox] = time.monotonic()
             self._sweep(inbox, root)
-        upload = Upload(upload_id or secrets.token_hex(16), inbox, folder, name, size, self._now())
+        upload = Upload(
+            upload_id or secrets.token_hex(16), inbox, folder, name, size, self._now(), node=self._node
+        )
         self._keep(root, upload)
         with root.folder(folder, make=True) as fd:
             with suppress(FileNotFoundError):
@@ -241,8 +245,21 @@ class Uploads:
         root.move(upload.part, root, moved.part)
         return self._keep(root, moved)
 
+    def take(self, upload: Upload) -> Upload:
+        """Go on with an upload that another node received: whoever takes it last places or removes it."""
+        if upload.node == self._node:
+            return upload
+        return self._keep(self.root(upload.inbox), replace(upload, node=self._node))
+
+    def _is_anothers(self, upload: Upload) -> bool:
+        """Whether another node has begun to receive it anew, or goes on with it: its bytes are not ours."""
+        known = self.find(upload.id)
+        return known is not None and known.node != self._node
+
     def drop(self, upload: Upload) -> None:
-        """Remove an upload that is not placed, with its bytes."""
+        """Remove an upload that is not placed, with its bytes; one that another node has by now stays."""
+        if self._is_anothers(upload):
+            return
         root = self.root(upload.inbox)
         root.remove(upload.part)
         root.remove(f"{_RECORDS}/{upload.id}.json")
@@ -258,6 +275,8 @@ class Uploads:
         sent. Raises NotTaken.
         """
         root = self.root(upload.inbox)
+        if self._is_anothers(upload):
+            raise NotTaken(409, "UPLOAD.BUSY", "The same upload is under way at another node of the farm.")
         with self._lock:
             one_at_a_time = self._placing.setdefault(upload.inbox, threading.Lock())
         with one_at_a_time:  # two of one name would take each other's sidecar
@@ -329,21 +348,10 @@ class Uploads:
                 if upload is None or upload.inbox != inbox:
                     continue
                 if self._now() - (upload.placed_at or upload.begun_at) > _KEPT_SECONDS:
-                    self.drop(upload)
+                    self.drop(self.take(upload))
                 else:
                     unfinished += upload.placed_at is None
         if unfinished > _OPEN_MAX:
             raise NotTaken(
                 429, "UPLOAD.MANY", f"{unfinished} uploads to {inbox} are not complete; finish those."
             )
-
-
-def composed(name: str) -> str:
-    """Return a name with its accents composed, as most programs write them; letter case stays."""
-    return unicodedata.normalize("NFC", name)
-
-
-def is_plain_name(name: str) -> bool:
-    """Whether a text is one name of a path that every tool can show."""
-    is_whole = name not in {"", ".", ".."} and not set(name) & {"/", "\\", "\0"}
-    return is_whole and name.isprintable() and name == name.strip()

@@ -74,6 +74,7 @@ class ClipRoutes:
                 raise NotTaken(422, "REQUEST.KEY", message)
             if known.placed_at is not None:
                 return await self._placed(known)
+            upload = await self._films.in_thread(self._uploads.take, known)
         quote = await self._films.quote(upload, form.sidecar, [name for name, _ in form.images])
         return await self._place(request, upload, form, quote, sent=form.identity)
 
@@ -82,6 +83,7 @@ class ClipRoutes:
             upload = await self._films.known(upload_id)
             if upload.placed_at is not None:
                 return await self._placed(upload)
+            upload = await self._films.in_thread(self._uploads.take, upload)
             here = await self._films.in_thread(self._uploads.received, upload)
             if not upload.placing and here != upload.size:
                 message = f"The upload is not complete: {here:,} of {upload.size or 0:,} bytes are here."
@@ -125,16 +127,18 @@ class ClipRoutes:
     def _story(self, upload: Upload) -> dict[str, Any]:
         """Return whether a clip waits in its inbox and why, or the jobs that it became."""
         seen = self._snapshot.get()
+        # First of all: on a node that follows, what waits was read some seconds ago.
+        if jobs := self._jobs(upload, seen.conditions):
+            return {"state": "accepted", "reason": "", "jobs": jobs}
         inbox = next((one for one in seen.status["inboxes"] if one["name"] == upload.inbox), None)
         path = text(upload.path)
         for one in inbox["waiting"] if inbox else ():
             if one["path"] == path:
                 state = "problem" if one.get("problem") else "waiting"
                 return {"state": state, "reason": one["reason"], "jobs": []}
-        jobs = self._jobs(upload, seen.conditions)
-        if not jobs and self._uploads.root(upload.inbox).exists(upload.path):
+        if self._uploads.root(upload.inbox).exists(upload.path):
             return {"state": "waiting", "reason": "it was not looked at yet", "jobs": []}
-        return {"state": "accepted", "reason": "", "jobs": jobs}
+        return {"state": "accepted", "reason": "", "jobs": self._jobs(upload, seen.conditions)}
 
     def _jobs(self, upload: Upload, conditions: Conditions) -> list[dict[str, Any]]:
         since = (upload.placed_at or upload.begun_at) - _CLOCK_SECONDS

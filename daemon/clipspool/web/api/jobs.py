@@ -108,15 +108,20 @@ class EventStream:
         self._numbers = count(1)
         self._last = 0
         self._is_over = False
-        self._streams = 0
+        self.streams = 0
+        """How many are open."""
 
     def on_news(self, news: News) -> None:
         """Take a piece of news, in the scheduler's thread; never blocks."""
         if isinstance(news, Happened):
-            number = next(self._numbers)
-            data = json.dumps(_event_of(news.after)).encode()
-            self._kept.append((number, b"id: %d\nevent: job\ndata: %b\n\n" % (number, data)))
-            self._last = number
+            self.add(news.after)
+
+    def add(self, job: Job) -> None:
+        """Add a job that changed; in one thread alone, never blocks."""
+        number = next(self._numbers)
+        data = json.dumps(_event_of(job)).encode()
+        self._kept.append((number, b"id: %d\nevent: job\ndata: %b\n\n" % (number, data)))
+        self._last = number
 
     def end(self) -> None:
         """End all streams."""
@@ -124,7 +129,7 @@ class EventStream:
 
     async def answer(self, request: Request) -> Response:
         """Answer `GET events`."""
-        if self._streams >= STREAMS_MAX:
+        if self.streams >= STREAMS_MAX:
             raise NotTaken(503, "EVENTS.MANY", "Too many streams are open.")
         last = request.headers.get("last-event-id", "")
         is_known = last.isascii() and last.isdigit() and len(last) < 16 and int(last) <= self._last  # noqa: PLR2004
@@ -132,7 +137,7 @@ class EventStream:
         return StreamingResponse(stream, media_type="text/event-stream")
 
     async def _stream(self, seen: int, *, is_lost: bool) -> AsyncIterator[bytes]:
-        self._streams += 1
+        self.streams += 1
         try:
             yield b"retry: 3000\n\n"
             quiet = 0.0
@@ -151,7 +156,7 @@ class EventStream:
                 await asyncio.sleep(_REST_SECONDS)
                 quiet += _REST_SECONDS
         finally:
-            self._streams -= 1
+            self.streams -= 1
 
 
 def _event_of(job: Job) -> dict[str, Any]:

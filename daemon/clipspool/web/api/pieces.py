@@ -47,7 +47,7 @@ class PieceRoutes:
             upload = await self._films.known(request.path_params["upload"])
             if upload.placed_at is not None or upload.placing:
                 raise NotTaken(409, "UPLOAD.PLACED", "It lies in the inbox already; remove it there.")
-            await self._films.in_thread(self._uploads.drop, upload)
+            await self._films.in_thread(lambda: self._uploads.drop(self._uploads.take(upload)))
         return answer(None, 204)
 
     async def put(self, request: Request) -> Any:
