@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
 import tomllib
 from dataclasses import replace
@@ -29,7 +30,7 @@ from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.stages import deliver as stages_deliver
 from clipspool.stages.deliver import base_name, deliver, names
-from clipspool.stages.fetch import CUTS_MAX, OUTPUTS_MAX, Seen, fetch
+from clipspool.stages.fetch import CUTS_MAX, OUTPUTS_MAX, FetchTools, Seen, fetch
 from clipspool.stages.runner import StageRunner, Tools
 from clipspool.system import atomic as files
 from clipspool.system import moves
@@ -62,8 +63,9 @@ def look_into(file):
 RENDERED = a_job(state=State.RENDERED, task=a_task())
 
 
-def bring(bench, studio, *, job=RENDERED, attempt="a1", stopping=lambda: False, look=None):
-    return fetch(job, bench.bay, studio, look_into, stopping, look, attempt=attempt)
+def bring(bench, studio, *, job=RENDERED, attempt="a1", stopping=lambda: False, look=None, may_make=always):
+    tools = FetchTools(studio, look_into, stopping, may_make)
+    return fetch(job, bench.bay, tools, look, attempt=attempt)
 
 
 def in_work(bench):
@@ -83,14 +85,24 @@ def test_a_result_comes_home_whole_hashed_and_named_by_its_content(bench, studio
 
 def test_a_download_reports_how_much_of_the_announced_size_is_here(bench, studio):
     told = []
+    tools = FetchTools(studio, look_into, lambda: False, always, told.append)
     studio.finish("task-1", Film(b"0123456789", cuts=[4], etag='"v1"'), Film(b"ten more 10"))
-    fetch(RENDERED, bench.bay, studio, look_into, lambda: False, attempt="a1", report=told.append)
+    fetch(RENDERED, bench.bay, tools, attempt="a1")
     of = "downloading the result ({} of 2)"
     assert told == [Working(of.format(1), 0.4), Working(of.format(1), 1.0), Working(of.format(2), 1.0)]
     told.clear()
     studio.finish("task-1", Film(b"0123456789", size=0))  # no length announced
-    fetch(RENDERED, bench.bay, studio, look_into, lambda: False, attempt="a1", report=told.append)
+    fetch(RENDERED, bench.bay, tools, attempt="a1")
     assert told == [Working("downloading the result", None)]
+
+
+def test_a_work_folder_that_is_gone_is_made_anew_by_the_leader_alone(bench, studio):
+    """A worker that was frozen goes on after its heir delivered the clip and removed the folder."""
+    studio.finish("task-1", Film(MOVIE))
+    shutil.rmtree(bench.work)
+    assert isinstance(bring(bench, studio, may_make=lambda: False), Postponed)
+    assert not bench.work.exists()
+    assert isinstance(bring(bench, studio), Fetched)
 
 
 def test_each_output_of_a_task_is_a_result(bench, studio):
@@ -189,9 +201,7 @@ def test_an_output_that_cannot_be_had_keeps_no_other_back_and_nothing_is_fetched
 def test_trouble_of_the_moment_is_waited_out_for_longer_and_a_full_disk_for_ever(bench, studio, monkeypatch):
     studio.finish("task-1", Film(MOVIE), BUSY)
     for attempts, is_over in ((8, False), (11, True)):
-        event = fetch(
-            replace(RENDERED, attempts=attempts), bench.bay, studio, look_into, lambda: False, attempt="a1"
-        )
+        event = bring(bench, studio, job=replace(RENDERED, attempts=attempts))
         assert isinstance(event, Fetched) == is_over
     monkeypatch.setattr(Root, "space", lambda _root: 0)
     job = replace(RENDERED, attempts=99, results=event.results)
@@ -236,11 +246,11 @@ def test_a_quota_of_the_outbox_that_is_used_up_raises_and_leaves_the_result_at_h
 
 def test_a_film_is_not_given_up_for_a_picture_beside_it_while_it_may_come(bench, studio):
     studio.finish("task-1", BUSY, Film(b"JPEG"))
-    event = fetch(replace(RENDERED, attempts=99), bench.bay, studio, look_into, lambda: False, attempt="a1")
+    event = bring(bench, studio, job=replace(RENDERED, attempts=99))
     assert isinstance(event, PartlyFetched)
     assert [one.suffix for one in event.results] == [".jpg"]
     studio.finish("task-1", GONE, Film(b"JPEG"))
-    event = fetch(replace(RENDERED, attempts=9), bench.bay, studio, look_into, lambda: False, attempt="a1")
+    event = bring(bench, studio, job=replace(RENDERED, attempts=9))
     assert isinstance(event, Fetched), "where it is gone for good, what can be had is delivered"
 
 

@@ -83,6 +83,7 @@ def test_a_leader_frozen_at_a_failpoint_longer_than_its_lease_does_no_harm_when_
         for number in range(CLIPS):
             bay.drop(f"s{number}.mp4")
         a.until(lambda: is_frozen(a.daemon), 30, "it freezes")
+        b.until(lambda: b.events("leads"), 30, "another leads")
         until_others_finished(bay, b)
         joined = len(a.events("follows"))
         a.daemon.send_signal(signal.SIGCONT)

@@ -151,7 +151,7 @@ class Follower:
             return None
         if do == "presets":  # a form asks for them, and each node has them
             folders = self._folders()[arguments["inbox"]]
-            return [preset.to_dict() for preset in listed(folders.inbox, self.settings.presets)]
+            return [preset.to_dict() for preset in listed(folders.watched, self.settings.presets)]
         seconds = LONG_SECONDS.get(do, ANSWER_SECONDS)
         return give(self._connect, self._membership.identity.name, do, arguments, seconds)
 
@@ -193,6 +193,7 @@ class Follower:
             with closing(Window(self.settings.journal.place)) as window, window.look() as journal:
                 served = known_folders(journal)
                 found = InboxFolders(journal, self.settings.journal.path, lambda _: None).of(self.settings)
-            folders = {name: one for name, one in found.items() if f"inbox:{name}" in served}
+            names = {key.partition(":")[2] for key in served if key.startswith(("inbox:", "kept:"))}
+            folders = {name: one for name, one in found.items() if name in names}
             self._known = (time.monotonic(), folders)
         return folders

@@ -34,6 +34,7 @@ _COMPANIONS = frozenset({".json"})
 """No result by itself: the provider's error messages have the same form."""
 _NO_ROOM = "INBOX.FULL"
 _GONE = frozenset({"RESULT.EXPIRED", "RESULT.UNREADABLE", "RESULT.FORBIDDEN_ADDRESS", "RESULT.TOO_LARGE"})
+_AGAIN_SECONDS = 5.0
 _LOOK_BYTES = 16 << 20
 """After so many bytes of a result of unknown size, the free room is checked again."""
 
@@ -61,17 +62,19 @@ class _Stopped(Exception):
         self.results = results
 
 
-def fetch(
-    job: Job,
-    folders: Folders,
-    provider: Provider,
-    look_into: LookInto,
-    stopping: Callable[[], bool],
-    look: Look | None = None,
-    *,
-    attempt: str,
-    report: Report = keep_to_oneself,
-) -> Event:
+@dataclass(frozen=True, slots=True)
+class FetchTools:
+    """The tools of the fetch stage."""
+
+    provider: Provider
+    look_into: LookInto
+    stopping: Callable[[], bool]
+    may_make: Callable[[], bool]
+    """Whether a work folder that is gone may be made anew; somebody may have removed it by hand."""
+    report: Report = keep_to_oneself
+
+
+def fetch(job: Job, folders: Folders, tools: FetchTools, look: Look | None = None, *, attempt: str) -> Event:
     """Download every output of a finished task into the work folder. Raises OSError, Unavailable among them.
 
     An address expires within a day or two [PROVIDER 2.6], so each attempt begins with a fresh poll of the
@@ -80,7 +83,7 @@ def fetch(
     if job.cancel_by and job.results:
         # What is here was paid for: it is delivered before the job ends, and nothing more is fetched.
         return Fetched(job.results, missing=job.missing)
-    seen = provider.look(task_id_of(job)) if look is None else look
+    seen = tools.provider.look(task_id_of(job)) if look is None else look
     if isinstance(seen, Fault):
         return StageFailed(seen.code, seen.message, seen.retry_after_seconds)
     if seen.status is TaskStatus.FAILED:
@@ -92,9 +95,13 @@ def fetch(
     if seen.status is not TaskStatus.SUCCEEDED or not seen.outputs:
         message = f"the provider says {seen.word} but names no result yet"
         return StageFailed("RESULT.NO_ADDRESS", message, held=Held.RESULT)
-    folders.inbox.make_folders(folder_of(job.clip_id))
+    home = folder_of(job.clip_id)
+    if not folders.inbox.exists(home) and not tools.may_make():
+        # A machine that was frozen may have an heir that delivered the clip and removed its folder.
+        return Postponed("its work folder is gone; the farm's leader makes it anew", _AGAIN_SECONDS)
+    folders.inbox.make_folders(home)
     try:
-        fetching = _Fetching(job, attempt, folders.inbox, provider, look_into, stopping, report)
+        fetching = _Fetching(job, attempt, folders.inbox, tools)
         got = fetching.run(seen.outputs[:OUTPUTS_MAX])
     except _Stopped as stopped:
         if stopped.results:
@@ -165,10 +172,7 @@ class _Fetching:
     job: Job
     attempt: str
     root: Root
-    provider: Provider
-    look_into: LookInto
-    stopping: Callable[[], bool]
-    report: Report
+    tools: FetchTools
 
     @property
     def home(self) -> Rel:
@@ -206,7 +210,7 @@ class _Fetching:
             unlink(partial, folder)
             try:
                 with self.root.create_in(partial, folder) as file:
-                    sha256 = self._download(url, file, _Download(self.report, number, count))
+                    sha256 = self._download(url, file, _Download(self.tools.report, number, count))
                     if isinstance(sha256, StageFailed):
                         return sha256
                     sync_and_close(file)
@@ -221,7 +225,7 @@ class _Fetching:
         message = ""
         for _ in range(CUTS_MAX):
             offset = file.tell() if etag else 0
-            opened = self.provider.download(url, offset, etag)
+            opened = self.tools.provider.download(url, offset, etag)
             if isinstance(opened, Fault):
                 return StageFailed(opened.code, opened.message, opened.retry_after_seconds, held=Held.RESULT)
             if opened.size is not None and not self._has_room(opened.size):
@@ -237,7 +241,7 @@ class _Fetching:
                     digest.update(chunk)
                     write_all(file, chunk)
                     told.came(file.tell(), opened.size)
-                    if self.stopping():
+                    if self.tools.stopping():
                         raise _Stopped
                     if opened.size is None and file.tell() - looked_at >= _LOOK_BYTES:
                         if not self._has_room(0):
@@ -264,7 +268,7 @@ class _Fetching:
     def _accept(self, number: int, partial: str, folder: int, sha256: str) -> Result | StageFailed:
         with self.root.open(join(self.home, partial)) as file:
             size = os.fstat(file.fileno()).st_size
-            seen = self.look_into(file)
+            seen = self.tools.look_into(file)
         if seen.trouble:
             message = f"what the provider serves as the result is unusable: {seen.trouble}"
             return StageFailed("RESULT.UNREADABLE", message, held=Held.RESULT)

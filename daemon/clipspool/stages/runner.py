@@ -32,7 +32,7 @@ from clipspool.spool.send_marks import SendMarks
 from clipspool.spool.watchfolder import Folders
 from clipspool.stages.changed import change_of
 from clipspool.stages.deliver import deliver
-from clipspool.stages.fetch import Seen, fetch
+from clipspool.stages.fetch import FetchTools, Seen, fetch
 from clipspool.stages.finish import finish, judge
 from clipspool.stages.hooks import HookTools, after, vet
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
@@ -208,9 +208,8 @@ class StageRunner:
         if self.now() - seen_at > _FRESH_SECONDS:
             look = None
         report = self._reports(job)
-        event = fetch(
-            job, folders, provider, self._look_into, self.stopping, look, attempt=attempt, report=report
-        )
+        fetch_tools = FetchTools(provider, self._look_into, self.stopping, self.may_send, report)
+        event = fetch(job, folders, fetch_tools, look, attempt=attempt)
         if not isinstance(event, Fetched):
             return event
         limits = tools.limits(job.request)

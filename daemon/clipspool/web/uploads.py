@@ -2,8 +2,7 @@
 
 An upload is two files: the bytes so far, under a hidden name in the folder where the clip is to lie (so that
 one rename completes it, and it has the owner and mode of a file made there by hand), and a record in
-`.clipspool/uploads`. The record names the clip before it is placed: after a crash the same request goes on
-where it was, and never places it twice.
+`.clipspool/uploads`. That names the clip before it is placed: the same request never places it twice.
 """
 
 from __future__ import annotations
@@ -151,9 +150,8 @@ class Uploads:
         if time.monotonic() - self._swept_at.get(inbox, -_SWEEP_SECONDS) >= _SWEEP_SECONDS:
             self._swept_at[inbox] = time.monotonic()
             self._sweep(inbox, root)
-        upload = Upload(
-            upload_id or secrets.token_hex(16), inbox, folder, name, size, self._now(), node=self._node
-        )
+        key = upload_id or secrets.token_hex(16)
+        upload = Upload(key, inbox, folder, name, size, self._now(), node=self._node)
         self._keep(root, upload)
         with root.folder(folder, make=True) as fd:
             with suppress(FileNotFoundError):
@@ -247,9 +245,8 @@ class Uploads:
 
     def take(self, upload: Upload) -> Upload:
         """Go on with an upload that another node received: whoever takes it last places or removes it."""
-        if upload.node == self._node:
-            return upload
-        return self._keep(self.root(upload.inbox), replace(upload, node=self._node))
+        is_ours = upload.node == self._node
+        return upload if is_ours else self._keep(self.root(upload.inbox), replace(upload, node=self._node))
 
     def _is_anothers(self, upload: Upload) -> bool:
         """Whether another node has begun to receive it anew, or goes on with it: its bytes are not ours."""
@@ -271,8 +268,7 @@ class Uploads:
     ) -> Upload:
         """Put a whole clip into its inbox: images first, then the sidecar, then the clip by one rename.
 
-        Nothing is replaced: where the clip's name is in use it gets a number. `sent` identifies what was
-        sent. Raises NotTaken.
+        A clip whose name is in use gets a number. `sent` identifies what was sent. Raises NotTaken.
         """
         root = self.root(upload.inbox)
         if self._is_anothers(upload):
