@@ -96,7 +96,7 @@ class Stage:
         self.answer = lambda _do, _arguments: []
         self.waiting, self.peers = [], []
         self.is_busy = False
-        self.working = {}
+        self.working, self.balance = {}, None
         self.wrong_tokens = 0
         self.now = NOON
         self.page = None
@@ -127,6 +127,8 @@ class Stage:
         return future
 
     def command(self, do, arguments):
+        if do == "balance":
+            return self.balance
         self.commands.append((do, dict(arguments)))
         return self.answer(do, arguments)
 

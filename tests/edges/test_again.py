@@ -17,6 +17,7 @@ from clipspool.media.facts import Probe
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.transport.way import InRequest
 from clipspool.scheduler import commands as operator
+from clipspool.scheduler import versions
 from clipspool.scheduler.loop import Command
 from clipspool.spool.ledger import note
 from clipspool.spool.recovery import survey
@@ -56,7 +57,7 @@ def ask(desk, command):
 
 def order(desk, job_id="clip1", price=15.0, **changes):
     request = a_request(again=True, **changes)
-    return ask(desk, lambda scheduler: operator.again(scheduler, job_id, request, price, "ann"))
+    return ask(desk, lambda scheduler: versions.again(scheduler, job_id, request, price, "ann"))
 
 
 # --- in the journal -------------------------------------------------------------------------------------
@@ -236,6 +237,43 @@ def test_the_same_order_twice_is_carried_out_once(bay):
     assert (second["done"], "version 2 was ordered meanwhile" in second["why"]) == (False, True)
     assert desk.journal.newest_version(desk.journal.clip(DONE.clip_id), "") == 2
     assert run(prompt="deep autumn", versions={DONE.id: 3})["version"] == 3
+
+
+def test_an_order_with_a_key_that_comes_again_is_answered_as_the_first_time(bay):
+    desk, _, run = bay
+    first = run(prompt="deep summer", key="take-7")
+    again_ = run(prompt="deep summer", key="take-7")
+    assert again_["done"]
+    assert (again_["new"], again_["version"]) == (first["new"], first["version"]) == ("clip1-r2", 2)
+    assert desk.journal.newest_version(desk.journal.clip(DONE.clip_id), "") == 2
+    other = run(prompt="deep autumn", key="take-7")
+    assert (other["done"], "used for another order" in other["why"]) == (False, True)
+    assert again_ == {key: value for key, value in first.items() if key != "request"}
+    assert run(prompt="deep summer", key="take-7", dry_run=True)["version"] == 3
+    assert run(prompt="deep summer", key="take-8")["version"] == 3
+
+
+def test_of_two_orders_with_one_key_at_the_same_moment_one_is_carried_out_and_both_answered(bay, monkeypatch):
+    desk, _, run = bay
+    bring, answers = app_again._References.bring, []
+
+    def other_is_quicker(references):
+        monkeypatch.setattr(app_again._References, "bring", bring)
+        answers.append(run(prompt="deep summer", key="take-7"))
+        bring(references)
+
+    monkeypatch.setattr(app_again._References, "bring", other_is_quicker)
+    answers.append(run(prompt="deep summer", key="take-7"))
+    assert [one["new"] for one in answers] == ["clip1-r2", "clip1-r2"]
+    assert desk.journal.newest_version(desk.journal.clip(DONE.clip_id), "") == 2
+
+
+def test_keys_of_orders_are_forgotten_after_a_week(bay):
+    desk, _, run = bay
+    run(prompt="deep summer", key="take-7")
+    desk.clock.passes(8 * 86_400.0)
+    run(prompt="deep autumn", key="take-8")
+    assert len(desk.journal.facts_below("order:")) == 1
 
 
 def test_of_two_orders_at_the_same_moment_one_is_carried_out(bay, monkeypatch):

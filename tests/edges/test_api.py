@@ -184,6 +184,11 @@ def test_what_a_program_decides_is_done_as_the_command_line_does_it(stage, api):
         ),
         ("choose", {"ids": ["clip1"], "by": "the page", "undo": True}),
     ]
+    stage.commands.clear()
+    api("POST", "jobs/clip1/again", {"prompt": "summer"}, headers={"Idempotency-Key": "take-7"})
+    assert stage.commands[0][1]["key"] == "take-7"
+    stage.balance = {"amount": 2.5, "unit": "USD"}
+    assert api("GET", "balance").json == {"balance": {"amount": 2.5, "unit": "USD", "credits": 250.0}}
     for body in ({"prompt": 5}, {"set": []}, {"dry_run": "no"}):
         assert api("POST", "jobs/clip1/again", body).status == 422
     stage.answer = lambda _do, _given: [{"id": "clip1", "done": False, "why": "it is delivered"}]

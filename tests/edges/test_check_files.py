@@ -99,7 +99,10 @@ def test_a_text_file_is_the_prompt_below_a_sidecar(home, check):
 def test_a_file_elsewhere_is_judged_by_the_inbox_that_is_named(check):
     (job,) = check("desk/shot.toml", "seed = 1\n", inbox="open").quote.jobs
     assert job.request.prompt == "of this inbox"
-    assert "`prompt` is missing" in next(lines(check("desk/shot.toml")))
+    said = list(lines(check("desk/shot.toml")))
+    assert "`prompt` is missing" in said[0]
+    assert said[-1] == "  by the settings of the inbox bay: the file lies in no inbox"
+    assert "settings of the inbox" not in "".join(lines(check("bay/shot.toml", 'prompt = "x"\n')))
 
 
 @pytest.mark.parametrize(

@@ -1029,12 +1029,14 @@ def test_several_chosen_jobs_are_decided_at_once(stage):
     for number in range(3):
         stage.add(f"dear{number}", held=Held.BUDGET, credits_estimated=150.0)
     stage.answer = lambda _do, given: [{"id": one, "done": True} for one in given["ids"]]
+    stage.balance = {"amount": 250.0, "unit": "credits"}
     with stage.open() as web:
         page = web("GET", "/jobs", BEARER).text
         assert page.count('type="checkbox" name="ids"') == 3
         assert 'type="checkbox" name="ids"' not in web.get("/jobs").text
         asked = web("GET", "/all/approve?ids=dear0&ids=dear2", BEARER)
         assert "2 jobs will be sent and charged: about 300 credits." in asked.text
+        assert "The account has 250 credits, which is less than that." in asked.text
         web.post("/all/approve", ids="dear0,dear2")
     assert stage.commands == [("approve", {"ids": ["dear0", "dear2"], "by": "the page"})]
 

@@ -20,7 +20,7 @@ from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, State
-from clipspool.jobs.records import Life, Peer, Spend
+from clipspool.jobs.records import Account, Balance, Life, Peer, Spend
 from clipspool.jobs.text import iso
 from clipspool.reporting.status import InboxView, job_json, status_json
 from fakes import NO_CREDITS, NOON, a_job, a_task
@@ -218,6 +218,18 @@ def test_the_days_spend_stands_against_its_limits():
     assert "900 of 1,000 credits" in drawn
     free = Conditions(NOON, spend=Spend(3, 45.0))
     assert "about 45 credits" in text(View(a_status(conditions=free), NOON), 120)
+
+
+def test_what_is_queued_is_priced_beside_what_the_account_has():
+    for balance, words in (
+        (None, "What is queued costs about 450 credits."),
+        (Balance(20.0, "USD"), "What is queued costs about 450 credits; the account has 20 USD."),
+        (Balance(200.0, "credits"), "the account has 200 credits: sending stops when it is used up"),
+    ):
+        status = a_status()
+        status["spend"] |= Account(450.0, 0, balance).to_dict()
+        assert words in " ".join(text(View(status, NOON), 200).split())
+    assert "is queued costs" not in text(View(a_status(), NOON), 120)
 
 
 def test_a_blocked_provider_says_why_until_when_and_what_to_type():

@@ -14,7 +14,7 @@ from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.path_map import Places
-from clipspool.jobs.records import Life, Peer
+from clipspool.jobs.records import Account, Balance, Life, Peer
 from clipspool.journal import OpenJobs
 from clipspool.reporting.status_file import STATUS_NAME, Picture, Seen, text_of
 from clipspool.reporting.status_file.text import ENDED_MOST, MOST, body_of, without_commands
@@ -48,6 +48,14 @@ def test_an_empty_inbox_says_how_to_begin_and_where_results_come_to():
     assert "bay, 2027-01-15 12:00 (UTC)" in text
     assert "Results appear in /srv/results" in text
     assert "Drop a clip and its sidecar here to begin." in text
+
+
+def test_an_account_that_does_not_cover_the_queue_is_told_of():
+    short = replace(EMPTY, account=Account(450.0, 2, Balance(200.0, "credits")))
+    assert "about 450 credits, and 2 jobs of unknown price; the account has 200 credits: sending" in told(
+        short
+    )
+    assert "account" not in told(replace(EMPTY, account=Account(450.0, 0, Balance(900.0, "credits"))))
 
 
 def test_times_are_those_of_the_place():

@@ -6,6 +6,8 @@ nothing is entered at all: the price is known before the order.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +23,10 @@ from clipspool.intake.sidecar.layers import Find, Wanted, drafts
 from clipspool.intake.sidecar.parse import Layer, layer_of
 from clipspool.intake.sidecar.presets import Configured, finder
 from clipspool.jobs.model import Clip, Job, Problem, Reference, Request
-from clipspool.scheduler import commands
+from clipspool.scheduler import versions
 from clipspool.scheduler.commands import Refused
 from clipspool.scheduler.loop import Scheduler
+from clipspool.scheduler.versions import OrderKey
 from clipspool.spool.kept import is_unchanged
 from clipspool.spool.layout import REFERENCE, REFERENCES
 from clipspool.spool.watchfolder import Folders
@@ -58,6 +61,15 @@ class Change:
     keys: Mapping[str, Any] = field(default_factory=dict)
     """Sidecar keys; None takes back what the earlier request named, so that a seed is drawn anew."""
     is_dry: bool = False
+    key: str = ""
+    """Given by a program that may send the order again; empty without one."""
+
+    def order(self, job_id: str) -> OrderKey | None:
+        """Return by what the order is recognized when it comes again; None where it cannot be."""
+        if not self.key or self.is_dry:
+            return None
+        what = json.dumps([job_id, dict(self.keys)], sort_keys=True, default=str)
+        return OrderKey(_hash(f"{self.by}\n{self.key}"), _hash(what))
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Change:
@@ -70,19 +82,26 @@ class Change:
         if isinstance(keys.get("not_before"), str):
             with suppress(ValueError):  # what is no date is a problem of the key, and told as one
                 keys["not_before"] = datetime.fromisoformat(keys["not_before"])
-        return cls(str(given["by"]), str(given.get("why") or ""), keys, bool(given.get("dry_run")))
+        return cls(
+            str(given["by"]),
+            str(given.get("why") or ""),
+            keys,
+            bool(given.get("dry_run")),
+            str(given.get("key") or ""),
+        )
 
 
 def again(tools: Tools, **given: Any) -> list[dict[str, Any]]:
     """Run each of the jobs `ids` once more, changed by `prompt`, `preset`, `set`; return all answers.
 
-    `versions` says which version each was shown to become: an order that came twice is carried out once.
+    `versions` says which version each was shown to become: an order that came twice is carried out once. With
+    a `key`, for a single job, it is answered the second time as the first.
     """
-    change, versions = Change.of(given), given.get("versions") or {}
+    change, shown = Change.of(given), given.get("versions") or {}
     answers = []
     for job_id in given["ids"]:
         try:
-            answers.append(_again(tools, str(job_id), change, versions.get(job_id)))
+            answers.append(_again(tools, str(job_id), change, shown.get(job_id)))
         except Refused as refused:
             answers.append({"id": job_id, "done": False, "why": str(refused)})
         except OSError as error:
@@ -91,7 +110,11 @@ def again(tools: Tools, **given: Any) -> list[dict[str, Any]]:
 
 
 def _again(tools: Tools, job_id: str, change: Change, shown: int | None) -> dict[str, Any]:
-    job, clip, version = tools.ask(lambda scheduler: commands.next_version(scheduler, job_id, shown))
+    order = change.order(job_id)
+    known = None if order is None else tools.ask(lambda scheduler: versions.ordered(scheduler, order))
+    if known is not None:
+        return dict(known)
+    job, clip, version = tools.ask(lambda scheduler: versions.next_version(scheduler, job_id, shown))
     folders = tools.folders(clip.inbox)
     if folders is None:
         raise Refused(f"the inbox {clip.inbox} is not configured any more")
@@ -106,11 +129,15 @@ def _again(tools: Tools, job_id: str, change: Change, shown: int | None) -> dict
         return {"id": job.id, "done": True, "new": None, **facts}
     references.bring()
     entered: dict[str, Any] = tools.ask(
-        lambda scheduler: commands.again(
-            scheduler, job_id, request, credits_estimated, change.by, change.why, version
+        lambda scheduler: versions.again(
+            scheduler, job_id, request, credits_estimated, change.by, change.why, version, order
         )
     )
     return {**facts, **entered}
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _request(

@@ -14,7 +14,7 @@ from typing import Any
 from clipspool.jobs.events import Chosen, Unchosen
 from clipspool.jobs.model import Job, Result
 from clipspool.jobs.naming import numbered
-from clipspool.scheduler import commands
+from clipspool.scheduler import versions
 from clipspool.scheduler.commands import Refused
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.root import Root
@@ -61,7 +61,7 @@ def _choose(
 ) -> list[str]:
     job: Job
     chosen: list[Job]
-    job, chosen = ask(lambda scheduler: commands.choice(scheduler, job_id))
+    job, chosen = ask(lambda scheduler: versions.choice(scheduler, job_id))
     folders = folders_of(job.inbox)
     if folders is None:
         raise Refused(f"the inbox {job.inbox} is not configured any more")
@@ -75,13 +75,13 @@ def _choose(
         if not names:
             raise Refused("it has no result in the outbox")
     if names and names != job.chosen:
-        ask(partial(commands.mark, job_id=job_id, event=Chosen(by, names, why)))
+        ask(partial(versions.mark, job_id=job_id, event=Chosen(by, names, why)))
         # Asked again after the mark: of two orders at one moment the later takes the mark from the other.
-        _, chosen = ask(lambda scheduler: commands.choice(scheduler, job_id))
+        _, chosen = ask(lambda scheduler: versions.choice(scheduler, job_id))
     for one in [job] if undo else [other for other in chosen if other.id != job.id]:
         for name in one.chosen:
             _remove(outbox, name, one.results)
-        ask(partial(commands.mark, job_id=one.id, event=Unchosen(by, why)))
+        ask(partial(versions.mark, job_id=one.id, event=Unchosen(by, why)))
     return list(names)
 
 

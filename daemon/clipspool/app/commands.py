@@ -25,7 +25,7 @@ from clipspool.jobs.model import plain
 from clipspool.jobs.records import Peer, balance_json
 from clipspool.jobs.text import iso, text
 from clipspool.journal.looks import Window
-from clipspool.reporting.looking import jobs_in_view
+from clipspool.reporting.looking import account_in, jobs_in_view
 from clipspool.reporting.status import InboxView, status_json
 from clipspool.scheduler import commands
 from clipspool.scheduler.housekeeping import Housekeeping
@@ -149,7 +149,8 @@ class Answers:
         }
         lanes = scheduler.workers.loads()
         conditions = self.conditions(scheduler)
-        status = status_json(scheduler.journal.counts, conditions, views, daemon, lanes)
+        account = account_in(scheduler.journal)
+        status = status_json(scheduler.journal.counts, conditions, views, daemon, lanes, account)
         if self._calls.nodes is None:
             return status
         return {**status, "daemon": {**daemon, "node": self._calls.node}, "nodes": list(self._calls.nodes())}

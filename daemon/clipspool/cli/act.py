@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from clipspool.journal import Journal
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-_CREDITS = {"USD": 100.0}
-"""What a unit of a balance is worth in credits; one credit is 0.01 USD."""
 why_option = click.option("--why", metavar="TEXT", default="", help="The reason, kept in the history.")
 
 
@@ -214,9 +212,9 @@ def balance_in_words(settings: Settings, price: float) -> str:
         balance = operator.balance()
     if balance is None:
         return ""
-    credits_left = balance["amount"] * _CREDITS.get(balance["unit"], 1.0)
-    short = ", which is less than that" if price > credits_left else ""
-    return f" The account has {balance['amount']:,.10g} {balance['unit']}{short}."
+    from clipspool.jobs.records import Balance
+
+    return " " + Balance(balance["amount"], balance["unit"]).in_words(price)
 
 
 @command()

@@ -150,7 +150,10 @@ def _report(answers: Sequence[Mapping[str, Any]], *, doing: bool) -> None:
         elif doing:
             reason = answer.get("reason")
             held = f", and held: {reason} (`clipspool approve` releases it)" if "held" in answer else ""
-            say(f"{answer['new']} is version {answer['version']} of {answer['id']}, {answer['state']}{held}.")
+            price = answer.get("credits_estimated")
+            cost = "its price is not known" if price is None else f"about {price:,.10g} credits"
+            new = f"{answer['new']} is version {answer['version']} of {answer['id']}"
+            say(f"{new}, {answer['state']}, {cost}{held}.")
     if not all(answer["done"] for answer in answers):
         if not doing and any(answer["done"] for answer in answers):
             say("Nothing was ordered.", err=True)

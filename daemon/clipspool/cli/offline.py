@@ -17,7 +17,7 @@ from clipspool.jobs.text import iso, text
 from clipspool.jobs.working import Working
 from clipspool.journal import Journal, JournalError, Lock
 from clipspool.journal.looks import NoJournal, Window
-from clipspool.reporting.looking import conditions_in, jobs_in_view
+from clipspool.reporting.looking import account_in, conditions_in, jobs_in_view
 from clipspool.reporting.status import InboxView, status_json
 
 if TYPE_CHECKING:
@@ -83,7 +83,11 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
         return status_json({}, Conditions(time.time()), inboxes, daemon)
     try:
         return status_json(
-            journal.counts, conditions_in(journal, settings.limits, time.time()), inboxes, daemon
+            journal.counts,
+            conditions_in(journal, settings.limits, time.time()),
+            inboxes,
+            daemon,
+            account=account_in(journal),
         )
     finally:
         journal.close()

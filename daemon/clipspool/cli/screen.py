@@ -17,6 +17,7 @@ from clipspool.cli.names import cut, cut_apart
 from clipspool.cli.sections import Section, fitted
 from clipspool.cli.suggestions import commands_for
 from clipspool.intake.names import readable
+from clipspool.jobs.records import Account
 from clipspool.jobs.text import span
 
 _REASON_MIN = 24
@@ -120,6 +121,8 @@ class _Pen:
         for trouble in daemon.get("troubles", ()):
             lines += self._with(Text(), trouble, "yellow")
         lines += self._spend(status["spend"])
+        account = Account.from_dict(status["spend"])
+        lines += self._with(Text(), account.in_words(), "yellow" if account.is_short else "")
         for words, style in _standstill(status, view.at):
             lines += self._with(Text(), words, style)
         return lines

@@ -39,4 +39,6 @@ def commands_for(job: Mapping[str, Any], begins: str = "clipspool") -> tuple[str
         typed: tuple[str, ...] = ("approve {id}", "retry {id}", "cancel {id}")
     else:
         typed = _BY_STATE.get(job["state"], ()) or _BY_HOLD.get(job["held"] or "", ())
+    if job.get("chosen"):
+        typed = tuple(one for one in typed if not one.startswith("choose "))
     return tuple(f"{begins} {one.format(id=job['id'], task=shlex.quote(task_id))}" for one in typed)

@@ -23,6 +23,7 @@ OPEN = [state.value for state in State if state not in TERMINAL]
 _FOR_DISK = sorted(held.value for held in STILL_TRIED)
 _ALL = sys.maxsize
 _SAME_MAX = 20
+_PRICED_MAX = 10_000
 _SEEN_EVENTS_MAX = 50_000
 _FOUND_AT_ONCE = 500
 _AGE_SECONDS_MAX = 14 * 86_400.0
@@ -286,6 +287,11 @@ class Questions:
         rows = self._database.rows("spent", since=since)
         by = {(row["inbox"], row["model"]): row["credits"] for row in rows}
         return Spend(sum(row["submissions"] for row in rows), sum(by.values(), 0.0), by)
+
+    def queued_prices(self) -> tuple[float, int]:
+        """Return what the queued jobs cost that nothing holds, in credits, and how many have no price."""
+        (row,) = self._database.rows("queued_prices", most=_PRICED_MAX)
+        return float(row["credits"]), row["unknown"]
 
     def clip_cost(self, clip_id: str) -> ClipCost:
         """Add up what a clip's jobs cost."""

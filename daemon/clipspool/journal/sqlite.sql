@@ -370,6 +370,11 @@ GROUP BY day, jobs.inbox;
 SELECT credits_estimated FROM jobs
 WHERE clip_id = :clip_id AND state = 'queued' AND reuse IS NULL AND (held IS NULL OR held != 'duplicate');
 
+-- name: queued_prices
+-- Of so many at most: an estimate for people need not read a whole journal.
+SELECT coalesce(sum(credits_estimated), 0.0) AS credits, count(*) - count(credits_estimated) AS unknown
+FROM (SELECT credits_estimated FROM jobs WHERE state = 'queued' AND held IS NULL AND reuse IS NULL LIMIT :most);
+
 -- name: money_moved
 SELECT count(*) FROM (
     SELECT 1 FROM jobs WHERE updated_at >= :since AND id != :but AND task_number IS NOT NULL LIMIT 1

@@ -9,6 +9,7 @@ from clipspool.jobs.circuit_breaker import read_brake
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import State
+from clipspool.jobs.records import Account, Balance
 from clipspool.jobs.text import midnight
 from clipspool.jobs.working import Working
 from clipspool.journal import Journal
@@ -36,6 +37,16 @@ def conditions_in(
         running=journal.count_running(),
         working=working or {},
     )
+
+
+def account_in(journal: Journal) -> Account:
+    """Return what the queue costs, and what the account had when its balance was read last."""
+    if not journal.counts[State.QUEUED]:
+        return Account()
+    price, unknown = journal.queued_prices()
+    looks = journal.fact("balance") or ()
+    balance = Balance(looks[-1]["amount"], looks[-1]["unit"]) if looks else None
+    return Account(price, unknown, balance)
 
 
 def jobs_in_view(

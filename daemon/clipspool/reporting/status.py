@@ -9,7 +9,7 @@ from typing import Any
 
 from clipspool.jobs.conditions import WHY, Conditions
 from clipspool.jobs.model import Clip, Job, State, utc
-from clipspool.jobs.records import Entry, Peer
+from clipspool.jobs.records import Account, Entry, Peer
 from clipspool.jobs.shares import shown
 from clipspool.jobs.text import iso, text
 from clipspool.reporting.history import balance_in_words
@@ -66,6 +66,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
     }
 
 
+_NO_ACCOUNT = Account()
 _AS_NEAR = 0.25
 """An estimate is by the started second: a bill may be so much lower."""
 
@@ -207,6 +208,7 @@ def status_json(
     inboxes: Sequence[InboxView],
     daemon: Mapping[str, Any],
     lanes: Sequence[Mapping[str, Any]] = (),
+    account: Account = _NO_ACCOUNT,
 ) -> dict[str, Any]:
     """Return what `status --json` prints; `lanes` come from the running daemon's workers."""
     brake, shares = conditions.brake, conditions.limits.shares
@@ -254,6 +256,7 @@ def status_json(
             "credits_per_day": conditions.limits.credits_per_day,
             "submissions_per_day": conditions.limits.submissions_per_day,
             "models": shown(shares.models, conditions.running, conditions.spend, of=1),
+            **account.to_dict(),
         },
         "lanes": [dict(lane) for lane in lanes],
     }

@@ -10,8 +10,7 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.events import Event
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import ALL
-from clipspool.jobs.model import Clip, Held, Job, Request, State
-from clipspool.jobs.model import job_id as make_job_id
+from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.permissions import (
     has_to_deliver,
     is_taken_over,
@@ -19,7 +18,6 @@ from clipspool.jobs.permissions import (
     may_attach,
     may_cancel,
     may_retry,
-    may_run_again,
 )
 from clipspool.scheduler.loop import Scheduler
 
@@ -64,103 +62,12 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
 
     answers = _each(scheduler, ids, one)
     return [
-        {**answer, **(_held_for_its_clip(scheduler, answer["id"]) if answer["done"] else {})}
+        {**answer, **(held_for_its_clip(scheduler, answer["id"]) if answer["done"] else {})}
         for answer in answers
     ]
 
 
-def _may_still_be_sent(scheduler: Scheduler, job: Job) -> str:
-    """Return why a doubt may not be retried yet: the node that had the request may be sending it just now."""
-    lost = scheduler.cut_short.lost_lead
-    if lost is None or job.state is not State.IN_DOUBT or job.task is None:
-        return ""
-    left = lost.answered_by - scheduler.seconds_since_boot
-    if left <= 0 or job.task.evidence.get("node") != lost.node:
-        return ""
-    return (
-        f"the node {lost.node} lost its lead while it had the request, and may still send it: see whether "
-        f"that node runs, and retry in {left:.0f} s if it is still in doubt then"
-    )
-
-
-def next_version(scheduler: Scheduler, job_id: str, shown: int | None = None) -> tuple[Job, Clip, int]:
-    """Return an ended job, its clip, and the version that one more run of it would be. Raises Refused.
-
-    `shown` is the version that whoever orders it was told.
-    """
-    flying = scheduler.in_flight.get(job_id)
-    job = flying.job if flying is not None else scheduler.journal.job(job_id)
-    clip = scheduler.journal.clip(job.clip_id) if job is not None else None
-    if job is None or clip is None:
-        raise Refused("there is no such job")
-    if is_taken_over(job) and job.error is not None:
-        raise Refused(f"it was {job.error.message}. {job.error.what_to_do}".rstrip("."))
-    if not may_run_again(job):
-        raise Refused(f"it is {job.state}, and only a job that has ended can be run once more")
-    version = scheduler.journal.newest_version(clip, job.variant) + 1
-    if shown is not None and shown != version:
-        raise Refused(
-            f"version {shown} was ordered meanwhile, perhaps by this very order: look at it before you order "
-            f"version {version}"
-        )
-    return job, clip, version
-
-
-def again(
-    scheduler: Scheduler,
-    job_id: str,
-    request: Request,
-    price: float | None,
-    by: str,
-    why: str = "",
-    shown: int | None = None,
-) -> dict[str, Any]:
-    """Run an ended job's clip once more with another request, as its next version; the old one is kept.
-
-    The limits on what a job and a clip may cost hold: nobody approved it by ordering it. Raises Refused.
-    """
-    job, clip, version = next_version(scheduler, job_id, shown)
-    now = scheduler.now()
-    new = Job(
-        id=make_job_id(clip.id, job.variant, version),
-        clip_id=clip.id,
-        inbox=clip.inbox,
-        variant=job.variant,
-        request=request,
-        created_at=now,
-        updated_at=now,
-        priority=request.priority + job.priority - job.request.priority,
-        due_at=max(now, request.not_before or 0.0),
-        credits_estimated=price,
-        path=clip.path,
-        version=version,
-    )
-    scheduler.run_again(new, on.Again(by, job.id, version, why))
-    scheduler.journal.flush()
-    answer = {"id": job.id, "done": True, "new": new.id, "version": version, "state": new.state.value}
-    return {**answer, **_held_for_its_clip(scheduler, new.id)}
-
-
-def choice(scheduler: Scheduler, job_id: str) -> tuple[Job, list[Job]]:
-    """Return a delivered job, and what is chosen now of its clip's versions and variants. Raises Refused."""
-    job = scheduler.journal.job(job_id)
-    clip = scheduler.journal.clip(job.clip_id) if job is not None else None
-    if job is None or clip is None:
-        raise Refused("there is no such job")
-    if job.state is not State.DELIVERED:
-        raise Refused(f"it is {job.state}, and only a delivered job has a result to choose")
-    return job, scheduler.journal.chosen(clip)
-
-
-def mark(scheduler: Scheduler, job_id: str, event: on.Chosen | on.Unchosen) -> None:
-    """Record that a delivered job's results are chosen, or are not any more."""
-    job = scheduler.journal.job(job_id)
-    if job is not None and job.state is State.DELIVERED:
-        scheduler.decide(job, event)
-        scheduler.journal.flush()
-
-
-def _held_for_its_clip(scheduler: Scheduler, job_id: str) -> dict[str, Any]:
+def held_for_its_clip(scheduler: Scheduler, job_id: str) -> dict[str, Any]:
     """Hold a job that is run again where its clip costs more in all, what was paid included, than it may.
 
     The order to run it again was about one job; the limit is on the clip.
@@ -175,6 +82,20 @@ def _held_for_its_clip(scheduler: Scheduler, job_id: str) -> dict[str, Any]:
     scheduler.decide(job, on.JobHeld(Held.BUDGET, why))
     scheduler.journal.flush()
     return {"held": Held.BUDGET.value, "reason": why}
+
+
+def _may_still_be_sent(scheduler: Scheduler, job: Job) -> str:
+    """Return why a doubt may not be retried yet: the node that had the request may be sending it just now."""
+    lost = scheduler.cut_short.lost_lead
+    if lost is None or job.state is not State.IN_DOUBT or job.task is None:
+        return ""
+    left = lost.answered_by - scheduler.seconds_since_boot
+    if left <= 0 or job.task.evidence.get("node") != lost.node:
+        return ""
+    return (
+        f"the node {lost.node} lost its lead while it had the request, and may still send it: see whether "
+        f"that node runs, and retry in {left:.0f} s if it is still in doubt then"
+    )
 
 
 def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> list[dict[str, Any]]:

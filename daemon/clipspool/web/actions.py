@@ -115,6 +115,8 @@ class ActionRoutes:
                 request, "said.html", status=409, title=_FOR_SEVERAL[act], said=said, back="/jobs"
             )
         said = [*warning_of_all(found, act), self._budget()]
+        if act != "cancel" and (balance := self._views.balance.get()) is not None:
+            said.append(balance.in_words(sum(job.credits_estimated or 0.0 for job in found)))
         chosen = ",".join(job.id for job in found)
         names = [job.path for job in found]
         title = _FOR_SEVERAL[act]

@@ -175,7 +175,7 @@ class Page:
         ]
 
     def _api(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:
-        jobs = JobAnswers(self._lookup, self._views.snapshot)
+        jobs = JobAnswers(self._lookup, self._views.snapshot, self._views.balance)
         operations = [*job_operations(jobs, self.events), *act_operations(Acts(daemon))]
         if self._films is not None:
             operations += clip_operations(self._films, self._lookup, self._views.snapshot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -13,10 +14,12 @@ from typing import Any
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Job, State
+from clipspool.jobs.records import Balance
 from clipspool.journal import Lookup
 from clipspool.web.context import DaemonHandle
 
 FRESH_SECONDS = 2.0
+BALANCE_SECONDS = 30.0
 ANSWER_SECONDS = 5.0
 """How long it waits for the scheduler before it returns what it knew last."""
 _SLICE_SECONDS = 0.2
@@ -77,6 +80,28 @@ class DaemonState:
             self._of = (version, time.monotonic())
             self._lock.release()
         return self._seen
+
+
+class BalanceCache:
+    """Keeps what the account has left: the provider is asked twice a minute at most, whoever looks."""
+
+    def __init__(self, daemon: DaemonHandle) -> None:
+        """Ask nothing yet."""
+        self._daemon = daemon
+        self._lock = threading.Lock()
+        self._seen: Balance | None = None
+        self._asked_at = -math.inf
+
+    def get(self) -> Balance | None:
+        """Return the balance; may wait for the provider. None where it does not tell, or not in time."""
+        with self._lock:
+            if time.monotonic() - self._asked_at >= BALANCE_SECONDS:
+                found = None
+                with suppress(Exception):  # it serves people's decisions only, and blocks none of them
+                    found = self._daemon.command("balance", {})
+                self._seen = Balance(found["amount"], found["unit"]) if found else None
+                self._asked_at = time.monotonic()
+            return self._seen
 
 
 class WaitingJobs:

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from clipspool.intake.names import readable
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Job, State
+from clipspool.jobs.records import Account
 from clipspool.jobs.text import iso, text
 from clipspool.journal import SORTED_MAX, Look, Lookup, Page, Sort
 from clipspool.reporting.eta import Timing
@@ -26,7 +27,7 @@ from clipspool.web.media import delivered
 from clipspool.web.plot import DAYS, Ledger, plot
 from clipspool.web.rows import at_work, row_of, tiles_of
 from clipspool.web.security import may, token_of
-from clipspool.web.snapshot import DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
+from clipspool.web.snapshot import BalanceCache, DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
 from clipspool.web.templates_env import environment, film, flat
 
 _WAITING_SHOWN = 12
@@ -65,6 +66,7 @@ class Views:
         self._timing = Timing()
         self._ledger = Ledger()
         self._env = environment()
+        self.balance = BalanceCache(daemon)
 
     # --- drawing --------------------------------------------------------------------------------------
 
@@ -172,6 +174,7 @@ class Views:
                     for kind, how in _PLOTS.items()
                 ],
                 "limits": limits,
+                "account": account if (account := Account.from_dict(status["spend"])).in_words() else None,
                 "day_is_spent": limits.day_is_spent(conditions.spend),
             }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from clipspool.spool.root import Root
 from clipspool.stages.provenance import as_sent
 from clipspool.stages.quoting import Quoting
 from clipspool.stages.runner import inspect
-from clipspool.system.atomic import join, split_suffix
+from clipspool.system.atomic import Rel, join, split_suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Checked:
     """The clip that a sidecar is for; empty where there is none, so that the price depends on its length."""
     is_settings: bool = False
     """Whether it holds settings for many clips, of which nothing is sent by itself."""
+    is_elsewhere: bool = False
+    """Whether the file lies in no inbox, so that only the settings are the inbox's."""
     held: str = ""
     """Why it would wait for an approval."""
 
@@ -91,6 +93,10 @@ class FileChecker:
         """Check a clip, a sidecar, a prompt or a file of settings. Raises OSError."""
         real = Path(os.path.realpath(path.parent)) / path.name
         inbox, root, rel = self._place(real)
+        is_elsewhere = str(root.path) != os.path.realpath(inbox.path)
+        return replace(self._checked(path, real, inbox, root, rel), is_elsewhere=is_elsewhere)
+
+    def _checked(self, path: Path, real: Path, inbox: InboxSettings, root: Root, rel: Rel) -> Checked:
         rules = rules_of(self._settings, inbox, "")
         if trouble := _trouble(real):
             return Checked(str(path), inbox.name, Quote(problems=(Problem(trouble),)))
@@ -178,6 +184,12 @@ def _settings_in(root: Root, rel: str, kind: Kind) -> Quote:
 
 def lines(checked: Checked) -> Iterator[str]:
     """Yield what is printed for a file, without the first mark."""
+    yield from _found(checked)
+    if checked.is_elsewhere:
+        yield f"  by the settings of the inbox {checked.inbox}: the file lies in no inbox"
+
+
+def _found(checked: Checked) -> Iterator[str]:
     quote = checked.quote
     if quote.problems:
         for problem in quote.problems:

@@ -23,7 +23,7 @@ from clipspool.jobs.path_map import Places
 from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME
 from clipspool.journal import Journal, JournalError, Place
 from clipspool.journal.looks import Window
-from clipspool.reporting.looking import DAY_SECONDS, conditions_in
+from clipspool.reporting.looking import DAY_SECONDS, account_in, conditions_in
 from clipspool.reporting.status_file.own import Keeper, Own, place_of
 from clipspool.reporting.status_file.text import DAYS, ENDED_MOST, MOST, Picture, Seen, body_of, text_of
 from clipspool.scheduler.workers import in_words
@@ -200,6 +200,7 @@ class StatusFile:
                 failed=[Seen(job, clip.lies_at if (clip := clips[job.id]) else None) for job in failed],
                 delivered=journal.ended_jobs(State.DELIVERED, since, ENDED_MOST, name),
                 conditions=conditions_in(journal, kept.limits, now),
+                account=account_in(journal),
                 places=kept.places,
                 host=socket.gethostname(),
                 peers=kept.inbox.peers,

@@ -14,7 +14,7 @@ from clipspool.intake.types import Waiting
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
-from clipspool.jobs.records import Life, Peer
+from clipspool.jobs.records import Account, Life, Peer
 from clipspool.jobs.text import status_mark, text
 from clipspool.journal import OpenJobs
 from clipspool.system.redaction import redact
@@ -61,6 +61,7 @@ class Picture:
     failed: Sequence[Seen] = ()
     delivered: Sequence[Job] = ()
     conditions: Conditions = field(default_factory=lambda: Conditions(0.0))
+    account: Account = field(default_factory=Account)
     places: Places = AS_THEY_ARE
     host: str = ""
     """The machine that clipspool runs on."""
@@ -84,6 +85,8 @@ def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
     if file := picture.conditions.pause_files.get(picture.inbox):
         lines += ["", f"PAUSED: this folder contains `{readable(file)}`; remove it to continue sending"]
     lines += _hours(picture, zone)
+    if picture.account.is_short:
+        lines += ["", picture.account.in_words()]
     head = len(lines)
     for title, count, entries in _sections(picture, zone):
         if not count:

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from clipspool.web.api.jobs import job_id_of
-from clipspool.web.api.operations import read_json
+from clipspool.web.api.operations import key_of, read_json
 from clipspool.web.context import DaemonHandle
 from clipspool.web.security import name_of
 from clipspool.web.uploads import NotTaken
@@ -62,6 +62,8 @@ class Acts:
         arguments = {"ids": [job_id_of(request)], "by": name_of(request), "prompt": prompt, "set": keys}
         if version is not None:
             arguments["versions"] = {job_id_of(request): version}
+        if (key := key_of(request)) is not None:
+            arguments["key"] = key
         return await self._done(request, "again", {**arguments, "dry_run": dry, **_why(given)})
 
     async def attach(self, request: Request) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Any
 
 import anyio
@@ -17,13 +16,13 @@ from clipspool.journal import Filter, Lookup
 from clipspool.reporting.status import job_json
 from clipspool.web.api.films import Films, problem_json
 from clipspool.web.api.forms import ClipForm, FormReader
+from clipspool.web.api.operations import key_of
 from clipspool.web.security import name_of
 from clipspool.web.snapshot import DaemonState
 from clipspool.web.uploads import NotTaken, Upload
 
 log = structlog.get_logger()
 
-_KEY = re.compile(r"[ -~]{1,200}")
 _JOBS_MAX = 200
 _CLOCK_SECONDS = 5.0
 """A clip may be accepted a moment before its upload is recorded as placed."""
@@ -39,9 +38,7 @@ class ClipRoutes:
 
     async def post(self, request: Request) -> Any:
         """Take a clip with its sidecar: `file`, or an `upload` that is complete."""
-        key = request.headers.get("idempotency-key")
-        if key is not None and not _KEY.fullmatch(key):
-            raise NotTaken(422, "REQUEST.KEY", "An Idempotency-Key has 1 to 200 printable ASCII characters.")
+        key = key_of(request)
         owner = hashlib.sha256(f"{name_of(request)}\n{key}".encode()).hexdigest()[:32] if key else ""
         async with self._films.sending(request):
             if not owner:

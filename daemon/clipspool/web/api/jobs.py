@@ -19,7 +19,7 @@ from clipspool.jobs.model import Job, State
 from clipspool.jobs.text import text
 from clipspool.journal import Filter, Lookup
 from clipspool.reporting.status import about_json, job_json
-from clipspool.web.snapshot import DaemonState
+from clipspool.web.snapshot import BalanceCache, DaemonState
 from clipspool.web.uploads import NotTaken
 
 PAGE_MAX = 200
@@ -34,9 +34,9 @@ STREAMS_MAX = 100
 class JobAnswers:
     """Answers `GET` requests about jobs, in worker threads."""
 
-    def __init__(self, lookup: Lookup, snapshot: DaemonState) -> None:
-        """`snapshot` caches the daemon's state."""
-        self._lookup, self._snapshot = lookup, snapshot
+    def __init__(self, lookup: Lookup, snapshot: DaemonState, balance: BalanceCache) -> None:
+        """`snapshot` caches the daemon's state, `balance` the account's."""
+        self._lookup, self._snapshot, self._balance = lookup, snapshot, balance
 
     def conditions(self) -> Conditions:
         """Return what holds jobs back now; raises TimeoutError."""
@@ -45,6 +45,13 @@ class JobAnswers:
     def status(self, _request: Request) -> Mapping[str, Any]:
         """Return what `status --json` prints."""
         return self._snapshot.get().status
+
+    def balance(self, _request: Request) -> dict[str, Any]:
+        """Return what the account has left."""
+        found = self._balance.get()
+        if found is None:
+            return {"balance": None}
+        return {"balance": {"amount": found.amount, "unit": found.unit, "credits": found.credits}}
 
     def several(self, request: Request) -> dict[str, Any]:
         """Return a page of jobs, newest first."""

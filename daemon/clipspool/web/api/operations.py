@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 Schema = Mapping[str, Any]
 Endpoint = Callable[[Request], Any] | Callable[[Request], Awaitable[Any]]
 _BODY_BYTES_MAX = 131_072
+_KEY = re.compile(r"[ -~]{1,200}")
 _REASONS = {
     200: "Done.",
     201: "Made.",
@@ -116,6 +118,14 @@ def answer(made: Any, status: int = 200) -> Response:
     """Return a JSON answer."""
     body = b"" if status == 204 else json.dumps(made, ensure_ascii=False, allow_nan=False).encode()  # noqa: PLR2004
     return Response(body, status, media_type="application/json")
+
+
+def key_of(request: Request) -> str | None:
+    """Return the request's Idempotency-Key; None without one. Raises NotTaken."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise NotTaken(422, "REQUEST.KEY", "An Idempotency-Key has 1 to 200 printable ASCII characters.")
+    return key
 
 
 async def read_json(request: Request) -> dict[str, Any]:

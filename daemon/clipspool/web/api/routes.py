@@ -25,7 +25,7 @@ _INBOX = Parameter("inbox", "The inbox's name.", is_required=True)
 _PATH = Parameter("path", "The clip's path in the inbox.", is_required=True)
 _KEY = Parameter(
     "Idempotency-Key",
-    "Any text of yours for this clip: sent again, also after a restart, it is answered as before.",
+    "Any text of yours for this request: sent again, also after a restart, it is answered as before.",
     {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
     place="header",
 )
@@ -77,6 +77,10 @@ def job_operations(jobs: JobAnswers, events: EventStream) -> list[Operation]:
             parameters=(_JOB,), refusals=(404,),
         ),
         Operation(
+            "GET", "/balance", Right.ADD, "balance", "What the account has left, where the provider tells it",
+            jobs.balance, "Account",
+        ),
+        Operation(
             "GET", "/events", look, "events", "What happens to jobs, as server-sent events", events.answer,
             kind="text/event-stream",
         ),
@@ -86,10 +90,17 @@ def job_operations(jobs: JobAnswers, events: EventStream) -> list[Operation]:
 def act_operations(acts: Acts) -> list[Operation]:
     """Return the addresses that decide."""
 
-    def act(name: str, says: str, run: object, body: Schema, right: Right = Right.DECIDE) -> Operation:
+    def act(
+        name: str,
+        says: str,
+        run: object,
+        body: Schema,
+        right: Right = Right.DECIDE,
+        parameters: Sequence[Parameter] = (),
+    ) -> Operation:
         return Operation(
             "POST", f"/jobs/{{job}}/{name}", right, name, says, run, "Done",  # type: ignore[arg-type]
-            parameters=(_JOB,), body={"application/json": body}, refusals=(404, 409),
+            parameters=(_JOB, *parameters), body={"application/json": body}, refusals=(404, 409),
             is_body_required=name == "attach",
         )  # fmt: skip
 
@@ -125,6 +136,7 @@ def act_operations(acts: Acts) -> list[Operation]:
             acts.again,
             change,
             Right.ADD,
+            (_KEY,),
         ),
         act("choose", "Mark a delivered job as the one to use", acts.choose, undo, Right.ADD),
         act("attach", "Attach the task of an in-doubt job that was found at the provider", acts.attach, task),

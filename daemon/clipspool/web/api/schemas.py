@@ -175,6 +175,17 @@ SCHEMAS: Mapping[str, Schema] = {
         text=TEXT,
         version={**TEXT, "description": "Send it back when saving; empty where there is no sidecar yet."},
     ),
+    "Account": fields(
+        "balance",
+        balance=maybe(
+            fields(
+                "amount unit credits",
+                amount=NUMBER,
+                unit={**TEXT, "description": "`credits` or `USD`."},
+                credits={**NUMBER, "description": "The same in credits, to compare with a price."},
+            )
+        ),
+    ),
     "Models": fields("models", models=listed(FREE)),
     "Status": FREE,
     "Document": FREE,

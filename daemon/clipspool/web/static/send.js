@@ -227,6 +227,21 @@
     else if (here.length && good.length < here.length) text = "Something has to be put right first.";
     else if (here.length) text = prices.includes(null) ? `${many}; the price is not known.` : `${many}, about ${Number(sum.toFixed(2))} credits in all.`;
     part("total").textContent = text;
+    if (part("put").disabled || prices.length < 2 || prices.includes(null)) return;
+    balance().then((known) => {
+      if (!known || part("total").textContent !== text) return;
+      part("total").textContent = `${text} The account has ${Number(known.amount.toFixed(2)).toLocaleString("en")} ${known.unit}${known.credits < sum ? ", which is less than that" : ""}.`;
+    });
+  }
+
+  // Asked before several clips are put; the daemon asks the provider twice a minute at most.
+  let told = null, toldAt = -Infinity;
+  async function balance() {
+    if (performance.now() - toldAt > 30000) {
+      toldAt = performance.now();
+      try { told = (await ask("GET", "/balance")).data?.balance; } catch { told = null; }
+    }
+    return told;
   }
 
   async function place(event) {
