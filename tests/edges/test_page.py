@@ -184,6 +184,87 @@ def test_every_address_says_which_right_it_needs(stage):
     assert free == {"/login", "/logout", "/static", "/healthz"} & {route.path for route in routes}
 
 
+NEEDS = {
+    Right.LOOK: """
+        GET / /jobs /jobs/{job} /jobs/{job}/versions /jobs/{job}/versions/compare /jobs/{job}/again
+        GET /jobs/{job}/{act}
+        GET /jobs/{job}/compare/{number:int} /jobs/{job}/poster/{number:int} /jobs/{job}/source
+        GET /jobs/{job}/result/{number:int} /all/{act} /inboxes/{inbox}/{act} /add /inbox/{inbox}
+        GET /inbox/{inbox}/presets/{name} /events /metrics
+        GET /api/v1/status /api/v1/jobs /api/v1/jobs/{job} /api/v1/events /api/v1/models
+        GET /api/v1/openapi.json""",
+    Right.ADD: """
+        POST /jobs/{job}/again /jobs/{job}/choose /inbox/{inbox}/mend
+        POST /api/v1/jobs/{job}/again /api/v1/jobs/{job}/choose /api/v1/clips /api/v1/uploads
+        POST /api/v1/uploads/{upload}/quote
+        GET /api/v1/balance /api/v1/clips/{clip} /api/v1/uploads/{upload} /api/v1/sidecar
+        PUT /api/v1/uploads/{upload} /api/v1/sidecar
+        DELETE /api/v1/uploads/{upload}""",
+    Right.DECIDE: """
+        POST /jobs/{job}/{act} /all/{act} /inboxes/{inbox}/{act}
+        POST /api/v1/jobs/{job}/retry /api/v1/jobs/{job}/cancel /api/v1/jobs/{job}/approve
+        POST /api/v1/jobs/{job}/attach""",
+    None: "GET /login POST /login /logout GET /healthz",
+}
+
+
+def addresses(table):
+    """Read `METHOD path path …` into pairs."""
+    method = ""
+    for word in table.split():
+        if word.startswith("/"):
+            yield method, word
+        else:
+            method = word
+
+
+def test_every_address_is_open_to_its_right_alone(stage):
+    stage.add()
+    needed = {one: right for right, table in NEEDS.items() for one in addresses(table)}
+    rights = {None: None} | {
+        right: Token(f"token-of-{right}-{'x' * 9}", right, frozenset({right})) for right in Right
+    }
+    access = AccessRules(tuple(filter(None, rights.values())), is_near=False, must_log_in=True)
+    how = {"metrics": lambda: b"", "health": lambda: (True, {}), "clips": clip_doors(stage)}
+    filled = {
+        "job": "clip1",
+        "number:int": "1",
+        "act": "pause",
+        "inbox": "bay",
+        "name": "x",
+        "clip": "0" * 32,
+    }
+    with stage.open(access, **how) as web:
+        routed = {
+            (method, route.path)
+            for route in stage.page.routes
+            for method in (getattr(route, "methods", None) or set()) - {"HEAD"}
+        }
+        assert routed == set(needed)
+        for (method, route), wanted in needed.items():
+            if wanted is None:
+                continue
+            path = re.sub(r"{([^}]+)}", lambda found: filled.get(found[1], "0" * 32), route)
+            for right, token in rights.items():
+                is_open = wanted is right
+                if is_open and route.endswith("/events"):  # would never end
+                    continue
+                headers = {"Authorization": f"Bearer {token.secret}"} if token else {}
+                headers |= SAME | {"Content-Length": "0"} | ({} if "/api/" in path else FORM)
+                status = web(method, path, headers).status
+                refusal = 401 if token is None else 403
+                assert (status == refusal) is not is_open, (method, route, right, status)
+    assert {do for do, _ in stage.commands} <= {
+        "pause",
+        "again",
+        "choose",
+        "retry",
+        "cancel",
+        "approve",
+        "presets",
+    }
+
+
 def test_what_the_daemon_refuses_is_said(stage, web):
     stage.add()
 

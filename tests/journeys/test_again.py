@@ -21,7 +21,9 @@ def test_a_delivered_clip_runs_again_changed_and_its_old_result_is_kept(bay):
     assert "as version 2? This may cost about 15 credits." in asked.stderr
     assert bay.paid == 1
     done = bay.call("again", first["id"], "--prompt", "deep summer", "--yes")
-    assert done.stdout == f"{first['id']}-r2 is version 2 of {first['id']}, queued.\n", done.stderr
+    assert done.stdout == f"{first['id']}-r2 is version 2 of {first['id']}, queued, about 15 credits.\n", (
+        done.stderr
+    )
     bay.until((bay.outbox / "day/shot_v002.mp4").exists)
     bay.until_retired()
     assert [name for name in bay.results() if name.endswith(".mp4")] == ["day/shot.mp4", "day/shot_v002.mp4"]

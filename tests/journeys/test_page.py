@@ -175,8 +175,9 @@ def test_an_editor_sends_clips_after_seeing_their_price_and_mends_what_waits(bay
     fresh.find("nav a")[2].click()
     fresh.until(lambda: fresh.find("#send"), what="the inbox's page")
     fresh.one("#clips").send_keys(chosen(tmp_path, bay, "one.mp4", "two.mp4"))
-    fresh.until(lambda: "has to be put right" in fresh.text("#total"), what="it says what is missing")
-    assert "prompt" in fresh.text("#chosen .problem")
+    fresh.until(lambda: "Write what should" in fresh.text("#total"), what="it says what is missing")
+    assert fresh.text("#chosen").count("waits for the prompt") == 2
+    assert not fresh.find("#chosen .problem")
     assert not any(bay.inbox.glob("*.mp4"))
     fresh.one("textarea[name=prompt]").send_keys('"deep" winter')
     fresh.one("input[name=folder]").send_keys("day/night")
@@ -195,6 +196,7 @@ def test_an_editor_sends_clips_after_seeing_their_price_and_mends_what_waits(bay
     fresh.until(lambda: "typo.mp4" in fresh.text("#done"), what="it is delivered without more ado")
 
 
+@pytest.mark.slow
 def test_dropped_folders_keyframes_and_a_matrix_are_priced_and_sent_as_one(bay, fresh, tmp_path):
     folder = tmp_path / "day 2" / "scene"
     folder.mkdir(parents=True)

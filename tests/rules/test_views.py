@@ -157,6 +157,9 @@ def test_status_has_the_keys_that_scripts_rely_on():
         "credits_per_day": None,
         "submissions_per_day": 500,
         "models": {},
+        "queued_credits": 0.0,
+        "queued_unknown": 0,
+        "balance": None,
     }
     assert status["inboxes"] == [
         {

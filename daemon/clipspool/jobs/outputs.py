@@ -28,8 +28,8 @@ class Result:
     frames: int | None = None
     fps: str = ""
     """Its frames a second, as "num/den"."""
-    is_tall: bool = False
-    """Whether its pictures are higher than wide."""
+    is_tall: bool | None = None
+    """Whether its pictures are higher than wide; None for what is no film, or was not looked at."""
     credentials: str = ""
     """Of the content credentials that the provider signed into it: `kept`, `gone`, `signed` where this
     machine signed what it made of it, or empty for none."""

@@ -108,7 +108,8 @@ def _percent(shown: Mapping[str, Any]) -> int | None:
 
 def _is_tall(job: Job) -> bool:
     """Whether its result is higher than wide: what was seen of it, or before that the ratio asked for."""
-    if film := next((one for one in job.results if one.is_film), None):
+    film = next((one for one in job.results if one.is_film), None)
+    if film is not None and film.is_tall is not None:
         return film.is_tall
     across, _, down = (job.request.ratio or "").partition(":")
     return across.isdigit() and down.isdigit() and int(across) < int(down)

@@ -218,6 +218,8 @@ def for_editors(job: Job, conditions: Conditions, places: Places, zone: tzinfo =
         return _delivered(job, zone).partition("  ")[2]
     if job.held is not None or job.state is State.IN_DOUBT:
         return _held(job, places)
+    if working := conditions.working.get(job.id):
+        return working.in_words()
     return _under_way(job, conditions, zone)
 
 

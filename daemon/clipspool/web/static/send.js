@@ -38,6 +38,7 @@
 
   const keyOf = ({ file, folder }) => `clipspool ${inbox} ${folder ? folder + "/" : ""}${file.name} ${file.size} ${file.lastModified}`;
   const folderOf = (clip) => [field("folder"), clip.folder].filter(Boolean).join("/");
+  const figure = (number) => number.toLocaleString("en", { maximumFractionDigits: 2 });
   const size = (count) => count < 1e6 ? `${(count / 1e3).toFixed(0)} kB` : count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(2)} GB`;
 
   function add(file, folder = "") {
@@ -74,7 +75,8 @@
   }
 
   function say(clip, text, isWrong) {
-    clip.says.textContent = text;
+    // What stands between backticks is written as code.
+    clip.says.replaceChildren(...text.split("`").map((piece, number) => number % 2 ? Object.assign(document.createElement("code"), { textContent: piece }) : piece));
     clip.node.classList.toggle("problem", Boolean(isWrong));
   }
 
@@ -126,7 +128,7 @@
     }
     if (at < 0 || clip.state !== "sending") return;
     clip.state = "here";
-    clip.bar.value = clip.file.size;
+    clip.node.classList.add("here");
     await price(clip);
   }
 
@@ -167,6 +169,7 @@
     clip.quote = answer.status === 200 ? answer.data : null;
     clip.isAsked = true;
     if (answer.status !== 200) say(clip, answer.why, true);
+    else if (lacksPrompt(clip)) say(clip, "waits for the prompt");
     else if (answer.data.problems.length) say(clip, answer.data.problems.map((one) => one.message).join("; "), true);
     else {
       const { media, jobs, credits } = answer.data;
@@ -175,11 +178,14 @@
       const changes = [...new Set(jobs.flatMap((job) => job.changes))];
       said.push(changes.length ? `will be changed: ${changes.join(", ")}` : "sent as it is");
       if (jobs.length > 1) said.push(`${jobs.length} results`);
-      said.push(credits === null ? "price not known" : `about ${credits} credits`);
+      said.push(credits === null ? "price not known" : `about ${figure(credits)} credits`);
       say(clip, said.filter(Boolean).join(" · "));
     }
     total();
   }
+
+  // Nobody did anything wrong who has not written it yet.
+  const lacksPrompt = (clip) => !field("prompt") && clip.quote?.problems.length === 1 && clip.quote.problems[0].key === "prompt";
 
   let waiting = 0;
   function changed() {
@@ -224,13 +230,14 @@
     let text = "Choose clips; the price is shown before anything is sent.";
     if (open.length) text = `${open.length} still on the way; nothing lies in the inbox yet.`;
     else if (here.some((one) => !one.isAsked)) text = "Asking for the price…";
+    else if (here.some(lacksPrompt)) text = "Write what should become of them; the price is shown then.";
     else if (here.length && good.length < here.length) text = "Something has to be put right first.";
-    else if (here.length) text = prices.includes(null) ? `${many}; the price is not known.` : `${many}, about ${Number(sum.toFixed(2))} credits in all.`;
+    else if (here.length) text = prices.includes(null) ? `${many}; the price is not known.` : `${many}, about ${figure(sum)} credits in all.`;
     part("total").textContent = text;
     if (part("put").disabled || prices.length < 2 || prices.includes(null)) return;
     balance().then((known) => {
       if (!known || part("total").textContent !== text) return;
-      part("total").textContent = `${text} The account has ${Number(known.amount.toFixed(2)).toLocaleString("en")} ${known.unit}${known.credits < sum ? ", which is less than that" : ""}.`;
+      part("total").textContent = `${text} The account has ${figure(known.amount)} ${known.unit}${known.credits < sum ? ", which is less than that" : ""}.`;
     });
   }
 
