@@ -85,8 +85,7 @@ def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
     if file := picture.conditions.pause_files.get(picture.inbox):
         lines += ["", f"PAUSED: this folder contains `{readable(file)}`; remove it to continue sending"]
     lines += _hours(picture, zone)
-    if picture.account.is_short:
-        lines += ["", picture.account.in_words()]
+    lines += ["", picture.account.in_words()] if picture.account.is_short else []
     head = len(lines)
     for title, count, entries in _sections(picture, zone):
         if not count:
