@@ -87,11 +87,6 @@ class Upload:
         return join(self.folder, self.placing or self.name)
 
 
-def is_upload_id(text: str) -> bool:
-    """Whether a text may be an upload's id."""
-    return _ID.fullmatch(text) is not None
-
-
 class Uploads:
     """The uploads of all inboxes; for any thread. Every method may raise OSError, Unavailable among them."""
 
@@ -201,7 +196,7 @@ class Uploads:
 
     def find(self, upload_id: str) -> Upload | None:
         """Return an upload by its id, in whichever inbox."""
-        if not is_upload_id(upload_id):
+        if not _ID.fullmatch(upload_id):
             return None
         for folders in self._folders().values():
             with suppress(FileNotFoundError, NotADirectoryError, NotRegular, ValueError, TypeError):

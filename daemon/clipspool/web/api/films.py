@@ -18,7 +18,7 @@ from clipspool.stages.provenance import as_sent
 from clipspool.system.atomic import Rel
 from clipspool.web.connections import UPLOADS
 from clipspool.web.context import ClipDoors
-from clipspool.web.uploads import NotTaken, Upload, Uploads, is_upload_id
+from clipspool.web.uploads import NotTaken, Upload, Uploads
 
 AT_ONCE: Final = 16
 PIECE_BYTES: Final = 1 << 20
@@ -66,7 +66,7 @@ class Films:
 
     async def known(self, upload_id: str) -> Upload:
         """Return an upload; raises NotTaken where there is none."""
-        upload = await self.in_thread(self.uploads.find, upload_id) if is_upload_id(upload_id) else None
+        upload = await self.in_thread(self.uploads.find, upload_id)
         if not isinstance(upload, Upload):
             raise NotTaken(404, "UPLOAD.UNKNOWN", "There is no such upload (any more).")
         return upload
