@@ -2,12 +2,15 @@
 
 import contextlib
 import random
+import re
 import shutil
 import sqlite3
 import sys
+from pathlib import Path
 
 import pytest
 
+from clipspool.journal import migrations
 from clipspool.journal.migrations import HEAD
 from clipspool.system.failpoint import EXIT_CODE
 from faults.kill import TRACE, is_traceable
@@ -166,19 +169,26 @@ def test_a_result_taken_over_is_whole_wherever_it_ends(bay, place):
     assert (bay.outbox / "two.mp4").read_bytes() == (bay.outbox / "one.mp4").read_bytes()
 
 
+def downgrade(journal):
+    """Undo all that migrations have added to the first schema."""
+    folder = Path(migrations.__file__).parent
+    later = "".join(file.read_text("utf-8") for file in sorted(folder.glob("*.sql"))[1:])
+    with sqlite3.connect(journal) as undone:
+        for index in re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+)", later):
+            undone.execute(f"DROP INDEX {index}")
+        for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (\w+)", later):
+            undone.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        for table in re.findall(r"CREATE TABLE (\w+)", later):
+            undone.execute(f"DROP TABLE {table}")
+        undone.execute("UPDATE alembic_version SET version_num = '0001'")
+    undone.close()
+
+
 @pytest.mark.parametrize("place", ["migrate-copied", "migrated"])
 def test_ended_in_a_migration_the_journal_is_as_it_was_and_is_migrated_at_the_next_start(bay, place):
     bay.drop()
     assert bay.run_until_idle() == 0
-    with sqlite3.connect(bay.journal) as journal:
-        journal.executescript(
-            "DROP INDEX jobs_by_fingerprint; ALTER TABLE jobs DROP COLUMN fingerprint;"
-            "ALTER TABLE jobs DROP COLUMN reuse; ALTER TABLE jobs DROP COLUMN version;"
-            "ALTER TABLE jobs DROP COLUMN prepared_by;"
-            "DROP INDEX jobs_chosen; ALTER TABLE jobs DROP COLUMN chosen;"
-            "UPDATE alembic_version SET version_num = '0001';"
-        )
-    journal.close()
+    downgrade(bay.journal)
     assert end_at(bay, f"{place}:exit")
     with sqlite3.connect(bay.journal) as journal:
         assert journal.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
