@@ -4,9 +4,8 @@ import struct
 import threading
 import time
 
-from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
-from clipspool.intake.types import Rules
+from clipspool.intake.types import Inspection, Rules
 from clipspool.jobs.messages import Accepted
 from clipspool.spool.root import Root
 from patience import patient
@@ -22,12 +21,15 @@ CLIP = box(b"ftyp", b"isom\0\0\0\0isom") + box(b"moov", b"m" * 100) + box(b"mdat
 SIDECAR = 'prompt = "deep winter"\nmodel = "gen4_aleph"\n'
 
 
+def inspect(_file, pictures=None, _size=0):
+    """Stand for the decoder: a clip of two seconds, or a folder of pictures."""
+    return {"seconds": 2.0} | ({"pictures": pictures.to_dict()} if pictures else {}), []
+
+
 class Bench:
     """An inbox, what it told, and the time it believes."""
 
-    def __init__(
-        self, path, *, check=lambda _request, _media: [], inspect=lambda _fd: ({"seconds": 2.0}, []), **rules
-    ):
+    def __init__(self, path, *, check=lambda _request, _media: [], inspect=inspect, **rules):
         self.path = path
         path.mkdir(exist_ok=True)
         self.root = Root(path)

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
+from clipspool.intake.types import Inspection
 from clipspool.jobs.messages import Accepted
 from clipspool.spool import kept
 from clipspool.spool.kept import Known, claim_by_copy, gone_since, return_copy
@@ -18,6 +18,7 @@ from clipspool.spool.recovery import adoptable, left_behind
 from clipspool.spool.root import MountGuard, Root, Unavailable
 from clipspool.spool.workfolder import folder_of, read_manifest
 from inboxes import CLIP, EPOCH, SIDECAR, Bench
+from numbered import fill
 
 
 class KeptBench(Bench):
@@ -393,3 +394,12 @@ def test_a_timeline_in_an_inbox_that_is_only_read_is_not_taken_and_holds_back_no
     assert bench.paths == ["a.mp4"]
     assert "timelines are not taken from an inbox that is only read" in bench.note("cut.edl")
     assert bench.looked() == before
+
+
+def test_a_folder_of_pictures_in_an_inbox_that_is_only_read_is_answered_and_not_taken(bench):
+    bench.write("seq.toml", SIDECAR)
+    fill(bench.path / "seq")
+    bench.settle()
+    bench.look(400.0)
+    assert bench.paths == []
+    assert "no folders of pictures are taken" in bench.waiting()["seq"].reason

@@ -122,19 +122,6 @@ def test_a_folder_that_is_passed_by_for_its_first_letter_gets_a_note_beside_it(b
     assert top not in notes(other)
 
 
-def test_a_sidecar_beside_a_folder_of_pictures_is_told_that_sequences_are_not_accepted_yet(bench):
-    b = bench()
-    for number in range(3):
-        b.write(f"day/seq/shot.{number:04}.png", b"png")
-    b.write("day/seq.toml", SIDECAR)
-    b.look()
-    b.look(60.0)
-    b.look(1.0)
-    said = b.note("day/seq.toml")
-    assert "picture sequences are not accepted yet: make a clip of the pictures in `seq`" in said
-    assert "no clip named" not in said
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -261,7 +248,8 @@ def test_a_folder_of_numbered_pictures_gets_one_note_beside_it(bench):
     b.look(60.0)
     assert notes(b) == ["exr", "seq"]
     assert "5 numbered pictures, `shot.0000.png` to `shot.0004.png`" in b.note("seq")
-    assert '-i "shot.%04d.png"' in b.note("seq")
+    assert "named exactly seq.txt" in b.note("seq")
+    assert "frames_per_second = 24 " in b.note("seq")
     assert "cannot take seq yet" in b.note("seq")
     for path in (b.path / "seq").iterdir():
         path.unlink()

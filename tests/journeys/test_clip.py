@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from journeys.bay import make_clip
+from numbered import fill
 from patience import patient
 from runway_sandbox import Style
 
@@ -286,3 +287,28 @@ def test_a_job_that_is_too_dear_waits_for_approval(bay):
     assert bay.call("approve", job["id"], "--yes").returncode == 0
     bay.until_retired()
     assert bay.paid == 1
+
+
+def test_a_folder_of_numbered_pictures_is_paid_for_once_and_comes_back_as_one_film(bay):
+    bay.is_checked = False  # what is paid for was made of the pictures, and has other bytes
+    bay.start()
+    names = fill(bay.inbox / "day/seq", range(1001, 1025), width=160, height=90)
+    (bay.inbox / "day/seq.toml").write_text('prompt = "deep winter"\nframes_per_second = 12\nseed = 7\n')
+    bay.until_retired()
+    told = tomllib.loads((bay.outbox / "day/seq.mp4.toml").read_text())
+    assert (told["frames_per_second"], told["result"]["source"]) == (12.0, "day/seq")
+    assert told["result"]["conformed"][0] == (
+        "made of 24 numbered pictures (PNG), `shot.1001.png` to `shot.1024.png`, at 12 frames a second"
+    )
+    assert bay.lying() == ["_done/day/seq.toml", *(f"_done/day/seq/{name}" for name in names)]
+    assert bay.paid == 1
+    (job,) = bay.told("jobs")
+    assert bay.call("again", job["id"], "--set", "frames_per_second=24", "--yes").returncode == 0
+    bay.until_states("delivered", "delivered")
+    again = tomllib.loads((bay.outbox / "day/seq_v002.mp4.toml").read_text())
+    assert (again["frames_per_second"], again["result"]["source_sha256"]) == (
+        24.0,
+        told["result"]["source_sha256"],
+    )
+    bay.until(lambda: len(bay.lying()) == 25, what="the folder is back in the archive")
+    assert bay.paid == 2

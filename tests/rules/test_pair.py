@@ -19,9 +19,10 @@ def entry(name, **facts):
     return Entry(name, NAMES.kind(name), awaits=NAMES.awaited(name), **facts)
 
 
-def judge(*entries, now=10.0, rules=REQUIRED, defaults_serve=False):
+def judge(*entries, now=10.0, rules=REQUIRED, defaults_serve=False, pictures=()):
     entries = [e if isinstance(e, Entry) else entry(e) for e in entries]
-    return pair(entries, now=now, rules=rules, defaults_serve=defaults_serve)
+    are_pictures = lambda name: name in pictures  # noqa: E731
+    return pair(entries, now=now, rules=rules, defaults_serve=defaults_serve, are_pictures=are_pictures)
 
 
 def waits(*entries, **facts):
@@ -271,3 +272,48 @@ def test_each_clip_gets_one_answer_and_no_sidecar_serves_two(names, now, is_requ
     served = [a.sidecar for a in answers if isinstance(a, Matched) and a.sidecar]
     assert len(served) == len(set(served))
     assert not set(served) & {a.name for a in answers if isinstance(a, Waits)}
+
+
+# --- folders of pictures ------------------------------------------------------------------------------------
+
+
+def folder(name):
+    return Entry(name, Kind.FOLDER)
+
+
+@pytest.mark.parametrize("sidecar", ["seq.toml", "Seq.TOML"])
+def test_a_folder_of_pictures_is_a_clip_with_the_sidecar_of_its_name(sidecar):
+    assert judge(folder("seq"), sidecar, pictures={"seq"}) == [Matched("seq", sidecar, is_folder=True)]
+
+
+def test_a_text_file_of_a_folders_name_is_its_prompt_too():
+    expected = Matched("seq", None, prompt="seq.txt", is_folder=True)
+    assert judge(folder("seq"), "seq.txt", pictures={"seq"}) == [expected]
+    expected = Matched("seq", "seq.toml", prompt="seq.txt", is_folder=True)
+    assert judge(folder("seq"), "seq.txt", "seq.toml", pictures={"seq"}) == [expected]
+
+
+@pytest.mark.parametrize("rules", [REQUIRED, OPTIONAL])
+def test_defaults_never_make_a_clip_of_a_folder_of_pictures(rules):
+    assert judge(folder("seq"), now=1000.0, rules=rules, defaults_serve=True, pictures={"seq"}) == []
+    (left,) = judge(folder("seq"), "seq.toml", rules=rules, defaults_serve=True)
+    assert isinstance(left, Waits)  # it holds no pictures
+
+
+@pytest.mark.parametrize("clip", ["winter.mp4", "winter.mp4.part", "winter.r3d", "winter.xyz"])
+def test_a_folder_beside_a_clip_of_its_name_is_no_clip(clip):
+    """It may hold that clip's references, and the sidecar is the clip's."""
+    answers = judge(folder("winter"), clip, "winter.toml", pictures={"winter"})
+    assert not any(isinstance(one, Matched) and one.is_folder for one in answers)
+
+
+def test_a_folder_whose_sidecar_still_changes_waits():
+    left = waits(folder("seq"), entry("seq.toml", is_settled=False), pictures={"seq"})
+    assert (left.name, "still changing" in left.reason) == ("seq", True)
+
+
+def test_of_two_folders_the_one_that_is_spelled_like_the_sidecar_is_meant():
+    found = judge(folder("Seq"), folder("seq"), "seq.toml", pictures={"seq", "Seq"})
+    assert found == [Matched("seq", "seq.toml", is_folder=True)]
+    (left,) = judge(folder("Seq"), folder("SEQ"), "seq.toml", pictures={"SEQ", "Seq"})
+    assert isinstance(left, Waits)

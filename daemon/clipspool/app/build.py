@@ -15,9 +15,8 @@ from clipspool import __version__
 from clipspool.app.serving import AlreadyServed, Announcement, user_name
 from clipspool.app.settings import InboxSettings, Settings, leave_note, noted_journal
 from clipspool.app.shipping import proxy_of
-from clipspool.intake.examine import Inspection
 from clipspool.intake.inbox import Inbox
-from clipspool.intake.types import Rules
+from clipspool.intake.types import Inspection, Rules
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Job
 from clipspool.jobs.pacing import Pace, PollPace

@@ -11,10 +11,11 @@ import structlog
 
 from clipspool.intake.examine import Changed, Pairing, Ready
 from clipspool.intake.names import readable
+from clipspool.intake.sequences import Sequences
 from clipspool.intake.settle import MTIME_NS, SIZE, stamp_of
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
-from clipspool.jobs.model import Clip, Job, job_id, new_id
+from clipspool.jobs.model import PICTURES_SOURCE, Clip, Job, job_id, new_id
 from clipspool.spool import claims
 from clipspool.spool.claims import claim
 from clipspool.spool.kept import Known, Memory, as_kept, claim_by_copy, kept_name
@@ -51,6 +52,7 @@ class Acceptance:
     def use_rules(self, rules: Rules) -> None:
         """Accept by these rules from now on."""
         self._rules = rules
+        self._sequences = Sequences(self._root, rules)
 
     def accept(self, ready: Ready) -> Accepted:
         """Claim a clip. Raises Changed, or OSError if it could not be claimed and is still in the inbox.
@@ -171,7 +173,10 @@ class Acceptance:
             raise Changed(pairing.clip)
         for path, stamp in pairing.stamps.items():
             with suppress(FileNotFoundError, NotADirectoryError):
-                if stamp_of(self._watched.stat(path)) == stamp:
+                is_folder = path == pairing.clip and pairing.pictures is not None
+                if stamp == (
+                    self._sequences.stamp(path) if is_folder else stamp_of(self._watched.stat(path))
+                ):
                     continue
             raise Changed(path)
 
@@ -183,7 +188,7 @@ class Acceptance:
             inbox=rules.name,
             path=pairing.clip,
             sidecar=pairing.sidecar,
-            source=source_name(pairing.clip),
+            source=PICTURES_SOURCE if pairing.pictures is not None else source_name(pairing.clip),
             size=pairing.stamp[SIZE],
             mtime_ns=pairing.stamp[MTIME_NS],
             accepted_at=now,

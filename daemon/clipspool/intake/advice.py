@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipspool.intake.kinds import PLAIN_TEXT, Sort, numbered, sort_of, stem, suffix_of
+from clipspool.intake.kinds import PLAIN_TEXT, Sort, sort_of, stem, suffix_of
 from clipspool.intake.names import TOML, TXT, fits, readable
 from clipspool.intake.near import FOLDER_PROMPT, meant_as_sidecar
+from clipspool.jobs.sequence import DEFAULT_RATE, KINDS
 
 _EXAMPLE = "Turn the street into deep winter at dusk"
 _NAMED_MAX = 3
@@ -188,20 +189,31 @@ def about_images(names: Sequence[str]) -> str:
     )
 
 
-def about_pictures(runs: Sequence[Sequence[str]]) -> str:
-    """Return the note on numbered pictures, with how to make a video of them; `runs` are sorted names."""
+def about_pictures(runs: Sequence[Sequence[str]], folder: str) -> str:
+    """Return the note on numbered pictures without a sidecar; `runs` are sorted names, all in one folder.
+
+    `folder` is its name, empty where they lie in the inbox itself.
+    """
     shown = [
         f"{len(names):,} numbered pictures, `{readable(names[0])}` to `{readable(names[-1])}`"
         for names in runs[:_NAMED_MAX]
     ]
-    before, number, suffix = numbered(runs[0][0]) or (runs[0][0], "", "")
-    film = before.rstrip("._- ") or "shot"
-    return (
-        f"{'; '.join(shown)}: a folder of pictures is not accepted as a clip. Make a video of "
-        f"them, for example: ffmpeg -framerate 24 -start_number {int(number or 0)} -i "
-        f'"{readable(before)}%0{len(number)}d{suffix}" -c:v libx264 -crf 12 -pix_fmt yuv420p '
-        f'"{readable(film)}.mp4"'
+    found = "; ".join(shown)
+    if not folder or len(runs) > 1 or suffix_of(runs[0][0]) not in KINDS:
+        return (
+            f"{found}: pictures are one clip only in a folder that holds nothing else, as PNG, JPEG, TIFF, "
+            "EXR or DPX, with a sidecar of the folder's name beside it: put them into such a folder"
+        )
+    text, toml = f"{readable(folder)}{TXT}", f"{readable(folder)}{TOML}"
+    lines = (
+        f"{found}. The folder is one clip once it has a sidecar of its very name, which it has not yet;",
+        "defaults do not serve here, since pictures may be references.",
+        f"Make a plain text file beside the folder, named exactly {text}, that holds the prompt,",
+        f"or one named {toml}, with:",
+        f'    prompt = "{_EXAMPLE}"',
+        f"    frames_per_second = {DEFAULT_RATE:g}    # this many unless you say otherwise",
     )
+    return "\n".join(lines)
 
 
 def about_card(markers: Sequence[str]) -> str:

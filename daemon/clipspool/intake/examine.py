@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,13 +14,14 @@ from clipspool.intake.names import TXT, readable
 from clipspool.intake.notes import sentence
 from clipspool.intake.pair import Entry, Waits
 from clipspool.intake.poison import WHY, Deaths
-from clipspool.intake.settle import MTIME_NS, Stamp, stamp_of
+from clipspool.intake.sequences import Rested, facts_at_rate, own_pictures, rate_problems
+from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
 from clipspool.intake.sidecar.keys import SEED_MAX
 from clipspool.intake.sidecar.layers import Draft, Wanted, drafts, located, preset_of
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, parse, parse_prompt
 from clipspool.intake.sidecar.presets import Presets, Unready
 from clipspool.intake.tree import Images
-from clipspool.intake.types import Rules
+from clipspool.intake.types import Inspection, Rules
 from clipspool.intake.whole import Wholeness
 from clipspool.jobs.faults import Unsure
 from clipspool.jobs.model import Problem, Reference, Request
@@ -28,11 +29,6 @@ from clipspool.media.boxes import Complete, Unrecognised
 from clipspool.spool.layout import REFERENCE
 from clipspool.spool.root import Root
 from clipspool.system.atomic import TIME_NS_MAX, Rel
-
-Check = Callable[[Request, dict[str, Any]], list[Problem]]
-"""Compares a request and the media facts of its clip with the model, and returns what is wrong."""
-Inspect = Callable[[int], tuple[dict[str, Any], list[Problem]]]
-"""Inspects an open clip: media facts, and why it is not a usable clip. May raise Unsure."""
 
 _Inspected = tuple[dict[str, Any], tuple[Problem, ...]]
 
@@ -66,6 +62,8 @@ class Pairing:
     """Settings that a timeline gives the clip, instead of files beside it."""
     prompt_blocked: str = ""
     """Why the clip must wait if it has no prompt of its own."""
+    pictures: Rested | None = None
+    """What is in the clip if it is a folder of pictures."""
 
     @property
     def stamp(self) -> Stamp:
@@ -91,19 +89,6 @@ class _Unsure:
     """Monotonic seconds of the next attempt."""
     pause: float
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """Functions of the catalogue and the decoder that intake calls."""
-
-    check: Check
-    inspect: Inspect
-    expect: Callable[[], None] = lambda: None
-    """Called while files settle that are likely to be inspected soon."""
-    complete: Callable[[Request, dict[str, Any]], Request] = lambda request, _: request
-    """Fills in required keys that nobody wrote."""
-    price: Callable[[Request, Mapping[str, Any]], float | None] = lambda _request, _facts: None
 
 
 class Examination:
@@ -160,10 +145,13 @@ class Examination:
             wait = Waits.until(pairing.clip, str(unready), due, now, needs_others=True)
             return replace(wait, look_at=min(wait.look_at, now + self._rules.settle_seconds))
         problems += mistakes
+        problems += rate_problems(own, made, is_film=pairing.pictures is None)
         count = len(problems)
         found = self._find_references(pairing, made, problems, now)
         if isinstance(found, Waits):
             return found
+        if pairing.pictures is not None:
+            problems += own_pictures(pairing.clip, found)
         requests = []
         for draft in made if len(problems) == count else ():
             request = draft.request(secrets.randbelow(SEED_MAX + 1), found)
@@ -175,6 +163,8 @@ class Examination:
         if problems:
             return _wrong(pairing.clip, problems)
         copies = {reference.name: reference.file for reference in found.values()}
+        if pairing.pictures is not None:
+            facts = facts_at_rate(facts, made[0], requests[0][1])
         return Ready(pairing, tuple(requests), tuple(copies.items()), facts)
 
     def facts(self, pairing: Pairing, now: float) -> dict[str, Any] | Waits:
@@ -217,6 +207,8 @@ class Examination:
         unsure = self._unsure.get(pairing.clip)
         if unsure is not None and unsure.stamp == pairing.stamp and now < unsure.at:
             return Waits(pairing.clip, unsure.reason, is_problem=True, look_at=unsure.at)
+        if pairing.pictures is not None:
+            return self._inspect_pictures(pairing, pairing.pictures, now)
         facts: dict[str, Any] = {}
         problems: list[Problem] = []
         with self._root.open(pairing.clip) as file:
@@ -242,6 +234,20 @@ class Examination:
                     assert_never(verdict)
             if _stamp(file.fileno()) != pairing.stamp:
                 raise Changed(pairing.clip)
+        inspected = ({}, tuple(problems)) if problems else (facts, ())
+        self._inspected[pairing.clip] = (pairing.stamp, inspected)
+        return inspected
+
+    def _inspect_pictures(self, pairing: Pairing, pictures: Rested, now: float) -> _Inspected | Waits:
+        """Return the media facts of a folder of pictures by its first one, or why it is no clip."""
+        with self._root.open(pictures.first) as file:
+            try:
+                with self._deaths.paused():
+                    facts, problems = self._inspection.inspect(
+                        file.fileno(), pictures.facts, pairing.stamp[SIZE]
+                    )
+            except Unsure as unsure:
+                return self._postpone(pairing, now, str(unsure))
         inspected = ({}, tuple(problems)) if problems else (facts, ())
         self._inspected[pairing.clip] = (pairing.stamp, inspected)
         return inspected

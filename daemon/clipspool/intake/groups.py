@@ -78,6 +78,16 @@ class Groups:
         """Return whether a clip, or a file that announces one, has the same base name."""
         return any(self._kinds[other] in _CLIPS for other in self._groups.get(self._names.base(name), ()))
 
+    def folder_with_sidecar(self, base: str) -> str:
+        """Return a folder beside which a sidecar or prompt, and no clip, has its name; empty for none."""
+        kinds = {self._kinds[name] for name in self.names(base)}
+        is_alone = bool(kinds & _CLIPS) or not kinds & {Kind.SIDECAR, Kind.PROMPT}
+        return "" if is_alone else self.folder(base)
+
+    def folder(self, base: str) -> str:
+        """Return a folder with that base name; empty for none."""
+        return next((name for name in self.names(base) if self._kinds[name] is Kind.FOLDER), "")
+
     def similar(self, base: str, wanted: Kind, *, with_typos: bool) -> list[str]:
         """Return lone sidecars, or lone clips, that may be meant by a base name."""
         loosely = self._names.loose(base)

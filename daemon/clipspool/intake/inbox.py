@@ -12,12 +12,12 @@ from typing import Literal
 import structlog
 
 from clipspool.intake.accept import Acceptance
-from clipspool.intake.examine import Examination, Inspection
+from clipspool.intake.examine import Examination
 from clipspool.intake.notes import Notes, WaitingFiles
 from clipspool.intake.poison import Deaths
 from clipspool.intake.tree import Images, Tree
 from clipspool.intake.triage import CLAIMS_MAX, Judge
-from clipspool.intake.types import InboxPaused, Rules, Waiting
+from clipspool.intake.types import InboxPaused, Inspection, Rules, Waiting
 from clipspool.intake.unaccepted import UnknownFiles
 from clipspool.intake.watch import Watch, has_events
 from clipspool.jobs.messages import Accepted, InboxChanged, InboxState
@@ -316,7 +316,7 @@ class Inbox:
         self._waiting_files.clear_strays()
         self._unknown.review_images(now)
         for folder in self._tree.folders.values():
-            self._acceptance.settle_strays(folder.rel, tuple(folder.claimed))
+            self._acceptance.settle_strays(folder.rel, folder.claimed_names())
         self.last_scan = now
 
     def _judge_all(self, now: float) -> None:

@@ -68,6 +68,8 @@ class Kind(IntEnum):  # its hash is faster than a plain Enum's
     """A problem note of ours."""
     TEMPORARY = auto()
     """Made by a copying or downloading tool until its clip is complete."""
+    FOLDER = auto()
+    """A sub-folder: one clip if it holds the numbered pictures of a film, and has a sidecar of its own."""
     IMAGE = auto()
     """A file that a sidecar may refer to."""
     TIMELINE = auto()

@@ -19,6 +19,7 @@ from clipspool.intake.types import Waiting
 from clipspool.jobs.model import Problem
 from clipspool.jobs.naming import marked
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
+from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root, Unavailable
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, write_all
 from clipspool.system.moves import Refused
@@ -97,6 +98,14 @@ def in_words(error: OSError, what: str = "it") -> str:
             "make its folder and the inbox writable for clipspool, or move it into the inbox itself"
         )
     return f"{what} cannot be accepted: {(error.strerror or 'unknown error').lower()}; it will be tried again"
+
+
+def subject_of(trouble: OSError, companions: Collection[str]) -> str:
+    """Return which file an error is about: the clip, one of its companions, or a reference image."""
+    name = trouble.filename if isinstance(trouble.filename, str) else ""
+    if name in companions:
+        return f"its sidecar `{readable(name)}`"
+    return f"its reference image `{readable(name)}`" if name.lower().endswith(SUFFIXES) else "it"
 
 
 class Notes:
@@ -283,8 +292,8 @@ class WaitingFiles:
             self._clear_strays_elsewhere(self._elsewhere)
             return
         for folder in self._tree.folders.values():
-            if folder.temporaries:
-                self._root.clear_temporaries(folder.rel, tuple(folder.temporaries), self._now())
+            if temporaries := folder.temporary_names():
+                self._root.clear_temporaries(folder.rel, temporaries, self._now())
             if fresh := folder.take_fresh_notes():
                 self._clear_strays_in(folder, fresh)
 

@@ -49,6 +49,13 @@ class Matched:
     """A second sidecar, which is not used."""
     prompt: str | None = None
     """A `.txt` with the prompt."""
+    is_folder: bool = False
+    """Whether the clip is a folder of numbered pictures; whether that has settled is judged later."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The companions, and the clip itself if it is a file."""
+        return self.companions if self.is_folder else (self.clip, *self.companions)
 
     @property
     def companions(self) -> tuple[str, ...]:
@@ -104,11 +111,16 @@ def pair(
 ) -> list[Matched | Waits]:
     """Judge the files of one base name; each clip and each sidecar left over gets one answer.
 
+    A folder of pictures is a clip only with a sidecar or prompt of its very name and beside no clip of that
+    name: defaults never serve it, for it may hold references, and what it costs was not asked for.
+
     `now` is monotonic seconds; `defaults_serve` means that the defaults hold a prompt, `are_pictures` that a
     folder of that name beside them holds the pictures of a film.
     """
     table = _Table(entries, now, rules, defaults_serve, similar, are_pictures)
     answers: list[Matched | Waits] = [table.judge_clip(clip) for clip in table.clips]
+    if (pictures := table.judge_pictures()) is not None:
+        return [pictures]
     answers += [table.judge_orphan(sidecar) for sidecar in table.sidecars.unmatched]
     return answers
 
@@ -166,6 +178,7 @@ class _Table:
         self.sidecars = _Companions(self.clips, of[Kind.SIDECAR], TOML)
         self._prompts = _Companions(self.clips, of[Kind.PROMPT], TXT)
         self._temporaries = of[Kind.TEMPORARY]
+        self._folders = of[Kind.FOLDER]
         self._near = [*of[Kind.NEAR], *self.sidecars.unmatched, *self._prompts.unmatched]
         self._others = [
             entry for entry in (*of[Kind.OTHER], *of[Kind.IMAGE]) if sort_of(entry.name) is not Sort.SILENT
@@ -252,6 +265,29 @@ class _Table:
         names = names or [*self._similar(Kind.SIDECAR, self._is_due(clip) and not self._defaults_serve)]
         return did_you_mean(names[0], clip.name) if names else ""
 
+    def judge_pictures(self) -> Matched | Waits | None:
+        """Pair a folder of pictures with the sidecar and the prompt of its name; None where there is none."""
+        is_film = any(sort_of(e.name) in {Sort.FILM, Sort.RAW, Sort.UNKNOWN} for e in self._others)
+        if self.clips or self._temporaries or is_film:
+            return None
+        sidecar, prompt = (
+            {entry.name[: -len(suffix)]: entry for entry in files}
+            for files, suffix in ((self.sidecars.unmatched, TOML), (self._prompts.unmatched, TXT))
+        )
+        targets = {*sidecar, *prompt}
+        named = [folder.name for folder in self._folders if folder.name in targets]
+        if not named and len(self._folders) == 1 and len(targets) == 1:  # but for letter case, or accents
+            named = [f.name for f in self._folders if {folded(f.name)} == {folded(name) for name in targets}]
+        name = next(filter(self._are_pictures, named), None)
+        if name is None:
+            return None
+        target = name if name in targets else min(targets)
+        own = (sidecar.get(target), prompt.get(target))
+        for companion in own:
+            if companion is not None and (trouble := self._trouble_with(companion, Entry(name, Kind.FOLDER))):
+                return trouble
+        return Matched(name, _name(own[0]), prompt=_name(own[1]), is_folder=True)
+
     def judge_orphan(self, sidecar: Entry) -> Waits:
         target = sidecar.name[: -len(TOML)]
         for temporary in self._temporaries:
@@ -264,14 +300,6 @@ class _Table:
                 sidecar,
                 f"no matching clip: found `{readable(found)}`; {suffix_of(found)} is not accepted. "
                 f"Accepted are {in_a_row(sorted(self._rules.extensions))}: convert it to one of these",
-            )
-        if self._are_pictures(target):
-            folder = readable(target)
-            return self._wait(
-                sidecar,
-                f"picture sequences are not accepted yet: make a clip of the pictures in `{folder}`, and put "
-                f"it here, for example as `{folder}.mp4`",
-                needs_others=True,
             )
         if right := meant_as_settings(sidecar.name):
             return self._wait(sidecar, near_miss(sidecar.name, right))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clipspool.intake.groups import LOOSE, Groups
@@ -14,15 +14,14 @@ from clipspool.intake.near import is_pause, meant_as_settings
 from clipspool.intake.pair import Entry
 from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
 from clipspool.spool.layout import SUFFIXES
-from clipspool.spool.root import Root, Unavailable
-from clipspool.system.atomic import Rel, is_claimed_name, is_temporary, join
+from clipspool.spool.root import Root
+from clipspool.system.atomic import Rel, is_claimed_name, is_temporary
 
 _STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.IMAGE, Kind.TIMELINE})
 _SETTINGS = frozenset({Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.NEAR_SETTINGS})
 _NOT_REGULAR: Stamp = (1, 0, 0, 0, 0)
 """Stands for a link, FIFO, socket or device: no file of ours has inode 0."""
 _TARGETED_LOOKS_MAX = 256
-_ENTRIES_TRIED_MAX = 500
 
 
 @dataclass(slots=True)
@@ -53,6 +52,8 @@ class Folder:
         """Hidden names of files that are being claimed."""
         self.loose: dict[str, float] = {}
         """Files that are neither clips nor sidecars, and since when (monotonic seconds) they are known."""
+        self.hidden: set[str] = set()
+        """Folders in it under a temporary or a claimed name of ours."""
         self.bundles: set[str] = set()
         """Folders that some program treats as a single file; they are not searched."""
         self.images, self.timelines = set[str](), set[str]()
@@ -117,9 +118,9 @@ class Folder:
             for name in fresh:
                 del kinds[name]
             raise denied
-        self._update_folders(below)
-        affected = self._settling.see_all(stamps, now)
         known_prompts = self.groups.prompts.copy()
+        affected = self._update_folders(below)
+        affected |= self._settling.see_all(stamps, now)
         affected |= self._enroll(fresh, now)
         if len(stamps) + len(others) != len(kinds):
             affected |= self._drop(kinds.keys() - stamps.keys() - others)
@@ -132,8 +133,15 @@ class Folder:
         matters = self._names.enters(name, self.rel) or self._names.is_bundle(name, self.rel)
         return matters or is_pause(name)
 
-    def _update_folders(self, below: set[str]) -> None:
+    def _update_folders(self, below: set[str]) -> set[str]:
+        """Record the folders in this one; return those that came or went."""
+        before = self.below
         self.below = {name for name in below if self._names.enters(name, self.rel)}
+        for name in self.below - before:
+            self.groups.add(name, Kind.FOLDER)
+        for name in before - self.below:
+            self.groups.drop(name)
+        self.hidden = {name for name in below if is_temporary(name) or is_claimed_name(name)}
         self.passed_by = {name for name in below - self.below if self._names.passes_by(name, self.rel)}
         bundles = {name for name in below - self.below if self._names.is_bundle(name, self.rel)}
         cards = self.below & CARD_FOLDERS
@@ -142,6 +150,7 @@ class Folder:
         pauses = self.pauses & self._kinds.keys() | {name for name in below if is_pause(name)}
         self._changes.settings |= pauses != self.pauses
         self.pauses = pauses
+        return before ^ self.below
 
     def _stat_prompts(self, root: Root, names: set[str], now: float) -> set[str]:
         """Stamp `.txt` files that have become prompts; return their names."""
@@ -264,6 +273,7 @@ class Folder:
     def forget_folder(self, name: str) -> None:
         """Drop a folder in this one that went."""
         self.below = self.below - {name}
+        self.groups.drop(name)
 
     # --- what is known ----------------------------------------------------------------------------------
 
@@ -276,6 +286,8 @@ class Folder:
         return self._entry(name) if name in self._settling.stamps else None
 
     def _entry(self, name: str) -> Entry:
+        if name in self.below:
+            return Entry(name, Kind.FOLDER)
         kind = self._kinds[name]
         if kind is Kind.TEMPORARY:
             return Entry(name, kind, awaits=self._names.awaited(name))
@@ -304,6 +316,14 @@ class Folder:
             if kind in _SETTINGS or not self.groups.has_clip(name)
         ]
 
+    def claimed_names(self) -> tuple[str, ...]:
+        """Return the hidden names of files and folders that are being claimed."""
+        return (*self.claimed, *(name for name in self.hidden if is_claimed_name(name)))
+
+    def temporary_names(self) -> tuple[str, ...]:
+        """Return the files and folders that we write under a temporary name."""
+        return (*self.temporaries, *(name for name in self.hidden if is_temporary(name)))
+
     def has(self, name: str) -> bool:
         """Return whether a file or folder that may have a note exists in it."""
         return name in self._kinds or name in self.below or name in self.bundles
@@ -319,31 +339,3 @@ class Folder:
 
 def _stamp_of(status: os.stat_result) -> Stamp:
     return stamp_of(status) if stat.S_ISREG(status.st_mode) else _NOT_REGULAR
-
-
-def with_clips(root: Root, folders: Iterable[Rel], names: Names) -> Iterator[Rel]:
-    """Yield the folders that contain a clip at some depth. Raises Unavailable."""
-    for rel in sorted(folders):
-        try:
-            if _holds_clip(root, rel, names):
-                yield rel
-        except Unavailable:
-            raise
-        except OSError:  # it went, or we may not read it
-            continue
-
-
-def _holds_clip(root: Root, rel: Rel, names: Names) -> bool:
-    left, pending = _ENTRIES_TRIED_MAX, [rel]
-    while pending:
-        rel = pending.pop()
-        with root.folder(rel) as fd, os.scandir(fd) as entries:
-            for entry in entries:
-                left -= 1
-                if left < 0:
-                    return False
-                if entry.is_dir(follow_symlinks=False):
-                    pending += [join(rel, entry.name)] if names.enters(entry.name, rel) else []
-                elif names.kind(entry.name, rel) is Kind.CLIP:
-                    return True
-    return False

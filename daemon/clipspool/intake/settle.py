@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from heapq import heappop, heappush
 from math import inf
+from typing import Generic, TypeVar
 
 Stamp = tuple[int, int, int, int, int]
 """Size, mtime and ctime in nanoseconds, inode, device: while it stays the same, nobody writes to the file."""
@@ -109,3 +111,36 @@ class Settling:
         since = min((self._since[name] for name in self.candidates()), default=inf)
         due = since + self.settle_seconds
         return due if due <= now or since == inf else min(due, now + self.settle_seconds / LOOKS)
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Timers(Generic[K]):
+    """Keeps when each of many things must be judged again though nothing changed, in monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._queue: list[tuple[float, K]] = []
+        self._at: dict[K, float] = {}
+
+    def next_at(self) -> float:
+        """Return when the next is due; infinity for never."""
+        return self._queue[0][0] if self._queue else inf
+
+    def add(self, key: K, at: float) -> None:
+        """Have one judged at a time, or earlier if that was asked for before."""
+        if at < self._at.get(key, inf):
+            self._at[key] = at
+            heappush(self._queue, (at, key))
+
+    def drop(self, key: K) -> None:
+        """Forget when one was to be judged."""
+        self._at.pop(key, None)
+
+    def take_due(self, now: float) -> Iterator[K]:
+        """Yield what is due at `now`, and forget it."""
+        while self._queue and self._queue[0][0] <= now:
+            at, key = heappop(self._queue)
+            if self._at.get(key) == at:
+                del self._at[key]
+                yield key

@@ -14,8 +14,9 @@ from clipspool.intake.kinds import stem
 from clipspool.intake.names import Names, readable
 from clipspool.intake.near import folded, loose
 from clipspool.intake.pair import Entry
-from clipspool.intake.scan import Folder, with_clips
+from clipspool.intake.scan import Folder
 from clipspool.intake.types import Rules
+from clipspool.intake.unwatched import with_clips
 from clipspool.spool.root import Root, Unavailable
 from clipspool.system.atomic import Rel, join, name_of, parent
 
@@ -201,11 +202,38 @@ class Tree:
         self._have_images_changed |= changes.images
         if changes.loose:
             self._loose.add(rel)
+        if changes.loose or changes.images:
+            self._affect_as_clip(rel)
+        # What is said of a folder of pictures depends on whether it has a sidecar.
+        named = (join(rel, name) for base in bases if (name := folder.groups.folder(base)))
+        self._loose.update(path for path in named if path in self.folders)
         (self._busy.add if folder.candidates() else self._busy.discard)(rel)
         return True
 
+    def _affect_as_clip(self, rel: Rel) -> None:
+        """Have a folder of pictures judged again, if it has a sidecar beside it."""
+        above = self.folders.get(parent(rel)) if rel else None
+        if above is not None and above.groups.folder_with_sidecar(base := self._names.base(name_of(rel))):
+            self._affect(above.rel, (base,))
+
+    def is_clip(self, rel: Rel) -> bool:
+        """Return whether a folder is meant as one clip: it holds numbered pictures, and has a sidecar."""
+        above = self.folders.get(parent(rel)) if rel else None
+        base = self._names.base(name_of(rel))
+        return (
+            above is not None
+            and above.groups.folder_with_sidecar(base) == name_of(rel)
+            and self.has_pictures(rel)
+        )
+
+    def forget(self, rel: Rel) -> None:
+        """Drop a folder that was accepted as a clip."""
+        if rel in self.folders:
+            self._forget(rel)
+
     def _forget(self, rel: Rel) -> None:
         """Drop a folder that went, and those below it; it may be back at once."""
+        self._affect_as_clip(rel)
         self.closed.pop(rel, None)
         self._followed.discard(rel)
         if above := self.folders.get(parent(rel)):

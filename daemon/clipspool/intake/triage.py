@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
-from heapq import heappop, heappush
 from math import inf
 from typing import TypeVar
 
@@ -16,9 +15,11 @@ from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready
 from clipspool.intake.kinds import card_in
 from clipspool.intake.names import Kind, readable
-from clipspool.intake.notes import WaitingFiles, in_words
+from clipspool.intake.notes import WaitingFiles, in_words, subject_of
 from clipspool.intake.pair import STILL_CHANGING, Entry, Matched, Waits, pair
 from clipspool.intake.scan import Folder
+from clipspool.intake.sequences import Sequences
+from clipspool.intake.settle import Timers
 from clipspool.intake.sidecar.defaults import Chain, Defaults
 from clipspool.intake.timeline_cuts import timelines_in
 from clipspool.intake.timelines import Timelines
@@ -27,7 +28,6 @@ from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.text import local_time
 from clipspool.spool.kept import Known
-from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root, Unavailable
 from clipspool.system.atomic import Rel, join, name_of
 from clipspool.system.process import start_thread
@@ -83,6 +83,7 @@ class Judge:
         self._examination = examination
         self._acceptance = acceptance
         self._waiting_files = waiting_files
+        self._sequences = Sequences(root, rules, is_only_read=acceptance.memory is not None)
         self._on_accepted = on_accepted
         self._now = now
         self._defaults = Defaults(rules, partial(examination.read_layer, is_own=False))
@@ -100,21 +101,13 @@ class Judge:
         # accepted, and one note covers the whole card.
         self._rules_on_a_card = replace(rules, sidecar_required=True, sidecar_wait_seconds=inf)
         self._paths: dict[Group, tuple[Rel, ...]] = {}
-        self._timers: list[tuple[float, Group]] = []
-        self._timer_of: dict[Group, float] = {}
+        self._timers = Timers[Group]()
+        self.next_timer = self._timers.next_at
         self._dependent: set[Group] = set()
-
-    def next_timer(self) -> float:
-        """Return when, in monotonic seconds, a group must be judged again though nothing changed."""
-        return self._timers[0][0] if self._timers else inf
 
     def affect_due(self, now: float) -> None:
         """Mark the groups whose timer is due to be judged."""
-        while self._timers and self._timers[0][0] <= now:
-            at, group = heappop(self._timers)
-            if self._timer_of.get(group) == at:
-                del self._timer_of[group]
-                self._tree.affected[group] = None
+        self._tree.affected.update(dict.fromkeys(self._timers.take_due(now)))
 
     def affect_dependent(self) -> None:
         """Mark the groups to be judged that depend on other files: a reference, a file that did not open."""
@@ -161,11 +154,11 @@ class Judge:
     def _judge(self, group: Group, now: float) -> _Judged:
         self._dependent.discard(group)
         self.delayed.discard(group)
-        self._timer_of.pop(group, None)
+        self._timers.drop(group)
         judged = _Judged(group)
         folder = self._tree.folders.get(group[0])
         entries = folder.entries(group[1]) if folder is not None else []
-        if folder is None or not entries:
+        if folder is None or all(entry.kind is Kind.FOLDER for entry in entries):
             return judged
         chain = self._defaults.chain(folder.rel, self._tree.folders)
         entries = self._judge_timelines(folder, entries, judged, now)
@@ -175,7 +168,7 @@ class Judge:
             rules=self._rules if card_in(folder.rel) is None else self._rules_on_a_card,
             defaults_serve=chain.hold_prompt,
             similar=lambda kind, typos: folder.groups.similar(group[1], kind, with_typos=typos),
-            are_pictures=lambda name: self._tree.has_pictures(join(folder.rel, name)),
+            are_pictures=lambda name: self._sequences.see(join(folder.rel, name), self._tree, now),
         ):
             if self._is_kept(folder, answer):
                 continue
@@ -252,7 +245,9 @@ class Judge:
 
     def _held(self, folder: Folder, match: Matched, now: float) -> Waits | None:
         """Let a complete clip wait for `hold_seconds`, so that its editor can still remove it."""
-        due = max(folder.since(name) for name in (match.clip, *match.companions)) + self._rules.hold_seconds
+        since = [folder.since(name) for name in match.files]
+        since += [self._sequences.since(join(folder.rel, match.clip))] if match.is_folder else []
+        due = max(since) + self._rules.hold_seconds
         if now >= due:
             return None
         until = local_time(self._now() + due - now)
@@ -282,31 +277,42 @@ class Judge:
             raise trouble
         path = join(folder.rel, match.clip)
         if isinstance(trouble, OSError):
-            reason = in_words(trouble, _subject(trouble, match))
+            reason = in_words(trouble, subject_of(trouble, match.companions))
             return Waits(path, reason, is_problem=True, needs_others=True)
-        names = (match.clip, *match.companions, *folder.controls(match.clip))
+        names = (*match.companions, *(() if match.is_folder else (match.clip, *folder.controls(match.clip))))
         self._tree.check_files(folder.rel, names, now)
         return Waits(path, STILL_CHANGING, look_at=now + self._rules.settle_seconds, proceeds=True)
 
     def _examine(self, folder: Folder, match: Matched, chain: Chain, now: float) -> Ready | Waits:
         path = join(folder.rel, match.clip)
         if chain.blocked:
-            due = max(chain.since, folder.since(match.clip)) + self._rules.sidecar_wait_seconds
+            since = max(chain.since, *(folder.since(name) for name in match.files))
+            due = since + self._rules.sidecar_wait_seconds
             return Waits.until(path, chain.blocked, due, now, needs_others=True)
-        stamps = {name: folder.settled(name) for name in (match.clip, *match.companions)}
+        stamps = {name: folder.settled(name) for name in match.files}
         settled = {join(folder.rel, name): stamp for name, stamp in stamps.items() if stamp is not None}
         if len(settled) < len(stamps):
             raise Changed(path)
+        pictures = self._sequences.look(path, settled.values(), now) if match.is_folder else None
+        if isinstance(pictures, Waits):
+            return pictures
+        settled |= {path: pictures.stamp} if pictures is not None else {}
         if match.overlooked is not None:
             overlooked = readable(match.overlooked)
             log.info("sidecar_overlooked", inbox=self._rules.name, clip=readable(path), sidecar=overlooked)
-        sidecar, prompt = (
-            None if name is None else join(folder.rel, name) for name in (match.sidecar, match.prompt)
-        )
+        sidecar, prompt = (name and join(folder.rel, name) for name in (match.sidecar, match.prompt))
         controls = tuple(join(folder.rel, name) for name in folder.controls(match.clip))
-        since, pause = folder.since(match.clip), folder.pause(match.clip)
+        since = folder.since(match.clip) if pictures is None else pictures.since
         pairing = Pairing(
-            path, settled, since, sidecar, prompt, controls, pause, prompt_blocked=chain.prompt_blocked
+            path,
+            settled,
+            since,
+            sidecar,
+            prompt,
+            controls,
+            folder.pause(match.clip),
+            prompt_blocked=chain.prompt_blocked,
+            pictures=pictures,
         )
         return self._examination.examine(pairing, chain.layers, now)
 
@@ -317,6 +323,7 @@ class Judge:
             if path not in paths:
                 self._examination.forget(path)
                 self._timelines.forget(path)
+                self._sequences.forget(path)
                 self._waiting_files.remove(path)
         self._paths[group] = paths
         if not paths:
@@ -326,9 +333,7 @@ class Judge:
                 self._dependent.add(group)
             if wait.proceeds:
                 self.delayed.add(group)
-            if wait.look_at < self._timer_of.get(group, inf):
-                self._timer_of[group] = wait.look_at
-                heappush(self._timers, (wait.look_at, group))
+            self._timers.add(group, wait.look_at)
             self._waiting_files.put(path, wait)
 
     def _clean_up(self, claim: _Claim, accepted: Accepted) -> None:
@@ -336,14 +341,10 @@ class Judge:
         folder, path = claim.folder, accepted.clip.path
         self._examination.forget(path)
         names = (name_of(path), *claim.match.companions)
+        if claim.match.is_folder:
+            self._sequences.forget(path)
+            self._tree.forget(path)
         for name in names if self._acceptance.memory is None else ():
             folder.forget(name)
         for name in names:
             self._waiting_files.clear_note(join(folder.rel, name))
-
-
-def _subject(trouble: OSError, match: Matched) -> str:
-    name = trouble.filename if isinstance(trouble.filename, str) else ""
-    if name in match.companions:
-        return f"its sidecar `{readable(name)}`"
-    return f"its reference image `{readable(name)}`" if name.lower().endswith(SUFFIXES) else "it"

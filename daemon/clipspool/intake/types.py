@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from clipspool.jobs.model import Problem, Request
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.system.atomic import Rel
 
 Detect = Literal["auto", "events", "rescan"]
+Check = Callable[[Request, dict[str, Any]], list[Problem]]
+"""Compares a request and the media facts of its clip with the model, and returns what is wrong."""
+Inspect = Callable[..., tuple[dict[str, Any], list[Problem]]]
+"""Inspects an open clip: media facts, and why it is not a usable clip. May raise Unsure.
+
+For a folder of pictures it gets the first one, the facts about the folder, and all its bytes.
+"""
+
 EXTENSIONS = frozenset(
     (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mxf", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".gif")
 )
@@ -68,3 +77,16 @@ class InboxPaused:
     name: str
     file: str
     """Its name; empty when it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Functions of the catalogue and the decoder that intake calls."""
+
+    check: Check
+    inspect: Inspect
+    expect: Callable[[], None] = lambda: None
+    """Called while files settle that are likely to be inspected soon."""
+    complete: Callable[[Request, dict[str, Any]], Request] = lambda request, _: request
+    """Fills in required keys that nobody wrote."""
+    price: Callable[[Request, Mapping[str, Any]], float | None] = lambda _request, _facts: None

@@ -17,6 +17,7 @@ from clipspool.intake.kinds import (
     card_in,
     film_in,
     sort_of,
+    stem,
     suffix_of,
 )
 from clipspool.intake.names import Kind
@@ -118,7 +119,8 @@ class UnknownFiles:
 
     def _replace(self, rel: Rel, seen: _Seen, notes: dict[Rel, Problem]) -> None:
         for path in seen.noted - notes.keys():
-            self._waiting_files.remove(path)
+            if path != rel or not self._tree.is_clip(rel):  # else its own note stands there
+                self._waiting_files.remove(path)
         for path, problem in notes.items():
             self._waiting_files.put(path, Waits(path, problem.message, found=(problem,)))
         seen.noted = frozenset(notes)
@@ -151,9 +153,9 @@ class UnknownFiles:
         for name in sorted(folder.bundles):
             yield join(rel, name), Problem(advice.about_bundle(name)), seen.since
         runs = [r for r in folder.picture_runs() if not any(self._is_used(join(rel, name)) for name in r)]
-        if runs:
+        if runs and not self._tree.is_clip(rel) and not _LIBRARY.match(name_of(rel)):
             since = max(folder.known_since(names[0]) for names in runs)
-            yield rel or runs[0][0], Problem(advice.about_pictures(runs)), since
+            yield rel or runs[0][0], Problem(advice.about_pictures(runs, name_of(rel))), since
         numbered_names = {name for names in runs for name in names}
         yield from self._images(folder, seen, numbered_names)
         for name, kind in folder.settings():
@@ -186,7 +188,8 @@ class UnknownFiles:
             if name in besides or name in settings:
                 continue
             sort = _sort_in(folder, name)
-            if sort is Sort.SILENT:
+            is_prompt = sort is Sort.TEXT and self._tree.is_clip(join(folder.rel, stem(name)))
+            if sort is Sort.SILENT or is_prompt:
                 continue
             if now < since + self._wait:
                 yield join(folder.rel, name), Problem(""), since

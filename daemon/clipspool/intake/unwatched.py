@@ -1,18 +1,18 @@
-"""Lists what an inbox contains while no daemon runs: for `status` and `check`. It changes nothing."""
+"""Lists clips that nobody watches: with no daemon, or in folders that are skipped. It changes nothing."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from clipspool.intake.names import PROBLEM_NOTE, Kind, Names
-from clipspool.intake.scan import with_clips
-from clipspool.spool.root import Root
+from clipspool.spool.root import Root, Unavailable
 from clipspool.system.atomic import Rel, join
 
 _CLIPS_MAX = 1000
+_ENTRIES_TRIED_MAX = 500
 
 
 def clips_in(
@@ -51,3 +51,31 @@ def passed_by(inbox: Path, extensions: Collection[str], ignore: Collection[str])
     with os.scandir(inbox) as entries:
         skipped = [e.name for e in entries if e.is_dir(follow_symlinks=False) and names.passes_by(e.name)]
     return list(with_clips(Root(inbox), skipped, names))
+
+
+def with_clips(root: Root, folders: Iterable[Rel], names: Names) -> Iterator[Rel]:
+    """Yield the folders that contain a clip at some depth. Raises Unavailable."""
+    for rel in sorted(folders):
+        try:
+            if _holds_clip(root, rel, names):
+                yield rel
+        except Unavailable:
+            raise
+        except OSError:  # it went, or we may not read it
+            continue
+
+
+def _holds_clip(root: Root, rel: Rel, names: Names) -> bool:
+    left, pending = _ENTRIES_TRIED_MAX, [rel]
+    while pending:
+        rel = pending.pop()
+        with root.folder(rel) as fd, os.scandir(fd) as entries:
+            for entry in entries:
+                left -= 1
+                if left < 0:
+                    return False
+                if entry.is_dir(follow_symlinks=False):
+                    pending += [join(rel, entry.name)] if names.enters(entry.name, rel) else []
+                elif names.kind(entry.name, rel) is Kind.CLIP:
+                    return True
+    return False

@@ -15,6 +15,8 @@ from clipspool.jobs.nouns import plain as plain  # noqa: PLC0414
 from clipspool.jobs.outputs import Missing as Missing  # noqa: PLC0414
 from clipspool.jobs.outputs import Result as Result  # noqa: PLC0414
 from clipspool.jobs.outputs import Reuse as Reuse  # noqa: PLC0414
+from clipspool.jobs.references import KEYFRAME_WORDS as KEYFRAME_WORDS  # noqa: PLC0414
+from clipspool.jobs.references import Reference as Reference  # noqa: PLC0414
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, so that no two letters look alike
 _EPOCH = 1_735_689_600  # 2025-01-01: keeps the time part of an id at six letters until 2059
@@ -118,31 +120,6 @@ Finish = Literal["as_is", "timeline"]
 FinishCodec = Literal["", "prores", "dnxhr"]
 FinishSize = Literal["result", "source"]
 """Whose dimensions a result has that is made ready for the timeline."""
-KEYFRAME_WORDS = frozenset({"first", "last"})
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A reference image or keyframe: an https address, or a file copied into the work folder."""
-
-    uri: str = ""
-    """The address, or empty where `file` is set."""
-    name: str = ""
-    """The path inside the inbox as the sidecar gave it."""
-    file: str = ""
-    """The copy's path inside the clip's work folder."""
-    at: str = ""
-    """Where a keyframe guides the result: `first`, `last`, or seconds; empty for a reference image."""
-
-    def to_dict(self) -> dict[str, str]:
-        """Return the fields that are set."""
-        fields = (("uri", self.uri), ("name", self.name), ("file", self.file), ("at", self.at))
-        return {k: v for k, v in fields if v}
-
-    @property
-    def position(self) -> str | float:
-        """Where a keyframe guides the result, as a sidecar has it: `first`, `last`, or seconds."""
-        return self.at if self.at in KEYFRAME_WORDS else float(self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +147,8 @@ class Request:
     """With `finish = "timeline"`: the provider's own file is delivered too."""
     target_aspect: str = ""
     """The shape that the result shall have, as `16:9`; empty: the clip's."""
+    frames_per_second: float = 0.0
+    """How many pictures of a folder are shown a second; 0 for a film, which has its own rate."""
     output_format: str = ""
     """What the provider makes: `mp4`, `prores`, …; empty: what the model usually makes."""
     seed_is_drawn: bool = False
@@ -195,7 +174,7 @@ class Request:
         return self._set(
             (
                 *("long_clips", "start_seconds", "length_seconds", "finish", "finish_size", "keep_untouched"),
-                *("target_aspect", "output_format", "finish_codec"),
+                *("target_aspect", "output_format", "finish_codec", "frames_per_second"),
             )
         )
 
@@ -208,6 +187,10 @@ class Request:
         """Read what `to_dict` returned."""
         references = tuple(Reference(**r) for r in body.get("references", ()))
         return cls(**{**body, "references": references})
+
+
+PICTURES_SOURCE = "clip.pictures"
+"""The name in its work folder of a folder of numbered pictures that is one clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +216,11 @@ class Clip:
     """Where its source is once it retired, relative to the inbox; None while it is in its work folder."""
     sidecar_lies_at: str | None = None
     retired_at: float | None = None
+
+    @property
+    def is_pictures(self) -> bool:
+        """Whether its source is a folder of numbered pictures; size and date are those of all of them."""
+        return self.source == PICTURES_SOURCE
 
 
 @dataclass(frozen=True, slots=True)

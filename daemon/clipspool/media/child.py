@@ -19,7 +19,18 @@ from typing import Any
 import av
 import av.logging
 
-from clipspool.media import coding, confine, conforming, finishing, images, joining, reading, samples, scenes
+from clipspool.media import (
+    coding,
+    confine,
+    conforming,
+    finishing,
+    images,
+    joining,
+    packing,
+    reading,
+    samples,
+    scenes,
+)
 from clipspool.media.facts import CALL_BYTES_MAX, FILES_MAX, MediaError, Value
 from clipspool.media.joins import JoinPlan
 from clipspool.media.plan import Conform
@@ -112,6 +123,8 @@ _CALLS: dict[str, Callable[..., Value]] = {
     "image_facts": images.image_facts,
     "scale_image": images.scale_image,
     "sample": samples.make_sample,
+    "still": packing.still,
+    "pack": packing.pack,
 }
 
 

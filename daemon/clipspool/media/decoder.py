@@ -12,18 +12,21 @@ from clipspool.media.facts import (
     Conformed,
     Finished,
     MediaFault,
+    Packed,
     Picture,
     Probe,
     Sample,
     Scenes,
     Value,
 )
+from clipspool.media.feeding import Feed
 from clipspool.media.pool import Crew
 from clipspool.media.process import Child, NoAnswer, OnShare
 from clipspool.media.rates import constant_rate, frames_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from io import FileIO
 
     from clipspool.media.joins import JoinPlan
     from clipspool.media.plan import Conform
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Conformed", "Decoder", "Finished", "MediaFault", "Picture", "Probe", "Sample"]
 
-_SHORT = frozenset({"probe", "verify", "image_facts"})
+_SECONDS_A_PICTURE = 2.0
+_SHORT = frozenset({"probe", "verify", "image_facts", "still"})
 """Calls that only read, and that a job waits for; the others write something."""
 
 V = TypeVar("V", bound=Value)
@@ -165,6 +169,34 @@ class Decoder:
         arguments = {"width_max": width_max, "height_max": height_max, "bytes_max": bytes_max}
         files = [_reopened(source), os.dup(destination)]
         return self._call(Picture, "scale_image", files, arguments, seconds_max)
+
+    def still(self, file: int, kind: str, *, seconds_max: float = 60) -> Probe | MediaFault:
+        """Read the facts of one of a film's numbered pictures: `png`, `jpeg`, `tiff`, `exr` or `dpx`."""
+        return self._call(Probe, "still", [_reopened(file)], {"kind": kind}, seconds_max)
+
+    def pack(
+        self,
+        pictures: Iterable[tuple[str, FileIO]],
+        destination: int,
+        *,
+        kind: str,
+        rate: str,
+        count: int,
+        timecode: str = "",
+    ) -> Packed | MediaFault:
+        """Pack numbered pictures, byte for byte, into one film; each is decoded once and may not be damaged.
+
+        `pictures` are names with open files, which are closed. `destination` is open for reading and writing.
+        Raises OSError where a picture cannot be read.
+        """
+        ours, theirs = os.pipe()
+        feed = Feed(pictures, theirs)
+        try:
+            arguments = {"kind": kind, "rate": rate, "count": count, "timecode": timecode}
+            seconds = max(900.0, count * _SECONDS_A_PICTURE)
+            return self._call(Packed, "pack", [ours, os.dup(destination)], arguments, seconds)
+        finally:
+            feed.end()
 
     def close(self) -> None:
         """End the children for good; current and later calls end with a fault (MEDIA.STOPPED)."""

@@ -92,7 +92,8 @@ class Probe(Value):
     `coded_height` those stored. `rotation` is degrees clockwise that a player turns the stored picture (0,
     90, 180, 270), `mirrored` that it is flipped left to right before. `sar`, `fps` and `fps_base` are exact
     ratios as "num/den": `fps` is the average where the rate varies, and `fps_base` then the lowest rate that
-    shows every picture. A ZIP of images has container "zip" and no more facts.
+    shows every picture. A ZIP of images has container "zip" and no more facts,
+    a folder of numbered pictures "pictures".
     """
 
     inner: ClassVar[Mapping[str, type[Value]]] = {"audio": Audio}
@@ -187,6 +188,14 @@ class Finished(Value):
     size_bytes: int
     frames: int
     changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed(Value):
+    """Numbered pictures that were packed into one film."""
+
+    size_bytes: int
+    frames: int
 
 
 @dataclass(frozen=True, slots=True)

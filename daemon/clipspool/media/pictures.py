@@ -13,7 +13,8 @@ import av.filter
 
 from clipspool.media import memory, tonemap
 from clipspool.media.facts import EXPORT_AGAIN, MediaError
-from clipspool.media.reading import TRANSFERS, foreign_errors
+from clipspool.media.reading import foreign_errors
+from clipspool.media.tonemap import TRANSFERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -322,6 +322,8 @@ def _within_bytes(conform: Conform, limits: Limits, bytes_max: int) -> Conform |
 
 def _changes(probe: Probe, limits: Limits, conform: Conform, fps_change: str | None) -> tuple[str, ...]:
     was = f"{probe.video_codec} in {probe.container.upper()}"
+    if probe.container == "pictures":
+        was = f"{probe.video_codec.upper()} pictures"
     size, old = (conform.width, conform.height), (probe.width, probe.height)
     is_plain = probe.bit_depth <= PLAIN_BITS and probe.pixel_format.startswith("yuv420")
     is_over = conform.bytes_max is not None and probe.size_bytes > conform.bytes_max

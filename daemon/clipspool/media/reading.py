@@ -32,6 +32,7 @@ from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
 from clipspool.media.kinds import verify_archive
 from clipspool.media.refusals import refuse_what_cannot_be_used
 from clipspool.media.timing import rate_of, seconds_of
+from clipspool.media.tonemap import LINEAR_TO_SRGB, PRIMARIES, TRANSFERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,21 +61,6 @@ _BLACK_PICTURES_MAX = 300
 BLACK = "the pictures that were looked at are all black"
 _MAY_BE_ZEROS = frozenset({"rawvideo", "r210", "r10k", "avrp", "v408", "v410", "v308", "ayuv", "yuv4"})
 """Uncompressed pictures: a black one is all zeros."""
-
-TRANSFERS: Final = {
-    1: "bt709",
-    4: "gamma22",
-    5: "gamma28",
-    6: "smpte170m",
-    7: "smpte240m",
-    8: "linear",
-    13: "iec61966-2-1",
-    14: "bt2020-10",
-    15: "bt2020-12",
-    16: "smpte2084",
-    18: "arib-std-b67",
-}
-PRIMARIES: Final = {1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020", 11: "smpte431", 12: "smpte432"}
 
 
 @contextmanager
@@ -192,6 +178,8 @@ def video_stream(source: av.container.InputContainer) -> av.video.VideoStream:
         tag = "".join(each if each.isprintable() else "?" for each in getattr(stream, "codec_tag", ""))
         why = f"its video is coded in a way that clipspool cannot read ({tag})"
         raise MediaError("MEDIA.UNSUPPORTED", why, "Export the clip as H.264, HEVC or ProRes.")
+    if stream.codec_context.name == "exr" and not stream.codec_context.is_open:
+        stream.codec_context.options = LINEAR_TO_SRGB
     return stream
 
 

@@ -30,6 +30,23 @@ BT2020_TO_BT709: Final = (
     (-0.018151, -0.100579, 1.118730),
 )
 
+TRANSFERS: Final = {
+    1: "bt709",
+    4: "gamma22",
+    5: "gamma28",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "linear",
+    13: "iec61966-2-1",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "smpte2084",
+    18: "arib-std-b67",
+}
+LINEAR_TO_SRGB: Final = {"apply_trc": "iec61966_2_1"}
+"""The option of the decoder of EXR by which its linear light is shown as screens show it."""
+PRIMARIES: Final = {1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020", 11: "smpte431", 12: "smpte432"}
+
 
 def cube(transfer: str) -> bytes:
     """Return the cube for "smpte2084" (PQ) or "arib-std-b67" (HLG): a square of SIDE pixels of 16-bit RGB."""

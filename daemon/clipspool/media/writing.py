@@ -21,9 +21,13 @@ IO_BYTES = 1 << 20
 
 @contextmanager
 def output(
-    destination: int, name: Literal["mp4", "mov"], *, has_free_tags: bool = False
+    destination: int,
+    name: Literal["mp4", "mov"],
+    *,
+    has_free_tags: bool = False,
+    is_streamed: bool = True,
 ) -> Iterator[av.container.OutputContainer]:
-    """Write a clip from the descriptor's first byte on, its index in front so that it can be streamed.
+    """Write a clip from the descriptor's first byte on, its index in front if it is to be streamed.
 
     `has_free_tags` writes all tags by their names, also those that are not of the container's own few.
     `destination` must be readable too: the file is read back to move the index to the front.
@@ -35,7 +39,8 @@ def output(
         return _ReadBack(destination)
 
     with _Target(destination) as file:
-        options = {"movflags": "+faststart" + ("+use_metadata_tags" if has_free_tags else "")}
+        flags = ("+faststart" if is_streamed else "") + ("+use_metadata_tags" if has_free_tags else "")
+        options = {"movflags": flags} if flags else {}
         try:
             with av.open(
                 file, "w", format=name, options=options, buffer_size=IO_BYTES, io_open=read_back

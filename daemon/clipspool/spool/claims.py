@@ -24,22 +24,20 @@ from clipspool.system.atomic import (
     NotRegular,
     Rel,
     claimed_name,
+    discard,
     is_present,
     join,
     name_of,
-    open_regular,
     parent,
     rename_new,
     rename_to_own,
-    sha256_of,
     split_suffix,
     sync_and_close,
     sync_folder,
-    unlink,
     write_all,
 )
 from clipspool.system.failpoint import reach
-from clipspool.system.moves import How, both, copy, idle
+from clipspool.system.moves import How, both, copy, digest_of, idle
 
 _DAY_SECONDS = 86_400.0
 _IN = How(is_moved=True, keeps_rights=True, is_alone=True)
@@ -92,7 +90,7 @@ def claim(
 
 
 def _bring_in(root: Root, clip_id: str, path: Rel, source: int, to_name: str, home: int, way: Way) -> None:
-    """Move a file into a work folder; of many daemons that try, one succeeds. It is whole at all times."""
+    """Move a file or folder into a work folder, always whole; of many daemons that try, one succeeds."""
     name = name_of(path)
     try:
         rename_to_own(name, source, to_name, home)
@@ -119,7 +117,7 @@ def _bring_in(root: Root, clip_id: str, path: Rel, source: int, to_name: str, ho
         # Where the original is gone already and only a later call failed, the copy is the only one left.
         if is_present(own, source):
             # It was not accepted, so it stays in the inbox: the copy goes first, or it would be in both.
-            unlink(to_name, home)
+            discard(to_name, home)
             _rename_back(own, source, name)
         if isinstance(also, OSError):
             raise both(refused, into, also, f"copy from {here} into {WORK}") from also
@@ -198,10 +196,10 @@ def _remove_copied(root: Root, clip_id: str, path: Rel, whole: Rel) -> None:
     with suppress(FileNotFoundError, NotADirectoryError), root.folder(parent(path)) as folder:
         if not is_present(own, folder):
             return
-        with open_regular(own, folder) as original, root.open(whole) as copied:
-            is_same = sha256_of(original) == sha256_of(copied)
+        with root.folder(parent(whole)) as home:
+            is_same = digest_of(own, folder) == digest_of(name_of(whole), home)
         if is_same:
-            unlink(own, folder)
+            discard(own, folder)
         else:
             _rename_back(own, folder, name_of(path))
         sync_folder(folder)

@@ -19,12 +19,13 @@ from dataclasses import replace
 from io import FileIO
 from typing import Any
 
-from clipspool.jobs.model import Clip
+from clipspool.jobs.model import Clip, Request
 from clipspool.spool.layout import ARRIVED, KEPT, LEDGER, MANIFEST, RETURNING, WORK
 from clipspool.spool.pruning import File
 from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.sources import open_source
 from clipspool.spool.watchfolder import Folders
-from clipspool.spool.workfolder import Manifest, folder_of, open_source
+from clipspool.spool.workfolder import Manifest, folder_of
 from clipspool.system.atomic import NotRegular, Rel, join, rename_new, sync_folder, unlink
 from clipspool.system.failpoint import reach
 
@@ -162,10 +163,10 @@ def is_unchanged(origin: Root, clip: Clip) -> bool:
         return False
 
 
-def open_source_of(folders: Folders, clip: Clip) -> FileIO:
+def open_source_of(folders: Folders, clip: Clip, request: Request) -> FileIO:
     """Open a clip: in its work folder, where it retired to, or where it stayed. Raises FileNotFoundError."""
     try:
-        return open_source(folders.inbox, clip)
+        return open_source(folders.inbox, clip, request)
     except FileNotFoundError:
         if folders.origin is None or not is_unchanged(folders.origin, clip):
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from clipspool.jobs.model import PICTURES_SOURCE
 from clipspool.system.atomic import OURS, Rel
 
 DONE = "_done"
@@ -36,6 +37,8 @@ ARRIVED = ".arrived"
 """The copy of a clip from an inbox that is only read, until the clip is accepted."""
 RETURNING = ".returning"
 """The same, until it is whole, of a clip that was accepted before and is run again."""
+FILM = "film-"
+"""Begins the names of films that were packed of a folder of pictures."""
 REFERENCE = "ref-"
 """Begins the names of the copies of reference images."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -48,7 +51,8 @@ CHANGED_NOTE = ".changed.txt"
 
 def source_name(path: Rel) -> str:
     """Return the clip's name inside its work folder: plain, with its own suffix."""
-    return SOURCE + PurePosixPath(path).suffix.lower()
+    suffix = PurePosixPath(path).suffix.lower()
+    return SOURCE + ("" if SOURCE + suffix == PICTURES_SOURCE else suffix)
 
 
 def claimed_manifest(journal: str) -> str:

@@ -34,6 +34,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "start_seconds": (int, float),
     "timeline": str,
     **dict.fromkeys(("length_seconds", "timeline_credits"), (int, float, type(None))),
+    "frames_per_second": (int, float),
 }
 
 

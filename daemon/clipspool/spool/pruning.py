@@ -17,6 +17,7 @@ from typing import Any
 from clipspool.jobs.model import Clip
 from clipspool.spool.layout import DONE, FAILED, POSTERS
 from clipspool.spool.root import Root
+from clipspool.spool.sources import stamp, strangers
 from clipspool.spool.workfolder import changed_note_of, error_note_of
 from clipspool.system.atomic import NotRegular, Rel, join, parent, split_suffix
 
@@ -26,7 +27,7 @@ _POSTER = re.compile(r"([0-9a-z]{12}(?:-v\d+)?)(?:-\d+)?\.jpg")
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it was found."""
+    """A file, or a folder of pictures, as it was found."""
 
     rel: Rel
     size: int
@@ -54,7 +55,7 @@ def files_of(root: Root, clip: Clip, prompts: Collection[str]) -> list[File]:
     """
     if clip.lies_at is None:
         return []
-    source = _file(root, clip.lies_at)
+    source = _folder(root, clip.lies_at) if clip.is_pictures else _file(root, clip.lies_at)
     if source is None and root.exists(clip.lies_at):
         raise NotOurs(clip.lies_at)
     if source is not None and (source.size, source.mtime_ns) != (clip.size, clip.mtime_ns):
@@ -84,6 +85,8 @@ def remove(root: Root, files: Collection[File]) -> None:
     for one in files:
         if _file(root, one.rel) == one:
             root.remove(one.rel)
+        elif _folder(root, one.rel) == one:
+            root.discard(one.rel)
     for folder in {parent(one.rel) for one in files}:
         while folder.startswith((f"{DONE}/", f"{FAILED}/")) and root.remove_if_empty(folder):
             folder = parent(folder)  # noqa: PLW2901 - the folder around it may be empty now
@@ -112,6 +115,13 @@ def _file(root: Root, rel: Rel) -> File | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return File(rel, there.st_size, there.st_mtime_ns) if stat.S_ISREG(there.st_mode) else None
+
+
+def _folder(root: Root, rel: Rel) -> File | None:
+    """Return a folder of pictures that holds nothing else, as a file of all their bytes; None for others."""
+    if not root.is_folder(rel) or strangers(root, rel):
+        return None
+    return File(rel, *stamp(root, rel))
 
 
 def _reads(root: Root, rel: Rel) -> str | None:

@@ -30,7 +30,7 @@ from clipspool.spool.workfolder import (
     read_manifest,
     settle_in,
 )
-from clipspool.system.atomic import OURS, NotRegular, join
+from clipspool.system.atomic import OURS, NotRegular, is_temporary, join
 from clipspool.system.failpoint import reach
 
 log = structlog.get_logger()
@@ -150,13 +150,15 @@ def tidy(root: Root, now: float) -> None:
         try:
             with root.folder(rel) as folder, os.scandir(folder) as entries:
                 found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-            root.clear_temporaries(rel, [name for name, is_folder in found if not is_folder], now)
+            root.clear_temporaries(rel, [name for name, _ in found], now)
         except Unavailable:
             raise
         except OSError:  # a link, closed to us, too deep: no reason for an inbox to do nothing
             continue
         if rel.split("/")[0] == FAILED:
-            open_ends += [join(rel, name) for name, is_folder in found if is_folder]
+            open_ends += [
+                join(rel, name) for name, is_folder in found if is_folder and not is_temporary(name)
+            ]
 
 
 def _forget_taken(root: Root, now: float) -> None:

@@ -26,6 +26,7 @@ from clipspool.system.atomic import (
     NEW_FLAGS,
     NotRegular,
     Rel,
+    discard,
     is_temporary,
     join,
     name_of,
@@ -34,6 +35,7 @@ from clipspool.system.atomic import (
     open_to_append,
     parent,
     parts,
+    remove_tree,
     rename_new,
     rename_over,
     sync_and_close,
@@ -323,7 +325,7 @@ class Root:
     def move(
         self, rel: Rel, to: Root, to_rel: Rel, *, is_last: bool = True, trace: Rel | None = None
     ) -> None:
-        """Move a file of ours, durably, without ever replacing one: renamed, or copied and removed.
+        """Move a file or folder of ours, durably, without ever replacing one: renamed, or copied and removed.
 
         The target's folder is synced: a journaling file system has both ends of a rename or none. Not
         `is_last`: the move that follows into the same folder does it. `trace` names a file of ours that
@@ -378,11 +380,13 @@ class Root:
                 raise
             return False
         is_one = (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+        # A folder's size is that of its list of names, by the file system's own measure.
+        has_other_size = here.st_size != there.st_size and not stat.S_ISDIR(here.st_mode)
         pair = _traced(here.st_ino, there.st_ino, rel, to_rel)
-        if not is_one and (trace is None or here.st_size != there.st_size or self._read(trace) != pair):
+        if not is_one and (trace is None or has_other_size or self._read(trace) != pair):
             return False
         with self.folder(parent(rel)) as fd:
-            unlink(name_of(rel), fd)
+            discard(name_of(rel), fd)
             sync_folder(fd)
         if trace is not None:
             self.remove(trace)
@@ -412,19 +416,29 @@ class Root:
             moves.link(name_of(rel), source, name_of(to_rel), target, self.create_in)
 
     def clear_temporaries(self, rel: Rel, names: Collection[str], now: float) -> None:
-        """Remove half-written files of ours that a crash left in a folder, an hour old or more."""
+        """Remove half-written files and folders of ours that a crash left, an hour old or more."""
         for name in names:
             if not is_temporary(name):
                 continue
             with suppress(FileNotFoundError), self.folder(rel) as fd:
                 there = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                if stat.S_ISREG(there.st_mode) and now - there.st_mtime > _TEMPORARY_SECONDS:
+                if now - there.st_mtime <= _TEMPORARY_SECONDS:
+                    continue
+                if stat.S_ISDIR(there.st_mode):
+                    remove_tree(name, fd)
+                elif stat.S_ISREG(there.st_mode):
                     os.unlink(name, dir_fd=fd)
 
     def remove(self, rel: Rel) -> None:
         """Remove a file; one that is gone already is fine."""
         with suppress(FileNotFoundError), self.folder(parent(rel)) as fd:
             os.unlink(name_of(rel), dir_fd=fd)
+
+    def discard(self, rel: Rel) -> None:
+        """Remove a file, or a folder with all in it at once, durably; one that is gone already is fine."""
+        with suppress(FileNotFoundError), self.folder(parent(rel)) as fd:
+            discard(name_of(rel), fd)
+            sync_folder(fd)
 
     def remove_if_empty(self, rel: Rel) -> bool:
         """Remove a folder that nothing is in; return whether it is gone."""

@@ -14,7 +14,6 @@ import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from io import FileIO
 from typing import Any
 
 import tomli_w
@@ -286,16 +285,6 @@ def _move_all(root: Root, source: Rel, target: Rel, names: Sequence[str] | None 
         root.move(join(source, name), root, join(target, name))
     if names is None:
         root.remove_folder(source)
-
-
-def open_source(root: Root, clip: Clip) -> FileIO:
-    """Open the clip, in its work folder or where it retired to; raises FileNotFoundError."""
-    try:
-        return root.open(join(folder_of(clip.id), clip.source))
-    except FileNotFoundError:
-        if clip.lies_at is None:
-            raise
-        return root.open(clip.lies_at)
 
 
 def read_manifest(root: Root, clip_id: str) -> Manifest:

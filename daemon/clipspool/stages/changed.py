@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from clipspool.jobs.model import Clip, Job, Paid, State
 from clipspool.jobs.text import text
 from clipspool.spool.root import Root
+from clipspool.spool.sources import digest, stamp, strangers
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import changed_note_of, folder_of
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, sha256_of
 
 _NOTE_BYTES_MAX = 64 << 10
+_REPLACED = "it was replaced by something else after it was sent"
 
 
 def change_of(clip: Clip, jobs: Sequence[Job], folders: Folders) -> str:
@@ -27,7 +29,8 @@ def change_of(clip: Clip, jobs: Sequence[Job], folders: Folders) -> str:
         return ""
     for rel in (join(folder_of(clip.id), clip.source), clip.lies_at):
         if rel is not None and folders.inbox.exists(rel):
-            return _compare(folders.inbox, rel, clip)
+            compare = _compare_pictures if clip.is_pictures else _compare
+            return compare(folders.inbox, rel, clip)
     return ""
 
 
@@ -35,7 +38,7 @@ def _compare(root: Root, rel: Rel, clip: Clip) -> str:
     try:
         file = root.open(rel)
     except NotRegular:
-        return "it was replaced by something else after it was sent"
+        return _REPLACED
     with file:
         now = os.fstat(file.fileno())
         if (now.st_size, now.st_mtime_ns) == (clip.size, clip.mtime_ns):
@@ -48,6 +51,20 @@ def _compare(root: Root, rel: Rel, clip: Clip) -> str:
         if sha256_of(file) == clip.sha256:  # only its date was set
             return ""
     return "it was modified after it was sent; the result shows what was sent"
+
+
+def _compare_pictures(root: Root, rel: Rel, clip: Clip) -> str:
+    if not root.is_folder(rel):
+        return _REPLACED
+    if others := strangers(root, rel):
+        return f"`{text(others[0])}` was put into it after it was sent"
+    if stamp(root, rel) == (clip.size, clip.mtime_ns):
+        return ""
+    try:
+        is_same = digest(root, rel) == clip.sha256
+    except NotRegular:
+        return _REPLACED
+    return "" if is_same else "its pictures changed after they were sent; the result shows what was sent"
 
 
 def write_note(root: Root, rel: Rel, clip: Clip, change: str) -> None:

@@ -18,8 +18,9 @@ from clipspool.media.facts import MediaFault
 from clipspool.media.lengths import Length, is_far_from
 from clipspool.media.signing import Ingredient
 from clipspool.media.timeline import FinishPlan, finish_plan
+from clipspool.spool.sources import open_source
 from clipspool.spool.watchfolder import Folders
-from clipspool.spool.workfolder import folder_of, made_name, open_source
+from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.stages.fit import make_file
 from clipspool.stages.payload import Sent, bars_sent, length_sent, part_sent, read_sent, was_extended
 from clipspool.stages.sign import UNSIGNED, Signing, sign
@@ -85,9 +86,8 @@ class _Finishing:
         made = join(folder_of(self.clip.id), result.file)
         is_timeline = self.job.request.finish != "as_is"
         try:
-            source = (
-                open_source(self.folders.inbox, self.clip) if is_timeline else self.folders.inbox.open(made)
-            )
+            root = self.folders.inbox
+            source = open_source(root, self.clip, self.job.request) if is_timeline else root.open(made)
         except FileNotFoundError:
             return _as_it_came(result, "its source is gone")
         with source, self.folders.inbox.open(made) as file:

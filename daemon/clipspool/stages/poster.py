@@ -13,8 +13,8 @@ from clipspool.jobs.model import Clip, Job, Result, State
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.spool.layout import POSTERS
+from clipspool.spool.sources import open_source
 from clipspool.spool.watchfolder import Folders
-from clipspool.spool.workfolder import open_source
 from clipspool.system.atomic import Rel, join, name_of, temporary_name, unlink
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ def _picture(job: Job, clip: Clip, folders: Folders, result: Result, number: int
     if not result.is_film or folders.inbox.exists(poster_of(job, number)):
         return
     with (
-        open_source(folders.inbox, clip) as source,
+        open_source(folders.inbox, clip, job.request) as source,
         folders.outbox.open(result.name) as file,
         folders.inbox.folder(POSTERS, make=True) as folder,
     ):

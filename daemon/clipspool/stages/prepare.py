@@ -13,6 +13,7 @@ from clipspool.jobs.events import Changed, Event, Failed, Postponed, Prepared, S
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.fingerprint import fingerprint, fingerprints_alike
 from clipspool.jobs.model import Clip, Error, Job, Request
+from clipspool.jobs.sequence import Facts, exact_rate, in_words
 from clipspool.jobs.working import Report, Working, keep_to_oneself, share_of
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder
@@ -22,6 +23,7 @@ from clipspool.provider.transport import Depot
 from clipspool.spool.kept import return_copy
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import bring_back, folder_of
+from clipspool.stages.film import look_at_pictures, open_film, read_pictures
 from clipspool.stages.fit import Trouble, Workbench, choose_for, media_trouble, parcel_of, type_of_clip
 from clipspool.stages.payload import Sent, SentFile, files_of, read_sent, write_sent
 from clipspool.system.atomic import CHUNK, TIME_NS_MAX, NotRegular, join, sha256_of
@@ -53,8 +55,10 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
         origin = folders.origin
         copy = None if origin is None else partial(return_copy, origin, folders.inbox, clip)
         bring_back(folders.inbox, clip, job, folders.journal, copy)
+        if clip.is_pictures:
+            return _prepare_pictures(job, clip, folders, tools, attempt)
         file = folders.inbox.open(join(folder_of(clip.id), clip.source))
-    except NotRegular:
+    except (NotRegular, NotADirectoryError):
         return Failed(
             Error(
                 "CLIP.NOT_A_FILE",
@@ -91,6 +95,25 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
 
 def _elsewhere(folders: Folders) -> str:
     return "in the archive" if folders.origin is None else "in the inbox as it was accepted"
+
+
+def _prepare_pictures(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, attempt: str) -> Event:
+    """Prepare a folder of numbered pictures by the film that they are packed into. Raises OSError."""
+    tools.report(Working("reading the pictures"))
+    read = read_pictures(folders.inbox, clip, tools.stopping)
+    if not isinstance(read, Clip):
+        return read
+    is_changed = (read.size, read.mtime_ns) != (clip.size, clip.mtime_ns)
+    looked = look_at_pictures(read, job, folders, tools.decoder) if is_changed else read
+    if not isinstance(looked, Clip):
+        return looked
+    tools.report(Working("packing the pictures"))
+    film = open_film(looked, job, folders, tools.decoder, attempt=attempt)
+    if not isinstance(film, FileIO):
+        return film
+    with film:
+        ready = _make_ready(job, looked, film, folders, tools, attempt)
+    return replace(ready, media=looked.media) if is_changed and isinstance(ready, Prepared) else ready
 
 
 def _read(file: FileIO, clip: Clip, tools: PrepareTools) -> Clip | Changed | Postponed:
@@ -177,7 +200,7 @@ def _source(
     if limits is None:
         message = f"the model {job.request.model} is not in the catalogue any more"
         return Failed(Error("MODEL.UNKNOWN", message, "Describe it in [models.NAME], and retry."))
-    probe = Probe.from_dict(clip.media) if clip.media.get("container") else tools.decoder.probe(file.fileno())
+    probe = _probe(clip, file, tools)
     if isinstance(probe, MediaFault):
         return media_trouble(probe)
     content_type = type_of_clip(clip)
@@ -187,10 +210,24 @@ def _source(
             return Failed(Error("CLIP.DOES_NOT_FIT", reason, what_to_do))
         case Conform():
             sha256 = clip.sha256 or ""
-            return bench.conformed(file, sha256, choice, known.source if known else None)
+            made = bench.conformed(file, sha256, choice, known.source if known else None)
+            facts = Facts.of(clip.media)
+            if facts is None or not isinstance(made, SentFile):
+                return made
+            rate = exact_rate(job.request.frames_per_second)
+            first = in_words(facts, rate)
+            return replace(made, changes=(*first, *(one for one in made.changes if one not in first)))
         case AsIs():
             stamp = (clip.size, clip.mtime_ns)
             return SentFile(clip.source, *stamp, clip.sha256 or "", content_type, choice.way)
+
+
+def _probe(clip: Clip, file: FileIO, tools: PrepareTools) -> Probe | MediaFault:
+    """Return what is in a clip, or in the film of its pictures, whose rate is the job's own."""
+    if clip.is_pictures:
+        seen = tools.decoder.probe(file.fileno())
+        return seen if isinstance(seen, MediaFault) else replace(seen, container="pictures")
+    return Probe.from_dict(clip.media) if clip.media.get("container") else tools.decoder.probe(file.fileno())
 
 
 def _prepared(job: Job, clip: Clip, sent: Sent, tools: PrepareTools) -> Prepared:

@@ -11,6 +11,7 @@ from typing import Any
 
 from clipspool.jobs.events import FellBack
 from clipspool.jobs.model import Problem, Request
+from clipspool.jobs.sequence import DEFAULT_RATE, PICTURES, Facts, at_rate, exact_rate, in_words
 from clipspool.media.facts import Probe
 from clipspool.media.plan import Conform, Refuse
 from clipspool.provider.catalog import Catalog
@@ -26,13 +27,18 @@ class Quoting:
     ways: Sequence[Way]
 
     def complete(self, request: Request, media: Mapping[str, Any]) -> Request:
-        """Return a request with the fields that its model always needs; `media` is the clip's probe."""
-        return self.catalog.completed(request, media)
+        """Return a request with the fields that its model always needs; `media` is the clip's probe.
+
+        Only a folder of pictures has a rate of its own choice: for a film the key is left out.
+        """
+        rate = (request.frames_per_second or DEFAULT_RATE) if PICTURES in media else 0.0
+        return self.catalog.completed(replace(request, frames_per_second=rate), media)
 
     def check(self, request: Request, media: Mapping[str, Any]) -> list[Problem]:
         """Return what keeps a request for a clip from being sent: the model's limits, or the clip itself."""
         if found := self.catalog.problems(request):
             return found
+        media = at_rate(media, request.frames_per_second)
         match self._choice(request, media):
             case Choice(verdict=Refuse(reason=reason, what_to_do=what_to_do)):
                 return [Problem(f"{reason}. {what_to_do}")]
@@ -61,7 +67,7 @@ class Quoting:
         """Return the credits that a request for a clip costs, by the seconds as sent; None if not known."""
         if request.model not in self.catalog.models:
             return None
-        seconds = media.get("seconds")
+        seconds = at_rate(media, request.frames_per_second).get("seconds")
         match self._choice(request, media):
             case Choice(verdict=Conform(seconds=cut)):
                 seconds = cut
@@ -71,9 +77,11 @@ class Quoting:
 
     def changes(self, request: Request, media: Mapping[str, Any]) -> tuple[str, ...]:
         """Return what is changed of a clip so that it can be sent, in words; empty for nothing."""
+        facts = Facts.of(media)
+        first = in_words(facts, exact_rate(request.frames_per_second)) if facts else ()
         match self._choice(request, media):
             case Choice(verdict=Conform(changes=changes)):
-                return changes
+                return (*first, *changes)
             case _:
                 return ()
 
@@ -81,6 +89,7 @@ class Quoting:
         if not media.get("container") or request.model not in self.catalog.models:
             return None
         limits = self.catalog.limits(request.model)
+        media = at_rate(media, request.frames_per_second)
         return choose_for(request, Probe.from_dict(dict(media)), limits, self.ways, type_by(media, ""))
 
 

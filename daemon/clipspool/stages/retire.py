@@ -12,6 +12,7 @@ from clipspool.jobs.model import Clip, Job, State, newest
 from clipspool.jobs.naming import numbered
 from clipspool.spool.layout import DONE, FAILED, PROMPT, SIDECAR
 from clipspool.spool.root import Root
+from clipspool.spool.sources import stamp
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import (
     changed_note_of,
@@ -52,7 +53,7 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable
         _ask(may_move)
         for rel in (source, sidecar, _where(root, join(folder_of(clip.id), PROMPT), None)):
             if rel is not None:
-                root.remove(rel)
+                (root.discard if rel == source else root.remove)(rel)
         return replace(clip, lies_at=None, sidecar_lies_at=None)
     archive = _archive(jobs, is_dated=folders.has_dated_archive) if is_done else FAILED
     home = join(archive, parent(clip.path))
@@ -160,8 +161,7 @@ def _is_taken(root: Root, rel: Rel, beside: Rel | None, note: bytes) -> bool:
 
 
 def _is_same(root: Root, rel: Rel, clip: Clip) -> bool:
-    there = root.stat(rel)
-    return (there.st_size, there.st_mtime_ns) == (clip.size, clip.mtime_ns)
+    return root.is_folder(rel) == clip.is_pictures and stamp(root, rel) == (clip.size, clip.mtime_ns)
 
 
 def sweep(clip: Clip, folders: Folders) -> None:

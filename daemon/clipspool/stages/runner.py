@@ -14,6 +14,7 @@ from clipspool.jobs.faults import Unsure
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Job, Problem, Request
 from clipspool.jobs.records import HookRun
+from clipspool.jobs.sequence import Facts
 from clipspool.jobs.working import Report, Working
 from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
@@ -33,6 +34,7 @@ from clipspool.spool.watchfolder import Folders
 from clipspool.stages.changed import change_of
 from clipspool.stages.deliver import deliver
 from clipspool.stages.fetch import FetchTools, Seen, fetch
+from clipspool.stages.film import media_of
 from clipspool.stages.finish import finish, judge
 from clipspool.stages.hooks import HookTools, after, vet
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
@@ -294,9 +296,19 @@ class StageRunner:
         """Return the credits that a request for a clip costs; None where that is not known."""
         return self.tools.quoting.price(request, media)
 
-    def inspect(self, file: int) -> tuple[dict[str, Any], list[Problem]]:
-        """Probe a clip in an inbox: return its media facts, and why it is no clip at all. Raises Unsure."""
-        return inspect(self.decoder, file)
+    def inspect(
+        self, file: int, pictures: Facts | None = None, size: int = 0
+    ) -> tuple[dict[str, Any], list[Problem]]:
+        """Probe a clip in an inbox: return its media facts, and why it is no clip at all. Raises Unsure.
+
+        Of a folder of `pictures` with so many bytes, `file` is the first.
+        """
+        if pictures is None:
+            return inspect(self.decoder, file)
+        seen = self.decoder.still(file, pictures.kind)
+        return (
+            ({}, _problems_of(seen)) if isinstance(seen, MediaFault) else (media_of(seen, pictures, size), [])
+        )
 
 
 def inspect(decoder: Decoder, file: int) -> tuple[dict[str, Any], list[Problem]]:
@@ -310,8 +322,10 @@ def inspect(decoder: Decoder, file: int) -> tuple[dict[str, Any], list[Problem]]
     if there.st_size > _HOLES_BYTES_MIN and there.st_blocks * 512 < there.st_size // 2:
         return {}, [Problem("most of the file is not there yet: it has holes. Copy or export it again.")]
     seen = decoder.probe(file)
-    if isinstance(seen, MediaFault) and seen.code in _UNSURE:
-        raise Unsure(f"{seen.message}. {seen.what_to_do}")
-    if isinstance(seen, MediaFault):
-        return {}, [Problem(f"{seen.message}. {seen.what_to_do}".removesuffix(". "))]
-    return seen.to_dict(), []
+    return ({}, _problems_of(seen)) if isinstance(seen, MediaFault) else (seen.to_dict(), [])
+
+
+def _problems_of(fault: MediaFault) -> list[Problem]:
+    if fault.code in _UNSURE:
+        raise Unsure(f"{fault.message}. {fault.what_to_do}")
+    return [Problem(f"{fault.message}. {fault.what_to_do}".removesuffix(". "))]

@@ -22,6 +22,7 @@ from clipspool.spool.handover import taker_of
 from clipspool.spool.ledger import Ledger, ledger_of, submissions_beyond
 from clipspool.spool.root import Root, Unavailable
 from clipspool.spool.send_marks import SendMark, SendMarks
+from clipspool.spool.sources import stamp
 from clipspool.spool.space import lacking
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
@@ -74,11 +75,11 @@ def submit(job: Job, clip: Clip, folders: Folders, tools: SubmitTools, gate: Cal
     if full := _no_room(folders, clip.size + SPARE_BYTES):
         return full
     try:
-        here = folders.inbox.stat(join(folder_of(clip.id), clip.source))
+        here = stamp(folders.inbox, join(folder_of(clip.id), clip.source))
     except FileNotFoundError:
         # The prepare stage says what to do.
         return on.Changed("the clip is gone from its work folder", is_settled=True)
-    if (here.st_size, here.st_mtime_ns) != (clip.size, clip.mtime_ns):
+    if here != (clip.size, clip.mtime_ns):
         return on.Changed()
     request = tools.complete(job.request, clip.media)
     call = _call(replace(job, request=request), clip, folders, tools.depot, tools.compose)
@@ -248,7 +249,10 @@ class _Gate:
 
 def _call(job: Job, clip: Clip, folders: Folders, depot: Depot, compose: Compose) -> Call | on.Changed:
     """Compose the request; every address in it is made at this moment."""
-    sent = read_sent(folders.inbox, clip, job) or _as_it_came(job, clip, folders)
+    sent = read_sent(folders.inbox, clip, job)
+    if sent is None and clip.is_pictures:  # a folder is never sent as it came
+        return on.Changed("what was made of its pictures is gone, and is made again", is_settled=True)
+    sent = sent or _as_it_came(job, clip, folders)
     files = iter(enumerate(sent.references))
     source = _stands_for(job, clip, folders, depot, (None, sent.source))
     references: list[Inline | str | None] = [

@@ -159,6 +159,38 @@ def unlink(name: str, folder: int) -> None:
         os.unlink(name, dir_fd=folder)
 
 
+def is_folder(name: str, folder: int) -> bool:
+    """Whether a name in an open folder is a folder, not a link to one."""
+    with suppress(FileNotFoundError):
+        return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    return False
+
+
+def remove_tree(name: str, folder: int) -> None:
+    """Remove a folder from an open one with all that is in it, never following a link."""
+    with opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as fd:
+        for entry in list(os.scandir(fd)):
+            if entry.is_dir(follow_symlinks=False):
+                remove_tree(entry.name, fd)
+            else:
+                unlink(entry.name, fd)
+    os.rmdir(name, dir_fd=folder)
+
+
+def discard(name: str, folder: int) -> None:
+    """Remove a file, or a folder with all in it, from an open folder; gone already is fine.
+
+    A folder is first renamed to a name that nobody reads: a crash must not leave a part of it under its own.
+    """
+    if not is_folder(name, folder):
+        unlink(name, folder)
+        return
+    temporary = temporary_name()
+    os.rename(name, temporary, src_dir_fd=folder, dst_dir_fd=folder)
+    sync_folder(folder)
+    remove_tree(temporary, folder)
+
+
 def sync_and_close(file: FileIO) -> None:
     """Sync a file's bytes to disk; an error of the close itself counts (NFS reports lost writes there)."""
     os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Moves a file between two open folders: by one rename, else copied, synced, compared, named and removed.
+"""Moves a file or a folder between two open ones: one rename, else copied, synced, compared, named, removed.
 
 A rename fails between file systems, and one folder may span several: disks pooled by mergerfs, a mount or a
 subvolume in a sub-folder. Each reports that with another error, so any error leads to the copy.
@@ -7,6 +7,7 @@ subvolume in a sub-folder. Each reports that with another error, so any error le
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,9 +15,14 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from clipspool.system.atomic import (
+    FOLDER_FLAGS,
     copy_bytes,
+    discard,
+    is_folder,
     is_present,
     open_regular,
+    opened,
+    remove_tree,
     rename_new,
     rename_to_own,
     sha256_of,
@@ -28,9 +34,11 @@ from clipspool.system.atomic import (
 from clipspool.system.failpoint import reach
 from clipspool.system.rights import Create, dress, keep
 
+_stamp = attrgetter("st_ino", "st_dev", "st_size", "st_mtime_ns", "st_ctime_ns")
+
 
 class Unsteady(OSError):
-    """A file changed while it was copied: a program still writes to it."""
+    """A file or folder changed while it was copied: a program still writes to it."""
 
 
 class Withdrawn(Exception):
@@ -69,7 +77,7 @@ def move(
     create: Create,
     trace: Callable[[int], object] = idle,
 ) -> None:
-    """Move a file that nobody else moves; its date, owner and mode are kept where possible.
+    """Move a file or folder that nobody else moves; its date, owner and mode are kept where possible.
 
     After a crash at any point the file is whole under one of the two names or under both. `trace` gets the
     inode of a copy before the copy is named. Raises FileExistsError, and Refused where nothing works.
@@ -146,9 +154,13 @@ def both(first: OSError, by: str, second: OSError, and_by: str) -> OSError:
 def copy(name: str, folder: int, to_name: str, to_folder: int, create: Create, how: How | None = None) -> str:
     """Copy a regular file, whole, synced and compared before it gets its name; return its SHA-256.
 
-    Raises FileExistsError, and Unsteady where a file to be moved changed meanwhile.
+    A folder is copied with all in it, and named when that is whole; its SHA-256 is left empty. Raises
+    FileExistsError, and Unsteady where what is to be moved changed meanwhile.
     """
     how = how or How()
+    if is_folder(name, folder):
+        _copy_folder(name, folder, to_name, to_folder, create, how)
+        return ""
     temporary = temporary_name()
     with open_regular(name, folder) as source:
         before = os.fstat(source.fileno())
@@ -168,14 +180,91 @@ def copy(name: str, folder: int, to_name: str, to_folder: int, create: Create, h
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=to_folder)
             raise
-        sync_folder(to_folder)
-        reach("copied")
+        _show_copied(to_folder)
         if how.is_moved:
             with suppress(FileNotFoundError):
                 _expect(before, os.stat(name, dir_fd=folder, follow_symlinks=False))
                 unlink(name, folder)
                 sync_folder(folder)
     return digest
+
+
+def _show_copied(folder: int) -> None:
+    sync_folder(folder)
+    reach("copied")
+
+
+def _copy_folder(name: str, folder: int, to_name: str, to_folder: int, create: Create, how: How) -> None:
+    """Copy a folder under a temporary name, and rename it once it is whole."""
+    temporary = temporary_name()
+    with opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as source:
+        before = _stamps_in(source)
+        try:
+            os.mkdir(temporary, dir_fd=to_folder)
+            with opened(os.open(temporary, FOLDER_FLAGS, dir_fd=to_folder)) as target:
+                _copy_all(source, target, create, how)
+                inode = os.fstat(target).st_ino
+            if how.is_moved:
+                _expect_stamps(source, before)
+            how.trace(inode)
+            rename = rename_to_own if how.is_alone else rename_new
+            rename(temporary, to_folder, to_name, to_folder)
+        except BaseException:
+            with suppress(OSError):
+                remove_tree(temporary, to_folder)
+            raise
+        _show_copied(to_folder)
+        if how.is_moved:
+            _expect_stamps(source, before)
+            discard(name, folder)
+            sync_folder(folder)
+
+
+def _copy_all(source: int, target: int, create: Create, how: How) -> None:
+    each = How(keeps_rights=how.keeps_rights, is_alone=True, beat=how.beat)
+    for name in sorted(entry.name for entry in os.scandir(source)):
+        if not is_folder(name, source):
+            copy(name, source, name, target, create, each)
+            continue
+        os.mkdir(name, dir_fd=target)
+        with (
+            opened(os.open(name, FOLDER_FLAGS, dir_fd=source)) as below,
+            opened(os.open(name, FOLDER_FLAGS, dir_fd=target)) as to_below,
+        ):
+            _copy_all(below, to_below, create, how)
+    if how.keeps_rights:
+        keep(source, target)
+    sync_folder(target)
+
+
+def _stamps_in(folder: int) -> dict[str, object]:
+    """Return the stamp of each file in an open folder and below it: any change changes one."""
+    found: dict[str, object] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                with opened(os.open(entry.name, FOLDER_FLAGS, dir_fd=folder)) as below:
+                    found[entry.name] = _stamps_in(below)
+            else:
+                found[entry.name] = _stamp(entry.stat(follow_symlinks=False))
+    return found
+
+
+def _expect_stamps(folder: int, before: dict[str, object]) -> None:
+    if _stamps_in(folder) != before:
+        raise Unsteady(errno.EBUSY, "it changed while it was copied")
+
+
+def digest_of(name: str, folder: int) -> str:
+    """Hash a file, or a folder: the names in it and what they hold. Raises OSError."""
+    if not is_folder(name, folder):
+        with open_regular(name, folder) as file:
+            return sha256_of(file)
+    digest = hashlib.sha256()
+    with opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as below:
+        for entry in sorted(one.name for one in os.scandir(below)):
+            digest.update(os.fsencode(entry) + b"\0" + digest_of(entry, below).encode())
+    return digest.hexdigest()
 
 
 def _compare(copied: str, folder: int, digest: str, name: str) -> None:
@@ -186,6 +275,5 @@ def _compare(copied: str, folder: int, digest: str, name: str) -> None:
 
 def _expect(before: os.stat_result, now: os.stat_result) -> None:
     """Raise Unsteady where a file is another one, or was written to since."""
-    stamp = attrgetter("st_ino", "st_dev", "st_size", "st_mtime_ns", "st_ctime_ns")
-    if stamp(before) != stamp(now):
+    if _stamp(before) != _stamp(now):
         raise Unsteady(errno.EBUSY, "it changed while it was copied")

@@ -70,8 +70,8 @@ class MediaRoutes:
     async def source(self, request: Request) -> Response:
         """Serve a job's clip, from its work folder or where it retired to."""
 
-        def open_it(_job: Job, clip: Clip, bay: Folders) -> tuple[FileIO, str]:
-            return open_source_of(bay, clip), name_of(clip.path)
+        def open_it(job: Job, clip: Clip, bay: Folders) -> tuple[FileIO, str]:
+            return open_source_of(bay, clip, job.request), name_of(clip.path)
 
         return await self._serve(request, open_it)
 

@@ -69,6 +69,7 @@ EXAMPLES: dict[str, str] = {
     "start_seconds": "1.5",
     "length_seconds": "2.5",
     "handle_frames": "12",
+    "frames_per_second": "24",
     "finish": '"timeline"',
     "finish_size": '"source"',
     "finish_codec": '"prores"',

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from clipspool.intake.sidecar.references import trouble_with
 from clipspool.jobs.model import KEYFRAME_WORDS, Finish, FinishSize, LongClips, has_date
+from clipspool.jobs.sequence import RATE_MAX, RATE_MIN
 from clipspool.system.redaction import is_redacted
 
 PROMPT_UNITS_MAX = 1000
@@ -34,6 +35,7 @@ SYNONYMS = {
     **dict.fromkeys(("ref", "refs", "image", "images", "picture", "pictures"), "references"),
     **dict.fromkeys(("aspect", "aspect_ratio", "resolution"), "ratio"),
     **dict.fromkeys(("start", "start_time"), "start_seconds"),
+    **dict.fromkeys(("fps", "rate", "frame_rate", "framerate"), "frames_per_second"),
     **dict.fromkeys(("start_at", "send_after"), "not_before"),
 }
 """Other names of some keys; only for advice, none of them is accepted."""
@@ -270,6 +272,7 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "start_seconds": _in_range("a number", {int, float}, 0, START_SECONDS_MAX),
     "length_seconds": _in_range("a number", {int, float}, 0, START_SECONDS_MAX),
     "handle_frames": _in_range("a whole number", {int}, 0, HANDLE_FRAMES_MAX),
+    "frames_per_second": _in_range("a number", {int, float}, RATE_MIN, RATE_MAX),
     "finish": _one_of(*get_args(Finish)),
     "finish_size": _one_of(*get_args(FinishSize)),
     "finish_codec": _one_of("prores", "dnxhr"),

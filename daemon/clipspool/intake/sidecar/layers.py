@@ -86,7 +86,7 @@ class Draft:
         if "not_before" in given:
             given["not_before"] = given["not_before"].timestamp()
         given.pop("handle_frames", None)  # for timelines, which make their requests' parts with it
-        for name in {"start_seconds", "length_seconds"} & given.keys():
+        for name in {"start_seconds", "length_seconds", "frames_per_second"} & given.keys():
             given[name] = float(given[name])
         references = tuple(
             replace(Reference(uri=w.entry) if w.is_address else found[w], at=w.at) for w in self.references
