@@ -21,7 +21,7 @@ from clipspool.web import connections, snapshot, uploads
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import AccessRules, Right, Token
 from films import film
-from pages import SAME, TOKEN, Stage, clip_doors
+from pages import FILM, SAME, TOKEN, Stage, clip_doors
 from patience import patient
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -117,6 +117,20 @@ def test_what_is_not_there_is_answered_as_json(api):
         assert (answer.status, set(answer.json)) == (404, {"error"}), path
     assert api("PUT", "jobs").status == 405
     assert api("PUT", "jobs").json["error"]["code"] == "HTTP.405"
+
+
+def test_a_result_is_downloaded_whole_or_in_parts(stage, api):
+    stage.deliver()
+    got = api.web("GET", "/api/v1/jobs/clip1/results/1", api.headers)
+    assert (got.status, got.body) == (200, FILM[::-1])
+    part = api.web("GET", "/api/v1/jobs/clip1/results/1", api.headers | {"Range": "bytes=10-19"})
+    assert (part.status, part.body) == (206, FILM[::-1][10:20])
+    beyond = api("GET", "jobs/clip1/results/1", headers={"Range": "bytes=99999-"})
+    assert (beyond.status, beyond.json["error"]["code"]) == (416, "RESULT.PART")
+    for path in ("clip1/results/2", "clip1/results/0", "clip1/results/x", "nobody/results/1"):
+        assert api("GET", f"jobs/{path}").status == 404
+    (stage.home / "results/shot.mp4").unlink()
+    assert api("GET", "jobs/clip1/results/1").json["error"]["code"] == "RESULT.UNKNOWN"
 
 
 def test_events_tell_what_happens_to_jobs_and_go_on_after_a_lost_connection(stage, api):

@@ -192,6 +192,7 @@ NEEDS = {
         GET /jobs/{job}/result/{number:int} /all/{act} /inboxes/{inbox}/{act} /add /inbox/{inbox}
         GET /inbox/{inbox}/presets/{name} /events /metrics
         GET /api/v1/status /api/v1/jobs /api/v1/jobs/{job} /api/v1/events /api/v1/models
+        GET /api/v1/jobs/{job}/results/{number}
         GET /api/v1/openapi.json""",
     Right.ADD: """
         POST /jobs/{job}/again /jobs/{job}/choose /inbox/{inbox}/mend
@@ -229,6 +230,7 @@ def test_every_address_is_open_to_its_right_alone(stage):
     filled = {
         "job": "clip1",
         "number:int": "1",
+        "number": "1",
         "act": "pause",
         "inbox": "bay",
         "name": "x",

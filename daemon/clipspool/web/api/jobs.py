@@ -19,6 +19,7 @@ from clipspool.jobs.model import Job, State
 from clipspool.jobs.text import text
 from clipspool.journal import Filter, Lookup
 from clipspool.reporting.status import about_json, job_json
+from clipspool.web.media import MediaRoutes
 from clipspool.web.snapshot import BalanceCache, DaemonState
 from clipspool.web.uploads import NotTaken
 
@@ -29,14 +30,17 @@ _KEPT_EVENTS = 2000
 _REST_SECONDS = 0.2
 _ALIVE_SECONDS = 15.0
 STREAMS_MAX = 100
+_MISSING, _NO_PART = 404, 416
 
 
 class JobAnswers:
     """Answers `GET` requests about jobs, in worker threads."""
 
-    def __init__(self, lookup: Lookup, snapshot: DaemonState, balance: BalanceCache) -> None:
-        """`snapshot` caches the daemon's state, `balance` the account's."""
-        self._lookup, self._snapshot, self._balance = lookup, snapshot, balance
+    def __init__(
+        self, lookup: Lookup, snapshot: DaemonState, balance: BalanceCache, media: MediaRoutes
+    ) -> None:
+        """`snapshot` caches the daemon's state, `balance` the account's; `media` serves results."""
+        self._lookup, self._snapshot, self._balance, self._media = lookup, snapshot, balance, media
 
     def conditions(self) -> Conditions:
         """Return what holds jobs back now; raises TimeoutError."""
@@ -74,6 +78,19 @@ class JobAnswers:
             "before": page.before,
             "is_partial": page.is_partial,
         }
+
+    async def result(self, request: Request) -> Response:
+        """Serve one of a job's results, counted as in its JSON."""
+        job_id, number = job_id_of(request), str(request.path_params["number"])
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", number):
+            raise NotTaken(404, "RESULT.UNKNOWN", f"The job {job_id} has no such result.")
+        request.path_params["number"] = int(number)
+        served = await self._media.result(request)
+        if served.status_code == _MISSING:
+            raise NotTaken(404, "RESULT.UNKNOWN", f"The job {job_id} has no such result in the outbox.")
+        if served.status_code == _NO_PART:
+            raise NotTaken(416, "RESULT.PART", "The result has no such part.")
+        return served
 
     def one(self, request: Request) -> dict[str, Any]:
         """Return all about one job, as `show --json` does."""

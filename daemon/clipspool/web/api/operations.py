@@ -40,6 +40,7 @@ _REASONS = {
     411: "A Content-Length is required.",
     413: "Too large.",
     415: "Not of a kind that is taken.",
+    416: "It has no such part.",
     422: "Something in it is wrong; the message says what.",
     429: "Too many; wait.",
     503: "The daemon, or a folder, does not answer now; try again.",
@@ -203,6 +204,8 @@ def _answered(one: Operation) -> dict[str, Any]:
     if one.answer is not None:
         schema = {"$ref": f"#/components/schemas/{one.answer}"}
         described["content"] = {one.kind: {"schema": schema}}
+    elif one.kind == "application/octet-stream":
+        described["content"] = {one.kind: {}}  # any bytes
     elif one.kind != "application/json":
         described["content"] = {one.kind: {"schema": {"type": "string"}}}
     return described

@@ -20,6 +20,7 @@ from clipspool.web.context import Right
 from clipspool.web.snapshot import DaemonState
 
 _JOB = Parameter("job", "The job's id.", place="path")
+_NUMBER = Parameter("number", "Which of `results`, from 1.", {"type": "integer", "minimum": 1}, place="path")
 _UPLOAD = Parameter("upload", "The upload's id.", place="path")
 _INBOX = Parameter("inbox", "The inbox's name.", is_required=True)
 _PATH = Parameter("path", "The clip's path in the inbox.", is_required=True)
@@ -75,6 +76,10 @@ def job_operations(jobs: JobAnswers, events: EventStream) -> list[Operation]:
         Operation(
             "GET", "/jobs/{job}", look, "job", "All about one job", jobs.one, "JobWithHistory",
             parameters=(_JOB,), refusals=(404,),
+        ),
+        Operation(
+            "GET", "/jobs/{job}/results/{number}", look, "result", "A result itself, also in parts (Range)",
+            jobs.result, parameters=(_JOB, _NUMBER), refusals=(404, 416), kind="application/octet-stream",
         ),
         Operation(
             "GET", "/balance", Right.ADD, "balance", "What the account has left, where the provider tells it",
