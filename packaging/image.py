@@ -88,7 +88,7 @@ def _file_system(place: Path, dist: Path, debian: str) -> bytes:
         # Perl and debconf's modules, which serve only while packages are configured: 9 MB.
         """chroot "$1" dpkg --purge --force-depends --force-remove-essential perl-base""",
         'rm -rf "$1"/usr/share/perl5',
-        "rm -r " + " ".join(f'"$1"/{name}'.format(python) for name in UNREAD),
+        "rm -rf " + " ".join(f'"$1"/{name}'.format(python) for name in UNREAD),
         'echo "clipspool:x:860:860::/state:/usr/sbin/nologin" >> "$1/etc/passwd"',
         'echo "clipspool:x:860:" >> "$1/etc/group"',
     ]
