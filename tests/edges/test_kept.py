@@ -12,11 +12,13 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.types import Inspection
 from clipspool.jobs.messages import Accepted
 from clipspool.spool import kept
-from clipspool.spool.kept import Known, claim_by_copy, gone_since, return_copy
+from clipspool.spool.kept import Known, claim_by_copy, gone_since, open_source_of, return_copy
 from clipspool.spool.layout import KEPT
 from clipspool.spool.recovery import adoptable, left_behind
 from clipspool.spool.root import MountGuard, Root, Unavailable
+from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, read_manifest
+from clipspool.web.uploads import NotTaken, Uploads
 from inboxes import CLIP, EPOCH, SIDECAR, Bench
 from numbered import fill
 
@@ -403,3 +405,37 @@ def test_a_folder_of_pictures_in_an_inbox_that_is_only_read_is_answered_and_not_
     bench.look(400.0)
     assert bench.paths == []
     assert "no folders of pictures are taken" in bench.waiting()["seq"].reason
+
+
+def test_the_page_takes_no_clip_and_no_sidecar_for_an_inbox_that_is_only_read(bench):
+    folders = Folders("bay", bench.home, bench.home, origin=bench.root)
+    uploads = Uploads(lambda: {"bay": folders}, lambda: {"bay": bench.rules}, lambda: EPOCH)
+    with pytest.raises(NotTaken, match="only read") as refused:
+        uploads.begin("bay", "", "a.mp4", 100)
+    assert (refused.value.status, refused.value.code) == (409, "INBOX.READ_ONLY")
+
+
+def test_the_page_shows_a_clip_where_it_stayed_while_it_is_what_was_accepted(bench):
+    source = bench.drop("a.mp4")
+    bench.settle()
+    (accepted,) = bench.accepted
+    clip, request = accepted.clip, accepted.jobs[0].request
+    (bench.home.path / folder_of(clip.id) / "clip.mp4").unlink()
+    folders = Folders("bay", bench.home, bench.home, origin=bench.root)
+    with open_source_of(folders, clip, request) as file:
+        assert file.read() == CLIP
+    os.utime(source, ns=(0, 10**18))
+    with pytest.raises(FileNotFoundError):
+        open_source_of(folders, clip, request)
+
+
+def test_a_folder_of_pictures_in_an_inbox_that_is_only_read_gets_a_note_and_stays(bench):
+    for number in range(3):
+        bench.write(f"shot/shot.{number:04}.png", b"png")
+    bench.write("shot.toml", SIDECAR)
+    before = bench.looked()
+    bench.settle()
+    bench.look(100.0)
+    assert bench.accepted == []
+    assert "only read" in bench.note("shot")
+    assert bench.looked() == before
