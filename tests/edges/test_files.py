@@ -110,6 +110,25 @@ def outside(path):
     assert lying(folder) == {"secret.txt": b"precious"}
 
 
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(root, path, monkeypatch):
+    (path / "ledger").write_bytes(b"one")
+    stat = os.fstat
+
+    def stat_before_a_line_is_added(file):
+        found = stat(file)
+        with (path / "ledger").open("ab") as ledger:
+            ledger.write(b" and a line more")
+        return found
+
+    monkeypatch.setattr(os, "fstat", stat_before_a_line_is_added)
+    data = root.read("ledger", 1000)
+    monkeypatch.undo()
+    assert data == (path / "ledger").read_bytes()
+    assert len(data) > len("one and a line more")
+    with pytest.raises(ValueError, match="larger than 2 bytes"):
+        root.read("ledger", 2)
+
+
 @pytest.mark.usefixtures("outside", "way")
 def test_a_link_is_no_file_and_no_folder(root):
     before = descriptors()
