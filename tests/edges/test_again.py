@@ -26,7 +26,7 @@ from clipspool.spool.workfolder import bring_back, read_manifest
 from clipspool.stages.deliver import base_name
 from clipspool.stages.quoting import Quoting
 from clipspool.stages.retire import retire, sweep
-from fakes import NOON, PROFILE, Bench, Desk, a_clip, a_job, a_request, a_task, always, lying
+from fakes import PROFILE, Bench, Desk, a_clip, a_job, a_request, a_task, always, lying
 
 S = State
 DONE = a_job(state=S.DELIVERED, task=a_task(), request=a_request(seed_is_drawn=True))
@@ -147,12 +147,12 @@ def test_a_drop_that_failed_leaves_its_version_to_the_next(desk):
 )
 def test_the_version_is_where_the_operator_wants_it_else_behind_the_name(template, name):
     job = a_job("clip1-v1-r2", variant="_v1", version=2)
-    assert base_name(job, a_clip(path="day/shot.mp4"), template, NOON) == name
+    assert base_name(job, a_clip(path="day/shot.mp4"), template) == name
 
 
 def test_the_first_version_has_a_number_only_where_the_pattern_names_it():
-    assert base_name(a_job(), a_clip(path="shot.mp4"), "{stem}{variant}", NOON) == "shot"
-    assert base_name(a_job(), a_clip(path="shot.mp4"), "{stem}_{version}", NOON) == "shot_v001"
+    assert base_name(a_job(), a_clip(path="shot.mp4"), "{stem}{variant}") == "shot"
+    assert base_name(a_job(), a_clip(path="shot.mp4"), "{stem}_{version}") == "shot_v001"
 
 
 def test_a_source_comes_back_for_its_next_version_and_the_manifest_names_that_alone(tmp_path):

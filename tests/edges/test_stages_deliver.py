@@ -480,10 +480,37 @@ def test_a_leader_frozen_while_it_copies_a_result_to_another_file_system_does_no
     assert set(lying(bench.results)) == {"day/shot.mp4.toml"}
 
 
-def test_a_result_that_was_published_under_the_name_of_yesterday_is_found_and_not_fetched_again(bench):
+def test_a_copy_that_was_named_before_a_crash_is_not_named_once_more_on_the_next_day(bench, monkeypatch):
+    def elsewhere(name, folder, to_name, to_folder):
+        if folder != to_folder:
+            raise OSError(errno.EXDEV, "another file system")
+        os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
+
+    def crash(place):
+        if place == "copied":
+            raise KeyboardInterrupt
+
+    job = fetched(bench)
+    bench.bay = replace(bench.bay, result_name="{stem}_{date}")
+    monkeypatch.setattr(moves, "rename_new", elsewhere)
+    with monkeypatch.context() as patch:
+        patch.setattr(moves, "reach", crash)
+        with pytest.raises(KeyboardInterrupt):
+            deliver(job, bench.clip, bench.bay, NOON, always)
+    (first,) = films(bench)
+    assert in_work(bench) == {"clip1-1.mp4": MOVIE}
+    event = deliver(job, bench.clip, bench.bay, NOON + 86_400, always)
+    assert [result.name for result in event.results] == [first]
+    assert list(films(bench)) == [first]
+    assert in_work(bench) == {}
+
+
+def test_a_result_that_was_published_under_another_name_is_found_and_not_fetched_again(bench):
+    """The configuration was changed between a crash and the next start."""
     job = fetched(bench)
     bench.bay = replace(bench.bay, result_name="{stem}_{date}")
     (first,) = publish(bench, job)
+    bench.bay = replace(bench.bay, result_name="{stem}_new")
     event = deliver(job, bench.clip, bench.bay, NOON + 86_400, always)
     assert isinstance(event, Delivered)
     assert [result.name for result in event.results] == [first]
@@ -755,12 +782,12 @@ def test_names_stay_as_they_are_unless_they_are_to_be_portable(tmp_path):
 )
 def test_a_result_is_named_as_the_operator_wants_and_never_by_a_path(template, name):
     job = a_job("clip1-v2", variant="_v2")
-    assert base_name(job, a_clip(path="day/shot.mp4"), template, NOON) == name
+    assert base_name(job, a_clip(path="day/shot.mp4"), template) == name
 
 
 def test_a_model_name_in_a_result_name_leads_nowhere():
     job = a_job(request=a_request(model="../../../etc/x"))
-    assert "/" not in base_name(job, a_clip(), "{model}", NOON)
+    assert "/" not in base_name(job, a_clip(), "{model}")
 
 
 def test_names_are_tried_in_order():

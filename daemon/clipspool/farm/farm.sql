@@ -14,9 +14,6 @@ UPDATE leader SET until = now() + make_interval(secs => %(seconds)s)
 WHERE node = %(node)s AND epoch = %(epoch)s AND until > now()
 RETURNING epoch;
 
--- name: leader
-SELECT node, epoch, place, heir, extract(epoch FROM until - clock_timestamp())::float8 AS left_seconds FROM leader;
-
 -- name: take_over
 -- One statement, so one transaction: of two nodes that try, one finds the row locked, or another epoch in it. A
 -- transaction of the leader that has begun is not waited for here, but passed over until the next heartbeat.
@@ -55,9 +52,15 @@ ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, place = excluded.
     is_drained = known.is_drained AND known.place = excluded.place AND known.pid = excluded.pid;
 
 -- name: beat
-UPDATE nodes SET seen_at = now(), sees = %(sees)s, doing = %(doing)s
-WHERE name = %(name)s AND instance = %(instance)s
-RETURNING is_drained;
+-- One statement for what a node that follows does most of the time: it enters itself, and looks who leads.
+WITH beaten AS (
+    UPDATE nodes SET seen_at = now(), sees = %(sees)s, doing = %(doing)s
+    WHERE name = %(name)s AND instance = %(instance)s
+    RETURNING is_drained
+)
+SELECT beaten.is_drained, leader.node, leader.epoch, leader.place, leader.heir,
+    extract(epoch FROM leader.until - clock_timestamp())::float8 AS left_seconds
+FROM leader LEFT JOIN beaten ON true;
 
 -- name: namesake
 SELECT instance, place, host, pid FROM nodes WHERE name = %(name)s;

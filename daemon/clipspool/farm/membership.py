@@ -6,7 +6,7 @@ Nothing else waits in that thread: neither a slow turn nor a file server that ha
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -158,12 +158,12 @@ class Membership:
         Raises psycopg.Error and JournalError.
         """
         connection = self._open()
-        rows = ask(
+        (row,) = ask(
             connection, "beat", {**self._names, "sees": Jsonb(sorted(self._sees())), "doing": self._doing()}
         )
-        if not rows and not self._register_again(connection):
+        is_drained = row["is_drained"]  # None where this node is not entered
+        if is_drained is None and not self._register_again(connection):
             return self._beat_seconds
-        is_drained = bool(rows and rows[0]["is_drained"])
         if not is_drained:
             self._drained_at = None
         elif self._drained_at is None:
@@ -174,7 +174,7 @@ class Membership:
         if self.leads:
             self._renew(connection)
             return self._beat_seconds
-        return self._take_over_if_free(connection)
+        return self._take_over_if_free(connection, row)
 
     @property
     def _names(self) -> dict[str, Any]:
@@ -240,8 +240,8 @@ class Membership:
             self.lease.end()
             log.warning("lead_lost", node=self.lease.node, epoch=self.lease.epoch, why=why)
 
-    def _take_over_if_free(self, connection: psycopg.Connection[Any]) -> float:
-        (row,) = ask(connection, "leader")
+    def _take_over_if_free(self, connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> float:
+        """Take the lead where it is free; `row` says who has it. Return the seconds until the next beat."""
         is_ours = row["place"] == self.identity.place
         wait = 0.0 if is_ours or not row["node"] else self._seconds_to_expiry(row["left_seconds"])
         if row["heir"] not in {"", self.identity.name}:

@@ -100,7 +100,7 @@ class _Publishing:
     def run(self, result: Result, tail: str) -> Rel:
         """Publish one result, and return its name: the clip's, as far as the outbox allows it."""
         folder = parent(self.clip.path)
-        base = base_name(self.job, self.clip, self.folders.result_name, self.now)
+        base = base_name(self.job, self.clip, self.folders.result_name)
         try:
             if self.folders.is_portable:
                 return self._publish_portably(result, tail, folder, base)
@@ -113,7 +113,7 @@ class _Publishing:
 
     def _original(self, name: str, suffix: str, tail: str) -> str:
         """Return a result's unchanged name where it was shortened or made portable; else an empty text."""
-        plain = base_name(self.job, self.clip, self.folders.result_name, self.now) + tail
+        plain = base_name(self.job, self.clip, self.folders.result_name) + tail
         rest = name.removesuffix(suffix)
         is_plain = rest == plain or (
             rest.startswith(f"{plain}-") and rest.removeprefix(f"{plain}-").isdigit()
@@ -222,8 +222,12 @@ def _holds(folders: Folders, rel: Rel, result: Result) -> bool:
         return False
 
 
-def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
-    """Fill in `result_name`, with the version behind it from the second on; the result is never a path."""
+def base_name(job: Job, clip: Clip, template: str) -> str:
+    """Fill in `result_name`, with the version behind it from the second on; the result is never a path.
+
+    `{date}` is the day (UTC) on which the result was fetched, not today: after a crash at midnight, between
+    a copy's name and the removal of its original, the result is looked for under the name that it got.
+    """
     stem, _ = split_suffix(name_of(clip.path))
     version = f"v{job.version:03}"
     if job.version > 1 and not any(field == "version" for _, field, _, _ in Formatter().parse(template)):
@@ -234,7 +238,7 @@ def base_name(job: Job, clip: Clip, template: str, now: float) -> str:
         model=job.request.model,
         seed=job.request.seed,
         job=job.id,
-        date=utc(now).strftime("%Y-%m-%d"),
+        date=utc(job.updated_at).strftime("%Y-%m-%d"),
         version=version,
     )
     return filled.replace("/", "_").replace("\0", "_").lstrip(".") or job.id
