@@ -414,7 +414,8 @@ def of_0001(written):
         beside.executescript(
             "DROP INDEX jobs_by_fingerprint; ALTER TABLE jobs DROP COLUMN fingerprint;"
             "ALTER TABLE jobs DROP COLUMN reuse; ALTER TABLE jobs DROP COLUMN version;"
-            "ALTER TABLE jobs DROP COLUMN prepared_by;"
+            "ALTER TABLE jobs DROP COLUMN prepared_by; ALTER TABLE jobs DROP COLUMN part;"
+            "ALTER TABLE jobs DROP COLUMN parts;"
             "DROP INDEX jobs_chosen; ALTER TABLE jobs DROP COLUMN chosen; DROP INDEX clips_by_folder;"
             "UPDATE alembic_version SET version_num = '0001';"
         )

@@ -35,6 +35,8 @@ PATH = {
     "clipspool.spool.send_marks": ("send_marks", "stages_submit"),
     "clipspool.jobs.lifecycle": ("lifecycle", "scheduler", "scheduler_machine"),
     "clipspool.jobs.effects": ("lifecycle", "scheduler", "scheduler_machine"),
+    "clipspool.jobs.splitting": ("splitting", "parts"),
+    "clipspool.scheduler.parts": ("parts",),
     "clipspool.scheduler.retirement": ("stages_retire", "scheduler"),
     "clipspool.spool.root": ("files", "claim", "stages_deliver"),
     "clipspool.system.atomic": ("files", "claim", "stages_deliver"),

@@ -16,11 +16,12 @@ from pathlib import Path
 
 LEGAL = {
     None: {"queued", "running", "in_doubt"},
-    "queued": {"queued", "submitting", "in_doubt", "fetched", "failed", "cancelled"},
+    # A clip that is sent in parts runs without a request of its own.
+    "queued": {"queued", "submitting", "in_doubt", "running", "fetched", "failed", "cancelled"},
     "submitting": {"submitting", "running", "queued", "failed", "in_doubt"},
     "in_doubt": {"in_doubt", "running", "queued", "cancelled"},
     "running": {"running", "rendered", "failed", "cancelled", "queued"},
-    "rendered": {"rendered", "fetched", "failed", "cancelled", "queued"},
+    "rendered": {"rendered", "fetched", "failed", "cancelled", "queued", "running"},
     "fetched": {"fetched", "delivered", "rendered", "queued", "cancelled"},
     "delivered": set(),
     "failed": {"queued", "rendered"},
@@ -37,6 +38,7 @@ class Oracle:
     def __init__(self, bay):
         self.bay = bay
         self.found = []
+        self._parts = {}
 
     def violations(self, *, at_rest=True):
         """Check everything; `at_rest` says that the faults are over and the daemon had its time.
@@ -55,6 +57,7 @@ class Oracle:
         self.found = []
         files = self._files()
         jobs, clips, tasks, events = self._journal()
+        self._find_parts(jobs, clips, events)
         self._nothing_lost(files, clips, jobs)
         self._paid_once(jobs, clips, events)
         self._nothing_partial(jobs)
@@ -76,8 +79,24 @@ class Oracle:
             return []
         creates = [json.loads(line) for line in self.bay.ledger.read_text().splitlines()]
         made_of = self._made_of()
-        creates = [c | {"sha256": made_of.get(c["sha256"], c["sha256"])} for c in creates]
+        if not self._parts:
+            jobs, clips, _, events = self._journal()
+            self._find_parts(jobs, clips, events)
+        creates = [c | {"part": self._parts.get((c["sha256"], c["seed"]), ("", ""))} for c in creates]
+        creates = [
+            c | {"sha256": c["part"][0] or made_of.get(c["sha256"], c["sha256"]), "part": c["part"][1]}
+            for c in creates
+        ]
         return [c for c in creates if self.bay.is_alone or c["sha256"] in self.bay.dropped]
+
+    def _find_parts(self, jobs, clips, events):
+        """Find the clip and the job of each part that was made ready, by the bytes sent and the seed."""
+        of_part = {job["id"]: job for job in jobs if job.get("part")}
+        for event in events:
+            job = of_part.get(event["job_id"])
+            if job is not None and event["event"] == "prepared":
+                sent, seed = json.loads(event["facts"])["sent_sha256"], json.loads(job["request"])["seed"]
+                self._parts[sent, seed] = (clips[job["clip_id"]]["sha256"], job["id"])
 
     def _made_of(self):
         """Give, for what was made of a clip to fit its model, the clip: as provenance and papers tell."""
@@ -169,10 +188,19 @@ class Oracle:
             if event["event"].lower() == "retried":
                 allowed[clips[event["clip_id"]]["sha256"]] += 1
         requests = Counter()
+        of_parts, retried = Counter(), Counter()
+        for event in events:
+            retried[event["job_id"]] += event["event"].lower() == "retried"
         for create in self.ledger():
+            if create["part"]:
+                of_parts[create["part"]] += 1
+                continue
             requests[create["sha256"], create["prompt"], create["seed"], create["model"]] += 1
             if create["sha256"] not in self.bay.dropped:
                 self._say("I2", f"bytes that nobody dropped were paid for: {create}")
+        for part, count in of_parts.items():
+            if count > 1 + retried[part] + self.bay.consents:
+                self._say("I2", f"part {part} was paid {count} times")
         for (sha256, prompt, seed, _), count in requests.items():
             consents = allowed[sha256] - sum(1 for j in jobs if clips[j["clip_id"]]["sha256"] == sha256)
             if count > 1 + max(consents, 0) + self.bay.consents:
@@ -199,7 +227,8 @@ class Oracle:
             if b"ftyp" not in path.read_bytes()[:12] and path.suffix in {".mp4", ".mov"}:
                 self._say("I3", f"{path.name} is no video")
         for job in jobs:
-            for result in json.loads(job["results"]) if job["state"] == "delivered" else ():
+            is_part = bool(job.get("part"))  # what is delivered is the film that all parts make
+            for result in json.loads(job["results"]) if job["state"] == "delivered" and not is_part else ():
                 path = self.bay.outbox / _text(result["name"])
                 if path in self.bay.taken_away:
                     continue
@@ -272,7 +301,10 @@ class Oracle:
                 self._say("I6", f"{job['id']} is {job['state']}; its history ends {last.get(job['id'])}")
 
     def _everything_ended(self, jobs, clips):
+        waiting = {job["id"] for job in jobs if job["state"] not in ENDED}
         for job in jobs:
+            if job.get("part") and job["state"] == "fetched" and job["id"].rpartition("-p")[0] in waiting:
+                continue  # for the other parts
             if job["state"] not in ENDED and not job["held"]:
                 self._say("I7", f"{job['id']} is still {job['state']}: {job['reason']}")
         by_clip = defaultdict(set)

@@ -35,10 +35,11 @@ def settle_doubts(bay):
             return
         if suspected:
             assert bay.call("approve", *suspected, "--yes").returncode == 0
-        known = {(c["sha256"]): c["task_id"] for c in Oracle(bay).ledger()}
+        known = {c["part"] or c["sha256"]: c["task_id"] for c in Oracle(bay).ledger()}
         for job in doubtful:
-            sha256 = bay.query("SELECT sha256 FROM clips WHERE id = ?", job["clip_id"])[0]["sha256"]
-            words = ("attach", job["id"], known[sha256]) if sha256 in known else ("retry", job["id"])
+            clips = bay.query("SELECT sha256 FROM clips WHERE id = ?", job["clip_id"])
+            made = job["id"] if job["part"] else clips[0]["sha256"]
+            words = ("attach", job["id"], known[made]) if made in known else ("retry", job["id"])
             assert bay.call(*words, "--yes").returncode == 0
 
 

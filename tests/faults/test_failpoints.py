@@ -19,6 +19,8 @@ from faults.test_ends import SEED, settle_doubts
 from journeys.bay import beside, journal_id
 from patience import patient
 from repository import JOURNAL_0001 as OLD
+from runway_sandbox import Render
+from runway_sandbox.render import sample
 
 QUICK_ONCE = ("accepted", "sent", "paper")
 LONG_ONCE = (
@@ -43,6 +45,15 @@ LONG_TWICE = (
 TWICE = (*QUICK_TWICE, *(pytest.param(places, marks=pytest.mark.heavy) for places in LONG_TWICE))
 
 
+SPLIT = 'prompt = "deep winter"\nlong_clips = "split"\n'
+QUICK_PARTS = ("split", "task-noted:2")
+LONG_PARTS = (
+    *("splitting", "intent:2", "noted:2", "leaving:2", "sent:2", "created:2"),
+    *("fetched:1", "fetched:3", "joined", "paper", "placed", "retired"),
+)
+PARTS = (*QUICK_PARTS, *(pytest.param(place, marks=pytest.mark.heavy) for place in LONG_PARTS))
+
+
 def end_at(bay, place):
     """Run until the process ends at a failpoint; give whether it came there."""
     code = bay.run_until_idle(60, CLIPSPOOL_FAILPOINT=place, CLIPSPOOL_TESTING="1")
@@ -55,6 +66,20 @@ def finish(bay):
     settle_doubts(bay)
     assert set(bay.jobs().values()) == {"delivered"}
     assert bay.paid == 1
+
+
+@pytest.mark.parametrize("place", PARTS)
+def test_ended_at_a_failpoint_no_part_of_a_long_clip_is_paid_twice(open_bays, tmp_path, place):
+    name, _, count = place.partition(":")
+    with open_bays(render=Render.REAL) as bay:
+        bay.configure(top="[models.gen4_aleph]\nseconds_max = 1.0\n")
+        sample(tmp_path / "long.mp4", seconds=2.5, width=160, height=90)
+        bay.drop("long.mp4", SPLIT, (tmp_path / "long.mp4").read_bytes())
+        assert end_at(bay, f"{name}:exit{count and ':' + count}")
+        settle_doubts(bay)
+        assert list(bay.jobs().values()) == ["delivered"] * 4, bay.lately()
+        assert bay.paid == 3
+        assert Oracle(bay).violations() == []
 
 
 @pytest.mark.parametrize("place", ONCE)

@@ -30,15 +30,21 @@ from clipspool.jobs.events import (
     InDoubt,
     Interrupted,
     JobHeld,
+    Joined,
     NotCharged,
     NotSent,
     NotSubmitted,
+    PartGone,
     PartlyFetched,
+    PartsEvent,
+    PartsFetched,
+    PartsSeen,
     Postponed,
     Prepared,
     ResultGone,
     Retried,
     Reused,
+    Split,
     StageFailed,
     TakenOver,
     TaskCancelled,
@@ -51,7 +57,8 @@ from clipspool.jobs.events import (
 )
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import TABLE, IllegalTransition, Stage, advance, may, stage_of, targets
-from clipspool.jobs.model import Error, Held, Missing, Paid, Reuse, State
+from clipspool.jobs.model import Error, Held, Missing, Paid, Part, Reuse, State
+from clipspool.jobs.pacing import NEVER
 from clipspool.jobs.permissions import may_retry
 from fakes import BUSY, NO_CREDITS, NOON, PACE, PROFILE, RESULT, a_job, a_task
 from repository import PACKAGE
@@ -60,6 +67,7 @@ S = State
 ERROR = Error("SAFETY.INPUT.TEXT", "the prompt was moderated", "Change the prompt.")
 RESUBMITS = replace(PACE, resubmits_max=1)
 REUSE = Reuse("clip0", "bay", (replace(RESULT, name="shot.mp4"),))
+PARTS = (Part(1, 2, 0, 120, 0, "24/1"), Part(2, 2, 108, 120, 12, "24/1"))
 EXAMPLES = {
     Prepared: Prepared("ab" * 32, 9, 1, 15.0),
     DuplicateFound: DuplicateFound(REUSE),
@@ -97,6 +105,11 @@ EXAMPLES = {
     Chosen: Chosen("ann", ("_chosen/shot.mp4",)),
     Unchosen: Unchosen("ann"),
     Approved: Approved("ann"),
+    Split: Split(PARTS),
+    PartsSeen: PartsSeen("1 of 2 parts is here", 0.5, Paid.UNKNOWN),
+    PartsFetched: PartsFetched((replace(RESULT, part=1), replace(RESULT, part=2)), PARTS, Paid.YES),
+    PartGone: PartGone(2, RESULT.file),
+    Joined: Joined(),
 }
 # Written out a second time, from the user's page: whoever changes the table has to mean it.
 LEGAL = {
@@ -108,6 +121,7 @@ LEGAL = {
         Reused: State.FETCHED,
         **dict.fromkeys([Again, NotSubmitted, CancelAsked], State.QUEUED),
         Connected: State.SUBMITTING,
+        Split: State.RUNNING,
         InDoubt: State.IN_DOUBT,
         Failed: State.FAILED,
         Cancelled: State.CANCELLED,
@@ -138,6 +152,8 @@ LEGAL = {
             [TaskSeen, TaskMissing, StageFailed, Postponed, CancelAsked, Attached], State.RUNNING
         ),
         TaskSucceeded: State.RENDERED,
+        PartsSeen: State.RUNNING,
+        PartsFetched: State.RENDERED,
         Failed: State.FAILED,
         TaskCancelled: State.CANCELLED,
         Cancelled: State.CANCELLED,
@@ -148,6 +164,7 @@ LEGAL = {
         **dict.fromkeys([StageFailed, Postponed, CancelAsked, JobHeld, Approved], State.RENDERED),
         Fetched: State.FETCHED,
         PartlyFetched: State.RENDERED,
+        PartGone: State.RUNNING,
         Failed: State.FAILED,
         Cancelled: State.CANCELLED,
         TakenOver: State.CANCELLED,
@@ -157,6 +174,7 @@ LEGAL = {
         Retried: State.QUEUED,
         **dict.fromkeys([StageFailed, Postponed, CancelAsked, JobHeld, Approved], State.FETCHED),
         Delivered: State.DELIVERED,
+        Joined: State.DELIVERED,
         ResultGone: State.RENDERED,
         Cancelled: State.CANCELLED,
         TakenOver: State.CANCELLED,
@@ -219,8 +237,9 @@ def test_every_event_in_every_state_leads_only_where_the_table_says_whatever_the
     state, event
 ):
     ways, reached = set(targets(state, type(event))), set()
-    for reuse, doubts, pace, succeeded in product([None, REUSE], [0, 1], [PACE, RESUBMITS], [False, True]):
-        job = in_state(state, reuse=reuse, doubts=doubts)
+    of_two = [[None, REUSE], [0, 1], [PACE, RESUBMITS], [False, True], [(), PARTS]]
+    for reuse, doubts, pace, succeeded, parts in product(*of_two):
+        job = in_state(state, reuse=reuse, doubts=doubts, parts=parts)
         job = replace(job, task=job.task and replace(job.task, succeeded=succeeded))
         if ways:
             reached.add(after(job, event, pace=pace).state)
@@ -285,6 +304,12 @@ def test_only_a_person_leads_out_of_doubt_or_the_answer_or_a_balance_that_proves
         (in_state(S.DELIVERED), None),
         (in_state(S.FAILED), None),
         (in_state(S.CANCELLED), None),
+        (in_state(S.RUNNING, parts=PARTS), None),
+        (in_state(S.RUNNING, parts=PARTS, cancel_by="ann"), None),
+        (in_state(S.RENDERED, parts=PARTS), Stage.FETCH),
+        (in_state(S.FETCHED, parts=PARTS), Stage.DELIVER),
+        (in_state(S.RUNNING, part=2, parts=PARTS[1:]), Stage.POLL),
+        (in_state(S.FETCHED, part=2, parts=PARTS[1:]), None),
     ],
 )
 def test_each_state_has_its_stage(job, stage):
@@ -305,6 +330,30 @@ def test_a_duplicate_that_is_approved_or_cannot_be_reused_asks_for_its_own_task(
     assert (stage_of(job), job.reuse) == (None, None)
     job = after(job, Approved("ann"))
     assert (stage_of(job), job.approved) == (Stage.PREPARE, True)
+
+
+# --- the parts of a long clip ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("job", "event"),
+    [
+        (in_state(S.QUEUED), Split(PARTS)),
+        (in_state(S.RUNNING, parts=PARTS), CancelAsked("ann")),
+        (in_state(S.RENDERED, part=1, parts=PARTS[:1]), Fetched((RESULT,))),
+        (in_state(S.FETCHED, part=1, parts=PARTS[:1], held=Held.RESULT), Approved("ann")),
+    ],
+)
+def test_only_its_parts_move_a_split_job_on_and_only_the_whole_a_part_that_is_fetched(job, event):
+    moved = after(job, event)
+    assert (moved.due_at, stage_of(moved)) == (NEVER, None)
+
+
+def test_results_that_could_not_be_joined_are_joined_again_and_nothing_is_paid():
+    films = (replace(RESULT, part=1), replace(RESULT, part=2))
+    held = in_state(S.FETCHED, parts=PARTS, results=films, held=Held.RESULT)
+    joined = after(held, Retried("ann"))
+    assert (joined.state, joined.results, stage_of(joined)) == (S.RENDERED, films, Stage.FETCH)
 
 
 # --- the plain way --------------------------------------------------------------------------------------
@@ -610,7 +659,8 @@ class AnyLife(RuleBasedStateMachine):
         self.event = None
 
     @rule(
-        event=st.sampled_from(list(EXAMPLES.values())),
+        # Those of parts concern several jobs: `test_parts.py` has them.
+        event=st.sampled_from([e for e in EXAMPLES.values() if not isinstance(e, get_args(PartsEvent))]),
         seconds=st.sampled_from([0.0, 1.0, 400.0, 4000.0]),
         random=st.sampled_from([0.0, 0.5, 0.999]),
         pace=st.sampled_from([PACE, RESUBMITS]),

@@ -14,8 +14,7 @@ from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.path_map import Places
-from clipspool.jobs.records import Account, Balance, Life, Peer
-from clipspool.journal import OpenJobs
+from clipspool.jobs.records import Account, Balance, Life, OpenJobs, Peer
 from clipspool.reporting.status_file import STATUS_NAME, Picture, Seen, text_of
 from clipspool.reporting.status_file.text import ENDED_MOST, MOST, body_of, without_commands
 from fakes import NO_CREDITS, NOON, RESULT, a_job

@@ -41,17 +41,18 @@ def retry(
     if bool(jobs) == failed or (code and not failed):
         raise click.UsageError("name jobs, or use --failed (with --code PREFIX to select some of them)")
     settings = context.settings("write")
+    from clipspool.cli.chosen import concerned, failed_jobs, names_of
     from clipspool.cli.offline import open_to_read
-    from clipspool.jobs.model import Held, Paid, State
-    from clipspool.jobs.permissions import may_retry
+    from clipspool.jobs.model import Paid
+    from clipspool.jobs.permissions import may_retry_or_release
 
     with open_to_read(settings) as journal:
-        chosen = list(journal.find(states=(State.FAILED,), code=code)) if failed else _named(journal, jobs)
-    names = [job.id for job in chosen] if failed else list(jobs)
+        chosen = failed_jobs(journal, code) if failed else concerned(journal, jobs, may_retry_or_release)
+    names = [job.id for job in chosen] if failed else names_of(jobs, chosen)
     if not names:
         say("No failed jobs." if not code else f"No failed jobs with a code that begins with {code}.")
         return
-    chosen = [job for job in chosen if may_retry(job) or job.held is Held.POISON]
+    chosen = [job for job in chosen if may_retry_or_release(job)]
     if not chosen:  # nothing to ask about: the command says of each why it cannot be done
         yes = True
     paid = [job for job in chosen if job.paid is not Paid.NO]
@@ -76,10 +77,11 @@ def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> Non
     the source.
     """
     settings = context.settings("write")
+    from clipspool.cli.chosen import named
     from clipspool.cli.offline import open_to_read
 
     with open_to_read(settings) as journal:
-        chosen = _named(journal, jobs)
+        chosen = named(journal, jobs)
     _act(settings, "cancel", _ending(jobs, chosen), yes=yes, ids=list(jobs), why=why)
 
 
@@ -148,36 +150,21 @@ def approve(
     if bool(jobs) == bool(inbox) or (folder and not inbox):
         raise click.UsageError("name jobs, or use --inbox N (with --folder F to select some of its jobs)")
     settings = context.settings("write")
+    from clipspool.cli.chosen import concerned, held_in, names_of
     from clipspool.cli.offline import expect_inbox, open_to_read
+    from clipspool.jobs.permissions import is_held_for_approval
 
     with open_to_read(settings) as journal:
         expect_inbox(settings, journal, inbox)
-        chosen = _held_in(journal, inbox, folder) if inbox else _named(journal, jobs)
+        chosen = held_in(journal, inbox, folder) if inbox else concerned(journal, jobs, is_held_for_approval)
         question = _approval(chosen, journal)
-    names = [job.id for job in chosen] if inbox else list(jobs)
+    names = [job.id for job in chosen] if inbox else names_of(jobs, chosen)
     if not names:
         say(f"No jobs are held for their price, as duplicates or from_backup in {folder or inbox}.")
         return
     if len(chosen) > 1 and not yes:
         question += balance_in_words(settings, sum(job.credits_estimated or 0.0 for job in chosen))
     _act(settings, "approve", question, yes=yes, ids=names, why=why)
-
-
-def _named(journal: Journal, ids: Sequence[str]) -> list[Job]:
-    """Return the jobs that exist, each once."""
-    return [job for job in map(journal.job, dict.fromkeys(ids)) if job is not None]
-
-
-def _held_in(journal: Journal, inbox: str, folder: str | None) -> list[Job]:
-    from clipspool.jobs.model import Held, State
-
-    kinds = {Held.BUDGET, Held.DUPLICATE, Held.FROM_BACKUP}
-    within = f"{folder.strip('/')}/" if folder else ""
-    return [
-        job
-        for job in journal.find(states=(State.QUEUED,))
-        if job.inbox == inbox and job.held in kinds and job.path.startswith(within)
-    ]
 
 
 def _approval(chosen: Sequence[Job], journal: Journal) -> str:

@@ -97,14 +97,18 @@ def jobs(
     with open_to_read(settings) as journal:
         expect_inbox(settings, journal, inbox)
         conditions = conditions_in(journal, settings.limits, time.time(), working_now(settings))
-        ids = journal.ids(states=[State(s) for s in states], inbox=inbox, most=limit)
+        wanted = {State(s) for s in states}
+        # A part has a line of its own only where a person may have to decide about it.
+        with_parts = bool(wanted) and wanted <= {State.FAILED, State.IN_DOUBT}
+        ids = journal.ids(states=wanted, inbox=inbox, most=limit, parts=with_parts)
         rows = []
         for begin in range(0, len(ids), _PAGE_JOBS):
             page = ids[begin : begin + _PAGE_JOBS]
             found = journal.load(page)
+            parts = {job_id: journal.parts_of(job) for job_id, job in found.items()}
             # The reader of our output may stop midway: the journal's log would grow while a read is open.
             journal.rest()
-            shown = [job_json(found[job_id], conditions) for job_id in page if job_id in found]
+            shown = [job_json(found[one], conditions, parts[one]) for one in page if one in found]
             if as_json:
                 for one in shown:
                     print_json(one)
@@ -130,7 +134,8 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
         found = job_in(journal, job)
         history = journal.history(found)
         conditions = conditions_in(journal, settings.limits, time.time(), working_now(settings))
-        shown = about_json(found, journal.clip(found.clip_id), history, conditions)
+        clip, parts = journal.clip(found.clip_id), journal.parts_of(found)
+        shown = about_json(found, clip, history, conditions, parts)
     if as_json:
         print_json(shown)
         return
@@ -230,6 +235,7 @@ def _facts(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("inbox", shown["inbox"]),
         ("clip", shown["clip"]),
         ("variant", shown["variant"]),
+        ("part", f"{shown['part']} of job {shown['part_of']}" if shown["part"] else ""),
         ("version", f"{shown['version']}{', chosen' * shown['chosen']}"),
         ("state", f"{shown['state'].replace('_', ' ')}{progress}"),
         ("held for", (shown["held"] or "").replace("_", " ")),
@@ -251,11 +257,25 @@ def _facts(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     ]
     lines = evidence_lines(shown["submitted_at"], shown["evidence"], shown["id"])
     rows += [("what is known", line) for line in lines]
+    for part in shown["parts"]:
+        rows.append((f"part {part['number']}", _part(part)))
     for result in shown["results"]:
         length = f", {result['seconds']:g} s" if "seconds" in result else ""
         rows.append(("result", f"{result['name']} ({result['size']:,} bytes{length})"))
     rows += [("missing output", f"{one['output']}: {one['why']}") for one in shown["missing"]]
     yield from ((name, str(value)) for name, value in rows if value not in (None, "", [], {}))
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    """Return how a part stands, in one line."""
+    error = part["error"] or {}
+    is_running = part["state"] == "running" and part["progress"] is not None
+    words = [part["state"].replace("_", " ") + (f" {part['progress']:.0%}" if is_running else "")]
+    words += [f"task {part['task_id']}"] if part["task_id"] else []
+    words += [f"{part['credits']:,.10g} credits"] if part["credits"] is not None else []
+    words += [one for one in (error.get("message") or part["reason"],) if one]
+    last = part["first_frame"] + part["frames"] - 1
+    return f"{part['id']}, frames {part['first_frame']} to {last}: {', '.join(words)}"
 
 
 def _words(value: Any) -> str:

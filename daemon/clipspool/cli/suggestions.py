@@ -15,6 +15,7 @@ _BY_HOLD: Mapping[str, tuple[str, ...]] = {
     "duplicate": ("approve {id}", "cancel {id}"),
     "poison": ("approve {id}", "cancel {id}"),
     "refused": ("approve {id}", "cancel {id}"),
+    "parts": ("show {id}", "retry {id}", "cancel {id}"),
     "veto": ("approve {id}", "cancel {id}"),
     "from_backup": ("show {id}", "approve {id}", "cancel {id}"),
     "overdue": ("show {id}", "cancel {id}"),

@@ -105,7 +105,8 @@ class Conditions:
             )
         if not job.approved and (why := self.why_closed(job.inbox)):
             return "hours", f"{why}, or after `clipspool approve`"
-        model, price = job.request.model, job.credits_estimated or 0.0
+        # A clip in parts spends nothing itself: the day's limits look at each part.
+        model, price = job.request.model, 0.0 if job.is_split else job.credits_estimated or 0.0
         if not job.approved and (why := self.limits.why_spent(self.spend, job.inbox, model, price)):
             return Held.BUDGET.value, f"{why}; it continues tomorrow (UTC), or after `clipspool approve`"
         if self.brake.fault is not None:

@@ -8,16 +8,23 @@ from __future__ import annotations
 from typing import assert_never
 
 from clipspool.jobs import events as on
-from clipspool.jobs.events import DoubtEvent, Event, Order, QueueEvent, ResultEvent, SubmitEvent, TaskEvent
+from clipspool.jobs.events import (
+    DoubtEvent,
+    Event,
+    Order,
+    PartsEvent,
+    QueueEvent,
+    ResultEvent,
+    SubmitEvent,
+    TaskEvent,
+)
 from clipspool.jobs.faults import FaultOf
 from clipspool.jobs.model import STILL_TRIED, Error, Held, Job, Paid, State, Task
 from clipspool.jobs.nouns import replace
 from clipspool.jobs.outputs import missing_in_words
-from clipspool.jobs.pacing import Pace, retry_seconds
+from clipspool.jobs.pacing import NEVER, Pace, retry_seconds
 
 _DISK_SECONDS_MAX = 30.0
-NEVER = 32_503_680_000.0
-"""Due in the year 3000: only a person brings it forward."""
 
 
 class IllegalTransition(Exception):
@@ -50,6 +57,8 @@ def apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> Jo
         return _followed(job, event, now, pace, open_tasks)
     if isinstance(event, ResultEvent):
         return _with_results(job, event, now, pace)
+    if isinstance(event, PartsEvent):
+        return _in_parts(job, event)
     return _ordered(job, event, now)
 
 
@@ -69,6 +78,7 @@ def _in_queue(job: Job, event: QueueEvent, now: float, pace: Pace) -> Job:
                 fingerprint=event.fingerprint or job.fingerprint,
                 version=event.version or job.version,
                 prepared_by=event.attempt,
+                parts=job.parts if job.part else event.parts,
             )
         case on.DuplicateFound():
             # The prepare stage brings the earlier result, instead of what would be sent.
@@ -101,7 +111,7 @@ def _fallen_back(job: Job, event: on.FellBack, now: float) -> Job:
         instead_of=job.request.instead_of or event.instead_of,
     )
     # It is made to fit and priced anew, and compared with others as what it asks for now.
-    anew = replace(job, request=request, prepared=False, fingerprint="", credits_estimated=None)
+    anew = replace(job, request=request, prepared=False, fingerprint="", credits_estimated=None, parts=())
     reason = f"{event.instead_of} is not offered now: {event.model} is used instead"
     return replace(anew, attempts=0, due_at=now, reason=reason)
 
@@ -309,6 +319,29 @@ def _with_results(job: Job, event: ResultEvent, now: float, pace: Pace) -> Job:
             assert_never(never)
 
 
+# --- the parts of a long clip -----------------------------------------------------------------------------
+
+
+def _in_parts(job: Job, event: PartsEvent) -> Job:
+    match event:
+        case on.Split():
+            return replace(job, parts=event.parts, progress=0.0, reason=f"cut into {len(event.parts)} parts")
+        case on.PartsSeen():
+            seen = replace(job, progress=event.progress, paid=event.paid)
+            return replace(seen, held=event.held, reason=event.message)
+        case on.PartsFetched():
+            reason = f"the {len(event.results)} parts are joined"
+            there = replace(job, results=event.results, parts=event.parts, paid=event.paid)
+            return replace(there, progress=1.0, reason=reason)
+        case on.PartGone():
+            reason = f"the result of part {event.part} is gone from the work folder"
+            return replace(job, results=(), reason=reason)
+        case on.Joined():
+            return replace(job, reason="")
+        case never:
+            assert_never(never)
+
+
 # --- how a job ends ---------------------------------------------------------------------------------------
 
 
@@ -319,6 +352,8 @@ def _failed(job: Job, error: Error, *, is_duplicate: bool = False) -> Job:
 
 def _how_to_run_again(job: Job, error: Error, *, is_duplicate: bool) -> str:
     """Return what an editor does to run it again; `scheduler/dedup.py` has to let exactly that pass."""
+    if job.part:
+        return f"The operator can run and pay for this part alone: `clipspool retry {job.id}`."
     if job.is_again:  # its sidecar is that of the version before
         return f"The operator can run this version again: `clipspool retry {job.id}`."
     if job.variant:
@@ -370,7 +405,9 @@ def _ordered(job: Job, event: Order, now: float) -> Job:
         case on.Cancelled():
             return _cancelled(job, event)
         case on.Retried():
-            fresh = replace(_begun_anew(job, now), approved=True, results=(), missing=(), reuse=None)
+            # What its parts gave is there still, and is joined once more.
+            kept = tuple(one for one in job.results if one.part) if job.is_split else ()
+            fresh = replace(_begun_anew(job, now), approved=True, results=kept, missing=(), reuse=None)
             return fresh if job.state is State.RENDERED else replace(fresh, prepared=False)
         case never:
             assert_never(never)

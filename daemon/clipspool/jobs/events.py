@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from clipspool.jobs.faults import Fault
-from clipspool.jobs.model import Error, Held, Missing, Result, Reuse
+from clipspool.jobs.model import Error, Held, Missing, Paid, Part, Result, Reuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Prepared:
     """Equal for two jobs that ask the provider for the same."""
     alike: tuple[str, ...] = ()
     """Fingerprints of requests that name a seed or ratio which this one leaves open, and the reverse."""
+    parts: tuple[Part, ...] = ()
+    """How a clip that is too long is cut; each part is prepared and submitted by itself."""
     media: dict[str, Any] = field(default_factory=dict)
     """The clip's probe, where it changed after it was accepted."""
     version: int | None = None
@@ -249,6 +251,46 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """A long clip goes on in parts, each a job of its own; its ledger names them."""
+
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartsSeen:
+    """The parts of a job have come further, or one of them needs a person."""
+
+    message: str
+    progress: float
+    paid: Paid
+    held: Held | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartsFetched:
+    """The results of all parts of a job are in the work folder; they are joined next."""
+
+    results: tuple[Result, ...]
+    parts: tuple[Part, ...]
+    """With the task and the credits of each."""
+    paid: Paid
+
+
+@dataclass(frozen=True, slots=True)
+class PartGone:
+    """The result of a part is no longer in the work folder: it is fetched again before parts are joined."""
+
+    part: int
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The result that this part belongs to is delivered."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobHeld:
     """The scheduler set the job aside for a person."""
 
@@ -370,10 +412,11 @@ SubmitEvent = NotSubmitted | AnswerLost | InDoubt | Interrupted | NotSent | Task
 DoubtEvent = BalanceSeen | NotCharged
 TaskEvent = TaskSeen | TaskMissing | TaskSucceeded | TaskCancelled
 ResultEvent = Fetched | PartlyFetched | ResultGone | Delivered
+PartsEvent = Split | PartsSeen | PartsFetched | PartGone | Joined
 AnyTimeEvent = Postponed | StageFailed | JobHeld | Failed | TakenOver
 Order = Again | Approved | Attached | CancelAsked | Cancelled | Chosen | Retried | Unchosen
 """What a person ordered: the history keeps each, even one that changed nothing."""
-Event = QueueEvent | SubmitEvent | DoubtEvent | TaskEvent | ResultEvent | AnyTimeEvent | Order
+Event = QueueEvent | SubmitEvent | DoubtEvent | TaskEvent | ResultEvent | PartsEvent | AnyTimeEvent | Order
 
 
 def name_of(event: type[Event]) -> str:

@@ -14,9 +14,9 @@ from typing import assert_never
 from clipspool.jobs import events as on
 from clipspool.jobs.effects import IllegalTransition, apply
 from clipspool.jobs.events import Event
-from clipspool.jobs.model import STILL_TRIED, Held, Job, Paid, State, Task
+from clipspool.jobs.model import STILL_TRIED, Held, Job, Paid, Part, State, Task
 from clipspool.jobs.nouns import replace
-from clipspool.jobs.pacing import Pace
+from clipspool.jobs.pacing import NEVER, Pace
 
 S = State
 
@@ -45,6 +45,10 @@ def _has_paid_result(job: Job, _: Pace) -> bool:
     return is_cancelled and job.task is not None and job.task.succeeded
 
 
+def _is_split(job: Job, _: Pace) -> bool:
+    return job.is_split
+
+
 TABLE: dict[State, dict[type[Event], State | If]] = {
     S.QUEUED: {
         **dict.fromkeys(
@@ -55,6 +59,8 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
         on.Reused: S.FETCHED,
         # The only way to spend: the connection is open, and this is on disk before the first byte is sent.
         on.Connected: S.SUBMITTING,
+        # A long clip spends nothing itself: its parts do, each on its own way through this table.
+        on.Split: S.RUNNING,
         on.InDoubt: S.IN_DOUBT,
         on.Failed: S.FAILED,
         on.Cancelled: S.CANCELLED,
@@ -90,6 +96,8 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
         **dict.fromkeys((on.TaskSeen, on.TaskMissing, on.StageFailed, on.Postponed), S.RUNNING),
         on.CancelAsked: S.RUNNING,
         on.TaskSucceeded: S.RENDERED,
+        on.PartsSeen: S.RUNNING,
+        on.PartsFetched: S.RENDERED,
         on.TaskCancelled: S.CANCELLED,
         on.Failed: S.FAILED,
         on.Cancelled: S.CANCELLED,
@@ -102,21 +110,24 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
         **dict.fromkeys((on.PartlyFetched, on.JobHeld, on.Approved, on.CancelAsked), S.RENDERED),
         **dict.fromkeys((on.StageFailed, on.Postponed), S.RENDERED),
         on.Fetched: S.FETCHED,
+        on.PartGone: S.RUNNING,
         # The task vanished at the provider, or it turned out never to have had a result.
         on.Failed: S.FAILED,
         on.Cancelled: S.CANCELLED,
         on.TakenOver: S.CANCELLED,
-        # Held for its result: what the provider serves is unusable, and the operator pays for another.
-        on.Retried: S.QUEUED,
+        # Held for its result: what the provider serves is unusable, and the operator pays for another. Parts
+        # that could not be joined are joined once more, which costs nothing.
+        on.Retried: If(_is_split, S.RENDERED, otherwise=S.QUEUED),
     },
     S.FETCHED: {
         **dict.fromkeys((on.JobHeld, on.Approved, on.CancelAsked, on.StageFailed, on.Postponed), S.FETCHED),
         on.Delivered: S.DELIVERED,
+        on.Joined: S.DELIVERED,
         on.ResultGone: If(_is_reused, S.QUEUED, otherwise=S.RENDERED),
         on.Cancelled: S.CANCELLED,
         on.TakenOver: S.CANCELLED,
         # Held because it is far too short or long, and the operator pays for another.
-        on.Retried: S.QUEUED,
+        on.Retried: If(_is_split, S.RENDERED, otherwise=S.QUEUED),
     },
     # Which of several results is used is no step of a job's life.
     S.DELIVERED: {on.Chosen: S.DELIVERED, on.Unchosen: S.DELIVERED},
@@ -145,6 +156,10 @@ def stage_of(job: Job) -> Stage | None:
             if job.held is not None and job.held not in STILL_TRIED:
                 return None
             return Stage.SUBMIT if job.prepared else Stage.PREPARE
+        case State.RUNNING if job.is_split:
+            return None  # its parts move it on
+        case State.FETCHED if job.part:
+            return None  # until all are there
         case State.RUNNING:
             return Stage.TELL_CANCEL if job.cancel_by else Stage.POLL
         case State.RENDERED:
@@ -179,6 +194,11 @@ def recovered(job: Job, task: Task) -> Job:
     return replace(known, state=S.IN_DOUBT, held=Held.IN_DOUBT, reason=reason)
 
 
+def recovered_split(whole: Job, parts: tuple[Part, ...]) -> Job:
+    """Return a job that the journal lacks, and whose ledger says that it was cut into parts."""
+    return replace(whole, state=S.RUNNING, parts=parts, prepared=True, reason="recovered", due_at=NEVER)
+
+
 def advance(job: Job, event: Event, now: float, pace: Pace, *, open_tasks: int = 1) -> Job:
     """Return the job as it is after an event; raises IllegalTransition.
 
@@ -195,6 +215,8 @@ def advance(job: Job, event: Event, now: float, pace: Pace, *, open_tasks: int =
     else:
         moved = replace(job, state=state, updated_at=now, attempts=0, held=None, reason="", due_at=now)
     moved = apply(moved, event, now, pace, open_tasks)
+    if (moved.part and moved.state is S.FETCHED) or (moved.is_split and moved.state is S.RUNNING):
+        return replace(moved, due_at=NEVER)  # the other parts decide when it goes on
     if moved.cancel_by and moved.state is State.RUNNING and not isinstance(event, on.StageFailed):
         return replace(moved, due_at=now)  # the provider is asked to stop at once
     return moved

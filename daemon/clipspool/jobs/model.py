@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any
 
 # Nouns too, in modules of their own, found here as well.
 from clipspool.jobs.faults import Problem as Problem  # noqa: PLC0414
@@ -15,8 +15,15 @@ from clipspool.jobs.nouns import plain as plain  # noqa: PLC0414
 from clipspool.jobs.outputs import Missing as Missing  # noqa: PLC0414
 from clipspool.jobs.outputs import Result as Result  # noqa: PLC0414
 from clipspool.jobs.outputs import Reuse as Reuse  # noqa: PLC0414
+from clipspool.jobs.parts import Part as Part  # noqa: PLC0414
 from clipspool.jobs.references import KEYFRAME_WORDS as KEYFRAME_WORDS  # noqa: PLC0414
 from clipspool.jobs.references import Reference as Reference  # noqa: PLC0414
+from clipspool.jobs.request import Duplicates as Duplicates  # noqa: PLC0414
+from clipspool.jobs.request import Finish as Finish  # noqa: PLC0414
+from clipspool.jobs.request import FinishCodec as FinishCodec  # noqa: PLC0414
+from clipspool.jobs.request import FinishSize as FinishSize  # noqa: PLC0414
+from clipspool.jobs.request import LongClips as LongClips  # noqa: PLC0414
+from clipspool.jobs.request import Request as Request  # noqa: PLC0414
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, so that no two letters look alike
 _EPOCH = 1_735_689_600  # 2025-01-01: keeps the time part of an id at six letters until 2059
@@ -99,6 +106,8 @@ class Held(StrEnum):
     """The outbox cannot be written to: full, read-only or gone; still tried."""
     DISK = "disk"
     """The inbox's disk cannot be written to or read; still tried."""
+    PARTS = "parts"
+    """One of its parts failed, is in doubt or is held: that part is retried, attached or approved alone."""
 
 
 class Paid(StrEnum):
@@ -111,82 +120,6 @@ class Paid(StrEnum):
 
 STILL_TRIED = frozenset({Held.OUTBOX, Held.DISK})
 """Holds that end by themselves: the job is still tried, in the queue too."""
-LongClips = Literal["refuse", "trim"]
-"""What happens with a clip that is longer than its model takes."""
-Duplicates = Literal["hold", "run", "reuse"]
-"""What happens with a clip that asks for what was asked for already."""
-Finish = Literal["as_is", "timeline"]
-"""Whether a result is delivered as the provider made it, or made to fit its source's place in a timeline."""
-FinishCodec = Literal["", "prores", "dnxhr"]
-FinishSize = Literal["result", "source"]
-"""Whose dimensions a result has that is made ready for the timeline."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The effective request of one job, frozen at acceptance."""
-
-    prompt: str
-    model: str
-    seed: int
-    ratio: str | None = None
-    references: tuple[Reference, ...] = ()
-    content_moderation: dict[str, Any] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
-    priority: int = 0
-    not_before: float | None = None
-    """Unix seconds: sent no earlier."""
-    long_clips: LongClips = "refuse"
-    start_seconds: float = 0.0
-    """Where the part begins that is sent of a clip cut to length."""
-    length_seconds: float | None = None  # of a part of any clip; None: as much as the model takes
-    finish: Finish = "as_is"
-    finish_size: FinishSize = "result"
-    finish_codec: FinishCodec = ""
-    keep_untouched: bool = False
-    """With `finish = "timeline"`: the provider's own file is delivered too."""
-    target_aspect: str = ""
-    """The shape that the result shall have, as `16:9`; empty: the clip's."""
-    frames_per_second: float = 0.0
-    """How many pictures of a folder are shown a second; 0 for a film, which has its own rate."""
-    output_format: str = ""
-    """What the provider makes: `mp4`, `prores`, …; empty: what the model usually makes."""
-    seed_is_drawn: bool = False
-    """Nobody asked for this seed: any other serves as well."""
-    ratio_is_chosen: bool = False  # nobody asked for it: it is the model's nearest to the clip's shape
-    again: bool = False  # the editor wants the same request once more, and pays for it
-    preset: str = ""  # its keys are among the others
-    instead_of: str = ""  # the model that was asked for, where a fallback is used
-    timeline: str = ""  # the id of the one that the clip came with, and that its result is linked into
-    timeline_credits: float | None = None  # what all jobs of that timeline were to cost together
-    was_put_back: bool = False  # it failed before, and somebody moved it from `_failed` into the inbox
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a form that JSON and TOML hold, without what has its default."""
-        body: dict[str, Any] = {"prompt": self.prompt, "model": self.model, "seed": self.seed}
-        body |= self._set(name for name in self.__dataclass_fields__ if name not in body)
-        if self.references:
-            body["references"] = [r.to_dict() for r in self.references]
-        return body
-
-    def media_keys(self) -> dict[str, Any]:
-        """Return the sidecar keys about the pictures themselves, without defaults."""
-        return self._set(
-            (
-                *("long_clips", "start_seconds", "length_seconds", "finish", "finish_size", "keep_untouched"),
-                *("target_aspect", "output_format", "finish_codec", "frames_per_second"),
-            )
-        )
-
-    def _set(self, names: Iterable[str]) -> dict[str, Any]:
-        usual = Request(self.prompt, self.model, self.seed)
-        return {name: value for name in names if (value := getattr(self, name)) != getattr(usual, name)}
-
-    @classmethod
-    def from_dict(cls, body: dict[str, Any]) -> Self:
-        """Read what `to_dict` returned."""
-        references = tuple(Reference(**r) for r in body.get("references", ()))
-        return cls(**{**body, "references": references})
 
 
 PICTURES_SOURCE = "clip.pictures"
@@ -308,16 +241,44 @@ class Job:
     """The attempt that prepared it, whose files are sent; empty before, and for one that 0.1 prepared."""
     node: str = ""
     """The node of a farm that led when something last happened to it; empty where there is no farm."""
+    part: int = 0
+    """Which part of a long clip it is, from 1; 0 for a job of a whole clip."""
+    parts: tuple[Part, ...] = ()
+    """The parts that a long clip was cut into; of a part's job that part alone."""
 
     @property
     def is_again(self) -> bool:
         """Whether an operator ordered it with `again`, for a clip that had been accepted before."""
-        return self.id != job_id(self.clip_id, self.variant)
+        return not self.part and self.id != job_id(self.clip_id, self.variant)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether its clip was cut into parts, each with a job of its own."""
+        return bool(self.parts) and not self.part
+
+    @property
+    def part_ids(self) -> list[str]:
+        """The ids of its parts' jobs, in their order; none for a job that was not split."""
+        return [part_id(self.id, part.number) for part in self.parts] if self.is_split else []
+
+    @property
+    def whole_id(self) -> str:
+        """The id of the job that it is a part of; its own for one that is no part."""
+        return self.id.removesuffix(f"-p{self.part:03}") if self.part else self.id
 
 
 def newest(jobs: Iterable[Job]) -> list[Job]:
-    """Return the newest version of each variant: one that failed and was run again is settled by that."""
-    return list({job.variant: job for job in sorted(jobs, key=lambda one: one.version)}.values())
+    """Return the newest version of each variant: one that failed and was run again is settled by that.
+
+    Parts are left out: what counts is what became of the job that they belong to.
+    """
+    wholes = (job for job in jobs if not job.part)
+    return list({job.variant: job for job in sorted(wholes, key=lambda one: one.version)}.values())
+
+
+def part_id(whole_id: str, number: int) -> str:
+    """Return the id of a part's job, which sorts by its number: `k3m9…-p003`."""
+    return f"{whole_id}-p{number:03}"
 
 
 def job_id(clip_id: str, variant: str, version: int = 1) -> str:

@@ -35,6 +35,8 @@ class Result:
     machine signed what it made of it, or empty for none."""
     noticed: tuple[str, ...] = ()
     """What is odd about it, in words: all black, or byte for byte what was sent."""
+    part: int = 0
+    """Which part of a long clip it shows; 0 for one that shows all of it."""
 
     @property
     def is_film(self) -> bool:

@@ -11,6 +11,8 @@ from clipspool.jobs.render_times import Durations
 Random = Callable[[], float]
 """Returns a number from 0 to below 1, evenly."""
 
+NEVER = 32_503_680_000.0
+"""Due in the year 3000: only a person, or another job, brings it forward."""
 CLOCK_SET_SECONDS = 60.0
 """A clock that differs by more from the time that passed was set."""
 _STAGE_SECONDS = (1.0, 600.0)
@@ -138,4 +140,5 @@ def due_by(job: Job, now: float) -> Job:
     task = job.task
     if task is not None and task.created_at is not None:
         task = replace(task, created_at=min(task.created_at, now))
-    return replace(job, task=task, due_at=min(job.due_at, max(now, not_before or 0.0)))
+    due_at = job.due_at if job.due_at >= NEVER else min(job.due_at, max(now, not_before or 0.0))
+    return replace(job, task=task, due_at=due_at)

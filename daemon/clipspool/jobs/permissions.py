@@ -18,9 +18,14 @@ def may_retry(job: Job) -> bool:
     return may(job, Retried) and (job.state.is_terminal or job.state is State.IN_DOUBT or is_astray)
 
 
+def may_retry_or_release(job: Job) -> bool:
+    """Whether `retry` changes anything: it may be run again, or is set aside for crashes."""
+    return may_retry(job) or job.held is Held.POISON
+
+
 def may_run_again(job: Job) -> bool:
-    """Whether its clip may be run once more as the next version: it ended, and is this journal's."""
-    return job.state.is_terminal and not is_taken_over(job)
+    """Whether its clip may be run once more as the next version: it ended, is whole, and this journal's."""
+    return not job.part and job.state.is_terminal and not is_taken_over(job)
 
 
 def is_taken_over(job: Job) -> bool:
@@ -41,9 +46,9 @@ def may_deliver_as_it_is(job: Job) -> bool:
 def has_to_deliver(job: Job) -> bool:
     """Whether a paid result is fetched, and can be delivered before the job ends.
 
-    Not one that a person has to look at, nor one that crashes the process.
+    Not one that a person has to look at, nor one that crashes the process, nor that of a part.
     """
-    if not job.results or job.held is Held.POISON:
+    if job.part or not job.results or job.held is Held.POISON:
         return False
     return job.state is State.RENDERED or (job.state is State.FETCHED and job.held is not Held.RESULT)
 
@@ -55,6 +60,11 @@ def may_approve(job: Job) -> bool:
     )
 
 
+def is_held_for_approval(job: Job) -> bool:
+    """Whether it is held, and an approval releases it."""
+    return job.held is not None and may_approve(job)
+
+
 def may_cancel(job: Job) -> bool:
-    """Whether there is anything to end."""
-    return not job.state.is_terminal
+    """Whether there is anything to end; a part that is fetched ends with the job that it belongs to."""
+    return not job.state.is_terminal and not (job.part and job.state is State.FETCHED)

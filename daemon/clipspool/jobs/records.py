@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from clipspool.jobs.model import State
+from clipspool.jobs.model import Held, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,15 @@ class Tally:
 
 _CREDITS_OF = {"USD": 100.0}
 """What a unit of a balance is worth in credits; one credit is 0.01 USD."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJobs:
+    """How many open jobs there are."""
+
+    by_state: Counter[State]
+    """Those that nothing holds."""
+    held: Counter[Held]
 
 
 @dataclass(frozen=True, slots=True)

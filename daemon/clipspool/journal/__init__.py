@@ -11,7 +11,6 @@ from clipspool.journal.database import Address, Place
 from clipspool.journal.files import JournalError, JournalUnreachable, Lock
 from clipspool.journal.journal import Journal
 from clipspool.journal.lookup import SORTED_MAX, UNDER_WAY, DaySpent, Filter, Look, Lookup, Page, Sort
-from clipspool.journal.questions import OpenJobs
 from clipspool.journal.rows import Candidate
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "Lock",
     "Look",
     "Lookup",
-    "OpenJobs",
     "Page",
     "Place",
     "Sort",

@@ -17,6 +17,7 @@ from typing import Any, Self
 from clipspool.jobs.events import Event, Order, Vetted, name_of
 from clipspool.jobs.model import STILL_TRIED, Clip, Job, State, Task, plain
 from clipspool.jobs.nouns import replace
+from clipspool.jobs.pacing import NEVER
 from clipspool.jobs.records import HookRun
 from clipspool.journal.database import Database, Fence, Place, to_json
 from clipspool.journal.place import open_database, read_database
@@ -45,6 +46,7 @@ class Journal(Questions):
         super().__init__(database)
         self._new_clips: dict[str, dict[str, Any]] = {}
         self._new_jobs: list[list[Any]] = []
+        self._new_parts: list[list[Any]] = []
         self._changed: dict[str, Job] = {}
         self._requests: dict[str, dict[str, Any]] = {}
         self._tasks: dict[tuple[str, int], tuple[Job, Task]] = {}
@@ -52,7 +54,7 @@ class Journal(Questions):
         self._moved_clips: dict[str, dict[str, Any]] = {}
         self._events: list[list[Any]] = []
         self._gathered = (
-            *(self._new_clips, self._new_jobs, self._changed, self._requests, self._tasks),
+            *(self._new_clips, self._new_jobs, self._new_parts, self._changed, self._requests, self._tasks),
             *(self._prepared_clips, self._moved_clips, self._events),
         )
         # What was last read or written, since one thread makes every change.
@@ -136,6 +138,8 @@ class Journal(Questions):
         if self._new_clips:
             database.run_many("insert_clips", list(self._new_clips.values()))
             database.run("insert_jobs", rows=self._new_jobs)
+        if self._new_parts:
+            database.run("insert_jobs", rows=self._new_parts)
         if self._changed:
             database.run("update_jobs", rows=[job_change(job) for job in self._changed.values()])
         if self._requests:
@@ -182,8 +186,7 @@ class Journal(Questions):
         _keep(self._clips_kept, clip.id, clip)
         for job in accepted:
             _keep(self._jobs_kept, job.id, replace(job, path=clip.path))
-            self.counts[job.state] += 1
-            self._count_task(job, 1)
+            self._count_job(job, 1)
             if job.task is not None:
                 self._tasks[job.id, job.task.number] = (job, job.task)
             self._add_event(
@@ -195,8 +198,17 @@ class Journal(Questions):
         self.flush()
         self._write_rows("insert_jobs", [job_row(job)])
         _keep(self._jobs_kept, job.id, job)
-        self.counts[job.state] += 1
+        self._count_job(job, 1)
         self.bring_back(job.clip_id)
+
+    def add_parts(self, parts: Collection[Job]) -> None:
+        """Enter the parts of a job of a clip that is known, in the queue."""
+        self._new_parts += [job_row(part) for part in parts]
+        for part in parts:
+            _keep(self._jobs_kept, part.id, part)
+            self._count_job(part, 1)
+            facts = {"of": part.whole_id, "part": part.part}
+            self._add_event(part.updated_at, part.clip_id, part.id, "entered", None, part.state, facts)
 
     def record(self, before: Job, after: Job, happened: Event) -> None:
         """Record what an event made of a job; a look with nothing new leaves no history."""
@@ -206,10 +218,8 @@ class Journal(Questions):
         _keep(self._jobs_kept, after.id, after)
         if after.task is not None and after.task is not before.task:
             self._tasks[after.id, after.task.number] = (after, after.task)
-        self.counts[before.state] -= 1
-        self.counts[after.state] += 1
-        self._count_task(before, -1)
-        self._count_task(after, 1)
+        self._count_job(before, -1)
+        self._count_job(after, 1)
         self.for_disk += _waits_for_disk(after) - _waits_for_disk(before)
         is_seen = (before.state, before.held, before.reason) != (after.state, after.held, after.reason)
         if is_seen or isinstance(happened, Order | Vetted):
@@ -293,7 +303,7 @@ class Journal(Questions):
         self._write("delete_history", ids=ids)
         gone: list[str] = self._database.column("clips_never_submitted", ids=ids)
         for job in self._chosen("jobs_of_clips", ids=gone):
-            self.counts[job.state] -= 1
+            self._count_job(job, -1)
             self._jobs_kept.pop(job.id, None)
         self._write("delete_jobs", ids=gone)
         self._write("delete_clips", ids=gone)
@@ -387,7 +397,7 @@ class Journal(Questions):
         """Make everything due that waits, but for what its editor wants later: the clock was set back."""
         self.flush()
         waiting = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
-        self._write("bring_jobs_forward", now=now, states=[state.value for state in waiting])
+        self._write("bring_jobs_forward", now=now, never=NEVER, states=[state.value for state in waiting])
         self._write("bring_clips_forward", now=now)
         self._jobs_kept.clear()
 

@@ -15,9 +15,9 @@ VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :
 -- name: insert_jobs
 INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
     doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
-    version, prepared_by, chosen, node, clip_id, inbox, variant, request, created_at)
+    version, prepared_by, chosen, node, parts, clip_id, inbox, variant, request, created_at, part)
 VALUES (:0, :1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, :16, :17, :18, :19, :20, :21,
-    :22, :23, :24, :25, :26, :27, :28, :29);
+    :22, :23, :24, :25, :26, :27, :28, :29, :30, :31);
 
 -- name: update_jobs
 UPDATE jobs SET
@@ -44,7 +44,8 @@ UPDATE jobs SET
     version = :21,
     prepared_by = :22,
     chosen = :23,
-    node = :24
+    node = :24,
+    parts = :25
 WHERE id = :0;
 
 -- name: update_requests
@@ -109,7 +110,7 @@ SELECT coalesce(max(version), 0) AS version FROM jobs
 WHERE clip_id IN (
     SELECT id FROM clips WHERE sha256 = :sha256 AND inbox = :inbox AND path = :path
     UNION SELECT CAST(:clip_id AS TEXT)
-) AND variant = :variant AND id != :but
+) AND variant = :variant AND part = 0 AND id != :but
     AND (clip_id = :clip_id OR (state NOT IN ('failed', 'cancelled') AND reuse IS NULL));
 
 -- name: delete_history
@@ -136,9 +137,10 @@ DELETE FROM facts WHERE name = :name;
 -- --- when the clock was set ------------------------------------------------------------------------------
 
 -- name: bring_jobs_forward
--- A `not_before` is the editor's wish, and stays.
+-- A `not_before` is the editor's wish, and stays; so does what only a person or another job brings forward.
 UPDATE jobs SET due_at = :now
-WHERE state = ANY (:states::TEXT[]) AND due_at > :now AND strpos(request, '"not_before"') = 0;
+WHERE state = ANY (:states::TEXT[]) AND due_at > :now AND due_at < :never
+    AND strpos(request, '"not_before"') = 0;
 
 -- name: bring_clips_forward
 UPDATE clips SET retire_due = :now WHERE retire_due > :now;
@@ -199,11 +201,13 @@ SELECT id FROM jobs WHERE clip_id = ANY (:ids::TEXT[]) ORDER BY id;
 SELECT count(*) FROM jobs WHERE clip_id = :clip_id AND state = ANY (:open::TEXT[]);
 
 -- name: newest_jobs
-SELECT id FROM jobs WHERE :inbox::TEXT IS NULL OR inbox = :inbox ORDER BY created_at DESC, id LIMIT :most;
+SELECT id FROM jobs WHERE (:inbox::TEXT IS NULL OR inbox = :inbox) AND (part = 0 OR :parts::BOOLEAN)
+ORDER BY created_at DESC, id LIMIT :most;
 
 -- name: newest_jobs_in
 SELECT id FROM jobs
 WHERE state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR inbox = :inbox)
+    AND (part = 0 OR :parts::BOOLEAN)
 ORDER BY created_at DESC, id LIMIT :most;
 
 -- name: same_request
@@ -235,7 +239,8 @@ SELECT min(due_at) FROM jobs WHERE state = :state AND due_at > :now;
 
 -- name: queue
 -- The first line of the condition is that of the index `jobs_in_queue`.
-SELECT id, clip_id, inbox, priority, prepared, approved, credits_estimated, model
+SELECT id, clip_id, inbox, priority, prepared, approved, credits_estimated, part,
+    part = 0 AND parts IS NOT NULL AS is_split, model
 FROM jobs
 WHERE state = 'queued' AND held IS NULL
     AND inbox = :inbox AND due_at <= :now AND approved >= :approved
@@ -248,7 +253,8 @@ ORDER BY priority DESC, created_at, id LIMIT :most;
 
 -- name: queue_for_disk
 -- Jobs that wait for a disk are few, so the index of what is due serves; the queue may be thousands long.
-SELECT id, clip_id, inbox, priority, prepared, approved, credits_estimated, model
+SELECT id, clip_id, inbox, priority, prepared, approved, credits_estimated, part,
+    part = 0 AND parts IS NOT NULL AS is_split, model
 FROM jobs
 WHERE state = 'queued' AND held = ANY (:held::TEXT[])
     AND inbox = :inbox AND due_at <= :now AND approved >= :approved
@@ -274,20 +280,22 @@ SELECT min(retire_due) FROM clips WHERE retire_due > :now;
 -- --- counts and tasks ------------------------------------------------------------------------------------
 
 -- name: count_by_state
-SELECT state, count(*) AS number FROM jobs GROUP BY state;
+-- Parts of long clips apart.
+SELECT state, part > 0 AS is_part, count(*) AS number FROM jobs GROUP BY 1, 2;
 
 -- name: count_at_provider
-SELECT inbox, model, count(*) AS number FROM jobs WHERE state IN ('submitting', 'running') GROUP BY 1, 2;
+SELECT inbox, model, count(*) AS number FROM jobs
+WHERE state IN ('submitting', 'running') AND (part > 0 OR parts IS NULL) GROUP BY 1, 2;
 
 -- name: count_open_alike
 SELECT inbox, state, held, due_at > :now AS is_later, attempts > 0 OR reason != '' AS is_tried_again,
     count(*) AS number
-FROM jobs WHERE state = ANY (:open::TEXT[])
+FROM jobs WHERE state = ANY (:open::TEXT[]) AND part = 0
 GROUP BY 1, 2, 3, 4, 5;
 
 -- name: count_open
 SELECT inbox, state, held, count(*) AS number FROM jobs
-WHERE state = ANY (:open::TEXT[])
+WHERE state = ANY (:open::TEXT[]) AND part = 0
 GROUP BY inbox, state, held;
 
 -- name: followed_tasks
@@ -393,27 +401,27 @@ SELECT value FROM facts WHERE name = :name;
 
 -- name: held_jobs
 SELECT id FROM jobs
-WHERE state = ANY (:open::TEXT[]) AND held IS NOT NULL AND (:inbox::TEXT IS NULL OR inbox = :inbox)
+WHERE state = ANY (:open::TEXT[]) AND part = 0 AND held IS NOT NULL AND (:inbox::TEXT IS NULL OR inbox = :inbox)
 ORDER BY created_at, id LIMIT :most;
 
 -- name: jobs_under_way
 -- `:states` stand in the order of a job's life: the nearest to the end comes first.
 SELECT jobs.id FROM jobs
-WHERE jobs.state = ANY (:states::TEXT[]) AND jobs.held IS NULL AND (:inbox::TEXT IS NULL OR jobs.inbox = :inbox)
+WHERE jobs.state = ANY (:states::TEXT[]) AND jobs.part = 0 AND jobs.held IS NULL AND (:inbox::TEXT IS NULL OR jobs.inbox = :inbox)
 ORDER BY array_position(:states::TEXT[], jobs.state) DESC, jobs.progress DESC NULLS LAST, jobs.priority DESC,
     jobs.created_at, jobs.id
 LIMIT :most;
 
 -- name: failed_jobs
 SELECT id FROM jobs
-WHERE state = 'failed' AND updated_at >= :since AND created_at >= :accepted_since
+WHERE state = 'failed' AND part = 0 AND updated_at >= :since AND created_at >= :accepted_since
     AND (:inbox::TEXT IS NULL OR inbox = :inbox)
 ORDER BY updated_at DESC LIMIT :most;
 
 -- name: ended_jobs
 -- Of all that was ever delivered the newest are found by going back by age.
 SELECT id FROM jobs
-WHERE state = :state AND updated_at >= :since AND created_at >= :accepted_since
+WHERE state = :state AND part = 0 AND updated_at >= :since AND created_at >= :accepted_since
     AND (:inbox::TEXT IS NULL OR inbox = :inbox)
 ORDER BY created_at DESC LIMIT :most;
 
@@ -422,7 +430,8 @@ SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = ANY (:states::TEXT[]) LIM
 
 -- name: page_in_states
 SELECT id FROM jobs
-WHERE state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR inbox = :inbox) AND id < :before
+WHERE state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR inbox = :inbox) AND part = 0
+    AND id < :before
 ORDER BY id DESC LIMIT :most;
 
 -- name: page_floor
@@ -430,7 +439,7 @@ SELECT id FROM jobs WHERE id < :before ORDER BY id DESC LIMIT 1 OFFSET :scan;
 
 -- name: page
 SELECT id FROM jobs
-WHERE id < :before AND id >= :floor
+WHERE id < :before AND id >= :floor AND part = 0
     AND state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR inbox = :inbox)
 ORDER BY id DESC LIMIT :most;
 
@@ -440,6 +449,8 @@ SELECT jobs.id FROM jobs
 JOIN clips ON clips.id = jobs.clip_id
 LEFT JOIN tasks ON tasks.job_id = jobs.id AND tasks.number = jobs.task_number AND tasks.segment = 0
 WHERE jobs.id < :before AND jobs.id >= :floor
+    -- Of parts only that whose task is looked for.
+    AND (jobs.part = 0 OR strpos(lower(tasks.task_id COLLATE "C"), :word) > 0)
     AND jobs.state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR jobs.inbox = :inbox)
     AND (strpos(
             lower(convert_from(clips.path, 'LATIN1') COLLATE "C"),
@@ -467,6 +478,7 @@ WITH found AS (
     WHERE jobs.id >= :floor AND jobs.state = ANY (:states::TEXT[])
         AND (:inbox::TEXT IS NULL OR jobs.inbox = :inbox)
         AND (NOT :waits OR jobs.held IS NOT NULL OR jobs.state = 'in_doubt')
+        AND (jobs.part = 0 OR (:word != '' AND strpos(lower(tasks.task_id COLLATE "C"), :word) > 0))
         AND (:word = '' OR strpos(
                 lower(convert_from(clips.path, 'LATIN1') COLLATE "C"),
                 convert_from(convert_to(:word, 'UTF8'), 'LATIN1')
@@ -485,7 +497,7 @@ LIMIT :most OFFSET :skip;
 -- name: page_by_folder
 -- Walks the clips in the order of the index; needs no sorting, however many there are.
 SELECT jobs.id FROM clips JOIN jobs ON jobs.clip_id = clips.id
-WHERE jobs.state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR clips.inbox = :inbox)
+WHERE jobs.part = 0 AND jobs.state = ANY (:states::TEXT[]) AND (:inbox::TEXT IS NULL OR clips.inbox = :inbox)
 ORDER BY clips.inbox, folder_of(clips.path), clips.path, jobs.id DESC
 LIMIT :most OFFSET :skip;
 
@@ -493,18 +505,18 @@ LIMIT :most OFFSET :skip;
 -- In the folder of the clip at `:path`.
 SELECT count(*) FROM (
     SELECT 1 FROM clips JOIN jobs ON jobs.clip_id = clips.id
-    WHERE clips.inbox = :inbox AND folder_of(clips.path) = folder_of(:path)
+    WHERE clips.inbox = :inbox AND folder_of(clips.path) = folder_of(:path) AND jobs.part = 0
         AND jobs.state = ANY (:states::TEXT[])
     LIMIT :most
 ) AS found;
 
 -- name: ended_last
 -- An ended job's `due_at` is when it ended.
-SELECT id FROM jobs WHERE state = :state ORDER BY due_at DESC LIMIT :most;
+SELECT id FROM jobs WHERE state = :state AND part = 0 ORDER BY due_at DESC LIMIT :most;
 
 -- name: held_ids
 SELECT id FROM jobs
-WHERE state = ANY (:open::TEXT[]) AND held IS NOT NULL;
+WHERE state = ANY (:open::TEXT[]) AND held IS NOT NULL AND part = 0;
 
 -- name: seconds_to_result
 SELECT done.model, events.at - tasks.created_at AS seconds

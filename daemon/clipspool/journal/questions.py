@@ -10,11 +10,10 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from clipspool.jobs.model import STILL_TRIED, TERMINAL, Clip, Held, Job, State
-from clipspool.jobs.records import ClipCost, Entry, Spend, Tally, current_name
+from clipspool.jobs.records import ClipCost, Entry, OpenJobs, Spend, Tally, current_name
 from clipspool.jobs.render_times import Seen
 from clipspool.journal.database import Database
 from clipspool.journal.rows import Candidate, read_candidate, read_clip, read_job
@@ -30,15 +29,6 @@ _AGE_SECONDS_MAX = 14 * 86_400.0
 """A job accepted longer ago is not looked for among those that ended lately."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenJobs:
-    """How many open jobs there are."""
-
-    by_state: Counter[State]
-    """Those that nothing holds."""
-    held: Counter[Held]
-
-
 class Questions:
     """Asks over one connection; `counts` spares the questions about states that no job is in."""
 
@@ -46,14 +36,17 @@ class Questions:
         """Take a database that is open."""
         self._database = database
         self.counts: Counter[State] = Counter()
+        """Jobs by state, without the parts of long clips."""
+        self.present: Counter[State] = Counter()  # parts included
         self.running: Counter[tuple[str, str]] = Counter()
         """Tasks under way by inbox and model, those included whose request is on its way."""
         self.for_disk = 0
         """Queued jobs that wait for a disk."""
 
     def count_jobs(self) -> None:
-        """Fill `counts`, `running` and `for_disk` from the journal."""
+        """Fill `counts`, `present`, `running` and `for_disk` from the journal."""
         self.counts = self.count()
+        self.present = self.counts + self.count(of_parts=True)
         self.running = self.count_running()
         self.for_disk = self._database.value("count_for_disk", held=_FOR_DISK)
 
@@ -85,35 +78,39 @@ class Questions:
         """Return all jobs of a clip, in the order of their variants."""
         return self._chosen("jobs_of_clips", ids=[clip_id])
 
+    def parts_of(self, job: Job) -> list[Job]:
+        """Return the jobs of a split job's parts, in their order; none for any other job."""
+        return sorted(self.load(job.part_ids).values(), key=lambda one: one.part)
+
     def chosen(self, clip: Clip) -> list[Job]:
         """Return the jobs whose results are marked as chosen, of all clips with this clip's name."""
         return self._chosen("chosen_jobs", inbox=clip.inbox, path=os.fsencode(clip.path))
 
     def newest_version(self, clip: Clip, variant: str, but: str = "") -> int:
         """Return the newest version of a clip's variant under its name, job `but` left out; 0 for none."""
+        asked = {"clip_id": clip.id, "sha256": clip.sha256, "inbox": clip.inbox}
         found: int = self._database.value(
-            "newest_version",
-            clip_id=clip.id,
-            sha256=clip.sha256,
-            inbox=clip.inbox,
-            path=os.fsencode(clip.path),
-            variant=variant,
-            but=but,
+            "newest_version", **asked, path=os.fsencode(clip.path), variant=variant, but=but
         )
         return found
 
     def ids(
-        self, *, states: Collection[State] = (), inbox: str | None = None, most: int | None = None
+        self,
+        *,
+        states: Collection[State] = (),
+        inbox: str | None = None,
+        most: int | None = None,
+        parts: bool = False,
     ) -> list[str]:
-        """Return the ids of jobs, newest first."""
-        limits = {"inbox": inbox, "most": _ALL if most is None else most}
+        """Return the ids of jobs, newest first; those of the parts of long clips where `parts` is set."""
+        limits = {"inbox": inbox, "most": _ALL if most is None else most, "parts": parts}
         if states:
             return self._database.column("newest_jobs_in", states=[state.value for state in states], **limits)
         return self._database.column("newest_jobs", **limits)
 
     def find(self, *, states: Collection[State] = (), code: str | None = None) -> Iterator[Job]:
-        """Iterate over jobs, newest first; `code` is the beginning of an error's code."""
-        ids = self.ids(states=states)
+        """Iterate over jobs, parts included, newest first; `code` is the beginning of an error's code."""
+        ids = self.ids(states=states, parts=True)
         for begin in range(0, len(ids), _FOUND_AT_ONCE):
             for job in self._jobs(ids[begin : begin + _FOUND_AT_ONCE]).values():
                 if code is None or (job.error and job.error.code.startswith(code)):
@@ -136,13 +133,8 @@ class Questions:
 
     def same_request(self, job: Job, apart_from: Collection[str]) -> list[Job]:
         """Return other clips' jobs that asked for the same and are open, delivered or paid; oldest first."""
-        return self._chosen(
-            "same_request",
-            fingerprint=job.fingerprint,
-            clip_id=job.clip_id,
-            apart_from=list(apart_from),
-            most=_SAME_MAX,
-        )
+        asked = {"fingerprint": job.fingerprint, "clip_id": job.clip_id, "most": _SAME_MAX}
+        return self._chosen("same_request", **asked, apart_from=list(apart_from))
 
     def duplicates_of(self, job: Job) -> list[Job]:
         """Return the jobs that are held because they ask for the same as this one."""
@@ -175,14 +167,14 @@ class Questions:
 
     def due(self, state: State, now: float, most: int, inbox: str | None = None) -> list[str]:
         """Return the ids of jobs in a state that are due, longest due first; of one inbox, or of all."""
-        if not self.counts[state]:
+        if not self.present[state]:
             return []
         ids = self._database.value("due", state=state.value, now=now, most=most, inbox=inbox)
         return ids.split(",") if ids else []
 
     def next_due(self, state: State, now: float) -> float | None:
         """Return when the next job in a state falls due, after `now`."""
-        if not self.counts[state]:
+        if not self.present[state]:
             return None
         due_at: float | None = self._database.value("next_due", state=state.value, now=now)
         return due_at
@@ -208,13 +200,17 @@ class Questions:
 
     # --- counts and tasks -----------------------------------------------------------------------------------
 
-    def count(self) -> Counter[State]:
-        """Count the jobs by state."""
-        rows = self._database.rows("count_by_state")
+    def count(self, *, of_parts: bool = False) -> Counter[State]:
+        """Count the jobs by state, without the parts of long clips; or those parts alone."""
+        rows = [row for row in self._database.rows("count_by_state") if bool(row["is_part"]) is of_parts]
         return Counter({State(row["state"]): row["number"] for row in rows})
 
-    def _count_task(self, job: Job, number: int) -> None:
-        if job.state in {State.SUBMITTING, State.RUNNING}:
+    def _count_job(self, job: Job, number: int) -> None:
+        """Count a job in its state, and its task where it has one under way."""
+        self.present[job.state] += number
+        if not job.part:
+            self.counts[job.state] += number
+        if job.state in {State.SUBMITTING, State.RUNNING} and not job.is_split:
             self.running[job.inbox, job.request.model] += number
 
     def count_running(self) -> Counter[tuple[str, str]]:

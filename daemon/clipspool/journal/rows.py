@@ -18,6 +18,7 @@ from clipspool.jobs.model import (
     Job,
     Missing,
     Paid,
+    Part,
     Request,
     Result,
     Reuse,
@@ -43,12 +44,16 @@ class Candidate:
     approved: bool
     credits_estimated: float | None
     model: str
+    part: int = 0
+    """Which part of a long clip it is; 0 for none."""
+    is_split: bool = False
+    """It is sent in parts, and spends nothing itself."""
 
 
 def job_row(job: Job) -> list[Any]:
     """Return the values of a new job for `insert_jobs`."""
     request = to_json(job.request.to_dict())
-    return [*job_change(job), job.clip_id, job.inbox, job.variant, request, job.created_at]
+    return [*job_change(job), job.clip_id, job.inbox, job.variant, request, job.created_at, job.part]
 
 
 def job_change(job: Job) -> list[Any]:
@@ -80,6 +85,7 @@ def job_change(job: Job) -> list[Any]:
         job.prepared_by,
         to_json([os.fsencode(name).hex() for name in job.chosen]) if job.chosen else None,
         job.node or NODE,
+        to_json([plain(one) for one in job.parts]) if job.parts else None,
     ]
 
 
@@ -163,6 +169,8 @@ def read_job(row: Row) -> Job:
         prepared_by=row["prepared_by"],
         node="" if row["node"] == NODE else row["node"],
         chosen=tuple(os.fsdecode(bytes.fromhex(name)) for name in json.loads(row["chosen"] or "[]")),
+        part=row["part"],
+        parts=tuple(Part(**one) for one in json.loads(row["parts"] or "[]")),
     )
 
 
@@ -228,7 +236,8 @@ def read_clip(row: Row) -> Clip:
 
 def read_candidate(row: Row) -> Candidate:
     """Build a candidate from a row of the statement `queue`; SQLite has no booleans."""
-    return Candidate(**{**row, "prepared": bool(row["prepared"]), "approved": bool(row["approved"])})
+    truths = ("prepared", "approved", "is_split")
+    return Candidate(**{**row, **{name: bool(row[name]) for name in truths}})
 
 
 def path_bytes(path: str | None) -> bytes | None:

@@ -16,7 +16,7 @@ VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :
 -- name: insert_jobs
 INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
     doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
-    version, prepared_by, chosen, node, clip_id, inbox, variant, request, created_at)
+    version, prepared_by, chosen, node, parts, clip_id, inbox, variant, request, created_at, part)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
     json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
     json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]'),
@@ -26,8 +26,8 @@ SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(va
     json_extract(value, '$[18]'), json_extract(value, '$[19]'), json_extract(value, '$[20]'),
     json_extract(value, '$[21]'), json_extract(value, '$[22]'), json_extract(value, '$[23]'),
     json_extract(value, '$[24]'), json_extract(value, '$[25]'), json_extract(value, '$[26]'),
-    json_extract(value, '$[27]'), json_extract(value, '$[28]'),
-    json_extract(value, '$[29]')
+    json_extract(value, '$[27]'), json_extract(value, '$[28]'), json_extract(value, '$[29]'),
+    json_extract(value, '$[30]'), json_extract(value, '$[31]')
 FROM json_each(:rows);
 
 -- name: update_jobs
@@ -55,7 +55,8 @@ UPDATE jobs SET
     version = json_extract(value, '$[21]'),
     prepared_by = json_extract(value, '$[22]'),
     chosen = json_extract(value, '$[23]'),
-    node = json_extract(value, '$[24]')
+    node = json_extract(value, '$[24]'),
+    parts = json_extract(value, '$[25]')
 FROM json_each(:rows)
 WHERE jobs.id = json_extract(value, '$[0]');
 
@@ -129,7 +130,7 @@ WHERE jobs.chosen IS NOT NULL AND clips.inbox = :inbox AND clips.path = :path;
 SELECT coalesce(max(version), 0) AS version FROM jobs
 WHERE clip_id IN (
     SELECT id FROM clips WHERE sha256 = :sha256 AND inbox = :inbox AND path = :path UNION SELECT :clip_id
-) AND variant = :variant AND id != :but
+) AND variant = :variant AND part = 0 AND id != :but
     AND (clip_id = :clip_id OR (state NOT IN ('failed', 'cancelled') AND reuse IS NULL));
 
 -- name: delete_history
@@ -156,9 +157,10 @@ DELETE FROM facts WHERE name = :name;
 -- --- when the clock was set ------------------------------------------------------------------------------
 
 -- name: bring_jobs_forward
--- A `not_before` is the editor's wish, and stays.
+-- A `not_before` is the editor's wish, and stays; so does what only a person or another job brings forward.
 UPDATE jobs SET due_at = :now
-WHERE state IN (SELECT value FROM json_each(:states)) AND due_at > :now AND instr(request, '"not_before"') = 0;
+WHERE state IN (SELECT value FROM json_each(:states)) AND due_at > :now AND due_at < :never
+    AND instr(request, '"not_before"') = 0;
 
 -- name: bring_clips_forward
 UPDATE clips SET retire_due = :now WHERE retire_due > :now;
@@ -219,11 +221,13 @@ SELECT id FROM jobs WHERE clip_id IN (SELECT value FROM json_each(:ids)) ORDER B
 SELECT count(*) FROM jobs WHERE clip_id = :clip_id AND state IN (SELECT value FROM json_each(:open));
 
 -- name: newest_jobs
-SELECT id FROM jobs WHERE :inbox IS NULL OR inbox = :inbox ORDER BY created_at DESC, id LIMIT :most;
+SELECT id FROM jobs WHERE (:inbox IS NULL OR inbox = :inbox) AND (part = 0 OR :parts)
+ORDER BY created_at DESC, id LIMIT :most;
 
 -- name: newest_jobs_in
 SELECT id FROM jobs
 WHERE state IN (SELECT value FROM json_each(:states)) AND (:inbox IS NULL OR inbox = :inbox)
+    AND (part = 0 OR :parts)
 ORDER BY created_at DESC, id LIMIT :most;
 
 -- name: same_request
@@ -256,7 +260,8 @@ SELECT min(due_at) FROM jobs WHERE state = :state AND due_at > :now;
 -- name: queue
 -- The first line of the condition is that of the index `jobs_in_queue`, to the letter; the plus keeps SQLite from
 -- taking `jobs_due` and sorting the whole queue.
-SELECT id, clip_id, inbox, priority, prepared, approved, credits_estimated,
+SELECT id, clip_id, inbox, priority, prepared, approved, credits_estimated, part,
+    part = 0 AND parts IS NOT NULL AS is_split,
     json_extract(request, '$.model') AS model
 FROM jobs
 WHERE state = 'queued' AND held IS NULL
@@ -270,7 +275,8 @@ ORDER BY priority DESC, created_at, id LIMIT :most;
 
 -- name: queue_for_disk
 -- Jobs that wait for a disk are few, so the index of what is due serves; the queue may be thousands long.
-SELECT id, clip_id, inbox, priority, prepared, approved, credits_estimated,
+SELECT id, clip_id, inbox, priority, prepared, approved, credits_estimated, part,
+    part = 0 AND parts IS NOT NULL AS is_split,
     json_extract(request, '$.model') AS model
 FROM jobs
 WHERE state = 'queued' AND held IN (SELECT value FROM json_each(:held))
@@ -297,21 +303,22 @@ SELECT min(retire_due) FROM clips WHERE retire_due > :now;
 -- --- counts and tasks ------------------------------------------------------------------------------------
 
 -- name: count_by_state
-SELECT state, count(*) AS number FROM jobs GROUP BY state;
+-- Parts of long clips apart.
+SELECT state, part > 0 AS is_part, count(*) AS number FROM jobs GROUP BY 1, 2;
 
 -- name: count_at_provider
 SELECT inbox, json_extract(request, '$.model') AS model, count(*) AS number FROM jobs
-WHERE state IN ('submitting', 'running') GROUP BY 1, 2;
+WHERE state IN ('submitting', 'running') AND (part > 0 OR parts IS NULL) GROUP BY 1, 2;
 
 -- name: count_open_alike
 SELECT inbox, state, held, due_at > :now AS is_later, attempts > 0 OR reason != '' AS is_tried_again,
     count(*) AS number
-FROM jobs WHERE state IN (SELECT value FROM json_each(:open))
+FROM jobs WHERE state IN (SELECT value FROM json_each(:open)) AND part = 0
 GROUP BY 1, 2, 3, 4, 5;
 
 -- name: count_open
 SELECT inbox, state, held, count(*) AS number FROM jobs
-WHERE state IN (SELECT value FROM json_each(:open))
+WHERE state IN (SELECT value FROM json_each(:open)) AND part = 0
 GROUP BY inbox, state, held;
 
 -- name: followed_tasks
@@ -415,25 +422,26 @@ SELECT value FROM facts WHERE name = :name;
 
 -- name: held_jobs
 SELECT id FROM jobs
-WHERE state IN (SELECT value FROM json_each(:open)) AND held IS NOT NULL AND (:inbox IS NULL OR inbox = :inbox)
+WHERE state IN (SELECT value FROM json_each(:open)) AND part = 0 AND held IS NOT NULL
+    AND (:inbox IS NULL OR inbox = :inbox)
 ORDER BY created_at, id LIMIT :most;
 
 -- name: jobs_under_way
 -- `:states` stand in the order of a job's life: the nearest to the end comes first.
 SELECT jobs.id FROM jobs JOIN json_each(:states) AS wanted ON wanted.value = jobs.state
-WHERE jobs.held IS NULL AND (:inbox IS NULL OR jobs.inbox = :inbox)
+WHERE jobs.part = 0 AND jobs.held IS NULL AND (:inbox IS NULL OR jobs.inbox = :inbox)
 ORDER BY wanted.key DESC, jobs.progress DESC, jobs.priority DESC, jobs.created_at, jobs.id LIMIT :most;
 
 -- name: failed_jobs
 SELECT id FROM jobs
-WHERE state = 'failed' AND updated_at >= :since AND created_at >= :accepted_since
+WHERE state = 'failed' AND part = 0 AND updated_at >= :since AND created_at >= :accepted_since
     AND (:inbox IS NULL OR inbox = :inbox)
 ORDER BY updated_at DESC LIMIT :most;
 
 -- name: ended_jobs
 -- Of all that was ever delivered the newest are found by going back by age.
 SELECT id FROM jobs
-WHERE +state = :state AND updated_at >= :since AND created_at >= :accepted_since
+WHERE +state = :state AND part = 0 AND updated_at >= :since AND created_at >= :accepted_since
     AND (:inbox IS NULL OR inbox = :inbox)
 ORDER BY created_at DESC LIMIT :most;
 
@@ -442,7 +450,8 @@ SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state IN (SELECT value FROM json_
 
 -- name: page_in_states
 SELECT id FROM jobs INDEXED BY jobs_due
-WHERE state IN (SELECT value FROM json_each(:states)) AND (:inbox IS NULL OR inbox = :inbox) AND id < :before
+WHERE state IN (SELECT value FROM json_each(:states)) AND (:inbox IS NULL OR inbox = :inbox) AND part = 0
+    AND id < :before
 ORDER BY id DESC LIMIT :most;
 
 -- name: page_floor
@@ -450,7 +459,7 @@ SELECT id FROM jobs WHERE id < :before ORDER BY id DESC LIMIT 1 OFFSET :scan;
 
 -- name: page
 SELECT id FROM jobs
-WHERE id < :before AND id >= :floor
+WHERE id < :before AND id >= :floor AND part = 0
     AND +state IN (SELECT value FROM json_each(:states)) AND (:inbox IS NULL OR inbox = :inbox)
 ORDER BY id DESC LIMIT :most;
 
@@ -459,6 +468,8 @@ SELECT jobs.id FROM jobs
 JOIN clips ON clips.id = jobs.clip_id
 LEFT JOIN tasks ON tasks.job_id = jobs.id AND tasks.number = jobs.task_number AND tasks.segment = 0
 WHERE jobs.id < :before AND jobs.id >= :floor
+    -- Of parts only that whose task is looked for.
+    AND (jobs.part = 0 OR instr(lower(tasks.task_id), :word))
     AND +jobs.state IN (SELECT value FROM json_each(:states)) AND (:inbox IS NULL OR jobs.inbox = :inbox)
     AND (instr(lower(CAST(clips.path AS TEXT)), :word)
         OR instr(lower(json_extract(jobs.request, '$.prompt')), :word)
@@ -487,6 +498,9 @@ WITH found AS (
     FROM jobs
     WHERE id >= :floor AND state IN (SELECT value FROM json_each(:states)) AND (:inbox IS NULL OR inbox = :inbox)
         AND (NOT :waits OR held IS NOT NULL OR state = 'in_doubt')
+        AND (part = 0 OR (:word != '' AND instr((
+            SELECT lower(task_id) FROM tasks WHERE job_id = jobs.id AND number = task_number AND segment = 0
+        ), :word)))
         AND (:word = '' OR instr(lower(json_extract(request, '$.prompt')), :word) OR instr(id, :word)
             OR instr((SELECT lower(CAST(path AS TEXT)) FROM clips WHERE clips.id = clip_id), :word)
             OR instr(lower(json_extract(error, '$.code')), :word)
@@ -502,7 +516,7 @@ LIMIT :most OFFSET :skip;
 -- Walks the clips in the order of the index; needs no sorting, however many there are.
 SELECT jobs.id FROM clips INDEXED BY clips_by_folder
 CROSS JOIN jobs INDEXED BY jobs_by_clip ON jobs.clip_id = clips.id
-WHERE +jobs.state IN (SELECT value FROM json_each(:states)) AND (:inbox IS NULL OR clips.inbox = :inbox)
+WHERE jobs.part = 0 AND +jobs.state IN (SELECT value FROM json_each(:states)) AND (:inbox IS NULL OR clips.inbox = :inbox)
 ORDER BY clips.inbox, rtrim(CAST(clips.path AS TEXT), replace(CAST(clips.path AS TEXT), '/', '')), clips.path,
     jobs.id DESC
 LIMIT :most OFFSET :skip;
@@ -512,7 +526,7 @@ LIMIT :most OFFSET :skip;
 SELECT count(*) FROM (
     SELECT 1 FROM clips INDEXED BY clips_by_folder
     CROSS JOIN jobs INDEXED BY jobs_by_clip ON jobs.clip_id = clips.id
-    WHERE clips.inbox = :inbox
+    WHERE clips.inbox = :inbox AND jobs.part = 0
         AND rtrim(CAST(clips.path AS TEXT), replace(CAST(clips.path AS TEXT), '/', ''))
             = rtrim(CAST(:path AS TEXT), replace(CAST(:path AS TEXT), '/', ''))
         AND +jobs.state IN (SELECT value FROM json_each(:states))
@@ -521,11 +535,11 @@ SELECT count(*) FROM (
 
 -- name: ended_last
 -- An ended job's `due_at` is when it ended.
-SELECT id FROM jobs WHERE state = :state ORDER BY due_at DESC LIMIT :most;
+SELECT id FROM jobs WHERE state = :state AND part = 0 ORDER BY due_at DESC LIMIT :most;
 
 -- name: held_ids
 SELECT id FROM jobs INDEXED BY jobs_due
-WHERE state IN (SELECT value FROM json_each(:open)) AND held IS NOT NULL;
+WHERE state IN (SELECT value FROM json_each(:open)) AND held IS NOT NULL AND part = 0;
 
 -- name: seconds_to_result
 SELECT json_extract(done.request, '$.model') AS model, events.at - tasks.created_at AS seconds

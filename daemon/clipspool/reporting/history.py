@@ -215,6 +215,14 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
         f"{f.get('file', 'the result')} is missing in the work folder; downloading it again"
     ),
     "delivered": lambda f, _: f"delivered as {_files(f, 'name') or '?'}",
+    "entered": lambda f, _: f"begun as part {f.get('part', '?')} of job {f.get('of', '?')}",
+    "split": lambda f, _: f"cut into {len(f.get('parts') or ())} parts, each sent as a task of its own",
+    "parts_seen": lambda f, _: str(f.get("message") or "its parts have come further"),
+    "parts_fetched": lambda f, _: f"all {len(f.get('parts') or ())} parts are here; they are joined",
+    "part_gone": lambda f, _: (
+        f"the result of part {f.get('part', '?')} is missing in the work folder; downloading it again"
+    ),
+    "joined": lambda _f, _e: "its result is part of the film that was delivered",
     "held": lambda f, _: f"held for the operator ({f.get('held', '?')}){_with(f, 'reason')}",
     "cancelled": lambda f, _: f"cancelled{_with(f, 'message')}",
     "taken_over": lambda f, _: f"taken over by {f.get('host') or f.get('journal', '?')} with `recover`",

@@ -62,7 +62,10 @@ def jobs_in_view(
         "failed": journal.ended_jobs(State.FAILED, now - DAY_SECONDS, most),
     }
     return {
-        **{kind: [job_json(job, conditions) for job in found] for kind, found in shown.items()},
+        **{
+            kind: [job_json(job, conditions, journal.parts_of(job)) for job in found]
+            for kind, found in shown.items()
+        },
         "running_count": sum(counts.by_state[state] for state in _ON_THE_WAY),
         "queued_count": counts.by_state[State.QUEUED],
         "held_count": counts.held.total(),

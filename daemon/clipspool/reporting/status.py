@@ -11,6 +11,7 @@ from clipspool.jobs.conditions import WHY, Conditions
 from clipspool.jobs.model import Clip, Job, State, utc
 from clipspool.jobs.records import Account, Entry, Peer
 from clipspool.jobs.shares import shown
+from clipspool.jobs.splitting import credits_of
 from clipspool.jobs.text import iso, text
 from clipspool.reporting.history import balance_in_words
 from clipspool.spool.peers import silence
@@ -18,8 +19,8 @@ from clipspool.stages.provenance import as_sent, length_of
 from clipspool.system.redaction import redact, redact_value
 
 
-def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
-    """Return a job in the stable form of `jobs --json` and `show --json`."""
+def job_json(job: Job, conditions: Conditions, parts: Sequence[Job] = ()) -> dict[str, Any]:
+    """Return a job in the stable form of `jobs --json` and `show --json`, with the jobs of its parts."""
     held, reason = conditions.why_waiting(job)
     working = conditions.working.get(job.id)
     error = None
@@ -51,7 +52,7 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "instead_of": job.request.instead_of or None,
         "preset": job.request.preset or None,
         "credits_estimated": job.credits_estimated,
-        "credits": job.task.credits if job.task else None,
+        "credits": credits_of(job, parts),
         "paid": job.paid.value,
         "reused_from": job.reuse.job_id if job.reuse else None,
         "created_at": iso(job.created_at),
@@ -61,8 +62,34 @@ def job_json(job: Job, conditions: Conditions) -> dict[str, Any]:
             for r in job.results
             if r.name
         ],
+        "part": job.part or None,
+        "part_of": job.whole_id if job.part else None,
+        "parts": [_part_json(one, conditions) for one in parts],
         "missing": [{"output": one.number, "why": redact(one.why)} for one in job.missing],
         "error": error,
+    }
+
+
+def _part_json(job: Job, conditions: Conditions) -> dict[str, Any]:
+    """Return how a part stands, and which frames of the clip are sent as it."""
+    held, reason = conditions.why_waiting(job)
+    error = job.error
+    return {
+        "id": job.id,
+        "number": job.part,
+        "first_frame": job.parts[0].start,
+        "frames": job.parts[0].frames,
+        "overlap_frames": job.parts[0].overlap,
+        "state": job.state.value,
+        "held": held,
+        "reason": redact(reason),
+        "task_id": job.task.task_id if job.task else None,
+        "attempts": job.task.number if job.task else 0,
+        "progress": job.progress,
+        "credits_estimated": job.credits_estimated,
+        "credits": job.task.credits if job.task else None,
+        "paid": job.paid.value,
+        "error": None if error is None else {"code": error.code, "message": redact(error.message)},
     }
 
 
@@ -72,11 +99,15 @@ _AS_NEAR = 0.25
 
 
 def about_json(
-    job: Job, clip: Clip | None, history: Sequence[Entry], conditions: Conditions
+    job: Job,
+    clip: Clip | None,
+    history: Sequence[Entry],
+    conditions: Conditions,
+    parts: Sequence[Job] = (),
 ) -> dict[str, Any]:
     """Return all about a job in the stable form of `show --json`, its history oldest first."""
     return {
-        **job_json(job, conditions),
+        **job_json(job, conditions, parts),
         "media": clip.media if clip else {},
         "submitted_at": iso(job.task.intent_at) if job.task else None,
         "evidence": redact_value(job.task.evidence) if job.task else {},

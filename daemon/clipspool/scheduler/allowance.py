@@ -68,11 +68,11 @@ class Used:
 
     def why_model_spent(self, one: Candidate) -> str:
         """Return which limit of its model's day a candidate would break; empty for none."""
-        return self._limits.shares.why_model_spent(self._spend, one.model, one.credits_estimated or 0.0)
+        return self._limits.shares.why_model_spent(self._spend, one.model, _price(one))
 
     def why_spent(self, one: Candidate) -> dict[str, str]:
         """Return the limit of the day that a candidate would break, by the inbox or model that has it."""
-        price, shares = one.credits_estimated or 0.0, self._limits.shares
+        price, shares = _price(one), self._limits.shares
         found = {
             "": self._limits.day_is_spent(self._spend, price),
             f"inbox {one.inbox}": shares.why_inbox_spent(self._spend, one.inbox, price),
@@ -82,8 +82,15 @@ class Used:
 
     def begin(self, one: Candidate) -> None:
         """Count one that begins."""
+        if one.is_split:
+            return  # its parts are counted
         self._running[one.inbox, one.model] += 1
         self._spend = self._spend.plus(one.inbox, one.model, one.credits_estimated or 0.0)
+
+
+def _price(one: Candidate) -> float:
+    """Return what submitting a candidate costs: a clip in parts nothing, each of them its own price."""
+    return 0.0 if one.is_split else one.credits_estimated or 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,15 @@ from clipspool.jobs.limits import ALL
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.permissions import (
     has_to_deliver,
+    is_held_for_approval,
     is_taken_over,
     may_approve,
     may_attach,
     may_cancel,
     may_retry,
+    may_retry_or_release,
 )
+from clipspool.jobs.splitting import is_waiting_for_parts
 from clipspool.scheduler.loop import Scheduler
 
 TASK_ID_MAX = 200
@@ -49,6 +52,8 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
     def one(job: Job) -> Event:
         if job.held is Held.POISON:
             return on.Approved(by, why)
+        if why_not := scheduler.parts.why_not_alone(job):
+            raise Refused(why_not)
         if is_taken_over(job) and job.error is not None:
             raise Refused(f"it was {job.error.message}. {job.error.what_to_do}".rstrip("."))
         if not may_retry(job):
@@ -60,7 +65,7 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
             raise Refused(waits)
         return on.Retried(by, why)
 
-    answers = _each(scheduler, ids, one)
+    answers = _each(scheduler, scheduler.parts.ordered(ids, may_retry_or_release), one)
     return [
         {**answer, **(held_for_its_clip(scheduler, answer["id"]) if answer["done"] else {})}
         for answer in answers
@@ -104,6 +109,8 @@ def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> 
     def one(job: Job) -> Event:
         if not may_cancel(job):
             raise Refused(f"it is {job.state} already")
+        if job.part and job.state is State.FETCHED:
+            raise Refused(f"its result is here; `clipspool cancel {job.whole_id}` ends all parts of the job")
         flying = scheduler.in_flight.get(job.id)
         is_served = scheduler.picker.limits.serves(job.inbox)
         waits = (
@@ -119,6 +126,12 @@ def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> 
 
     answers = _each(scheduler, ids, one)
     for answer in answers:
+        whole = scheduler.journal.job(answer["id"]) if answer["done"] else None
+        if whole is not None and is_waiting_for_parts(whole):
+            # It ends once all of them have: those that render are cancelled at the provider first.
+            open_parts = [part.id for part in scheduler.journal.parts_of(whole) if may_cancel(part)]
+            _each(scheduler, open_parts, one)
+    for answer in answers:
         job = scheduler.journal.job(answer["id"]) if answer["done"] else None
         if job is not None and job.cancel_by and has_to_deliver(job):
             answer["delivers"] = True
@@ -133,6 +146,8 @@ def attach(
         raise Refused("that is no task id")
 
     def one(job: Job) -> Event:
+        if job.is_split:
+            raise Refused("its parts have the tasks: name the part that is in doubt")
         if not may_attach(job):
             raise Refused(f"it is {job.state}, and a task can be attached to in-doubt and lost jobs only")
         owner = scheduler.journal.follower(task_id, but=job.id)
@@ -156,7 +171,7 @@ def approve(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") ->
             scheduler.hooks.pass_over(job.id)
         return on.Approved(by, why)
 
-    return _each(scheduler, ids, one)
+    return _each(scheduler, scheduler.parts.ordered(ids, is_held_for_approval), one)
 
 
 def _each(scheduler: Scheduler, ids: Sequence[str], choose: Callable[[Job], Event]) -> list[dict[str, Any]]:

@@ -42,7 +42,9 @@ class Fallbacks:
             jobs = self._journal.load([one for one in ids if one not in self._without and one not in busy])
             for job in list(jobs.values())[:_MOST]:
                 clip = self._journal.clip(job.clip_id)
-                is_free = job.paid is Paid.NO and not job.doubts and job.reuse is None
+                # All parts of a film are made by one model: they wait for it.
+                is_in_parts = job.part or self._journal.parts_of(job)
+                is_free = job.paid is Paid.NO and not (job.doubts or is_in_parts) and job.reuse is None
                 event = self._choose(job.request, clip.media, shut) if is_free and clip else None
                 if event is None:
                     self._without.add(job.id)

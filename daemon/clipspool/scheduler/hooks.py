@@ -60,6 +60,8 @@ class Hooks:
             self._passed.add(after.id)
         elif after.state not in {State.QUEUED, State.SUBMITTING} or not after.prepared:
             self._passed.discard(after.id)
+        if after.part:
+            return  # the job that it is a part of ends, or waits for a person
         name = _OF_ENDS.get(after.state, "")
         if after.state is before.state or name not in self._names:
             return

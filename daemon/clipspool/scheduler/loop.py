@@ -44,6 +44,7 @@ from clipspool.scheduler.dedup import Comparison, TaskOwners
 from clipspool.scheduler.fallback import Fallbacks
 from clipspool.scheduler.hooks import Hooks
 from clipspool.scheduler.log_lines import log_line
+from clipspool.scheduler.parts import Parts
 from clipspool.scheduler.poison import Suspects
 from clipspool.scheduler.restore_guard import RestoreGuard
 from clipspool.scheduler.retirement import Retiring
@@ -139,6 +140,7 @@ class Scheduler:
         self.comparison = Comparison(journal)
         self.suspects = Suspects(journal)
         self.braking = Braking(journal, self.publish)
+        self.parts = Parts(journal, self.decide)
         self.retiring = Retiring(journal, self.workers, self._defer)
         self.spending = Spending(journal, now)
         self.is_draining = is_draining
@@ -227,6 +229,7 @@ class Scheduler:
             if ahead > CLOCK_SET_SECONDS:
                 self._clock_was_set(now, -ahead)
             self.cut_short.begin(inboxes, now)
+            self.parts.look_at(self.journal.find(states=(State.RUNNING,)))
             self.journal.flush()
             for one, why in self.suspects.begin(is_excused=is_excused):
                 if isinstance(one, Job):
@@ -315,10 +318,11 @@ class Scheduler:
         if self._pending or not self._messages.empty() or not self.hooks.is_idle:
             return False
         open_states = (State.SUBMITTING, *_DUE_STATES)
-        if not any(self.journal.counts[state] for state in open_states):
+        if not any(self.journal.present[state] for state in open_states):
             return self.journal.next_retire(0.0) is None
         return all(
             job.held is not None
+            or (job.state in {State.RUNNING, State.FETCHED} and stage_of(job) is None)
             or not self.picker.limits.serves(job.inbox)
             or (job.state is State.QUEUED and self._waits_for_resume(job))
             for job in self.journal.find(states=open_states)
@@ -346,6 +350,7 @@ class Scheduler:
                 for one in messages:
                     self._handle(one, now)
                 self.cut_short.settle_late(now)
+                self.parts.settle()
                 self.retiring.record_ends(now)
                 self.journal.flush()
                 self._compare()
@@ -462,7 +467,7 @@ class Scheduler:
     def happen(self, job: Job, event: Event) -> Job:
         """Apply an event at the time of this turn and record it; listeners are called once it is durable."""
         now = self._turned_at
-        open_tasks = max(self.journal.counts[State.RUNNING], 1)
+        open_tasks = max(self.journal.present[State.RUNNING], 1)
         moved = advance(job, event, now, self.pace, open_tasks=open_tasks)
         if self.node != moved.node:
             moved = replace(moved, node=self.node)
@@ -471,6 +476,7 @@ class Scheduler:
             self.comparison.add_delivered(moved)
         elif isinstance(event, on.Attached):
             self._owners.add(event.task_id, job.id)
+        self.parts.on_change(job, moved, event, now)
         self.retiring.on_change(job, moved)
         self.hooks.on_change(job, moved, event, now)
         if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
@@ -528,6 +534,7 @@ class Scheduler:
                 # It comes from its work folder, and the clock was set back since: its task may be paid for.
                 one = replace(one, jobs=tuple(due_by(job, self._turned_at) for job in one.jobs))  # noqa: PLW2901
             self.journal.accept(one.clip, one.jobs)
+            self.parts.look_at(one.jobs)
             self.publish(one)
         return len(new)
 

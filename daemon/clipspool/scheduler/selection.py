@@ -122,7 +122,7 @@ class Picker:
         self._turns += 1
         for inbox in self._in_turn():
             self._pick_transfers(inbox, now, shares, picks)
-        if self._journal.counts[State.QUEUED] and ALL not in self.paused:
+        if self._journal.present[State.QUEUED] and ALL not in self.paused:
             self._pick_from_queue(now, brake, spend, shares, retiring, picks)
         self._pick_retirements(now, shares, retiring, picks)
         return picks
@@ -148,7 +148,7 @@ class Picker:
     def _due(self, state: State, stage: Stage, now: float, room: int, inbox: str | None = None) -> list[Job]:
         due = self._journal.due(state, now, room + self._workers.under_way(stage), inbox)
         waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
-        return list(self._journal.load(waiting).values())
+        return [job for job in self._journal.load(waiting).values() if stage_of(job) is not None]
 
     def _pick_retirements(
         self, now: float, shares: Counter[tuple[str, Lane]], retiring: Mapping[str, str], picks: Picks
@@ -172,11 +172,10 @@ class Picker:
         retiring: Mapping[str, str],
         picks: Picks,
     ) -> None:
-        counts = self._journal.counts
         connecting = [
             f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT and f.job.state is State.QUEUED
         ]
-        at_provider = counts[State.RUNNING] + counts[State.SUBMITTING] + len(connecting)
+        at_provider = self._journal.running.total() + len(connecting)
         slots = max(self.limits.running_max - at_provider, 0)
         probes = Probes(brake, now, [f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT])
         room = {
@@ -200,7 +199,7 @@ class Picker:
         queues = self._queues(now, wanted, retiring, shut, used)
         for one in probes.in_order(self._order.merge(queues)):
             stage = Stage.SUBMIT if one.prepared else Stage.PREPARE
-            if one.prepared and self._must_ask(one.id):
+            if one.prepared and not one.part and self._must_ask(one.id):
                 stage = Stage.VET
             if room[stage] <= 0 or not self._share(shares, one.inbox, stage):
                 continue
@@ -226,6 +225,8 @@ class Picker:
 
     def _is_too_dear(self, one: Candidate) -> str:
         limits = self.limits
+        if one.part:
+            return ""  # its clip was let pass as a whole
         if limits.credits_per_job_max is None and limits.credits_per_clip_max is None:
             return ""
         why = limits.is_too_dear(one.credits_estimated) or self._is_timeline_too_dear(one)

@@ -123,6 +123,8 @@ def choice(scheduler: Scheduler, job_id: str) -> tuple[Job, list[Job]]:
         raise Refused("there is no such job")
     if job.state is not State.DELIVERED:
         raise Refused(f"it is {job.state}, and only a delivered job has a result to choose")
+    if job.part:
+        raise Refused(f"it is a part: choose the job that it belongs to, {job.whole_id}")
     return job, scheduler.journal.chosen(clip)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from io import FileIO
 from typing import Any
 
+from clipspool.jobs.model import Part, part_id
 from clipspool.spool.layout import LEDGER
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import folder_of
@@ -75,6 +77,32 @@ def _entry(line: bytes) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
+
+
+def parts_noted(lines: Sequence[Mapping[str, Any]], job_id: str) -> tuple[Part, ...]:
+    """Return the parts that a job's clip was cut into, where one of them was, or may have been, sent."""
+    parts: tuple[Part, ...] = ()
+    for line in lines:
+        if line.get("job") == job_id and line.get("what") == "parts":
+            with suppress(KeyError, TypeError, ValueError, ZeroDivisionError):
+                parts = _parts_of(line)
+    ids = {part_id(job_id, part.number) for part in parts}
+    is_sent = any(line.get("what") == "intent" and line.get("job") in ids for line in lines)
+    return parts if is_sent else ()
+
+
+def _parts_of(line: Mapping[str, Any]) -> tuple[Part, ...]:
+    """Read the parts of a line, which anybody may have written; raises KeyError, TypeError or ValueError."""
+    parts = tuple(Part(**one) for one in line["parts"])
+    for number, part in enumerate(parts, start=1):
+        figures = (part.number, part.of, part.start, part.frames, part.overlap)
+        if any(type(figure) is not int for figure in figures) or not isinstance(part.fps, str):
+            raise TypeError("a figure of a part is no number")
+        if (part.number, part.of) != (number, len(parts)):
+            raise ValueError("the parts are not whole")
+        if part.start < 0 or part.frames < 1 or part.overlap < 0 or Fraction(part.fps) <= 0:
+            raise ValueError("a part has no length")
+    return parts
 
 
 def submissions_beyond(root: Root, clip_id: str, job_id: str, known: int, before: str = "") -> int:

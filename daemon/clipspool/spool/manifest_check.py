@@ -25,9 +25,9 @@ _TEXT_MAX = 65_536
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("prompt", "preset", "model", "instead_of", "long_clips", "finish", "finish_size"), str),
     **dict.fromkeys(("target_aspect", "output_format", "finish_codec"), str),
-    **dict.fromkeys(("keep_untouched", "again", "was_put_back", "ratio_is_chosen"), bool),
+    **dict.fromkeys(("keep_untouched", "again", "was_put_back", "ratio_is_chosen", "keep_parts"), bool),
     **dict.fromkeys(("content_moderation", "extra"), dict),
-    **dict.fromkeys(("seed", "priority"), int),
+    **dict.fromkeys(("seed", "priority", "overlap_frames"), int),
     "ratio": (str, type(None)),
     "references": tuple,
     "not_before": (int, float, type(None)),

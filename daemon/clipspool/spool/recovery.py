@@ -12,13 +12,14 @@ from typing import Any
 import structlog
 
 from clipspool.jobs.events import Event, Interrupted, NotSent, TakenOver, TaskCreated
-from clipspool.jobs.lifecycle import recovered
+from clipspool.jobs.lifecycle import recovered, recovered_split
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Held, Job, Task
+from clipspool.jobs.splitting import part_jobs
 from clipspool.spool.claims import finish_claim, is_claimed, is_in_work, put_back
 from clipspool.spool.handover import claim_manifest, finish_take_over, take_over, taker_of
 from clipspool.spool.layout import DONE, FAILED, POSTERS, SOURCE, TAKEN, WORK
-from clipspool.spool.ledger import notes, whole_notes
+from clipspool.spool.ledger import notes, parts_noted, whole_notes
 from clipspool.spool.manifest_check import VERSION_MAX
 from clipspool.spool.peers import host_of
 from clipspool.spool.root import Root, Unavailable
@@ -107,7 +108,7 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
         finish_claim(root, clip)
         settle_in(root, manifest, is_ours=is_ours)
         reach("adopted")
-        jobs = tuple(_as_noted(job, lines) for job in manifest.jobs)
+        jobs = tuple(one for job in manifest.jobs for one in _with_parts(job, lines))
         (found.ours if is_ours else found.foreign).append(Found(clip, jobs, manifest.journal))
     return found
 
@@ -178,6 +179,22 @@ def _forget_taken(root: Root, now: float) -> None:
             raise
         except OSError:  # another machine was faster
             continue
+
+
+def _with_parts(job: Job, lines: Sequence[Mapping[str, Any]]) -> list[Job]:
+    """Return a job as its ledger says; one that was split with the jobs of its parts.
+
+    Parts of which none was sent are forgotten: the clip is cut anew, and approved anew where it has to be.
+    """
+    parts = parts_noted(lines, job.id)
+    for line in lines:
+        if parts and line.get("job") == job.id and line.get("what") == "parts":
+            job = replace(job, prepared_by=_attempt_of(line))
+    whole = recovered_split(job, parts)
+    noted = [_as_noted(part, lines) for part in part_jobs(whole, job.created_at)]
+    if all(part.task is None for part in noted):
+        return [_as_noted(replace(job, prepared_by=""), lines)]
+    return [replace(whole, version=max(part.version for part in noted)), *noted]
 
 
 def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:

@@ -51,8 +51,8 @@ def deliver(job: Job, clip: Clip, folders: Folders, now: float, may_publish: Cal
     sent = read_sent(folders.inbox, clip, job)
     number = 0
     for result in job.results:
-        number += not result.is_untouched
-        tail = (f"_{number}" if number > 1 else "") + (UNTOUCHED if result.is_untouched else "")
+        number += not (result.is_untouched or result.part)
+        tail = _tail_of(result, number)
         if result.name and _holds(folders, result.name, result):  # delivered before another was found gone
             delivered.append(result)
             continue
@@ -74,6 +74,13 @@ def deliver(job: Job, clip: Clip, folders: Folders, now: float, may_publish: Cal
         delivered.append(replace(result, name=name))
     # One that has to be fetched again does not hold the others back.
     return ResultGone(gone, tuple(delivered)) if gone else Delivered(tuple(delivered))
+
+
+def _tail_of(result: Result, number: int) -> str:
+    """Return what its name ends with; `number` counts the results of a task from 1."""
+    if result.part:
+        return f"_part{result.part:03}"
+    return (f"_{number}" if number > 1 else "") + (UNTOUCHED if result.is_untouched else "")
 
 
 def _why_not(folders: Folders, result: Result, trouble: OSError) -> str:

@@ -13,7 +13,7 @@ from clipspool.jobs.events import Failed, Postponed, StageFailed
 from clipspool.jobs.model import Clip, Error, Job, Reference, Request
 from clipspool.jobs.working import Report, Working
 from clipspool.media.decoder import Decoder
-from clipspool.media.facts import MediaFault, Picture, Probe
+from clipspool.media.facts import ClipPart, MediaFault, Picture, Probe
 from clipspool.media.plan import AsIs, Conform, Limits, Refuse, plan
 from clipspool.provider.transport import Choice, Parcel, Way, choose
 from clipspool.spool.root import Root
@@ -62,18 +62,29 @@ def type_by(media: Mapping[str, Any], name: str) -> str:
 
 
 def choose_for(
-    request: Request, probe: Probe, limits: Limits, ways: Sequence[Way], content_type: str
+    request: Request,
+    probe: Probe,
+    limits: Limits,
+    ways: Sequence[Way],
+    content_type: str,
+    part: ClipPart | None = None,
 ) -> Choice[Conform]:
-    """Choose the transport for a clip, and what has to be made of it so that it fits model and transport."""
+    """Choose the transport for a clip, and what has to be made of it so that it fits model and transport.
+
+    `part` is the part of it that is sent, where it is split.
+    """
+    # What is to be split comes with its part; what cannot be is refused where it is too long.
+    long_clips = "refuse" if request.long_clips == "split" else request.long_clips
 
     def judge(room: int) -> AsIs | Conform | Refuse:
         return plan(
             probe,
             limits,
             room,
-            long_clips=request.long_clips,
+            long_clips=long_clips,
             start_seconds=request.start_seconds,
             length_seconds=request.length_seconds,
+            part=part,
         )
 
     return choose(ways, content_type, judge)

@@ -53,11 +53,17 @@ class Sent:
 
     source: SentFile
     references: tuple[SentFile, ...] = ()
+    bars: Bars | None = None
+    """The black bars around the pictures of each part, of a clip that is sent in parts."""
+    changes: tuple[str, ...] = ()
+    """What was done to such a clip, in words; each part has a record of its own."""
 
     @property
     def is_plain(self) -> bool:
         """Whether nothing of it has to be recorded."""
-        return not any(one.made or one.way != "inline" for one in (self.source, *self.references))
+        return not self.changes and not any(
+            one.made or one.way != "inline" for one in (self.source, *self.references)
+        )
 
 
 def paper_of(clip: Clip, job: Job, attempt: str) -> Rel:
@@ -69,7 +75,10 @@ def read_sent(root: Root, clip: Clip, job: Job) -> Sent | None:
     """Read the record of the attempt that prepared a job; None where there is none, or it is damaged."""
     try:
         body = tomllib.loads(root.read(paper_of(clip, job, job.prepared_by), _PAPER_BYTES_MAX).decode())
-        return Sent(_read(body["source"]), tuple(_read(one) for one in body.get("reference", [])))
+        references = tuple(_read(one) for one in body.get("reference", []))
+        split = body.get("split", {})
+        bars = Bars(**split["bars"]) if "bars" in split else None
+        return Sent(_read(body["source"]), references, bars, tuple(map(str, split.get("changes", ()))))
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -82,6 +91,10 @@ def write_sent(root: Root, clip: Clip, job: Job, attempt: str, sent: Sent) -> No
     body: dict[str, Any] = {"source": asdict(sent.source)}
     if sent.references:
         body["reference"] = [asdict(one) for one in sent.references]
+    if sent.changes:
+        body["split"] = {"changes": list(sent.changes)}
+        if sent.bars is not None:
+            body["split"]["bars"] = asdict(sent.bars)
     root.replace(paper_of(clip, job, attempt), tomli_w.dumps(body).encode())
 
 
@@ -95,6 +108,8 @@ def part_sent(sent: Sent | None) -> tuple[float, float | None]:
 
 def bars_sent(sent: Sent | None) -> Bars | None:
     """Return the black bars around the pictures that were sent; None where there were none."""
+    if sent is not None and sent.bars is not None:
+        return sent.bars
     made = sent.source.made if sent else {}
     aspect = str(made.get("picture_aspect", ""))
     return Bars(int(made["width"]), int(made["height"]), aspect) if aspect else None

@@ -28,9 +28,10 @@ _DRAWN_BETWEEN = 32
 def draw_posters(clip: Clip, jobs: Sequence[Job], folders: Folders, decoder: Decoder) -> None:
     """Draw the posters of a clip's delivered results; one that cannot be drawn is logged and left out."""
     for job in jobs:
-        if job.state is not State.DELIVERED:
+        if job.state is not State.DELIVERED or job.part:
             continue
-        for number, result in enumerate((r for r in job.results if not r.is_untouched), start=1):
+        shown = (one for one in job.results if not (one.is_untouched or one.part))
+        for number, result in enumerate(shown, start=1):
             try:
                 _picture(job, clip, folders, result, number, decoder)
             except OSError as error:

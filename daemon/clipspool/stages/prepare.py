@@ -26,6 +26,7 @@ from clipspool.spool.workfolder import bring_back, folder_of
 from clipspool.stages.film import look_at_pictures, open_film, read_pictures
 from clipspool.stages.fit import Trouble, Workbench, choose_for, media_trouble, parcel_of, type_of_clip
 from clipspool.stages.payload import Sent, SentFile, files_of, read_sent, write_sent
+from clipspool.stages.split import clip_part, cut_up, is_split, parting
 from clipspool.system.atomic import CHUNK, TIME_NS_MAX, NotRegular, join, sha256_of
 
 
@@ -86,6 +87,10 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
             return Failed(Error("CLIP.DATE", "its date lies beyond the year 2262", "Set the clip's date."))
         if (read.size, read.mtime_ns) == (clip.size, clip.mtime_ns):
             return _make_ready(job, read, file, folders, tools, attempt)
+        if job.parts and read.sha256 != clip.sha256:
+            # Its other parts may be paid for: they show another film now.
+            changed = f"{clip.path} changed after it was cut into parts"
+            return Failed(Error("CLIP.CHANGED", changed, "Cancel the job, and drop the clip again."))
         looked = _look_anew(read, file, tools)
         if not isinstance(looked, Clip):
             return looked
@@ -152,7 +157,12 @@ def _make_ready(
 ) -> Event:
     known = read_sent(folders.inbox, clip, job)
     bench = Workbench(folders, clip, job, attempt, tools.decoder, tools.report)
-    source = _source(job, clip, file, tools, bench, known)
+    fit = _fit(job, clip, file, tools)
+    if not isinstance(fit, _Fit):
+        return fit
+    if not job.part and is_split(job.request, fit.probe, fit.limits):
+        return _make_parts_ready(job, clip, file, folders, tools, attempt, fit)
+    source = _source(job, clip, file, tools, bench, known, fit)
     if not isinstance(source, SentFile):
         return source
     files = [source]
@@ -173,13 +183,50 @@ def _make_ready(
         placed.append(replace(one, put_at=0.0 if one.way == "inline" else at))
     sent = Sent(placed[0], tuple(placed[1:]))
     write_sent(folders.inbox, clip, job, attempt, sent)
+    ready = replace(_prepared(job, clip, sent, tools), attempt=attempt)
+    # A part is compared with nothing: the job that it belongs to is.
+    return ready if job.part else _compared(ready, job, clip, folders)
+
+
+def _compared(ready: Prepared, job: Job, clip: Clip, folders: Folders) -> Prepared:
+    """Add what equal requests are found by."""
     images = _images(job, clip, folders)
     return replace(
-        _prepared(job, clip, sent, tools),
+        ready,
         fingerprint=fingerprint(job.request, clip.sha256 or "", images),
         alike=fingerprints_alike(job.request, clip.sha256 or "", images),
+    )
+
+
+def _make_parts_ready(
+    job: Job, clip: Clip, file: FileIO, folders: Folders, tools: PrepareTools, attempt: str, fit: _Fit
+) -> Event:
+    """Cut a clip that is too long into parts, price them, and record them; each is made ready by itself."""
+    bench = Workbench(folders, clip, job, attempt, tools.decoder, tools.report)
+    for number, reference in enumerate(r for r in job.request.references if r.file):
+        # One that cannot be sent is found before the first part is paid for.
+        if not isinstance(image := bench.image(number, reference, tools.depot.ways, None), SentFile):
+            return image
+    found = cut_up(bench, fit.probe, fit.limits, file)
+    if not isinstance(found, tuple):
+        return found
+    content_type, ways = type_of_clip(clip), tools.depot.ways
+    parted = parting(job.request, fit.probe, fit.limits, ways, content_type, tools.estimate, found)
+    if isinstance(parted, Refuse):
+        return Failed(Error("CLIP.DOES_NOT_FIT", parted.reason, parted.what_to_do))
+    whole = SentFile(clip.source, clip.size, clip.mtime_ns, clip.sha256 or "", content_type, "inline")
+    sent = Sent(whole, (), parted.bars, parted.changes)
+    write_sent(folders.inbox, clip, job, attempt, sent)
+    ready = Prepared(
+        clip.sha256 or "",
+        clip.size,
+        clip.mtime_ns,
+        parted.price,
+        changes=parted.changes,
+        parts=parted.parts,
         attempt=attempt,
     )
+    return _compared(ready, job, clip, folders)
 
 
 def _images(job: Job, clip: Clip, folders: Folders) -> list[str]:
@@ -192,19 +239,30 @@ def _images(job: Job, clip: Clip, folders: Folders) -> list[str]:
     return images
 
 
-def _source(
-    job: Job, clip: Clip, file: FileIO, tools: PrepareTools, bench: Workbench, known: Sent | None
-) -> SentFile | Trouble:
-    """Return the clip as it is sent: itself, or a version that fits."""
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """What a clip is, and what its model takes."""
+
+    probe: Probe
+    limits: Limits
+
+
+def _fit(job: Job, clip: Clip, file: FileIO, tools: PrepareTools) -> _Fit | Trouble:
     limits = tools.limits(job.request)
     if limits is None:
         message = f"the model {job.request.model} is not in the catalogue any more"
         return Failed(Error("MODEL.UNKNOWN", message, "Describe it in [models.NAME], and retry."))
     probe = _probe(clip, file, tools)
-    if isinstance(probe, MediaFault):
-        return media_trouble(probe)
+    return media_trouble(probe) if isinstance(probe, MediaFault) else _Fit(probe, limits)
+
+
+def _source(
+    job: Job, clip: Clip, file: FileIO, tools: PrepareTools, bench: Workbench, known: Sent | None, fit: _Fit
+) -> SentFile | Trouble:
+    """Return the clip, or the part of it, as it is sent: itself, or a version that fits."""
     content_type = type_of_clip(clip)
-    choice = choose_for(job.request, probe, limits, tools.depot.ways, content_type)
+    part = clip_part(job.parts[0]) if job.part else None
+    choice = choose_for(job.request, fit.probe, fit.limits, tools.depot.ways, content_type, part)
     match choice.verdict:
         case Refuse(reason=reason, what_to_do=what_to_do):
             return Failed(Error("CLIP.DOES_NOT_FIT", reason, what_to_do))

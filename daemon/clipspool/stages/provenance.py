@@ -9,8 +9,9 @@ from typing import Any
 import tomli_w
 
 from clipspool import __version__
-from clipspool.jobs.model import Clip, Error, Job, Paid, Reference, Request, Result, State, newest, utc
+from clipspool.jobs.model import Clip, Error, Job, Paid, Part, Reference, Request, Result, State, newest, utc
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
+from clipspool.jobs.splitting import credits_of
 from clipspool.jobs.text import text
 from clipspool.stages.payload import Sent, files_of, length_sent
 from clipspool.system.redaction import redact, redact_value, redact_words
@@ -46,7 +47,14 @@ def provenance(
     if original_name:
         facts["original_name"] = text(original_name)
     facts |= length_of(result)
-    if result.seconds is not None and job.reuse is None and (length := length_sent(clip, sent)):
+    if result.part:
+        facts["part"] = result.part
+    if (
+        result.seconds is not None
+        and job.reuse is None
+        and not result.part
+        and (length := length_sent(clip, sent))
+    ):
         facts["sent_seconds"] = round(length.seconds, 3)
     facts |= _changes(result, None if job.reuse else sent)
     if job.missing:
@@ -61,25 +69,37 @@ def provenance(
         facts["node"] = job.node
     if job.version > 1:
         facts["version"] = job.version
+    facts |= _of_task(job)
+    return tomli_w.dumps({**as_sent(job.request), "result": facts}).encode()
+
+
+def _of_task(job: Job) -> dict[str, Any]:
+    """Return by which task it was made, and what that cost; of a split clip by which of each part."""
+    facts: dict[str, Any] = {}
     if job.task is not None:
         facts["task"] = job.task.task_id or ""
         facts["provider"] = job.task.profile
         facts["attempts"] = job.task.number
         facts["submitted_at"] = utc(job.task.intent_at)
-        if job.task.credits is not None:
-            facts["credits"] = job.task.credits
+    if (credits_ := credits_of(job, ())) is not None:
+        facts["credits"] = credits_
     if job.reuse is not None:
         facts |= {"reused_from": job.reuse.job_id, "paid": "no"}
     elif job.credits_estimated is not None:
         facts["credits_estimated"] = job.credits_estimated
-    return tomli_w.dumps({**as_sent(job.request), "result": facts}).encode()
+    if job.is_split and job.reuse is None:
+        facts["part_task"] = [facts_of(part) for part in job.parts]
+    return facts
 
 
 def _changes(result: Result, sent: Sent | None) -> dict[str, Any]:
     """Return what was changed before sending and after fetching; nothing for what was not changed."""
     made = sent is not None and bool(sent.source.made)
     facts = {
-        "conformed": [change for one in files_of(sent) for change in one.changes],
+        "conformed": [
+            *(sent.changes if sent else ()),
+            *(change for one in files_of(sent) for change in one.changes),
+        ],
         "sent_size": sent.source.size if sent and made else None,
         "sent_sha256": sent.source.sha256 if sent and made else None,
         "transport": sent.source.way if sent and sent.source.way != "inline" else None,
@@ -89,6 +109,20 @@ def _changes(result: Result, sent: Sent | None) -> dict[str, Any]:
         "noticed": list(result.noticed),
     }
     return {key: value for key, value in facts.items() if value}
+
+
+def facts_of(part: Part) -> dict[str, Any]:
+    """Return which frames of the clip a part shows, its task, and what that cost."""
+    facts = {
+        "number": part.number,
+        "first_frame": part.start,
+        "frames": part.frames,
+        "overlap_frames": part.overlap,
+        "task": part.task_id,
+        "credits": part.credits,
+        "attempts": part.attempts,
+    }
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def length_of(result: Result) -> dict[str, Any]:
@@ -140,6 +174,8 @@ def error_note(clip: Clip, jobs: Sequence[Job], places: Places = AS_THEY_ARE) ->
     first = next(job for job in newest(jobs) if job.state is not State.DELIVERED)
     body = {"clip": text(clip.path), **facts[first.id]}
     body["paid"] = max((job.paid for job in jobs), key=_WORST.index).value
+    # Of parts only those are named that did not give a result.
+    jobs = [job for job in jobs if not job.part or job.error is not None]
     if len(jobs) > 1:
         body["job"] = [{"id": j.id, "state": j.state.value, **(facts[j.id] if j.error else {})} for j in jobs]
     return tomli_w.dumps(body).encode()

@@ -13,10 +13,12 @@ from clipspool.jobs.events import FellBack
 from clipspool.jobs.model import Problem, Request
 from clipspool.jobs.sequence import DEFAULT_RATE, PICTURES, Facts, at_rate, exact_rate, in_words
 from clipspool.media.facts import Probe
+from clipspool.media.parts import parts_of
 from clipspool.media.plan import Conform, Refuse
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.transport import Choice, Way
 from clipspool.stages.fit import choose_for, type_by
+from clipspool.stages.split import Parting, is_split, parting
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,16 @@ class Quoting:
         """Return what keeps a request for a clip from being sent: the model's limits, or the clip itself."""
         if found := self.catalog.problems(request):
             return found
+        if request.long_clips == "split" and request.output_format == "png_sequence":
+            return [Problem("makes pictures, and those of parts are not joined", "output_format")]
         media = at_rate(media, request.frames_per_second)
-        match self._choice(request, media):
+        match self._parting(request, media) or self._choice(request, media):
+            case Refuse(reason=reason, what_to_do=what_to_do):
+                return [Problem(f"{reason}. {what_to_do}")]
+            case Parting():
+                return _late_keyframes(request, media.get("seconds"))
+            case Choice(verdict=Refuse(reason=reason)) if request.long_clips == "split" and PICTURES in media:
+                return [Problem(f"cuts no folder of pictures, and {reason}: drop fewer", "long_clips")]
             case Choice(verdict=Refuse(reason=reason, what_to_do=what_to_do)):
                 return [Problem(f"{reason}. {what_to_do}")]
             case Choice(verdict=Conform(seconds=seconds, own_seconds=own)):
@@ -68,7 +78,11 @@ class Quoting:
         if request.model not in self.catalog.models:
             return None
         seconds = at_rate(media, request.frames_per_second).get("seconds")
-        match self._choice(request, media):
+        match self._parting(request, media) or self._choice(request, media):
+            case Refuse():
+                return None
+            case Parting() as parting:
+                return parting.price
             case Choice(verdict=Conform(seconds=cut)):
                 seconds = cut
             case _:
@@ -79,11 +93,26 @@ class Quoting:
         """Return what is changed of a clip so that it can be sent, in words; empty for nothing."""
         facts = Facts.of(media)
         first = in_words(facts, exact_rate(request.frames_per_second)) if facts else ()
-        match self._choice(request, media):
+        match self._parting(request, media) or self._choice(request, media):
+            case Parting(changes=changes):
+                return changes
             case Choice(verdict=Conform(changes=changes)):
                 return (*first, *changes)
             case _:
                 return ()
+
+    def _parting(self, request: Request, media: Mapping[str, Any]) -> Parting | Refuse | None:
+        """Cut a clip that is too long evenly: its scene changes, found later, make it no dearer."""
+        if request.long_clips != "split" or not media.get("container"):
+            return None
+        limits, probe = self.catalog.limits(request.model), Probe.from_dict(dict(media))
+        if not is_split(request, probe, limits):
+            return None
+        found = parts_of(probe, limits, overlap_frames=request.overlap_frames)
+        if isinstance(found, Refuse):
+            return found
+        estimate = self.catalog.credits
+        return parting(request, probe, limits, self.ways, type_by(media, ""), estimate, found)
 
     def _choice(self, request: Request, media: Mapping[str, Any]) -> Choice[Conform] | None:
         if not media.get("container") or request.model not in self.catalog.models:

@@ -209,7 +209,8 @@ def keep_results(clip: Clip, jobs: Sequence[Job], folders: Folders) -> None:
             folder = join(FAILED, parent(clip.path))
             root.make_folders(folder)
             stem, _ = split_suffix(name_of(clip.path))
-            for name in numbered(stem, result.suffix, between=f"{job.variant}.result"):
+            part = f".part{job.part:03}" if job.part else ""
+            for name in numbered(stem, result.suffix, between=f"{job.variant}{part}.result"):
                 with suppress(FileExistsError):
                     root.move(file, root, join(folder, name))
                     break

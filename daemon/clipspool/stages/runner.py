@@ -45,6 +45,7 @@ from clipspool.stages.relink import note_ends
 from clipspool.stages.retire import keep_results, retire, sweep
 from clipspool.stages.reuse import reuse
 from clipspool.stages.sign import Signing
+from clipspool.stages.split import JoinTools, join_results, record_parts
 from clipspool.stages.submit import SubmitTools, submit
 
 _FRESH_SECONDS = 30.0
@@ -147,6 +148,8 @@ class StageRunner:
                 return prepare(job, clip, folders, self._prepare_tools(tools, job), attempt=given.attempt)
             case Stage.VET:
                 return vet(job, clip, folders, tools.hooks, self.stopping)
+            case Stage.SUBMIT if job.is_split:
+                return record_parts(job, clip, folders, self.may_send)
             case Stage.SUBMIT:
                 submit_tools = SubmitTools(
                     tools.provider,
@@ -160,6 +163,9 @@ class StageRunner:
                     tools.catalog.retirement,
                 )
                 return submit(job, clip, folders, submit_tools, gate)
+            case Stage.FETCH if job.is_split:
+                joining = JoinTools(self.decoder, Signing(tools.signer, self.stopping), self._reports(job))
+                return join_results(job, clip, folders, joining, attempt=given.attempt)
             case Stage.FETCH:
                 return self._fetch(given, folders, tools)
             case Stage.DELIVER:
@@ -217,6 +223,8 @@ class StageRunner:
         limits = tools.limits(job.request)
         # Before it is finished: the finished film always has its source's length.
         judged = judge(job, clip, folders, event, limits.seconds_max if limits else None)
+        if job.part:
+            return judged  # what is finished is the film that all parts make
         return finish(
             job,
             clip,

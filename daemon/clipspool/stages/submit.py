@@ -252,6 +252,9 @@ def _call(job: Job, clip: Clip, folders: Folders, depot: Depot, compose: Compose
     sent = read_sent(folders.inbox, clip, job)
     if sent is None and clip.is_pictures:  # a folder is never sent as it came
         return on.Changed("what was made of its pictures is gone, and is made again", is_settled=True)
+    if sent is None and job.part:
+        # Without the record of its frames the whole clip would be sent, and paid for, in its place.
+        return on.Changed("the record of what is sent is gone", is_settled=True)
     sent = sent or _as_it_came(job, clip, folders)
     files = iter(enumerate(sent.references))
     source = _stands_for(job, clip, folders, depot, (None, sent.source))

@@ -19,7 +19,9 @@ NAMES = (
     *("begun", "taking-over", "adopted"),  # in recovery; `taking-over`: our name is in another's manifest
     *("intent", "noted", "leaving"),  # in the journal, in the work folder, and the first byte is sent next
     *("sent", "created", "task-noted"),  # all bytes left, the task id was received, and written down
+    *("splitting", "split"),  # before and after the parts of a long clip are written down
     *("fetched", "reused"),  # the result is in the work folder
+    "joined",  # the film of all parts is in the work folder
     *("paper", "placed", "retired"),  # provenance and then result in the outbox, source moved
     *("migrate-copied", "migrated"),
 )

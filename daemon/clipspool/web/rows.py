@@ -17,7 +17,8 @@ from clipspool.jobs.permissions import (
     may_deliver_as_it_is,
     may_retry,
 )
-from clipspool.journal import UNDER_WAY, OpenJobs
+from clipspool.jobs.records import OpenJobs
+from clipspool.journal import UNDER_WAY
 from clipspool.reporting.eta import Timing
 from clipspool.reporting.status import balance_lines, job_json, maybe_task_ids
 from clipspool.web.media import delivered
@@ -39,6 +40,8 @@ _ADVICE: Mapping[str, str] = {
     "It is not processed again until you approve it.",
     "refused": "The provider refuses this clip with a message about the account, but accepts others. "
     "Check its prompt, model and price; approve to try again.",
+    "parts": "Parts of it failed, are in doubt or are held; the others go on. Decide about each below: "
+    "a part that is retried is paid for alone.",
     "veto": "The before_submit hook refused it. Approve to send it all the same.",
     "from_backup": "An older copy of the journal was put back, and shows it as not sent. It may have been "
     "sent and charged since: look for its result, then approve or cancel.",
@@ -53,9 +56,9 @@ _NOT_SETTLED = frozenset({State.QUEUED, State.SUBMITTING, State.IN_DOUBT, State.
 _VIDEO = frozenset({".mp4", ".mov", ".m4v", ".webm"})
 
 
-def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
-    """Return what a row about a job shows."""
-    shown = job_json(job, conditions)
+def row_of(job: Job, conditions: Conditions, timing: Timing, parts: Sequence[Job] = ()) -> dict[str, Any]:
+    """Return what a row about a job shows; `parts` are the jobs of its parts."""
+    shown = job_json(job, conditions, parts)
     left = timing.left(job, conditions.now)
     kind = ""
     if waits(job):
@@ -73,7 +76,7 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
         }
         for number, result in enumerate(delivered(job), start=1)
     ]
-    credits_ = job.task.credits if job.task and job.task.credits is not None else None
+    credits_ = shown["credits"]
     return {
         **shown,
         "clip": readable(job.path),

@@ -121,6 +121,8 @@ class WaitingJobs:
 
     def note(self, job: Job) -> None:
         """Note a job that changed, from any thread."""
+        if job.part:
+            return  # the job that it is a part of says so
         with self._lock:
             if waits(job):
                 self._ids.add(job.id)

@@ -39,7 +39,7 @@ class VersionPages:
 
     def _about(self, job: Job) -> dict[str, Any]:
         with self._views.lookup.look() as look:
-            jobs = look.jobs_of(job.clip_id)
+            jobs = [one for one in look.jobs_of(job.clip_id) if not one.part]
         rows = sorted(
             (self._views.row(one) for one in jobs), key=lambda row: (row["version"], row["variant"])
         )

@@ -282,10 +282,13 @@ class Views:
             self._timing.refresh(look)
             clip = look.clip(job.clip_id)
             fresh = look.job(job.id) or job
-            others = [one for one in look.jobs_of(job.clip_id) if one.id != job.id]
+            others = [one for one in look.jobs_of(job.clip_id) if one.id != job.id and not one.part]
+            parts = look.parts_of(fresh)
             history = look.history(fresh)
         return {
             "job": self.row(fresh, conditions),
+            "parts_of_it": [self.row(one, conditions) for one in parts],
+            "whole_id": fresh.whole_id,
             "request": flat(as_sent(fresh.request)),
             "doubt": balance_lines(fresh),
             "evidence": flat(redact_value(fresh.task.evidence) if fresh.task else {}),

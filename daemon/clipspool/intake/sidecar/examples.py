@@ -70,6 +70,8 @@ EXAMPLES: dict[str, str] = {
     "length_seconds": "2.5",
     "handle_frames": "12",
     "frames_per_second": "24",
+    "overlap_frames": "12",
+    "keep_parts": "true",
     "finish": '"timeline"',
     "finish_size": '"source"',
     "finish_codec": '"prores"',

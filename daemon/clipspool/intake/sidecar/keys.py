@@ -22,6 +22,7 @@ PRIORITY_MAX = 100
 REFERENCES_MAX = 10
 START_SECONDS_MAX = 86_400
 HANDLE_FRAMES_MAX = 240
+OVERLAP_FRAMES_MAX = 120
 VARIANTS_MAX = 100
 _TEXT_MAX = 200
 _DEPTH_MAX = 16
@@ -273,6 +274,8 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "length_seconds": _in_range("a number", {int, float}, 0, START_SECONDS_MAX),
     "handle_frames": _in_range("a whole number", {int}, 0, HANDLE_FRAMES_MAX),
     "frames_per_second": _in_range("a number", {int, float}, RATE_MIN, RATE_MAX),
+    "overlap_frames": _in_range("a whole number", {int}, 0, OVERLAP_FRAMES_MAX),
+    "keep_parts": _TRUTH,
     "finish": _one_of(*get_args(Finish)),
     "finish_size": _one_of(*get_args(FinishSize)),
     "finish_codec": _one_of("prores", "dnxhr"),

@@ -135,6 +135,8 @@ class Reporter:
         return self.tick(now)
 
     def _count(self, before: Job | None, after: Job, now: float) -> None:
+        if after.part:
+            return  # counted with the job that it is a part of
         counts = self._counts[after.inbox]
         was_moving, was_stuck = _standing(before)
         is_moving, is_stuck = _standing(after)
@@ -208,8 +210,8 @@ def _of_job(news: Happened, now: float) -> Iterator[Note]:
     elif after.state is not before.state and after.state is State.DELIVERED:
         if after.missing or any(one.noticed for one in after.results):
             yield _incomplete_note(after, now)
-    elif after.held is None or after.held is Held.IN_DOUBT:
-        return
+    elif after.held in {None, Held.IN_DOUBT, Held.PARTS}:
+        return  # of a part that waits there is a note of its own
     elif isinstance(news.event, StageFailed):
         if after.attempts == HELD_ATTEMPTS:
             yield _job_note(Topic.HELD, after, now)
@@ -227,11 +229,14 @@ _WORDS = {
 
 def _job_note(topic: Topic, job: Job, now: float) -> Note:
     clip, error = text(job.path), job.error if topic is Topic.FAILED else None
+    if job.part:
+        clip = f"{clip} (part {job.part} of {job.parts[0].of})"
     why = error.message if error is not None else job.reason
     todo = error.what_to_do if error is not None else _what_to_do(topic, job)
     facts: dict[str, Any] = {
         "job": job.id,
-        "clip": clip,
+        "clip": text(job.path),
+        "part": job.part or None,
         "inbox": job.inbox,
         "state": job.state.value,
         "held": None if job.held is None else job.held.value,

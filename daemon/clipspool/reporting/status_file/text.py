@@ -14,9 +14,8 @@ from clipspool.intake.types import Waiting
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
-from clipspool.jobs.records import Account, Life, Peer
+from clipspool.jobs.records import Account, Life, OpenJobs, Peer
 from clipspool.jobs.text import status_mark, text
-from clipspool.journal import OpenJobs
 from clipspool.system.redaction import redact
 
 DAYS = 3
@@ -193,6 +192,8 @@ def _under_way(job: Job, conditions: Conditions, zone: tzinfo) -> str:
             return _queued(job, conditions, zone)
         case State.SUBMITTING:
             return "sending"
+        case State.RUNNING | State.RENDERED if job.is_split:
+            return job.reason
         case State.RUNNING:
             tenths = int((job.progress or 0.0) * 10)  # not each percent: every change is a write to the share
             if tenths:
@@ -270,7 +271,7 @@ def _held(job: Job, places: Places) -> str:
             return f"A check of the operator's stopped it: {reason}."
         case Held.OVERDUE | Held.LOST | Held.FROM_BACKUP:
             return _OF_TASKS[job.held]
-        case Held.RESULT:
+        case Held.RESULT | Held.PARTS:
             return _held_result(job, reason)
         case Held.OUTBOX | Held.DISK:
             return _held_by_disk(job, reason)
@@ -296,6 +297,8 @@ def _held_by_disk(job: Job, reason: str) -> str:
 
 
 def _held_result(job: Job, reason: str) -> str:
+    if job.held is Held.PARTS:
+        return f"A part of it waits for the operator: {reason}."
     if job.state is State.FETCHED:
         return f"The result is downloaded; the operator decides whether to deliver it: {reason}."
     if job.results:
@@ -335,16 +338,13 @@ def _row(name: str, words: str) -> list[str]:
     return [line] if len(line) <= _WIDTH else _entry(name, [words])
 
 
+_AT = " " * 6
+_wrap = textwrap.TextWrapper(_WIDTH, _AT, _AT, break_long_words=False, break_on_hyphens=False).wrap
+
+
 def _entry(name: str, words: Sequence[str]) -> list[str]:
     lines = [f"  {name}"]
     for said in words:
         if said:
-            lines += textwrap.wrap(
-                said,
-                _WIDTH,
-                initial_indent=" " * 6,
-                subsequent_indent=" " * 6,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
+            lines += _wrap(said)
     return lines

@@ -141,5 +141,5 @@ class ClipRoutes:
         since = (upload.placed_at or upload.begun_at) - _CLOCK_SECONDS
         with self._lookup.look() as look:
             page = look.page(Filter((), upload.inbox, text(upload.path)), None, _JOBS_MAX)
-        of_it = [job for job in page.jobs if job.path == upload.path and job.created_at >= since]
-        return [job_json(job, conditions) for job in reversed(of_it)]
+            of_it = [job for job in page.jobs if job.path == upload.path and job.created_at >= since]
+            return [job_json(job, conditions, look.parts_of(job)) for job in reversed(of_it)]

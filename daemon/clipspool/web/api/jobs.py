@@ -72,9 +72,10 @@ class JobAnswers:
             raise NotTaken(422, "REQUEST.LIMIT", f"`limit` is a number from 1 to {PAGE_MAX}.")
         with self._lookup.look() as look:
             page = look.page(wanted, before or None, int(limit))
+            parts = {job.id: look.parts_of(job) for job in page.jobs}
         conditions = self.conditions()
         return {
-            "jobs": [job_json(job, conditions) for job in page.jobs],
+            "jobs": [job_json(job, conditions, parts[job.id]) for job in page.jobs],
             "before": page.before,
             "is_partial": page.is_partial,
         }
@@ -99,7 +100,8 @@ class JobAnswers:
             job = look.job(job_id_of(request))
             if job is None:
                 raise no_job(request)
-            return about_json(job, look.clip(job.clip_id), look.history(job), conditions)
+            clip, history = look.clip(job.clip_id), look.history(job)
+            return about_json(job, clip, history, conditions, look.parts_of(job))
 
 
 def job_id_of(request: Request) -> str:
@@ -191,6 +193,7 @@ def _event_of(job: Job) -> dict[str, Any]:
         "state": job.state.value,
         "held": None if job.held is None else job.held.value,
         "progress": job.progress,
+        "part": job.part or None,
     }
 
 

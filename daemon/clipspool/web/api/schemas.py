@@ -73,7 +73,28 @@ _JOB = fields(
     created_at=TIME,
     updated_at=TIME,
     results=listed(fields("name size sha256", name=TEXT, size=COUNT, sha256=TEXT)),
-    missing=listed(FREE),
+    part=maybe({"type": "integer", "minimum": 1, "description": "Which part of a split clip it is."}),
+    part_of=maybe({**TEXT, "description": "The job that it is a part of."}),
+    parts=listed(
+        fields(
+            "id number first_frame frames overlap_frames state held reason task_id attempts progress paid",
+            id={**TEXT, "description": "Of the part's own job: retry or attach it by this."},
+            number={"type": "integer", "minimum": 1},
+            first_frame={**COUNT, "description": "In the clip, at its constant rate."},
+            frames=COUNT,
+            overlap_frames={**COUNT, "description": "Of these frames, those shared with the part before."},
+            state=_STATE,
+            held=maybe(TEXT),
+            reason=TEXT,
+            task_id=maybe(TEXT),
+            attempts=COUNT,
+            progress=maybe(NUMBER),
+            credits_estimated=maybe(NUMBER),
+            credits=maybe(NUMBER),
+            paid={"type": "string", "enum": [paid.value for paid in Paid]},
+            error=maybe(fields("code message", code=TEXT, message=TEXT)),
+        )
+    ),
     error=maybe(fields("code message retryable", code=TEXT, message=TEXT, what_to_do=TEXT, retryable=TRUTH)),
 )
 _ABOUT = {

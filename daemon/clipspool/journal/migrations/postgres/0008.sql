@@ -1,0 +1,5 @@
+-- Jobs know which part of a long clip they are, and into which parts a clip was cut.
+
+ALTER TABLE jobs ADD COLUMN part INTEGER DEFAULT 0 NOT NULL;
+ALTER TABLE jobs ADD COLUMN parts TEXT;
+UPDATE journal_schema SET number = '0008';
