@@ -18,7 +18,7 @@ from clipspool.journal import SORTED_MAX, Look, Lookup, Page, Sort
 from clipspool.reporting.eta import Timing
 from clipspool.reporting.history import story_json
 from clipspool.reporting.looking import DAY_SECONDS
-from clipspool.reporting.status import balance_lines
+from clipspool.reporting.status import balance_lines, evidence_lines
 from clipspool.stages.provenance import as_sent
 from clipspool.system.redaction import redact_value
 from clipspool.web.context import AccessRules, DaemonHandle, Right
@@ -291,6 +291,7 @@ class Views:
             "whole_id": fresh.whole_id,
             "request": flat(as_sent(fresh.request)),
             "doubt": balance_lines(fresh),
+            "known": evidence_lines(*_lost(fresh)),
             "evidence": flat(redact_value(fresh.task.evidence) if fresh.task else {}),
             "sent_at": fresh.task.intent_at if fresh.task else None,
             "film": film(clip.media if clip else {}),
@@ -333,6 +334,13 @@ class Views:
         return repr(
             (status["inboxes"], status["provider"], status["jobs"], sorted(working.items(), key=repr))
         )
+
+
+def _lost(job: Job) -> tuple[str | None, Mapping[str, Any], str]:
+    """Return what is recorded of an answer that may have been lost: when it was sent, and what is known."""
+    if job.task is None:
+        return None, {}, job.id
+    return iso(job.task.intent_at), job.task.evidence, job.id
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
