@@ -11,13 +11,16 @@ import sys
 import threading
 import time
 import zipfile
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from clipspool.media import confine
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder, MediaFault, Probe
+from clipspool.media.timing import rate_of
 from media_clips import ffprobe, run
 from patience import patient
 
@@ -517,3 +520,13 @@ def test_a_sample_is_a_real_clip(decoder, tmp_path):
     assert ffprobe(path, "stream=nb_frames,codec_name") == {"codec_name": "h264", "nb_frames": "24"}
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
+
+
+@pytest.mark.parametrize("guessed", [Fraction(90_000), Fraction(0), Fraction(-25), Fraction(1_000_001, 1000)])
+def test_a_rate_that_no_film_has_is_not_believed(guessed):
+    stream = SimpleNamespace(
+        average_rate=Fraction(25), base_rate=Fraction(25), guessed_rate=guessed, index_entries=(), frames=0
+    )
+    assert rate_of(stream) == (Fraction(25), False)
+    stream.average_rate = guessed
+    assert rate_of(stream)[0] is None
