@@ -1,4 +1,4 @@
-"""From daemons with a journal each to a farm: what each had under way goes on, paid once."""
+"""From daemons with a journal each to a farm, and back: what each had under way goes on, paid once."""
 
 import pytest
 
@@ -42,3 +42,33 @@ def test_a_farm_takes_over_what_single_daemons_had_under_way_by_import_and_recov
         finally:
             for each in (a, b):
                 assert each.stop() == 0
+
+
+@pytest.mark.slow
+def test_back_from_a_farm_to_daemons_with_a_journal_each_as_the_documentation_says(bay):
+    move_to_postgres(bay)
+    bay.is_checked = False
+    one, two = node(bay, "one", top=""), node(bay, "two", top="")
+    begin(one, "started")
+    begin(two, "follows")
+    bay.drop("done.mp4")
+    bay.until_retired(1, 30)
+    assert one.call("pause").returncode == 0
+    bay.drop("waits.mp4")
+    bay.until(lambda: len(bay.jobs()) == 2, 30, "it is accepted")
+    assert two.stop() == 0
+    assert one.stop() == 0
+    assert one.run_until_idle() == 0
+    for daemon in (one, two):
+        daemon.database = None
+        daemon.configure()
+        assert daemon.call("run").returncode != 0, "the line at the journal's place leads to the database"
+        assert len(daemon.journal.read_text().splitlines()) == 1
+        daemon.journal.unlink()
+        begin(daemon, "started")
+    assert one.call("recover", "--yes").returncode == 0
+    bay.until((bay.outbox / "waits.mp4").exists, 30, "what was queued is delivered")
+    bay.drop("new.mp4")
+    bay.until((bay.outbox / "new.mp4").exists, 30, "a new clip is delivered")
+    assert bay.paid == 3
+    assert (one.stop(), two.stop()) == (0, 0)
