@@ -23,7 +23,7 @@ from bench import plots, table
 
 ROWS = (
     *("clips", "at_once", "faults", "news", "open_tasks", "first_byte", "submission", "result"),
-    *("rescan", "start", "idle", "commands", "growth", "postgres_clips"),
+    *("conform", "rescan", "start", "idle", "commands", "growth", "postgres_clips"),
     *("farm_conform", "farm_idle", "farm_failover"),
 )
 RESULTS = Path("bench-results.md")
