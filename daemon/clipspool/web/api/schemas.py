@@ -73,6 +73,7 @@ _JOB = fields(
     created_at=TIME,
     updated_at=TIME,
     results=listed(fields("name size sha256", name=TEXT, size=COUNT, sha256=TEXT)),
+    missing=listed(FREE),
     part=maybe({"type": "integer", "minimum": 1, "description": "Which part of a split clip it is."}),
     part_of=maybe({**TEXT, "description": "The job that it is a part of."}),
     parts=listed(
