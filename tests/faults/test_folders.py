@@ -1,6 +1,7 @@
 """Folders that are full, gone, or another's: unavailable is not deleted, and nothing is paid for in vain."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 
@@ -31,15 +32,18 @@ def unmount(at):
 
 
 def test_an_outbox_that_fills_up_holds_the_result_back_until_there_is_room(mount, open_bays):
-    with open_bays(render_seconds=1.0) as bay:
+    with open_bays(render_seconds=2.0) as bay:
         mount("-t", "tmpfs", "-o", "size=80m", "tmpfs", at=bay.outbox)
         bay.start()
         bay.drop()
         bay.until_states("running")
         filler = bay.outbox / "._filler"
-        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while file.write(bytes(4096)):
-                pass
+        with filler.open("wb", buffering=0) as file:  # at once, so that it is full before the render ends
+            room = os.statvfs(bay.outbox)
+            os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize)
+            with contextlib.suppress(OSError):
+                while file.write(bytes(4096)):
+                    pass
         bay.until_states("fetched")
         bay.until(lambda: bay.job()["reason"], what="it says why")
         assert not [name for name in bay.results() if name.endswith(".mp4")]

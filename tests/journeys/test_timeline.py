@@ -189,6 +189,7 @@ def test_a_long_clip_that_may_not_be_cut_gets_a_note_that_says_how_long_it_is(ba
     assert "12 s" in text
     assert "at most 5 s" in text
     assert 'long_clips = "trim"' in text
+    assert '"split": all, in parts' in text
     bay.write("master.toml", 'prompt = "deep winter"\nlong_clips = "trim"\n')
     bay.until_retired(seconds=40)
     assert not note.exists()

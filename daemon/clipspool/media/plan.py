@@ -211,7 +211,7 @@ def _length(probe: Probe, limits: Limits, long_clips: LongClips, start_seconds: 
     if long_clips == "refuse":
         return Refuse(
             f"the clip is {probe.seconds:g} s long and the model takes at most {limits.seconds_max:g} s",
-            f'Cut it to {limits.seconds_max:g} s, or have that done here: `long_clips` as "trim" or "split".',
+            f'Cut it to {limits.seconds_max:g} s, or write `long_clips = "trim"` ("split": all, in parts).',
         )
     # Once, and here: pictures, sound and timecode begin at the same instant, whatever each rounds to.
     rate = constant_rate(probe)
