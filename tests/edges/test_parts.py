@@ -188,6 +188,18 @@ def test_a_part_in_doubt_is_attached_by_its_own_id_and_the_job_has_no_task(open_
     assert desk.journal.job("clip1").parts[0].task_id == "task-9"
 
 
+def test_a_part_in_doubt_stays_so_where_its_job_is_split_once_more(open_desk):
+    desk = open_desk(running_max=1)
+    desk.shop.say[Stage.SUBMIT].append(lambda _job: AnswerLost("no answer came", {}))
+    drop(desk)
+    until_all(desk, S.RUNNING, S.IN_DOUBT, S.FETCHED, S.FETCHED)
+    whole, paid = desk.journal.job("clip1"), list(desk.shop.paid)
+    desk.order(lambda scheduler: scheduler.parts.on_change(whole, whole, Split(PARTS), 0.0))
+    desk.turns(3, 6.0)
+    assert states(desk) == [S.RUNNING, S.IN_DOUBT, S.FETCHED, S.FETCHED]
+    assert desk.shop.paid == paid
+
+
 def test_a_job_that_is_cancelled_ends_once_its_parts_have_and_knows_what_was_paid(open_desk):
     desk = open_desk(running_max=2)
     drop(desk)
