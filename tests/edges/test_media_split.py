@@ -98,6 +98,7 @@ def differences(path, source):
     return [n for n in near if min(near[n], key=lambda m: apart(ours[n], theirs[m])) != n]
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_clip_joined_again_are_the_clip_frame_by_frame_with_its_sound(decoder, tmp_path):
     two = f"{TESTS}:d=3.4[a];{WALK},trim=duration=3[b];[a][b]concat=n=2:v=1:a=0"
     sound = ["-f", "lavfi", "-i", "sine=f=441.3:r=48000:d=6.5", "-c:a", "pcm_s24le"]
@@ -175,7 +176,15 @@ def test_as_it_is_a_film_keeps_the_rate_of_its_results_and_gets_the_sources_soun
     assert differences(home, half) == []
 
 
-@pytest.mark.parametrize("kind", [WALK, TESTS, DUNES, STILL], ids=["zoom", "moving", "drift", "grain"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(WALK, marks=pytest.mark.slow, id="zoom"),
+        pytest.param(TESTS, id="moving"),
+        pytest.param(DUNES, marks=pytest.mark.slow, id="drift"),
+        pytest.param(STILL, marks=pytest.mark.slow, id="grain"),
+    ],
+)
 @pytest.mark.parametrize("is_tinted", [False, True], ids=["echo", "tinted"])
 def test_no_frame_at_a_seam_changes_much_more_than_those_around_it(decoder, tmp_path, kind, is_tinted):
     path = made(tmp_path / "clip.mp4", kind, "-t", "5", *X264)
@@ -244,6 +253,7 @@ def test_scenes_begin_at_cuts_and_nowhere_else(decoder, tmp_path, graph, cuts):
     assert found == Scenes(cuts)
 
 
+@pytest.mark.slow
 def test_as_many_results_as_a_clip_may_have_parts_are_joined_and_no_memory_is_kept(tmp_path):
     path = made(tmp_path / "clip.mp4", f"{TESTS}:d=0.16", *X264)
     peaks = []

@@ -27,7 +27,8 @@ def test_clips_stay_are_paid_for_once_and_survive_the_loss_of_the_journal(bay):
     bay.until_retired()
     assert films(bay) == ["day/shot.mp4"]
     bay.until((bay.outbox / "wrong.mp4.problem.txt").exists, what="its editor is told")
-    bay.until(lambda: "wrong.mp4" in (bay.outbox / "_status.txt").read_text(), what="and by the status")
+    status = bay.outbox / "_status.txt"
+    bay.until(lambda: status.exists() and "wrong.mp4" in status.read_text(), what="and by the status")
     assert bay.stop() == 0
     (bay.inbox / "wrong.mp4").unlink()
     (bay.inbox / "wrong.toml").unlink()

@@ -54,6 +54,7 @@ def ordered(bay, *words):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_long_clip_is_priced_as_one_and_comes_back_as_one_film_with_its_frames(bay, long_clip):
     bay.configure(top=SHORT + "[budget]\ncredits_per_clip_max = 20\n")
     bay.drop("long.mp4", SPLIT + "keep_parts = true\n", long_clip)
@@ -85,6 +86,7 @@ def test_a_long_clip_is_priced_as_one_and_comes_back_as_one_film_with_its_frames
     assert all(one["task_id"] in "".join(shown.split()) for one in job["parts"])
 
 
+@pytest.mark.slow
 def test_parts_that_fail_or_are_in_doubt_wait_alone_and_are_decided_alone(bay, long_clip):
     bay.configure(top=SHORT, provider="running_max = 1", keys="status_file = true")
     bay.box.misbehave("create:500-after:times=1")
@@ -115,6 +117,7 @@ def test_parts_that_fail_or_are_in_doubt_wait_alone_and_are_decided_alone(bay, l
     assert {one["id"]: one["attempts"] for one in whole_of(bay)["parts"]}[failed["id"]] == 2
 
 
+@pytest.mark.slow
 def test_a_job_that_is_cancelled_half_way_keeps_what_is_there_and_pays_for_the_rest_alone(bay, long_clip):
     bay.configure(top=SHORT, provider="running_max = 1")
     bay.drop("long.mp4", SPLIT, long_clip)
