@@ -137,6 +137,18 @@ def test_the_limit_of_a_clip_looks_at_all_parts_and_is_approved_once(open_desk, 
     assert sorted(desk.shop.paid) == IDS
 
 
+def test_parts_that_wait_are_not_held_again_when_one_is_paid_twice(open_desk):
+    desk = open_desk(credits_per_clip_max=50.0, running_max=1)
+    desk.shop.say[Stage.POLL].append(BROKEN)
+    drop(desk)
+    until_all(desk, S.RUNNING, S.FAILED, S.RUNNING, S.QUEUED, seconds=1.0)
+    (answer,) = desk.order(operator.retry, ["clip1"], "ann")
+    assert answer["held"] == "budget", "the clip costs more in all than it may: that part is asked about"
+    until_all(desk, S.RUNNING, S.QUEUED, S.FETCHED, S.FETCHED)
+    desk.order(operator.approve, ["clip1"], "ann")
+    until_all(desk, *[S.DELIVERED] * 4)
+
+
 def test_the_hook_is_asked_about_the_clip_and_not_about_each_part(open_desk):
     desk = open_desk()
     desk.scheduler.hooks.use(["before_submit", "on_failure"])

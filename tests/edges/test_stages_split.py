@@ -1,0 +1,114 @@
+"""What guards a clip in parts on its disk: the frames of each, its plan in the ledger, and the clip."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from clipspool.jobs.events import Changed, Failed, Postponed, Split
+from clipspool.jobs.model import Part, State, part_id, plain
+from clipspool.jobs.splitting import part_jobs
+from clipspool.media.decoder import Decoder
+from clipspool.provider.catalog import Catalog
+from clipspool.provider.transport import Depot
+from clipspool.provider.transport.way import InRequest
+from clipspool.spool.ledger import note, notes, parts_noted
+from clipspool.spool.recovery import survey
+from clipspool.stages.prepare import PrepareTools, prepare
+from clipspool.stages.split import record_parts
+from clipspool.stages.submit import SubmitTools, submit
+from fakes import PROFILE, Bench, Studio, a_request, always
+
+PARTS = (Part(1, 2, 0, 24, 0, "24/1", 15.0), Part(2, 2, 18, 24, 6, "24/1", 15.0))
+OTHERS = (Part(1, 2, 0, 30, 0, "24/1", 15.0), Part(2, 2, 30, 12, 0, "24/1", 15.0))
+DEPOT = Depot([InRequest(5_000_000)], time.time)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    bench.job = replace(bench.job, request=a_request(long_clips="split"), parts=PARTS, prepared=True)
+    return bench
+
+
+def noted(bench):
+    return notes(bench.bay.inbox, "clip1")
+
+
+def intend(bench, part):
+    """Add the line of a part's request that is about to be sent."""
+    note(bench.bay.inbox, "clip1", part_id("clip1", part), "intent", profile=PROFILE, number=1)
+
+
+def test_a_part_without_the_record_of_its_frames_is_prepared_again_and_the_clip_is_not_sent_whole(bench):
+    studio = Studio()
+    compose = lambda *_: ("video_to_video", {})  # noqa: E731
+    tools = SubmitTools(studio, DEPOT, compose, bench.send_marks, may_send=always)
+    part = replace(part_jobs(bench.job, 0.0)[0], prepared=True, prepared_by="a1")
+    assert isinstance(submit(part, bench.clip, bench.bay, tools, lambda: True), Changed)
+    assert studio.sent == []
+
+
+def test_the_parts_are_in_the_ledger_before_any_of_them_is_entered(bench):
+    assert record_parts(bench.job, bench.clip, bench.bay, always) == Split(PARTS)
+    (line,) = noted(bench)
+    assert (line["job"], line["what"], line["parts"]) == ("clip1", "parts", [plain(one) for one in PARTS])
+    assert parts_noted(noted(bench), "clip1") == (), "none was sent: it may be cut anew"
+    intend(bench, 2)
+    assert parts_noted(noted(bench), "clip1") == PARTS
+
+
+def test_a_journal_that_was_put_back_cuts_no_clip_anew_of_which_a_part_may_be_paid(bench):
+    record_parts(replace(bench.job, parts=OTHERS), bench.clip, bench.bay, always)
+    intend(bench, 1)
+    assert record_parts(bench.job, bench.clip, bench.bay, always) == Split(OTHERS)
+
+
+def test_who_lost_the_lead_enters_no_parts(bench):
+    assert isinstance(record_parts(bench.job, bench.clip, bench.bay, lambda: False), Postponed)
+    assert noted(bench) == []
+
+
+def test_a_clip_that_changed_since_it_was_cut_is_not_sent_in_part(bench):
+    file = bench.work / "clip.mp4"
+    file.write_bytes(b"another clip")
+    assert isinstance(record_parts(bench.job, bench.clip, bench.bay, always), Changed)
+    clip = replace(bench.clip, sha256="ab" * 32)
+    limits, credits_ = Catalog.load().limits("gen4_aleph"), Catalog.load().credits
+    tools = PrepareTools(Decoder(), DEPOT, lambda _: limits, credits_, time.time)
+    done = prepare(part_jobs(bench.job, 0.0)[0], clip, bench.bay, tools, attempt="a1")
+    assert isinstance(done, Failed)
+    assert done.error.code == "CLIP.CHANGED"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [{}],
+        [{**plain(PARTS[0]), "number": 2}],
+        [{**plain(PARTS[0]), "of": 1, "frames": 0}],
+        [{**plain(PARTS[0]), "of": 1, "fps": "24/0"}],
+        [{**plain(PARTS[0]), "of": 1, "start": True}],
+        7,
+    ],
+)
+def test_a_line_that_anybody_wrote_into_the_ledger_cuts_nothing(bench, parts):
+    note(bench.bay.inbox, "clip1", "clip1", "parts", parts=parts)
+    intend(bench, 1)
+    assert parts_noted(noted(bench), "clip1") == ()
+
+
+def test_a_lost_journal_is_rebuilt_with_the_parts_of_which_one_was_sent_and_without_those_of_which_none_was(
+    bench,
+):
+    record_parts(bench.job, bench.clip, bench.bay, always)
+    (found,) = survey("bay", bench.bay.inbox, "j1", set()).ours
+    assert [(job.id, job.state) for job in found.jobs] == [("clip1", State.QUEUED)]
+    intend(bench, 2)
+    (found,) = survey("bay", bench.bay.inbox, "j1", set()).ours
+    assert [(job.id, job.state) for job in found.jobs] == [
+        ("clip1", State.RUNNING),
+        ("clip1-p001", State.QUEUED),
+        ("clip1-p002", State.IN_DOUBT),
+    ]
