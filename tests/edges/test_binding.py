@@ -4,8 +4,8 @@ import pytest
 
 from clipspool.app.binding import Binding
 from clipspool.journal import JournalError
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.peers import own_mark
-from clipspool.spool.root import Unavailable
 from fakes import Bench
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.spool.root import Guard, Root, Unavailable
+from clipspool.spool.guard import Guard, Unavailable
+from clipspool.spool.root import Root
 from clipspool.system import atomic as files
 from clipspool.system import moves
 from clipspool.system.atomic import NotRegular, parts

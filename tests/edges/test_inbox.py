@@ -22,9 +22,10 @@ from clipspool.jobs.faults import Unsure
 from clipspool.jobs.messages import InboxChanged
 from clipspool.jobs.model import Problem, Reference
 from clipspool.jobs.path_map import Places
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import PROMPT
 from clipspool.spool.recovery import left_behind, survey
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.workfolder import Manifest, folder_of
 from fakes import a_clip, a_job
 from inboxes import CLIP, EPOCH, SIDECAR, Bench

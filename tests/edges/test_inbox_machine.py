@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.recovery import survey
-from clipspool.spool.root import Unavailable
 from inboxes import CLIP, Bench, box
 
 EXAMPLES = int(os.environ.get("CLIPSPOOL_TEST_EXAMPLES", "12"))

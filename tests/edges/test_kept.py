@@ -12,10 +12,11 @@ from clipspool.intake.inbox import Inbox
 from clipspool.intake.types import Inspection
 from clipspool.jobs.messages import Accepted
 from clipspool.spool import kept
+from clipspool.spool.guard import MountGuard, Unavailable
 from clipspool.spool.kept import Known, claim_by_copy, gone_since, open_source_of, return_copy
 from clipspool.spool.layout import KEPT
 from clipspool.spool.recovery import adoptable, left_behind
-from clipspool.spool.root import MountGuard, Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, read_manifest
 from clipspool.web.uploads import NotTaken, Uploads

@@ -9,6 +9,7 @@ import pytest
 
 from clipspool.jobs.events import TakenOver
 from clipspool.jobs.records import Life
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import claim_manifest, take_over, taker_of
 from clipspool.spool.layout import TAKEN
 from clipspool.spool.ledger import note
@@ -26,7 +27,7 @@ from clipspool.spool.peers import (
     server_time,
 )
 from clipspool.spool.recovery import adoptable, survey
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.workfolder import read_manifest
 from fakes import NOON, Bench, Clock
 

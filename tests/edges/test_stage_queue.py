@@ -23,7 +23,7 @@ from clipspool.jobs.events import Fetched, Postponed, Prepared, StageFailed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held
 from clipspool.journal import Journal
-from clipspool.spool.root import Unavailable
+from clipspool.spool.guard import Unavailable
 from fakes import RESULT, a_clip, a_job, a_request, a_task
 from patience import patient
 

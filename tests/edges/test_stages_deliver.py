@@ -604,6 +604,7 @@ def crash_after(monkeypatch, step, act):
                 changed = counted(getattr(files, name))
                 patch.setattr(f"clipspool.spool.root.{name}", changed)
                 patch.setattr(f"clipspool.system.moves.{name}", changed)
+            patch.setattr("clipspool.spool.checked_folder.sync_folder", counted(files.sync_folder))
             patch.setattr(moves, "unlink", counted(files.unlink))
             patch.setattr(Root, "remove", counted(Root.remove))
         try:

@@ -522,7 +522,7 @@ def test_a_whole_request_is_what_the_catalogue_makes_of_it(bench, studio):
 def test_a_note_is_durable_before_it_counts(bench, monkeypatch):
     opened, real = {}, os.open
     monkeypatch.setattr(
-        "clipspool.spool.root.os.open",
+        "clipspool.system.atomic.os.open",
         lambda name, flags, *rest, **where: opened.update({name: flags}) or real(name, flags, *rest, **where),
     )
     note(bench.bay.inbox, "clip1", "clip1", "intent")

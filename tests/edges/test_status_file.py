@@ -14,7 +14,8 @@ from clipspool.jobs.model import Error, State
 from clipspool.jobs.path_map import AS_THEY_ARE
 from clipspool.journal.looks import Window
 from clipspool.reporting.status_file.keeper import WRITE_SECONDS, Kept, StatusFile, StatusFiles
-from clipspool.spool.root import Guard, Root
+from clipspool.spool.guard import Guard
+from clipspool.spool.root import Root
 from fakes import Desk
 from patience import patient
 

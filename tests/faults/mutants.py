@@ -38,6 +38,7 @@ PATH = {
     "clipspool.jobs.splitting": ("splitting", "parts"),
     "clipspool.scheduler.parts": ("parts",),
     "clipspool.scheduler.retirement": ("stages_retire", "scheduler"),
+    "clipspool.spool.checked_folder": ("files", "claim", "stages_deliver"),
     "clipspool.spool.root": ("files", "claim", "stages_deliver"),
     "clipspool.system.atomic": ("files", "claim", "stages_deliver"),
     "clipspool.system.moves": ("moves", "files", "claim"),

@@ -13,7 +13,6 @@ from repository import DAEMON
 
 LINES_MAX = 350
 LONGER = {
-    "clipspool/spool/root.py": "all that may be done beneath a folder, side by side",
     "clipspool/jobs/effects.py": "what each event changes, side by side",
     "clipspool/jobs/events.py": "all that may happen to a job, side by side",
     "clipspool/journal/journal.py": "all that a turn writes, side by side",

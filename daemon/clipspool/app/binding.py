@@ -16,11 +16,12 @@ from clipspool.journal import JournalError
 from clipspool.scheduler import commands
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import TAKEN
 from clipspool.spool.neighbours import Journal, Neighbours
 from clipspool.spool.peers import Mark
 from clipspool.spool.recovery import late_answer, left_behind, tidy, what_came_of
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.system.process import start_thread
 

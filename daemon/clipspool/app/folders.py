@@ -12,8 +12,9 @@ from clipspool.app.build import CannotStart, has_portable_names, places_of
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.journal import Address, Journal
 from clipspool.scheduler.loop import Scheduler
+from clipspool.spool.guard import Guard, MountGuard, Unavailable
 from clipspool.spool.peers import own_mark
-from clipspool.spool.root import Guard, MountGuard, Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 
 log = structlog.get_logger()

@@ -32,7 +32,8 @@ from clipspool.journal import Address, Journal, JournalError, JournalUnreachable
 from clipspool.journal.place import require_driver
 from clipspool.reporting.headline import headline_of
 from clipspool.reporting.health import TURN_SECONDS_MAX
-from clipspool.spool.root import Guard, Root
+from clipspool.spool.guard import Guard
+from clipspool.spool.root import Root
 from clipspool.system import logs
 from clipspool.system.atomic import OURS
 from clipspool.system.process import boot_id

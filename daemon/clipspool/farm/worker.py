@@ -25,7 +25,7 @@ from clipspool.farm.queue import (
 from clipspool.jobs.assignments import Assignment, event_to_text
 from clipspool.jobs.events import Event, Fetched, Postponed, Prepared
 from clipspool.scheduler.workers import LANES, Done, outcome
-from clipspool.spool.root import Unavailable
+from clipspool.spool.guard import Unavailable
 from clipspool.system.process import start_thread
 
 log = structlog.get_logger()

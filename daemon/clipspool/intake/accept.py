@@ -18,9 +18,10 @@ from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import PICTURES_SOURCE, Clip, Job, job_id, new_id
 from clipspool.spool import claims
 from clipspool.spool.claims import claim
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.kept import Known, Memory, as_kept, claim_by_copy, kept_name
 from clipspool.spool.layout import FAILED, source_name
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.workfolder import Manifest, error_note_of, folder_of, settle_in, was_put_back
 from clipspool.system.atomic import Rel, is_present, join, name_of, parent, sync_folder
 from clipspool.system.moves import Unsteady

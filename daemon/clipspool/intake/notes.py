@@ -19,8 +19,9 @@ from clipspool.intake.types import Waiting
 from clipspool.jobs.model import Problem
 from clipspool.jobs.naming import marked
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import SUFFIXES
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, write_all
 from clipspool.system.moves import Refused
 from clipspool.system.redaction import redact

@@ -41,7 +41,8 @@ from clipspool.jobs.sequence import (
 from clipspool.jobs.text import span
 from clipspool.media.gaps import holes_in
 from clipspool.media.stills import Unfit, survey
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.guard import Unavailable
+from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join, open_regular
 
 _NAMED_MAX = 3

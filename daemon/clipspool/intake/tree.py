@@ -17,7 +17,8 @@ from clipspool.intake.pair import Entry
 from clipspool.intake.scan import Folder
 from clipspool.intake.types import Rules
 from clipspool.intake.unwatched import with_clips
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.guard import Unavailable
+from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join, name_of, parent
 
 DEPTH_MAX = 64

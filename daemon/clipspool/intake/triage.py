@@ -21,19 +21,19 @@ from clipspool.intake.scan import Folder
 from clipspool.intake.sequences import Sequences
 from clipspool.intake.settle import Timers
 from clipspool.intake.sidecar.defaults import Chain, Defaults
-from clipspool.intake.timeline_cuts import timelines_in
+from clipspool.intake.timeline_cuts import NO_TIMELINES, timelines_in
 from clipspool.intake.timelines import Timelines
 from clipspool.intake.tree import Group, Tree
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.text import local_time
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.kept import Known
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join, name_of
 from clipspool.system.process import start_thread
 
 T = TypeVar("T")
-NO_TIMELINES = "timelines are not taken from an inbox that is only read: write sidecars for its clips instead"
 CLAIMS_MAX = 4
 """Clips claimed side by side."""
 

@@ -28,7 +28,8 @@ from clipspool.intake.scan import Folder
 from clipspool.intake.tree import Tree
 from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.guard import Unavailable
+from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join, name_of, parent
 
 _EACH_MAX = 4

@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from clipspool.intake.names import PROBLEM_NOTE, Kind, Names
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.guard import Unavailable
+from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join
 
 _CLIPS_MAX = 1000

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 
 from clipspool.jobs.model import Clip
 from clipspool.jobs.naming import numbered
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.kept import forget, is_cut
 from clipspool.spool.layout import LEDGER, MANIFEST, SIDECAR, WORK
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.workfolder import Manifest, clear_away, folder_of, read_manifest
 from clipspool.system.atomic import (
     CLAIMED,

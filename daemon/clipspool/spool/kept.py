@@ -20,9 +20,10 @@ from io import FileIO
 from typing import Any
 
 from clipspool.jobs.model import Clip, Request
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import ARRIVED, KEPT, LEDGER, MANIFEST, RETURNING, WORK
 from clipspool.spool.pruning import File
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.sources import open_source
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import Manifest, folder_of

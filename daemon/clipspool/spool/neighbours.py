@@ -20,6 +20,7 @@ from clipspool.jobs.events import TakenOver
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.text import status_mark
 from clipspool.spool.claims import is_claimed, is_in_work
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import taker_of
 from clipspool.spool.layout import TAKEN, WORK
 from clipspool.spool.peers import (
@@ -36,7 +37,7 @@ from clipspool.spool.peers import (
     peer_of,
     silence,
 )
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.workfolder import read_manifest
 from clipspool.system.atomic import NotRegular
 

@@ -21,7 +21,8 @@ import tomli_w
 
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.text import span
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.guard import Unavailable
+from clipspool.spool.root import Root
 from clipspool.system.atomic import OURS, Rel, join, temporary_name, unlink
 from clipspool.system.process import boot_id
 

@@ -17,12 +17,13 @@ from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Held, Job, Task
 from clipspool.jobs.splitting import part_jobs
 from clipspool.spool.claims import finish_claim, is_claimed, is_in_work, put_back
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import claim_manifest, finish_take_over, take_over, taker_of
 from clipspool.spool.layout import DONE, FAILED, POSTERS, SOURCE, TAKEN, WORK
 from clipspool.spool.ledger import notes, parts_noted, whole_notes
 from clipspool.spool.manifest_check import VERSION_MAX
 from clipspool.spool.peers import host_of
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.workfolder import (
     claimant_of,
     clear_away,

@@ -20,6 +20,7 @@ import tomli_w
 
 from clipspool.jobs.model import Clip, Job, Request
 from clipspool.jobs.naming import marked
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import (
     CHANGED_NOTE,
     CLAIMED_MANIFEST,
@@ -36,7 +37,7 @@ from clipspool.spool.layout import (
     claimed_manifest,
 )
 from clipspool.spool.manifest_check import vet
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent
 
 KEPT_MAX = 500

@@ -15,7 +15,8 @@ import structlog
 from clipspool.jobs.events import Delivered, Event, Postponed, ResultGone
 from clipspool.jobs.model import Clip, Job, Result, utc
 from clipspool.jobs.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.guard import Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.space import lacking
 from clipspool.spool.watchfolder import Folders, fold
 from clipspool.spool.workfolder import folder_of

@@ -18,9 +18,10 @@ from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Clip, Error, Held, Job, Request
 from clipspool.provider.protocol import Call, Created, Inline, NotSent, Provider, Refused, Unclear
 from clipspool.provider.transport import Depot
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import taker_of
 from clipspool.spool.ledger import Ledger, ledger_of, submissions_beyond
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.spool.send_marks import SendMark, SendMarks
 from clipspool.spool.sources import stamp
 from clipspool.spool.space import lacking

@@ -19,7 +19,7 @@ from clipspool.cli.check.trials import try_moves
 from clipspool.intake.names import readable
 from clipspool.intake.unwatched import passed_by
 from clipspool.journal import Journal, JournalError, Place
-from clipspool.spool.root import Guard, MountGuard, Unavailable
+from clipspool.spool.guard import Guard, MountGuard, Unavailable
 from clipspool.system import mounts
 from clipspool.system.atomic import opened
 

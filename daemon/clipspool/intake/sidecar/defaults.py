@@ -15,7 +15,7 @@ from clipspool.intake.settle import Stamp
 from clipspool.intake.sidecar.parse import Layer, layer_of, wrong_layer
 from clipspool.intake.tree import up_to
 from clipspool.intake.types import Rules
-from clipspool.spool.root import Unavailable
+from clipspool.spool.guard import Unavailable
 from clipspool.system.atomic import Rel, join
 
 Read = Callable[[Rel, Stamp], Layer | None]

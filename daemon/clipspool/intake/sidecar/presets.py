@@ -22,8 +22,9 @@ from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
 from clipspool.intake.sidecar.layers import Find
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, layer_of, parse, wrong_layer
 from clipspool.jobs.model import Problem
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import PRESETS, SUFFIXES
-from clipspool.spool.root import Root, Unavailable
+from clipspool.spool.root import Root
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, split_suffix
 from clipspool.system.redaction import redact_value
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from clipspool import __version__
-from clipspool.spool.root import Unavailable
+from clipspool.spool.guard import Unavailable
 from clipspool.web.context import AccessRules, Right
 from clipspool.web.form_stream import BadForm
 from clipspool.web.security import API, needs, refused
