@@ -3,6 +3,7 @@
 import struct
 import threading
 import time
+from contextlib import contextmanager
 
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.types import Inspection, Rules
@@ -124,3 +125,17 @@ class Bench:
             assert left > 0, "it did not happen in time"
             self.heard.wait(min(left, 0.02))
             self.heard.clear()
+
+
+@contextmanager
+def benches(path, **usual):
+    """Give a maker of benches at that path, by these rules where no others are named; each is stopped."""
+    made = []
+
+    def make(**rules):
+        made.append(Bench(path, **{**usual, **rules}))
+        return made[-1]
+
+    yield make
+    for one in made:
+        assert one.inbox.stop()

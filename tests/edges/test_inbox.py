@@ -28,22 +28,15 @@ from clipspool.spool.recovery import left_behind, survey
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import Manifest, folder_of
 from fakes import a_clip, a_job
-from inboxes import CLIP, EPOCH, SIDECAR, Bench
+from inboxes import CLIP, EPOCH, SIDECAR, Bench, benches
 
 MODEL = {"clipspool's own defaults": {"model": "m"}}
 
 
 @pytest.fixture
 def bench(tmp_path):
-    made = []
-
-    def make(**rules):
-        made.append(Bench(tmp_path / "bay", **rules))
-        return made[-1]
-
-    yield make
-    for one in made:
-        assert one.inbox.stop()
+    with benches(tmp_path / "bay") as make:
+        yield make
 
 
 # --- the plain way --------------------------------------------------------------------------------------

@@ -5,21 +5,14 @@ import os
 import pytest
 
 from clipspool.spool.workfolder import read_manifest
-from inboxes import SIDECAR, Bench
+from inboxes import SIDECAR, benches
 from numbered import fill, png
 
 
 @pytest.fixture
 def bench(tmp_path):
-    made = []
-
-    def make(**rules):
-        made.append(Bench(tmp_path / "bay", **rules))
-        return made[-1]
-
-    yield make
-    for one in made:
-        assert one.inbox.stop()
+    with benches(tmp_path / "bay") as make:
+        yield make
 
 
 def dropped(bench, name="seq", sidecar=SIDECAR, **pictures):

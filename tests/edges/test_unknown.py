@@ -4,20 +4,13 @@ import os
 
 import pytest
 
-from inboxes import CLIP, EPOCH, SIDECAR, Bench
+from inboxes import CLIP, EPOCH, SIDECAR, benches
 
 
 @pytest.fixture
 def bench(tmp_path):
-    made = []
-
-    def make(**rules):
-        made.append(Bench(tmp_path / "bay", **{"layers": {"own": {"model": "m"}}, **rules}))
-        return made[-1]
-
-    yield make
-    for one in made:
-        assert one.inbox.stop()
+    with benches(tmp_path / "bay", layers={"own": {"model": "m"}}) as make:
+        yield make
 
 
 def notes(bench):

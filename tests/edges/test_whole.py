@@ -10,21 +10,14 @@ import pytest
 from clipspool.app.settings import load
 from clipspool.cli.check.folders import look_at_inbox
 from films import FTYP, cluster, film, fragment, fragmented, info, matroska, tracks
-from inboxes import Bench
+from inboxes import benches
 from media_clips import clip
 
 
 @pytest.fixture
 def bench(tmp_path):
-    made = []
-
-    def make(**rules):
-        made.append(Bench(tmp_path / "bay", **rules))
-        return made[-1]
-
-    yield make
-    for one in made:
-        assert one.inbox.stop()
+    with benches(tmp_path / "bay") as make:
+        yield make
 
 
 # --- other programs' folders and files ------------------------------------------------------------------
