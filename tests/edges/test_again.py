@@ -18,7 +18,7 @@ from clipspool.provider.catalog import Catalog
 from clipspool.provider.transport.way import InRequest
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler import versions
-from clipspool.scheduler.loop import Command
+from clipspool.scheduler.mailbox import Command
 from clipspool.spool.ledger import note
 from clipspool.spool.recovery import survey
 from clipspool.spool.root import Root

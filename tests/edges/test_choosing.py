@@ -10,7 +10,7 @@ import pytest
 from clipspool.app.choosing import choose
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import State
-from clipspool.scheduler.loop import Command
+from clipspool.scheduler.mailbox import Command
 from fakes import RESULT, Bench, Desk, a_clip, a_job, lying
 
 FILMS = {"clip1": b"winter", "clip1-r2": b"summer", "clip2": b"autumn"}

@@ -10,6 +10,7 @@ from clipspool.jobs.events import Fetched, Postponed, Prepared
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, Reuse, State
 from clipspool.scheduler import commands as operator
+from clipspool.scheduler.ending import drain
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.workers import LANES, Done
 from fakes import PACE, PROFILE, RESULT, Desk, a_clip, a_job, a_task
@@ -150,7 +151,7 @@ def test_a_crash_here_is_not_blamed_on_what_was_elsewhere(desk):
 def test_a_daemon_that_ends_does_not_wait_for_other_machines(desk):
     desk.release(crowd(desk, 10))
     assert desk.others.given
-    desk.scheduler.drain(5.0, each_turn=lambda: None)
+    drain(desk.scheduler, 5.0, each_turn=lambda: None)
     assert not desk.scheduler.in_flight
 
 
@@ -161,7 +162,7 @@ def test_a_leader_that_ends_leaves_a_stage_that_stalls_to_another_node(desk, is_
     if is_alone:
         desk.scheduler.workers.elsewhere = None
     begun = desk.clock.passed
-    desk.scheduler.drain(35.0, each_turn=lambda: desk.clock.passes(1.0))
+    drain(desk.scheduler, 35.0, each_turn=lambda: desk.clock.passes(1.0))
     assert 5.0 < desk.clock.passed - begun < 8.0 or is_alone
     assert bool(desk.scheduler.in_flight) is is_alone
     desk.release(stalled)
@@ -172,7 +173,7 @@ def test_a_leader_that_ends_waits_for_the_answer_of_a_paid_request(desk):
     desk.drop("clip1")
     desk.turns(4)
     begun = desk.clock.passed
-    desk.scheduler.drain(20.0, each_turn=lambda: desk.clock.passes(1.0))
+    drain(desk.scheduler, 20.0, each_turn=lambda: desk.clock.passes(1.0))
     assert desk.clock.passed - begun >= 20.0
     assert [flying.stage for flying in desk.scheduler.in_flight.values()] == [Stage.SUBMIT]
     desk.release(asked)
@@ -197,7 +198,7 @@ def test_the_next_leader_waits_for_what_other_machines_still_have(desk):
     held = crowd(desk, 10)
     given = list(desk.others.given)
     other_task = replace(given[1], job=replace(given[1].job, task=a_task()))
-    desk.scheduler.drain(0.0, each_turn=lambda: None)
+    drain(desk.scheduler, 0.0, each_turn=lambda: None)
     desk.release(held)
     scheduler = Scheduler(
         desk.journal, desk.shop, profile=PROFILE, pace=PACE, now=desk.clock, passed=lambda: desk.clock.passed

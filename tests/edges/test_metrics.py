@@ -117,11 +117,11 @@ def test_codes_without_end_do_not_become_series_without_end(desk):
 
 
 def pause_all(scheduler):
-    scheduler.set_paused(frozenset({"*"}))
+    scheduler.pauses.set_by_operator(frozenset({"*"}))
 
 
 def pause_one(scheduler):
-    scheduler.set_paused(frozenset({"bay"}))
+    scheduler.pauses.set_by_operator(frozenset({"bay"}))
 
 
 def block(scheduler):

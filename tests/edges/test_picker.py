@@ -89,9 +89,9 @@ def test_a_pause_keeps_the_queue_and_nothing_else(table):
     table.add("ready", **PREPARED)
     table.add("other", inbox="b", **PREPARED)
     table.add("fetched", **FETCHED)
-    table.picker.paused = frozenset({"a"})
+    table.picker.pauses.by_operator = frozenset({"a"})
     assert [job.id for _, job in table.pick().stages] == ["fetched", "other"]
-    table.picker.paused = frozenset({"*"})
+    table.picker.pauses.by_operator = frozenset({"*"})
     assert [job.id for _, job in table.pick().stages] == ["fetched"]
 
 

@@ -26,6 +26,7 @@ from clipspool.jobs.records import Spend
 from clipspool.journal import Journal
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.cut_short import SETTLE_SECONDS
+from clipspool.scheduler.ending import await_answers, drain
 from clipspool.stages.poll import poll
 from fakes import BUSY, NO_CREDITS, NOON, RESULT, Clock, Desk, a_request, a_task
 
@@ -161,9 +162,9 @@ def test_a_journal_that_is_lost_lets_requests_on_their_way_be_answered(desk, mon
     monkeypatch.setattr(desk.journal, "flush", lambda: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
     with pytest.raises(OSError, match="broken"):
         desk.turn()
-    desk.scheduler.await_answers(0.1, each_turn=lambda: None)
+    await_answers(desk.scheduler, 0.1, each_turn=lambda: None)
     assert list(desk.scheduler.in_flight) == ["sent"]
-    desk.scheduler.await_answers(30.0, each_turn=answer.set)
+    await_answers(desk.scheduler, 30.0, each_turn=answer.set)
     assert desk.scheduler.in_flight == {}
 
 
@@ -187,7 +188,7 @@ def test_a_command_whose_turn_cannot_be_written_is_told_so(desk, monkeypatch):
 
     thread = threading.Thread(target=ask)
     thread.start()
-    while desk.scheduler._messages.empty():
+    while desk.scheduler.mailbox.is_empty:
         pass
     monkeypatch.setattr(desk.journal, "flush", lambda: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
     with pytest.raises(OSError, match="broken"):
@@ -354,7 +355,7 @@ def test_pauses_and_the_brake_outlive_the_daemon(open_desk):
     second = open_desk()
     assert brake.fault == NO_CREDITS
     assert second.scheduler.brake == brake
-    assert second.scheduler.picker.paused == {"bay"}
+    assert second.scheduler.pauses.by_operator == {"bay"}
 
 
 # --- the brake ------------------------------------------------------------------------------------------
@@ -695,7 +696,7 @@ def test_what_is_paused_waits_for_a_person_and_nothing_else_is_left(desk, inbox)
 def test_an_inbox_that_nobody_knows_cannot_be_paused(desk):
     with pytest.raises(IndexError):
         desk.order(operator.pause, "none")
-    assert desk.scheduler.picker.paused == frozenset()
+    assert desk.scheduler.pauses.by_operator == frozenset()
 
 
 def cancel(desk, clip_id="clip1"):
@@ -811,7 +812,8 @@ def test_a_cancel_that_comes_before_the_gate_withdraws_the_submission(desk):
     desk.drop()
     while not any(stage is Stage.SUBMIT for stage, _ in desk.shop.done):
         desk.turn()
-    ready = desk.scheduler._messages.get()
+    desk.scheduler.mailbox.sleep(5.0)
+    (ready,) = desk.scheduler.mailbox.receive()
     desk.scheduler.call_soon(lambda scheduler: operator.cancel(scheduler, ["clip1"], "ann"))
     desk.scheduler.enqueue(ready)
     desk.turns(2)
@@ -1059,7 +1061,7 @@ def test_a_drain_hands_out_nothing_more_and_hears_the_end_of_what_is_under_way(d
     desk.scheduler.is_draining = True
     desk.turn()
     desk.release(held)
-    desk.scheduler.drain(10.0, each_turn=lambda: None)
+    drain(desk.scheduler, 10.0, each_turn=lambda: None)
     assert (desk.state("clip1"), desk.state("clip2")) == (S.RUNNING, S.QUEUED)
     assert desk.shop.paid == ["clip1"]
 
@@ -1152,7 +1154,7 @@ def test_a_clock_that_is_set_forward_cuts_no_end_short(desk):
     desk.until(S.SUBMITTING)
     desk.clock.is_set(86_400)
     desk.release(held)
-    desk.scheduler.drain(10.0, each_turn=lambda: desk.clock.is_set(86_400))
+    drain(desk.scheduler, 10.0, each_turn=lambda: desk.clock.is_set(86_400))
     assert (desk.state(), desk.shop.paid) == (S.RUNNING, ["clip1"])
 
 

@@ -170,10 +170,7 @@ class Life(RuleBasedStateMachine):
     def _drop_desk(self):
         """Leave the scheduler as it stands: nobody at a gate is let through, nothing more is heard."""
         scheduler = self.desk.scheduler
-        heard = [*scheduler._pending]
-        while not scheduler._messages.empty():
-            heard.append(scheduler._messages.get_nowait())
-        for one in heard:
+        for one in scheduler.mailbox.receive():
             if isinstance(one, Ready):
                 one.gate.set_result(False)
         scheduler.workers.stop()

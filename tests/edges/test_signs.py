@@ -47,7 +47,7 @@ def test_a_daemon_that_was_just_built_is_not_well_until_its_inboxes_were_looked_
 
 
 def test_its_metrics_show_its_inboxes_and_its_commits(daemon):
-    daemon.scheduler.call_soon(lambda scheduler: scheduler.set_paused(frozenset({"bay"})))
+    daemon.scheduler.call_soon(lambda scheduler: scheduler.pauses.set_by_operator(frozenset({"bay"})))
     turn(daemon)
     text = daemon.monitoring.metrics.text().decode()
     assert 'clipspool_inbox_watching{inbox="bay"} 0.0' in text

@@ -9,6 +9,7 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, Paid, State
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler import poison as suspects
+from clipspool.scheduler.ending import drain
 from fakes import Clock, Desk
 
 S = State
@@ -166,7 +167,7 @@ def test_a_clean_end_counts_for_nobody(start):
     first.shop.hold(Stage.PREPARE)
     first.turns(2)
     first.clock.passes(100)
-    first.scheduler.drain(0.0, each_turn=lambda: None)
+    drain(first.scheduler, 0.0, each_turn=lambda: None)
     first.journal.close()
     desk = start()
     assert desk.journal.fact("suspects") is None

@@ -74,7 +74,7 @@ BUGS = {
         (
             (
                 "scheduler/loop.py",
-                "self._defer(lambda: ready.gate.set_result(True))",
+                "self.defer(lambda: ready.gate.set_result(True))",
                 "ready.gate.set_result(True)",
             ),
         ),

@@ -189,10 +189,7 @@ class Node:
         if desk is not None:
             desk.shop.is_dead = True
             scheduler = desk.scheduler
-            heard = [*scheduler._pending]
-            while not scheduler._messages.empty():
-                heard.append(scheduler._messages.get_nowait())
-            for one in heard:
+            for one in scheduler.mailbox.receive():
                 if isinstance(one, Ready) and not one.gate.done():
                     one.gate.set_result(False)
             for event in desk.shop.held.values():

@@ -16,7 +16,6 @@ LONGER = {
     "clipspool/jobs/effects.py": "what each event changes, side by side",
     "clipspool/jobs/events.py": "all that may happen to a job, side by side",
     "clipspool/journal/journal.py": "all that a turn writes, side by side",
-    "clipspool/scheduler/loop.py": "the one thread, from hearing to handing out",
 }
 HOMES = {
     "apprise": {"clipspool/reporting/notify/service.py"},

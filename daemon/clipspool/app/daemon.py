@@ -46,6 +46,7 @@ from clipspool.reporting.headline import headline_of
 from clipspool.reporting.status_file import StatusFiles
 from clipspool.scheduler import commands
 from clipspool.scheduler.balance import BalanceReader
+from clipspool.scheduler.ending import await_answers, drain
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
 from clipspool.spool.peers import copy_served
@@ -191,7 +192,7 @@ class Daemon:
         if isinstance(message, Accepted):
             self.scheduler.enqueue(message)
         elif isinstance(message, InboxPaused):
-            self.scheduler.call_soon(lambda scheduler: scheduler.set_pause_file(message.name, message.file))
+            self.scheduler.call_soon(lambda scheduler: scheduler.pauses.set_file(message.name, message.file))
         else:
             self.scheduler.call_soon(lambda scheduler: scheduler.publish(message))
 
@@ -235,13 +236,13 @@ class Daemon:
             self._reloads.refuse("the daemon ends")
             self._end_inboxes()
             draining_at = time.monotonic()
-            self.scheduler.drain(self._term.drain_seconds(), each_turn=self._report_alive)
+            drain(self.scheduler, self._term.drain_seconds(), each_turn=self._report_alive)
             self._marks.keep(is_end=True)
         except JournalError:
             self._term.excuse()
             drained = 0.0 if draining_at is None else time.monotonic() - draining_at
             most = self._term.drain_seconds() - drained
-            self.scheduler.await_answers(most, each_turn=self._service.watchdog)
+            await_answers(self.scheduler, most, each_turn=self._service.watchdog)
             raise
         finally:
             self.close()

@@ -19,7 +19,8 @@ from clipspool.intake.types import Rules
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.messages import Listener
 from clipspool.jobs.quote import Quote
-from clipspool.scheduler.loop import Command, Scheduler
+from clipspool.scheduler.loop import Scheduler
+from clipspool.scheduler.mailbox import Command
 from clipspool.spool.watchfolder import Folders
 from clipspool.stages.runner import StageRunner
 from clipspool.system.atomic import Rel

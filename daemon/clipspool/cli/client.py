@@ -251,7 +251,7 @@ class OperatorCommands:
         scheduler = self._scheduler
         from concurrent.futures import Future
 
-        from clipspool.scheduler.loop import Command
+        from clipspool.scheduler.mailbox import Command
 
         reply: Future[Any] = Future()
         scheduler.enqueue(Command(command, reply))

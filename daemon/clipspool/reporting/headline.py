@@ -19,7 +19,7 @@ def headline_of(scheduler: Scheduler, inboxes: Mapping[str, Inbox], troubles: Se
         scheduler.journal.counts,
         scheduler.journal.open_jobs().held,
         {name: inbox.reason for name, inbox in inboxes.items() if inbox.state == "offline"},
-        [name for name in inboxes if scheduler.picker.is_paused(name)],
+        [name for name in inboxes if scheduler.pauses.has(name)],
         "" if fault is None else fault.code,
         troubles,
     )

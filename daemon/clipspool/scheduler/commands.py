@@ -37,11 +37,11 @@ def conditions_of(scheduler: Scheduler) -> Conditions:
     return Conditions(
         scheduler.now(),
         scheduler.brake,
-        picker.paused,
+        scheduler.pauses.by_operator,
         scheduler.spending.today,
         picker.limits,
         is_restored=bool(scheduler.restore_guard.restored),
-        pause_files=dict(picker.pause_files),
+        pause_files=dict(scheduler.pauses.files),
         running=dict(scheduler.journal.running),
     )
 
@@ -94,7 +94,7 @@ def _may_still_be_sent(scheduler: Scheduler, job: Job) -> str:
     lost = scheduler.cut_short.lost_lead
     if lost is None or job.state is not State.IN_DOUBT or job.task is None:
         return ""
-    left = lost.answered_by - scheduler.seconds_since_boot
+    left = lost.answered_by - scheduler.seconds_since_boot()
     if left <= 0 or job.task.evidence.get("node") != lost.node:
         return ""
     return (
@@ -196,7 +196,7 @@ def _each(scheduler: Scheduler, ids: Sequence[str], choose: Callable[[Job], Even
 def pause(scheduler: Scheduler, inbox: str | None) -> str:
     """Stop submitting, from one inbox or from all; what runs is still followed."""
     _known(scheduler, inbox)
-    scheduler.set_paused(scheduler.picker.paused | {inbox or ALL})
+    scheduler.pauses.set_by_operator(scheduler.pauses.by_operator | {inbox or ALL})
     return "paused"
 
 
@@ -204,15 +204,15 @@ def resume(scheduler: Scheduler, inbox: str | None) -> str:
     """Continue submitting, also where the provider is blocked: the operator says that the fault is over."""
     _known(scheduler, inbox)
     if inbox is None:
-        scheduler.set_paused(frozenset())
+        scheduler.pauses.set_by_operator(())
         scheduler.braking.release()
     else:
-        paused = scheduler.picker.paused
-        if not paused & {ALL, inbox} and (file := scheduler.picker.pause_files.get(inbox)):
+        paused = scheduler.pauses.by_operator
+        if not paused & {ALL, inbox} and (file := scheduler.pauses.files.get(inbox)):
             raise Refused(f"the inbox {inbox} contains `{file}`: remove it, and sending continues")
         if ALL in paused:
             paused = frozenset(scheduler.picker.inboxes)
-        scheduler.set_paused(paused - {inbox})
+        scheduler.pauses.set_by_operator(paused - {inbox})
     scheduler.journal.retire_again(scheduler.now(), inbox)
     return "resumed"
 

@@ -29,7 +29,6 @@ class Lane:
         """Queue a piece of work that is counted already."""
         self._work.put(work)
         self.staff()
-        self.staff()
 
     def staff(self) -> bool:
         """Start the threads that the work needs; False where the system refuses one: the work waits."""

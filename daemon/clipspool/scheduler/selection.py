@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.lifecycle import Stage, stage_of
-from clipspool.jobs.limits import ALL, Limits
+from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Clip, Held, Job, State
 from clipspool.jobs.pacing import PollBudget
 from clipspool.jobs.records import Spend
 from clipspool.journal import Candidate, Journal
 from clipspool.scheduler.allowance import Probes, Shut, Used, shut_models
 from clipspool.scheduler.lane import Lane
+from clipspool.scheduler.pauses import Pauses
 from clipspool.scheduler.turns import Turns
 from clipspool.scheduler.workers import Workers
 
@@ -66,14 +67,9 @@ class Picker:
         `must_ask` says whether a hook has to pass a job first, by its id.
         """
         self._must_ask = must_ask
+        self.pauses = Pauses(journal)
         self.inboxes: tuple[str, ...] = ()
         self.limits = Limits()
-        self.paused: frozenset[str] = frozenset()
-        """Inboxes that submit nothing; `*` is all of them."""
-        self.pause_files: dict[str, str] = {}
-        """By inbox, the `_pause` file with which an editor paused it."""
-        self.unseen: set[str] = set()
-        """Inboxes that were not scanned yet: a `_pause` file may have come there while no daemon ran."""
         self._journal, self._workers, self._in_flight, self._allows = journal, workers, in_flight, allows
         self.polls_per_second_max = 20.0
         self.polls = PollBudget()
@@ -84,23 +80,6 @@ class Picker:
         """Set the inboxes that are worked on and the operator's limits."""
         self.inboxes, self.limits = tuple(inboxes), limits
         self._order.weights = limits.weights
-
-    def pause(self, paused: Iterable[str]) -> None:
-        """Set the inboxes that the operator paused; `*` is all of them."""
-        self.paused = frozenset(paused)
-
-    def await_scans(self, inboxes: Iterable[str]) -> None:
-        """Submit nothing from inboxes that were not scanned for a pause file yet."""
-        self.unseen = set(inboxes)
-
-    def set_pause_file(self, inbox: str, file: str) -> bool:
-        """Set the `_pause` file of an inbox that was scanned, empty for none; return whether that is new."""
-        self.unseen.discard(inbox)
-        before = self.pause_files
-        self.pause_files = {name: known for name, known in before.items() if name != inbox}
-        if file:
-            self.pause_files[inbox] = file
-        return self.pause_files != before
 
     def pick(
         self,
@@ -122,14 +101,10 @@ class Picker:
         self._turns += 1
         for inbox in self._in_turn():
             self._pick_transfers(inbox, now, shares, picks)
-        if self._journal.present[State.QUEUED] and ALL not in self.paused:
+        if self._journal.present[State.QUEUED] and not self.pauses.are_all:
             self._pick_from_queue(now, brake, spend, shares, retiring, picks)
         self._pick_retirements(now, shares, retiring, picks)
         return picks
-
-    def is_paused(self, inbox: str) -> bool:
-        """Whether an operator or an editor paused an inbox."""
-        return bool(self.paused & {ALL, inbox}) or inbox in self.pause_files
 
     def _in_turn(self) -> list[str]:
         """Return the inboxes, another one first each time."""
@@ -250,7 +225,7 @@ class Picker:
                 if one.id not in self._in_flight and one.clip_id not in retiring
             ]
             for name in self.inboxes
-            if not self.is_paused(name) and name not in self.unseen and self._allows(name)
+            if not (self.pauses.has(name) or self.pauses.awaits_scan(name)) and self._allows(name)
         }
 
     def _queue(self, inbox: str, now: float, most: int, shut: Shut, used: Used) -> list[Candidate]:
@@ -272,7 +247,7 @@ class Picker:
     def may_send(self, job: Job, now: float) -> bool:
         """Whether a job may be sent from its inbox now: neither paused nor outside its hours."""
         is_open = job.approved or self.limits.may_send(job.inbox, now)
-        return is_open and not self.is_paused(job.inbox)
+        return is_open and not self.pauses.has(job.inbox)
 
     def _shares(self, retiring: Mapping[str, str]) -> Counter[tuple[str, Lane]]:
         """Count what each inbox has of each lane, without polls, which touch no folder."""
