@@ -503,6 +503,22 @@ def test_a_poll_that_failed_says_nothing_about_the_task():
     assert job.due_at <= NOON + 5.0 + 240.0
 
 
+def test_a_task_about_which_the_provider_never_answers_is_told_of_and_still_asked_for():
+    def failing(code, seconds):
+        job = in_state(S.RUNNING)
+        for _ in range(10):
+            job = after(job, StageFailed(code, "HTTP 410: gone"), now=NOON + seconds)
+        return job
+
+    told = failing("HTTP.410", 3601)
+    assert (told.held, told.reason, stage_of(told)) == (Held.OVERDUE, "HTTP 410: gone", Stage.POLL)
+    assert after(told, EXAMPLES[TaskSeen]).held is None
+    assert failing("PROVIDER.OTHER_TASK", 3601).held is Held.OVERDUE
+    # Not while it may be young, nor for an outage, which is reported once for all tasks.
+    for code, seconds in (("HTTP.410", 3599), ("HTTP.503", 3601), ("PROVIDER.BUSY", 3601)):
+        assert failing(code, seconds).held is None
+
+
 def test_a_look_that_works_forgets_the_faults_before_it():
     job = after(in_state(S.RUNNING, attempts=9, held=Held.LOST), EXAMPLES[TaskSeen])
     assert (job.attempts, job.held, job.due_at) == (0, None, NOON + 5.0)

@@ -25,6 +25,9 @@ from clipspool.jobs.outputs import missing_in_words
 from clipspool.jobs.pacing import NEVER, Pace, retry_seconds
 
 _DISK_SECONDS_MAX = 30.0
+_UNANSWERED_POLLS_MIN = 10
+_NOT_ABOUT_TASK = frozenset({"PROVIDER.UNREADABLE", "PROVIDER.OTHER_TASK", "PROVIDER.NAMELESS"})
+"""Faults of a poll that the provider answered, though not about the task."""
 
 
 class IllegalTransition(Exception):
@@ -134,13 +137,25 @@ def _stage_failed(job: Job, event: on.StageFailed, now: float, pace: Pace) -> Jo
     if job.state is State.RUNNING:
         # A job that is held for a person stays held: a failed poll says nothing new of the task.
         pause = pace.poll.after_fault(job.attempts, event.retry_after_seconds, pace.random)
-        return replace(failed, due_at=now + pause)
+        failed = replace(failed, due_at=now + pause)
+        return replace(failed, held=Held.OVERDUE) if _is_unanswered(failed, event, now, pace) else failed
     pause = retry_seconds(job.attempts, event.retry_after_seconds, pace.random)
     # In the queue any other hold would stop the attempts; later on it only informs a person.
     held = event.held if job.state is not State.QUEUED or event.held in STILL_TRIED else None
     if held in STILL_TRIED:  # an attempt costs little, and whoever makes room waits for it
         pause = min(pause, _DISK_SECONDS_MAX)
     return replace(failed, due_at=now + pause, held=held)
+
+
+def _is_unanswered(job: Job, event: on.StageFailed, now: float, pace: Pace) -> bool:
+    """Whether the provider has long answered polls, but never about this task: a person must be told.
+
+    A provider that is down or busy is reported for all tasks at once, not for each of them.
+    """
+    made_at = job.task.created_at if job.task and job.task.created_at else now
+    is_answer = event.code in _NOT_ABOUT_TASK or event.code.startswith("HTTP.4")
+    is_old = now - made_at > pace.task_seconds_max
+    return job.held is None and is_answer and is_old and job.attempts >= _UNANSWERED_POLLS_MIN
 
 
 # --- one submission, and its doubts -----------------------------------------------------------------------

@@ -45,7 +45,8 @@ _ADVICE: Mapping[str, str] = {
     "veto": "The before_submit hook refused it. Approve to send it all the same.",
     "from_backup": "An older copy of the journal was put back, and shows it as not sent. It may have been "
     "sent and charged since: look for its result, then approve or cancel.",
-    "overdue": "It has been rendering for longer than `task_seconds_max`; it is still followed.",
+    "overdue": "It has been rendering for longer than `task_seconds_max`, or the provider answers, but not "
+    "about this task; it is still followed.",
     "lost": "The provider no longer knows the task; it is still asked from time to time.",
     "result": "The result could not be downloaded completely, or is not a video; it will be tried again.",
     "result here": "The result is downloaded. Approve to deliver it as it is; retry pays for another.",
