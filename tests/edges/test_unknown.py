@@ -244,6 +244,7 @@ def test_a_folder_of_numbered_pictures_gets_one_note_beside_it(bench):
     assert "named exactly seq.txt" in b.note("seq")
     assert "frames_per_second = 24 " in b.note("seq")
     assert "cannot take seq yet" in b.note("seq")
+    assert "\n" not in b.waiting()["seq"].reason  # the status file and `status` have a line for it
     for path in (b.path / "seq").iterdir():
         path.unlink()
     (b.path / "seq").rmdir()

@@ -206,8 +206,8 @@ def about_pictures(runs: Sequence[Sequence[str]], folder: str) -> str:
         )
     text, toml = f"{readable(folder)}{TXT}", f"{readable(folder)}{TOML}"
     lines = (
-        f"{found}. The folder is one clip once it has a sidecar of its very name, which it has not yet;",
-        "defaults do not serve here, since pictures may be references.",
+        f"{found}: no sidecar of the folder's name yet, so it is not taken as a clip.",
+        "Folder defaults are not enough here, because the pictures may be references.",
         f"Make a plain text file beside the folder, named exactly {text}, that holds the prompt,",
         f"or one named {toml}, with:",
         f'    prompt = "{_EXAMPLE}"',

@@ -68,7 +68,9 @@ def _shown(problem: Problem) -> list[str]:
 
 def sentence(problem: Problem) -> str:
     """Describe a problem in one line: where, what, and the right text where that is one line."""
-    described = _described(problem)
+    described = _described(problem).partition("\n")[
+        0
+    ]  # further lines are advice, which the note has room for
     if not problem.right or "\n" in problem.right:
         return described
     return f"{described}{'' if described[-1] in '?.' else ';'} write: {readable(problem.right)}"
@@ -140,8 +142,9 @@ class Notes:
                 raise FileExistsError(errno.EEXIST, "another file has its name")
             if there != text:
                 self._write(note, text.encode(errors="replace"))
-                first = sentence(problems[0]).partition("\n")[0]
-                log.info("problem_noted", inbox=self._inbox, clip=readable(path), problem=first)
+                log.info(
+                    "problem_noted", inbox=self._inbox, clip=readable(path), problem=sentence(problems[0])
+                )
         except Unavailable:
             raise
         except OSError as error:

@@ -22,7 +22,7 @@ from clipspool.intake.kinds import (
 )
 from clipspool.intake.names import Kind
 from clipspool.intake.near import DEFAULTS, meant_as_settings
-from clipspool.intake.notes import WaitingFiles, note_name
+from clipspool.intake.notes import WaitingFiles, note_name, sentence
 from clipspool.intake.pair import Waits
 from clipspool.intake.scan import Folder
 from clipspool.intake.tree import Tree
@@ -123,7 +123,7 @@ class UnknownFiles:
             if path != rel or not self._tree.is_clip(rel):  # else its own note stands there
                 self._waiting_files.remove(path)
         for path, problem in notes.items():
-            self._waiting_files.put(path, Waits(path, problem.message, found=(problem,)))
+            self._waiting_files.put(path, Waits(path, sentence(problem), found=(problem,)))
         seen.noted = frozenset(notes)
         if not notes:
             self._films = {path: film for path, film in self._films.items() if parent(path) != rel}
