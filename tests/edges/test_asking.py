@@ -72,8 +72,9 @@ def test_a_connection_that_the_server_will_close_is_not_kept(asker):
 )
 def test_an_answer_that_is_not_whole_is_trouble_and_its_connection_is_closed(asker, data):
     with Stub(says(data), always(answer(200, b"ok"))) as stub:
-        with pytest.raises(WireTrouble):
+        with pytest.raises(WireTrouble) as caught:
             ask(asker, stub)
+        assert ("longer than" in wire_fault(caught.value).message) == (len(data) > 1_000_000)
         assert ask(asker, stub)[2] == b"ok"
         assert stub.connections == 2
 

@@ -135,7 +135,7 @@ class Runway:
             seen = {"http_status": answer.status, "answer": excerpt(text), "error": answer.cut}
             if found := offered(None, answer.headers, text, own):
                 seen["maybe_task_ids"] = found
-            message = f"The request left, but no whole answer came: {answer.cut}"
+            message = f"The request was sent, but no whole answer arrived: {answer.cut}"
             return Unclear(message, answer.evidence | seen)
         if isinstance(outcome, Unclear):
             return Unclear(outcome.message, answer.evidence | outcome.evidence)

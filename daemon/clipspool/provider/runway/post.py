@@ -132,7 +132,9 @@ class PaidPost:
                     cut = "the answer ended early" if response.length else ""
         except WireTrouble as error:
             why = describe(error)
-            return Unclear(f"The request left, but no whole answer came: {why}", evidence | {"error": why})
+            return Unclear(
+                f"The request was sent, but no whole answer arrived: {why}", evidence | {"error": why}
+            )
         headers = {name.lower(): value for name, value in response.getheaders()}
         body = decoded(b"".join(kept), headers.get("content-encoding", ""))
         return PaidAnswer(response.status, headers, body, evidence, cut)

@@ -10,6 +10,7 @@ import urllib3
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.system.http.guard import Forbidden, Unreachable
 from clipspool.system.http.pace import TooSlow
+from clipspool.system.http.reply import AnswerTooLong
 
 WireTrouble = (
     Forbidden,
@@ -36,7 +37,7 @@ def describe(error: BaseException) -> str:
     while inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
         error = inner
     match error:
-        case TooSlow():
+        case TooSlow() | AnswerTooLong():
             return str(error)
         case TimeoutError():
             return "the server stopped answering"
@@ -49,7 +50,7 @@ def describe(error: BaseException) -> str:
         case ssl.SSLError():
             return f"TLS broke ({error.reason or 'unknown'})"
         case http.client.HTTPException():
-            return f"the answer is no HTTP ({type(error).__name__})"
+            return f"the answer is not valid HTTP ({type(error).__name__})"
     return reason(error)
 
 

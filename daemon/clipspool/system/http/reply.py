@@ -34,15 +34,19 @@ _REQUEST_ID = re.compile(r"\(?\brequest[ _-]?id:?\s*[\w-]+\)?", re.IGNORECASE)
 _PIECE_BYTES = 1 << 16
 
 
+class AnswerTooLong(http.client.HTTPException):
+    """An answer is longer than anything that is expected; its text is one of ours."""
+
+
 def read_whole(read: Callable[[int], bytes], bytes_max: int = BODY_BYTES_MAX) -> bytes:
-    """Read an answer's body; raises HTTPException when it is longer than `bytes_max`."""
+    """Read an answer's body; raises AnswerTooLong when it is longer than `bytes_max`."""
     pieces: list[bytes] = []
     size = 0
     while piece := read(_PIECE_BYTES):
         pieces.append(piece)
         size += len(piece)
         if size > bytes_max:
-            raise http.client.HTTPException(f"the answer is longer than {bytes_max} bytes")
+            raise AnswerTooLong(f"the answer is longer than {bytes_max:,} bytes")
     return b"".join(pieces)
 
 
