@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clipspool.intake.sidecar.layers import drafts, located
+from clipspool.intake.sidecar.lines import line_of
 from clipspool.intake.sidecar.parse import BYTES_MAX, layer_of, parse
 from clipspool.intake.sidecar.references import trouble_with
 from clipspool.jobs.model import Problem, Reference, Request
@@ -144,6 +145,11 @@ def test_the_line_is_found_behind_texts_of_several_lines_and_in_tables():
     problem = only(text)
     assert (problem.key, problem.line) == ("content_moderation.public_figure_treshold", 5)
     assert "did you mean `public_figure_threshold`?" in problem.message
+
+
+def test_the_line_of_a_value_in_a_list_is_that_of_the_list():
+    text = '[extra]\nseed = 1\nkeyframes = [{seconds = 0, uri = "winter.png"}]\n'
+    assert line_of(text, "extra.keyframes[0].uri") == 3
 
 
 def test_the_line_of_a_variant_is_its_own():

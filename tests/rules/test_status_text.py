@@ -54,6 +54,7 @@ def test_an_account_that_does_not_cover_the_queue_is_told_of():
     assert "about 450 credits, and 2 jobs of unknown price; the account has 200 credits: sending" in told(
         short
     )
+    assert ", and 1 job of unknown" in told(replace(short, account=Account(1.0, 1, Balance(0.0, "credits"))))
     assert "account" not in told(replace(EMPTY, account=Account(450.0, 0, Balance(900.0, "credits"))))
 
 

@@ -142,7 +142,8 @@ class Account:
         """Describe it in a sentence; empty where nothing is queued."""
         if not self.queued_credits and not self.queued_unknown:
             return ""
-        more = f", and {self.queued_unknown:,} jobs of unknown price" if self.queued_unknown else ""
+        noun = "job" if self.queued_unknown == 1 else "jobs"
+        more = f", and {self.queued_unknown:,} {noun} of unknown price" if self.queued_unknown else ""
         said = f"What is queued costs about {self.queued_credits:,.10g} credits{more}"
         if self.balance is None:
             return f"{said}."

@@ -105,7 +105,9 @@ def claim_by_copy(
     if root.exists(join(KEPT, manifest.kept)):
         raise Known(clip.path)
     if (missing := clip.size - root.space()) > 0:
-        raise OSError(errno.ENOSPC, f"no room for its copy: {missing:,} bytes are missing in {root.path}")
+        raise OSError(
+            errno.ENOSPC, f"no room for its copy: {root.path} needs {missing:,} bytes more free space"
+        )
     with root.folder(WORK, make=True) as work:
         os.mkdir(clip.id, dir_fd=work)
         root.create(join(home, MANIFEST), manifest.to_toml())

@@ -30,7 +30,7 @@ def lacking(root: Root, size: int, *, tries: bool = False) -> str:
         if free.f_flag & os.ST_RDONLY:
             return f"mounted read-only: {root.path}"
         if (missing := size - free.f_bavail * free.f_frsize) > 0:
-            return f"no room for a result: {missing:,} bytes are missing in {root.path}"
+            return f"no room for a result: {root.path} needs {missing:,} bytes more free space"
         if free.f_files and not free.f_favail:
             return f"no room for another file: no inodes are left in {root.path}"
         if not tries:

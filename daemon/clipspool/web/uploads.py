@@ -189,7 +189,9 @@ class Uploads:
         missing = size + _SPARE_BYTES - root.space()
         if missing > 0:
             raise NotTaken(
-                507, "INBOX.FULL", f"The inbox's disk has no room for it: {missing:,} bytes are missing."
+                507,
+                "INBOX.FULL",
+                f"The inbox's disk has no room for it: it needs {missing:,} bytes more free space.",
             )
 
     # --- receiving ------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def line_of(text: str, key: str) -> int | None:
         for path, number in keys_with_lines(text):
             if path == key or path.startswith(key + "."):
                 return number
-        key = key.rpartition(".")[0]
+        key = key.rpartition("[" if key.endswith("]") else ".")[0]
     return None
 
 

@@ -280,8 +280,8 @@ def _colon(key: str, value: str, rest: list[Statement]) -> Found:
     if key in _SECTIONS and not value:
         return Found("write the name of a table in square brackets", f"[{key}]")
     if value and value not in {"|", ">", "|-", ">-"}:
-        return Found("write = instead of :", right_line(key, value))
-    return with_following("write = instead of :", key, "", rest)
+        return Found("put = after the key, not a colon", right_line(key, value))
+    return with_following("put = after the key, not a colon", key, "", rest)
 
 
 def _loose_text(rest: list[Statement], *, has_prompt: bool, before: Statement | None) -> Found:
