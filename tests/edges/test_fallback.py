@@ -2,17 +2,18 @@
 
 import pytest
 
-from clipspool.jobs.events import AnswerLost, NotSubmitted
+from clipspool.jobs.circuit_breaker import Brake
+from clipspool.jobs.events import AnswerLost, Failed, NotCharged, NotSubmitted
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import Limits
-from clipspool.jobs.model import State
+from clipspool.jobs.model import Error, Paid, Part, Reuse, State
 from clipspool.media.facts import Probe
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.transport.way import InRequest
 from clipspool.scheduler import commands as operator
 from clipspool.stages.quoting import Quoting
-from fakes import NO_CREDITS, Desk, a_request
+from fakes import BUSY, NO_CREDITS, Desk, a_request
 
 GONE = Fault(FaultOf.MODEL, "MODEL.NOT_OFFERED", "gen4_aleph is not offered")
 MEDIA = Probe("mp4", 1000, "h264", 1280, 720, fps="25/1", seconds=4.0).to_dict()
@@ -26,7 +27,7 @@ def quoting(**models):
 @pytest.fixture
 def desk(tmp_path):
     desk = Desk(tmp_path)
-    desk.scheduler.fallbacks.use(quoting().fallback)
+    desk.scheduler.fallbacks.use(quoting().fallback, {})
     yield desk
     desk.close()
 
@@ -64,7 +65,8 @@ def test_what_no_fallback_takes_waits_for_its_own_model_and_hides_nobody(desk):
     desk.scheduler.fallbacks.use(
         lambda request, media, shut: (
             None if "x" in request.prompt else quoting().fallback(request, media, shut)
-        )
+        ),
+        {},
     )
     desk.scheduler.allow(["bay"], Limits(running_max=1))
     for number in range(40):
@@ -94,6 +96,145 @@ def test_an_account_without_credits_changes_no_model(desk):
     desk.drop()
     desk.turns(6, 60.0)
     assert desk.job().request.model == "gen4_aleph"
+
+
+RETIRED = Failed(Error("MODEL.NOT_AVAILABLE", "Model variant gen4_aleph is not available"))
+
+
+def test_a_clip_whose_own_request_shows_that_the_model_is_retired_falls_back_and_holds_up_no_other(desk):
+    desk.shop.say[Stage.SUBMIT].append(lambda _job: RETIRED)
+    desk.drop()
+    job = desk.until(State.DELIVERED)
+    assert (job.request.model, job.request.instead_of) == ("aleph2", "gen4_aleph")
+    assert [event for event in events(desk) if event in {"failed", "not_submitted", "fell_back"}] == [
+        *("not_submitted", "fell_back")
+    ]
+    assert not desk.scheduler.brake.models
+
+
+def test_without_a_fallback_that_takes_it_such_a_clip_fails(desk):
+    desk.scheduler.fallbacks.use(lambda *_: None, {})
+    desk.shop.say[Stage.SUBMIT].append(lambda _job: RETIRED)
+    desk.drop()
+    assert desk.until(State.FAILED).error.code == "MODEL.NOT_AVAILABLE"
+
+
+def test_a_clip_that_is_refused_for_itself_fails_whatever_stands_in_for_its_model(desk):
+    desk.shop.say[Stage.SUBMIT].append(lambda _job: Failed(Error("REQUEST.INVALID", "ratio")))
+    desk.drop()
+    assert desk.until(State.FAILED).request.model == "gen4_aleph"
+
+
+def test_a_clip_that_was_sent_before_fails_where_its_model_is_retired_meanwhile(desk):
+    desk.shop.say[Stage.SUBMIT].append(lambda _job: AnswerLost("no answer came", {}))
+    desk.drop()
+    desk.until(State.IN_DOUBT)
+    desk.shop.say[Stage.SUBMIT].append(lambda _job: RETIRED)
+    desk.order(operator.retry, ["clip1"], "ann")
+    assert desk.until(State.FAILED).request.model == "gen4_aleph"
+
+
+@pytest.mark.parametrize(
+    ("changes", "busy", "falls"),
+    [
+        ({}, (), True),
+        ({}, ("clip1",), False),
+        ({"paid": Paid.UNKNOWN}, (), False),
+        ({"paid": Paid.YES}, (), False),
+        ({"part": 1}, (), False),
+        ({"reuse": Reuse("earlier", "bay", ())}, (), False),
+        ({"parts": (Part(1, 2, 0, 9, 0, "25"), Part(2, 2, 9, 9, 0, "25"))}, (), False),
+    ],
+)
+def test_only_a_whole_job_falls_back_that_nobody_has_and_of_which_nothing_may_be_paid(
+    desk, changes, busy, falls
+):
+    desk.scheduler.picker.pause(["*"])
+    desk.drop("clip1", **changes)
+    for number in (1, 2) if "parts" in changes else ():
+        desk.drop(f"clip1-p00{number}", part=number)
+    desk.turn()
+    shut = Brake(models={"gen4_aleph": Brake(fault=GONE, until=desk.clock.now + 60.0)})
+    found = desk.scheduler.fallbacks.due(shut, busy, desk.clock.now)
+    assert [job.id for job, _ in found] == ["clip1"] * falls
+
+
+def test_a_clip_falls_back_once_a_model_that_takes_it_is_offered_again(desk):
+    desk.scheduler.picker.pause(["*"])
+    desk.drop()
+    desk.turn()
+    gone = Brake(fault=GONE, until=desk.clock.now + 60.0)
+    both, one = Brake(models={"gen4_aleph": gone, "aleph2": gone}), Brake(models={"gen4_aleph": gone})
+    assert not list(desk.scheduler.fallbacks.due(both, (), desk.clock.now))
+    assert list(desk.scheduler.fallbacks.due(one, (), desk.clock.now))
+
+
+def test_an_approval_of_the_old_price_does_not_count_for_the_fallback(desk):
+    desk.scheduler.allow(["bay"], Limits(credits_per_job_max=10.0))
+    desk.drop()
+    desk.turns(3)
+    desk.shop.say[Stage.SUBMIT].append(NotSubmitted(GONE))
+    desk.order(operator.approve, ["clip1"], "ann")
+    desk.turns(6, 1.0)
+    job = desk.job()
+    assert (job.request.model, job.held) == ("aleph2", "budget")
+    assert desk.shop.paid == []
+
+
+QUOTA = Fault(FaultOf.ACCOUNT, "ACCOUNT.DAILY_QUOTA", "The daily quota is used up")
+
+
+@pytest.mark.parametrize("fault", [BUSY, QUOTA])
+def test_a_model_that_is_refused_for_load_gives_way_only_after_its_patience(desk, fault):
+    desk.scheduler.fallbacks.use(quoting().fallback, {"gen4_aleph": 1800.0})
+    desk.shop.say[Stage.SUBMIT].extend([NotSubmitted(fault)] * 100)
+    desk.drop()
+    desk.turns(29, 60.0)
+    assert desk.job().request.model == "gen4_aleph"
+    desk.turns(6, 60.0)
+    assert desk.job().request.model == "aleph2"
+    (why,) = [entry.facts["why"] for entry in desk.journal.history(desk.job()) if entry.event == "fell_back"]
+    assert why.startswith("has been refused for 3")
+
+
+def test_without_a_patience_a_busy_model_is_waited_for(desk):
+    desk.shop.say[Stage.SUBMIT].extend([NotSubmitted(BUSY)] * 90)
+    desk.drop()
+    desk.turns(90, 60.0)
+    assert desk.job().request.model == "gen4_aleph"
+
+
+def test_a_model_that_took_a_request_meanwhile_is_given_its_whole_patience_again(desk):
+    desk.scheduler.fallbacks.use(quoting().fallback, {"gen4_aleph": 1800.0})
+    shut = desk.scheduler.fallbacks.shut
+    desk.shop.say[Stage.SUBMIT].append(NotSubmitted(BUSY))
+    desk.drop()
+    desk.until(State.DELIVERED)
+    desk.turn(1800.0)
+    assert not shut(desk.scheduler.brake, desk.clock.now)
+
+
+def test_a_model_is_tried_again_two_hours_after_its_last_refusal(desk):
+    fallbacks, now = desk.scheduler.fallbacks, desk.clock.now
+    fallbacks.use(quoting().fallback, {"gen4_aleph": 0.0})
+    desk.drop()
+    desk.turn()
+    fallbacks.on_change(desk.job(), NotCharged("for load"), now)
+    assert list(fallbacks.shut(desk.scheduler.brake, now + 7199)) == ["gen4_aleph"]
+    assert not fallbacks.shut(desk.scheduler.brake, now + 7200)
+    fallbacks.use(quoting().fallback, {"gen4_aleph": 60.0})
+    fallbacks.on_change(desk.job(), NotCharged("for load"), now + 7200)
+    assert not fallbacks.shut(desk.scheduler.brake, now + 7201)
+
+
+def test_a_model_that_was_not_offered_is_asked_for_again_after_the_pause(desk):
+    desk.shop.say[Stage.SUBMIT].append(NotSubmitted(GONE))
+    desk.drop()
+    desk.until(State.DELIVERED)
+    desk.turn(7200.0)
+    desk.drop("clip2")
+    assert desk.until(State.DELIVERED, "clip2").request.model == "gen4_aleph"
+    assert not desk.scheduler.brake.models
 
 
 @pytest.mark.parametrize(

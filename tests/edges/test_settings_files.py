@@ -382,6 +382,7 @@ def test_what_the_example_shows_in_comments_is_accepted(tmp_path):
     assert settings.models["gen4_aleph"] == {
         "credits_per_second": 15.0,
         "fallback": ["aleph2"],
+        "fallback_seconds": 1800,
         "running_max": 2,
         "credits_per_day": 1000.0,
         "always": ["seed", "ratio", "references", "contentModeration"],

@@ -155,7 +155,8 @@ class Daemon:
         settings = self.settings
         self.scheduler.allow(settings.inbox_names, settings.limits)
         self.scheduler.hooks.use(settings.hooks.commands)
-        self.scheduler.fallbacks.use(self._stages.tools.quoting.fallback)
+        quoting = self._stages.tools.quoting
+        self.scheduler.fallbacks.use(quoting.fallback, quoting.patience)
         pace = pace_of(settings, self._durations)
         self.scheduler.configure(self._provider.profile, pace, settings.duplicates)
 

@@ -115,8 +115,9 @@ def _fallen_back(job: Job, event: on.FellBack, now: float) -> Job:
     )
     # It is made to fit and priced anew, and compared with others as what it asks for now.
     anew = replace(job, request=request, prepared=False, fingerprint="", credits_estimated=None, parts=())
-    reason = f"{event.instead_of} is not offered now: {event.model} is used instead"
-    return replace(anew, attempts=0, due_at=now, reason=reason)
+    reason = f"{event.instead_of} {event.why}: {event.model} is used instead"
+    # Who approved a price did not approve that of another model.
+    return replace(anew, attempts=0, due_at=now, reason=reason, approved=False)
 
 
 def _what_is_sent(event: on.Prepared) -> str:

@@ -85,12 +85,14 @@ class Vetted:
 
 @dataclass(frozen=True, slots=True)
 class FellBack:
-    """The provider does not offer its model any more, and another serves instead; nothing was paid."""
+    """The provider refuses its model, and another serves instead; nothing was paid."""
 
     model: str
     instead_of: str
     ratio: str | None = None
     ratio_is_chosen: bool = False
+    why: str = "is not offered now"
+    """What is wrong with the model that was asked for; its name goes before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,8 @@ _WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
     "changed": lambda f, _: f"has to be prepared again{_with(f, 'reason')}",
     "postponed": lambda f, _: f"postponed by {span(f.get('seconds', 0.0))}{_with(f, 'reason')}",
     "fell_back": lambda f, _: (
-        f"{f.get('instead_of', '?')} is not offered now: {f.get('model', '?')} is used instead"
+        f"{f.get('instead_of', '?')} {f.get('why', 'is not offered now')}: "
+        f"{f.get('model', '?')} is used instead"
     ),
     "vetted": lambda f, _: (
         f"the before_submit hook let it pass, {span(f.get('seconds', 0.0))}{_with(f, 'output')}"

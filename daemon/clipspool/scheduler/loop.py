@@ -22,7 +22,6 @@ from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.pacing import CLOCK_SET_SECONDS, Pace
 from clipspool.journal import Journal
 from clipspool.scheduler.cut_short import CutShort, LostLead
-from clipspool.scheduler.fallback import Fallbacks
 from clipspool.scheduler.mailbox import Command, Mailbox, Message
 from clipspool.scheduler.poison import Suspects
 from clipspool.scheduler.recorder import Recorder
@@ -81,7 +80,6 @@ class Scheduler(Recorder):
         self.is_draining = is_draining
         """Nothing is handed out or sent any more."""
         self.restore_guard = RestoreGuard(journal, self.decide)
-        self.fallbacks = Fallbacks(journal)
         self.picker = Picker(
             journal, self.workers, self.in_flight, self.restore_guard.allows, self.hooks.must_ask
         )
@@ -251,9 +249,8 @@ class Scheduler(Recorder):
         self.mailbox.sleep(min(soonest - self.now(), seconds))
 
     def _pick(self, now: float) -> None:
-        if self.brake.models:
-            for job, event in self.fallbacks.due(self.brake, self.in_flight):
-                self.happen(job, event)
+        due = self.fallbacks.due(self.brake, self.in_flight, now)
+        if [self.happen(job, event) for job, event in due]:
             self.journal.flush()
         polls = self.pace.poll.per_second_max
         picks = self.picker.pick(now, self.brake, self.spending.today, self.retiring.inboxes, polls)
@@ -316,6 +313,8 @@ class Scheduler(Recorder):
             self.journal.hash_clip(job.clip_id, event.sha256, event.size, event.mtime_ns, event.media)
             self.comparison.add(job, event)
         is_own = self.brake.blames(job, event)
+        if instead := self.fallbacks.instead_of_failure(job, event):
+            job, event = self.happen(job, instead[0]), instead[1]
         if set_aside:
             event = on.JobHeld(Held.POISON, set_aside)
         moved = self.cancel_if_asked(self.happen(job, event), is_failed=isinstance(event, on.StageFailed))

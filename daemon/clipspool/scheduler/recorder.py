@@ -23,6 +23,7 @@ from clipspool.journal import Journal
 from clipspool.scheduler.braking import Braking
 from clipspool.scheduler.budget import Spending
 from clipspool.scheduler.dedup import Comparison, TaskOwners
+from clipspool.scheduler.fallback import Fallbacks
 from clipspool.scheduler.hooks import Hooks
 from clipspool.scheduler.log_lines import log_line
 from clipspool.scheduler.parts import Parts
@@ -64,6 +65,7 @@ class Recorder:
         self.parts = Parts(journal, self.decide)
         self.retiring = Retiring(journal, workers, self.defer)
         self.hooks = Hooks(journal, workers, self.defer)
+        self.fallbacks = Fallbacks(journal)
         self.spending = Spending(journal, now)
         self.owners = TaskOwners(journal.open_tasks())
         self._deferred: list[Callable[[], object]] = []
@@ -114,6 +116,7 @@ class Recorder:
         self.parts.on_change(job, moved, event, now)
         self.retiring.on_change(job, moved)
         self.hooks.on_change(job, moved, event, now)
+        self.fallbacks.on_change(job, event, now)
         if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
             self.spending.recount()
         self.braking.set(self.brake.after(job, event, now, self.pace.random, self.profile))

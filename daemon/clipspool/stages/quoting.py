@@ -73,6 +73,12 @@ class Quoting:
                 return FellBack(name, request.model, tried.ratio, tried.ratio_is_chosen)
         return None
 
+    @property
+    def patience(self) -> dict[str, float]:
+        """How long each model is waited for while it is too busy, where a fallback may serve after that."""
+        models = self.catalog.models.items()
+        return {name: one.fallback_seconds for name, one in models if one.fallback_seconds is not None}
+
     def price(self, request: Request, media: Mapping[str, Any]) -> float | None:
         """Return the credits that a request for a clip costs, by the seconds as sent; None if not known."""
         if request.model not in self.catalog.models:
