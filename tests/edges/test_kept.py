@@ -15,6 +15,8 @@ from clipspool.spool import kept
 from clipspool.spool.guard import MountGuard, Unavailable
 from clipspool.spool.kept import Known, claim_by_copy, gone_since, open_source_of, return_copy
 from clipspool.spool.layout import KEPT
+from clipspool.spool.neighbours import Journal, Neighbours
+from clipspool.spool.peers import Mark, mark_name, own_mark
 from clipspool.spool.recovery import adoptable, left_behind
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
@@ -206,6 +208,41 @@ def test_a_crash_in_a_claim_neither_loses_a_clip_nor_accepts_it_twice(bench, mon
     bench.look(100.0)
     assert [told.clip.path for told in (*found, *bench.accepted)] == ["a.mp4"]
     assert len(bench.remembered) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "is_living", "hours", "is_removed"),
+    [
+        ("copying", False, 25, True),
+        ("copying", False, 23, False),
+        ("copying", True, 25, False),
+        ("remembered", False, 25, False),
+        ("kept", False, 25, False),
+    ],
+)
+def test_a_copy_that_was_never_accepted_goes_once_its_daemon_is_gone(
+    bench, monkeypatch, tmp_path, place, is_living, hours, is_removed
+):
+    def die(name):
+        if name == place:
+            raise Killed
+
+    bench.drop("a.mp4")
+    bench.look()
+    monkeypatch.setattr(kept, "reach", die)
+    with pytest.raises(Killed):
+        bench.look(3.0)
+    monkeypatch.undo()
+    (work,) = (bench.home.path / ".clipspool/work").iterdir()
+    at = work.stat().st_mtime - hours * 3600
+    os.utime(work, (at, at))
+    if is_living:
+        mark = Mark("journal-1", "edit-9", place="there", boot="another", pids="1", pid=1, begun="5")
+        bench.home.replace(mark_name("journal-1"), mark.to_toml())
+    own = own_mark("journal-2", tmp_path / "journal.db")
+    ask = Journal(tuple, lambda _ids: (), lambda _gone: None, lambda *_: None)
+    Neighbours("bay", bench.home, own, ask).refresh()
+    assert work.exists() is not is_removed
 
 
 def test_the_work_folder_of_a_retired_clip_does_not_have_it_forgotten(bench):

@@ -22,6 +22,7 @@ from clipspool.jobs.text import status_mark
 from clipspool.spool.claims import is_claimed, is_in_work
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import taker_of
+from clipspool.spool.kept import holder_of
 from clipspool.spool.layout import TAKEN, WORK
 from clipspool.spool.peers import (
     KEEP_SECONDS,
@@ -38,7 +39,7 @@ from clipspool.spool.peers import (
     silence,
 )
 from clipspool.spool.root import Root
-from clipspool.spool.workfolder import read_manifest
+from clipspool.spool.workfolder import Manifest, clear_away, folder_of, read_manifest
 from clipspool.system.atomic import NotRegular
 
 log = structlog.get_logger()
@@ -47,6 +48,8 @@ LOOK_SECONDS = 10.0
 """Others' marks are read this often."""
 _SURVEY_SECONDS = 600.0
 """The owners of work folders are read this often while all daemons with a mark run."""
+_COPY_SECONDS = 86_400.0
+"""A copy that nobody has finished for so long is removed, where its daemon does not run."""
 _READ_MAX = 500
 """Manifests read at once."""
 _STATUS_BYTES_MAX = 1 << 20
@@ -176,7 +179,7 @@ class Neighbours:
         is_due = at - self._surveyed_at >= _SURVEY_SECONDS
         if is_due or any(lives.get(one) is not Life.LIVING for one in {*lives, *self._owners.values()}):
             self._surveyed_at = at
-            self._read_owners()
+            self._read_owners({one for one, life in lives.items() if life is Life.LIVING}, server_now)
         counts, now = Counter(self._owners.values()), self._now()
         found = {
             journal: peer_of(
@@ -193,7 +196,7 @@ class Neighbours:
         self._reported = set(lost)
         self.peers = tuple(peer for peer in by_journal(found.values()) if peer.clips or peer.is_living)
 
-    def _read_owners(self) -> None:
+    def _read_owners(self, living: Collection[str], server_now: float) -> None:
         """Read whose the clips are that are not ours; each manifest is read once."""
         try:
             names = set(self._root.names(WORK))
@@ -203,21 +206,34 @@ class Neighbours:
         if new := names - self._owners.keys():
             new -= set(self._journal.known())
         for name in sorted(new)[:_READ_MAX]:
-            owner = self._owner_of(name)
+            owner = self._owner_of(name, living, server_now)
             if owner != self._own.journal and is_journal(owner):
                 self._owners[name] = owner
 
-    def _owner_of(self, clip_id: str) -> str:
+    def _owner_of(self, clip_id: str, living: Collection[str], server_now: float) -> str:
         """Return whose a work folder is; empty without a clip in it or a manifest that can be read."""
         try:
             manifest = read_manifest(self._root, clip_id)
             clip = manifest.clip
             is_here = is_in_work(self._root, clip) or is_claimed(self._root, clip, manifest.kept)
+            if not is_here and manifest.journal not in {*living, self._own.journal}:
+                self._clear_copy(manifest, server_now)
         except Unavailable:
             raise
         except (OSError, ValueError):
             return ""
         return manifest.journal if is_here else ""
+
+    def _clear_copy(self, manifest: Manifest, server_now: float) -> None:
+        """Remove what a daemon that runs no more was copying from an inbox that is only read, after a day.
+
+        Its journal may be lost, and then nobody else would. A clip that was decided on is left alone.
+        """
+        clip_id = manifest.clip.id
+        age = server_now - self._root.stat(folder_of(clip_id)).st_mtime
+        if manifest.kept and age > _COPY_SECONDS and holder_of(self._root, manifest.kept) != clip_id:
+            clear_away(self._root, clip_id)
+            log.info("copy_removed", inbox=self._inbox, clip=manifest.clip.path, journal=manifest.journal)
 
     def _tidy(self, peer: Peer) -> None:
         """Remove what a daemon left: its status file once it has ended, its mark once no clips are left."""
