@@ -149,7 +149,7 @@ def test_a_clip_that_was_sent_before_fails_where_its_model_is_retired_meanwhile(
 def test_only_a_whole_job_falls_back_that_nobody_has_and_of_which_nothing_may_be_paid(
     desk, changes, busy, falls
 ):
-    desk.scheduler.picker.pause(["*"])
+    desk.scheduler.pauses.set_by_operator(frozenset({"*"}))
     desk.drop("clip1", **changes)
     for number in (1, 2) if "parts" in changes else ():
         desk.drop(f"clip1-p00{number}", part=number)
@@ -160,7 +160,7 @@ def test_only_a_whole_job_falls_back_that_nobody_has_and_of_which_nothing_may_be
 
 
 def test_a_clip_falls_back_once_a_model_that_takes_it_is_offered_again(desk):
-    desk.scheduler.picker.pause(["*"])
+    desk.scheduler.pauses.set_by_operator(frozenset({"*"}))
     desk.drop()
     desk.turn()
     gone = Brake(fault=GONE, until=desk.clock.now + 60.0)
