@@ -88,16 +88,7 @@ class Daemon:
         self._provider = self.monitoring.measured(provider_of(settings))
         self._durations = Durations(self.journal.durations())
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
-        self._stages = StageRunner(
-            self._tools(),
-            self._decoder,
-            term.send_marks,
-            now,
-            term.may_send,
-            stopping=lambda: self._stopping.is_set() or self._signals.stopping.is_set(),
-            mark=lambda inbox, root: self._marks.before_sending(inbox, root),  # noqa: PLW0108 - made below
-            copied=partial(copy_served, own=self._folders.mark, now=now),
-        )
+        self._stages = self._stage_runner()
         self.scheduler = Scheduler(
             self.journal,
             self._stages,
@@ -134,6 +125,18 @@ class Daemon:
         self.scheduler.subscribe(self._balance_reader.on_news)
 
     # --- building -------------------------------------------------------------------------------------
+
+    def _stage_runner(self) -> StageRunner:
+        return StageRunner(
+            self._tools(),
+            self._decoder,
+            self._term.send_marks,
+            self._now,
+            self._term.may_send,
+            stopping=lambda: self._stopping.is_set() or self._signals.stopping.is_set(),
+            mark=lambda inbox, root: self._marks.before_sending(inbox, root),  # noqa: PLW0108 - made below
+            copied=partial(copy_served, own=self._folders.mark, now=self._now),
+        )
 
     def _tools(self) -> Tools:
         settings = self.settings

@@ -75,10 +75,8 @@ def finish_plan(
     `bars` were put around the source's pictures before they were sent. A result is its own source where it
     only has to lose what was added. `codec` is asked for; else pictures stay as they are where they can.
 
-    A reel name makes the result a MOV too.
-
     A source whose sound needs MOV (PCM, or lossless, which becomes PCM) makes the result a MOV, so that the
-    sound stays identical.
+    sound stays identical; so does a reel name.
     """
     fps = constant_rate(source if source.fps else result)
     frames = frames_of(source, fps, start_seconds, seconds)
@@ -92,16 +90,6 @@ def finish_plan(
     width, height = (source.width, source.height) if dimensions else shown
     width, height = width - width % 2, height - height % 2
     by_frame = _is_mislabelled(result, fps, frames)
-    copy_video = (
-        result.video_codec in COPIED_VIDEO
-        and codec in {None, result.video_codec}
-        and (result.video_codec != "prores" or container == "mov")
-        and (width, height) == (result.coded_width, result.coded_height)
-        and result.rotation == 0
-        and not result.variable_frame_rate
-        and (by_frame or (bool(result.fps) and Fraction(result.fps) == fps))
-        and result.frames == frames
-    )
     timecode = source.timecode and later_timecode(source.timecode, round(start_seconds * fps), fps)
     bare = FinishPlan(
         container=container,
@@ -109,7 +97,7 @@ def finish_plan(
         frames=frames,
         width=width,
         height=height,
-        copy_video=copy_video,
+        copy_video=False,
         audio=tuple(_sound(each, container) for each in codecs),
         audio_start_seconds=start_seconds,
         is_part=start_seconds > 0 or frames < frames_of(source, fps),
@@ -120,10 +108,25 @@ def finish_plan(
         crop_width=crop[0],
         crop_height=crop[1],
     )
+    copy_video = codec in {None, result.video_codec} and _serves_as_it_is(result, bare)
+    bare = replace(bare, copy_video=copy_video)
     changes = _changes(result, source, bare, bars)
     is_nothing = not changes and copy_video and container == result.container
     kind = _kind_said(result, source, bare)
     return replace(bare, changes=(*changes, kind), is_nothing=is_nothing, kind=kind)
+
+
+def _serves_as_it_is(result: Probe, plan: FinishPlan) -> bool:
+    """Whether a result's pictures fit a plan without being coded anew."""
+    return (
+        result.video_codec in COPIED_VIDEO
+        and (result.video_codec != "prores" or plan.container == "mov")
+        and (plan.width, plan.height) == (result.coded_width, result.coded_height)
+        and result.rotation == 0
+        and not result.variable_frame_rate
+        and (plan.by_frame or (bool(result.fps) and Fraction(result.fps) == Fraction(plan.fps)))
+        and result.frames == plan.frames
+    )
 
 
 @dataclass(frozen=True, slots=True)
