@@ -130,7 +130,7 @@ def sample(
 
 
 def rewrap(source: Path, target: Path, kind: str) -> None:
-    """Write a clip as "mov", "webm" (VP8) or "zip" (of PNG frames, ten at most)."""
+    """Write a clip as "mov", "webm" (VP8) or "zip" (of PNG frames)."""
     with av.open(str(source)) as clip:
         if kind == "zip":
             _frames_to_zip(clip, target)
@@ -147,8 +147,9 @@ def rewrap(source: Path, target: Path, kind: str) -> None:
 
 def _frames_to_zip(clip: Any, target: Path) -> None:
     with zipfile.ZipFile(target, "w") as archive:
-        for place, frame in zip(range(10), clip.decode(video=0), strict=False):
+        for place, frame in enumerate(clip.decode(video=0)):
             encoder: Any = av.CodecContext.create("png", "w")
+            encoder.options = {"compression_level": "1"}
             encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "rgb24"
             encoder.time_base = Fraction(1, 24)
             packets = encoder.encode(frame.reformat(format="rgb24"))

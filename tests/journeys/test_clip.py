@@ -8,7 +8,7 @@ import pytest
 from journeys.bay import make_clip
 from numbered import fill
 from patience import patient
-from runway_sandbox import Style
+from runway_sandbox import Render, Style
 
 
 def test_a_dropped_clip_comes_back_with_its_provenance_and_its_source_is_put_away(bay):
@@ -312,3 +312,20 @@ def test_a_folder_of_numbered_pictures_is_paid_for_once_and_comes_back_as_one_fi
     )
     bay.until(lambda: len(bay.lying()) == 25, what="the folder is back in the archive")
     assert bay.paid == 2
+
+
+def test_pictures_that_a_model_returns_as_an_archive_come_back_as_a_folder_under_the_clips_numbers(open_bays):
+    with open_bays(render=Render.ECHO) as bay:
+        bay.is_checked = False  # what is paid for was made of the pictures
+        bay.start()
+        names = fill(bay.inbox / "seq", range(1001, 1049), width=640, height=480)
+        bay.write("seq.toml", 'prompt = "deep winter"\nmodel = "aleph2"\noutput_format = "png_sequence"\n')
+        bay.until_retired(seconds=60)
+        made = bay.outbox / "seq"
+        assert sorted(path.name for path in made.iterdir()) == names
+        assert all(path.read_bytes().startswith(b"\x89PNG") for path in made.iterdir())
+        told = tomllib.loads((bay.outbox / "seq.toml").read_text())["result"]
+        assert (told["name"], told["frames"], told["frames_per_second"]) == ("seq", 48, 24)
+        assert told["size"] == sum(path.stat().st_size for path in made.iterdir())
+        assert bay.paid == 1
+        assert bay.stop() == 0

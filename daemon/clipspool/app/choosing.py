@@ -18,9 +18,10 @@ from clipspool.scheduler import versions
 from clipspool.scheduler.commands import Refused
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.root import Root
+from clipspool.spool.sources import holds
 from clipspool.spool.watchfolder import Folders
 from clipspool.stages.deliver import PAPER
-from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, sha256_of, split_suffix
+from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, split_suffix
 
 CHOSEN = "_chosen"
 """The folder in an outbox."""
@@ -93,7 +94,10 @@ def _link(outbox: Root, result: Result) -> Rel:
     for free in numbered(*split_suffix(name_of(result.name)), spare=len(PAPER)):
         name = join(folder, free)
         try:
-            outbox.link(result.name, name)
+            if result.is_folder:
+                outbox.copy(result.name, outbox, name)
+            else:
+                outbox.link(result.name, name)
         except FileExistsError:
             if not _is_there(outbox, name, result):
                 continue
@@ -108,15 +112,9 @@ def _remove(outbox: Root, name: Rel, results: Sequence[Result]) -> None:
     """Remove a second name, unless somebody put another file in its place. Raises OSError."""
     if any(_is_there(outbox, name, result) for result in results):
         outbox.remove(name + PAPER)
-        outbox.remove(name)
+        outbox.discard(name)
 
 
 def _is_there(outbox: Root, name: Rel, result: Result) -> bool:
     """Whether a name is a result's, by its bytes. Raises OSError."""
-    try:
-        if outbox.stat(name).st_size != result.size:
-            return False
-        with outbox.open(name) as file:
-            return sha256_of(file) == result.sha256
-    except (FileNotFoundError, NotADirectoryError, NotRegular):
-        return False
+    return holds(outbox, name, result.size, result.sha256)

@@ -12,7 +12,7 @@ class Result:
     file: str
     """Name inside the work folder."""
     suffix: str
-    """By content, with the dot: `.mp4`, `.mov`, `.webm`, `.zip`, `.jpg`, …"""
+    """By content, with the dot: `.mp4`, `.mov`, `.webm`, `.zip`, `.jpg`, …; empty for a folder."""
     size: int
     sha256: str
     name: str = ""
@@ -43,8 +43,15 @@ class Result:
         """Whether it has pictures that follow each other in time."""
         return self.suffix in FILMS
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of numbered pictures; `size` and `sha256` are those of all of them."""
+        return self.suffix == FOLDER
+
 
 ZIP = ".zip"
+FOLDER = ""
+"""A folder has no suffix."""
 FILMS = frozenset({".mp4", ".mov", ".m4v", ".webm", ".mkv"})
 
 

@@ -24,6 +24,7 @@ from clipspool.system.atomic import (
     name_of,
     open_beneath,
     open_regular,
+    opened,
     parent,
     parts,
     sync_folder,
@@ -139,22 +140,25 @@ class CheckedFolder:
     def _open_or_make(self, name: str, folder: int) -> int:
         with suppress(FileNotFoundError):
             return os.open(name, FOLDER_FLAGS, dir_fd=folder)
-        is_new = False
         with suppress(FileExistsError):
-            os.mkdir(name, dir_fd=folder)
-            is_new = True
+            self.make_in(name, folder)
         fd = os.open(name, FOLDER_FLAGS, dir_fd=folder)
         try:
-            if is_new and self.folder_mode is not None:
-                with where_modes_are_kept():
-                    # By the descriptor: the name may be somebody's link by now. The bit that passes the group
-                    # on to files in it is inherited from the folder around it.
-                    os.fchmod(fd, self.folder_mode | os.fstat(fd).st_mode & stat.S_ISGID)
             sync_folder(folder)
         except BaseException:
             os.close(fd)
             raise
         return fd
+
+    def make_in(self, name: str, folder: int) -> None:
+        """Make a folder in an open one; raises FileExistsError."""
+        os.mkdir(name, dir_fd=folder)
+        if self.folder_mode is None:
+            return
+        # By the descriptor: the name may be somebody's link by now. The bit that passes the group on to files
+        # in it is inherited from the folder around it.
+        with opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as fd, where_modes_are_kept():
+            os.fchmod(fd, self.folder_mode | os.fstat(fd).st_mode & stat.S_ISGID)
 
     def make_folders(self, rel: Rel) -> None:
         """Make a folder and those above it, durably; one that is there already is fine."""

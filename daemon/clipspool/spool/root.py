@@ -166,15 +166,15 @@ class Root(CheckedFolder):
     def publish(self, rel: Rel, to: Root, to_rel: Rel, may: Callable[[], bool]) -> None:
         """Move a result into an outbox, durably, without ever replacing a file or showing less than all.
 
-        It has the rights of a file made there. Raises FileExistsError where the name is in use, Refused, and
-        Withdrawn where it may not be named any more.
+        It may be a folder of pictures, and has the rights of what is made there. Raises FileExistsError where
+        the name is in use, Refused, and Withdrawn where it may not be named any more.
         """
         with (
             _refusals(rel, to, to_rel),
             self.folder(parent(rel)) as source,
             to.folder(parent(to_rel), make=True) as target,
         ):
-            moves.publish(name_of(rel), source, name_of(to_rel), target, to.create_in, may)
+            moves.publish(name_of(rel), source, name_of(to_rel), target, to.create_in, to.make_in, may)
             sync_folder(target)
 
     def finish_move(self, rel: Rel, to_rel: Rel, *, trace: Rel | None = None) -> bool:
@@ -211,7 +211,7 @@ class Root(CheckedFolder):
             return b""
 
     def copy(self, rel: Rel, to: Root, to_rel: Rel) -> str:
-        """Copy a regular file under a new name, whole, durable and compared; return its SHA-256.
+        """Copy a file or folder under a new name, whole, durable and compared; return a file's SHA-256.
 
         The bytes are written under a temporary name in the target's folder. Raises FileExistsError.
         """
@@ -220,7 +220,8 @@ class Root(CheckedFolder):
             self.folder(parent(rel)) as source,
             to.folder(parent(to_rel), make=True) as target,
         ):
-            return moves.copy(name_of(rel), source, name_of(to_rel), target, to.create_in)
+            how = moves.How(make=to.make_in)
+            return moves.copy(name_of(rel), source, name_of(to_rel), target, to.create_in, how)
 
     def link(self, rel: Rel, to_rel: Rel) -> None:
         """Give a file a second name, durably, or copy it; raises FileExistsError, NotRegular."""

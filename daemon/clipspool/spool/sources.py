@@ -13,7 +13,7 @@ from clipspool.jobs.sequence import exact_rate, pictures_of
 from clipspool.spool.layout import FILM
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import folder_of
-from clipspool.system.atomic import CHUNK, Rel, join, open_regular
+from clipspool.system.atomic import CHUNK, NotRegular, Rel, join, open_regular, sha256_of
 
 _LEFTOVERS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
 """What desktops leave in a folder, besides hidden files and the index folders of NAS makers."""
@@ -60,6 +60,19 @@ def digest(root: Root, rel: Rel, stopping: Callable[[], bool] = lambda: False) -
             os.fsync(file.fileno())
         total.update(os.fsencode(name) + b"\0" + each.digest())
     return total.hexdigest()
+
+
+def holds(root: Root, rel: Rel, size: int, sha256: str) -> bool:
+    """Whether a file, or a folder of pictures, is the one of so many bytes and that hash. Raises OSError."""
+    try:
+        if stamp(root, rel)[0] != size:
+            return False
+        if root.is_folder(rel):
+            return not strangers(root, rel) and digest(root, rel) == sha256
+        with root.open(rel) as file:
+            return sha256_of(file) == sha256
+    except (FileNotFoundError, NotADirectoryError, NotRegular):
+        return False
 
 
 def pictures_in(root: Root, rel: Rel) -> Iterator[tuple[str, FileIO]]:

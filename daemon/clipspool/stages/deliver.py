@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,12 +16,13 @@ from clipspool.jobs.model import Clip, Job, Result, utc
 from clipspool.jobs.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
+from clipspool.spool.sources import holds
 from clipspool.spool.space import lacking
 from clipspool.spool.watchfolder import Folders, fold
 from clipspool.spool.workfolder import folder_of
 from clipspool.stages.payload import Sent, read_sent
 from clipspool.stages.provenance import is_ours, provenance
-from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, parts, sha256_of, split_suffix
+from clipspool.system.atomic import Rel, join, name_of, parent, parts, split_suffix
 from clipspool.system.failpoint import reach
 from clipspool.system.moves import Withdrawn
 
@@ -167,13 +167,13 @@ class _Publishing:
                 # Our own provenance from before a crash, or from the machine that had the job until `recover`
                 # took it over: the film beside it is ours, or not there yet.
                 if _holds(folders, rel, result):
-                    folders.inbox.remove(file)
+                    folders.inbox.discard(file)
                     return rel
             try:
                 _place(folders, file, rel, self.may_publish)
             except FileExistsError:
                 if _holds(folders, rel, result):
-                    folders.inbox.remove(file)
+                    folders.inbox.discard(file)
                     return rel
                 folders.outbox.remove(paper)
                 continue
@@ -223,11 +223,7 @@ def _wrote(folders: Folders, paper: Rel, job: Job, result: Result) -> bool:
 
 
 def _holds(folders: Folders, rel: Rel, result: Result) -> bool:
-    try:
-        with folders.outbox.open(rel) as file:
-            return os.fstat(file.fileno()).st_size == result.size and sha256_of(file) == result.sha256
-    except (FileNotFoundError, NotRegular):
-        return False
+    return holds(folders.outbox, rel, result.size, result.sha256)
 
 
 def base_name(job: Job, clip: Clip, template: str) -> str:

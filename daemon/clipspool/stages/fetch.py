@@ -16,6 +16,7 @@ from clipspool.jobs.working import Report, Working, keep_to_oneself, share_of
 from clipspool.media.facts import Probe
 from clipspool.provider.protocol import Cut, Look, Provider, TaskStatus
 from clipspool.spool.root import Root
+from clipspool.spool.sources import stamp
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.stages.poll import error_of, task_id_of
@@ -144,7 +145,7 @@ def _is_given_up(job: Job, here: Sequence[Result], failed: Sequence[tuple[int, S
     rest once it was tried for some minutes. Without a film, or pictures in an archive, nothing is given up
     for a temporary fault.
     """
-    has_film = any(one.is_film or one.suffix == ZIP for one in here)
+    has_film = any(one.is_film or one.is_folder or one.suffix == ZIP for one in here)
     is_gone = all(fault.code in _GONE for _, fault in failed)
     if not has_film:
         return is_gone and job.attempts + 1 >= _FILM_TRIES and here[0].suffix not in _COMPANIONS
@@ -200,7 +201,7 @@ class _Fetching:
         if result.name:
             return True
         try:
-            return self.root.stat(join(self.home, result.file)).st_size == result.size
+            return stamp(self.root, join(self.home, result.file))[0] == result.size
         except FileNotFoundError:
             return False
 

@@ -10,7 +10,6 @@ import structlog
 
 from clipspool.jobs.events import Event, Fetched, PartlyFetched, Postponed, StageFailed
 from clipspool.jobs.model import Clip, Held, Job, Result
-from clipspool.jobs.outputs import ZIP
 from clipspool.jobs.text import text
 from clipspool.jobs.working import Report, Working, keep_to_oneself
 from clipspool.media.decoder import Decoder
@@ -79,8 +78,6 @@ class _Finishing:
 
     def run(self, result: Result) -> Result | Postponed | StageFailed:
         """Finish one result; the provider's own file stays beside it."""
-        if result.suffix == ZIP:
-            return _as_it_came(result, "an archive of images has no timeline")
         if not result.is_film:
             return _as_it_came(result, "it is no video")
         made = join(folder_of(self.clip.id), result.file)
@@ -194,7 +191,7 @@ def judge(job: Job, clip: Clip, folders: Folders, fetched: Fetched, seconds_max:
     hashes = {clip.sha256, sent.source.sha256 if sent else None}
     results = tuple(_noticed(one, hashes) for one in fetched.results)
     expected = length_sent(clip, sent)
-    first = next((one for one in results if one.is_film and one.seconds is not None), None)
+    first = next((one for one in results if one.seconds is not None), None)
     if first is None or first.seconds is None or expected is None:
         return replace(fetched, results=results)
     length, expected = Length(first.seconds, first.frames, first.fps), expected.at_most(seconds_max)

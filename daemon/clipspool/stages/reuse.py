@@ -8,6 +8,7 @@ from dataclasses import replace
 from clipspool.jobs.events import Event, JobHeld, Reused
 from clipspool.jobs.model import Clip, Held, Job, Result, Reuse
 from clipspool.spool.ledger import note
+from clipspool.spool.sources import holds, stamp
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.system.atomic import NotRegular, join
@@ -39,18 +40,18 @@ def reuse(job: Job, clip: Clip, folders_of: Mapping[str, Folders], given: Reuse,
 
 def _bring(result: Result, earlier: Folders, folders: Folders, rel: str) -> str:
     """Copy a result; return why it cannot be used, empty where it can."""
-    folders.inbox.remove(rel)
+    folders.inbox.discard(rel)
     changed = f"its result {result.name} is not what was delivered"
     try:
-        if earlier.outbox.stat(result.name).st_size != result.size:
+        if stamp(earlier.outbox, result.name)[0] != result.size:
             return changed
-        sha256 = earlier.outbox.copy(result.name, folders.inbox, rel)
+        earlier.outbox.copy(result.name, folders.inbox, rel)
     except (FileNotFoundError, NotADirectoryError):
         return f"its result {result.name} is not in the outbox any more"
     except NotRegular:
         return changed
-    if sha256 != result.sha256:
-        folders.inbox.remove(rel)
+    if not holds(folders.inbox, rel, result.size, result.sha256):
+        folders.inbox.discard(rel)
         return changed
     return ""
 

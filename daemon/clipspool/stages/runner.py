@@ -47,6 +47,7 @@ from clipspool.stages.reuse import reuse
 from clipspool.stages.sign import Signing
 from clipspool.stages.split import JoinTools, join_results, record_parts
 from clipspool.stages.submit import SubmitTools, submit
+from clipspool.stages.unpack import unpack
 
 _FRESH_SECONDS = 30.0
 _CLIP_BYTES_MAX = 200 << 30
@@ -218,6 +219,8 @@ class StageRunner:
         report = self._reports(job)
         fetch_tools = FetchTools(provider, self._look_into, self.stopping, self.may_send, report)
         event = fetch(job, folders, fetch_tools, look, attempt=attempt)
+        if isinstance(event, Fetched):
+            event = unpack(job, clip, folders, event, attempt=attempt, stopping=self.stopping, report=report)
         if not isinstance(event, Fetched):
             return event
         limits = tools.limits(job.request)

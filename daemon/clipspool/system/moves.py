@@ -32,7 +32,7 @@ from clipspool.system.atomic import (
     unlink,
 )
 from clipspool.system.failpoint import reach
-from clipspool.system.rights import Create, dress, keep
+from clipspool.system.rights import Create, Make, dress, keep
 
 _stamp = attrgetter("st_ino", "st_dev", "st_size", "st_mtime_ns", "st_ctime_ns")
 
@@ -53,6 +53,11 @@ def idle(*_: object) -> None:
     """Do nothing: the callback of a copy that nobody watches."""
 
 
+def make_folder(name: str, folder: int) -> None:
+    """Make a folder in an open one, with the rights that the umask leaves."""
+    os.mkdir(name, dir_fd=folder)
+
+
 @dataclass(frozen=True, slots=True)
 class How:
     """The options of a copy."""
@@ -67,6 +72,8 @@ class How:
     """Called with the copy's inode right before it gets its name."""
     beat: Callable[[], object] = idle
     """Called after each megabyte."""
+    make: Make = make_folder
+    """Makes the folder where one is copied."""
 
 
 def move(
@@ -95,9 +102,12 @@ def publish(
     to_name: str,
     to_folder: int,
     create: Create,
+    make: Make,
     may: Callable[[], bool],
 ) -> None:
     """Move a file of ours to a folder of others, with the rights of a file made there; raises as `move`.
+
+    So is a folder of files, which appears with all of them at once.
 
     `may` is asked right before the new name is given; Withdrawn is raised where it is not so.
     """
@@ -107,12 +117,12 @@ def publish(
             raise Withdrawn
 
     try:
-        dress(name, folder, to_folder, create)
+        dress(name, folder, to_folder, create, make)
         ask()
         rename_new(name, folder, to_name, to_folder)
     except OSError as refused:
         # A copy takes long: it is asked once more in its end.
-        how = How(is_moved=True, trace=ask)
+        how = How(is_moved=True, trace=ask, make=make)
         _copy_instead(name, folder, to_name, to_folder, create, how, refused)
 
 
@@ -200,7 +210,7 @@ def _copy_folder(name: str, folder: int, to_name: str, to_folder: int, create: C
     with opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as source:
         before = _stamps_in(source)
         try:
-            os.mkdir(temporary, dir_fd=to_folder)
+            how.make(temporary, to_folder)
             with opened(os.open(temporary, FOLDER_FLAGS, dir_fd=to_folder)) as target:
                 _copy_all(source, target, create, how)
                 inode = os.fstat(target).st_ino

@@ -10,10 +10,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 
-from clipspool.system.atomic import open_regular, temporary_name, unlink
+from clipspool.system.atomic import (
+    FOLDER_FLAGS,
+    is_folder,
+    open_regular,
+    opened,
+    remove_tree,
+    temporary_name,
+    unlink,
+)
 
 Create = Callable[[str, int], FileIO]
 """Creates a file in an open folder, for writing."""
+Make = Callable[[str, int], None]
+"""Makes a folder in an open one."""
 _NAMESPACES = ("system.", "security.")
 
 
@@ -39,32 +49,55 @@ class Rights:
         return cls(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), attributes)
 
 
-def dress(name: str, folder: int, like: int, create: Create) -> None:
+def dress(name: str, folder: int, like: int, create: Create, make: Make) -> None:
     """Set the rights on a file that a new file in another folder gets; raises OSError where that fails.
 
-    A renamed file keeps the rights of the folder in which it was made; a copy made there needs no such step.
+    A folder and the files in it get those of a new folder there and of a file in it. What is renamed keeps
+    the rights of the folder in which it was made; a copy made there needs no such step.
     """
+    if not is_folder(name, folder):
+        with open_regular(name, folder) as file:
+            _give(file.fileno(), _of_new_file(like, create))
+        return
+    sample = temporary_name()
+    make(sample, like)
+    try:
+        with (
+            opened(os.open(sample, FOLDER_FLAGS, dir_fd=like)) as made,
+            opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as fd,
+        ):
+            wanted = _of_new_file(made, create)
+            for each in os.scandir(fd):
+                with open_regular(each.name, fd) as file:
+                    _give(file.fileno(), wanted)
+            _give(fd, Rights.of(made))
+    finally:
+        remove_tree(sample, like)
+
+
+def _of_new_file(folder: int, create: Create) -> Rights:
     sample = temporary_name()
     try:
-        with create(sample, like) as made:
-            wanted = Rights.of(made.fileno())
+        with create(sample, folder) as made:
+            return Rights.of(made.fileno())
     finally:
-        unlink(sample, like)
-    with open_regular(name, folder) as file:
-        fd = file.fileno()
-        had = Rights.of(fd)
-        if had == wanted:
-            return
-        if (had.owner, had.group) != (wanted.owner, wanted.group):
-            os.fchown(fd, wanted.owner, wanted.group)
-        os.fchmod(fd, wanted.mode)
-        for attribute in had.attributes.keys() - wanted.attributes.keys():
-            os.removexattr(fd, attribute)
-        for attribute, value in wanted.attributes.items():
-            if had.attributes.get(attribute) != value:
-                os.setxattr(fd, attribute, value)
-        if Rights.of(fd) != wanted:
-            raise OSError(errno.EPERM, "the rights of a file made there cannot be given")
+        unlink(sample, folder)
+
+
+def _give(fd: int, wanted: Rights) -> None:
+    had = Rights.of(fd)
+    if had == wanted:
+        return
+    if (had.owner, had.group) != (wanted.owner, wanted.group):
+        os.fchown(fd, wanted.owner, wanted.group)
+    os.fchmod(fd, wanted.mode)
+    for attribute in had.attributes.keys() - wanted.attributes.keys():
+        os.removexattr(fd, attribute)
+    for attribute, value in wanted.attributes.items():
+        if had.attributes.get(attribute) != value:
+            os.setxattr(fd, attribute, value)
+    if Rights.of(fd) != wanted:
+        raise OSError(errno.EPERM, "the rights of a file made there cannot be given")
 
 
 def keep(source: int, target: int) -> None:

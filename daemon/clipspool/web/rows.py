@@ -72,6 +72,7 @@ def row_of(job: Job, conditions: Conditions, timing: Timing, parts: Sequence[Job
             "name": readable(result.name),
             "size": result.size,
             "is_video": result.suffix in _VIDEO,
+            "is_folder": result.is_folder,
             "is_untouched": result.is_untouched,
             "finished": result.finished,
         }

@@ -66,7 +66,9 @@ class _Trial:
 
     def publish(self) -> str:
         """Publish a file as a result is, with the permissions of one created there."""
-        return self._out(lambda name: dress(name, self.work, self.folder, self.other.create_in), _NEW)
+        return self._out(
+            lambda name: dress(name, self.work, self.folder, self.other.create_in, self.other.make_in), _NEW
+        )
 
     def _out(self, prepare: Callable[[str], None], how: How) -> str:
         name, to_name = temporary_name(), temporary_name()

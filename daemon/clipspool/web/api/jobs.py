@@ -88,7 +88,7 @@ class JobAnswers:
         request.path_params["number"] = int(number)
         served = await self._media.result(request)
         if served.status_code == _MISSING:
-            raise NotTaken(404, "RESULT.UNKNOWN", f"The job {job_id} has no such result in the outbox.")
+            raise NotTaken(404, "RESULT.UNKNOWN", f"The job {job_id} has no such file in the outbox.")
         if served.status_code == _NO_PART:
             raise NotTaken(416, "RESULT.PART", "The result has no such part.")
         return served

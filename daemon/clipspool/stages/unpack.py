@@ -1,0 +1,207 @@
+"""Unpacks a result that is an archive of numbered pictures into a folder, which is delivered as one.
+
+Nothing that was paid for may be lost by it: an archive that holds anything else stays as it came.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import PurePosixPath
+from typing import Final
+
+from clipspool.jobs.events import Fetched, PartlyFetched
+from clipspool.jobs.model import Clip, Held, Job, Result
+from clipspool.jobs.outputs import FOLDER, ZIP
+from clipspool.jobs.sequence import PICTURES_MAX, pictures_of, sequence_of
+from clipspool.jobs.sequence import Sequence as Pictures
+from clipspool.jobs.text import text
+from clipspool.jobs.working import Report, Working
+from clipspool.media.stills import Unfit, survey
+from clipspool.spool.root import Root
+from clipspool.spool.sources import digest, pictures_in, stamp
+from clipspool.spool.watchfolder import Folders
+from clipspool.spool.workfolder import folder_of, made_name
+from clipspool.stages.payload import length_sent, read_sent, was_extended
+from clipspool.system.atomic import CHUNK, Rel, join, split_suffix, sync_and_close, sync_folder, write_all
+from clipspool.system.failpoint import reach
+
+_SPARE_BYTES: Final = 64 << 20
+_METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_ENCRYPTED: Final = 1
+_NAME_BYTES_MAX: Final = 200
+_DAMAGED = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, NotImplementedError, ValueError)
+
+
+def unpack(
+    job: Job,
+    clip: Clip,
+    folders: Folders,
+    fetched: Fetched,
+    *,
+    attempt: str,
+    stopping: Callable[[], bool],
+    report: Report,
+) -> Fetched | PartlyFetched:
+    """Unpack each fetched archive of pictures; done again after a crash it does the same. Raises OSError."""
+    results: list[Result] = []
+    for result in fetched.results:
+        if result.suffix != ZIP or result.finished or result.is_untouched:
+            results.append(result)
+            continue
+        _, _, number = result.file.removesuffix(ZIP).rpartition("-")
+        rel = join(folder_of(clip.id), made_name(job, attempt, f"-{number}.pictures"))
+        try:
+            made = _Unpacking(job, clip, folders, result, rel, stopping, report).run()
+        except _NoRoom as trouble:
+            return PartlyFetched(fetched.results, str(trouble), fetched.missing, held=Held.DISK)
+        except _Stopped:
+            return PartlyFetched(fetched.results, "the daemon stops", fetched.missing, is_fault=False)
+        results.append(made)
+        if job.request.keep_untouched and made.is_folder:
+            results.append(replace(result, is_untouched=True))
+    return replace(fetched, results=tuple(results))
+
+
+class _NoRoom(Exception):
+    pass
+
+
+class _Stopped(Exception):
+    pass
+
+
+class _StaysAsItCame(Exception):
+    """Why an archive is not unpacked, in words."""
+
+
+class _Unpacking:
+    def __init__(
+        self,
+        job: Job,
+        clip: Clip,
+        folders: Folders,
+        result: Result,
+        rel: Rel,
+        stopping: Callable[[], bool],
+        report: Report,
+    ) -> None:
+        self.clip, self.result, self.rel = clip, result, rel
+        self.root: Root = folders.inbox
+        self.sent = read_sent(folders.inbox, clip, job)
+        self.stopping, self.report = stopping, report
+
+    def run(self) -> Result:
+        """Return the folder that was made of an archive, or the archive with the reason why it stays one."""
+        self.root.discard(self.rel)
+        try:
+            names, kind = self._unpacked()
+        except (_StaysAsItCame, *_DAMAGED) as why:
+            self.root.discard(self.rel)
+            said = str(why) if isinstance(why, _StaysAsItCame) else "it cannot be unpacked"
+            return replace(self.result, finished=(f"the archive is left as it came: {text(said)}",))
+        except BaseException:
+            self.root.discard(self.rel)
+            raise
+        reach("unpacked")
+        return self._folder(names, kind)
+
+    def _unpacked(self) -> tuple[Sequence[str], str]:
+        """Write the pictures into their folder, each whole and of one size; return their names and kind."""
+        with (
+            self.root.open(join(folder_of(self.clip.id), self.result.file)) as file,
+            zipfile.ZipFile(file) as archive,
+        ):
+            members = _pictures_in(archive)
+            names = self._names([name for name, _ in members])
+            sequence = _sequence(names)
+            self._write(archive, [entry for _, entry in members], names)
+        found = survey(sequence, pictures_in(self.root, self.rel))
+        if isinstance(found, Unfit):
+            raise _StaysAsItCame(found.reason)
+        return names, sequence.kind
+
+    def _folder(self, names: Sequence[str], kind: str) -> Result:
+        length = length_sent(self.clip, self.sent)
+        said = [
+            f"unpacked into {len(names):,} numbered pictures ({kind.upper()}), `{names[0]}` to `{names[-1]}`"
+        ]
+        if was_extended(self.sent):
+            said.append("black bars and held pictures that were added before sending are left in it")
+        noticed = self.result.noticed
+        if length and length.frames and length.frames != len(names):
+            noticed = (*noticed, f"{len(names):,} pictures came, and {length.frames:,} were sent")
+        fps = length.fps if length else ""
+        return replace(
+            self.result,
+            file=self.rel.rpartition("/")[2],
+            suffix=FOLDER,
+            size=stamp(self.root, self.rel)[0],
+            sha256=digest(self.root, self.rel, self.stopping),
+            finished=tuple(said),
+            frames=len(names),
+            seconds=float(len(names) / Fraction(fps)) if fps else None,
+            fps=fps,
+            noticed=noticed,
+        )
+
+    def _names(self, came: Sequence[str]) -> list[str]:
+        """Return the pictures' names: those of the clip's own pictures where it is a folder of as many."""
+        if not self.clip.is_pictures:
+            return list(came)
+        own = pictures_of(self.root.names(join(folder_of(self.clip.id), self.clip.source)))
+        if len(own) != len(came):
+            return list(came)
+        return [split_suffix(name)[0] + split_suffix(new)[1] for name, new in zip(own, came, strict=True)]
+
+    def _write(
+        self, archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo], names: Sequence[str]
+    ) -> None:
+        whole = sum(entry.file_size for entry in entries)
+        if whole > self.root.space() - _SPARE_BYTES:
+            raise _NoRoom(f"{self.root.path} has no room for the {whole:,} bytes of a result's pictures")
+        with self.root.folder(self.rel, make=True) as folder:
+            for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
+                with archive.open(entry) as member, self.root.create_in(name, folder) as file:
+                    while chunk := member.read(CHUNK):
+                        write_all(file, chunk)
+                    sync_and_close(file)
+                if self.stopping():
+                    raise _Stopped
+                self.report(Working("unpacking the result", number / len(entries)))
+            sync_folder(folder)
+
+
+def _pictures_in(archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
+    """Return the pictures of an archive, in order, by their bare names; raises _StaysAsItCame.
+
+    What a name in it says of folders is never followed: it may lead anywhere.
+    """
+    found: dict[str, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if entry.is_dir() or path.name.startswith(".") or "__MACOSX" in path.parts:
+            continue
+        is_link = stat.S_ISLNK(entry.external_attr >> 16)
+        if is_link or entry.flag_bits & _ENCRYPTED or entry.compress_type not in _METHODS:
+            raise _StaysAsItCame(f"`{path.name}` in it is encrypted, a link, or packed in a rare way")
+        if not pictures_of([path.name]) or len(os.fsencode(path.name)) > _NAME_BYTES_MAX:
+            raise _StaysAsItCame(f"`{path.name}` in it is no numbered picture")
+        if path.name in found:
+            raise _StaysAsItCame(f"two pictures in it are named `{path.name}`")
+        found[path.name] = entry
+    if not 0 < len(found) <= PICTURES_MAX:
+        raise _StaysAsItCame(f"it holds {len(found):,} pictures")
+    return [(name, found[name]) for name in _sequence(found).names]
+
+
+def _sequence(names: Collection[str]) -> Pictures:
+    found = sequence_of(names)
+    if isinstance(found, str):
+        raise _StaysAsItCame(found)
+    return found
