@@ -92,6 +92,7 @@ class Stage:
         (home / "private/film.mp4").write_bytes(PRIVATE)
         self.journal = Journal.open(home / "journal.db")
         self.bay = Folders("bay", Root(home / "bay"), Root(home / "results"), "j1")
+        self.other_bays = {}
         self.commands = []
         self.answer = lambda _do, _arguments: []
         self.waiting, self.peers = [], []
@@ -142,7 +143,7 @@ class Stage:
             self.home / "journal.db",
             self.state,
             self.command,
-            lambda: {"bay": self.bay},
+            lambda: {**self.other_bays, "bay": self.bay},
             lambda: self.now,
             count_wrong_token=self.count_wrong_token,
             **daemon,

@@ -17,7 +17,10 @@ from clipspool.intake.types import Rules
 from clipspool.jobs.events import Failed
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Error, Held, Paid, State
+from clipspool.spool.root import Root
+from clipspool.spool.watchfolder import Folders
 from clipspool.web import connections, snapshot, uploads
+from clipspool.web.api import films
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import AccessRules, Right, Token
 from films import film
@@ -191,6 +194,8 @@ def test_what_a_program_decides_is_done_as_the_command_line_does_it(stage, api):
     stage.commands.clear()
     api("POST", "jobs/clip1/again", {"prompt": "summer", "set": {"seed": 7}, "dry_run": True})
     api("POST", "jobs/clip1/choose", {"undo": True})
+    assert [api("POST", f"jobs/clip1/{act}").status for act in ("again", "choose")] == [200, 200]
+    del stage.commands[2:]
     assert stage.commands == [
         (
             "again",
@@ -360,6 +365,25 @@ def test_two_clips_of_one_name_and_prompt_sent_at_once_each_keep_their_sidecar(s
     assert sorted(lying(stage)) == ["shot-2.mp4", "shot-2.mp4.toml", "shot.mp4", "shot.mp4.toml"]
 
 
+def test_two_nodes_that_place_one_name_and_prompt_at_once_each_keep_their_sidecar(stage, monkeypatch):
+    given = (lambda: {"bay": stage.bay}, lambda: {"bay": Rules("bay")}, lambda: stage.now)
+    first, second = uploads.Uploads(*given, "a"), uploads.Uploads(*given, "b")
+    of_first, of_second = (one.begin("bay", "", "shot.mp4", 10) for one in (first, second))
+    bay, other, create = type(stage.bay.inbox), [], type(stage.bay.inbox).create
+    found_free = iter(["shot.mp4", "shot.mp4", "shot-2.mp4"])
+    monkeypatch.setattr(uploads.Uploads, "_free_name", lambda *_given: next(found_free))
+
+    def the_other_is_as_far(self, rel, data, *given, **more):
+        create(self, rel, data, *given, **more)
+        if not other:
+            other.append("")
+            other[0] = second.place(of_second, WINTER.encode()).path
+
+    monkeypatch.setattr(bay, "create", the_other_is_as_far)
+    assert [first.place(of_first, WINTER.encode()).path, *other] == ["shot.mp4", "shot-2.mp4"]
+    assert sorted(lying(stage)) == ["shot-2.mp4", "shot-2.mp4.toml", "shot.mp4", "shot.mp4.toml"]
+
+
 def test_a_clip_that_came_by_hand_meanwhile_gets_no_sidecar_of_ours(stage, api, monkeypatch):
     create = type(stage.bay.inbox).create
 
@@ -480,7 +504,53 @@ def test_a_clip_that_the_disk_cannot_hold_is_refused_before_it_is_sent(stage, ap
     answer = api("POST", "uploads", given)
     assert (answer.status, answer.json["error"]["code"]) == (507, "INBOX.FULL")
     assert api("POST", "uploads", given | {"size": 1 << 50}).json["error"]["code"] == "CLIP.SIZE"
-    assert api("POST", "uploads", given | {"size": 1000}).status == 201
+    begun = api("POST", "uploads", given | {"size": 1000})
+    assert begun.status == 201
+    monkeypatch.setattr(type(stage.bay.inbox), "space", lambda _self: 256 << 20)  # others were quicker
+    piece = api("PUT", f"uploads/{begun.json['id']}?offset=0", bytes(1000), None, "application/octet-stream")
+    assert (piece.status, piece.json["error"]["code"]) == (507, "INBOX.FULL")
+    assert api("GET", f"uploads/{begun.json['id']}").json["received"] == 0
+
+
+def test_uploads_that_nobody_finishes_are_limited_at_once_and_placed_ones_are_not_counted(
+    stage, api, monkeypatch
+):
+    monkeypatch.setattr(uploads, "_OPEN_MAX", 3)
+    given = {"inbox": "bay", "name": "a.mp4", "size": 10}
+    for number in range(5):
+        assert api.send(("inbox", "bay"), ("prompt", "x"), ("file", f"{number}.mp4", CLIP)).status == 201
+    begun = [api("POST", "uploads", given) for _ in range(4)]
+    assert [one.status for one in begun] == [201, 201, 201, 429]
+    assert api("DELETE", f"uploads/{begun[0].json['id']}").status == 204
+    assert api("POST", "uploads", given).status == 201
+    for upload in (one.json["id"] for one in begun[1:3]):  # by another node of the farm
+        (stage.home / f"bay/.clipspool/uploads/{upload}.json").unlink()
+    assert api("POST", "uploads", given).status == 429
+    monkeypatch.setattr(uploads, "_RECOUNT_SECONDS", 0.0)
+    assert api("POST", "uploads", given).status == 201
+
+
+def test_images_that_are_sent_at_once_use_a_limited_memory(api, monkeypatch):
+    monkeypatch.setattr(films, "IMAGES_BYTES_MAX", 100)
+    clip = ("inbox", "bay"), ("prompt", "x"), ("file", "a.mp4", CLIP)
+    for _ in range(2):  # what was held is free again
+        assert api.send(*clip, ("reference", "a.png", PNG)).status == 201
+        assert api.send(*clip, ("reference", "b.png", PNG + bytes(100))).status == 503
+
+
+def test_an_inbox_that_is_away_keeps_no_clip_from_the_others(stage):
+    away = Folders("away", Root(stage.home / "away"), Root(stage.home / "away-results"), "j1")
+    both = replace(clip_doors(stage), rules=lambda: {"bay": Rules("bay"), "away": Rules("away")})
+    stage.other_bays = {"away": away}
+    with stage.open(clips=both) as web:
+        api = Api(web)
+        begun = api("POST", "uploads", {"inbox": "bay", "name": "shot.mp4", "size": len(CLIP)}).json["id"]
+        octets = "application/octet-stream"
+        assert api("PUT", f"uploads/{begun}?offset=0", CLIP, None, octets).status == 200
+        assert api.send(("upload", begun), ("sidecar", WINTER)).status == 201
+        assert api.send(key="take-1").status == 201
+        lost = api("GET", f"uploads/{'0' * 32}")
+        assert (lost.status, lost.json["error"]["code"]) == (503, "INBOX.OFFLINE"), "it may lie there"
 
 
 # --- in pieces ------------------------------------------------------------------------------------------
@@ -593,20 +663,28 @@ def test_a_film_may_take_as_long_as_bytes_come_and_a_silent_one_ends(api, monkey
     seconds = 0.4
     monkeypatch.setattr(connections, "ASK_SECONDS", seconds)
     monkeypatch.setattr(connections, "STALL_SECONDS", seconds)
-    size = 4
+    monkeypatch.setattr(connections, "MOVES_BYTES", 3)
+    size = 30
     begun = api("POST", "uploads", {"inbox": "bay", "name": "a.mp4", "size": size}).json
     head = f"PUT /api/v1/uploads/{begun['id']}?offset=0 HTTP/1.1\r\nHost: localhost\r\n"
     head += f"Authorization: Bearer {TOKEN}\r\nContent-Length: {size}\r\n\r\n"
     with socket.create_connection(api.web.address, timeout=10) as line:
         line.sendall(head.encode())
-        for _ in range(size):
+        for _ in range(6):
             time.sleep(seconds / 2)
-            line.sendall(b"x")
+            line.sendall(b"xxxxx")
         assert line.recv(4096).startswith(b"HTTP/1.1 200")
     silent = api("POST", "uploads", {"inbox": "bay", "name": "b.mp4", "size": size}).json
     with socket.create_connection(api.web.address, timeout=10) as line:
         line.sendall(head.replace(begun["id"], silent["id"]).encode() + b"x")
         assert line.recv(4096) == b""
+    with socket.create_connection(api.web.address, timeout=10) as line:
+        line.sendall(head.replace(begun["id"], silent["id"]).replace("offset=0", "offset=1").encode())
+        with suppress(ConnectionError):
+            for _ in range(20):  # some that drip are no progress
+                time.sleep(seconds / 2)
+                line.sendall(b"x")
+        assert api("GET", f"uploads/{silent['id']}").json["received"] < 10
 
 
 # --- sidecars -------------------------------------------------------------------------------------------

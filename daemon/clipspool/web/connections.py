@@ -18,6 +18,8 @@ ASK_SECONDS = 20.0
 """From a connection's beginning, or its last answer, to the last byte of a request."""
 STALL_SECONDS = 60.0
 """How long a film that is sent may stand still; it may take hours in all."""
+MOVES_BYTES = 65_536
+"""Fewer bytes in that time are no progress: a few that drip would keep others from sending theirs."""
 UPLOADS = "clipspool_takes_film"
 """Set in the scope of a request whose body may be a film: only once its token has the right."""
 _CALLERS_MAX: Final = 1000
@@ -34,7 +36,8 @@ class PageConnection(H11Protocol):
     """One connection; closed where there are too many, or where a request takes too long."""
 
     _too_late: asyncio.TimerHandle | None = None
-    _heard_at = 0.0
+    _moved_at = 0.0
+    _came = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for a request."""
@@ -45,8 +48,8 @@ class PageConnection(H11Protocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Remember when the last bytes came."""
-        self._heard_at = self.loop.time()
+        """Count what comes."""
+        self._came += len(data)
         super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -63,13 +66,17 @@ class PageConnection(H11Protocol):
     def _wait(self) -> None:
         if self._too_late is not None:
             self._too_late.cancel()
+        self._moved_at, self._came = self.loop.time(), 0
         self._too_late = self.loop.call_later(ASK_SECONDS, self._look)
 
     def _look(self) -> None:
         asked: RequestResponseCycle | None = self.cycle
         is_film = asked is not None and asked.scope.get(UPLOADS) and not asked.response_complete
-        if is_film and self.loop.time() - self._heard_at < STALL_SECONDS:
+        if is_film and self._came >= MOVES_BYTES:
             self._wait()
+            return
+        if is_film and self.loop.time() - self._moved_at < STALL_SECONDS:
+            self._too_late = self.loop.call_later(ASK_SECONDS, self._look)
             return
         if asked is None or asked.response_complete or asked.more_body:
             self.transport.abort()

@@ -19,7 +19,7 @@ from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import ClipDoors, Right
 from clipspool.web.forms import read_form
 from clipspool.web.security import SIDECAR_FORM_BYTES_MAX, may, name_of
-from clipspool.web.uploads import NotTaken
+from clipspool.web.upload_rules import NotTaken
 from clipspool.web.versions import presets_of
 from clipspool.web.views import Views
 

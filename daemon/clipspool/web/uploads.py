@@ -17,41 +17,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from io import FileIO
-from typing import Any
+from math import inf
 
-from clipspool.intake.names import TOML, Kind, Names, composed, is_plain_name, readable
+from clipspool.intake.names import TOML, readable
 from clipspool.intake.types import Rules
 from clipspool.jobs.naming import numbered
-from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders, fold
 from clipspool.system.atomic import OURS, NotRegular, Rel, join, split_suffix
+from clipspool.web.upload_rules import NotTaken, check_room, check_size, checked_image, checked_place
 
-SIZE_MAX = 200 << 30
 _RECORDS = f"{OURS}/uploads"
 _ID = re.compile(r"[0-9a-f]{32}")
 _RECORD_BYTES_MAX = 16_384
-_NAME_BYTES_MAX = 200
-"""Leaves room for a number, and for what sidecars and notes add to a clip's name."""
-_DEPTH_MAX = 16
-_SPARE_BYTES = 256 << 20
-"""Left free for others: the journal, notes and what is made to fit."""
-_OPEN_MAX = 200
-"""Uploads of one inbox that are not complete."""
+_OPEN_MAX = 1000
+"""Uploads of one inbox that are not placed: a page holds all clips of a batch until their price was seen."""
 _KEPT_SECONDS = 7 * 86_400.0
 """How long the same request is answered as before, and how long an unfinished one can be resumed."""
 _SWEEP_SECONDS = 600.0
-
-
-class NotTaken(Exception):
-    """An upload is refused; the message is a sentence for whoever sent it."""
-
-    def __init__(self, status: int, code: str, message: str, **facts: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        """The HTTP status."""
-        self.code = code
-        self.facts = facts
+_RECOUNT_SECONDS = 10.0
+"""How soon the records are read again where too many uploads are open: each is a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +87,8 @@ class Uploads:
         self._busy: set[str] = set()
         self._lock = threading.Lock()
         self._placing: dict[str, threading.Lock] = {}
-        self._swept_at: dict[str, float] = {}
+        self._open: dict[str, tuple[float, int]] = {}
+        """By inbox: when its records were read last, and how many uploads are not placed."""
 
     def root(self, inbox: str) -> Root:
         """Return an inbox's folder; raises NotTaken where there is none, or it is only read."""
@@ -140,11 +126,10 @@ class Uploads:
         `room` is how many bytes it may have where its size is not known yet.
         """
         root = self.root(inbox)
-        folder, name = self._checked(inbox, folder, name)
-        self._has_room(root, room if size is None else size)
-        if time.monotonic() - self._swept_at.get(inbox, -_SWEEP_SECONDS) >= _SWEEP_SECONDS:
-            self._swept_at[inbox] = time.monotonic()
-            self._sweep(inbox, root)
+        folder, name = checked_place(self._rules()[inbox], folder, name)
+        check_size(room if size is None else size)
+        check_room(root, room if size is None else size)
+        self._limit_open(inbox, root)
         key = upload_id or secrets.token_hex(16)
         upload = Upload(key, inbox, folder, name, size, self._now(), node=self._node)
         self._keep(root, upload)
@@ -154,56 +139,28 @@ class Uploads:
             root.create_in(f".{upload.id}.upload", fd).close()
         return upload
 
-    def _checked(self, inbox: str, folder: str, name: str) -> tuple[Rel, str]:
-        """Return folder and name as they are used; raises NotTaken with what is wrong."""
-        names = Names(self._rules()[inbox].extensions, self._rules()[inbox].ignore)
-        folder, name = composed(folder).strip("/"), composed(name)
-        shown = readable(name)[:120]
-        if not is_plain_name(name):
-            raise NotTaken(
-                422,
-                "CLIP.NAME",
-                "A clip's name is a plain file name, without folders and control characters.",
-            )
-        if len(os.fsencode(name)) > _NAME_BYTES_MAX:
-            raise NotTaken(422, "CLIP.NAME", f"`{shown}` is too long: {_NAME_BYTES_MAX} bytes is the most.")
-        parts = folder.split("/") if folder else []
-        if len(parts) > _DEPTH_MAX or not all(is_plain_name(part) for part in parts):
-            raise NotTaken(
-                422, "CLIP.FOLDER", "A folder is a plain path inside the inbox, such as `day-1/scene-2`."
-            )
-        for depth, part in enumerate(parts):
-            if len(os.fsencode(part)) > _NAME_BYTES_MAX or not names.enters(part, "/".join(parts[:depth])):
-                why = f"Clips in a folder named `{readable(part)[:120]}` are not looked for; choose another."
-                raise NotTaken(422, "CLIP.FOLDER", why)
-        if names.kind(name, folder) is not Kind.CLIP:
-            kinds = ", ".join(sorted(self._rules()[inbox].extensions))
-            raise NotTaken(415, "CLIP.KIND", f"`{shown}` is no clip that the inbox {inbox} takes ({kinds}).")
-        return folder, name
-
-    def _has_room(self, root: Root, size: int) -> None:
-        if not 0 < size <= SIZE_MAX:
-            raise NotTaken(
-                413, "CLIP.SIZE", f"A clip has 1 byte to {SIZE_MAX >> 30} GB; this one has {size:,}."
-            )
-        missing = size + _SPARE_BYTES - root.space()
-        if missing > 0:
-            raise NotTaken(
-                507,
-                "INBOX.FULL",
-                f"The inbox's disk has no room for it: it needs {missing:,} bytes more free space.",
-            )
-
     # --- receiving ------------------------------------------------------------------------------------
 
     def find(self, upload_id: str) -> Upload | None:
-        """Return an upload by its id, in whichever inbox."""
-        if not _ID.fullmatch(upload_id):
-            return None
+        """Return an upload by its id, in whichever inbox; raises OSError only where it may be in that one."""
+        fault = None
         for folders in self._folders().values():
-            with suppress(FileNotFoundError, NotADirectoryError, NotRegular, ValueError, TypeError):
-                data = folders.inbox.read(f"{_RECORDS}/{upload_id}.json", _RECORD_BYTES_MAX)
-                return Upload(**json.loads(data))
+            try:
+                if (found := _read(folders.inbox, upload_id)) is not None:
+                    return found
+            except OSError as error:  # the others are looked into all the same
+                fault = error
+        if fault is not None:
+            raise fault
+        return None
+
+    def find_known(self, upload_id: str) -> Upload | None:
+        """Return an upload that a key names; an inbox that cannot be read keeps no clip from the others.
+
+        A request that is sent again names its inbox too: where that one is away, nothing is begun in it.
+        """
+        with suppress(OSError):
+            return self.find(upload_id)
         return None
 
     def received(self, upload: Upload) -> int:
@@ -227,11 +184,11 @@ class Uploads:
 
     def path_in(self, upload: Upload, folder: str) -> Rel:
         """Return where an upload would lie in another folder; raises NotTaken."""
-        return join(*self._checked(upload.inbox, folder, upload.name))
+        return join(*checked_place(self._rules()[upload.inbox], folder, upload.name))
 
     def into(self, upload: Upload, folder: str) -> Upload:
         """Move an upload that is not placed into another folder of its inbox; raises NotTaken."""
-        folder, _ = self._checked(upload.inbox, folder, upload.name)
+        folder, _ = checked_place(self._rules()[upload.inbox], folder, upload.name)
         if folder == upload.folder or upload.placing:
             return upload
         root = self.root(upload.inbox)
@@ -247,7 +204,7 @@ class Uploads:
 
     def _is_anothers(self, upload: Upload) -> bool:
         """Whether another node has begun to receive it anew, or goes on with it: its bytes are not ours."""
-        known = self.find(upload.id)
+        known = _read(self.root(upload.inbox), upload.id)
         return known is not None and known.node != self._node
 
     def drop(self, upload: Upload) -> None:
@@ -257,6 +214,7 @@ class Uploads:
         root = self.root(upload.inbox)
         root.remove(upload.part)
         root.remove(f"{_RECORDS}/{upload.id}.json")
+        self._count(upload.inbox, -1)
 
     # --- placing --------------------------------------------------------------------------------------
 
@@ -276,18 +234,21 @@ class Uploads:
             for name, data in images:
                 self._add_image(root, upload.folder, name, data)
             while upload.placed_at is None:
-                if not upload.placing:
+                is_resumed = bool(upload.placing)
+                if not is_resumed:
                     free = self._free_name(root, upload)
                     upload = self._keep(root, replace(upload, placing=free, sent=sent))
-                upload = self._place(root, upload, sidecar)
+                upload = self._place(root, upload, sidecar, is_resumed=is_resumed)
+        self._count(upload.inbox, -1)
         return upload
 
-    def _place(self, root: Root, upload: Upload, sidecar: bytes) -> Upload:
+    def _place(self, root: Root, upload: Upload, sidecar: bytes, *, is_resumed: bool) -> Upload:
         beside = f"{upload.path}{TOML}"
         if root.exists(upload.part):
             is_made = False
             try:
-                if sidecar and not self._is_there(root, beside, sidecar):
+                # The same text is ours only after a crash: else another node places a clip of this name.
+                if sidecar and not (is_resumed and self._is_there(root, beside, sidecar)):
                     root.create(beside, sidecar)
                     is_made = True
                 root.move(upload.part, root, upload.path)
@@ -308,12 +269,7 @@ class Uploads:
         raise NotTaken(409, "CLIP.NAME", f"There are too many clips named `{readable(upload.name)}` already.")
 
     def _add_image(self, root: Root, folder: Rel, name: str, data: bytes) -> None:
-        name = composed(name)
-        if not is_plain_name(name) or not name.lower().endswith(SUFFIXES) or name.startswith((".", "_")):
-            kinds = ", ".join(SUFFIXES)
-            raise NotTaken(
-                415, "REFERENCE.KIND", f"`{readable(name)[:120]}` is no reference image ({kinds})."
-            )
+        name = checked_image(name)
         try:
             root.create(join(folder, name), data)
         except FileExistsError:
@@ -332,19 +288,44 @@ class Uploads:
         root.replace(f"{_RECORDS}/{upload.id}.json", json.dumps(asdict(upload)).encode())
         return upload
 
-    def _sweep(self, inbox: str, root: Root) -> None:
-        """Remove what nobody finished, and records that are old; raises NotTaken where too many are open."""
+    def _limit_open(self, inbox: str, root: Root) -> None:
+        """Count one more upload, and now and then sweep; raises NotTaken where too many are open."""
+        read_at, unfinished = self._open.get(inbox, (-inf, 0))
+        rest = _RECOUNT_SECONDS if unfinished >= _OPEN_MAX else _SWEEP_SECONDS
+        if time.monotonic() - read_at >= rest:
+            unfinished = self._sweep(root)
+            with self._lock:
+                self._open[inbox] = time.monotonic(), unfinished
+        if unfinished >= _OPEN_MAX:
+            raise NotTaken(
+                429, "UPLOAD.MANY", f"{unfinished:,} uploads to {inbox} are not complete; finish those."
+            )
+        self._count(inbox, 1)
+
+    def _count(self, inbox: str, more: int) -> None:
+        with self._lock:
+            read_at, unfinished = self._open.get(inbox, (-inf, 0))
+            self._open[inbox] = read_at, unfinished + more
+
+    def _sweep(self, root: Root) -> int:
+        """Remove what nobody finished, and records that are old; return how many uploads are open."""
         unfinished = 0
         with suppress(FileNotFoundError):
             for name in root.names(_RECORDS):
-                upload = self.find(name.removesuffix(".json"))
-                if upload is None or upload.inbox != inbox:
+                upload = _read(root, name.removesuffix(".json"))
+                if upload is None:
                     continue
                 if self._now() - (upload.placed_at or upload.begun_at) > _KEPT_SECONDS:
                     self.drop(self.take(upload))
                 else:
                     unfinished += upload.placed_at is None
-        if unfinished > _OPEN_MAX:
-            raise NotTaken(
-                429, "UPLOAD.MANY", f"{unfinished} uploads to {inbox} are not complete; finish those."
-            )
+        return unfinished
+
+
+def _read(root: Root, upload_id: str) -> Upload | None:
+    """Read an upload's record in an inbox; None without one."""
+    if not _ID.fullmatch(upload_id):
+        return None
+    with suppress(FileNotFoundError, NotADirectoryError, NotRegular, ValueError, TypeError):
+        return Upload(**json.loads(root.read(f"{_RECORDS}/{upload_id}.json", _RECORD_BYTES_MAX)))
+    return None

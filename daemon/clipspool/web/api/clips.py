@@ -19,7 +19,8 @@ from clipspool.web.api.forms import ClipForm, FormReader
 from clipspool.web.api.operations import key_of
 from clipspool.web.security import name_of
 from clipspool.web.snapshot import DaemonState
-from clipspool.web.uploads import NotTaken, Upload
+from clipspool.web.upload_rules import NotTaken
+from clipspool.web.uploads import Upload
 
 log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ class ClipRoutes:
             if not owner:
                 return await self._take(request, "", None)
             with self._uploads.alone(owner):
-                known = await self._films.in_thread(self._uploads.find, owner)
+                known = await self._films.in_thread(self._uploads.find_known, owner)
                 return await self._take(request, owner, known)
 
     async def _take(self, request: Request, owner: str, known: Upload | None) -> Any:

@@ -18,11 +18,15 @@ from clipspool.stages.provenance import as_sent
 from clipspool.system.atomic import Rel
 from clipspool.web.connections import UPLOADS
 from clipspool.web.context import ClipDoors
-from clipspool.web.uploads import NotTaken, Upload, Uploads
+from clipspool.web.upload_rules import NotTaken
+from clipspool.web.uploads import Upload, Uploads
 
 AT_ONCE: Final = 16
 PIECE_BYTES: Final = 1 << 20
 """So much is written at once."""
+IMAGES_BYTES_MAX: Final = 256 << 20
+"""Reference images are held in memory until their clip is whole: of all requests together so much."""
+_IMAGES = "clipspool_image_bytes"
 
 
 class Films:
@@ -32,6 +36,7 @@ class Films:
         """Open nothing yet."""
         self.uploads, self.doors = uploads, doors
         self._under_way = 0
+        self._images = 0
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def in_thread(self, run: Callable[..., Any], *given: Any) -> Any:
@@ -51,7 +56,15 @@ class Films:
             yield
         finally:
             self._under_way -= 1
+            self._images -= request.scope.pop(_IMAGES, 0)
             request.scope[UPLOADS] = False
+
+    def hold_image(self, request: Request, count: int) -> None:
+        """Count bytes of an image that a request keeps in memory; raises NotTaken where all keep too many."""
+        if self._images + count > IMAGES_BYTES_MAX:
+            raise NotTaken(503, "UPLOAD.MANY", "Too many images are being sent at once; try again.")
+        self._images += count
+        request.scope[_IMAGES] = request.scope.get(_IMAGES, 0) + count
 
     @asynccontextmanager
     async def opened(self, upload: Upload) -> AsyncIterator[FileIO]:

@@ -15,7 +15,8 @@ from clipspool.intake.sidecar.parse import BYTES_MAX
 from clipspool.system.atomic import write_all
 from clipspool.web.api.films import PIECE_BYTES, Films
 from clipspool.web.form_stream import BadForm, PartBegin, PartEnd, form_events
-from clipspool.web.uploads import NotTaken, Upload
+from clipspool.web.upload_rules import NotTaken
+from clipspool.web.uploads import Upload
 
 IMAGE_BYTES_MAX: Final = 32 << 20
 IMAGES_MAX: Final = 4
@@ -133,6 +134,7 @@ class FormReader:
             if size > IMAGE_BYTES_MAX:
                 most = IMAGE_BYTES_MAX >> 20
                 raise NotTaken(413, "REFERENCE.SIZE", f"A reference image has at most {most} MB here.")
+            self._films.hold_image(self._request, len(data))
             form.images[-1][1].extend(data)
         elif size > BYTES_MAX:
             raise NotTaken(413, "REQUEST.SIZE", f"The field `{part.name}` is larger than {BYTES_MAX} bytes.")

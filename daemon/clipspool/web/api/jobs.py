@@ -21,7 +21,7 @@ from clipspool.journal import Filter, Lookup
 from clipspool.reporting.status import about_json, job_json
 from clipspool.web.media import MediaRoutes
 from clipspool.web.snapshot import BalanceCache, DaemonState
-from clipspool.web.uploads import NotTaken
+from clipspool.web.upload_rules import NotTaken
 
 PAGE_MAX = 200
 WORD_MAX = 200

@@ -20,7 +20,7 @@ from clipspool.spool.guard import Unavailable
 from clipspool.web.context import AccessRules, Right
 from clipspool.web.form_stream import BadForm
 from clipspool.web.security import API, needs, refused
-from clipspool.web.uploads import NotTaken
+from clipspool.web.upload_rules import NotTaken
 
 log = structlog.get_logger()
 

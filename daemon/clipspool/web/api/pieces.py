@@ -14,7 +14,8 @@ from clipspool.system.atomic import write_all
 from clipspool.web.api.films import PIECE_BYTES, Films, quote_json
 from clipspool.web.api.forms import IMAGES_MAX
 from clipspool.web.api.operations import answer, read_json
-from clipspool.web.uploads import NotTaken, Upload
+from clipspool.web.upload_rules import NotTaken, check_room
+from clipspool.web.uploads import Upload
 
 
 class PieceRoutes:
@@ -68,6 +69,8 @@ class PieceRoutes:
                 if here + length > (upload.size or 0):
                     message = f"More was sent than the {upload.size or 0:,} bytes that were announced."
                     raise NotTaken(413, "UPLOAD.SIZE", message)
+                # Others may have filled the disk since this was begun: what is spared is not used up.
+                await self._films.in_thread(check_room, self._uploads.root(upload.inbox), length)
                 await self._append(request, upload)
                 return upload_json(upload, await self._films.in_thread(self._uploads.received, upload))
 

@@ -18,7 +18,7 @@ from clipspool.web.api.films import Films, problem_json
 from clipspool.web.api.operations import read_json
 from clipspool.web.security import name_of as name_of_caller
 from clipspool.web.snapshot import DaemonState
-from clipspool.web.uploads import NotTaken
+from clipspool.web.upload_rules import NotTaken
 
 log = structlog.get_logger()
 

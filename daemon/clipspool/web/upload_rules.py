@@ -1,0 +1,81 @@
+"""Decides what may be sent into an inbox: names, folders and sizes of clips, and reference images."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from clipspool.intake.names import Kind, Names, composed, is_plain_name, readable
+from clipspool.intake.types import Rules
+from clipspool.spool.layout import SUFFIXES
+from clipspool.spool.root import Root
+from clipspool.system.atomic import Rel
+
+SIZE_MAX = 200 << 30
+_NAME_BYTES_MAX = 200
+"""Leaves room for a number, and for what sidecars and notes add to a clip's name."""
+_DEPTH_MAX = 16
+_SPARE_BYTES = 256 << 20
+"""Left free for others: the journal, notes and what is made to fit."""
+
+
+class NotTaken(Exception):
+    """An upload is refused; the message is a sentence for whoever sent it."""
+
+    def __init__(self, status: int, code: str, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status."""
+        self.code = code
+        self.facts = facts
+
+
+def checked_place(rules: Rules, folder: str, name: str) -> tuple[Rel, str]:
+    """Return a clip's folder and name as they are used; raises NotTaken with what is wrong."""
+    names = Names(rules.extensions, rules.ignore)
+    folder, name = composed(folder).strip("/"), composed(name)
+    shown = readable(name)[:120]
+    if not is_plain_name(name):
+        raise NotTaken(
+            422,
+            "CLIP.NAME",
+            "A clip's name is a plain file name, without folders and control characters.",
+        )
+    if len(os.fsencode(name)) > _NAME_BYTES_MAX:
+        raise NotTaken(422, "CLIP.NAME", f"`{shown}` is too long: {_NAME_BYTES_MAX} bytes is the most.")
+    parts = folder.split("/") if folder else []
+    if len(parts) > _DEPTH_MAX or not all(is_plain_name(part) for part in parts):
+        raise NotTaken(
+            422, "CLIP.FOLDER", "A folder is a plain path inside the inbox, such as `day-1/scene-2`."
+        )
+    for depth, part in enumerate(parts):
+        if len(os.fsencode(part)) > _NAME_BYTES_MAX or not names.enters(part, "/".join(parts[:depth])):
+            why = f"Clips in a folder named `{readable(part)[:120]}` are not looked for; choose another."
+            raise NotTaken(422, "CLIP.FOLDER", why)
+    if names.kind(name, folder) is not Kind.CLIP:
+        kinds = ", ".join(sorted(rules.extensions))
+        raise NotTaken(415, "CLIP.KIND", f"`{shown}` is no clip that the inbox {rules.name} takes ({kinds}).")
+    return folder, name
+
+
+def check_size(size: int) -> None:
+    """Raise NotTaken where no clip may have so many bytes."""
+    if not 0 < size <= SIZE_MAX:
+        raise NotTaken(413, "CLIP.SIZE", f"A clip has 1 byte to {SIZE_MAX >> 30} GB; this one has {size:,}.")
+
+
+def check_room(root: Root, size: int) -> None:
+    """Raise NotTaken where an inbox's disk has no room for so many bytes more."""
+    missing = size + _SPARE_BYTES - root.space()
+    if missing > 0:
+        needed = f"The inbox's disk has no room for it: it needs {missing:,} bytes more free space."
+        raise NotTaken(507, "INBOX.FULL", needed)
+
+
+def checked_image(name: str) -> str:
+    """Return a reference image's name as it is used; raises NotTaken with what is wrong."""
+    name = composed(name)
+    if not is_plain_name(name) or not name.lower().endswith(SUFFIXES) or name.startswith((".", "_")):
+        kinds = ", ".join(SUFFIXES)
+        raise NotTaken(415, "REFERENCE.KIND", f"`{readable(name)[:120]}` is no reference image ({kinds}).")
+    return name
