@@ -12,7 +12,7 @@ from clipspool.web.api.jobs import job_id_of
 from clipspool.web.api.operations import key_of, read_json
 from clipspool.web.context import DaemonHandle
 from clipspool.web.security import name_of
-from clipspool.web.uploads import NotTaken
+from clipspool.web.upload_rules import NotTaken
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ class Acts:
 
     async def choose(self, request: Request) -> Any:
         """Mark a delivered job as the one to use, or take that back."""
-        given = await read_json(request)
+        given = await _given(request)
         undo = given.get("undo", False)
         if not isinstance(undo, bool):
             raise NotTaken(422, "REQUEST.UNDO", "`undo` must be true or false.")
@@ -50,7 +50,7 @@ class Acts:
 
     async def again(self, request: Request) -> Any:
         """Run a clip once more, changed, as its next version."""
-        given = await read_json(request)
+        given = await _given(request)
         prompt, keys, dry = given.get("prompt"), given.get("set", {}), given.get("dry_run", False)
         if not (prompt is None or isinstance(prompt, str)) or not isinstance(dry, bool):
             raise NotTaken(422, "REQUEST.TEXT", "`prompt` must be a text, and `dry_run` true or false.")
@@ -81,7 +81,7 @@ class Acts:
         return await self._done(request, "attach", arguments | _why(given))
 
     async def _several(self, request: Request, act: str) -> Any:
-        given = _why(await read_json(request) if int(request.headers.get("content-length", "0")) else {})
+        given = _why(await _given(request))
         return await self._done(request, act, {"ids": [job_id_of(request)], "by": name_of(request), **given})
 
     async def _done(self, request: Request, act: str, arguments: dict[str, Any]) -> Any:
@@ -99,6 +99,11 @@ class Acts:
             code = "JOB.UNKNOWN" if is_missing else "JOB.REFUSED"
             raise NotTaken(404 if is_missing else 409, code, f"Not done: {why}.")
         return {"id": job_id_of(request), **answer}
+
+
+async def _given(request: Request) -> dict[str, Any]:
+    """Read a body that may be left out."""
+    return await read_json(request) if int(request.headers.get("content-length", "0")) else {}
 
 
 def _why(given: dict[str, Any]) -> dict[str, str]:
