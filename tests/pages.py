@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from clipspool.app.quoting import Quoter
 from clipspool.intake.types import Rules
 from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Paid, State
 from clipspool.journal import Journal
 from clipspool.provider.catalog import Catalog
@@ -97,7 +98,7 @@ class Stage:
         self.answer = lambda _do, _arguments: []
         self.waiting, self.peers = [], []
         self.is_busy = False
-        self.working, self.balance = {}, None
+        self.working, self.balance, self.limits = {}, None, Limits()
         self.wrong_tokens = 0
         self.now = NOON
         self.page = None
@@ -121,7 +122,7 @@ class Stage:
     def state(self):
         future = Future()
         if not self.is_busy:
-            conditions = Conditions(self.now, working=self.working)
+            conditions = Conditions(self.now, working=self.working, limits=self.limits)
             inboxes = [InboxView("bay", "watching", "events", waiting=self.waiting, peers=self.peers)]
             daemon = {"running": True, "pid": 1, "since": None}
             future.set_result((status_json(self.journal.counts, conditions, inboxes, daemon), conditions))

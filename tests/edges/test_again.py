@@ -227,6 +227,21 @@ def test_a_dry_run_says_what_it_would_be_and_orders_nothing(bay):
     assert answer["credits_estimated"] == 45.0
     assert answer["request"]["prompt"] == "deep summer"
     assert desk.journal.counts[S.QUEUED] == 0
+    why = "this clip would cost about 45 credits in all, and a clip may cost 40"
+    assert (answer["held"], answer["reason"]) == ("budget", why), "it is said before it is ordered"
+    ordered = run(prompt="deep summer")
+    assert (ordered["held"], ordered["reason"]) == (answer["held"], answer["reason"])
+    assert desk.journal.job(ordered["new"]).held is Held.BUDGET
+
+
+def test_of_several_that_are_ordered_at_once_the_day_pays_for_the_first_ones(tmp_path):
+    desk = Desk(tmp_path, credits_per_day=100.0)
+    clip = a_clip()
+    before = [versions.Priced(clip, "gen4_aleph", 45.0)]
+    one = versions.Priced(replace(clip, id="clip2"), "gen4_aleph", 45.0)
+    assert ask(desk, lambda scheduler: versions.would_hold(scheduler, one, before)) == {}
+    assert ask(desk, lambda scheduler: versions.would_hold(scheduler, one, before * 2))["held"] == "budget"
+    desk.close()
 
 
 def test_the_same_order_twice_is_carried_out_once(bay):

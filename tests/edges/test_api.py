@@ -15,6 +15,7 @@ import pytest
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.types import Rules
 from clipspool.jobs.events import Failed
+from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.spool.root import Root
@@ -557,6 +558,7 @@ def test_an_inbox_that_is_away_keeps_no_clip_from_the_others(stage):
 
 
 def test_a_large_clip_is_sent_in_pieces_quoted_and_then_placed(stage, api):
+    stage.limits = Limits(credits_per_job_max=50.0, credits_per_day=500.0)
     begun = api("POST", "uploads", {"inbox": "bay", "folder": "day", "name": "shot.mp4", "size": len(CLIP)})
     assert begun.status == 201
     at = f"uploads/{begun.json['id']}"
@@ -575,6 +577,8 @@ def test_a_large_clip_is_sent_in_pieces_quoted_and_then_placed(stage, api):
     ).json
     assert (quote["credits"], [job["variant"] for job in quote["jobs"]]) == (120.0, ["v1", "v2"])
     assert quote["media"]["seconds"] == 4.0
+    why = "it would cost about 60 credits, and a job may cost 50"
+    assert (quote["held"], quote["reason"], quote["credits_left_today"]) == ("budget", why, 500.0)
     problem = api("POST", f"{at}/quote", {"sidecar": "promt = 1"}).json["problems"][0]
     assert "did you mean `prompt`?" in problem["message"]
     sent = api.send(("upload", begun.json["id"]), ("sidecar", WINTER))
@@ -582,6 +586,7 @@ def test_a_large_clip_is_sent_in_pieces_quoted_and_then_placed(stage, api):
     assert api.send(("upload", begun.json["id"]), ("sidecar", WINTER)).json["path"] == "day/shot.mp4"
     assert lying(stage, "day") == {"shot.mp4": CLIP, "shot.mp4.toml": WINTER.encode()}
     assert api("DELETE", at).status == 409
+    assert api("POST", f"{at}/quote", {"sidecar": WINTER}).status == 409
     assert api("PUT", f"{at}?offset=0", CLIP, None, octets).status == 409
 
 

@@ -696,10 +696,18 @@ def test_several_jobs_are_approved_at_once_after_their_price_was_said_and_doubts
     asked = web("GET", "/all/approve?ids=dear0,dear2,doubt1,dear0,unknown", BEARER).text
     assert "2 jobs will be sent and charged: about 300 credits" in asked
     assert 'value="dear0,dear2"' in asked
+    assert "The account has" not in asked, "the provider does not tell"
     assert web("GET", "/all/retry?ids=doubt1", BEARER).status == 409
     assert stage.commands == []
     assert web.post("/all/approve", ids="dear0,dear2").status == 303
     assert stage.commands == [("approve", {"ids": ["dear0", "dear2"], "by": "the page"})]
+    stage.add("short1", state=State.FETCHED, held=Held.RESULT, credits_estimated=500.0, paid=Paid.YES)
+    stage.balance = {"amount": 299.0, "unit": "credits"}
+    with stage.open() as other:
+        asked = other("GET", "/all/approve?ids=dear0,dear2,short1", BEARER).text
+        assert "1 will be delivered as downloaded, at no cost." in asked
+        assert "2 jobs will be sent and charged: about 300 credits" in asked
+        assert "The account has 299 credits, which is less than that." in asked
     for path, ids in (
         ("/all/attach", "dear0"),
         ("/all/retry", ""),
@@ -1060,14 +1068,18 @@ def test_a_clip_is_run_again_changed_once_its_price_was_seen(stage):
         asked = web.post("/jobs/clip1/again", prompt="summer", seed="")
         assert "This will be version 2. It may cost about 60 credits." in asked.text
         assert 'name="version" value="2"' in asked.text
+        assert "would be held" not in asked.text
+        quoted |= {"held": "budget", "reason": "a job may cost `50`"}
+        asked = web.post("/jobs/clip1/again", prompt="summer", seed="")
+        assert "It would be held: a job may cost <code>50</code>." in asked.text
         assert ">summer</textarea>" in asked.text
         web.post("/jobs/clip1/again", prompt="summer", seed="9", model="aleph2", sure="1", version="2")
         orders = [given for do, given in stage.commands if do == "again"]
         assert [(one["dry_run"], one["set"], one["prompt"]) for one in orders] == [
-            (True, {"seed": None}, "summer"),
+            *[(True, {"seed": None}, "summer")] * 2,
             (False, {"seed": 9, "model": "aleph2", "ratio": None}, "summer"),
         ]
-        assert [one.get("versions") for one in orders] == [None, {"clip1": 2}]
+        assert [one.get("versions") for one in orders] == [None, None, {"clip1": 2}]
         stage.answer = lambda do, _given: (
             [] if do == "presets" else [{"id": "clip1", "done": False, "why": "no <b>"}]
         )

@@ -130,14 +130,17 @@ def test_a_job_in_doubt_is_sent_again_only_when_the_operator_says_so(bay):
 
 
 def test_failed_jobs_are_retried_without_a_daemon_and_their_source_comes_back(bay):
-    bay.box.misbehave("task:failure:times=1")
-    bay.drop("shot.mp4")
+    bay.box.misbehave("task:failure:times=2")
+    bay.drop("shot.mp4", 'prompt = "x"\n[[variant]]\n[[variant]]\n')
     assert bay.run_until_idle() == 0
     assert "_failed/shot.mp4" in bay.lying()
+    asked = bay.call("retry", "--failed").stderr
+    assert "This may cost about 30 credits." in asked
+    assert "The account has " in asked
     assert bay.call("retry", "--failed", "--yes").returncode == 0
     assert bay.run_until_idle() == 0
     assert bay.lying() == ["_done/shot.mp4", "_done/shot.toml"]
-    assert bay.paid == 2
+    assert bay.paid == 4
 
 
 def test_cancel_ends_queued_and_running_jobs(open_bays):

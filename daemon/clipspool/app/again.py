@@ -26,7 +26,7 @@ from clipspool.jobs.model import Clip, Job, Problem, Reference, Request
 from clipspool.scheduler import versions
 from clipspool.scheduler.commands import Refused
 from clipspool.scheduler.loop import Scheduler
-from clipspool.scheduler.versions import OrderKey
+from clipspool.scheduler.versions import OrderKey, Priced
 from clipspool.spool.kept import is_unchanged
 from clipspool.spool.layout import REFERENCE, REFERENCES
 from clipspool.spool.watchfolder import Folders
@@ -98,10 +98,10 @@ def again(tools: Tools, **given: Any) -> list[dict[str, Any]]:
     a `key`, for a single job, it is answered the second time as the first.
     """
     change, shown = Change.of(given), given.get("versions") or {}
-    answers = []
+    answers, priced = [], list[Priced]()
     for job_id in given["ids"]:
         try:
-            answers.append(_again(tools, str(job_id), change, shown.get(job_id)))
+            answers.append(_again(tools, str(job_id), change, shown.get(job_id), priced))
         except Refused as refused:
             answers.append({"id": job_id, "done": False, "why": str(refused)})
         except OSError as error:
@@ -109,7 +109,10 @@ def again(tools: Tools, **given: Any) -> list[dict[str, Any]]:
     return answers
 
 
-def _again(tools: Tools, job_id: str, change: Change, shown: int | None) -> dict[str, Any]:
+def _again(
+    tools: Tools, job_id: str, change: Change, shown: int | None, priced: list[Priced]
+) -> dict[str, Any]:
+    """Quote or order one job; `priced` collects those of the same order that nothing would hold."""
     order = change.order(job_id)
     known = None if order is None else tools.ask(lambda scheduler: versions.ordered(scheduler, order))
     if known is not None:
@@ -126,7 +129,10 @@ def _again(tools: Tools, job_id: str, change: Change, shown: int | None) -> dict
     credits_estimated = tools.quoting.price(request, clip.media)
     facts = {"version": version, "credits_estimated": credits_estimated, "request": as_sent(request)}
     if change.is_dry:
-        return {"id": job.id, "done": True, "new": None, **facts}
+        this = Priced(clip, request.model, credits_estimated)
+        waits = tools.ask(lambda scheduler: versions.would_hold(scheduler, this, priced))
+        priced += [] if waits else [this]
+        return {"id": job.id, "done": True, "new": None, **facts, **waits}
     references.bring()
     entered: dict[str, Any] = tools.ask(
         lambda scheduler: versions.again(

@@ -63,6 +63,8 @@ def retry(
     if paid:
         which = "It" if len(chosen) == 1 else f"{len(paid)} of them"
         question += f" {which} may have been charged already, and would be charged again."
+    if len(chosen) > 1 and not yes:
+        question += balance_in_words(settings, sum(estimates))
     _act(settings, "retry", question, yes=yes, ids=names, why=why)
 
 
@@ -152,7 +154,7 @@ def approve(
     settings = context.settings("write")
     from clipspool.cli.chosen import concerned, held_in, names_of
     from clipspool.cli.offline import expect_inbox, open_to_read
-    from clipspool.jobs.permissions import is_held_for_approval
+    from clipspool.jobs.permissions import is_held_for_approval, may_deliver_as_it_is
 
     with open_to_read(settings) as journal:
         expect_inbox(settings, journal, inbox)
@@ -163,7 +165,8 @@ def approve(
         say(f"No jobs are held for their price, as duplicates or from_backup in {folder or inbox}.")
         return
     if len(chosen) > 1 and not yes:
-        question += balance_in_words(settings, sum(job.credits_estimated or 0.0 for job in chosen))
+        dear = [job for job in chosen if not may_deliver_as_it_is(job)]
+        question += balance_in_words(settings, sum(job.credits_estimated or 0.0 for job in dear))
     _act(settings, "approve", question, yes=yes, ids=names, why=why)
 
 

@@ -137,6 +137,10 @@ def _question(quoted: Sequence[Mapping[str, Any]], *, is_changed: bool) -> str:
         question += (
             " The price is not known." if not known else f" {len(prices) - len(known)} prices are not known."
         )
+    held = [one["reason"] for one in quoted if one.get("held")]
+    if held:
+        which = "It" if len(quoted) == 1 else f"{len(held)} of them"
+        question += f" {which} would be held: {ended(held[0])}."
     if not is_changed:
         question += " Nothing is changed but a seed that nobody chose."
     return question
@@ -148,8 +152,8 @@ def _report(answers: Sequence[Mapping[str, Any]], *, doing: bool) -> None:
         if not answer["done"]:
             say(f"{answer['id']}: not done: {ended(answer['why'])}", err=True)
         elif doing:
-            reason = answer.get("reason")
-            held = f", and held: {reason} (`clipspool approve` releases it)" if "held" in answer else ""
+            release = " (`clipspool approve` releases it)" if answer.get("held") == "budget" else ""
+            held = f", and held: {answer['reason']}{release}" if answer.get("held") else ""
             price = answer.get("credits_estimated")
             cost = "its price is not known" if price is None else f"about {price:,.10g} credits"
             new = f"{answer['new']} is version {answer['version']} of {answer['id']}"

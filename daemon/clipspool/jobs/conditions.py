@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.limits import ALL, Limits
 from clipspool.jobs.model import Held, Job, State
-from clipspool.jobs.records import Spend, Tally
+from clipspool.jobs.records import ClipCost, Spend, Tally
 from clipspool.jobs.text import iso, local_time
 from clipspool.jobs.working import Working
 
@@ -89,6 +89,30 @@ class Conditions:
         if self.limits.why_spent(self.spend, tally.inbox, ""):
             return Held.BUDGET.value
         return "provider" if self.brake.fault is not None else "turn"
+
+    def would_hold(
+        self, inbox: str, jobs: Sequence[tuple[str, float | None]], cost: ClipCost | None = None
+    ) -> tuple[str | None, str]:
+        """Return what would hold the jobs of a clip, by model and price, if they were ordered now.
+
+        In a word and in a sentence, as `why_waiting` does; `cost` is what the clip's jobs cost so far. What a
+        limit would hold is said with the price: nobody is to learn it from a clip that does not come.
+        """
+        cost = cost or ClipCost()
+        cost = replace(cost, waiting=(*cost.waiting, *(price for _, price in jobs)))
+        spend, budget = self.spend, Held.BUDGET.value
+        for _, price in jobs:
+            if why := self.limits.is_too_dear(price) or self.limits.is_clip_too_dear(cost, price):
+                return budget, why
+        if self.is_paused(inbox):
+            return "paused", self._pause_in_words(inbox)
+        if why := self.why_closed(inbox):
+            return "hours", f"{why}, or once an operator approves it"
+        for model, price in jobs:
+            if why := self.limits.why_spent(spend, inbox, model, price or 0.0):
+                return budget, f"{why}; it continues tomorrow (UTC), or once an operator approves it"
+            spend = spend.plus(inbox, model, price or 0.0)
+        return None, ""
 
     def _why_queued(self, job: Job) -> tuple[str | None, str]:
         if self.is_restored:

@@ -61,6 +61,12 @@ class Limits:
             spend, inbox, model, credits_more
         )
 
+    def credits_left(self, spend: Spend, inbox: str, model: str) -> float | None:
+        """Return how many credits may be spent today without an approval; None where nothing limits them."""
+        limits = [(self.credits_per_day, spend.credits), *self.shares.used(spend, inbox, model)]
+        left = [most - used for most, used in limits if most is not None]
+        return max(min(left), 0.0) if left else None
+
     def is_too_dear(self, credits_estimated: float | None) -> str:
         """Return why one job needs an approval first; empty where it does not."""
         most = self.credits_per_job_max

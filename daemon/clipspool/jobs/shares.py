@@ -50,6 +50,13 @@ class Shares:
         why = self.why_inbox_spent(spend, inbox, credits_more)
         return why or self.why_model_spent(spend, model, credits_more)
 
+    def used(self, spend: Spend, inbox: str, model: str) -> list[tuple[float | None, float]]:
+        """Return the day's credits of an inbox and of a model: the limit, and what is spent of it."""
+        return [
+            (self.inboxes.get(inbox, Share()).credits_per_day, _total(spend.by, inbox=inbox)),
+            (self.models.get(model, Share()).credits_per_day, _total(spend.by, model=model)),
+        ]
+
     def why_inbox_spent(self, spend: Spend, inbox: str, credits_more: float = 0.0) -> str:
         """Return the day's limit of an inbox that `credits_more` would break; empty for none."""
         share = self.inboxes.get(inbox, Share())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clipspool.jobs import events as on
 from clipspool.jobs.model import Clip, Job, Request, State
 from clipspool.jobs.model import job_id as make_job_id
 from clipspool.jobs.permissions import is_taken_over, may_run_again
-from clipspool.scheduler.commands import Refused, held_for_its_clip
+from clipspool.scheduler.commands import Refused, conditions_of, held_for_its_clip
 from clipspool.scheduler.loop import Scheduler
 
 
@@ -21,6 +22,15 @@ class OrderKey:
     """Who orders and the key given, as a hash."""
     what: str
     """What is ordered, as a hash: a key is good for one order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """One more job of a clip, with its model and what it may cost."""
+
+    clip: Clip
+    model: str
+    price: float | None
 
 
 _ORDER = "order:"
@@ -51,6 +61,18 @@ def next_version(scheduler: Scheduler, job_id: str, shown: int | None = None) ->
     return job, clip, version
 
 
+def would_hold(scheduler: Scheduler, order: Priced, before: Sequence[Priced] = ()) -> dict[str, Any]:
+    """Return what would hold one more job of a clip, and why; `before` are ordered with it, and first."""
+    conditions, cost = conditions_of(scheduler), scheduler.journal.clip_cost(order.clip.id)
+    for one in before:
+        spend = conditions.spend.plus(one.clip.inbox, one.model, one.price or 0.0)
+        conditions = replace(conditions, spend=spend)
+        if one.clip.id == order.clip.id:
+            cost = replace(cost, waiting=(*cost.waiting, one.price))
+    held, reason = conditions.would_hold(order.clip.inbox, [(order.model, order.price)], cost)
+    return {} if held is None else {"held": held, "reason": reason}
+
+
 def again(
     scheduler: Scheduler,
     job_id: str,
@@ -69,6 +91,7 @@ def again(
     if order is not None and (known := ordered(scheduler, order)) is not None:
         return known
     job, clip, version = next_version(scheduler, job_id, shown)
+    waits = would_hold(scheduler, Priced(clip, request.model, price))
     now = scheduler.now()
     new = Job(
         id=make_job_id(clip.id, job.variant, version),
@@ -89,7 +112,7 @@ def again(
         _keep_order(scheduler, order, job.id, new.id)
     scheduler.journal.flush()
     answer = {"id": job.id, "done": True, "new": new.id, "version": version, "state": new.state.value}
-    return {**answer, **held_for_its_clip(scheduler, new.id)}
+    return {**answer, **waits, **held_for_its_clip(scheduler, new.id)}
 
 
 def ordered(scheduler: Scheduler, order: OrderKey) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from clipspool.jobs.model import State
 from clipspool.reporting.eta import Timing
 from clipspool.web.context import Right
 from clipspool.web.forms import read_form
-from clipspool.web.rows import acts_of, row_of, warning_of, warning_of_all
+from clipspool.web.rows import acts_of, price_of_all, row_of, warning_of, warning_of_all
 from clipspool.web.security import caller_of, may, name_of, session_of, token_of, too_many_tries
 from clipspool.web.sessions import SESSION_SECONDS, Sessions
 from clipspool.web.views import Views
@@ -118,7 +118,7 @@ class ActionRoutes:
         said = [*warning_of_all(found, act), self._budget()]
         is_told = act != "cancel" and may(request, Right.DECIDE)  # the provider is asked for nobody else
         if is_told and (balance := self._views.balance.get()) is not None:
-            said.append(balance.in_words(sum(job.credits_estimated or 0.0 for job in found)))
+            said.append(balance.in_words(price_of_all(found, act)))
         chosen = ",".join(job.id for job in found)
         names = [job.path for job in found]
         title = _FOR_SEVERAL[act]

@@ -252,8 +252,19 @@ def warning_of(job: Job, act: str) -> list[str]:
             ]
 
 
+def price_of_all(jobs: Sequence[Job], act: str) -> float:
+    """Return what the same action for several jobs costs, as far as prices are known."""
+    paid = [job for job in jobs if not (act == "approve" and may_deliver_as_it_is(job))]
+    return sum(job.credits_estimated or 0.0 for job in paid)
+
+
 def warning_of_all(jobs: Sequence[Job], act: str) -> list[str]:
     """Return sentences on what the same action for several jobs may cost or lose."""
+    here = [job for job in jobs if act == "approve" and may_deliver_as_it_is(job)]
+    if here:
+        said = f"{len(here):,} will be delivered as downloaded, at no cost."
+        others = [job for job in jobs if job not in here]
+        return [said, *(warning_of_all(others, act) if others else ())]
     many = f"{len(jobs):,} job{'s' * (len(jobs) != 1)}"
     known = [job.credits_estimated for job in jobs if job.credits_estimated is not None]
     price = f"about {sum(known):,.10g} credits" if known else "the cost is unknown"

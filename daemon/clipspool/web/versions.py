@@ -105,6 +105,7 @@ class VersionPages:
         self, request: Request, job: Job, form: Mapping[str, str], answer: Mapping[str, Any], why: str
     ) -> Response:
         price = credits_in_words(answer.get("credits_estimated")) if answer else ""
+        held = f"It would be held: {answer['reason']}." if answer.get("held") else ""
         return self._views.draw(
             request,
             "again.html",
@@ -113,6 +114,7 @@ class VersionPages:
             form=form,
             answer=answer,
             price=price,
+            held=held,
             why=why,
             models=[str(one["name"]) for one in self._doors.models()],
             presets=presets_of(self._views, job.inbox),

@@ -12,6 +12,7 @@ import anyio.to_thread
 from starlette.requests import Request
 
 from clipspool.intake.notes import sentence
+from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Problem
 from clipspool.jobs.quote import Quote
 from clipspool.stages.provenance import as_sent
@@ -107,8 +108,8 @@ def problem_json(problem: Problem) -> dict[str, Any]:
     return {"message": sentence(problem), "key": problem.key, "line": problem.line}
 
 
-def quote_json(quote: Quote) -> dict[str, Any]:
-    """Return a quote as it is answered."""
+def quote_json(quote: Quote, inbox: str, conditions: Conditions) -> dict[str, Any]:
+    """Return a quote as it is answered, with what would hold the clip in its inbox."""
     jobs = [
         {
             "variant": job.variant.lstrip("_"),
@@ -119,4 +120,15 @@ def quote_json(quote: Quote) -> dict[str, Any]:
         for job in quote.jobs
     ]
     problems = [problem_json(problem) for problem in quote.problems]
-    return {"problems": problems, "jobs": jobs, "credits": quote.credits, "media": dict(quote.media)}
+    held, reason = conditions.would_hold(inbox, [(job.request.model, job.credits) for job in quote.jobs])
+    limits, spend = conditions.limits, conditions.spend
+    left = [limits.credits_left(spend, inbox, job.request.model) for job in quote.jobs]
+    return {
+        "problems": problems,
+        "jobs": jobs,
+        "credits": quote.credits,
+        "media": dict(quote.media),
+        "held": held,
+        "reason": reason,
+        "credits_left_today": min((one for one in left if one is not None), default=None),
+    }

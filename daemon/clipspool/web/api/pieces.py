@@ -9,11 +9,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from clipspool.intake.sidecar.parse import BYTES_MAX
-from clipspool.jobs.quote import Quote
 from clipspool.system.atomic import write_all
 from clipspool.web.api.films import PIECE_BYTES, Films, quote_json
 from clipspool.web.api.forms import IMAGES_MAX
 from clipspool.web.api.operations import answer, read_json
+from clipspool.web.snapshot import DaemonState
 from clipspool.web.upload_rules import NotTaken, check_room
 from clipspool.web.uploads import Upload
 
@@ -21,9 +21,9 @@ from clipspool.web.uploads import Upload
 class PieceRoutes:
     """Answers the addresses of uploads."""
 
-    def __init__(self, films: Films) -> None:
-        """Open nothing yet."""
-        self._films, self._uploads = films, films.uploads
+    def __init__(self, films: Films, snapshot: DaemonState) -> None:
+        """Open nothing yet; `snapshot` knows the limits."""
+        self._films, self._uploads, self._snapshot = films, films.uploads, snapshot
 
     async def begin(self, request: Request) -> Any:
         """Begin an upload that is sent in pieces."""
@@ -102,7 +102,10 @@ class PieceRoutes:
         wished = await self._films.in_thread(self._uploads.path_in, upload, folder)
         sent = sidecar.encode("utf-8", "replace")
         quote = await self._films.quote(upload, sent, images[:IMAGES_MAX], wished)
-        return quote_json(quote or Quote())
+        if quote is None:
+            raise NotTaken(409, "UPLOAD.PLACED", "It lies in the inbox already.")
+        conditions = (await self._films.in_thread(self._snapshot.get)).conditions
+        return quote_json(quote, upload.inbox, conditions)
 
 
 def upload_json(upload: Upload, received: int) -> dict[str, Any]:

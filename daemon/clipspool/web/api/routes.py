@@ -151,7 +151,7 @@ def act_operations(acts: Acts) -> list[Operation]:
 def clip_operations(films: Films, lookup: Lookup, snapshot: DaemonState) -> list[Operation]:
     """Return the addresses that take clips."""
     add = Right.ADD
-    clips, pieces = ClipRoutes(films, lookup, snapshot), PieceRoutes(films)
+    clips, pieces = ClipRoutes(films, lookup, snapshot), PieceRoutes(films, snapshot)
     sidecars = SidecarRoutes(films, snapshot)
     begin = fields("inbox name size", inbox=TEXT, folder=TEXT, name=TEXT, size=_WHOLE)
     wish = fields(
@@ -187,7 +187,8 @@ def clip_operations(films: Films, lookup: Lookup, snapshot: DaemonState) -> list
         ),
         Operation(
             "POST", "/uploads/{upload}/quote", add, "quote", "What would be sent and what it would cost",
-            pieces.quote, "Quote", parameters=(_UPLOAD,), body={"application/json": wish}, refusals=(404,),
+            pieces.quote, "Quote", parameters=(_UPLOAD,), body={"application/json": wish},
+            refusals=(404, 409),
         ),
         Operation(
             "GET", "/sidecar", add, "sidecar", "The sidecar of a clip that waits", sidecars.look, "Sidecar",

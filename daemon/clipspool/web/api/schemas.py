@@ -149,11 +149,13 @@ SCHEMAS: Mapping[str, Schema] = {
         new=maybe({**TEXT, "description": "Of `again`: the id of the new job; null for a dry run."}),
         version={"type": "integer", "minimum": 1},
         credits_estimated=maybe(NUMBER),
+        held={**TEXT, "description": "What holds the new job, or would hold it, in a word."},
+        reason={**TEXT, "description": "Why that is, in a sentence."},
         why={**TEXT, "description": "Why it was not done."},
     ),
     "Problem": _PROBLEM,
     "Quote": fields(
-        "problems jobs credits media",
+        "problems jobs credits media held reason credits_left_today",
         problems=listed(ref("Problem")),
         jobs=listed(
             fields(
@@ -166,6 +168,11 @@ SCHEMAS: Mapping[str, Schema] = {
         ),
         credits=maybe({**NUMBER, "description": "Of all jobs together; null where it is not known."}),
         media=FREE,
+        held=maybe({**TEXT, "description": "What would hold the clip if it were sent now, in a word."}),
+        reason={**TEXT, "description": "Why that is, in a sentence."},
+        credits_left_today=maybe(
+            {**NUMBER, "description": "What may be spent today without an approval; null: no such limit."}
+        ),
     ),
     "Upload": fields(
         "id inbox folder name received size state path",

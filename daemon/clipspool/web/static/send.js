@@ -179,7 +179,8 @@
       said.push(changes.length ? `will be changed: ${changes.join(", ")}` : "sent as it is");
       if (jobs.length > 1) said.push(`${jobs.length} results`);
       said.push(credits === null ? "price not known" : `about ${figure(credits)} credits`);
-      say(clip, said.filter(Boolean).join(" · "));
+      if (answer.data.held) said.push(`would be held: ${answer.data.reason}`);
+      say(clip, said.filter(Boolean).join(" · "), answer.data.held);
     }
     total();
   }
@@ -233,8 +234,11 @@
     else if (here.some(lacksPrompt)) text = "Write what should become of them; the price is shown then.";
     else if (here.length && good.length < here.length) text = "Something has to be put right first.";
     else if (here.length) text = prices.includes(null) ? `${many}; the price is not known.` : `${many}, about ${figure(sum)} credits in all.`;
+    const left = Math.min(...good.map((one) => one.quote.credits_left_today ?? Infinity));
+    if (!part("put").disabled && sum > left) text += ` Of today's limit ${figure(left)} credits are left: what is over waits until tomorrow (UTC), or for an operator.`;
     part("total").textContent = text;
-    if (part("put").disabled || prices.length < 2 || prices.includes(null)) return;
+    const results = good.reduce((all, one) => all + one.quote.jobs.length, 0);
+    if (part("put").disabled || results < 2 || prices.includes(null)) return;
     balance().then((known) => {
       if (!known || part("total").textContent !== text) return;
       part("total").textContent = `${text} The account has ${figure(known.amount)} ${known.unit}${known.credits < sum ? ", which is less than that" : ""}.`;
