@@ -1,5 +1,6 @@
 """Copies of a journal, taken while it is written, and put back without a risk for money."""
 
+import errno
 import os
 import sqlite3
 import stat
@@ -70,6 +71,22 @@ def test_a_backup_taken_while_the_journal_is_written_is_of_one_moment(journal, t
                 )
             )
         assert (jobs, tasks) == (accepted, created)
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_backup_goes_to_a_disk_without_hard_links_too(tmp_path, monkeypatch):
+    """SMB, exFAT: where backups are often put."""
+
+    def refuse(*_names, **_how):
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    back_up(tmp_path / "journal.sqlite3", tmp_path / "copy")
+    assert examine(tmp_path / "copy").identity
+    (tmp_path / "there").write_text("precious")
+    with pytest.raises(FileExistsError):
+        back_up(tmp_path / "journal.sqlite3", tmp_path / "there")
+    assert (tmp_path / "there").read_text() == "precious"
 
 
 @pytest.mark.usefixtures("journal")

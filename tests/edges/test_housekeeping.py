@@ -227,6 +227,15 @@ def test_a_job_that_is_retried_meanwhile_keeps_its_source(house):
     assert (house.path / "_failed/shot.mp4").exists()
 
 
+def test_a_clip_that_is_being_moved_loses_neither_source_nor_history(house):
+    ended(house, "done00000001", "shot.mp4")
+    house.passes(100)
+    house.call(lambda scheduler: scheduler.retiring._inboxes.update(done00000001="bay"))
+    house.prune(Retention(done_days=1.0, journal_days=1.0))
+    assert (house.path / "_done/shot.mp4").exists()
+    assert "delivered" in [e.event for e in house.desk.journal.history(house.desk.job("done00000001"))]
+
+
 def test_a_crash_between_the_record_and_the_removal_leaves_nothing_behind(house, monkeypatch):
     ended(house, "done00000001", "shot.mp4")
     house.passes(100)

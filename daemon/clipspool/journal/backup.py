@@ -14,6 +14,7 @@ from pathlib import Path
 
 from clipspool.journal.files import JournalError, Lock, make_home
 from clipspool.journal.migrations import HEAD, version_of
+from clipspool.system.atomic import rename_new
 
 _CHUNK = 1 << 20
 _LOGS = ("-shm", "-wal")
@@ -57,9 +58,9 @@ def back_up(journal: Path, target: Path) -> Copied:
         copied = examine(part)
         _sync(part)
         _write_new(sums, f"{copied.sha256}  {target.name}\n".encode())
-        os.link(part, target)  # never over a file that came there meanwhile
+        _name(part, target)
     except sqlite3.DatabaseError as error:
-        raise JournalError(f"The journal {journal} cannot be copied ({error}).") from error
+        raise JournalError(f"The journal {journal} cannot be copied to {target} ({error}).") from error
     finally:
         part.unlink(missing_ok=True)
     _sync(target.parent)
@@ -209,6 +210,15 @@ def _write_new(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _name(part: Path, target: Path) -> None:
+    """Give a whole copy its name, never over a file that came there meanwhile; it needs no hard links."""
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        rename_new(part.name, folder, target.name, folder)
+    finally:
+        os.close(folder)
 
 
 def _sync(path: Path) -> None:
