@@ -26,12 +26,12 @@ def notes(bench):
     [
         (
             "A.wmv",
-            ".wmv is not accepted as a clip; accepted: .avi, .gif, .m2ts, .m4v, .mkv, .mov, .mp4, .mpg,",
+            "it is video of a kind that is not accepted (.wmv); accepted: .avi, .gif, .m2ts, .m4v, .mkv,",
         ),
         ("B.FLV", "ffmpeg -i"),
-        ("C.vob", ".vob is not accepted"),
-        ("D.ogv", ".ogv is not accepted"),
-        ("E.3gp", ".3gp is not accepted"),
+        ("C.vob", "not accepted (.vob)"),
+        ("D.ogv", "not accepted (.ogv)"),
+        ("E.3gp", "not accepted (.3gp)"),
         ("A001.R3D", "camera raw"),
         ("A002.braw", "camera raw"),
         ("still.dng", "camera raw"),
@@ -182,6 +182,24 @@ def test_ten_thousand_files_of_a_kind_get_one_note_that_is_written_once_they_sta
     assert len(b.waiting()) == 1
     due = b.inbox.run_pass(b.seconds)
     assert due >= b.seconds + 9.0, "nothing but the look for others that share the inbox is due"
+
+
+def test_a_note_for_many_names_them_all_and_none_that_is_only_misnamed(bench):
+    b = bench()
+    for number in range(5):
+        b.write(f"odd{number}.xyz", b"x")
+    b.write("a.mp4 ", b"x")
+    b.write("c.toml", b'prompt = "x"')
+    b.write("c", b"x")
+    b.write("b", b"FLV\x01" + b"x" * 40)
+    b.look()
+    b.look(60.0)
+    assert notes(b) == ["a.mp4 ", "b", "c", "c.toml"]
+    assert "found `c`; a name without a suffix is not accepted" in b.note("c.toml")
+    assert "for each of the 6 files `c`, `odd0.xyz`, `odd1.xyz` and 3 more:" in b.note("c")
+    assert "The others are `odd2.xyz`, `odd3.xyz`, `odd4.xyz`." in b.note("c")
+    assert "rename it to `a.mp4`" in b.note("a.mp4 ")
+    assert "Flash video" in b.note("b")
 
 
 def test_few_of_a_kind_get_a_note_each_and_many_kinds_no_flood(bench):

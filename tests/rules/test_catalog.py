@@ -190,6 +190,12 @@ def test_a_ratio_has_to_be_one_of_the_models_own_with_a_colon(ratio, words):
     assert words in problem.message
 
 
+@pytest.mark.parametrize(("ratio", "right"), [("9:16", "720:1280"), ("1280x720", "1280:720")])
+def test_a_ratio_that_is_not_accepted_is_answered_with_the_line_to_write(ratio, right):
+    (problem,) = CATALOG.problems(request(ratio=ratio))
+    assert problem.right == f'ratio = "{right}"'
+
+
 def test_a_model_without_a_list_of_ratios_takes_any():
     assert CATALOG.problems(request(model="aleph2", ratio="21:9")) == []
     assert keys_of(CATALOG.problems(request(model="aleph2", ratio="21x9"))) == ["ratio"]

@@ -12,6 +12,7 @@ from clipspool.jobs.sequence import DEFAULT_RATE, KINDS
 
 _EXAMPLE = "Turn the street into deep winter at dusk"
 _NAMED_MAX = 3
+_LISTED_MAX = 100
 
 
 # --- sidecars -------------------------------------------------------------------------------------------
@@ -88,9 +89,15 @@ def about_files(found: Found, accepted: Sequence[str]) -> str:
     names = found.names
     if len(names) == 1:
         return _about_file(found, accepted)
-    shown = ", ".join(f"`{readable(name)}`" for name in names[:_NAMED_MAX])
-    others = f" and {len(names) - _NAMED_MAX:,} more" if len(names) > _NAMED_MAX else ""
-    return f"for each of the {len(names):,} files {shown}{others}: {_about_file(found, accepted)}"
+    first, rest = names[:_NAMED_MAX], names[_NAMED_MAX:_LISTED_MAX]
+    others = f" and {len(names) - len(first):,} more" if rest else ""
+    said = f"for each of the {len(names):,} files {_in_marks(first)}{others}: {_about_file(found, accepted)}"
+    unnamed = f" and {len(names) - _LISTED_MAX:,} more" if len(names) > _LISTED_MAX else ""
+    return f"{said}\nThe others are {_in_marks(rest)}{unnamed}." if rest else said
+
+
+def _in_marks(names: Sequence[str]) -> str:
+    return ", ".join(f"`{readable(name)}`" for name in names)
 
 
 def _about_file(found: Found, accepted: Sequence[str]) -> str:
@@ -104,7 +111,7 @@ def _about_file(found: Found, accepted: Sequence[str]) -> str:
             right = meant_as_sidecar(name) or name
             usual = [suffix for suffix in (".mov", ".mp4") if suffix in accepted]
             return _WORDS[found.sort].format(
-                suffix=readable(suffix_of(name)),
+                suffix=in_a_row(sorted({readable(suffix_of(one)) for one in found.names})),
                 accepted=in_a_row(accepted),
                 convert=_convert(name),
                 exported=" or ".join(usual) or in_a_row(accepted),
@@ -114,7 +121,7 @@ def _about_file(found: Found, accepted: Sequence[str]) -> str:
 
 
 _WORDS = {
-    Sort.FILM: "{suffix} is not accepted as a clip; accepted: {accepted}: {convert}",
+    Sort.FILM: "it is video of a kind that is not accepted ({suffix}); accepted: {accepted}: {convert}",
     Sort.RAW: (
         "it is camera raw ({suffix}), which is no video before it is developed: export it from "
         "DaVinci Resolve, or from the camera maker's program, as {exported}"
@@ -156,9 +163,18 @@ def _about_text(name: str, similar: str) -> str:
     )
 
 
+def is_misnamed(name: str, accepted: Sequence[str]) -> bool:
+    """Whether a clip's name only has a space, a dot or the like behind its suffix."""
+    return _bare(name) != name and suffix_of(_bare(name)) in accepted
+
+
+def _bare(name: str) -> str:
+    return name.rstrip(" ._")
+
+
 def _about_unknown(name: str, film: tuple[str, str], accepted: Sequence[str]) -> str:
-    bare = name.rstrip(" ._")
-    if bare != name and suffix_of(bare) in accepted:
+    if is_misnamed(name, accepted):
+        bare = _bare(name)
         return (
             f"its name has `{readable(name[len(bare) :])}` behind the suffix: rename it to `{readable(bare)}`"
         )

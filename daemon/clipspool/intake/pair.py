@@ -296,9 +296,10 @@ class _Table:
                 return Waits(sidecar.name, f"its clip is still being copied (`{readable(temporary.name)}`)")
         if self._others:
             found = self._others[0].name
+            kind = readable(suffix_of(found)) or "a name without a suffix"
             return self._wait(
                 sidecar,
-                f"no matching clip: found `{readable(found)}`; {suffix_of(found)} is not accepted. "
+                f"no matching clip: found `{readable(found)}`; {kind} is not accepted. "
                 f"Accepted are {in_a_row(sorted(self._rules.extensions))}: convert it to one of these",
             )
         if right := meant_as_settings(sidecar.name):

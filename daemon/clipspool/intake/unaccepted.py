@@ -202,13 +202,19 @@ class UnknownFiles:
             groups = [(sort, [name for _, names in some for name in names]) for sort, some in by_sort]
         for sort, names in groups:
             names.sort()
-            each = [[name] for name in names] if len(names) <= _EACH_MAX else [names]
-            for some in each:
+            own = [name for name in names if sort is Sort.UNKNOWN and self._is_own(folder, name, names)]
+            rest = [name for name in names if name not in set(own)]
+            for some in [*_shared(own), *_shared(rest)]:
                 found = self._found(folder, sort, some)
                 # A text without a similar clip may be somebody's notes.
                 is_harmless = sort is Sort.TEXT and not found.similar
                 problem = Problem(advice.about_files(found, self._accepted), is_harmless=is_harmless)
                 yield join(folder.rel, some[0]), problem, folder.loose[some[0]]
+
+    def _is_own(self, folder: Folder, name: str, among: Sequence[str]) -> bool:
+        """Whether what is said of a file of an unknown kind holds for it alone: it is a clip, misnamed."""
+        is_film = len(among) <= _SNIFFED_MAX and self._film_in(join(folder.rel, name)) != ("", "")
+        return is_film or advice.is_misnamed(name, self._accepted)
 
     def _found(self, folder: Folder, sort: Sort, names: Sequence[str]) -> advice.Found:
         first = names[0]
@@ -231,6 +237,13 @@ class UnknownFiles:
                 known = ("", "")
             self._films[path] = known
         return known
+
+
+def _shared(names: Sequence[str]) -> list[Sequence[str]]:
+    """Return which files share a note: many one, few none."""
+    if len(names) > _EACH_MAX:
+        return [names]
+    return [[name] for name in names]
 
 
 def _sort_in(folder: Folder, name: str) -> Sort:

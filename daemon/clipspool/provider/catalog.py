@@ -233,11 +233,12 @@ def _ratio_problems(model: Model, request: Request) -> Iterator[Problem]:
         almost = _ALMOST_RATIO.fullmatch(ratio)
         meant = f"{almost[1]}:{almost[2]}" if almost else ""
         is_accepted = meant and (not known or meant in model.ratios)
-        yield Problem(
-            f"is written with a colon: `{meant}`" if is_accepted else f"is no ratio: {accepted}", "ratio"
-        )
+        message = f"is written with a colon: `{meant}`" if is_accepted else f"is no ratio: {accepted}"
+        yield Problem(message, "ratio", right=f'ratio = "{meant}"' if is_accepted else "")
     elif known and ratio not in model.ratios:
-        yield Problem(f"is {ratio}, which is not accepted: {accepted}", "ratio")
+        across, down = _sides(ratio)
+        right = f'ratio = "{_nearest(model.ratios, {"width": across, "height": down})}"'
+        yield Problem(f"is {ratio}, which is not accepted: {accepted}", "ratio", right=right)
 
 
 def _image_problems(model: Model, request: Request) -> Iterator[Problem]:

@@ -158,7 +158,7 @@ def _unknown(name: str, known: Sequence[str]) -> Layer:
     elif known:
         hint = f"known are {', '.join(f'`{readable(one)}`' for one in sorted(set(known)))}"
     else:
-        hint = f"there are no presets; one is made as `{PRESETS}/NAME.toml` in the inbox"
+        hint = f"and there are no presets yet: make one as `{PRESETS}/NAME.toml` in the inbox"
     return Layer(problems=(Problem(f"names the unknown preset `{readable(name)}`, {hint}", key="preset"),))
 
 
