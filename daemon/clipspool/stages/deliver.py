@@ -156,6 +156,8 @@ class _Publishing:
                 if not self.may_publish():
                     raise Withdrawn
                 try:
+                    # The provenance first: after a crash it shows whose the film beside it is, so that no
+                    # film is delivered twice.
                     data = provenance(job, clip, result, name, self.now, self.sent, original)
                     folders.outbox.create(paper, data, is_last=False)
                     reach("paper")
@@ -167,6 +169,7 @@ class _Publishing:
                 # Our own provenance from before a crash, or from the machine that had the job until `recover`
                 # took it over: the film beside it is ours, or not there yet.
                 if _holds(folders, rel, result):
+                    # Compared by hash, not by name: besides it only the one in the outbox is left.
                     folders.inbox.discard(file)
                     return rel
             try:
@@ -175,6 +178,7 @@ class _Publishing:
                 if _holds(folders, rel, result):
                     folders.inbox.discard(file)
                     return rel
+                # Another's file has the name: it stays, and our provenance must not vouch for it.
                 folders.outbox.remove(paper)
                 continue
             reach("placed")

@@ -90,6 +90,7 @@ def fetch(job: Job, folders: Folders, tools: FetchTools, look: Look | None = Non
     if seen.status is TaskStatus.FAILED:
         return Failed(error_of(seen), seen.credits)
     if seen.status is TaskStatus.MISSING:
+        # Not failed: it was paid for, and gateways forget a task for a while.
         return StageFailed(
             "TASK.MISSING", "the provider does not know the finished task any more", held=Held.LOST
         )
@@ -214,7 +215,7 @@ class _Fetching:
                     sha256 = self._download(url, file, _Download(self.tools.report, number, count))
                     if isinstance(sha256, StageFailed):
                         return sha256
-                    sync_and_close(file)
+                    sync_and_close(file)  # a power cut must not turn what was paid for into an empty file
                 return self._accept(number, partial, folder, sha256)
             finally:
                 unlink(partial, folder)
@@ -231,6 +232,7 @@ class _Fetching:
                 return StageFailed(opened.code, opened.message, opened.retry_after_seconds, held=Held.RESULT)
             if opened.size is not None and not self._has_room(opened.size):
                 return self._no_room(f"{opened.size} bytes")
+            # The server begins anew, or with another file: bytes of two files must never be joined.
             if opened.offset != file.tell():
                 digest = hashlib.sha256()
                 file.seek(0)

@@ -136,6 +136,7 @@ def _read(file: FileIO, clip: Clip, tools: PrepareTools) -> Clip | Changed | Pos
         # The program that copied it here may not have synced it: a paid clip must survive a power cut.
         os.fsync(file.fileno())
     after = os.fstat(file.fileno())
+    # Somebody still writes: the hash is of bytes that are no longer there, and half a clip would be paid for.
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or after.st_size == 0:
         return Changed()
     return replace(clip, sha256=sha256, size=after.st_size, mtime_ns=after.st_mtime_ns)
@@ -182,6 +183,7 @@ def _make_ready(
             return _not_put(fault)
         placed.append(replace(one, put_at=0.0 if one.way == "inline" else at))
     sent = Sent(placed[0], tuple(placed[1:]))
+    # With size and time of each file: the submit stage sends none that has changed since.
     write_sent(folders.inbox, clip, job, attempt, sent)
     ready = replace(_prepared(job, clip, sent, tools), attempt=attempt)
     # A part is compared with nothing: the job that it belongs to is.

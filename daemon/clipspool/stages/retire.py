@@ -79,6 +79,7 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable
         _ask(may_move)
         _write_notes(root, rel, clip, note, change)
         try:
+            # The source is moved last: while it is in the work folder, a crash means that all is done again.
             if sidecar is not None and beside is not None:
                 root.move(sidecar, root, beside, is_last=False, trace=trace_of(clip.id, SIDECAR))
             _move_prompt(root, clip, rel)
@@ -170,6 +171,7 @@ def sweep(clip: Clip, folders: Folders) -> None:
     A clip may be run again, with its reference images: their copies are kept.
     """
     home = folder_of(clip.id)
+    # A source that is still here was not moved, whatever the journal says: it may be the only copy.
     if not folders.inbox.exists(join(home, clip.source)):
         if clip.lies_at is not None or folders.origin is not None:
             keep_references(folders.inbox, clip)

@@ -71,8 +71,10 @@ def submit(job: Job, clip: Clip, folders: Folders, tools: SubmitTools, gate: Cal
     folder before the event is returned, and in the journal right after. Raises OSError before the gate.
     """
     known = job.task.number if job.task else 0
+    # A request that this journal does not know of may have been paid for: a person decides.
     if beyond := submissions_beyond(folders.inbox, clip.id, job.id, known):
         return on.InDoubt(beyond, tools.provider.profile)
+    # Before the money: a result for which there is no room expires at the provider within days.
     if full := _no_room(folders, clip.size + SPARE_BYTES):
         return full
     try:
@@ -80,7 +82,7 @@ def submit(job: Job, clip: Clip, folders: Folders, tools: SubmitTools, gate: Cal
     except FileNotFoundError:
         # The prepare stage says what to do.
         return on.Changed("the clip is gone from its work folder", is_settled=True)
-    if here != (clip.size, clip.mtime_ns):
+    if here != (clip.size, clip.mtime_ns):  # nobody checked these bytes: they are not paid for
         return on.Changed()
     request = tools.complete(job.request, clip.media)
     call = _call(replace(job, request=request), clip, folders, tools.depot, tools.compose)
@@ -126,6 +128,7 @@ def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
     match answer:
         case Created():
             reach("created")
+            # On disk before anything else happens: the id is all that leads to what was paid for.
             gated.note("task", task_id=answer.task_id, number=gated.number)
             reach("task-noted")
             return on.TaskCreated(answer.task_id, answer.credits)
@@ -137,9 +140,11 @@ def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
             # Nothing is noted: whoever leads now has read the ledger, and decides by what was in it.
             return on.AnswerLost("the lead of the farm was lost before anything was sent", {})
         case NotSent() | Refused():
+            # Without this line the intent stays open, and a lost journal would make a doubt of it.
             gated.note("not_submitted", number=gated.number)
             return _refused(gated.fault or answer.fault)
         case Unclear():
+            # Nothing is noted: the open intent is what keeps this request from being sent a second time.
             return on.AnswerLost(answer.message, answer.evidence)
         case never:
             assert_never(never)
@@ -202,6 +207,7 @@ class _Gate:
             reach("noted")
             if self._is_taken() or self._is_anothers(known, token):
                 return False
+            # A connection that the server closed meanwhile is no doubt yet: nothing was sent.
             if monotonic() - begun > _LINE_SECONDS and not is_usable():
                 return False
             # Last of all: what this process was frozen over comes before it, and the line is in the ledger,
