@@ -73,6 +73,7 @@ def claim(
     with root.folder(WORK, make=True) as work:
         os.mkdir(clip.id, dir_fd=work)
         with root.folder(home) as folder, root.folder(parent(clip.path)) as source:
+            # Durable before the clip is here: in a work folder without a manifest nobody could recover it.
             with root.create_in(MANIFEST, folder) as file:
                 write_all(file, manifest.to_toml())
                 sync_and_close(file)
@@ -80,6 +81,7 @@ def claim(
             reach("accepting")
             for path, name in references:
                 root.copy(path, root, join(home, name))
+            # Copies took their time: a clip that was written to meanwhile must not be accepted.
             way.look_last()
             _bring_in(root, clip.id, clip.path, source, clip.source, folder, way)
             reach("accepted")
@@ -199,6 +201,7 @@ def _remove_copied(root: Root, clip_id: str, path: Rel, whole: Rel) -> None:
             return
         with root.folder(parent(whole)) as home:
             is_same = digest_of(own, folder) == digest_of(name_of(whole), home)
+        # Compared by hash: of two names for what may be two films, neither may be removed on trust.
         if is_same:
             discard(own, folder)
         else:
@@ -225,6 +228,7 @@ def settle_stray(root: Root, folder: Rel, claimed: str, journal: str, now: float
             return
         manifest = None
     if manifest is not None:
+        # Another daemon may be copying it at this moment: back under its name it would be paid for twice.
         if manifest.journal != journal:
             return
         if is_in_work(root, manifest.clip):

@@ -63,5 +63,6 @@ def taker_of(root: Root, clip_id: str, journal: str) -> str:
 def finish_take_over(root: Root, manifest: Manifest) -> None:
     """Write a claimed manifest under its usual name: the clip belongs to its journal from now on."""
     home = folder_of(manifest.clip.id)
+    # In this order: without either manifest, nobody would know whose clip and whose payment this is.
     root.replace(join(home, MANIFEST), manifest.to_toml())
     root.remove(join(home, claimed_manifest(manifest.journal)))

@@ -142,6 +142,7 @@ def bring_copy(origin: Root, root: Root, clip: Clip, name: str) -> None:
     home = folder_of(clip.id)
     root.remove(join(home, name))
     digest = origin.copy(clip.path, root, join(home, name))
+    # Size and date alone do not show it: another film would be sent in the name of the one accepted.
     if clip.sha256 not in {None, digest}:
         root.remove(join(home, name))
         raise FileNotFoundError(errno.ENOENT, "it changed since it was accepted", clip.path)

@@ -29,7 +29,8 @@ class Ledger:
     def note(self, job_id: str, what: str, **facts: Any) -> None:
         """Add one durable line: an intent, a task id, a name about to be used. Raises OSError."""
         line = json.dumps({"job": job_id, "what": what, **facts})
-        # It starts a line of its own even after one that a full disk or a power cut tore.
+        # It starts a line of its own even after one that a full disk or a power cut tore: a task id that is
+        # joined to half a line would be lost.
         write_all(self._file, b"\n" + line.encode() + b"\n")
 
 
@@ -60,6 +61,7 @@ def notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
 def whole_notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
     """Return a ledger's lines where a gap proves something; raises OSError, ValueError for a damaged one."""
     entries = _entries(root, clip_id)
+    # The line that cannot be read may be the intent of a paid request: "none was sent" is not proven.
     if None in entries:
         raise ValueError(f"the ledger of {clip_id} has lines that cannot be read")
     return [entry for entry in entries if entry is not None]

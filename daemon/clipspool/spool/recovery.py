@@ -104,7 +104,7 @@ def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
         try:
             lines = notes(root, name)
         except (ValueError, NotRegular):
-            found.damaged.append(name)  # what was paid for is not known
+            found.damaged.append(name)  # what was paid for is not known: it is neither sent nor removed
             continue
         finish_claim(root, clip)
         settle_in(root, manifest, is_ours=is_ours)
@@ -250,7 +250,7 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str
             return TakenOver(taker, host_of(root, taker), was_on_its_way=True)
         lines = whole_notes(root, job.clip_id)
     except (OSError, ValueError):
-        return Interrupted()
+        return Interrupted()  # no proof that nothing was sent is a doubt, and a doubt is never sent again
     event: Event = NotSent()
     token = None
     is_shared = is_ours = False

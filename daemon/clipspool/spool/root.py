@@ -90,6 +90,7 @@ class Root(CheckedFolder):
                     unlink(part, fd)
                 with self.create_in(temporary, fd, to_read=True) as file:
                     yield file
+                    # Before the rename: else a power cut leaves the final name with nothing in it.
                     sync_and_close(file)
                 rename(temporary, fd, name_of(rel), fd)
             except BaseException:
@@ -124,7 +125,7 @@ class Root(CheckedFolder):
                 file = open_to_append(name_of(rel), folder)
             except FileNotFoundError:
                 self.create_in(name_of(rel), folder).close()
-                sync_folder(folder)
+                sync_folder(folder)  # synced lines are lost with a name that is not
                 file = open_to_append(name_of(rel), folder)
         with file:
             yield file
@@ -175,6 +176,7 @@ class Root(CheckedFolder):
             to.folder(parent(to_rel), make=True) as target,
         ):
             moves.publish(name_of(rel), source, name_of(to_rel), target, to.create_in, to.make_in, may)
+            # Before anybody records the result as delivered, and lets the source go.
             sync_folder(target)
 
     def finish_move(self, rel: Rel, to_rel: Rel, *, trace: Rel | None = None) -> bool:
@@ -195,6 +197,7 @@ class Root(CheckedFolder):
         # A folder's size is that of its list of names, by the file system's own measure.
         has_other_size = here.st_size != there.st_size and not stat.S_ISDIR(here.st_mode)
         pair = _traced(here.st_ino, there.st_ino, rel, to_rel)
+        # When in doubt both stay: a file too many does no harm, one too few may be the only one.
         if not is_one and (trace is None or has_other_size or self._read(trace) != pair):
             return False
         with self.folder(parent(rel)) as fd:

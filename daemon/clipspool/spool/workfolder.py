@@ -239,6 +239,7 @@ def _add_to_manifest(root: Root, clip: Clip, job: Job, journal: str) -> None:
             return
         except (ValueError, NotRegular):
             return
+        # Another journal's manifest stays as it is: that daemon follows what was paid for by it.
         if there.journal == journal and all(one.id != job.id for one in there.jobs):
             root.replace(path, Manifest(clip, (*there.jobs, job), journal).to_toml())
 
