@@ -79,6 +79,7 @@ def read_create(
             denied = f"HTTP {status} with a task id, yet the answer tells of a failure ({denied})"
             return Unclear(denied, evidence)
         return Unclear(f"HTTP {status} without a usable task id", evidence)
+    # A task that is named may be rendering, whatever the status says: a second request would be paid twice.
     if _refused_id(tree, own) or named_tasks(reply.tree, own):
         return Unclear(f"HTTP {status}, yet the answer names a task", evidence)
     fault = create_fault(reply)
@@ -112,6 +113,7 @@ def read_task(
     layers = list(_layers(reply.tree))
     named = [layer.get(key) for layer in layers for key in _ID_KEYS]
     ids = {value for value in named if isinstance(value, str) and value}
+    # A cache or a mix-up: to end this task by another one's answer would lose what was paid for.
     if ids and task_id not in ids:
         return Fault(FaultOf.MOMENT, "PROVIDER.OTHER_TASK", "The answer is about another task")
     if not any(layer.get("status") for layer in layers) and not ids and not _is_empty_success(reply.tree):

@@ -92,6 +92,7 @@ def open_body(tree: Mapping[str, Any]) -> Body:
 def _opened(inline: Inline, files: ExitStack) -> _Piece:
     file = files.enter_context(inline.open())
     if file.seekable():
+        # The length is announced before the bytes: a file that shrank would cut a paid request short.
         if file.seek(0, 2) != inline.size:
             raise FileChanged("the file is not as long as it was")
         file.seek(0)

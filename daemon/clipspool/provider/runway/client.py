@@ -112,6 +112,7 @@ class Runway:
         key = self._key()
         if isinstance(key, Fault):
             return NotSent(key)
+        # What can fail here fails before the connection: then it is certain that nothing was sent.
         try:
             body = open_body(call.body)
         except NotJson as error:
@@ -130,6 +131,7 @@ class Runway:
         text = _without(key, answer.body)
         own = own_of(call.body)
         outcome = read_create(answer.status, answer.headers, text, datetime.now(UTC), own)
+        # An answer that was cut is no refusal: its missing half may name the task that is paid for.
         # JSON has its own end, so a task in a cut answer is named for sure; a refusal has to be whole.
         if answer.cut and not isinstance(outcome, Created):
             seen = {"http_status": answer.status, "answer": excerpt(text), "error": answer.cut}

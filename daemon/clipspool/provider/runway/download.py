@@ -127,6 +127,7 @@ class Downloader:
         tag = _strong(response.headers.get("etag", ""))
         if status == HTTPStatus.PARTIAL_CONTENT:
             size = _whole_size(response.headers.get("content-range", ""), offset, length)
+            # Another tag is another file: the rest of it behind the first part of this one would be no film.
             if not offset or size is None or (tag and tag != etag):
                 return None
             tag = tag or etag

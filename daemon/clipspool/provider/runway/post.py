@@ -57,6 +57,7 @@ class PaidPost:
         try:
             if (trouble := self._compose_head()) is not None:
                 return NotSent(wire_fault(trouble))
+            # The gate opens once the intent is durable. From here to the last byte nothing is tried again.
             if not gate(self.witness.is_silent):
                 return NotSent(self._why_not())
             return self._exchange(itertools.chain([first], pieces))
@@ -72,6 +73,7 @@ class PaidPost:
             self.witness.abort()
             evidence |= self._count() | {"error": file_fault(error).message}
             return Unclear("The clip could not be read to its end while it was sent", evidence)
+        # Only zero bytes prove that nothing was sent: a server may act on a request that it never got whole.
         if trouble is not None and self.witness.bytes_written == 0:
             self.witness.abort()
             return NotSent(wire_fault(trouble))

@@ -77,6 +77,7 @@ def create_fault(reply: Reply) -> Fault | None:
     while an earlier one may be rendering [PROVIDER 1.6, 2.9]. At 5xx only codes count, no words: an error may
     quote the prompt.
     """
+    # Whoever answers so may have passed the request on: not refused for certain means not sent again.
     if reply.status in _ELSEWHERE or is_after_the_fact(reply):
         return None
     if (fault := account_fault(reply)) is not None:
