@@ -206,6 +206,7 @@ class Dispatch:
         for job in queued:
             one = _assignment(job)
             known.add(one.attempt)
+            # It may still be at work: what it makes has its attempt in its name, and its result is ignored.
             if job.id in stalled_ids and await _remove(app, job):
                 self._give_up(one, _LOST, is_lost=True)
             elif job.status == Status.TODO.value and not self.takes(one) and await _withdraw(app, job):

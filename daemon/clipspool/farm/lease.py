@@ -67,6 +67,7 @@ class Lease:
     def fence(self, connection: psycopg.Connection[Any]) -> None:
         """Begin a transaction of the leader; raises LeaseLost, and then nothing of it may be done."""
         left = {"node": self.node, "epoch": self.epoch, "spare": self.seconds * _SPARE}
+        # In the same transaction as all that follows: a leader that was frozen in between records nothing.
         if self.is_ended or not ask(connection, "fence", left):
             raise LeaseLost(f"The node {self.node} leads the farm no more (epoch {self.epoch}).")
 

@@ -124,6 +124,7 @@ class Membership:
         lease = self.lease
         if lease is None or lease.is_ended:
             return
+        # Ended here before it is free there: between the two nobody sends, in the other order two would.
         lease.end()
         with suppress(psycopg.Error, JournalError), self._connect() as connection:
             ask(connection, "release", {"node": lease.node, "epoch": lease.epoch, "heir": heir})
@@ -221,6 +222,7 @@ class Membership:
         lease = self.lease
         if lease is None or not self._leads_on():
             return
+        # Counted from before the question: this node must never believe that its lease lasts longer.
         asked_at = self._passed()
         if ask(connection, "renew", {"node": lease.node, "epoch": lease.epoch, "seconds": self._seconds}):
             lease.renewed(asked_at)
@@ -270,6 +272,7 @@ class Membership:
 
     def _take_over(self, connection: psycopg.Connection[Any], epoch: int, before: str) -> None:
         late = {"epoch": epoch, "seconds": self._seconds * _LATE}
+        # The open transaction of a frozen leader holds the lease's row: nobody could lead until it thaws.
         ask(connection, "end_transactions_of_former_leader", late)
         name, asked_at = self.identity.name, self._passed()
         taken = ask(
