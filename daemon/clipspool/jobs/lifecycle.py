@@ -68,10 +68,12 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
     },
     S.SUBMITTING: {
         on.TaskCreated: S.RUNNING,
+        # Only for a refusal that is certain; all else is a lost answer.
         on.NotSubmitted: S.QUEUED,
         on.Failed: S.FAILED,
         # Neither a success nor a failure, and the provider cannot be asked: a person decides.
         on.AnswerLost: If(_may_be_sent_again, S.QUEUED, otherwise=S.IN_DOUBT),
+        # The daemon ended with the request under way, and nothing proves that it was not sent.
         on.Interrupted: S.IN_DOUBT,
         # A daemon with a copy of the journal sent it at the same moment, and this one sent nothing.
         on.InDoubt: S.IN_DOUBT,
@@ -85,9 +87,10 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
         # Refused for load, and the balance is the same before and after: nothing was charged.
         on.NotCharged: S.QUEUED,
         on.Attached: S.RUNNING,
+        # By a person's order only: it may be paid for twice, and the order says so.
+        on.Retried: S.QUEUED,
         # A farm's former leader was frozen, and noted the answer in the ledger when it went on.
         on.TaskCreated: S.RUNNING,
-        on.Retried: S.QUEUED,
         on.Cancelled: S.CANCELLED,
         on.TakenOver: S.CANCELLED,
     },
@@ -121,6 +124,7 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
     },
     S.FETCHED: {
         **dict.fromkeys((on.JobHeld, on.Approved, on.CancelAsked, on.StageFailed, on.Postponed), S.FETCHED),
+        # Recorded only once the result is durable in the outbox: after this its source may go.
         on.Delivered: S.DELIVERED,
         on.Joined: S.DELIVERED,
         on.ResultGone: If(_is_reused, S.QUEUED, otherwise=S.RENDERED),
@@ -131,6 +135,7 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
     },
     # Which of several results is used is no step of a job's life.
     S.DELIVERED: {on.Chosen: S.DELIVERED, on.Unchosen: S.DELIVERED},
+    # Never by itself, whatever the failure: a second attempt is a second payment.
     S.FAILED: {on.Retried: S.QUEUED},
     S.CANCELLED: {on.Retried: If(_has_paid_result, S.RENDERED, otherwise=S.QUEUED)},
 }
@@ -188,6 +193,7 @@ def targets(state: State, event: type[Event]) -> tuple[State, ...]:
 def recovered(job: Job, task: Task) -> Job:
     """Return a job that the journal lacks in the state that its ledger proves: with its task, or in doubt."""
     known = replace(job, task=task, paid=Paid.UNKNOWN)
+    # Neither is sent: the one has its task, and of the other only a person can say whether it was paid for.
     if task.task_id is not None:
         return replace(known, state=S.RUNNING, prepared=True, reason="recovered")
     reason = "it may have been submitted before the journal was lost"

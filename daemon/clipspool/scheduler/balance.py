@@ -124,6 +124,7 @@ def note(scheduler: Scheduler, at: float, seen: Balance, until: float | None = N
         if _is_wanted(job, look):
             scheduler.happen(job, _seen(scheduler, job, looks, look))
         elif _is_proof(scheduler, job, looks, look):
+            # The only way in which a doubt ends without a person: it will be sent again, and paid for.
             amount = f"{seen.amount:,.10g} {seen.unit}"
             why = f"the provider refused the load, and the account was not charged: {amount} before and after"
             scheduler.happen(job, NotCharged(why))

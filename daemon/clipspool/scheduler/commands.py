@@ -61,6 +61,7 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
                 f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"
                 + ("; `clipspool again` runs it once more" if job.state is State.DELIVERED else "")
             )
+        # A frozen machine that goes on would pay for the first request while this one pays for the second.
         if waits := _may_still_be_sent(scheduler, job):
             raise Refused(waits)
         return on.Retried(by, why)
@@ -150,6 +151,7 @@ def attach(
             raise Refused("its parts have the tasks: name the part that is in doubt")
         if not may_attach(job):
             raise Refused(f"it is {job.state}, and a task can be attached to in-doubt and lost jobs only")
+        # One task for two jobs: one result would be delivered as both, and the other paid task is lost.
         owner = scheduler.journal.follower(task_id, but=job.id)
         if owner is not None:
             raise Refused(f"job {owner} has that task; cancel it first if the task is this job's")

@@ -245,6 +245,7 @@ def _begin(scheduler: Scheduler, inbox: str, found: Mapping[str, tuple[Clip, lis
     allowed: set[str] = set()
     for clip_id, (seen, files) in found.items():
         clip = journal.clip(clip_id)
+        # Looked at again inside the turn: a clip that is run again meanwhile still needs its source.
         if clip is not None and _is_at_rest(scheduler, clip) and clip.lies_at == seen.lies_at:
             journal.pruned(clip, scheduler.now(), sum(one.size for one in files))
             allowed.add(clip_id)

@@ -63,6 +63,7 @@ class RestoreGuard:
         self._unproven = before | {
             name: min(before.get(name, self.begun_at), self.begun_at) for name in inboxes
         }
+        # Durable before the first request: a crash after it must not make an older journal look complete.
         with self._journal.turn():
             self._journal.set_fact(_UNPROVEN, self._unproven)
             if self.restored:
@@ -91,6 +92,7 @@ class RestoreGuard:
 
     def allows(self, inbox: str) -> bool:
         """Whether clips of an inbox may be submitted."""
+        # An inbox whose mark was not read yet may know of requests that this journal lost.
         return not self.restored and (self.proven is None or inbox in self.proven)
 
     def hold(self, mark: int) -> None:
