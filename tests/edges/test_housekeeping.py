@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.jobs.events import Failed
+from clipspool.jobs.events import AnswerLost, Failed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Error, State
@@ -308,6 +308,19 @@ def test_posters_go_by_their_jobs_and_those_of_others_stay(house):
     house.passes(2)
     assert house.prune().posters.files == 2
     assert sorted(one.name for one in posters.iterdir()) == ["0ther0000001.jpg", "own.jpg"]
+
+
+def test_the_poster_of_a_job_that_waits_for_a_person_stays_however_long_that_takes(house):
+    house.desk.shop.say[Stage.SUBMIT].append(lambda _job: AnswerLost("no answer came", {}))
+    house.accept("doubt0000001", "shot.mp4")
+    house.desk.until(State.IN_DOUBT, "doubt0000001")
+    poster = house.path / ".clipspool/posters/doubt0000001.jpg"
+    poster.parent.mkdir(parents=True)
+    poster.write_bytes(b"jpeg")
+    house.passes(100)
+    house.prune()
+    assert poster.exists()
+    assert house.desk.job("doubt0000001").state is State.IN_DOUBT
 
 
 def test_an_inbox_that_is_offline_loses_nothing_and_says_so(house):
