@@ -187,6 +187,13 @@ def test_a_folder_is_pruned_whole_and_not_where_somebody_put_something_into_it(t
     with pytest.raises(NotOurs):
         files_of(place.root, clip, ())
     (place.path / "_done/day/seq/mine.txt").unlink()
+    picture = place.path / "_done/day/seq" / place.names[1]
+    before = picture.read_bytes()
+    picture.write_bytes(b"painted over meanwhile")
+    remove(place.root, found)
+    assert place.whole() == ["_done/day/seq"]
+    picture.write_bytes(before)
+    os.utime(picture, ns=(clip.mtime_ns, clip.mtime_ns))
     remove(place.root, found)
     assert place.pieces() == []
     assert not (place.path / "_done/day").exists()
