@@ -116,9 +116,8 @@ class Daemon:
         )
         self._control = Listener(socket_of(settings.journal.path), self.answers.answer)
         self._status_at = 0.0
-        # Looked up at each call: a reload replaces the provider.
         self._balance_reader = BalanceReader(
-            lambda: self._provider.ask_balance(),  # noqa: PLW0108
+            lambda: self._provider.ask_balance(),  # noqa: PLW0108 - a reload replaces the provider
             self.scheduler.call_soon,
             now,
         )

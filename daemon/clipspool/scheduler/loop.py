@@ -6,7 +6,6 @@ so nothing is spent or done that is not on disk first.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
@@ -38,7 +37,7 @@ from clipspool.scheduler.workers import (
     Workers,
 )
 from clipspool.system.failpoint import reach
-from clipspool.system.process import seconds_since_boot
+from clipspool.system.process import Flag, seconds_since_boot
 
 TURN_SECONDS_MAX = 1.0
 """The longest sleep between two turns: each feeds the service's watchdog."""
@@ -163,7 +162,7 @@ class Scheduler(Recorder):
                 self.workers.count_elsewhere(one.stage)
                 self.in_flight[job.id] = InFlight(one.stage, job, one.attempt, is_elsewhere=True)
 
-    def run(self, stopping: threading.Event, *, each_turn: Callable[[], bool]) -> None:
+    def run(self, stopping: Flag, *, each_turn: Callable[[], bool]) -> None:
         """Run turns until `stopping` is set, or until `each_turn` returns true."""
         while not stopping.is_set():
             self.turn()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,6 +12,7 @@ from typing import Any, TypeAlias
 from clipspool.jobs import events as on
 from clipspool.jobs.messages import Accepted
 from clipspool.scheduler.workers import Done, HookDone, Ready, Retirement, Swept
+from clipspool.system.process import Flag
 
 MESSAGES_MAX = 500
 """The most messages of one turn."""
@@ -42,12 +42,12 @@ def _is_urgent(message: Message) -> bool:
 
 
 class Mailbox:
-    """Messages in the order they came. `put` serves any thread; all else is for the scheduler's."""
+    """Messages in the order they came. `put` serves any thread and signal handler, the rest the scheduler."""
 
     def __init__(self) -> None:
         """Begin empty."""
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._has_urgent = threading.Event()
+        self._has_urgent = Flag()
         """Set while a message waits on which a submission or a person waits."""
         self._first: list[Message] = []
         """What ended a sleep."""

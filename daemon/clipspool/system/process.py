@@ -1,4 +1,4 @@
-"""What a process asks of its machine: threads, which may be refused, freed memory returned, the boot's id."""
+"""What a process asks of its machine: threads, freed memory, the boot's id, a flag for signal handlers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 # Options of mallopt(3), from GNU's malloc.h.
@@ -51,3 +53,39 @@ def boot_id() -> str:
 def seconds_since_boot() -> float:
     """Return the seconds since boot, sleep included; setting the clock changes nothing."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Flag:
+    """A flag that a signal handler may set while its own thread waits for it; one thread waits and clears.
+
+    `threading.Event` may not be set there: it takes a lock that the interrupted thread may hold, and both
+    wait for ever. A `SimpleQueue` may be put into (its documentation calls that reentrant).
+    """
+
+    def __init__(self) -> None:
+        """Begin unset."""
+        self._is_set = False
+        self._wakes: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Set it, and end a wait; serves any thread and signal handler."""
+        self._is_set = True
+        self._wakes.put(None)
+
+    def is_set(self) -> bool:
+        """Whether it was set since it was cleared."""
+        return self._is_set
+
+    def clear(self) -> None:
+        """Unset it."""
+        self._is_set = False
+        with suppress(Empty):
+            for _ in range(self._wakes.qsize()):
+                self._wakes.get_nowait()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is set, for at most so many seconds; return whether it is."""
+        if not self._is_set:
+            with suppress(Empty):
+                self._wakes.get(timeout=max(seconds, 0.0))
+        return self._is_set

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+
+from clipspool.system.process import Flag
 
 _HANGS_UP_SECONDS = 5.0
 """A shell sends the hang-up while its terminal is still open; the terminal is gone within this time."""
@@ -20,9 +21,9 @@ class Signals:
     def __init__(self, wake: Callable[[], object]) -> None:
         """`wake` starts a turn of the scheduler; it is called in a signal handler."""
         self._wake = wake
-        self.stopping = threading.Event()
+        self.stopping = Flag()
         """Set once the daemon has to stop."""
-        self._hup = threading.Event()
+        self._hup = Flag()
         self._had_terminal = _has_terminal()
         self._hung_up_until = 0.0
         self._before: dict[int, Any] = {}
@@ -42,9 +43,8 @@ class Signals:
     def wants_reload(self) -> bool:
         """Whether to read the configuration again; called each turn."""
         now = time.monotonic()
-        was_sent = self._hup.is_set()
-        self._hup.clear()
-        if was_sent:
+        if was_sent := self._hup.is_set():
+            self._hup.clear()
             self._hung_up_until = now + _HANGS_UP_SECONDS
         if self._had_terminal and now < self._hung_up_until and not _has_terminal():
             self.stopping.set()
