@@ -231,12 +231,10 @@ def test_a_scrape_asks_neither_the_journal_nor_the_scheduler(desk):
     assert b'clipspool_jobs{state="delivered"} 1.0' in texts[0]
 
 
-def test_the_age_of_the_last_turn_grows_until_the_next():
-    clock = Clock(100.0)
-    metrics = Metrics(dict, monotonic=clock)
-    clock.passes(45.0)
+def test_a_scrape_shows_the_age_of_the_last_turn_at_that_moment():
+    ages = iter((45.0, 0.0))
+    metrics = Metrics(dict, lambda: next(ages))
     assert read(metrics)["turn_age_seconds",] == 45.0
-    metrics.turned()
     assert read(metrics)["turn_age_seconds",] == 0.0
 
 

@@ -16,7 +16,7 @@ def settings(tmp_path):
     def make(more=""):
         (tmp_path / "config.toml").write_text(
             f'[journal]\npath = "state/journal.sqlite3"\n[[inbox]]\npath = "bay"\noutbox = "out"\n'
-            f'detect = "rescan"\n[notify]\n{more}\n'
+            f'detect = "rescan"\n[web]\nlisten = "127.0.0.1:18417"\n[notify]\n{more}\n'
         )
         env = {"HOME": str(tmp_path), "CLIPSPOOL_PROVIDER__API_KEY": "some-key"}
         return load(tmp_path / "config.toml", {**env, "CLIPSPOOL_NOTIFY__WEBHOOK_SECRET": SECRET})

@@ -154,7 +154,7 @@ class Node:
 
     def _turns(self) -> bool:
         daemon = self._daemon
-        return daemon is None or daemon.monitoring.metrics.turn_age_seconds < TURN_SECONDS_MAX
+        return daemon is None or daemon.monitoring.turn_age_seconds() < TURN_SECONDS_MAX
 
     # --- before there is a database
     # ---------------------------------------------------------------------------

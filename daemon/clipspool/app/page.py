@@ -105,16 +105,17 @@ class PageHost:
             scheduler.enqueue(Command(lambda one: (answers.status(one), answers.conditions(one)), reply))
             return reply
 
+        metrics = monitoring.metrics
         handle = DaemonHandle(
             self._settings.journal.place,
             state,
             answers.answer,
             lambda: stages.tools.folders_of,
             scheduler.now,
-            metrics=monitoring.metrics.text,
+            metrics=None if metrics is None else metrics.text,
             health=monitoring.health.look,
             clips=clip_doors(lambda: stages, lambda: stages.tools.folders_of, settings, scheduler.node),
-            count_wrong_token=monitoring.metrics.token_refused,
+            count_wrong_token=(lambda: None) if metrics is None else metrics.token_refused,
         )
         self.serve(handle, scheduler.subscribe)
 

@@ -7,7 +7,6 @@ never asks the scheduler and never touches the journal.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -41,13 +40,12 @@ class Metrics:
     """All metrics; each instance has a registry of its own. Any thread may use it."""
 
     def __init__(
-        self, inboxes: Inboxes, monotonic: Callable[[], float] = time.monotonic, *, node: str = ""
+        self, inboxes: Inboxes, turn_age_seconds: Callable[[], float] = lambda: 0.0, *, node: str = ""
     ) -> None:
         """`inboxes` returns those that are watched now, by name; `node` is this one's name in a farm."""
+        self.turn_age_seconds = turn_age_seconds
         self.node, self.leads = node, False
         self._snapshot = StateSnapshot()
-        self._monotonic = monotonic
-        self._turned_at = monotonic()
         self._families: set[str] = set()
         self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Any] = {}
         registry = CollectorRegistry()
@@ -87,11 +85,6 @@ class Metrics:
         """Return all metrics in the text format; its content type is `CONTENT_TYPE`."""
         return generate_latest(self._registry)
 
-    @property
-    def turn_age_seconds(self) -> float:
-        """How long ago the scheduler ended a turn; right after the start, how long ago that was."""
-        return max(self._monotonic() - self._turned_at, 0.0)
-
     def expect(self, inboxes: Iterable[str]) -> None:
         """Start counters at 0: Prometheus misses the first event of one that begins at 1."""
         for inbox in inboxes:
@@ -105,10 +98,6 @@ class Metrics:
         self._wrong_tokens.inc()
 
     # --- called in the scheduler's thread ------------------------------------------------------------------
-
-    def turned(self) -> None:
-        """Record the end of a turn."""
-        self._turned_at = self._monotonic()
 
     @property
     def snapshot(self) -> StateSnapshot:
@@ -210,7 +199,7 @@ class _Gauges(Collector):
         if self._metrics.node:
             leads = {(self._metrics.node,): float(self._metrics.leads)}
             yield _gauges("node_leads", "Whether this node leads the farm", ["node"], leads)
-        yield _gauge("turn_age_seconds", "Time since the last turn", self._metrics.turn_age_seconds)
+        yield _gauge("turn_age_seconds", "Time since the last turn", self._metrics.turn_age_seconds())
         yield from _of_jobs(snapshot)
         yield from _of_pace(snapshot)
         yield from _of_inboxes(dict(self._inboxes()))

@@ -19,6 +19,8 @@ from clipspool.app.settings.secrets import Needs, keys_in_file, with_secrets
 from clipspool.app.settings.wording import Loc, Mistake, Source, translate, unknown
 
 _FILE_BYTES_MAX = 1 << 20
+_NEEDED_MOST = {f"{PREFIX}CONFIG", f"{PREFIX}PROVIDER__API_KEY"}
+"""The variables that nearly every installation gives, and only these."""
 _PATHS = {
     "provider": ("api_key_file", "ca_file", "proxy_login_file"),
     "journal": ("path",),
@@ -106,14 +108,15 @@ def _toml(file: Path, text: str) -> dict[str, Any]:
 
 def _environment(env: Mapping[str, str]) -> dict[str, Any]:
     ours = {name: value for name, value in env.items() if name.upper().startswith(PREFIX)}
-    if ours.keys() <= {f"{PREFIX}CONFIG"}:
-        return {}
     for name in ours:
         section, _, rest = name[len(PREFIX) :].lower().partition("__")
         if rest and section not in Settings.model_fields:
             hint = unknown((section,), Settings).message
             raise SettingsError(f"environment, {name}: `{section}` {hint}")
-    # Late: it takes 0.1 s to load, and most commands are given no variable.
+    if ours.keys() <= _NEEDED_MOST:
+        key = ours.get(f"{PREFIX}PROVIDER__API_KEY")
+        return {"provider": {"api_key": key}} if key else {}
+    # Late: it takes 0.1 s and 8 MB to load, and most processes are given no other variable.
     from pydantic_settings import BaseSettings, EnvSettingsSource  # noqa: PLC0415
     from pydantic_settings.exceptions import SettingsError as EnvError  # noqa: PLC0415
 
