@@ -4,9 +4,11 @@ import gzip
 import ipaddress
 import socket
 import time
+from contextlib import suppress
 
 import pytest
 
+from clipspool.system.http.asking import Asker
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
 from clipspool.system.http.free import FreeAdapter
@@ -252,6 +254,37 @@ def test_free_calls_keep_their_connection():
         adapter.close()
         assert stub.connections == 1
         assert set(stub.asked[0].headers) == {"host", "accept", "accept-encoding", "user-agent"}
+
+
+def test_an_asker_keeps_a_connection_only_when_it_read_an_answer_to_its_end():
+    asker = Asker(Wire(HOME), QUICK)
+    with Stub(half_then_whole) as stub:
+        begun = asker.call("GET", stub.url, {})
+        assert begun.body.read1(5) == b"first"
+        begun.close()
+        for _ in range(2):
+            assert asker.exchange("GET", stub.url, {})[2] == b"first, second"
+        assert stub.connections == 2
+    asker.close()
+
+
+def half_then_whole(line):
+    """Send half of each answer, and the rest where the next request may come in between."""
+    with suppress(OSError):
+        while True:
+            line.read_request()
+            line.send(answer(200, b"first, second")[:-8])
+            time.sleep(0.05)
+            line.send(b", second")
+
+
+def test_a_small_answer_that_ends_early_is_none():
+    asker = Asker(Wire(HOME), QUICK)
+    with Stub(lambda line: (line.read_request(), line.send(answer(200, b"{}", Content_Length="9")))) as stub:
+        with pytest.raises(WireTrouble) as caught:
+            asker.exchange("GET", stub.url, {})
+        assert wire_fault(caught.value).message == "the answer ended early"
+    asker.close()
 
 
 def test_an_environment_full_of_proxies_and_passwords_changes_nothing(tmp_path, monkeypatch):

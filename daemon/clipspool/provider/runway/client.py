@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from clipspool.jobs.faults import Fault, FaultOf
@@ -17,6 +16,7 @@ from clipspool.jobs.records import Balance
 from clipspool.provider.protocol import Call, Created, Download, Gate, Look, NotSent, SubmitAnswer, Unclear
 from clipspool.provider.runway.answers import busy_fault, is_missing, read_create, read_task
 from clipspool.provider.runway.body import Body, FileChanged, NotJson, open_body
+from clipspool.provider.runway.download import Downloader
 from clipspool.provider.runway.ids import offered
 from clipspool.provider.runway.post import PaidPost, file_fault
 from clipspool.provider.runway.refusals import WRONG_ADDRESS, account_fault
@@ -28,9 +28,6 @@ from clipspool.system.http.pace import Limits
 from clipspool.system.http.proxy import Proxy
 from clipspool.system.http.quoting import own_of
 from clipspool.system.http.reply import Reply, excerpt, number, read_reply
-
-if TYPE_CHECKING:
-    from clipspool.system.http.free import FreeAdapter
 
 COMET_HOST = "api.cometapi.com"
 COMET_BALANCE_URL = "https://query.cometapi.com/user/quota"
@@ -92,8 +89,7 @@ class Runway:
             self._wire, Limits(patience.connect_seconds, patience.read_seconds, 2 * patience.read_seconds)
         )
         self._asides = Asker(self._wire, _BRIEF)
-        self._downloading = threading.Lock()
-        self._results: FreeAdapter | None = None
+        self._results = Asker(self._wire, _download_limits(patience))
 
     @property
     def profile(self) -> str:
@@ -172,21 +168,16 @@ class Runway:
 
     def download(self, url: str, offset: int, etag: str) -> Download | Fault:
         """Open a result. The key goes to the API's host only; each hop must be a public https address."""
-        from clipspool.provider.runway.download import Downloader, KeyFor  # noqa: PLC0415  (5 MB)
-
         key = self._key()
-        auth = KeyFor(self._wire.guard, self._origin, "" if isinstance(key, Fault) else key)
-        headers = {**self._common, "Accept": "*/*"}
-        opener = Downloader(self._adapter(), auth, headers, self._patience.result_bytes_max)
+        opener = Downloader(
+            self._results,
+            self._wire.guard,
+            {**self._common, "Accept": "*/*"},
+            self._patience.result_bytes_max,
+            self._origin,
+            "" if isinstance(key, Fault) else key,
+        )
         return opener.open(url, offset, etag)
-
-    def _adapter(self) -> FreeAdapter:
-        from clipspool.system.http.free import FreeAdapter  # noqa: PLC0415
-
-        with self._downloading:
-            if self._results is None:
-                self._results = FreeAdapter(self._wire, _download_limits(self._patience))
-            return self._results
 
     def ask_account(self) -> dict[str, Any] | Fault:
         """Check the key at no cost.
@@ -223,8 +214,7 @@ class Runway:
         """Close the connections."""
         self._questions.close()
         self._asides.close()
-        if self._results is not None:
-            self._results.close()
+        self._results.close()
 
     @property
     def _is_comet(self) -> bool:

@@ -10,13 +10,10 @@ from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import urljoin
 
-import requests
-from requests.auth import AuthBase
-
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.provider.protocol import Cut, Download
+from clipspool.system.http.asking import Answer, Asker
 from clipspool.system.http.faults import WireTrouble, describe, wire_fault
-from clipspool.system.http.free import FreeAdapter
 from clipspool.system.http.guard import Forbidden, Guard
 from clipspool.system.http.pace import READ_BYTES
 from clipspool.system.http.reply import encodings
@@ -34,32 +31,18 @@ _UNPACKED_TIMES_MAX = 8
 """Film hardly compresses; beyond this and the bytes above, the sender wants to fill our disk."""
 
 
-class KeyFor(AuthBase):
-    """Sends the key to one origin only; also keeps requests from reading a .netrc."""
-
-    def __init__(self, guard: Guard, origin: tuple[str, str, int], key: str) -> None:
-        self._guard = guard
-        self._origin = origin
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header for the API's origin; raises Forbidden for an address that may not be reached."""
-        is_ours = self._guard.target(request.url or "").origin == self._origin
-        if is_ours and self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
-
-
 @dataclass(frozen=True, slots=True)
 class Downloader:
     """Opens results for one provider."""
 
-    adapter: FreeAdapter
-    auth: AuthBase
-    """Sends the key to the API's own origin only."""
+    asker: Asker
+    guard: Guard
     headers: Mapping[str, str]
     bytes_max: int
     """A larger result is refused, or cut where its size is not announced."""
+    origin: tuple[str, str, int]
+    """The API's own: the key is sent nowhere else."""
+    key: str
 
     def open(self, url: str, offset: int, etag: str) -> Download | Fault:
         """Open a result at `offset`, which needs the strong ETag of the first part.
@@ -77,43 +60,46 @@ class Downloader:
         """Open once; None for a part that cannot be used."""
         ranged = {"Range": f"bytes={offset}-", "If-Range": etag} if offset else {}
         try:
-            response = self._follow(url, {**self.headers, **ranged})
+            answer = self._follow(url, {**self.headers, **ranged})
         except Forbidden as error:
             return _not_reached(str(error))
-        except (requests.exceptions.InvalidURL, UnicodeError):
+        except ValueError:
             return _not_reached("the address is malformed")
         except WireTrouble as error:
             return wire_fault(error)
-        if isinstance(response, Fault):
-            return response
+        if isinstance(answer, Fault):
+            return answer
         try:
-            found = self._judge(response, offset, etag)
+            found = self._judge(answer, offset, etag)
         except BaseException:
-            response.close()
+            answer.close()
             raise
         if not isinstance(found, Download):
-            response.close()
+            answer.close()
         return found
 
-    def _follow(self, url: str, headers: Mapping[str, str]) -> requests.Response | Fault:
+    def _follow(self, url: str, headers: Mapping[str, str]) -> Answer | Fault:
         for _ in range(REDIRECTS_MAX + 1):
-            response = self.adapter.call("GET", url, headers, self.auth)
-            location = response.headers.get("location", "")
-            if response.status_code not in _MOVED or not location:
-                return response
-            response.close()
+            # At each hop anew: a redirect must not take the key along.
+            is_ours = self.guard.target(url).origin == self.origin
+            key = {"Authorization": f"Bearer {self.key}"} if is_ours and self.key else {}
+            answer = self.asker.call("GET", url, {**headers, **key})
+            location = answer.headers.get("location", "")
+            if answer.status not in _MOVED or not location:
+                return answer
+            answer.close()
             # Header bytes come as Latin-1; the address in them is ASCII, or UTF-8 from a careless server.
             url = urljoin(url, location.encode("latin-1", "replace").decode("utf-8", "replace"))
         message = f"The result's address redirects more than {REDIRECTS_MAX} times"
         return Fault(FaultOf.MOMENT, "RESULT.REDIRECTS", message)
 
-    def _judge(self, response: requests.Response, offset: int, etag: str) -> Download | Fault | None:
-        status = response.status_code
+    def _judge(self, answer: Answer, offset: int, etag: str) -> Download | Fault | None:
+        status = answer.status
         if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
             return None
         if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
-            return _refusal(response)
-        packed = encodings(response.headers.get("content-encoding", ""))
+            return _refusal(status)
+        packed = encodings(answer.headers.get("content-encoding", ""))
         if packed not in ([], ["gzip"]):
             codings = redact_line(", ".join(packed), 40)
             message = f"The result came compressed ({codings}), which was not asked for"
@@ -121,12 +107,15 @@ class Downloader:
         if packed:
             # Not asked for, but paid for. Ranges count packed bytes, so it cannot be resumed.
             is_whole = status == HTTPStatus.OK
-            return self._begun(_Unpacked(response.raw), response, 0, None, "") if is_whole else None
-        length = response.raw.length_remaining
+            return self._begun(_Unpacked(answer.body), answer, 0, None, "") if is_whole else None
+        length = answer.body.length
+        given = ",".join(answer.body.headers.get_all("content-length", ()))
+        if not answer.body.chunked and len({one.strip() for one in given.split(",")}) > 1:
+            return Fault(FaultOf.MOMENT, "NETWORK.BROKEN", "The result was announced with two lengths")
         size: int | None = length
-        tag = _strong(response.headers.get("etag", ""))
+        tag = _strong(answer.headers.get("etag", ""))
         if status == HTTPStatus.PARTIAL_CONTENT:
-            size = _whole_size(response.headers.get("content-range", ""), offset, length)
+            size = _whole_size(answer.headers.get("content-range", ""), offset, length)
             # Another tag is another file: the rest of it behind the first part of this one would be no film.
             if not offset or size is None or (tag and tag != etag):
                 return None
@@ -136,18 +125,16 @@ class Downloader:
         if size is not None and size > self.bytes_max:
             message = f"The result has {size} bytes, and at most {self.bytes_max} are accepted"
             return Fault(FaultOf.CLIP, "RESULT.TOO_LARGE", message)
-        return self._begun(response.raw, response, offset, size, tag)
+        return self._begun(answer.body, answer, offset, size, tag)
 
-    def _begun(
-        self, source: _Source, response: requests.Response, offset: int, size: int | None, tag: str
-    ) -> Download:
-        chunks = _chunks(source, response, self.bytes_max - offset)
+    def _begun(self, source: _Source, answer: Answer, offset: int, size: int | None, tag: str) -> Download:
+        chunks = _chunks(source, answer, self.bytes_max - offset)
         next(chunks)
         return Download(chunks, offset, size, tag)
 
 
 class _Source(Protocol):
-    def read1(self, amt: int, *, decode_content: bool) -> bytes: ...
+    def read1(self, count: int, /) -> bytes: ...
 
 
 class _Unpacked:
@@ -158,17 +145,17 @@ class _Unpacked:
         self._inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
         self._room = _UNPACKED_BYTES_MIN
 
-    def read1(self, amt: int, *, decode_content: bool) -> bytes:
-        """Return up to `amt` bytes, none at the end."""
+    def read1(self, count: int, /) -> bytes:
+        """Return up to `count` bytes, none at the end."""
         while not self._inflater.eof:
             packed = self._inflater.unconsumed_tail
             if not packed:
-                packed = self._packed.read1(amt, decode_content=decode_content)
+                packed = self._packed.read1(count)
                 self._room += len(packed) * _UNPACKED_TIMES_MAX
                 if not packed:
                     raise Cut("the answer ended early")
             try:
-                piece = self._inflater.decompress(packed, amt)
+                piece = self._inflater.decompress(packed, count)
             except zlib.error:
                 raise Cut("the compressed result is damaged") from None
             self._room -= len(piece)
@@ -200,10 +187,10 @@ def _whole_size(content_range: str, offset: int, length: int | None) -> int | No
     return size if is_rest and length in {None, size - offset} else None
 
 
-def _chunks(source: _Source, response: requests.Response, bytes_max: int) -> Iterator[bytes]:
+def _chunks(source: _Source, answer: Answer, bytes_max: int) -> Iterator[bytes]:
     """Yield the body in chunks of 256 KiB or more; the first item is empty.
 
-    The maker of this generator reads that first item, so that from then on closing it closes the response.
+    The maker of this generator reads that first item, so that from then on closing it closes the answer.
     """
     pending: list[bytes] = []
     held = received = 0
@@ -212,11 +199,13 @@ def _chunks(source: _Source, response: requests.Response, bytes_max: int) -> Ite
         yield b""
         while cut is None:
             try:
-                piece = source.read1(READ_BYTES, decode_content=False)
+                piece = source.read1(READ_BYTES)
             except (Cut, *WireTrouble) as error:
                 cut = error if isinstance(error, Cut) else Cut(describe(error))
                 break
             if not piece:
+                if source is answer.body and answer.is_cut:
+                    cut = Cut("the answer ended early")
                 break
             received += len(piece)
             if received > bytes_max:
@@ -232,11 +221,10 @@ def _chunks(source: _Source, response: requests.Response, bytes_max: int) -> Ite
         if cut is not None:
             raise cut
     finally:
-        response.close()
+        answer.close()
 
 
-def _refusal(response: requests.Response) -> Fault:
-    status = response.status_code
+def _refusal(status: int) -> Fault:
     if status in _GONE:
         message = f"The result's address is no longer good (HTTP {status})"
         return Fault(FaultOf.MOMENT, "RESULT.EXPIRED", message)

@@ -19,8 +19,7 @@ _MESSAGE_KEYS = frozenset({"error", "message", "msg", "detail", "reason"})
 _OF_CALL = re.compile(r"request|trace|error|log|user|account|channel|organi[sz]ation|req", re.IGNORECASE)
 """An id below such a key, or one that begins so, is that of a call or a person, not of a task."""
 _FORM = re.compile(
-    r"(?<![\w-])(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|task_[A-Za-z0-9]{16,64})(?![\w-])",
-    re.IGNORECASE,
+    r"(?<![\w-])(?:[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[Tt][Aa][Ss][Kk]_[0-9A-Za-z]{16,64})(?![\w-])"
 )
 _REQUEST_ID = re.compile(
     r"(?:request|trace|correlation|ray|log|user|account)[ _-]?id\W{0,4}[\w-]+", re.IGNORECASE

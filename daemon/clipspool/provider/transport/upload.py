@@ -14,7 +14,6 @@ from io import FileIO
 from typing import Any
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.provider.runway.download import KeyFor
 from clipspool.provider.runway.refusals import account_fault
 from clipspool.provider.transport.way import LIFE_SECONDS, Parcel, Way
 from clipspool.system.atomic import CHUNK
@@ -74,8 +73,6 @@ class Uploads(Way):
         self._base_url = base_url
         self._api_key = api_key
         self._now = now
-        self._guard = guard
-        self._origin = guard.target(base_url).origin
         self._common = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._headers = {**self._common, "Accept": "application/json", "X-Runway-Version": api_version}
         limits = Limits(total_seconds=_SECONDS_MAX)
@@ -122,8 +119,9 @@ class Uploads(Way):
     def _place(self, parcel: Parcel) -> tuple[str, Mapping[str, str], str] | Fault:
         asked = json.dumps({"filename": f"clip{parcel.suffix}", "type": "ephemeral"}).encode()
         headers = {**self._headers, "Content-Type": "application/json"}
-        auth = KeyFor(self._guard, self._origin, self._api_key().strip())
-        reply = self._ask(f"{self._base_url}/uploads", headers, asked, auth)
+        if key := self._api_key().strip():
+            headers["Authorization"] = f"Bearer {key}"
+        reply = self._ask(f"{self._base_url}/uploads", headers, asked)
         if isinstance(reply, Fault):
             return reply
         if (fault := account_fault(reply)) is not None:
@@ -149,18 +147,16 @@ class Uploads(Way):
                 f"\r\n--{boundary}--\r\n".encode(),
             )
             headers = {**self._common, "Content-Type": f"multipart/form-data; boundary={boundary}"}
-            reply = self._ask(url, headers, form, None)
+            reply = self._ask(url, headers, form)
         if isinstance(reply, Fault):
             return reply
         if reply.status not in range(200, 300):
             return _fault(f"the provider's storage does not take the upload (HTTP {reply.status})")
         return None
 
-    def _ask(
-        self, url: str, headers: Mapping[str, str], body: bytes | _Form, auth: KeyFor | None
-    ) -> Reply | Fault:
+    def _ask(self, url: str, headers: Mapping[str, str], body: bytes | _Form) -> Reply | Fault:
         try:
-            answer = self._adapter.exchange("POST", url, headers, auth, body)
+            answer = self._adapter.exchange("POST", url, headers, body)
         except WireTrouble as error:
             return wire_fault(error)
         return read_reply(*answer, datetime.now(UTC))

@@ -1,10 +1,10 @@
-"""Asks for small answers over kept connections: polls, balances, cancellations."""
+"""Asks without a body over kept connections: polls, balances, cancellations, downloads."""
 
 from __future__ import annotations
 
 import http.client
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from clipspool.system.http.client import CONNECTIONS_KEPT, Wire, Witness
 from clipspool.system.http.guard import Target
@@ -12,11 +12,37 @@ from clipspool.system.http.pace import Limits, Pace
 from clipspool.system.http.reply import decoded, read_whole
 
 
-class Asker:
-    """Sends requests without a body for small answers, over kept connections; no retry, no redirect.
+class Answer:
+    """An answer whose head is read; `close` keeps the connection where the body was read to its end."""
 
-    It does what `FreeAdapter.exchange` does, in a third of the processor time: of what is sent, polls are the
-    most. May be used from many threads.
+    def __init__(self, response: http.client.HTTPResponse, witness: Witness, kept: list[Witness]) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        """With names in lower case."""
+        self.body = response
+        self._witness = witness
+        self._kept = kept
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether some of the announced length has not come."""
+        return bool(self.body.length)
+
+    def close(self) -> None:
+        """Give the connection back, or close it; call it once."""
+        is_whole = self.body.isclosed() or self.body.length == 0
+        if not is_whole or self.body.will_close or len(self._kept) >= CONNECTIONS_KEPT:
+            self._witness.close()
+        else:
+            self._kept.append(self._witness)
+        self.body.close()
+
+
+class Asker:
+    """Sends requests without a body over kept connections; no retry, no redirect.
+
+    It does what `FreeAdapter` does, in a third of the processor time: of what is sent, polls are the most.
+    May be used from many threads.
     """
 
     def __init__(self, wire: Wire, limits: Limits) -> None:
@@ -28,20 +54,22 @@ class Asker:
         self, method: str, url: str, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers in lower case and the whole body, unpacked. Raises WireTrouble."""
+        with closing(self.call(method, url, headers)) as answer:
+            body = read_whole(answer.body.read)
+            if answer.is_cut:
+                raise http.client.IncompleteRead(b"")
+        return answer.status, answer.headers, decoded(body, answer.headers.get("content-encoding", ""))
+
+    def call(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+        """Send a request and return once the answer's head is read. Raises WireTrouble."""
         target = self._wire.guard.target(url)
         kept = self._kept.setdefault(target.origin, [])
         witness = self._connected(target, kept)
         try:
-            response, answer = self._exchange(witness, method, target.path, headers)
+            return Answer(self._sent(witness, method, target.path, headers), witness, kept)
         except BaseException:
             witness.close()
             raise
-        if response.will_close or len(kept) >= CONNECTIONS_KEPT:
-            witness.close()
-        else:
-            kept.append(witness)
-        received = {name.lower(): value for name, value in response.headers.items()}
-        return response.status, received, decoded(answer, received.get("content-encoding", ""))
 
     def _connected(self, target: Target, kept: list[Witness]) -> Witness:
         """Return a kept connection that the server has not closed meanwhile, or a new one."""
@@ -53,9 +81,9 @@ class Asker:
         witness.connect()
         return witness
 
-    def _exchange(
+    def _sent(
         self, witness: Witness, method: str, path: str, headers: Mapping[str, str]
-    ) -> tuple[http.client.HTTPResponse, bytes]:
+    ) -> http.client.HTTPResponse:
         witness.pace = pace = Pace(self._limits)
         witness.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers.items():
@@ -63,11 +91,7 @@ class Asker:
         if method != "GET":
             witness.putheader("Content-Length", "0")
         witness.endheaders()
-        response = witness.answer(pace)
-        answer = read_whole(response.read)
-        if response.length:
-            raise http.client.IncompleteRead(b"")
-        return response, answer
+        return witness.answer(pace)
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -1,7 +1,7 @@
 """Makes HTTP connections within limits: which addresses are reached, how long each step takes, what has left.
 
-The paid POST and polls (`asking`) use a connection directly: the one so that each of its steps is a line of
-ours, the others for their processor time. `free` sends all else through `requests`.
+The paid POST, and what is asked for (`asking`), use a connection directly: the one so that each of its steps
+is a line of ours, the others for their processor time. `free` sends all else through `requests`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sends downloads, uploads and messages through `requests`, over connections that keep their limits.
+"""Sends uploads and messages through `requests`, over connections that keep their limits.
 
 Without its Session on purpose: what a Session adds (redirects, cookies, .netrc, proxies of the environment)
 must not happen here. Import it where it is needed: `requests` takes 5 MB of memory and 40 ms.
@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 from urllib3.connectionpool import HTTPConnectionPool
 
 from clipspool.system.http.client import CONNECTIONS_KEPT, WITNESS_OF, Wire, Witness
@@ -52,7 +51,6 @@ class FreeAdapter(HTTPAdapter):
         method: str,
         url: str,
         headers: Mapping[str, str],
-        auth: AuthBase | None = None,
         body: bytes | Iterable[bytes] | None = None,
     ) -> requests.Response:
         """Send a request and return once the answer's head is read; a streamed body needs a `len`.
@@ -61,7 +59,7 @@ class FreeAdapter(HTTPAdapter):
         normalised it, InvalidURL where it cannot.
         """
         self._wire.guard.target(url)
-        request = requests.Request(method, url, headers=dict(headers), auth=auth, data=body).prepare()
+        request = requests.Request(method, url, headers=dict(headers), data=body).prepare()
         self._wire.guard.target(request.url or "")
         return self.send(
             request, stream=True, timeout=(self._limits.connect_seconds, self._limits.silence_seconds)
@@ -72,11 +70,10 @@ class FreeAdapter(HTTPAdapter):
         method: str,
         url: str,
         headers: Mapping[str, str],
-        auth: AuthBase | None = None,
         body: bytes | Iterable[bytes] | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """Send a request as `call`; return status, headers in lower case and the whole body, unpacked."""
-        response = self.call(method, url, headers, auth, body)
+        response = self.call(method, url, headers, body)
         try:
             answer = read_whole(lambda count: response.raw.read(count, decode_content=False))
         finally:
