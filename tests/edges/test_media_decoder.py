@@ -20,6 +20,7 @@ import pytest
 from clipspool.media import confine
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder, MediaFault, Probe
+from clipspool.media.process import wait_for
 from clipspool.media.timing import rate_of
 from media_clips import ffprobe, run
 from patience import patient
@@ -379,6 +380,14 @@ print(process.pid, flush=True)
 time.sleep(0.5)
 os.kill(os.getpid(), 9)
 """
+
+
+def test_a_process_that_cannot_be_killed_is_left_behind(monkeypatch):
+    monkeypatch.setattr("clipspool.media.process._KILLED_SECONDS", 0.05)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        monkeypatch.setattr(process, "kill", lambda: None)  # as one that waits for a file server which hangs
+        assert wait_for(process, 0.05) == -signal.SIGKILL
+        process.terminate()
 
 
 def test_the_process_does_not_outlive_a_killed_daemon():

@@ -21,6 +21,8 @@ from clipspool.media.pool import Scratch, scratch_folder
 from clipspool.system.process import start_thread
 
 END_SECONDS = 2.0
+_KILLED_SECONDS = 2.0
+"""A process that can be ended at all has ended within this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class Child:
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
-            status = 0 if process is None else _wait_for(process, wait_seconds)
+            status = 0 if process is None else wait_for(process, wait_seconds)
             if scratch is not None:
                 scratch.cleanup()
             return status
@@ -158,13 +160,15 @@ class Child:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
-def _wait_for(process: subprocess.Popen[bytes], seconds: float) -> int:
-    """Wait for the end of a process, or end it after so many seconds; return its status."""
-    try:
+def wait_for(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Wait for the end of a process, and kill it after so many seconds; return its status."""
+    with suppress(subprocess.TimeoutExpired):
         return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
+    process.kill()
+    # A process that waits for a file server which hangs cannot be ended: the daemon must end all the same.
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(_KILLED_SECONDS)
+    return -signal.SIGKILL
 
 
 def _environment() -> dict[str, str]:
