@@ -62,6 +62,11 @@ def worst(findings, what=""):
     return [f for f in findings if f.level != "ok" and f.what.startswith(what) and f.what != "user"]
 
 
+def test_a_farm_without_a_database_is_told_of(settings):
+    found = worst(look(settings('[farm]\nnode = "a"\n')), "farm")
+    assert [(one.level, "works alone" in one.why) for one in found] == [("warn", True)]
+
+
 def test_all_is_well(settings, tmp_path):
     account = Account({"balance": 12.5, "nested": {"key": CANARY}})
     found = list(look(settings(CLIPSPOOL_PROVIDER__API_KEY=CANARY), account))

@@ -185,7 +185,7 @@ def test_several_mistakes_have_a_line_each(refused, tmp_path):
     text = "[provider]\nrunning_max = 0\nrunnin_max = 3\n[[inbox]]\npath = 3\n"
     file = tmp_path / "config.toml"
     assert set(refused(text).splitlines()) == {
-        f"{file}, line 2: `provider.running_max` must be greater than or equal to 1",
+        f"{file}, line 2: `provider.running_max` must be at least 1",
         f"{file}, line 3: `provider.runnin_max` is an unknown key, did you mean `running_max`?",
         f"{file}, line 5: `path` of [[inbox]] number 1 must be a path in quotes",
         f"{file}, line 4: `outbox` of [[inbox]] number 1 is missing",
@@ -196,6 +196,10 @@ def test_several_mistakes_have_a_line_each(refused, tmp_path):
     ("data", "words"),
     [
         (b"a = [[[[\n", "is not TOML"),
+        (b"a = in\n", "text is written in quotes"),
+        (b"a = 1\na = 2\n", "is there already"),
+        (b'a = "C:\\Users"\n', "begins a special sign: write /"),
+        (b"[defaults]\npromt = 1\n" + INBOX.encode(), "`defaults.promt` is an unknown key, did you mean"),
         (b"a = " + b"[" * 5000, "nested too deep"),
         (b"a = " + b"9" * 5000, "number or date that cannot be"),
         (b"# \xff\n", "line 1: is not UTF-8"),

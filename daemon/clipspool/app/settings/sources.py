@@ -16,7 +16,7 @@ from clipspool.app.locations import PREFIX, NowhereError, SettingsError, expande
 from clipspool.app.settings.folders import overlaps
 from clipspool.app.settings.keys import Settings
 from clipspool.app.settings.secrets import Needs, keys_in_file, with_secrets
-from clipspool.app.settings.wording import Loc, Mistake, Source, translate, unknown
+from clipspool.app.settings.wording import Loc, Mistake, Source, not_toml, translate, unknown
 
 _FILE_BYTES_MAX = 1 << 20
 _NEEDED_MOST = {f"{PREFIX}CONFIG", f"{PREFIX}PROVIDER__API_KEY"}
@@ -99,7 +99,7 @@ def _toml(file: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: is not TOML: {error}") from None
+        raise SettingsError(not_toml(file, error)) from None
     except RecursionError:
         raise SettingsError(f"{file}: is nested too deep") from None
     except ValueError:  # an integer of more than 4,300 digits, a month 13
@@ -242,7 +242,10 @@ def _in_defaults(loc: Loc, table: Mapping[str, Any]) -> Iterator[Mistake]:
 
     for problem in layer_of(table, "").problems:
         keys = problem.key.split(".") if problem.key else []
-        yield Mistake((*loc, *keys), problem.message)
+        message = problem.message
+        if keys and message.startswith(begin := f"unknown key `{keys[-1]}`"):  # the key is named already
+            message = f"is an unknown key{message.removeprefix(begin)}"
+        yield Mistake((*loc, *keys), message)
 
 
 def _in_models(models: Mapping[str, Any]) -> Iterator[Mistake]:

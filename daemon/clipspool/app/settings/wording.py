@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,19 @@ _MUST_BE = {
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false, without quotes"),
 }
 """What a value must be, by pydantic's name of the mistake."""
+_BOUNDS = {"greater than or equal to": "at least", "less than or equal to": "at most"}
+_TOML_HINTS = {
+    "Invalid value": "text is written in quotes, a list in [ ]",
+    "Cannot overwrite a value": "this key, or its table, is there already: keep one of the two",
+    "Cannot declare": "this table is there already: put its keys under the first one",
+    "Expected '='": "a key is followed by =",
+    "Expected newline": "nothing but a comment belongs behind a value; a quote within text ends it",
+    **dict.fromkeys(
+        ("Unescaped", "Invalid hex"), "a backslash in double quotes begins a special sign: write /"
+    ),
+    r"Illegal character '\n'": "text in quotes has to end on its line",
+}
+"""What is usually meant, by how the parser's message begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +135,7 @@ def translate(error: ValidationError, root: type[BaseModel], prefix: Loc = ()) -
             case "tuple_type" | "list_type":
                 is_inbox = loc == ("inbox",)
                 yield Mistake(
-                    loc, "is written [[inbox]], with two brackets" if is_inbox else "must be a list"
+                    loc, "is written [[inbox]], with two brackets" if is_inbox else "must be a list, in [ ]"
                 )
             case kind if kind in _MUST_BE:
                 yield Mistake(loc, f"must be {_MUST_BE[kind]}")
@@ -129,7 +143,16 @@ def translate(error: ValidationError, root: type[BaseModel], prefix: Loc = ()) -
                 yield Mistake(loc, entry["msg"].removeprefix("Value error, "))
             case _:
                 message = entry["msg"].replace("Input should", "must").replace("String should", "must")
+                for long, short in _BOUNDS.items():
+                    message = message.replace(long, short)
                 yield Mistake(loc, message[:1].lower() + message[1:])
+
+
+def not_toml(file: Path, error: tomllib.TOMLDecodeError) -> str:
+    """Describe why a file is not TOML: in the parser's words, and what is usually meant."""
+    said = str(error)
+    hint = next((f"; {hint}" for begin, hint in _TOML_HINTS.items() if said.startswith(begin)), "")
+    return f"{_shown(str(file))}: is not TOML: {said}{hint}"
 
 
 def unknown(loc: Loc, root: type[BaseModel], skip: int = 0) -> Mistake:

@@ -116,6 +116,13 @@ def look_at_defaults(settings: Settings) -> Iterator[Finding]:
                 f"the model {model!r} is not in the catalogue",
                 f"choose one of {', '.join(sorted(known))}, or describe it in [models.NAME]",
             )
+    if settings.farm.node is not None and settings.journal.url is None:
+        yield Finding(
+            "warn",
+            "farm",
+            "[farm] does nothing without `url` in [journal]: this daemon works alone, and keeps limits alone",
+            "name the database that the machines share, or leave [farm] out",
+        )
     if not settings.provider.base_url.endswith("/v1"):
         yield Finding(
             "warn",
