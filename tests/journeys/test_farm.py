@@ -1,7 +1,6 @@
 """A farm as its users have it: nodes on one inbox, one journal in PostgreSQL, and what may happen to them."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -13,97 +12,8 @@ from pathlib import Path
 import pytest
 
 import postgres
-from faults.oracle import Oracle
-from journeys.bay import beside
+from journeys.nodes import LEASE, RUNNING_MAX, Farm, opened
 from patience import FACTOR, patient
-
-LEASE = 5.0
-RUNNING_MAX = 4
-
-
-class Farm:
-    """Nodes beside a bay, each with a configuration and a state folder of its own."""
-
-    def __init__(self, bay, names, *, lease=LEASE, url=None, keys=""):
-        self.bay, self.nodes = bay, {}
-        bay.is_checked = False  # it is checked at the end, from one node's side
-        for name in names:
-            node = beside(bay, name)
-            node.configure(
-                provider=f"running_max = {RUNNING_MAX}",
-                top=f'[farm]\nnode = "{name}"\nlease_seconds = {lease}',
-                keys=keys,
-            )
-            if url is not None:
-                node.config.write_text(
-                    node.config.read_text().replace(self.bay.database[0].url(self.schema), url(name))
-                )
-            self.nodes[name] = node
-
-    @property
-    def schema(self):
-        return self.bay.database[1]
-
-    def start(self, *names):
-        """Start nodes, the first of which leads."""
-        for name in names or self.nodes:
-            node = self.nodes[name]
-            node.start(wait=False, before=("env",))
-            node.until(lambda node=node: node.events("leads") or node.events("follows"), 30, f"{name} joins")
-
-    @property
-    def leader(self):
-        rows = self.bay.query("SELECT node FROM leader WHERE until > now()")
-        return rows[0]["node"] if rows else ""
-
-    def until_led_by_another(self, before, seconds=30):
-        end = time.monotonic() + patient(seconds)
-        while self.leader in {"", before}:
-            assert time.monotonic() < end, self.lately()
-            time.sleep(0.05)
-        return self.nodes[self.leader]
-
-    def until(self, is_so, seconds=30):
-        end = time.monotonic() + patient(seconds)
-        while not is_so():
-            assert time.monotonic() < end, self.lately()
-            time.sleep(0.05)
-
-    def until_retired(self, count, seconds=60):
-        retired = "SELECT 1 FROM clips WHERE retired_at IS NOT NULL"
-        self.until(lambda: len(self.bay.query(retired)) == count, seconds)
-
-    def lately(self):
-        return "\n\n".join(node.lately() for node in self.nodes.values())
-
-    def drop(self, count, prefix="s"):
-        for number in range(count):
-            self.bay.drop(f"{prefix}{number:03}.mp4")
-
-    def live_tasks_max(self, render_seconds):
-        """Give how many tasks there were at once, by the provider's own record; each takes as long as all."""
-        starts = [create.at for create in self.bay.box.ledger.creates]
-        return max(sum(at <= other < at + render_seconds for at in starts) for other in starts)
-
-    def check(self, name):
-        """Nothing was paid twice and nothing is lost, as the journal and the folders show."""
-        self.bay.until_swept()
-        assert Oracle(self.nodes[name]).violations() == [], self.lately()
-
-
-@contextlib.contextmanager
-def opened(open_bays, names=("a", "b", "c"), server=None, render_seconds=0.3, **how):
-    with open_bays(render_seconds=render_seconds) as bay:
-        bay.move_to(server or postgres.shared(), f"farm_{os.getpid()}_{time.monotonic_ns()}")
-        farm = Farm(bay, names, **how)
-        try:
-            yield farm
-        finally:
-            for node in farm.nodes.values():
-                if node.daemon is not None and node.daemon.poll() is None:
-                    node.daemon.send_signal(signal.SIGCONT)
-                    node.daemon.kill()
-                    node.daemon.wait()
 
 
 def test_every_node_answers_for_all_and_hands_over_at_sigterm_and_when_it_is_drained(open_bays):
