@@ -107,11 +107,11 @@ class PostgresDatabase:
     # --- statements by name -------------------------------------------------------------------------------
 
     def run(self, name: str, /, **values: Any) -> None:
-        """Run a statement for its effect; with `rows`, once for each of them, in one step."""
+        """Run a statement for its effect; it gets `rows` as a list a column."""
         if "rows" in values:
-            self.run_many(name, [{str(at): one for at, one in enumerate(row)} for row in values["rows"]])
-        else:
-            self._execute(name, values)
+            columns = zip(*values["rows"], strict=True)
+            values = {str(at): _as_array(column) for at, column in enumerate(columns)}
+        self._execute(name, values)
 
     def run_many(self, name: str, rows: Sequence[Row]) -> None:
         """Run a statement once for each row, in one step."""
@@ -178,6 +178,13 @@ class PostgresDatabase:
         if self._connection.info.transaction_status is not TransactionStatus.IDLE:
             with suppress(psycopg.OperationalError):  # then there is none any more
                 self._connection.execute(b"ROLLBACK")
+
+
+def _as_array(column: Sequence[Any]) -> list[Any]:
+    """Return a column's values for an array, which may not hold both whole numbers and fractions."""
+    if any(isinstance(value, float) for value in column):
+        return [None if value is None else float(value) for value in column]
+    return list(column)
 
 
 def connect_to_write(address: Address, fence: Fence | None = None) -> psycopg.Connection:

@@ -1,7 +1,7 @@
 -- Every statement of the journal in PostgreSQL's dialect, by name: those of `sqlite.sql`, with the same parameters.
 --
--- Where `sqlite.sql` has `:rows`, a statement here is run once for each row, all in one step, and `:0`, `:1` are the
--- row's values in the order of `rows.py`. Lists are arrays. A parameter that is only compared with NULL needs a type.
+-- Where `sqlite.sql` has `:rows`, a statement here has a list a column, `:0`, `:1`, in the order of `rows.py`: so all
+-- rows of a turn are one statement. Lists are arrays. A parameter that is only compared with NULL needs a type.
 
 
 -- --- what a turn writes ----------------------------------------------------------------------------------
@@ -16,37 +16,51 @@ VALUES (:id, :inbox, :path, :sidecar, :source, :size, :mtime_ns, :accepted_at, :
 INSERT INTO jobs (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts,
     doubts, progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
     version, prepared_by, chosen, node, parts, clip_id, inbox, variant, request, created_at, part)
-VALUES (:0, :1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, :16, :17, :18, :19, :20, :21,
-    :22, :23, :24, :25, :26, :27, :28, :29, :30, :31);
+SELECT * FROM unnest(
+    :0::TEXT[], :1::TEXT[], :2::INTEGER[], :3::DOUBLE PRECISION[], :4::TEXT[], :5::TEXT[],
+    :6::DOUBLE PRECISION[], :7::BOOLEAN[], :8::BOOLEAN[], :9::TEXT[], :10::INTEGER[], :11::INTEGER[],
+    :12::DOUBLE PRECISION[], :13::DOUBLE PRECISION[], :14::INTEGER[], :15::DOUBLE PRECISION[], :16::TEXT[],
+    :17::TEXT[], :18::TEXT[], :19::TEXT[], :20::TEXT[], :21::INTEGER[], :22::TEXT[], :23::TEXT[], :24::TEXT[],
+    :25::TEXT[], :26::TEXT[], :27::TEXT[], :28::TEXT[], :29::TEXT[], :30::DOUBLE PRECISION[], :31::INTEGER[]
+);
 
 -- name: update_jobs
 UPDATE jobs SET
-    state = :1,
-    priority = :2,
-    due_at = :3,
-    held = :4,
-    reason = :5,
-    updated_at = :6,
-    prepared = :7,
-    approved = :8,
-    cancel_by = :9,
-    attempts = :10,
-    doubts = :11,
-    progress = :12,
-    rendering_since = :13,
-    task_number = :14,
-    credits_estimated = :15,
-    error = :16,
-    results = :17,
-    paid = :18,
-    fingerprint = :19,
-    reuse = :20,
-    version = :21,
-    prepared_by = :22,
-    chosen = :23,
-    node = :24,
-    parts = :25
-WHERE id = :0;
+    state = new.state,
+    priority = new.priority,
+    due_at = new.due_at,
+    held = new.held,
+    reason = new.reason,
+    updated_at = new.updated_at,
+    prepared = new.prepared,
+    approved = new.approved,
+    cancel_by = new.cancel_by,
+    attempts = new.attempts,
+    doubts = new.doubts,
+    progress = new.progress,
+    rendering_since = new.rendering_since,
+    task_number = new.task_number,
+    credits_estimated = new.credits_estimated,
+    error = new.error,
+    results = new.results,
+    paid = new.paid,
+    fingerprint = new.fingerprint,
+    reuse = new.reuse,
+    version = new.version,
+    prepared_by = new.prepared_by,
+    chosen = new.chosen,
+    node = new.node,
+    parts = new.parts
+FROM unnest(
+    :0::TEXT[], :1::TEXT[], :2::INTEGER[], :3::DOUBLE PRECISION[], :4::TEXT[], :5::TEXT[],
+    :6::DOUBLE PRECISION[], :7::BOOLEAN[], :8::BOOLEAN[], :9::TEXT[], :10::INTEGER[], :11::INTEGER[],
+    :12::DOUBLE PRECISION[], :13::DOUBLE PRECISION[], :14::INTEGER[], :15::DOUBLE PRECISION[], :16::TEXT[],
+    :17::TEXT[], :18::TEXT[], :19::TEXT[], :20::TEXT[], :21::INTEGER[], :22::TEXT[], :23::TEXT[], :24::TEXT[],
+    :25::TEXT[]
+) AS new (id, state, priority, due_at, held, reason, updated_at, prepared, approved, cancel_by, attempts, doubts,
+    progress, rendering_since, task_number, credits_estimated, error, results, paid, fingerprint, reuse,
+    version, prepared_by, chosen, node, parts)
+WHERE jobs.id = new.id;
 
 -- name: update_requests
 UPDATE jobs SET request = :request WHERE id = :id;
@@ -54,7 +68,10 @@ UPDATE jobs SET request = :request WHERE id = :id;
 -- name: upsert_tasks
 INSERT INTO tasks (job_id, number, segment, profile, intent_at, task_id, created_at, credits, credits_reserved,
     succeeded, evidence)
-VALUES (:0, :1, :2, :3, :4, :5, :6, :7, :8, :9, :10)
+SELECT * FROM unnest(
+    :0::TEXT[], :1::INTEGER[], :2::INTEGER[], :3::TEXT[], :4::DOUBLE PRECISION[], :5::TEXT[],
+    :6::DOUBLE PRECISION[], :7::DOUBLE PRECISION[], :8::DOUBLE PRECISION[], :9::BOOLEAN[], :10::TEXT[]
+)
 ON CONFLICT (job_id, number, segment) DO UPDATE SET
     profile = excluded.profile, intent_at = excluded.intent_at, task_id = excluded.task_id,
     created_at = excluded.created_at, credits = excluded.credits, credits_reserved = excluded.credits_reserved,
@@ -62,18 +79,21 @@ ON CONFLICT (job_id, number, segment) DO UPDATE SET
 
 -- name: insert_events
 INSERT INTO events (at, clip_id, job_id, event, from_state, to_state, facts)
-VALUES (:0, :1, :2, :3, :4, :5, :6);
+SELECT * FROM unnest(
+    :0::DOUBLE PRECISION[], :1::TEXT[], :2::TEXT[], :3::TEXT[], :4::TEXT[], :5::TEXT[], :6::TEXT[]
+);
 
 -- name: update_prepared_clips
 -- A prepared clip lies in its work folder.
 UPDATE clips SET
-    sha256 = :1,
-    size = :2,
-    mtime_ns = :3,
-    media = coalesce(:4, media),
+    sha256 = new.sha256,
+    size = new.size,
+    mtime_ns = new.mtime_ns,
+    media = coalesce(new.media, clips.media),
     lies_at = NULL,
     sidecar_lies_at = NULL
-WHERE id = :0;
+FROM unnest(:0::TEXT[], :1::TEXT[], :2::BIGINT[], :3::BIGINT[], :4::TEXT[]) AS new (id, sha256, size, mtime_ns, media)
+WHERE clips.id = new.id;
 
 -- name: update_moved_clips
 UPDATE clips SET lies_at = :lies_at, sidecar_lies_at = :sidecar_lies_at, retire_due = NULL,

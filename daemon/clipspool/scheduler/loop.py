@@ -333,7 +333,8 @@ class Scheduler(Recorder):
         # record of what may have been paid, never a payment without one.
         flying.job = self.happen(flying.job, on.Connected(self.profile))
         self.spending.add(flying.job)
-        self.defer(self.restore_guard.note_send)
+        if self.restore_guard.note_send not in self._deferred:  # one commit, one mark: before its first gate
+            self.defer(self.restore_guard.note_send)
         self.defer(lambda: ready.gate.set_result(True))
 
     def _answer(self, command: Command) -> None:
