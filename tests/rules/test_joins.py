@@ -151,7 +151,7 @@ def test_results_with_their_parts_frames_under_another_rate_are_placed_one_by_on
     plan = joined(results, as_is=as_is)
     assert all(piece.by_frame for piece in plan.pieces)
     assert (plan.finish.fps, plan.finish.frames) == ("25/1", 300)
-    assert "frames of 24 a second, placed one by one on the source's of 25" in plan.finish.changes, (
+    assert "frames at 24 a second, placed one by one on the source's at 25" in plan.finish.changes, (
         plan.finish.changes
     )
     by_time = joined([result_of(part, "24/1", part.frames - 4) for part in PARTS])

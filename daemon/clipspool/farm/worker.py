@@ -1,4 +1,4 @@
-"""Runs stages that the leader gave away, on a node that follows: a thread with an event loop, and a pool."""
+"""Runs stages that the leader handed out to this node: a thread with an event loop, and a pool."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ class Questions:
         return Counter({(row["inbox"], row["model"]): row["number"] for row in rows})
 
     def tallies(self, now: float) -> list[Tally]:
-        """Count the open jobs that stand alike."""
+        """Count the open jobs by inbox, state and what holds them."""
         return [
             Tally(
                 row["inbox"],

@@ -258,7 +258,7 @@ def _box_at(file: BinaryIO, position: int, size: int) -> Box | Incomplete | Unre
     if box.end < box.data:
         name, length = box.kind.decode("latin-1"), box.end - position
         return Unrecognised(
-            f"its `{name}` box has a length of {length} bytes, which cannot be: it is damaged"
+            f"its `{name}` box has a length of {length} bytes, which is impossible: the file is damaged"
         )
     return box
 

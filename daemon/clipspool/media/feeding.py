@@ -19,7 +19,7 @@ _LENGTH_BYTES: Final = 8
 
 
 class Feed:
-    """Writes pictures into a pipe in a thread of its own, until all are written or nobody reads on."""
+    """Writes pictures into a pipe in a thread of its own, until all are written or the reader is gone."""
 
     def __init__(self, pictures: Iterable[tuple[str, FileIO]], pipe: int) -> None:
         """Each picture is its name and its file, which is closed; so is the pipe. Raises OSError."""

@@ -87,7 +87,7 @@ def join_plan(
     said = [_meetings_said(pieces)]
     if by_frame:
         said.append(
-            f"frames of {chief.frames_per_second:.6g} a second, placed one by one on the source's of "
+            f"frames at {chief.frames_per_second:.6g} a second, placed one by one on the source's at "
             f"{float(rate):.6g}"
         )
     else:

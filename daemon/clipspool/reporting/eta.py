@@ -21,7 +21,7 @@ _FEWEST = 3
 
 @dataclass(frozen=True, slots=True)
 class TimeLeft:
-    """The time left of a task, by its model's history."""
+    """How long a task will still take, estimated from its model's history."""
 
     seconds: float
     """Below 0: it takes that many seconds longer than usual."""

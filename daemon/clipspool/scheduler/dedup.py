@@ -97,7 +97,7 @@ def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> JobHeld | Dupl
     reason = (
         f"the same clip with the same request is job {first.id} ({first.path}), {state}; "
         "`clipspool approve` pays for it again, `clipspool cancel` ends this one "
-        "(`again = true` in its sidecar would have said that it is meant)"
+        "(with `again = true` in its sidecar it would have been sent)"
     )
     return JobHeld(Held.DUPLICATE, reason)
 

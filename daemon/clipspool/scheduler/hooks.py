@@ -39,7 +39,7 @@ class Hooks:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no hook is due or runs."""
+        """Whether no hook is due or running."""
         return not self._due
 
     def use(self, names: Collection[str]) -> None:

@@ -264,7 +264,7 @@ class Workers:
         self.disk.hand_out(work)
 
     def start_hook(self, name: str, job: Job, clip: Clip) -> None:
-        """Hand out a hook that is due after a job's end, and counted already; it reports `HookDone`."""
+        """Start a hook that is due after a job's end and was counted already; it reports `HookDone`."""
 
         def work() -> None:
             try:

@@ -62,7 +62,7 @@ class DaemonState:
         raise TimeoutError
 
     def get(self) -> DaemonAnswer:
-        """Return the daemon's state; raises TimeoutError when it never answered yet."""
+        """Return the daemon's state; raises TimeoutError while it has never answered."""
         version = self._version()
         known, at = self._of
         if self._seen is not None and known == version and time.monotonic() - at < FRESH_SECONDS:

@@ -155,9 +155,9 @@ class Uploads:
         return None
 
     def find_known(self, upload_id: str) -> Upload | None:
-        """Return an upload that a key names; an inbox that cannot be read keeps no clip from the others.
+        """Return the upload that a key names; the search goes on past an inbox that cannot be read.
 
-        A request that is sent again names its inbox too: where that one is away, nothing is begun in it.
+        A request that is sent again names its inbox too: while that one is away, nothing is begun in it.
         """
         with suppress(OSError):
             return self.find(upload_id)

@@ -116,7 +116,7 @@ def _time(table: Any) -> tuple[Fraction, Fraction | None]:
     """Return seconds and frames a second of a rational time."""
     try:
         rate = Fraction(str(table["rate"])).limit_denominator(1001)
-        # 23.976 and 29.97 are written for parts of 1001.
+        # 23.976 stands for 24000/1001, 29.97 for 30000/1001.
         for whole in (24, 30, 48, 60, 120):
             if abs(rate - Fraction(whole * 1000, 1001)) < Fraction(1, 200):
                 rate = Fraction(whole * 1000, 1001)

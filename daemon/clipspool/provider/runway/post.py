@@ -90,7 +90,7 @@ class PaidPost:
 
     def _why_not(self) -> Fault:
         if not self.witness.is_silent():
-            message = "The server closed the connection before it was asked"
+            message = "The server closed the connection before anything was sent"
             return Fault(FaultOf.MOMENT, "NETWORK.BROKEN", message)
         return Fault(FaultOf.MOMENT, "SUBMIT.STOPPED", "Nothing was sent: submitting was stopped")
 

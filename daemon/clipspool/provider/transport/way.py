@@ -90,7 +90,7 @@ class InRequest(Way):
 
 @dataclass(frozen=True)
 class PutLater(Way):
-    """Chooses as a way does, and puts nothing there: another process does, which alone knows the address."""
+    """Chooses as its way does, and uploads nothing: another process does, and it alone knows the address."""
 
     way: Way
 

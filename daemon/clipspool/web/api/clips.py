@@ -1,4 +1,4 @@
-"""Takes whole clips from programs and from the page, and says what became of them."""
+"""Accepts whole clips from programs and from the page, and reports what became of them."""
 
 from __future__ import annotations
 

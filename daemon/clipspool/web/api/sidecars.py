@@ -81,7 +81,8 @@ class SidecarRoutes:
                 raise NotTaken(409, "SIDECAR.CHANGED", "The sidecar was changed meanwhile: look at it again.")
             (root.create if before is None else root.replace)(at, data)
         except FileExistsError:
-            raise NotTaken(409, "SIDECAR.CHANGED", "The sidecar was made meanwhile: look at it.") from None
+            message = "A sidecar has been created meanwhile: look at it first."
+            raise NotTaken(409, "SIDECAR.CHANGED", message) from None
         except FileNotFoundError:
             raise accepted from None
         if not root.exists(clip):
