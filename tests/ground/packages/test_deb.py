@@ -89,7 +89,9 @@ def test_a_taken_user_id_is_refused_and_another_one_can_be_named(box):
 
 
 def test_installed_it_starts_nothing(box):
-    box.ok(f"{QUIET} dpkg -i /root/first.deb")
+    said = box.run(f"{QUIET} dpkg -i /root/first.deb")
+    assert said.code == 0, said
+    assert "clipspool service install" in said.err
     assert state(box) == ["inactive", "disabled"]
     assert box.ok("id -u clipspool").strip() == "860"
     assert box.ok("clipspool --version").startswith("clipspool")
