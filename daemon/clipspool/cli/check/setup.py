@@ -155,9 +155,8 @@ def _handed_over(file: Path, unit: Unit) -> Finding:
     if is_there:
         why = f"systemd passes it to {unit.name} from {file}; not tried, as only root can read it"
         return Finding("ok", "API key", why)
-    return Finding(
-        "bad", "API key", f"{file} is not there, and {unit.name} does not start without it", KEY_PLACES
-    )
+    why = f"{file} is not there, and {unit.name} does not start without it"
+    return Finding("bad", "API key", why, "`clipspool service install` asks for the key, and puts it there")
 
 
 def look_at_journal(
