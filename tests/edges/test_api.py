@@ -457,6 +457,18 @@ def test_a_name_that_leads_elsewhere_or_hides_is_refused(stage, api):
     assert lying(stage) == {}
 
 
+def test_a_file_that_is_no_clip_is_refused_with_what_to_do(api):
+    said = {
+        "_shot.mp4": "names that begin with `.`, `_` or `~`",
+        "shot.braw": "camera raw (.braw)",
+        "shot.zip": "unpack it",
+        "notes.txt": "it takes .avi, ",
+    }
+    for name, words in said.items():
+        answer = api("POST", "uploads", {"inbox": "bay", "name": name, "size": 10})
+        assert (answer.status, words in answer.json["error"]["message"]) == (415, True), answer.json
+
+
 FOLDERS = (
     "../out",
     "a/../../b",

@@ -983,10 +983,11 @@ def waits(path):
 def test_an_inbox_has_a_page_of_its_own_without_what_only_operators_decide(stage):
     stage.deliver("done1", path="day/done.mp4")
     stage.add("doubt1", path="doubt.mp4", state=State.IN_DOUBT, held=Held.IN_DOUBT, paid=Paid.UNKNOWN)
-    stage.waiting = [waits(f"bad{number}.mp4") for number in range(40)]
+    stage.waiting = [waits("raw.braw"), *(waits(f"bad{number}.mp4") for number in range(40))]
     with stage.open(clips=clip_doors(stage)) as web:
         page = web("GET", "/inbox/bay", BEARER).text
         assert "bad39.mp4" in page
+        assert page.count('#mend"') == 40, "a file that is no clip has no sidecar to mend"
         assert "The operator checks whether it was accepted." in page
         assert "/jobs/doubt1/retry" not in page
         assert "credits today" not in page
@@ -995,7 +996,7 @@ def test_an_inbox_has_a_page_of_its_own_without_what_only_operators_decide(stage
         assert web.get("/inbox/nowhere").status == 404
         assert web("GET", "/add", BEARER).getheader("Location") == "/inbox/bay"
         overview = web("GET", "/", BEARER).text
-        assert ">and 36 more</a>" in overview
+        assert ">and 37 more</a>" in overview
         assert "bad4.mp4" not in overview
 
 
@@ -1098,6 +1099,17 @@ def test_versions_stand_side_by_side_and_one_is_chosen(stage):
         web.post("/jobs/clip1/choose", undo="1")
         assert [given["undo"] for do, given in stage.commands if do == "choose"] == [False, True]
         assert "Choose two versions" in web.get("/jobs/clip1/versions/compare?pick=clip1").text
+        first = stage.journal.job("clip1")
+        second = replace(first, id="clip1-r2", version=2, variant="v1")
+        held = replace(
+            first, id="clip1-r3", version=3, state=State.QUEUED, held=Held.BUDGET, reason="too dear"
+        )
+        with stage.journal.turn():
+            for one in (second, held):
+                stage.journal.add_job(one)
+        assert "too dear" in web("GET", "/jobs/clip1/versions?fresh", BEARER).text
+        beside = web.get("/jobs/clip1/versions/compare?pick=clip1&pick=clip1-r2").text
+        assert ("Sound of version 2 v1" in beside, "Sound of the result" in beside) == (True, False)
         assert web.get("/jobs/nothing/versions").status == 404
 
 

@@ -9,10 +9,10 @@ from io import FileIO
 from typing import Any, assert_never
 
 from clipspool.jobs.assignments import Assignment
-from clipspool.jobs.events import Event, Fetched, StageFailed, TakenOver
+from clipspool.jobs.events import Delivered, Event, Fetched, StageFailed, TakenOver
 from clipspool.jobs.faults import Unsure
 from clipspool.jobs.lifecycle import Stage
-from clipspool.jobs.model import Clip, Job, Problem, Request
+from clipspool.jobs.model import Clip, Job, Problem, Request, State
 from clipspool.jobs.records import HookRun
 from clipspool.jobs.sequence import Facts
 from clipspool.jobs.working import Report, Working
@@ -170,11 +170,19 @@ class StageRunner:
             case Stage.FETCH:
                 return self._fetch(given, folders, tools)
             case Stage.DELIVER:
-                return deliver(job, clip, folders, self.now(), self.may_send)
+                return self._deliver(job, clip, folders)
             case Stage.POLL | Stage.TELL_CANCEL:
                 raise ValueError(given.stage)
             case never:
                 assert_never(never)
+
+    def _deliver(self, job: Job, clip: Clip, folders: Folders) -> Event:
+        """Publish a job's results. Of several versions each has its poster at once: its clip retires late."""
+        event = deliver(job, clip, folders, self.now(), self.may_send)
+        if self.tools.draws_posters and isinstance(event, Delivered) and (job.variant or job.version > 1):
+            delivered = replace(job, state=State.DELIVERED, results=event.results)
+            draw_posters(clip, [delivered], folders, self.decoder)
+        return event
 
     def _prepare_tools(self, tools: Tools, job: Job) -> PrepareTools:
         return PrepareTools(

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from clipspool.intake.names import readable
+from clipspool.intake.names import Names, readable
 from clipspool.jobs.model import TERMINAL, Job, State
 from clipspool.journal import Filter, Look
 from clipspool.reporting.status_file.text import for_editors
@@ -76,11 +76,19 @@ class InboxPages:
             folders = _folders(look, name)
         rules = self._doors.rules().get(name)
         folders_here = self._views.daemon.bays().get(name)
+        names = Names(rules.extensions) if rules else None
         waiting = inbox["waiting"][:_WAITING_SHOWN]
         return {
             "inbox": inbox,
             "is_read_only": folders_here is not None and folders_here.origin is not None,
-            "waiting": [{**one, "shown": readable(one["path"])} for one in waiting],
+            "waiting": [
+                {
+                    **one,
+                    "shown": readable(one["path"]),
+                    "has_sidecar": names is not None and names.is_clip(one["path"]),
+                }
+                for one in waiting
+            ],
             "waiting_more": max(inbox["waiting_count"] - len(waiting), 0),
             "problems": sum(bool(one.get("problem")) for one in inbox["waiting"]),
             "under_way": [self._row(job) for job in under_way.jobs],

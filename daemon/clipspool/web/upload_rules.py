@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from clipspool.intake.advice import Found, about_files
+from clipspool.intake.kinds import Sort, sort_of
 from clipspool.intake.names import Kind, Names, composed, is_plain_name, readable
 from clipspool.intake.types import Rules
 from clipspool.spool.layout import SUFFIXES
@@ -15,6 +17,8 @@ SIZE_MAX = 200 << 30
 _NAME_BYTES_MAX = 200
 """Leaves room for a number, and for what sidecars and notes add to a clip's name."""
 _DEPTH_MAX = 16
+_EXPLAINED = frozenset({Sort.FILM, Sort.RAW, Sort.AUDIO, Sort.ARCHIVE, Sort.PROJECT, Sort.SHORTCUT})
+"""Kinds of files whose advice for a folder holds here too."""
 _SPARE_BYTES = 256 << 20
 """Left free for others: the journal, notes and what is made to fit."""
 
@@ -53,9 +57,19 @@ def checked_place(rules: Rules, folder: str, name: str) -> tuple[Rel, str]:
             why = f"Clips in a folder named `{readable(part)[:120]}` are not looked for; choose another."
             raise NotTaken(422, "CLIP.FOLDER", why)
     if names.kind(name, folder) is not Kind.CLIP:
-        kinds = ", ".join(sorted(rules.extensions))
-        raise NotTaken(415, "CLIP.KIND", f"`{shown}` is no clip that the inbox {rules.name} takes ({kinds}).")
+        why = f"`{shown}` is no clip that the inbox {rules.name} takes: {_why_no_clip(names, rules, name)}."
+        raise NotTaken(415, "CLIP.KIND", why)
     return folder, name
+
+
+def _why_no_clip(names: Names, rules: Rules, name: str) -> str:
+    """Return what a file is instead of a clip, and what its editor can do."""
+    if names.is_clip(name):
+        return "names that begin with `.`, `_` or `~`, or that its `ignore` names, are passed over. Rename it"
+    sort, accepted = sort_of(name), sorted(rules.extensions)
+    if sort in _EXPLAINED:
+        return about_files(Found(sort, (readable(name),)), accepted)
+    return f"it takes {', '.join(accepted)}"
 
 
 def check_size(size: int) -> None:

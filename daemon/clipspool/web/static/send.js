@@ -170,7 +170,7 @@
     clip.isAsked = true;
     if (answer.status !== 200) say(clip, answer.why, true);
     else if (lacksPrompt(clip)) say(clip, "waits for the prompt");
-    else if (answer.data.problems.length) say(clip, answer.data.problems.map((one) => one.message).join("; "), true);
+    else if (answer.data.problems.length) say(clip, mistakes(answer.data.problems).map((one) => one.message).join("; "), true);
     else {
       const { media, jobs, credits } = answer.data;
       if (jobs[0].request.model !== usual) { usual = jobs[0].request.model; fit(); }
@@ -186,7 +186,8 @@
   }
 
   // Nobody did anything wrong who has not written it yet.
-  const lacksPrompt = (clip) => !field("prompt") && clip.quote?.problems.length === 1 && clip.quote.problems[0].key === "prompt";
+  const mistakes = (problems) => problems.filter((one) => field("prompt") || one.key !== "prompt");
+  const lacksPrompt = (clip) => clip.quote?.problems.length > 0 && !mistakes(clip.quote.problems).length;
 
   let waiting = 0;
   function changed() {
@@ -232,7 +233,7 @@
     if (open.length) text = `${open.length} still on the way; nothing lies in the inbox yet.`;
     else if (here.some((one) => !one.isAsked)) text = "Asking for the price…";
     else if (here.some(lacksPrompt)) text = "Write what should become of them; the price is shown then.";
-    else if (here.length && good.length < here.length) text = "Something has to be put right first.";
+    else if (here.length && good.length < here.length) text = `${here.filter((one) => !good.includes(one)).map((one) => one.file.name).join(", ")}: put this right, or remove it, first.`;
     else if (here.length) text = prices.includes(null) ? `${many}; the price is not known.` : `${many}, about ${figure(sum)} credits in all.`;
     const left = Math.min(...good.map((one) => one.quote.credits_left_today ?? Infinity));
     if (!part("put").disabled && sum > left) text += ` Of today's limit ${figure(left)} credits are left: what is over waits until tomorrow (UTC), or for an operator.`;
