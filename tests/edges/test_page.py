@@ -718,6 +718,27 @@ def test_several_jobs_are_approved_at_once_after_their_price_was_said_and_doubts
     assert web.post("/all/approve", SAME, ids="dear0").status == 401
 
 
+def test_all_that_is_held_for_its_price_is_approved_by_one_decision_and_doubts_come_first(stage, web):
+    for number in range(30):
+        inbox = "bay" if number % 3 else "hall"
+        stage.add(f"dear{number:02}", held=Held.BUDGET, credits_estimated=10.0, inbox=inbox)
+    stage.add("bad1", held=Held.POISON)
+    stage.add("a-doubt", state=State.IN_DOUBT, held=Held.IN_DOUBT, paid=Paid.UNKNOWN)
+    overview = web("GET", "/", BEARER).text
+    assert 'id="held-a-doubt"' in overview, "it is older than the twelve newest"
+    assert '<a class="button soft" href="/all/approve?kind=budget">Approve all 30</a>' in overview
+    asked = web("GET", "/all/approve?kind=budget", BEARER).text
+    assert "30 jobs will be sent and charged: about 300 credits" in asked
+    ids = re.search(r'name="ids" value="([^"]+)"', asked)[1]
+    assert ("bad1" in ids, "a-doubt" in ids) == (False, False)
+    assert "10 jobs will be sent" in web("GET", "/all/approve?kind=budget&inbox=hall", BEARER).text
+    for path in ("approve?kind=poison", "cancel?kind=budget", "retry?kind=budget", "approve?kind="):
+        assert web("GET", f"/all/{path}", BEARER).status == 404, path
+    assert web("GET", "/all/approve?kind=duplicate", BEARER).status == 409
+    assert web.post("/all/approve", ids=ids + "".join(f",{'x' * 60}{n}" for n in range(1000))).status == 303
+    assert len(stage.commands[0][1]["ids"]) == 1030
+
+
 def test_failed_jobs_are_retried_together_when_all_is_said(stage, web):
     error = Error("INTERNAL", "it broke", retryable=True, paid=Paid.YES)
     for number in range(2):

@@ -14,8 +14,16 @@ from clipspool.jobs.model import State
 from clipspool.reporting.eta import Timing
 from clipspool.web.context import Right
 from clipspool.web.forms import read_form
-from clipspool.web.rows import acts_of, price_of_all, row_of, warning_of, warning_of_all
-from clipspool.web.security import caller_of, may, name_of, session_of, token_of, too_many_tries
+from clipspool.web.rows import APPROVED_TOGETHER, acts_of, price_of_all, row_of, warning_of, warning_of_all
+from clipspool.web.security import (
+    LARGE_FORM_BYTES_MAX,
+    caller_of,
+    may,
+    name_of,
+    session_of,
+    token_of,
+    too_many_tries,
+)
 from clipspool.web.sessions import SESSION_SECONDS, Sessions
 from clipspool.web.views import Views
 
@@ -27,7 +35,8 @@ _FOR_SEVERAL = {
     "cancel": "Cancel these jobs?",
     "approve": "Approve these?",
 }
-_SEVERAL_MAX = 100
+_SEVERAL_MAX = 2000
+"""Jobs that one decision is about; the newest, where more are held."""
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _PATH = re.compile(r"/(?!/)[\w/%.~-]{0,200}", re.ASCII)
 _TITLES = {
@@ -101,15 +110,19 @@ class ActionRoutes:
         """Show the confirmation of an action on several jobs; jobs in doubt are decided one at a time."""
         act = request.path_params["act"]
         ids = _ids(",".join(request.query_params.getlist("ids")))
-        if act not in _FOR_SEVERAL or not ids:
+        kind, inbox = request.query_params.get("kind", ""), request.query_params.get("inbox", "")
+        is_kind = act == "approve" and kind in APPROVED_TOGETHER
+        if act not in _FOR_SEVERAL or not (ids or is_kind):
             return self._views.missing(request)
         conditions = self._views.snapshot.get().conditions
+        waiting = self._views.waiting
         with self._views.lookup.look() as look:
-            found = [
-                job
-                for job in look.load(ids).values()
-                if act in acts_of(job, conditions) and job.state is not State.IN_DOUBT
-            ]
+            if is_kind:
+                held = waiting.jobs(look, waiting.ids(self._views.lookup)[:_SEVERAL_MAX])
+                jobs = [job for job in held if job.held == kind and inbox in {"", job.inbox}]
+            else:
+                jobs = list(look.load(ids).values())
+        found = [job for job in jobs if act in acts_of(job, conditions) and job.state is not State.IN_DOUBT]
         if not found:
             said = [f"There is nothing to {act} any more."]
             return self._views.draw(
@@ -126,7 +139,8 @@ class ActionRoutes:
 
     async def do_all(self, request: Request) -> Response:
         """Do it."""
-        act, ids = request.path_params["act"], _ids((await read_form(request)).get("ids", ""))
+        act = request.path_params["act"]
+        ids = _ids((await read_form(request, LARGE_FORM_BYTES_MAX)).get("ids", ""))
         if act not in _FOR_SEVERAL or not ids:
             return await run_in_threadpool(self._views.missing, request)
         return await run_in_threadpool(self._done, request, act, {"ids": ids, "by": name_of(request)}, "/")

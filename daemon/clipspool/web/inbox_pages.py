@@ -18,7 +18,7 @@ from clipspool.reporting.status_file.text import for_editors
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import ClipDoors, Right
 from clipspool.web.forms import read_form
-from clipspool.web.security import SIDECAR_FORM_BYTES_MAX, may, name_of
+from clipspool.web.security import LARGE_FORM_BYTES_MAX, may, name_of
 from clipspool.web.upload_rules import NotTaken
 from clipspool.web.versions import presets_of
 from clipspool.web.views import Views
@@ -113,7 +113,7 @@ class InboxPages:
 
     async def mend(self, request: Request) -> Response:
         """Save the sidecar of a clip that waits; with a mistake in it the form is shown again."""
-        form = await read_form(request, SIDECAR_FORM_BYTES_MAX)
+        form = await read_form(request, LARGE_FORM_BYTES_MAX)
         return await run_in_threadpool(self._save, request, form)
 
     def _save(self, request: Request, form: Mapping[str, str]) -> Response:

@@ -52,6 +52,8 @@ _ADVICE: Mapping[str, str] = {
     "result here": "The result is downloaded. Approve to deliver it as it is; retry pays for another.",
     "outbox": "The result cannot be written to the outbox; it will be tried again.",
 }
+APPROVED_TOGETHER = (Held.BUDGET, Held.DUPLICATE)
+"""What is approved for all jobs at once, however many; each other kind is looked at first."""
 _NOT_SETTLED = frozenset({State.QUEUED, State.SUBMITTING, State.IN_DOUBT, State.RUNNING})
 """In these states the provider's figure is its estimate of the cost, not yet a charge."""
 _VIDEO = frozenset({".mp4", ".mov", ".m4v", ".webm"})

@@ -23,8 +23,9 @@ from clipspool.web.sessions import Sessions
 
 API = "/api/v1"
 BODY_BYTES_MAX = 16_384
-SIDECAR_FORM_BYTES_MAX = 262_144
-"""A sidecar of 64 KiB, as a form encodes it."""
+LARGE_FORM_BYTES_MAX = 262_144
+"""A sidecar of 64 KiB as a form encodes it, or the ids of a batch."""
+_LARGE_FORMS = ("/inbox/", "/all/")
 _JSON_BYTES_MAX = 131_072
 _LARGE_BODIES = (f"{API}/clips", f"{API}/uploads/")
 """Addresses that take films: each limits what it takes itself."""
@@ -147,7 +148,7 @@ def _refusal_of_form(headers: Headers, path: str) -> Response | None:
     if kind != "application/x-www-form-urlencoded":
         return _said(415, "A form is expected.")
     length = headers.get("content-length", "")
-    most = SIDECAR_FORM_BYTES_MAX if path.startswith("/inbox/") else BODY_BYTES_MAX
+    most = LARGE_FORM_BYTES_MAX if path.startswith(_LARGE_FORMS) else BODY_BYTES_MAX
     if not length.isascii() or not length.isdigit() or int(length) > most:
         return _said(413, f"A form of at most {most} bytes is expected.")
     return None

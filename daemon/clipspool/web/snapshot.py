@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +15,7 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Job, State
 from clipspool.jobs.records import Balance
-from clipspool.journal import Lookup
+from clipspool.journal import Look, Lookup
 from clipspool.web.context import DaemonHandle
 
 FRESH_SECONDS = 2.0
@@ -143,10 +143,12 @@ class WaitingJobs:
             ids = list(self._ids)
         return sorted(ids, reverse=True)
 
-    def forget(self, job_id: str) -> None:
-        """Remove a job that does not wait any more."""
+    def jobs(self, look: Look, ids: Sequence[str]) -> list[Job]:
+        """Return those of the jobs that wait; the others are forgotten."""
+        found = look.load(ids).values()
         with self._lock:
-            self._ids.discard(job_id)
+            self._ids -= {job.id for job in found if not waits(job)}
+        return [job for job in found if waits(job)]
 
 
 def waits(job: Job) -> bool:

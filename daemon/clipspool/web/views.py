@@ -25,7 +25,7 @@ from clipspool.web.context import AccessRules, DaemonHandle, Right
 from clipspool.web.job_list import CHOICES, PAGE_SIZE, ListAsked
 from clipspool.web.media import delivered
 from clipspool.web.plot import DAYS, Ledger, plot
-from clipspool.web.rows import at_work, row_of, tiles_of
+from clipspool.web.rows import APPROVED_TOGETHER, at_work, row_of, tiles_of
 from clipspool.web.security import may, token_of
 from clipspool.web.snapshot import BalanceCache, DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
 from clipspool.web.templates_env import environment, film, flat
@@ -60,7 +60,7 @@ class Views:
         self.daemon = daemon
         self.lookup = lookup
         self.snapshot = DaemonState(daemon, version)
-        self._waiting = waiting
+        self.waiting = waiting
         self._access = access
         self._pages = Pages(version)
         self._timing = Timing()
@@ -136,11 +136,13 @@ class Views:
         def gather() -> dict[str, Any]:
             seen = self.snapshot.get()
             conditions, status = seen.conditions, seen.status
-            ids = self._waiting.ids(self.lookup)
+            ids = self.waiting.ids(self.lookup)
             with self.lookup.look() as look:
                 self._timing.refresh(look)
-                held = self._held(look, ids[:_WAITING_SHOWN])
                 counts = look.open_jobs()
+                # Whatever else waits, a doubt comes first: its task may be rendering, paid for and unseen.
+                doubts = [job.id for job in look.newest(State.IN_DOUBT, _WAITING_SHOWN // 2)]
+                held = self.waiting.jobs(look, list(dict.fromkeys([*doubts, *ids]))[:_WAITING_SHOWN])
                 since = conditions.now - DAY_SECONDS
                 failed_lately = look.ended_jobs(State.FAILED, since, _FAILED_COUNTED + 1)
                 under_way = look.under_way(_UNDER_WAY_SHOWN)
@@ -155,6 +157,7 @@ class Views:
                 "is_paused": "*" in conditions.paused,
                 "held": waiting,
                 "held_by_kind": [(kind, [row for row in waiting if row["kind"] == kind]) for kind in kinds],
+                "held_counts": {kind.value: counts.held[kind] for kind in APPROVED_TOGETHER},
                 "held_count": counts.held.total(),
                 "at_work": at_work(status["lanes"]),
                 "tiles": tiles_of(counts, len(failed_lately), status["jobs"]),
@@ -179,13 +182,6 @@ class Views:
             }
 
         return self.keep(request, "overview.html", gather)
-
-    def _held(self, look: Look, ids: list[str]) -> list[Job]:
-        found = look.load(ids).values()
-        for job in found:
-            if not waits(job):
-                self._waiting.forget(job.id)
-        return [job for job in found if waits(job)]
 
     def _inbox(self, inbox: Mapping[str, Any]) -> dict[str, Any]:
         tones = {"offline": "bad", "paused": "warn", "watching": "good"}
@@ -243,10 +239,10 @@ class Views:
         return rows
 
     def _held_page(self, look: Look, before: str, inbox: str, word: str) -> Page:
-        ids = [job_id for job_id in self._waiting.ids(self.lookup) if not before or job_id < before]
+        ids = [job_id for job_id in self.waiting.ids(self.lookup) if not before or job_id < before]
         found: list[Job] = []
         for begin in range(0, min(len(ids), _HELD_LOOKED_AT), PAGE_SIZE):
-            for job in self._held(look, ids[begin : begin + PAGE_SIZE]):
+            for job in self.waiting.jobs(look, ids[begin : begin + PAGE_SIZE]):
                 is_it = word in f"{job.id} {job.path} {job.request.prompt}".lower()
                 if is_it and (not inbox or job.inbox == inbox):
                     found.append(job)
