@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from clipspool.jobs.values import dataclass
 
 KEYFRAME_WORDS = frozenset({"first", "last"})
 

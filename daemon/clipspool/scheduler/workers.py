@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import structlog
@@ -15,6 +15,7 @@ from clipspool.jobs.events import Event, StageFailed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Held, Job
 from clipspool.jobs.records import HookRun
+from clipspool.jobs.values import dataclass
 from clipspool.scheduler.lane import Lane
 
 log = structlog.get_logger()
