@@ -93,6 +93,18 @@ def test_one_that_ends_and_leaves_a_child_with_its_pipes_keeps_nobody_waiting(sc
     until_dead(int((tmp_path / "child").read_text()))
 
 
+def test_a_child_that_left_the_group_and_floods_the_pipes_keeps_nobody_waiting(script, tmp_path):
+    ran = script(
+        """
+        child = subprocess.Popen(["yes"], start_new_session=True)
+        open("child", "w").write(str(child.pid))
+        """
+    )
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+    assert ran.exit_code == 0
+    assert len(ran.output) <= KEPT_BYTES
+
+
 def test_one_that_forks_without_end_is_stopped(script, tmp_path):
     ran = script(
         """

@@ -4,12 +4,13 @@ import pytest
 
 from clipspool.app.settings import load
 from clipspool.cli.check.setup import look_at_hooks
-from clipspool.jobs.events import Failed, JobHeld, NotSubmitted, StageFailed, Vetted
+from clipspool.jobs.events import Failed, JobHeld, NotSubmitted, Postponed, StageFailed, Vetted
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.records import HookRun
 from clipspool.scheduler import commands as operator
-from fakes import NO_CREDITS, Desk, Workshop
+from clipspool.stages.hooks import HookTools, vet
+from fakes import NO_CREDITS, Bench, Desk, Workshop
 
 
 class Hooked(Workshop):
@@ -172,6 +173,37 @@ def test_a_hook_after_an_end_that_a_crash_cut_short_is_run_again(open_desk):
     again.turns(3)
     assert [name for name, _, _ in again.shop.ran] == ["after_delivery"]
     assert again.scheduler.is_idle
+
+
+def test_no_more_hooks_are_handed_out_than_run_at_once(desk):
+    lane = desk.scheduler.workers.after_hooks
+    lane.size, busy, run_hook = 1, [], desk.shop.run_hook
+    desk.shop.run_hook = lambda *of: (busy.append(lane.busy), run_hook(*of))[1]
+    for number in range(3):
+        desk.drop(f"clip{number}")
+    desk.turns(20, 60.0)
+    assert busy == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [
+        ("echo looked", Vetted),
+        ("echo no faces >&2; exit 1", JobHeld),
+        ("echo no such tool >&2; exit 127", StageFailed),
+        ("kill -9 $$", StageFailed),
+    ],
+)
+def test_exit_1_alone_is_a_veto(tmp_path, script, outcome):
+    bench = Bench(tmp_path)
+    tools = HookTools({"before_submit": ("/bin/sh", "-c", script)})
+    assert isinstance(vet(bench.job, bench.clip, bench.bay, tools, lambda: False), outcome)
+
+
+def test_a_hook_that_clipspools_own_end_cuts_short_decides_nothing(tmp_path):
+    bench = Bench(tmp_path)
+    tools = HookTools({"before_submit": ("/bin/sh", "-c", "sleep 600")})
+    assert isinstance(vet(bench.job, bench.clip, bench.bay, tools, lambda: True), Postponed)
 
 
 def test_a_hook_that_is_configured_no_more_is_not_waited_for(open_desk):
