@@ -242,6 +242,7 @@ def test_a_copy_in_several_streams_that_pauses_is_waited_for_while_its_middle_is
     b.look(10_000.0)
     assert b.paths == ["a.mp4"]
     assert "was never written" in b.note("b.mp4")
+    assert "if not, copy it here again" in b.note("b.mp4")
 
 
 def test_a_clip_that_changes_while_it_is_looked_into_is_not_accepted_then(bench):

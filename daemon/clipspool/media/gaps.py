@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from clipspool.jobs.values import dataclass
 from clipspool.media import ebml
-from clipspool.media.boxes import Complete
+from clipspool.media.boxes import COPYING, Complete
 from clipspool.media.fragments import Fragments
 from clipspool.media.recorders import RECORDERS
 from clipspool.media.tables import Movie, read_at
@@ -108,9 +108,7 @@ def gap_in(file: BinaryIO, size: int, whole: Complete, holes: Sequence[Span]) ->
         doubt = doubt or found
     for lane in lanes:
         if lane.zeros is not _Zeros.ANYWHERE and (position := _zeros_in(file, lane)) is not None:
-            why = (
-                f"its pictures are nothing but zeros from byte {position:,} on: that part was not copied yet"
-            )
+            why = f"its pictures are nothing but zeros from byte {position:,} on {COPYING}"
             return Gap(why, is_certain=True)
     return doubt
 
@@ -118,12 +116,13 @@ def gap_in(file: BinaryIO, size: int, whole: Complete, holes: Sequence[Span]) ->
 def _first_of(holes: Sequence[Span], *, is_certain: bool) -> Gap | None:
     if not holes:
         return None
-    return Gap(f"a part of it was never written, bytes {holes[0][0]:,} to {holes[0][1]:,}", is_certain)
+    what = f"a part of it was never written, bytes {holes[0][0]:,} to {holes[0][1]:,}"
+    return Gap(f"{what} {COPYING}" if is_certain else what, is_certain)
 
 
 def _judge_hole(begin: int, end: int, lanes: Sequence[_Lane], vital: Sequence[Span]) -> Gap | None:
     what = f"a part of it was never written, bytes {begin:,} to {end:,}"
-    certain = Gap(f"{what}: the copy or download has not come to its end", is_certain=True)
+    certain = Gap(f"{what} {COPYING}", is_certain=True)
     if any(begin < at + length and at < end for at, length in vital):
         return certain
     found: Gap | None = None if lanes else certain
