@@ -55,6 +55,7 @@ def test_an_account_that_does_not_cover_the_queue_is_told_of():
         short
     )
     assert ", and 1 job of unknown" in told(replace(short, account=Account(1.0, 1, Balance(0.0, "credits"))))
+    assert Account(0.0, 1).in_words() == "Queued: 1 job of unknown price."
     assert "account" not in told(replace(EMPTY, account=Account(450.0, 0, Balance(900.0, "credits"))))
 
 

@@ -143,9 +143,10 @@ class Account:
         """Describe it in a sentence; empty where nothing is queued."""
         if not self.queued_credits and not self.queued_unknown:
             return ""
-        noun = "job" if self.queued_unknown == 1 else "jobs"
-        more = f", and {self.queued_unknown:,} {noun} of unknown price" if self.queued_unknown else ""
-        said = f"What is queued costs about {self.queued_credits:,.10g} credits{more}"
+        unknown = f"{self.queued_unknown:,} {'job' if self.queued_unknown == 1 else 'jobs'} of unknown price"
+        said = f"What is queued costs about {self.queued_credits:,.10g} credits"
+        if self.queued_unknown:
+            said = f"{said}, and {unknown}" if self.queued_credits else f"Queued: {unknown}"
         if self.balance is None:
             return f"{said}."
         has = f"the account has {self.balance.amount:,.10g} {self.balance.unit}"
