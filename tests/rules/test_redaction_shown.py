@@ -15,6 +15,8 @@ from clipspool.system.redaction import redact, redact_value, redact_words
 
 C = "CANARY"
 SIGNED = [
+    f"https://files.example.com/x.png;jsessionid={C}",
+    f"https://files.example.com/x.png%3Fsig%3D{C}",
     f"https://bucket.s3.example.com/x.png?X-Amz-Algorithm=AWS4&X-Amz-Signature={C}",
     f"https://acc.blob.core.windows.net/c/x.png?sv=2024&se=2026-01-01&sig={C}",
     f"https://d1.cloudfront.net/x.png?Expires=1&Signature={C}&Key-Pair-Id=K",

@@ -103,7 +103,7 @@ def completeness(file: BinaryIO, size: int) -> Complete | Incomplete | Unrecogni
                 return Incomplete(f"{end.missing} {COPYING}")
             return Complete(name, "", f"it is {end.no_end}, {NO_END}" if end.no_end else "")
         case None if size < SHORTEST_OPENING_BYTES or opening.startswith(ebml.MAGIC[:size]):
-            return Incomplete(f"the file ends in its header, it has only {size} bytes {COPYING}")
+            return Incomplete(f"the file ends in its header, it has only {size:,} bytes {COPYING}")
         case None:
             return Unrecognised(_what_it_is_instead(opening))
 
@@ -249,7 +249,7 @@ def _short_of(what: str, end: int, size: int) -> Incomplete:
 
 def _box_at(file: BinaryIO, position: int, size: int) -> Box | Incomplete | Unrecognised:
     if not read_at(file, position, 16).strip(b"\0"):
-        return Incomplete(f"from byte {position} on there are only zeros {COPYING}")
+        return Incomplete(f"from byte {position:,} on there are only zeros {COPYING}")
     box = box_header(file, position, size)
     if box is None:
         return Incomplete(f"the file ends in the middle of a box header {COPYING}")

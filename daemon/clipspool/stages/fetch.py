@@ -232,7 +232,7 @@ class _Fetching:
             if isinstance(opened, Fault):
                 return StageFailed(opened.code, opened.message, opened.retry_after_seconds, held=Held.RESULT)
             if opened.size is not None and not self._has_room(opened.size):
-                return self._no_room(f"{opened.size} bytes")
+                return self._no_room(f"{opened.size:,} bytes")
             # The server begins anew, or with another file: bytes of two files must never be joined.
             if opened.offset != file.tell():
                 digest = hashlib.sha256()
@@ -257,7 +257,7 @@ class _Fetching:
             if opened.size is None or file.tell() == opened.size:
                 return digest.hexdigest()
             etag = ""
-            message = f"{file.tell()} bytes came where {opened.size} were announced"
+            message = f"{file.tell():,} bytes came where {opened.size:,} were announced"
         return StageFailed(
             "RESULT.CUT", f"the download was cut {CUTS_MAX} times ({message})", held=Held.RESULT
         )

@@ -55,7 +55,10 @@ _STRICT_RULES = _rules(
 """These would also remove innocent words, such as `secret: a garden`."""
 _RULES = _rules(
     (
-        r"(?i)(\b[a-z][a-z0-9+.-]{1,12}://[^\s\"'<>?#]*(?:\?|#(?=[^\s\"'<>]*[=%])))[^\s\"'<>]+",
+        (
+            r"(?i)(\b[a-z][a-z0-9+.-]{1,12}://[^\s\"'<>?#]*?"
+            r"(?:\?|;(?=\w+=)|%3f(?=\w+(?:=|%3d))|#(?=[^\s\"'<>]*[=%])))[^\s\"'<>]+"
+        ),
         rf"\1{REMOVED}",
     ),
     (

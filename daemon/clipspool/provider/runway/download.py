@@ -123,7 +123,7 @@ class Downloader:
         else:
             offset = 0
         if size is not None and size > self.bytes_max:
-            message = f"The result has {size} bytes, and at most {self.bytes_max} are accepted"
+            message = f"The result has {size:,} bytes, and at most {self.bytes_max:,} are accepted"
             return Fault(FaultOf.CLIP, "RESULT.TOO_LARGE", message)
         return self._begun(answer.body, answer, offset, size, tag)
 
