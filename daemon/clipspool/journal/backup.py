@@ -54,6 +54,7 @@ def back_up(journal: Path, target: Path) -> Copied:
     try:
         with closing(_open(journal, "ro")) as source, closing(_open(part, "rw")) as copy:
             source.backup(copy)
+            copy.execute("PRAGMA locking_mode = exclusive").fetchall()  # a NAS may share no memory
             copy.execute("PRAGMA journal_mode = delete").fetchall()  # one file, whole by itself
         copied = examine(part)
         _sync(part)
