@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from clipspool.system import command
 from clipspool.system.command import KEPT_BYTES, run
 from patience import patient
 
@@ -103,6 +104,28 @@ def test_a_child_that_left_the_group_and_floods_the_pipes_keeps_nobody_waiting(s
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
     assert ran.exit_code == 0
     assert len(ran.output) <= KEPT_BYTES
+
+
+@pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")
+def test_one_that_cannot_be_killed_keeps_nobody_waiting(script, tmp_path, monkeypatch):
+    """It runs as another user, or hangs in the kernel."""
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(command, "_END_SECONDS", 0.1)
+    with monkeypatch.context() as powerless:
+        powerless.setattr(os, "killpg", refuse)
+        ran = script(
+            """
+            open("part", "w").write(str(os.getpid()))
+            os.rename("part", "pid")
+            time.sleep(600)
+            """,
+            stopping=(tmp_path / "pid").exists,
+        )
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert (ran.exit_code, ran.trouble) == (None, "clipspool ends, and it cannot be ended")
 
 
 def test_one_that_forks_without_end_is_stopped(script, tmp_path):

@@ -21,6 +21,8 @@ KEPT_BYTES = 4096
 _OUTPUT_BYTES_MAX = 1 << 20
 _READ_BYTES = 64 << 10
 _LOOK_SECONDS = 0.05
+_END_SECONDS = 5.0
+"""How long the end of a killed command is waited for."""
 _ENVIRONMENT = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR"})
 
 
@@ -91,11 +93,13 @@ def run(
         # run, and may hold the pipes open, are in the group.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:  # another user's, by sudo; or in a call to a dead file server
+            trouble = f"{trouble}, and it cannot be ended"
         talk.close()
-    return Ran(
-        None if trouble else code, time.monotonic() - begun, talk.output, talk.errors, trouble, was_stopped
-    )
+    code = None if trouble else process.returncode
+    return Ran(code, time.monotonic() - begun, talk.output, talk.errors, trouble, was_stopped)
 
 
 class _Talk:
