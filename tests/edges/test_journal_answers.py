@@ -6,6 +6,7 @@ import pytest
 
 from clipspool.jobs.events import TaskCreated, TaskSeen, TaskSucceeded
 from clipspool.jobs.model import Error, Held, Paid, Reuse, State
+from clipspool.jobs.pacing import NEVER
 from clipspool.jobs.records import ClipCost, Spend, Tally
 from clipspool.jobs.render_times import Seen
 from clipspool.journal import DaySpent
@@ -304,12 +305,13 @@ def test_when_the_clock_is_set_back_all_is_due_but_what_its_editor_wants_later(j
     accept(journal, a_job("polled", state=State.RUNNING, task=task, due_at=NOON + 50))
     accept(journal, a_job("doubt", state=State.IN_DOUBT, task=task, due_at=NOON + 50))
     accept(journal, a_job("wanted", request=a_request(not_before=NOON + 50), due_at=NOON + 50))
+    accept(journal, a_job("whole", state=State.RUNNING, task=task, due_at=NEVER))
     retire(journal, "ended")
     with journal.turn():
         journal.retire_later("ended", NOON + 50, 1)
         journal.bring_forward(NOON)
     later = {job.id for job in journal.find() if job.due_at > NOON}
-    assert later == {"doubt", "wanted"}
+    assert later == {"doubt", "wanted", "whole"}, "another job decides when a whole one goes on"
     assert due(journal) == [("ended", 1)]
 
 

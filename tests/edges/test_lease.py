@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 import postgres
-from clipspool.farm.lease import LeaseLost
+from clipspool.farm.lease import LeaseLost, ask
 from clipspool.farm.membership import Membership
 from clipspool.farm.nodes import Identity, last_seen, leader_of, members
 from clipspool.journal import Journal, JournalError
@@ -167,6 +167,22 @@ def test_a_former_term_of_the_same_node_writes_nothing_either(farm):
     with pytest.raises(LeaseLost), journal.turn():
         journal.set_fact("paused", ["bay"])
     journal.close()
+    old._renew(old._open())
+    assert old.lease.is_ended, "it renews no lease of the next term"
+    ask(old._open(), "release", {"node": "a", "epoch": 1, "heir": ""})
+    assert farm.ask("SELECT epoch, node, until > now() FROM leader") == [(2, "a", True)], "nor gives it back"
+
+
+def test_a_lease_that_is_ended_here_lets_nothing_more_be_written_though_the_database_does_not_know(farm):
+    """It was given back while the database was out of reach, or its heartbeat found that it was lost."""
+    a = farm.node("a")
+    a.beat()
+    journal = farm.open(a.lease)
+    write(journal)
+    a.lease.end()
+    with pytest.raises(LeaseLost):
+        write(journal)
+    journal.close()
 
 
 def test_of_two_nodes_that_see_a_lease_run_out_at_once_one_takes_it(farm):
@@ -181,6 +197,14 @@ def test_of_two_nodes_that_see_a_lease_run_out_at_once_one_takes_it(farm):
     farm.expire()
     c._take_over(connection, 1, "a")
     assert c.lease is None, "what it read is of another lease"
+
+
+def test_a_lease_that_was_renewed_meanwhile_is_not_taken(farm):
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    farm.in_contact(b)
+    b._take_over(b._open(), a.lease.epoch, "a")
+    assert (b.lease, a.leads) == (None, True)
 
 
 def test_a_leader_with_too_little_time_left_begins_no_transaction(farm):

@@ -1,11 +1,15 @@
 """The signs of a whole daemon as it is composed, turned by hand."""
 
 import time
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from clipspool.app.daemon import Daemon
 from clipspool.app.settings import load
+from clipspool.app.term import alone
+from clipspool.system.signals import Signals
 from receiver import Receiver
 
 SECRET = "whsec_" + "q" * 32 + "c2VjcmV0"
@@ -29,6 +33,13 @@ def daemon(settings):
     daemon = Daemon(settings())
     yield daemon
     daemon.close()
+
+
+def test_its_stages_ask_its_term_whether_they_may_still_spend_and_move(settings):
+    answers = iter([True, False])
+    term = replace(alone(settings(), Signals(lambda: None)), may_send=lambda: next(answers))
+    with closing(Daemon(settings(), term)) as daemon:
+        assert (daemon._stages.may_send(), daemon._stages.may_send()) == (True, False)
 
 
 def turn(daemon):

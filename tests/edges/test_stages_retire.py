@@ -50,12 +50,14 @@ def end(bench, *jobs):
     return retire(bench.clip, jobs, bench.bay, always)
 
 
-@pytest.mark.parametrize("keeps", [True, False])
-def test_a_leader_that_lost_its_lead_moves_and_removes_no_source(bench, keeps):
-    before = lying(bench.path)
+@pytest.mark.parametrize("way", ["archive", "delete", "a copy of what is only read"])
+def test_a_leader_that_lost_its_lead_moves_and_removes_no_source(bench, way):
+    before = lying(bench.path, ours=True)
+    origin = Root(bench.path) if way.startswith("a copy") else None
+    folders = replace(bench.bay, keeps_sources=way == "archive", origin=origin)
     with pytest.raises(OSError, match="lead of the farm was lost"):
-        retire(bench.clip, [DONE], replace(bench.bay, keeps_sources=keeps), lambda: False)
-    assert lying(bench.path) == before
+        retire(bench.clip, [DONE], folders, lambda: False)
+    assert lying(bench.path, ours=True) == before
 
 
 def test_with_dates_a_delivered_source_lies_below_the_day_on_which_its_last_job_ended(bench, monkeypatch):

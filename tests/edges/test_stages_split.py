@@ -1,11 +1,14 @@
 """What guards a clip in parts on its disk: the frames of each, its plan in the ledger, and the clip."""
 
+import shutil
 import time
 from dataclasses import replace
 
 import pytest
 
-from clipspool.jobs.events import Changed, Failed, Postponed, Split
+from clipspool.jobs.assignments import Assignment
+from clipspool.jobs.events import AnswerLost, Changed, Failed, Postponed, Split
+from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Part, State, part_id, plain
 from clipspool.jobs.splitting import part_jobs
 from clipspool.media.decoder import Decoder
@@ -15,9 +18,10 @@ from clipspool.provider.transport.way import InRequest
 from clipspool.spool.ledger import note, notes, parts_noted
 from clipspool.spool.recovery import survey
 from clipspool.stages.prepare import PrepareTools, prepare
+from clipspool.stages.runner import StageRunner, Tools
 from clipspool.stages.split import record_parts
 from clipspool.stages.submit import SubmitTools, submit
-from fakes import PROFILE, Bench, Studio, a_request, always
+from fakes import PROFILE, Bench, Film, Studio, a_request, a_task, always
 
 PARTS = (Part(1, 2, 0, 24, 0, "24/1", 15.0), Part(2, 2, 18, 24, 6, "24/1", 15.0))
 OTHERS = (Part(1, 2, 0, 30, 0, "24/1", 15.0), Part(2, 2, 30, 12, 0, "24/1", 15.0))
@@ -67,6 +71,25 @@ def test_a_journal_that_was_put_back_cuts_no_clip_anew_of_which_a_part_may_be_pa
 def test_who_lost_the_lead_enters_no_parts(bench):
     assert isinstance(record_parts(bench.job, bench.clip, bench.bay, lambda: False), Postponed)
     assert noted(bench) == []
+
+
+def test_the_stages_of_a_daemon_that_lost_its_lead_send_nothing_enter_no_parts_and_make_no_folder_anew(bench):
+    studio = Studio()
+    tools = Tools({"bay": bench.bay}, studio, Catalog.load(), DEPOT, lambda _: studio)
+    runner = StageRunner(tools, None, bench.send_marks, time.time, may_send=lambda: False)
+
+    def work(stage, **changes):
+        job = replace(bench.job, **changes)
+        return runner.work(Assignment(stage, job, bench.clip, "a1"), always)
+
+    assert isinstance(work(Stage.SUBMIT), Postponed)
+    assert isinstance(work(Stage.SUBMIT, parts=()), AnswerLost)
+    assert (studio.sent, noted(bench)) == ([], [])
+    studio.finish("task-1", Film(b"a result"))
+    shutil.rmtree(bench.work)
+    fetched = work(Stage.FETCH, parts=(), state=State.RENDERED, task=a_task())
+    assert isinstance(fetched, Postponed)
+    assert not bench.work.exists()
 
 
 def test_a_clip_that_changed_since_it_was_cut_is_not_sent_in_part(bench):

@@ -116,6 +116,7 @@ def run(asked, seconds):
             raise RuntimeError(_last_words(host))
         found = json.loads(told.read_text())
         found["minutes"] = round((time.monotonic() - began) / 60, 1)
+        sys.stdout.write(f"{json.dumps(found, indent=1)}\n")
         return found
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from ground.nas.machine import run
 
-CLIPS = 12
+CLIPS = 24
 RUNNING_MAX = 4
 SECONDS_MAX = 3000
 
