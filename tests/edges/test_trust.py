@@ -253,6 +253,21 @@ def test_a_request_that_was_marked_and_cut_off_leaves_no_false_alarm(start, inbo
     assert again.scheduler.restore_guard.restored == 0
 
 
+def test_a_daemon_that_is_killed_right_after_it_read_a_mark_has_not_raised_it(start, inbox):
+    """The next one would take its own journal for an older copy, and send nothing until a person comes."""
+    desk = start()
+    desk.scheduler.call_soon = [].append  # the turn that would record it does not come
+    desk.marks.prove("bay", inbox)
+    desk.drop()
+    desk.turns(3, 60.0)
+    assert desk.shop.paid == []
+    desk.marks.keep(is_end=True)
+    desk.journal.close()
+    again = start()
+    again.marks.prove("bay", inbox)
+    assert again.scheduler.restore_guard.restored == 0
+
+
 def test_an_inbox_that_was_offline_for_a_run_still_tells_an_older_journal(restored, inbox):
     offline = restored()  # its mark is not looked at in this run
     offline.scheduler.restore_guard.proven.add("other")
@@ -300,6 +315,7 @@ def test_what_runs_is_followed_and_delivered_with_an_older_journal(start, inbox,
 def test_the_mark_is_kept_up_now_and_then_and_only_when_something_happened(start, inbox):
     desk = start()
     desk.marks.prove("bay", inbox)
+    desk.turn()
 
     def kept(seconds):
         desk.clock.passes(seconds)

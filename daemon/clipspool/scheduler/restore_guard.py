@@ -93,7 +93,15 @@ class RestoreGuard:
     def allows(self, inbox: str) -> bool:
         """Whether clips of an inbox may be submitted."""
         # An inbox whose mark was not read yet may know of requests that this journal lost.
-        return not self.restored and (self.proven is None or inbox in self.proven)
+        return not self.restored and (self.proven is None or self.is_proven(inbox))
+
+    def is_proven(self, inbox: str) -> bool:
+        """Whether the mark of an inbox was read, and the next run will know that it was.
+
+        Nothing raises the mark before: a daemon that was killed between the two would find its own mark ahead
+        of what the journal had reached when the mark was last known to be read, and send nothing any more.
+        """
+        return self.proven is not None and inbox in self.proven and inbox not in self._unproven
 
     def hold(self, mark: int) -> None:
         """Submit nothing more: a mark is ahead of the journal."""

@@ -98,7 +98,7 @@ class Marks:
                     self._writing[name].join(max(until - time.monotonic(), 0.0))
 
     def _is_due(self, name: str, now: float, *, is_end: bool) -> bool:
-        if self._guard.restored or name not in (self._guard.proven or ()):
+        if self._guard.restored or not self._guard.is_proven(name):
             return False
         if name in self._writing and self._writing[name].is_alive():
             return False
