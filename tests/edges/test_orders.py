@@ -74,9 +74,10 @@ def test_an_order_that_nobody_takes_is_withdrawn_and_never_carried_out_later(ope
 
 def test_an_order_whose_leader_ended_is_not_carried_out_a_second_time(opened, leader):
     """It may have made a job run again, and be charged: a person looks before it is given once more."""
-    taken, ended = threading.Event(), threading.Event()
+    taken, ended, begun = threading.Event(), threading.Event(), []
 
-    def answer_never(*_):
+    def answer_never(*order):
+        begun.append(order)
         taken.set()
         ended.wait(30.0)
         raise OSError("the process ended")
@@ -90,10 +91,12 @@ def test_an_order_whose_leader_ended_is_not_carried_out_a_second_time(opened, le
         while not taken.is_set():
             first.look(connection)
             time.sleep(0.05)
+        first.look(connection)  # while the order is under way
         leader(lambda *order: asked.append(order), epoch=2).look(connection)
     giver.join()
     ended.set()
     (said,) = asked
+    assert len(begun) == 1
     assert "may have carried it out or not: look at the jobs before you give it again" in said
 
 

@@ -3,12 +3,17 @@
 import time
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from clipspool.app.daemon import Daemon
+from clipspool.app.node import Node
 from clipspool.app.settings import load
 from clipspool.app.term import alone
+from clipspool.farm.lease import Lease
+from clipspool.journal.database import Address
+from clipspool.system.process import seconds_since_boot
 from clipspool.system.signals import Signals
 from receiver import Receiver
 
@@ -40,6 +45,20 @@ def test_its_stages_ask_its_term_whether_they_may_still_spend_and_move(settings)
     term = replace(alone(settings(), Signals(lambda: None)), may_send=lambda: next(answers))
     with closing(Daemon(settings(), term)) as daemon:
         assert (daemon._stages.may_send(), daemon._stages.may_send()) == (True, False)
+
+
+@pytest.mark.parametrize("is_sending", [True, False])
+def test_a_node_gives_its_lead_back_only_where_no_request_is_on_its_way(settings, is_sending):
+    """Whoever takes over at once would doubt it; after the lease its answer is in the ledger."""
+    given_back = []
+    with closing(Node(settings(), Address("postgresql:///nowhere"))) as node:
+        node._membership = SimpleNamespace(trouble="", heir="b", nodes=[], give_back=given_back.append)
+        lease = Lease("a", 1, 30.0, seconds_since_boot())
+        term = node._term(lease, None)
+        assert term.may_send()
+        term.close(is_sending)
+        assert not term.may_send()
+        assert given_back == ([] if is_sending else ["b"])
 
 
 def turn(daemon):
