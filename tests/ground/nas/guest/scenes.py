@@ -18,6 +18,8 @@ from runway_sandbox.render import sample
 GAPS = (0.0, 0.01, 0.1)
 CLIPS = 25
 SPOOL = [sys.executable, "-m", "clipspool"]
+RESCAN_SECONDS = {"a": 2.0, "b": 1.5, "c": 1.5}
+"""Unequal, so that now one client is the first to see a clip and now another."""
 CONFIG = """\
 [provider]
 base_url = "{base_url}"
@@ -35,7 +37,7 @@ name = "bay"
 path = "{inbox}"
 outbox = "{outbox}"
 settle_seconds = 0.5
-rescan_seconds = 2
+rescan_seconds = {rescan}
 status_file = true
 """
 
@@ -147,6 +149,7 @@ class Node:
                 provider=provider,
                 farm=farm,
                 running_max=running_max,
+                rescan=RESCAN_SECONDS[client],
             )
         )
         self.env = os.environ | {"CLIPSPOOL_PROVIDER__API_KEY": "sk-x"}
@@ -267,7 +270,9 @@ def journey(home, name, asked):
     with two(home, name) as (box, nodes):
         for node in nodes:
             node.start()
-        drop(home, count)
+        for number in range(count):
+            drop(home, 1, first=number)
+            time.sleep(0.5)
         with contextlib.suppress(TimeoutError):
             until(lambda: len(list((home / "in/_done").rglob("*.mp4"))) >= count, 420, "all is delivered")
         time.sleep(5)  # a second result of one clip would come now
