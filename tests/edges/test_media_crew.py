@@ -70,6 +70,16 @@ def test_who_has_waited_for_long_gets_another():
     assert len({crewed.borrow(), crewed.borrow(), crewed.borrow()}) == 3
 
 
+def test_while_the_first_is_begun_nobody_begins_another(later):
+    crewed = Crewed(3, 0.2)
+    first = crewed.borrow()
+    waiting = later(crewed)
+    threading.Event().wait(0.4)
+    assert not waiting.done()
+    crewed.give_back(first)
+    assert waiting.result(FOR_EVER) is first
+
+
 def test_a_queue_that_moves_on_begins_no_other(later):
     crewed = Crewed(3, 0.5)
     crewed.crew._moved_at = FOR_EVER * 1e9

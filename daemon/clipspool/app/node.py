@@ -36,7 +36,7 @@ from clipspool.spool.guard import Guard
 from clipspool.spool.root import Root
 from clipspool.system import logs
 from clipspool.system.atomic import OURS
-from clipspool.system.process import boot_id
+from clipspool.system.process import boot_id, keep_what_is_loaded
 from clipspool.system.signals import Signals
 from clipspool.system.systemd import Service
 
@@ -68,7 +68,9 @@ def run(settings: Settings, *, until_idle: bool = False, accept_restored: bool =
     """
     place = settings.journal.place
     if not isinstance(place, Address):
-        Daemon(settings).run(until_idle=until_idle, accept_restored=accept_restored)
+        daemon = Daemon(settings)
+        keep_what_is_loaded()
+        daemon.run(until_idle=until_idle, accept_restored=accept_restored)
         return
     try:
         require_driver()

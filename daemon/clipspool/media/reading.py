@@ -160,7 +160,7 @@ def _is_black(source: av.container.InputContainer, stream: av.video.VideoStream)
 
 def _is_dark(picture: av.VideoFrame) -> bool:
     try:
-        gray = picture.reformat(width=64, height=36, format="gray")
+        gray = picture.reformat(width=64, height=36, format="gray", threads=1)  # a pool would take longer
     except (av.error.FFmpegError, ValueError):
         return False
     return max(bytes(gray.planes[0])) <= _BLACK_MAX

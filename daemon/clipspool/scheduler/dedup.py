@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from clipspool.jobs.events import AnswerLost, DuplicateFound, Event, JobHeld, Prepared, TaskCreated
 from clipspool.jobs.fingerprint import is_sent_alike
 from clipspool.jobs.model import Clip, Duplicates, Held, Job, Paid, Reuse, State
+from clipspool.jobs.nouns import replace
 from clipspool.journal import Journal
 
 _KEPT_MAX = 100_000
