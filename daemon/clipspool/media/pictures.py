@@ -13,7 +13,7 @@ import av.filter
 
 from clipspool.media import memory, tonemap
 from clipspool.media.facts import EXPORT_AGAIN, MediaError
-from clipspool.media.reading import foreign_errors
+from clipspool.media.reading import first_picture, foreign_errors
 from clipspool.media.tonemap import TRANSFERS
 
 if TYPE_CHECKING:
@@ -194,6 +194,9 @@ def _seek(source: av.container.InputContainer, stream: av.video.VideoStream, sta
     """Seek the last key picture before the start; return the time of the clip's first picture in seconds."""
     base = stream.time_base or Fraction(1, 1_000_000)
     origin = stream.start_time or 0
+    if source.format.name == "avi" and stream.codec_context.has_b_frames:
+        # An AVI has no times: picture N is the N-th that is shown, and FFmpeg counts those that are read.
+        origin += _delay(source, stream)
     if start_seconds > 0:
         try:
             source.seek(origin + int(start_seconds / base), stream=stream)
@@ -201,6 +204,14 @@ def _seek(source: av.container.InputContainer, stream: av.video.VideoStream, sta
             with foreign_errors("going to the start"):
                 source.seek(0)
     return float(origin * base)
+
+
+def _delay(source: av.container.InputContainer, stream: av.video.VideoStream) -> int:
+    first = first_picture(source, stream)
+    with foreign_errors("going to the start"):
+        source.seek(0)
+    shown = first.dts if first.pts is None else first.pts
+    return max(0, (shown or 0) - (stream.start_time or 0))
 
 
 def _filtered(
