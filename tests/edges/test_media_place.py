@@ -80,6 +80,11 @@ def reordered_in_avi(folder):
     return with_clicks(folder, "old.avi", "-c:v", "mpeg4", "-q:v", "2", "-bf", "2")
 
 
+def broadcast(folder):
+    """Give a transport stream whose sound FFmpeg decodes to other samples than it announces."""
+    return with_clicks(folder, "broadcast.ts", sound=("-c:a", "mp2", "-b:a", "192k"))
+
+
 @dataclass
 class Seen:
     flashes: list
@@ -119,6 +124,7 @@ def seen_and_heard(path):
         short_fragments,
         late_matroska,
         reordered_in_avi,
+        broadcast,
     ],
 )
 def test_pictures_keep_their_place_and_count_and_their_sound(decoder, tmp_path, make):

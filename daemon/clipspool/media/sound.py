@@ -168,34 +168,54 @@ class _Coded:
         self.end = None if part.seconds is None else round((begin + Fraction(part.seconds)) / base) + 1
         start = f"{float(begin):.6f}"
         length = "" if part.seconds is None else f":duration={part.seconds:.6f}"
-        self._graph = graph = av.filter.Graph()
-        chain = [
-            graph.add_abuffer(template=stream),
-            graph.add("atrim", f"start={start}{length}"),
-            graph.add("asetpts", f"PTS-({start}/TB)"),
-            graph.add("aresample", f"{made.rate}:async=1:first_pts=0"),
-            graph.add("aformat", f"sample_fmts={made.format.name}:channel_layouts={layout}"),
-            graph.add("abuffersink"),
-        ]
-        graph.link_nodes(*chain)
-        graph.configure()
-        graph.set_audio_frame_size(AAC_FRAME_SAMPLES)
+        self._chain = (
+            ("atrim", f"start={start}{length}"),
+            ("asetpts", f"PTS-({start}/TB)"),
+            ("aresample", f"{made.rate}:async=1:first_pts=0"),
+            ("aformat", f"sample_fmts={made.format.name}:channel_layouts={layout}"),
+            ("abuffersink", ""),
+        )
+        self._graph: av.filter.Graph | None = None
+        self._kind: tuple[str, str, int] | None = None
+        self._alike: av.AudioResampler | None = None
+        """Makes samples that have changed their kind like the first ones."""
+
+    def _push(self, frame: av.AudioFrame) -> None:
+        # By the samples themselves: what the file says of them may be wrong, as in an HDV transport stream.
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
+        if self._graph is None or self._kind is None:
+            self._graph, self._kind = av.filter.Graph(), kind
+            form, layout, rate = kind
+            entry = self._graph.add_abuffer(
+                format=form, layout=layout, sample_rate=rate, time_base=frame.time_base
+            )
+            rest = [self._graph.add(name, arguments) for name, arguments in self._chain]
+            self._graph.link_nodes(entry, *rest).configure()
+            self._graph.set_audio_frame_size(AAC_FRAME_SAMPLES)
+        if kind == self._kind:
+            self._graph.push(frame)
+            return
+        self._alike = self._alike or av.AudioResampler(*self._kind)
+        for made in self._alike.resample(frame):
+            self._graph.push(made)
 
     def add(self, packet: Packet) -> Iterator[Packet]:
         with suppress(av.error.InvalidDataError):
             for frame in self.stream.decode(packet):
-                self._graph.push(frame)
+                self._push(frame)
         yield from self._coded()
 
     def rest(self) -> Iterator[Packet]:
         with suppress(av.error.EOFError, av.error.InvalidDataError):
             for frame in self.stream.decode(None):
-                self._graph.push(frame)
+                self._push(frame)
+        if self._graph is None:
+            return
         self._graph.push(None)
         yield from self._coded()
         yield from self._made.encode(None)
 
     def _coded(self) -> Iterator[Packet]:
         with suppress(av.error.BlockingIOError, av.error.EOFError):
-            while True:
+            while self._graph is not None:
                 yield from self._made.encode(cast("av.AudioFrame", self._graph.pull()))
