@@ -4,6 +4,7 @@ import pytest
 
 from clipspool.app.settings import load
 from clipspool.cli.check.files import FileChecker, lines, total
+from numbered import fill
 from runway_sandbox.render import sample
 
 CONFIG = """
@@ -119,7 +120,7 @@ def test_a_file_elsewhere_is_judged_by_the_inbox_that_is_named(check):
         ("open/a.mp4", "no film", "it is"),
         ("bay/a.xyz", "what", "it is neither a clip"),
         ("bay/none.mp4", None, "there is no such file"),
-        ("bay", None, "it is no file"),
+        ("bay", None, "name the clips in it"),
     ],
 )
 def test_what_is_wrong_is_told_as_intake_would(check, name, text, why):
@@ -137,3 +138,64 @@ def test_settings_for_many_clips_are_judged_by_themselves(check, name):
 def test_a_link_is_never_followed(home, check):
     (home / "bay/a.toml").symlink_to("/etc/passwd")
     assert "it is a link" in next(lines(check("bay/a.toml")))
+
+
+def test_a_folder_of_pictures_is_priced_at_its_rate_and_what_is_wrong_with_it_is_said(home, check):
+    fill(home / "bay/seq", range(1001, 1049), width=160, height=90)
+    assert "a folder of pictures needs `seq.toml` or `seq.txt` beside it" in next(
+        iter(lines(check("bay/seq")))
+    )
+    (home / "bay/seq.txt").write_text("deep winter")
+    found = list(lines(check("bay/seq")))
+    assert found[0] == "seq, 2 s, 160x90"
+    assert found[1].startswith("  about 30 credits; model gen4_aleph")
+    made = "made of 48 numbered pictures (PNG), `shot.1001.png` to `shot.1048.png`, at 24 frames a second"
+    assert f"      made to fit: {made}, since no `frames_per_second` was given" in found
+    (home / "bay/seq.toml").write_text("frames_per_second = 12")
+    assert next(iter(lines(check("bay/seq")))) == "seq, 4 s, 160x90"
+    (home / "bay/seq/shot.1007.png").unlink()
+    assert "picture 1007 is missing" in next(iter(lines(check("bay/seq"))))
+    (home / "bay/seq/notes.pdf").write_bytes(b"x")
+    assert "in it is `notes.pdf`" in next(iter(lines(check("bay/seq"))))
+
+
+def test_the_rate_of_a_film_is_its_own(check, film):
+    found = check("bay/shot.toml", 'prompt = "x"\nframes_per_second = 25\n')
+    assert not found.quote.problems, "nothing is known of its clip"
+    check("bay/shot.mp4", film)
+    assert "is for folders of numbered pictures" in next(iter(lines(check("bay/shot.toml"))))
+
+
+EDL = """TITLE: cut
+FCM: NON-DROP FRAME
+
+001  A001C003 V     C        00:00:01:00 00:00:02:00 01:00:00:00 01:00:01:00
+* FROM CLIP NAME: A001_C003.mp4
+* COMMENT: fog
+
+002  A001C004 V     C        00:00:02:00 00:00:03:00 01:00:01:00 01:00:03:00
+M2   A001C004       012.0                00:00:02:00
+* FROM CLIP NAME: A001_C003.mp4
+* COMMENT: slow rain
+"""
+
+
+def test_a_timeline_is_priced_by_its_marked_clips_with_their_handles(home, check, film):
+    (found,) = lines(check("bay/day/cut.edl", EDL))
+    assert "neither in its folder nor below it: `A001_C003.mp4`" in found
+    (home / "bay/day/cards").mkdir()
+    (home / "bay/day/cards/A001_C003.mp4").write_bytes(film)
+    checked = check("bay/day/cut.edl")
+    assert [(job.variant, job.request.length_seconds, job.credits) for job in checked.quote.jobs] == [
+        ("A001_C003", 2.0, 30.0)
+    ]
+    first, price, prompt, *more = lines(checked)
+    assert (first, prompt) == ("cut.edl", '      "fog"')
+    assert price.startswith("  A001_C003: about 30 credits; model gen4_aleph")
+    assert any("clip 2 `A001_C003.mp4`: its speed is changed" in line for line in more)
+    (home / "bay/day/cut.toml").write_text('model = "aleph3"\nhandle_frames = 0\n')
+    assert "line 1: `model` names the unknown model `aleph3`" in next(iter(lines(check("bay/day/cut.edl"))))
+    (home / "bay/day/cut.toml").write_text("handle_frames = 0\n")
+    assert check("bay/day/cut.edl").quote.jobs[0].request.length_seconds == 1.0
+    (found,) = lines(check("bay/day/cut.edl", EDL.replace("* COMMENT", "* X")))
+    assert "no clip in it is marked" in found

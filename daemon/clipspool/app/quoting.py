@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from clipspool.intake.names import TOML, TXT, Kind, Names, readable
+from clipspool.intake.sequences import facts_at_rate, rate_problems
 from clipspool.intake.sidecar.layers import Draft, Wanted, drafts, located
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, layer_of, parse, parse_prompt, wrong_layer
 from clipspool.intake.sidecar.presets import finder
@@ -19,6 +20,7 @@ from clipspool.intake.types import Rules
 from clipspool.jobs.faults import Unsure
 from clipspool.jobs.model import Problem, Reference
 from clipspool.jobs.quote import Quote, QuotedJob
+from clipspool.jobs.sequence import PICTURES, at_rate
 from clipspool.media.boxes import Complete, completeness
 from clipspool.spool.root import Root
 from clipspool.stages.quoting import Quoting
@@ -26,6 +28,8 @@ from clipspool.system.atomic import NotRegular, Rel, join, name_of
 
 _PROBES_MAX = 64
 Inspect = Callable[[int], tuple[dict[str, Any], list[Problem]]]
+Facts = tuple[dict[str, Any], tuple[Problem, ...]]
+"""A clip's media facts, and what is wrong with it."""
 
 
 class Quoter:
@@ -34,7 +38,7 @@ class Quoter:
     def __init__(self, quoting: Callable[[], Quoting], inspect: Inspect) -> None:
         """`inspect` probes an open clip as intake does; it may raise Unsure."""
         self._quoting, self._inspect = quoting, inspect
-        self._probes: OrderedDict[tuple[int, ...], tuple[dict[str, Any], tuple[Problem, ...]]] = OrderedDict()
+        self._probes: OrderedDict[tuple[int, ...], Facts] = OrderedDict()
         self._lock = Lock()
 
     def quote(
@@ -43,29 +47,34 @@ class Quoter:
         rules: Rules,
         path: Rel,
         sidecar: bytes,
-        file: FileIO | None = None,
+        file: FileIO | Facts | None = None,
         images: Sequence[str] = (),
         *,
         sidecar_name: Rel = "",
-        prompt: Layer | None = None,
+        below: Sequence[Layer] = (),
     ) -> Quote:
         """Quote a clip that is, or would be, at `path` in an inbox, with the text of its sidecar.
 
-        Without `file` nothing is known about the clip, its length included. `images` are the names of
-        reference images that would lie beside it, `prompt` is its text file, `sidecar_name` the path of its
-        sidecar, or of a `.txt` instead, if that is not the clip's with `.toml`. Raises OSError, Unavailable
-        among them.
+        Without `file`, or the facts of what is no file, nothing is known about the clip, its length included.
+        `images` are the names of reference images that would lie beside it, `sidecar_name` the path of its
+        sidecar, or of a `.txt` instead, if that is not the clip's with `.toml`; `below` is what its text file
+        or a timeline says of it. Raises OSError, Unavailable among them.
         """
-        media, found = self._facts(file) if file is not None else ({}, ())
+        media, found = self.facts(file) if isinstance(file, FileIO) else file or ({}, ())
         problems = list(found)
         at = sidecar_name or f"{path}{TOML}"
         own = (parse_prompt if at.lower().endswith(TXT) else parse)(sidecar, at) if sidecar else None
-        layers = [*_configured(rules), *_layers(root, rules, path.rpartition("/")[0])]
-        below, own = (prompt, own) if own is not None else (None, prompt)
-        made, mistakes = drafts(layers, own, prompt=below, find=finder(root, rules.presets))
+        layers = self.layers(root, rules, path.rpartition("/")[0])
+        owns = [*below, *((own,) if own is not None else ())]
+        prompt, own = (owns[0] if len(owns) > 1 else None), (owns[-1] if owns else None)
+        wanted, mistakes = drafts(layers, own, prompt=prompt, find=finder(root, rules.presets))
         problems += mistakes
-        references = dict(_references(root, rules, made, path, images, problems))
-        jobs = [] if problems else [self._job(draft, references, media, problems) for draft in made]
+        if media:
+            problems += rate_problems(owns, wanted, is_film=PICTURES not in media)
+        references = dict(_references(root, rules, wanted, path, images, problems))
+        jobs = [] if problems else [self._job(draft, references, media, problems) for draft in wanted]
+        if jobs:
+            media = dict(at_rate(media, jobs[0].request.frames_per_second))
         return Quote(() if problems else tuple(jobs), tuple(dict.fromkeys(problems)), media)
 
     def _job(
@@ -77,13 +86,19 @@ class Quoter:
     ) -> QuotedJob:
         quoting = self._quoting()
         request = quoting.complete(draft.request(0, references), media)
+        if PICTURES in media:
+            media = facts_at_rate(dict(media), draft, request)
         problems += [
             located(problem, draft.layers, draft.variant) for problem in quoting.check(request, media)
         ]
         price, changes = quoting.price(request, media), quoting.changes(request, media)
         return QuotedJob(draft.variant, request, price, changes)
 
-    def _facts(self, file: FileIO) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+    def layers(self, root: Root, rules: Rules, folder: Rel) -> list[Layer]:
+        """Read the settings that a folder's clips get, of the configuration and of the folders above it."""
+        return [*_configured(rules), *_layers(root, rules, folder)]
+
+    def facts(self, file: FileIO) -> Facts:
         """Return a clip's media facts, and what is wrong with it; kept while the file does not change."""
         there = os.fstat(file.fileno())
         key = (there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns)

@@ -102,8 +102,9 @@ def check(
 ) -> None:
     """Check everything needed to run, and suggest fixes. Spends nothing.
 
-    With FILE, a clip, a sidecar or a file of settings: show what would be sent of it, what it would cost, and
-    what is wrong, as the inbox in which it lies would judge it. Neither daemon nor provider is needed.
+    With FILE, a clip, a sidecar, a folder of numbered pictures, a timeline or a file of settings: show what
+    would be sent of it, what it would cost, and what is wrong, as the inbox in which it lies would judge it.
+    Neither daemon nor provider is needed.
     """
     if files:
         _check_files(context, files, inbox, as_json=as_json)

@@ -47,7 +47,7 @@ from clipspool.system.atomic import Rel, join, open_regular
 
 _NAMED_MAX = 3
 _RATE = "frames_per_second"
-_ONLY_READ = (
+ONLY_READ = (
     "no folders of pictures are taken from an inbox that is only read: make a film of them, or put the "
     "folder into an inbox whose sources are archived"
 )
@@ -107,7 +107,7 @@ class Sequences:
         `now` is monotonic seconds.
         """
         if self._is_only_read:
-            return Waits(path, _ONLY_READ, is_problem=True)
+            return Waits(path, ONLY_READ, is_problem=True)
         listing, since = self._seen[path]
         if trouble := self._trouble_in(path, listing, since, now):
             return trouble
@@ -172,18 +172,9 @@ class Sequences:
             name = readable(listing.on_their_way[0])
             reason = f"`{name}` is in it, so a picture is still being copied; if not, remove that file"
             return Waits.until(path, reason, due, now, proceeds=now < due, needs_others=True)
-        if listing.others:
-            shown = ", ".join(f"`{readable(name)}`" for name in listing.others[:_NAMED_MAX])
-            more = len(listing.others) - _NAMED_MAX
-            more_shown = f" and {more:,} more" if more > 0 else ""
-            reason = (
-                f"a folder that is one clip holds nothing but its numbered pictures ({_ACCEPTED}); in it "
-                f"{'are' if len(listing.others) > 1 else 'is'} {shown}{more_shown}"
-            )
+        if reason := not_alone(listing.others):
             return Waits.until(path, reason, due, now, needs_others=True)
-        if not PICTURES_MIN <= len(listing.pictures) <= PICTURES_MAX:
-            count = f"{len(listing.pictures):,} numbered pictures"
-            reason = f"it holds {count}; {PICTURES_MIN} to {PICTURES_MAX:,} are a clip"
+        if reason := odd_count(len(listing.pictures)):
             return Waits.until(path, reason, due, now, needs_others=True)
         return None
 
@@ -246,6 +237,25 @@ class Sequences:
 def _has_hole(file: FileIO) -> bool:
     with file:
         return bool(holes_in(file.fileno(), os.fstat(file.fileno()).st_size))
+
+
+def not_alone(others: tuple[str, ...] | list[str]) -> str:
+    """Return what is wrong with a folder of pictures in which other files are; empty without any."""
+    if not others:
+        return ""
+    shown = ", ".join(f"`{readable(name)}`" for name in others[:_NAMED_MAX])
+    more = f" and {len(others) - _NAMED_MAX:,} more" if len(others) > _NAMED_MAX else ""
+    return (
+        f"a folder that is one clip holds nothing but its numbered pictures ({_ACCEPTED}); in it "
+        f"{'are' if len(others) > 1 else 'is'} {shown}{more}"
+    )
+
+
+def odd_count(count: int) -> str:
+    """Return what is wrong with the number of a folder's pictures; empty where it makes a clip."""
+    if PICTURES_MIN <= count <= PICTURES_MAX:
+        return ""
+    return f"it holds {count:,} numbered pictures; {PICTURES_MIN} to {PICTURES_MAX:,} are a clip"
 
 
 def rate_problems(own: Iterable[Layer], made: Iterable[Draft], *, is_film: bool) -> list[Problem]:

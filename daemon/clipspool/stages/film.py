@@ -53,18 +53,25 @@ def read_pictures(root: Root, clip: Clip, stopping: Callable[[], bool]) -> Clip 
 
 def look_at_pictures(clip: Clip, job: Job, folders: Folders, decoder: Decoder) -> Clip | Trouble:
     """Read the facts of a folder that changed after it was accepted. Raises OSError."""
-    root, rel = folders.inbox, join(folder_of(clip.id), clip.source)
-    sequence = sequence_of(pictures_of(root.names(rel)))
-    found = Unfit(sequence) if isinstance(sequence, str) else survey(sequence, pictures_in(root, rel))
+    found = facts_in(folders.inbox, join(folder_of(clip.id), clip.source), decoder)
     if isinstance(found, Unfit):
         return Failed(
             Error("MEDIA.INCOMPLETE", f"it changed after it was taken: {found.reason}", EXPORT_AGAIN)
         )
+    if isinstance(found, MediaFault):
+        return media_trouble(found)
+    return replace(clip, media=dict(at_rate(found, job.request.frames_per_second)))
+
+
+def facts_in(root: Root, rel: Rel, decoder: Decoder) -> dict[str, Any] | Unfit | MediaFault:
+    """Return the media facts of a folder of pictures, or why it is no film. Raises OSError."""
+    sequence = sequence_of(pictures_of(root.names(rel)))
+    found = Unfit(sequence) if isinstance(sequence, str) else survey(sequence, pictures_in(root, rel))
+    if isinstance(found, Unfit):
+        return found
     with root.open(join(rel, found.first)) as file:
         seen = decoder.still(file.fileno(), found.kind)
-    if isinstance(seen, MediaFault):
-        return media_trouble(seen)
-    return replace(clip, media=dict(at_rate(media_of(seen, found, clip.size), job.request.frames_per_second)))
+    return seen if isinstance(seen, MediaFault) else media_of(seen, found, stamp(root, rel)[0])
 
 
 def media_of(first: Probe, facts: Facts, size: int) -> dict[str, Any]:

@@ -18,14 +18,17 @@ from clipspool.app.build import rules_of
 from clipspool.app.quoting import Quoter, read_prompt
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.app.shipping import depot_of
+from clipspool.cli.check.gathered import quote_pictures, quote_timeline
 from clipspool.intake.names import Kind, Names, readable
 from clipspool.intake.near import meant_as_settings, meant_as_sidecar
 from clipspool.intake.notes import sentence
+from clipspool.intake.sequences import ONLY_READ
 from clipspool.intake.sidecar.parse import BYTES_MAX, parse, parse_prompt
 from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
 from clipspool.jobs.quote import Quote, QuotedJob
 from clipspool.jobs.records import ClipCost
+from clipspool.jobs.sequence import pictures_of
 from clipspool.jobs.values import dataclass
 from clipspool.media.decoder import Decoder
 from clipspool.provider.catalog import Catalog
@@ -34,7 +37,7 @@ from clipspool.spool.root import Root
 from clipspool.stages.provenance import as_sent
 from clipspool.stages.quoting import Quoting
 from clipspool.stages.runner import inspect
-from clipspool.system.atomic import Rel, join, split_suffix
+from clipspool.system.atomic import Rel, join, name_of, split_suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Checked:
     """Whether the file lies in no inbox, so that only the settings are the inbox's."""
     held: str = ""
     """Why it would wait for an approval."""
+    said: tuple[str, ...] = ()
+    """What is to be known besides: clips of a timeline of which no job is made."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -73,6 +78,7 @@ class Checked:
             ],
             "credits_estimated": self.quote.credits,
             "held": self.held,
+            "notes": list(self.said),
         }
 
 
@@ -99,6 +105,8 @@ class FileChecker:
 
     def _checked(self, path: Path, real: Path, inbox: InboxSettings, root: Root, rel: Rel) -> Checked:
         rules = rules_of(self._settings, inbox, "")
+        if real.is_dir() and not real.is_symlink():
+            return self._folder(path, inbox, root, rules, rel)
         if trouble := _trouble(real):
             return Checked(str(path), inbox.name, Quote(problems=(Problem(trouble),)))
         names = Names(rules.extensions, rules.ignore)
@@ -111,11 +119,10 @@ class FileChecker:
             if meant is not None:
                 why = f"it is not read under this name: rename it to `{readable(meant)}`"
                 return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
-            if kind is Kind.TIMELINE:
-                why = (
-                    "a timeline is checked with its clips: put it into the inbox with them, under a `_pause`"
-                )
-                return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
+            if kind is Kind.TIMELINE and inbox.source != "keep":
+                quote, quotes, said = quote_timeline(self._quoter, root, rules, rel)
+                held = next(filter(None, map(self._held, quotes)), "")
+                return Checked(str(path), inbox.name, quote, name, held=held, said=said)
             why = f"it is neither a clip ({', '.join(sorted(rules.extensions))}) nor a sidecar (.toml, .txt)"
             return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
         beside = [one for one in root.names(folder) if names.base(one) == names.base(name)]
@@ -124,6 +131,15 @@ class FileChecker:
         named = clip or f"{split_suffix(name)[0]}.mp4"
         quote = self._quote(root, rules, folder, named, beside, has_clip=bool(clip))
         return Checked(str(path), inbox.name, quote, clip, held=self._held(quote))
+
+    def _folder(self, path: Path, inbox: InboxSettings, root: Root, rules: Rules, rel: Rel) -> Checked:
+        if not pictures_of(root.names(rel)):
+            why = "it is a folder without numbered pictures: name the clips in it"
+            return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
+        if inbox.source == "keep":
+            return Checked(str(path), inbox.name, Quote(problems=(Problem(ONLY_READ),)))
+        quote = quote_pictures(self._quoter, self._decoder, root, rules, rel)
+        return Checked(str(path), inbox.name, quote, name_of(rel), held=self._held(quote))
 
     def _place(self, real: Path) -> tuple[InboxSettings, Root, str]:
         for inbox in self._settings.inbox:
@@ -154,7 +170,7 @@ class FileChecker:
                 sidecar,
                 file,
                 sidecar_name=join(folder, sidecars[0]) if sidecars else "",
-                prompt=read_prompt(root, join(folder, text)) if text else None,
+                below=(read_prompt(root, join(folder, text)),) if text else (),
             )
 
     def _held(self, quote: Quote) -> str:
@@ -204,6 +220,7 @@ def _found(checked: Checked) -> Iterator[str]:
         yield from _of_job(job, has_clip=bool(checked.clip))
     if len(quote.jobs) > 1 and quote.credits is not None:
         yield f"  {len(quote.jobs)} results, about {quote.credits:,.10g} credits in total"
+    yield from (f"  {one}" for one in checked.said)
     if checked.held:
         yield f"  it would be held until somebody approves it: {checked.held}"
 

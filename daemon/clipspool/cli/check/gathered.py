@@ -1,0 +1,137 @@
+"""Quotes what is more than one file for `clipspool check`: a folder of numbered pictures, and a timeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from clipspool.app.quoting import Quoter, read_prompt
+from clipspool.intake.kinds import suffix_of
+from clipspool.intake.names import TOML, TXT, readable
+from clipspool.intake.sequences import not_alone, odd_count
+from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, parse
+from clipspool.intake.timeline_cuts import (
+    HANDLE_FRAMES,
+    HOW_TO_MARK,
+    planned,
+    settings_of,
+    why_missing,
+    with_variants,
+)
+from clipspool.intake.timeline_media import Media, Medium
+from clipspool.intake.tree import Tree
+from clipspool.intake.types import Rules
+from clipspool.jobs.model import Problem
+from clipspool.jobs.quote import Quote
+from clipspool.jobs.sequence import pictures_of
+from clipspool.media import timelines
+from clipspool.media.decoder import Decoder
+from clipspool.media.facts import MediaFault
+from clipspool.media.stills import Unfit
+from clipspool.media.timelines import Cut, NoTimeline
+from clipspool.spool.root import Root
+from clipspool.spool.sources import strangers
+from clipspool.spool.timelines import PlannedCut
+from clipspool.stages.film import facts_in
+from clipspool.system.atomic import Rel, name_of, parent, split_suffix
+
+
+def quote_pictures(quoter: Quoter, decoder: Decoder, root: Root, rules: Rules, rel: Rel) -> Quote:
+    """Quote a folder of numbered pictures with the sidecar or prompt of its very name. Raises OSError."""
+    if why := not_alone(strangers(root, rel)) or odd_count(len(pictures_of(root.names(rel)))):
+        return _wrong(why)
+    sidecar, text = f"{rel}{TOML}", f"{rel}{TXT}"
+    has_sidecar, has_text = root.exists(sidecar), root.exists(text)
+    if not (has_sidecar or has_text):
+        name = readable(name_of(rel))
+        return _wrong(f"has no sidecar: a folder of pictures needs `{name}.toml` or `{name}.txt` beside it")
+    found = facts_in(root, rel, decoder)
+    if isinstance(found, Unfit | MediaFault):
+        return _wrong(found.reason if isinstance(found, Unfit) else found.message)
+    body = root.read(sidecar, BYTES_MAX) if has_sidecar else b""
+    below = (read_prompt(root, text),) if has_text else ()
+    return quoter.quote(root, rules, rel, body, (found, ()), sidecar_name=sidecar, below=below)
+
+
+def quote_timeline(
+    quoter: Quoter, root: Root, rules: Rules, rel: Rel
+) -> tuple[Quote, Sequence[Quote], tuple[str, ...]]:
+    """Quote a timeline: all its jobs, the quote of each clip, and of what no job is made. Raises OSError."""
+    try:
+        cuts = timelines.read(root.read(rel, timelines.BYTES_MAX), suffix_of(name_of(rel)))
+    except (NoTimeline, ValueError) as error:
+        return _wrong(f"it cannot be read as a timeline: {error}"), (), ()
+    if all(cut.mark is None for cut in cuts):
+        return _wrong(HOW_TO_MARK), (), ()
+    tree = Tree(root, rules, lambda _all, _new: None)
+    tree.walk(time.monotonic())
+    shown, missing = Media(root, rules, tree).shown(cuts, parent(rel))
+    if missing:
+        return _wrong(why_missing(missing)), (), ()
+    own, trouble = _own(root, rel)
+    marked = [cut for cut in cuts if cut.mark is not None]
+    refused = tuple(f"{cut.in_words}: {cut.refusal}" for cut in marked if cut.refusal)
+    quotes = []
+    for medium in shown:
+        its = [cut for cut in medium.cuts if cut.mark is not None and not cut.refusal]
+        if its and not trouble:
+            quotes.append(_of_medium(quoter, root, rules, rel, medium, its, own))
+    # What the timeline's sidecar has wrong is so for each clip.
+    problems = tuple(dict.fromkeys((*trouble, *(one for quote in quotes for one in quote.problems))))
+    if not quotes and not trouble:
+        problems = tuple(map(Problem, refused))
+    return Quote(tuple(job for quote in quotes for job in quote.jobs), problems), quotes, refused
+
+
+def _own(root: Root, rel: Rel) -> tuple[tuple[Layer, ...], list[Problem]]:
+    """Read a timeline's sidecar: `cut.edl.toml`, or `cut.toml`."""
+    for name in (f"{rel}{TOML}", f"{split_suffix(rel)[0]}{TOML}"):
+        if root.exists(name):
+            layer = parse(root.read(name, BYTES_MAX), name, is_own=False)
+            return (layer,), list(layer.problems)
+    return (), []
+
+
+def _of_medium(
+    quoter: Quoter,
+    root: Root,
+    rules: Rules,
+    rel: Rel,
+    medium: Medium,
+    its: Sequence[Cut],
+    own: Sequence[Layer],
+) -> Quote:
+    """Quote the jobs of one clip; without handles where the model takes less, as when it is accepted."""
+    with root.open(medium.path) as file:
+        facts = quoter.facts(file)
+    layers = (*quoter.layers(root, rules, parent(medium.path)), *own)
+    said = (one.keys["handle_frames"] for one in reversed(layers) if "handle_frames" in one.keys)
+    first: Quote | None = None
+    for handles in dict.fromkeys((int(next(said, HANDLE_FRAMES)), 0)):
+        placed = [] if facts[1] else [planned(cut, facts[0], handles, medium.path) for cut in its]
+        wrong = [one for one in placed if isinstance(one, str)]
+        if facts[1] or wrong:
+            quote = Quote(problems=facts[1] or tuple(map(Problem, wrong)))
+        else:
+            cuts = with_variants([one for one in placed if isinstance(one, PlannedCut)], less=False)
+            made = (*own, settings_of(rel, its, cuts))
+            quote = quoter.quote(root, rules, medium.path, b"", facts, below=made)
+        if not quote.problems:
+            return _named(quote, medium.path)
+        first = first or quote
+    return _named(first or Quote(), medium.path)
+
+
+def _named(quote: Quote, path: Rel) -> Quote:
+    """Say of which clip each job and problem is."""
+    stem, name = split_suffix(name_of(path))[0], readable(name_of(path))
+    jobs = tuple(replace(job, variant=f"{stem}{job.variant}") for job in quote.jobs)
+    problems = tuple(
+        one if one.key else replace(one, message=f"{name}: {one.message}") for one in quote.problems
+    )
+    return replace(quote, jobs=jobs, problems=problems)
+
+
+def _wrong(why: str) -> Quote:
+    return Quote(problems=(Problem(why),))
