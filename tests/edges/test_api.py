@@ -22,6 +22,7 @@ from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.web import connections, snapshot, uploads
 from clipspool.web.api import films
+from clipspool.web.api.jobs import _event_of
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import AccessRules, Right, Token
 from films import film
@@ -596,6 +597,7 @@ def test_a_large_clip_is_sent_in_pieces_quoted_and_then_placed(stage, api):
     sent = api.send(("upload", begun.json["id"]), ("sidecar", WINTER))
     assert (sent.status, sent.json["path"]) == (201, "day/shot.mp4")
     assert api.send(("upload", begun.json["id"]), ("sidecar", WINTER)).json["path"] == "day/shot.mp4"
+    assert api.send(("inbox", "hall"), ("upload", begun.json["id"])).json["error"]["code"] == "REQUEST.INBOX"
     assert lying(stage, "day") == {"shot.mp4": CLIP, "shot.mp4.toml": WINTER.encode()}
     assert api("DELETE", at).status == 409
     assert api("POST", f"{at}/quote", {"sidecar": WINTER}).status == 409
@@ -796,6 +798,12 @@ def test_what_is_answered_is_what_the_document_says(stage, api):
     sent = api.send()
     is_as_described(sent, "Clip")
     is_as_described(api("GET", "models"), "Models")
+    is_as_described(api("GET", "status"), "Status")
+    presets = [{"name": "winter", "keys": {}, "from": "inbox", "picture": None, "problem": ""}]
+    stage.answer = lambda do, _given: presets if do == "presets" else []
+    is_as_described(api("GET", "presets?inbox=bay"), "Presets")
+    assert api("GET", "presets?inbox=nowhere").status == 404
+    assert set(_event_of(stage.journal.job("clip2"))) == set(schemas["Event"]["properties"])
     is_as_described(api("GET", "nothing"), "Refusal")
     for name, job in (("Job", api("GET", "jobs").json["jobs"][0]),):
         assert set(job) == set(schemas[name]["properties"]), "a field is not described"

@@ -191,7 +191,7 @@ NEEDS = {
         GET /jobs/{job}/compare/{number:int} /jobs/{job}/poster/{number:int} /jobs/{job}/source
         GET /jobs/{job}/result/{number:int} /all/{act} /inboxes/{inbox}/{act} /add /inbox/{inbox}
         GET /inbox/{inbox}/presets/{name} /events /metrics
-        GET /api/v1/status /api/v1/jobs /api/v1/jobs/{job} /api/v1/events /api/v1/models
+        GET /api/v1/status /api/v1/jobs /api/v1/jobs/{job} /api/v1/events /api/v1/models /api/v1/presets
         GET /api/v1/jobs/{job}/results/{number}
         GET /api/v1/openapi.json""",
     Right.ADD: """

@@ -176,7 +176,7 @@ class Page:
 
     def _api(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:
         media = MediaRoutes(daemon, self._lookup)
-        jobs = JobAnswers(self._lookup, self._views.snapshot, self._views.balance, media)
+        jobs = JobAnswers(self._lookup, self._views.snapshot, self._views.balance, media, daemon.command)
         operations = [*job_operations(jobs, self.events), *act_operations(Acts(daemon))]
         if self._films is not None:
             operations += clip_operations(self._films, self._lookup, self._views.snapshot)

@@ -79,6 +79,8 @@ class ClipRoutes:
     async def _complete(self, request: Request, upload_id: str, form: ClipForm) -> Any:
         with self._uploads.alone(upload_id):
             upload = await self._films.known(upload_id)
+            if form.text("inbox") not in {"", upload.inbox}:
+                raise NotTaken(422, "REQUEST.INBOX", f"This upload was begun for the inbox {upload.inbox}.")
             if upload.placed_at is not None:
                 return await self._placed(upload)
             upload = await self._films.in_thread(self._uploads.take, upload)

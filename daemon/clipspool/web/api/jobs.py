@@ -37,10 +37,16 @@ class JobAnswers:
     """Answers `GET` requests about jobs, in worker threads."""
 
     def __init__(
-        self, lookup: Lookup, snapshot: DaemonState, balance: BalanceCache, media: MediaRoutes
+        self,
+        lookup: Lookup,
+        snapshot: DaemonState,
+        balance: BalanceCache,
+        media: MediaRoutes,
+        command: Callable[[str, Mapping[str, Any]], Any],
     ) -> None:
         """`snapshot` caches the daemon's state, `balance` the account's; `media` serves results."""
         self._lookup, self._snapshot, self._balance, self._media = lookup, snapshot, balance, media
+        self._command = command
 
     def conditions(self) -> Conditions:
         """Return what holds jobs back now; raises TimeoutError."""
@@ -56,6 +62,13 @@ class JobAnswers:
         if found is None:
             return {"balance": None}
         return {"balance": {"amount": found.amount, "unit": found.unit, "credits": found.credits}}
+
+    def presets(self, request: Request) -> dict[str, Any]:
+        """Return the presets of an inbox: the configuration's, and files in `_presets`."""
+        inbox = request.query_params.get("inbox", "")
+        if inbox not in {one["name"] for one in self._snapshot.get().status["inboxes"]}:
+            raise NotTaken(404, "INBOX.UNKNOWN", "There is no such inbox; `GET status` names them.")
+        return {"presets": [dict(one) for one in self._command("presets", {"inbox": inbox})]}
 
     def several(self, request: Request) -> dict[str, Any]:
         """Return a page of jobs, newest first."""

@@ -43,11 +43,11 @@ _REASONS = {
     415: "Not of a kind that is taken.",
     416: "It has no such part.",
     422: "Something in it is wrong; the message says what.",
-    429: "Too many; wait.",
+    429: "Too many: uploads that are not finished, or wrong tokens; wait.",
     503: "The daemon, or a folder, does not answer now; try again.",
     507: "The disk has no room.",
 }
-_ALWAYS = (401, 403, 503)
+_ALWAYS = (401, 403, 429, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,8 @@ class Operation:
     """By content type."""
     refusals: Sequence[int] = ()
     """The statuses of refusals besides those of every operation."""
+    more: str = ""
+    """What else a program has to know, in sentences."""
     kind: str = "application/json"
     is_body_required: bool = True
 
@@ -160,7 +162,10 @@ def document(operations: Sequence[Operation], schemas: Mapping[str, Schema]) -> 
             "version": __version__,
             "description": "Takes clips, shows jobs and carries out what an operator decides. "
             "Fields are added to what is answered, never renamed. Each operation needs a right of the token: "
-            "look, add or decide.",
+            "look, add or decide. A clip is sent whole (`POST clips`), or in pieces: `POST uploads`, "
+            "`PUT uploads/ID` until all is there, a quote, and `POST clips` with `upload`. It then lies in "
+            "its inbox and becomes one or more jobs, which `GET clips/ID` names. Nothing is paid for before "
+            "that.",
         },
         "security": [{"token": []}],
         "paths": paths,
@@ -175,7 +180,7 @@ def _described(one: Operation) -> dict[str, Any]:
     made: dict[str, Any] = {
         "operationId": one.name,
         "summary": one.says,
-        "description": f"Needs the right `{one.right}`.",
+        "description": f"Needs the right `{one.right}`. {one.more}".strip(),
         "responses": {str(one.status): _answered(one)},
     }
     made["parameters"] = [

@@ -26,9 +26,23 @@ _INBOX = Parameter("inbox", "The inbox's name.", is_required=True)
 _PATH = Parameter("path", "The clip's path in the inbox.", is_required=True)
 _KEY = Parameter(
     "Idempotency-Key",
-    "Any text of yours for this request: sent again, also after a restart, it is answered as before.",
+    "Any text of yours for this request: sent again within 7 days, also after a restart, it is answered as "
+    "before and adds nothing. Each request needs its own.",
     {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
     place="header",
+)
+_SIDECAR = (
+    "TOML with what should become of the clip: `prompt`, and where wanted `preset`, `model`, `seed`, "
+    '`ratio`, `references = ["look.png"]`; a `[[variant]]` for each result of several; `again = true` where '
+    "the same is meant once more."
+)
+_LAST = Parameter(
+    "Last-Event-ID", "`id` of the last event that was read: what came since is sent.", place="header"
+)
+_EVENTS = (
+    "`event: job` comes for each change of a job, with an `id` and `data` as in the schema Event. "
+    "`event: missed` comes where more happened than is kept, or the daemon was started anew: list the jobs "
+    "again. Lines that begin with a colon keep the connection alive."
 )
 _FILE: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
 _CLIP_FORM = fields(
@@ -36,7 +50,7 @@ _CLIP_FORM = fields(
     inbox={**TEXT, "description": "Before the file."},
     folder={**TEXT, "description": "A folder in the inbox, made where it is missing; before the file."},
     name={**TEXT, "description": "The clip's name, where it is not the file's."},
-    sidecar={**TEXT, "description": "The sidecar, as TOML."},
+    sidecar={**TEXT, "description": _SIDECAR},
     prompt={**TEXT, "description": "Instead of a sidecar: the prompt alone."},
     reference={**listed(_FILE), "description": "Images that the sidecar's `references` names."},
     upload={
@@ -86,8 +100,12 @@ def job_operations(jobs: JobAnswers, events: EventStream) -> list[Operation]:
             jobs.balance, "Account",
         ),
         Operation(
+            "GET", "/presets", look, "presets", "The presets of an inbox", jobs.presets, "Presets",
+            parameters=(_INBOX,), refusals=(404,),
+        ),
+        Operation(
             "GET", "/events", look, "events", "What happens to jobs, as server-sent events", events.answer,
-            kind="text/event-stream",
+            parameters=(_LAST,), kind="text/event-stream", more=_EVENTS,
         ),
     ]  # fmt: skip
 
@@ -155,7 +173,10 @@ def clip_operations(films: Films, lookup: Lookup, snapshot: DaemonState) -> list
     sidecars = SidecarRoutes(films, snapshot)
     begin = fields("inbox name size", inbox=TEXT, folder=TEXT, name=TEXT, size=_WHOLE)
     wish = fields(
-        "sidecar", sidecar=TEXT, folder=TEXT, references={**listed(TEXT), "description": "Names of images."}
+        "sidecar",
+        sidecar={**TEXT, "description": _SIDECAR},
+        folder=TEXT,
+        references={**listed(TEXT), "description": "Names of images."},
     )
     text = fields("inbox path text version", inbox=TEXT, path=TEXT, text=TEXT, version=TEXT)
     offset = Parameter("offset", "How many bytes were sent before.", COUNT, is_required=True)
@@ -163,7 +184,8 @@ def clip_operations(films: Films, lookup: Lookup, snapshot: DaemonState) -> list
     return [
         Operation(
             "POST", "/clips", add, "send_clip", "Send a clip with its sidecar", clips.post, "Clip", 201,
-            parameters=(_KEY,), body={"multipart/form-data": _CLIP_FORM}, refusals=(404, 409, 429, 507),
+            parameters=(_KEY,), body={"multipart/form-data": _CLIP_FORM}, refusals=(404, 409, 507),
+            more="With `file` or `upload`. What would wait in the inbox with a problem is refused (422).",
         ),
         Operation(
             "GET", "/clips/{clip}", add, "clip", "What became of a clip", clips.clip, "Clip",
@@ -171,7 +193,7 @@ def clip_operations(films: Films, lookup: Lookup, snapshot: DaemonState) -> list
         ),
         Operation(
             "POST", "/uploads", add, "begin_upload", "Begin to send a clip in pieces", pieces.begin,
-            "Upload", 201, body={"application/json": begin}, refusals=(404, 429, 507),
+            "Upload", 201, body={"application/json": begin}, refusals=(404, 507),
         ),
         Operation(
             "GET", "/uploads/{upload}", add, "upload", "How much is here", pieces.look, "Upload",
@@ -180,6 +202,7 @@ def clip_operations(films: Films, lookup: Lookup, snapshot: DaemonState) -> list
         Operation(
             "PUT", "/uploads/{upload}", add, "continue_upload", "Send the next piece", pieces.put, "Upload",
             parameters=(_UPLOAD, offset), body={"application/octet-stream": {}}, refusals=(404, 409, 507),
+            more="Of any size. Where the offset is wrong, `received` in the refusal says where to go on.",
         ),
         Operation(
             "DELETE", "/uploads/{upload}", add, "drop_upload", "Give an upload up", pieces.drop, status=204,

@@ -36,7 +36,11 @@ NUMBER: Schema = {"type": "number"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 FREE: Schema = {"type": "object"}
 TIME: Schema = {"type": "string", "format": "date-time"}
-_STATE: Schema = {"type": "string", "enum": [state.value for state in State]}
+_STATE: Schema = {
+    "type": "string",
+    "enum": [state.value for state in State],
+    "description": "`delivered`, `failed` and `cancelled` are its ends.",
+}
 _JOB = fields(
     "id inbox clip variant state held reason task_id attempts progress request credits_estimated created_at "
     "updated_at results error paid",
@@ -146,6 +150,7 @@ SCHEMAS: Mapping[str, Schema] = {
         id=TEXT,
         done=TRUTH,
         state=TEXT,
+        request={**FREE, "description": "Of `again`: what is sent."},
         new=maybe({**TEXT, "description": "Of `again`: the id of the new job; null for a dry run."}),
         version={"type": "integer", "minimum": 1},
         credits_estimated=maybe(NUMBER),
@@ -154,6 +159,32 @@ SCHEMAS: Mapping[str, Schema] = {
         why={**TEXT, "description": "Why it was not done."},
     ),
     "Problem": _PROBLEM,
+    "Event": fields(
+        "id inbox clip state held progress part",
+        id={**TEXT, "description": "Of the job."},
+        inbox=TEXT,
+        clip=TEXT,
+        state=_STATE,
+        held=maybe(TEXT),
+        progress=maybe(NUMBER),
+        part=maybe({"type": "integer", "minimum": 1, "description": "Which part of a split clip it is."}),
+    ),
+    "Presets": fields(
+        "presets",
+        presets=listed(
+            {
+                "type": "object",
+                "required": ["name", "keys", "problem"],
+                "properties": {
+                    "name": {**TEXT, "description": "For `preset` in a sidecar."},
+                    "keys": {**FREE, "description": "The keys of a sidecar that it stands for."},
+                    "from": {"type": "string", "enum": ["inbox", "configuration"]},
+                    "picture": maybe({**TEXT, "description": "The path of a sample in the inbox."}),
+                    "problem": {**TEXT, "description": "Why it cannot be used; empty where it can."},
+                },
+            }
+        ),
+    ),
     "Quote": fields(
         "problems jobs credits media held reason credits_left_today",
         problems=listed(ref("Problem")),
@@ -197,6 +228,9 @@ SCHEMAS: Mapping[str, Schema] = {
         },
         reason=TEXT,
         jobs=listed(ref("Job")),
+        credits_estimated=maybe(
+            {**NUMBER, "description": "Of all its jobs; null where it is not known now."}
+        ),
     ),
     "Sidecar": fields(
         "path text version",
@@ -215,15 +249,50 @@ SCHEMAS: Mapping[str, Schema] = {
             )
         ),
     ),
-    "Models": fields("models", models=listed(FREE)),
-    "Status": FREE,
+    "Models": fields(
+        "models",
+        models=listed(
+            fields(
+                "name fields ratios prompt_utf16_max references_max seconds_max credits_per_second",
+                name=TEXT,
+                fields={**listed(TEXT), "description": "Of the provider's request."},
+                ratios=listed(TEXT),
+                prompt_utf16_max=COUNT,
+                references_max=COUNT,
+                keyframes_max=COUNT,
+                seconds_max=maybe(NUMBER),
+                credits_per_second=maybe(NUMBER),
+            )
+        ),
+    ),
+    "Status": fields(
+        "daemon provider inboxes jobs spend",
+        daemon=FREE,
+        provider=fields("blocked reason", blocked=TRUTH, reason=TEXT, until=maybe(TIME)),
+        inboxes=listed(
+            fields(
+                "name state waiting",
+                name=TEXT,
+                state={**TEXT, "description": "`watching`, `paused`, `offline`, …"},
+                reason=TEXT,
+                waiting={**listed(FREE), "description": "Files that are not accepted yet: `path`, `reason`."},
+            )
+        ),
+        jobs={**FREE, "description": "How many jobs are in each state."},
+        spend=FREE,
+    ),
     "Document": FREE,
     "Refusal": fields(
         "error",
         error={
             "type": "object",
             "required": ["code", "message"],
-            "properties": {"code": TEXT, "message": {**TEXT, "description": "A sentence for people."}},
+            "properties": {
+                "code": TEXT,
+                "message": {**TEXT, "description": "A sentence for people."},
+                "received": {**COUNT, "description": "Of an upload: how many bytes are here."},
+                "problems": {**listed(ref("Problem")), "description": "Of a clip or sidecar: what is wrong."},
+            },
         },
     ),
 }
