@@ -5,6 +5,7 @@ import os
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -157,7 +158,7 @@ def test_a_journal_in_use_is_not_replaced(tmp_path):
     assert not list(tmp_path.glob("*.before-restore*"))
 
 
-@pytest.mark.parametrize("damage", ["changed", "cut", "text"])
+@pytest.mark.parametrize("damage", ["changed", "cut", "text", "newer", "foreign"])
 def test_a_copy_that_is_not_what_was_backed_up_is_refused_and_changes_nothing(journal, tmp_path, damage):
     path, copy = tmp_path / "journal.sqlite3", tmp_path / "copy"
     grow(journal, "clip1")
@@ -172,8 +173,13 @@ def test_a_copy_that_is_not_what_was_backed_up_is_refused_and_changes_nothing(jo
         case "text":
             (tmp_path / "copy.sha256").unlink()
             copy.write_text("no journal")
+        case "newer" | "foreign":
+            (tmp_path / "copy.sha256").unlink()
+            with closing(sqlite3.connect(copy)) as other, other:
+                newer = "UPDATE alembic_version SET version_num = '9999'"
+                other.execute(newer if damage == "newer" else "DROP TABLE alembic_version")
     journal.close()
-    with pytest.raises(JournalError):
+    with pytest.raises(JournalError, match={"newer": "newer clipspool"}.get(damage, "")):
         restore(copy, path)
     assert examine(path).reached >= 3
 
