@@ -179,7 +179,7 @@ def test_a_copy_that_is_not_what_was_backed_up_is_refused_and_changes_nothing(jo
                 newer = "UPDATE alembic_version SET version_num = '9999'"
                 other.execute(newer if damage == "newer" else "DROP TABLE alembic_version")
     journal.close()
-    with pytest.raises(JournalError, match={"newer": "newer clipspool"}.get(damage, "")):
+    with pytest.raises(JournalError, match="newer clipspool" if damage == "newer" else "copy"):
         restore(copy, path)
     assert examine(path).reached >= 3
 
