@@ -572,6 +572,7 @@ def test_a_reference_is_found_by_the_path_that_the_editors_machine_has_for_it(tm
         # The beginning is not in [path_map], and the end of the path lies in the inbox.
         (r"\\nas\bay\refs\look.jpg", "which is not inside this inbox; did you mean `refs/look.jpg`?"),
         (r"C:\Users\me\REFS\look.jpg", "did you mean `refs/look.jpg`?"),
+        ("LOOK.jpg", "did you mean `refs/look.jpg`?"),
         ("{home}/refs/look.jpg", "write it from this inbox on: `refs/look.jpg`"),
     ],
 )

@@ -1,6 +1,7 @@
 """The scheduler on a real journal, turned by hand: what it records, whom it lets go, and when."""
 
 import errno
+import os
 import threading
 
 import pytest
@@ -207,6 +208,14 @@ def test_a_stage_that_raises_ends_one_try_and_no_more(desk, trouble):
     desk.turns(2)
     assert (desk.state(), desk.job().attempts) == (S.RENDERED, 1)
     desk.until(S.DELIVERED)
+
+
+def test_a_fault_of_the_system_is_told_with_the_folder_that_it_is_about(desk):
+    desk.shop.say[Stage.FETCH].append(OSError(errno.EROFS, os.strerror(errno.EROFS), "1.part"))
+    desk.drop()
+    desk.until(S.RENDERED)
+    desk.turns(2)
+    assert desk.job().reason == "the inbox's work folder cannot be used: Read-only file system: 1.part"
 
 
 def test_a_bug_after_the_gate_may_have_cost_money(desk):

@@ -94,7 +94,7 @@ def in_words(error: OSError, what: str = "it") -> str:
         return f"{what} is not a file but a link or a device; put the file itself here"
     if isinstance(error, PermissionError):
         why = "cannot be read or moved: permission denied"
-        return f"{what} {why}; make it and its folder writable for clipspool"
+        return f"{what} {why}; let clipspool read it, and write in its folder"
     if isinstance(error, Refused):
         return (
             f"{what} cannot be accepted ({error.strerror}); "

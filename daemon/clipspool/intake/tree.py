@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from math import inf
 
 import structlog
@@ -25,6 +26,7 @@ DEPTH_MAX = 64
 PATH_BYTES_MAX = 3500
 """Longest path of a folder that is searched: `_failed`, a name and its note must fit behind it into 4,096."""
 _IMAGES_COMPARED_MAX = 500
+_IMAGES_SEARCHED_MAX = 2000
 
 PASSED_BY = (
     "this folder is not looked into: at the top of an inbox, names that begin with @ or # belong to the NAS; "
@@ -191,7 +193,8 @@ class Tree:
                 raise Unavailable(error.errno, f"{self._root.path} cannot be read: {why}") from error
             if rel not in self.closed:
                 log.warning("folder_not_opened", inbox=self._rules.name, folder=readable(rel), reason=why)
-            self.closed[rel] = f"this folder cannot be opened: {why}"
+            todo = "; let clipspool read and write in it" if isinstance(error, PermissionError) else ""
+            self.closed[rel] = f"this folder cannot be opened: {why}{todo}"
             return False
         self.closed.pop(rel, None)
         if folder.below and _is_deepest(rel):
@@ -279,7 +282,15 @@ class Images:
         names = {loose(folded(stem(name_of(path)))) for path in paths}
         found = {loose(folded(stem(name_of(path)))): path for path in self._beside(paths)}
         close = (get_close_matches(name, list(found)[:_IMAGES_COMPARED_MAX], n=1) for name in sorted(names))
-        return next((found[one[0]] for one in close if one), None)
+        return next((found[one[0]] for one in close if one), None) or self._named_so(paths)
+
+    def _named_so(self, paths: Sequence[Rel]) -> Rel | None:
+        """Return the one image of that very name in another folder; None for none, or several."""
+        wanted = {folded(name_of(path)) for path in paths}
+        images = (join(rel, name) for rel, folder in self._tree.folders.items() for name in folder.images)
+        some = islice(images, _IMAGES_SEARCHED_MAX)
+        found = [path for path in some if folded(name_of(path)) in wanted]
+        return found[0] if len(found) == 1 else None
 
     def _beside(self, paths: Sequence[Rel]) -> Iterator[Rel]:
         folders = {folded(parent(path)) for path in paths}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -304,13 +305,16 @@ def outcome(given: Assignment, work: Callable[[], Event]) -> Done:
         return Done(job_id, work(), attempt)
     except OSError as error:
         held = Held.OUTBOX if given.stage is Stage.DELIVER else Held.DISK
-        return Done(job_id, StageFailed("DISK", in_words(error), held=held), attempt, in_words(error))
+        why = in_words(error, "the outbox" if held is Held.OUTBOX else "the inbox's work folder")
+        return Done(job_id, StageFailed("DISK", why, held=held), attempt, why)
     except Exception as error:
         log.exception("bug", job=job_id, stage=given.stage.value)
         message = f"clipspool made a mistake ({type(error).__name__}); the log has the details"
         return Done(job_id, None, attempt, message)
 
 
-def in_words(error: OSError) -> str:
-    """Return the system's message, and the file it is about."""
-    return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+def in_words(error: OSError, where: str = "") -> str:
+    """Return an error's message, and the file it is about; behind `where`, if the message is the system's."""
+    file = f": {error.filename}" if error.filename else ""
+    is_bare = bool(where and error.errno) and error.strerror == os.strerror(error.errno or 0)
+    return f"{f'{where} cannot be used: ' if is_bare else ''}{error.strerror or error}{file}"
