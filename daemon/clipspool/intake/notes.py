@@ -96,10 +96,10 @@ def in_words(error: OSError, what: str = "it") -> str:
         why = "cannot be read or moved: permission denied"
         return f"{what} {why}; let clipspool read it, and write in its folder"
     if isinstance(error, Refused):
-        return (
-            f"{what} cannot be accepted ({error.strerror}); "
-            "make its folder and the inbox writable for clipspool, or move it into the inbox itself"
-        )
+        is_at_top = "from the inbox " in str(error.strerror)
+        todo = "the inbox" if is_at_top else "its folder and the inbox"
+        otherwise = "" if is_at_top else ", or move it into the inbox itself"
+        return f"{what} cannot be accepted ({error.strerror}); let clipspool write in {todo}{otherwise}"
     return f"{what} cannot be accepted: {(error.strerror or 'unknown error').lower()}; it will be tried again"
 
 
