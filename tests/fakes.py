@@ -258,15 +258,12 @@ class Workshop:
             raise said
         return said(job) if callable(said) else said
 
-    def change_of(self, _clip, _jobs):
-        return self.change
-
     def retire(self, clip, jobs):
         self._wait("retire")
         if self.say["retire"]:
             self._said("retire", None)
         self.retired.append((clip.id, [job.state for job in jobs]))
-        return replace(clip, lies_at=f"_done/{clip.path}")
+        return replace(clip, lies_at=f"_done/{clip.path}"), self.change
 
     def sweep(self, clip):
         self._wait("sweep")

@@ -34,7 +34,7 @@ class Archive(Workshop):
 
     def retire(self, clip, jobs):
         super().retire(clip, jobs)
-        return retiring.retire(clip, jobs, self.folders, always)
+        return retiring.retire(clip, jobs, self.folders, always), ""
 
     def sweep(self, clip):
         retiring.sweep(clip, self.folders)

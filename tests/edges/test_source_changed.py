@@ -16,6 +16,7 @@ from clipspool.spool.root import Root
 from clipspool.spool.workfolder import bring_back
 from clipspool.stages.changed import change_of
 from clipspool.stages.retire import retire
+from clipspool.stages.runner import StageRunner, Tools
 from fakes import Bench, a_job, a_task, always, lying
 
 DONE = a_job(state=State.DELIVERED, task=a_task(), paid=Paid.YES)
@@ -86,6 +87,23 @@ def test_a_crash_right_after_the_move_finds_the_changed_source_again(tmp_path):
     retire(clip, [DONE], bench.bay, always)
     again = retire(clip, [DONE], bench.bay, always)
     assert again.lies_at == "_done/day/shot.mp4"
+
+
+@pytest.mark.parametrize(
+    ("keeps_sources", "state", "is_told"),
+    [(True, State.DELIVERED, True), (False, State.DELIVERED, False), (False, State.FAILED, True)],
+)
+def test_a_source_that_somebody_removed_from_its_work_folder_is_told_of(
+    tmp_path, keeps_sources, state, is_told
+):
+    bench = Bench(tmp_path, keeps_sources=keeps_sources)
+    clip = replace(sent(bench), inbox=bench.bay.name)
+    (bench.work / "clip.mp4").unlink()
+    tools = Tools({bench.bay.name: bench.bay}, None, None, None, lambda _: None, draws_posters=False)
+    runner = StageRunner(tools, None, None, lambda: 0.0, always)
+    retired, change = runner.retire(clip, [replace(DONE, state=state)])
+    assert retired.lies_at is None
+    assert ("its source is gone" in change) == is_told
 
 
 def test_the_note_goes_when_the_clip_is_run_again(tmp_path):

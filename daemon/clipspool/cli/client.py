@@ -336,7 +336,7 @@ class _NoWork:
     def work(self, *_: Any) -> Any:
         raise NotImplementedError
 
-    change_of = retire = sweep = run_hook = work
+    retire = sweep = run_hook = work
 
 
 def operator_name() -> str:

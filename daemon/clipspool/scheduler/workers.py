@@ -68,11 +68,11 @@ class Stages(Protocol):
     def run_hook(self, name: str, job: Job, clip: Clip) -> HookRun:
         """Run a hook after a job's end."""
 
-    def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
-        """Return how a clip's source differs from what was sent; empty where it does not."""
+    def retire(self, clip: Clip, jobs: Sequence[Job]) -> tuple[Clip, str]:
+        """Move a clip's source out of its work folder; return the clip with its new place.
 
-    def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
-        """Move a clip's source out of its work folder, and return the clip with its new place."""
+        And how its source differs from what was sent; empty where it does not.
+        """
 
     def sweep(self, clip: Clip) -> None:
         """Remove a retired clip's work folder."""
@@ -255,8 +255,8 @@ class Workers:
 
         def work() -> None:
             try:
-                change = self._runner.change_of(clip, jobs)
-                self._report(Retirement(self._runner.retire(clip, jobs), attempts, change=change))
+                retired, change = self._runner.retire(clip, jobs)
+                self._report(Retirement(retired, attempts, change=change))
             except OSError as error:
                 self._report(Retirement(clip, attempts, in_words(error)))
             except Exception as error:

@@ -42,7 +42,7 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable
     `sweep` removes it once the journal has the new place. Raises OSError, Unavailable among them.
     """
     root = folders.inbox
-    is_done = all(job.state is State.DELIVERED for job in newest(jobs))
+    is_done = _is_done(jobs)
     change = change_of(clip, jobs, folders)
     if folders.origin is not None:
         return _retire_copy(clip, jobs, folders, may_move, is_done=is_done)
@@ -92,6 +92,18 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable
             root.remove(changed_note_of(clip.lies_at))
         return replace(clip, lies_at=rel, sidecar_lies_at=beside)
     raise FileExistsError(f"no free name in {home} for {clip.path}")
+
+
+def missing(retired: Clip, jobs: Sequence[Job], folders: Folders) -> str:
+    """Return that a retired clip's source is gone, where it was not removed here; else an empty text."""
+    is_kept = folders.keeps_sources or not _is_done(jobs)
+    if retired.lies_at is not None or folders.origin is not None or not is_kept:
+        return ""
+    return "its source is gone: somebody removed it from its work folder before it could be archived"
+
+
+def _is_done(jobs: Sequence[Job]) -> bool:
+    return all(job.state is State.DELIVERED for job in newest(jobs))
 
 
 def _retire_copy(

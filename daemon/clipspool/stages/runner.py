@@ -42,7 +42,7 @@ from clipspool.stages.poster import draw_posters
 from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.quoting import Quoting
 from clipspool.stages.relink import note_ends
-from clipspool.stages.retire import keep_results, retire, sweep
+from clipspool.stages.retire import keep_results, missing, retire, sweep
 from clipspool.stages.reuse import reuse
 from clipspool.stages.sign import Signing
 from clipspool.stages.split import JoinTools, join_results, record_parts
@@ -255,22 +255,22 @@ class StageRunner:
             return HookRun(name, trouble="its inbox is not configured any more")
         return after(name, job, clip, folders, tools.hooks, self.stopping)
 
-    def change_of(self, clip: Clip, jobs: Sequence[Job]) -> str:
-        """Return how a clip's source differs from what was sent; raises OSError."""
-        return change_of(clip, jobs, self.tools.folders_of[clip.inbox])
+    def retire(self, clip: Clip, jobs: Sequence[Job]) -> tuple[Clip, str]:
+        """Draw posters, and move the clip's source out of its work folder; raises OSError.
 
-    def retire(self, clip: Clip, jobs: Sequence[Job]) -> Clip:
-        """Draw posters, and move the clip's source out of its work folder; raises OSError."""
+        The text is how the source differs from what was sent.
+        """
         folders = self.tools.folders_of[clip.inbox]
         if taker_of(folders.inbox, clip.id, folders.journal):
-            return replace(clip, lies_at=None, sidecar_lies_at=None)
+            return replace(clip, lies_at=None, sidecar_lies_at=None), ""
+        change = change_of(clip, jobs, folders)
         if self.tools.draws_posters:
             draw_posters(clip, jobs, folders, self.decoder)
         with folders.held():
             keep_results(clip, jobs, folders)
             retired = retire(clip, jobs, folders, self.may_send)
             note_ends(clip, jobs, folders, self.decoder, self.now(), self.may_send)
-            return retired
+            return retired, change or missing(retired, jobs, folders)
 
     def sweep(self, clip: Clip) -> None:
         """Remove a retired clip's work folder, and what was uploaded for it; raises OSError."""
