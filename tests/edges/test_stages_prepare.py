@@ -60,7 +60,7 @@ class Place:
         self.served, self.seconds = home / "served", 1000.0
         self.decoder, self.catalog = decoder, catalog
         self.ways = [InRequest(5_000_000)]
-        self.asked = []
+        self.asked, self.reports = [], []
 
     @property
     def depot(self):
@@ -72,7 +72,14 @@ class Place:
 
     def prepare(self, attempt="a1"):
         limits = lambda request: self.catalog.limits(request.model)  # noqa: E731
-        tools = PrepareTools(self.decoder, self.depot, limits, self.catalog.credits, lambda: self.seconds)
+        tools = PrepareTools(
+            self.decoder,
+            self.depot,
+            limits,
+            self.catalog.credits,
+            lambda: self.seconds,
+            report=self.reports.append,
+        )
         done = prepare(self.job, self.clip, self.bay, tools, attempt=attempt)
         if isinstance(done, Prepared):
             self.job = replace(self.job, prepared_by=done.attempt)
@@ -226,6 +233,14 @@ def test_what_another_machine_made_for_an_upload_is_uploaded_by_the_one_that_sub
     assert not (one.work / "clip1.b2.sent.mp4").exists()
     one.submit()
     assert one.asked[0].body["source"].startswith("https://m.example.com/")
+
+
+def test_an_upload_says_how_far_it_has_come(place):
+    one = place("plain.mp4", catalog=Catalog.load())
+    one.serve()
+    assert one.prepare().way == "public_url"
+    shares = [report.share for report in one.reports if report.doing == "uploading the clip"]
+    assert (shares[0], shares[-1]) == (None, 1.0)
 
 
 def test_what_is_put_up_is_put_up_again_when_it_got_old_or_lost(place):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from io import FileIO
 
@@ -26,6 +27,7 @@ from clipspool.provider.transport.trial import look_at, try_out
 from clipspool.provider.transport.upload import Uploads
 from clipspool.provider.transport.way import InRequest
 from clipspool.spool.root import Root
+from clipspool.stages.prepare import _Reported
 from runway_sandbox import Options, Render, serve
 
 SECRET = "canary-s3cr3t-0f-the-bucket"
@@ -107,6 +109,18 @@ def test_what_is_put_into_a_bucket_is_read_through_its_address_and_removed(s3, b
     assert len(keys_in(s3)) == 1
     assert way.remove("clip1") is way.remove("clip1") is None
     assert keys_in(s3) == []
+
+
+def test_a_bucket_takes_a_file_that_reports_how_far_it_was_read(bucket, parcel):
+    data, shares = os.urandom(20 << 20), []
+    sent = parcel(data)
+    opened = partial(_Reported, sent.open, sent.size, "uploading", lambda one: shares.append(one.share))
+    way = bucket()
+    assert way.put(replace(sent, open=opened)) is None
+    assert requests.get(way.address(sent), timeout=10).content == data
+    assert shares == sorted(shares)
+    assert (len(shares) > 2, shares[-1]) == (True, 1.0)
+    way.remove("clip1")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -177,9 +177,12 @@ def _make_ready(
     placed: list[SentFile] = []
     for number, one in enumerate(files):
         at = tools.now()
+        parcel = parcel_of(folders, clip, job, number - 1 if number else None, one)
         if one.way != "inline":
-            tools.report(Working("uploading the clip" if one is source else "uploading a reference image"))
-        fault = tools.depot.put(one.way, parcel_of(folders, clip, job, number - 1 if number else None, one))
+            doing = "uploading the clip" if one is source else "uploading a reference image"
+            tools.report(Working(doing))
+            parcel = replace(parcel, open=partial(_Reported, parcel.open, one.size, doing, tools.report))
+        fault = tools.depot.put(one.way, parcel)
         if fault is not None:
             return _not_put(fault)
         placed.append(replace(one, put_at=0.0 if one.way == "inline" else at))
@@ -189,6 +192,20 @@ def _make_ready(
     ready = replace(_prepared(job, clip, sent, tools), attempt=attempt)
     # A part is compared with nothing: the job that it belongs to is.
     return ready if job.part else _compared(ready, job, clip, folders)
+
+
+class _Reported(FileIO):
+    """A file that reports how much of it was read: whatever way it is sent, that is how far it has come."""
+
+    def __init__(self, opened: Callable[[], FileIO], size: int, doing: str, report: Report) -> None:
+        with opened() as file:
+            super().__init__(os.dup(file.fileno()), "rb")
+        self._size, self._doing, self._report_to = size, doing, report
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._report_to(Working(self._doing, share_of(self.tell(), self._size)))
+        return data
 
 
 def _compared(ready: Prepared, job: Job, clip: Clip, folders: Folders) -> Prepared:
