@@ -158,7 +158,7 @@ def test_a_journal_in_use_is_not_replaced(tmp_path):
     assert not list(tmp_path.glob("*.before-restore*"))
 
 
-@pytest.mark.parametrize("damage", ["changed", "cut", "text", "newer", "foreign"])
+@pytest.mark.parametrize("damage", ["changed", "cut", "page", "text", "newer", "foreign"])
 def test_a_copy_that_is_not_what_was_backed_up_is_refused_and_changes_nothing(journal, tmp_path, damage):
     path, copy = tmp_path / "journal.sqlite3", tmp_path / "copy"
     grow(journal, "clip1")
@@ -170,6 +170,9 @@ def test_a_copy_that_is_not_what_was_backed_up_is_refused_and_changes_nothing(jo
         case "cut":
             (tmp_path / "copy.sha256").unlink()
             copy.write_bytes(data[: len(data) // 2])
+        case "page":
+            (tmp_path / "copy.sha256").unlink()
+            copy.write_bytes(data[:-4096] + bytes(4096))
         case "text":
             (tmp_path / "copy.sha256").unlink()
             copy.write_text("no journal")
