@@ -26,7 +26,7 @@ from clipspool.stages.payload import read_sent
 from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.submit import _call
 from fakes import a_clip
-from numbered import fill, png
+from numbered import exr, fill, png
 
 KINDS = {
     "png": ("png", ["-pix_fmt", "rgba"]),
@@ -84,6 +84,32 @@ def test_the_header_of_a_picture_tells_its_kind_its_size_and_whether_its_end_is_
     with pytest.raises(NotWhole):
         read_still(io.BytesIO(bytes(5000)), 5000)
     assert read_still(io.BytesIO(b"GIF89a" + data), len(data) + 6) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        exr(),
+        exr(tile=16),
+        exr(kinds=(b"scanlineimage", b"tiledimage"), tile=16),
+        exr(kinds=(b"tiledimage",) * 2, tile=16),
+    ],
+    ids=["lines", "tiles", "lines and tiles", "parts of tiles"],
+)
+def test_an_exr_is_whole_when_the_last_line_or_tile_of_each_part_is_there(data):
+    found = read_still(io.BytesIO(data), len(data))
+    assert (found.width, found.height, found.unread) == (40, 24, "")
+    for cut in (len(data) - 1, len(data) * 9 // 10, len(data) // 3, 200, 30):
+        with pytest.raises(NotWhole):
+            read_still(io.BytesIO(data[:cut]), cut)
+
+
+def test_deep_pixels_are_no_picture(tmp_path):
+    for number in (1, 2, 3):
+        (tmp_path / f"a.{number}.exr").write_bytes(exr(is_deep=True))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    found = survey(sequence_of(names), ((name, io.FileIO(tmp_path / name)) for name in names))
+    assert found == Unfit("`a.1.exr` in it has deep pixels: export flat pictures")
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "dpx"])

@@ -19,8 +19,7 @@ _EXR_ATTRIBUTES_MAX = 500
 _EXR_HEADER_BYTES_MAX = 1 << 20
 _EXR_LINES: Final = {0: 1, 1: 1, 2: 1, 3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}
 """Lines of a chunk, by the number of the compression."""
-_EXR_ODD = 0x200 | 0x800 | 0x1000
-"""Flags of pictures in tiles, of deep ones, and of several parts: their chunks are counted otherwise."""
+_EXR_TILED, _EXR_DEEP, _EXR_PARTS = 0x200, 0x800, 0x1000
 _DPX_VALUES: Final = {1: "printing density", 2: "linear light", 3: "logarithms"}
 """What the values of a DPX mean, where its header says that they are not those of video."""
 _TIFF_SIZES: Final = {1: 1, 3: 2, 4: 4}
@@ -37,6 +36,8 @@ class Still:
     height: int
     note: str = ""
     """What is to be said of how it is shown."""
+    unread: str = ""
+    """Why no picture can be made of it."""
 
 
 class NotWhole(Exception):
@@ -64,6 +65,8 @@ def survey(sequence: Sequence, pictures: Iterable[tuple[str, FileIO]]) -> Facts 
                 return Unfit(f"`{name}` in it is not whole", may_pass=True)
         if still is None:
             return Unfit(f"`{name}` in it is no picture: PNG, JPEG, TIFF, EXR and DPX are accepted")
+        if still.unread:
+            return Unfit(f"`{name}` in it {still.unread}")
         if still.kind != sequence.kind:
             return Unfit(f"`{name}` in it is {still.kind.upper()}, and named {sequence.kind.upper()}")
         if first is None:
@@ -92,7 +95,7 @@ def read_still(file: BinaryIO, size: int) -> Still | None:
             return _exr(file, size)
         if head[:4] in {b"SDPX", b"XPDS"}:
             return _dpx(head, size)
-    except (struct.error, IndexError, KeyError, ZeroDivisionError) as error:
+    except (struct.error, ValueError, IndexError, KeyError, ZeroDivisionError) as error:
         raise NotWhole from error
     if not head.strip(b"\0"):
         raise NotWhole
@@ -146,39 +149,63 @@ def _dpx(head: bytes, size: int) -> Still:
 
 def _exr(file: BinaryIO, size: int) -> Still:
     (version,) = struct.unpack("<I", read_at(file, 4, 4))
-    at, window, compression = 8, b"", 0
-    for _ in range(_EXR_ATTRIBUTES_MAX):
-        head = read_at(file, at, 600)
-        if head[:1] == b"\0":
-            at += 1
+    has_parts, at = bool(version & _EXR_PARTS), 8
+    parts = []
+    while True:
+        header, at = _exr_header(file, at, size)
+        if not header:  # ends the headers of several parts
             break
-        name, kind, _ = head.split(b"\0", 2)
-        length_at = len(name) + len(kind) + 2
-        (length,) = struct.unpack_from("<I", head, length_at)
-        value_at = at + length_at + 4
-        if name == b"dataWindow":
-            window = read_at(file, value_at, 16)
-        elif name == b"displayWindow":
-            display = read_at(file, value_at, 16)
-        elif name == b"compression":
-            compression = read_at(file, value_at, 1)[0]
-        at = value_at + length
-        _expect(at < min(size, _EXR_HEADER_BYTES_MAX))
-    _, top, _, bottom = struct.unpack("<4i", window)
-    if not version & _EXR_ODD:
-        _expect_chunks(file, at, size, -(-(bottom - top + 1) // _EXR_LINES[compression]))
-    left, top, right, bottom = struct.unpack("<4i", display)
+        parts.append(header)
+        if not has_parts:
+            break
+    left, top, right, bottom = struct.unpack("<4i", parts[0][b"displayWindow"])
+    if version & _EXR_DEEP or any(one.get(b"type", b"").startswith(b"deep") for one in parts):
+        return Still(
+            "exr", right - left + 1, bottom - top + 1, unread="has deep pixels: export flat pictures"
+        )
+    for one in parts:
+        is_tiled = one[b"type"].startswith(b"tiled") if has_parts else bool(version & _EXR_TILED)
+        count = _exr_chunks(one, is_tiled=is_tiled)
+        # Before the bytes of a chunk stand its part, its line or tile and level, and at last their number.
+        _expect_chunks(file, at, size, count, 4 * has_parts + (20 if is_tiled else 8))
+        at += 8 * struct.unpack("<I", one[b"chunkCount"])[0] if has_parts else 0
     note = "their linear light is shown by the curve of sRGB, what is brighter than white as white"
     return Still("exr", right - left + 1, bottom - top + 1, note)
 
 
-def _expect_chunks(file: BinaryIO, at: int, size: int, count: int) -> None:
+def _exr_header(file: BinaryIO, at: int, size: int) -> tuple[dict[bytes, bytes], int]:
+    """Read the attributes of one part, and where they end."""
+    found: dict[bytes, bytes] = {}
+    for _ in range(_EXR_ATTRIBUTES_MAX):
+        head = read_at(file, at, 600)
+        if head[:1] == b"\0":
+            break
+        name, kind, _ = head.split(b"\0", 2)
+        length_at = len(name) + len(kind) + 2
+        (length,) = struct.unpack_from("<I", head, length_at)
+        found[name] = read_at(file, at + length_at + 4, min(length, 64))
+        at += length_at + 4 + length
+        _expect(at < min(size, _EXR_HEADER_BYTES_MAX))
+    return found, at + 1
+
+
+def _exr_chunks(header: dict[bytes, bytes], *, is_tiled: bool) -> int:
+    """Return how many chunks the picture of a part has; those of smaller copies follow, and are not read."""
+    left, top, right, bottom = struct.unpack("<4i", header[b"dataWindow"])
+    width, height = right - left + 1, bottom - top + 1
+    if is_tiled:
+        across, down = struct.unpack_from("<II", header[b"tiles"])
+        return int(-(-width // across) * -(-height // down))
+    return int(-(-height // _EXR_LINES[header[b"compression"][0]]))
+
+
+def _expect_chunks(file: BinaryIO, at: int, size: int, count: int, head: int) -> None:
     """Raise NotWhole unless the last chunk of an EXR ends within the file; its places are written last."""
     places = struct.unpack(f"<{count}Q", read_at(file, at, 8 * count))
     _expect(min(places))
     last = max(places)
-    _, length = struct.unpack("<iI", read_at(file, last, 8))
-    _expect(length and last + 8 + length <= size)
+    (length,) = struct.unpack("<I", read_at(file, last + head - 4, 4))
+    _expect(length and last + head + length <= size)
 
 
 def _tiff(file: BinaryIO, head: bytes, size: int) -> Still:
