@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from faults.oracle import Oracle
+from journeys.nodes import begin, move_to_postgres, node
 from media_clips import ffprobe
 from runway_sandbox import Render
 from runway_sandbox.render import sample
@@ -181,3 +182,27 @@ def test_variants_and_a_duplicate_and_a_second_version_of_a_long_clip(bay, long_
     bay.until(lambda: "long_v1_v002.mp4" in bay.results(), 60, "the second version")
     bay.until_retired(2)
     assert bay.paid == 9
+
+
+@pytest.mark.slow
+def test_on_a_farm_whose_leader_is_killed_another_node_follows_the_parts_and_joins_them(open_bays, long_clip):
+    with open_bays(render=Render.REAL, render_seconds=5.0) as bay:
+        bay.is_checked = False  # it is checked from a node's side
+        move_to_postgres(bay)
+        one, two = (node(bay, name, top=SHORT) for name in ("one", "two"))
+        begin(one, "started")
+        begin(two, "follows")
+        try:
+            bay.drop("long.mp4", SPLIT, long_clip)
+            one.until(lambda: states(bay) == ["running"] * 4, 60, "all parts are paid")
+            one.daemon.kill()
+            two.until(lambda: two.events("started"), 30, "it leads")
+            two.until_retired(seconds=60)
+            two.until_swept()
+            assert (states(bay), bay.paid) == (["delivered"] * 4, 3)
+            assert ffprobe(bay.outbox / "long.mp4", "stream=nb_frames") == {"nb_frames": "60"}
+            assert Oracle(two).violations() == []
+        finally:
+            for each in (one, two):
+                each.daemon.kill()
+                each.daemon.wait()
