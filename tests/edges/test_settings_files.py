@@ -112,6 +112,14 @@ def key(settings):
     return settings.provider.api_key.get_secret_value()
 
 
+def test_a_key_that_cannot_be_one_is_said_to_be_where_it_came_from(refused, tmp_path):
+    (tmp_path / "provider_api_key").write_text("k")
+    assert refused(CREDENTIALS_DIRECTORY=str(tmp_path)).startswith(
+        "credential provider_api_key, or the file of "
+    )
+    assert refused(CLIPSPOOL_PROVIDER__API_KEY="k").startswith("environment, CLIPSPOOL_PROVIDER__API_KEY: ")
+
+
 def test_the_key_comes_from_the_environment_then_a_credential_then_its_file(read, tmp_path):
     (tmp_path / "key").write_text("from-file\n")
     credentials = tmp_path / "credentials"

@@ -23,7 +23,7 @@ def said(**values):
     try:
         made(**values)
     except ValidationError as error:
-        refusal = str(Source(None, "", {}).refusal(translate(error, Settings)))
+        refusal = str(Source(None, "", {}, {}).refusal(translate(error, Settings)))
         return refusal.replace("settings: ", "")
     raise AssertionError("was accepted")
 

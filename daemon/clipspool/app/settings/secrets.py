@@ -15,7 +15,7 @@ from clipspool.app.settings.wording import KEY_PLACES, Mistake
 
 Needs = Literal["all", "paid", "none"]
 """Which secrets must be readable: all that are named, those for the provider, or none."""
-_PLACES: Mapping[tuple[str, str], tuple[str, ...]] = {
+CREDENTIALS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("provider", "api_key"): ("provider_api_key", "api_key"),
     ("provider", "proxy_login"): ("proxy_login",),
     ("journal", "password"): ("journal_password",),
@@ -83,7 +83,7 @@ def with_secrets(
     key's place and a message for one that is.
     """
     unread: list[Mistake] = []
-    for place, credentials in _PLACES.items():
+    for place, credentials in CREDENTIALS.items():
         try:
             values = _with_secret(values, env, place, credentials)
         except ValueError as error:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from clipspool.app.locations import PREFIX, NowhereError, SettingsError, expanded, file_of, journal_of
 from clipspool.app.settings.folders import overlaps
 from clipspool.app.settings.keys import Settings
-from clipspool.app.settings.secrets import Needs, keys_in_file, with_secrets
+from clipspool.app.settings.secrets import CREDENTIALS, Needs, keys_in_file, with_secrets
 from clipspool.app.settings.wording import Loc, Mistake, Source, not_toml, translate, unknown
 
 _FILE_BYTES_MAX = 1 << 20
@@ -46,11 +46,11 @@ def load(
     file = file_of(path, env)
     text = "" if file is None else _text_of(file)
     written = {} if file is None else _toml(file, text)
-    source = Source(file, text, {})
+    source = Source(file, text, {}, {})
     if mistakes := list(keys_in_file(written)):
         raise source.refusal(mistakes)
     from_env = _environment(env)
-    source = Source(file, text, from_env)
+    source = Source(file, text, from_env, CREDENTIALS)
     values = _merge(written, from_env)
     folder = Path.cwd() if file is None else Path(os.path.realpath(file.parent))
     try:

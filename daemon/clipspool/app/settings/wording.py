@@ -62,6 +62,8 @@ class Source:
     text: str
     environment: Mapping[str, Any]
     """The nested values that the environment gave."""
+    credentials: Mapping[Any, tuple[str, ...]]
+    """The credentials that may hold a secret, by its key; it never stands in the file."""
 
     def refusal(self, mistakes: Iterable[Mistake]) -> SettingsError:
         """Join all mistakes into one error, each once."""
@@ -77,6 +79,9 @@ class Source:
             name = "CLIPSPOOL_" + "__".join(str(part).upper() for part in mistake.loc[:depth])
             return f"environment, {_shown(name)}: {spell(mistake.loc)} {mistake.message}"
         dotted = ".".join(str(part + 1 if isinstance(part, int) else part) for part in mistake.loc)
+        if names := self.credentials.get(mistake.loc):
+            where = f"credential {names[0]}, or the file of `{dotted}_file`"
+            return f"{where}: {spell(mistake.loc)} {mistake.message}"
         line = line_of(self.text, dotted)
         where = "settings" if self.file is None else _shown(str(self.file))
         if line is not None:
