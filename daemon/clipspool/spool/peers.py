@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -68,6 +69,7 @@ class Mark:
         return tomli_w.dumps(body).encode()
 
     @classmethod
+    @lru_cache(maxsize=64)  # read before each request, and changed every few seconds
     def from_toml(cls, data: bytes) -> Mark:
         """Read it back; raises ValueError where it is none."""
         try:

@@ -37,6 +37,9 @@ Rel = str
 """A path relative to a root, `/` between its parts, surrogate escapes for bytes that are not UTF-8."""
 
 
+_LEADING_ELSEWHERE = frozenset({"", ".", ".."})
+
+
 class NotRegular(OSError):
     """A link, FIFO, socket, device or folder has the name of a regular file."""
 
@@ -44,7 +47,7 @@ class NotRegular(OSError):
 def parts(rel: Rel) -> list[str]:
     """Split a relative path; raises ValueError for anything that could lead elsewhere."""
     names = rel.split("/") if rel else []
-    if any(name in {"", ".", ".."} or "\0" in name for name in names):
+    if not _LEADING_ELSEWHERE.isdisjoint(names) or "\0" in rel:
         msg = f"not a plain relative path: {rel!r}"
         raise ValueError(msg)
     return names
@@ -67,7 +70,7 @@ def split_suffix(rel: Rel) -> tuple[str, str]:
 
 def join(*rels: Rel) -> Rel:
     """Join relative paths, leaving out empty ones."""
-    return "/".join(rel for rel in rels if rel)
+    return "/".join(filter(None, rels))
 
 
 # `struct open_how` of linux/openat2.h: flags, mode, and RESOLVE_NO_MAGICLINKS, _NO_SYMLINKS and _BENEATH.

@@ -211,6 +211,8 @@ def _plain(text: str) -> str:
     # Join the halves of a surrogate pair that came as two escapes.
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     text = _CONTROL.sub(lambda found: " " if found[0][-1] != "\\" else "", text)
+    if text.isascii():
+        return text
     text = unicodedata.normalize("NFKC", text)
     return "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
 
