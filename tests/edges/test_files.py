@@ -404,7 +404,7 @@ def test_a_reservation_that_a_crash_left_counts_for_a_minute(root, path, monkeyp
     monkeypatch.setattr(files, "unlink", lambda *_: None)  # as if killed
     root.move("a.txt", root, "b.txt")
     monkeypatch.undo()
-    with files.opened(os.open(path, files.FOLDER_FLAGS)) as folder:
+    with files.Opened(os.open(path, files.FOLDER_FLAGS)) as folder:
         (path / "b.txt").rename(path / "a.txt")
         (left,) = path.glob(".*.tmp")
         with pytest.raises(OSError, match="busy"), files._reserved("b.txt", folder):

@@ -20,11 +20,11 @@ from pathlib import Path
 from clipspool.spool.guard import Guard, MountGuard, Unavailable
 from clipspool.system.atomic import (
     FOLDER_FLAGS,
+    Opened,
     Rel,
     name_of,
     open_beneath,
     open_regular,
-    opened,
     parent,
     parts,
     sync_folder,
@@ -106,23 +106,19 @@ class CheckedFolder:
         """Make sure that the folder is there and is the one it was; raises Unavailable."""
         os.close(self._open_root())
 
-    @contextmanager
-    def folder(self, rel: Rel = "", *, make: bool = False) -> Iterator[int]:
-        """Open a folder beneath the root; `make` creates what is missing, durably."""
+    def folder(self, rel: Rel = "", *, make: bool = False) -> Opened:
+        """Open a folder beneath the root for a block; `make` creates what is missing, durably."""
         names = parts(rel)
         fd, is_ours = self._top()
+        if not names:
+            return Opened(fd, is_ours=is_ours)
         try:
-            if names:
-                try:
-                    below = open_beneath(fd, names)
-                except FileNotFoundError:
-                    if not make:
-                        raise
-                    below = self._make_beneath(fd, names)
-                if is_ours:
-                    os.close(fd)
-                fd, is_ours = below, True
-            yield fd
+            try:
+                return Opened(open_beneath(fd, names))
+            except FileNotFoundError:
+                if not make:
+                    raise
+                return Opened(self._make_beneath(fd, names))
         finally:
             if is_ours:
                 os.close(fd)
@@ -157,7 +153,7 @@ class CheckedFolder:
             return
         # By the descriptor: the name may be somebody's link by now. The bit that passes the group on to files
         # in it is inherited from the folder around it.
-        with opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as fd, where_modes_are_kept():
+        with Opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as fd, where_modes_are_kept():
             os.fchmod(fd, self.folder_mode | os.fstat(fd).st_mode & stat.S_ISGID)
 
     def make_folders(self, rel: Rel) -> None:

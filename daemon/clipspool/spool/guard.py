@@ -19,8 +19,8 @@ from clipspool.system.atomic import (
     FOLDER_FLAGS,
     NEW_FLAGS,
     OURS,
+    Opened,
     open_regular,
-    opened,
     rename_new,
     sync_and_close,
     sync_folder,
@@ -125,7 +125,7 @@ class Guard:
     def _read(self, folder: int) -> str | None:
         try:
             with (
-                opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours,
+                Opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours,
                 open_regular(self._rel[1], ours) as file,
             ):
                 return str(tomllib.loads(file.read(4096).decode())["id"])
@@ -138,7 +138,7 @@ class Guard:
         about = {"id": secrets.token_hex(8), "about": f"clipspool's {self._kind}"}
         with suppress(FileExistsError):
             os.mkdir(self._rel[0], dir_fd=folder)
-        with opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours:
+        with Opened(os.open(self._rel[0], FOLDER_FLAGS, dir_fd=folder)) as ours:
             temporary = temporary_name()
             with FileIO(os.open(temporary, NEW_FLAGS, 0o666, dir_fd=ours), "wb") as file:
                 write_all(file, tomli_w.dumps(about).encode())

@@ -93,18 +93,26 @@ def open_beneath(root: int, names: list[str]) -> int:
         raise OSError(code, os.strerror(code), path)
     fd = os.open(".", FOLDER_FLAGS, dir_fd=root)
     for name in names:
-        with opened(fd):
+        with Opened(fd):
             fd = os.open(name, FOLDER_FLAGS, dir_fd=fd)
     return fd
 
 
-@contextmanager
-def opened(fd: int) -> Iterator[int]:
-    """Close a descriptor on leaving."""
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+class Opened:
+    """Closes a descriptor on leaving a block, if it is the block's; a generator would take twice the time."""
+
+    __slots__ = ("_fd", "_is_ours")
+
+    def __init__(self, fd: int, *, is_ours: bool = True) -> None:
+        self._fd = fd
+        self._is_ours = is_ours
+
+    def __enter__(self) -> int:
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_ours:
+            os.close(self._fd)
 
 
 def temporary_name() -> str:
@@ -171,7 +179,7 @@ def is_folder(name: str, folder: int) -> bool:
 
 def remove_tree(name: str, folder: int) -> None:
     """Remove a folder from an open one with all that is in it, never following a link."""
-    with opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as fd:
+    with Opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as fd:
         for entry in list(os.scandir(fd)):
             if entry.is_dir(follow_symlinks=False):
                 remove_tree(entry.name, fd)
@@ -214,7 +222,7 @@ def is_present(name: str, folder: int) -> bool:
 
     NFS caches for half a minute that a name was missing, and asks again once the folder is opened.
     """
-    with opened(os.open(".", FOLDER_FLAGS, dir_fd=folder)) as fresh:
+    with Opened(os.open(".", FOLDER_FLAGS, dir_fd=folder)) as fresh:
         with suppress(FileNotFoundError):
             os.stat(name, dir_fd=fresh, follow_symlinks=False)
             return True

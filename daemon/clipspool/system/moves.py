@@ -16,12 +16,12 @@ from operator import attrgetter
 from clipspool.jobs.values import dataclass
 from clipspool.system.atomic import (
     FOLDER_FLAGS,
+    Opened,
     copy_bytes,
     discard,
     is_folder,
     is_present,
     open_regular,
-    opened,
     remove_tree,
     rename_new,
     rename_to_own,
@@ -207,11 +207,11 @@ def _show_copied(folder: int) -> None:
 def _copy_folder(name: str, folder: int, to_name: str, to_folder: int, create: Create, how: How) -> None:
     """Copy a folder under a temporary name, and rename it once it is whole."""
     temporary = temporary_name()
-    with opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as source:
+    with Opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as source:
         before = _stamps_in(source)
         try:
             how.make(temporary, to_folder)
-            with opened(os.open(temporary, FOLDER_FLAGS, dir_fd=to_folder)) as target:
+            with Opened(os.open(temporary, FOLDER_FLAGS, dir_fd=to_folder)) as target:
                 _copy_all(source, target, create, how)
                 inode = os.fstat(target).st_ino
             if how.is_moved:
@@ -238,8 +238,8 @@ def _copy_all(source: int, target: int, create: Create, how: How) -> None:
             continue
         os.mkdir(name, dir_fd=target)
         with (
-            opened(os.open(name, FOLDER_FLAGS, dir_fd=source)) as below,
-            opened(os.open(name, FOLDER_FLAGS, dir_fd=target)) as to_below,
+            Opened(os.open(name, FOLDER_FLAGS, dir_fd=source)) as below,
+            Opened(os.open(name, FOLDER_FLAGS, dir_fd=target)) as to_below,
         ):
             _copy_all(below, to_below, create, how)
     if how.keeps_rights:
@@ -253,7 +253,7 @@ def _stamps_in(folder: int) -> dict[str, object]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                with opened(os.open(entry.name, FOLDER_FLAGS, dir_fd=folder)) as below:
+                with Opened(os.open(entry.name, FOLDER_FLAGS, dir_fd=folder)) as below:
                     found[entry.name] = _stamps_in(below)
             else:
                 found[entry.name] = _stamp(entry.stat(follow_symlinks=False))
@@ -271,7 +271,7 @@ def digest_of(name: str, folder: int) -> str:
         with open_regular(name, folder) as file:
             return sha256_of(file)
     digest = hashlib.sha256()
-    with opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as below:
+    with Opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as below:
         for entry in sorted(one.name for one in os.scandir(below)):
             digest.update(os.fsencode(entry) + b"\0" + digest_of(entry, below).encode())
     return digest.hexdigest()

@@ -12,9 +12,9 @@ from io import FileIO
 from clipspool.jobs.values import dataclass
 from clipspool.system.atomic import (
     FOLDER_FLAGS,
+    Opened,
     is_folder,
     open_regular,
-    opened,
     remove_tree,
     temporary_name,
     unlink,
@@ -63,8 +63,8 @@ def dress(name: str, folder: int, like: int, create: Create, make: Make) -> None
     make(sample, like)
     try:
         with (
-            opened(os.open(sample, FOLDER_FLAGS, dir_fd=like)) as made,
-            opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as fd,
+            Opened(os.open(sample, FOLDER_FLAGS, dir_fd=like)) as made,
+            Opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as fd,
         ):
             wanted = _of_new_file(made, create)
             for each in os.scandir(fd):

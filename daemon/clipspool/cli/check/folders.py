@@ -21,7 +21,7 @@ from clipspool.intake.unwatched import passed_by
 from clipspool.journal import Journal, JournalError, Place
 from clipspool.spool.guard import Guard, MountGuard, Unavailable
 from clipspool.system import mounts
-from clipspool.system.atomic import opened
+from clipspool.system.atomic import Opened
 
 _POOLS = frozenset(
     {"fuse.mergerfs", "fuse.shfs", "fuse.unionfs", "fuse.unionfs-fuse", "fuse.mhddfs", "overlay"}
@@ -98,7 +98,7 @@ def in_time(
 def _read_only(what: str, inbox: InboxSettings, known: str | None) -> Iterator[Finding]:
     """Look at an inbox into which nothing is written."""
     try:
-        with opened(os.open(inbox.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+        with Opened(os.open(inbox.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
             os.close(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd))
             MountGuard(known, lambda _found: None).check(fd, inbox.path)
     except Unavailable as error:
@@ -170,7 +170,7 @@ def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings, known: str
 def _not_the_known(folder: Path, kind: str, known: str) -> str:
     """Return why the daemon would keep the folder offline; empty where the journal knows it."""
     try:
-        with opened(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+        with Opened(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
             Guard(kind, known, lambda _found: None).check(fd, folder)
     except Unavailable as error:
         return str(error.strerror).partition("; ")[0]
