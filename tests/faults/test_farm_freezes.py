@@ -75,7 +75,8 @@ def freeze(open_bays, number, freezes):
 def works(farm):
     """Whether the node that leads has begun to work: on a busy machine that takes longer than the lease."""
     leader = farm.nodes.get(farm.leader)
-    return leader and len(leader.events("started")) == len(leader.events("leads"))
+    told = [one["event"] for one in leader.events() if one["event"] in {"leads", "started"}] if leader else []
+    return told[-1:] == ["started"]
 
 
 def paid(farm):

@@ -36,7 +36,9 @@ from clipspool.stages.submit import SubmitTools, submit
 from fakes import PROFILE, Bench, Clock, Desk, Workshop, a_job
 
 SECONDS = 1000.0
-EXAMPLES = int(os.environ.get("CLIPSPOOL_TEST_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("CLIPSPOOL_TEST_EXAMPLES", "5"))
+STEPS = 100
+"""In one example: to begin and to end one takes as long as thirty."""
 DEPOT = Depot([InRequest(5_000_000)], time.time)
 NAMES = ("a", "b", "c")
 POINTS = (
@@ -409,7 +411,7 @@ def address():
 FarmTest = Farm.TestCase
 FarmTest.settings = settings(
     max_examples=EXAMPLES,
-    stateful_step_count=40,
+    stateful_step_count=STEPS,
     deadline=None,
     phases=PHASES,
     suppress_health_check=list(HealthCheck),
