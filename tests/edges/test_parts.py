@@ -1,9 +1,11 @@
 """A long clip in parts, in the scheduler: each part goes its own way, and the whole waits for all of them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from clipspool.app.build import hooks_of
 from clipspool.jobs.events import (
     AnswerLost,
     Failed,
@@ -158,6 +160,20 @@ def test_the_hook_is_asked_about_the_clip_and_not_about_each_part(open_desk):
     assert done(desk, Stage.VET) == ["clip1"]
 
 
+def test_a_hook_is_told_of_what_each_part_shows_and_of_its_task(open_desk):
+    desk = open_desk()
+    drop(desk)
+    until_all(desk, *[S.DELIVERED] * 4)
+    settings = SimpleNamespace(file=None, hooks=SimpleNamespace(commands={}, seconds_max=1.0))
+    told = hooks_of(settings, lambda: 0.0).describe(desk.journal.job("clip1"))["parts"]
+    assert [(one["number"], one["first_frame"], one["frames"]) for one in told] == [
+        (1, 0, 24),
+        (2, 18, 24),
+        (3, 36, 24),
+    ]
+    assert all(one["task"] for one in told)
+
+
 def test_no_part_is_made_by_another_model_than_the_others(open_desk):
     desk = open_desk(running_max=1)
     desk.shop.say[Stage.POLL].extend([RENDERS] * 100)
@@ -238,6 +254,18 @@ def test_a_cancelled_job_that_is_retried_pays_only_for_what_is_not_there(open_de
     until_all(desk, *[S.DELIVERED] * 4)
     assert desk.shop.paid.count(IDS[0]) == 1
     assert desk.shop.paid.count(IDS[2]) == 1
+
+
+def test_a_cancelled_job_that_is_retried_costs_only_what_its_parts_without_a_result_do(open_desk):
+    desk = open_desk(running_max=1, credits_per_clip_max=60.0)
+    drop(desk)
+    until_all(desk, S.RUNNING, S.FETCHED, S.RUNNING, S.QUEUED, seconds=1.0)
+    desk.order(operator.cancel, ["clip1"], "ann")
+    until_all(desk, *[S.CANCELLED] * 4)
+    (answer,) = desk.order(operator.retry, ["clip1"], "ann")
+    cost = desk.journal.clip_cost("clip1")
+    assert (cost.spent, cost.waiting, answer.get("held")) == (30.0, (15.0, 15.0), None), "of 60 in all"
+    until_all(desk, *[S.DELIVERED] * 4)
 
 
 def test_a_result_that_is_gone_is_fetched_again_before_the_parts_are_joined(open_desk):

@@ -32,6 +32,7 @@ from clipspool.reporting.status_file import Kept
 from clipspool.spool.send_marks import SendMarks, send_marks_file
 from clipspool.spool.watchfolder import Folders
 from clipspool.stages.hooks import HookTools
+from clipspool.stages.provenance import facts_of
 from clipspool.stages.runner import StageRunner
 from clipspool.system import mounts
 from clipspool.system.atomic import OURS
@@ -298,6 +299,8 @@ def hooks_of(settings: Settings, now: Callable[[], float]) -> HookTools:
     folder = "/" if settings.file is None else str(settings.file.parent)
 
     def describe(job: Job) -> dict[str, Any]:
-        return job_json(job, Conditions(now()))
+        # As `show --json` names them, as far as the job itself knows.
+        parts = [{"task_id": part.task_id or None, **facts_of(part)} for part in job.parts if job.is_split]
+        return {**job_json(job, Conditions(now())), "parts": parts}
 
     return HookTools(settings.hooks.commands, settings.hooks.seconds_max, folder, describe)

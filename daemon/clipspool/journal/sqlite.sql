@@ -373,9 +373,21 @@ WHERE tasks.intent_at >= :since AND tasks.intent_at < :until
 GROUP BY day, jobs.inbox;
 
 -- name: estimates_of_clip
--- A duplicate that is held, or served by another's result, costs nothing yet.
+-- A duplicate that is held, or served by another's result, costs nothing yet. A split job that is run again costs
+-- what its parts without a result do: those that are fetched are not paid for again.
 SELECT credits_estimated FROM jobs
-WHERE clip_id = :clip_id AND state = 'queued' AND reuse IS NULL AND (held IS NULL OR held != 'duplicate');
+WHERE clip_id = :clip_id AND reuse IS NULL AND (held IS NULL OR held != 'duplicate')
+    AND (
+        state = 'queued' AND NOT EXISTS (
+            SELECT 1 FROM jobs AS one
+            WHERE one.clip_id = jobs.clip_id AND substr(one.id, 1, length(jobs.id) + 2) = jobs.id || '-p'
+        )
+        OR part > 0 AND state IN ('failed', 'cancelled') AND results = '[]' AND EXISTS (
+            SELECT 1 FROM jobs AS whole
+            WHERE whole.clip_id = jobs.clip_id AND whole.part = 0 AND whole.state = 'queued'
+                AND substr(jobs.id, 1, length(whole.id) + 2) = whole.id || '-p'
+        )
+    );
 
 -- name: queued_prices
 -- Of so many at most: an estimate for people need not read a whole journal.
