@@ -111,6 +111,40 @@ def test_a_marker_beyond_what_a_clip_shows_is_another_clips():
     assert read("cut.otio", ('"value": 90030.0', '"value": 90099.0'))[0][0].mark is None
 
 
+def on_the_ruler(data, at, text):
+    """Move the mark of an OTIO's first clip to its ruler."""
+    body = json.loads(data)
+    track = body["tracks"]["children"][0]
+    (marker,) = track["children"][0]["markers"]
+    track["children"][0]["markers"] = []
+    marker["marked_range"]["start_time"]["value"] = at
+    body["tracks"]["markers"] = [marker | {"comment": text, "metadata": {}}]
+    return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize(("at", "which"), [(10, 1), (25, 2), (90025, 2), (990, None)])
+def test_a_marker_on_the_ruler_marks_the_clip_below_it_where_no_clip_has_one(at, which):
+    data = (HOME / "cut.otio").read_bytes()
+    cuts = timelines.read(on_the_ruler(data, at, "fog"), ".otio")
+    assert {cut.number: cut.mark for cut in cuts if cut.mark} == ({which: "fog"} if which else {})
+    premiere = (
+        (
+            "<marker><comment>Deep winter at dusk</comment><name>AI</name><in>30</in><out>-1</out></marker>",
+            "",
+        ),
+        (
+            "<comment></comment><name>note to self</name><in>10</in>",
+            f"<comment>fog</comment><name>AI</name><in>{at % 90000}</in>",
+        ),
+    )
+    assert {cut.number: cut.mark for cut in read("premiere.xml", *premiere)[0] if cut.mark} == (
+        {which: "fog"} if which else {}
+    )
+    # What has only a name is a note, and beside a clip's own mark it is about something else.
+    assert all(cut.mark is None for cut in read("premiere.xml", premiere[0])[0])
+    assert [cut.mark for cut in read("premiere.xml", premiere[1])[0]][1] is None
+
+
 def test_notes_count_where_there_is_no_marker():
     note = "<lognote></lognote>", "<lognote>rain</lognote>"
     marker = (

@@ -24,8 +24,8 @@ HANDLE_FRAMES = 12
 NAMED_MAX = 8
 NO_TIMELINES = "timelines are not taken from an inbox that is only read: write sidecars for its clips instead"
 HOW_TO_MARK = (
-    "no clip in it is marked: put a marker on each clip that is meant, with the prompt as its comment "
-    "(EDL: a line `* LOC:` or `* COMMENT:` with the prompt below the event)"
+    "no clip in it is marked: put a marker on each clip that is meant, or above it on the ruler, with the "
+    "prompt as its comment (EDL: a line `* LOC:` or `* COMMENT:` with the prompt below the event)"
 )
 
 

@@ -6,12 +6,14 @@ The document itself is changed, and nothing else in it: what this program does n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import ModuleType
 
 from clipspool.media.timelines import edl, fcpxml, otio, xmeml
 from clipspool.media.timelines.model import Cut as Cut
 from clipspool.media.timelines.model import Link as Link
 from clipspool.media.timelines.model import NoTimeline as NoTimeline
+from clipspool.media.timelines.model import mark_of
 
 SUFFIXES = frozenset({".edl", ".xml", ".fcpxml", ".otio"})
 BYTES_MAX = 16 << 20
@@ -22,8 +24,22 @@ def read(data: bytes, suffix: str) -> list[Cut]:
     """Return the clips with pictures, in the order of the document. Raises NoTimeline."""
     if len(data) > BYTES_MAX:
         raise NoTimeline(f"it is larger than {BYTES_MAX >> 20} MB")
-    cuts: list[Cut] = _module(data, suffix).read(data)
-    return cuts
+    module = _module(data, suffix)
+    cuts: list[Cut] = module.read(data)
+    if any(cut.mark is not None for cut in cuts) or not hasattr(module, "ruler"):
+        return cuts
+    # Those of the ruler are often about something else: only where no clip is marked, and only with a text.
+    texts: dict[int, list[str | None]] = {}
+    for number, text in module.ruler(data):
+        if (text or "").strip():
+            texts.setdefault(number, []).append(text)
+    marks = {number: mark_of(said) for number, said in texts.items()}
+    return [
+        replace(cut, mark=marks[cut.number][0], more_marks=marks[cut.number][1])
+        if cut.number in marks
+        else cut
+        for cut in cuts
+    ]
 
 
 def relink(data: bytes, suffix: str, links: Mapping[int, Link]) -> bytes:

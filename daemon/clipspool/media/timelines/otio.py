@@ -53,6 +53,36 @@ def relink(data: bytes, links: Mapping[int, Link]) -> bytes:
     return json.dumps(body, indent=4, ensure_ascii=False).encode()
 
 
+def ruler(data: bytes) -> Iterator[tuple[int, str | None]]:
+    """Yield the markers of the timeline's ruler: the number of the topmost clip below each, and its text."""
+    body = _loaded(data)
+    stack = body.get("tracks")
+    if not isinstance(stack, dict):
+        return
+    number, placed = 0, []
+    for track in _tables(stack.get("children")):
+        if track.get("kind", "Video") != "Video":
+            continue
+        at = _ZERO
+        for child in _tables(track.get("children")):
+            if _is(child, "Transition"):
+                continue
+            seconds = _time(_range(child).get("duration"))[0]
+            if _is(child, "Clip"):
+                number += 1
+                placed.append((number, at, at + seconds))
+            at += seconds
+    begin = _time(body.get("global_start_time"))[0]
+    for marker in _tables(stack.get("markers")):
+        time, rate = _time((marker.get("marked_range") or {}).get("start_time"))
+        if rate is not None:
+            # Some programs count by the timeline's timecode.
+            time = time - begin if begin and time >= begin else time
+            below = [which for which, start, end in placed if start <= time < end]
+            if below:
+                yield below[-1], _comment_of(marker)
+
+
 def _loaded(data: bytes) -> Table:
     try:
         body = json.loads(data)
@@ -185,11 +215,14 @@ def _marks(clip: Table, begin: Fraction, end: Fraction) -> Iterator[str | None]:
         at, rate = _time((marker.get("marked_range") or {}).get("start_time"))
         # Some programs count markers from the clip's own begin.
         if rate is None or begin <= at < end or 0 <= at < end - begin:
-            comment = marker.get("comment")
-            comment = comment or _note_in(marker.get("metadata"))
-            yield comment if isinstance(comment, str) and comment.strip() else str(marker.get("name") or "")
+            yield _comment_of(marker) or str(marker.get("name") or "")
     if note := _note_in(clip.get("metadata")):
         yield note
+
+
+def _comment_of(marker: Table) -> str:
+    comment = marker.get("comment") or _note_in(marker.get("metadata"))
+    return comment if isinstance(comment, str) and comment.strip() else ""
 
 
 def _note_in(metadata: Any) -> str:

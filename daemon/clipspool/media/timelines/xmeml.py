@@ -43,6 +43,21 @@ def relink(data: bytes, links: Mapping[int, Link]) -> bytes:
     return write(root, data)
 
 
+def ruler(data: bytes) -> Iterator[tuple[int, str | None]]:
+    """Yield the markers of the timeline's ruler: the number of the topmost clip below each, and its text."""
+    number = 0
+    for sequence in parse(data).iter("sequence"):
+        placed: list[tuple[int, int, int]] = []
+        for item in sequence.iterfind("media/video/track/clipitem"):
+            number += 1
+            placed.append((number, _whole(item.findtext("start")), _whole(item.findtext("end"))))
+        for marker in sequence.iterfind("marker"):
+            at = _whole(marker.findtext("in"))
+            below = [which for which, start, end in placed if 0 <= start <= at < end]
+            if below:
+                yield below[-1], marker.findtext("comment")
+
+
 def _items(root: Element) -> Iterator[Element]:
     """Yield the clips of the video tracks of every sequence, those of nested sequences apart."""
     count = 0
