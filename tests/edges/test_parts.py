@@ -180,7 +180,8 @@ def test_no_part_is_made_by_another_model_than_the_others(open_desk):
     drop(desk)
     until_all(desk, S.RUNNING, S.RUNNING, S.QUEUED, S.QUEUED)
     chosen = []
-    desk.scheduler.fallbacks.use(lambda *asked: chosen.append(asked) or FellBack("aleph2", "gen4_aleph"))
+    fell_back = FellBack("aleph2", "gen4_aleph")
+    desk.scheduler.fallbacks.use(lambda *asked: chosen.append(asked) or fell_back, {})
     brake = desk.scheduler.brake
     model = desk.journal.job("clip1").request.model
     shut = replace(brake, models={model: replace(brake, fault=BUSY)})
