@@ -86,6 +86,12 @@ def test_a_journal_that_was_put_away_or_replaced_is_not_well(journal):
     assert trial.look()[0] == "the journal's file was moved or replaced while it was in use"
 
 
+def test_a_journal_that_cannot_be_written_makes_the_whole_unwell():
+    well = Health(lambda: ("no space", 5.0), lambda: 0.2, lambda: {"bay": Shelf()}, Clock(NOON)).look()
+    assert well[0] is False
+    assert well[1]["inboxes"]["bay"]["ok"]
+
+
 def test_a_trial_serves_for_a_time_and_says_since_when_there_is_trouble(journal):
     clock = Clock(1000.0)
     trial = Trial(journal, clock)

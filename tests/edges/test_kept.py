@@ -211,17 +211,19 @@ def test_a_crash_in_a_claim_neither_loses_a_clip_nor_accepts_it_twice(bench, mon
 
 
 @pytest.mark.parametrize(
-    ("place", "is_living", "hours", "is_removed"),
+    ("place", "is_living", "hours", "gone", "is_removed"),
     [
-        ("copying", False, 25, True),
-        ("copying", False, 23, False),
-        ("copying", True, 25, False),
-        ("remembered", False, 25, False),
-        ("kept", False, 25, False),
+        ("copying", False, 25, "", True),
+        ("copying", False, 23, "", False),
+        ("copying", True, 25, "", False),
+        ("remembered", False, 25, "", False),
+        ("kept", False, 25, "", False),
+        ("kept", False, 25, f"{KEPT}/*", False),  # forgotten by [retention]
+        ("kept", False, 25, ".clipspool/work/*/clip.mp4", False),  # retired, and not swept yet
     ],
 )
 def test_a_copy_that_was_never_accepted_goes_once_its_daemon_is_gone(
-    bench, monkeypatch, tmp_path, place, is_living, hours, is_removed
+    bench, monkeypatch, tmp_path, place, is_living, hours, gone, is_removed
 ):
     def die(name):
         if name == place:
@@ -234,6 +236,9 @@ def test_a_copy_that_was_never_accepted_goes_once_its_daemon_is_gone(
         bench.look(3.0)
     monkeypatch.undo()
     (work,) = (bench.home.path / ".clipspool/work").iterdir()
+    for file in bench.home.path.glob(gone) if gone else ():
+        file.unlink()
+    before = sorted(work.iterdir())
     at = work.stat().st_mtime - hours * 3600
     os.utime(work, (at, at))
     if is_living:
@@ -242,7 +247,7 @@ def test_a_copy_that_was_never_accepted_goes_once_its_daemon_is_gone(
     own = own_mark("journal-2", tmp_path / "journal.db")
     ask = Journal(tuple, lambda _ids: (), lambda _gone: None, lambda *_: None)
     Neighbours("bay", bench.home, own, ask).refresh()
-    assert work.exists() is not is_removed
+    assert (sorted(work.iterdir()) if work.exists() else []) == ([] if is_removed else before)
 
 
 def test_the_work_folder_of_a_retired_clip_does_not_have_it_forgotten(bench):

@@ -283,6 +283,13 @@ def test_clips_of_a_journal_that_left_no_mark_are_told_at_once(two):
     assert [one[:2] for one in told.lost] == [("j1", 1)]
 
 
+def test_a_work_folder_without_a_clip_is_left_to_recover_where_clips_are_moved(bench, two):
+    (bench.work / "clip.mp4").unlink()
+    os.utime(bench.work, (1.0, 1.0))
+    assert two[0].refresh() == ()
+    assert (bench.work / "manifest.toml").exists()
+
+
 def test_what_is_the_journals_own_is_nobody_elses(bench, own):
     told = Told(known={"clip1"})
     found = Neighbours("bay", bench.bay.inbox, own, told.port(), monotonic=Clock(0.0))

@@ -80,6 +80,7 @@ def test_an_hour_that_the_clock_repeats_counts_both_times():
         *(True, True, False, False, True, True, False)
     ]
     assert night.opens_at(first + 30 * 60) == first + 60 * 60
+    assert hours("Europe/Berlin Sun 02:15-02:45").opens_at(first + 50 * 60) == first + 75 * 60
 
 
 def test_without_a_zone_times_are_those_of_the_machine(monkeypatch):
