@@ -137,6 +137,20 @@ def test_a_clip_whose_last_pictures_are_nothing_but_zeros_is_not_whole(decoder, 
         assert (seen.code, "nothing but zeros" in seen.message) == ("MEDIA.INCOMPLETE", True)
 
 
+@pytest.mark.parametrize(("announced", "is_whole"), [(b"00:00:03", False), (b"00:00:01", True)])
+def test_pictures_of_a_webm_that_end_long_before_they_say_are_damaged(
+    decoder, clips, given, announced, is_whole
+):
+    """A download that went on at the wrong byte has all of its parts, and what it has cannot be read on."""
+    data = clips("vp9.webm").read_bytes()
+    assert b"00:00:01" in data
+    seen = decoder.probe(given(data.replace(b"00:00:01", announced)))
+    assert isinstance(seen, MediaFault) != is_whole
+    if not is_whole:
+        assert seen.code == "MEDIA.INCOMPLETE"
+        assert "of 3.01 s of pictures that it announces, 1.01 s can be read" in seen.message
+
+
 @pytest.mark.parametrize("name", ["black_r210.mov", "black_r10k.mov", "black_avrp.mov", "black_raw.mov"])
 def test_a_clip_that_nothing_compresses_may_end_in_black(decoder, clips, name):
     assert not clips(name).read_bytes()[-16:].strip(b"\0")

@@ -20,6 +20,9 @@ DURATION_SECONDS_MAX = 24 * 3600
 TIMING_ENTRIES_MAX = 2000
 TAIL_SECONDS = 3.0
 RATE_MAX = 1000
+LACKING_SECONDS = 1.0
+LACKING_SHARE = 0.25
+"""A track of pictures that ends so much earlier than it says was damaged, not only rounded."""
 
 
 def seconds_of(
@@ -65,6 +68,10 @@ def _to_the_last_picture(
             source.seek(int((announced - TAIL_SECONDS) / stream.time_base), stream=stream)
     first, end = _span(source, stream, last_seconds)
     source.seek(0)
+    # The track's own length, not that of all tracks: sound may go on for longer, pictures are announced.
+    if clock and announced - end > max(LACKING_SECONDS, announced * LACKING_SHARE):
+        why = f"of {announced:.3g} s of pictures that it announces, {end:.3g} s can be read: it is damaged"
+        raise MediaError("MEDIA.INCOMPLETE", why, "Copy the clip again, or export it again.")
     if stream.start_time is not None and stream.time_base is not None:
         first = float(stream.start_time * stream.time_base)
     return end - first if end > first else announced
