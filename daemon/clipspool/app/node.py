@@ -277,7 +277,9 @@ class Node:
         if daemon is None or now - self._snapshot_at < _SNAPSHOT_SECONDS:
             return
         self._snapshot_at = now
-        self._desk.snapshot = daemon.answers.status(daemon.scheduler, _WAITING_MAX)
+        status = daemon.answers.status(daemon.scheduler, _WAITING_MAX)
+        # Each node reads the nodes itself; with them it would change, and be written, at each heartbeat.
+        self._desk.snapshot = {key: value for key, value in status.items() if key != "nodes"}
         self._doing = headline_of(daemon.scheduler, {}, ())
 
 

@@ -118,7 +118,6 @@ class OrderDesk:
         One may ask a provider or a file server.
         """
         limits = {"epoch": self._lease.epoch, "old": _OLD_SECONDS, "late": _LATE, "lost": _LOST}
-        ask(connection, "expire_orders", limits)
         for order in ask(connection, "take_orders", limits):
             start_thread(self._carry_out, "order-1", order)
 
