@@ -12,6 +12,7 @@ import pytest
 
 from bench.clips import clip_bytes, number_of, write_film
 from bench.provider import provide
+from bench.rows import rescan
 from repository import SDK
 
 OLDEST = SDK / "4.18"
@@ -92,6 +93,11 @@ def test_a_download_that_it_cuts_is_whole_the_second_time_and_can_be_resumed(fil
 def test_a_film_of_any_size_has_that_size(tmp_path):
     assert write_film(tmp_path / "film.mp4", 3_000_001).stat().st_size == 3_000_001
     assert len(clip_bytes("clip1", 250_000)) == 250_000
+
+
+def test_the_rescan_that_the_bench_measures_finds_no_change(tmp_path):
+    write_film(tmp_path / "film.mp4", 300_000)
+    assert rescan.walk(rescan.RESCAN, tmp_path, 1)["wall"] > 0
 
 
 def test_a_clip_is_known_by_its_number():

@@ -28,7 +28,7 @@ rules = Rules(
 tree = Tree(root, rules, lambda below, new: None)
 tree.walk(time.monotonic())
 time.sleep(0.3)
-tree.look_again(time.monotonic())
+tree.check_unsettled(time.monotonic())
 tree.walk(time.monotonic())
 tree.affected.clear()
 begun = time.process_time(), time.monotonic()
