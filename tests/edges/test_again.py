@@ -234,13 +234,25 @@ def test_a_dry_run_says_what_it_would_be_and_orders_nothing(bay):
     assert desk.journal.job(ordered["new"]).held is Held.BUDGET
 
 
-def test_of_several_that_are_ordered_at_once_the_day_pays_for_the_first_ones(tmp_path):
-    desk = Desk(tmp_path, credits_per_day=100.0)
-    clip = a_clip()
-    before = [versions.Priced(clip, "gen4_aleph", 45.0)]
-    one = versions.Priced(replace(clip, id="clip2"), "gen4_aleph", 45.0)
-    assert ask(desk, lambda scheduler: versions.would_hold(scheduler, one, before)) == {}
-    assert ask(desk, lambda scheduler: versions.would_hold(scheduler, one, before * 2))["held"] == "budget"
+def test_of_several_that_are_ordered_at_once_the_limits_let_pass_the_first_ones(tmp_path):
+    desk, bench = Desk(tmp_path, credits_per_day=100.0, credits_per_clip_max=89.0), Bench(tmp_path)
+    first = versions.Priced(a_clip(), "gen4_aleph", 45.0)
+    other = replace(first, clip=replace(first.clip, id="clip2"))
+
+    def held(one, *before):
+        return ask(desk, lambda scheduler: versions.would_hold(scheduler, one, before)).get("held")
+
+    assert [held(other), held(other, first), held(other, first, first)] == [None, None, "budget"], (
+        "of the day"
+    )
+    assert held(first, first) == "budget", "of the clip"
+    desk.scheduler.enqueue(_accepted(bench, DONE))
+    desk.turn()
+    tools = Tools(
+        lambda do: ask(desk, do), Quoting(Catalog.load(), (InRequest(1 << 20),)), {"bay": bench.bay}.get
+    )
+    quoted = again(tools, ids=[DONE.id, DONE.id], by="ann", prompt="summer", dry_run=True)
+    assert [one.get("held") for one in quoted] == [None, "budget"]
     desk.close()
 
 

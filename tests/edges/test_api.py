@@ -208,6 +208,8 @@ def test_what_a_program_decides_is_done_as_the_command_line_does_it(stage, api):
     stage.commands.clear()
     api("POST", "jobs/clip1/again", {"prompt": "summer"}, headers={"Idempotency-Key": "take-7"})
     assert stage.commands[0][1]["key"] == "take-7"
+    api("POST", "jobs/clip1/again", {"version": 2})
+    assert stage.commands[1][1]["versions"] == {"clip1": 2}
     stage.balance = {"amount": 2.5, "unit": "USD"}
     assert api("GET", "balance").json == {"balance": {"amount": 2.5, "unit": "USD", "credits": 250.0}}
     for body in ({"prompt": 5}, {"set": []}, {"dry_run": "no"}):
@@ -322,6 +324,13 @@ def test_the_same_request_once_more_is_answered_as_before_also_after_a_restart(s
         other = Api(web).send(("inbox", "bay"), ("sidecar", WINTER), ("file", "b.mp4", CLIP), key="take-7")
         assert (other.status, other.json["error"]["code"]) == (422, "REQUEST.KEY")
     assert lying(stage) == {}
+
+
+def test_a_key_is_one_tokens_own(stage):
+    tokens = tuple(Token(secret, secret[-6:]) for secret in (EDITOR, GUEST))
+    with stage.open(AccessRules(tokens), clips=clip_doors(stage)) as web:
+        sent = [Api(web, secret).send(key="take-7").json["id"] for secret in (EDITOR, GUEST, EDITOR)]
+    assert sent[0] == sent[2] != sent[1]
 
 
 @pytest.mark.parametrize("step", ["placing", "sidecar", "clip"])
@@ -517,7 +526,8 @@ def test_a_clip_that_the_disk_cannot_hold_is_refused_before_it_is_sent(stage, ap
     given = {"inbox": "bay", "name": "a.mp4", "size": 100 << 20}
     answer = api("POST", "uploads", given)
     assert (answer.status, answer.json["error"]["code"]) == (507, "INBOX.FULL")
-    assert api("POST", "uploads", given | {"size": 1 << 50}).json["error"]["code"] == "CLIP.SIZE"
+    for size in (1 << 50, 0):
+        assert api("POST", "uploads", given | {"size": size}).json["error"]["code"] == "CLIP.SIZE"
     begun = api("POST", "uploads", given | {"size": 1000})
     assert begun.status == 201
     monkeypatch.setattr(type(stage.bay.inbox), "space", lambda _self: 256 << 20)  # others were quicker
@@ -544,10 +554,24 @@ def test_uploads_that_nobody_finishes_are_limited_at_once_and_placed_ones_are_no
     assert api("POST", "uploads", given).status == 201
 
 
+def test_an_image_that_would_be_hidden_in_the_inbox_is_refused(stage, api):
+    clip = ("inbox", "bay"), ("prompt", "x"), ("file", "a.mp4", CLIP)
+    for name in (".look.png", "_look.png", "look.svg"):
+        answer = api.send(*clip, ("reference", name, PNG))
+        assert (answer.status, answer.json["error"]["code"]) == (415, "REFERENCE.KIND")
+    assert lying(stage) == {}
+
+
+def test_a_body_that_is_announced_as_huge_is_refused_before_it_comes(api):
+    for path in ("uploads", "jobs/clip1/retry"):
+        answer = api("POST", path, headers={"Content-Length": "200000"})
+        assert answer.status == 413, "else it is waited for"
+
+
 def test_images_that_are_sent_at_once_use_a_limited_memory(api, monkeypatch):
     monkeypatch.setattr(films, "IMAGES_BYTES_MAX", 100)
     clip = ("inbox", "bay"), ("prompt", "x"), ("file", "a.mp4", CLIP)
-    for _ in range(2):  # what was held is free again
+    for _ in range(4):  # what was held is free again
         assert api.send(*clip, ("reference", "a.png", PNG)).status == 201
         assert api.send(*clip, ("reference", "b.png", PNG + bytes(100))).status == 503
 

@@ -702,12 +702,12 @@ def test_several_jobs_are_approved_at_once_after_their_price_was_said_and_doubts
     assert web.post("/all/approve", ids="dear0,dear2").status == 303
     assert stage.commands == [("approve", {"ids": ["dear0", "dear2"], "by": "the page"})]
     stage.add("short1", state=State.FETCHED, held=Held.RESULT, credits_estimated=500.0, paid=Paid.YES)
-    stage.balance = {"amount": 299.0, "unit": "credits"}
+    stage.balance = {"amount": 300.0, "unit": "credits"}
     with stage.open() as other:
         asked = other("GET", "/all/approve?ids=dear0,dear2,short1", BEARER).text
         assert "1 will be delivered as downloaded, at no cost." in asked
         assert "2 jobs will be sent and charged: about 300 credits" in asked
-        assert "The account has 299 credits, which is less than that." in asked
+        assert "The account has 300 credits." in asked
     for path, ids in (
         ("/all/attach", "dear0"),
         ("/all/retry", ""),
@@ -1130,6 +1130,9 @@ def test_versions_stand_side_by_side_and_one_is_chosen(stage):
                 stage.journal.add_job(one)
         assert "too dear" in web("GET", "/jobs/clip1/versions?fresh", BEARER).text
         beside = web.get("/jobs/clip1/versions/compare?pick=clip1&pick=clip1-r2").text
+        stage.deliver("other1", name="other.mp4")
+        of_another = web.get("/jobs/clip1/versions/compare?pick=clip1&pick=other1")
+        assert of_another.status == 409, "versions of one clip alone are compared"
         assert ("Sound of version 2 v1" in beside, "Sound of the result" in beside) == (True, False)
         assert web.get("/jobs/nothing/versions").status == 404
 

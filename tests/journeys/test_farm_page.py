@@ -75,7 +75,11 @@ def test_the_page_of_a_node_that_follows_takes_clips_and_orders_and_shows_what_h
     bay.until_states("delivered", seconds=30)
     again = call.send("shot.mp4", clip, key="one")
     assert again["id"] == sent["id"], "the same request once more adds nothing"
-    assert call.api("GET", f"/clips/{sent['id']}")["jobs"][0]["state"] == "delivered"
+    (job,) = call.api("GET", f"/clips/{sent['id']}")["jobs"]
+    assert job["state"] == "delivered"
+    picture = f"/jobs/{job['id']}/poster/1"
+    drawn = lambda: call("GET", picture).headers["Content-Type"] == "image/jpeg"  # noqa: E731
+    bay.until(drawn, what="the leader, which has no page, draws the picture")
     bay.until(lambda: {"delivered"} <= {one["state"] for one in seen[1:]}, what="the stream says so")
 
     # The same request once more is held as a duplicate: the follower's page shows it, and lets it go.

@@ -150,7 +150,7 @@ class Daemon:
             follow,
             hooks_of(settings, self._now),
             signer=signer_of(settings),
-            draws_posters=settings.web.listen is not None,
+            draws_posters=bool(settings.web.listen or settings.journal.url),  # a farm's page may be another's
         )
 
     def _configure_scheduler(self) -> None:

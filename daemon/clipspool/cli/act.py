@@ -154,7 +154,7 @@ def approve(
     settings = context.settings("write")
     from clipspool.cli.chosen import concerned, held_in, names_of
     from clipspool.cli.offline import expect_inbox, open_to_read
-    from clipspool.jobs.permissions import is_held_for_approval, may_deliver_as_it_is
+    from clipspool.jobs.permissions import is_held_for_approval, price_to_approve
 
     with open_to_read(settings) as journal:
         expect_inbox(settings, journal, inbox)
@@ -165,8 +165,7 @@ def approve(
         say(f"No jobs are held for their price, as duplicates or from_backup in {folder or inbox}.")
         return
     if len(chosen) > 1 and not yes:
-        dear = [job for job in chosen if not may_deliver_as_it_is(job)]
-        question += balance_in_words(settings, sum(job.credits_estimated or 0.0 for job in dear))
+        question += balance_in_words(settings, price_to_approve(chosen))
     _act(settings, "approve", question, yes=yes, ids=names, why=why)
 
 

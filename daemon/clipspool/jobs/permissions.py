@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from clipspool.jobs.events import TAKEN_OVER, Approved, Attached, Retried
 from clipspool.jobs.lifecycle import may
 from clipspool.jobs.model import Held, Job, State
@@ -63,6 +65,11 @@ def may_approve(job: Job) -> bool:
 def is_held_for_approval(job: Job) -> bool:
     """Whether it is held, and an approval releases it."""
     return job.held is not None and may_approve(job)
+
+
+def price_to_approve(jobs: Iterable[Job]) -> float:
+    """Return what approving jobs costs, as far as it is known: a result that is here costs nothing more."""
+    return sum(job.credits_estimated or 0.0 for job in jobs if not may_deliver_as_it_is(job))
 
 
 def may_cancel(job: Job) -> bool:

@@ -16,6 +16,7 @@ from clipspool.jobs.permissions import (
     may_cancel,
     may_deliver_as_it_is,
     may_retry,
+    price_to_approve,
 )
 from clipspool.jobs.records import OpenJobs
 from clipspool.journal import UNDER_WAY
@@ -256,8 +257,7 @@ def warning_of(job: Job, act: str) -> list[str]:
 
 def price_of_all(jobs: Sequence[Job], act: str) -> float:
     """Return what the same action for several jobs costs, as far as prices are known."""
-    paid = [job for job in jobs if not (act == "approve" and may_deliver_as_it_is(job))]
-    return sum(job.credits_estimated or 0.0 for job in paid)
+    return price_to_approve(jobs) if act == "approve" else sum(job.credits_estimated or 0.0 for job in jobs)
 
 
 def warning_of_all(jobs: Sequence[Job], act: str) -> list[str]:
