@@ -211,6 +211,20 @@ def test_once_accepted_it_is_trusted_at_the_next_start_and_a_second_restore_is_s
     assert last.scheduler.restore_guard.restored > 0
 
 
+def test_it_stays_held_at_the_next_start_however_far_the_older_journal_has_come_meanwhile(restored, inbox):
+    desk = restored()
+    desk.marks.prove("bay", inbox)
+    for number in range(12):
+        desk.drop(f"more{number}")
+        desk.turn(60.0)
+    assert desk.scheduler.restore_guard.reached() > max(desk.marks._marks_in(inbox))
+    desk.journal.close()
+    again = restored()
+    again.marks.prove("bay", inbox)
+    again.turns(3, 60.0)
+    assert (again.scheduler.restore_guard.restored > 0, again.shop.paid) == (True, [])
+
+
 def killed(desk, tmp_path):
     """End a daemon as kill -9 does, and put the backup in its journal's place."""
     desk.marks.keep = lambda **_: None
