@@ -34,7 +34,7 @@ def build(dist: Path, debian: str, version: str) -> Path:
         root = Path(place) / "root"
         root.mkdir()
         staging.environment(root, debian, dist)
-        _share(root)
+        _share(root, debian)
         (root / "DEBIAN").mkdir()
         for name in (*SCRIPTS, "templates"):
             shutil.copy(HERE / name, root / "DEBIAN" / name)
@@ -51,7 +51,7 @@ def build(dist: Path, debian: str, version: str) -> Path:
     return file
 
 
-def _share(root: Path) -> None:
+def _share(root: Path, debian: str) -> None:
     """Put what the rest of the system reads where it looks for it."""
     texts: dict[str, bytes] = {name: text.encode() for name, text in staging.completions().items()}
     for page in sorted((root / staging.PLACE / "share/man").glob("man*/*")):
@@ -61,9 +61,11 @@ def _share(root: Path) -> None:
     texts["usr/share/doc/clipspool/changelog.gz"] = staging.packed(changes)
     texts["usr/share/doc/clipspool/copyright"] = (HERE / "copyright").read_bytes()
     texts["usr/share/lintian/overrides/clipspool"] = (HERE / "lintian-overrides").read_bytes()
+    # From Debian 13 on /lib is only a link, and a package may have no files below it.
+    units = "lib/systemd/system" if debian == "12" else "usr/lib/systemd/system"
     for unit in ("clipspool.service", "clipspool@.service"):
         unit_file = staging.ROOT / "daemon/clipspool/systemd" / unit
-        texts[f"lib/systemd/system/{unit}"] = unit_file.read_bytes()
+        texts[f"{units}/{unit}"] = unit_file.read_bytes()
     for name, data in texts.items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
