@@ -326,6 +326,20 @@ def test_the_same_request_once_more_is_answered_as_before_also_after_a_restart(s
     assert lying(stage) == {}
 
 
+def test_a_clip_is_not_placed_again_where_its_record_could_not_be_read_for_a_moment(stage, api, monkeypatch):
+    first = api.send(key="take-7").json
+
+    def lost(*_given):
+        raise OSError(5, "the share does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads.Uploads, "find", lost)
+        answer = api.send(key="take-7")
+        assert (answer.status, answer.json["error"]["code"]) == (503, "UPLOAD.KNOWN")
+    assert api.send(key="take-7").json["id"] == first["id"]
+    assert sorted(lying(stage)) == ["shot.mp4", "shot.mp4.toml"]
+
+
 def test_a_key_is_one_tokens_own(stage):
     tokens = tuple(Token(secret, secret[-6:]) for secret in (EDITOR, GUEST))
     with stage.open(AccessRules(tokens), clips=clip_doors(stage)) as web:

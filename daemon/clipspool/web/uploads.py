@@ -130,6 +130,10 @@ class Uploads:
         folder, name = checked_place(self._rules()[inbox], folder, name)
         check_size(room if size is None else size)
         check_room(root, room if size is None else size)
+        # In this very inbox it is looked for once more: where its record could not be read a moment ago, the
+        # clip would be placed twice, and perhaps paid for twice.
+        if upload_id and (known := _read(root, upload_id)) is not None and known.placing:
+            raise NotTaken(503, "UPLOAD.KNOWN", "The same request was taken before; send it once more.")
         self._limit_open(inbox, root)
         key = upload_id or secrets.token_hex(16)
         upload = Upload(key, inbox, folder, name, size, self._now(), node=self._node)
@@ -158,7 +162,7 @@ class Uploads:
     def find_known(self, upload_id: str) -> Upload | None:
         """Return the upload that a key names; the search goes on past an inbox that cannot be read.
 
-        A request that is sent again names its inbox too: while that one is away, nothing is begun in it.
+        A request that is sent again names its inbox too: `begin` looks for it there again, and raises.
         """
         with suppress(OSError):
             return self.find(upload_id)
