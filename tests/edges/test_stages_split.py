@@ -1,5 +1,6 @@
 """What guards a clip in parts on its disk: the frames of each, its plan in the ledger, and the clip."""
 
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -7,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from clipspool.jobs.assignments import Assignment
-from clipspool.jobs.events import AnswerLost, Changed, Failed, Postponed, Split
+from clipspool.jobs.events import AnswerLost, Changed, Failed, Fetched, PartGone, Postponed, Split
 from clipspool.jobs.lifecycle import Stage
-from clipspool.jobs.model import Part, State, part_id, plain
+from clipspool.jobs.model import Held, Part, Result, State, part_id, plain
 from clipspool.jobs.splitting import part_jobs
 from clipspool.media.decoder import Decoder
+from clipspool.media.facts import MediaFault, Probe
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.transport import Depot
 from clipspool.provider.transport.way import InRequest
@@ -19,7 +21,7 @@ from clipspool.spool.ledger import note, notes, parts_noted
 from clipspool.spool.recovery import survey
 from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.runner import StageRunner, Tools
-from clipspool.stages.split import record_parts
+from clipspool.stages.split import JoinTools, join_results, record_parts
 from clipspool.stages.submit import SubmitTools, submit
 from fakes import PROFILE, Bench, Film, Studio, a_request, a_task, always
 
@@ -135,3 +137,54 @@ def test_a_lost_journal_is_rebuilt_with_the_parts_of_which_one_was_sent_and_with
         ("clip1-p001", State.QUEUED),
         ("clip1-p002", State.IN_DOUBT),
     ]
+
+
+class Joining(Decoder):
+    """Ends each join as it is told, after it wrote a half of the film."""
+
+    def __init__(self, fault):
+        super().__init__()
+        self.fault = fault
+
+    def probe(self, *_):
+        return Probe("mp4", 9, video_codec="h264", width=64, height=48, seconds=1.0, frames=24, fps="24/1")
+
+    def join(self, *given, **_):
+        os.write(given[2], b"half of a film")
+        return self.fault
+
+
+def joined(bench, code, *, attempts=0, lost=()):
+    """Join two fetched parts, of which some are lost; return the event and what is left of it."""
+    films = [Result(f"clip1-p00{n}-1.mp4", ".mp4", 4, "ab" * 32, number=1, part=n) for n in (1, 2)]
+    for film in films:
+        (bench.work / film.file).write_bytes(b"film")
+        if film.part in lost:
+            (bench.work / film.file).unlink()
+    before = {path.name for path in bench.work.iterdir()}
+    job = replace(bench.job, state=State.RENDERED, results=tuple(films), attempts=attempts)
+    decoder = Joining(MediaFault(code, "it could not be joined", ""))
+    event = join_results(job, bench.clip, bench.bay, JoinTools(decoder), attempt="a9")
+    assert {path.name for path in bench.work.iterdir()} == before, "no half of a film, and every part"
+    return event
+
+
+def test_a_daemon_that_stops_while_it_joins_joins_anew_at_its_next_start(bench):
+    assert isinstance(joined(bench, "MEDIA.STOPPED"), Postponed)
+
+
+def test_a_full_disk_holds_a_join_with_all_its_parts(bench, monkeypatch):
+    event = joined(bench, "MEDIA.NO_SPACE")
+    assert (event.code, event.held) == ("INBOX.FULL", Held.DISK)
+    monkeypatch.setattr("clipspool.stages.split.lacking", lambda *_: "it is full")
+    event = joined(bench, "MEDIA.CRASHED")
+    assert (event.code, event.held) == ("INBOX.FULL", Held.DISK), "known before a film is begun"
+
+
+def test_a_join_that_fails_is_tried_again_and_then_a_person_decides(bench):
+    assert joined(bench, "MEDIA.CRASHED").code == "MEDIA.CRASHED"
+    event = joined(bench, "MEDIA.CRASHED", attempts=2)
+    assert isinstance(event, Fetched)
+    assert "`clipspool approve` delivers them one by one" in event.doubt
+    assert [one.part for one in event.results] == [1, 2]
+    assert joined(bench, "MEDIA.CRASHED", lost=[2]) == PartGone(2, "clip1-p002-1.mp4")
