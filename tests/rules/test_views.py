@@ -181,7 +181,7 @@ def test_status_says_why_the_provider_is_blocked_and_until_when():
     blocked = shown(Conditions(NOON, brake=BLOCKED))["provider"]
     assert blocked == {
         "blocked": True,
-        "reason": "Not enough credits Buy credits.",
+        "reason": "Not enough credits. Buy credits.",
         "until": "2027-01-15T12:01:00Z",
         "models": [],
     }

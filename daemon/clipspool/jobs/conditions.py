@@ -9,7 +9,7 @@ from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.limits import ALL, Limits
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.records import ClipCost, Spend, Tally
-from clipspool.jobs.text import iso, local_time
+from clipspool.jobs.text import iso, local_time, sentences
 from clipspool.jobs.values import dataclass
 from clipspool.jobs.working import Working
 
@@ -138,7 +138,7 @@ class Conditions:
             return "provider", f"{self.brake.fault.message}; next retry due {iso(self.brake.until)}"
         of_model = self.brake.models.get(model)
         if of_model is not None and of_model.fault is not None:
-            why = f"{of_model.fault.message} {of_model.fault.what_to_do}".strip()
+            why = sentences(of_model.fault.message, of_model.fault.what_to_do)
             return "model", f"{why} Next retry due {iso(of_model.until)}"
         full = self.limits.shares.why_full(self.running, job.inbox, model)
         return None, full or job.reason or "waits for its turn"

@@ -17,6 +17,11 @@ def text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def sentences(*said: str) -> str:
+    """Join what others wrote to sentences, each with its full stop; empty ones are left out."""
+    return " ".join(one if one[-1] in ".!?" else f"{one}." for one in map(str.strip, said) if one)
+
+
 def local_time(seconds: float) -> str:
     """Return a moment, Unix seconds, in this machine's time zone, with the zone's name."""
     return f"{utc(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"

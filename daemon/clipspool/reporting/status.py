@@ -11,7 +11,7 @@ from clipspool.jobs.model import Clip, Job, State, utc
 from clipspool.jobs.records import Account, Entry, Peer
 from clipspool.jobs.shares import shown
 from clipspool.jobs.splitting import credits_of
-from clipspool.jobs.text import iso, text
+from clipspool.jobs.text import iso, sentences, text
 from clipspool.jobs.values import dataclass
 from clipspool.reporting.history import balance_in_words
 from clipspool.spool.peers import silence
@@ -248,9 +248,7 @@ def status_json(
         "daemon": dict(daemon),
         "provider": {
             "blocked": brake.fault is not None,
-            "reason": redact(f"{brake.fault.message} {brake.fault.what_to_do}".strip())
-            if brake.fault
-            else "",
+            "reason": redact(sentences(brake.fault.message, brake.fault.what_to_do)) if brake.fault else "",
             "until": iso(brake.until) if brake.fault else None,
             "models": [
                 {"model": model, "reason": redact(one.fault.message), "until": iso(one.until)}

@@ -15,7 +15,7 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.jobs.records import Account, Life, OpenJobs, Peer
-from clipspool.jobs.text import status_mark, text
+from clipspool.jobs.text import sentences, status_mark, text
 from clipspool.system.redaction import redact
 
 DAYS = 3
@@ -212,8 +212,7 @@ def _under_way(job: Job, conditions: Conditions, zone: tzinfo) -> str:
 def for_editors(job: Job, conditions: Conditions, places: Places, zone: tzinfo = UTC) -> str:
     """Return how a job stands in words for its clip's editor: nothing that only an operator can act on."""
     if job.error is not None and job.state is State.FAILED:
-        what_to_do = _readable(job.error.what_to_do, places)
-        return f"{_readable(job.error.message, places)} {what_to_do}".strip()
+        return sentences(*(_readable(one, places) for one in (job.error.message, job.error.what_to_do)))
     if job.state is State.DELIVERED:
         return _delivered(job, zone).partition("  ")[2]
     if job.held is not None or job.state is State.IN_DOUBT:
