@@ -147,6 +147,35 @@ def test_the_line_is_found_behind_texts_of_several_lines_and_in_tables():
     assert "did you mean `public_figure_threshold`?" in problem.message
 
 
+def slips_of(text):
+    layer = parse(text.encode(), "a.toml")
+    assert layer.problems == ()
+    made, problems = drafts([layer_of({"model": "gen4_aleph"}, "")], layer)
+    assert bool(made) != bool(problems)
+    return [(one.line, one.message) for one in problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('prompt = "x"\n[[variant]]\nseed = 1\n[[variant]]\nseed = 2\n[[variant]]\nseed = 1\n', 6),
+        ('prompt = "x"\n[matrix]\nseed = [1, 2, 1]\n', 2),
+        ('prompt = "x"\nseed = 1\n[[variant]]\npriority = 1\n[[variant]]\npriority = 1\n', 5),
+        ('prompt = "x"\n[[variant]]\nprompt = "y"\n[[variant]]\nprompt = "y"\n', None),
+    ],
+)
+def test_equal_variants_are_a_slip_that_would_be_paid_for_unless_each_draws_its_seed(text, line):
+    assert [found for found, _ in slips_of(text)] == ([] if line is None else [line])
+
+
+@pytest.mark.parametrize(
+    ("more", "is_slip"),
+    [("", True), ('long_clips = "trim"', False), ("length_seconds = 1", False), ("[result]", False)],
+)
+def test_a_start_that_nothing_uses_is_a_slip(more, is_slip):
+    assert bool(slips_of(f'prompt = "x"\nstart_seconds = 1\n{more}\n')) == is_slip
+
+
 def test_the_line_of_a_value_in_a_list_is_that_of_the_list():
     text = '[extra]\nseed = 1\nkeyframes = [{seconds = 0, uri = "winter.png"}]\n'
     assert line_of(text, "extra.keyframes[0].uri") == 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from unicodedata import normalize
@@ -124,7 +124,38 @@ def drafts(
         if missing := _missing(effective, last, variant):
             return (), missing
         made.append(Draft(variant, effective, _images(effective), tuple(laid)))
-    return tuple(made), ()
+    slips = (*_repeated(made, last), *_idle_start(made, own))
+    return (() if slips else tuple(made)), slips
+
+
+def _repeated(made: Sequence[Draft], last: Layer) -> Iterator[Problem]:
+    """Yield the variants that are the same as an earlier one: one result would be paid for twice."""
+    seen: dict[str, str] = {}
+    for draft in made:
+        # Without a seed of its own each gets another one, and is another request.
+        order = repr((sorted(draft.keys.items()), draft.references))
+        if "seed" in draft.keys and (first := seen.setdefault(order, draft.variant)) != draft.variant:
+            number = draft.variant.removeprefix("_v")
+            message = (
+                f"{number} is the same as variant {first.removeprefix('_v')}, and would be paid for as well: "
+                "change its seed or its prompt, or delete it"
+            )
+            key = f"variant.{number}"
+            line = line_of(last.text, key) or line_of(last.text, "matrix")
+            yield Problem(f"variant {message}", file=last.file, line=line)
+
+
+def _idle_start(made: Sequence[Draft], own: Sequence[Layer]) -> Iterator[Problem]:
+    """Yield a start that a clip's own sidecar names and nothing uses: another part would be paid for."""
+    is_used = any(one.keys.get("long_clips") == "trim" or "length_seconds" in one.keys for one in made)
+    for layer in own:
+        # A provenance names all that was in force, and is a sidecar too.
+        is_written = "start_seconds" in layer.keys and line_of(layer.text, "result") is None
+        if made and is_written and not is_used:
+            message = (
+                'changes nothing without `long_clips = "trim"` or `length_seconds`: add one, or delete it'
+            )
+            yield located(Problem(message, key="start_seconds"), [layer], "")
 
 
 def _images(effective: dict[str, Any]) -> tuple[Wanted, ...]:

@@ -131,7 +131,7 @@ def layer_of(body: Mapping[str, Any], file: Rel, *, is_own: bool = False, text: 
     elif variants and not is_own:
         found.append(("variant", "belongs in the sidecar of a clip, not in the defaults of many"))
     elif len(variants) > VARIANTS_MAX:
-        found.append(("variant", f"there are {len(variants)} variants; {VARIANTS_MAX} is the most"))
+        found.append(("variant", f"appears {len(variants)} times; {VARIANTS_MAX} is the most"))
     for number, table in enumerate(variants[:VARIANTS_MAX], 1):
         found += problems_in(table, prefix=f"variant.{number}.")
     if matrix and not is_own:
@@ -155,8 +155,8 @@ def _multiplied(
     counts = [*([len(variants)] if variants else []), *map(len, matrix.values())]
     total = prod(counts)
     if total > VARIANTS_MAX:
-        sum_ = " x ".join(map(str, counts))
-        return [], f"makes {sum_} = {total:,} results of one clip; {VARIANTS_MAX} is the most"
+        product_ = f"{' x '.join(map(str, counts))} = " if len(counts) > 1 else ""
+        return [], f"makes {product_}{total:,} results of one clip; {VARIANTS_MAX} is the most"
     combined = [dict(zip(matrix, values, strict=True)) for values in product(*matrix.values())]
     return [{**variant, **one} for variant in variants or [{}] for one in combined], ""
 
