@@ -472,12 +472,12 @@ def test_the_stages_of_a_daemon_that_lost_its_lead_publish_and_move_nothing(benc
 @pytest.mark.parametrize(("changes", "drawn"), [({}, 0), ({"variant": "_v1"}, 1), ({"version": 2}, 1)])
 def test_each_of_several_results_of_a_clip_has_its_poster_at_once(bench, monkeypatch, changes, drawn):
     posters = []
-    monkeypatch.setattr(stages_runner, "draw_posters", lambda _clip, jobs, *_: posters.extend(jobs))
+    monkeypatch.setattr(stages_runner, "draw_posters_of", lambda _clip, job, *_: posters.append(job))
     tools = Tools({bench.bay.name: bench.bay}, None, None, None, lambda _: None)
     runner = StageRunner(tools, None, None, lambda: NOON, always)
     job = replace(fetched(bench), inbox=bench.bay.name, **changes)
     runner.work(Assignment(Stage.DELIVER, job, replace(bench.clip, inbox=bench.bay.name), "a1"), lambda: True)
-    assert [(one.state, bool(one.results[0].name)) for one in posters] == [(State.DELIVERED, True)] * drawn
+    assert [bool(one.results[0].name) for one in posters] == [True] * drawn
 
 
 def test_a_leader_frozen_while_it_copies_a_result_to_another_file_system_does_not_name_it(bench, monkeypatch):

@@ -28,14 +28,18 @@ _DRAWN_BETWEEN = 32
 def draw_posters(clip: Clip, jobs: Sequence[Job], folders: Folders, decoder: Decoder) -> None:
     """Draw the posters of a clip's delivered results; one that cannot be drawn is logged and left out."""
     for job in jobs:
-        if job.state is not State.DELIVERED or job.part:
-            continue
-        shown = (one for one in job.results if not (one.is_untouched or one.part))
-        for number, result in enumerate(shown, start=1):
-            try:
-                _picture(job, clip, folders, result, number, decoder)
-            except OSError as error:
-                log.info("poster_not_made", job=job.id, why=error.strerror or str(error))
+        if job.state is State.DELIVERED and not job.part:
+            draw_posters_of(clip, job, folders, decoder)
+
+
+def draw_posters_of(clip: Clip, job: Job, folders: Folders, decoder: Decoder) -> None:
+    """Draw the posters of one job, whose results are in the outbox."""
+    shown = (one for one in job.results if not (one.is_untouched or one.part))
+    for number, result in enumerate(shown, start=1):
+        try:
+            _picture(job, clip, folders, result, number, decoder)
+        except OSError as error:
+            log.info("poster_not_made", job=job.id, why=error.strerror or str(error))
 
 
 def _picture(job: Job, clip: Clip, folders: Folders, result: Result, number: int, decoder: Decoder) -> None:

@@ -12,7 +12,7 @@ from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.events import Delivered, Event, Fetched, StageFailed, TakenOver
 from clipspool.jobs.faults import Unsure
 from clipspool.jobs.lifecycle import Stage
-from clipspool.jobs.model import Clip, Job, Problem, Request, State
+from clipspool.jobs.model import Clip, Job, Problem, Request
 from clipspool.jobs.records import HookRun
 from clipspool.jobs.sequence import Facts
 from clipspool.jobs.working import Report, Working
@@ -38,7 +38,7 @@ from clipspool.stages.film import media_of
 from clipspool.stages.finish import finish, judge
 from clipspool.stages.hooks import HookTools, after, vet
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
-from clipspool.stages.poster import draw_posters
+from clipspool.stages.poster import draw_posters, draw_posters_of
 from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.quoting import Quoting
 from clipspool.stages.relink import note_ends
@@ -180,8 +180,7 @@ class StageRunner:
         """Publish a job's results. Of several versions each has its poster at once: its clip retires late."""
         event = deliver(job, clip, folders, self.now(), self.may_send)
         if self.tools.draws_posters and isinstance(event, Delivered) and (job.variant or job.version > 1):
-            delivered = replace(job, state=State.DELIVERED, results=event.results)
-            draw_posters(clip, [delivered], folders, self.decoder)
+            draw_posters_of(clip, replace(job, results=event.results), folders, self.decoder)
         return event
 
     def _prepare_tools(self, tools: Tools, job: Job) -> PrepareTools:
