@@ -21,7 +21,7 @@ NAMES = (
     *("sent", "created", "task-noted"),  # all bytes left, the task id was received, and written down
     *("splitting", "split"),  # before and after the parts of a long clip are written down
     *("fetched", "reused"),  # the result is in the work folder
-    *("unpacked", "joined"),  # an archive is a folder of pictures, the film of all parts is in the work folder
+    *("unpacked", "joined"),  # in the work folder: an archive as pictures, the film of all parts
     *("paper", "placed", "retired"),  # provenance and then result in the outbox, source moved
     *("migrate-copied", "migrated"),
 )
