@@ -215,7 +215,7 @@ def test_a_fault_of_the_system_is_told_with_the_folder_that_it_is_about(desk):
     desk.drop()
     desk.until(S.RENDERED)
     desk.turns(2)
-    assert desk.job().reason == "the inbox's work folder cannot be used: Read-only file system: 1.part"
+    assert desk.job().reason == "in the inbox's work folder: Read-only file system: 1.part"
 
 
 def test_a_bug_after_the_gate_may_have_cost_money(desk):

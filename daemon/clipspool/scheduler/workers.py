@@ -305,7 +305,7 @@ def outcome(given: Assignment, work: Callable[[], Event]) -> Done:
         return Done(job_id, work(), attempt)
     except OSError as error:
         held = Held.OUTBOX if given.stage is Stage.DELIVER else Held.DISK
-        why = in_words(error, "the outbox" if held is Held.OUTBOX else "the inbox's work folder")
+        why = in_words(error, "in the outbox" if held is Held.OUTBOX else "in the inbox's work folder")
         return Done(job_id, StageFailed("DISK", why, held=held), attempt, why)
     except Exception as error:
         log.exception("bug", job=job_id, stage=given.stage.value)
@@ -317,4 +317,4 @@ def in_words(error: OSError, where: str = "") -> str:
     """Return an error's message, and the file it is about; behind `where`, if the message is the system's."""
     file = f": {error.filename}" if error.filename else ""
     is_bare = bool(where and error.errno) and error.strerror == os.strerror(error.errno or 0)
-    return f"{f'{where} cannot be used: ' if is_bare else ''}{error.strerror or error}{file}"
+    return f"{f'{where}: ' if is_bare else ''}{error.strerror or error}{file}"

@@ -258,7 +258,7 @@ def _held(job: Job, places: Places) -> str:
         case Held.BUDGET:
             return f"The operator has to approve its price: {reason}."
         case Held.DUPLICATE:
-            meant = "`again = true` in its sidecar would have said that it is meant"
+            meant = "with `again = true` in its sidecar it would have been sent"
             return f"Looks like a duplicate; waiting for the operator: {reason} ({meant})."
         case Held.POISON:
             return f"It is set aside; the operator has to look into it: {reason}."
