@@ -131,6 +131,26 @@ def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(root, path, monke
 
 
 @pytest.mark.usefixtures("outside", "way")
+def test_a_held_root_is_opened_once_and_closed_at_the_end(root, path):
+    (path / "below").mkdir()
+    with root.held():
+        with root.folder() as first:
+            pass
+        with root.folder("below") as below:
+            assert below != first
+        with root.folder() as again:
+            assert again == first
+            os.fstat(first)
+        with pytest.raises(OSError, match="descriptor"):
+            os.fstat(below)
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(first)
+    with root.folder() as alone:
+        os.fstat(alone)
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(alone)
+
+
 def test_a_link_is_no_file_and_no_folder(root):
     before = descriptors()
     for act in (
