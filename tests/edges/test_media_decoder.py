@@ -159,6 +159,19 @@ def test_a_clip_that_nothing_compresses_may_end_in_black(decoder, clips, name):
         assert isinstance(decoder.verify(file.fileno()), Probe)
 
 
+@pytest.mark.parametrize("ending", ["ts", "mpg"])
+def test_recordings_that_were_joined_by_their_bytes_are_refused(decoder, tmp_path, ending):
+    path = tmp_path / f"joined.{ending}"
+    source = "testsrc2=size=64x48:rate=25:duration=1"
+    run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-c:v", "mpeg2video", str(path)])
+    assert verified(decoder, path).seconds == pytest.approx(1.0, abs=0.05)
+    path.write_bytes(path.read_bytes() * 2)
+    joined = verified(decoder, path)
+    assert isinstance(joined, MediaFault)
+    assert joined.code == "MEDIA.UNSUPPORTED"
+    assert "its clock begins anew" in joined.message
+
+
 def test_a_clip_without_pictures_is_a_fault(decoder, clips):
     assert verified(decoder, clips("sound_only.mp4")).code == "MEDIA.NO_VIDEO"
 

@@ -20,6 +20,10 @@ DURATION_SECONDS_MAX = 24 * 3600
 TIMING_ENTRIES_MAX = 2000
 TAIL_SECONDS = 3.0
 RATE_MAX = 1000
+RESTART_SECONDS = 0.5
+"""A clock of decoding that goes back by more was begun anew by another recording."""
+_READ_WHOLE = frozenset({"mpegts", "mpeg"})
+"""FFmpeg's names of formats that tell no length, and can be joined by appending one file to another."""
 LACKING_SECONDS = 1.0
 LACKING_SHARE = 0.25
 """A track of pictures that ends so much earlier than it says was damaged, not only rounded."""
@@ -33,7 +37,11 @@ def seconds_of(
     Where pictures come at varying times and are shown in another order than they are coded in, FFmpeg reads
     the time of decoding from an MP4: the last picture may be shown later than that.
     """
-    if stream.duration is not None and stream.time_base is not None:
+    if source.format.name in _READ_WHOLE:
+        first, end = _span(source, stream, None)
+        source.seek(0)
+        seconds = end - first
+    elif stream.duration is not None and stream.time_base is not None:
         seconds = float(stream.duration * stream.time_base)
         if varies and stream.base_rate:
             seconds = max(seconds, _to_the_last_picture(source, stream, 1 / float(stream.base_rate)))
@@ -80,13 +88,20 @@ def _to_the_last_picture(
 def _span(
     source: av.container.InputContainer, stream: av.video.VideoStream, last_seconds: float | None
 ) -> tuple[float, float]:
-    """Read on to the end of the file; return when its first picture begins and its last one ends."""
-    first, last, length = 0.0, -1.0, 0.0
+    """Read on to the end of the file; return when its first picture begins and its last one ends.
+
+    Recordings that were joined by appending one to the other are refused: only the last would be sent.
+    """
+    first, last, length, decoded = 0.0, -1.0, 0.0, 0.0
     usual = 1 / float(stream.average_rate) if stream.average_rate else 0.0
     for packet in source.demux(stream):
         if packet.pts is None or not packet.time_base or packet.size == 0 or packet.is_discard:
             continue
         begin = float(packet.pts * packet.time_base)
+        before, decoded = decoded, float((packet.dts or 0) * packet.time_base)
+        if packet.dts is not None and decoded < before - RESTART_SECONDS:
+            why = f"its clock begins anew after {before:.3g} s: recordings were joined by their bytes"
+            raise MediaError("MEDIA.UNSUPPORTED", why, "Join them in an editor, and export one movie.")
         first = begin if last < 0 else min(first, begin)
         if begin > last:
             last, length = begin, float((packet.duration or 0) * packet.time_base) or usual
